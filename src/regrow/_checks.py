@@ -1,0 +1,52 @@
+"""Checks of arguments where they enter, with one form of message for the whole package."""
+
+from __future__ import annotations
+
+import math
+
+from regrow.errors import ConfigError
+
+
+def check_fraction(value: float, *, name: str, where: str) -> None:
+    """Refuse a share outside [0, 1].
+
+    Args:
+        value: The share.
+        name: The argument's name.
+        where: Who asked, for the message.
+
+    Raises:
+        ConfigError: `value` is not within [0, 1].
+    """
+    if not 0.0 <= value <= 1.0:
+        raise ConfigError(f"{name} must be within [0, 1], got {value!r} ({where})")
+
+
+def check_positive(value: float, *, name: str, where: str) -> None:
+    """Refuse zero, negative and non-finite numbers.
+
+    Args:
+        value: The number.
+        name: The argument's name.
+        where: Who asked, for the message.
+
+    Raises:
+        ConfigError: `value` is not a finite number above 0.
+    """
+    if not (value > 0 and math.isfinite(value)):
+        raise ConfigError(f"{name} must be above 0, got {value!r} ({where})")
+
+
+def check_not_negative(value: float, *, name: str, where: str) -> None:
+    """Refuse negative numbers and NaN.
+
+    Args:
+        value: The number.
+        name: The argument's name.
+        where: Who asked, for the message.
+
+    Raises:
+        ConfigError: `value` is not at least 0.
+    """
+    if not value >= 0:
+        raise ConfigError(f"{name} must be at least 0, got {value!r} ({where})")
