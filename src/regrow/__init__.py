@@ -1,3 +1,59 @@
-"""Find the convolutional filters that training has abandoned, and put them back to work."""
+"""Find the convolutional filters that training has abandoned, and put them back to work.
+
+Contents: `attach` (a recipe inside your training loop), `trace` (who reads whom in your model), the
+recipes (`RandomOut`, `RandomControl`), and `Recipe` with its parts for your own.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from regrow.compose import Recipe, RecipeInfo
+    from regrow.graph import Filters, Wiring, trace
+    from regrow.history import Renewed, Report
+    from regrow.loop import Regrower, attach
+    from regrow.recipes import RandomControl, RandomOut
 
 __version__ = "0.1.0.dev0"
+
+__all__ = [
+    "Filters",
+    "RandomControl",
+    "RandomOut",
+    "Recipe",
+    "RecipeInfo",
+    "Regrower",
+    "Renewed",
+    "Report",
+    "Wiring",
+    "attach",
+    "trace",
+]
+
+_HOMES = {
+    "Filters": "graph",
+    "RandomControl": "recipes",
+    "RandomOut": "recipes",
+    "Recipe": "compose",
+    "RecipeInfo": "compose",
+    "Regrower": "loop",
+    "Renewed": "history",
+    "Report": "history",
+    "Wiring": "graph",
+    "attach": "loop",
+    "trace": "graph",
+}
+
+
+def __getattr__(name: str) -> object:
+    """Import a public name when it is first used: the command line's help must not wait for torch."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'regrow' has no attribute '{name}'")
+    return getattr(importlib.import_module(f"regrow.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    """The public names."""
+    return sorted({*__all__, *globals()})

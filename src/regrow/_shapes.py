@@ -1,7 +1,7 @@
 """Axis letters and tensor aliases, with one meaning each everywhere.
 
-``S`` any leading axes (networks trained at once, usually none), ``O`` filters of a layer, ``F`` the numbers of one
-filter in a row (input channels x kernel positions), ``N`` examples, ``C`` channels.
+``S`` any leading axes (networks trained at once, usually none), ``O`` filters of a layer, ``F`` the
+numbers of one filter in a row (input channels x kernel positions), ``N`` examples, ``C`` channels.
 """
 
 from __future__ import annotations

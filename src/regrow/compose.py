@@ -1,0 +1,212 @@
+"""Recipe: the only place where criterion, selection, renewal and schedule meet."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import final
+
+import torch
+from torch import Tensor
+
+from regrow._checks import check_not_negative
+from regrow._shapes import Mask, Scores
+from regrow.criteria.base import Criterion, CriterionState, Observation
+from regrow.errors import ConfigError
+from regrow.renewal import Renewal
+from regrow.schedule import Schedule
+from regrow.selection import Selection
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class RecipeInfo:
+    """What a recipe is and where it comes from: the data behind `regrow ls recipes` and the method cards.
+
+    Attributes:
+        name: The name in study files and on the command line.
+        title: Title of the paper, or what the recipe is for.
+        paper: Authors and venue.
+        year: Year of the version that is followed.
+        url: Where the paper is.
+        summary: One sentence.
+        differs: Where paper, released code and this recipe disagree, one entry a difference.
+        control: Whether the recipe replays another run, as a control of it.
+    """
+
+    name: str
+    title: str
+    paper: str
+    year: int
+    url: str
+    summary: str
+    differs: tuple[str, ...]
+    control: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecipeState:
+    """What a recipe remembers between steps: tensors by layer.
+
+    Attributes:
+        criteria: What the criterion remembers of each layer.
+        born: Step of each filter's last renewal, int64 (O,); -1 = never.
+    """
+
+    criteria: Mapping[str, CriterionState]
+    born: Mapping[str, Tensor]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Decision:
+    """What is to happen at one step.
+
+    Attributes:
+        masks: By layer, (O,); only layers with a filter to renew.
+        scores: By layer, (O,), the scores behind it.
+        nonfinite: Number of filters whose score is not a number, by layer; only where there are any.
+        gated: The scores were not used, because the loss is under the recipe's `min_loss`.
+    """
+
+    masks: Mapping[str, Mask] = field(default_factory=dict[str, Tensor])
+    scores: Mapping[str, Scores] = field(default_factory=dict[str, Tensor])
+    nonfinite: Mapping[str, int] = field(default_factory=dict[str, int])
+    gated: bool = False
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """A published method, or your own: which filters, when, and what becomes of them.
+
+    Args:
+        info: Name and source.
+        criterion: One score a filter.
+        select: Scores to masks.
+        renew: Masks to new values.
+        when: At which optimizer steps.
+        grace_steps: A renewed filter is not renewed again in this many steps after its renewal.
+        min_loss: Act only while the training loss is at least this; None = always.
+        reset_optimizer: Give a renewed filter the optimizer state that a fresh one would have.
+        init: What fresh filters are drawn from, instead of what `attach` was told; None = as
+            `attach` was told.
+
+    Raises:
+        ConfigError: A negative grace period or loss.
+    """
+
+    info: RecipeInfo
+    criterion: Criterion
+    select: Selection
+    renew: Renewal
+    when: Schedule
+    grace_steps: int = 0
+    min_loss: float | None = None
+    reset_optimizer: bool = True
+    init: str | None = None
+
+    def __post_init__(self) -> None:
+        """Check the settings."""
+        where = f"recipe '{self.info.name}'"
+        check_not_negative(self.grace_steps, name="grace_steps", where=where)
+        if self.min_loss is not None:
+            check_not_negative(self.min_loss, name="min_loss", where=where)
+
+    def initial_state(self, counts: Mapping[str, int]) -> RecipeState:
+        """The state before the first step.
+
+        Args:
+            counts: Number of filters by layer.
+
+        Returns:
+            Nothing observed, nothing renewed.
+        """
+        return RecipeState(
+            criteria={layer: {} for layer in counts},
+            born={
+                layer: torch.full((count,), -1, dtype=torch.int64)
+                for layer, count in counts.items()
+            },
+        )
+
+    def observe(self, state: RecipeState, observations: Mapping[str, Observation]) -> RecipeState:
+        """Look at one optimizer step.
+
+        Args:
+            state: Before. Not changed.
+            observations: By layer.
+
+        Returns:
+            After.
+        """
+        seen = {
+            layer: self.criterion.observe(state.criteria[layer], observation)
+            for layer, observation in observations.items()
+        }
+        return RecipeState(criteria={**state.criteria, **seen}, born=state.born)
+
+    def decide(
+        self, state: RecipeState, *, step: int, seed: int, loss: float | None = None
+    ) -> tuple[RecipeState, Decision]:
+        """Score, and select.
+
+        Args:
+            state: What was observed. Not changed.
+            step: Optimizer step, 0-based.
+            seed: For criteria that draw random numbers.
+            loss: Training loss of this step; only needed with `min_loss`.
+
+        Returns:
+            The state after the decision, and the decision.
+
+        Raises:
+            ConfigError: `min_loss` is set and no loss came.
+
+        Edge cases:
+            A score that is not a number never selects its filter and is counted. A loss that is not
+            a number is not under `min_loss`.
+        """
+        if self.min_loss is not None and loss is None:
+            raise ConfigError(
+                f"min_loss={self.min_loss} needs the training loss: call regrower.tell(loss=...) before "
+                f"optimizer.step() (recipe '{self.info.name}')"
+            )
+        criteria: dict[str, CriterionState] = {}
+        scores: dict[str, Scores] = {}
+        for layer, born in state.born.items():
+            criteria[layer], found = self.criterion.score(
+                state.criteria[layer], layer=layer, count=len(born), step=step, seed=seed
+            )
+            if found is not None:
+                scores[layer] = found
+        if self.min_loss is not None and loss is not None and loss < self.min_loss:
+            return RecipeState(criteria=criteria, born=state.born), Decision(gated=True)
+        eligible = {
+            layer: ((born < 0) | (step - born > self.grace_steps)).to(scores[layer].device)
+            for layer, born in state.born.items()
+            if layer in scores
+        }
+        masks = self.select(scores, eligible=eligible, step=step)
+        masks, nonfinite = _marked(masks, scores)
+        stamp = {layer: torch.where(masks[layer].cpu(), step, state.born[layer]) for layer in masks}
+        after = RecipeState(criteria=criteria, born={**state.born, **stamp})
+        return after, Decision(
+            masks=masks, scores={layer: scores[layer] for layer in masks}, nonfinite=nonfinite
+        )
+
+
+def _marked(
+    masks: Mapping[str, Mask], scores: Mapping[str, Scores]
+) -> tuple[dict[str, Mask], dict[str, int]]:
+    """Only the layers with something marked, and the counts of scores that are no numbers.
+
+    One transfer for the whole network, not one a layer: on a GPU each would wait for the device.
+    """
+    if not scores:
+        return {}, {}
+    layers = list(scores)
+    flags = torch.stack(
+        [torch.stack((masks[layer].sum(), (~scores[layer].isfinite()).sum())) for layer in layers]
+    ).tolist()
+    marked = {layer: masks[layer] for layer, (count, _) in zip(layers, flags, strict=True) if count}
+    return marked, {layer: bad for layer, (_, bad) in zip(layers, flags, strict=True) if bad}

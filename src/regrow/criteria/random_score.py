@@ -1,0 +1,49 @@
+"""Scores drawn at random: the control that every criterion has to beat."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, final
+
+import torch
+
+from regrow._shapes import Scores
+from regrow.criteria.base import CriterionState, Observation, Signal
+from regrow.draw.keys import Key, uniform_rows
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class RandomScore:
+    """A uniform number in (0, 1) for every filter, by seed, step, layer and filter."""
+
+    needs: ClassVar[frozenset[Signal]] = frozenset()
+    scale_invariant: ClassVar[bool] = True
+
+    @property
+    def every_step(self) -> bool:
+        """Nothing is observed."""
+        return False
+
+    def observe(self, state: CriterionState, observation: Observation) -> CriterionState:
+        """Look at nothing."""
+        del observation
+        return state
+
+    def score(
+        self, state: CriterionState, *, layer: str, count: int, step: int, seed: int
+    ) -> tuple[CriterionState, Scores | None]:
+        """Draw the scores.
+
+        Args:
+            state: Not used.
+            layer: Module path; part of the key.
+            count: Number of filters, O.
+            step: Optimizer step; part of the key.
+            seed: Part of the key.
+
+        Returns:
+            The state as it came, and scores (O,) on the CPU in float64.
+        """
+        key = Key(seed=seed, step=step, layer=layer, purpose="random score")
+        return state, uniform_rows(key, filters=torch.arange(count), count=1)[:, 0]

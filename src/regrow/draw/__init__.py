@@ -1,0 +1,9 @@
+"""Random numbers that depend on nothing but their key: seed, optimizer step, layer name and filter.
+
+Contents: `philox` (the counter-based generator), `keys` (who asks), `initialisers` (fresh weights).
+"""
+
+from regrow.draw.initialisers import Initialiser, InitSpec, draw_filters, resolve_initialiser
+from regrow.draw.keys import Key, uniform_rows
+
+__all__ = ["InitSpec", "Initialiser", "Key", "draw_filters", "resolve_initialiser", "uniform_rows"]

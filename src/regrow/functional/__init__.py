@@ -1,0 +1,7 @@
+"""Pure tensor functions: no module, no state, no randomness, any leading axes."""
+
+from regrow.functional.gradient import gradient_norm
+from regrow.functional.masks import below, lowest, spare_best
+from regrow.functional.moments import adam_update
+
+__all__ = ["adam_update", "below", "gradient_norm", "lowest", "spare_best"]

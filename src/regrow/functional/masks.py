@@ -1,0 +1,74 @@
+"""From scores to masks: which filters are to be renewed."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from regrow._shapes import Mask, Scores
+
+
+def below(scores: Scores, *, threshold: float) -> Mask:
+    """Filters whose score is under an absolute threshold.
+
+    Args:
+        scores: (*S, O). Read, never written.
+        threshold: In the unit of the scores.
+
+    Returns:
+        Mask, (*S, O): True where ``score < threshold`` and the score is a number.
+
+    Edge cases:
+        NaN and infinities of either sign are never selected. A threshold of 0 selects nothing.
+
+    Examples:
+        >>> below(torch.tensor([0.0, 1e-9, 1.0, float("nan")]), threshold=1e-8)
+        tensor([ True,  True, False, False])
+    """
+    return (scores < threshold) & scores.isfinite()
+
+
+def spare_best(mask: Mask, scores: Scores) -> Mask:
+    """Take the best filter out of a mask that would renew a whole layer.
+
+    Args:
+        mask: (*S, O).
+        scores: (*S, O), of the same filters.
+
+    Returns:
+        `mask`, except that where all O filters of a layer are marked, the one with the highest score
+        (the first of equals) is not.
+
+    Edge cases:
+        A layer of one filter is never renewed.
+
+    Examples:
+        >>> spare_best(torch.tensor([True, True]), torch.tensor([0.0, 0.5]))
+        tensor([ True, False])
+    """
+    count = mask.shape[-1]
+    best = scores.nan_to_num(nan=-torch.inf).argmax(-1, keepdim=True)
+    position = torch.arange(count, device=mask.device)
+    return mask & ~(mask.all(-1, keepdim=True) & (position == best))
+
+
+def lowest(scores: Scores, *, count: Tensor | int) -> Mask:
+    """The filters with the lowest scores, a fixed number a layer.
+
+    Args:
+        scores: (*S, O). Read, never written.
+        count: How many, a number or an int64 tensor (*S,).
+
+    Returns:
+        Mask, (*S, O), with `count` True entries; equal scores are taken in the order of their index.
+
+    Edge cases:
+        A count above O marks all, a count of 0 none.
+
+    Examples:
+        >>> lowest(torch.tensor([0.3, 0.1, 0.2, 0.1]), count=2)
+        tensor([False,  True, False,  True])
+    """
+    rank = scores.argsort(dim=-1, stable=True).argsort(dim=-1, stable=True)
+    limit = count.unsqueeze(-1) if isinstance(count, Tensor) else count
+    return rank < limit

@@ -1,0 +1,90 @@
+"""What happened: the filters that were renewed, when and why."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, kw_only=True)
+class Renewed:
+    """One layer's renewals at one step.
+
+    Attributes:
+        step: Optimizer step, 0-based; the renewal took place right after it.
+        layer: Module path.
+        filters: Indices of the renewed filters.
+        scores: Their scores, in the same order.
+    """
+
+    step: int
+    layer: str
+    filters: tuple[int, ...]
+    scores: tuple[float, ...]
+
+
+@dataclass(kw_only=True)
+class Report:
+    """What a recipe has done to a model so far.
+
+    Attributes:
+        recipe: Name of the recipe.
+        layers: The layers that it watches, with their number of filters.
+        steps: Optimizer steps seen.
+        checks: Steps at which scores were taken.
+        events: All renewals, in order.
+        nonfinite: Scores that were not numbers, over all checks; none of them selected a filter.
+        seconds: Time spent inside regrow, in all.
+        notes: What the recipe leaves alone in this model, and why.
+    """
+
+    recipe: str
+    layers: dict[str, int]
+    steps: int = 0
+    checks: int = 0
+    events: list[Renewed] = field(default_factory=list["Renewed"])
+    nonfinite: int = 0
+    seconds: float = 0.0
+    notes: tuple[str, ...] = ()
+
+    @property
+    def renewed(self) -> int:
+        """Number of renewals, filters counted as often as they were renewed."""
+        return sum(len(event.filters) for event in self.events)
+
+    def __str__(self) -> str:
+        """A few lines for a terminal."""
+        counts = renewals_by_layer(self.events)
+        lines = [
+            f"{self.recipe}: {self.renewed} renewals in {self.steps} steps, {self.checks} checks, "
+            f"{self.seconds:.2f} s inside regrow"
+        ]
+        for layer, count in self.layers.items():
+            distinct = len(
+                {index for event in self.events if event.layer == layer for index in event.filters}
+            )
+            lines.append(f"  {layer}: {counts[layer]} renewals of {distinct} of {count} filters")
+        if self.nonfinite:
+            lines.append(f"  {self.nonfinite} scores were not finite; they selected nothing")
+        lines.extend(f"  note: {note}" for note in self.notes)
+        return "\n".join(lines)
+
+
+def renewals_by_layer(events: Iterable[Renewed]) -> Counter[str]:
+    """Count renewals.
+
+    Args:
+        events: Any events.
+
+    Returns:
+        Number of renewed filters by layer.
+
+    Examples:
+        >>> renewals_by_layer([Renewed(step=0, layer="conv1", filters=(2, 3), scores=(0.0, 0.0))])
+        Counter({'conv1': 2})
+    """
+    counts: Counter[str] = Counter()
+    for event in events:
+        counts[event.layer] += len(event.filters)
+    return counts

@@ -1,0 +1,323 @@
+"""Numbers over seeds: what an arm of a study reached, and how two arms differ pair by pair.
+
+Contents: `is_failed`, `summary` (one arm), `paired` (two arms over the same seeds).
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+from regrow.errors import ConfigError
+
+FAILED_MARGIN: Final = 0.02
+"""How far above the majority class's share an accuracy must lie for the seed not to have failed."""
+
+FEWEST_PAIRS: Final = 6
+"""Below six differing pairs no two-sided signed-rank test can reach p < 0.05: 2 / 2**5 = 0.0625."""
+
+# Accuracies are counts divided by the size of the test set. Equal differences of such fractions
+# disagree in their last bits, which would break ties in ranks and thresholds.
+_DECIMALS: Final = 12
+
+_Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ArmSummary:
+    """What one arm of a study reached over its seeds; None where there is nothing to compute from.
+
+    Args:
+        n: Trials that ended, crashed ones included.
+        mean: Mean accuracy of the trials that have one, 0 to 1.
+        median: Their median.
+        std: Their standard deviation with ddof = 1; None below two trials.
+        worst: The lowest accuracy.
+        best: The highest accuracy.
+        failed: Trials at chance, diverged or crashed.
+        crashed: Trials that left no accuracy: in `n` and `failed`, not in the mean.
+    """
+
+    n: int
+    mean: float | None
+    median: float | None
+    std: float | None
+    worst: float | None
+    best: float | None
+    failed: int
+    crashed: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class PairedComparison:
+    """How arm a differs from arm b over the seeds that both have; None where a number cannot be.
+
+    Args:
+        n: Seeds with an accuracy in both arms: the pairs behind every number on accuracy.
+        mean_a: Mean accuracy of a over those pairs, 0 to 1.
+        mean_b: Mean accuracy of b over those pairs.
+        mean_difference: Mean of accuracy a minus accuracy b; +0.01 is one point in favour of a.
+        low: Lower end of the bootstrap interval of that mean.
+        high: Upper end.
+        confidence: What the interval should cover, 0.95 unless told otherwise.
+        method: How the interval was made: "bca", or "constant" when all differences are equal.
+        wilcoxon_p: Two-sided exact signed-rank p over the pairs that differ; None below six.
+        wins: Pairs in which a is better.
+        losses: Pairs in which b is better.
+        ties: Pairs of equal accuracy.
+        both: Seeds that ended in both arms, crashed ones included: the base of the failure counts.
+        failed_a_only: Seeds of `both` that failed in a and not in b.
+        failed_b_only: Seeds of `both` that failed in b and not in a.
+        failed_both: Seeds of `both` that failed in both arms.
+        mcnemar_p: Two-sided exact McNemar p of the failures; None without a common seed.
+        crashed: Seeds of `both` without an accuracy in a or in b: `both - n`.
+        unpaired: Seeds that only one arm has.
+    """
+
+    n: int
+    mean_a: float | None
+    mean_b: float | None
+    mean_difference: float | None
+    low: float | None
+    high: float | None
+    confidence: float
+    method: str | None
+    wilcoxon_p: float | None
+    wins: int
+    losses: int
+    ties: int
+    both: int
+    failed_a_only: int
+    failed_b_only: int
+    failed_both: int
+    mcnemar_p: float | None
+    crashed: int
+    unpaired: int
+
+
+def is_failed(accuracy: float | None, *, majority_share: float) -> bool:
+    """Whether a trial learnt nothing: at most two points above always naming the commonest class.
+
+    failed = accuracy is missing, or accuracy - majority_share <= 0.02.
+
+    Args:
+        accuracy: Test accuracy after the last epoch, 0 to 1; None or NaN when there is none.
+        majority_share: Share of the commonest class in the test set, 0 to 1.
+
+    Returns:
+        True for a failed seed; a missing accuracy is a failure.
+
+    Raises:
+        ConfigError: A number is outside [0, 1].
+
+    Examples:
+        >>> is_failed(0.52, majority_share=0.5), is_failed(0.53, majority_share=0.5)
+        (True, False)
+    """
+    if not 0.0 <= majority_share <= 1.0:
+        raise ConfigError(f"majority_share must be within [0, 1], got {majority_share!r}")
+    if accuracy is None or math.isnan(accuracy):
+        return True
+    if not 0.0 <= accuracy <= 1.0:
+        raise ConfigError(f"an accuracy must be within [0, 1], got {accuracy!r}")
+    return round(accuracy - majority_share - FAILED_MARGIN, _DECIMALS) <= 0.0
+
+
+def summary(
+    accuracies: Mapping[int, float | None],
+    *,
+    majority_share: float,
+    diverged: Collection[int] = (),
+) -> ArmSummary:
+    """Summarise one arm over its seeds, failures counted and crashes named.
+
+    A mean alone hides a lottery: the worst seed and the number of failed seeds stand beside it.
+
+    Args:
+        accuracies: Seed to test accuracy after the last epoch, 0 to 1; None where a trial crashed.
+        majority_share: Share of the commonest class in the test set, 0 to 1.
+        diverged: Seeds whose loss or weights became non-finite: failed, whatever they measured.
+
+    Returns:
+        The summary.
+
+    Edge cases:
+        No seed: zero counts, no numbers. One seed: no standard deviation. A seed in `diverged`
+        that has no entry in `accuracies` is not counted.
+
+    Examples:
+        >>> found = summary({0: 0.5, 1: 0.9, 2: None}, majority_share=0.5)
+        >>> found.mean, found.worst, found.failed, found.crashed
+        (0.7, 0.5, 2, 1)
+    """
+    failed = _failed(accuracies, majority_share=majority_share, diverged=diverged)
+    values = list(_measured(accuracies).values())
+    return ArmSummary(
+        n=len(accuracies),
+        mean=statistics.fmean(values) if values else None,
+        median=statistics.median(values) if values else None,
+        std=statistics.stdev(values) if len(values) > 1 else None,
+        worst=min(values, default=None),
+        best=max(values, default=None),
+        failed=sum(failed.values()),
+        crashed=len(accuracies) - len(values),
+    )
+
+
+def paired(
+    a: Mapping[int, float | None],
+    b: Mapping[int, float | None],
+    *,
+    majority_share: float,
+    diverged_a: Collection[int] = (),
+    diverged_b: Collection[int] = (),
+    confidence: float = 0.95,
+    resamples: int = 9999,
+) -> PairedComparison:
+    """Compare two arms seed by seed: difference a - b with its interval, and the failures.
+
+    Trials of one seed start from the same weights and see the same batches, so the difference
+    within a seed is free of most of the spread between seeds. The interval is the bias-corrected
+    and accelerated bootstrap of the mean difference, with a fixed stream of random numbers.
+
+    Args:
+        a: Seed to test accuracy of the arm under test, 0 to 1; None where a trial crashed.
+        b: The same for the arm that it is compared with.
+        majority_share: Share of the commonest class in the test set, 0 to 1.
+        diverged_a: Seeds of a that became non-finite: failed, whatever they measured.
+        diverged_b: The same for b.
+        confidence: What the interval should cover, within (0, 1).
+        resamples: Bootstrap samples, at least 100.
+
+    Returns:
+        The comparison. A pair with a crashed trial counts among the failures only.
+
+    Raises:
+        ConfigError: `confidence` or `resamples` is out of range.
+
+    Edge cases:
+        No common seed: zero counts, None elsewhere. One pair: no interval. Equal differences: an
+        interval of no width. No seed failed in one arm alone: McNemar p = 1.
+
+    Source:
+        Efron, "Better bootstrap confidence intervals", JASA 1987. Wilcoxon, "Individual comparisons
+        by ranking methods", Biometrics Bulletin 1945. McNemar, "Note on the sampling error of the
+        difference between correlated proportions or percentages", Psychometrika 1947.
+
+    Examples:
+        >>> found = paired({0: 0.9, 1: 0.9, 2: 0.8}, {0: 0.5, 1: 0.9, 3: 0.9}, majority_share=0.5)
+        >>> found.n, found.mean_difference, found.wins, found.ties, found.failed_b_only
+        (2, 0.2, 1, 1, 1)
+        >>> found.unpaired, found.wilcoxon_p
+        (2, None)
+    """
+    if not 0.0 < confidence < 1.0:
+        raise ConfigError(f"confidence must be within (0, 1), got {confidence!r}")
+    if resamples < 100:
+        raise ConfigError(f"resamples must be at least 100, got {resamples!r}")
+    failed_a = _failed(a, majority_share=majority_share, diverged=diverged_a)
+    failed_b = _failed(b, majority_share=majority_share, diverged=diverged_b)
+    measured_a, measured_b = _measured(a), _measured(b)
+    both = sorted(a.keys() & b.keys())
+    pairs = [seed for seed in both if seed in measured_a and seed in measured_b]
+    difference = np.array(
+        [round(measured_a[seed] - measured_b[seed], _DECIMALS) for seed in pairs], dtype=np.float64
+    )
+    interval = _interval(difference, confidence=confidence, resamples=resamples)
+    a_only = sum(failed_a[seed] and not failed_b[seed] for seed in both)
+    b_only = sum(failed_b[seed] and not failed_a[seed] for seed in both)
+    return PairedComparison(
+        n=len(pairs),
+        mean_a=statistics.fmean(measured_a[seed] for seed in pairs) if pairs else None,
+        mean_b=statistics.fmean(measured_b[seed] for seed in pairs) if pairs else None,
+        mean_difference=round(math.fsum(difference) / len(pairs), _DECIMALS) if pairs else None,
+        low=interval[0] if interval else None,
+        high=interval[1] if interval else None,
+        confidence=confidence,
+        method=interval[2] if interval else None,
+        wilcoxon_p=_signed_rank_p(difference),
+        wins=int((difference > 0).sum()),
+        losses=int((difference < 0).sum()),
+        ties=int((difference == 0).sum()),
+        both=len(both),
+        failed_a_only=a_only,
+        failed_b_only=b_only,
+        failed_both=sum(failed_a[seed] and failed_b[seed] for seed in both),
+        mcnemar_p=_mcnemar_p(a_only, b_only) if both else None,
+        crashed=len(both) - len(pairs),
+        unpaired=len(a.keys() ^ b.keys()),
+    )
+
+
+def _measured(accuracies: Mapping[int, float | None]) -> dict[int, float]:
+    return {
+        seed: accuracy
+        for seed, accuracy in accuracies.items()
+        if accuracy is not None and not math.isnan(accuracy)
+    }
+
+
+def _failed(
+    accuracies: Mapping[int, float | None], *, majority_share: float, diverged: Collection[int]
+) -> dict[int, bool]:
+    return {
+        seed: is_failed(accuracy, majority_share=majority_share) or seed in diverged
+        for seed, accuracy in accuracies.items()
+    }
+
+
+def _interval(
+    difference: _Floats, *, confidence: float, resamples: int
+) -> tuple[float, float, str] | None:
+    """Ends and method of the bootstrap interval of the mean; None below two pairs."""
+    if difference.size < 2:
+        return None
+    if np.all(difference == difference[0]):
+        # The acceleration of BCa is 0/0 here, while every resample has the same mean.
+        return float(difference[0]), float(difference[0]), "constant"
+    found = stats.bootstrap(
+        (difference,),
+        np.mean,
+        n_resamples=resamples,
+        confidence_level=confidence,
+        method="BCa",
+        rng=np.random.default_rng(0),
+    ).confidence_interval
+    return float(found.low), float(found.high), "bca"
+
+
+def _signed_rank_p(difference: _Floats) -> float | None:
+    """Exact two-sided p of Wilcoxon's signed-rank test, zeros left out, ties given mid-ranks.
+
+    Test sets are small and accuracies repeat, so ties are the rule; the usual switch to a normal
+    approximation is poor at the sizes of such studies. The distribution of the rank sum under
+    random signs is built one pair after the other; ranks are doubled to make mid-ranks whole.
+    """
+    nonzero = difference[difference != 0]
+    if nonzero.size < FEWEST_PAIRS:
+        return None
+    ranks = np.rint(2 * stats.rankdata(np.abs(nonzero))).astype(np.int64)
+    total = int(ranks.sum())
+    chance = np.zeros(total + 1)
+    chance[0] = 1.0
+    for rank in ranks:
+        shifted = np.zeros_like(chance)
+        shifted[rank:] = chance[: total + 1 - rank]
+        chance = (chance + shifted) / 2
+    positive = int(ranks[nonzero > 0].sum())
+    tail = min(positive, total - positive)
+    return min(1.0, 2 * float(chance[: tail + 1].sum()))
+
+
+def _mcnemar_p(a_only: int, b_only: int) -> float:
+    discordant = a_only + b_only
+    if not discordant:
+        return 1.0
+    return float(stats.binomtest(min(a_only, b_only), discordant, 0.5).pvalue)

@@ -1,0 +1,6 @@
+"""A recipe inside any training loop."""
+
+from regrow.loop.attach import attach
+from regrow.loop.regrower import Regrower
+
+__all__ = ["Regrower", "attach"]

@@ -1,0 +1,101 @@
+"""Which initialiser each layer had: as told, or the layer class's own."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping, Sequence
+from fnmatch import fnmatchcase
+
+from torch import Tensor, nn
+
+from regrow.draw import Initialiser, InitSpec, resolve_initialiser
+from regrow.errors import ConfigError
+from regrow.graph import Filters
+from regrow.renewal import Layer
+
+_STOCK_RESETS = {nn.Conv2d.reset_parameters, nn.Linear.reset_parameters}
+"""The reset methods whose distribution is ``torch_default``; all convolutions share one."""
+
+
+def resolve_layers(
+    model: nn.Module,
+    filters: Sequence[Filters],
+    tensors: Mapping[str, Tensor],
+    *,
+    init: InitSpec | Mapping[str, InitSpec] | None,
+    with_readers: bool,
+) -> list[Layer]:
+    """Put beside every layer what its fresh filters are drawn from.
+
+    Args:
+        model: The bare model.
+        filters: The layers to act on.
+        tensors: Parameters by name.
+        init: As `regrow.attach` takes it.
+        with_readers: Whether the renewal draws for the readers too.
+
+    Returns:
+        One `Layer` for each of `filters`.
+
+    Raises:
+        ConfigError: A layer's initialiser is not known and not told, or a pattern of `init` matches no layer.
+    """
+    if isinstance(init, Mapping):
+        paths = [layer.path for layer in filters]
+        for pattern in init:
+            if not any(fnmatchcase(path, pattern) for path in paths):
+                raise ConfigError(
+                    f"init pattern '{pattern}' matches no watched layer; watched: {', '.join(paths)} (attach)"
+                )
+
+    def resolve(path: str, weight: str) -> Initialiser:
+        spec = _told(path, init)
+        if spec is None:
+            spec = _own(model.get_submodule(path), weight.rpartition(".")[2], path=path)
+        return resolve_initialiser(spec, weight=tensors[weight], where=path)
+
+    found: list[Layer] = []
+    for layer in filters:
+        readers = layer.readers if with_readers else ()
+        found.append(
+            Layer(
+                filters=layer,
+                initialiser=resolve(layer.path, layer.weight),
+                reader_initialisers={
+                    reader.path: resolve(reader.path, reader.weight) for reader in readers
+                },
+            )
+        )
+    return found
+
+
+def _told(path: str, init: InitSpec | Mapping[str, InitSpec] | None) -> InitSpec | None:
+    """What the user said about this layer: the first matching pattern, or the one answer for all."""
+    if isinstance(init, Mapping):
+        return next((spec for pattern, spec in init.items() if fnmatchcase(path, pattern)), None)
+    return init
+
+
+def _own(module: nn.Module, attribute: str, *, path: str) -> InitSpec:
+    """The layer class's own way to draw its weight."""
+    reset = getattr(type(module), "reset_parameters", None)
+    if reset in _STOCK_RESETS:
+        return "torch_default"
+    if reset is None:
+        raise ConfigError(
+            f"{type(module).__name__} has no reset_parameters(), so its initialiser is not known: "
+            f"tell it with init={{'{path}': ...}} ({path})"
+        )
+    return _by_reset(module, attribute)
+
+
+def _by_reset(module: nn.Module, attribute: str) -> Callable[[Tensor], Tensor]:
+    """A function that lets a copy of the layer draw itself."""
+
+    def fill(weight: Tensor) -> Tensor:
+        del weight
+        twin = copy.deepcopy(module).to("cpu")
+        twin.reset_parameters()  # pyright: ignore[reportCallIssue] # its presence was checked
+        return getattr(twin, attribute).detach()
+
+    return fill

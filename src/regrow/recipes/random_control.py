@@ -1,0 +1,80 @@
+"""The control: the same steps, layers and counts as another run, with the filters picked at random."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Literal
+
+from regrow.compose import Recipe, RecipeInfo
+from regrow.criteria import RandomScore
+from regrow.history import Renewed
+from regrow.recipes._registry import register
+from regrow.renewal import Redraw
+from regrow.schedule import AtSteps
+from regrow.selection import CountsOf
+
+INFO = RecipeInfo(
+    name="random",
+    title="Random control",
+    paper="none: the control of the recipe under test",
+    year=2026,
+    url="",
+    summary="Renews as many filters in the same layers at the same steps as the paired run, picked at random.",
+    differs=(),
+    control=True,
+)
+
+
+def RandomControl(  # noqa: N802 # reads as a constructor, like every recipe
+    *,
+    like: Sequence[Renewed],
+    reset_bias: bool = True,
+    reset_norm: bool = True,
+    reset_optimizer: bool = True,
+    readers: Literal["keep", "zero", "redraw"] = "keep",
+    init: str | None = None,
+) -> Recipe:
+    """Do what another run did, to filters picked at random.
+
+    If a recipe beats this control, its choice of filters matters; if both do equally well, the
+    disturbance alone did it.
+
+    Args:
+        like: The events of the run under test: its report's ``events``.
+        reset_bias: As in the run under test.
+        reset_norm: As in the run under test.
+        reset_optimizer: As in the run under test.
+        readers: As in the run under test.
+        init: As in the run under test.
+
+    Returns:
+        The recipe, for `regrow.attach`.
+
+    Edge cases:
+        No events: the control changes nothing and is the plain training, bit for bit.
+
+    Examples:
+        >>> events = [Renewed(step=4, layer="conv1", filters=(2,), scores=(0.0,))]
+        >>> RandomControl(like=events).when.last_step
+        4
+    """
+    counts: Counter[tuple[int, str]] = Counter()
+    for event in like:
+        counts[event.step, event.layer] += len(event.filters)
+    return Recipe(
+        info=INFO,
+        criterion=RandomScore(),
+        select=CountsOf(counts=dict(counts)),
+        renew=Redraw(
+            bias="zero" if reset_bias else "keep",
+            norm="reset" if reset_norm else "keep",
+            readers=readers,
+        ),
+        when=AtSteps.of(event.step for event in like),
+        reset_optimizer=reset_optimizer,
+        init=init,
+    )
+
+
+register(INFO, RandomControl)

@@ -1,0 +1,121 @@
+"""RandomOut (Cohen, Lo, Ding 2016): redraw the filters that no gradient reaches."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from regrow.compose import Recipe, RecipeInfo
+from regrow.criteria import GradientSize
+from regrow.recipes._registry import register
+from regrow.renewal import Redraw
+from regrow.schedule import Every
+from regrow.selection import Below
+
+INFO = RecipeInfo(
+    name="randomout",
+    title="RandomOut: Using a convolutional gradient norm to win The Filter Lottery",
+    paper="Cohen, Lo, Ding (ICLR 2016 workshop; arXiv 1602.05931v2)",
+    year=2016,
+    url="https://arxiv.org/abs/1602.05931",
+    summary="Redraws a filter whose gradient norm falls below a threshold, during the first part of the training.",
+    differs=(
+        "Norm: the paper prints |sum of the gradient| over a filter, which can cancel for a living filter; "
+        "the author's code takes the absolute values first. Default l1 (the code); norm='signed' is the "
+        "printed formula.",
+        "Interval: the paper says regular intervals, the code checks after every update. Default: every "
+        "optimizer step.",
+        "P: the paper tunes the share of epochs with the test active and gives 60 % for its best cell on "
+        "East; the released code has no such limit. Default 0.6; active_fraction=1.0 is the code.",
+        "Threshold: 1e-8 is the value that the paper calls good; the notebook's default is 1e-30, its class's "
+        "1e-6. It is absolute: a loss summed over the batch (the author's framework) gives batch-size times "
+        "the gradient of a mean.",
+        "Bias, norm entries and optimizer state of a redrawn filter: the paper is silent, the code leaves "
+        "them. Default: as a fresh filter's; reset_bias, reset_norm, reset_optimizer = False are the code.",
+        "Readers of a redrawn filter: neither touches them. Default 'keep'; 'zero' and 'redraw' are ours.",
+        "High error: the paper motivates the test with a high network error, neither its rule nor the code "
+        "tests it. min_loss (off by default) is that test.",
+        "Distribution: the paper draws random values from the network's initialiser; torch records none, so "
+        "it is the layer class's own default unless attach(init=...) tells.",
+    ),
+)
+
+
+def RandomOut(  # noqa: N802 # a recipe is named as its paper names it, and reads as a constructor
+    *,
+    threshold: float = 1e-8,
+    active_fraction: float = 0.6,
+    norm: Literal["l1", "signed", "l2"] = "l1",
+    source: Literal["last", "accumulated"] = "last",
+    every_steps: int | None = None,
+    every_epochs: int | None = None,
+    reset_bias: bool = True,
+    reset_norm: bool = True,
+    reset_optimizer: bool = True,
+    readers: Literal["keep", "zero", "redraw"] = "keep",
+    keep_one: bool = False,
+    grace_steps: int | None = None,
+    min_loss: float | None = None,
+    init: str | None = None,
+) -> Recipe:
+    """Redraw a filter whose gradient norm is below a threshold, during the first part of the training.
+
+    A filter that no gradient reaches (a ReLU filter that is silent on every image of the batch)
+    cannot learn its way back. Redrawing it is a new ticket in the lottery of initialisation, while
+    the other filters train on.
+
+        renew filter k  if  CGN(k) < threshold  and  step < active_fraction * total_steps
+        CGN(k) = sum over i of |dL/dw_i of filter k|
+
+    Args:
+        threshold: The paper's tau, absolute, in the unit of the gradient norm. It scales with the
+            loss and, for a summed loss, with the batch.
+        active_fraction: The paper's P, 0 to 1: share of the training, from its start, in which
+            filters are redrawn. Below 1 it needs ``attach(total_steps=...)``.
+        norm: ``l1``, ``signed`` (as printed in the paper) or ``l2``.
+        source: ``last``: gradient of the checked step. ``accumulated``: sum of the gradients since
+            the last check.
+        every_steps: Check every so many optimizer steps. Neither interval given: every step.
+        every_epochs: Check every so many epochs; needs ``attach(steps_per_epoch=...)``.
+        reset_bias: Set a redrawn filter's bias to 0.
+        reset_norm: Reset the norm entries that see this filter alone.
+        reset_optimizer: Give the redrawn entries the optimizer state of fresh ones.
+        readers: ``keep``, ``zero`` or ``redraw`` the weights that read the filter.
+        keep_one: Never redraw all filters of a layer at once.
+        grace_steps: Steps after a redraw in which the filter is not redrawn again. None: 0, or 1
+            with ``readers='zero'``, where the new filter's own gradient is exactly 0 until its
+            readers have moved.
+        min_loss: Act only while the training loss is at least this.
+        init: What fresh filters are drawn from; None: as ``attach`` was told.
+
+    Returns:
+        The recipe, for `regrow.attach`.
+
+    Source:
+        Cohen, Lo, Ding, "RandomOut: Using a convolutional gradient norm to win The Filter Lottery",
+        ICLR 2016 workshop, Section 2. https://arxiv.org/abs/1602.05931 (v2). Differs: see ``regrow
+        ls recipes`` or ``INFO.differs``.
+
+    Examples:
+        >>> RandomOut(threshold=1e-8, active_fraction=0.6).select
+        Below(threshold=1e-08, keep_one=False)
+    """
+    if grace_steps is None:
+        grace_steps = 1 if readers == "zero" else 0
+    return Recipe(
+        info=INFO,
+        criterion=GradientSize(norm=norm, source=source),
+        select=Below(threshold=threshold, keep_one=keep_one),
+        renew=Redraw(
+            bias="zero" if reset_bias else "keep",
+            norm="reset" if reset_norm else "keep",
+            readers=readers,
+        ),
+        when=Every(steps=every_steps, epochs=every_epochs, active_fraction=active_fraction),
+        grace_steps=grace_steps,
+        min_loss=min_loss,
+        reset_optimizer=reset_optimizer,
+        init=init,
+    )
+
+
+register(INFO, RandomOut)

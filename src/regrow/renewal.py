@@ -1,0 +1,219 @@
+"""What a marked filter becomes: new values for its weights, its norm entries and its readers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Literal, Protocol, final
+
+import torch
+from torch import Tensor
+
+from regrow._shapes import Mask
+from regrow.draw import Initialiser, Key, draw_filters
+from regrow.errors import ConfigError
+from regrow.graph.filters import Filters, Reader
+from regrow.graph.slices import bias_mask, norm_mask, reader_mask, rows, unrows, weight_mask
+
+
+@dataclass(frozen=True, kw_only=True)
+class Edit:
+    """New values for some entries of one parameter or buffer.
+
+    Attributes:
+        name: Name of the parameter or buffer.
+        mask: True where the value is replaced; broadcasts to the tensor's shape.
+        value: The new values: a number, or a tensor of the tensor's shape of which only the masked
+            entries are used.
+        is_parameter: Whether an optimizer may hold state for it.
+    """
+
+    name: str
+    mask: Tensor
+    value: Tensor | float
+    is_parameter: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class Layer:
+    """One layer as a renewal sees it.
+
+    Attributes:
+        filters: Where its filters live.
+        initialiser: What fresh filters are drawn from.
+        reader_initialisers: The same for the layers that read it, by module path.
+    """
+
+    filters: Filters
+    initialiser: Initialiser
+    reader_initialisers: Mapping[str, Initialiser]
+
+
+class Renewal(Protocol):
+    """Masks to new values."""
+
+    @property
+    def draws_readers(self) -> bool:
+        """Whether fresh values are drawn for the readers too."""
+        ...
+
+    def left_alone(self, filters: Filters) -> list[str]:
+        """What of a layer's surroundings this renewal cannot touch, one note each."""
+        ...
+
+    def edits(
+        self, layer: Layer, mask: Mask, *, params: Mapping[str, Tensor], seed: int, step: int
+    ) -> list[Edit]:
+        """All edits that renew the marked filters of one layer. Pure: `params` is read, never written."""
+        ...
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Redraw:
+    """Draw a filter's weights anew, and treat what belongs to it as told.
+
+    Args:
+        bias: ``zero`` or ``keep`` the filter's bias.
+        norm: ``reset`` (scale 1, shift 0, running mean 0 and variance 1) or ``keep`` the norm
+            entries that see this filter alone.
+        readers: ``keep`` the weights that multiply the filter's output, set them to ``zero`` (the
+            network's output does not
+            jump: the new filter comes in silently and its readers learn it), or ``redraw`` them too.
+
+    Raises:
+        ConfigError: A setting that is not one of those.
+
+    Edge cases:
+        A reader's slice that depends on another filter too (after a skip connection) is kept,
+        whatever `readers` says; `left_alone` lists those.
+    """
+
+    bias: Literal["zero", "keep"] = "zero"
+    norm: Literal["reset", "keep"] = "reset"
+    readers: Literal["keep", "zero", "redraw"] = "keep"
+
+    def __post_init__(self) -> None:
+        """Check the settings."""
+        for name, known in (
+            ("bias", ("zero", "keep")),
+            ("norm", ("reset", "keep")),
+            ("readers", ("keep", "zero", "redraw")),
+        ):
+            if getattr(self, name) not in known:
+                raise ConfigError(
+                    f"{name} must be one of {', '.join(known)}, got {getattr(self, name)!r} (redraw)"
+                )
+
+    @property
+    def draws_readers(self) -> bool:
+        """Only for ``readers='redraw'``."""
+        return self.readers == "redraw"
+
+    def left_alone(self, filters: Filters) -> list[str]:
+        """The readers whose slices belong to other filters too.
+
+        Args:
+            filters: The layer.
+
+        Returns:
+            One note a layer, or none.
+        """
+        if self.readers == "keep":
+            return []
+        shared = [
+            reader.path
+            for reader in filters.readers
+            if not all(flag for channel in reader.alone for flag in channel)
+        ]
+        if filters.refused:
+            return [
+                f"{filters.path}: its readers are not all known ({filters.refused}); those are kept"
+            ]
+        return (
+            [f"{filters.path}: kept in {', '.join(shared)}, which read other filters with it"]
+            if shared
+            else []
+        )
+
+    def edits(
+        self, layer: Layer, mask: Mask, *, params: Mapping[str, Tensor], seed: int, step: int
+    ) -> list[Edit]:
+        """Fresh weights, and the edits around them.
+
+        Args:
+            layer: Where the filters live and what they are drawn from.
+            mask: (O,), True = renew.
+            params: Parameters and buffers by name.
+            seed: Part of the random numbers' key.
+            step: Part of the random numbers' key.
+
+        Returns:
+            One edit a tensor, in the order weight, bias, norms, readers.
+        """
+        filters = layer.filters
+        weight = params[filters.weight].detach()
+        key = Key(seed=seed, step=step, layer=filters.path)
+        found = [
+            Edit(
+                name=filters.weight,
+                mask=weight_mask(filters, mask),
+                value=_fresh(layer.initialiser, key=key, weight=weight, filters=filters, mask=mask),
+            )
+        ]
+        if filters.bias is not None and self.bias == "zero":
+            found.append(Edit(name=filters.bias, mask=bias_mask(filters, mask), value=0.0))
+        if self.norm == "reset":
+            found.extend(_norm_resets(filters, mask, params))
+        if self.readers != "keep":
+            found.extend(
+                self._reader_edit(layer, reader, mask, params=params, key=key)
+                for reader in filters.readers
+            )
+        return found
+
+    def _reader_edit(
+        self, layer: Layer, reader: Reader, mask: Mask, *, params: Mapping[str, Tensor], key: Key
+    ) -> Edit:
+        weight = params[reader.weight].detach()
+        where = reader_mask(reader, mask, tuple(weight.shape), only_alone=True)
+        if self.readers == "zero":
+            return Edit(name=reader.weight, mask=where, value=0.0)
+        drawn = draw_filters(
+            layer.reader_initialisers[reader.path],
+            key=replace(key, layer=reader.path, purpose=f"reader of {key.layer}"),
+            weight=weight,
+            filters=torch.arange(weight.shape[0]),
+        )
+        return Edit(name=reader.weight, mask=where, value=drawn.reshape(weight.shape))
+
+
+def _fresh(
+    initialiser: Initialiser, *, key: Key, weight: Tensor, filters: Filters, mask: Mask
+) -> Tensor:
+    """A tensor of the weight's shape whose marked filters are drawn, and the others 0 (they are not used)."""
+    wanted = mask.nonzero()[:, 0]
+    flat = torch.zeros_like(rows(weight, filters))
+    flat[wanted] = draw_filters(
+        initialiser,
+        key=key,
+        weight=weight,
+        filters=wanted,
+        to_rows=lambda full: rows(full, filters),
+    )
+    return unrows(flat, filters)
+
+
+def _norm_resets(filters: Filters, mask: Mask, params: Mapping[str, Tensor]) -> list[Edit]:
+    found: list[Edit] = []
+    for norm in filters.norms:
+        for name, value, is_parameter in (
+            (norm.weight, 1.0, True),
+            (norm.bias, 0.0, True),
+            (norm.running_mean, 0.0, False),
+            (norm.running_var, 1.0, False),
+        ):
+            if name is not None:
+                where = norm_mask(norm, mask, params[name].shape[0])
+                found.append(Edit(name=name, mask=where, value=value, is_parameter=is_parameter))
+    return found

@@ -1,0 +1,1 @@
+"""Results in; tables, figures and one self-contained page out. Never sees a live model."""

@@ -1,0 +1,383 @@
+"""What a study found: every number of the report, computed once from the stored trials."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Final, Literal
+
+from regrow.errors import StoreError
+from regrow.lab.statistics import (
+    FEWEST_PAIRS,
+    ArmSummary,
+    PairedComparison,
+    is_failed,
+    paired,
+    summary,
+)
+from regrow.report.results import Arm, Results, Trial
+
+SUMMARY_VERSION: Final = 1
+
+Outcome = Literal["gain", "harm", "unclear", "too few"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ArmNumbers:
+    """One arm in one cell.
+
+    Args:
+        label: The arm's label.
+        recipe: Its recipe.
+        replays: For a control, the label of the arm that it replays.
+        accuracy: Test accuracy over the seeds.
+        expected: Trials that the study asks for.
+        diverged: Trials that became non-finite.
+        renewed: Mean number of filters renewed per trial.
+        trials_renewed: Trials in which any filter was renewed.
+        restarts: Whole networks drawn anew, over all trials.
+        nonfinite: Scores that were NaN or infinite, over all trials.
+        seconds: Mean wall time of a trial.
+        extra_time: Wall time per optimizer step relative to the baseline's over common seeds,
+            minus 1.
+        recipe_time: Wall time inside the recipe relative to the rest of the same trials.
+    """
+
+    label: str
+    recipe: str
+    replays: str | None
+    accuracy: ArmSummary
+    expected: int
+    diverged: int
+    renewed: float | None
+    trials_renewed: int
+    restarts: int
+    nonfinite: int
+    seconds: float | None
+    extra_time: float | None
+    recipe_time: float | None
+
+    @property
+    def missing(self) -> int:
+        """Trials that have not ended."""
+        return self.expected - self.accuracy.n
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """One arm against another in one cell.
+
+    Args:
+        arm: The arm under test.
+        versus: The arm that it is compared with.
+        role: What `versus` is to it.
+        numbers: Differences are `arm` minus `versus`.
+    """
+
+    arm: str
+    versus: str
+    role: Literal["baseline", "control"]
+    numbers: PairedComparison
+
+    @property
+    def outcome(self) -> Outcome:
+        """What may be said: gain or harm only when the interval excludes 0 and there are six pairs."""
+        low, high = self.numbers.low, self.numbers.high
+        if self.numbers.n < FEWEST_PAIRS or low is None or high is None:
+            return "too few"
+        if low > 0:
+            return "gain"
+        return "harm" if high < 0 else "unclear"
+
+
+@dataclass(frozen=True, kw_only=True)
+class CellSummary:
+    """One cell of the grid.
+
+    Args:
+        cell: Its name, "base" without a grid.
+        majority_share: Share of the commonest class in the test set; None if all trials crashed.
+        baseline: The arm that the others are compared with.
+        expected: Trials that the study asks for in this cell.
+        arms: The arms, in the study's order.
+        comparisons: Each arm with the baseline, then each recipe with its control.
+    """
+
+    cell: str
+    majority_share: float | None
+    baseline: str
+    expected: int
+    arms: tuple[ArmNumbers, ...]
+    comparisons: tuple[Comparison, ...]
+
+    @property
+    def ended(self) -> int:
+        """Trials that ended in this cell."""
+        return sum(arm.accuracy.n for arm in self.arms)
+
+    def arm(self, label: str) -> ArmNumbers:
+        """One arm by its label.
+
+        Args:
+            label: A label of the study.
+
+        Returns:
+            Its numbers.
+        """
+        return next(arm for arm in self.arms if arm.label == label)
+
+    def comparison(self, arm: str, versus: str) -> Comparison | None:
+        """One comparison by the labels of its arms.
+
+        Args:
+            arm: The arm under test.
+            versus: The other arm.
+
+        Returns:
+            The comparison; None if it is not made.
+        """
+        for found in self.comparisons:
+            if (found.arm, found.versus) == (arm, versus):
+                return found
+        return None
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudySummary:
+    """All cells of a study.
+
+    Args:
+        name: The study's name.
+        expected: Trials that it asks for.
+        ended: Trials that ended.
+        cells: Its cells; those without any trial are absent.
+    """
+
+    name: str
+    expected: int
+    ended: int
+    cells: tuple[CellSummary, ...]
+
+    @property
+    def missing(self) -> int:
+        """Trials that have not ended."""
+        return self.expected - self.ended
+
+    @property
+    def comparisons(self) -> int:
+        """How many comparisons the report makes."""
+        return sum(len(cell.comparisons) for cell in self.cells)
+
+
+def summarise(results: Results) -> StudySummary:
+    """Compute every number of the report.
+
+    Args:
+        results: What `read_results` found.
+
+    Returns:
+        The summary; a study without a single trial has no cells.
+    """
+    return StudySummary(
+        name=results.study.name,
+        expected=results.study.trials,
+        ended=len(results.trials),
+        cells=tuple(_cell(results, cell) for cell in results.cells),
+    )
+
+
+def summary_document(results: Results, found: StudySummary) -> dict[str, object]:
+    """Put a summary into plain values for JSON.
+
+    Args:
+        results: What was read.
+        found: Its summary.
+
+    Returns:
+        A document with `summary_version`; accuracies are fractions, None where nothing can be.
+    """
+    return {
+        "summary_version": SUMMARY_VERSION,
+        "study": dict(results.study.document),
+        "fingerprint": results.fingerprint,
+        "environment": dict(results.environment),
+        "trials": {"expected": found.expected, "ended": found.ended, "missing": found.missing},
+        "cells": [
+            {
+                "cell": cell.cell,
+                "majority_share": cell.majority_share,
+                "baseline": cell.baseline,
+                "trials": {"expected": cell.expected, "ended": cell.ended},
+                "arms": [asdict(arm) | {"missing": arm.missing} for arm in cell.arms],
+                "comparisons": [
+                    asdict(comparison) | {"outcome": comparison.outcome}
+                    for comparison in cell.comparisons
+                ],
+            }
+            for cell in found.cells
+        ],
+    }
+
+
+def failed_seeds(trials: Mapping[int, Trial]) -> frozenset[int]:
+    """The seeds that failed in one arm, by the same rule as in every table.
+
+    Args:
+        trials: Seed to trial.
+
+    Returns:
+        Seeds at chance, diverged or crashed.
+    """
+    return frozenset(
+        seed
+        for seed, trial in trials.items()
+        if trial.status != "finished"
+        or is_failed(trial.test_accuracy, majority_share=trial.majority_share or 0.0)
+    )
+
+
+def _cell(results: Results, cell: str) -> CellSummary:
+    study = results.study
+    controls = study.controls
+    trials = {arm.label: results.arm(cell, arm.label) for arm in study.arms}
+    share = _majority_share(results, cell)
+    comparisons = [
+        Comparison(
+            arm=label, versus=versus, role=role, numbers=_compare(trials, label, versus, share)
+        )
+        for label, versus, role in _pairs(study.arms, study.baseline, controls)
+    ]
+    return CellSummary(
+        cell=cell,
+        majority_share=share,
+        baseline=study.baseline,
+        expected=study.trials_per_cell,
+        arms=tuple(
+            _arm(
+                arm,
+                trials[arm.label],
+                baseline=trials[study.baseline],
+                replays=controls.get(arm.label),
+                expected=len(study.seeds),
+                share=share,
+            )
+            for arm in study.arms
+        ),
+        comparisons=tuple(comparisons),
+    )
+
+
+def _pairs(
+    arms: tuple[Arm, ...], baseline: str, controls: Mapping[str, str]
+) -> list[tuple[str, str, Literal["baseline", "control"]]]:
+    found: list[tuple[str, str, Literal["baseline", "control"]]] = [
+        (arm.label, baseline, "baseline") for arm in arms if arm.label != baseline
+    ]
+    found += [
+        (tested, control, "control")
+        for control, tested in controls.items()
+        if baseline not in (control, tested)
+    ]
+    return found
+
+
+def _majority_share(results: Results, cell: str) -> float | None:
+    shares = {
+        trial.majority_share
+        for trial in results.trials
+        if trial.cell == cell and trial.majority_share is not None
+    }
+    if not shares:
+        return None
+    if not math.isclose(min(shares), max(shares), abs_tol=1e-9):
+        raise StoreError(
+            f"{results.folder}: the trials of one cell must share one test set, and those of "
+            f"'{cell}' have majority shares from {min(shares)} to {max(shares)}"
+        )
+    return min(shares)
+
+
+def _compare(
+    trials: Mapping[str, Mapping[int, Trial]], arm: str, versus: str, share: float | None
+) -> PairedComparison:
+    return paired(
+        _accuracies(trials[arm]),
+        _accuracies(trials[versus]),
+        majority_share=share or 0.0,  # None only where all trials crashed
+        diverged_a=_diverged(trials[arm]),
+        diverged_b=_diverged(trials[versus]),
+    )
+
+
+def _arm(
+    arm: Arm,
+    trials: Mapping[int, Trial],
+    *,
+    baseline: Mapping[int, Trial],
+    replays: str | None,
+    expected: int,
+    share: float | None,
+) -> ArmNumbers:
+    diverged = _diverged(trials)
+    return ArmNumbers(
+        label=arm.label,
+        recipe=arm.recipe,
+        replays=replays,
+        accuracy=summary(_accuracies(trials), majority_share=share or 0.0, diverged=diverged),
+        expected=expected,
+        diverged=len(diverged),
+        renewed=_mean(trial.renewed for trial in trials.values()),
+        trials_renewed=sum(bool(trial.renewed) for trial in trials.values()),
+        restarts=sum(trial.restarts or 0 for trial in trials.values()),
+        nonfinite=sum(trial.nonfinite or 0 for trial in trials.values()),
+        seconds=_mean(trial.seconds for trial in trials.values()),
+        extra_time=None if trials is baseline else _extra_time(trials, baseline),
+        recipe_time=_recipe_time(trials.values()),
+    )
+
+
+def _accuracies(trials: Mapping[int, Trial]) -> dict[int, float | None]:
+    return {seed: trial.test_accuracy for seed, trial in trials.items()}
+
+
+def _diverged(trials: Mapping[int, Trial]) -> tuple[int, ...]:
+    return tuple(seed for seed, trial in trials.items() if trial.status == "diverged")
+
+
+def _mean(values: Iterable[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return math.fsum(known) / len(known) if known else None
+
+
+def _extra_time(trials: Mapping[int, Trial], baseline: Mapping[int, Trial]) -> float | None:
+    # Per optimizer step: a diverged trial stops early and would look fast.
+    common = [
+        seed
+        for seed in trials.keys() & baseline.keys()
+        if trials[seed].steps and baseline[seed].steps
+    ]
+    own = _seconds_per_step(trials[seed] for seed in common)
+    plain = _seconds_per_step(baseline[seed] for seed in common)
+    return own / plain - 1 if own is not None and plain else None
+
+
+def _seconds_per_step(trials: Iterable[Trial]) -> float | None:
+    known = [
+        (trial.seconds, trial.steps)
+        for trial in trials
+        if trial.seconds is not None and trial.steps is not None
+    ]
+    steps = sum(steps for _, steps in known)
+    return math.fsum(seconds for seconds, _ in known) / steps if steps else None
+
+
+def _recipe_time(trials: Iterable[Trial]) -> float | None:
+    known = [
+        (trial.recipe_seconds, trial.seconds)
+        for trial in trials
+        if trial.recipe_seconds is not None and trial.seconds is not None
+    ]
+    inside = math.fsum(inside for inside, _ in known)
+    rest = math.fsum(seconds for _, seconds in known) - inside
+    return inside / rest if rest > 0 else None

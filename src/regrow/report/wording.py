@@ -1,0 +1,163 @@
+"""How numbers are written, in one place: tables, figures and sentences agree to the last digit."""
+
+from __future__ import annotations
+
+from typing import Final
+
+NOTHING: Final = "\N{EN DASH}"
+"""Stands where no number is possible."""
+
+_MINUS: Final = "\N{MINUS SIGN}"
+
+
+def percent(share: float | None, *, digits: int = 1) -> str:
+    """Write a share as a percentage without its sign.
+
+    Args:
+        share: 0 to 1, or None.
+        digits: Digits after the point.
+
+    Returns:
+        The number; an en dash for None.
+
+    Examples:
+        >>> percent(0.7531), percent(None)
+        ('75.3', '–')
+    """
+    return NOTHING if share is None else _signless(100 * share, digits)
+
+
+def points(difference: float | None, *, digits: int = 1) -> str:
+    """Write a difference of two shares in percentage points, always with its sign.
+
+    Args:
+        difference: -1 to 1, or None.
+        digits: Digits after the point.
+
+    Returns:
+        The number; an en dash for None.
+
+    Examples:
+        >>> points(0.125), points(0.0), points(None)
+        ('+12.5', '0.0', '–')
+    """
+    return NOTHING if difference is None else signed(100 * difference, digits=digits)
+
+
+def signed(number: float, *, digits: int = 1) -> str:
+    """Write a number with its sign, and zero without one.
+
+    Args:
+        number: Any finite number.
+        digits: Digits after the point.
+
+    Returns:
+        The number, with a true minus sign.
+
+    Examples:
+        >>> signed(2.25, digits=2), signed(-0.0001)
+        ('+2.25', '0.0')
+    """
+    written = _signless(abs(number), digits)
+    if float(written) == 0.0:
+        return written
+    return (_MINUS if number < 0 else "+") + written
+
+
+def interval(low: float | None, high: float | None) -> str:
+    """Write the two ends of an interval in percentage points.
+
+    Args:
+        low: Lower end, -1 to 1, or None.
+        high: Upper end, or None.
+
+    Returns:
+        The ends; an en dash when there is no interval.
+
+    Examples:
+        >>> interval(0.061, 0.189)
+        '+6.1 to +18.9'
+    """
+    if low is None or high is None:
+        return NOTHING
+    return f"{points(low)} to {points(high)}"
+
+
+def p_value(p: float | None) -> str:
+    """Write a probability; below one in a thousand only that.
+
+    Args:
+        p: 0 to 1, or None.
+
+    Returns:
+        The number; an en dash for None.
+
+    Examples:
+        >>> p_value(0.0312), p_value(0.0000004), p_value(0.9999)
+        ('0.031', '< 0.001', '1.00')
+    """
+    if p is None:
+        return NOTHING
+    if p < 0.001:
+        return "< 0.001"
+    return f"{p:.2f}" if p >= 0.0995 else f"{p:.3f}"
+
+
+def equals_p(p: float) -> str:
+    """Write "p = 0.031" or "p < 0.001".
+
+    Args:
+        p: 0 to 1.
+
+    Returns:
+        The words.
+
+    Examples:
+        >>> equals_p(0.5), equals_p(1e-9)
+        ('p = 0.50', 'p < 0.001')
+    """
+    written = p_value(p)
+    return f"p {written}" if written.startswith("<") else f"p = {written}"
+
+
+def count(number: int, noun: str, plural: str | None = None) -> str:
+    """Write a count with its noun.
+
+    Args:
+        number: How many.
+        noun: Of what, in the singular.
+        plural: Its plural where an s is not enough.
+
+    Returns:
+        The words.
+
+    Examples:
+        >>> count(1, "seed"), count(24, "seed"), count(2, "loss", "losses")
+        ('1 seed', '24 seeds', '2 losses')
+    """
+    return f"{number} {noun if number == 1 else plural or noun + 's'}"
+
+
+def seconds(duration: float | None) -> str:
+    """Write a duration with its unit.
+
+    Args:
+        duration: Seconds, or None.
+
+    Returns:
+        The words; an en dash for None.
+
+    Examples:
+        >>> seconds(0.25), seconds(75.2), seconds(5400)
+        ('0.25 s', '75 s', '90 min')
+    """
+    if duration is None:
+        return NOTHING
+    if duration >= 600:
+        return f"{duration / 60:.0f} min"
+    return f"{duration:.0f} s" if duration >= 10 else f"{duration:.2g} s"
+
+
+def _signless(number: float, digits: int) -> str:
+    written = f"{number:.{digits}f}"
+    return written.removeprefix("-") if float(written) == 0.0 else written.replace("-", _MINUS)

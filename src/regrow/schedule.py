@@ -1,0 +1,181 @@
+"""When a recipe looks at the network: optimizer step in, yes or no out."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Protocol, final
+
+from regrow._checks import check_fraction
+from regrow.errors import ConfigError, NoEffectWarning
+
+
+@dataclass(frozen=True, kw_only=True)
+class Clock:
+    """How long the training is, as far as the user has said.
+
+    Attributes:
+        total_steps: Optimizer steps of the whole training, or None.
+        steps_per_epoch: Optimizer steps of one epoch, or None.
+    """
+
+    total_steps: int | None = None
+    steps_per_epoch: int | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse counts below 1."""
+        for name, value in (
+            ("total_steps", self.total_steps),
+            ("steps_per_epoch", self.steps_per_epoch),
+        ):
+            if value is not None and value < 1:
+                raise ConfigError(f"{name} must be at least 1, got {value} (attach)")
+
+
+class BoundSchedule(Protocol):
+    """A schedule that knows the length of the training: everything in optimizer steps."""
+
+    @property
+    def last_step(self) -> int | None:
+        """The last step at which something may be due, or None when there is no end."""
+        ...
+
+    def due(self, step: int) -> bool:
+        """Whether the network is looked at in this step (0-based)."""
+        ...
+
+
+class Schedule(Protocol):
+    """When to look, in the user's units."""
+
+    def bind(self, clock: Clock, *, where: str) -> BoundSchedule:
+        """Convert epochs and shares to optimizer steps, once, before training starts."""
+        ...
+
+
+@final
+@dataclass(frozen=True)
+class _EverySteps:
+    every: int
+    active_steps: int | None
+
+    @property
+    def last_step(self) -> int | None:
+        """The end of the active part, or None."""
+        return None if self.active_steps is None else self.active_steps - 1
+
+    def due(self, step: int) -> bool:
+        """At the last step of each interval, while the active part lasts."""
+        return (step + 1) % self.every == 0 and (
+            self.active_steps is None or step < self.active_steps
+        )
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Every:
+    """At regular intervals during the first part of the training.
+
+    Due at step t (0-based) when (t + 1) is a multiple of the interval and t < active_fraction * total_steps.
+
+    Args:
+        steps: Interval in optimizer steps. Give this or `epochs`, not both; neither means every step.
+        epochs: Interval in epochs.
+        active_fraction: Share of the training, from its start, in which anything is due: the paper's
+            P. 1 = all of it.
+
+    Raises:
+        ConfigError: An interval below 1, both intervals, or a share outside [0, 1].
+
+    Examples:
+        >>> schedule = Every(steps=10, active_fraction=0.5).bind(Clock(total_steps=40), where="doc")
+        >>> [step for step in range(40) if schedule.due(step)]
+        [9, 19]
+    """
+
+    steps: int | None = None
+    epochs: int | None = None
+    active_fraction: float = 1.0
+
+    def __post_init__(self) -> None:
+        """Check the settings."""
+        if self.steps is not None and self.epochs is not None:
+            raise ConfigError(
+                f"give every_steps or every_epochs, not both, got {self.steps} and {self.epochs} (schedule)"
+            )
+        for name, value in (("every_steps", self.steps), ("every_epochs", self.epochs)):
+            if value is not None and value < 1:
+                raise ConfigError(f"{name} must be at least 1, got {value} (schedule)")
+        check_fraction(self.active_fraction, name="active_fraction", where="schedule")
+
+    def bind(self, clock: Clock, *, where: str) -> BoundSchedule:
+        """Convert to optimizer steps.
+
+        Args:
+            clock: The length of the training.
+            where: Which recipe, for messages.
+
+        Returns:
+            The schedule in steps.
+
+        Raises:
+            ConfigError: The clock lacks what the conversion needs.
+
+        Edge cases:
+            Nothing would ever be due: a NoEffectWarning, and the training runs untouched.
+        """
+        every = 1 if self.steps is None else self.steps
+        if self.epochs is not None:
+            if clock.steps_per_epoch is None:
+                raise ConfigError(
+                    f"every_epochs={self.epochs} needs attach(steps_per_epoch=...) ({where})"
+                )
+            every = self.epochs * clock.steps_per_epoch
+        active: int | None = None
+        if self.active_fraction < 1.0 or clock.total_steps is not None:
+            if clock.total_steps is None:
+                raise ConfigError(
+                    f"active_fraction={self.active_fraction} needs attach(total_steps=...), "
+                    f"or set active_fraction=1.0 ({where})"
+                )
+            active = round(self.active_fraction * clock.total_steps)
+            if every > active:
+                warnings.warn(
+                    f"{where} will never act: its first check is due after {every} steps, "
+                    f"and its active part ends after {active} of {clock.total_steps}",
+                    NoEffectWarning,
+                    stacklevel=3,
+                )
+        return _EverySteps(every, active)
+
+
+@final
+@dataclass(frozen=True)
+class AtSteps:
+    """At steps that are known beforehand, such as those of a run that is to be copied.
+
+    Args:
+        steps: Optimizer steps, 0-based.
+    """
+
+    steps: frozenset[int]
+
+    @classmethod
+    def of(cls, steps: Iterable[int]) -> AtSteps:
+        """Build from any collection of steps."""
+        return cls(frozenset(steps))
+
+    @property
+    def last_step(self) -> int | None:
+        """The last of the steps; -1 where there is none."""
+        return max(self.steps, default=-1)
+
+    def bind(self, clock: Clock, *, where: str) -> BoundSchedule:
+        """Nothing to convert: the steps are absolute."""
+        del clock, where
+        return self
+
+    def due(self, step: int) -> bool:
+        """Whether the step is one of them."""
+        return step in self.steps

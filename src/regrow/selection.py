@@ -1,0 +1,98 @@
+"""Which filters are renewed: scores of the whole network in, masks out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol, final
+
+from regrow._checks import check_not_negative
+from regrow._shapes import Mask, Scores
+from regrow.functional.masks import below, lowest, spare_best
+
+
+class Selection(Protocol):
+    """Scores to masks."""
+
+    def __call__(
+        self, scores: Mapping[str, Scores], *, eligible: Mapping[str, Mask], step: int
+    ) -> dict[str, Mask]:
+        """Masks by layer, (*S, O); a filter that is not eligible is never marked."""
+        ...
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Below:
+    """All filters whose score is under one absolute threshold, the same for every layer.
+
+    Args:
+        threshold: In the unit of the scores, at least 0.
+        keep_one: Never mark all filters of a layer at once; the best of them stays.
+
+    Raises:
+        ConfigError: A negative threshold.
+
+    Source:
+        Cohen, Lo, Ding 2016, Section 2: each filter is tested on its own, without ranking or quota.
+    """
+
+    threshold: float
+    keep_one: bool = False
+
+    def __post_init__(self) -> None:
+        """Check the settings."""
+        check_not_negative(self.threshold, name="threshold", where="selection")
+
+    def __call__(
+        self, scores: Mapping[str, Scores], *, eligible: Mapping[str, Mask], step: int
+    ) -> dict[str, Mask]:
+        """Mark what is below.
+
+        Args:
+            scores: By layer, (*S, O).
+            eligible: By layer, (*S, O).
+            step: Not used.
+
+        Returns:
+            Masks by layer.
+        """
+        del step
+        masks: dict[str, Mask] = {}
+        for layer, values in scores.items():
+            mask = below(values, threshold=self.threshold)
+            if self.keep_one:
+                mask = spare_best(mask, values)
+            masks[layer] = mask & eligible[layer]
+        return masks
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class CountsOf:
+    """As many filters as another run renewed, in the same layer at the same step, the lowest scores first.
+
+    Args:
+        counts: Number of filters by (step, layer).
+    """
+
+    counts: Mapping[tuple[int, str], int]
+
+    def __call__(
+        self, scores: Mapping[str, Scores], *, eligible: Mapping[str, Mask], step: int
+    ) -> dict[str, Mask]:
+        """Mark the counted number.
+
+        Args:
+            scores: By layer, (*S, O).
+            eligible: Not used: the other run's counts are met whatever happened to the filters before.
+            step: Optimizer step.
+
+        Returns:
+            Masks by layer.
+        """
+        del eligible
+        return {
+            layer: lowest(values, count=self.counts.get((step, layer), 0))
+            for layer, values in scores.items()
+        }

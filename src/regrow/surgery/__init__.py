@@ -1,0 +1,6 @@
+"""Exact edits of live training state: parameters, norm entries, optimizer state."""
+
+from regrow.surgery.edits import apply_edits_
+from regrow.surgery.optimizer_state import OptimizerSurgeon, unwrap_optimizer
+
+__all__ = ["OptimizerSurgeon", "apply_edits_", "unwrap_optimizer"]

@@ -1,0 +1,63 @@
+"""What all tests share: one thread, the real data's folder, small models and loops."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from jaxtyping import install_import_hook
+
+# Every shape annotation in the pure parts is checked while the tests run; users pay nothing for it.
+install_import_hook(["regrow.functional"], "beartype.beartype")
+
+torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def data_dir() -> Path:
+    """The folder with the real data: REGROW_DATA_DIR, or ../shared/data beside the repository."""
+    told = os.environ.get("REGROW_DATA_DIR")
+    folder = Path(told) if told else Path(__file__).resolve().parents[2] / "shared" / "data"
+    if not (folder / "craters.npz").is_file():
+        pytest.skip(f"the real data are not here ({folder}); set REGROW_DATA_DIR")
+    return folder
+
+
+@pytest.fixture
+def small_cnn() -> Callable[[int], torch.nn.Module]:
+    """A CNN of the crater kind with a norm layer: seed to model."""
+
+    def make(seed: int) -> torch.nn.Module:
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            return torch.nn.Sequential(
+                torch.nn.Conv2d(1, 4, 3),
+                torch.nn.BatchNorm2d(4),
+                torch.nn.ReLU(),
+                torch.nn.Conv2d(4, 6, 3),
+                torch.nn.ReLU(),
+                torch.nn.Flatten(),
+                torch.nn.Linear(6 * 4 * 4, 3),
+            )
+
+    return make
+
+
+@pytest.fixture
+def batches() -> Callable[[int], list[tuple[torch.Tensor, torch.Tensor]]]:
+    """Fixed random batches of 8x8 images with three classes: how many to list."""
+
+    def make(count: int) -> list[tuple[torch.Tensor, torch.Tensor]]:
+        generator = torch.Generator().manual_seed(7)
+        return [
+            (
+                torch.randn(12, 1, 8, 8, generator=generator),
+                torch.randint(0, 3, (12,), generator=generator),
+            )
+            for _ in range(count)
+        ]
+
+    return make
