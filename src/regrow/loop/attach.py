@@ -10,7 +10,7 @@ from torch import nn
 from regrow.compose import Recipe
 from regrow.draw import InitSpec
 from regrow.errors import ConfigError
-from regrow.graph import Wiring, trace, unwrap_model
+from regrow.graph import Wiring, trace, unwrap
 from regrow.loop.initials import resolve_layers
 from regrow.loop.regrower import Regrower
 from regrow.schedule import Clock
@@ -81,7 +81,7 @@ def attach(
     inner = unwrap_optimizer(optimizer)
     if (wiring is None) == (example_inputs is None):
         raise ConfigError("attach needs example_inputs or wiring, one of the two")
-    bare = unwrap_model(model)
+    bare = unwrap(model)
     if wiring is None:
         wiring = trace(bare, example_inputs)
     chosen = wiring.renewable(layers=tuple(layers), include=tuple(include), exclude=tuple(exclude))

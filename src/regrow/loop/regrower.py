@@ -15,7 +15,7 @@ from torch.optim import LBFGS, Optimizer
 from regrow.compose import Decision, Recipe, RecipeState
 from regrow.criteria import Observation, Signal
 from regrow.errors import ConfigError, NonFiniteWarning, OptimizerError, StateError
-from regrow.graph import rows
+from regrow.graph.slices import rows
 from regrow.history import Renewed, Report
 from regrow.renewal import Layer
 from regrow.schedule import Clock
@@ -109,14 +109,17 @@ class Regrower:
     def _before(self, optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """The step is about to be made: the gradients are there, unless a closure will make them."""
         del optimizer
-        closure = kwargs.get("closure", args[1] if len(args) > 1 else None)
+        # torch hands over the arguments of step() with the optimizer itself in front.
+        positional = list(args)
+        closure = kwargs.get("closure", positional[1] if len(positional) > 1 else None)
         if closure is None:
             self._observe()
             return None
         inside = self._observing(closure)
         if "closure" in kwargs:
             return args, {**kwargs, "closure": inside}
-        return (args[0], inside, *args[2:]), kwargs
+        positional[1] = inside
+        return tuple(positional), kwargs
 
     def _observing(self, closure: Callable[[], Any]) -> Callable[[], Any]:
         """The user's closure, followed by a look at the gradients that it has made."""
@@ -248,7 +251,7 @@ class Regrower:
             loss: A number or a tensor with one element.
         """
         if self._recipe.min_loss is not None:
-            self._loss = float(loss)
+            self._loss = float(loss.detach() if isinstance(loss, Tensor) else loss)
 
     def on_renewal(self, callback: Callable[[Renewed], object]) -> None:
         """Call a function after each renewal.

@@ -4,170 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
-from typing import Final, Literal
+from dataclasses import asdict
+from typing import Final
 
 from regrow.errors import StoreError
-from regrow.lab.statistics import (
-    FEWEST_PAIRS,
-    ArmSummary,
-    PairedComparison,
-    is_failed,
-    paired,
-    summary,
-)
+from regrow.lab.statistics import PairedComparison, is_failed, paired, summary
+from regrow.report.findings import ArmNumbers, CellSummary, Comparison, Role, StudySummary
 from regrow.report.results import Arm, Results, Trial
 
 SUMMARY_VERSION: Final = 1
-
-Outcome = Literal["gain", "harm", "unclear", "too few"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class ArmNumbers:
-    """One arm in one cell.
-
-    Args:
-        label: The arm's label.
-        recipe: Its recipe.
-        replays: For a control, the label of the arm that it replays.
-        accuracy: Test accuracy over the seeds.
-        expected: Trials that the study asks for.
-        diverged: Trials that became non-finite.
-        renewed: Mean number of filters renewed per trial.
-        trials_renewed: Trials in which any filter was renewed.
-        restarts: Whole networks drawn anew, over all trials.
-        nonfinite: Scores that were NaN or infinite, over all trials.
-        seconds: Mean wall time of a trial.
-        extra_time: Wall time per optimizer step relative to the baseline's over common seeds,
-            minus 1.
-        recipe_time: Wall time inside the recipe relative to the rest of the same trials.
-    """
-
-    label: str
-    recipe: str
-    replays: str | None
-    accuracy: ArmSummary
-    expected: int
-    diverged: int
-    renewed: float | None
-    trials_renewed: int
-    restarts: int
-    nonfinite: int
-    seconds: float | None
-    extra_time: float | None
-    recipe_time: float | None
-
-    @property
-    def missing(self) -> int:
-        """Trials that have not ended."""
-        return self.expected - self.accuracy.n
-
-
-@dataclass(frozen=True, kw_only=True)
-class Comparison:
-    """One arm against another in one cell.
-
-    Args:
-        arm: The arm under test.
-        versus: The arm that it is compared with.
-        role: What `versus` is to it.
-        numbers: Differences are `arm` minus `versus`.
-    """
-
-    arm: str
-    versus: str
-    role: Literal["baseline", "control"]
-    numbers: PairedComparison
-
-    @property
-    def outcome(self) -> Outcome:
-        """What may be said: gain or harm only when the interval excludes 0 and there are six pairs."""
-        low, high = self.numbers.low, self.numbers.high
-        if self.numbers.n < FEWEST_PAIRS or low is None or high is None:
-            return "too few"
-        if low > 0:
-            return "gain"
-        return "harm" if high < 0 else "unclear"
-
-
-@dataclass(frozen=True, kw_only=True)
-class CellSummary:
-    """One cell of the grid.
-
-    Args:
-        cell: Its name, "base" without a grid.
-        majority_share: Share of the commonest class in the test set; None if all trials crashed.
-        baseline: The arm that the others are compared with.
-        expected: Trials that the study asks for in this cell.
-        arms: The arms, in the study's order.
-        comparisons: Each arm with the baseline, then each recipe with its control.
-    """
-
-    cell: str
-    majority_share: float | None
-    baseline: str
-    expected: int
-    arms: tuple[ArmNumbers, ...]
-    comparisons: tuple[Comparison, ...]
-
-    @property
-    def ended(self) -> int:
-        """Trials that ended in this cell."""
-        return sum(arm.accuracy.n for arm in self.arms)
-
-    def arm(self, label: str) -> ArmNumbers:
-        """One arm by its label.
-
-        Args:
-            label: A label of the study.
-
-        Returns:
-            Its numbers.
-        """
-        return next(arm for arm in self.arms if arm.label == label)
-
-    def comparison(self, arm: str, versus: str) -> Comparison | None:
-        """One comparison by the labels of its arms.
-
-        Args:
-            arm: The arm under test.
-            versus: The other arm.
-
-        Returns:
-            The comparison; None if it is not made.
-        """
-        for found in self.comparisons:
-            if (found.arm, found.versus) == (arm, versus):
-                return found
-        return None
-
-
-@dataclass(frozen=True, kw_only=True)
-class StudySummary:
-    """All cells of a study.
-
-    Args:
-        name: The study's name.
-        expected: Trials that it asks for.
-        ended: Trials that ended.
-        cells: Its cells; those without any trial are absent.
-    """
-
-    name: str
-    expected: int
-    ended: int
-    cells: tuple[CellSummary, ...]
-
-    @property
-    def missing(self) -> int:
-        """Trials that have not ended."""
-        return self.expected - self.ended
-
-    @property
-    def comparisons(self) -> int:
-        """How many comparisons the report makes."""
-        return sum(len(cell.comparisons) for cell in self.cells)
 
 
 def summarise(results: Results) -> StudySummary:
@@ -270,15 +115,13 @@ def _cell(results: Results, cell: str) -> CellSummary:
 
 def _pairs(
     arms: tuple[Arm, ...], baseline: str, controls: Mapping[str, str]
-) -> list[tuple[str, str, Literal["baseline", "control"]]]:
-    found: list[tuple[str, str, Literal["baseline", "control"]]] = [
+) -> list[tuple[str, str, Role]]:
+    found: list[tuple[str, str, Role]] = [
         (arm.label, baseline, "baseline") for arm in arms if arm.label != baseline
     ]
-    found += [
-        (tested, control, "control")
-        for control, tested in controls.items()
-        if baseline not in (control, tested)
-    ]
+    for control, tested in controls.items():
+        if baseline not in (control, tested):
+            found.append((tested, control, "control"))
     return found
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from regrow.report import wording
-from regrow.report.summary import ArmNumbers, CellSummary, Comparison, Outcome, StudySummary
+from regrow.report.findings import ArmNumbers, CellSummary, Comparison, Outcome, StudySummary
 
 _OUTCOMES: Final[dict[Outcome, str]] = {
     "gain": "gain",

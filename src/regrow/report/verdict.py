@@ -7,7 +7,7 @@ from typing import Final
 
 from regrow.lab.statistics import FEWEST_PAIRS
 from regrow.report import wording
-from regrow.report.summary import (
+from regrow.report.findings import (
     ArmNumbers,
     CellSummary,
     Comparison,
@@ -120,7 +120,11 @@ def _failures(comparison: Comparison) -> str:
     under = numbers.failed_a_only + numbers.failed_both
     if not without and not under:
         return f"Of {wording.count(numbers.both, 'seed')}, none failed with or without it."
-    test = f" (exact McNemar {wording.equals_p(numbers.mcnemar_p)})" if numbers.mcnemar_p else ""
+    test = (
+        f" (exact McNemar {wording.equals_p(numbers.mcnemar_p)})"
+        if numbers.mcnemar_p is not None
+        else ""
+    )
     return (
         f"{without} of {wording.count(numbers.both, 'seed')} failed under {comparison.versus}, "
         f"{under} under {comparison.arm}{test}."

@@ -30,9 +30,9 @@ def unwrap_optimizer(optimizer: object) -> Optimizer:
     Raises:
         OptimizerError: There is none inside.
     """
-    inner = optimizer
-    while hasattr(inner, "optimizer") and inner.optimizer is not inner:
-        inner = inner.optimizer
+    inner: object = optimizer
+    while not isinstance(inner, Optimizer) and getattr(inner, "optimizer", None) is not None:
+        inner = getattr(inner, "optimizer", None)
     if not isinstance(inner, Optimizer):
         raise OptimizerError(
             f"a torch.optim.Optimizer is needed, got {type(optimizer).__name__} (attach)"

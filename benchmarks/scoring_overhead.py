@@ -1,0 +1,98 @@
+"""What scoring costs: ResNet-20 on 32x32 images, batch 128, with and without a recipe attached.
+
+Three loops over the same model and batches are run in turn, again and again: plain, attached with a score at every step, attached
+with one score an epoch (391 steps; the loop between two checks is what is measured). The table gives the ratio of the medians of
+the time of one whole training step, and beside it the time that regrow itself counts inside its hooks.
+
+    OMP_NUM_THREADS=1 python benchmarks/scoring_overhead.py [--rounds 15] [--steps 3] [--out results/scoring-overhead.json]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import statistics
+import time
+from pathlib import Path
+
+import torch
+from torch import nn
+
+import regrow
+from regrow.lab import models
+
+BATCH = 128
+STEPS_PER_EPOCH = 391  # 50,000 images
+
+
+class Loop:
+    """One model, its optimizer, and perhaps a recipe."""
+
+    def __init__(self, every_epochs: int | None, *, attached: bool) -> None:
+        self.model = models.build("resnet20", in_channels=3, image_size=(32, 32), classes=10, settings={}, seed=0)
+        self.optimizer = torch.optim.SGD(self.model.parameters(), lr=0.01, momentum=0.9)
+        self.regrower = None
+        if attached:
+            # The threshold is below any living filter's gradient: the cost of looking, without any renewal.
+            self.regrower = regrow.attach(
+                regrow.RandomOut(threshold=1e-30, active_fraction=1.0, every_epochs=every_epochs),
+                self.model,
+                self.optimizer,
+                example_inputs=torch.zeros(2, 3, 32, 32),
+                steps_per_epoch=STEPS_PER_EPOCH,
+            )
+
+    def run(self, images: torch.Tensor, labels: torch.Tensor, steps: int) -> list[float]:
+        """Times of a few training steps, in seconds."""
+        times = []
+        for _ in range(steps):
+            started = time.perf_counter()
+            self.optimizer.zero_grad()
+            nn.functional.cross_entropy(self.model(images), labels).backward()
+            self.optimizer.step()
+            times.append(time.perf_counter() - started)
+        return times
+
+
+def main() -> None:
+    """Measure and write the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--steps", type=int, default=3)
+    parser.add_argument("--out", type=Path)
+    given = parser.parse_args()
+    torch.set_num_threads(1)
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randn(BATCH, 3, 32, 32, generator=generator)
+    labels = torch.randint(0, 10, (BATCH,), generator=generator)
+    loops = {
+        "plain": Loop(None, attached=False),
+        "every step": Loop(None, attached=True),
+        "every epoch": Loop(1, attached=True),
+        "plain again": Loop(None, attached=False),
+    }
+    times: dict[str, list[float]] = {name: [] for name in loops}
+    for loop in loops.values():
+        loop.run(images, labels, 2)  # warm-up
+    for loop in loops.values():
+        if loop.regrower is not None:
+            loop.regrower.report.seconds = 0.0
+    for _ in range(given.rounds):
+        for name, loop in loops.items():
+            times[name] += loop.run(images, labels, given.steps)
+    base = statistics.median(times["plain"])
+    rows = {}
+    for name, loop in loops.items():
+        step = statistics.median(times[name])
+        inside = loop.regrower.report.seconds / len(times[name]) if loop.regrower is not None else 0.0
+        rows[name] = {"step_ms": 1e3 * step, "ratio": step / base, "inside_ms": 1e3 * inside, "inside_share": inside / base}
+        print(f"{name:12s} {1e3 * step:8.1f} ms a step  x{step / base:.4f}   inside regrow {100 * inside / base:.3f} %")
+    if given.out is not None:
+        environment = {"torch": torch.__version__, "python": platform.python_version(), "machine": platform.machine()}
+        table = {"rows": rows, "rounds": given.rounds, "steps": given.steps, "threads": 1, **environment}
+        given.out.write_text(json.dumps(table, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,148 @@
+"""`regrow ls`: what there is to choose from, and what has been run."""
+
+from __future__ import annotations
+
+import json
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from regrow.cli.exits import BAD_USE, show, told_as
+from regrow.errors import ConfigError, StoreError
+
+
+class Kind(StrEnum):
+    """What can be listed."""
+
+    RECIPES = "recipes"
+    MODELS = "models"
+    DATA = "data"
+    RUNS = "runs"
+
+
+def ls(
+    kind: Annotated[Kind, typer.Argument(help="What to list.")],
+    folder: Annotated[
+        Path | None,
+        typer.Argument(metavar="DIR", help="For runs: where to look (default: runs)."),
+    ] = None,
+    *,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """List the recipes, models and data sets with their settings, or the runs in a folder."""
+    with told_as(BAD_USE):
+        if folder is not None and kind is not Kind.RUNS:
+            raise ConfigError(f"a folder belongs to 'regrow ls runs', got {folder} with '{kind}'")
+        listed = {
+            Kind.RECIPES: _recipes,
+            Kind.MODELS: _models,
+            Kind.DATA: _data,
+            Kind.RUNS: lambda: _runs(folder or Path("runs")),
+        }[kind]()
+    if as_json:
+        show(json.dumps(listed, indent=2))
+        return
+    show("\n\n".join(_paragraph(entry) for entry in listed) or f"no {kind}")
+
+
+def _paragraph(entry: dict[str, Any]) -> str:
+    """One entry for people: its name, what it is, its settings, where it departs from its source."""
+    lines = [f"{entry['name']}: {entry['summary']}"]
+    if entry.get("paper"):
+        lines.append(f"  {entry['title']}. {entry['paper']}. {entry['url']}".rstrip())
+    if entry.get("settings"):
+        words = ", ".join(f"{key}={_toml(value)}" for key, value in entry["settings"].items())
+        lines.append(f"  settings: {words}")
+    lines += [f"  {number}. {text}" for number, text in enumerate(entry.get("differs", ()), 1)]
+    return "\n".join(lines)
+
+
+def _toml(value: object) -> str:
+    """A default as --set would take it."""
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def _recipes() -> list[dict[str, Any]]:
+    from regrow import recipes
+    from regrow.lab.study import LAB_RECIPES
+    from regrow.lab.trials import RESTART_SETTINGS
+
+    listed: list[dict[str, Any]] = [
+        {
+            "name": name,
+            "summary": summary,
+            "settings": dict(RESTART_SETTINGS) if name == "restart" else {},
+        }
+        for name, summary in LAB_RECIPES.items()
+    ]
+    for name in recipes.names():
+        info = recipes.info(name)
+        listed.append(
+            {
+                "name": name,
+                "summary": info.summary,
+                "title": info.title,
+                "paper": "" if info.control else info.paper,
+                "year": info.year,
+                "url": info.url,
+                "control": info.control,
+                "settings": recipes.settings(name),
+                "differs": list(info.differs),
+            }
+        )
+    return listed
+
+
+def _models() -> list[dict[str, Any]]:
+    from regrow.lab import models
+
+    listed: list[dict[str, Any]] = [
+        {"name": name, "summary": models.summary(name), "settings": models.defaults(name)}
+        for name in models.names()
+    ]
+    own = "your own network; called with in_channels, image_size, classes and its settings"
+    return [*listed, {"name": "package.module:function", "summary": own, "settings": {}}]
+
+
+def _data() -> list[dict[str, Any]]:
+    from regrow.lab import data
+
+    return [
+        {"name": name, "summary": data.summary(name), "settings": data.defaults(name)}
+        for name in data.names()
+    ]
+
+
+def _runs(folder: Path) -> list[dict[str, Any]]:
+    """The results folders below a folder, the latest first."""
+    from regrow.report.read import RESULTS_FILE, read_results
+
+    if not folder.is_dir():
+        raise ConfigError(f"{folder}: must be a folder with runs, and is none")
+    files = sorted(
+        folder.glob(f"**/{RESULTS_FILE}"), key=lambda file: file.stat().st_mtime, reverse=True
+    )
+    listed: list[dict[str, Any]] = []
+    for file in files:
+        try:
+            results = read_results(file.parent)
+        except StoreError as error:
+            listed.append({"name": str(file.parent), "summary": f"cannot be read: {error}"})
+            continue
+        arms = ", ".join(arm.label for arm in results.study.arms)
+        ended, expected = len(results.trials), results.study.trials
+        listed.append(
+            {
+                "name": str(file.parent),
+                "study": results.study.name,
+                "arms": [arm.label for arm in results.study.arms],
+                "seeds": len(results.study.seeds),
+                "ended": ended,
+                "expected": expected,
+                "summary": f"{results.study.name}; {arms}; {len(results.study.seeds)} seeds; "
+                f"{ended} of {expected} trials ended",
+            }
+        )
+    return listed

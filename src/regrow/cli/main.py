@@ -1,0 +1,70 @@
+"""The command `regrow` and its subcommands, one file each."""
+
+from __future__ import annotations
+
+import typer
+
+from regrow import __version__
+from regrow.cli.exits import EXIT_CODES
+from regrow.cli.ls import ls
+from regrow.cli.report import report
+from regrow.cli.run import run
+
+app = typer.Typer(
+    name="regrow",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog=(
+        "Examples:\n\n"
+        "regrow run --data digits --seeds 16\n\n"
+        "regrow run studies/demo-digits.toml --out runs/demo\n\n"
+        "regrow report runs/demo\n\n"
+        f"regrow ls recipes\n\n{EXIT_CODES}"
+    ),
+)
+
+
+def _version(wanted: bool) -> None:  # typer calls it so
+    if wanted:
+        typer.echo(f"regrow {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _regrow(  # pyright: ignore[reportUnusedFunction] # typer calls it
+    version: bool = typer.Option(
+        False, "--version", callback=_version, is_eager=True, help="Print the version and exit."
+    ),
+) -> None:
+    """Find the convolutional filters that training has abandoned, and put them back to work."""
+    del version
+
+
+app.command(
+    epilog=(
+        "Examples:\n\n"
+        "regrow run --data digits --seeds 16 --epochs 30 --jobs 2\n\n"
+        "regrow run --data craters --data-dir ../data --recipe none --recipe randomout "
+        "--recipe random --seeds 50 --set data.region=East --set randomout.threshold=1e-8\n\n"
+        "regrow run --data npz:mine.npz --model mypackage.nets:make --set model.width=8\n\n"
+        "regrow run studies/demo-digits.toml --out runs/demo\n\n"
+        "A run that was stopped, by Ctrl-C or otherwise, goes on when the same command is given "
+        f"again.\n\n{EXIT_CODES}"
+    )
+)(run)
+app.command(
+    epilog=f"Examples:\n\nregrow report runs/demo\n\nregrow report runs/demo --json\n\n{EXIT_CODES}"
+)(report)
+app.command(
+    epilog=(
+        "Examples:\n\nregrow ls recipes\n\nregrow ls models --json\n\nregrow ls runs runs/\n\n"
+        f"{EXIT_CODES}"
+    )
+)(ls)
+
+
+def main() -> None:
+    """Run the command line."""
+    app()

@@ -1,0 +1,55 @@
+"""`regrow report`: the tables, figures and page of a results folder, written again."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from regrow.cli.exits import BAD_USE, show, told_as
+
+
+def report(
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="What regrow run --out wrote.")],
+    *,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the summary as JSON and nothing else.")
+    ] = False,
+) -> None:
+    """Write report.html and the figures of a results folder, finished or not, and print its tables."""
+    with told_as(BAD_USE):
+        finish(folder, as_json=as_json)
+
+
+def finish(folder: Path, *, as_json: bool) -> None:
+    """Write the report and print what it says.
+
+    Args:
+        folder: The results folder.
+        as_json: JSON in place of tables.
+    """
+    from regrow.report.read import read_results
+    from regrow.report.summary import summarise
+    from regrow.report.table import arms_table, as_text, paired_table
+    from regrow.report.verdict import caution, standing, verdicts
+    from regrow.report.write import summary_json, write_report
+
+    written = write_report(folder)
+    if as_json:
+        show(json.dumps(summary_json(folder), indent=2, allow_nan=False))
+        return
+    found = summarise(read_results(folder))
+    show(standing(found))
+    for cell in found.cells:
+        if cell.cell != "base":
+            show(f"\n{cell.cell}")
+        for table in (arms_table(cell), paired_table(cell)):
+            if table.rows:
+                show(f"\n{as_text(table)}")
+        for verdict in verdicts(cell):
+            show(f"\n{verdict.arm}: {verdict.headline}. {verdict.text}")
+    if caution(found):
+        show(f"\n{caution(found)}")
+    show(f"\nReport: {written.html}")

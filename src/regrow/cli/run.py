@@ -1,0 +1,234 @@
+"""`regrow run`: a study from a file or from options, with progress, a table and a report at its end."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from regrow.cli.exits import BAD_USE, INTERRUPTED, TROUBLE, fail, say, told_as
+from regrow.cli.report import finish
+
+if TYPE_CHECKING:
+    from regrow.lab.store import Store
+    from regrow.lab.study import Study
+    from regrow.lab.trials import TrialSpec
+
+_STUDY, _RUN = "Study", "Run"
+
+
+def run(
+    study: Annotated[
+        Path | None, typer.Argument(metavar="STUDY.toml", help="A study file.")
+    ] = None,
+    *,
+    data: Annotated[
+        str | None,
+        typer.Option(
+            help="Data set: digits, craters, npz:PATH, folder:PATH.", rich_help_panel=_STUDY
+        ),
+    ] = None,
+    data_dir: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder that holds the data; nothing is fetched then.", rich_help_panel=_STUDY
+        ),
+    ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            help="Model: cratercnn, convnet, resnet20, ..., or package.module:function.",
+            rich_help_panel=_STUDY,
+        ),
+    ] = None,
+    recipe: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Recipe, repeatable; none is plain training. With a study file: which of its arms.",
+            rich_help_panel=_STUDY,
+        ),
+    ] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="KEY=VALUE",
+            help="Any setting, repeatable: randomout.threshold=1e-8, model.filters=2, "
+            "data.region=East, train.momentum=0.9.",
+            rich_help_panel=_STUDY,
+        ),
+    ] = None,
+    seeds: Annotated[
+        int | None,
+        typer.Option(help="Number of paired seeds. (default: 16)", rich_help_panel=_STUDY),
+    ] = None,
+    epochs: Annotated[
+        int | None, typer.Option(help="Epochs of each trial.", rich_help_panel=_STUDY)
+    ] = None,
+    lr: Annotated[float | None, typer.Option(help="Learning rate.", rich_help_panel=_STUDY)] = None,
+    optimizer: Annotated[
+        str | None, typer.Option(help="sgd, adam or adamw.", rich_help_panel=_STUDY)
+    ] = None,
+    batch_size: Annotated[
+        int | None, typer.Option(help="Images in a step.", rich_help_panel=_STUDY)
+    ] = None,
+    name: Annotated[
+        str | None, typer.Option(help="Name of the study.", rich_help_panel=_STUDY)
+    ] = None,
+    jobs: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Processes, one thread each. (default: the number of cores)",
+            rich_help_panel=_RUN,
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Folder for the results. (default: runs/NAME)", rich_help_panel=_RUN),
+    ] = None,
+    checkpoint_every: Annotated[
+        float,
+        typer.Option(
+            min=0,
+            metavar="SECONDS",
+            help="Least time between two checkpoints of a trial; 0 is after each epoch.",
+            rich_help_panel=_RUN,
+        ),
+    ] = 1.0,
+    retry_crashed: Annotated[
+        bool,
+        typer.Option("--retry-crashed", help="Run crashed trials again.", rich_help_panel=_RUN),
+    ] = False,
+    as_json: Annotated[
+        bool,
+        typer.Option(
+            "--json",
+            help="Print the summary as JSON and nothing else on stdout.",
+            rich_help_panel=_RUN,
+        ),
+    ] = False,
+) -> None:
+    """Train every recipe with the same seeds, compare them, and write a report.
+
+    A study is one data set, one model and one training, some arms (recipes) and some seeds.
+
+    The arms of one seed start from the same weights and see the same batches.
+    """
+    from regrow.lab.config import Overrides, load_study
+
+    with told_as(BAD_USE):
+        asked = load_study(
+            study,
+            Overrides(
+                name=name,
+                data=data,
+                model=model,
+                recipes=tuple(recipe or ()),
+                settings=tuple(settings or ()),
+                seeds=seeds,
+                train={
+                    "epochs": epochs,
+                    "lr": lr,
+                    "optimizer": optimizer,
+                    "batch_size": batch_size,
+                },
+            ),
+        )
+    folder = out or Path("runs") / re.sub(r"[^A-Za-z0-9._-]+", "-", asked.name)
+    with told_as(BAD_USE):
+        specs, store = _prepare(asked, folder, study, data_dir)
+    with store, told_as(TROUBLE):
+        new_crashes = _work(
+            specs,
+            store,
+            jobs=jobs,
+            data_dir=data_dir,
+            checkpoint_every_s=checkpoint_every,
+            retry_crashed=retry_crashed,
+        )
+        finish(folder, as_json=as_json)
+    if new_crashes:
+        fail(
+            f"{new_crashes} of {len(specs)} trials crashed; the report says why, --retry-crashed runs "
+            f"them again",
+            code=TROUBLE,
+        )
+
+
+def _prepare(
+    asked: Study, folder: Path, file: Path | None, data_dir: Path | None
+) -> tuple[tuple[TrialSpec, ...], Store]:
+    """Everything that can be checked before the first trial runs."""
+    from regrow.lab.environment import environment
+    from regrow.lab.preflight import preflight
+    from regrow.lab.store import Store
+    from regrow.lab.trials import document, fingerprint_document, trials
+
+    where = str(file) if file is not None else "command line"
+    specs = trials(asked, where=where)
+    checked = preflight(specs, data_dir=data_dir)
+    store = Store(
+        folder,
+        document=document(asked, where=where),
+        fingerprint_document=fingerprint_document(
+            asked, data_digests=checked.data_digests, where=where
+        ),
+        environment=environment(),
+    )
+    for notice in (*checked.notices, *store.notices):
+        say(f"warning: {notice}")
+    return specs, store
+
+
+def _work(
+    specs: Sequence[TrialSpec],
+    store: Store,
+    *,
+    jobs: int | None,
+    data_dir: Path | None,
+    checkpoint_every_s: float,
+    retry_crashed: bool,
+) -> int:
+    """Run what has not ended yet; the number of crashes."""
+    from regrow.cli.progress import Progress, display
+    from regrow.lab.environment import available_cores
+    from regrow.lab.executor import run_study
+
+    if retry_crashed and (forgotten := store.forget_crashed()):
+        say(f"{forgotten} crashed trials run again")
+    before = store.accuracies()
+    todo = len(specs) - len(before)
+    if not todo:
+        say(
+            f"{store.folder}: all {len(specs)} trials have ended already; the report is written anew"
+        )
+        return 0
+    processes = min(jobs or available_cores(), todo)
+    seeds = len({spec.seed for spec in specs})
+    went_on = f", {len(before)} of them ended before" if before else ""
+    say(
+        f"{len(specs)} trials, {seeds} seeds{went_on}; {processes} processes; results in {store.folder}"
+    )
+    progress = Progress(specs, before)
+    with display(progress, live=sys.stderr.isatty()) as on_event:
+        tally = run_study(
+            specs,
+            store,
+            jobs=processes,
+            data_dir=data_dir,
+            checkpoint_every_s=checkpoint_every_s,
+            on_event=on_event,
+        )
+    if tally.interrupted:
+        say(
+            f"stopped: {len(store.ended())} of {len(specs)} trials have ended and are kept in {store.folder}. "
+            f"The same command goes on from there:\n  {shlex.join(['regrow', *sys.argv[1:]])}"
+        )
+        raise typer.Exit(INTERRUPTED)
+    return tally.ended["crashed"]

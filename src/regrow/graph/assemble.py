@@ -1,0 +1,212 @@
+"""From what a trace wrote down to a wiring: every layer's filters, norms and readers by name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.conv import _ConvNd  # pyright: ignore[reportPrivateUsage]  # the base of all convolutions
+
+from regrow.graph.filters import Filters, Norm, Reader
+from regrow.graph.record import Record
+from regrow.graph.sets import Why
+from regrow.graph.weights import path_of
+from regrow.graph.wiring import Wiring
+
+_UNREAD: Final = "nothing that was traced reads it, and it is not in the output"
+_NAMED_IN_A_NOTE: Final = 2
+
+_Run = tuple[tuple[int, ...], tuple[bool, ...]]
+"""Channels with the same set, and for each whether it holds one filter only."""
+
+_Found = dict[int, dict[int, list[_Run]]]
+"""By layer number and filter."""
+
+
+def assemble(model: nn.Module, record: Record, outputs: Iterable[Tensor]) -> Wiring:
+    """Turn a finished trace into a wiring.
+
+    Args:
+        model: The model that was traced.
+        record: What was written down.
+        outputs: The tensors that the model gave.
+
+    Returns:
+        The wiring.
+    """
+    table = record.table
+    readers: dict[int, list[Reader]] = {}
+    for layer in record.layers:
+        path = path_of(layer.weight)
+        why = Why("read together", f"'{path}'")
+        found = _by_filter(record, [table.union(names, why) for names in layer.reads])
+        for writer, by_filter in found.items():
+            channels, alone = _columns(by_filter, len(record.layers[writer].names))
+            readers.setdefault(writer, []).append(
+                Reader(
+                    path=path,
+                    kind=layer.kind,
+                    weight=layer.weight,
+                    groups=layer.groups,
+                    channels=channels,
+                    alone=alone,
+                )
+            )
+    norms: dict[int, list[Norm]] = {}
+    for path, norm in record.norms.items():
+        found = _by_filter(record, [table.union(names) for names in norm.seen])
+        for writer, by_filter in found.items():
+            channels, alone = _columns(by_filter, len(record.layers[writer].names))
+            own = tuple(
+                tuple(c for c, single in zip(entries, flags, strict=True) if single)
+                for entries, flags in zip(channels, alone, strict=True)
+            )
+            if any(own):
+                norms.setdefault(writer, []).append(
+                    Norm(
+                        path=path,
+                        kind=norm.kind,
+                        weight=norm.tensors.get("weight"),
+                        bias=norm.tensors.get("bias"),
+                        running_mean=norm.tensors.get("running_mean"),
+                        running_var=norm.tensors.get("running_var"),
+                        channels=own,
+                    )
+                )
+    heads: set[int] = set()
+    for tensor in outputs:
+        names = record.ledger.names(tensor)
+        if names is not None:
+            heads |= table.layers_of(torch.unique(names).tolist())
+    owners = _named_layers(model)
+    layers = tuple(
+        _filters(
+            record,
+            number,
+            owner=owners.get(layer.weight),
+            readers=tuple(readers.get(number, ())),
+            norms=tuple(norms.get(number, ())),
+            is_head=number in heads,
+            bias_names={id(tensor): name for name, tensor in model.named_parameters()},
+        )
+        for number, layer in enumerate(record.layers)
+    )
+    return Wiring(layers=layers, remarks=(*record.stops, *_left_out(record, owners)))
+
+
+def _filters(
+    record: Record,
+    number: int,
+    *,
+    owner: nn.Module | None,
+    readers: tuple[Reader, ...],
+    norms: tuple[Norm, ...],
+    is_head: bool,
+    bias_names: dict[int, str],
+) -> Filters:
+    layer = record.layers[number]
+    shape = tuple(record.ledger.tensors[layer.weight].shape)
+    refused = record.refused.get(number, "")
+    if not refused and layer.weight in record.elsewhere:
+        refused = f"{record.elsewhere[layer.weight]} uses its weight too"
+    if not refused and not readers and not is_head:
+        refused = _UNREAD
+    bias = layer.bias
+    if bias is None and owner is not None:
+        # Where the bias is not part of the product: torch adds it afterwards to inputs that are not contiguous.
+        bias = bias_names.get(id(getattr(owner, "bias", None)))
+    return Filters(
+        path=path_of(layer.weight),
+        kind=layer.kind,
+        count=len(layer.names),
+        weight=layer.weight,
+        bias=bias,
+        weight_shape=shape,
+        groups=layer.groups,
+        norms=norms,
+        readers=readers,
+        is_head=is_head,
+        coupled=_coupling(record, number, readers),
+        refused=refused,
+    )
+
+
+def _by_filter(record: Record, channels: Sequence[int]) -> _Found:
+    """Turn "the set on each channel" round: the channels of each filter.
+
+    Channels with the same set are handled together: behind a mixing operation all of them have it, and it is large.
+    """
+    with_set: dict[int, list[int]] = {}
+    for channel, name in enumerate(channels):
+        if name:
+            with_set.setdefault(name, []).append(channel)
+    found: _Found = {}
+    for name, members in with_set.items():
+        alone = record.table.size(name) == 1
+        run = tuple(members), (alone,) * len(members)
+        for layer, unit in record.table.filters_of(name):
+            found.setdefault(layer, {}).setdefault(unit, []).append(run)
+    return found
+
+
+def _columns(
+    by_filter: Mapping[int, Sequence[_Run]], count: int
+) -> tuple[tuple[tuple[int, ...], ...], tuple[tuple[bool, ...], ...]]:
+    """Channels and flags, one tuple a filter, in the channels' order."""
+    empty: _Run = ((), ())
+    merged: list[_Run] = []
+    for unit in range(count):
+        runs = by_filter.get(unit, ())
+        if len(runs) < 2:
+            merged.append(runs[0] if runs else empty)
+            continue
+        pairs = sorted(pair for run in runs for pair in zip(*run, strict=True))
+        merged.append((tuple(channel for channel, _ in pairs), tuple(flag for _, flag in pairs)))
+    return tuple(run[0] for run in merged), tuple(run[1] for run in merged)
+
+
+def _coupling(record: Record, number: int, readers: Sequence[Reader]) -> str:
+    """Why a layer's filters cannot be told apart from others by their readers; "" where they can."""
+    reasons: list[str] = []
+    if not all(flag for reader in readers for flags in reader.alone for flag in flags):
+        by_verb: dict[str, list[str]] = {}
+        for verb, other in record.table.partners.get(number, {}):
+            if other != number:
+                by_verb.setdefault(verb, []).append(path_of(record.layers[other].weight))
+        reasons += [f"{verb} with {_listed(paths)}" for verb, paths in by_verb.items()]
+        company = list(record.table.company.get(number, ()))
+        if company:
+            reasons.append(_listed(company))
+        if not reasons:
+            reasons.append("its filters come together with each other")
+    statistics = list(record.statistics.get(number, ()))
+    return "; ".join([*reasons, *([_listed(statistics)] if statistics else [])])
+
+
+def _listed(names: Sequence[str]) -> str:
+    shown = ", ".join(names[:_NAMED_IN_A_NOTE])
+    more = len(names) - _NAMED_IN_A_NOTE
+    return f"{shown} and {more} more" if more > 0 else shown
+
+
+def _named_layers(model: nn.Module) -> dict[str, nn.Module]:
+    """The modules that own a weight as torch's layers do, by the weight's canonical name."""
+    canonical = {id(tensor): name for name, tensor in model.named_parameters()}
+    found: dict[str, nn.Module] = {}
+    for module in model.modules():
+        name = canonical.get(id(module._parameters.get("weight")))  # pyright: ignore[reportPrivateUsage]
+        if name is not None and isinstance(module, (_ConvNd, nn.Linear)):
+            found.setdefault(name, module)
+    return found
+
+
+def _left_out(record: Record, owners: dict[str, nn.Module]) -> list[str]:
+    followed: set[str] = {layer.weight for layer in record.layers}
+    left = [path_of(name) for name in owners if name not in followed]
+    if not left:
+        return []
+    return [
+        f"not traced: {', '.join(left)} (not run in evaluation mode, or not as an ordinary layer)"
+    ]

@@ -1,0 +1,259 @@
+"""Operations that multiply activations by a weight: they read sets on their inputs and write fresh ones."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+import torch
+from torch import Tensor
+
+from regrow.graph.filters import LayerKind
+from regrow.graph.record import Call, LayerRecord, Record
+from regrow.graph.sets import NAMES, Why
+from regrow.graph.weights import COMPUTED, MIXED_ORIGIN, WeightUse, own_name, weight_use
+from regrow.graph.windows import join_windows, kernel_positions
+
+CONVOLUTIONS: Final = frozenset({"convolution"})
+PRODUCTS: Final = {
+    "mm": ("self", "mat2", None),
+    "addmm": ("mat1", "mat2", "self"),
+    "bmm": ("self", "mat2", None),
+    "baddbmm": ("batch1", "batch2", "self"),
+    "mv": ("self", "vec", None),
+    "addmv": ("mat", "vec", "self"),
+    "dot": ("self", "tensor", None),
+}
+"""Matrix products: the names of the two factors, and of what is added."""
+
+
+def follow_convolution(call: Call, record: Record) -> None:
+    """Record a convolution, transposed or not, grouped or not, in any number of dimensions."""
+    x, weight = call.tensor("input"), call.tensor("weight")
+    if x is None or weight is None:
+        return
+    transposed = bool(call.arguments["transposed"])
+    groups = call.number("groups")
+    use = weight_use(record, weight, filter_axis=0, input_axis=1)
+    if use is None:
+        if _is_constant(record, weight):
+            _follow_fixed_kernel(call, record, x, weight, groups=groups, transposed=transposed)
+        else:
+            refuse(call, record, _why_not(record, weight))
+        return
+    if (transposed or groups > 1) and not use.whole:
+        refuse(call, record, "a part of a grouped or transposed weight is used")
+        return
+    kind: LayerKind = "conv_transpose" if transposed else _kind(record, use)
+    names = record.ledger.names(x)
+    seen = (
+        torch.zeros(x.shape[1], dtype=NAMES)
+        if names is None
+        else _over_all_but(record, names, 1, call, kept_size=x.shape[1])
+    )
+    layer = _use_layer(call, record, use, kind=kind, groups=groups, bias=call.tensor("bias"))
+    if layer is None:
+        return
+    inputs = torch.arange(x.shape[1]) if use.whole else use.inputs
+    _read(layer, seen, inputs)
+    made = layer.names if use.whole else layer.names[use.filters]
+    out = call.outputs[0]
+    record.ledger.write(out, made.reshape(1, -1, *(1,) * (out.ndim - 2)))
+
+
+def follow_product(call: Call, record: Record) -> None:
+    """Record a matrix product: a linear layer where one factor is a weight, a mixing where both are activations."""
+    first_name, second_name, added_name = PRODUCTS[call.op]
+    first, second = call.tensor(first_name), call.tensor(second_name)
+    added = call.tensor(added_name) if added_name else None
+    if first is None or second is None:
+        return
+    out = call.outputs[0]
+    if first.ndim >= 2 and second.ndim >= 2:
+        # x @ W.t(), as nn.Linear has it; and W @ x
+        for x, weight, filter_axis, input_axis in (
+            (first, second, second.ndim - 1, second.ndim - 2),
+            (second, first, first.ndim - 2, first.ndim - 1),
+        ):
+            use = weight_use(record, weight, filter_axis=filter_axis, input_axis=input_axis)
+            if use is not None and _is_live(record, x):
+                kept = x.ndim - 1 if x is first else x.ndim - 2
+                axis = out.ndim - 1 if x is first else out.ndim - 2
+                _follow_linear(call, record, x, use, kept=kept, out=out, axis=axis, added=added)
+                return
+    _follow_mixing_product(call, record, first, second, added)
+
+
+def refuse(call: Call, record: Record, detail: str) -> None:
+    """Give up on what flows into an operation, and let its output depend on all of it.
+
+    Args:
+        call: The operation.
+        record: Where the refusal is noted.
+        detail: What was wrong.
+    """
+    found: list[Tensor] = []
+    for value in call.arguments.values():
+        for item in value if isinstance(value, (list, tuple)) else (value,):
+            if isinstance(item, Tensor) and item.layout == torch.strided:
+                notes = record.ledger.find(item)
+                if notes is not None and notes.names is not None:
+                    found.append(notes.names)
+    union = record.refuse(found, f"{call.place}: {detail}")
+    for out in call.outputs:
+        record.ledger.write(out, torch.tensor(union, dtype=NAMES))
+
+
+def _follow_linear(
+    call: Call,
+    record: Record,
+    x: Tensor,
+    use: WeightUse,
+    *,
+    kept: int,
+    out: Tensor,
+    axis: int,
+    added: Tensor | None,
+) -> None:
+    layer = _use_layer(call, record, use, kind=_kind(record, use), groups=1, bias=added)
+    if layer is None:
+        return
+    names = record.ledger.names(x)
+    if names is not None:
+        _read(layer, _over_all_but(record, names, kept, call, kept_size=x.shape[kept]), use.inputs)
+    made = layer.names if use.whole else layer.names[use.filters]
+    shape = [1] * out.ndim
+    shape[axis] = -1
+    written = made.reshape(shape)
+    more = None if added is None else record.ledger.names(added)
+    if more is not None:  # an activation that is added, as baddbmm can
+        written = record.table.join(written.expand(out.shape), more, Why("summed", call.place))
+    record.ledger.write(out, written)
+
+
+def _follow_mixing_product(
+    call: Call, record: Record, first: Tensor, second: Tensor, added: Tensor | None
+) -> None:
+    """A product of two activations, or with a constant: every output depends on a whole row and a whole column."""
+    for factor, other in ((first, second), (second, first)):
+        if (
+            _is_live(record, other)
+            and not _is_live(record, factor)
+            and not _is_constant(record, factor)
+        ):
+            refuse(call, record, _why_not(record, factor))
+            return
+    why = Why("mixed", call.place)
+    written: Tensor | None = None
+    for factor, axis in ((first, -1), (second, -2 if second.ndim > 1 else -1)):
+        names = record.ledger.names(factor)
+        if names is not None:
+            part = record.table.join_over(names, [axis], why)
+            if second.ndim == 1:  # matrix times vector: the united axis is not in the output
+                part = part.squeeze(axis)
+            written = part if written is None else record.table.join(written, part, why)
+    more = None if added is None else record.ledger.names(added)
+    if more is not None:
+        summed = Why("summed", call.place)
+        written = more if written is None else record.table.join(written, more, summed)
+    record.ledger.write(call.outputs[0], written)
+
+
+def _follow_fixed_kernel(
+    call: Call, record: Record, x: Tensor, weight: Tensor, *, groups: int, transposed: bool
+) -> None:
+    """A convolution with constant numbers (a blur, say): channels stay apart as far as its groups keep them apart."""
+    names = record.ledger.names(x)
+    out = call.outputs[0]
+    if names is None:
+        return
+    why = Why("mixed", f"{call.place} with a fixed kernel")
+    by_group = names.reshape(x.shape[0], groups, -1, *x.shape[2:])
+    united = record.table.join_over(by_group, [2], why).squeeze(2)
+    if transposed:
+        space = range(2, united.ndim)
+        united = record.table.join_over(united, space, why).expand(
+            *united.shape[:2], *out.shape[2:]
+        )
+    else:
+        positions = [
+            kernel_positions(
+                size=x.shape[axis + 2],
+                count=out.shape[axis + 2],
+                kernel=weight.shape[axis + 2],
+                stride=at(call.arguments["stride"], axis),
+                padding=at(call.arguments["padding"], axis),
+                dilation=at(call.arguments["dilation"], axis),
+            )
+            for axis in range(x.ndim - 2)
+        ]
+        united = join_windows(record.table, united, positions, why)
+    record.ledger.write(out, united.repeat_interleave(out.shape[1] // groups, dim=1))
+
+
+def _use_layer(
+    call: Call,
+    record: Record,
+    use: WeightUse,
+    *,
+    kind: LayerKind,
+    groups: int,
+    bias: Tensor | None,
+) -> LayerRecord | None:
+    """The layer's record; None, after a refusal, where its weight was used in another layout before."""
+    named = own_name(record, bias)
+    bias_name = named[0] if named is not None and named[0] in record.parameters else None
+    layer = record.layer(use.name, kind=kind, groups=groups, bias=bias_name)
+    if layer is None:
+        detail = f"it uses {use.name} in another layout than an operation before it"
+        record.elsewhere.setdefault(use.name, call.place)
+        refuse(call, record, detail)
+    elif layer.bias is None:
+        layer.bias = bias_name
+    return layer
+
+
+def _kind(record: Record, use: WeightUse) -> LayerKind:
+    return "linear" if record.ledger.tensors[use.name].ndim == 2 else "conv"
+
+
+def _read(layer: LayerRecord, seen: Tensor, inputs: Tensor) -> None:
+    for name, channel in zip(seen.tolist(), inputs.tolist(), strict=True):
+        if name:
+            layer.reads[channel].add(name)
+
+
+def _over_all_but(
+    record: Record, names: Tensor, axis: int, call: Call, *, kept_size: int
+) -> Tensor:
+    """The sets on each channel, over examples and positions."""
+    over = [other for other in range(names.ndim) if other != axis]
+    return record.table.join_over(names, over, Why("read together", call.place)).reshape(kept_size)
+
+
+def _is_live(record: Record, tensor: Tensor) -> bool:
+    notes = record.ledger.find(tensor)
+    return notes is not None and notes.live
+
+
+def _is_constant(record: Record, tensor: Tensor) -> bool:
+    """Neither depends on the inputs nor on a parameter: a buffer, or made on the way from constants."""
+    if tensor.requires_grad or isinstance(tensor, torch.nn.Parameter):
+        return False
+    notes = record.ledger.find(tensor)
+    if notes is None:
+        return True
+    if notes.live or notes.computed:
+        return False
+    return record.parameters.isdisjoint(record.ledger.owners(tensor))
+
+
+def _why_not(record: Record, weight: Tensor) -> str:
+    return MIXED_ORIGIN if record.ledger.owners(weight) else COMPUTED
+
+
+def at(setting: object, axis: int) -> int:
+    """One axis of a setting that may be given once for all axes."""
+    if isinstance(setting, Sequence) and setting:
+        return int(setting[axis] if len(setting) > 1 else setting[0])
+    return int(str(setting))

@@ -1,0 +1,252 @@
+"""What is known of each tensor's memory while a model runs: the sets behind its elements, and where a weight came from.
+
+Notes are kept by *storage*, not by tensor: a view of a tensor is then a view of its notes, and writing into a slice is seen
+by whoever holds the whole. No rule for view, permute, slice or split is needed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+import torch
+from torch import Tensor
+from torch.multiprocessing.reductions import StorageWeakRef
+
+from regrow.graph.sets import NAMES
+
+_SWEEP_EVERY: Final = 256
+
+_Place = tuple[tuple[int, ...], tuple[int, ...], int]
+"""Size, stride and offset."""
+
+
+@dataclass
+class Notes:
+    """What is known of one storage.
+
+    Attributes:
+        memory: Keeps the storage's address from being used again while these notes exist.
+        itemsize: Bytes an element, of the tensor that was noted first.
+        length: Number of elements of the storage.
+        names: For each element the name of its set (see `SetTable`); None = all empty.
+        origins: For each element the number of the model's tensor entry that it copies, -1 = none; None = no entry.
+        whole: The model's tensors that this storage holds, themselves or as copies: where each lies in it.
+        live: Depends on the example inputs.
+        computed: Worked out from the model's weights alone.
+    """
+
+    memory: StorageWeakRef
+    itemsize: int
+    length: int
+    names: Tensor | None = None
+    origins: Tensor | None = None
+    whole: dict[str, _Place] = field(default_factory=dict[str, "_Place"])
+    live: bool = False
+    computed: bool = False
+
+
+class Reinterpreted(Exception):
+    """A storage is read with another element size than it was noted with."""
+
+
+class Ledger:
+    """Notes on every storage that a running model touches.
+
+    Args:
+        tensors: The model's parameters and buffers by canonical name.
+    """
+
+    def __init__(self, tensors: Mapping[str, Tensor]) -> None:
+        self.tensors = dict(tensors)
+        self._first: dict[str, int] = {}
+        self._notes: dict[int, Notes] = {}
+        self._until_sweep = _SWEEP_EVERY
+        total = 0
+        for name, tensor in self.tensors.items():
+            self._first[name] = total
+            total += tensor.numel()
+            self._of(tensor).whole.setdefault(name, _place(tensor))
+
+    def find(self, tensor: Tensor) -> Notes | None:
+        """The notes on a tensor's storage, or None where nothing was noted."""
+        return self._notes.get(_address(tensor))
+
+    def names(self, tensor: Tensor) -> Tensor | None:
+        """The names behind a tensor's elements.
+
+        Args:
+            tensor: Any tensor of the run.
+
+        Returns:
+            A view of the notes, in the tensor's shape; None where every set is empty. Writing to it changes the notes.
+
+        Raises:
+            Reinterpreted: The tensor's element size is not that of its storage's notes.
+        """
+        notes = self.find(tensor)
+        if notes is None or notes.names is None:
+            return None
+        if notes.itemsize != tensor.element_size():
+            raise Reinterpreted
+        return notes.names.as_strided(*_place(tensor))
+
+    def names_for_writing(self, tensor: Tensor) -> Tensor:
+        """The same as `names`, but notes are begun where there are none."""
+        notes = self._of(tensor)
+        if notes.names is None:
+            notes.itemsize, notes.length = _measure(tensor)
+            notes.names = torch.zeros(notes.length, dtype=NAMES)
+        found = self.names(tensor)
+        assert found is not None  # noqa: S101  # begun two lines above
+        return found
+
+    def write(self, tensor: Tensor, names: Tensor | None) -> None:
+        """Note the sets behind a tensor's elements.
+
+        Args:
+            tensor: Any tensor of the run.
+            names: Names that broadcast to the tensor's shape; None = all empty.
+        """
+        notes = self.find(tensor)
+        if names is None or not bool(names.any()):
+            if notes is not None and notes.names is not None:
+                self.names_for_writing(tensor).zero_()
+            return
+        self.names_for_writing(tensor).copy_(names)
+
+    def origins(self, tensor: Tensor) -> Tensor | None:
+        """For each element the number of the model's tensor entry that it is, or is a copy of.
+
+        Args:
+            tensor: Any tensor of the run.
+
+        Returns:
+            int64 in the tensor's shape, -1 for elements that are none; None where all are none. `entry` explains the
+            numbers.
+        """
+        notes = self.find(tensor)
+        if notes is None or (notes.origins is None and not notes.whole):
+            return None
+        if notes.itemsize != tensor.element_size():
+            return None
+        if notes.origins is None:
+            notes.origins = self._begin_origins(notes)
+        return notes.origins.as_strided(*_place(tensor))
+
+    def write_origins(self, tensor: Tensor, origins: Tensor) -> None:
+        """Note that a tensor of new memory is put together from the model's own entries.
+
+        Args:
+            tensor: A tensor that an operation has just made.
+            origins: int64 in the tensor's shape.
+        """
+        notes = self._of(tensor)
+        notes.origins = torch.full((notes.length,), -1, dtype=torch.int64)
+        notes.origins.as_strided(*_place(tensor)).copy_(origins)
+
+    def write_copy(self, tensor: Tensor, source: Tensor) -> None:
+        """Note that a tensor of new memory holds the same values as another, perhaps in another precision.
+
+        Args:
+            tensor: A tensor that an operation has just made.
+            source: What it was copied from, of the same shape.
+        """
+        for turned in (False, True) if tensor.ndim == 2 else (False,):
+            name = self.whole(source.t() if turned else source)
+            if name is not None:
+                self._of(tensor).whole[name] = _place(tensor.t() if turned else tensor)
+                return
+        origins = self.origins(source)
+        if origins is not None:
+            self.write_origins(tensor, origins)
+
+    def whole(self, tensor: Tensor) -> str | None:
+        """The name of the model's tensor that this is exactly, element for element in the same shape; None if none."""
+        notes = self.find(tensor)
+        if notes is None or notes.itemsize != tensor.element_size():
+            return None
+        place = _place(tensor)
+        return next((name for name, known in notes.whole.items() if known == place), None)
+
+    def entry(self, origins: Tensor) -> tuple[str, Tensor] | None:
+        """Which of the model's tensors some origins belong to.
+
+        Args:
+            origins: From `origins`.
+
+        Returns:
+            The tensor's name and the index of each element in it, counted row by row; None where they belong to no tensor or
+            to several.
+        """
+        if origins.numel() == 0:
+            return None
+        lowest, highest = int(origins.min()), int(origins.max())
+        for name, first in self._first.items():
+            if first <= lowest and highest < first + self.tensors[name].numel():
+                return name, origins - first
+        return None
+
+    def owners(self, tensor: Tensor) -> frozenset[str]:
+        """The model's tensors that a tensor's storage holds entries of, copies included."""
+        notes = self.find(tensor)
+        if notes is None:
+            return frozenset()
+        if notes.origins is None:
+            return frozenset(notes.whole)
+        numbers = torch.unique(notes.origins)
+        firsts = torch.tensor(list(self._first.values()), dtype=torch.int64)
+        places = torch.searchsorted(firsts, numbers[numbers >= 0], right=True) - 1
+        every = list(self._first)
+        return frozenset(notes.whole) | {every[place] for place in set(places.tolist())}
+
+    def mark(self, tensors: Iterable[Tensor], *, live: bool, computed: bool) -> None:
+        """Note that tensors depend on the example inputs, or on the weights alone."""
+        for tensor in tensors:
+            notes = self._of(tensor)
+            notes.live = notes.live or live
+            notes.computed = notes.computed or computed
+
+    def _of(self, tensor: Tensor) -> Notes:
+        address = _address(tensor)
+        notes = self._notes.get(address)
+        if notes is None:
+            self._sweep()
+            itemsize, length = _measure(tensor)
+            notes = Notes(StorageWeakRef(tensor.untyped_storage()), itemsize, length)
+            self._notes[address] = notes
+        return notes
+
+    def _sweep(self) -> None:
+        """Forget storages that are gone: a long run would otherwise hold the notes of every activation."""
+        self._until_sweep -= 1
+        if self._until_sweep <= 0:
+            self._until_sweep = _SWEEP_EVERY
+            self._notes = {
+                key: notes for key, notes in self._notes.items() if not notes.memory.expired()
+            }
+
+    def _begin_origins(self, notes: Notes) -> Tensor:
+        origins = torch.full((notes.length,), -1, dtype=torch.int64)
+        for name, place in reversed(
+            notes.whole.items()
+        ):  # the first name of shared memory is the one that stays
+            numbers = (
+                torch.arange(self.tensors[name].numel(), dtype=torch.int64) + self._first[name]
+            )
+            origins.as_strided(*place).copy_(numbers.reshape(place[0]))
+        return origins
+
+
+def _address(tensor: Tensor) -> int:
+    return tensor.untyped_storage()._cdata  # pyright: ignore[reportPrivateUsage]  # what StorageWeakRef.cdata holds too
+
+
+def _measure(tensor: Tensor) -> tuple[int, int]:
+    itemsize = tensor.element_size()
+    return itemsize, tensor.untyped_storage().nbytes() // itemsize
+
+
+def _place(tensor: Tensor) -> _Place:
+    return tuple(tensor.size()), tuple(tensor.stride()), int(tensor.storage_offset())

@@ -1,0 +1,179 @@
+"""Operations that only move elements: they are applied to the notes themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Final
+
+import torch
+from torch import Tensor
+
+from regrow.graph.ledger import Ledger
+from regrow.graph.record import Call, Record
+from regrow.graph.rules import COPIES
+from regrow.graph.sets import Why
+
+_EXACT: Final = frozenset(
+    {
+        "cat",
+        "stack",
+        "index_select",
+        "index",
+        "_unsafe_index",
+        "gather",
+        "take",
+        "roll",
+        "flip",
+        "rot90",
+    }
+    | {
+        "constant_pad_nd",
+        "pixel_shuffle",
+        "pixel_unshuffle",
+        "channel_shuffle",
+        "native_channel_shuffle",
+    }
+    | {
+        "repeat",
+        "repeat_interleave",
+        "tril",
+        "triu",
+        "diag_embed",
+        "narrow_copy",
+        "unfold_copy",
+        "slice_scatter",
+    }
+    | {
+        "select_scatter",
+        "diagonal_scatter",
+        "index_put",
+        "_index_put_impl",
+        "index_copy",
+        "scatter",
+    }
+)
+_BY_PREFIX: Final = (
+    "reflection_pad",
+    "replication_pad",
+    "im2col",
+    "upsample_nearest",
+    "_upsample_nearest_exact",
+)
+"""Moves whose kernels take floating-point numbers only; a double holds every name exactly."""
+
+_INDEX_ARGUMENTS: Final = frozenset({"index", "indices", "repeats"})
+
+
+def is_move(op: str) -> bool:
+    """Whether an operation's output elements are elements of its inputs, or constants."""
+    return op in _EXACT or op.startswith(_BY_PREFIX)
+
+
+def follow_move(
+    call: Call, record: Record, run: Callable[[Callable[[str, object], object]], object]
+) -> bool:
+    """Move the names as the operation moved the values.
+
+    Args:
+        call: The operation.
+        record: The trace so far.
+        run: Runs the operation again with its arguments replaced; given a function of an argument's name and value.
+
+    Returns:
+        False where it cannot be followed: it adds where it should move, or chooses by what it computed.
+    """
+    if call.arguments.get("accumulate") or call.arguments.get("reduce") is not None:
+        return False
+    ledger = record.ledger
+    as_double = call.op.startswith(_BY_PREFIX)
+    steering: list[Tensor] = []
+
+    def names_instead(argument: str, value: object) -> object:
+        if argument in _INDEX_ARGUMENTS:
+            steering.extend(_noted(ledger, value))
+            return _on_cpu(value)
+        if argument == "value" and not isinstance(value, Tensor):
+            return 0  # what padding puts there depends on nothing
+        if call.in_place and argument == "self" and isinstance(value, Tensor):
+            return ledger.names_for_writing(value)
+        return _replaced(value, lambda tensor: _names_or_zero(ledger, tensor, as_double=as_double))
+
+    moved = _tensors(run(names_instead))
+    if not call.in_place:
+        for out, names in zip(call.outputs, moved, strict=True):
+            ledger.write(out, names)
+    if steering:
+        why = Why("mixed", call.place)
+        chosen = record.table.union(
+            (n for each in steering for n in torch.unique(each).tolist()), why
+        )
+        for out in call.outputs:
+            old = ledger.names_for_writing(out)
+            ledger.write(out, record.table.join(old, torch.tensor(chosen, dtype=old.dtype), why))
+    return True
+
+
+def follow_origins(
+    call: Call, record: Record, run: Callable[[Callable[[str, object], object]], object]
+) -> None:
+    """Remember where copies of the model's own tensors came from, so that they are recognised as weights."""
+    ledger = record.ledger
+    if call.in_place:
+        return
+    if call.op in COPIES:
+        source = call.tensor("self")
+        if source is not None:
+            ledger.write_copy(call.outputs[0], source)
+        return
+
+    def origins_instead(argument: str, value: object) -> object:
+        if argument in _INDEX_ARGUMENTS:
+            return _on_cpu(value)
+        if argument == "value" and not isinstance(value, Tensor):
+            return -1
+        return _replaced(value, lambda tensor: _origins_or_none(ledger, tensor))
+
+    if not call.op.startswith(_BY_PREFIX):
+        for out, origins in zip(call.outputs, _tensors(run(origins_instead)), strict=True):
+            ledger.write_origins(out, origins)
+
+
+def _names_or_zero(ledger: Ledger, tensor: Tensor, *, as_double: bool) -> Tensor:
+    names = ledger.names(tensor)
+    if names is None:
+        names = torch.zeros(tensor.shape, dtype=torch.int32)
+    return names.to(torch.float64) if as_double else names
+
+
+def _origins_or_none(ledger: Ledger, tensor: Tensor) -> Tensor:
+    origins = ledger.origins(tensor)
+    return torch.full(tensor.shape, -1, dtype=torch.int64) if origins is None else origins
+
+
+def _noted(ledger: Ledger, value: object) -> Iterable[Tensor]:
+    for tensor in _tensors(value):
+        names = ledger.names(tensor)
+        if names is not None:
+            yield names
+
+
+def _replaced(value: object, by: Callable[[Tensor], Tensor]) -> object:
+    if isinstance(value, Tensor):
+        return by(value)
+    if isinstance(value, (list, tuple)):
+        return [_replaced(item, by) for item in value]
+    return value
+
+
+def _on_cpu(value: object) -> object:
+    return _replaced(value, lambda tensor: tensor.cpu())
+
+
+def _tensors(value: object) -> list[Tensor]:
+    if isinstance(value, Tensor):
+        return [value]
+    return (
+        [item for item in value if isinstance(item, Tensor)]
+        if isinstance(value, (list, tuple))
+        else []
+    )

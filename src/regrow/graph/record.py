@@ -1,0 +1,153 @@
+"""What a trace has found so far: which weights were used, what each of their inputs depends on, and what stopped it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from regrow.graph.filters import LayerKind
+from regrow.graph.ledger import Ledger
+from regrow.graph.sets import SetTable
+
+
+@dataclass
+class LayerRecord:
+    """One weight that multiplied activations.
+
+    Attributes:
+        weight: Its parameter name.
+        kind: How its axes are laid out.
+        groups: Groups of the convolution.
+        bias: Parameter name of the bias that came with it.
+        names: The sets of its filters, (O,).
+        reads: For each input channel the names of the sets that were seen on it, over all calls.
+    """
+
+    weight: str
+    kind: LayerKind
+    groups: int
+    bias: str | None
+    names: Tensor
+    reads: list[set[int]]
+
+
+@dataclass
+class NormRecord:
+    """One normalisation layer that was run.
+
+    Attributes:
+        kind: As in `Norm`.
+        tensors: Names of its ``weight``, ``bias``, ``running_mean``, ``running_var``, those that exist.
+        seen: For each entry the names of the sets that were seen on it, over all calls.
+    """
+
+    kind: str
+    tensors: dict[str, str]
+    seen: list[set[int]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Call:
+    """One operation that has just run.
+
+    Attributes:
+        op: Its name without namespace, overload and the underscore of in-place variants, such as ``add``.
+        arguments: By the schema's names, defaults filled in.
+        outputs: The tensors that came out.
+        path: Path of the module that was running.
+        in_place: It wrote into one of its arguments.
+    """
+
+    op: str
+    arguments: Mapping[str, object]
+    outputs: Sequence[Tensor]
+    path: str
+    in_place: bool
+
+    @property
+    def place(self) -> str:
+        """The operation and where it ran, for messages."""
+        return (
+            f"{self.op} in '{self.path}'" if self.path else f"{self.op} in the model's own forward"
+        )
+
+    def tensor(self, name: str) -> Tensor | None:
+        """The tensor argument of that name, or None."""
+        value = self.arguments.get(name)
+        return value if isinstance(value, Tensor) else None
+
+    def number(self, name: str) -> int:
+        """The integer argument of that name."""
+        return int(str(self.arguments[name]))
+
+
+@dataclass
+class Record:
+    """Everything that a trace writes down.
+
+    Attributes:
+        ledger: What each tensor's elements depend on.
+        parameters: Names of the model's parameters (the ledger knows the buffers too).
+        table: The sets.
+        layers: In the order of their first use; a layer's place here is its number in `table`.
+        norms: By module path.
+        statistics: By layer number: norms whose statistics run across several of its filters.
+        refused: By layer number: why its readers cannot be known.
+        elsewhere: By parameter name: another operation that used the weight.
+        stops: Where the trace could not follow, in order.
+    """
+
+    ledger: Ledger
+    parameters: frozenset[str]
+    table: SetTable = field(default_factory=SetTable)
+    layers: list[LayerRecord] = field(default_factory=list[LayerRecord])
+    norms: dict[str, NormRecord] = field(default_factory=dict[str, NormRecord])
+    statistics: dict[int, dict[str, None]] = field(default_factory=dict[int, dict[str, None]])
+    refused: dict[int, str] = field(default_factory=dict[int, str])
+    elsewhere: dict[str, str] = field(default_factory=dict[str, str])
+    stops: dict[str, None] = field(default_factory=dict[str, None])
+
+    def layer(
+        self, weight: str, *, kind: LayerKind, groups: int, bias: str | None
+    ) -> LayerRecord | None:
+        """The record of a weight, begun where there is none.
+
+        Args:
+            weight: Parameter name.
+            kind: How the operation lays out its axes.
+            groups: Groups of the convolution.
+            bias: Parameter name of the bias, or None.
+
+        Returns:
+            The record; None where the weight was used in another layout before.
+        """
+        for known in self.layers:
+            if known.weight == weight:
+                return known if (known.kind, known.groups) == (kind, groups) else None
+        shape = self.ledger.tensors[weight].shape
+        transposed = kind == "conv_transpose"
+        count = shape[1] * groups if transposed else shape[0]
+        inputs = shape[0] if transposed else shape[1] * groups
+        names = self.table.add_layer(count)
+        made = LayerRecord(weight, kind, groups, bias, names, [set() for _ in range(inputs)])
+        self.layers.append(made)
+        return made
+
+    def refuse(self, names: Sequence[Tensor], reason: str) -> int:
+        """Mark every filter in some sets: who reads it cannot be known.
+
+        Args:
+            names: Names of the sets that flowed into the operation.
+            reason: The operation, the module and what was wrong.
+
+        Returns:
+            The union of the sets.
+        """
+        self.stops[reason] = None
+        union = self.table.union(name for each in names for name in torch.unique(each).tolist())
+        for layer in self.table.layers_of((union,)):
+            self.refused.setdefault(layer, reason)
+        return union

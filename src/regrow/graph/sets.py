@@ -1,0 +1,202 @@
+"""Sets of filters under small integer names, and their unions over whole tensors of names.
+
+A trace keeps, beside an activation, a tensor of the same shape whose elements name the set of filters that the activation's
+element depends on. Name 0 is the empty set. Tensors of names repeat few values, so every union is worked out once a
+distinct pair, never once an element.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import torch
+from torch import Tensor
+
+NAMES: Final = torch.int32
+"""The type of a tensor of names."""
+
+
+@dataclass(frozen=True)
+class Why:
+    """What brought several sets together.
+
+    Attributes:
+        verb: ``summed``, ``multiplied``, ``joined`` for operations on equal shapes; ``mixed`` for those that run across
+            channels or positions.
+        place: The operation and the module that ran it, such as ``layer_norm in 'blocks.0.norm'``.
+    """
+
+    verb: str
+    place: str
+
+
+class SetTable:
+    """All sets of one trace.
+
+    An *atom* is an integer that stands for one filter of one layer; `add_layer` hands out a run of them.
+    """
+
+    def __init__(self) -> None:
+        self._atoms: list[frozenset[int]] = [frozenset()]
+        self._layers: list[frozenset[int]] = [frozenset()]
+        self._name_of: dict[frozenset[int], int] = {frozenset(): 0}
+        self._layer_of_atom: list[int] = []
+        self._first_atom: list[int] = []
+        self.company: dict[int, dict[str, None]] = {}
+        """By layer, in the order met: where its filters came together with others ("mixed by ...")."""
+        self.partners: dict[int, dict[tuple[str, int], None]] = {}
+        """By layer: the layers whose filters joined its own, with the verb."""
+
+    def add_layer(self, count: int) -> Tensor:
+        """Make one set for each filter of a new layer.
+
+        Args:
+            count: Number of filters.
+
+        Returns:
+            The sets' names, (count,); the layer's number is the number of layers added before.
+        """
+        layer = len(self._first_atom)
+        first = len(self._layer_of_atom)
+        self._first_atom.append(first)
+        self._layer_of_atom.extend([layer] * count)
+        names = [self._name(frozenset((first + k,)), frozenset((layer,))) for k in range(count)]
+        return torch.tensor(names, dtype=NAMES)
+
+    def filters_of(self, name: int) -> list[tuple[int, int]]:
+        """The members of a set as (layer number, filter index), in order."""
+        members: list[tuple[int, int]] = []
+        for atom in sorted(self._atoms[name]):
+            layer = self._layer_of_atom[atom]
+            members.append((layer, atom - self._first_atom[layer]))
+        return members
+
+    def layers_of(self, names: Iterable[int]) -> frozenset[int]:
+        """The layers whose filters are members of any of these sets."""
+        return frozenset[int]().union(*(self._layers[name] for name in names))
+
+    def size(self, name: int) -> int:
+        """Number of members of a set."""
+        return len(self._atoms[name])
+
+    def union(self, names: Iterable[int], why: Why | None = None) -> int:
+        """The name of the union of some sets.
+
+        Args:
+            names: Names of sets; 0 counts for nothing.
+            why: Remembered as the reason that their layers share a stream, where more than one set comes together.
+
+        Returns:
+            The union's name.
+        """
+        distinct = sorted(set(names) - {0})
+        if len(distinct) < 2:
+            return distinct[0] if distinct else 0
+        if why is not None:
+            self._remember(distinct, why)
+        atoms = frozenset[int]().union(*(self._atoms[name] for name in distinct))
+        return self._name(atoms, self.layers_of(distinct))
+
+    def join(self, a: Tensor, b: Tensor, why: Why | None = None) -> Tensor:
+        """Element by element union of two tensors of names, which broadcast against each other.
+
+        Args:
+            a: Names, any shape.
+            b: Names, any shape that broadcasts with `a`.
+            why: See `union`.
+
+        Returns:
+            Names, of the broadcast shape; may share memory with an argument.
+        """
+        shape = torch.broadcast_shapes(a.shape, b.shape)
+        small_a, small_b = _squeezed(a, len(shape)), _squeezed(b, len(shape))
+        small = torch.broadcast_shapes(small_a.shape, small_b.shape)
+        if not bool(small_b.any()):
+            return a.expand(shape)
+        if not bool(small_a.any()):
+            return b.expand(shape)
+        base = len(self._atoms)
+        keys = small_a.to(torch.int64) * base + small_b
+        pairs, where = torch.unique(keys.expand(small), return_inverse=True)
+        found = [self.union(divmod(pair, base), why) for pair in pairs.tolist()]
+        return torch.tensor(found, dtype=NAMES)[where].expand(shape)
+
+    def join_over(self, names: Tensor, dims: Sequence[int], why: Why | None = None) -> Tensor:
+        """Union over some axes, which stay with size 1.
+
+        Args:
+            names: Names, any shape.
+            dims: The axes to unite over; negative ones count from the end.
+            why: See `union`.
+
+        Returns:
+            Names, with size 1 along `dims`.
+        """
+        over = sorted({dim % names.ndim for dim in dims}) if names.ndim else []
+        shape = [1 if axis in over else size for axis, size in enumerate(names.shape)]
+        if names.numel() == 0:
+            return torch.zeros(shape, dtype=NAMES)
+        small = _squeezed(names, names.ndim)
+        if all(small.shape[axis] == 1 for axis in over):
+            return small.expand(shape)
+        kept = [axis for axis in range(names.ndim) if axis not in over]
+        table = small.permute(*kept, *over).reshape(
+            *(small.shape[axis] for axis in kept), -1
+        )  # the united axes come last, as one
+        base = len(self._atoms)
+        flat = table.reshape(-1, table.shape[-1])
+        row = torch.arange(flat.shape[0], dtype=torch.int64)[:, None]
+        keys = torch.unique(torch.unique_consecutive((row * base + flat).flatten())).tolist()
+        found: list[int] = []
+        met: dict[tuple[int, ...], int] = {}
+        for members in _grouped(keys, base, flat.shape[0]):
+            if members not in met:
+                met[members] = self.union(members, why)
+            found.append(met[members])
+        reduced = [1 if axis in over else small.shape[axis] for axis in range(names.ndim)]
+        return torch.tensor(found, dtype=NAMES).reshape(reduced).expand(shape)
+
+    def _name(self, atoms: frozenset[int], layers: frozenset[int]) -> int:
+        name = self._name_of.get(atoms)
+        if name is None:
+            name = len(self._atoms)
+            self._name_of[atoms] = name
+            self._atoms.append(atoms)
+            self._layers.append(layers)
+        return name
+
+    def _remember(self, names: Sequence[int], why: Why) -> None:
+        if why.verb == "mixed":
+            for layer in self.layers_of(names):
+                self.company.setdefault(layer, {})[f"mixed by {why.place}"] = None
+            return
+        for name in names:
+            others = self.layers_of(other for other in names if other != name)
+            for layer in self._layers[name]:
+                partners = self.partners.setdefault(layer, {})
+                for other in sorted(others):
+                    partners[why.verb, other] = None
+
+
+def _squeezed(names: Tensor, ndim: int) -> Tensor:
+    """The same names with size 1 along every axis on which they do not change, with `ndim` axes."""
+    small = names.reshape((1,) * (ndim - names.ndim) + tuple(names.shape))
+    for axis in range(ndim):
+        if small.shape[axis] > 1:
+            first = small.narrow(axis, 0, 1)
+            if small.stride(axis) == 0 or torch.equal(first.expand_as(small), small):
+                small = first
+    return small
+
+
+def _grouped(keys: Sequence[int], base: int, count: int) -> Iterable[tuple[int, ...]]:
+    """Sorted keys ``row * base + name`` as one tuple of names a row."""
+    position = 0
+    for row in range(count):
+        members: list[int] = []
+        while position < len(keys) and keys[position] < (row + 1) * base:
+            members.append(keys[position] - row * base)
+            position += 1
+        yield tuple(members)

@@ -1,0 +1,166 @@
+"""Who reads whom: run a model once on an example, and follow what every element depends on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import fields, is_dataclass
+from typing import Any
+
+from torch import Tensor, nn
+from torch.nn.parallel import DataParallel, DistributedDataParallel
+from torch.nn.parameter import is_lazy
+
+from regrow.errors import TraceError
+from regrow.graph.assemble import assemble
+from regrow.graph.ledger import Ledger
+from regrow.graph.record import Record
+from regrow.graph.twin import Twin
+from regrow.graph.undisturbed import RunningModule, undisturbed
+from regrow.graph.wiring import Wiring
+
+ExampleInputs = Tensor | Sequence[Any] | Mapping[str, Any]
+"""One tensor, the positional arguments of the model's forward, or its keyword arguments."""
+
+
+def trace(model: nn.Module, example_inputs: ExampleInputs) -> Wiring:
+    """Find every layer's filters, the norm entries that belong to them, and the layers that read them.
+
+    The model runs once, in evaluation mode and without gradients. Beside every activation goes a tensor of the same shape
+    whose elements name the set of filters that the activation's element depends on. Operations that move elements move the
+    names; pointwise operations unite them; a convolution or a matrix product with a parameter reads the sets on its input
+    channels, and its output starts with fresh ones. So skip connections, concatenation, splits, shuffles, groups, flattening
+    and gates need no rule of their own, and nothing is concluded from the order of modules or the sizes of layers.
+
+    Args:
+        model: Any network; a `DataParallel`, `DistributedDataParallel` or compiled wrapper is looked through. Left as it was:
+            flags, buffers, gradients, hooks, random state.
+        example_inputs: One tensor, a tuple or list of positional arguments, or a dict of keyword arguments. One or two
+            examples are enough; they are copied, never written to.
+
+    Returns:
+        The wiring. `print` it to see it as a table.
+
+    Raises:
+        TraceError: A parameter is not initialised yet (a lazy layer), the forward fails, its output holds no tensor, or no
+            convolution or linear layer works on the inputs.
+
+    Edge cases:
+        A weight that is computed (`weight_norm`, a mask) or an operation without a rule: what flows in is marked
+        `Filters.refused`, with the operation's name and the module's path. Layers that run in training mode only (auxiliary
+        heads) are not seen; `Wiring.remarks` lists them.
+
+    Examples:
+        >>> import torch
+        >>> net = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 4 * 4, 10))
+        >>> wiring = trace(net, torch.zeros(1, 1, 6, 6))
+        >>> reader = wiring["0"].readers[0]
+        >>> reader.path, reader.channels[1][0], reader.channels[1][-1]
+        ('3', 16, 31)
+    """
+    model = unwrap(model)
+    _refuse_lazy(model)
+    parameters = dict(model.named_parameters())
+    ledger = Ledger({**dict(model.named_buffers()), **parameters})
+    record = Record(ledger=ledger, parameters=frozenset(parameters))
+    args, kwargs = _arguments(example_inputs)
+    running = RunningModule(model)
+    with undisturbed(model):
+        ledger.mark(_tensors((args, kwargs)), live=True, computed=False)
+        try:
+            with running.watching(), Twin(record, running):
+                output = model(*args, **kwargs)
+        except Exception as error:
+            path = running()
+            where = (
+                f"module '{path}' ({_kind_of(model, path)})" if path else "the model's own forward"
+            )
+            raise TraceError(
+                f"the model must run on the example inputs; {where} raised {type(error).__name__}: {error}"
+            ) from error
+        outputs = list(_tensors(output))
+        if not outputs:
+            raise TraceError(
+                f"the model's output must hold a tensor, got {type(output).__name__}: return tensors, or tuples, "
+                "dictionaries or dataclasses of them"
+            )
+        wiring = assemble(model, record, outputs)
+    if not wiring.layers:
+        remarks = f" ({'; '.join(wiring.remarks)})" if wiring.remarks else ""
+        raise TraceError(
+            f"the model must have a convolution or a linear layer that works on its inputs, and has none{remarks}"
+        )
+    return wiring
+
+
+def unwrap(model: nn.Module) -> nn.Module:
+    """The network inside `DataParallel`, `DistributedDataParallel` and `torch.compile`, whose parameter names regrow uses.
+
+    Args:
+        model: A network, wrapped or not.
+
+    Returns:
+        The network itself: its parameters are named without ``module.`` and ``_orig_mod.``.
+
+    Examples:
+        >>> net = nn.Linear(2, 2)
+        >>> unwrap(nn.DataParallel(net)) is net
+        True
+    """
+    while True:
+        inner = model.module if isinstance(model, (DataParallel, DistributedDataParallel)) else None
+        inner = model._modules.get("_orig_mod") if inner is None else inner  # pyright: ignore[reportPrivateUsage]
+        if not isinstance(inner, nn.Module):
+            return model
+        model = inner
+
+
+def _refuse_lazy(model: nn.Module) -> None:
+    for name, tensor in (*model.named_parameters(), *model.named_buffers()):
+        if is_lazy(tensor):
+            raise TraceError(
+                f"every parameter must have its shape, and {name} has none yet: run the model once on an example before it is traced"
+            )
+
+
+def _arguments(example_inputs: object) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    copied = _copied(example_inputs)
+    if isinstance(copied, Tensor):
+        return (copied,), {}
+    if isinstance(copied, Mapping):
+        return (), dict(copied)
+    if isinstance(copied, (list, tuple)):
+        return tuple(copied), {}
+    raise TraceError(
+        "example inputs must be a tensor, a tuple of the forward's arguments or a dict of its keyword arguments, "
+        f"got {type(example_inputs).__name__}"
+    )
+
+
+def _copied(value: object) -> object:
+    """The same nest of containers with copies of its tensors: a model may write into its input."""
+    if isinstance(value, Tensor):
+        return value.detach().clone()
+    if isinstance(value, Mapping):
+        return {key: _copied(item) for key, item in value.items()}
+    if type(value) in {list, tuple}:
+        return type(value)(_copied(item) for item in value)  # pyright: ignore
+    return value
+
+
+def _tensors(value: object) -> Iterator[Tensor]:
+    """The tensors in nested containers and dataclasses."""
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, Mapping):
+        for item in value.values():
+            yield from _tensors(item)
+    elif isinstance(value, (list, tuple, set, frozenset)):
+        for item in value:
+            yield from _tensors(item)
+    elif is_dataclass(value) and not isinstance(value, type):
+        for each in fields(value):
+            yield from _tensors(getattr(value, each.name))
+
+
+def _kind_of(model: nn.Module, path: str) -> str:
+    return type(model.get_submodule(path)).__name__

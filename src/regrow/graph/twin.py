@@ -1,0 +1,202 @@
+"""The mode under which a model runs while it is traced: every operation is seen, and its sets are followed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
+
+import torch
+from torch import Tensor
+from torch._ops import OpOverload
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from regrow.graph import rules
+from regrow.graph.layers import CONVOLUTIONS, PRODUCTS, follow_convolution, follow_product, refuse
+from regrow.graph.ledger import Reinterpreted
+from regrow.graph.moves import follow_move, follow_origins, is_move
+from regrow.graph.record import Call, Record
+
+_RESHAPES_IN_PLACE: Final = frozenset(
+    {"squeeze", "unsqueeze", "transpose", "t", "swapaxes", "swapdims", "as_strided", "detach"}
+)
+_LOOKS_ONLY: Final = frozenset({"_assert_async", "_assert_scalar", "_assert_tensor_metadata"})
+
+Edit = Callable[[str, object], object]
+
+
+class Twin(TorchDispatchMode):
+    """Follows which filters every element depends on.
+
+    Args:
+        record: What is found is written here.
+        running: Gives the path of the module that is running.
+    """
+
+    def __init__(self, record: Record, running: Callable[[], str]) -> None:
+        super().__init__()
+        self._record = record
+        self._running = running
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """Keep torch from wrapping the method below: that would import its compiler, two seconds for nothing."""
+        return False
+
+    def __torch_dispatch__(
+        self,
+        func: OpOverload[..., Any],
+        types: Sequence[type],
+        args: tuple[Any, ...] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        """Run an operation, then follow it."""
+        named = dict(kwargs or {})
+        out = func(*args, **named)
+        self._follow(func, args, named, out)
+        return out
+
+    def _follow(
+        self, func: OpOverload[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], out: object
+    ) -> None:
+        ledger = self._record.ledger
+        inputs = _flat((*args, *kwargs.values()))
+        outputs = _flat((out,))
+        known = [notes for tensor in inputs if _is_plain(tensor) and (notes := ledger.find(tensor))]
+        live = any(notes.live for notes in known)
+        if not known:
+            return
+        call = _call(
+            func, args, kwargs, [tensor for tensor in outputs if _is_plain(tensor)], self._running()
+        )
+        if call.op in rules.MADE_ANEW or call.op in _LOOKS_ONLY or _is_view(func, call, inputs):
+            return
+        if not all(_is_plain(tensor) for tensor in (*inputs, *outputs)):
+            if live:
+                refuse(call, self._record, "it works on tensors that are not dense")
+            return
+
+        def run(edit: Edit) -> object:
+            return _rerun(func, args, kwargs, edit)
+
+        moves = is_move(call.op) or call.op in rules.COPIES
+        if moves and any(notes.whole or notes.origins is not None for notes in known):
+            follow_origins(call, self._record, run)
+        if live:
+            ledger.mark(outputs, live=True, computed=False)
+            try:
+                self._follow_live(call, func, run)
+            except Reinterpreted:
+                refuse(call, self._record, "it reads the same memory as another type of number")
+        elif any(notes.computed for notes in known) or (not moves and self._has_parameter(inputs)):
+            ledger.mark(outputs, live=False, computed=True)
+        if not moves:
+            self._note_other_uses(call, inputs)
+
+    def _follow_live(
+        self, call: Call, func: OpOverload[..., Any], run: Callable[[Edit], object]
+    ) -> None:
+        record = self._record
+        if call.op in CONVOLUTIONS:
+            follow_convolution(call, record)
+        elif call.op in PRODUCTS:
+            follow_product(call, record)
+        elif not self._anything_known(call):
+            return
+        elif is_move(call.op):
+            if not follow_move(call, record, run):
+                refuse(call, record, "it adds elements where it moves them")
+        elif (rule := rules.rule_for(call)) is not None:
+            rule(call, record)
+        elif rules.is_pointwise(call.op, func.tags):
+            rules.pointwise(call, record)
+        else:
+            refuse(call, record, "no rule says what its output depends on")
+
+    def _anything_known(self, call: Call) -> bool:
+        """Whether a set flows into the operation, or is overwritten by it."""
+        for tensor in _flat(call.arguments.values()):
+            notes = self._record.ledger.find(tensor)
+            if notes is not None and notes.names is not None:
+                return True
+        return False
+
+    def _has_parameter(self, tensors: Sequence[Tensor]) -> bool:
+        return any(
+            not self._record.parameters.isdisjoint(self._record.ledger.owners(tensor))
+            for tensor in tensors
+        )
+
+    def _note_other_uses(self, call: Call, tensors: Sequence[Tensor]) -> None:
+        """A weight that some other operation uses too has readers, or a meaning, that the wiring does not show."""
+        if call.op in CONVOLUTIONS or call.op in PRODUCTS:
+            return
+        for tensor in tensors:
+            for name in self._record.ledger.owners(tensor):
+                if name in self._record.parameters and self._record.ledger.tensors[name].ndim >= 2:
+                    self._record.elsewhere.setdefault(name, call.place)
+
+
+def _call(
+    func: OpOverload[..., Any],
+    args: tuple[Any, ...],
+    kwargs: Mapping[str, Any],
+    outputs: Sequence[Tensor],
+    path: str,
+) -> Call:
+    schema = func._schema  # pyright: ignore[reportPrivateUsage]  # the only way to an operation's argument names
+    bound: dict[str, object] = {}
+    name = schema.name.split("::")[-1]
+    in_place = schema.is_mutable and name.endswith("_") and not name.endswith("__")
+    for place, argument in enumerate(schema.arguments):
+        written = argument.alias_info is not None and argument.alias_info.is_write
+        if written and not in_place:
+            continue  # `out=`: what was there before does not matter
+        if place < len(args):
+            bound[argument.name] = args[place]
+        elif argument.name in kwargs:
+            bound[argument.name] = kwargs[argument.name]
+        elif argument.has_default_value():
+            bound[argument.name] = argument.default_value
+    return Call(
+        op=name.removesuffix("_") if in_place else name,
+        arguments=bound,
+        outputs=outputs,
+        path=path,
+        in_place=in_place,
+    )
+
+
+def _rerun(
+    func: OpOverload[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any], edit: Edit
+) -> object:
+    schema = func._schema  # pyright: ignore[reportPrivateUsage]
+    names = [argument.name for argument in schema.arguments]
+    return func(
+        *(edit(name, value) for name, value in zip(names, args, strict=False)),
+        **{name: edit(name, value) for name, value in kwargs.items()},
+    )
+
+
+def _is_view(func: OpOverload[..., Any], call: Call, inputs: Sequence[Tensor]) -> bool:
+    """Nothing was computed or copied: the outputs look at memory whose notes they share."""
+    if func._schema.is_mutable:  # pyright: ignore[reportPrivateUsage]
+        return call.in_place and call.op in _RESHAPES_IN_PLACE
+    held = {_address(tensor) for tensor in inputs if _is_plain(tensor)}
+    return bool(call.outputs) and all(_address(tensor) in held for tensor in call.outputs)
+
+
+def _address(tensor: Tensor) -> int:
+    return tensor.untyped_storage()._cdata  # pyright: ignore[reportPrivateUsage]
+
+
+def _is_plain(tensor: Tensor) -> bool:
+    return tensor.layout == torch.strided
+
+
+def _flat(values: object) -> list[Tensor]:
+    """The tensors in nested lists and tuples."""
+    if isinstance(values, Tensor):
+        return [values]
+    if isinstance(values, (str, bytes, Mapping)) or not hasattr(values, "__iter__"):
+        return []
+    return [tensor for value in values for tensor in _flat(value)]  # pyright: ignore[reportGeneralTypeIssues]

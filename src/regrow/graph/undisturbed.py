@@ -1,0 +1,104 @@
+"""Run a model and leave no trace: flags, buffers, random state and hooks are as they were, also after an error."""
+
+from __future__ import annotations
+
+import random
+import sys
+from collections.abc import Generator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules import module as global_hooks
+
+
+class RunningModule:
+    """Knows which module of a model is running, by hooks that belong to torch and not to the model.
+
+    Args:
+        model: Its modules are known by their first path.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        self._path_of = {module: path for path, module in reversed(list(model.named_modules()))}
+        self._running: list[nn.Module] = []
+
+    def __call__(self) -> str:
+        """The path of the innermost running module; "" for the model itself."""
+        return self._path_of[self._running[-1]] if self._running else ""
+
+    @contextmanager
+    def watching(self) -> Generator[None]:
+        """Keep track while the block runs; an error leaves the path where it was raised."""
+        self._running.clear()
+        before = global_hooks.register_module_forward_pre_hook(self._enter)
+        after = global_hooks.register_module_forward_hook(self._leave)
+        try:
+            yield
+        finally:
+            before.remove()
+            after.remove()
+
+    def _enter(self, module: nn.Module, args: Any) -> None:
+        if module in self._path_of:
+            self._running.append(module)
+
+    def _leave(self, module: nn.Module, args: Any, output: Any) -> None:
+        # Modules inside whose error was caught by this one are still on the pile.
+        while module in self._running:
+            if self._running.pop() is module:
+                return
+
+
+@contextmanager
+def undisturbed(model: nn.Module) -> Generator[None]:
+    """Put a model into evaluation mode without gradients, and everything back afterwards.
+
+    The flags are set one module at a time: `train()` and `eval()` may be overridden, and may do more than set flags.
+
+    Args:
+        model: The model that is going to run.
+
+    Yields:
+        Nothing.
+    """
+    flags = [(module, module.training) for module in model.modules()]
+    buffers = [
+        (module, name, buffer, None if buffer is None else buffer.detach().clone())
+        for module in model.modules()
+        for name, buffer in module._buffers.items()  # pyright: ignore[reportPrivateUsage]  # named_buffers skips None
+    ]
+    python_state = random.getstate()
+    fastpath = torch.backends.mha.get_fastpath_enabled()
+    with ExitStack() as stack:
+        stack.enter_context(torch.random.fork_rng(devices=_gpus()))
+        stack.enter_context(torch.inference_mode(mode=False))
+        stack.enter_context(torch.no_grad())
+        if "torch._dynamo" in sys.modules:  # compiled parts of the model would hide their operations
+            stack.enter_context(torch.compiler.set_stance("force_eager"))
+        torch.backends.mha.set_fastpath_enabled(False)  # one opaque operation instead of products
+        try:
+            for module, _ in flags:
+                module.training = False
+            yield
+        finally:
+            torch.backends.mha.set_fastpath_enabled(fastpath)
+            random.setstate(python_state)
+            for module, flag in flags:
+                module.training = flag
+            for module, name, buffer, values in buffers:
+                _put_back(module, name, buffer, values)
+
+
+def _put_back(module: nn.Module, name: str, buffer: Tensor | None, values: Tensor | None) -> None:
+    module._buffers[name] = buffer  # pyright: ignore[reportPrivateUsage]
+    if buffer is not None and values is not None and not torch.equal(buffer, values):
+        buffer.copy_(values)
+
+
+def _gpus() -> list[int]:
+    """The CUDA devices whose generators a run can advance."""
+    if not (torch.cuda.is_available() and torch.cuda.is_initialized()):
+        return []
+    return list(range(torch.cuda.device_count()))

@@ -1,0 +1,121 @@
+"""Which of the model's parameters an operation's weight argument is, and along which axes its filters and inputs lie."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import torch
+from torch import Tensor
+
+from regrow.graph.record import Record
+
+
+@dataclass(frozen=True)
+class WeightUse:
+    """A parameter in the place of a weight.
+
+    Attributes:
+        name: Its parameter name.
+        filters: For each output of the operation the filter that makes it.
+        inputs: For each input of the operation (within a group) the parameter's input channel that reads it.
+        whole: Filters and inputs are all there, in order.
+    """
+
+    name: str
+    filters: Tensor
+    inputs: Tensor
+    whole: bool
+
+
+COMPUTED: Final = "its weight is computed, not one of the model's parameters"
+MIXED_ORIGIN: Final = (
+    "its weight is put together from several tensors, or its axes are not (filters, inputs)"
+)
+
+
+def weight_use(
+    record: Record, tensor: Tensor, *, filter_axis: int, input_axis: int
+) -> WeightUse | None:
+    """Recognise a weight, however it was viewed or copied on its way.
+
+    A parameter of shape (O, I, ...) is recognised through transpositions, slices, views that keep its axes apart (a 1x1
+    kernel as a matrix, say), copies and changes of precision.
+
+    Args:
+        record: The trace so far.
+        tensor: The operation's argument.
+        filter_axis: The axis along which the operation expects filters.
+        input_axis: The axis along which it expects inputs.
+
+    Returns:
+        What it is; None where it is no parameter, or its axes are not the expected ones.
+    """
+    ledger = record.ledger
+    standard = (filter_axis, input_axis) == (0, 1)
+    name = (
+        ledger.whole(tensor if standard else tensor.t()) if standard or tensor.ndim == 2 else None
+    )
+    if name is not None and name in record.parameters and tensor.ndim >= 2:
+        shape = ledger.tensors[name].shape
+        return WeightUse(name, torch.arange(shape[0]), torch.arange(shape[1]), whole=True)
+    origins = ledger.origins(tensor)
+    found = None if origins is None else ledger.entry(origins)
+    if found is None:
+        return None
+    name, index = found
+    own = ledger.tensors[name]
+    if name not in record.parameters or own.ndim < 2:
+        return None
+    per_filter = own[0].numel()
+    per_input = per_filter // own.shape[1]
+    filters = _line(index // per_filter, filter_axis)
+    inputs = _line(index % per_filter // per_input, input_axis)
+    if filters is None or inputs is None:
+        return None
+    whole = (
+        tensor.numel() == own.numel()
+        and torch.equal(filters, torch.arange(own.shape[0]))
+        and torch.equal(inputs, torch.arange(own.shape[1]))
+    )
+    return WeightUse(name, filters, inputs, whole)
+
+
+def own_name(record: Record, tensor: Tensor | None) -> tuple[str, Tensor] | None:
+    """Recognise a bias, or a normalisation layer's tensor.
+
+    Args:
+        record: The trace so far.
+        tensor: A vector, or None.
+
+    Returns:
+        The name of the parameter or buffer, and for each element its index there; None where it is none of the model's.
+    """
+    if tensor is None or tensor.ndim != 1:
+        return None
+    origins = record.ledger.origins(tensor)
+    return None if origins is None else record.ledger.entry(origins)
+
+
+def path_of(tensor_name: str) -> str:
+    """The path of the module that holds a parameter or buffer.
+
+    A tensor that is not called as torch's layers call theirs goes by its full name: a module may hold several.
+
+    Examples:
+        >>> path_of("layer1.0.conv1.weight"), path_of("layer1.gates.0")
+        ('layer1.0.conv1', 'layer1.gates.0')
+    """
+    owner, _, last = tensor_name.rpartition(".")
+    return (
+        owner
+        if owner and last in {"weight", "bias", "running_mean", "running_var"}
+        else tensor_name
+    )
+
+
+def _line(index: Tensor, axis: int) -> Tensor | None:
+    """The values along one axis, if they are the same wherever one stands on the others."""
+    moved = index.movedim(axis, 0).flatten(1)
+    first = moved[:, :1]
+    return first[:, 0] if torch.equal(first.expand_as(moved), moved) else None

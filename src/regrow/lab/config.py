@@ -1,0 +1,138 @@
+"""Study files and the command line's overrides: read, merged and checked before anything runs."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from regrow.errors import ConfigError
+from regrow.lab.study import LAB_RECIPES, Study, check_document
+from regrow.lab.trials import cells, set_key
+
+DEFAULT_RECIPES: Final = ("none", "randomout", "random")
+"""The arms when nothing is said: plain training, the recipe, and its control."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Overrides:
+    """What the command line says on top of a study file, or in place of one.
+
+    Attributes:
+        name: Name of the study.
+        data: Name of the data set; its settings start from their defaults.
+        model: Name of the model; its settings start from their defaults.
+        recipes: Arms by label or by recipe. With a study file, the arms to keep or to add.
+        settings: ``key=value`` texts, as `set_key` reads keys.
+        seeds: Number of seeds.
+        train: Training settings by name; None = not given.
+    """
+
+    name: str | None = None
+    data: str | None = None
+    model: str | None = None
+    recipes: tuple[str, ...] = ()
+    settings: tuple[str, ...] = ()
+    seeds: int | None = None
+    train: Mapping[str, object] = field(default_factory=dict[str, object])
+
+
+def load_study(path: Path | None, overrides: Overrides | None = None) -> Study:
+    """Read a study and check all of it.
+
+    Args:
+        path: A TOML file, or None for a study that the command line describes alone.
+        overrides: What the command line says.
+
+    Returns:
+        The study as it was asked for: every key, name, type and range is right, and every recipe was
+        built once with its settings. The data and the model are tried by `preflight`.
+
+    Raises:
+        ConfigError: One line for each mistake, with the file and the key.
+
+    Edge cases:
+        A data set alone is a study: the model, the training and the arms have defaults.
+    """
+    told = overrides or Overrides()
+    where = str(path) if path is not None else "command line"
+    found = _read(path) if path is not None else {}
+    if path is None and told.data is None:
+        raise ConfigError("command line: give a study file, or --data with the name of a data set")
+    _merge(found, told, where=where)
+    study = check_document(found, where=where)
+    cells(study, where=where)
+    return study
+
+
+def parse_value(text: str) -> object:
+    """A value as it would stand in a TOML file; what is none there is a text.
+
+    Args:
+        text: What came after ``=``.
+
+    Returns:
+        A number, true, false, None for ``null``, or the text itself.
+
+    Examples:
+        >>> parse_value("1e-8"), parse_value("true"), parse_value("East"), parse_value("null")
+        (1e-08, True, 'East', None)
+    """
+    if text == "null":
+        return None
+    try:
+        value = tomllib.loads(f"value = {text}")
+    except tomllib.TOMLDecodeError:
+        return text
+    return value["value"] if len(value) == 1 else text
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: there is no such study file") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: cannot be read as a study file: {error}") from error
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{path}: is no valid TOML: {error}") from error
+
+
+def _merge(found: dict[str, Any], told: Overrides, *, where: str) -> None:
+    """Lay the command line over the file, in place."""
+    for part, name in (("data", told.data), ("model", told.model)):
+        if name is not None:
+            found[part] = {"name": name}
+    if told.seeds is not None:
+        found["seeds"] = told.seeds
+    for key in ("data", "model", "train", "arms"):
+        if not isinstance(found.setdefault(key, {}), dict):
+            raise ConfigError(f"{where}: {key}: must be a table, got {found[key]!r}")
+    wanted = told.recipes or (() if found["arms"] else DEFAULT_RECIPES)
+    if wanted:
+        twice = [name for name in wanted if wanted.count(name) > 1]
+        if twice:
+            raise ConfigError(f"command line: --recipe {twice[0]} is there twice")
+        arms: dict[str, Any] = found["arms"]
+        found["arms"] = {name: arms.get(name, {"recipe": name}) for name in wanted}
+    found["train"].update({key: value for key, value in told.train.items() if value is not None})
+    for text in told.settings:
+        key, equals, value = text.partition("=")
+        if not equals:
+            raise ConfigError(f"command line: --set must be KEY=VALUE, got '{text}'")
+        set_key(found, key.strip(), parse_value(value.strip()), where=f"command line: --set {text}")
+    if told.name is not None:
+        found["name"] = told.name
+    found.setdefault("name", _default_name(found))
+
+
+def _default_name(found: Mapping[str, Any]) -> str:
+    """A folder's name from the data set and the tested recipes."""
+    data = str(found["data"].get("name", "digits"))
+    tested = [label for label in found["arms"] if label not in {*LAB_RECIPES, "random"}]
+    return "-".join(re.sub(r"[^A-Za-z0-9]+", "-", part).strip("-") for part in [data, *tested[:1]])

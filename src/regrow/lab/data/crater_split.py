@@ -1,0 +1,96 @@
+"""Training and test half of the crater candidates: at random, or with overlapping candidates on one side."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from regrow.lab.data.crater_files import TILE_STRIDE
+from regrow.lab.data.split import frozen_generator, stratified_test_mask
+
+SPLITS = ("half", "half_clean")
+
+
+def overlap_groups(
+    boxes: NDArray[np.int64], tile: NDArray[np.int64], *, threshold: float = 0.5
+) -> NDArray[np.int64]:
+    """Number the groups of candidates that show the same ground.
+
+    Two candidates are linked if the intersection of their squares is more than `threshold` of the
+    union, wherever they come from: the detector proposes a spot more than once, and neighbouring
+    tiles share 200 pixels. A group is a connected set.
+
+    Args:
+        boxes: left, top, side in tile pixels, int64 (N, 3). Read, never written.
+        tile: Index of each candidate's tile, int64 (N,): column tile // 2 and row tile % 2 of the
+            mosaic.
+        threshold: Intersection over union above which two squares are linked.
+
+    Returns:
+        Group of each candidate, int64 (N,), 0 to G - 1.
+
+    Examples:
+        >>> boxes = np.array([[0, 0, 10], [50, 50, 10], [1, 0, 10]])
+        >>> overlap_groups(boxes, np.zeros(3, np.int64)).tolist()
+        [0, 1, 0]
+    """
+    left = boxes[:, 0] + TILE_STRIDE * (tile // 2)
+    top = boxes[:, 1] + TILE_STRIDE * (tile % 2)
+    side = boxes[:, 2]
+    root = list(range(len(boxes)))
+
+    def find(item: int) -> int:
+        while root[item] != item:
+            item = root[item] = root[root[item]]
+        return item
+
+    for i in range(len(boxes)):
+        rest = slice(i + 1, None)
+        wide = np.minimum(left[i] + side[i], left[rest] + side[rest]) - np.maximum(
+            left[i], left[rest]
+        )
+        high = np.minimum(top[i] + side[i], top[rest] + side[rest]) - np.maximum(top[i], top[rest])
+        shared = np.clip(wide, 0, None) * np.clip(high, 0, None)
+        linked = shared > threshold * (side[i] ** 2 + side[rest] ** 2 - shared)
+        for j in np.flatnonzero(linked):
+            # The direction of the union decides how groups are numbered, and so which side a seed puts them on.
+            root[find(i + 1 + int(j))] = find(i)
+    return np.unique([find(i) for i in range(len(boxes))], return_inverse=True)[1].astype(np.int64)
+
+
+def test_side(
+    split: str,
+    *,
+    labels: NDArray[np.int64],
+    tile: NDArray[np.int64],
+    boxes: NDArray[np.int64],
+    seed: int,
+) -> NDArray[np.bool_]:
+    """Divide the candidates of all regions into two halves.
+
+    ``half``        each region and each class is halved at random: the paper's protocol, whose own
+                    split is unknown. The same ground may be seen on both sides.
+    ``half_clean``  whole overlap groups are halved at random, over all regions at once: no ground is
+                    seen on both sides, and the halves of a region are only about equal.
+
+    Args:
+        split: One of `SPLITS`.
+        labels: 1 = crater, int64 (N,).
+        tile: Index of each candidate's tile, int64 (N,).
+        boxes: left, top, side in tile pixels, int64 (N, 3).
+        seed: Seed of the division.
+
+    Returns:
+        bool (N,), True = test.
+    """
+    generator = frozen_generator(seed)
+    if split == "half_clean":
+        groups = overlap_groups(boxes, tile)
+        side = generator.permutation(int(groups.max()) + 1) % 2
+        return side[groups] == 1
+    test = np.zeros(len(labels), bool)
+    region = tile // 2
+    for index in np.unique(region):
+        rows = np.flatnonzero(region == index)
+        test[rows] = stratified_test_mask(labels[rows], generator, where="craters")
+    return test

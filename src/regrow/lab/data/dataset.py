@@ -1,0 +1,235 @@
+"""`Dataset`: the images of one study, checked and scaled; and the options that every source shares."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from regrow.errors import ConfigError, DataError
+from regrow.lab.data.scale import SCALES, scaled
+from regrow.lab.settings import check_at_least, check_choice
+
+if TYPE_CHECKING:  # a study file is checked against the settings classes before torch is loaded
+    from torch import Tensor
+
+
+@dataclass(frozen=True, kw_only=True)
+class CommonSettings:
+    """What can be set for every data set.
+
+    Attributes:
+        scale: ``standard``, ``unit`` or ``per_image``; see `regrow.lab.data.scale.scaled`.
+        n_train: Use only the first so many training images, in the source's order; None for all.
+            The order of `npz:PATH` is the file's own and need not be balanced over the classes; the
+            other sources' order is a fixed shuffle.
+        n_test: The same for the test images.
+    """
+
+    scale: str = "standard"
+    n_train: int | None = None
+    n_test: int | None = None
+
+    def __post_init__(self) -> None:
+        check_choice(self.scale, SCALES, name="scale")
+        for name, value in (("n_train", self.n_train), ("n_test", self.n_test)):
+            if value is not None:
+                check_at_least(value, 1, name=name)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class RawImages:
+    """What a source hands over: images as they are stored, in one layout.
+
+    Attributes:
+        x_train: (N, C, H, W), uint8 or floating.
+        y_train: Class of each image, integers (N,), 0 to K - 1.
+        x_test: (M, C, H, W), as `x_train`.
+        y_test: Integers (M,).
+        classes: The K names.
+        origin: Where the images came from, for messages and reports.
+        split: How training and test set were told apart, in words.
+        maximum: The grey value that means white where the dtype does not say it; 255 for uint8.
+    """
+
+    x_train: NDArray[Any]
+    y_train: NDArray[Any]
+    x_test: NDArray[Any]
+    y_test: NDArray[Any]
+    classes: tuple[str, ...]
+    origin: str
+    split: str
+    maximum: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Dataset:
+    """A checked, scaled data set, ready for training.
+
+    Attributes:
+        name: The name that it was asked for, ``digits`` or ``npz:some/file.npz``.
+        x_train: float32 (N, C, H, W).
+        y_train: int64 (N,), 0 to K - 1.
+        x_test: float32 (M, C, H, W).
+        y_test: int64 (M,).
+        classes: The K class names.
+        meta: JSON-ready facts: ``source``, ``split``, ``scale``, ``counts`` (class name to [train,
+            test]) and ``sha256`` (of the images and labels in use, before scaling).
+    """
+
+    name: str
+    x_train: Tensor
+    y_train: Tensor
+    x_test: Tensor
+    y_test: Tensor
+    classes: tuple[str, ...]
+    meta: dict[str, object] = field(default_factory=dict[str, object])
+
+    @property
+    def in_channels(self) -> int:
+        """Channels of an image."""
+        return self.x_train.shape[1]
+
+    @property
+    def image_size(self) -> tuple[int, int]:
+        """Height and width in pixels."""
+        return self.x_train.shape[2], self.x_train.shape[3]
+
+    @property
+    def majority_share(self) -> float:
+        """Share of the most common class in the test set: what a constant answer scores at best."""
+        return float(self.y_test.bincount().max()) / len(self.y_test)
+
+
+def _prefix(
+    images: NDArray[Any], labels: NDArray[Any], limit: int | None, *, name: str, origin: str
+) -> tuple[NDArray[Any], NDArray[Any]]:
+    if limit is None:
+        return images, labels
+    if limit > len(images):
+        raise ConfigError(f"{name} must be at most {len(images)}, got {limit} ({origin})")
+    return images[:limit], labels[:limit]
+
+
+def _check_images(images: NDArray[Any], *, part: str, origin: str) -> None:
+    if images.ndim != 4 or 0 in images.shape[1:]:
+        raise DataError(
+            f"{part} images must have shape (N, C, H, W), got {images.shape} ({origin})"
+        )
+    if len(images) == 0:
+        raise DataError(f"{part} set must hold at least one image, got none ({origin})")
+    if images.dtype != np.uint8 and not np.issubdtype(images.dtype, np.floating):
+        raise DataError(f"{part} images must be uint8 or floating, got {images.dtype} ({origin})")
+    if images.dtype != np.uint8:
+        finite = np.isfinite(images).all(axis=(1, 2, 3))
+        if not finite.all():
+            first = int(np.argmin(finite))
+            raise DataError(
+                f"{part} images must be finite, {int((~finite).sum())} hold NaN or infinity, "
+                f"the first is image {first} ({origin})"
+            )
+
+
+def _check_labels(
+    labels: NDArray[Any], count: int, classes: int, *, part: str, origin: str
+) -> None:
+    if labels.ndim != 1 or len(labels) != count:
+        raise DataError(
+            f"{part} set must have one label an image: {count} images, labels of shape {labels.shape} ({origin})"
+        )
+    if not np.issubdtype(labels.dtype, np.integer):
+        raise DataError(f"{part} labels must be integers, got {labels.dtype} ({origin})")
+    low, high = int(labels.min()), int(labels.max())
+    if low < 0 or high >= classes:
+        wrong = low if low < 0 else high
+        raise DataError(
+            f"{part} labels must be within 0..{classes - 1} ({classes} classes), got {wrong} ({origin})"
+        )
+
+
+def _check_classes(labels: NDArray[Any], classes: Sequence[str], *, origin: str) -> None:
+    counts = np.bincount(labels, minlength=len(classes))
+    present = np.flatnonzero(counts)
+    if len(present) < 2:
+        raise DataError(
+            f"the training set must hold at least 2 classes, all {len(labels)} images are of class "
+            f"'{classes[int(present[0])]}' ({origin})"
+        )
+    empty = [name for name, count in zip(classes, counts, strict=True) if count == 0]
+    if empty:
+        raise DataError(
+            f"every class must have a training image, class '{empty[0]}' has none among {len(labels)} ({origin})"
+        )
+
+
+def _digest(*arrays: NDArray[Any]) -> str:
+    digest = hashlib.sha256()
+    for array in arrays:
+        digest.update(f"{array.dtype.str}{array.shape}".encode())
+        digest.update(np.ascontiguousarray(array).data)
+    return digest.hexdigest()
+
+
+def assemble(name: str, raw: RawImages, settings: CommonSettings) -> Dataset:
+    """Check a source's images, take the prefixes asked for, scale, and hand out tensors.
+
+    Args:
+        name: The data set's name.
+        raw: What the source read. Not written.
+        settings: The common options.
+
+    Returns:
+        The data set.
+
+    Raises:
+        DataError: No images, shapes that differ, pixels that are not finite, labels that are no
+            class, a class without training images, fewer than two classes.
+
+    Edge cases:
+        A class without test images is allowed. The prefix is checked like a whole set: one
+        that loses a class is an error.
+    """
+    import torch  # noqa: PLC0415 # see TYPE_CHECKING above
+
+    origin, classes = raw.origin, len(raw.classes)
+    for part, images, labels in (
+        ("training", raw.x_train, raw.y_train),
+        ("test", raw.x_test, raw.y_test),
+    ):
+        _check_images(images, part=part, origin=origin)
+        _check_labels(labels, len(images), classes, part=part, origin=origin)
+    if raw.x_train.shape[1:] != raw.x_test.shape[1:]:
+        raise DataError(
+            f"training and test images must have one shape, got {raw.x_train.shape[1:]} and "
+            f"{raw.x_test.shape[1:]} ({origin})"
+        )
+    x_train, y_train = _prefix(
+        raw.x_train, raw.y_train, settings.n_train, name="n_train", origin=origin
+    )
+    x_test, y_test = _prefix(raw.x_test, raw.y_test, settings.n_test, name="n_test", origin=origin)
+    _check_classes(y_train, raw.classes, origin=origin)
+    train_counts, test_counts = Counter(y_train.tolist()), Counter(y_test.tolist())
+    counts = {key: [train_counts[i], test_counts[i]] for i, key in enumerate(raw.classes)}
+    scaled_train, scaled_test = scaled(
+        x_train, x_test, scale=settings.scale, maximum=raw.maximum, where=origin
+    )
+    return Dataset(
+        name=name,
+        x_train=torch.from_numpy(scaled_train),
+        y_train=torch.from_numpy(y_train.astype(np.int64)),
+        x_test=torch.from_numpy(scaled_test),
+        y_test=torch.from_numpy(y_test.astype(np.int64)),
+        classes=raw.classes,
+        meta={
+            "source": origin,
+            "split": raw.split,
+            "scale": settings.scale,
+            "counts": counts,
+            "sha256": _digest(x_train, y_train, x_test, y_test),
+        },
+    )

@@ -1,0 +1,75 @@
+"""`digits`: 1,797 scanned digits of 8 x 8 pixels, shipped inside scikit-learn; nothing is downloaded."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from regrow.errors import MissingExtraError
+from regrow.lab.data.dataset import CommonSettings, RawImages
+from regrow.lab.data.split import (
+    check_split_seed,
+    frozen_generator,
+    shuffled,
+    stratified_test_mask,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DigitsSettings(CommonSettings):
+    """Settings of `digits`.
+
+    Attributes:
+        split_seed: Which stratified half trains; one number gives the same split everywhere.
+    """
+
+    split_seed: int = 0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_split_seed(self.split_seed)
+
+
+def read_digits(
+    settings: DigitsSettings, *, data_dir: Path | None, cache_dir: Path | None
+) -> RawImages:
+    """Read scikit-learn's digits and divide them into two stratified halves.
+
+    Args:
+        settings: The settings.
+        data_dir: Not used: the images come with scikit-learn.
+        cache_dir: Not used.
+
+    Returns:
+        896 training and 901 test images, (N, 1, 8, 8), grey values 0 to 16.
+
+    Raises:
+        MissingExtraError: scikit-learn is not installed.
+
+    Source:
+        Alpaydin and Kaynak, "Optical Recognition of Handwritten Digits", UCI Machine Learning
+        Repository, 1998; the test part, as scikit-learn's `load_digits` ships it.
+    """
+    del data_dir, cache_dir
+    try:
+        from sklearn.datasets import load_digits  # noqa: PLC0415 # a second to import, and only this source needs it
+    except ImportError as error:
+        raise MissingExtraError("scikit-learn", extra="lab") from error
+    images, labels = load_digits(return_X_y=True)
+    pixels = np.asarray(images, dtype=np.uint8).reshape(-1, 1, 8, 8)
+    classes = np.asarray(labels, dtype=np.int64)
+    test = stratified_test_mask(classes, frozen_generator(settings.split_seed), where="digits")
+    train_rows = shuffled(np.flatnonzero(~test), seed=settings.split_seed)
+    test_rows = shuffled(np.flatnonzero(test), seed=settings.split_seed)
+    return RawImages(
+        x_train=pixels[train_rows],
+        y_train=classes[train_rows],
+        x_test=pixels[test_rows],
+        y_test=classes[test_rows],
+        classes=tuple(str(digit) for digit in range(10)),
+        origin="scikit-learn load_digits",
+        split=f"stratified halves, seed {settings.split_seed}",
+        maximum=16.0,
+    )

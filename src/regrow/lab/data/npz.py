@@ -1,0 +1,129 @@
+"""`npz:PATH`: the user's own arrays."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from regrow.errors import DataError
+from regrow.lab.data.archive import read_archive
+from regrow.lab.data.dataset import CommonSettings, RawImages
+from regrow.lab.settings import check_choice
+
+LAYOUTS = ("auto", "NHW", "NHWC", "NCHW")
+
+_CHANNEL_COUNTS = (1, 3, 4)
+
+
+@dataclass(frozen=True, kw_only=True)
+class NpzSettings(CommonSettings):
+    """Settings of `npz:PATH`.
+
+    Attributes:
+        layout: Order of the image arrays' axes: ``NHW``, ``NHWC``, ``NCHW``, or ``auto``, see
+            `to_nchw`.
+    """
+
+    layout: str = "auto"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_choice(self.layout, LAYOUTS, name="layout")
+
+
+def to_nchw(images: NDArray[Any], *, layout: str, where: str) -> NDArray[Any]:
+    """Bring images to the layout that networks take.
+
+    ``auto``: three axes are NHW. Four axes are NHWC if the last has length 1, 3 or 4 and the second
+    has not, NCHW if the second has and the last has not; anything else is not guessed.
+
+    Args:
+        images: Three or four axes. Read, never written.
+        layout: One of `LAYOUTS`.
+        where: The file and the array, for messages.
+
+    Returns:
+        A view, (N, C, H, W).
+
+    Raises:
+        DataError: The number of axes does not fit the layout, or ``auto`` cannot tell.
+
+    Examples:
+        >>> to_nchw(np.zeros((2, 8, 9, 3)), layout="auto", where="x_train").shape
+        (2, 3, 8, 9)
+    """
+    if layout == "auto":
+        last = images.ndim == 4 and images.shape[3] in _CHANNEL_COUNTS
+        second = images.ndim == 4 and images.shape[1] in _CHANNEL_COUNTS
+        if images.ndim == 3:
+            layout = "NHW"
+        elif images.ndim == 4 and last != second:
+            layout = "NHWC" if last else "NCHW"
+        elif images.ndim == 4:
+            raise DataError(
+                f"{where}: cannot tell the channel axis of shape {images.shape}; "
+                f"set layout to one of {', '.join(LAYOUTS[1:])}"
+            )
+    if images.ndim != len(layout) or layout == "auto":
+        wanted = "NHW, NHWC or NCHW" if layout == "auto" else layout
+        raise DataError(f"{where}: images must have axes {wanted}, got shape {images.shape}")
+    if layout == "NHW":
+        return images[:, None]
+    return np.moveaxis(images, 3, 1) if layout == "NHWC" else images
+
+
+def _class_names(arrays: dict[str, NDArray[Any]], *, path: Path) -> tuple[str, ...]:
+    """The names in ``classes``, else the numbers up to the largest training label."""
+    if "classes" in arrays:
+        names = arrays["classes"]
+        if names.ndim != 1:
+            raise DataError(f"{path}: classes must be a list of names, got shape {names.shape}")
+        result = tuple(str(name) for name in names.tolist())
+        if len(set(result)) < len(result):
+            raise DataError(
+                f"{path}: classes must have names of their own, got {', '.join(result)}"
+            )
+        return result
+    labels = arrays["y_train"]
+    if labels.size == 0 or not np.issubdtype(labels.dtype, np.integer):
+        return ("0",)  # refused with the labels themselves, where the message is made
+    count = int(labels.max()) + 1
+    if count > labels.size:
+        raise DataError(
+            f"{path}: y_train must number its classes 0..K-1 without gaps, got label {count - 1} "
+            f"among {labels.size} images"
+        )
+    return tuple(str(number) for number in range(max(count, 1)))
+
+
+def read_npz(settings: NpzSettings, path: Path) -> RawImages:
+    """Read ``x_train``, ``y_train``, ``x_test``, ``y_test`` and, if it is there, ``classes`` from an .npz file.
+
+    Images are uint8 or floating, grey or colour; labels are integers 0..K-1, every one of which
+    occurs in ``y_train``.
+
+    Args:
+        settings: The settings.
+        path: The file.
+
+    Returns:
+        The images in the file's order.
+
+    Edge cases:
+        A label of ``y_test`` that is no class of the training set is an error, made where
+        all labels are checked.
+    """
+    arrays = read_archive(path, ("x_train", "y_train", "x_test", "y_test"), optional=("classes",))
+    return RawImages(
+        x_train=to_nchw(arrays["x_train"], layout=settings.layout, where=f"{path}: x_train"),
+        y_train=arrays["y_train"],
+        x_test=to_nchw(arrays["x_test"], layout=settings.layout, where=f"{path}: x_test"),
+        y_test=arrays["y_test"],
+        classes=_class_names(arrays, path=path),
+        origin=str(path),
+        split="as in the file",
+    )

@@ -1,0 +1,114 @@
+"""The three ways to bring pixel values to the scale that a network trains on."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from regrow.errors import ConfigError, DataError
+
+SCALES = ("standard", "unit", "per_image")
+
+_BLOCK = 4096  # images worked on at once in float64, so that a large set does not need eight times its size
+
+
+def _channel_moments(images: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Mean and population standard deviation of each channel, (C, 1, 1), by two passes in float64."""
+    count = images.shape[0] * images.shape[2] * images.shape[3]
+    blocks = range(0, len(images), _BLOCK)
+    total = sum(images[i : i + _BLOCK].sum(axis=(0, 2, 3), dtype=np.float64) for i in blocks)
+    mean = (total / count)[:, None, None]
+    squares = sum(np.square(images[i : i + _BLOCK] - mean).sum(axis=(0, 2, 3)) for i in blocks)
+    return mean, np.sqrt(squares / count)[:, None, None]
+
+
+def _affine(images: NDArray[Any], shift: Any, factor: Any) -> NDArray[np.float32]:
+    """(images - shift) / factor in float64, rounded once to float32."""
+    result = np.empty(images.shape, np.float32)
+    for i in range(0, len(images), _BLOCK):
+        result[i : i + _BLOCK] = (images[i : i + _BLOCK].astype(np.float64) - shift) / factor
+    return result
+
+
+def _per_image(images: NDArray[Any]) -> NDArray[np.float32]:
+    result = np.empty(images.shape, np.float32)
+    for i in range(0, len(images), _BLOCK):
+        block = images[i : i + _BLOCK].astype(np.float64)
+        centred = block - block.mean(axis=(1, 2, 3), keepdims=True)
+        std = centred.std(axis=(1, 2, 3), keepdims=True)
+        flat = block.max(axis=(1, 2, 3), keepdims=True) == block.min(axis=(1, 2, 3), keepdims=True)
+        result[i : i + _BLOCK] = np.where(flat, 0.0, centred / np.where(flat, 1.0, std))
+    return result
+
+
+def _white(train: NDArray[Any], *, maximum: float | None, where: str) -> float:
+    """The value that ``unit`` maps to 1."""
+    if maximum is not None:
+        return maximum
+    if train.dtype == np.uint8:
+        return 255.0
+    low, high = float(train.min()), float(train.max())
+    if low < 0:
+        raise ConfigError(
+            f"scale 'unit' needs pixel values of at least 0, the smallest is {low:g} ({where})"
+        )
+    if high == 0:
+        raise DataError(f"scale 'unit' needs a pixel value above 0, all are 0 ({where})")
+    return 1.0 if high <= 1.0 else high
+
+
+def scaled(
+    train: NDArray[Any], test: NDArray[Any], *, scale: str, maximum: float | None = None, where: str
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Scale training and test images by one rule, learned from the training images alone.
+
+    ``standard``   x' = (x - mean_c) / std_c, mean and population standard deviation of channel c over
+                   the training images
+    ``unit``       x' = x / white, white = `maximum` if given; 255 for uint8; for floating images 1 if
+                   they lie in [0, 1], else the largest value of the training images
+    ``per_image``  x' = (x - mean_x) / std_x, over all pixels and channels of the image itself
+
+    Args:
+        train: (N, C, H, W), uint8 or floating. Read, never written.
+        test: (M, C, H, W), as `train`.
+        scale: One of `SCALES`.
+        maximum: The value that means white, for ``unit``; None to go by the rule above.
+        where: The data set, for messages.
+
+    Returns:
+        Training and test images, float32. Computed in float64 and rounded once.
+
+    Raises:
+        ConfigError: `scale` is not known.
+        DataError: A channel holds one value only (``standard``).
+
+    Edge cases:
+        ``per_image``: an image of one grey value becomes all zeros. ``unit``: a test image may exceed 1
+        if it is brighter than every training image; negative pixel values are a ConfigError, all-zero
+        images a DataError.
+
+    Examples:
+        >>> train = np.array([[[[0.0, 4.0]]]])
+        >>> scaled(train, train, scale="standard", where="two pixels")[0].tolist()
+        [[[[-1.0, 1.0]]]]
+        >>> scaled(train, train, scale="unit", where="two pixels")[0].tolist()
+        [[[[0.0, 1.0]]]]
+    """
+    if scale == "per_image":
+        return _per_image(train), _per_image(test)
+    if scale == "unit":
+        white = _white(train, maximum=maximum, where=where)
+        return _affine(train, 0.0, white), _affine(test, 0.0, white)
+    if scale == "standard":
+        mean, std = _channel_moments(train)
+        low, high = train.min(axis=(0, 2, 3)), train.max(axis=(0, 2, 3))
+        if (low == high).any():
+            channel = int(np.argmax(low == high))
+            raise DataError(
+                f"scale 'standard' needs pixel values that vary, channel {channel} is {low[channel]} "
+                f"throughout ({where})"
+            )
+        return _affine(train, mean, std), _affine(test, mean, std)
+    raise ConfigError(f"scale must be one of {', '.join(SCALES)}, got {scale!r} ({where})")

@@ -1,0 +1,94 @@
+"""Random but repeatable splits and orders, from NumPy's frozen legacy generator."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from regrow.errors import ConfigError, DataError
+
+MAX_SEED = 2**32 - 1
+
+
+def check_split_seed(seed: int) -> None:
+    """Refuse a seed that the generator of splits does not take.
+
+    Args:
+        seed: The setting ``split_seed``.
+
+    Raises:
+        ConfigError: `seed` is not within 0 and `MAX_SEED`.
+    """
+    if not 0 <= seed <= MAX_SEED:
+        raise ConfigError(f"split_seed must be within 0..{MAX_SEED}, got {seed}")
+
+
+def frozen_generator(seed: int) -> np.random.RandomState:
+    """The legacy Mersenne Twister, whose stream NumPy promises never to change: a split outlives library versions.
+
+    Args:
+        seed: 0 to `MAX_SEED`.
+
+    Returns:
+        A fresh generator.
+    """
+    return np.random.RandomState(seed)
+
+
+def stratified_test_mask(
+    labels: NDArray[Any],
+    generator: np.random.RandomState,
+    *,
+    test_fraction: float = 0.5,
+    where: str,
+) -> NDArray[np.bool_]:
+    """Pick the test items so that each class is divided in the same ratio.
+
+    Of a class with n items, floor(n (1 - test_fraction)) train and the others test.
+
+    Args:
+        labels: Class of each item, integers (N,).
+        generator: Source of the permutations, one a class, in ascending order of the classes.
+        test_fraction: Share that is tested on, above 0 and below 1.
+        where: The data set, for messages.
+
+    Returns:
+        bool (N,), True = test.
+
+    Raises:
+        DataError: A class is too small to have an item on both sides.
+
+    Examples:
+        >>> mask = stratified_test_mask(np.array([0, 0, 1, 1, 1, 1]), frozen_generator(0), where="six items")
+        >>> [int(mask[:2].sum()), int(mask[2:].sum())]
+        [1, 2]
+    """
+    test = np.zeros(len(labels), bool)
+    for label in np.unique(labels):
+        members = generator.permutation(np.flatnonzero(labels == label))
+        train_count = math.floor(
+            len(members) * (1.0 - test_fraction) + 1e-9
+        )  # 10 * (1 - 0.9) is 0.99...
+        if not 0 < train_count < len(members):
+            raise DataError(
+                f"every class must have at least one image on each side of the split, class {label} has "
+                f"{len(members)} in all, {train_count} of them for training ({where})"
+            )
+        test[members[train_count:]] = True
+    return test
+
+
+def shuffled(rows: NDArray[Any], *, seed: int) -> NDArray[Any]:
+    """Rows in a fixed random order, so that any prefix is a fair sample of a source that is sorted by class.
+
+    Args:
+        rows: Row numbers, (N,). Read, never written.
+        seed: 0 to `MAX_SEED`.
+
+    Returns:
+        The same numbers, (N,).
+    """
+    return frozen_generator(seed).permutation(rows)

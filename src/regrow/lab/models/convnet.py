@@ -1,0 +1,67 @@
+"""`convnet`: a plain stack of 3x3 convolutions, the vanilla network of the RePr paper."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+
+from torch import Tensor, nn
+
+from regrow.lab.models.initialise import initialise_
+from regrow.lab.models.settings import ConvNetSettings
+
+
+class ConvNet(nn.Module):
+    """`depth` times convolution, ReLU and, if set, pooling; then logits.
+
+    Args:
+        in_channels: Channels of the images.
+        image_size: Height and width of the images, pixels.
+        classes: Number of logits.
+        settings: Depth, width and the like. Depth 3 and width 32 are C^3(32) of the paper.
+
+    Source:
+        Prakash et al., "RePr: Improved Training of Convolutional Filters", CVPR 2019, Section 4.
+        https://arxiv.org/abs/1811.07275
+        Differs: where the paper's networks pool is not known; here after each convolution while the
+        map is at least 4 pixels. Its published parameter counts fit convolutions with bias and batch
+        norm (``norm="batch"``).
+    """
+
+    def __init__(
+        self,
+        *,
+        in_channels: int,
+        image_size: tuple[int, int],
+        classes: int,
+        settings: ConvNetSettings,
+    ) -> None:
+        super().__init__()
+        height, width = image_size
+        layers: OrderedDict[str, nn.Module] = OrderedDict()
+        channels = in_channels
+        for number in range(1, settings.depth + 1):
+            layers[f"conv{number}"] = nn.Conv2d(channels, settings.width, 3, padding=1)
+            if settings.norm == "batch":
+                layers[f"norm{number}"] = nn.BatchNorm2d(settings.width)
+            layers[f"relu{number}"] = nn.ReLU()
+            if settings.pool and min(height, width) >= 4:
+                layers[f"pool{number}"] = nn.MaxPool2d(2)
+                height, width = height // 2, width // 2
+            channels = settings.width
+        if settings.head == "average":
+            layers["average"] = nn.AdaptiveAvgPool2d(1)
+            height, width = 1, 1
+        self.features = nn.Sequential(layers)
+        self.head = nn.Linear(settings.width * height * width, classes)
+        initialise_(self, settings.init)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Classify.
+
+        Args:
+            images: (B, C, H, W).
+
+        Returns:
+            Logits, (B, K).
+        """
+        return self.head(self.features(images).flatten(1))

@@ -1,0 +1,72 @@
+"""`cratercnn`: the network of the RandomOut paper's crater experiments."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from regrow.errors import ConfigError
+from regrow.lab.models.initialise import initialise_
+from regrow.lab.models.settings import CraterCNNSettings
+
+
+class CraterCNN(nn.Module):
+    """Two convolutions without pooling, one hidden dense layer, logits.
+
+    Args:
+        in_channels: Channels of the images.
+        image_size: Height and width of the images, pixels.
+        classes: Number of logits.
+        settings: Widths and the like.
+
+    Source:
+        Cohen, Lo, Ding, "RandomOut: Using a convolutional gradient norm to win The Filter Lottery",
+        ICLR 2016 workshop, Section 3. https://arxiv.org/abs/1602.05931
+        Differs: the paper leaves padding, the dense width and the activation after the convolutions
+        open; here no padding, 500 (the author's code) and ReLU.
+    """
+
+    def __init__(
+        self,
+        *,
+        in_channels: int,
+        image_size: tuple[int, int],
+        classes: int,
+        settings: CraterCNNSettings,
+    ) -> None:
+        super().__init__()
+        filters, kernel, padding = settings.filters, settings.kernel, settings.padding
+        height, width = (_map_side(side, kernel=kernel, padding=padding) for side in image_size)
+        self.conv1 = nn.Conv2d(in_channels, filters, kernel, padding=padding)
+        self.norm1 = nn.BatchNorm2d(filters) if settings.norm == "batch" else nn.Identity()
+        self.conv2 = nn.Conv2d(filters, filters, kernel, padding=padding)
+        self.norm2 = nn.BatchNorm2d(filters) if settings.norm == "batch" else nn.Identity()
+        self.dense = nn.Linear(filters * height * width, settings.dense)
+        self.head = nn.Linear(settings.dense, classes)
+        initialise_(self, settings.init)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Classify.
+
+        Args:
+            images: (B, C, H, W).
+
+        Returns:
+            Logits, (B, K).
+        """
+        maps = torch.relu(self.norm1(self.conv1(images)))
+        maps = torch.relu(self.norm2(self.conv2(maps)))
+        return self.head(torch.relu(self.dense(maps.flatten(1))))
+
+
+def _map_side(side: int, *, kernel: int, padding: int) -> int:
+    """Height or width after both convolutions, or an error with the arithmetic."""
+    after_first = side + 2 * padding - kernel + 1
+    after_second = after_first + 2 * padding - kernel + 1
+    if after_first < 1 or after_second < 1:
+        smallest = max(2 * (kernel - 2 * padding - 1) + 1, kernel - 2 * padding, 1)
+        raise ConfigError(
+            f"images must be at least {smallest} pixels high and wide for two {kernel}x{kernel} convolutions with "
+            f"padding {padding}, got {side}: {side} -> {after_first} -> {after_second} (model cratercnn)"
+        )
+    return after_second

@@ -1,0 +1,193 @@
+"""The networks by name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypedDict
+
+from regrow.errors import ConfigError, UnknownNameError
+from regrow.lab.models.settings import ConvNetSettings, CraterCNNSettings, ResNetSettings
+from regrow.lab.settings import read_settings, settings_of
+
+if TYPE_CHECKING:  # names and settings are looked up before torch is loaded
+    from torch import nn
+
+
+class Sizes(TypedDict):
+    """What the data set settles."""
+
+    in_channels: int
+    image_size: tuple[int, int]
+    classes: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Entry:
+    settings: type[CraterCNNSettings] | type[ConvNetSettings] | type[ResNetSettings]
+    summary: str
+    depth: int = 0
+
+
+_MODELS: dict[str, _Entry] = {
+    "cratercnn": _Entry(
+        settings=CraterCNNSettings,
+        summary="2 convolutions 4x4, no pooling, one dense layer: the RandomOut paper's",
+    ),
+    "convnet": _Entry(
+        settings=ConvNetSettings,
+        summary="a plain stack of 3x3 convolutions: the RePr paper's C^n(width)",
+    ),
+    "resnet20": _Entry(settings=ResNetSettings, summary="CIFAR ResNet-20, option A", depth=20),
+    "resnet32": _Entry(settings=ResNetSettings, summary="CIFAR ResNet-32, option A", depth=32),
+    "resnet56": _Entry(settings=ResNetSettings, summary="CIFAR ResNet-56, option A", depth=56),
+}
+
+
+def names() -> list[str]:
+    """The networks that `build` knows, beside ``package.module:function``.
+
+    Returns:
+        Names, sorted.
+
+    Examples:
+        >>> names()
+        ['convnet', 'cratercnn', 'resnet20', 'resnet32', 'resnet56']
+    """
+    return sorted(_MODELS)
+
+
+def _entry(name: str) -> _Entry:
+    if name not in _MODELS:
+        raise UnknownNameError("model", name, [*_MODELS, "package.module:function"])
+    return _MODELS[name]
+
+
+def _is_user_function(name: str) -> bool:
+    module, colon, function = name.partition(":")
+    if not colon:
+        return False
+    if not function.isidentifier() or not all(part.isidentifier() for part in module.split(".")):
+        raise ConfigError(
+            f"model '{name}' must be one of {', '.join(names())}, or package.module:function"
+        )
+    return True
+
+
+def _read(
+    name: str, settings: Mapping[str, object]
+) -> CraterCNNSettings | ConvNetSettings | ResNetSettings:
+    return read_settings(_entry(name).settings, settings, where=f"model {name}")
+
+
+def defaults(name: str) -> dict[str, object]:
+    """The settings of a network and their defaults.
+
+    Args:
+        name: The network.
+
+    Returns:
+        Setting to default; empty for ``package.module:function``, whose keywords only its own
+        module knows.
+
+    Examples:
+        >>> defaults("resnet20")
+        {'width': 16, 'init': 'kaiming_normal'}
+    """
+    return {} if _is_user_function(name) else settings_of(_entry(name).settings)
+
+
+def summary(name: str) -> str:
+    """One line on what a network is.
+
+    Args:
+        name: The network.
+
+    Returns:
+        The line, without a full stop.
+    """
+    return _entry(name).summary
+
+
+def check(name: str, settings: Mapping[str, object]) -> None:
+    """Check a name and its settings without building anything, and without loading torch.
+
+    Args:
+        name: The network. Of ``package.module:function`` only the form is checked: importing runs
+            the user's code.
+        settings: What the user wrote.
+    """
+    if not _is_user_function(name):
+        _read(name, settings)
+
+
+def recorded_init(name: str, settings: Mapping[str, object] | None = None) -> str | None:
+    """The initialiser that a network's weights were drawn from, for ``regrow.attach(init=...)``.
+
+    Args:
+        name: The network.
+        settings: Its settings, as given to `build`.
+
+    Returns:
+        A name such as ``xavier_uniform``; None for ``package.module:function``, which tells
+        nothing.
+
+    Examples:
+        >>> recorded_init("cratercnn", {"init": "uniform:0.01"})
+        'uniform:0.01'
+    """
+    return None if _is_user_function(name) else _read(name, settings or {}).init
+
+
+def build(
+    name: str,
+    *,
+    in_channels: int,
+    image_size: tuple[int, int],
+    classes: int,
+    settings: Mapping[str, object] | None = None,
+    seed: int,
+) -> nn.Module:
+    """Build a network whose weights depend on its seed alone.
+
+    Args:
+        name: One of `names`, or ``package.module:function``: a user's function that takes
+            ``in_channels``, ``image_size``, ``classes`` and the settings as keywords and returns an
+            `nn.Module`.
+        in_channels: Channels of the images.
+        image_size: Height and width of the images, pixels.
+        classes: Number of classes.
+        settings: The network's settings, see `defaults`.
+        seed: Seed of the weights, at least 0. torch's CPU generator uses the lower 32 bits.
+
+    Returns:
+        The network, on the CPU, in training mode. torch's global generator is as it was before.
+
+    Raises:
+        ConfigError: A size is out of range, or too small for the network.
+
+    Examples:
+        >>> net = build("resnet20", in_channels=3, image_size=(32, 32), classes=10, seed=0)
+        >>> sum(parameter.numel() for parameter in net.parameters())
+        269722
+    """
+    for label, value, minimum in (
+        ("in_channels", in_channels, 1),
+        ("image height", image_size[0], 1),
+        ("image width", image_size[1], 1),
+        ("classes", classes, 2),
+        ("seed", seed, 0),
+    ):
+        if value < minimum:
+            raise ConfigError(f"{label} must be at least {minimum}, got {value} (model {name})")
+    from regrow.lab.models.construct import construct, drawn_from_seed  # noqa: PLC0415 # loads torch
+
+    sizes: Sizes = {"in_channels": in_channels, "image_size": image_size, "classes": classes}
+    if _is_user_function(name):
+        from regrow.lab.models.user_function import call_user_function  # noqa: PLC0415 # loads torch
+
+        return drawn_from_seed(
+            lambda: call_user_function(name, settings=settings or {}, **sizes), seed=seed
+        )
+    config, depth = _read(name, settings or {}), _entry(name).depth
+    return drawn_from_seed(lambda: construct(config, depth=depth, **sizes), seed=seed)

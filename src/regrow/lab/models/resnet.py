@@ -1,0 +1,105 @@
+"""`resnet20`, `resnet32`, `resnet56`: the CIFAR residual networks with parameter-free shortcuts (option A)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812 # the name that every reader of torch code expects
+
+from regrow.errors import ConfigError
+from regrow.lab.models.initialise import initialise_
+from regrow.lab.models.settings import ResNetSettings
+
+
+class BasicBlock(nn.Module):
+    """relu(x' + bn(conv(relu(bn(conv(x)))))), with x' = x, or x subsampled and padded with zero channels.
+
+    Args:
+        in_channels: Channels that come in.
+        out_channels: Channels that go out, at least as many.
+        stride: 1, or 2 to halve the map.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, *, stride: int) -> None:
+        super().__init__()
+        self.stride = stride
+        self.padding = out_channels - in_channels
+        self.conv1 = nn.Conv2d(in_channels, out_channels, 3, stride=stride, padding=1, bias=False)
+        self.bn1 = nn.BatchNorm2d(out_channels)
+        self.conv2 = nn.Conv2d(out_channels, out_channels, 3, padding=1, bias=False)
+        self.bn2 = nn.BatchNorm2d(out_channels)
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """Apply the block.
+
+        Args:
+            maps: (B, I, H, W).
+
+        Returns:
+            (B, O, ceil(H / stride), ceil(W / stride)).
+        """
+        residual = torch.relu(self.bn1(self.conv1(maps)))
+        residual = self.bn2(self.conv2(residual))
+        if self.stride != 1 or self.padding:
+            maps = maps[:, :, :: self.stride, :: self.stride]
+            before = self.padding // 2
+            maps = F.pad(maps, (0, 0, 0, 0, before, self.padding - before))
+        return torch.relu(maps + residual)
+
+
+class ResNet(nn.Module):
+    """A convolution, three stages of equal depth at full, half and quarter resolution, average pooling, logits.
+
+    Args:
+        depth: Number of weighted layers, 6 n + 2: 20, 32, 44, 56, 110.
+        in_channels: Channels of the images.
+        classes: Number of logits.
+        settings: Width and initialiser.
+
+    Raises:
+        ConfigError: `depth` is not 6 n + 2.
+
+    Source:
+        He et al., "Deep Residual Learning for Image Recognition", CVPR 2016, Section 4.2.
+        https://arxiv.org/abs/1512.03385 Kaiming initialisation: He et al., "Delving Deep into
+        Rectifiers", ICCV 2015.
+        Differs: the new channels of a shortcut are padded half before and half after, as is usual in
+        code; the paper says only that they are zero. The last linear layer is drawn like the
+        convolutions.
+    """
+
+    def __init__(
+        self, *, depth: int, in_channels: int, classes: int, settings: ResNetSettings
+    ) -> None:
+        super().__init__()
+        if depth < 8 or depth % 6 != 2:
+            raise ConfigError(
+                f"depth must be 6 n + 2 with n at least 1, got {depth} (model resnet)"
+            )
+        blocks, width = (depth - 2) // 6, settings.width
+        self.conv1 = nn.Conv2d(in_channels, width, 3, padding=1, bias=False)
+        self.bn1 = nn.BatchNorm2d(width)
+        self.stage1 = _stage(width, width, blocks=blocks, stride=1)
+        self.stage2 = _stage(width, 2 * width, blocks=blocks, stride=2)
+        self.stage3 = _stage(2 * width, 4 * width, blocks=blocks, stride=2)
+        self.head = nn.Linear(4 * width, classes)
+        initialise_(self, settings.init)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Classify.
+
+        Args:
+            images: (B, C, H, W).
+
+        Returns:
+            Logits, (B, K).
+        """
+        maps = torch.relu(self.bn1(self.conv1(images)))
+        maps = self.stage3(self.stage2(self.stage1(maps)))
+        return self.head(maps.mean(dim=(2, 3)))
+
+
+def _stage(in_channels: int, out_channels: int, *, blocks: int, stride: int) -> nn.Sequential:
+    first = BasicBlock(in_channels, out_channels, stride=stride)
+    rest = (BasicBlock(out_channels, out_channels, stride=1) for _ in range(blocks - 1))
+    return nn.Sequential(first, *rest)

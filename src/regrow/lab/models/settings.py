@@ -1,0 +1,131 @@
+"""What can be set for each network; free of torch, so that a study file is checked before torch is loaded."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from regrow.errors import ConfigError
+from regrow.lab.settings import check_at_least, check_choice
+
+NORMS = ("none", "batch")
+HEADS = ("flatten", "average")
+
+_PLAIN_INITS = (
+    "torch_default",
+    "xavier_uniform",
+    "xavier_normal",
+    "kaiming_uniform",
+    "kaiming_normal",
+    "orthogonal",
+)
+_SCALED_INITS = {"uniform": "BOUND", "normal": "STD", "trunc_normal": "STD"}
+
+
+def check_init(init: str) -> None:
+    """Refuse an initialiser that `regrow.attach` could not redraw from.
+
+    Args:
+        init: ``torch_default``, ``uniform:BOUND``, ``normal:STD``, ``trunc_normal:STD``,
+            ``xavier_uniform``, ``xavier_normal``, ``kaiming_uniform``, ``kaiming_normal`` or
+            ``orthogonal``.
+
+    Raises:
+        ConfigError: The name is not known, or its number is missing or not above 0.
+
+    Examples:
+        >>> check_init("uniform:-1")
+        Traceback (most recent call last):
+        regrow.errors.ConfigError: init 'uniform:-1' needs a number above 0 after the colon
+    """
+    name, colon, argument = init.partition(":")
+    if name in _SCALED_INITS:
+        try:
+            scale = float(argument)
+        except ValueError:
+            scale = math.nan
+        if not (scale > 0 and math.isfinite(scale)):
+            raise ConfigError(f"init '{init}' needs a number above 0 after the colon")
+    elif name not in _PLAIN_INITS or colon:
+        scaled = [f"{scaled}:{argument}" for scaled, argument in _SCALED_INITS.items()]
+        raise ConfigError(
+            f"init must be one of {', '.join([*_PLAIN_INITS, *scaled])}, got '{init}'"
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class CraterCNNSettings:
+    """Settings of `cratercnn`.
+
+    Attributes:
+        filters: Filters of each of the two convolutions.
+        dense: Width of the hidden dense layer; the paper does not give it, the author's code has
+            500.
+        kernel: Height and width of the filters, pixels.
+        padding: Zeros around each convolution's input, pixels; 0 or, as in the author's code, 1.
+        norm: ``none`` or ``batch``, between convolution and ReLU.
+        init: Initialiser of all weights; see `check_init`. ``xavier_uniform`` (Glorot) is the
+            paper's.
+    """
+
+    filters: int = 20
+    dense: int = 500
+    kernel: int = 4
+    padding: int = 0
+    norm: str = "none"
+    init: str = "xavier_uniform"
+
+    def __post_init__(self) -> None:
+        check_at_least(self.filters, 1, name="filters")
+        check_at_least(self.dense, 1, name="dense")
+        check_at_least(self.kernel, 1, name="kernel")
+        check_at_least(self.padding, 0, name="padding")
+        check_choice(self.norm, NORMS, name="norm")
+        check_init(self.init)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConvNetSettings:
+    """Settings of `convnet`.
+
+    Attributes:
+        depth: Number of convolutions.
+        width: Filters of each.
+        norm: ``none`` or ``batch``, between convolution and ReLU.
+        pool: Whether the map is halved by 2x2 max pooling after each convolution, while it is at
+            least 4 pixels.
+        head: ``flatten``: every pixel of the last map is read; ``average``: each filter's mean over
+            the map.
+        init: Initialiser of all weights; see `check_init`.
+    """
+
+    depth: int = 3
+    width: int = 32
+    norm: str = "none"
+    pool: bool = True
+    head: str = "flatten"
+    init: str = "torch_default"
+
+    def __post_init__(self) -> None:
+        check_at_least(self.depth, 1, name="depth")
+        check_at_least(self.width, 1, name="width")
+        check_choice(self.norm, NORMS, name="norm")
+        check_choice(self.head, HEADS, name="head")
+        check_init(self.init)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ResNetSettings:
+    """Settings of `resnet20`, `resnet32` and `resnet56`.
+
+    Attributes:
+        width: Filters of the first stage; the second has twice, the third four times as many.
+        init: Initialiser of all weights; see `check_init`.
+    """
+
+    width: int = 16
+    init: str = "kaiming_normal"
+
+    def __post_init__(self) -> None:
+        check_at_least(self.width, 1, name="width")
+        check_init(self.init)

@@ -1,0 +1,88 @@
+"""Everything that a study will need, tried once before the first trial runs."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from regrow.errors import ConfigError, NoEffectWarning
+from regrow.lab import data
+from regrow.lab.data import Dataset
+from regrow.lab.trial import attach_recipe, build_model, build_optimizer, steps_per_epoch
+from regrow.lab.trials import TrialSpec
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preflight:
+    """What the rehearsal found.
+
+    Attributes:
+        data_digests: Hash of the data set by cell.
+        notices: What a user should know: recipes that cannot act within the given epochs.
+    """
+
+    data_digests: dict[str, str]
+    notices: tuple[str, ...]
+
+
+def preflight(
+    specs: Sequence[TrialSpec], *, data_dir: Path | None = None, cache_dir: Path | None = None
+) -> Preflight:
+    """Load every data set, build every model, attach every recipe, and train nothing.
+
+    Args:
+        specs: All trials of the study; one of each cell and arm is tried.
+        data_dir: Folder with data sets.
+        cache_dir: Folder for fetched data sets.
+
+    Returns:
+        Hashes and notices.
+
+    Raises:
+        ConfigError: `data_dir` is no folder, or a batch is larger than a training set whose last
+            batch is dropped. What loading, building and attaching raise comes through.
+    """
+    if data_dir is not None and not data_dir.is_dir():
+        raise ConfigError(f"--data-dir: must be a folder, got {data_dir}")
+    digests: dict[str, str] = {}
+    notices: dict[str, None] = {}
+    held: dict[str, Dataset] = {}
+    tried: set[tuple[str, str]] = set()
+    for spec in specs:
+        if (spec.cell, spec.label) in tried:
+            continue
+        tried.add((spec.cell, spec.label))
+        key = json.dumps([spec.data.name, spec.data.settings], sort_keys=True)
+        if key not in held:
+            held[key] = data.load(
+                spec.data.name,
+                settings=spec.data.settings,
+                data_dir=data_dir,
+                cache_dir=cache_dir,
+            )
+        digests[spec.cell] = str(held[key].meta["sha256"])
+        for notice in _rehearse(spec, held[key]):
+            notices.setdefault(notice)
+    return Preflight(data_digests=digests, notices=tuple(notices))
+
+
+def _rehearse(spec: TrialSpec, dataset: Dataset) -> list[str]:
+    """One model and one recipe, put together and thrown away."""
+    if steps_per_epoch(spec.train, len(dataset.x_train)) == 0:
+        raise ConfigError(
+            f"train.batch_size: must be at most {len(dataset.x_train)}, the number of training images, "
+            f"with drop_last, got {spec.train.batch_size} (arm {spec.label})"
+        )
+    model = build_model(spec, dataset, seed=spec.seed)
+    optimizer = build_optimizer(spec.train, model)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", NoEffectWarning)
+        like = None if spec.like is None else []
+        regrower = attach_recipe(spec, dataset, model, optimizer, like=like)
+    if regrower is not None:
+        regrower.detach()
+    cell = "" if spec.cell == "base" else f"{spec.cell}: "
+    return [f"{cell}arm {spec.label}: {warning.message}" for warning in caught]

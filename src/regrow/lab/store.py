@@ -1,0 +1,379 @@
+"""The results folder of a study: one SQLite file, each trial written once, in one transaction.
+
+Reading for reports is `regrow.report.results`.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import hashlib
+import json
+import os
+import re
+import sqlite3
+from collections.abc import Generator, Iterable, Mapping
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, suppress
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any, Final, Self
+
+from regrow.errors import StoreError
+from regrow.lab.outcome import TrialResult
+from regrow.lab.trials import differences, fingerprint
+
+SCHEMA_VERSION: Final = "1"
+DATABASE: Final = "results.sqlite"
+CHECKPOINTS: Final = "checkpoints"
+
+_SCHEMA: Final = (
+    "CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL)",
+    """CREATE TABLE trials (
+        trial TEXT PRIMARY KEY, cell TEXT NOT NULL, arm TEXT NOT NULL, seed INTEGER NOT NULL,
+        status TEXT NOT NULL CHECK (status IN ('finished', 'diverged', 'crashed')),
+        test_accuracy REAL, test_loss REAL, train_accuracy REAL, train_loss REAL, majority_share REAL,
+        epochs INTEGER, steps INTEGER, renewed INTEGER, renewal_steps INTEGER, nonfinite INTEGER,
+        restarts INTEGER, error TEXT, seconds REAL, recipe_seconds REAL, finished_at TEXT,
+        UNIQUE (cell, arm, seed))""",
+    """CREATE TABLE epochs (
+        trial TEXT NOT NULL REFERENCES trials, epoch INTEGER NOT NULL, train_loss REAL,
+        train_accuracy REAL, test_loss REAL, test_accuracy REAL, seconds REAL, PRIMARY KEY (trial, epoch))""",
+    """CREATE TABLE renewals (
+        trial TEXT NOT NULL REFERENCES trials, step INTEGER NOT NULL, epoch INTEGER NOT NULL,
+        layer TEXT NOT NULL, filter INTEGER NOT NULL, score REAL, PRIMARY KEY (trial, step, layer, filter))""",
+)
+
+
+class Store:
+    """A results folder, open for one run at a time.
+
+    Args:
+        folder: The folder; made if it is not there.
+        document: The study with everything written out.
+        fingerprint_document: What determines its results.
+        environment: Versions, machine, command.
+
+    Attributes:
+        folder: The folder.
+        fingerprint: Hash of what determines the results.
+        notices: What a user should know about this folder: versions that changed since it was begun.
+
+    Edge cases:
+        A StoreError when the folder cannot be written, another run holds it, it is damaged, or it
+        belongs to another study (the message says which settings differ). The same study with more seeds goes on with the new ones. Fewer seeds is another study: the
+        trials of the others would be in the folder and not in the study.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        document: Mapping[str, Any],
+        fingerprint_document: Mapping[str, Any],
+        environment: Mapping[str, Any],
+    ) -> None:
+        self.folder = folder
+        self.fingerprint = fingerprint(fingerprint_document)
+        self.notices: list[str] = []
+        with ExitStack() as held:
+            with _told(folder, "cannot be used as a results folder"):
+                (folder / CHECKPOINTS).mkdir(parents=True, exist_ok=True)
+                self._lock = held.enter_context(_locked(folder))
+            with self._said("cannot be written"):
+                self._connection = held.enter_context(
+                    closing(sqlite3.connect(folder / DATABASE, isolation_level=None, timeout=30))
+                )
+                self._open(document, fingerprint_document, environment)
+                self._write_study(document)
+            self._held = held.pop_all()
+
+    def _open(
+        self,
+        document: Mapping[str, Any],
+        fingerprint_document: Mapping[str, Any],
+        environment: Mapping[str, Any],
+    ) -> None:
+        """Begin a database, or make sure that the one there is this study's."""
+        self._connection.execute("PRAGMA journal_mode = WAL")
+        self._connection.execute("PRAGMA synchronous = FULL")
+        with self._transaction():
+            tables = {row[0] for row in self._connection.execute("SELECT name FROM sqlite_master")}
+            if not tables:
+                for statement in _SCHEMA:
+                    self._connection.execute(statement)
+                self._put(
+                    schema_version=SCHEMA_VERSION,
+                    study=json.dumps(document),
+                    fingerprint=self.fingerprint,
+                    fingerprint_document=json.dumps(fingerprint_document),
+                    environment=json.dumps(environment),
+                    sessions=json.dumps([]),
+                )
+                return
+            if "meta" not in tables:
+                raise StoreError(f"{self.folder / DATABASE}: is no results file of regrow")
+            meta: dict[str, str] = dict(self._connection.execute("SELECT key, value FROM meta"))
+            self._check_same_study(meta, document, fingerprint_document)
+            self._compare_versions(json.loads(meta["environment"]), environment)
+            sessions = [*json.loads(meta["sessions"]), environment]
+            self._put(study=json.dumps(document), sessions=json.dumps(sessions))
+
+    def _check_same_study(
+        self,
+        meta: Mapping[str, str],
+        document: Mapping[str, Any],
+        fingerprint_document: Mapping[str, Any],
+    ) -> None:
+        if meta.get("schema_version") != SCHEMA_VERSION:
+            raise StoreError(
+                f"{self.folder / DATABASE}: schema_version must be {SCHEMA_VERSION}, got "
+                f"{meta.get('schema_version')}; go on with the regrow that began it"
+            )
+        before = json.loads(meta["study"])
+        found: list[str] = []
+        if meta["fingerprint"] != self.fingerprint:
+            found = differences(json.loads(meta["fingerprint_document"]), fingerprint_document)
+        elif not set(before["seeds"]) <= set(document["seeds"]):
+            found = [f"seeds: {_short(before['seeds'])} there, {_short(document['seeds'])} here"]
+        if found:
+            more = f" and {len(found) - 4} more" if len(found) > 4 else ""
+            raise StoreError(
+                f"{self.folder}: holds the results of another study ({before['name']}); "
+                f"{'; '.join(found[:4])}{more}. Choose another --out."
+            )
+
+    def _compare_versions(self, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+        """Other versions may round otherwise: nothing to refuse, something to say."""
+        changed = [
+            f"{key} {before[key]} then, {now[key]} now"
+            for key in ("regrow", "torch", "python", "platform")
+            if key in before and key in now and before[key] != now[key]
+        ]
+        if changed:
+            self.notices.append(
+                f"this folder was begun with other versions ({'; '.join(changed)}): "
+                f"trials of the two sessions may differ in their last digits"
+            )
+
+    def _write_study(self, document: Mapping[str, Any]) -> None:
+        path = self.folder / "study.json"
+        temporary = path.with_suffix(".json.tmp")
+        temporary.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+        temporary.replace(path)
+
+    # ---- trials
+
+    def ended(self) -> dict[str, str]:
+        """The trials that ended.
+
+        Returns:
+            Status by trial.
+        """
+        with self._said("cannot be read"):
+            return dict(self._connection.execute("SELECT trial, status FROM trials"))
+
+    def accuracies(self) -> dict[str, float | None]:
+        """Last-epoch test accuracies so far.
+
+        Returns:
+            Accuracy by trial, for every trial that ended; None for a crash.
+        """
+        with self._said("cannot be read"):
+            return dict(self._connection.execute("SELECT trial, test_accuracy FROM trials"))
+
+    def renewals(self, trial: str) -> list[tuple[int, str, tuple[int, ...]]]:
+        """The renewals of one trial, for the control that replays it.
+
+        Args:
+            trial: Its name.
+
+        Returns:
+            Step, layer and filters, in the order in which they happened.
+        """
+        found: dict[tuple[int, str], list[int]] = {}
+        with self._said("cannot be read"):
+            for step, layer, index in self._connection.execute(
+                "SELECT step, layer, filter FROM renewals WHERE trial = ? ORDER BY rowid", (trial,)
+            ):
+                found.setdefault((step, layer), []).append(index)
+        return [(step, layer, tuple(filters)) for (step, layer), filters in found.items()]
+
+    def write(self, result: TrialResult, *, finished_at: str) -> None:
+        """Keep a trial that ended, whole or not at all, and remove nothing.
+
+        Args:
+            result: The trial.
+            finished_at: Time, for people.
+
+        Edge cases:
+            A StoreError when it cannot be written or is there already. What was there is untouched.
+        """
+        last = result.last
+        row = {
+            "trial": result.trial,
+            "cell": result.cell,
+            "arm": result.arm,
+            "seed": result.seed,
+            "status": result.status,
+            "test_accuracy": None if last is None else last.test_accuracy,
+            "test_loss": None if last is None else last.test_loss,
+            "train_accuracy": None if last is None else last.train_accuracy,
+            "train_loss": None if last is None else last.train_loss,
+            "majority_share": result.majority_share,
+            "epochs": len(result.epochs),
+            "steps": result.steps,
+            "renewed": len(result.renewals),
+            "renewal_steps": result.renewal_steps,
+            "nonfinite": result.nonfinite,
+            "restarts": result.restarts,
+            "error": result.error,
+            "seconds": result.seconds,
+            "recipe_seconds": result.recipe_seconds,
+            "finished_at": finished_at,
+        }
+        marks = ", ".join(f":{key}" for key in row)
+        with self._said("cannot be written"), self._transaction():
+            self._connection.execute(
+                f"INSERT INTO trials ({', '.join(row)}) VALUES ({marks})",  # noqa: S608 # our own names
+                row,
+            )
+            self._connection.executemany(
+                "INSERT INTO epochs VALUES (?, ?, ?, ?, ?, ?, ?)",
+                [
+                    (
+                        result.trial,
+                        record.epoch,
+                        record.train_loss,
+                        record.train_accuracy,
+                        record.test_loss,
+                        record.test_accuracy,
+                        record.seconds,
+                    )
+                    for record in result.epochs
+                ],
+            )
+            self._connection.executemany(
+                "INSERT INTO renewals VALUES (?, ?, ?, ?, ?, ?)",
+                [
+                    (
+                        result.trial,
+                        record.step,
+                        record.epoch,
+                        record.layer,
+                        record.filter,
+                        record.score,
+                    )
+                    for record in result.renewals
+                ],
+            )
+
+    def forget_crashed(self) -> int:
+        """Take the crashed trials out, so that they run again.
+
+        Returns:
+            How many there were.
+        """
+        with self._said("cannot be written"), self._transaction():
+            return self._connection.execute("DELETE FROM trials WHERE status = 'crashed'").rowcount
+
+    def checkpoint(self, trial: str) -> Path:
+        """Where the checkpoint of a trial lies.
+
+        Args:
+            trial: Its name; any characters.
+
+        Returns:
+            A readable file name, made unique by a hash.
+        """
+        readable = re.sub(r"[^A-Za-z0-9.=-]+", "_", trial)[:80]
+        unique = hashlib.sha256(trial.encode()).hexdigest()[:8]
+        return self.folder / CHECKPOINTS / f"{readable}-{unique}.ckpt"
+
+    def sweep(self, unfinished: Iterable[str]) -> None:
+        """Remove checkpoints of trials that ended, and what killed processes left half written.
+
+        Args:
+            unfinished: Trials that are still to run; their checkpoints stay.
+        """
+        keep = {self.checkpoint(trial) for trial in unfinished}
+        with _told(self.folder, "cannot be written"):
+            for path in (self.folder / CHECKPOINTS).iterdir():
+                if path.suffix == ".tmp" or (path.suffix == ".ckpt" and path not in keep):
+                    path.unlink(missing_ok=True)
+
+    # ---- the connection
+
+    def close(self) -> None:
+        """Close the database and let the next run have the folder."""
+        self._held.close()
+
+    def __enter__(self) -> Self:
+        """The store itself."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Close."""
+        self.close()
+
+    def _put(self, **values: str) -> None:
+        self._connection.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", values.items())
+
+    @contextmanager
+    def _transaction(self) -> Generator[None]:
+        self._connection.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+            self._connection.execute("COMMIT")
+        except BaseException:
+            # A full disk may have rolled back by itself, and then there is nothing to roll back.
+            with suppress(sqlite3.Error):
+                self._connection.execute("ROLLBACK")
+            raise
+
+    def _said(self, what: str) -> AbstractContextManager[None]:
+        return _told(self.folder / DATABASE, what)
+
+
+@contextmanager
+def _told(path: Path, what: str) -> Generator[None]:
+    """Turn what the file system and SQLite say into one line."""
+    try:
+        yield
+    except OSError as error:
+        raise StoreError(f"{path}: {what}: {error.strerror}") from error
+    except sqlite3.Error as error:
+        raise StoreError(f"{path}: {what}: {error}") from error
+    except (KeyError, ValueError) as error:
+        raise StoreError(f"{path}: its records are damaged: {error!r}") from error
+
+
+def _locked(folder: Path) -> IO[str]:
+    """Hold the folder; the lock ends with the process, however it ends."""
+    file = (folder / ".lock").open("a+", encoding="utf-8")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        file.seek(0)
+        holder = file.read().strip()
+        file.close()
+        if error.errno not in {errno.EAGAIN, errno.EACCES}:
+            raise
+        raise StoreError(
+            f"{folder}: another run is at work here{f' (process {holder})' if holder else ''}; "
+            f"wait for it, or choose another --out"
+        ) from None
+    file.truncate(0)
+    file.write(str(os.getpid()))
+    file.flush()
+    return file
+
+
+def _short(seeds: list[int]) -> str:
+    if len(seeds) > 4 and seeds == list(range(seeds[0], seeds[-1] + 1)):
+        return f"{seeds[0]} to {seeds[-1]}"
+    return ", ".join(map(str, seeds))

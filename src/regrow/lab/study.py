@@ -1,0 +1,260 @@
+"""What a study asks for: one data set, one model, a training, its arms, its seeds, and a grid.
+
+Contents: `Study` and its parts (`DataChoice`, `ModelChoice`, `Training`, `Arm`), and `check_document`, which
+makes a Study from plain data with one clear line for each mistake. Nothing here imports torch.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Annotated, Any, Final, Literal, Self, cast
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import ErrorDetails
+
+from regrow.errors import ConfigError, UnknownNameError
+
+LABEL: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_+-]*")
+"""What an arm may be called: it becomes part of trial names and of dotted keys."""
+
+LAB_RECIPES: Final = {
+    "none": "Plain training: nothing is attached.",
+    "restart": "Redraws the whole network, with a fresh optimizer, while training is stuck at the majority class.",
+}
+"""The arms that the laboratory knows beside the registered recipes."""
+
+MAX_SEED: Final = 2**31 - 1
+
+
+def _scalars(value: object) -> object:
+    """Settings are what a TOML line can say: text, numbers, true and false; None comes from the command line."""
+    if isinstance(value, Mapping):
+        for key, entry in cast("Mapping[object, object]", value).items():
+            if not (entry is None or isinstance(entry, str | int | float)):
+                raise ValueError(f"{key} must be a text, a number, true or false, got {entry!r}")
+    return value
+
+
+Settings = Annotated[dict[str, Any], BeforeValidator(_scalars)]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+
+class DataChoice(_Part):
+    """A data set by name, and its settings."""
+
+    name: str = "digits"
+    settings: Settings = Field(default_factory=dict)
+
+
+class ModelChoice(_Part):
+    """A model by name or ``package.module:function``, and its settings."""
+
+    name: str = "cratercnn"
+    settings: Settings = Field(default_factory=dict)
+
+
+class Training(_Part):
+    """How every network is trained.
+
+    The unit of `lr` is a step on the loss as `loss_reduction` makes it: a sum over the batch is
+    `batch_size` times the mean.
+    """
+
+    epochs: int = Field(default=30, ge=1)
+    batch_size: int = Field(default=64, ge=1)
+    optimizer: Literal["sgd", "adam", "adamw"] = "sgd"
+    lr: float = Field(default=0.05, gt=0)
+    momentum: float = Field(default=0.0, ge=0, lt=1)
+    nesterov: bool = False
+    weight_decay: float = Field(default=0.0, ge=0)
+    loss_reduction: Literal["mean", "sum"] = "mean"
+    clip_grad_norm: float | None = Field(default=None, gt=0)
+    schedule: Literal["constant", "cosine"] = "constant"
+    drop_last: bool = False
+    eval_every_epochs: int = Field(default=1, ge=1)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.optimizer != "sgd" and (self.momentum or self.nesterov):
+            raise ValueError(
+                f"momentum and nesterov belong to optimizer 'sgd', got '{self.optimizer}'"
+            )
+        if self.nesterov and not self.momentum:
+            raise ValueError("nesterov needs a momentum above 0")
+        return self
+
+
+class Arm(_Part):
+    """One contestant: a recipe, its settings, and where its training differs from the study's.
+
+    `like` is for controls: the label of the arm whose renewals are replayed.
+    """
+
+    recipe: str
+    settings: Settings = Field(default_factory=dict)
+    train: dict[str, Any] = Field(default_factory=dict)
+    like: str | None = None
+
+
+class Study(_Part):
+    """A whole study, checked on its own; names of recipes, models and data are checked by `load_study`."""
+
+    name: str
+    data: DataChoice = DataChoice()
+    model: ModelChoice = ModelChoice()
+    train: Training = Training()
+    arms: dict[str, Arm] = Field(min_length=1)
+    grid: dict[str, list[Any]] = Field(default_factory=dict)
+    seeds: Annotated[tuple[int, ...], Field(strict=False)] = tuple(range(16))
+
+    @model_validator(mode="before")
+    @classmethod
+    def _count_of_seeds(cls, document: Any) -> Any:
+        """``seeds = 16`` and ``first_seed = 100`` stand for the seeds 100 to 115."""
+        if not isinstance(document, Mapping):
+            return document
+        given = dict(cast("Mapping[str, Any]", document))
+        seeds, first = given.get("seeds", 16), given.pop("first_seed", None)
+        counted = isinstance(seeds, int) and not isinstance(seeds, bool)
+        if first is not None and not counted:
+            raise ValueError("first_seed: must come with seeds as a number, not as a list")
+        if first is not None and (isinstance(first, bool) or not isinstance(first, int)):
+            raise ValueError(f"first_seed: must be a whole number, got {first!r}")
+        if counted:
+            if seeds < 1:
+                raise ValueError(f"seeds: must be at least 1, got {seeds}")
+            given["seeds"] = tuple(range(first or 0, (first or 0) + seeds))
+        return given
+
+    @field_validator("seeds")
+    @classmethod
+    def _distinct(cls, seeds: tuple[int, ...]) -> tuple[int, ...]:
+        if not seeds:
+            raise ValueError("must hold at least one seed, got none")
+        for seed in seeds:
+            if not 0 <= seed <= MAX_SEED:
+                raise ValueError(f"must be between 0 and {MAX_SEED}, got {seed}")
+        if len(set(seeds)) < len(seeds):
+            twice = next(seed for seed in seeds if seeds.count(seed) > 1)
+            raise ValueError(f"must be distinct, got {twice} twice")
+        return seeds
+
+    @field_validator("arms")
+    @classmethod
+    def _labels(cls, arms: dict[str, Arm]) -> dict[str, Arm]:
+        for label in arms:
+            if not LABEL.fullmatch(label):
+                raise ValueError(
+                    f"a label must be letters, digits, '_', '+' and '-', got '{label}'"
+                )
+        return arms
+
+
+def check_document(document: Mapping[str, Any], *, where: str) -> Study:
+    """Make a study from plain data.
+
+    Args:
+        document: As TOML gives it.
+        where: Name of the file or of the command line, for messages.
+
+    Returns:
+        The study; types, ranges and keys are right.
+
+    Raises:
+        ConfigError: One line for each mistake: place, what must hold, what came.
+    """
+    try:
+        return Study.model_validate(dict(document))
+    except ValidationError as error:
+        lines = [_line(detail, where, Study) for detail in error.errors(include_url=False)]
+    raise ConfigError("\n".join(dict.fromkeys(lines)))
+
+
+def check_training(values: Mapping[str, Any], *, where: str) -> Training:
+    """Make the training of one arm.
+
+    Args:
+        values: The study's training with the arm's overrides.
+        where: Place of the overrides, for messages.
+
+    Returns:
+        The training.
+
+    Raises:
+        ConfigError: One line for each mistake.
+    """
+    try:
+        return Training.model_validate(dict(values))
+    except ValidationError as error:
+        lines = [_line(detail, where, Training) for detail in error.errors(include_url=False)]
+    raise ConfigError("\n".join(dict.fromkeys(lines)))
+
+
+_BOUNDS: Final = {
+    "greater_than": ("must be above", "gt"),
+    "greater_than_equal": ("must be at least", "ge"),
+    "less_than": ("must be below", "lt"),
+    "less_than_equal": ("must be at most", "le"),
+}
+_TYPES: Final = {
+    "int_type": "must be a whole number",
+    "int_from_float": "must be a whole number",
+    "float_type": "must be a number",
+    "string_type": "must be a text",
+    "bool_type": "must be true or false",
+    "finite_number": "must be a finite number",
+    "list_type": "must be a list",
+    "tuple_type": "must be a number or a list of numbers",
+    "dict_type": "must be a table",
+    "model_type": "must be a table",
+    "mapping_type": "must be a table",
+}
+
+
+def _line(detail: ErrorDetails, where: str, root: type[BaseModel]) -> str:
+    """One mistake as ``file: key: what must hold, got what``."""
+    location = [str(part) for part in detail["loc"]]
+    kind, context, came = detail["type"], detail.get("ctx", {}), detail["input"]
+    if kind == "extra_forbidden":
+        place = ": ".join(part for part in (where, ".".join(location[:-1])) if part)
+        return str(UnknownNameError("key", location[-1], _known(root, location[:-1]), where=place))
+    if kind in _BOUNDS:
+        words, key = _BOUNDS[kind]
+        told = f"{words} {context[key]:g}, got {came!r}"
+    elif kind in _TYPES:
+        told = f"{_TYPES[kind]}, got {came!r}"
+    elif kind == "literal_error":
+        told = f"must be one of {context['expected']}, got {came!r}"
+    elif kind == "missing":
+        told = "is missing"
+    elif kind == "too_short":
+        told = "must hold at least one entry"
+    elif kind == "value_error":
+        told = str(context["error"])
+    else:
+        told = detail["msg"]
+    return ": ".join(part for part in (where, ".".join(location), told) if part)
+
+
+def _known(root: type[BaseModel], path: list[str]) -> list[str]:
+    """The keys that may stand at a place of a study file."""
+    parts: dict[str, type[BaseModel]] = {
+        "data": DataChoice,
+        "model": ModelChoice,
+        "train": Training,
+        "arms": Arm,
+    }
+    found = parts[path[0]] if path else root
+    return [*found.model_fields, *(["first_seed"] if found is Study else [])]

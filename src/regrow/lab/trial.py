@@ -1,0 +1,397 @@
+"""One training run: a model, a seed, an arm; the same bits every time, also after an interruption."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import time
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from typing import Any, Final
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812
+from torch.optim import SGD, Adam, AdamW, Optimizer
+
+from regrow import recipes
+from regrow.errors import NoEffectWarning, NonFiniteWarning, StateError
+from regrow.history import Renewed
+from regrow.lab import models
+from regrow.lab.checkpoint import CheckpointFile
+from regrow.lab.data import Dataset
+from regrow.lab.outcome import EpochRecord, RenewalRecord, TrialResult
+from regrow.lab.study import LAB_RECIPES, Training
+from regrow.lab.trials import TrialSpec
+from regrow.loop import Regrower, attach
+
+STUCK_MARGIN: Final = 0.02
+"""A network within this of the majority class's share has learned nothing."""
+
+_TEST_BATCH: Final = 1024
+
+
+def run_trial(
+    spec: TrialSpec,
+    data: Dataset,
+    *,
+    like: Sequence[Renewed] | None = None,
+    checkpoint: CheckpointFile | None = None,
+    on_epoch: Callable[[EpochRecord], object] | None = None,
+) -> TrialResult:
+    """Train one network.
+
+    The initial weights depend on the seed alone, the order of the images and torch's global
+    generator (dropout) on seed and epoch: arms of one seed are paired, and an interrupted trial needs
+    no generator's state to go on. torch's global generator is left as it was.
+
+    Args:
+        spec: What to train.
+        data: Its data set, in memory.
+        like: For a control, the renewals of the trial that it replays.
+        checkpoint: Where to go on from, and where to save.
+        on_epoch: Called after each epoch; what it raises ends the trial.
+
+    Returns:
+        The result. With a non-finite loss or weight the trial stops after that epoch as ``diverged``
+        and its accuracy is what the network then measures, non-finite outputs counted as wrong.
+
+    Examples:
+        See `regrow.lab.executor.run_study`, which runs all trials of a study.
+    """
+    with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
+        # Both are told elsewhere: by the preflight for the whole study, and by a column of the store.
+        warnings.simplefilter("ignore", NoEffectWarning)
+        warnings.simplefilter("ignore", NonFiniteWarning)
+        run = _resumed(spec, data, like, checkpoint)
+        while not run.ended:
+            record = run.train_epoch()
+            if checkpoint is not None and not run.ended:
+                checkpoint.save_if_due(run.state())
+            if on_epoch is not None:
+                on_epoch(record)
+        return run.result()
+
+
+def steps_per_epoch(training: Training, examples: int) -> int:
+    """Optimizer steps of an epoch.
+
+    Args:
+        training: Gives the batch size.
+        examples: Number of training images.
+
+    Returns:
+        Full batches, and the smaller last one unless it is dropped.
+    """
+    whole, rest = divmod(examples, training.batch_size)
+    return whole + (1 if rest and not training.drop_last else 0)
+
+
+def build_model(spec: TrialSpec, data: Dataset, *, seed: int) -> nn.Module:
+    """The network of a trial, with fresh weights.
+
+    Args:
+        spec: Gives model and settings.
+        data: Gives channels, image size and classes.
+        seed: For the weights.
+
+    Returns:
+        The network.
+    """
+    return models.build(
+        spec.model.name,
+        in_channels=data.in_channels,
+        image_size=data.image_size,
+        classes=len(data.classes),
+        settings=spec.model.settings,
+        seed=seed,
+    )
+
+
+def build_optimizer(training: Training, model: nn.Module) -> Optimizer:
+    """The optimizer of a trial.
+
+    Args:
+        training: Its settings.
+        model: Its network.
+
+    Returns:
+        A fresh optimizer over all parameters.
+    """
+    parameters = model.parameters()
+    if training.optimizer == "sgd":
+        return SGD(
+            parameters,
+            lr=training.lr,
+            momentum=training.momentum,
+            nesterov=training.nesterov,
+            weight_decay=training.weight_decay,
+        )
+    kind = Adam if training.optimizer == "adam" else AdamW
+    return kind(parameters, lr=training.lr, weight_decay=training.weight_decay)
+
+
+def attach_recipe(
+    spec: TrialSpec,
+    data: Dataset,
+    model: nn.Module,
+    optimizer: Optimizer,
+    *,
+    like: Sequence[Renewed] | None = None,
+) -> Regrower | None:
+    """Attach the arm's recipe, if it has one.
+
+    Args:
+        spec: Gives recipe, settings, seed and length of the training.
+        data: Gives an example of the input.
+        model: The network.
+        optimizer: Its optimizer.
+        like: For a control, the renewals that it replays.
+
+    Returns:
+        The regrower; None for the arms that the laboratory runs alone.
+    """
+    if spec.recipe in LAB_RECIPES:
+        return None
+    per_epoch = steps_per_epoch(spec.train, len(data.x_train))
+    return attach(
+        recipes.build(spec.recipe, spec.settings, like=like, where=spec.trial),
+        model,
+        optimizer,
+        example_inputs=data.x_train[:2],
+        total_steps=per_epoch * spec.train.epochs,
+        steps_per_epoch=per_epoch,
+        seed=spec.seed,
+        init=models.recorded_init(spec.model.name, spec.model.settings),
+    )
+
+
+def measure(model: nn.Module, x: Tensor, y: Tensor) -> tuple[float | None, float]:
+    """Loss and accuracy in evaluation mode.
+
+    Args:
+        model: The network; left in evaluation mode.
+        x: Images, (N, C, H, W).
+        y: Classes, (N,).
+
+    Returns:
+        Mean cross-entropy, None if it is not finite, and the share of right predictions. A
+        prediction from an output that is not finite is wrong.
+    """
+    model.eval()
+    loss = torch.zeros((), dtype=torch.float64)
+    right = 0
+    with torch.no_grad():
+        for images, labels in zip(x.split(_TEST_BATCH), y.split(_TEST_BATCH), strict=True):
+            outputs = model(images)
+            loss += F.cross_entropy(outputs, labels, reduction="sum").to(torch.float64)
+            right += int(_right(outputs, labels).sum())
+    return _finite(float(loss) / len(y)), right / len(y)
+
+
+class _Run:
+    """A trial in progress."""
+
+    def __init__(self, spec: TrialSpec, data: Dataset, like: Sequence[Renewed] | None) -> None:
+        self.spec, self.data = spec, data
+        self.model = build_model(spec, data, seed=spec.seed)
+        self.optimizer = build_optimizer(spec.train, self.model)
+        self.regrower = attach_recipe(spec, data, self.model, self.optimizer, like=like)
+        self.per_epoch = steps_per_epoch(spec.train, len(data.x_train))
+        self.records: list[EpochRecord] = []
+        self.restarts = 0
+        self.diverged = False
+
+    @property
+    def epoch(self) -> int:
+        """Epochs done."""
+        return len(self.records)
+
+    @property
+    def ended(self) -> bool:
+        """Whether there is nothing left to train."""
+        return self.diverged or self.epoch == self.spec.train.epochs
+
+    # ---- training
+
+    def train_epoch(self) -> EpochRecord:
+        """Train one epoch, evaluate, and restart if the arm does that."""
+        started = time.perf_counter()
+        training, epoch = self.spec.train, self.epoch + 1
+        loss, accuracy = self._pass_over_data(epoch)
+        finite = math.isfinite(loss) and self._finite_weights()
+        self.diverged = not finite and not self._restart_ahead(epoch)
+        test: tuple[float | None, float | None] = (None, None)
+        if epoch % training.eval_every_epochs == 0 or epoch == training.epochs or self.diverged:
+            test = measure(self.model, self.data.x_test, self.data.y_test)
+        stuck = not finite or accuracy <= _majority(self.data.y_train) + STUCK_MARGIN
+        if stuck and not self.diverged and self._checks_at(epoch):
+            self._restart()
+        record = EpochRecord(
+            epoch=epoch,
+            train_loss=_finite(loss),
+            train_accuracy=accuracy,
+            test_loss=test[0],
+            test_accuracy=test[1],
+            seconds=time.perf_counter() - started,
+        )
+        self.records.append(record)
+        return record
+
+    def _pass_over_data(self, epoch: int) -> tuple[float, float]:
+        """One epoch of steps: mean loss and share of right predictions, as they were met."""
+        training, seed = self.spec.train, self.spec.seed
+        torch.manual_seed(_key("noise", seed, epoch))
+        order = torch.randperm(
+            len(self.data.x_train),
+            generator=torch.Generator().manual_seed(_key("order", seed, epoch)),
+        )
+        self.model.train()
+        loss_sum = torch.zeros((), dtype=torch.float64)
+        right = torch.zeros((), dtype=torch.int64)
+        seen = 0
+        for index in range(self.per_epoch):
+            batch = order[index * training.batch_size : (index + 1) * training.batch_size]
+            labels = self.data.y_train[batch]
+            outputs = self.model(self.data.x_train[batch])
+            loss = F.cross_entropy(outputs, labels, reduction=training.loss_reduction)
+            self._step(loss, step=(epoch - 1) * self.per_epoch + index)
+            share = len(batch) if training.loss_reduction == "mean" else 1
+            loss_sum += loss.detach().to(torch.float64) * share
+            right += _right(outputs.detach(), labels).sum()
+            seen += len(batch)
+        return float(loss_sum) / seen, int(right) / seen
+
+    def _step(self, loss: Tensor, *, step: int) -> None:
+        training = self.spec.train
+        if training.schedule == "cosine":
+            share = step / (self.per_epoch * training.epochs)
+            for group in self.optimizer.param_groups:
+                group["lr"] = training.lr * 0.5 * (1.0 + math.cos(math.pi * share))
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        if training.clip_grad_norm is not None:
+            nn.utils.clip_grad_norm_(self.model.parameters(), training.clip_grad_norm)
+        if self.regrower is not None:
+            self.regrower.tell(loss=loss.detach())
+        self.optimizer.step()
+
+    def _finite_weights(self) -> bool:
+        with torch.no_grad():
+            return all(bool(parameter.isfinite().all()) for parameter in self.model.parameters())
+
+    # ---- the arm "restart"
+
+    def _checks_at(self, epoch: int) -> bool:
+        """Whether the arm may restart after this epoch."""
+        settings = self.spec.settings
+        return (
+            self.spec.recipe == "restart"
+            and epoch < self.spec.train.epochs
+            and epoch % settings["check_epochs"] == 0
+            and (settings["max_restarts"] is None or self.restarts < settings["max_restarts"])
+        )
+
+    def _restart_ahead(self, epoch: int) -> bool:
+        """Whether a check is still to come that can save a network which is not finite."""
+        return any(self._checks_at(later) for later in range(epoch, self.spec.train.epochs))
+
+    def _restart(self) -> None:
+        """A fresh network and optimizer; data order and budget go on."""
+        self.restarts += 1
+        seed = _key("restart", self.spec.seed, self.restarts)
+        self.model = build_model(self.spec, self.data, seed=seed)
+        self.optimizer = build_optimizer(self.spec.train, self.model)
+
+    # ---- saving and ending
+
+    def state(self) -> dict[str, Any]:
+        """Everything that the next epoch depends on, and what was measured so far."""
+        return {
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "regrower": None if self.regrower is None else self.regrower.state_dict(),
+            "records": [asdict(record) for record in self.records],
+            "restarts": self.restarts,
+        }
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Go on from a saved state."""
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        if self.regrower is not None:
+            self.regrower.load_state_dict(state["regrower"])
+        self.records = [EpochRecord(**record) for record in state["records"]]
+        self.restarts = state["restarts"]
+
+    def result(self) -> TrialResult:
+        """The trial as it ended."""
+        report = None if self.regrower is None else self.regrower.report
+        if self.regrower is not None:
+            self.regrower.detach()
+        return TrialResult(
+            trial=self.spec.trial,
+            cell=self.spec.cell,
+            arm=self.spec.label,
+            seed=self.spec.seed,
+            status="diverged" if self.diverged else "finished",
+            majority_share=_majority(self.data.y_test),
+            epochs=tuple(self.records),
+            steps=self.epoch * self.per_epoch,
+            renewals=() if report is None else self._renewals(report.events),
+            nonfinite=0 if report is None else report.nonfinite,
+            restarts=self.restarts,
+            recipe_seconds=0.0 if report is None else report.seconds,
+        )
+
+    def _renewals(self, events: Sequence[Renewed]) -> tuple[RenewalRecord, ...]:
+        return tuple(
+            RenewalRecord(
+                step=event.step,
+                epoch=event.step // self.per_epoch + 1,
+                layer=event.layer,
+                filter=index,
+                score=_finite(score),
+            )
+            for event in events
+            for index, score in zip(event.filters, event.scores, strict=True)
+        )
+
+
+def _resumed(
+    spec: TrialSpec,
+    data: Dataset,
+    like: Sequence[Renewed] | None,
+    checkpoint: CheckpointFile | None,
+) -> _Run:
+    """The trial where its checkpoint left it, or at its start."""
+    run = _Run(spec, data, like)
+    state = None if checkpoint is None else checkpoint.load()
+    if checkpoint is None or state is None:
+        return run
+    try:
+        run.load(state)
+    except (StateError, RuntimeError, KeyError) as error:
+        # Whole by its checksum, yet not of this network: a user's model has changed since.
+        checkpoint.set_aside(f"it does not fit the trial ({error})")
+        return _Run(spec, data, like)
+    return run
+
+
+def _key(purpose: str, seed: int, index: int) -> int:
+    """A seed for torch's generators. They use its low 32 bits, so these are a hash of everything."""
+    digest = hashlib.blake2b(f"{purpose}/{seed}/{index}".encode(), digest_size=4).digest()
+    return int.from_bytes(digest, "little")
+
+
+def _right(outputs: Tensor, labels: Tensor) -> Tensor:
+    return (outputs.argmax(1) == labels) & outputs.isfinite().all(1)
+
+
+def _majority(labels: Tensor) -> float:
+    return int(labels.bincount().max()) / len(labels)
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None

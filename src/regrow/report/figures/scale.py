@@ -1,0 +1,84 @@
+"""The accuracy axis and the order of the seeds: shared, so that figures can be laid side by side."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from regrow.lab.statistics import FAILED_MARGIN
+from regrow.report import wording
+from regrow.report.figures.style import FAILED, INK
+from regrow.report.results import Results, Trial
+
+if TYPE_CHECKING:
+    from matplotlib.artist import Artist
+    from matplotlib.axes import Axes
+
+
+def seed_order(results: Results, cell: str) -> list[int]:
+    """The seeds of a cell from the worst to the best accuracy of the baseline.
+
+    Args:
+        results: What was read.
+        cell: The cell.
+
+    Returns:
+        All seeds with a trial in the cell. Those that crashed in the baseline come first, those
+        that it has not trained yet last; equals go by seed.
+    """
+    baseline = results.arm(cell, results.study.baseline)
+    seeds = sorted({trial.seed for trial in results.trials if trial.cell == cell})
+
+    def place(seed: int) -> tuple[int, float]:
+        trial = baseline.get(seed)
+        if trial is None:
+            return 2, 0.0
+        return (0, 0.0) if trial.test_accuracy is None else (1, trial.test_accuracy)
+
+    return sorted(seeds, key=place)
+
+
+def failed_line(results: Results, cell: str) -> float | None:
+    """The accuracy at or below which a seed has failed.
+
+    Args:
+        results: What was read.
+        cell: The cell.
+
+    Returns:
+        Majority share plus two points, 0 to 1; None if no trial of the cell measured anything.
+    """
+    shares = [
+        trial.majority_share
+        for trial in results.trials
+        if trial.cell == cell and trial.majority_share is not None
+    ]
+    return shares[0] + FAILED_MARGIN if shares else None
+
+
+def accuracy_axis(ax: Axes, results: Results, cell: str) -> tuple[list[Artist], list[str]]:
+    """Label the y axis in percent, fit it to the cell's data, and mark where seeds have failed.
+
+    Args:
+        ax: The axes.
+        results: What was read.
+        cell: The cell.
+
+    Returns:
+        Handle and label of the failed line for the legend; empty without one.
+    """
+    line = failed_line(results, cell)
+    values = [value for trial in results.trials if trial.cell == cell for value in _known(trial)]
+    low = min([*values, line or 0.0, 1.0])
+    high = max([*values, line or 1.0])
+    margin = 0.04 * max(high - low, 0.1)
+    ax.set_ylim(100 * max(low - 2 * margin, -margin), 100 * min(high + margin, 1 + margin))
+    ax.set_ylabel("Test accuracy (%)")
+    if line is None:
+        return [], []
+    ax.axhspan(-100.0, 100 * line, color=FAILED, lw=0, zorder=0)
+    drawn = ax.axhline(100 * line, color=INK, lw=0.8, ls=(0, (2, 2)), zorder=1)
+    return [drawn], [f"failed: {wording.percent(line)} % or less"]
+
+
+def _known(trial: Trial) -> list[float]:
+    return [] if trial.test_accuracy is None else [trial.test_accuracy]

@@ -1,0 +1,207 @@
+"""One look for all figures: colours, markers and lines of the arms, sizes in print, saving."""
+
+from __future__ import annotations
+
+import io
+import warnings
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, cast
+
+from regrow.report.results import Results
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
+    from matplotlib.figure import Figure
+
+NARROW: Final = (3.5, 2.9)
+"""Width and height in inches of a figure for one column of a paper."""
+
+WIDE: Final = (7.2, 3.0)
+"""Width and height in inches of a figure across two columns."""
+
+INK: Final = "#1a1a1a"
+FAINT: Final = "#d9d9d9"
+FAILED: Final = "#f1f1f1"
+
+# Okabe and Ito's colours without the yellow, which is lost on white; in an order in which
+# neighbours differ in lightness too, so that they stay apart in grey.
+_COLOURS: Final = ("#0072b2", "#e69f00", "#d55e00", "#56b4e9", "#009e73", "#cc79a7")
+_MARKERS: Final = ("o", "^", "s", "v", "D", "P", "X", "<", ">")
+_LINES: Final = ("-", (0, (5, 1.5)), (0, (1, 1)), (0, (5, 1.5, 1, 1.5)), (0, (8, 2, 1, 2, 1, 2)))
+
+_SETTINGS: Final[dict[Any, Any]] = {
+    "axes.edgecolor": INK,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "axes.labelcolor": INK,
+    "axes.labelsize": 9,
+    "axes.linewidth": 0.7,
+    "axes.spines.right": False,
+    "axes.spines.top": False,
+    "axes.titlesize": 9,
+    "figure.facecolor": "white",
+    "font.family": "sans-serif",
+    "font.sans-serif": ["DejaVu Sans"],  # shipped with matplotlib: the same on every machine
+    "font.size": 9,
+    "grid.color": "#e6e6e6",
+    "grid.linewidth": 0.6,
+    "hatch.linewidth": 0.5,
+    "legend.borderaxespad": 0.0,
+    "legend.fontsize": 8,
+    "legend.frameon": False,
+    "legend.handlelength": 2.4,
+    "savefig.dpi": 200,
+    "svg.fonttype": "path",
+    "svg.hashsalt": "regrow",
+    "xtick.color": INK,
+    "xtick.labelsize": 8,
+    "ytick.color": INK,
+    "ytick.labelsize": 8,
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ArmStyle:
+    """How one arm is drawn in every figure.
+
+    Args:
+        colour: Hexadecimal.
+        marker: A marker of matplotlib's.
+        line: A line style of matplotlib's.
+    """
+
+    colour: str
+    marker: str
+    line: str | tuple[int, tuple[float, ...]]
+
+
+def arm_styles(results: Results) -> Mapping[str, ArmStyle]:
+    """Give each arm its look: the baseline black, the others in the order of the study.
+
+    Colour is never alone: marker and line style differ as well, for readers and prints without it.
+
+    Args:
+        results: What was read.
+
+    Returns:
+        Label to style; no two arms share marker and colour.
+    """
+    baseline = results.study.baseline
+    others = [arm.label for arm in results.study.arms if arm.label != baseline]
+    found = {baseline: ArmStyle(colour=INK, marker="o", line="-")}
+    for index, label in enumerate(others):
+        found[label] = ArmStyle(
+            colour=_COLOURS[index % len(_COLOURS)],
+            marker=_MARKERS[1:][index % (len(_MARKERS) - 1)],
+            line=_LINES[1:][index % (len(_LINES) - 1)],
+        )
+    return {arm.label: found[arm.label] for arm in results.study.arms}
+
+
+@contextmanager
+def house_style() -> Generator[None]:
+    """Draw in the house's style, and leave the user's own settings as they were."""
+    import matplotlib as mpl
+
+    with mpl.rc_context(_SETTINGS), warnings.catch_warnings():
+        # A label in a script that the font lacks is drawn as boxes: no reason to stop a report.
+        warnings.filterwarnings("ignore", message="Glyph .* missing from")
+        yield
+
+
+def canvas(ax: Axes | None, *, size: tuple[float, float]) -> tuple[Figure, Axes]:
+    """Take the axes that were given, or make a figure of its own that no window knows of.
+
+    Args:
+        ax: Axes to draw into, or None.
+        size: Width and height in inches of a new figure.
+
+    Returns:
+        The figure and the axes.
+    """
+    if ax is not None:
+        return cast("Figure", ax.figure), ax
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=size, layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure, figure.add_subplot()
+
+
+def shown(label: str) -> str:
+    """Write a label so that matplotlib draws it as it is: no mathematics, not hidden.
+
+    Args:
+        label: An arm's or layer's name.
+
+    Returns:
+        The same name for matplotlib.
+    """
+    escaped = " ".join(label.split()).replace("$", r"\$")
+    return f" {escaped}" if escaped.startswith("_") else escaped
+
+
+def legend_above(ax: Axes, *, handles: list[object], labels: list[str], columns: int) -> None:
+    """Set the legend above the axes, where it hides no data.
+
+    Args:
+        ax: The axes.
+        handles: What is explained.
+        labels: Its names.
+        columns: Columns.
+    """
+    ax.legend(
+        handles,  # pyright: ignore[reportArgumentType] # proxies of several classes
+        [shown(label) for label in labels],
+        loc="lower left",
+        bbox_to_anchor=(0.0, 1.02),
+        ncols=columns,
+        columnspacing=1.4,
+        handletextpad=0.6,
+    )
+
+
+def whole_numbers(axis: Axis) -> None:
+    """Let an axis of counts have no tick between two whole numbers.
+
+    Args:
+        axis: The x or y axis.
+    """
+    from matplotlib.ticker import MaxNLocator
+
+    axis.set_major_locator(MaxNLocator(nbins="auto", integer=True, steps=[1, 2, 5, 10]))
+
+
+def nothing_yet(ax: Axes, what: str) -> None:
+    """Say in an empty figure why it is empty.
+
+    Args:
+        ax: The axes.
+        what: What is missing.
+    """
+    ax.text(0.5, 0.5, what, transform=ax.transAxes, ha="center", va="center", color=INK)
+
+
+def saved(figure: Figure, *, kind: str, title: str, caption: str) -> bytes:
+    """Render a figure, the same bytes every time, with its caption inside.
+
+    Args:
+        figure: The figure.
+        kind: "svg" or "png".
+        title: Its title, for the file's metadata.
+        caption: Its caption, for the file's metadata.
+
+    Returns:
+        The file's bytes.
+    """
+    buffer = io.BytesIO()
+    metadata = {"Title": title, "Description": caption}
+    if kind == "svg":
+        figure.savefig(buffer, format=kind, metadata=metadata | {"Date": None})
+    else:
+        figure.savefig(buffer, format=kind, metadata=metadata | {"Software": None})
+    return buffer.getvalue()

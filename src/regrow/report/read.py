@@ -1,0 +1,148 @@
+"""Reading a run's folder: one consistent look at its database, or one clear line of why not."""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+from collections.abc import Generator, Mapping
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any, Final, cast
+
+from regrow.errors import StoreError
+from regrow.report.results import Arm, Renewals, Results, Study, Trial
+
+RESULTS_FILE: Final = "results.sqlite"
+SCHEMA_VERSION: Final = "1"
+
+_TRIAL_COLUMNS: Final = (
+    "trial, cell, arm, seed, status, test_accuracy, test_loss, train_accuracy, train_loss, "
+    "majority_share, epochs, steps, renewed, renewal_steps, nonfinite, restarts, error, seconds, "
+    "recipe_seconds"
+)
+
+
+def read_results(folder: Path) -> Results:
+    """Read a run's folder, finished or not, without changing anything in it.
+
+    Args:
+        folder: The folder that `regrow run --out` wrote.
+
+    Returns:
+        Its results at this moment; a run that is still going is read between two of its trials.
+
+    Raises:
+        StoreError: The folder holds no results, or they are damaged, foreign or of another version.
+    """
+    file = folder / RESULTS_FILE
+    if not file.is_file():
+        raise StoreError(
+            f"{folder}: must hold {RESULTS_FILE}, written by regrow run; there is none"
+        )
+    with _reading(file) as database:
+        meta = {str(key): str(value) for key, value in database.execute("SELECT * FROM meta")}
+        version = meta.get("schema_version")
+        if version != SCHEMA_VERSION:
+            raise StoreError(
+                f"{file}: schema_version must be {SCHEMA_VERSION}, got {version}; "
+                "read it with the regrow that wrote it"
+            )
+        study = _study(_document(meta, "study", file), file)
+        trials = _trials(database, study, file)
+        accuracies: dict[str, dict[int, float]] = {}
+        for trial, epoch, accuracy in database.execute(
+            "SELECT trial, epoch, test_accuracy FROM epochs WHERE test_accuracy IS NOT NULL "
+            "ORDER BY trial, epoch"
+        ):
+            accuracies.setdefault(trial, {})[epoch] = accuracy
+        renewals: dict[str, list[Renewals]] = {}
+        for trial, epoch, layer, filters in database.execute(
+            "SELECT trial, epoch, layer, COUNT(*) FROM renewals GROUP BY trial, epoch, layer "
+            "ORDER BY trial, epoch, MIN(rowid)"
+        ):
+            found = Renewals(epoch=epoch, layer=layer, filters=filters)
+            renewals.setdefault(trial, []).append(found)
+    return Results(
+        folder=folder,
+        study=study,
+        environment=_document(meta, "environment", file),
+        fingerprint=meta.get("fingerprint", ""),
+        trials=trials,
+        accuracies=accuracies,
+        renewals={trial: tuple(found) for trial, found in renewals.items()},
+    )
+
+
+@contextmanager
+def _reading(file: Path) -> Generator[sqlite3.Connection]:
+    """One read transaction, so that a run that goes on meanwhile cannot show two states."""
+    # Readers of a WAL database write beside it. Where that is impossible and no log is pending,
+    # the file alone is the whole truth and SQLite may be told that nobody changes it.
+    log = file.with_name(file.name + "-wal")
+    pending = log.is_file() and log.stat().st_size > 0
+    immutable = not pending and not os.access(file.parent, os.W_OK)
+    address = file.absolute().as_uri() + "?mode=ro" + ("&immutable=1" if immutable else "")
+    try:
+        with closing(sqlite3.connect(address, uri=True, timeout=30)) as database:
+            database.execute("BEGIN")
+            yield database
+    except sqlite3.Error as error:
+        raise StoreError(
+            f"{file}: must be a results file of regrow, and cannot be read as one: {error}"
+        ) from error
+
+
+def _document(meta: Mapping[str, str], key: str, file: Path) -> dict[str, object]:
+    try:
+        found = json.loads(meta[key])
+    except (KeyError, ValueError) as error:
+        raise StoreError(f"{file}: meta.{key} must be JSON, and is missing or damaged") from error
+    if not isinstance(found, dict):
+        raise StoreError(f"{file}: meta.{key} must be a JSON object, got {type(found).__name__}")
+    return cast("dict[str, object]", found)
+
+
+def _study(document: dict[str, object], file: Path) -> Study:
+    # The document was checked by the laboratory when it was written; only its shape is relied on.
+    found: dict[str, Any] = document
+    try:
+        arms = tuple(
+            Arm(
+                label=label,
+                recipe=arm["recipe"],
+                settings=dict(arm.get("settings") or {}),
+                train=dict(arm.get("train") or {}),
+                like=arm.get("like"),
+            )
+            for label, arm in found["arms"].items()
+        )
+        study = Study(
+            name=str(found["name"]),
+            arms=arms,
+            seeds=tuple(int(seed) for seed in found["seeds"]),
+            grid={key: list(values) for key, values in (found.get("grid") or {}).items()},
+            document=document,
+        )
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise StoreError(f"{file}: meta.study is not a study: {error!r}") from error
+    if not arms:
+        raise StoreError(f"{file}: meta.study must name at least one arm")
+    return study
+
+
+def _trials(database: sqlite3.Connection, study: Study, file: Path) -> tuple[Trial, ...]:
+    labels = {arm.label for arm in study.arms}
+    names = _TRIAL_COLUMNS.split(", ")
+    found: list[Trial] = []
+    for row in database.execute(f"SELECT {_TRIAL_COLUMNS} FROM trials"):  # noqa: S608 # a constant
+        values = dict(zip(names, row, strict=True))
+        if values["status"] == "crashed":
+            values["test_accuracy"] = None
+        trial = Trial(**values)
+        if trial.arm not in labels:
+            raise StoreError(f"{file}: trial {trial.trial} is of no arm of the study")
+        if trial.test_accuracy is not None and trial.majority_share is None:
+            raise StoreError(f"{file}: trial {trial.trial} has an accuracy and no majority_share")
+        found.append(trial)
+    return tuple(found)

@@ -1,0 +1,116 @@
+"""One row for every criterion and every recipe: what the contract suite needs to know of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+from regrow.compose import Recipe
+from regrow.criteria import Criterion, GradientSize, RandomScore
+from regrow.errors import ConfigError, RegrowError
+from regrow.history import Renewed
+from regrow.recipes import RandomControl, RandomOut
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wrong:
+    """Settings that must be refused, and the words of the refusal."""
+
+    settings: Mapping[str, Any]
+    match: str
+    error: type[RegrowError] = ConfigError
+
+
+@dataclass(frozen=True, kw_only=True)
+class CriterionRow:
+    """A criterion, its settings, and its oracle: a plain float64 loop over rows of weights and gradients."""
+
+    make: Callable[..., Criterion]
+    settings: tuple[Mapping[str, Any], ...] = ({},)
+    oracle: (
+        Callable[[list[list[float]], list[list[float]], Mapping[str, Any]], list[float]] | None
+    ) = None
+    wrong: tuple[Wrong, ...] = ()
+
+
+def _gradient_oracle(
+    weight: list[list[float]], grad: list[list[float]], settings: Mapping[str, Any]
+) -> list[float]:
+    del weight
+    norm = settings.get("norm", "l1")
+    scores = []
+    for row in grad:
+        total = 0.0
+        for value in row:
+            total += {"l1": abs(value), "signed": value, "l2": value * value}[norm]
+        scores.append({"l1": total, "signed": abs(total), "l2": total**0.5}[norm])
+    return scores
+
+
+CRITERIA: dict[str, CriterionRow] = {
+    "GradientSize": CriterionRow(
+        make=GradientSize,
+        settings=(
+            {},
+            {"norm": "signed"},
+            {"norm": "l2"},
+            {"source": "accumulated"},
+            {"source": "accumulated", "norm": "signed"},
+        ),
+        oracle=_gradient_oracle,
+        wrong=(
+            Wrong(settings={"norm": "l3"}, match="'l1', 'signed' or 'l2', got 'l3'"),
+            Wrong(settings={"source": "mean"}, match="'last' or 'accumulated', got 'mean'"),
+        ),
+    ),
+    "RandomScore": CriterionRow(make=RandomScore),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecipeRow:
+    """A recipe, and settings with which it acts on the contract's model within twenty steps."""
+
+    make: Callable[..., Recipe]
+    acts: Mapping[str, Any]
+    defaults: Mapping[str, Any] = field(default_factory=dict)
+    wrong: tuple[Wrong, ...] = ()
+
+
+_EVENTS = (
+    Renewed(step=5, layer="0", filters=(1,), scores=(0.0,)),
+    Renewed(step=5, layer="3", filters=(0, 2), scores=(0.0, 0.0)),
+    Renewed(step=11, layer="3", filters=(4,), scores=(0.0,)),
+)
+
+RECIPES: dict[str, RecipeRow] = {
+    "randomout": RecipeRow(
+        make=RandomOut,
+        acts={"threshold": 0.5, "active_fraction": 0.8, "every_steps": 6},
+        # Threshold and P: Section 2 and figure 4 of the paper; the norm: the author's code.
+        defaults={"threshold": 1e-8, "active_fraction": 0.6, "norm": "l1"},
+        wrong=(
+            Wrong(settings={"threshold": -1.0}, match="threshold must be at least 0, got -1"),
+            Wrong(settings={"active_fraction": 1.5}, match=r"within \[0, 1\], got 1.5"),
+            Wrong(settings={"norm": "l3"}, match="'l1', 'signed' or 'l2', got 'l3'"),
+            Wrong(settings={"readers": "burn"}, match="readers must be one of keep, zero, redraw"),
+            Wrong(settings={"every_steps": 0}, match="every_steps must be at least 1"),
+            Wrong(settings={"every_steps": 1, "every_epochs": 1}, match="not both"),
+            Wrong(settings={"grace_steps": -1}, match="grace_steps must be at least 0"),
+            Wrong(settings={"min_loss": -0.1}, match="min_loss must be at least 0"),
+            Wrong(
+                settings={"threshold": "small"}, match="threshold must be like 1e-08, got 'small'"
+            ),
+            Wrong(settings={"treshold": 1.0}, match="did you mean 'threshold'", error=RegrowError),
+        ),
+    ),
+    "random": RecipeRow(make=RandomControl, acts={"like": _EVENTS}),
+}
+
+
+def gradients(*shape: int, seed: int = 0) -> torch.Tensor:
+    """Fixed random rows."""
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))

@@ -1,0 +1,247 @@
+"""What holds for every recipe, driven by the rows; a recipe without a row fails."""
+
+import io
+import time
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+import regrow
+from contract.rows import RECIPES
+from regrow import recipes
+from regrow.errors import NoEffectWarning
+
+EXAMPLE = torch.zeros(2, 1, 8, 8)
+STEPS = 20
+Batches = list[tuple[torch.Tensor, torch.Tensor]]
+Make = Callable[[nn.Module], torch.optim.Optimizer]
+
+OPTIMIZERS: dict[str, Make] = {
+    "sgd": lambda model: torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9),
+    "adamw": lambda model: torch.optim.AdamW(model.parameters(), lr=0.01),
+}
+
+
+class Run:
+    """One training of the contract's model with a recipe attached, or without."""
+
+    def __init__(
+        self, model: nn.Module, make: Make, recipe: regrow.Recipe | None, *, seed: int = 0
+    ) -> None:
+        self.model, self.optimizer = model, make(model)
+        self.regrower = None
+        if recipe is not None:
+            self.regrower = regrow.attach(
+                recipe,
+                model,
+                self.optimizer,
+                example_inputs=EXAMPLE,
+                total_steps=STEPS,
+                steps_per_epoch=5,
+                seed=seed,
+            )
+
+    def train(self, batches: Batches) -> "Run":
+        for images, labels in batches:
+            self.optimizer.zero_grad()
+            nn.functional.cross_entropy(self.model(images), labels).backward()
+            self.optimizer.step()
+        return self
+
+    @property
+    def report(self) -> regrow.Report:
+        assert self.regrower is not None
+        return self.regrower.report
+
+    def values(self) -> dict[str, torch.Tensor]:
+        return {name: value.detach().clone() for name, value in self.model.state_dict().items()}
+
+
+def _equal(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> bool:
+    return all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_every_recipe_has_its_row() -> None:
+    assert set(recipes.names()) == set(RECIPES)
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@pytest.mark.parametrize("name", RECIPES)
+class TestEveryRecipe:
+    def test_before_its_first_action_training_is_bit_equal(
+        self,
+        name: str,
+        optimizer: str,
+        small_cnn: Callable[[int], nn.Module],
+        batches: Callable[[int], Batches],
+    ) -> None:
+        row, make = RECIPES[name], OPTIMIZERS[optimizer]
+        acting = Run(small_cnn(0), make, row.make(**row.acts))
+        plain = Run(small_cnn(0), make, None)
+        compared = 0
+        for batch in batches(STEPS):
+            acting.train([batch])
+            plain.train([batch])
+            if acting.report.events:
+                break
+            assert _equal(acting.values(), plain.values())
+            compared += 1
+        assert compared >= 3
+        assert acting.report.events
+
+    def test_kept_entries_keep_their_bits_and_renewed_ones_change(
+        self,
+        name: str,
+        optimizer: str,
+        small_cnn: Callable[[int], nn.Module],
+        batches: Callable[[int], Batches],
+    ) -> None:
+        row, make = RECIPES[name], OPTIMIZERS[optimizer]
+        acting = Run(small_cnn(0), make, row.make(**row.acts))
+        plain = Run(small_cnn(0), make, None)
+        for batch in batches(STEPS):
+            acting.train([batch])
+            plain.train([batch])
+            if acting.report.events:
+                break
+        after, untouched = acting.values(), plain.values()
+        renewed = {event.layer: list(event.filters) for event in acting.report.events}
+        for layer in acting.report.layers:
+            weight, other = after[f"{layer}.weight"], untouched[f"{layer}.weight"]
+            marked = torch.zeros(weight.shape[0], dtype=torch.bool)
+            marked[renewed.get(layer, [])] = True
+            assert torch.equal(weight[~marked], other[~marked])
+            assert not (weight[marked] == other[marked]).flatten(1).all(1).any()
+        assert torch.equal(after["6.weight"], untouched["6.weight"])
+
+    def test_the_optimizers_memory_of_renewed_filters_is_that_of_fresh_ones(
+        self,
+        name: str,
+        optimizer: str,
+        small_cnn: Callable[[int], nn.Module],
+        batches: Callable[[int], Batches],
+    ) -> None:
+        row = RECIPES[name]
+        acting = Run(small_cnn(0), OPTIMIZERS[optimizer], row.make(**row.acts))
+        for batch in batches(STEPS):
+            acting.train([batch])
+            if acting.report.events:
+                break
+        event = acting.report.events[-1]
+        weight = acting.model.get_parameter(f"{event.layer}.weight")
+        for memory in acting.optimizer.state[weight].values():
+            if isinstance(memory, torch.Tensor) and memory.shape == weight.shape:
+                assert not memory[list(event.filters)].any()
+                rest = [index for index in range(len(weight)) if index not in event.filters]
+                assert memory[rest].any()
+
+    def test_interrupted_and_resumed_is_uninterrupted(
+        self,
+        name: str,
+        optimizer: str,
+        small_cnn: Callable[[int], nn.Module],
+        batches: Callable[[int], Batches],
+    ) -> None:
+        row, make = RECIPES[name], OPTIMIZERS[optimizer]
+        whole = Run(small_cnn(0), make, row.make(**row.acts), seed=3).train(batches(STEPS))
+        assert whole.report.renewed
+        for cut in (4, 6, 13):
+            first = Run(small_cnn(0), make, row.make(**row.acts), seed=3).train(
+                batches(STEPS)[:cut]
+            )
+            assert first.regrower is not None
+            file = io.BytesIO()
+            torch.save(
+                [
+                    first.model.state_dict(),
+                    first.optimizer.state_dict(),
+                    first.regrower.state_dict(),
+                ],
+                file,
+            )
+            file.seek(0)
+            model_state, optimizer_state, regrower_state = torch.load(file, weights_only=True)
+            second = Run(small_cnn(1), make, row.make(**row.acts), seed=3)
+            assert second.regrower is not None
+            second.model.load_state_dict(model_state)
+            second.optimizer.load_state_dict(optimizer_state)
+            second.regrower.load_state_dict(regrower_state)
+            second.train(batches(STEPS)[cut:])
+            assert _equal(whole.values(), second.values())
+            assert whole.report.events == second.report.events
+
+    def test_the_seed_decides_the_draw(
+        self,
+        name: str,
+        optimizer: str,
+        small_cnn: Callable[[int], nn.Module],
+        batches: Callable[[int], Batches],
+    ) -> None:
+        row, make = RECIPES[name], OPTIMIZERS[optimizer]
+        runs = [
+            Run(small_cnn(0), make, row.make(**row.acts), seed=seed).train(batches(STEPS))
+            for seed in (1, 1, 2)
+        ]
+        assert _equal(runs[0].values(), runs[1].values())
+        assert not _equal(runs[0].values(), runs[2].values())
+
+    def test_a_tiny_run_is_quick(
+        self,
+        name: str,
+        optimizer: str,
+        small_cnn: Callable[[int], nn.Module],
+        batches: Callable[[int], Batches],
+    ) -> None:
+        row = RECIPES[name]
+        started = time.perf_counter()
+        Run(small_cnn(0), OPTIMIZERS[optimizer], row.make(**row.acts)).train(batches(STEPS))
+        assert time.perf_counter() - started < 5
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_the_card_is_there_and_its_defaults_hold(name: str) -> None:
+    info = recipes.info(name)
+    assert info.title
+    assert info.summary.endswith(".")
+    if not info.control:
+        assert info.url.startswith("https://")
+        assert len(info.differs) >= 3
+    given = recipes.settings(name)
+    for setting, value in RECIPES[name].defaults.items():
+        assert given[setting] == value
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_wrong_settings_are_refused_in_one_line(name: str) -> None:
+    for wrong in RECIPES[name].wrong:
+        with pytest.raises(wrong.error, match=wrong.match) as caught:
+            recipes.build(name, wrong.settings, where="study.toml: arms.a.settings")
+        assert str(caught.value).startswith("study.toml: arms.a.settings: ")
+        assert "\n" not in str(caught.value)
+
+
+def test_a_recipe_that_cannot_act_says_so(small_cnn: Callable[[int], nn.Module]) -> None:
+    with pytest.warns(NoEffectWarning, match="recipe 'randomout' will never act"):
+        Run(small_cnn(0), OPTIMIZERS["sgd"], regrow.RandomOut(every_steps=15, active_fraction=0.5))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        Run(small_cnn(0), OPTIMIZERS["sgd"], regrow.RandomOut(every_steps=5, active_fraction=0.5))
+
+
+def test_unknown_recipe_and_control_without_its_run() -> None:
+    with pytest.raises(LookupError, match="did you mean 'randomout'"):
+        recipes.build("randomot", {})
+    with pytest.raises(ValueError, match="needs the events of the run that it is like"):
+        recipes.build("random", {})
+
+
+def test_a_name_is_registered_once() -> None:
+    def make(**settings: Any) -> regrow.Recipe:
+        raise AssertionError(settings)
+
+    with pytest.raises(ValueError, match="'randomout' is registered already"):
+        recipes.register(recipes.info("randomout"), make)

@@ -1,0 +1,534 @@
+"""attach in a hand-written loop: what it changes, what it leaves, and what it says."""
+
+import copy
+import functools
+import io
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+import regrow
+from regrow.errors import ConfigError, NonFiniteWarning, OptimizerError, StateError
+
+Batches = list[tuple[torch.Tensor, torch.Tensor]]
+EXAMPLE = torch.zeros(2, 1, 8, 8)
+STEPS = 12
+
+
+def _sgd(model: nn.Module) -> torch.optim.Optimizer:
+    return torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+
+
+def _adam(model: nn.Module) -> torch.optim.Optimizer:
+    return torch.optim.Adam(model.parameters(), lr=0.01)
+
+
+def _kill(model: nn.Module, *filters: int) -> None:
+    """Make filters of the second convolution silent on every input: their gradient is exactly 0."""
+    with torch.no_grad():
+        for index in filters:
+            model[3].weight[index] = 0.0  # type: ignore[index]
+            model[3].bias[index] = -1.0  # type: ignore[index]
+
+
+def _train(
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    batches: Batches,
+    *,
+    start: int = 0,
+    scale: float = 1.0,
+) -> None:
+    for images, labels in batches[start:]:
+        optimizer.zero_grad()
+        (scale * nn.functional.cross_entropy(model(images), labels)).backward()
+        optimizer.step()
+
+
+def _gradient(
+    model: nn.Module, optimizer: torch.optim.Optimizer, images: torch.Tensor, labels: torch.Tensor
+) -> torch.Tensor:
+    optimizer.zero_grad()
+    loss = nn.functional.cross_entropy(model(images), labels)
+    loss.backward()
+    return loss
+
+
+def _state(model: nn.Module) -> dict[str, torch.Tensor]:
+    return {name: value.detach().clone() for name, value in model.state_dict().items()}
+
+
+def _equal(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> bool:
+    return all(torch.equal(first[name], second[name]) for name in first)
+
+
+@pytest.fixture
+def recipe() -> regrow.Recipe:
+    return regrow.RandomOut(threshold=1e-12, active_fraction=1.0)
+
+
+@pytest.mark.parametrize("make", [_sgd, _adam])
+def test_before_the_first_renewal_training_is_bit_equal(
+    make: Callable[[nn.Module], torch.optim.Optimizer],
+    recipe: regrow.Recipe,
+    small_cnn: Callable[[int], nn.Module],
+    batches: Callable[[int], Batches],
+) -> None:
+    plain, watched = small_cnn(0), small_cnn(0)
+    _train(plain, make(plain), batches(STEPS))
+    optimizer = make(watched)
+    regrower = regrow.attach(recipe, watched, optimizer, example_inputs=EXAMPLE)
+    _train(watched, optimizer, batches(STEPS))
+    assert regrower.report.renewed == 0
+    assert regrower.report.checks == STEPS
+    assert _equal(_state(plain), _state(watched))
+
+
+def test_dead_filters_are_redrawn_and_learn(
+    recipe: regrow.Recipe, small_cnn: Callable[[int], nn.Module], batches: Callable[[int], Batches]
+) -> None:
+    model = small_cnn(0)
+    _kill(model, 1, 4)
+    optimizer = _sgd(model)
+    before = _state(model)
+    seen: list[regrow.Renewed] = []
+    regrower = regrow.attach(recipe, model, optimizer, example_inputs=EXAMPLE)
+    regrower.on_renewal(seen.append)
+    _train(model, optimizer, batches(1))
+    assert [
+        (event.step, event.layer, event.filters, event.scores) for event in regrower.report.events
+    ] == [(0, "3", (1, 4), (0.0, 0.0))]
+    assert seen == regrower.report.events
+    after = _state(model)
+    for index in (1, 4):
+        fresh = after["3.weight"][index]
+        assert fresh.abs().max() > 0
+        assert fresh.abs().max() <= 1 / (4 * 9) ** 0.5  # torch's own distribution for this layer
+        assert after["3.bias"][index] == 0
+    plain = small_cnn(0)
+    plain.load_state_dict(before)
+    _train(plain, _sgd(plain), batches(1))
+    kept = [0, 2, 3, 5]
+    assert torch.equal(_state(plain)["3.weight"][kept], after["3.weight"][kept])
+    assert torch.equal(_state(plain)["6.weight"], after["6.weight"])  # the readers are kept
+    _train(model, optimizer, batches(2), start=1)
+    assert not torch.equal(_state(model)["3.weight"][1], after["3.weight"][1])
+
+
+def test_norm_entries_of_a_renewed_filter_are_those_of_a_fresh_one(
+    small_cnn: Callable[[int], nn.Module], batches: Callable[[int], Batches]
+) -> None:
+    model = small_cnn(0)
+    with torch.no_grad():
+        model[1].weight[2], model[1].bias[2] = 0.0, -1.0  # type: ignore[index]
+    optimizer = _sgd(model)
+    regrower = regrow.attach(
+        regrow.RandomOut(threshold=1e-12, active_fraction=1.0, norm="l2"),
+        model,
+        optimizer,
+        example_inputs=EXAMPLE,
+    )
+    _train(model, optimizer, batches(1))
+    assert [(event.layer, event.filters) for event in regrower.report.events] == [("0", (2,))]
+    norm = model[1]  # type: ignore[index]
+    assert [norm.weight[2].item(), norm.bias[2].item()] == [1.0, 0.0]
+    assert [norm.running_mean[2].item(), norm.running_var[2].item()] == [0.0, 1.0]
+    assert norm.running_mean[1].item() != 0.0
+
+
+def test_as_the_authors_code_touches_the_weights_alone(
+    small_cnn: Callable[[int], nn.Module], batches: Callable[[int], Batches]
+) -> None:
+    model = small_cnn(0)
+    _kill(model, 1)
+    optimizer = _sgd(model)
+    recipe = regrow.RandomOut(
+        threshold=1e-12,
+        active_fraction=1.0,
+        reset_bias=False,
+        reset_norm=False,
+        reset_optimizer=False,
+    )
+    regrow.attach(recipe, model, optimizer, example_inputs=EXAMPLE)
+    _train(model, optimizer, batches(1))
+    assert model[3].bias[1].item() == -1.0  # type: ignore[index]
+    assert model[3].weight[1].abs().max() > 0  # type: ignore[index]
+
+
+def test_zeroed_and_redrawn_readers(
+    small_cnn: Callable[[int], nn.Module], batches: Callable[[int], Batches]
+) -> None:
+    columns = slice(16, 32)  # filter 1 of the second convolution in the flattened 6 x 4 x 4 map
+    for readers in ("zero", "redraw"):
+        model = small_cnn(0)
+        _kill(model, 1)
+        optimizer = _sgd(model)
+        recipe = regrow.RandomOut(threshold=1e-12, active_fraction=1.0, readers=readers)  # type: ignore[arg-type]
+        plain = small_cnn(0)
+        _kill(plain, 1)
+        _train(plain, _sgd(plain), batches(1))
+        regrower = regrow.attach(recipe, model, optimizer, example_inputs=EXAMPLE)
+        _train(model, optimizer, batches(1))
+        head, untouched = model[6].weight.detach(), plain[6].weight.detach()  # type: ignore[index]
+        if readers == "zero":
+            assert not head[:, columns].any()
+        else:
+            assert (head[:, columns] != untouched[:, columns]).all()
+        rest = torch.ones(96, dtype=torch.bool)
+        rest[columns] = False
+        assert torch.equal(head[:, rest], untouched[:, rest])
+        # With zeroed readers the new filter's gradient is exactly 0 for a step: grace keeps it from being redrawn.
+        _train(model, optimizer, batches(4), start=1)
+        assert len(regrower.report.events) == 1
+
+
+def test_without_grace_zeroed_readers_would_be_redrawn_for_ever(
+    small_cnn: Callable[[int], nn.Module], batches: Callable[[int], Batches]
+) -> None:
+    model = small_cnn(0)
+    _kill(model, 1)
+    optimizer = _sgd(model)
+    recipe = regrow.RandomOut(threshold=1e-12, active_fraction=1.0, readers="zero", grace_steps=0)
+    regrower = regrow.attach(recipe, model, optimizer, example_inputs=EXAMPLE)
+    _train(model, optimizer, batches(4))
+    assert [event.step for event in regrower.report.events] == [0, 1, 2, 3]
+
+
+def test_the_head_is_never_renewed(
+    small_cnn: Callable[[int], nn.Module], batches: Callable[[int], Batches]
+) -> None:
+    model = small_cnn(0)
+    optimizer = _sgd(model)
+    recipe = regrow.RandomOut(threshold=1e9, active_fraction=1.0)
+    regrower = regrow.attach(
+        recipe, model, optimizer, example_inputs=EXAMPLE, layers=("conv", "linear")
+    )
+    before = _state(model)
+    plain = small_cnn(0)
+    _train(plain, _sgd(plain), batches(1))
+    _train(model, optimizer, batches(1))
+    assert set(regrower.report.layers) == {"0", "3"}
+    assert regrower.report.renewed == 10
+    assert torch.equal(_state(model)["6.weight"], _state(plain)["6.weight"])
+    assert not torch.equal(_state(model)["6.weight"], before["6.weight"])
+
+
+@pytest.mark.parametrize("source", ["last", "accumulated"])
+@pytest.mark.parametrize("make", [_sgd, _adam])
+def test_resumed_is_bit_equal_to_uninterrupted(
+    make: Callable[[nn.Module], torch.optim.Optimizer],
+    source: Any,
+    small_cnn: Callable[[int], nn.Module],
+    batches: Callable[[int], Batches],
+) -> None:
+    def start() -> tuple[nn.Module, torch.optim.Optimizer, regrow.Regrower]:
+        model = small_cnn(0)
+        _kill(model, 1, 4)
+        optimizer = make(model)
+        recipe = regrow.RandomOut(
+            threshold=0.4, active_fraction=0.8, source=source, every_steps=3, init="normal:0.2"
+        )
+        regrower = regrow.attach(
+            recipe, model, optimizer, example_inputs=EXAMPLE, total_steps=STEPS, seed=5
+        )
+        return model, optimizer, regrower
+
+    model, optimizer, regrower = start()
+    _train(model, optimizer, batches(STEPS))
+    half, half_optimizer, half_regrower = start()
+    _train(half, half_optimizer, batches(5))
+    file = io.BytesIO()
+    torch.save([half.state_dict(), half_optimizer.state_dict(), half_regrower.state_dict()], file)
+    file.seek(0)
+    saved = torch.load(file, weights_only=True)
+    again, again_optimizer, again_regrower = start()
+    again.load_state_dict(saved[0])
+    again_optimizer.load_state_dict(saved[1])
+    again_regrower.load_state_dict(saved[2])
+    _train(again, again_optimizer, batches(STEPS), start=5)
+    assert regrower.report.renewed > 2
+    assert regrower.report.events == again_regrower.report.events
+    assert _equal(_state(model), _state(again))
+
+
+def test_accumulated_sees_what_the_last_batch_does_not(
+    small_cnn: Callable[[int], nn.Module],
+) -> None:
+    model = small_cnn(0)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
+    recipes = {
+        source: regrow.RandomOut(threshold=1e-12, active_fraction=1.0, source=source, every_steps=2)  # type: ignore[arg-type]
+        for source in ("last", "accumulated")
+    }
+    regrowers = {
+        source: regrow.attach(recipe, model, optimizer, example_inputs=EXAMPLE, dry_run=True)
+        for source, recipe in recipes.items()
+    }
+    for factor in (1.0, 0.0):  # the second step's gradient is exactly 0
+        optimizer.zero_grad()
+        (factor * model(torch.randn(4, 1, 8, 8)).square().sum()).backward()
+        optimizer.step()
+    assert regrowers["last"].report.renewed == 10
+    assert regrowers["accumulated"].report.renewed == 0
+
+
+def test_dry_run_reports_and_changes_nothing(
+    small_cnn: Callable[[int], nn.Module], batches: Callable[[int], Batches]
+) -> None:
+    model, plain = small_cnn(0), small_cnn(0)
+    _kill(model, 1)
+    _kill(plain, 1)
+    optimizer = _sgd(model)
+    recipe = regrow.RandomOut(threshold=1e-12, active_fraction=1.0)
+    regrower = regrow.attach(recipe, model, optimizer, example_inputs=EXAMPLE, dry_run=True)
+    _train(model, optimizer, batches(3))
+    _train(plain, _sgd(plain), batches(3))
+    assert regrower.report.renewed == 3
+    assert _equal(_state(model), _state(plain))
+
+
+def test_a_gradient_that_is_no_number_selects_nothing_and_is_reported(
+    recipe: regrow.Recipe, small_cnn: Callable[[int], nn.Module], batches: Callable[[int], Batches]
+) -> None:
+    model = small_cnn(0)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
+    regrower = regrow.attach(recipe, model, optimizer, example_inputs=EXAMPLE)
+    with pytest.warns(NonFiniteWarning, match="not finite at step 0"):
+        _train(model, optimizer, batches(1), scale=float("nan"))
+    assert regrower.report.renewed == 0
+    assert regrower.report.nonfinite == 10
+
+
+def test_min_loss_is_a_gate(
+    small_cnn: Callable[[int], nn.Module], batches: Callable[[int], Batches]
+) -> None:
+    model = small_cnn(0)
+    _kill(model, 1)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
+    recipe = regrow.RandomOut(threshold=1e-12, active_fraction=1.0, min_loss=0.5)
+    regrower = regrow.attach(recipe, model, optimizer, example_inputs=EXAMPLE)
+    with pytest.raises(ConfigError, match=r"call regrower\.tell\(loss=\.\.\.\)"):
+        _train(model, optimizer, batches(1))
+    regrower.detach()
+    regrower = regrow.attach(recipe, model, optimizer, example_inputs=EXAMPLE)
+    for told in (0.4, 0.6):
+        optimizer.zero_grad()
+        nn.functional.cross_entropy(model(batches(1)[0][0]), batches(1)[0][1]).backward()
+        regrower.tell(loss=torch.tensor(told))
+        optimizer.step()
+    assert [event.step for event in regrower.report.events] == [1]
+
+
+def test_closures_are_followed(
+    small_cnn: Callable[[int], nn.Module], batches: Callable[[int], Batches]
+) -> None:
+    model = small_cnn(0)
+    _kill(model, 1)
+    optimizer = _sgd(model)
+    recipe = regrow.RandomOut(threshold=1e-12, active_fraction=1.0, min_loss=0.0)
+    regrower = regrow.attach(recipe, model, optimizer, example_inputs=EXAMPLE)
+    images, labels = batches(1)[0]
+
+    def closure() -> torch.Tensor:
+        optimizer.zero_grad()
+        loss = nn.functional.cross_entropy(model(images), labels)
+        loss.backward()
+        return loss
+
+    optimizer.step(closure)
+    optimizer.step(closure=closure)
+    assert regrower.report.steps == 2
+    assert [event.step for event in regrower.report.events][:1] == [0]
+
+
+def test_three_ways_in_are_one(
+    recipe: regrow.Recipe, small_cnn: Callable[[int], nn.Module], batches: Callable[[int], Batches]
+) -> None:
+    """Hooks, explicit steps and a closure give the same weights."""
+    results = []
+    for way in ("hooks", "step", "closure"):
+        model = small_cnn(0)
+        _kill(model, 1, 2)
+        optimizer = _adam(model)
+        regrower = regrow.attach(
+            recipe, model, optimizer, example_inputs=EXAMPLE, hooks=way != "step"
+        )
+        for images, labels in batches(6):
+            closure = functools.partial(_gradient, model, optimizer, images, labels)
+            if way == "closure":
+                optimizer.step(closure)
+            else:
+                closure()
+                optimizer.step()
+            if way == "step":
+                regrower.step()
+        results.append(_state(model))
+    assert _equal(results[0], results[1])
+    assert _equal(results[0], results[2])
+
+
+def test_the_control_copies_steps_layers_and_counts(
+    recipe: regrow.Recipe, small_cnn: Callable[[int], nn.Module], batches: Callable[[int], Batches]
+) -> None:
+    model = small_cnn(0)
+    _kill(model, 1, 4)
+    optimizer = _sgd(model)
+    tested = regrow.attach(recipe, model, optimizer, example_inputs=EXAMPLE)
+    _train(model, optimizer, batches(6))
+    picked = set()
+    for seed in range(6):
+        other = small_cnn(0)
+        _kill(other, 1, 4)
+        other_optimizer = _sgd(other)
+        control = regrow.attach(
+            regrow.RandomControl(like=tested.report.events),
+            other,
+            other_optimizer,
+            example_inputs=EXAMPLE,
+            seed=seed,
+        )
+        _train(other, other_optimizer, batches(6))
+        assert [(e.step, e.layer, len(e.filters)) for e in control.report.events] == [
+            (e.step, e.layer, len(e.filters)) for e in tested.report.events
+        ]
+        picked |= {event.filters for event in control.report.events}
+    assert len(picked) > 1
+
+
+def test_detach_and_context_manager(
+    recipe: regrow.Recipe, small_cnn: Callable[[int], nn.Module], batches: Callable[[int], Batches]
+) -> None:
+    model = small_cnn(0)
+    optimizer = _sgd(model)
+    with regrow.attach(recipe, model, optimizer, example_inputs=EXAMPLE) as regrower:
+        _train(model, optimizer, batches(2))
+    _train(model, optimizer, batches(2))
+    assert regrower.report.steps == 2
+    regrower.detach()
+
+
+def test_scaled_gradients_of_a_fused_optimizer_are_read_unscaled(
+    small_cnn: Callable[[int], nn.Module], batches: Callable[[int], Batches]
+) -> None:
+    """A fused optimizer under a gradient scaler sees scaled gradients, and is called in skipped steps too."""
+    scores = []
+    for scaled in (False, True):
+        model = small_cnn(0)
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1, fused=True)
+        scaler = torch.amp.GradScaler("cpu", init_scale=1024.0, enabled=scaled)
+        recipe = regrow.RandomOut(threshold=1e9, active_fraction=1.0)
+        regrower = regrow.attach(recipe, model, optimizer, example_inputs=EXAMPLE, dry_run=True)
+        for factor in (float("inf"), 1.0) if scaled else (1.0,):
+            optimizer.zero_grad()
+            images, labels = batches(1)[0]
+            loss = nn.functional.cross_entropy(model(images), labels) * factor
+            scaler.scale(loss).backward()
+            scaler.step(optimizer)
+            scaler.update()
+        assert regrower.report.steps == 1
+        scores.append([event.scores for event in regrower.report.events])
+    assert scores[0][0] == pytest.approx(scores[1][0], rel=1e-4)
+
+
+def test_names_inside_wrappers(
+    recipe: regrow.Recipe, small_cnn: Callable[[int], nn.Module], batches: Callable[[int], Batches]
+) -> None:
+    model = nn.DataParallel(small_cnn(0))
+    _kill(model.module, 1)
+    optimizer = _sgd(model)
+    regrower = regrow.attach(recipe, model, optimizer, example_inputs=EXAMPLE)
+    _train(model, optimizer, batches(1))
+    assert list(regrower.report.layers) == ["0", "3"]
+    assert regrower.report.renewed == 1
+
+
+def test_linear_layers_when_asked(batches: Callable[[int], Batches]) -> None:
+    model = nn.Sequential(nn.Flatten(), nn.Linear(64, 10), nn.ReLU(), nn.Linear(10, 3))
+    with torch.no_grad():
+        model[1].bias[7] = -1e3
+    optimizer = _sgd(model)
+    recipe = regrow.RandomOut(threshold=1e-12, active_fraction=1.0)
+    with pytest.raises(ConfigError, match="no filter that the recipe may renew"):
+        regrow.attach(recipe, model, optimizer, example_inputs=EXAMPLE)
+    regrower = regrow.attach(recipe, model, optimizer, example_inputs=EXAMPLE, layers=("linear",))
+    _train(model, optimizer, batches(1))
+    assert [(event.layer, event.filters) for event in regrower.report.events] == [("1", (7,))]
+
+
+def test_frozen_layers_are_left(
+    recipe: regrow.Recipe, small_cnn: Callable[[int], nn.Module]
+) -> None:
+    model = small_cnn(0)
+    optimizer = torch.optim.SGD(model[3].parameters(), lr=0.1)  # type: ignore[index]
+    assert list(regrow.attach(recipe, model, optimizer, example_inputs=EXAMPLE).report.layers) == [
+        "3"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        ({"example_inputs": None}, ConfigError, "example_inputs or wiring"),
+        ({"include": ("conv9*",)}, ConfigError, "conv9"),
+        ({"include": ("6",)}, ConfigError, "no filter that the recipe may renew"),
+        ({"total_steps": 0}, ConfigError, "total_steps must be at least 1"),
+        ({"init": "glorot"}, LookupError, "unknown initialiser 'glorot'"),
+        (
+            {"init": {"9": "kaiming_normal"}},
+            ConfigError,
+            "init pattern '9' matches no watched layer",
+        ),
+    ],
+)
+def test_bad_use_is_refused_before_training(
+    change: dict[str, Any],
+    error: type[Exception],
+    message: str,
+    recipe: regrow.Recipe,
+    small_cnn: Callable[[int], nn.Module],
+) -> None:
+    model = small_cnn(0)
+    with pytest.raises(error, match=message):
+        regrow.attach(recipe, model, _sgd(model), **{"example_inputs": EXAMPLE, **change})
+
+
+def test_optimizers_that_cannot_be_followed(
+    recipe: regrow.Recipe, small_cnn: Callable[[int], nn.Module]
+) -> None:
+    model = small_cnn(0)
+    with pytest.raises(OptimizerError, match="LBFGS"):
+        regrow.attach(recipe, model, torch.optim.LBFGS(model.parameters()), example_inputs=EXAMPLE)
+    rmsprop = torch.optim.RMSprop(model.parameters())
+    with pytest.raises(OptimizerError, match="reset_optimizer=False leaves"):
+        regrow.attach(recipe, model, rmsprop, example_inputs=EXAMPLE)
+    as_is = regrow.RandomOut(active_fraction=1.0, reset_optimizer=False)
+    assert regrow.attach(as_is, model, rmsprop, example_inputs=EXAMPLE).report.steps == 0
+
+
+def test_a_state_of_another_run_is_refused(
+    recipe: regrow.Recipe, small_cnn: Callable[[int], nn.Module]
+) -> None:
+    model = small_cnn(0)
+    regrower = regrow.attach(recipe, model, _sgd(model), example_inputs=EXAMPLE)
+    state = regrower.state_dict()
+    for key, value in (("seed", 3), ("recipe", "repr"), ("layers", {"0": 4}), ("version", 99)):
+        with pytest.raises(StateError, match=f"saved regrower has {key}"):
+            regrower.load_state_dict({**copy.deepcopy(state), key: value})
+    with pytest.raises(StateError, match="reset_optimizer"):
+        regrower.load_state_dict({**state, "optimizer": None})
+
+
+def test_the_report_reads_well(
+    recipe: regrow.Recipe, small_cnn: Callable[[int], nn.Module], batches: Callable[[int], Batches]
+) -> None:
+    model = small_cnn(0)
+    _kill(model, 1)
+    optimizer = _sgd(model)
+    regrower = regrow.attach(recipe, model, optimizer, example_inputs=EXAMPLE)
+    _train(model, optimizer, batches(1))
+    text = str(regrower.report)
+    assert text.splitlines()[0].startswith("randomout: 1 renewals in 1 steps, 1 checks")
+    assert "  3: 1 renewals of 1 of 6 filters" in text

@@ -1,0 +1,203 @@
+"""Results folders as a study leaves them: whole, partial, with every kind of failure."""
+
+from __future__ import annotations
+
+import json
+import math
+import sqlite3
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+_SCHEMA = """
+CREATE TABLE meta(key TEXT PRIMARY KEY, value TEXT);
+CREATE TABLE trials(
+    trial TEXT PRIMARY KEY, cell TEXT, arm TEXT, seed INTEGER,
+    status TEXT CHECK (status IN ('finished', 'diverged', 'crashed')),
+    test_accuracy REAL, test_loss REAL, train_accuracy REAL, train_loss REAL, majority_share REAL,
+    epochs INTEGER, steps INTEGER, renewed INTEGER, renewal_steps INTEGER, nonfinite INTEGER,
+    restarts INTEGER, error TEXT, seconds REAL, recipe_seconds REAL, finished_at TEXT);
+CREATE TABLE epochs(
+    trial TEXT, epoch INTEGER, train_loss REAL, train_accuracy REAL, test_loss REAL,
+    test_accuracy REAL, seconds REAL, PRIMARY KEY (trial, epoch));
+CREATE TABLE renewals(
+    trial TEXT, step INTEGER, epoch INTEGER, layer TEXT, filter INTEGER, score REAL,
+    PRIMARY KEY (trial, step, layer, filter));
+"""
+
+ARMS: dict[str, dict[str, object]] = {
+    "none": {"recipe": "none", "settings": {}, "train": {}, "like": None},
+    "randomout": {
+        "recipe": "randomout",
+        "settings": {"threshold": 1e-8, "active_fraction": 0.6},
+        "train": {},
+        "like": None,
+    },
+    "random": {"recipe": "random", "settings": {}, "train": {}, "like": "randomout"},
+}
+
+MakeRun = Callable[..., Path]
+
+
+class RunFolder:
+    """Writes a results folder trial by trial."""
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        arms: Mapping[str, Mapping[str, object]] = ARMS,
+        seeds: Sequence[int] = range(24),
+        grid: Mapping[str, list[object]] | None = None,
+        epochs: int = 20,
+        majority: float = 0.5,
+        name: str = "synthetic",
+    ) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.folder, self.epochs, self.majority = folder, epochs, majority
+        self.database = sqlite3.connect(folder / "results.sqlite")
+        self.database.execute("PRAGMA journal_mode=WAL")
+        self.database.executescript(_SCHEMA)
+        study = {
+            "name": name,
+            "data": {"name": "craters", "region": "East"},
+            "model": {"name": "cratercnn", "filters": 2, "dense": 16},
+            "train": {"epochs": epochs, "lr": 0.03, "batch_size": 64},
+            "arms": {label: dict(arm) for label, arm in arms.items()},
+            "grid": dict(grid or {}),
+            "seeds": list(seeds),
+        }
+        environment = {
+            "regrow": "0.1.0.dev0",
+            "torch": "2.13.0",
+            "python": "3.11.9",
+            "platform": "Linux",
+            "cores": 2,
+            "command": "regrow run study.toml --seeds 24",
+            "started_at": "2026-01-01T12:00:00+00:00",
+        }
+        meta = {
+            "schema_version": "1",
+            "study": json.dumps(study),
+            "fingerprint": "abc123",
+            "environment": json.dumps(environment),
+        }
+        self.database.executemany("INSERT INTO meta VALUES (?, ?)", meta.items())
+        self.database.commit()
+
+    def add(
+        self,
+        arm: str,
+        seed: int,
+        accuracy: float | None,
+        *,
+        cell: str = "base",
+        status: str = "finished",
+        renewals: Sequence[tuple[int, str, int]] = (),
+        seconds: float = 10.0,
+        recipe_seconds: float = 0.1,
+    ) -> None:
+        """Add a trial; `renewals` are (epoch, layer, filters)."""
+        trial = f"{cell}/{arm}/seed{seed}"
+        stop = self.epochs if status == "finished" else self.epochs // 2
+        crashed = status == "crashed"
+        renewed = sum(filters for _, _, filters in renewals)
+        self.database.execute(
+            "INSERT INTO trials VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
+            (
+                *(trial, cell, arm, seed, status),
+                *(None if crashed else accuracy, 0.5, accuracy, 0.4),
+                *(None if crashed else self.majority, stop, stop * 10, renewed, len(renewals)),
+                *(0, 0, "RuntimeError: out of <memory>" if crashed else None),
+                *(seconds * stop / self.epochs, recipe_seconds, "2026-01-01T13:00:00+00:00"),
+            ),
+        )
+        noise = np.random.default_rng([seed, len(arm), len(cell)])
+        final = self.majority if accuracy is None else accuracy
+        for epoch in range(1, stop + 1):
+            grown = self.majority + (final - self.majority) * (
+                1 - math.exp(-4 * epoch / self.epochs)
+            )
+            value = min(max(grown + noise.normal(0, 0.008), 0.0), 1.0)
+            value = final if epoch == stop else value
+            self.database.execute(
+                "INSERT INTO epochs VALUES (?,?,?,?,?,?,?)",
+                (trial, epoch, 0.5, value, 0.5, value, 0.5),
+            )
+        for index, (epoch, layer, filters) in enumerate(renewals):
+            for number in range(filters):
+                self.database.execute(
+                    "INSERT INTO renewals VALUES (?,?,?,?,?,?)",
+                    (trial, epoch * 1000 + index, epoch, layer, number, 1e-9),
+                )
+        self.database.commit()
+
+    def fill(
+        self, *, cell: str = "base", arms: Mapping[str, tuple[float, float]], seeds: int
+    ) -> None:
+        """Fill a cell: arm to (share of seeds at chance, mean accuracy of the others)."""
+        for seed in range(seeds):
+            luck = np.random.default_rng(seed).uniform()
+            for index, (arm, (lost, mean)) in enumerate(arms.items()):
+                rng = np.random.default_rng([seed, index])
+                failed = 0.7 * luck + 0.3 * rng.uniform() < lost
+                value = self.majority if failed else rng.normal(mean, 0.02)
+                renewals: list[tuple[int, str, int]] = []
+                if arm not in {"none", "clip"} and luck < 0.6:
+                    start = 1 + int(6 * rng.uniform())
+                    for epoch in range(start, start + 1 + int(5 * rng.uniform())):
+                        renewals.append((epoch, "conv1", 1 + int(2 * rng.uniform())))
+                        if rng.uniform() < 0.5:
+                            renewals.append((epoch, "conv2", 1))
+                self.add(
+                    arm,
+                    seed,
+                    round(min(value, 1.0) * 765) / 765,
+                    cell=cell,
+                    renewals=renewals,
+                    seconds=10 + index + rng.uniform(),
+                    recipe_seconds=0.02 * index,
+                )
+
+    def close(self) -> Path:
+        self.database.close()
+        return self.folder
+
+
+@pytest.fixture
+def new_run(tmp_path: Path) -> Callable[..., RunFolder]:
+    """Start an empty results folder; keyword arguments as in `RunFolder`."""
+
+    def make(name: str = "run", **options: object) -> RunFolder:
+        return RunFolder(tmp_path / name, **options)  # type: ignore[arg-type]
+
+    return make
+
+
+@pytest.fixture
+def rescued(new_run: Callable[..., RunFolder]) -> Path:
+    """A whole study in which randomout rescues seeds that none and random lose."""
+    run = new_run(name="rescued")
+    run.fill(
+        arms={"none": (0.5, 0.87), "randomout": (0.06, 0.88), "random": (0.42, 0.87)}, seeds=24
+    )
+    return run.close()
+
+
+@pytest.fixture
+def partial(new_run: Callable[..., RunFolder]) -> Path:
+    """A study in two cells, cut off: failures of every kind, and trials that never ended."""
+    run = new_run(name="partial", seeds=range(10), grid={"train.lr": [0.1, 0.03]})
+    cell = "train.lr=0.03"
+    for seed in range(10):
+        run.add("none", seed, 0.5 if seed < 4 else 0.85 + seed / 1000, cell=cell)
+    for seed in range(8):
+        run.add("randomout", seed, 0.86 + seed / 1000, cell=cell, renewals=[(2, "conv1", 1)])
+    run.add("randomout", 8, 0.61, cell=cell, status="diverged", renewals=[(3, "conv2", 2)])
+    run.add("randomout", 9, None, cell=cell, status="crashed")
+    for seed in range(3):
+        run.add("none", seed, 0.7, cell="train.lr=0.1")
+    run.add("random", 0, 0.5, cell=cell)
+    return run.close()
