@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import errno
+import os
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 
 from regrow.lab.config import Overrides, load_study
-from regrow.lab.study import Study
+from regrow.lab.study import Study, check_document
 
 
 @pytest.fixture(scope="session")
@@ -26,11 +31,40 @@ def digits_npz(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
+def study() -> Callable[..., Study]:
+    """A study that is looked at and never run: parts of its document that differ from a plain one."""
+
+    def make(**changes: Any) -> Study:
+        base: dict[str, Any] = {
+            "name": "s",
+            "data": {"name": "digits"},
+            "train": {"epochs": 20},
+            "arms": {
+                "control": {"recipe": "random"},
+                "none": {"recipe": "none"},
+                "ro": {
+                    "recipe": "randomout",
+                    "settings": {"readers": "zero"},
+                    "train": {"lr": 0.2},
+                },
+            },
+            "seeds": [3, 5],
+        }
+        return check_document({**base, **changes}, where="test")
+
+    return make
+
+
+@pytest.fixture
 def tiny_study(digits_npz: Path) -> Callable[..., Study]:
     """A study of seconds: recipes, then settings as the command line gives them."""
 
     def make(
-        *recipes: str, settings: tuple[str, ...] = (), seeds: int = 2, epochs: int = 3, lr: float = 0.1
+        *recipes: str,
+        settings: tuple[str, ...] = (),
+        seeds: int = 2,
+        epochs: int = 3,
+        lr: float = 0.1,
     ) -> Study:
         small = ("model.filters=3", "model.dense=8", "model.init=kaiming_normal")
         return load_study(
@@ -45,3 +79,37 @@ def tiny_study(digits_npz: Path) -> Callable[..., Study]:
         )
 
     return make
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of half a megabyte."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = shutil.which("mount")
+    if os.geteuid() != 0 or mount is None:
+        pytest.skip("mounting a small file system needs root")
+    made = subprocess.run(
+        [mount, "-t", "tmpfs", "-o", "size=512k", "tmpfs", folder], capture_output=True, check=False
+    )
+    if made.returncode:
+        pytest.skip(f"a small file system cannot be mounted: {made.stderr.decode().strip()}")
+    yield folder
+    subprocess.run(["umount", "-l", folder], check=True)
+
+
+@pytest.fixture
+def fill_disk() -> Callable[[Path], None]:
+    """Write a file until its file system is full."""
+
+    def fill(path: Path) -> None:
+        with path.open("wb", buffering=0) as filler:
+            while True:
+                try:
+                    filler.write(b"\x00" * 4096)
+                except OSError as error:
+                    if error.errno != errno.ENOSPC:
+                        raise
+                    return
+
+    return fill

@@ -24,7 +24,9 @@ class Oven:
 
 
 def test_fills_in_what_is_given_and_keeps_the_defaults() -> None:
-    assert read_settings(Oven, {"minutes": 30, "shelf": 2}, where="oven") == Oven(minutes=30, shelf=2)
+    assert read_settings(Oven, {"minutes": 30, "shelf": 2}, where="oven") == Oven(
+        minutes=30, shelf=2
+    )
     assert read_settings(Oven, {}, where="oven") == Oven()
 
 
@@ -57,7 +59,9 @@ def test_wrong_values_are_told_in_one_line(settings: dict[str, object], message:
 
 
 def test_an_unknown_key_lists_the_known_ones() -> None:
-    with pytest.raises(UnknownNameError, match=r"oven: unknown setting 'minute' \(did you mean 'minutes'\?\)"):
+    with pytest.raises(
+        UnknownNameError, match=r"oven: unknown setting 'minute' \(did you mean 'minutes'\?\)"
+    ):
         read_settings(Oven, {"minute": 5}, where="oven")
 
 

@@ -66,8 +66,8 @@ def _toml(value: object) -> str:
 
 def _recipes() -> list[dict[str, Any]]:
     from regrow import recipes
+    from regrow.lab.arms import RESTART_SETTINGS
     from regrow.lab.study import LAB_RECIPES
-    from regrow.lab.trials import RESTART_SETTINGS
 
     listed: list[dict[str, Any]] = [
         {

@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from regrow.cli.exits import say
-from regrow.lab.executor import Ended, Event, Noticed, Progressed
+from regrow.lab.events import Ended, Event, Noticed, Progressed
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderResult
@@ -41,12 +41,14 @@ class Progress:
             spec.trial: spec.train.epochs for spec in self.specs if spec.trial not in accuracies
         }
         self._trained = 0
+        self._first: float | None = None
         self._started = time.monotonic()
 
     def take(self, event: Event) -> None:
         """Count one event."""
         if isinstance(event, Progressed):
             self._trained += 1
+            self._first = self._first or time.monotonic()
             self._left[event.spec.trial] = event.spec.train.epochs - event.record.epoch
         elif isinstance(event, Ended):
             self._left.pop(event.spec.trial, None)
@@ -71,10 +73,11 @@ class Progress:
 
     @property
     def left_s(self) -> float | None:
-        """Time left at the pace so far; None before the first epoch."""
-        if not self._trained:
+        """Time left at the pace since the first epoch ended: workers take seconds to start. None before the second."""
+        if self._trained < 2 or self._first is None:
             return None
-        return sum(self._left.values()) * self.elapsed_s / self._trained
+        pace_s = (time.monotonic() - self._first) / (self._trained - 1)
+        return sum(self._left.values()) * pace_s
 
     def mean(self, label: str) -> float | None:
         """Mean accuracy of an arm's trials so far; None without any."""

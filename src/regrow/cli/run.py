@@ -166,9 +166,10 @@ def _prepare(
 ) -> tuple[tuple[TrialSpec, ...], Store]:
     """Everything that can be checked before the first trial runs."""
     from regrow.lab.environment import environment
+    from regrow.lab.fingerprint import document, fingerprint_document
     from regrow.lab.preflight import preflight
     from regrow.lab.store import Store
-    from regrow.lab.trials import document, fingerprint_document, trials
+    from regrow.lab.trials import trials
 
     where = str(file) if file is not None else "command line"
     specs = trials(asked, where=where)
@@ -211,9 +212,10 @@ def _work(
         return 0
     processes = min(jobs or available_cores(), todo)
     seeds = len({spec.seed for spec in specs})
+    word = "process" if processes == 1 else "processes"
     went_on = f", {len(before)} of them ended before" if before else ""
     say(
-        f"{len(specs)} trials, {seeds} seeds{went_on}; {processes} processes; results in {store.folder}"
+        f"{len(specs)} trials, {seeds} seeds{went_on}; {processes} {word}; results in {store.folder}"
     )
     progress = Progress(specs, before)
     with display(progress, live=sys.stderr.isatty()) as on_event:

@@ -171,16 +171,15 @@ def _coupling(record: Record, number: int, readers: Sequence[Reader]) -> str:
     """Why a layer's filters cannot be told apart from others by their readers; "" where they can."""
     reasons: list[str] = []
     if not all(flag for reader in readers for flags in reader.alone for flag in flags):
-        by_verb: dict[str, list[str]] = {}
+        by_verb: dict[str, list[int]] = {}
         for verb, other in record.table.partners.get(number, {}):
-            if other != number:
-                by_verb.setdefault(verb, []).append(path_of(record.layers[other].weight))
-        reasons += [f"{verb} with {_listed(paths)}" for verb, paths in by_verb.items()]
+            by_verb.setdefault(verb, []).append(other)
+        for verb, partners in by_verb.items():
+            others = [path_of(record.layers[other].weight) for other in partners if other != number]
+            reasons.append(f"{verb} with {_listed(others) if others else 'each other'}")
         company = list(record.table.company.get(number, ()))
         if company:
             reasons.append(_listed(company))
-        if not reasons:
-            reasons.append("its filters come together with each other")
     statistics = list(record.statistics.get(number, ()))
     return "; ".join([*reasons, *([_listed(statistics)] if statistics else [])])
 

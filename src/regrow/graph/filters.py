@@ -41,7 +41,8 @@ class Reader:
         kind: What the reading layer is.
         weight: Its weight's parameter name.
         groups: Its number of groups.
-        channels: For each filter the input channels (linear: input features) that depend on it, counted over all groups.
+        channels: For each filter the input channels (linear: input features) that depend on it, counted over all
+            groups.
         alone: For each filter, one flag a channel: True where the channel depends on this filter and on no other.
     """
 
@@ -68,7 +69,8 @@ class Filters:
         norms: Norm entries that belong to these filters.
         readers: Who reads them.
         is_head: The filters are (part of) the model's output: never renewed.
-        coupled: Why the filters share a stream with other writers, or are mixed with other channels; "" where they are not.
+        coupled: Why the filters share a stream with other writers, or are mixed with other channels; "" where they
+            are not.
         refused: Why their readers cannot be known, with the operation that stopped the trace; "" where they are.
         initialiser: The layer class's own initialiser, as a name that `regrow.draw` knows (``torch_default``).
     """

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Final
 
 import torch
@@ -12,7 +11,7 @@ from regrow.graph.filters import LayerKind
 from regrow.graph.record import Call, LayerRecord, Record
 from regrow.graph.sets import NAMES, Why
 from regrow.graph.weights import COMPUTED, MIXED_ORIGIN, WeightUse, own_name, weight_use
-from regrow.graph.windows import join_windows, kernel_positions
+from regrow.graph.windows import at, join_windows, kernel_positions
 
 CONVOLUTIONS: Final = frozenset({"convolution"})
 PRODUCTS: Final = {
@@ -39,10 +38,10 @@ def follow_convolution(call: Call, record: Record) -> None:
         if _is_constant(record, weight):
             _follow_fixed_kernel(call, record, x, weight, groups=groups, transposed=transposed)
         else:
-            refuse(call, record, _why_not(record, weight))
+            record.stop(call, _why_not(record, weight))
         return
     if (transposed or groups > 1) and not use.whole:
-        refuse(call, record, "a part of a grouped or transposed weight is used")
+        record.stop(call, "a part of a grouped or transposed weight is used")
         return
     kind: LayerKind = "conv_transpose" if transposed else _kind(record, use)
     names = record.ledger.names(x)
@@ -84,26 +83,6 @@ def follow_product(call: Call, record: Record) -> None:
     _follow_mixing_product(call, record, first, second, added)
 
 
-def refuse(call: Call, record: Record, detail: str) -> None:
-    """Give up on what flows into an operation, and let its output depend on all of it.
-
-    Args:
-        call: The operation.
-        record: Where the refusal is noted.
-        detail: What was wrong.
-    """
-    found: list[Tensor] = []
-    for value in call.arguments.values():
-        for item in value if isinstance(value, (list, tuple)) else (value,):
-            if isinstance(item, Tensor) and item.layout == torch.strided:
-                notes = record.ledger.find(item)
-                if notes is not None and notes.names is not None:
-                    found.append(notes.names)
-    union = record.refuse(found, f"{call.place}: {detail}")
-    for out in call.outputs:
-        record.ledger.write(out, torch.tensor(union, dtype=NAMES))
-
-
 def _follow_linear(
     call: Call,
     record: Record,
@@ -141,7 +120,7 @@ def _follow_mixing_product(
             and not _is_live(record, factor)
             and not _is_constant(record, factor)
         ):
-            refuse(call, record, _why_not(record, factor))
+            record.stop(call, _why_not(record, factor))
             return
     why = Why("mixed", call.place)
     written: Tensor | None = None
@@ -207,7 +186,7 @@ def _use_layer(
     if layer is None:
         detail = f"it uses {use.name} in another layout than an operation before it"
         record.elsewhere.setdefault(use.name, call.place)
-        refuse(call, record, detail)
+        record.stop(call, detail)
     elif layer.bias is None:
         layer.bias = bias_name
     return layer
@@ -250,10 +229,3 @@ def _is_constant(record: Record, tensor: Tensor) -> bool:
 
 def _why_not(record: Record, weight: Tensor) -> str:
     return MIXED_ORIGIN if record.ledger.owners(weight) else COMPUTED
-
-
-def at(setting: object, axis: int) -> int:
-    """One axis of a setting that may be given once for all axes."""
-    if isinstance(setting, Sequence) and setting:
-        return int(setting[axis] if len(setting) > 1 else setting[0])
-    return int(str(setting))

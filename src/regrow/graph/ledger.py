@@ -1,7 +1,7 @@
-"""What is known of each tensor's memory while a model runs: the sets behind its elements, and where a weight came from.
+"""What is known of each tensor's memory while a model runs: the sets behind its elements, where a weight came from.
 
-Notes are kept by *storage*, not by tensor: a view of a tensor is then a view of its notes, and writing into a slice is seen
-by whoever holds the whole. No rule for view, permute, slice or split is needed.
+Notes are kept by *storage*, not by tensor: a view of a tensor is then a view of its notes, and writing into a slice
+is seen by whoever holds the whole. No rule for view, permute, slice or split is needed.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ class Notes:
         whole: The model's tensors that this storage holds, themselves or as copies: where each lies in it.
         live: Depends on the example inputs.
         computed: Worked out from the model's weights alone.
+        blurred: One set for every element, where the storage is looked at as several types of number; None elsewhere.
     """
 
     memory: StorageWeakRef
@@ -45,9 +46,10 @@ class Notes:
     whole: dict[str, _Place] = field(default_factory=dict[str, "_Place"])
     live: bool = False
     computed: bool = False
+    blurred: int | None = None
 
 
-class Reinterpreted(Exception):
+class ReinterpretedError(Exception):
     """A storage is read with another element size than it was noted with."""
 
 
@@ -83,24 +85,42 @@ class Ledger:
             A view of the notes, in the tensor's shape; None where every set is empty. Writing to it changes the notes.
 
         Raises:
-            Reinterpreted: The tensor's element size is not that of its storage's notes.
+            ReinterpretedError: The tensor's element size is not that of its storage's notes.
         """
         notes = self.find(tensor)
         if notes is None or notes.names is None:
             return None
         if notes.itemsize != tensor.element_size():
-            raise Reinterpreted
+            if notes.blurred is None:
+                raise ReinterpretedError
+            return torch.full(tensor.shape, notes.blurred, dtype=NAMES)
         return notes.names.as_strided(*_place(tensor))
 
     def names_for_writing(self, tensor: Tensor) -> Tensor:
-        """The same as `names`, but notes are begun where there are none."""
+        """The same as `names`, but notes are begun where there are none.
+
+        Args:
+            tensor: Any tensor of the run.
+
+        Returns:
+            A view of the notes, in the tensor's shape.
+
+        Raises:
+            ReinterpretedError: The tensor's element size is not that of its storage's notes.
+        """
         notes = self._of(tensor)
         if notes.names is None:
             notes.itemsize, notes.length = _measure(tensor)
             notes.names = torch.zeros(notes.length, dtype=NAMES)
-        found = self.names(tensor)
-        assert found is not None  # noqa: S101  # begun two lines above
-        return found
+        if notes.itemsize != tensor.element_size():
+            raise ReinterpretedError
+        return notes.names.as_strided(*_place(tensor))
+
+    def blur(self, tensor: Tensor, name: int) -> None:
+        """Give up telling the elements of a tensor's storage apart: one set stands for each of them."""
+        notes = self._of(tensor)
+        notes.blurred = name
+        notes.names = torch.full((notes.length,), name, dtype=NAMES)
 
     def write(self, tensor: Tensor, names: Tensor | None) -> None:
         """Note the sets behind a tensor's elements.
@@ -177,8 +197,8 @@ class Ledger:
             origins: From `origins`.
 
         Returns:
-            The tensor's name and the index of each element in it, counted row by row; None where they belong to no tensor or
-            to several.
+            The tensor's name and the index of each element in it, counted row by row; None where they belong to no
+            tensor or to several.
         """
         if origins.numel() == 0:
             return None

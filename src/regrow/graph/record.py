@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -10,7 +10,7 @@ from torch import Tensor
 
 from regrow.graph.filters import LayerKind
 from regrow.graph.ledger import Ledger
-from regrow.graph.sets import SetTable
+from regrow.graph.sets import NAMES, SetTable
 
 
 @dataclass
@@ -136,6 +136,24 @@ class Record:
         self.layers.append(made)
         return made
 
+    def stop(self, call: Call, detail: str) -> None:
+        """Give up on what flows into an operation, and let its output depend on all of it.
+
+        Every filter that flows in is marked: who reads it cannot be known.
+
+        Args:
+            call: The operation.
+            detail: What was wrong.
+        """
+        found: list[Tensor] = []
+        for tensor in tensors_in(call.arguments.values()):
+            notes = self.ledger.find(tensor) if tensor.layout == torch.strided else None
+            if notes is not None and notes.names is not None:
+                found.append(notes.names)
+        union = self.refuse(found, f"{call.place}: {detail}")
+        for out in call.outputs:
+            self.ledger.write(out, torch.tensor(union, dtype=NAMES))
+
     def refuse(self, names: Sequence[Tensor], reason: str) -> int:
         """Mark every filter in some sets: who reads it cannot be known.
 
@@ -151,3 +169,19 @@ class Record:
         for layer in self.table.layers_of((union,)):
             self.refused.setdefault(layer, reason)
         return union
+
+
+def tensors_in(values: object) -> list[Tensor]:
+    """The tensors in nested lists and tuples of arguments."""
+    if isinstance(values, Tensor):
+        return [values]
+    if isinstance(values, (str, bytes, Mapping)) or not isinstance(values, Iterable):
+        return []
+    return [tensor for value in values for tensor in tensors_in(value)]
+
+
+def names_in(call: Call, record: Record) -> tuple[Tensor, Tensor]:
+    """The names behind an operation's first tensor, and that tensor."""
+    x = next(value for value in call.arguments.values() if isinstance(value, Tensor))
+    names = record.ledger.names(x)
+    return (torch.zeros(x.shape, dtype=NAMES) if names is None else names), x

@@ -1,8 +1,8 @@
 """Sets of filters under small integer names, and their unions over whole tensors of names.
 
-A trace keeps, beside an activation, a tensor of the same shape whose elements name the set of filters that the activation's
-element depends on. Name 0 is the empty set. Tensors of names repeat few values, so every union is worked out once a
-distinct pair, never once an element.
+A trace keeps, beside an activation, a tensor of the same shape whose elements name the set of filters that the
+activation's element depends on. Name 0 is the empty set. Tensors of names repeat few values, so every union is worked
+out once a distinct pair, never once an element.
 """
 
 from __future__ import annotations

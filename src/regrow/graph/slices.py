@@ -157,7 +157,9 @@ def rows(weight: Tensor, filters: Filters) -> FilterRows:
 
     Examples:
         >>> from regrow.graph.filters import Filters
-        >>> up = Filters(path="a", kind="conv_transpose", count=3, weight="a.weight", bias=None, weight_shape=(2, 3, 1, 1))
+        >>> up = Filters(
+        ...     path="a", kind="conv_transpose", count=3, weight="a.weight", bias=None, weight_shape=(2, 3, 1, 1)
+        ... )
         >>> rows(torch.arange(6.0).reshape(2, 3, 1, 1), up)
         tensor([[0., 3.],
                 [1., 4.],

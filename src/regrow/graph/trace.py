@@ -25,15 +25,16 @@ ExampleInputs = Tensor | Sequence[Any] | Mapping[str, Any]
 def trace(model: nn.Module, example_inputs: ExampleInputs) -> Wiring:
     """Find every layer's filters, the norm entries that belong to them, and the layers that read them.
 
-    The model runs once, in evaluation mode and without gradients. Beside every activation goes a tensor of the same shape
-    whose elements name the set of filters that the activation's element depends on. Operations that move elements move the
-    names; pointwise operations unite them; a convolution or a matrix product with a parameter reads the sets on its input
-    channels, and its output starts with fresh ones. So skip connections, concatenation, splits, shuffles, groups, flattening
-    and gates need no rule of their own, and nothing is concluded from the order of modules or the sizes of layers.
+    The model runs once, in evaluation mode and without gradients. Beside every activation goes a tensor of the same
+    shape whose elements name the set of filters that the activation's element depends on. Operations that move elements
+    move the names; pointwise operations unite them; a convolution or a matrix product with a parameter reads the sets
+    on its input channels, and its output starts with fresh ones. So skip connections, concatenation, splits, shuffles,
+    groups, flattening and gates need no rule of their own, and nothing is concluded from the order of modules or the
+    sizes of layers.
 
     Args:
-        model: Any network; a `DataParallel`, `DistributedDataParallel` or compiled wrapper is looked through. Left as it was:
-            flags, buffers, gradients, hooks, random state.
+        model: Any network; a `DataParallel`, `DistributedDataParallel` or compiled wrapper is looked through. Left as
+            it was: flags, buffers, gradients, hooks, random state.
         example_inputs: One tensor, a tuple or list of positional arguments, or a dict of keyword arguments. One or two
             examples are enough; they are copied, never written to.
 
@@ -41,13 +42,14 @@ def trace(model: nn.Module, example_inputs: ExampleInputs) -> Wiring:
         The wiring. `print` it to see it as a table.
 
     Raises:
-        TraceError: A parameter is not initialised yet (a lazy layer), the forward fails, its output holds no tensor, or no
-            convolution or linear layer works on the inputs.
+        TraceError: A parameter is not initialised yet (a lazy layer), the forward fails, its output holds no tensor, or
+            no convolution or linear layer works on the inputs.
 
     Edge cases:
         A weight that is computed (`weight_norm`, a mask) or an operation without a rule: what flows in is marked
-        `Filters.refused`, with the operation's name and the module's path. Layers that run in training mode only (auxiliary
-        heads) are not seen; `Wiring.remarks` lists them.
+        `Filters.refused`, with the operation's name and the module's path. Layers that run in training mode only
+        (auxiliary heads) are not seen; `Wiring.remarks` lists them. A `GroupNorm` keeps channels apart here, although
+        its statistics run over a group: `Filters.coupled` says so.
 
     Examples:
         >>> import torch
@@ -62,9 +64,9 @@ def trace(model: nn.Module, example_inputs: ExampleInputs) -> Wiring:
     parameters = dict(model.named_parameters())
     ledger = Ledger({**dict(model.named_buffers()), **parameters})
     record = Record(ledger=ledger, parameters=frozenset(parameters))
-    args, kwargs = _arguments(example_inputs)
     running = RunningModule(model)
     with undisturbed(model):
+        args, kwargs = _arguments(example_inputs)
         ledger.mark(_tensors((args, kwargs)), live=True, computed=False)
         try:
             with running.watching(), Twin(record, running):
@@ -93,7 +95,7 @@ def trace(model: nn.Module, example_inputs: ExampleInputs) -> Wiring:
 
 
 def unwrap(model: nn.Module) -> nn.Module:
-    """The network inside `DataParallel`, `DistributedDataParallel` and `torch.compile`, whose parameter names regrow uses.
+    """The network inside `DataParallel`, `DistributedDataParallel` and `torch.compile`: regrow uses its names.
 
     Args:
         model: A network, wrapped or not.
@@ -118,7 +120,8 @@ def _refuse_lazy(model: nn.Module) -> None:
     for name, tensor in (*model.named_parameters(), *model.named_buffers()):
         if is_lazy(tensor):
             raise TraceError(
-                f"every parameter must have its shape, and {name} has none yet: run the model once on an example before it is traced"
+                f"every parameter must have its shape, and {name} has none yet: run the model once on an example "
+                "before it is traced"
             )
 
 

@@ -11,15 +11,16 @@ from torch._ops import OpOverload
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from regrow.graph import rules
-from regrow.graph.layers import CONVOLUTIONS, PRODUCTS, follow_convolution, follow_product, refuse
-from regrow.graph.ledger import Reinterpreted
+from regrow.graph.layers import CONVOLUTIONS, PRODUCTS, follow_convolution, follow_product
+from regrow.graph.ledger import ReinterpretedError
 from regrow.graph.moves import follow_move, follow_origins, is_move
-from regrow.graph.record import Call, Record
+from regrow.graph.record import Call, Record, tensors_in
 
 _RESHAPES_IN_PLACE: Final = frozenset(
     {"squeeze", "unsqueeze", "transpose", "t", "swapaxes", "swapdims", "as_strided", "detach"}
 )
 _LOOKS_ONLY: Final = frozenset({"_assert_async", "_assert_scalar", "_assert_tensor_metadata"})
+_OTHER_NUMBERS: Final = "it looks at the same memory as another type of number"
 
 Edit = Callable[[str, object], object]
 
@@ -59,8 +60,8 @@ class Twin(TorchDispatchMode):
         self, func: OpOverload[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], out: object
     ) -> None:
         ledger = self._record.ledger
-        inputs = _flat((*args, *kwargs.values()))
-        outputs = _flat((out,))
+        inputs = tensors_in((*args, *kwargs.values()))
+        outputs = tensors_in((out,))
         known = [notes for tensor in inputs if _is_plain(tensor) and (notes := ledger.find(tensor))]
         live = any(notes.live for notes in known)
         if not known:
@@ -68,11 +69,14 @@ class Twin(TorchDispatchMode):
         call = _call(
             func, args, kwargs, [tensor for tensor in outputs if _is_plain(tensor)], self._running()
         )
-        if call.op in rules.MADE_ANEW or call.op in _LOOKS_ONLY or _is_view(func, call, inputs):
+        if call.op in rules.MADE_ANEW or call.op in _LOOKS_ONLY:
+            return
+        if _is_view(func, call, inputs):
+            self._blur_reinterpreted(call)
             return
         if not all(_is_plain(tensor) for tensor in (*inputs, *outputs)):
             if live:
-                refuse(call, self._record, "it works on tensors that are not dense")
+                self._record.stop(call, "it works on tensors that are not dense")
             return
 
         def run(edit: Edit) -> object:
@@ -85,8 +89,12 @@ class Twin(TorchDispatchMode):
             ledger.mark(outputs, live=True, computed=False)
             try:
                 self._follow_live(call, func, run)
-            except Reinterpreted:
-                refuse(call, self._record, "it reads the same memory as another type of number")
+            except ReinterpretedError:
+                self._record.stop(call, _OTHER_NUMBERS)
+            except (RuntimeError, IndexError, TypeError, ValueError) as error:
+                # A form of the operation that its rule does not foresee: said, and never guessed at.
+                reason = str(error).partition("\n")[0]
+                self._record.stop(call, f"its rule failed with {type(error).__name__}: {reason}")
         elif any(notes.computed for notes in known) or (not moves and self._has_parameter(inputs)):
             ledger.mark(outputs, live=False, computed=True)
         if not moves:
@@ -104,17 +112,33 @@ class Twin(TorchDispatchMode):
             return
         elif is_move(call.op):
             if not follow_move(call, record, run):
-                refuse(call, record, "it adds elements where it moves them")
+                record.stop(call, "it adds elements where it moves them")
         elif (rule := rules.rule_for(call)) is not None:
             rule(call, record)
         elif rules.is_pointwise(call.op, func.tags):
             rules.pointwise(call, record)
         else:
-            refuse(call, record, "no rule says what its output depends on")
+            detail = (
+                "no rule says what its output depends on"
+                if call.outputs
+                else "Python reads its value"
+            )
+            record.stop(call, detail)
+
+    def _blur_reinterpreted(self, call: Call) -> None:
+        """The real and imaginary parts of a number, or its bytes: the elements are not those that were noted."""
+        for out in call.outputs:
+            notes = self._record.ledger.find(out)
+            if notes is None or notes.names is None or notes.blurred is not None:
+                continue
+            if notes.itemsize == out.element_size():
+                continue
+            union = self._record.refuse([notes.names], f"{call.place}: {_OTHER_NUMBERS}")
+            self._record.ledger.blur(out, union)
 
     def _anything_known(self, call: Call) -> bool:
         """Whether a set flows into the operation, or is overwritten by it."""
-        for tensor in _flat(call.arguments.values()):
+        for tensor in tensors_in(call.arguments.values()):
             notes = self._record.ledger.find(tensor)
             if notes is not None and notes.names is not None:
                 return True
@@ -191,12 +215,3 @@ def _address(tensor: Tensor) -> int:
 
 def _is_plain(tensor: Tensor) -> bool:
     return tensor.layout == torch.strided
-
-
-def _flat(values: object) -> list[Tensor]:
-    """The tensors in nested lists and tuples."""
-    if isinstance(values, Tensor):
-        return [values]
-    if isinstance(values, (str, bytes, Mapping)) or not hasattr(values, "__iter__"):
-        return []
-    return [tensor for value in values for tensor in _flat(value)]  # pyright: ignore[reportGeneralTypeIssues]

@@ -75,7 +75,9 @@ def undisturbed(model: nn.Module) -> Generator[None]:
         stack.enter_context(torch.random.fork_rng(devices=_gpus()))
         stack.enter_context(torch.inference_mode(mode=False))
         stack.enter_context(torch.no_grad())
-        if "torch._dynamo" in sys.modules:  # compiled parts of the model would hide their operations
+        if (
+            "torch._dynamo" in sys.modules
+        ):  # compiled parts of the model would hide their operations
             stack.enter_context(torch.compiler.set_stance("force_eager"))
         torch.backends.mha.set_fastpath_enabled(False)  # one opaque operation instead of products
         try:
@@ -93,7 +95,9 @@ def undisturbed(model: nn.Module) -> Generator[None]:
 
 def _put_back(module: nn.Module, name: str, buffer: Tensor | None, values: Tensor | None) -> None:
     module._buffers[name] = buffer  # pyright: ignore[reportPrivateUsage]
-    if buffer is not None and values is not None and not torch.equal(buffer, values):
+    if buffer is None or values is None or buffer.is_meta:
+        return
+    if not torch.equal(buffer, values):  # a copy in any case would count as a change for autograd
         buffer.copy_(values)
 
 

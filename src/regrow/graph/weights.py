@@ -1,4 +1,4 @@
-"""Which of the model's parameters an operation's weight argument is, and along which axes its filters and inputs lie."""
+"""Which parameter an operation's weight argument is, and along which axes its filters and inputs lie."""
 
 from __future__ import annotations
 
@@ -101,6 +101,12 @@ def path_of(tensor_name: str) -> str:
     """The path of the module that holds a parameter or buffer.
 
     A tensor that is not called as torch's layers call theirs goes by its full name: a module may hold several.
+
+    Args:
+        tensor_name: Name of a parameter or buffer.
+
+    Returns:
+        The module's path, or the tensor's own name.
 
     Examples:
         >>> path_of("layer1.0.conv1.weight"), path_of("layer1.gates.0")

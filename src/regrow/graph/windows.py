@@ -83,3 +83,10 @@ def join_windows(table: SetTable, names: Tensor, positions: Sequence[Tensor], wh
             joined = table.join(joined, padded.index_select(axis, column), why)
         names = joined
     return names
+
+
+def at(setting: object, axis: int) -> int:
+    """One axis of a setting that may be given once for all axes."""
+    if isinstance(setting, Sequence) and setting:
+        return int(setting[axis] if len(setting) > 1 else setting[0])
+    return int(str(setting))

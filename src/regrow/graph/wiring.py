@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from textwrap import wrap
 from typing import Final, get_args
 
 from regrow.errors import ConfigError, UnknownNameError
@@ -71,8 +72,8 @@ class Wiring:
             exclude: Patterns of module paths; a layer must match none of them.
 
         Returns:
-            The layers of those kinds that match, in call order, without output heads: a head's units are the answer itself.
-            A layer whose readers are not known (`Filters.refused`) is among them, as its own weights are.
+            The layers of those kinds that match, in call order, without output heads: a head's units are the answer
+            itself. A layer whose readers are not known (`Filters.refused`) is among them: its own weights are known.
 
         Raises:
             UnknownNameError: A kind that does not exist.
@@ -116,7 +117,9 @@ class Wiring:
             for row in table
         ]
         lines.insert(1, "-" * max(len(line) for line in lines))
-        return "\n".join([*lines, *(_fit(f"note: {remark}", _LINE) for remark in self.remarks)])
+        for remark in self.remarks:
+            lines += wrap(f"note: {remark}", _LINE, subsequent_indent="      ")
+        return "\n".join(lines)
 
 
 def _row(layer: Filters) -> tuple[str, ...]:

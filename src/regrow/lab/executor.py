@@ -18,7 +18,8 @@ from typing import Final
 
 from regrow.errors import StoreError
 from regrow.lab.environment import now
-from regrow.lab.outcome import EpochRecord, TrialResult
+from regrow.lab.events import Ended, Event, Noticed, Progressed, Started
+from regrow.lab.outcome import TrialResult
 from regrow.lab.store import Store
 from regrow.lab.trials import TrialSpec
 from regrow.lab.worker import (
@@ -37,39 +38,6 @@ _TICK_S: Final = 0.2
 
 _ATTEMPTS: Final = 2
 """How often a trial is begun whose worker process dies."""
-
-
-@dataclass(frozen=True)
-class Started:
-    """A worker has taken a trial up."""
-
-    spec: TrialSpec
-
-
-@dataclass(frozen=True)
-class Progressed:
-    """A trial has trained one more epoch."""
-
-    spec: TrialSpec
-    record: EpochRecord
-
-
-@dataclass(frozen=True)
-class Ended:
-    """A trial is in the store."""
-
-    spec: TrialSpec
-    result: TrialResult
-
-
-@dataclass(frozen=True)
-class Noticed:
-    """Something that a user should know: a warning, a worker that died."""
-
-    text: str
-
-
-Event = Started | Progressed | Ended | Noticed
 
 
 @dataclass(frozen=True, kw_only=True)

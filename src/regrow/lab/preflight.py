@@ -10,8 +10,8 @@ from pathlib import Path
 
 from regrow.errors import ConfigError, NoEffectWarning
 from regrow.lab import data
+from regrow.lab.assembly import attach_recipe, build_model, build_optimizer, steps_per_epoch
 from regrow.lab.data import Dataset
-from regrow.lab.trial import attach_recipe, build_model, build_optimizer, steps_per_epoch
 from regrow.lab.trials import TrialSpec
 
 

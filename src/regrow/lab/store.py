@@ -5,43 +5,24 @@ Reading for reports is `regrow.report.results`.
 
 from __future__ import annotations
 
-import errno
-import fcntl
 import hashlib
 import json
-import os
 import re
 import sqlite3
 from collections.abc import Generator, Iterable, Mapping
 from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any, Final, Self
+from typing import Any, Final, Self
 
 from regrow.errors import StoreError
+from regrow.lab.fingerprint import differences, fingerprint
+from regrow.lab.folder import explained, lock_folder
 from regrow.lab.outcome import TrialResult
-from regrow.lab.trials import differences, fingerprint
+from regrow.lab.schema import SCHEMA, SCHEMA_VERSION, epoch_rows, renewal_rows, trial_row
 
-SCHEMA_VERSION: Final = "1"
 DATABASE: Final = "results.sqlite"
 CHECKPOINTS: Final = "checkpoints"
-
-_SCHEMA: Final = (
-    "CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL)",
-    """CREATE TABLE trials (
-        trial TEXT PRIMARY KEY, cell TEXT NOT NULL, arm TEXT NOT NULL, seed INTEGER NOT NULL,
-        status TEXT NOT NULL CHECK (status IN ('finished', 'diverged', 'crashed')),
-        test_accuracy REAL, test_loss REAL, train_accuracy REAL, train_loss REAL, majority_share REAL,
-        epochs INTEGER, steps INTEGER, renewed INTEGER, renewal_steps INTEGER, nonfinite INTEGER,
-        restarts INTEGER, error TEXT, seconds REAL, recipe_seconds REAL, finished_at TEXT,
-        UNIQUE (cell, arm, seed))""",
-    """CREATE TABLE epochs (
-        trial TEXT NOT NULL REFERENCES trials, epoch INTEGER NOT NULL, train_loss REAL,
-        train_accuracy REAL, test_loss REAL, test_accuracy REAL, seconds REAL, PRIMARY KEY (trial, epoch))""",
-    """CREATE TABLE renewals (
-        trial TEXT NOT NULL REFERENCES trials, step INTEGER NOT NULL, epoch INTEGER NOT NULL,
-        layer TEXT NOT NULL, filter INTEGER NOT NULL, score REAL, PRIMARY KEY (trial, step, layer, filter))""",
-)
 
 
 class Store:
@@ -60,8 +41,9 @@ class Store:
 
     Edge cases:
         A StoreError when the folder cannot be written, another run holds it, it is damaged, or it
-        belongs to another study (the message says which settings differ). The same study with more seeds goes on with the new ones. Fewer seeds is another study: the
-        trials of the others would be in the folder and not in the study.
+        belongs to another study (the message says which settings differ). The same study with more
+        seeds goes on with the new ones. Fewer seeds is another study: the trials of the others would
+        be in the folder and not in the study.
     """
 
     def __init__(
@@ -76,9 +58,9 @@ class Store:
         self.fingerprint = fingerprint(fingerprint_document)
         self.notices: list[str] = []
         with ExitStack() as held:
-            with _told(folder, "cannot be used as a results folder"):
+            with explained(folder, "cannot be used as a results folder"):
                 (folder / CHECKPOINTS).mkdir(parents=True, exist_ok=True)
-                self._lock = held.enter_context(_locked(folder))
+                self._lock = held.enter_context(lock_folder(folder))
             with self._said("cannot be written"):
                 self._connection = held.enter_context(
                     closing(sqlite3.connect(folder / DATABASE, isolation_level=None, timeout=30))
@@ -99,7 +81,7 @@ class Store:
         with self._transaction():
             tables = {row[0] for row in self._connection.execute("SELECT name FROM sqlite_master")}
             if not tables:
-                for statement in _SCHEMA:
+                for statement in SCHEMA:
                     self._connection.execute(statement)
                 self._put(
                     schema_version=SCHEMA_VERSION,
@@ -208,29 +190,7 @@ class Store:
         Edge cases:
             A StoreError when it cannot be written or is there already. What was there is untouched.
         """
-        last = result.last
-        row = {
-            "trial": result.trial,
-            "cell": result.cell,
-            "arm": result.arm,
-            "seed": result.seed,
-            "status": result.status,
-            "test_accuracy": None if last is None else last.test_accuracy,
-            "test_loss": None if last is None else last.test_loss,
-            "train_accuracy": None if last is None else last.train_accuracy,
-            "train_loss": None if last is None else last.train_loss,
-            "majority_share": result.majority_share,
-            "epochs": len(result.epochs),
-            "steps": result.steps,
-            "renewed": len(result.renewals),
-            "renewal_steps": result.renewal_steps,
-            "nonfinite": result.nonfinite,
-            "restarts": result.restarts,
-            "error": result.error,
-            "seconds": result.seconds,
-            "recipe_seconds": result.recipe_seconds,
-            "finished_at": finished_at,
-        }
+        row = trial_row(result, finished_at=finished_at)
         marks = ", ".join(f":{key}" for key in row)
         with self._said("cannot be written"), self._transaction():
             self._connection.execute(
@@ -238,33 +198,10 @@ class Store:
                 row,
             )
             self._connection.executemany(
-                "INSERT INTO epochs VALUES (?, ?, ?, ?, ?, ?, ?)",
-                [
-                    (
-                        result.trial,
-                        record.epoch,
-                        record.train_loss,
-                        record.train_accuracy,
-                        record.test_loss,
-                        record.test_accuracy,
-                        record.seconds,
-                    )
-                    for record in result.epochs
-                ],
+                "INSERT INTO epochs VALUES (?, ?, ?, ?, ?, ?, ?)", epoch_rows(result)
             )
             self._connection.executemany(
-                "INSERT INTO renewals VALUES (?, ?, ?, ?, ?, ?)",
-                [
-                    (
-                        result.trial,
-                        record.step,
-                        record.epoch,
-                        record.layer,
-                        record.filter,
-                        record.score,
-                    )
-                    for record in result.renewals
-                ],
+                "INSERT INTO renewals VALUES (?, ?, ?, ?, ?, ?)", renewal_rows(result)
             )
 
     def forget_crashed(self) -> int:
@@ -296,7 +233,7 @@ class Store:
             unfinished: Trials that are still to run; their checkpoints stay.
         """
         keep = {self.checkpoint(trial) for trial in unfinished}
-        with _told(self.folder, "cannot be written"):
+        with explained(self.folder, "cannot be written"):
             for path in (self.folder / CHECKPOINTS).iterdir():
                 if path.suffix == ".tmp" or (path.suffix == ".ckpt" and path not in keep):
                     path.unlink(missing_ok=True)
@@ -336,41 +273,7 @@ class Store:
             raise
 
     def _said(self, what: str) -> AbstractContextManager[None]:
-        return _told(self.folder / DATABASE, what)
-
-
-@contextmanager
-def _told(path: Path, what: str) -> Generator[None]:
-    """Turn what the file system and SQLite say into one line."""
-    try:
-        yield
-    except OSError as error:
-        raise StoreError(f"{path}: {what}: {error.strerror}") from error
-    except sqlite3.Error as error:
-        raise StoreError(f"{path}: {what}: {error}") from error
-    except (KeyError, ValueError) as error:
-        raise StoreError(f"{path}: its records are damaged: {error!r}") from error
-
-
-def _locked(folder: Path) -> IO[str]:
-    """Hold the folder; the lock ends with the process, however it ends."""
-    file = (folder / ".lock").open("a+", encoding="utf-8")
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        file.seek(0)
-        holder = file.read().strip()
-        file.close()
-        if error.errno not in {errno.EAGAIN, errno.EACCES}:
-            raise
-        raise StoreError(
-            f"{folder}: another run is at work here{f' (process {holder})' if holder else ''}; "
-            f"wait for it, or choose another --out"
-        ) from None
-    file.truncate(0)
-    file.write(str(os.getpid()))
-    file.flush()
-    return file
+        return explained(self.folder / DATABASE, what)
 
 
 def _short(seeds: list[int]) -> str:

@@ -182,12 +182,13 @@ def check_document(document: Mapping[str, Any], *, where: str) -> Study:
     raise ConfigError("\n".join(dict.fromkeys(lines)))
 
 
-def check_training(values: Mapping[str, Any], *, where: str) -> Training:
+def check_training(values: Mapping[str, Any], *, where: str, path: str = "train") -> Training:
     """Make the training of one arm.
 
     Args:
         values: The study's training with the arm's overrides.
-        where: Place of the overrides, for messages.
+        where: Name of the file or of the command line, for messages.
+        path: Key of the overrides in it.
 
     Returns:
         The training.
@@ -198,7 +199,10 @@ def check_training(values: Mapping[str, Any], *, where: str) -> Training:
     try:
         return Training.model_validate(dict(values))
     except ValidationError as error:
-        lines = [_line(detail, where, Training) for detail in error.errors(include_url=False)]
+        lines = [
+            _line(detail, where, Training, prefix=(path,))
+            for detail in error.errors(include_url=False)
+        ]
     raise ConfigError("\n".join(dict.fromkeys(lines)))
 
 
@@ -223,13 +227,16 @@ _TYPES: Final = {
 }
 
 
-def _line(detail: ErrorDetails, where: str, root: type[BaseModel]) -> str:
+def _line(
+    detail: ErrorDetails, where: str, root: type[BaseModel], *, prefix: tuple[str, ...] = ()
+) -> str:
     """One mistake as ``file: key: what must hold, got what``."""
-    location = [str(part) for part in detail["loc"]]
+    inside = [str(part) for part in detail["loc"]]
+    location = [*prefix, *inside]
     kind, context, came = detail["type"], detail.get("ctx", {}), detail["input"]
     if kind == "extra_forbidden":
         place = ": ".join(part for part in (where, ".".join(location[:-1])) if part)
-        return str(UnknownNameError("key", location[-1], _known(root, location[:-1]), where=place))
+        return str(UnknownNameError("key", location[-1], _known(root, inside[:-1]), where=place))
     if kind in _BOUNDS:
         words, key = _BOUNDS[kind]
         told = f"{words} {context[key]:g}, got {came!r}"

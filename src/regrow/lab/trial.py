@@ -13,23 +13,18 @@ from typing import Any, Final
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
-from torch.optim import SGD, Adam, AdamW, Optimizer
 
-from regrow import recipes
 from regrow.errors import NoEffectWarning, NonFiniteWarning, StateError
 from regrow.history import Renewed
-from regrow.lab import models
+from regrow.lab.assembly import attach_recipe, build_model, build_optimizer, steps_per_epoch
 from regrow.lab.checkpoint import CheckpointFile
 from regrow.lab.data import Dataset
+from regrow.lab.measure import finite_or_none, majority_share, measure, right_answers
 from regrow.lab.outcome import EpochRecord, RenewalRecord, TrialResult
-from regrow.lab.study import LAB_RECIPES, Training
 from regrow.lab.trials import TrialSpec
-from regrow.loop import Regrower, attach
 
 STUCK_MARGIN: Final = 0.02
 """A network within this of the majority class's share has learned nothing."""
-
-_TEST_BATCH: Final = 1024
 
 
 def run_trial(
@@ -74,122 +69,6 @@ def run_trial(
         return run.result()
 
 
-def steps_per_epoch(training: Training, examples: int) -> int:
-    """Optimizer steps of an epoch.
-
-    Args:
-        training: Gives the batch size.
-        examples: Number of training images.
-
-    Returns:
-        Full batches, and the smaller last one unless it is dropped.
-    """
-    whole, rest = divmod(examples, training.batch_size)
-    return whole + (1 if rest and not training.drop_last else 0)
-
-
-def build_model(spec: TrialSpec, data: Dataset, *, seed: int) -> nn.Module:
-    """The network of a trial, with fresh weights.
-
-    Args:
-        spec: Gives model and settings.
-        data: Gives channels, image size and classes.
-        seed: For the weights.
-
-    Returns:
-        The network.
-    """
-    return models.build(
-        spec.model.name,
-        in_channels=data.in_channels,
-        image_size=data.image_size,
-        classes=len(data.classes),
-        settings=spec.model.settings,
-        seed=seed,
-    )
-
-
-def build_optimizer(training: Training, model: nn.Module) -> Optimizer:
-    """The optimizer of a trial.
-
-    Args:
-        training: Its settings.
-        model: Its network.
-
-    Returns:
-        A fresh optimizer over all parameters.
-    """
-    parameters = model.parameters()
-    if training.optimizer == "sgd":
-        return SGD(
-            parameters,
-            lr=training.lr,
-            momentum=training.momentum,
-            nesterov=training.nesterov,
-            weight_decay=training.weight_decay,
-        )
-    kind = Adam if training.optimizer == "adam" else AdamW
-    return kind(parameters, lr=training.lr, weight_decay=training.weight_decay)
-
-
-def attach_recipe(
-    spec: TrialSpec,
-    data: Dataset,
-    model: nn.Module,
-    optimizer: Optimizer,
-    *,
-    like: Sequence[Renewed] | None = None,
-) -> Regrower | None:
-    """Attach the arm's recipe, if it has one.
-
-    Args:
-        spec: Gives recipe, settings, seed and length of the training.
-        data: Gives an example of the input.
-        model: The network.
-        optimizer: Its optimizer.
-        like: For a control, the renewals that it replays.
-
-    Returns:
-        The regrower; None for the arms that the laboratory runs alone.
-    """
-    if spec.recipe in LAB_RECIPES:
-        return None
-    per_epoch = steps_per_epoch(spec.train, len(data.x_train))
-    return attach(
-        recipes.build(spec.recipe, spec.settings, like=like, where=spec.trial),
-        model,
-        optimizer,
-        example_inputs=data.x_train[:2],
-        total_steps=per_epoch * spec.train.epochs,
-        steps_per_epoch=per_epoch,
-        seed=spec.seed,
-        init=models.recorded_init(spec.model.name, spec.model.settings),
-    )
-
-
-def measure(model: nn.Module, x: Tensor, y: Tensor) -> tuple[float | None, float]:
-    """Loss and accuracy in evaluation mode.
-
-    Args:
-        model: The network; left in evaluation mode.
-        x: Images, (N, C, H, W).
-        y: Classes, (N,).
-
-    Returns:
-        Mean cross-entropy, None if it is not finite, and the share of right predictions. A
-        prediction from an output that is not finite is wrong.
-    """
-    model.eval()
-    loss = torch.zeros((), dtype=torch.float64)
-    right = 0
-    with torch.no_grad():
-        for images, labels in zip(x.split(_TEST_BATCH), y.split(_TEST_BATCH), strict=True):
-            outputs = model(images)
-            loss += F.cross_entropy(outputs, labels, reduction="sum").to(torch.float64)
-            right += int(_right(outputs, labels).sum())
-    return _finite(float(loss) / len(y)), right / len(y)
-
-
 class _Run:
     """A trial in progress."""
 
@@ -225,12 +104,12 @@ class _Run:
         test: tuple[float | None, float | None] = (None, None)
         if epoch % training.eval_every_epochs == 0 or epoch == training.epochs or self.diverged:
             test = measure(self.model, self.data.x_test, self.data.y_test)
-        stuck = not finite or accuracy <= _majority(self.data.y_train) + STUCK_MARGIN
+        stuck = not finite or accuracy <= majority_share(self.data.y_train) + STUCK_MARGIN
         if stuck and not self.diverged and self._checks_at(epoch):
             self._restart()
         record = EpochRecord(
             epoch=epoch,
-            train_loss=_finite(loss),
+            train_loss=finite_or_none(loss),
             train_accuracy=accuracy,
             test_loss=test[0],
             test_accuracy=test[1],
@@ -259,7 +138,7 @@ class _Run:
             self._step(loss, step=(epoch - 1) * self.per_epoch + index)
             share = len(batch) if training.loss_reduction == "mean" else 1
             loss_sum += loss.detach().to(torch.float64) * share
-            right += _right(outputs.detach(), labels).sum()
+            right += right_answers(outputs.detach(), labels).sum()
             seen += len(batch)
         return float(loss_sum) / seen, int(right) / seen
 
@@ -336,7 +215,7 @@ class _Run:
             arm=self.spec.label,
             seed=self.spec.seed,
             status="diverged" if self.diverged else "finished",
-            majority_share=_majority(self.data.y_test),
+            majority_share=majority_share(self.data.y_test),
             epochs=tuple(self.records),
             steps=self.epoch * self.per_epoch,
             renewals=() if report is None else self._renewals(report.events),
@@ -352,7 +231,7 @@ class _Run:
                 epoch=event.step // self.per_epoch + 1,
                 layer=event.layer,
                 filter=index,
-                score=_finite(score),
+                score=finite_or_none(score),
             )
             for event in events
             for index, score in zip(event.filters, event.scores, strict=True)
@@ -383,15 +262,3 @@ def _key(purpose: str, seed: int, index: int) -> int:
     """A seed for torch's generators. They use its low 32 bits, so these are a hash of everything."""
     digest = hashlib.blake2b(f"{purpose}/{seed}/{index}".encode(), digest_size=4).digest()
     return int.from_bytes(digest, "little")
-
-
-def _right(outputs: Tensor, labels: Tensor) -> Tensor:
-    return (outputs.argmax(1) == labels) & outputs.isfinite().all(1)
-
-
-def _majority(labels: Tensor) -> float:
-    return int(labels.bincount().max()) / len(labels)
-
-
-def _finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None

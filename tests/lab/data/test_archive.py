@@ -25,7 +25,9 @@ def test_reads_what_is_asked_for(archive: Path) -> None:
 
 
 def test_a_missing_key_is_told_with_what_there_is(archive: Path) -> None:
-    with pytest.raises(DataError, match="must hold the arrays x, labels; missing: labels; it holds: x, y"):
+    with pytest.raises(
+        DataError, match="must hold the arrays x, labels; missing: labels; it holds: x, y"
+    ):
         read_archive(archive, ("x", "labels"))
 
 

@@ -72,19 +72,43 @@ def test_prefixes_keep_the_order_and_count() -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"x_train": np.zeros((0, 1, 4, 5), np.uint8), "y_train": np.zeros(0, int)}, "training set must hold at least one"),
-        ({"x_test": np.zeros((0, 1, 4, 5), np.uint8), "y_test": np.zeros(0, int)}, "test set must hold at least one image"),
-        ({"x_test": np.zeros((6, 4, 5), np.uint8)}, r"test images must have shape \(N, C, H, W\), got \(6, 4, 5\)"),
+        (
+            {"x_train": np.zeros((0, 1, 4, 5), np.uint8), "y_train": np.zeros(0, int)},
+            "training set must hold at least one",
+        ),
+        (
+            {"x_test": np.zeros((0, 1, 4, 5), np.uint8), "y_test": np.zeros(0, int)},
+            "test set must hold at least one image",
+        ),
+        (
+            {"x_test": np.zeros((6, 4, 5), np.uint8)},
+            r"test images must have shape \(N, C, H, W\), got \(6, 4, 5\)",
+        ),
         ({"x_test": np.zeros((6, 1, 0, 5), np.uint8)}, "test images must have shape"),
-        ({"x_test": np.zeros((6, 1, 5, 5), np.uint8)}, r"must have one shape, got \(1, 4, 5\) and \(1, 5, 5\)"),
-        ({"x_test": np.zeros((6, 1, 4, 5), np.int32)}, "test images must be uint8 or floating, got int32"),
-        ({"x_test": spoiled(np.nan)}, "must be finite, 2 hold NaN or infinity, the first is image 3"),
+        (
+            {"x_test": np.zeros((6, 1, 5, 5), np.uint8)},
+            r"must have one shape, got \(1, 4, 5\) and \(1, 5, 5\)",
+        ),
+        (
+            {"x_test": np.zeros((6, 1, 4, 5), np.int32)},
+            "test images must be uint8 or floating, got int32",
+        ),
+        (
+            {"x_test": spoiled(np.nan)},
+            "must be finite, 2 hold NaN or infinity, the first is image 3",
+        ),
         ({"x_test": spoiled(np.inf)}, "must be finite"),
         ({"y_train": np.array([0, 1, 2])}, r"one label an image: 9 images, labels of shape \(3,\)"),
         ({"y_train": np.zeros((9, 1), int)}, r"labels of shape \(9, 1\)"),
         ({"y_train": np.arange(9) / 3}, "training labels must be integers, got float64"),
-        ({"y_train": np.array([0, 1, -1] * 3)}, r"training labels must be within 0..2 \(3 classes\), got -1"),
-        ({"y_test": np.array([0, 1, 3, 0, 0, 0])}, r"test labels must be within 0..2 \(3 classes\), got 3"),
+        (
+            {"y_train": np.array([0, 1, -1] * 3)},
+            r"training labels must be within 0..2 \(3 classes\), got -1",
+        ),
+        (
+            {"y_test": np.array([0, 1, 3, 0, 0, 0])},
+            r"test labels must be within 0..2 \(3 classes\), got 3",
+        ),
         ({"y_train": np.array([0, 2, 2] * 3)}, "class 'b' has none among 9"),
         ({"y_train": np.ones(9, int)}, "at least 2 classes, all 9 images are of class 'b'"),
     ],

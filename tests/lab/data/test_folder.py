@@ -17,7 +17,9 @@ from regrow.lab.data.folder import FolderSettings
 def picture(path: Path, value: int, *, mode: str = "L", size: tuple[int, int] = (6, 5)) -> None:
     """A picture of one value but for its first pixel."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    pixels = np.full((size[1], size[0], 3) if mode == "RGB" else (size[1], size[0]), value, np.uint8)
+    pixels = np.full(
+        (size[1], size[0], 3) if mode == "RGB" else (size[1], size[0]), value, np.uint8
+    )
     pixels[0, 0] = 0
     Image.fromarray(pixels).save(path)
 
@@ -69,7 +71,9 @@ def test_colour(tmp_path: Path) -> None:
 def test_sizes_that_differ_need_the_setting(tmp_path: Path) -> None:
     flat(tmp_path)
     picture(tmp_path / "dog" / "wide.png", 60, size=(9, 5))
-    with pytest.raises(DataError, match=r"wide\.png: images must have one size, got 9x5 after 6x5; set size"):
+    with pytest.raises(
+        DataError, match=r"wide\.png: images must have one size, got 9x5 after 6x5; set size"
+    ):
         load(f"folder:{tmp_path}")
     assert load(f"folder:{tmp_path}", settings={"size": 4}).image_size == (4, 4)
 
@@ -87,7 +91,9 @@ def test_a_truncated_and_a_corrupt_image(tmp_path: Path) -> None:
 def test_sixteen_bit_images_are_refused(tmp_path: Path) -> None:
     flat(tmp_path)
     Image.fromarray(np.full((5, 6), 40000, np.uint16)).save(tmp_path / "cat" / "deep.png")
-    with pytest.raises(DataError, match=r"deep\.png: must have 8 bits a channel, got an image of mode I"):
+    with pytest.raises(
+        DataError, match=r"deep\.png: must have 8 bits a channel, got an image of mode I"
+    ):
         load(f"folder:{tmp_path}")
 
 
@@ -105,7 +111,9 @@ def test_folders_that_are_not_as_they_should_be(tmp_path: Path) -> None:
         load(name)
     (root / "notes.txt").unlink()
     (root / "eel").mkdir()
-    with pytest.raises(DataError, match="eel: must hold at least one image of its class, it is empty"):
+    with pytest.raises(
+        DataError, match="eel: must hold at least one image of its class, it is empty"
+    ):
         load(name)
     picture(root / "eel" / "only.png", 9)
     with pytest.raises(DataError, match="class 2 has 1 in all"):

@@ -51,7 +51,11 @@ def test_channels_go_where_they_belong() -> None:
 @pytest.mark.parametrize(
     ("shape", "layout", "message"),
     [
-        ((2, 3, 8, 3), "auto", r"x: cannot tell the channel axis of shape \(2, 3, 8, 3\); set layout to one of NHW, NHWC"),
+        (
+            (2, 3, 8, 3),
+            "auto",
+            r"x: cannot tell the channel axis of shape \(2, 3, 8, 3\); set layout to one of NHW, NHWC",
+        ),
         ((2, 8, 8, 5), "auto", "cannot tell the channel axis"),
         ((2, 8), "auto", r"must have axes NHW, NHWC or NCHW, got shape \(2, 8\)"),
         ((2, 8, 8), "NCHW", r"must have axes NCHW, got shape \(2, 8, 8\)"),
@@ -63,7 +67,9 @@ def test_layouts_that_cannot_be_told(shape: tuple[int, ...], layout: str, messag
 
 
 def test_unknown_layout() -> None:
-    with pytest.raises(ConfigError, match="layout must be one of 'auto', 'NHW', 'NHWC', 'NCHW', got 'CHWN'"):
+    with pytest.raises(
+        ConfigError, match="layout must be one of 'auto', 'NHW', 'NHWC', 'NCHW', got 'CHWN'"
+    ):
         NpzSettings(layout="CHWN")
 
 
@@ -83,7 +89,9 @@ def test_class_names(tmp_path: Path) -> None:
     assert load(write(tmp_path / "a.npz", classes=np.array(["no", "yes"]))).classes == ("no", "yes")
     with pytest.raises(DataError, match="classes must have names of their own, got no, no"):
         load(write(tmp_path / "b.npz", classes=np.array(["no", "no"])))
-    with pytest.raises(DataError, match=r"training labels must be within 0..1 \(2 classes\), got 2"):
+    with pytest.raises(
+        DataError, match=r"training labels must be within 0..1 \(2 classes\), got 2"
+    ):
         load(write(tmp_path / "c.npz", classes=np.array(["no", "yes"]), y_train=np.arange(8) % 3))
 
 
@@ -93,13 +101,22 @@ def test_class_names(tmp_path: Path) -> None:
         ({"y_test": None}, "missing: y_test; it holds: x_test, x_train, y_train"),
         ({"y_train": np.arange(8) % 2 * 1.0}, "training labels must be integers, got float64"),
         ({"y_train": np.arange(8) % 2 - 1}, "training labels must be within 0..0 .* got -1"),
-        ({"y_train": np.array([0, 10**12] * 4)}, "without gaps, got label 1000000000000 among 8 images"),
-        ({"y_test": np.array([0, 1, 2, 0])}, r"test labels must be within 0..1 \(2 classes\), got 2"),
+        (
+            {"y_train": np.array([0, 10**12] * 4)},
+            "without gaps, got label 1000000000000 among 8 images",
+        ),
+        (
+            {"y_test": np.array([0, 1, 2, 0])},
+            r"test labels must be within 0..1 \(2 classes\), got 2",
+        ),
         ({"y_train": np.array([0, 2] * 4)}, "class '1' has none among 8"),
         ({"y_train": np.zeros(8, int), "y_test": np.zeros(4, int)}, "must hold at least 2 classes"),
         ({"y_train": np.arange(7) % 2}, "one label an image: 8 images, labels of shape"),
         ({"x_train": np.full((8, 5, 6), np.nan)}, "must be finite, 8 hold NaN"),
-        ({"x_train": np.zeros((0, 5, 6)), "y_train": np.zeros(0, int)}, "training set must hold at least one image"),
+        (
+            {"x_train": np.zeros((0, 5, 6)), "y_train": np.zeros(0, int)},
+            "training set must hold at least one image",
+        ),
     ],
 )
 def test_mistakes_in_the_file(tmp_path: Path, changes: dict[str, Any], message: str) -> None:

@@ -21,7 +21,9 @@ def test_every_source_has_a_summary_and_settings_that_pass_their_own_check(name:
 
 
 def test_unknown_name_and_setting() -> None:
-    with pytest.raises(UnknownNameError, match=r"unknown data set 'digts' \(did you mean 'digits'\?\)"):
+    with pytest.raises(
+        UnknownNameError, match=r"unknown data set 'digts' \(did you mean 'digits'\?\)"
+    ):
         load("digts")
     with pytest.raises(UnknownNameError, match="data set digits: unknown setting 'region'"):
         check("digits", {"region": "East"})
@@ -49,5 +51,7 @@ def test_names_and_settings_are_known_without_torch() -> None:
         "models.recorded_init('resnet20', {}); data.names(); models.defaults('convnet')\n"
         "print([name for name in ('torch', 'sklearn', 'PIL', 'pooch', 'matplotlib') if name in sys.modules])"
     )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
     assert done.stdout.strip() == "[]"

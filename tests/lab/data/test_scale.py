@@ -16,7 +16,9 @@ def images(count: int, *, seed: int, dtype: type = np.uint8) -> np.ndarray:
 
 
 @pytest.mark.parametrize("block", [3, 4096])
-def test_standard_uses_the_training_statistics_for_both(block: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_standard_uses_the_training_statistics_for_both(
+    block: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(module, "_BLOCK", block)
     train, test = images(10, seed=0), images(4, seed=1)
     got_train, got_test = scaled(train, test, scale="standard", where="here")
@@ -80,5 +82,7 @@ def test_unit_refuses_negative_and_all_black_images() -> None:
 
 
 def test_unknown_scale() -> None:
-    with pytest.raises(ConfigError, match="scale must be one of standard, unit, per_image, got 'none'"):
+    with pytest.raises(
+        ConfigError, match="scale must be one of standard, unit, per_image, got 'none'"
+    ):
         scaled(np.ones((1, 1, 1, 1)), np.ones((1, 1, 1, 1)), scale="none", where="here")

@@ -15,7 +15,7 @@ def crop_boxes(xyr: NDArray[np.int64]) -> NDArray[np.int64]:
 
     With d = int(1.5 r):  side = int(1.5 d);  left = x - ceil(d / 2) - floor((d - 1) / 4);  top alike.
 
-    The last term was fitted: 4,740 of the 4,860 crops that the data set's author published have
+    The last term was fitted: 4,739 of the 4,860 crops that the data set's author published have
     exactly this box; nearly all others belong to near-duplicate candidates, whose published crops
     cannot be told apart. A square that begins one pixel before the tile begins with it. A candidate
     whose square leaves the tile further is not among those crops; there the plain quarter,

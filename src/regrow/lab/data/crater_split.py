@@ -58,7 +58,7 @@ def overlap_groups(
     return np.unique([find(i) for i in range(len(boxes))], return_inverse=True)[1].astype(np.int64)
 
 
-def test_side(
+def held_out_half(
     split: str,
     *,
     labels: NDArray[np.int64],

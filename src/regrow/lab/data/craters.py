@@ -20,7 +20,7 @@ from regrow.lab.data.crater_files import (
     read_candidates,
     read_tile,
 )
-from regrow.lab.data.crater_split import SPLITS, test_side
+from regrow.lab.data.crater_split import SPLITS, held_out_half
 from regrow.lab.data.dataset import CommonSettings, RawImages
 from regrow.lab.data.split import check_split_seed, shuffled
 from regrow.lab.settings import check_choice
@@ -35,7 +35,7 @@ class CraterSettings(CommonSettings):
     Attributes:
         region: ``East`` (458 craters, 765 others), ``West`` (1121, 1385) or ``Center`` (443, 738;
             not in the paper).
-        split: ``half`` or ``half_clean``; see `regrow.lab.data.crater_split.test_side`.
+        split: ``half`` or ``half_clean``; see `regrow.lab.data.crater_split.held_out_half`.
         size: Height and width in pixels, 15 (the paper) or 28.
         split_seed: Seed of the split. Seed 0 gives the split of a prepared ``craters.npz``.
     """
@@ -184,7 +184,7 @@ def read_craters(
                 f"of github.com/ieee8023/CraterDataset (also in a subfolder craters_raw), got neither"
             )
         table = build_table(folder, region=region, size=settings.size)
-    test = test_side(
+    test = held_out_half(
         settings.split,
         labels=table.labels,
         tile=table.tile,

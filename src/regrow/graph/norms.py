@@ -1,0 +1,73 @@
+"""Normalisation layers: whose entries are whose, and which of them mix their inputs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final, cast
+
+from torch import Tensor
+
+from regrow.graph.record import Call, NormRecord, Record, names_in
+from regrow.graph.sets import Why
+from regrow.graph.weights import own_name, path_of
+
+CHANNEL_NORMS: Final = (
+    *("native_batch_norm", "_native_batch_norm_legit", "_native_batch_norm_legit_no_training"),
+    *("_batch_norm_no_update", "_batch_norm_with_update", "cudnn_batch_norm", "miopen_batch_norm"),
+    *("batch_norm_elemt", "native_group_norm"),
+)
+
+LAST_AXES_NORMS: Final = ("native_layer_norm", "_fused_rms_norm")
+
+
+def channel_norm(call: Call, record: Record) -> None:
+    """Batch, group and instance normalisation: a channel stays itself, and the norm's entries are its own."""
+    x = call.tensor("input")
+    if x is None:
+        return
+    names = record.ledger.names(x)
+    record.ledger.write(call.outputs[0], names)
+    if names is None:
+        return
+    over = [axis for axis in range(x.ndim) if axis != 1]
+    seen = record.table.join_over(names, over, Why("read together", call.place)).reshape(-1)
+    kind = "group_norm" if call.op == "native_group_norm" else "batch_norm"
+    _note_norm(call, record, kind, seen)
+    if kind == "group_norm" and call.number("group") < x.shape[1]:
+        for group in seen.reshape(call.number("group"), -1).tolist():
+            if len(set(group)) > 1:
+                for layer in record.table.layers_of(group):
+                    text = f"shares its group's statistics in {call.place}"
+                    record.statistics.setdefault(layer, {})[text] = None
+
+
+def last_axes_norm(call: Call, record: Record) -> None:
+    """Layer and root-mean-square normalisation: along the normalised axes every output depends on every input."""
+    names, _ = names_in(call, record)
+    count = len(cast("Sequence[int]", call.arguments["normalized_shape"]))
+    if count == 1:
+        seen = record.table.join_over(
+            names, range(names.ndim - 1), Why("read together", call.place)
+        )
+        _note_norm(call, record, "layer_norm", seen.reshape(-1))
+    axes = range(names.ndim - count, names.ndim)
+    joined = record.table.join_over(names, axes, Why("mixed", call.place))
+    for out in call.outputs:
+        record.ledger.write(out, joined)
+
+
+def _note_norm(call: Call, record: Record, kind: str, seen: Tensor) -> None:
+    """Remember which sets each entry of a norm's own tensors met."""
+    tensors: dict[str, str] = {}
+    entries: Tensor | None = None
+    for argument in ("weight", "bias", "running_mean", "running_var"):
+        found = own_name(record, call.tensor(argument))
+        if found is not None:
+            tensors[argument], entries = found
+    if entries is None:
+        return
+    path = path_of(next(iter(tensors.values())))
+    size = max(record.ledger.tensors[name].numel() for name in tensors.values())
+    norm = record.norms.setdefault(path, NormRecord(kind, tensors, [set() for _ in range(size)]))
+    for entry, name in zip(entries.tolist(), seen.tolist(), strict=True):
+        norm.seen[entry].add(name)

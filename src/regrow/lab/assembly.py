@@ -1,0 +1,109 @@
+"""A trial's parts, put together: network, optimizer, recipe."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import nn
+from torch.optim import SGD, Adam, AdamW, Optimizer
+
+from regrow import recipes
+from regrow.history import Renewed
+from regrow.lab import models
+from regrow.lab.data import Dataset
+from regrow.lab.study import LAB_RECIPES, Training
+from regrow.lab.trials import TrialSpec
+from regrow.loop import Regrower, attach
+
+
+def steps_per_epoch(training: Training, examples: int) -> int:
+    """Optimizer steps of an epoch.
+
+    Args:
+        training: Gives the batch size.
+        examples: Number of training images.
+
+    Returns:
+        Full batches, and the smaller last one unless it is dropped.
+    """
+    whole, rest = divmod(examples, training.batch_size)
+    return whole + (1 if rest and not training.drop_last else 0)
+
+
+def build_model(spec: TrialSpec, data: Dataset, *, seed: int) -> nn.Module:
+    """The network of a trial, with fresh weights.
+
+    Args:
+        spec: Gives model and settings.
+        data: Gives channels, image size and classes.
+        seed: For the weights.
+
+    Returns:
+        The network.
+    """
+    return models.build(
+        spec.model.name,
+        in_channels=data.in_channels,
+        image_size=data.image_size,
+        classes=len(data.classes),
+        settings=spec.model.settings,
+        seed=seed,
+    )
+
+
+def build_optimizer(training: Training, model: nn.Module) -> Optimizer:
+    """The optimizer of a trial.
+
+    Args:
+        training: Its settings.
+        model: Its network.
+
+    Returns:
+        A fresh optimizer over all parameters.
+    """
+    parameters = model.parameters()
+    if training.optimizer == "sgd":
+        return SGD(
+            parameters,
+            lr=training.lr,
+            momentum=training.momentum,
+            nesterov=training.nesterov,
+            weight_decay=training.weight_decay,
+        )
+    kind = Adam if training.optimizer == "adam" else AdamW
+    return kind(parameters, lr=training.lr, weight_decay=training.weight_decay)
+
+
+def attach_recipe(
+    spec: TrialSpec,
+    data: Dataset,
+    model: nn.Module,
+    optimizer: Optimizer,
+    *,
+    like: Sequence[Renewed] | None = None,
+) -> Regrower | None:
+    """Attach the arm's recipe, if it has one.
+
+    Args:
+        spec: Gives recipe, settings, seed and length of the training.
+        data: Gives an example of the input.
+        model: The network.
+        optimizer: Its optimizer.
+        like: For a control, the renewals that it replays.
+
+    Returns:
+        The regrower; None for the arms that the laboratory runs alone.
+    """
+    if spec.recipe in LAB_RECIPES:
+        return None
+    per_epoch = steps_per_epoch(spec.train, len(data.x_train))
+    return attach(
+        recipes.build(spec.recipe, spec.settings, like=like, where=spec.trial),
+        model,
+        optimizer,
+        example_inputs=data.x_train[:2],
+        total_steps=per_epoch * spec.train.epochs,
+        steps_per_epoch=per_epoch,
+        seed=spec.seed,
+        init=models.recorded_init(spec.model.name, spec.model.settings),
+    )

@@ -1,0 +1,103 @@
+"""What determines the results of a study: the document that is stored, its hash, and how two of them differ."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any, Final
+
+from regrow.lab.study import Study
+from regrow.lab.trials import cells
+
+RESULTS_VERSION: Final = 1
+"""Raised when a change of the laboratory changes the results of the same settings."""
+
+
+def document(study: Study, *, where: str = "study") -> dict[str, Any]:
+    """The study as plain data with everything written out, as it is stored beside the results.
+
+    Args:
+        study: The study as it was written.
+        where: Its file, for messages.
+
+    Returns:
+        JSON-ready; where the grid varies a setting, the value outside the grid stands.
+    """
+    base = study.model_copy(update={"grid": {}})
+    complete = cells(base, where=where)[0].study.model_dump(mode="json")
+    return {**complete, "grid": dict(study.grid), "seeds": list(study.seeds)}
+
+
+def fingerprint_document(
+    study: Study, *, data_digests: Mapping[str, str], where: str = "study"
+) -> dict[str, Any]:
+    """All that determines the results of a trial: not the seeds' number, the name, the jobs or the folder.
+
+    Args:
+        study: The study as it was written.
+        data_digests: Hash of the data set by cell.
+        where: Its file, for messages.
+
+    Returns:
+        JSON-ready.
+    """
+    return {
+        "results_version": RESULTS_VERSION,
+        "cells": {
+            cell.name: {
+                **cell.study.model_dump(mode="json", include={"data", "model", "train", "arms"}),
+                "data_digest": data_digests[cell.name],
+            }
+            for cell in cells(study, where=where)
+        },
+    }
+
+
+def fingerprint(found: Mapping[str, Any]) -> str:
+    """Hash a fingerprint document.
+
+    Args:
+        found: What `fingerprint_document` gave.
+
+    Returns:
+        64 hexadecimal digits; the order of keys does not matter.
+    """
+    return hashlib.sha256(json.dumps(found, sort_keys=True).encode()).hexdigest()
+
+
+def differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> list[str]:
+    """Name the settings in which two documents differ.
+
+    Args:
+        there: One document.
+        here: The other.
+
+    Returns:
+        One entry a setting: ``key: value there, value here``.
+
+    Examples:
+        >>> differences({"train": {"lr": 0.1}}, {"train": {"lr": 0.2}})
+        ['train.lr: 0.1 there, 0.2 here']
+    """
+    flat_there, flat_here = _flat(there), _flat(here)
+    nothing = object()
+
+    def told(flat: Mapping[str, object], key: str) -> str:
+        return repr(flat[key]) if key in flat else "nothing"
+
+    return [
+        f"{key}: {told(flat_there, key)} there, {told(flat_here, key)} here"
+        for key in dict.fromkeys([*flat_there, *flat_here])
+        if flat_there.get(key, nothing) != flat_here.get(key, nothing)
+    ]
+
+
+def _flat(found: Mapping[str, Any], prefix: str = "") -> dict[str, object]:
+    flat: dict[str, object] = {}
+    for key, value in found.items():
+        if isinstance(value, Mapping) and value:
+            flat.update(_flat(value, f"{prefix}{key}."))
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat

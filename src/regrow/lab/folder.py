@@ -1,0 +1,70 @@
+"""A results folder on the disk: held by one run at a time, and its troubles told in one line."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import sqlite3
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+from regrow.errors import StoreError
+
+
+@contextmanager
+def explained(path: Path, what: str) -> Generator[None]:
+    """Turn what the file system and SQLite say into one line.
+
+    Args:
+        path: The file or folder at work.
+        what: What cannot be done then.
+
+    Yields:
+        Nothing.
+
+    Raises:
+        StoreError: In place of OSError, sqlite3.Error, and the KeyError or ValueError of damaged records.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise StoreError(f"{path}: {what}: {error.strerror}") from error
+    except sqlite3.Error as error:
+        raise StoreError(f"{path}: {what}: {error}") from error
+    except (KeyError, ValueError) as error:
+        raise StoreError(f"{path}: its records are damaged: {error!r}") from error
+
+
+def lock_folder(folder: Path) -> IO[str]:
+    """Hold a folder for one run; the lock ends with the process, however it ends.
+
+    Args:
+        folder: The folder; it exists.
+
+    Returns:
+        The lock: close it to let the folder go.
+
+    Raises:
+        StoreError: Another process holds it.
+        OSError: It cannot be locked or written.
+    """
+    file = (folder / ".lock").open("a+", encoding="utf-8")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        file.seek(0)
+        holder = file.read().strip()
+        file.close()
+        if error.errno not in {errno.EAGAIN, errno.EACCES}:
+            raise
+        raise StoreError(
+            f"{folder}: another run is at work here{f' (process {holder})' if holder else ''}; "
+            f"wait for it, or choose another --out"
+        ) from None
+    file.truncate(0)
+    file.write(str(os.getpid()))
+    file.flush()
+    return file

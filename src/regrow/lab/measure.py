@@ -1,0 +1,72 @@
+"""What a network is worth: loss, right answers, and the share that a constant answer reaches."""
+
+from __future__ import annotations
+
+import math
+from typing import Final
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812
+
+_TEST_BATCH: Final = 1024
+
+
+def measure(model: nn.Module, x: Tensor, y: Tensor) -> tuple[float | None, float]:
+    """Loss and accuracy in evaluation mode.
+
+    Args:
+        model: The network; left in evaluation mode.
+        x: Images, (N, C, H, W).
+        y: Classes, (N,).
+
+    Returns:
+        Mean cross-entropy, None if it is not finite, and the share of right predictions. A
+        prediction from an output that is not finite is wrong.
+    """
+    model.eval()
+    loss = torch.zeros((), dtype=torch.float64)
+    right = 0
+    with torch.no_grad():
+        for images, labels in zip(x.split(_TEST_BATCH), y.split(_TEST_BATCH), strict=True):
+            outputs = model(images)
+            loss += F.cross_entropy(outputs, labels, reduction="sum").to(torch.float64)
+            right += int(right_answers(outputs, labels).sum())
+    return finite_or_none(float(loss) / len(y)), right / len(y)
+
+
+def right_answers(outputs: Tensor, labels: Tensor) -> Tensor:
+    """Which predictions are right.
+
+    Args:
+        outputs: Scores of the classes, (N, K).
+        labels: Classes, (N,).
+
+    Returns:
+        bool (N,); False wherever an output is not finite.
+    """
+    return (outputs.argmax(1) == labels) & outputs.isfinite().all(1)
+
+
+def majority_share(labels: Tensor) -> float:
+    """Share of the most common class.
+
+    Args:
+        labels: Classes, (N,).
+
+    Returns:
+        0 to 1.
+    """
+    return int(labels.bincount().max()) / len(labels)
+
+
+def finite_or_none(value: float) -> float | None:
+    """The number, or None for NaN and infinities, which the store cannot hold.
+
+    Args:
+        value: Any number.
+
+    Returns:
+        The same number or None.
+    """
+    return value if math.isfinite(value) else None

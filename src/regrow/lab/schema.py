@@ -1,0 +1,88 @@
+"""The tables of a results file, and how a trial's records become their rows."""
+
+from __future__ import annotations
+
+from dataclasses import astuple
+from typing import Final
+
+from regrow.lab.outcome import TrialResult
+
+SCHEMA_VERSION: Final = "1"
+
+SCHEMA: Final = (
+    "CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL)",
+    """CREATE TABLE trials (
+        trial TEXT PRIMARY KEY, cell TEXT NOT NULL, arm TEXT NOT NULL, seed INTEGER NOT NULL,
+        status TEXT NOT NULL CHECK (status IN ('finished', 'diverged', 'crashed')),
+        test_accuracy REAL, test_loss REAL, train_accuracy REAL, train_loss REAL, majority_share REAL,
+        epochs INTEGER, steps INTEGER, renewed INTEGER, renewal_steps INTEGER, nonfinite INTEGER,
+        restarts INTEGER, error TEXT, seconds REAL, recipe_seconds REAL, finished_at TEXT,
+        UNIQUE (cell, arm, seed))""",
+    """CREATE TABLE epochs (
+        trial TEXT NOT NULL REFERENCES trials, epoch INTEGER NOT NULL, train_loss REAL,
+        train_accuracy REAL, test_loss REAL, test_accuracy REAL, seconds REAL, PRIMARY KEY (trial, epoch))""",
+    """CREATE TABLE renewals (
+        trial TEXT NOT NULL REFERENCES trials, step INTEGER NOT NULL, epoch INTEGER NOT NULL,
+        layer TEXT NOT NULL, filter INTEGER NOT NULL, score REAL, PRIMARY KEY (trial, step, layer, filter))""",
+)
+"""One statement a table. ``seconds``, ``recipe_seconds`` and ``finished_at`` are the only columns that
+two runs of the same study may differ in."""
+
+
+def trial_row(result: TrialResult, *, finished_at: str) -> dict[str, object]:
+    """The row of table ``trials``.
+
+    Args:
+        result: The trial.
+        finished_at: Time, for people.
+
+    Returns:
+        Value by column; metrics are those of the last epoch.
+    """
+    last = result.last
+    return {
+        "trial": result.trial,
+        "cell": result.cell,
+        "arm": result.arm,
+        "seed": result.seed,
+        "status": result.status,
+        "test_accuracy": None if last is None else last.test_accuracy,
+        "test_loss": None if last is None else last.test_loss,
+        "train_accuracy": None if last is None else last.train_accuracy,
+        "train_loss": None if last is None else last.train_loss,
+        "majority_share": result.majority_share,
+        "epochs": len(result.epochs),
+        "steps": result.steps,
+        "renewed": len(result.renewals),
+        "renewal_steps": result.renewal_steps,
+        "nonfinite": result.nonfinite,
+        "restarts": result.restarts,
+        "error": result.error,
+        "seconds": result.seconds,
+        "recipe_seconds": result.recipe_seconds,
+        "finished_at": finished_at,
+    }
+
+
+def epoch_rows(result: TrialResult) -> list[tuple[object, ...]]:
+    """The rows of table ``epochs``, in its columns' order.
+
+    Args:
+        result: The trial.
+
+    Returns:
+        One row an epoch.
+    """
+    return [(result.trial, *astuple(record)) for record in result.epochs]
+
+
+def renewal_rows(result: TrialResult) -> list[tuple[object, ...]]:
+    """The rows of table ``renewals``, in its columns' order.
+
+    Args:
+        result: The trial.
+
+    Returns:
+        One row a renewed filter.
+    """
+    return [(result.trial, *astuple(record)) for record in result.renewals]

@@ -1,0 +1,54 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from regrow.cli.main import app
+
+
+def listed(*arguments: str) -> list[dict[str, object]]:
+    found = CliRunner().invoke(app, ["ls", *arguments, "--json"])
+    assert found.exit_code == 0, found.stderr
+    return json.loads(found.stdout)
+
+
+def test_recipes_with_source_settings_and_differences() -> None:
+    recipes = {str(entry["name"]): entry for entry in listed("recipes")}
+    assert set(recipes) >= {"none", "restart", "randomout", "random"}
+    assert recipes["randomout"]["year"] == 2016
+    assert recipes["randomout"]["settings"]["threshold"] == 1e-8
+    assert recipes["randomout"]["differs"]
+    assert recipes["random"]["control"]
+
+
+def test_models_and_data_with_their_settings() -> None:
+    models = {entry["name"]: entry for entry in listed("models")}
+    assert models["cratercnn"]["settings"]["filters"] == 20
+    assert "package.module:function" in models
+    assert {entry["name"] for entry in listed("data")} >= {"digits", "craters", "npz", "folder"}
+
+
+@pytest.mark.parametrize("kind", ["recipes", "models", "data"])
+def test_the_text_names_everything_that_the_json_does(kind: str) -> None:
+    text = CliRunner().invoke(app, ["ls", kind]).stdout
+    for entry in listed(kind):
+        assert f"{entry['name']}: " in text
+
+
+def test_runs_are_found_with_their_state(finished: tuple[Path, str, str], tmp_path: Path) -> None:
+    out = finished[0]
+    (run,) = listed("runs", str(out.parent))
+    assert run["name"] == str(out)
+    assert (run["ended"], run["expected"], run["arms"]) == (9, 9, ["none", "randomout", "random"])
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / "results.sqlite").write_bytes(b"no database")
+    (broken,) = listed("runs", str(tmp_path))
+    assert "cannot be read" in str(broken["summary"])
+
+
+def test_bad_use() -> None:
+    for arguments in (["runs", "/nowhere"], ["recipes", "somewhere"], ["recipe"]):
+        assert CliRunner().invoke(app, ["ls", *arguments]).exit_code == 2

@@ -1,0 +1,230 @@
+from __future__ import annotations
+
+import json
+import os
+import random
+import resource
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from regrow.cli.main import app
+
+Start = Callable[..., "subprocess.Popen[str]"]
+Tables = Callable[[Path], dict[str, list[tuple[object, ...]]]]
+
+
+def children(process: int) -> list[int]:
+    """Process ids of a process's children, workers among them."""
+    return [
+        int(word) for word in Path(f"/proc/{process}/task/{process}/children").read_text().split()
+    ]
+
+
+def alive(process: int) -> bool:
+    """Whether a process runs; one that has ended and was not waited for does not."""
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def wait_until(true: Callable[[], bool], *, timeout_s: float = 60.0) -> None:
+    end = time.monotonic() + timeout_s
+    while not true():
+        assert time.monotonic() < end, "it did not happen in time"
+        time.sleep(0.02)
+
+
+def state_of(out: Path) -> set[tuple[str, int]]:
+    """What shows that a run is at work: its checkpoints, with their times."""
+    return {(path.name, path.stat().st_mtime_ns) for path in (out / "checkpoints").glob("*.ckpt")}
+
+
+def ended_in(out: Path) -> int:
+    with sqlite3.connect(out / "results.sqlite") as database:
+        return database.execute("SELECT COUNT(*) FROM trials").fetchone()[0]
+
+
+def test_stdout_is_json_alone_and_progress_goes_to_stderr(finished: tuple[Path, str, str]) -> None:
+    out, stdout, stderr = finished
+    found = json.loads(stdout)
+    assert found["trials"] == {"expected": 9, "ended": 9, "missing": 0}
+    assert "9 trials, 3 seeds; 2 processes" in stderr
+    assert "[9/9]" in stderr
+    assert (out / "report.html").is_file()
+    assert json.loads((out / "study.json").read_text())["arms"]["random"]["like"] == "randomout"
+    assert not list((out / "checkpoints").iterdir())
+
+
+def test_the_control_repeats_its_partner_in_every_seed(finished: tuple[Path, str, str]) -> None:
+    with sqlite3.connect(finished[0] / "results.sqlite") as database:
+        places = {
+            arm: database.execute(
+                "SELECT seed, step, layer, COUNT(*) FROM renewals JOIN trials USING (trial) "
+                "WHERE arm = ? GROUP BY seed, step, layer ORDER BY seed, step, layer",
+                (arm,),
+            ).fetchall()
+            for arm in ("randomout", "random", "none")
+        }
+    assert places["randomout"]
+    assert places["random"] == places["randomout"]
+    assert not places["none"]
+
+
+def test_killed_at_random_moments_it_ends_with_the_same_bits(
+    start: Start, study_file: Path, finished: tuple[Path, str, str], tables: Tables, tmp_path: Path
+) -> None:
+    out = tmp_path / "run"
+    arguments = ("run", study_file, "--out", out, "--jobs", 2, "--checkpoint-every", 0)
+    moments = random.Random(20160218)  # noqa: S311 # moments, not secrets
+    interrupted = 0
+    for how in ("group", "parent alone", "ctrl-c"):
+        before = state_of(out)
+        process = start(*arguments)
+        wait_until(lambda before=before: bool(state_of(out) - before))
+        time.sleep(moments.uniform(0.0, 0.5))
+        workers = children(process.pid)
+        if how == "group":
+            os.killpg(process.pid, signal.SIGKILL)
+        elif how == "parent alone":
+            assert len(workers) >= 2
+            process.kill()
+            wait_until(lambda: not any(alive(worker) for worker in workers), timeout_s=5.0)  # noqa: B023
+        else:
+            os.killpg(process.pid, signal.SIGINT)
+        _, stderr = process.communicate(timeout=30)
+        interrupted += ended_in(out) < 9
+        if how == "ctrl-c":
+            assert process.returncode == 130, stderr
+            assert "of 9 trials have ended and are kept in" in stderr
+            assert f"regrow run {study_file} --out {out}" in stderr
+            assert "Traceback" not in stderr
+    assert interrupted == 3
+    process = start(*arguments)
+    _, stderr = process.communicate(timeout=120)
+    assert process.returncode == 0, stderr
+    assert tables(out) == tables(finished[0])
+
+
+def test_a_second_run_in_the_same_folder_is_refused_while_the_first_is_at_work(
+    finished: tuple[Path, str, str], study_file: Path
+) -> None:
+    import fcntl
+
+    with (finished[0] / ".lock").open("a") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        found = CliRunner().invoke(app, ["run", str(study_file), "--out", str(finished[0])])
+    assert found.exit_code == 2
+    assert "another run is at work here" in found.stderr
+
+
+def test_a_finished_folder_is_only_reported_again(
+    finished: tuple[Path, str, str], study_file: Path, tables: Tables
+) -> None:
+    out = finished[0]
+    before = tables(out)
+    (out / "report.html").unlink()
+    found = CliRunner().invoke(app, ["run", str(study_file), "--out", str(out)])
+    assert found.exit_code == 0, found.stderr
+    assert "all 9 trials have ended already" in found.stderr
+    assert f"Report: {out / 'report.html'}" in found.stdout
+    assert (out / "report.html").is_file()
+    assert tables(out) == before
+
+
+def test_a_folder_of_another_study_is_refused(
+    finished: tuple[Path, str, str], study_file: Path, tables: Tables
+) -> None:
+    out = finished[0]
+    before = tables(out)
+    found = CliRunner().invoke(app, ["run", str(study_file), "--out", str(out), "--lr", "0.5"])
+    assert found.exit_code == 2
+    assert "train.lr: 0.02 there, 0.5 here" in found.stderr
+    assert len(found.stderr.splitlines()) == 1
+    assert tables(out) == before
+
+
+def test_no_space_for_results_is_one_line_and_no_damage(
+    start: Start, study_file: Path, tmp_path: Path
+) -> None:
+    """A limit on the size of files stands for a full disk; it needs no root."""
+    out = tmp_path / "run"
+    limited = (
+        "import resource, runpy, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (40_000, 40_000)); "
+        "sys.argv[0] = 'regrow'; runpy.run_module('regrow.cli', run_name='__main__')"
+    )
+    assert resource.getrlimit(resource.RLIMIT_FSIZE)[1] == resource.RLIM_INFINITY
+    process = subprocess.run(
+        [sys.executable, "-c", limited, "run", study_file, "--out", out, "--jobs", "1"],
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert process.returncode in {1, 2}
+    assert process.stderr.splitlines()[-1].startswith("error: ")
+    assert "cannot be written" in process.stderr
+    assert "Traceback" not in process.stderr
+    with sqlite3.connect(out / "results.sqlite") as database:
+        assert database.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--recipe", "randomot"], "unknown recipe 'randomot' (did you mean 'randomout'?)"),
+        (["--model", "cratercn"], "unknown model 'cratercn' (did you mean 'cratercnn'?)"),
+        (["--data", "digit"], "unknown data set 'digit' (did you mean 'digits'?)"),
+        (["--set", "train.lrr=1"], "unknown key 'lrr' (did you mean 'lr'?)"),
+        (["--set", "model.filter=1"], "unknown setting 'filter' (did you mean 'filters'?)"),
+        (["--set", "randomout.threshold=-1"], "threshold must be at least 0, got -1"),
+        (
+            ["--set", "randomout.active_fraction=1.2"],
+            "active_fraction must be within [0, 1], got 1.2",
+        ),
+        (["--seeds", "0"], "seeds: must be at least 1, got 0"),
+        (["--lr", "nan"], "train.lr: must be a finite number"),
+        (["--data-dir", "/nowhere"], "--data-dir: must be a folder, got /nowhere"),
+        (["--data", "npz:/nowhere.npz"], "/nowhere.npz"),
+        (["--model", "no_such_module:make"], "cannot import no_such_module"),
+        (["--model", "torch.nn:Identity"], "there is no filter"),
+        (["--set", "model.kernel=9"], "cratercnn"),
+        (["--out", "/proc/version"], "cannot be used as a results folder"),
+    ],
+)
+def test_bad_use_is_a_line_and_exit_code_2(
+    arguments: list[str], message: str, tmp_path: Path
+) -> None:
+    base = ["run", "--data", "digits", "--out", str(tmp_path / "run")]
+    found = CliRunner().invoke(app, [*base, *arguments])
+    assert found.exit_code == 2, found.stderr
+    assert message in found.stderr
+    assert "Traceback" not in found.stderr
+    lines = found.stderr.splitlines()
+    assert all(line.startswith("error: ") for line in lines)
+    assert not (tmp_path / "run" / "results.sqlite").exists()
+
+
+@pytest.mark.parametrize("arguments", [["run", "--jobs", "0"], ["run", "--sedes", "3"], ["walk"]])
+def test_unknown_options_are_bad_use_too(arguments: list[str]) -> None:
+    assert CliRunner().invoke(app, arguments).exit_code == 2
+
+
+def test_a_missing_study_and_no_study() -> None:
+    found = CliRunner().invoke(app, ["run", "nowhere.toml"])
+    assert (found.exit_code, found.stderr) == (
+        2,
+        "error: nowhere.toml: there is no such study file\n",
+    )
+    found = CliRunner().invoke(app, ["run"])
+    assert found.exit_code == 2
+    assert "give a study file, or --data" in found.stderr

@@ -1,0 +1,54 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from regrow.lab.fingerprint import differences, document, fingerprint, fingerprint_document
+from regrow.lab.study import Study
+from regrow.lab.trials import cells
+
+MakeStudy = Callable[..., Study]
+
+
+def fingerprint_of(chosen: Study) -> str:
+    digests = {cell.name: "d" for cell in cells(chosen, where="test")}
+    return fingerprint(fingerprint_document(chosen, data_digests=digests))
+
+
+def test_the_fingerprint_sees_what_determines_results_and_nothing_else(study: MakeStudy) -> None:
+    base = fingerprint_of(study())
+    assert base == fingerprint_of(study(name="other", seeds=[9]))
+    assert base == fingerprint_of(study(arms=dict(reversed(study().model_dump()["arms"].items()))))
+    assert base != fingerprint_of(study(train={"epochs": 21}))
+    assert base != fingerprint_of(study(model={"name": "cratercnn", "settings": {"dense": 3}}))
+    one, two = ({"base": digest} for digest in "ab")
+    assert fingerprint_document(study(), data_digests=one) != fingerprint_document(
+        study(), data_digests=two
+    )
+
+
+def test_writing_a_default_out_changes_no_fingerprint(study: MakeStudy) -> None:
+    spelled = study(model={"name": "cratercnn", "settings": {"filters": 20}})
+    assert fingerprint_of(spelled) == fingerprint_of(study())
+
+
+def test_a_whole_number_for_a_number_is_the_same_setting(study: MakeStudy) -> None:
+    one, two = (
+        study(arms={"ro": {"recipe": "randomout", "settings": {"threshold": value}}})
+        for value in (1, 1.0)
+    )
+    assert fingerprint_of(one) == fingerprint_of(two)
+
+
+def test_differences_name_keys_on_either_side() -> None:
+    assert differences({"a": {"b": 1, "c": 2}}, {"a": {"b": 1}, "d": "x"}) == [
+        "a.c: 2 there, nothing here",
+        "d: nothing there, 'x' here",
+    ]
+
+
+def test_defaults_are_written_out(study: MakeStudy) -> None:
+    stored = document(study())
+    assert stored["arms"]["ro"]["settings"]["norm"] == "l1"
+    assert stored["model"]["settings"]["filters"] == 20
+    assert stored["data"]["settings"]["scale"] == "standard"
+    assert stored["seeds"] == [3, 5]
