@@ -1,10 +1,11 @@
 """What scoring costs: ResNet-20 on 32x32 images, batch 128, with and without a recipe attached.
 
-Three loops over the same model and batches are run in turn, again and again: plain, attached with a score at every step, attached
-with one score an epoch (391 steps; the loop between two checks is what is measured). The table gives the ratio of the medians of
-the time of one whole training step, and beside it the time that regrow itself counts inside its hooks.
+Three loops over the same model and batches are run in turn, again and again: plain, attached with a score at every
+step, attached with one score an epoch (391 steps; the steps between two checks are what is measured). The table gives
+the ratio of the medians of one whole training step's time, and beside it the time that regrow itself counts inside its
+hooks. "plain again" shows how far two equal loops differ on this machine.
 
-    OMP_NUM_THREADS=1 python benchmarks/scoring_overhead.py [--rounds 15] [--steps 3] [--out results/scoring-overhead.json]
+    OMP_NUM_THREADS=1 python benchmarks/scoring_overhead.py [--rounds 15] [--steps 3] [--out FILE.json]
 """
 
 from __future__ import annotations
@@ -30,7 +31,9 @@ class Loop:
     """One model, its optimizer, and perhaps a recipe."""
 
     def __init__(self, every_epochs: int | None, *, attached: bool) -> None:
-        self.model = models.build("resnet20", in_channels=3, image_size=(32, 32), classes=10, settings={}, seed=0)
+        self.model = models.build(
+            "resnet20", in_channels=3, image_size=(32, 32), classes=10, settings={}, seed=0
+        )
         self.optimizer = torch.optim.SGD(self.model.parameters(), lr=0.01, momentum=0.9)
         self.regrower = None
         if attached:
@@ -85,12 +88,31 @@ def main() -> None:
     rows = {}
     for name, loop in loops.items():
         step = statistics.median(times[name])
-        inside = loop.regrower.report.seconds / len(times[name]) if loop.regrower is not None else 0.0
-        rows[name] = {"step_ms": 1e3 * step, "ratio": step / base, "inside_ms": 1e3 * inside, "inside_share": inside / base}
-        print(f"{name:12s} {1e3 * step:8.1f} ms a step  x{step / base:.4f}   inside regrow {100 * inside / base:.3f} %")
+        inside = (
+            loop.regrower.report.seconds / len(times[name]) if loop.regrower is not None else 0.0
+        )
+        rows[name] = {
+            "step_ms": 1e3 * step,
+            "ratio": step / base,
+            "inside_ms": 1e3 * inside,
+            "inside_share": inside / base,
+        }
+        print(
+            f"{name:12s} {1e3 * step:8.1f} ms a step  x{step / base:.4f}   inside regrow {100 * inside / base:.3f} %"
+        )
     if given.out is not None:
-        environment = {"torch": torch.__version__, "python": platform.python_version(), "machine": platform.machine()}
-        table = {"rows": rows, "rounds": given.rounds, "steps": given.steps, "threads": 1, **environment}
+        environment = {
+            "torch": torch.__version__,
+            "python": platform.python_version(),
+            "machine": platform.machine(),
+        }
+        table = {
+            "rows": rows,
+            "rounds": given.rounds,
+            "steps": given.steps,
+            "threads": 1,
+            **environment,
+        }
         given.out.write_text(json.dumps(table, indent=1) + "\n")
 
 

@@ -12,6 +12,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from sklearn.datasets import load_digits
+from typer.testing import CliRunner
+
+from regrow.cli.main import app
 
 TIMES = {"seconds", "recipe_seconds", "finished_at"}
 
@@ -84,15 +87,13 @@ def start(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Start]:
 
 
 @pytest.fixture(scope="session")
-def finished(
-    start: Start, study_file: Path, tmp_path_factory: pytest.TempPathFactory
-) -> tuple[Path, str, str]:
+def finished(study_file: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str, str]:
     """The study, run once without interruption: its folder, standard output and standard error."""
     out = tmp_path_factory.mktemp("finished") / "run"
-    process = start("run", study_file, "--out", out, "--jobs", 2, "--json")
-    stdout, stderr = process.communicate(timeout=120)
-    assert process.returncode == 0, stderr
-    return out, stdout, stderr
+    arguments = ["run", str(study_file), "--out", str(out), "--jobs", "2", "--json"]
+    found = CliRunner().invoke(app, arguments)
+    assert found.exit_code == 0, found.stderr
+    return out, found.stdout, found.stderr
 
 
 @pytest.fixture(scope="session")

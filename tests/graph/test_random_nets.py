@@ -7,11 +7,11 @@ from dataclasses import dataclass
 import hypothesis.strategies as st
 import torch
 import torch.nn.functional as F  # noqa: N812
-from graph.nets import randomised
-from graph.oracle import check_wiring
 from hypothesis import HealthCheck, given, settings
 from torch import Tensor, nn
 
+from graph.nets import randomised
+from graph.oracle import check_wiring
 from regrow.graph import trace
 
 KINDS = (
@@ -86,21 +86,22 @@ class RandomNet(nn.Module):
                 self.parts[name] = made
         if name in self.parts:
             return F.leaky_relu(self.parts[name](a), inplace=step.width % 2 == 0)
-        shared = min(width, b.shape[1])
-        if step.kind == "add":
-            return (
-                a[:, :shared] + F.pad(b, (0, 0, 0, 0, 0, max(0, shared - b.shape[1])))[:, :shared]
-            )
-        if step.kind == "gate":
-            return a[:, :shared] * torch.sigmoid(b[:, :shared].mean((2, 3), keepdim=True))
-        if step.kind == "cat":
-            return torch.cat([a, b], 1)[:, :9]
-        if step.kind == "split":
-            left, right = a.split([width // 2, width - width // 2], 1)
-            return torch.cat([right, left], 1)
-        if step.kind == "shuffle":
-            return a.unflatten(1, (groups, -1)).transpose(1, 2).flatten(1, 2)
-        return F.max_pool2d(a, 3, 1, 1)
+        return _without_weights(step.kind, a, b, groups=groups)
+
+
+def _without_weights(kind: str, a: Tensor, b: Tensor, *, groups: int) -> Tensor:
+    shared = min(a.shape[1], b.shape[1])
+    if kind == "add":
+        return torch.cat([a[:, :shared] + b[:, :shared], a[:, shared:]], 1)
+    if kind == "gate":
+        return a[:, :shared] * torch.sigmoid(b[:, :shared].mean((2, 3), keepdim=True))
+    if kind == "cat":
+        return torch.cat([a, b], 1)[:, :9]
+    if kind == "split":
+        return torch.cat(a.chunk(2, 1)[::-1], 1)
+    if kind == "shuffle":
+        return a.unflatten(1, (groups, -1)).transpose(1, 2).flatten(1, 2)
+    return F.max_pool2d(a, 3, 1, 1)
 
 
 steps = st.lists(

@@ -7,10 +7,10 @@ from collections.abc import Callable
 import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812
-from graph.nets import Forward, randomised
-from graph.oracle import check_wiring
 from torch import Tensor, nn
 
+from graph.nets import Forward, randomised
+from graph.oracle import check_wiring
 from regrow.graph import trace
 
 Op = Callable[[Tensor], Tensor]
@@ -108,7 +108,7 @@ PLACES: dict[str, Op] = {
     "softmax": lambda x: x.softmax(1),
     "softmax over space": lambda x: x.flatten(2).softmax(-1),
     "log_softmax": lambda x: x.log_softmax(3),
-    "normalize": lambda x: F.normalize(x),
+    "normalize": F.normalize,
     "sort": lambda x: x.sort(1)[0],
     "glu": lambda x: F.glu(x, 1),
     "lp_pool": lambda x: F.lp_pool2d(x, 2, 2),
@@ -129,27 +129,8 @@ PLACES: dict[str, Op] = {
     "layer_norm": lambda x: F.layer_norm(x, (4,)),
     "layer_norm of all": lambda x: F.layer_norm(x, (4, 4, 4)),
     "rms_norm": lambda x: F.rms_norm(x, (4,)),
-    "instance_norm": lambda x: F.instance_norm(x),
+    "instance_norm": F.instance_norm,
     "group_norm, a channel a group": lambda x: F.group_norm(x, 4),
-}
-
-POINTWISE: dict[str, Op] = {
-    "add": lambda x: x[:, :2] + x[:, 2:],
-    "broadcast": lambda x: x * x[:, :1],
-    "where": lambda x: torch.where(x[:, :1] > 0, x[:, 1:2], x[:, 2:3]),
-    "gate": lambda x: x * torch.sigmoid(x.flip(1)),
-    "hardswish": lambda x: F.hardswish(x.clone(), inplace=True),
-    "prelu": lambda x: F.prelu(x, torch.full((4,), 0.3, dtype=x.dtype)),
-    "in-place chain": lambda x: x.clone().mul_(2).add_(x.roll(1, 1)).clamp_(-1, 1).sigmoid_(),
-    "write a slice": lambda x: _with_slice_written(x),
-    "write through a view": lambda x: _with_view_written(x),
-    "overwrite": lambda x: _overwritten(x),
-    "out": lambda x: torch.add(x, x.roll(1, 1), out=torch.empty_like(x)),
-    "addcmul": lambda x: torch.addcmul(x[:, :1], x[:, 1:2], x[:, 2:3]),
-    "detach": lambda x: x.detach() + 1,
-    "half": lambda x: x.to(torch.float32).double(),
-    "clone of a view": lambda x: x.transpose(1, 3).contiguous(),
-    "swapped in place": lambda x: x.clone().transpose_(1, 2)[:, :2],
 }
 
 
@@ -173,6 +154,26 @@ def _overwritten(x: Tensor) -> Tensor:
     room[:, 1].fill_(2.0)
     room[:, 2] = x[:, 3]
     return room
+
+
+POINTWISE: dict[str, Op] = {
+    "add": lambda x: x[:, :2] + x[:, 2:],
+    "broadcast": lambda x: x * x[:, :1],
+    "where": lambda x: torch.where(x[:, :1] > 0, x[:, 1:2], x[:, 2:3]),
+    "gate": lambda x: x * torch.sigmoid(x.flip(1)),
+    "hardswish": lambda x: F.hardswish(x.clone(), inplace=True),
+    "prelu": lambda x: F.prelu(x, torch.full((4,), 0.3, dtype=x.dtype)),
+    "in-place chain": lambda x: x.clone().mul_(2).add_(x.roll(1, 1)).clamp_(-1, 1).sigmoid_(),
+    "write a slice": _with_slice_written,
+    "write through a view": _with_view_written,
+    "overwrite": _overwritten,
+    "out": lambda x: torch.add(x, x.roll(1, 1), out=torch.empty_like(x)),
+    "addcmul": lambda x: torch.addcmul(x[:, :1], x[:, 1:2], x[:, 2:3]),
+    "detach": lambda x: x.detach() + 1,
+    "half": lambda x: x.to(torch.float32).double(),
+    "clone of a view": lambda x: x.transpose(1, 3).contiguous(),
+    "swapped in place": lambda x: x.clone().transpose_(1, 2)[:, :2],
+}
 
 
 @pytest.mark.parametrize("name", MOVES)

@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812
-from graph.nets import FOLLOWED, Forward, build, crater, example, resnet
-from graph.oracle import check_filter, check_wiring
 from torch import Tensor, nn
 
+from graph.nets import FOLLOWED, Forward, build, crater, example, resnet
+from graph.oracle import check_filter, check_wiring
 from regrow.errors import TraceError
 from regrow.graph import Wiring, trace, unwrap
 
@@ -277,7 +277,7 @@ class Failing(nn.Module):
             torch.zeros(1, 3, 9, 9),
             r"module '5' \(Linear\) raised RuntimeError: mat1 and mat2",
         ),
-        (lambda: nn.Flatten(), torch.zeros(1, 3), "must have a convolution or a linear layer"),
+        (nn.Flatten, torch.zeros(1, 3), "must have a convolution or a linear layer"),
         (
             lambda: nn.utils.parametrizations.weight_norm(nn.Conv2d(3, 4, 1)),
             torch.zeros(1, 3, 4, 4),

@@ -7,10 +7,10 @@ from collections.abc import Callable
 import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812
-from graph.nets import Forward
 from torch import Tensor, nn
 from torch.nn.utils import parametrizations, prune
 
+from graph.nets import Forward
 from regrow.graph import rules, trace
 from regrow.graph.record import Call, Record
 

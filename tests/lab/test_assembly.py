@@ -4,6 +4,7 @@ import pytest
 from torch import nn
 from torch.optim import SGD, AdamW
 
+from regrow.errors import ConfigError
 from regrow.lab.assembly import build_optimizer, steps_per_epoch
 from regrow.lab.study import Training
 
@@ -18,6 +19,8 @@ def test_steps_of_an_epoch(batch: int, drop_last: bool, steps: int) -> None:
 
 def test_optimizers_have_their_settings() -> None:
     model = nn.Linear(2, 2)
+    with pytest.raises(ConfigError, match="must have parameters to train, Identity has none"):
+        build_optimizer(Training(), nn.Identity())
     settings = {"lr": 0.5, "momentum": 0.9, "nesterov": True, "weight_decay": 0.1}
     sgd = build_optimizer(Training.model_validate(settings), model)
     assert isinstance(sgd, SGD)

@@ -8,6 +8,7 @@ from typing import Final
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd  # pyright: ignore[reportPrivateUsage]  # the base of all convolutions
+from torch.nn.modules.instancenorm import _InstanceNorm  # pyright: ignore[reportPrivateUsage]
 
 from regrow.graph.filters import Filters, Norm, Reader
 from regrow.graph.record import Record
@@ -54,6 +55,10 @@ def assemble(model: nn.Module, record: Record, outputs: Iterable[Tensor]) -> Wir
                     alone=alone,
                 )
             )
+    # With one example they look like batch normalisation from inside.
+    instance_norms = {
+        path for path, module in model.named_modules() if isinstance(module, _InstanceNorm)
+    }
     norms: dict[int, list[Norm]] = {}
     for path, norm in record.norms.items():
         found = _by_filter(record, [table.union(names) for names in norm.seen])
@@ -67,7 +72,7 @@ def assemble(model: nn.Module, record: Record, outputs: Iterable[Tensor]) -> Wir
                 norms.setdefault(writer, []).append(
                     Norm(
                         path=path,
-                        kind=norm.kind,
+                        kind="instance_norm" if path in instance_norms else norm.kind,
                         weight=norm.tensors.get("weight"),
                         bias=norm.tensors.get("bias"),
                         running_mean=norm.tensors.get("running_mean"),

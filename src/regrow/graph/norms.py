@@ -68,6 +68,8 @@ def _note_norm(call: Call, record: Record, kind: str, seen: Tensor) -> None:
         return
     path = path_of(next(iter(tensors.values())))
     size = max(record.ledger.tensors[name].numel() for name in tensors.values())
+    if kind == "batch_norm" and len(entries) > size:
+        kind = "instance_norm"  # torch repeats its entries for every example and calls batch normalisation
     norm = record.norms.setdefault(path, NormRecord(kind, tensors, [set() for _ in range(size)]))
     for entry, name in zip(entries.tolist(), seen.tolist(), strict=True):
         norm.seen[entry].add(name)

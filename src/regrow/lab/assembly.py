@@ -8,6 +8,7 @@ from torch import nn
 from torch.optim import SGD, Adam, AdamW, Optimizer
 
 from regrow import recipes
+from regrow.errors import ConfigError
 from regrow.history import Renewed
 from regrow.lab import models
 from regrow.lab.data import Dataset
@@ -60,8 +61,15 @@ def build_optimizer(training: Training, model: nn.Module) -> Optimizer:
 
     Returns:
         A fresh optimizer over all parameters.
+
+    Raises:
+        ConfigError: The network has no parameters.
     """
-    parameters = model.parameters()
+    parameters = list(model.parameters())
+    if not parameters:
+        raise ConfigError(
+            f"the model must have parameters to train, {type(model).__name__} has none"
+        )
     if training.optimizer == "sgd":
         return SGD(
             parameters,

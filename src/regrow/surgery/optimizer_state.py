@@ -54,9 +54,8 @@ class OptimizerSurgeon:
         parameters: The parameters that may be edited, by name.
 
     Raises:
-        OptimizerError: The optimizer's state is not known here. Set ``reset_optimizer=False`` in the
-        recipe to
-            leave it as it is.
+        OptimizerError: The optimizer's state is not known here; ``reset_optimizer=False`` in the recipe leaves it
+            as it is.
     """
 
     def __init__(self, optimizer: Optimizer, parameters: Mapping[str, nn.Parameter]) -> None:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import statistics
 from typing import TYPE_CHECKING
 
 from regrow.report import wording
-from regrow.report.figures.scale import accuracy_axis
+from regrow.report.figures.scale import accuracy_axis, last_epoch
 from regrow.report.figures.style import (
     NARROW,
     arm_styles,
@@ -14,6 +13,7 @@ from regrow.report.figures.style import (
     house_style,
     legend_above,
     nothing_yet,
+    quartiles,
     whole_numbers,
 )
 from regrow.report.results import Results
@@ -58,13 +58,13 @@ def plot_curves(results: Results, cell: str, *, ax: Axes | None = None) -> tuple
                     lines, colors=style.colour, lw=0.4, alpha=0.18, zorder=1.5, rasterized=True
                 )
             )
-            bands = [_quartiles([c[epoch] for c in curves if epoch in c]) for epoch in epochs]
-            ax.fill_between(
-                epochs, [b[0] for b in bands], [b[2] for b in bands],
-                color=style.colour, alpha=0.16, lw=0, zorder=2,
-            )  # fmt: skip
+            bands = [quartiles([100 * c[e] for c in curves if e in c]) for e in epochs]
+            low, middle, high = ([band[which] for band in bands] for which in range(3))
+            ax.fill_between(epochs, low, high, color=style.colour, alpha=0.09, lw=0, zorder=2)
+            for edge in (low, high):
+                ax.plot(epochs, edge, color=style.colour, ls=style.line, lw=0.6, zorder=2.5)
             (drawn,) = ax.plot(
-                epochs, [b[1] for b in bands], color=style.colour, ls=style.line, lw=1.6,
+                epochs, middle, color=style.colour, ls=style.line, lw=1.6,
                 marker=style.marker, ms=3.5, markevery=max(1, len(epochs) // 6), zorder=3,
             )  # fmt: skip
             handles.append(drawn)
@@ -73,7 +73,7 @@ def plot_curves(results: Results, cell: str, *, ax: Axes | None = None) -> tuple
         ax.set_xlabel("Epoch")
         whole_numbers(ax.xaxis)
         if handles:
-            ax.autoscale_view(scaley=False)
+            ax.set_xlim(0, last_epoch(results, cell) + 0.5)
             low, high = ax.get_ylim()
             ax.set_ylim(min(low, min(drawn_values) - 1), max(high, min(max(drawn_values) + 1, 101)))
             legend_above(
@@ -99,7 +99,7 @@ def caption_curves(results: Results, cell: str) -> str:
         for arm in results.study.arms
     )
     text = (
-        f"Test accuracy over the epochs; n = {counts} seeds. Line: median; band: quartiles; faint: "
+        f"Test accuracy over the epochs; n = {counts} seeds. Thick: median; thin: quartiles; faint: "
         "single seeds."
     )
     stopped = sum(t.cell == cell and t.status == "diverged" for t in results.trials)
@@ -123,7 +123,7 @@ def learning_curves(results: Results, cell: str, label: str) -> list[dict[int, f
         Epoch to accuracy, 0 to 1, one a trial with any evaluation; trials that diverged are
         continued at their last accuracy up to the last epoch of the cell.
     """
-    last = max((t.epochs or 0 for t in results.trials if t.cell == cell), default=0)
+    last = last_epoch(results, cell)
     evaluated = sorted(
         {
             epoch
@@ -143,10 +143,3 @@ def learning_curves(results: Results, cell: str, label: str) -> list[dict[int, f
         if curve and trial.status != "crashed":
             found.append(curve)
     return found
-
-
-def _quartiles(values: list[float]) -> tuple[float, float, float]:
-    if len(values) == 1:
-        return 100 * values[0], 100 * values[0], 100 * values[0]
-    low, middle, high = statistics.quantiles(values, n=4, method="inclusive")
-    return 100 * low, 100 * middle, 100 * high

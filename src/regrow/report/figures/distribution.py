@@ -14,6 +14,7 @@ from regrow.report.figures.style import (
     house_style,
     legend_above,
     nothing_yet,
+    quartiles,
     shown,
 )
 from regrow.report.results import Results
@@ -23,7 +24,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _LEVELS = 36  # rows of marks that fit one above the other
-_WIDTH = 0.8  # of the space between two arms
+_WIDTH = 0.68  # of the marks of one arm; the distance between two arms is 1
+_BOX = -0.42  # where the quartiles stand
 
 
 def plot_distribution(
@@ -54,22 +56,24 @@ def plot_distribution(
             if not values:
                 continue
             style = styles[arm.label]
-            ax.boxplot(
-                values,
-                positions=[index],
-                widths=_WIDTH,
-                whis=(0, 100),
-                showcaps=False,
-                showfliers=False,
-                manage_ticks=False,
-                boxprops={"color": INK, "lw": 0.7},
-                whiskerprops={"color": INK, "lw": 0.7},
-                medianprops={"color": INK, "lw": 1.6},
-                zorder=2,
+            # Beside the marks, not around them: seeds fall into two groups, those that learnt and
+            # those that failed, and a box across the gap would be all that one sees.
+            low_quarter, middle, high_quarter = quartiles(values)
+            ax.vlines(index + _BOX, min(values), max(values), color=INK, lw=0.7, zorder=2)
+            ax.vlines(index + _BOX, low_quarter, high_quarter, color=INK, lw=2.4, zorder=2)
+            ax.plot(
+                [index + _BOX],
+                [middle],
+                marker="o",
+                ms=3.4,
+                mfc="white",
+                mec=INK,
+                mew=0.8,
+                zorder=4,
             )
             sideways = spread(values, height=(high - low) / _LEVELS)
             ax.plot(
-                [index + x for x in sideways], values, ls="none", marker=style.marker, ms=3.6,
+                [index + 0.04 + x for x in sideways], values, ls="none", marker=style.marker, ms=3.6,
                 mfc=style.colour, mec="white", mew=0.4, alpha=0.9, zorder=3, clip_on=False,
             )  # fmt: skip
         _label_arms(ax, results, cell)
@@ -95,7 +99,8 @@ def caption_distribution(results: Results, cell: str) -> str:
     )
     return (
         "Distribution of the test accuracy after the last epoch over seeds; "
-        f"n = {counts}. One mark a seed; box: quartiles and median; whiskers: worst and best."
+        f"n = {counts}. One mark a seed; at their left the median (ring), the quartiles (thick) and "
+        "the worst and best (thin)."
     )
 
 
@@ -125,7 +130,7 @@ def spread(values: list[float], *, height: float) -> list[float]:
         height: Marks within one such step share a row.
 
     Returns:
-        Sideways shifts, within plus and minus 0.4, the same every time.
+        Sideways shifts, within plus and minus 0.34, the same every time.
 
     Examples:
         >>> spread([1.0, 5.0, 1.01, 0.99], height=0.5)
@@ -144,12 +149,13 @@ def spread(values: list[float], *, height: float) -> list[float]:
 
 def _label_arms(ax: Axes, results: Results, cell: str) -> None:
     arms = results.study.arms
+    crowded = len(arms) > 4
     names = [
-        "\n".join(textwrap.wrap(shown(arm.label).strip(), 12, max_lines=3, placeholder="…"))
-        + f"\nn={len(accuracies(results, cell, arm.label))}"
+        "\n".join(textwrap.wrap(shown(arm.label).strip(), 12, max_lines=2, placeholder="…"))
+        + ("" if crowded else "\n")
+        + f" (n={len(accuracies(results, cell, arm.label))})"
         for arm in arms
     ]
-    crowded = len(arms) > 4
     ax.set_xticks(
         range(len(arms)), names, rotation=35 if crowded else 0, ha="right" if crowded else "center",
         rotation_mode="anchor" if crowded else "default",
@@ -157,4 +163,4 @@ def _label_arms(ax: Axes, results: Results, cell: str) -> None:
     ax.set_xlim(-0.6, len(arms) - 0.4)
     ax.grid(visible=False, axis="x")
     ax.tick_params(axis="x", length=0)
-    ax.set_xlabel("Arm (n: seeds with an accuracy)")
+    ax.set_xlabel("Arm (n = seeds with an accuracy)")

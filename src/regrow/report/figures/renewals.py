@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from regrow.report import wording
-from regrow.report.figures.scale import seed_order
+from regrow.report.figures.scale import last_epoch, seed_order
 from regrow.report.figures.style import (
     INK,
     NARROW,
@@ -83,7 +84,7 @@ def plot_renewals(
             ax.fill_between(edges, [*base, base[-1]], [*top, top[-1]], step="post", **look)  # pyright: ignore[reportArgumentType] # a plain dict of artist properties
             handles.append(Patch(**look))  # pyright: ignore[reportArgumentType] # the same
             base = top
-        ax.set_xlim(0.5, max(last, 1) + 0.5)
+        ax.set_xlim(0.5, shown_epochs(results, cell, label) + 0.5)
         ax.set_ylim(0, 1.05 * max(base, default=0.0) or 1.0)
         whole_numbers(ax.xaxis)
         whole_numbers(ax.yaxis)
@@ -116,7 +117,7 @@ def caption_renewals(results: Results, cell: str, arm: str) -> str:
     replaying = [label for label, tested in results.study.controls.items() if tested == arm]
     if replaying:
         text += f" The control {', '.join(replaying)} repeats the same numbers."
-    return text
+    return text + _range(results, cell, arm)
 
 
 def plot_renewals_by_seed(
@@ -137,7 +138,8 @@ def plot_renewals_by_seed(
         The figure and the axes.
     """
     import matplotlib as mpl
-    from matplotlib.colors import BoundaryNorm
+    from matplotlib.colors import BoundaryNorm, ListedColormap
+    from matplotlib.patches import Patch
 
     with house_style():
         figure, ax = canvas(ax, size=NARROW)
@@ -146,7 +148,7 @@ def plot_renewals_by_seed(
         last = last_epoch(results, cell)
         ax.set_xlabel("Epoch")
         ax.set_ylabel(
-            f"Seeds, by accuracy under\n{shown(results.study.baseline).strip()}, worst below"
+            f"Rank of the seed by\naccuracy under {shown(results.study.baseline).strip()}"
         )
         ax.grid(visible=False)
         if label is None or not seeds:
@@ -154,18 +156,23 @@ def plot_renewals_by_seed(
             return figure, ax
         rows = _rows(results, cell, label, seeds, last)
         bounds = _bounds(max(n for row in rows for n in row))
-        colours = mpl.colormaps["cividis_r"].resampled(len(bounds)).with_extremes(under="white")
-        image = ax.imshow(
-            rows, aspect="auto", origin="lower", interpolation="nearest", cmap=colours,
-            norm=BoundaryNorm(bounds, len(bounds), extend="max"),
+        shades = [mpl.colormaps["cividis_r"](x) for x in _even(0.15, 1.0, len(bounds))]
+        ax.imshow(
+            rows, aspect="auto", origin="lower", interpolation="nearest",
+            cmap=ListedColormap(shades).with_extremes(under="white"),
+            norm=BoundaryNorm([*bounds, 10**9], len(bounds)),
             extent=(0.5, last + 0.5, 0.5, len(seeds) + 0.5),
         )  # fmt: skip
+        ax.set_xlim(0.5, shown_epochs(results, cell, label) + 0.5)
         _mark_failures(ax, results, cell, label, seeds)
         whole_numbers(ax.xaxis)
         whole_numbers(ax.yaxis)
-        bar = figure.colorbar(image, ax=ax, location="bottom", aspect=34, pad=0.03, extend="max")
-        bar.set_label("Filters renewed in the epoch")
-        bar.set_ticks(bounds)
+        legend_above(
+            ax,
+            handles=[Patch(facecolor=shade) for shade in shades],
+            labels=_classes(bounds),
+            columns=3,
+        )
     return figure, ax
 
 
@@ -186,7 +193,7 @@ def caption_renewals_by_seed(results: Results, cell: str, arm: str) -> str:
         f"Where the renewals of {arm} fall: one row a seed, in the order of the sorted seeds, "
         f"n = {wording.count(len(trials), 'seed')}, {touched} of them with a renewal. White: none. "
         f"Crosses at the right: the seed failed under {results.study.baseline} (left) or "
-        f"{arm} (right)."
+        f"{arm} (right).{_range(results, cell, arm)}"
     )
 
 
@@ -217,17 +224,31 @@ def by_layer(results: Results, cell: str, arm: str) -> dict[str, dict[int, int]]
     return named | ({f"{len(rest)} other layers": together} if rest else {})
 
 
-def last_epoch(results: Results, cell: str) -> int:
-    """The longest training in a cell.
+def shown_epochs(results: Results, cell: str, arm: str | None) -> int:
+    """How many epochs the figures of the renewals show.
 
     Args:
         results: What was read.
         cell: The cell.
+        arm: The arm's label; None for none.
 
     Returns:
-        Epochs.
+        All epochs, or a little more than those with renewals where these end before half of them.
     """
-    return max((trial.epochs or 0 for trial in results.trials if trial.cell == cell), default=0)
+    every = max(last_epoch(results, cell), 1)
+    trials = results.arm(cell, arm).values() if arm else ()
+    last = max((r.epoch for t in trials for r in results.renewals.get(t.trial, ())), default=every)
+    return every if 2 * last >= every else min(every, max(round(1.2 * last), last + 1, 5))
+
+
+def _range(results: Results, cell: str, arm: str) -> str:
+    """A sentence on epochs that are not shown."""
+    part, every = shown_epochs(results, cell, arm), last_epoch(results, cell)
+    return (
+        ""
+        if part >= every
+        else f" Epochs 1 to {part} of {every} are shown: none was renewed later."
+    )
 
 
 def _rows(results: Results, cell: str, arm: str, seeds: list[int], last: int) -> list[list[int]]:
@@ -242,22 +263,36 @@ def _rows(results: Results, cell: str, arm: str, seeds: list[int], last: int) ->
 
 
 def _bounds(most: int) -> list[int]:
-    """Lower ends of the colour classes: 1, 2, 5, 10 ... up to the largest count."""
-    found = [1, 2]
-    for power in range(9):
-        found += [value * 10**power for value in (5, 10, 20)]
-    return [value for value in found if value <= max(most, 2)]
+    """Lower ends of the colour classes: 1, 2, 5, 20, 100, as far as there are counts."""
+    return [bound for bound in (1, 2, 5, 20, 100) if bound <= max(most, 1)]
+
+
+def _classes(bounds: list[int]) -> list[str]:
+    """How the legend names the classes."""
+    ends = [
+        f"{low}" if high == low + 1 else f"{low} to {high - 1}" for low, high in pairwise(bounds)
+    ]
+    return [*ends, f"{bounds[-1]} or more filters"]
+
+
+def _even(first: float, last: float, number: int) -> list[float]:
+    """Numbers at even distances; a single one is the last."""
+    if number == 1:
+        return [last]
+    return [first + (last - first) * index / (number - 1) for index in range(number)]
 
 
 def _mark_failures(ax: Axes, results: Results, cell: str, arm: str, seeds: list[int]) -> None:
     across = ax.get_yaxis_transform()
+    ax.text(1.07, 1.02, "failed", transform=ax.transAxes, ha="center", va="bottom", fontsize=8)
     for place, label in ((1.04, results.study.baseline), (1.10, arm)):
         failed = failed_seeds(results.arm(cell, label))
         heights = [index for index, seed in enumerate(seeds, start=1) if seed in failed]
-        ax.plot(
-            [place] * len(heights), heights, ls="none", marker="x", ms=3.2, mew=0.9, color=INK,
-            transform=across, clip_on=False,
-        )  # fmt: skip
+        if heights:  # an empty unclipped line would reach to the figure's corner in the layout
+            ax.plot(
+                [place] * len(heights), heights, ls="none", marker="x", ms=3.2, mew=0.9, color=INK,
+                transform=across, clip_on=False,
+            )  # fmt: skip
 
 
 def _shades(number: int) -> list[object]:
@@ -265,7 +300,7 @@ def _shades(number: int) -> list[object]:
     import matplotlib as mpl
 
     colours = mpl.colormaps["cividis"]
-    return [colours(0.1 + 0.8 * index / max(number - 1, 1)) for index in range(number)]
+    return [colours(x) for x in _even(0.9, 0.1, number)][::-1]
 
 
 def _natural(name: str) -> list[tuple[int, int, str]]:

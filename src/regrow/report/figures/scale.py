@@ -37,6 +37,19 @@ def seed_order(results: Results, cell: str) -> list[int]:
     return sorted(seeds, key=place)
 
 
+def last_epoch(results: Results, cell: str) -> int:
+    """The longest training in a cell.
+
+    Args:
+        results: What was read.
+        cell: The cell.
+
+    Returns:
+        Epochs.
+    """
+    return max((trial.epochs or 0 for trial in results.trials if trial.cell == cell), default=0)
+
+
 def failed_line(results: Results, cell: str) -> float | None:
     """The accuracy at or below which a seed has failed.
 

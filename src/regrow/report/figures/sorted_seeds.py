@@ -104,10 +104,11 @@ def _draw_arms(ax: Axes, results: Results, cell: str, seeds: list[int]) -> list[
     styles = arm_styles(results)
     floor = ax.get_ylim()[0]
     place = {seed: index for index, seed in enumerate(seeds, start=1)}
-    size = 5.0 if len(seeds) <= 60 else 3.5
     arms = results.study.arms
+    crowded = len(seeds) * len(arms) > 120
+    size = 3.6 if crowded else 5.0
     # A little to the side of one another: equal accuracies must not hide an arm.
-    width = 0.5 if len(seeds) <= 60 else 0.0
+    width = 0.7 if crowded else 0.5
     handles: list[object] = []
     for index, arm in enumerate(arms):
         style = styles[arm.label]
@@ -129,14 +130,15 @@ def _draw_arms(ax: Axes, results: Results, cell: str, seeds: list[int]) -> list[
             mec=style.colour,
             mew=0.9 if baseline else 0.4,
             zorder=3 if baseline else 4,
-            clip_on=False,
+            clip_on=not known,
         )
         handles.append(drawn)
         crashed = [place[seed] + shift for seed, t in trials.items() if t.test_accuracy is None]
-        ax.plot(
-            crashed, [floor] * len(crashed), ls="none", marker="x", ms=size + 1, mew=1.3,
-            color=style.colour, clip_on=False, zorder=5,
-        )  # fmt: skip
+        if crashed:  # an empty unclipped line would reach to the figure's corner in the layout
+            ax.plot(
+                crashed, [floor] * len(crashed), ls="none", marker="x", ms=size + 1, mew=1.3,
+                color=style.colour, clip_on=False, zorder=5,
+            )  # fmt: skip
     return handles
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import io
+import statistics
 import warnings
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, cast
@@ -176,6 +177,25 @@ def whole_numbers(axis: Axis) -> None:
     axis.set_major_locator(MaxNLocator(nbins="auto", integer=True, steps=[1, 2, 5, 10]))
 
 
+def quartiles(values: Sequence[float]) -> tuple[float, float, float]:
+    """Lower quartile, median and upper quartile, linear between order statistics.
+
+    Args:
+        values: At least one number.
+
+    Returns:
+        The three; a single number is all of them.
+
+    Examples:
+        >>> quartiles([4.0, 1.0, 3.0, 2.0, 5.0])
+        (2.0, 3.0, 4.0)
+    """
+    if len(values) == 1:
+        return values[0], values[0], values[0]
+    low, middle, high = statistics.quantiles(values, n=4, method="inclusive")
+    return low, middle, high
+
+
 def nothing_yet(ax: Axes, what: str) -> None:
     """Say in an empty figure why it is empty.
 
@@ -201,7 +221,8 @@ def saved(figure: Figure, *, kind: str, title: str, caption: str) -> bytes:
     buffer = io.BytesIO()
     metadata = {"Title": title, "Description": caption}
     if kind == "svg":
-        figure.savefig(buffer, format=kind, metadata=metadata | {"Date": None})
+        # The dots per inch are those of the parts drawn as pixels.
+        figure.savefig(buffer, format=kind, dpi=150, metadata=metadata | {"Date": None})
     else:
         figure.savefig(buffer, format=kind, metadata=metadata | {"Software": None})
     return buffer.getvalue()

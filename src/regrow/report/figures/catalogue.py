@@ -1,0 +1,152 @@
+"""Which figures a report has, in their order, each with its caption and its words for the blind."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+from regrow.report.figures.curves import caption_curves, plot_curves
+from regrow.report.figures.distribution import caption_distribution, plot_distribution
+from regrow.report.figures.gains import caption_gains, plot_gains
+from regrow.report.figures.renewals import (
+    caption_renewals,
+    caption_renewals_by_seed,
+    plot_renewals,
+    plot_renewals_by_seed,
+    renewing_arms,
+)
+from regrow.report.figures.sorted_seeds import caption_sorted_seeds, plot_sorted_seeds
+from regrow.report.results import Results
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+MANY_CELLS: Final = 8
+"""Studies with more cells draw the sorted seeds alone for each: a page must open, too."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Drawing:
+    """A figure to be drawn.
+
+    Args:
+        name: Its file's name without a suffix, unlike any other's of the report.
+        cell: Its cell; None for a figure of the whole study.
+        title: Its title, a few words.
+        caption: Its caption, with n.
+        alt: What kind of picture it is, for those who do not see it.
+        wide: Whether it is as wide as two others.
+        draw: Draws it.
+    """
+
+    name: str
+    cell: str | None
+    title: str
+    caption: str
+    alt: str
+    wide: bool
+    draw: Callable[[], tuple[Figure, Axes]]
+
+
+def drawings(results: Results) -> tuple[Drawing, ...]:
+    """All figures of a report.
+
+    Args:
+        results: What was read.
+
+    Returns:
+        The figures of the study, then those of each cell. Without a trial: none.
+    """
+    found: list[Drawing] = []
+    if len(results.cells) > 1:
+        found.append(
+            Drawing(
+                name="gains",
+                cell=None,
+                title="Difference from the baseline in every cell",
+                caption=caption_gains(results),
+                alt="Chart of mean differences with intervals, one group of rows a cell.",
+                wide=True,
+                draw=partial(plot_gains, results),
+            )
+        )
+    for cell in results.cells:
+        found += _cell_drawings(results, cell)
+    return _named_apart(found)
+
+
+def _cell_drawings(results: Results, cell: str) -> list[Drawing]:
+    found = [
+        Drawing(
+            name=f"{cell}-sorted",
+            cell=cell,
+            title="Accuracy of each seed, sorted",
+            caption=caption_sorted_seeds(results, cell),
+            alt="Scatter plot of test accuracy by seed, one mark an arm.",
+            wide=True,
+            draw=partial(plot_sorted_seeds, results, cell),
+        )
+    ]
+    if len(results.cells) > MANY_CELLS:
+        return found
+    found += [
+        Drawing(
+            name=f"{cell}-distribution",
+            cell=cell,
+            title="Distribution over seeds",
+            caption=caption_distribution(results, cell),
+            alt="Strip plot of test accuracy with quartiles, one column an arm.",
+            wide=False,
+            draw=partial(plot_distribution, results, cell),
+        ),
+        Drawing(
+            name=f"{cell}-curves",
+            cell=cell,
+            title="Learning curves",
+            caption=caption_curves(results, cell),
+            alt="Line chart of median test accuracy by epoch, one line an arm.",
+            wide=False,
+            draw=partial(plot_curves, results, cell),
+        ),
+    ]
+    for arm in renewing_arms(results, cell):
+        found += [
+            Drawing(
+                name=f"{cell}-renewals-{arm}",
+                cell=cell,
+                title=f"Renewals of {arm} by layer",
+                caption=caption_renewals(results, cell, arm),
+                alt="Stacked histogram of renewed filters by epoch and layer.",
+                wide=False,
+                draw=partial(plot_renewals, results, cell, arm=arm),
+            ),
+            Drawing(
+                name=f"{cell}-renewals-by-seed-{arm}",
+                cell=cell,
+                title=f"Renewals of {arm} by seed",
+                caption=caption_renewals_by_seed(results, cell, arm),
+                alt="Map of renewed filters, one row a seed, one column an epoch.",
+                wide=False,
+                draw=partial(plot_renewals_by_seed, results, cell, arm=arm),
+            ),
+        ]
+    return found
+
+
+def _named_apart(found: list[Drawing]) -> tuple[Drawing, ...]:
+    """Make the names fit for every file system, and number those that then are equal."""
+    taken: set[str] = set()
+    named: list[Drawing] = []
+    for drawing in found:
+        plain = re.sub(r"[^A-Za-z0-9.=,+_-]+", "_", drawing.name).strip("._")[:120] or "figure"
+        name, number = plain, 1
+        while name.lower() in taken:
+            number += 1
+            name = f"{plain}-{number}"
+        taken.add(name.lower())
+        named.append(Drawing(**(vars(drawing) | {"name": name})))
+    return tuple(named)
