@@ -38,14 +38,14 @@ def study_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path.write_text(
         f"""
 name = "tiny"
-seeds = 3
+seeds = 2
 [data]
 name = "npz:{folder / "digits.npz"}"
 [model]
 name = "cratercnn"
 settings = {{ filters = 3, dense = 8, init = "kaiming_normal" }}
 [train]
-epochs = 8
+epochs = 6
 batch_size = 8
 lr = 0.02
 [arms.none]

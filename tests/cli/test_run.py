@@ -64,9 +64,9 @@ def ended_in(out: Path) -> int:
 def test_stdout_is_json_alone_and_progress_goes_to_stderr(finished: tuple[Path, str, str]) -> None:
     out, stdout, stderr = finished
     found = json.loads(stdout)
-    assert found["trials"] == {"expected": 9, "ended": 9, "missing": 0}
-    assert "9 trials, 3 seeds; 2 processes" in stderr
-    assert "[9/9]" in stderr
+    assert found["trials"] == {"expected": 6, "ended": 6, "missing": 0}
+    assert "6 trials, 2 seeds; 2 processes" in stderr
+    assert "[6/6]" in stderr
     assert (out / "report.html").is_file()
     assert json.loads((out / "study.json").read_text())["arms"]["random"]["like"] == "randomout"
     assert not list((out / "checkpoints").iterdir())
@@ -109,10 +109,10 @@ def test_killed_at_random_moments_it_ends_with_the_same_bits(
         else:
             os.killpg(process.pid, signal.SIGINT)
         _, stderr = process.communicate(timeout=30)
-        interrupted += ended_in(out) < 9
+        interrupted += ended_in(out) < 6
         if how == "ctrl-c":
             assert process.returncode == 130, stderr
-            assert "of 9 trials have ended and are kept in" in stderr
+            assert "of 6 trials have ended and are kept in" in stderr
             assert f"regrow run {study_file} --out {out}" in stderr
             assert "Traceback" not in stderr
     assert interrupted == 3
@@ -141,7 +141,7 @@ def test_a_finished_folder_is_only_reported_again(
     (out / "report.html").unlink()
     found = CliRunner().invoke(app, ["run", str(study_file), "--out", str(out)])
     assert found.exit_code == 0, found.stderr
-    assert "all 9 trials have ended already" in found.stderr
+    assert "all 6 trials have ended already" in found.stderr
     assert f"Report: {out / 'report.html'}" in found.stdout
     assert (out / "report.html").is_file()
     assert tables(out) == before

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from regrow.report.figures.curves import caption_curves, plot_curves
 from regrow.report.figures.distribution import caption_distribution, plot_distribution
 from regrow.report.figures.gains import caption_gains, plot_gains
-from regrow.report.figures.renewals import (
-    caption_renewals,
+from regrow.report.figures.renewals import caption_renewals, plot_renewals
+from regrow.report.figures.renewals_by_seed import (
     caption_renewals_by_seed,
-    plot_renewals,
     plot_renewals_by_seed,
-    renewing_arms,
 )
+from regrow.report.figures.renewing import renewing_arms
 from regrow.report.figures.sorted_seeds import caption_sorted_seeds, plot_sorted_seeds
 from regrow.report.results import Results
 
@@ -148,5 +147,5 @@ def _named_apart(found: list[Drawing]) -> tuple[Drawing, ...]:
             number += 1
             name = f"{plain}-{number}"
         taken.add(name.lower())
-        named.append(Drawing(**(vars(drawing) | {"name": name})))
+        named.append(replace(drawing, name=name))
     return tuple(named)

@@ -196,6 +196,26 @@ def quartiles(values: Sequence[float]) -> tuple[float, float, float]:
     return low, middle, high
 
 
+def even(first: float, last: float, number: int) -> list[float]:
+    """Numbers at even distances.
+
+    Args:
+        first: The first.
+        last: The last; a single number is the last.
+        number: How many.
+
+    Returns:
+        The numbers.
+
+    Examples:
+        >>> even(0.0, 1.0, 3), even(0.0, 1.0, 1), even(0.0, 1.0, 0)
+        ([0.0, 0.5, 1.0], [1.0], [])
+    """
+    if number == 1:
+        return [last]
+    return [first + (last - first) * index / (number - 1) for index in range(number)]
+
+
 def nothing_yet(ax: Axes, what: str) -> None:
     """Say in an empty figure why it is empty.
 

@@ -1,0 +1,100 @@
+"""Which arms renewed filters, how many, and in which part of the training."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from regrow.report.figures.scale import last_epoch
+from regrow.report.results import Results
+
+LAYERS: Final = 5
+"""Layers named in a legend; the rest are drawn together."""
+
+
+def renewing_arms(results: Results, cell: str) -> list[str]:
+    """The arms worth a figure of their renewals.
+
+    Args:
+        results: What was read.
+        cell: The cell.
+
+    Returns:
+        Labels of the arms that renewed any filter. A control has the same renewals as the arm that
+        it replays, and is left out beside it.
+    """
+    found = [
+        arm.label
+        for arm in results.study.arms
+        if any(t.trial in results.renewals for t in results.arm(cell, arm.label).values())
+    ]
+    controls = results.study.controls
+    return [label for label in found if controls.get(label) not in found]
+
+
+def by_layer(results: Results, cell: str, arm: str) -> dict[str, dict[int, int]]:
+    """Filters that an arm renewed, by layer and epoch, over all seeds.
+
+    Args:
+        results: What was read.
+        cell: The cell.
+        arm: The arm's label.
+
+    Returns:
+        Layer to {epoch: filters}, in the order of the numbers in the names; beyond five layers
+        those with the fewest renewals are put together.
+    """
+    found: dict[str, dict[int, int]] = {}
+    for trial in results.arm(cell, arm).values():
+        for renewal in results.renewals.get(trial.trial, ()):
+            epochs = found.setdefault(renewal.layer, {})
+            epochs[renewal.epoch] = epochs.get(renewal.epoch, 0) + renewal.filters
+    kept = sorted(found, key=lambda layer: -sum(found[layer].values()))
+    rest = kept[LAYERS:] if len(kept) > LAYERS + 1 else []
+    together: dict[int, int] = {}
+    for layer in rest:
+        for epoch, filters in found[layer].items():
+            together[epoch] = together.get(epoch, 0) + filters
+    named = {layer: found[layer] for layer in sorted(found, key=_natural) if layer not in rest}
+    return named | ({f"{len(rest)} other layers": together} if rest else {})
+
+
+def shown_epochs(results: Results, cell: str, arm: str | None) -> int:
+    """How many epochs the figures of the renewals show.
+
+    Args:
+        results: What was read.
+        cell: The cell.
+        arm: The arm's label; None for none.
+
+    Returns:
+        All epochs, or a little more than those with renewals where these end before half of them.
+    """
+    every = max(last_epoch(results, cell), 1)
+    trials = results.arm(cell, arm).values() if arm else ()
+    last = max((r.epoch for t in trials for r in results.renewals.get(t.trial, ())), default=every)
+    return every if 2 * last >= every else min(every, max(round(1.2 * last), last + 1, 5))
+
+
+def hidden_epochs(results: Results, cell: str, arm: str) -> str:
+    """Say in a sentence which epochs are not shown.
+
+    Args:
+        results: What was read.
+        cell: The cell.
+        arm: The arm's label.
+
+    Returns:
+        The sentence after a space; empty when all are shown.
+    """
+    part, every = shown_epochs(results, cell, arm), last_epoch(results, cell)
+    return (
+        ""
+        if part >= every
+        else f" Epochs 1 to {part} of {every} are shown: none was renewed later."
+    )
+
+
+def _natural(name: str) -> list[tuple[int, int, str]]:
+    parts = re.split(r"(\d+)", name)
+    return [(1, int(part), "") if index % 2 else (0, 0, part) for index, part in enumerate(parts)]
