@@ -27,7 +27,7 @@ check: $(STAMP)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/basedpyright
-	$(BIN)/lint-imports
+	$(BIN)/lint-imports --no-cache
 	$(BIN)/pydoclint src
 	$(BIN)/codespell src tests docs studies benchmarks README.md DESIGN.md CONTRIBUTING.md CHANGELOG.md
 

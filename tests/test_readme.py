@@ -16,7 +16,9 @@ def test_the_code_of_the_readme_runs() -> None:
     blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
     assert blocks
     for block in blocks:
-        done = subprocess.run([sys.executable, "-c", block], capture_output=True, text=True, check=False, timeout=120)
+        done = subprocess.run(
+            [sys.executable, "-c", block], capture_output=True, text=True, check=False, timeout=120
+        )
         assert done.returncode == 0, done.stderr
         assert "randomout:" in done.stdout
 
@@ -24,7 +26,9 @@ def test_the_code_of_the_readme_runs() -> None:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_quoted_tables_are_the_measured_ones(page: Path) -> None:
     for source, quoted in TABLE.findall(page.read_text()):
-        assert quoted.strip() == (ROOT / source).read_text().strip(), f"{page.name} differs from {source}"
+        assert quoted.strip() == (ROOT / source).read_text().strip(), (
+            f"{page.name} differs from {source}"
+        )
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))

@@ -28,7 +28,9 @@ def test_share_zero_acts_never_and_says_so() -> None:
 
 
 def test_interval_longer_than_the_active_part_warns() -> None:
-    with pytest.warns(NoEffectWarning, match="first check is due after 8 steps.*ends after 5 of 10"):
+    with pytest.warns(
+        NoEffectWarning, match="first check is due after 8 steps.*ends after 5 of 10"
+    ):
         Every(steps=8, active_fraction=0.5).bind(Clock(total_steps=10), where="test")
 
 
@@ -48,7 +50,9 @@ def test_bad_settings(settings: dict[str, float], message: str) -> None:
 
 
 def test_missing_lengths() -> None:
-    with pytest.raises(ConfigError, match=r"active_fraction=0.5 needs attach\(total_steps=\.\.\.\)"):
+    with pytest.raises(
+        ConfigError, match=r"active_fraction=0.5 needs attach\(total_steps=\.\.\.\)"
+    ):
         Every(active_fraction=0.5).bind(Clock(), where="test")
     with pytest.raises(ConfigError, match=r"every_epochs=1 needs attach\(steps_per_epoch=\.\.\.\)"):
         Every(epochs=1).bind(Clock(total_steps=5), where="test")

@@ -26,7 +26,11 @@ def test_keep_one_spares_the_last_of_a_layer() -> None:
 
 def test_filters_in_their_grace_period_are_left() -> None:
     eligible = {**ALL, "a": torch.tensor([False, True, True])}
-    assert Below(threshold=0.6)(SCORES, eligible=eligible, step=0)["a"].tolist() == [False, True, False]
+    assert Below(threshold=0.6)(SCORES, eligible=eligible, step=0)["a"].tolist() == [
+        False,
+        True,
+        False,
+    ]
 
 
 def test_counts_of_another_run() -> None:

@@ -166,12 +166,12 @@ def _controls(cell: CellSummary, arm: ArmNumbers) -> list[str]:
     for comparison in found:
         numbers = comparison.numbers
         if numbers.mean_difference is None:
-            sentences.append(f"Its control {comparison.versus} has no pairs with it yet.")
+            sentences.append(f"Its control, {comparison.versus}, has no pairs with it yet.")
             continue
         failed = numbers.failed_b_only + numbers.failed_both
         against = wording.points(numbers.mean_difference)
         sentences.append(
-            f"The control {comparison.versus} renews as many filters in the same layers at the "
+            f"Its control, {comparison.versus}, renews as many filters in the same layers at the "
             f"same steps, picked at random: {wording.percent(numbers.mean_b)} %, {failed} of "
             f"{wording.count(numbers.both, 'seed')} failed. {arm.label} minus {comparison.versus}: "
             f"{against} points {_brackets(comparison)}{_meaning(comparison, arm)}"

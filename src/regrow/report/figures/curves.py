@@ -76,9 +76,7 @@ def plot_curves(results: Results, cell: str, *, ax: Axes | None = None) -> tuple
             ax.set_xlim(0, last_epoch(results, cell) + 0.5)
             low, high = ax.get_ylim()
             ax.set_ylim(min(low, min(drawn_values) - 1), max(high, min(max(drawn_values) + 1, 101)))
-            legend_above(
-                ax, handles=[*handles, *failed], labels=[*labels, *failed_label], columns=2
-            )
+            legend_above(ax, handles=[*handles, *failed], labels=[*labels, *failed_label])
         else:
             nothing_yet(ax, "No epoch was evaluated yet")
     return figure, ax

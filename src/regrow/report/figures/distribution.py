@@ -78,7 +78,7 @@ def plot_distribution(
             )  # fmt: skip
         _label_arms(ax, results, cell)
         if any(trial.cell == cell for trial in results.trials):
-            legend_above(ax, handles=[*handles], labels=labels, columns=1)
+            legend_above(ax, handles=[*handles], labels=labels)
         else:
             nothing_yet(ax, "No trial has ended yet")
     return figure, ax

@@ -75,7 +75,7 @@ def plot_gains(results: Results, *, ax: Axes | None = None) -> tuple[Figure, Axe
         ax.set_xlabel(f"Difference of test accuracy from {baseline} (percentage points)")
         ax.set_ylabel("Cell of the grid")
         if found.cells and arms:
-            legend_above(ax, handles=handles, labels=arms, columns=4)
+            legend_above(ax, handles=handles, labels=arms)
         else:
             nothing_yet(ax, "Nothing to compare yet")
     return figure, ax

@@ -67,7 +67,7 @@ def plot_renewals(
         ax.set_xlabel("Epoch")
         ax.set_ylabel("Filters renewed per epoch,\nall seeds together")
         if handles:
-            legend_above(ax, handles=handles, labels=list(counts), columns=3)
+            legend_above(ax, handles=handles, labels=list(counts))
         else:
             nothing_yet(ax, "No filter was renewed")
     return figure, ax

@@ -78,7 +78,7 @@ def plot_renewals_by_seed(
             ax,
             handles=[Patch(facecolor=shade) for shade in shades],
             labels=_classes(bounds),
-            columns=3,
+            title="Filters renewed in the epoch",
         )
     return figure, ax
 
@@ -125,7 +125,7 @@ def _classes(bounds: list[int]) -> list[str]:
     ends = [
         f"{low}" if high == low + 1 else f"{low} to {high - 1}" for low, high in pairwise(bounds)
     ]
-    return [*ends, f"{bounds[-1]} or more filters"]
+    return [*ends, f"{bounds[-1]} or more"]
 
 
 def _mark_failures(ax: Axes, results: Results, cell: str, arm: str, seeds: list[int]) -> None:

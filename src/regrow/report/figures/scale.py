@@ -47,7 +47,10 @@ def last_epoch(results: Results, cell: str) -> int:
     Returns:
         Epochs.
     """
-    return max((trial.epochs or 0 for trial in results.trials if trial.cell == cell), default=0)
+    trials = [trial for trial in results.trials if trial.cell == cell]
+    # A trial that diverges renews in an epoch that it does not finish.
+    renewed = [renewal.epoch for t in trials for renewal in results.renewals.get(t.trial, ())]
+    return max([*(trial.epochs or 0 for trial in trials), *renewed], default=0)
 
 
 def failed_line(results: Results, cell: str) -> float | None:

@@ -57,7 +57,7 @@ def plot_sorted_seeds(
         _label_seeds(ax, seeds, results.study.baseline)
         if seeds:
             names = [arm.label for arm in results.study.arms]
-            legend_above(ax, handles=[*arms, *handles], labels=[*names, *labels], columns=4)
+            legend_above(ax, handles=[*arms, *handles], labels=[*names, *labels])
         else:
             nothing_yet(ax, "No trial has ended yet")
     return figure, ax

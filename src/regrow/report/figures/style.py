@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import statistics
 import warnings
 from collections.abc import Generator, Mapping, Sequence
@@ -146,24 +147,55 @@ def shown(label: str) -> str:
     return f" {escaped}" if escaped.startswith("_") else escaped
 
 
-def legend_above(ax: Axes, *, handles: list[object], labels: list[str], columns: int) -> None:
-    """Set the legend above the axes, where it hides no data.
+def legend_above(
+    ax: Axes, *, handles: Sequence[object], labels: Sequence[str], title: str | None = None
+) -> None:
+    """Set the legend above the axes, where it hides no data, in as few rows as fit.
 
     Args:
         ax: The axes.
         handles: What is explained.
         labels: Its names.
-        columns: Columns.
+        title: What all the names have in common.
     """
+    figure = cast("Figure", ax.figure)
+    # The layout will widen the axes a little over their first position.
+    width = 72 * figure.get_figwidth() * min(1.1 * ax.get_position().width, 0.9)
     ax.legend(
-        handles,  # pyright: ignore[reportArgumentType] # proxies of several classes
+        list(handles),  # pyright: ignore[reportArgumentType] # proxies of several classes
         [shown(label) for label in labels],
         loc="lower left",
         bbox_to_anchor=(0.0, 1.02),
-        ncols=columns,
+        ncols=columns_that_fit([len(label) for label in labels], width=width),
         columnspacing=1.4,
         handletextpad=0.6,
+        title=title,
+        title_fontsize=8,
+        alignment="left",
     )
+
+
+def columns_that_fit(lengths: Sequence[int], *, width: float) -> int:
+    """The most columns in which a legend's entries fit side by side.
+
+    Args:
+        lengths: Letters of each entry, in order; a legend is filled column by column.
+        width: Room in points.
+
+    Returns:
+        Columns, at least one.
+
+    Examples:
+        >>> columns_that_fit([4, 9, 6, 22], width=250.0)
+        2
+    """
+    for columns in range(len(lengths), 1, -1):
+        rows = math.ceil(len(lengths) / columns)
+        longest = [max(lengths[start : start + rows]) for start in range(0, len(lengths), rows)]
+        # At 8 points a letter is about 5 points wide, and a handle with its gaps 36.
+        if sum(5 * letters + 36 for letters in longest) <= width:
+            return columns
+    return 1
 
 
 def whole_numbers(axis: Axis) -> None:

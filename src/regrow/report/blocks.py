@@ -1,0 +1,141 @@
+"""The blocks that the page is made of: figures, tables and settings, each in its own scrolling box."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Mapping
+from typing import cast
+
+from regrow.report.figures.catalogue import Drawing
+from regrow.report.markup import Markup, element
+from regrow.report.table import Table
+
+
+def figure_block(drawing: Drawing, svg: bytes) -> Markup:
+    """Set a figure, inlined, with its caption.
+
+    Args:
+        drawing: The figure.
+        svg: Its picture.
+
+    Returns:
+        The block.
+    """
+    source = "data:image/svg+xml;base64," + base64.b64encode(svg).decode("ascii")
+    image = element("img", src=source, alt=f"{drawing.alt} {drawing.caption}", loading="lazy")
+    return element(
+        "figure",
+        scroll_box(image, label=drawing.title, class_=f"drawing{' wide' * drawing.wide}"),
+        element("figcaption", element("b", f"{drawing.title}. "), drawing.caption),
+    )
+
+
+def table_block(table: Table, *, title: str) -> Markup:
+    """Set a table, headings marked as such, with its caption.
+
+    Args:
+        table: The table.
+        title: What the box is called for those who do not see it.
+
+    Returns:
+        The block.
+    """
+
+    def looks(index: int) -> dict[str, str]:
+        return {"class": "word"} if index in table.words else {}
+
+    head = element(
+        "tr",
+        *(
+            element("th", name, attributes={"scope": "col"} | looks(index))
+            for index, name in enumerate(table.columns)
+        ),
+    )
+    rows = [
+        element(
+            "tr",
+            *(
+                element("th", value, attributes={"scope": "row"} | looks(index))
+                if index == 0
+                else element("td", value, attributes=looks(index))
+                for index, value in enumerate(row)
+            ),
+        )
+        for row in table.rows
+    ]
+    return element(
+        "figure",
+        scroll_box(element("table", element("thead", head), element("tbody", *rows)), label=title),
+        element("figcaption", table.caption),
+    )
+
+
+def scroll_box(inside: Markup, *, label: str, class_: str = "") -> Markup:
+    """Put something wide into a box that scrolls by itself, so that the page never does sideways.
+
+    Args:
+        inside: What is wide.
+        label: What the box is called for those who do not see it; the keyboard reaches it.
+        class_: Classes of the box.
+
+    Returns:
+        The box.
+    """
+    return element(
+        "div",
+        inside,
+        class_=f"scroll {class_}".strip(),
+        attributes={"role": "region", "aria-label": label, "tabindex": "0"},
+    )
+
+
+def settings_block(rows: Mapping[str, str], *, title: str) -> Markup:
+    """Set names and values in two columns.
+
+    Args:
+        rows: Value by name.
+        title: What the box is called for those who do not see it.
+
+    Returns:
+        The block.
+    """
+    body = [
+        element("tr", element("th", key, scope="row"), element("td", element("code", value)))
+        for key, value in rows.items()
+    ]
+    table = element("table", element("tbody", *body), class_="settings")
+    return scroll_box(table, label=title)
+
+
+def flat(document: Mapping[str, object], *, within: str = "") -> dict[str, str]:
+    """Write nested settings by dotted key; what is unset or empty is left out.
+
+    Args:
+        document: Plain values, mappings within mappings.
+        within: Where the document stands, with a dot at the end.
+
+    Returns:
+        Written value by dotted key.
+
+    Examples:
+        >>> flat({"train": {"lr": 0.03, "clip": None}, "seeds": [0, 1, 2, 3]})
+        {'train.lr': '0.03', 'seeds': '0 to 3'}
+    """
+    found: dict[str, str] = {}
+    for key, value in document.items():
+        name = f"{within}{key}"
+        if isinstance(value, dict):
+            found |= flat(cast("dict[str, object]", value), within=f"{name}.")
+        elif value is not None and value != []:
+            found[name] = _written(value)
+    return found
+
+
+def _written(value: object) -> str:
+    if isinstance(value, list):
+        items = cast("list[object]", value)
+        whole = [item for item in items if isinstance(item, int)]
+        run = len(whole) == len(items) > 3 and whole == [*range(whole[0], whole[0] + len(whole))]
+        return f"{whole[0]} to {whole[-1]}" if run else ", ".join(_written(item) for item in items)
+    return value if isinstance(value, str) else json.dumps(value)

@@ -1,0 +1,245 @@
+"""One self-contained page: what was asked, what came out, how it was measured, and how to repeat it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from importlib.resources import files
+from typing import Final, cast
+
+from regrow.lab.statistics import FEWEST_PAIRS
+from regrow.report import wording
+from regrow.report.blocks import figure_block, flat, settings_block, table_block
+from regrow.report.figures.catalogue import MANY_CELLS, Drawing
+from regrow.report.findings import CellSummary, StudySummary
+from regrow.report.markup import Markup, element, joined
+from regrow.report.results import Results
+from regrow.report.table import Table, arms_table, overview_table, paired_table
+from regrow.report.verdict import Verdict, caution, standing, verdicts
+
+_SHOWN_SETTINGS: Final = ("data", "model", "train", "arms", "grid", "seeds")
+
+
+def page(results: Results, found: StudySummary, drawn: Sequence[tuple[Drawing, bytes]]) -> str:
+    """Write the report as one HTML document.
+
+    It loads nothing, runs nothing, and reads well on a telephone, in the dark and on paper.
+
+    Args:
+        results: What was read.
+        found: Its summary.
+        drawn: The figures, each with its SVG.
+
+    Returns:
+        The document.
+    """
+    style = files("regrow.report").joinpath("page.css").read_text(encoding="utf-8")
+    head = element(
+        "head",
+        element("meta", charset="utf-8"),
+        element(
+            "meta",
+            attributes={"name": "viewport", "content": "width=device-width, initial-scale=1"},
+        ),
+        element("title", f"{found.name}: regrow report"),
+        element("style", Markup(style)),
+    )
+    body = element(
+        "body",
+        element(
+            "div",
+            _header(results, found),
+            element(
+                "main",
+                *_overview(found, drawn),
+                *(_cell(cell, found, drawn) for cell in found.cells),
+                *_crashes(results),
+                _method(found),
+                *_settings(results),
+            ),
+            _footer(results),
+            class_="page",
+        ),
+    )
+    return "<!doctype html>\n" + element("html", head, body, lang="en") + "\n"
+
+
+def _header(results: Results, found: StudySummary) -> Markup:
+    study = results.study
+    scope = " \N{MULTIPLICATION SIGN} ".join(
+        [
+            *([wording.count(len(found.cells), "cell")] if study.grid else []),
+            wording.count(len(study.arms), "arm"),
+            wording.count(len(study.seeds), "seed"),
+        ]
+    )
+    about = [
+        str(cast("dict[str, object]", part).get("name", ""))
+        for key in ("data", "model")
+        if isinstance(part := study.document.get(key), dict)
+    ]
+    links = [("All cells", "cells")] if len(found.cells) > 1 else []
+    links += [(cell.cell, f"cell-{index}") for index, cell in enumerate(found.cells)]
+    links += [("How it was measured", "method"), ("Settings and versions", "settings")]
+    return element(
+        "header",
+        element("p", " · ".join([*filter(None, about), scope]), class_="eyebrow"),
+        element("h1", found.name),
+        element("p", standing(found), class_="standing open" if found.missing else "standing"),
+        element(
+            "nav",
+            element(
+                "ul",
+                *(
+                    element("li", element("a", _cell_title(name, found), href=f"#{anchor}"))
+                    for name, anchor in links
+                ),
+            ),
+            attributes={"aria-label": "Contents"},
+        ),
+    )
+
+
+def _overview(found: StudySummary, drawn: Sequence[tuple[Drawing, bytes]]) -> list[Markup]:
+    if len(found.cells) < 2:
+        return []
+    return [
+        element(
+            "section",
+            element("h2", "All cells", id="cells"),
+            table_block(overview_table(found), title="Difference from the baseline in every cell"),
+            *(figure_block(drawing, svg) for drawing, svg in drawn if drawing.cell is None),
+        )
+    ]
+
+
+def _cell(cell: CellSummary, found: StudySummary, drawn: Sequence[tuple[Drawing, bytes]]) -> Markup:
+    number = [other.cell for other in found.cells].index(cell.cell)
+    own = [(drawing, svg) for drawing, svg in drawn if drawing.cell == cell.cell]
+    missing = cell.expected - cell.ended
+    parts: list[Markup] = [
+        element("h2", _cell_title(cell.cell, found), id=f"cell-{number}"),
+        *([_missing(cell)] if missing else []),
+        *(_verdict(verdict) for verdict in verdicts(cell)),
+        *(figure_block(drawing, svg) for drawing, svg in own if drawing.wide),
+        element("h3", "Arms"),
+        table_block(arms_table(cell), title="What each arm reached"),
+    ]
+    if cell.comparisons:
+        parts += [
+            element("h3", "Pair by pair"),
+            table_block(paired_table(cell), title="Differences"),
+        ]
+    narrow = [figure_block(drawing, svg) for drawing, svg in own if not drawing.wide]
+    if narrow:
+        parts.append(element("div", *narrow, class_="pair"))
+    return element("section", *parts)
+
+
+def _cell_title(name: str, found: StudySummary) -> str:
+    return "Results" if name == "base" and len(found.cells) == 1 else name
+
+
+def _missing(cell: CellSummary) -> Markup:
+    arms = ", ".join(f"{arm.label} {arm.missing}" for arm in cell.arms if arm.missing)
+    return element(
+        "p",
+        f"{cell.expected - cell.ended} of {wording.count(cell.expected, 'trial')} of this cell are "
+        f"missing: {arms}.",
+        class_="standing open",
+    )
+
+
+def _verdict(verdict: Verdict) -> Markup:
+    return element(
+        "div",
+        element("h3", f"{verdict.arm}: ", element("span", verdict.headline, class_="outcome")),
+        element("p", verdict.text),
+        class_=f"verdict {verdict.outcome.replace(' ', '-')}",
+    )
+
+
+def _crashes(results: Results) -> list[Markup]:
+    crashed = [trial for trial in results.trials if trial.status == "crashed"]
+    if not crashed:
+        return []
+    table = Table(
+        caption="Trials that stopped with an error: counted as failed, in no mean.",
+        columns=("Trial", "Epochs", "Error"),
+        rows=tuple(
+            (trial.trial, str(trial.epochs or 0), trial.error or wording.NOTHING)
+            for trial in sorted(crashed, key=lambda trial: trial.trial)
+        ),
+        words=frozenset({0, 2}),
+    )
+    return [
+        element(
+            "section", element("h2", "Crashed trials"), table_block(table, title="Crashed trials")
+        )
+    ]
+
+
+def _method(found: StudySummary) -> Markup:
+    words = [
+        "Arms are paired: trials of one seed start from the same initial weights and see the same "
+        "batches in the same order. Accuracy is that of the test set after the last epoch; no epoch "
+        "is chosen by its test accuracy. A seed has failed if its accuracy is at most two points "
+        "above always naming the commonest class, or if its loss or weights became non-finite, or "
+        "if it crashed.",
+        "A verdict is a gain or harm only when the 95 % bootstrap interval of the mean paired "
+        f"difference excludes 0, and never below {FEWEST_PAIRS} pairs; with few pairs the interval "
+        "tends to be too narrow. Extra time is wall time per optimizer step relative to the "
+        "baseline, on a machine that may have had other work: a hint, not a benchmark.",
+        caution(found),
+    ]
+    return element(
+        "section",
+        element("h2", "How it was measured", id="method"),
+        *(element("p", text) for text in words if text),
+    )
+
+
+def _settings(results: Results) -> list[Markup]:
+    document = results.study.document
+    shown = {key: document[key] for key in _SHOWN_SETTINGS if key in document}
+    rest = {key: value for key, value in document.items() if key not in shown and key != "name"}
+    parts = [
+        element("h2", "Settings and versions", id="settings"),
+        settings_block(flat(shown | rest), title="Settings"),
+        element("h3", "Where it ran"),
+        settings_block(flat(results.environment), title="Versions and machine"),
+        element("h3", "How to repeat it"),
+    ]
+    command = results.environment.get("command")
+    if command:
+        parts.append(element("pre", element("code", str(command))))
+    parts += [
+        element(
+            "p",
+            "The same command on the same folder goes on where it stopped; on a new folder it "
+            "starts again. These are the study's full settings:",
+        ),
+        element(
+            "details",
+            element("summary", "Study as JSON"),
+            element("pre", element("code", json.dumps(document, indent=2, ensure_ascii=False))),
+        ),
+    ]
+    return [element("section", *parts)]
+
+
+def _footer(results: Results) -> Markup:
+    version = results.environment.get("regrow")
+    name = f"regrow {version}" if version else "regrow"
+    many = (
+        f" Studies of more than {MANY_CELLS} cells draw the sorted seeds alone for each cell."
+        if len(results.cells) > MANY_CELLS
+        else ""
+    )
+    return element(
+        "footer",
+        joined(
+            f"Written by {name} from results.sqlite (fingerprint {results.fingerprint[:16]}). The "
+            f"figures lie beside this page as PNG and SVG, the numbers as summary.json.{many}"
+        ),
+    )

@@ -1,0 +1,113 @@
+"""Writing a report: figures, numbers and page into the run's folder, each file whole or not at all."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from regrow.errors import StoreError
+from regrow.report.figures.catalogue import Drawing, drawings
+from regrow.report.figures.style import house_style, saved
+from regrow.report.html import page
+from regrow.report.read import read_results
+from regrow.report.results import Results
+from regrow.report.summary import summarise, summary_document
+from regrow.report.verdict import standing, verdicts
+
+
+@dataclass(frozen=True, kw_only=True)
+class Written:
+    """What a report consists of.
+
+    Args:
+        html: The page.
+        summary: The numbers as JSON.
+        figures: The figures, each as PNG and as SVG.
+    """
+
+    html: Path
+    summary: Path
+    figures: tuple[Path, ...]
+
+
+def write_report(run_dir: Path) -> Written:
+    """Write the report of a run, finished or not, into its folder.
+
+    Args:
+        run_dir: The folder that holds ``results.sqlite``.
+
+    Returns:
+        The paths of what was written; the page is written last.
+
+    Raises:
+        StoreError: The folder holds no readable results, or cannot be written.
+    """
+    results = read_results(run_dir)
+    found = summarise(results)
+    written: list[Path] = []
+    drawn: list[tuple[Drawing, bytes]] = []
+    try:
+        (run_dir / "figures").mkdir(exist_ok=True)
+        for drawing in drawings(results):
+            svg, png = _rendered(drawing)
+            drawn.append((drawing, svg))
+            for suffix, content in ((".svg", svg), (".png", png)):
+                path = run_dir / "figures" / f"{drawing.name}{suffix}"
+                _replace(path, content)
+                written.append(path)
+        summary, html = run_dir / "summary.json", run_dir / "report.html"
+        document = json.dumps(_document(results), indent=2, allow_nan=False)
+        _replace(summary, f"{document}\n".encode())
+        _replace(html, page(results, found, drawn).encode())
+    except OSError as error:
+        raise StoreError(f"{run_dir}: the report cannot be written: {error}") from error
+    return Written(html=html, summary=summary, figures=tuple(written))
+
+
+def summary_json(run_dir: Path) -> dict[str, object]:
+    """The numbers of a report for machines, computed anew; nothing is written.
+
+    Args:
+        run_dir: The folder that holds ``results.sqlite``.
+
+    Returns:
+        A document of plain values with `summary_version`; the same that ``summary.json`` holds.
+    """
+    return _document(read_results(run_dir))
+
+
+def _document(results: Results) -> dict[str, object]:
+    found = summarise(results)
+    document = summary_document(results, found)
+    return document | {
+        "standing": standing(found),
+        "verdicts": [
+            {"cell": cell.cell, **vars(verdict)}
+            for cell in found.cells
+            for verdict in verdicts(cell)
+        ],
+    }
+
+
+def _rendered(drawing: Drawing) -> tuple[bytes, bytes]:
+    with house_style():
+        figure, _ = drawing.draw()
+        svg = saved(figure, kind="svg", title=drawing.title, caption=drawing.caption)
+        png = saved(figure, kind="png", title=drawing.title, caption=drawing.caption)
+    return svg, png
+
+
+def _replace(path: Path, content: bytes) -> None:
+    """Write beside the old file and put it in its place in one move."""
+    handle, name = tempfile.mkstemp(prefix=f".{path.name[:40]}.", dir=path.parent)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+        Path(name).chmod(0o644)
+        Path(name).replace(path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
