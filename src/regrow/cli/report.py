@@ -17,10 +17,23 @@ def report(
     as_json: Annotated[
         bool, typer.Option("--json", help="Print the summary as JSON and nothing else.")
     ] = False,
+    export: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Write the tables (Markdown, JSON) and main figures into DIR too, for a repository or a paper.",
+        ),
+    ] = None,
 ) -> None:
     """Write report.html and the figures of a results folder, finished or not, and print its tables."""
     with told_as(BAD_USE):
         finish(folder, as_json=as_json)
+        if export is not None:
+            from regrow.report.export import export as export_tables
+
+            written = export_tables(folder, export)
+            if not as_json:
+                show(f"Tables: {written[-1]} and {len(written) - 1} files beside it")
 
 
 def finish(folder: Path, *, as_json: bool) -> None:

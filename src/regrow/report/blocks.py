@@ -7,6 +7,7 @@ import json
 from collections.abc import Mapping
 from typing import cast
 
+from regrow.report import wording
 from regrow.report.figures.catalogue import Drawing
 from regrow.report.markup import Markup, element
 from regrow.report.table import Table
@@ -27,7 +28,10 @@ def figure_block(drawing: Drawing, svg: bytes) -> Markup:
     return element(
         "figure",
         scroll_box(image, label=drawing.title, class_=f"drawing{' wide' * drawing.wide}"),
-        element("figcaption", element("b", f"{drawing.title}. "), drawing.caption),
+        element(
+            "figcaption", element("b", f"{drawing.title}. "), wording.unbroken(drawing.caption)
+        ),
+        class_="full" if drawing.wide else "half",
     )
 
 
@@ -67,7 +71,7 @@ def table_block(table: Table, *, title: str) -> Markup:
     return element(
         "figure",
         scroll_box(element("table", element("thead", head), element("tbody", *rows)), label=title),
-        element("figcaption", table.caption),
+        element("figcaption", wording.unbroken(table.caption)),
     )
 
 

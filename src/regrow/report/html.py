@@ -14,7 +14,7 @@ from regrow.report.figures.catalogue import MANY_CELLS, Drawing
 from regrow.report.findings import CellSummary, StudySummary
 from regrow.report.markup import Markup, element, joined
 from regrow.report.results import Results
-from regrow.report.table import Table, arms_table, overview_table, paired_table
+from regrow.report.table import Table, activity_table, arms_table, overview_table, paired_table
 from regrow.report.verdict import Verdict, caution, standing, verdicts
 
 _SHOWN_SETTINGS: Final = ("data", "model", "train", "arms", "grid", "seeds")
@@ -121,7 +121,7 @@ def _cell(cell: CellSummary, found: StudySummary, drawn: Sequence[tuple[Drawing,
         element("h2", _cell_title(cell.cell, found), id=f"cell-{number}"),
         *([_missing(cell)] if missing else []),
         *(_verdict(verdict) for verdict in verdicts(cell)),
-        *(figure_block(drawing, svg) for drawing, svg in own if drawing.wide),
+        *(figure_block(drawing, svg) for drawing, svg in own[:1]),
         element("h3", "Arms"),
         table_block(arms_table(cell), title="What each arm reached"),
     ]
@@ -130,9 +130,19 @@ def _cell(cell: CellSummary, found: StudySummary, drawn: Sequence[tuple[Drawing,
             element("h3", "Pair by pair"),
             table_block(paired_table(cell), title="Differences"),
         ]
-    narrow = [figure_block(drawing, svg) for drawing, svg in own if not drawing.wide]
-    if narrow:
-        parts.append(element("div", *narrow, class_="pair"))
+    parts += [
+        element("h3", "Renewals and time"),
+        table_block(activity_table(cell), title="What each arm did"),
+    ]
+    first = [figure_block(drawing, svg) for drawing, svg in own[1:] if not drawing.more]
+    more = [figure_block(drawing, svg) for drawing, svg in own[1:] if drawing.more]
+    if first:
+        parts.append(element("div", *first, class_="pair"))
+    if more:
+        summary = element(
+            "summary", f"Renewals of the other arms ({wording.count(len(more), 'figure')})"
+        )
+        parts.append(element("details", summary, element("div", *more, class_="pair")))
     return element("section", *parts)
 
 
@@ -154,7 +164,7 @@ def _verdict(verdict: Verdict) -> Markup:
     return element(
         "div",
         element("h3", f"{verdict.arm}: ", element("span", verdict.headline, class_="outcome")),
-        element("p", verdict.text),
+        element("p", wording.unbroken(verdict.text)),
         class_=f"verdict {verdict.outcome.replace(' ', '-')}",
     )
 

@@ -67,11 +67,53 @@ def arms_table(cell: CellSummary) -> Table:
             "Failed",
             "Diverged / crashed",
             "Renewed per trial",
-            "Time per trial",
             "Extra time",
         ),
         rows=tuple(_arm_row(arm) for arm in cell.arms),
         words=frozenset({0, 1}),
+    )
+
+
+def activity_table(cell: CellSummary) -> Table:
+    """What each arm did in one cell, and what it took.
+
+    Args:
+        cell: The cell's numbers.
+
+    Returns:
+        One row an arm.
+    """
+    return Table(
+        caption=(
+            "Renewed, restarts and scores that were NaN or infinite over all n trials. Inside the "
+            "recipe: wall time spent there relative to the rest of the same trials. Extra time: wall "
+            f"time per optimizer step relative to {cell.baseline} over common seeds."
+        ),
+        columns=(
+            "Arm",
+            "n",
+            "Renewed per trial",
+            "Trials with a renewal",
+            "Restarts",
+            "Non-finite scores",
+            "Time per trial",
+            "Inside the recipe (%)",
+            "Extra time (%)",
+        ),
+        rows=tuple(
+            (
+                arm.label,
+                str(arm.accuracy.n),
+                wording.NOTHING if arm.renewed is None else f"{arm.renewed:.1f}",
+                str(arm.trials_renewed),
+                str(arm.restarts),
+                str(arm.nonfinite),
+                wording.seconds(arm.seconds),
+                wording.percent(arm.recipe_time),
+                wording.points(arm.extra_time),
+            )
+            for arm in cell.arms
+        ),
     )
 
 
@@ -223,7 +265,6 @@ def _arm_row(arm: ArmNumbers) -> tuple[str, ...]:
         str(accuracy.failed),
         f"{arm.diverged} / {accuracy.crashed}",
         wording.NOTHING if arm.renewed is None else f"{arm.renewed:.1f}",
-        wording.seconds(arm.seconds),
         wording.NOTHING if arm.extra_time is None else f"{wording.signed(100 * arm.extra_time)} %",
     )
 

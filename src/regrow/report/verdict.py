@@ -161,7 +161,9 @@ def _controls(cell: CellSummary, arm: ArmNumbers) -> list[str]:
         if comparison.role == "control" and comparison.arm == arm.label
     ]
     if not found and arm.recipe not in {"none", "restart"}:
-        return ["Without a random control this cannot tell the choice of filters from luck."]
+        return [
+            "It has no random control of its own: whether its choice of filters matters is not shown."
+        ]
     sentences: list[str] = []
     for comparison in found:
         numbers = comparison.numbers

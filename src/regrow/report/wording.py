@@ -67,6 +67,8 @@ def signed(number: float, *, digits: int = 1) -> str:
 def interval(low: float | None, high: float | None) -> str:
     """Write the two ends of an interval in percentage points.
 
+    An end that is not 0 is never written as 0.0, for 0 decides the verdict.
+
     Args:
         low: Lower end, -1 to 1, or None.
         high: Upper end, or None.
@@ -75,12 +77,12 @@ def interval(low: float | None, high: float | None) -> str:
         The ends; an en dash when there is no interval.
 
     Examples:
-        >>> interval(0.061, 0.189)
-        '+6.1 to +18.9'
+        >>> interval(0.061, 0.189), interval(0.0002, 0.1)
+        ('+6.1 to +18.9', '+0.02 to +10.0')
     """
     if low is None or high is None:
         return NOTHING
-    return f"{points(low)} to {points(high)}"
+    return f"{_end(low)} to {_end(high)}"
 
 
 def p_value(p: float | None) -> str:
@@ -156,6 +158,31 @@ def seconds(duration: float | None) -> str:
     if duration >= 600:
         return f"{duration / 60:.0f} min"
     return f"{duration:.0f} s" if duration >= 10 else f"{duration:.2g} s"
+
+
+def unbroken(text: str) -> str:
+    """Keep numbers and their units on one line.
+
+    Args:
+        text: A sentence.
+
+    Returns:
+        The same sentence with no-break spaces before % and around the equals sign of p and n.
+
+    Examples:
+        >>> unbroken("n = 24, 5 %") == "n\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}24, 5\N{NO-BREAK SPACE}%"
+        True
+    """
+    for plain in (" %", "p = ", "p < ", "n = "):
+        text = text.replace(plain, plain.replace(" ", "\N{NO-BREAK SPACE}"))
+    return text
+
+
+def _end(end: float) -> str:
+    digits = 1
+    while end and float(f"{100 * end:.{digits}f}") == 0.0 and digits < 4:
+        digits += 1
+    return points(end, digits=digits)
 
 
 def _signless(number: float, digits: int) -> str:

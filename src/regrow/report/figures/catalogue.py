@@ -18,6 +18,7 @@ from regrow.report.figures.renewals_by_seed import (
 )
 from regrow.report.figures.renewing import renewing_arms
 from regrow.report.figures.sorted_seeds import caption_sorted_seeds, plot_sorted_seeds
+from regrow.report.figures.style import many_arms
 from regrow.report.results import Results
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ class Drawing:
         caption: Its caption, with n.
         alt: What kind of picture it is, for those who do not see it.
         wide: Whether it is as wide as two others.
+        more: Whether it is one of many alike, for a closer look.
         draw: Draws it.
     """
 
@@ -48,6 +50,7 @@ class Drawing:
     caption: str
     alt: str
     wide: bool
+    more: bool = False
     draw: Callable[[], tuple[Figure, Axes]]
 
 
@@ -99,7 +102,7 @@ def _cell_drawings(results: Results, cell: str) -> list[Drawing]:
             title="Distribution over seeds",
             caption=caption_distribution(results, cell),
             alt="Strip plot of test accuracy with quartiles, one column an arm.",
-            wide=False,
+            wide=many_arms(results),
             draw=partial(plot_distribution, results, cell),
         ),
         Drawing(
@@ -108,11 +111,11 @@ def _cell_drawings(results: Results, cell: str) -> list[Drawing]:
             title="Learning curves",
             caption=caption_curves(results, cell),
             alt="Line chart of median test accuracy by epoch, one line an arm.",
-            wide=False,
+            wide=many_arms(results),
             draw=partial(plot_curves, results, cell),
         ),
     ]
-    for arm in renewing_arms(results, cell):
+    for place, arm in enumerate(renewing_arms(results, cell)):
         found += [
             Drawing(
                 name=f"{cell}-renewals-{arm}",
@@ -121,6 +124,7 @@ def _cell_drawings(results: Results, cell: str) -> list[Drawing]:
                 caption=caption_renewals(results, cell, arm),
                 alt="Stacked histogram of renewed filters by epoch and layer.",
                 wide=False,
+                more=place > 1,
                 draw=partial(plot_renewals, results, cell, arm=arm),
             ),
             Drawing(
@@ -130,6 +134,7 @@ def _cell_drawings(results: Results, cell: str) -> list[Drawing]:
                 caption=caption_renewals_by_seed(results, cell, arm),
                 alt="Map of renewed filters, one row a seed, one column an epoch.",
                 wide=False,
+                more=place > 1,
                 draw=partial(plot_renewals_by_seed, results, cell, arm=arm),
             ),
         ]

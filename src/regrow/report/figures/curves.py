@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 from regrow.report import wording
 from regrow.report.figures.scale import accuracy_axis, last_epoch
 from regrow.report.figures.style import (
-    NARROW,
     arm_styles,
+    arms_size,
     canvas,
     house_style,
     legend_above,
+    many_arms,
     nothing_yet,
     quartiles,
     whole_numbers,
@@ -35,41 +36,45 @@ def plot_curves(results: Results, cell: str, *, ax: Axes | None = None) -> tuple
         The figure and the axes.
 
     Edge cases:
+        More than six arms: medians alone.
         A trial that diverged stops; it stays at its last accuracy, for leaving it out would flatter
         its arm. Crashed trials are left out.
     """
     from matplotlib.collections import LineCollection
 
     with house_style():
-        figure, ax = canvas(ax, size=NARROW)
+        figure, ax = canvas(ax, size=arms_size(results))
         failed, failed_label = accuracy_axis(ax, results, cell)
         handles: list[object] = []
         labels: list[str] = []
         drawn_values: list[float] = []
-        for label, style in arm_styles(results).items():
+        for index, (label, style) in enumerate(arm_styles(results).items()):
             curves = learning_curves(results, cell, label)
             epochs = sorted({epoch for curve in curves for epoch in curve})
             if not epochs:
                 continue
-            lines = [[(epoch, 100 * y) for epoch, y in sorted(c.items())] for c in curves]
-            # Hundreds of curves are many megabytes as vectors, and faint as pixels just as well.
-            ax.add_collection(
-                LineCollection(
-                    lines, colors=style.colour, lw=0.4, alpha=0.18, zorder=1.5, rasterized=True
-                )
-            )
             bands = [quartiles([100 * c[e] for c in curves if e in c]) for e in epochs]
             low, middle, high = ([band[which] for band in bands] for which in range(3))
-            ax.fill_between(epochs, low, high, color=style.colour, alpha=0.09, lw=0, zorder=2)
-            for edge in (low, high):
-                ax.plot(epochs, edge, color=style.colour, ls=style.line, lw=0.6, zorder=2.5)
+            if not many_arms(results):
+                lines = [[(epoch, 100 * y) for epoch, y in sorted(c.items())] for c in curves]
+                # Hundreds of curves are megabytes as vectors, and as faint as pixels.
+                ax.add_collection(
+                    LineCollection(
+                        lines, colors=style.colour, lw=0.4, alpha=0.18, zorder=1.5, rasterized=True
+                    )
+                )
+                drawn_values += [y for line in lines for _, y in line]
+                ax.fill_between(epochs, low, high, color=style.colour, alpha=0.09, lw=0, zorder=2)
+                for edge in (low, high):
+                    ax.plot(epochs, edge, color=style.colour, ls=style.line, lw=0.6, zorder=2.5)
+            step = max(1, len(epochs) // 6)
             (drawn,) = ax.plot(
-                epochs, middle, color=style.colour, ls=style.line, lw=1.6,
-                marker=style.marker, ms=3.5, markevery=max(1, len(epochs) // 6), zorder=3,
+                epochs, middle, color=style.colour, ls=style.line, lw=1.6, marker=style.marker,
+                ms=3.5, markevery=(index * step // len(results.study.arms), step), zorder=3,
             )  # fmt: skip
+            drawn_values += middle
             handles.append(drawn)
             labels.append(label)
-            drawn_values += [y for line in lines for _, y in line]
         ax.set_xlabel("Epoch")
         whole_numbers(ax.xaxis)
         if handles:
@@ -96,10 +101,12 @@ def caption_curves(results: Results, cell: str) -> str:
         f"{len(learning_curves(results, cell, arm.label))} ({arm.label})"
         for arm in results.study.arms
     )
-    text = (
-        f"Test accuracy over the epochs; n = {counts} seeds. Thick: median; thin: quartiles; faint: "
-        "single seeds."
+    lines = (
+        "Median over the seeds; with so many arms, quartiles and single seeds are left out."
+        if many_arms(results)
+        else "Thick: median; thin: quartiles; faint: single seeds."
     )
+    text = f"Test accuracy over the epochs; n = {counts} seeds. {lines}"
     stopped = sum(t.cell == cell and t.status == "diverged" for t in results.trials)
     if stopped:
         text += (

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from regrow.report.figures.scale import accuracy_axis
 from regrow.report.figures.style import (
     INK,
-    NARROW,
     arm_styles,
+    arms_size,
     canvas,
     house_style,
     legend_above,
@@ -46,7 +46,7 @@ def plot_distribution(
         ICLR 2016 workshop, Figure 1. https://arxiv.org/abs/1602.05931
     """
     with house_style():
-        figure, ax = canvas(ax, size=NARROW)
+        figure, ax = canvas(ax, size=arms_size(results))
         handles, labels = accuracy_axis(ax, results, cell)
         styles = arm_styles(results)
         low, high = ax.get_ylim()
@@ -147,11 +147,16 @@ def spread(values: list[float], *, height: float) -> list[float]:
     return found
 
 
+def _wrapped(label: str, *, lines: int) -> str:
+    width = 12 if lines > 1 else 18
+    return "\n".join(textwrap.wrap(label, width, max_lines=lines, placeholder="…"))
+
+
 def _label_arms(ax: Axes, results: Results, cell: str) -> None:
     arms = results.study.arms
     crowded = len(arms) > 4
     names = [
-        "\n".join(textwrap.wrap(shown(arm.label).strip(), 12, max_lines=2, placeholder="…"))
+        _wrapped(shown(arm.label).strip(), lines=1 if crowded else 2)
         + ("" if crowded else "\n")
         + f" (n={len(accuracies(results, cell, arm.label))})"
         for arm in arms

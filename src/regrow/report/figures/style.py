@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import io
-import math
 import statistics
 import warnings
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from regrow.report.results import Results
@@ -23,6 +23,8 @@ NARROW: Final = (3.5, 2.9)
 
 WIDE: Final = (7.2, 3.0)
 """Width and height in inches of a figure across two columns."""
+
+_FEW: Final = 6
 
 INK: Final = "#1a1a1a"
 FAINT: Final = "#d9d9d9"
@@ -101,6 +103,30 @@ def arm_styles(results: Results) -> Mapping[str, ArmStyle]:
             line=_LINES[1:][index % (len(_LINES) - 1)],
         )
     return {arm.label: found[arm.label] for arm in results.study.arms}
+
+
+def many_arms(results: Results) -> bool:
+    """Whether a study has more arms than fit side by side into one column of a paper.
+
+    Args:
+        results: What was read.
+
+    Returns:
+        True above six arms.
+    """
+    return len(results.study.arms) > _FEW
+
+
+def arms_size(results: Results) -> tuple[float, float]:
+    """The size of a figure whose width depends on the number of arms.
+
+    Args:
+        results: What was read.
+
+    Returns:
+        Width and height in inches.
+    """
+    return (WIDE[0], 3.6) if many_arms(results) else NARROW
 
 
 @contextmanager
@@ -190,10 +216,11 @@ def columns_that_fit(lengths: Sequence[int], *, width: float) -> int:
         2
     """
     for columns in range(len(lengths), 1, -1):
-        rows = math.ceil(len(lengths) / columns)
-        longest = [max(lengths[start : start + rows]) for start in range(0, len(lengths), rows)]
-        # At 8 points a letter is about 5 points wide, and a handle with its gaps 36.
-        if sum(5 * letters + 36 for letters in longest) <= width:
+        rows, more = divmod(len(lengths), columns)  # the first columns have one row more
+        starts = [rows * column + min(column, more) for column in range(columns + 1)]
+        longest = [max(lengths[start:stop]) for start, stop in pairwise(starts)]
+        # At 8 points a letter is about 4.5 points wide, and a handle with its gaps 36.
+        if sum(4.5 * letters + 36 for letters in longest) <= width:
             return columns
     return 1
 

@@ -1,0 +1,111 @@
+"""The numbers of a finished study as files for a repository or a paper: Markdown, JSON and the main figures."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+from regrow.errors import StoreError
+from regrow.report.findings import CellSummary, StudySummary
+from regrow.report.read import read_results
+from regrow.report.results import Results
+from regrow.report.summary import summarise
+from regrow.report.table import arms_table, as_markdown, paired_table
+from regrow.report.verdict import caution, standing, verdicts
+from regrow.report.write import summary_json, write_report
+
+_MAIN_FIGURES: Final = ("gains", "sorted", "curves")
+"""The figures that go along; the page has the others."""
+
+_VERSIONS: Final = ("regrow", "torch", "python", "cores", "started_at")
+
+
+def export(run_dir: Path, into: Path) -> tuple[Path, ...]:
+    """Write what is worth keeping of a study into a folder, small enough for a repository.
+
+    Paths in the recorded command are cut to their last part: a table is to be read elsewhere.
+
+    Args:
+        run_dir: The folder that holds ``results.sqlite``. Its report is written anew.
+        into: The folder to write to, made if it is missing: ``README.md`` with tables, verdicts, settings and
+            versions, ``arms*.md`` and ``paired*.md`` with one table each, ``summary.json``, and figures as PNG.
+
+    Returns:
+        The paths of what was written.
+
+    Raises:
+        StoreError: The run cannot be read, or a folder not be written.
+    """
+    results = read_results(run_dir)
+    found = summarise(results)
+    figures = [
+        path
+        for path in write_report(run_dir).figures
+        if path.suffix == ".png" and path.stem.rpartition("-")[2] in _MAIN_FIGURES
+    ]
+    written: list[Path] = []
+
+    def put(name: str, text: str) -> None:
+        (into / name).write_text(f"{text}\n", encoding="utf-8")
+        written.append(into / name)
+
+    try:
+        into.mkdir(parents=True, exist_ok=True)
+        for cell in found.cells:
+            suffix = "" if cell.cell == "base" else f"-{cell.cell}"
+            put(f"arms{suffix}.md", as_markdown(arms_table(cell)))
+            put(f"paired{suffix}.md", as_markdown(paired_table(cell)))
+        written += [Path(shutil.copyfile(figure, into / figure.name)) for figure in figures]
+        put("summary.json", json.dumps(_portable(summary_json(run_dir)), indent=1, allow_nan=False))
+        put("README.md", _readme(results, found, figures))
+    except OSError as error:
+        raise StoreError(f"{into}: the tables cannot be written: {error}") from error
+    return tuple(written)
+
+
+def _readme(results: Results, found: StudySummary, figures: list[Path]) -> str:
+    parts = [f"# {results.study.name}", standing(found)]
+    parts += [part for cell in found.cells for part in _cell(cell)]
+    parts += [text for text in (caution(found),) if text]
+    parts += [f"![{path.stem}]({path.name})" for path in figures]
+    versions = {key: results.environment[key] for key in _VERSIONS if key in results.environment}
+    told = "; ".join(f"{key} {value}" for key, value in versions.items())
+    parts += ["## How it was made", f"{told}; fingerprint {results.fingerprint[:16]}."]
+    command = results.environment.get("command")
+    if command:
+        parts.append(f"    {_portable_command(str(command))}")
+    document = json.dumps(results.study.document, indent=1, ensure_ascii=False)
+    parts.append(f"<details><summary>Settings</summary>\n\n```json\n{document}\n```\n\n</details>")
+    return "\n\n".join(parts)
+
+
+def _cell(cell: CellSummary) -> list[str]:
+    parts = [] if cell.cell == "base" else [f"## {cell.cell}"]
+    for table in (arms_table(cell), paired_table(cell)):
+        if table.rows:
+            parts += [as_markdown(table), table.caption]
+    parts += [
+        f"**{verdict.arm}: {verdict.headline}.** {verdict.text}" for verdict in verdicts(cell)
+    ]
+    return parts
+
+
+def _portable_command(command: str) -> str:
+    """A command with absolute paths cut to their last part."""
+    words = [Path(word).name if word.startswith("/") else word for word in shlex.split(command)]
+    return shlex.join(words)
+
+
+def _portable(document: Mapping[str, object]) -> dict[str, object]:
+    """A summary whose environment names versions, cores and command, and no machine's folders or kernel."""
+    environment = document.get("environment")
+    if not isinstance(environment, dict):
+        return dict(document)
+    kept = {key: environment[key] for key in _VERSIONS if key in environment}
+    if "command" in environment:
+        kept["command"] = _portable_command(str(environment["command"]))
+    return {**document, "environment": kept}
