@@ -36,7 +36,7 @@ format: $(STAMP)
 	$(BIN)/ruff check --fix .
 
 bench: $(STAMP)
-	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/scoring_overhead.py
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/scoring_overhead.py --out results/scoring-overhead
 
 clean:
 	rm -rf $(VENV) runs

@@ -38,8 +38,6 @@ ARMS: dict[str, dict[str, object]] = {
     "random": {"recipe": "random", "settings": {}, "train": {}, "like": "randomout"},
 }
 
-MakeRun = Callable[..., Path]
-
 
 class RunFolder:
     """Writes a results folder trial by trial."""
@@ -53,15 +51,18 @@ class RunFolder:
         grid: Mapping[str, list[object]] | None = None,
         epochs: int = 20,
         majority: float = 0.5,
-        name: str = "synthetic",
+        study_name: str = "synthetic",
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder, self.epochs, self.majority = folder, epochs, majority
         self.database = sqlite3.connect(folder / "results.sqlite")
         self.database.execute("PRAGMA journal_mode=WAL")
+        self.database.execute(
+            "PRAGMA synchronous=OFF"
+        )  # a test's file need not survive a power cut
         self.database.executescript(_SCHEMA)
         study = {
-            "name": name,
+            "name": study_name,
             "data": {"name": "craters", "region": "East"},
             "model": {"name": "cratercnn", "filters": 2, "dense": 16},
             "train": {"epochs": epochs, "lr": 0.03, "batch_size": 64},

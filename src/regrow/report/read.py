@@ -77,14 +77,16 @@ def read_results(folder: Path) -> Results:
 @contextmanager
 def _reading(file: Path) -> Generator[sqlite3.Connection]:
     """One read transaction, so that a run that goes on meanwhile cannot show two states."""
-    # Readers of a WAL database write beside it. Where that is impossible and no log is pending,
-    # the file alone is the whole truth and SQLite may be told that nobody changes it.
+    # Every reader of a WAL database writes beside it, and only one that may write tidies up after
+    # itself. Where nobody may write and no log is pending, the file alone is the whole truth.
     log = file.with_name(file.name + "-wal")
     pending = log.is_file() and log.stat().st_size > 0
-    immutable = not pending and not os.access(file.parent, os.W_OK)
-    address = file.absolute().as_uri() + "?mode=ro" + ("&immutable=1" if immutable else "")
+    writable = os.access(file.parent, os.W_OK) and os.access(file, os.W_OK)
+    mode = "rw" if writable else "ro" if pending else "ro&immutable=1"
+    address = f"{file.absolute().as_uri()}?mode={mode}"
     try:
         with closing(sqlite3.connect(address, uri=True, timeout=30)) as database:
+            database.execute("PRAGMA query_only = ON")
             database.execute("BEGIN")
             yield database
     except sqlite3.Error as error:

@@ -95,6 +95,9 @@ def _document(results: Results) -> dict[str, object]:
 def _rendered(drawing: Drawing) -> tuple[bytes, bytes]:
     with house_style():
         figure, _ = drawing.draw()
+        # Laid out once, not anew for each kind of file: half of the work.
+        figure.draw_without_rendering()
+        figure.set_layout_engine("none")
         svg = saved(figure, kind="svg", title=drawing.title, caption=drawing.caption)
         png = saved(figure, kind="png", title=drawing.title, caption=drawing.caption)
     return svg, png

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from regrow.report.figures.scale import accuracy_axis
 from regrow.report.figures.style import (
     INK,
+    QUIET,
     arm_styles,
     arms_size,
     canvas,
@@ -59,8 +60,8 @@ def plot_distribution(
             # Beside the marks, not around them: seeds fall into two groups, those that learnt and
             # those that failed, and a box across the gap would be all that one sees.
             low_quarter, middle, high_quarter = quartiles(values)
-            ax.vlines(index + _BOX, min(values), max(values), color=INK, lw=0.7, zorder=2)
-            ax.vlines(index + _BOX, low_quarter, high_quarter, color=INK, lw=2.4, zorder=2)
+            ax.vlines(index + _BOX, min(values), max(values), color=QUIET, lw=0.8, zorder=2)
+            ax.vlines(index + _BOX, low_quarter, high_quarter, color=QUIET, lw=2.4, zorder=2)
             ax.plot(
                 [index + _BOX],
                 [middle],

@@ -27,6 +27,7 @@ WIDE: Final = (7.2, 3.0)
 _FEW: Final = 6
 
 INK: Final = "#1a1a1a"
+QUIET: Final = "#6b6b6b"
 FAINT: Final = "#d9d9d9"
 FAILED: Final = "#f1f1f1"
 
@@ -299,9 +300,10 @@ def saved(figure: Figure, *, kind: str, title: str, caption: str) -> bytes:
     """
     buffer = io.BytesIO()
     metadata = {"Title": title, "Description": caption}
-    if kind == "svg":
-        # The dots per inch are those of the parts drawn as pixels.
-        figure.savefig(buffer, format=kind, dpi=150, metadata=metadata | {"Date": None})
-    else:
-        figure.savefig(buffer, format=kind, metadata=metadata | {"Software": None})
+    with house_style():
+        if kind == "svg":
+            # The dots per inch are those of the parts drawn as pixels.
+            figure.savefig(buffer, format=kind, dpi=150, metadata=metadata | {"Date": None})
+        else:
+            figure.savefig(buffer, format=kind, metadata=metadata | {"Software": None})
     return buffer.getvalue()

@@ -1,0 +1,47 @@
+"""The figure of all cells shows the table's differences."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from regrow.report.figures.catalogue import MANY_CELLS, drawings
+from regrow.report.figures.gains import caption_gains, plot_gains
+from regrow.report.read import read_results
+from regrow.report.summary import summarise
+
+
+def test_marks_and_intervals_are_those_of_the_summary(partial: Path) -> None:
+    results = read_results(partial)
+    _, ax = plot_gains(results)
+    found = summarise(results).cells[0].comparison("randomout", "none")
+    assert found is not None
+    numbers = found.numbers
+    assert numbers.mean_difference is not None
+    assert numbers.low is not None
+    assert numbers.high is not None
+    drawn = [
+        float(x) for line in ax.get_lines() if line.get_marker() == "^" for x in line.get_xdata()
+    ]
+    assert drawn == pytest.approx([100 * numbers.mean_difference])
+    (bar,) = ax.collections
+    (ends,) = (path.vertices[:, 0] for path in bar.get_paths())
+    assert list(ends) == pytest.approx([100 * numbers.low, 100 * numbers.high])
+    assert [text.get_text() for text in ax.get_yticklabels()] == list(results.cells)
+    assert "n = 0 to 9 pairs each" in caption_gains(results)
+
+
+def test_one_cell_needs_no_such_figure(rescued: Path, partial: Path) -> None:
+    assert drawings(read_results(rescued))[0].name == "base-sorted"
+    assert drawings(read_results(partial))[0].name == "gains"
+
+
+def test_many_cells_draw_the_sorted_seeds_alone(rescued: Path) -> None:
+    results = read_results(rescued)
+    cells = [f"x={k}" for k in range(MANY_CELLS + 1)]
+    trials = tuple(replace(t, cell=cell) for cell in cells for t in results.trials[:3])
+    many = replace(results, trials=trials)
+    names = [drawing.name for drawing in drawings(many)]
+    assert names == ["gains", *(f"{cell}-sorted" for cell in cells)]

@@ -1,0 +1,159 @@
+"""One look, told apart without colour, and nothing of the user's changed by it."""
+
+from __future__ import annotations
+
+import itertools
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import matplotlib as mpl
+import pytest
+from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
+from matplotlib.text import Text
+
+from regrow.report.figures.catalogue import drawings
+from regrow.report.figures.style import arm_styles, columns_that_fit, saved, shown
+from regrow.report.read import read_results
+
+if TYPE_CHECKING:
+    from conftest import RunFolder  # pyright: ignore[reportMissingImports]
+
+
+def _lightness(colour: str) -> float:
+    """CIE L*, 0 to 100: what is left of a colour in grey."""
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in to_rgb(colour)]
+    y = 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+    return 116 * y ** (1 / 3) - 16 if y > 0.008856 else 903.3 * y
+
+
+def test_arms_are_told_apart_in_grey(new_run: Callable[..., RunFolder]) -> None:
+    names = ["none", *"abcdefg"]
+    run = new_run(arms={name: {"recipe": "none" if name == "none" else "x"} for name in names})
+    styles = arm_styles(read_results(run.close()))
+    assert list(styles) == names
+    for one, other in itertools.combinations(styles.values(), 2):
+        assert one.marker != other.marker
+    first = list(styles.values())[:4]
+    for one, other in itertools.combinations(first, 2):
+        assert one.line != other.line
+        # Different lightness as well, by more than a just visible step.
+        assert abs(_lightness(one.colour) - _lightness(other.colour)) > 5
+    for style in styles.values():
+        assert _lightness(style.colour) < 75  # stands out from white
+
+
+def test_marker_and_colour_never_repeat_together(new_run: Callable[..., RunFolder]) -> None:
+    names = ["none", *(f"a{k}" for k in range(20))]
+    run = new_run(arms={name: {"recipe": "none" if name == "none" else "x"} for name in names})
+    styles = arm_styles(read_results(run.close())).values()
+    assert len({(style.colour, style.marker) for style in styles}) == 21
+
+
+def test_every_figure_names_its_axes_in_letters_of_eight_points(partial: Path) -> None:
+    for drawing in drawings(read_results(partial)):
+        figure, ax = drawing.draw()
+        assert ax.get_xlabel(), drawing.name
+        assert ax.get_ylabel(), drawing.name
+        figure.draw_without_rendering()
+        for text in figure.findobj(Text):
+            assert isinstance(text, Text)
+            if text.get_text():
+                assert text.get_fontsize() >= 8, (drawing.name, text.get_text())
+
+
+def test_accuracy_axes_have_their_unit(rescued: Path) -> None:
+    labels = {d.name: d.draw()[1].get_ylabel() for d in drawings(read_results(rescued))}
+    for name in ("base-sorted", "base-distribution", "base-curves"):
+        assert labels[name] == "Test accuracy (%)"
+
+
+def test_the_layout_has_room_for_everything(partial: Path, rescued: Path) -> None:
+    # A collapsed layout warns, and warnings are errors here; what is drawn must lie inside, too.
+    for folder in (partial, rescued):
+        for drawing in drawings(read_results(folder)):
+            figure, ax = drawing.draw()
+            figure.draw_without_rendering()
+            box, whole = ax.get_window_extent(), figure.bbox
+            assert box.height > 0.35 * whole.height, drawing.name
+            assert box.width > 0.5 * whole.width, drawing.name
+            tight = figure.get_tightbbox()
+            assert tight is not None
+            assert tight.x1 <= figure.get_figwidth() + 0.02, drawing.name
+            assert tight.x0 >= -0.02, drawing.name
+
+
+def test_the_users_settings_and_backend_stay(rescued: Path) -> None:
+    before = dict(mpl.rcParams)
+    for drawing in drawings(read_results(rescued)):
+        drawing.draw()
+    assert dict(mpl.rcParams) == before
+
+
+def test_given_axes_are_drawn_into(rescued: Path) -> None:
+    from regrow.report.figures.curves import plot_curves
+    from regrow.report.figures.distribution import plot_distribution
+    from regrow.report.figures.gains import plot_gains
+    from regrow.report.figures.renewals import plot_renewals
+    from regrow.report.figures.renewals_by_seed import plot_renewals_by_seed
+    from regrow.report.figures.sorted_seeds import plot_sorted_seeds
+
+    results = read_results(rescued)
+    plots = (
+        plot_sorted_seeds,
+        plot_distribution,
+        plot_curves,
+        plot_renewals,
+        plot_renewals_by_seed,
+    )
+    own = Figure(figsize=(12, 8))
+    axes = own.subplots(2, 3).flat
+    for plot, mine in zip(plots, axes, strict=False):
+        figure, ax = plot(results, "base", ax=mine)
+        assert figure is own
+        assert ax is mine
+    assert plot_gains(results, ax=own.axes[-1]) == (own, own.axes[-1])
+
+
+@pytest.mark.parametrize("kind", ["svg", "png"])
+def test_files_hold_their_caption_and_are_the_same_every_time(kind: str) -> None:
+    def draw() -> bytes:
+        figure = Figure(figsize=(2, 2))
+        figure.add_subplot().plot([1, 2])
+        return saved(figure, kind=kind, title="A title", caption="A caption, n = 3.")
+
+    found = draw()
+    assert b"A caption, n = 3." in found
+    assert found == draw()
+
+
+def test_labels_are_shown_as_they_are() -> None:
+    figure = Figure()
+    text = figure.text(0.5, 0.5, shown("_cost $5 and $6\n_x"))
+    assert text.get_text() == r" _cost \$5 and \$6 _x"
+    figure.draw_without_rendering()
+
+
+def test_legends_take_as_few_rows_as_fit() -> None:
+    assert columns_that_fit([4, 4, 4], width=500) == 3
+    assert columns_that_fit([40, 40, 40], width=250) == 1
+    assert columns_that_fit([], width=100) == 1
+
+
+def test_reading_and_summing_up_need_neither_torch_nor_matplotlib() -> None:
+    code = (
+        "import sys, regrow.report.html, regrow.report.write, regrow.lab.statistics\n"
+        "sys.exit(bool({'torch', 'matplotlib', 'pydantic'} & set(sys.modules)))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_drawing_opens_no_window_and_loads_no_pyplot(rescued: Path) -> None:
+    code = (
+        "import sys\nfrom pathlib import Path\nfrom regrow.report.write import write_report\n"
+        f"write_report(Path({str(rescued)!r}))\nsys.exit('matplotlib.pyplot' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
