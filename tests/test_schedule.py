@@ -39,6 +39,7 @@ def test_interval_longer_than_the_active_part_warns() -> None:
     [
         ({"steps": 2, "epochs": 1}, "not both"),
         ({"steps": 0}, "every_steps must be at least 1, got 0"),
+        ({"steps": 2.5}, "every_steps must be a whole number, got 2.5"),
         ({"epochs": -1}, "every_epochs must be at least 1, got -1"),
         ({"active_fraction": 1.2}, r"active_fraction must be within \[0, 1\], got 1.2"),
         ({"active_fraction": float("nan")}, r"within \[0, 1\], got nan"),

@@ -86,7 +86,8 @@ class Recipe:
         renew: Masks to new values.
         when: At which optimizer steps.
         grace_steps: A renewed filter is not renewed again in this many steps after its renewal.
-        min_loss: Act only while the training loss is at least this; None = always.
+        min_loss: Act only while the training loss is at least this; None = always. The loss is told by
+            `Regrower.tell`.
         reset_optimizer: Give a renewed filter the optimizer state that a fresh one would have.
         init: What fresh filters are drawn from, instead of what `attach` was told; None = as
             `attach` was told.
@@ -121,6 +122,7 @@ class Recipe:
         Returns:
             Nothing observed, nothing renewed.
         """
+        self.select.check(counts)
         return RecipeState(
             criteria={layer: {} for layer in counts},
             born={
@@ -205,8 +207,12 @@ def _marked(
     if not scores:
         return {}, {}
     layers = list(scores)
+    first = scores[layers[0]].device  # a model may be spread over several devices
     flags = torch.stack(
-        [torch.stack((masks[layer].sum(), (~scores[layer].isfinite()).sum())) for layer in layers]
+        [
+            torch.stack((masks[layer].sum(), (~scores[layer].isfinite()).sum())).to(first)
+            for layer in layers
+        ]
     ).tolist()
     marked = {layer: masks[layer] for layer, (count, _) in zip(layers, flags, strict=True) if count}
     return marked, {layer: bad for layer, (_, bad) in zip(layers, flags, strict=True) if bad}

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +53,36 @@ class Report:
     def renewed(self) -> int:
         """Number of renewals, filters counted as often as they were renewed."""
         return sum(len(event.filters) for event in self.events)
+
+    def saved(self) -> dict[str, Any]:
+        """Plain values that a checkpoint can hold."""
+        return {
+            "checks": self.checks,
+            "nonfinite": self.nonfinite,
+            "seconds": self.seconds,
+            "events": [
+                [event.step, event.layer, list(event.filters), list(event.scores)]
+                for event in self.events
+            ],
+        }
+
+    def restore(self, saved: Mapping[str, Any], *, steps: int) -> None:
+        """Take over what `saved` gave.
+
+        Args:
+            saved: From a checkpoint.
+            steps: Optimizer steps at that time.
+        """
+        self.steps = steps
+        self.checks, self.nonfinite, self.seconds = (
+            saved["checks"],
+            saved["nonfinite"],
+            saved["seconds"],
+        )
+        self.events = [
+            Renewed(step=step, layer=layer, filters=tuple(filters), scores=tuple(scores))
+            for step, layer, filters, scores in saved["events"]
+        ]
 
     def __str__(self) -> str:
         """A few lines for a terminal."""

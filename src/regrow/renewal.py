@@ -53,6 +53,11 @@ class Renewal(Protocol):
     """Masks to new values."""
 
     @property
+    def touches_readers(self) -> bool:
+        """Whether weights that multiply a renewed filter's output are changed."""
+        ...
+
+    @property
     def draws_readers(self) -> bool:
         """Whether fresh values are drawn for the readers too."""
         ...
@@ -104,6 +109,11 @@ class Redraw:
                 raise ConfigError(
                     f"{name} must be one of {', '.join(known)}, got {getattr(self, name)!r} (redraw)"
                 )
+
+    @property
+    def touches_readers(self) -> bool:
+        """Unless they are kept."""
+        return self.readers != "keep"
 
     @property
     def draws_readers(self) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -77,7 +78,7 @@ class _EverySteps:
 class Every:
     """At regular intervals during the first part of the training.
 
-    Due at step t (0-based) when (t + 1) is a multiple of the interval and t < active_fraction * total_steps.
+    Due at step t (0-based) when (t + 1) is a multiple of the interval and t < round(active_fraction * total_steps).
 
     Args:
         steps: Interval in optimizer steps. Give this or `epochs`, not both; neither means every step.
@@ -86,7 +87,7 @@ class Every:
             P. 1 = all of it.
 
     Raises:
-        ConfigError: An interval below 1, both intervals, or a share outside [0, 1].
+        ConfigError: An interval below 1 or not whole, both intervals, or a share outside [0, 1].
 
     Examples:
         >>> schedule = Every(steps=10, active_fraction=0.5).bind(Clock(total_steps=40), where="doc")
@@ -107,6 +108,8 @@ class Every:
         for name, value in (("every_steps", self.steps), ("every_epochs", self.epochs)):
             if value is not None and value < 1:
                 raise ConfigError(f"{name} must be at least 1, got {value} (schedule)")
+            if value is not None and value != int(value):
+                raise ConfigError(f"{name} must be a whole number, got {value} (schedule)")
         check_fraction(self.active_fraction, name="active_fraction", where="schedule")
 
     def bind(self, clock: Clock, *, where: str) -> BoundSchedule:
@@ -172,8 +175,26 @@ class AtSteps:
         return max(self.steps, default=-1)
 
     def bind(self, clock: Clock, *, where: str) -> BoundSchedule:
-        """Nothing to convert: the steps are absolute."""
-        del clock, where
+        """Nothing to convert: the steps are absolute.
+
+        Args:
+            clock: The length of the training.
+            where: Which recipe, for messages.
+
+        Returns:
+            Itself.
+
+        Edge cases:
+            Steps after the end of the training: a NoEffectWarning, and they are never reached.
+        """
+        late = [step for step in self.steps if step >= (clock.total_steps or math.inf)]
+        if late:
+            warnings.warn(
+                f"{where} will not act at {len(late)} of its {len(self.steps)} steps: the training ends after "
+                f"{clock.total_steps} steps, and the last of them is step {max(late)}",
+                NoEffectWarning,
+                stacklevel=3,
+            )
         return self
 
     def due(self, step: int) -> bool:

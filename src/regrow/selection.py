@@ -8,6 +8,7 @@ from typing import Protocol, final
 
 from regrow._checks import check_not_negative
 from regrow._shapes import Mask, Scores
+from regrow.errors import ConfigError
 from regrow.functional.masks import below, lowest, spare_best
 
 
@@ -17,7 +18,11 @@ class Selection(Protocol):
     def __call__(
         self, scores: Mapping[str, Scores], *, eligible: Mapping[str, Mask], step: int
     ) -> dict[str, Mask]:
-        """Masks by layer, (*S, O); a filter that is not eligible is never marked."""
+        """Masks by layer, (*S, O)."""
+        ...
+
+    def check(self, counts: Mapping[str, int]) -> None:
+        """Refuse, before training starts, layers (with their number of filters) that cannot be selected from."""
         ...
 
 
@@ -66,6 +71,10 @@ class Below:
             masks[layer] = mask & eligible[layer]
         return masks
 
+    def check(self, counts: Mapping[str, int]) -> None:
+        """Any layers will do."""
+        del counts
+
 
 @final
 @dataclass(frozen=True, kw_only=True)
@@ -96,3 +105,24 @@ class CountsOf:
             layer: lowest(values, count=self.counts.get((step, layer), 0))
             for layer, values in scores.items()
         }
+
+    def check(self, counts: Mapping[str, int]) -> None:
+        """Refuse a model in which the other run's counts cannot be met.
+
+        Args:
+            counts: Number of filters by layer.
+
+        Raises:
+            ConfigError: A layer of the other run is not watched here, or has too few filters.
+        """
+        for (step, layer), count in self.counts.items():
+            if layer not in counts:
+                raise ConfigError(
+                    f"the run to copy renewed filters of '{layer}', which is not watched here; "
+                    f"watched: {', '.join(counts)}"
+                )
+            if count > counts[layer]:
+                raise ConfigError(
+                    f"the run to copy renewed {count} filters of '{layer}' at step {step}, "
+                    f"which has {counts[layer]} here"
+                )

@@ -18,7 +18,7 @@ def spec(label: str, seed: int) -> TrialSpec:
         cell="base",
         label=label,
         seed=seed,
-        data=DataChoice(),
+        data=DataChoice(name="digits"),
         model=ModelChoice(),
         train=Training(epochs=10),
         recipe="none",

@@ -13,7 +13,7 @@ from torch import nn
 import regrow
 from contract.rows import RECIPES
 from regrow import recipes
-from regrow.errors import NoEffectWarning
+from regrow.errors import ConfigError, NoEffectWarning
 
 EXAMPLE = torch.zeros(2, 1, 8, 8)
 STEPS = 20
@@ -245,3 +245,22 @@ def test_a_name_is_registered_once() -> None:
 
     with pytest.raises(ValueError, match="'randomout' is registered already"):
         recipes.register(recipes.info("randomout"), make)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"every_steps": "3"}, "every_steps must be a whole number, got '3'"),
+        ({"every_steps": 1.5}, "every_steps must be a whole number, got 1.5"),
+        ({"every_epochs": True}, "every_epochs must be a whole number, got True"),
+        ({"min_loss": "high"}, "min_loss must be a number, got 'high'"),
+        ({"init": 3}, "init must be a string, got 3"),
+        ({"threshold": None}, "threshold must be like 1e-08, got None"),
+    ],
+)
+def test_types_of_settings_without_a_default_are_checked(
+    settings: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        recipes.build("randomout", settings)
+    recipes.build("randomout", {"every_steps": None, "min_loss": 1, "init": "orthogonal"})

@@ -1,11 +1,12 @@
 """The gradient norm against loops written from the paper, in float64."""
 
 import math
+from typing import Any
 
 import pytest
 import torch
 
-from regrow.functional import gradient_norm
+from regrow.functional import below, gradient_norm
 
 NORMS = ("l1", "signed", "l2")
 
@@ -51,7 +52,7 @@ def test_edges() -> None:
     scores = gradient_norm(grad)
     assert scores[0] == 0
     assert scores.isfinite().tolist() == [True, False, False, True]
-    assert gradient_norm(torch.ones(1, 1, dtype=torch.bfloat16)).dtype == torch.bfloat16
+    assert gradient_norm(torch.ones(1, 1, dtype=torch.bfloat16)).dtype == torch.float32
 
 
 def test_inputs_are_not_touched() -> None:
@@ -60,3 +61,11 @@ def test_inputs_are_not_touched() -> None:
     for norm in NORMS:
         gradient_norm(grad, norm=norm)  # type: ignore[arg-type]
     assert torch.equal(before, grad)
+
+
+@pytest.mark.parametrize("norm", ["l1", "signed", "l2"])
+def test_half_precision_ends_neither_the_sum_nor_the_threshold(norm: Any) -> None:
+    """65504 is float16's largest number, and 1e-8 rounds to 0 in it."""
+    scores = gradient_norm(torch.tensor([[0.0, 0.0], [6e4, 6e4]], dtype=torch.float16), norm=norm)
+    assert scores.isfinite().all()
+    assert below(scores, threshold=1e-8).tolist() == [True, False]

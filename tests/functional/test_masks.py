@@ -37,4 +37,6 @@ def test_vmap_gives_the_same() -> None:
     scores = torch.rand(4, 6, generator=torch.Generator().manual_seed(0))
     mapped = torch.vmap(lambda one: spare_best(below(one, threshold=0.9), one))(scores)
     assert torch.equal(mapped, spare_best(below(scores, threshold=0.9), scores))
-    assert torch.equal(torch.vmap(lambda one: lowest(one, count=2))(scores), lowest(scores, count=2))
+    assert torch.equal(
+        torch.vmap(lambda one: lowest(one, count=2))(scores), lowest(scores, count=2)
+    )

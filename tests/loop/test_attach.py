@@ -11,7 +11,14 @@ import torch
 from torch import nn
 
 import regrow
-from regrow.errors import ConfigError, NonFiniteWarning, OptimizerError, StateError
+from regrow.errors import (
+    ConfigError,
+    NoEffectWarning,
+    NonFiniteWarning,
+    OptimizerError,
+    ShapeError,
+    StateError,
+)
 
 Batches = list[tuple[torch.Tensor, torch.Tensor]]
 EXAMPLE = torch.zeros(2, 1, 8, 8)
@@ -468,6 +475,23 @@ def test_frozen_layers_are_left(
     ]
 
 
+def test_a_frozen_reader_is_left_alone_and_noted(
+    small_cnn: Callable[[int], nn.Module], batches: Callable[[int], Batches]
+) -> None:
+    model = small_cnn(0)
+    _kill(model, 1)
+    optimizer = torch.optim.SGD([*model[0].parameters(), *model[3].parameters()], lr=0.1)  # type: ignore[index]
+    head = model[6].weight.detach().clone()  # type: ignore[index]
+    recipe = regrow.RandomOut(threshold=1e-12, active_fraction=1.0, readers="zero")
+    regrower = regrow.attach(recipe, model, optimizer, example_inputs=EXAMPLE)
+    _train(model, optimizer, batches(2))
+    assert regrower.report.renewed == 1
+    assert torch.equal(head, model[6].weight)  # type: ignore[index]
+    assert any(
+        "3: kept in 6, which the optimizer does not hold" in note for note in regrower.report.notes
+    )
+
+
 @pytest.mark.parametrize(
     ("change", "error", "message"),
     [
@@ -476,10 +500,15 @@ def test_frozen_layers_are_left(
         ({"include": ("6",)}, ConfigError, "no filter that the recipe may renew"),
         ({"total_steps": 0}, ConfigError, "total_steps must be at least 1"),
         ({"init": "glorot"}, LookupError, "unknown initialiser 'glorot'"),
+        ({"init": 3}, ConfigError, "a name or a function, got 3"),
+        ({"init": lambda weight: None}, ConfigError, "must fill the whole tensor"),
+        ({"init": lambda weight: weight[:1]}, ShapeError, "must fill a tensor of shape"),
+        ({"layers": "conv"}, ConfigError, "layers must be a list or tuple of strings, got 'conv'"),
+        ({"include": "3"}, ConfigError, "include must be a list or tuple of strings, got '3'"),
         (
             {"init": {"9": "kaiming_normal"}},
             ConfigError,
-            "init pattern '9' matches no watched layer",
+            "init pattern '9' matches no layer that is drawn",
         ),
     ],
 )
@@ -519,6 +548,10 @@ def test_a_state_of_another_run_is_refused(
             regrower.load_state_dict({**copy.deepcopy(state), key: value})
     with pytest.raises(StateError, match="reset_optimizer"):
         regrower.load_state_dict({**state, "optimizer": None})
+    with pytest.raises(StateError, match="lacks born, report"):
+        regrower.load_state_dict({k: v for k, v in state.items() if k not in {"born", "report"}})
+    with pytest.raises(StateError, match="memory of '3' is not whole"):
+        regrower.load_state_dict({**state, "born": {**state["born"], "3": torch.zeros(5)}})
 
 
 def test_the_report_reads_well(
@@ -532,3 +565,231 @@ def test_the_report_reads_well(
     text = str(regrower.report)
     assert text.splitlines()[0].startswith("randomout: 1 renewals in 1 steps, 1 checks")
     assert "  3: 1 renewals of 1 of 6 filters" in text
+
+
+def test_half_precision_models_are_tested_against_the_threshold(
+    small_cnn: Callable[[int], nn.Module], batches: Callable[[int], Batches]
+) -> None:
+    model = small_cnn(0).half()
+    _kill(model, 1)
+    optimizer = _sgd(model)
+    recipe = regrow.RandomOut(threshold=1e-8, active_fraction=1.0)
+    regrower = regrow.attach(recipe, model, optimizer, example_inputs=EXAMPLE.half())
+    images, labels = batches(1)[0]
+    nn.functional.cross_entropy(model(images.half()).float(), labels).backward()
+    optimizer.step()
+    assert [(event.layer, event.filters) for event in regrower.report.events] == [("3", (1,))]
+
+
+def test_a_wrapper_that_is_an_optimizer_itself_is_looked_through(
+    recipe: regrow.Recipe, small_cnn: Callable[[int], nn.Module], batches: Callable[[int], Batches]
+) -> None:
+    class Accelerated(torch.optim.Optimizer):
+        """As Accelerate's: a subclass that never calls its parent's constructor."""
+
+        def __init__(self, optimizer: torch.optim.Optimizer) -> None:
+            self.optimizer = optimizer
+
+    model = small_cnn(0)
+    _kill(model, 1)
+    optimizer = _adam(model)
+    regrower = regrow.attach(recipe, model, Accelerated(optimizer), example_inputs=EXAMPLE)
+    _train(model, optimizer, batches(1))
+    assert regrower.report.renewed == 1
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        _adam,
+        lambda model: torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9, dampening=0.5),
+    ],
+)
+def test_two_recipes_on_one_optimizer_correct_its_steps_once(
+    make: Callable[[nn.Module], torch.optim.Optimizer],
+    recipe: regrow.Recipe,
+    small_cnn: Callable[[int], nn.Module],
+    batches: Callable[[int], Batches],
+) -> None:
+    """Both redraw the same filter with the same numbers: what follows must be what one alone gives."""
+    results = []
+    for count in (1, 2):
+        model = small_cnn(0)
+        optimizer = make(model)
+        _train(model, optimizer, batches(4))
+        _kill(model, 1)
+        regrowers = [
+            regrow.attach(recipe, model, optimizer, example_inputs=EXAMPLE) for _ in range(count)
+        ]
+        _train(model, optimizer, batches(10), start=4)
+        assert {regrower.report.renewed for regrower in regrowers} == {1}
+        results.append(_state(model))
+    assert _equal(*results)
+
+
+@pytest.mark.parametrize("overflow", [False, True])
+def test_undamped_first_steps_under_a_gradient_scaler(
+    overflow: bool,
+    recipe: regrow.Recipe,
+    small_cnn: Callable[[int], nn.Module],
+    batches: Callable[[int], Batches],
+) -> None:
+    """A fused SGD sees scaled gradients, and its hooks run in skipped steps too."""
+    results = []
+    for scaled in (False, True):
+        model = small_cnn(0).eval()  # a skipped step's forward pass must leave no trace
+        _kill(model, 1)
+        optimizer = torch.optim.SGD(
+            model.parameters(), lr=0.01, momentum=0.9, dampening=0.5, fused=True
+        )
+        scaler = torch.amp.GradScaler("cpu", init_scale=1024.0, enabled=scaled)
+        regrower = regrow.attach(recipe, model, optimizer, example_inputs=EXAMPLE)
+        for step, (images, labels) in enumerate(batches(4)):
+            for factor in (float("inf"), 1.0) if scaled and overflow and step == 1 else (1.0,):
+                optimizer.zero_grad()
+                loss = nn.functional.cross_entropy(model(images), labels)
+                scaler.scale(loss * factor).backward()
+                scaler.step(optimizer)
+                scaler.update()
+        assert (regrower.report.steps, regrower.report.renewed) == (4, 1)
+        results.append(_state(model))
+    for name, value in results[0].items():
+        torch.testing.assert_close(value, results[1][name], rtol=1e-5, atol=1e-6)
+
+
+def test_a_callback_that_raises_leaves_nothing_half_done(
+    recipe: regrow.Recipe, small_cnn: Callable[[int], nn.Module], batches: Callable[[int], Batches]
+) -> None:
+    model = small_cnn(0)
+    _kill(model, 1)
+    with torch.no_grad():
+        model[1].weight[2], model[1].bias[2] = 0.0, -1.0  # type: ignore[index]
+    optimizer = _sgd(model)
+    regrower = regrow.attach(recipe, model, optimizer, example_inputs=EXAMPLE)
+
+    def fail(event: regrow.Renewed) -> None:
+        raise ValueError(event.layer)
+
+    regrower.on_renewal(fail)
+    with pytest.raises(ValueError, match="0"):
+        _train(model, optimizer, batches(1))
+    assert [event.layer for event in regrower.report.events] == ["0", "3"]
+    assert regrower.report.steps == 1
+    assert model[3].bias[1] == 0.0  # type: ignore[index]
+
+
+def test_a_callback_may_detach(
+    recipe: regrow.Recipe, small_cnn: Callable[[int], nn.Module], batches: Callable[[int], Batches]
+) -> None:
+    model = small_cnn(0)
+    _kill(model, 1)
+    optimizer = _sgd(model)
+    first, second = (
+        regrow.attach(recipe, model, optimizer, example_inputs=EXAMPLE) for _ in range(2)
+    )
+    first.on_renewal(lambda event: first.detach())
+    _train(model, optimizer, batches(3))
+    assert (first.report.steps, second.report.steps) == (1, 3)
+
+
+def test_a_model_that_is_moved_after_attach(
+    recipe: regrow.Recipe, small_cnn: Callable[[int], nn.Module], batches: Callable[[int], Batches]
+) -> None:
+    """`Module.to` replaces buffers: a reset must reach those that the model has now."""
+    model = small_cnn(0)
+    with torch.no_grad():
+        model[1].weight[2], model[1].bias[2] = 0.0, -1.0  # type: ignore[index]
+    optimizer = _sgd(model)
+    regrow.attach(recipe, model, optimizer, example_inputs=EXAMPLE)
+    model.double()
+    _train(model, optimizer, [(images.double(), labels) for images, labels in batches(1)])
+    norm = model[1]  # type: ignore[index]
+    assert [norm.running_mean[2].item(), norm.running_var[2].item()] == [0.0, 1.0]
+    assert norm.running_mean[1].item() != 0.0
+
+
+def test_gradients_that_are_gone_already_are_missed_aloud(
+    recipe: regrow.Recipe, small_cnn: Callable[[int], nn.Module], batches: Callable[[int], Batches]
+) -> None:
+    model = small_cnn(0)
+    optimizer = _sgd(model)
+    regrower = regrow.attach(recipe, model, optimizer, example_inputs=EXAMPLE, hooks=False)
+    _train(model, optimizer, batches(1))
+    optimizer.zero_grad()
+    with pytest.warns(NoEffectWarning, match=r"call regrower\.step\(\) before zero_grad\(\)"):
+        regrower.step()
+    regrower.step()  # warned once
+
+
+def test_a_control_that_cannot_copy_its_run_says_so(small_cnn: Callable[[int], nn.Module]) -> None:
+    model = small_cnn(0)
+
+    def attach(layer: str, count: int, **clock: int) -> None:
+        event = regrow.Renewed(
+            step=4, layer=layer, filters=tuple(range(count)), scores=(0.0,) * count
+        )
+        control = regrow.RandomControl(like=[event])
+        regrow.attach(control, model, _sgd(model), example_inputs=EXAMPLE, **clock).detach()
+
+    attach("3", 6, total_steps=5)
+    with pytest.raises(ConfigError, match="'features', which is not watched here; watched: 0, 3"):
+        attach("features", 1)
+    with pytest.raises(ConfigError, match="7 filters of '3' at step 4, which has 6 here"):
+        attach("3", 7)
+    with pytest.warns(NoEffectWarning, match="ends after 4 steps, and the last of them is step 4"):
+        attach("3", 1, total_steps=4)
+
+
+def test_a_wiring_of_another_model_is_refused(
+    recipe: regrow.Recipe, small_cnn: Callable[[int], nn.Module]
+) -> None:
+    model = small_cnn(0)
+    wider = nn.Sequential(nn.Conv2d(1, 8, 3), *list(small_cnn(0))[2:])
+    wider[2] = nn.Conv2d(8, 6, 3)
+    with pytest.raises(ConfigError, match=r"0\.weight has shape \(8, 1, 3, 3\), the model's \(4,"):
+        regrow.attach(recipe, model, _sgd(model), wiring=regrow.trace(wider, EXAMPLE))
+    other = nn.Sequential(small_cnn(0))
+    with pytest.raises(ConfigError, match=r"its 0\.0\.weight is not in the model"):
+        regrow.attach(recipe, model, _sgd(model), wiring=regrow.trace(other, EXAMPLE))
+
+
+def test_what_the_trace_left_out_is_in_the_notes(
+    recipe: regrow.Recipe, small_cnn: Callable[[int], nn.Module]
+) -> None:
+    model = small_cnn(0)
+    nn.utils.parametrizations.weight_norm(model[3])  # type: ignore[index]
+    regrower = regrow.attach(recipe, model, _sgd(model), example_inputs=EXAMPLE)
+    assert list(regrower.report.layers) == ["0"]
+    assert "convolution in '3': its weight is computed" in str(regrower.report)
+
+
+class _OwnKernel(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.kernel = nn.Parameter(torch.ones(5, 1, 3, 3))
+        self.head = nn.Linear(5, 3)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return self.head(nn.functional.conv2d(images, self.kernel).relu().mean((2, 3)))
+
+
+def test_a_weight_of_its_own_name_needs_its_initialiser_told(recipe: regrow.Recipe) -> None:
+    model = _OwnKernel()
+    with pytest.raises(ConfigError, match=r"tell it with init=\{'kernel': \.\.\.\}"):
+        regrow.attach(recipe, model, _sgd(model), example_inputs=EXAMPLE)
+    told = {"kernel": "normal:0.1"}
+    regrower = regrow.attach(recipe, model, _sgd(model), example_inputs=EXAMPLE, init=told)
+    assert regrower.report.layers == {"kernel": 5}
+
+
+def test_readers_that_are_drawn_can_be_told_their_initialiser(
+    small_cnn: Callable[[int], nn.Module], batches: Callable[[int], Batches]
+) -> None:
+    model = small_cnn(0)
+    _kill(model, 1)
+    recipe = regrow.RandomOut(threshold=1e-12, active_fraction=1.0, readers="redraw")
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
+    init = {"6": "uniform:100"}
+    regrow.attach(recipe, model, optimizer, example_inputs=EXAMPLE, init=init)
+    _train(model, optimizer, batches(1))
+    assert model[6].weight[:, 16:32].abs().max() > 10  # type: ignore[index]

@@ -19,7 +19,9 @@ def _images() -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def _model() -> nn.Module:
-    return models.build("resnet20", in_channels=3, image_size=(16, 16), classes=10, settings={}, seed=0)
+    return models.build(
+        "resnet20", in_channels=3, image_size=(16, 16), classes=10, settings={}, seed=0
+    )
 
 
 def _train(model: nn.Module, optimizer: torch.optim.Optimizer, steps: range) -> list[float]:
@@ -54,7 +56,9 @@ def test_trains_bit_equal_until_a_filter_dies_and_is_renewed() -> None:
     assert regrower.report.renewed == 0
     assert sum(regrower.report.layers.values()) == 16 + 6 * 16 + 6 * 32 + 6 * 64
     assert "head" not in regrower.report.layers
-    for (name, value), other in zip(watched.state_dict().items(), plain.state_dict().values(), strict=True):
+    for (name, value), other in zip(
+        watched.state_dict().items(), plain.state_dict().values(), strict=True
+    ):
         assert torch.equal(value, other), name
 
     # Scale 0 and a negative shift before a ReLU: no gradient reaches the filter, and only a reset of the norm entry,

@@ -29,6 +29,7 @@ def test_a_rescue_is_told_with_all_its_numbers(rescued: Path) -> None:
     assert f"CI {wording.interval(against.low, against.high)}; n = 24 pairs]" in verdict.text
     assert f"randomout minus random: {wording.points(control.mean_difference)}" in verdict.text
     assert "so the choice of filters matters." in verdict.text
+    assert "a few seeds carry the mean" not in verdict.text
 
 
 def test_a_recipe_that_does_as_well_as_its_control_is_told_so(
@@ -56,6 +57,17 @@ def test_a_recipe_that_never_acted_is_told_so(new_run: Callable[..., RunFolder])
     assert "none failed with or without it" in verdict.text
     assert "It renewed no filter in any trial." in verdict.text
     assert "choice of filters" not in verdict.text
+
+
+def test_a_mean_that_a_few_seeds_carry_is_told_so(new_run: Callable[..., RunFolder]) -> None:
+    run = new_run(seeds=range(20))
+    for seed in range(20):
+        run.add("none", seed, 0.5 if seed < 5 else 0.9)
+        run.add("randomout", seed, 0.89 + seed / 10000, renewals=[(1, "conv1", 1)])
+    (cell,) = summarise(read_results(run.close())).cells
+    (verdict,) = verdicts(cell)
+    assert verdict.outcome == "gain"
+    assert "a few seeds carry the mean" in verdict.text
 
 
 def test_crashes_divergence_and_missing_partners_are_named(partial: Path) -> None:

@@ -9,9 +9,11 @@ from regrow.cli.exits import EXIT_CODES
 from regrow.cli.ls import ls
 from regrow.cli.report import report
 from regrow.cli.run import run
+from regrow.cli.usage import OneLineGroup
 
 app = typer.Typer(
     name="regrow",
+    cls=OneLineGroup,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,

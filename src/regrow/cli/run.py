@@ -13,6 +13,7 @@ import typer
 
 from regrow.cli.exits import BAD_USE, INTERRUPTED, TROUBLE, fail, say, told_as
 from regrow.cli.report import finish
+from regrow.errors import ConfigError
 
 if TYPE_CHECKING:
     from regrow.lab.store import Store
@@ -140,8 +141,8 @@ def run(
                 },
             ),
         )
-    folder = out or Path("runs") / re.sub(r"[^A-Za-z0-9._-]+", "-", asked.name)
     with told_as(BAD_USE):
+        folder = out or _default_folder(asked.name)
         specs, store = _prepare(asked, folder, study, data_dir)
     with store, told_as(TROUBLE):
         new_crashes = _work(
@@ -159,6 +160,16 @@ def run(
             f"them again",
             code=TROUBLE,
         )
+
+
+def _default_folder(name: str) -> Path:
+    """``runs/NAME``; a name cannot lead out of runs."""
+    plain = re.sub(r"[^\w.+-]+", "-", name).strip("-.")
+    if not plain:
+        raise ConfigError(
+            f"name: must hold a letter or a digit to name a folder below runs, got '{name}'; or give --out"
+        )
+    return Path("runs") / plain
 
 
 def _prepare(

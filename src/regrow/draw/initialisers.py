@@ -83,7 +83,8 @@ def resolve_initialiser(spec: InitSpec, *, weight: Tensor, where: str) -> Initia
 
     Raises:
         UnknownNameError: The name is not known.
-        ConfigError: The name's argument is missing or out of range, or ``match`` meets constant weights.
+        ConfigError: The name's argument is missing or out of range, ``match`` meets constant weights, or `spec` is
+            neither a name nor a function.
         ShapeError: `weight` has fewer than two axes.
 
     Examples:
@@ -93,6 +94,8 @@ def resolve_initialiser(spec: InitSpec, *, weight: Tensor, where: str) -> Initia
     if weight.ndim < 2:
         raise ShapeError(f"a weight must have at least 2 axes, got {tuple(weight.shape)} ({where})")
     if not isinstance(spec, str):
+        if not callable(spec):
+            raise ConfigError(f"init must be a name or a function, got {spec!r} ({where})")
         return Initialiser(distribution="custom", fill=spec)
     name, _, argument = spec.partition(":")
     fan_in, fan_out = _fans(weight.shape)
@@ -147,7 +150,7 @@ def _orthogonal(key: Key, *, shape: Sequence[int], gain: float) -> Tensor:
 
 def _custom(key: Key, *, weight: Tensor, fill: Callable[[Tensor], object]) -> Tensor:
     """A whole layer from the user's function, with torch's own generator seeded by the key and then put back."""
-    scratch = torch.zeros(weight.shape, dtype=weight.dtype)
+    scratch = torch.full(weight.shape, math.nan, dtype=weight.dtype)
     name = repr((key.seed, key.step, key.layer, key.purpose)).encode()
     seed = int.from_bytes(hashlib.blake2b(name, digest_size=8).digest(), "little") >> 1
     with torch.random.fork_rng(devices=[]), torch.no_grad():
@@ -158,6 +161,11 @@ def _custom(key: Key, *, weight: Tensor, fill: Callable[[Tensor], object]) -> Te
         raise ShapeError(
             f"the init function must fill a tensor of shape {tuple(weight.shape)}, "
             f"it returned {tuple(result.shape)} ({key.layer})"
+        )
+    if not bool(result.isfinite().all()):
+        raise ConfigError(
+            f"the init function must fill the whole tensor that it is given, in place, with finite "
+            f"numbers, or return such a tensor ({key.layer})"
         )
     return result
 

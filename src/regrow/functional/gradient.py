@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Literal
 
+import torch
+
 from regrow._shapes import FilterRows, Scores
 from regrow.errors import ConfigError
 
@@ -25,15 +27,16 @@ def gradient_norm(grad: FilterRows, *, norm: GradientNorm = "l1") -> Scores:
         norm: Which of the three. With ``signed`` the terms of a living filter can cancel.
 
     Returns:
-        Scores, (*S, O), at least 0; higher = worth keeping. They scale with the loss: a summed loss
-        gives B times the score of a mean loss over a batch of B.
+        Scores, (*S, O), at least 0, in float32 or wider; higher = worth keeping. They scale with the
+        loss: a summed loss gives B times the score of a mean loss over a batch of B.
 
     Raises:
         ConfigError: `norm` is none of the three.
 
     Edge cases:
         NaN or infinity in a filter's gradient: its score is not finite, the other filters' are not
-        touched by it.
+        touched by it. Half precision is summed in float32: its own numbers end at 65504, and a
+        threshold of 1e-8 is 0 there.
 
     Source:
         Cohen, Lo, Ding, "RandomOut: Using a convolutional gradient norm to win The Filter Lottery",
@@ -47,10 +50,11 @@ def gradient_norm(grad: FilterRows, *, norm: GradientNorm = "l1") -> Scores:
         >>> gradient_norm(grad, norm="signed")
         tensor([0., 4.])
     """
+    wide = grad.to(torch.promote_types(grad.dtype, torch.float32))
     if norm == "l1":
-        return grad.abs().sum(-1)
+        return wide.abs().sum(-1)
     if norm == "signed":
-        return grad.sum(-1).abs()
+        return wide.sum(-1).abs()
     if norm == "l2":
-        return grad.square().sum(-1).sqrt()
+        return wide.square().sum(-1).sqrt()
     raise ConfigError(f"norm must be 'l1', 'signed' or 'l2', got {norm!r} (gradient_norm)")

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from regrow.errors import ConfigError, NoEffectWarning
+from regrow.errors import ConfigError, NoEffectWarning, RegrowError
 from regrow.lab import data
 from regrow.lab.assembly import attach_recipe, build_model, build_optimizer, steps_per_epoch
 from regrow.lab.data import Dataset
@@ -42,8 +42,8 @@ def preflight(
         Hashes and notices.
 
     Raises:
-        ConfigError: `data_dir` is no folder, or a batch is larger than a training set whose last
-            batch is dropped. What loading, building and attaching raise comes through.
+        ConfigError: `data_dir` is no folder, a batch is larger than a training set whose last batch
+            is dropped, or a recipe cannot be attached. What loading and building raise comes through.
     """
     if data_dir is not None and not data_dir.is_dir():
         raise ConfigError(f"--data-dir: must be a folder, got {data_dir}")
@@ -81,7 +81,10 @@ def _rehearse(spec: TrialSpec, dataset: Dataset) -> list[str]:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", NoEffectWarning)
         like = None if spec.like is None else []
-        regrower = attach_recipe(spec, dataset, model, optimizer, like=like)
+        try:
+            regrower = attach_recipe(spec, dataset, model, optimizer, like=like)
+        except RegrowError as error:
+            raise ConfigError(f"arm {spec.label}: {error}") from error
     if regrower is not None:
         regrower.detach()
     cell = "" if spec.cell == "base" else f"{spec.cell}: "

@@ -33,6 +33,8 @@ LAB_RECIPES: Final = {
 """The arms that the laboratory knows beside the registered recipes."""
 
 MAX_SEED: Final = 2**31 - 1
+MAX_SEEDS: Final = 100_000
+"""More than anybody trains: a larger number is a slip of the keyboard."""
 
 
 def _scalars(value: object) -> object:
@@ -54,7 +56,7 @@ class _Part(BaseModel):
 class DataChoice(_Part):
     """A data set by name, and its settings."""
 
-    name: str = "digits"
+    name: str
     settings: Settings = Field(default_factory=dict)
 
 
@@ -111,8 +113,8 @@ class Arm(_Part):
 class Study(_Part):
     """A whole study, checked on its own; names of recipes, models and data are checked by `load_study`."""
 
-    name: str
-    data: DataChoice = DataChoice()
+    name: Annotated[str, Field(pattern=r"\S")]
+    data: DataChoice
     model: ModelChoice = ModelChoice()
     train: Training = Training()
     arms: dict[str, Arm] = Field(min_length=1)
@@ -132,9 +134,13 @@ class Study(_Part):
             raise ValueError("first_seed: must come with seeds as a number, not as a list")
         if first is not None and (isinstance(first, bool) or not isinstance(first, int)):
             raise ValueError(f"first_seed: must be a whole number, got {first!r}")
+        if first is not None and not 0 <= first <= MAX_SEED:
+            raise ValueError(f"first_seed: must be between 0 and {MAX_SEED}, got {first}")
         if counted:
             if seeds < 1:
                 raise ValueError(f"seeds: must be at least 1, got {seeds}")
+            if seeds > MAX_SEEDS:
+                raise ValueError(f"seeds: must be at most {MAX_SEEDS}, got {seeds}")
             given["seeds"] = tuple(range(first or 0, (first or 0) + seeds))
         return given
 
@@ -246,6 +252,8 @@ def _line(
         told = f"must be one of {context['expected']}, got {came!r}"
     elif kind == "missing":
         told = "is missing"
+    elif kind == "string_pattern_mismatch":
+        told = f"must hold more than spaces, got {came!r}"
     elif kind == "too_short":
         told = "must hold at least one entry"
     elif kind == "value_error":

@@ -6,9 +6,10 @@ import copy
 from collections.abc import Callable, Mapping, Sequence
 from fnmatch import fnmatchcase
 
+import torch
 from torch import Tensor, nn
 
-from regrow.draw import Initialiser, InitSpec, resolve_initialiser
+from regrow.draw import Initialiser, InitSpec, Key, draw_filters, resolve_initialiser
 from regrow.errors import ConfigError
 from regrow.graph import Filters
 from regrow.renewal import Layer
@@ -42,17 +43,28 @@ def resolve_layers(
     """
     if isinstance(init, Mapping):
         paths = [layer.path for layer in filters]
+        if with_readers:
+            paths += [reader.path for layer in filters for reader in layer.readers]
+        paths = list(dict.fromkeys(paths))
         for pattern in init:
             if not any(fnmatchcase(path, pattern) for path in paths):
                 raise ConfigError(
-                    f"init pattern '{pattern}' matches no watched layer; watched: {', '.join(paths)} (attach)"
+                    f"init pattern '{pattern}' matches no layer that is drawn; drawn: {', '.join(paths)} (attach)"
                 )
 
     def resolve(path: str, weight: str) -> Initialiser:
         spec = _told(path, init)
         if spec is None:
-            spec = _own(model.get_submodule(path), weight.rpartition(".")[2], path=path)
-        return resolve_initialiser(spec, weight=tensors[weight], where=path)
+            # Not by the path: where the weight is not called weight, the path is the weight's own name.
+            owner, _, attribute = weight.rpartition(".")
+            spec = _own(model.get_submodule(owner), attribute, path=path)
+        resolved = resolve_initialiser(spec, weight=tensors[weight], where=path)
+        if resolved.fill is not None:
+            # A function that does not fill must not be found out hours later.
+            rehearsal = Key(seed=0, step=0, layer=path)
+            nobody = torch.zeros(0, dtype=torch.int64)
+            draw_filters(resolved, key=rehearsal, weight=tensors[weight], filters=nobody)
+        return resolved
 
     found: list[Layer] = []
     for layer in filters:

@@ -7,21 +7,29 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self
+from weakref import WeakSet
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import LBFGS, Optimizer
 
 from regrow.compose import Decision, Recipe, RecipeState
 from regrow.criteria import Observation, Signal
-from regrow.errors import ConfigError, NonFiniteWarning, OptimizerError, StateError
+from regrow.errors import (
+    ConfigError,
+    NoEffectWarning,
+    NonFiniteWarning,
+    OptimizerError,
+)
 from regrow.graph.slices import rows
 from regrow.history import Renewed, Report
+from regrow.loop.saving import STATE_VERSION, check_saved
 from regrow.renewal import Layer
 from regrow.schedule import Clock
 from regrow.surgery import OptimizerSurgeon, apply_edits_
 
-STATE_VERSION = 1
+_ATTACHED: WeakSet[Regrower] = WeakSet()
+"""All that are attached: two on one optimizer share what is kept of its state."""
 
 
 class Regrower:
@@ -35,12 +43,13 @@ class Regrower:
     Args:
         recipe: What to do.
         optimizer: The bare torch optimizer.
-        tensors: All parameters and buffers of the model by name.
+        model: The bare model.
         layers: The layers to watch.
         clock: The length of the training.
         seed: For the recipe's random numbers.
         dry_run: Change nothing.
         hooks: Act by the optimizer's step hooks.
+        notes: What is left alone in this model, besides what the recipe says.
 
     Raises:
         OptimizerError: The optimizer cannot be followed.
@@ -52,12 +61,13 @@ class Regrower:
         recipe: Recipe,
         *,
         optimizer: Optimizer,
-        tensors: Mapping[str, Tensor],
+        model: nn.Module,
         layers: Sequence[Layer],
         clock: Clock,
         seed: int,
         dry_run: bool = False,
         hooks: bool = True,
+        notes: Sequence[str] = (),
     ) -> None:
         if isinstance(optimizer, LBFGS):
             raise OptimizerError(
@@ -65,7 +75,11 @@ class Regrower:
             )
         self._recipe = recipe
         self._optimizer = optimizer
-        self._tensors = dict(tensors)
+        self._model = model
+        self._tensors: dict[str, Tensor] = {
+            **dict(model.named_parameters(remove_duplicate=False)),
+            **dict(model.named_buffers(remove_duplicate=False)),
+        }
         self._layers = {layer.filters.path: layer for layer in layers}
         self._schedule = recipe.when.bind(clock, where=f"recipe '{recipe.info.name}'")
         self._seed = seed
@@ -77,9 +91,11 @@ class Regrower:
         self._loss: float | None = None
         self._pending: Decision | None = None
         self._callbacks: list[Callable[[Renewed], object]] = []
-        self.report = Report(recipe=recipe.info.name, layers=counts, notes=_notes(recipe, layers))
+        own = [note for layer in layers for note in recipe.renew.left_alone(layer.filters)]
+        self.report = Report(recipe=recipe.info.name, layers=counts, notes=(*own, *notes))
         self._handles: list[Any] = []
         self._hooked = hooks
+        self._calling_back = self._missed = self._detached = False
         if hooks:
             self._handles = [
                 optimizer.register_step_pre_hook(self._before),
@@ -89,6 +105,7 @@ class Regrower:
             raise ConfigError(
                 "SGD with dampening needs hooks=True: a renewed filter's first step is undamped (attach)"
             )
+        _ATTACHED.add(self)
 
     def _make_surgeon(self) -> OptimizerSurgeon | None:
         if not self._recipe.reset_optimizer:
@@ -101,14 +118,20 @@ class Regrower:
             for name, tensor in self._tensors.items()
             if isinstance(tensor, torch.nn.Parameter) and id(tensor) in held
         }
-        return OptimizerSurgeon(self._optimizer, parameters)
+        surgeon = OptimizerSurgeon(self._optimizer, parameters)
+        # Two surgeons on one optimizer would each correct the entries that both have renewed.
+        for other in _ATTACHED:
+            if other._surgeon is not None and other._surgeon.has_same_parameters(surgeon):
+                return other._surgeon
+        return surgeon
 
     # ---- inside one optimizer step
-    # -------------------------------------------------------------------------------
 
     def _before(self, optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """The step is about to be made: the gradients are there, unless a closure will make them."""
         del optimizer
+        if self._detached:
+            return None
         # torch hands over the arguments of step() with the optimizer itself in front.
         positional = list(args)
         closure = kwargs.get("closure", positional[1] if len(positional) > 1 else None)
@@ -136,7 +159,8 @@ class Regrower:
     def _after(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
         """The step has been made."""
         del optimizer, args, kwargs
-        self._act()
+        if not self._detached:
+            self._act()
 
     def step(self) -> None:
         """Look and act, for loops that were attached with ``hooks=False``.
@@ -151,8 +175,9 @@ class Regrower:
             raise ConfigError(
                 "regrower.step() is for attach(hooks=False): the optimizer's hooks do it already"
             )
-        self._observe()
-        self._act()
+        if not self._detached:
+            self._observe()
+            self._act()
 
     def _observe(self) -> None:
         """Read what the recipe needs of this step, and decide if a decision is due."""
@@ -166,7 +191,10 @@ class Regrower:
                 self._surgeon.before_step()
             if due or watching:
                 with torch.no_grad():
-                    self._state = self._recipe.observe(self._state, self._observations())
+                    seen = self._observations()
+                    self._state = self._recipe.observe(self._state, seen)
+                if due and all(one.grad is None for one in seen.values()):
+                    self._warn_no_gradient()
             if due:
                 self._state, self._pending = self._recipe.decide(
                     self._state, step=self._step, seed=self._seed, loss=self._loss
@@ -198,19 +226,26 @@ class Regrower:
     def _act(self) -> None:
         """Right after the optimizer's step: correct young entries, then renew what was decided."""
         started = time.perf_counter()
+        decision, self._pending, self._loss = self._pending, None, None
+        if self._skipped():
+            return
         if self._surgeon is not None:
             self._surgeon.after_step()
-        if self._pending is not None:
-            self._carry_out(self._pending)
-        if not self._skipped():
-            self._step += 1
-            self.report.steps = self._step
-        self._pending, self._loss = None, None
+        events = [] if decision is None else self._carry_out(decision)
+        self.report.events.extend(events)
+        step, self._step = self._step, self._step + 1
+        self.report.steps = self._step
         self.report.seconds += time.perf_counter() - started
+        # From here on the user's code may raise: all is done and counted.
+        if decision is not None and decision.nonfinite:
+            self._note_nonfinite(decision.nonfinite, step=step)
+        self._call_back(events)
 
-    def _carry_out(self, decision: Decision) -> None:
-        if decision.nonfinite:
-            self._warn_nonfinite(decision.nonfinite)
+    def _carry_out(self, decision: Decision) -> list[Renewed]:
+        """Renew what was decided, in all layers."""
+        if decision.masks:  # moving a model replaces its buffers, but never its parameters
+            self._tensors.update(self._model.named_buffers(remove_duplicate=False))
+        events: list[Renewed] = []
         for path, mask in decision.masks.items():
             if not self._dry_run:
                 edits = self._recipe.renew.edits(
@@ -220,41 +255,63 @@ class Regrower:
                 if self._surgeon is not None:
                     self._surgeon.reset(edits)
             filters = mask.nonzero()[:, 0]
-            event = Renewed(
-                step=self._step,
-                layer=path,
-                filters=tuple(filters.tolist()),
-                scores=tuple(decision.scores[path][filters].tolist()),
+            events.append(
+                Renewed(
+                    step=self._step,
+                    layer=path,
+                    filters=tuple(filters.tolist()),
+                    scores=tuple(decision.scores[path][filters].tolist()),
+                )
             )
-            self.report.events.append(event)
-            for callback in self._callbacks:
-                callback(event)
+        return events
 
-    def _warn_nonfinite(self, counts: Mapping[str, int]) -> None:
-        if self.report.nonfinite == 0:
+    def _call_back(self, events: Sequence[Renewed]) -> None:
+        self._calling_back = True
+        try:
+            for event in events:
+                for callback in self._callbacks:
+                    callback(event)
+        finally:
+            self._calling_back = False
+
+    def _note_nonfinite(self, counts: Mapping[str, int], *, step: int) -> None:
+        first = self.report.nonfinite == 0
+        self.report.nonfinite += sum(counts.values())
+        if first:
             found = ", ".join(f"{count} in {layer}" for layer, count in counts.items())
             warnings.warn(
-                f"scores that are not finite at step {self._step}: {found}; they select no filter "
+                f"scores that are not finite at step {step}: {found}; they select no filter "
                 f"(warned once; report.nonfinite counts on)",
                 NonFiniteWarning,
                 stacklevel=6,
             )
-        self.report.nonfinite += sum(counts.values())
+
+    def _warn_no_gradient(self) -> None:
+        if self._missed or Signal.GRADIENTS not in self._recipe.criterion.needs:
+            return
+        self._missed = True
+        early = "" if self._hooked else ": call regrower.step() before zero_grad()"
+        warnings.warn(
+            f"no watched layer has a gradient at step {self._step}, so that no filter is scored{early} "
+            f"(warned once)",
+            NoEffectWarning,
+            stacklevel=6,
+        )
 
     # ---- what a user calls
-    # ---------------------------------------------------------------------------------------
 
     def tell(self, *, loss: Tensor | float) -> None:
         """Tell the training loss of the coming step, for recipes with ``min_loss``.
 
         Args:
-            loss: A number or a tensor with one element.
+            loss: A number or a tensor with one element. With several processes it must be the same
+                number in all of them (the mean over the ranks, say): they decide alike only then.
         """
         if self._recipe.min_loss is not None:
             self._loss = float(loss.detach() if isinstance(loss, Tensor) else loss)
 
     def on_renewal(self, callback: Callable[[Renewed], object]) -> None:
-        """Call a function after each renewal.
+        """Call a function after each renewal, once all renewals of its step have been made.
 
         Args:
             callback: Takes one `Renewed`: step, layer, filters, scores.
@@ -262,7 +319,11 @@ class Regrower:
         self._callbacks.append(callback)
 
     def detach(self) -> None:
-        """Take the hooks away. What has been done stays; young entries are not corrected any further."""
+        """Stop acting. What has been done stays; young entries are not corrected any further."""
+        _ATTACHED.discard(self)
+        self._detached = True
+        if self._calling_back:
+            return  # the optimizer is walking through its hooks: ours stay, and do nothing
         for handle in self._handles:
             handle.remove()
         self._handles = []
@@ -291,15 +352,7 @@ class Regrower:
             "born": dict(self._state.born),
             "criteria": {layer: dict(state) for layer, state in self._state.criteria.items()},
             "optimizer": self._surgeon.state_dict() if self._surgeon is not None else None,
-            "report": {
-                "checks": self.report.checks,
-                "nonfinite": self.report.nonfinite,
-                "seconds": self.report.seconds,
-                "events": [
-                    [event.step, event.layer, list(event.filters), list(event.scores)]
-                    for event in self.report.events
-                ],
-            },
+            "report": self.report.saved(),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -308,38 +361,23 @@ class Regrower:
         Args:
             state: What `state_dict` gave.
 
-        Raises:
-            StateError: The state is of another version, recipe, seed or model.
+        Edge cases:
+            A state of another version, recipe, seed or model, or one that is not whole, is a StateError, and nothing
+            is changed.
+            The settings of the recipe and the length of the training are those of this regrower.
         """
-        mine = {
-            "version": STATE_VERSION,
-            "recipe": self._recipe.info.name,
-            "layers": self.report.layers,
-            "seed": self._seed,
-        }
-        for key, value in mine.items():
-            if state.get(key) != value:
-                raise StateError(
-                    f"the saved regrower has {key} {state.get(key)!r}, this one has {value!r}"
-                )
-        if (state["optimizer"] is None) != (self._surgeon is None):
-            raise StateError("the saved regrower and this one differ in reset_optimizer")
+        check_saved(state, self.state_dict())
         if self._surgeon is not None:
             self._surgeon.load_state_dict(state["optimizer"])
         self._step = int(state["step"])
         self._state = RecipeState(
-            criteria={layer: dict(held) for layer, held in state["criteria"].items()},
-            born=dict(state["born"]),
+            criteria={
+                path: {
+                    key: value.to(self._tensors[layer.filters.weight].device)
+                    for key, value in state["criteria"][path].items()
+                }
+                for path, layer in self._layers.items()
+            },
+            born={path: state["born"][path].to("cpu") for path in self._layers},
         )
-        saved = state["report"]
-        self.report.steps, self.report.checks = self._step, saved["checks"]
-        self.report.nonfinite, self.report.seconds = saved["nonfinite"], saved["seconds"]
-        self.report.events = [
-            Renewed(step=step, layer=layer, filters=tuple(filters), scores=tuple(scores))
-            for step, layer, filters, scores in saved["events"]
-        ]
-
-
-def _notes(recipe: Recipe, layers: Sequence[Layer]) -> tuple[str, ...]:
-    """What the recipe leaves alone in this model."""
-    return tuple(note for layer in layers for note in recipe.renew.left_alone(layer.filters))
+        self.report.restore(state["report"], steps=self._step)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from types import NoneType, UnionType
+from typing import Any, Literal, Union, get_args, get_origin
 
 from regrow.compose import Recipe, RecipeInfo
 from regrow.errors import ConfigError, UnknownNameError
@@ -17,16 +19,25 @@ class _Entry:
     make: Callable[..., Recipe]
 
     @property
+    def parameters(self) -> dict[str, inspect.Parameter]:
+        """Every setting that a study file may give: its default, and its type."""
+        found = inspect.signature(self.make, eval_str=True).parameters
+        return {name: parameter for name, parameter in found.items() if name != "like"}
+
+    @property
     def settings(self) -> dict[str, object]:
-        """Name and default of every setting that a study file may give."""
-        return {
-            name: parameter.default
-            for name, parameter in inspect.signature(self.make).parameters.items()
-            if name != "like"
-        }
+        """Name and default of every setting."""
+        return {name: parameter.default for name, parameter in self.parameters.items()}
 
 
 _ENTRIES: dict[str, _Entry] = {}
+
+_WORDS: dict[Any, str] = {
+    int: "a whole number",
+    float: "a number",
+    str: "a string",
+    bool: "true or false",
+}
 
 
 def register(info: RecipeInfo, make: Callable[..., Recipe]) -> None:
@@ -108,10 +119,16 @@ def build(
     """
     entry = _entry(name, where)
     place = f"{where}: " if where else ""
+    parameters = entry.parameters
     for key, value in given.items():
-        if key not in entry.settings:
-            raise UnknownNameError(f"setting of recipe '{name}'", key, entry.settings, where=where)
-        _check_type(key, value, entry.settings[key], place=place)
+        if key not in parameters:
+            raise UnknownNameError(f"setting of recipe '{name}'", key, parameters, where=where)
+        if not _fits(value, parameters[key].annotation):
+            default = parameters[key].default
+            like_what = (
+                _words(parameters[key].annotation) if default is None else f"like {default!r}"
+            )
+            raise ConfigError(f"{place}{key} must be {like_what}, got {value!r}")
     extra: dict[str, object] = {}
     if entry.info.control:
         if like is None:
@@ -125,15 +142,23 @@ def build(
         raise ConfigError(f"{place}{error}") from error
 
 
-def _check_type(key: str, value: object, default: object, *, place: str) -> None:
-    """Refuse a value whose type cannot stand for the default's: a TOML file knows strings, numbers and booleans."""
-    if value is None or default is None:
-        fits = value is None or isinstance(value, int | float | str)
-    elif isinstance(default, bool) or isinstance(value, bool):
-        fits = isinstance(default, bool) and isinstance(value, bool)
-    elif isinstance(default, float):
-        fits = isinstance(value, int | float)
-    else:
-        fits = isinstance(value, type(default))
-    if not fits:
-        raise ConfigError(f"{place}{key} must be like {default!r}, got {value!r}")
+def _fits(value: object, annotation: Any) -> bool:
+    """Whether a value may stand for a setting: a TOML file knows strings, numbers and booleans."""
+    if annotation is inspect.Parameter.empty:
+        return True
+    if get_origin(annotation) in {Union, UnionType}:
+        return any(_fits(value, part) for part in get_args(annotation))
+    if get_origin(annotation) is Literal:  # which of them, the recipe's parts say better
+        return isinstance(value, str)
+    if annotation in {None, NoneType}:
+        return value is None
+    if isinstance(value, bool):
+        return annotation is bool
+    return isinstance(value, int | float if annotation is float else annotation)
+
+
+def _words(annotation: Any) -> str:
+    """The type of a setting that may be left out, for people."""
+    return " or ".join(
+        _WORDS.get(part, str(part)) for part in get_args(annotation) if part is not NoneType
+    )

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from regrow.errors import StoreError
+from regrow.report.figures.catalogue import file_name
 from regrow.report.findings import CellSummary, StudySummary
 from regrow.report.read import read_results
 from regrow.report.results import Results
@@ -56,7 +57,7 @@ def export(run_dir: Path, into: Path) -> tuple[Path, ...]:
     try:
         into.mkdir(parents=True, exist_ok=True)
         for cell in found.cells:
-            suffix = "" if cell.cell == "base" else f"-{cell.cell}"
+            suffix = "" if cell.cell == "base" else f"-{file_name(cell.cell)}"
             put(f"arms{suffix}.md", as_markdown(arms_table(cell)))
             put(f"paired{suffix}.md", as_markdown(paired_table(cell)))
         written += [Path(shutil.copyfile(figure, into / figure.name)) for figure in figures]

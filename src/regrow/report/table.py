@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+from regrow.lab.statistics import FAILED_MARGIN
 from regrow.report import wording
 from regrow.report.findings import ArmNumbers, CellSummary, Comparison, Outcome, StudySummary
 
@@ -46,7 +47,7 @@ def arms_table(cell: CellSummary) -> Table:
         ""
         if cell.majority_share is None
         else (
-            f" Failed: at most {wording.percent(cell.majority_share + 0.02)} % (the commonest class, "
+            f" Failed: at most {wording.percent(cell.majority_share + FAILED_MARGIN)} % (the commonest class, "
             f"{wording.percent(cell.majority_share)} %, plus 2 points), diverged or crashed."
         )
     )

@@ -22,6 +22,9 @@ _HEADLINES: Final[dict[Outcome, str]] = {
     "too few": "too few pairs to tell",
 }
 
+_DOUBT: Final = 0.05
+_CARRIED: Final = "The rank test does not bear this out: a few seeds carry the mean."
+
 
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
@@ -141,7 +144,9 @@ def _difference(comparison: Comparison) -> str:
         f"{wording.points(numbers.mean_difference)} points {_brackets(comparison)}"
     )
     if numbers.wilcoxon_p is not None:
-        return f"{text}, Wilcoxon {wording.equals_p(numbers.wilcoxon_p)}."
+        told = f"{text}, Wilcoxon {wording.equals_p(numbers.wilcoxon_p)}."
+        carried = comparison.outcome in {"gain", "harm"} and numbers.wilcoxon_p > _DOUBT
+        return f"{told} {_CARRIED}" if carried else told
     return f"{text}; fewer than {FEWEST_PAIRS} pairs differ, so that no rank test is given."
 
 

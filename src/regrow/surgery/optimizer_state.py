@@ -19,7 +19,9 @@ _FORGOTTEN = 1e-9
 
 
 def unwrap_optimizer(optimizer: object) -> Optimizer:
-    """The torch optimizer inside wrappers that hold it as ``.optimizer`` (Accelerate, among others).
+    """The torch optimizer inside wrappers that hold it as ``.optimizer`` (Accelerate, Lightning, among others).
+
+    Such wrappers are often subclasses of Optimizer themselves, without hooks and state of their own.
 
     Args:
         optimizer: An optimizer or a wrapper.
@@ -31,8 +33,10 @@ def unwrap_optimizer(optimizer: object) -> Optimizer:
         OptimizerError: There is none inside.
     """
     inner: object = optimizer
-    while not isinstance(inner, Optimizer) and getattr(inner, "optimizer", None) is not None:
-        inner = getattr(inner, "optimizer", None)
+    while (within := getattr(inner, "optimizer", None)) is not None:
+        if isinstance(inner, Optimizer) and not isinstance(within, Optimizer):
+            break
+        inner = within
     if not isinstance(inner, Optimizer):
         raise OptimizerError(
             f"a torch.optim.Optimizer is needed, got {type(optimizer).__name__} (attach)"
@@ -76,12 +80,21 @@ class OptimizerSurgeon:
         self._counts: dict[
             str, float
         ] = {}  # Adam's step count of each tensor with young entries, when last seen
+        self._undamping: list[str] = []  # newborn tensors in the step that is being made
         self._undamped = any(group.get("dampening", 0.0) != 0.0 for group in optimizer.param_groups)
 
     @property
     def needs_pre_step(self) -> bool:
         """Whether `before_step` must run before each optimizer step (SGD with dampening)."""
         return self._undamped
+
+    def has_same_parameters(self, other: OptimizerSurgeon) -> bool:
+        """Whether another surgeon works on the same optimizer and the same parameters under the same names."""
+        mine, others = (
+            {name: id(parameter) for name, parameter in surgeon._parameters.items()}
+            for surgeon in (self, other)
+        )
+        return self._optimizer is other._optimizer and mine == others
 
     def reset(self, edits: Iterable[Edit]) -> None:
         """Forget what the optimizer remembers of the edited entries.
@@ -103,6 +116,8 @@ class OptimizerSurgeon:
                 self._remember(edit.name, mask)
 
     def _remember(self, name: str, mask: Tensor) -> None:
+        if type(self._optimizer) is SGD and not self._undamped:
+            return  # zero momentum is all that a fresh entry has
         newborn = self._newborn.get(name)
         self._newborn[name] = mask if newborn is None else newborn | mask
         if type(self._optimizer) is SGD:
@@ -125,8 +140,14 @@ class OptimizerSurgeon:
 
     def before_step(self) -> None:
         """With dampening: let the first step of a renewed entry be the whole gradient, as a fresh parameter's is."""
+        self._undamping = []
         if not self._undamped or not self._newborn:
             return
+        self._undamping = [
+            name for name in self._newborn if self._parameters[name].grad is not None
+        ]
+        # A fused optimizer under a gradient scaler unscales its gradients itself, later than this.
+        scale = getattr(self._optimizer, "grad_scale", None)
         with torch.no_grad():
             for name, mask in self._newborn.items():
                 parameter = self._parameters[name]
@@ -139,20 +160,23 @@ class OptimizerSurgeon:
                     or not group["momentum"]
                 ):
                     continue
-                grad = -parameter.grad if group["maximize"] else parameter.grad
+                grad = parameter.grad if scale is None else parameter.grad / scale
+                grad = -grad if group["maximize"] else grad
                 grad = grad + group["weight_decay"] * parameter
                 # momentum * buffer + (1 - dampening) * grad = grad
                 first = grad * (group["dampening"] / group["momentum"])
                 buffer.copy_(torch.where(mask, first, buffer))
 
     def after_step(self) -> None:
-        """Correct the step that the optimizer has just made for entries younger than their tensor."""
-        if not self._newborn and not self._ages:
-            return
+        """Correct the step that the optimizer has just made for entries younger than their tensor.
+
+        Edge cases:
+            Called again after the same step (by a second recipe on this optimizer): nothing is left to do.
+        """
         if type(self._optimizer) is SGD:
-            updated = [name for name in self._newborn if self._parameters[name].grad is not None]
-            for name in updated:
-                del self._newborn[name]
+            for name in self._undamping:
+                self._newborn.pop(name, None)
+            self._undamping = []
             return
         with torch.no_grad():
             for name in list(self._ages):

@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from regrow.report.figures.catalogue import drawings
-from regrow.report.figures.style import arm_styles, columns_that_fit, saved, shown
+from regrow.report.figures.style import arm_styles, saved
 from regrow.report.read import read_results
 
 if TYPE_CHECKING:
@@ -128,19 +128,6 @@ def test_files_hold_their_caption_and_are_the_same_every_time(kind: str) -> None
     found = draw()
     assert b"A caption, n = 3." in found
     assert found == draw()
-
-
-def test_labels_are_shown_as_they_are() -> None:
-    figure = Figure()
-    text = figure.text(0.5, 0.5, shown("_cost $5 and $6\n_x"))
-    assert text.get_text() == r" _cost \$5 and \$6 _x"
-    figure.draw_without_rendering()
-
-
-def test_legends_take_as_few_rows_as_fit() -> None:
-    assert columns_that_fit([4, 4, 4], width=500) == 3
-    assert columns_that_fit([40, 40, 40], width=250) == 1
-    assert columns_that_fit([], width=100) == 1
 
 
 def test_reading_and_summing_up_need_neither_torch_nor_matplotlib() -> None:

@@ -35,7 +35,7 @@ def _find(name: str) -> Callable[..., object]:
         module = importlib.import_module(module_name)
     except Exception as error:  # whatever the user's file raises while it is imported
         raise ConfigError(
-            f"model '{name}': cannot import {module_name}: {type(error).__name__}: {error}"
+            f"model '{name}': cannot import {module_name}: {_told(error)}"
         ) from error
     function: Any = getattr(module, function_name, None)
     if function is None:
@@ -103,9 +103,14 @@ def call_user_function(
         except (
             Exception
         ) as error:  # whatever the user's function raises, with its own traceback chained
-            raise ConfigError(f"model '{name}': raised {type(error).__name__}: {error}") from error
+            raise ConfigError(f"model '{name}': raised {_told(error)}") from error
     if not isinstance(model, nn.Module):
         raise ConfigError(
             f"model '{name}': must return a torch.nn.Module, got {type(model).__name__}"
         )
     return model
+
+
+def _told(error: BaseException) -> str:
+    """A user's error in one line."""
+    return " ".join(f"{type(error).__name__}: {error}".split())

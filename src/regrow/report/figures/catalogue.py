@@ -141,12 +141,28 @@ def _cell_drawings(results: Results, cell: str) -> list[Drawing]:
     return found
 
 
+def file_name(text: str) -> str:
+    """A text as part of a file's name on every file system.
+
+    Args:
+        text: A cell or a figure.
+
+    Returns:
+        Letters, digits and ``.=,+_-``, at most 120 of them.
+
+    Examples:
+        >>> file_name("data.name=npz:a/b.npz")
+        'data.name=npz_a_b.npz'
+    """
+    return re.sub(r"[^A-Za-z0-9.=,+_-]+", "_", text).strip("._")[:120] or "figure"
+
+
 def _named_apart(found: list[Drawing]) -> tuple[Drawing, ...]:
     """Make the names fit for every file system, and number those that then are equal."""
     taken: set[str] = set()
     named: list[Drawing] = []
     for drawing in found:
-        plain = re.sub(r"[^A-Za-z0-9.=,+_-]+", "_", drawing.name).strip("._")[:120] or "figure"
+        plain = file_name(drawing.name)
         name, number = plain, 1
         while name.lower() in taken:
             number += 1

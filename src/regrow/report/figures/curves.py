@@ -5,18 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from regrow.report import wording
-from regrow.report.figures.scale import accuracy_axis, last_epoch
-from regrow.report.figures.style import (
-    arm_styles,
-    arms_size,
-    canvas,
-    house_style,
-    legend_above,
-    many_arms,
-    nothing_yet,
-    quartiles,
-    whole_numbers,
-)
+from regrow.report.figures.axes import legend_above, nothing_yet, whole_numbers
+from regrow.report.figures.scale import accuracy_axis, last_epoch, quartiles
+from regrow.report.figures.style import arm_styles, arms_size, canvas, house_style, many_arms
 from regrow.report.results import Results
 
 if TYPE_CHECKING:

@@ -5,19 +5,9 @@ from __future__ import annotations
 import textwrap
 from typing import TYPE_CHECKING
 
-from regrow.report.figures.scale import accuracy_axis
-from regrow.report.figures.style import (
-    INK,
-    QUIET,
-    arm_styles,
-    arms_size,
-    canvas,
-    house_style,
-    legend_above,
-    nothing_yet,
-    quartiles,
-    shown,
-)
+from regrow.report.figures.axes import legend_above, nothing_yet, shown
+from regrow.report.figures.scale import accuracy_axis, quartiles
+from regrow.report.figures.style import INK, QUIET, arm_styles, arms_size, canvas, house_style
 from regrow.report.results import Results
 
 if TYPE_CHECKING:

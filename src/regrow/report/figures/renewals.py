@@ -5,17 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from regrow.report import wording
-from regrow.report.figures.renewing import by_layer, hidden_epochs, renewing_arms, shown_epochs
-from regrow.report.figures.scale import last_epoch
-from regrow.report.figures.style import (
-    NARROW,
-    canvas,
+from regrow.report.figures.axes import legend_above, nothing_yet, whole_numbers
+from regrow.report.figures.renewing import (
+    by_layer,
     even,
-    house_style,
-    legend_above,
-    nothing_yet,
-    whole_numbers,
+    hidden_epochs,
+    renewing_arms,
+    shown_epochs,
 )
+from regrow.report.figures.scale import last_epoch
+from regrow.report.figures.style import NARROW, canvas, house_style
 from regrow.report.results import Results
 
 if TYPE_CHECKING:

@@ -6,19 +6,10 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from regrow.report import wording
-from regrow.report.figures.renewing import hidden_epochs, renewing_arms, shown_epochs
+from regrow.report.figures.axes import legend_above, nothing_yet, shown, whole_numbers
+from regrow.report.figures.renewing import even, hidden_epochs, renewing_arms, shown_epochs
 from regrow.report.figures.scale import last_epoch, seed_order
-from regrow.report.figures.style import (
-    INK,
-    NARROW,
-    canvas,
-    even,
-    house_style,
-    legend_above,
-    nothing_yet,
-    shown,
-    whole_numbers,
-)
+from regrow.report.figures.style import INK, NARROW, canvas, house_style
 from regrow.report.results import Results
 from regrow.report.summary import failed_seeds
 

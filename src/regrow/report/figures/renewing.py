@@ -95,6 +95,26 @@ def hidden_epochs(results: Results, cell: str, arm: str) -> str:
     )
 
 
+def even(first: float, last: float, number: int) -> list[float]:
+    """Numbers at even distances.
+
+    Args:
+        first: The first.
+        last: The last; a single number is the last.
+        number: How many.
+
+    Returns:
+        The numbers.
+
+    Examples:
+        >>> even(0.0, 1.0, 3), even(0.0, 1.0, 1), even(0.0, 1.0, 0)
+        ([0.0, 0.5, 1.0], [1.0], [])
+    """
+    if number == 1:
+        return [last]
+    return [first + (last - first) * index / (number - 1) for index in range(number)]
+
+
 def _natural(name: str) -> list[tuple[int, int, str]]:
     parts = re.split(r"(\d+)", name)
     return [(1, int(part), "") if index % 2 else (0, 0, part) for index, part in enumerate(parts)]

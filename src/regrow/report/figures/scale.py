@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import statistics
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from regrow.lab.statistics import FAILED_MARGIN
@@ -69,6 +71,25 @@ def failed_line(results: Results, cell: str) -> float | None:
         if trial.cell == cell and trial.majority_share is not None
     ]
     return shares[0] + FAILED_MARGIN if shares else None
+
+
+def quartiles(values: Sequence[float]) -> tuple[float, float, float]:
+    """Lower quartile, median and upper quartile, linear between order statistics.
+
+    Args:
+        values: At least one number.
+
+    Returns:
+        The three; a single number is all of them.
+
+    Examples:
+        >>> quartiles([4.0, 1.0, 3.0, 2.0, 5.0])
+        (2.0, 3.0, 4.0)
+    """
+    if len(values) == 1:
+        return values[0], values[0], values[0]
+    low, middle, high = statistics.quantiles(values, n=4, method="inclusive")
+    return low, middle, high
 
 
 def accuracy_axis(ax: Axes, results: Results, cell: str) -> tuple[list[Artist], list[str]]:

@@ -1,21 +1,18 @@
-"""One look for all figures: colours, markers and lines of the arms, sizes in print, saving."""
+"""One look for all figures: colours, markers and lines of the arms, sizes in print, files."""
 
 from __future__ import annotations
 
 import io
-import statistics
 import warnings
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from regrow.report.results import Results
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.axis import Axis
     from matplotlib.figure import Figure
 
 NARROW: Final = (3.5, 2.9)
@@ -159,131 +156,6 @@ def canvas(ax: Axes | None, *, size: tuple[float, float]) -> tuple[Figure, Axes]
     figure = Figure(figsize=size, layout="constrained")
     FigureCanvasAgg(figure)
     return figure, figure.add_subplot()
-
-
-def shown(label: str) -> str:
-    """Write a label so that matplotlib draws it as it is: no mathematics, not hidden.
-
-    Args:
-        label: An arm's or layer's name.
-
-    Returns:
-        The same name for matplotlib.
-    """
-    escaped = " ".join(label.split()).replace("$", r"\$")
-    return f" {escaped}" if escaped.startswith("_") else escaped
-
-
-def legend_above(
-    ax: Axes, *, handles: Sequence[object], labels: Sequence[str], title: str | None = None
-) -> None:
-    """Set the legend above the axes, where it hides no data, in as few rows as fit.
-
-    Args:
-        ax: The axes.
-        handles: What is explained.
-        labels: Its names.
-        title: What all the names have in common.
-    """
-    figure = cast("Figure", ax.figure)
-    # The layout will widen the axes a little over their first position.
-    width = 72 * figure.get_figwidth() * min(1.1 * ax.get_position().width, 0.9)
-    ax.legend(
-        list(handles),  # pyright: ignore[reportArgumentType] # proxies of several classes
-        [shown(label) for label in labels],
-        loc="lower left",
-        bbox_to_anchor=(0.0, 1.02),
-        ncols=columns_that_fit([len(label) for label in labels], width=width),
-        columnspacing=1.4,
-        handletextpad=0.6,
-        title=title,
-        title_fontsize=8,
-        alignment="left",
-    )
-
-
-def columns_that_fit(lengths: Sequence[int], *, width: float) -> int:
-    """The most columns in which a legend's entries fit side by side.
-
-    Args:
-        lengths: Letters of each entry, in order; a legend is filled column by column.
-        width: Room in points.
-
-    Returns:
-        Columns, at least one.
-
-    Examples:
-        >>> columns_that_fit([4, 9, 6, 22], width=250.0)
-        2
-    """
-    for columns in range(len(lengths), 1, -1):
-        rows, more = divmod(len(lengths), columns)  # the first columns have one row more
-        starts = [rows * column + min(column, more) for column in range(columns + 1)]
-        longest = [max(lengths[start:stop]) for start, stop in pairwise(starts)]
-        # At 8 points a letter is about 4.5 points wide, and a handle with its gaps 36.
-        if sum(4.5 * letters + 36 for letters in longest) <= width:
-            return columns
-    return 1
-
-
-def whole_numbers(axis: Axis) -> None:
-    """Let an axis of counts have no tick between two whole numbers.
-
-    Args:
-        axis: The x or y axis.
-    """
-    from matplotlib.ticker import MaxNLocator
-
-    axis.set_major_locator(MaxNLocator(nbins="auto", integer=True, steps=[1, 2, 5, 10]))
-
-
-def quartiles(values: Sequence[float]) -> tuple[float, float, float]:
-    """Lower quartile, median and upper quartile, linear between order statistics.
-
-    Args:
-        values: At least one number.
-
-    Returns:
-        The three; a single number is all of them.
-
-    Examples:
-        >>> quartiles([4.0, 1.0, 3.0, 2.0, 5.0])
-        (2.0, 3.0, 4.0)
-    """
-    if len(values) == 1:
-        return values[0], values[0], values[0]
-    low, middle, high = statistics.quantiles(values, n=4, method="inclusive")
-    return low, middle, high
-
-
-def even(first: float, last: float, number: int) -> list[float]:
-    """Numbers at even distances.
-
-    Args:
-        first: The first.
-        last: The last; a single number is the last.
-        number: How many.
-
-    Returns:
-        The numbers.
-
-    Examples:
-        >>> even(0.0, 1.0, 3), even(0.0, 1.0, 1), even(0.0, 1.0, 0)
-        ([0.0, 0.5, 1.0], [1.0], [])
-    """
-    if number == 1:
-        return [last]
-    return [first + (last - first) * index / (number - 1) for index in range(number)]
-
-
-def nothing_yet(ax: Axes, what: str) -> None:
-    """Say in an empty figure why it is empty.
-
-    Args:
-        ax: The axes.
-        what: What is missing.
-    """
-    ax.text(0.5, 0.5, what, transform=ax.transAxes, ha="center", va="center", color=INK)
 
 
 def saved(figure: Figure, *, kind: str, title: str, caption: str) -> bytes:

@@ -1,0 +1,77 @@
+"""Mistakes in options and commands, told in one line like every other mistake."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+import typer
+from typer.core import TyperGroup
+
+from regrow.cli.exits import BAD_USE, INTERRUPTED, say
+
+# What the parser raises. Which package it comes from depends on typer's version; typer's own name does not.
+_UsageError: Final[type[Exception]] = typer.BadParameter.__bases__[0]
+
+
+class OneLineGroup(TyperGroup):
+    """A group of commands that says what is wrong with its arguments in one line.
+
+    The parser's own way is a frame of five lines, which a log or a narrow terminal breaks and which leaves
+    out the value that came.
+    """
+
+    def main(
+        self,
+        args: Sequence[str] | None = None,
+        prog_name: str | None = None,
+        complete_var: str | None = None,
+        standalone_mode: bool = True,
+        windows_expand_args: bool = True,
+        **extra: Any,
+    ) -> Any:
+        """Parse and run.
+
+        Args:
+            args: Arguments; None is the process's own.
+            prog_name: Name of the program in its help.
+            complete_var: Variable of shell completion.
+            standalone_mode: Whether to end the process with the exit code.
+            windows_expand_args: Whether to expand file patterns on Windows.
+            **extra: For the context.
+
+        Returns:
+            Only without `standalone_mode`: what the command returned.
+
+        Raises:
+            SystemExit: With `standalone_mode`, always.
+        """
+
+        def run() -> Any:
+            return super(OneLineGroup, self).main(
+                args, prog_name, complete_var, False, windows_expand_args, **extra
+            )
+
+        if not standalone_mode:
+            return run()
+        try:
+            code = run()
+        except _UsageError as error:
+            if text := _line(error):
+                say(f"error: {text}")
+            raise SystemExit(BAD_USE) from None
+        except typer.Abort:
+            raise SystemExit(INTERRUPTED) from None
+        raise SystemExit(code if isinstance(code, int) else 0)
+
+
+def _line(error: Any) -> str:
+    """The parser's message, the value that came, and where help is; empty after the help itself was shown."""
+    text = " ".join(str(error.format_message()).split()).rstrip(".")
+    if not text:
+        return ""
+    told = getattr(error.__cause__, "errors", None)
+    came = repr(told()[0]["input"]) if told is not None else ""
+    got = f", got {came}" if came and came not in text else ""
+    path = [] if error.ctx is None else error.ctx.command_path.split()[1:]
+    return f"command line: {text}{got}; see '{' '.join(['regrow', *path])} --help'"
