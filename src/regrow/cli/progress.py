@@ -215,14 +215,15 @@ def _line(progress: Progress, event: Ended) -> str:
         if result.status == "diverged":
             told += ", diverged"
         if result.renewals:
-            told += f", {len(result.renewals)} renewals"
+            told += f", {counted(len(result.renewals), 'renewal')}"
     means = ", ".join(
         f"{label} {100 * mean:.1f} %"
         for label in progress.by_arm
         if (mean := progress.mean(label)) is not None
     )
+    mean_so_far = f" | mean {means}" if means else ""
     return (
-        f"[{progress.done}/{len(progress.specs)}] {result.trial}: {told} | mean {means} | "
+        f"[{progress.done}/{len(progress.specs)}] {result.trial}: {told}{mean_so_far} | "
         f"{duration(progress.elapsed_s)} gone, {duration(progress.left_s)} left"
     )
 
@@ -235,7 +236,7 @@ def _drawing(progress: Progress) -> Iterator[Table]:
     head = Table.grid(padding=(0, 2))
     head.add_row(
         f"[bold]{progress.done}[/] of {total} trials, "
-        f"{progress.seeds_done} of {len(progress.seeds)} seeds",
+        f"{progress.seeds_done} of {counted(len(progress.seeds), 'seed')}",
         ProgressBar(total=total, completed=progress.done, width=30),
         f"{duration(progress.elapsed_s)} gone",
         f"{duration(progress.left_s)} left",

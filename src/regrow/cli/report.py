@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from regrow.cli.exits import BAD_USE, show, told_as
+from regrow.cli.tables import fitted, terminal_width, wrapped
 
 
 def report(
@@ -45,7 +46,7 @@ def finish(folder: Path, *, as_json: bool) -> None:
     """
     from regrow.report.read import read_results
     from regrow.report.summary import summarise
-    from regrow.report.table import arms_table, as_text, paired_table
+    from regrow.report.table import arms_table, paired_table
     from regrow.report.verdict import caution, standing, verdicts
     from regrow.report.write import summary_json, write_report
 
@@ -54,15 +55,17 @@ def finish(folder: Path, *, as_json: bool) -> None:
         show(json.dumps(summary_json(folder), indent=2, allow_nan=False))
         return
     found = summarise(read_results(folder))
-    show(standing(found))
+    width = terminal_width()
+    show(wrapped(standing(found), width))
     for cell in found.cells:
         if cell.cell != "base":
             show(f"\n{cell.cell}")
         for table in (arms_table(cell), paired_table(cell)):
             if table.rows:
-                show(f"\n{as_text(table)}")
+                show(f"\n{fitted(table, width)}\n{wrapped(table.caption, width)}")
         for verdict in verdicts(cell):
-            show(f"\n{verdict.arm}: {verdict.headline}. {verdict.text}")
+            told = f"{verdict.arm}: {verdict.headline}. {verdict.text}"
+            show(f"\n{wrapped(told, width)}")
     if caution(found):
-        show(f"\n{caution(found)}")
+        show(f"\n{wrapped(caution(found), width)}")
     show(f"\nReport: {written.html}")

@@ -67,7 +67,7 @@ class OneLineGroup(TyperGroup):
 
 def _line(error: Any) -> str:
     """The parser's message, the value that came, and where help is; empty after the help itself was shown."""
-    text = " ".join(str(error.format_message()).split()).rstrip(".")
+    text = " ".join(str(error.format_message()).split()).rstrip(".").replace("Value error, ", "")
     if not text:
         return ""
     told = getattr(error.__cause__, "errors", None)

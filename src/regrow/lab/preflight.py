@@ -8,6 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
+from torch import Tensor, nn
+
 from regrow.errors import ConfigError, NoEffectWarning, RegrowError
 from regrow.lab import data
 from regrow.lab.assembly import attach_recipe, build_model, build_optimizer, steps_per_epoch
@@ -77,6 +80,7 @@ def _rehearse(spec: TrialSpec, dataset: Dataset) -> list[str]:
             f"with drop_last, got {spec.train.batch_size} (arm {spec.label})"
         )
     model = build_model(spec, dataset, seed=spec.seed)
+    _try_model(spec, model, dataset)
     optimizer = build_optimizer(spec.train, model)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", NoEffectWarning)
@@ -89,3 +93,30 @@ def _rehearse(spec: TrialSpec, dataset: Dataset) -> list[str]:
         regrower.detach()
     cell = "" if spec.cell == "base" else f"{spec.cell}: "
     return [f"{cell}arm {spec.label}: {warning.message}" for warning in caught]
+
+
+def _try_model(spec: TrialSpec, model: nn.Module, dataset: Dataset) -> None:
+    """Two images through the network: one score a class must come out."""
+    where = f"model '{spec.model.name}'"
+    for name, parameter in model.named_parameters():
+        if isinstance(parameter, nn.parameter.UninitializedParameter):
+            raise ConfigError(
+                f"{where}: must know its shapes before it is trained, {name} belongs to a lazy layer"
+            )
+    try:
+        with torch.no_grad():
+            scores: object = model.eval()(dataset.x_train[:2])
+    except (Exception, SystemExit) as error:  # whatever the user's network raises
+        told = " ".join(f"{type(error).__name__}: {error}".split())
+        shape = tuple(dataset.x_train[:2].shape)
+        raise ConfigError(f"{where}: raised {told} on images of shape {shape}") from error
+    finally:
+        model.train()
+    wanted = (len(dataset.x_train[:2]), len(dataset.classes))
+    if not isinstance(scores, Tensor):
+        raise ConfigError(f"{where}: must return a tensor of scores, got {type(scores).__name__}")
+    if tuple(scores.shape) != wanted:
+        raise ConfigError(
+            f"{where}: must return one score for each of {wanted[1]} classes, shape {wanted} for "
+            f"{wanted[0]} images, got {tuple(scores.shape)}"
+        )

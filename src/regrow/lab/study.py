@@ -28,7 +28,8 @@ LABEL: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_+-]*")
 
 LAB_RECIPES: Final = {
     "none": "Plain training: nothing is attached.",
-    "restart": "Redraws the whole network, with a fresh optimizer, while training is stuck at the majority class.",
+    "restart": "Redraws the whole network, with a fresh optimizer, while training is stuck at the majority class; "
+    "looks after each check_epochs epochs (null: a tenth of them).",
 }
 """The arms that the laboratory knows beside the registered recipes."""
 

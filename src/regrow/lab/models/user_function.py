@@ -33,10 +33,8 @@ def _find(name: str) -> Callable[..., object]:
     module_name, _, function_name = name.partition(":")
     try:
         module = importlib.import_module(module_name)
-    except Exception as error:  # whatever the user's file raises while it is imported
-        raise ConfigError(
-            f"model '{name}': cannot import {module_name}: {_told(error)}"
-        ) from error
+    except (Exception, SystemExit) as error:  # whatever the user's file raises while it is imported
+        raise ConfigError(f"model '{name}': cannot import {module_name}: {_told(error)}") from error
     function: Any = getattr(module, function_name, None)
     if function is None:
         public = [
@@ -100,9 +98,7 @@ def call_user_function(
             pass  # a function written in C has no signature to look at; calling it will tell
         try:
             model = function(**arguments)
-        except (
-            Exception
-        ) as error:  # whatever the user's function raises, with its own traceback chained
+        except (Exception, SystemExit) as error:  # whatever the user's function raises
             raise ConfigError(f"model '{name}': raised {_told(error)}") from error
     if not isinstance(model, nn.Module):
         raise ConfigError(
