@@ -34,7 +34,9 @@ class UnknownNameError(RegrowError, LookupError):
 
     def __init__(self, kind: str, name: str, known: Iterable[str], *, where: str = "") -> None:
         names = sorted(known)
-        plain = {known.partition(":")[0].partition("[")[0]: None for known in names}  # without arguments
+        plain = {
+            known.partition(":")[0].partition("[")[0]: None for known in names
+        }  # without arguments
         near = difflib.get_close_matches(name.partition(":")[0], plain, n=1)
         hint = f" (did you mean '{near[0]}'?)" if near else ""
         place = f"{where}: " if where else ""

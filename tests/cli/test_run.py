@@ -21,7 +21,12 @@ from torch import nn
 
 
 def make(*, in_channels, image_size, classes):
+    print("hello from the model")
     return nn.Sequential(nn.Flatten(), nn.Linear(in_channels * image_size[0] * image_size[1], classes))
+
+
+def leave(*, in_channels, image_size, classes):
+    raise SystemExit(3)
 """
 
 Start = Callable[..., "subprocess.Popen[str]"]
@@ -195,6 +200,9 @@ def test_no_space_for_results_is_one_line_and_no_damage(study_file: Path, tmp_pa
         (["--model", "no_such_module:make"], "cannot import no_such_module"),
         (["--model", "torch.nn:Identity"], "the model must have parameters to train"),
         (["--model", "flat_nets:make"], "filter"),
+        (["--model", "flat_nets:leave"], "raised SystemExit: 3"),
+        (["--seeds", "99999999999"], "seeds: must be at most 100000, got 99999999999"),
+        (["--name", " "], "name: must hold more than spaces, got ' '"),
         (["--set", "model.kernel=9"], "cratercnn"),
         (["--out", "/proc/version"], "cannot be used as a results folder"),
     ],
@@ -214,9 +222,44 @@ def test_bad_use_is_a_line_and_exit_code_2(
     assert not (tmp_path / "run" / "results.sqlite").exists()
 
 
-@pytest.mark.parametrize("arguments", [["run", "--jobs", "0"], ["run", "--sedes", "3"], ["walk"]])
-def test_unknown_options_are_bad_use_too(arguments: list[str]) -> None:
-    assert CliRunner().invoke(app, arguments).exit_code == 2
+def test_what_a_model_prints_does_not_mix_with_the_json(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "talking_nets.py").write_text(FLAT)
+    arguments = ["--data", "digits", "--model", "talking_nets:make", "--recipe", "none", "--json"]
+    with monkeypatch.context() as patched:
+        patched.setattr(
+            "regrow.cli.run._work", lambda *_, **__: 0
+        )  # the workers have a test of their own
+        found = CliRunner().invoke(app, ["run", *arguments])
+    assert found.exit_code == 0, found.stderr
+    assert json.loads(found.stdout)["trials"]["ended"] == 0
+    assert "hello from the model" in found.stderr
+
+
+@pytest.mark.parametrize("name", [".", "..", "../..", "-"])
+def test_a_name_cannot_lead_out_of_the_folder_of_runs(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    found = CliRunner().invoke(app, ["run", "--data", "digits", "--name", name])
+    assert found.exit_code == 2
+    assert f"name: must hold a letter or a digit to name a folder below runs, got '{name}'" in (
+        found.stderr
+    )
+    assert not list((tmp_path / "here").iterdir())
+    assert [path.name for path in tmp_path.iterdir()] == ["here"]
+
+
+def test_ctrl_c_before_the_first_trial_is_a_line_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("regrow.lab.config.load_study", interrupted)
+    found = CliRunner().invoke(app, ["run", "--data", "digits"])
+    assert (found.exit_code, found.stderr) == (130, "stopped; the same command goes on\n")
 
 
 def test_a_missing_study_and_no_study() -> None:

@@ -84,6 +84,18 @@ def test_a_study_file_is_read_with_its_types(tmp_path: Path) -> None:
             "seeds = [4]",
             "first_seed: must come with seeds as a number, not as a list",
         ),
+        (
+            "seeds = 4",
+            "seeds = 99999999999",
+            "seeds: must be at most 100000, got 99999999999",
+        ),
+        (
+            "first_seed = 10",
+            "first_seed = -1",
+            "first_seed: must be between 0 and 2147483647, got -1",
+        ),
+        ('name = "good"', 'name = ""', "name: must hold more than spaces, got ''"),
+        ('name = "digits"', "", "data.name: is missing"),
         ('name = "good"', 'nam = "good"', "unknown key 'nam' (did you mean 'name'?); known: "),
         (
             'recipe = "randomout"',

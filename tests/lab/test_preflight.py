@@ -41,3 +41,83 @@ def test_a_batch_that_leaves_no_step(tiny_study: MakeStudy) -> None:
 def test_an_image_too_small_for_the_model(tiny_study: MakeStudy) -> None:
     with pytest.raises(RegrowError, match="cratercnn"):
         preflight(trials(tiny_study(settings=("model.kernel=9",))))
+
+
+NETS = """
+from torch import nn
+
+
+class Two(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(1, 2, 3)
+
+    def forward(self, x):
+        return self.conv(x), x
+
+
+class Broken(Two):
+    def forward(self, x):
+        raise ValueError("first\\nsecond")
+
+
+def flat(outputs):
+    return nn.Sequential(nn.Conv2d(1, 2, 3), nn.Flatten(), nn.Linear(2 * 6 * 6, outputs))
+
+
+def too_many(*, in_channels, image_size, classes):
+    return flat(classes + 7)
+
+
+def too_few(*, in_channels, image_size, classes):
+    return flat(1)
+
+
+def two(*, in_channels, image_size, classes):
+    return Two()
+
+
+def broken(*, in_channels, image_size, classes):
+    return Broken()
+
+
+def lazy(*, in_channels, image_size, classes):
+    return nn.Sequential(nn.Conv2d(1, 2, 3), nn.Flatten(), nn.LazyLinear(classes))
+"""
+
+
+@pytest.mark.parametrize(
+    ("function", "message"),
+    [
+        (
+            "too_many",
+            "must return one score for each of 3 classes, shape (2, 3) for 2 images, got (2, 10)",
+        ),
+        (
+            "too_few",
+            "must return one score for each of 3 classes, shape (2, 3) for 2 images, got (2, 1)",
+        ),
+        ("two", "must return a tensor of scores, got tuple"),
+        ("broken", "raised ValueError: first second on images of shape (2, 1, 8, 8)"),
+        ("lazy", "must know its shapes before it is trained, 2.weight belongs to a lazy layer"),
+    ],
+)
+def test_a_network_that_cannot_be_trained_is_told_by_its_name(
+    function: str,
+    message: str,
+    tiny_study: MakeStudy,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    (tmp_path / "preflight_nets.py").write_text(NETS)
+    monkeypatch.syspath_prepend(tmp_path)
+    study = tiny_study("none")
+    own = study.model.model_copy(update={"name": f"preflight_nets:{function}", "settings": {}})
+    with pytest.raises(ConfigError) as told:
+        preflight(trials(study.model_copy(update={"model": own})))
+    assert str(told.value) == f"model 'preflight_nets:{function}': {message}"
+
+
+def test_a_recipe_that_cannot_be_attached_names_its_arm(tiny_study: MakeStudy) -> None:
+    with pytest.raises(ConfigError, match=r"^arm randomout: .*unknown initialiser 'foo'"):
+        preflight(trials(tiny_study("none", "randomout", settings=("randomout.init=foo",))))

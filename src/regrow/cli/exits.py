@@ -49,15 +49,21 @@ def fail(text: str, *, code: int) -> NoReturn:
 
 @contextmanager
 def told_as(code: int) -> Generator[None]:
-    """Turn regrow's errors into a line and an exit code, without a traceback.
+    """Turn regrow's errors, and Ctrl-C, into a line and an exit code, without a traceback.
 
     Args:
         code: The exit code.
 
     Yields:
         Nothing.
+
+    Raises:
+        typer.Exit: After an error or Ctrl-C.
     """
     try:
         yield
     except RegrowError as error:
         fail(str(error), code=code)
+    except KeyboardInterrupt:
+        say("stopped; the same command goes on")
+        raise typer.Exit(INTERRUPTED) from None

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Self
 
 from regrow.cli.exits import say
 from regrow.lab.events import Ended, Event, Noticed, Progressed
+from regrow.report.wording import count
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderResult
@@ -215,7 +216,7 @@ def _line(progress: Progress, event: Ended) -> str:
         if result.status == "diverged":
             told += ", diverged"
         if result.renewals:
-            told += f", {counted(len(result.renewals), 'renewal')}"
+            told += f", {count(len(result.renewals), 'renewal')}"
     means = ", ".join(
         f"{label} {100 * mean:.1f} %"
         for label in progress.by_arm
@@ -236,7 +237,7 @@ def _drawing(progress: Progress) -> Iterator[Table]:
     head = Table.grid(padding=(0, 2))
     head.add_row(
         f"[bold]{progress.done}[/] of {total} trials, "
-        f"{progress.seeds_done} of {counted(len(progress.seeds), 'seed')}",
+        f"{progress.seeds_done} of {count(len(progress.seeds), 'seed')}",
         ProgressBar(total=total, completed=progress.done, width=30),
         f"{duration(progress.elapsed_s)} gone",
         f"{duration(progress.left_s)} left",

@@ -6,6 +6,7 @@ import re
 import shlex
 import sys
 from collections.abc import Sequence
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -143,7 +144,8 @@ def run(
         )
     with told_as(BAD_USE):
         folder = out or _default_folder(asked.name)
-        specs, store = _prepare(asked, folder, study, data_dir)
+        with redirect_stdout(sys.stderr):  # what a user's model prints; results alone go to stdout
+            specs, store = _prepare(asked, folder, study, data_dir)
     with store, told_as(TROUBLE):
         new_crashes = _work(
             specs,
@@ -211,9 +213,10 @@ def _work(
     from regrow.cli.progress import Progress, display
     from regrow.lab.environment import available_cores
     from regrow.lab.executor import run_study
+    from regrow.report.wording import count
 
     if retry_crashed and (forgotten := store.forget_crashed()):
-        say(f"{forgotten} crashed trials run again")
+        say(f"{count(forgotten, 'crashed trial')} {'runs' if forgotten == 1 else 'run'} again")
     before = store.accuracies()
     todo = len(specs) - len(before)
     if not todo:
@@ -223,10 +226,10 @@ def _work(
         return 0
     processes = min(jobs or available_cores(), todo)
     seeds = len({spec.seed for spec in specs})
-    word = "process" if processes == 1 else "processes"
     went_on = f", {len(before)} of them ended before" if before else ""
     say(
-        f"{len(specs)} trials, {seeds} seeds{went_on}; {processes} {word}; results in {store.folder}"
+        f"{count(len(specs), 'trial')}, {count(seeds, 'seed')}{went_on}; "
+        f"{count(processes, 'process', 'processes')}; results in {store.folder}"
     )
     progress = Progress(specs, before)
     with display(progress, live=sys.stderr.isatty()) as on_event:

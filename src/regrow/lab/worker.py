@@ -112,6 +112,7 @@ def work(connection: Connection, settings: WorkerSettings) -> None:
         settings: What all tasks share.
     """
     _end_with_parent(settings.parent)
+    sys.stdout = sys.stderr  # what a user's model prints; standard output is for results
     # The terminal's Ctrl-C reaches every process of the group; the parent alone decides.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)

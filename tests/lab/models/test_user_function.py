@@ -28,7 +28,8 @@ def make(*, in_channels, image_size, classes, width=4):
 
 def lacks(in_channels, image_size): ...
 def list_of_layers(**sizes): return []
-def fails(**sizes): raise RuntimeError("no memory")
+def fails(**sizes): raise RuntimeError("no\\nmemory")
+def leaves(**sizes): raise SystemExit(3)
 """
 
 
@@ -84,7 +85,7 @@ def test_nothing_is_known_of_it_before_it_is_built(nets: str) -> None:
         (
             "regrow_test_nets:maker",
             {},
-            "regrow_test_nets has no maker; it has: fails, lacks, list_of_layers, make",
+            "regrow_test_nets has no maker; it has: fails, lacks, leaves, list_of_layers, make",
         ),
         ("regrow_test_nets:NUMBER", {}, "NUMBER must be a function, it is a int"),
         (
@@ -99,7 +100,8 @@ def test_nothing_is_known_of_it_before_it_is_built(nets: str) -> None:
             "classes comes from the data set and cannot be a setting",
         ),
         ("regrow_test_nets:list_of_layers", {}, r"must return a torch\.nn\.Module, got list"),
-        ("regrow_test_nets:fails", {}, "raised RuntimeError: no memory"),
+        ("regrow_test_nets:fails", {}, "raised RuntimeError: no memory$"),
+        ("regrow_test_nets:leaves", {}, "raised SystemExit: 3"),
     ],
 )
 def test_what_can_go_wrong(nets: str, name: str, settings: dict[str, Any], message: str) -> None:

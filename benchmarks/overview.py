@@ -1,0 +1,47 @@
+"""One table over all studies in results/: failed seeds and mean accuracy of every arm, as `results/overview.md`.
+
+python benchmarks/overview.py        # reads results/*/summary.json
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+RESULTS = Path(__file__).resolve().parents[1] / "results"
+ARMS = ("none", "randomout", "random", "restart", "clip")
+
+
+def entry(arm: dict[str, Any] | None) -> str:
+    """Failed seeds of n, and the mean accuracy in percent."""
+    if arm is None:
+        return ""
+    accuracy = arm["accuracy"]
+    mean = "" if accuracy["mean"] is None else f", {100 * accuracy['mean']:.1f} %"
+    return f"{accuracy['failed']}/{accuracy['n']}{mean}"
+
+
+def rows() -> list[tuple[str, ...]]:
+    """One row a study and cell."""
+    found = []
+    for path in sorted(RESULTS.glob("*/summary.json")):
+        document = json.loads(path.read_text())
+        for cell in document.get("cells", ()):
+            arms = {arm["label"]: arm for arm in cell["arms"]}
+            link = f"[{path.parent.name}](results/{path.parent.name}/README.md)"
+            name = link if cell["cell"] == "base" else f"{link}, {cell['cell']}"
+            found.append((name, *(entry(arms.get(label)) for label in ARMS)))
+    return found
+
+
+def main() -> None:
+    """Write the table."""
+    lines = ["| study | " + " | ".join(ARMS) + " |", "|:--" * (len(ARMS) + 1) + "|"]
+    lines += ["| " + " | ".join(row) + " |" for row in rows()]
+    (RESULTS / "overview.md").write_text("\n".join(lines) + "\n")
+    print("\n".join(lines))
+
+
+if __name__ == "__main__":
+    main()
