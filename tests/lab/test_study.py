@@ -7,10 +7,14 @@ import pytest
 from regrow.errors import ConfigError
 from regrow.lab.study import Training, check_document, check_training
 
-SMALL: dict[str, Any] = {"name": "s", "arms": {"none": {"recipe": "none"}}}
+SMALL: dict[str, Any] = {
+    "name": "s",
+    "data": {"name": "digits"},
+    "arms": {"none": {"recipe": "none"}},
+}
 
 
-def test_a_study_of_a_name_and_one_arm_has_defaults() -> None:
+def test_a_study_of_a_data_set_and_one_arm_has_defaults() -> None:
     study = check_document(SMALL, where="x")
     assert study.seeds == tuple(range(16))
     assert study.train == Training()
@@ -30,7 +34,11 @@ def test_a_number_of_seeds_counts_from_the_first() -> None:
         ({"seeds": [1.5]}, "x: seeds.0: must be a whole number, got 1.5"),
         ({"train": 3}, "x: train: must be a table, got 3"),
         ({"data": {"name": 3}}, "x: data.name: must be a text, got 3"),
-        ({"data": {"settings": {"a": []}}}, "x: data.settings: a must be a text, a number"),
+        ({"data": {}}, "x: data.name: is missing"),
+        (
+            {"data": {"name": "digits", "settings": {"a": []}}},
+            "x: data.settings: a must be a text, a number",
+        ),
         ({"first_seed": True}, "x: first_seed: must be a whole number, got True"),
     ],
 )

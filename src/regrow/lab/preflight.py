@@ -80,8 +80,8 @@ def _rehearse(spec: TrialSpec, dataset: Dataset) -> list[str]:
             f"with drop_last, got {spec.train.batch_size} (arm {spec.label})"
         )
     model = build_model(spec, dataset, seed=spec.seed)
-    _try_model(spec, model, dataset)
     optimizer = build_optimizer(spec.train, model)
+    _try_model(spec, model, dataset)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", NoEffectWarning)
         like = None if spec.like is None else []
