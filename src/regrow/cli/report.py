@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from regrow.cli.exits import BAD_USE, show, told_as
 from regrow.cli.tables import fitted, terminal_width, wrapped
+from regrow.errors import StoreError
+
+if TYPE_CHECKING:
+    from regrow.report.findings import StudySummary
 
 
 def report(
@@ -43,18 +47,38 @@ def finish(folder: Path, *, as_json: bool) -> None:
     Args:
         folder: The results folder.
         as_json: JSON in place of tables.
+
+    Raises:
+        StoreError: The folder holds no readable results; or it cannot be written, which is said after
+            the tables, for a full disk or an archive takes nothing away from what was measured.
     """
     from regrow.report.read import read_results
     from regrow.report.summary import summarise
-    from regrow.report.table import arms_table, paired_table
-    from regrow.report.verdict import caution, standing, verdicts
     from regrow.report.write import summary_json, write_report
 
-    written = write_report(folder)
-    if as_json:
-        show(json.dumps(summary_json(folder), indent=2, allow_nan=False))
-        return
     found = summarise(read_results(folder))
+
+    def answer() -> None:
+        if as_json:
+            show(json.dumps(summary_json(folder), indent=2, allow_nan=False))
+        else:
+            _tables(found)
+
+    try:
+        written = write_report(folder)
+    except StoreError:
+        answer()
+        raise
+    answer()
+    if not as_json:
+        show(f"\nReport: {written.html}")
+
+
+def _tables(found: StudySummary) -> None:
+    """Print what a page of the report says in words and numbers."""
+    from regrow.report.table import arms_table, paired_table
+    from regrow.report.verdict import caution, standing, verdicts
+
     width = terminal_width()
     show(wrapped(standing(found), width))
     for cell in found.cells:
@@ -68,4 +92,3 @@ def finish(folder: Path, *, as_json: bool) -> None:
             show(f"\n{wrapped(told, width)}")
     if caution(found):
         show(f"\n{wrapped(caution(found), width)}")
-    show(f"\nReport: {written.html}")

@@ -9,9 +9,11 @@ import sqlite3
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
+from typing import IO, Final
 
 from regrow.errors import StoreError
+
+_DAMAGED: Final = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 
 
 @contextmanager
@@ -33,6 +35,10 @@ def explained(path: Path, what: str) -> Generator[None]:
     except OSError as error:
         raise StoreError(f"{path}: {what}: {error.strerror}") from error
     except sqlite3.Error as error:
+        if getattr(error, "sqlite_errorcode", None) in _DAMAGED:
+            raise StoreError(
+                f"{path}: is damaged ({error}): put it back from a copy, or move its folder away and begin anew"
+            ) from error
         raise StoreError(f"{path}: {what}: {error}") from error
     except (KeyError, ValueError) as error:
         raise StoreError(f"{path}: its records are damaged: {error!r}") from error
