@@ -151,7 +151,7 @@ def test_a_file_in_place_of_the_folder(tmp_path: Path) -> None:
 )
 def test_a_damaged_database_is_named_and_left_alone(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "results.sqlite").write_bytes(content)
-    with pytest.raises(StoreError, match=r"results\.sqlite: "):
+    with pytest.raises(StoreError, match=r"results\.sqlite: is damaged \(.*begin anew$"):
         opened(tmp_path)
     assert (tmp_path / "results.sqlite").read_bytes() == content
 

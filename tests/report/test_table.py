@@ -93,3 +93,15 @@ def test_columns_are_aligned() -> None:
         "a          5",
         "longer  1234",
     ]
+
+
+def test_the_caption_says_how_a_diverged_network_enters_the_mean(
+    rescued: Path, partial: Path
+) -> None:
+    told = {
+        any(arm.diverged for arm in cell.arms): "below guessing" in arms_table(cell).caption
+        for folder in (rescued, partial)
+        for cell in summarise(read_results(folder)).cells
+    }
+    assert told
+    assert all(diverged == said for diverged, said in told.items())

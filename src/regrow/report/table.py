@@ -51,10 +51,16 @@ def arms_table(cell: CellSummary) -> Table:
             f"{wording.percent(cell.majority_share)} %, plus 2 points), diverged or crashed."
         )
     )
+    diverged = (
+        " A diverged network's outputs that are not finite count as wrong: it enters the mean with "
+        "what is left, down to 0 %, which is below guessing."
+        if any(arm.diverged for arm in cell.arms)
+        else ""
+    )
     return Table(
         caption=(
             "Test accuracy after the last epoch. n: trials that ended; SD: standard deviation "
-            f"over seeds; crashed trials are in n and in failed, in no mean.{majority}"
+            f"over seeds; crashed trials are in n and in failed, in no mean.{diverged}{majority}"
         ),
         columns=(
             "Arm",
