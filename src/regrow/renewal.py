@@ -26,12 +26,15 @@ class Edit:
         value: The new values: a number, or a tensor of the tensor's shape of which only the masked
             entries are used.
         is_parameter: Whether an optimizer may hold state for it.
+        fresh: The entries begin anew, and so does what the optimizer remembers of them. False: living entries are
+            shifted (a reader's bias that takes over what is removed), and the optimizer goes on with them.
     """
 
     name: str
     mask: Tensor
     value: Tensor | float
     is_parameter: bool = True
+    fresh: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -100,12 +100,12 @@ class OptimizerSurgeon:
         """Forget what the optimizer remembers of the edited entries.
 
         Args:
-            edits: What was renewed; buffers are skipped.
+            edits: What was renewed; buffers, and living entries that are only shifted, are skipped.
         """
         with torch.no_grad():
             for edit in edits:
                 parameter = self._parameters.get(edit.name)
-                if not edit.is_parameter or parameter is None:
+                if not edit.is_parameter or not edit.fresh or parameter is None:
                     continue
                 mask = edit.mask.to(parameter.device)
                 state = self._optimizer.state.get(parameter, {})
