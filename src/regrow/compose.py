@@ -13,6 +13,7 @@ from regrow._checks import check_not_negative
 from regrow._shapes import Mask, Scores
 from regrow.criteria.base import Criterion, CriterionState, Observation
 from regrow.errors import ConfigError
+from regrow.graph import Streams
 from regrow.renewal import Renewal
 from regrow.schedule import Schedule
 from regrow.selection import Selection
@@ -148,7 +149,13 @@ class Recipe:
         return RecipeState(criteria={**state.criteria, **seen}, born=state.born)
 
     def decide(
-        self, state: RecipeState, *, step: int, seed: int, loss: float | None = None
+        self,
+        state: RecipeState,
+        *,
+        step: int,
+        seed: int,
+        loss: float | None = None,
+        streams: Streams | None = None,
     ) -> tuple[RecipeState, Decision]:
         """Score, and select.
 
@@ -157,6 +164,7 @@ class Recipe:
             step: Optimizer step, 0-based.
             seed: For criteria that draw random numbers.
             loss: Training loss of this step; only needed with `min_loss`.
+            streams: Filters that are scored, selected and renewed as one.
 
         Returns:
             The state after the decision, and the decision.
@@ -188,7 +196,11 @@ class Recipe:
             for layer, born in state.born.items()
             if layer in scores
         }
+        if streams is not None:
+            scores, eligible = streams.gather(scores, eligible)
         masks = self.select(scores, eligible=eligible, step=step)
+        if streams is not None:
+            masks = streams.spread(masks)
         masks, nonfinite = _marked(masks, scores)
         stamp = {layer: torch.where(masks[layer].cpu(), step, state.born[layer]) for layer in masks}
         after = RecipeState(criteria=criteria, born={**state.born, **stamp})

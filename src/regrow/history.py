@@ -17,12 +17,15 @@ class Renewed:
         layer: Module path.
         filters: Indices of the renewed filters.
         scores: Their scores, in the same order.
+        change: How far all renewals of this step moved the model's output on the calibration inputs: the largest
+            difference as a share of the largest entry. None where it was not measured (without ``preserve=True``).
     """
 
     step: int
     layer: str
     filters: tuple[int, ...]
     scores: tuple[float, ...]
+    change: float | None = None
 
 
 @dataclass(kw_only=True)
@@ -61,7 +64,7 @@ class Report:
             "nonfinite": self.nonfinite,
             "seconds": self.seconds,
             "events": [
-                [event.step, event.layer, list(event.filters), list(event.scores)]
+                [event.step, event.layer, list(event.filters), list(event.scores), event.change]
                 for event in self.events
             ],
         }
@@ -80,8 +83,14 @@ class Report:
             saved["seconds"],
         )
         self.events = [
-            Renewed(step=step, layer=layer, filters=tuple(filters), scores=tuple(scores))
-            for step, layer, filters, scores in saved["events"]
+            Renewed(
+                step=step,
+                layer=layer,
+                filters=tuple(filters),
+                scores=tuple(scores),
+                change=change,
+            )
+            for step, layer, filters, scores, change in saved["events"]
         ]
 
     def __str__(self) -> str:
@@ -96,6 +105,9 @@ class Report:
                 {index for event in self.events if event.layer == layer for index in event.filters}
             )
             lines.append(f"  {layer}: {counts[layer]} renewals of {distinct} of {count} filters")
+        changes = [event.change for event in self.events if event.change is not None]
+        if changes:
+            lines.append(f"  a renewal moved the output by {max(changes):.1e} of its largest entry at most")
         if self.nonfinite:
             lines.append(f"  {self.nonfinite} scores were not finite; they selected nothing")
         lines.extend(f"  note: {note}" for note in self.notes)

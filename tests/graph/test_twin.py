@@ -21,19 +21,30 @@ def normed() -> nn.Module:
     return parametrizations.weight_norm(nn.Conv2d(4, 5, 3))
 
 
+def spectral() -> nn.Module:
+    return parametrizations.spectral_norm(nn.Conv2d(4, 5, 3))
+
+
 def pruned() -> nn.Module:
     return prune.ln_structured(nn.Conv2d(4, 5, 3), "weight", 0.5, n=2, dim=0)
 
 
-@pytest.mark.parametrize("make", [normed, pruned])
-def test_a_computed_weight_refuses_what_it_reads(make: Callable[[], nn.Module]) -> None:
+@pytest.mark.parametrize(
+    ("make", "by"),
+    [
+        (normed, "_weight_norm_interface in '3.parametrizations.weight.0'"),
+        (pruned, "mul in '3'"),
+        (spectral, "div in '3.parametrizations.weight.0'"),
+    ],
+)
+def test_a_computed_weight_refuses_what_it_reads(make: Callable[[], nn.Module], by: str) -> None:
     net = nn.Sequential(
         nn.Conv2d(3, 4, 1), nn.ReLU(), nn.Conv2d(4, 4, 1), make(), nn.Flatten(), nn.Linear(80, 2)
     )
     wiring = trace(net, X)
     assert list(wiring) == ["0", "2", "5"]
     assert wiring["2"].refused == (
-        "convolution in '3': its weight is computed, not one of the model's parameters"
+        f"convolution in '3': its weight is computed by {by}, not one of the model's parameters"
     )
     assert wiring.remarks[0] == wiring["2"].refused
     assert wiring["0"].refused == "", "it is read by an ordinary layer"
@@ -153,4 +164,6 @@ def test_a_rule_that_fails_refuses(monkeypatch: pytest.MonkeyPatch) -> None:
     assert wiring["conv"].refused == (
         "mul in the model's own forward: its rule failed with ValueError: a form that nobody has seen"
     )
-    assert wiring["conv"].readers, "what comes behind depends on it all the same"
+    assert wiring["head"].is_head
+    behind = Forward(lambda net, x: net.conv(x) * 2, conv=nn.Conv2d(3, 4, 3))
+    assert trace(behind, X)["conv"].is_head, "the output depends on it all the same"

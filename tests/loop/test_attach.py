@@ -547,7 +547,7 @@ def test_a_state_of_another_run_is_refused(
         with pytest.raises(StateError, match=f"saved regrower has {key}"):
             regrower.load_state_dict({**copy.deepcopy(state), key: value})
     with pytest.raises(StateError, match="reset_optimizer"):
-        regrower.load_state_dict({**state, "optimizer": None})
+        regrower.load_state_dict({**state, "optimizers": [None]})
     with pytest.raises(StateError, match="lacks born, report"):
         regrower.load_state_dict({k: v for k, v in state.items() if k not in {"born", "report"}})
     with pytest.raises(StateError, match="memory of '3' is not whole"):

@@ -8,9 +8,26 @@ import torch
 from torch import Tensor
 
 
-def _bias_correction(beta: float, count: Tensor) -> Tensor:
-    """1 - beta^count; by expm1, since 1 - 0.999 in float32 has lost four of its seven digits."""
-    return -torch.expm1(count * (math.log(beta) if beta > 0 else -math.inf))
+def bias_correction(beta: float, age: Tensor) -> Tensor:
+    """1 - beta^age: what an average that began at zero must be divided by.
+
+    By expm1, since 1 - 0.999 in float32 has lost four of its seven digits.
+
+    Args:
+        beta: Decay of the average, 0 to 1 (1 excluded).
+        age: Number of updates that went into the average, floating point.
+
+    Returns:
+        The correction, of the shape and type of `age`.
+
+    Edge cases:
+        beta 0: 1 from the first update on.
+
+    Examples:
+        >>> bias_correction(0.5, torch.tensor([1.0, 2.0]))
+        tensor([0.5000, 0.7500])
+    """
+    return -torch.expm1(age * (math.log(beta) if beta > 0 else -math.inf))
 
 
 def adam_update(
@@ -34,7 +51,7 @@ def adam_update(
     Args:
         exp_avg: First moment m, any shape. Read, never written.
         exp_avg_sq: Second moment v (amsgrad: its running maximum), same shape.
-        age: Number of updates that went into the moments, at least 1; broadcasts to the moments.
+        age: Number of updates that went into the moments, at least 1; floating point; broadcasts to the moments.
         lr: Learning rate.
         beta1: Decay of the first moment.
         beta2: Decay of the second moment.
@@ -53,6 +70,34 @@ def adam_update(
         >>> adam_update(m, v, age=torch.tensor([1.0]), lr=0.01, beta1=0.9, beta2=0.999, eps=0.0)
         tensor([0.0100])
     """
-    count = age.to(exp_avg_sq.dtype)
-    correction1, correction2 = _bias_correction(beta1, count), _bias_correction(beta2, count)
-    return lr * (exp_avg / correction1) / (exp_avg_sq.sqrt() / correction2.sqrt() + eps)
+    length = (lr / bias_correction(beta1, age)).to(exp_avg.dtype)
+    spread = bias_correction(beta2, age).sqrt().to(exp_avg.dtype)
+    return length * exp_avg / (exp_avg_sq.sqrt() / spread + eps)
+
+
+def adamax_update(
+    exp_avg: Tensor, exp_inf: Tensor, *, age: Tensor, lr: float | Tensor, beta1: float
+) -> Tensor:
+    """Adamax's step for entries that have been updated `age` times since their memory was zero.
+
+        update = lr / (1 - beta1^age) * m / u
+
+    Args:
+        exp_avg: First moment m, any shape. Read, never written.
+        exp_inf: Decaying maximum u of the gradient's size, same shape; torch adds eps inside of it.
+        age: Number of updates that went into the moment, at least 1; floating point; broadcasts to the moment.
+        lr: Learning rate.
+        beta1: Decay of the first moment.
+
+    Returns:
+        What Adamax subtracts from the parameter, same shape as `exp_avg`.
+
+    Source:
+        Kingma, Ba, "Adam: a method for stochastic optimization", ICLR 2015, Algorithm 2.
+
+    Examples:
+        >>> m, u = torch.tensor([0.1 * 2.0]), torch.tensor([2.0])
+        >>> adamax_update(m, u, age=torch.tensor([1.0]), lr=0.01, beta1=0.9)
+        tensor([0.0100])
+    """
+    return (lr / bias_correction(beta1, age)).to(exp_avg.dtype) * exp_avg / exp_inf

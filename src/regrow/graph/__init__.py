@@ -2,11 +2,28 @@
 
 * `trace`: run a model once and get its `Wiring`.
 * `unwrap`: the network whose parameter names the wiring uses.
+* `Policy`, `Streams`, `streams_of`: what is read together, and what is done there.
 * `Wiring`, `Filters`, `Norm`, `Reader`: what was found.
 """
 
+from regrow.graph.calling import ExampleInputs
 from regrow.graph.filters import Filters, LayerKind, Norm, Reader
-from regrow.graph.trace import ExampleInputs, trace, unwrap
+from regrow.graph.streams import Policy, Streams, as_one, is_shared, streams_of
+from regrow.graph.trace import trace, unwrap
 from regrow.graph.wiring import Wiring
 
-__all__ = ["ExampleInputs", "Filters", "LayerKind", "Norm", "Reader", "Wiring", "trace", "unwrap"]
+__all__ = [
+    "ExampleInputs",
+    "Filters",
+    "LayerKind",
+    "Norm",
+    "Policy",
+    "Reader",
+    "Streams",
+    "Wiring",
+    "as_one",
+    "is_shared",
+    "streams_of",
+    "trace",
+    "unwrap",
+]

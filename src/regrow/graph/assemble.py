@@ -53,6 +53,7 @@ def assemble(model: nn.Module, record: Record, outputs: Iterable[Tensor]) -> Wir
                     groups=layer.groups,
                     channels=channels,
                     alone=alone,
+                    standardised=layer.standardised,
                 )
             )
     # With one example they look like batch normalisation from inside.
@@ -60,26 +61,25 @@ def assemble(model: nn.Module, record: Record, outputs: Iterable[Tensor]) -> Wir
         path for path, module in model.named_modules() if isinstance(module, _InstanceNorm)
     }
     norms: dict[int, list[Norm]] = {}
+    shared_norms: dict[int, list[Norm]] = {}
     for path, norm in record.norms.items():
         found = _by_filter(record, [table.union(names) for names in norm.seen])
         for writer, by_filter in found.items():
             channels, alone = _columns(by_filter, len(record.layers[writer].names))
-            own = tuple(
-                tuple(c for c, single in zip(entries, flags, strict=True) if single)
-                for entries, flags in zip(channels, alone, strict=True)
-            )
-            if any(own):
-                norms.setdefault(writer, []).append(
-                    Norm(
-                        path=path,
-                        kind="instance_norm" if path in instance_norms else norm.kind,
-                        weight=norm.tensors.get("weight"),
-                        bias=norm.tensors.get("bias"),
-                        running_mean=norm.tensors.get("running_mean"),
-                        running_var=norm.tensors.get("running_var"),
-                        channels=own,
+            for into, single in ((norms, True), (shared_norms, False)):
+                entries = _flagged(channels, alone, single)
+                if any(entries):
+                    into.setdefault(writer, []).append(
+                        Norm(
+                            path=path,
+                            kind="instance_norm" if path in instance_norms else norm.kind,
+                            weight=norm.tensors.get("weight"),
+                            bias=norm.tensors.get("bias"),
+                            running_mean=norm.tensors.get("running_mean"),
+                            running_var=norm.tensors.get("running_var"),
+                            channels=entries,
+                        )
                     )
-                )
     heads: set[int] = set()
     for tensor in outputs:
         names = record.ledger.names(tensor)
@@ -93,6 +93,7 @@ def assemble(model: nn.Module, record: Record, outputs: Iterable[Tensor]) -> Wir
             owner=owners.get(layer.weight),
             readers=tuple(readers.get(number, ())),
             norms=tuple(norms.get(number, ())),
+            shared_norms=tuple(shared_norms.get(number, ())),
             is_head=number in heads,
             bias_names={id(tensor): name for name, tensor in model.named_parameters()},
         )
@@ -108,6 +109,7 @@ def _filters(
     owner: nn.Module | None,
     readers: tuple[Reader, ...],
     norms: tuple[Norm, ...],
+    shared_norms: tuple[Norm, ...],
     is_head: bool,
     bias_names: dict[int, str],
 ) -> Filters:
@@ -122,6 +124,7 @@ def _filters(
     if bias is None and owner is not None:
         # Where the bias is not part of the product: torch adds it afterwards to inputs that are not contiguous.
         bias = bias_names.get(id(getattr(owner, "bias", None)))
+    mixed = _mixing(record, number)
     return Filters(
         path=path_of(layer.weight),
         kind=layer.kind,
@@ -131,9 +134,11 @@ def _filters(
         weight_shape=shape,
         groups=layer.groups,
         norms=norms,
+        shared_norms=shared_norms,
         readers=readers,
         is_head=is_head,
-        coupled=_coupling(record, number, readers),
+        coupled="; ".join(each for each in (_coupling(record, number, readers), mixed) if each),
+        mixed=mixed,
         refused=refused,
     )
 
@@ -172,21 +177,36 @@ def _columns(
     return tuple(run[0] for run in merged), tuple(run[1] for run in merged)
 
 
+def _flagged(
+    channels: Sequence[tuple[int, ...]], alone: Sequence[tuple[bool, ...]], wanted: bool
+) -> tuple[tuple[int, ...], ...]:
+    """Of each filter's channels those with the wanted flag; the (long) lists themselves where all have it."""
+    return tuple(
+        entries
+        if all(flag is wanted for flag in flags)
+        else tuple(c for c, flag in zip(entries, flags, strict=True) if flag is wanted)
+        for entries, flags in zip(channels, alone, strict=True)
+    )
+
+
 def _coupling(record: Record, number: int, readers: Sequence[Reader]) -> str:
-    """Why a layer's filters cannot be told apart from others by their readers; "" where they can."""
+    """Which other layers' filters a layer's filters share their readers' channels with; "" for none."""
+    if all(flag for reader in readers for flags in reader.alone for flag in flags):
+        return ""
+    by_verb: dict[str, list[int]] = {}
+    for verb, other in record.table.partners.get(number, {}):
+        by_verb.setdefault(verb, []).append(other)
     reasons: list[str] = []
-    if not all(flag for reader in readers for flags in reader.alone for flag in flags):
-        by_verb: dict[str, list[int]] = {}
-        for verb, other in record.table.partners.get(number, {}):
-            by_verb.setdefault(verb, []).append(other)
-        for verb, partners in by_verb.items():
-            others = [path_of(record.layers[other].weight) for other in partners if other != number]
-            reasons.append(f"{verb} with {_listed(others) if others else 'each other'}")
-        company = list(record.table.company.get(number, ()))
-        if company:
-            reasons.append(_listed(company))
-    statistics = list(record.statistics.get(number, ()))
-    return "; ".join([*reasons, *([_listed(statistics)] if statistics else [])])
+    for verb, partners in by_verb.items():
+        others = [path_of(record.layers[other].weight) for other in partners if other != number]
+        reasons.append(f"{verb} with {_listed(others) if others else 'each other'}")
+    return "; ".join(reasons)
+
+
+def _mixing(record: Record, number: int) -> str:
+    """The operations that bring a layer's own filters together; "" for none."""
+    groups = (record.table.company.get(number, ()), record.statistics.get(number, ()))
+    return "; ".join(_listed(list(each)) for each in groups if each)
 
 
 def _listed(names: Sequence[str]) -> str:

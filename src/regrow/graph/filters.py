@@ -44,6 +44,8 @@ class Reader:
         channels: For each filter the input channels (linear: input features) that depend on it, counted over all
             groups.
         alone: For each filter, one flag a channel: True where the channel depends on this filter and on no other.
+        standardised: The layer multiplies by what it works out from its weight, filter by filter (weight
+            standardisation). Entries that are set to zero do not silence it there.
     """
 
     path: str
@@ -52,6 +54,7 @@ class Reader:
     groups: int
     channels: tuple[tuple[int, ...], ...]
     alone: tuple[tuple[bool, ...], ...]
+    standardised: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,10 +70,14 @@ class Filters:
         weight_shape: Shape of the weight.
         groups: Groups of the convolution; 1 for linear layers.
         norms: Norm entries that belong to these filters.
+        shared_norms: Norm entries that see these filters together with others (behind a sum, say): the same, with those
+            entries as `channels`.
         readers: Who reads them.
         is_head: The filters are (part of) the model's output: never renewed.
         coupled: Why the filters share a stream with other writers, or are mixed with other channels; "" where they
             are not.
+        mixed: The operations that bring this layer's own filters together (normalisation over channels, attention):
+            behind them a channel depends on several or all of them. "" where there is none. Part of `coupled`.
         refused: Why their readers cannot be known, with the operation that stopped the trace; "" where they are.
         initialiser: The layer class's own initialiser, as a name that `regrow.draw` knows (``torch_default``).
     """
@@ -83,8 +90,10 @@ class Filters:
     weight_shape: tuple[int, ...]
     groups: int = 1
     norms: tuple[Norm, ...] = ()
+    shared_norms: tuple[Norm, ...] = ()
     readers: tuple[Reader, ...] = ()
     is_head: bool = False
     coupled: str = ""
+    mixed: str = ""
     refused: str = ""
     initialiser: str = field(default="torch_default")

@@ -10,7 +10,7 @@ from torch import Tensor
 from regrow.graph.filters import LayerKind
 from regrow.graph.record import Call, LayerRecord, Record
 from regrow.graph.sets import NAMES, Why
-from regrow.graph.weights import COMPUTED, MIXED_ORIGIN, WeightUse, own_name, weight_use
+from regrow.graph.weights import WeightUse, own_name, weight_use, why_no_weight
 from regrow.graph.windows import at, join_windows, kernel_positions
 
 CONVOLUTIONS: Final = frozenset({"convolution"})
@@ -38,7 +38,8 @@ def follow_convolution(call: Call, record: Record) -> None:
         if _is_constant(record, weight):
             _follow_fixed_kernel(call, record, x, weight, groups=groups, transposed=transposed)
         else:
-            record.stop(call, _why_not(record, weight))
+            record.note_other_use(call, weight)
+            record.stop(call, why_no_weight(record, weight))
         return
     if (transposed or groups > 1) and not use.whole:
         record.stop(call, "a part of a grouped or transposed weight is used")
@@ -120,7 +121,8 @@ def _follow_mixing_product(
             and not _is_live(record, factor)
             and not _is_constant(record, factor)
         ):
-            record.stop(call, _why_not(record, factor))
+            record.note_other_use(call, factor)
+            record.stop(call, why_no_weight(record, factor))
             return
     why = Why("mixed", call.place)
     written: Tensor | None = None
@@ -187,7 +189,9 @@ def _use_layer(
         detail = f"it uses {use.name} in another layout than an operation before it"
         record.elsewhere.setdefault(use.name, call.place)
         record.stop(call, detail)
-    elif layer.bias is None:
+        return None
+    layer.standardised = layer.standardised or use.standardised
+    if layer.bias is None:
         layer.bias = bias_name
     return layer
 
@@ -225,7 +229,3 @@ def _is_constant(record: Record, tensor: Tensor) -> bool:
     if notes.live or notes.computed:
         return False
     return record.parameters.isdisjoint(record.ledger.owners(tensor))
-
-
-def _why_not(record: Record, weight: Tensor) -> str:
-    return MIXED_ORIGIN if record.ledger.owners(weight) else COMPUTED

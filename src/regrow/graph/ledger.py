@@ -22,6 +22,19 @@ _Place = tuple[tuple[int, ...], tuple[int, ...], int]
 """Size, stride and offset."""
 
 
+@dataclass(frozen=True)
+class Derived:
+    """What a tensor was worked out from, filter by filter.
+
+    Attributes:
+        parameter: Name of the parameter; None where there are only parameters with one number a filter, or fewer.
+        standardised: Each filter was divided by its own spread on the way.
+    """
+
+    parameter: str | None
+    standardised: bool
+
+
 @dataclass
 class Notes:
     """What is known of one storage.
@@ -35,6 +48,10 @@ class Notes:
         whole: The model's tensors that this storage holds, themselves or as copies: where each lies in it.
         live: Depends on the example inputs.
         computed: Worked out from the model's weights alone.
+        computed_by: The operation that did it, and where.
+        derived: The parameter that it was worked out from filter by filter, where that is so.
+        by_filter: Then for each element the filter that it depends on, -1 = none.
+        stands: And the parameter's entry in whose place it stands, -1 = none.
         blurred: One set for every element, where the storage is looked at as several types of number; None elsewhere.
     """
 
@@ -46,6 +63,10 @@ class Notes:
     whole: dict[str, _Place] = field(default_factory=dict[str, "_Place"])
     live: bool = False
     computed: bool = False
+    computed_by: str = ""
+    derived: Derived | None = None
+    by_filter: Tensor | None = None
+    stands: Tensor | None = None
     blurred: int | None = None
 
 
@@ -64,6 +85,7 @@ class Ledger:
         self.tensors = dict(tensors)
         self._first: dict[str, int] = {}
         self._notes: dict[int, Notes] = {}
+        self._own = {_address(tensor) for tensor in self.tensors.values()}
         self._until_sweep = _SWEEP_EVERY
         total = 0
         for name, tensor in self.tensors.items():
@@ -182,6 +204,47 @@ class Ledger:
         if origins is not None:
             self.write_origins(tensor, origins)
 
+    def write_derived(
+        self, tensor: Tensor, derived: Derived, filters: Tensor, stands: Tensor
+    ) -> None:
+        """Note that a tensor of new memory was worked out from a parameter, filter by filter.
+
+        Args:
+            tensor: A tensor that an operation has just made.
+            derived: From what.
+            filters: For each element the filter that it depends on, -1 = none.
+            stands: For each element the parameter's entry in whose place it stands, -1 = none.
+        """
+        notes = self._of(tensor)
+        place = _place(tensor)
+        notes.derived = derived
+        notes.by_filter = torch.full((notes.length,), -1, dtype=torch.int64)
+        notes.by_filter.as_strided(*place).copy_(filters)
+        notes.stands = torch.full((notes.length,), -1, dtype=torch.int64)
+        notes.stands.as_strided(*place).copy_(stands)
+
+    def overwritten(self, tensors: Iterable[Tensor]) -> None:
+        """Forget where tensors came from that something wrote into; the model's own tensors stay themselves."""
+        for tensor in tensors:
+            notes = self.find(tensor)
+            if notes is not None and _address(tensor) not in self._own:
+                notes.whole = {}
+                notes.origins = notes.derived = notes.by_filter = notes.stands = None
+
+    def derived(self, tensor: Tensor) -> tuple[Derived, Tensor, Tensor] | None:
+        """What `write_derived` noted of a tensor, or of the tensor that it looks at; None if nothing."""
+        notes = self.find(tensor)
+        if notes is None or notes.itemsize != tensor.element_size():
+            return None
+        if notes.derived is None or notes.by_filter is None or notes.stands is None:
+            return None
+        place = _place(tensor)
+        return (
+            notes.derived,
+            notes.by_filter.as_strided(*place),
+            notes.stands.as_strided(*place),
+        )
+
     def whole(self, tensor: Tensor) -> str | None:
         """The name of the model's tensor that this is exactly, element for element in the same shape; None if none."""
         notes = self.find(tensor)
@@ -221,12 +284,13 @@ class Ledger:
         every = list(self._first)
         return frozenset(notes.whole) | {every[place] for place in set(places.tolist())}
 
-    def mark(self, tensors: Iterable[Tensor], *, live: bool, computed: bool) -> None:
-        """Note that tensors depend on the example inputs, or on the weights alone."""
+    def mark(self, tensors: Iterable[Tensor], *, live: bool, computed: bool, by: str = "") -> None:
+        """Note that tensors depend on the example inputs, or on the weights alone, and what worked them out."""
         for tensor in tensors:
             notes = self._of(tensor)
             notes.live = notes.live or live
             notes.computed = notes.computed or computed
+            notes.computed_by = notes.computed_by or by
 
     def _of(self, tensor: Tensor) -> Notes:
         address = _address(tensor)

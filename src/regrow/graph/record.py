@@ -24,6 +24,7 @@ class LayerRecord:
         bias: Parameter name of the bias that came with it.
         names: The sets of its filters, (O,).
         reads: For each input channel the names of the sets that were seen on it, over all calls.
+        standardised: What multiplied was worked out from the weight, filter by filter (see `standardised.py`).
     """
 
     weight: str
@@ -32,6 +33,7 @@ class LayerRecord:
     bias: str | None
     names: Tensor
     reads: list[set[int]]
+    standardised: bool = False
 
 
 @dataclass
@@ -136,6 +138,19 @@ class Record:
         self.layers.append(made)
         return made
 
+    def note_other_use(self, call: Call, tensor: Tensor) -> None:
+        """Remember an operation that uses a weight, or what was worked out from it, and does not multiply by it.
+
+        Args:
+            call: The operation.
+            tensor: One of its arguments.
+        """
+        notes = self.ledger.find(tensor)
+        derived = None if notes is None or notes.derived is None else notes.derived.parameter
+        for name in (*self.ledger.owners(tensor), *([derived] if derived else [])):
+            if name in self.parameters and self.ledger.tensors[name].ndim >= 2:
+                self.elsewhere.setdefault(name, call.place)
+
     def stop(self, call: Call, detail: str) -> None:
         """Give up on what flows into an operation, and let its output depend on all of it.
 
@@ -162,10 +177,11 @@ class Record:
             reason: The operation, the module and what was wrong.
 
         Returns:
-            The union of the sets.
+            A set that stands for the layers of all of them (see `SetTable.fold`).
         """
         self.stops[reason] = None
-        union = self.table.union(name for each in names for name in torch.unique(each).tolist())
+        each_name = (name for each in names for name in torch.unique(each).tolist())
+        union = self.table.fold(self.table.union(each_name))
         for layer in self.table.layers_of((union,)):
             self.refused.setdefault(layer, reason)
         return union

@@ -17,6 +17,9 @@ from torch import Tensor
 NAMES: Final = torch.int32
 """The type of a tensor of names."""
 
+_FOLDED: Final = -1
+"""Stands where the layer of an atom stands that is no filter (`SetTable.fold`)."""
+
 
 @dataclass(frozen=True)
 class Why:
@@ -24,7 +27,8 @@ class Why:
 
     Attributes:
         verb: ``summed``, ``multiplied``, ``joined`` for operations on equal shapes; ``mixed`` for those that run across
-            channels or positions.
+            channels or positions. Layers of which no two filters meet in such an operation (a sum over branches, say)
+            are remembered as joined.
         place: The operation and the module that ran it, such as ``layer_norm in 'blocks.0.norm'``.
     """
 
@@ -44,8 +48,11 @@ class SetTable:
         self._name_of: dict[frozenset[int], int] = {frozenset(): 0}
         self._layer_of_atom: list[int] = []
         self._first_atom: list[int] = []
+        self._folded: dict[int, int] = {}
+        self._remembered: set[tuple[object, ...]] = set()
+        self._parts: dict[int, dict[int, frozenset[int]]] = {0: {}}
         self.company: dict[int, dict[str, None]] = {}
-        """By layer, in the order met: where its filters came together with others ("mixed by ...")."""
+        """By layer, in the order met: where its filters came together with each other ("mixed by ...")."""
         self.partners: dict[int, dict[tuple[str, int], None]] = {}
         """By layer: the layers whose filters joined its own, with the verb."""
 
@@ -70,7 +77,8 @@ class SetTable:
         members: list[tuple[int, int]] = []
         for atom in sorted(self._atoms[name]):
             layer = self._layer_of_atom[atom]
-            members.append((layer, atom - self._first_atom[layer]))
+            if layer != _FOLDED:
+                members.append((layer, atom - self._first_atom[layer]))
         return members
 
     def layers_of(self, names: Iterable[int]) -> frozenset[int]:
@@ -78,8 +86,26 @@ class SetTable:
         return frozenset[int]().union(*(self._layers[name] for name in names))
 
     def size(self, name: int) -> int:
-        """Number of members of a set."""
+        """Number of members of a set; what was folded counts as one."""
         return len(self._atoms[name])
+
+    def fold(self, name: int) -> int:
+        """Stop telling a set's filters apart: only their layers are remembered.
+
+        Behind an operation that was refused nobody asks for the filters any more, and sets of all of them would grow.
+
+        Args:
+            name: Name of a set.
+
+        Returns:
+            The name of a set with one member, which is no filter, and the same layers.
+        """
+        if name and name not in self._folded:
+            atom = len(self._layer_of_atom)
+            self._layer_of_atom.append(_FOLDED)
+            folded = self._name(frozenset((atom,)), self._layers[name])
+            self._folded[name] = self._folded[folded] = folded
+        return self._folded.get(name, name)
 
     def union(self, names: Iterable[int], why: Why | None = None) -> int:
         """The name of the union of some sets.
@@ -169,15 +195,42 @@ class SetTable:
 
     def _remember(self, names: Sequence[int], why: Why) -> None:
         if why.verb == "mixed":
-            for layer in self.layers_of(names):
+            mixed = self._layers_that_meet_themselves(names)
+            for layer in mixed:
                 self.company.setdefault(layer, {})[f"mixed by {why.place}"] = None
+            why = Why("joined", why.place)
+        else:
+            mixed = frozenset[int]()
+        key = (why.verb, mixed, *(self._layers[name] for name in names))
+        if key in self._remembered:  # as for the channel before
             return
+        self._remembered.add(key)
         for name in names:
             others = self.layers_of(other for other in names if other != name)
-            for layer in self._layers[name]:
+            for layer in self._layers[name] - mixed:
                 partners = self.partners.setdefault(layer, {})
                 for other in sorted(others):
                     partners[why.verb, other] = None
+
+    def _layers_that_meet_themselves(self, names: Sequence[int]) -> frozenset[int]:
+        """The layers of which different filters are in different ones of these sets."""
+        first: dict[int, frozenset[int]] = {}
+        met: set[int] = set()
+        for name in names:
+            for layer, atoms in self._by_layer(name).items():
+                if first.setdefault(layer, atoms) != atoms:
+                    met.add(layer)
+        return frozenset(met)
+
+    def _by_layer(self, name: int) -> dict[int, frozenset[int]]:
+        found = self._parts.get(name)
+        if found is None:
+            parts: dict[int, set[int]] = {}
+            for atom in self._atoms[name]:
+                parts.setdefault(self._layer_of_atom[atom], set()).add(atom)
+            found = {layer: frozenset(a) for layer, a in parts.items() if layer != _FOLDED}
+            self._parts[name] = found
+        return found
 
 
 def _squeezed(names: Tensor, ndim: int) -> Tensor:

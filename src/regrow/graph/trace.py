@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import fields, is_dataclass
-from typing import Any
-
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.parallel import DataParallel, DistributedDataParallel
 from torch.nn.parameter import is_lazy
 
 from regrow.errors import TraceError
 from regrow.graph.assemble import assemble
+from regrow.graph.calling import ExampleInputs, call_arguments, tensors_in
 from regrow.graph.ledger import Ledger
 from regrow.graph.record import Record
 from regrow.graph.twin import Twin
 from regrow.graph.undisturbed import RunningModule, undisturbed
 from regrow.graph.wiring import Wiring
-
-ExampleInputs = Tensor | Sequence[Any] | Mapping[str, Any]
-"""One tensor, the positional arguments of the model's forward, or its keyword arguments."""
 
 
 def trace(model: nn.Module, example_inputs: ExampleInputs) -> Wiring:
@@ -66,8 +60,8 @@ def trace(model: nn.Module, example_inputs: ExampleInputs) -> Wiring:
     record = Record(ledger=ledger, parameters=frozenset(parameters))
     running = RunningModule(model)
     with undisturbed(model):
-        args, kwargs = _arguments(example_inputs)
-        ledger.mark(_tensors((args, kwargs)), live=True, computed=False)
+        args, kwargs = call_arguments(example_inputs)
+        ledger.mark(tensors_in((args, kwargs)), live=True, computed=False)
         try:
             with running.watching(), Twin(record, running):
                 output = model(*args, **kwargs)
@@ -79,7 +73,7 @@ def trace(model: nn.Module, example_inputs: ExampleInputs) -> Wiring:
             raise TraceError(
                 f"the model must run on the example inputs; {where} raised {type(error).__name__}: {error}"
             ) from error
-        outputs = list(_tensors(output))
+        outputs = list(tensors_in(output))
         if not outputs:
             raise TraceError(
                 f"the model's output must hold a tensor, got {type(output).__name__}: return tensors, or tuples, "
@@ -123,46 +117,6 @@ def _refuse_lazy(model: nn.Module) -> None:
                 f"every parameter must have its shape, and {name} has none yet: run the model once on an example "
                 "before it is traced"
             )
-
-
-def _arguments(example_inputs: object) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    copied = _copied(example_inputs)
-    if isinstance(copied, Tensor):
-        return (copied,), {}
-    if isinstance(copied, Mapping):
-        return (), dict(copied)
-    if isinstance(copied, (list, tuple)):
-        return tuple(copied), {}
-    raise TraceError(
-        "example inputs must be a tensor, a tuple of the forward's arguments or a dict of its keyword arguments, "
-        f"got {type(example_inputs).__name__}"
-    )
-
-
-def _copied(value: object) -> object:
-    """The same nest of containers with copies of its tensors: a model may write into its input."""
-    if isinstance(value, Tensor):
-        return value.detach().clone()
-    if isinstance(value, Mapping):
-        return {key: _copied(item) for key, item in value.items()}
-    if type(value) in {list, tuple}:
-        return type(value)(_copied(item) for item in value)  # pyright: ignore
-    return value
-
-
-def _tensors(value: object) -> Iterator[Tensor]:
-    """The tensors in nested containers and dataclasses."""
-    if isinstance(value, Tensor):
-        yield value
-    elif isinstance(value, Mapping):
-        for item in value.values():
-            yield from _tensors(item)
-    elif isinstance(value, (list, tuple, set, frozenset)):
-        for item in value:
-            yield from _tensors(item)
-    elif is_dataclass(value) and not isinstance(value, type):
-        for each in fields(value):
-            yield from _tensors(getattr(value, each.name))
 
 
 def _kind_of(model: nn.Module, path: str) -> str:

@@ -15,6 +15,7 @@ from regrow.graph.layers import CONVOLUTIONS, PRODUCTS, follow_convolution, foll
 from regrow.graph.ledger import ReinterpretedError
 from regrow.graph.moves import follow_move, follow_origins, is_move
 from regrow.graph.record import Call, Record, tensors_in
+from regrow.graph.standardised import follow_standardised
 
 _RESHAPES_IN_PLACE: Final = frozenset(
     {"squeeze", "unsqueeze", "transpose", "t", "swapaxes", "swapdims", "as_strided", "detach"}
@@ -82,25 +83,34 @@ class Twin(TorchDispatchMode):
         def run(edit: Edit) -> object:
             return _rerun(func, args, kwargs, edit)
 
+        if func._schema.is_mutable:  # pyright: ignore[reportPrivateUsage]
+            ledger.overwritten(outputs)
         moves = is_move(call.op) or call.op in rules.COPIES
         if moves and any(notes.whole or notes.origins is not None for notes in known):
             follow_origins(call, self._record, run)
         if live:
-            ledger.mark(outputs, live=True, computed=False)
-            try:
-                self._follow_live(call, func, run)
-            except ReinterpretedError:
-                self._record.stop(call, _OTHER_NUMBERS)
-            except (RuntimeError, IndexError, TypeError, ValueError) as error:
-                # A form of the operation that its rule does not foresee: said, and never guessed at.
-                reason = str(error).partition("\n")[0]
-                self._record.stop(call, f"its rule failed with {type(error).__name__}: {reason}")
+            self._follow_live(call, func, run)
         elif any(notes.computed for notes in known) or (not moves and self._has_parameter(inputs)):
-            ledger.mark(outputs, live=False, computed=True)
-        if not moves:
+            ledger.mark(outputs, live=False, computed=True, by=call.place)
+            if follow_standardised(call, self._record, func.tags):
+                return  # the operation that uses the result decides what becomes of the parameter
+        if not moves or any(notes.derived for notes in known):
             self._note_other_uses(call, inputs)
 
     def _follow_live(
+        self, call: Call, func: OpOverload[..., Any], run: Callable[[Edit], object]
+    ) -> None:
+        self._record.ledger.mark(call.outputs, live=True, computed=False)
+        try:
+            self._apply_rule(call, func, run)
+        except ReinterpretedError:
+            self._record.stop(call, _OTHER_NUMBERS)
+        except (RuntimeError, IndexError, TypeError, ValueError) as error:
+            # A form of the operation that its rule does not foresee: said, and never guessed at.
+            reason = str(error).partition("\n")[0]
+            self._record.stop(call, f"its rule failed with {type(error).__name__}: {reason}")
+
+    def _apply_rule(
         self, call: Call, func: OpOverload[..., Any], run: Callable[[Edit], object]
     ) -> None:
         record = self._record
@@ -155,9 +165,7 @@ class Twin(TorchDispatchMode):
         if call.op in CONVOLUTIONS or call.op in PRODUCTS:
             return
         for tensor in tensors:
-            for name in self._record.ledger.owners(tensor):
-                if name in self._record.parameters and self._record.ledger.tensors[name].ndim >= 2:
-                    self._record.elsewhere.setdefault(name, call.place)
+            self._record.note_other_use(call, tensor)
 
 
 def _call(

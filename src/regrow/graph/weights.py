@@ -20,15 +20,18 @@ class WeightUse:
         filters: For each output of the operation the filter that makes it.
         inputs: For each input of the operation (within a group) the parameter's input channel that reads it.
         whole: Filters and inputs are all there, in order.
+        standardised: Not the parameter itself, but what was worked out from it filter by filter.
     """
 
     name: str
     filters: Tensor
     inputs: Tensor
     whole: bool
+    standardised: bool = False
 
 
 COMPUTED: Final = "its weight is computed, not one of the model's parameters"
+COMPUTED_BY: Final = "its weight is computed by {}, not one of the model's parameters"
 MIXED_ORIGIN: Final = (
     "its weight is put together from several tensors, or its axes are not (filters, inputs)"
 )
@@ -40,7 +43,7 @@ def weight_use(
     """Recognise a weight, however it was viewed or copied on its way.
 
     A parameter of shape (O, I, ...) is recognised through transpositions, slices, views that keep its axes apart (a 1x1
-    kernel as a matrix, say), copies and changes of precision.
+    kernel as a matrix, say), copies, changes of precision and weight standardisation.
 
     Args:
         record: The trace so far.
@@ -59,8 +62,13 @@ def weight_use(
     if name is not None and name in record.parameters and tensor.ndim >= 2:
         shape = ledger.tensors[name].shape
         return WeightUse(name, torch.arange(shape[0]), torch.arange(shape[1]), whole=True)
-    origins = ledger.origins(tensor)
-    found = None if origins is None else ledger.entry(origins)
+    standardised = False
+    found = _standardised(record, tensor)
+    if found is not None:
+        standardised = True
+    else:
+        origins = ledger.origins(tensor)
+        found = None if origins is None else ledger.entry(origins)
     if found is None:
         return None
     name, index = found
@@ -78,7 +86,37 @@ def weight_use(
         and torch.equal(filters, torch.arange(own.shape[0]))
         and torch.equal(inputs, torch.arange(own.shape[1]))
     )
-    return WeightUse(name, filters, inputs, whole)
+    return WeightUse(name, filters, inputs, whole, standardised)
+
+
+def why_no_weight(record: Record, tensor: Tensor) -> str:
+    """What a tensor is that stands in a weight's place and is none, for messages.
+
+    Args:
+        record: The trace so far.
+        tensor: The operation's argument.
+
+    Returns:
+        Half a sentence.
+    """
+    if record.ledger.owners(tensor):
+        return MIXED_ORIGIN
+    notes = record.ledger.find(tensor)
+    return COMPUTED_BY.format(notes.computed_by) if notes and notes.computed_by else COMPUTED
+
+
+def _standardised(record: Record, tensor: Tensor) -> tuple[str, Tensor] | None:
+    """The parameter behind a standardised weight, and the entries in whose places its elements lie."""
+    noted = record.ledger.derived(tensor)
+    if noted is None:
+        return None
+    derived, filters, stands = noted
+    if derived.parameter is None:
+        return None
+    per_filter = record.ledger.tensors[derived.parameter][0].numel()
+    if not derived.standardised or bool((stands < 0).any()):
+        return None
+    return (derived.parameter, stands) if torch.equal(stands // per_filter, filters) else None
 
 
 def own_name(record: Record, tensor: Tensor | None) -> tuple[str, Tensor] | None:

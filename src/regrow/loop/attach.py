@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence, Set
-from dataclasses import replace
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from typing import Any, Literal
+from weakref import WeakSet
 
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from regrow.compose import Recipe
 from regrow.draw import InitSpec
 from regrow.errors import ConfigError
-from regrow.graph import Filters, Wiring, trace, unwrap
+from regrow.graph import Policy, Wiring, trace, unwrap
+from regrow.loop.calibration import Calibration
+from regrow.loop.choosing import choose
 from regrow.loop.initials import resolve_layers
+from regrow.loop.ranks import Ranks
 from regrow.loop.regrower import Regrower
+from regrow.loop.sharding import refuse_sharded_model, refuse_sharded_optimizer
+from regrow.loop.watch import OptimizerWatch
 from regrow.schedule import Clock
-from regrow.surgery import unwrap_optimizer
+from regrow.surgery import OptimizerSurgeon, companion_tensors, unwrap_optimizer
+
+_WATCHES: WeakSet[OptimizerWatch] = WeakSet()
+"""All that are at work: two recipes on one optimizer share what is kept of its state."""
 
 
 def attach(
@@ -31,7 +41,11 @@ def attach(
     layers: Sequence[str] = ("conv",),
     include: Sequence[str] = ("*",),
     exclude: Sequence[str] = (),
+    coupled: Policy = "writer",
     init: InitSpec | Mapping[str, InitSpec] | None = None,
+    companions: Sequence[nn.Module] = (),
+    calibration_inputs: Any = None,
+    reset_state: Literal["exact", "zero"] = "exact",
     dry_run: bool = False,
     hooks: bool = True,
 ) -> Regrower:
@@ -44,8 +58,9 @@ def attach(
     Args:
         recipe: What to do, such as `regrow.RandomOut`.
         model: The model, also inside DistributedDataParallel or torch.compile.
-        optimizer: The optimizer that holds its parameters: SGD, Adam or AdamW, or a wrapper with
-            such an ``.optimizer``.
+        optimizer: The optimizer that holds its parameters, or a wrapper with such an ``.optimizer``; see
+            ``docs/optimizers.md`` for the known ones. Several: a list, in the order in which they step in the loop;
+            the last one's step ends a step.
         example_inputs: A small batch, as the model is called with it (a tensor, or a tuple or dict
             of arguments); the model is run once to find out who reads whom. Not needed with `wiring`.
         wiring: What `regrow.trace` gave, instead of `example_inputs`.
@@ -56,9 +71,19 @@ def attach(
             the model's output are never touched.
         include: Patterns of module paths to act on.
         exclude: Patterns of module paths to leave alone.
+        coupled: What to do with filters whose readers read other filters with them, as on a residual
+            stream. ``writer``: renew them alone; what they share is kept and listed. ``inner``: leave
+            such layers out. ``stream``: renew all writers of a channel together, by the best of their
+            scores, and what reads it with them; or none of them.
         init: What fresh filters are drawn from: a name (``kaiming_normal``, ``uniform:0.01``,
             ``match``, ...), a function that fills a tensor, or a mapping from patterns of module
             paths to these. None: the layer class's own default.
+        companions: Copies of the model that average it or teach it (`AveragedModel`, timm's
+            `ModelEmaV3`, any module with the same names): renewed filters are copied over to them.
+        calibration_inputs: A batch of real data for recipes with ``preserve=True``, called as `example_inputs`; the
+            model is run on it three times at each step in which filters are renewed.
+        reset_state: ``exact``: a renewed filter gets the optimizer state of a fresh one; optimizers for which that is
+            not known are refused. ``zero``: for those, whatever they remember of its entries is set to zero.
         dry_run: Score, select and report, and change nothing.
         hooks: False: nothing is hooked, and you call ``regrower.step()`` after each
             ``optimizer.step()`` yourself.
@@ -79,7 +104,6 @@ def attach(
         {'0': 4}
         >>> regrower.detach()
     """
-    inner = unwrap_optimizer(optimizer)
     for argument, given in (("layers", layers), ("include", include), ("exclude", exclude)):
         if isinstance(given, str):
             raise ConfigError(
@@ -87,69 +111,117 @@ def attach(
             )
     if (wiring is None) == (example_inputs is None):
         raise ConfigError("attach needs example_inputs or wiring, one of the two")
-    bare = unwrap(model)
+    optimizers = _optimizers(optimizer)
+    bare, ranks = unwrap(model), Ranks.of(model)
     parameters = dict(bare.named_parameters(remove_duplicate=False))
     tensors = {**parameters, **dict(bare.named_buffers(remove_duplicate=False))}
-    _refuse_sharded(parameters)
+    refuse_sharded_model(model, parameters)
+    for each in optimizers:
+        refuse_sharded_optimizer(each)
     if wiring is None:
         wiring = trace(bare, example_inputs)
     _refuse_foreign(wiring, tensors)
-    chosen = wiring.renewable(layers=tuple(layers), include=tuple(include), exclude=tuple(exclude))
-    held = {id(parameter) for group in inner.param_groups for parameter in group["params"]}
-    watched = [filters for filters in chosen if id(parameters.get(filters.weight)) in held]
-    watched, kept = _without_frozen_readers(
-        watched, {name for name, p in parameters.items() if id(p) in held}
+    chosen = choose(
+        wiring,
+        candidates=wiring.renewable(
+            layers=tuple(layers), include=tuple(include), exclude=tuple(exclude)
+        ),
+        parameters=parameters,
+        held={id(each) for one in optimizers for each in _held(one)},
+        coupled=coupled,
+        touches_readers=recipe.renew.touches_readers,
     )
-    if not watched:
-        raise ConfigError(
-            f"there is no filter that the recipe may renew: the model's layers are "
-            f"{', '.join(filters.path for filters in wiring.layers)}; by layers, include and exclude (and without the "
-            f"output layer) remain {', '.join(filters.path for filters in chosen) or 'none'}; "
-            f"and of these the optimizer holds none{''.join(f'; {remark}' for remark in wiring.remarks)} (attach)"
-        )
+    resolved = resolve_layers(
+        bare,
+        chosen.layers,
+        tensors,
+        init=init if recipe.init is None else recipe.init,
+        with_readers=recipe.renew.draws_readers,
+    )
+    clock = Clock(total_steps=total_steps, steps_per_epoch=steps_per_epoch)
+    ranks.check_same(
+        {
+            "seed": seed,
+            **{f"recipe.{each.name}": getattr(recipe, each.name) for each in fields(recipe)},
+            "layers": {layer.filters.path: layer.filters.count for layer in resolved},
+            "init": {layer.filters.path: layer.initialiser for layer in resolved},
+            "clock": clock,
+            "coupled": coupled,
+            "reset_state": reset_state,
+            "dry_run": dry_run,
+        },
+        where="attach",
+    )
     return Regrower(
         recipe,
-        optimizer=inner,
+        watches=[
+            _watch(one, parameters, reset_state=reset_state if recipe.reset_optimizer else None)
+            for one in optimizers
+        ],
         model=bare,
-        layers=resolve_layers(
-            bare,
-            watched,
-            tensors,
-            init=init if recipe.init is None else recipe.init,
-            with_readers=recipe.renew.draws_readers,
-        ),
-        clock=Clock(total_steps=total_steps, steps_per_epoch=steps_per_epoch),
+        layers=resolved,
+        clock=clock,
         seed=seed,
+        streams=chosen.streams,
+        companions=[companion_tensors(each, tensors, chosen.layers) for each in companions],
+        calibration=_calibration(recipe, bare, calibration_inputs, ranks=ranks),
         dry_run=dry_run,
         hooks=hooks,
-        notes=(*(kept if recipe.renew.touches_readers else ()), *wiring.remarks),
+        notes=(*chosen.notes, *wiring.remarks),
+        ranks=ranks,
     )
 
 
-def _without_frozen_readers(
-    watched: Sequence[Filters], held: Set[str]
-) -> tuple[list[Filters], list[str]]:
-    """A reader that this optimizer does not train could never learn back what is taken from it: it is left alone."""
-    found: list[Filters] = []
-    notes: list[str] = []
-    for filters in watched:
-        frozen = [reader.path for reader in filters.readers if reader.weight not in held]
-        if frozen:
-            notes.append(
-                f"{filters.path}: kept in {', '.join(frozen)}, which the optimizer does not hold"
-            )
-        readers = tuple(reader for reader in filters.readers if reader.weight in held)
-        found.append(replace(filters, readers=readers))
-    return found, notes
+def _optimizers(given: object) -> list[Optimizer]:
+    several = given if isinstance(given, (list, tuple)) else [given]
+    found = [unwrap_optimizer(each) for each in several]
+    if not found:
+        raise ConfigError("attach needs an optimizer, got an empty list")
+    if len({id(each) for each in found}) < len(found):
+        raise ConfigError("every optimizer must be listed once (attach)")
+    return found
 
 
-def _refuse_sharded(parameters: Mapping[str, Tensor]) -> None:
-    for name, parameter in parameters.items():
-        if hasattr(parameter, "placements"):  # a DTensor; its class is slow to import
-            raise ConfigError(
-                f"every parameter must be whole on each rank, and {name} is a {type(parameter).__name__}: sharded "
-                f"models (FSDP, tensor parallelism) cannot be renewed (attach)"
-            )
+def _held(optimizer: Optimizer) -> list[Tensor]:
+    return [parameter for group in optimizer.param_groups for parameter in group["params"]]
+
+
+def _watch(
+    optimizer: Optimizer,
+    parameters: Mapping[str, Tensor],
+    *,
+    reset_state: Literal["exact", "zero"] | None,
+) -> OptimizerWatch:
+    """With a surgeon of its own, or that of another recipe on the same optimizer: two would correct entries twice."""
+    surgeon: OptimizerSurgeon | None = None
+    if reset_state is not None:
+        held = {id(parameter) for parameter in _held(optimizer)}
+        mine = {
+            name: parameter
+            for name, parameter in parameters.items()
+            if isinstance(parameter, nn.Parameter) and id(parameter) in held
+        }
+        surgeon = OptimizerSurgeon(optimizer, mine, reset_state=reset_state)
+        for other in _WATCHES:
+            if other.active and other.surgeon and other.surgeon.has_same_parameters(surgeon):
+                surgeon = other.surgeon
+                break
+    watch = OptimizerWatch(optimizer, surgeon)
+    _WATCHES.add(watch)
+    return watch
+
+
+def _calibration(
+    recipe: Recipe, model: nn.Module, inputs: Any, *, ranks: Ranks
+) -> Calibration | None:
+    if not recipe.renew.preserve:
+        return None
+    if inputs is None:
+        raise ConfigError(
+            "preserve=True moves a filter's mean activation into its readers, and measures it on real data: give "
+            "attach(calibration_inputs=...), a batch of training images, say"
+        )
+    return Calibration(model, inputs, ranks=ranks)
 
 
 def _refuse_foreign(wiring: Wiring, tensors: Mapping[str, Tensor]) -> None:

@@ -1,4 +1,4 @@
-"""Regrower: a recipe that watches one model and one optimizer."""
+"""Regrower: a recipe that watches one model and its optimizers."""
 
 from __future__ import annotations
 
@@ -7,29 +7,23 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self
-from weakref import WeakSet
 
 import torch
 from torch import Tensor, nn
-from torch.optim import LBFGS, Optimizer
 
 from regrow.compose import Decision, Recipe, RecipeState
 from regrow.criteria import Observation, Signal
-from regrow.errors import (
-    ConfigError,
-    NoEffectWarning,
-    NonFiniteWarning,
-    OptimizerError,
-)
+from regrow.errors import ConfigError, NoEffectWarning, NonFiniteWarning, RegrowWarning
+from regrow.graph import Streams
 from regrow.graph.slices import rows
 from regrow.history import Renewed, Report
+from regrow.loop.calibration import Calibration
+from regrow.loop.ranks import Ranks
+from regrow.loop.renewing import Renewer
 from regrow.loop.saving import STATE_VERSION, check_saved
+from regrow.loop.watch import OptimizerWatch
 from regrow.renewal import Layer
 from regrow.schedule import Clock
-from regrow.surgery import OptimizerSurgeon, apply_edits_
-
-_ATTACHED: WeakSet[Regrower] = WeakSet()
-"""All that are attached: two on one optimizer share what is kept of its state."""
 
 
 class Regrower:
@@ -42,125 +36,191 @@ class Regrower:
 
     Args:
         recipe: What to do.
-        optimizer: The bare torch optimizer.
+        watches: The optimizers, in the order in which they step.
         model: The bare model.
         layers: The layers to watch.
         clock: The length of the training.
         seed: For the recipe's random numbers.
+        streams: Filters that are renewed as one.
+        companions: Copies of the model that are renewed with it: their tensors by the model's names.
+        calibration: Runs the model on fixed inputs, for a renewal that keeps its output.
+        ranks: The processes that train the model together.
         dry_run: Change nothing.
-        hooks: Act by the optimizer's step hooks.
+        hooks: Act by the optimizers' step hooks.
         notes: What is left alone in this model, besides what the recipe says.
 
     Raises:
-        OptimizerError: The optimizer cannot be followed.
-        ConfigError: A setting that this optimizer does not allow.
+        ConfigError: A setting that these optimizers do not allow.
     """
 
     def __init__(
         self,
         recipe: Recipe,
         *,
-        optimizer: Optimizer,
+        watches: Sequence[OptimizerWatch],
         model: nn.Module,
         layers: Sequence[Layer],
         clock: Clock,
         seed: int,
+        streams: Streams | None = None,
+        companions: Sequence[Mapping[str, Tensor]] = (),
+        calibration: Calibration | None = None,
+        ranks: Ranks | None = None,
         dry_run: bool = False,
         hooks: bool = True,
         notes: Sequence[str] = (),
     ) -> None:
-        if isinstance(optimizer, LBFGS):
-            raise OptimizerError(
-                "LBFGS evaluates the loss many times in one step and couples all parameters (attach)"
-            )
         self._recipe = recipe
-        self._optimizer = optimizer
-        self._model = model
-        self._tensors: dict[str, Tensor] = {
-            **dict(model.named_parameters(remove_duplicate=False)),
-            **dict(model.named_buffers(remove_duplicate=False)),
-        }
+        self._watches = tuple(watches)
         self._layers = {layer.filters.path: layer for layer in layers}
         self._schedule = recipe.when.bind(clock, where=f"recipe '{recipe.info.name}'")
         self._seed = seed
-        self._dry_run = dry_run
+        self._streams = streams
+        self._ranks = ranks or Ranks()
+        self._renewer = Renewer(
+            recipe.renew,
+            model=model,
+            layers=self._layers,
+            surgeons=[watch.surgeon for watch in watches if watch.surgeon is not None],
+            companions=companions,
+            calibration=calibration,
+            dry_run=dry_run,
+        )
         counts = {path: layer.filters.count for path, layer in self._layers.items()}
         self._state = recipe.initial_state(counts)
-        self._surgeon = self._make_surgeon()
         self._step = 0
         self._loss: float | None = None
+        self._seen: dict[str, Observation] = {}
         self._pending: Decision | None = None
         self._callbacks: list[Callable[[Renewed], object]] = []
         own = [note for layer in layers for note in recipe.renew.left_alone(layer.filters)]
-        self.report = Report(recipe=recipe.info.name, layers=counts, notes=(*own, *notes))
-        self._handles: list[Any] = []
+        self.report = Report(
+            recipe=recipe.info.name, layers=counts, notes=(*own, *self._renewer.notes, *notes)
+        )
+        self._mine = self._layers_by_optimizer()
         self._hooked = hooks
         self._calling_back = self._missed = self._detached = False
+        self._stepped: set[int] = set()
         if hooks:
-            self._handles = [
-                optimizer.register_step_pre_hook(self._before),
-                optimizer.register_step_post_hook(self._after),
-            ]
-        elif self._surgeon is not None and self._surgeon.needs_pre_step:
+            for watch in watches:
+                watch.listen(self)
+        elif any(watch.surgeon is not None and watch.surgeon.needs_pre_step for watch in watches):
             raise ConfigError(
                 "SGD with dampening needs hooks=True: a renewed filter's first step is undamped (attach)"
             )
-        _ATTACHED.add(self)
 
-    def _make_surgeon(self) -> OptimizerSurgeon | None:
-        if not self._recipe.reset_optimizer:
-            return None
-        held = {
-            id(parameter) for group in self._optimizer.param_groups for parameter in group["params"]
-        }
-        parameters = {
-            name: tensor
-            for name, tensor in self._tensors.items()
-            if isinstance(tensor, torch.nn.Parameter) and id(tensor) in held
-        }
-        surgeon = OptimizerSurgeon(self._optimizer, parameters)
-        # Two surgeons on one optimizer would each correct the entries that both have renewed.
-        for other in _ATTACHED:
-            if other._surgeon is not None and other._surgeon.has_same_parameters(surgeon):
-                return other._surgeon
-        return surgeon
+    def _layers_by_optimizer(self) -> dict[int, list[str]]:
+        """Whose step is a layer's: that of the optimizer that holds its weight."""
+        mine: dict[int, list[str]] = {}
+        for watch in self._watches:
+            held = {id(each) for group in watch.optimizer.param_groups for each in group["params"]}
+            mine[id(watch)] = [
+                path
+                for path, layer in self._layers.items()
+                if id(self._renewer.tensors[layer.filters.weight]) in held
+            ]
+        return mine
 
     # ---- inside one optimizer step
 
-    def _before(self, optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """The step is about to be made: the gradients are there, unless a closure will make them."""
-        del optimizer
-        if self._detached:
-            return None
-        # torch hands over the arguments of step() with the optimizer itself in front.
-        positional = list(args)
-        closure = kwargs.get("closure", positional[1] if len(positional) > 1 else None)
-        if closure is None:
-            self._observe()
-            return None
-        inside = self._observing(closure)
-        if "closure" in kwargs:
-            return args, {**kwargs, "closure": inside}
-        positional[1] = inside
-        return tuple(positional), kwargs
+    def gradients_ready(self, watch: OptimizerWatch) -> None:
+        """An optimizer is about to step: read what the recipe needs of it; with the last one, decide.
 
-    def _observing(self, closure: Callable[[], Any]) -> Callable[[], Any]:
-        """The user's closure, followed by a look at the gradients that it has made."""
+        Args:
+            watch: The optimizer.
+        """
+        started = time.perf_counter()
+        due = self._schedule.due(self._step)
+        last = self._schedule.last_step
+        watching = self._recipe.criterion.every_step and (last is None or self._step <= last)
+        self._stepped.add(id(watch))
+        self._pending = None
+        if not watch.skips():
+            if watch.surgeon is not None:
+                watch.surgeon.before_step()
+            if due or watching:
+                self._look(watch)
+            if watch is self._watches[-1]:
+                self._weigh(due=due, watching=watching)
+        self.report.seconds += time.perf_counter() - started
 
-        def inside() -> Any:
-            loss = closure()
-            if isinstance(loss, Tensor | float | int):
-                self.tell(loss=loss)
-            self._observe()
-            return loss
+    def _look(self, watch: OptimizerWatch) -> None:
+        """One observation for every layer whose weight this optimizer holds."""
+        needs = self._recipe.criterion.needs
+        scale = watch.gradient_scale
+        for path in self._mine[id(watch)]:
+            filters = self._layers[path].filters
+            parameter = self._renewer.tensors[filters.weight]
+            grad = parameter.grad if Signal.GRADIENTS in needs else None
+            if grad is not None and scale is not None:
+                grad = grad / scale
+            self._seen[path] = Observation(
+                count=filters.count,
+                weight=rows(parameter.detach(), filters) if Signal.WEIGHTS in needs else None,
+                grad=None if grad is None else rows(grad, filters),
+            )
 
-        return inside
+    def _weigh(self, *, due: bool, watching: bool) -> None:
+        """All optimizers have shown their gradients: remember, and decide if a decision is due."""
+        if due or watching:
+            seen = {
+                path: self._seen.get(path, Observation(count=layer.filters.count))
+                for path, layer in self._layers.items()
+            }
+            self._seen = {}
+            with torch.no_grad():
+                self._state = self._recipe.observe(self._state, seen)
+            if due and all(one.grad is None for one in seen.values()):
+                self._warn_no_gradient()
+        if due:
+            gated = self._recipe.min_loss is not None
+            loss = self._ranks.mean_loss(self._loss) if gated else None
+            with torch.no_grad():
+                self._state, self._pending = self._recipe.decide(
+                    self._state,
+                    step=self._step,
+                    seed=self._seed,
+                    loss=loss,
+                    streams=self._streams,
+                )
+            self.report.checks += 1
 
-    def _after(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
-        """The step has been made."""
-        del optimizer, args, kwargs
-        if not self._detached:
-            self._act()
+    def step_made(self, watch: OptimizerWatch) -> None:
+        """An optimizer has stepped: correct its young entries; after the last one, renew what was decided.
+
+        Args:
+            watch: The optimizer.
+        """
+        started = time.perf_counter()
+        if watch.skips():
+            if watch is self._watches[-1]:
+                self._pending = self._loss = None
+            return
+        if watch.surgeon is not None:
+            watch.surgeon.after_step()
+        if watch is not self._watches[-1]:
+            return
+        decision, self._pending, self._loss = self._pending, None, None
+        self._warn_order()
+        events: list[Renewed] = []
+        if decision is not None and decision.masks:
+            events = self._renewer.renew(decision, seed=self._seed, step=self._step)
+        self.report.events.extend(events)
+        step, self._step = self._step, self._step + 1
+        self.report.steps = self._step
+        self.report.seconds += time.perf_counter() - started
+        # From here on the user's code may raise: all is done and counted.
+        if decision is not None and decision.nonfinite:
+            self._note_nonfinite(decision.nonfinite, step=step)
+        self._call_back(events)
+
+    def loss_known(self, loss: Tensor | float) -> None:
+        """A closure has given the loss.
+
+        Args:
+            loss: A number or a tensor with one element.
+        """
+        self.tell(loss=loss)
 
     def step(self) -> None:
         """Look and act, for loops that were attached with ``hooks=False``.
@@ -176,94 +236,10 @@ class Regrower:
                 "regrower.step() is for attach(hooks=False): the optimizer's hooks do it already"
             )
         if not self._detached:
-            self._observe()
-            self._act()
-
-    def _observe(self) -> None:
-        """Read what the recipe needs of this step, and decide if a decision is due."""
-        started = time.perf_counter()
-        due = self._schedule.due(self._step)
-        last = self._schedule.last_step
-        watching = self._recipe.criterion.every_step and (last is None or self._step <= last)
-        self._pending = None
-        if not self._skipped():
-            if self._surgeon is not None:
-                self._surgeon.before_step()
-            if due or watching:
-                with torch.no_grad():
-                    seen = self._observations()
-                    self._state = self._recipe.observe(self._state, seen)
-                if due and all(one.grad is None for one in seen.values()):
-                    self._warn_no_gradient()
-            if due:
-                self._state, self._pending = self._recipe.decide(
-                    self._state, step=self._step, seed=self._seed, loss=self._loss
-                )
-                self.report.checks += 1
-        self.report.seconds += time.perf_counter() - started
-
-    def _skipped(self) -> bool:
-        """Whether the optimizer will skip this step: a fused one under a gradient scaler that has met an infinity."""
-        found = getattr(self._optimizer, "found_inf", None)
-        return found is not None and bool(found)
-
-    def _observations(self) -> dict[str, Observation]:
-        needs = self._recipe.criterion.needs
-        scale = getattr(self._optimizer, "grad_scale", None)
-        seen: dict[str, Observation] = {}
-        for path, layer in self._layers.items():
-            parameter = self._tensors[layer.filters.weight]
-            grad = parameter.grad if Signal.GRADIENTS in needs else None
-            if grad is not None and scale is not None:
-                grad = grad / scale
-            seen[path] = Observation(
-                count=layer.filters.count,
-                weight=rows(parameter.detach(), layer.filters) if Signal.WEIGHTS in needs else None,
-                grad=None if grad is None else rows(grad, layer.filters),
-            )
-        return seen
-
-    def _act(self) -> None:
-        """Right after the optimizer's step: correct young entries, then renew what was decided."""
-        started = time.perf_counter()
-        decision, self._pending, self._loss = self._pending, None, None
-        if self._skipped():
-            return
-        if self._surgeon is not None:
-            self._surgeon.after_step()
-        events = [] if decision is None else self._carry_out(decision)
-        self.report.events.extend(events)
-        step, self._step = self._step, self._step + 1
-        self.report.steps = self._step
-        self.report.seconds += time.perf_counter() - started
-        # From here on the user's code may raise: all is done and counted.
-        if decision is not None and decision.nonfinite:
-            self._note_nonfinite(decision.nonfinite, step=step)
-        self._call_back(events)
-
-    def _carry_out(self, decision: Decision) -> list[Renewed]:
-        """Renew what was decided, in all layers."""
-        if decision.masks:  # moving a model replaces its buffers, but never its parameters
-            self._tensors.update(self._model.named_buffers(remove_duplicate=False))
-        events: list[Renewed] = []
-        for path, mask in decision.masks.items():
-            if not self._dry_run:
-                edits = self._recipe.renew.edits(
-                    self._layers[path], mask, params=self._tensors, seed=self._seed, step=self._step
-                )
-                apply_edits_(self._tensors, edits)
-                if self._surgeon is not None:
-                    self._surgeon.reset(edits)
-            filters = mask.nonzero()[:, 0]
-            events.append(
-                Renewed(
-                    step=self._step,
-                    layer=path,
-                    filters=tuple(filters.tolist()),
-                    scores=tuple(decision.scores[path][filters].tolist()),
-                )
-            )
-        return events
+            for watch in self._watches:
+                self.gradients_ready(watch)
+            for watch in self._watches:
+                self.step_made(watch)
 
     def _call_back(self, events: Sequence[Renewed]) -> None:
         self._calling_back = True
@@ -298,14 +274,24 @@ class Regrower:
             stacklevel=6,
         )
 
+    def _warn_order(self) -> None:
+        """At the end of the first step all optimizers must have stepped, or the last one is not the last."""
+        if self._step == 0 and len(self._stepped) < len(self._watches):
+            warnings.warn(
+                "the last of several optimizers made a step before the others: list them in the order in which they "
+                "step, or renewed filters are moved by gradients of the old ones (attach)",
+                RegrowWarning,
+                stacklevel=6,
+            )
+
     # ---- what a user calls
 
     def tell(self, *, loss: Tensor | float) -> None:
         """Tell the training loss of the coming step, for recipes with ``min_loss``.
 
         Args:
-            loss: A number or a tensor with one element. With several processes it must be the same
-                number in all of them (the mean over the ranks, say): they decide alike only then.
+            loss: A number or a tensor with one element. Under DistributedDataParallel each rank tells its own, and
+                their mean counts.
         """
         if self._recipe.min_loss is not None:
             self._loss = float(loss.detach() if isinstance(loss, Tensor) else loss)
@@ -320,13 +306,13 @@ class Regrower:
 
     def detach(self) -> None:
         """Stop acting. What has been done stays; young entries are not corrected any further."""
-        _ATTACHED.discard(self)
         self._detached = True
-        if self._calling_back:
-            return  # the optimizer is walking through its hooks: ours stay, and do nothing
-        for handle in self._handles:
-            handle.remove()
-        self._handles = []
+        for watch in self._watches:
+            # In a callback the optimizer is walking through its hooks: ours stay, and do nothing.
+            if self._calling_back:
+                watch.silence()
+            else:
+                watch.release()
 
     def __enter__(self) -> Self:
         """The regrower itself."""
@@ -343,6 +329,7 @@ class Regrower:
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that is needed to go on bit for bit; loadable with ``weights_only=True``."""
+        surgeons = [watch.surgeon for watch in self._watches]
         return {
             "version": STATE_VERSION,
             "recipe": self._recipe.info.name,
@@ -351,12 +338,12 @@ class Regrower:
             "step": self._step,
             "born": dict(self._state.born),
             "criteria": {layer: dict(state) for layer, state in self._state.criteria.items()},
-            "optimizer": self._surgeon.state_dict() if self._surgeon is not None else None,
+            "optimizers": [None if each is None else each.state_dict() for each in surgeons],
             "report": self.report.saved(),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from a saved state. Load the model and the optimizer first.
+        """Go on from a saved state. Load the model and the optimizers first; with several ranks, on each of them.
 
         Args:
             state: What `state_dict` gave.
@@ -367,13 +354,16 @@ class Regrower:
             The settings of the recipe and the length of the training are those of this regrower.
         """
         check_saved(state, self.state_dict())
-        if self._surgeon is not None:
-            self._surgeon.load_state_dict(state["optimizer"])
+        born = {path: state["born"][path].tolist() for path in self._layers}
+        self._ranks.check_same({"step": int(state["step"]), "born": born}, where="load_state_dict")
+        for watch, memory in zip(self._watches, state["optimizers"], strict=True):
+            if watch.surgeon is not None:
+                watch.surgeon.load_state_dict(memory)
         self._step = int(state["step"])
         self._state = RecipeState(
             criteria={
                 path: {
-                    key: value.to(self._tensors[layer.filters.weight].device)
+                    key: value.to(self._renewer.tensors[layer.filters.weight].device)
                     for key, value in state["criteria"][path].items()
                 }
                 for path, layer in self._layers.items()

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from regrow.errors import StateError
 
-STATE_VERSION: Final = 1
+STATE_VERSION: Final = 2
 """Raised with every change of what a saved regrower holds."""
 
 _SAME: Final = ("version", "recipe", "layers", "seed")
@@ -31,8 +31,11 @@ def check_saved(state: Mapping[str, Any], mine: Mapping[str, Any]) -> None:
     missing = sorted(set(mine) - set(state))
     if missing:
         raise StateError(f"the saved regrower lacks {', '.join(missing)}")
-    if (state["optimizer"] is None) != (mine["optimizer"] is None):
-        raise StateError("the saved regrower and this one differ in reset_optimizer")
+    kept = [[memory is not None for memory in one["optimizers"]] for one in (state, mine)]
+    if kept[0] != kept[1]:
+        raise StateError(
+            "the saved regrower and this one differ in reset_optimizer, or in their number of optimizers"
+        )
     for path, count in mine["layers"].items():
         born = state["born"].get(path)
         if born is None or born.shape != (count,) or path not in state["criteria"]:

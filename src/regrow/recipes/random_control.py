@@ -33,6 +33,7 @@ def RandomControl(  # noqa: N802 # reads as a constructor, like every recipe
     reset_norm: bool = True,
     reset_optimizer: bool = True,
     readers: Literal["keep", "zero", "redraw"] = "keep",
+    preserve: bool = False,
     init: str | None = None,
 ) -> Recipe:
     """Do what another run did, to filters picked at random.
@@ -46,6 +47,7 @@ def RandomControl(  # noqa: N802 # reads as a constructor, like every recipe
         reset_norm: As in the run under test.
         reset_optimizer: As in the run under test.
         readers: As in the run under test.
+        preserve: As in the run under test.
         init: As in the run under test.
 
     Returns:
@@ -70,6 +72,7 @@ def RandomControl(  # noqa: N802 # reads as a constructor, like every recipe
             bias="zero" if reset_bias else "keep",
             norm="reset" if reset_norm else "keep",
             readers=readers,
+            preserve=preserve,
         ),
         when=AtSteps.of(event.step for event in like),
         reset_optimizer=reset_optimizer,

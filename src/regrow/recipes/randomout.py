@@ -31,7 +31,7 @@ INFO = RecipeInfo(
         "the gradient of a mean.",
         "Bias, norm entries and optimizer state of a redrawn filter: the paper is silent, the code leaves "
         "them. Default: as a fresh filter's; reset_bias, reset_norm, reset_optimizer = False are the code.",
-        "Readers of a redrawn filter: neither touches them. Default 'keep'; 'zero' and 'redraw' are ours.",
+        "Readers of a redrawn filter: neither touches them. Default 'keep'; 'zero', 'redraw' and preserve are ours.",
         "High error: the paper motivates the test with a high network error, neither its rule nor the code "
         "tests it. min_loss (off by default) is that test.",
         "Distribution: the paper draws random values from the network's initialiser; torch records none, so "
@@ -52,6 +52,7 @@ def RandomOut(  # noqa: N802 # a recipe is named as its paper names it, and read
     reset_norm: bool = True,
     reset_optimizer: bool = True,
     readers: Literal["keep", "zero", "redraw"] = "keep",
+    preserve: bool = False,
     keep_one: bool = False,
     grace_steps: int | None = None,
     min_loss: float | None = None,
@@ -80,9 +81,11 @@ def RandomOut(  # noqa: N802 # a recipe is named as its paper names it, and read
         reset_norm: Reset the norm entries that see this filter alone.
         reset_optimizer: Give the redrawn entries the optimizer state of fresh ones.
         readers: ``keep``, ``zero`` or ``redraw`` the weights that read the filter.
+        preserve: Keep the network's output at a redraw: the readers' slices become 0, and the old filter's mean goes
+            into their biases; needs ``attach(calibration_inputs=...)``.
         keep_one: Never redraw all filters of a layer at once.
         grace_steps: Steps after a redraw in which the filter is not redrawn again. None: 0, or 1
-            with ``readers='zero'``, where the new filter's own gradient is exactly 0 until its
+            with ``readers='zero'`` or ``preserve``, where the new filter's own gradient is exactly 0 until its
             readers have moved.
         min_loss: Act only while the training loss is at least this.
         init: What fresh filters are drawn from; None: as ``attach`` was told.
@@ -100,7 +103,7 @@ def RandomOut(  # noqa: N802 # a recipe is named as its paper names it, and read
         Below(threshold=1e-08, keep_one=False)
     """
     if grace_steps is None:
-        grace_steps = 1 if readers == "zero" else 0
+        grace_steps = 1 if preserve or readers == "zero" else 0
     return Recipe(
         info=INFO,
         criterion=GradientSize(norm=norm, source=source),
@@ -109,6 +112,7 @@ def RandomOut(  # noqa: N802 # a recipe is named as its paper names it, and read
             bias="zero" if reset_bias else "keep",
             norm="reset" if reset_norm else "keep",
             readers=readers,
+            preserve=preserve,
         ),
         when=Every(steps=every_steps, epochs=every_epochs, active_fraction=active_fraction),
         grace_steps=grace_steps,

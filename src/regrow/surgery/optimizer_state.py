@@ -62,7 +62,13 @@ class OptimizerSurgeon:
             as it is.
     """
 
-    def __init__(self, optimizer: Optimizer, parameters: Mapping[str, nn.Parameter]) -> None:
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        parameters: Mapping[str, nn.Parameter],
+        *,
+        reset_state: str = "exact",
+    ) -> None:
         if type(optimizer) not in _SUPPORTED:
             known = ", ".join(kind.__name__ for kind in _SUPPORTED)
             raise OptimizerError(

@@ -1,10 +1,10 @@
-"""What a marked filter becomes: new values for its weights, its norm entries and its readers."""
+"""Redraw: fresh weights for a marked filter, and what belongs to it as told."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Literal, Protocol, final
+from typing import Literal, final
 
 import torch
 from torch import Tensor
@@ -14,66 +14,8 @@ from regrow.draw import Initialiser, Key, draw_filters
 from regrow.errors import ConfigError
 from regrow.graph.filters import Filters, Reader
 from regrow.graph.slices import bias_mask, norm_mask, reader_mask, rows, unrows, weight_mask
-
-
-@dataclass(frozen=True, kw_only=True)
-class Edit:
-    """New values for some entries of one parameter or buffer.
-
-    Attributes:
-        name: Name of the parameter or buffer.
-        mask: True where the value is replaced; broadcasts to the tensor's shape.
-        value: The new values: a number, or a tensor of the tensor's shape of which only the masked
-            entries are used.
-        is_parameter: Whether an optimizer may hold state for it.
-        fresh: The entries begin anew, and so does what the optimizer remembers of them. False: living entries are
-            shifted (a reader's bias that takes over what is removed), and the optimizer goes on with them.
-    """
-
-    name: str
-    mask: Tensor
-    value: Tensor | float
-    is_parameter: bool = True
-    fresh: bool = True
-
-
-@dataclass(frozen=True, kw_only=True)
-class Layer:
-    """One layer as a renewal sees it.
-
-    Attributes:
-        filters: Where its filters live.
-        initialiser: What fresh filters are drawn from.
-        reader_initialisers: The same for the layers that read it, by module path.
-    """
-
-    filters: Filters
-    initialiser: Initialiser
-    reader_initialisers: Mapping[str, Initialiser]
-
-
-class Renewal(Protocol):
-    """Masks to new values."""
-
-    @property
-    def touches_readers(self) -> bool:
-        """Whether weights that multiply a renewed filter's output are changed."""
-        ...
-
-    @property
-    def draws_readers(self) -> bool:
-        """Whether fresh values are drawn for the readers too."""
-        ...
-
-    def left_alone(self, filters: Filters) -> list[str]:
-        """What of a layer's surroundings this renewal cannot touch, one note each."""
-        ...
-
-    def edits(
-        self, layer: Layer, mask: Mask, *, params: Mapping[str, Tensor], seed: int, step: int
-    ) -> list[Edit]:
-        """All edits that renew the marked filters of one layer. Pure: `params` is read, never written."""
-        ...
+from regrow.renewal.base import Activity, Edit, Layer
+from regrow.renewal.preserve import cut_off
 
 
 @final
@@ -88,18 +30,24 @@ class Redraw:
         readers: ``keep`` the weights that multiply the filter's output, set them to ``zero`` (the
             network's output does not
             jump: the new filter comes in silently and its readers learn it), or ``redraw`` them too.
+        preserve: Keep the network's output: `readers` becomes ``zero``, and what the old filter gave on the average is
+            moved into its readers' biases (or out of the running mean behind them), as measured on the calibration
+            inputs of `regrow.attach`. A filter that is constant on the data is cut off without a change but rounding;
+            for a living one the change of the output is measured and reported (`Renewed.change`).
 
     Raises:
-        ConfigError: A setting that is not one of those.
+        ConfigError: A setting that is not one of those, or ``preserve`` with readers that are to be redrawn.
 
     Edge cases:
         A reader's slice that depends on another filter too (after a skip connection) is kept,
-        whatever `readers` says; `left_alone` lists those.
+        whatever `readers` says; `left_alone` lists those. With `preserve`: a convolution that pads with zeros sees
+        a constant channel end at the border, and no single bias can make up for that there.
     """
 
     bias: Literal["zero", "keep"] = "zero"
     norm: Literal["reset", "keep"] = "reset"
     readers: Literal["keep", "zero", "redraw"] = "keep"
+    preserve: bool = False
 
     def __post_init__(self) -> None:
         """Check the settings."""
@@ -112,11 +60,15 @@ class Redraw:
                 raise ConfigError(
                     f"{name} must be one of {', '.join(known)}, got {getattr(self, name)!r} (redraw)"
                 )
+        if self.preserve and self.readers == "redraw":
+            raise ConfigError(
+                "preserve=True sets the readers' slices to zero, so that readers='redraw' contradicts it (redraw)"
+            )
 
     @property
     def touches_readers(self) -> bool:
         """Unless they are kept."""
-        return self.readers != "keep"
+        return self.preserve or self.readers != "keep"
 
     @property
     def draws_readers(self) -> bool:
@@ -132,7 +84,7 @@ class Redraw:
         Returns:
             One note a layer, or none.
         """
-        if self.readers == "keep":
+        if not self.touches_readers:
             return []
         shared = [
             reader.path
@@ -150,7 +102,14 @@ class Redraw:
         )
 
     def edits(
-        self, layer: Layer, mask: Mask, *, params: Mapping[str, Tensor], seed: int, step: int
+        self,
+        layer: Layer,
+        mask: Mask,
+        *,
+        params: Mapping[str, Tensor],
+        seed: int,
+        step: int,
+        activity: Activity | None = None,
     ) -> list[Edit]:
         """Fresh weights, and the edits around them.
 
@@ -160,9 +119,13 @@ class Redraw:
             params: Parameters and buffers by name.
             seed: Part of the random numbers' key.
             step: Part of the random numbers' key.
+            activity: What the readers receive; needed with `preserve`.
 
         Returns:
             One edit a tensor, in the order weight, bias, norms, readers.
+
+        Raises:
+            ConfigError: `preserve`, and nothing was measured.
         """
         filters = layer.filters
         weight = params[filters.weight].detach()
@@ -178,7 +141,13 @@ class Redraw:
             found.append(Edit(name=filters.bias, mask=bias_mask(filters, mask), value=0.0))
         if self.norm == "reset":
             found.extend(_norm_resets(filters, mask, params))
-        if self.readers != "keep":
+        if self.preserve:
+            if activity is None:
+                raise ConfigError(
+                    f"preserve=True needs what the readers receive, and nothing was measured ({filters.path})"
+                )
+            found.extend(cut_off(filters, mask, params=params, activity=activity))
+        elif self.readers != "keep":
             found.extend(
                 self._reader_edit(layer, reader, mask, params=params, key=key)
                 for reader in filters.readers

@@ -1,0 +1,193 @@
+"""Weights that are standardised before they are used: each filter's numbers are worked out from that filter's alone.
+
+A convolution with weight standardisation does not multiply by its parameter but by ``(w - mean) / std``, the mean and
+deviation taken over one filter. What is multiplied is new memory, so its origin is lost; but it still belongs to the
+parameter filter by filter, and its inputs lie where the parameter's lie. Beside such a tensor go two more, of
+numbers: the filter that each element depends on, and the parameter's entry in whose place it stands.
+
+A weight that is only scaled, masked or put together is no standardised weight, and is not followed: what a new filter
+should look like there cannot be told from its parameter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final, cast
+
+import torch
+from torch import Tensor
+
+from regrow.graph.ledger import Derived
+from regrow.graph.record import Call, Record
+from regrow.graph.rules import COPIES, is_pointwise
+
+_NONE: Final = -1
+"""Depends on no filter, or stands in no entry's place."""
+
+_SEVERAL: Final = -2
+"""Depends on several filters."""
+
+_CHANNEL_NORMS: Final = frozenset(
+    {
+        "native_batch_norm",
+        "_native_batch_norm_legit",
+        "_batch_norm_with_update",
+        "cudnn_batch_norm",
+        "miopen_batch_norm",
+    }
+)
+_SPREADS: Final = frozenset({"var", "std", "var_mean", "std_mean", "norm", "linalg_vector_norm"})
+_SUMMARIES: Final = _SPREADS | {"mean", "sum", "amax", "amin"}
+
+
+@dataclass(frozen=True)
+class _Part:
+    """One operand: the filter behind each element, and the entry in whose place it stands."""
+
+    parameter: str | None
+    filters: Tensor
+    stands: Tensor
+    standardised: bool = False
+
+
+def follow_standardised(call: Call, record: Record, tags: Sequence[torch.Tag]) -> bool:
+    """Follow an operation on weights alone as far as it keeps filters apart.
+
+    Args:
+        call: The operation; none of its inputs depends on the model's inputs.
+        record: The trace so far.
+        tags: What torch says of the operation.
+
+    Returns:
+        False where it works on several parameters with filters, across filters, or in a way that is not known.
+    """
+    if call.in_place or not call.outputs:
+        return False
+    if call.op in COPIES or is_pointwise(call.op, tags):
+        made = _pointwise(call, record)
+    elif call.op in _CHANNEL_NORMS:
+        made = _channel_norm(call, record)
+    elif call.op in _SUMMARIES:
+        made = _summary(call, record)
+    else:
+        return False
+    if made is None or bool((made.filters == _SEVERAL).any()):
+        return False
+    derived = Derived(made.parameter, made.standardised)
+    for out in call.outputs[: 1 if call.op in _CHANNEL_NORMS else None]:
+        record.ledger.write_derived(
+            out, derived, made.filters.reshape(out.shape), made.stands.reshape(out.shape)
+        )
+    return True
+
+
+def _pointwise(call: Call, record: Record) -> _Part | None:
+    """Element by element; numbers and constants are neutral."""
+    made: _Part | None = None
+    for value in call.arguments.values():
+        if isinstance(value, Tensor):
+            part = _part(call, record, value)
+            made = part if made is None or part is None else _joined(made, part)
+            if made is None:
+                return None
+    if made is None:
+        return None
+    shape = call.outputs[0].shape
+    return _Part(
+        made.parameter, made.filters.expand(shape), made.stands.expand(shape), made.standardised
+    )
+
+
+def _channel_norm(call: Call, record: Record) -> _Part | None:
+    """Batch normalisation by the tensor's own statistics: a channel depends on all of itself."""
+    x = call.tensor("input")
+    if (
+        x is None
+        or call.arguments.get("training") is False
+        or call.tensor("running_var") is not None
+    ):
+        return None
+    part = _part(call, record, x)
+    if part is None:
+        return None
+    over = [axis for axis in range(x.ndim) if axis != 1]
+    made = _Part(part.parameter, _together(part.filters, over).expand(x.shape), part.stands, True)
+    for name in ("weight", "bias"):
+        each = call.tensor(name)
+        if each is not None and made is not None:
+            entry = _part(call, record, each)
+            made = None if entry is None else _joined(made, _along_channels(entry, x.ndim))
+    return made
+
+
+def _summary(call: Call, record: Record) -> _Part | None:
+    """A mean or a deviation stands in no entry's place."""
+    x = next(value for value in call.arguments.values() if isinstance(value, Tensor))
+    part = _part(call, record, x)
+    if part is None:
+        return None
+    given = cast("int | Sequence[int] | None", call.arguments.get("dim"))
+    dims = [given] if isinstance(given, int) else list(given or range(x.ndim))
+    filters = _together(part.filters, [dim % x.ndim for dim in dims])
+    spread = part.standardised or call.op in _SPREADS
+    return _Part(part.parameter, filters, torch.full_like(filters, _NONE), spread)
+
+
+def _part(call: Call, record: Record, tensor: Tensor) -> _Part | None:
+    """What is known of an operand; None where that is not enough."""
+    ledger = record.ledger
+    derived = ledger.derived(tensor)
+    if derived is not None:
+        about, filters, stands = derived
+        return _Part(about.parameter, filters, stands, about.standardised)
+    notes = ledger.find(tensor)
+    if notes is not None and (notes.live or notes.computed):
+        return None
+    nothing = torch.full((1,) * tensor.ndim, _NONE, dtype=torch.int64)
+    if record.parameters.isdisjoint(ledger.owners(tensor)):
+        return _Part(None, nothing, nothing)
+    origins = ledger.origins(tensor)
+    found = None if origins is None else ledger.entry(origins)
+    if found is None:
+        return None
+    name, index = found
+    own = ledger.tensors[name]
+    if own.ndim < 2 or own.numel() == own.shape[0]:  # one number a filter, such as a gain
+        record.note_other_use(call, tensor)
+        return _Part(None, nothing, nothing)
+    return _Part(name, index // own[0].numel(), index)
+
+
+def _joined(a: _Part, b: _Part) -> _Part | None:
+    if a.parameter is not None and b.parameter is not None and a.parameter != b.parameter:
+        return None
+    return _Part(
+        a.parameter or b.parameter,
+        _either(a.filters, b.filters, _SEVERAL),
+        _either(a.stands, b.stands, _NONE),
+        a.standardised or b.standardised,
+    )
+
+
+def _either(a: Tensor, b: Tensor, otherwise: int) -> Tensor:
+    return torch.where(
+        a == _NONE, b, torch.where((b == _NONE) | (a == b), a, torch.full_like(a, otherwise))
+    )
+
+
+def _together(filters: Tensor, dims: Sequence[int]) -> Tensor:
+    """The one filter along some axes, which stay with size 1."""
+    over = tuple(dims)
+    if not over or filters.numel() == 0:
+        return filters
+    highest = filters.amax(over, keepdim=True)
+    lowest = filters.amin(over, keepdim=True)
+    return torch.where(highest == lowest, highest, torch.full_like(highest, _SEVERAL))
+
+
+def _along_channels(part: _Part, ndim: int) -> _Part:
+    shape = (1, -1, *(1,) * (ndim - 2))
+    return _Part(
+        part.parameter, part.filters.reshape(shape), part.stands.reshape(shape), part.standardised
+    )

@@ -1,0 +1,214 @@
+"""Filters that write into the same channel: what a residual stream is made of, and what acts on it as one.
+
+In ``x + f(x)`` the last convolution of f and every writer of x add into the same channels. Who reads a channel reads
+all of them, so that its weights belong to no single filter. A `Policy` says what a recipe does there:
+
+    writer   renew the filter alone; readers' slices and norm entries that others share are kept
+    inner    leave layers out whose filters share their readers
+    stream   renew all the writers of a channel together, or none; then its readers and norm entries are theirs
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Literal, final
+
+import torch
+from torch import Tensor
+
+from regrow._shapes import Mask, Scores
+from regrow.graph.filters import Filters
+from regrow.graph.wiring import Wiring
+
+Policy = Literal["writer", "inner", "stream"]
+
+Unit = tuple[str, int]
+"""A filter: module path of its layer, and index."""
+
+
+def is_shared(filters: Filters) -> bool:
+    """Whether a layer reads any of these filters together with others, or its readers are not all known.
+
+    Args:
+        filters: The layer.
+
+    Returns:
+        True where a filter's readers are not its own.
+    """
+    return bool(filters.refused) or not all(
+        flag for reader in filters.readers for flags in reader.alone for flag in flags
+    )
+
+
+def streams_of(wiring: Wiring) -> tuple[tuple[Unit, ...], ...]:
+    """The filters that are read together, channel by channel.
+
+    Two filters belong to the same stream if a layer reads both in one channel; and so on from filter to filter.
+
+    Args:
+        wiring: From `regrow.trace`.
+
+    Returns:
+        Groups of two filters and more, in call order; every filter is in one group at most.
+
+    Edge cases:
+        Behind an operation that mixes channels (a `LayerNorm` over them) all filters are one group.
+    """
+    parent: dict[Unit, Unit] = {}
+
+    def root(unit: Unit) -> Unit:
+        while parent.setdefault(unit, unit) != unit:
+            parent[unit] = parent[parent[unit]]
+            unit = parent[unit]
+        return unit
+
+    first: dict[tuple[str, int], Unit] = {}
+    seen: set[tuple[str, int, int]] = set()
+    for layer in wiring.layers:
+        for reader in layer.readers:
+            for index, (channels, alone) in enumerate(
+                zip(reader.channels, reader.alone, strict=True)
+            ):
+                mine = root((layer.path, index))
+                if all(alone):
+                    continue
+                run = (reader.path, id(channels), id(alone))
+                if run in seen and channels:
+                    # Behind a mixing operation the filters of a layer share one long list: one channel says it all.
+                    channels, alone = channels[:1], alone[:1]  # noqa: PLW2901
+                seen.add(run)
+                for channel, single in zip(channels, alone, strict=True):
+                    if not single:
+                        other = root(first.setdefault((reader.path, channel), mine))
+                        mine = root(mine)
+                        parent[mine] = other
+    groups: dict[Unit, list[Unit]] = {}
+    for layer in wiring.layers:
+        for index in range(layer.count):
+            unit = (layer.path, index)
+            if unit in parent:
+                groups.setdefault(root(unit), []).append(unit)
+    return tuple(tuple(group) for group in groups.values() if len(group) > 1)
+
+
+def as_one(filters: Filters) -> Filters:
+    """A layer whose streams are renewed whole: what its filters share with their streams counts as their own.
+
+    Args:
+        filters: The layer.
+
+    Returns:
+        The same layer; every channel of its readers is `Reader.alone`, and the shared norm entries are among its own.
+    """
+    readers = tuple(
+        replace(reader, alone=tuple((True,) * len(flags) for flags in reader.alone))
+        for reader in filters.readers
+    )
+    return replace(filters, readers=readers, norms=(*filters.norms, *filters.shared_norms))
+
+
+@final
+class Streams:
+    """Groups of filters that are scored, selected and renewed as one.
+
+    Args:
+        groups: Filters by layer and index; a filter is in one group at most.
+        counts: Number of filters of every layer that takes part.
+        barred: Filters that are never selected: a part of their group is out of reach.
+    """
+
+    def __init__(
+        self,
+        groups: Sequence[Sequence[Unit]],
+        counts: Mapping[str, int],
+        *,
+        barred: Sequence[Unit] = (),
+    ) -> None:
+        self.groups = tuple(tuple(group) for group in groups)
+        self._counts = dict(counts)
+        start: dict[str, int] = {}
+        total = 0
+        for layer, count in counts.items():
+            start[layer] = total
+            total += count
+        members = [start[layer] + index for group in self.groups for layer, index in group]
+        self._members = torch.tensor(members, dtype=torch.int64)
+        owners = [number for number, group in enumerate(self.groups) for _ in group]
+        self._owners = torch.tensor(owners, dtype=torch.int64)
+        firsts = [start[group[0][0]] + group[0][1] for group in self.groups]
+        self._firsts = torch.tensor(firsts, dtype=torch.int64)
+        self._barred = torch.tensor(
+            [start[layer] + index for layer, index in barred], dtype=torch.int64
+        )
+
+    def gather(
+        self, scores: Mapping[str, Scores], eligible: Mapping[str, Mask]
+    ) -> tuple[dict[str, Scores], dict[str, Mask]]:
+        """Give every filter of a group the score of its best, and let the group's first filter stand for it.
+
+        A channel is worth keeping if one of its writers is.
+
+        Args:
+            scores: By layer, (O,).
+            eligible: By layer, (O,).
+
+        Returns:
+            Scores, and who may be selected: of a group its first filter, if all of the group may.
+
+        Edge cases:
+            A score that is not a number makes its group's one. A group with a layer that was not scored may not be
+            selected.
+        """
+        if not scores:
+            return {}, {}
+        flat = self._flat(scores, missing=float("-inf"))
+        may = self._flat(eligible, missing=False)
+        members, owners, firsts = (
+            index.to(flat.device) for index in (self._members, self._owners, self._firsts)
+        )
+        best = flat.new_full((len(self.groups),), float("-inf"))
+        best = best.scatter_reduce(0, owners, flat[members], "amax")
+        flat = flat.index_copy(0, members, best[owners])
+        all_may = torch.ones(len(self.groups), dtype=torch.int32, device=flat.device)
+        all_may = all_may.scatter_reduce(0, owners, may[members].to(torch.int32), "amin")
+        may = may.index_fill(0, members, False).index_copy(0, firsts, all_may > 0)
+        may = may.index_fill(0, self._barred.to(flat.device), False)
+        return self._split(flat, scores), self._split(may, eligible)
+
+    def spread(self, masks: Mapping[str, Mask]) -> dict[str, Mask]:
+        """What is decided for a group's first filter holds for all of it.
+
+        Args:
+            masks: By layer, (O,).
+
+        Returns:
+            The same with whole groups.
+        """
+        if not masks:
+            return {}
+        flat = self._flat(masks, missing=False)
+        members, owners, firsts = (
+            index.to(flat.device) for index in (self._members, self._owners, self._firsts)
+        )
+        flat = flat.index_copy(0, members, flat[firsts][owners])
+        return self._split(flat.index_fill(0, self._barred.to(flat.device), False), masks)
+
+    def _flat(self, tensors: Mapping[str, Tensor], *, missing: float | bool) -> Tensor:
+        first = next(iter(tensors.values()))
+        return torch.cat(
+            [
+                tensors[layer].to(first.device, first.dtype)
+                if layer in tensors
+                else first.new_full((count,), missing)
+                for layer, count in self._counts.items()
+            ]
+        )
+
+    def _split(self, flat: Tensor, like: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        parts = flat.split(list(self._counts.values()))
+        return {
+            layer: part.to(like[layer].device, like[layer].dtype)
+            for layer, part in zip(self._counts, parts, strict=True)
+            if layer in like
+        }

@@ -1,0 +1,186 @@
+"""What a model does on a fixed batch: what each reading layer receives, and what comes out."""
+
+from __future__ import annotations
+
+import math
+import weakref
+from collections.abc import Generator, Iterable
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules import module as global_hooks
+from torch.nn.modules.batchnorm import _NormBase  # pyright: ignore[reportPrivateUsage] # base of all with statistics
+from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd  # pyright: ignore[reportPrivateUsage] # their base classes
+
+from regrow.errors import ConfigError
+from regrow.graph.calling import ExampleInputs, call_arguments, tensors_in
+from regrow.graph.filters import Reader
+from regrow.graph.undisturbed import undisturbed
+from regrow.loop.ranks import Ranks
+from regrow.renewal import Activity, ReaderActivity
+
+
+@dataclass(kw_only=True)
+class _Received:
+    """Sums over the calls of one reading layer."""
+
+    total: Tensor | None = None
+    count: int = 0
+    norms: set[nn.Module] = field(default_factory=set[nn.Module])
+    calls: int = 0
+    normed: int = 0
+
+
+class Calibration:
+    """Runs a model on the calibration inputs, in evaluation mode, and leaves it as it was.
+
+    Args:
+        model: The bare model.
+        inputs: What it is called with.
+        ranks: The processes that train the model together: each has data of its own, all must make the same edits.
+
+    Raises:
+        ConfigError: The model does not run on them, or gives no floating-point tensor.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        inputs: ExampleInputs,
+        *,
+        ranks: Ranks | None = None,
+    ) -> None:
+        self._model = model
+        self._inputs = inputs
+        self._ranks = ranks or Ranks()
+        self._path_of = {module: path for path, module in model.named_modules()}
+        if not self.outputs():
+            raise ConfigError("the model must give a floating-point tensor on calibration_inputs")
+
+    def outputs(self) -> list[Tensor]:
+        """The floating-point tensors that the model gives now."""
+        with undisturbed(self._model):
+            given = self._run()
+        return [tensor.detach() for tensor in tensors_in(given) if tensor.is_floating_point()]
+
+    def change_since(self, before: list[Tensor]) -> float:
+        """How far the model's output has moved: the largest difference, as a share of the largest entry before.
+
+        Args:
+            before: Earlier outputs.
+
+        Returns:
+            0.0 where every bit is the same; ``nan`` where an output is not a number. The mean over the ranks.
+        """
+        moved = scale = 0.0
+        for now, then in zip(self.outputs(), before, strict=True):
+            if now.numel():
+                moved = max(moved, float((now.double() - then.double()).abs().amax()))
+                scale = max(scale, float(then.double().abs().amax()))
+        share = moved if moved == 0.0 else moved / max(scale, torch.finfo(torch.float64).tiny)
+        return float(
+            self._ranks.mean(torch.tensor([share], dtype=torch.float64), why="preserve=True")[0]
+        )
+
+    def activity(self, readers: Iterable[Reader]) -> Activity:
+        """What these layers receive, and where a constant behind them can go.
+
+        Args:
+            readers: The reading layers.
+
+        Returns:
+            By their module paths; layers that are never called as a module are not in it.
+        """
+        modules = dict(self._model.named_modules())
+        wanted = {
+            modules[owner]: reader.path
+            for reader in readers
+            if isinstance(
+                modules.get(owner := reader.weight.rpartition(".")[0]), (_ConvNd, nn.Linear)
+            )
+        }
+        received = {module: _Received() for module in wanted}
+        with undisturbed(self._model), _listening(received):
+            self._run()
+        found: dict[str, ReaderActivity] = {}
+        for module, seen in received.items():
+            if seen.total is not None:
+                mean = self._ranks.mean(seen.total / seen.count, why="preserve=True")
+                found[wanted[module]] = self._activity_of(module, seen, mean)
+        return found
+
+    def _activity_of(self, module: nn.Module, seen: _Received, mean: Tensor) -> ReaderActivity:
+        path = self._path_of[module]
+        behind = (
+            next(iter(seen.norms)) if len(seen.norms) == 1 and seen.normed == seen.calls else None
+        )
+        running = behind in self._path_of and getattr(behind, "running_mean", None) is not None
+        taps = 1.0
+        if isinstance(module, _ConvTransposeNd):
+            taps = 1.0 / math.prod(module.stride)
+        has_bias = isinstance(module._parameters.get("bias"), nn.Parameter)  # pyright: ignore[reportPrivateUsage]
+        return ReaderActivity(
+            mean=mean,
+            taps=taps,
+            bias=f"{path}.bias".lstrip(".") if has_bias else None,
+            running_mean=f"{self._path_of[behind]}.running_mean" if behind and running else None,
+        )
+
+    def _run(self) -> Any:
+        args, kwargs = call_arguments(self._inputs)
+        try:
+            return self._model(*args, **kwargs)
+        except Exception as error:
+            raise ConfigError(
+                f"the model must run on calibration_inputs, and raised {type(error).__name__}: {error} (attach)"
+            ) from error
+
+
+@contextmanager
+def _listening(received: dict[nn.Module, _Received]) -> Generator[None]:
+    """Keep sums of what modules receive, and which norm works straight on what they give.
+
+    The hooks are torch's own, for all modules: one on the model's modules would be seen by its compiled forms.
+    """
+    given: weakref.WeakValueDictionary[int, Tensor] = weakref.WeakValueDictionary()
+    giver: dict[int, nn.Module] = {}
+
+    def before(module: nn.Module, args: tuple[Any, ...]) -> None:
+        if not (args and isinstance(args[0], Tensor)):
+            return
+        if isinstance(module, _NormBase) and given.get(id(args[0])) is args[0]:
+            source = received[giver[id(args[0])]]
+            source.norms.add(module)
+            source.normed += 1
+        if module in received:
+            _add(received[module], cast("_ConvNd | nn.Linear", module), args[0])
+
+    def after(module: nn.Module, args: Any, output: Any) -> None:
+        if module in received and isinstance(output, Tensor):
+            given[id(output)] = output
+            giver[id(output)] = module
+
+    handles = (
+        global_hooks.register_module_forward_pre_hook(before),
+        global_hooks.register_module_forward_hook(after),
+    )
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _add(seen: _Received, module: _ConvNd | nn.Linear, x: Tensor) -> None:
+    axis = x.ndim - (
+        module.weight.ndim - 1
+    )  # convolutions have their channels in front of the space
+    exact = torch.float32 if x.device.type == "mps" else torch.float64
+    over = [other for other in range(x.ndim) if other != axis]
+    total = x.detach().sum(over, dtype=exact) if over else x.detach().to(exact)
+    seen.total = total if seen.total is None else seen.total + total
+    seen.count += x.numel() // x.shape[axis]
+    seen.calls += 1

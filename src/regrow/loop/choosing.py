@@ -1,0 +1,141 @@
+"""Which layers a recipe watches, and what is left alone there."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence, Set
+from dataclasses import dataclass, replace
+from typing import get_args
+
+from torch import Tensor
+
+from regrow.errors import ConfigError, UnknownNameError
+from regrow.graph import Filters, Policy, Streams, Wiring, as_one, is_shared, streams_of
+from regrow.graph.streams import Unit
+
+
+@dataclass(frozen=True, kw_only=True)
+class Chosen:
+    """The layers to watch.
+
+    Attributes:
+        layers: In call order.
+        streams: Filters that are renewed as one; None unless the policy is ``stream``.
+        notes: What is left alone, and why.
+    """
+
+    layers: tuple[Filters, ...]
+    streams: Streams | None = None
+    notes: tuple[str, ...] = ()
+
+
+def choose(
+    wiring: Wiring,
+    *,
+    candidates: Sequence[Filters],
+    parameters: Mapping[str, Tensor],
+    held: Set[int],
+    coupled: Policy,
+    touches_readers: bool,
+) -> Chosen:
+    """The candidates that the optimizer trains, under the policy for filters that share their readers.
+
+    Args:
+        wiring: Of the whole model.
+        candidates: Layers by kind and name.
+        parameters: The model's, by name.
+        held: Identities of the parameters that the optimizers train.
+        coupled: What to do with filters that share their readers.
+        touches_readers: Whether the recipe's renewal changes readers.
+
+    Returns:
+        What remains.
+
+    Raises:
+        ConfigError: Nothing remains.
+        UnknownNameError: No such policy.
+    """
+    if coupled not in get_args(Policy):
+        raise UnknownNameError("policy for coupled filters", str(coupled), get_args(Policy))
+    watched = [filters for filters in candidates if id(parameters.get(filters.weight)) in held]
+    notes: list[str] = []
+    streams: Streams | None = None
+    if coupled == "inner":
+        left = [filters.path for filters in watched if is_shared(filters)]
+        if left:
+            notes.append(
+                f"coupled='inner' leaves out {', '.join(left)}: other filters share their readers"
+            )
+        watched = [filters for filters in watched if not is_shared(filters)]
+    elif coupled == "stream":
+        watched, streams, notes = _whole_streams(wiring, watched)
+    if not watched:
+        raise ConfigError(
+            f"there is no filter that the recipe may renew: the model's layers are "
+            f"{', '.join(filters.path for filters in wiring.layers)}; by layers, include and exclude (and without the "
+            f"output layer) remain {', '.join(filters.path for filters in candidates) or 'none'}; and of these the "
+            f"optimizer holds, and coupled='{coupled}' admits, none"
+            f"{''.join(f'; {remark}' for remark in (*notes, *wiring.remarks))} (attach)"
+        )
+    named = {name for name, parameter in parameters.items() if id(parameter) in held}
+    watched, frozen = _without_frozen_readers(watched, named)
+    if touches_readers:
+        notes += frozen
+    return Chosen(layers=tuple(watched), streams=streams, notes=tuple(notes))
+
+
+def _whole_streams(
+    wiring: Wiring, watched: Sequence[Filters]
+) -> tuple[list[Filters], Streams, list[str]]:
+    """Streams all of whose writers are watched act as one; filters of the others are left out."""
+    known = {filters.path for filters in watched if not filters.refused}
+    groups: list[tuple[Unit, ...]] = []
+    barred: list[Unit] = []
+    why: dict[str, str] = {filters.path: filters.refused for filters in watched if filters.refused}
+    for group in streams_of(wiring):
+        paths = [path for path, _ in group]
+        strangers = sorted(set(paths) - known)
+        if not strangers and len(set(paths)) == len(paths):
+            groups.append(group)
+            continue
+        barred += [unit for unit in group if unit[0] in known]
+        reason = (
+            f"{', '.join(strangers[:3])} write{'s' * (len(strangers) == 1)} into their stream too"
+            if strangers
+            else "their channels are mixed"
+        )
+        for path in paths:
+            if path in known:
+                why.setdefault(path, reason)
+    lost: dict[str, int] = dict.fromkeys(why, 0)
+    for path, _ in barred:
+        lost[path] += 1
+    notes: list[str] = []
+    found: list[Filters] = []
+    for filters in watched:
+        out = filters.count if filters.refused else lost.get(filters.path, 0)
+        if out:
+            notes.append(
+                f"coupled='stream' leaves out {out} of {filters.count} filters of {filters.path}: {why[filters.path]}"
+            )
+        if out < filters.count:
+            found.append(as_one(filters))
+    counts = {filters.path: filters.count for filters in found}
+    remaining = [unit for unit in barred if unit[0] in counts]
+    return found, Streams(groups, counts, barred=remaining), notes
+
+
+def _without_frozen_readers(
+    watched: Sequence[Filters], held: Set[str]
+) -> tuple[list[Filters], list[str]]:
+    """A reader that no optimizer here trains could never learn back what is taken from it: it is left alone."""
+    found: list[Filters] = []
+    notes: list[str] = []
+    for filters in watched:
+        frozen = [reader.path for reader in filters.readers if reader.weight not in held]
+        if frozen:
+            notes.append(
+                f"{filters.path}: kept in {', '.join(frozen)}, which the optimizer does not hold"
+            )
+        readers = tuple(reader for reader in filters.readers if reader.weight in held)
+        found.append(replace(filters, readers=readers))
+    return found, notes

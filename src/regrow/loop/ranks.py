@@ -1,0 +1,135 @@
+"""What the processes of one training must have in common, and how they come to it."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import final
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from regrow.errors import ConfigError
+
+_ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Ranks:
+    """The processes that train one model together, or this one alone.
+
+    Decisions need no communication: a step hook sees the gradients that DistributedDataParallel has
+    averaged, the same bits on every rank, and all random numbers have keys. What one rank could be
+    told otherwise than another is compared once, when the recipe is attached. What each rank
+    measures on its own (a loss) is averaged where it is used: at steps that the schedule alone
+    picks, so that either all ranks come to the collective or none does.
+
+    Attributes:
+        wrapper: The model in its DistributedDataParallel; None for a process of its own.
+    """
+
+    wrapper: DistributedDataParallel | None = None
+
+    @classmethod
+    def of(cls, model: nn.Module) -> Ranks:
+        """The processes of a model that is wrapped in DistributedDataParallel, also inside `torch.compile`.
+
+        Args:
+            model: The model as the user gave it.
+
+        Returns:
+            Its processes; this one alone where there is no such wrapper.
+        """
+        inner: object = model
+        while isinstance(inner, nn.Module):
+            if isinstance(inner, DistributedDataParallel):
+                return cls(wrapper=inner)
+            inner = inner._modules.get("_orig_mod")  # pyright: ignore[reportPrivateUsage]
+        return cls()
+
+    def check_same(self, told: Mapping[str, object], *, where: str) -> None:
+        """Refuse settings that differ from rank to rank. Every rank must call it.
+
+        Args:
+            told: Settings by name, compared by their text.
+            where: The caller, for the message.
+
+        Raises:
+            ConfigError: On every rank, if any two of them differ.
+        """
+        if self.wrapper is None:
+            return
+        group = self.wrapper.process_group
+        prints = [_fingerprint(value) for value in told.values()]
+        mine = torch.tensor(prints, dtype=torch.int64, device=_device(self.wrapper))
+        everyone = [torch.empty_like(mine) for _ in range(dist.get_world_size(group))]
+        dist.all_gather(everyone, mine, group=group)
+        rank = dist.get_rank(group)
+        for other, theirs in enumerate(everyone):
+            for name, equal in zip(told, (theirs == everyone[0]).tolist(), strict=True):
+                if not equal:
+                    raise ConfigError(
+                        f"{name} must be the same on every rank, or the ranks would renew different filters: rank "
+                        f"{other} differs from rank 0, rank {rank} has {_text(told[name])[:200]} ({where})"
+                    )
+
+    def mean(self, values: Tensor, *, why: str) -> Tensor:
+        """The mean of a tensor over the ranks. Every rank must call it, with the same shape.
+
+        Args:
+            values: What this rank has. Not changed.
+            why: What needs it, for the message.
+
+        Returns:
+            The same bits on every rank: the mean, taken in float64 on the CPU. Alone: the values as they came.
+
+        Raises:
+            ConfigError: The model trains inside `Join`: ranks that have run out of data do not come to this.
+        """
+        if self.wrapper is None:
+            return values
+        joining = getattr(self.wrapper, "_join_config", None)
+        if joining is not None and joining.enable:
+            raise ConfigError(
+                f"{why} needs every rank in every step, and inside torch.distributed.algorithms.join.Join those that "
+                f"have run out of data are not there: give all ranks the same number of batches"
+            )
+        group = self.wrapper.process_group
+        total = values.detach().to(_device(self.wrapper), torch.float64, copy=True)
+        dist.all_reduce(total, group=group)
+        return (total / dist.get_world_size(group)).cpu()
+
+    def mean_loss(self, loss: float | None) -> float | None:
+        """The mean of the ranks' losses. Every rank must call it.
+
+        Args:
+            loss: What this rank was told, or None.
+
+        Returns:
+            The same on every rank; None on every rank if one of them was told none.
+        """
+        if self.wrapper is None:
+            return loss
+        told = torch.tensor([loss or 0.0, 0.0 if loss is None else 1.0], dtype=torch.float64)
+        mean, share = self.mean(told, why="min_loss").tolist()
+        return mean if share == 1.0 else None
+
+
+def _device(wrapper: DistributedDataParallel) -> torch.device:
+    """The model's: a group over NCCL takes nothing else."""
+    return next(wrapper.parameters()).device
+
+
+def _text(value: object) -> str:
+    """As it prints, without addresses in memory."""
+    return _ADDRESS.sub("", repr(value))
+
+
+def _fingerprint(value: object) -> int:
+    digest = hashlib.blake2b(_text(value).encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "little", signed=True)

@@ -1,0 +1,131 @@
+"""Carry out a decision: in the model, in the optimizers' memory, and in the model's copies."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from torch import Tensor, nn
+
+from regrow.compose import Decision
+from regrow.history import Renewed
+from regrow.loop.calibration import Calibration
+from regrow.renewal import Activity, Layer, Renewal
+from regrow.renewal.preserve import uncut
+from regrow.surgery import OptimizerSurgeon, apply_edits_, copy_over_
+
+
+class Renewer:
+    """Holds what a renewal writes to.
+
+    Attributes:
+        tensors: The model's parameters and buffers by name.
+        notes: What a renewal that keeps the output cannot do in this model.
+
+    Args:
+        renewal: Masks to edits.
+        model: The bare model.
+        layers: By module path.
+        surgeons: One for each optimizer whose memory is edited.
+        companions: Copies of the model: their tensors by the model's names.
+        calibration: Needed by a renewal with ``preserve``.
+        dry_run: Change nothing.
+    """
+
+    def __init__(
+        self,
+        renewal: Renewal,
+        *,
+        model: nn.Module,
+        layers: Mapping[str, Layer],
+        surgeons: Sequence[OptimizerSurgeon],
+        companions: Sequence[Mapping[str, Tensor]],
+        calibration: Calibration | None,
+        dry_run: bool,
+    ) -> None:
+        self._renewal = renewal
+        self._model = model
+        self._layers = layers
+        self._surgeons = surgeons
+        self._companions = companions
+        self._calibration = calibration if renewal.preserve else None
+        self._dry_run = dry_run
+        self.tensors: dict[str, Tensor] = {
+            **dict(model.named_parameters(remove_duplicate=False)),
+            **dict(model.named_buffers(remove_duplicate=False)),
+        }
+        self.notes: tuple[str, ...] = ()
+        if self._calibration is not None:
+            activity = self._measure(self._calibration, list(layers))
+            self.notes = tuple(
+                note for layer in layers.values() for note in uncut(layer.filters, activity)
+            )
+
+    def renew(self, decision: Decision, *, seed: int, step: int) -> list[Renewed]:
+        """Renew what was decided, in all layers.
+
+        Args:
+            decision: Masks and scores by layer.
+            seed: Part of the random numbers' key.
+            step: The optimizer step.
+
+        Returns:
+            One event a layer.
+        """
+        # Moving a model replaces its buffers, but never its parameters.
+        self.tensors.update(self._model.named_buffers(remove_duplicate=False))
+        calibration = None if self._dry_run else self._calibration
+        activity: Activity | None = None
+        before: list[Tensor] = []
+        if calibration is not None:
+            activity = self._measure(calibration, list(decision.masks))
+            before = calibration.outputs()
+        events: list[Renewed] = []
+        for path, mask in decision.masks.items():
+            if not self._dry_run:
+                self._renew_layer(self._layers[path], mask, activity, seed=seed, step=step)
+            filters = mask.nonzero()[:, 0]
+            events.append(
+                Renewed(
+                    step=step,
+                    layer=path,
+                    filters=tuple(filters.tolist()),
+                    scores=tuple(decision.scores[path][filters].tolist()),
+                )
+            )
+        if calibration is None:
+            return events
+        change = calibration.change_since(before)
+        return [replace(event, change=change) for event in events]
+
+    def _renew_layer(
+        self, layer: Layer, mask: Tensor, activity: Activity | None, *, seed: int, step: int
+    ) -> None:
+        edits = self._renewal.edits(
+            layer, mask, params=self.tensors, seed=seed, step=step, activity=activity
+        )
+        if any(not edit.fresh for edit in edits):
+            self._shift_companions(layer, mask, activity, seed=seed, step=step)
+        apply_edits_(self.tensors, edits)
+        for companion in self._companions:
+            copy_over_(companion, self.tensors, edits)
+        for surgeon in self._surgeons:
+            surgeon.reset(edits)
+
+    def _shift_companions(
+        self, layer: Layer, mask: Tensor, activity: Activity | None, *, seed: int, step: int
+    ) -> None:
+        """A copy has readers of its own: what they lose is computed from its weights, not from the model's."""
+        for companion in self._companions:
+            own = {**self.tensors, **companion}
+            edits = self._renewal.edits(
+                layer, mask, params=own, seed=seed, step=step, activity=activity
+            )
+            apply_edits_(
+                companion, [edit for edit in edits if not edit.fresh and edit.name in companion]
+            )
+
+    def _measure(self, calibration: Calibration, paths: Sequence[str]) -> Activity:
+        return calibration.activity(
+            reader for path in paths for reader in self._layers[path].filters.readers
+        )

@@ -1,0 +1,119 @@
+"""One optimizer under watch: its step hooks, its gradient scaler, its memory of renewed filters."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+from regrow.surgery import OptimizerSurgeon
+
+
+class Steps(Protocol):
+    """What is called around each step of an optimizer."""
+
+    def gradients_ready(self, watch: OptimizerWatch) -> None:
+        """The step is about to be made, with gradients that are complete."""
+        ...
+
+    def step_made(self, watch: OptimizerWatch) -> None:
+        """The step has been made."""
+        ...
+
+    def loss_known(self, loss: Tensor | float) -> None:
+        """A closure has given the loss."""
+        ...
+
+
+class OptimizerWatch:
+    """Calls before and after every step of one optimizer.
+
+    Attributes:
+        optimizer: The bare torch optimizer.
+        surgeon: Keeps what it remembers of renewed entries; None where that is left as it is.
+        active: Until it is silenced or released.
+
+    Args:
+        optimizer: The bare torch optimizer.
+        surgeon: As above.
+    """
+
+    def __init__(self, optimizer: Optimizer, surgeon: OptimizerSurgeon | None) -> None:
+        self.optimizer = optimizer
+        self.surgeon = surgeon
+        self.active = True
+        self._listener: Steps | None = None
+        self._handles: list[Any] = []
+
+    def listen(self, listener: Steps) -> None:
+        """Hook the optimizer.
+
+        Args:
+            listener: Who is called.
+        """
+        self._listener = listener
+        self._handles = [
+            # Where the step itself is compiled, torch.compile must not look into what is called around it.
+            self.optimizer.register_step_pre_hook(torch.compiler.disable(self._before)),
+            self.optimizer.register_step_post_hook(torch.compiler.disable(self._after)),
+        ]
+
+    def silence(self) -> None:
+        """Call nobody any more; the hooks stay where they are, for the optimizer may be walking through them."""
+        self._listener, self.active = None, False
+
+    def release(self) -> None:
+        """Take the hooks out."""
+        self._listener, self.active = None, False
+        for handle in self._handles:
+            handle.remove()
+        self._handles = []
+
+    @property
+    def gradient_scale(self) -> Tensor | None:
+        """What the gradients are still multiplied by: a fused optimizer under a gradient scaler divides in its step."""
+        return getattr(self.optimizer, "grad_scale", None)
+
+    def skips(self) -> bool:
+        """Whether this step moves nothing: a fused optimizer under a gradient scaler that has met an infinity."""
+        found = getattr(self.optimizer, "found_inf", None)
+        return found is not None and bool(found)
+
+    def _before(self, optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """The step is about to be made: the gradients are there, unless a closure will make them."""
+        del optimizer
+        listener = self._listener
+        if listener is None:
+            return None
+        # torch hands over the arguments of step() with the optimizer itself in front.
+        positional = list(args)
+        closure = kwargs.get("closure", positional[1] if len(positional) > 1 else None)
+        if closure is None:
+            listener.gradients_ready(self)
+            return None
+        inside = self._looking_after(closure, listener)
+        if "closure" in kwargs:
+            return args, {**kwargs, "closure": inside}
+        positional[1] = inside
+        return tuple(positional), kwargs
+
+    def _looking_after(self, closure: Callable[[], Any], listener: Steps) -> Callable[[], Any]:
+        """The user's closure, followed by a look at the gradients that it has made."""
+
+        def inside() -> Any:
+            loss = closure()
+            if isinstance(loss, Tensor | float | int):
+                listener.loss_known(loss)
+            listener.gradients_ready(self)
+            return loss
+
+        return inside
+
+    def _after(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
+        """The step has been made."""
+        del optimizer, args, kwargs
+        if self._listener is not None:
+            self._listener.step_made(self)

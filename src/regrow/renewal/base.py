@@ -1,0 +1,108 @@
+"""What every renewal takes and gives."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from jaxtyping import Float
+from torch import Tensor
+
+from regrow._shapes import Mask
+from regrow.draw import Initialiser
+from regrow.graph.filters import Filters
+
+
+@dataclass(frozen=True, kw_only=True)
+class Edit:
+    """New values for some entries of one parameter or buffer.
+
+    Attributes:
+        name: Name of the parameter or buffer.
+        mask: True where the value is replaced; broadcasts to the tensor's shape.
+        value: The new values: a number, or a tensor of the tensor's shape of which only the masked
+            entries are used.
+        is_parameter: Whether an optimizer may hold state for it.
+        fresh: The entries begin anew, and so does what the optimizer remembers of them. False: living entries are
+            shifted (a reader's bias that takes over what is removed), and the optimizer goes on with them.
+    """
+
+    name: str
+    mask: Tensor
+    value: Tensor | float
+    is_parameter: bool = True
+    fresh: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReaderActivity:
+    """What one reading layer receives, and where a constant can be moved to.
+
+    Attributes:
+        mean: (I,), the mean of each input channel (linear: input feature) over examples and positions.
+        taps: The share of the kernel's positions that meet at one output position: 1, but for a transposed
+            convolution 1 / product of its strides.
+        bias: The reader's bias by parameter name, or None.
+        running_mean: The running mean of the normalisation that works straight on the reader's output, or None.
+    """
+
+    mean: Float[Tensor, " I"]
+    taps: float = 1.0
+    bias: str | None = None
+    running_mean: str | None = None
+
+
+Activity = Mapping[str, ReaderActivity]
+"""By module path of the reading layer; measured on the calibration inputs."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Layer:
+    """One layer as a renewal sees it.
+
+    Attributes:
+        filters: Where its filters live.
+        initialiser: What fresh filters are drawn from.
+        reader_initialisers: The same for the layers that read it, by module path.
+    """
+
+    filters: Filters
+    initialiser: Initialiser
+    reader_initialisers: Mapping[str, Initialiser]
+
+
+class Renewal(Protocol):
+    """Masks to new values."""
+
+    @property
+    def touches_readers(self) -> bool:
+        """Whether weights that multiply a renewed filter's output are changed."""
+        ...
+
+    @property
+    def draws_readers(self) -> bool:
+        """Whether fresh values are drawn for the readers too."""
+        ...
+
+    @property
+    def preserve(self) -> bool:
+        """Whether the network's output is kept as it is, so that what readers receive must be measured."""
+        ...
+
+    def left_alone(self, filters: Filters) -> list[str]:
+        """What of a layer's surroundings this renewal cannot touch, one note each."""
+        ...
+
+    def edits(
+        self,
+        layer: Layer,
+        mask: Mask,
+        *,
+        params: Mapping[str, Tensor],
+        seed: int,
+        step: int,
+        activity: Activity | None = None,
+    ) -> list[Edit]:
+        """All edits that renew the marked filters of one layer. Pure: `params` is read, never written."""
+        ...
