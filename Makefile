@@ -1,17 +1,18 @@
-# make demo | test | check | test-all | docs-figures: each makes .venv first if it is missing or out of date.
+# make demo | test | check | test-all | bench | bench-idle | zoo: each makes .venv first if it is missing or out of date.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 JOBS ?= $(shell nproc 2>/dev/null || echo 2)
 
-.PHONY: demo test test-all check format bench clean
+.PHONY: demo test test-all check format bench bench-idle zoo clean
 
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "regrow needs Python 3.11 or newer, this is " + sys.version)'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt torch
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --no-deps torchvision timm
 	touch $(STAMP)
 
 demo: $(STAMP)
@@ -37,6 +38,12 @@ format: $(STAMP)
 
 bench: $(STAMP)
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/scoring_overhead.py --out results/scoring-overhead
+
+bench-idle: $(STAMP)
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/idle_cost.py --rounds 250 --out results/idle-cost
+
+zoo: $(STAMP)
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/zoo.py
 
 clean:
 	rm -rf $(VENV) runs

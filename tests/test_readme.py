@@ -23,6 +23,19 @@ def test_the_code_of_the_readme_runs() -> None:
         assert "randomout:" in done.stdout
 
 
+@pytest.mark.parametrize("page", PAGES[1:], ids=lambda page: str(page.relative_to(ROOT)))
+def test_the_code_of_a_page_runs(page: Path) -> None:
+    """Blocks that import what they need, one after the other."""
+    blocks = re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL)
+    whole = "\n".join(block for block in blocks if "import torch" in block)
+    if not whole:
+        pytest.skip("this page has no code that stands alone")
+    done = subprocess.run(
+        [sys.executable, "-c", whole], capture_output=True, text=True, check=False, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_quoted_tables_are_the_measured_ones(page: Path) -> None:
     for source, quoted in TABLE.findall(page.read_text()):

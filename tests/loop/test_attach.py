@@ -530,11 +530,11 @@ def test_optimizers_that_cannot_be_followed(
     model = small_cnn(0)
     with pytest.raises(OptimizerError, match="LBFGS"):
         regrow.attach(recipe, model, torch.optim.LBFGS(model.parameters()), example_inputs=EXAMPLE)
-    rmsprop = torch.optim.RMSprop(model.parameters())
+    adafactor = torch.optim.Adafactor(model.parameters())
     with pytest.raises(OptimizerError, match="reset_optimizer=False leaves"):
-        regrow.attach(recipe, model, rmsprop, example_inputs=EXAMPLE)
+        regrow.attach(recipe, model, adafactor, example_inputs=EXAMPLE)
     as_is = regrow.RandomOut(active_fraction=1.0, reset_optimizer=False)
-    assert regrow.attach(as_is, model, rmsprop, example_inputs=EXAMPLE).report.steps == 0
+    assert regrow.attach(as_is, model, adafactor, example_inputs=EXAMPLE).report.steps == 0
 
 
 def test_a_state_of_another_run_is_refused(

@@ -1,231 +1,256 @@
-"""A renewed unit trains as a parameter of its own would; its neighbours do not notice."""
+"""What the surgeon keeps of renewed entries, for how long, and what it refuses."""
 
+import copy
 from collections.abc import Callable
 
 import pytest
 import torch
-from torch import nn
-from torch.optim import SGD, Adam, AdamW, Optimizer, RMSprop
+from torch import Tensor, nn, optim
+from torch.optim import Optimizer
 
 from regrow.errors import OptimizerError, StateError
 from regrow.renewal import Edit
-from regrow.surgery import OptimizerSurgeon, apply_edits_, unwrap_optimizer
-
-ROWS, COLUMNS, BORN, STEPS = 4, 3, 7, 40
-RENEWED = torch.tensor([False, True, False, True])
+from regrow.surgery import OptimizerSurgeon, apply_edits_
 
 Make = Callable[[list[nn.Parameter]], Optimizer]
-
-OPTIMIZERS: dict[str, Make] = {
-    "sgd": lambda p: SGD(p, lr=0.1),
-    "sgd momentum": lambda p: SGD(p, lr=0.1, momentum=0.9, weight_decay=0.01),
-    "sgd nesterov": lambda p: SGD(p, lr=0.1, momentum=0.9, nesterov=True),
-    "sgd dampening": lambda p: SGD(p, lr=0.1, momentum=0.9, dampening=0.3, weight_decay=0.02),
-    "sgd maximize": lambda p: SGD(p, lr=0.1, momentum=0.9, dampening=0.3, maximize=True),
-    "adam": lambda p: Adam(p, lr=0.01),
-    "adam decay": lambda p: Adam(p, lr=0.01, weight_decay=0.1, betas=(0.8, 0.99)),
-    "adam amsgrad": lambda p: Adam(p, lr=0.01, amsgrad=True, betas=(0.5, 0.9)),
-    "adam maximize": lambda p: Adam(p, lr=0.01, maximize=True, foreach=True),
-    "adamw": lambda p: AdamW(p, lr=0.01, weight_decay=0.2),
-    "adamw fused": lambda p: AdamW(p, lr=0.01, weight_decay=0.2, fused=True),
-    "adam tensor lr": lambda p: Adam(p, lr=torch.tensor(0.01, dtype=torch.float64)),
-}
+FIRST = torch.tensor([True, False])
 
 
-def _gradient(step: int, value: torch.Tensor) -> torch.Tensor:
-    """Depends on the value, so that an error in one step is felt in the next ones."""
-    generator = torch.Generator().manual_seed(step)
-    noise = torch.randn(ROWS, COLUMNS, dtype=torch.float64, generator=generator)
-    return noise.to(value.dtype) + 0.5 * value
+def _dampened(params: list[nn.Parameter]) -> Optimizer:
+    return optim.SGD(params, lr=0.1, momentum=0.9, dampening=0.3)
 
 
-def _fresh(dtype: torch.dtype) -> torch.Tensor:
-    return (
-        torch.linspace(-1, 1, ROWS * COLUMNS, dtype=torch.float64).reshape(ROWS, COLUMNS).to(dtype)
-    )
+def _renew(weight: nn.Parameter, surgeon: OptimizerSurgeon, mask: Tensor, value: float) -> None:
+    edits = [Edit(name="w", mask=mask, value=value)]
+    apply_edits_({"w": weight}, edits)
+    surgeon.reset(edits)
 
 
-def _train(make: Make, dtype: torch.dtype, *, renew: bool) -> tuple[torch.Tensor, OptimizerSurgeon]:
-    torch.manual_seed(0)
-    weight = nn.Parameter(torch.randn(ROWS, COLUMNS, dtype=torch.float64).to(dtype))
-    optimizer = make([weight])
-    surgeon = OptimizerSurgeon(optimizer, {"w": weight})
-    for step in range(STEPS):
-        weight.grad = _gradient(step, weight.detach())
-        surgeon.before_step()
-        optimizer.step()
-        surgeon.after_step()
-        if renew and step == BORN:
-            edits = [Edit(name="w", mask=RENEWED[:, None], value=_fresh(dtype))]
-            apply_edits_({"w": weight}, edits)
-            surgeon.reset(edits)
-    return weight.detach(), surgeon
-
-
-def _oracle(make: Make) -> torch.Tensor:
-    """Each renewed row is a parameter of its own, with an optimizer of its own, from its birth; float64."""
-    rows = []
-    for row in range(ROWS):
-        torch.manual_seed(0)
-        start, first = torch.randn(ROWS, COLUMNS, dtype=torch.float64)[row], 0
-        if RENEWED[row]:
-            start, first = _fresh(torch.float64)[row], BORN + 1
-        weight = nn.Parameter(start.clone())
-        optimizer = make([weight])
-        for step in range(first, STEPS):
-            everything = torch.zeros(ROWS, COLUMNS, dtype=torch.float64)
-            everything[row] = weight.detach()
-            weight.grad = _gradient(step, everything)[row]
-            optimizer.step()
-        rows.append(weight.detach())
-    return torch.stack(rows)
-
-
-@pytest.mark.parametrize("name", OPTIMIZERS)
-def test_as_if_every_row_had_its_own_optimizer(name: str) -> None:
-    make = OPTIMIZERS[name]
-    found, _ = _train(make, torch.float64, renew=True)
-    torch.testing.assert_close(found, _oracle(make), rtol=1e-9, atol=1e-11)
-
-
-@pytest.mark.parametrize("name", OPTIMIZERS)
-def test_neighbours_keep_their_bits(name: str) -> None:
-    make = OPTIMIZERS[name]
-    found, _ = _train(make, torch.float32, renew=True)
-    untouched, _ = _train(make, torch.float32, renew=False)
-    assert torch.equal(found[~RENEWED], untouched[~RENEWED])
-    assert not torch.equal(found[RENEWED], untouched[RENEWED])
-
-
-def test_zeroing_the_moments_alone_would_not_do() -> None:
-    """The reason for the correction: without it the renewed rows stray far from the oracle."""
-    weight = nn.Parameter(torch.zeros(2, dtype=torch.float64))
-    optimizer = Adam([weight], lr=0.01)
-    surgeon = OptimizerSurgeon(optimizer, {"w": weight})
-    sizes = []
-    for step in range(1010):
-        weight.grad = torch.ones(2, dtype=torch.float64)
-        before = weight.detach().clone()
-        optimizer.step()
-        uncorrected = (weight.detach() - before).abs()[0].item()
-        surgeon.after_step()
-        sizes.append((uncorrected, (weight.detach() - before).abs().tolist()))
-        if step == 999:
-            edits = [Edit(name="w", mask=torch.tensor([True, False]), value=0.0)]
-            apply_edits_({"w": weight}, edits)
-            surgeon.reset(edits)
-    for uncorrected, (renewed, neighbour) in sizes[1000:]:
-        assert uncorrected > 0.02
-        assert renewed == pytest.approx(0.01, rel=1e-6)
-        assert neighbour == pytest.approx(0.01, rel=1e-6)
-
-
-def test_masks_along_different_axes_of_one_weight() -> None:
-    """A weight's own filters and the slices that read another layer are renewed at different times."""
-    weight = nn.Parameter(torch.ones(3, 2, dtype=torch.float64))
-    optimizer = Adam([weight], lr=0.01)
-    surgeon = OptimizerSurgeon(optimizer, {"w": weight})
-    rows, columns = torch.tensor([[True], [False], [False]]), torch.tensor([[False, True]])
-    ages = torch.zeros(3, 2)
-    for step in range(30):
-        weight.grad = torch.ones(3, 2, dtype=torch.float64)
-        before = weight.detach().clone()
-        optimizer.step()
-        surgeon.after_step()
-        moved = (before - weight.detach()).double()
-        torch.testing.assert_close(
-            moved, torch.full((3, 2), 0.01, dtype=torch.float64), rtol=1e-6, atol=0
-        )
-        ages += 1
-        for at, mask in ((5, rows), (9, columns)):
-            if step == at:
-                surgeon.reset([Edit(name="w", mask=mask, value=0.0)])
-    assert surgeon.state_dict()["ages"]["w"].tolist() == [[24, 20], [0, 20], [0, 20]]
-
-
-def test_a_tensor_without_gradient_does_not_age() -> None:
+def test_shifted_entries_and_buffers_are_left_alone() -> None:
     weight = nn.Parameter(torch.ones(2))
-    optimizer = Adam([weight], lr=0.01)
+    optimizer = optim.Adam([weight])
     surgeon = OptimizerSurgeon(optimizer, {"w": weight})
     weight.grad = torch.ones(2)
     optimizer.step()
-    surgeon.reset([Edit(name="w", mask=torch.tensor([True, False]), value=0.0)])
-    weight.grad = None
-    before = weight.detach().clone()
-    optimizer.step()
-    surgeon.after_step()
-    assert torch.equal(before, weight.detach())
-    assert surgeon.state_dict()["ages"]["w"].tolist() == [0, 0]
+    before = copy.deepcopy(optimizer.state_dict())
+    surgeon.reset(
+        [
+            Edit(name="w", mask=FIRST, value=0.0, fresh=False),
+            Edit(name="w", mask=FIRST, value=0.0, is_parameter=False),
+            Edit(name="elsewhere", mask=FIRST, value=0.0),
+        ]
+    )
+    assert surgeon.state_dict()["young"] == {}
+    after = optimizer.state_dict()
+    assert all(
+        torch.equal(before["state"][0][key], after["state"][0][key]) for key in before["state"][0]
+    )
 
 
-def test_ages_are_forgotten_when_they_no_longer_matter() -> None:
+def test_before_the_first_step_there_is_nothing_to_forget() -> None:
     weight = nn.Parameter(torch.ones(2))
-    optimizer = Adam([weight], lr=0.01, betas=(0.5, 0.5))
+    optimizer = optim.NAdam([weight])
     surgeon = OptimizerSurgeon(optimizer, {"w": weight})
-    for step in range(45):
+    surgeon.reset([Edit(name="w", mask=FIRST, value=0.0)])
+    assert surgeon.state_dict()["young"] == {}
+    assert not optimizer.state
+
+
+FORGET: dict[str, tuple[Make, int]] = {
+    "SGD": (_dampened, 1),
+    "Adam": (lambda p: optim.Adam(p, betas=(0.5, 0.5)), 30),
+    "NAdam": (lambda p: optim.NAdam(p, betas=(0.5, 0.5), momentum_decay=10.0), 51),
+    "RAdam": (lambda p: optim.RAdam(p, betas=(0.5, 0.5)), 48),
+    "Adamax": (lambda p: optim.Adamax(p, betas=(0.5, 0.999)), 30),
+    "Rprop": (optim.Rprop, 1),
+    "Adagrad": (lambda p: optim.Adagrad(p, lr_decay=0.1), 10_000),
+    "ASGD": (optim.ASGD, 10_000),
+}
+
+
+@pytest.mark.parametrize("name", FORGET)
+def test_ages_are_forgotten_when_they_no_longer_matter(name: str) -> None:
+    make, horizon = FORGET[name]
+    weight = nn.Parameter(torch.ones(2))
+    optimizer = make([weight])
+    surgeon = OptimizerSurgeon(optimizer, {"w": weight})
+    kept = []
+    for step in range(70):
         weight.grad = torch.ones(2)
+        surgeon.before_step()
         optimizer.step()
         surgeon.after_step()
+        kept.append(bool(surgeon.state_dict()["young"]))
         if step == 3:
-            surgeon.reset([Edit(name="w", mask=torch.tensor([True, False]), value=0.0)])
-    assert surgeon.state_dict() == {"ages": {}, "newborn": {}, "counts": {}}
+            surgeon.reset([Edit(name="w", mask=FIRST, value=0.0)])
+    assert kept == [3 < step < 3 + horizon for step in range(70)]
 
 
-@pytest.mark.parametrize("name", ["sgd dampening", "adam", "adamw fused"])
-def test_saved_and_loaded_goes_on_bit_for_bit(name: str, tmp_path: object) -> None:
-    make = OPTIMIZERS[name]
-    path = f"{tmp_path}/state.pt"
-    weights = []
-    for interrupted in (False, True):
-        weight = nn.Parameter(torch.ones(ROWS, COLUMNS))
+MEMORYLESS: dict[str, Make] = {
+    "SGD": lambda p: optim.SGD(p, lr=0.1, momentum=0.9),
+    "Adagrad": optim.Adagrad,
+    "Adadelta": optim.Adadelta,
+    "RMSprop": lambda p: optim.RMSprop(p, centered=True, momentum=0.9),
+}
+
+
+@pytest.mark.parametrize("name", MEMORYLESS)
+def test_nothing_is_kept_where_nothing_knows_the_time(name: str) -> None:
+    weight = nn.Parameter(torch.ones(2))
+    optimizer = MEMORYLESS[name]([weight])
+    surgeon = OptimizerSurgeon(optimizer, {"w": weight})
+    weight.grad = torch.ones(2)
+    optimizer.step()
+    surgeon.reset([Edit(name="w", mask=FIRST, value=0.0)])
+    assert surgeon.state_dict()["young"] == {}
+    assert not surgeon.needs_pre_step
+    memories = [v for v in optimizer.state[weight].values() if v.shape == weight.shape]
+    assert memories
+    assert all(memory[0] == 0 and memory[1] != 0 for memory in memories)
+
+
+def test_masks_along_different_axes_share_what_is_kept() -> None:
+    weight = nn.Parameter(torch.ones(3, 2))
+    optimizer = optim.Adam([weight])
+    surgeon = OptimizerSurgeon(optimizer, {"w": weight})
+    rows, columns = torch.tensor([[True], [False], [False]]), torch.tensor([[False, True]])
+    for step in range(10):
+        weight.grad = torch.ones(3, 2)
+        optimizer.step()
+        surgeon.after_step()
+        if step == 4:
+            surgeon.reset([Edit(name="w", mask=rows, value=0.0)])
+            assert surgeon.state_dict()["young"]["w"]["born"].shape == (3, 1)
+        if step == 7:
+            surgeon.reset([Edit(name="w", mask=columns, value=0.0)])
+    assert surgeon.state_dict()["young"]["w"]["born"].tolist() == [[5, 8], [-1, 8], [-1, 8]]
+
+
+def test_who_has_grown_up_is_left_to_the_optimizer() -> None:
+    """Though its neighbour is still young: from then on the optimizer's own bits stand."""
+    weight = nn.Parameter(torch.ones(2, dtype=torch.float64))
+    optimizer = optim.Adam([weight], betas=(0.5, 0.5))  # grown up at 30
+    surgeon = OptimizerSurgeon(optimizer, {"w": weight})
+    corrected = []
+    for step in range(60):
+        weight.grad = torch.randn(
+            2, dtype=torch.float64, generator=torch.Generator().manual_seed(step)
+        )
+        optimizer.step()
+        made = weight.detach().clone()
+        surgeon.after_step()
+        corrected.append((made != weight.detach()).tolist())
+        if step in {3, 20}:
+            mask = FIRST if step == 3 else ~FIRST
+            surgeon.reset([Edit(name="w", mask=mask, value=0.0)])
+    assert all(first for first, _ in corrected[4:16])
+    assert not any(first for first, _ in corrected[34:])
+    assert all(second for _, second in corrected[21:33])
+
+
+@pytest.mark.parametrize("kind", ["SGD", "NAdam", "Adagrad", "ASGD", "Adam"])
+@pytest.mark.parametrize(
+    "mask", [torch.ones(1, 1), torch.tensor([0.0, 1.0, 1.0]), torch.ones(2, 3)]
+)
+def test_masks_of_few_axes_and_whole_tensors(kind: str, mask: Tensor) -> None:
+    make: Make = {
+        "SGD": _dampened,
+        "NAdam": lambda p: optim.NAdam(p, lr=0.01, weight_decay=0.1),
+        "Adam": lambda p: optim.Adam(p, lr=0.01),
+        "Adagrad": lambda p: optim.Adagrad(p, lr=0.1, lr_decay=0.1),
+        "ASGD": lambda p: optim.ASGD(p, lr=0.1, lambd=0.1, t0=3),
+    }[kind]
+
+    def run(first: int) -> tuple[Tensor, Optimizer]:
+        weight = nn.Parameter(torch.full((2, 3), 0.5, dtype=torch.float64))
         optimizer = make([weight])
         surgeon = OptimizerSurgeon(optimizer, {"w": weight})
-        for step in range(20):
-            weight.grad = _gradient(step, weight.detach())
+        for step in range(first, 40):
+            noise = torch.randn(2, 3, generator=torch.Generator().manual_seed(step))
+            weight.grad = noise.double() + 0.5 * weight.detach()
             surgeon.before_step()
             optimizer.step()
             surgeon.after_step()
-            if step in {6, 11}:
-                edits = [Edit(name="w", mask=RENEWED[:, None], value=_fresh(torch.float32))]
-                apply_edits_({"w": weight}, edits)
-                surgeon.reset(edits)
-            if interrupted and step in {6, 13}:
-                torch.save([weight.detach(), optimizer.state_dict(), surgeon.state_dict()], path)
-                values, optimizer_state, surgeon_state = torch.load(path, weights_only=True)
-                weight = nn.Parameter(values)
-                optimizer = make([weight])
-                optimizer.load_state_dict(optimizer_state)
-                surgeon = OptimizerSurgeon(optimizer, {"w": weight})
-                surgeon.load_state_dict(surgeon_state)
-        weights.append(weight.detach())
-    assert torch.equal(*weights)
+            if step == 9 and first == 0:
+                _renew(weight, surgeon, mask.bool(), 0.5)
+        return weight.detach(), optimizer
+
+    (found, optimizer), (fresh, other) = run(0), run(10)
+    where = mask.bool().expand(2, 3)
+    torch.testing.assert_close(found[where], fresh[where], rtol=1e-13, atol=1e-13)
+    for mine, theirs in zip(optimizer.state.values(), other.state.values(), strict=True):
+        for key, value in theirs.items():
+            if value.shape == (2, 3):
+                torch.testing.assert_close(mine[key][where], value[where], rtol=1e-13, atol=1e-13)
 
 
-def test_refusals() -> None:
+def test_who_shares_a_surgeon() -> None:
+    weight, other = nn.Parameter(torch.ones(2)), nn.Parameter(torch.ones(2))
+    optimizer = optim.Adam([weight, other])
+    surgeon = OptimizerSurgeon(optimizer, {"w": weight})
+    assert surgeon.has_same_parameters(OptimizerSurgeon(optimizer, {"w": weight}))
+    assert not surgeon.has_same_parameters(OptimizerSurgeon(optimizer, {"w": other}))
+    assert not surgeon.has_same_parameters(OptimizerSurgeon(optim.Adam([weight]), {"w": weight}))
+    zero = OptimizerSurgeon(optimizer, {"w": weight}, reset_state="zero")
+    assert not surgeon.has_same_parameters(zero)
+
+
+def _young(kind: type[Optimizer] = optim.Adam) -> tuple[nn.Parameter, Optimizer, OptimizerSurgeon]:
     weight = nn.Parameter(torch.ones(2))
-    with pytest.raises(
-        OptimizerError, match=r"state of RMSprop cannot be edited.*known: SGD, Adam, AdamW"
+    optimizer = kind([weight])
+    surgeon = OptimizerSurgeon(optimizer, {"w": weight})
+    weight.grad = torch.ones(2)
+    optimizer.step()
+    surgeon.reset([Edit(name="w", mask=FIRST, value=0.0)])
+    return weight, optimizer, surgeon
+
+
+def test_states_that_do_not_belong_here() -> None:
+    _, _, surgeon = _young()
+    good = surgeon.state_dict()
+    memory = good["young"]["w"]
+    for bad, message in (
+        ({"young": {}}, "surgeon lacks family"),
+        ({**good, "family": "SGD"}, "family 'SGD', this one is 'Adam'"),
+        ({**good, "young": {"v": memory}}, "not watched here: v"),
+        ({**good, "young": {"w": {"born": memory["born"]}}}, "of 'w' lacks seen, waited"),
+        (
+            {**good, "young": {"w": {**memory, "born": torch.zeros(3)}}},
+            r"shape \(3,\), the parameter",
+        ),
     ):
-        OptimizerSurgeon(RMSprop([weight]), {"w": weight})
-
-    class Mine(Adam):
-        """A subclass may do anything with its state."""
-
-    with pytest.raises(OptimizerError, match="Mine"):
-        OptimizerSurgeon(Mine([weight]), {"w": weight})
-    with pytest.raises(OptimizerError, match=r"torch\.optim\.Optimizer is needed, got int"):
-        unwrap_optimizer(3)
-    surgeon = OptimizerSurgeon(Adam([weight]), {"w": weight})
-    state = {"ages": {"v": torch.zeros(1)}, "newborn": {}, "counts": {}}
-    with pytest.raises(StateError, match="not watched here: v"):
-        surgeon.load_state_dict(state)
+        with pytest.raises(StateError, match=message):
+            surgeon.load_state_dict(bad)
+        assert surgeon.state_dict() == good
+    surgeon.load_state_dict({"family": "Adam", "young": {}})
+    assert surgeon.state_dict()["young"] == {}
 
 
-def test_unwrap_follows_wrappers() -> None:
-    inner = SGD([nn.Parameter(torch.ones(1))], lr=0.1)
+def test_a_parameter_that_has_left_is_named() -> None:
+    _, optimizer, surgeon = _young()
+    optimizer.param_groups[0]["params"] = []
+    with pytest.raises(OptimizerError, match="'w' was in the Adam at attach, and no longer is"):
+        surgeon.after_step()
 
-    class Wrapper:
-        optimizer = inner
 
-    assert unwrap_optimizer(Wrapper()) is inner
-    assert unwrap_optimizer(inner) is inner
+def test_complex_parameters_are_refused_when_they_are_renewed() -> None:
+    weight = nn.Parameter(torch.ones(2, dtype=torch.complex64))
+    optimizer = optim.Adam([weight])
+    surgeon = OptimizerSurgeon(optimizer, {"w": weight})
+    weight.grad = torch.ones_like(weight)
+    optimizer.step()
+    with pytest.raises(OptimizerError, match=r"'w' is complex.*exclude="):
+        surgeon.reset([Edit(name="w", mask=FIRST, value=0.0)])
+
+
+def test_saved_states_do_not_change_while_training_goes_on() -> None:
+    weight, optimizer, surgeon = _young(optim.NAdam)
+    state = surgeon.state_dict()
+    before = copy.deepcopy(state)
+    for _ in range(3):
+        weight.grad = torch.ones(2)
+        surgeon.before_step()
+        optimizer.step()
+        surgeon.after_step()
+    saved, kept = before["young"]["w"], state["young"]["w"]
+    assert all(torch.equal(saved[key], kept[key]) for key in saved)

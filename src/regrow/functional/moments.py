@@ -8,6 +8,23 @@ import torch
 from torch import Tensor
 
 
+def as_fine(age: Tensor, moment: Tensor) -> Tensor:
+    """Ages in a floating point type at least as fine as a moment's, so that their factors do not blur it.
+
+    Args:
+        age: Numbers of updates, any type.
+        moment: What the factors will be multiplied by.
+
+    Returns:
+        The ages.
+
+    Examples:
+        >>> as_fine(torch.tensor([3]), torch.tensor([0.5])).dtype
+        torch.float32
+    """
+    return age.to(torch.promote_types(age.dtype, moment.dtype))
+
+
 def bias_correction(beta: float, age: Tensor) -> Tensor:
     """1 - beta^age: what an average that began at zero must be divided by.
 
@@ -51,7 +68,7 @@ def adam_update(
     Args:
         exp_avg: First moment m, any shape. Read, never written.
         exp_avg_sq: Second moment v (amsgrad: its running maximum), same shape.
-        age: Number of updates that went into the moments, at least 1; floating point; broadcasts to the moments.
+        age: Number of updates that went into the moments, at least 1; broadcasts to the moments.
         lr: Learning rate.
         beta1: Decay of the first moment.
         beta2: Decay of the second moment.
@@ -70,6 +87,7 @@ def adam_update(
         >>> adam_update(m, v, age=torch.tensor([1.0]), lr=0.01, beta1=0.9, beta2=0.999, eps=0.0)
         tensor([0.0100])
     """
+    age = as_fine(age, exp_avg)
     length = (lr / bias_correction(beta1, age)).to(exp_avg.dtype)
     spread = bias_correction(beta2, age).sqrt().to(exp_avg.dtype)
     return length * exp_avg / (exp_avg_sq.sqrt() / spread + eps)
@@ -85,7 +103,7 @@ def adamax_update(
     Args:
         exp_avg: First moment m, any shape. Read, never written.
         exp_inf: Decaying maximum u of the gradient's size, same shape; torch adds eps inside of it.
-        age: Number of updates that went into the moment, at least 1; floating point; broadcasts to the moment.
+        age: Number of updates that went into the moment, at least 1; broadcasts to the moment.
         lr: Learning rate.
         beta1: Decay of the first moment.
 
@@ -100,4 +118,5 @@ def adamax_update(
         >>> adamax_update(m, u, age=torch.tensor([1.0]), lr=0.01, beta1=0.9)
         tensor([0.0100])
     """
+    age = as_fine(age, exp_avg)
     return (lr / bias_correction(beta1, age)).to(exp_avg.dtype) * exp_avg / exp_inf

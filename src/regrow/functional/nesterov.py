@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from regrow.functional.moments import bias_correction
+from regrow.functional.moments import as_fine, bias_correction
 
 _DECAY = 0.96
 """The base of NAdam's momentum schedule; a constant of the method."""
@@ -58,7 +58,7 @@ def nadam_update(
         grad: Gradient g of this step with coupled weight decay, any shape.
         exp_avg: First moment m, same shape. Read, never written.
         exp_avg_sq: Second moment v, same shape.
-        age: Number of updates that went into the moments, at least 1; floating point; broadcasts to the moments.
+        age: Number of updates that went into the moments, at least 1; broadcasts to the moments.
         product: P, the shape of `age`.
         lr: Learning rate.
         beta1: Decay of the first moment.
@@ -80,6 +80,7 @@ def nadam_update(
         ...              momentum_decay=0.0)
         tensor([0.0106])
     """
+    age = as_fine(age, exp_avg)
     now = nadam_momentum(age, beta1=beta1, momentum_decay=momentum_decay)
     coming = nadam_momentum(age + 1.0, beta1=beta1, momentum_decay=momentum_decay)
     product = product.to(age.dtype)

@@ -63,6 +63,9 @@ def asgd_share(age: Tensor, *, t0: float) -> Tensor:
     Returns:
         The share, of the shape and type of `age`.
 
+    Edge cases:
+        A negative t0: the first share is 1 all the same.
+
     Examples:
         >>> asgd_share(torch.tensor([1.0, 5.0]), t0=2.0)
         tensor([1.0000, 0.5000])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from regrow.functional.moments import bias_correction
+from regrow.functional.moments import as_fine, bias_correction
 
 
 def radam_update(
@@ -33,7 +33,7 @@ def radam_update(
     Args:
         exp_avg: First moment m, any shape. Read, never written.
         exp_avg_sq: Second moment v, same shape.
-        age: Number of updates that went into the moments, at least 1; floating point; broadcasts to the moments.
+        age: Number of updates that went into the moments, at least 1; broadcasts to the moments.
         lr: Learning rate.
         beta1: Decay of the first moment.
         beta2: Decay of the second moment.
@@ -56,6 +56,7 @@ def radam_update(
         >>> radam_update(m, v, age=torch.tensor([1.0]), lr=0.01, beta1=0.9, beta2=0.999, eps=1e-8)
         tensor([0.0200])
     """
+    age = as_fine(age, exp_avg)
     correction = bias_correction(beta2, age)
     longest = 2.0 / (1.0 - beta2) - 1.0
     length = longest - 2.0 * age * (1.0 - correction) / correction

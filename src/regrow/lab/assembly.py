@@ -16,6 +16,9 @@ from regrow.lab.study import LAB_RECIPES, Training
 from regrow.lab.trials import TrialSpec
 from regrow.loop import Regrower, attach
 
+CALIBRATION = 256
+"""Training images on which a renewal with ``preserve`` measures what it cuts off."""
+
 
 def steps_per_epoch(training: Training, examples: int) -> int:
     """Optimizer steps of an epoch.
@@ -110,6 +113,7 @@ def attach_recipe(
         model,
         optimizer,
         example_inputs=data.x_train[:2],
+        calibration_inputs=data.x_train[:CALIBRATION],
         total_steps=per_epoch * spec.train.epochs,
         steps_per_epoch=per_epoch,
         seed=spec.seed,

@@ -155,7 +155,11 @@ def attach(
     return Regrower(
         recipe,
         watches=[
-            _watch(one, parameters, reset_state=reset_state if recipe.reset_optimizer else None)
+            _watch(
+                one,
+                parameters,
+                reset_state=reset_state if recipe.reset_optimizer and not dry_run else None,
+            )
             for one in optimizers
         ],
         model=bare,

@@ -106,10 +106,15 @@ class Calibration:
         with undisturbed(self._model), _listening(received):
             self._run()
         found: dict[str, ReaderActivity] = {}
-        for module, seen in received.items():
-            if seen.total is not None:
-                mean = self._ranks.mean(seen.total / seen.count, why="preserve=True")
-                found[wanted[module]] = self._activity_of(module, seen, mean)
+        for (
+            module,
+            seen,
+        ) in received.items():  # with several ranks all come here, whatever each of them has seen
+            total = torch.zeros(_inputs(module)) if seen.total is None else seen.total
+            sums = torch.cat([total, total.new_tensor([seen.count])])
+            sums = self._ranks.mean(sums, why="preserve=True")
+            if sums[-1] > 0:
+                found[wanted[module]] = self._activity_of(module, seen, sums[:-1] / sums[-1])
         return found
 
     def _activity_of(self, module: nn.Module, seen: _Received, mean: Tensor) -> ReaderActivity:
@@ -172,6 +177,14 @@ def _listening(received: dict[nn.Module, _Received]) -> Generator[None]:
     finally:
         for handle in handles:
             handle.remove()
+
+
+def _inputs(module: nn.Module) -> int:
+    """Input channels, or features."""
+    weight = cast("Tensor", module.weight)
+    if isinstance(module, _ConvTransposeNd):
+        return weight.shape[0]
+    return weight.shape[1] * int(getattr(module, "groups", 1))
 
 
 def _add(seen: _Received, module: _ConvNd | nn.Linear, x: Tensor) -> None:

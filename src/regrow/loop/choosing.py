@@ -127,7 +127,11 @@ def _whole_streams(
 def _without_frozen_readers(
     watched: Sequence[Filters], held: Set[str]
 ) -> tuple[list[Filters], list[str]]:
-    """A reader that no optimizer here trains could never learn back what is taken from it: it is left alone."""
+    """The layers without readers that must be left alone.
+
+    One that no optimizer here trains could never learn back what is taken from it. One that standardises its weight
+    (`Reader.standardised`) would hear a filter behind zeros all the same, and all its other filters differently.
+    """
     found: list[Filters] = []
     notes: list[str] = []
     for filters in watched:
@@ -136,6 +140,15 @@ def _without_frozen_readers(
             notes.append(
                 f"{filters.path}: kept in {', '.join(frozen)}, which the optimizer does not hold"
             )
-        readers = tuple(reader for reader in filters.readers if reader.weight in held)
+        deaf = [each.path for each in filters.readers if each.standardised and each.weight in held]
+        if deaf:
+            notes.append(
+                f"{filters.path}: kept in {', '.join(deaf)}, which standardise weights: zeros silence nothing there"
+            )
+        readers = tuple(
+            reader
+            for reader in filters.readers
+            if reader.weight in held and not reader.standardised
+        )
         found.append(replace(filters, readers=readers))
     return found, notes

@@ -104,10 +104,13 @@ class Regrower:
         if hooks:
             for watch in watches:
                 watch.listen(self)
-        elif any(watch.surgeon is not None and watch.surgeon.needs_pre_step for watch in watches):
-            raise ConfigError(
-                "SGD with dampening needs hooks=True: a renewed filter's first step is undamped (attach)"
-            )
+        else:
+            for watch in watches:
+                if watch.surgeon is not None and watch.surgeon.needs_pre_step:
+                    raise ConfigError(
+                        f"{type(watch.optimizer).__name__} with these options needs hooks=True: renewed filters must be "
+                        f"seen right before its step, as with SGD's dampening (attach)"
+                    )
 
     def _layers_by_optimizer(self) -> dict[int, list[str]]:
         """Whose step is a layer's: that of the optimizer that holds its weight."""

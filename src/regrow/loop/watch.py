@@ -55,10 +55,12 @@ class OptimizerWatch:
             listener: Who is called.
         """
         self._listener = listener
+        # Where the step itself is compiled, torch.compile must not look into what is called around it.
+        before: Any = torch.compiler.disable(self._before)
+        after: Any = torch.compiler.disable(self._after)
         self._handles = [
-            # Where the step itself is compiled, torch.compile must not look into what is called around it.
-            self.optimizer.register_step_pre_hook(torch.compiler.disable(self._before)),
-            self.optimizer.register_step_post_hook(torch.compiler.disable(self._after)),
+            self.optimizer.register_step_pre_hook(before),
+            self.optimizer.register_step_post_hook(after),
         ]
 
     def silence(self) -> None:

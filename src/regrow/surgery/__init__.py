@@ -2,7 +2,8 @@
 
 from regrow.surgery.companions import companion_tensors, copy_over_
 from regrow.surgery.edits import apply_edits_
-from regrow.surgery.optimizer_state import OptimizerSurgeon, unwrap_optimizer
+from regrow.surgery.optimizer_state import OptimizerSurgeon
+from regrow.surgery.unwrapped import unwrap_optimizer
 
 __all__ = [
     "OptimizerSurgeon",

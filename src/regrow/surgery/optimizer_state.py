@@ -3,63 +3,46 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
-from torch.optim import SGD, Adam, AdamW, Optimizer
+from torch.optim import Optimizer
 
 from regrow.errors import OptimizerError, StateError
-from regrow.functional.moments import adam_update
 from regrow.renewal import Edit
-
-_SUPPORTED: tuple[type[Optimizer], ...] = (SGD, Adam, AdamW)
-_FORGOTTEN = 1e-9
-"""A bias correction closer to 1 than this is below float32's rounding."""
-
-
-def unwrap_optimizer(optimizer: object) -> Optimizer:
-    """The torch optimizer inside wrappers that hold it as ``.optimizer`` (Accelerate, Lightning, among others).
-
-    Such wrappers are often subclasses of Optimizer themselves, without hooks and state of their own.
-
-    Args:
-        optimizer: An optimizer or a wrapper.
-
-    Returns:
-        The innermost optimizer, the one whose step hooks fire.
-
-    Raises:
-        OptimizerError: There is none inside.
-    """
-    inner: object = optimizer
-    while (within := getattr(inner, "optimizer", None)) is not None:
-        if isinstance(inner, Optimizer) and not isinstance(within, Optimizer):
-            break
-        inner = within
-    if not isinstance(inner, Optimizer):
-        raise OptimizerError(
-            f"a torch.optim.Optimizer is needed, got {type(optimizer).__name__} (attach)"
-        )
-    return inner
+from regrow.surgery.optimizers import Before, Family, Made, family_of, is_coarse
+from regrow.surgery.young import (
+    Memory,
+    Places,
+    ages,
+    check_memory,
+    grown_up,
+    placed,
+    places,
+    with_births,
+    young_part,
+)
 
 
 class OptimizerSurgeon:
     """Keeps the state of renewed entries as if they were alone in their optimizer.
 
-    SGD: the momentum of the renewed entries is zero; with dampening their first step is undamped, as
-    a fresh parameter's is. Adam, AdamW (also amsgrad): the moments are zero, and since the optimizer
-    has one step count for a whole tensor, an age is kept for every renewed entry and each step of
-    the young ones is corrected, right after the optimizer has made it, to the bias correction of
-    their own age.
+    What remembers an entry is given the value of a fresh one. What an optimizer has once for a whole
+    tensor (a step count, a product of momenta, a rate) is left to the neighbours, and for entries younger
+    than their tensor each step is made right, after the optimizer has made it, with a count of their own.
+    Two ways, whichever is exact at the least cost (see the families): Adam's kin have a step that is a
+    function of their state after it, so that a difference is added; for the others the tensor is kept right
+    before the step, and the young entries' new value is computed from it and written over. Neither
+    touches an entry that is not young. An age is dropped when it no longer matters.
 
     Args:
         optimizer: The optimizer. Its state is edited; its options are never touched.
-        parameters: The parameters that may be edited, by name.
+        parameters: The parameters that may be edited, by name. One parameter may have several names.
+        reset_state: ``exact``, or ``zero``: every state tensor of the parameter's shape is zeroed, and that is all.
 
-    Raises:
-        OptimizerError: The optimizer's state is not known here; ``reset_optimizer=False`` in the recipe leaves it
-            as it is.
+    Edge cases:
+        An optimizer that cannot be followed is an OptimizerError that says why, and what can be done.
     """
 
     def __init__(
@@ -67,188 +50,236 @@ class OptimizerSurgeon:
         optimizer: Optimizer,
         parameters: Mapping[str, nn.Parameter],
         *,
-        reset_state: str = "exact",
+        reset_state: Literal["exact", "zero"] = "exact",
     ) -> None:
-        if type(optimizer) not in _SUPPORTED:
-            known = ", ".join(kind.__name__ for kind in _SUPPORTED)
-            raise OptimizerError(
-                f"the state of {type(optimizer).__name__} cannot be edited for one filter; known: {known}. "
-                f"reset_optimizer=False leaves the optimizer's state of renewed filters as it is (attach)"
-            )
+        self._family: Family = family_of(optimizer, reset_state=reset_state)
         self._optimizer = optimizer
         self._parameters = dict(parameters)
-        self._ages: dict[
-            str, Tensor
-        ] = {}  # updates since renewal; 0 = never renewed or long forgotten
-        self._newborn: dict[
-            str, Tensor
-        ] = {}  # masks of entries that have not been updated since their renewal
-        self._counts: dict[
-            str, float
-        ] = {}  # Adam's step count of each tensor with young entries, when last seen
-        self._undamping: list[str] = []  # newborn tensors in the step that is being made
-        self._undamped = any(group.get("dampening", 0.0) != 0.0 for group in optimizer.param_groups)
+        first: dict[int, str] = {}
+        # Tied weights: under two names it is one tensor still, and ages once.
+        self._names = {
+            name: first.setdefault(id(parameter), name) for name, parameter in parameters.items()
+        }
+        self._young: dict[str, Memory] = {}
+        self._at: dict[str, Places] = {}
+        self._before: dict[str, Before] = {}
 
     @property
     def needs_pre_step(self) -> bool:
-        """Whether `before_step` must run before each optimizer step (SGD with dampening)."""
-        return self._undamped
+        """Whether `before_step` must run before each optimizer step, so that a loop without hooks will not do."""
+        return any(self._family.needs_pre_step(group) for group in self._optimizer.param_groups)
 
     def has_same_parameters(self, other: OptimizerSurgeon) -> bool:
-        """Whether another surgeon works on the same optimizer and the same parameters under the same names."""
+        """Whether another surgeon does the same on the same optimizer and the same parameters under the same names."""
         mine, others = (
             {name: id(parameter) for name, parameter in surgeon._parameters.items()}
             for surgeon in (self, other)
         )
-        return self._optimizer is other._optimizer and mine == others
+        same = self._optimizer is other._optimizer and self._family is other._family
+        return same and mine == others
+
+    def _groups(self) -> dict[int, dict[str, Any]]:
+        """The options of each parameter, looked up anew: loading a state replaces the groups."""
+        return {
+            id(parameter): group
+            for group in self._optimizer.param_groups
+            for parameter in group["params"]
+        }
+
+    def _group(self, groups: Mapping[int, dict[str, Any]], name: str) -> dict[str, Any]:
+        group = groups.get(id(self._parameters[name]))
+        if group is None:
+            raise OptimizerError(
+                f"'{name}' was in the {type(self._optimizer).__name__} at attach, and no longer is: "
+                f"detach, and attach again"
+            )
+        return group
 
     def reset(self, edits: Iterable[Edit]) -> None:
         """Forget what the optimizer remembers of the edited entries.
 
         Args:
             edits: What was renewed; buffers, and living entries that are only shifted, are skipped.
+
+        Raises:
+            OptimizerError: A parameter is complex, or has left the optimizer.
+
+        Edge cases:
+            A tensor that the optimizer has not stepped yet: there is nothing to forget.
         """
+        groups = self._groups()
         with torch.no_grad():
             for edit in edits:
                 parameter = self._parameters.get(edit.name)
                 if not edit.is_parameter or not edit.fresh or parameter is None:
                     continue
-                mask = edit.mask.to(parameter.device)
                 state = self._optimizer.state.get(parameter, {})
-                for key in ("momentum_buffer", "exp_avg", "exp_avg_sq", "max_exp_avg_sq"):
-                    memory = state.get(key)
-                    if isinstance(memory, Tensor):
-                        memory.masked_fill_(mask, 0.0)
-                self._remember(edit.name, mask)
+                if not state:
+                    continue
+                if parameter.is_complex():
+                    raise OptimizerError(
+                        f"'{edit.name}' is complex: its optimizer state cannot be edited for one filter; "
+                        f"leave its layer out by exclude=[...], or reset_optimizer=False"
+                    )
+                mask, group = edit.mask.to(parameter.device), self._group(groups, edit.name)
+                defaults = self._optimizer.defaults
+                self._family.forget_(parameter, state, mask, group=group, defaults=defaults)
+                if self._family.remembers(group):
+                    aligned = mask.reshape((1,) * (parameter.dim() - mask.dim()) + mask.shape)
+                    self._enter(self._names[edit.name], aligned, state, group)
 
-    def _remember(self, name: str, mask: Tensor) -> None:
-        if type(self._optimizer) is SGD and not self._undamped:
-            return  # zero momentum is all that a fresh entry has
-        newborn = self._newborn.get(name)
-        self._newborn[name] = mask if newborn is None else newborn | mask
-        if type(self._optimizer) is SGD:
-            return
-        ages = self._ages.get(name, torch.zeros((), dtype=torch.int32, device=mask.device))
-        # Masks of one tensor may run along different axes (its own filters, its readers' slices):
-        # the ages take the smallest shape that holds both.
-        self._ages[name] = torch.where(mask, torch.zeros_like(ages), ages)
-        self._counts[name] = self._count(name)
+    def _enter(
+        self, name: str, mask: Tensor, state: Mapping[str, Any], group: dict[str, Any]
+    ) -> None:
+        memory = self._young.get(name)
+        own = memory["count"] if memory and not self._family.counts else torch.zeros(())
+        now: Tensor = state["step"] if self._family.counts else own
+        newborn, horizon = self._family.newborn(state), self._family.horizon(group)
+        memory = with_births(memory, mask, now=now, newborn=newborn, horizon=horizon)
+        if not self._family.counts:
+            memory["count"] = now
+        self._keep(name, memory)
 
-    def _count(self, name: str) -> float:
-        step = self._optimizer.state.get(self._parameters[name], {}).get("step", 0.0)
-        return float(step)
-
-    def _group(self, parameter: nn.Parameter) -> dict[str, Any]:
-        for group in self._optimizer.param_groups:
-            if any(held is parameter for held in group["params"]):
-                return group
-        raise OptimizerError("a renewed parameter has left the optimizer")
+    def _keep(self, name: str, memory: Memory) -> None:
+        at = places(memory)
+        if at is None:
+            self._young.pop(name, None)
+        else:
+            self._young[name], self._at[name] = memory, at
 
     def before_step(self) -> None:
-        """With dampening: let the first step of a renewed entry be the whole gradient, as a fresh parameter's is."""
-        self._undamping = []
-        if not self._undamped or not self._newborn:
+        """Look at tensors with young entries right before the optimizer's step, where that is needed."""
+        if not self._young:
             return
-        self._undamping = [
-            name for name in self._newborn if self._parameters[name].grad is not None
-        ]
-        # A fused optimizer under a gradient scaler unscales its gradients itself, later than this.
-        scale = getattr(self._optimizer, "grad_scale", None)
+        self._before = {}
+        groups, family = self._groups(), self._family
         with torch.no_grad():
-            for name, mask in self._newborn.items():
-                parameter = self._parameters[name]
-                buffer = self._optimizer.state.get(parameter, {}).get("momentum_buffer")
-                group = self._group(parameter)
-                if (
-                    buffer is None
-                    or parameter.grad is None
-                    or not group["dampening"]
-                    or not group["momentum"]
-                ):
+            for name, memory in self._young.items():
+                parameter, group = self._parameters[name], self._group(groups, name)
+                if parameter.grad is None:
                     continue
-                grad = parameter.grad if scale is None else parameter.grad / scale
-                grad = -grad if group["maximize"] else grad
-                grad = grad + group["weight_decay"] * parameter
-                # momentum * buffer + (1 - dampening) * grad = grad
-                first = grad * (group["dampening"] / group["momentum"])
-                buffer.copy_(torch.where(mask, first, buffer))
+                state = self._optimizer.state[parameter]
+                if family.counts:
+                    family.prepare_(state, memory["born"] == state["step"], group=group)
+                if family.reads_before(group, coarse=is_coarse(parameter)):
+                    copied, at = family.overwrites_grad(group), self._at[name]
+                    self._before[name] = Before(
+                        value=parameter.detach()[at].clone(),
+                        grad=parameter.grad.clone() if copied else parameter.grad,
+                        copied=copied,
+                        state={key: state[key][at].clone() for key in family.kept},
+                        count=state["step"].clone() if family.counts else None,
+                    )
 
     def after_step(self) -> None:
-        """Correct the step that the optimizer has just made for entries younger than their tensor.
+        """Make the step that the optimizer has just made right for entries younger than their tensor.
 
         Edge cases:
+            A step was made, and `before_step`, which this optimizer needs, was not called before it: an OptimizerError.
             Called again after the same step (by a second recipe on this optimizer): nothing is left to do.
+            A tensor without gradient, a fused step that a gradient scaler has cancelled: nobody has grown older.
         """
-        if type(self._optimizer) is SGD:
-            for name in self._undamping:
-                self._newborn.pop(name, None)
-            self._undamping = []
+        if not self._young:
             return
+        before, self._before = self._before, {}
+        cancelled = getattr(self._optimizer, "found_inf", None)
+        if cancelled is not None and bool(cancelled):
+            return
+        groups = self._groups()
         with torch.no_grad():
-            for name in list(self._ages):
-                self._correct_adam(name)
+            for name in list(self._young):
+                self._settle(name, before.get(name), self._group(groups, name))
 
-    def _correct_adam(self, name: str) -> None:
-        count = self._count(name)
-        if count == self._counts[name]:
-            return  # the optimizer skipped this tensor: no gradient, or a non-finite one under a scaler
-        self._counts[name] = count
-        parameter = self._parameters[name]
-        state, group = self._optimizer.state[parameter], self._group(parameter)
-        ages = self._ages[name]
-        newborn = self._newborn.pop(name, None)
-        young = ages > 0 if newborn is None else (ages > 0) | newborn
-        ages = torch.where(young, ages + 1, ages)
-        beta1, beta2 = (float(beta) for beta in group["betas"])
-        second = state["max_exp_avg_sq"] if group["amsgrad"] else state["exp_avg_sq"]
-
-        def update(age: Tensor) -> Tensor:
-            return adam_update(
-                state["exp_avg"],
-                second,
+    def _settle(self, name: str, before: Before | None, group: dict[str, Any]) -> None:
+        parameter, memory, family = self._parameters[name], self._young[name], self._family
+        state = self._optimizer.state[parameter]
+        step = self._count(name, before)
+        moved = step != memory["seen"].to(step.device)
+        if step.device.type == "cpu" and not bool(moved):
+            return
+        if family.reads_before(group, coarse=False) and not self._in_time(before, name, step):
+            return
+        horizon, at = family.horizon(group), self._at[name]
+        part = young_part(memory, at)
+        age, young = ages(part, step=step, moved=moved, horizon=horizon)
+        due = family.due(
+            Made(
+                parameter=parameter,
+                state=state,
+                at=at,
+                group=group,
+                step=step,
                 age=age,
-                lr=group["lr"],
-                beta1=beta1,
-                beta2=beta2,
-                eps=group["eps"],
+                memory=part,
+                before=before,
             )
+        )
+        if due.value is not None:
+            _write_(parameter, at, young, due.value)
+        for key, value in due.state.items():
+            _write_(state[key], at, young, value)
+        memory = {**memory, "waited": memory["waited"] + 1, "seen": step.detach().clone()}
+        for key, value in due.memory.items():
+            memory[key] = memory[key].clone()
+            _write_(memory[key], at, young, value)
+        self._young[name] = memory
+        if grown_up(memory, now=step, horizon=horizon):
+            del self._young[name]
 
-        made = update(torch.tensor(count, device=parameter.device))
-        due = update(ages.clamp(min=1))
-        parameter.copy_(torch.where(young, parameter + (made - due), parameter))
-        largest = max(beta1, beta2)
-        grown = largest ** ages.to(torch.float64) < _FORGOTTEN
-        ages = torch.where(grown, torch.zeros_like(ages), ages)
-        if bool((ages > 0).any()):
-            self._ages[name] = ages
-        else:
-            del self._ages[name], self._counts[name]
+    def _count(self, name: str, before: Before | None) -> Tensor:
+        """The tensor's count of updates; the surgeon's own where the optimizer has none."""
+        if self._family.counts:
+            return self._optimizer.state[self._parameters[name]]["step"]
+        memory = self._young[name]
+        if before is not None:
+            self._young[name]["count"] = memory["count"] + 1
+        return memory["count"]
 
-    def state_dict(self) -> dict[str, dict[str, Tensor]]:
-        """What is needed to go on: tensors by parameter name."""
-        counts = {name: torch.tensor(count) for name, count in self._counts.items()}
-        return {"ages": dict(self._ages), "newborn": dict(self._newborn), "counts": counts}
+    def _in_time(self, before: Before | None, name: str, step: Tensor) -> bool:
+        """Whether a tensor was seen before its step; on the CPU, where it has surely moved, it must have been."""
+        if step.device.type != "cpu":
+            return before is not None
+        if before is None or (before.count is not None and bool(before.count == step)):
+            raise OptimizerError(
+                f"{type(self._optimizer).__name__} has stepped '{name}' without before_step() "
+                f"right before it: it needs hooks=True"
+            )
+        return True
 
-    def load_state_dict(self, state: Mapping[str, Mapping[str, Tensor]]) -> None:
-        """Go on from a saved state.
+    def state_dict(self) -> dict[str, Any]:
+        """What is needed to go on: the family's name, and tensors by parameter name."""
+        young = {name: dict(memory) for name, memory in self._young.items()}
+        return {"family": type(self._family).__name__, "young": young}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from a saved state; the optimizer's own is loaded by its own method.
 
         Args:
             state: What `state_dict` gave.
 
         Raises:
-            StateError: The state names a parameter that is not edited here.
+            StateError: The state is that of another kind of optimizer, or of other parameters; nothing is changed.
         """
-        for part in ("ages", "newborn", "counts"):
-            unknown = sorted(set(state[part]) - set(self._parameters))
-            if unknown:
-                raise StateError(
-                    f"the saved state has parameters that are not watched here: {', '.join(unknown)}"
-                )
+        mine = type(self._family).__name__
+        missing = sorted({"family", "young"} - set(state))
+        if missing:
+            raise StateError(f"the saved state of the optimizer surgeon lacks {', '.join(missing)}")
+        if state["family"] != mine:
+            raise StateError(
+                f"the saved state is of the optimizer family {state['family']!r}, this one is {mine!r}"
+            )
+        unknown = sorted(set(state["young"]) - set(self._names.values()))
+        if unknown:
+            raise StateError(
+                f"the saved state has parameters that are not watched here: {', '.join(unknown)}"
+            )
+        for name, memory in state["young"].items():
+            check_memory(name, memory, shape=self._parameters[name].shape)
+        self._young, self._at, self._before = {}, {}, {}
+        for name, memory in state["young"].items():
+            self._keep(name, placed(memory, self._parameters[name].device))
 
-        def here(part: str) -> dict[str, Tensor]:
-            return {
-                name: value.to(self._parameters[name].device) for name, value in state[part].items()
-            }
 
-        self._ages, self._newborn = here("ages"), here("newborn")
-        self._counts = {name: float(count) for name, count in state["counts"].items()}
+def _write_(tensor: Tensor, at: Places, where: Tensor, value: Tensor) -> None:
+    """New values in the marked entries of a part, rounded once; all other entries keep their bits."""
+    tensor[at] = torch.where(where, value.to(tensor.dtype), tensor[at])

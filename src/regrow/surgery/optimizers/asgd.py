@@ -1,0 +1,90 @@
+"""ASGD: rate and averaging share are numbers of a tensor in torch; a renewed unit has its own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, final
+
+import torch
+from torch import Tensor
+
+from regrow.functional import asgd_rate, asgd_share
+from regrow.surgery.optimizers.base import Due, Family, Made, Options, fine, learning_rate
+
+
+@final
+class ASGD(Family):
+    """Rate (eta), averaging share (mu) and average (ax) of the unit's own age.
+
+    torch computes the rate of the next step at the end of each step, from the learning rate of that moment;
+    the first rate is the learning rate of the first step. Both are kept that way, in torch's type, a number a
+    young entry. The rates of old and new never meet, so young entries stay young: the step of such a tensor is
+    computed a second time from then on.
+    """
+
+    zeroed = ("ax",)
+    kept = ("ax",)
+
+    def remembers(self, group: Options) -> bool:
+        """Always.
+
+        Args:
+            group: The options.
+
+        Returns:
+            True.
+        """
+        del group
+        return True
+
+    def needs_pre_step(self, group: Options) -> bool:
+        """Always.
+
+        Args:
+            group: The options.
+
+        Returns:
+            True.
+        """
+        del group
+        return True
+
+    def newborn(self, state: Mapping[str, Any]) -> dict[str, Tensor]:
+        """Room for the rate, which the first step sets.
+
+        Args:
+            state: The optimizer's state of the tensor.
+
+        Returns:
+            0.
+        """
+        return {"eta": torch.zeros((), dtype=state["eta"].dtype)}
+
+    def due(self, made: Made) -> Due:
+        """ASGD's step with the unit's own rate and share.
+
+        Args:
+            made: The step.
+
+        Returns:
+            Parameter and average; the rate to go on with.
+        """
+        group, kind, stored = made.group, fine(made.parameter), made.state["eta"].dtype
+        lr, lambd = learning_rate(group), float(group["lambd"])
+        first = torch.as_tensor(lr, dtype=stored, device=made.age.device)
+        rate = torch.where(made.age <= 1, first, made.memory["eta"]).to(made.age.dtype)
+        direction = made.direction(weight_decay=group["weight_decay"])
+        value = made.value * (1.0 - lambd * rate).to(kind) - rate.to(kind) * direction
+        share = asgd_share(made.age, t0=float(group["t0"])).to(stored).to(kind)
+        average = made.earlier("ax")
+        average = torch.where(share == 1, value, average + (value - average) * share)
+        coming = asgd_rate(made.age, lr=lr, lambd=lambd, alpha=float(group["alpha"])).to(stored)
+        return Due(value=value, state={"ax": average}, memory={"eta": coming})
+
+    def horizon(self, group: Options) -> None:
+        """Never.
+
+        Args:
+            group: The options.
+        """
+        del group

@@ -1,0 +1,260 @@
+"""How one family of optimizers treats a unit that begins anew."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+Options = Mapping[str, Any]
+"""One of the optimizer's parameter groups."""
+
+FORGOTTEN = 1e-9
+"""What depends on the age less than this is below float32's rounding."""
+
+
+def fine(tensor: Tensor) -> torch.dtype:
+    """The type in which the arithmetic on a tensor is done: float32, or float64 where it is float64."""
+    return torch.float64 if tensor.dtype is torch.float64 else torch.float32
+
+
+def is_coarse(tensor: Tensor) -> bool:
+    """Whether a tensor has fewer digits than float32."""
+    return tensor.dtype not in {torch.float32, torch.float64}
+
+
+def learning_rate(group: Options) -> float | Tensor:
+    """The group's learning rate; a tensor of one element without axes."""
+    lr = group["lr"]
+    return lr.reshape(()) if isinstance(lr, Tensor) else float(lr)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Before:
+    """What was kept of the young part of a tensor right before a step.
+
+    Attributes:
+        value: A copy of the parameter's.
+        grad: The gradient of the whole tensor: itself, or a copy where the optimizer will write into it.
+        copied: Whether it is a copy.
+        state: Copies of the entries of the optimizer's state that the family wants to see again.
+        count: The tensor's number of updates then; None where the optimizer does not count.
+    """
+
+    value: Tensor
+    grad: Tensor
+    copied: bool
+    state: Mapping[str, Tensor]
+    count: Tensor | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Made:
+    """A step that the optimizer has just made on the young part of one tensor.
+
+    Attributes:
+        parameter: The whole tensor, as the optimizer has left it.
+        state: The optimizer's state of it, after the step.
+        at: Where its young part is.
+        group: The options.
+        step: The tensor's own number of updates, this one included.
+        age: The entries' own numbers of updates, this one included; at least 1; broadcasts to the part.
+        memory: What the family keeps of the young part, of the shape of `age`.
+        before: The tensor right before the step, if that was asked for.
+    """
+
+    parameter: nn.Parameter
+    state: Mapping[str, Any]
+    at: tuple[slice | Tensor, ...]
+    group: Options
+    step: Tensor
+    age: Tensor
+    memory: Mapping[str, Tensor]
+    before: Before | None
+
+    def now(self, key: str) -> Tensor:
+        """An entry of the optimizer's state, in the fine type."""
+        return self.state[key][self.at].to(fine(self.parameter))
+
+    @property
+    def left(self) -> Tensor:
+        """The parameter as the optimizer has left it, in the fine type."""
+        return self.parameter.detach()[self.at].to(fine(self.parameter))
+
+    def earlier(self, key: str) -> Tensor:
+        """An entry of the optimizer's state as it was right before the step, in the fine type."""
+        return self._before.state[key].to(fine(self.parameter))
+
+    @property
+    def value(self) -> Tensor:
+        """The parameter right before the step, in the fine type."""
+        return self._before.value.to(fine(self.parameter))
+
+    def direction(self, *, weight_decay: float | Tensor) -> Tensor:
+        """The gradient as the optimizer has used it: the sign of maximize, and coupled weight decay."""
+        before = self._before
+        # A hook may have put another gradient in place of the one that was seen; one that runs after the step may
+        # have removed it. A fused optimizer under a gradient scaler has by now unscaled it, in place.
+        there = None if before.copied else self.parameter.grad
+        grad = (before.grad if there is None else there)[self.at].to(fine(self.parameter))
+        grad = -grad if self.group["maximize"] else grad
+        return grad + weight_decay * self.value if weight_decay != 0 else grad
+
+    @property
+    def _before(self) -> Before:
+        if self.before is None:
+            raise AssertionError("this family declares that it needs the tensor before the step")
+        return self.before
+
+
+@dataclass(frozen=True, kw_only=True)
+class Due:
+    """What a step should have left in the young part.
+
+    Attributes:
+        value: The parameter; None where the optimizer's own step is right.
+        state: Entries of the optimizer's state.
+        memory: What the family keeps of young entries.
+    """
+
+    value: Tensor | None = None
+    state: Mapping[str, Tensor] = field(default_factory=dict[str, Tensor])
+    memory: Mapping[str, Tensor] = field(default_factory=dict[str, Tensor])
+
+
+class Family:
+    """Optimizers whose memory is elementwise, zero at first, and does not know the time: zeroing it is exact.
+
+    The base of all families; each overrides what is different with it. A family has no state of its own.
+
+    Attributes:
+        zeroed: Entries of the optimizer's state that are zero in a fresh unit.
+        kept: Entries of the optimizer's state that `due` must see as they were before the step.
+        can_do_without: Whether `due` can do without the tensor right before the step where it could not be kept.
+        counts: Whether the optimizer counts the updates of a tensor (``state["step"]``).
+    """
+
+    zeroed: ClassVar[tuple[str, ...]] = ()
+    kept: ClassVar[tuple[str, ...]] = ()
+    can_do_without: ClassVar[bool] = False
+    counts: ClassVar[bool] = True
+
+    def forget_(
+        self,
+        parameter: nn.Parameter,
+        state: Mapping[str, Any],
+        mask: Tensor,
+        *,
+        group: Options,
+        defaults: Options,
+    ) -> None:
+        """Give the marked entries of the optimizer's state what a fresh unit's would be.
+
+        Args:
+            parameter: The parameter.
+            state: The optimizer's state of it. Written at the mask.
+            mask: True where a unit begins anew; broadcasts to the parameter.
+            group: The options.
+            defaults: The options that the optimizer was made with.
+        """
+        del parameter, group, defaults
+        for key in self.zeroed:
+            if isinstance(state.get(key), Tensor):
+                state[key].masked_fill_(mask, 0.0)
+
+    def remembers(self, group: Options) -> bool:
+        """Whether later steps of a renewed unit differ from those of its tensor.
+
+        Args:
+            group: The options.
+
+        Returns:
+            False here.
+        """
+        del group
+        return False
+
+    def needs_pre_step(self, group: Options) -> bool:
+        """Whether something must be done or read right before a step.
+
+        Args:
+            group: The options.
+
+        Returns:
+            False here.
+        """
+        del group
+        return False
+
+    def reads_before(self, group: Options, *, coarse: bool) -> bool:
+        """Whether `due` wants the parameter and its gradient as they were right before the step.
+
+        Args:
+            group: The options.
+            coarse: Whether the parameter has fewer digits than float32.
+
+        Returns:
+            Here: whether anything is needed then.
+        """
+        del coarse
+        return self.needs_pre_step(group)
+
+    def overwrites_grad(self, group: Options) -> bool:
+        """Whether the optimizer writes into the gradient of a tensor while it steps.
+
+        Args:
+            group: The options.
+
+        Returns:
+            False here.
+        """
+        del group
+        return False
+
+    def newborn(self, state: Mapping[str, Any]) -> dict[str, Tensor]:
+        """What is kept of a young entry besides its birth, at its birth.
+
+        Args:
+            state: The optimizer's state of the tensor.
+
+        Returns:
+            Tensors without axes.
+        """
+        del state
+        return {}
+
+    def prepare_(self, state: Mapping[str, Any], newborn: Tensor, *, group: Options) -> None:
+        """Right before the first step of renewed entries.
+
+        Args:
+            state: The optimizer's state of their tensor. Written at `newborn`.
+            newborn: True where the coming step is the first; broadcasts to the parameter.
+            group: The options.
+        """
+
+    def due(self, made: Made) -> Due:
+        """What the step should have left in young entries.
+
+        Args:
+            made: The step.
+
+        Returns:
+            Nothing, here: the optimizer's own step is right.
+        """
+        del made
+        return Due()
+
+    def horizon(self, group: Options) -> int | None:
+        """The age at which a unit's steps are those of its tensor, up to rounding.
+
+        Args:
+            group: The options.
+
+        Returns:
+            A number of updates; None: never.
+        """
+        del group
+        return 1

@@ -1,0 +1,114 @@
+"""NAdam: the product of all momenta is one number a tensor in torch; a renewed unit has its own."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any, final
+
+import torch
+from torch import Tensor
+
+from regrow.functional import nadam_momentum, nadam_update
+from regrow.surgery.optimizers.base import (
+    FORGOTTEN,
+    Due,
+    Family,
+    Made,
+    Options,
+    learning_rate,
+)
+from regrow.surgery.optimizers.moments import updates_until
+
+
+@final
+class NAdam(Family):
+    """Moments zeroed; bias correction, momentum and product of momenta of the unit's own age.
+
+    The step uses the gradient beside the moments, with coupled weight decay of the old parameter, so the
+    tensor right before the step is kept, and the new value is computed from it. The product is multiplied
+    on in the type in which torch keeps its own, so that both are rounded alike.
+    """
+
+    zeroed = ("exp_avg", "exp_avg_sq")
+
+    def remembers(self, group: Options) -> bool:
+        """Always.
+
+        Args:
+            group: The options.
+
+        Returns:
+            True.
+        """
+        del group
+        return True
+
+    def needs_pre_step(self, group: Options) -> bool:
+        """Always.
+
+        Args:
+            group: The options.
+
+        Returns:
+            True.
+        """
+        del group
+        return True
+
+    def newborn(self, state: Mapping[str, Any]) -> dict[str, Tensor]:
+        """An empty product.
+
+        Args:
+            state: The optimizer's state of the tensor.
+
+        Returns:
+            1.
+        """
+        return {"mu_product": torch.ones((), dtype=state["mu_product"].dtype)}
+
+    def due(self, made: Made) -> Due:
+        """NAdam's step with the unit's own product.
+
+        Args:
+            made: The step.
+
+        Returns:
+            The parameter; the product to go on with.
+        """
+        group = made.group
+        beta1, beta2 = (float(beta) for beta in group["betas"])
+        lr, decay = learning_rate(group), group["weight_decay"]
+        apart = bool(group["decoupled_weight_decay"])
+        product = made.memory["mu_product"]
+        momentum = nadam_momentum(
+            made.age, beta1=beta1, momentum_decay=float(group["momentum_decay"])
+        )
+        product = product * momentum.to(product.dtype)
+        update = nadam_update(
+            made.direction(weight_decay=0.0 if apart else decay),
+            made.now("exp_avg"),
+            made.now("exp_avg_sq"),
+            age=made.age,
+            product=product,
+            lr=lr,
+            beta1=beta1,
+            beta2=beta2,
+            eps=float(group["eps"]),
+            momentum_decay=float(group["momentum_decay"]),
+        )
+        value = made.value * (1.0 - lr * decay) if apart else made.value
+        return Due(value=value - update, memory={"mu_product": product})
+
+    def horizon(self, group: Options) -> int:
+        """Until the moments, the product and the momentum's schedule are all at their limits.
+
+        Args:
+            group: The options.
+
+        Returns:
+            A number of updates.
+        """
+        slowest = max(updates_until(float(beta)) for beta in group["betas"])
+        speed = -group["momentum_decay"] * math.log(0.96)
+        return max(slowest, math.ceil(-math.log(FORGOTTEN) / speed)) if speed > 0 else slowest

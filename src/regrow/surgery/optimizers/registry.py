@@ -1,0 +1,137 @@
+"""Which optimizers are known, which are refused, and why."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any, Final
+
+from torch import optim
+from torch.optim import Optimizer
+
+from regrow.errors import ConfigError, OptimizerError
+from regrow.surgery.optimizers.adagrad import Adagrad
+from regrow.surgery.optimizers.asgd import ASGD
+from regrow.surgery.optimizers.base import Family
+from regrow.surgery.optimizers.memoryless import Adadelta, RMSprop
+from regrow.surgery.optimizers.moments import Adam, Adamax, AdamW, RAdam
+from regrow.surgery.optimizers.nadam import NAdam
+from regrow.surgery.optimizers.rprop import Rprop
+from regrow.surgery.optimizers.sgd import SGD
+from regrow.surgery.optimizers.zeroed import Zeroed
+
+FAMILIES: Final[dict[type[Optimizer], Family]] = {
+    optim.SGD: SGD(),
+    optim.Adam: Adam(),
+    optim.AdamW: AdamW(),
+    optim.NAdam: NAdam(),
+    optim.RAdam: RAdam(),
+    optim.Adamax: Adamax(),
+    optim.Adagrad: Adagrad(),
+    optim.Adadelta: Adadelta(),
+    optim.RMSprop: RMSprop(),
+    optim.ASGD: ASGD(),
+    optim.Rprop: Rprop(),
+}
+"""The optimizers whose memory of a renewed unit is made exactly that of a fresh one."""
+
+REFUSED: Final[dict[str, str]] = {
+    "Adafactor": "its step is clipped by a norm over the whole tensor and scaled by the tensor's size, and the "
+    "second moments of a matrix are sums over its rows and over its columns",
+    "LBFGS": "it evaluates the loss many times in one step and couples all parameters",
+    "Muon": "it makes the momentum of a whole matrix orthogonal, so that every unit's step depends on all others",
+    "SparseAdam": "it takes sparse gradients only, which no convolution or linear layer has",
+}
+"""torch's own optimizers that no exact edit can follow, by name (not every torch has all of them), and why."""
+
+NO_ZERO: Final[dict[str, str]] = {
+    "Adafactor": "its factored second moments belong to rows and columns, not to entries",
+    "LBFGS": "its history is of all parameters together",
+    "SparseAdam": "there is no such gradient of a filter",
+    "Rprop": "its step sizes begin at the learning rate, not at zero: reset_state='exact' sets them",
+}
+"""Optimizers for which ``reset_state='zero'`` is refused as well, and why."""
+
+
+def _core(kind: type[Optimizer], name: str) -> Any:
+    """A method as it was written: torch wraps ``step`` in a profiler's range, once for a class."""
+    method = getattr(kind, name, None)
+    return None if method is None else inspect.unwrap(method)
+
+
+def known_kind(optimizer: Optimizer) -> type[Optimizer] | None:
+    """The torch class whose arithmetic an optimizer has.
+
+    Args:
+        optimizer: Any optimizer.
+
+    Returns:
+        Its class, or the class that it inherits both ``step`` and the making of the state from; None if there is none.
+
+    Examples:
+        >>> import torch
+        >>> class Renamed(torch.optim.Adam):
+        ...     pass
+        >>> known_kind(Renamed([torch.zeros(1)])).__name__
+        'Adam'
+    """
+    for kind in type(optimizer).__mro__:
+        if kind in FAMILIES:
+            same = all(
+                _core(type(optimizer), name) is _core(kind, name)
+                for name in ("step", "_init_group")
+            )
+            return kind if same else None
+    return None
+
+
+def _torch_name(optimizer: Optimizer) -> str:
+    """The name of the refused torch class that an optimizer is, or descends from; else empty."""
+    for kind in type(optimizer).__mro__:
+        if kind.__module__.startswith("torch.optim") and kind.__name__ in (REFUSED | NO_ZERO):
+            return kind.__name__
+    return ""
+
+
+def family_of(optimizer: Optimizer, *, reset_state: str = "exact") -> Family:
+    """How to treat the memory of an optimizer.
+
+    Args:
+        optimizer: The bare torch optimizer.
+        reset_state: ``exact`` or ``zero``.
+
+    Returns:
+        Its family.
+
+    Raises:
+        ConfigError: `reset_state` is neither.
+        OptimizerError: The optimizer cannot be followed; the message says why and what can be done.
+    """
+    if reset_state not in {"exact", "zero"}:
+        raise ConfigError(f"reset_state must be 'exact' or 'zero', got {reset_state!r} (attach)")
+    name = type(optimizer).__name__
+    leave = (
+        "reset_optimizer=False leaves the optimizer's state of renewed filters as it is (attach)"
+    )
+    refused = _torch_name(optimizer)
+    if any(group.get("differentiable", False) for group in optimizer.param_groups):
+        raise OptimizerError(
+            f"{name} with differentiable=True cannot be edited in place, for autograd follows its steps. {leave}"
+        )
+    if reset_state == "zero":
+        if refused in NO_ZERO:
+            raise OptimizerError(
+                f"reset_state='zero' is not for {name}: {NO_ZERO[refused]}. {leave}"
+            )
+        return Zeroed()
+    zero = "reset_state='zero' zeroes what has the parameter's shape, which may be inexact"
+    if refused in REFUSED:
+        way = leave if refused in NO_ZERO else f"{zero}; {leave}"
+        raise OptimizerError(f"{name} cannot be edited for one filter: {REFUSED[refused]}. {way}")
+    kind = known_kind(optimizer)
+    if kind is None:
+        known = ", ".join(sorted(each.__name__ for each in FAMILIES))
+        raise OptimizerError(
+            f"the state of {type(optimizer).__module__}.{name} cannot be edited for one filter: its arithmetic is not "
+            f"known; known: {known}, and subclasses that inherit their step. {zero}; {leave}"
+        )
+    return FAMILIES[kind]

@@ -1,0 +1,93 @@
+"""Rprop: the previous gradient is forgotten, and the step sizes begin at the learning rate."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, final
+
+import torch
+from torch import Tensor, nn
+
+from regrow.surgery.optimizers.base import Family, Options, learning_rate
+
+
+@final
+class Rprop(Family):
+    """Previous gradient zeroed; step size = the learning rate of the unit's first step.
+
+    torch fills the step sizes at a parameter's first step, with the learning rate of that moment. A scheduler
+    may change it between the renewal and that step, so the renewed entries are filled right before it.
+    After that everything is elementwise, and nothing knows the time.
+    """
+
+    zeroed = ("prev",)
+
+    def remembers(self, group: Options) -> bool:
+        """Until the first step.
+
+        Args:
+            group: The options.
+
+        Returns:
+            True.
+        """
+        del group
+        return True
+
+    def needs_pre_step(self, group: Options) -> bool:
+        """Always.
+
+        Args:
+            group: The options.
+
+        Returns:
+            True.
+        """
+        del group
+        return True
+
+    def reads_before(self, group: Options, *, coarse: bool) -> bool:
+        """Never: the optimizer's own step is right.
+
+        Args:
+            group: The options.
+            coarse: Whether the parameter has fewer digits than float32.
+
+        Returns:
+            False.
+        """
+        del group, coarse
+        return False
+
+    def forget_(
+        self,
+        parameter: nn.Parameter,
+        state: Mapping[str, Any],
+        mask: Tensor,
+        *,
+        group: Options,
+        defaults: Options,
+    ) -> None:
+        """Zero the previous gradient, fill the step sizes.
+
+        Args:
+            parameter: The parameter.
+            state: The optimizer's state of it. Written at the mask.
+            mask: True where a unit begins anew.
+            group: The options.
+            defaults: The options that the optimizer was made with.
+        """
+        super().forget_(parameter, state, mask, group=group, defaults=defaults)
+        self.prepare_(state, mask, group=group)
+
+    def prepare_(self, state: Mapping[str, Any], newborn: Tensor, *, group: Options) -> None:
+        """Fill the step sizes with the learning rate.
+
+        Args:
+            state: The optimizer's state of the tensor. Written at `newborn`.
+            newborn: True where the coming step is the first.
+            group: The options.
+        """
+        size = state["step_size"]
+        rate = torch.as_tensor(learning_rate(group), dtype=size.dtype, device=size.device)
+        size.copy_(torch.where(newborn, rate, size))

@@ -1,0 +1,121 @@
+"""DistributedDataParallel over gloo: all ranks decide alike and keep the same bits, whatever a rank's own data are."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch.distributed as dist
+
+pytestmark = pytest.mark.skipif(
+    not (dist.is_available() and dist.is_gloo_available()), reason="this torch has no gloo"
+)
+
+ALIKE = (
+    "sgd",
+    "adam",
+    "summed_gradients",
+    "bucket_views",
+    "static_graph",
+    "compiled",
+    "unused_branch",
+    "accumulation",
+    "clipping",
+    "zero_gradients_on_one_rank",
+    "empty_batches_on_one_rank",
+    "scaler_with_an_infinity_on_one_rank",
+    "local_losses",
+    "kept_output",
+    "attached_before_it_is_wrapped",
+    "resumed",
+    "equal_data_on_all_ranks",
+)
+
+
+def _run(ranks: int, folder: Path, *scenarios: str) -> dict[str, dict[str, Any]]:
+    """Start the program on so many processes of this machine and read what rank 0 wrote."""
+    out = folder / "found.json"
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    script = Path(__file__).with_name("train_ddp.py")
+    done = subprocess.run(
+        [*launcher, f"--nproc-per-node={ranks}", str(script), str(out), *scenarios],
+        env={**os.environ, "PYTHONPATH": str(script.parents[1]), "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=240,
+    )
+    assert done.returncode == 0, done.stderr[-6000:]
+    return json.loads(out.read_text())
+
+
+def _check_alike(name: str, found: dict[str, Any], *, steps: int = 12) -> None:
+    for part in ("parameters", "optimizer", "regrower"):
+        assert found[part] == [], f"{name}: ranks differ in {part}"
+    assert found["finite"], name
+    assert found["steps"] == steps, name
+    assert found["renewed"] >= 5, f"{name}: too few renewals to show anything"
+
+
+def _check_refused(messages: list[str], *parts: str) -> None:
+    """Every rank raises: none is left waiting for the others."""
+    for message in messages:
+        for part in parts:
+            assert part in message, messages
+
+
+def test_two_ranks_stay_bit_identical(tmp_path: Path) -> None:
+    found = _run(2, tmp_path)
+    skipped = found["scaler_with_an_infinity_on_one_rank"]
+    assert skipped["scale"] == []
+    for name in ALIKE:
+        _check_alike(name, found[name], steps=10 if found[name] is skipped else 12)
+    assert found["a_rank_that_strays"]["parameters"] == ["/second.weight"]
+
+    # Running statistics stay as DistributedDataParallel leaves them: each rank's own after its last batch.
+    assert found["adam"]["running"] == ["/norm.running_mean", "/norm.running_var"]
+
+    spoilt = found["nan_on_one_rank"]  # the weights are NaN too, on all ranks: as without regrow
+    assert [spoilt[part] for part in ("parameters", "optimizer", "regrower")] == [[], [], []]
+    assert (spoilt["nonfinite"], spoilt["steps"], spoilt["checks"]) == (1, 4, 4)
+
+    alone = found["equal_data_on_all_ranks"]
+    assert alone["as_alone"]
+    assert alone["decided_as_alone"]
+    assert found["local_losses"]["when"] == [0, 2, 4, 6, 8, 10]
+
+    joined = found[
+        "uneven_inputs"
+    ]  # rank 1 made fewer steps: its weights come from the others at the end
+    assert joined["parameters"] == []
+    assert joined["all_steps"] == [12, 5]
+
+    _check_refused(found["min_loss_under_join"]["refused"], "Join", "the same number of batches")
+    _check_refused(found["a_loss_that_one_rank_does_not_tell"]["refused"], "call regrower.tell")
+    same = "must be the same on every rank"
+    _check_refused(found["settings_that_differ"]["seed"], f"seed {same}", "rank 1 differs")
+    _check_refused(found["settings_that_differ"]["recipe"], f"recipe.select {same}", "(attach)")
+    _check_refused(found["compiled"]["refused"], f"seed {same}")
+    _check_refused(found["resumed"]["refused"], f"step {same}", "(load_state_dict)")
+
+
+def test_four_ranks_stay_bit_identical(tmp_path: Path) -> None:
+    names = ("adam", "unused_branch", "nan_on_one_rank", "local_losses", "uneven_inputs")
+    found = _run(4, tmp_path, *names)
+    for name in ("adam", "unused_branch", "local_losses"):
+        _check_alike(name, found[name])
+    assert found["nan_on_one_rank"]["regrower"] == []
+    assert found["uneven_inputs"]["parameters"] == []
+    assert found["uneven_inputs"]["all_steps"] == [12, 5, 12, 12]
+
+
+@pytest.mark.slow
+def test_four_ranks_in_every_scenario(tmp_path: Path) -> None:
+    found = _run(4, tmp_path)
+    for name in ALIKE:
+        steps = 10 if name == "scaler_with_an_infinity_on_one_rank" else 12
+        _check_alike(name, found[name], steps=steps)
+    _check_refused(found["settings_that_differ"]["seed"], "rank 3 differs from rank 0")

@@ -1,0 +1,153 @@
+"""Every optimizer of this torch is known or refused, with a reason and a way out."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn, optim
+from torch.optim import Optimizer
+
+from regrow.errors import ConfigError, OptimizerError
+from regrow.renewal import Edit
+from regrow.surgery import OptimizerSurgeon
+from regrow.surgery.optimizers import FAMILIES, REFUSED, known_kind
+from surgery.optimizers_of_users import Inherits, Mine, OtherState, Overrides, SubMuon
+from surgery.rows import ROWS, kinds
+
+DOCS = Path(__file__).parents[2] / "docs" / "optimizers.md"
+
+
+def _weight() -> nn.Parameter:
+    return nn.Parameter(torch.ones(2, 3))
+
+
+def _surgeon(optimizer: Optimizer, reset_state: str = "exact") -> OptimizerSurgeon:
+    weight = optimizer.param_groups[0]["params"][0]
+    return OptimizerSurgeon(optimizer, {"w": weight}, reset_state=reset_state)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("kind", list(kinds()), ids=lambda kind: kind.__name__)
+def test_every_optimizer_of_torch_is_known_or_refused(kind: type[Optimizer]) -> None:
+    """A new one in torch fails here: it needs a family and rows, or a reason."""
+    assert (kind in FAMILIES) != (kind.__name__ in REFUSED)
+    if kind in FAMILIES:
+        assert any(row.kind is kind for row in ROWS.values() if not row.slow), (
+            "no row of it in the quick suite"
+        )
+        assert _surgeon(kind([_weight()])).state_dict()["young"] == {}
+    assert f"| {kind.__name__} |" in DOCS.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("make", "reason", "way"),
+    [
+        (
+            lambda: optim.Adafactor([_weight()]),
+            "clipped by a norm over the whole tensor",
+            "reset_optimizer",
+        ),
+        (
+            lambda: optim.Muon([_weight()]),
+            "makes the momentum of a whole matrix",
+            "reset_state='zero'",
+        ),
+        (
+            lambda: SubMuon([_weight()]),
+            "makes the momentum of a whole matrix",
+            "reset_state='zero'",
+        ),
+        (lambda: optim.LBFGS([_weight()]), "couples all parameters", "reset_optimizer=False"),
+        (lambda: optim.SparseAdam([_weight()]), "sparse gradients only", "reset_optimizer=False"),
+        (lambda: Overrides([_weight()]), r"optimizers_of_users\.Overrides", "reset_state='zero'"),
+        (lambda: OtherState([_weight()]), r"optimizers_of_users\.OtherState", "reset_state='zero'"),
+        (lambda: Mine([_weight()], torch.zeros_like), r"Mine.*known: ASGD, ", "reset_state='zero'"),
+        (
+            lambda: optim.Adam([_weight()], differentiable=True),
+            "differentiable=True",
+            "reset_optimizer",
+        ),
+    ],
+)
+def test_refusals_name_the_reason_and_the_way_out(
+    make: "type[Optimizer]", reason: str, way: str
+) -> None:
+    optimizer = make()  # type: ignore[call-arg]
+    with pytest.raises(OptimizerError, match=rf"(?=.*{type(optimizer).__name__}).*{reason}.*{way}"):
+        _surgeon(optimizer)
+
+
+@pytest.mark.parametrize("kind", [optim.Adafactor, optim.LBFGS, optim.SparseAdam, optim.Rprop])
+def test_where_zero_is_no_way_out_either(kind: type[Optimizer]) -> None:
+    with pytest.raises(
+        OptimizerError, match=f"'zero' is not for {kind.__name__}: .*reset_optimizer"
+    ):
+        _surgeon(kind([_weight()]), "zero")
+
+
+def test_a_subclass_that_inherits_its_step_is_known() -> None:
+    optimizer = Inherits([_weight()])
+    assert known_kind(optimizer) is optim.Adam
+    assert known_kind(Overrides([_weight()])) is None
+    _surgeon(optimizer)
+
+
+def test_reset_state_is_one_of_two() -> None:
+    with pytest.raises(ConfigError, match="reset_state must be 'exact' or 'zero', got 'fresh'"):
+        _surgeon(optim.SGD([_weight()]), "fresh")
+
+
+def _stepped(optimizer: Optimizer) -> OptimizerSurgeon:
+    surgeon = _surgeon(optimizer, "zero")
+    for weight in optimizer.param_groups[0]["params"]:
+        weight.grad = torch.ones_like(weight)
+    optimizer.step()
+    return surgeon
+
+
+ROW = torch.tensor([[True], [False]])
+
+
+def test_zero_zeroes_what_has_the_shape_and_leaves_the_rest() -> None:
+    optimizer = Mine([_weight()], lambda weight: torch.ones(()))
+    surgeon = _stepped(optimizer)
+    surgeon.reset([Edit(name="w", mask=ROW, value=0.0)])
+    state = next(iter(optimizer.state.values()))
+    assert state["velocity"].tolist() == [[0, 0, 0], [1, 1, 1]]
+    assert (state["step"].item(), state["more"].item(), state["name"]) == (1, 1, "not a tensor")
+    assert surgeon.state_dict() == {"family": "Zeroed", "young": {}}
+    assert not surgeon.needs_pre_step
+
+
+def test_zero_of_a_known_optimizer_is_no_more_than_that() -> None:
+    optimizer = optim.Adagrad([_weight()], initial_accumulator_value=0.5, lr_decay=0.1)
+    surgeon = _stepped(optimizer)
+    surgeon.reset([Edit(name="w", mask=ROW, value=0.0)])
+    state = next(iter(optimizer.state.values()))
+    assert state["sum"].tolist() == [[0, 0, 0], [1.5, 1.5, 1.5]]
+    assert surgeon.state_dict()["young"] == {}
+
+
+def test_zero_for_muon_reaches_its_momentum() -> None:
+    optimizer = optim.Muon([_weight()])
+    _stepped(optimizer).reset([Edit(name="w", mask=ROW, value=0.0)])
+    momentum = next(iter(optimizer.state.values()))["momentum_buffer"]
+    assert (momentum == 0).tolist() == [[True] * 3, [False] * 3]
+
+
+@pytest.mark.parametrize(
+    ("memory", "message"),
+    [
+        (
+            lambda weight: torch.zeros(2, 1),
+            r"'more' is torch.float32 of shape \(2, 1\) for a parameter",
+        ),
+        (lambda weight: weight.to(torch.uint8), r"'more' is torch.uint8 of shape \(2, 3\)"),
+    ],
+)
+def test_zero_refuses_what_is_not_one_number_an_entry(memory: object, message: str) -> None:
+    """Factored and quantised memories: zeroing would do nothing, or something else. Nothing is changed then."""
+    optimizer = Mine([_weight()], memory)  # type: ignore[arg-type]
+    surgeon = _stepped(optimizer)
+    with pytest.raises(OptimizerError, match=message):
+        surgeon.reset([Edit(name="w", mask=ROW, value=0.0)])
+    assert next(iter(optimizer.state.values()))["velocity"].tolist() == [[1, 1, 1], [1, 1, 1]]
