@@ -11,6 +11,7 @@ from torch.optim import Optimizer
 
 from regrow.errors import OptimizerError, StateError
 from regrow.renewal import Edit
+from regrow.surgery.bundle import Young, births, settle_together
 from regrow.surgery.optimizers import Before, Family, Made, family_of, is_coarse
 from regrow.surgery.young import (
     Memory,
@@ -62,6 +63,7 @@ class OptimizerSurgeon:
         }
         self._young: dict[str, Memory] = {}
         self._at: dict[str, Places] = {}
+        self._births: dict[str, Tensor] = {}
         self._before: dict[str, Before] = {}
 
     @property
@@ -146,6 +148,7 @@ class OptimizerSurgeon:
             self._young.pop(name, None)
         else:
             self._young[name], self._at[name] = memory, at
+            self._births[name] = births(memory["born"], at, self._parameters[name].shape)
 
     def before_step(self) -> None:
         """Look at tensors with young entries right before the optimizer's step, where that is needed."""
@@ -186,9 +189,51 @@ class OptimizerSurgeon:
         if cancelled is not None and bool(cancelled):
             return
         groups = self._groups()
+        bundles: dict[tuple[object, ...], list[str]] = {}
         with torch.no_grad():
             for name in list(self._young):
-                self._settle(name, before.get(name), self._group(groups, name))
+                group = self._group(groups, name)
+                if self._family.can_do_without and name not in before:
+                    parameter = self._parameters[name]
+                    alike = (id(group), parameter.dtype, parameter.device)
+                    bundles.setdefault(alike, []).append(name)
+                else:
+                    self._settle(name, before.get(name), group)
+            for names in bundles.values():
+                self._settle_together(names, self._group(groups, names[0]))
+
+    def _settle_together(self, names: Iterable[str], group: dict[str, Any]) -> None:
+        """Families whose step is a function of the state after it: all tensors at once."""
+        members: dict[str, Young] = {}
+        for name in names:
+            parameter, memory = self._parameters[name], self._young[name]
+            state = self._optimizer.state[parameter]
+            step: Tensor = state["step"]
+            moved = step != memory["seen"].to(step.device)
+            if step.device.type == "cpu" and not bool(moved):
+                continue
+            members[name] = Young(
+                parameter=parameter,
+                state=state,
+                at=self._at[name],
+                born=self._births[name],
+                step=step,
+                moved=moved,
+            )
+        if not members:
+            return
+        settle_together(list(members.values()), family=self._family, group=group)
+        horizon = self._family.horizon(group)
+        for name, member in members.items():
+            memory = self._young[name]
+            memory = {
+                **memory,
+                "waited": memory["waited"] + 1,
+                "seen": member.step.detach().clone(),
+            }
+            self._young[name] = memory
+            if grown_up(memory, now=member.step, horizon=horizon):
+                del self._young[name]
 
     def _settle(self, name: str, before: Before | None, group: dict[str, Any]) -> None:
         parameter, memory, family = self._parameters[name], self._young[name], self._family
@@ -275,7 +320,7 @@ class OptimizerSurgeon:
             )
         for name, memory in state["young"].items():
             check_memory(name, memory, shape=self._parameters[name].shape)
-        self._young, self._at, self._before = {}, {}, {}
+        self._young, self._at, self._births, self._before = {}, {}, {}, {}
         for name, memory in state["young"].items():
             self._keep(name, placed(memory, self._parameters[name].device))
 
