@@ -78,3 +78,15 @@ def test_origins_say_which_entry_an_element_is() -> None:
     copied = torch.zeros(2, 3)
     ledger.write_copy(copied, first)
     assert ledger.whole(copied) == "first"
+
+
+def test_owners_are_those_of_the_last_writing() -> None:
+    tensors = {"a": torch.zeros(2, 2), "b": torch.zeros(2, 2)}
+    ledger = Ledger(tensors)
+    made = torch.zeros(2, 2)
+    for name, origin in (("a", 0), ("b", 4)):
+        ledger.write_origins(made, torch.arange(4).view(2, 2) + origin)
+        assert ledger.owners(made) == {name}
+    ledger.overwritten([made, tensors["a"]])
+    assert ledger.owners(made) == frozenset()
+    assert ledger.whole(tensors["a"]) == "a", "the model's own tensors stay themselves"

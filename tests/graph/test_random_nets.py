@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import hypothesis.strategies as st
+import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812
 from hypothesis import HealthCheck, given, settings
@@ -117,15 +118,7 @@ steps = st.lists(
 )
 
 
-@settings(
-    max_examples=30,
-    deadline=None,
-    derandomize=True,
-    database=None,
-    suppress_health_check=[HealthCheck.too_slow],
-)
-@given(steps=steps, seed=st.integers(0, 1000))
-def test_no_reader_is_wrong_in_random_nets(steps: list[Step], seed: int) -> None:
+def judge(steps: list[Step], seed: int) -> None:
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         net = randomised(RandomNet(steps))
@@ -135,3 +128,25 @@ def test_no_reader_is_wrong_in_random_nets(steps: list[Step], seed: int) -> None
     assert not wiring.remarks
     assert not any(layer.refused for layer in wiring.layers)
     check_wiring(net, x, wiring, per_layer=2)
+
+
+FIXED = {
+    "deadline": None,
+    "derandomize": True,
+    "database": None,
+    "suppress_health_check": [HealthCheck.too_slow],
+}
+
+
+@settings(max_examples=30, **FIXED)
+@given(steps=steps, seed=st.integers(0, 1000))
+def test_no_reader_is_wrong_in_random_nets(steps: list[Step], seed: int) -> None:
+    judge(steps, seed)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+@settings(max_examples=500, **FIXED)
+@given(steps=steps, seed=st.integers(0, 1000))
+def test_no_reader_is_wrong_in_five_hundred_random_nets(steps: list[Step], seed: int) -> None:
+    judge(steps, seed)

@@ -110,3 +110,42 @@ def test_the_same_and_the_empty_bring_nothing_together(second: Tensor | None) ->
     joined = table.join(first, first.clone() if second is None else second, WHY)
     assert torch.equal(joined, first)
     assert table.partners == {}
+
+
+def test_a_maximum_over_branches_joins_and_does_not_mix() -> None:
+    table, first, second = with_two_layers()
+    table.join_over(torch.stack([first[:2], second]), [0], Why("mixed", "amax in 'b'"))
+    assert table.company == {}
+    assert list(table.partners[0]) == [("joined", 1)]
+    assert list(table.partners[1]) == [("joined", 0)]
+    table.join_over(first[:2], [0], Why("mixed", "amax in 'b'"))
+    assert list(table.company) == [0]
+
+
+def test_filters_of_one_layer_that_are_added_are_remembered() -> None:
+    table, first, second = with_two_layers()
+    table.join(first[:2], first[1:], Why("summed", "a"))
+    assert list(table.partners[0]) == [("summed", 0)]
+    table.join(first[:2], second, Why("multiplied", "a"))
+    assert list(table.partners[0]) == [("summed", 0), ("multiplied", 1)]
+
+
+def test_a_filter_that_meets_itself_is_not_mixed() -> None:
+    table, first, second = with_two_layers()
+    both = table.join(first[:2], second, Why("summed", "a"))
+    table.join_over(torch.stack([first[:2], both]), [0], Why("mixed", "amax in 'b'"))
+    assert table.company == {}
+
+
+def test_what_is_folded_keeps_its_layers_only() -> None:
+    table, first, second = with_two_layers()
+    union = table.union([*first.tolist(), *second.tolist()])
+    folded = table.fold(union)
+    assert table.fold(union) == table.fold(folded) == folded
+    assert table.fold(0) == 0
+    assert table.layers_of([folded]) == {0, 1}
+    assert table.filters_of(folded) == []
+    third = table.add_layer(2)
+    joined = table.union([folded, int(third[1])])
+    assert (table.filters_of(joined), table.size(joined)) == ([(2, 1)], 2)
+    assert table.layers_of([joined]) == {0, 1, 2}

@@ -304,3 +304,33 @@ def test_what_cannot_be_traced_is_said(
         trace(make(), x)
     if "raised" in message:
         assert caught.value.__cause__ is not None
+
+
+@pytest.mark.parametrize(
+    ("over", "coupled", "mixed"),
+    [
+        (lambda x: x.sum(1), "summed with each other", ""),
+        (lambda x: F.glu(x, 1), "multiplied with each other", ""),
+        (
+            lambda x: x * x.square().mean(1, keepdim=True).rsqrt(),
+            "summed with each other; mixed by mul",
+            "mixed by mul in the model's own forward",
+        ),
+        (lambda x: x.amax(1), "mixed by amax in the model's own forward", None),
+        (lambda x: F.layer_norm(x.movedim(1, -1), (4,)), "mixed by native_layer_norm", None),
+        (lambda x: F.group_norm(x, 2), "shares its group's statistics in native_group_norm", None),
+        (lambda x: F.batch_norm(x, torch.ones(4).double(), torch.ones(4).double()), "", ""),
+    ],
+    ids=["sum", "gate", "root mean square", "maximum", "layer norm", "group norm", "batch norm"],
+)
+def test_what_brings_filters_together_is_named(
+    over: Callable[[Tensor], Tensor], coupled: str, mixed: str | None
+) -> None:
+    conv, x = nn.Conv2d(3, 4, 3).double(), example("crater")
+    width = over(conv(x)).flatten(1).shape[1]
+    net = Forward(
+        lambda net, x: net.head(over(net.conv(x)).flatten(1)), conv=conv, head=nn.Linear(width, 2)
+    )
+    layer = trace(net.double(), x)["conv"]
+    assert layer.coupled.startswith(coupled)
+    assert layer.mixed == (layer.coupled if mixed is None else mixed)

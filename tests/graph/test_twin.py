@@ -47,6 +47,7 @@ def test_a_computed_weight_refuses_what_it_reads(make: Callable[[], nn.Module], 
         f"convolution in '3': its weight is computed by {by}, not one of the model's parameters"
     )
     assert wiring.remarks[0] == wiring["2"].refused
+    assert wiring.remarks[-1].startswith("who reads 2 is not known: exclude=[...] leaves")
     assert wiring["0"].refused == "", "it is read by an ordinary layer"
     assert "not followed" in str(wiring)
 

@@ -86,6 +86,7 @@ def assemble(model: nn.Module, record: Record, outputs: Iterable[Tensor]) -> Wir
         if names is not None:
             heads |= table.layers_of(torch.unique(names).tolist())
     owners = _named_layers(model)
+    bias_names = {id(tensor): name for name, tensor in model.named_parameters()}
     layers = tuple(
         _filters(
             record,
@@ -95,11 +96,12 @@ def assemble(model: nn.Module, record: Record, outputs: Iterable[Tensor]) -> Wir
             norms=tuple(norms.get(number, ())),
             shared_norms=tuple(shared_norms.get(number, ())),
             is_head=number in heads,
-            bias_names={id(tensor): name for name, tensor in model.named_parameters()},
+            bias_names=bias_names,
         )
         for number, layer in enumerate(record.layers)
     )
-    return Wiring(layers=layers, remarks=(*record.stops, *_left_out(record, owners)))
+    remarks = (*record.stops, *_left_out(record, owners), *_way_out(layers))
+    return Wiring(layers=layers, remarks=remarks)
 
 
 def _filters(
@@ -233,4 +235,15 @@ def _left_out(record: Record, owners: dict[str, nn.Module]) -> list[str]:
         return []
     return [
         f"not traced: {', '.join(left)} (not run in evaluation mode, or not as an ordinary layer)"
+    ]
+
+
+def _way_out(layers: Iterable[Filters]) -> list[str]:
+    """What can be done about layers whose readers are not known."""
+    refused = [layer.path for layer in layers if layer.refused and not layer.is_head]
+    if not refused:
+        return []
+    return [
+        f"who reads {_listed(refused)} is not known: exclude=[...] leaves such layers out, wiring=... takes a wiring "
+        "that you made or completed yourself"
     ]

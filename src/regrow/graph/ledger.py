@@ -7,67 +7,16 @@ is seen by whoever holds the whole. No rule for view, permute, slice or split is
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from typing import Final
 
 import torch
 from torch import Tensor
 from torch.multiprocessing.reductions import StorageWeakRef
 
+from regrow.graph.notes import Derived, Notes, Place
 from regrow.graph.sets import NAMES
 
 _SWEEP_EVERY: Final = 256
-
-_Place = tuple[tuple[int, ...], tuple[int, ...], int]
-"""Size, stride and offset."""
-
-
-@dataclass(frozen=True)
-class Derived:
-    """What a tensor was worked out from, filter by filter.
-
-    Attributes:
-        parameter: Name of the parameter; None where there are only parameters with one number a filter, or fewer.
-        standardised: Each filter was divided by its own spread on the way.
-    """
-
-    parameter: str | None
-    standardised: bool
-
-
-@dataclass
-class Notes:
-    """What is known of one storage.
-
-    Attributes:
-        memory: Keeps the storage's address from being used again while these notes exist.
-        itemsize: Bytes an element, of the tensor that was noted first.
-        length: Number of elements of the storage.
-        names: For each element the name of its set (see `SetTable`); None = all empty.
-        origins: For each element the number of the model's tensor entry that it copies, -1 = none; None = no entry.
-        whole: The model's tensors that this storage holds, themselves or as copies: where each lies in it.
-        live: Depends on the example inputs.
-        computed: Worked out from the model's weights alone.
-        computed_by: The operation that did it, and where.
-        derived: The parameter that it was worked out from filter by filter, where that is so.
-        by_filter: Then for each element the filter that it depends on, -1 = none.
-        stands: And the parameter's entry in whose place it stands, -1 = none.
-        blurred: One set for every element, where the storage is looked at as several types of number; None elsewhere.
-    """
-
-    memory: StorageWeakRef
-    itemsize: int
-    length: int
-    names: Tensor | None = None
-    origins: Tensor | None = None
-    whole: dict[str, _Place] = field(default_factory=dict[str, "_Place"])
-    live: bool = False
-    computed: bool = False
-    computed_by: str = ""
-    derived: Derived | None = None
-    by_filter: Tensor | None = None
-    stands: Tensor | None = None
-    blurred: int | None = None
 
 
 class ReinterpretedError(Exception):
@@ -187,6 +136,7 @@ class Ledger:
         notes = self._of(tensor)
         notes.origins = torch.full((notes.length,), -1, dtype=torch.int64)
         notes.origins.as_strided(*_place(tensor)).copy_(origins)
+        notes.owners = None
 
     def write_copy(self, tensor: Tensor, source: Tensor) -> None:
         """Note that a tensor of new memory holds the same values as another, perhaps in another precision.
@@ -229,7 +179,7 @@ class Ledger:
             notes = self.find(tensor)
             if notes is not None and _address(tensor) not in self._own:
                 notes.whole = {}
-                notes.origins = notes.derived = notes.by_filter = notes.stands = None
+                notes.origins = notes.owners = notes.derived = notes.by_filter = notes.stands = None
 
     def derived(self, tensor: Tensor) -> tuple[Derived, Tensor, Tensor] | None:
         """What `write_derived` noted of a tensor, or of the tensor that it looks at; None if nothing."""
@@ -278,11 +228,13 @@ class Ledger:
             return frozenset()
         if notes.origins is None:
             return frozenset(notes.whole)
-        numbers = torch.unique(notes.origins)
-        firsts = torch.tensor(list(self._first.values()), dtype=torch.int64)
-        places = torch.searchsorted(firsts, numbers[numbers >= 0], right=True) - 1
-        every = list(self._first)
-        return frozenset(notes.whole) | {every[place] for place in set(places.tolist())}
+        if notes.owners is None:
+            numbers = torch.unique(notes.origins)
+            firsts = torch.tensor(list(self._first.values()), dtype=torch.int64)
+            places = torch.searchsorted(firsts, numbers[numbers >= 0], right=True) - 1
+            every = list(self._first)
+            notes.owners = frozenset(every[place] for place in set(places.tolist()))
+        return frozenset(notes.whole) | notes.owners
 
     def mark(self, tensors: Iterable[Tensor], *, live: bool, computed: bool, by: str = "") -> None:
         """Note that tensors depend on the example inputs, or on the weights alone, and what worked them out."""
@@ -332,5 +284,5 @@ def _measure(tensor: Tensor) -> tuple[int, int]:
     return itemsize, tensor.untyped_storage().nbytes() // itemsize
 
 
-def _place(tensor: Tensor) -> _Place:
+def _place(tensor: Tensor) -> Place:
     return tuple(tensor.size()), tuple(tensor.stride()), int(tensor.storage_offset())

@@ -68,7 +68,9 @@ _POINTWISE: Final = frozenset(
 )
 """Pointwise operations that some releases of torch do not tag as such."""
 
-_SUMS: Final = frozenset({"add", "sub", "rsub", "addcmul", "addcdiv", "lerp"})
+_SUMS: Final = frozenset(
+    {"add", "sub", "rsub", "addcmul", "addcdiv", "lerp", "sum", "mean", "nansum"}
+)
 _GATES: Final = frozenset({"mul", "div"})
 
 
@@ -113,7 +115,8 @@ def reduction(call: Call, record: Record) -> None:
     given = call.arguments.get("dim")
     chosen = given if isinstance(given, (list, tuple)) else [given]
     dims = [int(str(axis)) for axis in chosen if axis is not None] or list(range(x.ndim))
-    joined = record.table.join_over(names, dims, Why("mixed", call.place))
+    verb = "summed" if call.op in _SUMS else "mixed"
+    joined = record.table.join_over(names, dims, Why(verb, call.place))
     for out in call.outputs:
         if out.ndim == x.ndim:
             record.ledger.write(out, joined.expand(out.shape))

@@ -7,6 +7,7 @@ out once a distinct pair, never once an element.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -16,6 +17,9 @@ from torch import Tensor
 
 NAMES: Final = torch.int32
 """The type of a tensor of names."""
+
+_KEEP_APART: Final = frozenset({"summed", "read together"})
+"""What each filter adds can still be told apart."""
 
 _FOLDED: Final = -1
 """Stands where the layer of an atom stands that is no filter (`SetTable.fold`)."""
@@ -27,8 +31,8 @@ class Why:
 
     Attributes:
         verb: ``summed``, ``multiplied``, ``joined`` for operations on equal shapes; ``mixed`` for those that run across
-            channels or positions. Layers of which no two filters meet in such an operation (a sum over branches, say)
-            are remembered as joined.
+            channels or positions. Layers of which no two filters meet in such an operation (a maximum over branches)
+            are remembered as joined; those whose filters are multiplied with a sum of themselves as mixed.
         place: The operation and the module that ran it, such as ``layer_norm in 'blocks.0.norm'``.
     """
 
@@ -194,31 +198,37 @@ class SetTable:
         return name
 
     def _remember(self, names: Sequence[int], why: Why) -> None:
-        if why.verb == "mixed":
-            mixed = self._layers_that_meet_themselves(names)
+        mixed = frozenset[int]()
+        if why.verb not in _KEEP_APART:
+            mixed = self._layers_that_meet_themselves(names, pairs=why.verb == "mixed")
             for layer in mixed:
                 self.company.setdefault(layer, {})[f"mixed by {why.place}"] = None
-            why = Why("joined", why.place)
-        else:
-            mixed = frozenset[int]()
-        key = (why.verb, mixed, *(self._layers[name] for name in names))
-        if key in self._remembered:  # as for the channel before
+            if why.verb == "mixed":
+                why = Why("joined", why.place)
+        # Channels by the hundred repeat the same layers; which filters they are does not matter here.
+        counts = Counter(self._layers[name] for name in names)
+        key = (why.verb, mixed, frozenset(counts), frozenset(g for g, n in counts.items() if n > 1))
+        if key in self._remembered:
             return
         self._remembered.add(key)
-        for name in names:
-            others = self.layers_of(other for other in names if other != name)
-            for layer in self._layers[name] - mixed:
+        for group, times in counts.items():
+            others = frozenset[int]().union(*(each for each in counts if each is not group))
+            for layer in group - mixed:
                 partners = self.partners.setdefault(layer, {})
-                for other in sorted(others):
+                for other in sorted(others | group if times > 1 else others):
                     partners[why.verb, other] = None
 
-    def _layers_that_meet_themselves(self, names: Sequence[int]) -> frozenset[int]:
-        """The layers of which different filters are in different ones of these sets."""
+    def _layers_that_meet_themselves(self, names: Sequence[int], *, pairs: bool) -> frozenset[int]:
+        """The layers of which different filters are in different ones of these sets.
+
+        Without `pairs` one filter that meets one other does not count: half of the channels may gate the other half.
+        """
         first: dict[int, frozenset[int]] = {}
         met: set[int] = set()
         for name in names:
             for layer, atoms in self._by_layer(name).items():
-                if first.setdefault(layer, atoms) != atoms:
+                known = first.setdefault(layer, atoms)
+                if known != atoms and (pairs or len(known) > 1 or len(atoms) > 1):
                     met.add(layer)
         return frozenset(met)
 

@@ -18,7 +18,7 @@ from typing import Final, cast
 import torch
 from torch import Tensor
 
-from regrow.graph.ledger import Derived
+from regrow.graph.notes import Derived
 from regrow.graph.record import Call, Record
 from regrow.graph.rules import COPIES, is_pointwise
 

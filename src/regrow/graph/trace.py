@@ -43,7 +43,8 @@ def trace(model: nn.Module, example_inputs: ExampleInputs) -> Wiring:
         A weight that is computed (`weight_norm`, a mask) or an operation without a rule: what flows in is marked
         `Filters.refused`, with the operation's name and the module's path. Layers that run in training mode only
         (auxiliary heads) are not seen; `Wiring.remarks` lists them. A `GroupNorm` keeps channels apart here, although
-        its statistics run over a group: `Filters.coupled` says so.
+        its statistics run over a group: `Filters.coupled` says so. Weight standardisation is followed; its layers are
+        marked as readers (`Reader.standardised`), because zeros in their weights do not silence what they read.
 
     Examples:
         >>> import torch

@@ -83,14 +83,17 @@ class Twin(TorchDispatchMode):
         def run(edit: Edit) -> object:
             return _rerun(func, args, kwargs, edit)
 
+        moves = is_move(call.op) or call.op in rules.COPIES
+        computed = any(notes.computed for notes in known) or (
+            not moves and self._has_parameter(inputs)
+        )
         if func._schema.is_mutable:  # pyright: ignore[reportPrivateUsage]
             ledger.overwritten(outputs)
-        moves = is_move(call.op) or call.op in rules.COPIES
         if moves and any(notes.whole or notes.origins is not None for notes in known):
             follow_origins(call, self._record, run)
         if live:
             self._follow_live(call, func, run)
-        elif any(notes.computed for notes in known) or (not moves and self._has_parameter(inputs)):
+        elif computed:
             ledger.mark(outputs, live=False, computed=True, by=call.place)
             if follow_standardised(call, self._record, func.tags):
                 return  # the operation that uses the result decides what becomes of the parameter

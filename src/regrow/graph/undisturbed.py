@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import sys
+import warnings
 from collections.abc import Generator
 from contextlib import ExitStack, contextmanager
 from typing import Any
@@ -75,6 +76,11 @@ def undisturbed(model: nn.Module) -> Generator[None]:
         stack.enter_context(torch.random.fork_rng(devices=_gpus()))
         stack.enter_context(torch.inference_mode(mode=False))
         stack.enter_context(torch.no_grad())
+        # What a checkpointed part (use_reentrant=True) says of gradients that nobody wants here, and a compiled part
+        # of hooks that know which modules they are for.
+        stack.enter_context(warnings.catch_warnings())
+        warnings.filterwarnings("ignore", "None of the inputs have requires_grad=True")
+        warnings.filterwarnings("ignore", "Using `torch.compile.* when there are global hooks")
         if (
             "torch._dynamo" in sys.modules
         ):  # compiled parts of the model would hide their operations

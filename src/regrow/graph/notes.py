@@ -1,0 +1,61 @@
+"""What a ledger knows of one storage."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from torch import Tensor
+from torch.multiprocessing.reductions import StorageWeakRef
+
+Place = tuple[tuple[int, ...], tuple[int, ...], int]
+"""Size, stride and offset."""
+
+
+@dataclass(frozen=True)
+class Derived:
+    """What a tensor was worked out from, filter by filter.
+
+    Attributes:
+        parameter: Name of the parameter; None where there are only parameters with one number a filter, or fewer.
+        standardised: Each filter was divided by its own spread on the way.
+    """
+
+    parameter: str | None
+    standardised: bool
+
+
+@dataclass
+class Notes:
+    """What is known of one storage.
+
+    Attributes:
+        memory: Keeps the storage's address from being used again while these notes exist.
+        itemsize: Bytes an element, of the tensor that was noted first.
+        length: Number of elements of the storage.
+        names: For each element the name of its set (see `SetTable`); None = all empty.
+        origins: For each element the number of the model's tensor entry that it copies, -1 = none; None = no entry.
+        owners: The model's tensors that those entries are of, once somebody asked; None = nobody did.
+        whole: The model's tensors that this storage holds, themselves or as copies: where each lies in it.
+        live: Depends on the example inputs.
+        computed: Worked out from the model's weights alone.
+        computed_by: The operation that did it, and where.
+        derived: The parameter that it was worked out from filter by filter, where that is so.
+        by_filter: Then for each element the filter that it depends on, -1 = none.
+        stands: And the parameter's entry in whose place it stands, -1 = none.
+        blurred: One set for every element, where the storage is looked at as several types of number; None elsewhere.
+    """
+
+    memory: StorageWeakRef
+    itemsize: int
+    length: int
+    names: Tensor | None = None
+    origins: Tensor | None = None
+    owners: frozenset[str] | None = None
+    whole: dict[str, Place] = field(default_factory=dict[str, "Place"])
+    live: bool = False
+    computed: bool = False
+    computed_by: str = ""
+    derived: Derived | None = None
+    by_filter: Tensor | None = None
+    stands: Tensor | None = None
+    blurred: int | None = None

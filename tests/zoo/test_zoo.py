@@ -1,0 +1,86 @@
+"""The zoo: torchvision's and timm's CNNs, traced and judged by running them."""
+
+from __future__ import annotations
+
+import warnings
+
+import pytest
+import torch
+
+from regrow.graph import trace
+from zoo import nets
+from zoo.rows import counts, measure
+
+pytestmark = pytest.mark.skipif(not nets.installed(), reason=nets.WHY_NOT_HERE)
+
+SAMPLE = (
+    "torchvision/mobilenet_v3_small",
+    "torchvision/shufflenet_v2_x0_5",
+    "torchvision/squeezenet1_1",
+    "timm/convnext_atto",
+    "timm/dla46x_c",
+    "timm/efficientnet_cc_b0_4e",
+    "timm/mobilenetv4_conv_small_035",
+    "timm/repghostnet_050",
+    "timm/resnest14d",
+    "timm/resnetv2_18",
+    "timm/skresnet18",
+    "timm/test_nfnet",
+)
+"""As different as possible, and quick."""
+
+
+def rightly_wired(name: str) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # theirs, of old names and default values
+        row = measure(name)
+    assert row["wrong"] == []
+    assert row["not_judged"] == []
+    assert row["filters"] > 0
+    assert row["judged"] > 0
+
+
+@pytest.mark.parametrize("name", SAMPLE)
+def test_a_sample_is_wired_rightly(name: str) -> None:
+    rightly_wired(name)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("name", [*nets.TORCHVISION, *nets.TIMM])
+def test_every_network_is_wired_rightly(name: str) -> None:
+    rightly_wired(name)
+
+
+def test_the_list_of_torchvision_is_complete() -> None:
+    models = nets.torchvision().models
+    named = {name.partition("/")[2] for name in nets.TORCHVISION}
+    assert named.isdisjoint(nets.LEFT_OUT)
+    assert named | set(nets.LEFT_OUT) == set(models.list_models(module=models))
+
+
+def test_the_list_of_timm_is_long_and_without_doubles() -> None:
+    assert len(nets.TIMM) == len(set(nets.TIMM)) == 150
+
+
+def test_networks_are_drawn_so_that_nothing_hides() -> None:
+    net, x = nets.build("timm/test_nfnet")
+    for name, tensor in net.named_parameters():
+        assert bool((tensor != 0).all()), name
+    again, same = nets.build("timm/test_nfnet")
+    assert torch.equal(x, same)
+    assert all(
+        torch.equal(a, b)
+        for a, b in zip(net.state_dict().values(), again.state_dict().values(), strict=True)
+    )
+
+
+def test_a_resnet50_is_traced_in_seconds() -> None:
+    import time
+
+    net = nets.torchvision().models.resnet50(weights=None)
+    x = torch.zeros(1, 3, 224, 224)
+    started = time.process_time()
+    wiring = trace(net, x)
+    assert time.process_time() - started < 5
+    assert counts(net, x, wiring)["followed"] == 26_560
