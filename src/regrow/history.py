@@ -107,7 +107,9 @@ class Report:
             lines.append(f"  {layer}: {counts[layer]} renewals of {distinct} of {count} filters")
         changes = [event.change for event in self.events if event.change is not None]
         if changes:
-            lines.append(f"  a renewal moved the output by {max(changes):.1e} of its largest entry at most")
+            lines.append(
+                f"  a renewal moved the output by {max(changes):.1e} of its largest entry at most"
+            )
         if self.nonfinite:
             lines.append(f"  {self.nonfinite} scores were not finite; they selected nothing")
         lines.extend(f"  note: {note}" for note in self.notes)

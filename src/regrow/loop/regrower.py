@@ -108,8 +108,8 @@ class Regrower:
             for watch in watches:
                 if watch.surgeon is not None and watch.surgeon.needs_pre_step:
                     raise ConfigError(
-                        f"{type(watch.optimizer).__name__} with these options needs hooks=True: renewed filters must be "
-                        f"seen right before its step, as with SGD's dampening (attach)"
+                        f"{type(watch.optimizer).__name__} with these options needs hooks=True: renewed filters must "
+                        f"be seen right before its step, as with SGD's dampening (attach)"
                     )
 
     def _layers_by_optimizer(self) -> dict[int, list[str]]:
