@@ -8,11 +8,11 @@ from typing import Any, Literal
 from weakref import WeakSet
 
 from torch import Tensor, nn
-from torch.optim import Optimizer
+from torch.optim import LBFGS, Optimizer
 
 from regrow.compose import Recipe
 from regrow.draw import InitSpec
-from regrow.errors import ConfigError
+from regrow.errors import ConfigError, OptimizerError
 from regrow.graph import Policy, Wiring, trace, unwrap
 from regrow.loop.calibration import Calibration
 from regrow.loop.choosing import choose
@@ -93,6 +93,10 @@ def attach(
 
     Raises:
         ConfigError: A setting that contradicts the model, the optimizer or the recipe.
+
+    Edge cases:
+        An optimizer that cannot be followed is an OptimizerError, a model that cannot be traced a TraceError; both say
+        where and what can be done.
 
     Examples:
         >>> import torch, regrow
@@ -181,6 +185,12 @@ def _optimizers(given: object) -> list[Optimizer]:
     found = [unwrap_optimizer(each) for each in several]
     if not found:
         raise ConfigError("attach needs an optimizer, got an empty list")
+    for each in found:
+        if isinstance(each, LBFGS):
+            raise OptimizerError(
+                "every step must have one gradient, and LBFGS evaluates the loss many times in a step, with a history "
+                "of all parameters together: train with an optimizer of docs/optimizers.md (attach)"
+            )
     if len({id(each) for each in found}) < len(found):
         raise ConfigError("every optimizer must be listed once (attach)")
     return found
