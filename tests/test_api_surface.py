@@ -7,8 +7,10 @@ import regrow
 
 PUBLIC = {
     "Filters",
+    "Norm",
     "RandomControl",
     "RandomOut",
+    "Reader",
     "Recipe",
     "RecipeInfo",
     "Regrower",

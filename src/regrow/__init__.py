@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from regrow.compose import Recipe, RecipeInfo
-    from regrow.graph import Filters, Wiring, trace
+    from regrow.graph import Filters, Norm, Reader, Wiring, trace
     from regrow.history import Renewed, Report
     from regrow.loop import Regrower, attach
     from regrow.recipes import RandomControl, RandomOut
@@ -20,8 +20,10 @@ __version__ = "0.1.0.dev0"
 
 __all__ = [
     "Filters",
+    "Norm",
     "RandomControl",
     "RandomOut",
+    "Reader",
     "Recipe",
     "RecipeInfo",
     "Regrower",
@@ -34,8 +36,10 @@ __all__ = [
 
 _HOMES = {
     "Filters": "graph",
+    "Norm": "graph",
     "RandomControl": "recipes",
     "RandomOut": "recipes",
+    "Reader": "graph",
     "Recipe": "compose",
     "RecipeInfo": "compose",
     "Regrower": "loop",

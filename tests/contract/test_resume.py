@@ -1,7 +1,10 @@
 """Interrupted and resumed is uninterrupted, bit for bit: every recipe, every optimizer, with a scaler and without."""
 
+import copy
 import io
 from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -114,3 +117,102 @@ def test_every_recipe_with_a_scaler_and_a_fused_optimizer(
     batches: Callable[[int], Batches],
 ) -> None:
     _judge(recipe, optimizer, small_cnn, batches(STEPS), scaled=True)
+
+
+WAYS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "preserve": (
+        {"preserve": True},
+        {"calibration_inputs": torch.ones(3, 1, 8, 8).cumsum(-1)},
+    ),
+    "zeroed readers": ({"readers": "zero"}, {}),
+    "redrawn readers": ({"readers": "redraw"}, {}),
+    "stream": ({"readers": "zero"}, {"coupled": "stream"}),
+    "inner": ({"readers": "zero"}, {"coupled": "inner"}),
+    "linear layers too": ({}, {"layers": ("conv", "linear")}),
+}
+
+
+class Branch(nn.Module):
+    """A stream of four channels with one block on it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.a = nn.Conv2d(1, 4, 3), nn.Conv2d(4, 5, 3, padding=1)
+        self.norm, self.b = nn.BatchNorm2d(5), nn.Conv2d(5, 4, 3, padding=1)
+        self.inner, self.head = nn.Linear(4 * 36, 6), nn.Linear(6, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.stem(x).relu()
+        x = (x + self.b(self.norm(self.a(x)).relu())).relu()
+        return self.head(self.inner(x.flatten(1)).relu())
+
+
+@pytest.mark.parametrize("closures", [False, True])
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_every_recipe_in_every_way(
+    recipe: str, way: str, closures: bool, batches: Callable[[int], Batches]
+) -> None:
+    """Two optimizers, a companion, and each way to attach; with closures and without."""
+    settings, told = WAYS[way]
+
+    def start(seed: int) -> tuple[Any, ...]:
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            model = Branch()
+        copied = copy.deepcopy(model)
+        named = dict(model.named_parameters())
+        own = [named[name] for name in named if name.startswith(("a", "norm"))]
+        others = [named[name] for name in named if not name.startswith(("a", "norm"))]
+        optimizers = [torch.optim.NAdam(own, lr=0.01), torch.optim.SGD(others, 0.05, momentum=0.9)]
+        row = RECIPES[recipe]
+        acts = dict(row.acts)
+        if recipe == "random":
+            acts["like"] = [
+                replace(event, layer={"0": "a", "3": "a"}[event.layer]) for event in acts["like"]
+            ]
+        regrower = regrow.attach(
+            *(row.make(**{**acts, **settings}), model, optimizers),
+            example_inputs=EXAMPLE,
+            total_steps=STEPS,
+            steps_per_epoch=5,
+            companions=[copied],
+            **told,
+        )
+        return model, copied, *optimizers, regrower
+
+    def train(parts: tuple[Any, ...], some: Batches) -> None:
+        model, _, first, second, _ = parts
+        for images, labels in some:
+
+            def closure(x: torch.Tensor = images, y: torch.Tensor = labels) -> torch.Tensor:
+                first.zero_grad()
+                second.zero_grad()
+                loss = nn.functional.cross_entropy(model(x), y)
+                loss.backward()
+                return loss
+
+            if closures:
+                first.step(closure)
+                second.step(closure)
+            else:
+                closure()
+                first.step()
+                second.step()
+
+    whole = start(0)
+    train(whole, batches(STEPS))
+    assert whole[-1].report.renewed
+    for cut in (6, 13):
+        first, second = start(0), start(1)
+        train(first, batches(STEPS)[:cut])
+        file = io.BytesIO()
+        torch.save([part.state_dict() for part in first], file)
+        file.seek(0)
+        for part, state in zip(second, torch.load(file, weights_only=True), strict=True):
+            part.load_state_dict(state)
+        train(second, batches(STEPS)[cut:])
+        assert whole[-1].report.events == second[-1].report.events
+        for mine, other in zip(whole[:2], second[:2], strict=True):
+            for name, value in mine.state_dict().items():
+                assert torch.equal(value, other.state_dict()[name]), name

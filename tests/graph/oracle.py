@@ -39,6 +39,7 @@ def check_wiring(
             continue
         for unit in range(min(per_layer, layer.count)):
             check_filter(net, x, layer, unit, exact=exact)
+            check_alone(net, x, layer, unit)
             judged += 1
     return judged
 
@@ -92,7 +93,56 @@ def check_filter(
             )
 
 
-def redraw(net: nn.Module, layer: Filters, unit: int, *, seed: int) -> None:
+def check_alone(net: nn.Module, x: Tensor, layer: Filters, unit: int) -> None:
+    """What is said to depend on this filter alone is constant while the filter gives nothing.
+
+    The filter's weights are zero. Then its readers' channels that are `Reader.alone`, and its norms' entries, receive
+    the same with other inputs, other filters and other tables of numbers (embeddings) everywhere else. Vectors, such as
+    biases and scales, are a channel's own and stay as they are.
+
+    Args:
+        net: In evaluation mode and float64.
+        x: Its input.
+        layer: What is judged.
+        unit: Which filter.
+    """
+    if "statistics" in layer.mixed:
+        return  # the channels of a group move each other a little
+    own = [
+        (
+            reader.path,
+            {c for c, flag in zip(reader.channels[unit], reader.alone[unit], strict=True) if flag},
+        )
+        for reader in layer.readers
+    ] + [(norm.path, set(norm.channels[unit])) for norm in layer.norms]
+    runs: list[_Seen] = []
+    for seed in (1, 2):
+        altered = copy.deepcopy(net)
+        generator = torch.Generator().manual_seed(seed)
+        with torch.no_grad():
+            for tensor in altered.parameters():
+                if sum(size > 1 for size in tensor.shape) > 1:
+                    drawn = torch.randn(tensor.shape, generator=generator, dtype=tensor.dtype)
+                    tensor.copy_(tensor + drawn)
+        redraw(altered, layer, unit, seed=seed, scale=0.0)
+        other = torch.randn(x.shape, generator=generator, dtype=x.dtype)
+        with capturing(altered, norms=True) as seen:
+            altered(other)
+        runs.append(seen)
+    kinds = {reader.path: reader.kind for reader in layer.readers} | {
+        norm.path: norm.kind for norm in layer.norms
+    }
+    for path, channels in own:
+        for first, second in zip(*(run.get(path, []) for run in runs), strict=True):
+            axis = first.ndim - 1 if kinds[path] in {"linear", "layer_norm"} else 1
+            over = [each for each in range(first.ndim) if each != axis]
+            moved = set((first != second).sum(over).nonzero().flatten().tolist())
+            assert not moved & channels, (
+                f"{layer.path}[{unit}] -> {path}: {moved & channels} do not depend on it alone"
+            )
+
+
+def redraw(net: nn.Module, layer: Filters, unit: int, *, seed: int, scale: float = 3.0) -> None:
     """Draw one filter's weights and bias anew, large."""
     generator = torch.Generator().manual_seed(100 * seed + unit)
     mask = torch.arange(layer.count) == unit
@@ -102,7 +152,9 @@ def redraw(net: nn.Module, layer: Filters, unit: int, *, seed: int) -> None:
         targets.append((layer.bias, bias_mask(layer, mask)))
     with torch.no_grad():
         for name, where in targets:
-            drawn = torch.randn(named[name].shape, generator=generator, dtype=named[name].dtype) * 3
+            drawn = (
+                torch.randn(named[name].shape, generator=generator, dtype=named[name].dtype) * scale
+            )
             named[name].copy_(torch.where(where, drawn, named[name]))
 
 
@@ -118,8 +170,11 @@ def silence_readers(net: nn.Module, layer: Filters, unit: int) -> None:
 
 
 @contextmanager
-def capturing(net: nn.Module) -> Iterator[_Seen]:
-    """What every convolution and linear layer receives, by path, call by call."""
+def capturing(net: nn.Module, *, norms: bool = False) -> Iterator[_Seen]:
+    """What every convolution and linear layer receives (and every norm), by path, call by call."""
+    kinds: tuple[type[nn.Module], ...] = (nn.modules.conv._ConvNd, nn.Linear)
+    if norms:
+        kinds += (nn.modules.batchnorm._NormBase, nn.GroupNorm, nn.LayerNorm)
     seen: _Seen = {}
 
     def keep(path: str) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
@@ -128,7 +183,7 @@ def capturing(net: nn.Module) -> Iterator[_Seen]:
     handles = [
         module.register_forward_pre_hook(keep(path))
         for path, module in net.named_modules()
-        if isinstance(module, nn.modules.conv._ConvNd | nn.Linear)
+        if isinstance(module, kinds)
     ]
     try:
         with torch.no_grad():

@@ -21,6 +21,7 @@ KINDS = (
     "depthwise",
     "norm",
     "add",
+    "raw",
     "cat",
     "gate",
     "split",
@@ -62,7 +63,8 @@ class RandomNet(nn.Module):
             picks = [(len(made) - 1 - back) % len(made) for back in (step.first, step.second)]
             two = step.kind in {"add", "cat", "gate"}
             used.update(picks if two else picks[:1])
-            made.append(self._step(f"s{number}", step, made[picks[0]], made[picks[1]], build=build))
+            second = x if step.kind == "raw" else made[picks[1]]
+            made.append(self._step(f"s{number}", step, made[picks[0]], second, build=build))
         loose = [each for number, each in enumerate(made) if number not in used]
         return torch.cat(
             [
@@ -92,7 +94,7 @@ class RandomNet(nn.Module):
 
 def _without_weights(kind: str, a: Tensor, b: Tensor, *, groups: int) -> Tensor:
     shared = min(a.shape[1], b.shape[1])
-    if kind == "add":
+    if kind in {"add", "raw"}:
         return torch.cat([a[:, :shared] + b[:, :shared], a[:, shared:]], 1)
     if kind == "gate":
         return a[:, :shared] * torch.sigmoid(b[:, :shared].mean((2, 3), keepdim=True))

@@ -140,9 +140,9 @@ def test_a_filter_that_meets_itself_is_not_mixed() -> None:
 def test_what_is_folded_keeps_its_layers_only() -> None:
     table, first, second = with_two_layers()
     union = table.union([*first.tolist(), *second.tolist()])
-    folded = table.fold(union)
-    assert table.fold(union) == table.fold(folded) == folded
-    assert table.fold(0) == 0
+    folded = table.fold(union, "what it gives")
+    assert table.fold(union, "what it gives") == table.fold(folded, "what it gives") == folded
+    assert table.fold(union, "what another gives") != folded
     assert table.layers_of([folded]) == {0, 1}
     assert table.filters_of(folded) == []
     third = table.add_layer(2)

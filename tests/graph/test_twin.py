@@ -46,7 +46,10 @@ def test_a_computed_weight_refuses_what_it_reads(make: Callable[[], nn.Module], 
     assert wiring["2"].refused == (
         f"convolution in '3': its weight is computed by {by}, not one of the model's parameters"
     )
-    assert wiring.remarks[0] == wiring["2"].refused
+    assert wiring.remarks[0].startswith(wiring["2"].refused)
+    assert "; '3' is left alone, as by exclude=['3']; exclude the layers" in wiring.remarks[0]
+    assert wiring.untraced == ("3",)
+    assert wiring.renewable(exclude=["3"]) == wiring.renewable()
     assert wiring.remarks[-1].startswith("who reads 2 is not known: exclude=[...] leaves")
     assert wiring["0"].refused == "", "it is read by an ordinary layer"
     assert "not followed" in str(wiring)
@@ -64,7 +67,10 @@ def one_layer(use: Callable[[nn.Module, Tensor], Tensor], **more: nn.Module) -> 
             one_layer(lambda _, x: torch.fft.fft2(x).real),
             "_fft_c2c in the model's own forward: no rule",
         ),
-        (one_layer(lambda _, x: x if x.sum().item() > 1 else -x), "Python reads its value"),
+        (
+            one_layer(lambda _, x: x if x.sum().item() > 1 else -x),
+            "own forward: the forward's Python reads a value (a branch on it, or .item())",
+        ),
         (
             one_layer(
                 lambda net, x: net.pair(x.flatten(1), x.flatten(1)), pair=nn.Bilinear(64, 64, 64)

@@ -56,6 +56,31 @@ def test_a_pattern_that_matches_nothing_is_an_error(wiring: Wiring, argument: st
         wiring.renewable(**{argument: ("layer9",)})
 
 
+def test_a_pattern_may_name_a_layer_that_was_not_traced() -> None:
+    net = nn.Sequential(
+        nn.Conv2d(3, 4, 1),
+        nn.Conv2d(4, 4, 1),
+        nn.utils.parametrizations.weight_norm(nn.Conv2d(4, 4, 1)),
+        nn.Flatten(),
+        nn.Linear(64, 2),
+    )
+    found = trace(net, torch.zeros(1, 3, 4, 4))
+    assert found.untraced == ("2",)
+    assert [each.path for each in found.renewable(exclude=["2", "1"])] == ["0"]
+    assert found.renewable(include=["2"]) == ()
+    with pytest.raises(ConfigError, match=r"exclude pattern '3' must match a layer.*: 0, 1, 4, 2$"):
+        found.renewable(exclude=["3"])
+
+
+def test_a_layer_that_shares_its_weight_is_traced_under_one_name() -> None:
+    first, second = nn.Conv2d(3, 3, 1), nn.Conv2d(3, 3, 1)
+    second.weight = first.weight
+    found = trace(nn.Sequential(first, second, nn.Flatten()), torch.zeros(1, 3, 4, 4))
+    assert found.untraced == ()
+    with pytest.raises(ConfigError, match="must match a layer"):
+        found.renewable(exclude=["1"])
+
+
 def test_an_unknown_kind_is_an_error(wiring: Wiring) -> None:
     with pytest.raises(
         UnknownNameError, match=r"unknown kind of layer 'convs' \(did you mean 'conv'"

@@ -488,7 +488,7 @@ def test_a_frozen_reader_is_left_alone_and_noted(
     assert regrower.report.renewed == 1
     assert torch.equal(head, model[6].weight)  # type: ignore[index]
     assert any(
-        "3: kept in 6, which the optimizer does not hold" in note for note in regrower.report.notes
+        "3: kept in 6, which the optimizer does not train" in note for note in regrower.report.notes
     )
 
 
@@ -531,7 +531,7 @@ def test_optimizers_that_cannot_be_followed(
     with pytest.raises(OptimizerError, match="LBFGS"):
         regrow.attach(recipe, model, torch.optim.LBFGS(model.parameters()), example_inputs=EXAMPLE)
     adafactor = torch.optim.Adafactor(model.parameters())
-    with pytest.raises(OptimizerError, match="reset_optimizer=False leaves"):
+    with pytest.raises(OptimizerError, match="reset_optimizer=False in the recipe"):
         regrow.attach(recipe, model, adafactor, example_inputs=EXAMPLE)
     as_is = regrow.RandomOut(active_fraction=1.0, reset_optimizer=False)
     assert regrow.attach(as_is, model, adafactor, example_inputs=EXAMPLE).report.steps == 0
@@ -552,6 +552,13 @@ def test_a_state_of_another_run_is_refused(
         regrower.load_state_dict({k: v for k, v in state.items() if k not in {"born", "report"}})
     with pytest.raises(StateError, match="memory of '3' is not whole"):
         regrower.load_state_dict({**state, "born": {**state["born"], "3": torch.zeros(5)}})
+    for memory in (None, {"scores": torch.zeros(5)}, {"scores": [0.0] * 6}):
+        with pytest.raises(StateError, match="memory of '3' is not whole"):
+            regrower.load_state_dict({**state, "criteria": {**state["criteria"], "3": memory}})
+    with pytest.raises(StateError, match="report lacks checks, events, nonfinite, seconds"):
+        regrower.load_state_dict({**state, "report": {}})
+    with pytest.raises(StateError, match=r"as state_dict\(\) gives it, got NoneType"):
+        regrower.load_state_dict(None)  # type: ignore[arg-type]
 
 
 def test_the_report_reads_well(
@@ -749,7 +756,7 @@ def test_a_wiring_of_another_model_is_refused(
     with pytest.raises(ConfigError, match=r"0\.weight has shape \(8, 1, 3, 3\), the model's \(4,"):
         regrow.attach(recipe, model, _sgd(model), wiring=regrow.trace(wider, EXAMPLE))
     other = nn.Sequential(small_cnn(0))
-    with pytest.raises(ConfigError, match=r"its 0\.0\.weight is not in the model"):
+    with pytest.raises(ConfigError, match=r"'0\.0' needs 0\.0\.weight, which is not in the model"):
         regrow.attach(recipe, model, _sgd(model), wiring=regrow.trace(other, EXAMPLE))
 
 

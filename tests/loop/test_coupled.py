@@ -105,7 +105,7 @@ def test_a_stream_that_is_not_watched_whole_is_left_out() -> None:
 
 def test_nothing_left_and_unknown_policies_are_refused() -> None:
     with pytest.raises(
-        ConfigError, match="coupled='inner' admits, none; coupled='inner' leaves out 0"
+        ConfigError, match="coupled='inner' leaves none of 0: coupled='writer' takes all"
     ):
         _watch(_net(), "inner", include=["0"])
     with pytest.raises(

@@ -217,6 +217,86 @@ def test_what_cannot_be_kept_is_noted() -> None:
     assert "2.conv2: kept in 3.conv1, 3.down.0" in str(coupled.report)
 
 
+class _Twice(nn.Module):
+    """A reader that hears the constant filters of `a` in more than one place, or is heard in more than one."""
+
+    def __init__(self, kind: str) -> None:
+        super().__init__()
+        self.kind = kind
+        self.a, self.norm = nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4)
+        self.b = nn.Conv2d(4, 4, 3, bias=kind not in {"shortcut", "in place"})
+        self.c = nn.Conv2d(4, 4, 3)
+        if kind == "tied":
+            self.c.weight = self.b.weight
+        self.after, self.leaky = nn.BatchNorm2d(4), nn.LeakyReLU(0.01, inplace=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = torch.relu(self.norm(self.a(x)))
+        y = self.b(h)
+        if self.kind == "tied":
+            return y + self.c(h)
+        if self.kind == "functional":
+            return y + nn.functional.conv2d(2 * h, self.b.weight)
+        if self.kind == "shortcut":
+            return self.after(y) + 3 * y
+        return self.after(self.leaky(y))
+
+
+@pytest.mark.parametrize(
+    ("kind", "note"),
+    [
+        ("tied", "kept in b, never called as a module, or with a weight that works elsewhere too"),
+        ("functional", "kept in b, never called as a module, or with a weight that works"),
+        ("shortcut", "its mean is lost in b, without a bias or a running mean behind"),
+        ("in place", "its mean is lost in b, without a bias or a running mean behind"),
+    ],
+)
+def test_a_reader_whose_bias_does_not_say_it_all_is_kept_or_noted(kind: str, note: str) -> None:
+    net = _made(lambda: _Twice(kind))
+    _silence(net, "norm", 0.7)
+    told = {name: value.clone() for name, value in net.state_dict().items()}
+    regrower = _renew(net, _recipe("a"))
+    assert any(note in each for each in regrower.report.notes)
+    kept = kind in {"tied", "functional"}
+    assert torch.equal(net.get_parameter("b.weight"), told["b.weight"]) == kept
+    assert torch.equal(net.get_buffer("after.running_mean"), told["after.running_mean"])
+
+
+def test_group_statistics_and_depthwise_readers_are_noted() -> None:
+    net = _made(
+        lambda: nn.Sequential(nn.Conv2d(3, 4, 3), nn.GroupNorm(2, 4), nn.ReLU(), nn.Conv2d(4, 2, 3))
+    )
+    notes = " ".join(_renew(net, _recipe("0")).report.notes)
+    assert "0: a renewal moves other channels too, and with them the output, through" in notes
+
+    def mobile() -> nn.Module:
+        depthwise = nn.Conv2d(4, 4, 3, groups=4, bias=False)
+        return nn.Sequential(
+            *(nn.Conv2d(3, 4, 1), nn.ReLU(), depthwise, nn.BatchNorm2d(4), nn.ReLU()),
+            nn.Conv2d(4, 2, 1),
+        )
+
+    notes = " ".join(_renew(_made(mobile), _recipe("0")).report.notes)
+    assert "0: cut off in 2, a depthwise layer with a batch norm behind" in notes
+
+
+def test_inside_autocast_the_change_is_still_the_true_one() -> None:
+    """Autocast keeps its copies of the weights while it is on."""
+    net = _made(crater).float()
+    x = X.float()
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.0)
+    regrower = regrow.attach(
+        *(_recipe("0", 4), net, optimizer), example_inputs=x[:2], calibration_inputs=x
+    )
+    before = _output(net, x)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        net(x).sum().backward()
+        optimizer.step()
+    moved = (_output(net, x) - before).abs().amax() / before.abs().amax()
+    assert regrower.report.events[0].change == pytest.approx(moved.item(), rel=1e-4)
+    assert moved > 0
+
+
 def test_the_model_is_left_as_it_was() -> None:
     net = _made(resnet)
     net.get_submodule("1").eval()

@@ -111,7 +111,7 @@ def test_wrong_orders_and_lists_are_told(
     model = small_cnn(0)
     optimizers = _split(model)
     regrower = _attach(model, optimizers[::-1])
-    with pytest.warns(RegrowWarning, match="list them in the order in which they step"):
+    with pytest.warns(RegrowWarning, match="must be listed in the order in which they step"):
         _train(model, optimizers, batches(1))
     regrower.detach()
     with pytest.raises(ConfigError, match="an empty list"):

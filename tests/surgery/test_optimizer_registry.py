@@ -10,7 +10,7 @@ from torch.optim import Optimizer
 from regrow.errors import ConfigError, OptimizerError
 from regrow.renewal import Edit
 from regrow.surgery import OptimizerSurgeon
-from regrow.surgery.optimizers import FAMILIES, REFUSED, known_kind
+from regrow.surgery.optimizers import FAMILIES, REFUSED, family_of, known_kind
 from surgery.optimizers_of_users import Inherits, Mine, OtherState, Overrides, SubMuon
 from surgery.rows import ROWS, kinds
 
@@ -76,7 +76,7 @@ def test_refusals_name_the_reason_and_the_way_out(
         _surgeon(optimizer)
 
 
-@pytest.mark.parametrize("kind", [optim.Adafactor, optim.LBFGS, optim.SparseAdam, optim.Rprop])
+@pytest.mark.parametrize("kind", [optim.Adafactor, optim.LBFGS, optim.SparseAdam])
 def test_where_zero_is_no_way_out_either(kind: type[Optimizer]) -> None:
     with pytest.raises(
         OptimizerError, match=f"'zero' is not for {kind.__name__}: .*reset_optimizer"
@@ -118,13 +118,18 @@ def test_zero_zeroes_what_has_the_shape_and_leaves_the_rest() -> None:
     assert not surgeon.needs_pre_step
 
 
-def test_zero_of_a_known_optimizer_is_no_more_than_that() -> None:
+@pytest.mark.parametrize("kind", FAMILIES, ids=lambda kind: kind.__name__)
+def test_zero_of_a_known_optimizer_is_exact(kind: type[Optimizer]) -> None:
+    assert family_of(kind([_weight()]), reset_state="zero") is FAMILIES[kind]
+
+
+def test_zero_of_a_known_optimizer_keeps_what_does_not_begin_at_zero() -> None:
     optimizer = optim.Adagrad([_weight()], initial_accumulator_value=0.5, lr_decay=0.1)
     surgeon = _stepped(optimizer)
     surgeon.reset([Edit(name="w", mask=ROW, value=0.0)])
     state = next(iter(optimizer.state.values()))
-    assert state["sum"].tolist() == [[0, 0, 0], [1.5, 1.5, 1.5]]
-    assert surgeon.state_dict()["young"] == {}
+    assert state["sum"].tolist() == [[0.5, 0.5, 0.5], [1.5, 1.5, 1.5]]
+    assert set(surgeon.state_dict()["young"]) == {"w"}
 
 
 def test_zero_for_muon_reaches_its_momentum() -> None:
@@ -132,6 +137,16 @@ def test_zero_for_muon_reaches_its_momentum() -> None:
     _stepped(optimizer).reset([Edit(name="w", mask=ROW, value=0.0)])
     momentum = next(iter(optimizer.state.values()))["momentum_buffer"]
     assert (momentum == 0).tolist() == [[True] * 3, [False] * 3]
+
+
+class Whole:
+    """A memory in an object."""
+
+    def __init__(self, memory: torch.Tensor) -> None:
+        self.memory = memory
+
+
+WAY = r"reset_optimizer=False in the recipe \(RandomOut\(reset_optimizer=False\)\)"
 
 
 @pytest.mark.parametrize(
@@ -142,12 +157,74 @@ def test_zero_for_muon_reaches_its_momentum() -> None:
             r"'more' is torch.float32 of shape \(2, 1\) for a parameter",
         ),
         (lambda weight: weight.to(torch.uint8), r"'more' is torch.uint8 of shape \(2, 3\)"),
+        (lambda weight: [torch.eye(2), torch.eye(3)], r"'more' is a list that holds tensors"),
+        (lambda weight: {"Q": (weight * 1,)}, r"'more' is a dict that holds tensors"),
+        (lambda weight: Whole(weight * 1), r"'more' is a Whole that holds tensors"),
     ],
 )
 def test_zero_refuses_what_is_not_one_number_an_entry(memory: object, message: str) -> None:
     """Factored and quantised memories: zeroing would do nothing, or something else. Nothing is changed then."""
     optimizer = Mine([_weight()], memory)  # type: ignore[arg-type]
-    surgeon = _stepped(optimizer)
-    with pytest.raises(OptimizerError, match=message):
-        surgeon.reset([Edit(name="w", mask=ROW, value=0.0)])
+    surgeon, edits = _stepped(optimizer), [Edit(name="w", mask=ROW, value=0.0)]
+    for refuse in (surgeon.check, surgeon.reset):
+        with pytest.raises(OptimizerError, match=f"(?=.*Mine keeps of 'w').*{message}.*{WAY}"):
+            refuse(edits)
     assert next(iter(optimizer.state.values()))["velocity"].tolist() == [[1, 1, 1], [1, 1, 1]]
+
+
+def test_zero_refuses_memory_that_is_kept_elsewhere() -> None:
+    optimizer = Mine([_weight()], torch.zeros_like)
+    surgeon, edits = _stepped(optimizer), [Edit(name="w", mask=ROW, value=0.0)]
+    surgeon.check(edits)
+    optimizer.averages = {"w": [torch.zeros(2, 3)]}  # type: ignore[attr-defined]
+    with pytest.raises(
+        OptimizerError, match=f"Mine keeps tensors in its attribute 'averages'.*{WAY}"
+    ):
+        surgeon.check(edits)
+
+
+def test_zero_refuses_a_parameter_of_which_nothing_is_kept_though_of_others_there_is() -> None:
+    weight, other = _weight(), _weight()
+    optimizer = Mine([weight, other], torch.zeros_like)
+    surgeon, edits = _stepped(optimizer), [Edit(name="w", mask=ROW, value=0.0)]
+    surgeon.check(edits)
+    del optimizer.state[weight]
+    with pytest.raises(
+        OptimizerError, match=f"a state of other parameters, but none of 'w'.*{WAY}"
+    ):
+        surgeon.check(edits)
+    weight.grad = None  # frozen so far
+    surgeon.check(edits)
+    weight.grad = torch.ones_like(weight)
+    del optimizer.state[other]  # an optimizer without any memory
+    surgeon.reset(edits)
+
+
+class Slow(Optimizer):
+    """As Lookahead of timm: the moments are inside, and it writes slow weights beside them."""
+
+    def __init__(self, inner: Optimizer) -> None:
+        super().__init__(inner.param_groups, {})
+        self._base = inner
+
+
+@pytest.mark.parametrize("reset_state", ["exact", "zero"])
+def test_an_optimizer_that_holds_another_is_refused(reset_state: str) -> None:
+    inner = optim.AdamW([_weight()])
+    wanted = rf"Slow steps another optimizer, its '_base'.*optimizer\._base\), or {WAY}"
+    with pytest.raises(OptimizerError, match=wanted):
+        _surgeon(Slow(inner), reset_state)
+
+
+@pytest.mark.parametrize("kind", FAMILIES, ids=lambda kind: kind.__name__)
+def test_a_memory_that_torch_has_not_made_is_refused(kind: type[Optimizer]) -> None:
+    optimizer = kind([_weight()])
+    surgeon = OptimizerSurgeon(optimizer, {"w": optimizer.param_groups[0]["params"][0]})
+    weight = optimizer.param_groups[0]["params"][0]
+    weight.grad = torch.ones_like(weight)
+    optimizer.step()
+    edits = [Edit(name="w", mask=ROW, value=0.0)]
+    surgeon.check(edits)
+    optimizer.state[weight]["slow"] = weight.detach().clone()
+    with pytest.raises(OptimizerError, match=f"'w' in {kind.__name__} has 'slow'.*{WAY}"):
+        surgeon.check(edits)

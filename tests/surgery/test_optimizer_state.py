@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -184,15 +185,100 @@ def test_masks_of_few_axes_and_whole_tensors(kind: str, mask: Tensor) -> None:
                 torch.testing.assert_close(mine[key][where], value[where], rtol=1e-13, atol=1e-13)
 
 
-def test_who_shares_a_surgeon() -> None:
-    weight, other = nn.Parameter(torch.ones(2)), nn.Parameter(torch.ones(2))
-    optimizer = optim.Adam([weight, other])
-    surgeon = OptimizerSurgeon(optimizer, {"w": weight})
-    assert surgeon.has_same_parameters(OptimizerSurgeon(optimizer, {"w": weight}))
-    assert not surgeon.has_same_parameters(OptimizerSurgeon(optimizer, {"w": other}))
-    assert not surgeon.has_same_parameters(OptimizerSurgeon(optim.Adam([weight]), {"w": weight}))
-    zero = OptimizerSurgeon(optimizer, {"w": weight}, reset_state="zero")
-    assert not surgeon.has_same_parameters(zero)
+def test_two_surgeons_on_one_optimizer_correct_once_whatever_the_names() -> None:
+    """As one does; both see the young entries, each under its own names."""
+    results = []
+    for apart in (False, True):
+        weight = nn.Parameter(torch.ones(2))
+        optimizer = optim.NAdam([weight])
+        one = OptimizerSurgeon(optimizer, {"body.w": weight})
+        other = OptimizerSurgeon(optimizer, {"w": weight}, beside=one) if apart else one
+        for step in range(20):
+            weight.grad = torch.ones(2)
+            for surgeon in (one, other):
+                surgeon.before_step()
+            optimizer.step()
+            for surgeon in (one, other):
+                surgeon.after_step()
+            if step == 5:
+                one.reset([Edit(name="body.w", mask=FIRST, value=0.0)])
+            if step == 9:
+                name = "w" if apart else "body.w"
+                other.reset([Edit(name=name, mask=~FIRST, value=0.0)])
+        results.append(weight.detach())
+        young = other.state_dict()["young"]
+        assert list(young) == ["w" if apart else "body.w"]
+        assert next(iter(young.values()))["born"].tolist() == [6, 10]
+        assert list(one.state_dict()["young"]) == ["body.w"]
+    assert torch.equal(*results)
+    with pytest.raises(ValueError, match="one optimizer only"):
+        OptimizerSurgeon(optim.Adam([weight]), {"w": weight}, beside=one)
+
+
+def test_what_another_surgeon_alone_knows_survives_loading() -> None:
+    weights = [nn.Parameter(torch.ones(2)) for _ in range(2)]
+    optimizer = optim.Adam(weights)
+    one = OptimizerSurgeon(optimizer, {"a": weights[0]})
+    other = OptimizerSurgeon(optimizer, {"b": weights[1]}, beside=one)
+    for weight in weights:
+        weight.grad = torch.ones(2)
+    optimizer.step()
+    one.reset([Edit(name="a", mask=FIRST, value=0.0)])
+    other.reset([Edit(name="b", mask=FIRST, value=0.0)])
+    one.load_state_dict({"family": "Adam", "young": {}})
+    assert one.state_dict()["young"] == {}
+    assert list(other.state_dict()["young"]) == ["b"]
+
+
+def test_parameters_that_come_later_are_known_and_those_of_others_are_not_touched() -> None:
+    weight, late, foreign = (nn.Parameter(torch.ones(2)) for _ in range(3))
+    optimizer, second = optim.Adam([weight]), optim.Adam([foreign])
+    surgeon = OptimizerSurgeon(optimizer, {"w": weight, "late": late, "foreign": foreign})
+    optimizer.add_param_group({"params": [late]})
+    for each in (weight, late, foreign):
+        each.grad = torch.ones(2)
+    optimizer.step()
+    second.step()
+    before = copy.deepcopy(second.state_dict()["state"][0])
+    surgeon.reset([Edit(name=name, mask=FIRST, value=0.0) for name in ("late", "foreign")])
+    assert optimizer.state[late]["exp_avg"].count_nonzero() == 1
+    assert list(surgeon.state_dict()["young"]) == ["late"]
+    assert all(torch.equal(before[key], second.state[foreign][key]) for key in before)
+    assert foreign not in optimizer.state
+
+
+def test_check_raises_what_reset_would_and_writes_nothing() -> None:
+    fine, odd = nn.Parameter(torch.ones(2)), nn.Parameter(torch.ones(2, dtype=torch.complex64))
+    optimizer = optim.Adam([fine, odd])
+    surgeon = OptimizerSurgeon(optimizer, {"fine": fine, "odd": odd})
+    for weight in (fine, odd):
+        weight.grad = torch.ones_like(weight)
+    optimizer.step()
+    before = copy.deepcopy(optimizer.state_dict()["state"])
+    edits = [Edit(name=name, mask=FIRST, value=0.0) for name in ("fine", "odd")]
+    surgeon.check(edits[:1])
+    for refuse in (surgeon.check, surgeon.reset):
+        with pytest.raises(OptimizerError, match="'odd' is complex"):
+            refuse(edits)
+    after = optimizer.state_dict()["state"]
+    assert all(torch.equal(after[i][key], before[i][key]) for i in after for key in after[i])
+    assert surgeon.state_dict()["young"] == {}
+
+
+@pytest.mark.parametrize("kind", [optim.Adam, optim.NAdam])
+def test_a_cleared_optimizer_begins_anew_with_all_entries(kind: type[Optimizer]) -> None:
+    weight, optimizer, surgeon = _young(kind)
+    twin = nn.Parameter(weight.detach().clone())
+    fresh = kind([twin])
+    optimizer.state.clear()
+    for _ in range(5):
+        weight.grad, twin.grad = torch.ones(2), torch.ones(2)
+        surgeon.before_step()
+        optimizer.step()
+        surgeon.after_step()
+        fresh.step()
+    assert torch.equal(weight, twin)
+    assert surgeon.state_dict()["young"] == {}
 
 
 def _young(kind: type[Optimizer] = optim.Adam) -> tuple[nn.Parameter, Optimizer, OptimizerSurgeon]:
@@ -205,32 +291,69 @@ def _young(kind: type[Optimizer] = optim.Adam) -> tuple[nn.Parameter, Optimizer,
     return weight, optimizer, surgeon
 
 
-def test_states_that_do_not_belong_here() -> None:
-    _, _, surgeon = _young()
-    good = surgeon.state_dict()
+def _bad_states(good: dict[str, Any]) -> list[tuple[object, str]]:
     memory = good["young"]["w"]
-    for bad, message in (
+
+    def young(**changed: object) -> dict[str, Any]:
+        return {**good, "young": {"w": {**memory, **changed}}}
+
+    return [
+        (None, "the optimizer surgeon must be a dict, got NoneType"),
+        ([], "the optimizer surgeon must be a dict, got list"),
         ({"young": {}}, "surgeon lacks family"),
-        ({**good, "family": "SGD"}, "family 'SGD', this one is 'Adam'"),
-        ({**good, "young": {"v": memory}}, "not watched here: v"),
-        ({**good, "young": {"w": {"born": memory["born"]}}}, "of 'w' lacks seen, waited"),
-        (
-            {**good, "young": {"w": {**memory, "born": torch.zeros(3)}}},
-            r"shape \(3,\), the parameter",
-        ),
-    ):
-        with pytest.raises(StateError, match=message):
-            surgeon.load_state_dict(bad)
+        ({**good, "family": "SGD"}, "family 'SGD', this one is 'NAdam'"),
+        ({**good, "young": []}, "young entries must be a dict, got list"),
+        ({**good, "young": {"w": 3}}, "of 'w' must be a dict, got int"),
+        ({**good, "young": {"v": memory}}, "not in this NAdam: v"),
+        ({**good, "young": {"foreign": memory}}, "not in this NAdam: foreign"),
+        ({**good, "young": {"w": {"born": memory["born"]}}}, "'w' lacks mu_product, seen, waited"),
+        (young(born=torch.zeros(3)), r"has born of shape \(3,\), the parameter is of \(2,\)"),
+        (young(mu_product=torch.zeros(1)), r"has mu_product of shape \(1,\)"),
+        (young(seen=torch.zeros(2)), r"has seen of shape \(2,\)"),
+        (young(waited=3), "must hold tensors, and its waited is a int"),
+    ]
+
+
+def test_states_that_do_not_belong_here() -> None:
+    weight, optimizer, _ = _young(optim.NAdam)
+    foreign = nn.Parameter(torch.ones(2))
+    surgeon = OptimizerSurgeon(optimizer, {"w": weight, "foreign": foreign})
+    surgeon.reset([Edit(name="w", mask=FIRST, value=0.0)])
+    good = surgeon.state_dict()
+    surgeon.check_state(good)
+    for bad, message in _bad_states(good):
+        for refuse in (surgeon.check_state, surgeon.load_state_dict):
+            with pytest.raises(StateError, match=message):
+                refuse(bad)  # type: ignore[arg-type]
         assert surgeon.state_dict() == good
-    surgeon.load_state_dict({"family": "Adam", "young": {}})
+    surgeon.check_state({"family": "NAdam", "young": {}})
+    assert surgeon.state_dict() == good
+    surgeon.load_state_dict({"family": "NAdam", "young": {}})
     assert surgeon.state_dict()["young"] == {}
+
+
+@pytest.mark.parametrize("make", [optim.Adam, _dampened])
+def test_a_state_without_the_optimizers_own_is_refused(make: Make) -> None:
+    _, optimizer, surgeon = _young(make)  # type: ignore[arg-type]
+    saved = surgeon.state_dict()
+    assert saved["young"]
+    again = nn.Parameter(torch.ones(2))
+    fresh = make([again])
+    other = OptimizerSurgeon(fresh, {"w": again})
+    with pytest.raises(StateError, match=r"'w' has renewed.*no state of it: load the optimizer's"):
+        other.load_state_dict(saved)
+    fresh.load_state_dict(optimizer.state_dict())
+    other.load_state_dict(saved)
+    assert list(other.state_dict()["young"]) == ["w"]
 
 
 def test_a_parameter_that_has_left_is_named() -> None:
     _, optimizer, surgeon = _young()
     optimizer.param_groups[0]["params"] = []
-    with pytest.raises(OptimizerError, match="'w' was in the Adam at attach, and no longer is"):
+    with pytest.raises(OptimizerError, match=r"'w' was in the Adam when.*, and no longer is"):
         surgeon.after_step()
+    with pytest.raises(OptimizerError, match="'w' was in the Adam, and no longer is"):
+        surgeon.check([Edit(name="w", mask=FIRST, value=0.0)])
 
 
 def test_complex_parameters_are_refused_when_they_are_renewed() -> None:

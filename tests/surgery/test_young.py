@@ -86,10 +86,12 @@ def test_placed_keeps_every_value() -> None:
 def test_memories_that_fit(shape: tuple[int, ...]) -> None:
     memory = {"born": torch.zeros(shape), "seen": NOW, "waited": NOW}
     check_memory("w", memory, shape=torch.Size((4, 3)))
+    more = {**memory, "eta": torch.zeros(shape), "count": NOW}
+    check_memory("w", more, shape=torch.Size((4, 3)), entries={"eta"}, counts={"count"})
 
 
 @pytest.mark.parametrize("shape", [(), (3,), (3, 4), (1, 4, 3), (2, 3)])
 def test_memories_that_do_not(shape: tuple[int, ...]) -> None:
     memory = {"born": torch.zeros(shape), "seen": NOW, "waited": NOW}
-    with pytest.raises(StateError, match=r"'w' is of shape .*the parameter of \(4, 3\)"):
+    with pytest.raises(StateError, match=r"'w' has born of shape .*the parameter is of \(4, 3\)"):
         check_memory("w", memory, shape=torch.Size((4, 3)))

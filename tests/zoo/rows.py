@@ -71,7 +71,9 @@ def counts(net: nn.Module, example: Tensor, wiring: Wiring) -> Row:
         if ran:
             remarks = [remark for remark in wiring.remarks if f"'{path}'" in remark]
             classes["refused"] += count
-            reasons[_WHERE.sub("", remarks[0]) if remarks else "not an ordinary layer"] += count
+            # Behind the semicolon is the way out, which names the path.
+            said = _WHERE.sub("", remarks[0].partition(";")[0]) if remarks else ""
+            reasons[said or "not an ordinary layer"] += count
         else:
             classes["not_run"] += count
     return {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from typing import Final
 
 import torch
@@ -39,10 +39,11 @@ def assemble(model: nn.Module, record: Record, outputs: Iterable[Tensor]) -> Wir
     """
     table = record.table
     readers: dict[int, list[Reader]] = {}
+    foreign: dict[int, set[int]] = {}
     for layer in record.layers:
         path = path_of(layer.weight)
         why = Why("read together", f"'{path}'")
-        found = _by_filter(record, [table.union(names, why) for names in layer.reads])
+        found = _by_filter(record, [table.union(names, why) for names in layer.reads], foreign)
         for writer, by_filter in found.items():
             channels, alone = _columns(by_filter, len(record.layers[writer].names))
             readers.setdefault(writer, []).append(
@@ -63,7 +64,7 @@ def assemble(model: nn.Module, record: Record, outputs: Iterable[Tensor]) -> Wir
     norms: dict[int, list[Norm]] = {}
     shared_norms: dict[int, list[Norm]] = {}
     for path, norm in record.norms.items():
-        found = _by_filter(record, [table.union(names) for names in norm.seen])
+        found = _by_filter(record, [table.union(names) for names in norm.seen], foreign)
         for writer, by_filter in found.items():
             channels, alone = _columns(by_filter, len(record.layers[writer].names))
             for into, single in ((norms, True), (shared_norms, False)):
@@ -95,13 +96,14 @@ def assemble(model: nn.Module, record: Record, outputs: Iterable[Tensor]) -> Wir
             readers=tuple(readers.get(number, ())),
             norms=tuple(norms.get(number, ())),
             shared_norms=tuple(shared_norms.get(number, ())),
+            foreign=foreign.get(number, set()),
             is_head=number in heads,
             bias_names=bias_names,
         )
         for number, layer in enumerate(record.layers)
     )
     remarks = (*record.stops, *_left_out(record, owners), *_way_out(layers))
-    return Wiring(layers=layers, remarks=remarks)
+    return Wiring(layers=layers, remarks=remarks, untraced=_untraced(model, record))
 
 
 def _filters(
@@ -112,6 +114,7 @@ def _filters(
     readers: tuple[Reader, ...],
     norms: tuple[Norm, ...],
     shared_norms: tuple[Norm, ...],
+    foreign: Set[int],
     is_head: bool,
     bias_names: dict[int, str],
 ) -> Filters:
@@ -141,14 +144,16 @@ def _filters(
         is_head=is_head,
         coupled="; ".join(each for each in (_coupling(record, number, readers), mixed) if each),
         mixed=mixed,
+        foreign=tuple(unit in foreign for unit in range(len(layer.names))) if foreign else (),
         refused=refused,
     )
 
 
-def _by_filter(record: Record, channels: Sequence[int]) -> _Found:
+def _by_filter(record: Record, channels: Sequence[int], foreign: dict[int, set[int]]) -> _Found:
     """Turn "the set on each channel" round: the channels of each filter.
 
     Channels with the same set are handled together: behind a mixing operation all of them have it, and it is large.
+    Filters that share a channel with what is no filter are added to `foreign`.
     """
     with_set: dict[int, list[int]] = {}
     for channel, name in enumerate(channels):
@@ -157,9 +162,12 @@ def _by_filter(record: Record, channels: Sequence[int]) -> _Found:
     found: _Found = {}
     for name, members in with_set.items():
         alone = record.table.size(name) == 1
+        pure = record.table.is_pure(name)
         run = tuple(members), (alone,) * len(members)
         for layer, unit in record.table.filters_of(name):
             found.setdefault(layer, {}).setdefault(unit, []).append(run)
+            if not pure:
+                foreign.setdefault(layer, set()).add(unit)
     return found
 
 
@@ -192,15 +200,19 @@ def _flagged(
 
 
 def _coupling(record: Record, number: int, readers: Sequence[Reader]) -> str:
-    """Which other layers' filters a layer's filters share their readers' channels with; "" for none."""
+    """What a layer's filters share their readers' channels with: filters of others, and what is none; "" = nothing."""
     if all(flag for reader in readers for flags in reader.alone for flag in flags):
         return ""
-    by_verb: dict[str, list[int]] = {}
+    by_verb: dict[str, list[int | str]] = {}
     for verb, other in record.table.partners.get(number, {}):
         by_verb.setdefault(verb, []).append(other)
     reasons: list[str] = []
     for verb, partners in by_verb.items():
-        others = [path_of(record.layers[other].weight) for other in partners if other != number]
+        others = [
+            other if isinstance(other, str) else path_of(record.layers[other].weight)
+            for other in sorted(partners, key=lambda each: not isinstance(each, str))
+            if other != number
+        ]
         reasons.append(f"{verb} with {_listed(others) if others else 'each other'}")
     return "; ".join(reasons)
 
@@ -236,6 +248,20 @@ def _left_out(record: Record, owners: dict[str, nn.Module]) -> list[str]:
     return [
         f"not traced: {', '.join(left)} (not run in evaluation mode, or not as an ordinary layer)"
     ]
+
+
+def _untraced(model: nn.Module, record: Record) -> tuple[str, ...]:
+    """Layers, by type or because the trace stopped there, of which no weight was followed."""
+    followed = {layer.weight for layer in record.layers}
+    canonical = {id(tensor): name for name, tensor in model.named_parameters()}
+    found: list[str] = []
+    for path, module in model.named_modules():
+        if not path or not (isinstance(module, (_ConvNd, nn.Linear)) or path in record.stopped):
+            continue
+        owned = {canonical[id(tensor)] for tensor in module.parameters()}
+        if owned.isdisjoint(followed):
+            found.append(path)
+    return tuple(found)
 
 
 def _way_out(layers: Iterable[Filters]) -> list[str]:

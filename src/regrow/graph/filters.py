@@ -43,7 +43,9 @@ class Reader:
         groups: Its number of groups.
         channels: For each filter the input channels (linear: input features) that depend on it, counted over all
             groups.
-        alone: For each filter, one flag a channel: True where the channel depends on this filter and on no other.
+        alone: For each filter, one flag a channel: True where the channel depends on this filter and on nothing else
+            that could be silenced with it: no other filter, not the model's input, no added parameter that changes
+            over positions (a bias or a scale, one number a channel, is the channel's own).
         standardised: The layer multiplies by what it works out from its weight, filter by filter (weight
             standardisation). Entries that are set to zero do not silence it there.
     """
@@ -78,6 +80,8 @@ class Filters:
             are not.
         mixed: The operations that bring this layer's own filters together (normalisation over channels, attention):
             behind them a channel depends on several or all of them. "" where there is none. Part of `coupled`.
+        foreign: For each filter whether something that no filter made (the model's input, a position embedding, what a
+            refused operation gives) shares a channel of a reader or an entry of a norm with it; () = with none.
         refused: Why their readers cannot be known, with the operation that stopped the trace; "" where they are.
         initialiser: The layer class's own initialiser, as a name that `regrow.draw` knows (``torch_default``).
     """
@@ -95,5 +99,6 @@ class Filters:
     is_head: bool = False
     coupled: str = ""
     mixed: str = ""
+    foreign: tuple[bool, ...] = ()
     refused: str = ""
     initialiser: str = field(default="torch_default")

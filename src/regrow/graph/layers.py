@@ -7,6 +7,7 @@ from typing import Final
 import torch
 from torch import Tensor
 
+from regrow.graph import foreign
 from regrow.graph.filters import LayerKind
 from regrow.graph.record import Call, LayerRecord, Record
 from regrow.graph.sets import NAMES, Why
@@ -39,7 +40,7 @@ def follow_convolution(call: Call, record: Record) -> None:
             _follow_fixed_kernel(call, record, x, weight, groups=groups, transposed=transposed)
         else:
             record.note_other_use(call, weight)
-            record.stop(call, why_no_weight(record, weight))
+            _stop_at_weight(call, record, weight)
         return
     if (transposed or groups > 1) and not use.whole:
         record.stop(call, "a part of a grouped or transposed weight is used")
@@ -106,7 +107,9 @@ def _follow_linear(
     shape[axis] = -1
     written = made.reshape(shape)
     more = None if added is None else record.ledger.names(added)
-    if more is not None:  # an activation that is added, as baddbmm can
+    if more is None and added is not None and (own := foreign.added(record, added, written)):
+        more = torch.tensor(own)
+    if more is not None:  # an activation that is added, as baddbmm can, or a table of numbers
         written = record.table.join(written.expand(out.shape), more, Why("summed", call.place))
     record.ledger.write(out, written)
 
@@ -122,7 +125,7 @@ def _follow_mixing_product(
             and not _is_constant(record, factor)
         ):
             record.note_other_use(call, factor)
-            record.stop(call, why_no_weight(record, factor))
+            _stop_at_weight(call, record, factor)
             return
     why = Why("mixed", call.place)
     written: Tensor | None = None
@@ -212,6 +215,20 @@ def _over_all_but(
     """The sets on each channel, over examples and positions."""
     over = [other for other in range(names.ndim) if other != axis]
     return record.table.join_over(names, over, Why("read together", call.place)).reshape(kept_size)
+
+
+def _stop_at_weight(call: Call, record: Record, weight: Tensor) -> None:
+    """What multiplies is no parameter: the layer has no filters that could be renewed."""
+    alone = (
+        f"'{call.path}' is left alone, as by exclude=['{call.path}']"
+        if call.path
+        else "its filters are left alone"
+    )
+    record.stop(
+        call,
+        why_no_weight(record, weight),
+        advice=f"; {alone}; exclude the layers before it too, or give a wiring=... that you completed yourself",
+    )
 
 
 def _is_live(record: Record, tensor: Tensor) -> bool:

@@ -8,10 +8,11 @@ from typing import Final
 import torch
 from torch import Tensor
 
+from regrow.graph.foreign import moved
 from regrow.graph.ledger import Ledger
 from regrow.graph.record import Call, Record
 from regrow.graph.rules import COPIES
-from regrow.graph.sets import Why
+from regrow.graph.sets import NAMES, Why
 
 _EXACT: Final = frozenset(
     {
@@ -69,6 +70,11 @@ def is_move(op: str) -> bool:
     return op in _EXACT or op.startswith(_BY_PREFIX)
 
 
+def keeps_entries(op: str) -> bool:
+    """Whether a move or a copy leaves the entries of the model's tensors recognisable (see `follow_origins`)."""
+    return not op.startswith(_BY_PREFIX)
+
+
 def follow_move(
     call: Call, record: Record, run: Callable[[Callable[[str, object], object]], object]
 ) -> bool:
@@ -96,11 +102,11 @@ def follow_move(
             return 0  # what padding puts there depends on nothing
         if call.in_place and argument == "self" and isinstance(value, Tensor):
             return ledger.names_for_writing(value)
-        return _replaced(value, lambda tensor: _names_or_zero(ledger, tensor, as_double=as_double))
+        return _replaced(value, lambda tensor: _names_of(record, tensor, as_double=as_double))
 
-    moved = _tensors(run(names_instead))
+    made = _tensors(run(names_instead))
     if not call.in_place:
-        for out, names in zip(call.outputs, moved, strict=True):
+        for out, names in zip(call.outputs, made, strict=True):
             ledger.write(out, names)
     if steering:
         why = Why("mixed", call.place)
@@ -133,15 +139,15 @@ def follow_origins(
             return -1
         return _replaced(value, lambda tensor: _origins_or_none(ledger, tensor))
 
-    if not call.op.startswith(_BY_PREFIX):
+    if keeps_entries(call.op):
         for out, origins in zip(call.outputs, _tensors(run(origins_instead)), strict=True):
             ledger.write_origins(out, origins)
 
 
-def _names_or_zero(ledger: Ledger, tensor: Tensor, *, as_double: bool) -> Tensor:
-    names = ledger.names(tensor)
+def _names_of(record: Record, tensor: Tensor, *, as_double: bool) -> Tensor:
+    names = record.ledger.names(tensor)
     if names is None:
-        names = torch.zeros(tensor.shape, dtype=torch.int32)
+        names = torch.full(tensor.shape, moved(record, tensor), dtype=NAMES)
     return names.to(torch.float64) if as_double else names
 
 

@@ -100,6 +100,7 @@ class Record:
         refused: By layer number: why its readers cannot be known.
         elsewhere: By parameter name: another operation that used the weight.
         stops: Where the trace could not follow, in order.
+        stopped: Paths of the modules that were running there.
     """
 
     ledger: Ledger
@@ -111,6 +112,7 @@ class Record:
     refused: dict[int, str] = field(default_factory=dict[int, str])
     elsewhere: dict[str, str] = field(default_factory=dict[str, str])
     stops: dict[str, None] = field(default_factory=dict[str, None])
+    stopped: dict[str, None] = field(default_factory=dict[str, None])
 
     def layer(
         self, weight: str, *, kind: LayerKind, groups: int, bias: str | None
@@ -151,7 +153,21 @@ class Record:
             if name in self.parameters and self.ledger.tensors[name].ndim >= 2:
                 self.elsewhere.setdefault(name, call.place)
 
-    def stop(self, call: Call, detail: str) -> None:
+    def give_up(self, call: Call, detail: str, advice: str = "") -> None:
+        """As `stop`, but of what works on the model's inputs alone nothing is said: no filter is lost there.
+
+        Args:
+            call: The operation.
+            detail: What was wrong.
+            advice: The way out, for the remark.
+        """
+        names = {n for each in self._flowing_in(call) for n in torch.unique(each).tolist()}
+        if self.table.layers_of(names):
+            self.stop(call, detail, advice)
+        else:
+            self._write_foreign(call, self.table.foreign(f"what {call.place} gives"))
+
+    def stop(self, call: Call, detail: str, advice: str = "") -> None:
         """Give up on what flows into an operation, and let its output depend on all of it.
 
         Every filter that flows in is marked: who reads it cannot be known.
@@ -159,32 +175,42 @@ class Record:
         Args:
             call: The operation.
             detail: What was wrong.
+            advice: The way out, for the remark.
         """
+        self.stopped[call.path] = None
+        self._write_foreign(call, self.refuse(call, self._flowing_in(call), detail, advice))
+
+    def refuse(self, call: Call, names: Sequence[Tensor], detail: str, advice: str = "") -> int:
+        """Mark every filter in some sets: who reads it cannot be known.
+
+        Args:
+            call: The operation.
+            names: Names of the sets that flowed into it.
+            detail: What was wrong.
+            advice: The way out, for the remark.
+
+        Returns:
+            A set that stands for the layers of all of them (see `SetTable.fold`).
+        """
+        reason = f"{call.place}: {detail}"
+        self.stops[reason + advice] = None
+        each_name = (name for each in names for name in torch.unique(each).tolist())
+        union = self.table.fold(self.table.union(each_name), f"what {call.place} gives")
+        for layer in self.table.layers_of((union,)):
+            self.refused.setdefault(layer, reason)
+        return union
+
+    def _flowing_in(self, call: Call) -> list[Tensor]:
         found: list[Tensor] = []
         for tensor in tensors_in(call.arguments.values()):
             notes = self.ledger.find(tensor) if tensor.layout == torch.strided else None
             if notes is not None and notes.names is not None:
                 found.append(notes.names)
-        union = self.refuse(found, f"{call.place}: {detail}")
+        return found
+
+    def _write_foreign(self, call: Call, name: int) -> None:
         for out in call.outputs:
-            self.ledger.write(out, torch.tensor(union, dtype=NAMES))
-
-    def refuse(self, names: Sequence[Tensor], reason: str) -> int:
-        """Mark every filter in some sets: who reads it cannot be known.
-
-        Args:
-            names: Names of the sets that flowed into the operation.
-            reason: The operation, the module and what was wrong.
-
-        Returns:
-            A set that stands for the layers of all of them (see `SetTable.fold`).
-        """
-        self.stops[reason] = None
-        each_name = (name for each in names for name in torch.unique(each).tolist())
-        union = self.table.fold(self.table.union(each_name))
-        for layer in self.table.layers_of((union,)):
-            self.refused.setdefault(layer, reason)
-        return union
+            self.ledger.write(out, torch.tensor(name, dtype=NAMES))
 
 
 def tensors_in(values: object) -> list[Tensor]:

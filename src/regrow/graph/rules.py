@@ -8,6 +8,7 @@ from typing import Final
 import torch
 from torch import Tensor
 
+from regrow.graph import foreign
 from regrow.graph.norms import CHANNEL_NORMS, LAST_AXES_NORMS, channel_norm, last_axes_norm
 from regrow.graph.pooling import (
     ADAPTIVE,
@@ -72,6 +73,8 @@ _SUMS: Final = frozenset(
     {"add", "sub", "rsub", "addcmul", "addcdiv", "lerp", "sum", "mean", "nansum"}
 )
 _GATES: Final = frozenset({"mul", "div"})
+_SCALES: Final = _GATES | {"_prelu_kernel"}
+"""Of the model's own tensors these make factors."""
 
 
 def is_pointwise(name: str, tags: Sequence[torch.Tag]) -> bool:
@@ -89,6 +92,11 @@ def pointwise(call: Call, record: Record) -> None:
             joined = (
                 names if joined is None else record.table.join(joined, names, Why(verb, call.place))
             )
+    if joined is not None and call.op not in _SCALES:
+        for value in call.arguments.values():
+            added = foreign.added(record, value, joined) if isinstance(value, Tensor) else 0
+            if added:
+                joined = record.table.join(joined, torch.tensor(added), Why(verb, call.place))
     for out in call.outputs:
         record.ledger.write(out, joined)
 
@@ -96,9 +104,13 @@ def pointwise(call: Call, record: Record) -> None:
 def copy(call: Call, record: Record) -> None:
     """The same values elsewhere."""
     source = call.tensor("src") if call.op == "copy" else call.tensor("self")
-    if source is not None:
-        for out in call.outputs:
-            record.ledger.write(out, record.ledger.names(source))
+    if source is None:
+        return
+    names = record.ledger.names(source)
+    if names is None and call.op == "copy" and (own := foreign.moved(record, source)):
+        names = torch.tensor(own)
+    for out in call.outputs:
+        record.ledger.write(out, names)
 
 
 def fill(call: Call, record: Record) -> None:
@@ -140,7 +152,7 @@ def attention(call: Call, record: Record) -> None:
         tensor for name in ("query", "key", "value") if (tensor := call.tensor(name)) is not None
     ]
     if len({tensor.shape[:-2] for tensor in factors}) > 1:
-        record.stop(call, "its heads share keys or values")
+        record.give_up(call, "its heads share keys or values")
         return
     why = Why("mixed", call.place)
     joined: Tensor | None = None

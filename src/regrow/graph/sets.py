@@ -1,8 +1,9 @@
 """Sets of filters under small integer names, and their unions over whole tensors of names.
 
 A trace keeps, beside an activation, a tensor of the same shape whose elements name the set of filters that the
-activation's element depends on. Name 0 is the empty set. Tensors of names repeat few values, so every union is worked
-out once a distinct pair, never once an element.
+activation's element depends on. Name 0 is the empty set: constants. What is no constant and no filter's either (the
+model's input) is a set of its own, so that no filter passes for the only one behind a channel. Tensors of names repeat
+few values, so every union is worked out once a distinct pair, never once an element.
 """
 
 from __future__ import annotations
@@ -21,8 +22,8 @@ NAMES: Final = torch.int32
 _KEEP_APART: Final = frozenset({"summed", "read together"})
 """What each filter adds can still be told apart."""
 
-_FOLDED: Final = -1
-"""Stands where the layer of an atom stands that is no filter (`SetTable.fold`)."""
+_NO_LAYER: Final = -1
+"""Stands where the layer of an atom stands that is no filter (`SetTable.foreign`, `SetTable.fold`)."""
 
 
 @dataclass(frozen=True)
@@ -43,22 +44,25 @@ class Why:
 class SetTable:
     """All sets of one trace.
 
-    An *atom* is an integer that stands for one filter of one layer; `add_layer` hands out a run of them.
+    An *atom* is an integer that stands for one filter of one layer; `add_layer` hands out a run of them. Atoms of
+    `foreign` and `fold` stand for what is no filter, and have a label instead.
     """
 
     def __init__(self) -> None:
         self._atoms: list[frozenset[int]] = [frozenset()]
         self._layers: list[frozenset[int]] = [frozenset()]
+        self._labels: list[frozenset[str]] = [frozenset()]
+        self._foreign: dict[str, int] = {}
         self._name_of: dict[frozenset[int], int] = {frozenset(): 0}
         self._layer_of_atom: list[int] = []
         self._first_atom: list[int] = []
-        self._folded: dict[int, int] = {}
+        self._folded: dict[tuple[int, str], int] = {}
         self._remembered: set[tuple[object, ...]] = set()
         self._parts: dict[int, dict[int, frozenset[int]]] = {0: {}}
         self.company: dict[int, dict[str, None]] = {}
         """By layer, in the order met: where its filters came together with each other ("mixed by ...")."""
-        self.partners: dict[int, dict[tuple[str, int], None]] = {}
-        """By layer: the layers whose filters joined its own, with the verb."""
+        self.partners: dict[int, dict[tuple[str, int | str], None]] = {}
+        """By layer, with the verb: the layers whose filters joined its own, and the labels of what is no filter."""
 
     def add_layer(self, count: int) -> Tensor:
         """Make one set for each filter of a new layer.
@@ -73,15 +77,33 @@ class SetTable:
         first = len(self._layer_of_atom)
         self._first_atom.append(first)
         self._layer_of_atom.extend([layer] * count)
-        names = [self._name(frozenset((first + k,)), frozenset((layer,))) for k in range(count)]
+        alone, none = frozenset((layer,)), frozenset[str]()
+        names = [self._name(frozenset((first + k,)), alone, none) for k in range(count)]
         return torch.tensor(names, dtype=NAMES)
+
+    def foreign(self, label: str) -> int:
+        """The set that stands for something that no filter made.
+
+        Args:
+            label: What it is, in words, such as ``the model's input``.
+
+        Returns:
+            The name of a set with one member, which is no filter; the same for the same label.
+        """
+        if label not in self._foreign:
+            self._foreign[label] = self._no_filter(frozenset(), label)
+        return self._foreign[label]
+
+    def is_pure(self, name: int) -> bool:
+        """Whether a set holds nothing but filters."""
+        return not self._labels[name]
 
     def filters_of(self, name: int) -> list[tuple[int, int]]:
         """The members of a set as (layer number, filter index), in order."""
         members: list[tuple[int, int]] = []
         for atom in sorted(self._atoms[name]):
             layer = self._layer_of_atom[atom]
-            if layer != _FOLDED:
+            if layer != _NO_LAYER:
                 members.append((layer, atom - self._first_atom[layer]))
         return members
 
@@ -93,23 +115,22 @@ class SetTable:
         """Number of members of a set; what was folded counts as one."""
         return len(self._atoms[name])
 
-    def fold(self, name: int) -> int:
+    def fold(self, name: int, label: str) -> int:
         """Stop telling a set's filters apart: only their layers are remembered.
 
         Behind an operation that was refused nobody asks for the filters any more, and sets of all of them would grow.
 
         Args:
             name: Name of a set.
+            label: What the operation gives, in words.
 
         Returns:
             The name of a set with one member, which is no filter, and the same layers.
         """
-        if name and name not in self._folded:
-            atom = len(self._layer_of_atom)
-            self._layer_of_atom.append(_FOLDED)
-            folded = self._name(frozenset((atom,)), self._layers[name])
-            self._folded[name] = self._folded[folded] = folded
-        return self._folded.get(name, name)
+        if (name, label) not in self._folded:
+            folded = self._no_filter(self._layers[name], label)
+            self._folded[name, label] = self._folded[folded, label] = folded
+        return self._folded[name, label]
 
     def union(self, names: Iterable[int], why: Why | None = None) -> int:
         """The name of the union of some sets.
@@ -127,7 +148,8 @@ class SetTable:
         if why is not None:
             self._remember(distinct, why)
         atoms = frozenset[int]().union(*(self._atoms[name] for name in distinct))
-        return self._name(atoms, self.layers_of(distinct))
+        labels = frozenset[str]().union(*(self._labels[name] for name in distinct))
+        return self._name(atoms, self.layers_of(distinct), labels)
 
     def join(self, a: Tensor, b: Tensor, why: Why | None = None) -> Tensor:
         """Element by element union of two tensors of names, which broadcast against each other.
@@ -141,7 +163,7 @@ class SetTable:
             Names, of the broadcast shape; may share memory with an argument.
         """
         shape = torch.broadcast_shapes(a.shape, b.shape)
-        small_a, small_b = _squeezed(a, len(shape)), _squeezed(b, len(shape))
+        small_a, small_b = squeezed(a, len(shape)), squeezed(b, len(shape))
         small = torch.broadcast_shapes(small_a.shape, small_b.shape)
         if not bool(small_b.any()):
             return a.expand(shape)
@@ -168,7 +190,7 @@ class SetTable:
         shape = [1 if axis in over else size for axis, size in enumerate(names.shape)]
         if names.numel() == 0:
             return torch.zeros(shape, dtype=NAMES)
-        small = _squeezed(names, names.ndim)
+        small = squeezed(names, names.ndim)
         if all(small.shape[axis] == 1 for axis in over):
             return small.expand(shape)
         kept = [axis for axis in range(names.ndim) if axis not in over]
@@ -188,13 +210,19 @@ class SetTable:
         reduced = [1 if axis in over else small.shape[axis] for axis in range(names.ndim)]
         return torch.tensor(found, dtype=NAMES).reshape(reduced).expand(shape)
 
-    def _name(self, atoms: frozenset[int], layers: frozenset[int]) -> int:
+    def _no_filter(self, layers: frozenset[int], label: str) -> int:
+        atom = len(self._layer_of_atom)
+        self._layer_of_atom.append(_NO_LAYER)
+        return self._name(frozenset((atom,)), layers, frozenset((label,)))
+
+    def _name(self, atoms: frozenset[int], layers: frozenset[int], labels: frozenset[str]) -> int:
         name = self._name_of.get(atoms)
         if name is None:
             name = len(self._atoms)
             self._name_of[atoms] = name
             self._atoms.append(atoms)
             self._layers.append(layers)
+            self._labels.append(labels)
         return name
 
     def _remember(self, names: Sequence[int], why: Why) -> None:
@@ -207,14 +235,20 @@ class SetTable:
                 why = Why("joined", why.place)
         # Channels by the hundred repeat the same layers; which filters they are does not matter here.
         counts = Counter(self._layers[name] for name in names)
-        key = (why.verb, mixed, frozenset(counts), frozenset(g for g, n in counts.items() if n > 1))
+        kinds = {(self._layers[name], self._labels[name]) for name in names}
+        twice = frozenset(group for group, times in counts.items() if times > 1)
+        key = (why.verb, mixed, frozenset(kinds), twice)
         if key in self._remembered:
             return
         self._remembered.add(key)
         for group, times in counts.items():
             others = frozenset[int]().union(*(each for each in counts if each is not group))
+            had = frozenset.intersection(*(labels for each, labels in kinds if each == group))
+            met = frozenset[str]().union(*(labels for _, labels in kinds)) - had
             for layer in group - mixed:
                 partners = self.partners.setdefault(layer, {})
+                for label in sorted(met):
+                    partners[why.verb, label] = None
                 for other in sorted(others | group if times > 1 else others):
                     partners[why.verb, other] = None
 
@@ -238,12 +272,12 @@ class SetTable:
             parts: dict[int, set[int]] = {}
             for atom in self._atoms[name]:
                 parts.setdefault(self._layer_of_atom[atom], set()).add(atom)
-            found = {layer: frozenset(a) for layer, a in parts.items() if layer != _FOLDED}
+            found = {layer: frozenset(a) for layer, a in parts.items() if layer != _NO_LAYER}
             self._parts[name] = found
         return found
 
 
-def _squeezed(names: Tensor, ndim: int) -> Tensor:
+def squeezed(names: Tensor, ndim: int) -> Tensor:
     """The same names with size 1 along every axis on which they do not change, with `ndim` axes."""
     small = names.reshape((1,) * (ndim - names.ndim) + tuple(names.shape))
     for axis in range(ndim):

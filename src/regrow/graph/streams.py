@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from regrow._shapes import Mask, Scores
-from regrow.graph.filters import Filters
+from regrow.graph.filters import Filters, Norm
 from regrow.graph.wiring import Wiring
 
 Policy = Literal["writer", "inner", "stream"]
@@ -100,12 +100,38 @@ def as_one(filters: Filters) -> Filters:
 
     Returns:
         The same layer; every channel of its readers is `Reader.alone`, and the shared norm entries are among its own.
+
+    Edge cases:
+        What no filter made stays in the stream whoever is renewed (`Filters.foreign`): those filters' channels and
+        entries stay as they are.
     """
+    kept = filters.foreign or (False,) * filters.count
     readers = tuple(
-        replace(reader, alone=tuple((True,) * len(flags) for flags in reader.alone))
+        replace(
+            reader,
+            alone=tuple(
+                flags if keep else (True,) * len(flags)
+                for keep, flags in zip(kept, reader.alone, strict=True)
+            ),
+        )
         for reader in filters.readers
     )
-    return replace(filters, readers=readers, norms=(*filters.norms, *filters.shared_norms))
+    norms = (*filters.norms, *_some(filters.shared_norms, kept, False))
+    return replace(
+        filters, readers=readers, norms=norms, shared_norms=_some(filters.shared_norms, kept, True)
+    )
+
+
+def _some(norms: Sequence[Norm], kept: Sequence[bool], wanted: bool) -> tuple[Norm, ...]:
+    """The entries of the filters with the wanted flag."""
+    found: list[Norm] = []
+    for norm in norms:
+        channels = tuple(
+            each if keep is wanted else () for keep, each in zip(kept, norm.channels, strict=True)
+        )
+        if any(channels):
+            found.append(replace(norm, channels=channels))
+    return tuple(found)
 
 
 @final

@@ -9,6 +9,7 @@ from torch.nn.parameter import is_lazy
 from regrow.errors import TraceError
 from regrow.graph.assemble import assemble
 from regrow.graph.calling import ExampleInputs, call_arguments, tensors_in
+from regrow.graph.foreign import mark_inputs
 from regrow.graph.ledger import Ledger
 from regrow.graph.record import Record
 from regrow.graph.twin import Twin
@@ -63,6 +64,7 @@ def trace(model: nn.Module, example_inputs: ExampleInputs) -> Wiring:
     with undisturbed(model):
         args, kwargs = call_arguments(example_inputs)
         ledger.mark(tensors_in((args, kwargs)), live=True, computed=False)
+        mark_inputs(record, tensors_in((args, kwargs)))
         try:
             with running.watching(), Twin(record, running):
                 output = model(*args, **kwargs)

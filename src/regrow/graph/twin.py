@@ -13,7 +13,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from regrow.graph import rules
 from regrow.graph.layers import CONVOLUTIONS, PRODUCTS, follow_convolution, follow_product
 from regrow.graph.ledger import ReinterpretedError
-from regrow.graph.moves import follow_move, follow_origins, is_move
+from regrow.graph.moves import follow_move, follow_origins, is_move, keeps_entries
 from regrow.graph.record import Call, Record, tensors_in
 from regrow.graph.standardised import follow_standardised
 
@@ -22,6 +22,13 @@ _RESHAPES_IN_PLACE: Final = frozenset(
 )
 _LOOKS_ONLY: Final = frozenset({"_assert_async", "_assert_scalar", "_assert_tensor_metadata"})
 _OTHER_NUMBERS: Final = "it looks at the same memory as another type of number"
+
+_READ_BY_PYTHON: Final = (
+    "the forward's Python reads a value (a branch on it, or .item()): what it decides is not seen"
+)
+_AFTER_PYTHON: Final = (
+    "; exclude=[...] leaves the layers before it out, wiring=... takes a wiring that you completed"
+)
 
 Edit = Callable[[str, object], object]
 
@@ -85,7 +92,7 @@ class Twin(TorchDispatchMode):
 
         moves = is_move(call.op) or call.op in rules.COPIES
         computed = any(notes.computed for notes in known) or (
-            not moves and self._has_parameter(inputs)
+            not (moves and keeps_entries(call.op)) and self._has_parameter(inputs)
         )
         if func._schema.is_mutable:  # pyright: ignore[reportPrivateUsage]
             ledger.overwritten(outputs)
@@ -107,11 +114,11 @@ class Twin(TorchDispatchMode):
         try:
             self._apply_rule(call, func, run)
         except ReinterpretedError:
-            self._record.stop(call, _OTHER_NUMBERS)
+            self._record.give_up(call, _OTHER_NUMBERS)
         except (RuntimeError, IndexError, TypeError, ValueError) as error:
             # A form of the operation that its rule does not foresee: said, and never guessed at.
             reason = str(error).partition("\n")[0]
-            self._record.stop(call, f"its rule failed with {type(error).__name__}: {reason}")
+            self._record.give_up(call, f"its rule failed with {type(error).__name__}: {reason}")
 
     def _apply_rule(
         self, call: Call, func: OpOverload[..., Any], run: Callable[[Edit], object]
@@ -125,18 +132,15 @@ class Twin(TorchDispatchMode):
             return
         elif is_move(call.op):
             if not follow_move(call, record, run):
-                record.stop(call, "it adds elements where it moves them")
+                record.give_up(call, "it adds elements where it moves them")
         elif (rule := rules.rule_for(call)) is not None:
             rule(call, record)
         elif rules.is_pointwise(call.op, func.tags):
             rules.pointwise(call, record)
+        elif call.outputs:
+            record.give_up(call, "no rule says what its output depends on")
         else:
-            detail = (
-                "no rule says what its output depends on"
-                if call.outputs
-                else "Python reads its value"
-            )
-            record.stop(call, detail)
+            record.give_up(call, _READ_BY_PYTHON, advice=_AFTER_PYTHON)
 
     def _blur_reinterpreted(self, call: Call) -> None:
         """The real and imaginary parts of a number, or its bytes: the elements are not those that were noted."""
@@ -146,7 +150,10 @@ class Twin(TorchDispatchMode):
                 continue
             if notes.itemsize == out.element_size():
                 continue
-            union = self._record.refuse([notes.names], f"{call.place}: {_OTHER_NUMBERS}")
+            table = self._record.table
+            union = table.union(torch.unique(notes.names).tolist())
+            if table.layers_of((union,)):
+                union = self._record.refuse(call, [notes.names], _OTHER_NUMBERS)
             self._record.ledger.blur(out, union)
 
     def _anything_known(self, call: Call) -> bool:

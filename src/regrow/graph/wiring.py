@@ -24,10 +24,13 @@ class Wiring:
     Attributes:
         layers: In the order in which the model calls them.
         remarks: What the trace could not follow, and layers that did not run, one line each.
+        untraced: Module paths of layers that are not among `layers`, and that nothing is done with: their weights are
+            computed, or they did not run.
     """
 
     layers: tuple[Filters, ...]
     remarks: tuple[str, ...] = ()
+    untraced: tuple[str, ...] = ()
 
     def __getitem__(self, path: str) -> Filters:
         """The layer at a module path.
@@ -77,7 +80,7 @@ class Wiring:
 
         Raises:
             UnknownNameError: A kind that does not exist.
-            ConfigError: A pattern that matches no layer of the model.
+            ConfigError: A pattern that matches no layer of the model, those of `untraced` included.
 
         Edge cases:
             Every layer is a head or of another kind: an empty tuple.
@@ -87,9 +90,10 @@ class Wiring:
                 raise UnknownNameError("kind of layer", kind, get_args(LayerKind))
         for argument, patterns in (("include", include), ("exclude", exclude)):
             for pattern in patterns:
-                if not any(fnmatchcase(path, pattern) for path in self):
+                if not any(fnmatchcase(path, pattern) for path in (*self, *self.untraced)):
                     raise ConfigError(
-                        f"{argument} pattern '{pattern}' must match a layer, and matches none of: {', '.join(self)}"
+                        f"{argument} pattern '{pattern}' must match a layer, and matches none of: "
+                        f"{', '.join((*self, *self.untraced))}"
                     )
         return tuple(
             layer

@@ -7,6 +7,7 @@ from dataclasses import fields
 from typing import Any, Literal
 from weakref import WeakSet
 
+import torch
 from torch import Tensor, nn
 from torch.optim import LBFGS, Optimizer
 
@@ -16,13 +17,14 @@ from regrow.errors import ConfigError, OptimizerError
 from regrow.graph import Policy, Wiring, trace, unwrap
 from regrow.loop.calibration import Calibration
 from regrow.loop.choosing import choose
+from regrow.loop.foreign import refuse_foreign
 from regrow.loop.initials import resolve_layers
 from regrow.loop.ranks import Ranks
 from regrow.loop.regrower import Regrower
 from regrow.loop.sharding import refuse_sharded_model, refuse_sharded_optimizer
 from regrow.loop.watch import OptimizerWatch
 from regrow.schedule import Clock
-from regrow.surgery import OptimizerSurgeon, companion_tensors, unwrap_optimizer
+from regrow.surgery import Companion, OptimizerSurgeon, unwrap_optimizer
 
 _WATCHES: WeakSet[OptimizerWatch] = WeakSet()
 """All that are at work: two recipes on one optimizer share what is kept of its state."""
@@ -83,7 +85,8 @@ def attach(
         calibration_inputs: A batch of real data for recipes with ``preserve=True``, called as `example_inputs`; the
             model is run on it three times at each step in which filters are renewed.
         reset_state: ``exact``: a renewed filter gets the optimizer state of a fresh one; optimizers for which that is
-            not known are refused. ``zero``: for those, whatever they remember of its entries is set to zero.
+            not known are refused. ``zero``: exact where it is; elsewhere, whatever they remember of its entries is set
+            to zero.
         dry_run: Score, select and report, and change nothing.
         hooks: False: nothing is hooked, and you call ``regrower.step()`` after each
             ``optimizer.step()`` yourself.
@@ -108,6 +111,7 @@ def attach(
         {'0': 4}
         >>> regrower.detach()
     """
+    _refuse_types(recipe, model, companions)
     for argument, given in (("layers", layers), ("include", include), ("exclude", exclude)):
         if isinstance(given, str):
             raise ConfigError(
@@ -124,14 +128,14 @@ def attach(
         refuse_sharded_optimizer(each)
     if wiring is None:
         wiring = trace(bare, example_inputs)
-    _refuse_foreign(wiring, tensors)
+    refuse_foreign(wiring, tensors)
     chosen = choose(
         wiring,
         candidates=wiring.renewable(
             layers=tuple(layers), include=tuple(include), exclude=tuple(exclude)
         ),
         parameters=parameters,
-        held={id(each) for one in optimizers for each in _held(one)},
+        held={id(each) for one in optimizers for each in _held(one) if each.requires_grad},
         coupled=coupled,
         touches_readers=recipe.renew.touches_readers,
     )
@@ -171,13 +175,40 @@ def attach(
         clock=clock,
         seed=seed,
         streams=chosen.streams,
-        companions=[companion_tensors(each, tensors, chosen.layers) for each in companions],
+        companions=[Companion(each, tensors, chosen.layers) for each in companions],
         calibration=_calibration(recipe, bare, calibration_inputs, ranks=ranks),
         dry_run=dry_run,
         hooks=hooks,
         notes=(*chosen.notes, *wiring.remarks),
         ranks=ranks,
     )
+
+
+def _refuse_types(recipe: object, model: object, companions: object) -> None:
+    """The plain mistakes: a recipe's function instead of a recipe, a name, a state dict."""
+    if not isinstance(recipe, Recipe):
+        called = (
+            f"{getattr(recipe, '__name__', '')}()" if callable(recipe) else "regrow.RandomOut()"
+        )
+        raise ConfigError(
+            f"recipe must be a Recipe, as {called} makes it, got {_kind(recipe)} (attach)"
+        )
+    if not isinstance(model, nn.Module) or isinstance(model, torch.jit.ScriptModule):
+        raise ConfigError(
+            f"model must be an nn.Module whose forward is Python, got {_kind(model)} (attach)"
+        )
+    given: list[object] = (
+        list(companions) if isinstance(companions, (list, tuple)) else [companions]
+    )
+    wrong = [each for each in given if not isinstance(each, nn.Module)]
+    if wrong or not isinstance(companions, (list, tuple)):
+        raise ConfigError(
+            f"companions must be a list or tuple of modules, got {_kind(wrong[0] if wrong else companions)} (attach)"
+        )
+
+
+def _kind(thing: object) -> str:
+    return repr(thing) if isinstance(thing, str) else type(thing).__name__
 
 
 def _optimizers(given: object) -> list[Optimizer]:
@@ -206,20 +237,13 @@ def _watch(
     *,
     reset_state: Literal["exact", "zero"] | None,
 ) -> OptimizerWatch:
-    """With a surgeon of its own, or that of another recipe on the same optimizer: two would correct entries twice."""
+    """With a surgeon beside that of another recipe on the same optimizer: apart, two would correct entries twice."""
     surgeon: OptimizerSurgeon | None = None
     if reset_state is not None:
-        held = {id(parameter) for parameter in _held(optimizer)}
-        mine = {
-            name: parameter
-            for name, parameter in parameters.items()
-            if isinstance(parameter, nn.Parameter) and id(parameter) in held
-        }
-        surgeon = OptimizerSurgeon(optimizer, mine, reset_state=reset_state)
-        for other in _WATCHES:
-            if other.active and other.surgeon and other.surgeon.has_same_parameters(surgeon):
-                surgeon = other.surgeon
-                break
+        mine = {name: each for name, each in parameters.items() if isinstance(each, nn.Parameter)}
+        others = (each for each in _WATCHES if each.active and each.optimizer is optimizer)
+        beside = next((each.surgeon for each in others if each.surgeon is not None), None)
+        surgeon = OptimizerSurgeon(optimizer, mine, reset_state=reset_state, beside=beside)
     watch = OptimizerWatch(optimizer, surgeon)
     _WATCHES.add(watch)
     return watch
@@ -236,23 +260,3 @@ def _calibration(
             "attach(calibration_inputs=...), a batch of training images, say"
         )
     return Calibration(model, inputs, ranks=ranks)
-
-
-def _refuse_foreign(wiring: Wiring, tensors: Mapping[str, Tensor]) -> None:
-    """A wiring of another model would be found out by a wrong name or shape in the middle of the training."""
-    for layer in wiring.layers:
-        own = (layer.weight, layer.bias)
-        norms = (
-            (norm.weight, norm.bias, norm.running_mean, norm.running_var) for norm in layer.norms
-        )
-        for name in (*own, *(name for norm in norms for name in norm)):
-            if name is not None and name not in tensors:
-                raise ConfigError(
-                    f"the wiring must be this model's, and its {name} is not in the model (attach)"
-                )
-        shape = tuple(tensors[layer.weight].shape)
-        if shape != layer.weight_shape:
-            raise ConfigError(
-                f"the wiring must be this model's, and its {layer.weight} has shape {layer.weight_shape}, "
-                f"the model's {shape} (attach)"
-            )

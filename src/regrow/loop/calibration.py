@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import weakref
 from collections.abc import Generator, Iterable
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -20,18 +19,18 @@ from regrow.graph.calling import ExampleInputs, call_arguments, tensors_in
 from regrow.graph.filters import Reader
 from regrow.graph.undisturbed import undisturbed
 from regrow.loop.ranks import Ranks
+from regrow.loop.uses import Fate, Uses
 from regrow.renewal import Activity, ReaderActivity
 
 
 @dataclass(kw_only=True)
 class _Received:
-    """Sums over the calls of one reading layer."""
+    """Sums over the calls of one reading layer, and what became of its outputs."""
 
     total: Tensor | None = None
     count: int = 0
-    norms: set[nn.Module] = field(default_factory=set[nn.Module])
     calls: int = 0
-    normed: int = 0
+    outputs: list[Fate] = field(default_factory=list[Fate])
 
 
 class Calibration:
@@ -103,25 +102,26 @@ class Calibration:
             )
         }
         received = {module: _Received() for module in wanted}
-        with undisturbed(self._model), _listening(received):
+        weights = {module: cast("Tensor", module.weight) for module in wanted}
+        uses = Uses(weights.values())
+        with undisturbed(self._model), _listening(received, uses), uses:
             self._run()
         found: dict[str, ReaderActivity] = {}
-        for (
-            module,
-            seen,
-        ) in received.items():  # with several ranks all come here, whatever each of them has seen
+        # With several ranks all come to each mean, whatever each of them has seen.
+        for module, seen in received.items():
+            # A weight that works elsewhere too (a tied one, a functional call) hears the filter there as well.
+            elsewhere = uses.of(weights[module]) != seen.calls
             total = torch.zeros(_inputs(module)) if seen.total is None else seen.total
-            sums = torch.cat([total, total.new_tensor([seen.count])])
+            sums = torch.cat([total, total.new_tensor([seen.count, float(elsewhere)])])
             sums = self._ranks.mean(sums, why="preserve=True")
-            if sums[-1] > 0:
-                found[wanted[module]] = self._activity_of(module, seen, sums[:-1] / sums[-1])
+            if sums[-2] > 0 and sums[-1] == 0:
+                found[wanted[module]] = self._activity_of(module, seen, sums[:-2] / sums[-2])
         return found
 
     def _activity_of(self, module: nn.Module, seen: _Received, mean: Tensor) -> ReaderActivity:
         path = self._path_of[module]
-        behind = (
-            next(iter(seen.norms)) if len(seen.norms) == 1 and seen.normed == seen.calls else None
-        )
+        fates = {fate.norm if fate.uses == 1 else None for fate in seen.outputs}
+        behind = next(iter(fates)) if len(fates) == 1 else None
         running = behind in self._path_of and getattr(behind, "running_mean", None) is not None
         taps = 1.0
         if isinstance(module, _ConvTransposeNd):
@@ -130,14 +130,18 @@ class Calibration:
         return ReaderActivity(
             mean=mean,
             taps=taps,
+            inputs_a_group=len(mean) // int(getattr(module, "groups", 1)),
             bias=f"{path}.bias".lstrip(".") if has_bias else None,
             running_mean=f"{self._path_of[behind]}.running_mean" if behind and running else None,
         )
 
     def _run(self) -> Any:
         args, kwargs = call_arguments(self._inputs)
+        device = next((p.device.type for p in self._model.parameters()), "cpu")
         try:
-            return self._model(*args, **kwargs)
+            # Autocast around the optimizer's step keeps copies of weights from before it.
+            with torch.autocast(device, enabled=False):
+                return self._model(*args, **kwargs)
         except Exception as error:
             raise ConfigError(
                 f"the model must run on calibration_inputs, and raised {type(error).__name__}: {error} (attach)"
@@ -145,28 +149,24 @@ class Calibration:
 
 
 @contextmanager
-def _listening(received: dict[nn.Module, _Received]) -> Generator[None]:
-    """Keep sums of what modules receive, and which norm works straight on what they give.
+def _listening(received: dict[nn.Module, _Received], uses: Uses) -> Generator[None]:
+    """Keep sums of what modules receive, and follow what they give.
 
     The hooks are torch's own, for all modules: one on the model's modules would be seen by its compiled forms.
     """
-    given: weakref.WeakValueDictionary[int, Tensor] = weakref.WeakValueDictionary()
-    giver: dict[int, nn.Module] = {}
 
     def before(module: nn.Module, args: tuple[Any, ...]) -> None:
         if not (args and isinstance(args[0], Tensor)):
             return
-        if isinstance(module, _NormBase) and given.get(id(args[0])) is args[0]:
-            source = received[giver[id(args[0])]]
-            source.norms.add(module)
-            source.normed += 1
+        if isinstance(module, _NormBase):
+            uses.normed(args[0], module)
         if module in received:
             _add(received[module], cast("_ConvNd | nn.Linear", module), args[0])
 
     def after(module: nn.Module, args: Any, output: Any) -> None:
+        del args
         if module in received and isinstance(output, Tensor):
-            given[id(output)] = output
-            giver[id(output)] = module
+            received[module].outputs.append(uses.follow(output))
 
     handles = (
         global_hooks.register_module_forward_pre_hook(before),

@@ -12,6 +12,9 @@ from regrow.errors import ConfigError, UnknownNameError
 from regrow.graph import Filters, Policy, Streams, Wiring, as_one, is_shared, streams_of
 from regrow.graph.streams import Unit
 
+_FEW = 6
+"""Layers that a message names."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Chosen:
@@ -63,21 +66,26 @@ def choose(
         left = [filters.path for filters in watched if is_shared(filters)]
         if left:
             notes.append(
-                f"coupled='inner' leaves out {', '.join(left)}: other filters share their readers"
+                f"coupled='inner' leaves out {_few(left)}: other filters share their readers"
             )
         watched = [filters for filters in watched if not is_shared(filters)]
     elif coupled == "stream":
         watched, streams, notes = _whole_streams(wiring, watched)
     if not watched:
         raise ConfigError(
-            f"there is no filter that the recipe may renew: the model's layers are "
-            f"{', '.join(filters.path for filters in wiring.layers)}; by layers, include and exclude (and without the "
-            f"output layer) remain {', '.join(filters.path for filters in candidates) or 'none'}; and of these the "
-            f"optimizer holds, and coupled='{coupled}' admits, none"
-            f"{''.join(f'; {remark}' for remark in (*notes, *wiring.remarks))} (attach)"
+            _why_none(
+                wiring,
+                candidates=candidates,
+                parameters=parameters,
+                held=held,
+                coupled=coupled,
+                notes=notes,
+            )
         )
     named = {name for name, parameter in parameters.items() if id(parameter) in held}
     watched, frozen = _without_frozen_readers(watched, named)
+    watched, untrained = _without_untrained_entries(watched, named)
+    notes += untrained
     if touches_readers:
         notes += frozen
     return Chosen(layers=tuple(watched), streams=streams, notes=tuple(notes))
@@ -124,6 +132,69 @@ def _whole_streams(
     return found, Streams(groups, counts, barred=remaining), notes
 
 
+def _why_none(
+    wiring: Wiring,
+    *,
+    candidates: Sequence[Filters],
+    parameters: Mapping[str, Tensor],
+    held: Set[int],
+    coupled: Policy,
+    notes: Sequence[str],
+) -> str:
+    """Which condition left no layer, and what can be done."""
+    if not any(id(parameter) in held for parameter in parameters.values()):
+        why = (
+            "the optimizer trains none of this model's parameters: give the optimizer of this model"
+        )
+    elif not candidates:
+        why = (
+            f"of its layers ({_few(list(wiring))}) none is left by layers, include and exclude, and without the output "
+            f"layer and layers that could not be traced: name others, layers=('conv', 'linear'), say"
+        )
+    elif any(id(parameters.get(filters.weight)) in held for filters in candidates):
+        paths = _few([each.path for each in candidates])
+        why = f"coupled='{coupled}' leaves none of {paths}: coupled='writer' takes all"
+    else:
+        why = (
+            f"the optimizer trains none of {_few([each.path for each in candidates])}: give the optimizer that holds "
+            f"them, or a list of all optimizers"
+        )
+    said = "".join(f"; {note}" for note in (*notes, *wiring.remarks)[:_FEW])
+    return f"there is no filter that the recipe may renew: {why}{said} (attach)"
+
+
+def _few(paths: Sequence[str]) -> str:
+    shown = ", ".join(paths[:_FEW])
+    more = len(paths) - _FEW
+    return f"{shown} and {more} more" if more > 0 else shown
+
+
+def _without_untrained_entries(
+    watched: Sequence[Filters], held: Set[str]
+) -> tuple[list[Filters], list[str]]:
+    """A bias or norm entry that nobody trains would never leave the value of a fresh one: it stays what it is."""
+    found: list[Filters] = []
+    notes: list[str] = []
+    for filters in watched:
+        own = [filters.bias, *(name for norm in filters.norms for name in (norm.weight, norm.bias))]
+        kept = [name for name in own if name is not None and name not in held]
+        if kept:
+            notes.append(
+                f"{filters.path}: {', '.join(kept)} kept, which the optimizer does not train"
+            )
+        norms = tuple(
+            replace(
+                norm,
+                weight=None if norm.weight in kept else norm.weight,
+                bias=None if norm.bias in kept else norm.bias,
+            )
+            for norm in filters.norms
+        )
+        bias = None if filters.bias in kept else filters.bias
+        found.append(replace(filters, norms=norms, bias=bias))
+    return found, notes
+
+
 def _without_frozen_readers(
     watched: Sequence[Filters], held: Set[str]
 ) -> tuple[list[Filters], list[str]]:
@@ -138,7 +209,7 @@ def _without_frozen_readers(
         frozen = [reader.path for reader in filters.readers if reader.weight not in held]
         if frozen:
             notes.append(
-                f"{filters.path}: kept in {', '.join(frozen)}, which the optimizer does not hold"
+                f"{filters.path}: kept in {', '.join(frozen)}, which the optimizer does not train"
             )
         deaf = [each.path for each in filters.readers if each.standardised and each.weight in held]
         if deaf:

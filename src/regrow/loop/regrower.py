@@ -6,7 +6,7 @@ import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Never, Self
 
 import torch
 from torch import Tensor, nn
@@ -24,6 +24,7 @@ from regrow.loop.saving import STATE_VERSION, check_saved
 from regrow.loop.watch import OptimizerWatch
 from regrow.renewal import Layer
 from regrow.schedule import Clock
+from regrow.surgery import Companion
 
 
 class Regrower:
@@ -42,7 +43,7 @@ class Regrower:
         clock: The length of the training.
         seed: For the recipe's random numbers.
         streams: Filters that are renewed as one.
-        companions: Copies of the model that are renewed with it: their tensors by the model's names.
+        companions: Copies of the model that are renewed with it.
         calibration: Runs the model on fixed inputs, for a renewal that keeps its output.
         ranks: The processes that train the model together.
         dry_run: Change nothing.
@@ -63,7 +64,7 @@ class Regrower:
         clock: Clock,
         seed: int,
         streams: Streams | None = None,
-        companions: Sequence[Mapping[str, Tensor]] = (),
+        companions: Sequence[Companion] = (),
         calibration: Calibration | None = None,
         ranks: Ranks | None = None,
         dry_run: bool = False,
@@ -99,7 +100,7 @@ class Regrower:
         )
         self._mine = self._layers_by_optimizer()
         self._hooked = hooks
-        self._calling_back = self._missed = self._detached = False
+        self._calling_back = self._missed = self._detached = self._told_order = False
         self._stepped: set[int] = set()
         if hooks:
             for watch in watches:
@@ -136,6 +137,8 @@ class Regrower:
         due = self._schedule.due(self._step)
         last = self._schedule.last_step
         watching = self._recipe.criterion.every_step and (last is None or self._step <= last)
+        if id(watch) in self._stepped and id(self._watches[-1]) not in self._stepped:
+            self._warn_order()
         self._stepped.add(id(watch))
         self._pending = None
         if not watch.skips():
@@ -278,11 +281,13 @@ class Regrower:
         )
 
     def _warn_order(self) -> None:
-        """At the end of the first step all optimizers must have stepped, or the last one is not the last."""
-        if self._step == 0 and len(self._stepped) < len(self._watches):
+        """All must have stepped at the end of the first step: else the last in the list is not the last in the loop."""
+        if self._step == 0 and not self._told_order and len(self._stepped) < len(self._watches):
+            self._told_order = True
             warnings.warn(
-                "the last of several optimizers made a step before the others: list them in the order in which they "
-                "step, or renewed filters are moved by gradients of the old ones (attach)",
+                "several optimizers must be listed in the order in which they step: the last one ends a step, and has "
+                "stepped before the others, or not at all; renewed filters are moved by gradients of the old ones, or "
+                "none is renewed (attach; warned once)",
                 RegrowWarning,
                 stacklevel=6,
             )
@@ -330,6 +335,17 @@ class Regrower:
         """Detach."""
         self.detach()
 
+    def __reduce__(self) -> Never:
+        """A regrower belongs to its optimizer's hooks: neither pickle nor deepcopy can take it along.
+
+        Raises:
+            TypeError: Always.
+        """
+        raise TypeError(
+            "a Regrower cannot be pickled or copied, for it is hooked into its optimizer: save state_dict(), attach to "
+            "the copy, load_state_dict()"
+        )
+
     def state_dict(self) -> dict[str, Any]:
         """Everything that is needed to go on bit for bit; loadable with ``weights_only=True``."""
         surgeons = [watch.surgeon for watch in self._watches]
@@ -357,6 +373,9 @@ class Regrower:
             The settings of the recipe and the length of the training are those of this regrower.
         """
         check_saved(state, self.state_dict())
+        for watch, memory in zip(self._watches, state["optimizers"], strict=True):
+            if watch.surgeon is not None:
+                watch.surgeon.check_state(memory)
         born = {path: state["born"][path].tolist() for path in self._layers}
         self._ranks.check_same({"step": int(state["step"]), "born": born}, where="load_state_dict")
         for watch, memory in zip(self._watches, state["optimizers"], strict=True):

@@ -12,7 +12,7 @@ from regrow.history import Renewed
 from regrow.loop.calibration import Calibration
 from regrow.renewal import Activity, Layer, Renewal
 from regrow.renewal.preserve import uncut
-from regrow.surgery import OptimizerSurgeon, apply_edits_, copy_over_
+from regrow.surgery import Companion, OptimizerSurgeon, apply_edits_, copy_over_
 
 
 class Renewer:
@@ -27,7 +27,7 @@ class Renewer:
         model: The bare model.
         layers: By module path.
         surgeons: One for each optimizer whose memory is edited.
-        companions: Copies of the model: their tensors by the model's names.
+        companions: Copies of the model.
         calibration: Needed by a renewal with ``preserve``.
         dry_run: Change nothing.
     """
@@ -39,7 +39,7 @@ class Renewer:
         model: nn.Module,
         layers: Mapping[str, Layer],
         surgeons: Sequence[OptimizerSurgeon],
-        companions: Sequence[Mapping[str, Tensor]],
+        companions: Sequence[Companion],
         calibration: Calibration | None,
         dry_run: bool,
     ) -> None:
@@ -81,6 +81,8 @@ class Renewer:
             activity = self._measure(calibration, list(decision.masks))
             before = calibration.outputs()
         events: list[Renewed] = []
+        if not self._dry_run:
+            self._check(decision.masks, activity, seed=seed, step=step)
         for path, mask in decision.masks.items():
             if not self._dry_run:
                 self._renew_layer(self._layers[path], mask, activity, seed=seed, step=step)
@@ -98,6 +100,22 @@ class Renewer:
         change = calibration.change_since(before)
         return [replace(event, change=change) for event in events]
 
+    def _check(
+        self, masks: Mapping[str, Tensor], activity: Activity | None, *, seed: int, step: int
+    ) -> None:
+        """An optimizer whose memory cannot be edited is an error before the first layer is written, not between two."""
+        for path, mask in masks.items() if self._surgeons else ():
+            edits = self._renewal.edits(
+                self._layers[path],
+                mask,
+                params=self.tensors,
+                seed=seed,
+                step=step,
+                activity=activity,
+            )
+            for surgeon in self._surgeons:
+                surgeon.check(edits)
+
     def _renew_layer(
         self, layer: Layer, mask: Tensor, activity: Activity | None, *, seed: int, step: int
     ) -> None:
@@ -108,7 +126,7 @@ class Renewer:
             self._shift_companions(layer, mask, activity, seed=seed, step=step)
         apply_edits_(self.tensors, edits)
         for companion in self._companions:
-            copy_over_(companion, self.tensors, edits)
+            copy_over_(companion.tensors(), self.tensors, edits)
         for surgeon in self._surgeons:
             surgeon.reset(edits)
 
@@ -117,13 +135,14 @@ class Renewer:
     ) -> None:
         """A copy has readers of its own: what they lose is computed from its weights, not from the model's."""
         for companion in self._companions:
-            own = {**self.tensors, **companion}
+            held = companion.tensors()
+            own = {**self.tensors, **held}
+            there = mask.to(own[layer.filters.weight].device)
             edits = self._renewal.edits(
-                layer, mask, params=own, seed=seed, step=step, activity=activity
+                layer, there, params=own, seed=seed, step=step, activity=activity
             )
-            apply_edits_(
-                companion, [edit for edit in edits if not edit.fresh and edit.name in companion]
-            )
+            shifts = [edit for edit in edits if not edit.fresh and edit.name in held]
+            apply_edits_(held, shifts)
 
     def _measure(self, calibration: Calibration, paths: Sequence[str]) -> Activity:
         return calibration.activity(

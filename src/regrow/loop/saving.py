@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, Final, cast
+
+from torch import Tensor
 
 from regrow.errors import StateError
 
@@ -23,6 +25,10 @@ def check_saved(state: Mapping[str, Any], mine: Mapping[str, Any]) -> None:
     Raises:
         StateError: Version, recipe, layers, seed or the treatment of the optimizer differ, or something is missing.
     """
+    if not isinstance(state, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance] # users give what they have
+        raise StateError(
+            f"a saved regrower is a dict, as state_dict() gives it, got {type(state).__name__}"
+        )
     for key in _SAME:
         if state.get(key) != mine[key]:
             raise StateError(
@@ -36,7 +42,18 @@ def check_saved(state: Mapping[str, Any], mine: Mapping[str, Any]) -> None:
         raise StateError(
             "the saved regrower and this one differ in reset_optimizer, or in their number of optimizers"
         )
+    lacking = sorted(set(mine["report"]) - set(state["report"]))
+    if lacking:
+        raise StateError(f"the saved regrower's report lacks {', '.join(lacking)}")
     for path, count in mine["layers"].items():
-        born = state["born"].get(path)
-        if born is None or born.shape != (count,) or path not in state["criteria"]:
+        born, memory = state["born"].get(path), state["criteria"].get(path)
+        if not isinstance(born, Tensor) or born.shape != (count,) or not _is_memory(memory, count):
             raise StateError(f"the saved regrower's memory of '{path}' is not whole")
+
+
+def _is_memory(memory: object, count: int) -> bool:
+    """What a criterion remembers of a layer: tensors by name, filters in front."""
+    return isinstance(memory, Mapping) and all(
+        isinstance(value, Tensor) and value.ndim > 0 and value.shape[0] == count
+        for value in cast("Mapping[str, object]", memory).values()
+    )

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
 from regrow.surgery import OptimizerSurgeon
+
+_HOOKED: Final = Optimizer.profile_hook_step.__code__.co_filename
+"""Where torch wraps the step of every optimizer class to call the hooks."""
 
 
 class Steps(Protocol):
@@ -47,6 +51,7 @@ class OptimizerWatch:
         self.active = True
         self._listener: Steps | None = None
         self._handles: list[Any] = []
+        self._depth = 0
 
     def listen(self, listener: Steps) -> None:
         """Hook the optimizer.
@@ -86,10 +91,13 @@ class OptimizerWatch:
 
     def _before(self, optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """The step is about to be made: the gradients are there, unless a closure will make them."""
-        del optimizer
         listener = self._listener
         if listener is None:
             return None
+        # A step that was broken off by an error leaves its depth behind: then nobody is inside.
+        self._depth = self._depth + 1 if self._depth and _is_nested(optimizer) else 1
+        if self._depth > 1:
+            return None  # a subclass calls its parent's step(), which torch hooks too: one step, not two
         # torch hands over the arguments of step() with the optimizer itself in front.
         positional = list(args)
         closure = kwargs.get("closure", positional[1] if len(positional) > 1 else None)
@@ -103,13 +111,17 @@ class OptimizerWatch:
         return tuple(positional), kwargs
 
     def _looking_after(self, closure: Callable[[], Any], listener: Steps) -> Callable[[], Any]:
-        """The user's closure, followed by a look at the gradients that it has made."""
+        """The user's closure, followed by a look at the gradients that it makes first: a step has one decision."""
+        looked = False
 
         def inside() -> Any:
+            nonlocal looked
             loss = closure()
-            if isinstance(loss, Tensor | float | int):
-                listener.loss_known(loss)
-            listener.gradients_ready(self)
+            if not looked:
+                looked = True
+                if isinstance(loss, Tensor | float | int):
+                    listener.loss_known(loss)
+                listener.gradients_ready(self)
             return loss
 
         return inside
@@ -117,5 +129,18 @@ class OptimizerWatch:
     def _after(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
         """The step has been made."""
         del optimizer, args, kwargs
-        if self._listener is not None:
+        self._depth = max(self._depth - 1, 0)
+        if self._listener is not None and self._depth == 0:
             self._listener.step_made(self)
+
+
+def _is_nested(optimizer: Optimizer) -> bool:
+    """Whether a step of this optimizer is being made inside another of its own, by the calls that are under way."""
+    found = 0
+    frame = inspect.currentframe()
+    while frame is not None and found < 2:
+        code = frame.f_code
+        if code.co_name == "wrapper" and code.co_filename == _HOOKED:
+            found += frame.f_locals.get("self") is optimizer
+        frame = frame.f_back
+    return found > 1

@@ -45,10 +45,12 @@ class ReaderActivity:
             convolution 1 / product of its strides.
         bias: The reader's bias by parameter name, or None.
         running_mean: The running mean of the normalisation that works straight on the reader's output, or None.
+        inputs_a_group: Input channels of each of its groups; 1 in a depthwise convolution.
     """
 
     mean: Float[Tensor, " I"]
     taps: float = 1.0
+    inputs_a_group: int = 0
     bias: str | None = None
     running_mean: str | None = None
 

@@ -62,9 +62,29 @@ def uncut(filters: Filters, activity: Activity) -> list[str]:
         and activity[reader.path].bias is None
         and activity[reader.path].running_mean is None
     ]
-    notes = [f"{filters.path}: kept in {', '.join(unseen)}, never called as a module"] * bool(
-        unseen
-    )
+    notes: list[str] = []
+    if unseen:
+        notes.append(
+            f"{filters.path}: kept in {', '.join(unseen)}, never called as a module, or with a weight that works "
+            f"elsewhere too"
+        )
+    starved = [
+        reader.path
+        for reader in filters.readers
+        if reader.path in activity
+        and reader.groups > 1
+        and activity[reader.path].inputs_a_group == 1
+        and activity[reader.path].running_mean is not None
+    ]
+    if starved:
+        notes.append(
+            f"{filters.path}: cut off in {', '.join(starved)}, a depthwise layer with a batch norm behind: its channel "
+            f"is constant then, and in training the norm multiplies its gradient by 1 / sqrt(eps)"
+        )
+    if filters.mixed:
+        notes.append(
+            f"{filters.path}: a renewal moves other channels too, and with them the output, through {filters.mixed}"
+        )
     if deaf:
         notes.append(
             f"{filters.path}: its mean is lost in {', '.join(deaf)}, without a bias or a running mean behind"

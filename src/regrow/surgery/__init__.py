@@ -1,14 +1,14 @@
 """Exact edits of live training state: parameters, norm entries, optimizer state."""
 
-from regrow.surgery.companions import companion_tensors, copy_over_
+from regrow.surgery.companions import Companion, copy_over_
 from regrow.surgery.edits import apply_edits_
 from regrow.surgery.optimizer_state import OptimizerSurgeon
 from regrow.surgery.unwrapped import unwrap_optimizer
 
 __all__ = [
+    "Companion",
     "OptimizerSurgeon",
     "apply_edits_",
-    "companion_tensors",
     "copy_over_",
     "unwrap_optimizer",
 ]

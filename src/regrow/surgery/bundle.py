@@ -45,13 +45,18 @@ def settle_together(members: Sequence[Young], *, family: Family, group: Mapping[
     left = [member.parameter.detach()[member.at] for member in members]
     lengths = [part.numel() for part in left]
     device = left[0].device
-    keys = [key for key in family.zeroed if isinstance(members[0].state.get(key), Tensor)]
+    # One tensor may have more than another: a maximum from when amsgrad was on, say.
+    keys = [
+        key
+        for key in family.zeroed
+        if all(isinstance(member.state.get(key), Tensor) for member in members)
+    ]
     flat = {
         key: torch.cat([member.state[key][member.at].reshape(-1) for member in members])
         for key in keys
     }
-    steps = _each([member.step.to(device) for member in members], lengths)
-    moved = _each([member.moved.to(device) for member in members], lengths)
+    steps = _each([member.step for member in members], lengths, device=device)
+    moved = _each([member.moved for member in members], lengths, device=device)
     born = torch.cat([member.born for member in members])
     value = torch.cat([part.reshape(-1) for part in left])
     age, young = ages({"born": born}, step=steps, moved=moved, horizon=family.horizon(group))
@@ -88,8 +93,14 @@ def births(born: Tensor, at: Places, shape: torch.Size) -> Tensor:
     return born.expand(shape)[at].reshape(-1).clone()
 
 
-def _each(values: Sequence[Tensor], lengths: Sequence[int]) -> Tensor:
+def _each(values: Sequence[Tensor], lengths: Sequence[int], *, device: torch.device) -> Tensor:
     """One value a member as one value an entry."""
     return torch.cat(
-        [value.reshape(1).expand(length) for value, length in zip(values, lengths, strict=True)]
+        [
+            # A number in the host's memory goes to a GPU as an argument: a copy of its tensor would wait for the GPU.
+            torch.full((length,), value.item(), dtype=value.dtype, device=device)
+            if value.device.type == "cpu"
+            else value.reshape(1).expand(length)
+            for value, length in zip(values, lengths, strict=True)
+        ]
     )

@@ -12,45 +12,52 @@ from regrow.graph import Filters, unwrap
 from regrow.renewal import Edit
 
 
-def companion_tensors(
-    companion: nn.Module, tensors: Mapping[str, Tensor], watched: Sequence[Filters]
-) -> dict[str, Tensor]:
-    """The parameters and buffers of a copy, by the names that they have in the model.
+class Companion:
+    """A copy of the model, and where its tensors are.
 
     Args:
         companion: The copy; also inside wrappers that hold it as ``.module`` (`AveragedModel`, timm's `ModelEmaV3`).
-        tensors: The model's own.
+        tensors: The model's parameters and buffers by name.
         watched: The layers that may be renewed.
 
-    Returns:
-        The copy's tensors that the model has too.
-
     Raises:
-        ConfigError: It holds none of the watched weights, or one with another shape.
+        ConfigError: It holds none of the watched weights, one with another shape, or tensors that cannot be written.
     """
-    inner = unwrap(companion)
-    wanted = {layer.weight for layer in watched}
-    while True:
+
+    def __init__(
+        self, companion: nn.Module, tensors: Mapping[str, Tensor], watched: Sequence[Filters]
+    ) -> None:
+        self._known = frozenset(tensors)
+        wanted = {layer.weight for layer in watched}
+        inner = unwrap(companion)
+        while not wanted & set(dict(inner.named_parameters(remove_duplicate=False))):
+            within = getattr(inner, "module", None)
+            if not isinstance(within, nn.Module):
+                raise ConfigError(
+                    f"a companion must hold the model's weights under their names, and {type(companion).__name__} has "
+                    f"none of {', '.join(sorted(wanted)[:6])} (attach: companions)"
+                )
+            inner = unwrap(within)
+        self._module = inner
+        for name, tensor in self.tensors().items():
+            if tensor.shape != tensors[name].shape:
+                raise ConfigError(
+                    f"a companion must be a copy of the model, and in {type(companion).__name__} {name} has shape "
+                    f"{tuple(tensor.shape)}, the model's {tuple(tensors[name].shape)} (attach: companions)"
+                )
+            if tensor.is_inference():
+                raise ConfigError(
+                    f"a companion must be writable, and in {type(companion).__name__} {name} was made in inference "
+                    f"mode: make the copy outside of it (attach: companions)"
+                )
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Its parameters and buffers by the model's names, as they are now: moving a module replaces buffers."""
         own: dict[str, Tensor] = {
-            **dict(inner.named_parameters(remove_duplicate=False)),
-            **dict(inner.named_buffers(remove_duplicate=False)),
+            **dict(self._module.named_parameters(remove_duplicate=False)),
+            **dict(self._module.named_buffers(remove_duplicate=False)),
         }
-        if wanted & set(own):
-            break
-        within = getattr(inner, "module", None)
-        if not isinstance(within, nn.Module):
-            raise ConfigError(
-                f"a companion must hold the model's weights under their names, and {type(companion).__name__} has none "
-                f"of {', '.join(sorted(wanted))} (attach: companions)"
-            )
-        inner = unwrap(within)
-    for name in wanted & set(own):
-        if own[name].shape != tensors[name].shape:
-            raise ConfigError(
-                f"a companion must be a copy of the model, and in {type(companion).__name__} {name} has shape "
-                f"{tuple(own[name].shape)}, the model's {tuple(tensors[name].shape)} (attach: companions)"
-            )
-    return {name: tensor for name, tensor in own.items() if name in tensors}
+        return {name: tensor for name, tensor in own.items() if name in self._known}
 
 
 def copy_over_(

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Final
+from collections.abc import Collection, Mapping
+from typing import Final, cast
 
 import torch
 from torch import Tensor
@@ -176,25 +176,42 @@ def placed(memory: Mapping[str, Tensor], device: torch.device) -> Memory:
     }
 
 
-def check_memory(name: str, memory: Mapping[str, Tensor], *, shape: torch.Size) -> None:
+def check_memory(
+    name: str,
+    memory: Mapping[str, object],
+    *,
+    shape: torch.Size,
+    entries: Collection[str] = (),
+    counts: Collection[str] = (),
+) -> None:
     """Refuse a saved memory that is not whole, or not of this parameter.
 
     Args:
         name: The parameter's.
         memory: What was saved.
         shape: The parameter's.
+        entries: What the family keeps, one number an entry.
+        counts: What must be there besides, one number a tensor.
 
     Raises:
-        StateError: Something is missing, or of a shape that does not broadcast to the parameter's.
+        StateError: Something is missing, not a tensor, or of a shape that does not fit.
     """
-    missing = sorted(_NEEDED - set(memory))
+    missing = sorted(_NEEDED.union(entries, counts) - set(memory))
     if missing:
         raise StateError(f"the saved state of '{name}' lacks {', '.join(missing)}")
-    saved = memory["born"].shape
-    fits = len(saved) == len(shape) and all(
-        mine in (1, whole) for mine, whole in zip(saved, shape, strict=True)
-    )
-    if not fits:
-        raise StateError(
-            f"the saved state of '{name}' is of shape {tuple(saved)}, the parameter of {tuple(shape)}"
-        )
+    for key, value in memory.items():
+        if not isinstance(value, Tensor):
+            raise StateError(
+                f"the saved state of '{name}' must hold tensors, and its {key} is a {type(value).__name__}"
+            )
+        saved = value.shape
+        if key in _OF_TENSOR:
+            fits = value.numel() == 1
+        else:
+            fits = len(saved) == len(shape) and all(
+                mine in (1, whole) for mine, whole in zip(saved, shape, strict=True)
+            )
+        if not fits or (key in entries and saved != cast("Tensor", memory["born"]).shape):
+            raise StateError(
+                f"the saved state of '{name}' has {key} of shape {tuple(saved)}, the parameter is of {tuple(shape)}"
+            )

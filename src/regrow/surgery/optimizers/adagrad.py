@@ -20,6 +20,8 @@ class Adagrad(Family):
     is computed a second time from then on.
     """
 
+    others = ("sum",)
+
     def forget_(
         self,
         parameter: nn.Parameter,

@@ -23,6 +23,7 @@ class ASGD(Family):
     """
 
     zeroed = ("ax",)
+    others = ("eta", "mu")
     kept = ("ax",)
 
     def remembers(self, group: Options) -> bool:

@@ -4,15 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 import torch
 from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from regrow.errors import OptimizerError
+from regrow.surgery.optimizers.holding import memories
 
 Options = Mapping[str, Any]
 """One of the optimizer's parameter groups."""
 
-FORGOTTEN = 1e-9
+LEAVE: Final = (
+    "reset_optimizer=False in the recipe (RandomOut(reset_optimizer=False)) leaves the optimizer's state of renewed "
+    "filters as it is"
+)
+"""The way out that every optimizer has."""
+
+FORGOTTEN: Final = 1e-9
 """What depends on the age less than this is below float32's rounding."""
 
 
@@ -132,15 +142,35 @@ class Family:
 
     Attributes:
         zeroed: Entries of the optimizer's state that are zero in a fresh unit.
+        others: Entries of the optimizer's state, besides, of which the family knows what becomes of them.
         kept: Entries of the optimizer's state that `due` must see as they were before the step.
         can_do_without: Whether `due` can do without the tensor right before the step where it could not be kept.
         counts: Whether the optimizer counts the updates of a tensor (``state["step"]``).
     """
 
     zeroed: ClassVar[tuple[str, ...]] = ()
+    others: ClassVar[tuple[str, ...]] = ()
     kept: ClassVar[tuple[str, ...]] = ()
     can_do_without: ClassVar[bool] = False
     counts: ClassVar[bool] = True
+
+    def check(self, name: str, parameter: nn.Parameter, optimizer: Optimizer) -> None:
+        """Refuse a memory of which a fresh unit's value is not known.
+
+        Args:
+            name: The parameter's.
+            parameter: The parameter.
+            optimizer: The optimizer.
+
+        Raises:
+            OptimizerError: Somebody keeps more in the optimizer's state than its class does (Lookahead's slow weights).
+        """
+        found = memories(optimizer.state.get(parameter, {}), parameter)
+        for key in sorted(set(map(str, found)) - {*self.zeroed, *self.others}):
+            raise OptimizerError(
+                f"the state of '{name}' in {type(optimizer).__name__} has '{key}', which is not of torch's class: what "
+                f"a fresh filter would have there is not known. {LEAVE}"
+            )
 
     def forget_(
         self,

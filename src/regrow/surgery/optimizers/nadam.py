@@ -31,6 +31,7 @@ class NAdam(Family):
     """
 
     zeroed = ("exp_avg", "exp_avg_sq")
+    others = ("mu_product",)
 
     def remembers(self, group: Options) -> bool:
         """Always.

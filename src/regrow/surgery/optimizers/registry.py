@@ -11,7 +11,8 @@ from torch.optim import Optimizer
 from regrow.errors import ConfigError, OptimizerError
 from regrow.surgery.optimizers.adagrad import Adagrad
 from regrow.surgery.optimizers.asgd import ASGD
-from regrow.surgery.optimizers.base import Family
+from regrow.surgery.optimizers.base import LEAVE, Family
+from regrow.surgery.optimizers.holding import inner_optimizer
 from regrow.surgery.optimizers.memoryless import Adadelta, RMSprop
 from regrow.surgery.optimizers.moments import Adam, Adamax, AdamW, RAdam
 from regrow.surgery.optimizers.nadam import NAdam
@@ -47,7 +48,6 @@ NO_ZERO: Final[dict[str, str]] = {
     "Adafactor": "its factored second moments belong to rows and columns, not to entries",
     "LBFGS": "its history is of all parameters together",
     "SparseAdam": "there is no such gradient of a filter",
-    "Rprop": "its step sizes begin at the learning rate, not at zero: reset_state='exact' sets them",
 }
 """Optimizers for which ``reset_state='zero'`` is refused as well, and why."""
 
@@ -87,7 +87,7 @@ def known_kind(optimizer: Optimizer) -> type[Optimizer] | None:
 def _torch_name(optimizer: Optimizer) -> str:
     """The name of the refused torch class that an optimizer is, or descends from; else empty."""
     for kind in type(optimizer).__mro__:
-        if kind.__module__.startswith("torch.optim") and kind.__name__ in (REFUSED | NO_ZERO):
+        if kind.__module__.startswith("torch.optim") and kind.__name__ in REFUSED:
             return kind.__name__
     return ""
 
@@ -97,7 +97,7 @@ def family_of(optimizer: Optimizer, *, reset_state: str = "exact") -> Family:
 
     Args:
         optimizer: The bare torch optimizer.
-        reset_state: ``exact`` or ``zero``.
+        reset_state: ``exact``, or ``zero``: exact where that is known, else `Zeroed`.
 
     Returns:
         Its family.
@@ -109,29 +109,32 @@ def family_of(optimizer: Optimizer, *, reset_state: str = "exact") -> Family:
     if reset_state not in {"exact", "zero"}:
         raise ConfigError(f"reset_state must be 'exact' or 'zero', got {reset_state!r} (attach)")
     name = type(optimizer).__name__
-    leave = (
-        "reset_optimizer=False leaves the optimizer's state of renewed filters as it is (attach)"
-    )
-    refused = _torch_name(optimizer)
     if any(group.get("differentiable", False) for group in optimizer.param_groups):
         raise OptimizerError(
-            f"{name} with differentiable=True cannot be edited in place, for autograd follows its steps. {leave}"
+            f"{name} with differentiable=True cannot be edited in place, for autograd follows its steps. {LEAVE}"
         )
+    kind = known_kind(optimizer)
+    if kind is not None:
+        return FAMILIES[kind]
+    inner = inner_optimizer(optimizer)
+    if inner is not None:
+        raise OptimizerError(
+            f"{name} steps another optimizer, its '{inner}', and the memory is there: attach that one, "
+            f"attach(recipe, model, optimizer.{inner}), or {LEAVE}"
+        )
+    refused = _torch_name(optimizer)
     if reset_state == "zero":
         if refused in NO_ZERO:
             raise OptimizerError(
-                f"reset_state='zero' is not for {name}: {NO_ZERO[refused]}. {leave}"
+                f"reset_state='zero' is not for {name}: {NO_ZERO[refused]}. {LEAVE}"
             )
         return Zeroed()
     zero = "reset_state='zero' zeroes what has the parameter's shape, which may be inexact"
-    if refused in REFUSED:
-        way = leave if refused in NO_ZERO else f"{zero}; {leave}"
+    if refused:
+        way = LEAVE if refused in NO_ZERO else f"{zero}; {LEAVE}"
         raise OptimizerError(f"{name} cannot be edited for one filter: {REFUSED[refused]}. {way}")
-    kind = known_kind(optimizer)
-    if kind is None:
-        known = ", ".join(sorted(each.__name__ for each in FAMILIES))
-        raise OptimizerError(
-            f"the state of {type(optimizer).__module__}.{name} cannot be edited for one filter: its arithmetic is not "
-            f"known; known: {known}, and subclasses that inherit their step. {zero}; {leave}"
-        )
-    return FAMILIES[kind]
+    known = ", ".join(sorted(each.__name__ for each in FAMILIES))
+    raise OptimizerError(
+        f"the state of {type(optimizer).__module__}.{name} cannot be edited for one filter: its arithmetic is not "
+        f"known; known: {known}, and subclasses that inherit their step. {zero}; {LEAVE}"
+    )

@@ -21,6 +21,7 @@ class Rprop(Family):
     """
 
     zeroed = ("prev",)
+    others = ("step_size",)
 
     def remembers(self, group: Options) -> bool:
         """Until the first step.

@@ -6,9 +6,11 @@ from collections.abc import Mapping
 from typing import Any, final
 
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from regrow.errors import OptimizerError
-from regrow.surgery.optimizers.base import Family, Options
+from regrow.surgery.optimizers.base import LEAVE, Family, Options
+from regrow.surgery.optimizers.holding import elsewhere, memories
 
 
 @final
@@ -20,6 +22,45 @@ class Zeroed(Family):
     sizes, slow copies of the weights) is wrong at the renewed entries.
     """
 
+    def check(self, name: str, parameter: nn.Parameter, optimizer: Optimizer) -> None:
+        """Refuse what zeroing would not reach.
+
+        Args:
+            name: The parameter's.
+            parameter: The parameter.
+            optimizer: The optimizer.
+
+        Raises:
+            OptimizerError: A memory is not one floating point number an entry, or is not in the optimizer's state of
+                this parameter: zeroing would do nothing, or something else.
+        """
+        kind, state = type(optimizer).__name__, optimizer.state.get(parameter, {})
+        for key, memory in memories(state, parameter).items():
+            if type(memory) not in {Tensor, nn.Parameter}:
+                found = f"a {type(memory).__name__} that holds tensors"
+            elif memory.shape == parameter.shape and (
+                memory.is_floating_point() or memory.is_complex()
+            ):
+                continue
+            else:
+                found = f"{memory.dtype} of shape {tuple(memory.shape)}"
+            raise OptimizerError(
+                f"reset_state='zero' needs one floating point number an entry, and what {kind} keeps of '{name}' under "
+                f"'{key}' is {found} for a parameter of shape {tuple(parameter.shape)}: {LEAVE}"
+            )
+        attribute = elsewhere(optimizer)
+        if attribute is not None:
+            raise OptimizerError(
+                f"reset_state='zero' needs all that is remembered in the optimizer's state, and {kind} keeps tensors "
+                f"in its attribute '{attribute}': {LEAVE}"
+            )
+        if not state and parameter.grad is not None and any(optimizer.state.values()):
+            raise OptimizerError(
+                f"reset_state='zero' needs all that is remembered in the optimizer's state, and {kind} has a state of "
+                f"other parameters, but none of '{name}', though that has a gradient: leave its layer out by "
+                f"exclude=[...], or {LEAVE}"
+            )
+
     def forget_(
         self,
         parameter: nn.Parameter,
@@ -29,7 +70,7 @@ class Zeroed(Family):
         group: Options,
         defaults: Options,
     ) -> None:
-        """Zero what has the parameter's shape.
+        """Zero what has the parameter's shape, and has passed `check`.
 
         Args:
             parameter: The parameter.
@@ -37,26 +78,7 @@ class Zeroed(Family):
             mask: True where a unit begins anew.
             group: The options.
             defaults: The options that the optimizer was made with.
-
-        Raises:
-            OptimizerError: A memory is not one number an entry, or not a floating point number: zeroing it
-                would do nothing, or something else.
         """
         del group, defaults
-        memories = {
-            key: value
-            for key, value in state.items()
-            if isinstance(value, Tensor) and key != "step" and value.dim() > 0
-            if value.numel() > 1 or value.shape == parameter.shape
-        }
-        for key, memory in memories.items():
-            odd = memory.shape != parameter.shape
-            if odd or not (memory.is_floating_point() or memory.is_complex()):
-                raise OptimizerError(
-                    f"reset_state='zero' needs one floating point number an entry; the optimizer's '{key}' is "
-                    f"{memory.dtype} of shape {tuple(memory.shape)} for a parameter of shape "
-                    f"{tuple(parameter.shape)}. reset_optimizer=False leaves the optimizer's state of renewed "
-                    f"filters as it is"
-                )
-        for memory in memories.values():
+        for memory in memories(state, parameter).values():
             memory.masked_fill_(mask, 0.0)

@@ -1,0 +1,108 @@
+"""What no filter made and what yet comes into filters' channels: the model's inputs, and its tensors that are added.
+
+Setting a reader's slice to zero silences all that the channel carries. In ``x + f(x)`` that is the model's input too,
+and in ``f(x) + position`` the embedding, so neither leaves the channel to the filter alone. A factor does: ``scale *
+f(x)`` is nothing where the filter gives nothing. So does a bias, one number a channel: it is the channel's own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor
+
+from regrow.graph.record import Record
+from regrow.graph.sets import NAMES, squeezed
+
+INPUT = "the model's input"
+
+
+def mark_inputs(record: Record, inputs: Iterable[Tensor]) -> None:
+    """Note what the model is given: it depends on no filter, and yet it is an activation.
+
+    Args:
+        record: The trace, before the model runs.
+        inputs: The tensors in the example.
+    """
+    name = torch.tensor(record.table.foreign(INPUT), dtype=NAMES)
+    for tensor in inputs:
+        if tensor.layout == torch.strided:
+            record.ledger.write(tensor, name)
+
+
+def added(record: Record, tensor: Tensor, names: Tensor) -> int:
+    """The set that stands for one of the model's tensors where it is added to activations.
+
+    Args:
+        record: The trace so far.
+        tensor: What is added.
+        names: The names behind the activations; broadcasts against the tensor.
+
+    Returns:
+        A name; 0 where the tensor is an activation itself, a constant, or has one number a channel at most.
+    """
+    label = _label(record, tensor, buffers=True)
+    if not label:
+        return 0
+    ndim = max(tensor.ndim, names.ndim)
+    moving = _moving_axes(record, tensor, ndim)
+    if not moving:
+        return 0
+    if len(moving) == 1:
+        small = squeezed(names, ndim)
+        telling = [axis for axis in range(ndim) if _tells_apart(small, axis)]
+        if moving[0] in telling:
+            return 0
+        each = torch.unique(small).tolist()
+        if not telling and all(record.table.size(name) != 1 for name in each):
+            return 0  # behind a mixing operation no axis tells channels apart, and no channel is one filter's
+    return record.table.foreign(label)
+
+
+def moved(record: Record, tensor: Tensor) -> int:
+    """The set that stands for a parameter that is put beside activations, as a class token is.
+
+    Args:
+        record: The trace so far.
+        tensor: What is moved.
+
+    Returns:
+        A name; 0 where the tensor is an activation or a constant, such as padding.
+    """
+    label = _label(record, tensor, buffers=False)
+    return record.table.foreign(label) if label else 0
+
+
+def _label(record: Record, tensor: Tensor, *, buffers: bool) -> str:
+    """What a tensor is, in words; "" for activations, constants and masks."""
+    notes = record.ledger.find(tensor) if tensor.layout == torch.strided else None
+    if notes is None or notes.live or not tensor.dtype.is_floating_point:
+        return ""
+    if notes.computed:
+        return f"what {notes.computed_by} gives"
+    owners = sorted(record.ledger.owners(tensor))
+    for name in owners:
+        if name in record.parameters:
+            return f"a parameter '{name}'"
+    return f"a buffer '{owners[0]}'" if owners and buffers else ""
+
+
+def _moving_axes(record: Record, tensor: Tensor, ndim: int) -> list[int]:
+    """The axes along which a tensor changes, counted in `ndim` axes."""
+    origins = record.ledger.origins(tensor)
+    if origins is not None:
+        small = squeezed(origins, ndim)
+        return [axis for axis in range(ndim) if small.shape[axis] > 1]
+    first = ndim - tensor.ndim
+    return [
+        axis + first
+        for axis in range(tensor.ndim)
+        if tensor.shape[axis] > 1 and tensor.stride(axis) != 0
+    ]
+
+
+def _tells_apart(names: Tensor, axis: int) -> bool:
+    """Whether different sets lie along an axis; places that depend on nothing (padding) do not count."""
+    highest = names.amax(axis, keepdim=True)
+    return bool(((names != highest) & (names != 0)).any())

@@ -1,0 +1,99 @@
+"""Who uses a tensor while a model runs: how often a weight works, and where a layer's output goes."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+from regrow.graph.calling import tensors_in
+
+
+@dataclass
+class Fate:
+    """What became of one tensor.
+
+    Attributes:
+        uses: How many operations took it.
+        norm: The normalisation module that took it as it was made, or None.
+    """
+
+    uses: int = 0
+    norm: nn.Module | None = None
+
+
+class Uses(TorchFunctionMode):
+    """Counts, while it is on, the operations that take certain tensors and give tensors.
+
+    Args:
+        weights: Tensors whose uses are counted from the start.
+    """
+
+    def __init__(self, weights: Iterable[Tensor]) -> None:
+        super().__init__()
+        self._weights = {id(weight): 0 for weight in weights}
+        self._followed: dict[int, tuple[weakref.ref[Tensor], int, Fate]] = {}
+
+    def of(self, weight: Tensor) -> int:
+        """How often a weight was used.
+
+        Args:
+            weight: One of those given at first.
+
+        Returns:
+            The number of operations.
+        """
+        return self._weights[id(weight)]
+
+    def follow(self, tensor: Tensor) -> Fate:
+        """Follow a tensor that was just made.
+
+        Args:
+            tensor: It is not kept alive.
+
+        Returns:
+            Its fate, which changes from here on.
+        """
+        fate = Fate()
+        self._followed[id(tensor)] = (weakref.ref(tensor), tensor._version, fate)
+        return fate
+
+    def normed(self, tensor: Tensor, norm: nn.Module) -> None:
+        """A normalisation module takes a tensor.
+
+        Args:
+            tensor: Maybe one that is followed. Written in place since it was made, it is not the same any more.
+            norm: The module.
+        """
+        found = self._found(tensor)
+        if found is not None and found[1] == tensor._version:
+            found[2].norm = norm
+
+    def _found(self, tensor: Tensor) -> tuple[weakref.ref[Tensor], int, Fate] | None:
+        found = self._followed.get(id(tensor))
+        return found if found is not None and found[0]() is tensor else None
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        """Count, and go on."""
+        del types
+        given = kwargs or {}
+        taken = list(tensors_in((args, given)))
+        result = func(*args, **given)
+        if any(True for _ in tensors_in(result)) or func.__name__ == "__setitem__":
+            for tensor in taken:
+                if id(tensor) in self._weights:
+                    self._weights[id(tensor)] += 1
+                found = self._found(tensor)
+                if found is not None:
+                    found[2].uses += 1
+        return result
