@@ -61,7 +61,7 @@ def test_writer_renews_its_own_and_keeps_what_is_shared() -> None:
     assert after["2.bn2.weight"][1] == 1.0
     for reader in ("3.conv1", "3.down.0"):
         assert torch.equal(after[f"{reader}.weight"], before[f"{reader}.weight"])
-    assert "2.conv2: kept in 3.conv1, 3.down.0, which read other filters with it" in str(
+    assert "2.conv2: kept in 3.conv1, 3.down.0, which read something else with it" in str(
         regrower.report
     )
 

@@ -104,7 +104,11 @@ def _summary(by_package: dict[str, list[Row]]) -> str:
         lines.append(
             f"| {title} | {len(rows)} | {total:,} | {' | '.join(cells)} | {judged:,} | {wrong} | {whole} |"
         )
-    note = "The last column counts the networks of which every filter is followed.\n"
+    note = (
+        "The last column counts the networks of which every filter is followed. Strictly, 95 % are followed in "
+        "torchvision's networks and not in timm's list; with those that share group statistics, whose readers are "
+        "known channel by channel too, in both.\n"
+    )
     return "\n".join([*lines, "", note])
 
 

@@ -66,7 +66,7 @@ def choose(
         left = [filters.path for filters in watched if is_shared(filters)]
         if left:
             notes.append(
-                f"coupled='inner' leaves out {_few(left)}: other filters share their readers"
+                f"coupled='inner' leaves out {_few(left)}: their readers read something else with them"
             )
         watched = [filters for filters in watched if not is_shared(filters)]
     elif coupled == "stream":

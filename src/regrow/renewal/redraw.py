@@ -96,7 +96,7 @@ class Redraw:
                 f"{filters.path}: its readers are not all known ({filters.refused}); those are kept"
             ]
         return (
-            [f"{filters.path}: kept in {', '.join(shared)}, which read other filters with it"]
+            [f"{filters.path}: kept in {', '.join(shared)}, which read something else with it"]
             if shared
             else []
         )
