@@ -19,8 +19,8 @@ def refuse_foreign(wiring: Wiring, tensors: Mapping[str, Tensor]) -> None:
         wiring: From `regrow.trace` or completed by hand.
         tensors: The model's parameters and buffers by name.
 
-    Raises:
-        ConfigError: Something does not fit; the message names the layer, what came and what the model has.
+    Edge cases:
+        Something does not fit: a ConfigError that names the layer, what came and what the model has.
     """
     for layer in wiring.layers:
         for name in (layer.weight, layer.bias):

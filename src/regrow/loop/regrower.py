@@ -336,11 +336,7 @@ class Regrower:
         self.detach()
 
     def __reduce__(self) -> Never:
-        """A regrower belongs to its optimizer's hooks: neither pickle nor deepcopy can take it along.
-
-        Raises:
-            TypeError: Always.
-        """
+        """A TypeError: it belongs to its optimizer's hooks, where neither pickle nor deepcopy can take it along."""
         raise TypeError(
             "a Regrower cannot be pickled or copied, for it is hooked into its optimizer: save state_dict(), attach to "
             "the copy, load_state_dict()"
