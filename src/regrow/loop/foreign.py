@@ -19,18 +19,22 @@ def refuse_foreign(wiring: Wiring, tensors: Mapping[str, Tensor]) -> None:
         wiring: From `regrow.trace` or completed by hand.
         tensors: The model's parameters and buffers by name.
 
-    Edge cases:
-        Something does not fit: a ConfigError that names the layer, what came and what the model has.
+    Raises:
+        ConfigError: Something does not fit; the message names the layer, what came and what the model has.
     """
     for layer in wiring.layers:
         for name in (layer.weight, layer.bias):
             _refuse_missing(name, tensors, layer)
         shape = tuple(tensors[layer.weight].shape)
         if shape != layer.weight_shape:
-            raise _error(f"its {layer.weight} has shape {layer.weight_shape}, the model's {shape}")
+            raise ConfigError(
+                _told(f"its {layer.weight} has shape {layer.weight_shape}, the model's {shape}")
+            )
         own = shape[1] * layer.groups if layer.kind == "conv_transpose" else shape[0]
         if layer.count != own:
-            raise _error(f"'{layer.path}' has {layer.count} filters in it, and {own} in the model")
+            raise ConfigError(
+                _told(f"'{layer.path}' has {layer.count} filters in it, and {own} in the model")
+            )
         for norm in (*layer.norms, *layer.shared_norms):
             _check_norm(norm, layer, tensors)
         for reader in layer.readers:
@@ -52,14 +56,18 @@ def _check_reader(reader: Reader, layer: Filters, tensors: Mapping[str, Tensor])
     shape = tuple(tensors[reader.weight].shape)
     outputs = shape[0] if reader.kind != "conv_transpose" else shape[1] * reader.groups
     if reader.groups < 1 or outputs % reader.groups:
-        raise _error(
-            f"reader '{reader.path}' of '{layer.path}' cannot have {reader.groups} groups with shape {shape}"
+        raise ConfigError(
+            _told(
+                f"reader '{reader.path}' of '{layer.path}' cannot have {reader.groups} groups with shape {shape}"
+            )
         )
     size = shape[0] if reader.kind == "conv_transpose" else shape[1] * reader.groups
     _check_channels(reader.channels, layer, size=size, what=f"reader '{reader.path}'")
     if [len(flags) for flags in reader.alone] != [len(each) for each in reader.channels]:
-        raise _error(
-            f"reader '{reader.path}' of '{layer.path}' needs one flag in alone for each of its channels"
+        raise ConfigError(
+            _told(
+                f"reader '{reader.path}' of '{layer.path}' needs one flag in alone for each of its channels"
+            )
         )
 
 
@@ -67,18 +75,22 @@ def _check_channels(
     channels: Sequence[Sequence[int]], layer: Filters, *, size: int, what: str
 ) -> None:
     if len(channels) != layer.count:
-        raise _error(
-            f"{what} of '{layer.path}' lists {len(channels)} filters, the layer has {layer.count}"
+        raise ConfigError(
+            _told(
+                f"{what} of '{layer.path}' lists {len(channels)} filters, the layer has {layer.count}"
+            )
         )
     wrong = [channel for each in channels for channel in each if not 0 <= channel < size]
     if wrong:
-        raise _error(f"{what} of '{layer.path}' has channels 0 to {size - 1}, not {wrong[0]}")
+        raise ConfigError(
+            _told(f"{what} of '{layer.path}' has channels 0 to {size - 1}, not {wrong[0]}")
+        )
 
 
 def _refuse_missing(name: str | None, tensors: Mapping[str, Tensor], layer: Filters) -> None:
     if name is not None and name not in tensors:
-        raise _error(f"'{layer.path}' needs {name}, which is not in the model")
+        raise ConfigError(_told(f"'{layer.path}' needs {name}, which is not in the model"))
 
 
-def _error(what: str) -> ConfigError:
-    return ConfigError(f"the wiring must be this model's: {what} (attach: wiring)")
+def _told(what: str) -> str:
+    return f"the wiring must be this model's: {what} (attach: wiring)"
