@@ -40,7 +40,7 @@ bench: $(STAMP)
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/scoring_overhead.py --out results/scoring-overhead
 
 bench-idle: $(STAMP)
-	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/idle_cost.py --rounds 250 --out results/idle-cost
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/idle_cost.py --rounds 100 --out results/idle-cost
 
 zoo: $(STAMP)
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/zoo.py
