@@ -17,7 +17,7 @@ from regrow.errors import ConfigError, OptimizerError
 from regrow.graph import Policy, Wiring, trace, unwrap
 from regrow.loop.calibration import Calibration
 from regrow.loop.choosing import choose
-from regrow.loop.foreign import refuse_foreign
+from regrow.loop.fitting import refuse_foreign
 from regrow.loop.initials import resolve_layers
 from regrow.loop.ranks import Ranks
 from regrow.loop.regrower import Regrower

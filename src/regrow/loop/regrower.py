@@ -220,14 +220,6 @@ class Regrower:
             self._note_nonfinite(decision.nonfinite, step=step)
         self._call_back(events)
 
-    def loss_known(self, loss: Tensor | float) -> None:
-        """A closure has given the loss.
-
-        Args:
-            loss: A number or a tensor with one element.
-        """
-        self.tell(loss=loss)
-
     def step(self) -> None:
         """Look and act, for loops that were attached with ``hooks=False``.
 

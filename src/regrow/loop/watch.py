@@ -27,7 +27,7 @@ class Steps(Protocol):
         """The step has been made."""
         ...
 
-    def loss_known(self, loss: Tensor | float) -> None:
+    def tell(self, *, loss: Tensor | float) -> None:
         """A closure has given the loss."""
         ...
 
@@ -120,7 +120,7 @@ class OptimizerWatch:
             if not looked:
                 looked = True
                 if isinstance(loss, Tensor | float | int):
-                    listener.loss_known(loss)
+                    listener.tell(loss=loss)
                 listener.gradients_ready(self)
             return loss
 

@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 
 from regrow.functional import asgd_rate, asgd_share
-from regrow.surgery.optimizers.base import Due, Family, Made, Options, fine, learning_rate
+from regrow.surgery.optimizers.base import Ageing, Due, Made, Options, fine, learning_rate
 
 
 @final
-class ASGD(Family):
+class ASGD(Ageing):
     """Rate (eta), averaging share (mu) and average (ax) of the unit's own age.
 
     torch computes the rate of the next step at the end of each step, from the learning rate of that moment;
@@ -25,30 +25,6 @@ class ASGD(Family):
     zeroed = ("ax",)
     others = ("eta", "mu")
     kept = ("ax",)
-
-    def remembers(self, group: Options) -> bool:
-        """Always.
-
-        Args:
-            group: The options.
-
-        Returns:
-            True.
-        """
-        del group
-        return True
-
-    def needs_pre_step(self, group: Options) -> bool:
-        """Always.
-
-        Args:
-            group: The options.
-
-        Returns:
-            True.
-        """
-        del group
-        return True
 
     def newborn(self, state: Mapping[str, Any]) -> dict[str, Tensor]:
         """Room for the rate, which the first step sets.

@@ -288,3 +288,31 @@ class Family:
         """
         del group
         return 1
+
+
+class Ageing(Family):
+    """Optimizers of which a renewed unit must be seen right before its steps: all of them, or its first."""
+
+    def remembers(self, group: Options) -> bool:
+        """Always.
+
+        Args:
+            group: The options.
+
+        Returns:
+            True.
+        """
+        del group
+        return True
+
+    def needs_pre_step(self, group: Options) -> bool:
+        """Always.
+
+        Args:
+            group: The options.
+
+        Returns:
+            True.
+        """
+        del group
+        return True

@@ -12,7 +12,7 @@ _DEEP: Final = 4
 _ITS_OWN: Final = frozenset({"state", "param_groups", "defaults"})
 
 
-def tensors_in(value: object, *, deep: int = _DEEP) -> Iterator[Tensor]:
+def tensors_held_by(value: object, *, deep: int = _DEEP) -> Iterator[Tensor]:
     """The tensors in a value, also in containers and in the attributes of objects.
 
     Args:
@@ -24,7 +24,7 @@ def tensors_in(value: object, *, deep: int = _DEEP) -> Iterator[Tensor]:
 
     Examples:
         >>> import torch
-        >>> [t.tolist() for t in tensors_in({"Q": [torch.zeros(1), (torch.ones(2), "name")]})]
+        >>> [t.tolist() for t in tensors_held_by({"Q": [torch.zeros(1), (torch.ones(2), "name")]})]
         [[0.0], [1.0, 1.0]]
     """
     if isinstance(value, Tensor):
@@ -40,7 +40,7 @@ def tensors_in(value: object, *, deep: int = _DEEP) -> Iterator[Tensor]:
     else:
         inside = getattr(value, "__dict__", {}).values()
     for each in inside:
-        yield from tensors_in(each, deep=deep - 1)
+        yield from tensors_held_by(each, deep=deep - 1)
 
 
 def memories(state: Mapping[str, Any], parameter: Tensor) -> dict[str, Any]:
@@ -56,7 +56,7 @@ def memories(state: Mapping[str, Any], parameter: Tensor) -> dict[str, Any]:
     return {
         key: value
         for key, value in state.items()
-        if key != "step" and any(_is_large(each, parameter) for each in tensors_in(value))
+        if key != "step" and any(_is_large(each, parameter) for each in tensors_held_by(value))
     }
 
 
@@ -72,7 +72,7 @@ def elsewhere(optimizer: Optimizer) -> str | None:
     own = {id(each) for group in optimizer.param_groups for each in group["params"]}
     for key, value in vars(optimizer).items():
         if key not in _ITS_OWN and not key.startswith("_optimizer_"):
-            found = (each for each in tensors_in(value) if id(each) not in own)
+            found = (each for each in tensors_held_by(value) if id(each) not in own)
             if any(each.numel() > 1 for each in found):
                 return key
     return None

@@ -12,8 +12,8 @@ from torch import Tensor
 from regrow.functional import nadam_momentum, nadam_update
 from regrow.surgery.optimizers.base import (
     FORGOTTEN,
+    Ageing,
     Due,
-    Family,
     Made,
     Options,
     learning_rate,
@@ -22,7 +22,7 @@ from regrow.surgery.optimizers.moments import updates_until
 
 
 @final
-class NAdam(Family):
+class NAdam(Ageing):
     """Moments zeroed; bias correction, momentum and product of momenta of the unit's own age.
 
     The step uses the gradient beside the moments, with coupled weight decay of the old parameter, so the
@@ -32,30 +32,6 @@ class NAdam(Family):
 
     zeroed = ("exp_avg", "exp_avg_sq")
     others = ("mu_product",)
-
-    def remembers(self, group: Options) -> bool:
-        """Always.
-
-        Args:
-            group: The options.
-
-        Returns:
-            True.
-        """
-        del group
-        return True
-
-    def needs_pre_step(self, group: Options) -> bool:
-        """Always.
-
-        Args:
-            group: The options.
-
-        Returns:
-            True.
-        """
-        del group
-        return True
 
     def newborn(self, state: Mapping[str, Any]) -> dict[str, Tensor]:
         """An empty product.

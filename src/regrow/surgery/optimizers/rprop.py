@@ -8,11 +8,11 @@ from typing import Any, final
 import torch
 from torch import Tensor, nn
 
-from regrow.surgery.optimizers.base import Family, Options, learning_rate
+from regrow.surgery.optimizers.base import Ageing, Options, learning_rate
 
 
 @final
-class Rprop(Family):
+class Rprop(Ageing):
     """Previous gradient zeroed; step size = the learning rate of the unit's first step.
 
     torch fills the step sizes at a parameter's first step, with the learning rate of that moment. A scheduler
@@ -22,30 +22,6 @@ class Rprop(Family):
 
     zeroed = ("prev",)
     others = ("step_size",)
-
-    def remembers(self, group: Options) -> bool:
-        """Until the first step.
-
-        Args:
-            group: The options.
-
-        Returns:
-            True.
-        """
-        del group
-        return True
-
-    def needs_pre_step(self, group: Options) -> bool:
-        """Always.
-
-        Args:
-            group: The options.
-
-        Returns:
-            True.
-        """
-        del group
-        return True
 
     def reads_before(self, group: Options, *, coarse: bool) -> bool:
         """Never: the optimizer's own step is right.
