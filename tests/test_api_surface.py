@@ -11,6 +11,7 @@ PUBLIC = {
     "RandomControl",
     "RandomOut",
     "Reader",
+    "RePr",
     "Recipe",
     "RecipeInfo",
     "Regrower",

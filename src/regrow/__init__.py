@@ -1,7 +1,7 @@
 """Find the convolutional filters that training has abandoned, and put them back to work.
 
 Contents: `attach` (a recipe inside your training loop), `trace` (who reads whom in your model), the
-recipes (`RandomOut`, `RandomControl`), and `Recipe` with its parts for your own.
+recipes (`RandomOut`, `RePr`, `RandomControl`), and `Recipe` with its parts for your own.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from regrow.graph import Filters, Norm, Reader, Wiring, trace
     from regrow.history import Renewed, Report
     from regrow.loop import Regrower, attach
-    from regrow.recipes import RandomControl, RandomOut
+    from regrow.recipes import RandomControl, RandomOut, RePr
 
 __version__ = "0.1.0.dev0"
 
@@ -23,6 +23,7 @@ __all__ = [
     "Norm",
     "RandomControl",
     "RandomOut",
+    "RePr",
     "Reader",
     "Recipe",
     "RecipeInfo",
@@ -40,6 +41,7 @@ _HOMES = {
     "RandomControl": "recipes",
     "RandomOut": "recipes",
     "Reader": "graph",
+    "RePr": "recipes",
     "Recipe": "compose",
     "RecipeInfo": "compose",
     "Regrower": "loop",

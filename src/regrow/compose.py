@@ -90,6 +90,7 @@ class Recipe:
         min_loss: Act only while the training loss is at least this; None = always. The loss is told by
             `Regrower.tell`.
         reset_optimizer: Give a renewed filter the optimizer state that a fresh one would have.
+        drop: A selected filter first leaves the network, and is renewed when the schedule ends the phase without it.
         init: What fresh filters are drawn from, instead of what `attach` was told; None = as
             `attach` was told.
 
@@ -105,6 +106,7 @@ class Recipe:
     grace_steps: int = 0
     min_loss: float | None = None
     reset_optimizer: bool = True
+    drop: bool = False
     init: str | None = None
 
     def __post_init__(self) -> None:

@@ -17,6 +17,7 @@ class Renewed:
         layer: Module path.
         filters: Indices of the renewed filters.
         scores: Their scores, in the same order.
+        dropped: The step after which they were taken out of the network; None where they were renewed at once.
         change: How far all renewals of this step moved the model's output on the calibration inputs: the largest
             difference as a share of the largest entry. None where it was not measured (without ``preserve=True``).
     """
@@ -25,6 +26,7 @@ class Renewed:
     layer: str
     filters: tuple[int, ...]
     scores: tuple[float, ...]
+    dropped: int | None = None
     change: float | None = None
 
 
@@ -41,6 +43,7 @@ class Report:
         nonfinite: Scores that were not numbers, over all checks; none of them selected a filter.
         seconds: Time spent inside regrow, in all.
         notes: What the recipe leaves alone in this model, and why.
+        resting: The filters that are out of the network now, by layer; empty while it is whole.
     """
 
     recipe: str
@@ -51,6 +54,7 @@ class Report:
     nonfinite: int = 0
     seconds: float = 0.0
     notes: tuple[str, ...] = ()
+    resting: Mapping[str, tuple[int, ...]] = field(default_factory=dict[str, tuple[int, ...]])
 
     @property
     def renewed(self) -> int:
@@ -64,7 +68,10 @@ class Report:
             "nonfinite": self.nonfinite,
             "seconds": self.seconds,
             "events": [
-                [event.step, event.layer, list(event.filters), list(event.scores), event.change]
+                [
+                    *(event.step, event.layer, list(event.filters), list(event.scores)),
+                    *(event.dropped, event.change),
+                ]
                 for event in self.events
             ],
         }
@@ -88,9 +95,10 @@ class Report:
                 layer=layer,
                 filters=tuple(filters),
                 scores=tuple(scores),
+                dropped=dropped,
                 change=change,
             )
-            for step, layer, filters, scores, change in saved["events"]
+            for step, layer, filters, scores, dropped, change in saved["events"]
         ]
 
     def __str__(self) -> str:
@@ -110,6 +118,9 @@ class Report:
             lines.append(
                 f"  a renewal moved the output by {max(changes):.1e} of its largest entry at most"
             )
+        if self.resting:
+            out = ", ".join(f"{len(filters)} of {layer}" for layer, filters in self.resting.items())
+            lines.append(f"  out of the network now: {out}")
         if self.nonfinite:
             lines.append(f"  {self.nonfinite} scores were not finite; they selected nothing")
         lines.extend(f"  note: {note}" for note in self.notes)

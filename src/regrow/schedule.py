@@ -6,7 +6,7 @@ import math
 import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Protocol, final
+from typing import Literal, Protocol, final
 
 from regrow._checks import check_fraction
 from regrow.errors import ConfigError, NoEffectWarning
@@ -46,6 +46,10 @@ class BoundSchedule(Protocol):
         """Whether the network is looked at in this step (0-based)."""
         ...
 
+    def ends(self, step: int) -> bool:
+        """Whether filters that were dropped come back right after this step."""
+        ...
+
 
 class Schedule(Protocol):
     """When to look, in the user's units."""
@@ -71,6 +75,11 @@ class _EverySteps:
         return (step + 1) % self.every == 0 and (
             self.active_steps is None or step < self.active_steps
         )
+
+    def ends(self, step: int) -> bool:
+        """Never: nothing is dropped."""
+        del step
+        return False
 
 
 @final
@@ -200,3 +209,102 @@ class AtSteps:
     def due(self, step: int) -> bool:
         """Whether the step is one of them."""
         return step in self.steps
+
+    def ends(self, step: int) -> bool:
+        """Never: nothing is dropped."""
+        del step
+        return False
+
+
+@final
+@dataclass(frozen=True)
+class _CycleSteps:
+    full: int
+    reduced: int
+    cycles: int
+
+    @property
+    def last_step(self) -> int | None:
+        """The end of the last cycle."""
+        return self.cycles * (self.full + self.reduced) - 1
+
+    def due(self, step: int) -> bool:
+        """At the end of each part with the full network."""
+        cycle, within = divmod(step, self.full + self.reduced)
+        return cycle < self.cycles and within == self.full - 1
+
+    def ends(self, step: int) -> bool:
+        """At the end of each part with the reduced network."""
+        cycle, within = divmod(step, self.full + self.reduced)
+        return cycle < self.cycles and within == self.full + self.reduced - 1
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Cycles:
+    """Train the full network, then a part of it, and again; afterwards the full network to the end.
+
+    Args:
+        full: Length of a part with the full network, at least 1.
+        reduced: Length of a part with the reduced network, at least 1.
+        cycles: How many times, at least 1.
+        unit: ``epochs`` or ``steps``.
+
+    Raises:
+        ConfigError: A length that is not a whole number of at least 1, or another unit.
+
+    Examples:
+        >>> schedule = Cycles(full=3, reduced=2, cycles=2, unit="steps").bind(Clock(), where="doc")
+        >>> [step for step in range(12) if schedule.due(step)], [step for step in range(12) if schedule.ends(step)]
+        ([2, 7], [4, 9])
+    """
+
+    full: int
+    reduced: int
+    cycles: int
+    unit: Literal["epochs", "steps"] = "epochs"
+
+    def __post_init__(self) -> None:
+        """Check the settings."""
+        for name, value in (("s1", self.full), ("s2", self.reduced), ("cycles", self.cycles)):
+            if value != int(value) or value < 1:
+                raise ConfigError(
+                    f"{name} must be a whole number of at least 1, got {value} (schedule)"
+                )
+        if self.unit not in {"epochs", "steps"}:
+            raise ConfigError(f"unit must be 'epochs' or 'steps', got {self.unit!r} (schedule)")
+
+    def bind(self, clock: Clock, *, where: str) -> BoundSchedule:
+        """Convert to optimizer steps.
+
+        Args:
+            clock: The length of the training.
+            where: Which recipe, for messages.
+
+        Returns:
+            The schedule in steps.
+
+        Raises:
+            ConfigError: Epochs, and the clock does not know how long they are.
+
+        Edge cases:
+            The training ends before the last cycle does: a NoEffectWarning; a training that ends in a reduced part
+            ends with a reduced network.
+        """
+        scale = 1
+        if self.unit == "epochs":
+            if clock.steps_per_epoch is None:
+                raise ConfigError(
+                    f"s1={self.full} and s2={self.reduced} epochs need attach(steps_per_epoch=...), or set "
+                    f"unit='steps' ({where})"
+                )
+            scale = clock.steps_per_epoch
+        bound = _CycleSteps(self.full * scale, self.reduced * scale, self.cycles)
+        needed = bound.last_step + 1 if bound.last_step is not None else 0
+        if clock.total_steps is not None and clock.total_steps < needed:
+            warnings.warn(
+                f"{where}: {self.cycles} cycles take {needed} steps, and the training ends after {clock.total_steps}",
+                NoEffectWarning,
+                stacklevel=3,
+            )
+        return bound

@@ -6,10 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol, final
 
-from regrow._checks import check_not_negative
+import torch
+
+from regrow._checks import check_fraction, check_not_negative
 from regrow._shapes import Mask, Scores
 from regrow.errors import ConfigError
-from regrow.functional.masks import below, lowest, spare_best
+from regrow.functional.masks import below, lowest, lowest_of_all, spare_best
 
 
 class Selection(Protocol):
@@ -126,3 +128,74 @@ class CountsOf:
                     f"the run to copy renewed {count} filters of '{layer}' at step {step}, "
                     f"which has {counts[layer]} here"
                 )
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class WorstFraction:
+    """A share of all filters of the network: those with the lowest scores, ranked together, without quotas.
+
+    Args:
+        fraction: Share of all filters, within [0, 1]; rounded down.
+        most_of_layer: The largest share that may be taken of one layer, within [0, 1]; rounded down. A layer always
+            keeps one filter.
+        exclude_first: Leave the first of the layers out, and count its filters not.
+
+    Raises:
+        ConfigError: A share outside [0, 1].
+
+    Source:
+        Prakash et al., "RePr", CVPR 2019, Section 4: scores within a layer, ranking over the network.
+    """
+
+    fraction: float
+    most_of_layer: float = 1.0
+    exclude_first: bool = False
+
+    def __post_init__(self) -> None:
+        """Check the settings."""
+        check_fraction(self.fraction, name="fraction", where="selection")
+        check_fraction(self.most_of_layer, name="most_of_layer", where="selection")
+
+    def __call__(
+        self, scores: Mapping[str, Scores], *, eligible: Mapping[str, Mask], step: int
+    ) -> dict[str, Mask]:
+        """Mark the share.
+
+        Args:
+            scores: By layer in call order, (O,).
+            eligible: By layer, (O,).
+            step: Not used.
+
+        Returns:
+            Masks by layer.
+        """
+        del step
+        layers = list(scores)[1:] if self.exclude_first else list(scores)
+        total = sum(len(scores[layer]) for layer in layers)
+        masks = lowest_of_all(
+            [scores[layer] for layer in layers],
+            count=int(self.fraction * total),
+            eligible=[eligible[layer] for layer in layers],
+            most=[int(self.most_of_layer * len(scores[layer])) for layer in layers],
+        )
+        found = dict(zip(layers, masks, strict=True))
+        return {
+            layer: found.get(layer, torch.zeros_like(values, dtype=torch.bool))
+            for layer, values in scores.items()
+        }
+
+    def check(self, counts: Mapping[str, int]) -> None:
+        """Refuse a network of which nothing could be taken.
+
+        Args:
+            counts: Number of filters by layer.
+
+        Raises:
+            ConfigError: The share is less than one filter, or only the excluded first layer is watched.
+        """
+        usable = list(counts.values())[1:] if self.exclude_first else list(counts.values())
+        if self.fraction > 0 and int(self.fraction * sum(usable)) < 1:
+            raise ConfigError(
+                f"fraction={self.fraction} of {sum(usable)} filters is less than one: give a larger share"
+            )

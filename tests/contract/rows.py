@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -9,10 +10,10 @@ from typing import Any
 import torch
 
 from regrow.compose import Recipe
-from regrow.criteria import Criterion, GradientSize, RandomScore
+from regrow.criteria import Criterion, FilterOverlap, GradientSize, RandomScore, WeightNorm
 from regrow.errors import ConfigError, RegrowError
 from regrow.history import Renewed
-from regrow.recipes import RandomControl, RandomOut
+from regrow.recipes import RandomControl, RandomOut, RePr
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +51,43 @@ def _gradient_oracle(
     return scores
 
 
+def _overlap_oracle(
+    weight: list[list[float]], grad: list[list[float]], settings: Mapping[str, Any]
+) -> list[float]:
+    """As the paper prints it, one pair of filters after the other."""
+    del grad
+    count, length = len(weight), len(weight[0])
+    lengths = [sum(value * value for value in row) ** 0.5 for row in weight]
+    whole = sum(each * each for each in lengths)
+    scores = []
+    for f, row in enumerate(weight):
+        total = 0.0
+        for j, other in enumerate(weight):
+            if j == f:
+                continue
+            product = sum(a * b for a, b in zip(row, other, strict=True))
+            if settings.get("normalise", "row") == "matrix":
+                total += product / whole
+            else:
+                total += abs(product / (lengths[f] * lengths[j]))
+        overlap = abs(total) / count
+        if settings.get("corrected"):
+            # The mean |cosine| of random directions: the integral of |cos t| sin(t)^(d-2) over that of sin(t)^(d-2).
+            steps = [math.pi * (i + 0.5) / 20000 for i in range(20000)]
+            density = [math.sin(t) ** (length - 2) for t in steps]
+            expected = sum(abs(math.cos(t)) * p for t, p in zip(steps, density, strict=True))
+            overlap -= expected / sum(density) * (count - 1) / count
+        scores.append(-overlap)
+    return scores
+
+
+def _norm_oracle(
+    weight: list[list[float]], grad: list[list[float]], settings: Mapping[str, Any]
+) -> list[float]:
+    del grad, settings
+    return [(sum(value * value for value in row) / len(row)) ** 0.5 for row in weight]
+
+
 CRITERIA: dict[str, CriterionRow] = {
     "GradientSize": CriterionRow(
         make=GradientSize,
@@ -66,7 +104,20 @@ CRITERIA: dict[str, CriterionRow] = {
             Wrong(settings={"source": "mean"}, match="'last' or 'accumulated', got 'mean'"),
         ),
     ),
+    "FilterOverlap": CriterionRow(
+        make=FilterOverlap,
+        settings=({}, {"normalise": "matrix"}, {"corrected": True}),
+        oracle=_overlap_oracle,
+        wrong=(
+            Wrong(settings={"normalise": "column"}, match="'row' or 'matrix', got 'column'"),
+            Wrong(
+                settings={"normalise": "matrix", "corrected": True},
+                match="corrected=True needs normalise='row'",
+            ),
+        ),
+    ),
     "RandomScore": CriterionRow(make=RandomScore),
+    "WeightNorm": CriterionRow(make=WeightNorm, oracle=_norm_oracle),
 }
 
 
@@ -105,6 +156,25 @@ RECIPES: dict[str, RecipeRow] = {
                 settings={"threshold": "small"}, match="threshold must be like 1e-08, got 'small'"
             ),
             Wrong(settings={"treshold": 1.0}, match="did you mean 'threshold'", error=RegrowError),
+        ),
+    ),
+    "repr": RecipeRow(
+        make=RePr,
+        acts={"s1": 4, "s2": 3, "cycles": 2, "unit": "steps"},
+        # The paper's "default for all reported results".
+        defaults={"s1": 20, "s2": 10, "cycles": 3, "fraction": 0.3, "unit": "epochs"},
+        wrong=(
+            Wrong(settings={"s1": 0}, match="s1 must be a whole number of at least 1, got 0"),
+            Wrong(settings={"fraction": 1.5}, match=r"fraction must be within \[0, 1\], got 1.5"),
+            Wrong(
+                settings={"unit": "hours"}, match="unit must be 'epochs' or 'steps', got 'hours'"
+            ),
+            Wrong(settings={"rank_by": "luck"}, match="rank_by must be 'overlap', 'weights'"),
+            Wrong(
+                settings={"rank_by": "random", "corrected": True},
+                match="normalise and corrected belong to rank_by='overlap'",
+            ),
+            Wrong(settings={"scale": "big"}, match="scale must be 'survivors' or 'initialiser'"),
         ),
     ),
     "random": RecipeRow(make=RandomControl, acts={"like": _EVENTS}),

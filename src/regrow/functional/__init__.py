@@ -2,9 +2,11 @@
 
 from regrow.functional.constants import constant_response
 from regrow.functional.gradient import gradient_norm
-from regrow.functional.masks import below, lowest, spare_best
+from regrow.functional.masks import below, lowest, lowest_of_all, spare_best
 from regrow.functional.moments import adam_update, adamax_update
 from regrow.functional.nesterov import nadam_momentum, nadam_update
+from regrow.functional.orthogonal import avoiding_directions
+from regrow.functional.overlap import expected_overlap, filter_overlap
 from regrow.functional.rates import adagrad_rate, asgd_rate, asgd_share
 from regrow.functional.rectified import radam_update
 
@@ -14,10 +16,14 @@ __all__ = [
     "adamax_update",
     "asgd_rate",
     "asgd_share",
+    "avoiding_directions",
     "below",
     "constant_response",
+    "expected_overlap",
+    "filter_overlap",
     "gradient_norm",
     "lowest",
+    "lowest_of_all",
     "nadam_momentum",
     "nadam_update",
     "radam_update",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -72,3 +74,44 @@ def lowest(scores: Scores, *, count: Tensor | int) -> Mask:
     rank = scores.argsort(dim=-1, stable=True).argsort(dim=-1, stable=True)
     limit = count.unsqueeze(-1) if isinstance(count, Tensor) else count
     return rank < limit
+
+
+def lowest_of_all(
+    scores: Sequence[Tensor],
+    *,
+    count: int,
+    eligible: Sequence[Tensor],
+    most: Sequence[int] | None = None,
+) -> list[Tensor]:
+    """The filters with the lowest scores of a whole network, without ever taking a whole layer.
+
+    Args:
+        scores: One (O,) a layer.
+        count: How many in all.
+        eligible: One (O,) a layer: who may be taken.
+        most: The largest number that may be taken from each layer; by default all but one of it.
+
+    Returns:
+        One mask (O,) a layer. Equal scores are taken in the order of layer and index.
+
+    Edge cases:
+        Scores that are not numbers are never taken. Fewer than `count` can be taken: those.
+
+    Examples:
+        >>> ok = torch.ones(2, dtype=torch.bool)
+        >>> lowest_of_all([torch.tensor([0.1, 0.2]), torch.tensor([0.3, 0.9])], count=2, eligible=[ok, ok])
+        [tensor([ True, False]), tensor([ True, False])]
+    """
+    limits = [len(values) - 1 for values in scores]
+    if most is not None:
+        limits = [min(each) for each in zip(limits, most, strict=True)]
+    taken: list[Tensor] = []
+    for values, allowed, limit in zip(scores, eligible, limits, strict=True):
+        may = allowed.to(values.device) & values.isfinite()
+        order = values.where(may, torch.inf)
+        taken.append(lowest(order, count=limit) & may)
+    flat = torch.cat([values.to("cpu", torch.float64) for values in scores])
+    may = torch.cat([mask.cpu() for mask in taken])
+    chosen = lowest(flat.where(may, torch.inf), count=count) & may
+    parts = chosen.split([len(values) for values in scores])
+    return [part.to(values.device) for part, values in zip(parts, scores, strict=True)]

@@ -142,6 +142,8 @@ class Regrower:
         self._stepped.add(id(watch))
         self._pending = None
         if not watch.skips():
+            if self._renewer.resting:
+                self._renewer.resting.freeze(self._renewer.tensors)
             if watch.surgeon is not None:
                 watch.surgeon.before_step()
             if due or watching:
@@ -210,8 +212,15 @@ class Regrower:
         self._warn_order()
         events: list[Renewed] = []
         if decision is not None and decision.masks:
-            events = self._renewer.renew(decision, seed=self._seed, step=self._step)
+            if self._recipe.drop:
+                self._renewer.drop(decision, step=self._step)
+            else:
+                events = self._renewer.renew(decision, seed=self._seed, step=self._step)
+        elif self._renewer.resting and self._schedule.ends(self._step):
+            events = self._renewer.bring_back(seed=self._seed, step=self._step)
         self.report.events.extend(events)
+        if self._recipe.drop:
+            self.report.resting = self._renewer.resting.filters
         step, self._step = self._step, self._step + 1
         self.report.steps = self._step
         self.report.seconds += time.perf_counter() - started
@@ -346,6 +355,7 @@ class Regrower:
             "born": dict(self._state.born),
             "criteria": {layer: dict(state) for layer, state in self._state.criteria.items()},
             "optimizers": [None if each is None else each.state_dict() for each in surgeons],
+            "resting": self._renewer.resting.state_dict(),
             "report": self.report.saved(),
         }
 
@@ -369,6 +379,7 @@ class Regrower:
         for watch, memory in zip(self._watches, state["optimizers"], strict=True):
             if watch.surgeon is not None:
                 watch.surgeon.load_state_dict(memory)
+        self._renewer.resting.load_state_dict(state["resting"], self._renewer.tensors)
         self._step = int(state["step"])
         self._state = RecipeState(
             criteria={
@@ -381,3 +392,4 @@ class Regrower:
             born={path: state["born"][path].to("cpu") for path in self._layers},
         )
         self.report.restore(state["report"], steps=self._step)
+        self.report.resting = self._renewer.resting.filters

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from regrow.compose import Decision
 from regrow.history import Renewed
 from regrow.loop.calibration import Calibration
-from regrow.renewal import Activity, Layer, Renewal
+from regrow.loop.resting import Resting
+from regrow.renewal import Activity, Layer, Renewal, drop_edits
 from regrow.renewal.preserve import uncut
 from regrow.surgery import Companion, OptimizerSurgeon, apply_edits_, copy_over_
 
@@ -20,6 +21,7 @@ class Renewer:
 
     Attributes:
         tensors: The model's parameters and buffers by name.
+        resting: The filters that are out of the network.
         notes: What a renewal that keeps the output cannot do in this model.
 
     Args:
@@ -50,6 +52,7 @@ class Renewer:
         self._companions = companions
         self._calibration = calibration if renewal.preserve else None
         self._dry_run = dry_run
+        self.resting = Resting()
         self.tensors: dict[str, Tensor] = {
             **dict(model.named_parameters(remove_duplicate=False)),
             **dict(model.named_buffers(remove_duplicate=False)),
@@ -60,6 +63,51 @@ class Renewer:
             self.notes = tuple(
                 note for layer in layers.values() for note in uncut(layer.filters, activity)
             )
+
+    def drop(self, decision: Decision, *, step: int) -> None:
+        """Take what was decided out of the network.
+
+        Args:
+            decision: Masks and scores by layer.
+            step: The optimizer step.
+        """
+        self.resting.begin(decision, step=step)
+        if self._dry_run:
+            return
+        edits = [
+            edit
+            for path, mask in decision.masks.items()
+            for edit in drop_edits(self._layers[path].filters, mask, params=self.tensors)
+        ]
+        self.resting.keep(edits, self.tensors)
+        apply_edits_(self.tensors, edits)
+        for companion in self._companions:
+            copy_over_(companion.tensors(), self.tensors, edits)
+        for surgeon in self._surgeons:
+            surgeon.clear(edits)
+
+    def bring_back(self, *, seed: int, step: int) -> list[Renewed]:
+        """Renew the filters that are out of the network, and make it whole.
+
+        Args:
+            seed: Part of the random numbers' key.
+            step: The optimizer step.
+
+        Returns:
+            One event a layer.
+        """
+        resting = self.resting
+        decision = Decision(masks=resting.masks, scores=resting.scores)
+        restored = resting.restored()
+        apply_edits_(self.tensors, restored)
+        for companion in self._companions:
+            copy_over_(companion.tensors(), self.tensors, restored)
+        for surgeon in self._surgeons:
+            surgeon.reset(restored)
+        events = self.renew(decision, seed=seed, step=step)
+        events = [replace(event, dropped=resting.since) for event in events]
+        resting.end()
+        return events
 
     def renew(self, decision: Decision, *, seed: int, step: int) -> list[Renewed]:
         """Renew what was decided, in all layers.

@@ -3,5 +3,6 @@
 from regrow.recipes._registry import build, info, names, register, settings
 from regrow.recipes.random_control import RandomControl
 from regrow.recipes.randomout import RandomOut
+from regrow.recipes.repr import RePr
 
-__all__ = ["RandomControl", "RandomOut", "build", "info", "names", "register", "settings"]
+__all__ = ["RandomControl", "RandomOut", "RePr", "build", "info", "names", "register", "settings"]

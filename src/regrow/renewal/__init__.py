@@ -1,10 +1,23 @@
 """Renewals: what a marked filter becomes.
 
 * `Redraw`: fresh weights, and what belongs to them as told; with ``preserve=True`` without a jump of the output.
+* `Orthogonal`: directions that no filter of the layer has.
+* `drop_edits`: what must be zero while filters are out of the network.
 * `Edit`, `Layer`, `Activity`, `ReaderActivity`, `Renewal`: what a renewal takes and gives.
 """
 
 from regrow.renewal.base import Activity, Edit, Layer, ReaderActivity, Renewal
+from regrow.renewal.drop import drop_edits
+from regrow.renewal.orthogonal import Orthogonal
 from regrow.renewal.redraw import Redraw
 
-__all__ = ["Activity", "Edit", "Layer", "ReaderActivity", "Redraw", "Renewal"]
+__all__ = [
+    "Activity",
+    "Edit",
+    "Layer",
+    "Orthogonal",
+    "ReaderActivity",
+    "Redraw",
+    "Renewal",
+    "drop_edits",
+]

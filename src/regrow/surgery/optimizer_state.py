@@ -142,6 +142,22 @@ class OptimizerSurgeon:
                     name = self._names[target.name]
                     self._correction.enter(parameter, aligned, group=group, name=name)
 
+    def clear(self, edits: Iterable[Edit]) -> None:
+        """Forget what the optimizer remembers of entries that leave the network: zeros, and nothing to correct.
+
+        Args:
+            edits: What is set to zero; buffers are skipped.
+        """
+        with torch.no_grad():
+            for edit in edits:
+                parameter = self._parameters.get(edit.name)
+                if parameter is None:
+                    continue
+                mask = edit.mask.to(parameter.device)
+                for value in self._optimizer.state.get(parameter, {}).values():
+                    if isinstance(value, Tensor) and value.shape == parameter.shape:
+                        value.masked_fill_(mask, 0.0)
+
     def before_step(self) -> None:
         """Look at tensors with young entries right before the optimizer's step, where that is needed."""
         self._correction.before_step()

@@ -1,0 +1,86 @@
+"""Inter-filter overlap: filters that others of their layer carry already score low."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal, final
+
+import torch
+
+from regrow._shapes import Scores
+from regrow.criteria.base import CriterionState, Observation, Signal
+from regrow.errors import ConfigError
+from regrow.functional.overlap import filter_overlap
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class FilterOverlap:
+    """Minus the overlap of a filter with the others of its layer.
+
+    Args:
+        normalise: ``row`` (cosines, as the paper's text means it) or ``matrix`` (the author's code).
+        corrected: Take out what random filters of as many numbers would have; ours, only with ``row``.
+
+    Raises:
+        ConfigError: Another normalisation, or `corrected` with ``matrix``.
+
+    Source:
+        Prakash et al., "RePr", CVPR 2019, Section 4.
+    """
+
+    normalise: Literal["row", "matrix"] = "row"
+    corrected: bool = False
+
+    needs: ClassVar[frozenset[Signal]] = frozenset({Signal.WEIGHTS})
+    scale_invariant: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        """Check the settings."""
+        if self.normalise not in {"row", "matrix"}:
+            raise ConfigError(
+                f"normalise must be 'row' or 'matrix', got {self.normalise!r} (filter overlap)"
+            )
+        if self.corrected and self.normalise == "matrix":
+            raise ConfigError("corrected=True needs normalise='row' (filter overlap)")
+
+    @property
+    def every_step(self) -> bool:
+        """Weights are looked at when a score is due."""
+        return False
+
+    def observe(self, state: CriterionState, observation: Observation) -> CriterionState:
+        """Score the weights as they are.
+
+        Args:
+            state: Not used.
+            observation: With the weights.
+
+        Returns:
+            The scores.
+        """
+        del state
+        if observation.weight is None:
+            return {}
+        weight = observation.weight
+        wide = weight.to(torch.promote_types(weight.dtype, torch.float32))
+        overlap = filter_overlap(wide, normalise=self.normalise, corrected=self.corrected)
+        return {"scores": -overlap}
+
+    def score(
+        self, state: CriterionState, *, layer: str, count: int, step: int, seed: int
+    ) -> tuple[CriterionState, Scores | None]:
+        """What was observed last.
+
+        Args:
+            state: From `observe`.
+            layer: Not used.
+            count: Not used.
+            step: Not used.
+            seed: Not used.
+
+        Returns:
+            Nothing to remember, and the scores, (*S, O).
+        """
+        del layer, count, step, seed
+        return {}, state.get("scores")

@@ -1,0 +1,102 @@
+"""Inter-filter overlap: how much of a filter the others of its layer carry already (RePr)."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import torch
+
+from regrow._shapes import FilterRows, Scores
+
+_TINY = 1e-12
+"""A filter whose norm is under this share of the layer's largest has no direction."""
+
+
+def filter_overlap(
+    weight: FilterRows,
+    *,
+    normalise: Literal["row", "matrix"] = "row",
+    corrected: bool = False,
+) -> Scores:
+    """How much each filter overlaps with the others of its layer; large = little of its own.
+
+    With J filters as rows of W, their lengths taken out (``row``, as the paper's text means it):
+
+        P = |W' W'^T - I|,   overlap(f) = sum over j of P[f, j] / J
+
+    The author's code divides W by its Frobenius norm instead and takes the absolute value after the mean, so that
+    products of different signs cancel (``matrix``):
+
+        overlap(f) = |sum over j != f of (W W^T)[f, j] / J| / |W|^2
+
+    Args:
+        weight: (*S, J, F), one row a filter.
+        normalise: ``row`` or ``matrix``.
+        corrected: Take out what random filters of as many numbers would have, so that layers can be ranked together:
+            (J - 1) / J times `expected_overlap`. Ours; only with ``row``.
+
+    Returns:
+        (*S, J).
+
+    Raises:
+        ValueError: `corrected` with ``matrix``.
+
+    Edge cases:
+        A filter without a length has no cosine (0 / 0 in the paper): it carries nothing, and its own
+        overlap is counted as full with every other; theirs do not count it. One filter alone: 0.
+
+    Source:
+        Prakash et al., "RePr: Improved Training of Convolutional Filters", CVPR 2019, Section 4, equations 1 and 2; the
+        author's released code for ``matrix``.
+
+    Examples:
+        >>> filter_overlap(torch.tensor([[1.0, 0.0], [2.0, 0.0], [0.0, 1.0]]))
+        tensor([0.3333, 0.3333, 0.0000])
+    """
+    if corrected and normalise == "matrix":
+        raise ValueError("corrected=True needs normalise='row': other overlaps are no cosines")
+    count, length = weight.shape[-2:]
+    other = ~torch.eye(count, dtype=torch.bool, device=weight.device)
+    if normalise == "matrix":
+        scale = torch.linalg.vector_norm(weight, dim=(-2, -1), keepdim=True).clamp(
+            min=_tiny(weight)
+        )
+        rows = weight / scale
+        products = (rows @ rows.mT).where(other, 0.0)
+        return products.sum(-1).abs() / count
+    norms = torch.linalg.vector_norm(weight, dim=-1, keepdim=True)
+    longest = norms.amax(-2, keepdim=True)
+    empty = (norms <= _TINY * longest) | (longest == 0)
+    rows = weight / norms.where(~empty, 1.0)
+    cosines = (rows @ rows.mT).abs().where(other, 0.0)
+    cosines = cosines.where(~empty | ~other, 1.0)
+    overlap = cosines.sum(-1) / count
+    if corrected:
+        overlap = overlap - expected_overlap(length) * (count - 1) / count
+    return overlap
+
+
+def expected_overlap(length: int) -> float:
+    """The mean |cosine| of two random directions.
+
+        E|cos| = Gamma(d / 2) / (sqrt(pi) Gamma((d + 1) / 2)),  about sqrt(2 / (pi d))
+
+    It is 0.15 for the 27 numbers of a first 3x3 filter and 0.05 for 288: without taking it out, a ranking of the
+    whole network looks at the number of inputs before it looks at the filters.
+
+    Args:
+        length: Numbers in a filter, d, at least 1.
+
+    Returns:
+        Between 0 and 1.
+
+    Examples:
+        >>> round(expected_overlap(27), 3)
+        0.155
+    """
+    return math.exp(math.lgamma(length / 2) - math.lgamma((length + 1) / 2)) / math.sqrt(math.pi)
+
+
+def _tiny(weight: torch.Tensor) -> float:
+    return torch.finfo(weight.dtype).tiny

@@ -1,0 +1,120 @@
+"""Orthogonal: new filters that point where neither the old ones nor the survivors do (RePr)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Literal, final
+
+import torch
+from torch import Tensor
+
+from regrow._shapes import Mask
+from regrow.errors import ConfigError
+from regrow.functional.orthogonal import avoiding_directions
+from regrow.graph.filters import Filters
+from regrow.graph.slices import rows, unrows
+from regrow.renewal.base import Activity, Edit, Layer
+from regrow.renewal.redraw import Redraw
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Orthogonal:
+    """Give a filter a direction that no filter of its layer has, its own old one included.
+
+    Args:
+        scale: Length of a new filter: the ``survivors``' mean, or what the layer's ``initialiser`` drew for it.
+        bias: As in `Redraw`.
+        norm: As in `Redraw`.
+        readers: As in `Redraw`.
+        preserve: As in `Redraw`.
+
+    Raises:
+        ConfigError: A setting that is not one of those.
+
+    Edge cases:
+        A layer with as many filters as numbers in a filter, or more, leaves no such direction: those that its filters
+        use least are taken, and then the initialiser's. No survivors: the initialiser's length.
+
+    Source:
+        Prakash et al., "RePr", CVPR 2019, Section 3, step 4.
+    """
+
+    scale: Literal["survivors", "initialiser"] = "survivors"
+    bias: Literal["zero", "keep"] = "zero"
+    norm: Literal["reset", "keep"] = "reset"
+    readers: Literal["keep", "zero", "redraw"] = "keep"
+    preserve: bool = False
+
+    def __post_init__(self) -> None:
+        """Check the settings."""
+        if self.scale not in {"survivors", "initialiser"}:
+            raise ConfigError(
+                f"scale must be 'survivors' or 'initialiser', got {self.scale!r} (orthogonal)"
+            )
+        self._around()
+
+    def _around(self) -> Redraw:
+        """Everything but the direction is as in a redraw."""
+        return Redraw(bias=self.bias, norm=self.norm, readers=self.readers, preserve=self.preserve)
+
+    @property
+    def touches_readers(self) -> bool:
+        """Unless they are kept."""
+        return self._around().touches_readers
+
+    @property
+    def draws_readers(self) -> bool:
+        """Only for ``readers='redraw'``."""
+        return self._around().draws_readers
+
+    def left_alone(self, filters: Filters) -> list[str]:
+        """The readers whose slices belong to other filters too.
+
+        Args:
+            filters: The layer.
+
+        Returns:
+            One note a layer, or none.
+        """
+        return self._around().left_alone(filters)
+
+    def edits(
+        self,
+        layer: Layer,
+        mask: Mask,
+        *,
+        params: Mapping[str, Tensor],
+        seed: int,
+        step: int,
+        activity: Activity | None = None,
+    ) -> list[Edit]:
+        """New directions, and the edits around them.
+
+        Args:
+            layer: Where the filters live and what the noise is drawn from.
+            mask: (O,), True = renew.
+            params: Parameters and buffers by name; the marked filters hold their old values.
+            seed: Part of the random numbers' key.
+            step: Part of the random numbers' key.
+            activity: What the readers receive; needed with `preserve`.
+
+        Returns:
+            One edit a tensor, in the order weight, bias, norms, readers.
+        """
+        drawn, *around = self._around().edits(
+            layer, mask, params=params, seed=seed, step=step, activity=activity
+        )
+        filters = layer.filters
+        present = rows(params[filters.weight].detach(), filters)
+        noise = rows(torch.as_tensor(drawn.value), filters)[mask]
+        directions = avoiding_directions(present, noise)
+        fresh = torch.zeros_like(present)
+        fresh[mask] = directions * self._lengths(present[~mask], noise)
+        return [replace(drawn, value=unrows(fresh, filters)), *around]
+
+    def _lengths(self, survivors: Tensor, noise: Tensor) -> Tensor:
+        if self.scale == "survivors" and len(survivors):
+            return torch.linalg.vector_norm(survivors, dim=-1).mean()
+        return torch.linalg.vector_norm(noise, dim=-1, keepdim=True)

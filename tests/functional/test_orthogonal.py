@@ -1,0 +1,71 @@
+"""Directions that avoid others: exactly where there is room, least where there is none."""
+
+import pytest
+import torch
+
+from regrow.functional import avoiding_directions
+
+
+def _rows(*shape: int, seed: int = 0) -> torch.Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def _cosines(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+    a, b = (each.double() / each.double().norm(dim=-1, keepdim=True) for each in (a, b))
+    return (a @ b.mT).abs()
+
+
+@pytest.mark.parametrize(("given", "wanted", "length"), [(10, 5, 27), (40, 30, 288), (1, 1, 2)])
+@pytest.mark.parametrize("spread", [1.0, 1e-4])
+def test_with_room_they_are_orthogonal_to_all_and_to_each_other(
+    given: int, wanted: int, length: int, spread: float
+) -> None:
+    """Also where what is avoided is nearly or wholly dependent, and of very different lengths."""
+    avoid = _rows(given, length)
+    avoid[0] *= 1e4
+    if given > 3:
+        avoid[1] = avoid[0]
+        avoid[2] = avoid[0] + spread * avoid[3]
+    made = avoiding_directions(avoid, _rows(wanted, length, seed=1))
+    assert _cosines(made, avoid).max() < 1e-5
+    unit = torch.eye(wanted, dtype=torch.float64)
+    torch.testing.assert_close(made.double() @ made.double().mT, unit, atol=1e-5, rtol=0)
+
+
+def test_they_are_random_inside_the_null_space() -> None:
+    avoid = _rows(3, 12)
+    first, second = (avoiding_directions(avoid, _rows(4, 12, seed=seed)) for seed in (1, 2))
+    assert not torch.allclose(first, second)
+    # The share of the noise outside of what is avoided is what they span.
+    noise = _rows(4, 12, seed=1).double()
+    basis = torch.linalg.qr(avoid.double().mT).Q
+    inside = noise - noise @ basis @ basis.mT
+    span = torch.linalg.qr(first.double().mT).Q
+    torch.testing.assert_close(inside @ span @ span.mT, inside, atol=1e-5, rtol=0)
+    assert ((inside * first.double()).sum(1)[0] > 0).item()
+
+
+def test_a_null_space_that_is_too_small_is_used_and_then_what_is_used_least() -> None:
+    avoid = _rows(6, 8)
+    avoid[5] = avoid[4]  # five directions of eight are taken
+    made = avoiding_directions(avoid, _rows(5, 8, seed=1))
+    cosines = _cosines(made, avoid)
+    assert cosines[:3].max() < 1e-5
+    unit = torch.eye(5, dtype=torch.float64)
+    torch.testing.assert_close(made.double() @ made.double().mT, unit, atol=1e-5, rtol=0)
+    given = avoid.double() / avoid.double().norm(dim=1, keepdim=True)
+    least = torch.linalg.svd(given).Vh[4].abs()  # of the five that are used the least
+    torch.testing.assert_close(made[3].double().abs(), least, atol=1e-5, rtol=0)
+
+
+def test_more_than_there_are_numbers_end_with_the_noise() -> None:
+    noise = _rows(12, 9, seed=1)
+    made = avoiding_directions(_rows(20, 9), noise)
+    torch.testing.assert_close(made.norm(dim=1), torch.ones(12))
+    torch.testing.assert_close(made[9:], noise[9:] / noise[9:].norm(dim=1, keepdim=True))
+
+
+def test_nothing_to_avoid_and_filters_of_zeros() -> None:
+    for avoid in (torch.zeros(0, 6), torch.zeros(3, 6)):
+        made = avoiding_directions(avoid, _rows(2, 6))
+        torch.testing.assert_close(made @ made.mT, torch.eye(2), atol=1e-6, rtol=0)
