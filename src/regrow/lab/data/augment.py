@@ -1,0 +1,42 @@
+"""Augmentation of training images: random crops and mirrors."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F  # noqa: N812
+
+PADDING: Final = 4
+"""Pixels of zeros around an image before it is cropped, as is usual on CIFAR."""
+
+
+def crop_flip(images: Tensor, generator: torch.Generator, *, padding: int = PADDING) -> Tensor:
+    """Shift every image by up to `padding` pixels, and mirror every second one, at random.
+
+    Args:
+        images: (B, C, H, W). Not changed.
+        generator: Where the shifts and mirrors come from.
+        padding: Largest shift, pixels; what comes in from outside is 0, the mean under ``scale="standard"``.
+
+    Returns:
+        (B, C, H, W).
+
+    Source:
+        He et al., "Deep Residual Learning", CVPR 2016, Section 4.2: 4 pixels of padding, a random crop of the padded
+        image or of its mirror image.
+
+    Examples:
+        >>> crop_flip(torch.ones(2, 3, 32, 32), torch.Generator().manual_seed(0)).shape
+        torch.Size([2, 3, 32, 32])
+    """
+    count, channels, height, width = images.shape
+    down, right = torch.randint(0, 2 * padding + 1, (2, count, 1), generator=generator)
+    mirrored = torch.randint(0, 2, (count, 1), generator=generator, dtype=torch.bool)
+    rows = torch.arange(height) + down
+    columns = torch.arange(width)
+    columns = torch.where(mirrored, columns.flip(0), columns) + right
+    padded = F.pad(images, (padding, padding, padding, padding))
+    picked = padded.gather(2, rows[:, None, :, None].expand(-1, channels, -1, padded.shape[3]))
+    return picked.gather(3, columns[:, None, None, :].expand(-1, channels, height, -1))

@@ -1,0 +1,65 @@
+"""Training images that a trial does not train on: what criteria and diagnostics measure networks with."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from regrow.errors import ConfigError
+from regrow.lab.data.dataset import Dataset
+from regrow.lab.data.split import frozen_generator
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+def hold_out(data: Dataset, count: int) -> tuple[Dataset, Tensor, Tensor]:
+    """Set some training images aside, each class in proportion to its size.
+
+    The choice is random, yet always the same: every seed and every arm has the same images aside.
+
+    Args:
+        data: The data set. Not changed.
+        count: Number of images set aside.
+
+    Returns:
+        The data set without them, the images (count, C, H, W), and their classes (count,).
+
+    Raises:
+        ConfigError: Some class would have no training image left.
+
+    Examples:
+        >>> import torch
+        >>> labels = torch.tensor([0, 0, 0, 0, 1, 1])
+        >>> images = torch.arange(6.0).reshape(6, 1, 1, 1)
+        >>> data = Dataset(name="six", x_train=images, y_train=labels, x_test=images, y_test=labels, classes=("a", "b"))
+        >>> kept, _, aside = hold_out(data, 3)
+        >>> kept.y_train.tolist(), sorted(aside.tolist())
+        ([0, 0, 1], [0, 0, 1])
+    """
+    import torch  # noqa: PLC0415 # a study file is checked before torch is loaded
+
+    labels = data.y_train.numpy()
+    order = frozen_generator(0).permutation(len(labels))
+    turn = np.empty(len(labels))
+    for label in np.unique(labels):
+        members = order[labels[order] == label]
+        turn[members] = (np.arange(len(members)) + 0.5) / len(members)
+    first = np.argsort(turn, kind="stable")
+    aside, kept = np.sort(first[:count]), np.sort(first[count:])
+    missing = [name for i, name in enumerate(data.classes) if i not in labels[kept]]
+    if count and missing:
+        raise ConfigError(
+            f"train.held_out: must leave a training image of every class, {count} of {len(labels)} leave none of "
+            f"class '{missing[0]}'"
+        )
+    if not count:
+        return data, data.x_train[:0], data.y_train[:0]
+    rest = replace(
+        data,
+        x_train=data.x_train[torch.from_numpy(kept)],
+        y_train=data.y_train[torch.from_numpy(kept)],
+    )
+    return rest, data.x_train[torch.from_numpy(aside)], data.y_train[torch.from_numpy(aside)]
