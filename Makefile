@@ -1,11 +1,11 @@
-# make demo | test | check | test-all | bench | bench-idle | zoo: each makes .venv first if it is missing or out of date.
+# make demo | test | check | test-all | bench | bench-idle | bench-repr | zoo: each makes .venv first if it is missing or out of date.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 JOBS ?= $(shell nproc 2>/dev/null || echo 2)
 
-.PHONY: demo test test-all check format bench bench-idle zoo clean
+.PHONY: demo test test-all check format bench bench-idle bench-repr zoo clean
 
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "regrow needs Python 3.11 or newer, this is " + sys.version)'
@@ -41,6 +41,9 @@ bench: $(STAMP)
 
 bench-idle: $(STAMP)
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/idle_cost.py --rounds 100 --out results/idle-cost
+
+bench-repr: $(STAMP)
+	$(BIN)/python benchmarks/repr_cost.py --out results/repr-cost
 
 zoo: $(STAMP)
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/zoo.py

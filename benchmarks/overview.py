@@ -1,4 +1,4 @@
-"""One table over all studies in results/: failed seeds and mean accuracy of every arm, as `results/overview.md`.
+"""One table over RandomOut's studies in results/: failed seeds and mean accuracy of the arms, as `results/overview.md`.
 
 python benchmarks/overview.py        # reads results/*/summary.json
 """
@@ -29,6 +29,8 @@ def rows() -> list[tuple[str, ...]]:
         document = json.loads(path.read_text())
         for cell in document.get("cells", ()):
             arms = {arm["label"]: arm for arm in cell["arms"]}
+            if all(arm["recipe"] != "randomout" for arm in arms.values()):
+                continue
             link = f"[{path.parent.name}](results/{path.parent.name}/README.md)"
             name = link if cell["cell"] == "base" else f"{link}, {cell['cell']}"
             found.append((name, *(entry(arms.get(label)) for label in ARMS)))

@@ -40,6 +40,45 @@ def test_the_penalty_is_the_sum_of_all_cosines() -> None:
     assert overlap_penalty(net, layers, weight=0.0).item() == 0.0
 
 
+def test_the_gradients_are_those_of_the_formulas() -> None:
+    weight = nn.Parameter(torch.randn(3, 5, dtype=torch.float64, generator=_generator()))
+    net = nn.Sequential(nn.Linear(5, 3, bias=False), nn.Linear(3, 2)).double()
+    layers = regrow.trace(net, torch.zeros(1, 5, dtype=torch.float64)).renewable(("linear",))
+
+    def penalty(rows: torch.Tensor) -> torch.Tensor:
+        with torch.no_grad():
+            net[0].weight.copy_(rows)
+        value = overlap_penalty(net, layers, weight=0.3)
+        (gradient,) = torch.autograd.grad(value, net[0].weight)
+        return value.detach() + (gradient * (rows - rows.detach())).sum()
+
+    assert torch.autograd.gradcheck(penalty, (weight,))
+    logits = torch.randn(4, 3, dtype=torch.float64, generator=_generator(), requires_grad=True)
+    teachers = [torch.randn(4, 3, dtype=torch.float64, generator=_generator(1)) for _ in range(2)]
+    for combine in ("mean", "sum"):
+        assert torch.autograd.gradcheck(
+            lambda x, how=combine: distillation(x, teachers, temperature=3.0, combine=how),
+            (logits,),
+        )
+
+
+def test_one_step_along_the_penalty_makes_filters_less_alike() -> None:
+    net = _net()
+    wiring = regrow.trace(net, torch.zeros(1, 2, 4, 4, dtype=torch.float64))
+    layers = wiring.renewable()
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.05)
+    before = overlap_penalty(net, layers).item()
+    for _ in range(50):
+        optimizer.zero_grad()
+        overlap_penalty(net, layers, weight=1.0).backward()
+        optimizer.step()
+    assert overlap_penalty(net, layers).item() < 0.5 * before
+
+
+def _generator(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
 def test_a_filter_of_zeros_adds_nothing_and_has_a_gradient() -> None:
     net = _net()
     with torch.no_grad():

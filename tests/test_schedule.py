@@ -1,9 +1,12 @@
 """Schedules: which steps, and what happens without an end."""
 
+import warnings
+from typing import Any
+
 import pytest
 
 from regrow.errors import ConfigError, NoEffectWarning
-from regrow.schedule import AtSteps, Clock, Every
+from regrow.schedule import AtSteps, Clock, Cycles, Every
 
 
 def _due(schedule: Every, steps: int, **clock: int) -> list[int]:
@@ -66,3 +69,65 @@ def test_at_steps() -> None:
     assert [step for step in range(12) if schedule.due(step)] == [4, 9]
     assert schedule.last_step == 9
     assert AtSteps.of([]).last_step == -1
+
+
+def _phases(schedule: Cycles, steps: int, **clock: int) -> tuple[list[int], list[int]]:
+    bound = schedule.bind(Clock(**clock), where="test")
+    return (
+        [step for step in range(steps) if bound.due(step)],
+        [step for step in range(steps) if bound.ends(step)],
+    )
+
+
+def test_cycles_in_steps_and_in_epochs() -> None:
+    in_steps = Cycles(full=3, reduced=2, cycles=2, unit="steps")
+    assert _phases(in_steps, 40) == ([2, 7], [4, 9])
+    assert in_steps.bind(Clock(), where="test").last_step == 9
+    in_epochs = Cycles(full=1, reduced=2, cycles=1)
+    assert _phases(in_epochs, 40, steps_per_epoch=5) == ([4], [14])
+    shortest = Cycles(full=1, reduced=1, cycles=3, unit="steps")
+    assert _phases(shortest, 12) == ([0, 2, 4], [1, 3, 5])
+
+
+def test_cycles_that_fit_exactly_say_nothing() -> None:
+    cycles = Cycles(full=3, reduced=2, cycles=2, unit="steps")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert _phases(cycles, 10, total_steps=10) == ([2, 7], [4, 9])
+
+
+@pytest.mark.parametrize(
+    ("total", "end"),
+    [
+        (2, "ends after 2, with 0 completed$"),  # nothing is dropped yet
+        (3, "ends after 3, with 0 completed, in a reduced part: filters stay out of the network$"),
+        (4, "ends after 4, with 0 completed, in a reduced part"),
+        (5, "ends after 5, with 1 completed$"),
+        (9, "ends after 9, with 1 completed, in a reduced part"),
+    ],
+)
+def test_cycles_that_do_not_fit_say_how_it_ends(total: int, end: str) -> None:
+    cycles = Cycles(full=3, reduced=2, cycles=2, unit="steps")
+    with pytest.warns(NoEffectWarning, match=f"test: 2 cycles take 10 steps, .* {end}"):
+        cycles.bind(Clock(total_steps=total), where="test")
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"full": 0}, "s1 must be a whole number of at least 1, got 0"),
+        ({"reduced": 1.5}, "s2 must be a whole number of at least 1, got 1.5"),
+        ({"cycles": -1}, "cycles must be a whole number of at least 1, got -1"),
+        ({"unit": "days"}, "unit must be 'epochs' or 'steps', got 'days'"),
+    ],
+)
+def test_bad_cycles(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        Cycles(**{"full": 2, "reduced": 1, "cycles": 1, **settings})
+
+
+def test_cycles_in_epochs_need_their_length() -> None:
+    with pytest.raises(
+        ConfigError, match=r"need attach\(steps_per_epoch=\.\.\.\), or set unit='st"
+    ):
+        Cycles(full=2, reduced=1, cycles=1).bind(Clock(total_steps=9), where="test")

@@ -1,10 +1,13 @@
 """Selections: which filters of which layers."""
 
+import math
+from typing import Any
+
 import pytest
 import torch
 
 from regrow.errors import ConfigError
-from regrow.selection import Below, CountsOf
+from regrow.selection import Below, CountsOf, WorstFraction
 
 SCORES = {"a": torch.tensor([0.0, 0.5, 2.0]), "b": torch.tensor([0.0, 0.0])}
 ALL = {layer: torch.ones_like(scores, dtype=torch.bool) for layer, scores in SCORES.items()}
@@ -46,3 +49,60 @@ def test_negative_threshold() -> None:
         Below(threshold=-1.0)
     with pytest.raises(ConfigError, match="threshold must be at least 0, got nan"):
         Below(threshold=float("nan"))
+
+
+def _worst(
+    scores: dict[str, list[float]], *, out: dict[str, list[int]] | None = None, **settings: Any
+) -> dict[str, list[int]]:
+    given = {layer: torch.tensor(values) for layer, values in scores.items()}
+    eligible = {layer: torch.ones(len(values), dtype=torch.bool) for layer, values in given.items()}
+    for layer, filters in (out or {}).items():
+        eligible[layer][filters] = False
+    masks = WorstFraction(**settings)(given, eligible=eligible, step=0)
+    assert masks.keys() == scores.keys()
+    return {layer: mask.nonzero()[:, 0].tolist() for layer, mask in masks.items()}
+
+
+def test_the_worst_of_all_layers_are_ranked_together() -> None:
+    scores = {"a": [0.9, 0.1, 0.8], "b": [0.2, 0.7, 0.3, 0.05]}
+    assert _worst(scores, fraction=0.5) == {"a": [1], "b": [0, 3]}  # three of seven, rounded down
+    assert _worst(scores, fraction=0.0) == {"a": [], "b": []}
+    assert _worst(scores, fraction=1.0) == {"a": [1, 2], "b": [0, 2, 3]}  # never a whole layer
+
+
+def test_ties_are_taken_in_order() -> None:
+    assert _worst({"a": [0.5] * 3, "b": [0.5] * 3}, fraction=0.5) == {"a": [0, 1], "b": [0]}
+
+
+def test_scores_that_are_no_numbers_are_never_taken() -> None:
+    scores = {"a": [math.nan, 0.3, -math.inf], "b": [math.inf, 0.4, 0.1]}
+    assert _worst(scores, fraction=1.0) == {"a": [1], "b": [1, 2]}
+
+
+def test_who_may_not_be_taken_counts_in_the_share_all_the_same() -> None:
+    scores = {"a": [0.1, 0.2, 0.3, 0.4]}
+    assert _worst(scores, out={"a": [0]}, fraction=0.5) == {"a": [1, 2]}
+    assert _worst(scores, out={"a": [0, 1, 2, 3]}, fraction=0.5) == {"a": []}
+
+
+def test_the_share_of_a_layer_has_a_limit() -> None:
+    scores = {"a": [0.1, 0.1, 0.1, 0.1, 0.9], "b": [0.5, 0.6, 0.7, 0.8, 0.9]}
+    assert _worst(scores, fraction=0.4, most_of_layer=0.5) == {"a": [0, 1], "b": [0, 1]}
+    assert _worst(scores, fraction=0.4, most_of_layer=0.1) == {"a": [], "b": []}
+
+
+def test_the_first_layer_can_be_left_out_of_the_share_too() -> None:
+    scores = {"a": [0.1] * 4, "b": [0.5, 0.6, 0.7, 0.8]}
+    assert _worst(scores, fraction=0.5, exclude_first=True) == {"a": [], "b": [0, 1]}
+
+
+def test_a_share_that_takes_nothing_is_refused() -> None:
+    select = WorstFraction(fraction=0.1)
+    with pytest.raises(ConfigError, match=r"fraction=0.1 of 8 filters is less than one"):
+        select.check({"a": 4, "b": 4})
+    select.check({"a": 5, "b": 5})
+    with pytest.raises(ConfigError, match=r"fraction=0.1 of 5 filters is less than one"):
+        WorstFraction(fraction=0.1, exclude_first=True).check({"a": 5, "b": 5})
+    for settings in ({"fraction": 1.1}, {"fraction": 0.5, "most_of_layer": -0.1}):
+        with pytest.raises(ConfigError, match=r"within \[0, 1\]"):
+            WorstFraction(**settings)

@@ -44,6 +44,7 @@ class Report:
         seconds: Time spent inside regrow, in all.
         notes: What the recipe leaves alone in this model, and why.
         resting: The filters that are out of the network now, by layer; empty while it is whole.
+        resting_since: The step after which they were taken out; None while it is whole.
     """
 
     recipe: str
@@ -55,6 +56,7 @@ class Report:
     seconds: float = 0.0
     notes: tuple[str, ...] = ()
     resting: Mapping[str, tuple[int, ...]] = field(default_factory=dict[str, tuple[int, ...]])
+    resting_since: int | None = None
 
     @property
     def renewed(self) -> int:

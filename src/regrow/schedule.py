@@ -302,8 +302,15 @@ class Cycles:
         bound = _CycleSteps(self.full * scale, self.reduced * scale, self.cycles)
         needed = bound.last_step + 1 if bound.last_step is not None else 0
         if clock.total_steps is not None and clock.total_steps < needed:
+            done, within = divmod(clock.total_steps, bound.full + bound.reduced)
+            end = (
+                ", in a reduced part: filters stay out of the network"
+                if within >= bound.full
+                else ""
+            )
             warnings.warn(
-                f"{where}: {self.cycles} cycles take {needed} steps, and the training ends after {clock.total_steps}",
+                f"{where}: {self.cycles} cycles take {needed} steps, and the training ends after {clock.total_steps}, "
+                f"with {done} completed{end}",
                 NoEffectWarning,
                 stacklevel=3,
             )

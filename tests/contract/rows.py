@@ -4,14 +4,30 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
 
 from regrow.compose import Recipe
-from regrow.criteria import Criterion, FilterOverlap, GradientSize, RandomScore, WeightNorm
+from regrow.criteria import (
+    Criterion,
+    FilterOverlap,
+    FisherDiagonal,
+    Gates,
+    GradientSize,
+    Heard,
+    MeanActivation,
+    Observation,
+    Oracle,
+    RandomScore,
+    Silenced,
+    Taylor,
+    WeightNorm,
+    ZeroShare,
+)
 from regrow.errors import ConfigError, RegrowError
+from regrow.functional import fisher_diagonal, mean_activation, taylor, zero_share
 from regrow.history import Renewed
 from regrow.recipes import RandomControl, RandomOut, RePr
 
@@ -27,7 +43,10 @@ class Wrong:
 
 @dataclass(frozen=True, kw_only=True)
 class CriterionRow:
-    """A criterion, its settings, and its oracle: a plain float64 loop over rows of weights and gradients."""
+    """A criterion, its settings, and its oracle: a plain float64 loop over rows of weights and gradients.
+
+    For what is measured on data both are the same rows: see `seen`.
+    """
 
     make: Callable[..., Criterion]
     settings: tuple[Mapping[str, Any], ...] = ({},)
@@ -88,6 +107,65 @@ def _norm_oracle(
     return [(sum(value * value for value in row) / len(row)) ** 0.5 for row in weight]
 
 
+def seen(rows: torch.Tensor) -> Observation:
+    """All that a criterion can look at, made of one row a filter.
+
+    A row is the filter's weights, its gradient, what is heard of it, and its slopes, one for each example. The
+    accuracy without it is its mean, the loss without it the mean of its squares.
+    """
+    slopes = rows.mT
+    return Observation(
+        count=rows.shape[-2],
+        weight=rows,
+        grad=rows,
+        heard=Heard(activation=mean_activation(rows), zeros=zero_share(rows)),
+        gates=Gates(slope=taylor(slopes), curvature=fisher_diagonal(slopes)),
+        silenced_accuracy=Silenced(whole=rows.mean((-2, -1)), without=rows.mean(-1)),
+        silenced_loss=Silenced(whole=rows.square().mean((-2, -1)), without=rows.square().mean(-1)),
+    )
+
+
+def _scaled(scores: list[float], settings: Mapping[str, Any]) -> list[float]:
+    length = sum(score * score for score in scores) ** 0.5 if settings.get("rescale") else 1.0
+    return [score / length for score in scores]
+
+
+def _activation_oracle(
+    weight: list[list[float]], grad: list[list[float]], settings: Mapping[str, Any]
+) -> list[float]:
+    del grad
+    return _scaled([sum(abs(value) for value in row) / len(row) for row in weight], settings)
+
+
+def _zeros_oracle(
+    weight: list[list[float]], grad: list[list[float]], settings: Mapping[str, Any]
+) -> list[float]:
+    del grad, settings
+    return [-sum(value == 0.0 for value in row) / len(row) for row in weight]
+
+
+def _fisher_oracle(
+    weight: list[list[float]], grad: list[list[float]], settings: Mapping[str, Any]
+) -> list[float]:
+    del grad
+    return _scaled([sum(value * value for value in row) / len(row) / 2 for row in weight], settings)
+
+
+def _oracle_oracle(
+    weight: list[list[float]], grad: list[list[float]], settings: Mapping[str, Any]
+) -> list[float]:
+    del grad
+    total = sum(len(row) for row in weight)
+    accuracy = sum(sum(row) for row in weight) / total
+    loss = sum(value * value for row in weight for value in row) / total
+    scores = []
+    for row in weight:
+        rise = sum(value * value for value in row) / len(row) - loss
+        drop = accuracy - sum(row) / len(row) + 1e-7 * rise / (1 + abs(rise))
+        scores.append(rise if settings.get("measure") == "loss" else drop)
+    return scores
+
+
 CRITERIA: dict[str, CriterionRow] = {
     "GradientSize": CriterionRow(
         make=GradientSize,
@@ -117,6 +195,23 @@ CRITERIA: dict[str, CriterionRow] = {
         ),
     ),
     "RandomScore": CriterionRow(make=RandomScore),
+    "MeanActivation": CriterionRow(
+        make=MeanActivation, settings=({}, {"rescale": True}), oracle=_activation_oracle
+    ),
+    "ZeroShare": CriterionRow(make=ZeroShare, oracle=_zeros_oracle),
+    # The rows are slopes there: the mean of their sizes is what is done to activations too.
+    "Taylor": CriterionRow(
+        make=Taylor, settings=({}, {"rescale": True}), oracle=_activation_oracle
+    ),
+    "FisherDiagonal": CriterionRow(
+        make=FisherDiagonal, settings=({}, {"rescale": True}), oracle=_fisher_oracle
+    ),
+    "Oracle": CriterionRow(
+        make=Oracle,
+        settings=({}, {"measure": "loss"}),
+        oracle=_oracle_oracle,
+        wrong=(Wrong(settings={"measure": "error"}, match="'accuracy' or 'loss', got 'error'"),),
+    ),
     "WeightNorm": CriterionRow(make=WeightNorm, oracle=_norm_oracle),
 }
 
@@ -169,7 +264,13 @@ RECIPES: dict[str, RecipeRow] = {
             Wrong(
                 settings={"unit": "hours"}, match="unit must be 'epochs' or 'steps', got 'hours'"
             ),
-            Wrong(settings={"rank_by": "luck"}, match="rank_by must be 'overlap', 'weights'"),
+            Wrong(
+                settings={"rank_by": "luck"}, match="rank_by must be 'overlap', 'weights'.*'luck'"
+            ),
+            Wrong(
+                settings={"rank_by": "taylor", "normalise": "matrix"},
+                match="normalise and corrected belong to rank_by='overlap', got rank_by='taylor'",
+            ),
             Wrong(
                 settings={"rank_by": "random", "corrected": True},
                 match="normalise and corrected belong to rank_by='overlap'",
@@ -179,6 +280,30 @@ RECIPES: dict[str, RecipeRow] = {
     ),
     "random": RecipeRow(make=RandomControl, acts={"like": _EVENTS}),
 }
+
+
+_REPR = RECIPES["repr"]
+
+VARIANTS: dict[str, RecipeRow] = RECIPES | {
+    f"repr by {word}": replace(_REPR, acts={**_REPR.acts, "rank_by": word})
+    for word in (
+        "weights",
+        "random",
+        "activations",
+        "apoz",
+        "gradients",
+        "taylor",
+        "hessian",
+        "oracle",
+    )
+}
+"""Every recipe, and RePr with each of its rankings."""
+
+DATA: dict[str, Any] = {
+    "calibration_inputs": torch.randn(9, 1, 8, 8, generator=torch.Generator().manual_seed(5)),
+    "calibration_targets": torch.arange(9) % 3,
+}
+"""What `attach` is told for recipes that measure on data."""
 
 
 def gradients(*shape: int, seed: int = 0) -> torch.Tensor:

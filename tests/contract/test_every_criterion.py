@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import regrow.criteria
-from contract.rows import CRITERIA, gradients
+from contract.rows import CRITERIA, gradients, seen
 from regrow.criteria import Criterion, Observation
 
 CASES = [(name, settings) for name, row in CRITERIA.items() for settings in row.settings]
@@ -17,7 +17,7 @@ KEYS = {"layer": "conv", "step": 3, "seed": 0}
 def _score(criterion: Criterion, *grads: torch.Tensor) -> torch.Tensor:
     state: dict[str, torch.Tensor] = {}
     for grad in grads:
-        state = criterion.observe(state, Observation(count=grad.shape[-2], weight=grad, grad=grad))
+        state = criterion.observe(state, seen(grad))
     _, scores = criterion.score(state, count=grads[0].shape[-2], layer="conv", step=3, seed=0)
     assert scores is not None
     return scores
@@ -54,8 +54,11 @@ class TestEveryCriterion:
         if row.oracle is None:
             pytest.skip("random scores have a distribution, not an oracle: see tests/draw")
         grad = gradients(8, 27)
+        grad[2, :4] = 0.0  # a ReLU gives exact zeros
         expected = row.oracle(grad.double().tolist(), grad.double().tolist(), settings)
         assert _score(row.make(**settings), grad).tolist() == pytest.approx(expected, rel=1e-5)
+        precise = _score(row.make(**settings), grad.double())
+        assert precise.tolist() == pytest.approx(expected, rel=1e-6, abs=5e-9)
 
     def test_stacked_is_one_by_one(self, name: str, settings: Mapping[str, Any]) -> None:
         row = CRITERIA[name]
@@ -87,7 +90,7 @@ class TestEveryCriterion:
         criterion = CRITERIA[name].make(**settings)
         grad = gradients(4, 6)
         before, generator = grad.clone(), torch.get_rng_state()
-        observation = Observation(count=4, weight=grad, grad=grad)
+        observation = seen(grad)
         first = criterion.observe({}, observation)
         kept = {key: value.clone() for key, value in first.items()}
         criterion.observe(first, observation)

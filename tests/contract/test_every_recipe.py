@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 import regrow
-from contract.rows import RECIPES
+from contract.rows import DATA, RECIPES, VARIANTS
 from regrow import recipes
 from regrow.errors import ConfigError, NoEffectWarning
 
@@ -52,6 +52,7 @@ class Run:
                 total_steps=STEPS,
                 steps_per_epoch=5,
                 seed=seed,
+                **DATA,
             )
 
     def train(self, batches: Batches) -> "Run":
@@ -79,7 +80,7 @@ def test_every_recipe_has_its_row() -> None:
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
-@pytest.mark.parametrize("name", RECIPES)
+@pytest.mark.parametrize("name", VARIANTS)
 class TestEveryRecipe:
     def test_before_its_first_action_training_is_bit_equal(
         self,
@@ -88,7 +89,7 @@ class TestEveryRecipe:
         small_cnn: Callable[[int], nn.Module],
         batches: Callable[[int], Batches],
     ) -> None:
-        row, make = RECIPES[name], OPTIMIZERS[optimizer]
+        row, make = VARIANTS[name], OPTIMIZERS[optimizer]
         acting = Run(small_cnn(0), make, row.make(**row.acts))
         plain = Run(small_cnn(0), make, None)
         compared = 0
@@ -110,7 +111,7 @@ class TestEveryRecipe:
         batches: Callable[[int], Batches],
     ) -> None:
         """Right after the optimizer's own step, and right after the recipe has acted behind it."""
-        row, make = RECIPES[name], OPTIMIZERS[optimizer]
+        row, make = VARIANTS[name], OPTIMIZERS[optimizer]
         recipe = row.make(**row.acts)
         acting = Run(small_cnn(0), make, recipe, spy=True)
         for batch in batches(STEPS):
@@ -140,7 +141,7 @@ class TestEveryRecipe:
         small_cnn: Callable[[int], nn.Module],
         batches: Callable[[int], Batches],
     ) -> None:
-        row = RECIPES[name]
+        row = VARIANTS[name]
         acting = Run(small_cnn(0), OPTIMIZERS[optimizer], row.make(**row.acts))
         for batch in batches(STEPS):
             acting.train([batch])
@@ -161,7 +162,7 @@ class TestEveryRecipe:
         small_cnn: Callable[[int], nn.Module],
         batches: Callable[[int], Batches],
     ) -> None:
-        row, make = RECIPES[name], OPTIMIZERS[optimizer]
+        row, make = VARIANTS[name], OPTIMIZERS[optimizer]
         whole = Run(small_cnn(0), make, row.make(**row.acts), seed=3).train(batches(STEPS))
         assert whole.report.renewed
         for cut in (4, 6, 13):
@@ -196,7 +197,7 @@ class TestEveryRecipe:
         small_cnn: Callable[[int], nn.Module],
         batches: Callable[[int], Batches],
     ) -> None:
-        row, make = RECIPES[name], OPTIMIZERS[optimizer]
+        row, make = VARIANTS[name], OPTIMIZERS[optimizer]
         runs = [
             Run(small_cnn(0), make, row.make(**row.acts), seed=seed).train(batches(STEPS))
             for seed in (1, 1, 2)
@@ -211,7 +212,7 @@ class TestEveryRecipe:
         small_cnn: Callable[[int], nn.Module],
         batches: Callable[[int], Batches],
     ) -> None:
-        row = RECIPES[name]
+        row = VARIANTS[name]
         started = time.perf_counter()
         Run(small_cnn(0), OPTIMIZERS[optimizer], row.make(**row.acts)).train(batches(STEPS))
         assert time.perf_counter() - started < 5

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 import regrow
-from contract.rows import RECIPES
+from contract.rows import DATA, RECIPES, VARIANTS
 from surgery.rows import ROWS
 
 EXAMPLE = torch.zeros(2, 1, 8, 8)
@@ -33,7 +33,7 @@ class Run:
     """A training that can be saved and loaded whole."""
 
     def __init__(self, model: nn.Module, recipe: str, optimizer: str, *, scaled: bool) -> None:
-        row, self.optimizer_row = RECIPES[recipe], ROWS[optimizer]
+        row, self.optimizer_row = VARIANTS[recipe], ROWS[optimizer]
         self.model = model
         self.optimizer = self.optimizer_row.make(list(model.parameters()))
         if scaled:
@@ -46,6 +46,7 @@ class Run:
             total_steps=STEPS,
             steps_per_epoch=5,
             seed=3,
+            **DATA,
         )
 
     @property
@@ -109,7 +110,7 @@ def test_every_recipe_with_every_optimizer(
 
 
 @pytest.mark.parametrize("optimizer", SCALED)
-@pytest.mark.parametrize("recipe", RECIPES)
+@pytest.mark.parametrize("recipe", VARIANTS)
 def test_every_recipe_with_a_scaler_and_a_fused_optimizer(
     recipe: str,
     optimizer: str,
@@ -122,7 +123,7 @@ def test_every_recipe_with_a_scaler_and_a_fused_optimizer(
 WAYS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "preserve": (
         {"preserve": True},
-        {"calibration_inputs": torch.ones(3, 1, 8, 8).cumsum(-1)},
+        {"calibration_inputs": torch.ones(9, 1, 8, 8).cumsum(-1)},
     ),
     "zeroed readers": ({"readers": "zero"}, {}),
     "redrawn readers": ({"readers": "redraw"}, {}),
@@ -149,7 +150,7 @@ class Branch(nn.Module):
 
 @pytest.mark.parametrize("closures", [False, True])
 @pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize("recipe", RECIPES)
+@pytest.mark.parametrize("recipe", [*RECIPES, "repr by activations", "repr by taylor"])
 def test_every_recipe_in_every_way(
     recipe: str, way: str, closures: bool, batches: Callable[[int], Batches]
 ) -> None:
@@ -165,7 +166,7 @@ def test_every_recipe_in_every_way(
         own = [named[name] for name in named if name.startswith(("a", "norm"))]
         others = [named[name] for name in named if not name.startswith(("a", "norm"))]
         optimizers = [torch.optim.NAdam(own, lr=0.01), torch.optim.SGD(others, 0.05, momentum=0.9)]
-        row = RECIPES[recipe]
+        row = VARIANTS[recipe]
         acts = dict(row.acts)
         if recipe == "random":
             acts["like"] = [
@@ -177,7 +178,7 @@ def test_every_recipe_in_every_way(
             total_steps=STEPS,
             steps_per_epoch=5,
             companions=[copied],
-            **told,
+            **{**DATA, **told},
         )
         return model, copied, *optimizers, regrower
 

@@ -69,3 +69,40 @@ def test_nothing_to_avoid_and_filters_of_zeros() -> None:
     for avoid in (torch.zeros(0, 6), torch.zeros(3, 6)):
         made = avoiding_directions(avoid, _rows(2, 6))
         torch.testing.assert_close(made @ made.mT, torch.eye(2), atol=1e-6, rtol=0)
+
+
+def test_long_filters_without_a_free_direction() -> None:
+    """These are looked at in less precision first; the span of what is used least is the same."""
+    avoid = _rows(400, 256) * torch.linspace(0.5, 2.0, 256)
+    made = avoiding_directions(avoid, _rows(20, 256, seed=1)).double()
+    unit = torch.eye(20, dtype=torch.float64)
+    torch.testing.assert_close(made @ made.mT, unit, atol=1e-5, rtol=0)
+    given = avoid.double() / avoid.double().norm(dim=1, keepdim=True)
+    least = torch.linalg.svd(given).Vh[-20:]
+    assert torch.linalg.svdvals(made @ least.mT).min() > 1 - 1e-5
+
+
+def test_long_filters_with_a_few_free_directions() -> None:
+    avoid = _rows(400, 250) @ _rows(250, 256, seed=2)
+    made = avoiding_directions(avoid, _rows(20, 256, seed=1))
+    assert _cosines(made, avoid)[:6].max() < 1e-5
+    assert _cosines(made, avoid)[6:].amax(1).min() > 1e-4
+
+
+@pytest.mark.parametrize("spread", [1e-6, 1e-7])
+def test_filters_that_are_nearly_the_same(spread: float) -> None:
+    avoid = _rows(20, 200)
+    avoid[10:] = avoid[:10] + spread * avoid[10:]
+    assert _cosines(avoiding_directions(avoid, _rows(9, 200, seed=1)), avoid).max() < 1e-5
+
+
+@pytest.mark.parametrize("spread", [1.0, 1e-4])
+def test_many_long_filters(spread: float) -> None:
+    """Float32 where that is enough, and float64 where filters are nearly dependent: the promise is the same."""
+    avoid = _rows(256, 2304)
+    avoid[1] = avoid[0] + spread * avoid[1]
+    made = avoiding_directions(avoid, _rows(76, 2304, seed=1))
+    assert _cosines(made, avoid).max() < 1e-5
+    unit = torch.eye(76, dtype=torch.float64)
+    torch.testing.assert_close(made.double() @ made.double().mT, unit, atol=1e-5, rtol=0)
+    assert ((made[0] * _rows(76, 2304, seed=1)[0]).sum() > 0).item()

@@ -18,6 +18,7 @@ def test_the_fingerprint_sees_what_determines_results_and_nothing_else(study: Ma
     base = fingerprint_of(study())
     assert base == fingerprint_of(study(name="other", seeds=[9]))
     assert base == fingerprint_of(study(arms=dict(reversed(study().model_dump()["arms"].items()))))
+    assert base == fingerprint_of(study(diagnostics={"overlap": True}))
     assert base != fingerprint_of(study(train={"epochs": 21}))
     assert base != fingerprint_of(study(model={"name": "cratercnn", "settings": {"dense": 3}}))
     one, two = ({"base": digest} for digest in "ab")

@@ -10,7 +10,7 @@ import pytest
 from scipy import stats
 
 from regrow.errors import ConfigError
-from regrow.lab.statistics import is_failed, paired, summary
+from regrow.lab.statistics import is_failed, mean_interval, paired, summary
 
 
 def _arm(values: list[float | None]) -> dict[int, float | None]:
@@ -205,3 +205,10 @@ def test_values_out_of_range_are_refused() -> None:
         paired({0: 0.5}, {0: 0.5}, majority_share=0.5, confidence=95)
     with pytest.raises(ConfigError, match="resamples"):
         paired({0: 0.5}, {0: 0.5}, majority_share=0.5, resamples=10)
+
+
+def test_the_interval_of_a_mean_is_that_of_paired_differences() -> None:
+    values = [0.1, 0.3, 0.25, 0.7, 0.4, 0.35]
+    same = paired(dict(enumerate(values)), dict.fromkeys(range(6), 0.0), majority_share=0.0)
+    assert mean_interval(values) == (same.low, same.high)
+    assert mean_interval([]) is None

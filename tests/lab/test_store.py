@@ -10,7 +10,14 @@ from typing import Any
 import pytest
 
 from regrow.errors import StoreError
-from regrow.lab.outcome import EpochRecord, RenewalRecord, TrialResult
+from regrow.lab.outcome import (
+    CorrelationRecord,
+    EpochRecord,
+    OverlapRecord,
+    RenewalRecord,
+    RestingRecord,
+    TrialResult,
+)
 from regrow.lab.store import Store
 
 
@@ -163,13 +170,47 @@ def test_a_foreign_database_is_refused(tmp_path: Path) -> None:
         opened(tmp_path)
 
 
-def test_a_later_schema_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize("version", ["1", "7"])
+def test_another_schema_is_not_gone_on_with(tmp_path: Path, version: str) -> None:
     with opened(tmp_path):
         pass
     with sqlite3.connect(tmp_path / "results.sqlite") as database:
-        database.execute("UPDATE meta SET value = '7' WHERE key = 'schema_version'")
-    with pytest.raises(StoreError, match="schema_version must be 1, got 7"):
+        database.execute("UPDATE meta SET value = ? WHERE key = 'schema_version'", (version,))
+    with pytest.raises(StoreError, match=f"schema_version must be 2, got {version}; go on with"):
         opened(tmp_path)
+
+
+def test_diagnostics_are_kept_row_by_row(tmp_path: Path) -> None:
+    renewals = (
+        RenewalRecord(step=9, epoch=2, layer="b", filter=1, score=0.5, dropped=4, change=0.25),
+    )
+    with opened(tmp_path) as store:
+        store.write(
+            result(
+                renewals=renewals,
+                resting=(RestingRecord(layer="a", filter=2, dropped=11),),
+                layers=(("b", 4), ("a", 3)),
+                overlaps=(OverlapRecord(epoch=1, layer="b", mean=0.1, largest=None, out=2),),
+                correlations=(
+                    CorrelationRecord(epoch=1, ranking="r", value=None, rank=-0.5, filters=7),
+                ),
+            ),
+            finished_at="now",
+        )
+        assert store.renewals("base/ro/seed0") == [(9, "b", (1,))]
+    database = sqlite3.connect(tmp_path / "results.sqlite")
+    trial = "base/ro/seed0"
+    for table, columns, rows in (
+        ("renewals", "trial, step, epoch, layer, filter, score, dropped, change",
+         [(trial, 9, 2, "b", 1, 0.5, 4, 0.25)]),
+        ("resting", "trial, layer, filter, dropped", [(trial, "a", 2, 11)]),
+        ("layers", "trial, layer, filters", [(trial, "b", 4), (trial, "a", 3)]),
+        ("overlaps", "trial, epoch, layer, mean, largest, out", [(trial, 1, "b", 0.1, None, 2)]),
+        ("correlations", "trial, epoch, ranking, value, rank, filters",
+         [(trial, 1, "r", None, -0.5, 7)]),
+    ):  # fmt: skip
+        found = database.execute(f"SELECT {columns} FROM {table} ORDER BY rowid")  # noqa: S608
+        assert found.fetchall() == rows, table
 
 
 def test_crashed_trials_can_be_forgotten(tmp_path: Path) -> None:

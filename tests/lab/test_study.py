@@ -33,6 +33,11 @@ def test_a_number_of_seeds_counts_from_the_first() -> None:
         ({"seeds": "4"}, "x: seeds: must be a number or a list of numbers, got '4'"),
         ({"seeds": [1.5]}, "x: seeds.0: must be a whole number, got 1.5"),
         ({"train": 3}, "x: train: must be a table, got 3"),
+        ({"diagnostics": {"overlap": 1}}, "x: diagnostics.overlap: must be true or false, got 1"),
+        (
+            {"diagnostics": {"overlaps": True}},
+            "x: diagnostics: unknown key 'overlaps' (did you mean 'overlap'?)",
+        ),
         ({"data": {"name": 3}}, "x: data.name: must be a text, got 3"),
         ({"data": {}}, "x: data.name: is missing"),
         (

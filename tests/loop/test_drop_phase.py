@@ -55,34 +55,52 @@ class Residual(nn.Module):
         return self.head(F.relu(x + room).flatten(1))
 
 
+class Depthwise(nn.Module):
+    """A depthwise layer in between, without norms: its filters have no input where those that they read are gone."""
+
+    def __init__(self, widths: tuple[int, int]) -> None:
+        super().__init__()
+        self.a = nn.Conv2d(2, widths[0], 3, padding=1)
+        self.d = nn.Conv2d(widths[0], widths[0], 3, padding=1, groups=widths[0])
+        self.b = nn.Conv2d(widths[0], widths[1], 3)
+        self.head = nn.Linear(widths[1] * 16, CLASSES)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = torch.sigmoid(self.d(torch.sigmoid(self.a(x))))
+        return self.head(torch.sigmoid(self.b(x)).flatten(1))
+
+
+class Transposed(nn.Module):
+    """A transposed convolution, which keeps its filters in the second axis, and reads along the first."""
+
+    def __init__(self, widths: tuple[int, int]) -> None:
+        super().__init__()
+        self.a = nn.Conv2d(2, widths[0], 3, stride=2, padding=1)
+        self.b = nn.ConvTranspose2d(widths[0], widths[1], 2)
+        self.head = nn.Linear(widths[1] * 16, CLASSES)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(torch.sigmoid(self.b(torch.sigmoid(self.a(x)))).flatten(1))
+
+
 def _left(layer: str, count: int) -> list[int]:
     return [index for index in range(count) if index not in GONE[layer]]
 
 
 def _copy_smaller(whole: nn.Module, small: nn.Module) -> None:
     """What survives of a network, into the network that has nothing else."""
-    keep = {"a": _left("a", 6), "b": _left("b", 6)}
     named = dict(whole.named_parameters())
     with torch.no_grad():
         for name, target in small.named_parameters():
-            value = named[name]
-            path = name.rpartition(".")[0]
-            if path in {"a", "na"}:
-                value = value[keep["a"]]
-            elif path == "b":
-                value = value[keep["b"]]
-                value = value[:, keep["a"]] if value.ndim > 1 else value
-            elif path == "nb":
-                value = value[keep["b"]]
-            elif name == "head.weight" and value.shape != target.shape:
-                value = value.unflatten(1, (6, -1))[:, keep["b"]].flatten(1)
-            target.copy_(value)
+            target.copy_(_surviving(name, named[name], target.shape))
 
 
 CASES = {
     "norm and relu": lambda widths: Plain(widths, norm=True, act=F.relu),
     "gelu without norm": lambda widths: Plain(widths, norm=False, act=F.gelu),
     "sigmoid, which is not 0 at 0": lambda widths: Plain(widths, norm=True, act=torch.sigmoid),
+    "depthwise": Depthwise,
+    "transposed": Transposed,
     "residual": lambda widths: Residual(
         widths, channels=tuple(_left("b", 6) if widths[1] < 6 else range(6))
     ),
@@ -105,6 +123,9 @@ def _train(net: nn.Module, optimizer: torch.optim.Optimizer, steps: range) -> No
         x, y = _batch(step)
         optimizer.zero_grad()
         F.cross_entropy(net(x), y).backward()
+        nn.utils.clip_grad_norm_(
+            net.parameters(), 0.3
+        )  # a norm over what is there, and nothing else
         optimizer.step()
 
 
@@ -138,7 +159,11 @@ def test_the_drop_phase_is_the_smaller_network(case: str, optimizer: str) -> Non
         whole = CASES[case]((6, 6)).double()
         small = CASES[case]((4, 5)).double()
     big = OPTIMIZERS[optimizer](whole.parameters())
-    regrower = regrow.attach(_dropping(), whole, big, example_inputs=_batch(0)[0])
+    regrower = regrow.attach(
+        *(_dropping(), whole, big),
+        example_inputs=_batch(0)[0],
+        layers=("conv", "conv_transpose"),
+    )
     _train(whole, big, range(4))
     assert regrower.report.resting == GONE
     # The smaller network goes on from here with what survives, and with the memory of it.
@@ -159,7 +184,9 @@ def test_the_drop_phase_is_the_smaller_network(case: str, optimizer: str) -> Non
     torch.testing.assert_close(whole(x), small(x), rtol=1e-9, atol=1e-9)
     assert regrower.report.resting == GONE
     for layer, gone in GONE.items():
-        assert not whole.get_parameter(f"{layer}.weight")[list(gone)].any()
+        weight = whole.get_parameter(f"{layer}.weight")
+        is_transposed = isinstance(whole.get_submodule(layer), nn.ConvTranspose2d)
+        assert not (weight.transpose(0, 1) if is_transposed else weight)[list(gone)].any()
 
 
 def _adopt_memory(
@@ -187,13 +214,14 @@ def _adopt_memory(
 
 def _surviving(name: str, value: Tensor, shape: torch.Size) -> Tensor:
     path = name.rpartition(".")[0]
-    if path in {"a", "na"}:
+    if value.shape == shape:
+        return value
+    if path in {"a", "na", "d"}:
         return value[_left("a", 6)]
-    if path == "nb":
+    if path == "nb" or name == "b.bias":
         return value[_left("b", 6)]
+    if path == "b" and shape[0] == len(_left("a", 6)):  # transposed
+        return value[_left("a", 6)][:, _left("b", 6)]
     if path == "b":
-        value = value[_left("b", 6)]
-        return value[:, _left("a", 6)] if value.ndim > 1 else value
-    if name == "head.weight" and value.shape != shape:
-        return value.unflatten(1, (6, -1))[:, _left("b", 6)].flatten(1)
-    return value
+        return value[_left("b", 6)][:, _left("a", 6)]
+    return value.unflatten(1, (6, -1))[:, _left("b", 6)].flatten(1)

@@ -29,6 +29,9 @@ ALIKE = (
     "scaler_with_an_infinity_on_one_rank",
     "local_losses",
     "kept_output",
+    "ranked_by_activations",
+    "ranked_by_slopes",
+    "ranked_by_the_oracle",
     "attached_before_it_is_wrapped",
     "resumed",
     "equal_data_on_all_ranks",
@@ -86,6 +89,16 @@ def test_two_ranks_stay_bit_identical(tmp_path: Path) -> None:
     assert alone["as_alone"]
     assert alone["decided_as_alone"]
     assert found["local_losses"]["when"] == [0, 2, 4, 6, 8, 10]
+
+    for name in ("ranked_by_activations", "ranked_by_slopes", "ranked_by_the_oracle"):
+        assert found[name]["as_one"], name
+        assert found[name]["scores"] == [], name
+    for argument, messages in found["calibration_data_on_one_rank"].items():
+        _check_refused(messages, f"{argument} given must be the same on every rank")
+
+    _check_alike("dropping", found["dropping"])
+    assert found["dropping"]["still"]
+    assert found["dropping"]["alike"]
 
     joined = found[
         "uneven_inputs"

@@ -39,6 +39,8 @@ from ranks.harness import (
     train,
 )
 from regrow.errors import NonFiniteWarning
+from regrow.loop.probing import Probe
+from regrow.loop.ranks import Ranks
 from regrow.renewal import Redraw
 
 SCENARIOS: dict[str, Callable[[], dict[str, Any]]] = {}
@@ -91,6 +93,83 @@ def kept_output() -> dict[str, Any]:
     )
     train(model, optimizer)
     return outcome(model, optimizer, regrower)
+
+
+def _ranked(word: str) -> dict[str, Any]:
+    """Each rank measures on images of its own, three or five of them: all get the numbers of all images together."""
+    model, optimizer, _ = build(attach=False)
+    rank, ranks = dist.get_rank(), dist.get_world_size()
+    own = [batch(99, rank=each, size=3 + 2 * (each % 2)) for each in range(ranks)]
+    recipe = regrow.RePr(s1=2, s2=1, cycles=4, unit="steps", rank_by=word)  # type: ignore[arg-type]
+    regrower = regrow.attach(
+        *(recipe, model, optimizer),
+        example_inputs=EXAMPLE,
+        calibration_inputs=own[rank][0],
+        calibration_targets=own[rank][1],
+    )
+    for buffer in model.module.buffers():  # running statistics are each rank's own
+        dist.broadcast(buffer, src=0)
+    probes = [
+        Probe(
+            model.module,
+            regrow.trace(model.module, EXAMPLE).renewable(),
+            torch.cat([images for images, _ in some]),
+            targets=torch.cat([labels for _, labels in some]),
+            signals=recipe.criterion.needs,
+            ranks=ranks_of,
+        )
+        for some, ranks_of in (([own[rank]], Ranks.of(model)), (own, None))
+    ]
+    apart, together = (
+        {
+            path: recipe.criterion.score(
+                recipe.criterion.observe({}, one), layer=path, count=one.count, step=0, seed=0
+            )[1]
+            for path, one in probe.observe().items()
+        }
+        for probe in probes
+    )
+    as_one = all(
+        torch.allclose(apart[path], together[path], rtol=1e-4, atol=1e-9)  # type: ignore[arg-type]
+        for path in together
+    )
+    train(model, optimizer)
+    return outcome(model, optimizer, regrower) | {"as_one": as_one, "scores": differing(apart)}
+
+
+@scenario
+def ranked_by_activations() -> dict[str, Any]:
+    """No loss."""
+    return _ranked("activations")
+
+
+@scenario
+def ranked_by_slopes() -> dict[str, Any]:
+    """A backward pass of each rank's own, beside those that DistributedDataParallel averages."""
+    return _ranked("taylor")
+
+
+@scenario
+def ranked_by_the_oracle() -> dict[str, Any]:
+    """Accuracy and loss."""
+    return _ranked("oracle")
+
+
+@scenario
+def calibration_data_on_one_rank() -> dict[str, Any]:
+    """Refused on all ranks, before one of them waits for the others."""
+    model, optimizer, _ = build(attach=False)
+    images, labels = batch(99, rank=dist.get_rank())
+    found = {}
+    for missing in ("calibration_inputs", "calibration_targets"):
+        told = {"calibration_inputs": images, "calibration_targets": labels}
+        if dist.get_rank() == 1:
+            del told[missing]
+        with refusal() as said:
+            recipe = regrow.RePr(unit="steps", rank_by="taylor")
+            regrow.attach(recipe, model, optimizer, example_inputs=EXAMPLE, **told)
+        found[missing] = said
+    return found
 
 
 @scenario
@@ -374,6 +453,29 @@ def equal_data_on_all_ranks() -> dict[str, Any]:
     )
     same = watcher.report.events == regrower.report.events
     return outcome(model, optimizer, regrower) | {"as_alone": equal, "decided_as_alone": same}
+
+
+@scenario
+def dropping() -> dict[str, Any]:
+    """Filters leave and come back: the same on all ranks, without gradient on any, in buckets or not."""
+    model, optimizer, _ = build(attach=False, gradient_as_bucket_view=True)
+    recipe = regrow.RePr(s1=3, s2=3, cycles=2, fraction=0.5, unit="steps")
+    regrower = regrow.attach(recipe, model, optimizer, example_inputs=EXAMPLE)
+    still, alike = True, True
+    for step in range(STEPS):
+        optimizer.zero_grad()
+        backward(model, *batch(step, rank=dist.get_rank()))
+        frozen = regrower.state_dict()["resting"]["frozen"]
+        own = {name: mask for name, mask in frozen.items() if "running" not in name}
+        for name, mask in own.items():
+            parameter = model.module.get_parameter(name)
+            grad = parameter.grad
+            still &= not parameter[mask].any() and (grad is None or not grad[mask].any())
+        nn.utils.clip_grad_norm_(model.parameters(), 0.1)
+        optimizer.step()
+        alike &= not differing(dict(model.module.named_parameters()))
+        alike &= not differing({"out": [list(each) for each in regrower.report.resting.values()]})
+    return outcome(model, optimizer, regrower) | {"still": still, "alike": alike}
 
 
 def main() -> None:

@@ -11,6 +11,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from regrow.lab.outcome import (
+    CorrelationRecord,
+    EpochRecord,
+    OverlapRecord,
+    RenewalRecord,
+    RestingRecord,
+    TrialResult,
+)
+from regrow.lab.store import Store
+
 _SCHEMA = """
 CREATE TABLE meta(key TEXT PRIMARY KEY, value TEXT);
 CREATE TABLE trials(
@@ -185,6 +195,103 @@ def rescued(new_run: Callable[..., RunFolder]) -> Path:
         arms={"none": (0.5, 0.87), "randomout": (0.06, 0.88), "random": (0.42, 0.87)}, seeds=24
     )
     return run.close()
+
+
+_CYCLED_ARMS = {
+    "none": {"recipe": "none"},
+    "repr": {"recipe": "repr"},
+    "random": {"recipe": "random", "like": "repr"},
+}
+
+
+def _cycled_trial(arm: str, seed: int, layers: Mapping[str, int]) -> TrialResult:
+    """Eight epochs of ten steps; filters leave after epochs 2 and 6, come back after 4 and never."""
+    names = list(layers)
+    first = {names[0]: (0, 3), names[1]: (5,)} if seed == 0 else {names[2]: (1, 2, 5)}
+    renewals = [
+        RenewalRecord(
+            step=39,
+            epoch=4,
+            layer=layer,
+            filter=index,
+            score=0.5,
+            dropped=19 if arm == "repr" else None,
+        )
+        for layer, filters in first.items()
+        for index in filters
+    ]
+    resting = (RestingRecord(layer=names[0], filter=3, dropped=59),)
+    overlaps = [
+        OverlapRecord(
+            epoch=epoch,
+            layer=layer,
+            mean=0.1 * place + 0.01 * epoch + 0.02 * seed,
+            largest=0.9,
+            out=0,
+        )
+        for epoch in range(1, 9)
+        for place, layer in enumerate(layers, start=1)
+    ]
+    correlations = [
+        CorrelationRecord(epoch=epoch, ranking=ranking, value=value, rank=rank, filters=20)
+        for epoch in (4, 8)
+        for ranking, value, rank in (
+            ("overlap", 0.25 + 0.5 * seed, 0.1 * epoch),
+            ("random", None, -0.5 if seed else None),
+        )
+    ]
+    return TrialResult(
+        trial=f"base/{arm}/seed{seed}",
+        cell="base",
+        arm=arm,
+        seed=seed,
+        status="finished",
+        majority_share=0.1,
+        epochs=tuple(
+            EpochRecord(
+                epoch=epoch,
+                train_loss=1.0,
+                train_accuracy=0.8,
+                test_loss=1.0,
+                test_accuracy=0.8,
+                seconds=1.0,
+            )
+            for epoch in range(1, 9)
+        ),
+        steps=80,
+        renewals=() if arm == "none" else tuple(renewals),
+        resting=resting if arm == "repr" else (),
+        layers=tuple(layers.items()),
+        overlaps=tuple(overlaps),
+        correlations=tuple(correlations) if arm == "none" else (),
+    )
+
+
+@pytest.fixture
+def new_cycled(tmp_path: Path) -> Callable[..., Path]:
+    """A folder of the present version, written by the laboratory: arms none, repr, random, with all diagnostics."""
+
+    def make(
+        layers: Mapping[str, int] | None = None, *, seeds: int = 2, name: str = "cycled"
+    ) -> Path:
+        # In the network's order, which is not that of the numbers.
+        found = layers or {"conv1": 4, "conv10": 10, "conv2": 6}
+        study = {"name": name, "arms": _CYCLED_ARMS, "seeds": list(range(seeds))}
+        with Store(
+            tmp_path / name, document=study, fingerprint_document={}, environment={}
+        ) as store:
+            for seed in range(seeds):
+                for arm in _CYCLED_ARMS:
+                    store.write(_cycled_trial(arm, seed, found), finished_at="now")
+        return tmp_path / name
+
+    return make
+
+
+@pytest.fixture
+def cycled(new_cycled: Callable[..., Path]) -> Path:
+    """Layers of 4, 10 and 6 filters, two seeds."""
+    return new_cycled()
 
 
 @pytest.fixture

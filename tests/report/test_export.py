@@ -31,3 +31,15 @@ def test_everything_is_written(rescued: Path, tmp_path: Path) -> None:
     for path in written:
         if path.name.startswith(("arms", "paired")):
             assert path.read_text().strip() in text
+
+
+def test_diagnostics_go_along_where_there_are_any(
+    cycled: Path, rescued: Path, tmp_path: Path
+) -> None:
+    names = {path.name for path in export(cycled, tmp_path / "into")}
+    assert {"picks.md", "overlap.md", "oracle.md", "base-overlap.png"} <= names
+    text = (tmp_path / "into" / "README.md").read_text()
+    for name in ("picks.md", "overlap.md", "oracle.md"):
+        assert (tmp_path / "into" / name).read_text().strip() in text
+    plain = {path.name for path in export(rescued, tmp_path / "plain")}
+    assert not plain & {"picks.md", "overlap.md", "oracle.md", "base-overlap.png"}

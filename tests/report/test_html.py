@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from regrow.report import wording
+from regrow.report.diagnostic_tables import diagnostic_tables
 from regrow.report.figures.catalogue import Drawing, drawings
 from regrow.report.html import page
 from regrow.report.read import read_results
@@ -177,3 +178,30 @@ def test_narrow_screens_and_dark_rooms_are_thought_of(rescued: Path) -> None:
     metas = [attributes for tag, attributes in reader.tags if tag == "meta"]
     assert {"name": "viewport", "content": "width=device-width, initial-scale=1"} in metas
     assert wording.NOTHING in text
+
+
+def test_diagnostics_are_on_the_page_where_there_are_any(cycled: Path, rescued: Path) -> None:
+    text, reader = _page(cycled)
+    results = read_results(cycled)
+    tables = diagnostic_tables(results, "base")
+    assert len(tables) == 3
+    for _, title, table in tables:
+        assert title in reader.words
+        for row in (table.columns, *table.rows):
+            assert list(row) in reader.rows
+    found = [drawing.title for drawing in drawings(results)]
+    assert found[-2:] == [
+        "Overlap of the filters, layer by layer",
+        "Filters of repr in and out of the network",
+    ]
+    assert all(title in text for title in found)
+    assert "<summary>" not in text.split("<h3>Which layers")[1].split("<h2")[0]
+    _, plain = _page(rescued)
+    assert not {title for _, title, _ in tables} & set(plain.words)
+
+
+def test_long_tables_of_a_deep_network_are_folded_up(new_cycled: Callable[..., Path]) -> None:
+    folder = new_cycled({f"block{index}.conv": 8 for index in range(40)})
+    text, _ = _page(folder)
+    assert "<h3>Which layers were picked</h3><details><summary>41 rows</summary>" in text
+    assert "<h3>Overlap at the end</h3><details><summary>40 rows</summary>" in text

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal, final
+from typing import Literal, final
 
 import torch
 
@@ -32,9 +32,6 @@ class FilterOverlap:
     normalise: Literal["row", "matrix"] = "row"
     corrected: bool = False
 
-    needs: ClassVar[frozenset[Signal]] = frozenset({Signal.WEIGHTS})
-    scale_invariant: ClassVar[bool] = True
-
     def __post_init__(self) -> None:
         """Check the settings."""
         if self.normalise not in {"row", "matrix"}:
@@ -43,6 +40,16 @@ class FilterOverlap:
             )
         if self.corrected and self.normalise == "matrix":
             raise ConfigError("corrected=True needs normalise='row' (filter overlap)")
+
+    @property
+    def needs(self) -> frozenset[Signal]:
+        """What it looks at."""
+        return frozenset({Signal.WEIGHTS})
+
+    @property
+    def scale_invariant(self) -> bool:
+        """Whether scores stay when all that is observed is multiplied by a number."""
+        return True
 
     @property
     def every_step(self) -> bool:

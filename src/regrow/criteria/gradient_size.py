@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal, final
+from typing import Literal, final
 
 import torch
 
@@ -35,9 +35,6 @@ class GradientSize:
     norm: GradientNorm = "l1"
     source: Literal["last", "accumulated"] = "last"
 
-    needs: ClassVar[frozenset[Signal]] = frozenset({Signal.GRADIENTS})
-    scale_invariant: ClassVar[bool] = False
-
     def __post_init__(self) -> None:
         """Check the settings."""
         if self.norm not in {"l1", "signed", "l2"}:
@@ -48,6 +45,16 @@ class GradientSize:
             raise ConfigError(
                 f"source must be 'last' or 'accumulated', got {self.source!r} (gradient size)"
             )
+
+    @property
+    def needs(self) -> frozenset[Signal]:
+        """What it looks at."""
+        return frozenset({Signal.GRADIENTS})
+
+    @property
+    def scale_invariant(self) -> bool:
+        """Whether scores stay when all that is observed is multiplied by a number."""
+        return False
 
     @property
     def every_step(self) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, final
+from typing import final
 
 import torch
 
@@ -17,8 +17,15 @@ from regrow.draw.keys import Key, uniform_rows
 class RandomScore:
     """A uniform number in (0, 1) for every filter, by seed, step, layer and filter."""
 
-    needs: ClassVar[frozenset[Signal]] = frozenset()
-    scale_invariant: ClassVar[bool] = True
+    @property
+    def needs(self) -> frozenset[Signal]:
+        """What it looks at."""
+        return frozenset()
+
+    @property
+    def scale_invariant(self) -> bool:
+        """Whether scores stay when all that is observed is multiplied by a number."""
+        return True
 
     @property
     def every_step(self) -> bool:

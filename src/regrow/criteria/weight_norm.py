@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, final
+from typing import final
 
 import torch
 
@@ -22,8 +22,15 @@ class WeightNorm:
         The ranking "Weights" of Prakash et al. 2019, Section 5; the paper does not say how layers are put on one scale.
     """
 
-    needs: ClassVar[frozenset[Signal]] = frozenset({Signal.WEIGHTS})
-    scale_invariant: ClassVar[bool] = False
+    @property
+    def needs(self) -> frozenset[Signal]:
+        """What it looks at."""
+        return frozenset({Signal.WEIGHTS})
+
+    @property
+    def scale_invariant(self) -> bool:
+        """Whether scores stay when all that is observed is multiplied by a number."""
+        return False
 
     @property
     def every_step(self) -> bool:

@@ -2,15 +2,25 @@
 
 from regrow.functional.constants import constant_response
 from regrow.functional.gradient import gradient_norm
+from regrow.functional.importance import (
+    accuracy_drop,
+    fisher_diagonal,
+    layer_scaled,
+    mean_activation,
+    taylor,
+    zero_share,
+)
 from regrow.functional.masks import below, lowest, lowest_of_all, spare_best
 from regrow.functional.moments import adam_update, adamax_update
 from regrow.functional.nesterov import nadam_momentum, nadam_update
 from regrow.functional.orthogonal import avoiding_directions
 from regrow.functional.overlap import expected_overlap, filter_overlap
+from regrow.functional.ranking import rank_correlation, value_correlation
 from regrow.functional.rates import adagrad_rate, asgd_rate, asgd_share
 from regrow.functional.rectified import radam_update
 
 __all__ = [
+    "accuracy_drop",
     "adagrad_rate",
     "adam_update",
     "adamax_update",
@@ -21,11 +31,18 @@ __all__ = [
     "constant_response",
     "expected_overlap",
     "filter_overlap",
+    "fisher_diagonal",
     "gradient_norm",
+    "layer_scaled",
     "lowest",
     "lowest_of_all",
+    "mean_activation",
     "nadam_momentum",
     "nadam_update",
     "radam_update",
+    "rank_correlation",
     "spare_best",
+    "taylor",
+    "value_correlation",
+    "zero_share",
 ]

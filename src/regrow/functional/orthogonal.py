@@ -9,6 +9,19 @@ from torch import Tensor
 _JITTER = 1e-13
 """Added to squared singular values, of vectors of length 1."""
 
+_LONG = 256
+"""Numbers of a filter from which on it pays to look at the spectrum in float32 first; there is nothing to be exact
+about where no direction is free."""
+
+_USED = 1e-3
+"""No direction is free where the smallest squared singular value is this share of the largest: far above rounding."""
+
+_LARGE = 2**18
+"""Numbers in all from which on it pays to try float32 first."""
+
+_GOOD = 2e-6
+"""The largest |cosine| that passes there: a fifth of what is promised."""
+
 
 def avoiding_directions(
     avoid: Float[Tensor, "A F"], noise: Float[Tensor, "C F"]
@@ -24,7 +37,8 @@ def avoiding_directions(
         noise: (C, F), random rows.
 
     Returns:
-        (C, F) in the dtype of `noise`; computed in float64 on the CPU, so that devices agree.
+        (C, F) in the dtype of `noise`; computed on the CPU, so that devices agree, in float64, or in float32 where that
+        is as good (checked afterwards) and much faster.
 
     Edge cases:
         Nothing to avoid: the noise, made orthonormal. A row of `noise` that is 0 where noise itself is needed stays 0.
@@ -39,13 +53,37 @@ def avoiding_directions(
         tensor([[0., 1.]])
     """
     wanted, length = noise.shape
-    given = avoid.detach().to("cpu", torch.float64)
-    random = noise.detach().to("cpu", torch.float64)
-    lengths = torch.linalg.vector_norm(given, dim=-1, keepdim=True)
-    given = (given / lengths.where(lengths > 0, 1.0))[(lengths > 0).squeeze(-1)]
+    has_room = len(avoid) + wanted <= length
+    if has_room and avoid.numel() >= _LARGE and noise.dtype != torch.float64:
+        made = _at_once(_unit(avoid, torch.float32), noise.detach().to("cpu", torch.float32))
+        if made is not None:
+            return made.to(noise.device, noise.dtype)
+    given, random = _unit(avoid, torch.float64), noise.detach().to("cpu", torch.float64)
     has_room = len(given) + wanted <= length
     made = _inside_null_space(given, random) if has_room else _least_used(given, random)
     return made.to(noise.device, noise.dtype)
+
+
+def _unit(rows: Tensor, dtype: torch.dtype) -> Tensor:
+    """With length 1, on the CPU, without those that have no length."""
+    found = rows.detach().to("cpu", dtype, copy=True)
+    lengths = torch.linalg.vector_norm(found, dim=-1, keepdim=True)
+    if not bool(lengths.all()):
+        there = (lengths > 0).squeeze(-1)
+        found, lengths = found[there], lengths[there]
+    return found.div_(lengths)
+
+
+def _at_once(given: Tensor, random: Tensor) -> Tensor | None:
+    """In float32, and only if it turns out to be good enough: many vectors that are far from dependent."""
+    factor, failed = torch.linalg.cholesky_ex(given @ given.mT)
+    if int(failed):
+        return None
+    for _ in range(2):  # again for what rounding left behind
+        shares = torch.cholesky_solve(given @ random.mT, factor)
+        random = random - shares.mT @ given
+    made = _orthonormal(random)
+    return made if float((given @ made.mT).abs().amax()) < _GOOD else None
 
 
 def _inside_null_space(given: Tensor, random: Tensor) -> Tensor:
@@ -54,12 +92,18 @@ def _inside_null_space(given: Tensor, random: Tensor) -> Tensor:
         # (A A^T) has a Cholesky factor once a little is added; what that leaves lies along singular vectors with values
         # under its root, which no given vector has a share in that counts.
         gram = given @ given.mT
-        gram.diagonal().add_(_JITTER)
-        factor = torch.linalg.cholesky(gram)
-        for _ in range(3):  # again for what rounding and the little left behind
-            shares = torch.cholesky_solve(given @ random.mT, factor)
-            random = random - shares.mT @ given
-    made = torch.linalg.qr(random.mT)
+        factor = torch.linalg.cholesky(gram + _JITTER * torch.eye(len(gram), dtype=gram.dtype))
+        wanted = given @ random.mT
+        shares = torch.cholesky_solve(wanted, factor)
+        for _ in range(2):  # again for what rounding and the little left behind
+            shares += torch.cholesky_solve(wanted - gram @ shares, factor)
+        random = random - shares.mT @ given
+    return _orthonormal(random)
+
+
+def _orthonormal(rows: Tensor) -> Tensor:
+    """A basis of what they span: the first has the first one's direction, and so on."""
+    made = torch.linalg.qr(rows.mT)
     signs = made.R.diagonal().sign()
     return (made.Q * signs.where(signs != 0, 1.0)).mT
 
@@ -67,7 +111,7 @@ def _inside_null_space(given: Tensor, random: Tensor) -> Tensor:
 def _least_used(given: Tensor, random: Tensor) -> Tensor:
     """By singular values: those that are 0 span the null space, the smallest of the others come next."""
     wanted, length = random.shape
-    squares, vectors = torch.linalg.eigh(given.mT @ given)  # ascending: least used first
+    squares, vectors = _spectrum(given)
     free = int(
         (squares < length * torch.finfo(torch.float64).eps * max(1.0, float(squares[-1]))).sum()
     )
@@ -84,3 +128,14 @@ def _least_used(given: Tensor, random: Tensor) -> Tensor:
     rest = random[length:]
     lengths = torch.linalg.vector_norm(rest, dim=-1, keepdim=True)
     return torch.cat([made, rest / lengths.where(lengths > 0, 1.0)])
+
+
+def _spectrum(given: Tensor) -> tuple[Tensor, Tensor]:
+    """Squared singular values, and the right singular vectors as columns; the least used first."""
+    length = given.shape[1]
+    if length >= _LONG and len(given) >= length:
+        rough = given.to(torch.float32)
+        squares, vectors = torch.linalg.eigh(rough.mT @ rough)
+        if float(squares[0]) > _USED * float(squares[-1]):
+            return squares.to(torch.float64), vectors.to(torch.float64)
+    return torch.linalg.eigh(given.mT @ given)

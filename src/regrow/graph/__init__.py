@@ -2,12 +2,14 @@
 
 * `trace`: run a model once and get its `Wiring`.
 * `unwrap`: the network whose parameter names the wiring uses.
+* `gates`: layers whose filters switch others.
 * `Policy`, `Streams`, `streams_of`: what is read together, and what is done there.
 * `Wiring`, `Filters`, `Norm`, `Reader`: what was found.
 """
 
 from regrow.graph.calling import ExampleInputs
 from regrow.graph.filters import Filters, LayerKind, Norm, Reader
+from regrow.graph.gates import Gate, gates
 from regrow.graph.streams import Policy, Streams, as_one, is_shared, streams_of
 from regrow.graph.trace import trace, unwrap
 from regrow.graph.wiring import Wiring
@@ -15,6 +17,7 @@ from regrow.graph.wiring import Wiring
 __all__ = [
     "ExampleInputs",
     "Filters",
+    "Gate",
     "LayerKind",
     "Norm",
     "Policy",
@@ -22,6 +25,7 @@ __all__ = [
     "Streams",
     "Wiring",
     "as_one",
+    "gates",
     "is_shared",
     "streams_of",
     "trace",

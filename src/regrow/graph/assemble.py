@@ -144,6 +144,7 @@ def _filters(
         is_head=is_head,
         coupled="; ".join(each for each in (_coupling(record, number, readers), mixed) if each),
         mixed=mixed,
+        multiplied=_multiplied(record, number),
         foreign=tuple(unit in foreign for unit in range(len(layer.names))) if foreign else (),
         refused=refused,
     )
@@ -215,6 +216,15 @@ def _coupling(record: Record, number: int, readers: Sequence[Reader]) -> str:
         ]
         reasons.append(f"{verb} with {_listed(others) if others else 'each other'}")
     return "; ".join(reasons)
+
+
+def _multiplied(record: Record, number: int) -> tuple[str, ...]:
+    """What a layer's filters are multiplied with, by name."""
+    return tuple(
+        other if isinstance(other, str) else path_of(record.layers[other].weight)
+        for verb, other in record.table.partners.get(number, {})
+        if verb == "multiplied"
+    )
 
 
 def _mixing(record: Record, number: int) -> str:

@@ -80,6 +80,8 @@ class Filters:
             are not.
         mixed: The operations that bring this layer's own filters together (normalisation over channels, attention):
             behind them a channel depends on several or all of them. "" where there is none. Part of `coupled`.
+        multiplied: What the filters are multiplied with before they are read: layers by module path (this one itself
+            where its filters are multiplied with each other), and labels of what is no filter.
         foreign: For each filter whether something that no filter made (the model's input, a position embedding, what a
             refused operation gives) shares a channel of a reader or an entry of a norm with it; () = with none.
         refused: Why their readers cannot be known, with the operation that stopped the trace; "" where they are.
@@ -99,6 +101,7 @@ class Filters:
     is_head: bool = False
     coupled: str = ""
     mixed: str = ""
+    multiplied: tuple[str, ...] = ()
     foreign: tuple[bool, ...] = ()
     refused: str = ""
     initialiser: str = field(default="torch_default")

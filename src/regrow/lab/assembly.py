@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 from torch.optim import SGD, Adam, AdamW, Optimizer
 
 from regrow import recipes
@@ -17,7 +18,7 @@ from regrow.lab.trials import TrialSpec
 from regrow.loop import Regrower, attach
 
 CALIBRATION = 256
-"""Training images on which a renewal with ``preserve`` measures what it cuts off."""
+"""Training images on which recipes measure where none are held out."""
 
 
 def steps_per_epoch(training: Training, examples: int) -> int:
@@ -35,7 +36,7 @@ def steps_per_epoch(training: Training, examples: int) -> int:
 
 
 def build_model(spec: TrialSpec, data: Dataset, *, seed: int) -> nn.Module:
-    """The network of a trial, with fresh weights.
+    """The network of a trial, with fresh weights, in the memory format that it is trained in.
 
     Args:
         spec: Gives model and settings.
@@ -45,7 +46,7 @@ def build_model(spec: TrialSpec, data: Dataset, *, seed: int) -> nn.Module:
     Returns:
         The network.
     """
-    return models.build(
+    model = models.build(
         spec.model.name,
         in_channels=data.in_channels,
         image_size=data.image_size,
@@ -53,6 +54,8 @@ def build_model(spec: TrialSpec, data: Dataset, *, seed: int) -> nn.Module:
         settings=spec.model.settings,
         seed=seed,
     )
+    # Typed for tensors only by torch's stubs, though modules take it too.
+    return model.to(memory_format=torch.channels_last) if spec.train.channels_last else model  # pyright: ignore[reportCallIssue, reportUnknownVariableType]
 
 
 def build_optimizer(training: Training, model: nn.Module) -> Optimizer:
@@ -91,6 +94,7 @@ def attach_recipe(
     model: nn.Module,
     optimizer: Optimizer,
     *,
+    held_out: tuple[Tensor, Tensor] | None = None,
     like: Sequence[Renewed] | None = None,
 ) -> Regrower | None:
     """Attach the arm's recipe, if it has one.
@@ -100,6 +104,8 @@ def attach_recipe(
         data: Gives an example of the input.
         model: The network.
         optimizer: Its optimizer.
+        held_out: Images and classes that are not trained on, for recipes that measure on data; None: the first
+            training images.
         like: For a control, the renewals that it replays.
 
     Returns:
@@ -108,12 +114,14 @@ def attach_recipe(
     if spec.recipe in LAB_RECIPES:
         return None
     per_epoch = steps_per_epoch(spec.train, len(data.x_train))
+    images, classes = held_out or (data.x_train[:CALIBRATION], data.y_train[:CALIBRATION])
     return attach(
         recipes.build(spec.recipe, spec.settings, like=like, where=spec.trial),
         model,
         optimizer,
         example_inputs=data.x_train[:2],
-        calibration_inputs=data.x_train[:CALIBRATION],
+        calibration_inputs=images,
+        calibration_targets=classes,
         total_steps=per_epoch * spec.train.epochs,
         steps_per_epoch=per_epoch,
         seed=spec.seed,

@@ -110,7 +110,7 @@ def _merge(found: dict[str, Any], told: Overrides, *, where: str) -> None:
             found[part] = {"name": name}
     if told.seeds is not None:
         found["seeds"] = told.seeds
-    for key in ("data", "model", "train", "arms"):
+    for key in ("data", "model", "train", "diagnostics", "arms"):
         if not isinstance(found.setdefault(key, {}), dict):
             raise ConfigError(f"{where}: {key}: must be a table, got {found[key]!r}")
     wanted = told.recipes or (() if found["arms"] else DEFAULT_RECIPES)

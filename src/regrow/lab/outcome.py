@@ -39,6 +39,8 @@ class RenewalRecord:
         layer: Module path.
         filter: Index in the layer.
         score: Its score; None if not finite.
+        dropped: The step after which it left the network; None where it was renewed at once.
+        change: How far all renewals of this step moved the model's output; None where that was not measured.
     """
 
     step: int
@@ -46,6 +48,61 @@ class RenewalRecord:
     layer: str
     filter: int
     score: float | None
+    dropped: int | None = None
+    change: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class RestingRecord:
+    """One filter that was out of the network when the training ended.
+
+    Attributes:
+        layer: Module path.
+        filter: Index in the layer.
+        dropped: The step after which it left the network, 0-based.
+    """
+
+    layer: str
+    filter: int
+    dropped: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class OverlapRecord:
+    """How the filters of one layer overlap after one epoch.
+
+    Attributes:
+        epoch: 1-based.
+        layer: Module path.
+        mean: Mean inter-filter overlap of the filters in the network; None if not finite.
+        largest: The largest of them.
+        out: Filters that are out of the network.
+    """
+
+    epoch: int
+    layer: str
+    mean: float | None
+    largest: float | None
+    out: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class CorrelationRecord:
+    """How well one ranking of the filters agrees with the oracle's after one epoch.
+
+    Attributes:
+        epoch: 1-based.
+        ranking: Name of the ranking.
+        value: Pearson's correlation of its scores with the oracle's over all filters; None where it is not defined.
+        rank: Spearman's.
+        filters: How many filters were ranked: those in the network.
+    """
+
+    epoch: int
+    ranking: str
+    value: float | None
+    rank: float | None
+    filters: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,6 +119,10 @@ class TrialResult:
         epochs: One record an epoch.
         steps: Optimizer steps.
         renewals: One record a renewed filter.
+        resting: One record a filter that is still out of the network.
+        layers: Number of filters of each watched layer, in the network's order; empty where none was watched.
+        overlaps: One record a layer and epoch, where the study asks for them.
+        correlations: One record a ranking and epoch, where the study asks for them.
         nonfinite: Scores that were no numbers.
         restarts: Times that the whole network was redrawn.
         recipe_seconds: Wall time inside regrow's hooks.
@@ -77,6 +138,10 @@ class TrialResult:
     epochs: tuple[EpochRecord, ...] = ()
     steps: int = 0
     renewals: tuple[RenewalRecord, ...] = ()
+    resting: tuple[RestingRecord, ...] = ()
+    layers: tuple[tuple[str, int], ...] = ()
+    overlaps: tuple[OverlapRecord, ...] = ()
+    correlations: tuple[CorrelationRecord, ...] = ()
     nonfinite: int = 0
     restarts: int = 0
     recipe_seconds: float = 0.0

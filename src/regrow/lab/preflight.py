@@ -15,6 +15,8 @@ from regrow.errors import ConfigError, NoEffectWarning, RegrowError
 from regrow.lab import data
 from regrow.lab.assembly import attach_recipe, build_model, build_optimizer, steps_per_epoch
 from regrow.lab.data import Dataset
+from regrow.lab.data.held_out import hold_out
+from regrow.lab.diagnostics import Diagnosis
 from regrow.lab.trials import TrialSpec
 
 
@@ -74,6 +76,7 @@ def preflight(
 
 def _rehearse(spec: TrialSpec, dataset: Dataset) -> list[str]:
     """One model and one recipe, put together and thrown away."""
+    dataset, *aside = hold_out(dataset, spec.train.held_out)
     if steps_per_epoch(spec.train, len(dataset.x_train)) == 0:
         raise ConfigError(
             f"train.batch_size: must be at most {len(dataset.x_train)}, the number of training images, "
@@ -86,9 +89,26 @@ def _rehearse(spec: TrialSpec, dataset: Dataset) -> list[str]:
         warnings.simplefilter("always", NoEffectWarning)
         like = None if spec.like is None else []
         try:
-            regrower = attach_recipe(spec, dataset, model, optimizer, like=like)
+            regrower = attach_recipe(
+                spec,
+                dataset,
+                model,
+                optimizer,
+                held_out=(aside[0], aside[1]) if spec.train.held_out else None,
+                like=like,
+            )
         except RegrowError as error:
             raise ConfigError(f"arm {spec.label}: {error}") from error
+        try:
+            Diagnosis(
+                spec.diagnostics,
+                model=model,
+                example=dataset.x_train[:2],
+                held_out=(aside[0], aside[1]) if spec.train.held_out else None,
+                seed=spec.seed,
+            )
+        except RegrowError as error:
+            raise ConfigError(f"diagnostics: {error}") from error
     if regrower is not None:
         regrower.detach()
     cell = "" if spec.cell == "base" else f"{spec.cell}: "

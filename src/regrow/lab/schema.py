@@ -7,7 +7,7 @@ from typing import Final
 
 from regrow.lab.outcome import TrialResult
 
-SCHEMA_VERSION: Final = "1"
+SCHEMA_VERSION: Final = "2"
 
 SCHEMA: Final = (
     "CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL)",
@@ -23,10 +23,25 @@ SCHEMA: Final = (
         train_accuracy REAL, test_loss REAL, test_accuracy REAL, seconds REAL, PRIMARY KEY (trial, epoch))""",
     """CREATE TABLE renewals (
         trial TEXT NOT NULL REFERENCES trials, step INTEGER NOT NULL, epoch INTEGER NOT NULL,
-        layer TEXT NOT NULL, filter INTEGER NOT NULL, score REAL, PRIMARY KEY (trial, step, layer, filter))""",
+        layer TEXT NOT NULL, filter INTEGER NOT NULL, score REAL, dropped INTEGER, change REAL,
+        PRIMARY KEY (trial, step, layer, filter))""",
+    """CREATE TABLE resting (
+        trial TEXT NOT NULL REFERENCES trials, layer TEXT NOT NULL, filter INTEGER NOT NULL,
+        dropped INTEGER NOT NULL, PRIMARY KEY (trial, layer, filter))""",
+    """CREATE TABLE layers (
+        trial TEXT NOT NULL REFERENCES trials, layer TEXT NOT NULL, filters INTEGER NOT NULL,
+        PRIMARY KEY (trial, layer))""",
+    """CREATE TABLE overlaps (
+        trial TEXT NOT NULL REFERENCES trials, epoch INTEGER NOT NULL, layer TEXT NOT NULL, mean REAL,
+        largest REAL, out INTEGER NOT NULL, PRIMARY KEY (trial, epoch, layer))""",
+    """CREATE TABLE correlations (
+        trial TEXT NOT NULL REFERENCES trials, epoch INTEGER NOT NULL, ranking TEXT NOT NULL, value REAL,
+        rank REAL, filters INTEGER NOT NULL, PRIMARY KEY (trial, epoch, ranking))""",
 )
-"""One statement a table. ``seconds``, ``recipe_seconds`` and ``finished_at`` are the only columns that
-two runs of the same study may differ in."""
+"""One statement a table; rows of one trial are in the order in which things happened, its layers in the network's.
+
+``seconds``, ``recipe_seconds`` and ``finished_at`` are the only columns that two runs of the same study may
+differ in."""
 
 
 def trial_row(result: TrialResult, *, finished_at: str) -> dict[str, object]:
@@ -64,25 +79,21 @@ def trial_row(result: TrialResult, *, finished_at: str) -> dict[str, object]:
     }
 
 
-def epoch_rows(result: TrialResult) -> list[tuple[object, ...]]:
-    """The rows of table ``epochs``, in its columns' order.
+def detail_rows(result: TrialResult) -> dict[str, list[tuple[object, ...]]]:
+    """The rows of all other tables.
 
     Args:
         result: The trial.
 
     Returns:
-        One row an epoch.
+        Rows by table, in its columns' order; tables without rows are there too.
     """
-    return [(result.trial, *astuple(record)) for record in result.epochs]
-
-
-def renewal_rows(result: TrialResult) -> list[tuple[object, ...]]:
-    """The rows of table ``renewals``, in its columns' order.
-
-    Args:
-        result: The trial.
-
-    Returns:
-        One row a renewed filter.
-    """
-    return [(result.trial, *astuple(record)) for record in result.renewals]
+    trial = result.trial
+    return {
+        "epochs": [(trial, *astuple(record)) for record in result.epochs],
+        "renewals": [(trial, *astuple(record)) for record in result.renewals],
+        "resting": [(trial, *astuple(record)) for record in result.resting],
+        "layers": [(trial, *entry) for entry in result.layers],
+        "overlaps": [(trial, *astuple(record)) for record in result.overlaps],
+        "correlations": [(trial, *astuple(record)) for record in result.correlations],
+    }

@@ -1,13 +1,13 @@
 """Numbers over seeds: what an arm of a study reached, and how two arms differ pair by pair.
 
-Contents: `is_failed`, `summary` (one arm), `paired` (two arms over the same seeds).
+Contents: `is_failed`, `summary` (one arm), `paired` (two arms over the same seeds), `mean_interval` (any numbers).
 """
 
 from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -254,6 +254,28 @@ def paired(
         crashed=len(both) - len(pairs),
         unpaired=len(a.keys() ^ b.keys()),
     )
+
+
+def mean_interval(
+    values: Sequence[float], *, confidence: float = 0.95, resamples: int = 9999
+) -> tuple[float, float] | None:
+    """The interval of a mean over seeds: bias-corrected and accelerated bootstrap, as in `paired`.
+
+    Args:
+        values: One finite number a seed.
+        confidence: What the interval should cover, within (0, 1).
+        resamples: Bootstrap samples.
+
+    Returns:
+        Its ends; None below two values.
+
+    Examples:
+        >>> mean_interval([0.25, 0.25, 0.25]), mean_interval([0.5])
+        ((0.25, 0.25), None)
+    """
+    rounded = np.array([round(value, _DECIMALS) for value in values], dtype=np.float64)
+    found = _interval(rounded, confidence=confidence, resamples=resamples)
+    return None if found is None else found[:2]
 
 
 def _measured(accuracies: Mapping[int, float | None]) -> dict[int, float]:

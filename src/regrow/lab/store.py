@@ -19,7 +19,7 @@ from regrow.errors import StoreError
 from regrow.lab.fingerprint import differences, fingerprint
 from regrow.lab.folder import explained, lock_folder
 from regrow.lab.outcome import TrialResult
-from regrow.lab.schema import SCHEMA, SCHEMA_VERSION, epoch_rows, renewal_rows, trial_row
+from regrow.lab.schema import SCHEMA, SCHEMA_VERSION, detail_rows, trial_row
 
 DATABASE: Final = "results.sqlite"
 CHECKPOINTS: Final = "checkpoints"
@@ -197,12 +197,12 @@ class Store:
                 f"INSERT INTO trials ({', '.join(row)}) VALUES ({marks})",  # noqa: S608 # our own names
                 row,
             )
-            self._connection.executemany(
-                "INSERT INTO epochs VALUES (?, ?, ?, ?, ?, ?, ?)", epoch_rows(result)
-            )
-            self._connection.executemany(
-                "INSERT INTO renewals VALUES (?, ?, ?, ?, ?, ?)", renewal_rows(result)
-            )
+            for table, rows in detail_rows(result).items():
+                if rows:
+                    self._connection.executemany(
+                        f"INSERT INTO {table} VALUES ({', '.join('?' * len(rows[0]))})",  # noqa: S608 # our own names
+                        rows,
+                    )
 
     def forget_crashed(self) -> int:
         """Take the crashed trials out, so that they run again.

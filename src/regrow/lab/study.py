@@ -1,7 +1,7 @@
 """What a study asks for: one data set, one model, a training, its arms, its seeds, and a grid.
 
-Contents: `Study` and its parts (`DataChoice`, `ModelChoice`, `Training`, `Arm`), and `check_document`, which
-makes a Study from plain data with one clear line for each mistake. Nothing here imports torch.
+Contents: `Study` and its parts (`DataChoice`, `ModelChoice`, `Training`, `Diagnostics`, `Arm`), and
+`check_document`, which makes a Study from plain data with one clear line for each mistake. Nothing here imports torch.
 """
 
 from __future__ import annotations
@@ -72,7 +72,8 @@ class Training(_Part):
     """How every network is trained.
 
     The unit of `lr` is a step on the loss as `loss_reduction` makes it: a sum over the batch is
-    `batch_size` times the mean.
+    `batch_size` times the mean. `held_out` training images are not trained on: criteria that look at data measure with
+    them (with 0, with the first training images). `overlap_penalty` is the weight of `regrow.losses.overlap_penalty`.
     """
 
     epochs: int = Field(default=30, ge=1)
@@ -86,6 +87,10 @@ class Training(_Part):
     clip_grad_norm: float | None = Field(default=None, gt=0)
     schedule: Literal["constant", "cosine"] = "constant"
     drop_last: bool = False
+    augment: Literal["none", "crop-flip"] = "none"
+    held_out: int = Field(default=0, ge=0)
+    overlap_penalty: float = Field(default=0.0, ge=0)
+    channels_last: bool = False
     eval_every_epochs: int = Field(default=1, ge=1)
 
     @model_validator(mode="after")
@@ -97,6 +102,22 @@ class Training(_Part):
         if self.nesterov and not self.momentum:
             raise ValueError("nesterov needs a momentum above 0")
         return self
+
+
+class Diagnostics(_Part):
+    """What is looked at beside the accuracy. It changes no result, so that a study may go on with other diagnostics.
+
+    `overlap`: after every epoch, the inter-filter overlap of each layer. `oracle_every_epochs`: after so many epochs
+    each, how the rankings of the filters agree with the oracle's on the `train.held_out` images; 0 = never.
+    """
+
+    overlap: bool = False
+    oracle_every_epochs: int = Field(default=0, ge=0)
+
+    @property
+    def any(self) -> bool:
+        """Whether anything is asked for."""
+        return self.overlap or self.oracle_every_epochs > 0
 
 
 class Arm(_Part):
@@ -118,6 +139,7 @@ class Study(_Part):
     data: DataChoice
     model: ModelChoice = ModelChoice()
     train: Training = Training()
+    diagnostics: Diagnostics = Diagnostics()
     arms: dict[str, Arm] = Field(min_length=1)
     grid: dict[str, list[Any]] = Field(default_factory=dict)
     seeds: Annotated[tuple[int, ...], Field(strict=False)] = tuple(range(16))
@@ -270,6 +292,7 @@ def _known(root: type[BaseModel], path: list[str]) -> list[str]:
         "data": DataChoice,
         "model": ModelChoice,
         "train": Training,
+        "diagnostics": Diagnostics,
         "arms": Arm,
     }
     found = parts[path[0]] if path else root

@@ -14,14 +14,19 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
-from regrow.errors import NoEffectWarning, NonFiniteWarning, StateError
-from regrow.history import Renewed
+from regrow.errors import NoEffectWarning, NonFiniteWarning, RegrowWarning, StateError
+from regrow.graph import Filters, trace
+from regrow.history import Renewed, Report
 from regrow.lab.assembly import attach_recipe, build_model, build_optimizer, steps_per_epoch
 from regrow.lab.checkpoint import CheckpointFile
 from regrow.lab.data import Dataset
+from regrow.lab.data.augment import crop_flip
+from regrow.lab.data.held_out import hold_out
+from regrow.lab.diagnostics import Diagnosis
 from regrow.lab.measure import finite_or_none, majority_share, measure, right_answers
-from regrow.lab.outcome import EpochRecord, RenewalRecord, TrialResult
+from regrow.lab.outcome import EpochRecord, RenewalRecord, RestingRecord, TrialResult
 from regrow.lab.trials import TrialSpec
+from regrow.losses import overlap_penalty
 
 STUCK_MARGIN: Final = 0.02
 """A network within this of the majority class's share has learned nothing."""
@@ -73,11 +78,23 @@ class _Run:
     """A trial in progress."""
 
     def __init__(self, spec: TrialSpec, data: Dataset, like: Sequence[Renewed] | None) -> None:
-        self.spec, self.data = spec, data
-        self.model = build_model(spec, data, seed=spec.seed)
+        self.spec = spec
+        self.data, *aside = hold_out(data, spec.train.held_out)
+        self.held_out = (aside[0], aside[1]) if spec.train.held_out else None
+        self.model = build_model(spec, self.data, seed=spec.seed)
         self.optimizer = build_optimizer(spec.train, self.model)
-        self.regrower = attach_recipe(spec, data, self.model, self.optimizer, like=like)
-        self.per_epoch = steps_per_epoch(spec.train, len(data.x_train))
+        self.regrower = attach_recipe(
+            spec, self.data, self.model, self.optimizer, held_out=self.held_out, like=like
+        )
+        self.per_epoch = steps_per_epoch(spec.train, len(self.data.x_train))
+        self._apart = self._kept_apart()
+        self.diagnosis = Diagnosis(
+            spec.diagnostics,
+            model=self.model,
+            example=self.data.x_train[:2],
+            held_out=self.held_out,
+            seed=spec.seed,
+        )
         self.records: list[EpochRecord] = []
         self.restarts = 0
         self.diverged = False
@@ -104,6 +121,7 @@ class _Run:
         test: tuple[float | None, float | None] = (None, None)
         if epoch % training.eval_every_epochs == 0 or epoch == training.epochs or self.diverged:
             test = measure(self.model, self.data.x_test, self.data.y_test)
+        started += self._diagnose(epoch)
         stuck = not finite or accuracy <= majority_share(self.data.y_train) + STUCK_MARGIN
         if stuck and not self.diverged and self._checks_at(epoch):
             self._restart()
@@ -126,14 +144,19 @@ class _Run:
             len(self.data.x_train),
             generator=torch.Generator().manual_seed(_key("order", seed, epoch)),
         )
+        moves = torch.Generator().manual_seed(_key("augment", seed, epoch))
         self.model.train()
         loss_sum = torch.zeros((), dtype=torch.float64)
         right = torch.zeros((), dtype=torch.int64)
         seen = 0
         for index in range(self.per_epoch):
             batch = order[index * training.batch_size : (index + 1) * training.batch_size]
-            labels = self.data.y_train[batch]
-            outputs = self.model(self.data.x_train[batch])
+            images, labels = self.data.x_train[batch], self.data.y_train[batch]
+            if training.augment == "crop-flip":
+                images = crop_flip(images, moves)
+            if training.channels_last:
+                images = images.contiguous(memory_format=torch.channels_last)
+            outputs = self.model(images)
             loss = F.cross_entropy(outputs, labels, reduction=training.loss_reduction)
             self._step(loss, step=(epoch - 1) * self.per_epoch + index)
             share = len(batch) if training.loss_reduction == "mean" else 1
@@ -149,6 +172,9 @@ class _Run:
             for group in self.optimizer.param_groups:
                 group["lr"] = training.lr * 0.5 * (1.0 + math.cos(math.pi * share))
         self.optimizer.zero_grad(set_to_none=True)
+        if self._apart:
+            penalty = overlap_penalty(self.model, self._apart, weight=training.overlap_penalty)
+            loss = loss + penalty
         loss.backward()
         if training.clip_grad_norm is not None:
             nn.utils.clip_grad_norm_(self.model.parameters(), training.clip_grad_norm)
@@ -156,9 +182,20 @@ class _Run:
             self.regrower.tell(loss=loss.detach())
         self.optimizer.step()
 
+    def _kept_apart(self) -> list[Filters]:
+        """The layers whose filters' overlap is part of the loss."""
+        if not self.spec.train.overlap_penalty:
+            return []
+        return list(trace(self.model, self.data.x_train[:2]).renewable())
+
     def _finite_weights(self) -> bool:
         with torch.no_grad():
             return all(bool(parameter.isfinite().all()) for parameter in self.model.parameters())
+
+    def _diagnose(self, epoch: int) -> float:
+        """Look at the network beside its accuracy: the seconds that it took."""
+        out = {} if self.regrower is None else self.regrower.report.resting
+        return self.diagnosis.look(self.model, epoch=epoch, out=out)
 
     # ---- the arm "restart"
 
@@ -193,6 +230,7 @@ class _Run:
             "regrower": None if self.regrower is None else self.regrower.state_dict(),
             "records": [asdict(record) for record in self.records],
             "restarts": self.restarts,
+            "diagnosis": self.diagnosis.state_dict(),
         }
 
     def load(self, state: dict[str, Any]) -> None:
@@ -203,12 +241,16 @@ class _Run:
             self.regrower.load_state_dict(state["regrower"])
         self.records = [EpochRecord(**record) for record in state["records"]]
         self.restarts = state["restarts"]
+        self.diagnosis.load_state_dict(state["diagnosis"])
 
     def result(self) -> TrialResult:
         """The trial as it ended."""
         report = None if self.regrower is None else self.regrower.report
         if self.regrower is not None:
-            self.regrower.detach()
+            with warnings.catch_warnings():
+                # Filters that stay out are told by the preflight, and by a table of the store.
+                warnings.simplefilter("ignore", RegrowWarning)
+                self.regrower.detach()
         return TrialResult(
             trial=self.spec.trial,
             cell=self.spec.cell,
@@ -219,6 +261,12 @@ class _Run:
             epochs=tuple(self.records),
             steps=self.epoch * self.per_epoch,
             renewals=() if report is None else self._renewals(report.events),
+            resting=() if report is None else _resting(report),
+            layers=tuple(
+                (self.diagnosis.layers or ({} if report is None else report.layers)).items()
+            ),
+            overlaps=tuple(self.diagnosis.overlaps),
+            correlations=tuple(self.diagnosis.correlations),
             nonfinite=0 if report is None else report.nonfinite,
             restarts=self.restarts,
             recipe_seconds=0.0 if report is None else report.seconds,
@@ -232,10 +280,22 @@ class _Run:
                 layer=event.layer,
                 filter=index,
                 score=finite_or_none(score),
+                dropped=event.dropped,
+                change=None if event.change is None else finite_or_none(event.change),
             )
             for event in events
             for index, score in zip(event.filters, event.scores, strict=True)
         )
+
+
+def _resting(report: Report) -> tuple[RestingRecord, ...]:
+    """The filters that never came back: the training ended while they were out."""
+    return tuple(
+        RestingRecord(layer=layer, filter=index, dropped=report.resting_since)
+        for layer, filters in report.resting.items()
+        for index in filters
+        if report.resting_since is not None
+    )
 
 
 def _resumed(

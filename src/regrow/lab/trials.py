@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from regrow.errors import ConfigError, UnknownNameError
 from regrow.lab.arms import complete
 from regrow.lab.study import (
     DataChoice,
+    Diagnostics,
     ModelChoice,
     Study,
     Training,
@@ -49,6 +50,7 @@ class TrialSpec:
         recipe: Name of the recipe, or one of `LAB_RECIPES`.
         settings: Its settings.
         like: For a control, the trial that it replays.
+        diagnostics: What is looked at beside the accuracy.
     """
 
     cell: str
@@ -60,6 +62,7 @@ class TrialSpec:
     recipe: str
     settings: Mapping[str, Any]
     like: str | None = None
+    diagnostics: Diagnostics = field(default_factory=Diagnostics)
 
     @property
     def trial(self) -> str:
@@ -152,6 +155,7 @@ def trials(study: Study, *, where: str = "study") -> tuple[TrialSpec, ...]:
                         recipe=arm.recipe,
                         settings=arm.settings,
                         like=None if arm.like is None else trial_name(cell.name, arm.like, seed),
+                        diagnostics=cell.study.diagnostics,
                     )
                 )
     return tuple(found)
@@ -167,7 +171,7 @@ def _copied(found: Any) -> Any:
 def set_key(found: dict[str, Any], key: str, value: object, *, where: str) -> None:
     """Set one value of a study by its dotted key, in place.
 
-    ``train.<key>``, ``model.<setting>``, ``data.<setting>``, ``<arm>.<setting>``,
+    ``train.<key>``, ``diagnostics.<key>``, ``model.<setting>``, ``data.<setting>``, ``<arm>.<setting>``,
     ``<arm>.train.<key>``; a leading ``arms.`` is allowed before a label.
 
     Args:
@@ -183,8 +187,8 @@ def set_key(found: dict[str, Any], key: str, value: object, *, where: str) -> No
     first, _, rest = key.removeprefix("arms.").partition(".")
     if not rest:
         raise ConfigError(f"{where}: must be like train.lr or randomout.threshold, got '{key}'")
-    if first == "train" and not key.startswith("arms."):
-        found.setdefault("train", {})[rest] = value
+    if first in {"train", "diagnostics"} and not key.startswith("arms."):
+        found.setdefault(first, {})[rest] = value
     elif first in {"data", "model"} and not key.startswith("arms."):
         found.setdefault(first, {}).setdefault("settings", {})[rest] = value
     elif first in found.get("arms", {}):
@@ -195,7 +199,7 @@ def set_key(found: dict[str, Any], key: str, value: object, *, where: str) -> No
         else:
             arm.setdefault("settings", {})[rest] = value
     else:
-        known = ["train", "model", "data", *found.get("arms", {})]
+        known = ["train", "model", "data", "diagnostics", *found.get("arms", {})]
         raise UnknownNameError("part of the study", first, known, where=where)
 
 

@@ -12,17 +12,22 @@ from torch import Tensor, nn
 from torch.optim import LBFGS, Optimizer
 
 from regrow.compose import Recipe
+from regrow.criteria import MEASURED, Signal
 from regrow.draw import InitSpec
 from regrow.errors import ConfigError, OptimizerError
-from regrow.graph import Policy, Wiring, trace, unwrap
+from regrow.graph import Filters, Policy, Wiring, trace, unwrap
 from regrow.loop.calibration import Calibration
 from regrow.loop.choosing import choose
+from regrow.loop.dropping import droppable
+from regrow.loop.examples import CalibrationLoss
 from regrow.loop.fitting import refuse_foreign
 from regrow.loop.initials import resolve_layers
+from regrow.loop.probing import Probe
 from regrow.loop.ranks import Ranks
 from regrow.loop.regrower import Regrower
 from regrow.loop.sharding import refuse_sharded_model, refuse_sharded_optimizer
 from regrow.loop.watch import OptimizerWatch
+from regrow.renewal import Out
 from regrow.schedule import Clock
 from regrow.surgery import Companion, OptimizerSurgeon, unwrap_optimizer
 
@@ -47,6 +52,8 @@ def attach(
     init: InitSpec | Mapping[str, InitSpec] | None = None,
     companions: Sequence[nn.Module] = (),
     calibration_inputs: Any = None,
+    calibration_targets: Any = None,
+    calibration_loss: CalibrationLoss | None = None,
     reset_state: Literal["exact", "zero"] = "exact",
     dry_run: bool = False,
     hooks: bool = True,
@@ -82,8 +89,15 @@ def attach(
             paths to these. None: the layer class's own default.
         companions: Copies of the model that average it or teach it (`AveragedModel`, timm's
             `ModelEmaV3`, any module with the same names): renewed filters are copied over to them.
-        calibration_inputs: A batch of real data for recipes with ``preserve=True``, called as `example_inputs`; the
-            model is run on it three times at each step in which filters are renewed.
+        calibration_inputs: Real data, called as `example_inputs`, with the examples at axis 0 of each tensor. For
+            recipes with ``preserve=True`` a batch: the model is run on it three times at each step in which filters
+            are renewed. For criteria that are measured on data (activations, derivatives, the oracle) as many examples
+            as they are to judge by, best some that are not trained on: the model is run on them, in parts and in
+            evaluation mode, at each step at which a score is due. They are not part of the saved state.
+        calibration_targets: What the output is compared with, a tensor with one entry an example, for criteria that
+            need the loss.
+        calibration_loss: Takes the model's output and targets and gives the mean loss of the batch; None: cross
+            entropy.
         reset_state: ``exact``: a renewed filter gets the optimizer state of a fresh one; optimizers for which that is
             not known are refused. ``zero``: exact where it is; elsewhere, whatever they remember of its entries is set
             to zero.
@@ -139,6 +153,8 @@ def attach(
         coupled=coupled,
         touches_readers=recipe.renew.touches_readers,
     )
+    if recipe.drop:
+        chosen = droppable(chosen, wiring)
     resolved = resolve_layers(
         bare,
         chosen.layers,
@@ -155,10 +171,21 @@ def attach(
             "init": {layer.filters.path: layer.initialiser for layer in resolved},
             "clock": clock,
             "coupled": coupled,
+            "calibration_inputs given": calibration_inputs is not None,
+            "calibration_targets given": calibration_targets is not None,
             "reset_state": reset_state,
             "dry_run": dry_run,
         },
         where="attach",
+    )
+    probe = _probe(
+        recipe,
+        bare,
+        # With all their readers, also those that the optimizer does not train.
+        [wiring[layer.filters.path] for layer in resolved],
+        wiring,
+        data=(calibration_inputs, calibration_targets, calibration_loss),
+        ranks=ranks,
     )
     return Regrower(
         recipe,
@@ -172,14 +199,16 @@ def attach(
         ],
         model=bare,
         layers=resolved,
+        out=Out(wiring) if recipe.drop else None,
         clock=clock,
         seed=seed,
         streams=chosen.streams,
         companions=[Companion(each, tensors, chosen.layers) for each in companions],
         calibration=_calibration(recipe, bare, calibration_inputs, ranks=ranks),
+        probe=probe,
         dry_run=dry_run,
         hooks=hooks,
-        notes=(*chosen.notes, *wiring.remarks),
+        notes=(*chosen.notes, *(probe.notes if probe else ()), *wiring.remarks),
         ranks=ranks,
     )
 
@@ -260,3 +289,38 @@ def _calibration(
             "attach(calibration_inputs=...), a batch of training images, say"
         )
     return Calibration(model, inputs, ranks=ranks)
+
+
+def _probe(
+    recipe: Recipe,
+    model: nn.Module,
+    layers: Sequence[Filters],
+    wiring: Wiring,
+    *,
+    data: tuple[Any, Any, CalibrationLoss | None],
+    ranks: Ranks,
+) -> Probe | None:
+    """What measures the filters for a criterion that looks at more than weights and gradients."""
+    signals = recipe.criterion.needs & MEASURED
+    if not signals:
+        return None
+    inputs, targets, loss = data
+    for argument, given, needed in (
+        ("calibration_inputs", inputs, True),
+        ("calibration_targets", targets, signals != frozenset({Signal.ACTIVATIONS})),
+    ):
+        if needed and given is None:
+            raise ConfigError(
+                f"the criterion {type(recipe.criterion).__name__} is measured on data: give attach({argument}=...), or "
+                f"choose another ranking (rank_by, recipe '{recipe.info.name}')"
+            )
+    return Probe(
+        model,
+        layers,
+        inputs,
+        signals=signals,
+        targets=targets,
+        loss=loss,
+        wiring=wiring,
+        ranks=ranks,
+    )

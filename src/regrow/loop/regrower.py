@@ -18,11 +18,12 @@ from regrow.graph import Streams
 from regrow.graph.slices import rows
 from regrow.history import Renewed, Report
 from regrow.loop.calibration import Calibration
+from regrow.loop.probing import Probe
 from regrow.loop.ranks import Ranks
 from regrow.loop.renewing import Renewer
 from regrow.loop.saving import STATE_VERSION, check_saved
 from regrow.loop.watch import OptimizerWatch
-from regrow.renewal import Layer
+from regrow.renewal import Layer, Out
 from regrow.schedule import Clock
 from regrow.surgery import Companion
 
@@ -45,6 +46,8 @@ class Regrower:
         streams: Filters that are renewed as one.
         companions: Copies of the model that are renewed with it.
         calibration: Runs the model on fixed inputs, for a renewal that keeps its output.
+        probe: Measures filters on data, for a criterion that needs it.
+        out: What is silent with filters that are dropped; for a recipe that drops.
         ranks: The processes that train the model together.
         dry_run: Change nothing.
         hooks: Act by the optimizers' step hooks.
@@ -66,6 +69,8 @@ class Regrower:
         streams: Streams | None = None,
         companions: Sequence[Companion] = (),
         calibration: Calibration | None = None,
+        probe: Probe | None = None,
+        out: Out | None = None,
         ranks: Ranks | None = None,
         dry_run: bool = False,
         hooks: bool = True,
@@ -78,6 +83,7 @@ class Regrower:
         self._seed = seed
         self._streams = streams
         self._ranks = ranks or Ranks()
+        self._probe = probe
         self._renewer = Renewer(
             recipe.renew,
             model=model,
@@ -85,6 +91,7 @@ class Regrower:
             surgeons=[watch.surgeon for watch in watches if watch.surgeon is not None],
             companions=companions,
             calibration=calibration,
+            out=out,
             dry_run=dry_run,
         )
         counts = {path: layer.filters.count for path, layer in self._layers.items()}
@@ -134,7 +141,7 @@ class Regrower:
             watch: The optimizer.
         """
         started = time.perf_counter()
-        due = self._schedule.due(self._step)
+        due = self._schedule.due(self._step) and not self._renewer.resting
         last = self._schedule.last_step
         watching = self._recipe.criterion.every_step and (last is None or self._step <= last)
         if id(watch) in self._stepped and id(self._watches[-1]) not in self._stepped:
@@ -176,6 +183,8 @@ class Regrower:
                 for path, layer in self._layers.items()
             }
             self._seen = {}
+            if due and self._probe is not None:
+                seen = self._probe.complete(seen)
             with torch.no_grad():
                 self._state = self._recipe.observe(self._state, seen)
             if due and all(one.grad is None for one in seen.values()):
@@ -191,6 +200,7 @@ class Regrower:
                     loss=loss,
                     streams=self._streams,
                 )
+            self._pending = self._renewer.without_resting(self._pending)
             self.report.checks += 1
 
     def step_made(self, watch: OptimizerWatch) -> None:
@@ -220,7 +230,7 @@ class Regrower:
             events = self._renewer.bring_back(seed=self._seed, step=self._step)
         self.report.events.extend(events)
         if self._recipe.drop:
-            self.report.resting = self._renewer.resting.filters
+            self._note_resting()
         step, self._step = self._step, self._step + 1
         self.report.steps = self._step
         self.report.seconds += time.perf_counter() - started
@@ -247,6 +257,11 @@ class Regrower:
                 self.gradients_ready(watch)
             for watch in self._watches:
                 self.step_made(watch)
+
+    def _note_resting(self) -> None:
+        resting = self._renewer.resting
+        self.report.resting = resting.filters
+        self.report.resting_since = resting.since if resting else None
 
     def _call_back(self, events: Sequence[Renewed]) -> None:
         self._calling_back = True
@@ -313,9 +328,39 @@ class Regrower:
         """
         self._callbacks.append(callback)
 
+    def bring_back(self) -> tuple[Renewed, ...]:
+        """Renew the filters that are out of the network now, before the schedule does: between two steps.
+
+        For a training that ends, or a recipe that is detached, while filters are out.
+
+        Returns:
+            One event a layer; none where the network is whole.
+        """
+        resting = self._renewer.resting
+        if not resting:
+            return ()
+        events = self._renewer.bring_back(seed=self._seed, step=self._step - 1)
+        self.report.events.extend(events)
+        self._note_resting()
+        self._call_back(events)
+        return tuple(events)
+
     def detach(self) -> None:
-        """Stop acting. What has been done stays; young entries are not corrected any further."""
-        self._detached = True
+        """Stop acting. What has been done stays; young entries are not corrected any further.
+
+        Edge cases:
+            Filters that are out stay out, and most of them for ever: all that reads them is 0, so that no gradient
+            reaches them. A RegrowWarning says so; `bring_back` before it renews them.
+        """
+        already, self._detached = self._detached, True
+        if self._renewer.let_go() and not already:
+            count = sum(len(filters) for filters in self.report.resting.values())
+            warnings.warn(
+                f"{count} filters are out of the network, and nothing brings them back any more: call "
+                f"regrower.bring_back() before detach() (recipe '{self._recipe.info.name}')",
+                RegrowWarning,
+                stacklevel=2,
+            )
         for watch in self._watches:
             # In a callback the optimizer is walking through its hooks: ours stay, and do nothing.
             if self._calling_back:
@@ -355,7 +400,7 @@ class Regrower:
             "born": dict(self._state.born),
             "criteria": {layer: dict(state) for layer, state in self._state.criteria.items()},
             "optimizers": [None if each is None else each.state_dict() for each in surgeons],
-            "resting": self._renewer.resting.state_dict(),
+            "resting": self._renewer.resting.state_dict(self._renewer.tensors),
             "report": self.report.saved(),
         }
 
@@ -374,12 +419,16 @@ class Regrower:
         for watch, memory in zip(self._watches, state["optimizers"], strict=True):
             if watch.surgeon is not None:
                 watch.surgeon.check_state(memory)
+        self._renewer.check_resting(state["resting"])
         born = {path: state["born"][path].tolist() for path in self._layers}
-        self._ranks.check_same({"step": int(state["step"]), "born": born}, where="load_state_dict")
+        out = {path: mask.tolist() for path, mask in state["resting"]["masks"].items()}
+        self._ranks.check_same(
+            {"step": int(state["step"]), "born": born, "resting": out}, where="load_state_dict"
+        )
         for watch, memory in zip(self._watches, state["optimizers"], strict=True):
             if watch.surgeon is not None:
                 watch.surgeon.load_state_dict(memory)
-        self._renewer.resting.load_state_dict(state["resting"], self._renewer.tensors)
+        self._renewer.load_resting(state["resting"])
         self._step = int(state["step"])
         self._state = RecipeState(
             criteria={
@@ -392,4 +441,4 @@ class Regrower:
             born={path: state["born"][path].to("cpu") for path in self._layers},
         )
         self.report.restore(state["report"], steps=self._step)
-        self.report.resting = self._renewer.resting.filters
+        self._note_resting()

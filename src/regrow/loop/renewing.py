@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -11,7 +12,7 @@ from regrow.compose import Decision
 from regrow.history import Renewed
 from regrow.loop.calibration import Calibration
 from regrow.loop.resting import Resting
-from regrow.renewal import Activity, Layer, Renewal, drop_edits
+from regrow.renewal import Activity, Edit, Layer, Out, Renewal
 from regrow.renewal.preserve import uncut
 from regrow.surgery import Companion, OptimizerSurgeon, apply_edits_, copy_over_
 
@@ -32,6 +33,7 @@ class Renewer:
         companions: Copies of the model.
         calibration: Needed by a renewal with ``preserve``.
         dry_run: Change nothing.
+        out: What is silent with filters that are dropped; needed by a recipe that drops.
     """
 
     def __init__(
@@ -44,6 +46,7 @@ class Renewer:
         companions: Sequence[Companion],
         calibration: Calibration | None,
         dry_run: bool,
+        out: Out | None = None,
     ) -> None:
         self._renewal = renewal
         self._model = model
@@ -52,7 +55,8 @@ class Renewer:
         self._companions = companions
         self._calibration = calibration if renewal.preserve else None
         self._dry_run = dry_run
-        self.resting = Resting()
+        self._out = out
+        self.resting = Resting(model)
         self.tensors: dict[str, Tensor] = {
             **dict(model.named_parameters(remove_duplicate=False)),
             **dict(model.named_buffers(remove_duplicate=False)),
@@ -64,6 +68,25 @@ class Renewer:
                 note for layer in layers.values() for note in uncut(layer.filters, activity)
             )
 
+    def without_resting(self, decision: Decision) -> Decision:
+        """A decision that leaves alone what another recipe has out.
+
+        Args:
+            decision: Masks and scores by layer.
+
+        Returns:
+            The same without those filters, and without layers that have no other.
+        """
+        out = {path: self.resting.out_elsewhere(path) for path in decision.masks}
+        masks = {
+            path: mask if (gone := out[path]) is None else mask & ~gone.to(mask.device)
+            for path, mask in decision.masks.items()
+        }
+        empty = {path for path in masks if out[path] is not None and not bool(masks[path].any())}
+        return replace(
+            decision, masks={path: mask for path, mask in masks.items() if path not in empty}
+        )
+
     def drop(self, decision: Decision, *, step: int) -> None:
         """Take what was decided out of the network.
 
@@ -72,15 +95,13 @@ class Renewer:
             step: The optimizer step.
         """
         self.resting.begin(decision, step=step)
-        if self._dry_run:
+        if self._dry_run or self._out is None:
             return
-        edits = [
-            edit
-            for path, mask in decision.masks.items()
-            for edit in drop_edits(self._layers[path].filters, mask, params=self.tensors)
-        ]
-        self.resting.keep(edits, self.tensors)
-        apply_edits_(self.tensors, edits)
+        self._refresh()
+        edits = self._out.edits(decision.masks, params=self.tensors)
+        for surgeon in self._surgeons:
+            surgeon.check(edits)
+        self.resting.take_out_(edits, self.tensors)
         for companion in self._companions:
             copy_over_(companion.tensors(), self.tensors, edits)
         for surgeon in self._surgeons:
@@ -98,8 +119,9 @@ class Renewer:
         """
         resting = self.resting
         decision = Decision(masks=resting.masks, scores=resting.scores)
-        restored = resting.restored()
-        apply_edits_(self.tensors, restored)
+        self._refresh()
+        resting.put_back_(self.tensors)
+        restored = resting.edits(self.tensors)
         for companion in self._companions:
             copy_over_(companion.tensors(), self.tensors, restored)
         for surgeon in self._surgeons:
@@ -108,6 +130,38 @@ class Renewer:
         events = [replace(event, dropped=resting.since) for event in events]
         resting.end()
         return events
+
+    def let_go(self) -> bool:
+        """Hold nothing at zero any more.
+
+        Returns:
+            Whether filters were out, and now stay as they are.
+        """
+        self.resting.release()
+        return bool(self.resting) and not self._dry_run
+
+    def check_resting(self, state: object) -> None:
+        """Raise what `load_resting` cannot work with.
+
+        Args:
+            state: What is to be loaded.
+        """
+        counts = {path: layer.filters.count for path, layer in self._layers.items()}
+        self.resting.check_state(state, self.tensors, counts=counts)
+
+    def load_resting(self, state: Mapping[str, Any]) -> None:
+        """Take over the filters that are out in a saved state.
+
+        Args:
+            state: What `Resting.state_dict` gave.
+        """
+        self._refresh()
+        parameters = [name for name, _ in self._model.named_parameters(remove_duplicate=False)]
+        self.resting.load_state_dict(state, self.tensors, parameters=parameters)
+
+    def _refresh(self) -> None:
+        """Moving a model replaces its buffers, but never its parameters."""
+        self.tensors.update(self._model.named_buffers(remove_duplicate=False))
 
     def renew(self, decision: Decision, *, seed: int, step: int) -> list[Renewed]:
         """Renew what was decided, in all layers.
@@ -120,8 +174,7 @@ class Renewer:
         Returns:
             One event a layer.
         """
-        # Moving a model replaces its buffers, but never its parameters.
-        self.tensors.update(self._model.named_buffers(remove_duplicate=False))
+        self._refresh()
         calibration = None if self._dry_run else self._calibration
         activity: Activity | None = None
         before: list[Tensor] = []
@@ -129,11 +182,21 @@ class Renewer:
             activity = self._measure(calibration, list(decision.masks))
             before = calibration.outputs()
         events: list[Renewed] = []
-        if not self._dry_run:
-            self._check(decision.masks, activity, seed=seed, step=step)
+        made = {} if self._dry_run else self._edits(decision.masks, activity, seed=seed, step=step)
+        touched: set[str] = set()
         for path, mask in decision.masks.items():
             if not self._dry_run:
-                self._renew_layer(self._layers[path], mask, activity, seed=seed, step=step)
+                layer, edits = self._layers[path], made[path]
+                read = {layer.filters.weight, *(each.weight for each in layer.filters.readers)}
+                if touched & read or any(not edit.fresh for edit in edits):
+                    # Another layer's renewal has changed what these were worked out from.
+                    edits = self._renewal.edits(
+                        layer, mask, params=self.tensors, seed=seed, step=step, activity=activity
+                    )
+                if any(not edit.fresh for edit in edits):
+                    self._shift_companions(layer, mask, activity, seed=seed, step=step)
+                self._write(edits)
+                touched |= {edit.name for edit in edits}
             filters = mask.nonzero()[:, 0]
             events.append(
                 Renewed(
@@ -148,12 +211,16 @@ class Renewer:
         change = calibration.change_since(before)
         return [replace(event, change=change) for event in events]
 
-    def _check(
+    def _edits(
         self, masks: Mapping[str, Tensor], activity: Activity | None, *, seed: int, step: int
-    ) -> None:
-        """An optimizer whose memory cannot be edited is an error before the first layer is written, not between two."""
-        for path, mask in masks.items() if self._surgeons else ():
-            edits = self._renewal.edits(
+    ) -> dict[str, list[Edit]]:
+        """Of all layers, before the first is written.
+
+        An optimizer whose memory cannot be edited is an error then, and not between two layers.
+        """
+        made: dict[str, list[Edit]] = {}
+        for path, mask in masks.items():
+            made[path] = self._renewal.edits(
                 self._layers[path],
                 mask,
                 params=self.tensors,
@@ -162,21 +229,17 @@ class Renewer:
                 activity=activity,
             )
             for surgeon in self._surgeons:
-                surgeon.check(edits)
+                surgeon.check(made[path])
+        return made
 
-    def _renew_layer(
-        self, layer: Layer, mask: Tensor, activity: Activity | None, *, seed: int, step: int
-    ) -> None:
-        edits = self._renewal.edits(
-            layer, mask, params=self.tensors, seed=seed, step=step, activity=activity
-        )
-        if any(not edit.fresh for edit in edits):
-            self._shift_companions(layer, mask, activity, seed=seed, step=step)
+    def _write(self, edits: Sequence[Edit]) -> None:
+        """In the model, in its copies, and in the optimizers' memory."""
         apply_edits_(self.tensors, edits)
         for companion in self._companions:
             copy_over_(companion.tensors(), self.tensors, edits)
         for surgeon in self._surgeons:
             surgeon.reset(edits)
+        self.resting.silence_again_(edits, self.tensors)
 
     def _shift_companions(
         self, layer: Layer, mask: Tensor, activity: Activity | None, *, seed: int, step: int

@@ -2,10 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Final, Literal
 
 from regrow.compose import Recipe, RecipeInfo
-from regrow.criteria import Criterion, FilterOverlap, RandomScore, WeightNorm
+from regrow.criteria import (
+    Criterion,
+    FilterOverlap,
+    FisherDiagonal,
+    GradientSize,
+    MeanActivation,
+    Oracle,
+    RandomScore,
+    Taylor,
+    WeightNorm,
+    ZeroShare,
+)
 from regrow.errors import ConfigError
 from regrow.recipes._registry import register
 from regrow.renewal import Orthogonal
@@ -29,6 +42,12 @@ INFO = RecipeInfo(
         "overlap by necessity. Default: ranked; exclude_first=True leaves it out, corrected=True (ours) takes the "
         "expected overlap of random filters of that length out of every layer's scores.",
         "Whole layers: the paper has no rule; a layer always keeps one filter here, more with most_of_layer.",
+        "Other rankings (rank_by): the paper names them and gives no formulas. weights: l2 norm / sqrt(numbers); "
+        "activations, apoz: what the filter's readers receive, behind norm, activation and pooling; gradients: l2 norm "
+        "of the step's gradient; taylor: mean |dL/dg| of a gate g on what is heard, without Molchanov's 1/M; hessian: "
+        "1/2 mean (dL/dg)^2, the empirical Fisher and not the second derivative; oracle: drop in accuracy, equal drops "
+        "put in order by the loss. None is scaled by layer. The paper's oracle has 5,000 held-out images; here those "
+        "of attach(calibration_inputs=..., calibration_targets=...).",
         "Dropping: the code masks the ReLU's output; here the filter's weights, bias and norm entries and the slices "
         "that read it are 0 and without gradient, which is the smaller network whatever activation and norm follow.",
         "New directions: the paper wants them orthogonal to the dropped filters' old values and the survivors; the "
@@ -50,7 +69,17 @@ def RePr(  # noqa: N802 # a recipe is named as its paper names it, and reads as 
     cycles: int = 3,
     fraction: float = 0.3,
     unit: Literal["epochs", "steps"] = "epochs",
-    rank_by: Literal["overlap", "weights", "random"] = "overlap",
+    rank_by: Literal[
+        "overlap",
+        "weights",
+        "random",
+        "activations",
+        "apoz",
+        "gradients",
+        "taylor",
+        "hessian",
+        "oracle",
+    ] = "overlap",
     normalise: Literal["row", "matrix"] = "row",
     corrected: bool = False,
     exclude_first: bool = False,
@@ -80,7 +109,11 @@ def RePr(  # noqa: N802 # a recipe is named as its paper names it, and reads as 
         cycles: The paper's N.
         fraction: The paper's p: share of all filters of the network that are dropped.
         unit: What `s1` and `s2` count: ``epochs`` (needs ``attach(steps_per_epoch=...)``) or ``steps``.
-        rank_by: What ranks the filters: their ``overlap``, the l2 norm of their ``weights``, or ``random``.
+        rank_by: What ranks the filters: their ``overlap``, the l2 norm of their ``weights``, the l2 norm of their
+            weights' ``gradients`` in the step, or ``random``. Measured on ``attach(calibration_inputs=...)``:
+            ``activations`` (their mean size) and ``apoz`` (share of zeros). With ``attach(calibration_targets=...)``
+            too: ``taylor`` (first order), ``hessian`` (its diagonal, by the empirical Fisher) and ``oracle`` (the drop
+            in accuracy when a filter is silenced).
         normalise: Of the overlap: ``row`` or ``matrix`` (the author's code).
         corrected: Take the expected overlap of random filters out of it, so that short filters are not preferred.
         exclude_first: Leave the first layer out of the ranking.
@@ -124,18 +157,31 @@ def RePr(  # noqa: N802 # a recipe is named as its paper names it, and reads as 
     )
 
 
+_RANKINGS: Final[Mapping[str, Criterion]] = MappingProxyType(
+    {
+        "weights": WeightNorm(),
+        "random": RandomScore(),
+        "activations": MeanActivation(),
+        "apoz": ZeroShare(),
+        "gradients": GradientSize(norm="l2"),
+        "taylor": Taylor(),
+        "hessian": FisherDiagonal(),
+        "oracle": Oracle(),
+    }
+)
+
+
 def _ranking(rank_by: str, *, normalise: Literal["row", "matrix"], corrected: bool) -> Criterion:
     if rank_by == "overlap":
         return FilterOverlap(normalise=normalise, corrected=corrected)
+    if rank_by not in _RANKINGS:
+        words = ", ".join(repr(word) for word in _RANKINGS)
+        raise ConfigError(f"rank_by must be 'overlap', {words}, got {rank_by!r} (repr)")
     if corrected or normalise != "row":
         raise ConfigError(
             f"normalise and corrected belong to rank_by='overlap', got rank_by={rank_by!r} (repr)"
         )
-    if rank_by == "weights":
-        return WeightNorm()
-    if rank_by == "random":
-        return RandomScore()
-    raise ConfigError(f"rank_by must be 'overlap', 'weights' or 'random', got {rank_by!r} (repr)")
+    return _RANKINGS[rank_by]
 
 
 register(INFO, RePr)

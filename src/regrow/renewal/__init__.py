@@ -2,12 +2,12 @@
 
 * `Redraw`: fresh weights, and what belongs to them as told; with ``preserve=True`` without a jump of the output.
 * `Orthogonal`: directions that no filter of the layer has.
-* `drop_edits`: what must be zero while filters are out of the network.
+* `Out`: what must be zero while filters are out of the network.
 * `Edit`, `Layer`, `Activity`, `ReaderActivity`, `Renewal`: what a renewal takes and gives.
 """
 
 from regrow.renewal.base import Activity, Edit, Layer, ReaderActivity, Renewal
-from regrow.renewal.drop import drop_edits
+from regrow.renewal.drop import Out
 from regrow.renewal.orthogonal import Orthogonal
 from regrow.renewal.redraw import Redraw
 
@@ -16,8 +16,8 @@ __all__ = [
     "Edit",
     "Layer",
     "Orthogonal",
+    "Out",
     "ReaderActivity",
     "Redraw",
     "Renewal",
-    "drop_edits",
 ]

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from regrow.errors import StoreError
+from regrow.report.diagnostic_tables import diagnostic_tables
 from regrow.report.figures.catalogue import file_name
 from regrow.report.findings import CellSummary, StudySummary
 from regrow.report.read import read_results
@@ -19,7 +20,7 @@ from regrow.report.table import arms_table, as_markdown, paired_table
 from regrow.report.verdict import caution, standing, verdicts
 from regrow.report.write import summary_json, write_report
 
-_MAIN_FIGURES: Final = ("gains", "sorted", "curves")
+_MAIN_FIGURES: Final = ("gains", "sorted", "curves", "overlap")
 """The figures that go along; the page has the others."""
 
 _VERSIONS: Final = ("regrow", "torch", "python", "cores", "started_at")
@@ -33,7 +34,8 @@ def export(run_dir: Path, into: Path) -> tuple[Path, ...]:
     Args:
         run_dir: The folder that holds ``results.sqlite``. Its report is written anew.
         into: The folder to write to, made if it is missing: ``README.md`` with tables, verdicts, settings and
-            versions, ``arms*.md`` and ``paired*.md`` with one table each, ``summary.json``, and figures as PNG.
+            versions, ``arms*.md``, ``paired*.md`` and those of the diagnostics with one table each,
+            ``summary.json``, and figures as PNG.
 
     Returns:
         The paths of what was written.
@@ -60,6 +62,8 @@ def export(run_dir: Path, into: Path) -> tuple[Path, ...]:
             suffix = "" if cell.cell == "base" else f"-{file_name(cell.cell)}"
             put(f"arms{suffix}.md", as_markdown(arms_table(cell)))
             put(f"paired{suffix}.md", as_markdown(paired_table(cell)))
+            for name, _, table in diagnostic_tables(results, cell.cell):
+                put(f"{name}{suffix}.md", as_markdown(table))
         written += [Path(shutil.copyfile(figure, into / figure.name)) for figure in figures]
         put("summary.json", json.dumps(_portable(summary_json(run_dir)), indent=1, allow_nan=False))
         put("README.md", _readme(results, found, figures))
@@ -70,7 +74,7 @@ def export(run_dir: Path, into: Path) -> tuple[Path, ...]:
 
 def _readme(results: Results, found: StudySummary, figures: list[Path]) -> str:
     parts = [f"# {results.study.name}", standing(found)]
-    parts += [part for cell in found.cells for part in _cell(cell)]
+    parts += [part for cell in found.cells for part in _cell(cell, results)]
     parts += [text for text in (caution(found),) if text]
     parts += [f"![{path.stem}]({path.name})" for path in figures]
     versions = {key: results.environment[key] for key in _VERSIONS if key in results.environment}
@@ -84,7 +88,7 @@ def _readme(results: Results, found: StudySummary, figures: list[Path]) -> str:
     return "\n\n".join(parts)
 
 
-def _cell(cell: CellSummary) -> list[str]:
+def _cell(cell: CellSummary, results: Results) -> list[str]:
     parts = [] if cell.cell == "base" else [f"## {cell.cell}"]
     for table in (arms_table(cell), paired_table(cell)):
         if table.rows:
@@ -92,6 +96,8 @@ def _cell(cell: CellSummary) -> list[str]:
     parts += [
         f"**{verdict.arm}: {verdict.headline}.** {verdict.text}" for verdict in verdicts(cell)
     ]
+    for _, title, table in diagnostic_tables(results, cell.cell):
+        parts += [f"### {title}", as_markdown(table), table.caption]
     return parts
 
 

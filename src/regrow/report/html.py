@@ -10,6 +10,7 @@ from typing import Final, cast
 from regrow.lab.statistics import FEWEST_PAIRS
 from regrow.report import wording
 from regrow.report.blocks import figure_block, flat, settings_block, table_block
+from regrow.report.diagnostic_tables import diagnostic_tables
 from regrow.report.figures.catalogue import MANY_CELLS, Drawing
 from regrow.report.findings import CellSummary, StudySummary
 from regrow.report.markup import Markup, element, joined
@@ -18,6 +19,9 @@ from regrow.report.table import Table, activity_table, arms_table, overview_tabl
 from regrow.report.verdict import Verdict, caution, standing, verdicts
 
 _SHOWN_SETTINGS: Final = ("data", "model", "train", "arms", "grid", "seeds")
+
+_LONG: Final = 30
+"""Rows of a table that is folded up at first."""
 
 
 def page(results: Results, found: StudySummary, drawn: Sequence[tuple[Drawing, bytes]]) -> str:
@@ -52,7 +56,7 @@ def page(results: Results, found: StudySummary, drawn: Sequence[tuple[Drawing, b
             element(
                 "main",
                 *_overview(found, drawn),
-                *(_cell(cell, found, drawn) for cell in found.cells),
+                *(_cell(cell, results, found, drawn) for cell in found.cells),
                 *_crashes(results),
                 _method(found),
                 *_settings(results),
@@ -113,7 +117,12 @@ def _overview(found: StudySummary, drawn: Sequence[tuple[Drawing, bytes]]) -> li
     ]
 
 
-def _cell(cell: CellSummary, found: StudySummary, drawn: Sequence[tuple[Drawing, bytes]]) -> Markup:
+def _cell(
+    cell: CellSummary,
+    results: Results,
+    found: StudySummary,
+    drawn: Sequence[tuple[Drawing, bytes]],
+) -> Markup:
     number = [other.cell for other in found.cells].index(cell.cell)
     own = [(drawing, svg) for drawing, svg in drawn if drawing.cell == cell.cell]
     missing = cell.expected - cell.ended
@@ -134,13 +143,19 @@ def _cell(cell: CellSummary, found: StudySummary, drawn: Sequence[tuple[Drawing,
         element("h3", "Renewals and time"),
         table_block(activity_table(cell), title="What each arm did"),
     ]
+    for _, title, table in diagnostic_tables(results, cell.cell):
+        block = table_block(table, title=title)
+        if len(table.rows) > _LONG:
+            rows = element("summary", wording.count(len(table.rows), "row"))
+            block = element("details", rows, block)
+        parts += [element("h3", title), block]
     first = [figure_block(drawing, svg) for drawing, svg in own[1:] if not drawing.more]
     more = [figure_block(drawing, svg) for drawing, svg in own[1:] if drawing.more]
     if first:
         parts.append(element("div", *first, class_="pair"))
     if more:
         summary = element(
-            "summary", f"Renewals of the other arms ({wording.count(len(more), 'figure')})"
+            "summary", f"The same of the other arms ({wording.count(len(more), 'figure')})"
         )
         parts.append(element("details", summary, element("div", *more, class_="pair")))
     return element("section", *parts)

@@ -11,10 +11,12 @@ from pathlib import Path
 from typing import Any, Final, cast
 
 from regrow.errors import StoreError
+from regrow.report.diagnostics import Diagnostics, read_diagnostics
 from regrow.report.results import Arm, Renewals, Results, Study, Trial
 
 RESULTS_FILE: Final = "results.sqlite"
-SCHEMA_VERSION: Final = "1"
+SCHEMA_VERSIONS: Final = ("1", "2")
+"""Those that can be read; in the first there are no diagnostics."""
 
 _TRIAL_COLUMNS: Final = (
     "trial, cell, arm, seed, status, test_accuracy, test_loss, train_accuracy, train_loss, "
@@ -43,9 +45,9 @@ def read_results(folder: Path) -> Results:
     with _reading(file) as database:
         meta = {str(key): str(value) for key, value in database.execute("SELECT * FROM meta")}
         version = meta.get("schema_version")
-        if version != SCHEMA_VERSION:
+        if version not in SCHEMA_VERSIONS:
             raise StoreError(
-                f"{file}: schema_version must be {SCHEMA_VERSION}, got {version}; "
+                f"{file}: schema_version must be {' or '.join(SCHEMA_VERSIONS)}, got {version}; "
                 "read it with the regrow that wrote it"
             )
         study = _study(_document(meta, "study", file), file)
@@ -63,6 +65,7 @@ def read_results(folder: Path) -> Results:
         ):
             found = Renewals(epoch=epoch, layer=layer, filters=filters)
             renewals.setdefault(trial, []).append(found)
+        diagnostics = Diagnostics() if version == "1" else read_diagnostics(database)
     return Results(
         folder=folder,
         study=study,
@@ -71,6 +74,7 @@ def read_results(folder: Path) -> Results:
         trials=trials,
         accuracies=accuracies,
         renewals={trial: tuple(found) for trial, found in renewals.items()},
+        diagnostics=diagnostics,
     )
 
 

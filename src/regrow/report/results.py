@@ -5,9 +5,11 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+
+from regrow.report.diagnostics import Diagnostics
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -151,6 +153,7 @@ class Results:
         trials: All trials that ended.
         accuracies: Trial key to {epoch: test accuracy}; epochs without an evaluation are absent.
         renewals: Trial key to its renewals by epoch and layer; absent without any.
+        diagnostics: What the trials looked at beside their accuracy.
     """
 
     folder: Path
@@ -160,6 +163,7 @@ class Results:
     trials: tuple[Trial, ...]
     accuracies: Mapping[str, Mapping[int, float]]
     renewals: Mapping[str, tuple[Renewals, ...]]
+    diagnostics: Diagnostics = field(default_factory=Diagnostics)
 
     @cached_property
     def cells(self) -> tuple[str, ...]:

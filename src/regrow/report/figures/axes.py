@@ -27,6 +27,23 @@ def shown(label: str) -> str:
     return f" {escaped}" if escaped.startswith("_") else escaped
 
 
+def shortened(path: str, letters: int) -> str:
+    """Cut a module path at its front, where the paths of a network are alike.
+
+    Args:
+        path: Module path.
+        letters: Room.
+
+    Returns:
+        The path, or its end behind an ellipsis.
+
+    Examples:
+        >>> shortened("conv1", 8), shortened("features.conv1", 8)
+        ('conv1', '…s.conv1')
+    """
+    return path if len(path) <= letters else f"\N{HORIZONTAL ELLIPSIS}{path[1 - letters :]}"
+
+
 def legend_above(
     ax: Axes, *, handles: Sequence[object], labels: Sequence[str], title: str | None = None
 ) -> None:

@@ -10,7 +10,10 @@ from typing import TYPE_CHECKING, Final
 
 from regrow.report.figures.curves import caption_curves, plot_curves
 from regrow.report.figures.distribution import caption_distribution, plot_distribution
+from regrow.report.figures.dropping import dropping_arms
+from regrow.report.figures.filter_map import caption_filter_map, plot_filter_map
 from regrow.report.figures.gains import caption_gains, plot_gains
+from regrow.report.figures.overlap import caption_overlap, plot_overlap, shown_layers
 from regrow.report.figures.renewals import caption_renewals, plot_renewals
 from regrow.report.figures.renewals_by_seed import (
     caption_renewals_by_seed,
@@ -138,6 +141,37 @@ def _cell_drawings(results: Results, cell: str) -> list[Drawing]:
                 draw=partial(plot_renewals_by_seed, results, cell, arm=arm),
             ),
         ]
+    return [*found, *_diagnostic_drawings(results, cell)]
+
+
+def _diagnostic_drawings(results: Results, cell: str) -> list[Drawing]:
+    """What the trials looked at beside their accuracy, where they did."""
+    found: list[Drawing] = []
+    if shown_layers(results, cell):
+        found.append(
+            Drawing(
+                name=f"{cell}-overlap",
+                cell=cell,
+                title="Overlap of the filters, layer by layer",
+                caption=caption_overlap(results, cell),
+                alt="Small line charts of mean overlap by epoch, one panel a layer, one line an arm.",
+                wide=True,
+                draw=partial(plot_overlap, results, cell),
+            )
+        )
+    found += [
+        Drawing(
+            name=f"{cell}-filters-{arm}",
+            cell=cell,
+            title=f"Filters of {arm} in and out of the network",
+            caption=caption_filter_map(results, cell, arm),
+            alt="Map of filters over epochs, one row a filter, dark while it is out of the network.",
+            wide=False,
+            more=place > 1,
+            draw=partial(plot_filter_map, results, cell, arm=arm),
+        )
+        for place, arm in enumerate(dropping_arms(results, cell))
+    ]
     return found
 
 

@@ -158,6 +158,26 @@ def canvas(ax: Axes | None, *, size: tuple[float, float]) -> tuple[Figure, Axes]
     return figure, figure.add_subplot()
 
 
+def panels(number: int, *, columns: int, size: tuple[float, float]) -> tuple[Figure, list[Axes]]:
+    """Make a figure of small panels of one size.
+
+    Args:
+        number: How many.
+        columns: How many side by side.
+        size: Width and height in inches.
+
+    Returns:
+        The figure and its panels, row by row.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=size, layout="constrained")
+    FigureCanvasAgg(figure)
+    rows = -(-number // columns)
+    return figure, [figure.add_subplot(rows, columns, place + 1) for place in range(number)]
+
+
 def saved(figure: Figure, *, kind: str, title: str, caption: str) -> bytes:
     """Render a figure, the same bytes every time, with its caption inside.
 

@@ -1,0 +1,77 @@
+"""Mean activation: filters that say little score low."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import final
+
+from regrow._shapes import Scores
+from regrow.criteria.base import CriterionState, Observation, Signal
+from regrow.functional.importance import layer_scaled
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class MeanActivation:
+    """The mean size of what the network hears of a filter: see `regrow.functional.mean_activation`.
+
+    It is measured at the inputs of the filter's readers, behind norm, activation and pooling; where the filter shares
+    its channel with others (on a residual stream), at the last place where it is alone.
+
+    Args:
+        rescale: Divide a layer's scores by their length, so that layers with large activations are not preferred.
+
+    Source:
+        Molchanov et al. 2017, Section 2.2; the ranking "Activations" of Prakash et al. 2019, Section 5.
+    """
+
+    rescale: bool = False
+
+    @property
+    def needs(self) -> frozenset[Signal]:
+        """What it looks at."""
+        return frozenset({Signal.ACTIVATIONS})
+
+    @property
+    def scale_invariant(self) -> bool:
+        """Whether scores stay when all that is observed is multiplied by a number."""
+        return self.rescale
+
+    @property
+    def every_step(self) -> bool:
+        """Measured when a score is due."""
+        return False
+
+    def observe(self, state: CriterionState, observation: Observation) -> CriterionState:
+        """The activations as they were measured.
+
+        Args:
+            state: Not used.
+            observation: With `heard`.
+
+        Returns:
+            The scores; nothing where they could not be measured.
+        """
+        del state
+        if observation.heard is None:
+            return {}
+        scores = observation.heard.activation
+        return {"scores": layer_scaled(scores) if self.rescale else scores}
+
+    def score(
+        self, state: CriterionState, *, layer: str, count: int, step: int, seed: int
+    ) -> tuple[CriterionState, Scores | None]:
+        """What was observed last.
+
+        Args:
+            state: From `observe`.
+            layer: Not used.
+            count: Not used.
+            step: Not used.
+            seed: Not used.
+
+        Returns:
+            Nothing to remember, and the scores, (*S, O), or None.
+        """
+        del layer, count, step, seed
+        return {}, state.get("scores")

@@ -1,0 +1,97 @@
+"""The oracle: what the network loses when a filter is silenced, one filter after the other."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, final
+
+from regrow._shapes import Scores
+from regrow.criteria.base import CriterionState, Observation, Signal
+from regrow.errors import ConfigError
+from regrow.functional.importance import accuracy_drop
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Oracle:
+    """The drop in accuracy, or the rise of the loss, when a filter is silenced.
+
+    Greedy: each filter is silenced alone, in the network as it is. Filters that carry the same thing all score low,
+    and leaving them all out costs more than the sum of their scores.
+
+    Args:
+        measure: ``accuracy``, as the paper has it; filters that cost the same number of examples are put in order by
+            the loss (`regrow.functional.accuracy_drop`). ``loss``.
+
+    Raises:
+        ConfigError: Another measure.
+
+    Source:
+        The ranking "Oracle" of Prakash et al. 2019, Section 5; Molchanov et al. 2017, Section 2.1, for the loss.
+        Differs: the paper says nothing of equal drops.
+    """
+
+    measure: Literal["accuracy", "loss"] = "accuracy"
+
+    def __post_init__(self) -> None:
+        """Check the settings."""
+        if self.measure not in {"accuracy", "loss"}:
+            raise ConfigError(
+                f"measure must be 'accuracy' or 'loss', got {self.measure!r} (oracle)"
+            )
+
+    @property
+    def needs(self) -> frozenset[Signal]:
+        """What it looks at; the loss always, which decides between equal drops."""
+        if self.measure == "loss":
+            return frozenset({Signal.SILENCED_LOSS})
+        return frozenset({Signal.SILENCED_ACCURACY, Signal.SILENCED_LOSS})
+
+    @property
+    def scale_invariant(self) -> bool:
+        """Whether scores stay when all that is observed is multiplied by a number."""
+        return False
+
+    @property
+    def every_step(self) -> bool:
+        """Measured when a score is due."""
+        return False
+
+    def observe(self, state: CriterionState, observation: Observation) -> CriterionState:
+        """The differences between the whole network and the one without the filter.
+
+        Args:
+            state: Not used.
+            observation: With `silenced_loss`.
+
+        Returns:
+            The scores; nothing where they could not be measured.
+        """
+        del state
+        loss, accuracy = observation.silenced_loss, observation.silenced_accuracy
+        if loss is None:
+            return {}
+        rise = loss.without - loss.whole.unsqueeze(-1)
+        if self.measure == "loss":
+            return {"scores": rise}
+        if accuracy is None:
+            return {}
+        return {"scores": accuracy_drop(accuracy.whole, accuracy.without, rise)}
+
+    def score(
+        self, state: CriterionState, *, layer: str, count: int, step: int, seed: int
+    ) -> tuple[CriterionState, Scores | None]:
+        """What was observed last.
+
+        Args:
+            state: From `observe`.
+            layer: Not used.
+            count: Not used.
+            step: Not used.
+            seed: Not used.
+
+        Returns:
+            Nothing to remember, and the scores, (*S, O), or None.
+        """
+        del layer, count, step, seed
+        return {}, state.get("scores")

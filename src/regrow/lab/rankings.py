@@ -1,0 +1,154 @@
+"""How well each ranking of a network's filters agrees with the oracle's, which silences them one by one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from types import MappingProxyType
+from typing import Final
+
+import torch
+from torch import Tensor, nn
+
+from regrow.criteria import (
+    Criterion,
+    FilterOverlap,
+    FisherDiagonal,
+    GradientSize,
+    MeanActivation,
+    Observation,
+    Oracle,
+    RandomScore,
+    Signal,
+    Taylor,
+    WeightNorm,
+    ZeroShare,
+)
+from regrow.functional import rank_correlation, value_correlation
+from regrow.graph import Filters
+from regrow.lab.measure import finite_or_none
+from regrow.lab.outcome import CorrelationRecord
+from regrow.loop.probing import Probe
+
+RANKINGS: Final[Mapping[str, Criterion]] = MappingProxyType(
+    {
+        "overlap": FilterOverlap(),
+        "overlap, corrected": FilterOverlap(corrected=True),
+        "weights": WeightNorm(),
+        "activations": MeanActivation(),
+        "apoz": ZeroShare(),
+        "gradients": GradientSize(norm="l2"),
+        "taylor": Taylor(),
+        "hessian": FisherDiagonal(),
+        "random": RandomScore(),
+    }
+)
+"""Every ranking that is compared with the oracle, by the word of ``rank_by`` where it has one."""
+
+_ORACLE: Final = "oracle"
+_OF_WEIGHTS: Final = frozenset({Signal.WEIGHTS, Signal.GRADIENTS})
+
+
+def probe_for_rankings(
+    model: nn.Module, layers: Sequence[Filters], *, images: Tensor, labels: Tensor
+) -> Probe:
+    """What measures a network for all rankings; making it tries everything on a few images.
+
+    Args:
+        model: The network.
+        layers: Whose filters are ranked.
+        images: Images that the network is not trained on.
+        labels: Their classes.
+
+    Returns:
+        The probe. A network that cannot be measured is a ConfigError.
+    """
+    criteria = (Oracle(), *RANKINGS.values())
+    signals = {signal for criterion in criteria for signal in criterion.needs}
+    return Probe(model, layers, images, targets=labels, signals=signals)
+
+
+def compare_rankings(
+    model: nn.Module,
+    layers: Sequence[Filters],
+    *,
+    images: Tensor,
+    labels: Tensor,
+    epoch: int,
+    seed: int,
+    out: Mapping[str, Sequence[int]],
+) -> list[CorrelationRecord]:
+    """Rank all filters of a network in every way, and compare each ranking with the oracle's.
+
+    Args:
+        model: The network; it is left as it was.
+        layers: Whose filters are ranked, all layers together.
+        images: Images that the network is not trained on.
+        labels: Their classes.
+        epoch: For the records, and for the random ranking.
+        seed: For the random ranking.
+        out: Filters that are out of the network, by layer: they are in no ranking.
+
+    Returns:
+        One record a ranking. All rankings have the same filters: those of the layers that every one of them can score.
+
+    Edge cases:
+        A layer whose filters cannot be silenced is left out; without any other layer there is no record.
+        A correlation that is not defined (all scores equal, or one that is no number) is None.
+    """
+    criteria = {_ORACLE: Oracle(), **RANKINGS}
+    seen = probe_for_rankings(model, layers, images=images, labels=labels).observe()
+    scores: dict[str, list[Tensor]] = {name: [] for name in criteria}
+    for layer, observation in seen.items():
+        inside = torch.ones(observation.count, dtype=torch.bool)
+        inside[list(out.get(layer, ()))] = False
+        if not bool(inside.any()):
+            continue
+        own = {
+            name: _scores(criterion, observation, inside, layer=layer, step=epoch, seed=seed)
+            for name, criterion in criteria.items()
+        }
+        if all(each is not None for each in own.values()):
+            for name, each in own.items():
+                scores[name] += [] if each is None else [each]
+    if not scores[_ORACLE]:
+        return []
+    together = {name: torch.cat(parts) for name, parts in scores.items()}
+    oracle = together.pop(_ORACLE)
+    return [
+        CorrelationRecord(
+            epoch=epoch,
+            ranking=name,
+            value=finite_or_none(float(value_correlation(own, oracle))),
+            rank=finite_or_none(float(rank_correlation(own, oracle))),
+            filters=len(oracle),
+        )
+        for name, own in together.items()
+    ]
+
+
+def _scores(
+    criterion: Criterion,
+    observation: Observation,
+    inside: Tensor,
+    *,
+    layer: str,
+    step: int,
+    seed: int,
+) -> Tensor | None:
+    """Scores of the filters in the network; weights are compared among them alone."""
+    alone = criterion.needs <= _OF_WEIGHTS
+    if alone:
+        weight, grad = observation.weight, observation.grad
+        observation = replace(
+            observation,
+            count=int(inside.sum()),
+            weight=None if weight is None else weight[inside.to(weight.device)],
+            grad=None if grad is None else grad[inside.to(grad.device)],
+        )
+    state = criterion.observe({}, observation)
+    _, scores = criterion.score(state, layer=layer, count=observation.count, step=step, seed=seed)
+    if scores is None:
+        return None
+    scores = scores.detach().to("cpu", torch.float64)
+    return scores if alone else scores[inside]

@@ -1,0 +1,76 @@
+"""Which layers a recipe that drops filters can act on, and where what is left is not quite the smaller network."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from regrow.errors import ConfigError
+from regrow.graph import Filters, Wiring, gates, is_shared
+from regrow.loop.choosing import Chosen
+
+_FEW = 3
+"""Layers that a note names."""
+
+
+def droppable(chosen: Chosen, wiring: Wiring) -> Chosen:
+    """Leave gates out, and note what else a drop cannot do.
+
+    Args:
+        chosen: The layers to watch.
+        wiring: Of the whole model.
+
+    Returns:
+        The same without gates, unless they are dropped together with what they switch.
+
+    Raises:
+        ConfigError: Nothing remains.
+    """
+    switches = gates(wiring)
+    left = tuple(
+        layer
+        for layer in chosen.layers
+        if layer.path not in switches or (chosen.streams is not None and not is_shared(layer))
+    )
+    notes = list(chosen.notes)
+    for layer in chosen.layers:
+        if layer not in left:
+            gate = switches[layer.path]
+            what = "switches" if gate.sure else "may switch, or be switched by,"
+            notes.append(
+                f"{layer.path}: never dropped, for it {what} {_few(gate.over)}: at 0 its filters would scale that "
+                f"and not be gone"
+            )
+    if not left:
+        raise ConfigError(
+            f"there is no filter that the recipe may drop: {'; '.join(notes[len(chosen.notes) :])} (attach)"
+        )
+    unknown = [layer.path for layer in left if layer.refused]
+    if unknown:
+        notes.append(
+            f"dropped filters of {_few(unknown)} give 0, and who reads them is not known: where an activation or "
+            f"a gate makes something of 0, it is heard"
+        )
+    counted = [layer.path for layer in left if layer.mixed]
+    if counted:
+        notes.append(
+            f"dropped filters of {_few(counted)} are 0 and are counted as 0 where channels are normalised or mixed "
+            f"together: what is left there is not quite the smaller network"
+        )
+    scaled = [layer.path for layer in left if _heard_by_standardised(wiring, layer)]
+    if scaled:
+        notes.append(
+            f"dropped filters of {_few(scaled)} are read by weights that are standardised: what multiplies them is "
+            f"kept, and is counted in the standardisation"
+        )
+    return replace(chosen, layers=left, notes=tuple(notes))
+
+
+def _heard_by_standardised(wiring: Wiring, layer: Filters) -> bool:
+    return any(reader.standardised for reader in wiring[layer.path].readers)
+
+
+def _few(paths: Sequence[str]) -> str:
+    shown = ", ".join(paths[:_FEW])
+    more = len(paths) - _FEW
+    return f"{shown} and {more} more" if more > 0 else shown

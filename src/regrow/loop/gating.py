@@ -1,0 +1,157 @@
+"""What the network hears of filters, and how its loss depends on it: sums over the examples."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from regrow.errors import ConfigError
+from regrow.functional.importance import fisher_diagonal, mean_activation, taylor, zero_share
+from regrow.loop.examples import Examples
+from regrow.loop.places import Place, Tap, index_of, tapping
+
+_AT_ONCE = 256
+"""Examples that are run at once, at most."""
+
+
+def activation_sums(
+    places: Mapping[str, Sequence[Place]], counts: Mapping[str, int], examples: Examples
+) -> dict[str, Tensor]:
+    """Sums of absolute values, numbers of zeros, and numbers of all, of what passes at the filters' places.
+
+    Args:
+        places: By layer.
+        counts: Number of filters by layer.
+        examples: What the model runs on; its modules in evaluation mode, without gradients.
+
+    Returns:
+        By layer (3, O), in float64 on the CPU.
+    """
+    sums = {path: torch.zeros(3, counts[path], dtype=torch.float64) for path in places}
+
+    def add(x: Tensor, taps: Sequence[Tap]) -> Tensor:
+        for path, place in taps:
+            channels = x.detach().movedim(place.axis, 0).flatten(1)
+            each = torch.stack((mean_activation(channels), zero_share(channels))).cpu().double()
+            each = each[:, index_of(place.channels, each.device)]
+            passed = channels.shape[1]
+            both = torch.cat((each * passed, torch.full_like(each[:1], passed)))
+            sums[path].index_add_(1, index_of(place.filters, each.device), both)
+        return x
+
+    with tapping(places, add):
+        for start, stop in examples.parts(_AT_ONCE):
+            examples.run(start, stop)
+    return sums
+
+
+def slope_sums(
+    places: Mapping[str, Sequence[Place]], counts: Mapping[str, int], examples: Examples
+) -> dict[str, Tensor]:
+    """Sums over the examples of what `taylor` and `fisher_diagonal` are means of, and the number of examples.
+
+    Every example has a gate of 1 for each filter of each layer, so that one backward pass gives all derivatives.
+
+    Args:
+        places: By layer; those of one layer lie side by side, not one behind the other.
+        counts: Number of filters by layer.
+        examples: What the model runs on; its modules in evaluation mode.
+
+    Returns:
+        By layer (3, O), in float64 on the CPU.
+
+    Raises:
+        ConfigError: The loss does not depend on any gate.
+
+    Edge cases:
+        Examples must not depend on each other, as they do not in evaluation mode: the loss of one that hears another
+        is counted under the other.
+        Filters of which the loss is independent have slopes of 0.
+    """
+    sums = {path: torch.zeros(3, counts[path], dtype=torch.float64) for path in places}
+    for start, stop in examples.parts(_AT_ONCE):
+        with torch.enable_grad():
+            gates = {
+                path: torch.ones(
+                    stop - start, counts[path], dtype=torch.float64, requires_grad=True
+                )
+                for path in places
+            }
+            with tapping(places, _multiplier(gates)):
+                loss = examples.loss(examples.run(start, stop), start, stop)
+                if not loss.requires_grad:
+                    raise ConfigError(
+                        "calibration_loss must depend on the model's output through torch's operations: it has no "
+                        "gradient (attach)"
+                    )
+                total = loss * (stop - start)
+                # Inside the hooks: a part that is checkpointed runs once more.
+                slopes = _gradients(total, list(gates.values()))
+        for (path, gate), slope in zip(gates.items(), slopes, strict=True):
+            each = torch.zeros_like(gate) if slope is None else slope.detach()
+            means = torch.stack((taylor(each), fisher_diagonal(each)))
+            sums[path] += torch.cat((means, torch.ones_like(means[:1]))) * (stop - start)
+    return sums
+
+
+def _multiplier(gates: Mapping[str, Tensor]) -> Callable[[Tensor, Sequence[Tap]], Tensor]:
+    def multiply(x: Tensor, taps: Sequence[Tap]) -> Tensor:
+        axis = taps[0][1].axis % x.ndim
+        rows = len(next(iter(gates.values())))
+        check_rows(x, (rows,))
+        whole = torch.ones(rows, x.shape[axis], dtype=x.dtype, device=x.device)
+        for path, place in taps:
+            gate = gates[path][:, index_of(place.filters, torch.device("cpu"))].to(x)
+            channels = index_of(place.channels, x.device)
+            whole = whole.index_copy(1, channels, gate)
+        shape = [1] * x.ndim
+        shape[0], shape[axis] = whole.shape
+        return x * whole.reshape(shape)
+
+    return multiply
+
+
+def weight_gradients(weights: Mapping[str, Tensor], examples: Examples) -> dict[str, Tensor]:
+    """The gradient of the mean calibration loss, in evaluation mode; what the parameters hold in ``.grad`` stays.
+
+    Args:
+        weights: Parameters by layer.
+        examples: What the model runs on.
+
+    Returns:
+        By layer; parameters that are frozen or not reached are not in it.
+    """
+    trained = {path: weight for path, weight in weights.items() if weight.requires_grad}
+    sums: dict[str, Tensor] = {}
+    for start, stop in examples.parts(_AT_ONCE):
+        with torch.enable_grad():
+            loss = examples.loss(examples.run(start, stop), start, stop)
+            share = loss * ((stop - start) / examples.count)
+            found = _gradients(share, list(trained.values()))
+        for path, grad in zip(trained, found, strict=True):
+            if grad is not None:
+                sums[path] = sums[path] + grad if path in sums else grad
+    return sums
+
+
+def _gradients(total: Tensor, by: Sequence[Tensor]) -> Sequence[Tensor | None]:
+    """None for what the total does not depend on; nothing is added to any ``.grad``."""
+    return torch.autograd.grad(total, by, allow_unused=True)
+
+
+def check_rows(x: Tensor, rows: tuple[int, ...]) -> None:
+    """Refuse what has not the examples at axis 0.
+
+    Args:
+        x: What passes at a place.
+        rows: Numbers of examples that are right.
+
+    Raises:
+        ConfigError: Another number.
+    """
+    if x.shape[0] not in rows:
+        raise ConfigError(
+            f"every layer must keep the examples at axis 0: one has {x.shape[0]} for {rows[-1]} (calibration_inputs)"
+        )

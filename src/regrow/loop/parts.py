@@ -1,0 +1,100 @@
+"""A few slices of a tensor, which are read and written much faster than the whole tensor under a mask."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Part:
+    """Some slices of a tensor: along one axis, or, with two lists of indices, along the first two together.
+
+    Attributes:
+        axis: Which, with one list.
+        index: Along this axis, or along the first of two.
+        second: Along the second of two.
+    """
+
+    axis: int
+    index: Tensor
+    second: Tensor | None = None
+
+    @classmethod
+    def of(cls, mask: Tensor) -> Part:
+        """Turn a mask into slices.
+
+        Args:
+            mask: Broadcasts to the tensor, and does not change behind the first two axes.
+
+        Returns:
+            The slices.
+        """
+        wide = [axis for axis, size in enumerate(mask.shape) if size > 1]
+        if len(wide) > 1:
+            pairs = mask.flatten(2)[..., 0].nonzero()
+            return cls(0, pairs[:, 0], pairs[:, 1])
+        return cls(wide[0] if wide else 0, mask.flatten().nonzero()[:, 0])
+
+    def read(self, tensor: Tensor) -> Tensor:
+        """Copy the slices.
+
+        Args:
+            tensor: Read.
+
+        Returns:
+            The copy.
+        """
+        index = self.index.to(tensor.device)
+        if self.second is None:
+            return tensor.index_select(self.axis, index)
+        return tensor[index, self.second.to(tensor.device)]
+
+    def write_(self, tensor: Tensor, values: Tensor) -> None:
+        """Put slices back.
+
+        Args:
+            tensor: Written.
+            values: What `read` gave.
+        """
+        index = self.index.to(tensor.device)
+        if self.second is None:
+            tensor.index_copy_(self.axis, index, values)
+        else:
+            tensor[index, self.second.to(tensor.device)] = values
+
+    def fill_(self, tensor: Tensor, value: float) -> None:
+        """Set the slices to a number.
+
+        Args:
+            tensor: Written.
+            value: The number.
+        """
+        index = self.index.to(tensor.device)
+        if self.second is None:
+            tensor.index_fill_(self.axis, index, value)
+        else:
+            tensor[index, self.second.to(tensor.device)] = value
+
+
+def parts_of(mask: Tensor) -> list[Part]:
+    """Turn a mask of a tensor's shape into slices.
+
+    Args:
+        mask: Does not change behind the first two axes.
+
+    Returns:
+        Whole slices along the first axis, then along the second where that is all that is left, or else pairs.
+    """
+    spatial = (1,) * (mask.ndim - 2)
+    rows = mask.flatten(1).all(1) if mask.ndim > 1 else mask
+    found = [Part(0, rows.nonzero()[:, 0])] if bool(rows.any()) else []
+    if mask.ndim == 1 or bool((mask.flatten(1).any(1) == rows).all()):
+        return found
+    left = mask[~rows]
+    columns = left.transpose(0, 1).flatten(1).all(1)
+    if bool((left.transpose(0, 1).flatten(1).any(1) == columns).all()):
+        return [*found, Part(1, columns.nonzero()[:, 0])]
+    rest = mask & ~rows.reshape(-1, 1, *spatial)
+    return [*found, Part.of(rest.flatten(2)[..., :1].reshape(*mask.shape[:2], *spatial))]

@@ -1,0 +1,253 @@
+"""Where in a running model a filter can be listened to, multiplied by a gate, or silenced."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules import module as global_hooks
+from torch.nn.modules.batchnorm import _NormBase  # pyright: ignore[reportPrivateUsage] # base of all with statistics
+from torch.nn.modules.conv import _ConvNd  # pyright: ignore[reportPrivateUsage] # the base of all convolutions
+
+from regrow.graph import Filters, Norm, Wiring
+from regrow.loop.survey import Survey
+from regrow.renewal import Out
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """Channels of what one module takes or gives, each of which is a filter's alone.
+
+    Attributes:
+        module: Called as a module whenever it works.
+        at: What it takes (``input``), or what it gives (``output``).
+        axis: Where its channels are; from the end where that is negative.
+        filters: Filters of the layer that the place belongs to, one for each entry of `channels`.
+        channels: Their channels.
+    """
+
+    module: nn.Module
+    at: Literal["input", "output"]
+    axis: int
+    filters: tuple[int, ...]
+    channels: tuple[int, ...]
+
+
+class NotHeard(Exception):  # noqa: N818 # no error of the user's: it ends in a note
+    """A filter cannot be followed through modules that can be hooked; the message says why."""
+
+
+def heard_at(filters: Filters, survey: Survey) -> tuple[Place, ...]:
+    """Where all that the network hears of a layer's filters passes once.
+
+    At the inputs of its readers, behind norm, activation and pooling, where the filter is alone in all channels of all
+    of them. Otherwise at the output of the layer, or of the norm right behind it.
+
+    Args:
+        filters: The layer.
+        survey: What the modules of the model do.
+
+    Returns:
+        Places that together see every filter; no path from filter to output leads through two of them.
+
+    Raises:
+        NotHeard: There are none.
+    """
+    found = _Found()
+    for index in range(filters.count):
+        if _alone(filters, index):
+            _add_readers(found, filters, index, index, survey)
+            continue
+        own = [norm for norm in filters.norms if norm.channels[index]]
+        if not own:
+            found.add(survey.module(filters.weight), "output", index, (index,))
+        elif len(own) == 1 and survey.only_norm(filters.weight) is survey.named(own[0].path):
+            _add_norm(found, own[0], index, index, survey)
+        else:
+            raise NotHeard(f"it is not known whether all of it passes through {own[0].path}")
+    return found.places(survey)
+
+
+def silenced_at(
+    filters: Filters, survey: Survey, *, wiring: Wiring | None = None
+) -> tuple[Place, ...]:
+    """Where zeros give exactly the network without the filter.
+
+    What `regrow.renewal.Out` sets to zero, as outputs: the layer, its own norm entries, and what its readers take.
+    Zeros at the readers are enough where it is heard nowhere else. Filters of grouped layers that hear nobody else are
+    out with it.
+
+    Args:
+        filters: The layer.
+        survey: What the modules of the model do.
+        wiring: Of the whole model; without it only the filter itself is silenced.
+
+    Returns:
+        Places, in no order.
+
+    Edge cases:
+        `NotHeard` where one of them cannot be hooked.
+    """
+    found = _Found()
+    out = None if wiring is None else Out(wiring)
+    for index in range(filters.count):
+        gone = [(filters, index)]
+        if out is not None and wiring is not None and _fills_a_group(filters, index, survey):
+            mask = torch.arange(filters.count) == index
+            gone += [
+                (wiring[path], unit)
+                for path, bound in out.bound({filters.path: mask}).items()
+                for unit in bound
+            ]
+        for layer, unit in gone:
+            # Behind group statistics the other filters hear whether it is there.
+            if not _alone(layer, unit) or layer.mixed:
+                found.add(survey.module(layer.weight), "output", index, (unit,))
+                for norm in layer.norms:
+                    _add_norm(found, norm, index, unit, survey)
+            _add_readers(found, layer, index, unit, survey)
+    return found.places(survey)
+
+
+class _Found:
+    """Filters and channels by module and side."""
+
+    def __init__(self) -> None:
+        self._at: dict[tuple[nn.Module, Literal["input", "output"]], list[tuple[int, int]]] = {}
+
+    def add(
+        self,
+        module: nn.Module,
+        at: Literal["input", "output"],
+        index: int,
+        channels: Iterable[int],
+    ) -> None:
+        pairs = [(index, channel) for channel in channels]
+        if pairs:
+            self._at.setdefault((module, at), []).extend(pairs)
+
+    def places(self, survey: Survey) -> tuple[Place, ...]:
+        for module, at in self._at:
+            why = survey.why_not(module, at, _axis(module))
+            if why:
+                raise NotHeard(why)
+        return tuple(
+            Place(
+                module=module,
+                at=at,
+                axis=_axis(module),
+                filters=tuple(index for index, _ in pairs),
+                channels=tuple(channel for _, channel in pairs),
+            )
+            for (module, at), pairs in self._at.items()
+        )
+
+
+def _alone(filters: Filters, index: int) -> bool:
+    """Whether all that hears a filter is known, and hears nothing else in the same channels."""
+    read = [all(reader.alone[index]) for reader in filters.readers if reader.channels[index]]
+    return not filters.refused and not filters.is_head and bool(read) and all(read)
+
+
+def _fills_a_group(filters: Filters, index: int, survey: Survey) -> bool:
+    """Whether there may be filters that hear this one and nobody else: in groups, of depthwise layers say."""
+    for reader in filters.readers:
+        module = survey.module(reader.weight)
+        if reader.groups > 1 and isinstance(module, _ConvNd):
+            width = module.in_channels // reader.groups
+            groups = Counter(channel // width for channel in reader.channels[index])
+            if any(heard == width for heard in groups.values()):
+                return True
+    return False
+
+
+def _add_readers(found: _Found, filters: Filters, index: int, unit: int, survey: Survey) -> None:
+    for reader in filters.readers:
+        channels = zip(reader.channels[unit], reader.alone[unit], strict=True)
+        own = [channel for channel, alone in channels if alone]
+        if own:
+            found.add(survey.module(reader.weight), "input", index, own)
+
+
+def _add_norm(found: _Found, norm: Norm, index: int, unit: int, survey: Survey) -> None:
+    if not norm.channels[unit]:
+        return
+    module = survey.named(norm.path)
+    known = isinstance(module, (_NormBase, nn.GroupNorm)) or (
+        # Subclasses permute their axes.
+        type(module) is nn.LayerNorm and len(module.normalized_shape) == 1
+    )
+    if not known:
+        raise NotHeard(f"where {norm.path} has its channels is not known")
+    found.add(module, "output", index, norm.channels[unit])
+
+
+def _axis(module: nn.Module) -> int:
+    if isinstance(module, _ConvNd):
+        return 1 - module.weight.ndim
+    return -1 if isinstance(module, (nn.Linear, nn.LayerNorm)) else 1
+
+
+Tap = tuple[str, Place]
+"""A place, and the layer whose filters are there."""
+
+
+@contextmanager
+def tapping(
+    places: Mapping[str, Sequence[Place]], change: Callable[[Tensor, Sequence[Tap]], Tensor]
+) -> Generator[None]:
+    """Change what passes at some places while the block runs.
+
+    The hooks are torch's own, for all modules: one on the model's modules would be seen by its compiled forms.
+
+    Args:
+        places: By layer.
+        change: Takes what passes at one module and all taps there; gives what passes instead.
+
+    Yields:
+        Nothing.
+    """
+    taps: dict[str, dict[nn.Module, list[Tap]]] = {"input": {}, "output": {}}
+    for path, some in places.items():
+        for place in some:
+            taps[place.at].setdefault(place.module, []).append((path, place))
+
+    # What it gives replaces the arguments; torch's annotation of the hook says otherwise.
+    def before(module: nn.Module, args: tuple[Any, ...]) -> Any:
+        if module not in taps["input"]:
+            return None
+        return (change(args[0], taps["input"][module]), *args[1:])
+
+    def after(module: nn.Module, args: Any, output: Any) -> Any:
+        del args
+        if module not in taps["output"]:
+            return None
+        return change(output, taps["output"][module])
+
+    handles = (
+        global_hooks.register_module_forward_pre_hook(before),
+        global_hooks.register_module_forward_hook(after),
+    )
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def index_of(numbers: Sequence[int], device: torch.device) -> Tensor:
+    """Numbers as an index.
+
+    Args:
+        numbers: Filters or channels.
+        device: Where the indexed tensor is.
+
+    Returns:
+        int64.
+    """
+    return torch.tensor(numbers, dtype=torch.int64, device=device)

@@ -1,0 +1,251 @@
+"""Measure filters on calibration data, where the network hears them; the model is as before afterwards."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterable, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+
+from regrow.criteria import Gates, Heard, Observation, Signal, Silenced
+from regrow.errors import ConfigError
+from regrow.graph import Filters, Wiring
+from regrow.graph.slices import rows
+from regrow.graph.undisturbed import undisturbed
+from regrow.loop.examples import CalibrationLoss, Examples
+from regrow.loop.gating import activation_sums, slope_sums, weight_gradients
+from regrow.loop.places import NotHeard, Place, heard_at, silenced_at
+from regrow.loop.ranks import Ranks
+from regrow.loop.silencing import Silencer
+from regrow.loop.survey import Survey
+
+_TRIED = 3
+"""Examples on which everything is tried before training. Few, and an unlikely size of another axis."""
+
+_SILENCED = frozenset({Signal.SILENCED_ACCURACY, Signal.SILENCED_LOSS})
+_COMPARED = frozenset({Signal.GRADIENTS, Signal.GATES, *_SILENCED})
+"""Signals that need targets."""
+
+
+class Probe:
+    """What a model's filters do on fixed examples, for criteria that need more than weights and gradients.
+
+    Works with an optimizer or without one. The model runs in evaluation mode; flags, buffers, gradients and random
+    state are as they were afterwards.
+
+    Attributes:
+        notes: Layers that cannot be measured, and why: they have no score.
+
+    Args:
+        model: The bare model.
+        layers: Whose filters are measured, as `regrow.trace` gives them.
+        inputs: What the model is called with; the examples are axis 0 of its tensors.
+        signals: What is measured.
+        targets: One for each example; needed by all signals but weights and activations.
+        loss: The model's output and targets to the mean loss of the batch; None: cross entropy.
+        wiring: Of the whole model: with it, filters of depthwise layers that hear nobody else are silenced with a
+            filter, as when it is dropped.
+        ranks: The processes that train the model together: each has examples of its own, all get the same numbers.
+
+    Raises:
+        ConfigError: Data that do not fit the model or the signals, or no layer that can be measured.
+
+    Edge cases:
+        Layers whose filters cannot be followed through modules (weights that work elsewhere too, examples that are
+        not at axis 0 inside the model) are not measured. All filters of a layer are, or none.
+        Weights are those of the moment; gradients those of the calibration loss in evaluation mode.
+
+    Examples:
+        >>> import regrow
+        >>> net = nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU(), nn.Flatten(), nn.Linear(8, 3))
+        >>> images, labels = torch.randn(6, 1, 4, 4), torch.arange(6) % 3
+        >>> layers = regrow.trace(net, images).renewable()
+        >>> probe = Probe(net, layers, images, targets=labels, signals=[Signal.GATES])
+        >>> probe.observe()["0"].gates.slope.shape
+        torch.Size([2])
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        layers: Iterable[Filters],
+        inputs: object,
+        *,
+        signals: Iterable[Signal],
+        targets: object = None,
+        loss: CalibrationLoss | None = None,
+        wiring: Wiring | None = None,
+        ranks: Ranks | None = None,
+    ) -> None:
+        self._model = model
+        self._layers = {filters.path: filters for filters in layers}
+        self._signals = frozenset(signals)
+        self._wiring = wiring
+        self._ranks = ranks or Ranks()
+        needing = sorted(each.value for each in self._signals & _COMPARED)
+        if needing and targets is None:
+            raise ConfigError(
+                f"{' and '.join(needing)} are derived from a loss: give calibration_targets, one for each of the "
+                f"calibration_inputs"
+            )
+        self._examples = Examples(model, inputs, targets=targets, loss=loss)
+        self._counts = {path: filters.count for path, filters in self._layers.items()}
+        self._heard: dict[str, tuple[Place, ...]] = {}
+        self._silencer: Silencer | None = None
+        with self._undisturbed():
+            self.notes = self._try()
+
+    def observe(self) -> dict[str, Observation]:
+        """Measure the network as it is now. With several ranks, each must call it.
+
+        Returns:
+            By layer; what was not measured there is None.
+        """
+        with self._undisturbed():
+            heard = self._heard_now()
+            gates = self._gates_now()
+            accuracy, loss = self._silenced_now()
+            grads = self._gradients_now()
+        weights = self._weights()
+        wanted = Signal.WEIGHTS in self._signals
+        return {
+            path: Observation(
+                count=filters.count,
+                weight=rows(weights[path].detach(), filters) if wanted else None,
+                grad=rows(grads[path], filters) if path in grads else None,
+                heard=heard.get(path),
+                gates=gates.get(path),
+                silenced_accuracy=accuracy.get(path),
+                silenced_loss=loss.get(path),
+            )
+            for path, filters in self._layers.items()
+        }
+
+    def complete(self, seen: Mapping[str, Observation]) -> dict[str, Observation]:
+        """Add what is measured to what an optimizer's step shows.
+
+        Args:
+            seen: Weights and gradients by layer.
+
+        Returns:
+            The same with the measured fields.
+        """
+        measured = self.observe()
+        return {
+            path: replace(
+                one,
+                heard=measured[path].heard,
+                gates=measured[path].gates,
+                silenced_accuracy=measured[path].silenced_accuracy,
+                silenced_loss=measured[path].silenced_loss,
+            )
+            for path, one in seen.items()
+        }
+
+    @contextmanager
+    def _undisturbed(self) -> Generator[None]:
+        # Autocast around the optimizer's step keeps copies of weights from before it, and rounds backward passes too.
+        with (
+            undisturbed(self._model),
+            torch.autocast(self._examples.device.type, enabled=False),
+        ):
+            yield
+
+    def _try(self) -> tuple[str, ...]:
+        """Find the places, and run everything once on the first examples: a mistake is an error before training."""
+        tried = min(_TRIED, self._examples.count)
+        layers = self._layers.values() if self._wiring is None else self._wiring.layers
+        survey = Survey(self._model, layers, self._examples, rows=tried)
+        compared = bool(self._signals & _COMPARED)
+        self._examples.check(survey.outputs, tried, compared=compared)
+        if Signal.SILENCED_ACCURACY in self._signals:
+            self._examples.correct(survey.outputs, 0, tried, copies=1)
+        notes: list[str] = []
+        if self._signals & {Signal.ACTIVATIONS, Signal.GATES}:
+            self._heard, left = self._places(heard_at, survey)
+            notes += left
+        if self._signals & _SILENCED:
+            silenced, left = self._places(partial(silenced_at, wiring=self._wiring), survey)
+            notes += [note for note in left if note not in notes]
+            self._silencer = Silencer(silenced, self._counts, self._examples, rows=tried)
+        return tuple(notes)
+
+    def _places(
+        self, find: Callable[[Filters, Survey], tuple[Place, ...]], survey: Survey
+    ) -> tuple[dict[str, tuple[Place, ...]], list[str]]:
+        found: dict[str, tuple[Place, ...]] = {}
+        notes: list[str] = []
+        for path, filters in self._layers.items():
+            try:
+                found[path] = find(filters, survey)
+            except NotHeard as why:
+                notes.append(f"{path} has no score: {why}")
+        flags = torch.tensor([path in found for path in self._layers], dtype=torch.float64)
+        everywhere = self._ranks.mean(flags, why="a ranking on calibration data").tolist()
+        found = {
+            path: found[path]
+            for path, share in zip(self._layers, everywhere, strict=True)
+            if share == 1.0
+        }
+        if not found:
+            why = "; ".join(notes[:3]) or "there is none"
+            raise ConfigError(f"no layer can be measured on calibration_inputs: {why} (attach)")
+        return found, notes
+
+    def _mean(self, sums: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Over the ranks: one collective for all layers."""
+        if not sums:
+            return {}
+        flat = torch.cat([each.flatten() for each in sums.values()])
+        flat = self._ranks.mean(flat, why="a ranking on calibration data")
+        parts = flat.split([each.numel() for each in sums.values()])
+        return {
+            path: part.reshape(each.shape)
+            for (path, each), part in zip(sums.items(), parts, strict=True)
+        }
+
+    def _heard_now(self) -> dict[str, Heard]:
+        if Signal.ACTIVATIONS not in self._signals:
+            return {}
+        sums = self._mean(activation_sums(self._heard, self._counts, self._examples))
+        return {
+            path: Heard(activation=each[0] / each[2], zeros=each[1] / each[2])
+            for path, each in sums.items()
+        }
+
+    def _gates_now(self) -> dict[str, Gates]:
+        if Signal.GATES not in self._signals:
+            return {}
+        sums = self._mean(slope_sums(self._heard, self._counts, self._examples))
+        return {
+            path: Gates(slope=each[0] / each[2], curvature=each[1] / each[2])
+            for path, each in sums.items()
+        }
+
+    def _silenced_now(self) -> tuple[dict[str, Silenced], dict[str, Silenced]]:
+        if self._silencer is None:
+            return {}, {}
+        counted = Signal.SILENCED_ACCURACY in self._signals
+        sums = self._mean(self._silencer.sums(accuracy=counted))
+        accuracy = {path: _silenced(each[2:4] / each[4]) for path, each in sums.items()}
+        return accuracy if counted else {}, {
+            path: _silenced(each[:2] / each[4]) for path, each in sums.items()
+        }
+
+    def _gradients_now(self) -> dict[str, Tensor]:
+        if Signal.GRADIENTS not in self._signals:
+            return {}
+        found = weight_gradients(self._weights(), self._examples)
+        alike = self._mean(found)
+        return {path: grad.to(found[path]) for path, grad in alike.items()}
+
+    def _weights(self) -> dict[str, Tensor]:
+        named = dict(self._model.named_parameters(remove_duplicate=False))
+        return {path: named[filters.weight] for path, filters in self._layers.items()}
+
+
+def _silenced(both: Tensor) -> Silenced:
+    return Silenced(whole=both[0, 0], without=both[1])

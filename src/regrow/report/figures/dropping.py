@@ -1,0 +1,80 @@
+"""Which arms took filters out of the network, and when: in epochs that have passed."""
+
+from __future__ import annotations
+
+from regrow.report.diagnostics import Drop
+from regrow.report.results import Results, Trial
+
+
+def dropping_arms(results: Results, cell: str) -> list[str]:
+    """The arms worth a map of their filters.
+
+    Args:
+        results: What was read.
+        cell: The cell.
+
+    Returns:
+        Labels of the arms that took any filter out of the network, in the study's order.
+    """
+    return [arm.label for arm in results.study.arms if first_dropping(results, cell, arm.label)]
+
+
+def first_dropping(results: Results, cell: str, arm: str) -> Trial | None:
+    """The trial of an arm's first seed that took any filter out of the network.
+
+    Args:
+        results: What was read.
+        cell: The cell.
+        arm: The arm's label.
+
+    Returns:
+        The trial; None without one.
+    """
+    held = results.diagnostics
+    for trial in results.arm(cell, arm).values():
+        if held.drops.get(trial.trial) and held.layers.get(trial.trial) and trial.epochs:
+            return trial
+    return None
+
+
+def times(trial: Trial, drop: Drop) -> tuple[float, float]:
+    """When a filter left the network and when it came back, in epochs that had passed.
+
+    Args:
+        trial: The trial; it has trained an epoch.
+        drop: One of its drops.
+
+    Returns:
+        Two times; the end of the training for a filter that never came back.
+    """
+    epochs = trial.epochs or 1
+    per_epoch = max((trial.steps or epochs) / epochs, 1.0)
+    end = float(epochs) if drop.until is None else (drop.until + 1) / per_epoch
+    return (drop.since + 1) / per_epoch, end
+
+
+def phases(results: Results, cell: str) -> list[tuple[float, float]]:
+    """The times in which any arm of a cell trained without some filters.
+
+    Args:
+        results: What was read.
+        cell: The cell.
+
+    Returns:
+        Starts and ends in epochs, in order; those that overlap are one.
+    """
+    found = sorted(
+        {
+            times(trial, drop)
+            for trial in results.trials
+            if trial.cell == cell and trial.epochs
+            for drop in results.diagnostics.drops.get(trial.trial, ())
+        }
+    )
+    joined: list[tuple[float, float]] = []
+    for start, end in found:
+        if joined and start < joined[-1][1]:
+            joined[-1] = (joined[-1][0], max(end, joined[-1][1]))
+        else:
+            joined.append((start, end))
+    return joined

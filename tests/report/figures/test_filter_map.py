@@ -1,0 +1,97 @@
+"""The map of filters: dark exactly while a filter was out, readable with few and with many."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from matplotlib.collections import QuadMesh
+from matplotlib.figure import Figure
+
+from regrow.report.figures.catalogue import drawings
+from regrow.report.figures.dropping import dropping_arms
+from regrow.report.figures.filter_map import caption_filter_map, out_of_network, plot_filter_map
+from regrow.report.read import read_results
+
+
+def test_only_arms_that_took_filters_out_have_a_map(cycled: Path, rescued: Path) -> None:
+    assert dropping_arms(read_results(cycled), "base") == ["repr"]
+    assert dropping_arms(read_results(rescued), "base") == []
+
+
+def test_a_filter_is_dark_from_its_drop_to_its_return(cycled: Path) -> None:
+    results = read_results(cycled)
+    trial = results.arm("base", "repr")[0]
+    held = results.diagnostics
+    edges, rows = out_of_network(trial, held.layers[trial.trial], held.drops[trial.trial])
+    assert edges == [0.0, 2.0, 4.0, 6.0, 8.0]
+    dark = {index: row for index, row in enumerate(rows) if any(row)}
+    assert len(rows) == 20
+    # conv1 has rows 0 to 3, conv10 rows 4 to 13; filter 3 of conv1 never came back.
+    assert dark == {0: [0, 1, 0, 0], 3: [0, 1, 0, 1], 9: [0, 1, 0, 0]}
+
+
+def test_the_picture_shows_these_rows_and_names_layers_and_seed(cycled: Path) -> None:
+    figure, ax = plot_filter_map(read_results(cycled), "base", arm="repr")
+    (mesh,) = (each for each in ax.collections if isinstance(each, QuadMesh))
+    shown = np.asarray(mesh.get_array())
+    assert shown.shape == (20, 4)
+    assert shown.sum() == 4
+    assert ax.get_title(loc="left") == "repr, seed 0"
+    assert [label.get_text() for label in ax.get_yticklabels()] == [
+        "conv1 (4)",
+        "conv10 (10)",
+        "conv2 (6)",
+    ]
+    assert list(ax.get_yticks()) == [2, 9, 17]
+    assert ax.get_ylim() == (20, 0)
+    assert figure.axes == [ax]
+
+
+def test_the_caption_counts(cycled: Path) -> None:
+    text = caption_filter_map(read_results(cycled), "base", "repr")
+    assert "seed 0 (n = 1 trial)" in text
+    assert "Filters left 2 times, 3 of 20 filters at least once." in text
+    assert "1 filter never came back" in text
+
+
+@pytest.mark.parametrize(("layers", "high"), [(3, 2.9), (20, 8.2), (100, 9.0)])
+def test_names_keep_their_distance_and_rows_their_height(
+    new_cycled: Callable[..., Path], layers: int, high: float
+) -> None:
+    results = read_results(new_cycled({f"block{index}.conv": 32 for index in range(layers)}))
+    figure, ax = plot_filter_map(results, "base", arm="repr")
+    figure.draw_without_rendering()
+    assert figure.get_figheight() == pytest.approx(high, abs=0.1)
+    boxes = [label.get_window_extent() for label in ax.get_yticklabels()]
+    assert len(boxes) >= min(layers, 20)
+    heights = sorted((box.y0, box.y1) for box in boxes)
+    assert all(low[1] <= next_[0] + 0.5 for low, next_ in itertools.pairwise(heights))
+    assert all(label.get_fontsize() >= 8 for label in ax.get_yticklabels())
+
+
+def test_given_axes_and_no_drops(cycled: Path, rescued: Path) -> None:
+    own = Figure()
+    ax = own.add_subplot()
+    assert plot_filter_map(read_results(cycled), "base", ax=ax) == (own, ax)
+    _, empty = plot_filter_map(read_results(rescued), "base")
+    assert [text.get_text() for text in empty.texts] == ["No filter left the network"]
+
+
+def test_map_and_panels_lie_within_their_figures(new_cycled: Callable[..., Path]) -> None:
+    # A collapsed layout warns, and warnings are errors here.
+    for layers in (3, 30):
+        folder = new_cycled(
+            {f"features.block{index}.conv": 16 for index in range(layers)}, name=f"of{layers}"
+        )
+        for drawing in drawings(read_results(folder))[-2:]:
+            figure, _ = drawing.draw()
+            figure.draw_without_rendering()
+            tight = figure.get_tightbbox()
+            assert tight is not None
+            assert tight.x0 >= -0.02, drawing.name
+            assert tight.x1 <= figure.get_figwidth() + 0.02, drawing.name
+            assert tight.y1 <= figure.get_figheight() + 0.02, drawing.name
