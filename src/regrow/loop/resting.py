@@ -40,6 +40,9 @@ class Resting:
         self.since = -1
         self._parts: dict[str, list[tuple[Part, Tensor]]] = {}  # with what they were, by name
         self._buffers: set[str] = set()
+        self._cleared: dict[
+            str, tuple[Tensor, int]
+        ] = {}  # gradients of this step, and their versions
         self._hooks: list[RemovableHandle] = []
 
     def __bool__(self) -> bool:
@@ -140,13 +143,19 @@ class Resting:
             tensors: Parameters by name.
         """
         for name in self._parts.keys() - self._buffers:
-            self._clear(name, tensors[name])
+            gradient, version = self._cleared.get(name, (None, -1))
+            tensor = tensors[name]
+            if gradient is None or gradient is not tensor.grad or version != gradient._version:
+                self._clear(name, tensor)
+        self._cleared.clear()
 
     def _clear(self, name: str, tensor: Tensor) -> None:
-        if tensor.grad is not None:
+        gradient = tensor.grad
+        if gradient is not None:
             with torch.no_grad():
                 for part, _ in self._parts.get(name, ()):
-                    part.fill_(tensor.grad, 0.0)
+                    part.clear_(gradient)
+            self._cleared[name] = gradient, gradient._version
 
     def _hold(self, tensors: Mapping[str, Tensor]) -> None:
         for name in self._parts.keys() - self._buffers:
@@ -159,6 +168,7 @@ class Resting:
         for hook in self._hooks:
             hook.remove()
         self._hooks = []
+        self._cleared = {}
 
     def edits(self, tensors: Mapping[str, Tensor]) -> list[Edit]:
         """What is out, as edits that write what the tensors hold now.
