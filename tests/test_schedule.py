@@ -72,11 +72,18 @@ def test_at_steps() -> None:
 
 
 def _phases(schedule: Cycles, steps: int, **clock: int) -> tuple[list[int], list[int]]:
+    """The steps after which filters leave, and those after which they are back."""
     bound = schedule.bind(Clock(**clock), where="test")
-    return (
-        [step for step in range(steps) if bound.due(step)],
-        [step for step in range(steps) if bound.ends(step)],
-    )
+    out, left, back = False, [], []
+    for step in range(steps):
+        if bound.due(step):
+            assert not out
+            out = True
+            left.append(step)
+        elif out and bound.ends(step):
+            out = False
+            back.append(step)
+    return left, back
 
 
 def test_cycles_in_steps_and_in_epochs() -> None:
@@ -89,27 +96,41 @@ def test_cycles_in_steps_and_in_epochs() -> None:
     assert _phases(shortest, 12) == ([0, 2, 4], [1, 3, 5])
 
 
-def test_cycles_that_fit_exactly_say_nothing() -> None:
+def test_cycles_that_fit_say_nothing() -> None:
     cycles = Cycles(full=3, reduced=2, cycles=2, unit="steps")
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert _phases(cycles, 10, total_steps=10) == ([2, 7], [4, 9])
+        assert _phases(cycles, 11, total_steps=11) == ([2, 7], [4, 9])
 
 
 @pytest.mark.parametrize(
-    ("total", "end"),
+    ("total", "end", "phases"),
     [
-        (2, "ends after 2, with 0 completed$"),  # nothing is dropped yet
-        (3, "ends after 3, with 0 completed, in a reduced part: filters stay out of the network$"),
-        (4, "ends after 4, with 0 completed, in a reduced part"),
-        (5, "ends after 5, with 1 completed$"),
-        (9, "ends after 9, with 1 completed, in a reduced part"),
+        (2, "ends after 2, with 0 completed$", ([], [])),  # nothing is dropped yet
+        (3, "ends after 3, with 0 completed$", ([], [])),  # nothing leaves at the last step
+        (4, "with 0 completed and filters that stay out of the network$", ([2], [])),
+        (5, "with 0 completed and filters that stay out", ([2], [])),  # nobody would train them
+        (6, "ends after 6, with 1 completed$", ([2], [4])),
+        (8, "ends after 8, with 1 completed$", ([2], [4])),
+        (9, "ends after 9, with 1 completed and filters that stay out", ([2, 7], [4])),
+        (10, "ends after 10, with 1 completed and filters that stay out", ([2, 7], [4])),
     ],
 )
-def test_cycles_that_do_not_fit_say_how_it_ends(total: int, end: str) -> None:
+def test_cycles_that_do_not_fit_say_how_it_ends(
+    total: int, end: str, phases: tuple[list[int], list[int]]
+) -> None:
     cycles = Cycles(full=3, reduced=2, cycles=2, unit="steps")
-    with pytest.warns(NoEffectWarning, match=f"test: 2 cycles take 10 steps, .* {end}"):
+    with pytest.warns(NoEffectWarning, match=f"test: 2 cycles take 10 steps .* {end}"):
         cycles.bind(Clock(total_steps=total), where="test")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        assert _phases(cycles, total, total_steps=total) == phases
+
+
+def test_a_training_that_goes_on_after_its_end_brings_them_back() -> None:
+    cycles = Cycles(full=3, reduced=2, cycles=1, unit="steps")
+    bound = cycles.bind(Clock(total_steps=9), where="test")
+    assert [step for step in range(2, 9) if not bound.ends(step)] == [2, 3, 8]
 
 
 @pytest.mark.parametrize(

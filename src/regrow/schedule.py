@@ -222,27 +222,36 @@ class _CycleSteps:
     full: int
     reduced: int
     cycles: int
+    total: int | None
 
     @property
     def last_step(self) -> int | None:
         """The end of the last cycle."""
         return self.cycles * (self.full + self.reduced) - 1
 
+    def reduces(self, step: int) -> bool:
+        """Whether a step is made with the reduced network."""
+        cycle, within = divmod(step, self.full + self.reduced)
+        return cycle < self.cycles and within >= self.full
+
     def due(self, step: int) -> bool:
         """At the end of each part with the full network."""
-        cycle, within = divmod(step, self.full + self.reduced)
-        return cycle < self.cycles and within == self.full - 1
+        return not self._is_last(step) and not self.reduces(step) and self.reduces(step + 1)
 
     def ends(self, step: int) -> bool:
-        """At the end of each part with the reduced network."""
-        cycle, within = divmod(step, self.full + self.reduced)
-        return cycle < self.cycles and within == self.full + self.reduced - 1
+        """Where the next step is made with the full network, also in a training that goes on after its first end."""
+        return not self._is_last(step) and not self.reduces(step + 1)
+
+    def _is_last(self, step: int) -> bool:
+        return self.total is not None and step == self.total - 1
 
 
 @final
 @dataclass(frozen=True, kw_only=True)
 class Cycles:
     """Train the full network, then a part of it, and again; afterwards the full network to the end.
+
+    Nothing leaves and nothing comes back at the last step of a training: nobody would train what is left, or new.
 
     Args:
         full: Length of a part with the full network, at least 1.
@@ -255,8 +264,10 @@ class Cycles:
 
     Examples:
         >>> schedule = Cycles(full=3, reduced=2, cycles=2, unit="steps").bind(Clock(), where="doc")
-        >>> [step for step in range(12) if schedule.due(step)], [step for step in range(12) if schedule.ends(step)]
-        ([2, 7], [4, 9])
+        >>> [step for step in range(12) if schedule.due(step)]
+        [2, 7]
+        >>> [step for step in range(12) if not schedule.ends(step)]  # what is out stays out
+        [2, 3, 7, 8]
     """
 
     full: int
@@ -288,8 +299,8 @@ class Cycles:
             ConfigError: Epochs, and the clock does not know how long they are.
 
         Edge cases:
-            The training ends before the last cycle does: a NoEffectWarning; a training that ends in a reduced part
-            ends with a reduced network.
+            The training ends before filters are back for the last time, or in the same step: a NoEffectWarning; a
+            training that ends in a reduced part ends with a reduced network.
         """
         scale = 1
         if self.unit == "epochs":
@@ -299,18 +310,16 @@ class Cycles:
                     f"unit='steps' ({where})"
                 )
             scale = clock.steps_per_epoch
-        bound = _CycleSteps(self.full * scale, self.reduced * scale, self.cycles)
-        needed = bound.last_step + 1 if bound.last_step is not None else 0
-        if clock.total_steps is not None and clock.total_steps < needed:
-            done, within = divmod(clock.total_steps, bound.full + bound.reduced)
-            end = (
-                ", in a reduced part: filters stay out of the network"
-                if within >= bound.full
-                else ""
-            )
+        total = clock.total_steps
+        bound = _CycleSteps(self.full * scale, self.reduced * scale, self.cycles, total)
+        needed = self.cycles * (bound.full + bound.reduced)
+        if total is not None and total <= needed:
+            done = (total - 1) // (bound.full + bound.reduced)
+            out = bound.reduces(total - 1)
             warnings.warn(
-                f"{where}: {self.cycles} cycles take {needed} steps, and the training ends after {clock.total_steps}, "
-                f"with {done} completed{end}",
+                f"{where}: {self.cycles} cycles take {needed} steps and training after them, and the training ends "
+                f"after {total}, with {done} completed"
+                f"{' and filters that stay out of the network' if out else ''}",
                 NoEffectWarning,
                 stacklevel=3,
             )

@@ -372,5 +372,27 @@ def test_beside_another_recipe() -> None:
 
 def test_a_training_that_ends_while_filters_are_out() -> None:
     model = _build()
-    with pytest.warns(NoEffectWarning, match="ends after 6, with 0 completed, in a reduced part"):
+    with pytest.warns(
+        NoEffectWarning, match="ends after 6, with 0 completed and filters that stay out"
+    ):
         _attach(model, _sgd(model), total_steps=6)
+
+
+def test_a_training_that_is_prolonged_brings_back_what_stayed_out() -> None:
+    model = _build()
+    optimizer = _sgd(model)
+    with pytest.warns(NoEffectWarning, match="filters that stay out"):
+        regrower = _attach(model, optimizer, total_steps=10)
+    for step in range(10):
+        _step(model, optimizer, step)
+    assert regrower.report.resting
+    state = regrower.state_dict()
+    with pytest.warns(RegrowWarning, match="nothing brings them back"):
+        regrower.detach()
+    longer = _attach(model, optimizer, total_steps=40)
+    longer.load_state_dict(state)
+    out = dict(longer.report.resting)
+    _step(model, optimizer, 10)
+    assert out
+    assert not longer.report.resting
+    assert {event.layer: event.filters for event in longer.report.events} == out
