@@ -60,7 +60,9 @@ def test_missing_lengths() -> None:
         Every(active_fraction=0.5).bind(Clock(), where="test")
     with pytest.raises(ConfigError, match=r"every_epochs=1 needs attach\(steps_per_epoch=\.\.\.\)"):
         Every(epochs=1).bind(Clock(total_steps=5), where="test")
-    with pytest.raises(ConfigError, match="total_steps must be at least 1, got 0"):
+    with pytest.raises(
+        ConfigError, match="total_steps must be a whole number of at least 1, got 0"
+    ):
         Clock(total_steps=0)
 
 
@@ -104,33 +106,34 @@ def test_cycles_that_fit_say_nothing() -> None:
 
 
 @pytest.mark.parametrize(
-    ("total", "end", "phases"),
+    ("total", "made", "phases"),
     [
-        (2, "ends after 2, with 0 completed$", ([], [])),  # nothing is dropped yet
-        (3, "ends after 3, with 0 completed$", ([], [])),  # nothing leaves at the last step
-        (4, "with 0 completed and filters that stay out of the network$", ([2], [])),
-        (5, "with 0 completed and filters that stay out", ([2], [])),  # nobody would train them
-        (6, "ends after 6, with 1 completed$", ([2], [4])),
-        (8, "ends after 8, with 1 completed$", ([2], [4])),
-        (9, "ends after 9, with 1 completed and filters that stay out", ([2, 7], [4])),
-        (10, "ends after 10, with 1 completed and filters that stay out", ([2, 7], [4])),
+        (2, 0, ([], [])),
+        (3, 0, ([], [])),
+        (4, 0, ([], [])),  # they would stay out
+        (5, 0, ([], [])),  # they would come back untrained
+        (6, 1, ([2], [4])),
+        (9, 1, ([2], [4])),
+        (10, 1, ([2], [4])),
     ],
 )
-def test_cycles_that_do_not_fit_say_how_it_ends(
-    total: int, end: str, phases: tuple[list[int], list[int]]
+def test_cycles_that_do_not_fit_are_not_begun(
+    total: int, made: int, phases: tuple[list[int], list[int]]
 ) -> None:
     cycles = Cycles(full=3, reduced=2, cycles=2, unit="steps")
-    with pytest.warns(NoEffectWarning, match=f"test: 2 cycles take 10 steps .* {end}"):
-        cycles.bind(Clock(total_steps=total), where="test")
+    with pytest.warns(
+        NoEffectWarning, match=f"test: 2 cycles take 10 steps .* after {total}: {made} are made "
+    ):
+        bound = cycles.bind(Clock(total_steps=total), where="test")
+    assert bound.last_step == made * 5 - 1
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         assert _phases(cycles, total, total_steps=total) == phases
 
 
-def test_a_training_that_goes_on_after_its_end_brings_them_back() -> None:
-    cycles = Cycles(full=3, reduced=2, cycles=1, unit="steps")
-    bound = cycles.bind(Clock(total_steps=9), where="test")
-    assert [step for step in range(2, 9) if not bound.ends(step)] == [2, 3, 8]
+def test_what_is_out_comes_back_wherever_the_network_should_be_whole() -> None:
+    bound = Cycles(full=3, reduced=2, cycles=1, unit="steps").bind(Clock(), where="test")
+    assert [step for step in range(2, 9) if not bound.ends(step)] == [2, 3]
 
 
 @pytest.mark.parametrize(
@@ -138,6 +141,9 @@ def test_a_training_that_goes_on_after_its_end_brings_them_back() -> None:
     [
         ({"full": 0}, "s1 must be a whole number of at least 1, got 0"),
         ({"reduced": 1.5}, "s2 must be a whole number of at least 1, got 1.5"),
+        ({"full": "3"}, "s1 must be a whole number of at least 1, got '3'"),
+        ({"full": float("nan")}, "s1 must be a whole number of at least 1, got nan"),
+        ({"cycles": None}, "cycles must be a whole number of at least 1, got None"),
         ({"cycles": -1}, "cycles must be a whole number of at least 1, got -1"),
         ({"unit": "days"}, "unit must be 'epochs' or 'steps', got 'days'"),
     ],

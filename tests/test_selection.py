@@ -91,9 +91,14 @@ def test_the_share_of_a_layer_has_a_limit() -> None:
     assert _worst(scores, fraction=0.4, most_of_layer=0.1) == {"a": [], "b": []}
 
 
-def test_the_first_layer_can_be_left_out_of_the_share_too() -> None:
-    scores = {"a": [0.1] * 4, "b": [0.5, 0.6, 0.7, 0.8]}
-    assert _worst(scores, fraction=0.5, exclude_first=True) == {"a": [], "b": [0, 1]}
+@pytest.mark.parametrize(
+    ("fraction", "total", "taken"), [(0.29, 100, 29), (0.58, 50, 29), (0.7, 90, 63), (0.3, 96, 28)]
+)
+def test_a_share_is_rounded_down_from_what_was_meant(
+    fraction: float, total: int, taken: int
+) -> None:
+    scores = {"a": [i / total for i in range(total)]}
+    assert len(_worst(scores, fraction=fraction)["a"]) == taken
 
 
 def test_a_share_that_takes_nothing_is_refused() -> None:
@@ -101,8 +106,12 @@ def test_a_share_that_takes_nothing_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"fraction=0.1 of 8 filters is less than one"):
         select.check({"a": 4, "b": 4})
     select.check({"a": 5, "b": 5})
-    with pytest.raises(ConfigError, match=r"fraction=0.1 of 5 filters is less than one"):
-        WorstFraction(fraction=0.1, exclude_first=True).check({"a": 5, "b": 5})
+    with pytest.raises(ConfigError, match=r"fraction=0 of 5 filters is less than one"):
+        WorstFraction(fraction=0).check({"a": 5})
+    with pytest.raises(ConfigError, match=r"the largest has 8, most_of_layer=0.1 of it may go"):
+        WorstFraction(fraction=0.3, most_of_layer=0.1).check({"a": 4, "b": 8})
+    with pytest.raises(ConfigError, match=r"the largest has 1, .* and one must stay"):
+        WorstFraction(fraction=0.5).check({"a": 1, "b": 1})
     for settings in ({"fraction": 1.1}, {"fraction": 0.5, "most_of_layer": -0.1}):
         with pytest.raises(ConfigError, match=r"within \[0, 1\]"):
             WorstFraction(**settings)

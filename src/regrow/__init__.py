@@ -1,7 +1,7 @@
 """Find the convolutional filters that training has abandoned, and put them back to work.
 
 Contents: `attach` (a recipe inside your training loop), `trace` (who reads whom in your model), the
-recipes (`RandomOut`, `RePr`, `RandomControl`), and `Recipe` with its parts for your own.
+recipes (`RandomOut`, `RePr`, `RandomControl`), `Recipe` with its parts for your own, and `losses`.
 """
 
 from __future__ import annotations
@@ -10,6 +10,12 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from regrow import criteria as criteria
+    from regrow import losses as losses
+    from regrow import recipes as recipes
+    from regrow import renewal as renewal
+    from regrow import schedule as schedule
+    from regrow import selection as selection
     from regrow.compose import Recipe, RecipeInfo
     from regrow.graph import Filters, Norm, Reader, Wiring, trace
     from regrow.history import Renewed, Report
@@ -52,9 +58,14 @@ _HOMES = {
     "trace": "graph",
 }
 
+_MODULES = ("criteria", "losses", "recipes", "renewal", "schedule", "selection")
+"""Used by their name: ``regrow.losses.distillation``."""
+
 
 def __getattr__(name: str) -> object:
     """Import a public name when it is first used: the command line's help must not wait for torch."""
+    if name in _MODULES:
+        return importlib.import_module(f"regrow.{name}")
     if name not in _HOMES:
         raise AttributeError(f"module 'regrow' has no attribute '{name}'")
     return getattr(importlib.import_module(f"regrow.{_HOMES[name]}"), name)
@@ -62,4 +73,4 @@ def __getattr__(name: str) -> object:
 
 def __dir__() -> list[str]:
     """The public names."""
-    return sorted({*__all__, *globals()})
+    return sorted({*__all__, *_MODULES, *globals()})

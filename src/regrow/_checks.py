@@ -18,7 +18,7 @@ def check_fraction(value: float, *, name: str, where: str) -> None:
     Raises:
         ConfigError: `value` is not within [0, 1].
     """
-    if not 0.0 <= value <= 1.0:
+    if not (_is_number(value) and 0.0 <= value <= 1.0):
         raise ConfigError(f"{name} must be within [0, 1], got {value!r} ({where})")
 
 
@@ -33,7 +33,7 @@ def check_positive(value: float, *, name: str, where: str) -> None:
     Raises:
         ConfigError: `value` is not a finite number above 0.
     """
-    if not (value > 0 and math.isfinite(value)):
+    if not (_is_number(value) and value > 0 and math.isfinite(value)):
         raise ConfigError(f"{name} must be above 0, got {value!r} ({where})")
 
 
@@ -48,5 +48,10 @@ def check_not_negative(value: float, *, name: str, where: str) -> None:
     Raises:
         ConfigError: `value` is not at least 0.
     """
-    if not value >= 0:
+    if not (_is_number(value) and value >= 0):
         raise ConfigError(f"{name} must be at least 0, got {value!r} ({where})")
+
+
+def _is_number(value: object) -> bool:
+    """A text that reads like one is none."""
+    return isinstance(value, int | float) and not isinstance(value, bool)

@@ -89,7 +89,9 @@ class Recipe:
         grace_steps: A renewed filter is not renewed again in this many steps after its renewal.
         min_loss: Act only while the training loss is at least this; None = always. The loss is told by
             `Regrower.tell`.
-        reset_optimizer: Give a renewed filter the optimizer state that a fresh one would have.
+        reset_optimizer: Give a renewed filter the optimizer state that a fresh one would have. False: it stays what it
+            is, or, after a drop, comes back as it was.
+        exclude_first: Leave the first layer of the network alone.
         drop: A selected filter first leaves the network, and is renewed when the schedule ends the phase without it.
         init: What fresh filters are drawn from, instead of what `attach` was told; None = as
             `attach` was told.
@@ -106,6 +108,7 @@ class Recipe:
     grace_steps: int = 0
     min_loss: float | None = None
     reset_optimizer: bool = True
+    exclude_first: bool = False
     drop: bool = False
     init: str | None = None
 
@@ -158,6 +161,7 @@ class Recipe:
         seed: int,
         loss: float | None = None,
         streams: Streams | None = None,
+        select: Selection | None = None,
     ) -> tuple[RecipeState, Decision]:
         """Score, and select.
 
@@ -167,6 +171,7 @@ class Recipe:
             seed: For criteria that draw random numbers.
             loss: Training loss of this step; only needed with `min_loss`.
             streams: Filters that are scored, selected and renewed as one.
+            select: Instead of the recipe's own, where it works on a part of a network, say.
 
         Returns:
             The state after the decision, and the decision.
@@ -200,7 +205,7 @@ class Recipe:
         }
         if streams is not None:
             scores, eligible = streams.gather(scores, eligible)
-        masks = self.select(scores, eligible=eligible, step=step)
+        masks = (select or self.select)(scores, eligible=eligible, step=step)
         if streams is not None:
             masks = streams.spread(masks)
         masks, nonfinite = _marked(masks, scores)

@@ -20,6 +20,7 @@ class Renewed:
         dropped: The step after which they were taken out of the network; None where they were renewed at once.
         change: How far all renewals of this step moved the model's output on the calibration inputs: the largest
             difference as a share of the largest entry. None where it was not measured (without ``preserve=True``).
+            Filters that were dropped are renewed in the network without them: that is what it is compared with.
     """
 
     step: int
@@ -44,6 +45,8 @@ class Report:
         seconds: Time spent inside regrow, in all.
         notes: What the recipe leaves alone in this model, and why.
         resting: The filters that are out of the network now, by layer; empty while it is whole.
+        bound: The filters that are out with them, by layer: behind a depthwise layer's input that is out, say, where
+            they hear nobody else. They come back as they were.
         resting_since: The step after which they were taken out; None while it is whole.
     """
 
@@ -56,6 +59,7 @@ class Report:
     seconds: float = 0.0
     notes: tuple[str, ...] = ()
     resting: Mapping[str, tuple[int, ...]] = field(default_factory=dict[str, tuple[int, ...]])
+    bound: Mapping[str, tuple[int, ...]] = field(default_factory=dict[str, tuple[int, ...]])
     resting_since: int | None = None
 
     @property
@@ -123,6 +127,9 @@ class Report:
         if self.resting:
             out = ", ".join(f"{len(filters)} of {layer}" for layer, filters in self.resting.items())
             lines.append(f"  out of the network now: {out}")
+        if self.bound:
+            out = ", ".join(f"{len(filters)} of {layer}" for layer, filters in self.bound.items())
+            lines.append(f"  and with them, for they hear nobody else: {out}")
         if self.nonfinite:
             lines.append(f"  {self.nonfinite} scores were not finite; they selected nothing")
         lines.extend(f"  note: {note}" for note in self.notes)

@@ -54,16 +54,17 @@ def overlap_penalty(model: nn.Module, layers: Iterable[Filters], *, weight: floa
     """
     check_not_negative(weight, name="weight", where="overlap penalty")
     parameters = dict(model.named_parameters(remove_duplicate=False))
-    terms = [_overlaps(rows(parameters[layer.weight], layer)) for layer in layers]
+    terms = [_overlaps(rows(parameters[layer.weight], layer), layer.groups) for layer in layers]
     if not terms:
         raise ConfigError("the overlap penalty needs at least one layer")
     return weight * torch.stack([term.to(terms[0].device) for term in terms]).sum()
 
 
-def _overlaps(filters: FilterRows) -> Tensor:
+def _overlaps(filters: FilterRows, groups: int) -> Tensor:
+    """Filters of different groups read different inputs, and do not overlap."""
     norms = torch.linalg.vector_norm(filters, dim=-1, keepdim=True)
-    unit = filters / norms.where(norms > 0, 1.0)
-    other = ~torch.eye(filters.shape[-2], dtype=torch.bool, device=filters.device)
+    unit = (filters / norms.where(norms > 0, 1.0)).unflatten(-2, (groups, -1))
+    other = ~torch.eye(unit.shape[-2], dtype=torch.bool, device=filters.device)
     return (unit @ unit.mT).abs().where(other, 0.0).sum()
 
 

@@ -25,13 +25,15 @@ class Clock:
     steps_per_epoch: int | None = None
 
     def __post_init__(self) -> None:
-        """Refuse counts below 1."""
+        """Refuse what is no whole number from 1 on."""
         for name, value in (
             ("total_steps", self.total_steps),
             ("steps_per_epoch", self.steps_per_epoch),
         ):
-            if value is not None and value < 1:
-                raise ConfigError(f"{name} must be at least 1, got {value} (attach)")
+            if value is not None and (isinstance(value, bool) or int(value) != value or value < 1):
+                raise ConfigError(
+                    f"{name} must be a whole number of at least 1, got {value} (attach)"
+                )
 
 
 class BoundSchedule(Protocol):
@@ -227,23 +229,27 @@ class _CycleSteps:
     @property
     def last_step(self) -> int | None:
         """The end of the last cycle."""
-        return self.cycles * (self.full + self.reduced) - 1
+        return self.fitting * (self.full + self.reduced) - 1
+
+    @property
+    def fitting(self) -> int:
+        """Cycles after which there is a step left to train what came back."""
+        if self.total is None:
+            return self.cycles
+        return min(self.cycles, max(self.total - 1, 0) // (self.full + self.reduced))
 
     def reduces(self, step: int) -> bool:
         """Whether a step is made with the reduced network."""
         cycle, within = divmod(step, self.full + self.reduced)
-        return cycle < self.cycles and within >= self.full
+        return cycle < self.fitting and within >= self.full
 
     def due(self, step: int) -> bool:
         """At the end of each part with the full network."""
-        return not self._is_last(step) and not self.reduces(step) and self.reduces(step + 1)
+        return not self.reduces(step) and self.reduces(step + 1)
 
     def ends(self, step: int) -> bool:
-        """Where the next step is made with the full network, also in a training that goes on after its first end."""
-        return not self._is_last(step) and not self.reduces(step + 1)
-
-    def _is_last(self, step: int) -> bool:
-        return self.total is not None and step == self.total - 1
+        """Wherever the next step is made with the full network: filters that an earlier schedule left out come back."""
+        return not self.reduces(step + 1)
 
 
 @final
@@ -251,7 +257,7 @@ class _CycleSteps:
 class Cycles:
     """Train the full network, then a part of it, and again; afterwards the full network to the end.
 
-    Nothing leaves and nothing comes back at the last step of a training: nobody would train what is left, or new.
+    A cycle that cannot end before the last step of a training is not begun: it would leave filters out, or untrained.
 
     Args:
         full: Length of a part with the full network, at least 1.
@@ -278,9 +284,9 @@ class Cycles:
     def __post_init__(self) -> None:
         """Check the settings."""
         for name, value in (("s1", self.full), ("s2", self.reduced), ("cycles", self.cycles)):
-            if value != int(value) or value < 1:
+            if not isinstance(value, int) or isinstance(value, bool) or value < 1:  # pyright: ignore[reportUnnecessaryIsInstance] # users' words
                 raise ConfigError(
-                    f"{name} must be a whole number of at least 1, got {value} (schedule)"
+                    f"{name} must be a whole number of at least 1, got {value!r} (schedule)"
                 )
         if self.unit not in {"epochs", "steps"}:
             raise ConfigError(f"unit must be 'epochs' or 'steps', got {self.unit!r} (schedule)")
@@ -299,8 +305,7 @@ class Cycles:
             ConfigError: Epochs, and the clock does not know how long they are.
 
         Edge cases:
-            The training ends before filters are back for the last time, or in the same step: a NoEffectWarning; a
-            training that ends in a reduced part ends with a reduced network.
+            Cycles that do not fit into the training are left out, with a NoEffectWarning.
         """
         scale = 1
         if self.unit == "epochs":
@@ -312,14 +317,11 @@ class Cycles:
             scale = clock.steps_per_epoch
         total = clock.total_steps
         bound = _CycleSteps(self.full * scale, self.reduced * scale, self.cycles, total)
-        needed = self.cycles * (bound.full + bound.reduced)
-        if total is not None and total <= needed:
-            done = (total - 1) // (bound.full + bound.reduced)
-            out = bound.reduces(total - 1)
+        if bound.fitting < self.cycles:
             warnings.warn(
-                f"{where}: {self.cycles} cycles take {needed} steps and training after them, and the training ends "
-                f"after {total}, with {done} completed"
-                f"{' and filters that stay out of the network' if out else ''}",
+                f"{where}: {self.cycles} cycles take {self.cycles * (bound.full + bound.reduced)} steps and training "
+                f"after them, and the training ends after {total}: {bound.fitting} are made (shorter s1 and s2, or a "
+                f"longer training, make more)",
                 NoEffectWarning,
                 stacklevel=3,
             )

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol, final
-
-import torch
 
 from regrow._checks import check_fraction, check_not_negative
 from regrow._shapes import Mask, Scores
@@ -139,7 +138,6 @@ class WorstFraction:
         fraction: Share of all filters, within [0, 1]; rounded down.
         most_of_layer: The largest share that may be taken of one layer, within [0, 1]; rounded down. A layer always
             keeps one filter.
-        exclude_first: Leave the first of the layers out, and count its filters not.
 
     Raises:
         ConfigError: A share outside [0, 1].
@@ -150,7 +148,6 @@ class WorstFraction:
 
     fraction: float
     most_of_layer: float = 1.0
-    exclude_first: bool = False
 
     def __post_init__(self) -> None:
         """Check the settings."""
@@ -171,19 +168,14 @@ class WorstFraction:
             Masks by layer.
         """
         del step
-        layers = list(scores)[1:] if self.exclude_first else list(scores)
-        total = sum(len(scores[layer]) for layer in layers)
+        layers = list(scores)
         masks = lowest_of_all(
             [scores[layer] for layer in layers],
-            count=int(self.fraction * total),
+            count=_share(self.fraction, sum(len(scores[layer]) for layer in layers)),
             eligible=[eligible[layer] for layer in layers],
-            most=[int(self.most_of_layer * len(scores[layer])) for layer in layers],
+            most=[_share(self.most_of_layer, len(scores[layer])) for layer in layers],
         )
-        found = dict(zip(layers, masks, strict=True))
-        return {
-            layer: found.get(layer, torch.zeros_like(values, dtype=torch.bool))
-            for layer, values in scores.items()
-        }
+        return dict(zip(layers, masks, strict=True))
 
     def check(self, counts: Mapping[str, int]) -> None:
         """Refuse a network of which nothing could be taken.
@@ -192,10 +184,20 @@ class WorstFraction:
             counts: Number of filters by layer.
 
         Raises:
-            ConfigError: The share is less than one filter, or only the excluded first layer is watched.
+            ConfigError: The share is less than one filter, of the network or of every layer.
         """
-        usable = list(counts.values())[1:] if self.exclude_first else list(counts.values())
-        if self.fraction > 0 and int(self.fraction * sum(usable)) < 1:
+        total = sum(counts.values())
+        if _share(self.fraction, total) < 1:
             raise ConfigError(
-                f"fraction={self.fraction} of {sum(usable)} filters is less than one: give a larger share"
+                f"fraction={self.fraction} of {total} filters is less than one: give a larger share"
             )
+        if all(min(_share(self.most_of_layer, count), count - 1) < 1 for count in counts.values()):
+            raise ConfigError(
+                f"no layer has a filter to give: the largest has {max(counts.values())}, most_of_layer="
+                f"{self.most_of_layer} of it may go, and one must stay"
+            )
+
+
+def _share(fraction: float, count: int) -> int:
+    """Rounded down, but for what floating point has lost: 0.29 of 100 is 29."""
+    return math.floor(fraction * count + 1e-9)

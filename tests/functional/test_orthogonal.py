@@ -106,3 +106,21 @@ def test_many_long_filters(spread: float) -> None:
     unit = torch.eye(76, dtype=torch.float64)
     torch.testing.assert_close(made.double() @ made.double().mT, unit, atol=1e-5, rtol=0)
     assert ((made[0] * _rows(76, 2304, seed=1)[0]).sum() > 0).item()
+
+
+def test_what_is_not_finite_has_no_direction() -> None:
+    given = torch.randn(4, 20)
+    whole = torch.cat([given, torch.full((1, 20), torch.nan), torch.full((1, 20), torch.inf)])
+    noise = torch.randn(3, 20)
+    assert torch.equal(avoiding_directions(whole, noise), avoiding_directions(given, noise))
+    lost = torch.full((30, 20), torch.nan)
+    assert bool(avoiding_directions(lost, noise).isfinite().all())
+
+
+def test_noise_of_too_few_dimensions() -> None:
+    """An initialiser that draws all filters alike: what it lacks is taken from the null space all the same."""
+    given, noise = torch.randn(8, 72), torch.full((4, 72), 0.1)
+    made = avoiding_directions(given, noise).double()
+    unit = torch.nn.functional.normalize(given.double(), dim=1)
+    assert float((made @ unit.mT).abs().max()) < 1e-5
+    assert torch.allclose(made @ made.mT, torch.eye(4, dtype=torch.float64), atol=1e-5)

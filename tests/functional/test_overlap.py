@@ -1,5 +1,7 @@
 """Edges of the overlap; its values are compared with the paper's loop in the contract suite."""
 
+from typing import Any
+
 import pytest
 import torch
 
@@ -34,3 +36,27 @@ def test_signs_cancel_in_the_code_and_not_in_the_paper() -> None:
     weight = torch.tensor([[1.0, 0.0], [1.0, 1.0], [-1.0, 1.0]])
     assert filter_overlap(weight, normalise="matrix")[0] == 0.0
     assert filter_overlap(weight)[0] == pytest.approx(2 / 2**0.5 / 3)
+
+
+@pytest.mark.parametrize("settings", [{}, {"normalise": "matrix"}])
+def test_filters_of_other_groups_have_no_entry_in_common(settings: dict[str, Any]) -> None:
+    """The same numbers as of the ungrouped weight, with zeros where another group's inputs are."""
+    weight = torch.randn(12, 10, dtype=torch.float64)
+    whole = torch.zeros(12, 40, dtype=torch.float64)
+    for f in range(12):
+        whole[f, f // 3 * 10 : f // 3 * 10 + 10] = weight[f]
+    found = filter_overlap(weight, groups=4, **settings)
+    assert torch.allclose(found, filter_overlap(whole, **settings), atol=1e-15)
+    stacked = filter_overlap(weight.expand(2, 12, 10), groups=4, **settings)
+    assert torch.allclose(stacked, found.expand(2, 12), atol=1e-15)
+
+
+def test_depthwise_filters_do_not_overlap_and_empty_ones_do() -> None:
+    weight = torch.ones(5, 9)
+    weight[3] = 0.0
+    assert filter_overlap(weight, groups=5).tolist() == pytest.approx([0, 0, 0, 0.8, 0])
+
+
+def test_the_correction_counts_the_own_group() -> None:
+    weight = torch.randn(400, 32, generator=torch.Generator().manual_seed(0)).double()
+    assert abs(float(filter_overlap(weight, groups=4, corrected=True).mean())) < 1e-3

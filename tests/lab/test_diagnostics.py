@@ -31,6 +31,9 @@ ALL = ("diagnostics.overlap=true", "diagnostics.oracle_every_epochs=2")
 OUT = {1, 2, 4, 5}
 """After these epochs of `CYCLES` some filters are out of the network."""
 
+WITHIN = ("repr.s1=1", "repr.s2=7", "repr.cycles=2", "repr.unit=steps", "repr.fraction=0.4")
+"""The first epoch, of six steps, ends within a drop phase."""
+
 
 def spec_of(study: Study, label: str) -> TrialSpec:
     return next(spec for spec in trials(study) if spec.label == label)
@@ -150,10 +153,16 @@ def test_the_oracle_is_asked_at_intervals_on_the_filters_in_the_network(
     assert result.overlaps == ()
     asked = [record.epoch for record in result.correlations]
     assert asked == [epoch for epoch in (3, 6) for _ in RANKINGS]
-    settings = ("diagnostics.oracle_every_epochs=4", "train.held_out=24", *CYCLES)
-    within = run(tiny_study("repr", settings=settings, epochs=4), "repr")
-    assert {record.filters for record in within.correlations} == {6 - len(within.resting)}
-    assert within.resting
+    settings = (
+        "diagnostics.oracle_every_epochs=4",
+        "diagnostics.overlap=true",
+        "train.held_out=24",
+        *CYCLES,
+    )
+    within = run(tiny_study("repr", settings=settings, epochs=EPOCHS), "repr")
+    out = sum(record.out for record in within.overlaps if record.epoch == 4)
+    assert out
+    assert {(record.epoch, record.filters) for record in within.correlations} == {(4, 6 - out)}
 
 
 def test_a_network_that_blew_up_has_no_ranking(tiny_study: MakeStudy) -> None:
@@ -191,27 +200,31 @@ def test_an_interrupted_trial_has_seen_the_same(tiny_study: MakeStudy, tmp_path:
 
 
 def test_drops_and_those_that_never_came_back_are_kept(tiny_study: MakeStudy) -> None:
-    short = run(tiny_study("repr", settings=CYCLES, epochs=5), "repr")
     whole = run(tiny_study("repr", settings=CYCLES, epochs=EPOCHS), "repr")
-    per_epoch = short.steps // 5
-    assert {record.dropped for record in short.renewals} == {per_epoch - 1}
-    assert {record.step for record in short.renewals} == {3 * per_epoch - 1}
-    assert {record.dropped for record in short.resting} == {4 * per_epoch - 1}
+    per_epoch = whole.steps // EPOCHS
+    assert {(record.dropped, record.step) for record in whole.renewals} == {
+        (per_epoch - 1, 3 * per_epoch - 1),
+        (4 * per_epoch - 1, 6 * per_epoch - 1),
+    }
     assert whole.resting == ()
-    later = {(r.layer, r.filter) for r in whole.renewals if r.step > 3 * per_epoch}
-    assert {(record.layer, record.filter) for record in short.resting} == later
-    assert dict(short.layers) == {layer: 3 for layer, _ in short.layers}  # also without diagnostics
+    assert dict(whole.layers) == {layer: 3 for layer, _ in whole.layers}  # also without diagnostics
+    blown = run(tiny_study("repr", settings=WITHIN, epochs=4, lr=1e10), "repr")
+    assert (blown.status, len(blown.epochs), blown.renewals) == ("diverged", 1, ())
+    assert [record.dropped for record in blown.resting] == [0, 0]
 
 
 def test_a_drop_is_kept_through_an_interruption_within_it(
     tiny_study: MakeStudy, tmp_path: Path
 ) -> None:
-    study = tiny_study("repr", settings=CYCLES, epochs=5)
+    study = tiny_study("repr", settings=CYCLES, epochs=EPOCHS)
     trial = spec_of(study, "repr").trial
     file = CheckpointFile(tmp_path / "w.ckpt", trial=trial, fingerprint="f", every_s=0.0)
     with pytest.raises(Interrupted):
         run(study, "repr", checkpoint=file, on_epoch=stop_after(4))
-    assert run(study, "repr", checkpoint=file).resting == run(study, "repr").resting
+    resumed, whole = run(study, "repr", checkpoint=file), run(study, "repr")
+    assert resumed.renewals == whole.renewals
+    assert len({record.dropped for record in resumed.renewals}) == 2
+    assert training(resumed) == training(whole)
 
 
 def test_the_measured_change_of_a_renewal_is_kept(tiny_study: MakeStudy) -> None:

@@ -27,6 +27,29 @@ def test_a_recipe_that_cannot_act_is_noticed_and_no_error(tiny_study: MakeStudy)
     assert found.notices[0].startswith("arm randomout: recipe 'randomout' will never act")
 
 
+@pytest.mark.parametrize("ranking", ["activations", "apoz", "taylor", "hessian", "oracle"])
+def test_a_ranking_on_images_that_are_trained_on_is_noticed(
+    tiny_study: MakeStudy, ranking: str
+) -> None:
+    settings = ("repr.s1=1", "repr.s2=1", "repr.cycles=1", f"repr.rank_by={ranking}")
+    found = preflight(trials(tiny_study("none", "repr", settings=settings, epochs=5)))
+    assert found.notices == (
+        "arm repr: ranks filters on the first 96 training images, which it is trained on; "
+        "train.held_out = N sets images aside",
+    )
+    apart = tiny_study("none", "repr", settings=(*settings, "train.held_out=24"), epochs=5)
+    assert preflight(trials(apart)).notices == ()
+
+
+@pytest.mark.parametrize("ranking", ["overlap", "weights", "gradients", "random"])
+def test_a_ranking_that_looks_at_no_images_needs_none_aside(
+    tiny_study: MakeStudy, ranking: str
+) -> None:
+    settings = ("repr.s1=1", "repr.s2=1", "repr.cycles=1", f"repr.rank_by={ranking}")
+    study = tiny_study("none", "repr", "random", settings=settings, epochs=5)
+    assert preflight(trials(study)).notices == ()
+
+
 def test_a_missing_data_folder(tiny_study: MakeStudy, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="--data-dir: must be a folder"):
         preflight(trials(tiny_study()), data_dir=tmp_path / "none")

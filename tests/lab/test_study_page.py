@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from regrow.lab.assembly import CALIBRATION
 from regrow.lab.config import load_study
 from regrow.lab.study import Diagnostics, Training
 
@@ -19,7 +20,13 @@ def test_its_example_is_a_study(tmp_path: Path) -> None:
     file = tmp_path / "study.toml"
     file.write_text(example[1])
     study = load_study(file)
-    assert set(study.arms) == {"none", "repr", "random"}
+    assert set(study.arms) == {"none", "repr", "random", "redraw"}
+    repr_, chance = (study.arms[label].settings for label in ("repr", "random"))
+    assert chance == {**repr_, "rank_by": "random"}  # the control that the page speaks of
+
+
+def test_it_says_on_how_many_images_rankings_are_measured() -> None:
+    assert f"on the first {CALIBRATION} training images" in PAGE
 
 
 @pytest.mark.parametrize(("part", "kind"), [("train", Training), ("diagnostics", Diagnostics)])

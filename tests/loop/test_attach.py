@@ -498,7 +498,7 @@ def test_a_frozen_reader_is_left_alone_and_noted(
         ({"example_inputs": None}, ConfigError, "example_inputs or wiring"),
         ({"include": ("conv9*",)}, ConfigError, "conv9"),
         ({"include": ("6",)}, ConfigError, "no filter that the recipe may renew"),
-        ({"total_steps": 0}, ConfigError, "total_steps must be at least 1"),
+        ({"total_steps": 0}, ConfigError, "total_steps must be a whole number of at least 1"),
         ({"init": "glorot"}, LookupError, "unknown initialiser 'glorot'"),
         ({"init": 3}, ConfigError, "a name or a function, got 3"),
         ({"init": lambda weight: None}, ConfigError, "must fill the whole tensor"),

@@ -370,29 +370,26 @@ def test_beside_another_recipe() -> None:
     assert not {("a", 1), ("a", 4), ("b", 0)} & set(renewed)
 
 
-def test_a_training_that_ends_while_filters_are_out() -> None:
-    model = _build()
-    with pytest.warns(
-        NoEffectWarning, match="ends after 6, with 0 completed and filters that stay out"
-    ):
-        _attach(model, _sgd(model), total_steps=6)
-
-
-def test_a_training_that_is_prolonged_brings_back_what_stayed_out() -> None:
+def test_a_cycle_that_does_not_fit_is_not_begun() -> None:
     model = _build()
     optimizer = _sgd(model)
-    with pytest.warns(NoEffectWarning, match="filters that stay out"):
+    with pytest.warns(NoEffectWarning, match="ends after 10: 0 are made"):
         regrower = _attach(model, optimizer, total_steps=10)
     for step in range(10):
         _step(model, optimizer, step)
-    assert regrower.report.resting
-    state = regrower.state_dict()
-    with pytest.warns(RegrowWarning, match="nothing brings them back"):
+    assert not regrower.report.resting
+    assert not regrower.report.events
+
+
+def test_a_saved_phase_ends_under_a_schedule_without_one(amid: Any) -> None:
+    model, optimizer, regrower = amid
+    state, out = regrower.state_dict(), dict(regrower.report.resting)
+    with pytest.warns(RegrowWarning, match="filters are out"):
         regrower.detach()
-    longer = _attach(model, optimizer, total_steps=40)
-    longer.load_state_dict(state)
-    out = dict(longer.report.resting)
-    _step(model, optimizer, 10)
+    with pytest.warns(NoEffectWarning, match="0 are made"):
+        other = _attach(model, optimizer, total_steps=9)
+    other.load_state_dict(state)
+    _step(model, optimizer, 6)
     assert out
-    assert not longer.report.resting
-    assert {event.layer: event.filters for event in longer.report.events} == out
+    assert not other.report.resting
+    assert {event.layer: event.filters for event in other.report.events} == out

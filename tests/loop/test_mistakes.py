@@ -123,7 +123,10 @@ def test_what_is_frozen_in_the_optimizer_is_left_alone(small_cnn: Make) -> None:
     assert (model[1].weight == 0.5).all()  # type: ignore[index]
     notes = " | ".join(regrower.report.notes)
     assert "0: kept in 3, which the optimizer does not train" in notes
-    assert "0: 1.weight, 1.bias kept, which the optimizer does not train" in notes
+    assert (
+        "0: 1.weight, 1.bias, 1.running_mean, 1.running_var kept, which the optimizer does not train"
+        in notes
+    )
 
 
 def test_a_regrower_is_not_copied(small_cnn: Make) -> None:
@@ -208,3 +211,26 @@ def test_companions_that_move_and_companions_that_cannot_be_written(
         frozen = copy.deepcopy(model)
     with pytest.raises(ConfigError, match="made in inference mode"):
         regrow.attach(recipe, model, optimizer, example_inputs=EXAMPLE, companions=[frozen])
+
+
+@pytest.mark.parametrize("drop", [False, True])
+def test_a_frozen_norm_keeps_its_statistics(small_cnn: Make, drop: bool) -> None:
+    """In evaluation mode it would never learn them again."""
+    model = small_cnn(0)
+    model(torch.randn(16, 1, 8, 8))
+    model[1].eval().requires_grad_(requires_grad=False)  # type: ignore[index]
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    optimizer = torch.optim.SGD(trained, lr=0.1)
+    if drop:
+        recipe = regrow.RePr(s1=1, s2=1, cycles=1, unit="steps", fraction=0.6)
+    else:
+        recipe = regrow.RandomOut(threshold=1e9, active_fraction=1.0)
+    regrower = regrow.attach(recipe, model, optimizer, example_inputs=EXAMPLE)
+    for _ in range(2):
+        optimizer.zero_grad()
+        model(torch.randn(2, 1, 8, 8)).sum().backward()
+        optimizer.step()
+    assert "0" in {event.layer for event in regrower.report.events}
+    for name in ("1.weight", "1.bias", "1.running_mean", "1.running_var"):
+        assert torch.equal(model.state_dict()[name], before[name]), name

@@ -6,6 +6,7 @@ import json
 import math
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -269,20 +270,34 @@ def _cycled_trial(arm: str, seed: int, layers: Mapping[str, int]) -> TrialResult
 
 @pytest.fixture
 def new_cycled(tmp_path: Path) -> Callable[..., Path]:
-    """A folder of the present version, written by the laboratory: arms none, repr, random, with all diagnostics."""
+    """A folder of the present version, written by the laboratory: arms none, repr, random, with all diagnostics.
+
+    The arm called repr has drop phases, all but none renew filters; `accuracy` is the last epoch's of seed 0.
+    """
 
     def make(
-        layers: Mapping[str, int] | None = None, *, seeds: int = 2, name: str = "cycled"
+        layers: Mapping[str, int] | None = None,
+        *,
+        seeds: int = 2,
+        name: str = "cycled",
+        arms: Mapping[str, Mapping[str, object]] = _CYCLED_ARMS,
+        accuracy: Mapping[str, float] | None = None,
     ) -> Path:
         # In the network's order, which is not that of the numbers.
         found = layers or {"conv1": 4, "conv10": 10, "conv2": 6}
-        study = {"name": name, "arms": _CYCLED_ARMS, "seeds": list(range(seeds))}
+        study = {"name": name, "arms": arms, "seeds": list(range(seeds))}
         with Store(
             tmp_path / name, document=study, fingerprint_document={}, environment={}
         ) as store:
             for seed in range(seeds):
-                for arm in _CYCLED_ARMS:
-                    store.write(_cycled_trial(arm, seed, found), finished_at="now")
+                for arm in arms:
+                    trial = _cycled_trial(arm, seed, found)
+                    last = replace(
+                        trial.epochs[-1], test_accuracy=(accuracy or {}).get(arm, 0.8) + seed / 1000
+                    )
+                    store.write(
+                        replace(trial, epochs=(*trial.epochs[:-1], last)), finished_at="now"
+                    )
         return tmp_path / name
 
     return make

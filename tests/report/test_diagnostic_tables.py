@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 
@@ -37,8 +38,22 @@ def test_overlap_is_that_of_the_last_epoch(cycled: Path, new_cycled: Callable[..
     assert table.columns == ("Layer", "Filters", "none", "repr", "random")
     assert table.rows[0] == ("conv1", "4", *["0.190 ± 0.014"] * 3)
     assert "n = 2 (none), 2 (repr), 2 (random) seeds" in table.caption
+    assert (
+        "Not like with like: at the end 2 filters in 2 trials (repr) were out of the network"
+        in table.caption
+    )
     alone = overlap_table(read_results(new_cycled(seeds=1, name="alone")), "base")
     assert alone.rows[1] == ("conv10", "10", "0.280", "0.280", "0.280")
+
+
+def test_overlap_of_whole_networks_counts_the_seeds_of_the_last_epoch(cycled: Path) -> None:
+    with sqlite3.connect(cycled / "results.sqlite") as database:
+        database.execute("DELETE FROM resting")
+        database.execute("DELETE FROM overlaps WHERE trial = 'base/none/seed1' AND epoch > 5")
+    table = overlap_table(read_results(cycled), "base")
+    assert table.rows[0][2:4] == ("0.180", "0.190 ± 0.014")
+    assert "n = 1 (none), 2 (repr)" in table.caption
+    assert "like with like" not in table.caption
 
 
 def test_agreement_is_a_mean_over_epochs_and_then_over_trials(cycled: Path) -> None:

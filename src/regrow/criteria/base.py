@@ -80,6 +80,7 @@ class Observation:
 
     Attributes:
         count: Number of filters, O.
+        groups: Groups of the layer: filters of different groups read different inputs.
         weight: The layer's weight, one row a filter, or None where the criterion does not ask for it.
         grad: The gradient of the loss with respect to it, or None where it is not asked for or did
             not arrive.
@@ -90,6 +91,7 @@ class Observation:
     """
 
     count: int
+    groups: int = 1
     weight: FilterRows | None = None
     grad: FilterRows | None = None
     heard: Heard | None = None

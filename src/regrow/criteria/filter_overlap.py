@@ -16,7 +16,7 @@ from regrow.functional.overlap import filter_overlap
 @final
 @dataclass(frozen=True, kw_only=True)
 class FilterOverlap:
-    """Minus the overlap of a filter with the others of its layer.
+    """Minus the overlap of a filter with the others of its layer, or of its group in a grouped layer.
 
     Args:
         normalise: ``row`` (cosines, as the paper's text means it) or ``matrix`` (the author's code).
@@ -71,7 +71,9 @@ class FilterOverlap:
             return {}
         weight = observation.weight
         wide = weight.to(torch.promote_types(weight.dtype, torch.float32))
-        overlap = filter_overlap(wide, normalise=self.normalise, corrected=self.corrected)
+        overlap = filter_overlap(
+            wide, groups=observation.groups, normalise=self.normalise, corrected=self.corrected
+        )
         return {"scores": -overlap}
 
     def score(

@@ -16,6 +16,9 @@ about where no direction is free."""
 _USED = 1e-3
 """No direction is free where the smallest squared singular value is this share of the largest: far above rounding."""
 
+_SPANNED = 1e-8
+"""Noise of which no more than this share is new to the noise before it has not enough dimensions."""
+
 _LARGE = 2**18
 """Numbers in all from which on it pays to try float32 first."""
 
@@ -42,6 +45,8 @@ def avoiding_directions(
 
     Edge cases:
         Nothing to avoid: the noise, made orthonormal. A row of `noise` that is 0 where noise itself is needed stays 0.
+        Rows to avoid that are 0 or not finite have no direction. Noise of too few dimensions (a constant, say): what it
+        lacks is taken from the null space in no random way.
 
     Source:
         Prakash et al. 2019, Section 3, step 4 ("orthogonal to its value before being dropped and the current value of
@@ -60,16 +65,18 @@ def avoiding_directions(
             return made.to(noise.device, noise.dtype)
     given, random = _unit(avoid, torch.float64), noise.detach().to("cpu", torch.float64)
     has_room = len(given) + wanted <= length
-    made = _inside_null_space(given, random) if has_room else _least_used(given, random)
+    made = _inside_null_space(given, random) if has_room else None
+    if made is None:
+        made = _least_used(given, random)
     return made.to(noise.device, noise.dtype)
 
 
 def _unit(rows: Tensor, dtype: torch.dtype) -> Tensor:
-    """With length 1, on the CPU, without those that have no length."""
+    """With length 1, on the CPU, without those that have no direction."""
     found = rows.detach().to("cpu", dtype, copy=True)
     lengths = torch.linalg.vector_norm(found, dim=-1, keepdim=True)
-    if not bool(lengths.all()):
-        there = (lengths > 0).squeeze(-1)
+    there = ((lengths > 0) & lengths.isfinite()).squeeze(-1)
+    if not bool(there.all()):
         found, lengths = found[there], lengths[there]
     return found.div_(lengths)
 
@@ -82,30 +89,45 @@ def _at_once(given: Tensor, random: Tensor) -> Tensor | None:
     for _ in range(2):  # again for what rounding left behind
         shares = torch.cholesky_solve(given @ random.mT, factor)
         random = random - shares.mT @ given
-    made = _orthonormal(random)
+    made, _ = _orthonormal(random)
     return made if float((given @ made.mT).abs().amax()) < _GOOD else None
 
 
-def _inside_null_space(given: Tensor, random: Tensor) -> Tensor:
-    """There is room whatever the rank of the given vectors is: no singular values are needed."""
+def _inside_null_space(given: Tensor, random: Tensor) -> Tensor | None:
+    """There is room whatever their rank is: no singular values are needed. None: the noise has too few dimensions."""
+    lengths = torch.linalg.vector_norm(random, dim=-1)
     if len(given):
         # (A A^T) has a Cholesky factor once a little is added; what that leaves lies along singular vectors with values
         # under its root, which no given vector has a share in that counts.
         gram = given @ given.mT
-        factor = torch.linalg.cholesky(gram + _JITTER * torch.eye(len(gram), dtype=gram.dtype))
+        factor = _factor(gram)
         wanted = given @ random.mT
         shares = torch.cholesky_solve(wanted, factor)
         for _ in range(2):  # again for what rounding and the little left behind
             shares += torch.cholesky_solve(wanted - gram @ shares, factor)
         random = random - shares.mT @ given
-    return _orthonormal(random)
+    made, new = _orthonormal(random)
+    return made if bool((new > _SPANNED * lengths).all()) else None
 
 
-def _orthonormal(rows: Tensor) -> Tensor:
-    """A basis of what they span: the first has the first one's direction, and so on."""
+def _factor(gram: Tensor) -> Tensor:
+    """A Cholesky factor, of a little more where rounding has made it indefinite."""
+    more = _JITTER
+    while True:
+        factor, failed = torch.linalg.cholesky_ex(
+            gram + more * torch.eye(len(gram), dtype=gram.dtype)
+        )
+        if not int(failed):
+            return factor
+        more *= 10.0
+
+
+def _orthonormal(rows: Tensor) -> tuple[Tensor, Tensor]:
+    """A basis of what they span, the first with the first one's direction, and so on; and how much each adds."""
     made = torch.linalg.qr(rows.mT)
-    signs = made.R.diagonal().sign()
-    return (made.Q * signs.where(signs != 0, 1.0)).mT
+    diagonal = made.R.diagonal()
+    signs = diagonal.sign()
+    return (made.Q * signs.where(signs != 0, 1.0)).mT, diagonal.abs()
 
 
 def _least_used(given: Tensor, random: Tensor) -> Tensor:

@@ -16,6 +16,7 @@ _TINY = 1e-12
 def filter_overlap(
     weight: FilterRows,
     *,
+    groups: int = 1,
     normalise: Literal["row", "matrix"] = "row",
     corrected: bool = False,
 ) -> Scores:
@@ -32,9 +33,11 @@ def filter_overlap(
 
     Args:
         weight: (*S, J, F), one row a filter.
+        groups: Of a grouped convolution: filters of different groups read different inputs, so that their rows of the
+            whole W have no entry in common and their product is 0.
         normalise: ``row`` or ``matrix``.
         corrected: Take out what random filters of as many numbers would have, so that layers can be ranked together:
-            (J - 1) / J times `expected_overlap`. Ours; only with ``row``.
+            (J / groups - 1) / J times `expected_overlap`. Ours; only with ``row``.
 
     Returns:
         (*S, J).
@@ -57,24 +60,30 @@ def filter_overlap(
     if corrected and normalise == "matrix":
         raise ValueError("corrected=True needs normalise='row': other overlaps are no cosines")
     count, length = weight.shape[-2:]
-    other = ~torch.eye(count, dtype=torch.bool, device=weight.device)
+    near = count // groups
+    other = ~torch.eye(near, dtype=torch.bool, device=weight.device)
     if normalise == "matrix":
         scale = torch.linalg.vector_norm(weight, dim=(-2, -1), keepdim=True).clamp(
             min=_tiny(weight)
         )
-        rows = weight / scale
-        products = (rows @ rows.mT).where(other, 0.0)
-        return products.sum(-1).abs() / count
+        products = _products(weight / scale, groups).where(other, 0.0)
+        return products.sum(-1).reshape(weight.shape[:-1]).abs() / count
     norms = torch.linalg.vector_norm(weight, dim=-1, keepdim=True)
     longest = norms.amax(-2, keepdim=True)
     empty = (norms <= _TINY * longest) | (longest == 0)
-    rows = weight / norms.where(~empty, 1.0)
-    cosines = (rows @ rows.mT).abs().where(other, 0.0)
-    cosines = cosines.where(~empty | ~other, 1.0)
-    overlap = cosines.sum(-1) / count
+    cosines = _products(weight / norms.where(~empty, 1.0), groups).abs().where(other, 0.0)
+    sums = cosines.sum(-1).reshape(weight.shape[:-1])
+    overlap = sums.where(~empty.squeeze(-1), float(count - 1)) / count
     if corrected:
-        overlap = overlap - expected_overlap(length) * (count - 1) / count
+        overlap = overlap - expected_overlap(length) * (near - 1) / count
     return overlap
+
+
+def _products(rows: FilterRows, groups: int) -> torch.Tensor:
+    """W W^T, or its blocks of the groups."""
+    if groups > 1:
+        rows = rows.unflatten(-2, (groups, rows.shape[-2] // groups))
+    return rows @ rows.mT
 
 
 def expected_overlap(length: int) -> float:

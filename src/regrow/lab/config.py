@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from regrow.errors import ConfigError
+from regrow.lab.keys import set_key
 from regrow.lab.study import LAB_RECIPES, Study, check_document
-from regrow.lab.trials import cells, set_key
+from regrow.lab.trials import cells
 
 DEFAULT_RECIPES: Final = ("none", "randomout", "random")
 """The arms when nothing is said: plain training, the recipe, and its control."""

@@ -39,11 +39,14 @@ def watched_layers(model: nn.Module, example: Tensor) -> tuple[Filters, ...]:
     return trace(model, example).renewable()
 
 
-def overlap_of(weight: Tensor, *, out: Sequence[int] = ()) -> tuple[float | None, float | None]:
+def overlap_of(
+    weight: Tensor, *, groups: int = 1, out: Sequence[int] = ()
+) -> tuple[float | None, float | None]:
     """The paper's overlap of a layer as it stands: filters that are out of the network are not in it.
 
     Args:
         weight: (O, F), one row a filter.
+        groups: Of a grouped layer.
         out: Filters that are out of the network.
 
     Returns:
@@ -58,7 +61,8 @@ def overlap_of(weight: Tensor, *, out: Sequence[int] = ()) -> tuple[float | None
     inside[list(out)] = False
     if not bool(inside.any()):
         return None, None
-    overlap = filter_overlap(weight[inside])
+    there = weight.where(inside[:, None], 0.0)  # in their places, for the groups' sake
+    overlap = filter_overlap(there, groups=groups)[inside] * (len(weight) / int(inside.sum()))
     return finite_or_none(float(overlap.mean())), finite_or_none(float(overlap.max()))
 
 

@@ -11,12 +11,22 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from regrow import recipes
+from regrow.criteria import MEASURED
 from regrow.errors import ConfigError, NoEffectWarning, RegrowError
+from regrow.history import Renewed
 from regrow.lab import data
-from regrow.lab.assembly import attach_recipe, build_model, build_optimizer, steps_per_epoch
+from regrow.lab.assembly import (
+    CALIBRATION,
+    attach_recipe,
+    build_model,
+    build_optimizer,
+    steps_per_epoch,
+)
 from regrow.lab.data import Dataset
 from regrow.lab.data.held_out import hold_out
 from regrow.lab.diagnostics import Diagnosis
+from regrow.lab.study import LAB_RECIPES
 from regrow.lab.trials import TrialSpec
 
 
@@ -26,7 +36,8 @@ class Preflight:
 
     Attributes:
         data_digests: Hash of the data set by cell.
-        notices: What a user should know: recipes that cannot act within the given epochs.
+        notices: What a user should know: recipes that cannot act within the given epochs, and those that rank filters
+            on images that are trained on.
     """
 
     data_digests: dict[str, str]
@@ -87,7 +98,7 @@ def _rehearse(spec: TrialSpec, dataset: Dataset) -> list[str]:
     _try_model(spec, model, dataset)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", NoEffectWarning)
-        like = None if spec.like is None else []
+        like: list[Renewed] | None = None if spec.like is None else []
         try:
             regrower = attach_recipe(
                 spec,
@@ -111,8 +122,24 @@ def _rehearse(spec: TrialSpec, dataset: Dataset) -> list[str]:
             raise ConfigError(f"diagnostics: {error}") from error
     if regrower is not None:
         regrower.detach()
+    told = [str(warning.message) for warning in caught]
+    if spec.recipe not in LAB_RECIPES and not spec.train.held_out:
+        told += _ranks_on_training_images(spec, len(dataset.x_train), like=like)
     cell = "" if spec.cell == "base" else f"{spec.cell}: "
-    return [f"{cell}arm {spec.label}: {warning.message}" for warning in caught]
+    return [f"{cell}arm {spec.label}: {text}" for text in told]
+
+
+def _ranks_on_training_images(
+    spec: TrialSpec, examples: int, *, like: Sequence[Renewed] | None
+) -> list[str]:
+    """What is said of a recipe whose ranking looks at data where none was set aside."""
+    recipe = recipes.build(spec.recipe, spec.settings, like=like, where=spec.trial)
+    if not recipe.criterion.needs & MEASURED:
+        return []
+    return [
+        f"ranks filters on the first {min(CALIBRATION, examples)} training images, which it is trained on; "
+        "train.held_out = N sets images aside"
+    ]
 
 
 def _try_model(spec: TrialSpec, model: nn.Module, dataset: Dataset) -> None:

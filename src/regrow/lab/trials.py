@@ -1,6 +1,6 @@
 """The trials of a study: its grid multiplied out, its arms completed, in the order in which they run.
 
-Contents: `Cell`, `TrialSpec`, `cells`, `trials`, `trial_name`, `set_key`.
+Contents: `Cell`, `TrialSpec`, `cells`, `trials`, `trial_name`.
 """
 
 from __future__ import annotations
@@ -10,8 +10,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from regrow.errors import ConfigError, UnknownNameError
+from regrow.errors import ConfigError
 from regrow.lab.arms import complete
+from regrow.lab.keys import set_key
 from regrow.lab.study import (
     DataChoice,
     Diagnostics,
@@ -166,41 +167,6 @@ def _copied(found: Any) -> Any:
     if isinstance(found, dict):
         return {key: _copied(value) for key, value in found.items()}
     return [_copied(value) for value in found] if isinstance(found, list) else found
-
-
-def set_key(found: dict[str, Any], key: str, value: object, *, where: str) -> None:
-    """Set one value of a study by its dotted key, in place.
-
-    ``train.<key>``, ``diagnostics.<key>``, ``model.<setting>``, ``data.<setting>``, ``<arm>.<setting>``,
-    ``<arm>.train.<key>``; a leading ``arms.`` is allowed before a label.
-
-    Args:
-        found: The study as plain data.
-        key: The key.
-        value: The value.
-        where: Place of the key, for messages.
-
-    Raises:
-        ConfigError: The key has no value part.
-        UnknownNameError: The first part names nothing.
-    """
-    first, _, rest = key.removeprefix("arms.").partition(".")
-    if not rest:
-        raise ConfigError(f"{where}: must be like train.lr or randomout.threshold, got '{key}'")
-    if first in {"train", "diagnostics"} and not key.startswith("arms."):
-        found.setdefault(first, {})[rest] = value
-    elif first in {"data", "model"} and not key.startswith("arms."):
-        found.setdefault(first, {}).setdefault("settings", {})[rest] = value
-    elif first in found.get("arms", {}):
-        arm: dict[str, Any] = found["arms"][first]
-        part, _, name = rest.partition(".")
-        if part in {"train", "settings"} and name:
-            arm.setdefault(part, {})[name] = value
-        else:
-            arm.setdefault("settings", {})[rest] = value
-    else:
-        known = ["train", "model", "data", "diagnostics", *found.get("arms", {})]
-        raise UnknownNameError("part of the study", first, known, where=where)
 
 
 def _set(found: dict[str, Any], key: str, value: object, *, where: str) -> None:

@@ -18,7 +18,7 @@ from regrow.errors import ConfigError, OptimizerError
 from regrow.graph import Filters, Policy, Wiring, trace, unwrap
 from regrow.loop.calibration import Calibration
 from regrow.loop.choosing import choose
-from regrow.loop.dropping import droppable
+from regrow.loop.dropping import droppable, refuse_endless
 from regrow.loop.examples import CalibrationLoss
 from regrow.loop.fitting import refuse_foreign
 from regrow.loop.initials import resolve_layers
@@ -126,6 +126,7 @@ def attach(
         >>> regrower.detach()
     """
     _refuse_types(recipe, model, companions)
+    refuse_endless(recipe)
     for argument, given in (("layers", layers), ("include", include), ("exclude", exclude)):
         if isinstance(given, str):
             raise ConfigError(
@@ -146,7 +147,9 @@ def attach(
     chosen = choose(
         wiring,
         candidates=wiring.renewable(
-            layers=tuple(layers), include=tuple(include), exclude=tuple(exclude)
+            layers=tuple(layers),
+            include=tuple(include),
+            exclude=(*exclude, *_first(wiring, layers)) if recipe.exclude_first else tuple(exclude),
         ),
         parameters=parameters,
         held={id(each) for one in optimizers for each in _held(one) if each.requires_grad},
@@ -193,7 +196,7 @@ def attach(
             _watch(
                 one,
                 parameters,
-                reset_state=reset_state if recipe.reset_optimizer and not dry_run else None,
+                reset_state=None if dry_run else _treatment(recipe, reset_state),
             )
             for one in optimizers
         ],
@@ -211,6 +214,11 @@ def attach(
         notes=(*chosen.notes, *(probe.notes if probe else ()), *wiring.remarks),
         ranks=ranks,
     )
+
+
+def _first(wiring: Wiring, layers: Sequence[str]) -> list[str]:
+    """The network's first layer of these kinds, whether anybody trains it or not."""
+    return [layer.path for layer in wiring.renewable(layers=tuple(layers))[:1]]
 
 
 def _refuse_types(recipe: object, model: object, companions: object) -> None:
@@ -258,6 +266,15 @@ def _optimizers(given: object) -> list[Optimizer]:
 
 def _held(optimizer: Optimizer) -> list[Tensor]:
     return [parameter for group in optimizer.param_groups for parameter in group["params"]]
+
+
+def _treatment(
+    recipe: Recipe, reset_state: Literal["exact", "zero"]
+) -> Literal["exact", "zero"] | None:
+    """Without `Recipe.reset_optimizer` a drop still clears what is out: any optimizer's memory can be zeroed."""
+    if recipe.reset_optimizer:
+        return reset_state
+    return "zero" if recipe.drop else None
 
 
 def _watch(

@@ -9,7 +9,7 @@ from typing import get_args
 from torch import Tensor
 
 from regrow.errors import ConfigError, UnknownNameError
-from regrow.graph import Filters, Policy, Streams, Wiring, as_one, is_shared, streams_of
+from regrow.graph import Filters, Norm, Policy, Streams, Wiring, as_one, is_shared, streams_of
 from regrow.graph.streams import Unit
 
 _FEW = 6
@@ -172,12 +172,22 @@ def _few(paths: Sequence[str]) -> str:
 def _without_untrained_entries(
     watched: Sequence[Filters], held: Set[str]
 ) -> tuple[list[Filters], list[str]]:
-    """A bias or norm entry that nobody trains would never leave the value of a fresh one: it stays what it is."""
+    """A bias or norm entry that nobody trains would never leave the value of a fresh one: it stays what it is.
+
+    So do the running statistics of a norm that nobody trains: it is frozen, and would never learn them again.
+    """
     found: list[Filters] = []
     notes: list[str] = []
     for filters in watched:
         own = [filters.bias, *(name for norm in filters.norms for name in (norm.weight, norm.bias))]
         kept = [name for name in own if name is not None and name not in held]
+        frozen = [norm for norm in filters.norms if _is_frozen(norm, held)]
+        kept += [
+            name
+            for norm in frozen
+            for name in (norm.running_mean, norm.running_var)
+            if name is not None
+        ]
         if kept:
             notes.append(
                 f"{filters.path}: {', '.join(kept)} kept, which the optimizer does not train"
@@ -187,12 +197,19 @@ def _without_untrained_entries(
                 norm,
                 weight=None if norm.weight in kept else norm.weight,
                 bias=None if norm.bias in kept else norm.bias,
+                running_mean=None if norm in frozen else norm.running_mean,
+                running_var=None if norm in frozen else norm.running_var,
             )
             for norm in filters.norms
         )
         bias = None if filters.bias in kept else filters.bias
         found.append(replace(filters, norms=norms, bias=bias))
     return found, notes
+
+
+def _is_frozen(norm: Norm, held: Set[str]) -> bool:
+    entries = {norm.weight, norm.bias} - {None}
+    return bool(entries) and not entries & held
 
 
 def _without_frozen_readers(

@@ -5,12 +5,30 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from regrow.compose import Recipe
 from regrow.errors import ConfigError
 from regrow.graph import Filters, Wiring, gates, is_shared
 from regrow.loop.choosing import Chosen
+from regrow.schedule import AtSteps, Every
 
 _FEW = 3
 """Layers that a note names."""
+
+
+def refuse_endless(recipe: Recipe) -> None:
+    """A drop must have an end.
+
+    Args:
+        recipe: What to do.
+
+    Raises:
+        ConfigError: It drops filters under a schedule that never brings any back.
+    """
+    if recipe.drop and isinstance(recipe.when, (Every, AtSteps)):
+        raise ConfigError(
+            f"a recipe that drops filters needs a schedule that brings them back, and {type(recipe.when).__name__} "
+            f"never does: give it when=Cycles(...), or drop=False (recipe '{recipe.info.name}')"
+        )
 
 
 def droppable(chosen: Chosen, wiring: Wiring) -> Chosen:

@@ -114,6 +114,7 @@ class Probe:
         return {
             path: Observation(
                 count=filters.count,
+                groups=filters.groups,
                 weight=rows(weights[path].detach(), filters) if wanted else None,
                 grad=rows(grads[path], filters) if path in grads else None,
                 heard=heard.get(path),

@@ -22,6 +22,7 @@ from regrow.loop.probing import Probe
 from regrow.loop.ranks import Ranks
 from regrow.loop.renewing import Renewer
 from regrow.loop.saving import STATE_VERSION, check_saved
+from regrow.loop.selecting import Choice
 from regrow.loop.watch import OptimizerWatch
 from regrow.renewal import Layer, Out
 from regrow.schedule import Clock
@@ -93,6 +94,11 @@ class Regrower:
             calibration=calibration,
             out=out,
             dry_run=dry_run,
+            trained=_trained(watches, model),
+            reset_memory=recipe.reset_optimizer,
+        )
+        self._select = Choice(
+            recipe.select, resting=self._renewer.resting, streams=streams, out=out
         )
         counts = {path: layer.filters.count for path, layer in self._layers.items()}
         self._state = recipe.initial_state(counts)
@@ -113,7 +119,7 @@ class Regrower:
             for watch in watches:
                 watch.listen(self)
         else:
-            for watch in watches:
+            for watch in watches if recipe.reset_optimizer else ():
                 if watch.surgeon is not None and watch.surgeon.needs_pre_step:
                     raise ConfigError(
                         f"{type(watch.optimizer).__name__} with these options needs hooks=True: renewed filters must "
@@ -150,6 +156,8 @@ class Regrower:
         self._pending = None
         if not watch.skips():
             if self._renewer.resting:
+                if self._hooked and watch is self._watches[0]:
+                    self._refuse_disturbance()
                 self._renewer.resting.freeze(self._renewer.tensors)
             if watch.surgeon is not None:
                 watch.surgeon.before_step()
@@ -171,6 +179,7 @@ class Regrower:
                 grad = grad / scale
             self._seen[path] = Observation(
                 count=filters.count,
+                groups=filters.groups,
                 weight=rows(parameter.detach(), filters) if Signal.WEIGHTS in needs else None,
                 grad=None if grad is None else rows(grad, filters),
             )
@@ -179,7 +188,9 @@ class Regrower:
         """All optimizers have shown their gradients: remember, and decide if a decision is due."""
         if due or watching:
             seen = {
-                path: self._seen.get(path, Observation(count=layer.filters.count))
+                path: self._seen.get(
+                    path, Observation(count=layer.filters.count, groups=layer.filters.groups)
+                )
                 for path, layer in self._layers.items()
             }
             self._seen = {}
@@ -199,8 +210,8 @@ class Regrower:
                     seed=self._seed,
                     loss=loss,
                     streams=self._streams,
+                    select=self._select,
                 )
-            self._pending = self._renewer.without_resting(self._pending)
             self.report.checks += 1
 
     def step_made(self, watch: OptimizerWatch) -> None:
@@ -220,6 +231,8 @@ class Regrower:
             return
         decision, self._pending, self._loss = self._pending, None, None
         self._warn_order()
+        if self._renewer.resting:
+            self._renewer.resting.settle(self._renewer.tensors)
         events: list[Renewed] = []
         if decision is not None and decision.masks:
             if self._recipe.drop:
@@ -260,7 +273,7 @@ class Regrower:
 
     def _note_resting(self) -> None:
         resting = self._renewer.resting
-        self.report.resting = resting.filters
+        self.report.resting, self.report.bound = resting.filters, dict(resting.bound)
         self.report.resting_since = resting.since if resting else None
 
     def _call_back(self, events: Sequence[Renewed]) -> None:
@@ -282,6 +295,19 @@ class Regrower:
                 f"(warned once; report.nonfinite counts on)",
                 NonFiniteWarning,
                 stacklevel=6,
+            )
+
+    def _refuse_disturbance(self) -> None:
+        """Filters that are out have been written into since the last step: by a checkpoint of another time, mostly."""
+        found = self._renewer.resting.disturbed(self._renewer.tensors)
+        if found:
+            warnings.warn(
+                f"filters that are out of the network were written into before step {self._step}, in {found[0]} and "
+                f"{len(found) - 1} others, and are 0 again; they come back from what they were when they were dropped: "
+                f"with a model, load the optimizer and the regrower of the same time too "
+                f"(recipe '{self._recipe.info.name}')",
+                RegrowWarning,
+                stacklevel=5,
             )
 
     def _warn_no_gradient(self) -> None:
@@ -350,14 +376,15 @@ class Regrower:
 
         Edge cases:
             Filters that are out stay out, and most of them for ever: all that reads them is 0, so that no gradient
-            reaches them. A RegrowWarning says so; `bring_back` before it renews them.
+            reaches them. A RegrowWarning says so. `bring_back` renews them, best before `detach`: what has been written
+            into them afterwards is lost.
         """
         already, self._detached = self._detached, True
         if self._renewer.let_go() and not already:
             count = sum(len(filters) for filters in self.report.resting.values())
             warnings.warn(
-                f"{count} filters are out of the network, and nothing brings them back any more: call "
-                f"regrower.bring_back() before detach() (recipe '{self._recipe.info.name}')",
+                f"{count} filters are out of the network, and the recipe does not bring them back any more: call "
+                f"regrower.bring_back() (recipe '{self._recipe.info.name}')",
                 RegrowWarning,
                 stacklevel=2,
             )
@@ -390,7 +417,8 @@ class Regrower:
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that is needed to go on bit for bit; loadable with ``weights_only=True``."""
-        surgeons = [watch.surgeon for watch in self._watches]
+        resets = self._recipe.reset_optimizer
+        surgeons = [watch.surgeon if resets else None for watch in self._watches]
         return {
             "version": STATE_VERSION,
             "recipe": self._recipe.info.name,
@@ -412,12 +440,12 @@ class Regrower:
 
         Edge cases:
             A state of another version, recipe, seed or model, or one that is not whole, is a StateError, and nothing
-            is changed.
+            is changed. So is one with filters out of the network that are not 0 in the model.
             The settings of the recipe and the length of the training are those of this regrower.
         """
         check_saved(state, self.state_dict())
         for watch, memory in zip(self._watches, state["optimizers"], strict=True):
-            if watch.surgeon is not None:
+            if watch.surgeon is not None and memory is not None:
                 watch.surgeon.check_state(memory)
         self._renewer.check_resting(state["resting"])
         born = {path: state["born"][path].tolist() for path in self._layers}
@@ -426,7 +454,7 @@ class Regrower:
             {"step": int(state["step"]), "born": born, "resting": out}, where="load_state_dict"
         )
         for watch, memory in zip(self._watches, state["optimizers"], strict=True):
-            if watch.surgeon is not None:
+            if watch.surgeon is not None and memory is not None:
                 watch.surgeon.load_state_dict(memory)
         self._renewer.load_resting(state["resting"])
         self._step = int(state["step"])
@@ -442,3 +470,16 @@ class Regrower:
         )
         self.report.restore(state["report"], steps=self._step)
         self._note_resting()
+
+
+def _trained(watches: Sequence[OptimizerWatch], model: nn.Module) -> frozenset[str]:
+    """The names of the parameters that the optimizers hold and train."""
+    held = {
+        id(each)
+        for watch in watches
+        for group in watch.optimizer.param_groups
+        for each in group["params"]
+        if each.requires_grad
+    }
+    parameters = model.named_parameters(remove_duplicate=False)
+    return frozenset(name for name, each in parameters if id(each) in held)

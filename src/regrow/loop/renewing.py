@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import replace
 from typing import Any
 
@@ -34,6 +34,8 @@ class Renewer:
         calibration: Needed by a renewal with ``preserve``.
         dry_run: Change nothing.
         out: What is silent with filters that are dropped; needed by a recipe that drops.
+        trained: Names of the parameters that the optimizers hold.
+        reset_memory: Give renewed entries the memory of fresh ones; False: what was remembered of them.
     """
 
     def __init__(
@@ -47,6 +49,8 @@ class Renewer:
         calibration: Calibration | None,
         dry_run: bool,
         out: Out | None = None,
+        trained: Set[str] = frozenset(),
+        reset_memory: bool = True,
     ) -> None:
         self._renewal = renewal
         self._model = model
@@ -56,6 +60,8 @@ class Renewer:
         self._calibration = calibration if renewal.preserve else None
         self._dry_run = dry_run
         self._out = out
+        self._trained = trained
+        self._reset_memory = reset_memory
         self.resting = Resting(model)
         self.tensors: dict[str, Tensor] = {
             **dict(model.named_parameters(remove_duplicate=False)),
@@ -63,29 +69,11 @@ class Renewer:
         }
         self.notes: tuple[str, ...] = ()
         if self._calibration is not None:
-            activity = self._measure(self._calibration, list(layers))
+            # What was dropped is not heard, and no mean of it is moved anywhere.
+            activity = self._measure(self._calibration, list(layers)) if out is None else None
             self.notes = tuple(
                 note for layer in layers.values() for note in uncut(layer.filters, activity)
             )
-
-    def without_resting(self, decision: Decision) -> Decision:
-        """A decision that leaves alone what another recipe has out.
-
-        Args:
-            decision: Masks and scores by layer.
-
-        Returns:
-            The same without those filters, and without layers that have no other.
-        """
-        out = {path: self.resting.out_elsewhere(path) for path in decision.masks}
-        masks = {
-            path: mask if (gone := out[path]) is None else mask & ~gone.to(mask.device)
-            for path, mask in decision.masks.items()
-        }
-        empty = {path for path in masks if out[path] is not None and not bool(masks[path].any())}
-        return replace(
-            decision, masks={path: mask for path, mask in masks.items() if path not in empty}
-        )
 
     def drop(self, decision: Decision, *, step: int) -> None:
         """Take what was decided out of the network.
@@ -95,7 +83,10 @@ class Renewer:
             step: The optimizer step.
         """
         self.resting.begin(decision, step=step)
-        if self._dry_run or self._out is None:
+        if self._out is None:
+            return
+        self.resting.bound = self._out.bound(self.resting.masks)
+        if self._dry_run:
             return
         self._refresh()
         edits = self._out.edits(decision.masks, params=self.tensors)
@@ -105,6 +96,9 @@ class Renewer:
         for companion in self._companions:
             copy_over_(companion.tensors(), self.tensors, edits)
         for surgeon in self._surgeons:
+            if not self._reset_memory:
+                for name in dict.fromkeys(edit.name for edit in edits):
+                    self.resting.keep_memory(name, surgeon.remembered(name))
             surgeon.clear(edits)
 
     def bring_back(self, *, seed: int, step: int) -> list[Renewed]:
@@ -120,16 +114,44 @@ class Renewer:
         resting = self.resting
         decision = Decision(masks=resting.masks, scores=resting.scores)
         self._refresh()
+        calibration = None if self._dry_run else self._calibration
+        before = [] if calibration is None else calibration.outputs()  # of the network without them
         resting.put_back_(self.tensors)
+        if calibration is not None:
+            self._cut_()
         restored = resting.edits(self.tensors)
         for companion in self._companions:
             copy_over_(companion.tensors(), self.tensors, restored)
         for surgeon in self._surgeons:
-            surgeon.reset(restored)
-        events = self.renew(decision, seed=seed, step=step)
+            if self._reset_memory:
+                surgeon.reset(restored)
+            else:
+                for edit in restored:
+                    resting.put_memory_back_(edit.name, surgeon.remembered(edit.name))
+        resting.silence_again_(restored, self.tensors)
+        events = self._renew(decision, {}, seed=seed, step=step)
         events = [replace(event, dropped=resting.since) for event in events]
         resting.end()
-        return events
+        if calibration is None:
+            return events
+        change = calibration.change_since(before)
+        return [replace(event, change=change) for event in events]
+
+    def _cut_(self) -> None:
+        """What reads the filters that come back stays 0, and learns to hear them: the output does not jump.
+
+        Not where nobody would train it.
+        """
+        if self._out is not None:
+            unheard = self._out.unheard(self.resting.masks, params=self.tensors)
+            apply_edits_(
+                self.tensors,
+                [
+                    Edit(name=name, mask=mask, value=0.0)
+                    for name, mask in unheard.items()
+                    if name in self._trained
+                ],
+            )
 
     def let_go(self) -> bool:
         """Hold nothing at zero any more.
@@ -138,6 +160,7 @@ class Renewer:
             Whether filters were out, and now stay as they are.
         """
         self.resting.release()
+        self.resting.leave()
         return bool(self.resting) and not self._dry_run
 
     def check_resting(self, state: object) -> None:
@@ -147,7 +170,10 @@ class Renewer:
             state: What is to be loaded.
         """
         counts = {path: layer.filters.count for path, layer in self._layers.items()}
-        self.resting.check_state(state, self.tensors, counts=counts)
+        self._refresh()
+        self.resting.check_state(
+            state, self.tensors, counts=counts, parameters=self._parameter_names()
+        )
 
     def load_resting(self, state: Mapping[str, Any]) -> None:
         """Take over the filters that are out in a saved state.
@@ -156,8 +182,12 @@ class Renewer:
             state: What `Resting.state_dict` gave.
         """
         self._refresh()
-        parameters = [name for name, _ in self._model.named_parameters(remove_duplicate=False)]
-        self.resting.load_state_dict(state, self.tensors, parameters=parameters)
+        self.resting.load_state_dict(state, self.tensors, parameters=self._parameter_names())
+        if self._out is not None:
+            self.resting.bound = self._out.bound(self.resting.masks)
+
+    def _parameter_names(self) -> set[str]:
+        return {name for name, _ in self._model.named_parameters(remove_duplicate=False)}
 
     def _refresh(self) -> None:
         """Moving a model replaces its buffers, but never its parameters."""
@@ -181,6 +211,15 @@ class Renewer:
         if calibration is not None:
             activity = self._measure(calibration, list(decision.masks))
             before = calibration.outputs()
+        events = self._renew(decision, activity, seed=seed, step=step)
+        if calibration is None:
+            return events
+        change = calibration.change_since(before)
+        return [replace(event, change=change) for event in events]
+
+    def _renew(
+        self, decision: Decision, activity: Activity | None, *, seed: int, step: int
+    ) -> list[Renewed]:
         events: list[Renewed] = []
         made = {} if self._dry_run else self._edits(decision.masks, activity, seed=seed, step=step)
         touched: set[str] = set()
@@ -206,10 +245,7 @@ class Renewer:
                     scores=tuple(decision.scores[path][filters].tolist()),
                 )
             )
-        if calibration is None:
-            return events
-        change = calibration.change_since(before)
-        return [replace(event, change=change) for event in events]
+        return events
 
     def _edits(
         self, masks: Mapping[str, Tensor], activity: Activity | None, *, seed: int, step: int
@@ -238,7 +274,8 @@ class Renewer:
         for companion in self._companions:
             copy_over_(companion.tensors(), self.tensors, edits)
         for surgeon in self._surgeons:
-            surgeon.reset(edits)
+            if self._reset_memory:
+                surgeon.reset(edits)
         self.resting.silence_again_(edits, self.tensors)
 
     def _shift_companions(

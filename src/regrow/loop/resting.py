@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, cast
 from weakref import WeakKeyDictionary, WeakSet
@@ -16,6 +16,9 @@ from regrow.errors import StateError
 from regrow.loop.parts import Part, parts_of
 from regrow.renewal import Edit
 
+_LOOK_AGAIN = 64
+"""Steps between two looks at whether what is out has been moved: to read all of it takes as long as to write it."""
+
 _RESTING: WeakKeyDictionary[nn.Module, WeakSet[Resting]] = WeakKeyDictionary()
 """Of all recipes that are at work on a model."""
 
@@ -27,6 +30,7 @@ class Resting:
         masks: By layer, (O,), True = out of the network. Empty while the network is whole.
         scores: By layer, the scores for which they were dropped.
         since: The optimizer step after which they were dropped.
+        bound: By layer, the filters that are out with them because they hear nobody else.
 
     Args:
         model: Whose filters they are. Several recipes on one model know of each other's.
@@ -38,12 +42,19 @@ class Resting:
         self.masks: dict[str, Tensor] = {}
         self.scores: dict[str, Tensor] = {}
         self.since = -1
+        self.bound: dict[str, tuple[int, ...]] = {}
         self._parts: dict[str, list[tuple[Part, Tensor]]] = {}  # with what they were, by name
+        self._memory: dict[
+            str, dict[str, list[Tensor]]
+        ] = {}  # what the optimizer remembered of each part, by name and key
         self._buffers: set[str] = set()
         self._cleared: dict[
             str, tuple[Tensor, int]
         ] = {}  # gradients of this step, and their versions
         self._hooks: list[RemovableHandle] = []
+        self._versions: dict[str, int] = {}  # after the last step
+        self._restless: set[str] = set()
+        self._steps = 0
 
     def __bool__(self) -> bool:
         """Whether any filter is out."""
@@ -54,19 +65,22 @@ class Resting:
         """The filters that are out, by layer."""
         return {layer: tuple(mask.nonzero()[:, 0].tolist()) for layer, mask in self.masks.items()}
 
-    def out_elsewhere(self, layer: str) -> Tensor | None:
-        """The filters that another recipe has taken out: they are none of this one's business.
+    def out_elsewhere(self, counts: Mapping[str, int]) -> dict[str, Tensor]:
+        """The filters that other recipes have out: they are none of this one's business.
 
         Args:
-            layer: Module path.
+            counts: Number of filters by layer.
 
         Returns:
-            (O,), or None.
+            (O,) by layer, of layers where there are any.
         """
-        masks = [
-            each.masks[layer] for each in self._beside if each is not self and layer in each.masks
-        ]
-        return torch.stack(masks).any(0) if masks else None
+        found: dict[str, Tensor] = {}
+        for each in self._beside:
+            for layer, gone in () if each is self else (*each.filters.items(), *each.bound.items()):
+                if layer in counts:
+                    mask = found.setdefault(layer, torch.zeros(counts[layer], dtype=torch.bool))
+                    mask[list(gone)] = True
+        return found
 
     def silence_again_(self, edits: Sequence[Edit], tensors: Mapping[str, Tensor]) -> None:
         """Another renewal has written into what other recipes keep silent: it is heard when that comes back.
@@ -85,7 +99,7 @@ class Resting:
                 tensor = tensors[edit.name]
                 for number, (part, values) in enumerate(self._parts.get(edit.name, ())):
                     written = part.read(edit.mask.to(tensor.device).expand(tensor.shape))
-                    now = torch.where(written, part.read(tensor.detach()), values)
+                    now = torch.where(written, part.read(tensor.detach()), values.to(tensor))
                     self._parts[edit.name][number] = part, now
                 for part, _ in self._parts.get(edit.name, ()) if edit.is_parameter else ():
                     part.fill_(tensor, 0.0)
@@ -109,11 +123,10 @@ class Resting:
             tensors: Parameters and buffers by name.
         """
         silenced = [(edit, Part.of(edit.mask.to(tensors[edit.name].device))) for edit in edits]
-        for (
-            edit,
-            part,
-        ) in silenced:  # all before the first is written: an entry may be silenced twice
-            values = part.read(tensors[edit.name].detach())
+        # All before the first is written: an entry may be silenced twice.
+        whole = {edit.name: self._whole(edit.name, tensors[edit.name]) for edit, _ in silenced}
+        for edit, part in silenced:
+            values = part.read(whole[edit.name])
             self._parts.setdefault(edit.name, []).append((part, values))
             if not edit.is_parameter:
                 self._buffers.add(edit.name)
@@ -121,6 +134,41 @@ class Resting:
             for edit, part in silenced:
                 part.fill_(tensors[edit.name], float(edit.value))
         self._hold(tensors)
+
+    def _whole(self, name: str, tensor: Tensor) -> Tensor:
+        """A tensor with what other recipes have silenced in it: whoever comes back last must know what was there."""
+        held = [
+            part for each in self._beside if each is not self for part in each._parts.get(name, ())
+        ]
+        whole = tensor.detach().clone() if held else tensor.detach()
+        for part, values in held:
+            part.write_(whole, values.to(whole))
+        return whole
+
+    def keep_memory(self, name: str, remembered: Mapping[str, Tensor]) -> None:
+        """Remember what the optimizer remembers of what is out, before it is cleared.
+
+        Args:
+            name: Of a parameter.
+            remembered: By key, a tensor of the parameter's shape.
+        """
+        if name in self._parts and remembered:
+            self._memory[name] = {
+                key: [part.read(value) for part, _ in self._parts[name]]
+                for key, value in remembered.items()
+            }
+
+    def put_memory_back_(self, name: str, remembered: Mapping[str, Tensor]) -> None:
+        """Write what `keep_memory` kept.
+
+        Args:
+            name: Of a parameter.
+            remembered: As there. Written.
+        """
+        for key, kept in self._memory.get(name, {}).items():
+            if key in remembered:
+                for (part, _), values in zip(self._parts[name], kept, strict=True):
+                    part.write_(remembered[key], values.to(remembered[key]))
 
     def put_back_(self, tensors: Mapping[str, Tensor]) -> None:
         """Write everything that was silenced as it was.
@@ -131,7 +179,7 @@ class Resting:
         with torch.no_grad():
             for name, parts in self._parts.items():
                 for part, values in parts:
-                    part.write_(tensors[name], values.to(tensors[name].device))
+                    part.write_(tensors[name], values.to(tensors[name]))
 
     def freeze(self, tensors: Mapping[str, Tensor]) -> None:
         """Take away the gradient of what is out: with it zero, and value and memory zero, no optimizer moves it.
@@ -157,8 +205,52 @@ class Resting:
                     part.clear_(gradient)
             self._cleared[name] = gradient, gradient._version
 
+    def disturbed(self, tensors: Mapping[str, Tensor]) -> list[str]:
+        """Before a step: find out whether somebody has written into what is out since the last one, and silence it.
+
+        Args:
+            tensors: Parameters by name.
+
+        Returns:
+            The names of those that were not 0 any more.
+        """
+        written = [name for name, seen in self._versions.items() if tensors[name]._version != seen]
+        heard = [name for name in written if self._is_heard(name, tensors[name])]
+        for name in heard:
+            self._silence(name, tensors[name])
+        return heard
+
+    def settle(self, tensors: Mapping[str, Tensor]) -> None:
+        """After a step: what is out is 0, whatever the loop and the optimizer have done.
+
+        With neither gradient nor memory an optimizer leaves a 0 where it is. Where one was moved all the same (by noise
+        in ``grad.data``, or in the optimizer itself), it is set to 0 after each step from then on. That is looked at in
+        the first step of a phase, and now and then.
+
+        Args:
+            tensors: Parameters by name.
+        """
+        look, self._steps = self._steps % _LOOK_AGAIN == 0, self._steps + 1
+        for name in self._versions:
+            tensor = tensors[name]
+            if look and name not in self._restless and self._is_heard(name, tensor):
+                self._restless.add(name)
+            if name in self._restless:
+                self._silence(name, tensor)
+            self._versions[name] = tensor._version
+
+    def _is_heard(self, name: str, tensor: Tensor) -> bool:
+        return any(bool(part.read(tensor.detach()).any()) for part, _ in self._parts[name])
+
+    def _silence(self, name: str, tensor: Tensor) -> None:
+        with torch.no_grad():
+            for part, _ in self._parts[name]:
+                part.fill_(tensor, 0.0)
+
     def _hold(self, tensors: Mapping[str, Tensor]) -> None:
+        self._restless, self._steps = set(), 0
         for name in self._parts.keys() - self._buffers:
+            self._versions[name] = tensors[name]._version
             if tensors[name].requires_grad:
                 clear: Callable[[Tensor], None] = partial(self._clear, name)
                 self._hooks.append(tensors[name].register_post_accumulate_grad_hook(clear))
@@ -169,6 +261,11 @@ class Resting:
             hook.remove()
         self._hooks = []
         self._cleared = {}
+        self._versions = {}
+
+    def leave(self) -> None:
+        """Other recipes need not know of these filters any more."""
+        self._beside.discard(self)
 
     def edits(self, tensors: Mapping[str, Tensor]) -> list[Edit]:
         """What is out, as edits that write what the tensors hold now.
@@ -198,7 +295,8 @@ class Resting:
     def end(self) -> None:
         """The network is whole again."""
         self.release()
-        self.masks, self.scores, self._parts = {}, {}, {}
+        self.masks, self.scores, self._parts, self._memory = {}, {}, {}, {}
+        self.bound = {}
         self._buffers = set()
         self.since = -1
 
@@ -209,24 +307,36 @@ class Resting:
             tensors: Parameters and buffers by name.
 
         Returns:
-            ``frozen``: masks of the tensors' shapes; ``saved``: what the masked entries were.
+            ``frozen``: masks of the tensors' shapes; ``saved``: what the masked entries were; ``memory``: what the
+            optimizer remembered of them, by key, where that is kept.
         """
         saved: dict[str, Tensor] = {}
+        memory: dict[str, dict[str, Tensor]] = {}
         for name, parts in self._parts.items():
-            saved[name] = torch.zeros_like(tensors[name].detach())
-            for part, values in parts:
-                part.write_(saved[name], values)
+            whole = torch.zeros_like(tensors[name].detach())
+            saved[name] = _filled(whole, parts)
+            memory[name] = {
+                key: _filled(
+                    whole, [(part, one) for (part, _), one in zip(parts, kept, strict=True)]
+                )
+                for key, kept in self._memory.get(name, {}).items()
+            }
         return {
             "masks": dict(self.masks),
             "scores": dict(self.scores),
             "frozen": {name: self._mask(name, tensors[name]) for name in self._parts},
             "saved": saved,
+            "memory": {name: kept for name, kept in memory.items() if kept},
             "since": self.since,
         }
 
     @staticmethod
     def check_state(
-        state: object, tensors: Mapping[str, Tensor], *, counts: Mapping[str, int]
+        state: object,
+        tensors: Mapping[str, Tensor],
+        *,
+        counts: Mapping[str, int],
+        parameters: Collection[str],
     ) -> None:
         """Raise what `load_state_dict` cannot work with, and change nothing.
 
@@ -234,9 +344,10 @@ class Resting:
             state: What is to be loaded.
             tensors: Parameters and buffers by name.
             counts: Number of filters by layer.
+            parameters: The names of those that are parameters.
 
         Raises:
-            StateError: It is not whole, or of another network.
+            StateError: It is not whole, or of another network, or the network's own state was not loaded.
         """
         needed = {"masks", "scores", "frozen", "saved", "since"}
         if not isinstance(state, Mapping) or needed - set(cast("Mapping[str, Any]", state)):
@@ -259,9 +370,20 @@ class Resting:
             or whole["masks"].keys() != whole["scores"].keys()
         ):
             raise StateError("the saved state of dropped filters is not whole")
+        for name, mask in whole["frozen"].items():
+            tensor = tensors[name].detach()
+            if name in parameters and bool(tensor[mask.to(tensor.device)].any()):
+                raise StateError(
+                    f"the saved state has filters out of the network, and in {name} they are not 0: load the model's "
+                    f"state first, of the same time"
+                )
 
     def load_state_dict(
-        self, state: Mapping[str, Any], tensors: Mapping[str, Tensor], *, parameters: Iterable[str]
+        self,
+        state: Mapping[str, Any],
+        tensors: Mapping[str, Tensor],
+        *,
+        parameters: Collection[str],
     ) -> None:
         """Go on from a saved state.
 
@@ -276,9 +398,21 @@ class Resting:
         self.since = int(state["since"])
         for name, mask in state["frozen"].items():
             tensor = tensors[name]
-            saved = state["saved"][name].to(tensor.device)
-            self._parts[name] = [
-                (part, part.read(saved)) for part in parts_of(mask.to(tensor.device))
-            ]
+            saved = state["saved"][name].to(tensor)
+            parts = parts_of(mask.to(tensor.device))
+            self._parts[name] = [(part, part.read(saved)) for part in parts]
+            remembered = state.get("memory", {}).get(name, {})
+            self.keep_memory(
+                name, {key: value.to(tensor.device) for key, value in remembered.items()}
+            )
         self._buffers = set(self._parts) - set(parameters)
         self._hold(tensors)
+
+
+def _filled(whole: Tensor, parts: Iterable[tuple[Part, Tensor]]) -> Tensor:
+    """Zeros of a tensor's shape, but for some parts."""
+    full = whole.clone()
+    for part, values in parts:
+        full = full.to(torch.promote_types(full.dtype, values.dtype))
+        part.write_(full, values.to(full))
+    return full

@@ -38,8 +38,9 @@ def RandomControl(  # noqa: N802 # reads as a constructor, like every recipe
 ) -> Recipe:
     """Do what another run did, to filters picked at random.
 
-    If a recipe beats this control, its choice of filters matters; if both do equally well, the
-    disturbance alone did it.
+    If a recipe that redraws filters at once beats this control, its choice of filters matters; if both do equally well,
+    the disturbance alone did it. A recipe with a drop phase differs in more than the choice: this control redraws at
+    once, and without the phase. For its choice, compare it with itself under ``rank_by="random"``.
 
     Args:
         like: The events of the run under test: its report's ``events``.

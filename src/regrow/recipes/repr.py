@@ -41,13 +41,14 @@ INFO = RecipeInfo(
         "First convolution: ranked in the paper, left out in the author's replies, since its filters are short and "
         "overlap by necessity. Default: ranked; exclude_first=True leaves it out, corrected=True (ours) takes the "
         "expected overlap of random filters of that length out of every layer's scores.",
-        "Whole layers: the paper has no rule; a layer always keeps one filter here, more with most_of_layer.",
+        "Whole layers: the paper has no rule; a layer always keeps one filter here, more with most_of_layer. Grouped "
+        "convolutions: filters of different groups read different inputs and do not overlap.",
         "Other rankings (rank_by): the paper names them and gives no formulas. weights: l2 norm / sqrt(numbers); "
         "activations, apoz: what the filter's readers receive, behind norm, activation and pooling; gradients: l2 norm "
         "of the step's gradient; taylor: mean |dL/dg| of a gate g on what is heard, without Molchanov's 1/M; hessian: "
         "1/2 mean (dL/dg)^2, the empirical Fisher and not the second derivative; oracle: drop in accuracy, equal drops "
-        "put in order by the loss. None is scaled by layer. The paper's oracle has 5,000 held-out images; here those "
-        "of attach(calibration_inputs=..., calibration_targets=...).",
+        "put in order by the loss. Scores are not rescaled from layer to layer. The paper's oracle has 5,000 held-out "
+        "images; here those of attach(calibration_inputs=..., calibration_targets=...).",
         "Dropping: the code masks the ReLU's output; here the filter's weights, bias and norm entries and the slices "
         "that read it are 0 and without gradient, which is the smaller network whatever activation and norm follow.",
         "New directions: the paper wants them orthogonal to the dropped filters' old values and the survivors; the "
@@ -109,8 +110,8 @@ def RePr(  # noqa: N802 # a recipe is named as its paper names it, and reads as 
         cycles: The paper's N.
         fraction: The paper's p: share of all filters of the network that are dropped.
         unit: What `s1` and `s2` count: ``epochs`` (needs ``attach(steps_per_epoch=...)``) or ``steps``.
-        rank_by: What ranks the filters: their ``overlap``, the l2 norm of their ``weights``, the l2 norm of their
-            weights' ``gradients`` in the step, or ``random``. Measured on ``attach(calibration_inputs=...)``:
+        rank_by: What ranks the filters: their ``overlap``, the root mean square of their ``weights``, the l2 norm of
+            their weights' ``gradients`` in the step, or ``random``. Measured on ``attach(calibration_inputs=...)``:
             ``activations`` (their mean size) and ``apoz`` (share of zeros). With ``attach(calibration_targets=...)``
             too: ``taylor`` (first order), ``hessian`` (its diagonal, by the empirical Fisher) and ``oracle`` (the drop
             in accuracy when a filter is silenced).
@@ -121,9 +122,11 @@ def RePr(  # noqa: N802 # a recipe is named as its paper names it, and reads as 
         scale: Length of a new filter: the ``survivors``' mean, or what the ``initialiser`` draws.
         reset_bias: Set a renewed filter's bias to 0.
         reset_norm: Reset the norm entries that see this filter alone.
-        reset_optimizer: Give the renewed entries the optimizer state of fresh ones.
+        reset_optimizer: Give the renewed entries the optimizer state of fresh ones; False: what it was when they were
+            dropped. While they are out it is cleared in any case.
         readers: ``keep``, ``zero`` or ``redraw`` the weights that read the filter.
-        preserve: Keep the network's output when filters come back; needs ``attach(calibration_inputs=...)``.
+        preserve: Keep the network's output when filters come back: what reads them stays 0 until it has learnt; needs
+            ``attach(calibration_inputs=...)``, on which `Renewed.change` is measured.
         init: What the noise that new directions are made of is drawn from; None: as ``attach`` was told.
 
     Returns:
@@ -135,14 +138,12 @@ def RePr(  # noqa: N802 # a recipe is named as its paper names it, and reads as 
 
     Examples:
         >>> RePr(s1=20, s2=10, cycles=3).select
-        WorstFraction(fraction=0.3, most_of_layer=1.0, exclude_first=False)
+        WorstFraction(fraction=0.3, most_of_layer=1.0)
     """
     return Recipe(
         info=INFO,
         criterion=_ranking(rank_by, normalise=normalise, corrected=corrected),
-        select=WorstFraction(
-            fraction=fraction, most_of_layer=most_of_layer, exclude_first=exclude_first
-        ),
+        select=WorstFraction(fraction=fraction, most_of_layer=most_of_layer),
         renew=Orthogonal(
             scale=scale,
             bias="zero" if reset_bias else "keep",
@@ -151,6 +152,7 @@ def RePr(  # noqa: N802 # a recipe is named as its paper names it, and reads as 
             preserve=preserve,
         ),
         when=Cycles(full=s1, reduced=s2, cycles=cycles, unit=unit),
+        exclude_first=exclude_first,
         drop=True,
         reset_optimizer=reset_optimizer,
         init=init,

@@ -31,6 +31,7 @@ class Out:
 
     def __init__(self, wiring: Wiring) -> None:
         self._layers = {layer.path: layer for layer in wiring.layers}
+        self._by_weight = {layer.weight: layer for layer in wiring.layers}
         self._first: dict[str, int] = {}
         self._count = 0
         for path, layer in self._layers.items():
@@ -91,6 +92,43 @@ class Out:
         for reader, heard in self._readers.values():
             found.extend(_reader_edits(reader, heard, present, params))
         return found
+
+    def unheard(
+        self, masks: Mapping[str, Mask], *, params: Mapping[str, Tensor]
+    ) -> dict[str, Mask]:
+        """Where the filters that are there read silent channels, and nothing else.
+
+        While these entries are 0, nobody notices what comes back in front of them.
+
+        Args:
+            masks: By layer, (O,), True = out.
+            params: Parameters by name.
+
+        Returns:
+            Masks of the readers' weights by name, of their shape.
+        """
+        present = self._present(masks)
+        found: dict[str, Mask] = {}
+        for reader, heard in self._readers.values():
+            for edit in _reader_edits(reader, heard, present, params):
+                mask = edit.mask.expand(params[edit.name].shape)
+                layer = self._by_weight.get(edit.name)
+                if layer is not None:
+                    mask = mask & ~weight_mask(layer, self._of(layer.path, present) == 0)
+                found[edit.name] = mask
+        return found
+
+    def emptied(self, masks: Mapping[str, Mask]) -> set[str]:
+        """The layers that have no filter left.
+
+        Args:
+            masks: By layer, (O,), True = out.
+
+        Returns:
+            Module paths.
+        """
+        present = self._present(masks)
+        return {path for path in self._layers if not bool(self._of(path, present).any())}
 
     def bound(self, masks: Mapping[str, Mask]) -> dict[str, tuple[int, ...]]:
         """The filters that go out with others because they hear nobody else.

@@ -35,7 +35,9 @@ class Orthogonal:
 
     Edge cases:
         A layer with as many filters as numbers in a filter, or more, leaves no such direction: those that its filters
-        use least are taken, and then the initialiser's. No survivors: the initialiser's length.
+        use least are taken, and then the initialiser's. Survivors of length 0 or not finite do not count; without
+        any: the initialiser's length. In a grouped layer only filters of the same group are avoided: the others read
+        other inputs.
 
     Source:
         Prakash et al., "RePr", CVPR 2019, Section 3, step 4.
@@ -108,13 +110,23 @@ class Orthogonal:
         )
         filters = layer.filters
         present = rows(params[filters.weight].detach(), filters)
-        noise = rows(torch.as_tensor(drawn.value), filters)[mask]
-        directions = avoiding_directions(present, noise)
+        noise = rows(torch.as_tensor(drawn.value), filters)
+        directions = torch.zeros_like(present)
+        width = filters.count // filters.groups
+        for first in range(0, filters.count, width):  # filters of other groups read other inputs
+            group = slice(first, first + width)
+            chosen = mask[group]
+            if bool(chosen.any()):
+                directions[group][chosen] = avoiding_directions(
+                    present[group], noise[group][chosen]
+                )
         fresh = torch.zeros_like(present)
-        fresh[mask] = directions * self._lengths(present[~mask], noise)
+        fresh[mask] = directions[mask] * self._lengths(present[~mask], noise[mask])
         return [replace(drawn, value=unrows(fresh, filters)), *around]
 
     def _lengths(self, survivors: Tensor, noise: Tensor) -> Tensor:
-        if self.scale == "survivors" and len(survivors):
-            return torch.linalg.vector_norm(survivors, dim=-1).mean()
+        lengths = torch.linalg.vector_norm(survivors, dim=-1)
+        living = lengths[(lengths > 0) & lengths.isfinite()]
+        if self.scale == "survivors" and len(living):
+            return living.mean()
         return torch.linalg.vector_norm(noise, dim=-1, keepdim=True)

@@ -44,16 +44,18 @@ def cut_off(
     return found
 
 
-def uncut(filters: Filters, activity: Activity) -> list[str]:
-    """What `cut_off` cannot do at a layer, one note each.
+def uncut(filters: Filters, activity: Activity | None) -> list[str]:
+    """Where a renewal without a jump has one at a layer, one note each.
 
     Args:
         filters: The layer.
-        activity: What its readers receive.
+        activity: What its readers receive; None: the filters are out of the network before, so that nothing is cut off.
 
     Returns:
         Notes for a report.
     """
+    if activity is None:
+        return [note for note in (_moved(filters),) if note]
     unseen = [reader.path for reader in filters.readers if reader.path not in activity]
     deaf = [
         reader.path
@@ -82,14 +84,18 @@ def uncut(filters: Filters, activity: Activity) -> list[str]:
             f"is constant then, and in training the norm multiplies its gradient by 1 / sqrt(eps)"
         )
     if filters.mixed:
-        notes.append(
-            f"{filters.path}: a renewal moves other channels too, and with them the output, through {filters.mixed}"
-        )
+        notes.append(_moved(filters))
     if deaf:
         notes.append(
             f"{filters.path}: its mean is lost in {', '.join(deaf)}, without a bias or a running mean behind"
         )
     return notes
+
+
+def _moved(filters: Filters) -> str:
+    if not filters.mixed:
+        return ""
+    return f"{filters.path}: a renewal moves other channels too, and with them the output, through {filters.mixed}"
 
 
 def _shift(

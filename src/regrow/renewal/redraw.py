@@ -33,7 +33,8 @@ class Redraw:
         preserve: Keep the network's output: `readers` becomes ``zero``, and what the old filter gave on the average is
             moved into its readers' biases (or out of the running mean behind them), as measured on the calibration
             inputs of `regrow.attach`. A filter that is constant on the data is cut off without a change but rounding;
-            for a living one the change of the output is measured and reported (`Renewed.change`).
+            for a living one the change of the output is measured and reported (`Renewed.change`). After a drop nothing
+            is moved: the network without the filter never had its mean.
 
     Raises:
         ConfigError: A setting that is not one of those, or ``preserve`` with readers that are to be redrawn.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from regrow.lab.statistics import mean_interval
 from regrow.report import wording
@@ -100,14 +100,14 @@ def overlap_table(results: Results, cell: str) -> Table:
     }
     series = {label: own for label, own in series.items() if any(own.values())}
     counts = ", ".join(
-        f"{max(max(n for _, _, n in layer.values()) for layer in own.values() if layer)} ({label})"
+        f"{max(_at_the_end(layer)[2] for layer in own.values() if layer)} ({label})"
         for label, own in series.items()
     )
     return Table(
         caption=(
             "Mean overlap of the filters in the network (sum of |cosine| with the layer's other filters over their "
             f"number; no unit) after the last epoch measured: mean \N{PLUS-MINUS SIGN} standard deviation over "
-            f"n = {counts} seeds."
+            f"n = {counts} seeds.{_reduced(results, cell, list(series))}"
         ),
         columns=("Layer", "Filters", *series),
         rows=tuple(
@@ -169,8 +169,34 @@ def _mean(values: Sequence[float]) -> tuple[str, str]:
     return written, " to ".join(wording.signed(end, digits=2) for end in ends)
 
 
-def _last(series: dict[int, tuple[float, float | None, int]]) -> str:
+def _last(series: Mapping[int, tuple[float, float | None, int]]) -> str:
     if not series:
         return wording.NOTHING
-    mean, spread, _ = series[max(series)]
+    mean, spread, _ = _at_the_end(series)
     return f"{mean:.3f}" if spread is None else f"{mean:.3f} \N{PLUS-MINUS SIGN} {spread:.3f}"
+
+
+def _at_the_end(
+    series: Mapping[int, tuple[float, float | None, int]],
+) -> tuple[float, float | None, int]:
+    return series[max(series)]
+
+
+def _reduced(results: Results, cell: str, arms: Sequence[str]) -> str:
+    """Which arms' values are those of a network that lacks filters: a layer of fewer overlaps less."""
+    told: list[str] = []
+    for arm in arms:
+        drops = [
+            results.diagnostics.drops.get(trial.trial, ())
+            for trial in results.arm(cell, arm).values()
+        ]
+        out = [sum(drop.until is None for drop in each) for each in drops]
+        if any(out):
+            trials = wording.count(sum(map(bool, out)), "trial")
+            told.append(f"{wording.count(sum(out), 'filter')} in {trials} ({arm})")
+    if not told:
+        return ""
+    return (
+        f" Not like with like: at the end {', '.join(told)} were out of the network, and a layer is then what is left "
+        "of it."
+    )

@@ -19,11 +19,16 @@ class ArmNumbers:
         label: The arm's label.
         recipe: Its recipe.
         replays: For a control, the label of the arm that it replays.
+        ranked_at_random: Whether it picks its filters by a ranking at random.
+        choice_control: Label of the arm that is the same but for a ranking at random.
         accuracy: Test accuracy over the seeds.
         expected: Trials that the study asks for.
         diverged: Trials that became non-finite.
         renewed: Mean number of filters renewed per trial.
         trials_renewed: Trials in which any filter was renewed.
+        trials_dropped: Trials in which any filter left the network for a while.
+        resting: Filters that were out of the network when their trial ended, over all trials.
+        trials_resting: Trials that ended so.
         restarts: Whole networks drawn anew, over all trials.
         nonfinite: Scores that were NaN or infinite, over all trials.
         seconds: Mean wall time of a trial.
@@ -35,11 +40,16 @@ class ArmNumbers:
     label: str
     recipe: str
     replays: str | None
+    ranked_at_random: bool
+    choice_control: str | None
     accuracy: ArmSummary
     expected: int
     diverged: int
     renewed: float | None
     trials_renewed: int
+    trials_dropped: int
+    resting: int
+    trials_resting: int
     restarts: int
     nonfinite: int
     seconds: float | None
@@ -89,7 +99,7 @@ class CellSummary:
         baseline: The arm that the others are compared with.
         expected: Trials that the study asks for in this cell.
         arms: The arms, in the study's order.
-        comparisons: Each arm with the baseline, then each recipe with its control.
+        comparisons: Each arm with the baseline, then each recipe with its controls.
     """
 
     cell: str

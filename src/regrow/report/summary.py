@@ -9,6 +9,8 @@ from typing import Final
 
 from regrow.errors import StoreError
 from regrow.lab.statistics import PairedComparison, is_failed, paired, summary
+from regrow.report.choice import choice_controls, random_arms
+from regrow.report.diagnostics import Drop
 from regrow.report.findings import ArmNumbers, CellSummary, Comparison, Role, StudySummary
 from regrow.report.results import Arm, Results, Trial
 
@@ -84,14 +86,15 @@ def failed_seeds(trials: Mapping[int, Trial]) -> frozenset[int]:
 
 def _cell(results: Results, cell: str) -> CellSummary:
     study = results.study
-    controls = study.controls
+    replaying, choices = study.controls, choice_controls(study, cell)
+    at_random = random_arms(study, cell)
     trials = {arm.label: results.arm(cell, arm.label) for arm in study.arms}
     share = _majority_share(results, cell)
     comparisons = [
         Comparison(
             arm=label, versus=versus, role=role, numbers=_compare(trials, label, versus, share)
         )
-        for label, versus, role in _pairs(study.arms, study.baseline, controls)
+        for label, versus, role in _pairs(study.arms, study.baseline, replaying, choices)
     ]
     return CellSummary(
         cell=cell,
@@ -103,7 +106,10 @@ def _cell(results: Results, cell: str) -> CellSummary:
                 arm,
                 trials[arm.label],
                 baseline=trials[study.baseline],
-                replays=controls.get(arm.label),
+                replays=replaying.get(arm.label),
+                ranked_at_random=arm.label in at_random,
+                choice_control=choices.get(arm.label),
+                drops=results.diagnostics.drops,
                 expected=len(study.seeds),
                 share=share,
             )
@@ -114,12 +120,19 @@ def _cell(results: Results, cell: str) -> CellSummary:
 
 
 def _pairs(
-    arms: tuple[Arm, ...], baseline: str, controls: Mapping[str, str]
+    arms: tuple[Arm, ...],
+    baseline: str,
+    replaying: Mapping[str, str],
+    choices: Mapping[str, str],
 ) -> list[tuple[str, str, Role]]:
     found: list[tuple[str, str, Role]] = [
         (arm.label, baseline, "baseline") for arm in arms if arm.label != baseline
     ]
-    for control, tested in controls.items():
+    controls = [
+        *choices.items(),
+        *((tested, control) for control, tested in replaying.items()),
+    ]
+    for tested, control in controls:
         if baseline not in (control, tested):
             found.append((tested, control, "control"))
     return found
@@ -159,19 +172,29 @@ def _arm(
     *,
     baseline: Mapping[int, Trial],
     replays: str | None,
+    ranked_at_random: bool,
+    choice_control: str | None,
+    drops: Mapping[str, tuple[Drop, ...]],
     expected: int,
     share: float | None,
 ) -> ArmNumbers:
     diverged = _diverged(trials)
+    left = [drops[trial.trial] for trial in trials.values() if trial.trial in drops]
+    out = [sum(drop.until is None for drop in each) for each in left]
     return ArmNumbers(
         label=arm.label,
         recipe=arm.recipe,
         replays=replays,
+        ranked_at_random=ranked_at_random,
+        choice_control=choice_control,
         accuracy=summary(_accuracies(trials), majority_share=share or 0.0, diverged=diverged),
         expected=expected,
         diverged=len(diverged),
         renewed=_mean(trial.renewed for trial in trials.values()),
         trials_renewed=sum(bool(trial.renewed) for trial in trials.values()),
+        trials_dropped=len(left),
+        resting=sum(out),
+        trials_resting=sum(map(bool, out)),
         restarts=sum(trial.restarts or 0 for trial in trials.values()),
         nonfinite=sum(trial.nonfinite or 0 for trial in trials.values()),
         seconds=_mean(trial.seconds for trial in trials.values()),

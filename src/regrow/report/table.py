@@ -262,7 +262,7 @@ def _arm_row(arm: ArmNumbers) -> tuple[str, ...]:
     ended = str(accuracy.n) if not arm.missing else f"{accuracy.n} of {arm.expected}"
     return (
         arm.label,
-        arm.recipe if arm.replays is None else f"{arm.recipe} (control of {arm.replays})",
+        _recipe(arm),
         ended,
         wording.percent(accuracy.mean),
         wording.percent(accuracy.median),
@@ -274,6 +274,12 @@ def _arm_row(arm: ArmNumbers) -> tuple[str, ...]:
         wording.NOTHING if arm.renewed is None else f"{arm.renewed:.1f}",
         wording.NOTHING if arm.extra_time is None else f"{wording.signed(100 * arm.extra_time)} %",
     )
+
+
+def _recipe(arm: ArmNumbers) -> str:
+    if arm.replays is not None:
+        return f"{arm.recipe} (control of {arm.replays})"
+    return f"{arm.recipe} (ranked at random)" if arm.ranked_at_random else arm.recipe
 
 
 def _paired_row(comparison: Comparison) -> tuple[str, ...]:

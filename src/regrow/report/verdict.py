@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -21,6 +22,37 @@ _HEADLINES: Final[dict[Outcome, str]] = {
     "unclear": "no difference shown",
     "too few": "too few pairs to tell",
 }
+
+_REPLAYED: Final = (
+    "Its control, {}, renews as many filters in the same layers at the same steps, picked at random"
+)
+_REDRAWN: Final = (
+    "The control {} renews as many filters in the same layers at the same steps, but picked at random and redrawn at "
+    "once, with no phase without them"
+)
+_RANKED: Final = (
+    "Its control for the choice, {}, has the same settings and ranks the filters at random"
+)
+
+_CHOICE: Final[dict[Outcome, str]] = {
+    "gain": ", so the choice of filters matters.",
+    "harm": ", so picking filters at random does better.",
+    "unclear": ", so the choice of filters is not shown to matter.",
+    "too few": ", too few pairs to tell them apart.",
+}
+_TOGETHER: Final[dict[Outcome, str]] = {
+    "gain": ", so the choice, the phase and the new directions together matter.",
+    "harm": ", so redrawing at random and at once does better.",
+    "unclear": ", so the choice, the phase and the new directions together are not shown to matter.",
+    "too few": ", too few pairs to tell them apart.",
+}
+_NO_CONTROL: Final = (
+    "It has no random control of its own: whether its choice of filters matters is not shown."
+)
+_NO_CHOICE: Final = (
+    "Whether the choice alone matters is not shown: it takes an arm with the same settings and "
+    'rank_by = "random".'
+)
 
 _DOUBT: Final = 0.05
 _CARRIED: Final = "The rank test does not bear this out: a few seeds carry the mean."
@@ -47,7 +79,9 @@ def verdicts(cell: CellSummary) -> tuple[Verdict, ...]:
     """Say what each recipe did in one cell.
 
     Gain and harm are said only when the interval of the paired difference excludes 0 and there
-    are at least six pairs. A recipe that beats the baseline is told apart from its random control.
+    are at least six pairs. A recipe that beats the baseline is told apart from its controls: from the same recipe with
+    a ranking at random, which differs in the choice of filters alone, and from an arm that replays its renewals on
+    filters picked at random, which is as good a control only where filters do not leave the network meanwhile.
 
     Args:
         cell: The cell's numbers.
@@ -160,41 +194,40 @@ def _brackets(comparison: Comparison) -> str:
 
 
 def _controls(cell: CellSummary, arm: ArmNumbers) -> list[str]:
-    found = [
-        comparison
-        for comparison in cell.comparisons
-        if comparison.role == "control" and comparison.arm == arm.label
-    ]
-    if not found and arm.recipe not in {"none", "restart"}:
-        return [
-            "It has no random control of its own: whether its choice of filters matters is not shown."
-        ]
-    sentences: list[str] = []
-    for comparison in found:
-        numbers = comparison.numbers
-        if numbers.mean_difference is None:
-            sentences.append(f"Its control, {comparison.versus}, has no pairs with it yet.")
+    if arm.recipe in {"none", "restart"}:
+        return []
+    if arm.ranked_at_random:
+        return ["It ranks its filters at random: a control, not a choice."]
+    told: list[str] = []
+    versus = arm.choice_control
+    choice = None if versus is None else cell.comparison(arm.label, versus)
+    if choice is not None:
+        told.append(_against(choice, arm, what=_RANKED, meanings=_CHOICE))
+    for replay in cell.comparisons:
+        if replay.arm != arm.label or cell.arm(replay.versus).replays != arm.label:
             continue
-        failed = numbers.failed_b_only + numbers.failed_both
-        against = wording.points(numbers.mean_difference)
-        sentences.append(
-            f"Its control, {comparison.versus}, renews as many filters in the same layers at the "
-            f"same steps, picked at random: {wording.percent(numbers.mean_b)} %, {failed} of "
-            f"{wording.count(numbers.both, 'seed')} failed. {arm.label} minus {comparison.versus}: "
-            f"{against} points {_brackets(comparison)}{_meaning(comparison, arm)}"
-        )
-    return sentences
+        if arm.trials_dropped:
+            told.append(_against(replay, arm, what=_REDRAWN, meanings=_TOGETHER))
+            told += [] if choice else [_NO_CHOICE]
+        else:
+            told.append(_against(replay, arm, what=_REPLAYED, meanings=_CHOICE))
+    return told or [_NO_CONTROL]
 
 
-def _meaning(comparison: Comparison, arm: ArmNumbers) -> str:
-    if not arm.trials_renewed:
-        return "."
-    return {
-        "gain": ", so the choice of filters matters.",
-        "harm": ", so picking filters at random does better.",
-        "unclear": ", so the choice of filters is not shown to matter.",
-        "too few": ", too few pairs to tell them apart.",
-    }[comparison.outcome]
+def _against(
+    comparison: Comparison, arm: ArmNumbers, *, what: str, meanings: Mapping[Outcome, str]
+) -> str:
+    """What one control did, and what that says of the arm."""
+    numbers, versus = comparison.numbers, comparison.versus
+    if numbers.mean_difference is None:
+        return f"Its control, {versus}, has no pairs with it yet."
+    failed = numbers.failed_b_only + numbers.failed_both
+    meaning = meanings[comparison.outcome] if arm.trials_renewed else "."
+    return (
+        f"{what.format(versus)}: {wording.percent(numbers.mean_b)} %, {failed} of "
+        f"{wording.count(numbers.both, 'seed')} failed. {arm.label} minus {versus}: "
+        f"{wording.points(numbers.mean_difference)} points {_brackets(comparison)}{meaning}"
+    )
 
 
 def _caveats(arm: ArmNumbers, comparison: Comparison) -> list[str]:
@@ -205,6 +238,11 @@ def _caveats(arm: ArmNumbers, comparison: Comparison) -> list[str]:
         found.append(
             f"{wording.count(arm.diverged, 'trial')} of {arm.label} became non-finite: failed, "
             "with the accuracy that was measured."
+        )
+    if arm.resting:
+        found.append(
+            f"{wording.count(arm.trials_resting, 'trial')} of {arm.label} ended with filters out of the network "
+            f"({arm.resting} in all): the accuracy is that of what was left."
         )
     crashed = comparison.numbers.crashed
     if crashed:

@@ -150,13 +150,26 @@ class OptimizerSurgeon:
         """
         with torch.no_grad():
             for edit in edits:
-                parameter = self._parameters.get(edit.name)
-                if parameter is None:
-                    continue
-                mask = edit.mask.to(parameter.device)
-                for value in self._optimizer.state.get(parameter, {}).values():
-                    if isinstance(value, Tensor) and value.shape == parameter.shape:
-                        value.masked_fill_(mask, 0.0)
+                for value in self.remembered(edit.name).values():
+                    value.masked_fill_(edit.mask.to(value.device), 0.0)
+
+    def remembered(self, name: str) -> dict[str, Tensor]:
+        """What the optimizer remembers of a parameter entry by entry.
+
+        Args:
+            name: The parameter's.
+
+        Returns:
+            Its own tensors of the parameter's shape, by key; none where it has not stepped it, or does not hold it.
+        """
+        parameter = self._parameters.get(name)
+        if parameter is None:
+            return {}
+        return {
+            key: value
+            for key, value in self._optimizer.state.get(parameter, {}).items()
+            if isinstance(value, Tensor) and value.shape == parameter.shape
+        }
 
     def before_step(self) -> None:
         """Look at tensors with young entries right before the optimizer's step, where that is needed."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 
@@ -27,19 +28,41 @@ def test_a_filter_is_dark_from_its_drop_to_its_return(cycled: Path) -> None:
     trial = results.arm("base", "repr")[0]
     held = results.diagnostics
     edges, rows = out_of_network(trial, held.layers[trial.trial], held.drops[trial.trial])
-    assert edges == [0.0, 2.0, 4.0, 6.0, 8.0]
+    assert edges == [0.0, 2.0, 4.0, 6.0, 8.0, 8.5]
     dark = {index: row for index, row in enumerate(rows) if any(row)}
     assert len(rows) == 20
     # conv1 has rows 0 to 3, conv10 rows 4 to 13; filter 3 of conv1 never came back.
-    assert dark == {0: [0, 1, 0, 0], 3: [0, 1, 0, 1], 9: [0, 1, 0, 0]}
+    assert dark == {0: [0, 1, 0, 0, 0], 3: [0, 1, 0, 1, 1], 9: [0, 1, 0, 0, 0]}
+
+
+def test_a_filter_that_left_with_the_last_step_is_still_seen(cycled: Path) -> None:
+    with sqlite3.connect(cycled / "results.sqlite") as database:
+        database.execute("UPDATE resting SET dropped = 79")
+    results = read_results(cycled)
+    trial = results.arm("base", "repr")[0]
+    held = results.diagnostics
+    edges, rows = out_of_network(trial, held.layers[trial.trial], held.drops[trial.trial])
+    assert edges == [0.0, 2.0, 4.0, 8.0, 8.5]
+    assert rows[3] == [0, 1, 0, 1]
+    _, ax = plot_filter_map(results, "base", arm="repr")
+    assert ax.get_xlim() == (0.0, 8.5)
+
+
+def test_where_all_came_back_the_map_ends_with_the_training(cycled: Path) -> None:
+    with sqlite3.connect(cycled / "results.sqlite") as database:
+        database.execute("DELETE FROM resting")
+    results = read_results(cycled)
+    _, ax = plot_filter_map(results, "base", arm="repr")
+    assert ax.get_xlim() == (0.0, 8.0)
+    assert "never came back" not in caption_filter_map(results, "base", "repr")
 
 
 def test_the_picture_shows_these_rows_and_names_layers_and_seed(cycled: Path) -> None:
     figure, ax = plot_filter_map(read_results(cycled), "base", arm="repr")
     (mesh,) = (each for each in ax.collections if isinstance(each, QuadMesh))
     shown = np.asarray(mesh.get_array())
-    assert shown.shape == (20, 4)
-    assert shown.sum() == 4
+    assert shown.shape == (20, 5)
+    assert shown.sum() == 5
     assert ax.get_title(loc="left") == "repr, seed 0"
     assert [label.get_text() for label in ax.get_yticklabels()] == [
         "conv1 (4)",

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from regrow.report.diagnostics import Drop
 from regrow.report.results import Results, Trial
+
+HELD: Final = 0.5
+"""Epochs for which what holds after the last one is drawn, to be seen."""
 
 
 def dropping_arms(results: Results, cell: str) -> list[str]:
@@ -45,11 +50,11 @@ def times(trial: Trial, drop: Drop) -> tuple[float, float]:
         drop: One of its drops.
 
     Returns:
-        Two times; the end of the training for a filter that never came back.
+        Two times; for a filter that never came back, half an epoch past the end of the training.
     """
     epochs = trial.epochs or 1
     per_epoch = max((trial.steps or epochs) / epochs, 1.0)
-    end = float(epochs) if drop.until is None else (drop.until + 1) / per_epoch
+    end = epochs + HELD if drop.until is None else (drop.until + 1) / per_epoch
     return (drop.since + 1) / per_epoch, end
 
 

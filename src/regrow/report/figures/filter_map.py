@@ -61,7 +61,7 @@ def plot_filter_map(
             edges, range(len(rows) + 1), rows, cmap=ListedColormap(["white", _DARK]), vmin=0,
             vmax=1, rasterized=True,
         )  # fmt: skip
-        ax.set_xlim(0, trial.epochs or 1)
+        ax.set_xlim(0, edges[-1])
         ax.set_ylim(len(rows), 0)
         ax.set_title(f"{shown(label)}, seed {trial.seed}", loc="left")
         whole_numbers(ax.xaxis)
@@ -94,7 +94,10 @@ def caption_filter_map(results: Results, cell: str, arm: str) -> str:
     )
     left = sum(drop.until is None for drop in drops)
     if left:
-        text += f" {wording.count(left, 'filter')} never came back: the training ended before."
+        text += (
+            f" {wording.count(left, 'filter')} never came back: the training ended before, and half an epoch more is "
+            "drawn."
+        )
     return text
 
 
@@ -109,7 +112,8 @@ def out_of_network(
         drops: Its drops.
 
     Returns:
-        Times at which any filter left or came back, from 0 to the end, in epochs; and for each filter of each layer
+        Times at which any filter left or came back, from 0 to the end (where some never came back, half an epoch
+        more), in epochs; and for each filter of each layer
         one number an interval between them, 1 = out.
     """
     spans = [(drop, *times(trial, drop)) for drop in drops]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from regrow.report import wording
 from regrow.report.figures.axes import nothing_yet, shortened, shown, whole_numbers
-from regrow.report.figures.dropping import phases
+from regrow.report.figures.dropping import HELD, phases
 from regrow.report.figures.renewing import even
 from regrow.report.figures.scale import last_epoch
 from regrow.report.figures.style import WIDE, arm_styles, canvas, house_style, panels
@@ -171,7 +171,7 @@ def _panel(ax: Axes, results: Results, cell: str, layer: str) -> list[Artist]:
         if not series:
             continue
         # Steps, for a value holds from the end of its epoch on; the last one for half an epoch more, to be seen.
-        held = [*series.items(), (max(series) + 0.5, series[max(series)])]
+        held = [*series.items(), (max(series) + HELD, series[max(series)])]
         times = [time for time, _ in held]
         means = [mean for _, (mean, _, _) in held]
         low = [mean - (spread or 0.0) for _, (mean, spread, _) in held]
@@ -189,7 +189,7 @@ def _panel(ax: Axes, results: Results, cell: str, layer: str) -> list[Artist]:
         ax.axvspan(start, end, color=_SHADE, lw=0, zorder=0)
     if out and handles:
         handles.append(Patch(facecolor=_SHADE, label="filters out of the network"))
-    ax.set_xlim(0, last_epoch(results, cell) + 0.5)
+    ax.set_xlim(0, last_epoch(results, cell) + HELD)
     whole_numbers(ax.xaxis)
     ax.locator_params(axis="y", nbins=5)
     return handles

@@ -1,0 +1,136 @@
+"""Select from the filters that are in the network, and never so that a layer is left with none."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import final
+
+import torch
+
+from regrow._shapes import Mask, Scores
+from regrow.graph import Streams
+from regrow.loop.resting import Resting
+from regrow.renewal import Out
+from regrow.selection import Selection
+
+
+@final
+class Choice:
+    """A recipe's selection, told what other recipes have taken out of the same model, and what a drop takes with it.
+
+    Filters that another recipe has out are shown to nobody: they have no score, and count neither for a share of the
+    network nor as the one that a layer keeps. Where a drop would leave a layer without any filter (by what leaves
+    with it, `Out.bound`), the best of those that would do so stay.
+
+    Args:
+        select: The recipe's.
+        resting: What is out of this model.
+        streams: Filters that are selected as one.
+        out: What leaves with a filter; for a recipe that drops.
+    """
+
+    def __init__(
+        self, select: Selection, *, resting: Resting, streams: Streams | None, out: Out | None
+    ) -> None:
+        self._select = select
+        self._resting = resting
+        self._streams = streams
+        self._out = out
+
+    def check(self, counts: Mapping[str, int]) -> None:
+        """Refuse what the recipe's selection refuses.
+
+        Args:
+            counts: Number of filters by layer.
+        """
+        self._select.check(counts)
+
+    def __call__(
+        self, scores: Mapping[str, Scores], *, eligible: Mapping[str, Mask], step: int
+    ) -> dict[str, Mask]:
+        """Mark filters that are in the network.
+
+        Args:
+            scores: By layer, (O,).
+            eligible: By layer, (O,).
+            step: Optimizer step.
+
+        Returns:
+            Masks by layer.
+        """
+        absent = self._resting.out_elsewhere({path: len(each) for path, each in scores.items()})
+        if absent:
+            masks = self._of_those_present(scores, absent, eligible=eligible, step=step)
+        else:
+            masks = self._select(scores, eligible=eligible, step=step)
+        return masks if self._out is None else self._sparing(masks, scores, self._out, absent)
+
+    def _of_those_present(
+        self,
+        scores: Mapping[str, Scores],
+        absent: Mapping[str, Mask],
+        *,
+        eligible: Mapping[str, Mask],
+        step: int,
+    ) -> dict[str, Mask]:
+        there = {
+            path: ~absent.get(path, torch.zeros(len(each), dtype=torch.bool)).to(each.device)
+            for path, each in scores.items()
+        }
+        # A stream of which a writer is out is not whole.
+        may = there if self._streams is None else self._streams.gather(scores, there)[1]
+        found = self._select(
+            {path: each[there[path]] for path, each in scores.items()},
+            eligible={
+                path: (each & may[path].to(each.device))[there[path].to(each.device)]
+                for path, each in eligible.items()
+            },
+            step=step,
+        )
+        return {
+            path: torch.zeros_like(there[path]).masked_scatter(there[path], found[path])
+            for path in scores
+        }
+
+    def _sparing(
+        self,
+        masks: Mapping[str, Mask],
+        scores: Mapping[str, Scores],
+        out: Out,
+        absent: Mapping[str, Mask],
+    ) -> dict[str, Mask]:
+        """Go from the lowest score up, and pass over whoever would leave a layer empty."""
+        before = out.emptied(absent)
+        marked = [
+            (float(scores[path][index]), number, index)
+            for number, (path, mask) in enumerate(masks.items())
+            for index in mask.nonzero()[:, 0].tolist()
+        ]
+        left = [(number, index) for _, number, index in sorted(marked)]
+        names = list(masks)
+
+        def marks(units: list[tuple[int, int]]) -> dict[str, Mask]:
+            found = {path: torch.zeros_like(mask) for path, mask in masks.items()}
+            for number, index in units:
+                found[names[number]][index] = True
+            return found
+
+        def fits(units: list[tuple[int, int]]) -> bool:
+            found = marks(units)
+            found = found if self._streams is None else self._streams.spread(found)
+            gone = {path: mask.cpu() for path, mask in found.items()}
+            for path, mask in absent.items():
+                gone[path] = gone[path] | mask if path in gone else mask
+            return out.emptied(gone) <= before
+
+        if fits(left):
+            return dict(masks)
+        taken: list[tuple[int, int]] = []
+        while left:
+            # The longest run that fits, by bisection: a mark more never fills a layer.
+            low, high = 0, len(left)
+            while low < high:
+                middle = (low + high + 1) // 2
+                low, high = (middle, high) if fits([*taken, *left[:middle]]) else (low, middle - 1)
+            taken, left = [*taken, *left[:low]], left[low + 1 :]
+        return marks(taken)

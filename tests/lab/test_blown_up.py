@@ -1,0 +1,33 @@
+"""A trial whose weights are no numbers any more has diverged, whatever its recipe does then."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from regrow.lab import data as lab_data
+from regrow.lab.study import Study
+from regrow.lab.trial import run_trial
+from regrow.lab.trials import trials
+
+MakeStudy = Callable[..., Study]
+
+
+@pytest.mark.parametrize("s1", [1, 2], ids=["finite when they leave", "not finite when they leave"])
+@pytest.mark.parametrize(
+    "ranking",
+    ["overlap", "weights", "random", "activations", "apoz", "gradients", "taylor", "hessian", "oracle"],
+)  # fmt: skip
+def test_filters_that_leave_or_come_back_then_crash_no_trial(
+    tiny_study: MakeStudy, ranking: str, s1: int
+) -> None:
+    cycles = (f"repr.s1={s1}", "repr.s2=2", "repr.cycles=1", "repr.unit=steps")
+    settings = (*cycles, f"repr.rank_by={ranking}", "train.held_out=24")
+    study = tiny_study("repr", settings=settings, lr=1e10)
+    data = lab_data.load(study.data.name, settings=study.data.settings)
+    found = run_trial(trials(study)[0], data)
+    assert found.status == "diverged"
+    assert len(found.epochs) == 1
+    if s1 == 1:
+        assert {record.dropped for record in found.renewals} == {0}
