@@ -76,8 +76,7 @@ def overview() -> list[str]:
         document = json.loads(path.read_text())
         name = path.parent.name
         for cell in document.get("cells", ()):
-            link = f"[{name}](results/{name}/README.md)"
-            where = link if cell["cell"] == "base" else f"{link}, {cell['cell']}"
+            where = name if cell["cell"] == "base" else f"{name}, {cell['cell']}"
             lines += [
                 f"| {where} | {arm['label']} | {arm['accuracy']['n']} | {mean(arm)} | "
                 f"{against(cell, arm['label'], 'none')} |"
