@@ -8,14 +8,15 @@ from typing import Literal, final
 import torch
 
 from regrow._shapes import Scores
-from regrow.criteria.base import CriterionState, Observation, Signal
+from regrow.criteria.base import Observation, Signal
+from regrow.criteria.momentary import Momentary
 from regrow.errors import ConfigError
 from regrow.functional.overlap import filter_overlap
 
 
 @final
 @dataclass(frozen=True, kw_only=True)
-class FilterOverlap:
+class FilterOverlap(Momentary):
     """Minus the overlap of a filter with the others of its layer, or of its group in a grouped layer.
 
     Args:
@@ -51,45 +52,19 @@ class FilterOverlap:
         """Whether scores stay when all that is observed is multiplied by a number."""
         return True
 
-    @property
-    def every_step(self) -> bool:
-        """Weights are looked at when a score is due."""
-        return False
-
-    def observe(self, state: CriterionState, observation: Observation) -> CriterionState:
-        """Score the weights as they are.
+    def scores_of(self, observation: Observation) -> Scores | None:
+        """Overlaps of the weights as they are.
 
         Args:
-            state: Not used.
             observation: With the weights.
 
         Returns:
-            The scores.
+            (*S, O); None without weights.
         """
-        del state
-        if observation.weight is None:
-            return {}
         weight = observation.weight
+        if weight is None:
+            return None
         wide = weight.to(torch.promote_types(weight.dtype, torch.float32))
-        overlap = filter_overlap(
+        return -filter_overlap(
             wide, groups=observation.groups, normalise=self.normalise, corrected=self.corrected
         )
-        return {"scores": -overlap}
-
-    def score(
-        self, state: CriterionState, *, layer: str, count: int, step: int, seed: int
-    ) -> tuple[CriterionState, Scores | None]:
-        """What was observed last.
-
-        Args:
-            state: From `observe`.
-            layer: Not used.
-            count: Not used.
-            step: Not used.
-            seed: Not used.
-
-        Returns:
-            Nothing to remember, and the scores, (*S, O).
-        """
-        del layer, count, step, seed
-        return {}, state.get("scores")

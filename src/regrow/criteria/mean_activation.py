@@ -6,13 +6,14 @@ from dataclasses import dataclass
 from typing import final
 
 from regrow._shapes import Scores
-from regrow.criteria.base import CriterionState, Observation, Signal
+from regrow.criteria.base import Observation, Signal
+from regrow.criteria.momentary import Momentary
 from regrow.functional.importance import layer_scaled
 
 
 @final
 @dataclass(frozen=True, kw_only=True)
-class MeanActivation:
+class MeanActivation(Momentary):
     """The mean size of what the network hears of a filter: see `regrow.functional.mean_activation`.
 
     It is measured at the inputs of the filter's readers, behind norm, activation and pooling; where the filter shares
@@ -37,41 +38,16 @@ class MeanActivation:
         """Whether scores stay when all that is observed is multiplied by a number."""
         return self.rescale
 
-    @property
-    def every_step(self) -> bool:
-        """Measured when a score is due."""
-        return False
-
-    def observe(self, state: CriterionState, observation: Observation) -> CriterionState:
+    def scores_of(self, observation: Observation) -> Scores | None:
         """The activations as they were measured.
 
         Args:
-            state: Not used.
             observation: With `heard`.
 
         Returns:
-            The scores; nothing where they could not be measured.
+            (*S, O); None where they could not be measured.
         """
-        del state
         if observation.heard is None:
-            return {}
+            return None
         scores = observation.heard.activation
-        return {"scores": layer_scaled(scores) if self.rescale else scores}
-
-    def score(
-        self, state: CriterionState, *, layer: str, count: int, step: int, seed: int
-    ) -> tuple[CriterionState, Scores | None]:
-        """What was observed last.
-
-        Args:
-            state: From `observe`.
-            layer: Not used.
-            count: Not used.
-            step: Not used.
-            seed: Not used.
-
-        Returns:
-            Nothing to remember, and the scores, (*S, O), or None.
-        """
-        del layer, count, step, seed
-        return {}, state.get("scores")
+        return layer_scaled(scores) if self.rescale else scores

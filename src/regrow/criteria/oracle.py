@@ -6,14 +6,15 @@ from dataclasses import dataclass
 from typing import Literal, final
 
 from regrow._shapes import Scores
-from regrow.criteria.base import CriterionState, Observation, Signal
+from regrow.criteria.base import Observation, Signal
+from regrow.criteria.momentary import Momentary
 from regrow.errors import ConfigError
 from regrow.functional.importance import accuracy_drop
 
 
 @final
 @dataclass(frozen=True, kw_only=True)
-class Oracle:
+class Oracle(Momentary):
     """The drop in accuracy, or the rise of the loss, when a filter is silenced.
 
     Greedy: each filter is silenced alone, in the network as it is. Filters that carry the same thing all score low,
@@ -52,46 +53,19 @@ class Oracle:
         """Whether scores stay when all that is observed is multiplied by a number."""
         return False
 
-    @property
-    def every_step(self) -> bool:
-        """Measured when a score is due."""
-        return False
-
-    def observe(self, state: CriterionState, observation: Observation) -> CriterionState:
+    def scores_of(self, observation: Observation) -> Scores | None:
         """The differences between the whole network and the one without the filter.
 
         Args:
-            state: Not used.
-            observation: With `silenced_loss`.
+            observation: With `silenced_loss`, and for the accuracy with `silenced_accuracy`.
 
         Returns:
-            The scores; nothing where they could not be measured.
+            (*S, O); None where they could not be measured.
         """
-        del state
         loss, accuracy = observation.silenced_loss, observation.silenced_accuracy
         if loss is None:
-            return {}
+            return None
         rise = loss.without - loss.whole.unsqueeze(-1)
         if self.measure == "loss":
-            return {"scores": rise}
-        if accuracy is None:
-            return {}
-        return {"scores": accuracy_drop(accuracy.whole, accuracy.without, rise)}
-
-    def score(
-        self, state: CriterionState, *, layer: str, count: int, step: int, seed: int
-    ) -> tuple[CriterionState, Scores | None]:
-        """What was observed last.
-
-        Args:
-            state: From `observe`.
-            layer: Not used.
-            count: Not used.
-            step: Not used.
-            seed: Not used.
-
-        Returns:
-            Nothing to remember, and the scores, (*S, O), or None.
-        """
-        del layer, count, step, seed
-        return {}, state.get("scores")
+            return rise
+        return None if accuracy is None else accuracy_drop(accuracy.whole, accuracy.without, rise)

@@ -6,13 +6,14 @@ from dataclasses import dataclass
 from typing import final
 
 from regrow._shapes import Scores
-from regrow.criteria.base import CriterionState, Observation, Signal
+from regrow.criteria.base import Observation, Signal
+from regrow.criteria.momentary import Momentary
 from regrow.functional.importance import layer_scaled
 
 
 @final
 @dataclass(frozen=True, kw_only=True)
-class Taylor:
+class Taylor(Momentary):
     """The mean over the examples of |dL_n / dg|, g a gate on what the network hears: see `regrow.functional.taylor`.
 
     Args:
@@ -34,41 +35,16 @@ class Taylor:
         """Whether scores stay when all that is observed is multiplied by a number."""
         return self.rescale
 
-    @property
-    def every_step(self) -> bool:
-        """Measured when a score is due."""
-        return False
-
-    def observe(self, state: CriterionState, observation: Observation) -> CriterionState:
+    def scores_of(self, observation: Observation) -> Scores | None:
         """The derivatives as they were measured.
 
         Args:
-            state: Not used.
             observation: With `gates`.
 
         Returns:
-            The scores; nothing where they could not be measured.
+            (*S, O); None where they could not be measured.
         """
-        del state
         if observation.gates is None:
-            return {}
+            return None
         scores = observation.gates.slope
-        return {"scores": layer_scaled(scores) if self.rescale else scores}
-
-    def score(
-        self, state: CriterionState, *, layer: str, count: int, step: int, seed: int
-    ) -> tuple[CriterionState, Scores | None]:
-        """What was observed last.
-
-        Args:
-            state: From `observe`.
-            layer: Not used.
-            count: Not used.
-            step: Not used.
-            seed: Not used.
-
-        Returns:
-            Nothing to remember, and the scores, (*S, O), or None.
-        """
-        del layer, count, step, seed
-        return {}, state.get("scores")
+        return layer_scaled(scores) if self.rescale else scores

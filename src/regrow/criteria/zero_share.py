@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from typing import final
 
 from regrow._shapes import Scores
-from regrow.criteria.base import CriterionState, Observation, Signal
+from regrow.criteria.base import Observation, Signal
+from regrow.criteria.momentary import Momentary
 
 
 @final
 @dataclass(frozen=True, kw_only=True)
-class ZeroShare:
+class ZeroShare(Momentary):
     """Minus the share of zeros in what the network hears of a filter (APoZ): see `regrow.functional.zero_share`.
 
     Edge cases:
@@ -33,40 +34,13 @@ class ZeroShare:
         """Whether scores stay when all that is observed is multiplied by a number."""
         return True
 
-    @property
-    def every_step(self) -> bool:
-        """Measured when a score is due."""
-        return False
-
-    def observe(self, state: CriterionState, observation: Observation) -> CriterionState:
+    def scores_of(self, observation: Observation) -> Scores | None:
         """The shares as they were measured.
 
         Args:
-            state: Not used.
             observation: With `heard`.
 
         Returns:
-            The scores; nothing where they could not be measured.
+            (*S, O); None where they could not be measured.
         """
-        del state
-        if observation.heard is None:
-            return {}
-        return {"scores": -observation.heard.zeros}
-
-    def score(
-        self, state: CriterionState, *, layer: str, count: int, step: int, seed: int
-    ) -> tuple[CriterionState, Scores | None]:
-        """What was observed last.
-
-        Args:
-            state: From `observe`.
-            layer: Not used.
-            count: Not used.
-            step: Not used.
-            seed: Not used.
-
-        Returns:
-            Nothing to remember, and the scores, (*S, O), or None.
-        """
-        del layer, count, step, seed
-        return {}, state.get("scores")
+        return None if observation.heard is None else -observation.heard.zeros

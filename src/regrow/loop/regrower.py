@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Never, Self
@@ -13,7 +12,7 @@ from torch import Tensor, nn
 
 from regrow.compose import Decision, Recipe, RecipeState
 from regrow.criteria import Observation, Signal
-from regrow.errors import ConfigError, NoEffectWarning, NonFiniteWarning, RegrowWarning
+from regrow.errors import ConfigError
 from regrow.graph import Streams
 from regrow.graph.slices import rows
 from regrow.history import Renewed, Report
@@ -23,6 +22,7 @@ from regrow.loop.ranks import Ranks
 from regrow.loop.renewing import Renewer
 from regrow.loop.saving import STATE_VERSION, check_saved
 from regrow.loop.selecting import Choice
+from regrow.loop.warner import Warner
 from regrow.loop.watch import OptimizerWatch
 from regrow.renewal import Layer, Out
 from regrow.schedule import Clock
@@ -113,7 +113,12 @@ class Regrower:
         )
         self._mine = self._layers_by_optimizer()
         self._hooked = hooks
-        self._calling_back = self._missed = self._detached = self._told_order = False
+        self._warner = Warner(
+            recipe.info.name,
+            reads_gradients=Signal.GRADIENTS in recipe.criterion.needs,
+            hooked=hooks,
+        )
+        self._calling_back = self._detached = False
         self._stepped: set[int] = set()
         if hooks:
             for watch in watches:
@@ -151,14 +156,17 @@ class Regrower:
         last = self._schedule.last_step
         watching = self._recipe.criterion.every_step and (last is None or self._step <= last)
         if id(watch) in self._stepped and id(self._watches[-1]) not in self._stepped:
-            self._warn_order()
+            self._warner.order(
+                step=self._step, stepped=len(self._stepped), optimizers=len(self._watches)
+            )
         self._stepped.add(id(watch))
         self._pending = None
         if not watch.skips():
             if self._renewer.resting:
+                silence, tensors = self._renewer.resting.silence, self._renewer.tensors
                 if self._hooked and watch is self._watches[0]:
-                    self._refuse_disturbance()
-                self._renewer.resting.freeze(self._renewer.tensors)
+                    self._warner.disturbed(silence.disturbed(tensors), step=self._step)
+                silence.freeze(tensors)
             if watch.surgeon is not None:
                 watch.surgeon.before_step()
             if due or watching:
@@ -199,7 +207,7 @@ class Regrower:
             with torch.no_grad():
                 self._state = self._recipe.observe(self._state, seen)
             if due and all(one.grad is None for one in seen.values()):
-                self._warn_no_gradient()
+                self._warner.no_gradient(step=self._step)
         if due:
             gated = self._recipe.min_loss is not None
             loss = self._ranks.mean_loss(self._loss) if gated else None
@@ -230,9 +238,11 @@ class Regrower:
         if watch is not self._watches[-1]:
             return
         decision, self._pending, self._loss = self._pending, None, None
-        self._warn_order()
+        self._warner.order(
+            step=self._step, stepped=len(self._stepped), optimizers=len(self._watches)
+        )
         if self._renewer.resting:
-            self._renewer.resting.settle(self._renewer.tensors)
+            self._renewer.resting.silence.settle(self._renewer.tensors)
         events: list[Renewed] = []
         if decision is not None and decision.masks:
             if self._recipe.drop:
@@ -249,7 +259,10 @@ class Regrower:
         self.report.seconds += time.perf_counter() - started
         # From here on the user's code may raise: all is done and counted.
         if decision is not None and decision.nonfinite:
-            self._note_nonfinite(decision.nonfinite, step=step)
+            first, found = self.report.nonfinite == 0, decision.nonfinite
+            self.report.nonfinite += sum(found.values())
+            if first:
+                self._warner.nonfinite(found, step=step)
         self._call_back(events)
 
     def step(self) -> None:
@@ -284,55 +297,6 @@ class Regrower:
                     callback(event)
         finally:
             self._calling_back = False
-
-    def _note_nonfinite(self, counts: Mapping[str, int], *, step: int) -> None:
-        first = self.report.nonfinite == 0
-        self.report.nonfinite += sum(counts.values())
-        if first:
-            found = ", ".join(f"{count} in {layer}" for layer, count in counts.items())
-            warnings.warn(
-                f"scores that are not finite at step {step}: {found}; they select no filter "
-                f"(warned once; report.nonfinite counts on)",
-                NonFiniteWarning,
-                stacklevel=6,
-            )
-
-    def _refuse_disturbance(self) -> None:
-        """Filters that are out have been written into since the last step: by a checkpoint of another time, mostly."""
-        found = self._renewer.resting.disturbed(self._renewer.tensors)
-        if found:
-            warnings.warn(
-                f"filters that are out of the network were written into before step {self._step}, in {found[0]} and "
-                f"{len(found) - 1} others, and are 0 again; they come back from what they were when they were dropped: "
-                f"with a model, load the optimizer and the regrower of the same time too "
-                f"(recipe '{self._recipe.info.name}')",
-                RegrowWarning,
-                stacklevel=5,
-            )
-
-    def _warn_no_gradient(self) -> None:
-        if self._missed or Signal.GRADIENTS not in self._recipe.criterion.needs:
-            return
-        self._missed = True
-        early = "" if self._hooked else ": call regrower.step() before zero_grad()"
-        warnings.warn(
-            f"no watched layer has a gradient at step {self._step}, so that no filter is scored{early} "
-            f"(warned once)",
-            NoEffectWarning,
-            stacklevel=6,
-        )
-
-    def _warn_order(self) -> None:
-        """All must have stepped at the end of the first step: else the last in the list is not the last in the loop."""
-        if self._step == 0 and not self._told_order and len(self._stepped) < len(self._watches):
-            self._told_order = True
-            warnings.warn(
-                "several optimizers must be listed in the order in which they step: the last one ends a step, and has "
-                "stepped before the others, or not at all; renewed filters are moved by gradients of the old ones, or "
-                "none is renewed (attach; warned once)",
-                RegrowWarning,
-                stacklevel=6,
-            )
 
     # ---- what a user calls
 
@@ -382,12 +346,7 @@ class Regrower:
         already, self._detached = self._detached, True
         if self._renewer.let_go() and not already:
             count = sum(len(filters) for filters in self.report.resting.values())
-            warnings.warn(
-                f"{count} filters are out of the network, and the recipe does not bring them back any more: call "
-                f"regrower.bring_back() (recipe '{self._recipe.info.name}')",
-                RegrowWarning,
-                stacklevel=2,
-            )
+            self._warner.left_out(count)
         for watch in self._watches:
             # In a callback the optimizer is walking through its hooks: ours stay, and do nothing.
             if self._calling_back:

@@ -12,6 +12,7 @@ from regrow.compose import Decision
 from regrow.history import Renewed
 from regrow.loop.calibration import Calibration
 from regrow.loop.resting import Resting
+from regrow.loop.saving import check_resting
 from regrow.renewal import Activity, Edit, Layer, Out, Renewal
 from regrow.renewal.preserve import uncut
 from regrow.surgery import Companion, OptimizerSurgeon, apply_edits_, copy_over_
@@ -159,21 +160,19 @@ class Renewer:
         Returns:
             Whether filters were out, and now stay as they are.
         """
-        self.resting.release()
+        self.resting.silence.end()
         self.resting.leave()
         return bool(self.resting) and not self._dry_run
 
     def check_resting(self, state: object) -> None:
-        """Raise what `load_resting` cannot work with.
+        """Refuse what `load_resting` cannot work with.
 
         Args:
             state: What is to be loaded.
         """
         counts = {path: layer.filters.count for path, layer in self._layers.items()}
         self._refresh()
-        self.resting.check_state(
-            state, self.tensors, counts=counts, parameters=self._parameter_names()
-        )
+        check_resting(state, self.tensors, counts=counts, parameters=self._parameter_names())
 
     def load_resting(self, state: Mapping[str, Any]) -> None:
         """Take over the filters that are out in a saved state.

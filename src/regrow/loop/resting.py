@@ -1,23 +1,18 @@
-"""Filters that are out of the network: what they were, and that nothing moves them meanwhile."""
+"""Filters that are out of the network: who they are, what they were, and that nothing moves them meanwhile."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from functools import partial
-from typing import Any, cast
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any
 from weakref import WeakKeyDictionary, WeakSet
 
 import torch
 from torch import Tensor, nn
-from torch.utils.hooks import RemovableHandle
 
 from regrow.compose import Decision
-from regrow.errors import StateError
 from regrow.loop.parts import Part, parts_of
+from regrow.loop.silence import Silence
 from regrow.renewal import Edit
-
-_LOOK_AGAIN = 64
-"""Steps between two looks at whether what is out has been moved: to read all of it takes as long as to write it."""
 
 _RESTING: WeakKeyDictionary[nn.Module, WeakSet[Resting]] = WeakKeyDictionary()
 """Of all recipes that are at work on a model."""
@@ -31,6 +26,7 @@ class Resting:
         scores: By layer, the scores for which they were dropped.
         since: The optimizer step after which they were dropped.
         bound: By layer, the filters that are out with them because they hear nobody else.
+        silence: Keeps what is out at 0 while it is out.
 
     Args:
         model: Whose filters they are. Several recipes on one model know of each other's.
@@ -43,18 +39,11 @@ class Resting:
         self.scores: dict[str, Tensor] = {}
         self.since = -1
         self.bound: dict[str, tuple[int, ...]] = {}
+        self.silence = Silence()
         self._parts: dict[str, list[tuple[Part, Tensor]]] = {}  # with what they were, by name
-        self._memory: dict[
-            str, dict[str, list[Tensor]]
-        ] = {}  # what the optimizer remembered of each part, by name and key
+        # What the optimizer remembered of each part, by name and key.
+        self._memory: dict[str, dict[str, list[Tensor]]] = {}
         self._buffers: set[str] = set()
-        self._cleared: dict[
-            str, tuple[Tensor, int]
-        ] = {}  # gradients of this step, and their versions
-        self._hooks: list[RemovableHandle] = []
-        self._versions: dict[str, int] = {}  # after the last step
-        self._restless: set[str] = set()
-        self._steps = 0
 
     def __bool__(self) -> bool:
         """Whether any filter is out."""
@@ -181,87 +170,11 @@ class Resting:
                 for part, values in parts:
                     part.write_(tensors[name], values.to(tensors[name]))
 
-    def freeze(self, tensors: Mapping[str, Tensor]) -> None:
-        """Take away the gradient of what is out: with it zero, and value and memory zero, no optimizer moves it.
-
-        The gradients' hooks do it as soon as a gradient is there, so that nobody counts it who looks at gradients
-        before the step (clipping by norm, say). This is for gradients that came another way.
-
-        Args:
-            tensors: Parameters by name.
-        """
-        for name in self._parts.keys() - self._buffers:
-            gradient, version = self._cleared.get(name, (None, -1))
-            tensor = tensors[name]
-            if gradient is None or gradient is not tensor.grad or version != gradient._version:
-                self._clear(name, tensor)
-        self._cleared.clear()
-
-    def _clear(self, name: str, tensor: Tensor) -> None:
-        gradient = tensor.grad
-        if gradient is not None:
-            with torch.no_grad():
-                for part, _ in self._parts.get(name, ()):
-                    part.clear_(gradient)
-            self._cleared[name] = gradient, gradient._version
-
-    def disturbed(self, tensors: Mapping[str, Tensor]) -> list[str]:
-        """Before a step: find out whether somebody has written into what is out since the last one, and silence it.
-
-        Args:
-            tensors: Parameters by name.
-
-        Returns:
-            The names of those that were not 0 any more.
-        """
-        written = [name for name, seen in self._versions.items() if tensors[name]._version != seen]
-        heard = [name for name in written if self._is_heard(name, tensors[name])]
-        for name in heard:
-            self._silence(name, tensors[name])
-        return heard
-
-    def settle(self, tensors: Mapping[str, Tensor]) -> None:
-        """After a step: what is out is 0, whatever the loop and the optimizer have done.
-
-        With neither gradient nor memory an optimizer leaves a 0 where it is. Where one was moved all the same (by noise
-        in ``grad.data``, or in the optimizer itself), it is set to 0 after each step from then on. That is looked at in
-        the first step of a phase, and now and then.
-
-        Args:
-            tensors: Parameters by name.
-        """
-        look, self._steps = self._steps % _LOOK_AGAIN == 0, self._steps + 1
-        for name in self._versions:
-            tensor = tensors[name]
-            if look and name not in self._restless and self._is_heard(name, tensor):
-                self._restless.add(name)
-            if name in self._restless:
-                self._silence(name, tensor)
-            self._versions[name] = tensor._version
-
-    def _is_heard(self, name: str, tensor: Tensor) -> bool:
-        return any(bool(part.read(tensor.detach()).any()) for part, _ in self._parts[name])
-
-    def _silence(self, name: str, tensor: Tensor) -> None:
-        with torch.no_grad():
-            for part, _ in self._parts[name]:
-                part.fill_(tensor, 0.0)
-
     def _hold(self, tensors: Mapping[str, Tensor]) -> None:
-        self._restless, self._steps = set(), 0
-        for name in self._parts.keys() - self._buffers:
-            self._versions[name] = tensors[name]._version
-            if tensors[name].requires_grad:
-                clear: Callable[[Tensor], None] = partial(self._clear, name)
-                self._hooks.append(tensors[name].register_post_accumulate_grad_hook(clear))
-
-    def release(self) -> None:
-        """Let gradients through from here on."""
-        for hook in self._hooks:
-            hook.remove()
-        self._hooks = []
-        self._cleared = {}
-        self._versions = {}
+        parameters = self._parts.keys() - self._buffers
+        self.silence.begin(
+            {name: [part for part, _ in self._parts[name]] for name in parameters}, tensors
+        )
 
     def leave(self) -> None:
         """Other recipes need not know of these filters any more."""
@@ -294,7 +207,7 @@ class Resting:
 
     def end(self) -> None:
         """The network is whole again."""
-        self.release()
+        self.silence.end()
         self.masks, self.scores, self._parts, self._memory = {}, {}, {}, {}
         self.bound = {}
         self._buffers = set()
@@ -330,54 +243,6 @@ class Resting:
             "since": self.since,
         }
 
-    @staticmethod
-    def check_state(
-        state: object,
-        tensors: Mapping[str, Tensor],
-        *,
-        counts: Mapping[str, int],
-        parameters: Collection[str],
-    ) -> None:
-        """Raise what `load_state_dict` cannot work with, and change nothing.
-
-        Args:
-            state: What is to be loaded.
-            tensors: Parameters and buffers by name.
-            counts: Number of filters by layer.
-            parameters: The names of those that are parameters.
-
-        Raises:
-            StateError: It is not whole, or of another network, or the network's own state was not loaded.
-        """
-        needed = {"masks", "scores", "frozen", "saved", "since"}
-        if not isinstance(state, Mapping) or needed - set(cast("Mapping[str, Any]", state)):
-            raise StateError(
-                f"the saved state of dropped filters must have {', '.join(sorted(needed))}"
-            )
-        whole = cast("Mapping[str, Any]", state)
-        for layer, mask in (*whole["masks"].items(), *whole["scores"].items()):
-            if layer not in counts or tuple(mask.shape) != (counts[layer],):
-                raise StateError(
-                    f"the saved state has dropped filters of '{layer}', which is not so here"
-                )
-        for name, tensor in (*whole["frozen"].items(), *whole["saved"].items()):
-            if name not in tensors or tensor.shape != tensors[name].shape:
-                raise StateError(
-                    f"the saved state silences {name}, which is not in this model, or of another shape"
-                )
-        if (
-            whole["frozen"].keys() != whole["saved"].keys()
-            or whole["masks"].keys() != whole["scores"].keys()
-        ):
-            raise StateError("the saved state of dropped filters is not whole")
-        for name, mask in whole["frozen"].items():
-            tensor = tensors[name].detach()
-            if name in parameters and bool(tensor[mask.to(tensor.device)].any()):
-                raise StateError(
-                    f"the saved state has filters out of the network, and in {name} they are not 0: load the model's "
-                    f"state first, of the same time"
-                )
-
     def load_state_dict(
         self,
         state: Mapping[str, Any],
@@ -385,7 +250,7 @@ class Resting:
         *,
         parameters: Collection[str],
     ) -> None:
-        """Go on from a saved state.
+        """Go on from a saved state, which `regrow.loop.saving.check_resting` has let pass.
 
         Args:
             state: What `state_dict` gave.

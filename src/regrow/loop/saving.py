@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, Final, cast
 
 from torch import Tensor
 
 from regrow.errors import StateError
 
-STATE_VERSION: Final = 2
+STATE_VERSION: Final = 3
 """Raised with every change of what a saved regrower holds."""
 
 _SAME: Final = ("version", "recipe", "layers", "seed")
@@ -49,6 +49,54 @@ def check_saved(state: Mapping[str, Any], mine: Mapping[str, Any]) -> None:
         born, memory = state["born"].get(path), state["criteria"].get(path)
         if not isinstance(born, Tensor) or born.shape != (count,) or not _is_memory(memory, count):
             raise StateError(f"the saved regrower's memory of '{path}' is not whole")
+
+
+def check_resting(
+    state: object,
+    tensors: Mapping[str, Tensor],
+    *,
+    counts: Mapping[str, int],
+    parameters: Collection[str],
+) -> None:
+    """Refuse a saved state of dropped filters that `Resting.load_state_dict` cannot work with.
+
+    Args:
+        state: What is to be loaded.
+        tensors: Parameters and buffers by name.
+        counts: Number of filters by layer.
+        parameters: The names of those that are parameters.
+
+    Raises:
+        StateError: It is not whole, or of another network, or the network's own state was not loaded.
+    """
+    needed = {"masks", "scores", "frozen", "saved", "since"}
+    if not isinstance(state, Mapping) or needed - set(cast("Mapping[str, Any]", state)):
+        raise StateError(
+            f"the saved state of dropped filters must have {', '.join(sorted(needed))}"
+        )
+    whole = cast("Mapping[str, Any]", state)
+    for layer, mask in (*whole["masks"].items(), *whole["scores"].items()):
+        if layer not in counts or tuple(mask.shape) != (counts[layer],):
+            raise StateError(
+                f"the saved state has dropped filters of '{layer}', which is not so here"
+            )
+    for name, tensor in (*whole["frozen"].items(), *whole["saved"].items()):
+        if name not in tensors or tensor.shape != tensors[name].shape:
+            raise StateError(
+                f"the saved state silences {name}, which is not in this model, or of another shape"
+            )
+    if (
+        whole["frozen"].keys() != whole["saved"].keys()
+        or whole["masks"].keys() != whole["scores"].keys()
+    ):
+        raise StateError("the saved state of dropped filters is not whole")
+    for name, mask in whole["frozen"].items():
+        tensor = tensors[name].detach()
+        if name in parameters and bool(tensor[mask.to(tensor.device)].any()):
+            raise StateError(
+                f"the saved state has filters out of the network, and in {name} they are not 0: load the model's "
+                f"state first, of the same time"
+            )
 
 
 def _is_memory(memory: object, count: int) -> bool:

@@ -1,0 +1,102 @@
+"""What a regrower warns of while it works: each text in one place, most of them told once."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+
+from regrow.errors import NoEffectWarning, NonFiniteWarning, RegrowWarning
+
+
+class Warner:
+    """Warns at the user's line: the call of the optimizer's step, or of `detach`.
+
+    Args:
+        recipe: Name of the recipe.
+        reads_gradients: Whether the recipe's criterion looks at gradients.
+        hooked: Whether the optimizer's hooks call the regrower, and not the user.
+    """
+
+    def __init__(self, recipe: str, *, reads_gradients: bool, hooked: bool) -> None:
+        self._recipe = recipe
+        self._reads_gradients = reads_gradients
+        self._hooked = hooked
+        self._told_gradient = self._told_order = False
+
+    def nonfinite(self, counts: Mapping[str, int], *, step: int) -> None:
+        """Scores that are no numbers.
+
+        Args:
+            counts: How many, by layer.
+            step: The optimizer step.
+        """
+        found = ", ".join(f"{count} in {layer}" for layer, count in counts.items())
+        warnings.warn(
+            f"scores that are not finite at step {step}: {found}; they select no filter "
+            f"(warned once; report.nonfinite counts on)",
+            NonFiniteWarning,
+            stacklevel=6,
+        )
+
+    def disturbed(self, found: Sequence[str], *, step: int) -> None:
+        """Filters that are out have been written into: by a checkpoint of another time, mostly.
+
+        Args:
+            found: Names of the parameters; none is no warning.
+            step: The optimizer step that is coming.
+        """
+        if found:
+            warnings.warn(
+                f"filters that are out of the network were written into before step {step}, in {found[0]} and "
+                f"{len(found) - 1} others, and are 0 again; they come back from what they were when they were dropped: "
+                f"with a model, load the optimizer and the regrower of the same time too (recipe '{self._recipe}')",
+                RegrowWarning,
+                stacklevel=5,
+            )
+
+    def no_gradient(self, *, step: int) -> None:
+        """No watched layer has a gradient.
+
+        Args:
+            step: The optimizer step.
+        """
+        if self._told_gradient or not self._reads_gradients:
+            return
+        self._told_gradient = True
+        early = "" if self._hooked else ": call regrower.step() before zero_grad()"
+        warnings.warn(
+            f"no watched layer has a gradient at step {step}, so that no filter is scored{early} (warned once)",
+            NoEffectWarning,
+            stacklevel=6,
+        )
+
+    def order(self, *, step: int, stepped: int, optimizers: int) -> None:
+        """All must have stepped at the end of the first step: else the last in the list is not the last in the loop.
+
+        Args:
+            step: The optimizer step.
+            stepped: How many optimizers have stepped so far.
+            optimizers: How many there are.
+        """
+        if step == 0 and not self._told_order and stepped < optimizers:
+            self._told_order = True
+            warnings.warn(
+                "several optimizers must be listed in the order in which they step: the last one ends a step, and has "
+                "stepped before the others, or not at all; renewed filters are moved by gradients of the old ones, or "
+                "none is renewed (attach; warned once)",
+                RegrowWarning,
+                stacklevel=6,
+            )
+
+    def left_out(self, count: int) -> None:
+        """Nobody brings back the filters that are out.
+
+        Args:
+            count: How many are out.
+        """
+        warnings.warn(
+            f"{count} filters are out of the network, and the recipe does not bring them back any more: call "
+            f"regrower.bring_back() (recipe '{self._recipe}')",
+            RegrowWarning,
+            stacklevel=3,
+        )
