@@ -6,8 +6,15 @@ import sys
 import regrow
 
 PUBLIC = {
+    "FilterGrafting",
     "Filters",
+    "Grafted",
+    "Grafter",
+    "InternalScion",
+    "NoiseScion",
     "Norm",
+    "PartnerRecipe",
+    "PartnerReport",
     "RandomControl",
     "RandomOut",
     "Reader",
@@ -17,8 +24,10 @@ PUBLIC = {
     "Regrower",
     "Renewed",
     "Report",
+    "Teachers",
     "Wiring",
     "attach",
+    "attach_partners",
     "trace",
 }
 

@@ -25,6 +25,26 @@ def test_intervals_and_the_active_part() -> None:
     assert _due(Every(), 10, total_steps=6) == [0, 1, 2, 3, 4, 5]
 
 
+def test_nothing_at_the_end_of_the_training() -> None:
+    """Only its very last step is left out, where it is known which that is."""
+    assert _due(Every(steps=3), 9, total_steps=9) == [2, 5, 8]
+    assert _due(Every(steps=3, at_end=False), 9, total_steps=9) == [2, 5]
+    assert _due(Every(steps=3, at_end=False), 9, total_steps=10) == [2, 5, 8]
+    assert _due(Every(steps=3, at_end=False), 9) == [2, 5, 8]
+    by_epoch = Every(epochs=1, at_end=False)
+    assert _due(by_epoch, 12, total_steps=12, steps_per_epoch=4) == [3, 7]
+    halfway = Every(steps=3, active_fraction=0.5, at_end=False)
+    assert _due(halfway, 12, total_steps=12) == [2, 5]  # it ends before the training does
+    for at_end, last in ((True, 5), (False, 4)):
+        assert Every(at_end=at_end).bind(Clock(total_steps=6), where="test").last_step == last
+
+
+def test_nothing_but_the_end_is_nothing_and_says_so() -> None:
+    schedule = Every(epochs=1, at_end=False)
+    with pytest.warns(NoEffectWarning, match=r"after 4 steps.*after 3 of 4 .*at_end=False"):
+        assert _due(schedule, 4, total_steps=4, steps_per_epoch=4) == []
+
+
 def test_share_zero_acts_never_and_says_so() -> None:
     with pytest.warns(NoEffectWarning, match="test will never act.*after 0 of 10"):
         assert _due(Every(active_fraction=0.0), 10, total_steps=10) == []
@@ -46,6 +66,7 @@ def test_interval_longer_than_the_active_part_warns() -> None:
         ({"epochs": -1}, "every_epochs must be at least 1, got -1"),
         ({"active_fraction": 1.2}, r"active_fraction must be within \[0, 1\], got 1.2"),
         ({"active_fraction": float("nan")}, r"within \[0, 1\], got nan"),
+        ({"at_end": 0}, "at_end must be true or false, got 0"),
     ],
 )
 def test_bad_settings(settings: dict[str, float], message: str) -> None:

@@ -1,7 +1,8 @@
 """Find the convolutional filters that training has abandoned, and put them back to work.
 
 Contents: `attach` (a recipe inside your training loop), `trace` (who reads whom in your model), the
-recipes (`RandomOut`, `RePr`, `RandomControl`), `Recipe` with its parts for your own, and `losses`.
+recipes (`RandomOut`, `RePr`, `NoiseScion`, `InternalScion`, `RandomControl`), `Recipe` with its parts for your own,
+and `losses`.
 """
 
 from __future__ import annotations
@@ -16,17 +17,35 @@ if TYPE_CHECKING:
     from regrow import renewal as renewal
     from regrow import schedule as schedule
     from regrow import selection as selection
+    from regrow import weighing as weighing
     from regrow.compose import Recipe, RecipeInfo
     from regrow.graph import Filters, Norm, Reader, Wiring, trace
-    from regrow.history import Renewed, Report
+    from regrow.history import Grafted, PartnerReport, Renewed, Report
     from regrow.loop import Regrower, attach
-    from regrow.recipes import RandomControl, RandomOut, RePr
+    from regrow.partners import Grafter, attach_partners
+    from regrow.partnership import PartnerRecipe
+    from regrow.recipes import (
+        FilterGrafting,
+        InternalScion,
+        NoiseScion,
+        RandomControl,
+        RandomOut,
+        RePr,
+    )
+    from regrow.teachers import Teachers
 
 __version__ = "0.1.0.dev0"
 
 __all__ = [
+    "FilterGrafting",
     "Filters",
+    "Grafted",
+    "Grafter",
+    "InternalScion",
+    "NoiseScion",
     "Norm",
+    "PartnerRecipe",
+    "PartnerReport",
     "RandomControl",
     "RandomOut",
     "RePr",
@@ -36,29 +55,40 @@ __all__ = [
     "Regrower",
     "Renewed",
     "Report",
+    "Teachers",
     "Wiring",
     "attach",
+    "attach_partners",
     "trace",
 ]
 
 _HOMES = {
+    "attach": "loop",
+    "attach_partners": "partners",
+    "FilterGrafting": "recipes",
     "Filters": "graph",
+    "Grafted": "history",
+    "Grafter": "partners",
+    "InternalScion": "recipes",
+    "NoiseScion": "recipes",
     "Norm": "graph",
+    "PartnerRecipe": "partnership",
+    "PartnerReport": "history",
     "RandomControl": "recipes",
     "RandomOut": "recipes",
     "Reader": "graph",
-    "RePr": "recipes",
     "Recipe": "compose",
     "RecipeInfo": "compose",
     "Regrower": "loop",
     "Renewed": "history",
     "Report": "history",
-    "Wiring": "graph",
-    "attach": "loop",
+    "RePr": "recipes",
+    "Teachers": "teachers",
     "trace": "graph",
+    "Wiring": "graph",
 }
 
-_MODULES = ("criteria", "losses", "recipes", "renewal", "schedule", "selection")
+_MODULES = ("criteria", "losses", "recipes", "renewal", "schedule", "selection", "weighing")
 """Used by their name: ``regrow.losses.distillation``."""
 
 

@@ -33,6 +33,7 @@ class RecipeInfo:
         summary: One sentence.
         differs: Where paper, released code and this recipe disagree, one entry a difference.
         control: Whether the recipe replays another run, as a control of it.
+        partners: Whether it acts on several networks that are trained side by side.
     """
 
     name: str
@@ -43,6 +44,7 @@ class RecipeInfo:
     summary: str
     differs: tuple[str, ...]
     control: bool = False
+    partners: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -55,6 +55,10 @@ class OptimizerError(RegrowError, TypeError):
     """An optimizer's state cannot be edited exactly."""
 
 
+class PartnerError(RegrowError, RuntimeError):
+    """A network on another rank has died, or did not come to a graft in time."""
+
+
 class MissingExtraError(RegrowError, ImportError):
     """An optional dependency is absent.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field, fields
 from typing import Any
 
 
@@ -29,6 +29,89 @@ class Renewed:
     scores: tuple[float, ...]
     dropped: int | None = None
     change: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Grafted:
+    """One layer of one network that took a share of its partner's weights.
+
+    Attributes:
+        layer: Module path.
+        share: Alpha, what it kept of its own; the mean over its filters where these have shares of their own; nan
+            where it was left alone: its information or its partner's is no number, or the recipe has no share for it.
+        information: What its weights carried before.
+        partner_information: What its partner's carried.
+        distance: Length of the difference of both weights before, over the mean of their lengths.
+        step: Optimizer step, 0-based; the graft took place right after it.
+        partner: Number of the network in the ring, from 0; it took from the one before.
+    """
+
+    layer: str
+    share: float
+    information: float
+    partner_information: float
+    distance: float
+    step: int = 0
+    partner: int = 0
+
+
+@dataclass(kw_only=True)
+class PartnerReport:
+    """What networks have lent each other so far.
+
+    Attributes:
+        recipe: Name of the recipe.
+        partners: How many networks there are.
+        steps: Optimizer steps that every network has made.
+        grafts: How often they met.
+        events: Every layer that took a share, in order; on ranks, those of this rank's network.
+        seconds: Time spent inside regrow, in all.
+        notes: What is left alone, blended half and half or not matched, and why.
+    """
+
+    recipe: str
+    partners: int
+    steps: int = 0
+    grafts: int = 0
+    events: list[Grafted] = field(default_factory=list["Grafted"])
+    seconds: float = 0.0
+    notes: tuple[str, ...] = ()
+
+    def saved(self) -> dict[str, Any]:
+        """Plain values that a checkpoint can hold."""
+        return {
+            "grafts": self.grafts,
+            "seconds": self.seconds,
+            "events": [list(astuple(event)) for event in self.events],
+        }
+
+    def restore(self, saved: Mapping[str, Any]) -> None:
+        """Take over what `saved` gave.
+
+        Args:
+            saved: From a checkpoint.
+        """
+        names = [each.name for each in fields(Grafted)]
+        self.grafts, self.seconds = saved["grafts"], saved["seconds"]
+        self.events = [
+            Grafted(**dict(zip(names, values, strict=True))) for values in saved["events"]
+        ]
+
+    def __str__(self) -> str:
+        """A few lines for a terminal."""
+        lines = [
+            f"{self.recipe}: {self.partners} networks, {self.grafts} grafts in {self.steps} steps, "
+            f"{self.seconds:.2f} s inside regrow"
+        ]
+        latest = {(event.partner, event.layer): event for event in self.events}
+        for (partner, layer), event in latest.items():
+            lines.append(
+                f"  network {partner}, {layer}: kept {event.share:.2f} of its own (information "
+                f"{event.information:.3g}, the partner's {event.partner_information:.3g}, "
+                f"distance {event.distance:.2g})"
+            )
+        lines.extend(f"  note: {note}" for note in self.notes)
+        return "\n".join(lines)
 
 
 @dataclass(kw_only=True)

@@ -89,26 +89,34 @@ class _EverySteps:
 class Every:
     """At regular intervals during the first part of the training.
 
-    Due at step t (0-based) when (t + 1) is a multiple of the interval and t < round(active_fraction * total_steps).
+    Due at step t (0-based) when (t + 1) is a multiple of the interval and t < round(active_fraction * total_steps);
+    with ``at_end=False`` only if t < total_steps - 1 besides.
 
     Args:
         steps: Interval in optimizer steps. Give this or `epochs`, not both; neither means every step.
         epochs: Interval in epochs.
         active_fraction: Share of the training, from its start, in which anything is due: the paper's
             P. 1 = all of it.
+        at_end: Whether anything is due at the very last step of the training, after which nobody trains what was
+            changed. False leaves that step out, where ``total_steps`` is known; it makes no difference where it is not.
 
     Raises:
-        ConfigError: An interval below 1 or not whole, both intervals, or a share outside [0, 1].
+        ConfigError: An interval below 1 or not whole, both intervals, a share outside [0, 1], or an `at_end` that is
+            neither true nor false.
 
     Examples:
         >>> schedule = Every(steps=10, active_fraction=0.5).bind(Clock(total_steps=40), where="doc")
         >>> [step for step in range(40) if schedule.due(step)]
         [9, 19]
+        >>> schedule = Every(steps=10, at_end=False).bind(Clock(total_steps=40), where="doc")
+        >>> [step for step in range(40) if schedule.due(step)]
+        [9, 19, 29]
     """
 
     steps: int | None = None
     epochs: int | None = None
     active_fraction: float = 1.0
+    at_end: bool = True
 
     def __post_init__(self) -> None:
         """Check the settings."""
@@ -122,6 +130,8 @@ class Every:
             if value is not None and value != int(value):
                 raise ConfigError(f"{name} must be a whole number, got {value} (schedule)")
         check_fraction(self.active_fraction, name="active_fraction", where="schedule")
+        if not isinstance(self.at_end, bool):  # pyright: ignore[reportUnnecessaryIsInstance] # users' words
+            raise ConfigError(f"at_end must be true or false, got {self.at_end!r} (schedule)")
 
     def bind(self, clock: Clock, *, where: str) -> BoundSchedule:
         """Convert to optimizer steps.
@@ -154,10 +164,13 @@ class Every:
                     f"or set active_fraction=1.0 ({where})"
                 )
             active = round(self.active_fraction * clock.total_steps)
+            left_out = ""
+            if not self.at_end and active == clock.total_steps:
+                active, left_out = active - 1, " (nothing is due at the last one: at_end=False)"
             if every > active:
                 warnings.warn(
                     f"{where} will never act: its first check is due after {every} steps, "
-                    f"and its active part ends after {active} of {clock.total_steps}",
+                    f"and its active part ends after {active} of {clock.total_steps}{left_out}",
                     NoEffectWarning,
                     stacklevel=3,
                 )

@@ -29,7 +29,7 @@ from regrow.criteria import (
 from regrow.errors import ConfigError, RegrowError
 from regrow.functional import fisher_diagonal, mean_activation, taylor, zero_share
 from regrow.history import Renewed
-from regrow.recipes import RandomControl, RandomOut, RePr
+from regrow.recipes import InternalScion, NoiseScion, RandomControl, RandomOut, RePr
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,8 +103,16 @@ def _overlap_oracle(
 def _norm_oracle(
     weight: list[list[float]], grad: list[list[float]], settings: Mapping[str, Any]
 ) -> list[float]:
-    del grad, settings
-    return [(sum(value * value for value in row) / len(row)) ** 0.5 for row in weight]
+    del grad
+    scores = []
+    for row in weight:
+        l1 = sum(abs(value) for value in row)
+        l2 = sum(value * value for value in row) ** 0.5
+        score, unit = (
+            (l1, len(row)) if settings.get("norm", "l2") == "l1" else (l2, len(row) ** 0.5)
+        )
+        scores.append(score / unit if settings.get("normalise", True) else score)
+    return scores
 
 
 def seen(rows: torch.Tensor) -> Observation:
@@ -212,24 +220,49 @@ CRITERIA: dict[str, CriterionRow] = {
         oracle=_oracle_oracle,
         wrong=(Wrong(settings={"measure": "error"}, match="'accuracy' or 'loss', got 'error'"),),
     ),
-    "WeightNorm": CriterionRow(make=WeightNorm, oracle=_norm_oracle),
+    "WeightNorm": CriterionRow(
+        make=WeightNorm,
+        settings=(
+            {},
+            {"norm": "l1"},
+            {"norm": "l1", "normalise": False},
+            {"normalise": False},
+        ),
+        oracle=_norm_oracle,
+        wrong=(
+            Wrong(settings={"norm": "l0"}, match="norm must be 'l2' or 'l1', got 'l0'"),
+            Wrong(settings={"normalise": "no"}, match="normalise must be true or false, got 'no'"),
+        ),
+    ),
 }
 
 
 @dataclass(frozen=True, kw_only=True)
 class RecipeRow:
-    """A recipe, and settings with which it acts on the contract's model within twenty steps."""
+    """A recipe, and settings with which it acts on the contract's model within twenty steps.
+
+    ``drawn``: random numbers of the attached seed come into it.
+    """
 
     make: Callable[..., Recipe]
     acts: Mapping[str, Any]
     defaults: Mapping[str, Any] = field(default_factory=dict)
     wrong: tuple[Wrong, ...] = ()
+    drawn: bool = True
 
 
 _EVENTS = (
     Renewed(step=5, layer="0", filters=(1,), scores=(0.0,)),
     Renewed(step=5, layer="3", filters=(0, 2), scores=(0.0, 0.0)),
     Renewed(step=11, layer="3", filters=(4,), scores=(0.0,)),
+)
+
+_SCION_WRONG = (
+    Wrong(settings={"threshold": -1.0}, match="threshold must be at least 0, got -1"),
+    Wrong(settings={"every_epochs": 0}, match="every_epochs must be at least 1, got 0"),
+    Wrong(settings={"active_fraction": 1.5}, match=r"within \[0, 1\], got 1.5"),
+    Wrong(settings={"at_end": 1}, match="at_end must be like False, got 1"),
+    Wrong(settings={"treshold": 1.0}, match="did you mean 'threshold'", error=RegrowError),
 )
 
 RECIPES: dict[str, RecipeRow] = {
@@ -277,6 +310,24 @@ RECIPES: dict[str, RecipeRow] = {
             ),
             Wrong(settings={"scale": "big"}, match="scale must be 'survivors' or 'initialiser'"),
         ),
+    ),
+    "noise-scion": RecipeRow(
+        make=NoiseScion,
+        acts={"threshold": 2.9, "reset_optimizer": True},
+        # Threshold and decay: the released code; the paper has no numbers.
+        defaults={"threshold": 0.1, "decay": 0.975, "every_epochs": 1, "reset_optimizer": False},
+        wrong=(
+            *_SCION_WRONG,
+            Wrong(settings={"decay": 0.0}, match="decay must be above 0, got 0.0"),
+            Wrong(settings={"decay": 1.5}, match=r"decay must be within \[0, 1\], got 1.5"),
+        ),
+    ),
+    "internal-scion": RecipeRow(
+        make=InternalScion,
+        acts={"threshold": 2.9, "reset_optimizer": True},
+        defaults={"threshold": 0.1, "every_epochs": 1, "reset_optimizer": False},
+        wrong=_SCION_WRONG,
+        drawn=False,
     ),
     "random": RecipeRow(make=RandomControl, acts={"like": _EVENTS}),
 }

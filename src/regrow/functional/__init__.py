@@ -2,6 +2,7 @@
 
 from regrow.functional.constants import constant_response
 from regrow.functional.gradient import gradient_norm
+from regrow.functional.grafting import blend, own_share, scale_share
 from regrow.functional.importance import (
     accuracy_drop,
     fisher_diagonal,
@@ -9,6 +10,12 @@ from regrow.functional.importance import (
     mean_activation,
     taylor,
     zero_share,
+)
+from regrow.functional.information import (
+    filter_entropies,
+    invalid_shares,
+    weight_entropy,
+    weight_l1,
 )
 from regrow.functional.masks import below, lowest, lowest_of_all, spare_best
 from regrow.functional.moments import adam_update, adamax_update
@@ -28,21 +35,28 @@ __all__ = [
     "asgd_share",
     "avoiding_directions",
     "below",
+    "blend",
     "constant_response",
     "expected_overlap",
+    "filter_entropies",
     "filter_overlap",
     "fisher_diagonal",
     "gradient_norm",
+    "invalid_shares",
     "layer_scaled",
     "lowest",
     "lowest_of_all",
     "mean_activation",
     "nadam_momentum",
     "nadam_update",
+    "own_share",
     "radam_update",
     "rank_correlation",
+    "scale_share",
     "spare_best",
     "taylor",
     "value_correlation",
+    "weight_entropy",
+    "weight_l1",
     "zero_share",
 ]

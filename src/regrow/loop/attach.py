@@ -27,6 +27,7 @@ from regrow.loop.ranks import Ranks
 from regrow.loop.regrower import Regrower
 from regrow.loop.sharding import refuse_sharded_model, refuse_sharded_optimizer
 from regrow.loop.watch import OptimizerWatch
+from regrow.partnership import PartnerRecipe
 from regrow.renewal import Out
 from regrow.schedule import Clock
 from regrow.surgery import Companion, OptimizerSurgeon, unwrap_optimizer
@@ -223,6 +224,10 @@ def _first(wiring: Wiring, layers: Sequence[str]) -> list[str]:
 
 def _refuse_types(recipe: object, model: object, companions: object) -> None:
     """The plain mistakes: a recipe's function instead of a recipe, a name, a state dict."""
+    if isinstance(recipe, PartnerRecipe):
+        raise ConfigError(
+            f"'{recipe.info.name}' acts on several networks: use regrow.attach_partners (attach)"
+        )
     if not isinstance(recipe, Recipe):
         called = (
             f"{getattr(recipe, '__name__', '')}()" if callable(recipe) else "regrow.RandomOut()"

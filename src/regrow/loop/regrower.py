@@ -80,13 +80,14 @@ class Regrower:
         self._recipe = recipe
         self._watches = tuple(watches)
         self._layers = {layer.filters.path: layer for layer in layers}
-        self._schedule = recipe.when.bind(clock, where=f"recipe '{recipe.info.name}'")
+        where = f"recipe '{recipe.info.name}'"
+        self._schedule = recipe.when.bind(clock, where=where)
         self._seed = seed
         self._streams = streams
         self._ranks = ranks or Ranks()
         self._probe = probe
         self._renewer = Renewer(
-            recipe.renew,
+            recipe.renew.bind(clock, where=where),
             model=model,
             layers=self._layers,
             surgeons=[watch.surgeon for watch in watches if watch.surgeon is not None],

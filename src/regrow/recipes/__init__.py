@@ -1,8 +1,23 @@
 """The recipes: one paper a file, composition and documentation, no arithmetic."""
 
 from regrow.recipes._registry import build, info, names, register, settings
+from regrow.recipes.grafting import FilterGrafting
+from regrow.recipes.internal_scion import InternalScion
+from regrow.recipes.noise_scion import NoiseScion
 from regrow.recipes.random_control import RandomControl
 from regrow.recipes.randomout import RandomOut
 from regrow.recipes.repr import RePr
 
-__all__ = ["RandomControl", "RandomOut", "RePr", "build", "info", "names", "register", "settings"]
+__all__ = [
+    "FilterGrafting",
+    "InternalScion",
+    "NoiseScion",
+    "RandomControl",
+    "RandomOut",
+    "RePr",
+    "build",
+    "info",
+    "names",
+    "register",
+    "settings",
+]

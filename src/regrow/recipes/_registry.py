@@ -11,12 +11,13 @@ from typing import Any, Literal, Union, get_args, get_origin
 from regrow.compose import Recipe, RecipeInfo
 from regrow.errors import ConfigError, UnknownNameError
 from regrow.history import Renewed
+from regrow.partnership import PartnerRecipe
 
 
 @dataclass(frozen=True)
 class _Entry:
     info: RecipeInfo
-    make: Callable[..., Recipe]
+    make: Callable[..., Recipe | PartnerRecipe]
 
     @property
     def parameters(self) -> dict[str, inspect.Parameter]:
@@ -40,13 +41,13 @@ _WORDS: dict[Any, str] = {
 }
 
 
-def register(info: RecipeInfo, make: Callable[..., Recipe]) -> None:
+def register(info: RecipeInfo, make: Callable[..., Recipe | PartnerRecipe]) -> None:
     """Add a recipe to the registry.
 
     Args:
         info: What it is. ``info.name`` is its name in study files.
-        make: Keyword arguments with defaults to a Recipe. A control takes ``like`` besides: the
-            events of another run.
+        make: Keyword arguments with defaults to a Recipe, or to a PartnerRecipe for several networks. A control takes
+            ``like`` besides: the events of another run.
 
     Raises:
         ConfigError: The name is taken.
@@ -101,7 +102,7 @@ def build(
     *,
     like: Sequence[Renewed] | None = None,
     where: str = "",
-) -> Recipe:
+) -> Recipe | PartnerRecipe:
     """Make a recipe from plain settings, as they stand in a study file.
 
     Args:

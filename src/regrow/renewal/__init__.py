@@ -2,17 +2,23 @@
 
 * `Redraw`: fresh weights, and what belongs to them as told; with ``preserve=True`` without a jump of the output.
 * `Orthogonal`: directions that no filter of the layer has.
+* `AddNoise`, `AddStrongest`: the filter with something added to its weights (`Scion`).
 * `Out`: what must be zero while filters are out of the network.
 * `Edit`, `Layer`, `Activity`, `ReaderActivity`, `Renewal`: what a renewal takes and gives.
 """
 
 from regrow.renewal.base import Activity, Edit, Layer, ReaderActivity, Renewal
 from regrow.renewal.drop import Out
+from regrow.renewal.noise import AddNoise
 from regrow.renewal.orthogonal import Orthogonal
 from regrow.renewal.redraw import Redraw
+from regrow.renewal.scion import Scion
+from regrow.renewal.strongest import AddStrongest
 
 __all__ = [
     "Activity",
+    "AddNoise",
+    "AddStrongest",
     "Edit",
     "Layer",
     "Orthogonal",
@@ -20,4 +26,5 @@ __all__ = [
     "ReaderActivity",
     "Redraw",
     "Renewal",
+    "Scion",
 ]

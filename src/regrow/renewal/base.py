@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, Self
 
 from jaxtyping import Float
 from torch import Tensor
@@ -12,6 +12,7 @@ from torch import Tensor
 from regrow._shapes import Mask
 from regrow.draw import Initialiser
 from regrow.graph.filters import Filters
+from regrow.schedule import Clock
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,6 +91,10 @@ class Renewal(Protocol):
     @property
     def preserve(self) -> bool:
         """Whether the network's output is kept as it is, so that what readers receive must be measured."""
+        ...
+
+    def bind(self, clock: Clock, *, where: str) -> Self:
+        """Take what it needs of the training's length, once, before training starts: itself where that is nothing."""
         ...
 
     def left_alone(self, filters: Filters) -> list[str]:

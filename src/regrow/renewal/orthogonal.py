@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Literal, final
+from typing import Literal, Self, final
 
 import torch
 from torch import Tensor
@@ -16,6 +16,7 @@ from regrow.graph.filters import Filters
 from regrow.graph.slices import rows, unrows
 from regrow.renewal.base import Activity, Edit, Layer
 from regrow.renewal.redraw import Redraw
+from regrow.schedule import Clock
 
 
 @final
@@ -70,6 +71,19 @@ class Orthogonal:
     def draws_readers(self) -> bool:
         """Only for ``readers='redraw'``."""
         return self._around().draws_readers
+
+    def bind(self, clock: Clock, *, where: str) -> Self:
+        """It asks for no lengths: itself.
+
+        Args:
+            clock: Not used.
+            where: Not used.
+
+        Returns:
+            Itself.
+        """
+        del clock, where
+        return self
 
     def left_alone(self, filters: Filters) -> list[str]:
         """The readers whose slices belong to other filters too.

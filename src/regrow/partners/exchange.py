@@ -1,0 +1,258 @@
+"""Partners on ranks of torch.distributed: each passes its network on to the next rank, and nothing goes by files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, Final, cast, final
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from regrow._checks import check_positive
+from regrow.errors import ConfigError, PartnerError
+from regrow.partners.network import Lent, Measured
+
+_SMALL: Final = 1 << 16
+"""Tensors with fewer entries travel together: each message has a price of its own."""
+
+Form = tuple[torch.Size, torch.dtype]
+"""Shape and kind of number of a tensor."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Parcel:
+    """Tensors that travel as one message."""
+
+    dtype: torch.dtype
+    shapes: Mapping[str, torch.Size]
+
+    @property
+    def lengths(self) -> list[int]:
+        return [shape.numel() for shape in self.shapes.values()]
+
+    def packed(self, tensors: Mapping[str, Tensor], *, device: torch.device) -> Tensor:
+        """One row of numbers, on a device that the group can send from; a large tensor is not copied for it."""
+        flat = [tensors[name].detach().reshape(-1) for name in self.shapes]
+        one = flat[0] if len(flat) == 1 else torch.cat([each.to(flat[0].device) for each in flat])
+        return one.to(device)
+
+    def opened(self, row: Tensor) -> dict[str, Tensor]:
+        """The tensors by name, as views."""
+        parts = row.split(self.lengths)
+        return {
+            name: part.view(shape)
+            for (name, shape), part in zip(self.shapes.items(), parts, strict=True)
+        }
+
+
+@final
+class RingExchange:
+    """The ring of the ranks of one process group.
+
+    Attributes:
+        rank: This process's place in the ring.
+        size: Number of ranks.
+        before: The rank that this one takes from.
+        after: The rank that takes from this one.
+
+    Args:
+        group: The process group; None: all ranks.
+        timeout_s: How long to wait for a partner; None: as long as the group was told.
+
+    Raises:
+        ConfigError: torch.distributed is not running, or this process is not in the group; a time that is not above 0.
+    """
+
+    def __init__(self, group: dist.ProcessGroup | None, *, timeout_s: float | None) -> None:
+        if timeout_s is not None:
+            check_positive(timeout_s, name="timeout_s", where="attach_partners")
+        if not (dist.is_available() and dist.is_initialized()):
+            raise ConfigError(
+                "one model alone is a partner of those on other ranks, and torch.distributed is not running: start "
+                "with torchrun and call init_process_group, or give all networks of this process as a list "
+                "(attach_partners)"
+            )
+        self._group = group if group is not None else cast("dist.ProcessGroup", dist.group.WORLD)
+        self.rank, self.size = dist.get_rank(self._group), dist.get_world_size(self._group)
+        if self.rank < 0:
+            raise ConfigError(
+                "this process must be one of the group that it is given (attach_partners)"
+            )
+        self.before, self.after = (self.rank - 1) % self.size, (self.rank + 1) % self.size
+        self._timeout = None if timeout_s is None else timedelta(seconds=timeout_s)
+        # Gloo sends from the processor's memory, NCCL from that of this process's GPU.
+        nccl = "nccl" in dist.get_backend(self._group)
+        self._device = torch.device("cuda", torch.cuda.current_device()) if nccl else None
+        self._sent: list[_Parcel] = []
+        self._received: list[_Parcel] = []
+        self._buffers: list[Tensor] = []
+        self._measured: tuple[str, ...] = ()
+
+    def compare(self, told: Mapping[str, object], *, where: str) -> None:
+        """Refuse settings that differ from rank to rank. Every rank must call it.
+
+        Args:
+            told: Settings by name.
+            where: The caller, for the message.
+
+        Raises:
+            ConfigError: On every rank, if any two of them differ.
+        """
+        everyone = self._gather({name: repr(value) for name, value in told.items()}, where=where)
+        for other, theirs in enumerate(everyone):
+            for name, value in everyone[0].items():
+                if theirs.get(name) != value:
+                    raise ConfigError(
+                        f"{name} must be the same on every rank: rank 0 has {value}, rank {other} has "
+                        f"{theirs.get(name)} ({where})"
+                    )
+
+    def agree(
+        self, tensors: Mapping[str, Tensor], measured: Sequence[str], *, where: str
+    ) -> Mapping[str, Form]:
+        """Find out what this rank sends to the next and gets from the one before. Every rank must call it.
+
+        Args:
+            tensors: What this rank lends, by name.
+            measured: The names of those whose information is told with them.
+            where: The moment, for the message.
+
+        Returns:
+            Shape and kind of number of all that the rank before has, by name.
+        """
+        forms = {name: (tensor.shape, tensor.dtype) for name, tensor in tensors.items()}
+        everyone = self._gather((forms, tuple(measured)), where=where)
+        before, after = everyone[self.before], everyone[self.after]
+        self._sent = _parcels(_common(forms, after[0]))
+        self._measured = before[1]
+        received = _parcels(_common(before[0], forms))
+        if received != self._received:  # fresh memory costs more than the arithmetic
+            self._received = received
+            device = self._device or torch.device("cpu")
+            self._buffers = [
+                torch.empty(sum(parcel.lengths), dtype=parcel.dtype, device=device)
+                for parcel in received
+            ]
+        return before[0]
+
+    def refuse_together(self, told: str, *, where: str) -> None:
+        """Refuse on every rank what one of them has found to be wrong. Every rank must call it.
+
+        Args:
+            told: What is wrong here, or "".
+            where: The caller, for the message.
+
+        Raises:
+            ConfigError: On every rank, if any has told something.
+        """
+        everyone = self._gather(told, where=where)
+        for rank, theirs in enumerate(everyone):
+            if theirs:
+                raise ConfigError(theirs if rank == self.rank else f"on rank {rank}: {theirs}")
+
+    def pass_on(
+        self,
+        tensors: Mapping[str, Tensor],
+        measure: Callable[[], Mapping[str, Measured]],
+        *,
+        where: str,
+    ) -> tuple[Lent, Mapping[str, Measured]]:
+        """Send this network to the next rank and get that of the rank before. Every rank must call it.
+
+        Args:
+            tensors: What this network lends; read, never written.
+            measure: Gives what it tells of its measured weights, in the order of `agree`; called while they travel.
+            where: The moment, for the message.
+
+        Returns:
+            What the partner lends, in memory that the next call writes over; and what was measured.
+
+        Edge cases:
+            A rank has died, or did not answer in time: a PartnerError. Nothing has been blended then.
+        """
+        device = self._device or torch.device("cpu")
+        outgoing = [each.packed(tensors, device=device) for each in self._sent]
+        heard = torch.zeros(2, len(self._measured), dtype=torch.float64, device=device)
+        with self._explained(where):
+            works = self._exchanged(outgoing, self._buffers)
+        measured = measure()
+        told = torch.tensor(
+            [
+                [each.information for each in measured.values()],
+                [each.length for each in measured.values()],
+            ],
+            dtype=torch.float64,
+            device=device,
+        )
+        with self._explained(where):
+            works += self._exchanged([told], [heard])
+            for work in works:
+                if self._timeout is None:
+                    work.wait()
+                else:
+                    work.wait(self._timeout)
+        lent: dict[str, Tensor] = {}
+        for parcel, row in zip(self._received, self._buffers, strict=True):
+            lent.update(parcel.opened(row))
+        theirs = {
+            name: Measured(information=information, length=length)
+            for name, information, length in zip(self._measured, *heard.tolist(), strict=True)
+        }
+        return Lent(tensors=lent, measured=theirs), measured
+
+    def _exchanged(self, outgoing: Sequence[Tensor], incoming: Sequence[Tensor]) -> list[Any]:
+        """What is under way from now on."""
+        return dist.batch_isend_irecv(
+            [self._message(dist.isend, each, self.after) for each in outgoing]
+            + [self._message(dist.irecv, each, self.before) for each in incoming]
+        )
+
+    def _message(self, way: Callable[..., Any], tensor: Tensor, rank: int) -> dist.P2POp:
+        return dist.P2POp(way, tensor, group=self._group, group_peer=rank)
+
+    def _gather(self, mine: Any, *, where: str) -> list[Any]:
+        """What every rank has, in the order of the ranks."""
+        everyone: list[Any] = [None] * self.size
+        with self._explained(where):
+            dist.all_gather_object(everyone, mine, group=self._group)
+        return everyone
+
+    @contextmanager
+    def _explained(self, where: str) -> Generator[None]:
+        """Turn what a broken connection or a timeout says into what it means."""
+        try:
+            yield
+        except (dist.DistError, RuntimeError) as error:
+            told = " ".join(str(error).split())[:300]
+            raise PartnerError(
+                f"rank {self.before} or rank {self.after}, the partners of rank {self.rank}, must come to this, and "
+                f"one of them has ended or did not answer in time ({where}). This network is as it was before. Stop "
+                f"all ranks and start them again from the last checkpoint. What torch.distributed said: {told}"
+            ) from error
+
+
+def _common(sender: Mapping[str, Form], receiver: Mapping[str, Form]) -> dict[str, Form]:
+    """What the sender has and the receiver can use, in the sender's order."""
+    return {
+        name: (shape, dtype)
+        for name, (shape, dtype) in sender.items()
+        if name in receiver
+        and receiver[name][0] == shape
+        and receiver[name][1].is_floating_point == dtype.is_floating_point
+    }
+
+
+def _parcels(forms: Mapping[str, Form]) -> list[_Parcel]:
+    """Large tensors alone, small ones together by their kind of number."""
+    found: list[_Parcel] = []
+    small: dict[torch.dtype, dict[str, torch.Size]] = {}
+    for name, (shape, dtype) in forms.items():
+        if shape.numel() < _SMALL:
+            small.setdefault(dtype, {})[name] = shape
+        else:
+            found.append(_Parcel(dtype=dtype, shapes={name: shape}))
+    return [*found, *(_Parcel(dtype=dtype, shapes=shapes) for dtype, shapes in small.items())]

@@ -1,0 +1,264 @@
+"""Grafter: several networks that meet in a ring, in this process or on ranks."""
+
+from __future__ import annotations
+
+import math
+import time
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from types import TracebackType
+from typing import Any, Final, Never, Self, final
+
+from torch import Tensor
+
+from regrow.errors import ConfigError, NonFiniteWarning, StateError
+from regrow.history import Grafted, PartnerReport
+from regrow.loop.watch import OptimizerWatch
+from regrow.partners.exchange import RingExchange
+from regrow.partners.network import Network, graft_ring
+from regrow.partnership import PartnerRecipe
+from regrow.schedule import Clock
+
+STATE_VERSION: Final = 1
+
+
+@final
+class Grafter:
+    """What `regrow.attach_partners` returns: the recipe at work.
+
+    Also a context manager that detaches at its end.
+
+    Attributes:
+        report: What happened so far.
+
+    Args:
+        recipe: What to do.
+        networks: Those of this process, in the order of the ring.
+        watches: The optimizers of each network, in the order in which they step.
+        clock: The length of the training.
+        exchange: The ring of ranks, for one network a rank; None: all are here.
+        hooks: Act by the optimizers' step hooks.
+        notes: What is left alone, blended half and half or not matched.
+    """
+
+    def __init__(
+        self,
+        recipe: PartnerRecipe,
+        *,
+        networks: Sequence[Network],
+        watches: Sequence[Sequence[OptimizerWatch]],
+        clock: Clock,
+        exchange: RingExchange | None,
+        hooks: bool,
+        notes: Sequence[str] = (),
+    ) -> None:
+        self._recipe = recipe
+        self._networks = tuple(networks)
+        self._watches = tuple(tuple(each) for each in watches)
+        self._exchange = exchange
+        self._schedule = (
+            recipe.when.bind(clock, where=f"recipe '{recipe.info.name}'") if hooks else None
+        )
+        self._steps = [0] * len(self._networks)
+        self._met = 0
+        self._callbacks: list[Callable[[Grafted], object]] = []
+        self._owner = {id(watch): k for k, each in enumerate(self._watches) for watch in each}
+        self._ends = {id(each[-1]) for each in self._watches if each}
+        self.report = PartnerReport(
+            recipe=recipe.info.name, partners=recipe.partners, notes=tuple(notes)
+        )
+        for each in self._watches if hooks else ():
+            for watch in each:
+                watch.listen(self)
+
+    # ---- inside an optimizer's step
+
+    def gradients_ready(self, watch: OptimizerWatch) -> None:
+        """An optimizer is about to step.
+
+        Args:
+            watch: The optimizer.
+
+        Raises:
+            ConfigError: Its network has come to a graft, and others have not yet.
+        """
+        network = self._owner[id(watch)]
+        steps = self._steps[network]
+        if steps > self._met and self._due(steps - 1):
+            late = [k for k, made in enumerate(self._steps) if made < steps]
+            raise ConfigError(
+                f"network {network} waits to be grafted after {steps} steps, and network {late[0]} has made "
+                f"{self._steps[late[0]]}: train every partner to the end of the epoch before one begins the next "
+                f"(recipe '{self._recipe.info.name}')"
+            )
+
+    def step_made(self, watch: OptimizerWatch) -> None:
+        """An optimizer has stepped; with the last one of the last network that is due, all are grafted.
+
+        Args:
+            watch: The optimizer.
+        """
+        if id(watch) not in self._ends:
+            return
+        network = self._owner[id(watch)]
+        self._steps[network] += 1
+        steps = self._steps[network]
+        self.report.steps = min(self._steps)
+        if self._due(steps - 1) and all(made == steps for made in self._steps):
+            self._graft(step=steps - 1)
+
+    def tell(self, *, loss: Tensor | float) -> None:
+        """Nothing depends on the loss.
+
+        Args:
+            loss: Of a closure.
+        """
+        del loss
+
+    def _due(self, step: int) -> bool:
+        return self._schedule is not None and self._schedule.due(step)
+
+    # ---- grafting
+
+    def graft(self) -> tuple[Grafted, ...]:
+        """Graft now, for loops that were attached with ``hooks=False``: between two steps, at the end of an epoch.
+
+        Returns:
+            One event a layer and network of this process.
+
+        Raises:
+            ConfigError: The hooks are on, and do this already.
+        """
+        if self._schedule is not None:
+            raise ConfigError(
+                "grafter.graft() is for attach_partners(hooks=False): the optimizers' hooks do it already"
+            )
+        return self._graft(step=self.report.grafts)
+
+    def _graft(self, *, step: int) -> tuple[Grafted, ...]:
+        started = time.perf_counter()
+        if self._exchange is None:
+            found = graft_ring(self._networks)
+            first = 0
+        else:
+            found = [self._meet_ranks(self._exchange, step=step)]
+            first = self._exchange.rank
+        events = tuple(
+            replace(event, step=step, partner=first + k)
+            for k, each in enumerate(found)
+            for event in each
+        )
+        self._met = step + 1
+        self.report.grafts += 1
+        self.report.events.extend(events)
+        self.report.seconds += time.perf_counter() - started
+        self._warn(events)
+        for event in events:
+            for callback in self._callbacks:
+                callback(event)
+        return events
+
+    def _meet_ranks(self, exchange: RingExchange, *, step: int) -> list[Grafted]:
+        network, where = self._networks[0], f"graft after step {step + 1}"
+        lent = network.lend()
+        if self._recipe.memory == "graft":  # optimizers may have begun to remember since
+            exchange.agree(lent, network.weights, where=where)
+        partner, measured = exchange.pass_on(lent, network.measured, where=where)
+        return network.take(partner, measured=measured)
+
+    def _warn(self, events: Sequence[Grafted]) -> None:
+        alone = [
+            event
+            for event in events
+            if not math.isfinite(event.information + event.partner_information)
+        ]
+        if alone and not self._told_nonfinite:
+            self._told_nonfinite = True
+            warnings.warn(
+                f"network {alone[0].partner}, {alone[0].layer}: its weights or its partner's are no finite numbers, "
+                f"and the layer is left alone (graft after step {alone[0].step + 1}, {len(alone)} layers; told once)",
+                NonFiniteWarning,
+                stacklevel=4,
+            )
+
+    _told_nonfinite = False
+
+    # ---- what a user calls
+
+    def on_graft(self, callback: Callable[[Grafted], object]) -> None:
+        """Call a function after each graft, once for each layer and network of this process.
+
+        Args:
+            callback: Takes one `Grafted`.
+        """
+        self._callbacks.append(callback)
+
+    def detach(self) -> None:
+        """Stop acting. What has been blended stays."""
+        for each in self._watches:
+            for watch in each:
+                watch.release()
+
+    def __enter__(self) -> Self:
+        """The grafter itself."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Detach."""
+        self.detach()
+
+    def __reduce__(self) -> Never:
+        """A TypeError: it belongs to its optimizers' hooks."""
+        raise TypeError(
+            "a Grafter cannot be pickled or copied, for it is hooked into its optimizers: save state_dict(), attach to "
+            "the copies, load_state_dict()"
+        )
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that is needed to go on bit for bit; loadable with ``weights_only=True``."""
+        return {
+            "version": STATE_VERSION,
+            "recipe": self._recipe.info.name,
+            "networks": len(self._networks),
+            "steps": list(self._steps),
+            "met": self._met,
+            "report": self.report.saved(),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from a saved state. Load the models and the optimizers first; with ranks, on each of them.
+
+        Args:
+            state: What `state_dict` gave.
+
+        Raises:
+            StateError: It is of another version, recipe or number of networks, or not whole. Nothing is changed.
+        """
+        mine = self.state_dict()
+        missing = [key for key in mine if key not in state]
+        if missing:
+            raise StateError(f"a saved state must hold {', '.join(missing)} (grafter)")
+        for key in ("version", "recipe", "networks"):
+            if state[key] != mine[key]:
+                raise StateError(
+                    f"{key} must be {mine[key]!r}, the saved state has {state[key]!r} (grafter)"
+                )
+        if len(state["steps"]) != len(self._steps):
+            raise StateError(
+                f"steps must be one number for each of {len(self._steps)} networks, the saved state has "
+                f"{state['steps']!r} (grafter)"
+            )
+        missing = [key for key in mine["report"] if key not in state["report"]]
+        if missing:
+            raise StateError(f"a saved report must hold {', '.join(missing)} (grafter)")
+        if self._exchange is not None:
+            self._exchange.compare({"steps": state["steps"]}, where="load_state_dict")
+        self._steps, self._met = list(state["steps"]), int(state["met"])
+        self.report.restore(state["report"])
+        self.report.steps = min(self._steps)

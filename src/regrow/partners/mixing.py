@@ -1,0 +1,132 @@
+"""Blends in place and lengths, in pieces that stay in a processor's cache."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Final
+
+import torch
+from torch import Tensor
+
+from regrow.functional.grafting import blend
+
+_PIECE: Final = 1 << 17
+"""Entries that are looked at in one go: half a megabyte in float32."""
+
+
+_SMALL: Final = 1 << 13
+"""Tensors with fewer entries are mixed together: each call has a price of its own."""
+
+
+def mix_all_(tensors: Iterable[tuple[Tensor, Tensor, Tensor]]) -> None:
+    """Write the blends of pairs of tensors over the first of each.
+
+    Args:
+        tensors: Own, partner's and share, as `mix_` takes them.
+    """
+    small: dict[tuple[torch.dtype, torch.device], list[tuple[Tensor, Tensor, Tensor]]] = {}
+    for own, partner, share in tensors:
+        if own.is_floating_point() and own.numel() < _SMALL:
+            together = small.setdefault((own.dtype, own.device), [])
+            together.append((own.detach(), partner.detach(), share.expand(own.shape)))
+        else:
+            mix_(own, partner, share)
+    for (kind, device), together in small.items():
+        mine, theirs, shares = (
+            torch.cat([each.reshape(-1).to(where, dtype) for each in several])
+            for several, where, dtype in zip(
+                zip(*together, strict=True),
+                (device, device, "cpu"),
+                (kind, kind, torch.float64),
+                strict=True,
+            )
+        )
+        parts = blend(mine, theirs, shares).split([own.numel() for own, _, _ in together])
+        for (own, _, _), part in zip(together, parts, strict=True):
+            own.copy_(part.view(own.shape))
+
+
+def mix_(own: Tensor, partner: Tensor, share: Tensor) -> None:
+    """Write the blend of two tensors over the first one, without temporaries where one share is for all of it.
+
+    Args:
+        own: Floating point or complex; else it becomes a copy of the partner's.
+        partner: The same shape, on any device.
+        share: Broadcasts to it.
+    """
+    own, partner = own.detach(), partner.detach()
+    if not (own.is_floating_point() or own.is_complex()):
+        own.copy_(partner)
+        return
+    # The same order of entries on both sides: what a processor rounds must not depend on how they lie in memory.
+    flat, other = own.reshape(-1), partner.reshape(-1)
+    wide = torch.promote_types(own.dtype, torch.float32) == own.dtype
+    if share.ndim == 0 and wide and own.dtype == partner.dtype and own.device == partner.device:
+        _mix_whole(flat, other, float(share))
+    else:
+        shares = share if share.ndim == 0 else share.expand(own.shape).reshape(-1)
+        flat.copy_(blend(flat, other, shares))
+    if not own.is_contiguous():  # a copy was mixed
+        own.copy_(flat.view(own.shape))
+
+
+def _mix_whole(own: Tensor, partner: Tensor, share: float) -> None:
+    """As `blend` works it out, in one pass."""
+    if share == 0.5:
+        for mine, theirs in _pieces(own, partner):
+            mine.add_(theirs).mul_(0.5)
+    elif share > 0.5:
+        own.lerp_(partner, 1.0 - share)
+    else:
+        torch.lerp(partner, own, share, out=own)
+
+
+def length(tensor: Tensor) -> float:
+    """Root of the sum of the squares.
+
+    Args:
+        tensor: Any shape, floating point or complex.
+
+    Returns:
+        The Euclidean length, summed up in pieces.
+    """
+    flat = tensor.detach().reshape(-1)
+    return _root([torch.vdot(part, part) for (part,) in _pieces(flat)])
+
+
+def apart(own: Tensor, partner: Tensor) -> float:
+    """Length of the difference of two tensors.
+
+    Args:
+        own: Any shape, floating point or complex.
+        partner: The same shape, on any device.
+
+    Returns:
+        As `length` gives it.
+    """
+    flat, other = own.detach().reshape(-1), partner.detach().reshape(-1)
+    kind = torch.promote_types(own.dtype, torch.float32)
+    room = torch.empty(min(_piece(flat), len(flat)), dtype=kind, device=flat.device)
+    squares: list[Tensor] = []
+    for mine, theirs in _pieces(flat, other):
+        way = torch.sub(mine, theirs.to(mine.device), out=room[: len(mine)])
+        squares.append(torch.vdot(way, way))
+    return _root(squares)
+
+
+def _pieces(*rows: Tensor) -> Iterator[tuple[Tensor, ...]]:
+    """Parts of all rows, in at least 32 bits; views where they have as many."""
+    kind = torch.promote_types(rows[0].dtype, torch.float32)
+    for parts in zip(*(row.split(_piece(rows[0])) for row in rows), strict=True):
+        yield tuple(part.to(kind) for part in parts)
+
+
+def _piece(row: Tensor) -> int:
+    return _PIECE if row.device.type == "cpu" else max(1, len(row))
+
+
+def _root(squares: list[Tensor]) -> float:
+    """One transfer a tensor."""
+    if not squares:
+        return 0.0
+    return float(torch.stack([each.real for each in squares]).to("cpu", torch.float64).sum().sqrt())

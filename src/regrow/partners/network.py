@@ -1,0 +1,236 @@
+"""One of several networks that graft: what it lends, and how it takes what it is lent."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, final
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from regrow.graph.slices import rows
+from regrow.history import Grafted
+from regrow.partners.mixing import apart, length, mix_all_
+from regrow.partners.plan import Plan, Unit, blendable
+from regrow.partners.shares import shares, spread_of
+from regrow.partnership import PartnerRecipe
+
+_MEMORY: Final = "optimizer"
+"""First part of the names under which partners lend each other the optimizer's memory."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measured:
+    """What a network tells of a layer's weight.
+
+    Attributes:
+        information: What the layer carries.
+        length: Root of the sum of its squares.
+    """
+
+    information: float
+    length: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lent:
+    """What a network lends its partner: all as it was before anybody took anything.
+
+    Attributes:
+        tensors: By name; the optimizer's memory among them where it is grafted.
+        measured: What it tells of each measured weight, by the weight's name.
+    """
+
+    tensors: Mapping[str, Tensor]
+    measured: Mapping[str, Measured]
+
+
+@final
+class Network:
+    """A model with its optimizers, as a partner of others.
+
+    Attributes:
+        plan: Whose share each of its tensors takes.
+        tensors: What it can lend, by name, alive.
+
+    Args:
+        recipe: How they graft.
+        model: The bare model.
+        optimizers: Those that train it.
+        plan: Of this model.
+    """
+
+    def __init__(
+        self, recipe: PartnerRecipe, model: nn.Module, optimizers: Sequence[Optimizer], plan: Plan
+    ) -> None:
+        self._recipe = recipe
+        self._optimizers = tuple(optimizers)
+        self.plan = plan
+        self.tensors = blendable(model)
+        self._spread = spread_of(plan, self.tensors)
+
+    @property
+    def weights(self) -> list[str]:
+        """Names of the weights that are measured, in the order of the plan."""
+        return [unit.weight for unit in self.plan.units]
+
+    # ---- lending
+
+    def memory(self) -> dict[str, Tensor]:
+        """What the optimizers remember of each entry, by name; empty where the recipe leaves it alone."""
+        if self._recipe.memory != "graft":
+            return {}
+        return {
+            f"{_MEMORY}.{name}.{key}": value
+            for name, tensor in self.tensors.items()
+            for key, value in self._remembered(tensor)
+            if isinstance(value, Tensor) and value.shape == tensor.shape and value.ndim
+        }
+
+    @torch.no_grad()
+    def measured(self) -> dict[str, Measured]:
+        """What each layer carries now, by its weight's name, in the order of the plan."""
+        if not self.plan.units:
+            return {}
+        found = [self._recipe.weigh.measure(self._rows(unit)).cpu() for unit in self.plan.units]
+        values: list[float] = torch.stack(found).tolist()
+        return {
+            unit.weight: Measured(information=each, length=length(self.tensors[unit.weight]))
+            for unit, each in zip(self.plan.units, values, strict=True)
+        }
+
+    def lend(self) -> dict[str, Tensor]:
+        """All that the partner may take from, by name, alive."""
+        return {**self.tensors, **self.memory()}
+
+    def _rows(self, unit: Unit) -> Tensor:
+        weight = self.tensors[unit.weight].detach()
+        return weight.reshape(1, -1) if unit.filters is None else rows(weight, unit.filters)
+
+    # ---- taking
+
+    @torch.no_grad()
+    def take(self, lent: Lent, *, measured: Mapping[str, Measured]) -> list[Grafted]:
+        """Blend what a partner lends into this network, in place.
+
+        Args:
+            lent: From the partner. Its tensors may lie on another device.
+            measured: What this network tells of itself.
+
+        Returns:
+            One event a unit that the partner has too, with step and partner still 0.
+        """
+        there = matching(self.tensors, lent.tensors)
+        units, nothing = self.plan.units, Measured(information=math.nan, length=math.nan)
+        mine = [measured[unit.weight] for unit in units]
+        theirs = [
+            lent.measured.get(unit.weight, nothing) if unit.weight in there else nothing
+            for unit in units
+        ]
+        kept = shares(
+            self.plan,
+            self._recipe.weigh,
+            spread=self._spread,
+            information=(_row(mine), _row(theirs)),
+            own=self.tensors,
+            partner=there,
+            multiply=self._recipe.order == "reference",
+        )
+        weights = {unit.weight for unit in units if unit.weight in there}
+        ways = {name: apart(self.tensors[name], there[name]) for name in weights}
+        mixed = [(self.tensors[name], there[name], share) for name, share in kept.tensors.items()]
+        for name, share in kept.tensors.items():
+            mixed += self._memory_to_mix(name, share, lent)
+        mix_all_(mixed)
+        layers: list[float] = kept.layers.tolist()
+        return [
+            Grafted(
+                layer=unit.name,
+                share=share,
+                information=own.information,
+                partner_information=partner.information,
+                distance=_relative(ways[unit.weight], own.length + partner.length),
+            )
+            for unit, share, own, partner in zip(units, layers, mine, theirs, strict=True)
+            if unit.weight in there
+        ]
+
+    def _memory_to_mix(
+        self, name: str, share: Tensor, lent: Lent
+    ) -> Iterable[tuple[Tensor, Tensor, Tensor]]:
+        """What the optimizers remember of a tensor that is blended, with what the partner's do; or it is forgotten."""
+        tensor = self.tensors[name]
+        if self._recipe.memory == "reset":
+            for optimizer in self._optimizers:
+                _forget(optimizer, tensor)
+        elif self._recipe.memory == "graft":
+            for key, value in self._remembered(tensor):
+                partner = lent.tensors.get(f"{_MEMORY}.{name}.{key}")
+                if partner is not None and partner.shape == value.shape:
+                    yield value, partner, share
+
+    def _remembered(self, tensor: Tensor) -> Iterable[tuple[str, Any]]:
+        for optimizer in self._optimizers:
+            if tensor in optimizer.state:
+                yield from optimizer.state[tensor].items()
+
+
+def _row(measured: Iterable[Measured]) -> Tensor:
+    return torch.tensor([each.information for each in measured], dtype=torch.float64)
+
+
+def _relative(way: float, lengths: float) -> float:
+    """The difference's length over the mean of both lengths."""
+    return 2.0 * way / lengths if lengths else 0.0
+
+
+def _forget(optimizer: Optimizer, tensor: Tensor) -> None:
+    """Leave an optimizer with what it has of a parameter before its first step."""
+    if isinstance(optimizer, torch.optim.Adagrad):  # does not make its memory at the first step
+        for group in optimizer.param_groups:
+            if any(each is tensor for each in group["params"]):
+                optimizer.state[tensor]["step"].zero_()
+                optimizer.state[tensor]["sum"].fill_(group["initial_accumulator_value"])
+        return
+    optimizer.state.pop(tensor, None)
+
+
+def matching(own: Mapping[str, Tensor], partner: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The partner's tensors that this network has too: same name, shape and kind of number.
+
+    Args:
+        own: By name.
+        partner: By name.
+
+    Returns:
+        By name.
+    """
+    return {
+        name: partner[name]
+        for name, tensor in own.items()
+        if name in partner
+        and partner[name].shape == tensor.shape
+        and partner[name].is_floating_point() == tensor.is_floating_point()
+    }
+
+
+def graft_ring(networks: Sequence[Network]) -> list[list[Grafted]]:
+    """Let every network take from the one before it, all from the weights as they were.
+
+    Args:
+        networks: The ring; the first takes from the last.
+
+    Returns:
+        The events of each network.
+    """
+    measured = [network.measured() for network in networks]
+    # From the last to the first: each takes from one that has not changed yet, but for the first.
+    last = {name: tensor.detach().clone() for name, tensor in networks[-1].lend().items()}
+    found: list[list[Grafted]] = [[] for _ in networks]
+    for k in range(len(networks) - 1, -1, -1):
+        lent = Lent(tensors=last if k == 0 else networks[k - 1].lend(), measured=measured[k - 1])
+        found[k] = networks[k].take(lent, measured=measured[k])
+    return found

@@ -1,0 +1,225 @@
+"""Which tensors of a network take whose share when it is grafted."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final, final
+
+from torch import Tensor, nn
+
+from regrow.errors import ConfigError
+from regrow.graph import Filters, Norm, Wiring
+
+_MATRIX: Final = 2
+"""Axes from which on a tensor is taken for a layer's weight."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Unit:
+    """A layer that has a share.
+
+    Attributes:
+        name: Module path, or the tensor's name where there is no module of its own.
+        weight: The tensor that is measured.
+        filters: Where its filters live; None where the layer was not traced.
+        scale: The norm layer behind it whose scales weigh its filters, for shares by filter; None where there is none.
+    """
+
+    name: str
+    weight: str
+    filters: Filters | None = None
+    scale: Norm | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Claim:
+    """Entries of a norm's tensor that belong to filters of one unit.
+
+    Attributes:
+        unit: Its index.
+        filters: Indices of filters; as long as `entries`.
+        entries: Indices of entries.
+    """
+
+    unit: int
+    filters: tuple[int, ...]
+    entries: tuple[int, ...]
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """Whose share each tensor takes.
+
+    Attributes:
+        units: The layers with a share.
+        whole: Tensors that go with one unit, filter by filter where shares are by filter: index by name.
+        claimed: Tensors whose entries go with filters of one unit or of several.
+        columns: Input channels of a unit's weight that other units write, by the unit's index: for shares by filter.
+        even: Tensors that nothing weighs: one half.
+        left: Tensors that are not touched.
+        notes: What a user should know, one line each.
+    """
+
+    units: tuple[Unit, ...]
+    whole: Mapping[str, int]
+    claimed: Mapping[str, tuple[Claim, ...]] = field(default_factory=dict[str, tuple[Claim, ...]])
+    columns: Mapping[int, tuple[Claim, ...]] = field(default_factory=dict[int, tuple[Claim, ...]])
+    even: tuple[str, ...] = ()
+    left: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+def blendable(model: nn.Module) -> dict[str, Tensor]:
+    """Everything that networks lend each other, in the order of the state dict: a tensor that is tied, once.
+
+    Args:
+        model: The bare model.
+
+    Returns:
+        Parameters and persistent buffers by name.
+    """
+    found: dict[str, Tensor] = {}
+    seen: set[int] = set()
+    parameters = dict(model.named_parameters(remove_duplicate=False))
+    buffers = dict(model.named_buffers(remove_duplicate=False))
+    for name in model.state_dict(keep_vars=True):
+        tensor = parameters.get(name, buffers.get(name))
+        if tensor is not None and id(tensor) not in seen:
+            seen.add(id(tensor))
+            found[name] = tensor
+    return found
+
+
+def plan_by_order(tensors: Mapping[str, Tensor], *, pattern: str = "conv") -> Plan:
+    """The released code's way: a share is worked out at each name with `pattern` and carried on to the next.
+
+    Args:
+        tensors: As `blendable` gave them.
+        pattern: Part of the names of tensors that are measured.
+
+    Returns:
+        The plan; what comes before the first such name is left alone (the code fails there).
+
+    Raises:
+        ConfigError: No name has it.
+    """
+    units: list[Unit] = []
+    whole: dict[str, int] = {}
+    left: list[str] = []
+    for name, tensor in tensors.items():
+        if pattern in name and tensor.is_floating_point():
+            units.append(Unit(name=name, weight=name))
+        if units:
+            whole[name] = len(units) - 1
+        else:
+            left.append(name)
+    if not units:
+        raise ConfigError(
+            f"mode='reference' finds layers by '{pattern}' in the names of their tensors, and none of "
+            f"{', '.join(tensors)} has it: use mode='paper' (attach_partners)"
+        )
+    notes = [f"before the first '{pattern}', left alone: {', '.join(left)}"] if left else []
+    return Plan(units=tuple(units), whole=whole, left=tuple(left), notes=tuple(notes))
+
+
+def plan_by_wiring(tensors: Mapping[str, Tensor], wiring: Wiring, *, by_filter: bool) -> Plan:
+    """Each layer by its own weight, and what belongs to its filters with it.
+
+    Args:
+        tensors: As `blendable` gave them.
+        wiring: Of the same model.
+        by_filter: Whether filters have shares of their own.
+
+    Returns:
+        The plan. Layers that the trace does not know go by their own weights too; what no layer claims is blended
+        half and half, and named.
+    """
+    units = [
+        Unit(
+            name=layer.path,
+            weight=layer.weight,
+            filters=layer,
+            scale=_scale(layer, tensors) if by_filter else None,
+        )
+        for layer in wiring.layers
+        if layer.weight in tensors
+    ]
+    whole = {unit.weight: index for index, unit in enumerate(units)}
+    for index, unit in enumerate(units):
+        bias = None if unit.filters is None else unit.filters.bias
+        if bias is not None and bias in tensors:
+            whole.setdefault(bias, index)
+    claimed = _claims(units, tensors)
+    for name, tensor in tensors.items():
+        if name in whole or name in claimed or not tensor.is_floating_point():
+            continue
+        if tensor.ndim >= _MATRIX and min(tensor.shape) > 1:
+            whole[name] = len(units)
+            units.append(Unit(name=name, weight=name))
+    homes = {unit.weight.rpartition(".")[0]: index for index, unit in enumerate(units)}
+    norms = {name.rpartition(".")[0]: found for name, found in claimed.items()}
+    even: list[str] = []
+    for name, tensor in tensors.items():
+        home = name.rpartition(".")[0]
+        if name in whole or name in claimed:
+            continue
+        if not tensor.is_floating_point() or home in homes:
+            # Counters go with anybody: they are copied. The rest goes with the weight of its module.
+            whole[name] = homes.get(home, norms[home][0].unit if home in norms else 0)
+        else:
+            even.append(name)
+    notes = [f"no layer claims them, blended half and half: {', '.join(even)}"] if even else []
+    return Plan(
+        units=tuple(units),
+        whole=whole,
+        claimed=claimed,
+        columns=_columns(units) if by_filter else {},
+        even=tuple(even),
+        notes=tuple(notes),
+    )
+
+
+def _scale(layer: Filters, tensors: Mapping[str, Tensor]) -> Norm | None:
+    """The first norm behind a layer in which every filter has a scale of its own."""
+    for norm in layer.norms:
+        alone = all(len(entries) == 1 for entries in norm.channels)
+        if norm.weight in tensors and alone:
+            return norm
+    return None
+
+
+def _claims(units: Sequence[Unit], tensors: Mapping[str, Tensor]) -> dict[str, tuple[Claim, ...]]:
+    """Norm entries by the filters that they see, also where several layers share them."""
+    found: dict[str, list[Claim]] = {}
+    for index, unit in enumerate(units):
+        if unit.filters is None:
+            continue
+        for norm in (*unit.filters.norms, *unit.filters.shared_norms):
+            pairs = [(f, entry) for f, entries in enumerate(norm.channels) for entry in entries]
+            if not pairs:
+                continue
+            filters, entries = zip(*pairs, strict=True)
+            claim = Claim(unit=index, filters=filters, entries=entries)
+            for name in (norm.weight, norm.bias, norm.running_mean, norm.running_var):
+                if name is not None and name in tensors:
+                    found.setdefault(name, []).append(claim)
+    return {name: tuple(claims) for name, claims in found.items()}
+
+
+def _columns(units: Sequence[Unit]) -> dict[int, tuple[Claim, ...]]:
+    """The input channels of each unit's weight, by the filters that write them."""
+    index_of = {unit.name: index for index, unit in enumerate(units)}
+    found: dict[int, list[Claim]] = {}
+    for index, unit in enumerate(units):
+        for reader in unit.filters.readers if unit.filters is not None else ():
+            pairs = [
+                (f, channel) for f, channels in enumerate(reader.channels) for channel in channels
+            ]
+            if pairs and reader.path in index_of:
+                filters, channels = zip(*pairs, strict=True)
+                found.setdefault(index_of[reader.path], []).append(
+                    Claim(unit=index, filters=filters, entries=channels)
+                )
+    return {index: tuple(claims) for index, claims in found.items()}

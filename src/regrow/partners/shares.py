@@ -1,0 +1,220 @@
+"""The share of its own that every tensor of a network keeps, from what its layers and its partner's carry."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import final
+
+import torch
+from torch import Tensor
+
+from regrow.graph.slices import unrows
+from regrow.partners.plan import Claim, Plan, Unit
+from regrow.weighing import Weighing
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Shares:
+    """What one network keeps of its own.
+
+    Attributes:
+        layers: One share a unit of the plan, float64 (U,): the mean over its filters where these have their own;
+            nan where the unit is left alone.
+        tensors: By name, broadcasts to the tensor; only those that are blended.
+    """
+
+    layers: Tensor
+    tensors: Mapping[str, Tensor]
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Spread:
+    """Which filters each entry of all claimed tensors sees, in one row: worked out once, for it is the same each time.
+
+    Attributes:
+        sizes: Entries of each tensor, by name, in the order of the row.
+        filters: Indices of filters, counted over all units; as long as `entries`.
+        entries: Indices of entries of the row.
+        seen: How many filters each entry sees, float64.
+    """
+
+    sizes: Mapping[str, int]
+    filters: Tensor
+    entries: Tensor
+    seen: Tensor
+
+
+def spread_of(plan: Plan, tensors: Mapping[str, Tensor]) -> Spread:
+    """Find out what `shares` needs for the tensors that several units may claim.
+
+    Args:
+        plan: Of a network.
+        tensors: Its tensors by name.
+
+    Returns:
+        The row of all of them.
+    """
+    starts, total = [0], 0
+    for unit in plan.units:
+        starts.append(starts[-1] + _count(unit))
+    sizes: dict[str, int] = {}
+    filters: list[int] = []
+    entries: list[int] = []
+    for name, claims in plan.claimed.items():
+        for claim in claims:
+            filters.extend(starts[claim.unit] + each for each in claim.filters)
+            entries.extend(total + each for each in claim.entries)
+        sizes[name] = tensors[name].numel()
+        total += sizes[name]
+    index = torch.tensor(entries, dtype=torch.int64)
+    seen = torch.zeros(total, dtype=torch.float64)
+    seen.index_add_(0, index, torch.ones(len(index), dtype=torch.float64))
+    found = torch.tensor(filters, dtype=torch.int64)
+    return Spread(sizes=sizes, filters=found, entries=index, seen=seen)
+
+
+def _count(unit: Unit) -> int:
+    return 1 if unit.filters is None else unit.filters.count
+
+
+def shares(
+    plan: Plan,
+    weigh: Weighing,
+    *,
+    spread: Spread,
+    information: tuple[Tensor, Tensor],
+    own: Mapping[str, Tensor],
+    partner: Mapping[str, Tensor],
+    multiply: bool = False,
+) -> Shares:
+    """Work out what each tensor keeps.
+
+    Args:
+        plan: Whose share it takes.
+        weigh: Two layers to a share.
+        spread: Of the plan.
+        information: What the units carry, float64 (U,), and what they carry in the partner; nan where the partner has
+            no such layer.
+        own: The network's tensors by name.
+        partner: The partner's; only names and shapes that both have.
+        multiply: By filter, multiply the shares of a weight's rows and columns, as the released code does, and leave
+            layers without scales alone; else take their mean.
+
+    Returns:
+        The shares. Units without a finite share, and what goes with them, are left alone.
+    """
+    finite = information[0].isfinite() & information[1].isfinite()
+    layers = torch.where(finite, weigh.share(*information), torch.nan)
+    each = [
+        _of_filters(unit, layers[index], weigh, own=own, partner=partner, multiply=multiply)
+        for index, unit in enumerate(plan.units)
+    ]
+    half = torch.tensor(0.5, dtype=torch.float64)
+    measured = {unit.weight for unit in plan.units}
+    claimed = _spread(plan, spread, each)
+    found: dict[str, Tensor] = {}
+    for name in own:
+        if name not in partner or name in plan.left:
+            continue
+        if name not in measured and not _is_finite(partner[name]):
+            continue
+        if name in plan.claimed:
+            found[name] = claimed[name]
+        elif name in plan.whole:
+            index = plan.whole[name]
+            share = each[index]
+            if not bool(share.isfinite().all()):
+                continue
+            found[name] = share
+            if share.ndim and own[name].ndim > 1:
+                found[name] = _of_weight(plan, index, each, multiply=multiply)
+        else:
+            found[name] = half
+    means = torch.stack([share.mean() for share in each]) if each else layers
+    return Shares(layers=means, tensors=found)
+
+
+def _is_finite(tensor: Tensor) -> bool:
+    """Whether there is nothing in a tensor that would spoil what it is mixed with."""
+    if not tensor.is_floating_point():
+        return True
+    wide = torch.promote_types(tensor.dtype, torch.float32)
+    return bool(tensor.detach().sum(dtype=wide).isfinite())
+
+
+def _of_filters(
+    unit: Unit,
+    layer: Tensor,
+    weigh: Weighing,
+    *,
+    own: Mapping[str, Tensor],
+    partner: Mapping[str, Tensor],
+    multiply: bool,
+) -> Tensor:
+    """One share, or one a filter; nan leaves it alone."""
+    if not weigh.by_filter:
+        return layer
+    scale = unit.scale
+    if scale is None or scale.weight is None or scale.weight not in partner:
+        return torch.full_like(layer, torch.nan) if multiply else layer
+    entries = torch.tensor([each[0] for each in scale.channels])
+    mine, theirs = (
+        side[scale.weight].detach().to("cpu", torch.float64)[entries] for side in (own, partner)
+    )
+    # Weights that are no numbers leave the whole layer alone, as they do without scales.
+    return (
+        weigh.share_by_scale(mine, theirs) if layer.isfinite() else torch.full_like(mine, torch.nan)
+    )
+
+
+def _spread(plan: Plan, spread: Spread, each: Sequence[Tensor]) -> dict[str, Tensor]:
+    """One share an entry: the mean over the filters that it sees, one half where it sees none.
+
+    Filters of a layer that is left alone keep all of theirs.
+    """
+    if not spread.sizes:
+        return {}
+    pairs = zip(plan.units, each, strict=True)
+    row = torch.cat([share.expand(_count(unit)) for unit, share in pairs]).nan_to_num(1.0)
+    total = torch.zeros_like(spread.seen).index_add_(0, spread.entries, row[spread.filters])
+    found = torch.where(spread.seen > 0, total / spread.seen.clamp(min=1.0), 0.5)
+    parts = found.split(list(spread.sizes.values()))
+    return dict(zip(spread.sizes, parts, strict=True))
+
+
+def _of_weight(plan: Plan, index: int, each: Sequence[Tensor], *, multiply: bool) -> Tensor:
+    """By filter: rows by their own filter, columns by the filters that they read."""
+    filters = plan.units[index].filters
+    if filters is None:
+        return each[index]
+    rows = each[index][:, None]
+    claims = plan.columns.get(index, ())
+    kernel = 1
+    for length in filters.weight_shape[2:]:
+        kernel *= length
+    transposed = filters.kind == "conv_transpose"
+    width = filters.weight_shape[0] // filters.groups if transposed else filters.weight_shape[1]
+    both = rows.expand(-1, width)
+    if claims:
+        read = _read(claims, each, width=width * filters.groups)
+        by_group = read.reshape(filters.groups, 1, width)
+        columns = by_group.expand(-1, filters.count // filters.groups, -1).reshape(-1, width)
+        joined = rows * columns if multiply else (rows + columns) / 2
+        both = torch.where(columns.isnan(), both, joined)
+    return unrows(both[..., None].expand(-1, -1, kernel).reshape(filters.count, -1), filters)
+
+
+def _read(claims: Sequence[Claim], each: Sequence[Tensor], *, width: int) -> Tensor:
+    """The share of each input channel; nan where no filter writes it, or all that do are left alone."""
+    total = torch.zeros(width, dtype=torch.float64)
+    count = torch.zeros(width, dtype=torch.float64)
+    for claim in claims:
+        share, entries = each[claim.unit], torch.tensor(claim.entries)
+        values = share[torch.tensor(claim.filters)] if share.ndim else share.expand(len(entries))
+        known = values.isfinite()
+        total.index_add_(0, entries, values.nan_to_num(0.0))
+        count.index_add_(0, entries, known.to(torch.float64))
+    return torch.where(count > 0, total / count.clamp(min=1.0), torch.nan)

@@ -1,0 +1,149 @@
+"""How much of its own weights a network keeps when it takes over a partner's."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, Protocol, final
+
+from regrow._checks import check_fraction, check_positive
+from regrow._shapes import FilterRows, Scores
+from regrow.errors import ConfigError
+from regrow.functional.grafting import own_share, scale_share
+from regrow.functional.information import PerLayer, filter_entropies, weight_entropy, weight_l1
+
+Measure = Literal["entropy", "filter_entropy", "l1"]
+"""What is taken for a layer's information."""
+
+
+class Weighing(Protocol):
+    """Two layers to the share that the first one keeps of its own."""
+
+    @property
+    def by_filter(self) -> bool:
+        """Whether each filter has a share of its own, by the scales of the norm layer behind it."""
+        ...
+
+    def measure(self, filters: FilterRows) -> PerLayer:
+        """The information of a layer: what partners tell each other beside their weights."""
+        ...
+
+    def share(self, own: PerLayer, partner: PerLayer) -> PerLayer:
+        """The share of its own weights that a layer keeps."""
+        ...
+
+    def share_by_scale(self, own: Scores, partner: Scores) -> Scores:
+        """The share that each filter keeps, where `by_filter`."""
+        ...
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class ByInformation:
+    """The layer that carries more information keeps more of its weights.
+
+        alpha = A / pi * arctan(c (H - H_partner)) + 0.5
+
+    Args:
+        measure_by: H: ``entropy`` of the layer's weights, ``filter_entropy`` (the sum of its filters' entropies) or
+            ``l1`` (the sum of its weights' absolute values).
+        bins: B of the histograms.
+        drop_maximum: Leave the largest weight out of the last bin, as the released code does.
+        amplitude: A, within [0, 1]; 0 is plain averaging.
+        sharpness: c, above 0.
+        decimals: Round alpha; None: not at all.
+        unit: ``layer``, or ``filter``: a filter keeps the share of its norm layer's scale, and only layers without
+            norms go by information.
+
+    Raises:
+        ConfigError: A setting out of range.
+
+    Source:
+        Meng et al., "Filter Grafting for Deep Neural Networks", CVPR 2020, Section 3.3, equations 4 and 5.
+
+    Examples:
+        >>> import torch
+        >>> weigh = ByInformation(measure_by="l1", sharpness=1.0)
+        >>> small, large = weigh.measure(torch.ones(2, 3)), weigh.measure(2 * torch.ones(2, 3))
+        >>> float(weigh.share(large, small)) > 0.5
+        True
+    """
+
+    measure_by: Measure = "entropy"
+    bins: int = 10
+    drop_maximum: bool = False
+    amplitude: float = 0.4
+    sharpness: float = 500.0
+    decimals: int | None = None
+    unit: Literal["layer", "filter"] = "layer"
+
+    def __post_init__(self) -> None:
+        """Check the settings."""
+        if self.measure_by not in {"entropy", "filter_entropy", "l1"}:
+            raise ConfigError(
+                f"criterion must be 'entropy', 'filter_entropy' or 'l1', got {self.measure_by!r} (weighing)"
+            )
+        if self.unit not in {"layer", "filter"}:
+            raise ConfigError(f"unit must be 'layer' or 'filter', got {self.unit!r} (weighing)")
+        for name, value, least in (("bins", self.bins, 1), ("decimals", self.decimals, 0)):
+            if value is not None and (
+                isinstance(value, bool) or not isinstance(value, int) or value < least  # pyright: ignore[reportUnnecessaryIsInstance] # users' words
+            ):
+                raise ConfigError(
+                    f"{name} must be a whole number of at least {least}, got {value!r} (weighing)"
+                )
+        if not isinstance(self.drop_maximum, bool):  # pyright: ignore[reportUnnecessaryIsInstance] # users' words
+            raise ConfigError(
+                f"drop_maximum must be true or false, got {self.drop_maximum!r} (weighing)"
+            )
+        check_fraction(self.amplitude, name="amplitude", where="weighing")
+        check_positive(self.sharpness, name="sharpness", where="weighing")
+
+    @property
+    def by_filter(self) -> bool:
+        """Whether filters have shares of their own."""
+        return self.unit == "filter"
+
+    def measure(self, filters: FilterRows) -> PerLayer:
+        """The information of a layer.
+
+        Args:
+            filters: (*S, O, F), one row a filter.
+
+        Returns:
+            (*S,), in float64.
+        """
+        if self.measure_by == "l1":
+            return weight_l1(filters.flatten(-2))
+        if self.measure_by == "filter_entropy":
+            return filter_entropies(filters, bins=self.bins, drop_maximum=self.drop_maximum)
+        return weight_entropy(filters.flatten(-2), bins=self.bins, drop_maximum=self.drop_maximum)
+
+    def share(self, own: PerLayer, partner: PerLayer) -> PerLayer:
+        """Alpha.
+
+        Args:
+            own: H, as `measure` gave it.
+            partner: That of the partner's layer.
+
+        Returns:
+            Within [0.5 - A / 2, 0.5 + A / 2].
+        """
+        return own_share(
+            own,
+            partner,
+            amplitude=self.amplitude,
+            sharpness=self.sharpness,
+            decimals=self.decimals,
+        )
+
+    def share_by_scale(self, own: Scores, partner: Scores) -> Scores:
+        """A filter's share, by the scales of its norm.
+
+        Args:
+            own: (O,).
+            partner: (O,).
+
+        Returns:
+            (O,).
+        """
+        return scale_share(own, partner)

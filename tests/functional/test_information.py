@@ -1,0 +1,92 @@
+"""Entropy and weight of grafting, against plain loops written from the paper."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from regrow.functional.grafting import own_share
+from regrow.functional.information import filter_entropies, weight_entropy
+
+
+def loop(values: list[float], *, bins: int, drop_maximum: bool) -> float:
+    """One weight after the other, as the text has it."""
+    low, high = min(values), max(values)
+    if low == high:
+        return 0.0
+    counts = [0] * bins
+    for value in values:
+        place = math.floor((value - low) / ((high - low) / bins))
+        if drop_maximum and value >= low + (high - low) / bins * bins:
+            continue
+        counts[min(place, bins - 1)] += 1
+    return -sum(c / len(values) * math.log(c / len(values)) for c in counts if c)
+
+
+@pytest.mark.parametrize("bins", [1, 2, 10, 37])
+@pytest.mark.parametrize("drop_maximum", [False, True])
+@pytest.mark.parametrize("scale", [1e-6, 1.0, 1e6])
+def test_entropy_of_a_layer(bins: int, drop_maximum: bool, scale: float) -> None:
+    generator = torch.Generator().manual_seed(bins)
+    weights = torch.randn(500, generator=generator, dtype=torch.float64) * scale
+    found = weight_entropy(weights, bins=bins, drop_maximum=drop_maximum)
+    expected = loop(weights.tolist(), bins=bins, drop_maximum=drop_maximum)
+    assert float(found) == pytest.approx(expected, abs=1e-12)
+
+
+def test_cases_by_hand() -> None:
+    two = torch.tensor([0.0, 0.1, 0.9, 1.0])
+    assert float(weight_entropy(two, bins=2)) == pytest.approx(math.log(2))
+    # Without the maximum: 2 and 1 of 4.
+    less = -(0.5 * math.log(0.5) + 0.25 * math.log(0.25))
+    assert float(weight_entropy(two, bins=2, drop_maximum=True)) == pytest.approx(less)
+    flat = torch.arange(10.0)
+    assert float(weight_entropy(flat)) == pytest.approx(math.log(10))
+    for drop_maximum in (False, True):
+        assert float(weight_entropy(torch.full((5,), 3.0), drop_maximum=drop_maximum)) == 0.0
+
+
+def test_weights_that_are_no_numbers_have_no_entropy() -> None:
+    stack = torch.tensor([[0.0, 1.0], [0.0, math.nan], [0.0, math.inf]])
+    found = weight_entropy(stack, bins=2)
+    assert found[0] == pytest.approx(math.log(2))
+    assert found[1:].isnan().all()
+
+
+def test_leading_axes_and_filters() -> None:
+    weights = torch.randn(3, 2, 40, dtype=torch.float64)
+    found = weight_entropy(weights)
+    for s in range(3):
+        for o in range(2):
+            one = loop(weights[s, o].tolist(), bins=10, drop_maximum=False)
+            assert float(found[s, o]) == pytest.approx(one, abs=1e-12)
+    assert torch.allclose(filter_entropies(weights), found.sum(-1))
+
+
+@pytest.mark.parametrize("amplitude", [0.0, 0.4, 1.0])
+@pytest.mark.parametrize("sharpness", [1.0, 500.0])
+def test_both_shares_make_one(amplitude: float, sharpness: float) -> None:
+    mine, yours = torch.randn(50, dtype=torch.float64), torch.randn(50, dtype=torch.float64)
+    share = own_share(mine, yours, amplitude=amplitude, sharpness=sharpness)
+    back = own_share(yours, mine, amplitude=amplitude, sharpness=sharpness)
+    assert torch.allclose(share + back, torch.ones(50, dtype=torch.float64))
+    assert float((share - 0.5).abs().max()) <= amplitude / 2
+    expected = [
+        amplitude / math.pi * math.atan(sharpness * (a - b)) + 0.5
+        for a, b in zip(mine.tolist(), yours.tolist(), strict=True)
+    ]
+    assert share.tolist() == pytest.approx(expected, abs=1e-12)
+    if amplitude:
+        assert ((share > 0.5) == (mine > yours)).all()
+
+
+def test_rounding_is_an_option() -> None:
+    share = own_share(
+        torch.tensor(1.0, dtype=torch.float64), torch.tensor(1.0005, dtype=torch.float64)
+    )
+    assert float(share) == pytest.approx(0.4 / math.pi * math.atan(-0.25) + 0.5)
+    assert float(own_share(torch.tensor(1.0), torch.tensor(1.0005), decimals=2)) == pytest.approx(
+        0.47
+    )
