@@ -134,12 +134,12 @@ def test_the_noted_values_are_those_of_the_weights(tiny_study: MakeStudy, tmp_pa
     state = file.load()
     assert state is not None
     records = [OverlapRecord(**each) for each in state["diagnosis"]["overlaps"]]
-    masks: dict[str, Tensor] = state["regrower"]["resting"]["masks"]
+    masks: dict[str, Tensor] = state["members"][0]["regrower"]["resting"]["masks"]
     assert any(bool(mask.any()) for mask in masks.values())
     for record in (each for each in records if each.epoch == 2):
         mask = masks.get(record.layer, torch.zeros(3, dtype=torch.bool))
         inside = (~mask).nonzero()[:, 0].tolist()
-        expected = overlap_by_hand(state["model"][f"{record.layer}.weight"], inside)
+        expected = overlap_by_hand(state["members"][0]["model"][f"{record.layer}.weight"], inside)
         assert record.out == int(mask.sum())
         assert record.mean == pytest.approx(sum(expected) / len(expected), abs=1e-6)
         assert record.largest == pytest.approx(max(expected), abs=1e-6)

@@ -176,7 +176,7 @@ def test_another_schema_is_not_gone_on_with(tmp_path: Path, version: str) -> Non
         pass
     with sqlite3.connect(tmp_path / "results.sqlite") as database:
         database.execute("UPDATE meta SET value = ? WHERE key = 'schema_version'", (version,))
-    with pytest.raises(StoreError, match=f"schema_version must be 2, got {version}; go on with"):
+    with pytest.raises(StoreError, match=f"schema_version must be 3, got {version}; go on with"):
         opened(tmp_path)
 
 

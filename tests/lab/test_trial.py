@@ -86,7 +86,7 @@ def trained_weights(
         run_trial(spec, data, checkpoint=file, on_epoch=stop_after(epochs))
     state = file.load()
     assert state is not None
-    return state["model"][weights_of]
+    return state["members"][0]["model"][weights_of]
 
 
 def test_one_full_batch_epoch_is_one_step_of_gradient_descent(
@@ -132,7 +132,10 @@ def test_clipping_bounds_the_step(tiny_study: MakeStudy, tmp_path: Path) -> None
     state = file.load()
     assert state is not None
     start = build_model(spec, data, seed=0).state_dict()
-    moved = sum(float((state["model"][key] - start[key]).double().square().sum()) for key in start)
+    moved = sum(
+        float((state["members"][0]["model"][key] - start[key]).double().square().sum())
+        for key in start
+    )
     assert math.sqrt(moved) == pytest.approx(0.1 * 1e-3, rel=1e-2)
 
 

@@ -16,6 +16,8 @@ from regrow.lab.data import Dataset
 from regrow.lab.study import LAB_RECIPES, Training
 from regrow.lab.trials import TrialSpec
 from regrow.loop import Regrower, attach
+from regrow.partners import Grafter, attach_partners
+from regrow.partnership import PartnerRecipe
 
 CALIBRATION = 256
 """Training images on which recipes measure where none are held out."""
@@ -58,12 +60,13 @@ def build_model(spec: TrialSpec, data: Dataset, *, seed: int) -> nn.Module:
     return model.to(memory_format=torch.channels_last) if spec.train.channels_last else model  # pyright: ignore[reportCallIssue, reportUnknownVariableType]
 
 
-def build_optimizer(training: Training, model: nn.Module) -> Optimizer:
+def build_optimizer(training: Training, model: nn.Module, *, lr: float | None = None) -> Optimizer:
     """The optimizer of a trial.
 
     Args:
         training: Its settings.
         model: Its network.
+        lr: Its learning rate; None: the training's.
 
     Returns:
         A fresh optimizer over all parameters.
@@ -76,16 +79,17 @@ def build_optimizer(training: Training, model: nn.Module) -> Optimizer:
         raise ConfigError(
             f"the model must have parameters to train, {type(model).__name__} has none"
         )
+    rate = training.lr if lr is None else lr
     if training.optimizer == "sgd":
         return SGD(
             parameters,
-            lr=training.lr,
+            lr=rate,
             momentum=training.momentum,
             nesterov=training.nesterov,
             weight_decay=training.weight_decay,
         )
     kind = Adam if training.optimizer == "adam" else AdamW
-    return kind(parameters, lr=training.lr, weight_decay=training.weight_decay)
+    return kind(parameters, lr=rate, weight_decay=training.weight_decay)
 
 
 def attach_recipe(
@@ -109,14 +113,17 @@ def attach_recipe(
         like: For a control, the renewals that it replays.
 
     Returns:
-        The regrower; None for the arms that the laboratory runs alone.
+        The regrower; None for the arms that the laboratory runs alone, and for recipes of several networks.
     """
     if spec.recipe in LAB_RECIPES:
+        return None
+    recipe = recipes.build(spec.recipe, spec.settings, like=like, where=spec.trial)
+    if isinstance(recipe, PartnerRecipe):
         return None
     per_epoch = steps_per_epoch(spec.train, len(data.x_train))
     images, classes = held_out or (data.x_train[:CALIBRATION], data.y_train[:CALIBRATION])
     return attach(
-        recipes.build(spec.recipe, spec.settings, like=like, where=spec.trial),
+        recipe,
         model,
         optimizer,
         example_inputs=data.x_train[:2],
@@ -126,4 +133,33 @@ def attach_recipe(
         steps_per_epoch=per_epoch,
         seed=spec.seed,
         init=models.recorded_init(spec.model.name, spec.model.settings),
+    )
+
+
+def attach_partner_recipe(
+    spec: TrialSpec, data: Dataset, members: Sequence[tuple[nn.Module, Optimizer]]
+) -> Grafter | None:
+    """Attach the arm's recipe for several networks, if it has one.
+
+    Args:
+        spec: Gives recipe, settings and length of the training.
+        data: Gives an example of the input.
+        members: The networks and their optimizers, in the order of the ring.
+
+    Returns:
+        The grafter; None for other arms.
+    """
+    if spec.recipe in LAB_RECIPES or not recipes.info(spec.recipe).partners:
+        return None
+    recipe = recipes.build(spec.recipe, spec.settings, where=spec.trial)
+    if not isinstance(recipe, PartnerRecipe):
+        raise TypeError(f"recipe '{spec.recipe}' says that it is for several networks, and is none")
+    per_epoch = steps_per_epoch(spec.train, len(data.x_train))
+    return attach_partners(
+        recipe,
+        [model for model, _ in members],
+        [optimizer for _, optimizer in members],
+        example_inputs=data.x_train[:2],
+        total_steps=per_epoch * spec.train.epochs,
+        steps_per_epoch=per_epoch,
     )

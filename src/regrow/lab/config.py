@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from regrow.errors import ConfigError
+from regrow.lab.arms import LAB_SETTINGS
 from regrow.lab.keys import set_key
 from regrow.lab.study import LAB_RECIPES, Study, check_document
 from regrow.lab.trials import cells
@@ -30,6 +31,7 @@ class Overrides:
         settings: ``key=value`` texts, as `set_key` reads keys.
         seeds: Number of seeds.
         train: Training settings by name; None = not given.
+        partners: Networks of a trial, for every arm that trains several.
     """
 
     name: str | None = None
@@ -39,6 +41,7 @@ class Overrides:
     settings: tuple[str, ...] = ()
     seeds: int | None = None
     train: Mapping[str, object] = field(default_factory=dict[str, object])
+    partners: int | None = None
 
 
 def load_study(path: Path | None, overrides: Overrides | None = None) -> Study:
@@ -122,6 +125,8 @@ def _merge(found: dict[str, Any], told: Overrides, *, where: str) -> None:
         arms: dict[str, Any] = found["arms"]
         found["arms"] = {name: arms.get(name, {"recipe": name}) for name in wanted}
     found["train"].update({key: value for key, value in told.train.items() if value is not None})
+    if told.partners is not None:
+        _set_partners(found["arms"], told.partners)
     for text in told.settings:
         key, equals, value = text.partition("=")
         if not equals:
@@ -130,6 +135,30 @@ def _merge(found: dict[str, Any], told: Overrides, *, where: str) -> None:
     if told.name is not None:
         found["name"] = told.name
     found.setdefault("name", _default_name(found))
+
+
+def _set_partners(arms: Mapping[str, Any], partners: int) -> None:
+    """Set how many networks a trial trains, in place, for every arm that trains several; --set comes after it."""
+    asked: list[dict[str, Any]] = [arm for arm in arms.values() if isinstance(arm, dict)]
+    several = [arm for arm in asked if "partners" in _settings_of(arm.get("recipe"))]
+    if not several:
+        raise ConfigError(
+            f"command line: --partners: needs an arm that trains several networks (recipe grafting or independent), "
+            f"and the arms are {', '.join(arms)}"
+        )
+    for arm in several:
+        arm["settings"] = {**(arm.get("settings") or {}), "partners": partners}
+
+
+def _settings_of(recipe: object) -> Mapping[str, object]:
+    """The settings that a recipe takes; none of a name that is not known, which is told later."""
+    from regrow import recipes  # noqa: PLC0415 # imports torch, which reading a study's records must not
+
+    if not isinstance(recipe, str):
+        return {}
+    if recipe in LAB_SETTINGS:
+        return LAB_SETTINGS[recipe]
+    return recipes.settings(recipe) if recipe in recipes.names() else {}
 
 
 def _default_name(found: Mapping[str, Any]) -> str:

@@ -21,6 +21,7 @@ from regrow.lab.measure import finite_or_none
 from regrow.lab.outcome import CorrelationRecord, OverlapRecord
 from regrow.lab.rankings import compare_rankings, probe_for_rankings
 from regrow.lab.study import Diagnostics
+from regrow.lab.weight_diagnosis import WeightDiagnosis
 
 
 def watched_layers(model: nn.Module, example: Tensor) -> tuple[Filters, ...]:
@@ -71,6 +72,7 @@ class Diagnosis:
     """The diagnostics of one trial.
 
     Attributes:
+        weights: What the weights carry.
         layers: Number of filters by layer, in the network's order; empty when nothing is asked for.
         overlaps: What was found so far of the overlap.
         correlations: What was found so far of the rankings.
@@ -106,14 +108,17 @@ class Diagnosis:
         self.layers = {filters.path: filters.count for filters in self._filters}
         if asked.oracle_every_epochs and held_out is not None:
             probe_for_rankings(model, self._filters, images=held_out[0], labels=held_out[1])
+        self.weights = WeightDiagnosis(self._filters if asked.weights else ())
         self.overlaps: list[OverlapRecord] = []
         self.correlations: list[CorrelationRecord] = []
 
-    def look(self, model: nn.Module, *, epoch: int, out: Mapping[str, Sequence[int]]) -> float:
-        """Look at the network after an epoch.
+    def look(
+        self, models: Sequence[nn.Module], *, epoch: int, out: Mapping[str, Sequence[int]]
+    ) -> float:
+        """Look at the networks after an epoch.
 
         Args:
-            model: The network, of the kind that was traced.
+            models: The networks, of the kind that was traced. Overlap and rankings are those of the first.
             epoch: 1-based.
             out: The filters that are out of the network, by layer.
 
@@ -121,6 +126,8 @@ class Diagnosis:
             Seconds that it took: no part of the training's time.
         """
         started = time.perf_counter()
+        model = models[0]
+        self.weights.look(models, epoch=epoch)
         if self._asked.overlap:
             with torch.no_grad():
                 self._note_overlap(dict(model.named_parameters()), epoch=epoch, out=out)
@@ -155,6 +162,7 @@ class Diagnosis:
         return {
             "overlaps": [asdict(record) for record in self.overlaps],
             "correlations": [asdict(record) for record in self.correlations],
+            "weights": self.weights.state_dict(),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -165,6 +173,7 @@ class Diagnosis:
         """
         self.overlaps = [OverlapRecord(**record) for record in state["overlaps"]]
         self.correlations = [CorrelationRecord(**record) for record in state["correlations"]]
+        self.weights.load_state_dict(state["weights"])
 
 
 def _finite(model: nn.Module) -> bool:

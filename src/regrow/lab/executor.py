@@ -20,7 +20,7 @@ from regrow.errors import StoreError
 from regrow.lab.environment import now
 from regrow.lab.events import Ended, Event, Noticed, Progressed, Started
 from regrow.lab.outcome import TrialResult
-from regrow.lab.store import Store
+from regrow.lab.store import Store, lost_weights
 from regrow.lab.trials import TrialSpec
 from regrow.lab.worker import (
     EpochDone,
@@ -78,7 +78,7 @@ def run_study(
     SIGTERM end the workers at once; all that ended is kept, and checkpoints wait for the next run.
 
     Args:
-        specs: All trials of the study, a control after the trial that it replays.
+        specs: All trials of the study, a control after the trial that it replays, a student after its teachers.
         store: Where results go; held open by the caller.
         jobs: Number of worker processes.
         data_dir: Folder with data sets.
@@ -90,7 +90,8 @@ def run_study(
         What ended, and whether the run was interrupted.
 
     Edge cases:
-        Results or checkpoints cannot be written any more: a StoreError; what was written stays.
+        Results, checkpoints or weights cannot be written any more, or the weights of a teacher that ended are missing
+        or damaged: a StoreError; what was written stays.
     """
     settings = WorkerSettings(
         parent=os.getpid(),
@@ -130,6 +131,7 @@ class _Pool:
         self._workers: list[_Worker] = []
         self._told: set[str] = set()
         self.ended: Counter[str] = Counter()
+        self._check_teachers()
         store.sweep(spec.trial for spec in self._waiting)
 
     @property
@@ -181,15 +183,35 @@ class _Pool:
             worker.connection.close()
 
     def _next(self) -> TrialSpec | None:
-        """The first trial that can begin; controls whose partner crashed are recorded on the way."""
+        """The first trial that can begin; those that never can are recorded as crashed on the way."""
         for spec in list(self._waiting):
-            partner = None if spec.like is None else self._status.get(spec.like)
-            if spec.like is None or partner in {"finished", "diverged"}:
-                return spec
-            if partner == "crashed":
+            reason = self._hopeless(spec)
+            if reason:
                 self._waiting.remove(spec)
-                self._crashed(spec, f"the trial that it replays, {spec.like}, has crashed")
+                self._crashed(spec, reason)
+            elif all(trial in self._status for trial in spec.after):
+                return spec
         return None
+
+    def _hopeless(self, spec: TrialSpec) -> str:
+        """Why a trial can never begin; empty if it can."""
+        if spec.like is not None and self._status.get(spec.like) == "crashed":
+            return f"the trial that it replays, {spec.like}, has crashed"
+        for teacher in spec.teachers:
+            status = None if teacher.trial is None else self._status.get(teacher.trial)
+            if status in {"crashed", "diverged"}:
+                return f"its teacher, {teacher.trial}, has {status}"
+        return ""
+
+    def _check_teachers(self) -> None:
+        """What ended teachers left must be there before anything is trained."""
+        for spec in self._waiting:
+            for teacher in spec.teachers:
+                if teacher.trial is None or self._status.get(teacher.trial) != "finished":
+                    continue
+                path = self._store.weights(teacher.trial)
+                if not path.is_file():
+                    raise StoreError(lost_weights(path, teacher.trial, "the file is not there"))
 
     def _start(self) -> _Worker:
         context = multiprocessing.get_context("spawn")
@@ -203,7 +225,16 @@ class _Pool:
 
     def _task(self, spec: TrialSpec) -> Task:
         like = None if spec.like is None else tuple(self._store.renewals(spec.like))
-        return Task(spec=spec, checkpoint=self._store.checkpoint(spec.trial), like=like)
+        return Task(
+            spec=spec,
+            checkpoint=self._store.checkpoint(spec.trial),
+            like=like,
+            weights=self._store.weights(spec.trial) if spec.keeps_weights else None,
+            teachers=tuple(
+                Path(teacher.path) if teacher.trial is None else self._store.weights(teacher.trial)
+                for teacher in spec.teachers
+            ),
+        )
 
     def _take(self, worker: _Worker, message: Message) -> None:
         spec = worker.spec

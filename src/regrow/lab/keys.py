@@ -11,7 +11,8 @@ def set_key(found: dict[str, Any], key: str, value: object, *, where: str) -> No
     """Set one value of a study by its dotted key, in place.
 
     ``train.<key>``, ``diagnostics.<key>``, ``model.<setting>``, ``data.<setting>``, ``<arm>.<setting>``,
-    ``<arm>.train.<key>``; a leading ``arms.`` is allowed before a label.
+    ``<arm>.train.<key>``, ``<arm>.model.<setting>``, ``<arm>.distillation.<key>``; a leading ``arms.`` is allowed
+    before a label.
 
     Args:
         found: The study as plain data.
@@ -33,8 +34,8 @@ def set_key(found: dict[str, Any], key: str, value: object, *, where: str) -> No
     elif first in found.get("arms", {}):
         arm: dict[str, Any] = found["arms"][first]
         part, _, name = rest.partition(".")
-        if part in {"train", "settings"} and name:
-            arm.setdefault(part, {})[name] = value
+        if part in {"train", "settings", "model", "distillation"} and name:
+            arm[part] = {**(arm.get(part) or {}), name: value}
         else:
             arm.setdefault("settings", {})[rest] = value
     else:

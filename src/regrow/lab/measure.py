@@ -35,6 +35,34 @@ def measure(model: nn.Module, x: Tensor, y: Tensor) -> tuple[float | None, float
     return finite_or_none(float(loss) / len(y)), right / len(y)
 
 
+def logits_of(model: nn.Module, x: Tensor) -> Tensor:
+    """Scores of the classes in evaluation mode.
+
+    Args:
+        model: The network; left in evaluation mode.
+        x: Images, (N, C, H, W).
+
+    Returns:
+        (N, K).
+    """
+    model.eval()
+    with torch.no_grad():
+        return torch.cat([model(images) for images in x.split(_TEST_BATCH)])
+
+
+def accuracy_of(outputs: Tensor, labels: Tensor) -> float:
+    """Share of right predictions.
+
+    Args:
+        outputs: Scores of the classes, (N, K).
+        labels: Classes, (N,).
+
+    Returns:
+        0 to 1; a prediction from an output that is not finite is wrong.
+    """
+    return int(right_answers(outputs, labels).sum()) / len(labels)
+
+
 def right_answers(outputs: Tensor, labels: Tensor) -> Tensor:
     """Which predictions are right.
 

@@ -106,6 +106,94 @@ class CorrelationRecord:
 
 
 @dataclass(frozen=True, kw_only=True)
+class PartnerRecord:
+    """The metrics of one of several networks after one epoch; None as in `EpochRecord`.
+
+    Attributes:
+        epoch: 1-based.
+        partner: Number of the network, from 0.
+        lr: Its learning rate before any schedule.
+        train_loss: Mean over the examples as they were trained on.
+        train_accuracy: Share, of the same predictions.
+        test_loss: Mean over the test set after the epoch.
+        test_accuracy: Share.
+    """
+
+    epoch: int
+    partner: int
+    lr: float
+    train_loss: float | None
+    train_accuracy: float
+    test_loss: float | None
+    test_accuracy: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class TogetherRecord:
+    """What several networks are worth as one, at the end.
+
+    Attributes:
+        how: ``ensemble``, ``mean weights`` or ``best``.
+        test_accuracy: Share.
+        partner: For ``best``, the network's number.
+    """
+
+    how: str
+    test_accuracy: float
+    partner: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class GraftRecord:
+    """One layer of one network that took a share of its partner's weights; None where a number is not finite.
+
+    Attributes:
+        step: Optimizer step, 0-based.
+        epoch: 1-based epoch of that step.
+        partner: Number of the network.
+        layer: Module path.
+        share: What it kept of its own.
+        information: What its weights carried before.
+        partner_information: What its partner's carried.
+        distance: Between both weights, as a share of the mean of their lengths.
+    """
+
+    step: int
+    epoch: int
+    partner: int
+    layer: str
+    share: float | None
+    information: float | None
+    partner_information: float | None
+    distance: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class WeightRecord:
+    """What the weights of one layer carry after one epoch.
+
+    Attributes:
+        epoch: 1-based.
+        partner: Number of the network.
+        layer: Module path.
+        entropy: Of the layer's weights; None if not finite.
+        below_1: Share of the filters whose l1 norm is below 1.
+        below_0_1: Below 0.1.
+        below_0_01: Below 0.01.
+        below_0_001: Below 0.001.
+    """
+
+    epoch: int
+    partner: int
+    layer: str
+    entropy: float | None
+    below_1: float
+    below_0_1: float
+    below_0_01: float
+    below_0_001: float
+
+
+@dataclass(frozen=True, kw_only=True)
 class TrialResult:
     """A trial that ended.
 
@@ -123,6 +211,10 @@ class TrialResult:
         layers: Number of filters of each watched layer, in the network's order; empty where none was watched.
         overlaps: One record a layer and epoch, where the study asks for them.
         correlations: One record a ranking and epoch, where the study asks for them.
+        partners: One record a network and epoch, where a trial has several.
+        together: What they are worth as one.
+        grafts: One record a layer, network and graft.
+        weights: One record a layer, network and epoch, where the study asks for them.
         nonfinite: Scores that were no numbers.
         restarts: Times that the whole network was redrawn.
         recipe_seconds: Wall time inside regrow's hooks.
@@ -142,6 +234,10 @@ class TrialResult:
     layers: tuple[tuple[str, int], ...] = ()
     overlaps: tuple[OverlapRecord, ...] = ()
     correlations: tuple[CorrelationRecord, ...] = ()
+    partners: tuple[PartnerRecord, ...] = ()
+    together: tuple[TogetherRecord, ...] = ()
+    grafts: tuple[GraftRecord, ...] = ()
+    weights: tuple[WeightRecord, ...] = ()
     nonfinite: int = 0
     restarts: int = 0
     recipe_seconds: float = 0.0

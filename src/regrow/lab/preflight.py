@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from regrow import recipes
 from regrow.criteria import MEASURED
@@ -18,6 +19,7 @@ from regrow.history import Renewed
 from regrow.lab import data
 from regrow.lab.assembly import (
     CALIBRATION,
+    attach_partner_recipe,
     attach_recipe,
     build_model,
     build_optimizer,
@@ -27,7 +29,10 @@ from regrow.lab.data import Dataset
 from regrow.lab.data.held_out import hold_out
 from regrow.lab.diagnostics import Diagnosis
 from regrow.lab.study import LAB_RECIPES
+from regrow.lab.teaching import teacher_network
 from regrow.lab.trials import TrialSpec
+from regrow.lab.weights import read_weights
+from regrow.partnership import PartnerRecipe
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,8 +41,8 @@ class Preflight:
 
     Attributes:
         data_digests: Hash of the data set by cell.
-        notices: What a user should know: recipes that cannot act within the given epochs, and those that rank filters
-            on images that are trained on.
+        notices: What a user should know: recipes that cannot act within the given epochs, those that rank filters
+            on images that are trained on, and what teachers cost.
     """
 
     data_digests: dict[str, str]
@@ -82,7 +87,8 @@ def preflight(
         digests[spec.cell] = str(held[key].meta["sha256"])
         for notice in _rehearse(spec, held[key]):
             notices.setdefault(notice)
-    return Preflight(data_digests=digests, notices=tuple(notices))
+    told = [*notices, *_told_of_teachers(specs)]
+    return Preflight(data_digests=digests, notices=tuple(told))
 
 
 def _rehearse(spec: TrialSpec, dataset: Dataset) -> list[str]:
@@ -95,7 +101,8 @@ def _rehearse(spec: TrialSpec, dataset: Dataset) -> list[str]:
         )
     model = build_model(spec, dataset, seed=spec.seed)
     optimizer = build_optimizer(spec.train, model)
-    _try_model(spec, model, dataset)
+    _try_model(model, dataset, where=f"model '{spec.model.name}'")
+    _try_teacher_files(spec, dataset)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", NoEffectWarning)
         like: list[Renewed] | None = None if spec.like is None else []
@@ -108,6 +115,7 @@ def _rehearse(spec: TrialSpec, dataset: Dataset) -> list[str]:
                 held_out=(aside[0], aside[1]) if spec.train.held_out else None,
                 like=like,
             )
+            grafter = attach_partner_recipe(spec, dataset, _partners(spec, dataset))
         except RegrowError as error:
             raise ConfigError(f"arm {spec.label}: {error}") from error
         try:
@@ -120,8 +128,9 @@ def _rehearse(spec: TrialSpec, dataset: Dataset) -> list[str]:
             )
         except RegrowError as error:
             raise ConfigError(f"diagnostics: {error}") from error
-    if regrower is not None:
-        regrower.detach()
+    for attached in (regrower, grafter):
+        if attached is not None:
+            attached.detach()
     told = [str(warning.message) for warning in caught]
     if spec.recipe not in LAB_RECIPES and not spec.train.held_out:
         told += _ranks_on_training_images(spec, len(dataset.x_train), like=like)
@@ -129,12 +138,18 @@ def _rehearse(spec: TrialSpec, dataset: Dataset) -> list[str]:
     return [f"{cell}arm {spec.label}: {text}" for text in told]
 
 
+def _partners(spec: TrialSpec, dataset: Dataset) -> list[tuple[nn.Module, Optimizer]]:
+    """The networks that a recipe for several joins, and their optimizers."""
+    models = [build_model(spec, dataset, seed=spec.seed) for _ in range(spec.partners)]
+    return [(model, build_optimizer(spec.train, model)) for model in models]
+
+
 def _ranks_on_training_images(
     spec: TrialSpec, examples: int, *, like: Sequence[Renewed] | None
 ) -> list[str]:
     """What is said of a recipe whose ranking looks at data where none was set aside."""
     recipe = recipes.build(spec.recipe, spec.settings, like=like, where=spec.trial)
-    if not recipe.criterion.needs & MEASURED:
+    if isinstance(recipe, PartnerRecipe) or not recipe.criterion.needs & MEASURED:
         return []
     return [
         f"ranks filters on the first {min(CALIBRATION, examples)} training images, which it is trained on; "
@@ -142,9 +157,60 @@ def _ranks_on_training_images(
     ]
 
 
-def _try_model(spec: TrialSpec, model: nn.Module, dataset: Dataset) -> None:
+def _try_teacher_files(spec: TrialSpec, dataset: Dataset) -> None:
+    """Teachers that are trained in the study are tried as arms of their own; those in files here."""
+    for teacher in spec.teachers:
+        if teacher.trial is not None:
+            continue
+        plain = teacher.model or spec.model
+        try:
+            found = read_weights(teacher.path, plain=plain, sha256=teacher.sha256)
+            network = teacher_network(found, dataset, temperature=spec.distillation.temperature)
+        except RegrowError as error:
+            raise ConfigError(f"arm {spec.label}: {error}") from error
+        _try_model(network, dataset, where=f"arm {spec.label}: teacher {teacher.path}")
+
+
+def _told_of_teachers(specs: Sequence[TrialSpec]) -> list[str]:
+    """What the teachers of each arm are trained for: the arm's own epochs do not count it."""
+    by_trial = {spec.trial: spec for spec in specs}
+    found: dict[str, None] = {}
+    for spec in specs:
+        files = [teacher.path for teacher in spec.teachers if teacher.trial is None]
+        lineage = _lineage(spec, by_trial)
+        parts = [f"{other.label} {_epochs(other)}" for other in lineage]
+        told = [
+            f"its teachers train {sum(map(_epochs, lineage))} epochs in all ({', '.join(parts)})"
+        ]
+        told = (told if lineage else []) + [f"what {path} has cost is not known" for path in files]
+        if told:
+            cell = "" if spec.cell == "base" else f"{spec.cell}: "
+            found[
+                f"{cell}arm {spec.label}: {'; '.join(told)}; its own epochs, {_epochs(spec)}, do not count that"
+            ] = None
+    return list(found)
+
+
+def _lineage(spec: TrialSpec, by_trial: Mapping[str, TrialSpec]) -> list[TrialSpec]:
+    """The trials that teach a trial, and those that teach them, each once."""
+    found: dict[str, TrialSpec] = {}
+    waiting = [spec]
+    while waiting:
+        for teacher in waiting.pop(0).teachers:
+            other = by_trial.get(teacher.trial or "")
+            if other is not None and other.trial not in found:
+                found[other.trial] = other
+                waiting.append(other)
+    return list(found.values())
+
+
+def _epochs(spec: TrialSpec) -> int:
+    """Epochs of a trial, over all its networks."""
+    return spec.train.epochs * spec.partners
+
+
+def _try_model(model: nn.Module, dataset: Dataset, *, where: str) -> None:
     """Two images through the network: one score a class must come out."""
-    where = f"model '{spec.model.name}'"
     for name, parameter in model.named_parameters():
         if isinstance(parameter, nn.parameter.UninitializedParameter):
             raise ConfigError(

@@ -7,7 +7,7 @@ from typing import Final
 
 from regrow.lab.outcome import TrialResult
 
-SCHEMA_VERSION: Final = "2"
+SCHEMA_VERSION: Final = "3"
 
 SCHEMA: Final = (
     "CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL)",
@@ -37,6 +37,21 @@ SCHEMA: Final = (
     """CREATE TABLE correlations (
         trial TEXT NOT NULL REFERENCES trials, epoch INTEGER NOT NULL, ranking TEXT NOT NULL, value REAL,
         rank REAL, filters INTEGER NOT NULL, PRIMARY KEY (trial, epoch, ranking))""",
+    """CREATE TABLE partners (
+        trial TEXT NOT NULL REFERENCES trials, epoch INTEGER NOT NULL, partner INTEGER NOT NULL, lr REAL,
+        train_loss REAL, train_accuracy REAL, test_loss REAL, test_accuracy REAL,
+        PRIMARY KEY (trial, epoch, partner))""",
+    """CREATE TABLE together (
+        trial TEXT NOT NULL REFERENCES trials, how TEXT NOT NULL, test_accuracy REAL, partner INTEGER,
+        PRIMARY KEY (trial, how))""",
+    """CREATE TABLE grafts (
+        trial TEXT NOT NULL REFERENCES trials, step INTEGER NOT NULL, epoch INTEGER NOT NULL,
+        partner INTEGER NOT NULL, layer TEXT NOT NULL, share REAL, information REAL, partner_information REAL,
+        distance REAL, PRIMARY KEY (trial, step, partner, layer))""",
+    """CREATE TABLE weights (
+        trial TEXT NOT NULL REFERENCES trials, epoch INTEGER NOT NULL, partner INTEGER NOT NULL,
+        layer TEXT NOT NULL, entropy REAL, below_1 REAL, below_0_1 REAL, below_0_01 REAL, below_0_001 REAL,
+        PRIMARY KEY (trial, epoch, partner, layer))""",
 )
 """One statement a table; rows of one trial are in the order in which things happened, its layers in the network's.
 
@@ -96,4 +111,8 @@ def detail_rows(result: TrialResult) -> dict[str, list[tuple[object, ...]]]:
         "layers": [(trial, *entry) for entry in result.layers],
         "overlaps": [(trial, *astuple(record)) for record in result.overlaps],
         "correlations": [(trial, *astuple(record)) for record in result.correlations],
+        "partners": [(trial, *astuple(record)) for record in result.partners],
+        "together": [(trial, *astuple(record)) for record in result.together],
+        "grafts": [(trial, *astuple(record)) for record in result.grafts],
+        "weights": [(trial, *astuple(record)) for record in result.weights],
     }

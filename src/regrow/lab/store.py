@@ -23,6 +23,7 @@ from regrow.lab.schema import SCHEMA, SCHEMA_VERSION, detail_rows, trial_row
 
 DATABASE: Final = "results.sqlite"
 CHECKPOINTS: Final = "checkpoints"
+WEIGHTS: Final = "weights"
 
 
 class Store:
@@ -222,12 +223,21 @@ class Store:
         Returns:
             A readable file name, made unique by a hash.
         """
-        readable = re.sub(r"[^A-Za-z0-9.=-]+", "_", trial)[:80]
-        unique = hashlib.sha256(trial.encode()).hexdigest()[:8]
-        return self.folder / CHECKPOINTS / f"{readable}-{unique}.ckpt"
+        return self.folder / CHECKPOINTS / f"{_file_stem(trial)}.ckpt"
+
+    def weights(self, trial: str) -> Path:
+        """Where the final weights of a trial lie, if they are kept.
+
+        Args:
+            trial: Its name; any characters.
+
+        Returns:
+            A readable file name, made unique by a hash; its folder is made when the first weights are written.
+        """
+        return self.folder / WEIGHTS / f"{_file_stem(trial)}.pt"
 
     def sweep(self, unfinished: Iterable[str]) -> None:
-        """Remove checkpoints of trials that ended, and what killed processes left half written.
+        """Remove checkpoints of trials that ended, and what killed processes left half written; weights stay.
 
         Args:
             unfinished: Trials that are still to run; their checkpoints stay.
@@ -237,6 +247,8 @@ class Store:
             for path in (self.folder / CHECKPOINTS).iterdir():
                 if path.suffix == ".tmp" or (path.suffix == ".ckpt" and path not in keep):
                     path.unlink(missing_ok=True)
+            for path in (self.folder / WEIGHTS).glob("*.tmp"):
+                path.unlink(missing_ok=True)
 
     # ---- the connection
 
@@ -274,6 +286,28 @@ class Store:
 
     def _said(self, what: str) -> AbstractContextManager[None]:
         return explained(self.folder / DATABASE, what)
+
+
+def lost_weights(path: Path, trial: str, told: str) -> str:
+    """What is said when the kept weights of a trial cannot be used: nothing is trained anew in their place.
+
+    Args:
+        path: Where they should lie.
+        trial: The trial; it has ended.
+        told: What is wrong.
+
+    Returns:
+        The message.
+    """
+    return (
+        f"{path}: the weights of {trial}, which has ended and is to teach, cannot be used: {told}. Put the file "
+        f"back from a copy, or begin the study anew in another --out"
+    )
+
+
+def _file_stem(trial: str) -> str:
+    readable = re.sub(r"[^A-Za-z0-9.=-]+", "_", trial)[:80]
+    return f"{readable}-{hashlib.sha256(trial.encode()).hexdigest()[:8]}"
 
 
 def _short(seeds: list[int]) -> str:

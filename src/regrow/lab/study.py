@@ -28,6 +28,8 @@ LABEL: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_+-]*")
 
 LAB_RECIPES: Final = {
     "none": "Plain training: nothing is attached.",
+    "independent": "Trains several networks apart (partners: 2), the control for recipes that join them. The trial's "
+    "accuracy is their mean; their ensemble, their mean weights and the best of them are measured too.",
     "restart": "Redraws the whole network, with a fresh optimizer, while training is stuck at the majority class; "
     "looks after each check_epochs epochs (null: a tenth of them).",
 }
@@ -71,9 +73,11 @@ class ModelChoice(_Part):
 class Training(_Part):
     """How every network is trained.
 
-    The unit of `lr` is a step on the loss as `loss_reduction` makes it: a sum over the batch is
-    `batch_size` times the mean. `held_out` training images are not trained on: criteria that look at data measure with
-    them (with 0, with the first training images). `overlap_penalty` is the weight of `regrow.losses.overlap_penalty`.
+    The unit of `lr` is a step on the loss as `loss_reduction` makes it: a sum over the batch is `batch_size` times
+    the mean. `held_out` training images are not trained on: criteria that look at data measure with them (with 0,
+    with the first training images). `schedule` "step" divides the rate by 10 after each 30 % of the training.
+    `partner_rates` "spread" gives partner i of K the rate lr (1 + cos(pi (K - i) / K)) / 2. `overlap_penalty` is
+    the weight of `regrow.losses.overlap_penalty`.
     """
 
     epochs: int = Field(default=30, ge=1)
@@ -85,7 +89,8 @@ class Training(_Part):
     weight_decay: float = Field(default=0.0, ge=0)
     loss_reduction: Literal["mean", "sum"] = "mean"
     clip_grad_norm: float | None = Field(default=None, gt=0)
-    schedule: Literal["constant", "cosine"] = "constant"
+    schedule: Literal["constant", "cosine", "step"] = "constant"
+    partner_rates: Literal["same", "spread"] = "same"
     drop_last: bool = False
     augment: Literal["none", "crop-flip"] = "none"
     held_out: int = Field(default=0, ge=0)
@@ -107,29 +112,48 @@ class Training(_Part):
 class Diagnostics(_Part):
     """What is looked at beside the accuracy. It changes no result, so that a study may go on with other diagnostics.
 
-    `overlap`: after every epoch, the inter-filter overlap of each layer. `oracle_every_epochs`: after so many epochs
-    each, how the rankings of the filters agree with the oracle's on the `train.held_out` images; 0 = never.
+    `overlap`: after every epoch, the inter-filter overlap of each layer. `weights`: after every epoch, the entropy of
+    each layer's weights and the shares of filters with an l1 norm below 1, 0.1, 0.01 and 0.001. `oracle_every_epochs`:
+    after so many epochs each, how the rankings of the filters agree with the oracle's on the `train.held_out` images;
+    0 = never.
     """
 
     overlap: bool = False
+    weights: bool = False
     oracle_every_epochs: int = Field(default=0, ge=0)
 
     @property
     def any(self) -> bool:
         """Whether anything is asked for."""
-        return self.overlap or self.oracle_every_epochs > 0
+        return self.overlap or self.weights or self.oracle_every_epochs > 0
+
+
+class Distillation(_Part):
+    """How an arm follows its teachers, beside the classes: see `regrow.Teachers`."""
+
+    temperature: float = Field(default=2.0, gt=0)
+    weight: float = Field(default=1.0, ge=0)
+    combine: Literal["mean", "sum"] = "mean"
 
 
 class Arm(_Part):
     """One contestant: a recipe, its settings, and where its training differs from the study's.
 
-    `like` is for controls: the label of the arm whose renewals are replayed.
+    `like` is for controls: the label of the arm whose renewals are replayed. `model` has settings of the model for
+    this arm alone; its key ``name`` takes another network, whose settings start from their defaults. `teachers` are
+    labels of other arms, whose networks of the same cell and seed teach when they are trained, or weight files
+    (``*.pt``, relative to the working directory) of fixed networks. `teacher_digests` says the SHA-256 of each file;
+    it is filled in.
     """
 
     recipe: str
     settings: Settings = Field(default_factory=dict)
     train: dict[str, Any] = Field(default_factory=dict)
     like: str | None = None
+    model: Settings = Field(default_factory=dict)
+    teachers: list[str] = Field(default_factory=list)
+    teacher_digests: dict[str, str] = Field(default_factory=dict)
+    distillation: Distillation | None = None
 
 
 class Study(_Part):
@@ -296,4 +320,6 @@ def _known(root: type[BaseModel], path: list[str]) -> list[str]:
         "arms": Arm,
     }
     found = parts[path[0]] if path else root
+    if found is Arm and path[2:3] == ["distillation"]:
+        found = Distillation
     return [*found.model_fields, *(["first_seed"] if found is Study else [])]

@@ -1,6 +1,6 @@
 """The trials of a study: its grid multiplied out, its arms completed, in the order in which they run.
 
-Contents: `Cell`, `TrialSpec`, `cells`, `trials`, `trial_name`.
+Contents: `Cell`, `TeacherSpec`, `TrialSpec`, `cells`, `trials`, `trial_name`.
 """
 
 from __future__ import annotations
@@ -11,17 +11,20 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from regrow.errors import ConfigError
-from regrow.lab.arms import complete
+from regrow.lab.arms import complete, model_of
 from regrow.lab.keys import set_key
 from regrow.lab.study import (
+    Arm,
     DataChoice,
     Diagnostics,
+    Distillation,
     ModelChoice,
     Study,
     Training,
     check_document,
     check_training,
 )
+from regrow.lab.teacher_arms import in_order
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +41,23 @@ class Cell:
 
 
 @dataclass(frozen=True, kw_only=True)
+class TeacherSpec:
+    """Who teaches a trial: another trial of the study, or a file.
+
+    Attributes:
+        trial: The trial whose final weights teach; None for a file.
+        path: The file, relative to the working directory; empty for a trial.
+        sha256: The file's hash when the study was begun.
+        model: For a file, the study's model: what a plain ``state_dict`` is of.
+    """
+
+    trial: str | None = None
+    path: str = ""
+    sha256: str | None = None
+    model: ModelChoice | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class TrialSpec:
     """One recipe, one seed, one training run: all that a worker must know.
 
@@ -46,12 +66,15 @@ class TrialSpec:
         label: Label of the arm.
         seed: The seed; the arms of one seed start from the same weights and see the same batches.
         data: The data set.
-        model: The model.
+        model: The model, the arm's own settings included.
         train: The training, the arm's own overrides included.
         recipe: Name of the recipe, or one of `LAB_RECIPES`.
         settings: Its settings.
         like: For a control, the trial that it replays.
         diagnostics: What is looked at beside the accuracy.
+        teachers: Whom the network follows beside the classes.
+        distillation: How it follows them.
+        keeps_weights: Whether its final weights are kept, since it teaches another trial.
     """
 
     cell: str
@@ -64,11 +87,25 @@ class TrialSpec:
     settings: Mapping[str, Any]
     like: str | None = None
     diagnostics: Diagnostics = field(default_factory=Diagnostics)
+    teachers: tuple[TeacherSpec, ...] = ()
+    distillation: Distillation = field(default_factory=Distillation)
+    keeps_weights: bool = False
 
     @property
     def trial(self) -> str:
         """The trial's name in the store."""
         return trial_name(self.cell, self.label, self.seed)
+
+    @property
+    def partners(self) -> int:
+        """How many networks the trial trains."""
+        return int(self.settings.get("partners", 1))
+
+    @property
+    def after(self) -> tuple[str, ...]:
+        """The trials that must have ended before this one begins."""
+        named = (self.like, *(teacher.trial for teacher in self.teachers))
+        return tuple(trial for trial in named if trial is not None)
 
 
 def trial_name(cell: str, label: str, seed: int) -> str:
@@ -129,7 +166,7 @@ def trials(study: Study, *, where: str = "study") -> tuple[TrialSpec, ...]:
     """List the trials in the order in which they run.
 
     Seed by seed, so that a study that is stopped early has all arms of the seeds that ended; a
-    control comes after the trial that it replays.
+    control comes after the trial that it replays, and a trial after its teachers.
 
     Args:
         study: The study as it was written.
@@ -142,8 +179,10 @@ def trials(study: Study, *, where: str = "study") -> tuple[TrialSpec, ...]:
     found: list[TrialSpec] = []
     for seed in study.seeds:
         for cell in points:
-            arms = sorted(cell.study.arms.items(), key=lambda item: item[1].like is not None)
-            for label, arm in arms:
+            arms = cell.study.arms
+            teaching = {teacher for arm in arms.values() for teacher in arm.teachers}
+            for label in in_order(arms, where=where):
+                arm = arms[label]
                 training = {**cell.study.train.model_dump(), **arm.train}
                 found.append(
                     TrialSpec(
@@ -151,15 +190,27 @@ def trials(study: Study, *, where: str = "study") -> tuple[TrialSpec, ...]:
                         label=label,
                         seed=seed,
                         data=cell.study.data,
-                        model=cell.study.model,
+                        model=model_of(cell.study, arm),
                         train=check_training(training, where=where, path=f"arms.{label}.train"),
                         recipe=arm.recipe,
                         settings=arm.settings,
                         like=None if arm.like is None else trial_name(cell.name, arm.like, seed),
                         diagnostics=cell.study.diagnostics,
+                        teachers=_teachers(cell, arm, seed),
+                        distillation=arm.distillation or Distillation(),
+                        keeps_weights=label in teaching,
                     )
                 )
     return tuple(found)
+
+
+def _teachers(cell: Cell, arm: Arm, seed: int) -> tuple[TeacherSpec, ...]:
+    return tuple(
+        TeacherSpec(path=name, sha256=arm.teacher_digests[name], model=cell.study.model)
+        if name in arm.teacher_digests
+        else TeacherSpec(trial=trial_name(cell.name, name, seed))
+        for name in arm.teachers
+    )
 
 
 def _copied(found: Any) -> Any:

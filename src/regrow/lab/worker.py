@@ -26,6 +26,7 @@ from regrow.lab.trials import TrialSpec
 if TYPE_CHECKING:
     from regrow.history import Renewed
     from regrow.lab.data import Dataset
+    from regrow.lab.weights import Weights
 
 _PR_SET_PDEATHSIG = 1
 
@@ -57,11 +58,15 @@ class Task:
         spec: The trial.
         checkpoint: Where its checkpoint lies or will lie.
         like: For a control, the renewals that it replays: step, layer, filters. None otherwise.
+        weights: Where its final weights will lie, if it teaches another trial. None otherwise.
+        teachers: Where the weights of each of its teachers lie.
     """
 
     spec: TrialSpec
     checkpoint: Path
     like: tuple[tuple[int, str, tuple[int, ...]], ...] | None = None
+    weights: Path | None = None
+    teachers: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -145,6 +150,7 @@ def _train(
     from regrow.history import Renewed  # noqa: PLC0415 # these load torch
     from regrow.lab.checkpoint import CheckpointFile  # noqa: PLC0415
     from regrow.lab.trial import run_trial  # noqa: PLC0415
+    from regrow.lab.weights import WeightsFile  # noqa: PLC0415
 
     trial = task.spec.trial
     like: list[Renewed] | None = None
@@ -165,6 +171,10 @@ def _train(
             task.spec,
             shelf.get(task.spec),
             like=like,
+            teachers=_taught_by(task, settings),
+            weights=None
+            if task.weights is None
+            else WeightsFile(task.weights, trial=trial, fingerprint=settings.fingerprint),
             checkpoint=CheckpointFile(
                 task.checkpoint,
                 trial=trial,
@@ -180,6 +190,21 @@ def _train(
     except Exception as error:  # whatever a trial raises is its result; the others go on
         return TrialFailed(trial, _one_line(error))
     return TrialDone(result)
+
+
+def _taught_by(task: Task, settings: WorkerSettings) -> list[Weights]:
+    """The weights of a trial's teachers, read and checked."""
+    from regrow.lab.weights import WeightsFile, read_weights  # noqa: PLC0415 # loads torch
+
+    found: list[Weights] = []
+    for teacher, path in zip(task.spec.teachers, task.teachers, strict=True):
+        if teacher.trial is None:
+            plain = teacher.model or task.spec.model
+            found.append(read_weights(str(path), plain=plain, sha256=teacher.sha256))
+        else:
+            file = WeightsFile(path, trial=teacher.trial, fingerprint=settings.fingerprint)
+            found.append(file.load())
+    return found
 
 
 class _DataShelf:

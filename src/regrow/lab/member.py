@@ -1,0 +1,201 @@
+"""One network of a trial in training: its weights, its optimizer, its order of the images."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812
+
+from regrow.graph import Filters, trace
+from regrow.lab.assembly import build_model, build_optimizer, steps_per_epoch
+from regrow.lab.data.augment import crop_flip
+from regrow.lab.generator_keys import generator_key, partner_seed
+from regrow.lab.measure import right_answers
+from regrow.losses import overlap_penalty
+
+if TYPE_CHECKING:
+    from regrow.lab.data import Dataset
+    from regrow.lab.study import Training
+    from regrow.lab.teaching import Teaching
+    from regrow.lab.trials import TrialSpec
+    from regrow.loop import Regrower
+
+STEP_SHARE = 0.3
+"""With ``schedule = "step"`` the rate falls after each such share of the training: the papers' 60 of 200 epochs."""
+
+
+class Member:
+    """A network, and how it is trained.
+
+    The initial weights depend on its seed alone, the order of the images and torch's global generator (dropout) on
+    seed and epoch: arms of one seed are paired, and an interrupted trial needs no generator's state to go on.
+
+    Attributes:
+        model: The network.
+        optimizer: Its optimizer.
+        lr: Its learning rate before any schedule.
+        regrower: The recipe at work in it, or None; set by the trial.
+
+    Args:
+        spec: The trial.
+        data: What it is trained on.
+        place: Number of the network in the trial, from 0.
+        teaching: Whom it follows beside the classes.
+    """
+
+    def __init__(
+        self, spec: TrialSpec, data: Dataset, *, place: int = 0, teaching: Teaching | None = None
+    ) -> None:
+        self._spec, self._data, self._teaching = spec, data, teaching
+        self._seed = partner_seed(spec.seed, place)
+        self._per_epoch = steps_per_epoch(spec.train, len(data.x_train))
+        self.lr = partner_rate(spec.train, place=place, partners=spec.partners)
+        self.regrower: Regrower | None = None
+        self.model = build_model(spec, data, seed=self._seed)
+        self.optimizer = build_optimizer(spec.train, self.model, lr=self.lr)
+        self._apart = self._kept_apart()
+
+    def restart(self, number: int) -> None:
+        """A fresh network and optimizer; data order and budget go on.
+
+        Args:
+            number: Of the restart, for the weights.
+        """
+        seed = generator_key("restart", self._seed, number)
+        self.model = build_model(self._spec, self._data, seed=seed)
+        self.optimizer = build_optimizer(self._spec.train, self.model, lr=self.lr)
+
+    def train_epoch(self, epoch: int) -> tuple[float, float]:
+        """One epoch of steps.
+
+        Args:
+            epoch: 1-based.
+
+        Returns:
+            Mean loss and share of right predictions, as they were met.
+        """
+        training, data = self._spec.train, self._data
+        torch.manual_seed(generator_key("noise", self._seed, epoch))
+        order = torch.randperm(
+            len(data.x_train),
+            generator=torch.Generator().manual_seed(generator_key("order", self._seed, epoch)),
+        )
+        moves = torch.Generator().manual_seed(generator_key("augment", self._seed, epoch))
+        self.model.train()
+        loss_sum = torch.zeros((), dtype=torch.float64)
+        right = torch.zeros((), dtype=torch.int64)
+        seen = 0
+        for index in range(self._per_epoch):
+            batch = order[index * training.batch_size : (index + 1) * training.batch_size]
+            images, labels = data.x_train[batch], data.y_train[batch]
+            if training.augment == "crop-flip":
+                images = crop_flip(images, moves)
+            if training.channels_last:
+                images = images.contiguous(memory_format=torch.channels_last)
+            outputs = self.model(images)
+            loss = F.cross_entropy(outputs, labels, reduction=training.loss_reduction)
+            self._step(
+                loss,
+                self._beside(outputs, images, batch),
+                step=(epoch - 1) * self._per_epoch + index,
+            )
+            share = len(batch) if training.loss_reduction == "mean" else 1
+            loss_sum += loss.detach().to(torch.float64) * share
+            right += right_answers(outputs.detach(), labels).sum()
+            seen += len(batch)
+        return float(loss_sum) / seen, int(right) / seen
+
+    def finite(self) -> bool:
+        """Whether all its weights are finite numbers."""
+        with torch.no_grad():
+            return all(bool(parameter.isfinite().all()) for parameter in self.model.parameters())
+
+    def state(self) -> dict[str, Any]:
+        """Everything that its next epoch depends on."""
+        return {
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "regrower": None if self.regrower is None else self.regrower.state_dict(),
+        }
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Go on from a saved state.
+
+        Args:
+            state: What `state` gave.
+        """
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        if self.regrower is not None:
+            self.regrower.load_state_dict(state["regrower"])
+
+    def _step(self, loss: Tensor, beside: list[Tensor], *, step: int) -> None:
+        training = self._spec.train
+        if training.schedule != "constant":
+            rate = self.lr * decay(training, step / (self._per_epoch * training.epochs))
+            for group in self.optimizer.param_groups:
+                group["lr"] = rate
+        self.optimizer.zero_grad(set_to_none=True)
+        torch.stack([loss, *beside]).sum().backward() if beside else loss.backward()
+        if training.clip_grad_norm is not None:
+            nn.utils.clip_grad_norm_(self.model.parameters(), training.clip_grad_norm)
+        if self.regrower is not None:
+            self.regrower.tell(loss=loss.detach())
+        self.optimizer.step()
+
+    def _beside(self, outputs: Tensor, images: Tensor, batch: Tensor) -> list[Tensor]:
+        """What is added to the loss."""
+        found: list[Tensor] = []
+        if self._apart:
+            weight = self._spec.train.overlap_penalty
+            found.append(overlap_penalty(self.model, self._apart, weight=weight))
+        if self._teaching is not None:
+            found.append(self._teaching.loss(outputs, images, batch))
+        return found
+
+    def _kept_apart(self) -> list[Filters]:
+        """The layers whose filters' overlap is part of the loss."""
+        if not self._spec.train.overlap_penalty:
+            return []
+        return list(trace(self.model, self._data.x_train[:2]).renewable())
+
+
+def partner_rate(training: Training, *, place: int, partners: int) -> float:
+    """The learning rate of one of several networks.
+
+        same:   lr
+        spread: lr * (1 + cos(pi (K - i) / K)) / 2,   i = 1 ... K
+
+    Args:
+        training: Gives the rate, and how it is spread.
+        place: Number of the network, from 0.
+        partners: K.
+
+    Returns:
+        Its rate.
+
+    Source:
+        ``spread``: the released code of Filter Grafting (Meng et al. 2020).
+    """
+    if training.partner_rates == "same":
+        return training.lr
+    return training.lr * 0.5 * (1.0 + math.cos(math.pi * (partners - place - 1) / partners))
+
+
+def decay(training: Training, share: float) -> float:
+    """What the learning rate is multiplied by.
+
+    Args:
+        training: Gives the schedule.
+        share: How much of the training is done, 0 to 1.
+
+    Returns:
+        1 and falling.
+    """
+    if training.schedule == "cosine":
+        return 0.5 * (1.0 + math.cos(math.pi * share))
+    # A share that is a whole number of thirds and tenths in exact arithmetic must not miss its step by a rounding.
+    return 0.1 ** math.floor(share / STEP_SHARE + 1e-9) if training.schedule == "step" else 1.0

@@ -1,0 +1,133 @@
+"""The teachers of one trial: networks made of kept weights, and the loss that a student has by them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from regrow.errors import ConfigError
+from regrow.lab import models
+from regrow.lab.data import Dataset
+from regrow.lab.trials import TrialSpec
+from regrow.lab.weights import Weights
+from regrow.teachers import Teachers
+
+
+class Teaching:
+    """What the teachers of a trial add to the loss of its network, or of each of its networks.
+
+    Built once a trial. Where every epoch shows the same images (``train.augment = "none"``) the teachers' logits are
+    computed once, here, in fixed pieces: a resumed trial has the same bits, and nothing of this is saved. Several
+    networks of one teacher (its partners) teach by the mean of their probabilities.
+
+    Args:
+        spec: The student's trial: distillation, augmentation, and whether the loss is a sum over the batch.
+        data: What it is trained on, without the images that are held out: batches index its training images.
+        teachers: Their weights, one for each of ``spec.teachers``.
+
+    Edge cases:
+        A ConfigError when there are no teachers, or not as many as the trial has.
+    """
+
+    def __init__(self, spec: TrialSpec, data: Dataset, teachers: Sequence[Weights]) -> None:
+        _check_number(spec, teachers)
+        asked, fixed = spec.distillation, spec.train.augment == "none"
+        self._summed = spec.train.loss_reduction == "sum"
+        self._teachers = Teachers(
+            [teacher_network(found, data, temperature=asked.temperature) for found in teachers],
+            temperature=asked.temperature,
+            combine=asked.combine,
+            weight=asked.weight,
+            cache=len(data.x_train) if fixed else None,
+        )
+        if fixed:
+            self._teachers.fill(data.x_train)
+
+    def loss(self, logits: Tensor, images: Tensor, indices: Tensor) -> Tensor:
+        """The term to be added to the cross entropy of one batch.
+
+        Args:
+            logits: (N, K), the student's.
+            images: (N, C, H, W), as the student sees them.
+            indices: (N,), which training images they are.
+
+        Returns:
+            A number, in the unit of ``train.loss_reduction``: of a sum, N times the mean.
+        """
+        term = self._teachers.loss(logits, images, indices)
+        return term * len(logits) if self._summed else term
+
+
+def _check_number(spec: TrialSpec, teachers: Sequence[Weights]) -> None:
+    if not teachers or len(teachers) != len(spec.teachers):
+        raise ConfigError(
+            f"{spec.trial}: needs the weights of its {len(spec.teachers)} teachers, got {len(teachers)}"
+        )
+
+
+def teacher_network(found: Weights, data: Dataset, *, temperature: float) -> nn.Module:
+    """A network that teaches as the given weights do.
+
+    Args:
+        found: One or more networks' weights.
+        data: Gives channels, image size and classes.
+        temperature: Of the distillation: several networks are averaged after they are softened by it.
+
+    Returns:
+        The network in evaluation mode; its parameters need no gradient.
+
+    Raises:
+        ConfigError: The weights do not fit the network that they say they are of, or are not all finite.
+    """
+    networks: list[nn.Module] = []
+    for index, state in enumerate(found.states):
+        network = models.build(
+            found.model.name,
+            in_channels=data.in_channels,
+            image_size=data.image_size,
+            classes=len(data.classes),
+            settings=found.model.settings,
+            seed=0,
+        )
+        try:
+            network.load_state_dict(state)
+        except (RuntimeError, KeyError, TypeError) as error:
+            told = " ".join(str(error).split())[:300]
+            settings = ", ".join(f"{key}={value}" for key, value in found.model.settings.items())
+            raise ConfigError(
+                f"teacher {found.source}: its weights must fit model '{found.model.name}' ({settings}): {told}"
+            ) from error
+        if not _finite(network):
+            raise ConfigError(
+                f"teacher {found.source}: network {index} of {len(found.states)} has weights that are not finite, and "
+                f"nothing to teach"
+            )
+        networks.append(network.eval().requires_grad_(False))
+    return networks[0] if len(networks) == 1 else _Together(networks, temperature)
+
+
+def _finite(network: nn.Module) -> bool:
+    """Whether its weights are numbers; buffers may hold infinities, as masks do."""
+    weights = all(bool(value.isfinite().all()) for value in network.parameters())
+    return weights and not any(bool(value.isnan().any()) for value in network.buffers())
+
+
+class _Together(nn.Module):
+    """Several networks as one: logits that, softened by T, are the mean of their softened probabilities.
+
+    logits = T log sum over networks of softmax(theirs / T)
+    """
+
+    def __init__(self, networks: Sequence[nn.Module], temperature: float) -> None:
+        super().__init__()
+        self.networks = nn.ModuleList(networks)
+        self.temperature = temperature
+
+    def forward(self, images: Tensor) -> Tensor:
+        softened = torch.stack(
+            [torch.log_softmax(network(images) / self.temperature, -1) for network in self.networks]
+        )
+        # The logarithm of their sum: what is missing to the mean is the same for every class, and softmax drops it.
+        return self.temperature * torch.logsumexp(softened, 0)

@@ -1,0 +1,87 @@
+"""What several networks are worth together: their ensemble, the mean of their weights, and the best of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+from torch.optim.swa_utils import update_bn
+
+from regrow.lab.assembly import build_model
+from regrow.lab.generator_keys import generator_key
+from regrow.lab.measure import accuracy_of, logits_of, measure
+from regrow.lab.outcome import TogetherRecord
+
+if TYPE_CHECKING:
+    from regrow.lab.data import Dataset
+    from regrow.lab.trials import TrialSpec
+
+_BATCH = 500
+
+
+def together(
+    models: Sequence[nn.Module],
+    *,
+    spec: TrialSpec,
+    data: Dataset,
+    held_out: tuple[Tensor, Tensor] | None,
+    train_losses: Sequence[float],
+) -> tuple[TogetherRecord, ...]:
+    """Measure the networks of a trial as one, at the end of the training: the controls for anything that joins them.
+
+    Args:
+        models: The networks.
+        spec: The trial.
+        data: What they were trained on, and the test set.
+        held_out: Images that were not trained on, by which the best network is picked; None: by the training loss.
+        train_losses: Of the last epoch, one a network.
+
+        train_losses: Of the last epoch, one a network; infinity where it was no number.
+
+    Returns:
+        Accuracies on the test set: ``ensemble`` (mean of the probabilities), ``mean weights`` (statistics of batch
+        norms measured anew on the training images) and ``best`` (picked without the test set).
+    """
+    probabilities = torch.stack(
+        [logits_of(model, data.x_test).double().softmax(1) for model in models]
+    ).mean(0)
+    if held_out is None:
+        best = min(range(len(models)), key=lambda k: train_losses[k])
+    else:
+        best = max(range(len(models)), key=lambda k: measure(models[k], *held_out)[1])
+    return (
+        TogetherRecord(how="ensemble", test_accuracy=accuracy_of(probabilities, data.y_test)),
+        TogetherRecord(
+            how="mean weights",
+            test_accuracy=measure(
+                _mean_weights(models, spec=spec, data=data), data.x_test, data.y_test
+            )[1],
+        ),
+        TogetherRecord(
+            how="best",
+            test_accuracy=measure(models[best], data.x_test, data.y_test)[1],
+            partner=best,
+        ),
+    )
+
+
+def _mean_weights(models: Sequence[nn.Module], *, spec: TrialSpec, data: Dataset) -> nn.Module:
+    """A network with the mean of all weights; statistics of norms belong to activations that it has not."""
+    states = [model.state_dict() for model in models]
+    found = build_model(spec, data, seed=spec.seed)
+    found.load_state_dict(
+        {
+            name: torch.stack([state[name] for state in states]).mean(0)
+            if first.is_floating_point()
+            else first
+            for name, first in states[0].items()
+        }
+    )
+    torch.manual_seed(
+        generator_key("mean weights", spec.seed, 0)
+    )  # dropout in the pass over the data
+    with torch.no_grad():
+        update_bn(data.x_train.split(_BATCH), found)
+    return found
