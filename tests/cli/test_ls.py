@@ -24,6 +24,17 @@ def test_recipes_with_source_settings_and_differences() -> None:
     assert recipes["random"]["control"]
 
 
+def test_recipes_for_several_networks_are_marked() -> None:
+    several = {entry["name"] for entry in listed("recipes") if entry["several"]}
+    assert several == {"grafting", "independent"}
+    text = CliRunner().invoke(app, ["ls", "recipes"]).stdout
+    assert text.count("trains several networks side by side: --partners says how many") == 2
+    own = next(part for part in text.split("\n\n") if part.startswith("grafting: "))
+    recipes = {entry["name"]: entry for entry in listed("recipes")}
+    for number, words in enumerate(recipes["grafting"]["differs"], 1):
+        assert f"  {number}. {words}" in own
+
+
 def test_models_and_data_with_their_settings() -> None:
     models = {entry["name"]: entry for entry in listed("models")}
     assert models["cratercnn"]["settings"]["filters"] == 20

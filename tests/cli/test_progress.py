@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
@@ -91,6 +92,28 @@ def test_time_left_is_the_pace_times_the_epochs_left(clock: list[float]) -> None
     progress.take(ended(SPECS[1], 0.5))
     assert progress.left_s == pytest.approx(2.0 * (10 + 10))
     assert progress.elapsed_s == 52.0
+
+
+def test_an_epoch_of_several_networks_is_several_epochs(
+    clock: list[float], capsys: pytest.CaptureFixture[str]
+) -> None:
+    three = replace(SPECS[1], recipe="independent", settings={"partners": 3})
+    later = replace(three, seed=1)
+    progress = Progress([SPECS[0], three, later], {})
+    progress.take(Progressed(SPECS[0], record(1)))
+    assert progress.left_s is None
+    clock[0] = 106.0
+    progress.take(Progressed(three, record(1)))  # three epochs of single networks in six seconds
+    assert progress.left_s == pytest.approx(2.0 * (9 + 3 * 9 + 3 * 10))
+    first = Progress([three], {})
+    first.take(Progressed(three, record(1)))
+    assert first.left_s is None  # the first epoch holds the start of the workers
+    clock[0] = 118.0
+    first.take(Progressed(three, record(2)))  # three more in twelve seconds
+    assert first.left_s == pytest.approx(4.0 * 3 * 8)
+    with Lines(Progress([three], {})) as lines:
+        lines(ended(three, 0.5))
+    assert "base/b/seed0: 50.0 %, mean of 3 networks |" in capsys.readouterr().err
 
 
 def test_lines_are_rare_but_the_last_and_crashes_are_told(

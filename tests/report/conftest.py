@@ -21,6 +21,7 @@ from regrow.lab.outcome import (
     TrialResult,
 )
 from regrow.lab.store import Store
+from report.several_study import write_study
 
 _SCHEMA = """
 CREATE TABLE meta(key TEXT PRIMARY KEY, value TEXT);
@@ -307,6 +308,22 @@ def new_cycled(tmp_path: Path) -> Callable[..., Path]:
 def cycled(new_cycled: Callable[..., Path]) -> Path:
     """Layers of 4, 10 and 6 filters, two seeds."""
     return new_cycled()
+
+
+@pytest.fixture
+def new_several(tmp_path: Path) -> Callable[..., Path]:
+    """A folder with trials of several networks; keyword arguments as in `write_study`."""
+
+    def make(name: str = "several", **options: object) -> Path:
+        return write_study(tmp_path / name, **options)  # type: ignore[arg-type]
+
+    return make
+
+
+@pytest.fixture
+def several_folder(new_several: Callable[..., Path]) -> Path:
+    """Arms none, long, grafting, graft0, apart and plus; eight seeds of four epochs, all diagnostics."""
+    return new_several()
 
 
 @pytest.fixture

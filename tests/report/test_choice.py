@@ -40,8 +40,12 @@ def some(*labels: str) -> dict[str, dict[str, object]]:
 def study_of(
     arms: Mapping[str, Mapping[str, object]], grid: Mapping[str, list[object]] | None = None
 ) -> Study:
+    keys = ("recipe", "settings", "train", "like")
     made = [
-        Arm(label=label, **{"settings": {}, "train": {}, "like": None, **arm})  # type: ignore[arg-type]
+        Arm(
+            label=label,
+            **{"settings": {}, "train": {}, "like": None, **{k: arm[k] for k in keys if k in arm}},  # type: ignore[arg-type]
+        )
         for label, arm in arms.items()
     ]
     return Study(

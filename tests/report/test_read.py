@@ -153,8 +153,8 @@ def test_another_programs_database_is_refused(tmp_path: Path) -> None:
 
 
 def test_another_version_is_refused(rescued: Path) -> None:
-    _edit(rescued, "UPDATE meta SET value = '3' WHERE key = 'schema_version'")
-    with pytest.raises(StoreError, match="schema_version must be 1 or 2, got 3"):
+    _edit(rescued, "UPDATE meta SET value = '4' WHERE key = 'schema_version'")
+    with pytest.raises(StoreError, match="schema_version must be 1, 2 or 3, got 4"):
         read_results(rescued)
 
 

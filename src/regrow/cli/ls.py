@@ -55,6 +55,8 @@ def _paragraph(entry: dict[str, Any]) -> str:
     if entry.get("settings"):
         words = ", ".join(f"{key}={_toml(value)}" for key, value in entry["settings"].items())
         lines.append(f"  settings: {words}")
+    if entry.get("several"):
+        lines.append("  trains several networks side by side: --partners says how many")
     lines += [f"  {number}. {text}" for number, text in enumerate(entry.get("differs", ()), 1)]
     return "\n".join(lines)
 
@@ -66,14 +68,15 @@ def _toml(value: object) -> str:
 
 def _recipes() -> list[dict[str, Any]]:
     from regrow import recipes
-    from regrow.lab.arms import RESTART_SETTINGS
+    from regrow.lab.arms import LAB_SETTINGS
     from regrow.lab.study import LAB_RECIPES
 
     listed: list[dict[str, Any]] = [
         {
             "name": name,
             "summary": summary,
-            "settings": dict(RESTART_SETTINGS) if name == "restart" else {},
+            "settings": dict(LAB_SETTINGS[name]),
+            "several": "partners" in LAB_SETTINGS[name],
         }
         for name, summary in LAB_RECIPES.items()
     ]
@@ -88,6 +91,7 @@ def _recipes() -> list[dict[str, Any]]:
                 "year": info.year,
                 "url": info.url,
                 "control": info.control,
+                "several": info.partners,
                 "settings": recipes.settings(name),
                 "differs": list(info.differs),
             }

@@ -51,6 +51,7 @@ app.command(
         "regrow run --data craters --data-dir ../data --recipe none --recipe randomout "
         "--recipe random --seeds 50 --set data.region=East --set randomout.threshold=1e-8\n\n"
         "regrow run --data npz:mine.npz --model mypackage.nets:make --set model.width=8\n\n"
+        "regrow run --data digits --recipe none --recipe grafting --recipe independent --partners 2 --epochs 10\n\n"
         "regrow run studies/demo-digits.toml --out runs/demo\n\n"
         "A run that was stopped, by Ctrl-C or otherwise, goes on when the same command is given "
         f"again.\n\n{EXIT_CODES}"

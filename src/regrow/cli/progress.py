@@ -39,18 +39,23 @@ class Progress:
         for spec in self.specs:
             self.by_arm.setdefault(spec.label, []).append(spec)
         self._left = {
-            spec.trial: spec.train.epochs for spec in self.specs if spec.trial not in accuracies
-        }
+            spec.trial: spec.partners * spec.train.epochs
+            for spec in self.specs
+            if spec.trial not in accuracies
+        }  # epochs of single networks: an epoch of a trial of several takes as much longer
         self._trained = 0
+        self._before = 0
         self._first: float | None = None
         self._started = time.monotonic()
 
     def take(self, event: Event) -> None:
         """Count one event."""
         if isinstance(event, Progressed):
-            self._trained += 1
-            self._first = self._first or time.monotonic()
-            self._left[event.spec.trial] = event.spec.train.epochs - event.record.epoch
+            networks = event.spec.partners
+            self._trained += networks
+            if self._first is None:
+                self._first, self._before = time.monotonic(), networks
+            self._left[event.spec.trial] = networks * (event.spec.train.epochs - event.record.epoch)
         elif isinstance(event, Ended):
             self._left.pop(event.spec.trial, None)
             last = event.result.last
@@ -75,9 +80,9 @@ class Progress:
     @property
     def left_s(self) -> float | None:
         """Time left at the pace since the first epoch ended: workers take seconds to start. None before the second."""
-        if self._trained < 2 or self._first is None:
+        if self._first is None or self._trained <= self._before:
             return None
-        pace_s = (time.monotonic() - self._first) / (self._trained - 1)
+        pace_s = (time.monotonic() - self._first) / (self._trained - self._before)
         return sum(self._left.values()) * pace_s
 
     def mean(self, label: str) -> float | None:
@@ -213,6 +218,8 @@ def _line(progress: Progress, event: Ended) -> str:
     else:
         accuracy = last.test_accuracy if last is not None else None
         told = "-" if accuracy is None else f"{100 * accuracy:.1f} %"
+        if event.spec.partners > 1:
+            told += f", mean of {event.spec.partners} networks"
         if result.status == "diverged":
             told += ", diverged"
         if result.renewals:

@@ -76,6 +76,7 @@ def finish(folder: Path, *, as_json: bool) -> None:
 
 def _tables(found: StudySummary) -> None:
     """Print what a page of the report says in words and numbers."""
+    from regrow.report.partner_tables import partner_tables
     from regrow.report.table import arms_table, paired_table
     from regrow.report.verdict import caution, standing, verdicts
 
@@ -84,7 +85,8 @@ def _tables(found: StudySummary) -> None:
     for cell in found.cells:
         if cell.cell != "base":
             show(f"\n{cell.cell}")
-        for table in (arms_table(cell), paired_table(cell)):
+        more = [table for _, _, table in partner_tables(cell)]
+        for table in (arms_table(cell), paired_table(cell), *more):
             if table.rows:
                 show(f"\n{fitted(table, width)}\n{wrapped(table.caption, width)}")
         for verdict in verdicts(cell):

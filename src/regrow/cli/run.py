@@ -65,6 +65,13 @@ def run(
             rich_help_panel=_STUDY,
         ),
     ] = None,
+    partners: Annotated[
+        int | None,
+        typer.Option(
+            help="Networks of a trial, for the recipes that train several: grafting, independent. (default: 2)",
+            rich_help_panel=_STUDY,
+        ),
+    ] = None,
     seeds: Annotated[
         int | None,
         typer.Option(help="Number of paired seeds. (default: 16)", rich_help_panel=_STUDY),
@@ -140,6 +147,7 @@ def run(
                     "optimizer": optimizer,
                     "batch_size": batch_size,
                 },
+                partners=partners,
             ),
         )
     with told_as(BAD_USE):

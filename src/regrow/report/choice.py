@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Mapping
-from typing import Any, Final, cast
+from typing import Any, Final
 
-from regrow.lab.keys import set_key
+from regrow.report.cell_arms import arms_in
 from regrow.report.results import Study
 
 _RANKING: Final = "rank_by"
@@ -25,7 +24,7 @@ def random_arms(study: Study, cell: str) -> tuple[str, ...]:
     Returns:
         Labels in the study's order.
     """
-    arms = _arms_of(study, cell)
+    arms = arms_in(study, cell)
     return tuple(
         label for label, arm in arms.items() if arm["settings"].get(_RANKING) == _AT_RANDOM
     )
@@ -48,7 +47,7 @@ def choice_controls(study: Study, cell: str) -> dict[str, str]:
     Edge cases:
         Several controls that are alike: the first. An arm that ranks at random has none.
     """
-    arms = _arms_of(study, cell)
+    arms = arms_in(study, cell)
     controls = {label: _all_but_the_choice(arms[label]) for label in random_arms(study, cell)}
     found: dict[str, str] = {}
     for label, arm in arms.items():
@@ -57,37 +56,6 @@ def choice_controls(study: Study, cell: str) -> dict[str, str]:
             same = [control for control, other in controls.items() if other == rest]
             found |= {label: same[0]} if same else {}
     return found
-
-
-def _arms_of(study: Study, cell: str) -> dict[str, dict[str, Any]]:
-    """Recipe, settings and training of every arm, as they are in one cell."""
-    base: object = study.document.get("train")
-    document: dict[str, Any] = {
-        "train": dict(cast("Mapping[str, Any]", base)) if isinstance(base, dict) else {},
-        "arms": {
-            arm.label: {
-                "recipe": arm.recipe,
-                "settings": dict(arm.settings),
-                "train": dict(arm.train),
-            }
-            for arm in study.arms
-        },
-    }
-    for key, value in _point(study, cell):
-        set_key(document, key, value, where=cell)
-    return {
-        label: {**arm, "train": {**document["train"], **arm["train"]}}
-        for label, arm in document["arms"].items()
-    }
-
-
-def _point(study: Study, cell: str) -> tuple[tuple[str, object], ...]:
-    """The grid's values in one cell; none without a grid."""
-    axes = [[(key, value) for value in values] for key, values in study.grid.items()]
-    for point in itertools.product(*axes):
-        if ",".join(f"{key}={value}" for key, value in point) == cell:
-            return point
-    return ()
 
 
 def _all_but_the_choice(arm: Mapping[str, Any]) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from regrow.report import wording
 from regrow.report.figures.overlap import overlap_series
 from regrow.report.results import Results
 from regrow.report.table import Table
+from regrow.report.weight_tables import weight_tables
 
 
 def diagnostic_tables(results: Results, cell: str) -> tuple[tuple[str, str, Table], ...]:
@@ -26,6 +27,7 @@ def diagnostic_tables(results: Results, cell: str) -> tuple[tuple[str, str, Tabl
         ("picks", "Which layers were picked", picks_table(results, cell)),
         ("overlap", "Overlap at the end", overlap_table(results, cell)),
         ("oracle", "Agreement with the oracle", oracle_table(results, cell)),
+        *weight_tables(results, cell),
     )
     return tuple(entry for entry in every if entry[2].rows)
 

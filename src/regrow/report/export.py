@@ -13,14 +13,15 @@ from regrow.errors import StoreError
 from regrow.report.diagnostic_tables import diagnostic_tables
 from regrow.report.figures.catalogue import file_name
 from regrow.report.findings import CellSummary, StudySummary
+from regrow.report.partner_tables import partner_tables
 from regrow.report.read import read_results
 from regrow.report.results import Results
 from regrow.report.summary import summarise
-from regrow.report.table import arms_table, as_markdown, paired_table
+from regrow.report.table import Table, arms_table, as_markdown, paired_table
 from regrow.report.verdict import caution, standing, verdicts
 from regrow.report.write import summary_json, write_report
 
-_MAIN_FIGURES: Final = ("gains", "sorted", "curves", "overlap")
+_MAIN_FIGURES: Final = ("gains", "sorted", "curves", "overlap", "alpha", "invalid", "networks")
 """The figures that go along; the page has the others."""
 
 _VERSIONS: Final = ("regrow", "torch", "python", "cores", "started_at")
@@ -34,8 +35,8 @@ def export(run_dir: Path, into: Path) -> tuple[Path, ...]:
     Args:
         run_dir: The folder that holds ``results.sqlite``. Its report is written anew.
         into: The folder to write to, made if it is missing: ``README.md`` with tables, verdicts, settings and
-            versions, ``arms*.md``, ``paired*.md`` and those of the diagnostics with one table each,
-            ``summary.json``, and figures as PNG.
+            versions, ``arms*.md``, ``paired*.md``, those of several networks and those of the diagnostics with one
+            table each, ``summary.json``, and figures as PNG.
 
     Returns:
         The paths of what was written.
@@ -62,7 +63,7 @@ def export(run_dir: Path, into: Path) -> tuple[Path, ...]:
             suffix = "" if cell.cell == "base" else f"-{file_name(cell.cell)}"
             put(f"arms{suffix}.md", as_markdown(arms_table(cell)))
             put(f"paired{suffix}.md", as_markdown(paired_table(cell)))
-            for name, _, table in diagnostic_tables(results, cell.cell):
+            for name, _, table in _more(cell, results):
                 put(f"{name}{suffix}.md", as_markdown(table))
         written += [Path(shutil.copyfile(figure, into / figure.name)) for figure in figures]
         put("summary.json", json.dumps(_portable(summary_json(run_dir)), indent=1, allow_nan=False))
@@ -96,9 +97,14 @@ def _cell(cell: CellSummary, results: Results) -> list[str]:
     parts += [
         f"**{verdict.arm}: {verdict.headline}.** {verdict.text}" for verdict in verdicts(cell)
     ]
-    for _, title, table in diagnostic_tables(results, cell.cell):
+    for _, title, table in _more(cell, results):
         parts += [f"### {title}", as_markdown(table), table.caption]
     return parts
+
+
+def _more(cell: CellSummary, results: Results) -> tuple[tuple[str, str, Table], ...]:
+    """The tables that are there for some studies alone."""
+    return (*partner_tables(cell), *diagnostic_tables(results, cell.cell))
 
 
 def _portable_command(command: str) -> str:

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from regrow.lab.statistics import FEWEST_PAIRS, ArmSummary, PairedComparison
+from regrow.report.cost import Cost
+from regrow.report.several import Several
 
 Role = Literal["baseline", "control"]
 Outcome = Literal["gain", "harm", "unclear", "too few"]
@@ -21,6 +23,11 @@ class ArmNumbers:
         replays: For a control, the label of the arm that it replays.
         ranked_at_random: Whether it picks its filters by a ranking at random.
         choice_control: Label of the arm that is the same but for a ranking at random.
+        networks: How many networks a trial trains; its accuracy is their mean.
+        averages: Whether its networks average half and half, whatever they carry.
+        averaging_control: Label of the arm that is the same but averages so.
+        apart_control: Label of the arm that trains as many networks in the same way, apart.
+        cost: What a trial costs; None where the study does not say how long it trains.
         accuracy: Test accuracy over the seeds.
         expected: Trials that the study asks for.
         diverged: Trials that became non-finite.
@@ -29,6 +36,7 @@ class ArmNumbers:
         trials_dropped: Trials in which any filter left the network for a while.
         resting: Filters that were out of the network when their trial ended, over all trials.
         trials_resting: Trials that ended so.
+        trials_grafted: Trials in which any network took a share of another's weights.
         restarts: Whole networks drawn anew, over all trials.
         nonfinite: Scores that were NaN or infinite, over all trials.
         seconds: Mean wall time of a trial.
@@ -42,6 +50,11 @@ class ArmNumbers:
     replays: str | None
     ranked_at_random: bool
     choice_control: str | None
+    networks: int
+    averages: bool
+    averaging_control: str | None
+    apart_control: str | None
+    cost: Cost | None
     accuracy: ArmSummary
     expected: int
     diverged: int
@@ -50,6 +63,7 @@ class ArmNumbers:
     trials_dropped: int
     resting: int
     trials_resting: int
+    trials_grafted: int
     restarts: int
     nonfinite: int
     seconds: float | None
@@ -67,8 +81,8 @@ class Comparison:
     """One arm against another in one cell.
 
     Args:
-        arm: The arm under test.
-        versus: The arm that it is compared with.
+        arm: The arm under test; or its networks as one, as `Several.name` calls them.
+        versus: What it is compared with, called in the same way.
         role: What `versus` is to it.
         numbers: Differences are `arm` minus `versus`.
     """
@@ -100,6 +114,8 @@ class CellSummary:
         expected: Trials that the study asks for in this cell.
         arms: The arms, in the study's order.
         comparisons: Each arm with the baseline, then each recipe with its controls.
+        several: The arms that train several networks.
+        joint: Their networks as one, compared with the baseline and with those of the networks trained apart.
     """
 
     cell: str
@@ -108,6 +124,8 @@ class CellSummary:
     expected: int
     arms: tuple[ArmNumbers, ...]
     comparisons: tuple[Comparison, ...]
+    several: tuple[Several, ...]
+    joint: tuple[Comparison, ...]
 
     @property
     def ended(self) -> int:
@@ -126,16 +144,16 @@ class CellSummary:
         return next(arm for arm in self.arms if arm.label == label)
 
     def comparison(self, arm: str, versus: str) -> Comparison | None:
-        """One comparison by the labels of its arms.
+        """One comparison by the labels of its arms, or by the names of their networks as one.
 
         Args:
             arm: The arm under test.
-            versus: The other arm.
+            versus: The other.
 
         Returns:
             The comparison; None if it is not made.
         """
-        for found in self.comparisons:
+        for found in (*self.comparisons, *self.joint):
             if (found.arm, found.versus) == (arm, versus):
                 return found
         return None
@@ -165,4 +183,4 @@ class StudySummary:
     @property
     def comparisons(self) -> int:
         """How many comparisons the report makes."""
-        return sum(len(cell.comparisons) for cell in self.cells)
+        return sum(len(cell.comparisons) + len(cell.joint) for cell in self.cells)

@@ -14,6 +14,7 @@ from regrow.report.diagnostic_tables import diagnostic_tables
 from regrow.report.figures.catalogue import MANY_CELLS, Drawing
 from regrow.report.findings import CellSummary, StudySummary
 from regrow.report.markup import Markup, element, joined
+from regrow.report.partner_tables import partner_tables
 from regrow.report.results import Results
 from regrow.report.table import Table, activity_table, arms_table, overview_table, paired_table
 from regrow.report.verdict import Verdict, caution, standing, verdicts
@@ -139,16 +140,12 @@ def _cell(
             element("h3", "Pair by pair"),
             table_block(paired_table(cell), title="Differences"),
         ]
+    parts += _tables(partner_tables(cell))
     parts += [
         element("h3", "Renewals and time"),
         table_block(activity_table(cell), title="What each arm did"),
     ]
-    for _, title, table in diagnostic_tables(results, cell.cell):
-        block = table_block(table, title=title)
-        if len(table.rows) > _LONG:
-            rows = element("summary", wording.count(len(table.rows), "row"))
-            block = element("details", rows, block)
-        parts += [element("h3", title), block]
+    parts += _tables(diagnostic_tables(results, cell.cell))
     first = [figure_block(drawing, svg) for drawing, svg in own[1:] if not drawing.more]
     more = [figure_block(drawing, svg) for drawing, svg in own[1:] if drawing.more]
     if first:
@@ -159,6 +156,18 @@ def _cell(
         )
         parts.append(element("details", summary, element("div", *more, class_="pair")))
     return element("section", *parts)
+
+
+def _tables(found: Sequence[tuple[str, str, Table]]) -> list[Markup]:
+    """Tables under their titles, long ones folded up."""
+    parts: list[Markup] = []
+    for _, title, table in found:
+        block = table_block(table, title=title)
+        if len(table.rows) > _LONG:
+            rows = element("summary", wording.count(len(table.rows), "row"))
+            block = element("details", rows, block)
+        parts += [element("h3", title), block]
+    return parts
 
 
 def _cell_title(name: str, found: StudySummary) -> str:
@@ -205,9 +214,11 @@ def _crashes(results: Results) -> list[Markup]:
 
 
 def _method(found: StudySummary) -> Markup:
+    several = any(arm.networks > 1 for cell in found.cells for arm in cell.arms)
+    first = "; of the networks of a trial that has several, the first does" if several else ""
     words = [
         "Arms are paired: trials of one seed start from the same initial weights and see the same "
-        "batches in the same order. Accuracy is that of the test set after the last epoch; no epoch "
+        f"batches in the same order{first}. Accuracy is that of the test set after the last epoch; no epoch "
         "is chosen by its test accuracy. A seed has failed if its accuracy is at most two points "
         "above always naming the commonest class, or if its loss or weights became non-finite, or "
         "if it crashed.",

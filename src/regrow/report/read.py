@@ -12,11 +12,14 @@ from typing import Any, Final, cast
 
 from regrow.errors import StoreError
 from regrow.report.diagnostics import Diagnostics, read_diagnostics
+from regrow.report.networks import Networks, read_networks
 from regrow.report.results import Arm, Renewals, Results, Study, Trial
 
 RESULTS_FILE: Final = "results.sqlite"
-SCHEMA_VERSIONS: Final = ("1", "2")
-"""Those that can be read; in the first there are no diagnostics."""
+SCHEMA_VERSIONS: Final = ("1", "2", "3")
+"""Those that can be read; in the first there are no diagnostics, before the third no trials of several networks."""
+
+_ONE_OF: Final = f"{', '.join(SCHEMA_VERSIONS[:-1])} or {SCHEMA_VERSIONS[-1]}"
 
 _TRIAL_COLUMNS: Final = (
     "trial, cell, arm, seed, status, test_accuracy, test_loss, train_accuracy, train_loss, "
@@ -47,7 +50,7 @@ def read_results(folder: Path) -> Results:
         version = meta.get("schema_version")
         if version not in SCHEMA_VERSIONS:
             raise StoreError(
-                f"{file}: schema_version must be {' or '.join(SCHEMA_VERSIONS)}, got {version}; "
+                f"{file}: schema_version must be {_ONE_OF}, got {version}; "
                 "read it with the regrow that wrote it"
             )
         study = _study(_document(meta, "study", file), file)
@@ -66,6 +69,7 @@ def read_results(folder: Path) -> Results:
             found = Renewals(epoch=epoch, layer=layer, filters=filters)
             renewals.setdefault(trial, []).append(found)
         diagnostics = Diagnostics() if version == "1" else read_diagnostics(database)
+        networks = Networks() if version in {"1", "2"} else read_networks(database)
     return Results(
         folder=folder,
         study=study,
@@ -75,6 +79,7 @@ def read_results(folder: Path) -> Results:
         accuracies=accuracies,
         renewals={trial: tuple(found) for trial, found in renewals.items()},
         diagnostics=diagnostics,
+        networks=networks,
     )
 
 
@@ -120,6 +125,9 @@ def _study(document: dict[str, object], file: Path) -> Study:
                 settings=dict(arm.get("settings") or {}),
                 train=dict(arm.get("train") or {}),
                 like=arm.get("like"),
+                model=dict(arm.get("model") or {}),
+                teachers=tuple(arm.get("teachers") or ()),
+                distillation=dict(arm.get("distillation") or {}),
             )
             for label, arm in found["arms"].items()
         )

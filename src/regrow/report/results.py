@@ -10,6 +10,7 @@ from functools import cached_property
 from pathlib import Path
 
 from regrow.report.diagnostics import Diagnostics
+from regrow.report.networks import Networks
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,10 +19,13 @@ class Arm:
 
     Args:
         label: Its name in the study.
-        recipe: The recipe's name; "none" and "restart" are the laboratory's own.
+        recipe: The recipe's name; "none", "restart" and "independent" are the laboratory's own.
         settings: What the study sets of the recipe.
         train: Training settings that differ from the study's.
         like: For a control, the label of the arm that it replays.
+        model: Where its network differs from the study's.
+        teachers: Labels of the arms, and files, whose networks teach its own.
+        distillation: How they teach.
     """
 
     label: str
@@ -29,6 +33,9 @@ class Arm:
     settings: Mapping[str, object]
     train: Mapping[str, object]
     like: str | None
+    model: Mapping[str, object] = field(default_factory=dict[str, object])
+    teachers: tuple[str, ...] = ()
+    distillation: Mapping[str, object] = field(default_factory=dict[str, object])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,7 +66,12 @@ class Study:
     @property
     def controls(self) -> dict[str, str]:
         """Label of each control to the label of the arm that it replays."""
-        tested = [arm.label for arm in self.arms if arm.recipe not in {"none", "restart", "random"}]
+        plain = {"none", "restart", "independent", "random"}
+        tested = [
+            arm.label
+            for arm in self.arms
+            if arm.recipe not in plain and "partners" not in arm.settings
+        ]
         found: dict[str, str] = {}
         for arm in self.arms:
             if arm.like is not None:
@@ -154,6 +166,7 @@ class Results:
         accuracies: Trial key to {epoch: test accuracy}; epochs without an evaluation are absent.
         renewals: Trial key to its renewals by epoch and layer; absent without any.
         diagnostics: What the trials looked at beside their accuracy.
+        networks: What is known of each network where a trial trains several, and of every network's weights.
     """
 
     folder: Path
@@ -164,6 +177,7 @@ class Results:
     accuracies: Mapping[str, Mapping[int, float]]
     renewals: Mapping[str, tuple[Renewals, ...]]
     diagnostics: Diagnostics = field(default_factory=Diagnostics)
+    networks: Networks = field(default_factory=Networks)
 
     @cached_property
     def cells(self) -> tuple[str, ...]:

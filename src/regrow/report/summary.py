@@ -9,10 +9,12 @@ from typing import Final
 
 from regrow.errors import StoreError
 from regrow.lab.statistics import PairedComparison, is_failed, paired, summary
-from regrow.report.choice import choice_controls, random_arms
-from regrow.report.diagnostics import Drop
+from regrow.report.carried import carried
 from regrow.report.findings import ArmNumbers, CellSummary, Comparison, Role, StudySummary
+from regrow.report.joint import joint_comparisons
+from regrow.report.relations import Relations, relations
 from regrow.report.results import Arm, Results, Trial
+from regrow.report.several import Several, several
 
 SUMMARY_VERSION: Final = 1
 
@@ -61,10 +63,22 @@ def summary_document(results: Results, found: StudySummary) -> dict[str, object]
                     asdict(comparison) | {"outcome": comparison.outcome}
                     for comparison in cell.comparisons
                 ],
+                "several": [_several(own) for own in cell.several],
+                "joint": [
+                    asdict(comparison) | {"outcome": comparison.outcome}
+                    for comparison in cell.joint
+                ],
+                "weights": [asdict(weights) for weights in carried(results, cell.cell)],
             }
             for cell in found.cells
         ],
     }
+
+
+def _several(own: Several) -> dict[str, object]:
+    """Seeds are keys of text in JSON; here they and their accuracies are pairs."""
+    pairs = {way: list(map(list, found.items())) for way, found in own.together.items()}
+    return {**asdict(own), "together": pairs}
 
 
 def failed_seeds(trials: Mapping[int, Trial]) -> frozenset[int]:
@@ -86,56 +100,47 @@ def failed_seeds(trials: Mapping[int, Trial]) -> frozenset[int]:
 
 def _cell(results: Results, cell: str) -> CellSummary:
     study = results.study
-    replaying, choices = study.controls, choice_controls(study, cell)
-    at_random = random_arms(study, cell)
+    found, joined = relations(study, cell), several(results, cell)
     trials = {arm.label: results.arm(cell, arm.label) for arm in study.arms}
     share = _majority_share(results, cell)
-    comparisons = [
-        Comparison(
-            arm=label, versus=versus, role=role, numbers=_compare(trials, label, versus, share)
-        )
-        for label, versus, role in _pairs(study.arms, study.baseline, replaying, choices)
-    ]
     return CellSummary(
         cell=cell,
         majority_share=share,
         baseline=study.baseline,
         expected=study.trials_per_cell,
-        arms=tuple(
-            _arm(
-                arm,
-                trials[arm.label],
-                baseline=trials[study.baseline],
-                replays=replaying.get(arm.label),
-                ranked_at_random=arm.label in at_random,
-                choice_control=choices.get(arm.label),
-                drops=results.diagnostics.drops,
-                expected=len(study.seeds),
-                share=share,
+        arms=tuple(_arm(arm, results, found, cell=cell, share=share) for arm in study.arms),
+        comparisons=tuple(
+            Comparison(
+                arm=label, versus=versus, role=role, numbers=_compare(trials, label, versus, share)
             )
-            for arm in study.arms
+            for label, versus, role in _pairs(study.arms, study.baseline, found)
         ),
-        comparisons=tuple(comparisons),
+        several=joined,
+        joint=joint_comparisons(
+            joined,
+            accuracies={label: _accuracies(own) for label, own in trials.items()},
+            diverged={label: _diverged(own) for label, own in trials.items()},
+            apart=found.apart,
+            baseline=study.baseline,
+            majority_share=share or 0.0,
+        ),
     )
 
 
-def _pairs(
-    arms: tuple[Arm, ...],
-    baseline: str,
-    replaying: Mapping[str, str],
-    choices: Mapping[str, str],
-) -> list[tuple[str, str, Role]]:
-    found: list[tuple[str, str, Role]] = [
+def _pairs(arms: tuple[Arm, ...], baseline: str, found: Relations) -> list[tuple[str, str, Role]]:
+    compared: list[tuple[str, str, Role]] = [
         (arm.label, baseline, "baseline") for arm in arms if arm.label != baseline
     ]
     controls = [
-        *choices.items(),
-        *((tested, control) for control, tested in replaying.items()),
+        *found.choices.items(),
+        *((tested, control) for control, tested in found.replaying.items()),
+        *found.averaging.items(),
+        *found.apart.items(),
     ]
     for tested, control in controls:
         if baseline not in (control, tested):
-            found.append((tested, control, "control"))
-    return found
+            compared.append((tested, control, "control"))
+    return compared
 
 
 def _majority_share(results: Results, cell: str) -> float | None:
@@ -167,38 +172,38 @@ def _compare(
 
 
 def _arm(
-    arm: Arm,
-    trials: Mapping[int, Trial],
-    *,
-    baseline: Mapping[int, Trial],
-    replays: str | None,
-    ranked_at_random: bool,
-    choice_control: str | None,
-    drops: Mapping[str, tuple[Drop, ...]],
-    expected: int,
-    share: float | None,
+    arm: Arm, results: Results, found: Relations, *, cell: str, share: float | None
 ) -> ArmNumbers:
+    label, study = arm.label, results.study
+    trials, baseline = results.arm(cell, label), results.arm(cell, study.baseline)
+    drops, grafts = results.diagnostics.drops, results.networks.grafts
     diverged = _diverged(trials)
     left = [drops[trial.trial] for trial in trials.values() if trial.trial in drops]
     out = [sum(drop.until is None for drop in each) for each in left]
     return ArmNumbers(
-        label=arm.label,
+        label=label,
         recipe=arm.recipe,
-        replays=replays,
-        ranked_at_random=ranked_at_random,
-        choice_control=choice_control,
+        replays=found.replaying.get(label),
+        ranked_at_random=label in found.at_random,
+        choice_control=found.choices.get(label),
+        networks=found.networks[label],
+        averages=label in found.averages,
+        averaging_control=found.averaging.get(label),
+        apart_control=found.apart.get(label),
+        cost=found.costs.get(label),
         accuracy=summary(_accuracies(trials), majority_share=share or 0.0, diverged=diverged),
-        expected=expected,
+        expected=len(study.seeds),
         diverged=len(diverged),
         renewed=_mean(trial.renewed for trial in trials.values()),
         trials_renewed=sum(bool(trial.renewed) for trial in trials.values()),
         trials_dropped=len(left),
         resting=sum(out),
         trials_resting=sum(map(bool, out)),
+        trials_grafted=sum(trial.trial in grafts for trial in trials.values()),
         restarts=sum(trial.restarts or 0 for trial in trials.values()),
         nonfinite=sum(trial.nonfinite or 0 for trial in trials.values()),
         seconds=_mean(trial.seconds for trial in trials.values()),
-        extra_time=None if trials is baseline else _extra_time(trials, baseline),
+        extra_time=None if label == study.baseline else _extra_time(trials, baseline),
         recipe_time=_recipe_time(trials.values()),
     )
 

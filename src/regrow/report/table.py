@@ -9,12 +9,13 @@ from regrow.lab.statistics import FAILED_MARGIN
 from regrow.report import wording
 from regrow.report.findings import ArmNumbers, CellSummary, Comparison, Outcome, StudySummary
 
-_OUTCOMES: Final[dict[Outcome, str]] = {
+OUTCOMES: Final[dict[Outcome, str]] = {
     "gain": "gain",
     "harm": "harm",
     "unclear": "not shown",
     "too few": "too few pairs",
 }
+"""How an outcome is written in a table."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,10 +58,15 @@ def arms_table(cell: CellSummary) -> Table:
         if any(arm.diverged for arm in cell.arms)
         else ""
     )
+    several = (
+        " A trial of several networks counts with their mean."
+        if any(arm.networks > 1 for arm in cell.arms)
+        else ""
+    )
     return Table(
         caption=(
             "Test accuracy after the last epoch. n: trials that ended; SD: standard deviation "
-            f"over seeds; crashed trials are in n and in failed, in no mean.{diverged}{majority}"
+            f"over seeds; crashed trials are in n and in failed, in no mean.{several}{diverged}{majority}"
         ),
         columns=(
             "Arm",
@@ -179,7 +185,7 @@ def overview_table(study: StudySummary) -> Table:
                     wording.interval(numbers.low, numbers.high),
                     f"{numbers.failed_b_only + numbers.failed_both}"
                     f" / {numbers.failed_a_only + numbers.failed_both}",
-                    _OUTCOMES[comparison.outcome],
+                    OUTCOMES[comparison.outcome],
                 )
             )
     return Table(
@@ -277,6 +283,8 @@ def _arm_row(arm: ArmNumbers) -> tuple[str, ...]:
 
 
 def _recipe(arm: ArmNumbers) -> str:
+    if arm.networks > 1:
+        return f"{arm.recipe} ({arm.networks} networks)"
     if arm.replays is not None:
         return f"{arm.recipe} (control of {arm.replays})"
     return f"{arm.recipe} (ranked at random)" if arm.ranked_at_random else arm.recipe
@@ -289,7 +297,7 @@ def _paired_row(comparison: Comparison) -> tuple[str, ...]:
         str(numbers.n),
         wording.points(numbers.mean_difference),
         wording.interval(numbers.low, numbers.high),
-        _OUTCOMES[comparison.outcome],
+        OUTCOMES[comparison.outcome],
         wording.p_value(numbers.wilcoxon_p),
         f"{numbers.wins} / {numbers.losses} / {numbers.ties}",
         f"{numbers.failed_a_only} / {numbers.failed_b_only}",

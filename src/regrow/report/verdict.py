@@ -15,6 +15,9 @@ from regrow.report.findings import (
     Outcome,
     StudySummary,
 )
+from regrow.report.partner_controls import APART
+from regrow.report.partner_verdict import networks_told, shares_told
+from regrow.report.sentences import against, brackets
 
 _HEADLINES: Final[dict[Outcome, str]] = {
     "gain": "a gain",
@@ -53,6 +56,9 @@ _NO_CHOICE: Final = (
     "Whether the choice alone matters is not shown: it takes an arm with the same settings and "
     'rank_by = "random".'
 )
+
+_NO_RECIPE: Final = frozenset({"none", "restart", APART})
+"""Arms in which the laboratory trains without a recipe: controls themselves."""
 
 _DOUBT: Final = 0.05
 _CARRIED: Final = "The rank test does not bear this out: a few seeds carry the mean."
@@ -139,6 +145,7 @@ def _verdict(cell: CellSummary, arm: ArmNumbers) -> Verdict:
         _failures(comparison),
         _difference(comparison),
         *_controls(cell, arm),
+        *networks_told(cell, arm),
         *_caveats(arm, comparison),
     ]
     return Verdict(
@@ -175,7 +182,7 @@ def _difference(comparison: Comparison) -> str:
     text = (
         f"Mean test accuracy {wording.percent(numbers.mean_b)} % under {comparison.versus}, "
         f"{wording.percent(numbers.mean_a)} % under {comparison.arm}: a difference of "
-        f"{wording.points(numbers.mean_difference)} points {_brackets(comparison)}"
+        f"{wording.points(numbers.mean_difference)} points {brackets(comparison)}"
     )
     if numbers.wilcoxon_p is not None:
         told = f"{text}, Wilcoxon {wording.equals_p(numbers.wilcoxon_p)}."
@@ -184,55 +191,44 @@ def _difference(comparison: Comparison) -> str:
     return f"{text}; fewer than {FEWEST_PAIRS} pairs differ, so that no rank test is given."
 
 
-def _brackets(comparison: Comparison) -> str:
-    numbers = comparison.numbers
-    pairs = f"n = {wording.count(numbers.n, 'pair')}"
-    if numbers.low is None:
-        return f"[no interval; {pairs}]"
-    ends = wording.interval(numbers.low, numbers.high)
-    return f"[{100 * numbers.confidence:.0f} % CI {ends}; {pairs}]"
-
-
 def _controls(cell: CellSummary, arm: ArmNumbers) -> list[str]:
-    if arm.recipe in {"none", "restart"}:
+    if arm.recipe in _NO_RECIPE:
         return []
+    if arm.networks > 1:
+        return shares_told(cell, arm)
     if arm.ranked_at_random:
         return ["It ranks its filters at random: a control, not a choice."]
     told: list[str] = []
     versus = arm.choice_control
     choice = None if versus is None else cell.comparison(arm.label, versus)
     if choice is not None:
-        told.append(_against(choice, arm, what=_RANKED, meanings=_CHOICE))
+        told.append(_told(choice, arm, what=_RANKED, meanings=_CHOICE))
     for replay in cell.comparisons:
         if replay.arm != arm.label or cell.arm(replay.versus).replays != arm.label:
             continue
         if arm.trials_dropped:
-            told.append(_against(replay, arm, what=_REDRAWN, meanings=_TOGETHER))
+            told.append(_told(replay, arm, what=_REDRAWN, meanings=_TOGETHER))
             told += [] if choice else [_NO_CHOICE]
         else:
-            told.append(_against(replay, arm, what=_REPLAYED, meanings=_CHOICE))
+            told.append(_told(replay, arm, what=_REPLAYED, meanings=_CHOICE))
     return told or [_NO_CONTROL]
 
 
-def _against(
+def _told(
     comparison: Comparison, arm: ArmNumbers, *, what: str, meanings: Mapping[Outcome, str]
 ) -> str:
-    """What one control did, and what that says of the arm."""
-    numbers, versus = comparison.numbers, comparison.versus
-    if numbers.mean_difference is None:
-        return f"Its control, {versus}, has no pairs with it yet."
-    failed = numbers.failed_b_only + numbers.failed_both
-    meaning = meanings[comparison.outcome] if arm.trials_renewed else "."
-    return (
-        f"{what.format(versus)}: {wording.percent(numbers.mean_b)} %, {failed} of "
-        f"{wording.count(numbers.both, 'seed')} failed. {arm.label} minus {versus}: "
-        f"{wording.points(numbers.mean_difference)} points {_brackets(comparison)}{meaning}"
+    """What a control for the filters did; it says nothing of an arm that renewed none."""
+    return against(
+        comparison,
+        what=what.format(comparison.versus),
+        meanings=meanings if arm.trials_renewed else None,
     )
 
 
 def _caveats(arm: ArmNumbers, comparison: Comparison) -> list[str]:
     found: list[str] = []
-    if arm.recipe not in {"none", "restart"} and not arm.trials_renewed and arm.accuracy.n:
+    renews = arm.recipe not in _NO_RECIPE and arm.networks == 1
+    if renews and not arm.trials_renewed and arm.accuracy.n:
         found.append("It renewed no filter in any trial.")
     if arm.diverged:
         found.append(

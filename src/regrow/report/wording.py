@@ -160,6 +160,22 @@ def seconds(duration: float | None) -> str:
     return f"{duration:.0f} s" if duration >= 10 else f"{duration:.2g} s"
 
 
+def times(factor: float) -> str:
+    """Write how many times something is something else.
+
+    Args:
+        factor: Above 0.
+
+    Returns:
+        The words, without a needless point.
+
+    Examples:
+        >>> times(2.0), times(1.25), times(0.5)
+        ('2 times', '1.25 times', '0.5 times')
+    """
+    return f"{factor:.3g} times"
+
+
 def unbroken(text: str) -> str:
     """Keep numbers and their units on one line.
 

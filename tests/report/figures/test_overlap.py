@@ -9,8 +9,8 @@ import pytest
 from matplotlib.figure import Figure
 
 from regrow.report.figures.dropping import phases
+from regrow.report.figures.layer_panels import PANELS
 from regrow.report.figures.overlap import (
-    PANELS,
     caption_overlap,
     overlap_series,
     plot_overlap,

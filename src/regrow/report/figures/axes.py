@@ -107,6 +107,19 @@ def whole_numbers(axis: Axis) -> None:
     axis.set_major_locator(MaxNLocator(nbins="auto", integer=True, steps=[1, 2, 5, 10]))
 
 
+def same_scale(grid: Sequence[Axes], *, low: float, high: float) -> None:
+    """Give panels one scale, so that they can be compared by eye.
+
+    Args:
+        grid: The panels.
+        low: What the scale never goes below.
+        high: What it never goes above.
+    """
+    ends = [ax.get_ylim() for ax in grid]
+    for ax in grid:
+        ax.set_ylim(max(min(end[0] for end in ends), low), min(max(end[1] for end in ends), high))
+
+
 def nothing_yet(ax: Axes, what: str) -> None:
     """Say in an empty figure why it is empty.
 

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from regrow.report.figures.curves import caption_curves, plot_curves
 from regrow.report.figures.distribution import caption_distribution, plot_distribution
+from regrow.report.figures.drawing import Drawing
 from regrow.report.figures.dropping import dropping_arms
 from regrow.report.figures.filter_map import caption_filter_map, plot_filter_map
 from regrow.report.figures.gains import caption_gains, plot_gains
+from regrow.report.figures.network_drawings import network_drawings
 from regrow.report.figures.overlap import caption_overlap, plot_overlap, shown_layers
 from regrow.report.figures.renewals import caption_renewals, plot_renewals
 from regrow.report.figures.renewals_by_seed import (
@@ -24,37 +25,8 @@ from regrow.report.figures.sorted_seeds import caption_sorted_seeds, plot_sorted
 from regrow.report.figures.style import many_arms
 from regrow.report.results import Results
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-
 MANY_CELLS: Final = 8
 """Studies with more cells draw the sorted seeds alone for each: a page must open, too."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Drawing:
-    """A figure to be drawn.
-
-    Args:
-        name: Its file's name without a suffix, unlike any other's of the report.
-        cell: Its cell; None for a figure of the whole study.
-        title: Its title, a few words.
-        caption: Its caption, with n.
-        alt: What kind of picture it is, for those who do not see it.
-        wide: Whether it is as wide as two others.
-        more: Whether it is one of many alike, for a closer look.
-        draw: Draws it.
-    """
-
-    name: str
-    cell: str | None
-    title: str
-    caption: str
-    alt: str
-    wide: bool
-    more: bool = False
-    draw: Callable[[], tuple[Figure, Axes]]
 
 
 def drawings(results: Results) -> tuple[Drawing, ...]:
@@ -172,7 +144,7 @@ def _diagnostic_drawings(results: Results, cell: str) -> list[Drawing]:
         )
         for place, arm in enumerate(dropping_arms(results, cell))
     ]
-    return found
+    return [*found, *network_drawings(results, cell)]
 
 
 def file_name(text: str) -> str:

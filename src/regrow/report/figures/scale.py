@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
 from regrow.lab.statistics import FAILED_MARGIN
@@ -39,17 +39,22 @@ def seed_order(results: Results, cell: str) -> list[int]:
     return sorted(seeds, key=place)
 
 
-def last_epoch(results: Results, cell: str) -> int:
+def last_epoch(results: Results, cell: str, *, arms: Collection[str] | None = None) -> int:
     """The longest training in a cell.
 
     Args:
         results: What was read.
         cell: The cell.
+        arms: Of these arms alone; None: of all.
 
     Returns:
         Epochs.
     """
-    trials = [trial for trial in results.trials if trial.cell == cell]
+    trials = [
+        trial
+        for trial in results.trials
+        if trial.cell == cell and (arms is None or trial.arm in arms)
+    ]
     # A trial that diverges renews in an epoch that it does not finish.
     renewed = [renewal.epoch for t in trials for renewal in results.renewals.get(t.trial, ())]
     return max([*(trial.epochs or 0 for trial in trials), *renewed], default=0)

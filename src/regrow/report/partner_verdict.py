@@ -1,0 +1,152 @@
+"""What the numbers allow to be said of arms that train several networks: shares, averaging, price."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from regrow.report import wording
+from regrow.report.findings import ArmNumbers, CellSummary, Comparison, Outcome
+from regrow.report.partner_controls import APART
+from regrow.report.sentences import against, difference
+
+_AVERAGED: Final = (
+    "Its control for the shares, {}, has the same settings with amplitude = 0: every layer is averaged half and half "
+    "with the partner's, whatever it carries"
+)
+_WEIGHING: Final[dict[Outcome, str]] = {
+    "gain": ", so weighing by information matters.",
+    "harm": ", so plain averaging does better.",
+    "unclear": ", so weighing by information is not shown to matter: averaging alone does as well.",
+    "too few": ", too few pairs to tell them apart.",
+}
+_AS_MANY: Final = "{} trains {} networks apart, at the same price; their mean"
+_MEETING: Final[dict[Outcome, str]] = {
+    "gain": ", so that networks meet matters.",
+    "harm": ", so networks that never meet do better.",
+    "unclear": ", so that networks meet is not shown to matter.",
+    "too few": ", too few pairs to tell them apart.",
+}
+_AVERAGES: Final = (
+    "Its networks average half and half, whatever they carry: a control, not a weighing."
+)
+_NO_AVERAGING: Final = (
+    "Whether weighing by information matters, or averaging alone, is not shown: it takes an arm with the same settings "
+    "and amplitude = 0."
+)
+_NEVER_MEET: Final = (
+    "Its networks never meet: a control. Their mean is what one network trained in this way reaches alone, no gain of "
+    "having several"
+)
+_NO_APART: Final = (
+    "Whether it matters that networks meet is not shown: it takes an arm of recipe independent with as many partners "
+    "and the same training."
+)
+
+
+def shares_told(cell: CellSummary, arm: ArmNumbers) -> list[str]:
+    """Say what an arm's controls say of its grafts: how much is the weighing, how much the averaging.
+
+    Args:
+        cell: The cell's numbers.
+        arm: An arm whose networks meet.
+
+    Returns:
+        Sentences.
+    """
+    told: list[str] = []
+    if arm.averages:
+        told.append(_AVERAGES)
+    elif arm.averaging_control is None:
+        told.append(_NO_AVERAGING)
+    else:
+        told += _weighing(cell, arm, arm.averaging_control)
+    if arm.apart_control is None:
+        told.append(_NO_APART)
+    else:
+        told += _apart(cell, arm, arm.apart_control)
+    if not arm.trials_grafted and arm.accuracy.n:
+        told.append("Its networks took nothing from each other in any trial.")
+    return told
+
+
+def networks_told(cell: CellSummary, arm: ArmNumbers) -> list[str]:
+    """Say what a trial of an arm costs where that is not what the plain arm's costs.
+
+    Args:
+        cell: The cell's numbers.
+        arm: Any arm.
+
+    Returns:
+        At most three sentences.
+    """
+    cost = arm.cost
+    told: list[str] = []
+    if arm.recipe == APART:
+        pairs = [(name, cell.baseline) for name in _as_one(cell, arm.label)]
+        told.append(f"{'. '.join([_NEVER_MEET, *_all_compared(cell, pairs)])}.")
+    if arm.networks > 1:
+        told.append(f"Its accuracy is the mean over the {arm.networks} networks of a trial.")
+    if cost is not None and cost.relative != 1.0:
+        taught = f", {cost.teachers} epochs of teachers among them" if cost.teachers else ""
+        told.append(
+            f"A trial trains {wording.times(cost.relative)} the epochs of {cell.baseline}{taught}."
+        )
+    return told
+
+
+def _weighing(cell: CellSummary, arm: ArmNumbers, versus: str) -> list[str]:
+    control = cell.comparison(arm.label, versus)
+    if control is None:  # pragma: no cover - `summarise` compares every arm with its controls
+        raise AssertionError(arm.label)
+    told = [against(control, what=_AVERAGED.format(versus), meanings=_WEIGHING)]
+    whole = cell.comparison(arm.label, cell.baseline)
+    averaging = cell.comparison(versus, cell.baseline)
+    parts = [
+        None if found is None else found.numbers.mean_difference
+        for found in (whole, control, averaging)
+    ]
+    same = {found.numbers.n for found in (whole, control, averaging) if found is not None}
+    if None not in parts and len(same) == 1 and versus != cell.baseline:
+        all_of_it, weighing, plain = (wording.points(part) for part in parts)
+        told.append(
+            f"Of the {all_of_it} points from {cell.baseline}, {weighing} come with the weighing and {plain} with "
+            "averaging alone."
+        )
+    return told
+
+
+def _apart(cell: CellSummary, arm: ArmNumbers, versus: str) -> list[str]:
+    mean = cell.comparison(arm.label, versus)
+    if mean is None:  # pragma: no cover - as above
+        raise AssertionError(arm.label)
+    told = [against(mean, what=_AS_MANY.format(versus, arm.networks), meanings=_MEETING)]
+    names = _as_one(cell, versus)
+    joint = _all_compared(cell, [(arm.label, name) for name in names])
+    return [*told, f"{'; '.join(joint)}."] if joint else told
+
+
+def _as_one(cell: CellSummary, label: str) -> list[str]:
+    """What the networks of an arm as one are called: those whose price is told beside the mean."""
+    own = next((each for each in cell.several if each.label == label), None)
+    return [] if own is None else [own.name(way) for way in ("mean weights", "ensemble")]
+
+
+def _all_compared(cell: CellSummary, pairs: Sequence[tuple[str, str]]) -> list[str]:
+    found = [cell.comparison(first, second) for first, second in pairs]
+    return [
+        _compared(each)
+        for each in found
+        if each is not None and each.numbers.mean_difference is not None
+    ]
+
+
+def _compared(comparison: Comparison) -> str:
+    """A comparison with networks as one, and what may be said of it."""
+    meant = {
+        "gain": "better",
+        "harm": "worse",
+        "unclear": "no difference shown",
+        "too few": "too few pairs to tell",
+    }[comparison.outcome]
+    return f"{difference(comparison)}, {meant}"

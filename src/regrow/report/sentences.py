@@ -1,0 +1,62 @@
+"""A comparison in words, with its interval and its pairs: the same in every paragraph."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from regrow.report import wording
+from regrow.report.findings import Comparison, Outcome
+
+
+def brackets(comparison: Comparison) -> str:
+    """Write how sure a difference is.
+
+    Args:
+        comparison: With a difference.
+
+    Returns:
+        Such as "[95 % CI +1.0 to +2.0; n = 8 pairs]".
+    """
+    numbers = comparison.numbers
+    pairs = f"n = {wording.count(numbers.n, 'pair')}"
+    if numbers.low is None:
+        return f"[no interval; {pairs}]"
+    ends = wording.interval(numbers.low, numbers.high)
+    return f"[{100 * numbers.confidence:.0f} % CI {ends}; {pairs}]"
+
+
+def difference(comparison: Comparison) -> str:
+    """Write a difference with what it is between.
+
+    Args:
+        comparison: With a difference.
+
+    Returns:
+        Such as "a minus b: +1.5 points [95 % CI +1.0 to +2.0; n = 8 pairs]".
+    """
+    return (
+        f"{comparison.arm} minus {comparison.versus}: "
+        f"{wording.points(comparison.numbers.mean_difference)} points {brackets(comparison)}"
+    )
+
+
+def against(comparison: Comparison, *, what: str, meanings: Mapping[Outcome, str] | None) -> str:
+    """Say what one control did, and what that says of the arm.
+
+    Args:
+        comparison: The arm minus its control.
+        what: What the control is, without a full stop.
+        meanings: What follows from each outcome, with the full stop; None: nothing.
+
+    Returns:
+        One to three sentences.
+    """
+    numbers, versus = comparison.numbers, comparison.versus
+    if numbers.mean_difference is None:
+        return f"Its control, {versus}, has no pairs with it yet."
+    failed = numbers.failed_b_only + numbers.failed_both
+    meaning = "." if meanings is None else meanings[comparison.outcome]
+    return (
+        f"{what}: {wording.percent(numbers.mean_b)} %, {failed} of "
+        f"{wording.count(numbers.both, 'seed')} failed. {difference(comparison)}{meaning}"
+    )

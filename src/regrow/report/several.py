@@ -1,0 +1,198 @@
+"""What the networks of an arm reach that trains several: each of them, and all of them as one."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from regrow.report.cell_arms import arms_in
+from regrow.report.cost import networks_of
+from regrow.report.networks import Partner
+from regrow.report.results import Results, Trial
+
+WAYS: Final = ("best", "mean weights", "ensemble")
+"""How several networks are one, in the order of the tables."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PartnerNumbers:
+    """One network of an arm over the seeds, after the last epoch.
+
+    Args:
+        number: Its number, from 0.
+        rates: Its learning rates before any schedule: one, unless the trials differ.
+        n: Trials with its accuracy.
+        mean: Mean test accuracy.
+        std: Standard deviation with ddof = 1; None below two trials.
+    """
+
+    number: int
+    rates: tuple[float, ...]
+    n: int
+    mean: float
+    std: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Several:
+    """An arm that trains several networks, in one cell; accuracies are of the test set after the last epoch.
+
+    Args:
+        label: The arm's label.
+        networks: How many a trial trains.
+        held_out: Images by whose accuracy the best network is picked; 0: by the training loss of the last epoch.
+        n: Trials with an accuracy of every network.
+        mean: Mean over the networks of a trial, then over the trials.
+        spread: Largest minus smallest accuracy of a trial's networks, mean over the trials.
+        partners: Each network.
+        together: For each of `WAYS` that was measured, seed to test accuracy.
+    """
+
+    label: str
+    networks: int
+    held_out: int
+    n: int
+    mean: float | None
+    spread: float | None
+    partners: tuple[PartnerNumbers, ...]
+    together: Mapping[str, Mapping[int, float]]
+
+    def name(self, way: str) -> str:
+        """What an arm's networks as one are called in tables.
+
+        Args:
+            way: One of `WAYS`.
+
+        Returns:
+            Such as "grafting: ensemble of 2".
+        """
+        return f"{self.label}: {way} of {self.networks}"
+
+    def mean_of(self, way: str) -> float | None:
+        """The mean test accuracy of the networks as one.
+
+        Args:
+            way: One of `WAYS`.
+
+        Returns:
+            0 to 1; None where it was not measured.
+        """
+        return _mean(list(self.together.get(way, {}).values()))
+
+
+def several(results: Results, cell: str) -> tuple[Several, ...]:
+    """Find the arms of one cell that train several networks.
+
+    Args:
+        results: What was read.
+        cell: The cell.
+
+    Returns:
+        One entry an arm whose networks were recorded, in the study's order.
+    """
+    held = results.networks
+    found: list[Several] = []
+    for label, arm in arms_in(results.study, cell).items():
+        trials = results.arm(cell, label)
+        ended = {seed: trial for seed, trial in trials.items() if trial.trial in held.partners}
+        if not ended:
+            continue
+        last = [at_the_end(trial, held.partners[trial.trial]) for trial in ended.values()]
+        whole = [list(own.values()) for own in last if len(own) == networks_of(arm)]
+        found.append(
+            Several(
+                label=label,
+                networks=networks_of(arm),
+                held_out=int(arm["train"].get("held_out") or 0),
+                n=len(whole),
+                mean=_mean([statistics.fmean(own) for own in whole]),
+                spread=_mean([max(own) - min(own) for own in whole]),
+                partners=_partners(results, ended),
+                together={
+                    way: accuracies
+                    for way in WAYS
+                    if (accuracies := _together(results, ended, way))
+                },
+            )
+        )
+    return tuple(found)
+
+
+def picked(arms: Sequence[Several]) -> str:
+    """Say by what the best networks were picked: never by the test set.
+
+    Args:
+        arms: The arms with several networks.
+
+    Returns:
+        A sentence and a space; empty where no best one was measured.
+    """
+    by = {
+        own.label: f"accuracy on {own.held_out} held-out images"
+        if own.held_out
+        else "training loss in the last epoch"
+        for own in arms
+        if "best" in own.together
+    }
+    if not by:
+        return ""
+    ways = list(dict.fromkeys(by.values()))
+    told = [
+        way if len(ways) == 1 else f"{way} ({', '.join(own for own in by if by[own] == way)})"
+        for way in ways
+    ]
+    return f"Best: the network picked by its {' or its '.join(told)}, never by the test set. "
+
+
+def at_the_end(trial: Trial, partners: tuple[Partner, ...]) -> dict[int, float]:
+    """The accuracy of each network of a trial after its last epoch.
+
+    Args:
+        trial: The trial.
+        partners: Its networks.
+
+    Returns:
+        Number to accuracy; networks without one are absent.
+    """
+    last = trial.epochs or 0
+    return {
+        partner.number: partner.accuracies[last]
+        for partner in partners
+        if last in partner.accuracies
+    }
+
+
+def _partners(results: Results, trials: Mapping[int, Trial]) -> tuple[PartnerNumbers, ...]:
+    values: dict[int, list[float]] = {}
+    rates: dict[int, list[float]] = {}
+    for trial in trials.values():
+        own = results.networks.partners[trial.trial]
+        for partner in own:
+            rates.setdefault(partner.number, []).append(partner.lr)
+        for number, accuracy in at_the_end(trial, own).items():
+            values.setdefault(number, []).append(accuracy)
+    return tuple(
+        PartnerNumbers(
+            number=number,
+            rates=tuple(dict.fromkeys(rates[number])),
+            n=len(known),
+            mean=statistics.fmean(known),
+            std=statistics.stdev(known) if len(known) > 1 else None,
+        )
+        for number, known in sorted(values.items())
+    )
+
+
+def _together(results: Results, trials: Mapping[int, Trial], way: str) -> dict[int, float]:
+    held = results.networks.together
+    return {
+        seed: held[trial.trial][way]
+        for seed, trial in trials.items()
+        if way in held.get(trial.trial, {})
+    }
+
+
+def _mean(values: list[float]) -> float | None:
+    return statistics.fmean(values) if values else None

@@ -1,0 +1,205 @@
+"""Numbers over time, for tables and figures alike: shares, distances, entropies, invalid filters."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Collection, Mapping, Sequence
+
+from regrow.report.carried import mean_invalid
+from regrow.report.networks import Carried, Graft
+from regrow.report.results import Results, Trial
+
+Spread = tuple[float, float | None, int]
+"""Mean, standard deviation (None for a single trial) and number of trials."""
+
+
+def seen_layers(results: Results, cell: str) -> dict[str, int]:
+    """The layers whose weights were looked at.
+
+    Args:
+        results: What was read.
+        cell: The cell.
+
+    Returns:
+        Number of filters by layer, in the network's order.
+    """
+    found: dict[str, int] = {}
+    for trial in results.trials:
+        if trial.cell == cell and trial.trial in results.networks.entropies:
+            for layer, filters in results.diagnostics.layers.get(trial.trial, {}).items():
+                found.setdefault(layer, filters)
+    return found
+
+
+def entropy_series(results: Results, cell: str, arm: str, layer: str) -> dict[int, Spread]:
+    """The entropy of one layer of an arm over the epochs: mean over a trial's networks, then over the trials.
+
+    Args:
+        results: What was read.
+        cell: The cell.
+        arm: The arm's label.
+        layer: The layer.
+
+    Returns:
+        By epoch.
+    """
+    held = results.networks.entropies
+    curves = [
+        {epoch: statistics.fmean(own) for epoch, own in epochs.items()}
+        for trial in results.arm(cell, arm).values()
+        if (epochs := held.get(trial.trial, {}).get(layer))
+    ]
+    return over_trials(curves)
+
+
+def invalid_series(results: Results, cell: str, arm: str, place: int) -> dict[int, Spread]:
+    """The share of invalid filters of an arm over the epochs: mean over a trial's networks, then over the trials.
+
+    Args:
+        results: What was read.
+        cell: The cell.
+        arm: The arm's label.
+        place: Place of the threshold in `regrow.report.networks.THRESHOLDS`.
+
+    Returns:
+        By epoch.
+    """
+    curves: list[dict[int, float]] = []
+    for trial in results.arm(cell, arm).values():
+        epochs: dict[int, list[Carried]] = {}
+        for record in results.networks.carried.get(trial.trial, ()):
+            epochs.setdefault(record.epoch, []).append(record)
+        curves.append({epoch: mean_invalid(own, place) for epoch, own in epochs.items()})
+    return over_trials(curves)
+
+
+def grafting_arms(results: Results, cell: str) -> list[str]:
+    """The arms whose networks took shares of each other's weights.
+
+    Args:
+        results: What was read.
+        cell: The cell.
+
+    Returns:
+        Labels in the study's order.
+    """
+    return [arm.label for arm in results.study.arms if grafted_layers(results, cell, arm.label)]
+
+
+def grafted_layers(results: Results, cell: str, arm: str) -> list[str]:
+    """The layers of an arm that took a share of a partner's weights.
+
+    Args:
+        results: What was read.
+        cell: The cell.
+        arm: The arm's label.
+
+    Returns:
+        Module paths, in the network's order.
+    """
+    return list(
+        dict.fromkeys(
+            layer
+            for _, layers in _grafts(results, cell, arm)
+            for layer, grafts in layers.items()
+            if any(graft.share is not None for graft in grafts)
+        )
+    )
+
+
+def share_series(results: Results, cell: str, arm: str, layer: str) -> dict[float, list[float]]:
+    """What one layer of an arm kept of its own at each graft.
+
+    Args:
+        results: What was read.
+        cell: The cell.
+        arm: The arm's label.
+        layer: The layer.
+
+    Returns:
+        Time in epochs to the shares of all networks and trials.
+    """
+    found: dict[float, list[float]] = {}
+    for trial, layers in _grafts(results, cell, arm):
+        for graft in layers.get(layer, ()):
+            if graft.share is not None:
+                found.setdefault(_time(trial, graft.step), []).append(graft.share)
+    return dict(sorted(found.items()))
+
+
+def distance_series(results: Results, cell: str, arm: str) -> dict[float, list[float]]:
+    """How far the networks of an arm were apart right before each graft.
+
+    Args:
+        results: What was read.
+        cell: The cell.
+        arm: The arm's label.
+
+    Returns:
+        Time in epochs to one number a network and trial: the mean over its layers.
+    """
+    found: dict[float, list[float]] = {}
+    for trial, layers in _grafts(results, cell, arm):
+        apart: dict[tuple[int, int], list[float]] = {}
+        for graft in (graft for grafts in layers.values() for graft in grafts):
+            if graft.distance is not None:
+                apart.setdefault((graft.step, graft.partner), []).append(graft.distance)
+        for (step, _), own in apart.items():
+            found.setdefault(_time(trial, step), []).append(statistics.fmean(own))
+    return dict(sorted(found.items()))
+
+
+def counted(results: Results, cell: str, held: Collection[str]) -> str:
+    """How many trials of each arm something is known of.
+
+    Args:
+        results: What was read.
+        cell: The cell.
+        held: The trials of which it is known.
+
+    Returns:
+        Such as "3 (none), 3 (grafting)"; arms without any are left out.
+    """
+    return ", ".join(
+        f"{n} ({arm.label})"
+        for arm in results.study.arms
+        if (n := sum(t.trial in held for t in results.arm(cell, arm.label).values()))
+    )
+
+
+def over_trials(curves: Sequence[dict[int, float]]) -> dict[int, Spread]:
+    """Put the curves of several trials together.
+
+    Args:
+        curves: Epoch to number, one a trial.
+
+    Returns:
+        By epoch.
+
+    Examples:
+        >>> over_trials([{1: 0.25, 2: 0.5}, {1: 0.75}])
+        {1: (0.5, 0.3535533905932738, 2), 2: (0.5, None, 1)}
+    """
+    found: dict[int, Spread] = {}
+    for epoch in sorted({epoch for curve in curves for epoch in curve}):
+        values = [curve[epoch] for curve in curves if epoch in curve]
+        spread = statistics.stdev(values) if len(values) > 1 else None
+        found[epoch] = (statistics.fmean(values), spread, len(values))
+    return found
+
+
+def _grafts(
+    results: Results, cell: str, arm: str
+) -> list[tuple[Trial, Mapping[str, tuple[Graft, ...]]]]:
+    held = results.networks.grafts
+    return [
+        (trial, held[trial.trial])
+        for trial in results.arm(cell, arm).values()
+        if trial.trial in held
+    ]
+
+
+def _time(trial: Trial, step: int) -> float:
+    """Epochs that had passed right after a step."""
+    epochs = trial.epochs or 1
+    return (step + 1) / max((trial.steps or epochs) / epochs, 1.0)

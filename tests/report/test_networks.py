@@ -1,0 +1,121 @@
+"""What is read of the single networks, and what an older file lacks."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from regrow.errors import StoreError
+from regrow.report.networks import Networks
+from regrow.report.read import read_results
+
+
+def _edit(folder: Path, *statements: str) -> None:
+    with sqlite3.connect(folder / "results.sqlite") as database:
+        for statement in statements:
+            database.execute(statement)
+
+
+def _rows(folder: Path, query: str, *values: object) -> list[tuple[object, ...]]:
+    with sqlite3.connect(folder / "results.sqlite") as database:
+        return database.execute(query, values).fetchall()
+
+
+def test_everything_is_read_as_it_was_written(several_folder: Path) -> None:
+    found = read_results(several_folder).networks
+    trial = "base/grafting/seed3"
+    first, second = found.partners[trial]
+    assert (first.number, first.lr, second.number, second.lr) == (0, 0.1, 1, 0.05)
+    for number, partner in enumerate((first, second)):
+        asked = "SELECT epoch, test_accuracy FROM partners WHERE trial = ? AND partner = ?"
+        assert dict(partner.accuracies) == dict(_rows(several_folder, asked, trial, number))
+    asked = "SELECT how, test_accuracy FROM together WHERE trial = ?"
+    assert found.together[trial] == dict(_rows(several_folder, asked, trial))
+    grafts = found.grafts[trial]
+    assert list(grafts) == ["stem", "conv10", "conv2"]
+    asked = "SELECT step, partner, share, distance FROM grafts WHERE trial = ? AND layer = ?"
+    told = [(g.step, g.partner, g.share, g.distance) for g in grafts["conv2"]]
+    assert told == _rows(several_folder, asked, trial, "conv2")
+    assert len(told) == 3 * 2
+    assert set(found.partners) == {
+        f"base/{arm}/seed{seed}"
+        for arm in ("grafting", "graft0", "apart", "plus")
+        for seed in range(8)
+    }
+    assert "base/apart/seed0" not in found.grafts
+    assert "base/none/seed0" in found.carried
+
+
+def test_layers_have_as_many_votes_as_filters(several_folder: Path) -> None:
+    found = read_results(several_folder).networks
+    own = next(
+        record
+        for record in found.carried["base/graft0/seed1"]
+        if (record.epoch, record.partner) == (2, 1)
+    )
+    rows = _rows(
+        several_folder,
+        "SELECT layer, entropy, below_1, below_0_1, below_0_01, below_0_001 FROM weights "
+        "WHERE trial = 'base/graft0/seed1' AND epoch = 2 AND partner = 1",
+    )
+    filters = {"stem": 4, "conv10": 12, "conv2": 8}
+    for place in range(4):
+        share = sum(filters[layer] * shares[place] for layer, _, *shares in rows) / 24  # type: ignore[index]
+        assert own.invalid[place] == pytest.approx(share)
+    assert own.entropy == pytest.approx(sum(entropy for _, entropy, *_ in rows))  # type: ignore[misc]
+
+
+def test_what_is_no_number_is_absent(several_folder: Path) -> None:
+    _edit(
+        several_folder,
+        "UPDATE weights SET entropy = NULL WHERE trial = 'base/none/seed0' AND layer = 'stem' AND epoch = 4",
+        "UPDATE grafts SET share = NULL WHERE trial = 'base/grafting/seed0' AND step = 9",
+        "UPDATE together SET test_accuracy = NULL WHERE how = 'best'",
+    )
+    found = read_results(several_folder).networks
+    assert [record.entropy is None for record in found.carried["base/none/seed0"]] == [
+        *[False] * 3,
+        True,
+    ]
+    assert 4 not in found.entropies["base/none/seed0"]["stem"]
+    assert 4 in found.entropies["base/none/seed0"]["conv2"]
+    shares = [graft.share is None for graft in found.grafts["base/grafting/seed0"]["stem"]]
+    assert shares == [True, True, False, False, False, False]
+    assert set(found.together["base/apart/seed0"]) == {"ensemble", "mean weights"}
+
+
+def test_older_files_have_no_networks(several_folder: Path, rescued: Path, cycled: Path) -> None:
+    assert read_results(rescued).networks == Networks()
+    assert read_results(cycled).networks == Networks()  # of this version, and nothing was recorded
+    _edit(
+        several_folder,
+        "UPDATE meta SET value = '2' WHERE key = 'schema_version'",
+        *(f"DROP TABLE {name}" for name in ("partners", "together", "grafts", "weights")),
+    )
+    found = read_results(several_folder)
+    assert found.networks == Networks()
+    assert len(found.trials) == 48
+    assert found.diagnostics.layers["base/none/seed0"] == {"stem": 4, "conv10": 12, "conv2": 8}
+
+
+def test_a_file_of_this_version_without_its_tables_is_damaged(several_folder: Path) -> None:
+    _edit(several_folder, "DROP TABLE partners")
+    with pytest.raises(StoreError, match="no such table: partners"):
+        read_results(several_folder)
+
+
+def test_models_and_teachers_of_arms_are_read(new_several: Callable[..., Path]) -> None:
+    arms = {
+        "none": {"recipe": "none"},
+        "taught": {
+            "recipe": "none",
+            "teachers": ["none"],
+            "model": {"width": 8},
+            "distillation": {"weight": 2.0},
+        },
+    }
+    arm = read_results(new_several(arms=arms, seeds=[0])).study.arms[1]
+    assert (arm.teachers, arm.model, arm.distillation) == (("none",), {"width": 8}, {"weight": 2.0})
