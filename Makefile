@@ -1,11 +1,11 @@
-# make demo | test | check | test-all | bench | bench-idle | bench-repr | zoo: each makes .venv first if it is missing or out of date.
+# make demo | test | check | test-all | bench | bench-idle | bench-repr | bench-graft | zoo: each makes .venv first if it is missing or out of date.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 JOBS ?= $(shell nproc 2>/dev/null || echo 2)
 
-.PHONY: demo test test-all check format bench bench-idle bench-repr zoo clean
+.PHONY: demo test test-all check format bench bench-idle bench-repr bench-graft zoo clean
 
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "regrow needs Python 3.11 or newer, this is " + sys.version)'
@@ -44,6 +44,9 @@ bench-idle: $(STAMP)
 
 bench-repr: $(STAMP)
 	$(BIN)/python benchmarks/repr_cost.py --out results/repr-cost
+
+bench-graft: $(STAMP)
+	$(BIN)/python benchmarks/graft_cost.py --out results/graft-cost
 
 zoo: $(STAMP)
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/zoo.py

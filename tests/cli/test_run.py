@@ -47,7 +47,7 @@ def alive(process: int) -> bool:
         return False
 
 
-def wait_until(true: Callable[[], bool], *, timeout_s: float = 60.0) -> None:
+def wait_until(true: Callable[[], bool], *, timeout_s: float = 180.0) -> None:
     end = time.monotonic() + timeout_s
     while not true():
         assert time.monotonic() < end, "it did not happen in time"

@@ -90,3 +90,29 @@ def test_rounding_is_an_option() -> None:
     assert float(own_share(torch.tensor(1.0), torch.tensor(1.0005), decimals=2)) == pytest.approx(
         0.47
     )
+
+
+@pytest.mark.parametrize("bins", [1, 2, 10, 16, 40])
+def test_kinds_of_numbers_agree(bins: int) -> None:
+    """Float32 is compared with edges, float64 is divided: the same bins, also for weights on an edge."""
+    on_edges = torch.tensor([0.0, 1.0, 1.0, 1.0, 5.0, 10.0])
+    expected = -(0.5 * math.log(0.5) + 3 * math.log(1 / 6) / 6)
+    for dtype in (torch.float32, torch.float64, torch.bfloat16):
+        assert float(weight_entropy(on_edges.to(dtype))) == pytest.approx(expected, abs=1e-12)
+    # As a float32, 0.7 is below the edge.
+    below = weight_entropy(torch.tensor([0.0, 0.65, 0.7, 1.0]))
+    assert float(below) == pytest.approx(0.5 * math.log(2) + 0.5 * math.log(4), abs=1e-12)
+    for seed in range(20):
+        weights = torch.randn(3000, generator=torch.Generator().manual_seed(seed))
+        for one in (weights, weights.bfloat16()):
+            found, wide = (weight_entropy(each, bins=bins) for each in (one, one.double()))
+            assert float(found) == pytest.approx(float(wide), abs=1e-12)
+
+
+def test_long_rows_are_looked_at_in_pieces() -> None:
+    weights = torch.randn(300_001, generator=torch.Generator().manual_seed(0))
+    expected = loop(weights.double().tolist(), bins=10, drop_maximum=False)
+    assert float(weight_entropy(weights)) == pytest.approx(expected, abs=1e-12)
+    assert float(weight_entropy(weights.double())) == pytest.approx(expected, abs=1e-12)
+    both = weight_entropy(torch.stack([weights, weights.flip(0)]))
+    assert both.tolist() == pytest.approx([expected] * 2, abs=1e-12)

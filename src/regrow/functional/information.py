@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Final
 
 import torch
@@ -20,6 +21,9 @@ PerLayer = Float[Tensor, "*S"]
 
 _PIECE: Final = 1 << 17
 """Weights that are looked at in one go: a megabyte in float64."""
+
+_FLAGGED: Final = 1 << 15
+"""Weights that are compared in one go; few enough for float32 to count them."""
 
 _FEW: Final = 16
 """Bins up to which comparing is faster than working out each weight's bin."""
@@ -57,44 +61,29 @@ def weight_entropy(weights: Weights, *, bins: int = 10, drop_maximum: bool = Fal
     seen = weights.detach()
     if seen.shape[-1] == 0:
         return torch.zeros(seen.shape[:-1], dtype=torch.float64, device=seen.device)
-    low, high = _edges(seen)
+    wide = torch.promote_types(seen.dtype, torch.float32)
+    if math.prod(seen.shape[:-1]) == 1 and bins <= _FEW and wide == torch.float32:
+        one = _entropy_of_row(seen.reshape(-1), bins=bins, drop_maximum=drop_maximum)
+        return torch.full(seen.shape[:-1], one, dtype=torch.float64, device=seen.device)
+    low, high = (edge.to(torch.float64) for edge in torch.aminmax(seen, dim=-1))
     finite = (high - low).isfinite()
     if not bool(finite.all()):
         seen = seen.where(finite[..., None], 0.0)
         low, high = low.where(finite, 0.0), high.where(finite, 0.0)
     counts = _counts(seen, low, high, bins=bins)
     if drop_maximum:
-        # In the weights' own precision, as the released code works it out: rounded up, the edge keeps the maximum in.
-        bottom, top = low.to(seen.dtype), high.to(seen.dtype)
-        edge = bottom + (top - bottom) / bins * bins
-        beyond = torch.count_nonzero(seen >= edge[..., None], dim=-1)
+        # Rounded up, the edge keeps the maximum in.
+        top = _top(low.to(seen.dtype), high.to(seen.dtype), bins=bins)
+        beyond = torch.count_nonzero(seen >= top[..., None], dim=-1)
         counts[..., -1] -= beyond.where(high > low, 0)
     share = counts / seen.shape[-1]
     entropy = -torch.special.xlogy(share, share).sum(-1)
     return torch.where(finite, entropy.abs(), torch.nan)
 
 
-def _edges(weights: Weights) -> tuple[PerLayer, PerLayer]:
-    """The smallest and the largest weight, in float64."""
-    if (
-        math.prod(weights.shape[:-1]) == 1
-    ):  # over everything it is ten times as fast as along an axis
-        low, high = (edge.reshape(weights.shape[:-1]) for edge in torch.aminmax(weights))
-    else:
-        low, high = torch.aminmax(weights, dim=-1)
-    return low.to(torch.float64), high.to(torch.float64)
-
-
 def _counts(weights: Weights, low: PerLayer, high: PerLayer, *, bins: int) -> Tensor:
     """How many weights lie in each bin, (*S, B): in pieces that stay in a processor's cache, for layers of millions."""
     rows = weights.reshape(-1, weights.shape[-1])
-    if (
-        len(rows) == 1
-        and bins <= _FEW
-        and torch.promote_types(rows.dtype, torch.float32).itemsize == 4
-    ):
-        found = _compared(rows[0], float(low), float(high), bins=bins)
-        return found.reshape(*weights.shape[:-1], bins)
     width = ((high - low) / bins).reshape(-1, 1)
     width, start = width.where(width > 0, 1.0), low.reshape(-1, 1)
     # In memory that is used again: fresh memory costs more than the arithmetic.
@@ -123,25 +112,50 @@ def _counts(weights: Weights, low: PerLayer, high: PerLayer, *, bins: int) -> Te
     return counts[:, :bins].to(torch.float64).reshape(*weights.shape[:-1], bins)
 
 
-def _compared(weights: Tensor, low: float, high: float, *, bins: int) -> Tensor:
-    """How many of a row of weights lie in each bin, (B,): by comparing all with each edge, without a number for each.
+def _entropy_of_row(weights: Tensor, *, bins: int, drop_maximum: bool) -> float:
+    """The same for one layer in float32 or less: by comparing all weights with each edge, without a bin for each.
 
     Twice as fast for few bins: comparisons of float32 are what a processor does most of at once.
     """
-    exact = low + (high - low) / bins * torch.arange(1, bins, dtype=torch.float64)
+    low, high = torch.stack(torch.aminmax(weights)).tolist()
+    if not math.isfinite(high - low):
+        return math.nan
+    if low == high:
+        return 0.0
+    width = (high - low) / bins
+    exact = torch.tensor([low + k * width for k in range(1, bins)], dtype=torch.float64)
     edges = exact.to(torch.float32)
     # The first float32 that is not below the edge: comparing with it is comparing in float64.
     beyond = edges.nextafter(torch.tensor(torch.inf))
-    edges = torch.where(edges.to(torch.float64) < exact, beyond, edges).to(weights.device)[:, None]
-    length = min(_PIECE, len(weights)) if weights.device.type == "cpu" else len(weights)
+    edges = torch.where(edges.to(torch.float64) < exact, beyond, edges).to(weights.device)
+    above = [weights.numel(), *_at_least(weights, edges[:, None]), 0.0]
+    counts = [more - fewer for more, fewer in pairwise(above)]
+    if drop_maximum:
+        top = _top(*torch.aminmax(weights), bins=bins)
+        counts[-1] -= float(torch.count_nonzero(weights >= top))
+    return abs(sum(n / above[0] * math.log(n / above[0]) for n in counts if n))
+
+
+def _at_least(weights: Tensor, edges: Tensor) -> list[float]:
+    """How many weights are not below each edge."""
+    length = weights.numel() if weights.device.type != "cpu" else min(_FLAGGED, weights.numel())
+    parts, several = weights.split(length), len(edges)
     # Flags as numbers, in memory that is used again: torch compares to bool one by one.
-    room = torch.empty((bins - 1) * length, dtype=torch.float32, device=weights.device)
-    above = torch.zeros(bins - 1, dtype=torch.float64, device=weights.device)
-    for part in weights.split(length):
-        flags = room[: (bins - 1) * len(part)].view(bins - 1, len(part))
-        above += torch.ge(part.to(torch.float32)[None], edges, out=flags).sum(-1)
-    every, none = (above.new_full((1,), count) for count in (len(weights), 0))
-    return torch.cat([every, above]) - torch.cat([above, none])
+    flags = torch.empty(several, length, dtype=torch.float32, device=weights.device)
+    rest = parts[-1].numel()
+    last = flags.view(-1)[: several * rest].view(several, rest)
+    sums = torch.empty(len(parts), several, dtype=torch.float32, device=weights.device)
+    for index, (part, found) in enumerate(zip(parts, sums.unbind(), strict=True)):
+        room = flags if index + 1 < len(parts) else last
+        torch.ge(part.to(torch.float32), edges, out=room)
+        torch.sum(room, 1, out=found)
+    counts: list[float] = sums.sum(0, dtype=torch.float64).tolist()
+    return counts
+
+
+def _top(low: Tensor, high: Tensor, *, bins: int) -> Tensor:
+    """The upper edge of the last bin, in the weights' own precision, as the released code works it out."""
+    return low + (high - low) / bins * bins
 
 
 def filter_entropies(

@@ -117,7 +117,7 @@ def attach_partners(
     clock = Clock(total_steps=total_steps, steps_per_epoch=steps_per_epoch)
     if exchange is not None:
         where = "attach_partners"
-        exchange.compare({"recipe": recipe, "clock": clock, "hooks": hooks}, where=where)
+        exchange.compare(_settings(recipe, clock=clock, hooks=hooks), where=where)
         there = exchange.agree(networks[0].lend(), networks[0].weights, where=where)
         names = [(exchange.rank, networks[0], {name: form[0] for name, form in there.items()})]
     else:
@@ -154,6 +154,19 @@ def _refuse_recipe(recipe: object) -> None:
             f"recipe must be a PartnerRecipe, as regrow.FilterGrafting() makes it, got {type(recipe).__name__} "
             f"(attach_partners)"
         )
+
+
+def _settings(recipe: PartnerRecipe, *, clock: Clock, hooks: bool) -> dict[str, object]:
+    """What must be the same on all ranks, in parts that a message can show."""
+    return {
+        "recipe": recipe.info.name,
+        "weigh": recipe.weigh,
+        "when": recipe.when,
+        "mode": recipe.order,
+        "memory": recipe.memory,
+        "clock": clock,
+        "hooks": hooks,
+    }
 
 
 def _optimizers(given: object, *, networks: int) -> list[list[Optimizer]]:

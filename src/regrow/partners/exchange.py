@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, Final, cast, final
+from typing import Any, cast, final
 
 import torch
 import torch.distributed as dist
@@ -15,38 +15,7 @@ from torch import Tensor
 from regrow._checks import check_positive
 from regrow.errors import ConfigError, PartnerError
 from regrow.partners.network import Lent, Measured
-
-_SMALL: Final = 1 << 16
-"""Tensors with fewer entries travel together: each message has a price of its own."""
-
-Form = tuple[torch.Size, torch.dtype]
-"""Shape and kind of number of a tensor."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Parcel:
-    """Tensors that travel as one message."""
-
-    dtype: torch.dtype
-    shapes: Mapping[str, torch.Size]
-
-    @property
-    def lengths(self) -> list[int]:
-        return [shape.numel() for shape in self.shapes.values()]
-
-    def packed(self, tensors: Mapping[str, Tensor], *, device: torch.device) -> Tensor:
-        """One row of numbers, on a device that the group can send from; a large tensor is not copied for it."""
-        flat = [tensors[name].detach().reshape(-1) for name in self.shapes]
-        one = flat[0] if len(flat) == 1 else torch.cat([each.to(flat[0].device) for each in flat])
-        return one.to(device)
-
-    def opened(self, row: Tensor) -> dict[str, Tensor]:
-        """The tensors by name, as views."""
-        parts = row.split(self.lengths)
-        return {
-            name: part.view(shape)
-            for (name, shape), part in zip(self.shapes.items(), parts, strict=True)
-        }
+from regrow.partners.parcels import Form, Parcel, common, parcels, plain_forms, read_forms
 
 
 @final
@@ -87,8 +56,8 @@ class RingExchange:
         # Gloo sends from the processor's memory, NCCL from that of this process's GPU.
         nccl = "nccl" in dist.get_backend(self._group)
         self._device = torch.device("cuda", torch.cuda.current_device()) if nccl else None
-        self._sent: list[_Parcel] = []
-        self._received: list[_Parcel] = []
+        self._sent: list[Parcel] = []
+        self._received: list[Parcel] = []
         self._buffers: list[Tensor] = []
         self._measured: tuple[str, ...] = ()
 
@@ -114,7 +83,7 @@ class RingExchange:
     def agree(
         self, tensors: Mapping[str, Tensor], measured: Sequence[str], *, where: str
     ) -> Mapping[str, Form]:
-        """Find out what this rank sends to the next and gets from the one before. Every rank must call it.
+        """Find out what this rank sends to the next and gets from the one before. All must call it.
 
         Args:
             tensors: What this rank lends, by name.
@@ -125,11 +94,12 @@ class RingExchange:
             Shape and kind of number of all that the rank before has, by name.
         """
         forms = {name: (tensor.shape, tensor.dtype) for name, tensor in tensors.items()}
-        everyone = self._gather((forms, tuple(measured)), where=where)
-        before, after = everyone[self.before], everyone[self.after]
-        self._sent = _parcels(_common(forms, after[0]))
-        self._measured = before[1]
-        received = _parcels(_common(before[0], forms))
+        plain = plain_forms(forms)
+        neighbours = self._neighbours((plain, list(measured)), where=where)
+        before, after = (read_forms(neighbours[rank][0]) for rank in (self.before, self.after))
+        self._sent = parcels(common(forms, after))
+        self._measured = tuple(neighbours[self.before][1])
+        received = parcels(common(before, forms))
         if received != self._received:  # fresh memory costs more than the arithmetic
             self._received = received
             device = self._device or torch.device("cpu")
@@ -137,7 +107,7 @@ class RingExchange:
                 torch.empty(sum(parcel.lengths), dtype=parcel.dtype, device=device)
                 for parcel in received
             ]
-        return before[0]
+        return before
 
     def refuse_together(self, told: str, *, where: str) -> None:
         """Refuse on every rank what one of them has found to be wrong. Every rank must call it.
@@ -189,12 +159,7 @@ class RingExchange:
             device=device,
         )
         with self._explained(where):
-            works += self._exchanged([told], [heard])
-            for work in works:
-                if self._timeout is None:
-                    work.wait()
-                else:
-                    work.wait(self._timeout)
+            self._wait([*works, *self._exchanged([told], [heard])])
         lent: dict[str, Tensor] = {}
         for parcel, row in zip(self._received, self._buffers, strict=True):
             lent.update(parcel.opened(row))
@@ -221,6 +186,36 @@ class RingExchange:
             dist.all_gather_object(everyone, mine, group=self._group)
         return everyone
 
+    def _neighbours(self, mine: Any, *, where: str) -> dict[int, Any]:
+        """What the ranks before and after this one have; unlike a gathering, it ends when the time is over."""
+        device = self._device or torch.device("cpu")
+        row = torch.tensor(list(json.dumps(mine).encode()), dtype=torch.uint8, device=device)
+        length = torch.tensor([len(row)], device=device)
+        ranks = sorted({self.before, self.after})
+        lengths = [torch.zeros_like(length) for _ in ranks]
+        with self._explained(where):
+            self._wait(self._swapped(length, lengths, ranks))
+            rows = [torch.empty(int(each), dtype=torch.uint8, device=device) for each in lengths]
+            self._wait(self._swapped(row, rows, ranks))
+        return {
+            rank: json.loads(bytes(got.tolist())) for rank, got in zip(ranks, rows, strict=True)
+        }
+
+    def _swapped(self, out: Tensor, back: Sequence[Tensor], ranks: Sequence[int]) -> list[Any]:
+        """The same to all of those ranks, and something from each, under way."""
+        messages = [self._message(dist.isend, out, rank) for rank in ranks]
+        messages += [
+            self._message(dist.irecv, each, rank) for each, rank in zip(back, ranks, strict=True)
+        ]
+        return dist.batch_isend_irecv(messages)
+
+    def _wait(self, works: Sequence[Any]) -> None:
+        for work in works:
+            if self._timeout is None:
+                work.wait()
+            else:
+                work.wait(self._timeout)
+
     @contextmanager
     def _explained(self, where: str) -> Generator[None]:
         """Turn what a broken connection or a timeout says into what it means."""
@@ -233,26 +228,3 @@ class RingExchange:
                 f"one of them has ended or did not answer in time ({where}). This network is as it was before. Stop "
                 f"all ranks and start them again from the last checkpoint. What torch.distributed said: {told}"
             ) from error
-
-
-def _common(sender: Mapping[str, Form], receiver: Mapping[str, Form]) -> dict[str, Form]:
-    """What the sender has and the receiver can use, in the sender's order."""
-    return {
-        name: (shape, dtype)
-        for name, (shape, dtype) in sender.items()
-        if name in receiver
-        and receiver[name][0] == shape
-        and receiver[name][1].is_floating_point == dtype.is_floating_point
-    }
-
-
-def _parcels(forms: Mapping[str, Form]) -> list[_Parcel]:
-    """Large tensors alone, small ones together by their kind of number."""
-    found: list[_Parcel] = []
-    small: dict[torch.dtype, dict[str, torch.Size]] = {}
-    for name, (shape, dtype) in forms.items():
-        if shape.numel() < _SMALL:
-            small.setdefault(dtype, {})[name] = shape
-        else:
-            found.append(_Parcel(dtype=dtype, shapes={name: shape}))
-    return [*found, *(_Parcel(dtype=dtype, shapes=shapes) for dtype, shapes in small.items())]

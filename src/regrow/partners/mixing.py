@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Final
+from typing import Any, Final
 
 import torch
 from torch import Tensor
 
 from regrow.functional.grafting import blend
 
-_PIECE: Final = 1 << 17
-"""Entries that are looked at in one go: half a megabyte in float32."""
+_PIECE: Final = 1 << 16
+"""Entries that are looked at in one go: a quarter of a megabyte in float32."""
 
 
-_SMALL: Final = 1 << 13
+_LONG: Final = 1 << 20
+"""Entries that are summed up in one go: float32 is exact enough."""
+
+SMALL: Final = 1 << 13
 """Tensors with fewer entries are mixed together: each call has a price of its own."""
 
 
@@ -24,26 +27,21 @@ def mix_all_(tensors: Iterable[tuple[Tensor, Tensor, Tensor]]) -> None:
     Args:
         tensors: Own, partner's and share, as `mix_` takes them.
     """
-    small: dict[tuple[torch.dtype, torch.device], list[tuple[Tensor, Tensor, Tensor]]] = {}
+    small: dict[tuple[Any, ...], list[tuple[Tensor, Tensor, Tensor]]] = {}
     for own, partner, share in tensors:
-        if own.is_floating_point() and own.numel() < _SMALL:
-            together = small.setdefault((own.dtype, own.device), [])
-            together.append((own.detach(), partner.detach(), share.expand(own.shape)))
+        if own.is_floating_point() and own.numel() < SMALL:
+            kind = (own.dtype, own.device, partner.dtype, partner.device)
+            pair = (own.detach(), partner.detach().reshape(-1), share.expand(own.shape).reshape(-1))
+            small.setdefault(kind, []).append(pair)
         else:
             mix_(own, partner, share)
-    for (kind, device), together in small.items():
-        mine, theirs, shares = (
-            torch.cat([each.reshape(-1).to(where, dtype) for each in several])
-            for several, where, dtype in zip(
-                zip(*together, strict=True),
-                (device, device, "cpu"),
-                (kind, kind, torch.float64),
-                strict=True,
-            )
-        )
-        parts = blend(mine, theirs, shares).split([own.numel() for own, _, _ in together])
-        for (own, _, _), part in zip(together, parts, strict=True):
-            own.copy_(part.view(own.shape))
+    for together in small.values():
+        targets, partners, shares = (list(several) for several in zip(*together, strict=True))
+        mine = torch.cat([own.reshape(-1) for own in targets])
+        mixed = blend(mine, torch.cat(partners), torch.cat(shares))
+        parts = mixed.split([own.numel() for own in targets])
+        shaped = [part.view(own.shape) for own, part in zip(targets, parts, strict=True)]
+        torch._foreach_copy_(targets, shaped)  # pyright: ignore[reportPrivateUsage] # as torch's optimizers do
 
 
 def mix_(own: Tensor, partner: Tensor, share: Tensor) -> None:
@@ -60,8 +58,7 @@ def mix_(own: Tensor, partner: Tensor, share: Tensor) -> None:
         return
     # The same order of entries on both sides: what a processor rounds must not depend on how they lie in memory.
     flat, other = own.reshape(-1), partner.reshape(-1)
-    wide = torch.promote_types(own.dtype, torch.float32) == own.dtype
-    if share.ndim == 0 and wide and own.dtype == partner.dtype and own.device == partner.device:
+    if share.ndim == 0 and _is_wide(own, partner):
         _mix_whole(flat, other, float(share))
     else:
         shares = share if share.ndim == 0 else share.expand(own.shape).reshape(-1)
@@ -70,8 +67,39 @@ def mix_(own: Tensor, partner: Tensor, share: Tensor) -> None:
         own.copy_(flat.view(own.shape))
 
 
+def mix_and_measure_(own: Tensor, partner: Tensor, share: Tensor) -> float:
+    """`mix_` and `apart`: where one share is for all, each piece is read from memory once for both.
+
+    Args:
+        own: Floating point.
+        partner: The same shape, on any device.
+        share: Broadcasts to it.
+
+    Returns:
+        How far both were apart before.
+    """
+    if share.ndim or not own.is_contiguous() or not _is_wide(own, partner):
+        found = apart(own, partner)
+        mix_(own, partner, share)
+        return found
+    flat, other = own.detach().reshape(-1), partner.detach().reshape(-1)
+    room = torch.empty_like(flat[: _piece(flat)])
+    one, squares = float(share), list[Tensor]()
+    for mine, theirs in _pieces(flat, other):
+        way = torch.sub(mine, theirs, out=room[: len(mine)])
+        squares.append(torch.vdot(way, way))
+        _mix_whole(mine, theirs, one)
+    return _root(squares)
+
+
+def _is_wide(own: Tensor, partner: Tensor) -> bool:
+    """Whether both can be mixed as they are."""
+    wide = torch.promote_types(own.dtype, torch.float32) == own.dtype
+    return wide and own.dtype == partner.dtype and own.device == partner.device
+
+
 def _mix_whole(own: Tensor, partner: Tensor, share: float) -> None:
-    """As `blend` works it out, in one pass."""
+    """As `blend` works it out."""
     if share == 0.5:
         for mine, theirs in _pieces(own, partner):
             mine.add_(theirs).mul_(0.5)
@@ -91,7 +119,8 @@ def length(tensor: Tensor) -> float:
         The Euclidean length, summed up in pieces.
     """
     flat = tensor.detach().reshape(-1)
-    return _root([torch.vdot(part, part) for (part,) in _pieces(flat)])
+    kind = torch.promote_types(flat.dtype, torch.float32)
+    return _root([torch.vdot(part, part) for part in flat.to(kind).split(_LONG)])
 
 
 def apart(own: Tensor, partner: Tensor) -> float:

@@ -13,7 +13,7 @@ from torch.optim import Optimizer
 
 from regrow.graph.slices import rows
 from regrow.history import Grafted
-from regrow.partners.mixing import apart, length, mix_all_
+from regrow.partners.mixing import apart, length, mix_all_, mix_and_measure_
 from regrow.partners.plan import Plan, Unit, blendable
 from regrow.partners.shares import shares, spread_of
 from regrow.partnership import PartnerRecipe
@@ -95,11 +95,17 @@ class Network:
         """What each layer carries now, by its weight's name, in the order of the plan."""
         if not self.plan.units:
             return {}
-        found = [self._recipe.weigh.measure(self._rows(unit)).cpu() for unit in self.plan.units]
+        found: list[Tensor] = []
+        lengths: list[float] = []
+        for (
+            unit
+        ) in self.plan.units:  # one after the other, while a layer is in the processor's cache
+            found.append(self._recipe.weigh.measure(self._rows(unit)).cpu())
+            lengths.append(length(self.tensors[unit.weight]))
         values: list[float] = torch.stack(found).tolist()
         return {
-            unit.weight: Measured(information=each, length=length(self.tensors[unit.weight]))
-            for unit, each in zip(self.plan.units, values, strict=True)
+            unit.weight: Measured(information=each, length=way)
+            for unit, each, way in zip(self.plan.units, values, lengths, strict=True)
         }
 
     def lend(self) -> dict[str, Tensor]:
@@ -139,11 +145,17 @@ class Network:
             partner=there,
             multiply=self._recipe.order == "reference",
         )
-        weights = {unit.weight for unit in units if unit.weight in there}
-        ways = {name: apart(self.tensors[name], there[name]) for name in weights}
-        mixed = [(self.tensors[name], there[name], share) for name, share in kept.tensors.items()]
+        ways: dict[str, float] = {}
+        mixed: list[tuple[Tensor, Tensor, Tensor]] = []
+        for unit in units:
+            weight, share = unit.weight, kept.tensors.get(unit.weight)
+            if weight in there:
+                pair = self.tensors[weight], there[weight]
+                ways[weight] = apart(*pair) if share is None else mix_and_measure_(*pair, share)
         for name, share in kept.tensors.items():
-            mixed += self._memory_to_mix(name, share, lent)
+            if name not in ways:
+                mixed.append((self.tensors[name], there[name], share))
+            mixed.extend(self._memory_to_mix(name, share, lent))
         mix_all_(mixed)
         layers: list[float] = kept.layers.tolist()
         return [

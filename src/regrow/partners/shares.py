@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from regrow.graph.slices import unrows
+from regrow.partners.mixing import SMALL
 from regrow.partners.plan import Claim, Plan, Unit
 from regrow.weighing import Weighing
 
@@ -115,11 +116,10 @@ def shares(
     half = torch.tensor(0.5, dtype=torch.float64)
     measured = {unit.weight for unit in plan.units}
     claimed = _spread(plan, spread, each)
+    spoiled = _spoiled({name: partner[name] for name in partner if name not in measured})
     found: dict[str, Tensor] = {}
     for name in own:
-        if name not in partner or name in plan.left:
-            continue
-        if name not in measured and not _is_finite(partner[name]):
+        if name not in partner or name in plan.left or name in spoiled:
             continue
         if name in plan.claimed:
             found[name] = claimed[name]
@@ -137,12 +137,21 @@ def shares(
     return Shares(layers=means, tensors=found)
 
 
-def _is_finite(tensor: Tensor) -> bool:
-    """Whether there is nothing in a tensor that would spoil what it is mixed with."""
-    if not tensor.is_floating_point():
-        return True
-    wide = torch.promote_types(tensor.dtype, torch.float32)
-    return bool(tensor.detach().sum(dtype=wide).isfinite())
+def _spoiled(tensors: Mapping[str, Tensor]) -> set[str]:
+    """Names of tensors with something in them that would spoil what they are mixed with."""
+    floating = {name: each.detach() for name, each in tensors.items() if each.is_floating_point()}
+    # A sum is finite only where all is; one for all small ones is soon done, and almost always nothing is wrong.
+    together: dict[tuple[torch.dtype, torch.device], list[Tensor]] = {}
+    sums: list[Tensor] = []
+    for each in floating.values():
+        if each.numel() < SMALL:
+            together.setdefault((each.dtype, each.device), []).append(each.reshape(-1))
+        else:
+            sums.append(each.sum(dtype=torch.float64).cpu())
+    sums += [torch.cat(several).sum(dtype=torch.float64).cpu() for several in together.values()]
+    if all(bool(each.isfinite()) for each in sums):
+        return set()
+    return {name for name, each in floating.items() if not bool(each.isfinite().all())}
 
 
 def _of_filters(

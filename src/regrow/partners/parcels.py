@@ -1,0 +1,129 @@
+"""What travels together between partners: tensors by their form, large ones alone and small ones in one message."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+import torch
+from torch import Tensor
+
+_SMALL: Final = 1 << 16
+"""Tensors with fewer entries travel together: each message has a price of its own."""
+
+_NAMES: Final = {each: str(each) for each in vars(torch).values() if isinstance(each, torch.dtype)}
+"""Kinds of numbers as text."""
+
+Form = tuple[torch.Size, torch.dtype]
+"""Shape and kind of number of a tensor."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parcel:
+    """Tensors that travel as one message.
+
+    Attributes:
+        dtype: Their kind of number.
+        shapes: By name.
+    """
+
+    dtype: torch.dtype
+    shapes: Mapping[str, torch.Size]
+
+    @property
+    def lengths(self) -> list[int]:
+        """Entries of each tensor."""
+        return [shape.numel() for shape in self.shapes.values()]
+
+    def packed(self, tensors: Mapping[str, Tensor], *, device: torch.device) -> Tensor:
+        """One row of numbers; a large tensor is not copied for it.
+
+        Args:
+            tensors: By name.
+            device: Where the group can send from.
+
+        Returns:
+            All entries of all.
+        """
+        flat = [tensors[name].detach().reshape(-1) for name in self.shapes]
+        one = flat[0] if len(flat) == 1 else torch.cat([each.to(flat[0].device) for each in flat])
+        return one.to(device)
+
+    def opened(self, row: Tensor) -> dict[str, Tensor]:
+        """The tensors again.
+
+        Args:
+            row: As `packed` made it.
+
+        Returns:
+            By name, as views.
+        """
+        parts = row.split(self.lengths)
+        return {
+            name: part.view(shape)
+            for (name, shape), part in zip(self.shapes.items(), parts, strict=True)
+        }
+
+
+def plain_forms(forms: Mapping[str, Form]) -> dict[str, tuple[list[int], str]]:
+    """Forms as text can hold them.
+
+    Args:
+        forms: By name.
+
+    Returns:
+        By name, in the same order.
+    """
+    return {name: (list(shape), _NAMES[dtype]) for name, (shape, dtype) in forms.items()}
+
+
+def read_forms(plain: Mapping[str, tuple[list[int], str]]) -> dict[str, Form]:
+    """The inverse of `plain_forms`.
+
+    Args:
+        plain: By name.
+
+    Returns:
+        By name, in the same order.
+    """
+    dtypes = {word: dtype for dtype, word in _NAMES.items()}
+    return {name: (torch.Size(shape), dtypes[word]) for name, (shape, word) in plain.items()}
+
+
+def common(sender: Mapping[str, Form], receiver: Mapping[str, Form]) -> dict[str, Form]:
+    """What the sender has and the receiver can use.
+
+    Args:
+        sender: Forms of its tensors by name.
+        receiver: Those of the receiver's.
+
+    Returns:
+        The sender's forms, in its order.
+    """
+    return {
+        name: (shape, dtype)
+        for name, (shape, dtype) in sender.items()
+        if name in receiver
+        and receiver[name][0] == shape
+        and receiver[name][1].is_floating_point == dtype.is_floating_point
+    }
+
+
+def parcels(forms: Mapping[str, Form]) -> list[Parcel]:
+    """Large tensors alone, small ones together by their kind of number.
+
+    Args:
+        forms: By name.
+
+    Returns:
+        The messages, in an order that is the same on both sides.
+    """
+    found: list[Parcel] = []
+    small: dict[torch.dtype, dict[str, torch.Size]] = {}
+    for name, (shape, dtype) in forms.items():
+        if shape.numel() < _SMALL:
+            small.setdefault(dtype, {})[name] = shape
+        else:
+            found.append(Parcel(dtype=dtype, shapes={name: shape}))
+    return [*found, *(Parcel(dtype=dtype, shapes=shapes) for dtype, shapes in small.items())]
