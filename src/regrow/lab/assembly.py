@@ -148,6 +148,9 @@ def attach_partner_recipe(
 
     Returns:
         The grafter; None for other arms.
+
+    Raises:
+        TypeError: The registry has a recipe for one network under a name that says it is for several.
     """
     if spec.recipe in LAB_RECIPES or not recipes.info(spec.recipe).partners:
         return None

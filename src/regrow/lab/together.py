@@ -36,8 +36,6 @@ def together(
         spec: The trial.
         data: What they were trained on, and the test set.
         held_out: Images that were not trained on, by which the best network is picked; None: by the training loss.
-        train_losses: Of the last epoch, one a network.
-
         train_losses: Of the last epoch, one a network; infinity where it was no number.
 
     Returns:
