@@ -6,6 +6,7 @@ from collections.abc import Callable
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn.modules import module as global_hooks
 
 from graph.nets import Forward
 from regrow.errors import TraceError
@@ -126,3 +127,11 @@ def test_an_error_that_the_model_catches_does_not_confuse_the_path() -> None:
         net(torch.zeros(1))
     assert seen == ["1"]
     assert running() == ""
+
+
+def test_torch_has_no_hook_of_ours_afterwards() -> None:
+    net = nn.Linear(2, 2)
+    with RunningModule(net).watching():
+        net(torch.zeros(1, 2))
+
+    assert not global_hooks._has_any_global_hook()

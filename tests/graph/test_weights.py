@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from regrow.graph.ledger import Ledger
 from regrow.graph.record import Record
 from regrow.graph.twin import Twin
+from regrow.graph.undisturbed import RunningModule
 from regrow.graph.weights import own_name, path_of, weight_use
 
 
@@ -18,7 +19,7 @@ def seen(net: nn.Module, make: Callable[[nn.Module], Tensor]) -> tuple[Record, T
     record = Record(
         ledger=Ledger({**dict(net.named_buffers()), **parameters}), parameters=frozenset(parameters)
     )
-    with torch.no_grad(), Twin(record, lambda: ""):
+    with torch.no_grad(), Twin(record, RunningModule(nn.Identity())):
         return record, make(net)
 
 

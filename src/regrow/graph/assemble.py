@@ -79,6 +79,7 @@ def assemble(model: nn.Module, record: Record, outputs: Iterable[Tensor]) -> Wir
                             running_mean=norm.tensors.get("running_mean"),
                             running_var=norm.tensors.get("running_var"),
                             channels=entries,
+                            declared=norm.declared,
                         )
                     )
     heads: set[int] = set()

@@ -2,10 +2,40 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Set
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
+from torch import Tensor
+
 LayerKind = Literal["conv", "conv_transpose", "linear"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class NormTensor:
+    """One tensor of a normalisation layer, with one entry a channel.
+
+    Attributes:
+        name: Parameter or buffer name.
+        fresh: What the entry of a fresh channel holds: a number, or the name of the model's tensor of one number that
+            says it.
+        is_parameter: Not a buffer.
+    """
+
+    name: str
+    fresh: float | str
+    is_parameter: bool
+
+    def fresh_value(self, tensors: Mapping[str, Tensor]) -> float:
+        """What the entry of a fresh channel holds now.
+
+        Args:
+            tensors: The model's, by name.
+
+        Returns:
+            A number.
+        """
+        return float(tensors[self.fresh]) if isinstance(self.fresh, str) else self.fresh
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -14,13 +44,15 @@ class Norm:
 
     Attributes:
         path: Module path, such as ``layer1.0.bn1``.
-        kind: ``batch_norm``, ``group_norm``, ``instance_norm`` or ``layer_norm``.
+        kind: ``batch_norm``, ``group_norm``, ``instance_norm``, ``layer_norm``, or the class of a layer that says of
+            its tensors what they are (`declared`).
         weight: Parameter name of the scale, or None.
         bias: Parameter name of the shift, or None.
         running_mean: Buffer name, or None.
         running_var: Buffer name, or None.
         channels: For each filter the entries that see this filter and no other, usually one. An empty tuple where the
             entry is shared with another writer (after a skip connection, say).
+        declared: What the layer itself says of its tensors (`regrow.graph.ChannelNorm`), in the place of torch's four.
     """
 
     path: str
@@ -30,6 +62,40 @@ class Norm:
     running_mean: str | None
     running_var: str | None
     channels: tuple[tuple[int, ...], ...]
+    declared: tuple[NormTensor, ...] = ()
+
+    @property
+    def tensors(self) -> tuple[NormTensor, ...]:
+        """All of its tensors that have an entry a channel."""
+        if self.declared:
+            return self.declared
+        known = (
+            (self.weight, 1.0, True),
+            (self.bias, 0.0, True),
+            (self.running_mean, 0.0, False),
+            (self.running_var, 1.0, False),
+        )
+        return tuple(
+            NormTensor(name=name, fresh=fresh, is_parameter=is_parameter)
+            for name, fresh, is_parameter in known
+            if name is not None
+        )
+
+    def without(self, names: Set[str]) -> Norm:
+        """The same norm, as if it had not some of its tensors.
+
+        Args:
+            names: Of the tensors that are left out.
+
+        Returns:
+            A norm.
+        """
+        kept = {
+            field: None if getattr(self, field) in names else getattr(self, field)
+            for field in ("weight", "bias", "running_mean", "running_var")
+        }
+        declared = tuple(each for each in self.declared if each.name not in names)
+        return replace(self, **kept, declared=declared)
 
 
 @dataclass(frozen=True, kw_only=True)

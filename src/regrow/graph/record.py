@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from regrow.graph.filters import LayerKind
+from regrow.graph.filters import LayerKind, NormTensor
 from regrow.graph.ledger import Ledger
 from regrow.graph.sets import NAMES, SetTable
 
@@ -44,11 +44,13 @@ class NormRecord:
         kind: As in `Norm`.
         tensors: Names of its ``weight``, ``bias``, ``running_mean``, ``running_var``, those that exist.
         seen: For each entry the names of the sets that were seen on it, over all calls.
+        declared: What the layer itself says of its tensors.
     """
 
     kind: str
     tensors: dict[str, str]
     seen: list[set[int]]
+    declared: tuple[NormTensor, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

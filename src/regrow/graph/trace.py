@@ -9,6 +9,7 @@ from torch.nn.parameter import is_lazy
 from regrow.errors import TraceError
 from regrow.graph.assemble import assemble
 from regrow.graph.calling import ExampleInputs, call_arguments, tensors_in
+from regrow.graph.declared import ChannelNorm, note_declared
 from regrow.graph.foreign import mark_inputs
 from regrow.graph.ledger import Ledger
 from regrow.graph.record import Record
@@ -37,8 +38,8 @@ def trace(model: nn.Module, example_inputs: ExampleInputs) -> Wiring:
         The wiring. `print` it to see it as a table.
 
     Raises:
-        TraceError: A parameter is not initialised yet (a lazy layer), the forward fails, its output holds no tensor, or
-            no convolution or linear layer works on the inputs.
+        TraceError: A parameter is not initialised yet (a lazy layer), the forward fails, its output holds no tensor,
+            no convolution or linear layer works on the inputs, or what a `ChannelNorm` says of itself cannot be.
 
     Edge cases:
         A weight that is computed (`weight_norm`, a mask) or an operation without a rule: what flows in is marked
@@ -60,7 +61,11 @@ def trace(model: nn.Module, example_inputs: ExampleInputs) -> Wiring:
     parameters = dict(model.named_parameters())
     ledger = Ledger({**dict(model.named_buffers()), **parameters})
     record = Record(ledger=ledger, parameters=frozenset(parameters))
-    running = RunningModule(model)
+
+    def left(module: nn.Module, path: str, given: object, out: object) -> None:
+        note_declared(record, module, path, list(tensors_in(given)), list(tensors_in(out)))
+
+    running = RunningModule(model, closed=lambda module: isinstance(module, ChannelNorm), left=left)
     with undisturbed(model):
         args, kwargs = call_arguments(example_inputs)
         ledger.mark(tensors_in((args, kwargs)), live=True, computed=False)
@@ -68,6 +73,8 @@ def trace(model: nn.Module, example_inputs: ExampleInputs) -> Wiring:
         try:
             with running.watching(), Twin(record, running):
                 output = model(*args, **kwargs)
+        except TraceError:
+            raise
         except Exception as error:
             path = running()
             where = (

@@ -16,6 +16,7 @@ from regrow.graph.ledger import ReinterpretedError
 from regrow.graph.moves import follow_move, follow_origins, is_move, keeps_entries
 from regrow.graph.record import Call, Record, tensors_in
 from regrow.graph.standardised import follow_standardised
+from regrow.graph.undisturbed import RunningModule
 
 _RESHAPES_IN_PLACE: Final = frozenset(
     {"squeeze", "unsqueeze", "transpose", "t", "swapaxes", "swapdims", "as_strided", "detach"}
@@ -38,10 +39,10 @@ class Twin(TorchDispatchMode):
 
     Args:
         record: What is found is written here.
-        running: Gives the path of the module that is running.
+        running: Gives the path of the module that is running, and whether one looks into it.
     """
 
-    def __init__(self, record: Record, running: Callable[[], str]) -> None:
+    def __init__(self, record: Record, running: RunningModule) -> None:
         super().__init__()
         self._record = record
         self._running = running
@@ -61,7 +62,8 @@ class Twin(TorchDispatchMode):
         """Run an operation, then follow it."""
         named = dict(kwargs or {})
         out = func(*args, **named)
-        self._follow(func, args, named, out)
+        if not self._running.inside_closed:
+            self._follow(func, args, named, out)
         return out
 
     def _follow(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import sys
 import warnings
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
@@ -19,11 +19,26 @@ class RunningModule:
 
     Args:
         model: Its modules are known by their first path.
+        closed: Into which of them one does not look.
+        left: Called when one of the closed ones has run, with the module, its path, its arguments and its output.
     """
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        *,
+        closed: Callable[[nn.Module], bool] = lambda module: False,  # none of them
+        left: Callable[[nn.Module, str, Any, Any], None] | None = None,
+    ) -> None:
         self._path_of = {module: path for path, module in reversed(list(model.named_modules()))}
         self._running: list[nn.Module] = []
+        self._closed = {module for module in self._path_of if closed(module)}
+        self._left = left
+
+    @property
+    def inside_closed(self) -> bool:
+        """Whether a module is running into which one does not look."""
+        return bool(self._closed) and any(module in self._closed for module in self._running)
 
     def __call__(self) -> str:
         """The path of the innermost running module; "" for the model itself."""
@@ -34,22 +49,26 @@ class RunningModule:
         """Keep track while the block runs; an error leaves the path where it was raised."""
         self._running.clear()
         before = global_hooks.register_module_forward_pre_hook(self._enter)
-        after = global_hooks.register_module_forward_hook(self._leave)
+        after = global_hooks.register_module_forward_hook(self._leave, with_kwargs=True)
         try:
             yield
         finally:
             before.remove()
             after.remove()
+            # torch forgets to, and takes the rest for a hook from then on.
+            global_hooks._global_forward_hooks_with_kwargs.pop(after.id, None)  # pyright: ignore[reportPrivateUsage]
 
     def _enter(self, module: nn.Module, args: Any) -> None:
         if module in self._path_of:
             self._running.append(module)
 
-    def _leave(self, module: nn.Module, args: Any, output: Any) -> None:
+    def _leave(self, module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
         # Modules inside whose error was caught by this one are still on the pile.
         while module in self._running:
             if self._running.pop() is module:
-                return
+                break
+        if module in self._closed and self._left is not None and not self.inside_closed:
+            self._left(module, self._path_of[module], (args, kwargs), output)
 
 
 @contextmanager

@@ -179,36 +179,30 @@ def _without_untrained_entries(
     found: list[Filters] = []
     notes: list[str] = []
     for filters in watched:
-        own = [filters.bias, *(name for norm in filters.norms for name in (norm.weight, norm.bias))]
-        kept = [name for name in own if name is not None and name not in held]
-        frozen = [norm for norm in filters.norms if _is_frozen(norm, held)]
+        trained = [
+            each.name for norm in filters.norms for each in norm.tensors if each.is_parameter
+        ]
+        own = trained if filters.bias is None else [filters.bias, *trained]
+        kept = [name for name in own if name not in held]
         kept += [
-            name
-            for norm in frozen
-            for name in (norm.running_mean, norm.running_var)
-            if name is not None
+            each.name
+            for norm in filters.norms
+            if _is_frozen(norm, held)
+            for each in norm.tensors
+            if not each.is_parameter
         ]
         if kept:
             notes.append(
                 f"{filters.path}: {', '.join(kept)} kept, which the optimizer does not train"
             )
-        norms = tuple(
-            replace(
-                norm,
-                weight=None if norm.weight in kept else norm.weight,
-                bias=None if norm.bias in kept else norm.bias,
-                running_mean=None if norm in frozen else norm.running_mean,
-                running_var=None if norm in frozen else norm.running_var,
-            )
-            for norm in filters.norms
-        )
+        norms = tuple(norm.without(set(kept)) for norm in filters.norms)
         bias = None if filters.bias in kept else filters.bias
         found.append(replace(filters, norms=norms, bias=bias))
     return found, notes
 
 
 def _is_frozen(norm: Norm, held: Set[str]) -> bool:
-    entries = {norm.weight, norm.bias} - {None}
+    entries = {each.name for each in norm.tensors if each.is_parameter}
     return bool(entries) and not entries & held
 
 

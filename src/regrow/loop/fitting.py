@@ -42,13 +42,13 @@ def refuse_foreign(wiring: Wiring, tensors: Mapping[str, Tensor]) -> None:
 
 
 def _check_norm(norm: Norm, layer: Filters, tensors: Mapping[str, Tensor]) -> None:
-    names = (norm.weight, norm.bias, norm.running_mean, norm.running_var)
-    for name in names:
-        _refuse_missing(name, tensors, layer)
-        if name is not None:
-            _check_channels(
-                norm.channels, layer, size=tensors[name].shape[0], what=f"norm '{norm.path}'"
-            )
+    for each in norm.tensors:
+        _refuse_missing(each.name, tensors, layer)
+        if isinstance(each.fresh, str):
+            _refuse_missing(each.fresh, tensors, layer)
+        _check_channels(
+            norm.channels, layer, size=tensors[each.name].shape[0], what=f"norm '{norm.path}'"
+        )
 
 
 def _check_reader(reader: Reader, layer: Filters, tensors: Mapping[str, Tensor]) -> None:

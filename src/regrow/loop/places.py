@@ -14,7 +14,7 @@ from torch.nn.modules import module as global_hooks
 from torch.nn.modules.batchnorm import _NormBase  # pyright: ignore[reportPrivateUsage] # base of all with statistics
 from torch.nn.modules.conv import _ConvNd  # pyright: ignore[reportPrivateUsage] # the base of all convolutions
 
-from regrow.graph import Filters, Norm, Wiring
+from regrow.graph import ChannelNorm, Filters, Norm, Wiring
 from regrow.loop.survey import Survey
 from regrow.renewal import Out
 
@@ -178,7 +178,7 @@ def _add_norm(found: _Found, norm: Norm, index: int, unit: int, survey: Survey) 
     if not norm.channels[unit]:
         return
     module = survey.named(norm.path)
-    known = isinstance(module, (_NormBase, nn.GroupNorm)) or (
+    known = isinstance(module, (_NormBase, nn.GroupNorm, ChannelNorm)) or (
         # Subclasses permute their axes.
         type(module) is nn.LayerNorm and len(module.normalized_shape) == 1
     )
@@ -190,6 +190,8 @@ def _add_norm(found: _Found, norm: Norm, index: int, unit: int, survey: Survey) 
 def _axis(module: nn.Module) -> int:
     if isinstance(module, _ConvNd):
         return 1 - module.weight.ndim
+    if isinstance(module, ChannelNorm):
+        return module.channel_axis
     return -1 if isinstance(module, (nn.Linear, nn.LayerNorm)) else 1
 
 

@@ -202,9 +202,9 @@ def _claims(units: Sequence[Unit], tensors: Mapping[str, Tensor]) -> dict[str, t
                 continue
             filters, entries = zip(*pairs, strict=True)
             claim = Claim(unit=index, filters=filters, entries=entries)
-            for name in (norm.weight, norm.bias, norm.running_mean, norm.running_var):
-                if name is not None and name in tensors:
-                    found.setdefault(name, []).append(claim)
+            for each in norm.tensors:
+                if each.name in tensors:
+                    found.setdefault(each.name, []).append(claim)
     return {name: tuple(claims) for name, claims in found.items()}
 
 

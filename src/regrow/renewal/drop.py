@@ -236,16 +236,11 @@ class _Heard:
 def _norm_edits(
     norm: Norm, heard: _Heard, present: Tensor, params: Mapping[str, Tensor]
 ) -> Iterator[Edit]:
-    for name, value, is_parameter in (
-        (norm.weight, 0.0, True),
-        (norm.bias, 0.0, True),
-        (norm.running_mean, 0.0, False),
-        (norm.running_var, 1.0, False),
-    ):
-        if name is not None:
-            silent = heard.silent(present, params[name].shape[0])
-            if bool(silent.any()):
-                yield Edit(name=name, mask=silent, value=value, is_parameter=is_parameter)
+    for each in norm.tensors:
+        silent = heard.silent(present, params[each.name].shape[0])
+        if bool(silent.any()):
+            value = 0.0 if each.is_parameter else each.fresh_value(params)
+            yield Edit(name=each.name, mask=silent, value=value, is_parameter=each.is_parameter)
 
 
 def _reader_edits(

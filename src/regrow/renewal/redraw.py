@@ -202,15 +202,13 @@ def _fresh(
 
 
 def _norm_resets(filters: Filters, mask: Mask, params: Mapping[str, Tensor]) -> list[Edit]:
-    found: list[Edit] = []
-    for norm in filters.norms:
-        for name, value, is_parameter in (
-            (norm.weight, 1.0, True),
-            (norm.bias, 0.0, True),
-            (norm.running_mean, 0.0, False),
-            (norm.running_var, 1.0, False),
-        ):
-            if name is not None:
-                where = norm_mask(norm, mask, params[name].shape[0])
-                found.append(Edit(name=name, mask=where, value=value, is_parameter=is_parameter))
-    return found
+    return [
+        Edit(
+            name=each.name,
+            mask=norm_mask(norm, mask, params[each.name].shape[0]),
+            value=each.fresh_value(params),
+            is_parameter=each.is_parameter,
+        )
+        for norm in filters.norms
+        for each in norm.tensors
+    ]
