@@ -12,6 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from regrow._shapes import FilterRows
+from regrow.functional.edges import at_least
 
 Weights = Float[Tensor, "*S N"]
 """All numbers of a layer in a row."""
@@ -21,9 +22,6 @@ PerLayer = Float[Tensor, "*S"]
 
 _PIECE: Final = 1 << 17
 """Weights that are looked at in one go: a megabyte in float64."""
-
-_FLAGGED: Final = 1 << 15
-"""Weights that are compared in one go; few enough for float32 to count them."""
 
 _FEW: Final = 16
 """Bins up to which comparing is faster than working out each weight's bin."""
@@ -122,35 +120,12 @@ def _entropy_of_row(weights: Tensor, *, bins: int, drop_maximum: bool) -> float:
         return math.nan
     if low == high:
         return 0.0
-    width = (high - low) / bins
-    exact = torch.tensor([low + k * width for k in range(1, bins)], dtype=torch.float64)
-    edges = exact.to(torch.float32)
-    # The first float32 that is not below the edge: comparing with it is comparing in float64.
-    beyond = edges.nextafter(torch.tensor(torch.inf))
-    edges = torch.where(edges.to(torch.float64) < exact, beyond, edges).to(weights.device)
-    above = [weights.numel(), *_at_least(weights, edges[:, None]), 0.0]
+    above = [weights.numel(), *at_least(weights, low=low, high=high, bins=bins), 0.0]
     counts = [more - fewer for more, fewer in pairwise(above)]
     if drop_maximum:
         top = _top(*torch.aminmax(weights), bins=bins)
         counts[-1] -= float(torch.count_nonzero(weights >= top))
     return abs(sum(n / above[0] * math.log(n / above[0]) for n in counts if n))
-
-
-def _at_least(weights: Tensor, edges: Tensor) -> list[float]:
-    """How many weights are not below each edge."""
-    length = weights.numel() if weights.device.type != "cpu" else min(_FLAGGED, weights.numel())
-    parts, several = weights.split(length), len(edges)
-    # Flags as numbers, in memory that is used again: torch compares to bool one by one.
-    flags = torch.empty(several, length, dtype=torch.float32, device=weights.device)
-    rest = parts[-1].numel()
-    last = flags.view(-1)[: several * rest].view(several, rest)
-    sums = torch.empty(len(parts), several, dtype=torch.float32, device=weights.device)
-    for index, (part, found) in enumerate(zip(parts, sums.unbind(), strict=True)):
-        room = flags if index + 1 < len(parts) else last
-        torch.ge(part.to(torch.float32), edges, out=room)
-        torch.sum(room, 1, out=found)
-    counts: list[float] = sums.sum(0, dtype=torch.float64).tolist()
-    return counts
 
 
 def _top(low: Tensor, high: Tensor, *, bins: int) -> Tensor:
