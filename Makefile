@@ -1,11 +1,11 @@
-# make demo | test | check | test-all | bench | bench-idle | bench-repr | bench-graft | zoo: each makes .venv first if it is missing or out of date.
+# make demo | test | check | test-all | bench | bench-idle | bench-repr | bench-graft | bench-norm | zoo: each makes .venv first if it is missing or out of date.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 JOBS ?= $(shell nproc 2>/dev/null || echo 2)
 
-.PHONY: demo test test-all check format bench bench-idle bench-repr bench-graft zoo clean
+.PHONY: demo test test-all check format bench bench-idle bench-repr bench-graft bench-norm zoo clean
 
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "regrow needs Python 3.11 or newer, this is " + sys.version)'
@@ -47,6 +47,9 @@ bench-repr: $(STAMP)
 
 bench-graft: $(STAMP)
 	$(BIN)/python benchmarks/graft_cost.py --out results/graft-cost
+
+bench-norm: $(STAMP)
+	$(BIN)/python benchmarks/norm_cost.py --threads 1 2 --out results/norm-cost
 
 zoo: $(STAMP)
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/zoo.py

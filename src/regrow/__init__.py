@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from regrow import criteria as criteria
     from regrow import losses as losses
+    from regrow import nn as nn
     from regrow import recipes as recipes
     from regrow import renewal as renewal
     from regrow import schedule as schedule
@@ -88,7 +89,7 @@ _HOMES = {
     "Wiring": "graph",
 }
 
-_MODULES = ("criteria", "losses", "recipes", "renewal", "schedule", "selection", "weighing")
+_MODULES = ("criteria", "losses", "nn", "recipes", "renewal", "schedule", "selection", "weighing")
 """Used by their name: ``regrow.losses.distillation``."""
 
 

@@ -1,6 +1,7 @@
 """Pure tensor functions: no module, no state, no randomness, any leading axes."""
 
 from regrow.functional.constants import constant_response
+from regrow.functional.gain_control import gain_control
 from regrow.functional.gradient import gradient_norm
 from regrow.functional.grafting import blend, own_share, scale_share
 from regrow.functional.importance import (
@@ -41,6 +42,7 @@ __all__ = [
     "filter_entropies",
     "filter_overlap",
     "fisher_diagonal",
+    "gain_control",
     "gradient_norm",
     "invalid_shares",
     "layer_scaled",

@@ -13,14 +13,19 @@ from regrow.errors import ConfigError
 from regrow.history import Renewed
 from regrow.lab import models
 from regrow.lab.data import Dataset
+from regrow.lab.generator_keys import generator_key
 from regrow.lab.study import LAB_RECIPES, Training
 from regrow.lab.trials import TrialSpec
 from regrow.loop import Regrower, attach
+from regrow.nn import set_start_gain_
 from regrow.partners import Grafter, attach_partners
 from regrow.partnership import PartnerRecipe
 
 CALIBRATION = 256
 """Training images on which recipes measure where none are held out."""
+
+START_IMAGES = 256
+"""Training images that set the gains of a network which asks for it."""
 
 
 def steps_per_epoch(training: Training, examples: int) -> int:
@@ -40,10 +45,15 @@ def steps_per_epoch(training: Training, examples: int) -> int:
 def build_model(spec: TrialSpec, data: Dataset, *, seed: int) -> nn.Module:
     """The network of a trial, with fresh weights, in the memory format that it is trained in.
 
+    With the model's setting ``start_gain`` its gains are set by data: by the first images, at most 256, in the order
+    of the seed's first epoch, as they are before augmentation. So they depend on seed and model alone, not on recipe
+    or batch size, and whoever builds the network again (a trial that goes on, for a recipe that looks at fresh
+    filters) has the same bits.
+
     Args:
         spec: Gives model and settings.
-        data: Gives channels, image size and classes.
-        seed: For the weights.
+        data: Gives channels, image size and classes, and the images for the gains.
+        seed: For the weights, and for which images.
 
     Returns:
         The network.
@@ -56,8 +66,30 @@ def build_model(spec: TrialSpec, data: Dataset, *, seed: int) -> nn.Module:
         settings=spec.model.settings,
         seed=seed,
     )
-    # Typed for tensors only by torch's stubs, though modules take it too.
-    return model.to(memory_format=torch.channels_last) if spec.train.channels_last else model  # pyright: ignore[reportCallIssue, reportUnknownVariableType]
+    if spec.train.channels_last:
+        # Typed for tensors only by torch's stubs, though modules take it too.
+        model.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue, reportUnknownMemberType]
+    if models.starts_from_data(spec.model.name, spec.model.settings):
+        images = data.x_train[epoch_order(seed, epoch=1, examples=len(data.x_train))[:START_IMAGES]]
+        if spec.train.channels_last:
+            images = images.contiguous(memory_format=torch.channels_last)
+        set_start_gain_(model, images)
+    return model
+
+
+def epoch_order(seed: int, *, epoch: int, examples: int) -> Tensor:
+    """The order in which a network meets its training images.
+
+    Args:
+        seed: The network's.
+        epoch: 1-based.
+        examples: Number of training images.
+
+    Returns:
+        Their indices, a permutation.
+    """
+    generator = torch.Generator().manual_seed(generator_key("order", seed, epoch))
+    return torch.randperm(examples, generator=generator)
 
 
 def build_optimizer(training: Training, model: nn.Module, *, lr: float | None = None) -> Optimizer:

@@ -7,6 +7,7 @@ import json
 from collections.abc import Mapping
 from typing import Any, Final
 
+from regrow.lab import models
 from regrow.lab.study import Study
 from regrow.lab.trials import cells
 
@@ -47,10 +48,20 @@ def fingerprint_document(
         "cells": {
             cell.name: {
                 **cell.study.model_dump(mode="json", include={"data", "model", "train", "arms"}),
+                "model": _model(cell.study),
                 "data_digest": data_digests[cell.name],
             }
             for cell in cells(study, where=where)
         },
+    }
+
+
+def _model(study: Study) -> dict[str, Any]:
+    """The model without settings of later date that change nothing: folders from before them go on."""
+    chosen = study.model
+    return {
+        "name": chosen.name,
+        "settings": models.distinguishing(chosen.name, chosen.settings),
     }
 
 

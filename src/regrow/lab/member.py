@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
 from regrow.graph import Filters, trace
-from regrow.lab.assembly import build_model, build_optimizer, steps_per_epoch
+from regrow.lab.assembly import build_model, build_optimizer, epoch_order, steps_per_epoch
 from regrow.lab.data.augment import crop_flip
 from regrow.lab.generator_keys import generator_key, partner_seed
 from regrow.lab.measure import right_answers
@@ -79,10 +79,7 @@ class Member:
         """
         training, data = self._spec.train, self._data
         torch.manual_seed(generator_key("noise", self._seed, epoch))
-        order = torch.randperm(
-            len(data.x_train),
-            generator=torch.Generator().manual_seed(generator_key("order", self._seed, epoch)),
-        )
+        order = epoch_order(self._seed, epoch=epoch, examples=len(data.x_train))
         moves = torch.Generator().manual_seed(generator_key("augment", self._seed, epoch))
         self.model.train()
         loss_sum = torch.zeros((), dtype=torch.float64)

@@ -95,7 +95,16 @@ def test_unknown_names_and_settings() -> None:
         ("cratercnn", {"dense": 0}, "dense must be at least 1"),
         ("cratercnn", {"kernel": 0}, "kernel must be at least 1"),
         ("cratercnn", {"padding": -1}, "padding must be at least 0"),
-        ("cratercnn", {"norm": "layer"}, "norm must be one of 'none', 'batch', got 'layer'"),
+        (
+            "cratercnn",
+            {"norm": "layer"},
+            "norm must be one of 'none', 'batch', 'group', 'instance', 'gain_control', got 'layer'",
+        ),
+        (
+            "resnet20",
+            {"norm": "none"},
+            "norm must be one of 'batch', 'group', 'gain_control', got 'none'",
+        ),
         ("cratercnn", {"filters": "20"}, "filters must be a whole number"),
         ("convnet", {"depth": 0}, "depth must be at least 1"),
         ("convnet", {"width": 0}, "width must be at least 1"),

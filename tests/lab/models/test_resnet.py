@@ -24,7 +24,13 @@ def test_parameter_counts(depth: int, count: int) -> None:
 
 
 def test_maps_are_halved_twice() -> None:
-    model = ResNet(depth=20, in_channels=3, classes=10, settings=ResNetSettings(width=4))
+    model = ResNet(
+        depth=20,
+        in_channels=3,
+        image_size=(32, 32),
+        classes=10,
+        settings=ResNetSettings(width=4),
+    )
     sizes: list[tuple[int, ...]] = []
     for name in ("stage1", "stage2", "stage3"):
         model.get_submodule(name).register_forward_hook(
@@ -65,4 +71,10 @@ def test_depths_that_are_no_resnet(depth: int) -> None:
     with pytest.raises(
         ConfigError, match=f"depth must be 6 n \\+ 2 with n at least 1, got {depth}"
     ):
-        ResNet(depth=depth, in_channels=3, classes=10, settings=ResNetSettings())
+        ResNet(
+            depth=depth,
+            in_channels=3,
+            image_size=(32, 32),
+            classes=10,
+            settings=ResNetSettings(),
+        )

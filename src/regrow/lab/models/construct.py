@@ -27,7 +27,7 @@ def construct(
         settings: Checked settings; their class says which network.
         depth: Number of weighted layers of a ResNet; not used by the others.
         in_channels: Channels of the images.
-        image_size: Height and width of the images, pixels. A ResNet takes any.
+        image_size: Height and width of the images, pixels.
         classes: Number of classes.
 
     Returns:
@@ -41,7 +41,13 @@ def construct(
         return ConvNet(
             in_channels=in_channels, image_size=image_size, classes=classes, settings=settings
         )
-    return ResNet(depth=depth, in_channels=in_channels, classes=classes, settings=settings)
+    return ResNet(
+        depth=depth,
+        in_channels=in_channels,
+        image_size=image_size,
+        classes=classes,
+        settings=settings,
+    )
 
 
 def drawn_from_seed(make: Callable[[], nn.Module], *, seed: int) -> nn.Module:

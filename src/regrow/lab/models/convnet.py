@@ -7,6 +7,7 @@ from collections import OrderedDict
 from torch import Tensor, nn
 
 from regrow.lab.models.initialise import initialise_
+from regrow.lab.models.norms import norm_layer
 from regrow.lab.models.settings import ConvNetSettings
 
 
@@ -41,8 +42,14 @@ class ConvNet(nn.Module):
         channels = in_channels
         for number in range(1, settings.depth + 1):
             layers[f"conv{number}"] = nn.Conv2d(channels, settings.width, 3, padding=1)
-            if settings.norm == "batch":
-                layers[f"norm{number}"] = nn.BatchNorm2d(settings.width)
+            if settings.norm != "none":
+                layers[f"norm{number}"] = norm_layer(
+                    settings.norm,
+                    settings.width,
+                    size=(height, width),
+                    settings=settings,
+                    where=f"features.norm{number}",
+                )
             layers[f"relu{number}"] = nn.ReLU()
             if settings.pool and min(height, width) >= 4:
                 layers[f"pool{number}"] = nn.MaxPool2d(2)

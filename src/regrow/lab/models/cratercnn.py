@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from regrow.errors import ConfigError
 from regrow.lab.models.initialise import initialise_
+from regrow.lab.models.norms import norm_layer
 from regrow.lab.models.settings import CraterCNNSettings
 
 
@@ -36,12 +37,15 @@ class CraterCNN(nn.Module):
     ) -> None:
         super().__init__()
         filters, kernel, padding = settings.filters, settings.kernel, settings.padding
-        height, width = (_map_side(side, kernel=kernel, padding=padding) for side in image_size)
+        sizes = [_map_sides(side, kernel=kernel, padding=padding) for side in image_size]
+        (first, last) = ((sizes[0][layer], sizes[1][layer]) for layer in (0, 1))
         self.conv1 = nn.Conv2d(in_channels, filters, kernel, padding=padding)
-        self.norm1 = nn.BatchNorm2d(filters) if settings.norm == "batch" else nn.Identity()
+        self.norm1 = norm_layer(
+            settings.norm, filters, size=first, settings=settings, where="norm1"
+        )
         self.conv2 = nn.Conv2d(filters, filters, kernel, padding=padding)
-        self.norm2 = nn.BatchNorm2d(filters) if settings.norm == "batch" else nn.Identity()
-        self.dense = nn.Linear(filters * height * width, settings.dense)
+        self.norm2 = norm_layer(settings.norm, filters, size=last, settings=settings, where="norm2")
+        self.dense = nn.Linear(filters * last[0] * last[1], settings.dense)
         self.head = nn.Linear(settings.dense, classes)
         initialise_(self, settings.init)
 
@@ -59,8 +63,8 @@ class CraterCNN(nn.Module):
         return self.head(torch.relu(self.dense(maps.flatten(1))))
 
 
-def _map_side(side: int, *, kernel: int, padding: int) -> int:
-    """Height or width after both convolutions, or an error with the arithmetic."""
+def _map_sides(side: int, *, kernel: int, padding: int) -> tuple[int, int]:
+    """Height or width after each of the convolutions, or an error with the arithmetic."""
     after_first = side + 2 * padding - kernel + 1
     after_second = after_first + 2 * padding - kernel + 1
     if after_first < 1 or after_second < 1:
@@ -69,4 +73,4 @@ def _map_side(side: int, *, kernel: int, padding: int) -> int:
             f"images must be at least {smallest} pixels high and wide for two {kernel}x{kernel} convolutions with "
             f"padding {padding}, got {side}: {side} -> {after_first} -> {after_second} (model cratercnn)"
         )
-    return after_second
+    return after_first, after_second

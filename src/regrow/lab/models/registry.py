@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypedDict
 
 from regrow.errors import ConfigError, UnknownNameError
+from regrow.lab.models.norm_settings import LATER
 from regrow.lab.models.settings import ConvNetSettings, CraterCNNSettings, ResNetSettings
 from regrow.lab.settings import read_settings, settings_of
 
@@ -27,6 +28,7 @@ class _Entry:
     settings: type[CraterCNNSettings] | type[ConvNetSettings] | type[ResNetSettings]
     summary: str
     depth: int = 0
+    later: Mapping[str, object] = field(default_factory=dict[str, object])
 
 
 _MODELS: dict[str, _Entry] = {
@@ -38,9 +40,24 @@ _MODELS: dict[str, _Entry] = {
         settings=ConvNetSettings,
         summary="a plain stack of 3x3 convolutions: the RePr paper's C^n(width)",
     ),
-    "resnet20": _Entry(settings=ResNetSettings, summary="CIFAR ResNet-20, option A", depth=20),
-    "resnet32": _Entry(settings=ResNetSettings, summary="CIFAR ResNet-32, option A", depth=32),
-    "resnet56": _Entry(settings=ResNetSettings, summary="CIFAR ResNet-56, option A", depth=56),
+    "resnet20": _Entry(
+        settings=ResNetSettings,
+        summary="CIFAR ResNet-20, option A",
+        depth=20,
+        later={"norm": "batch"},
+    ),
+    "resnet32": _Entry(
+        settings=ResNetSettings,
+        summary="CIFAR ResNet-32, option A",
+        depth=32,
+        later={"norm": "batch"},
+    ),
+    "resnet56": _Entry(
+        settings=ResNetSettings,
+        summary="CIFAR ResNet-56, option A",
+        depth=56,
+        later={"norm": "batch"},
+    ),
 }
 
 
@@ -91,10 +108,50 @@ def defaults(name: str) -> dict[str, object]:
         module knows.
 
     Examples:
-        >>> defaults("resnet20")
+        >>> list(defaults("resnet20"))
+        ['width', 'norm', 'init', 'gain_control_learn', 'mean_scale', 'start_gain']
+    """
+    if _is_user_function(name):
+        return {}
+    found = settings_of(_entry(name).settings)
+    # The network's own first: what it shares with others it has from a parent class, whose fields come before its own.
+    return {key: found[key] for key in sorted(found, key=lambda key: key in LATER)}
+
+
+def distinguishing(name: str, settings: Mapping[str, object]) -> dict[str, object]:
+    """The settings that tell a network from others: what results are filed under.
+
+    A setting that came after the first results is left out where it says that the network is what it was before, so
+    that a results folder of that time goes on.
+
+    Args:
+        name: The network.
+        settings: All its settings.
+
+    Returns:
+        Those that count; all of ``package.module:function``.
+
+    Examples:
+        >>> distinguishing("resnet20", defaults("resnet20"))
         {'width': 16, 'init': 'kaiming_normal'}
     """
-    return {} if _is_user_function(name) else settings_of(_entry(name).settings)
+    later = {} if _is_user_function(name) else {**LATER, **_entry(name).later}
+    return {
+        key: value for key, value in settings.items() if not (key in later and value == later[key])
+    }
+
+
+def starts_from_data(name: str, settings: Mapping[str, object]) -> bool:
+    """Whether a network's gains are set by training images before its first step.
+
+    Args:
+        name: The network.
+        settings: Its settings.
+
+    Returns:
+        Its setting ``start_gain``; False for ``package.module:function``.
+    """
+    return not _is_user_function(name) and _read(name, settings).start_gain
 
 
 def summary(name: str) -> str:

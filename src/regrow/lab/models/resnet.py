@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 # the name that every reader of torch code expects
 
 from regrow.errors import ConfigError
 from regrow.lab.models.initialise import initialise_
+from regrow.lab.models.norms import norm_layer
 from regrow.lab.models.settings import ResNetSettings
 
 
@@ -18,16 +21,24 @@ class BasicBlock(nn.Module):
         in_channels: Channels that come in.
         out_channels: Channels that go out, at least as many.
         stride: 1, or 2 to halve the map.
+        norm: Builds bn from its number of channels.
     """
 
-    def __init__(self, in_channels: int, out_channels: int, *, stride: int) -> None:
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        *,
+        stride: int,
+        norm: Callable[[int], nn.Module] = nn.BatchNorm2d,
+    ) -> None:
         super().__init__()
         self.stride = stride
         self.padding = out_channels - in_channels
         self.conv1 = nn.Conv2d(in_channels, out_channels, 3, stride=stride, padding=1, bias=False)
-        self.bn1 = nn.BatchNorm2d(out_channels)
+        self.bn1 = norm(out_channels)
         self.conv2 = nn.Conv2d(out_channels, out_channels, 3, padding=1, bias=False)
-        self.bn2 = nn.BatchNorm2d(out_channels)
+        self.bn2 = norm(out_channels)
 
     def forward(self, maps: Tensor) -> Tensor:
         """Apply the block.
@@ -53,11 +64,12 @@ class ResNet(nn.Module):
     Args:
         depth: Number of weighted layers, 6 n + 2: 20, 32, 44, 56, 110.
         in_channels: Channels of the images.
+        image_size: Height and width of the images, pixels; any, unless the norm needs maps of more than one position.
         classes: Number of logits.
-        settings: Width and initialiser.
+        settings: Width, norm and initialiser. The norms keep the names ``bn1`` and ``bn2``, whichever they are.
 
     Raises:
-        ConfigError: `depth` is not 6 n + 2.
+        ConfigError: `depth` is not 6 n + 2, or the last stage's maps are too small for the norm.
 
     Source:
         He et al., "Deep Residual Learning for Image Recognition", CVPR 2016, Section 4.2.
@@ -69,7 +81,13 @@ class ResNet(nn.Module):
     """
 
     def __init__(
-        self, *, depth: int, in_channels: int, classes: int, settings: ResNetSettings
+        self,
+        *,
+        depth: int,
+        in_channels: int,
+        image_size: tuple[int, int],
+        classes: int,
+        settings: ResNetSettings,
     ) -> None:
         super().__init__()
         if depth < 8 or depth % 6 != 2:
@@ -78,10 +96,11 @@ class ResNet(nn.Module):
             )
         blocks, width = (depth - 2) // 6, settings.width
         self.conv1 = nn.Conv2d(in_channels, width, 3, padding=1, bias=False)
-        self.bn1 = nn.BatchNorm2d(width)
-        self.stage1 = _stage(width, width, blocks=blocks, stride=1)
-        self.stage2 = _stage(width, 2 * width, blocks=blocks, stride=2)
-        self.stage3 = _stage(2 * width, 4 * width, blocks=blocks, stride=2)
+        self.bn1 = _norm(settings, "bn1", image_size)(width)
+        norms = [_norm(settings, f"stage{stage}", size) for stage, size in _sizes(image_size)]
+        self.stage1 = _stage(width, width, blocks=blocks, stride=1, norm=norms[0])
+        self.stage2 = _stage(width, 2 * width, blocks=blocks, stride=2, norm=norms[1])
+        self.stage3 = _stage(2 * width, 4 * width, blocks=blocks, stride=2, norm=norms[2])
         self.head = nn.Linear(4 * width, classes)
         initialise_(self, settings.init)
 
@@ -99,7 +118,31 @@ class ResNet(nn.Module):
         return self.head(maps.mean(dim=(2, 3)))
 
 
-def _stage(in_channels: int, out_channels: int, *, blocks: int, stride: int) -> nn.Sequential:
-    first = BasicBlock(in_channels, out_channels, stride=stride)
-    rest = (BasicBlock(out_channels, out_channels, stride=1) for _ in range(blocks - 1))
+def _stage(
+    in_channels: int,
+    out_channels: int,
+    *,
+    blocks: int,
+    stride: int,
+    norm: Callable[[int], nn.Module],
+) -> nn.Sequential:
+    first = BasicBlock(in_channels, out_channels, stride=stride, norm=norm)
+    rest = (BasicBlock(out_channels, out_channels, stride=1, norm=norm) for _ in range(blocks - 1))
     return nn.Sequential(first, *rest)
+
+
+def _sizes(image_size: tuple[int, int]) -> list[tuple[int, tuple[int, int]]]:
+    """Each stage and the size of its maps: halved from the second on, and rounded up."""
+    height, width = image_size
+    return [
+        (stage, (-(-height // step), -(-width // step))) for stage, step in enumerate((1, 2, 4), 1)
+    ]
+
+
+def _norm(
+    settings: ResNetSettings, where: str, size: tuple[int, int]
+) -> Callable[[int], nn.Module]:
+    """What builds the norms of one stage."""
+    return lambda channels: norm_layer(
+        settings.norm, channels, size=size, settings=settings, where=where
+    )

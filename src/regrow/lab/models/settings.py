@@ -6,9 +6,9 @@ import math
 from dataclasses import dataclass
 
 from regrow.errors import ConfigError
+from regrow.lab.models.norm_settings import NORMS, RESIDUAL_NORMS, GainControlSettings
 from regrow.lab.settings import check_at_least, check_choice
 
-NORMS = ("none", "batch")
 HEADS = ("flatten", "average")
 
 _PLAIN_INITS = (
@@ -54,8 +54,8 @@ def check_init(init: str) -> None:
 
 
 @dataclass(frozen=True, kw_only=True)
-class CraterCNNSettings:
-    """Settings of `cratercnn`.
+class CraterCNNSettings(GainControlSettings):
+    """Settings of `cratercnn`; those of gain control are described in `GainControlSettings`.
 
     Attributes:
         filters: Filters of each of the two convolutions.
@@ -63,7 +63,7 @@ class CraterCNNSettings:
             500.
         kernel: Height and width of the filters, pixels.
         padding: Zeros around each convolution's input, pixels; 0 or, as in the author's code, 1.
-        norm: ``none`` or ``batch``, between convolution and ReLU.
+        norm: ``none``, ``batch``, ``group``, ``instance`` or ``gain_control``, between convolution and ReLU.
         init: Initialiser of all weights; see `check_init`. ``xavier_uniform`` (Glorot) is the
             paper's.
     """
@@ -80,18 +80,18 @@ class CraterCNNSettings:
         check_at_least(self.dense, 1, name="dense")
         check_at_least(self.kernel, 1, name="kernel")
         check_at_least(self.padding, 0, name="padding")
-        check_choice(self.norm, NORMS, name="norm")
+        self.check(self.norm, norms=NORMS)
         check_init(self.init)
 
 
 @dataclass(frozen=True, kw_only=True)
-class ConvNetSettings:
-    """Settings of `convnet`.
+class ConvNetSettings(GainControlSettings):
+    """Settings of `convnet`; those of gain control are described in `GainControlSettings`.
 
     Attributes:
         depth: Number of convolutions.
         width: Filters of each.
-        norm: ``none`` or ``batch``, between convolution and ReLU.
+        norm: ``none``, ``batch``, ``group``, ``instance`` or ``gain_control``, between convolution and ReLU.
         pool: Whether the map is halved by 2x2 max pooling after each convolution, while it is at
             least 4 pixels.
         head: ``flatten``: every pixel of the last map is read; ``average``: each filter's mean over
@@ -109,23 +109,26 @@ class ConvNetSettings:
     def __post_init__(self) -> None:
         check_at_least(self.depth, 1, name="depth")
         check_at_least(self.width, 1, name="width")
-        check_choice(self.norm, NORMS, name="norm")
+        self.check(self.norm, norms=NORMS)
         check_choice(self.head, HEADS, name="head")
         check_init(self.init)
 
 
 @dataclass(frozen=True, kw_only=True)
-class ResNetSettings:
-    """Settings of `resnet20`, `resnet32` and `resnet56`.
+class ResNetSettings(GainControlSettings):
+    """Settings of `resnet20`, `resnet32` and `resnet56`; those of gain control are described in `GainControlSettings`.
 
     Attributes:
         width: Filters of the first stage; the second has twice, the third four times as many.
+        norm: ``batch``, ``group`` or ``gain_control``, after each convolution.
         init: Initialiser of all weights; see `check_init`.
     """
 
     width: int = 16
+    norm: str = "batch"
     init: str = "kaiming_normal"
 
     def __post_init__(self) -> None:
         check_at_least(self.width, 1, name="width")
+        self.check(self.norm, norms=RESIDUAL_NORMS)
         check_init(self.init)

@@ -1,0 +1,105 @@
+"""Automatic gain control: a share of each map's mean is taken away, what is left is scaled (Deep Control)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from regrow.errors import ShapeError
+
+
+def gain_control(
+    maps: Tensor,
+    *,
+    mean_scale: Tensor,
+    gain: Tensor,
+    bias: Tensor,
+    dims: int,
+    relu: bool = False,
+) -> Tensor:
+    """Take a share of its mean from each map of each sample, scale what is left, and shift it.
+
+        y = g (x - k mean of x over the positions) + b,     with `relu`: max(y, 0)
+
+    No sample sees another, and nothing is remembered: training and evaluation are the same computation. What batch
+    normalisation does with the statistics of a batch, this does with one number a map.
+
+    Args:
+        maps: x, (*S, C, *positions), floating point.
+        mean_scale: k, (C,) or (*S', C) that broadcasts to (*S, C).
+        gain: g, likewise.
+        bias: b, likewise.
+        dims: How many axes at the end are positions: 1, 2 or 3.
+        relu: Set negative outputs to 0.
+
+    Returns:
+        y, of the shape and the dtype of `maps`. 16-bit numbers are averaged and scaled in float32, and rounded once.
+
+    Edge cases:
+        No channel axis, no position, or numbers that are not real floating point: a `ShapeError`. k = 0, g = 1, b = 0
+        is the identity (but -0 may become 0). One position with k = 1 leaves the bias alone
+        (`regrow.nn.GainControl2d` refuses it). A NaN or an infinite number in a map makes that map of that sample NaN
+        or infinite, also where k = 0, and no other: neither other channels nor other samples. No samples: an empty
+        tensor.
+
+    Source:
+        Ruff 2017, "Deep Control", abstract: "a scaled per sample map mean subtraction from the raw convolutional
+        filter output followed by scaling of the difference". https://arxiv.org/abs/1706.03907
+        Ours: k, g and b a channel, the bias itself, the ReLU in the same call; the paper's full text is not available.
+
+    Examples:
+        >>> one = torch.ones(1)
+        >>> gain_control(torch.tensor([[1.0, 2.0, 6.0]]), mean_scale=one, gain=2 * one, bias=0 * one, dims=1)
+        tensor([[-4., -2.,  6.]])
+    """
+    check_maps(maps, dims=dims, where="gain_control")
+    kind = arithmetic(maps.dtype)
+    x = maps.to(kind)
+    k, g, b = (
+        each.to(kind).reshape(*each.shape, *(1 for _ in range(dims)))
+        for each in (mean_scale, gain, bias)
+    )
+    mean = x.mean(tuple(range(-dims, 0)), keepdim=True)  # (*S, C, 1, ...)
+    shift = torch.addcmul(b, -(g * k), mean)
+    y = torch.addcmul(shift, x, g)  # one multiply-add an element
+    return (y.relu() if relu else y).to(maps.dtype)
+
+
+def arithmetic(dtype: torch.dtype) -> torch.dtype:
+    """What numbers of a dtype are averaged and scaled in.
+
+    Args:
+        dtype: Real floating point.
+
+    Returns:
+        Itself, or float32 for those of 16 bits.
+    """
+    return torch.float32 if dtype.itemsize < 4 else dtype
+
+
+def check_maps(maps: Tensor, *, dims: int, where: str) -> None:
+    """Refuse what has no mean over positions.
+
+    Args:
+        maps: The input.
+        dims: How many position axes it has.
+        where: Who asked, for the message.
+
+    Raises:
+        ShapeError: See `gain_control`.
+    """
+    if dims not in {1, 2, 3}:
+        raise ShapeError(f"dims must be 1, 2 or 3, got {dims!r} ({where})")
+    if not maps.is_floating_point():
+        raise ShapeError(
+            f"the input must be real floating point numbers, got {maps.dtype}: convert it first ({where})"
+        )
+    if maps.ndim < dims + 1:
+        raise ShapeError(
+            f"the input must have a channel axis and {dims} position axes, got the shape {tuple(maps.shape)} ({where})"
+        )
+    if 0 in maps.shape[-dims:]:
+        raise ShapeError(
+            f"every map must have at least one position, got the shape {tuple(maps.shape)}: "
+            f"its mean would be 0 / 0 ({where})"
+        )

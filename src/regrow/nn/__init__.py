@@ -1,0 +1,23 @@
+"""Layers: automatic gain control in the place of a norm layer (Deep Control)."""
+
+from regrow.nn.conversion import Conversion, ConversionReport
+from regrow.nn.convert import convert, convert_
+from regrow.nn.fold import Folded, FoldReport, fold
+from regrow.nn.gain_control import GainControl1d, GainControl2d, GainControl3d
+from regrow.nn.start_gain import StartGain, StartGainReport, set_start_gain_
+
+__all__ = [
+    "Conversion",
+    "ConversionReport",
+    "FoldReport",
+    "Folded",
+    "GainControl1d",
+    "GainControl2d",
+    "GainControl3d",
+    "StartGain",
+    "StartGainReport",
+    "convert",
+    "convert_",
+    "fold",
+    "set_start_gain_",
+]

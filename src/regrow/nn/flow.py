@@ -1,0 +1,177 @@
+"""What goes only where: run a model, and see which module's whole output goes to one other module alone."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn.modules import module as global_hooks
+
+from regrow.graph.calling import ExampleInputs, call_arguments
+from regrow.graph.undisturbed import undisturbed
+from regrow.nn.recorder import Arrival, Recorder, Value
+
+
+class Flow:
+    """The runs of a model: which tensor every module took and gave.
+
+    Args:
+        model: Its modules are watched; they are named by their first path.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        self._path_of = {module: path for path, module in reversed(list(model.named_modules()))}
+        self._taken: dict[nn.Module, list[Arrival]] = {}
+        self._given: dict[nn.Module, list[Value | None]] = {}
+
+    def shapes(self, module: nn.Module) -> list[torch.Size]:
+        """The shapes of what a module took, one a call; empty where it did not run."""
+        return [
+            arrival.tensor.shape
+            for arrival in self._taken.get(module, ())
+            if arrival.tensor is not None
+        ]
+
+    def arrivals(self, module: nn.Module) -> Sequence[Arrival]:
+        """What a module took, one a call."""
+        return self._taken.get(module, ())
+
+    def follower(self, module: nn.Module) -> tuple[nn.Module | None, str]:
+        """The one module that takes all of another's output, while nothing else sees it.
+
+        It takes the tensor itself or a view of it, in every call of both, in every run.
+
+        Args:
+            module: The one that gives.
+
+        Returns:
+            The one that takes; or None, and why there is none.
+        """
+        values = self._given.get(module)
+        if not values:
+            return None, "it did not run on the example inputs"
+        takers: dict[nn.Module, None] = {}
+        for value in values:
+            if value is None:
+                return None, "its output is not one tensor of its own"
+            found, why = self._takers(module, value)
+            if why:
+                return None, why
+            takers |= found
+        if len(takers) > 1:
+            return None, "its output goes to several modules"
+        (taker,) = takers
+        if any(
+            arrival.value is None or module not in arrival.value.made
+            for arrival in self._taken[taker]
+        ):
+            kind = type(taker).__name__
+            return None, f"the {kind} that takes its output is also called on something else"
+        return taker, ""
+
+    def _takers(self, module: nn.Module, value: Value) -> tuple[dict[nn.Module, None], str]:
+        """The modules that read one output; or why something else does, or nothing."""
+        takers: dict[nn.Module, None] = {}
+        if value.given_out:
+            return takers, "its output is (part of) the model's"
+        before, _ = value.made[module]
+        for taker, op in value.reads[before:]:
+            if taker is None or not self._takes(taker, value):
+                return takers, f"its output goes to the operation {op}, in no module of its own"
+            takers[taker] = None
+        return takers, "" if takers else "nothing reads its output"
+
+    def views_whole(self, module: nn.Module, taker: nn.Module) -> bool:
+        """Whether a follower takes the output as it was given: the same shape, entry by entry."""
+        for arrival in self._taken[taker]:
+            if arrival.value is None or arrival.tensor is None:
+                return False
+            given = arrival.value.made[module][1]
+            taken = arrival.tensor
+            if (given.shape, given.stride()) != (taken.shape, taken.stride()):
+                return False
+            if given.storage_offset() != taken.storage_offset():
+                return False
+        return True
+
+    def views_flat(self, module: nn.Module, taker: nn.Module) -> bool:
+        """Whether a follower takes the output flattened, channel after channel, a row a sample."""
+        for arrival in self._taken[taker]:
+            if arrival.value is None or arrival.tensor is None:
+                return False
+            given = arrival.value.made[module][1]
+            taken = arrival.tensor
+            if not (given.is_contiguous() and taken.is_contiguous() and taken.ndim == 2):
+                return False
+            if (taken.shape[0], taken.numel()) != (given.shape[0], given.numel()):
+                return False
+        return True
+
+    def path(self, module: nn.Module) -> str:
+        """The first path of a module."""
+        return self._path_of[module]
+
+    def _takes(self, taker: nn.Module, value: Value) -> bool:
+        return any(arrival.value is value for arrival in self._taken.get(taker, ()))
+
+    @contextmanager
+    def recording(self) -> Generator[Recorder]:
+        """Watch one run of the model."""
+        recorder = Recorder(self._taken, self._given)
+
+        def enter(module: nn.Module, args: Any) -> None:
+            if module in self._path_of:
+                recorder.enter(module, args)
+
+        def leave(module: nn.Module, args: Any, output: Any) -> None:
+            del args
+            if module in self._path_of:
+                recorder.leave(module, output)
+
+        hooks = (
+            global_hooks.register_module_forward_pre_hook(enter),
+            global_hooks.register_module_forward_hook(leave),
+        )
+        try:
+            with recorder:
+                yield recorder
+        finally:
+            for hook in hooks:
+                hook.remove()
+
+
+def record(
+    model: nn.Module, example_inputs: ExampleInputs, *, training: bool = True
+) -> tuple[Flow, str]:
+    """Run a model in evaluation mode, and again in training mode, and see what goes where.
+
+    Args:
+        model: Left as it was: flags, buffers, gradients, random state.
+        example_inputs: One tensor, a tuple or list of positional arguments, or a dict of keyword arguments.
+        training: Run it in training mode too.
+
+    Returns:
+        What was seen in both, and the error that the run in training mode ended with, "" for none.
+    """
+    flow = Flow(model)
+    _run(flow, model, example_inputs, training=False)
+    if not training:
+        return flow, ""
+    try:
+        _run(flow, model, example_inputs, training=True)
+    except Exception as error:  # whatever the model raises is said by the caller
+        return flow, f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
+    return flow, ""
+
+
+def _run(flow: Flow, model: nn.Module, example_inputs: ExampleInputs, *, training: bool) -> None:
+    with ExitStack() as stack:
+        stack.enter_context(undisturbed(model))
+        for module in model.modules():
+            module.training = training
+        args, kwargs = call_arguments(example_inputs)
+        recorder = stack.enter_context(flow.recording())
+        recorder.finish(model(*args, **kwargs))

@@ -1,0 +1,127 @@
+"""Scales and shifts of channels, moved into the weights of a convolution or a linear layer before or behind them."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.conv import _ConvNd  # pyright: ignore[reportPrivateUsage]
+
+Weighted = _ConvNd | nn.Linear
+
+_PLAIN: Final = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
+_TRANSPOSED: Final = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
+_MAX: Final = (
+    *(nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d),
+    *(nn.AdaptiveMaxPool1d, nn.AdaptiveMaxPool2d, nn.AdaptiveMaxPool3d),
+)
+_MEAN: Final = (nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d, nn.AdaptiveAvgPool3d)
+_WINDOWED_MEAN: Final = (nn.AvgPool1d, nn.AvgPool2d, nn.AvgPool3d)
+
+
+def is_weighted(module: nn.Module) -> bool:
+    """Whether it is a convolution or a linear layer of torch, whose weight is a parameter of its own."""
+    plain = type(module) in (*_PLAIN, *_TRANSPOSED, nn.Linear)
+    return plain and "weight" in module._parameters and "forward" not in vars(module)  # pyright: ignore[reportPrivateUsage]
+
+
+def lets_scale_pass(module: nn.Module) -> bool:
+    """f(g x) = g f(x) for g > 0."""
+    return type(module) in (nn.ReLU, *_MAX, *_MEAN, *_WINDOWED_MEAN)
+
+
+def needs_positive(module: nn.Module) -> bool:
+    """f(g x) = g f(x) for g > 0 only."""
+    return type(module) in (nn.ReLU, *_MAX)
+
+
+def lets_shift_pass(module: nn.Module) -> bool:
+    """f(x + b) = f(x) + b: nothing is cut off, and nothing but the maps' own entries counts in a mean."""
+    if isinstance(module, _WINDOWED_MEAN) and type(module) in _WINDOWED_MEAN:
+        padding = module.padding
+        padded = any(padding) if isinstance(padding, tuple) else padding != 0
+        return not (padded or module.ceil_mode or getattr(module, "divisor_override", None))
+    return type(module) in (*_MAX, *_MEAN)
+
+
+def takes_shift(module: nn.Module) -> bool:
+    """Whether a constant channel becomes a constant behind this layer: nowhere does it end at a border of zeros."""
+    if type(module) is nn.Linear:
+        return True
+    if not isinstance(module, _PLAIN):
+        return False
+    padding = module.padding
+    padded = padding != "valid" if isinstance(padding, str) else any(padding)
+    return not padded or module.padding_mode != "zeros"
+
+
+def scale_outputs_(layer: Weighted, scale: Tensor) -> None:
+    """Multiply what a convolution gives, channel by channel.
+
+    Args:
+        layer: Written to: weight and bias.
+        scale: (O,).
+    """
+    weight, factor = layer.weight, scale.double()
+    if type(layer) in _TRANSPOSED and isinstance(layer, _ConvNd):  # (I, O / groups, ...)
+        parts = weight.double().unflatten(0, (layer.groups, -1))
+        changed = parts * factor.view(layer.groups, 1, -1, *[1] * (weight.ndim - 2))
+        changed = changed.flatten(0, 1)
+    else:
+        changed = weight.double() * factor.view(-1, *[1] * (weight.ndim - 1))
+    with torch.no_grad():
+        weight.copy_(changed)
+        if layer.bias is not None:
+            layer.bias.copy_(layer.bias.double() * factor)
+
+
+def scale_inputs_(layer: Weighted, scale: Tensor) -> None:
+    """Take channels that are not yet scaled as if they were.
+
+    Args:
+        layer: Written to: the weight.
+        scale: (I,); for a linear layer behind maps that were flattened, one a map.
+    """
+    weight, factor = layer.weight, scale.double()
+    with torch.no_grad():
+        if isinstance(layer, nn.Linear):
+            features = factor.repeat_interleave(layer.in_features // len(factor))
+            weight.copy_(weight.double() * features)
+        elif type(layer) in _TRANSPOSED:
+            weight.copy_(weight.double() * factor.view(-1, *[1] * (weight.ndim - 1)))
+        else:
+            parts = weight.double().unflatten(0, (layer.groups, -1))
+            by_group = factor.view(layer.groups, 1, -1, *[1] * (weight.ndim - 2))
+            weight.copy_((parts * by_group).flatten(0, 1))
+
+
+def shift_outputs_(layer: Weighted, shift: Tensor) -> None:
+    """Add a number to each channel that a layer gives; a bias is made where there is none.
+
+    Args:
+        layer: Written to: the bias.
+        shift: (O,).
+    """
+    with torch.no_grad():
+        if layer.bias is None:
+            made = torch.zeros(len(shift), dtype=layer.weight.dtype, device=layer.weight.device)
+            layer.register_parameter("bias", nn.Parameter(made))
+        if layer.bias is not None:
+            layer.bias.copy_(layer.bias.double() + shift.double())
+
+
+def shift_inputs_(layer: Weighted, shift: Tensor) -> None:
+    """Take channels that are not yet shifted as if they were; only where `takes_shift`.
+
+    Args:
+        layer: Written to: the bias.
+        shift: (I,); for a linear layer behind maps that were flattened, one a map.
+    """
+    weight, added = layer.weight.detach().double(), shift.double()
+    if isinstance(layer, nn.Linear):
+        out = weight @ added.repeat_interleave(layer.in_features // len(added))
+    else:
+        sums = weight.flatten(2).sum(2).unflatten(0, (layer.groups, -1))  # (groups, O / g, I / g)
+        out = torch.einsum("goi,gi->go", sums, added.view(layer.groups, -1)).flatten()
+    shift_outputs_(layer, out)

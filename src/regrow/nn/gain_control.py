@@ -1,0 +1,268 @@
+"""`GainControl1d`, `GainControl2d`, `GainControl3d`: automatic gain control as a layer (Deep Control)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor, nn
+
+from regrow.errors import ConfigError, ShapeError
+from regrow.functional.gain_control import check_maps
+from regrow.nn.kernel import controlled
+
+SinglePosition = Literal["error", "pass_through", "formula"]
+
+
+class _GainControl(nn.Module):
+    """What the three have in common; they differ in how many axes are positions."""
+
+    dims: ClassVar[int]
+    channel_axis: int
+    """Where the channels are, counted from the end."""
+
+    mean_scale: Tensor
+    gain: Tensor
+    log_gain: Tensor
+    bias: Tensor
+    start_gain: Tensor
+    start_log_gain: Tensor
+
+    def __init__(
+        self,
+        channels: int,
+        *,
+        mean_scale: float = 1.0,
+        gain: float = 1.0,
+        bias: float = 0.0,
+        learn_mean_scale: bool = True,
+        learn_gain: bool = True,
+        learn_bias: bool = True,
+        positive_gain: bool = False,
+        relu: bool = False,
+        single_position: SinglePosition = "error",
+        device: torch.device | str | int | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__()
+        where = type(self).__name__
+        _check_count(channels, where=where)
+        for name, value in (("mean_scale", mean_scale), ("gain", gain), ("bias", bias)):
+            _check_finite(value, name=name, where=where)
+        if positive_gain and gain <= 0:
+            raise ConfigError(
+                f"gain must be above 0 with positive_gain=True, got {gain!r} ({where})"
+            )
+        if single_position not in ("error", "pass_through", "formula"):
+            raise ConfigError(
+                f"single_position must be one of error, pass_through, formula, got {single_position!r} ({where})"
+            )
+        if dtype is not None and not dtype.is_floating_point:
+            raise ConfigError(f"dtype must be real floating point, got {dtype} ({where})")
+        self.channels = channels
+        self.positive_gain = positive_gain
+        self.relu = relu
+        self.single_position = single_position
+        self._start = (float(mean_scale), float(gain), float(bias))
+        learnt = (learn_mean_scale, learn_gain, learn_bias)
+        for name, learn in zip(self._names(), learnt, strict=True):
+            values = torch.empty(channels, device=device, dtype=dtype)
+            if learn:
+                self.register_parameter(name, nn.Parameter(values))
+            else:
+                self.register_buffer(name, values)
+        self.register_buffer(self._start_name, torch.empty((), device=device, dtype=dtype))
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Set all channels to the constructor's values, and what a fresh channel begins with too."""
+        mean_scale, gain, bias = self._start
+        self.begin_with_(gain)
+        with torch.no_grad():
+            for name, value in zip(
+                self._names(), (mean_scale, self._kept(gain), bias), strict=True
+            ):
+                getattr(self, name).fill_(value)
+
+    def begin_with_(self, gain: float) -> None:
+        """Say what the gain of a fresh channel is from now on; those that there are keep theirs.
+
+        Args:
+            gain: g; above 0 with ``positive_gain``.
+        """
+        with torch.no_grad():
+            getattr(self, self._start_name).fill_(self._kept(gain))
+
+    def gains(self) -> Tensor:
+        """The gain of each channel, whichever form it is kept in.
+
+        Returns:
+            g, (C,): `gain`, or exp(`log_gain`).
+        """
+        return self.log_gain.exp() if self.positive_gain else self.gain
+
+    def fresh_channel_entries(self) -> Mapping[str, float | str]:
+        """What a channel begins with, for whoever renews one (`regrow.graph.ChannelNorm`).
+
+        Returns:
+            The name of each (C,) tensor of this layer, and what a fresh channel has there. Of the gain it is the name
+            of the tensor that says it: the constructor's, or what the data gave at the start.
+        """
+        mean_scale, _, bias = self._start
+        return dict(zip(self._names(), (mean_scale, self._start_name, bias), strict=True))
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """Apply the layer; the same in training and evaluation.
+
+        Args:
+            maps: (N, C, *positions), or (C, *positions).
+
+        Returns:
+            The same shape and dtype.
+        """
+        mean_scale = self.mean_scale
+        if self._check(maps) == 1 and self.single_position == "pass_through":
+            mean_scale = mean_scale * 0  # not left out: its gradient is 0, not missing
+        return controlled(
+            maps,
+            mean_scale=mean_scale,
+            gain=self.gains(),
+            bias=self.bias,
+            dims=self.dims,
+            relu=self.relu,
+        )
+
+    def extra_repr(self) -> str:
+        """The settings, and what is learnt."""
+        names = self._names()
+        learnt = [name for name in names if name in self._parameters]
+        values = ", ".join(
+            f"{name}={value:g}"
+            for name, value in zip(("mean_scale", "gain", "bias"), self._start, strict=True)
+        )
+        parts = [str(self.channels), values, f"learnt=({', '.join(learnt)})"]
+        parts += [f"{name}=True" for name in ("positive_gain", "relu") if getattr(self, name)]
+        if self.single_position != "error":
+            parts.append(f"single_position={self.single_position!r}")
+        return ", ".join(parts)
+
+    def _names(self) -> tuple[str, str, str]:
+        return ("mean_scale", "log_gain" if self.positive_gain else "gain", "bias")
+
+    @property
+    def _start_name(self) -> str:
+        """Of the buffer with a fresh channel's gain, in the form in which gains are kept."""
+        return "start_log_gain" if self.positive_gain else "start_gain"
+
+    def _kept(self, gain: float) -> float:
+        return math.log(gain) if self.positive_gain else gain
+
+    def _check(self, maps: Tensor) -> int:
+        """Refuse what does not fit; how many positions a map has."""
+        where = type(self).__name__
+        check_maps(maps, dims=self.dims, where=where)
+        if maps.ndim > self.dims + 2:
+            raise ShapeError(
+                f"the input must have {self.dims + 2} axes (samples, channels, positions), or {self.dims + 1} without "
+                f"samples, got the shape {tuple(maps.shape)} ({where})"
+            )
+        channels = maps.shape[-self.dims - 1]
+        if channels != self.channels:
+            raise ShapeError(
+                f"the input must have {self.channels} channels in axis {-self.dims - 1}, got {channels} "
+                f"(shape {tuple(maps.shape)}): build the layer as {where}({channels}) ({where})"
+            )
+        positions = math.prod(maps.shape[-self.dims :])
+        if positions == 1 and self.single_position == "error":
+            raise ShapeError(
+                f"a map must have more than one position, got the shape {tuple(maps.shape)}: with mean_scale 1 nothing "
+                "but the bias would be left of it. Build the layer with single_position='pass_through' (mean_scale "
+                f"counts as 0 there) or 'formula' (for a mean_scale below 1) ({where})"
+            )
+        return positions
+
+
+def _check_count(channels: object, *, where: str) -> None:
+    """Refuse what is no number of channels."""
+    if not isinstance(channels, int) or isinstance(channels, bool) or channels < 1:
+        raise ConfigError(f"channels must be an integer of at least 1, got {channels!r} ({where})")
+
+
+def _check_finite(value: object, *, name: str, where: str) -> None:
+    """Refuse what is no finite number."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise ConfigError(f"{name} must be a finite number, got {value!r} ({where})")
+
+
+class GainControl1d(_GainControl):
+    """`GainControl2d` for sequences: (N, C, L) or (C, L)."""
+
+    dims = 1
+    channel_axis = -2
+
+
+class GainControl2d(_GainControl):
+    """Take a share of its mean from each map of each sample, scale what is left, and shift it.
+
+    It goes where a norm layer would, between a convolution and its activation. No sample sees another, nothing is
+    remembered, training and evaluation are one computation; it works with a batch of one. The variance is not
+    normalised: the gain is learnt (or set once from data).
+
+        y = g (x - k mean of x over the positions) + b,     with `relu`: max(y, 0)
+
+    In eager mode it is one node of autograd (`regrow.nn.kernel`) that saves one activation: the input, or with `relu`
+    the output, which the next layer keeps anyway. torch.compile sees a form that it fuses; exporters, functorch's
+    transforms and others see the plain formula (`regrow.functional.gain_control`).
+
+    Args:
+        channels: C, as of the input.
+        mean_scale: k of a fresh channel.
+        gain: g of a fresh channel.
+        bias: b of a fresh channel.
+        learn_mean_scale: k is a parameter, else a buffer. The keys of the state dict are the same.
+        learn_gain: g is a parameter, else a buffer.
+        learn_bias: b is a parameter, else a buffer.
+        positive_gain: Keep log g in the place of g, as `log_gain` (and `start_log_gain` for a fresh channel's): g
+            stays above 0, and is learnt by factors.
+        relu: Set negative outputs to 0 in the same passes.
+        single_position: What to do with maps of one position, of which k = 1 leaves nothing but b: ``error``;
+            ``pass_through``: k counts as 0 there; ``formula``: as printed, for a k below 1.
+        device: Of its tensors.
+        dtype: Of its tensors, real floating point.
+
+    Raises:
+        ConfigError: A setting is outside its range.
+        ShapeError: At a forward pass: another number of channels or axes, no position, no real floating point numbers,
+            or one position with ``error``.
+
+    Edge cases:
+        A convolution's bias before it is taken away again where k = 1: build it with ``bias=False``. A layer without a
+        batch axis, (C, H, W), is one sample. No samples: an empty output. 16-bit inputs (autocast, ``.half()``) are
+        worked out in float32 and rounded once, to their own dtype. The memory format is kept. NaN and infinity spread
+        in their own map of their own sample alone.
+
+    Source:
+        Ruff 2017, "Deep Control", of which only the abstract is available. https://arxiv.org/abs/1706.03907
+        The paper's: a scaled mean, a sample and map at a time, is taken from the raw output of the convolution; the
+        difference is scaled; training and evaluation are alike. Ours: k and g a channel, learnt, beginning with 1; the
+        bias; the positive form; the ReLU in the same call; what happens to single positions.
+
+    Examples:
+        >>> layer = GainControl2d(1)
+        >>> layer(torch.tensor([[[[1.0, 2.0], [3.0, 6.0]]]])).flatten().tolist()
+        [-2.0, -1.0, 0.0, 3.0]
+        >>> layer
+        GainControl2d(1, mean_scale=1, gain=1, bias=0, learnt=(mean_scale, gain, bias))
+    """
+
+    dims = 2
+    channel_axis = -3
+
+
+class GainControl3d(_GainControl):
+    """`GainControl2d` for volumes: (N, C, D, H, W) or (C, D, H, W)."""
+
+    dims = 3
+    channel_axis = -4

@@ -1,0 +1,106 @@
+"""The module in front of another, and behind it, where nothing else comes between: by a run, or by an nn.Sequential."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+from torch import nn
+
+from regrow.errors import TraceError
+from regrow.graph.calling import ExampleInputs
+from regrow.nn.flow import Flow, record
+
+_UNKNOWN = "what its output goes to is not known: give example_inputs"
+
+
+class Neighbours:
+    """Which module takes another's whole output, alone, and takes nothing else.
+
+    Args:
+        model: Read; run where there are example inputs, and left as it was.
+        example_inputs: As in `regrow.trace`; None: only neighbours inside an ``nn.Sequential`` are known.
+        training: What holds must hold in training mode too.
+
+    Raises:
+        TraceError: The model does not run on the example inputs.
+    """
+
+    def __init__(
+        self, model: nn.Module, example_inputs: ExampleInputs | None, *, training: bool = True
+    ) -> None:
+        self._behind = _in_sequentials(model)
+        self._flow: Flow | None = None
+        self._error = ""
+        if example_inputs is not None:
+            try:
+                self._flow, self._error = record(model, example_inputs, training=training)
+            except Exception as error:
+                raise TraceError(
+                    "the model must run on the example inputs; its forward raised "
+                    f"{type(error).__name__}: {error}"
+                ) from error
+
+    def follower(
+        self, module: nn.Module, *, flattened: bool = False
+    ) -> tuple[nn.Module | None, str]:
+        """The one module that takes all of another's output, entry by entry, and nothing else.
+
+        Args:
+            module: The one in front.
+            flattened: It may take it flattened, a row a sample (see `flat`).
+
+        Returns:
+            The one behind; or None, and why none is known.
+        """
+        flow = self._flow
+        if flow is None or not flow.arrivals(module):
+            behind = self._behind.get(module)
+            return (behind, "") if behind is not None else (None, _UNKNOWN)
+        behind, why = flow.follower(module)
+        if behind is None:
+            return None, why
+        if self._error and self._behind.get(module) is not behind:
+            return None, f"the model does not run in training mode ({self._error})"
+        flat = flattened and flow.views_flat(module, behind)
+        if not (flat or flow.views_whole(module, behind)):
+            return None, f"'{flow.path(behind)}' takes another view of its output"
+        return behind, ""
+
+    def flat(self, module: nn.Module, behind: nn.Module) -> bool:
+        """Whether a follower takes rows of flattened maps.
+
+        Args:
+            module: The one in front.
+            behind: Its follower.
+
+        Returns:
+            False also where nothing was run.
+        """
+        flow = self._flow
+        return flow is not None and bool(flow.arrivals(behind)) and flow.views_flat(module, behind)
+
+    def shapes(self, module: nn.Module) -> list[tuple[int, ...]] | None:
+        """The shapes of what a module took, one a call; None where that is not known."""
+        shapes = [] if self._flow is None else self._flow.shapes(module)
+        return [tuple(shape) for shape in shapes] or None
+
+
+def has_hooks(module: nn.Module) -> bool:
+    """Whether somebody hooked this module: it would look at something else afterwards, or at nothing."""
+    kinds = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+    return any(getattr(module, kind) for kind in kinds)
+
+
+def _in_sequentials(model: nn.Module) -> dict[nn.Module, nn.Module]:
+    """Members of an nn.Sequential and those right behind them, both of them nowhere else in the model."""
+    counts: dict[nn.Module, int] = {}
+    for _, module in model.named_modules(remove_duplicate=False):
+        counts[module] = counts.get(module, 0) + 1
+    behind: dict[nn.Module, nn.Module] = {}
+    for module in model.modules():
+        if isinstance(module, nn.Sequential) and type(module).forward is nn.Sequential.forward:
+            members = [each for each in module if type(each) is not nn.Identity]
+            behind |= {
+                one: other for one, other in pairwise(members) if counts[one] == counts[other] == 1
+            }
+    return behind

@@ -1,0 +1,293 @@
+"""The kinds of norm layers that a conversion knows: which module is of which kind, and a fresh one for its place."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final, Literal, get_args
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm  # pyright: ignore[reportPrivateUsage]
+from torch.nn.modules.instancenorm import _InstanceNorm  # pyright: ignore[reportPrivateUsage]
+
+from regrow.errors import ConfigError
+from regrow.nn.gain_control import GainControl1d, GainControl2d, GainControl3d
+from regrow.nn.norm_act import NormAct
+
+NormKind = Literal["batchnorm", "groupnorm", "instancenorm", "gain_control", "none"]
+"""``none`` is a conversion's end only: nothing in the norm's place."""
+
+GainControl = GainControl1d | GainControl2d | GainControl3d
+
+_GAIN_CONTROL: Final = {1: GainControl1d, 2: GainControl2d, 3: GainControl3d}
+_BATCH_NORM: Final = {1: nn.BatchNorm1d, 2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
+_INSTANCE_NORM: Final = {1: nn.InstanceNorm1d, 2: nn.InstanceNorm2d, 3: nn.InstanceNorm3d}
+_BASES: Final[Mapping[NormKind, tuple[type[nn.Module], ...]]] = {
+    "batchnorm": (_BatchNorm,),
+    "groupnorm": (nn.GroupNorm,),
+    "instancenorm": (_InstanceNorm,),
+    "gain_control": (GainControl1d, GainControl2d, GainControl3d),
+}
+_LIKE_TORCHS: Final = frozenset(
+    f"timm.layers.{name}" for name in ("norm.GroupNorm", "norm.GroupNorm1")
+)
+"""Subclasses with a forward of their own that computes the same."""
+
+_WITH_ACTIVATION: Final = frozenset(
+    f"timm.layers.norm_act.{name}"
+    for name in ("BatchNormAct2d", "SyncBatchNormAct", "GroupNormAct", "GroupNorm1Act")
+)
+"""Norm, dropping and activation in one module, with the last two as ``drop`` and ``act``."""
+
+_NORM_LIKE: Final = re.compile(r"norm|^GRN$|ResponseNorm|^Affine$", re.IGNORECASE)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Found:
+    """A norm layer of a model.
+
+    Attributes:
+        kind: Its kind; None for one that is not known.
+        why: Where it cannot be replaced: the reason; "" otherwise.
+        with_activation: It has its activation in it.
+    """
+
+    kind: NormKind | None
+    why: str = ""
+    with_activation: bool = False
+
+
+def recognise(module: nn.Module) -> Found | None:
+    """What a module is, as a norm layer.
+
+    Args:
+        module: Any module.
+
+    Returns:
+        Its kind, or why it has none; None for what is no norm layer at all.
+    """
+    for kind, bases in _BASES.items():
+        if isinstance(module, bases):
+            return _of_kind(module, kind)
+    if isinstance(module, (nn.Identity, NormAct)) or not _NORM_LIKE.search(type(module).__name__):
+        return None
+    if any(recognise(child) for child in module.children()) or _has_weights(module):
+        return None  # a block with a norm in it
+    if "FrozenBatchNorm" in type(module).__name__:
+        return Found(kind=None, why=f"{type(module).__name__} is a fixed scale and shift, no norm")
+    return Found(kind=None, why=f"{type(module).__name__} is of no known kind")
+
+
+def _of_kind(module: nn.Module, kind: NormKind) -> Found:
+    name = f"{type(module).__module__}.{type(module).__qualname__}"
+    if name in _WITH_ACTIVATION:
+        return Found(kind=kind, with_activation=True)
+    if name not in _LIKE_TORCHS and not _computes_as_torchs(module):
+        return Found(kind=None, why=f"{type(module).__name__} has a forward of its own")
+    return Found(kind=kind)
+
+
+def dims_of(module: nn.Module) -> int | None:
+    """How many axes of the input are positions, where the class says so.
+
+    Args:
+        module: A norm layer.
+
+    Returns:
+        1, 2 or 3; None for a layer that takes several, and for ``BatchNorm1d``, which takes features too.
+    """
+    if isinstance(module, (GainControl1d, GainControl2d, GainControl3d)):
+        return module.dims
+    for dims, kind in _INSTANCE_NORM.items():
+        if isinstance(module, (kind, *((_BATCH_NORM[dims],) if dims > 1 else ()))):
+            return dims
+    return None
+
+
+def build(
+    old: nn.Module,
+    *,
+    to: NormKind,
+    dims: int,
+    keep_affine: bool,
+    like: Tensor | None,
+    options: Mapping[str, Any],
+) -> nn.Module:
+    """A layer of another kind for the place of a norm layer.
+
+    Args:
+        old: The layer that is there. Read, never written.
+        to: The kind.
+        dims: Number of position axes.
+        keep_affine: Take over scale and shift.
+        like: What device and dtype come from where the old layer has no tensors.
+        options: Of the new layer's constructor.
+
+    Returns:
+        The new layer: the old one's channels, device, dtype, mode and `requires_grad`.
+
+    Raises:
+        ConfigError: The layer does not take these options, or scales that are not above 0 with ``positive_gain``.
+    """
+    if to == "none":
+        return nn.Identity().train(old.training)
+    own = next((t for t in (*old.parameters(), *old.buffers()) if t.is_floating_point()), like)
+    settings: dict[str, Any] = dict(options)
+    if own is not None:
+        settings = {"device": own.device, "dtype": own.dtype} | settings
+    channels = _channels(old)
+    try:
+        if to == "gain_control":
+            new: nn.Module = _GAIN_CONTROL[dims](channels, **settings)
+        elif to == "batchnorm":
+            new = _BATCH_NORM[dims](channels, **settings)
+        elif to == "instancenorm":
+            new = _INSTANCE_NORM[dims](channels, **({"affine": True} | settings))
+        else:
+            new = nn.GroupNorm(settings.pop("num_groups"), channels, **settings)
+    except (TypeError, ValueError, KeyError) as error:
+        missing = "num_groups is needed" if isinstance(error, KeyError) else str(error)
+        raise ConfigError(f"the options must fit the layer, {to}: {missing} (convert)") from error
+    new.train(old.training)
+    _freeze_alike(old, new)
+    if keep_affine:
+        _copy_affine(old, new)
+    return new
+
+
+def with_activation(old: nn.Module, norm: nn.Module) -> nn.Module:
+    """The new layer in the place of a norm that had its activation in it.
+
+    Args:
+        old: Such a module.
+        norm: What replaces its norm.
+
+    Returns:
+        The new layer, the old dropping and the old activation, one after the other.
+    """
+    drop, act = old.get_submodule("drop"), old.get_submodule("act")
+    return NormAct(norm, drop=drop, act=act, original=type(old)).train(old.training)
+
+
+def put_back(old: NormAct, norm: nn.Module) -> nn.Module:
+    """The class that a `NormAct` stands for, where a norm comes back that it is built on.
+
+    Args:
+        old: With its activation restored.
+        norm: What replaces its norm.
+
+    Returns:
+        A module of the original class with the norm's own tensors; a `NormAct` with the new norm where the class is
+        built on another kind.
+    """
+    if not issubclass(old.original, type(norm)) or not isinstance(norm, _BatchNorm):
+        return NormAct(norm, drop=old.drop, act=old.act, original=old.original).train(old.training)
+    new = old.original(
+        norm.num_features,
+        eps=norm.eps,
+        momentum=norm.momentum,
+        affine=norm.affine,
+        track_running_stats=norm.track_running_stats,
+    )
+    new._parameters.update(norm._parameters)  # pyright: ignore[reportPrivateUsage]
+    new._buffers.update(norm._buffers)  # pyright: ignore[reportPrivateUsage]
+    for name, child in (("drop", old.drop), ("act", old.act)):
+        new.register_module(name, child)
+    return new.train(old.training)
+
+
+def gain_control_modules(model: nn.Module) -> dict[str, GainControl]:
+    """All gain control layers of a model by their first path, in the order of registration."""
+    return {
+        path: module
+        for path, module in model.named_modules()
+        if isinstance(module, (GainControl1d, GainControl2d, GainControl3d))
+    }
+
+
+def write_gains(layer: GainControl, gains: Tensor) -> None:
+    """Set the gains of a layer, in whichever form it keeps them.
+
+    Args:
+        layer: Written to.
+        gains: (C,), above 0 where the layer keeps logarithms.
+    """
+    with torch.no_grad():
+        kept_gain(layer).copy_(gains.log() if layer.positive_gain else gains)
+
+
+def kept_gain(layer: GainControl) -> Tensor:
+    """The tensor that a layer keeps its gains in, as they are or as logarithms."""
+    return getattr(layer, "log_gain" if layer.positive_gain else "gain")
+
+
+def _freeze_alike(old: nn.Module, new: nn.Module) -> None:
+    """What was frozen stays so: k goes with the scale."""
+    frozen = {name for name, each in old.named_parameters(recurse=False) if not each.requires_grad}
+    for name, each in new.named_parameters(recurse=False):
+        alike = {"bias"} if name == "bias" else {"weight", "gain", "log_gain"}
+        if not frozen.isdisjoint(alike):
+            each.requires_grad = False
+
+
+def _copy_affine(old: nn.Module, new: nn.Module) -> None:
+    scale, shift = (
+        (old.gains(), old.bias)
+        if isinstance(old, (GainControl1d, GainControl2d, GainControl3d))
+        else (getattr(old, "weight", None), getattr(old, "bias", None))
+    )
+    with torch.no_grad():
+        if scale is not None:
+            if isinstance(new, (GainControl1d, GainControl2d, GainControl3d)):
+                if new.positive_gain and not bool((scale > 0).all()):
+                    raise ConfigError(
+                        "scales must be above 0 for positive_gain=True with keep_affine=True, and some are not: "
+                        "convert with one of the two (convert)"
+                    )
+                write_gains(new, scale)
+            elif isinstance(getattr(new, "weight", None), Tensor):
+                new.get_parameter("weight").copy_(scale)
+        if shift is not None and isinstance(getattr(new, "bias", None), Tensor):
+            getattr(new, "bias").copy_(shift)  # noqa: B009 # a parameter, or a buffer where it is fixed
+
+
+def _channels(module: nn.Module) -> int:
+    for name in ("channels", "num_features", "num_channels"):
+        if hasattr(module, name):
+            return int(getattr(module, name))
+    raise ConfigError(f"{type(module).__name__} does not say how many channels it has (convert)")
+
+
+def _computes_as_torchs(module: nn.Module) -> bool:
+    """No forward of its own: neither a subclass's, nor one that was put onto the instance."""
+    own = next(kind for kind in type(module).__mro__ if "forward" in vars(kind))
+    return own.__module__.startswith(("torch.nn.", "regrow.nn.")) and "forward" not in vars(module)
+
+
+def _has_weights(module: nn.Module) -> bool:
+    return any(parameter.ndim > 1 for parameter in module.parameters()) and bool(
+        list(module.children())
+    )
+
+
+def check_kind(kind: str, *, name: str) -> NormKind:
+    """Refuse an unknown kind.
+
+    Args:
+        kind: What came.
+        name: The argument.
+
+    Returns:
+        The kind.
+
+    Raises:
+        ConfigError: It is none of them.
+    """
+    for known in get_args(NormKind):
+        if kind == known:
+            return known
+    raise ConfigError(
+        f"{name} must be one of {', '.join(get_args(NormKind))}, got {kind!r} (convert)"
+    )

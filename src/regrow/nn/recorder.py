@@ -1,0 +1,161 @@
+"""Every operation of a run: which values it reads and writes, and in which module."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch._ops import OpOverload
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from regrow.graph.calling import tensors_in
+
+_Read = tuple[nn.Module | None, str]
+"""The innermost module that was running, and the operation."""
+
+
+@dataclass
+class Value:
+    """What a storage held from one writing operation to the next.
+
+    Attributes:
+        born: Number of the operation that wrote it.
+        reads: Who read it, in order.
+        made: By module that gave it as its output: how many reads lay before that, and the tensor that was given.
+        given_out: It is (part of) the model's output.
+    """
+
+    born: int
+    reads: list[_Read] = field(default_factory=list[_Read])
+    made: dict[nn.Module, tuple[int, Tensor]] = field(
+        default_factory=dict[nn.Module, tuple[int, Tensor]]
+    )
+    given_out: bool = False
+
+
+@dataclass(frozen=True)
+class Arrival:
+    """What came to a module in one call: the value, and the tensor that looked at it; both None where unknown."""
+
+    value: Value | None
+    tensor: Tensor | None
+
+
+class Recorder(TorchDispatchMode):
+    """Sees every operation of one run, and which module was running.
+
+    Args:
+        taken: What each module took is added here.
+        given: What each module gave is added here; None for what is not one tensor of its own.
+    """
+
+    def __init__(
+        self,
+        taken: dict[nn.Module, list[Arrival]],
+        given: dict[nn.Module, list[Value | None]],
+    ) -> None:
+        super().__init__()
+        self._taken, self._given = taken, given
+        self._current: dict[int, Value] = {}
+        self._alive: list[Tensor] = []
+        self._running: list[tuple[nn.Module, int]] = []
+        self._count = 0
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """Keep torch from wrapping the method below: that would import its compiler for nothing."""
+        return False
+
+    def __torch_dispatch__(
+        self,
+        func: OpOverload[..., Any],
+        types: Sequence[type],
+        args: tuple[Any, ...] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        """Run an operation, and note whose values it read and wrote."""
+        named = dict(kwargs or {})
+        out = func(*args, **named)
+        self._count += 1
+        schema = func._schema  # pyright: ignore[reportPrivateUsage]
+        inputs = {_address(each): each for each in _dense((*args, *named.values()))}
+        outputs = _dense((out,))
+        if outputs and not schema.is_mutable and all(_address(o) in inputs for o in outputs):
+            return out  # a view: it reads nothing
+        running = self._running[-1][0] if self._running else None
+        for address in inputs:
+            if address in self._current:
+                self._current[address].reads.append(
+                    (running, schema.name.partition("::")[2].strip("_"))
+                )
+        written = set(_written(func, args, named)) if schema.is_mutable else set[int]()
+        for tensor in outputs:
+            if _address(tensor) not in inputs:
+                written.add(_address(tensor))
+        for address in written:
+            self._current[address] = Value(self._count)
+        self._alive += outputs  # an address belongs to one storage only while that lives
+        return out
+
+    def enter(self, module: nn.Module, args: Any) -> None:
+        """A module begins to run.
+
+        Args:
+            module: The module.
+            args: What it takes.
+        """
+        first = next(iter(_dense(args)), None)
+        value = None if first is None else self._current.get(_address(first))
+        self._taken.setdefault(module, []).append(Arrival(value, first))
+        self._running.append((module, self._count))
+
+    def leave(self, module: nn.Module, output: Any) -> None:
+        """A module has run.
+
+        Args:
+            module: The module.
+            output: What it gave.
+        """
+        since = self._count
+        while self._running:
+            left, since = self._running.pop()
+            if left is module:
+                break
+        value = self._current.get(_address(output)) if isinstance(output, Tensor) else None
+        if isinstance(output, Tensor) and value is not None and value.born > since:
+            value.made[module] = (len(value.reads), output)
+        else:
+            value = None
+        self._given.setdefault(module, []).append(value)
+
+    def finish(self, output: Any) -> None:
+        """The model has run.
+
+        Args:
+            output: What it gave.
+        """
+        for tensor in tensors_in(output):
+            if tensor.layout == torch.strided and _address(tensor) in self._current:
+                self._current[_address(tensor)].given_out = True
+
+
+def _written(
+    func: OpOverload[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
+) -> Iterator[int]:
+    """The storages of the arguments that an operation writes into."""
+    arguments = func._schema.arguments  # pyright: ignore[reportPrivateUsage]
+    for place, argument in enumerate(arguments):
+        if argument.alias_info is not None and argument.alias_info.is_write:
+            value = args[place] if place < len(args) else kwargs.get(argument.name)
+            yield from map(_address, _dense((value,)))
+
+
+def _dense(values: object) -> list[Tensor]:
+    return [tensor for tensor in tensors_in(values) if tensor.layout == torch.strided]
+
+
+def _address(tensor: Tensor) -> int:
+    return tensor.untyped_storage()._cdata  # pyright: ignore[reportPrivateUsage]

@@ -1,0 +1,285 @@
+"""The work of a conversion: what replaces what is collected first, then put in place."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
+from fnmatch import fnmatchcase
+from typing import Any, Final
+
+from torch import nn
+from torch.nn.modules.conv import _ConvNd  # pyright: ignore[reportPrivateUsage]
+
+from regrow.errors import ConfigError, NoEffectWarning
+from regrow.graph.calling import ExampleInputs
+from regrow.nn.conversion import ConversionReport
+from regrow.nn.neighbours import Neighbours, has_hooks
+from regrow.nn.norm_act import FusedReLU, NormAct
+from regrow.nn.norm_kinds import (
+    NormKind,
+    build,
+    check_kind,
+    dims_of,
+    gain_control_modules,
+    put_back,
+    recognise,
+    with_activation,
+)
+
+_REFUSED: Final = (None, "error")
+
+
+class Replacing:
+    """One conversion of a model, in place.
+
+    Args:
+        model: Written to by `run`, once everything is known to fit.
+        from_: The kind that goes.
+        to: The kind that comes.
+        keep_affine: Scale and shift are taken over.
+        options: Of the new layers.
+
+    Raises:
+        ConfigError: Both are the same kind, or `from_` is none.
+
+    Attributes:
+        model: Afterwards the converted one: another module where the root was replaced.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        from_: str,
+        to: str,
+        keep_affine: bool,
+        options: Mapping[str, Any],
+    ) -> None:
+        self.model = model
+        self._from: NormKind = check_kind(from_, name="from_")
+        self._to: NormKind = check_kind(to, name="to")
+        if self._from in ("none", self._to):
+            raise ConfigError(
+                "from_ must be another kind than to, and not none (where a norm is missing is not known), got "
+                f"from_={from_!r}, to={to!r} (convert)"
+            )
+        self._keep_affine, self._options = keep_affine, options
+        self._paths: dict[nn.Module, list[str]] = {}
+        for path, module in model.named_modules(remove_duplicate=False):
+            self._paths.setdefault(module, []).append(path)
+        for module in list(self._paths):
+            if isinstance(
+                module, NormAct
+            ):  # its norm is told of by the path that the norm once had
+                self._paths[module.norm] = self._paths[module]
+        self._like = next((each for each in model.parameters() if each.is_floating_point()), None)
+        self._new: dict[nn.Module, nn.Module] = {}
+        self._norms: dict[nn.Module, nn.Module] = {}
+        self._left: dict[str, str] = {}
+
+    def run(
+        self,
+        include: Sequence[str],
+        exclude: Sequence[str],
+        example_inputs: ExampleInputs | None,
+        *,
+        fuse_relu: bool,
+    ) -> ConversionReport:
+        """Replace, and tell.
+
+        Args:
+            include: Patterns of module paths.
+            exclude: Patterns of module paths.
+            example_inputs: What the model is run on to see what goes where, or None.
+            fuse_relu: Make ReLUs part of gain control where that is exact.
+
+        Returns:
+            What was done.
+        """
+        chosen = self._chosen(include, exclude)
+        near = Neighbours(self.model, example_inputs)
+        for module in chosen:
+            self._replace(module, near)
+        fused, not_fused = self._fuse(near) if fuse_relu else ({}, {})
+        split = self._split()
+        dropped, kept = self._biases(near)
+        self._put_in_place()
+        if not self._norms:
+            warnings.warn(
+                f"no {self._from} was replaced{_listed(self._left)} (convert)",
+                NoEffectWarning,
+                stacklevel=3,
+            )
+        return ConversionReport(
+            from_=self._from,
+            to=self._to,
+            replaced=tuple(self._path(module) for module in self._norms),
+            left=self._left,
+            fused=fused,
+            not_fused=not_fused,
+            split=split,
+            dropped_biases=dropped,
+            kept_biases=kept,
+        )
+
+    def _chosen(self, include: Sequence[str], exclude: Sequence[str]) -> list[nn.Module]:
+        """The norms of the kind that the patterns choose; the others are noted with the reason."""
+        norms: list[nn.Module] = []
+        chosen: list[nn.Module] = []
+        for module in self._paths:
+            found = recognise(module)
+            if found is None:
+                continue
+            norms.append(module)
+            paths = self._paths[module]
+            if found.why:
+                self._left[paths[0]] = found.why
+            elif found.kind != self._from:
+                self._left[paths[0]] = f"it is of another kind, {found.kind}"
+            elif not _match(paths, include) or _match(paths, exclude):
+                self._left[paths[0]] = "not among those chosen by include and exclude"
+            elif has_hooks(module):
+                self._left[paths[0]] = "it has hooks, which would be lost"
+            else:
+                chosen.append(module)
+        known = [path for norm in norms for path in self._paths[norm]]
+        for argument, patterns in (("include", include), ("exclude", exclude)):
+            for pattern in patterns:
+                if known and not any(fnmatchcase(path, pattern) for path in known):
+                    raise ConfigError(
+                        f"{argument} pattern '{pattern}' must match a norm layer, and matches none of: "
+                        f"{', '.join(known)} (convert)"
+                    )
+        return chosen
+
+    def _replace(self, module: nn.Module, near: Neighbours) -> None:
+        """Build what comes in a norm's place, or note why nothing does."""
+        shapes, dims = near.shapes(module), dims_of(module)
+        path = self._path(module)
+        if dims is None:
+            if self._to in ("groupnorm", "none"):
+                dims = 0  # not asked for
+            elif shapes is None:
+                self._left[path] = "how many axes are positions is not known: give example_inputs"
+                return
+            elif len({len(shape) for shape in shapes}) > 1 or not 3 <= len(shapes[0]) <= 5:
+                self._left[path] = (
+                    "it takes features without positions, or now more axes and now fewer"
+                )
+                return
+            else:
+                dims = len(shapes[0]) - 2
+        refused = self._to == "gain_control" and self._options.get("single_position") in _REFUSED
+        if refused and any(math.prod(shape[-dims:]) == 1 for shape in shapes or ()):
+            self._left[path] = "its maps have a single position (see single_position)"
+            return
+        self._norms[module] = build(
+            module,
+            to=self._to,
+            dims=dims,
+            keep_affine=self._keep_affine,
+            like=self._like,
+            options=self._options,
+        )
+
+    def _fuse(self, near: Neighbours) -> tuple[dict[str, str], dict[str, str]]:
+        """Let new gain controls take over the ReLUs behind them."""
+        fused: dict[str, str] = {}
+        not_fused: dict[str, str] = {}
+        if self._to != "gain_control":
+            return fused, not_fused
+        for old, new in self._norms.items():
+            path = self._path(old)
+            found = recognise(old)
+            if found is not None and found.with_activation:
+                relu, why = old.get_submodule("act"), ""
+                if type(old.get_submodule("drop")) is not nn.Identity:
+                    relu, why = None, "something is dropped between the norm and its activation"
+            else:
+                relu, why = near.follower(old)
+            if relu is not None and (type(relu) is not nn.ReLU or "forward" in vars(relu)):
+                relu, why = None, f"behind it is no ReLU but {type(relu).__name__}"
+            elif relu is not None and (has_hooks(relu) or relu in self._new):
+                relu, why = None, "the ReLU has hooks, or is another norm's"
+            if not isinstance(relu, nn.ReLU):
+                not_fused[path] = why
+                continue
+            (layer,) = gain_control_modules(new).values()
+            layer.relu = True
+            self._new[relu] = FusedReLU(layer, inplace=relu.inplace).train(relu.training)
+            fused[path] = self._path(relu)
+        return fused, not_fused
+
+    def _split(self) -> dict[str, str]:
+        """Bring back the ReLUs that were part of a gain control that goes."""
+        split: dict[str, str] = {}
+        for module in self._paths:
+            if isinstance(module, FusedReLU) and module.norm in self._norms:
+                self._new[module] = module.restored().train(module.training)
+                split[self._path(module.norm)] = self._path(module)
+        for old, new in self._norms.items():
+            if getattr(old, "relu", False) is True and self._path(old) not in split:
+                self._norms[old] = nn.Sequential(new, nn.ReLU()).train(old.training)
+                split[self._path(old)] = f"{self._path(old)}.1"
+        return split
+
+    def _biases(self, near: Neighbours) -> tuple[tuple[str, ...], dict[str, str]]:
+        """Take away convolutions' biases that a gain control takes away anyway."""
+        dropped: list[nn.Module] = []
+        kept: dict[str, str] = {}
+        if self._to != "gain_control":
+            return (), kept
+        for module in self._paths:
+            if not isinstance(module, _ConvNd) or module._parameters.get("bias") is None:  # pyright: ignore[reportPrivateUsage]
+                continue
+            behind, _ = near.follower(module)
+            if behind is None or behind not in self._norms:
+                continue
+            why = self._why_bias_stays(module)
+            if why:
+                kept[self._path(module)] = why
+            else:
+                dropped.append(module)
+        for module in dropped:
+            module.register_parameter("bias", None)
+        return tuple(self._path(module) for module in dropped), kept
+
+    def _why_bias_stays(self, module: nn.Module) -> str:
+        options = self._options
+        if options.get("learn_mean_scale", True) or options.get("mean_scale", 1.0) != 1.0:
+            return "it cancels only where k is 1 and stays 1 (learn_mean_scale=False)"
+        if options.get("single_position", "error") == "pass_through":
+            return "on a single position it does not cancel (single_position='pass_through')"
+        if has_hooks(module) or not type(module).__module__.startswith("torch.nn."):
+            return "the layer has hooks or is a class of its own"
+        return ""
+
+    def _put_in_place(self) -> None:
+        """Every place that had the old module has the new one."""
+        for old, new in self._norms.items():
+            found = recognise(old)
+            whole = found is not None and found.with_activation
+            self._new[old] = with_activation(old, new) if whole else new
+        for old in self._paths:
+            if isinstance(old, NormAct) and old.norm in self._norms:
+                old.act = self._new.get(old.act, old.act)
+                self._new[old] = put_back(old, self._norms[old.norm])
+        for parent in list(self.model.modules()) + list(self._new.values()):
+            for name, child in list(parent._modules.items()):  # pyright: ignore[reportPrivateUsage]
+                if child in self._new and self._new[child] is not parent:
+                    parent._modules[name] = self._new[child]  # pyright: ignore[reportPrivateUsage, reportArgumentType]
+        self.model = self._new.get(self.model, self.model)
+
+    def _path(self, module: nn.Module) -> str:
+        return self._paths[module][0]
+
+
+def _match(paths: Iterable[str], patterns: Sequence[str]) -> bool:
+    return any(fnmatchcase(path, pattern) for path in paths for pattern in patterns)
+
+
+def _listed(left: Mapping[str, str]) -> str:
+    if not left:
+        return ": the model has no norm layer"
+    some = "; ".join(f"{path or 'the model'}: {why}" for path, why in list(left.items())[:3])
+    return f": {some}{' ...' if len(left) > 3 else ''}"

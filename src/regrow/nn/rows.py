@@ -1,0 +1,210 @@
+"""Gain control of rows of numbers in few passes over memory: the eager layer's arithmetic, without autograd.
+
+A row is one map of one sample. Work goes by chunks of rows that stay in the processor's cache, so that what is used
+twice comes from memory once. Each step of a chunk is an operation of ATen that streams: a mean along the rows; one
+multiply-add an element (that of batch normalisation in evaluation mode, with a row as a channel); both sums of the
+backward pass at once (likewise). Three passes over memory forward and backward each: read, read again from the cache,
+write.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+CHUNK = 2**19
+"""Numbers that a thread works on at once: 2 MiB of float32. Smaller ones pay for calls, larger ones leave the cache."""
+
+_batch_norm = torch.ops.aten.native_batch_norm.out
+_batch_norm_sums = torch.ops.aten.native_batch_norm_backward.default
+_masked = torch.ops.aten.threshold_backward.grad_input
+
+
+@dataclass(frozen=True, kw_only=True)
+class Numbers:
+    """The three numbers of each row, in the dtype of the arithmetic.
+
+    Attributes:
+        mean_scale: k, (R,).
+        gain: g, (R,).
+        bias: b, (R,).
+    """
+
+    mean_scale: Tensor
+    gain: Tensor
+    bias: Tensor
+
+
+@dataclass(frozen=True, kw_only=True)
+class Saved:
+    """What the backward pass has of the forward one.
+
+    Attributes:
+        maps: (R, P): the input, or the output where the ReLU is in it; None: nothing.
+        is_output: It is the output.
+        mean: (R,).
+    """
+
+    maps: Tensor | None
+    is_output: bool
+    mean: Tensor
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gradients:
+    """What the backward pass gives.
+
+    Attributes:
+        maps: Gradient of the input, (R, P), or None where nobody asked.
+        total: Sum over the positions of the gradient that came in (where the ReLU let it through), (R,).
+        product: Sum of the same times (input - k mean), (R,), or None where nothing was saved to tell.
+    """
+
+    maps: Tensor | None
+    total: Tensor
+    product: Tensor | None
+
+
+def control_rows(x: Tensor, rows: Numbers, *, out: Tensor, relu: bool) -> Tensor:
+    """Gain control.
+
+    Args:
+        x: (R, P), contiguous, on the CPU.
+        rows: k, g and b.
+        out: Where the output goes, like `x`.
+        relu: Set negative outputs to 0.
+
+    Returns:
+        The means, (R,) in the dtype of `rows`.
+    """
+    mean = torch.empty_like(rows.gain)
+    affine = _Affine(x, rows.gain)
+    shares = -(rows.gain * rows.mean_scale)
+    for xs, ys, means, parts, gains, biases in _chunks(x, out, mean, shares, rows.gain, rows.bias):
+        here = xs.to(mean.dtype)
+        torch.mean(here, -1, out=means)
+        there = ys if here is xs else here
+        affine(here, gains, torch.addcmul(biases, parts, means), out=there)
+        if relu:
+            there.relu_()
+        if there is not ys:
+            ys.copy_(there)
+    return mean
+
+
+def row_gradients(
+    grad: Tensor,
+    rows: Numbers,
+    saved: Saved,
+    *,
+    relu: bool,
+    mean_grad: Tensor | None,
+    wants_maps: bool,
+) -> Gradients:
+    """The backward pass of `control_rows`.
+
+        dL/dx = g (d - k / P sum of d),    d = dL/dy where the ReLU let it through
+
+    Args:
+        grad: dL/dy, (R, P), contiguous.
+        rows: k, g and b.
+        saved: What there is of the forward pass; with `relu` never nothing.
+        relu: As then.
+        mean_grad: dL/dmean, (R,), or None.
+        wants_maps: Give dL/dx.
+
+    Returns:
+        The gradients.
+    """
+    kind = rows.gain.dtype
+    total, product = torch.empty_like(rows.gain), torch.empty_like(rows.gain)
+    out = torch.empty_like(grad) if wants_maps else grad
+    have = grad if saved.maps is None else saved.maps
+    affine = _Affine(grad, rows.gain)
+    shares = -(rows.gain * rows.mean_scale)
+    centre = rows.bias if saved.is_output else rows.mean_scale * saved.mean
+    extra = torch.zeros_like(total) if mean_grad is None else mean_grad
+    listed = (
+        grad,
+        have,
+        out,
+        shares,
+        rows.gain,
+        rows.bias,
+        saved.mean,
+        centre,
+        extra,
+        total,
+        product,
+    )
+    for ds, ss, xs, parts, gains, biases, means, centres, extras, totals, products in _chunks(
+        *listed
+    ):
+        come, kept = ds.to(kind), ss.to(kind)
+        there = xs if wants_maps and xs.dtype == kind else torch.empty_like(come)
+        if relu:
+            y = kept
+            if not saved.is_output:
+                y = affine(
+                    kept, gains, torch.addcmul(biases, parts, means), out=torch.empty_like(kept)
+                )
+            come = _masked(come, y, 0, grad_input=there)
+        if saved.maps is None:
+            torch.sum(come, -1, out=totals)
+        else:
+            affine.sums(come, kept, centres, total=totals, product=products)
+        if wants_maps:
+            shift = torch.addcmul(extras, parts, totals).div_(ds.shape[1])
+            affine(come, gains, shift, out=there)
+            if there is not xs:
+                xs.copy_(there)
+    if saved.is_output:
+        product = product / rows.gain
+    return Gradients(
+        maps=out if wants_maps else None,
+        total=total,
+        product=None if saved.maps is None else product,
+    )
+
+
+class _Affine:
+    """ATen's batch normalisation in evaluation mode, with mean 0, variance 1 and one channel a row."""
+
+    def __init__(self, maps: Tensor, like: Tensor) -> None:
+        size = min(len(like), _rows_at_once(maps))
+        self._zeros, self._ones = like.new_zeros(size), like.new_ones(size)
+        self._nothing = like.new_empty(0)
+
+    def __call__(self, x: Tensor, scale: Tensor, shift: Tensor, *, out: Tensor) -> Tensor:
+        """Fill `out`, which may be `x`, with scale * x + shift: one rounding where it can be."""
+        zeros, ones = self._zeros[: len(scale)], self._ones[: len(scale)]
+        none = self._nothing
+        moments = (scale, shift, zeros, ones, False, 0.0, 0.0)
+        _batch_norm(x[None], *moments, out=out[None], save_mean=none, save_invstd=none)
+        return out
+
+    def sums(
+        self, grad: Tensor, x: Tensor, centre: Tensor, *, total: Tensor, product: Tensor
+    ) -> None:
+        """Sum of grad, and sum of grad * (x - centre), in one pass over both."""
+        ones = self._ones[: len(centre)]
+        asked = [False, True, True]
+        _, products, totals = _batch_norm_sums(
+            grad[None], x[None], None, centre, ones, None, None, False, 0.0, asked
+        )
+        total.copy_(totals)
+        product.copy_(products)
+
+
+def _rows_at_once(maps: Tensor) -> int:
+    return max(1, CHUNK * torch.get_num_threads() // max(1, maps.shape[1]))
+
+
+def _chunks(maps: Tensor, *others: Tensor) -> Iterator[tuple[Tensor, ...]]:
+    """The same rows of each."""
+    if len(maps):
+        size = _rows_at_once(maps)
+        yield from zip(*(each.split(size) for each in (maps, *others)), strict=True)
