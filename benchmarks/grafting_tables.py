@@ -3,7 +3,7 @@
 python benchmarks/grafting_tables.py        # reads results/grafting-*/summary.json
 
 Writes `results/grafting-overview.md` (every arm, and what several networks are worth together) and, where the studies
-are there, `grafting-c3/beside-paper.md`, `grafting-rates/rates.md` and `grafting-invalid/invalid.md` beside them.
+are there, `grafting-c3/beside-paper.md`, `grafting-rates/rates.md` and `grafting-invalid/shares.md` beside them.
 """
 
 from __future__ import annotations
@@ -149,7 +149,7 @@ def main() -> None:
             for name, file, make in (
                 ("grafting-c3", "beside-paper.md", beside_paper),
                 ("grafting-rates", "rates.md", rates),
-                ("grafting-invalid", "invalid.md", invalid),
+                ("grafting-invalid", "shares.md", invalid),
             )
             if name in documents
         },

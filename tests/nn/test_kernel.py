@@ -10,6 +10,7 @@ from torch import Tensor
 from regrow.functional import gain_control
 from regrow.nn import rows
 from regrow.nn.kernel import GainControlFunction, controlled
+from regrow.nn.traced import TracedGainControl
 
 FORMS = [
     pytest.param(dims, relu, id=f"{dims}d{'-relu' if relu else ''}")
@@ -49,6 +50,20 @@ def saved_bytes(what: Callable[[], object], *, at_least: int) -> list[int]:
 
 def runs_the_function(output: Tensor) -> bool:
     return type(output.grad_fn).__name__ == "GainControlFunctionBackward"
+
+
+@pytest.mark.parametrize(("dims", "relu"), FORMS)
+def test_the_compiled_form_is_the_formula_with_all_its_derivatives(dims: int, relu: bool) -> None:
+    k, g, b = (each.requires_grad_() for each in numbers(3))
+    x = maps(2, 3, *SPACE[:dims]).requires_grad_()
+
+    def traced(x: Tensor, k: Tensor, g: Tensor, b: Tensor) -> Tensor:
+        return TracedGainControl.apply(x, k, g, b, dims, relu)[0]
+
+    formula = gain_control(x, mean_scale=k, gain=g, bias=b, dims=dims, relu=relu)
+    torch.testing.assert_close(traced(x, k, g, b), formula, rtol=1e-12, atol=1e-13)
+    assert torch.autograd.gradcheck(traced, (x, k, g, b))
+    assert torch.autograd.gradgradcheck(traced, (x, k, g, b))
 
 
 def test_small_maps_take_the_formula_and_have_the_same_bits(

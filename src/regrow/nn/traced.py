@@ -26,39 +26,40 @@ class TracedGainControl(torch.autograd.Function):
     @staticmethod
     def forward(  # noqa: PLR0917 # autograd takes no keywords
         maps: Tensor, mean_scale: Tensor, gain: Tensor, bias: Tensor, dims: int, relu: bool
-    ) -> Tensor:
-        """The output."""
+    ) -> tuple[Tensor, Tensor]:
+        """The output and the sum of each map, (R, 1): an output too, so that second derivatives go through it."""
         x, k, g, b = _rows(maps, mean_scale, gain, bias, dims=dims)
-        y = torch.addcmul(_shift(k, g, b, total=x.sum(1, keepdim=True), positions=x.shape[1]), x, g)
-        return (y.relu() if relu else y).to(maps.dtype).view(maps.shape)
+        total = x.sum(1, keepdim=True)
+        y = torch.addcmul(_shift(k, g, b, total=total, positions=x.shape[1]), x, g)
+        return (y.relu() if relu else y).to(maps.dtype).view(maps.shape), total
 
     @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-        """Save the input."""
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
+        """Save the input, and the sums: the compiler would not work them out again in the loop that needs them."""
         maps, mean_scale, gain, bias, ctx.dims, ctx.relu = inputs
-        ctx.save_for_backward(maps, mean_scale, gain, bias)
+        ctx.save_for_backward(maps, mean_scale, gain, bias, output[1])
 
     @staticmethod
     def backward(ctx: Any, *grad_outputs: Any) -> tuple[Tensor | None, ...]:
         """The gradients, by operations that can be differentiated and fused."""
-        (grad,) = grad_outputs
-        maps, *given = ctx.saved_tensors
+        grad, total_grad = grad_outputs
+        maps, *given, total_x = ctx.saved_tensors
         x, k, g, b = _rows(maps, *given, dims=ctx.dims)
         d, positions = grad.reshape(x.shape).to(x.dtype), x.shape[1]
-        total_x = x.sum(1, keepdim=True)
         if ctx.relu:
             y = torch.addcmul(_shift(k, g, b, total=total_x, positions=positions), x, g)
             d = torch.where(y <= 0, 0.0, d)
-        mean = total_x / positions
         total = d.sum(1, keepdim=True)
-        product = (d * (x - k * mean)).sum(1, keepdim=True)
-        back = torch.addcmul(-(g * k) * (total / positions), g, d)
+        # Not by way of the mean here either: it would be stored instead of the sums, in a loop of its own.
+        product = (d * torch.addcmul(x, -k / positions, total_x)).sum(1, keepdim=True)
+        scaled = -(g * (total * total_x)) / positions
+        back = torch.addcmul(total_grad - (g * k) * (total / positions), g, d)
         leading = maps.shape[: -ctx.dims]
         return (
             back.to(maps.dtype).view(maps.shape),
             *(
                 each.view(leading).sum_to_size(own.shape).to(own.dtype)
-                for each, own in zip((-(g * mean * total), product, total), given, strict=True)
+                for each, own in zip((scaled, product, total), given, strict=True)
             ),
             None,
             None,
