@@ -9,7 +9,8 @@ from torch import Tensor
 
 from regrow.functional import gain_control
 from regrow.nn import rows
-from regrow.nn.kernel import GainControlFunction, controlled
+from regrow.nn.function import GainControlFunction
+from regrow.nn.kernel import controlled
 from regrow.nn.traced import TracedGainControl
 
 FORMS = [

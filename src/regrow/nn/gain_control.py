@@ -212,7 +212,7 @@ class GainControl2d(_GainControl):
 
         y = g (x - k mean of x over the positions) + b,     with `relu`: max(y, 0)
 
-    In eager mode it is one node of autograd (`regrow.nn.kernel`) that saves one activation: the input, or with `relu`
+    In eager mode it is one node of autograd (`regrow.nn.function`) that saves one activation: the input, or with `relu`
     the output, which the next layer keeps anyway. torch.compile sees a form that it fuses; exporters, functorch's
     transforms and others see the plain formula (`regrow.functional.gain_control`).
 

@@ -1,26 +1,19 @@
-"""The eager layer as one node of autograd: few passes over memory, and at most one activation saved."""
+"""Gain control in the form that is fast where it runs."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, cast
+from typing import Final
 
 import torch
-from torch import Tensor, nn
-from torch.autograd import forward_ad
-from torch.utils._python_dispatch import is_in_torch_dispatch_mode
+from torch import Tensor
 
-from regrow.functional.gain_control import arithmetic, gain_control
-from regrow.nn.rows import Gradients, Numbers, Saved, control_rows, row_gradients
+from regrow.functional.gain_control import gain_control
+from regrow.nn.function import GainControlFunction
+from regrow.nn.plain import are_plain
 from regrow.nn.traced import TracedGainControl
 
-SMALL = 2**18
+SMALL: Final = 2**18
 """Numbers below which the formula's few calls cost less than a Function's in Python."""
-
-KNOWN_INPUT = 2.0**-15
-"""The output tells the input where |b| eps is at most this times |g|: an error of 2^-15 of (input - k mean) near 1."""
 
 
 def controlled(
@@ -47,233 +40,6 @@ def controlled(
     if torch.compiler.is_dynamo_compiling() and torch.is_grad_enabled() and maps.is_contiguous():
         return TracedGainControl.apply(maps, mean_scale, gain, bias, dims, relu)[0]
     fitting = not torch.compiler.is_compiling() and maps.numel() >= SMALL
-    if not (fitting and _are_plain((maps, mean_scale, gain, bias))):
+    if not (fitting and are_plain((maps, mean_scale, gain, bias))):
         return gain_control(maps, mean_scale=mean_scale, gain=gain, bias=bias, dims=dims, relu=relu)
     return GainControlFunction.apply(maps, mean_scale, gain, bias, dims, relu)[0]
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Settings:
-    """What the backward pass knows beside tensors."""
-
-    dims: int
-    relu: bool
-    is_output: bool
-    shape: torch.Size
-    dtype: torch.dtype
-
-
-class GainControlFunction(torch.autograd.Function):
-    """y = g (x - k mean) + b, perhaps with a ReLU, and its derivatives of any order.
-
-    Saved for the backward pass, beside one mean a map:
-
-        no ReLU     the input; nothing of that size where the gain is fixed
-        ReLU        the output z, which the next layer keeps anyway. Where z > 0 it tells the input:
-                    x - k mean = (z - b) / g. Where |b| is too large against |g| in a channel (g = 0 above all) for the
-                    division to be accurate, and for 16-bit numbers, the input instead; the ReLU is then worked out anew
-
-    The first derivatives are, with d = dL/dy where z > 0, P positions, sums over positions and samples:
-
-        dL/dx = g (d - k / P sum d)     dL/dg = sum d (x - k mean)     dL/dk = -g sum (mean sum d)     dL/db = sum d
-
-    Edge cases:
-        The output has the bits of `regrow.functional.gain_control` where the processor multiplies and adds in one step
-        (AVX2, AVX-512), else it is within one rounding of |g x| + |b - g k mean| in the arithmetic's dtype. No row's
-        bits depend on which other rows there are. On CUDA nobody looks at the numbers, since that would wait for the
-        device: the input is saved.
-    """
-
-    @staticmethod
-    def forward(  # noqa: PLR0917 # autograd takes no keywords
-        ctx: Any,
-        maps: Tensor,
-        mean_scale: Tensor,
-        gain: Tensor,
-        bias: Tensor,
-        dims: int,
-        relu: bool,
-    ) -> tuple[Tensor, Tensor]:
-        """The output and the means (*S, C): those are an output too, so that second derivatives go through them."""
-        needs = ctx.needs_input_grad[:4]
-        numbers = _numbers(maps.dtype, mean_scale, gain, bias)
-        y = torch.empty_like(maps)
-        if _has_rows(maps):
-            x, out = _as_rows(maps, dims), _as_rows(y, dims)
-            mean = control_rows(x, _by_row(numbers, maps.shape[:-dims]), out=out, relu=relu)
-            mean = mean.view(maps.shape[:-dims])
-        else:
-            mean = _control(maps, numbers, out=y, dims=dims, relu=relu)
-        is_output = relu and (not needs[2] or _tells_input(maps, numbers))
-        saved = None
-        if needs[2] or (relu and any(needs)):
-            saved = y if is_output else maps
-        ctx.set_materialize_grads(False)
-        ctx.save_for_backward(saved, mean, mean_scale, gain, bias)
-        ctx.settings = _Settings(
-            dims=dims, relu=relu, is_output=is_output, shape=maps.shape, dtype=maps.dtype
-        )
-        return y, mean
-
-    @staticmethod
-    def backward(ctx: Any, *grad_outputs: Any) -> tuple[Tensor | None, ...]:
-        """The gradients; by operations that can be differentiated in turn where somebody will."""
-        grad, mean_grad = cast("tuple[Tensor | None, Tensor | None]", grad_outputs)
-        settings: _Settings = ctx.settings
-        needs: tuple[bool, ...] = ctx.needs_input_grad[:4]
-        maps, mean, *given = cast("list[Tensor]", list(ctx.saved_tensors))
-        if grad is None:
-            if mean_grad is None or not needs[0]:
-                return (None,) * 6
-            positions = math.prod(settings.shape[-settings.dims :])
-            spread = _wide(mean_grad / positions, settings.dims).expand(settings.shape)
-            return (spread.to(settings.dtype), None, None, None, None, None)
-        numbers = _numbers(settings.dtype, *given)
-        saved = Saved(maps=maps, is_output=settings.is_output, mean=mean)
-        tensors = [each for each in (grad, mean_grad, maps, mean, *given) if each is not None]
-        if torch.is_grad_enabled() or not _are_plain(tensors) or not _has_rows(maps, grad):
-            found = _gradients(grad, numbers, saved, settings, mean_grad=mean_grad)
-        else:
-            found = _row_gradients(
-                grad, numbers, saved, settings, mean_grad=mean_grad, wants_maps=needs[0]
-            )
-        scale = -(numbers.gain * saved.mean * found.total)
-        x = None if found.maps is None else found.maps.to(settings.dtype)
-        by_channel = (scale, found.product, found.total)
-        return (
-            x if needs[0] else None,
-            *(
-                each.sum_to_size(own.shape).to(own.dtype) if need and each is not None else None
-                for each, own, need in zip(by_channel, given, needs[1:], strict=True)
-            ),
-            None,
-            None,
-        )
-
-
-def _are_plain(tensors: Sequence[Tensor]) -> bool:
-    """Numbers in memory that nobody looks at but autograd."""
-    if is_in_torch_dispatch_mode() or torch.jit.is_tracing():
-        return False
-    return all(map(_is_plain, tensors))
-
-
-def _is_plain(tensor: Tensor) -> bool:
-    if type(tensor) not in (Tensor, nn.Parameter) or tensor.device.type not in ("cpu", "cuda"):
-        return False
-    try:
-        tensor.data_ptr()  # a transform's wrapper has none, and says so by an error
-    except RuntimeError:
-        return False
-    return forward_ad.unpack_dual(tensor).tangent is None
-
-
-def _numbers(dtype: torch.dtype, mean_scale: Tensor, gain: Tensor, bias: Tensor) -> Numbers:
-    """In the dtype of the arithmetic."""
-    kind = arithmetic(dtype)
-    return Numbers(mean_scale=mean_scale.to(kind), gain=gain.to(kind), bias=bias.to(kind))
-
-
-def _by_row(numbers: Numbers, leading: torch.Size) -> Numbers:
-    """(C,) to (R,), R the maps of all samples."""
-    k, g, b = (
-        each.expand(leading).reshape(-1)
-        for each in (numbers.mean_scale, numbers.gain, numbers.bias)
-    )
-    return Numbers(mean_scale=k, gain=g, bias=b)
-
-
-def _has_rows(*tensors: Tensor | None) -> bool:
-    """Each map is one run of memory, on the CPU."""
-    return all(
-        each is None or (each.device.type == "cpu" and each.is_contiguous()) for each in tensors
-    )
-
-
-def _as_rows(maps: Tensor, dims: int) -> Tensor:
-    return maps.view(math.prod(maps.shape[:-dims]), math.prod(maps.shape[-dims:]))
-
-
-def _wide(numbers: Tensor, dims: int) -> Tensor:
-    """With `dims` axes of one position."""
-    return numbers.reshape(*numbers.shape, *(1 for _ in range(dims)))
-
-
-def _tells_input(maps: Tensor, numbers: Numbers) -> bool:
-    """Whether (z - b) / g is accurate in every channel."""
-    if maps.device.type != "cpu" or maps.dtype != numbers.gain.dtype:
-        return False
-    about = torch.finfo(maps.dtype)
-    gain, bias = numbers.gain.abs(), numbers.bias.abs()
-    clear = (gain * KNOWN_INPUT >= bias * about.eps) & (gain * about.eps >= about.tiny)
-    return bool(clear.all())
-
-
-def _control(maps: Tensor, numbers: Numbers, *, out: Tensor, dims: int, relu: bool) -> Tensor:
-    """The formula, for memory formats and devices without rows: the output into `out`; the means."""
-    x = maps.to(numbers.gain.dtype)
-    mean = x.mean(tuple(range(-dims, 0)))
-    shift = torch.addcmul(numbers.bias, -(numbers.gain * numbers.mean_scale), mean)
-    y = torch.addcmul(_wide(shift, dims), x, _wide(numbers.gain, dims))
-    out.copy_(y.relu_() if relu else y)
-    return mean
-
-
-def _row_gradients(
-    grad: Tensor,
-    numbers: Numbers,
-    saved: Saved,
-    settings: _Settings,
-    *,
-    mean_grad: Tensor | None,
-    wants_maps: bool,
-) -> Gradients:
-    """`row_gradients`, and the shapes around it."""
-    leading = settings.shape[: -settings.dims]
-    found = row_gradients(
-        _as_rows(grad, settings.dims),
-        _by_row(numbers, leading),
-        Saved(
-            maps=None if saved.maps is None else _as_rows(saved.maps, settings.dims),
-            is_output=saved.is_output,
-            mean=saved.mean.reshape(-1),
-        ),
-        relu=settings.relu,
-        mean_grad=None if mean_grad is None else mean_grad.reshape(-1),
-        wants_maps=wants_maps,
-    )
-    return Gradients(
-        maps=None if found.maps is None else found.maps.view(settings.shape),
-        total=found.total.view(leading),
-        product=None if found.product is None else found.product.view(leading),
-    )
-
-
-def _gradients(
-    grad: Tensor,
-    numbers: Numbers,
-    saved: Saved,
-    settings: _Settings,
-    *,
-    mean_grad: Tensor | None,
-) -> Gradients:
-    """The same by operations that autograd, transforms and every device know."""
-    dims, axes = settings.dims, tuple(range(-settings.dims, 0))
-    k, g, b = (_wide(each, dims) for each in (numbers.mean_scale, numbers.gain, numbers.bias))
-    mean = _wide(saved.mean, dims)
-    come = grad.to(g.dtype)
-    away: Tensor | None = None  # x - k mean
-    if saved.maps is not None:
-        kept = saved.maps.to(g.dtype)
-        y = kept if saved.is_output else torch.addcmul(b - g * k * mean, kept, g)
-        if settings.relu:
-            come = torch.where(y.detach() <= 0, 0.0, come)
-        away = (kept - b) / g if saved.is_output else kept - k * mean
-    total = come.sum(axes)
-    drawn = -(numbers.gain * numbers.mean_scale) * total
-    drawn = drawn if mean_grad is None else drawn + mean_grad
-    return Gradients(
-        maps=g * come + _wide(drawn / math.prod(settings.shape[-dims:]), dims),
-        total=total,
-        product=None if away is None else (come * away).sum(axes),
-    )

@@ -9,7 +9,7 @@ write.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -83,7 +83,8 @@ def control_rows(x: Tensor, rows: Numbers, *, out: Tensor, relu: bool) -> Tensor
     mean = torch.empty_like(rows.gain)
     affine = _Affine(x, rows.gain)
     shares = -(rows.gain * rows.mean_scale)
-    for xs, ys, means, parts, gains, biases in _chunks(x, out, mean, shares, rows.gain, rows.bias):
+    numbers = torch.stack([shares, rows.gain, rows.bias])
+    for xs, ys, means, parts, gains, biases in _chunks((x, out, mean), numbers):
         here = xs.to(mean.dtype)
         torch.mean(here, -1, out=means)
         there = ys if here is xs else here
@@ -127,22 +128,9 @@ def row_gradients(
     shares = -(rows.gain * rows.mean_scale)
     centre = rows.bias if saved.is_output else rows.mean_scale * saved.mean
     extra = torch.zeros_like(total) if mean_grad is None else mean_grad
-    listed = (
-        grad,
-        have,
-        out,
-        shares,
-        rows.gain,
-        rows.bias,
-        saved.mean,
-        centre,
-        extra,
-        total,
-        product,
-    )
-    for ds, ss, xs, parts, gains, biases, means, centres, extras, totals, products in _chunks(
-        *listed
-    ):
+    numbers = torch.stack([shares, rows.gain, rows.bias, saved.mean, centre, extra])
+    for ds, ss, xs, totals, products, *each in _chunks((grad, have, out, total, product), numbers):
+        parts, gains, biases, means, centres, extras = each
         come, kept = ds.to(kind), ss.to(kind)
         there = xs if wants_maps and xs.dtype == kind else torch.empty_like(come)
         if relu:
@@ -203,8 +191,13 @@ def _rows_at_once(maps: Tensor) -> int:
     return max(1, CHUNK * torch.get_num_threads() // max(1, maps.shape[1]))
 
 
-def _chunks(maps: Tensor, *others: Tensor) -> Iterator[tuple[Tensor, ...]]:
-    """The same rows of each."""
-    if len(maps):
-        size = _rows_at_once(maps)
-        yield from zip(*(each.split(size) for each in (maps, *others)), strict=True)
+def _chunks(maps: Sequence[Tensor], numbers: Tensor) -> Iterator[tuple[Tensor, ...]]:
+    """The same rows of each, and of each line of numbers: together, for a slice costs as much as a small operation."""
+    count, size = len(maps[0]), _rows_at_once(maps[0])
+    for first in range(0, count, size):
+        length = min(size, count - first)
+        if length == count:
+            yield (*maps, *numbers.unbind())
+        else:
+            parts = (each.narrow(0, first, length) for each in maps)
+            yield (*parts, *numbers.narrow(1, first, length).unbind())
