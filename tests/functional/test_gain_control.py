@@ -49,6 +49,7 @@ def test_the_input_is_not_touched_and_its_dtype_is_kept() -> None:
         (torch.zeros(2, 3, 4).int(), 1, "must be real floating point"),
         (torch.zeros(4), 1, "a channel axis and 1 position axes"),
         (torch.zeros(2, 3, 0), 1, "at least one position"),
+        (torch.zeros(2, 1, 4), 1, r"mean_scale must broadcast to \(2, 1\), got the shape \(3,\)"),
     ],
 )
 def test_inputs_that_do_not_fit(x: torch.Tensor, dims: int, message: str) -> None:

@@ -214,6 +214,23 @@ def test_hooked_norms_are_left() -> None:
     assert "hooks" in report.left["0"]
 
 
+def test_norms_that_are_also_held_where_no_module_is_registered_are_left() -> None:
+    class Listed(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv, self.norm, self.free = nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), net()
+            self.parts = {"all": [self.conv, self.norm]}
+
+        def forward(self, x: Tensor) -> Tensor:
+            for part in self.parts["all"]:
+                x = part(x)
+            return x
+
+    report = convert(Listed(), example_inputs=torch.randn(2, 3, 9, 9)).report
+    assert report.replaced == ("free.1",)
+    assert "'parts' of the Listed" in report.left["norm"]
+
+
 def test_patterns_choose() -> None:
     model = nn.ModuleDict({"a": net(), "b": net()})
     assert convert(model, include=["a.*"]).report.replaced == ("a.1",)

@@ -175,6 +175,26 @@ def test_single_positions_that_pass_through() -> None:
     torch.testing.assert_close(net(x).flatten(1).std(0, correction=0), torch.ones(3))
 
 
+def test_a_layer_sees_what_it_takes_by_name_and_behind_hooks() -> None:
+    class ByName(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.norm = GainControl2d(3)
+
+        def forward(self, image: Tensor, *, size: float) -> Tensor:
+            return self.norm(maps=size * image)
+
+    net = ByName()
+    net.norm.register_forward_pre_hook(
+        lambda _, args, named: (args, {"maps": 2 * named["maps"]}), with_kwargs=True
+    )
+    x = torch.randn(8, 3, 9, 9)
+    set_start_gain_(net, {"image": x, "size": 5.0})
+    y = net(x, size=5.0)
+    torch.testing.assert_close(y.transpose(0, 1).flatten(1).std(1, correction=0), torch.ones(3))
+    assert len(net.norm._forward_pre_hooks) == 1  # pyright: ignore[reportPrivateUsage]
+
+
 def test_mistakes_are_told_and_change_nothing() -> None:
     net = deep(3, positive_gain=True)
     with torch.no_grad():
@@ -189,6 +209,8 @@ def test_mistakes_are_told_and_change_nothing() -> None:
         set_start_gain_(net, bad)
     with pytest.raises(TraceError, match="must run on the inputs"):
         set_start_gain_(net, torch.randn(4, 5, 9, 9))
+    with pytest.raises(TraceError, match="must hold examples, and none come to '1'"):
+        set_start_gain_(net, bad[:0])
     with pytest.raises(TraceError, match="must have a gain control layer"):
         set_start_gain_(nn.Conv2d(3, 3, 3), bad)
     after = net.state_dict()

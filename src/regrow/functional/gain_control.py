@@ -36,10 +36,10 @@ def gain_control(
         y, of the shape and the dtype of `maps`. 16-bit numbers are averaged and scaled in float32, and rounded once.
 
     Edge cases:
-        No channel axis, no position, or numbers that are not real floating point: a `ShapeError`. k = 0, g = 1, b = 0
-        is the identity (but -0 may become 0). One position with k = 1 leaves the bias alone
-        (`regrow.nn.GainControl2d` refuses it). A NaN or an infinite number in a map makes that map of that sample NaN
-        or infinite, also where k = 0, and no other: neither other channels nor other samples. No samples: an empty
+        No channel axis, no position, k, g or b of other channels, or maps that are not real floating point: a
+        `ShapeError`. k = 0, g = 1, b = 0 is the identity (but -0 may become 0). One position with k = 1 leaves the bias
+        alone (`regrow.nn.GainControl2d` refuses it). A NaN or an infinite number in a map makes that map of that sample
+        NaN or infinite, also where k = 0, and no other: neither other channels nor other samples. No samples: an empty
         tensor.
 
     Source:
@@ -53,6 +53,9 @@ def gain_control(
         tensor([[-4., -2.,  6.]])
     """
     check_maps(maps, dims=dims, where="gain_control")
+    leading = maps.shape[:-dims]
+    for name, each in (("mean_scale", mean_scale), ("gain", gain), ("bias", bias)):
+        _check_fits(each, leading, name=name)
     kind = arithmetic(maps.dtype)
     x = maps.to(kind)
     k, g, b = (
@@ -75,6 +78,18 @@ def arithmetic(dtype: torch.dtype) -> torch.dtype:
         Itself, or float32 for those of 16 bits.
     """
     return torch.float32 if dtype.itemsize < 4 else dtype
+
+
+def _check_fits(numbers: Tensor, leading: torch.Size, *, name: str) -> None:
+    """Refuse what would make the output larger than the input: (3,) for maps of one channel."""
+    shape = numbers.shape
+    if len(shape) == 1 and shape[0] == leading[-1]:
+        return
+    pairs = zip(reversed(shape), reversed(leading), strict=False)
+    if len(shape) > len(leading) or any(one not in {1, other} for one, other in pairs):
+        raise ShapeError(
+            f"{name} must broadcast to {tuple(leading)}, got the shape {tuple(shape)} (gain_control)"
+        )
 
 
 def check_maps(maps: Tensor, *, dims: int, where: str) -> None:

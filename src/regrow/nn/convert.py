@@ -70,10 +70,11 @@ def convert(
 
     Edge cases:
         A model that does not run on the example inputs is a `TraceError`. Norms of unknown classes are left, and
-        listed. So are batch norms over features, and, without example inputs, those whose class does not say how many
-        axes are positions (``BatchNorm1d``, ``GroupNorm``). Nothing replaced at all: a `NoEffectWarning`. On the way
-        back ReLUs that were fused are modules again; a bias that was dropped stays away. Neighbours in an
-        ``nn.Sequential`` are taken to run only as its members.
+        listed. So are batch norms over features, norms that an attribute also holds in a plain list, tuple or dict,
+        and, without example inputs, those whose class does not say how many axes are positions (``BatchNorm1d``,
+        ``GroupNorm``). Nothing replaced at all: a `NoEffectWarning`. On the way back ReLUs that were fused are modules
+        again; a bias that was dropped stays away. Neighbours in an ``nn.Sequential`` are taken to run only as its
+        members. A model that reads a norm's own tensors (``self.norm.weight``) finds others there.
 
     Source:
         Ours; the paper (Ruff 2017) puts the layer into every convolutional neuron, before the ReLU.

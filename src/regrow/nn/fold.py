@@ -81,9 +81,9 @@ def fold(model: nn.Module, example_inputs: ExampleInputs) -> Folded:
     * b into the bias of the convolution or linear layer behind, where no ReLU comes between and no border of zeros is
       padded to its input.
 
-    Behind a skip connection, in front of another norm or of an activation other than ReLU a layer keeps what it has. k
-    cannot go: the mean is the sample's own. What goes where is found by running the model in evaluation mode; the
-    result is for inference.
+    A layer whose output goes to a skip connection, another norm or an activation other than ReLU keeps its b, and a g
+    that no convolution in front could take. k cannot go: the mean is the sample's own. What goes where is found by
+    running the model in evaluation mode; the result is for inference.
 
     Args:
         model: Read, never written.

@@ -45,9 +45,11 @@ class GainControlFunction(torch.autograd.Function):
 
     Edge cases:
         The output has the bits of `regrow.functional.gain_control` where the processor multiplies and adds in one step
-        (AVX2, AVX-512), else it is within one rounding of |g x| + |b - g k mean| in the arithmetic's dtype. No row's
-        bits depend on which other rows there are. On CUDA nobody looks at the numbers, since that would wait for the
-        device: the input is saved.
+        (AVX2, AVX-512), else it is within one rounding of |g x| + |b - g k mean| in the arithmetic's dtype. Nothing
+        depends on what is in other rows. How many there are can change the last bits only where several threads share
+        the sum of a lone row: a single map, or one that has a chunk to itself. There the formula's sum may also be
+        rounded otherwise. On CUDA nobody looks at the numbers, since that would wait for the device: the input is
+        saved.
     """
 
     @staticmethod

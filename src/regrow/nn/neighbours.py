@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from itertools import pairwise
+from typing import Final, cast
 
 from torch import nn
 
 from regrow.errors import TraceError
 from regrow.graph.calling import ExampleInputs
 from regrow.nn.flow import Flow, record
+from regrow.nn.norm_act import FusedReLU
+
+_TORCHS: Final = frozenset(vars(nn.Module()))
+"""Attributes that every module has."""
 
 _UNKNOWN = "what its output goes to is not known: give example_inputs"
 
@@ -89,6 +95,36 @@ def has_hooks(module: nn.Module) -> bool:
     """Whether somebody hooked this module: it would look at something else afterwards, or at nothing."""
     kinds = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
     return any(getattr(module, kind) for kind in kinds)
+
+
+def held_outside(model: nn.Module) -> dict[nn.Module, str]:
+    """Modules that an attribute holds without registering them: in a plain list, tuple or dict, or by itself.
+
+    Args:
+        model: Read.
+
+    Returns:
+        Each to where it was found first. A replacement would not reach it there.
+    """
+    found: dict[nn.Module, str] = {}
+    for parent in model.modules():
+        if isinstance(parent, FusedReLU):
+            continue  # which knows its norm by intent
+        for name, value in vars(parent).items():
+            for module in () if name in _TORCHS else _modules_in(value, set()):
+                found.setdefault(module, f"'{name}' of the {type(parent).__name__}")
+    return found
+
+
+def _modules_in(value: object, seen: set[int]) -> Iterator[nn.Module]:
+    """The modules in a nest of containers, which may hold itself."""
+    if isinstance(value, nn.Module):
+        yield value
+    elif isinstance(value, list | tuple | dict) and id(value) not in seen:
+        seen.add(id(value))
+        within = cast("Iterable[object]", value.values() if isinstance(value, dict) else value)
+        for each in within:
+            yield from _modules_in(each, seen)
 
 
 def _in_sequentials(model: nn.Module) -> dict[nn.Module, nn.Module]:

@@ -14,7 +14,7 @@ from torch.nn.modules.conv import _ConvNd  # pyright: ignore[reportPrivateUsage]
 from regrow.errors import ConfigError, NoEffectWarning
 from regrow.graph.calling import ExampleInputs
 from regrow.nn.conversion import ConversionReport
-from regrow.nn.neighbours import Neighbours, has_hooks
+from regrow.nn.neighbours import Neighbours, has_hooks, held_outside
 from regrow.nn.norm_act import FusedReLU, NormAct
 from regrow.nn.norm_kinds import (
     NormKind,
@@ -126,6 +126,7 @@ class Replacing:
         """The norms of the kind that the patterns choose; the others are noted with the reason."""
         norms: list[nn.Module] = []
         chosen: list[nn.Module] = []
+        outside = held_outside(self.model)
         for module in self._paths:
             found = recognise(module)
             if found is None:
@@ -140,6 +141,8 @@ class Replacing:
                 self._left[paths[0]] = "not among those chosen by include and exclude"
             elif has_hooks(module):
                 self._left[paths[0]] = "it has hooks, which would be lost"
+            elif module in outside:
+                self._left[paths[0]] = f"it is also in {outside[module]}, where it would stay"
             else:
                 chosen.append(module)
         known = [path for norm in norms for path in self._paths[norm]]

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from textwrap import wrap
 from typing import Any, Final
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules import module as global_hooks
 
 from regrow._checks import check_positive
 from regrow.errors import TraceError
@@ -172,18 +171,22 @@ class _Measuring:
 
     @contextmanager
     def hooked(self) -> Generator[None]:
-        """Measure while the block runs."""
-        handle = global_hooks.register_module_forward_pre_hook(self._before)
-        try:
+        """Measure while the block runs: behind the layers' own hooks, which may change what they take."""
+        with ExitStack() as stack:
+            for layer in self._paths:
+                handle = layer.register_forward_pre_hook(self._before, with_kwargs=True)
+                stack.callback(handle.remove)
             yield
-        finally:
-            handle.remove()
 
-    def _before(self, module: nn.Module, args: Any) -> None:
-        layer = next((each for each in self._paths if each is module), None)
-        if layer is None or layer in self.found:
+    def _before(self, layer: GainControl, args: tuple[Any, ...], named: dict[str, Any]) -> None:
+        if layer in self.found:
             return
-        (x,) = args
+        (x,) = (*args, *named.values())
+        if x.numel() == 0:
+            raise TraceError(
+                f"the inputs must hold examples, and none come to '{self._paths[layer]}', which takes the shape "
+                f"{tuple(x.shape)} (set_start_gain_)"
+            )
         own = kept_gain(layer)
         old, signs = own.detach().clone(), layer.gains().detach().sign()
         spread = self._spread(layer, x)
