@@ -3,7 +3,7 @@
 python benchmarks/deepcontrol_tables.py        # reads results/deepcontrol-*/summary.json
 
 Writes beside each `overview.md`: accuracy and failed seeds of every arm in every cell, and each arm's paired difference
-to the baseline.
+to the baseline; and for the study of batch sizes `best.md`: each norm at its best rate.
 """
 
 from __future__ import annotations
@@ -60,12 +60,37 @@ def overview(document: dict[str, Any]) -> list[str]:
     ]
 
 
+def best(document: dict[str, Any]) -> list[str]:
+    """Of each norm and batch size the rate with the highest mean accuracy."""
+    found: dict[tuple[str, str], tuple[float, str]] = {}
+    sizes: dict[str, None] = {}
+    labels = [arm["label"] for arm in document["cells"][0]["arms"]]
+    for cell in document["cells"]:
+        size, rate = (axis.partition("=")[2] for axis in cell["cell"].split(","))
+        sizes[size] = None
+        for arm in cell["arms"]:
+            key = arm["label"], size
+            mean = arm["accuracy"]["mean"]
+            text = f"{accuracy(arm)}, lr {rate}"
+            found[key] = max(found.get(key, (0.0, "")), (mean, text))
+    n = document["cells"][0]["arms"][0]["accuracy"]["n"]
+    columns = {f"batches of {size}": size for size in sizes}
+    return grid(
+        labels,
+        list(columns),
+        f"best accuracy (%), n = {n}",
+        lambda row, column: found[row, columns[column]][1],
+    )
+
+
 def main() -> None:
     """Write the tables of the studies that are there."""
     for path in sorted(RESULTS.glob("deepcontrol-*/summary.json")):
         document = json.loads(path.read_text())
         if "cells" in document:
             path.with_name("overview.md").write_text("\n".join(overview(document)) + "\n")
+        if path.parent.name == "deepcontrol-batch":
+            path.with_name("best.md").write_text("\n".join(best(document)) + "\n")
 
 
 if __name__ == "__main__":
