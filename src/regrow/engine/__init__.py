@@ -1,0 +1,17 @@
+"""Many small networks at once: hand-written passes in memory that several networks share, network by network exact."""
+
+from regrow.engine.describe import UnsupportedError
+from regrow.engine.optimizers import SGD, Adam, AdamW, StackOptimizer
+from regrow.engine.program import Program, program_of
+from regrow.engine.stack import Stack
+
+__all__ = [
+    "SGD",
+    "Adam",
+    "AdamW",
+    "Program",
+    "Stack",
+    "StackOptimizer",
+    "UnsupportedError",
+    "program_of",
+]

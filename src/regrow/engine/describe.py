@@ -1,0 +1,179 @@
+"""One module to one step, or the reason why it cannot be one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+from torch import nn
+
+from regrow.engine.steps import (
+    AveragePoolStep,
+    BatchNorm2dStep,
+    Conv2dStep,
+    FlattenStep,
+    GainControl2dStep,
+    LinearStep,
+    MaxPool2dStep,
+    ReLUStep,
+    Step,
+)
+from regrow.errors import ConfigError
+from regrow.nn import GainControl2d
+
+
+def describe(module: nn.Module, *, path: str) -> Step | None:
+    """The step of a module.
+
+    Args:
+        module: A leaf of the network.
+        path: Its name in the network.
+
+    Returns:
+        The step; None where the module changes nothing.
+
+    Raises:
+        UnsupportedError: The engine has no arithmetic for it, or not with these settings.
+    """
+    # The exact class: a subclass, or a class that a parametrisation has made, may compute anything.
+    maker = _MAKERS.get(type(module))
+    if maker is None:
+        raise UnsupportedError(path, f"{type(module).__name__} is not among {_known()}")
+    if hooked(module):
+        raise UnsupportedError(path, "it has hooks, which the engine would not call")
+    return maker(module, path)
+
+
+def is_known(module: nn.Module) -> bool:
+    """Whether the class of a module is one of those that `describe` takes.
+
+    Args:
+        module: Any.
+
+    Returns:
+        Whether it is.
+    """
+    return type(module) in _MAKERS
+
+
+def hooked(module: nn.Module) -> bool:
+    """Whether calling the module does more than its `forward`.
+
+    Args:
+        module: Any.
+
+    Returns:
+        Whether it has hooks of the forward or backward pass.
+    """
+    kinds = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+    return any(bool(getattr(module, kind)) for kind in kinds)
+
+
+class UnsupportedError(ConfigError):
+    """The engine has no arithmetic for a network, which is trained as a plain module instead.
+
+    Args:
+        path: The module.
+        reason: Why not.
+    """
+
+    def __init__(self, path: str, reason: str) -> None:
+        super().__init__(f"the engine cannot run '{path}': {reason}")
+
+
+def _conv2d(module: nn.Conv2d, path: str) -> Step:
+    for name, wanted in (("stride", (1, 1)), ("dilation", (1, 1)), ("groups", 1)):
+        if getattr(module, name) != wanted:
+            raise UnsupportedError(path, f"{name} must be {wanted}, got {getattr(module, name)}")
+    if module.padding_mode != "zeros":
+        raise UnsupportedError(path, f"padding_mode must be 'zeros', got '{module.padding_mode}'")
+    height, width = module.kernel_size
+    padding: Any = module.padding
+    if padding == "same" and not (height % 2 and width % 2):
+        raise UnsupportedError(path, f"padding 'same' needs odd kernels, got {(height, width)}")
+    named = {"same": (height // 2, width // 2), "valid": (0, 0)}
+    above, left = named[padding] if isinstance(padding, str) else padding
+    return Conv2dStep(
+        path=path,
+        channels=module.in_channels,
+        filters=module.out_channels,
+        kernel=(height, width),
+        padding=(above, left),
+        bias="bias" in dict(module.named_parameters()),
+    )
+
+
+def _linear(module: nn.Linear, path: str) -> Step:
+    return LinearStep(
+        path=path,
+        features=module.in_features,
+        filters=module.out_features,
+        bias="bias" in dict(module.named_parameters()),
+    )
+
+
+def _max_pool(module: nn.MaxPool2d, path: str) -> Step:
+    kernel, stride = _pair(module.kernel_size), _pair(module.stride)
+    if kernel != stride:
+        raise UnsupportedError(path, f"kernel and stride must be equal, got {kernel} and {stride}")
+    settings = (_pair(module.padding), _pair(module.dilation), module.ceil_mode)
+    if settings != ((0, 0), (1, 1), False) or module.return_indices:
+        raise UnsupportedError(
+            path, "padding, dilation, ceil_mode and return_indices must be torch's defaults"
+        )
+    return MaxPool2dStep(path=path, kernel=kernel)
+
+
+def _average_pool(module: nn.AdaptiveAvgPool2d, path: str) -> Step:
+    if _pair(module.output_size) != (1, 1):
+        raise UnsupportedError(path, f"output_size must be 1, got {module.output_size}")
+    return AveragePoolStep(path=path)
+
+
+def _flatten(module: nn.Flatten, path: str) -> Step:
+    if (module.start_dim, module.end_dim) != (1, -1):
+        raise UnsupportedError(path, "all axes but the first must be flattened")
+    return FlattenStep(path=path)
+
+
+def _batch_norm(module: nn.BatchNorm2d, path: str) -> Step:
+    return BatchNorm2dStep(
+        path=path,
+        channels=module.num_features,
+        eps=module.eps,
+        momentum=module.momentum,
+        affine=module.affine,
+        tracks=module.track_running_stats,
+    )
+
+
+def _gain_control(module: GainControl2d, path: str) -> Step:
+    return GainControl2dStep(
+        path=path,
+        channels=module.channels,
+        positive_gain=module.positive_gain,
+        relu=module.relu,
+        single_position=module.single_position,
+        learnt=tuple(name for name, _ in module.named_parameters()),
+    )
+
+
+def _pair(value: Any) -> tuple[Any, Any]:
+    return tuple(value) if isinstance(value, tuple) else (value, value)
+
+
+def _known() -> str:
+    return ", ".join(sorted(kind.__name__ for kind in _MAKERS))
+
+
+_MAKERS: Final[dict[type[nn.Module], Callable[[Any, str], Step | None]]] = {
+    nn.Conv2d: _conv2d,
+    nn.Linear: _linear,
+    nn.ReLU: lambda _, path: ReLUStep(path=path),
+    nn.MaxPool2d: _max_pool,
+    nn.AdaptiveAvgPool2d: _average_pool,
+    nn.Flatten: _flatten,
+    nn.BatchNorm2d: _batch_norm,
+    GainControl2d: _gain_control,
+    nn.Identity: lambda _module, _path: None,
+}

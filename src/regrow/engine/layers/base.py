@@ -1,0 +1,158 @@
+"""What all layers of the engine are: two buffers, and a pass in each direction between them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+from regrow.engine.memory import Memory
+from regrow.engine.places import Places
+from regrow.errors import ShapeError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setting:
+    """Where a layer is at work.
+
+    Attributes:
+        places: How its activations lie.
+        memory: Of the networks.
+        models: The networks, for what can change between two steps: whether a norm is in training.
+        learns: There will be a backward pass.
+    """
+
+    places: Places
+    memory: Memory
+    models: Sequence[nn.Module]
+    learns: bool
+
+    def value(self, path: str, name: str) -> Tensor:
+        """A parameter or buffer of all networks.
+
+        Args:
+            path: Of the module.
+            name: Of its tensor.
+
+        Returns:
+            (N, *shape), a view of the memory.
+        """
+        whole = f"{path}.{name}"
+        rows = self.memory.parameters
+        return rows.all(whole) if whole in rows.names else self.memory.buffers.all(whole)
+
+    def gradient(self, path: str, name: str) -> Tensor:
+        """Of a parameter of all networks.
+
+        Args:
+            path: Of the module.
+            name: Of its parameter.
+
+        Returns:
+            (N, *shape), a view of the memory.
+        """
+        return self.memory.gradients.all(f"{path}.{name}")
+
+
+class Layer:
+    """One step of a program, for one size of batch.
+
+    All buffers are there from the start, and are written anew in each pass. The forward pass reads the output of the
+    layer before, the backward pass this layer's `grad`, which the next one has filled; both leave them as they are,
+    but for layers that work in place.
+
+    Attributes:
+        out: The output, (N, T, C, H, W, b), or (N, F, B) behind a flatten.
+        grad: Its gradient, of the same shape; not there where nobody needs it.
+        owned: `out` is memory of this stack's layers, and may be overwritten.
+        learning: A layer up to this one has parameters, so that the gradient of `out` is needed.
+    """
+
+    out: Tensor
+    grad: Tensor | None
+    owned: bool = True
+    learning: bool = True
+
+    def forward(self) -> None:
+        """Fill `out`."""
+        raise NotImplementedError
+
+    def backward(self) -> None:
+        """Fill the gradients of the parameters, and that of the input where it is needed."""
+        raise NotImplementedError
+
+
+class Given(Layer):
+    """The images themselves.
+
+    Args:
+        places: How they lie.
+        shape: Of one image.
+        shared: All networks see the same ones.
+    """
+
+    owned = False
+    learning = False
+
+    def __init__(self, places: Places, shape: tuple[int, ...], *, shared: bool) -> None:
+        self.grad = None
+        one = 1 if shared else places.networks
+        tile = places.samples // places.tiles if len(shape) == 3 else places.samples
+        tiles = (places.tiles,) if len(shape) == 3 else ()
+        self._one = places.zeros(one, *tiles, *shape, tile)
+        self.out = self._one.expand(places.networks, *self._one.shape[1:])
+
+    def take(self, images: Tensor) -> None:
+        """Turn a batch's axes.
+
+        Args:
+            images: (N, B, *shape), or (B, *shape) where they are shared.
+        """
+        wide = images if images.ndim == self._one.ndim - (self._one.ndim == 6) else images[None]
+        if self._one.ndim == 6:
+            wide = wide.unflatten(1, (self._one.shape[1], -1))  # (N, T, b, C, H, W)
+            self._one.copy_(wide.movedim(2, -1))
+        else:
+            self._one.copy_(wide.movedim(1, -1))
+
+    def forward(self) -> None:
+        """Nothing: `take` has filled `out`."""
+
+    def backward(self) -> None:
+        """Nothing: nobody asks for an image's gradient."""
+
+
+def maps_of(source: Layer, *, channels: int, path: str) -> tuple[int, int]:
+    """Height and width of the maps that a layer reads.
+
+    Args:
+        source: The layer before.
+        channels: That it must give.
+        path: Who asks.
+
+    Returns:
+        Height and width.
+
+    Raises:
+        ShapeError: It gives no maps, or others.
+    """
+    shape = tuple(source.out.shape)
+    if len(shape) != 6 or shape[2] != channels:
+        found = f"{shape[2]} channels" if len(shape) == 6 else f"{shape[1]} features"
+        raise ShapeError(f"'{path}' must read maps of {channels} channels, got {found}")
+    return shape[3], shape[4]
+
+
+def gradient_memory(source: Layer, setting: Setting, out: Tensor) -> Tensor | None:
+    """Memory for the gradient of the output of a layer without parameters of its own.
+
+    Args:
+        source: The layer before.
+        setting: Where the layer is at work.
+        out: Its output.
+
+    Returns:
+        Zeros like `out`; None where no layer before learns, or nobody does.
+    """
+    return setting.places.zeros(*out.shape) if setting.learns and source.learning else None

@@ -1,0 +1,92 @@
+"""Dense layer, batch-last: plain matrix products with torch's own weights."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from regrow.engine.layers.base import Layer, Setting
+from regrow.engine.places import multiply_
+from regrow.engine.steps import LinearStep
+from regrow.errors import ShapeError
+
+
+class Linear(Layer):
+    """y = W x + b for (F, B), network by network.
+
+    With `rates` set, the step of plain SGD is the product's own accumulation, and no gradient is ever written:
+
+        W <- W - rate * (dL/dy) x^T
+
+    Args:
+        step: What it computes.
+        source: The layer before.
+        setting: Where it is at work.
+
+    Raises:
+        ShapeError: The input has another number of features, or has not been flattened.
+
+    Attributes:
+        rates: Learning rate of each network, (N, 1, 1) where all are done at once; None: leave gradients.
+    """
+
+    def __init__(self, step: LinearStep, source: Layer, setting: Setting) -> None:
+        shape = tuple(source.out.shape)
+        if len(shape) != 3 or shape[1] != step.features:
+            found = f"{shape[1]} features" if len(shape) == 3 else "maps: flatten them before"
+            raise ShapeError(f"'{step.path}' must read {step.features} features, got {found}")
+        places = setting.places
+        self.rates: tuple[float, ...] | Tensor | None = None
+        self.out = places.zeros(places.networks, step.filters, places.samples)
+        self.grad = setting.places.zeros(*self.out.shape) if setting.learns else None
+        weight = setting.value(step.path, "weight")
+        bias = setting.value(step.path, "bias")[..., None] if step.bias else None
+        self._forward = [
+            (weight[at], None if bias is None else bias[at], source.out[at], self.out[at])
+            for at in places.each
+        ]
+        if self.grad is None:
+            return
+        grad = self.grad
+        weight_grad = setting.gradient(step.path, "weight")
+        bias_grad = setting.gradient(step.path, "bias")[..., None] if step.bias else None
+        self._grads = [
+            (
+                grad[at],
+                source.out[at].mT,
+                (weight[at], weight_grad[at]),
+                None if bias is None or bias_grad is None else (bias[at], bias_grad[at]),
+            )
+            for at in places.each
+        ]
+        to = source.grad if source.learning else None
+        self._input = (
+            [] if to is None else [(to[at], weight[at].mT, grad[at]) for at in places.each]
+        )
+
+    def forward(self) -> None:
+        """One product a network."""
+        for weight, bias, given, out in self._forward:
+            if bias is None:
+                multiply_(out, weight, given)
+            else:
+                out.copy_(bias.expand(out.shape))
+                multiply_(out, weight, given, beta=1.0)
+
+    def backward(self) -> None:
+        """The input's gradient first: `rates` move the weights that it is made with."""
+        for out, weight, grad in self._input:
+            multiply_(out, weight, grad)
+        for number, (grad, given, weights, biases) in enumerate(self._grads):
+            if self.rates is None:
+                multiply_(weights[1], grad, given)
+                if biases is not None:
+                    torch.sum(grad, -1, keepdim=True, out=biases[1])
+                continue
+            if isinstance(self.rates, Tensor):
+                change, alpha = grad * -self.rates, 1.0
+            else:
+                change, alpha = grad, -self.rates[number]
+            multiply_(weights[0], change, given, beta=1.0, alpha=alpha)
+            if biases is not None:
+                biases[0].add_(change.sum(-1, keepdim=True), alpha=alpha)

@@ -1,0 +1,200 @@
+"""One memory for the tensors of several networks, in rows: what a network owns lies together."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Final
+
+import torch
+from torch import Tensor, nn
+
+from regrow.errors import ConfigError, ShapeError
+
+ALIGNED: Final = 16
+"""Numbers; each tensor begins at a multiple: products take another way through memory that is not aligned."""
+
+
+class Rows:
+    """Tensors of one name in all networks as one tensor (N, *shape), and all tensors of one network as one row.
+
+    Args:
+        shapes: Of one network's tensors, by name.
+        networks: N.
+        dtype: Of the numbers.
+        device: Where they are.
+
+    Attributes:
+        flat: (N, P); between the tensors a few zeros that belong to nobody.
+    """
+
+    def __init__(
+        self,
+        shapes: dict[str, torch.Size],
+        *,
+        networks: int,
+        dtype: torch.dtype,
+        device: torch.device,
+    ) -> None:
+        self._shapes = shapes
+        self._starts: dict[str, int] = {}
+        end = 0
+        for name, shape in shapes.items():
+            self._starts[name] = end
+            end += -(-math.prod(shape) // ALIGNED) * ALIGNED
+        self.flat = torch.zeros(networks, end, dtype=dtype, device=device)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of the tensors, in their order."""
+        return tuple(self._shapes)
+
+    def like(self) -> Rows:
+        """Zeros of the same shapes.
+
+        Returns:
+            A memory of its own.
+        """
+        flat = self.flat
+        return Rows(self._shapes, networks=len(flat), dtype=flat.dtype, device=flat.device)
+
+    def all(self, name: str) -> Tensor:
+        """One tensor of all networks.
+
+        Args:
+            name: Its name in one of them.
+
+        Returns:
+            (N, *shape), a view.
+        """
+        shape, start = self._shapes[name], self._starts[name]
+        part = self.flat[:, start : start + math.prod(shape)]
+        return part.unflatten(1, shape) if len(shape) else part.squeeze(1)
+
+    def of(self, network: int, name: str) -> Tensor:
+        """One tensor of one network.
+
+        Args:
+            network: Its number.
+            name: The tensor's.
+
+        Returns:
+            (*shape), a view.
+        """
+        return self.all(name)[network]
+
+    def spans(self, without: Sequence[str] = ()) -> tuple[slice, ...]:
+        """The parts of a row that hold the tensors, neighbours together.
+
+        Args:
+            without: Names of tensors to leave out.
+
+        Returns:
+            Slices of the second axis of `flat`.
+        """
+        ends = [*list(self._starts.values())[1:], self.flat.shape[1]]
+        found: list[slice] = []
+        for (name, start), end in zip(self._starts.items(), ends, strict=True):
+            if name in without:
+                continue
+            if found and found[-1].stop == start:
+                start = found.pop().start  # noqa: PLW2901
+            found.append(slice(start, end))
+        return tuple(found)
+
+
+class Memory:
+    """The parameters, gradients and buffers of several networks of one kind.
+
+    The networks' own parameters and buffers become views of it and keep their identity: what edits a network edits the
+    memory, and the other way round.
+
+    Args:
+        models: The networks.
+
+    Edge cases:
+        Tensors that differ in dtype or device, or are not float32 or float64: a ConfigError; that differ in name or
+        shape: a ShapeError.
+
+    Attributes:
+        parameters: By name.
+        gradients: Likewise.
+        buffers: Those that are floating point, by name.
+    """
+
+    def __init__(self, models: Sequence[nn.Module]) -> None:
+        self._models = tuple(models)
+        first = dict(models[0].named_parameters())
+        example = next(iter(first.values()))
+        dtype, device = example.dtype, example.device
+        _check_alike(models, dtype=dtype, device=device)
+        shapes = {name: parameter.shape for name, parameter in first.items()}
+        self.parameters = Rows(shapes, networks=len(models), dtype=dtype, device=device)
+        self.gradients = self.parameters.like()
+        real = {
+            name: buffer.shape
+            for name, buffer in models[0].named_buffers()
+            if buffer.is_floating_point()
+        }
+        self.buffers = Rows(real, networks=len(models), dtype=dtype, device=device)
+        self._grads: list[list[tuple[nn.Parameter, Tensor]]] = []
+        for network, model in enumerate(models):
+            own = dict(model.named_parameters())
+            for name, parameter in own.items():
+                _move_(parameter, self.parameters.of(network, name))
+            for name, buffer in model.named_buffers():
+                if name in real:
+                    _move_(buffer, self.buffers.of(network, name))
+            self._grads.append(
+                [(own[name], self.gradients.of(network, name)) for name in self.parameters.names]
+            )
+
+    def show_gradients(self, hidden: frozenset[str] = frozenset()) -> None:
+        """Let each parameter's ``grad`` be its part of the gradients, also where somebody has taken it away.
+
+        Args:
+            hidden: Names of parameters whose gradients are not worked out; their ``grad`` is None.
+        """
+        names = self.parameters.names
+        for pairs in self._grads:
+            for name, (parameter, grad) in zip(names, pairs, strict=True):
+                wanted = None if name in hidden else grad
+                if parameter.grad is not wanted:
+                    parameter.grad = wanted
+
+    def release(self) -> None:
+        """Give each network memory of its own again, with the numbers as they are, and no gradients."""
+        for model in self._models:
+            for parameter in model.parameters():
+                parameter.grad = None
+                _move_(parameter, torch.empty_like(parameter))
+            for buffer in model.buffers():
+                _move_(buffer, torch.empty_like(buffer))
+
+
+def _move_(tensor: Tensor, place: Tensor) -> None:
+    """The same tensor object with the same numbers, elsewhere."""
+    with torch.no_grad():
+        place.copy_(tensor)
+        tensor.set_(place.detach())  # pyright: ignore[reportArgumentType,reportCallIssue]
+
+
+def _check_alike(models: Sequence[nn.Module], *, dtype: torch.dtype, device: torch.device) -> None:
+    if dtype not in (torch.float32, torch.float64):
+        raise ConfigError(f"the engine works in float32 or float64, got {dtype}")
+    wanted = _shapes(models[0])
+    for number, model in enumerate(models):
+        if _shapes(model) != wanted:
+            raise ShapeError(f"network {number} has other tensors than network 0 (Stack)")
+        for name, tensor in [*model.named_parameters(), *model.named_buffers()]:
+            kind = tensor.dtype if tensor.is_floating_point() else dtype
+            if (kind, tensor.device) != (dtype, device):
+                raise ConfigError(
+                    f"'{name}' of network {number} must be {dtype} on {device}, got {tensor.dtype} on {tensor.device}"
+                )
+
+
+def _shapes(model: nn.Module) -> dict[str, torch.Size]:
+    return {
+        name: tensor.shape for name, tensor in [*model.named_parameters(), *model.named_buffers()]
+    }

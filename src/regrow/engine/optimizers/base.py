@@ -1,0 +1,145 @@
+"""What optimizers of a stack have in common: a torch optimizer a network, whose state is views of one memory."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+from regrow.engine.loss import Reduction
+from regrow.engine.memory import Rows
+from regrow.engine.stack import Stack
+from regrow.errors import ConfigError
+
+
+class StackOptimizer:
+    """Steps all networks of a stack; each has a `torch.optim` optimizer of its own, that holds options and state.
+
+    The step is made here, on whole rows of the stack's memory. The torch optimizers say how (their learning rates are
+    read at every step, so that schedulers may write them) and remember (their state tensors are views), so that they
+    can be saved, loaded and edited as always; their own ``step`` need not be called, and may be.
+
+    Args:
+        stack: The networks.
+        optimizers: Of each network, over all its parameters, in one group.
+        folded: Paths of dense layers whose step is part of the backward pass in `train`.
+
+    Attributes:
+        optimizers: Of each network.
+        folded: The paths.
+    """
+
+    entries: ClassVar[tuple[str, ...]] = ()
+    """Keys of what the optimizer remembers of each number."""
+    counts: ClassVar[bool] = False
+    """It counts the steps of each tensor, under ``step``."""
+
+    def __init__(
+        self, stack: Stack, optimizers: Sequence[Optimizer], *, folded: Collection[str] = ()
+    ) -> None:
+        self.stack = stack
+        self.optimizers = tuple(optimizers)
+        self.folded = tuple(folded)
+        parameters = stack.memory.parameters
+        names = [f"{path}.{name}" for path in self.folded for name in ("weight", "bias")]
+        self._spans = {True: parameters.spans(names), False: parameters.spans()}
+        self._memories: dict[str, Rows] = {key: parameters.like() for key in self._used()}
+        self._steps = torch.zeros(len(stack), len(parameters.names))
+        self._seen: list[object] = [None for _ in optimizers]
+        self._started = [False for _ in optimizers]
+
+    @property
+    def rates(self) -> tuple[float, ...]:
+        """The learning rate of each network."""
+        return tuple(float(one.param_groups[0]["lr"]) for one in self.optimizers)
+
+    def train(
+        self, images: Tensor, labels: Tensor, *, reduction: Reduction = "mean"
+    ) -> tuple[Tensor, Tensor]:
+        """One training step: gradients, and a step along them.
+
+        Args:
+            images: As for `Stack.gradients`.
+            labels: Likewise.
+            reduction: Of the loss.
+
+        Returns:
+            Loss (N,) and number of right predictions (N,), before the step.
+        """
+        rates = self.rates if self.folded else None
+        found = self.stack.gradients(
+            images, labels, reduction=reduction, rates=rates, folded=self.folded
+        )
+        self._step(folded=bool(self.folded))
+        return found
+
+    def step(self) -> None:
+        """One step along the gradients that are there, for all parameters."""
+        self._step(folded=False)
+
+    def _step(self, *, folded: bool) -> None:
+        self._adopt()
+        with torch.no_grad():
+            for span in self._spans[folded]:
+                if self.stack.batched:
+                    rates = self._flat().new_tensor(self.rates)[:, None]
+                    self._update(slice(None), span, rates)
+                else:
+                    for network, rate in enumerate(self.rates):
+                        self._update(network, span, rate)
+
+    def _flat(self) -> Tensor:
+        return self.stack.memory.parameters.flat
+
+    def _used(self) -> tuple[str, ...]:
+        """Which of `entries` these options need."""
+        return self.entries
+
+    def _update(self, at: int | slice, span: slice, rate: float | Tensor) -> None:
+        """Move part of the rows of one network, or of all (`rate` (N, 1))."""
+        raise NotImplementedError
+
+    def _adopt(self) -> None:
+        """Make each optimizer's state views of the memory, with what it remembers: at the start, and after a load."""
+        for network, optimizer in enumerate(self.optimizers):
+            if self._seen[network] is not optimizer.state:
+                self._adopt_one(network, optimizer)
+                self._seen[network] = optimizer.state
+        if self.counts:
+            self._steps += 1
+
+    def _adopt_one(self, network: int, optimizer: Optimizer) -> None:
+        parameters: dict[str, Tensor] = dict(self.stack.models[network].named_parameters())
+        for number, name in enumerate(self.stack.memory.parameters.names):
+            state: dict[str, Any] = optimizer.state[parameters[name]]
+            for key, memory in self._memories.items():
+                place, known = memory.of(network, name), state.get(key)
+                place.zero_() if known is None else place.copy_(known)
+                state[key] = place
+            if self.counts:
+                count, known = self._steps[network, number], state.get("step")
+                count.zero_() if known is None else count.copy_(torch.as_tensor(known))
+                state["step"] = count
+
+
+def rates_of(lr: float | Sequence[float], stack: Stack) -> tuple[float, ...]:
+    """A learning rate for each network.
+
+    Args:
+        lr: One for all, or one for each.
+        stack: The networks.
+
+    Returns:
+        As many as there are networks.
+
+    Raises:
+        ConfigError: There are more or fewer.
+    """
+    if isinstance(lr, int | float):
+        return tuple(float(lr) for _ in stack.models)
+    if len(lr) != len(stack):
+        raise ConfigError(f"lr must be one number or {len(stack)}, got {len(lr)}")
+    return tuple(float(one) for one in lr)

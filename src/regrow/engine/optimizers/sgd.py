@@ -1,0 +1,91 @@
+"""Stochastic gradient descent of a stack: momentum, Nesterov, weight decay, a learning rate a network."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import final
+
+import torch
+from torch import Tensor
+
+from regrow.engine.optimizers.base import StackOptimizer, rates_of
+from regrow.engine.stack import Stack
+from regrow.errors import ConfigError
+
+
+@final
+class SGD(StackOptimizer):
+    """`torch.optim.SGD` for each network of a stack, in the same order of operations.
+
+        g <- gradient + decay * w;     v <- momentum * v + g;     w <- w - lr * (v, or g + momentum * v with Nesterov)
+
+    Args:
+        stack: The networks.
+        lr: Learning rate, of all or of each.
+        momentum: Share of the last step's direction, 0 or more.
+        weight_decay: Strength of the pull to 0.
+        nesterov: Look ahead.
+        folded: Paths of dense layers (`Stack.program.dense`) that take their step inside `train`'s backward pass, as
+            the product's own accumulation: no gradient is written, and none can be read. Plain SGD only.
+
+    Raises:
+        ConfigError: `folded` with momentum or weight decay, or a wrong number of learning rates.
+
+    Examples:
+        >>> net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(2, 2, bias=False))
+        >>> _ = torch.nn.init.zeros_(net[1].weight)
+        >>> optimizer = SGD(Stack([net]), lr=0.5)
+        >>> _ = optimizer.train(torch.ones(1, 1, 1, 2), torch.tensor([0]))
+        >>> net[1].weight.detach()
+        tensor([[ 0.2500,  0.2500],
+                [-0.2500, -0.2500]])
+    """
+
+    entries = ("momentum_buffer",)
+
+    def __init__(
+        self,
+        stack: Stack,
+        *,
+        lr: float | Sequence[float],
+        momentum: float = 0.0,
+        weight_decay: float = 0.0,
+        nesterov: bool = False,
+        folded: Collection[str] = (),
+    ) -> None:
+        if folded and (momentum or weight_decay):
+            raise ConfigError("folded layers need plain SGD: momentum 0 and weight_decay 0")
+        self._momentum, self._decay, self._nesterov = momentum, weight_decay, nesterov
+        optimizers = [
+            torch.optim.SGD(
+                model.parameters(),
+                lr=rate,
+                momentum=momentum,
+                weight_decay=weight_decay,
+                nesterov=nesterov,
+            )
+            for model, rate in zip(stack.models, rates_of(lr, stack), strict=True)
+        ]
+        super().__init__(stack, optimizers, folded=folded)
+        flat = self._flat()
+        rows = flat if stack.batched else flat[0]
+        self._spare = torch.empty_like(rows if weight_decay or nesterov else rows[..., :0])
+
+    def _used(self) -> tuple[str, ...]:
+        return self.entries if self._momentum else ()
+
+    def _update(self, at: int | slice, span: slice, rate: float | Tensor) -> None:
+        value, grad = self._flat()[at, span], self.stack.memory.gradients.flat[at, span]
+        spare = self._spare[..., span]
+        if self._decay:
+            grad = torch.add(grad, value, alpha=self._decay, out=spare)
+        if self._momentum:
+            speed = self._memories["momentum_buffer"].flat[at, span]
+            speed.mul_(self._momentum).add_(grad)
+            grad = (
+                torch.add(grad, speed, alpha=self._momentum, out=spare) if self._nesterov else speed
+            )
+        if isinstance(rate, Tensor):
+            value.addcmul_(grad, rate, value=-1.0)
+        else:
+            value.add_(grad, alpha=-rate)

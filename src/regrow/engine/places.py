@@ -1,0 +1,122 @@
+"""How networks and pieces of a batch lie in memory, and in which portions work on them is done."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Final, TypeAlias
+
+import torch
+from torch import Tensor
+
+from regrow.engine.memory import ALIGNED
+
+TILE: Final = 32
+"""Samples that a convolution works on at once: its unfolded input then stays in the cache of one core."""
+
+_TILES: Final = range(TILE // 2, TILE * 3 // 2 + 1)
+
+At: TypeAlias = tuple[int | slice, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Places:
+    """Sizes of the activations, (N, T, C, H, W, b): networks, tiles of the batch, ..., samples of a tile.
+
+    One network's arithmetic must not depend on its neighbours, down to the last bit. On the CPU the layers therefore
+    go from network to network, with the same calls whatever N is; this also keeps one network's numbers in the cache,
+    and each product a plain matrix product. On other devices one call does all networks (`batched`).
+
+    Attributes:
+        networks: N.
+        samples: B, of the whole batch.
+        batched: One call for all networks.
+        device: Where the numbers are.
+        dtype: What they are.
+    """
+
+    networks: int
+    samples: int
+    batched: bool
+    device: torch.device
+    dtype: torch.dtype
+
+    @property
+    def tiles(self) -> int:
+        """T: the batch is cut into equal parts, as near to `TILE` samples as its divisors allow; else it is one."""
+        if self.batched or self.samples <= _TILES.stop:
+            return 1
+        sizes = [size for size in _TILES if self.samples % size == 0]
+        return self.samples // min(sizes, key=lambda size: abs(size - TILE)) if sizes else 1
+
+    @property
+    def each(self) -> tuple[At, ...]:
+        """An index for each portion of networks: each of them, or all."""
+        if self.batched:
+            return ((slice(None),),)
+        return tuple((network,) for network in range(self.networks))
+
+    @property
+    def pieces(self) -> tuple[At, ...]:
+        """An index for each portion of networks and tiles."""
+        if self.batched:
+            return ((slice(None), 0),)
+        return tuple(
+            (network, tile) for network in range(self.networks) for tile in range(self.tiles)
+        )
+
+    def maps(self, *shape: int) -> Tensor:
+        """Memory for activations.
+
+        Args:
+            *shape: Of one sample.
+
+        Returns:
+            (N, T, *shape, b), zeros.
+        """
+        tile = self.samples // self.tiles
+        return self.zeros(self.networks, self.tiles, *shape, tile)
+
+    def zeros(self, networks: int, *shape: int) -> Tensor:
+        """Memory, in which each network's part begins at a multiple of 64 bytes, unless one call does all.
+
+        Matrix products take another way, with other rounding, through memory that is not aligned: without this a
+        network's bits would depend on its place among the others.
+
+        Args:
+            networks: How many.
+            *shape: Of the part of each.
+
+        Returns:
+            (networks, *shape), zeros.
+        """
+        count = math.prod(shape)
+        room = count if self.batched else -(-count // ALIGNED) * ALIGNED
+        flat = torch.zeros(networks, room, device=self.device, dtype=self.dtype)
+        return flat[:, :count].unflatten(1, shape)
+
+
+def multiply_(
+    out: Tensor, left: Tensor, right: Tensor, *, beta: float = 0.0, alpha: float = 1.0
+) -> None:
+    """Add a matrix product to a matrix, or to each of several.
+
+        out = beta * out + alpha * left @ right
+
+    Args:
+        out: (O, P), or (N, O, P). Written.
+        left: (O, F), or (N, O, F).
+        right: (F, P), or (N, F, P).
+        beta: 0: what was in `out` is not read.
+        alpha: Scale of the product.
+
+    Examples:
+        >>> out = torch.ones(1, 1)
+        >>> multiply_(out, torch.tensor([[2.0]]), torch.tensor([[3.0]]), beta=1.0)
+        >>> out
+        tensor([[7.]])
+    """
+    if out.ndim == 2:
+        out.addmm_(left, right, beta=beta, alpha=alpha)
+    else:
+        out.baddbmm_(left, right, beta=beta, alpha=alpha)

@@ -1,0 +1,104 @@
+"""A program with memory for one size of batch: images in, logits out, gradients back."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+from torch import Tensor, nn
+
+from regrow.engine.layers import Given, Layer, Linear, Setting, layer_of
+from regrow.engine.loss import Reduction, cross_entropy
+from regrow.engine.memory import Memory
+from regrow.engine.places import Places
+from regrow.engine.program import Program
+from regrow.errors import ShapeError
+
+
+class Plan:
+    """The layers of a stack for batches of one size.
+
+    Args:
+        program: What is computed.
+        models: The networks.
+        memory: Theirs.
+        places: How activations lie.
+        shape: Of one image.
+        shared: All networks see the same images.
+        learns: With a backward pass.
+
+    Raises:
+        ShapeError: The images do not fit the first layer, or the last gives no logits.
+    """
+
+    def __init__(
+        self,
+        program: Program,
+        models: Sequence[nn.Module],
+        memory: Memory,
+        *,
+        places: Places,
+        shape: tuple[int, ...],
+        shared: bool,
+        learns: bool,
+    ) -> None:
+        if len(shape) not in (1, 3):
+            raise ShapeError(f"an image must have axes (C, H, W) or (F,), got {shape} (Stack)")
+        setting = Setting(places=places, memory=memory, models=models, learns=learns)
+        self._given = Given(places, shape, shared=shared)
+        layers: list[Layer] = []
+        last: Layer = self._given
+        for step in program.steps:
+            last = layer_of(step, last, setting)
+            layers.append(last)
+        if last.out.ndim != 3:
+            raise ShapeError("the last layer must give (B, K) logits: flatten the maps (Stack)")
+        self._layers, self._last = layers, last
+        self._dense = {
+            step.path: layer
+            for step, layer in zip(program.steps, layers, strict=True)
+            if isinstance(layer, Linear)
+        }
+
+    def forward(self, images: Tensor) -> Tensor:
+        """From images to logits.
+
+        Args:
+            images: (N, B, *shape), or (B, *shape) where they are shared.
+
+        Returns:
+            (N, K, B), this plan's memory.
+        """
+        self._given.take(images)
+        for layer in self._layers:
+            layer.forward()
+        return self._last.out
+
+    def gradients(
+        self,
+        images: Tensor,
+        labels: Tensor,
+        *,
+        reduction: Reduction,
+        rates: tuple[float, ...] | Tensor | None,
+        folded: Collection[str],
+    ) -> tuple[Tensor, Tensor]:
+        """Both passes.
+
+        Args:
+            images: As for `forward`.
+            labels: (N, B).
+            reduction: Of the loss.
+            rates: Learning rates of the networks, for `folded`.
+            folded: Paths of dense layers that take their step at once.
+
+        Returns:
+            Loss and right answers of each network.
+        """
+        logits, grad = self.forward(images), self._last.grad
+        out = logits if grad is None else grad
+        losses, right = cross_entropy(logits, labels, reduction=reduction, grad=out)
+        for path, layer in self._dense.items():
+            layer.rates = rates if path in folded else None
+        for layer in reversed(self._layers):
+            layer.backward()
+        return losses, right

@@ -1,0 +1,194 @@
+"""Several networks of one program in one memory: loss and gradients of all, and each still a module of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from regrow.engine.loss import Reduction
+from regrow.engine.memory import Memory
+from regrow.engine.places import Places
+from regrow.engine.plan import Plan
+from regrow.engine.program import Program, program_of
+from regrow.errors import ConfigError, ShapeError
+
+
+class Stack:
+    """N networks that compute the same with weights of their own.
+
+    The modules stay what they are, with the same parameters and buffers, which become views of the stack's memory:
+    whoever reads or edits a network (`state_dict`, a recipe, an optimizer) reads and edits what the stack trains, and
+    `grad` of each parameter is what the last call of `gradients` has found. What one network gets has the same bits
+    alone and beside any others.
+
+    On the CPU one process should use one thread, and a stack few networks, so that their numbers stay in the cache:
+    many networks are many stacks, one after the other.
+
+    Args:
+        models: The networks. Their tensors move into the stack's memory.
+        program: What they compute, where that is known (`program_of` of one of them); None: each is traced.
+        batched: One call for all networks, as it pays on a GPU; None: not on the CPU.
+
+    Raises:
+        ConfigError: Networks that differ, or none.
+
+    Edge cases:
+        A network that the engine cannot run: an UnsupportedError. Networks that differ in their tensors: a ShapeError.
+
+    Attributes:
+        program: What they compute.
+        models: The networks.
+        memory: Their parameters, gradients and buffers.
+
+    Examples:
+        >>> nets = [nn.Sequential(nn.Flatten(), nn.Linear(4, 2)) for _ in range(3)]
+        >>> stack = Stack(nets)
+        >>> losses, right = stack.gradients(torch.ones(5, 1, 2, 2), torch.zeros(5, dtype=torch.int64))
+        >>> losses.shape, nets[0][1].weight.grad.shape
+        (torch.Size([3]), torch.Size([2, 4]))
+    """
+
+    def __init__(
+        self,
+        models: Sequence[nn.Module],
+        *,
+        program: Program | None = None,
+        batched: bool | None = None,
+    ) -> None:
+        if not models:
+            raise ConfigError("a stack must have at least one network (Stack)")
+        if len({id(model) for model in models}) < len(models):
+            raise ConfigError("a network may be in a stack once (Stack)")
+        self.models = tuple(models)
+        self.program = program_of(models[0]) if program is None else program
+        for number, model in enumerate(self.models if program is None else ()):
+            if program_of(model) != self.program:
+                raise ConfigError(
+                    f"network {number} computes something else than network 0 (Stack)"
+                )
+        self.memory = Memory(self.models)
+        flat = self.memory.parameters.flat
+        self._batched = flat.device.type != "cpu" if batched is None else batched
+        self._plans: dict[tuple[object, ...], Plan] = {}
+
+    def __len__(self) -> int:
+        return len(self.models)
+
+    @property
+    def batched(self) -> bool:
+        """Whether one call does all networks."""
+        return self._batched
+
+    def gradients(
+        self,
+        images: Tensor,
+        labels: Tensor,
+        *,
+        reduction: Reduction = "mean",
+        rates: Sequence[float] | None = None,
+        folded: Collection[str] = (),
+    ) -> tuple[Tensor, Tensor]:
+        """Cross-entropy of each network, and its gradients in place of those that were there.
+
+        Args:
+            images: (N, B, C, H, W), or (B, C, H, W) for all networks; (F,) instead of (C, H, W) for a first dense
+                layer.
+            labels: Classes, (N, B) or (B,).
+            reduction: ``mean`` or ``sum`` over the samples.
+            rates: A learning rate for each network; needed with `folded`.
+            folded: Paths of dense layers that take their step of plain SGD with these rates inside the backward pass.
+                They have no gradient then: their ``grad`` is None.
+
+        Returns:
+            Loss (N,), and how many predictions are right, (N,) int64. New tensors, on the networks' device.
+
+        Raises:
+            ShapeError: Images or labels do not fit.
+
+        Edge cases:
+            `folded` without a rate for each network, or with something that is no dense layer: a ConfigError.
+        """
+        with torch.no_grad():
+            plan = self._plan(images, learns=True)
+            wide = labels.expand(len(self), -1) if labels.ndim == 1 else labels
+            samples = images.shape[-4 if images.ndim > 3 else -2]
+            if wide.shape != (len(self), samples):
+                raise ShapeError(
+                    f"labels must be ({len(self)}, {samples}) or ({samples},), got {tuple(labels.shape)} (Stack)"
+                )
+            told = self._rates(rates, folded)
+            hidden = {f"{path}.{name}" for path in folded for name in ("weight", "bias")}
+            self.memory.show_gradients(frozenset(hidden))
+            return plan.gradients(
+                images, wide, reduction=reduction, rates=told, folded=frozenset(folded)
+            )
+
+    def logits(self, images: Tensor) -> Tensor:
+        """Scores of the classes, with each network in the mode that it is in.
+
+        Args:
+            images: As for `gradients`.
+
+        Returns:
+            (N, B, K), a new tensor.
+
+        Edge cases:
+            Networks in training move their norms' running statistics, as plain modules do: call ``eval()`` on them.
+        """
+        with torch.no_grad():
+            return self._plan(images, learns=False).forward(images).mT.clone()
+
+    def release(self) -> None:
+        """Give the networks memory of their own again, with the numbers as they are; the stack cannot be used after."""
+        self.memory.release()
+        self._plans.clear()
+
+    def _plan(self, images: Tensor, *, learns: bool) -> Plan:
+        flat = self.memory.parameters.flat
+        if (images.dtype, images.device) != (flat.dtype, flat.device):
+            raise ConfigError(
+                f"images must be {flat.dtype} on {flat.device}, got {images.dtype} on {images.device} (Stack)"
+            )
+        key = (tuple(images.shape), learns)
+        plan = self._plans.get(key)
+        if plan is None:
+            shared = images.ndim in (2, 4)
+            if images.ndim not in (2, 3, 4, 5) or (not shared and len(images) != len(self)):
+                raise ShapeError(
+                    f"images must be ({len(self)}, B, ...) or (B, ...), got {tuple(images.shape)} (Stack)"
+                )
+            inner = images.shape if shared else images.shape[1:]
+            places = Places(
+                networks=len(self),
+                samples=inner[0],
+                batched=self._batched,
+                device=flat.device,
+                dtype=flat.dtype,
+            )
+            plan = Plan(
+                self.program,
+                self.models,
+                self.memory,
+                places=places,
+                shape=tuple(inner[1:]),
+                shared=shared,
+                learns=learns,
+            )
+            self._plans[key] = plan
+        return plan
+
+    def _rates(
+        self, rates: Sequence[float] | None, folded: Collection[str]
+    ) -> tuple[float, ...] | Tensor | None:
+        if not folded:
+            return None
+        unknown = sorted(set(folded) - set(self.program.dense))
+        if unknown:
+            raise ConfigError(f"only dense layers can be folded, '{unknown[0]}' is none (Stack)")
+        if rates is None or len(rates) != len(self):
+            raise ConfigError(f"folded layers need {len(self)} learning rates, got {rates} (Stack)")
+        if not self._batched:
+            return tuple(rates)
+        return self.memory.parameters.flat.new_tensor(rates)[:, None, None]

@@ -1,0 +1,157 @@
+"""A stack's networks stay modules: views, gradients, states, release; and its refusals."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from engine.nets import Crater, batch, copies, everything, several
+from regrow.engine import SGD, Adam, Stack, program_of
+from regrow.errors import ConfigError, ShapeError
+
+
+def stacked(count: int = 3) -> tuple[list[nn.Module], Stack]:
+    models = several(everything, count, dtype=torch.float32)
+    return models, Stack(models)
+
+
+def test_parameters_keep_identity_and_numbers_and_are_views() -> None:
+    models = several(everything, 3, dtype=torch.float32)
+    before = [dict(model.named_parameters()) for model in models]
+    kept = copies(models)
+    stack = Stack(models)
+    for number, model in enumerate(models):
+        for name, parameter in model.named_parameters():
+            assert parameter is before[number][name]
+            assert torch.equal(parameter, kept[number].get_parameter(name))
+            row = stack.memory.parameters.all(name)[number]
+            assert parameter.data_ptr() == row.data_ptr()
+            assert parameter.requires_grad
+            assert parameter.is_leaf
+    with torch.no_grad():
+        models[1].get_parameter("0.weight").fill_(3.0)
+    assert bool((stack.memory.parameters.all("0.weight")[1] == 3.0).all())
+    assert not bool((stack.memory.parameters.all("0.weight")[0] == 3.0).any())
+
+
+def test_what_is_edited_in_a_network_is_what_the_stack_computes() -> None:
+    models, stack = stacked()
+    images, _ = batch(4, 1, 8, 8, dtype=torch.float32)
+    other = several(everything, 5, dtype=torch.float32)[4]
+    models[2].load_state_dict(other.state_dict())
+    for model in (*models, other):
+        model.eval()
+    with torch.no_grad():
+        expected = other(images)
+    torch.testing.assert_close(stack.logits(images)[2], expected, rtol=1e-4, atol=1e-5)
+
+
+def test_gradients_come_back_after_somebody_took_them_away() -> None:
+    models, stack = stacked()
+    images, labels = batch(4, 1, 8, 8, dtype=torch.float32)
+    stack.gradients(images, labels)
+    first = models[0].get_parameter("0.weight").grad
+    assert first is not None
+    kept = first.clone()
+    models[0].zero_grad(set_to_none=True)
+    for model in models:
+        model.get_submodule("1").reset_running_stats()
+    stack.gradients(images, labels)
+    again = models[0].get_parameter("0.weight").grad
+    assert again is not None
+    assert torch.equal(again, kept)
+    assert again.data_ptr() == stack.memory.gradients.all("0.weight")[0].data_ptr()
+
+
+def test_folded_layers_have_no_gradient_and_the_next_call_has() -> None:
+    models = several(Crater, 2, dtype=torch.float32)
+    stack = Stack(models)
+    images, labels = batch(4, 1, 8, 8, dtype=torch.float32)
+    before = models[0].get_parameter("dense.weight").clone()
+    stack.gradients(images, labels, rates=[0.1, 0.1], folded=["dense"])
+    assert models[0].get_parameter("dense.weight").grad is None
+    assert models[0].get_parameter("head.weight").grad is not None
+    assert not torch.equal(models[0].get_parameter("dense.weight"), before)
+    stack.gradients(images, labels)
+    assert models[0].get_parameter("dense.weight").grad is not None
+
+
+def test_release_gives_each_network_memory_of_its_own() -> None:
+    models, stack = stacked()
+    images, labels = batch(4, 1, 8, 8, dtype=torch.float32)
+    optimizer = SGD(stack, lr=0.1)
+    optimizer.train(images, labels)
+    before = {key: value.clone() for key, value in models[0].state_dict().items()}
+    stack.release()
+    stack.memory.parameters.flat.zero_()
+    stack.memory.buffers.flat.zero_()
+    for key, value in models[0].state_dict().items():
+        assert torch.equal(value, before[key])
+        assert value.untyped_storage().nbytes() == value.nbytes
+    models[0](images).sum().backward()  # a plain module again
+
+
+def test_norms_in_training_and_evaluation_network_by_network() -> None:
+    models, stack = stacked(2)
+    models[0].eval()
+    kept = copies(models)
+    images, _ = batch(4, 1, 8, 8, dtype=torch.float32)
+    found = stack.logits(images)
+    for number, model in enumerate(kept):
+        with torch.no_grad():
+            expected = model(images)
+        torch.testing.assert_close(found[number], expected, rtol=1e-4, atol=1e-5)
+        for name, buffer in model.named_buffers():
+            torch.testing.assert_close(models[number].get_buffer(name), buffer)
+    assert int(models[0].get_buffer("1.num_batches_tracked")) == 0
+    assert int(models[1].get_buffer("1.num_batches_tracked")) == 1
+
+
+def test_a_known_program_is_not_traced_again() -> None:
+    models = several(Crater, 2, dtype=torch.float32)
+    program = program_of(models[0])
+    assert Stack(models, program=program).program is program
+
+
+@pytest.mark.parametrize("reduction", ["mean", "sum"])
+def test_reductions(reduction: str) -> None:
+    models = several(Crater, 1, dtype=torch.float64)
+    plain = copies(models)[0]
+    images, labels = batch(6, 1, 8, 8)
+    losses, _ = Stack(models).gradients(images, labels, reduction=reduction)  # type: ignore[arg-type]
+    loss = nn.functional.cross_entropy(plain(images), labels, reduction=reduction)
+    loss.backward()
+    torch.testing.assert_close(losses[0], loss.detach())
+    for name, parameter in plain.named_parameters():
+        torch.testing.assert_close(models[0].get_parameter(name).grad, parameter.grad)
+
+
+def test_refusals() -> None:
+    one = several(Crater, 1, dtype=torch.float32)[0]
+    with pytest.raises(ConfigError, match="at least one network"):
+        Stack([])
+    with pytest.raises(ConfigError, match="in a stack once"):
+        Stack([one, one])
+    with pytest.raises(ConfigError, match="network 1 computes something else"):
+        Stack([one, *several(everything, 1, dtype=torch.float32)])
+    with pytest.raises(ConfigError, match="float32 or float64"):
+        Stack(several(Crater, 1, dtype=torch.bfloat16))
+    with pytest.raises(ConfigError, match=r"of network 1 must be torch\.float32"):
+        Stack([one, *several(Crater, 1, dtype=torch.float64)])
+    stack = Stack([one])
+    images, labels = batch(4, 1, 8, 8, dtype=torch.float32)
+    with pytest.raises(ConfigError, match=r"images must be torch\.float32"):
+        stack.logits(images.double())
+    with pytest.raises(ShapeError, match="images must be"):
+        stack.gradients(images.expand(2, -1, -1, -1, -1), labels)
+    with pytest.raises(ShapeError, match="labels must be"):
+        stack.gradients(images, labels[:3])
+    with pytest.raises(ConfigError, match="need 1 learning rates"):
+        stack.gradients(images, labels, folded=["dense"])
+    with pytest.raises(ConfigError, match="'conv1' is none"):
+        stack.gradients(images, labels, folded=["conv1"], rates=[0.1])
+    with pytest.raises(ConfigError, match="folded layers need plain SGD"):
+        SGD(stack, lr=0.1, momentum=0.9, folded=["dense"])
+    with pytest.raises(ConfigError, match="lr must be one number or 1, got 2"):
+        Adam(stack, lr=[0.1, 0.2])
