@@ -9,7 +9,7 @@ to the baseline; and for the study of batch sizes `best.md`: each norm at its be
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,9 @@ def accuracy(arm: dict[str, Any]) -> str:
     return f"{percent(numbers['mean'])}{failed}"
 
 
-def grid(rows: Sequence[str], columns: Sequence[str], corner: str, cell: Any) -> list[str]:
+def grid(
+    rows: Sequence[str], columns: Sequence[str], corner: str, cell: Callable[[str, str], str]
+) -> list[str]:
     """A table of texts."""
     return [
         f"| {corner} | " + " | ".join(columns) + " |",

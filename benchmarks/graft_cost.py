@@ -17,7 +17,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import statistics
 import subprocess
 import sys
@@ -29,6 +28,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from written import write_results
 
 import regrow
 from regrow.partners.network import Lent
@@ -260,14 +260,7 @@ def main() -> None:
         f"{len(kept)} of {len(document['ranks'])} grafts take at most {LIMIT:g} times as long as sending"
     )
     if given.out is not None:
-        given.out.mkdir(parents=True, exist_ok=True)
-        about = {
-            "torch": torch.__version__,
-            "python": platform.python_version(),
-            "machine": platform.machine(),
-        }
-        (given.out / "summary.json").write_text(json.dumps({**document, **about}, indent=1) + "\n")
-        (given.out / "table.md").write_text("\n".join(lines) + "\n")
+        write_results(given.out, document, lines)
 
 
 if __name__ == "__main__":

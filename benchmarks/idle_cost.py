@@ -21,8 +21,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import json
-import platform
 import random
 import statistics
 import time
@@ -32,6 +30,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from written import write_results
 
 import regrow
 from regrow.lab import models
@@ -207,16 +206,11 @@ def main() -> None:
     within = [row for row in idle if row["added_interval"][1] <= LIMIT]
     print(f"{len(within)} of {len(idle)} idle loops add at most {LIMIT:g} %")
     if given.out is not None:
-        given.out.mkdir(parents=True, exist_ok=True)
         document = {
             "rows": rows,
             "threads": 1,
-            "torch": torch.__version__,
-            "python": platform.python_version(),
-            "machine": platform.machine(),
         }
-        (given.out / "summary.json").write_text(json.dumps(document, indent=1) + "\n")
-        (given.out / "table.md").write_text("\n".join(lines) + "\n")
+        write_results(given.out, document, lines)
 
 
 if __name__ == "__main__":

@@ -20,7 +20,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import statistics
 import subprocess
 import sys
@@ -31,6 +30,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from written import write_results
 
 from regrow.functional import gain_control
 from regrow.nn import GainControl2d
@@ -218,19 +218,14 @@ def main() -> None:
     met = verdicts(next(iter(runs.values())))
     print("\n".join([*lines, "", *met]))
     if given.out is not None:
-        given.out.mkdir(parents=True, exist_ok=True)
         document = {
             "runs": runs,
             "allocator": FIXED,
             "rounds": given.rounds,
             "targets": met,
-            "torch": torch.__version__,
             "cpu": torch.backends.cpu.get_cpu_capability(),
-            "python": platform.python_version(),
-            "machine": platform.machine(),
         }
-        (given.out / "summary.json").write_text(json.dumps(document, indent=1) + "\n")
-        (given.out / "table.md").write_text("\n".join(lines) + "\n")
+        write_results(given.out, document, lines)
 
 
 if __name__ == "__main__":

@@ -21,7 +21,6 @@ import argparse
 import dataclasses
 import json
 import os
-import platform
 import statistics
 import subprocess
 import sys
@@ -33,6 +32,7 @@ from typing import Any
 import torch
 from idle_cost import interval, resnet20
 from torch import Tensor, nn
+from written import write_results
 
 import regrow
 from regrow.functional.masks import lowest
@@ -313,16 +313,11 @@ def main() -> None:
         f"{len(cheap)} of {len(found)} loops spend at most {LIMIT_PERCENT:g} % of a step"
     )
     if given.out is not None:
-        given.out.mkdir(parents=True, exist_ok=True)
         document = {
             "cycles": cycles,
             "steps": found,
-            "torch": torch.__version__,
-            "python": platform.python_version(),
-            "machine": platform.machine(),
         }
-        (given.out / "summary.json").write_text(json.dumps(document, indent=1) + "\n")
-        (given.out / "table.md").write_text("\n".join(lines) + "\n")
+        write_results(given.out, document, lines)
 
 
 if __name__ == "__main__":

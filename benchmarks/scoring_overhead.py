@@ -11,14 +11,13 @@ counts inside its hooks. "plain again" shows how far two equal loops differ on t
 from __future__ import annotations
 
 import argparse
-import json
-import platform
 import statistics
 import time
 from pathlib import Path
 
 import torch
 from torch import nn
+from written import write_results
 
 import regrow
 from regrow.lab import models
@@ -102,21 +101,15 @@ def main() -> None:
             "inside_share": inside / base,
         }
         lines.append(f"| {name} | {step:.1f} | {ratio:.4f} | {100 * inside / base:.3f} |")
-    table = "\n".join(lines)
-    print(table)
+    print("\n".join(lines))
     if given.out is not None:
-        given.out.mkdir(parents=True, exist_ok=True)
         document = {
             "rows": rows,
             "rounds": given.rounds,
             "steps": given.steps,
             "threads": 1,
-            "torch": torch.__version__,
-            "python": platform.python_version(),
-            "machine": platform.machine(),
         }
-        (given.out / "summary.json").write_text(json.dumps(document, indent=1) + "\n")
-        (given.out / "table.md").write_text(table + "\n")
+        write_results(given.out, document, lines)
 
 
 if __name__ == "__main__":

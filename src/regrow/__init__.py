@@ -1,8 +1,8 @@
 """Find the convolutional filters that training has abandoned, and put them back to work.
 
-Contents: `attach` (a recipe inside your training loop), `trace` (who reads whom in your model), the
-recipes (`RandomOut`, `RePr`, `NoiseScion`, `InternalScion`, `RandomControl`), `Recipe` with its parts for your own,
-and `losses`.
+Contents: `attach` (a recipe inside your training loop), `attach_partners` (networks that lend each other weights),
+`trace` (who reads whom in your model), the recipes (`RandomOut`, `RePr`, `FilterGrafting`, `NoiseScion`,
+`InternalScion`, `RandomControl`), `Recipe` with its parts for your own, `nn` (layers), `losses` and `Teachers`.
 """
 
 from __future__ import annotations

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.multiprocessing.reductions import StorageWeakRef
 
+from regrow.graph.dispatch import address
 from regrow.graph.notes import Derived, Notes, Place
 from regrow.graph.sets import NAMES
 
@@ -34,7 +35,7 @@ class Ledger:
         self.tensors = dict(tensors)
         self._first: dict[str, int] = {}
         self._notes: dict[int, Notes] = {}
-        self._own = {_address(tensor) for tensor in self.tensors.values()}
+        self._own = {address(tensor) for tensor in self.tensors.values()}
         self._until_sweep = _SWEEP_EVERY
         total = 0
         for name, tensor in self.tensors.items():
@@ -44,7 +45,7 @@ class Ledger:
 
     def find(self, tensor: Tensor) -> Notes | None:
         """The notes on a tensor's storage, or None where nothing was noted."""
-        return self._notes.get(_address(tensor))
+        return self._notes.get(address(tensor))
 
     def names(self, tensor: Tensor) -> Tensor | None:
         """The names behind a tensor's elements.
@@ -177,7 +178,7 @@ class Ledger:
         """Forget where tensors came from that something wrote into; the model's own tensors stay themselves."""
         for tensor in tensors:
             notes = self.find(tensor)
-            if notes is not None and _address(tensor) not in self._own:
+            if notes is not None and address(tensor) not in self._own:
                 notes.whole = {}
                 notes.origins = notes.owners = notes.derived = notes.by_filter = notes.stands = None
 
@@ -245,13 +246,13 @@ class Ledger:
             notes.computed_by = notes.computed_by or by
 
     def _of(self, tensor: Tensor) -> Notes:
-        address = _address(tensor)
-        notes = self._notes.get(address)
+        memory = address(tensor)
+        notes = self._notes.get(memory)
         if notes is None:
             self._sweep()
             itemsize, length = _measure(tensor)
             notes = Notes(StorageWeakRef(tensor.untyped_storage()), itemsize, length)
-            self._notes[address] = notes
+            self._notes[memory] = notes
         return notes
 
     def _sweep(self) -> None:
@@ -273,10 +274,6 @@ class Ledger:
             )
             origins.as_strided(*place).copy_(numbers.reshape(place[0]))
         return origins
-
-
-def _address(tensor: Tensor) -> int:
-    return tensor.untyped_storage()._cdata  # pyright: ignore[reportPrivateUsage]  # what StorageWeakRef.cdata holds too
 
 
 def _measure(tensor: Tensor) -> tuple[int, int]:

@@ -8,9 +8,9 @@ from typing import Any, Final
 import torch
 from torch import Tensor
 from torch._ops import OpOverload
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from regrow.graph import rules
+from regrow.graph.dispatch import WatchingMode, address
 from regrow.graph.layers import CONVOLUTIONS, PRODUCTS, follow_convolution, follow_product
 from regrow.graph.ledger import ReinterpretedError
 from regrow.graph.moves import follow_move, follow_origins, is_move, keeps_entries
@@ -34,7 +34,7 @@ _AFTER_PYTHON: Final = (
 Edit = Callable[[str, object], object]
 
 
-class Twin(TorchDispatchMode):
+class Twin(WatchingMode):
     """Follows which filters every element depends on.
 
     Args:
@@ -46,11 +46,6 @@ class Twin(TorchDispatchMode):
         super().__init__()
         self._record = record
         self._running = running
-
-    @classmethod
-    def _should_skip_dynamo(cls) -> bool:
-        """Keep torch from wrapping the method below: that would import its compiler, two seconds for nothing."""
-        return False
 
     def __torch_dispatch__(
         self,
@@ -225,12 +220,8 @@ def _is_view(func: OpOverload[..., Any], call: Call, inputs: Sequence[Tensor]) -
     """Nothing was computed or copied: the outputs look at memory whose notes they share."""
     if func._schema.is_mutable:  # pyright: ignore[reportPrivateUsage]
         return call.in_place and call.op in _RESHAPES_IN_PLACE
-    held = {_address(tensor) for tensor in inputs if _is_plain(tensor)}
-    return bool(call.outputs) and all(_address(tensor) in held for tensor in call.outputs)
-
-
-def _address(tensor: Tensor) -> int:
-    return tensor.untyped_storage()._cdata  # pyright: ignore[reportPrivateUsage]
+    held = {address(tensor) for tensor in inputs if _is_plain(tensor)}
+    return bool(call.outputs) and all(address(tensor) in held for tensor in call.outputs)
 
 
 def _is_plain(tensor: Tensor) -> bool:

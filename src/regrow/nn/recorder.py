@@ -9,9 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch._ops import OpOverload
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from regrow.graph.calling import tensors_in
+from regrow.graph.dispatch import WatchingMode, address
 
 _Read = tuple[nn.Module | None, str]
 """The innermost module that was running, and the operation."""
@@ -44,7 +44,7 @@ class Arrival:
     tensor: Tensor | None
 
 
-class Recorder(TorchDispatchMode):
+class Recorder(WatchingMode):
     """Sees every operation of one run, and which module was running.
 
     Args:
@@ -64,11 +64,6 @@ class Recorder(TorchDispatchMode):
         self._running: list[tuple[nn.Module, int]] = []
         self._count = 0
 
-    @classmethod
-    def _should_skip_dynamo(cls) -> bool:
-        """Keep torch from wrapping the method below: that would import its compiler for nothing."""
-        return False
-
     def __torch_dispatch__(
         self,
         func: OpOverload[..., Any],
@@ -81,22 +76,22 @@ class Recorder(TorchDispatchMode):
         out = func(*args, **named)
         self._count += 1
         schema = func._schema  # pyright: ignore[reportPrivateUsage]
-        inputs = {_address(each): each for each in _dense((*args, *named.values()))}
+        inputs = {address(each): each for each in _dense((*args, *named.values()))}
         outputs = _dense((out,))
-        if outputs and not schema.is_mutable and all(_address(o) in inputs for o in outputs):
+        if outputs and not schema.is_mutable and all(address(o) in inputs for o in outputs):
             return out  # a view: it reads nothing
         running = self._running[-1][0] if self._running else None
-        for address in inputs:
-            if address in self._current:
-                self._current[address].reads.append(
+        for memory in inputs:
+            if memory in self._current:
+                self._current[memory].reads.append(
                     (running, schema.name.partition("::")[2].strip("_"))
                 )
         written = set(_written(func, args, named)) if schema.is_mutable else set[int]()
         for tensor in outputs:
-            if _address(tensor) not in inputs:
-                written.add(_address(tensor))
-        for address in written:
-            self._current[address] = Value(self._count)
+            if address(tensor) not in inputs:
+                written.add(address(tensor))
+        for memory in written:
+            self._current[memory] = Value(self._count)
         self._alive += outputs  # an address belongs to one storage only while that lives
         return out
 
@@ -108,7 +103,7 @@ class Recorder(TorchDispatchMode):
             args: What it takes.
         """
         first = next(iter(_dense(args)), None)
-        value = None if first is None else self._current.get(_address(first))
+        value = None if first is None else self._current.get(address(first))
         self._taken.setdefault(module, []).append(Arrival(value, first))
         self._running.append((module, self._count))
 
@@ -124,7 +119,7 @@ class Recorder(TorchDispatchMode):
             left, since = self._running.pop()
             if left is module:
                 break
-        value = self._current.get(_address(output)) if isinstance(output, Tensor) else None
+        value = self._current.get(address(output)) if isinstance(output, Tensor) else None
         if isinstance(output, Tensor) and value is not None and value.born > since:
             value.made[module] = (len(value.reads), output)
         else:
@@ -138,8 +133,8 @@ class Recorder(TorchDispatchMode):
             output: What it gave.
         """
         for tensor in tensors_in(output):
-            if tensor.layout == torch.strided and _address(tensor) in self._current:
-                self._current[_address(tensor)].given_out = True
+            if tensor.layout == torch.strided and address(tensor) in self._current:
+                self._current[address(tensor)].given_out = True
 
 
 def _written(
@@ -150,12 +145,8 @@ def _written(
     for place, argument in enumerate(arguments):
         if argument.alias_info is not None and argument.alias_info.is_write:
             value = args[place] if place < len(args) else kwargs.get(argument.name)
-            yield from map(_address, _dense((value,)))
+            yield from map(address, _dense((value,)))
 
 
 def _dense(values: object) -> list[Tensor]:
     return [tensor for tensor in tensors_in(values) if tensor.layout == torch.strided]
-
-
-def _address(tensor: Tensor) -> int:
-    return tensor.untyped_storage()._cdata  # pyright: ignore[reportPrivateUsage]

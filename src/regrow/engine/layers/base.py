@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -55,7 +56,7 @@ class Setting:
         return self.memory.gradients.all(f"{path}.{name}")
 
 
-class Layer:
+class Layer(ABC):
     """One step of a program, for one size of batch.
 
     All buffers are there from the start, and are written anew in each pass. The forward pass reads the output of the
@@ -74,13 +75,13 @@ class Layer:
     owned: bool = True
     learning: bool = True
 
+    @abstractmethod
     def forward(self) -> None:
         """Fill `out`."""
-        raise NotImplementedError
 
+    @abstractmethod
     def backward(self) -> None:
         """Fill the gradients of the parameters, and that of the input where it is needed."""
-        raise NotImplementedError
 
 
 class Given(Layer):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Collection, Sequence
 from typing import Any, ClassVar
 
@@ -15,7 +16,7 @@ from regrow.engine.stack import Stack
 from regrow.errors import ConfigError
 
 
-class StackOptimizer:
+class StackOptimizer(ABC):
     """Steps all networks of a stack; each has a `torch.optim` optimizer of its own, that holds options and state.
 
     The step is made here, on whole rows of the stack's memory. The torch optimizers say how (their learning rates are
@@ -98,9 +99,9 @@ class StackOptimizer:
         """Which of `entries` these options need."""
         return self.entries
 
+    @abstractmethod
     def _update(self, at: int | slice, span: slice, rate: float | Tensor) -> None:
         """Move part of the rows of one network, or of all (`rate` (N, 1))."""
-        raise NotImplementedError
 
     def _adopt(self) -> None:
         """Make each optimizer's state views of the memory, with what it remembers: at the start, and after a load."""
