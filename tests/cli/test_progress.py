@@ -61,6 +61,12 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     return now
 
 
+def progressed(*specs: TrialSpec, epoch: int) -> Progressed:
+    """One more epoch of a run of these trials, of 100 images a network."""
+    networks = specs[0].partners
+    return Progressed(specs, record(epoch), network_epochs=networks, samples=100 * networks)
+
+
 def test_trials_seeds_and_means_are_counted() -> None:
     progress = Progress(SPECS, {"base/a/seed0": 0.5})
     assert (progress.done, progress.seeds_done, progress.mean("a"), progress.mean("b")) == (
@@ -84,10 +90,10 @@ def test_a_crash_is_done_and_in_no_mean() -> None:
 def test_time_left_is_the_pace_times_the_epochs_left(clock: list[float]) -> None:
     progress = Progress(SPECS, {"base/a/seed0": 0.5})
     clock[0] = 150.0  # the workers were slow to start: no part of the pace
-    progress.take(Progressed(SPECS[1], record(4)))
+    progress.take(progressed(SPECS[1], epoch=4))
     assert progress.left_s is None
     clock[0] = 152.0
-    progress.take(Progressed(SPECS[1], record(5)))
+    progress.take(progressed(SPECS[1], epoch=5))
     assert progress.left_s == pytest.approx(2.0 * (5 + 10 + 10))
     progress.take(ended(SPECS[1], 0.5))
     assert progress.left_s == pytest.approx(2.0 * (10 + 10))
@@ -100,20 +106,36 @@ def test_an_epoch_of_several_networks_is_several_epochs(
     three = replace(SPECS[1], recipe="independent", settings={"partners": 3})
     later = replace(three, seed=1)
     progress = Progress([SPECS[0], three, later], {})
-    progress.take(Progressed(SPECS[0], record(1)))
+    progress.take(progressed(SPECS[0], epoch=1))
     assert progress.left_s is None
     clock[0] = 106.0
-    progress.take(Progressed(three, record(1)))  # three epochs of single networks in six seconds
+    progress.take(progressed(three, epoch=1))  # three epochs of single networks in six seconds
     assert progress.left_s == pytest.approx(2.0 * (9 + 3 * 9 + 3 * 10))
     first = Progress([three], {})
-    first.take(Progressed(three, record(1)))
+    first.take(progressed(three, epoch=1))
     assert first.left_s is None  # the first epoch holds the start of the workers
     clock[0] = 118.0
-    first.take(Progressed(three, record(2)))  # three more in twelve seconds
+    first.take(progressed(three, epoch=2))  # three more in twelve seconds
     assert first.left_s == pytest.approx(4.0 * 3 * 8)
     with Lines(Progress([three], {})) as lines:
         lines(ended(three, 0.5))
     assert "base/b/seed0: 50.0 %, mean of 3 networks |" in capsys.readouterr().err
+
+
+def test_what_trials_have_in_common_is_trained_once(
+    clock: list[float], capsys: pytest.CaptureFixture[str]
+) -> None:
+    progress = Progress(SPECS, {})
+    progress.take(progressed(*SPECS[:3], epoch=1))
+    clock[0] += 2.0
+    progress.take(progressed(*SPECS[:3], epoch=2))
+    progress.take(progressed(SPECS[3], epoch=1))
+    assert (progress.trained, progress.saved) == (3, 4)
+    assert progress.samples_per_s == pytest.approx(200 / 2.0)
+    assert progress.left_s == pytest.approx((3 * 8 + 9) * 2.0 / 4)
+    with Lines(progress) as lines:
+        lines(ended(SPECS[0], 0.5))
+    assert "3 network-epochs trained, 4 shared, 100 images/s" in capsys.readouterr().err
 
 
 def test_lines_are_rare_but_the_last_and_crashes_are_told(

@@ -22,7 +22,7 @@ def checkpoint(
 def test_what_is_saved_comes_back(tmp_path: Path) -> None:
     file = checkpoint(tmp_path / "a.ckpt")
     assert file.load() is None
-    assert file.save_if_due(STATE)
+    assert file.save_if_due(lambda: STATE)
     found = checkpoint(tmp_path / "a.ckpt").load()
     assert found is not None
     assert torch.equal(found["weights"], STATE["weights"])
@@ -32,7 +32,7 @@ def test_what_is_saved_comes_back(tmp_path: Path) -> None:
 
 def test_nothing_is_saved_before_its_time(tmp_path: Path) -> None:
     file = checkpoint(tmp_path / "a.ckpt", every_s=1000.0)
-    assert not file.save_if_due(STATE)
+    assert not file.save_if_due(lambda: STATE)
     assert not list(tmp_path.iterdir())
 
 

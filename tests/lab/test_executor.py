@@ -92,7 +92,7 @@ def test_crashes_are_recorded_deaths_are_survived_and_the_others_go_on(
     epochs = [
         event.record.epoch
         for event in events
-        if isinstance(event, Progressed) and event.spec.trial == "base/randomout/seed2"
+        if isinstance(event, Progressed) and event.specs[0].trial == "base/randomout/seed2"
     ]
     assert epochs == [1, 2, 3]
     notices = [event.text for event in events if isinstance(event, Noticed)]

@@ -16,6 +16,7 @@ from regrow.report.wording import count
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderResult
     from rich.table import Table
+    from rich.text import Text
 
     from regrow.lab.trials import TrialSpec
 
@@ -43,19 +44,24 @@ class Progress:
             for spec in self.specs
             if spec.trial not in accuracies
         }  # epochs of single networks: an epoch of a trial of several takes as much longer
-        self._trained = 0
-        self._before = 0
-        self._first: float | None = None
+        self.trained = 0
+        self._gone = (
+            0  # epochs of those asked for: one that trials have in common counts for each of them
+        )
+        self._samples = 0
+        self._first: tuple[float, int, int] | None = None
         self._started = time.monotonic()
 
     def take(self, event: Event) -> None:
         """Count one event."""
         if isinstance(event, Progressed):
-            networks = event.spec.partners
-            self._trained += networks
+            for spec in event.specs:
+                self._left[spec.trial] = spec.partners * (spec.train.epochs - event.record.epoch)
+            self.trained += event.network_epochs
+            self._gone += event.network_epochs * len(event.specs)
+            self._samples += event.samples
             if self._first is None:
-                self._first, self._before = time.monotonic(), networks
-            self._left[event.spec.trial] = networks * (event.spec.train.epochs - event.record.epoch)
+                self._first = (time.monotonic(), self._gone, self._samples)
         elif isinstance(event, Ended):
             self._left.pop(event.spec.trial, None)
             last = event.result.last
@@ -78,11 +84,23 @@ class Progress:
         return time.monotonic() - self._started
 
     @property
+    def saved(self) -> int:
+        """Epochs of single networks that were asked for and not trained, since another trial had the same ones."""
+        return self._gone - self.trained
+
+    @property
+    def samples_per_s(self) -> float | None:
+        """Images trained on in a second, over all networks, since the first epoch ended. None before the second."""
+        if self._first is None or self._samples <= self._first[2]:
+            return None
+        return (self._samples - self._first[2]) / (time.monotonic() - self._first[0])
+
+    @property
     def left_s(self) -> float | None:
         """Time left at the pace since the first epoch ended: workers take seconds to start. None before the second."""
-        if self._first is None or self._trained <= self._before:
+        if self._first is None or self._gone <= self._first[1]:
             return None
-        pace_s = (time.monotonic() - self._first) / (self._trained - self._before)
+        pace_s = (time.monotonic() - self._first[0]) / (self._gone - self._first[1])
         return sum(self._left.values()) * pace_s
 
     def mean(self, label: str) -> float | None:
@@ -231,14 +249,24 @@ def _line(progress: Progress, event: Ended) -> str:
     )
     mean_so_far = f" | mean {means}" if means else ""
     return (
-        f"[{progress.done}/{len(progress.specs)}] {result.trial}: {told}{mean_so_far} | "
+        f"[{progress.done}/{len(progress.specs)}] {result.trial}: {told}{mean_so_far} | {_work(progress)} | "
         f"{duration(progress.elapsed_s)} gone, {duration(progress.left_s)} left"
     )
 
 
-def _drawing(progress: Progress) -> Iterator[Table]:
+def _work(progress: Progress) -> str:
+    """What was trained, what was not trained twice, and how fast."""
+    told = count(progress.trained, "network-epoch")
+    if progress.saved:
+        told += f" trained, {progress.saved} shared"
+    rate = progress.samples_per_s
+    return told if rate is None else f"{told}, {rate:,.0f} images/s"
+
+
+def _drawing(progress: Progress) -> Iterator[Table | Text]:
     from rich.progress_bar import ProgressBar
     from rich.table import Table
+    from rich.text import Text
 
     total = len(progress.specs)
     head = Table.grid(padding=(0, 2))
@@ -250,6 +278,7 @@ def _drawing(progress: Progress) -> Iterator[Table]:
         f"{duration(progress.left_s)} left",
     )
     yield head
+    yield Text(_work(progress), style="dim")
     table = Table(box=None, pad_edge=False, header_style="dim")
     for heading in ("arm", "trials done", "mean test accuracy"):
         table.add_column(heading, justify="left" if heading == "arm" else "right")

@@ -17,6 +17,7 @@ from regrow.cli.report import finish
 from regrow.errors import ConfigError
 
 if TYPE_CHECKING:
+    from regrow.lab.engines import EngineName
     from regrow.lab.store import Store
     from regrow.lab.study import Study
     from regrow.lab.trials import TrialSpec
@@ -110,6 +111,22 @@ def run(
             rich_help_panel=_RUN,
         ),
     ] = 1.0,
+    engine: Annotated[
+        str,
+        typer.Option(
+            help="auto, modules (torch as you would write it) or stack (small chains of layers, faster). auto: as the "
+            "folder was begun, else stack where every arm can.",
+            rich_help_panel=_RUN,
+        ),
+    ] = "auto",
+    sharing: Annotated[
+        bool,
+        typer.Option(
+            "--sharing/--no-sharing",
+            help="Train what trials have in common once; the results are the same bits.",
+            rich_help_panel=_RUN,
+        ),
+    ] = True,
     retry_crashed: Annotated[
         bool,
         typer.Option("--retry-crashed", help="Run crashed trials again.", rich_help_panel=_RUN),
@@ -153,7 +170,7 @@ def run(
     with told_as(BAD_USE):
         folder = out or _default_folder(asked.name)
         with redirect_stdout(sys.stderr):  # what a user's model prints; results alone go to stdout
-            specs, store = _prepare(asked, folder, study, data_dir)
+            specs, store, chosen = _prepare(asked, folder, study, data_dir, engine=engine)
     with store, told_as(TROUBLE):
         new_crashes = _work(
             specs,
@@ -162,6 +179,8 @@ def run(
             data_dir=data_dir,
             checkpoint_every_s=checkpoint_every,
             retry_crashed=retry_crashed,
+            engine=chosen,
+            sharing=sharing,
         )
         finish(folder, as_json=as_json)
     if new_crashes:
@@ -183,29 +202,31 @@ def _default_folder(name: str) -> Path:
 
 
 def _prepare(
-    asked: Study, folder: Path, file: Path | None, data_dir: Path | None
-) -> tuple[tuple[TrialSpec, ...], Store]:
+    asked: Study, folder: Path, file: Path | None, data_dir: Path | None, *, engine: str
+) -> tuple[tuple[TrialSpec, ...], Store, EngineName]:
     """Everything that can be checked before the first trial runs."""
+    from regrow.lab.engines.choice import choose
     from regrow.lab.environment import environment
     from regrow.lab.fingerprint import document, fingerprint_document
     from regrow.lab.preflight import preflight
-    from regrow.lab.store import Store
+    from regrow.lab.store import Store, engine_of
     from regrow.lab.trials import trials
 
     where = str(file) if file is not None else "command line"
     specs = trials(asked, where=where)
     checked = preflight(specs, data_dir=data_dir)
+    chosen = choose(engine, refusal=checked.refusal, begun=engine_of(folder))
     store = Store(
         folder,
         document=document(asked, where=where),
         fingerprint_document=fingerprint_document(
-            asked, data_digests=checked.data_digests, where=where
+            asked, data_digests=checked.data_digests, engine=chosen, where=where
         ),
         environment=environment(),
     )
     for notice in (*checked.notices, *store.notices):
         say(f"warning: {notice}")
-    return specs, store
+    return specs, store, chosen
 
 
 def _work(
@@ -216,6 +237,8 @@ def _work(
     data_dir: Path | None,
     checkpoint_every_s: float,
     retry_crashed: bool,
+    engine: EngineName,
+    sharing: bool,
 ) -> int:
     """Run what has not ended yet; the number of crashes."""
     from regrow.cli.progress import Progress, display
@@ -237,7 +260,7 @@ def _work(
     went_on = f", {len(before)} of them ended before" if before else ""
     say(
         f"{count(len(specs), 'trial')}, {count(seeds, 'seed')}{went_on}; "
-        f"{count(processes, 'process', 'processes')}; results in {store.folder}"
+        f"{count(processes, 'process', 'processes')}, engine {engine}; results in {store.folder}"
     )
     progress = Progress(specs, before)
     with display(progress, live=sys.stderr.isatty()) as on_event:
@@ -247,6 +270,8 @@ def _work(
             jobs=processes,
             data_dir=data_dir,
             checkpoint_every_s=checkpoint_every_s,
+            engine=engine,
+            sharing=sharing,
             on_event=on_event,
         )
     if tally.interrupted:

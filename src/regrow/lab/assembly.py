@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.optim import SGD, Adam, AdamW, Optimizer
 
 from regrow import recipes
+from regrow.compose import Recipe
 from regrow.errors import ConfigError
 from regrow.history import Renewed
 from regrow.lab import models
@@ -124,33 +125,48 @@ def build_optimizer(training: Training, model: nn.Module, *, lr: float | None = 
     return kind(parameters, lr=rate, weight_decay=training.weight_decay)
 
 
+def arm_recipe(spec: TrialSpec, *, like: Sequence[Renewed] | None = None) -> Recipe | None:
+    """The recipe of an arm, if it has one for one network.
+
+    Args:
+        spec: Gives its name and settings.
+        like: For a control, the renewals that it replays.
+
+    Returns:
+        The recipe; None for the arms that the laboratory runs alone, and for recipes of several networks.
+    """
+    if spec.recipe in LAB_RECIPES:
+        return None
+    recipe = recipes.build(spec.recipe, spec.settings, like=like, where=spec.trial)
+    return None if isinstance(recipe, PartnerRecipe) else recipe
+
+
 def attach_recipe(
     spec: TrialSpec,
     data: Dataset,
     model: nn.Module,
     optimizer: Optimizer,
     *,
+    recipe: Recipe | None,
     held_out: tuple[Tensor, Tensor] | None = None,
-    like: Sequence[Renewed] | None = None,
+    hooks: bool = True,
 ) -> Regrower | None:
-    """Attach the arm's recipe, if it has one.
+    """Attach a trial's recipe, if it has one.
 
     Args:
-        spec: Gives recipe, settings, seed and length of the training.
+        spec: Gives seed and length of the training.
         data: Gives an example of the input.
         model: The network.
         optimizer: Its optimizer.
+        recipe: What `arm_recipe` gave, or what several trials have in common.
         held_out: Images and classes that are not trained on, for recipes that measure on data; None: the first
             training images.
-        like: For a control, the renewals that it replays.
+        hooks: It acts by the optimizer's hooks; else whoever makes the steps calls it.
 
     Returns:
-        The regrower; None for the arms that the laboratory runs alone, and for recipes of several networks.
+        The regrower; None without a recipe.
     """
-    if spec.recipe in LAB_RECIPES:
-        return None
-    recipe = recipes.build(spec.recipe, spec.settings, like=like, where=spec.trial)
-    if isinstance(recipe, PartnerRecipe):
+    if recipe is None:
         return None
     per_epoch = steps_per_epoch(spec.train, len(data.x_train))
     images, classes = held_out or (data.x_train[:CALIBRATION], data.y_train[:CALIBRATION])
@@ -165,6 +181,7 @@ def attach_recipe(
         steps_per_epoch=per_epoch,
         seed=spec.seed,
         init=models.recorded_init(spec.model.name, spec.model.settings),
+        hooks=hooks,
     )
 
 

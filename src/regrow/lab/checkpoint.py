@@ -7,6 +7,8 @@ import io
 import os
 import time
 import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,15 +20,28 @@ CHECKPOINT_VERSION: Final = 1
 _MAGIC: Final = "regrow-checkpoint"
 
 
+@dataclass(frozen=True, kw_only=True)
+class Held:
+    """What a checkpoint is of.
+
+    Attributes:
+        members: The trials that were one run when it was saved, the one that gave the file its name first.
+        epoch: Epochs done.
+    """
+
+    members: tuple[str, ...]
+    epoch: int
+
+
 class CheckpointFile:
-    """The one checkpoint of one trial.
+    """The one checkpoint of one run.
 
     The file is a line (format, version, SHA-256) and torch's own format, which is read with
     ``weights_only=True``: a checkpoint cannot run code.
 
     Args:
         path: Where it lies; `regrow.lab.store.Store.checkpoint` says.
-        trial: Name of the trial.
+        trial: Name of the trial, or of the first of those that are one run.
         fingerprint: Hash of what determines the trial; a checkpoint with another one is not used.
         every_s: Least time between two checkpoints; 0 = after each epoch. It has no influence on results.
     """
@@ -37,21 +52,25 @@ class CheckpointFile:
         self._every_s = every_s
         self._last = time.monotonic()
 
-    def save_if_due(self, state: dict[str, Any]) -> bool:
+    def save_if_due(
+        self, state: Callable[[], dict[str, Any]], *, members: Sequence[str] = (), epoch: int = 0
+    ) -> bool:
         """Write the state when the last checkpoint is old enough.
 
         Args:
-            state: Tensors, numbers and texts in dicts and lists.
+            state: Gives tensors, numbers and texts in dicts and lists; called only when they are written.
+            members: The trials that are one run; empty: the one that gave the file its name.
+            epoch: Epochs done.
 
         Returns:
             Whether it was written.
         """
         if time.monotonic() - self._last < self._every_s:
             return False
-        self.save(state)
+        self.save(state(), members=members, epoch=epoch)
         return True
 
-    def save(self, state: dict[str, Any]) -> None:
+    def save(self, state: dict[str, Any], *, members: Sequence[str] = (), epoch: int = 0) -> None:
         """Write the state in one piece: another process sees the old file or the new one.
 
         The file is not forced to the disk. After a loss of power the checksum finds a file that did
@@ -59,12 +78,15 @@ class CheckpointFile:
 
         Args:
             state: Tensors, numbers and texts in dicts and lists.
+            members: As for `save_if_due`.
+            epoch: Likewise.
 
         Raises:
             StoreError: The disk is full or read-only.
         """
+        held = {"members": list(members) or [self._identity["trial"]], "epoch": epoch}
         buffer = io.BytesIO()
-        torch.save({**self._identity, "state": state}, buffer)
+        torch.save({**self._identity, **held, "state": state}, buffer)
         payload = buffer.getbuffer()
         digest = hashlib.sha256(payload).hexdigest()
         temporary = self.path.with_suffix(f".{os.getpid()}.tmp")
@@ -90,6 +112,22 @@ class CheckpointFile:
             A file that is truncated, damaged, of another version or of another trial is renamed to
             ``*.damaged`` and reported by a RegrowWarning.
         """
+        found = self._read()
+        return None if found is None else found["state"]
+
+    def held(self) -> Held | None:
+        """Look whose state the file has.
+
+        Returns:
+            Its trials and their epoch; None as for `load`, and with the same edge cases.
+        """
+        found = self._read()
+        if found is None:
+            return None
+        members = found.get("members", [found["trial"]])  # files from before runs were shared
+        return Held(members=tuple(members), epoch=int(found.get("epoch", 0)))
+
+    def _read(self) -> dict[str, Any] | None:
         try:
             content = self.path.read_bytes()
         except FileNotFoundError:
@@ -106,7 +144,7 @@ class CheckpointFile:
         if {key: found[key] for key in self._identity} != self._identity:
             self.set_aside("it belongs to another trial")
             return None
-        return found["state"]
+        return found
 
     def set_aside(self, reason: str) -> None:
         """Take the file out of the way and report it; the trial then starts anew.

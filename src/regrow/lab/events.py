@@ -10,17 +10,26 @@ from regrow.lab.trials import TrialSpec
 
 @dataclass(frozen=True)
 class Started:
-    """A worker has taken a trial up."""
+    """A worker has taken a run up: a trial, or several that are one so far."""
 
-    spec: TrialSpec
+    specs: tuple[TrialSpec, ...]
 
 
 @dataclass(frozen=True)
 class Progressed:
-    """A trial has trained one more epoch."""
+    """A run has trained on.
 
-    spec: TrialSpec
+    Attributes:
+        specs: The trials that it is.
+        record: Its newest epoch.
+        network_epochs: Epochs of single networks since it last said so.
+        samples: Training images of these.
+    """
+
+    specs: tuple[TrialSpec, ...]
     record: EpochRecord
+    network_epochs: int
+    samples: int
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,8 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections import Counter
+import warnings
+from collections import Counter, deque
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,16 +18,20 @@ from types import FrameType
 from typing import Final
 
 from regrow.errors import StoreError
+from regrow.lab.checkpoint import Held
+from regrow.lab.engines import EngineName
 from regrow.lab.environment import now
 from regrow.lab.events import Ended, Event, Noticed, Progressed, Started
-from regrow.lab.outcome import TrialResult
+from regrow.lab.outcome import EpochRecord, TrialResult
+from regrow.lab.sharing import Segment, segments
 from regrow.lab.store import Store, lost_weights
 from regrow.lab.trials import TrialSpec
 from regrow.lab.worker import (
-    EpochDone,
+    EpochsDone,
+    Forked,
     Message,
+    RunDone,
     Task,
-    TrialDone,
     Unwritable,
     Warned,
     WorkerSettings,
@@ -57,7 +62,7 @@ class Tally:
 class _Worker:
     process: BaseProcess
     connection: Connection
-    spec: TrialSpec | None = None
+    segment: Segment | None = None
 
 
 def run_study(
@@ -68,6 +73,8 @@ def run_study(
     data_dir: Path | None = None,
     cache_dir: Path | None = None,
     checkpoint_every_s: float = 1.0,
+    engine: EngineName = "modules",
+    sharing: bool = True,
     on_event: Callable[[Event], object] = lambda event: None,
 ) -> Tally:
     """Train the trials that are not in the store yet.
@@ -77,6 +84,10 @@ def run_study(
     replaced, and its trial goes on from its checkpoint once; the second death is a crash. SIGINT and
     SIGTERM end the workers at once; all that ended is kept, and checkpoints wait for the next run.
 
+    Trials that are the same run until a recipe decides otherwise for one of them than for another are trained as one
+    (`regrow.lab.sharing`): when they differ, those who leave go to the front of the queue with a checkpoint of the
+    last common epoch. No result depends on it.
+
     Args:
         specs: All trials of the study, a control after the trial that it replays, a student after its teachers.
         store: Where results go; held open by the caller.
@@ -84,6 +95,8 @@ def run_study(
         data_dir: Folder with data sets.
         cache_dir: Folder for fetched data sets.
         checkpoint_every_s: Least time between two checkpoints of a trial; 0 = after each epoch.
+        engine: What makes the steps; it is part of the store's fingerprint.
+        sharing: Train what trials have in common once.
         on_event: Told what happens, in this process.
 
     Returns:
@@ -99,8 +112,10 @@ def run_study(
         cache_dir=cache_dir,
         fingerprint=store.fingerprint,
         checkpoint_every_s=checkpoint_every_s,
+        checkpoints=store.checkpoints,
+        engine=engine,
     )
-    pool = _Pool(specs, store, settings, on_event)
+    pool = _Pool(specs, store, settings, on_event, sharing=sharing)
     with _stop_signals() as stop:
         try:
             pool.fill(jobs)
@@ -113,7 +128,7 @@ def run_study(
 
 
 class _Pool:
-    """The workers, and the queue of trials that wait for one."""
+    """The workers, and the queue of runs that wait for one."""
 
     def __init__(
         self,
@@ -121,23 +136,35 @@ class _Pool:
         store: Store,
         settings: WorkerSettings,
         on_event: Callable[[Event], object],
+        *,
+        sharing: bool,
     ) -> None:
         self._store = store
         self._settings = settings
         self._on_event = on_event
         self._status = store.ended()
-        self._waiting = [spec for spec in specs if spec.trial not in self._status]
         self._attempts: Counter[str] = Counter()
         self._workers: list[_Worker] = []
         self._told: set[str] = set()
         self.ended: Counter[str] = Counter()
+        todo = [spec for spec in specs if spec.trial not in self._status]
+        store.sweep(spec.trial for spec in todo)
+        held = self._held(todo) if sharing else {}
+        self._waiting = deque(segments(todo, held, sharing=sharing))
         self._check_teachers()
-        store.sweep(spec.trial for spec in self._waiting)
+
+    def _held(self, todo: Sequence[TrialSpec]) -> dict[str, Held]:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            held = self._store.held(spec.trial for spec in todo)
+        for warning in caught:
+            self._notice(str(warning.message))
+        return held
 
     @property
     def busy(self) -> bool:
-        """Whether any worker has a trial."""
-        return any(worker.spec is not None for worker in self._workers)
+        """Whether any worker has a run."""
+        return any(worker.segment is not None for worker in self._workers)
 
     @property
     def unfinished(self) -> bool:
@@ -145,22 +172,21 @@ class _Pool:
         return self.busy or bool(self._waiting)
 
     def fill(self, jobs: int) -> None:
-        """Give every free worker a trial, and start workers while there are trials for them."""
-        while (spec := self._next()) is not None:
-            worker = next((worker for worker in self._workers if worker.spec is None), None)
-            if worker is None:
-                if len(self._workers) >= jobs:
-                    return
-                worker = self._start()
-            self._waiting.remove(spec)
-            worker.spec = spec
-            self._attempts[spec.trial] += 1
+        """Give every free worker a run, and start workers while there are runs for them."""
+        while any(worker.segment is None for worker in self._workers) or len(self._workers) < jobs:
+            segment = self._next()
+            if segment is None:
+                return
+            worker = next((each for each in self._workers if each.segment is None), None)
+            worker = worker or self._start()
+            worker.segment = segment
+            self._attempts[segment.name] += 1
             try:
-                worker.connection.send(self._task(spec))
+                worker.connection.send(self._task(segment))
             except OSError:
                 self._bury(worker)
                 continue
-            self._on_event(Started(spec))
+            self._on_event(Started(segment.specs))
 
     def listen(self) -> None:
         """Take what the workers say, for one tick at most."""
@@ -182,16 +208,21 @@ class _Pool:
             worker.process.join()
             worker.connection.close()
 
-    def _next(self) -> TrialSpec | None:
-        """The first trial that can begin; those that never can are recorded as crashed on the way."""
-        for spec in list(self._waiting):
-            reason = self._hopeless(spec)
+    def _next(self) -> Segment | None:
+        """Take the first run that can begin; those that never can are recorded as crashed on the way."""
+        waits: list[Segment] = []
+        found: Segment | None = None
+        while self._waiting and found is None:
+            segment = self._waiting.popleft()
+            reason = self._hopeless(segment.specs[0])
             if reason:
-                self._waiting.remove(spec)
-                self._crashed(spec, reason)
-            elif all(trial in self._status for trial in spec.after):
-                return spec
-        return None
+                self._crashed(segment, reason)
+            elif all(trial in self._status for trial in segment.after):
+                found = segment
+            else:
+                waits.append(segment)
+        self._waiting.extendleft(reversed(waits))
+        return found
 
     def _hopeless(self, spec: TrialSpec) -> str:
         """Why a trial can never begin; empty if it can."""
@@ -205,7 +236,7 @@ class _Pool:
 
     def _check_teachers(self) -> None:
         """What ended teachers left must be there before anything is trained."""
-        for spec in self._waiting:
+        for spec in (spec for segment in self._waiting for spec in segment.specs):
             for teacher in spec.teachers:
                 if teacher.trial is None or self._status.get(teacher.trial) != "finished":
                     continue
@@ -223,11 +254,11 @@ class _Pool:
         self._workers.append(worker)
         return worker
 
-    def _task(self, spec: TrialSpec) -> Task:
+    def _task(self, segment: Segment) -> Task:
+        spec = segment.specs[0]
         like = None if spec.like is None else tuple(self._store.renewals(spec.like))
         return Task(
-            spec=spec,
-            checkpoint=self._store.checkpoint(spec.trial),
+            specs=segment.specs,
             like=like,
             weights=self._store.weights(spec.trial) if spec.keeps_weights else None,
             teachers=tuple(
@@ -237,60 +268,99 @@ class _Pool:
         )
 
     def _take(self, worker: _Worker, message: Message) -> None:
-        spec = worker.spec
+        segment = worker.segment
         if isinstance(message, Warned):
             self._notice(message.text)
         elif isinstance(message, Unwritable):
             raise StoreError(message.error)
-        elif spec is None:
-            raise RuntimeError(f"a worker without a trial says {message!r}")
-        elif isinstance(message, EpochDone):
-            self._on_event(Progressed(spec, message.record))
+        elif segment is None:
+            raise RuntimeError(f"a worker without a run says {message!r}")
+        elif isinstance(message, EpochsDone):
+            named = set(message.trials)
+            specs = tuple(spec for spec in segment.specs if spec.trial in named)
+            self._count(specs, message.record, message.epochs, message.samples)
+        elif isinstance(message, Forked):
+            self._part(worker, segment, message)
         else:
-            worker.spec = None
-            if isinstance(message, TrialDone):
-                self._keep(spec, message.result)
+            worker.segment = None
+            if isinstance(message, RunDone):
+                last = message.results[0].last
+                if last is not None:
+                    self._count(segment.specs, last, message.epochs, message.samples)
+                self._keep(segment, message.results)
             else:
-                self._crashed(spec, message.error)
+                self._crashed(segment, message.error)
+
+    def _count(
+        self, specs: tuple[TrialSpec, ...], record: EpochRecord, epochs: int, samples: int
+    ) -> None:
+        """What a run has trained since it last said so."""
+        trained = epochs * specs[0].partners
+        self._store.spent(trained)
+        if trained:
+            self._on_event(Progressed(specs, record, trained, samples))
+
+    def _part(self, worker: _Worker, segment: Segment, message: Forked) -> None:
+        """Trials have left a run: they are a run of their own, and the next to begin, while their file is fresh."""
+        named = set(message.trials)
+        leave = tuple(spec for spec in segment.specs if spec.trial in named)
+        worker.segment = Segment(
+            specs=tuple(spec for spec in segment.specs if spec.trial not in named)
+        )
+        # In the order of the message: its first trial has named the file.
+        order = {trial: place for place, trial in enumerate(message.trials)}
+        self._waiting.appendleft(
+            Segment(specs=tuple(sorted(leave, key=lambda spec: order[spec.trial])))
+        )
 
     def _bury(self, worker: _Worker) -> None:
-        """A worker has died: its trial goes on in another, once."""
+        """A worker has died: its run goes on in another, once."""
         worker.process.join()
         worker.connection.close()
         self._workers.remove(worker)
-        spec = worker.spec
-        if spec is None:
+        segment = worker.segment
+        if segment is None:
             return
         code = worker.process.exitcode or 0
         how = f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit status {code}"
-        if self._attempts[spec.trial] < _ATTEMPTS:
-            self._notice(f"{spec.trial}: its process died ({how}); it goes on in a new one")
-            self._waiting.insert(0, spec)
+        if self._attempts[segment.name] < _ATTEMPTS:
+            self._notice(f"{_told(segment)}: its process died ({how}); it goes on in a new one")
+            self._waiting.appendleft(segment)
         else:
-            self._crashed(spec, f"its process died {_ATTEMPTS} times ({how}); out of memory?")
+            self._crashed(segment, f"its process died {_ATTEMPTS} times ({how}); out of memory?")
 
-    def _crashed(self, spec: TrialSpec, error: str) -> None:
-        result = TrialResult(
-            trial=spec.trial,
-            cell=spec.cell,
-            arm=spec.label,
-            seed=spec.seed,
-            status="crashed",
-            error=error,
-        )
-        self._keep(spec, result)
+    def _crashed(self, segment: Segment, error: str) -> None:
+        results = [
+            TrialResult(
+                trial=spec.trial,
+                cell=spec.cell,
+                arm=spec.label,
+                seed=spec.seed,
+                status="crashed",
+                error=error,
+            )
+            for spec in segment.specs
+        ]
+        self._keep(segment, results)
 
-    def _keep(self, spec: TrialSpec, result: TrialResult) -> None:
-        self._store.write(result, finished_at=now())
-        self._store.checkpoint(spec.trial).unlink(missing_ok=True)
-        self._status[spec.trial] = result.status
-        self.ended[result.status] += 1
-        self._on_event(Ended(spec, result))
+    def _keep(self, segment: Segment, results: Sequence[TrialResult]) -> None:
+        self._store.write(*results, finished_at=now())
+        self._store.checkpoint(segment.name).unlink(missing_ok=True)
+        specs = {spec.trial: spec for spec in segment.specs}
+        for result in results:
+            self._status[result.trial] = result.status
+            self.ended[result.status] += 1
+            self._on_event(Ended(specs[result.trial], result))
 
     def _notice(self, text: str) -> None:
         if text not in self._told:
             self._told.add(text)
             self._on_event(Noticed(text))
+
+
+def _told(segment: Segment) -> str:
+    more = len(segment.specs) - 1
+    return segment.name + (f" and {more} more that are one run with it" if more else "")
 
 
 @contextmanager

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from regrow.lab import models
+from regrow.lab.engines import EngineName
 from regrow.lab.study import Study
 from regrow.lab.trials import cells
 
@@ -31,13 +32,18 @@ def document(study: Study, *, where: str = "study") -> dict[str, Any]:
 
 
 def fingerprint_document(
-    study: Study, *, data_digests: Mapping[str, str], where: str = "study"
+    study: Study,
+    *,
+    data_digests: Mapping[str, str],
+    engine: EngineName = "modules",
+    where: str = "study",
 ) -> dict[str, Any]:
     """All that determines the results of a trial: not the seeds' number, the name, the jobs or the folder.
 
     Args:
         study: The study as it was written.
         data_digests: Hash of the data set by cell.
+        engine: What makes the steps. Folders from before there were two have none: ``modules``.
         where: Its file, for messages.
 
     Returns:
@@ -45,6 +51,7 @@ def fingerprint_document(
     """
     return {
         "results_version": RESULTS_VERSION,
+        **({} if engine == "modules" else {"engine": engine}),
         "cells": {
             cell.name: {
                 **cell.study.model_dump(mode="json", include={"data", "model", "train", "arms"}),

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import hashlib
 import os
+import re
 import sqlite3
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -74,3 +76,33 @@ def lock_folder(folder: Path) -> IO[str]:
     file.write(str(os.getpid()))
     file.flush()
     return file
+
+
+def file_stem(trial: str) -> str:
+    """A readable file name for a trial, made unique by a hash.
+
+    Args:
+        trial: Its name; any characters.
+
+    Returns:
+        The name, without a suffix.
+
+    Examples:
+        >>> file_stem("base/none/seed0")
+        'base_none_seed0-2f5c6d43'
+    """
+    readable = re.sub(r"[^A-Za-z0-9.=-]+", "_", trial)[:80]
+    return f"{readable}-{hashlib.sha256(trial.encode()).hexdigest()[:8]}"
+
+
+def checkpoint_path(folder: Path, trial: str) -> Path:
+    """Where the checkpoint of a trial lies.
+
+    Args:
+        folder: The folder of the checkpoints.
+        trial: Name of the trial.
+
+    Returns:
+        The path.
+    """
+    return folder / f"{file_stem(trial)}.ckpt"

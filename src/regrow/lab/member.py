@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F  # noqa: N812
 
 from regrow.graph import Filters, trace
-from regrow.lab.assembly import build_model, build_optimizer, epoch_order, steps_per_epoch
+from regrow.lab.assembly import build_model, epoch_order, steps_per_epoch
 from regrow.lab.data.augment import crop_flip
+from regrow.lab.engines import EngineName, ModuleSteps, StackSteps, Steps
 from regrow.lab.generator_keys import generator_key, partner_seed
-from regrow.lab.measure import right_answers
 from regrow.losses import overlap_penalty
 
 if TYPE_CHECKING:
@@ -44,19 +44,38 @@ class Member:
         data: What it is trained on.
         place: Number of the network in the trial, from 0.
         teaching: Whom it follows beside the classes.
+        engine: What makes its steps.
     """
 
     def __init__(
-        self, spec: TrialSpec, data: Dataset, *, place: int = 0, teaching: Teaching | None = None
+        self,
+        spec: TrialSpec,
+        data: Dataset,
+        *,
+        place: int = 0,
+        teaching: Teaching | None = None,
+        engine: EngineName = "modules",
     ) -> None:
         self._spec, self._data, self._teaching = spec, data, teaching
         self._seed = partner_seed(spec.seed, place)
         self._per_epoch = steps_per_epoch(spec.train, len(data.x_train))
         self.lr = partner_rate(spec.train, place=place, partners=spec.partners)
         self.regrower: Regrower | None = None
-        self.model = build_model(spec, data, seed=self._seed)
-        self.optimizer = build_optimizer(spec.train, self.model, lr=self.lr)
+        self._engine = engine
+        self._begin(self._seed)
         self._apart = self._kept_apart()
+
+    def _begin(self, seed: int) -> None:
+        """A fresh network, and what makes its steps."""
+        kind = StackSteps if self._engine == "stack" else ModuleSteps
+        self.model = build_model(self._spec, self._data, seed=seed)
+        self._steps: Steps = kind(self._spec.train, self.model, lr=self.lr)
+        self.optimizer = self._steps.optimizer
+
+    @property
+    def hooked(self) -> bool:
+        """Whether its optimizer's hooks call the recipe; else `Steps.step` does."""
+        return self._engine == "modules"
 
     def restart(self, number: int) -> None:
         """A fresh network and optimizer; data order and budget go on.
@@ -64,9 +83,7 @@ class Member:
         Args:
             number: Of the restart, for the weights.
         """
-        seed = generator_key("restart", self._seed, number)
-        self.model = build_model(self._spec, self._data, seed=seed)
-        self.optimizer = build_optimizer(self._spec.train, self.model, lr=self.lr)
+        self._begin(generator_key("restart", self._seed, number))
 
     def train_epoch(self, epoch: int) -> tuple[float, float]:
         """One epoch of steps.
@@ -92,16 +109,18 @@ class Member:
                 images = crop_flip(images, moves)
             if training.channels_last:
                 images = images.contiguous(memory_format=torch.channels_last)
-            outputs = self.model(images)
-            loss = F.cross_entropy(outputs, labels, reduction=training.loss_reduction)
-            self._step(
-                loss,
-                self._beside(outputs, images, batch),
-                step=(epoch - 1) * self._per_epoch + index,
+            self._set_rate((epoch - 1) * self._per_epoch + index)
+            loss, correct = self._steps.gradients(
+                images, labels, partial(self._beside, images=images, batch=batch)
             )
+            if training.clip_grad_norm is not None:
+                nn.utils.clip_grad_norm_(self.model.parameters(), training.clip_grad_norm)
+            if self.regrower is not None:
+                self.regrower.tell(loss=loss)
+            self._steps.step(self.regrower)
             share = len(batch) if training.loss_reduction == "mean" else 1
-            loss_sum += loss.detach().to(torch.float64) * share
-            right += right_answers(outputs.detach(), labels).sum()
+            loss_sum += loss.to(torch.float64) * share
+            right += correct
             seen += len(batch)
         return float(loss_sum) / seen, int(right) / seen
 
@@ -129,19 +148,12 @@ class Member:
         if self.regrower is not None:
             self.regrower.load_state_dict(state["regrower"])
 
-    def _step(self, loss: Tensor, beside: list[Tensor], *, step: int) -> None:
+    def _set_rate(self, step: int) -> None:
         training = self._spec.train
         if training.schedule != "constant":
             rate = self.lr * decay(training, step / (self._per_epoch * training.epochs))
             for group in self.optimizer.param_groups:
                 group["lr"] = rate
-        self.optimizer.zero_grad(set_to_none=True)
-        torch.stack([loss, *beside]).sum().backward() if beside else loss.backward()
-        if training.clip_grad_norm is not None:
-            nn.utils.clip_grad_norm_(self.model.parameters(), training.clip_grad_norm)
-        if self.regrower is not None:
-            self.regrower.tell(loss=loss.detach())
-        self.optimizer.step()
 
     def _beside(self, outputs: Tensor, images: Tensor, batch: Tensor) -> list[Tensor]:
         """What is added to the loss."""

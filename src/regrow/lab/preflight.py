@@ -19,6 +19,7 @@ from regrow.history import Renewed
 from regrow.lab import data
 from regrow.lab.assembly import (
     CALIBRATION,
+    arm_recipe,
     attach_partner_recipe,
     attach_recipe,
     build_model,
@@ -28,6 +29,7 @@ from regrow.lab.assembly import (
 from regrow.lab.data import Dataset
 from regrow.lab.data.held_out import hold_out
 from regrow.lab.diagnostics import Diagnosis
+from regrow.lab.engines import refusal
 from regrow.lab.study import LAB_RECIPES
 from regrow.lab.teaching import teacher_network
 from regrow.lab.trials import TrialSpec
@@ -43,10 +45,12 @@ class Preflight:
         data_digests: Hash of the data set by cell.
         notices: What a user should know: recipes that cannot act within the given epochs, those that rank filters
             on images that are trained on, and what teachers cost.
+        refusal: Why the study cannot run in a stack: the first arm that cannot, and its reason; empty where it can.
     """
 
     data_digests: dict[str, str]
     notices: tuple[str, ...]
+    refusal: str = ""
 
 
 def preflight(
@@ -72,6 +76,7 @@ def preflight(
     notices: dict[str, None] = {}
     held: dict[str, Dataset] = {}
     tried: set[tuple[str, str]] = set()
+    refused = ""
     for spec in specs:
         if (spec.cell, spec.label) in tried:
             continue
@@ -85,14 +90,17 @@ def preflight(
                 cache_dir=cache_dir,
             )
         digests[spec.cell] = str(held[key].meta["sha256"])
-        for notice in _rehearse(spec, held[key]):
+        told, reason = _rehearse(spec, held[key])
+        for notice in told:
             notices.setdefault(notice)
+        if reason and not refused:
+            refused = f"arm {spec.label}: {reason}"
     told = [*notices, *_told_of_teachers(specs)]
-    return Preflight(data_digests=digests, notices=tuple(told))
+    return Preflight(data_digests=digests, notices=tuple(told), refusal=refused)
 
 
-def _rehearse(spec: TrialSpec, dataset: Dataset) -> list[str]:
-    """One model and one recipe, put together and thrown away."""
+def _rehearse(spec: TrialSpec, dataset: Dataset) -> tuple[list[str], str]:
+    """One model and one recipe, put together and thrown away: what is to be told, and why it is no stack."""
     dataset, *aside = hold_out(dataset, spec.train.held_out)
     if steps_per_epoch(spec.train, len(dataset.x_train)) == 0:
         raise ConfigError(
@@ -101,6 +109,7 @@ def _rehearse(spec: TrialSpec, dataset: Dataset) -> list[str]:
         )
     model = build_model(spec, dataset, seed=spec.seed)
     optimizer = build_optimizer(spec.train, model)
+    reason = refusal(spec, model)
     _try_model(model, dataset, where=f"model '{spec.model.name}'")
     _try_teacher_files(spec, dataset)
     with warnings.catch_warnings(record=True) as caught:
@@ -112,8 +121,8 @@ def _rehearse(spec: TrialSpec, dataset: Dataset) -> list[str]:
                 dataset,
                 model,
                 optimizer,
+                recipe=arm_recipe(spec, like=like),
                 held_out=(aside[0], aside[1]) if spec.train.held_out else None,
-                like=like,
             )
             grafter = attach_partner_recipe(spec, dataset, _partners(spec, dataset))
         except RegrowError as error:
@@ -135,7 +144,7 @@ def _rehearse(spec: TrialSpec, dataset: Dataset) -> list[str]:
     if spec.recipe not in LAB_RECIPES and not spec.train.held_out:
         told += _ranks_on_training_images(spec, len(dataset.x_train), like=like)
     cell = "" if spec.cell == "base" else f"{spec.cell}: "
-    return [f"{cell}arm {spec.label}: {text}" for text in told]
+    return [f"{cell}arm {spec.label}: {text}" for text in told], reason
 
 
 def _partners(spec: TrialSpec, dataset: Dataset) -> list[tuple[nn.Module, Optimizer]]:

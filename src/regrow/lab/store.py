@@ -5,9 +5,7 @@ Reading for reports is `regrow.report.results`.
 
 from __future__ import annotations
 
-import hashlib
 import json
-import re
 import sqlite3
 from collections.abc import Generator, Iterable, Mapping
 from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, suppress
@@ -16,8 +14,10 @@ from types import TracebackType
 from typing import Any, Final, Self
 
 from regrow.errors import StoreError
+from regrow.lab.checkpoint import CheckpointFile, Held
+from regrow.lab.engines import EngineName
 from regrow.lab.fingerprint import differences, fingerprint
-from regrow.lab.folder import explained, lock_folder
+from regrow.lab.folder import checkpoint_path, explained, file_stem, lock_folder
 from regrow.lab.outcome import TrialResult
 from regrow.lab.schema import SCHEMA, SCHEMA_VERSION, detail_rows, trial_row
 
@@ -58,6 +58,7 @@ class Store:
         self.folder = folder
         self.fingerprint = fingerprint(fingerprint_document)
         self.notices: list[str] = []
+        self._trained = 0
         with ExitStack() as held:
             with explained(folder, "cannot be used as a results folder"):
                 (folder / CHECKPOINTS).mkdir(parents=True, exist_ok=True)
@@ -98,6 +99,7 @@ class Store:
             meta: dict[str, str] = dict(self._connection.execute("SELECT key, value FROM meta"))
             self._check_same_study(meta, document, fingerprint_document)
             self._compare_versions(json.loads(meta["environment"]), environment)
+            self._trained = int(meta.get("trained_network_epochs", 0))
             sessions = [*json.loads(meta["sessions"]), environment]
             self._put(study=json.dumps(document), sessions=json.dumps(sessions))
 
@@ -181,29 +183,50 @@ class Store:
                 found.setdefault((step, layer), []).append(index)
         return [(step, layer, tuple(filters)) for (step, layer), filters in found.items()]
 
-    def write(self, result: TrialResult, *, finished_at: str) -> None:
-        """Keep a trial that ended, whole or not at all, and remove nothing.
+    def write(self, *results: TrialResult, finished_at: str) -> None:
+        """Keep trials that ended, all of them whole or none, and remove nothing.
 
         Args:
-            result: The trial.
+            *results: The trials.
             finished_at: Time, for people.
 
         Edge cases:
-            A StoreError when it cannot be written or is there already. What was there is untouched.
+            A StoreError when they cannot be written or one is there already. What was there is untouched.
         """
+        with self._said("cannot be written"), self._transaction():
+            for result in results:
+                self._insert(result, finished_at=finished_at)
+            self._put_effort()
+
+    def _insert(self, result: TrialResult, *, finished_at: str) -> None:
         row = trial_row(result, finished_at=finished_at)
         marks = ", ".join(f":{key}" for key in row)
-        with self._said("cannot be written"), self._transaction():
-            self._connection.execute(
-                f"INSERT INTO trials ({', '.join(row)}) VALUES ({marks})",  # noqa: S608 # our own names
-                row,
-            )
-            for table, rows in detail_rows(result).items():
-                if rows:
-                    self._connection.executemany(
-                        f"INSERT INTO {table} VALUES ({', '.join('?' * len(rows[0]))})",  # noqa: S608 # our own names
-                        rows,
-                    )
+        self._connection.execute(
+            f"INSERT INTO trials ({', '.join(row)}) VALUES ({marks})",  # noqa: S608 # our own names
+            row,
+        )
+        for table, rows in detail_rows(result).items():
+            if rows:
+                self._connection.executemany(
+                    f"INSERT INTO {table} VALUES ({', '.join('?' * len(rows[0]))})",  # noqa: S608 # our own names
+                    rows,
+                )
+
+    def spent(self, network_epochs: int) -> None:
+        """Count epochs of single networks that were trained, for `effort`; written with the next trial that ends.
+
+        Args:
+            network_epochs: How many more.
+        """
+        self._trained += network_epochs
+
+    @property
+    def effort(self) -> int:
+        """Epochs of single networks that were trained for this folder, over all its sessions: shared ones once."""
+        return self._trained
+
+    def _put_effort(self) -> None:
+        self._put(trained_network_epochs=str(self._trained))
 
     def forget_crashed(self) -> int:
         """Take the crashed trials out, so that they run again.
@@ -214,6 +237,30 @@ class Store:
         with self._said("cannot be written"), self._transaction():
             return self._connection.execute("DELETE FROM trials WHERE status = 'crashed'").rowcount
 
+    @property
+    def checkpoints(self) -> Path:
+        """The folder of the checkpoints."""
+        return self.folder / CHECKPOINTS
+
+    def held(self, trials: Iterable[str]) -> dict[str, Held]:
+        """Look whose states the checkpoints have; damaged files are set aside with a warning.
+
+        Args:
+            trials: Those that a file may be named after.
+
+        Returns:
+            What each file is of, by the trial that it is named after; trials without a file are left out.
+        """
+        there = {path.name for path in self.checkpoints.glob("*.ckpt")}
+        found: dict[str, Held] = {}
+        for trial in trials if there else ():
+            path = self.checkpoint(trial)
+            if path.name in there:
+                held = CheckpointFile(path, trial=trial, fingerprint=self.fingerprint).held()
+                if held is not None:
+                    found[trial] = held
+        return found
+
     def checkpoint(self, trial: str) -> Path:
         """Where the checkpoint of a trial lies.
 
@@ -223,7 +270,7 @@ class Store:
         Returns:
             A readable file name, made unique by a hash.
         """
-        return self.folder / CHECKPOINTS / f"{_file_stem(trial)}.ckpt"
+        return checkpoint_path(self.checkpoints, trial)
 
     def weights(self, trial: str) -> Path:
         """Where the final weights of a trial lie, if they are kept.
@@ -234,7 +281,7 @@ class Store:
         Returns:
             A readable file name, made unique by a hash; its folder is made when the first weights are written.
         """
-        return self.folder / WEIGHTS / f"{_file_stem(trial)}.pt"
+        return self.folder / WEIGHTS / f"{file_stem(trial)}.pt"
 
     def sweep(self, unfinished: Iterable[str]) -> None:
         """Remove checkpoints of trials that ended, and what killed processes left half written; weights stay.
@@ -288,6 +335,27 @@ class Store:
         return explained(self.folder / DATABASE, what)
 
 
+def engine_of(folder: Path) -> EngineName | None:
+    """The engine that a folder's results were made with.
+
+    Args:
+        folder: Of a study, begun or not.
+
+    Returns:
+        The engine; None where nothing is there that can be read: opening the store then says what is wrong.
+    """
+    path = folder / DATABASE
+    if not path.is_file():
+        return None
+    try:
+        with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as connection:
+            query = "SELECT value FROM meta WHERE key = 'fingerprint_document'"
+            row = connection.execute(query).fetchone()
+    except sqlite3.Error:
+        return None
+    return None if row is None else json.loads(row[0]).get("engine", "modules")
+
+
 def lost_weights(path: Path, trial: str, told: str) -> str:
     """What is said when the kept weights of a trial cannot be used: nothing is trained anew in their place.
 
@@ -303,11 +371,6 @@ def lost_weights(path: Path, trial: str, told: str) -> str:
         f"{path}: the weights of {trial}, which has ended and is to teach, cannot be used: {told}. Put the file "
         f"back from a copy, or begin the study anew in another --out"
     )
-
-
-def _file_stem(trial: str) -> str:
-    readable = re.sub(r"[^A-Za-z0-9.=-]+", "_", trial)[:80]
-    return f"{readable}-{hashlib.sha256(trial.encode()).hexdigest()[:8]}"
 
 
 def _short(seeds: list[int]) -> str:

@@ -11,24 +11,30 @@ import multiprocessing
 import os
 import signal
 import sys
+import time
 import traceback
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from regrow.errors import RegrowError, StoreError
+from regrow.lab.folder import checkpoint_path
 from regrow.lab.outcome import EpochRecord, TrialResult
 from regrow.lab.trials import TrialSpec
 
 if TYPE_CHECKING:
-    from regrow.history import Renewed
+    from regrow.lab.checkpoint import CheckpointFile
     from regrow.lab.data import Dataset
+    from regrow.lab.engines import EngineName
     from regrow.lab.weights import Weights
 
 _PR_SET_PDEATHSIG = 1
+
+TELL_EVERY_S: Final = 0.05
+"""Least time between two messages of a run that trains."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +47,8 @@ class WorkerSettings:
         cache_dir: Folder for fetched data sets, or None.
         fingerprint: Hash of what determines the results.
         checkpoint_every_s: Least time between two checkpoints.
+        checkpoints: Folder of the checkpoints.
+        engine: What makes the steps.
     """
 
     parent: int
@@ -48,47 +56,70 @@ class WorkerSettings:
     cache_dir: Path | None
     fingerprint: str
     checkpoint_every_s: float
+    checkpoints: Path
+    engine: EngineName = "modules"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
-    """One trial to train.
+    """One run to train.
 
     Attributes:
-        spec: The trial.
-        checkpoint: Where its checkpoint lies or will lie.
+        specs: Its trial, or the trials that are one run as far as anybody knows.
         like: For a control, the renewals that it replays: step, layer, filters. None otherwise.
         weights: Where its final weights will lie, if it teaches another trial. None otherwise.
         teachers: Where the weights of each of its teachers lie.
     """
 
-    spec: TrialSpec
-    checkpoint: Path
+    specs: tuple[TrialSpec, ...]
     like: tuple[tuple[int, str, tuple[int, ...]], ...] | None = None
     weights: Path | None = None
     teachers: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True)
-class EpochDone:
-    """A trial has trained one more epoch."""
+class EpochsDone:
+    """A run has trained on.
 
-    trial: str
+    Attributes:
+        trials: Those that it still is.
+        record: Its newest epoch.
+        epochs: How many it has trained since it last said so.
+        samples: Training images of these, over all networks.
+    """
+
+    trials: tuple[str, ...]
     record: EpochRecord
+    epochs: int
+    samples: int
 
 
 @dataclass(frozen=True)
-class TrialDone:
-    """A trial has ended."""
+class Forked:
+    """Trials have left a run; their state lies where the first of them has its checkpoint."""
 
-    result: TrialResult
+    trials: tuple[str, ...]
 
 
 @dataclass(frozen=True)
-class TrialFailed:
-    """A trial has raised an error; the worker goes on with the next."""
+class RunDone:
+    """All trials that a run still was have ended.
 
-    trial: str
+    Attributes:
+        results: One a trial.
+        epochs: What it has trained since `EpochsDone`.
+        samples: Likewise.
+    """
+
+    results: tuple[TrialResult, ...]
+    epochs: int
+    samples: int
+
+
+@dataclass(frozen=True)
+class RunFailed:
+    """A run has raised an error; the worker goes on with the next."""
+
     error: str
 
 
@@ -106,7 +137,7 @@ class Unwritable:
     error: str
 
 
-Message = EpochDone | TrialDone | TrialFailed | Warned | Unwritable
+Message = EpochsDone | Forked | RunDone | RunFailed | Warned | Unwritable
 
 
 def work(connection: Connection, settings: WorkerSettings) -> None:
@@ -147,49 +178,109 @@ def _train(
     *,
     send: Callable[[Message], None],
 ) -> Message:
+    try:
+        spec = task.specs[0]
+        data = shelf.get(spec)
+        images = len(data.x_train) - spec.train.held_out
+        telling = _Telling(
+            send,
+            samples=spec.partners * images,
+            every_s=min(TELL_EVERY_S, settings.checkpoint_every_s),
+        )
+        results = _results(task, data, settings, telling, send=send)
+        return RunDone(results, *telling.rest())
+    except StoreError as error:
+        return Unwritable(str(error))
+    except (BrokenPipeError, ConnectionResetError):
+        raise
+    except Exception as error:  # whatever a trial raises is its result; the others go on
+        return RunFailed(_one_line(error))
+
+
+def _results(
+    task: Task,
+    data: Dataset,
+    settings: WorkerSettings,
+    telling: _Telling,
+    *,
+    send: Callable[[Message], None],
+) -> tuple[TrialResult, ...]:
     from regrow.history import Renewed  # noqa: PLC0415 # these load torch
-    from regrow.lab.checkpoint import CheckpointFile  # noqa: PLC0415
-    from regrow.lab.trial import run_trial  # noqa: PLC0415
+    from regrow.lab.trial import Fork, run_family, run_trial  # noqa: PLC0415
     from regrow.lab.weights import WeightsFile  # noqa: PLC0415
 
-    trial = task.spec.trial
+    spec = task.specs[0]
+    if len(task.specs) > 1:
+
+        def keep(fork: Fork) -> None:
+            names = tuple(each.trial for each in fork.specs)
+            _checkpoint(names[0], settings).save(fork.state, members=names, epoch=fork.epoch)
+            send(Forked(names))
+
+        return run_family(
+            task.specs,
+            data,
+            on_fork=keep,
+            checkpoint=_checkpoint(spec.trial, settings),
+            on_epoch=telling,
+            engine=settings.engine,
+        )
     like: list[Renewed] | None = None
     if task.like is not None:
         like = [
             Renewed(step=step, layer=layer, filters=filters, scores=(0.0,) * len(filters))
             for step, layer, filters in task.like
         ]
+    result = run_trial(
+        spec,
+        data,
+        like=like,
+        teachers=_taught_by(task, settings),
+        weights=None
+        if task.weights is None
+        else WeightsFile(task.weights, trial=spec.trial, fingerprint=settings.fingerprint),
+        checkpoint=_checkpoint(spec.trial, settings),
+        on_epoch=lambda record: telling((spec,), record),
+        engine=settings.engine,
+    )
+    return (result,)
 
-    def on_epoch(record: EpochRecord) -> None:
+
+def _checkpoint(trial: str, settings: WorkerSettings) -> CheckpointFile:
+    from regrow.lab.checkpoint import CheckpointFile  # noqa: PLC0415 # loads torch
+
+    return CheckpointFile(
+        checkpoint_path(settings.checkpoints, trial),
+        trial=trial,
+        fingerprint=settings.fingerprint,
+        every_s=settings.checkpoint_every_s,
+    )
+
+
+class _Telling:
+    """Tells the parent how far a run is, a few times a second, and ends the worker when there is no parent."""
+
+    def __init__(self, send: Callable[[Message], None], *, samples: int, every_s: float) -> None:
+        self._send, self._samples, self._every_s = send, samples, every_s
+        self._epochs = 0
+        self._last = 0.0
+
+    def __call__(self, specs: Sequence[TrialSpec], record: EpochRecord) -> None:
+        self._epochs += 1
+        now = time.monotonic()
+        if now - self._last < self._every_s:
+            return
         parent = multiprocessing.parent_process()
         if parent is not None and not parent.is_alive():
             raise SystemExit(1)
-        send(EpochDone(trial, record))
+        trials = tuple(spec.trial for spec in specs)
+        self._send(EpochsDone(trials, record, *self.rest()))
+        self._last = now
 
-    try:
-        result = run_trial(
-            task.spec,
-            shelf.get(task.spec),
-            like=like,
-            teachers=_taught_by(task, settings),
-            weights=None
-            if task.weights is None
-            else WeightsFile(task.weights, trial=trial, fingerprint=settings.fingerprint),
-            checkpoint=CheckpointFile(
-                task.checkpoint,
-                trial=trial,
-                fingerprint=settings.fingerprint,
-                every_s=settings.checkpoint_every_s,
-            ),
-            on_epoch=on_epoch,
-        )
-    except StoreError as error:
-        return Unwritable(str(error))
-    except (BrokenPipeError, ConnectionResetError):
-        raise
-    except Exception as error:  # whatever a trial raises is its result; the others go on
-        return TrialFailed(trial, _one_line(error))
-    return TrialDone(result)
+    def rest(self) -> tuple[int, int]:
+        """Epochs and samples that were not told yet; they count as told then."""
+        epochs, self._epochs = self._epochs, 0
+        return epochs, epochs * self._samples
 
 
 def _taught_by(task: Task, settings: WorkerSettings) -> list[Weights]:
@@ -197,9 +288,10 @@ def _taught_by(task: Task, settings: WorkerSettings) -> list[Weights]:
     from regrow.lab.weights import WeightsFile, read_weights  # noqa: PLC0415 # loads torch
 
     found: list[Weights] = []
-    for teacher, path in zip(task.spec.teachers, task.teachers, strict=True):
+    spec = task.specs[0]
+    for teacher, path in zip(spec.teachers, task.teachers, strict=True):
         if teacher.trial is None:
-            plain = teacher.model or task.spec.model
+            plain = teacher.model or spec.model
             found.append(read_weights(str(path), plain=plain, sha256=teacher.sha256))
         else:
             file = WeightsFile(path, trial=teacher.trial, fingerprint=settings.fingerprint)

@@ -1,0 +1,108 @@
+"""What happened in a run, as the plain records that the store keeps."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from regrow.history import Grafted, Renewed, Report
+from regrow.lab.measure import finite_or_none
+from regrow.lab.member import Member
+from regrow.lab.outcome import GraftRecord, PartnerRecord, RenewalRecord, RestingRecord
+
+
+def renewal_records(events: Sequence[Renewed], *, per_epoch: int) -> tuple[RenewalRecord, ...]:
+    """One record a renewed filter.
+
+    Args:
+        events: A regrower's.
+        per_epoch: Optimizer steps of an epoch.
+
+    Returns:
+        The records, in the order of the events.
+    """
+    return tuple(
+        RenewalRecord(
+            step=event.step,
+            epoch=event.step // per_epoch + 1,
+            layer=event.layer,
+            filter=index,
+            score=finite_or_none(score),
+            dropped=event.dropped,
+            change=None if event.change is None else finite_or_none(event.change),
+        )
+        for event in events
+        for index, score in zip(event.filters, event.scores, strict=True)
+    )
+
+
+def resting_records(report: Report) -> tuple[RestingRecord, ...]:
+    """The filters that never came back: the training ended while they were out.
+
+    Args:
+        report: A regrower's.
+
+    Returns:
+        One record a filter.
+    """
+    return tuple(
+        RestingRecord(layer=layer, filter=index, dropped=report.resting_since)
+        for layer, filters in report.resting.items()
+        for index in filters
+        if report.resting_since is not None
+    )
+
+
+def graft_records(events: Sequence[Grafted], *, per_epoch: int) -> tuple[GraftRecord, ...]:
+    """One record a layer and network of a graft.
+
+    Args:
+        events: A grafter's.
+        per_epoch: Optimizer steps of an epoch.
+
+    Returns:
+        The records, in the order of the events.
+    """
+    return tuple(
+        GraftRecord(
+            step=event.step,
+            epoch=event.step // per_epoch + 1,
+            partner=event.partner,
+            layer=event.layer,
+            share=finite_or_none(event.share),
+            information=finite_or_none(event.information),
+            partner_information=finite_or_none(event.partner_information),
+            distance=finite_or_none(event.distance),
+        )
+        for event in events
+    )
+
+
+def partner_records(
+    epoch: int,
+    members: Sequence[Member],
+    trained: Sequence[tuple[float, float]],
+    tests: Sequence[tuple[float | None, float | None]],
+) -> list[PartnerRecord]:
+    """The metrics of each of several networks.
+
+    Args:
+        epoch: 1-based.
+        members: The networks.
+        trained: Training loss and accuracy of each.
+        tests: Test loss and accuracy of each, None where they were not measured.
+
+    Returns:
+        One record a network.
+    """
+    return [
+        PartnerRecord(
+            epoch=epoch,
+            partner=place,
+            lr=member.lr,
+            train_loss=finite_or_none(train[0]),
+            train_accuracy=train[1],
+            test_loss=test[0],
+            test_accuracy=test[1],
+        )
+        for place, (member, train, test) in enumerate(zip(members, trained, tests, strict=True))
+    ]

@@ -1,0 +1,332 @@
+"""A run in progress: the network or networks of a trial, or of several trials that have not differed yet."""
+
+from __future__ import annotations
+
+import math
+import time
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Final
+
+from regrow.errors import RegrowWarning
+from regrow.history import Renewed, Report
+from regrow.lab.assembly import (
+    arm_recipe,
+    attach_partner_recipe,
+    attach_recipe,
+    steps_per_epoch,
+)
+from regrow.lab.data import Dataset
+from regrow.lab.data.held_out import hold_out
+from regrow.lab.diagnostics import Diagnosis
+from regrow.lab.ending import graft_records, partner_records, renewal_records, resting_records
+from regrow.lab.engines import EngineName
+from regrow.lab.measure import finite_or_none, majority_share, measure
+from regrow.lab.member import Member
+from regrow.lab.outcome import EpochRecord, PartnerRecord, TogetherRecord, TrialResult
+from regrow.lab.sharing.crew import Crew
+from regrow.lab.sharing.families import PLAIN
+from regrow.lab.teaching import Teaching
+from regrow.lab.together import together
+from regrow.lab.trials import TrialSpec
+from regrow.lab.weights import Weights, WeightsFile
+from regrow.schedule import Clock
+
+STUCK_MARGIN: Final = 0.02
+"""A network within this of the majority class's share has learned nothing."""
+
+
+class Run:
+    """One training in progress, that of one trial or of several that have been the same so far.
+
+    Args:
+        specs: The trials; what they train is that of the first (`regrow.lab.sharing.families`).
+        data: The data set.
+        like: For a control, the renewals that it replays.
+        teachers: The weights of each of the first trial's teachers.
+        engine: What makes the steps.
+
+    Attributes:
+        crew: The trials.
+        members: The networks: one, or those of an arm with partners.
+    """
+
+    def __init__(
+        self,
+        specs: Sequence[TrialSpec],
+        data: Dataset,
+        *,
+        like: Sequence[Renewed] | None = None,
+        teachers: Sequence[Weights] = (),
+        engine: EngineName = "modules",
+    ) -> None:
+        self.spec = spec = specs[0]
+        self.data, *aside = hold_out(data, spec.train.held_out)
+        self.held_out = (aside[0], aside[1]) if spec.train.held_out else None
+        teaching = Teaching(spec, self.data, teachers) if spec.teachers else None
+        self.members = [
+            Member(spec, self.data, place=place, teaching=teaching, engine=engine)
+            for place in range(spec.partners)
+        ]
+        self.per_epoch = steps_per_epoch(spec.train, len(self.data.x_train))
+        clock = Clock(
+            total_steps=self.per_epoch * spec.train.epochs, steps_per_epoch=self.per_epoch
+        )
+        self.crew = Crew(specs, clock=clock) if len(specs) > 1 else None
+        first = self.members[0]
+        first.regrower = attach_recipe(
+            spec,
+            self.data,
+            first.model,
+            first.optimizer,
+            held_out=self.held_out,
+            recipe=self.crew.recipe if self.crew else arm_recipe(spec, like=like),
+            hooks=first.hooked,
+        )
+        if self.crew is not None and first.regrower is not None:
+            self.crew.watch(first.regrower.report)
+        self.grafter = attach_partner_recipe(
+            spec, self.data, [(each.model, each.optimizer) for each in self.members]
+        )
+        self.diagnosis = Diagnosis(
+            spec.diagnostics,
+            model=first.model,
+            example=self.data.x_train[:2],
+            held_out=self.held_out,
+            seed=spec.seed,
+        )
+        self.records: list[EpochRecord] = []
+        self.inside: list[float] = []
+        self.partners: list[PartnerRecord] = []
+        self.restarts = 0
+        self.diverged = False
+
+    @property
+    def epoch(self) -> int:
+        """Epochs done."""
+        return len(self.records)
+
+    @property
+    def trials(self) -> tuple[TrialSpec, ...]:
+        """The trials that this run still is."""
+        return (self.spec,) if self.crew is None else self.crew.members
+
+    @property
+    def may_split(self) -> bool:
+        """Whether two of them may come to differ in what is left of the training."""
+        crew = self.crew
+        return crew is not None and crew.may_split and self._steps_done <= crew.last_step
+
+    @property
+    def _steps_done(self) -> int:
+        return self.epoch * self.per_epoch
+
+    @property
+    def ended(self) -> bool:
+        """Whether there is nothing left to train."""
+        return self.diverged or self.epoch == self.spec.train.epochs
+
+    # ---- training
+
+    def train_epoch(self) -> EpochRecord:
+        """Train one epoch, evaluate, and restart if the arm does that."""
+        started, inside = time.perf_counter(), self._inside()
+        training, epoch = self.spec.train, self.epoch + 1
+        trained = [member.train_epoch(epoch) for member in self.members]
+        loss, accuracy = _mean([each[0] for each in trained]), _mean([each[1] for each in trained])
+        finite = any(
+            math.isfinite(each[0]) and member.finite()
+            for each, member in zip(trained, self.members, strict=True)
+        )
+        self.diverged = not finite and not self._restart_ahead(epoch)
+        looks = epoch % training.eval_every_epochs == 0 or epoch == training.epochs or self.diverged
+        tests = [self._test(member) if looks else (None, None) for member in self.members]
+        started += self._diagnose(epoch)
+        stuck = not finite or accuracy <= majority_share(self.data.y_train) + STUCK_MARGIN
+        if stuck and not self.diverged and self._checks_at(epoch):
+            self.restarts += 1
+            self.members[0].restart(self.restarts)
+        if len(self.members) > 1:
+            self.partners += partner_records(epoch, self.members, trained, tests)
+        record = EpochRecord(
+            epoch=epoch,
+            train_loss=finite_or_none(loss),
+            train_accuracy=accuracy,
+            test_loss=_mean_or_none([test[0] for test in tests]),
+            test_accuracy=_mean_or_none([test[1] for test in tests]),
+            seconds=time.perf_counter() - started,
+        )
+        self.records.append(record)
+        self.inside.append(self._inside() - inside)
+        return record
+
+    def _inside(self) -> float:
+        """Seconds that the recipe has taken."""
+        regrower = self.members[0].regrower
+        return 0.0 if regrower is None else regrower.report.seconds
+
+    def _test(self, member: Member) -> tuple[float | None, float | None]:
+        return measure(member.model, self.data.x_test, self.data.y_test)
+
+    def _diagnose(self, epoch: int) -> float:
+        """Look at the networks beside their accuracy: the seconds that it took."""
+        regrower = self.members[0].regrower
+        out = {} if regrower is None else regrower.report.resting
+        models = [member.model for member in self.members]
+        return self.diagnosis.look(models, epoch=epoch, out=out)
+
+    # ---- the arm "restart"
+
+    def _checks_at(self, epoch: int) -> bool:
+        """Whether the arm may restart after this epoch."""
+        settings = self.spec.settings
+        return (
+            self.spec.recipe == "restart"
+            and epoch < self.spec.train.epochs
+            and epoch % settings["check_epochs"] == 0
+            and (settings["max_restarts"] is None or self.restarts < settings["max_restarts"])
+        )
+
+    def _restart_ahead(self, epoch: int) -> bool:
+        """Whether a check is still to come that can save a network which is not finite."""
+        return any(self._checks_at(later) for later in range(epoch, self.spec.train.epochs))
+
+    # ---- saving and ending
+
+    def state(self) -> dict[str, Any]:
+        """Everything that the next epoch depends on, and what was measured so far.
+
+        Its tensors are those in training, and its records objects: `regrow.lab.snapshot` makes copies and plain values.
+        """
+        return {
+            "members": [member.state() for member in self.members],
+            "grafter": None if self.grafter is None else self.grafter.state_dict(),
+            "records": list(self.records),
+            "inside": list(self.inside),
+            "partners": list(self.partners),
+            "restarts": self.restarts,
+            "diagnosis": self.diagnosis.state_dict(),
+            "nonfinite": {} if self.crew is None else self.crew.nonfinite(),
+        }
+
+    def load(self, state: Mapping[str, Any]) -> None:
+        """Go on from a saved state, of the same trials or of these and others.
+
+        Args:
+            state: Plain values, as a checkpoint holds them.
+        """
+        for member, saved in zip(self.members, state["members"], strict=True):
+            member.load(saved)
+        if self.grafter is not None:
+            self.grafter.load_state_dict(state["grafter"])
+        self.records = [EpochRecord(**record) for record in state["records"]]
+        self.partners = [PartnerRecord(**record) for record in state["partners"]]
+        self.restarts = state["restarts"]
+        self.inside = list(state.get("inside", [0.0] * len(self.records)))
+        self.diagnosis.load_state_dict(state["diagnosis"])
+        counts: Mapping[str, int] = state.get("nonfinite") or {}
+        report = None if self.members[0].regrower is None else self.members[0].regrower.report
+        if self.crew is not None and counts:
+            self.crew.remember(counts)
+        elif report is not None and self.spec.trial in counts:
+            report.nonfinite = counts[self.spec.trial]  # others of the crew may have looked longer
+        if self.crew is not None and report is not None:
+            self.crew.watch(report)
+
+    def keep(self, weights: WeightsFile) -> None:
+        """Write the networks as they are, for the trials that they teach."""
+        weights.save(self.spec.model, [member.model.state_dict() for member in self.members])
+
+    def results(self) -> tuple[TrialResult, ...]:
+        """The trials as they ended.
+
+        Returns:
+            One result a trial; all are the same but for names, and for what a recipe leaves beside the network.
+        """
+        regrower = self.members[0].regrower
+        if regrower is not None:
+            with warnings.catch_warnings():
+                # Filters that stay out are told by the preflight, and by a table of the store.
+                warnings.simplefilter("ignore", RegrowWarning)
+                regrower.detach()
+        if self.grafter is not None:
+            self.grafter.detach()
+        if self.crew is None:
+            report = None if regrower is None else regrower.report
+            return (self._result(self.spec, report, 0 if report is None else report.nonfinite),)
+        counts = self.crew.nonfinite()
+        return tuple(
+            self._result(
+                spec,
+                None if regrower is None or spec.recipe == PLAIN else regrower.report,
+                counts[spec.trial],
+            )
+            for spec in self.crew.members
+        )
+
+    def _result(self, spec: TrialSpec, report: Report | None, nonfinite: int) -> TrialResult:
+        grafted = None if self.grafter is None else self.grafter.report
+        return TrialResult(
+            trial=spec.trial,
+            cell=spec.cell,
+            arm=spec.label,
+            seed=spec.seed,
+            status="diverged" if self.diverged else "finished",
+            majority_share=majority_share(self.data.y_test),
+            epochs=self._epochs(without=report is None),
+            steps=self._steps_done,
+            renewals=()
+            if report is None
+            else renewal_records(report.events, per_epoch=self.per_epoch),
+            resting=() if report is None else resting_records(report),
+            layers=tuple(
+                (self.diagnosis.layers or ({} if report is None else report.layers)).items()
+            ),
+            overlaps=tuple(self.diagnosis.overlaps),
+            correlations=tuple(self.diagnosis.correlations),
+            partners=tuple(self.partners),
+            together=self._together(),
+            grafts=()
+            if grafted is None
+            else graft_records(grafted.events, per_epoch=self.per_epoch),
+            weights=tuple(self.diagnosis.weights.records),
+            nonfinite=nonfinite,
+            restarts=self.restarts,
+            recipe_seconds=(0.0 if report is None else report.seconds)
+            + (0.0 if grafted is None else grafted.seconds),
+        )
+
+    def _epochs(self, *, without: bool) -> tuple[EpochRecord, ...]:
+        """The epochs; the time of a trial that has no recipe is that of the run without it."""
+        if not without:
+            return tuple(self.records)
+        return tuple(
+            replace(record, seconds=record.seconds - inside)
+            for record, inside in zip(self.records, self.inside, strict=True)
+        )
+
+    def _together(self) -> tuple[TogetherRecord, ...]:
+        """What several networks are worth as one."""
+        if len(self.members) == 1:
+            return ()
+        last = self.partners[-len(self.members) :]
+        return together(
+            [member.model for member in self.members],
+            spec=self.spec,
+            data=self.data,
+            held_out=self.held_out,
+            train_losses=[
+                math.inf if record.train_loss is None else record.train_loss for record in last
+            ],
+        )
+
+
+def _mean(values: Sequence[float]) -> float:
+    return values[0] if len(values) == 1 else math.fsum(values) / len(values)
+
+
+def _mean_or_none(values: Sequence[float | None]) -> float | None:
+    """The mean of what was measured; None where one of them is none."""
+    known = [value for value in values if value is not None]
+    return _mean(known) if len(known) == len(values) else None

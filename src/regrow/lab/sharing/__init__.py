@@ -1,0 +1,7 @@
+"""Trials that are one run until they first differ: what they share is trained once."""
+
+from regrow.lab.sharing.crew import Crew
+from regrow.lab.sharing.families import families
+from regrow.lab.sharing.segments import Segment, segments
+
+__all__ = ["Crew", "Segment", "families", "segments"]

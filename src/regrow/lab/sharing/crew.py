@@ -1,0 +1,232 @@
+"""Trials that are still one run, and the selection that notices when they are not."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Final, TypeAlias, final
+
+import torch
+from torch import Tensor
+
+from regrow import recipes
+from regrow._shapes import Mask, Scores
+from regrow.compose import Recipe
+from regrow.history import Report
+from regrow.lab.sharing.families import PLAIN, active_fraction
+from regrow.lab.trials import TrialSpec
+from regrow.schedule import Clock, Every
+from regrow.selection import Below, Selection
+
+_NEVER: Final = -1
+
+_Masks: TypeAlias = dict[str, Tensor]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Kind:
+    """Members that decide alike at every step: one selection, up to one step."""
+
+    select: Selection | None
+    last_step: int
+    specs: tuple[TrialSpec, ...]
+
+
+@final
+class Crew:
+    """Trials of one family that have been the same run so far.
+
+    The run trains with `recipe`, whose selection asks all members. As soon as two of them would renew different
+    filters, those who differ from the first member leave; the run goes on as the first member's.
+
+    Args:
+        specs: The members; the first gives the run its name.
+        clock: The length of the training.
+
+    Attributes:
+        recipe: What the run trains with; None while no member has a recipe.
+        left: The parts that have left and were not fetched yet: each is one run again.
+    """
+
+    def __init__(self, specs: Sequence[TrialSpec], *, clock: Clock) -> None:
+        self.left: list[tuple[TrialSpec, ...]] = []
+        self._nonfinite = {spec.trial: 0 for spec in specs}
+        self._report: Report | None = None
+        self._counted = 0
+        self._due: tuple[_Kind, ...] = ()
+        self._asked = False
+        built = {spec.trial: _recipe(spec) for spec in specs}
+        self._kinds = _kinds(specs, built, clock)
+        active = [recipe for recipe in built.values() if recipe is not None]
+        self.recipe: Recipe | None = None
+        if active:
+            longest = max(active, key=active_fraction)
+            self._asked = len(self._kinds) > 1
+            self.recipe = replace(longest, select=_Asking(self)) if self._asked else longest
+
+    @property
+    def members(self) -> tuple[TrialSpec, ...]:
+        """Those that are still here, in the order in which they were given."""
+        return tuple(spec for kind in self._kinds for spec in kind.specs)
+
+    @property
+    def may_split(self) -> bool:
+        """Whether two members may still come to differ."""
+        return len(self._kinds) > 1
+
+    @property
+    def last_step(self) -> int:
+        """The last step at which any member looks; -1 where none does."""
+        return max(kind.last_step for kind in self._kinds)
+
+    # ---- scores that are no numbers: each member counts those of the steps at which it looked
+
+    def watch(self, report: Report) -> None:
+        """Count from here on what the run's recipe reports.
+
+        Args:
+            report: The regrower's, as it is now.
+        """
+        self._report, self._counted = report, report.nonfinite
+
+    def nonfinite(self) -> dict[str, int]:
+        """How many scores of each member were no numbers.
+
+        Returns:
+            Counts by trial.
+        """
+        self._settle()
+        return {spec.trial: self._nonfinite[spec.trial] for spec in self.members}
+
+    def remember(self, nonfinite: Mapping[str, int]) -> None:
+        """Take counts over from a saved state.
+
+        Args:
+            nonfinite: What `nonfinite` gave, of these members and perhaps of others.
+        """
+        self._nonfinite = {spec.trial: nonfinite[spec.trial] for spec in self.members}
+
+    def _settle(self) -> None:
+        """Since the last look, the report has counted the scores of that look."""
+        if self._report is None or self._report.nonfinite == self._counted:
+            return
+        more, self._counted = self._report.nonfinite - self._counted, self._report.nonfinite
+        for kind in self._due if self._asked else self._kinds:
+            for spec in kind.specs:
+                self._nonfinite[spec.trial] += more
+
+    # ---- one step
+
+    def choose(
+        self, scores: Mapping[str, Scores], *, eligible: Mapping[str, Mask], step: int
+    ) -> _Masks:
+        """Let every member select, and part with those who differ from the first.
+
+        Args:
+            scores: By layer, (O,).
+            eligible: By layer, (O,).
+            step: Optimizer step.
+
+        Returns:
+            The first member's masks.
+        """
+        self._settle()
+        self._due = tuple(kind for kind in self._kinds if step <= kind.last_step)
+        selections = {repr(kind.select): kind.select for kind in self._due}
+        nothing: _Masks = {layer: torch.zeros_like(each) for layer, each in eligible.items()}
+        widest = _widest(list(selections.values()))
+        if widest is not None and not _text(widest(scores, eligible=eligible, step=step)).strip(
+            _NO
+        ):
+            return nothing
+        found = {
+            key: select(scores, eligible=eligible, step=step)
+            for key, select in selections.items()
+            if select is not None
+        }
+        parts: dict[bytes, list[_Kind]] = {}
+        masks: dict[bytes, _Masks] = {}
+        for kind in self._kinds:
+            mine = found[repr(kind.select)] if kind in self._due else nothing
+            text = _text(mine)
+            parts.setdefault(text, []).append(kind)
+            masks[text] = mine
+        stays, *leave = parts
+        self._kinds = tuple(parts[stays])
+        self._due = tuple(kind for kind in self._due if kind in parts[stays])
+        self.left += [tuple(spec for kind in parts[text] for spec in kind.specs) for text in leave]
+        return masks[stays]
+
+    def check(self, counts: Mapping[str, int]) -> None:
+        """Refuse what any member's selection refuses.
+
+        Args:
+            counts: Number of filters by layer.
+        """
+        for kind in self._kinds:
+            if kind.select is not None:
+                kind.select.check(counts)
+
+
+_NO: Final = b"\0"
+
+
+@final
+class _Asking:
+    """The selection of a crew."""
+
+    def __init__(self, crew: Crew) -> None:
+        self._crew = crew
+
+    def __call__(
+        self, scores: Mapping[str, Scores], *, eligible: Mapping[str, Mask], step: int
+    ) -> _Masks:
+        return self._crew.choose(scores, eligible=eligible, step=step)
+
+    def check(self, counts: Mapping[str, int]) -> None:
+        self._crew.check(counts)
+
+
+def _recipe(spec: TrialSpec) -> Recipe | None:
+    """A member's own recipe."""
+    if spec.recipe == PLAIN:
+        return None
+    recipe = recipes.build(spec.recipe, spec.settings, where=spec.trial)
+    if not isinstance(recipe, Recipe) or not isinstance(recipe.when, Every):
+        raise TypeError(f"{spec.trial}: recipe '{spec.recipe}' cannot be in a family")
+    return recipe
+
+
+def _kinds(
+    specs: Sequence[TrialSpec], built: Mapping[str, Recipe | None], clock: Clock
+) -> tuple[_Kind, ...]:
+    """Members by what they decide, in the order of the first of each kind."""
+    found: dict[tuple[str, int], list[TrialSpec]] = {}
+    selections: dict[str, Selection | None] = {}
+    for spec in specs:
+        recipe = built[spec.trial]
+        last, select = _NEVER, None
+        if recipe is not None:
+            bound = recipe.when.bind(clock, where=spec.trial)
+            last, select = bound.last_step, recipe.select
+        if last is None:
+            raise TypeError(f"{spec.trial}: the length of the training must be known")
+        selections[repr(select)] = select
+        found.setdefault((repr(select), last), []).append(spec)
+    return tuple(
+        _Kind(select=selections[key], last_step=last, specs=tuple(members))
+        for (key, last), members in found.items()
+    )
+
+
+def _widest(selections: Sequence[Selection | None]) -> Selection | None:
+    """A selection that marks whatever any of the others marks, where there is one: most steps need no other."""
+    below = [each for each in selections if isinstance(each, Below)]
+    if len(below) < len(selections) or len({each.keep_one for each in below}) > 1:
+        return None
+    return max(below, key=lambda each: each.threshold, default=None)
+
+
+def _text(masks: Mapping[str, Mask]) -> bytes:
+    """The marks of all layers: equal where the masks are."""
+    return torch.cat([mask.flatten() for mask in masks.values()]).cpu().numpy().tobytes()

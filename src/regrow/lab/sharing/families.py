@@ -1,0 +1,131 @@
+"""Which trials of a study begin as one run."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import cast
+
+from regrow import recipes
+from regrow.compose import Recipe
+from regrow.lab.study import LAB_RECIPES
+from regrow.lab.trials import TrialSpec
+from regrow.schedule import Every
+
+PLAIN = "none"
+"""The arm in which nothing ever happens."""
+
+
+def families(specs: Iterable[TrialSpec]) -> list[tuple[TrialSpec, ...]]:
+    """Group trials that are the same run until a recipe first decides otherwise for one of them than for another.
+
+    Such trials have the same seed, data, model and training, and recipes that differ at most in which filters are
+    selected from the scores and in the share of the training that the recipe is active in (RandomOut's tau and P).
+    Plain training belongs to all of them: it is the run in which nothing is ever selected.
+
+    Args:
+        specs: Trials, in their order.
+
+    Returns:
+        The groups, in the order of their first trials. Trials that cannot share are groups of one: several networks,
+        teachers, controls, whole restarts, recipes that take filters out of the network.
+
+    Examples:
+        See `tests/lab/sharing/test_families.py`.
+    """
+    keys = _Keys()
+    plain: dict[str, list[TrialSpec]] = {}
+    groups: dict[tuple[str, str], list[TrialSpec]] = {}
+    for spec in specs:
+        ground, kind = keys.of(spec)
+        if kind == PLAIN:
+            plain.setdefault(ground, []).append(spec)
+        else:
+            groups.setdefault((ground, kind), []).append(spec)
+    found = [
+        # The first kind of recipe on the same ground takes the plain trials along.
+        (*plain.pop(ground, ()), *members)
+        for (ground, _), members in groups.items()
+    ]
+    found += [tuple(members) for members in plain.values()]
+    order = {spec.trial: place for place, members in enumerate(found) for spec in members}
+    first: dict[int, tuple[TrialSpec, ...]] = {}
+    for spec in specs:
+        place = order[spec.trial]
+        first.setdefault(place, found[place])
+    return list(first.values())
+
+
+class _Keys:
+    """Texts that are equal where runs are."""
+
+    def __init__(self) -> None:
+        self._kinds: dict[str, str] = {}
+        self._grounds: dict[tuple[int, ...], str] = {}
+        self._held: list[object] = []
+
+    def of(self, spec: TrialSpec) -> tuple[str, str]:
+        """What the trial trains on and with, without its recipe; and the recipe as far as it must agree."""
+        alone = spec.partners > 1 or spec.teachers or spec.keeps_weights or spec.like is not None
+        if alone or (spec.recipe in LAB_RECIPES and spec.recipe != PLAIN):
+            return spec.trial, "alone"
+        kind = PLAIN if spec.recipe == PLAIN else self._kind(spec)
+        return (spec.trial, "alone") if not kind else (self._ground(spec), kind)
+
+    def _ground(self, spec: TrialSpec) -> str:
+        parts = (spec.data, spec.model, spec.train, spec.diagnostics)
+        key = tuple(map(id, parts))
+        if key not in self._grounds:
+            self._held.append(parts)  # so that no other object takes an id over
+            self._grounds[key] = json.dumps(
+                [part.model_dump(mode="json") for part in parts], sort_keys=True
+            )
+        return f"{spec.seed} {self._grounds[key]}"
+
+    def _kind(self, spec: TrialSpec) -> str:
+        """Empty for a recipe that cannot share."""
+        key = json.dumps([spec.recipe, dict(spec.settings)], sort_keys=True)
+        if key not in self._kinds:
+            recipe = recipes.build(spec.recipe, spec.settings, where=spec.trial)
+            self._kinds[key] = common_part(recipe) if isinstance(recipe, Recipe) else ""
+        return self._kinds[key]
+
+
+def common_part(recipe: Recipe) -> str:
+    """What recipes must have in common so that their trials can be one run.
+
+    Args:
+        recipe: The recipe.
+
+    Returns:
+        A text; empty where the recipe cannot share: it takes filters out of the network, or looks at other times than
+        at regular intervals.
+    """
+    if recipe.drop or not isinstance(recipe.when, Every):
+        return ""
+    same = replace(recipe.when, active_fraction=1.0)
+    # All else is frozen dataclasses of plain values, whose text has every field.
+    return repr((recipe.info.name, recipe.criterion, recipe.renew, same, _rest(recipe)))
+
+
+def _rest(recipe: Recipe) -> tuple[object, ...]:
+    return (
+        recipe.grace_steps,
+        recipe.min_loss,
+        recipe.reset_optimizer,
+        recipe.exclude_first,
+        recipe.init,
+    )
+
+
+def active_fraction(recipe: Recipe) -> float:
+    """The share of the training in which a recipe with a `common_part` is active.
+
+    Args:
+        recipe: The recipe.
+
+    Returns:
+        0 to 1.
+    """
+    return cast("Every", recipe.when).active_fraction
