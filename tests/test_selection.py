@@ -115,3 +115,28 @@ def test_a_share_that_takes_nothing_is_refused() -> None:
     for settings in ({"fraction": 1.1}, {"fraction": 0.5, "most_of_layer": -0.1}):
         with pytest.raises(ConfigError, match=r"within \[0, 1\]"):
             WorstFraction(**settings)
+
+
+def test_layers_that_cannot_be_laid_side_by_side() -> None:
+    """Several types, or leading axes of several lengths: each layer is compared on its own, with the same result."""
+    low = torch.tensor([0.1], dtype=torch.float32)  # in float64 it is above 0.1
+    wide = torch.tensor([0.1, 0.0], dtype=torch.float64)
+    stack = torch.tensor([[0.0, 1.0], [1.0, 0.05]])
+    scores = {"low": low, "wide": wide, "stack": stack}
+    eligible = {
+        layer: torch.ones(each.shape[-1], dtype=torch.bool) for layer, each in scores.items()
+    }
+    for some in (["low", "wide"], ["low", "stack"], ["stack"], ["wide"], []):
+        masks = Below(threshold=0.1)(
+            {layer: scores[layer] for layer in some}, eligible=eligible, step=0
+        )
+        told = {"low": [False], "wide": [False, True], "stack": [[True, False], [False, True]]}
+        assert {layer: mask.tolist() for layer, mask in masks.items()} == {
+            layer: told[layer] for layer in some
+        }
+    pair = {"a": stack, "b": stack[:, :1]}
+    both = Below(threshold=0.5)(
+        pair, eligible={"a": eligible["stack"], "b": eligible["low"]}, step=0
+    )
+    assert both["a"].tolist() == told["stack"]
+    assert both["b"].tolist() == [[True], [False]]

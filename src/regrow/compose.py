@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import final
 
@@ -16,7 +17,7 @@ from regrow.errors import ConfigError
 from regrow.graph import Streams
 from regrow.renewal import Renewal
 from regrow.schedule import Schedule
-from regrow.selection import Selection
+from regrow.selection import Below, Selection
 
 
 @final
@@ -173,7 +174,8 @@ class Recipe:
             seed: For criteria that draw random numbers.
             loss: Training loss of this step; only needed with `min_loss`.
             streams: Filters that are scored, selected and renewed as one.
-            select: Instead of the recipe's own, where it works on a part of a network, say.
+            select: Instead of the recipe's own, where it works on a part of a network, say. It narrows that one: what
+                `Below` does not mark, it does not mark either.
 
         Returns:
             The state after the decision, and the decision.
@@ -194,17 +196,15 @@ class Recipe:
         scores: dict[str, Scores] = {}
         for layer, born in state.born.items():
             criteria[layer], found = self.criterion.score(
-                state.criteria[layer], layer=layer, count=len(born), step=step, seed=seed
+                state.criteria[layer], layer=layer, count=born.shape[0], step=step, seed=seed
             )
             if found is not None:
                 scores[layer] = found
         if self.min_loss is not None and loss is not None and loss < self.min_loss:
             return RecipeState(criteria=criteria, born=state.born), Decision(gated=True)
-        eligible = {
-            layer: ((born < 0) | (step - born > self.grace_steps)).to(scores[layer].device)
-            for layer, born in state.born.items()
-            if layer in scores
-        }
+        if isinstance(self.select, Below) and _none_below(scores, self.select.threshold):
+            return RecipeState(criteria=criteria, born=state.born), Decision()
+        eligible = self._eligible(state.born, scores, step=step)
         if streams is not None:
             scores, eligible = streams.gather(scores, eligible)
         masks = (select or self.select)(scores, eligible=eligible, step=step)
@@ -217,6 +217,33 @@ class Recipe:
             masks=masks, scores={layer: scores[layer] for layer in masks}, nonfinite=nonfinite
         )
 
+    def _eligible(
+        self, born: Mapping[str, Tensor], scores: Mapping[str, Scores], *, step: int
+    ) -> dict[str, Mask]:
+        """Who is past the grace period: worked out for all layers together, and moved to their device at once."""
+        if not scores:
+            return {}
+        steps = torch.cat([born[layer] for layer in scores])
+        first = next(iter(scores.values())).device
+        may = ((steps < 0) | (step - steps > self.grace_steps)).to(first)
+        parts = may.split([len(born[layer]) for layer in scores])
+        return {
+            layer: part.to(scores[layer].device) for layer, part in zip(scores, parts, strict=True)
+        }
+
+
+def _none_below(scores: Mapping[str, Scores], threshold: float) -> bool:
+    """Whether all scores are numbers of at least a threshold, as in nearly every step: nothing is left to do then.
+
+    Asked on the CPU alone, where the answer costs no wait. It is exact: the comparison with a threshold rounds that to
+    the scores' type, which does not put it above a score that was not under it.
+    """
+    values = list(scores.values())
+    if not values or not all(each.is_cpu for each in values):
+        return False
+    least, most = torch.cat([each.flatten() for each in values]).aminmax()  # NaN if there is one
+    return least.item() >= threshold and most.item() < math.inf
+
 
 def _marked(
     masks: Mapping[str, Mask], scores: Mapping[str, Scores]
@@ -227,13 +254,17 @@ def _marked(
     """
     if not scores:
         return {}, {}
-    layers = list(scores)
-    first = scores[layers[0]].device  # a model may be spread over several devices
-    flags = torch.stack(
-        [
-            torch.stack((masks[layer].sum(), (~scores[layer].isfinite()).sum())).to(first)
-            for layer in layers
-        ]
-    ).tolist()
-    marked = {layer: masks[layer] for layer, (count, _) in zip(layers, flags, strict=True) if count}
-    return marked, {layer: bad for layer, (_, bad) in zip(layers, flags, strict=True) if bad}
+    first = next(iter(scores.values())).device  # a model may be spread over several devices
+    flat = _side_by_side(scores.values(), first)
+    marks = _side_by_side((masks[layer] for layer in scores), first)
+    flags = torch.stack((marks, ~flat.isfinite())).cpu()
+    if not flags.any():
+        return {}, {}
+    parts = flags.split([each.numel() for each in scores.values()], 1)
+    counts = dict(zip(scores, (part.sum(1).tolist() for part in parts), strict=True))
+    marked = {layer: masks[layer] for layer, (count, _) in counts.items() if count}
+    return marked, {layer: bad for layer, (_, bad) in counts.items() if bad}
+
+
+def _side_by_side(tensors: Iterable[Tensor], device: torch.device) -> Tensor:
+    return torch.cat([each.flatten().to(device) for each in tensors])

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol, final
 
+import torch
+
 from regrow._checks import check_fraction, check_not_negative
 from regrow._shapes import Mask, Scores
 from regrow.errors import ConfigError
@@ -64,13 +66,19 @@ class Below:
             Masks by layer.
         """
         del step
-        masks: dict[str, Mask] = {}
-        for layer, values in scores.items():
-            mask = below(values, threshold=self.threshold)
-            if self.keep_one:
-                mask = spare_best(mask, values)
-            masks[layer] = mask & eligible[layer]
-        return masks
+        masks = self._under(scores)
+        if self.keep_one:
+            masks = {layer: spare_best(mask, scores[layer]) for layer, mask in masks.items()}
+        return {layer: mask & eligible[layer] for layer, mask in masks.items()}
+
+    def _under(self, scores: Mapping[str, Scores]) -> dict[str, Mask]:
+        """All layers in one comparison, where they can be laid side by side as they are."""
+        kinds = {(each.dtype, each.device, each.shape[:-1]) for each in scores.values()}
+        if len(kinds) != 1:
+            return {layer: below(each, threshold=self.threshold) for layer, each in scores.items()}
+        masks = below(torch.cat(list(scores.values()), -1), threshold=self.threshold)
+        widths = [each.shape[-1] for each in scores.values()]
+        return dict(zip(scores, masks.split(widths, -1), strict=True))
 
     def check(self, counts: Mapping[str, int]) -> None:
         """Any layers will do."""

@@ -232,7 +232,8 @@ def test_checkpoints_of_ended_trials_and_half_written_ones_are_swept(tmp_path: P
         aside = kept.with_suffix(".damaged")
         for path in (kept, gone, rest, aside):
             path.write_bytes(b"x")
-        store.sweep(["a=1/ro/seed0"])
+        store.write(dataclasses.replace(result(0), trial="gone"), finished_at="now")
+        store.sweep()
         assert sorted(store.checkpoint("").parent.iterdir()) == sorted([kept, aside])
 
 

@@ -90,6 +90,14 @@ def run(
     name: Annotated[
         str | None, typer.Option(help="Name of the study.", rich_help_panel=_STUDY)
     ] = None,
+    only: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="KEY=VALUE",
+            help="Run only the cells of the grid with this value, repeatable; the others wait for another run.",
+            rich_help_panel=_RUN,
+        ),
+    ] = None,
     jobs: Annotated[
         int | None,
         typer.Option(
@@ -119,6 +127,22 @@ def run(
             rich_help_panel=_RUN,
         ),
     ] = "auto",
+    device: Annotated[
+        str,
+        typer.Option(
+            help="cpu, or cuda: one process with large stacks (engine stack).",
+            rich_help_panel=_RUN,
+        ),
+    ] = "cpu",
+    stack_size: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Networks of a process that are trained side by side in a stack. (default: 1 on a CPU; on a GPU as "
+            "many as fit)",
+            rich_help_panel=_RUN,
+        ),
+    ] = None,
     sharing: Annotated[
         bool,
         typer.Option(
@@ -170,7 +194,15 @@ def run(
     with told_as(BAD_USE):
         folder = out or _default_folder(asked.name)
         with redirect_stdout(sys.stderr):  # what a user's model prints; results alone go to stdout
-            specs, store, chosen = _prepare(asked, folder, study, data_dir, engine=engine)
+            specs, store, chosen = _prepare(
+                asked,
+                folder,
+                study,
+                data_dir,
+                engine=engine,
+                device=device,
+                only=tuple(only or ()),
+            )
     with store, told_as(TROUBLE):
         new_crashes = _work(
             specs,
@@ -181,6 +213,8 @@ def run(
             retry_crashed=retry_crashed,
             engine=chosen,
             sharing=sharing,
+            device=device,
+            stack_size=stack_size,
         )
         finish(folder, as_json=as_json)
     if new_crashes:
@@ -202,31 +236,40 @@ def _default_folder(name: str) -> Path:
 
 
 def _prepare(
-    asked: Study, folder: Path, file: Path | None, data_dir: Path | None, *, engine: str
+    asked: Study,
+    folder: Path,
+    file: Path | None,
+    data_dir: Path | None,
+    *,
+    engine: str,
+    device: str,
+    only: Sequence[str],
 ) -> tuple[tuple[TrialSpec, ...], Store, EngineName]:
     """Everything that can be checked before the first trial runs."""
-    from regrow.lab.engines.choice import choose
+    from regrow.lab.engines.choice import check_device, choose
     from regrow.lab.environment import environment
     from regrow.lab.fingerprint import document, fingerprint_document
     from regrow.lab.preflight import preflight
     from regrow.lab.store import Store, engine_of
-    from regrow.lab.trials import trials
+    from regrow.lab.trials import of_cells, trials
 
     where = str(file) if file is not None else "command line"
+    check_device(device)
     specs = trials(asked, where=where)
+    wanted = of_cells(specs, only)
     checked = preflight(specs, data_dir=data_dir)
-    chosen = choose(engine, refusal=checked.refusal, begun=engine_of(folder))
+    chosen = choose(engine, refusal=checked.refusal, begun=engine_of(folder), device=device)
     store = Store(
         folder,
         document=document(asked, where=where),
         fingerprint_document=fingerprint_document(
-            asked, data_digests=checked.data_digests, engine=chosen, where=where
+            asked, data_digests=checked.data_digests, engine=chosen, device=device, where=where
         ),
         environment=environment(),
     )
     for notice in (*checked.notices, *store.notices):
         say(f"warning: {notice}")
-    return specs, store, chosen
+    return wanted, store, chosen
 
 
 def _work(
@@ -239,6 +282,8 @@ def _work(
     retry_crashed: bool,
     engine: EngineName,
     sharing: bool,
+    device: str,
+    stack_size: int | None,
 ) -> int:
     """Run what has not ended yet; the number of crashes."""
     from regrow.cli.progress import Progress, display
@@ -248,14 +293,15 @@ def _work(
 
     if retry_crashed and (forgotten := store.forget_crashed()):
         say(f"{count(forgotten, 'crashed trial')} {'runs' if forgotten == 1 else 'run'} again")
-    before = store.accuracies()
+    names = {spec.trial for spec in specs}
+    before = {trial: value for trial, value in store.accuracies().items() if trial in names}
     todo = len(specs) - len(before)
     if not todo:
         say(
             f"{store.folder}: all {len(specs)} trials have ended already; the report is written anew"
         )
         return 0
-    processes = min(jobs or available_cores(), todo)
+    processes = min(jobs or (available_cores() if device == "cpu" else 1), todo)
     seeds = len({spec.seed for spec in specs})
     went_on = f", {len(before)} of them ended before" if before else ""
     say(
@@ -272,6 +318,8 @@ def _work(
             checkpoint_every_s=checkpoint_every_s,
             engine=engine,
             sharing=sharing,
+            device=device,
+            stack_size=stack_size,
             on_event=on_event,
         )
     if tally.interrupted:

@@ -166,6 +166,8 @@ def rows(weight: Tensor, filters: Filters) -> FilterRows:
                 [2., 5.]])
     """
     shape = filters.weight_shape
+    if weight.shape == shape and filters.kind != "conv_transpose":
+        return weight.reshape(filters.count, -1)  # nearly always, in every step
     axes = len(shape)
     if tuple(weight.shape[weight.ndim - axes :]) != shape:
         came = tuple(weight.shape)

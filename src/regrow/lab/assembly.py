@@ -66,7 +66,7 @@ def build_model(spec: TrialSpec, data: Dataset, *, seed: int) -> nn.Module:
         classes=len(data.classes),
         settings=spec.model.settings,
         seed=seed,
-    )
+    ).to(data.x_train.device)
     if spec.train.channels_last:
         # Typed for tensors only by torch's stubs, though modules take it too.
         model.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue, reportUnknownMemberType]

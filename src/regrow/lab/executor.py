@@ -10,7 +10,7 @@ import warnings
 from collections import Counter, deque
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -23,15 +23,15 @@ from regrow.lab.engines import EngineName
 from regrow.lab.environment import now
 from regrow.lab.events import Ended, Event, Noticed, Progressed, Started
 from regrow.lab.outcome import EpochRecord, TrialResult
-from regrow.lab.sharing import Segment, segments
+from regrow.lab.sharing import Kinds, Segment, segments
 from regrow.lab.store import Store, lost_weights
 from regrow.lab.trials import TrialSpec
 from regrow.lab.worker import (
     EpochsDone,
     Forked,
     Message,
-    RunDone,
-    Task,
+    RunTask,
+    TaskFailed,
     Unwritable,
     Warned,
     WorkerSettings,
@@ -43,6 +43,10 @@ _TICK_S: Final = 0.2
 
 _ATTEMPTS: Final = 2
 """How often a trial is begun whose worker process dies."""
+
+
+GPU_STACK: Final = 1024
+"""Networks in a stack on a GPU, to begin with."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +66,7 @@ class Tally:
 class _Worker:
     process: BaseProcess
     connection: Connection
-    segment: Segment | None = None
+    runs: list[Segment] = field(default_factory=list[Segment])
 
 
 def run_study(
@@ -75,6 +79,8 @@ def run_study(
     checkpoint_every_s: float = 1.0,
     engine: EngineName = "modules",
     sharing: bool = True,
+    device: str = "cpu",
+    stack_size: int | None = None,
     on_event: Callable[[Event], object] = lambda event: None,
 ) -> Tally:
     """Train the trials that are not in the store yet.
@@ -97,6 +103,9 @@ def run_study(
         checkpoint_every_s: Least time between two checkpoints of a trial; 0 = after each epoch.
         engine: What makes the steps; it is part of the store's fingerprint.
         sharing: Train what trials have in common once.
+        device: Where networks are trained, as torch names it.
+        stack_size: Networks that a worker trains side by side in a stack; None: one on a CPU, where a network alone
+            fits the cache best, and elsewhere as many as fit: half as many after each failure.
         on_event: Told what happens, in this process.
 
     Returns:
@@ -114,8 +123,17 @@ def run_study(
         checkpoint_every_s=checkpoint_every_s,
         checkpoints=store.checkpoints,
         engine=engine,
+        device=device,
     )
-    pool = _Pool(specs, store, settings, on_event, sharing=sharing)
+    size = stack_size or (1 if device == "cpu" else GPU_STACK)
+    pool = _Pool(
+        specs,
+        store,
+        settings,
+        on_event,
+        sharing=sharing,
+        stack_size=size if engine == "stack" else 1,
+    )
     with _stop_signals() as stop:
         try:
             pool.fill(jobs)
@@ -138,7 +156,10 @@ class _Pool:
         on_event: Callable[[Event], object],
         *,
         sharing: bool,
+        stack_size: int,
     ) -> None:
+        self._stack_size = stack_size
+        self._kinds = Kinds()
         self._store = store
         self._settings = settings
         self._on_event = on_event
@@ -148,7 +169,7 @@ class _Pool:
         self._told: set[str] = set()
         self.ended: Counter[str] = Counter()
         todo = [spec for spec in specs if spec.trial not in self._status]
-        store.sweep(spec.trial for spec in todo)
+        store.sweep()
         held = self._held(todo) if sharing else {}
         self._waiting = deque(segments(todo, held, sharing=sharing))
         self._check_teachers()
@@ -164,7 +185,7 @@ class _Pool:
     @property
     def busy(self) -> bool:
         """Whether any worker has a run."""
-        return any(worker.segment is not None for worker in self._workers)
+        return any(worker.runs for worker in self._workers)
 
     @property
     def unfinished(self) -> bool:
@@ -173,20 +194,33 @@ class _Pool:
 
     def fill(self, jobs: int) -> None:
         """Give every free worker a run, and start workers while there are runs for them."""
-        while any(worker.segment is None for worker in self._workers) or len(self._workers) < jobs:
-            segment = self._next()
-            if segment is None:
+        while any(not worker.runs for worker in self._workers) or len(self._workers) < jobs:
+            first = self._next()
+            if first is None:
                 return
-            worker = next((each for each in self._workers if each.segment is None), None)
+            worker = next((each for each in self._workers if not each.runs), None)
             worker = worker or self._start()
-            worker.segment = segment
-            self._attempts[segment.name] += 1
+            worker.runs = [first, *self._beside(first)]
+            self._attempts.update(run.name for run in worker.runs)
             try:
-                worker.connection.send(self._task(segment))
+                worker.connection.send(tuple(self._task(run) for run in worker.runs))
             except OSError:
                 self._bury(worker)
                 continue
-            self._on_event(Started(segment.specs))
+            for run in worker.runs:
+                self._on_event(Started(run.specs))
+
+    def _beside(self, first: Segment) -> list[Segment]:
+        """Runs from the front of the queue that can be trained in one stack with the first."""
+        found: list[Segment] = []
+        kind, room = self._kinds.of(first), min(self._stack_size, first.beside)
+        while kind and self._waiting and len(found) + 1 < room:
+            run = self._waiting[0]
+            room = min(room, run.beside)
+            if self._kinds.of(run) != kind or run.after or len(found) + 1 >= room:
+                break
+            found.append(self._waiting.popleft())
+        return found
 
     def listen(self) -> None:
         """Take what the workers say, for one tick at most."""
@@ -254,10 +288,10 @@ class _Pool:
         self._workers.append(worker)
         return worker
 
-    def _task(self, segment: Segment) -> Task:
+    def _task(self, segment: Segment) -> RunTask:
         spec = segment.specs[0]
         like = None if spec.like is None else tuple(self._store.renewals(spec.like))
-        return Task(
+        return RunTask(
             specs=segment.specs,
             like=like,
             weights=self._store.weights(spec.trial) if spec.keeps_weights else None,
@@ -268,28 +302,30 @@ class _Pool:
         )
 
     def _take(self, worker: _Worker, message: Message) -> None:
-        segment = worker.segment
         if isinstance(message, Warned):
             self._notice(message.text)
         elif isinstance(message, Unwritable):
             raise StoreError(message.error)
-        elif segment is None:
-            raise RuntimeError(f"a worker without a run says {message!r}")
+        elif isinstance(message, TaskFailed):
+            runs, worker.runs = worker.runs, []
+            if len(runs) == 1:
+                self._crashed(runs[0], message.error)
+            else:
+                self._halve(runs, message.error)
         elif isinstance(message, EpochsDone):
+            run = _run_of(worker, message.trials[0])
             named = set(message.trials)
-            specs = tuple(spec for spec in segment.specs if spec.trial in named)
+            specs = tuple(spec for spec in run.specs if spec.trial in named)
             self._count(specs, message.record, message.epochs, message.samples)
         elif isinstance(message, Forked):
-            self._part(worker, segment, message)
+            self._part(worker, message)
         else:
-            worker.segment = None
-            if isinstance(message, RunDone):
-                last = message.results[0].last
-                if last is not None:
-                    self._count(segment.specs, last, message.epochs, message.samples)
-                self._keep(segment, message.results)
-            else:
-                self._crashed(segment, message.error)
+            run = _run_of(worker, message.results[0].trial)
+            last = message.results[0].last
+            if last is not None:
+                self._count(run.specs, last, message.epochs, message.samples)
+            worker.runs.remove(run)
+            self._keep(run, message.results)
 
     def _count(
         self, specs: tuple[TrialSpec, ...], record: EpochRecord, epochs: int, samples: int
@@ -300,34 +336,43 @@ class _Pool:
         if trained:
             self._on_event(Progressed(specs, record, trained, samples))
 
-    def _part(self, worker: _Worker, segment: Segment, message: Forked) -> None:
+    def _part(self, worker: _Worker, message: Forked) -> None:
         """Trials have left a run: they are a run of their own, and the next to begin, while their file is fresh."""
-        named = set(message.trials)
-        leave = tuple(spec for spec in segment.specs if spec.trial in named)
-        worker.segment = Segment(
-            specs=tuple(spec for spec in segment.specs if spec.trial not in named)
-        )
+        run = _run_of(worker, message.trials[0])
+        by_name = {spec.trial: spec for spec in run.specs}
         # In the order of the message: its first trial has named the file.
-        order = {trial: place for place, trial in enumerate(message.trials)}
-        self._waiting.appendleft(
-            Segment(specs=tuple(sorted(leave, key=lambda spec: order[spec.trial])))
-        )
+        leave = tuple(by_name.pop(trial) for trial in message.trials)
+        stay = replace(run, specs=tuple(by_name.values()))
+        worker.runs[worker.runs.index(run)] = stay
+        self._waiting.appendleft(replace(run, specs=leave))
 
     def _bury(self, worker: _Worker) -> None:
-        """A worker has died: its run goes on in another, once."""
+        """A worker has died: its run goes on in another, once; of several, half as many side by side."""
         worker.process.join()
         worker.connection.close()
         self._workers.remove(worker)
-        segment = worker.segment
-        if segment is None:
+        if not worker.runs:
             return
         code = worker.process.exitcode or 0
         how = f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit status {code}"
-        if self._attempts[segment.name] < _ATTEMPTS:
-            self._notice(f"{_told(segment)}: its process died ({how}); it goes on in a new one")
-            self._waiting.appendleft(segment)
+        run = worker.runs[0]
+        if len(worker.runs) > 1:
+            self._halve(worker.runs, f"their process died ({how})")
+        elif self._attempts[run.name] < _ATTEMPTS:
+            self._notice(f"{_told(run)}: its process died ({how}); it goes on in a new one")
+            self._waiting.appendleft(run)
         else:
-            self._crashed(segment, f"its process died {_ATTEMPTS} times ({how}); out of memory?")
+            self._crashed(run, f"its process died {_ATTEMPTS} times ({how}); out of memory?")
+
+    def _halve(self, runs: Sequence[Segment], error: str) -> None:
+        """Nobody knows which of several runs failed, or whether they are too many: half as many go on together."""
+        size = max(len(runs) // 2, 1)
+        self._notice(
+            f"{len(runs)} runs side by side stopped: {error}; from now on at most {size} of them are trained together"
+        )
+        for run in reversed(runs):
+            self._attempts[run.name] -= 1
+            self._waiting.appendleft(replace(run, beside=size))
 
     def _crashed(self, segment: Segment, error: str) -> None:
         results = [
@@ -356,6 +401,14 @@ class _Pool:
         if text not in self._told:
             self._told.add(text)
             self._on_event(Noticed(text))
+
+
+def _run_of(worker: _Worker, trial: str) -> Segment:
+    """The run of a worker that a trial is in."""
+    for run in worker.runs:
+        if any(spec.trial == trial for spec in run.specs):
+            return run
+    raise RuntimeError(f"a worker speaks of {trial}, which it was not given")
 
 
 def _told(segment: Segment) -> str:

@@ -36,6 +36,7 @@ def fingerprint_document(
     *,
     data_digests: Mapping[str, str],
     engine: EngineName = "modules",
+    device: str = "cpu",
     where: str = "study",
 ) -> dict[str, Any]:
     """All that determines the results of a trial: not the seeds' number, the name, the jobs or the folder.
@@ -44,6 +45,7 @@ def fingerprint_document(
         study: The study as it was written.
         data_digests: Hash of the data set by cell.
         engine: What makes the steps. Folders from before there were two have none: ``modules``.
+        device: Where networks are trained; a GPU rounds otherwise than a CPU.
         where: Its file, for messages.
 
     Returns:
@@ -52,6 +54,7 @@ def fingerprint_document(
     return {
         "results_version": RESULTS_VERSION,
         **({} if engine == "modules" else {"engine": engine}),
+        **({} if device == "cpu" else {"device": device.partition(":")[0]}),
         "cells": {
             cell.name: {
                 **cell.study.model_dump(mode="json", include={"data", "model", "train", "arms"}),

@@ -25,7 +25,7 @@ def measure(model: nn.Module, x: Tensor, y: Tensor) -> tuple[float | None, float
         prediction from an output that is not finite is wrong.
     """
     model.eval()
-    loss = torch.zeros((), dtype=torch.float64)
+    loss = torch.zeros((), dtype=torch.float64, device=x.device)
     right = 0
     with torch.no_grad():
         for images, labels in zip(x.split(_TEST_BATCH), y.split(_TEST_BATCH), strict=True):

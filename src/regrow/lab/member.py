@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import math
-from functools import partial
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from regrow.graph import Filters, trace
-from regrow.lab.assembly import build_model, epoch_order, steps_per_epoch
+from regrow.lab.assembly import build_model, build_optimizer, epoch_order, steps_per_epoch
 from regrow.lab.data.augment import crop_flip
-from regrow.lab.engines import EngineName, ModuleSteps, StackSteps, Steps
 from regrow.lab.generator_keys import generator_key, partner_seed
 from regrow.losses import overlap_penalty
 
@@ -44,38 +43,23 @@ class Member:
         data: What it is trained on.
         place: Number of the network in the trial, from 0.
         teaching: Whom it follows beside the classes.
-        engine: What makes its steps.
     """
 
     def __init__(
-        self,
-        spec: TrialSpec,
-        data: Dataset,
-        *,
-        place: int = 0,
-        teaching: Teaching | None = None,
-        engine: EngineName = "modules",
+        self, spec: TrialSpec, data: Dataset, *, place: int = 0, teaching: Teaching | None = None
     ) -> None:
         self._spec, self._data, self._teaching = spec, data, teaching
         self._seed = partner_seed(spec.seed, place)
-        self._per_epoch = steps_per_epoch(spec.train, len(data.x_train))
+        self.steps_per_epoch = steps_per_epoch(spec.train, len(data.x_train))
         self.lr = partner_rate(spec.train, place=place, partners=spec.partners)
         self.regrower: Regrower | None = None
-        self._engine = engine
         self._begin(self._seed)
         self._apart = self._kept_apart()
 
     def _begin(self, seed: int) -> None:
-        """A fresh network, and what makes its steps."""
-        kind = StackSteps if self._engine == "stack" else ModuleSteps
+        """A fresh network and optimizer."""
         self.model = build_model(self._spec, self._data, seed=seed)
-        self._steps: Steps = kind(self._spec.train, self.model, lr=self.lr)
-        self.optimizer = self._steps.optimizer
-
-    @property
-    def hooked(self) -> bool:
-        """Whether its optimizer's hooks call the recipe; else `Steps.step` does."""
-        return self._engine == "modules"
+        self.optimizer = build_optimizer(self._spec.train, self.model, lr=self.lr)
 
     def restart(self, number: int) -> None:
         """A fresh network and optimizer; data order and budget go on.
@@ -85,44 +69,117 @@ class Member:
         """
         self._begin(generator_key("restart", self._seed, number))
 
-    def train_epoch(self, epoch: int) -> tuple[float, float]:
-        """One epoch of steps.
+    # ---- what it is trained on, and how
+
+    @property
+    def training(self) -> Training:
+        """How it is trained."""
+        return self._spec.train
+
+    @property
+    def images(self) -> Tensor:
+        """What it is trained on, (N, C, H, W)."""
+        return self._data.x_train
+
+    @property
+    def labels(self) -> Tensor:
+        """Their classes, (N,)."""
+        return self._data.y_train
+
+    @property
+    def device(self) -> torch.device:
+        """Where it is trained."""
+        return self._data.x_train.device
+
+    @property
+    def seen_in_epoch(self) -> int:
+        """Images that an epoch trains on."""
+        return min(self.steps_per_epoch * self.training.batch_size, len(self.images))
+
+    def noise_key(self, epoch: int) -> int:
+        """The seed of torch's global generator in an epoch, for dropout.
 
         Args:
             epoch: 1-based.
 
         Returns:
-            Mean loss and share of right predictions, as they were met.
+            The seed.
         """
-        training, data = self._spec.train, self._data
-        torch.manual_seed(generator_key("noise", self._seed, epoch))
-        order = epoch_order(self._seed, epoch=epoch, examples=len(data.x_train))
-        moves = torch.Generator().manual_seed(generator_key("augment", self._seed, epoch))
-        self.model.train()
-        loss_sum = torch.zeros((), dtype=torch.float64)
-        right = torch.zeros((), dtype=torch.int64)
-        seen = 0
-        for index in range(self._per_epoch):
-            batch = order[index * training.batch_size : (index + 1) * training.batch_size]
-            images, labels = data.x_train[batch], data.y_train[batch]
+        return generator_key("noise", self._seed, epoch)
+
+    def order(self, epoch: int) -> Tensor:
+        """The order of the images.
+
+        Args:
+            epoch: 1-based.
+
+        Returns:
+            Their indices, (N,), on the CPU.
+        """
+        return epoch_order(self._seed, epoch=epoch, examples=len(self.images))
+
+    def moves(self, epoch: int) -> torch.Generator:
+        """Where an epoch's augmentation comes from.
+
+        Args:
+            epoch: 1-based.
+
+        Returns:
+            A fresh generator.
+        """
+        return torch.Generator().manual_seed(generator_key("augment", self._seed, epoch))
+
+    def batches(self, epoch: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        """The batches of an epoch.
+
+        Args:
+            epoch: 1-based.
+
+        Yields:
+            Indices, images and classes.
+        """
+        training, moves = self.training, self.moves(epoch)
+        order = self.order(epoch).to(self.device)
+        for batch in order.split(training.batch_size)[: self.steps_per_epoch]:
+            images = self.images[batch]
             if training.augment == "crop-flip":
                 images = crop_flip(images, moves)
             if training.channels_last:
                 images = images.contiguous(memory_format=torch.channels_last)
-            self._set_rate((epoch - 1) * self._per_epoch + index)
-            loss, correct = self._steps.gradients(
-                images, labels, partial(self._beside, images=images, batch=batch)
-            )
-            if training.clip_grad_norm is not None:
-                nn.utils.clip_grad_norm_(self.model.parameters(), training.clip_grad_norm)
-            if self.regrower is not None:
-                self.regrower.tell(loss=loss)
-            self._steps.step(self.regrower)
-            share = len(batch) if training.loss_reduction == "mean" else 1
-            loss_sum += loss.to(torch.float64) * share
-            right += correct
-            seen += len(batch)
-        return float(loss_sum) / seen, int(right) / seen
+            yield batch, images, self.labels[batch]
+
+    def set_rate(self, epoch: int, step: int) -> None:
+        """Give the optimizer the learning rate of a step.
+
+        Args:
+            epoch: 1-based.
+            step: In the epoch, 0-based.
+        """
+        training = self.training
+        if training.schedule != "constant":
+            done = (epoch - 1) * self.steps_per_epoch + step
+            rate = self.lr * decay(training, done / (self.steps_per_epoch * training.epochs))
+            for group in self.optimizer.param_groups:
+                group["lr"] = rate
+
+    def beside(self, outputs: Tensor, images: Tensor, batch: Tensor) -> list[Tensor]:
+        """What is added to the loss of the classes.
+
+        Args:
+            outputs: The network's, (B, K).
+            images: (B, C, H, W).
+            batch: Their indices.
+
+        Returns:
+            Terms, tensors with one element.
+        """
+        found: list[Tensor] = []
+        if self._apart:
+            weight = self._spec.train.overlap_penalty
+            found.append(overlap_penalty(self.model, self._apart, weight=weight))
+        if self._teaching is not None:
+            found.append(self._teaching.loss(outputs, images, batch))
+        return found
 
     def finite(self) -> bool:
         """Whether all its weights are finite numbers."""
@@ -147,23 +204,6 @@ class Member:
         self.optimizer.load_state_dict(state["optimizer"])
         if self.regrower is not None:
             self.regrower.load_state_dict(state["regrower"])
-
-    def _set_rate(self, step: int) -> None:
-        training = self._spec.train
-        if training.schedule != "constant":
-            rate = self.lr * decay(training, step / (self._per_epoch * training.epochs))
-            for group in self.optimizer.param_groups:
-                group["lr"] = rate
-
-    def _beside(self, outputs: Tensor, images: Tensor, batch: Tensor) -> list[Tensor]:
-        """What is added to the loss."""
-        found: list[Tensor] = []
-        if self._apart:
-            weight = self._spec.train.overlap_penalty
-            found.append(overlap_penalty(self.model, self._apart, weight=weight))
-        if self._teaching is not None:
-            found.append(self._teaching.loss(outputs, images, batch))
-        return found
 
     def _kept_apart(self) -> list[Filters]:
         """The layers whose filters' overlap is part of the loss."""

@@ -21,7 +21,6 @@ from regrow.lab.data import Dataset
 from regrow.lab.data.held_out import hold_out
 from regrow.lab.diagnostics import Diagnosis
 from regrow.lab.ending import graft_records, partner_records, renewal_records, resting_records
-from regrow.lab.engines import EngineName
 from regrow.lab.measure import finite_or_none, majority_share, measure
 from regrow.lab.member import Member
 from regrow.lab.outcome import EpochRecord, PartnerRecord, TogetherRecord, TrialResult
@@ -45,7 +44,7 @@ class Run:
         data: The data set.
         like: For a control, the renewals that it replays.
         teachers: The weights of each of the first trial's teachers.
-        engine: What makes the steps.
+        hooks: Recipes act by the optimizers' hooks; else the engine calls them.
 
     Attributes:
         crew: The trials.
@@ -59,14 +58,14 @@ class Run:
         *,
         like: Sequence[Renewed] | None = None,
         teachers: Sequence[Weights] = (),
-        engine: EngineName = "modules",
+        hooks: bool = True,
     ) -> None:
         self.spec = spec = specs[0]
         self.data, *aside = hold_out(data, spec.train.held_out)
         self.held_out = (aside[0], aside[1]) if spec.train.held_out else None
         teaching = Teaching(spec, self.data, teachers) if spec.teachers else None
         self.members = [
-            Member(spec, self.data, place=place, teaching=teaching, engine=engine)
+            Member(spec, self.data, place=place, teaching=teaching)
             for place in range(spec.partners)
         ]
         self.per_epoch = steps_per_epoch(spec.train, len(self.data.x_train))
@@ -82,7 +81,7 @@ class Run:
             first.optimizer,
             held_out=self.held_out,
             recipe=self.crew.recipe if self.crew else arm_recipe(spec, like=like),
-            hooks=first.hooked,
+            hooks=hooks,
         )
         if self.crew is not None and first.regrower is not None:
             self.crew.watch(first.regrower.report)
@@ -129,15 +128,22 @@ class Run:
 
     # ---- training
 
-    def train_epoch(self) -> EpochRecord:
-        """Train one epoch, evaluate, and restart if the arm does that."""
-        started, inside = time.perf_counter(), self._inside()
+    def trained(self, found: Sequence[tuple[float, float]], *, seconds: float) -> EpochRecord:
+        """Take an epoch down that an engine has trained: evaluate, and restart if the arm does that.
+
+        Args:
+            found: Loss and share of right predictions of each network.
+            seconds: What it took.
+
+        Returns:
+            The epoch.
+        """
+        started = time.perf_counter() - seconds
         training, epoch = self.spec.train, self.epoch + 1
-        trained = [member.train_epoch(epoch) for member in self.members]
-        loss, accuracy = _mean([each[0] for each in trained]), _mean([each[1] for each in trained])
+        loss, accuracy = _mean([each[0] for each in found]), _mean([each[1] for each in found])
         finite = any(
             math.isfinite(each[0]) and member.finite()
-            for each, member in zip(trained, self.members, strict=True)
+            for each, member in zip(found, self.members, strict=True)
         )
         self.diverged = not finite and not self._restart_ahead(epoch)
         looks = epoch % training.eval_every_epochs == 0 or epoch == training.epochs or self.diverged
@@ -148,7 +154,7 @@ class Run:
             self.restarts += 1
             self.members[0].restart(self.restarts)
         if len(self.members) > 1:
-            self.partners += partner_records(epoch, self.members, trained, tests)
+            self.partners += partner_records(epoch, self.members, found, tests)
         record = EpochRecord(
             epoch=epoch,
             train_loss=finite_or_none(loss),
@@ -158,7 +164,7 @@ class Run:
             seconds=time.perf_counter() - started,
         )
         self.records.append(record)
-        self.inside.append(self._inside() - inside)
+        self.inside.append(self._inside() - sum(self.inside))
         return record
 
     def _inside(self) -> float:

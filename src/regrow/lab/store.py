@@ -283,16 +283,12 @@ class Store:
         """
         return self.folder / WEIGHTS / f"{file_stem(trial)}.pt"
 
-    def sweep(self, unfinished: Iterable[str]) -> None:
-        """Remove checkpoints of trials that ended, and what killed processes left half written; weights stay.
-
-        Args:
-            unfinished: Trials that are still to run; their checkpoints stay.
-        """
-        keep = {self.checkpoint(trial) for trial in unfinished}
+    def sweep(self) -> None:
+        """Remove checkpoints of trials that ended, and what killed processes left half written; weights stay."""
+        over = {self.checkpoint(trial) for trial in self.ended()}
         with explained(self.folder, "cannot be written"):
-            for path in (self.folder / CHECKPOINTS).iterdir():
-                if path.suffix == ".tmp" or (path.suffix == ".ckpt" and path not in keep):
+            for path in self.checkpoints.iterdir():
+                if path.suffix == ".tmp" or path in over:
                     path.unlink(missing_ok=True)
             for path in (self.folder / WEIGHTS).glob("*.tmp"):
                 path.unlink(missing_ok=True)

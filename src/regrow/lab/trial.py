@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import time
 import warnings
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 
@@ -14,7 +15,7 @@ from regrow.errors import NoEffectWarning, NonFiniteWarning, StateError
 from regrow.history import Renewed
 from regrow.lab.checkpoint import CheckpointFile
 from regrow.lab.data import Dataset
-from regrow.lab.engines import EngineName
+from regrow.lab.engines import Engine, EngineName, engine_named
 from regrow.lab.outcome import EpochRecord, TrialResult
 from regrow.lab.run import Run
 from regrow.lab.snapshot import copied, plain
@@ -57,19 +58,38 @@ def run_trial(
     Examples:
         See `regrow.lab.executor.run_study`, which runs all trials of a study.
     """
-    with _quiet():
-        run = _resumed(
-            lambda: Run([spec], data, like=like, teachers=teachers, engine=engine), checkpoint
-        )
-        while not run.ended:
-            record = run.train_epoch()
-            if checkpoint is not None and not run.ended:
-                checkpoint.save_if_due(lambda: plain(run.state()), epoch=run.epoch)
-            if on_epoch is not None:
-                on_epoch(record)
-        if weights is not None:
-            run.keep(weights)
-        return run.results()[0]
+    found: list[TrialResult] = []
+    request = Request(
+        specs=(spec,), like=like, teachers=tuple(teachers), weights=weights, checkpoint=checkpoint
+    )
+    train_together(
+        [request],
+        data,
+        engine=engine,
+        on_fork=_never,
+        on_epoch=lambda _, record: on_epoch and on_epoch(record),
+        on_end=found.extend,
+    )
+    return found[0]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """A run that is to be trained to its end.
+
+    Attributes:
+        specs: Its trial, or trials of one family (`regrow.lab.sharing.families`).
+        like: For a control, the renewals of the trial that it replays.
+        teachers: The weights of each of its teachers.
+        weights: Where the final weights are kept, where they teach another trial.
+        checkpoint: Where to go on from, and where to save.
+    """
+
+    specs: tuple[TrialSpec, ...]
+    like: Sequence[Renewed] | None = None
+    teachers: tuple[Weights, ...] = ()
+    weights: WeightsFile | None = None
+    checkpoint: CheckpointFile | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,54 +107,99 @@ class Fork:
     epoch: int
 
 
-def run_family(
-    specs: Sequence[TrialSpec],
+def train_together(
+    requests: Sequence[Request],
     data: Dataset,
     *,
+    engine: EngineName,
     on_fork: Callable[[Fork], object],
-    checkpoint: CheckpointFile | None = None,
-    on_epoch: Callable[[Sequence[TrialSpec], EpochRecord], object] | None = None,
-    engine: EngineName = "modules",
-) -> tuple[TrialResult, ...]:
-    """Train what several trials have in common, once, and part with those that come to differ.
+    on_epoch: Callable[[Sequence[TrialSpec], EpochRecord], object],
+    on_end: Callable[[Sequence[TrialResult]], object],
+) -> None:
+    """Train runs side by side, and in each what its trials have in common once.
 
-    A trial leaves when the recipe decides otherwise for it than for the first trial. It goes on from the state at the
-    beginning of that epoch, so that everything that belongs to an epoch (order, augmentation, metrics) is its own.
-    All results have the bits of the same trials trained alone in the same engine.
+    A trial leaves its run when the recipe decides otherwise for it than for the run's first trial. It goes on from the
+    state at the beginning of that epoch, so that everything that belongs to an epoch (order, augmentation, metrics) is
+    its own. All results have the bits of the same trials trained alone in the same engine.
 
     Args:
-        specs: Trials of one family (`regrow.lab.sharing.families`).
-        data: Their data set, in memory.
-        on_fork: Takes trials that have left; they are whoever's business who takes them.
-        checkpoint: Where to go on from, and where to save.
-        on_epoch: Called after each epoch with the trials that it was for; what it raises ends the run.
+        requests: The runs. In a stack they must have data, model and training in common but for the rate and the seed.
+        data: Their data set, in memory, on the device that trains.
         engine: What makes the steps.
-
-    Returns:
-        The results of the trials that stayed together to the end.
+        on_fork: Takes trials that have left; they are whoever's business who takes them.
+        on_epoch: Called after each epoch of a run with the trials that it still is; what it raises ends all runs.
+        on_end: Takes the results of the trials that stayed together to the end of their run, once a run.
     """
+    hooks = engine == "modules"
+    numerics = engine_named(engine)
     with _quiet():
-        run = _resumed(lambda: Run(specs, data, engine=engine), checkpoint)
-        while not run.ended:
-            before = copied(run.state()) if run.may_split else None
-            record = run.train_epoch()
-            left = () if run.crew is None else tuple(run.crew.left)
-            for part in left:
-                on_fork(Fork(specs=part, state=plain(before), epoch=record.epoch - 1))
-            if left and not run.ended:
-                state = plain(copied(run.state()))
-                run = Run(run.trials, data, engine=engine)
-                run.load(state)
-            if checkpoint is not None and not run.ended:
-                _save(run, checkpoint)
-            if on_epoch is not None:
-                on_epoch(run.trials, record)
-        return run.results()
+        going = [(request, _resumed(request, data, hooks=hooks)) for request in requests]
+        while going:
+            _end(going, on_end)
+            going = [(request, run) for request, run in going if not run.ended]
+            if going:
+                going = _train_epoch(going, data, numerics, on_fork, on_epoch, hooks=hooks)
 
 
-def _save(run: Run, checkpoint: CheckpointFile) -> None:
-    members = tuple(spec.trial for spec in run.trials)
-    checkpoint.save_if_due(lambda: plain(run.state()), members=members, epoch=run.epoch)
+_Going: TypeAlias = list[tuple[Request, Run]]
+
+
+def _end(going: _Going, on_end: Callable[[Sequence[TrialResult]], object]) -> None:
+    for request, run in going:
+        if run.ended:
+            if request.weights is not None:
+                run.keep(request.weights)
+            on_end(run.results())
+
+
+def _train_epoch(
+    going: _Going,
+    data: Dataset,
+    engine: Engine,
+    on_fork: Callable[[Fork], object],
+    on_epoch: Callable[[Sequence[TrialSpec], EpochRecord], object],
+    *,
+    hooks: bool,
+) -> _Going:
+    """One epoch of all runs, and what follows from it for each."""
+    befores = [copied(run.state()) if run.may_split else None for _, run in going]
+    members = [(member, run.epoch + 1) for _, run in going for member in run.members]
+    started = time.perf_counter()
+    trained = iter(engine.train_epoch(*map(list, zip(*members, strict=True))))
+    seconds = (time.perf_counter() - started) / len(going)
+    found: _Going = []
+    for (request, run), before in zip(going, befores, strict=True):
+        record = run.trained([next(trained) for _ in run.members], seconds=seconds)
+        after = _parted(run, before, data, on_fork, hooks=hooks)
+        if request.checkpoint is not None and not after.ended:
+            names = tuple(spec.trial for spec in after.trials)
+            request.checkpoint.save_if_due(
+                lambda after=after: plain(after.state()), members=names, epoch=after.epoch
+            )
+        on_epoch(after.trials, record)
+        found.append((request, after))
+    return found
+
+
+def _parted(
+    run: Run, before: Any, data: Dataset, on_fork: Callable[[Fork], object], *, hooks: bool
+) -> Run:
+    """The run without those who have left it in this epoch; with them gone, its recipe is a simpler one."""
+    if run.crew is None or not run.crew.left:
+        return run
+    for part in run.crew.left:
+        on_fork(Fork(specs=part, state=plain(before), epoch=run.epoch - 1))
+    run.crew.left.clear()
+    if run.ended:
+        return run
+    state = plain(copied(run.state()))
+    fresh = Run(run.trials, data, hooks=hooks)
+    fresh.load(state)
+    return fresh
+
+
+def _never(fork: Fork) -> None:
+    raise RuntimeError(f"a single trial cannot part with {fork.specs[0].trial}")
 
 
 @contextmanager
@@ -146,9 +211,13 @@ def _quiet() -> Generator[None]:
         yield
 
 
-def _resumed(start: Callable[[], Run], checkpoint: CheckpointFile | None) -> Run:
+def _resumed(request: Request, data: Dataset, *, hooks: bool) -> Run:
     """The run where its checkpoint left it, or at its start."""
-    run = start()
+
+    def start() -> Run:
+        return Run(request.specs, data, like=request.like, teachers=request.teachers, hooks=hooks)
+
+    run, checkpoint = start(), request.checkpoint
     state = None if checkpoint is None else checkpoint.load()
     if checkpoint is None or state is None:
         return run

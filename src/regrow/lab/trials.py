@@ -1,12 +1,12 @@
 """The trials of a study: its grid multiplied out, its arms completed, in the order in which they run.
 
-Contents: `Cell`, `TeacherSpec`, `TrialSpec`, `cells`, `trials`, `trial_name`.
+Contents: `Cell`, `TeacherSpec`, `TrialSpec`, `cells`, `of_cells`, `trials`, `trial_name`.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -202,6 +202,26 @@ def trials(study: Study, *, where: str = "study") -> tuple[TrialSpec, ...]:
                     )
                 )
     return tuple(found)
+
+
+def of_cells(specs: Sequence[TrialSpec], wanted: Sequence[str]) -> tuple[TrialSpec, ...]:
+    """Take the trials of some cells.
+
+    Args:
+        specs: All trials of a study.
+        wanted: Parts of the cells' names that must all be there, such as ``data.region=East``.
+
+    Returns:
+        The trials of these cells, in their order.
+
+    Raises:
+        ConfigError: No cell has them.
+    """
+    found = tuple(spec for spec in specs if set(wanted) <= set(spec.cell.split(",")))
+    if not found:
+        some = ", ".join(dict.fromkeys(spec.cell for spec in specs[:200]))
+        raise ConfigError(f"--only: no cell has {' and '.join(wanted)}; the first are {some[:300]}")
+    return found
 
 
 def _teachers(cell: Cell, arm: Arm, seed: int) -> tuple[TeacherSpec, ...]:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from regrow.lab.checkpoint import CheckpointFile
     from regrow.lab.data import Dataset
     from regrow.lab.engines import EngineName
+    from regrow.lab.trial import Request
     from regrow.lab.weights import Weights
 
 _PR_SET_PDEATHSIG = 1
@@ -49,6 +50,7 @@ class WorkerSettings:
         checkpoint_every_s: Least time between two checkpoints.
         checkpoints: Folder of the checkpoints.
         engine: What makes the steps.
+        device: Where networks are trained.
     """
 
     parent: int
@@ -58,10 +60,11 @@ class WorkerSettings:
     checkpoint_every_s: float
     checkpoints: Path
     engine: EngineName = "modules"
+    device: str = "cpu"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Task:
+class RunTask:
     """One run to train.
 
     Attributes:
@@ -75,6 +78,10 @@ class Task:
     like: tuple[tuple[int, str, tuple[int, ...]], ...] | None = None
     weights: Path | None = None
     teachers: tuple[Path, ...] = ()
+
+
+Task = tuple[RunTask, ...]
+"""Runs to train side by side, with data, model and training in common."""
 
 
 @dataclass(frozen=True)
@@ -117,8 +124,8 @@ class RunDone:
 
 
 @dataclass(frozen=True)
-class RunFailed:
-    """A run has raised an error; the worker goes on with the next."""
+class TaskFailed:
+    """Training has raised an error: the runs that have not ended stop, and the worker goes on with the next task."""
 
     error: str
 
@@ -137,7 +144,7 @@ class Unwritable:
     error: str
 
 
-Message = EpochsDone | Forked | RunDone | RunFailed | Warned | Unwritable
+Message = EpochsDone | Forked | RunDone | TaskFailed | Warned | Unwritable
 
 
 def work(connection: Connection, settings: WorkerSettings) -> None:
@@ -166,7 +173,9 @@ def work(connection: Connection, settings: WorkerSettings) -> None:
     data = _DataShelf(settings)
     try:
         while (task := connection.recv()) is not None:
-            connection.send(_train(task, data, settings, send=connection.send))
+            failed = _train(task, data, settings, send=connection.send)
+            if failed is not None:
+                connection.send(failed)
     except (EOFError, BrokenPipeError, ConnectionResetError):
         return  # the parent is gone; what it had kept is kept
 
@@ -177,73 +186,70 @@ def _train(
     settings: WorkerSettings,
     *,
     send: Callable[[Message], None],
-) -> Message:
+) -> Message | None:
+    """Train all runs of a task; what is to be said when that fails."""
     try:
-        spec = task.specs[0]
-        data = shelf.get(spec)
-        images = len(data.x_train) - spec.train.held_out
-        telling = _Telling(
-            send,
-            samples=spec.partners * images,
-            every_s=min(TELL_EVERY_S, settings.checkpoint_every_s),
-        )
-        results = _results(task, data, settings, telling, send=send)
-        return RunDone(results, *telling.rest())
+        _train_runs(task, shelf.get(task[0].specs[0]), settings, send=send)
     except StoreError as error:
         return Unwritable(str(error))
     except (BrokenPipeError, ConnectionResetError):
         raise
     except Exception as error:  # whatever a trial raises is its result; the others go on
-        return RunFailed(_one_line(error))
+        return TaskFailed(_one_line(error))
+    return None
 
 
-def _results(
-    task: Task,
-    data: Dataset,
-    settings: WorkerSettings,
-    telling: _Telling,
-    *,
-    send: Callable[[Message], None],
-) -> tuple[TrialResult, ...]:
+def _train_runs(
+    task: Task, data: Dataset, settings: WorkerSettings, *, send: Callable[[Message], None]
+) -> None:
+    from regrow.lab.trial import Fork, train_together  # noqa: PLC0415 # loads torch
+
+    first = task[0].specs[0]
+    telling = {
+        spec.trial: _Telling(
+            send,
+            samples=first.partners * (len(data.x_train) - first.train.held_out),
+            every_s=min(TELL_EVERY_S, settings.checkpoint_every_s),
+        )
+        for spec in (run.specs[0] for run in task)
+    }
+
+    def keep(fork: Fork) -> None:
+        names = tuple(spec.trial for spec in fork.specs)
+        _checkpoint(names[0], settings).save(fork.state, members=names, epoch=fork.epoch)
+        send(Forked(names))
+
+    train_together(
+        [_request(run, settings) for run in task],
+        data,
+        engine=settings.engine,
+        on_fork=keep,
+        on_epoch=lambda specs, record: telling[specs[0].trial](specs, record),
+        on_end=lambda results: send(RunDone(tuple(results), *telling[results[0].trial].rest())),
+    )
+
+
+def _request(run: RunTask, settings: WorkerSettings) -> Request:
     from regrow.history import Renewed  # noqa: PLC0415 # these load torch
-    from regrow.lab.trial import Fork, run_family, run_trial  # noqa: PLC0415
+    from regrow.lab.trial import Request  # noqa: PLC0415
     from regrow.lab.weights import WeightsFile  # noqa: PLC0415
 
-    spec = task.specs[0]
-    if len(task.specs) > 1:
-
-        def keep(fork: Fork) -> None:
-            names = tuple(each.trial for each in fork.specs)
-            _checkpoint(names[0], settings).save(fork.state, members=names, epoch=fork.epoch)
-            send(Forked(names))
-
-        return run_family(
-            task.specs,
-            data,
-            on_fork=keep,
-            checkpoint=_checkpoint(spec.trial, settings),
-            on_epoch=telling,
-            engine=settings.engine,
-        )
+    trial = run.specs[0].trial
     like: list[Renewed] | None = None
-    if task.like is not None:
+    if run.like is not None:
         like = [
             Renewed(step=step, layer=layer, filters=filters, scores=(0.0,) * len(filters))
-            for step, layer, filters in task.like
+            for step, layer, filters in run.like
         ]
-    result = run_trial(
-        spec,
-        data,
+    return Request(
+        specs=run.specs,
         like=like,
-        teachers=_taught_by(task, settings),
+        teachers=tuple(_taught_by(run, settings)),
         weights=None
-        if task.weights is None
-        else WeightsFile(task.weights, trial=spec.trial, fingerprint=settings.fingerprint),
-        checkpoint=_checkpoint(spec.trial, settings),
-        on_epoch=lambda record: telling((spec,), record),
-        engine=settings.engine,
+        if run.weights is None
+        else WeightsFile(run.weights, trial=trial, fingerprint=settings.fingerprint),
+        checkpoint=_checkpoint(trial, settings),
     )
-    return (result,)
 
 
 def _checkpoint(trial: str, settings: WorkerSettings) -> CheckpointFile:
@@ -283,7 +289,7 @@ class _Telling:
         return epochs, epochs * self._samples
 
 
-def _taught_by(task: Task, settings: WorkerSettings) -> list[Weights]:
+def _taught_by(task: RunTask, settings: WorkerSettings) -> list[Weights]:
     """The weights of a trial's teachers, read and checked."""
     from regrow.lab.weights import WeightsFile, read_weights  # noqa: PLC0415 # loads torch
 
@@ -316,7 +322,7 @@ class _DataShelf:
                 settings=spec.data.settings,
                 data_dir=self._settings.data_dir,
                 cache_dir=self._settings.cache_dir,
-            )
+            ).to(self._settings.device)
         return self._held[key]
 
 

@@ -103,8 +103,8 @@ def attach(
             not known are refused. ``zero``: exact where it is; elsewhere, whatever they remember of its entries is set
             to zero.
         dry_run: Score, select and report, and change nothing.
-        hooks: False: nothing is hooked, and you call ``regrower.step()`` after each
-            ``optimizer.step()`` yourself.
+        hooks: False: nothing is hooked, and you call ``regrower.before_step()`` and ``after_step()`` around each
+            ``optimizer.step()`` yourself, or ``regrower.step()`` after it.
 
     Returns:
         The `Regrower`: report, saved state, detach.

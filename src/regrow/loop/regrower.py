@@ -53,9 +53,6 @@ class Regrower:
         dry_run: Change nothing.
         hooks: Act by the optimizers' step hooks.
         notes: What is left alone in this model, besides what the recipe says.
-
-    Raises:
-        ConfigError: A setting that these optimizers do not allow.
     """
 
     def __init__(
@@ -114,23 +111,14 @@ class Regrower:
         )
         self._mine = self._layers_by_optimizer()
         self._hooked = hooks
-        self._warner = Warner(
-            recipe.info.name,
-            reads_gradients=Signal.GRADIENTS in recipe.criterion.needs,
-            hooked=hooks,
-        )
-        self._calling_back = self._detached = False
+        self._reads_gradients = Signal.GRADIENTS in recipe.criterion.needs
+        self._reads_weights = Signal.WEIGHTS in recipe.criterion.needs
+        self._warner = Warner(recipe.info.name, reads_gradients=self._reads_gradients, hooked=hooks)
+        self._calling_back = self._detached = self._begun = False
         self._stepped: set[int] = set()
         if hooks:
             for watch in watches:
                 watch.listen(self)
-        else:
-            for watch in watches if recipe.reset_optimizer else ():
-                if watch.surgeon is not None and watch.surgeon.needs_pre_step:
-                    raise ConfigError(
-                        f"{type(watch.optimizer).__name__} with these options needs hooks=True: renewed filters must "
-                        f"be seen right before its step, as with SGD's dampening (attach)"
-                    )
 
     def _layers_by_optimizer(self) -> dict[int, list[str]]:
         """Whose step is a layer's: that of the optimizer that holds its weight."""
@@ -165,7 +153,7 @@ class Regrower:
         if not watch.skips():
             if self._renewer.resting:
                 silence, tensors = self._renewer.resting.silence, self._renewer.tensors
-                if self._hooked and watch is self._watches[0]:
+                if (self._hooked or self._begun) and watch is self._watches[0]:
                     self._warner.disturbed(silence.disturbed(tensors), step=self._step)
                 silence.freeze(tensors)
             if watch.surgeon is not None:
@@ -178,50 +166,49 @@ class Regrower:
 
     def _look(self, watch: OptimizerWatch) -> None:
         """One observation for every layer whose weight this optimizer holds."""
-        needs = self._recipe.criterion.needs
         scale = watch.gradient_scale
         for path in self._mine[id(watch)]:
             filters = self._layers[path].filters
             parameter = self._renewer.tensors[filters.weight]
-            grad = parameter.grad if Signal.GRADIENTS in needs else None
+            grad = parameter.grad if self._reads_gradients else None
             if grad is not None and scale is not None:
                 grad = grad / scale
             self._seen[path] = Observation(
                 count=filters.count,
                 groups=filters.groups,
-                weight=rows(parameter.detach(), filters) if Signal.WEIGHTS in needs else None,
+                weight=rows(parameter.detach(), filters) if self._reads_weights else None,
                 grad=None if grad is None else rows(grad, filters),
             )
 
     def _weigh(self, *, due: bool, watching: bool) -> None:
         """All optimizers have shown their gradients: remember, and decide if a decision is due."""
-        if due or watching:
-            seen = {
-                path: self._seen.get(
-                    path, Observation(count=layer.filters.count, groups=layer.filters.groups)
-                )
-                for path, layer in self._layers.items()
-            }
-            self._seen = {}
-            if due and self._probe is not None:
-                seen = self._probe.complete(seen)
-            with torch.no_grad():
-                self._state = self._recipe.observe(self._state, seen)
-            if due and all(one.grad is None for one in seen.values()):
+        if not due and not watching:
+            return
+        found, self._seen = self._seen, {}
+        seen = {
+            path: found[path]
+            if path in found
+            else Observation(count=layer.filters.count, groups=layer.filters.groups)
+            for path, layer in self._layers.items()
+        }
+        if due and self._probe is not None:
+            seen = self._probe.complete(seen)
+        with torch.no_grad():
+            self._state = self._recipe.observe(self._state, seen)
+            if not due:
+                return
+            if all(one.grad is None for one in seen.values()):
                 self._warner.no_gradient(step=self._step)
-        if due:
             gated = self._recipe.min_loss is not None
-            loss = self._ranks.mean_loss(self._loss) if gated else None
-            with torch.no_grad():
-                self._state, self._pending = self._recipe.decide(
-                    self._state,
-                    step=self._step,
-                    seed=self._seed,
-                    loss=loss,
-                    streams=self._streams,
-                    select=self._select,
-                )
-            self.report.checks += 1
+            self._state, self._pending = self._recipe.decide(
+                self._state,
+                step=self._step,
+                seed=self._seed,
+                loss=self._ranks.mean_loss(self._loss) if gated else None,
+                streams=self._streams,
+                select=self._select,
+            )
+        self.report.checks += 1
 
     def step_made(self, watch: OptimizerWatch) -> None:
         """An optimizer has stepped: correct its young entries; after the last one, renew what was decided.
@@ -266,24 +253,83 @@ class Regrower:
                 self._warner.nonfinite(found, step=step)
         self._call_back(events)
 
-    def step(self) -> None:
-        """Look and act, for loops that were attached with ``hooks=False``.
+    def before_step(self) -> None:
+        """Look and decide, right before ``optimizer.step()``, for loops that were attached with ``hooks=False``.
 
-        Call it after ``optimizer.step()`` and before ``zero_grad()``. The gradients are those that
-        the optimizer left: clipped or overwritten where it does so.
+        With `after_step` right after the optimizer's step, all is bit for bit as with hooks. Of several optimizers, the
+        first one's step comes after this, and the last one's before `after_step`.
 
         Raises:
-            ConfigError: The hooks are on, and do this already.
+            ConfigError: The hooks are on, and do this already; or it was called before, and `after_step` was not.
+
+        Edge cases:
+            A step that a gradient scaler may skip, or one with a closure: only hooks see what becomes of it.
         """
-        if self._hooked:
+        if not self._is_called("before_step"):
+            return
+        if self._begun:
             raise ConfigError(
-                "regrower.step() is for attach(hooks=False): the optimizer's hooks do it already"
+                "regrower.before_step() was called twice: call regrower.after_step() after optimizer.step()"
             )
-        if not self._detached:
+        self._begun, ready = True, False
+        try:
             for watch in self._watches:
                 self.gradients_ready(watch)
-            for watch in self._watches:
-                self.step_made(watch)
+            ready = True
+        finally:
+            self._begun = ready  # after an error (no loss was told, say) the loop may try again
+
+    def after_step(self) -> None:
+        """Renew what `before_step` has decided, right after ``optimizer.step()``.
+
+        Raises:
+            ConfigError: The hooks are on, and do this already; or `before_step` was not called.
+        """
+        if not self._is_called("after_step"):
+            return
+        if not self._begun:
+            raise ConfigError(
+                "regrower.after_step() needs regrower.before_step() before optimizer.step()"
+            )
+        self._begun = False
+        for watch in self._watches:
+            self.step_made(watch)
+
+    def step(self) -> None:
+        """Look and act: `before_step` and `after_step` in one, both after the optimizer's step.
+
+        For loops that were attached with ``hooks=False``. Call it after ``optimizer.step()`` and before
+        ``zero_grad()``. The gradients are those that the optimizer left: clipped or overwritten where it does so.
+
+        Raises:
+            ConfigError: The hooks are on, and do this already; or `before_step` was called for this step; or renewed
+                filters must be seen before this optimizer's step.
+        """
+        if not self._is_called("step"):
+            return
+        if self._begun:
+            raise ConfigError(
+                "regrower.step() is for steps without regrower.before_step(): call regrower.after_step()"
+            )
+        for watch in self._watches if self._recipe.reset_optimizer else ():
+            if watch.surgeon is not None and watch.surgeon.needs_pre_step:
+                raise ConfigError(
+                    f"{type(watch.optimizer).__name__} with these options needs hooks=True, or before_step() and "
+                    f"after_step(): renewed filters must be seen right before its step, as with SGD's dampening "
+                    f"(regrower.step)"
+                )
+        for watch in self._watches:
+            self.gradients_ready(watch)
+        for watch in self._watches:
+            self.step_made(watch)
+
+    def _is_called(self, name: str) -> bool:
+        """Whether a call by the loop is to do anything: not after `detach`."""
+        if self._hooked:
+            raise ConfigError(
+                f"regrower.{name}() is for attach(hooks=False): the optimizer's hooks do it already"
+            )
+        return not self._detached
 
     def _note_resting(self) -> None:
         resting = self._renewer.resting
@@ -417,6 +463,7 @@ class Regrower:
             if watch.surgeon is not None and memory is not None:
                 watch.surgeon.load_state_dict(memory)
         self._renewer.load_resting(state["resting"])
+        self._begun = False
         self._step = int(state["step"])
         self._state = RecipeState(
             criteria={

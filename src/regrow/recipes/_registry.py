@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin
 
@@ -19,9 +20,9 @@ class _Entry:
     info: RecipeInfo
     make: Callable[..., Recipe | PartnerRecipe]
 
-    @property
+    @cached_property
     def parameters(self) -> dict[str, inspect.Parameter]:
-        """Every setting that a study file may give: its default, and its type."""
+        """Every setting that a study file may give: its default, and its type. Found once, for grids ask often."""
         found = inspect.signature(self.make, eval_str=True).parameters
         return {name: parameter for name, parameter in found.items() if name != "like"}
 

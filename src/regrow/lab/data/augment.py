@@ -37,6 +37,7 @@ def crop_flip(images: Tensor, generator: torch.Generator, *, padding: int = PADD
     rows = torch.arange(height) + down
     columns = torch.arange(width)
     columns = torch.where(mirrored, columns.flip(0), columns) + right
+    rows, columns = rows.to(images.device), columns.to(images.device)
     padded = F.pad(images, (padding, padding, padding, padding))
     picked = padded.gather(2, rows[:, None, :, None].expand(-1, channels, -1, padded.shape[3]))
     return picked.gather(3, columns[:, None, None, :].expand(-1, channels, height, -1))

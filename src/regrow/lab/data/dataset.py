@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -89,6 +89,23 @@ class Dataset:
     y_test: Tensor
     classes: tuple[str, ...]
     meta: dict[str, object] = field(default_factory=dict[str, object])
+
+    def to(self, device: str) -> Dataset:
+        """The same images elsewhere.
+
+        Args:
+            device: As torch names it; the CPU's data are not copied.
+
+        Returns:
+            A data set that lives there.
+        """
+        return replace(
+            self,
+            x_train=self.x_train.to(device),
+            y_train=self.y_train.to(device),
+            x_test=self.x_test.to(device),
+            y_test=self.y_test.to(device),
+        )
 
     @property
     def in_channels(self) -> int:

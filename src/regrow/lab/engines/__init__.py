@@ -1,8 +1,17 @@
-"""The arithmetic of a training step: plain modules, or the stacks of `regrow.engine`."""
+"""What trains networks: plain modules one after the other, or the stacks of `regrow.engine`."""
 
-from regrow.lab.engines.choice import ENGINES, EngineName, refusal
-from regrow.lab.engines.modules import ModuleSteps
-from regrow.lab.engines.stack import StackSteps
-from regrow.lab.engines.steps import Steps
+from regrow.lab.engines.choice import ENGINES, EngineName, choose, engine_named, refusal
+from regrow.lab.engines.engine import Engine
+from regrow.lab.engines.modules import ModuleEngine
+from regrow.lab.engines.stack import StackEngine
 
-__all__ = ["ENGINES", "EngineName", "ModuleSteps", "StackSteps", "Steps", "refusal"]
+__all__ = [
+    "ENGINES",
+    "Engine",
+    "EngineName",
+    "ModuleEngine",
+    "StackEngine",
+    "choose",
+    "engine_named",
+    "refusal",
+]

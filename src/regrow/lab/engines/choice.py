@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from typing import Final, Literal
 
+import torch
 from torch import nn
 
 from regrow.engine import UnsupportedError, program_of
 from regrow.errors import ConfigError
+from regrow.lab.engines.engine import Engine
+from regrow.lab.engines.modules import ModuleEngine
+from regrow.lab.engines.stack import StackEngine
 from regrow.lab.trials import TrialSpec
 
 EngineName = Literal["modules", "stack"]
@@ -42,19 +47,54 @@ def refusal(spec: TrialSpec, model: nn.Module) -> str:
     return ""
 
 
-def choose(asked: str, *, refusal: str, begun: EngineName | None) -> EngineName:
+def engine_named(name: EngineName) -> Engine:
+    """Make an engine.
+
+    Args:
+        name: Which.
+
+    Returns:
+        A fresh one: it may keep memory of the networks that it trains.
+    """
+    return StackEngine() if name == "stack" else ModuleEngine()
+
+
+def check_device(device: str) -> None:
+    """Refuse a device on which nothing can be trained.
+
+    Args:
+        device: As it was asked for.
+
+    Raises:
+        ConfigError: It is neither ``cpu`` nor ``cuda``, or there is no such GPU.
+    """
+    if not re.fullmatch(r"cpu|cuda(:\d+)?", device):
+        raise ConfigError(f"--device: must be cpu, cuda or cuda:N, got {device}")
+    if device == "cpu":
+        return
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if int(device.partition(":")[2] or 0) >= count:
+        raise ConfigError(
+            f"--device {device}: torch {torch.__version__} sees {count} GPUs here; --device cpu trains without"
+        )
+
+
+def choose(
+    asked: str, *, refusal: str, begun: EngineName | None, device: str = "cpu"
+) -> EngineName:
     """The engine of a study: one for all its trials, so that arms that are compared round alike.
 
     Args:
         asked: ``auto``, ``modules`` or ``stack``.
         refusal: Why the study cannot run in a stack; empty where it can.
         begun: The engine of the results that are there; None where there are none.
+        device: Where networks are trained: on a GPU, in stacks only.
 
     Returns:
         The engine.
 
     Raises:
-        ConfigError: Another word, or ``stack`` for a study that cannot.
+        ConfigError: Another word, or ``stack`` or a GPU for a study that cannot.
 
     Examples:
         >>> choose("auto", refusal="", begun=None)
@@ -64,6 +104,9 @@ def choose(asked: str, *, refusal: str, begun: EngineName | None) -> EngineName:
     """
     if asked not in {"auto", *ENGINES}:
         raise ConfigError(f"--engine: must be auto, {' or '.join(ENGINES)}, got {asked}")
+    if device != "cpu" and (refusal or asked == "modules"):
+        told = refusal or "--engine modules"
+        raise ConfigError(f"--device {device}: networks are trained there in stacks alone ({told})")
     if asked == "modules":
         return "modules"
     if asked == "stack" and refusal:

@@ -1,61 +1,57 @@
-"""Plain modules, autograd and torch's optimizers: any network."""
+"""Plain modules, autograd and torch's optimizers: any network, one after the other."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import final
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.nn import functional as F  # noqa: N812
 
-from regrow.lab.assembly import build_optimizer
-from regrow.lab.engines.steps import Beside
 from regrow.lab.measure import right_answers
-from regrow.lab.study import Training
-from regrow.loop import Regrower
+from regrow.lab.member import Member
 
 
 @final
-class ModuleSteps:
-    """The steps of a network as a user would write them; the recipe acts by the optimizer's hooks.
+class ModuleEngine:
+    """The steps as a user would write them; recipes act by the optimizers' hooks."""
 
-    Args:
-        training: How it is trained.
-        model: The network.
-        lr: Its learning rate.
-
-    Attributes:
-        optimizer: Its optimizer.
-    """
-
-    def __init__(self, training: Training, model: nn.Module, *, lr: float) -> None:
-        self._reduction = training.loss_reduction
-        self._model = model
-        self.optimizer = build_optimizer(training, model, lr=lr)
-
-    def gradients(self, images: Tensor, labels: Tensor, beside: Beside) -> tuple[Tensor, Tensor]:
-        """Both passes by autograd.
+    def train_epoch(
+        self, members: Sequence[Member], epochs: Sequence[int]
+    ) -> list[tuple[float, float]]:
+        """Train each network for one epoch.
 
         Args:
-            images: (B, C, H, W).
-            labels: Classes, (B,).
-            beside: What is added to the loss.
+            members: The networks.
+            epochs: Of each, 1-based.
 
         Returns:
-            Loss and number of right predictions.
+            Mean loss and share of right predictions of each.
         """
-        outputs = self._model(images)
-        loss = F.cross_entropy(outputs, labels, reduction=self._reduction)
-        more = beside(outputs)
-        self.optimizer.zero_grad(set_to_none=True)
-        torch.stack([loss, *more]).sum().backward() if more else loss.backward()
-        return loss.detach(), right_answers(outputs.detach(), labels).sum()
+        return [_train(member, epoch) for member, epoch in zip(members, epochs, strict=True)]
 
-    def step(self, regrower: Regrower | None) -> None:
-        """The optimizer's own step, whose hooks call the recipe.
 
-        Args:
-            regrower: Not needed here.
-        """
-        del regrower
-        self.optimizer.step()
+def _train(member: Member, epoch: int) -> tuple[float, float]:
+    training, model, optimizer = member.training, member.model, member.optimizer
+    torch.manual_seed(member.noise_key(epoch))
+    loss_sum = torch.zeros((), dtype=torch.float64)
+    right = torch.zeros((), dtype=torch.int64)
+    model.train()
+    for step, (batch, images, labels) in enumerate(member.batches(epoch)):
+        member.set_rate(epoch, step)
+        outputs = model(images)
+        loss = F.cross_entropy(outputs, labels, reduction=training.loss_reduction)
+        beside = member.beside(outputs, images, batch)
+        optimizer.zero_grad(set_to_none=True)
+        torch.stack([loss, *beside]).sum().backward() if beside else loss.backward()
+        if training.clip_grad_norm is not None:
+            nn.utils.clip_grad_norm_(model.parameters(), training.clip_grad_norm)
+        if member.regrower is not None:
+            member.regrower.tell(loss=loss.detach())
+        optimizer.step()
+        share = len(batch) if training.loss_reduction == "mean" else 1
+        loss_sum += loss.detach().to(torch.float64) * share
+        right += right_answers(outputs.detach(), labels).sum()
+    seen = member.seen_in_epoch
+    return float(loss_sum) / seen, int(right) / seen

@@ -1,88 +1,150 @@
-"""A stack of one network: the hand-written passes of `regrow.engine`, several times as fast for small networks."""
+"""Stacks of networks in lockstep: the hand-written passes of `regrow.engine`, several times as fast for small ones."""
 
 from __future__ import annotations
 
-from typing import Literal, final
+from collections.abc import Iterator, Sequence
+from typing import final
 
+import torch
 from torch import Tensor, nn
+from torch.optim import SGD, Adam, Optimizer
 
-from regrow.engine import SGD, Adam, AdamW, Stack, StackOptimizer
-from regrow.lab.engines.steps import Beside
+from regrow import engine
+from regrow.engine import Program, Stack, StackOptimizer, program_of
+from regrow.lab.data.augment import crop_flip
+from regrow.lab.member import Member
 from regrow.lab.study import Training
-from regrow.loop import Regrower
 
 
 @final
-class StackSteps:
-    """The steps of a network in the engine's memory; the recipe is called before and after each.
+class StackEngine:
+    """Networks of one kind, batch by batch side by side; recipes are called before and after each step.
 
-    On the CPU one network is the fastest stack for most sizes: its numbers stay in the cache, and networks are
-    parallel over processes.
+    What a network gets has the same bits alone and beside any others (on the CPU). Networks may be in different epochs:
+    only the sizes of their batches must agree. When others come or some leave, a new stack takes the numbers over.
 
     Args:
-        training: How it is trained.
-        model: The network; its tensors move into the stack's memory.
-        lr: Its learning rate.
-
-    Attributes:
-        optimizer: Its torch optimizer, which holds rate and state; the step is made by the stack.
+        batched: One call for all networks, as it pays on a GPU; None: not on the CPU.
 
     Edge cases:
         A network that the engine cannot run: an UnsupportedError.
     """
 
-    def __init__(self, training: Training, model: nn.Module, *, lr: float) -> None:
-        self._reduction: Literal["mean", "sum"] = training.loss_reduction
-        self._stack = Stack([model])
-        self._steps = stack_optimizer(training, self._stack, lr=lr)
-        self.optimizer = self._steps.optimizers[0]
+    def __init__(self, *, batched: bool | None = None) -> None:
+        self._batched = batched
+        self._models: tuple[nn.Module, ...] = ()
+        self._program: Program | None = None
+        self._steps: StackOptimizer | None = None
 
-    def gradients(self, images: Tensor, labels: Tensor, beside: Beside) -> tuple[Tensor, Tensor]:
-        """Both passes by hand.
+    def train_epoch(
+        self, members: Sequence[Member], epochs: Sequence[int]
+    ) -> list[tuple[float, float]]:
+        """Train each network for one epoch.
 
         Args:
-            images: (B, C, H, W).
-            labels: Classes, (B,).
-            beside: Not used: trials that add to the loss do not run in a stack.
+            members: The networks, of one training and one data set.
+            epochs: Of each, 1-based.
 
         Returns:
-            Loss and number of right predictions.
+            Mean loss and share of right predictions of each.
         """
-        del beside
-        loss, right = self._stack.gradients(images, labels, reduction=self._reduction)
-        return loss[0], right[0]
+        optimizer = self._joined(members)
+        training, device = members[0].training, members[0].device
+        loss_sum = torch.zeros(len(members), dtype=torch.float64, device=device)
+        right = torch.zeros(len(members), dtype=torch.int64, device=device)
+        for member in members:
+            member.model.train()
+        for step, (images, labels) in enumerate(_batches(members, epochs)):
+            for member, epoch in zip(members, epochs, strict=True):
+                member.set_rate(epoch, step)
+            loss, correct = optimizer.stack.gradients(
+                images, labels, reduction=training.loss_reduction
+            )
+            _step(members, optimizer, loss)
+            share = images.shape[1] if training.loss_reduction == "mean" else 1
+            loss_sum += loss.to(torch.float64) * share
+            right += correct
+        seen = members[0].seen_in_epoch
+        return [
+            (one / seen, hits / seen)
+            for one, hits in zip(loss_sum.tolist(), right.tolist(), strict=True)
+        ]
 
-    def step(self, regrower: Regrower | None) -> None:
-        """The stack's step, with the recipe's two calls around it.
+    def _joined(self, members: Sequence[Member]) -> StackOptimizer:
+        """The stack of these networks: that of the last epoch, where they are the same."""
+        models = tuple(member.model for member in members)
+        if self._steps is None or models != self._models:
+            if self._program is None:
+                self._program = program_of(models[0])
+            stack = Stack(models, program=self._program, batched=self._batched)
+            optimizers = [member.optimizer for member in members]
+            self._steps = stack_optimizer(members[0].training, stack, optimizers)
+            self._models = models
+        return self._steps
 
-        Args:
-            regrower: The recipe; None without one.
-        """
-        if regrower is not None:
-            regrower.before_step()
-        self._steps.step()
-        if regrower is not None:
-            regrower.after_step()
+
+def _batches(members: Sequence[Member], epochs: Sequence[int]) -> Iterator[tuple[Tensor, Tensor]]:
+    """Images (N, B, C, H, W) and labels (N, B) of all networks, each in its own order."""
+    first = members[0]
+    pairs = list(zip(members, epochs, strict=True))
+    order = torch.stack([member.order(epoch) for member, epoch in pairs]).to(first.device)
+    moves = [member.moves(epoch) for member, epoch in pairs]
+    x, y = first.images, first.labels
+    for batch in order.split(first.training.batch_size, dim=1)[: first.steps_per_epoch]:
+        images = x[batch]
+        if first.training.augment == "crop-flip":
+            images = torch.stack(
+                [crop_flip(one, move) for one, move in zip(images, moves, strict=True)]
+            )
+        yield images, y[batch]
 
 
-def stack_optimizer(training: Training, stack: Stack, *, lr: float) -> StackOptimizer:
-    """The optimizer of a training, for a stack.
+def _step(members: Sequence[Member], optimizer: StackOptimizer, losses: Tensor) -> None:
+    """One step of all networks, with what each does before and after it."""
+    limit = members[0].training.clip_grad_norm
+    if limit is not None:
+        for member in members:
+            nn.utils.clip_grad_norm_(member.model.parameters(), limit)
+    acting = [
+        (member.regrower, loss)
+        for member, loss in zip(members, losses, strict=True)
+        if member.regrower is not None
+    ]
+    for regrower, loss in acting:
+        regrower.tell(loss=loss)
+        regrower.before_step()
+    optimizer.step()
+    for regrower, _ in acting:
+        regrower.after_step()
+
+
+def stack_optimizer(
+    training: Training, stack: Stack, optimizers: Sequence[Optimizer]
+) -> StackOptimizer:
+    """What makes the steps of torch optimizers in a stack.
 
     Args:
-        training: Its settings.
+        training: Their settings.
         stack: The networks.
-        lr: Their learning rate.
+        optimizers: Theirs, of that training; they hold rates and memories.
 
     Returns:
-        A fresh optimizer.
+        The stack's.
     """
+    rates = [float(one.param_groups[0]["lr"]) for one in optimizers]
     if training.optimizer == "sgd":
-        return SGD(
+        return engine.SGD(
             stack,
-            lr=lr,
+            lr=rates,
             momentum=training.momentum,
             nesterov=training.nesterov,
             weight_decay=training.weight_decay,
+            optimizers=[one for one in optimizers if isinstance(one, SGD)],
         )
-    kind = Adam if training.optimizer == "adam" else AdamW
-    return kind(stack, lr=lr, weight_decay=training.weight_decay)
+    kind = engine.Adam if training.optimizer == "adam" else engine.AdamW
+    return kind(
+        stack,
+        lr=rates,
+        weight_decay=training.weight_decay,
+        optimizers=[one for one in optimizers if isinstance(one, Adam)],
+    )

@@ -2,6 +2,6 @@
 
 from regrow.lab.sharing.crew import Crew
 from regrow.lab.sharing.families import families
-from regrow.lab.sharing.segments import Segment, segments
+from regrow.lab.sharing.segments import Kinds, Segment, segments
 
-__all__ = ["Crew", "Segment", "families", "segments"]
+__all__ = ["Crew", "Kinds", "Segment", "families", "segments"]

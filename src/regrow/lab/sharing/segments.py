@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from regrow.lab.checkpoint import Held
 from regrow.lab.sharing.families import families
 from regrow.lab.trials import TrialSpec
+
+MANY: Final = 1_000_000
+"""As many as anybody asks for."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -16,9 +21,11 @@ class Segment:
 
     Attributes:
         specs: The trials. The first gives the run's checkpoint its name.
+        beside: How many runs may be trained side by side where this is one of them; fewer after each failure.
     """
 
     specs: tuple[TrialSpec, ...]
+    beside: int = MANY
 
     @property
     def name(self) -> str:
@@ -72,13 +79,30 @@ def _furthest(trial: str, files: Mapping[str, Held]) -> str | None:
     return max(having, key=lambda name: files[name].epoch, default=None)
 
 
-def names_of(segments_: Iterable[Segment]) -> set[str]:
-    """The trials of several runs.
+class Kinds:
+    """Tells which runs can be trained side by side in one stack."""
 
-    Args:
-        segments_: The runs.
+    def __init__(self) -> None:
+        self._found: dict[tuple[int, ...], str] = {}
+        self._held: list[object] = []
 
-    Returns:
-        Their names.
-    """
-    return {spec.trial for segment in segments_ for spec in segment.specs}
+    def of(self, segment: Segment) -> str:
+        """What runs must have in common: data, model and training but for the learning rate.
+
+        Args:
+            segment: A run.
+
+        Returns:
+            A text that is equal where that is; empty for a run that is alone.
+        """
+        spec = segment.specs[0]
+        if spec.partners > 1 or spec.teachers or spec.keeps_weights:
+            return ""
+        parts = (spec.data, spec.model, spec.train)
+        key = tuple(map(id, parts))
+        if key not in self._found:
+            self._held.append(parts)  # so that no other object takes an id over
+            told = [part.model_dump(mode="json") for part in parts]
+            told[2].pop("lr")
+            self._found[key] = json.dumps(told, sort_keys=True)
+        return self._found[key]
