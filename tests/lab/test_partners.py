@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
 import regrow
@@ -19,6 +20,7 @@ from regrow.lab.assembly import build_model
 from regrow.lab.checkpoint import CheckpointFile
 from regrow.lab.config import Overrides, load_study
 from regrow.lab.data import Dataset
+from regrow.lab.engines import ModuleEngine
 from regrow.lab.generator_keys import generator_key, partner_seed
 from regrow.lab.member import Member, decay, partner_rate
 from regrow.lab.outcome import EpochRecord, TrialResult
@@ -139,7 +141,7 @@ def test_what_networks_are_worth_together(make: Callable[..., Study], tmp_path: 
                 kept, *_ = lab_data.held_out.hold_out(data, 12)
                 member = Member(spec, kept, place=place)
                 member.load(saved)
-                member.train_epoch(3)
+                ModuleEngine().train_epoch([member], [3])
                 models.append(member.model.eval())
 
     result = run_trial(spec, data, checkpoint=file, on_epoch=look)
@@ -204,15 +206,15 @@ def test_a_network_that_blows_up_leaves_the_others_at_work(
 ) -> None:
     study = make("independent", settings=("independent.partners=2",))
     spec, data = spec_of(study, "independent"), dataset_of(study)
-    train = Member.train_epoch
+    batches = Member.batches
 
-    def broken(self: Member, epoch: int) -> tuple[float, float]:
+    def broken(self: Member, epoch: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
         if self._seed == partner_seed(spec.seed, 1):
             with torch.no_grad():
                 next(self.model.parameters()).fill_(math.nan)
-        return train(self, epoch)
+        return batches(self, epoch)
 
-    monkeypatch.setattr(Member, "train_epoch", broken)
+    monkeypatch.setattr(Member, "batches", broken)
     result = run_trial(spec, data)
     assert (result.status, len(result.epochs)) == ("finished", 3)
     assert result.epochs[-1].train_loss is None

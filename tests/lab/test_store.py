@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import os
 import sqlite3
 import subprocess
@@ -232,7 +233,7 @@ def test_checkpoints_of_ended_trials_and_half_written_ones_are_swept(tmp_path: P
         aside = kept.with_suffix(".damaged")
         for path in (kept, gone, rest, aside):
             path.write_bytes(b"x")
-        store.write(dataclasses.replace(result(0), trial="gone"), finished_at="now")
+        store.write(dataclasses.replace(result(0), trial="a=1/ro/seed1"), finished_at="now")
         store.sweep()
         assert sorted(store.checkpoint("").parent.iterdir()) == sorted([kept, aside])
 

@@ -456,7 +456,7 @@ def test_students_wait_for_their_teachers_whose_weights_are_there_before_their_r
 
         def on_event(event: Event) -> None:
             if isinstance(event, Progressed):
-                begun.setdefault(event.spec.trial, set(ended))
+                begun.setdefault(event.specs[0].trial, set(ended))
             elif isinstance(event, Ended):
                 ended.append(event.spec.trial)
                 kept = store.weights(event.spec.trial).is_file()
@@ -599,7 +599,7 @@ def test_a_file_teaches_and_must_not_change_while_the_study_runs(
     with _opened(study, tmp_path / "run") as store:
 
         def change(event: Event) -> None:
-            if isinstance(event, Progressed) and event.spec.seed == 0:
+            if isinstance(event, Progressed) and event.specs[0].seed == 0:
                 file.write_bytes(file.read_bytes() + b" ")
 
         run_study(specs, store, jobs=1, on_event=change)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,6 +15,7 @@ from regrow.errors import StoreError
 
 if TYPE_CHECKING:
     from regrow.report.findings import StudySummary
+    from regrow.report.sweep.panel import Panel
 
 
 def report(
@@ -56,21 +58,19 @@ def finish(folder: Path, *, as_json: bool) -> None:
     from regrow.report.summary import summarise
     from regrow.report.write import summary_json, write_report
 
-    found = summarise(read_results(folder))
-
-    def answer() -> None:
-        if as_json:
-            show(json.dumps(summary_json(folder), indent=2, allow_nan=False))
-        else:
-            _tables(found)
-
     try:
         written = write_report(folder)
     except StoreError:
-        answer()
+        # Where it can be read at least, its numbers are shown; else this raises the same.
+        if as_json:
+            show(json.dumps(summary_json(folder), indent=2, allow_nan=False))
+        else:
+            _tables(summarise(read_results(folder)))
         raise
-    answer()
-    if not as_json:
+    if as_json:
+        show(json.dumps(written.document, indent=2, allow_nan=False))
+    else:
+        _tables(written.found)
         show(f"\nReport: {written.html}")
 
 
@@ -82,6 +82,7 @@ def _tables(found: StudySummary) -> None:
 
     width = terminal_width()
     show(wrapped(standing(found), width))
+    _panels(found.panels, width)
     for cell in found.cells:
         if cell.cell != "base":
             show(f"\n{cell.cell}")
@@ -94,3 +95,22 @@ def _tables(found: StudySummary) -> None:
             show(f"\n{wrapped(told, width)}")
     if caution(found):
         show(f"\n{wrapped(caution(found), width)}")
+
+
+def _panels(panels: Sequence[Panel], width: int | None) -> None:
+    """Print what a sweep found: of each panel the words and its best cells, not every cell."""
+    from regrow.report.sweep.section import title
+    from regrow.report.sweep.tables import best_table, panels_table
+    from regrow.report.sweep.told import choice, findings, headline
+
+    for panel in panels:
+        told = " ".join([f"{panel.arm}: {headline(panel)}.", *findings(panel)])
+        for paragraph in (title(panel), told, " ".join(choice(panel))):
+            if paragraph:
+                show(f"\n{wrapped(paragraph, width)}")
+        best = best_table(panel)
+        if best.rows:
+            show(f"\n{fitted(best, width)}\n{wrapped(best.caption, width)}")
+    if len(panels) > 1:
+        every = panels_table(panels)
+        show(f"\n{fitted(every, width)}\n{wrapped(every.caption, width)}")

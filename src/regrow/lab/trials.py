@@ -6,8 +6,8 @@ Contents: `Cell`, `TeacherSpec`, `TrialSpec`, `cells`, `of_cells`, `trials`, `tr
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from regrow.errors import ConfigError
@@ -175,33 +175,46 @@ def trials(study: Study, *, where: str = "study") -> tuple[TrialSpec, ...]:
     Returns:
         All trials.
     """
-    points = cells(study, where=where)
-    found: list[TrialSpec] = []
-    for seed in study.seeds:
-        for cell in points:
-            arms = cell.study.arms
-            teaching = {teacher for arm in arms.values() for teacher in arm.teachers}
-            for label in in_order(arms, where=where):
-                arm = arms[label]
-                training = {**cell.study.train.model_dump(), **arm.train}
-                found.append(
-                    TrialSpec(
-                        cell=cell.name,
-                        label=label,
-                        seed=seed,
-                        data=cell.study.data,
-                        model=model_of(cell.study, arm),
-                        train=check_training(training, where=where, path=f"arms.{label}.train"),
-                        recipe=arm.recipe,
-                        settings=arm.settings,
-                        like=None if arm.like is None else trial_name(cell.name, arm.like, seed),
-                        diagnostics=cell.study.diagnostics,
-                        teachers=_teachers(cell, arm, seed),
-                        distillation=arm.distillation or Distillation(),
-                        keeps_weights=label in teaching,
-                    )
-                )
-    return tuple(found)
+    parts = [part for cell in cells(study, where=where) for part in _parts(cell, where=where)]
+    return tuple(
+        replace(
+            part,
+            seed=seed,
+            like=None if part.like is None else trial_name(part.cell, part.like, seed),
+            teachers=tuple(
+                teacher
+                if teacher.trial is None
+                else replace(teacher, trial=trial_name(part.cell, teacher.trial, seed))
+                for teacher in part.teachers
+            ),
+        )
+        for seed in study.seeds
+        for part in parts
+    )
+
+
+def _parts(cell: Cell, *, where: str) -> Iterator[TrialSpec]:
+    """What all seeds of an arm have in common, built once: a study may have thousands of trials."""
+    study, arms = cell.study, cell.study.arms
+    teaching = {teacher for arm in arms.values() for teacher in arm.teachers}
+    for label in in_order(arms, where=where):
+        arm = arms[label]
+        training = {**study.train.model_dump(), **arm.train}
+        yield TrialSpec(
+            cell=cell.name,
+            label=label,
+            seed=0,
+            data=study.data,
+            model=model_of(study, arm),
+            train=check_training(training, where=where, path=f"arms.{label}.train"),
+            recipe=arm.recipe,
+            settings=arm.settings,
+            like=arm.like,
+            diagnostics=study.diagnostics,
+            teachers=_teachers(arm, model=study.model),
+            distillation=arm.distillation or Distillation(),
+            keeps_weights=label in teaching,
+        )
 
 
 def of_cells(specs: Sequence[TrialSpec], wanted: Sequence[str]) -> tuple[TrialSpec, ...]:
@@ -224,11 +237,12 @@ def of_cells(specs: Sequence[TrialSpec], wanted: Sequence[str]) -> tuple[TrialSp
     return found
 
 
-def _teachers(cell: Cell, arm: Arm, seed: int) -> tuple[TeacherSpec, ...]:
+def _teachers(arm: Arm, *, model: ModelChoice) -> tuple[TeacherSpec, ...]:
+    """The teachers of an arm; those that are trained in the study by their labels."""
     return tuple(
-        TeacherSpec(path=name, sha256=arm.teacher_digests[name], model=cell.study.model)
+        TeacherSpec(path=name, sha256=arm.teacher_digests[name], model=model)
         if name in arm.teacher_digests
-        else TeacherSpec(trial=trial_name(cell.name, name, seed))
+        else TeacherSpec(trial=name)
         for name in arm.teachers
     )
 

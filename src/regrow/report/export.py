@@ -10,18 +10,31 @@ from pathlib import Path
 from typing import Final
 
 from regrow.errors import StoreError
+from regrow.report import wording
 from regrow.report.diagnostic_tables import diagnostic_tables
 from regrow.report.figures.catalogue import file_name
 from regrow.report.findings import CellSummary, StudySummary
 from regrow.report.partner_tables import partner_tables
-from regrow.report.read import read_results
 from regrow.report.results import Results
-from regrow.report.summary import summarise
+from regrow.report.sweep.panel import Panel
+from regrow.report.sweep.section import title as panel_title
+from regrow.report.sweep.tables import cells_table, panels_table
+from regrow.report.sweep.told import choice, findings, headline
 from regrow.report.table import Table, arms_table, as_markdown, paired_table
 from regrow.report.verdict import caution, standing, verdicts
-from regrow.report.write import summary_json, write_report
+from regrow.report.write import write_report
 
-_MAIN_FIGURES: Final = ("gains", "sorted", "curves", "overlap", "alpha", "invalid", "networks")
+_MAIN_FIGURES: Final = (
+    "map",
+    "pairs",
+    "gains",
+    "sorted",
+    "curves",
+    "overlap",
+    "alpha",
+    "invalid",
+    "networks",
+)
 """The figures that go along; the page has the others."""
 
 _VERSIONS: Final = ("regrow", "torch", "python", "cores", "started_at")
@@ -36,7 +49,8 @@ def export(run_dir: Path, into: Path) -> tuple[Path, ...]:
         run_dir: The folder that holds ``results.sqlite``. Its report is written anew.
         into: The folder to write to, made if it is missing: ``README.md`` with tables, verdicts, settings and
             versions, ``arms*.md``, ``paired*.md``, those of several networks and those of the diagnostics with one
-            table each, ``summary.json``, and figures as PNG.
+            table each, ``summary.json``, and figures as PNG. Of a sweep ``sweep*.md`` with the cells of each panel, and
+            ``panels.md`` where there are several.
 
     Returns:
         The paths of what was written.
@@ -44,11 +58,11 @@ def export(run_dir: Path, into: Path) -> tuple[Path, ...]:
     Raises:
         StoreError: The run cannot be read, or a folder not be written.
     """
-    results = read_results(run_dir)
-    found = summarise(results)
+    report = write_report(run_dir)
+    results, found = report.results, report.found
     figures = [
         path
-        for path in write_report(run_dir).figures
+        for path in report.figures
         if path.suffix == ".png" and path.stem.rpartition("-")[2] in _MAIN_FIGURES
     ]
     written: list[Path] = []
@@ -59,6 +73,10 @@ def export(run_dir: Path, into: Path) -> tuple[Path, ...]:
 
     try:
         into.mkdir(parents=True, exist_ok=True)
+        for panel in found.panels:
+            put(f"{_file(panel)}.md", as_markdown(cells_table(panel)))
+        if len(found.panels) > 1:
+            put("panels.md", as_markdown(panels_table(found.panels)))
         for cell in found.cells:
             suffix = "" if cell.cell == "base" else f"-{file_name(cell.cell)}"
             put(f"arms{suffix}.md", as_markdown(arms_table(cell)))
@@ -66,7 +84,7 @@ def export(run_dir: Path, into: Path) -> tuple[Path, ...]:
             for name, _, table in _more(cell, results):
                 put(f"{name}{suffix}.md", as_markdown(table))
         written += [Path(shutil.copyfile(figure, into / figure.name)) for figure in figures]
-        put("summary.json", json.dumps(_portable(summary_json(run_dir)), indent=1, allow_nan=False))
+        put("summary.json", json.dumps(_portable(report.document), indent=1, allow_nan=False))
         put("README.md", _readme(results, found, figures))
     except OSError as error:
         raise StoreError(f"{into}: the tables cannot be written: {error}") from error
@@ -75,9 +93,14 @@ def export(run_dir: Path, into: Path) -> tuple[Path, ...]:
 
 def _readme(results: Results, found: StudySummary, figures: list[Path]) -> str:
     parts = [f"# {results.study.name}", standing(found)]
+    if len(found.panels) > 1:
+        every = panels_table(found.panels)
+        parts += [as_markdown(every), every.caption]
+    parts += [part for panel in found.panels for part in _panel(panel, figures)]
     parts += [part for cell in found.cells for part in _cell(cell, results)]
     parts += [text for text in (caution(found),) if text]
-    parts += [f"![{path.stem}]({path.name})" for path in figures]
+    shown = {path for panel in found.panels for path in _own(panel, figures)}
+    parts += [f"![{path.stem}]({path.name})" for path in figures if path not in shown]
     versions = {key: results.environment[key] for key in _VERSIONS if key in results.environment}
     told = "; ".join(f"{key} {value}" for key, value in versions.items())
     parts += ["## How it was made", f"{told}; fingerprint {results.fingerprint[:16]}."]
@@ -87,6 +110,32 @@ def _readme(results: Results, found: StudySummary, figures: list[Path]) -> str:
     document = json.dumps(results.study.document, indent=1, ensure_ascii=False)
     parts.append(f"<details><summary>Settings</summary>\n\n```json\n{document}\n```\n\n</details>")
     return "\n\n".join(parts)
+
+
+def _panel(panel: Panel, figures: list[Path]) -> list[str]:
+    """A panel of a sweep: its words, its figures where they belong, and the numbers of its cells folded up."""
+    table = cells_table(panel)
+    pictures = [f"![{path.stem}]({path.name})" for path in _own(panel, figures)]
+    parts = [
+        f"## {panel_title(panel)}",
+        f"**{panel.arm}: {headline(panel)}.** {' '.join(findings(panel))}",
+    ]
+    parts += [*pictures[:1], " ".join(choice(panel)), *pictures[1:]]
+    rows = wording.count(len(table.rows), "cell")
+    parts.append(
+        f"<details><summary>{rows}</summary>\n\n{as_markdown(table)}\n\n{table.caption}\n\n</details>"
+    )
+    return [part for part in parts if part]
+
+
+def _own(panel: Panel, figures: list[Path]) -> list[Path]:
+    """The figures of a panel, the heat map first."""
+    stem = file_name(panel.key)
+    return [path for path in figures if path.stem in {f"{stem}-map", f"{stem}-pairs"}]
+
+
+def _file(panel: Panel) -> str:
+    return "sweep" if panel.key == "base" else f"sweep-{file_name(panel.key)}"
 
 
 def _cell(cell: CellSummary, results: Results) -> list[str]:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from regrow.lab.statistics import FEWEST_PAIRS, ArmSummary, PairedComparison
 from regrow.report.cost import Cost
 from regrow.report.several import Several
+
+if TYPE_CHECKING:
+    from regrow.report.sweep.panel import Panel
 
 Role = Literal["baseline", "control"]
 Outcome = Literal["gain", "harm", "unclear", "too few"]
@@ -167,13 +170,15 @@ class StudySummary:
         name: The study's name.
         expected: Trials that it asks for.
         ended: Trials that ended.
-        cells: Its cells; those without any trial are absent.
+        cells: Its cells; those without any trial are absent, and all of them where panels stand for them.
+        panels: What a sweep found; empty for every other study.
     """
 
     name: str
     expected: int
     ended: int
     cells: tuple[CellSummary, ...]
+    panels: tuple[Panel, ...] = ()
 
     @property
     def missing(self) -> int:
@@ -183,4 +188,6 @@ class StudySummary:
     @property
     def comparisons(self) -> int:
         """How many comparisons the report makes."""
+        if self.panels and not self.cells:
+            return sum(len(panel.measured) for panel in self.panels)
         return sum(len(cell.comparisons) + len(cell.joint) for cell in self.cells)

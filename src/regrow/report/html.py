@@ -16,6 +16,7 @@ from regrow.report.findings import CellSummary, StudySummary
 from regrow.report.markup import Markup, element, joined
 from regrow.report.partner_tables import partner_tables
 from regrow.report.results import Results
+from regrow.report.sweep import section as sweep
 from regrow.report.table import Table, activity_table, arms_table, overview_table, paired_table
 from regrow.report.verdict import Verdict, caution, standing, verdicts
 
@@ -56,13 +57,15 @@ def page(results: Results, found: StudySummary, drawn: Sequence[tuple[Drawing, b
             _header(results, found),
             element(
                 "main",
+                *sweep.overview(found.panels),
+                *(sweep.section(panel, place, drawn) for place, panel in enumerate(found.panels)),
                 *_overview(found, drawn),
                 *(_cell(cell, results, found, drawn) for cell in found.cells),
-                *_crashes(results),
+                *_crashes(results, found),
                 _method(found),
                 *_settings(results),
             ),
-            _footer(results),
+            _footer(results, found),
             class_="page",
         ),
     )
@@ -73,7 +76,7 @@ def _header(results: Results, found: StudySummary) -> Markup:
     study = results.study
     scope = " \N{MULTIPLICATION SIGN} ".join(
         [
-            *([wording.count(len(found.cells), "cell")] if study.grid else []),
+            *([wording.count(len(results.cells), "cell")] if study.grid else []),
             wording.count(len(study.arms), "arm"),
             wording.count(len(study.seeds), "seed"),
         ]
@@ -83,7 +86,9 @@ def _header(results: Results, found: StudySummary) -> Markup:
         for key in ("data", "model")
         if isinstance(part := study.document.get(key), dict)
     ]
-    links = [("All cells", "cells")] if len(found.cells) > 1 else []
+    links = [("All panels", "panels")] if len(found.panels) > 1 else []
+    links += [(sweep.title(panel), f"panel-{index}") for index, panel in enumerate(found.panels)]
+    links += [("All cells", "cells")] if len(found.cells) > 1 else []
     links += [(cell.cell, f"cell-{index}") for index, cell in enumerate(found.cells)]
     links += [("How it was measured", "method"), ("Settings and versions", "settings")]
     return element(
@@ -108,12 +113,15 @@ def _header(results: Results, found: StudySummary) -> Markup:
 def _overview(found: StudySummary, drawn: Sequence[tuple[Drawing, bytes]]) -> list[Markup]:
     if len(found.cells) < 2:
         return []
+    whole = [
+        (drawing, svg) for drawing, svg in drawn if drawing.cell is None and drawing.panel is None
+    ]
     return [
         element(
             "section",
             element("h2", "All cells", id="cells"),
             table_block(overview_table(found), title="Difference from the baseline in every cell"),
-            *(figure_block(drawing, svg) for drawing, svg in drawn if drawing.cell is None),
+            *(figure_block(drawing, svg) for drawing, svg in whole),
         )
     ]
 
@@ -193,16 +201,21 @@ def _verdict(verdict: Verdict) -> Markup:
     )
 
 
-def _crashes(results: Results) -> list[Markup]:
+def _crashes(results: Results, found: StudySummary) -> list[Markup]:
     crashed = [trial for trial in results.trials if trial.status == "crashed"]
     if not crashed:
         return []
+    # A large sweep may have thousands, most of them alike.
+    large = bool(found.panels) and not found.cells
+    listed = sorted(crashed, key=lambda trial: trial.trial)[: _LONG if large else None]
+    left = len(crashed) - len(listed)
+    more = f" {left} more are in results.sqlite." if left else ""
     table = Table(
-        caption="Trials that stopped with an error: counted as failed, in no mean.",
+        caption=f"Trials that stopped with an error: counted as failed, in no mean.{more}",
         columns=("Trial", "Epochs", "Error"),
         rows=tuple(
             (trial.trial, str(trial.epochs or 0), trial.error or wording.NOTHING)
-            for trial in sorted(crashed, key=lambda trial: trial.trial)
+            for trial in listed
         ),
         words=frozenset({0, 2}),
     )
@@ -226,6 +239,7 @@ def _method(found: StudySummary) -> Markup:
         f"difference excludes 0, and never below {FEWEST_PAIRS} pairs; with few pairs the interval "
         "tends to be too narrow. Extra time is wall time per optimizer step relative to the "
         "baseline, on a machine that may have had other work: a hint, not a benchmark.",
+        sweep.method(found.panels),
         caution(found),
     ]
     return element(
@@ -264,12 +278,12 @@ def _settings(results: Results) -> list[Markup]:
     return [element("section", *parts)]
 
 
-def _footer(results: Results) -> Markup:
+def _footer(results: Results, found: StudySummary) -> Markup:
     version = results.environment.get("regrow")
     name = f"regrow {version}" if version else "regrow"
     many = (
         f" Studies of more than {MANY_CELLS} cells draw the sorted seeds alone for each cell."
-        if len(results.cells) > MANY_CELLS
+        if len(found.cells) > MANY_CELLS
         else ""
     )
     return element(

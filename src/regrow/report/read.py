@@ -14,6 +14,7 @@ from regrow.errors import StoreError
 from regrow.report.diagnostics import Diagnostics, read_diagnostics
 from regrow.report.networks import Networks, read_networks
 from regrow.report.results import Arm, Renewals, Results, Study, Trial
+from regrow.report.sweep.axes import find_sweep
 
 RESULTS_FILE: Final = "results.sqlite"
 SCHEMA_VERSIONS: Final = ("1", "2", "3")
@@ -35,7 +36,8 @@ def read_results(folder: Path) -> Results:
         folder: The folder that `regrow run --out` wrote.
 
     Returns:
-        Its results at this moment; a run that is still going is read between two of its trials.
+        Its results at this moment; a run that is still going is read between two of its trials. Of a large sweep the
+        trials alone: no accuracies by epoch, renewals by layer or diagnostics.
 
     Raises:
         StoreError: The folder holds no results, or they are damaged, foreign or of another version.
@@ -55,21 +57,14 @@ def read_results(folder: Path) -> Results:
             )
         study = _study(_document(meta, "study", file), file)
         trials = _trials(database, study, file)
-        accuracies: dict[str, dict[int, float]] = {}
-        for trial, epoch, accuracy in database.execute(
-            "SELECT trial, epoch, test_accuracy FROM epochs WHERE test_accuracy IS NOT NULL "
-            "ORDER BY trial, epoch"
-        ):
-            accuracies.setdefault(trial, {})[epoch] = accuracy
-        renewals: dict[str, list[Renewals]] = {}
-        for trial, epoch, layer, filters in database.execute(
-            "SELECT trial, epoch, layer, COUNT(*) FROM renewals GROUP BY trial, epoch, layer "
-            "ORDER BY trial, epoch, MIN(rowid)"
-        ):
-            found = Renewals(epoch=epoch, layer=layer, filters=filters)
-            renewals.setdefault(trial, []).append(found)
-        diagnostics = Diagnostics() if version == "1" else read_diagnostics(database)
-        networks = Networks() if version in {"1", "2"} else read_networks(database)
+        # A large sweep's report shows final accuracies alone: its epochs, millions of rows, stay where they are.
+        sweep = find_sweep(study)
+        whole = sweep is None or not sweep.large
+        accuracies = _accuracies(database) if whole else {}
+        renewals = _renewals(database) if whole else {}
+        diagnosed, several = whole and version != "1", whole and version not in {"1", "2"}
+        diagnostics = read_diagnostics(database) if diagnosed else Diagnostics()
+        networks = read_networks(database) if several else Networks()
     return Results(
         folder=folder,
         study=study,
@@ -77,7 +72,7 @@ def read_results(folder: Path) -> Results:
         fingerprint=meta.get("fingerprint", ""),
         trials=trials,
         accuracies=accuracies,
-        renewals={trial: tuple(found) for trial, found in renewals.items()},
+        renewals=renewals,
         diagnostics=diagnostics,
         networks=networks,
     )
@@ -160,3 +155,24 @@ def _trials(database: sqlite3.Connection, study: Study, file: Path) -> tuple[Tri
             raise StoreError(f"{file}: trial {trial.trial} has an accuracy and no majority_share")
         found.append(trial)
     return tuple(found)
+
+
+def _accuracies(database: sqlite3.Connection) -> dict[str, dict[int, float]]:
+    found: dict[str, dict[int, float]] = {}
+    for trial, epoch, accuracy in database.execute(
+        "SELECT trial, epoch, test_accuracy FROM epochs WHERE test_accuracy IS NOT NULL "
+        "ORDER BY trial, epoch"
+    ):
+        found.setdefault(trial, {})[epoch] = accuracy
+    return found
+
+
+def _renewals(database: sqlite3.Connection) -> dict[str, tuple[Renewals, ...]]:
+    found: dict[str, list[Renewals]] = {}
+    for trial, epoch, layer, filters in database.execute(
+        "SELECT trial, epoch, layer, COUNT(*) FROM renewals GROUP BY trial, epoch, layer "
+        "ORDER BY trial, epoch, MIN(rowid)"
+    ):
+        renewals = Renewals(epoch=epoch, layer=layer, filters=filters)
+        found.setdefault(trial, []).append(renewals)
+    return {trial: tuple(renewals) for trial, renewals in found.items()}

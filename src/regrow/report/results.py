@@ -201,6 +201,24 @@ class Results:
         """
         return self._by_arm.get((cell, label), {})
 
+    def trials_in(self, cell: str) -> tuple[Trial, ...]:
+        """The trials of one cell.
+
+        Args:
+            cell: The cell.
+
+        Returns:
+            Its trials, in the order of the store.
+        """
+        return tuple(self._by_cell.get(cell, ()))
+
+    @cached_property
+    def _by_cell(self) -> dict[str, list[Trial]]:
+        found: dict[str, list[Trial]] = {}
+        for trial in self.trials:
+            found.setdefault(trial.cell, []).append(trial)
+        return found
+
     @cached_property
     def _by_arm(self) -> dict[tuple[str, str], dict[int, Trial]]:
         found: dict[tuple[str, str], dict[int, Trial]] = {}

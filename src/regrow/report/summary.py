@@ -7,14 +7,17 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from typing import Final
 
-from regrow.errors import StoreError
-from regrow.lab.statistics import PairedComparison, is_failed, paired, summary
+from regrow.lab.statistics import is_failed, summary
 from regrow.report.carried import carried
+from regrow.report.compared import accuracies, compare, diverged, majority_share
 from regrow.report.findings import ArmNumbers, CellSummary, Comparison, Role, StudySummary
 from regrow.report.joint import joint_comparisons
 from regrow.report.relations import Relations, relations
 from regrow.report.results import Arm, Results, Trial
 from regrow.report.several import Several, several
+from regrow.report.sweep.axes import find_sweep
+from regrow.report.sweep.document import sweep_document
+from regrow.report.sweep.panels import panels
 
 SUMMARY_VERSION: Final = 1
 
@@ -26,13 +29,16 @@ def summarise(results: Results) -> StudySummary:
         results: What `read_results` found.
 
     Returns:
-        The summary; a study without a single trial has no cells.
+        The summary; a study without a single trial has no cells. Of a large sweep the panels stand for the cells.
     """
+    sweep = find_sweep(results.study)
+    large = sweep is not None and sweep.large
     return StudySummary(
         name=results.study.name,
         expected=results.study.trials,
         ended=len(results.trials),
-        cells=tuple(_cell(results, cell) for cell in results.cells),
+        cells=() if large else tuple(_cell(results, cell) for cell in results.cells),
+        panels=panels(results),
     )
 
 
@@ -44,34 +50,38 @@ def summary_document(results: Results, found: StudySummary) -> dict[str, object]
         found: Its summary.
 
     Returns:
-        A document with `summary_version`; accuracies are fractions, None where nothing can be.
+        A document with `summary_version`; accuracies are fractions, None where nothing can be. A sweep has ``sweep``,
+        a large one that alone; every other study has ``cells``.
     """
-    return {
+    document: dict[str, object] = {
         "summary_version": SUMMARY_VERSION,
         "study": dict(results.study.document),
         "fingerprint": results.fingerprint,
         "environment": dict(results.environment),
         "trials": {"expected": found.expected, "ended": found.ended, "missing": found.missing},
-        "cells": [
-            {
-                "cell": cell.cell,
-                "majority_share": cell.majority_share,
-                "baseline": cell.baseline,
-                "trials": {"expected": cell.expected, "ended": cell.ended},
-                "arms": [asdict(arm) | {"missing": arm.missing} for arm in cell.arms],
-                "comparisons": [
-                    asdict(comparison) | {"outcome": comparison.outcome}
-                    for comparison in cell.comparisons
-                ],
-                "several": [_several(own) for own in cell.several],
-                "joint": [
-                    asdict(comparison) | {"outcome": comparison.outcome}
-                    for comparison in cell.joint
-                ],
-                "weights": [asdict(weights) for weights in carried(results, cell.cell)],
-            }
-            for cell in found.cells
+    }
+    if found.panels:
+        document["sweep"] = sweep_document(found.panels)
+    if found.cells or not found.panels:
+        document["cells"] = [_cell_document(results, cell) for cell in found.cells]
+    return document
+
+
+def _cell_document(results: Results, cell: CellSummary) -> dict[str, object]:
+    return {
+        "cell": cell.cell,
+        "majority_share": cell.majority_share,
+        "baseline": cell.baseline,
+        "trials": {"expected": cell.expected, "ended": cell.ended},
+        "arms": [asdict(arm) | {"missing": arm.missing} for arm in cell.arms],
+        "comparisons": [
+            asdict(comparison) | {"outcome": comparison.outcome} for comparison in cell.comparisons
         ],
+        "several": [_several(own) for own in cell.several],
+        "joint": [
+            asdict(comparison) | {"outcome": comparison.outcome} for comparison in cell.joint
+        ],
+        "weights": [asdict(weights) for weights in carried(results, cell.cell)],
     }
 
 
@@ -102,7 +112,7 @@ def _cell(results: Results, cell: str) -> CellSummary:
     study = results.study
     found, joined = relations(study, cell), several(results, cell)
     trials = {arm.label: results.arm(cell, arm.label) for arm in study.arms}
-    share = _majority_share(results, cell)
+    share = majority_share(results, cell)
     return CellSummary(
         cell=cell,
         majority_share=share,
@@ -111,15 +121,18 @@ def _cell(results: Results, cell: str) -> CellSummary:
         arms=tuple(_arm(arm, results, found, cell=cell, share=share) for arm in study.arms),
         comparisons=tuple(
             Comparison(
-                arm=label, versus=versus, role=role, numbers=_compare(trials, label, versus, share)
+                arm=label,
+                versus=versus,
+                role=role,
+                numbers=compare(trials[label], trials[versus], majority_share=share),
             )
             for label, versus, role in _pairs(study.arms, study.baseline, found)
         ),
         several=joined,
         joint=joint_comparisons(
             joined,
-            accuracies={label: _accuracies(own) for label, own in trials.items()},
-            diverged={label: _diverged(own) for label, own in trials.items()},
+            accuracies={label: accuracies(own) for label, own in trials.items()},
+            diverged={label: diverged(own) for label, own in trials.items()},
             apart=found.apart,
             baseline=study.baseline,
             majority_share=share or 0.0,
@@ -143,41 +156,13 @@ def _pairs(arms: tuple[Arm, ...], baseline: str, found: Relations) -> list[tuple
     return compared
 
 
-def _majority_share(results: Results, cell: str) -> float | None:
-    shares = {
-        trial.majority_share
-        for trial in results.trials
-        if trial.cell == cell and trial.majority_share is not None
-    }
-    if not shares:
-        return None
-    if not math.isclose(min(shares), max(shares), abs_tol=1e-9):
-        raise StoreError(
-            f"{results.folder}: the trials of one cell must share one test set, and those of "
-            f"'{cell}' have majority shares from {min(shares)} to {max(shares)}"
-        )
-    return min(shares)
-
-
-def _compare(
-    trials: Mapping[str, Mapping[int, Trial]], arm: str, versus: str, share: float | None
-) -> PairedComparison:
-    return paired(
-        _accuracies(trials[arm]),
-        _accuracies(trials[versus]),
-        majority_share=share or 0.0,  # None only where all trials crashed
-        diverged_a=_diverged(trials[arm]),
-        diverged_b=_diverged(trials[versus]),
-    )
-
-
 def _arm(
     arm: Arm, results: Results, found: Relations, *, cell: str, share: float | None
 ) -> ArmNumbers:
     label, study = arm.label, results.study
     trials, baseline = results.arm(cell, label), results.arm(cell, study.baseline)
     drops, grafts = results.diagnostics.drops, results.networks.grafts
-    diverged = _diverged(trials)
+    lost = diverged(trials)
     left = [drops[trial.trial] for trial in trials.values() if trial.trial in drops]
     out = [sum(drop.until is None for drop in each) for each in left]
     return ArmNumbers(
@@ -191,9 +176,9 @@ def _arm(
         averaging_control=found.averaging.get(label),
         apart_control=found.apart.get(label),
         cost=found.costs.get(label),
-        accuracy=summary(_accuracies(trials), majority_share=share or 0.0, diverged=diverged),
+        accuracy=summary(accuracies(trials), majority_share=share or 0.0, diverged=lost),
         expected=len(study.seeds),
-        diverged=len(diverged),
+        diverged=len(lost),
         renewed=_mean(trial.renewed for trial in trials.values()),
         trials_renewed=sum(bool(trial.renewed) for trial in trials.values()),
         trials_dropped=len(left),
@@ -206,14 +191,6 @@ def _arm(
         extra_time=None if label == study.baseline else _extra_time(trials, baseline),
         recipe_time=_recipe_time(trials.values()),
     )
-
-
-def _accuracies(trials: Mapping[int, Trial]) -> dict[int, float | None]:
-    return {seed: trial.test_accuracy for seed, trial in trials.items()}
-
-
-def _diverged(trials: Mapping[int, Trial]) -> tuple[int, ...]:
-    return tuple(seed for seed, trial in trials.items() if trial.status == "diverged")
 
 
 def _mean(values: Iterable[float | None]) -> float | None:

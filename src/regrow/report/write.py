@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import os
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from regrow.errors import StoreError
 from regrow.report.figures.catalogue import Drawing, drawings
 from regrow.report.figures.style import house_style, saved
+from regrow.report.findings import StudySummary
 from regrow.report.html import page
 from regrow.report.read import read_results
 from regrow.report.results import Results
@@ -26,11 +28,17 @@ class Written:
         html: The page.
         summary: The numbers as JSON.
         figures: The figures, each as PNG and as SVG.
+        results: What was read.
+        found: Its numbers.
+        document: Its numbers as plain values: what the summary holds.
     """
 
     html: Path
     summary: Path
     figures: tuple[Path, ...]
+    results: Results
+    found: StudySummary
+    document: Mapping[str, object]
 
 
 def write_report(run_dir: Path) -> Written:
@@ -47,11 +55,12 @@ def write_report(run_dir: Path) -> Written:
     """
     results = read_results(run_dir)
     found = summarise(results)
+    document = _document(results, found)
     written: list[Path] = []
     drawn: list[tuple[Drawing, bytes]] = []
     try:
         (run_dir / "figures").mkdir(exist_ok=True)
-        for drawing in drawings(results):
+        for drawing in drawings(results, found.panels):
             svg, png = _rendered(drawing)
             drawn.append((drawing, svg))
             for suffix, content in ((".svg", svg), (".png", png)):
@@ -59,12 +68,19 @@ def write_report(run_dir: Path) -> Written:
                 _replace(path, content)
                 written.append(path)
         summary, html = run_dir / "summary.json", run_dir / "report.html"
-        document = json.dumps(_document(results), indent=2, allow_nan=False)
-        _replace(summary, f"{document}\n".encode())
+        text = json.dumps(document, indent=2, allow_nan=False)
+        _replace(summary, f"{text}\n".encode())
         _replace(html, page(results, found, drawn).encode())
     except OSError as error:
         raise StoreError(f"{run_dir}: the report cannot be written: {error}") from error
-    return Written(html=html, summary=summary, figures=tuple(written))
+    return Written(
+        html=html,
+        summary=summary,
+        figures=tuple(written),
+        results=results,
+        found=found,
+        document=document,
+    )
 
 
 def summary_json(run_dir: Path) -> dict[str, object]:
@@ -76,20 +92,19 @@ def summary_json(run_dir: Path) -> dict[str, object]:
     Returns:
         A document of plain values with `summary_version`; the same that ``summary.json`` holds.
     """
-    return _document(read_results(run_dir))
+    results = read_results(run_dir)
+    return _document(results, summarise(results))
 
 
-def _document(results: Results) -> dict[str, object]:
-    found = summarise(results)
-    document = summary_document(results, found)
-    return document | {
-        "standing": standing(found),
-        "verdicts": [
+def _document(results: Results, found: StudySummary) -> dict[str, object]:
+    document = summary_document(results, found) | {"standing": standing(found)}
+    if "cells" in document:
+        document["verdicts"] = [
             {"cell": cell.cell, **vars(verdict)}
             for cell in found.cells
             for verdict in verdicts(cell)
-        ],
-    }
+        ]
+    return document
 
 
 def _rendered(drawing: Drawing) -> tuple[bytes, bytes]:

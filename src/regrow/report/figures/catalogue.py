@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Final
@@ -23,22 +24,33 @@ from regrow.report.figures.renewals_by_seed import (
 from regrow.report.figures.renewing import renewing_arms
 from regrow.report.figures.sorted_seeds import caption_sorted_seeds, plot_sorted_seeds
 from regrow.report.figures.style import many_arms
+from regrow.report.figures.sweep_drawings import sweep_drawings
 from regrow.report.results import Results
+from regrow.report.sweep.axes import find_sweep
+from regrow.report.sweep.panel import Panel
+from regrow.report.sweep.panels import panels as sweep_panels
 
 MANY_CELLS: Final = 8
 """Studies with more cells draw the sorted seeds alone for each: a page must open, too."""
 
 
-def drawings(results: Results) -> tuple[Drawing, ...]:
+def drawings(results: Results, panels: Sequence[Panel] | None = None) -> tuple[Drawing, ...]:
     """All figures of a report.
 
     Args:
         results: What was read.
+        panels: What a sweep found; None: computed here.
 
     Returns:
-        The figures of the study, then those of each cell. Without a trial: none.
+        The figures of a sweep's panels, of the study, then those of each cell, which a large sweep has not. Without a
+        trial: none.
     """
-    found: list[Drawing] = []
+    if not results.trials:
+        return ()
+    found = sweep_drawings(results, sweep_panels(results) if panels is None else panels)
+    sweep = find_sweep(results.study)
+    if sweep is not None and sweep.large:
+        return _named_apart(found)
     if len(results.cells) > 1:
         found.append(
             Drawing(

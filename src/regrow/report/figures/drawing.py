@@ -17,7 +17,8 @@ class Drawing:
 
     Args:
         name: Its file's name without a suffix, unlike any other's of the report.
-        cell: Its cell; None for a figure of the whole study.
+        cell: Its cell; None for a figure of the whole study or of a panel.
+        panel: Its panel of a sweep; None for every other figure.
         title: Its title, a few words.
         caption: Its caption, with n.
         alt: What kind of picture it is, for those who do not see it.
@@ -28,6 +29,7 @@ class Drawing:
 
     name: str
     cell: str | None
+    panel: str | None = None
     title: str
     caption: str
     alt: str

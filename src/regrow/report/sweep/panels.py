@@ -1,0 +1,111 @@
+"""The numbers of a sweep, computed once from the stored trials."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Mapping, Sequence
+
+from scipy.stats import rankdata
+
+from regrow.report.compared import compare, majority_share
+from regrow.report.findings import Comparison, Role
+from regrow.report.results import Results
+from regrow.report.sweep.axes import Sweep, find_sweep
+from regrow.report.sweep.chosen import choose
+from regrow.report.sweep.panel import Panel, SweepCell
+
+
+def panels(results: Results) -> tuple[Panel, ...]:
+    """Compare the swept arm with the baseline, and with the controls that replay it, in every cell.
+
+    Args:
+        results: What was read.
+
+    Returns:
+        One panel for each combination of what is not swept and each arm to compare with, the baseline first; none for
+        a study that sweeps nothing.
+    """
+    sweep = find_sweep(results.study)
+    if sweep is None:
+        return ()
+    versus: list[tuple[str, Role]] = [
+        (sweep.baseline, "baseline"),
+        *((control, "control") for control in sweep.controls),
+    ]
+    return tuple(
+        _panel(results, sweep, dict(point), against=label, role=role)
+        for point in sweep.panels
+        for label, role in versus
+    )
+
+
+def rank_correlation(first: Sequence[float], second: Sequence[float]) -> float | None:
+    """Spearman's correlation, ties with their mean ranks.
+
+    Args:
+        first: Numbers.
+        second: As many.
+
+    Returns:
+        -1 to 1; None below three pairs or where one side is constant.
+
+    Examples:
+        >>> rank_correlation([1.0, 2.0, 3.0], [1.0, 8.0, 9.0]), rank_correlation([1.0, 2.0, 3.0], [5.0, 5.0, 5.0])
+        (1.0, None)
+    """
+    if len(first) < 3 or len(set(first)) < 2 or len(set(second)) < 2:
+        return None
+    ranks = [[float(rank) for rank in rankdata(values)] for values in (first, second)]
+    return round(statistics.correlation(*ranks), 12)
+
+
+def _panel(
+    results: Results, sweep: Sweep, point: Mapping[str, object], *, against: str, role: Role
+) -> Panel:
+    cells = tuple(
+        _cell(results, sweep, point, at=(x, y), against=against, role=role)
+        for y in sweep.y.values
+        for x in sweep.x.values
+    )
+    gains = [(cell, cell.gain) for cell in cells if cell.gain is not None]
+    means = [gain for _, gain in gains]
+    return Panel(
+        name=",".join(f"{key}={value}" for key, value in point.items()) or "base",
+        arm=sweep.arm,
+        versus=against,
+        x=sweep.x,
+        y=sweep.y,
+        cells=cells,
+        seeds=len(results.study.seeds),
+        x_trend=rank_correlation([cell.x for cell, _ in gains], means),
+        y_trend=rank_correlation([cell.y for cell, _ in gains], means),
+        chosen=choose(results, sweep, cells, against=against, role=role),
+    )
+
+
+def _cell(
+    results: Results,
+    sweep: Sweep,
+    point: Mapping[str, object],
+    *,
+    at: tuple[float, float],
+    against: str,
+    role: Role,
+) -> SweepCell:
+    values = {**point, sweep.x.key: at[0], sweep.y.key: at[1]}
+    name = ",".join(f"{key}={values[key]}" for key in results.study.grid)
+    arm, other = results.arm(name, sweep.arm), results.arm(name, against)
+    renewed = [trial.renewed for trial in arm.values() if trial.renewed is not None]
+    return SweepCell(
+        cell=name,
+        x=at[0],
+        y=at[1],
+        comparison=Comparison(
+            arm=sweep.arm,
+            versus=against,
+            role=role,
+            numbers=compare(arm, other, majority_share=majority_share(results, name)),
+        ),
+        renewed=statistics.fmean(renewed) if renewed else None,
+        missing=2 * len(results.study.seeds) - len(arm) - len(other),
+    )

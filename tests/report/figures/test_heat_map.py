@@ -1,0 +1,130 @@
+"""Every cell of a heat map stands at its place, with its number and its colour."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from matplotlib.colors import to_rgb
+
+from regrow.report import wording
+from regrow.report.figures.catalogue import drawings
+from regrow.report.figures.heat_map import _limit, caption_heat_map, plot_heat_map
+from regrow.report.figures.held_back import caption_held_back, plot_held_back
+from regrow.report.read import read_results
+from regrow.report.sweep.panel import Panel
+from regrow.report.sweep.panels import panels
+from report.sweep_study import MISSING, TAU, P, rescuing, write_sweep
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+
+def only(folder: Path, **options: object) -> Panel:
+    (panel,) = panels(read_results(write_sweep(folder, **options)))  # type: ignore[arg-type]
+    return panel
+
+
+def numbers(ax: Axes) -> dict[tuple[str, str], str]:
+    """What is written in the map, by the labels of row and column."""
+    across = [text.get_text() for text in ax.get_xticklabels()]
+    upwards = [text.get_text() for text in ax.get_yticklabels()]
+    found: dict[tuple[str, str], str] = {}
+    for text in ax.texts:
+        x, y = text.get_position()
+        found[upwards[int(y)], across[int(x)]] = text.get_text()
+    return found
+
+
+def test_gains_and_failures_stand_in_their_cells(tmp_path: Path) -> None:
+    panel = only(tmp_path)
+    figure, gains = plot_heat_map(panel)
+    lost = figure.axes[1]
+    assert numbers(gains) == {
+        (str(cell.y), str(cell.x)): wording.points(cell.gain) for cell in panel.cells
+    }
+    assert numbers(lost) == {(str(cell.y), str(cell.x)): str(cell.failed) for cell in panel.cells}
+    assert (gains.get_xlabel(), gains.get_ylabel()) == ("active_fraction", "threshold")
+    assert lost.get_title("left") == "Failed seeds under randomout, of 12\n(under none: 4)"
+    bold = {
+        place
+        for place, text in zip(numbers(gains), gains.texts, strict=True)
+        if text.get_fontweight() == "bold"
+    }
+    assert bold == {
+        (str(c.y), str(c.x)) for c in panel.cells if c.comparison.outcome in {"gain", "harm"}
+    }
+    assert 0 < len(bold) < 6
+
+
+def test_gain_is_blue_harm_orange_and_nothing_white(tmp_path: Path) -> None:
+    def reached(point: Mapping[str, object], arm: str, seed: int) -> float:
+        gain = {0.2: 0.0, 0.6: 0.1, 1.0: -0.1}[float(str(point[P]))]
+        return 0.8 + seed / 1000 + gain * (arm != "none")
+
+    _, gains = plot_heat_map(only(tmp_path, reached=reached))
+    filled = [patch for patch in gains.patches if patch.get_facecolor()[3] == 1.0]
+    colours = [patch.get_facecolor()[:3] for patch in filled[:3]]
+    expected = [to_rgb("white"), to_rgb("#0072b2"), to_rgb("#d55e00")]
+    for colour, wanted in zip(colours, expected, strict=True):
+        assert colour == pytest.approx(wanted, abs=0.01)
+
+
+def test_blank_cells_are_crossed_out_and_counted(tmp_path: Path) -> None:
+    def reached(point: Mapping[str, object], arm: str, seed: int) -> float | str:
+        return MISSING if point[TAU] == 1e-4 else rescuing(point, arm, seed)
+
+    panel = only(tmp_path, reached=reached)
+    figure, gains = plot_heat_map(panel)
+    assert (len(gains.texts), len(gains.lines)) == (3, 3)
+    assert len(figure.axes[1].texts) == 3
+    assert "Crossed out: 3 cells without a pair." in caption_heat_map(panel)
+    assert "n = 12 pairs each" in caption_heat_map(panel)
+
+
+def test_a_few_cells_far_away_do_not_take_the_others_colour() -> None:
+    near = [0.01 * (1 + k % 2) for k in range(40)]
+    assert _limit(near) == (0.02, False)
+    assert _limit([*near, -0.3]) == (0.02, True)
+    assert _limit([0.0, None]) == (0.005, False)
+    assert _limit([]) == (0.005, False)
+
+
+@pytest.mark.parametrize("seeds", [[], [0], [0, 1]])
+def test_however_little_there_is_it_is_drawn(tmp_path: Path, seeds: list[int]) -> None:
+    def reached(point: Mapping[str, object], arm: str, seed: int) -> float | str:
+        return 0.8 if seed in seeds and point[P] == 0.6 else MISSING
+
+    folder = write_sweep(tmp_path, seeds=range(3), reached=reached)
+    results = read_results(folder)
+    figure, gains = plot_heat_map(panels(results)[0])
+    figure.draw_without_rendering()
+    assert len(gains.texts) == (2 if seeds else 0)
+    names = [drawing.name for drawing in drawings(results)]
+    assert ("base-map" in names) == bool(seeds)
+    assert ("base-pairs" in names) == (len(seeds) > 1)
+
+
+def test_the_chosen_cell_shows_the_seeds_that_did_not_choose_it(tmp_path: Path) -> None:
+    results = read_results(write_sweep(tmp_path))
+    (panel,) = panels(results)
+    chosen = panel.chosen[0]
+    _, ax = plot_held_back(results, chosen)
+    order = [int(text.get_text()) for text in ax.get_xticklabels()]
+    assert sorted(order) == [1, 3, 5, 7, 9, 11]
+    drawn = {
+        line.get_marker(): [float(y) for y in line.get_ydata()]
+        for line in ax.lines
+        if line.get_marker() in {"o", "^"}
+    }
+    for marker, arm in (("o", "none"), ("^", "randomout")):
+        trials = results.arm(chosen.cell.cell, arm)
+        expected = [100 * (trials[seed].test_accuracy or 0.0) for seed in order]
+        assert sorted(drawn[marker]) == pytest.approx(sorted(expected))
+    caption = caption_held_back(panel, chosen)
+    assert "Test accuracy of the 6 seeds held back" in caption
+    assert wording.points(chosen.before.numbers.mean_difference) in caption
+    assert wording.points(chosen.after.numbers.mean_difference) in caption
+    assert "2 of 6 failed under none, 0 under randomout" in caption
