@@ -1,11 +1,11 @@
-# make demo | test | check | test-all | bench | bench-idle | bench-repr | bench-graft | bench-norm | zoo: each makes .venv first if it is missing or out of date.
+# make demo | test | check | test-all | bench | bench-idle | bench-repr | bench-graft | bench-norm | bench-engine | zoo: each makes .venv first if it is missing or out of date.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 JOBS ?= $(shell nproc 2>/dev/null || echo 2)
 
-.PHONY: demo test test-all check format bench bench-idle bench-repr bench-graft bench-norm zoo clean
+.PHONY: demo test test-all check format bench bench-idle bench-repr bench-graft bench-norm bench-engine zoo clean
 
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "regrow needs Python 3.11 or newer, this is " + sys.version)'
@@ -50,6 +50,9 @@ bench-graft: $(STAMP)
 
 bench-norm: $(STAMP)
 	$(BIN)/python benchmarks/norm_cost.py --threads 1 2 --out results/norm-cost
+
+bench-engine: $(STAMP)
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/engine_speed.py --out results/engine-speed
 
 zoo: $(STAMP)
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/zoo.py

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
 from engine.nets import Build, Crater, batch, copies, everything, several
-from regrow.engine import SGD, Adam, AdamW, Stack, StackOptimizer
+from regrow.engine import SGD, Adam, AdamW, Stack, StackOptimizer, tiles
 
 STEPS = 20
 RATES = [0.05, 0.1, 0.02]
@@ -116,12 +116,17 @@ def test_float32_stays_near_float64(build: Build) -> None:
         torch.testing.assert_close(found[number].double(), torch.stack(losses), rtol=2e-5, atol=0)
 
 
-@pytest.mark.parametrize("samples", [1, 7, 32, 64])
+@pytest.mark.parametrize(
+    ("samples", "room"), [(1, tiles.ROOM), (7, tiles.ROOM), (32, 1), (64, 1), (64, tiles.ROOM)]
+)
 @pytest.mark.parametrize(
     ("build", "name"), [(Crater, "sgd"), (Crater, "folded"), (everything, "adam")]
 )
-def test_neighbours_change_no_bit(build: Build, name: str, samples: int) -> None:
-    """Chunks of 1, 2 and 5, other neighbours, another place in the chunk."""
+def test_neighbours_change_no_bit(
+    build: Build, name: str, samples: int, room: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Chunks of 1, 2 and 5, other neighbours, another place in the chunk; batches whole and in two tiles."""
+    monkeypatch.setattr(tiles, "ROOM", room)
     images, labels = batch(5, samples, 1, 8, 8, dtype=torch.float32)
     data = [(images + step, labels) for step in range(3)]
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -9,13 +11,21 @@ from hypothesis import strategies as st
 from torch import nn
 
 from engine.nets import Build, batch, copies, everything, plain_gradients, several
-from regrow.engine import Stack
+from regrow.engine import Stack, tiles
 from regrow.errors import ShapeError
 from regrow.nn import GainControl2d
 
 SIZES = st.integers(1, 6)
 BATCHES = st.sampled_from([1, 2, 5, 48, 64])  # the last is cut into two tiles
 SOME = settings(max_examples=15, deadline=None)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _small_tiles() -> Iterator[None]:
+    """No room: these networks are so small that a tile would have hundreds of samples."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tiles, "ROOM", 1)
+        yield
 
 
 def check(

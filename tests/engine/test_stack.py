@@ -108,6 +108,27 @@ def test_norms_in_training_and_evaluation_network_by_network() -> None:
     assert int(models[1].get_buffer("1.num_batches_tracked")) == 1
 
 
+@pytest.mark.parametrize("batched", [False, True])
+def test_a_mean_over_all_batches_goes_on_from_each_networks_own_count(batched: bool) -> None:
+    def build() -> nn.Module:
+        norm = nn.BatchNorm2d(3, momentum=None)
+        return nn.Sequential(nn.Conv2d(1, 3, 2), norm, nn.Flatten(), nn.Linear(27, 3))
+
+    models = several(build, 2, dtype=torch.float64)
+    for step in range(2):  # the second network has seen two batches more
+        models[1](batch(5, 1, 4, 4, seed=9 + step)[0])
+    plain = copies(models)
+    stack = Stack(models, batched=batched)
+    for step in range(3):
+        images, labels = batch(5, 1, 4, 4, seed=step)
+        stack.gradients(images, labels)
+        for other in plain:
+            other(images)
+    for model, other in zip(models, plain, strict=True):
+        for name, buffer in other.named_buffers():
+            torch.testing.assert_close(model.get_buffer(name), buffer, rtol=1e-12, atol=1e-12)
+
+
 def test_a_known_program_is_not_traced_again() -> None:
     models = several(Crater, 2, dtype=torch.float32)
     program = program_of(models[0])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Final
 
 import torch
@@ -149,7 +149,7 @@ class Memory:
                 [(own[name], self.gradients.of(network, name)) for name in self.parameters.names]
             )
 
-    def show_gradients(self, hidden: frozenset[str] = frozenset()) -> None:
+    def show_gradients(self, hidden: Collection[str] = ()) -> None:
         """Let each parameter's ``grad`` be its part of the gradients, also where somebody has taken it away.
 
         Args:

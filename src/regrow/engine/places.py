@@ -4,17 +4,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Final, TypeAlias
+from typing import TypeAlias
 
 import torch
 from torch import Tensor
 
 from regrow.engine.memory import ALIGNED
-
-TILE: Final = 32
-"""Samples that a convolution works on at once: its unfolded input then stays in the cache of one core."""
-
-_TILES: Final = range(TILE // 2, TILE * 3 // 2 + 1)
 
 At: TypeAlias = tuple[int | slice, ...]
 
@@ -30,6 +25,7 @@ class Places:
     Attributes:
         networks: N.
         samples: B, of the whole batch.
+        tile: Samples that a convolution should work on at once (`samples_of_tile`).
         batched: One call for all networks.
         device: Where the numbers are.
         dtype: What they are.
@@ -37,17 +33,19 @@ class Places:
 
     networks: int
     samples: int
+    tile: int
     batched: bool
     device: torch.device
     dtype: torch.dtype
 
     @property
     def tiles(self) -> int:
-        """T: the batch is cut into equal parts, as near to `TILE` samples as its divisors allow; else it is one."""
-        if self.batched or self.samples <= _TILES.stop:
+        """T: the batch is cut into equal parts, as near to `tile` samples as its divisors allow; else it is one."""
+        least, most = self.tile // 2, self.tile * 3 // 2
+        if self.batched or self.samples <= most:
             return 1
-        sizes = [size for size in _TILES if self.samples % size == 0]
-        return self.samples // min(sizes, key=lambda size: abs(size - TILE)) if sizes else 1
+        sizes = [size for size in range(least, most + 1) if self.samples % size == 0]
+        return self.samples // min(sizes, key=lambda size: abs(size - self.tile)) if sizes else 1
 
     @property
     def each(self) -> tuple[At, ...]:
@@ -120,3 +118,18 @@ def multiply_(
         out.addmm_(left, right, beta=beta, alpha=alpha)
     else:
         out.baddbmm_(left, right, beta=beta, alpha=alpha)
+
+
+def on_device(values: Tensor, device: torch.device) -> Tensor:
+    """Numbers from the host's memory on another device, without waiting for it.
+
+    Args:
+        values: On the CPU.
+        device: Where they are wanted.
+
+    Returns:
+        The same tensor for the CPU, else a copy that will be there when the device comes to use it.
+    """
+    if device.type == "cpu":
+        return values
+    return values.pin_memory().to(device, non_blocking=True)

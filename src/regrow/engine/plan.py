@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
+import torch
 from torch import Tensor, nn
 
 from regrow.engine.layers import Given, Layer, Linear, Setting, layer_of
-from regrow.engine.loss import Reduction, cross_entropy
+from regrow.engine.loss import CrossEntropy, Reduction
 from regrow.engine.memory import Memory
 from regrow.engine.places import Places
 from regrow.engine.program import Program
@@ -53,6 +54,9 @@ class Plan:
         if last.out.ndim != 3:
             raise ShapeError("the last layer must give (B, K) logits: flatten the maps (Stack)")
         self._layers, self._last = layers, last
+        self._loss = CrossEntropy(
+            last.out, torch.empty_like(last.out) if last.grad is None else last.grad
+        )
         self._dense = {
             step.path: layer
             for step, layer in zip(program.steps, layers, strict=True)
@@ -86,7 +90,7 @@ class Plan:
 
         Args:
             images: As for `forward`.
-            labels: (N, B).
+            labels: (N, B) or (B,).
             reduction: Of the loss.
             rates: Learning rates of the networks, for `folded`.
             folded: Paths of dense layers that take their step at once.
@@ -94,9 +98,8 @@ class Plan:
         Returns:
             Loss and right answers of each network.
         """
-        logits, grad = self.forward(images), self._last.grad
-        out = logits if grad is None else grad
-        losses, right = cross_entropy(logits, labels, reduction=reduction, grad=out)
+        self.forward(images)
+        losses, right = self._loss(labels, reduction=reduction)
         for path, layer in self._dense.items():
             layer.rates = rates if path in folded else None
         for layer in reversed(self._layers):

@@ -9,9 +9,10 @@ from torch import Tensor, nn
 
 from regrow.engine.loss import Reduction
 from regrow.engine.memory import Memory
-from regrow.engine.places import Places
+from regrow.engine.places import Places, on_device
 from regrow.engine.plan import Plan
 from regrow.engine.program import Program, program_of
+from regrow.engine.tiles import samples_of_tile
 from regrow.errors import ConfigError, ShapeError
 
 
@@ -112,18 +113,15 @@ class Stack:
         """
         with torch.no_grad():
             plan = self._plan(images, learns=True)
-            wide = labels.expand(len(self), -1) if labels.ndim == 1 else labels
+            told = self._rates(rates, folded) if folded else None
+            hidden = {f"{path}.{name}" for path in folded for name in ("weight", "bias")}
             samples = images.shape[-4 if images.ndim > 3 else -2]
-            if wide.shape != (len(self), samples):
+            if labels.shape not in ((samples,), (len(self.models), samples)):
                 raise ShapeError(
                     f"labels must be ({len(self)}, {samples}) or ({samples},), got {tuple(labels.shape)} (Stack)"
                 )
-            told = self._rates(rates, folded)
-            hidden = {f"{path}.{name}" for path in folded for name in ("weight", "bias")}
-            self.memory.show_gradients(frozenset(hidden))
-            return plan.gradients(
-                images, wide, reduction=reduction, rates=told, folded=frozenset(folded)
-            )
+            self.memory.show_gradients(hidden)
+            return plan.gradients(images, labels, reduction=reduction, rates=told, folded=folded)
 
     def logits(self, images: Tensor) -> Tensor:
         """Scores of the classes, with each network in the mode that it is in.
@@ -146,44 +144,45 @@ class Stack:
         self._plans.clear()
 
     def _plan(self, images: Tensor, *, learns: bool) -> Plan:
+        key = (images.shape, images.dtype, images.device, learns)
+        plan = self._plans.get(key)
+        if plan is None:
+            plan = self._plans[key] = self._new_plan(images, learns=learns)
+        return plan
+
+    def _new_plan(self, images: Tensor, *, learns: bool) -> Plan:
         flat = self.memory.parameters.flat
         if (images.dtype, images.device) != (flat.dtype, flat.device):
             raise ConfigError(
                 f"images must be {flat.dtype} on {flat.device}, got {images.dtype} on {images.device} (Stack)"
             )
-        key = (tuple(images.shape), learns)
-        plan = self._plans.get(key)
-        if plan is None:
-            shared = images.ndim in (2, 4)
-            if images.ndim not in (2, 3, 4, 5) or (not shared and len(images) != len(self)):
-                raise ShapeError(
-                    f"images must be ({len(self)}, B, ...) or (B, ...), got {tuple(images.shape)} (Stack)"
-                )
-            inner = images.shape if shared else images.shape[1:]
-            places = Places(
-                networks=len(self),
-                samples=inner[0],
-                batched=self._batched,
-                device=flat.device,
-                dtype=flat.dtype,
+        shared = images.ndim in (2, 4)
+        if images.ndim not in (2, 3, 4, 5) or (not shared and len(images) != len(self)):
+            raise ShapeError(
+                f"images must be ({len(self)}, B, ...) or (B, ...), got {tuple(images.shape)} (Stack)"
             )
-            plan = Plan(
-                self.program,
-                self.models,
-                self.memory,
-                places=places,
-                shape=tuple(inner[1:]),
-                shared=shared,
-                learns=learns,
-            )
-            self._plans[key] = plan
-        return plan
+        samples, *shape = images.shape if shared else images.shape[1:]
+        places = Places(
+            networks=len(self),
+            samples=samples,
+            tile=samples_of_tile(self.program, tuple(shape), dtype=flat.dtype),
+            batched=self._batched,
+            device=flat.device,
+            dtype=flat.dtype,
+        )
+        return Plan(
+            self.program,
+            self.models,
+            self.memory,
+            places=places,
+            shape=tuple(shape),
+            shared=shared,
+            learns=learns,
+        )
 
     def _rates(
         self, rates: Sequence[float] | None, folded: Collection[str]
-    ) -> tuple[float, ...] | Tensor | None:
-        if not folded:
-            return None
+    ) -> tuple[float, ...] | Tensor:
         unknown = sorted(set(folded) - set(self.program.dense))
         if unknown:
             raise ConfigError(f"only dense layers can be folded, '{unknown[0]}' is none (Stack)")
@@ -191,4 +190,5 @@ class Stack:
             raise ConfigError(f"folded layers need {len(self)} learning rates, got {rates} (Stack)")
         if not self._batched:
             return tuple(rates)
-        return self.memory.parameters.flat.new_tensor(rates)[:, None, None]
+        flat = self.memory.parameters.flat
+        return on_device(torch.tensor(rates, dtype=flat.dtype), flat.device)[:, None, None]

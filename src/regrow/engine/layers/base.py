@@ -99,10 +99,14 @@ class Given(Layer):
     def __init__(self, places: Places, shape: tuple[int, ...], *, shared: bool) -> None:
         self.grad = None
         one = 1 if shared else places.networks
-        tile = places.samples // places.tiles if len(shape) == 3 else places.samples
-        tiles = (places.tiles,) if len(shape) == 3 else ()
-        self._one = places.zeros(one, *tiles, *shape, tile)
-        self.out = self._one.expand(places.networks, *self._one.shape[1:])
+        tiles = places.tiles if len(shape) == 3 else 1
+        tile = places.samples // tiles
+        self._one = places.zeros(one, tiles, *shape, tile)
+        wide = self._one.expand(places.networks, *self._one.shape[1:])
+        self.out = wide if len(shape) == 3 else wide[:, 0]
+        # (..., pixels, samples): turning matrices is faster than moving an axis of many to the back.
+        self._flat = self._one.flatten(2, -2)
+        self._parts = () if places.batched else tuple(self._flat.flatten(0, 1))
 
     def take(self, images: Tensor) -> None:
         """Turn a batch's axes.
@@ -110,12 +114,16 @@ class Given(Layer):
         Args:
             images: (N, B, *shape), or (B, *shape) where they are shared.
         """
-        wide = images if images.ndim == self._one.ndim - (self._one.ndim == 6) else images[None]
-        if self._one.ndim == 6:
-            wide = wide.unflatten(1, (self._one.shape[1], -1))  # (N, T, b, C, H, W)
-            self._one.copy_(wide.movedim(2, -1))
+        one, tiles, pixels, samples = self._flat.shape
+        if not self._parts:
+            self._flat.copy_(images.reshape(one, tiles, samples, pixels).mT)
+        elif len(self._parts) == 1:
+            self._parts[0].copy_(images.reshape(samples, pixels).t())
         else:
-            self._one.copy_(wide.movedim(1, -1))
+            for part, rows in zip(
+                self._parts, images.reshape(-1, samples, pixels).unbind(), strict=True
+            ):
+                part.copy_(rows.t())
 
     def forward(self) -> None:
         """Nothing: `take` has filled `out`."""

@@ -38,6 +38,8 @@ class BatchNorm2d(Layer):
         self.grad = setting.places.zeros(*self.out.shape) if setting.learns else None
         modules = [model.get_submodule(step.path) for model in setting.models]
         self._modules = [module for module in modules if isinstance(module, nn.BatchNorm2d)]
+        # The mean over all batches has a share that depends on their number, which is on the device: not read there.
+        self._averages = setting.places.batched and step.tracks and step.momentum is None
         self._saved: list[tuple[Tensor, Tensor, bool]] = []
         count = step.channels * (setting.places.networks if setting.places.batched else 1)
         self._moments = [
@@ -55,6 +57,8 @@ class BatchNorm2d(Layer):
                     f"'{self._step.path}' must have more than one number a channel in training"
                 )
             mean, var = self._running("running_mean", at), self._running("running_var", at)
+            if batch and self._averages:
+                mean, var = (torch.zeros_like(self._moments[0][0]) for _ in range(2))
             saved = self._moments[number]
             scale, shift = self._values("weight", at), self._values("bias", at)
             _norm(
@@ -71,8 +75,9 @@ class BatchNorm2d(Layer):
                 save_invstd=saved[1],
             )
             if batch and mean is not None and var is not None:
-                self._write("running_mean", at, mean)
-                self._write("running_var", at, var)
+                bring = self._average if self._averages else self._write
+                bring("running_mean", at, mean)
+                bring("running_var", at, var)
             self._saved.append((*saved, batch))
 
     def backward(self) -> None:
@@ -106,13 +111,20 @@ class BatchNorm2d(Layer):
         if not self._step.tracks:
             return 0.0
         portion = self._modules if self._setting.places.batched else [self._modules[number]]
-        for module in portion:
-            if module.num_batches_tracked is not None:
-                module.num_batches_tracked.add_(1)
+        counts = [
+            each.num_batches_tracked for each in portion if each.num_batches_tracked is not None
+        ]
+        torch._foreach_add_(counts, 1)  # pyright: ignore[reportPrivateUsage]
         if self._step.momentum is not None:
             return self._step.momentum
-        counted = portion[0].num_batches_tracked
-        return 0.0 if counted is None else 1.0 / float(counted)
+        return 1.0 if self._averages else 1.0 / float(counts[0])
+
+    def _average(self, name: str, at: At, newest: Tensor) -> None:
+        """Move the mean over all batches of each network by the newest: on the device, without waiting for it."""
+        place = self._setting.value(self._step.path, name)[at]
+        counts = [each.num_batches_tracked for each in self._modules]
+        share = torch.stack([each for each in counts if each is not None]).to(place.dtype)
+        place.lerp_(newest.view(place.shape), share.reciprocal_()[:, None].expand(place.shape))
 
     def _rows(self, maps: Tensor, at: At) -> Tensor:
         """(T, C, P) of a network, (1, N * C, P) of all; views."""

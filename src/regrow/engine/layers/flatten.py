@@ -31,16 +31,18 @@ class Flatten(Layer):
         features = source.out[0, 0, ..., 0].numel()
         self.out = places.zeros(places.networks, features, places.samples)
         self.grad = gradient_memory(source, setting, self.out)
+        self._tiled_out = self._tiled(self.out)
+        self._tiled_grad = None if self.grad is None else self._tiled(self.grad)
 
     def forward(self) -> None:
         """Copy, if anything."""
         if not self._views:
-            self._tiled(self.out).copy_(self._source.out)
+            self._tiled_out.copy_(self._source.out)
 
     def backward(self) -> None:
         """Copy back, if anything."""
-        if not self._views and self.grad is not None and self._source.grad is not None:
-            self._source.grad.copy_(self._tiled(self.grad))
+        if not self._views and self._tiled_grad is not None and self._source.grad is not None:
+            self._source.grad.copy_(self._tiled_grad)
 
     def _tiled(self, flat: Tensor) -> Tensor:
         """(N, F, B) as the layer before has it."""

@@ -42,7 +42,12 @@ class Linear(Layer):
         weight = setting.value(step.path, "weight")
         bias = setting.value(step.path, "bias")[..., None] if step.bias else None
         self._forward = [
-            (weight[at], None if bias is None else bias[at], source.out[at], self.out[at])
+            (
+                weight[at],
+                None if bias is None else bias[at].expand(self.out[at].shape),
+                source.out[at],
+                self.out[at],
+            )
             for at in places.each
         ]
         if self.grad is None:
@@ -70,7 +75,7 @@ class Linear(Layer):
             if bias is None:
                 multiply_(out, weight, given)
             else:
-                out.copy_(bias.expand(out.shape))
+                out.copy_(bias)
                 multiply_(out, weight, given, beta=1.0)
 
     def backward(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
@@ -12,8 +13,26 @@ from torch.optim import Optimizer
 
 from regrow.engine.loss import Reduction
 from regrow.engine.memory import Rows
+from regrow.engine.places import on_device
 from regrow.engine.stack import Stack
 from regrow.errors import ConfigError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """What one step moves at once: neighbouring tensors of one network, or of all; the views made once.
+
+    Attributes:
+        value: The parameters, (P,), or (N, P) of all.
+        grad: Their gradients.
+        memories: What is remembered of each number, by key.
+        spare: Memory to work in, that belongs to nobody; empty where the optimizer has asked for none.
+    """
+
+    value: Tensor
+    grad: Tensor
+    memories: dict[str, Tensor]
+    spare: Tensor
 
 
 class StackOptimizer(ABC):
@@ -46,8 +65,15 @@ class StackOptimizer(ABC):
         self.folded = tuple(folded)
         parameters = stack.memory.parameters
         names = [f"{path}.{name}" for path in self.folded for name in ("weight", "bias")]
-        self._spans = {True: parameters.spans(names), False: parameters.spans()}
+        spans = {True: parameters.spans(names), False: parameters.spans()}
         self._memories: dict[str, Rows] = {key: parameters.like() for key in self._used()}
+        flat = parameters.flat
+        wanted = flat if stack.batched else flat[0]
+        self._spare = torch.empty_like(wanted if self._works() else wanted[..., :0])
+        self._parts = {
+            kind: [self._parts_of(at, spans) for at in self._portions()]
+            for kind, spans in spans.items()
+        }
         self._steps = torch.zeros(len(stack), len(parameters.names))
         self._seen: list[object] = [None for _ in optimizers]
         self._started = [False for _ in optimizers]
@@ -84,13 +110,30 @@ class StackOptimizer(ABC):
     def _step(self, *, folded: bool) -> None:
         self._adopt()
         with torch.no_grad():
-            for span in self._spans[folded]:
-                if self.stack.batched:
-                    rates = self._flat().new_tensor(self.rates)[:, None]
-                    self._update(slice(None), span, rates)
-                else:
-                    for network, rate in enumerate(self.rates):
-                        self._update(network, span, rate)
+            rates: Sequence[float | Tensor] = self.rates
+            if self.stack.batched:
+                flat = self._flat()
+                told = torch.tensor(rates, dtype=flat.dtype)
+                rates = [on_device(told, flat.device)[:, None]]
+            for number, (parts, rate) in enumerate(zip(self._parts[folded], rates, strict=True)):
+                for part in parts:
+                    self._update(part, rate, number)
+
+    def _portions(self) -> Sequence[int | slice]:
+        """What is moved at once: each network, or all."""
+        return [slice(None)] if self.stack.batched else range(len(self.stack))
+
+    def _parts_of(self, at: int | slice, spans: Sequence[slice]) -> list[Part]:
+        memory = self.stack.memory
+        return [
+            Part(
+                value=memory.parameters.flat[at, span],
+                grad=memory.gradients.flat[at, span],
+                memories={key: rows.flat[at, span] for key, rows in self._memories.items()},
+                spare=self._spare[..., span],
+            )
+            for span in spans
+        ]
 
     def _flat(self) -> Tensor:
         return self.stack.memory.parameters.flat
@@ -99,9 +142,13 @@ class StackOptimizer(ABC):
         """Which of `entries` these options need."""
         return self.entries
 
+    def _works(self) -> bool:
+        """Whether these options need spare memory."""
+        return True
+
     @abstractmethod
-    def _update(self, at: int | slice, span: slice, rate: float | Tensor) -> None:
-        """Move part of the rows of one network, or of all (`rate` (N, 1))."""
+    def _update(self, part: Part, rate: float | Tensor, portion: int) -> None:
+        """Move one part of a portion's networks; `rate` is (N, 1) for all."""
 
     def _adopt(self) -> None:
         """Make each optimizer's state views of the memory, with what it remembers: at the start, and after a load."""

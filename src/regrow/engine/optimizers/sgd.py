@@ -8,7 +8,7 @@ from typing import final
 import torch
 from torch import Tensor
 
-from regrow.engine.optimizers.base import StackOptimizer, rates_of
+from regrow.engine.optimizers.base import Part, StackOptimizer, rates_of
 from regrow.engine.stack import Stack
 from regrow.errors import ConfigError
 
@@ -27,6 +27,7 @@ class SGD(StackOptimizer):
         nesterov: Look ahead.
         folded: Paths of dense layers (`Stack.program.dense`) that take their step inside `train`'s backward pass, as
             the product's own accumulation: no gradient is written, and none can be read. Plain SGD only.
+        optimizers: Of each network, made with these options; None: fresh ones.
 
     Raises:
         ConfigError: `folded` with momentum or weight decay, or a wrong number of learning rates.
@@ -52,11 +53,12 @@ class SGD(StackOptimizer):
         weight_decay: float = 0.0,
         nesterov: bool = False,
         folded: Collection[str] = (),
+        optimizers: Sequence[torch.optim.SGD] | None = None,
     ) -> None:
         if folded and (momentum or weight_decay):
             raise ConfigError("folded layers need plain SGD: momentum 0 and weight_decay 0")
         self._momentum, self._decay, self._nesterov = momentum, weight_decay, nesterov
-        optimizers = [
+        own = optimizers or [
             torch.optim.SGD(
                 model.parameters(),
                 lr=rate,
@@ -66,26 +68,28 @@ class SGD(StackOptimizer):
             )
             for model, rate in zip(stack.models, rates_of(lr, stack), strict=True)
         ]
-        super().__init__(stack, optimizers, folded=folded)
-        flat = self._flat()
-        rows = flat if stack.batched else flat[0]
-        self._spare = torch.empty_like(rows if weight_decay or nesterov else rows[..., :0])
+        super().__init__(stack, own, folded=folded)
 
     def _used(self) -> tuple[str, ...]:
         return self.entries if self._momentum else ()
 
-    def _update(self, at: int | slice, span: slice, rate: float | Tensor) -> None:
-        value, grad = self._flat()[at, span], self.stack.memory.gradients.flat[at, span]
-        spare = self._spare[..., span]
+    def _works(self) -> bool:
+        return bool(self._decay or self._nesterov)
+
+    def _update(self, part: Part, rate: float | Tensor, portion: int) -> None:
+        del portion
+        grad = part.grad
         if self._decay:
-            grad = torch.add(grad, value, alpha=self._decay, out=spare)
+            grad = torch.add(grad, part.value, alpha=self._decay, out=part.spare)
         if self._momentum:
-            speed = self._memories["momentum_buffer"].flat[at, span]
+            speed = part.memories["momentum_buffer"]
             speed.mul_(self._momentum).add_(grad)
             grad = (
-                torch.add(grad, speed, alpha=self._momentum, out=spare) if self._nesterov else speed
+                torch.add(grad, speed, alpha=self._momentum, out=part.spare)
+                if self._nesterov
+                else speed
             )
         if isinstance(rate, Tensor):
-            value.addcmul_(grad, rate, value=-1.0)
+            part.value.addcmul_(grad, rate, value=-1.0)
         else:
-            value.add_(grad, alpha=-rate)
+            part.value.add_(grad, alpha=-rate)

@@ -1,0 +1,129 @@
+"""Where the numbers of a convolution lie: its unfolded input U, and what the kernel's rows and columns see of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from regrow.engine.layers.base import Layer, maps_of
+from regrow.engine.steps import Conv2dStep
+from regrow.errors import ShapeError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Geometry:
+    """The sizes of one convolution, and views by them.
+
+    Attributes:
+        step: What is computed.
+        padded: Height and width of the input with its border.
+        size: Height and width of the output.
+        samples: b, of one tile.
+    """
+
+    step: Conv2dStep
+    padded: tuple[int, int]
+    size: tuple[int, int]
+    samples: int
+
+    @property
+    def features(self) -> int:
+        """C * KW: numbers of a filter in one row of its kernel, the rows of U without that of ones."""
+        return self.step.channels * self.step.kernel[1]
+
+    @property
+    def positions(self) -> int:
+        """P = H_out * W_out * b: numbers of one channel of the output."""
+        return self.size[0] * self.size[1] * self.samples
+
+    @property
+    def columns(self) -> int:
+        """H * W_out * b: numbers of one row of U."""
+        return self.padded[0] * self.size[1] * self.samples
+
+    def row(self, columns: Tensor, number: int) -> Tensor:
+        """What a row of the kernel sees of U.
+
+        Args:
+            columns: (..., F, H * W_out * b), with a row of ones behind the others or without.
+            number: Of the kernel's row; only the first one sees the ones.
+
+        Returns:
+            (..., F, P), a view.
+        """
+        width = columns.shape[-2] if number == 0 else self.features
+        start = number * self.size[1] * self.samples
+        return columns[..., :width, start : start + self.positions]
+
+    def windows(self, columns: Tensor) -> Tensor:
+        """U with its axes apart.
+
+        Args:
+            columns: (..., F, H * W_out * b).
+
+        Returns:
+            (..., C, KW, H, W_out, b), a view.
+        """
+        wide = columns.unflatten(-1, (self.padded[0], self.size[1], self.samples))
+        return wide.unflatten(-4, (self.step.channels, self.step.kernel[1]))
+
+    def unfolded(self, maps: Tensor) -> Tensor:
+        """What U is filled from.
+
+        Args:
+            maps: The input with its border, (..., C, H, W, b).
+
+        Returns:
+            (..., C, KW, H, W_out, b), a view.
+        """
+        return maps.unfold(-2, self.step.kernel[1], 1).movedim(-1, -4)
+
+    def moved(self, maps: Tensor, right: int) -> Tensor:
+        """What a column of the kernel sees of the input.
+
+        Args:
+            maps: The input with its border, (..., C, H, W, b).
+            right: Number of the column.
+
+        Returns:
+            (..., C, H, W_out, b), a view.
+        """
+        return maps[..., right : right + self.size[1], :]
+
+    def without_border(self, maps: Tensor) -> Tensor:
+        """The input itself.
+
+        Args:
+            maps: The input with its border, (..., H, W, b).
+
+        Returns:
+            A view.
+        """
+        above, left = self.step.padding
+        height, width = self.padded
+        return maps[..., above : height - above, left : width - left, :]
+
+
+def geometry_of(step: Conv2dStep, source: Layer) -> Geometry:
+    """The sizes of a convolution.
+
+    Args:
+        step: What is computed.
+        source: The layer before.
+
+    Returns:
+        They.
+
+    Raises:
+        ShapeError: The input has other channels, or is smaller than the kernel.
+    """
+    height, width = maps_of(source, channels=step.channels, path=step.path)
+    kh, kw = step.kernel
+    padded = (height + 2 * step.padding[0], width + 2 * step.padding[1])
+    size = (padded[0] - kh + 1, padded[1] - kw + 1)
+    if min(size) < 1:
+        raise ShapeError(
+            f"'{step.path}' has a kernel of {kh}x{kw}, larger than its input with padding, {padded[0]}x{padded[1]}"
+        )
+    return Geometry(step=step, padded=padded, size=size, samples=source.out.shape[-1])

@@ -1,0 +1,101 @@
+"""The work of a convolution on one portion of networks and samples: the views that it needs, made once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from regrow.engine.places import multiply_
+
+
+@dataclass(frozen=True, kw_only=True)
+class ForwardPiece:
+    """Unfold and multiply.
+
+    Attributes:
+        given: The input.
+        inside: Where it goes in the input with a border; None where there is no border.
+        windows: The input with its border, as U is filled from it.
+        unfolded: U, (..., C, KW, H, W_out, b).
+        products: Weights (..., O, F) and rows of U (..., F, P) of each row of the kernel.
+        out: (..., O, P).
+    """
+
+    given: Tensor
+    inside: Tensor | None
+    windows: Tensor
+    unfolded: Tensor
+    products: tuple[tuple[Tensor, Tensor], ...]
+    out: Tensor
+
+    def run(self) -> None:
+        """Fill U and the output."""
+        if self.inside is not None:
+            self.inside.copy_(self.given)
+        self.unfolded.copy_(self.windows)
+        beta = 0.0
+        for weight, rows in self.products:
+            multiply_(self.out, weight, rows, beta=beta)
+            beta = 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class WeightPiece:
+    """Gradients of the weights, from U as the forward pass has left it.
+
+    Attributes:
+        grad: Of the output, (..., O, P).
+        products: Gradients of the weights (..., O, F) and turned rows of U (..., P, F).
+        beta: 0 for the first tile of a network.
+    """
+
+    grad: Tensor
+    products: tuple[tuple[Tensor, Tensor], ...]
+    beta: float
+
+    def run(self) -> None:
+        """Add this tile's share."""
+        for grad, rows in self.products:
+            multiply_(grad, self.grad, rows, beta=self.beta)
+
+
+@dataclass(frozen=True, kw_only=True)
+class InputPiece:
+    """Gradient of the input: that of U by the turned weights, folded.
+
+    Attributes:
+        grad: Of the output, (..., O, P).
+        products: Parts of U's gradient (..., F, P) and turned weights (..., F, O).
+        below: Where the first product does not reach.
+        first: U's gradient at the kernel's first column, and where it goes.
+        beside: What it does not reach.
+        others: The same of the other columns.
+        inside: Of the gradient with its border, what is the input's; None where there is no border.
+        out: Gradient of the input.
+    """
+
+    grad: Tensor
+    products: tuple[tuple[Tensor, Tensor], ...]
+    below: Tensor
+    first: tuple[Tensor, Tensor]
+    beside: Tensor
+    others: tuple[tuple[Tensor, Tensor], ...]
+    inside: Tensor | None
+    out: Tensor
+
+    def run(self) -> None:
+        """Multiply and fold."""
+        beta = 0.0
+        for part, weight in self.products:
+            multiply_(part, weight, self.grad, beta=beta)
+            if not beta:
+                self.below.zero_()
+            beta = 1.0
+        part, place = self.first
+        place.copy_(part)
+        self.beside.zero_()
+        for part, place in self.others:
+            place.add_(part)
+        if self.inside is not None:
+            self.out.copy_(self.inside)

@@ -1,0 +1,53 @@
+"""How many samples a convolution should work on at once, by the size of its unfolded input."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import torch
+
+from regrow.engine.program import Program
+from regrow.engine.steps import AveragePoolStep, Conv2dStep, MaxPool2dStep
+
+LEAST: Final = 32
+"""Samples: shorter runs make copies and matrix products slow, whatever fits into the cache."""
+
+ROOM: Final = 5 << 18
+"""Bytes of the largest unfolded input of a tile: about what stays in the cache of one core. Larger tiles need fewer
+calls, which is most of the time of small networks."""
+
+
+def samples_of_tile(program: Program, shape: tuple[int, ...], *, dtype: torch.dtype) -> int:
+    """As many samples as have room. By the network alone: how many there are beside it must change nothing.
+
+    Args:
+        program: What is computed.
+        shape: Of one image, (C, H, W) or (F,).
+        dtype: Of the numbers.
+
+    Returns:
+        Samples, `LEAST` or more.
+
+    Edge cases:
+        Shapes that do not fit the layers: any number; the layers refuse them.
+
+    Examples:
+        >>> conv = Conv2dStep(path="a", channels=2, filters=2, kernel=(4, 4), padding=(0, 0), bias=True)
+        >>> samples_of_tile(Program(steps=(conv,)), (2, 12, 12), dtype=torch.float32)  # 9 * 12 * 9 numbers a sample
+        337
+    """
+    if len(shape) != 3:
+        return LEAST
+    _, height, width = shape
+    largest = 1
+    for step in program.steps:
+        if isinstance(step, Conv2dStep):
+            kh, kw = step.kernel
+            height, width = (height + 2 * step.padding[0], width + 2 * step.padding[1] - kw + 1)
+            largest = max(largest, (step.channels * kw + step.bias) * height * width)
+            height += 1 - kh
+        elif isinstance(step, MaxPool2dStep):
+            height, width = height // step.kernel[0], width // step.kernel[1]
+        elif isinstance(step, AveragePoolStep):
+            height, width = 1, 1
+    return max(LEAST, ROOM // (largest * dtype.itemsize))

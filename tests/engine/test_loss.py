@@ -1,0 +1,70 @@
+"""Cross-entropy of several networks against torch's, one by one; what counts as right."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn import functional as F  # noqa: N812
+
+from regrow.engine.loss import CrossEntropy, Reduction
+
+NAN, INF = float("nan"), float("inf")
+
+
+def given(
+    networks: int, classes: int, samples: int, *, dtype: torch.dtype
+) -> tuple[Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(samples)
+    logits = torch.randn(networks, classes, samples, generator=generator, dtype=torch.float64) * 4
+    return logits.to(dtype), torch.randint(0, classes, (networks, samples), generator=generator)
+
+
+@pytest.mark.parametrize("reduction", ["mean", "sum"])
+@pytest.mark.parametrize(("classes", "samples"), [(2, 1), (2, 64), (5, 7)])
+def test_it_is_torchs(classes: int, samples: int, reduction: Reduction) -> None:
+    logits, labels = given(3, classes, samples, dtype=torch.float64)
+    grad = torch.full_like(logits, NAN)
+    losses, right = CrossEntropy(logits, grad)(labels, reduction=reduction)
+    for number, (scores, told) in enumerate(zip(logits, labels, strict=True)):
+        own = scores.T.clone().requires_grad_()
+        loss = F.cross_entropy(own, told, reduction=reduction)
+        loss.backward()
+        torch.testing.assert_close(losses[number], loss.detach(), rtol=1e-12, atol=1e-12)
+        assert own.grad is not None
+        torch.testing.assert_close(grad[number], own.grad.T, rtol=1e-12, atol=1e-14)
+        assert int(right[number]) == int((scores.argmax(0) == told).sum())
+
+
+def test_neighbours_change_no_bit() -> None:
+    for samples in (*range(1, 70), 128, 611, 1000):
+        logits, labels = given(5, 2, samples, dtype=torch.float32)
+        grad = torch.empty_like(logits)
+        losses, right = CrossEntropy(logits, grad)(labels, reduction="mean")
+        for number in range(5):
+            alone = torch.empty_like(grad[:1])
+            one = CrossEntropy(logits[number : number + 1].clone(), alone)
+            loss, hits = one(labels[number], reduction="mean")
+            assert torch.equal(loss[0], losses[number])
+            assert torch.equal(hits[0], right[number])
+            assert torch.equal(alone[0], grad[number])
+
+
+@pytest.mark.parametrize(
+    ("scores", "label", "right"),
+    [
+        ([0.0, 0.0, 0.0], 0, 1),  # of equal ones the first
+        ([0.0, 0.0, 0.0], 1, 0),
+        ([-1.0, 3.0, 3.0], 1, 1),
+        ([-1.0, 3.0, 3.0], 2, 0),
+        ([0.0, 1e30, -1e30], 1, 1),  # far apart, and finite
+        ([NAN, 1.0, 0.0], 1, 0),
+        ([1.0, NAN, 0.0], 1, 0),
+        ([INF, 1.0, 0.0], 0, 0),
+        ([-INF, 1.0, 0.0], 1, 0),
+    ],
+)
+def test_what_is_right(scores: list[float], label: int, right: int) -> None:
+    logits = torch.tensor(scores)[None, :, None]
+    loss = CrossEntropy(logits, torch.empty_like(logits))
+    assert int(loss(torch.tensor([label]), reduction="mean")[1]) == right
