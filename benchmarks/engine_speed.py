@@ -66,7 +66,7 @@ class Case:
     @property
     def steps(self) -> int:
         """Of a network in its turn."""
-        return max(4, 384 // self.batch) if self.filters == 20 else 24
+        return max(10, 960 // self.batch) if self.filters == 20 else 24
 
     @property
     def work(self) -> float:

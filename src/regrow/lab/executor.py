@@ -41,6 +41,9 @@ from regrow.lab.worker import (
 _TICK_S: Final = 0.2
 """How long the parent waits at most before it looks whether it was asked to stop."""
 
+_LOOK: Final = 100
+"""How many runs in the queue are passed over in search of those that fit into a stack."""
+
 _ATTEMPTS: Final = 2
 """How often a trial is begun whose worker process dies."""
 
@@ -211,15 +214,16 @@ class _Pool:
                 self._on_event(Started(run.specs))
 
     def _beside(self, first: Segment) -> list[Segment]:
-        """Runs from the front of the queue that can be trained in one stack with the first."""
+        """Runs from the front part of the queue that can be trained in one stack with the first."""
         found: list[Segment] = []
+        passed: list[Segment] = []
         kind, room = self._kinds.of(first), min(self._stack_size, first.beside)
-        while kind and self._waiting and len(found) + 1 < room:
-            run = self._waiting[0]
-            room = min(room, run.beside)
-            if self._kinds.of(run) != kind or run.after or len(found) + 1 >= room:
-                break
-            found.append(self._waiting.popleft())
+        while kind and self._waiting and len(found) + 1 < room and len(passed) < _LOOK:
+            run = self._waiting.popleft()
+            fits = self._kinds.of(run) == kind and not run.after and len(found) + 1 < run.beside
+            (found if fits else passed).append(run)
+            room = min(room, run.beside) if fits else room
+        self._waiting.extendleft(reversed(passed))
         return found
 
     def listen(self) -> None:
@@ -361,6 +365,10 @@ class _Pool:
         elif self._attempts[run.name] < _ATTEMPTS:
             self._notice(f"{_told(run)}: its process died ({how}); it goes on in a new one")
             self._waiting.appendleft(run)
+        elif len(run.specs) > 1:
+            self._notice(f"{_told(run)}: their process died again ({how}); each goes on by itself")
+            self._waiting.extendleft(replace(run, specs=(spec,)) for spec in reversed(run.specs))
+            self._attempts[run.name] = 0
         else:
             self._crashed(run, f"its process died {_ATTEMPTS} times ({how}); out of memory?")
 

@@ -165,7 +165,13 @@ def _train_epoch(
     befores = [copied(run.state()) if run.may_split else None for _, run in going]
     members = [(member, run.epoch + 1) for _, run in going for member in run.members]
     started = time.perf_counter()
-    trained = iter(engine.train_epoch(*map(list, zip(*members, strict=True))))
+    try:
+        trained = iter(engine.train_epoch(*map(list, zip(*members, strict=True))))
+    except Exception:
+        # The error is that of the trials that are left in the run: others have parted with it in this epoch.
+        for (_, run), before in zip(going, befores, strict=True):
+            _hand_out(run, before, on_fork)
+        raise
     seconds = (time.perf_counter() - started) / len(going)
     found: _Going = []
     for (request, run), before in zip(going, befores, strict=True):
@@ -185,17 +191,21 @@ def _parted(
     run: Run, before: Any, data: Dataset, on_fork: Callable[[Fork], object], *, hooks: bool
 ) -> Run:
     """The run without those who have left it in this epoch; with them gone, its recipe is a simpler one."""
-    if run.crew is None or not run.crew.left:
-        return run
-    for part in run.crew.left:
-        on_fork(Fork(specs=part, state=plain(before), epoch=run.epoch - 1))
-    run.crew.left.clear()
-    if run.ended:
+    if not _hand_out(run, before, on_fork) or run.ended:
         return run
     state = plain(copied(run.state()))
     fresh = Run(run.trials, data, hooks=hooks)
     fresh.load(state)
     return fresh
+
+
+def _hand_out(run: Run, before: Any, on_fork: Callable[[Fork], object]) -> bool:
+    """Give away the trials that have left a run in this epoch; whether there are any."""
+    left = [] if run.crew is None else run.crew.left
+    parts, left[:] = list(left), []
+    for part in parts:
+        on_fork(Fork(specs=part, state=plain(before), epoch=len(before["records"])))
+    return bool(parts)
 
 
 def _never(fork: Fork) -> None:

@@ -12,6 +12,8 @@ from typing import Final
 from regrow.errors import StoreError
 from regrow.report import wording
 from regrow.report.diagnostic_tables import diagnostic_tables
+from regrow.report.effort import effort
+from regrow.report.effort import told as spent_on
 from regrow.report.figures.catalogue import file_name
 from regrow.report.findings import CellSummary, StudySummary
 from regrow.report.partner_tables import partner_tables
@@ -102,7 +104,13 @@ def _readme(results: Results, found: StudySummary, figures: list[Path]) -> str:
     shown = {path for panel in found.panels for path in _own(panel, figures)}
     parts += [f"![{path.stem}]({path.name})" for path in figures if path not in shown]
     versions = {key: results.environment[key] for key in _VERSIONS if key in results.environment}
-    told = "; ".join(f"{key} {value}" for key, value in versions.items())
+    spent = effort(results)
+    told = "; ".join(
+        [
+            *(f"{key} {value}" for key, value in versions.items()),
+            *([spent_on(spent)] if spent else []),
+        ]
+    )
     parts += ["## How it was made", f"{told}; fingerprint {results.fingerprint[:16]}."]
     command = results.environment.get("command")
     if command:

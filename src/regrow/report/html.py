@@ -11,6 +11,8 @@ from regrow.lab.statistics import FEWEST_PAIRS
 from regrow.report import wording
 from regrow.report.blocks import figure_block, flat, settings_block, table_block
 from regrow.report.diagnostic_tables import diagnostic_tables
+from regrow.report.effort import effort
+from regrow.report.effort import told as spent_on
 from regrow.report.figures.catalogue import MANY_CELLS, Drawing
 from regrow.report.findings import CellSummary, StudySummary
 from regrow.report.markup import Markup, element, joined
@@ -286,10 +288,12 @@ def _footer(results: Results, found: StudySummary) -> Markup:
         if len(found.cells) > MANY_CELLS
         else ""
     )
+    spent = effort(results)
+    cost = "" if spent is None else f" Cost: {spent_on(spent)}."
     return element(
         "footer",
         joined(
             f"Written by {name} from results.sqlite (fingerprint {results.fingerprint[:16]}). The "
-            f"figures lie beside this page as PNG and SVG, the numbers as summary.json.{many}"
+            f"figures lie beside this page as PNG and SVG, the numbers as summary.json.{many}{cost}"
         ),
     )

@@ -75,6 +75,8 @@ def read_results(folder: Path) -> Results:
         renewals=renewals,
         diagnostics=diagnostics,
         networks=networks,
+        trained=int(meta["trained_network_epochs"]) if "trained_network_epochs" in meta else None,
+        engine=str(_document(meta, "fingerprint_document", file).get("engine", "modules")),
     )
 
 

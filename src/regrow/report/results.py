@@ -167,6 +167,8 @@ class Results:
         renewals: Trial key to its renewals by epoch and layer; absent without any.
         diagnostics: What the trials looked at beside their accuracy.
         networks: What is known of each network where a trial trains several, and of every network's weights.
+        trained: Epochs of single networks that were trained; None where that was not counted.
+        engine: What made the steps.
     """
 
     folder: Path
@@ -178,6 +180,8 @@ class Results:
     renewals: Mapping[str, tuple[Renewals, ...]]
     diagnostics: Diagnostics = field(default_factory=Diagnostics)
     networks: Networks = field(default_factory=Networks)
+    trained: int | None = None
+    engine: str = "modules"
 
     @cached_property
     def cells(self) -> tuple[str, ...]:

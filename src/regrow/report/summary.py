@@ -10,6 +10,7 @@ from typing import Final
 from regrow.lab.statistics import is_failed, summary
 from regrow.report.carried import carried
 from regrow.report.compared import accuracies, compare, diverged, majority_share
+from regrow.report.effort import effort
 from regrow.report.findings import ArmNumbers, CellSummary, Comparison, Role, StudySummary
 from regrow.report.joint import joint_comparisons
 from regrow.report.relations import Relations, relations
@@ -60,6 +61,9 @@ def summary_document(results: Results, found: StudySummary) -> dict[str, object]
         "environment": dict(results.environment),
         "trials": {"expected": found.expected, "ended": found.ended, "missing": found.missing},
     }
+    spent = effort(results)
+    if spent is not None:
+        document["network_epochs"] = asdict(spent)
     if found.panels:
         document["sweep"] = sweep_document(found.panels)
     if found.cells or not found.panels:
