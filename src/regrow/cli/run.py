@@ -138,7 +138,7 @@ def run(
         int | None,
         typer.Option(
             min=1,
-            help="Networks of a process that are trained side by side in a stack. (default: 1 on a CPU; on a GPU as "
+            help="Networks of a process that are trained side by side in a stack. (default: 4 on a CPU; on a GPU as "
             "many as fit)",
             rich_help_panel=_RUN,
         ),

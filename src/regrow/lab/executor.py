@@ -48,6 +48,9 @@ _ATTEMPTS: Final = 2
 """How often a trial is begun whose worker process dies."""
 
 
+CPU_STACK: Final = 4
+"""Networks in a stack on a CPU (`benchmarks/engine_speed.py`)."""
+
 GPU_STACK: Final = 1024
 """Networks in a stack on a GPU, to begin with."""
 
@@ -107,8 +110,8 @@ def run_study(
         engine: What makes the steps; it is part of the store's fingerprint.
         sharing: Train what trials have in common once.
         device: Where networks are trained, as torch names it.
-        stack_size: Networks that a worker trains side by side in a stack; None: one on a CPU, where a network alone
-            fits the cache best, and elsewhere as many as fit: half as many after each failure.
+        stack_size: Networks that a worker trains side by side in a stack; None: a few on a CPU, so that their numbers
+            stay in its cache, and elsewhere as many as fit: half as many after each failure.
         on_event: Told what happens, in this process.
 
     Returns:
@@ -128,7 +131,7 @@ def run_study(
         engine=engine,
         device=device,
     )
-    size = stack_size or (1 if device == "cpu" else GPU_STACK)
+    size = stack_size or (CPU_STACK if device == "cpu" else GPU_STACK)
     pool = _Pool(
         specs,
         store,
@@ -203,7 +206,8 @@ class _Pool:
                 return
             worker = next((each for each in self._workers if not each.runs), None)
             worker = worker or self._start()
-            worker.runs = [first, *self._beside(first)]
+            share = -(-(len(self._waiting) + 1) // jobs)  # so that no worker is left without
+            worker.runs = [first, *self._beside(first, most=share)]
             self._attempts.update(run.name for run in worker.runs)
             try:
                 worker.connection.send(tuple(self._task(run) for run in worker.runs))
@@ -213,11 +217,11 @@ class _Pool:
             for run in worker.runs:
                 self._on_event(Started(run.specs))
 
-    def _beside(self, first: Segment) -> list[Segment]:
+    def _beside(self, first: Segment, *, most: int) -> list[Segment]:
         """Runs from the front part of the queue that can be trained in one stack with the first."""
         found: list[Segment] = []
         passed: list[Segment] = []
-        kind, room = self._kinds.of(first), min(self._stack_size, first.beside)
+        kind, room = self._kinds.of(first), min(self._stack_size, first.beside, most)
         while kind and self._waiting and len(found) + 1 < room and len(passed) < _LOOK:
             run = self._waiting.popleft()
             fits = self._kinds.of(run) == kind and not run.after and len(found) + 1 < run.beside

@@ -162,19 +162,19 @@ def _train_epoch(
     hooks: bool,
 ) -> _Going:
     """One epoch of all runs, and what follows from it for each."""
-    befores = [copied(run.state()) if run.may_split else None for _, run in going]
+    starts = [copied(run.state()) if run.may_split else None for _, run in going]
     members = [(member, run.epoch + 1) for _, run in going for member in run.members]
     started = time.perf_counter()
     try:
         trained = iter(engine.train_epoch(*map(list, zip(*members, strict=True))))
     except Exception:
         # The error is that of the trials that are left in the run: others have parted with it in this epoch.
-        for (_, run), before in zip(going, befores, strict=True):
+        for (_, run), before in zip(going, starts, strict=True):
             _hand_out(run, before, on_fork)
         raise
     seconds = (time.perf_counter() - started) / len(going)
     found: _Going = []
-    for (request, run), before in zip(going, befores, strict=True):
+    for (request, run), before in zip(going, starts, strict=True):
         record = run.trained([next(trained) for _ in run.members], seconds=seconds)
         after = _parted(run, before, data, on_fork, hooks=hooks)
         if request.checkpoint is not None and not after.ended:
