@@ -27,7 +27,9 @@ def small(out: Path, *arguments: object) -> tuple[int, str]:
     return run("--data", "digits", *SMALL, *recipes, "--jobs", "1", "--out", out, *arguments)
 
 
-@pytest.mark.parametrize("sharing", ["--sharing", "--no-sharing"])
+@pytest.mark.parametrize(
+    "sharing", ["--sharing", pytest.param("--no-sharing", marks=pytest.mark.slow)]
+)
 def test_a_folder_goes_on_with_its_engine_and_refuses_the_other(
     tmp_path: Path, sharing: str
 ) -> None:

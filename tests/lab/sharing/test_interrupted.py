@@ -209,7 +209,14 @@ def test_killed_right_after_a_fork_was_written(
     check(found, quiet, again=6)
 
 
-@pytest.mark.parametrize("damage", ["cut", "bit", pytest.param("gone", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "cut",
+        pytest.param("bit", marks=pytest.mark.slow),
+        pytest.param("gone", marks=pytest.mark.slow),
+    ],
+)
 def test_a_damaged_fork_is_set_aside_and_its_trials_lose_only_time(
     forking: Study, quiet: tuple[Tables, int], tmp_path: Path, damage: str
 ) -> None:
