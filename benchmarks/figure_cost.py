@@ -1,6 +1,6 @@
 """What the study of figure 3 costs: shared and in stacks, against the same trials one by one in plain torch.
 
-    python benchmarks/figure_cost.py --data-dir DIR [--seeds 2] [--region East] [--out results/figure-cost]
+    python benchmarks/figure_cost.py --data-dir DIR [--seeds 0 13] [--regions East West] [--out results/figure-cost]
 
 For each seed in turn, in one process of one thread: all trials of the study's region as `regrow run` trains them
 (families, forks, checkpoints, stacks), then a random sample of the same trials one by one (`modules`, nothing shared).
@@ -16,6 +16,7 @@ import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -108,37 +109,43 @@ def distinct(specs: list[TrialSpec]) -> int:
     return sum(spec.recipe != "none" for spec in specs) + 1
 
 
+def row(found: dict[str, Any], *, trials_of_seed: int) -> str:
+    """One seed as a row of the table."""
+    one, stack = statistics.mean(found["single_s"]), statistics.mean(found["stack_s"])
+    alone, asked = one * trials_of_seed, found["asked"]
+    return (
+        f"| {found['region']}, seed {found['seed']} | {trials_of_seed} | {asked:,} | {found['trained']:,} | "
+        f"{found['trained'] / asked:.3f} | {one / stack:.2f} | {alone:,.0f} | {found['shared_s']:,.0f} | "
+        f"{alone / found['shared_s']:.1f} |"
+    )
+
+
 def main() -> None:
     """Measure, print and write."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data-dir", type=Path, required=True)
-    parser.add_argument("--region", default="East")
+    parser.add_argument("--regions", nargs="+", default=["East", "West"])
     parser.add_argument("--seeds", type=int, nargs="*", default=[0, 1])
     parser.add_argument("--sample", type=int, default=3, help="trials one by one, a seed")
     parser.add_argument("--out", type=Path, default=Path("results/figure-cost"))
     options = parser.parse_args()
     torch.set_num_threads(1)
     study = load_study(STUDY, Overrides())
-    region = of_cells(trials(study), [f"data.region={options.region}"])
-    first = region[0]
-    images = data.load(
-        first.data.name, settings=first.data.settings, data_dir=options.data_dir, cache_dir=None
-    )
-    run_trial(first, images, engine="modules")  # imports and buffers: not counted
     rows, found = [], []
-    for seed in options.seeds:
-        specs = [spec for spec in region if spec.seed == seed]
-        spent = measure(specs, images, sample=options.sample, seed=seed)
-        asked = distinct(specs) * first.train.epochs
-        one, stack = statistics.mean(spent.single_s), statistics.mean(spent.stack_s)
-        alone = one * distinct(specs)
-        rows.append(
-            f"| {options.region}, seed {seed} | {distinct(specs)} | {asked:,} | {spent.trained:,} | "
-            f"{spent.trained / asked:.3f} | {one / stack:.2f} | {alone:,.0f} | {spent.shared_s:,.0f} | "
-            f"{alone / spent.shared_s:.1f} |"
+    for region in options.regions:
+        every = of_cells(trials(study), [f"data.region={region}"])
+        first = every[0]
+        images = data.load(
+            first.data.name, settings=first.data.settings, data_dir=options.data_dir, cache_dir=None
         )
-        print(rows[-1], flush=True)
-        found.append({"seed": seed, "asked": asked, "trials": distinct(specs), **vars(spent)})
+        run_trial(first, images, engine="modules")  # imports and buffers: not counted
+        for seed in options.seeds:
+            specs = [spec for spec in every if spec.seed == seed]
+            spent = measure(specs, images, sample=options.sample, seed=seed)
+            asked = distinct(specs) * first.train.epochs
+            found.append({"region": region, "seed": seed, "asked": asked, **vars(spent)})
+            rows.append(row(found[-1], trials_of_seed=distinct(specs)))
+            print(rows[-1], flush=True)
     lines = [
         "| | trials | network-epochs asked for | trained | share | stack, x modules | one by one (s) | "
         "shared, in stacks (s) | x one by one |",
@@ -148,7 +155,7 @@ def main() -> None:
         "Processor seconds of one core; one by one: plain torch modules, mean of a sample times the number of trials. "
         "Must 3 times and a share of 0.4, stretch 8 times and 0.25.",
     ]
-    write_results(options.out, {"region": options.region, "seeds": found}, lines)
+    write_results(options.out, {"seeds": found}, lines)
 
 
 if __name__ == "__main__":

@@ -25,7 +25,8 @@ def entry(arm: dict[str, Any] | None) -> str:
 def rows() -> list[tuple[str, ...]]:
     """One row a study and cell."""
     found = []
-    for path in sorted(RESULTS.glob("*/summary.json")):
+    folders = [*RESULTS.glob("demo-*"), *RESULTS.glob("randomout-*")]
+    for path in sorted(folder / "summary.json" for folder in folders):
         document = json.loads(path.read_text())
         for cell in document.get("cells", ()):
             arms = {arm["label"]: arm for arm in cell["arms"]}
