@@ -89,7 +89,7 @@ def file_stem(trial: str) -> str:
 
     Examples:
         >>> file_stem("base/none/seed0")
-        'base_none_seed0-2f5c6d43'
+        'base_none_seed0-9ff65bfb'
     """
     readable = re.sub(r"[^A-Za-z0-9.=-]+", "_", trial)[:80]
     return f"{readable}-{hashlib.sha256(trial.encode()).hexdigest()[:8]}"

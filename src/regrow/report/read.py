@@ -76,7 +76,7 @@ def read_results(folder: Path) -> Results:
         diagnostics=diagnostics,
         networks=networks,
         trained=int(meta["trained_network_epochs"]) if "trained_network_epochs" in meta else None,
-        engine=str(_document(meta, "fingerprint_document", file).get("engine", "modules")),
+        engine=_engine(meta, file),
     )
 
 
@@ -99,6 +99,13 @@ def _reading(file: Path) -> Generator[sqlite3.Connection]:
         raise StoreError(
             f"{file}: must be a results file of regrow, and cannot be read as one: {error}"
         ) from error
+
+
+def _engine(meta: Mapping[str, str], file: Path) -> str:
+    """What made the steps; files from before there were two do not say."""
+    if "fingerprint_document" not in meta:
+        return "modules"
+    return str(_document(meta, "fingerprint_document", file).get("engine", "modules"))
 
 
 def _document(meta: Mapping[str, str], key: str, file: Path) -> dict[str, object]:

@@ -135,9 +135,7 @@ class Crew:
         selections = {repr(kind.select): kind.select for kind in self._due}
         nothing: _Masks = {layer: torch.zeros_like(each) for layer, each in eligible.items()}
         widest = _widest(list(selections.values()))
-        if widest is not None and not _text(widest(scores, eligible=eligible, step=step)).strip(
-            _NO
-        ):
+        if widest is not None and not _any(widest(scores, eligible=eligible, step=step)):
             return nothing
         found = {
             key: select(scores, eligible=eligible, step=step)
@@ -166,9 +164,6 @@ class Crew:
         for kind in self._kinds:
             if kind.select is not None:
                 kind.select.check(counts)
-
-
-_NO: Final = b"\0"
 
 
 @final
@@ -225,6 +220,11 @@ def _widest(selections: Sequence[Selection | None]) -> Selection | None:
     if len(below) < len(selections) or len({each.keep_one for each in below}) > 1:
         return None
     return max(below, key=lambda each: each.threshold, default=None)
+
+
+def _any(masks: Mapping[str, Mask]) -> bool:
+    """Whether any filter is marked."""
+    return any(bool(mask.any()) for mask in masks.values())
 
 
 def _text(masks: Mapping[str, Mask]) -> bytes:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import cast
 
@@ -17,7 +17,7 @@ PLAIN = "none"
 """The arm in which nothing ever happens."""
 
 
-def families(specs: Iterable[TrialSpec]) -> list[tuple[TrialSpec, ...]]:
+def families(specs: Sequence[TrialSpec]) -> list[tuple[TrialSpec, ...]]:
     """Group trials that are the same run until a recipe first decides otherwise for one of them than for another.
 
     Such trials have the same seed, data, model and training, and recipes that differ at most in which filters are
