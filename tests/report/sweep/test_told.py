@@ -104,6 +104,6 @@ def test_a_seed_that_is_lost_elsewhere_is_told(tmp_path: Path) -> None:
 
     _, text = told(tmp_path, reached=swapped, grid=GRID | {P: [0.5, 0.6]})
     assert (
-        "3 of 12 seeds failed under none. At best randomout recovered 2 of 3, and lost 1 others"
+        "3 of 12 seeds failed under none. At best randomout recovered 2 of 3, and lost 1 that had not"
         in text
     )

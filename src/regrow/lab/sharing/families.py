@@ -9,6 +9,7 @@ from typing import cast
 
 from regrow import recipes
 from regrow.compose import Recipe
+from regrow.lab.sharing.texts import Texts
 from regrow.lab.study import LAB_RECIPES
 from regrow.lab.trials import TrialSpec
 from regrow.schedule import Every
@@ -62,8 +63,7 @@ class _Keys:
 
     def __init__(self) -> None:
         self._kinds: dict[str, str] = {}
-        self._grounds: dict[tuple[int, ...], str] = {}
-        self._held: list[object] = []
+        self._texts = Texts()
 
     def of(self, spec: TrialSpec) -> tuple[str, str]:
         """What the trial trains on and with, without its recipe; and the recipe as far as it must agree."""
@@ -74,14 +74,8 @@ class _Keys:
         return (spec.trial, "alone") if not kind else (self._ground(spec), kind)
 
     def _ground(self, spec: TrialSpec) -> str:
-        parts = (spec.data, spec.model, spec.train, spec.diagnostics)
-        key = tuple(map(id, parts))
-        if key not in self._grounds:
-            self._held.append(parts)  # so that no other object takes an id over
-            self._grounds[key] = json.dumps(
-                [part.model_dump(mode="json") for part in parts], sort_keys=True
-            )
-        return f"{spec.seed} {self._grounds[key]}"
+        alike = self._texts.of(spec.data, spec.model, spec.train, spec.diagnostics)
+        return f"{spec.seed} {alike}"
 
     def _kind(self, spec: TrialSpec) -> str:
         """Empty for a recipe that cannot share."""

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from regrow.lab.checkpoint import Held
 from regrow.lab.sharing.families import families
+from regrow.lab.sharing.texts import Texts
 from regrow.lab.trials import TrialSpec
 
 MANY: Final = 1_000_000
@@ -83,8 +83,7 @@ class Kinds:
     """Tells which runs can be trained side by side in one stack."""
 
     def __init__(self) -> None:
-        self._found: dict[tuple[int, ...], str] = {}
-        self._held: list[object] = []
+        self._texts = Texts(without={"lr"})
 
     def of(self, segment: Segment) -> str:
         """What runs must have in common: data, model and training but for the learning rate.
@@ -98,11 +97,4 @@ class Kinds:
         spec = segment.specs[0]
         if spec.partners > 1 or spec.teachers or spec.keeps_weights:
             return ""
-        parts = (spec.data, spec.model, spec.train)
-        key = tuple(map(id, parts))
-        if key not in self._found:
-            self._held.append(parts)  # so that no other object takes an id over
-            told = [part.model_dump(mode="json") for part in parts]
-            told[2].pop("lr")
-            self._found[key] = json.dumps(told, sort_keys=True)
-        return self._found[key]
+        return self._texts.of(spec.data, spec.model, spec.train)

@@ -203,7 +203,7 @@ def _failures(panel: Panel) -> str:
 
 def _recovered(panel: Panel, cell: SweepCell) -> str:
     numbers = cell.numbers
-    lost = f", and lost {numbers.failed_a_only} others" if numbers.failed_a_only else ""
+    lost = f", and lost {numbers.failed_a_only} that had not" if numbers.failed_a_only else ""
     return f"At best {panel.arm} recovered {numbers.failed_b_only} of {cell.failed_without}{lost} ({panel.place(cell)})"
 
 
