@@ -14,7 +14,7 @@ from regrow.lab import data as lab_data
 from regrow.lab.assembly import build_model
 from regrow.lab.data import Dataset
 from regrow.lab.engines import EngineName, refusal
-from regrow.lab.engines.choice import choose
+from regrow.lab.engines.choice import check_device, choose
 from regrow.lab.fingerprint import document, fingerprint_document
 from regrow.lab.outcome import TrialResult
 from regrow.lab.preflight import preflight
@@ -196,3 +196,16 @@ def test_a_folder_keeps_its_engine(tiny_study: MakeStudy, tmp_path: Path) -> Non
     begin("modules")
     with pytest.raises(StoreError, match=r"another study .*engine: nothing there, 'stack' here"):
         begin("stack")
+
+
+def test_a_device_that_is_not_there_is_refused_before_training() -> None:
+    check_device("cpu")
+    with pytest.raises(ConfigError, match="must be cpu, cuda or cuda:N, got gpu"):
+        check_device("gpu")
+    with pytest.raises(ConfigError, match=r"sees \d+ GPUs here"):
+        check_device("cuda:99")
+    assert choose("auto", refusal="", begun=None, device="cuda") == "stack"
+    with pytest.raises(ConfigError, match="in stacks alone .arm a: it has teachers"):
+        choose("auto", refusal="arm a: it has teachers", begun=None, device="cuda")
+    with pytest.raises(ConfigError, match="in stacks alone .--engine modules"):
+        choose("modules", refusal="", begun=None, device="cuda")

@@ -7,7 +7,7 @@ import pytest
 from regrow.errors import ConfigError
 from regrow.lab.fingerprint import document
 from regrow.lab.study import Study
-from regrow.lab.trials import cells, trials
+from regrow.lab.trials import cells, of_cells, trials
 
 MakeStudy = Callable[..., Study]
 
@@ -52,3 +52,20 @@ def test_specs_carry_all_that_a_worker_needs(tiny_study: MakeStudy) -> None:
 
     specs = trials(tiny_study("none", "randomout", "random"))
     assert pickle.loads(pickle.dumps(specs)) == specs  # noqa: S301 # as multiprocessing sends them
+
+
+def test_a_part_of_the_grid_is_taken_by_whole_keys_and_values(study: MakeStudy) -> None:
+    every = trials(study(grid={"train.lr": [0.05, 0.5], "model.dense": [16, 32]}))
+    found = of_cells(every, ["train.lr=0.05"])
+    assert {spec.cell for spec in found} == {
+        "train.lr=0.05,model.dense=16",
+        "train.lr=0.05,model.dense=32",
+    }
+    assert {spec.cell for spec in of_cells(every, ["train.lr=0.5", "model.dense=16"])} == {
+        "train.lr=0.5,model.dense=16"
+    }
+    assert of_cells(every, []) == every
+    with pytest.raises(
+        ConfigError, match=r"--only: no cell has train\.lr=0; the first are train\.lr=0\.05,"
+    ):
+        of_cells(every, ["train.lr=0"])

@@ -45,9 +45,8 @@ class Progress:
             if spec.trial not in accuracies
         }  # epochs of single networks: an epoch of a trial of several takes as much longer
         self.trained = 0
-        self._gone = (
-            0  # epochs of those asked for: one that trials have in common counts for each of them
-        )
+        # Of the epochs asked for: one that trials have in common counts for each of them.
+        self._gone = 0
         self._samples = 0
         self._first: tuple[float, int, int] | None = None
         self._started = time.monotonic()

@@ -7,7 +7,7 @@ import os
 import signal
 import threading
 import warnings
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -23,7 +23,8 @@ from regrow.lab.engines import EngineName
 from regrow.lab.environment import now
 from regrow.lab.events import Ended, Event, Noticed, Progressed, Started
 from regrow.lab.outcome import EpochRecord, TrialResult
-from regrow.lab.sharing import Kinds, Segment, segments
+from regrow.lab.sharing import RunQueue, Segment, segments
+from regrow.lab.sharing.queue import Turn
 from regrow.lab.store import Store, lost_weights
 from regrow.lab.trials import TrialSpec
 from regrow.lab.worker import (
@@ -41,12 +42,8 @@ from regrow.lab.worker import (
 _TICK_S: Final = 0.2
 """How long the parent waits at most before it looks whether it was asked to stop."""
 
-_LOOK: Final = 100
-"""How many runs in the queue are passed over in search of those that fit into a stack."""
-
 _ATTEMPTS: Final = 2
-"""How often a trial is begun whose worker process dies."""
-
+"""How often a run is begun whose worker process dies."""
 
 CPU_STACK: Final = 4
 """Networks in a stack on a CPU (`benchmarks/engine_speed.py`)."""
@@ -93,7 +90,8 @@ def run_study(
 
     Each result is written by this process, once, when it comes. A trial that raises an error is
     recorded as crashed and the others go on. A worker process that dies (out of memory, killed) is
-    replaced, and its trial goes on from its checkpoint once; the second death is a crash. SIGINT and
+    replaced, and its trial goes on from its checkpoint once; the second death is a crash. Of several
+    trials that were one run each then goes on by itself, and of several runs half as many go on together. SIGINT and
     SIGTERM end the workers at once; all that ended is kept, and checkpoints wait for the next run.
 
     Trials that are the same run until a recipe decides otherwise for one of them than for another are trained as one
@@ -164,8 +162,6 @@ class _Pool:
         sharing: bool,
         stack_size: int,
     ) -> None:
-        self._stack_size = stack_size
-        self._kinds = Kinds()
         self._store = store
         self._settings = settings
         self._on_event = on_event
@@ -177,7 +173,7 @@ class _Pool:
         todo = [spec for spec in specs if spec.trial not in self._status]
         store.sweep()
         held = self._held(todo) if sharing else {}
-        self._waiting = deque(segments(todo, held, sharing=sharing))
+        self._waiting = RunQueue(segments(todo, held, sharing=sharing), stack_size=stack_size)
         self._check_teachers()
 
     def _held(self, todo: Sequence[TrialSpec]) -> dict[str, Held]:
@@ -201,13 +197,13 @@ class _Pool:
     def fill(self, jobs: int) -> None:
         """Give every free worker a run, and start workers while there are runs for them."""
         while any(not worker.runs for worker in self._workers) or len(self._workers) < jobs:
-            first = self._next()
+            first = self._waiting.next(self._turn)
             if first is None:
                 return
             worker = next((each for each in self._workers if not each.runs), None)
             worker = worker or self._start()
             share = -(-(len(self._waiting) + 1) // jobs)  # so that no worker is left without
-            worker.runs = [first, *self._beside(first, most=share)]
+            worker.runs = [first, *self._waiting.beside(first, most=share)]
             self._attempts.update(run.name for run in worker.runs)
             try:
                 worker.connection.send(tuple(self._task(run) for run in worker.runs))
@@ -216,19 +212,6 @@ class _Pool:
                 continue
             for run in worker.runs:
                 self._on_event(Started(run.specs))
-
-    def _beside(self, first: Segment, *, most: int) -> list[Segment]:
-        """Runs from the front part of the queue that can be trained in one stack with the first."""
-        found: list[Segment] = []
-        passed: list[Segment] = []
-        kind, room = self._kinds.of(first), min(self._stack_size, first.beside, most)
-        while kind and self._waiting and len(found) + 1 < room and len(passed) < _LOOK:
-            run = self._waiting.popleft()
-            fits = self._kinds.of(run) == kind and not run.after and len(found) + 1 < run.beside
-            (found if fits else passed).append(run)
-            room = min(room, run.beside) if fits else room
-        self._waiting.extendleft(reversed(passed))
-        return found
 
     def listen(self) -> None:
         """Take what the workers say, for one tick at most."""
@@ -250,21 +233,13 @@ class _Pool:
             worker.process.join()
             worker.connection.close()
 
-    def _next(self) -> Segment | None:
-        """Take the first run that can begin; those that never can are recorded as crashed on the way."""
-        waits: list[Segment] = []
-        found: Segment | None = None
-        while self._waiting and found is None:
-            segment = self._waiting.popleft()
-            reason = self._hopeless(segment.specs[0])
-            if reason:
-                self._crashed(segment, reason)
-            elif all(trial in self._status for trial in segment.after):
-                found = segment
-            else:
-                waits.append(segment)
-        self._waiting.extendleft(reversed(waits))
-        return found
+    def _turn(self, run: Segment) -> Turn:
+        """Whether a run can begin; one that never can is recorded as crashed."""
+        reason = self._hopeless(run.specs[0])
+        if reason:
+            self._crashed(run, reason)
+            return "drop"
+        return "begin" if all(trial in self._status for trial in run.after) else "wait"
 
     def _hopeless(self, spec: TrialSpec) -> str:
         """Why a trial can never begin; empty if it can."""
@@ -352,7 +327,7 @@ class _Pool:
         leave = tuple(by_name.pop(trial) for trial in message.trials)
         stay = replace(run, specs=tuple(by_name.values()))
         worker.runs[worker.runs.index(run)] = stay
-        self._waiting.appendleft(replace(run, specs=leave))
+        self._waiting.put_first(replace(run, specs=leave))
 
     def _bury(self, worker: _Worker) -> None:
         """A worker has died: its run goes on in another, once; of several, half as many side by side."""
@@ -368,10 +343,10 @@ class _Pool:
             self._halve(worker.runs, f"their process died ({how})")
         elif self._attempts[run.name] < _ATTEMPTS:
             self._notice(f"{_told(run)}: its process died ({how}); it goes on in a new one")
-            self._waiting.appendleft(run)
+            self._waiting.put_first(run)
         elif len(run.specs) > 1:
             self._notice(f"{_told(run)}: their process died again ({how}); each goes on by itself")
-            self._waiting.extendleft(replace(run, specs=(spec,)) for spec in reversed(run.specs))
+            self._waiting.put_first(*(replace(run, specs=(spec,)) for spec in run.specs))
             self._attempts[run.name] = 0
         else:
             self._crashed(run, f"its process died {_ATTEMPTS} times ({how}); out of memory?")
@@ -382,9 +357,8 @@ class _Pool:
         self._notice(
             f"{len(runs)} runs side by side stopped: {error}; from now on at most {size} of them are trained together"
         )
-        for run in reversed(runs):
-            self._attempts[run.name] -= 1
-            self._waiting.appendleft(replace(run, beside=size))
+        self._attempts.subtract(run.name for run in runs)
+        self._waiting.put_first(*(replace(run, beside=size) for run in runs))
 
     def _crashed(self, segment: Segment, error: str) -> None:
         results = [

@@ -47,7 +47,8 @@ class Run:
         hooks: Recipes act by the optimizers' hooks; else the engine calls them.
 
     Attributes:
-        crew: The trials.
+        crew: The trials, where there are several; else None.
+        inside: Seconds that the recipe has taken, epoch by epoch.
         members: The networks: one, or those of an arm with partners.
     """
 
@@ -259,8 +260,8 @@ class Run:
         if self.grafter is not None:
             self.grafter.detach()
         if self.crew is None:
-            report = None if regrower is None else regrower.report
-            return (self._result(self.spec, report, 0 if report is None else report.nonfinite),)
+            alone = None if regrower is None else regrower.report
+            return (self._result(self.spec, alone, 0 if alone is None else alone.nonfinite),)
         counts = self.crew.nonfinite()
         return tuple(
             self._result(

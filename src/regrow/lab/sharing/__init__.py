@@ -2,6 +2,7 @@
 
 from regrow.lab.sharing.crew import Crew
 from regrow.lab.sharing.families import families
+from regrow.lab.sharing.queue import RunQueue
 from regrow.lab.sharing.segments import Kinds, Segment, segments
 
-__all__ = ["Crew", "Kinds", "Segment", "families", "segments"]
+__all__ = ["Crew", "Kinds", "RunQueue", "Segment", "families", "segments"]
