@@ -1,18 +1,19 @@
-# make demo | test | check | test-all | bench | bench-idle | bench-repr | bench-graft | bench-norm | bench-engine | zoo: each makes .venv first if it is missing or out of date.
+# make demo | test | check | test-all | bench | bench-idle | bench-repr | bench-graft | bench-norm | bench-engine | bench-memo400 | zoo: each makes .venv first if it is missing or out of date.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 JOBS ?= $(shell nproc 2>/dev/null || echo 2)
 
-.PHONY: demo test test-all check format bench bench-idle bench-repr bench-graft bench-norm bench-engine zoo clean
+.PHONY: demo test test-all check format bench bench-idle bench-repr bench-graft bench-norm bench-engine bench-memo400 zoo clean
 
-$(STAMP): pyproject.toml constraints.txt
+$(STAMP): pyproject.toml constraints.txt tools/mend_torchvision.py tools/mended_torchvision.py
 	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "regrow needs Python 3.11 or newer, this is " + sys.version)'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt torch
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --no-deps torchvision timm
+	$(BIN)/python tools/mend_torchvision.py
 	touch $(STAMP)
 
 demo: $(STAMP)
@@ -53,6 +54,9 @@ bench-norm: $(STAMP)
 
 bench-engine: $(STAMP)
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/engine_speed.py --out results/engine-speed
+
+bench-memo400: $(STAMP)
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/memo400.py --jobs $(JOBS) --out results/memo400
 
 zoo: $(STAMP)
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/zoo.py

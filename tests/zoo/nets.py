@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-import sys
 import zlib
 from typing import Any, Final
 
@@ -21,9 +20,6 @@ from torch import Tensor, nn
 WHY_NOT_HERE: Final = (
     "torchvision and timm are not installed (make test installs them; docs/zoo.md)"
 )
-
-_MISSING_OPERATORS: Final = ("nms", "qnms")
-"""torchvision registers shapes for these when it is imported, also where its compiled part cannot be loaded."""
 
 _ATTENTION: Final = "not a CNN: attention between positions"
 LEFT_OUT: Final = dict.fromkeys(
@@ -122,26 +118,8 @@ def installed() -> bool:
 
 
 def torchvision() -> Any:
-    """The package torchvision, also from a wheel whose compiled operators do not fit this build of torch.
-
-    Importing it then fails on the first operator that it describes and that is missing. Networks need none of them, so
-    their names are declared, and it is imported again. timm imports torchvision: call this first.
-    """
-    try:
-        return importlib.import_module("torchvision")
-    except RuntimeError as error:
-        if "does not exist" not in str(error):
-            raise
-    for name in [name for name in sys.modules if name.partition(".")[0] == "torchvision"]:
-        del sys.modules[name]
-    library = torch.library.Library("torchvision", "FRAGMENT")
-    for name in _MISSING_OPERATORS:
-        library.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-    _KEPT.append(library)  # what it declares goes when it goes
+    """The package torchvision, imported by who needs it; `tools/mend_torchvision.py` sees that it imports."""
     return importlib.import_module("torchvision")
-
-
-_KEPT: Final[list[torch.library.Library]] = []
 
 
 def build(name: str, *, seed: int = 0) -> tuple[nn.Module, Tensor]:
@@ -169,11 +147,10 @@ def build(name: str, *, seed: int = 0) -> tuple[nn.Module, Tensor]:
 
 
 def _made(package: str, name: str) -> nn.Module:
-    vision = torchvision()
     if package == "timm":
         return importlib.import_module("timm").create_model(name, pretrained=False)
     options = {"init_weights": False} if name in {"googlenet", "inception_v3"} else {}
-    return vision.models.get_model(name, weights=None, **options)
+    return torchvision().models.get_model(name, weights=None, **options)
 
 
 def draw_what_hides(net: nn.Module) -> None:

@@ -56,8 +56,8 @@ takes that.
     .venv/bin/python benchmarks/zoo.py --page            # only writes this page from results/zoo
 
 `make test` judges a sample, `make test-all` the whole. torchvision and timm are installed as wheels without their
-dependencies; where torchvision's compiled operators do not fit the build of torch, `nets.torchvision` declares their
-names first: classification networks use none of them.
+dependencies. Where torchvision's compiled operators do not fit the build of torch, `import torchvision` fails on their
+names: `tools/mend_torchvision.py`, which make runs, declares them. Classification networks use none of them.
 """
 
 

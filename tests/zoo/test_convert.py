@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import math
 import warnings
 from collections.abc import Iterator
@@ -13,7 +12,7 @@ from torch import Tensor, nn
 
 from regrow.graph.calling import tensors_in
 from regrow.nn import Conversion, GainControl2d, convert, set_start_gain_
-from zoo.nets import WHY_NOT_HERE, build, installed, torchvision
+from zoo.nets import WHY_NOT_HERE, build, installed
 
 pytestmark = pytest.mark.skipif(not installed(), reason=WHY_NOT_HERE)
 
@@ -127,12 +126,14 @@ def test_the_same_output_in_training_and_in_evaluation() -> None:
 
 
 def test_the_norms_of_timm_and_torchvision() -> None:
-    vision, layers = torchvision(), importlib.import_module("timm.layers")
+    from timm import layers
+    from torchvision.ops import FrozenBatchNorm2d
+
     model = nn.Sequential(
         *(layers.BatchNormAct2d(8), layers.BatchNormAct2d(8, act_layer=nn.SiLU)),
         *(layers.BatchNormAct2d(8, apply_act=False), layers.GroupNormAct(8, 2)),
         *(layers.GroupNorm(8, 2), layers.LayerNorm2d(8), layers.RmsNorm2d(8)),
-        *(vision.ops.FrozenBatchNorm2d(8), layers.BatchNormAct2d(8, drop_layer=nn.Dropout)),
+        *(FrozenBatchNorm2d(8), layers.BatchNormAct2d(8, drop_layer=nn.Dropout)),
     ).eval()
     x = torch.randn(2, 8, 6, 6)
     made = convert(model, example_inputs=x)

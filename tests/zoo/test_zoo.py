@@ -53,7 +53,8 @@ def test_every_network_is_wired_rightly(name: str) -> None:
 
 
 def test_the_list_of_torchvision_is_complete() -> None:
-    models = nets.torchvision().models
+    from torchvision import models
+
     named = {name.partition("/")[2] for name in nets.TORCHVISION}
     assert named.isdisjoint(nets.LEFT_OUT)
     assert named | set(nets.LEFT_OUT) == set(models.list_models(module=models))
@@ -78,7 +79,9 @@ def test_networks_are_drawn_so_that_nothing_hides() -> None:
 def test_a_resnet50_is_traced_in_seconds() -> None:
     import time
 
-    net = nets.torchvision().models.resnet50(weights=None)
+    from torchvision import models
+
+    net = models.resnet50(weights=None)
     x = torch.zeros(1, 3, 224, 224)
     started = time.process_time()
     wiring = trace(net, x)
