@@ -193,6 +193,7 @@ def _use_layer(
         record.elsewhere.setdefault(use.name, call.place)
         record.stop(call, detail)
         return None
+    record.used.append(use.name)
     layer.standardised = layer.standardised or use.standardised
     if layer.bias is None:
         layer.bias = bias_name

@@ -103,6 +103,8 @@ class Record:
         elsewhere: By parameter name: another operation that used the weight.
         stops: Where the trace could not follow, in order.
         stopped: Paths of the modules that were running there.
+        used: The weight of each product with a weight, in order.
+        refusals: How often an operation was given up.
     """
 
     ledger: Ledger
@@ -115,6 +117,8 @@ class Record:
     elsewhere: dict[str, str] = field(default_factory=dict[str, str])
     stops: dict[str, None] = field(default_factory=dict[str, None])
     stopped: dict[str, None] = field(default_factory=dict[str, None])
+    used: list[str] = field(default_factory=list[str])
+    refusals: int = 0
 
     def layer(
         self, weight: str, *, kind: LayerKind, groups: int, bias: str | None
@@ -195,6 +199,7 @@ class Record:
             A set that stands for the layers of all of them (see `SetTable.fold`).
         """
         reason = f"{call.place}: {detail}"
+        self.refusals += 1
         self.stops[reason + advice] = None
         each_name = (name for each in names for name in torch.unique(each).tolist())
         union = self.table.fold(self.table.union(each_name), f"what {call.place} gives")

@@ -59,6 +59,8 @@ class SetTable:
         self._folded: dict[tuple[int, str], int] = {}
         self._remembered: set[tuple[object, ...]] = set()
         self._parts: dict[int, dict[int, frozenset[int]]] = {0: {}}
+        self.unions = 0
+        """How often different sets came together."""
         self.company: dict[int, dict[str, None]] = {}
         """By layer, in the order met: where its filters came together with each other ("mixed by ...")."""
         self.partners: dict[int, dict[tuple[str, int | str], None]] = {}
@@ -145,6 +147,7 @@ class SetTable:
         distinct = sorted(set(names) - {0})
         if len(distinct) < 2:
             return distinct[0] if distinct else 0
+        self.unions += 1
         if why is not None:
             self._remember(distinct, why)
         atoms = frozenset[int]().union(*(self._atoms[name] for name in distinct))

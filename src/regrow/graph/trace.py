@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from torch import nn
+from collections.abc import Mapping, Set
+from dataclasses import replace
+
+from torch import Tensor, nn
 from torch.nn.parallel import DataParallel, DistributedDataParallel
 from torch.nn.parameter import is_lazy
 
@@ -11,7 +14,9 @@ from regrow.graph.assemble import assemble
 from regrow.graph.calling import ExampleInputs, call_arguments, tensors_in
 from regrow.graph.declared import ChannelNorm, note_declared
 from regrow.graph.foreign import mark_inputs
+from regrow.graph.frames import Frames
 from regrow.graph.ledger import Ledger
+from regrow.graph.outlets import Flow, OutletFinder, merged, normed_modules
 from regrow.graph.record import Record
 from regrow.graph.twin import Twin
 from regrow.graph.undisturbed import RunningModule, undisturbed
@@ -58,6 +63,20 @@ def trace(model: nn.Module, example_inputs: ExampleInputs) -> Wiring:
     """
     model = unwrap(model)
     _refuse_lazy(model)
+    record, outputs, heard = _run(model, example_inputs, training=frozenset())
+    wiring = assemble(model, record, outputs)
+    if not wiring.layers:
+        remarks = f" ({'; '.join(wiring.remarks)})" if wiring.remarks else ""
+        raise TraceError(
+            f"the model must have a convolution or a linear layer that works on its inputs, and has none{remarks}"
+        )
+    return replace(wiring, flows=_flows(model, example_inputs, heard))
+
+
+def _run(
+    model: nn.Module, example_inputs: ExampleInputs, *, training: Set[nn.Module]
+) -> tuple[Record, list[Tensor], dict[str, Flow]]:
+    """Run the model once and follow it."""
     parameters = dict(model.named_parameters())
     ledger = Ledger({**dict(model.named_buffers()), **parameters})
     record = Record(ledger=ledger, parameters=frozenset(parameters))
@@ -66,12 +85,15 @@ def trace(model: nn.Module, example_inputs: ExampleInputs) -> Wiring:
         note_declared(record, module, path, list(tensors_in(given)), list(tensors_in(out)))
 
     running = RunningModule(model, closed=lambda module: isinstance(module, ChannelNorm), left=left)
-    with undisturbed(model):
+    frames = Frames(model)
+    finder = OutletFinder(record, frames, forgets=bool(training))
+    with undisturbed(model, training=lambda module: module in training):
         args, kwargs = call_arguments(example_inputs)
         ledger.mark(tensors_in((args, kwargs)), live=True, computed=False)
         mark_inputs(record, tensors_in((args, kwargs)))
+        frames.install()
         try:
-            with running.watching(), Twin(record, running):
+            with running.watching(), finder, Twin(record, running):
                 output = model(*args, **kwargs)
         except TraceError:
             raise
@@ -83,19 +105,31 @@ def trace(model: nn.Module, example_inputs: ExampleInputs) -> Wiring:
             raise TraceError(
                 f"the model must run on the example inputs; {where} raised {type(error).__name__}: {error}"
             ) from error
+        finally:
+            frames.remove()
         outputs = list(tensors_in(output))
         if not outputs:
             raise TraceError(
                 f"the model's output must hold a tensor, got {type(output).__name__}: return tensors, or tuples, "
                 "dictionaries or dataclasses of them"
             )
-        wiring = assemble(model, record, outputs)
-    if not wiring.layers:
-        remarks = f" ({'; '.join(wiring.remarks)})" if wiring.remarks else ""
-        raise TraceError(
-            f"the model must have a convolution or a linear layer that works on its inputs, and has none{remarks}"
-        )
-    return wiring
+    return record, outputs, finder.flows()
+
+
+def _flows(
+    model: nn.Module, example_inputs: ExampleInputs, heard: Mapping[str, Flow]
+) -> Mapping[str, Flow]:
+    """Where filters leave in training mode, where dropout and stochastic depth are at work."""
+    normed = normed_modules(model)
+    try:
+        found = _run(
+            model,
+            example_inputs,
+            training=frozenset(module for module in model.modules() if module not in normed),
+        )[2]
+    except TraceError:  # in training some models need targets too
+        return heard
+    return merged(found, heard)
 
 
 def unwrap(model: nn.Module) -> nn.Module:

@@ -71,14 +71,23 @@ class RunningModule:
             self._left(module, self._path_of[module], (args, kwargs), output)
 
 
+def _never(module: nn.Module) -> bool:
+    del module
+    return False
+
+
 @contextmanager
-def undisturbed(model: nn.Module) -> Generator[None]:
+def undisturbed(
+    model: nn.Module, *, training: Callable[[nn.Module], bool] = _never
+) -> Generator[None]:
     """Put a model into evaluation mode without gradients, and everything back afterwards.
 
     The flags are set one module at a time: `train()` and `eval()` may be overridden, and may do more than set flags.
+    Random numbers inside are those that would come next anyway.
 
     Args:
         model: The model that is going to run.
+        training: Which of its modules are put into training mode instead.
 
     Yields:
         Nothing.
@@ -91,6 +100,7 @@ def undisturbed(model: nn.Module) -> Generator[None]:
     ]
     python_state = random.getstate()
     fastpath = torch.backends.mha.get_fastpath_enabled()
+    cached = torch.is_autocast_cache_enabled()
     with ExitStack() as stack:
         stack.enter_context(torch.random.fork_rng(devices=_gpus()))
         stack.enter_context(torch.inference_mode(mode=False))
@@ -105,11 +115,14 @@ def undisturbed(model: nn.Module) -> Generator[None]:
         ):  # compiled parts of the model would hide their operations
             stack.enter_context(torch.compiler.set_stance("force_eager"))
         torch.backends.mha.set_fastpath_enabled(False)  # one opaque operation instead of products
+        # Autocast would keep copies of weights that were made without gradients, and the training use them.
+        torch.set_autocast_cache_enabled(False)
         try:
             for module, _ in flags:
-                module.training = False
+                module.training = training(module)
             yield
         finally:
+            torch.set_autocast_cache_enabled(cached)
             torch.backends.mha.set_fastpath_enabled(fastpath)
             random.setstate(python_state)
             for module, flag in flags:

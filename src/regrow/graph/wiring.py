@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from textwrap import wrap
 from typing import Final, get_args
 
 from regrow.errors import ConfigError, UnknownNameError
 from regrow.graph.filters import Filters, LayerKind
+from regrow.graph.outlets import Flow
 
 _WIDEST: Final = (30, 14, 7, 18, 16, 26)
 """Characters a column may take: layer, kind, filters, weight, norm, read by. What is left of a line is the note's."""
@@ -26,11 +27,14 @@ class Wiring:
         remarks: What the trace could not follow, and layers that did not run, one line each.
         untraced: Module paths of layers that are not among `layers`, and that nothing is done with: their weights are
             computed, or they did not run.
+        flows: By module path, where a layer's filters leave in a forward pass. A wiring that was made by hand needs
+            none; recipes that ask whether a filter is silent cannot judge its layers then.
     """
 
     layers: tuple[Filters, ...]
     remarks: tuple[str, ...] = ()
     untraced: tuple[str, ...] = ()
+    flows: Mapping[str, Flow] = field(default_factory=dict[str, Flow], repr=False, compare=False)
 
     def __getitem__(self, path: str) -> Filters:
         """The layer at a module path.

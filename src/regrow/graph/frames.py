@@ -1,0 +1,201 @@
+"""Which module's forward is running: seen at every call, and invisible to copies, pickles and compiled code.
+
+Module hooks would be taken along by `copy.deepcopy`, `AveragedModel` and ``torch.save(model)``; torch's global hooks are
+seen by `torch.compile`, which then recompiles. ``nn.Module`` has one place more that is asked at each call, and that its
+``__getstate__`` leaves out: the one into which ``module.compile()`` puts what is called instead.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import torch
+from torch import nn
+
+_PLACE: Final = "_compiled_call_impl"
+
+Inner = Callable[..., Any]
+Outermost = Callable[[nn.Module, str, Inner, tuple[Any, ...], dict[str, Any]], Any]
+"""Called instead of the outermost module: with it, its path, what it would do, and its arguments."""
+
+
+@dataclass(eq=False)
+class Frame:
+    """One call of one module.
+
+    Attributes:
+        path: Of the module.
+        call: How often it was called before, in this pass.
+        counts: How often each function was called directly in it so far.
+    """
+
+    path: str
+    call: int
+    counts: Counter[str] = field(default_factory=Counter[str])
+
+
+class Frames:
+    """The calls that are under way in one model.
+
+    Args:
+        model: Its modules are known by their first path.
+        outermost: What is called instead of a module while no other is running. It calls `inside` or does not.
+        left: Told each call that has ended without an error.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        *,
+        outermost: Outermost | None = None,
+        left: Callable[[Frame], None] | None = None,
+    ) -> None:
+        self._paths = {module: path for path, module in reversed(list(model.named_modules()))}
+        self._outermost = outermost
+        self._left = left
+        self._stack: list[Frame] = []
+        self._held: list[tuple[nn.Module, Any]] = []
+        self._idle = False
+        self.calls: Counter[str] = Counter()
+
+    @property
+    def top(self) -> Frame | None:
+        """The innermost call; None while none is looked into."""
+        return self._stack[-1] if self._stack else None
+
+    def install(self, wrappers: Iterable[nn.Module] = ()) -> None:
+        """Be asked at each call from here on.
+
+        Args:
+            wrappers: Modules that are called in the model's place, as `torch.compile` makes them.
+        """
+        if self._held:
+            return
+        for module, path in (*self._paths.items(), *((each, "") for each in wrappers)):
+            before = module.__dict__.get(_PLACE)
+            self._held.append((module, before))
+            module.__dict__[_PLACE] = self._slot(module, path, before or _own_call(module))
+
+    def remove(self) -> None:
+        """Put everything back."""
+        for module, before in self._held:
+            if before is None:
+                module.__dict__.pop(_PLACE, None)
+            else:
+                module.__dict__[_PLACE] = before
+        self._held, self._stack = [], []
+
+    def begin(self) -> None:
+        """A new pass: calls are counted from 0."""
+        self._stack.clear()
+        self.calls.clear()
+
+    def inside(self, path: str, inner: Inner, args: Any, kwargs: Mapping[str, Any]) -> Any:
+        """Call what a module would do, as a call that is looked into.
+
+        Args:
+            path: Of the module.
+            inner: What it would do.
+            args: Its arguments.
+            kwargs: Its arguments by name.
+
+        Returns:
+            What it gives.
+        """
+        frame = Frame(path, self.calls[path])
+        self.calls[path] += 1
+        depth = len(self._stack)
+        self._stack.append(frame)
+        try:
+            given = inner(*args, **kwargs)
+        finally:
+            del self._stack[depth:]
+        if self._left is not None:
+            self._left(frame)
+        return given
+
+    def aside(self, inner: Inner, args: Any, kwargs: Mapping[str, Any]) -> Any:
+        """Call what a module would do, and look away.
+
+        Args:
+            inner: What it would do.
+            args: Its arguments.
+            kwargs: Its arguments by name.
+
+        Returns:
+            What it gives.
+        """
+        before, self._idle = self._idle, True
+        try:
+            return inner(*args, **kwargs)
+        finally:
+            self._idle = before
+
+    def _slot(self, module: nn.Module, path: str, inner: Inner) -> Inner:
+        def called(*args: Any, **kwargs: Any) -> Any:
+            if self._idle:
+                return inner(*args, **kwargs)
+            if self._stack or self._outermost is None:
+                return self.inside(path, inner, args, kwargs)
+            return self._outermost(module, path, inner, args, kwargs)
+
+        if "torch._dynamo" not in sys.modules:
+            return called
+        # The frame alone is skipped: what is compiled inside stays compiled.
+        return torch.compiler.disable(called, recursive=False)
+
+
+def compiled_parts(model: nn.Module, wrappers: Iterable[nn.Module] = ()) -> bool:
+    """Whether a part of a model runs as compiled code, so that what happens inside is not seen.
+
+    Args:
+        model: The bare model, before `Frames.install`.
+        wrappers: Modules that are called in its place.
+
+    Returns:
+        Also where anything at all in this process was compiled: a function inside the model may have been.
+    """
+    if any(True for _ in wrappers) or _compiling_now():
+        return True
+    if any(module.__dict__.get(_PLACE) or "_orig_mod" in module._modules for module in model.modules()):  # pyright: ignore[reportPrivateUsage]
+        return True
+    frames = sys.modules.get("torch._dynamo.convert_frame")
+    return bool(getattr(frames, "FRAME_COUNTER", 0))
+
+
+def compiled_wrappers(model: nn.Module) -> list[nn.Module]:
+    """What `torch.compile` has made of a model, among all that is alive in this process.
+
+    Args:
+        model: The bare model.
+
+    Returns:
+        Its wrappers. They are looked for by the garbage collector's list, which takes a while.
+    """
+    evaluation = sys.modules.get("torch._dynamo.eval_frame")
+    kind = getattr(evaluation, "OptimizedModule", None)
+    if kind is None:
+        return []
+    import gc  # noqa: PLC0415 # needed here alone
+
+    return [
+        each
+        for each in gc.get_objects()
+        if issubclass(type(each), kind) and each._modules.get("_orig_mod") is model
+    ]
+
+
+def _compiling_now() -> bool:
+    """Whether the caller runs under torch.compile, which compiles what is called further inside."""
+    if "torch._dynamo" not in sys.modules:
+        return False
+    callback = torch._C._dynamo.eval_frame.get_eval_frame_callback()  # pyright: ignore[reportPrivateUsage, reportAttributeAccessIssue]
+    return callback is not None and callback is not False
+
+
+def _own_call(module: nn.Module) -> Inner:
+    return module._call_impl  # pyright: ignore[reportPrivateUsage]

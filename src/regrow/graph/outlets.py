@@ -1,0 +1,414 @@
+"""Where a filter's values leave it in a forward pass: the last places at which it is alone, before any dropout."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+from regrow.graph.calling import tensors_in
+from regrow.graph.frames import Frame, Frames
+from regrow.graph.ledger import ReinterpretedError
+from regrow.graph.record import Record
+from regrow.graph.sets import NAMES, squeezed
+from regrow.graph.weights import path_of
+
+
+@dataclass(frozen=True, kw_only=True)
+class Site:
+    """One argument of one function call in a forward pass, found again by where it is called.
+
+    A pass in which the same module calls the function another number of times has taken another way, and its calls are
+    not taken for those that were traced.
+
+    Attributes:
+        module: Path of the module in whose forward the function is called.
+        call: Which call of that module in a pass, from 0.
+        calls: How often the module is called in a pass.
+        function: Name of the function.
+        number: Which call of it in that call of the module, from 0.
+        times: How often it is called there.
+        argument: Which of the tensors among its arguments.
+    """
+
+    module: str
+    call: int
+    calls: int
+    function: str
+    number: int
+    times: int
+    argument: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outlet:
+    """Where filters of one layer are alone for the last time: behind it they are read, summed, mixed or dropped out.
+
+    Attributes:
+        site: The argument that holds them.
+        ndim: Its number of axes.
+        axes: Those along which the filters lie.
+        sizes: Their lengths.
+        units: Along these axes, row by row, the filter at each place; -1 = none of this layer's.
+    """
+
+    site: Site
+    ndim: int
+    axes: tuple[int, ...]
+    sizes: tuple[int, ...]
+    units: tuple[int, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Factor:
+    """One of the model's tensors that multiplies a layer's filters on their way to their readers.
+
+    Attributes:
+        name: Parameter or buffer name.
+        entries: For each filter the entries that multiply it, counted row by row.
+    """
+
+    name: str
+    entries: tuple[tuple[int, ...], ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Flow:
+    """What one layer hears and gives in a forward pass.
+
+    Attributes:
+        outlets: Where its filters leave; none where that is not known.
+        inlet: Where it hears, channels on the axis that `inlet_axis` counts from the end; None where that is not known.
+        inlet_axis: -1 for dense layers.
+        factors: What multiplies its filters before they leave, norms apart.
+    """
+
+    outlets: tuple[Outlet, ...] = ()
+    inlet: Site | None = None
+    inlet_axis: int = -1
+    factors: tuple[Factor, ...] = ()
+
+
+DROPOUTS: Final = frozenset(
+    {
+        *("dropout", "dropout_", "dropout1d", "dropout2d", "dropout3d", "native_dropout"),
+        *("alpha_dropout", "alpha_dropout_", "feature_dropout", "feature_dropout_"),
+        *("feature_alpha_dropout", "feature_alpha_dropout_", "rrelu", "rrelu_"),
+    }
+)
+_RANDOM: Final = DROPOUTS | {
+    *("rand", "rand_like", "randn", "randn_like", "randint", "randint_like", "randperm"),
+    *("bernoulli", "bernoulli_", "normal", "normal_", "uniform_", "exponential_", "random_"),
+    *("multinomial", "poisson", "cauchy_", "geometric_", "log_normal_"),
+}
+_PRODUCTS: Final = frozenset(
+    {"mul", "mul_", "__mul__", "__rmul__", "__imul__", "multiply", "multiply_"}
+)
+_CHANCE: Final = "what chance has left"
+_LOOKS_ONLY: Final = frozenset(
+    {"__get__", "dim", "size", "numel", "stride", "is_floating_point", "is_contiguous", "__len__"}
+)
+
+_Alone = tuple[tuple[int, ...], tuple[int, ...], list[int]]
+"""The axes along which names change, their lengths, and the names along them, row by row."""
+
+
+@dataclass
+class _Seen:
+    """Something noted at a call whose place is not known to the end yet."""
+
+    frame: Frame
+    function: str
+    number: int
+    argument: int
+    layer: int
+    make: Callable[[Site], object]
+
+
+@dataclass
+class _Found:
+    outlets: list[Outlet] = field(default_factory=list[Outlet])
+    inlet: Site | None = None
+    factors: dict[str, dict[int, set[int]]] = field(
+        default_factory=dict[str, dict[int, set[int]]]
+    )
+
+
+class OutletFinder(TorchFunctionMode):
+    """Looks over the shoulder of a `Twin`: at each function call it asks which filters are alone before and after it.
+
+    Args:
+        record: What the twin writes.
+        frames: The calls of modules that are under way.
+        forgets: Take what has gone through dropout for no filter any more. The record is no wiring then.
+    """
+
+    def __init__(self, record: Record, frames: Frames, *, forgets: bool) -> None:
+        super().__init__()
+        self._forgets = forgets
+        self._record = record
+        self._frames = frames
+        self._random: dict[int, Tensor] = {}
+        self._seen: list[_Seen] = []
+        self._found: dict[int, _Found] = {}
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        """Call, and compare."""
+        named = kwargs or {}
+        name = getattr(func, "__name__", "")
+        frame = self._frames.top
+        if frame is None:
+            return func(*args, **named)
+        number = frame.counts[name]
+        frame.counts[name] += 1
+        if name in _LOOKS_ONLY:
+            return func(*args, **named)
+        record, given = self._record, list(tensors_in((args, named)))
+        in_place = name.endswith("_") or name.startswith("__i")
+        before = [self._alone(each) for each in given] if in_place and len(given) > 1 else None
+        count = (len(record.used), record.refusals, record.table.unions)
+        out = func(*args, **named)
+        made = list(tensors_in(out))
+        live = [self._is_live(each) for each in given]
+        chance = name in _RANDOM or any(id(each) in self._random for each in given)
+        if chance and not any(live):
+            self._random.update((id(each), each) for each in made)  # kept, so that no other has its number
+        read = (len(record.used), record.refusals) != count[:2]
+        scales = self._factors(name, given, live, before)
+        if not (read or scales or record.table.unions != count[2] or (chance and any(live))):
+            return out
+        alone = before or [self._alone(each) for each in given]
+        ended = self._together(made)
+        stays = None if chance or scales else self._kept(made)
+        for argument, place in enumerate(alone):
+            if place is None:
+                continue
+            for layer in self._layers(place):
+                units = self._units(place, layer)
+                left = {
+                    unit
+                    for unit in units
+                    if unit >= 0
+                    and (
+                        stays is None
+                        or (layer, unit) in ended
+                        or (read and (layer, unit) not in stays)
+                    )
+                }
+                if left:
+                    kept = tuple(unit if unit in left else -1 for unit in units)
+                    self._note(frame, name, number, argument, layer, _outlet(place, kept, given[argument].ndim))
+        if len(record.used) == count[0] + 1 and any(live):
+            self._note_inlet(frame, name, number, live.index(True), record.used[-1])
+        if chance and self._forgets:
+            self._forget(made)
+        return out
+
+    def _forget(self, made: Sequence[Tensor]) -> None:
+        """Behind chance nobody looks any more: no filter, and yet no constant."""
+        unknown = torch.tensor(self._record.table.foreign(_CHANCE), dtype=NAMES)
+        for each in made:
+            names = self._names(each)
+            if names is not None:
+                self._record.ledger.write(each, torch.where(names != 0, unknown, names))
+
+    def flows(self) -> dict[str, Flow]:
+        """What was found.
+
+        Returns:
+            By module path.
+        """
+        for seen in self._seen:
+            frame = seen.frame
+            made = seen.make(
+                Site(
+                    module=frame.path,
+                    call=frame.call,
+                    calls=self._frames.calls[frame.path],
+                    function=seen.function,
+                    number=seen.number,
+                    times=frame.counts[seen.function],
+                    argument=seen.argument,
+                )
+            )
+            found = self._found.setdefault(seen.layer, _Found())
+            if isinstance(made, Outlet):
+                found.outlets.append(made)
+            elif isinstance(made, Site) and found.inlet is None:
+                found.inlet = made
+        layers = self._record.layers
+        return {
+            path_of(layer.weight): Flow(
+                outlets=tuple(dict.fromkeys(self._found[number].outlets)),
+                inlet=self._found[number].inlet,
+                inlet_axis=-1 if layer.kind == "linear" else self._axis(layer.weight),
+                factors=tuple(
+                    Factor(
+                        name=name,
+                        entries=tuple(
+                            tuple(sorted(by_unit.get(unit, ()))) for unit in range(len(layer.names))
+                        ),
+                    )
+                    for name, by_unit in self._found[number].factors.items()
+                ),
+            )
+            for number, layer in enumerate(layers)
+            if number in self._found
+        }
+
+    def _axis(self, weight: str) -> int:
+        return 1 - self._record.ledger.tensors[weight].ndim
+
+    def _note(
+        self, frame: Frame, name: str, number: int, argument: int, layer: int, make: Any
+    ) -> None:
+        self._seen.append(_Seen(frame, name, number, argument, layer, make))
+
+    def _note_inlet(self, frame: Frame, name: str, number: int, argument: int, weight: str) -> None:
+        for layer, each in enumerate(self._record.layers):
+            if each.weight == weight:
+                self._note(frame, name, number, argument, layer, lambda site: site)
+
+    def _is_live(self, tensor: Tensor) -> bool:
+        notes = self._record.ledger.find(tensor) if tensor.layout == torch.strided else None
+        return notes is not None and notes.live
+
+    def _names(self, tensor: Tensor) -> Tensor | None:
+        if tensor.layout != torch.strided:
+            return None
+        try:
+            return self._record.ledger.names(tensor)
+        except ReinterpretedError:
+            return None
+
+    def _alone(self, tensor: Tensor) -> _Alone | None:
+        names = self._names(tensor)
+        if names is None:
+            return None
+        small = squeezed(names, names.ndim)
+        for axis in range(small.ndim):
+            if small.shape[axis] > 1:  # zeros that were put around are no other filter
+                high = small.amax(axis, keepdim=True)
+                if bool(((small == high) | (small == 0)).all()):
+                    small = high
+        axes = tuple(axis for axis in range(small.ndim) if small.shape[axis] > 1)
+        return axes, tuple(small.shape[axis] for axis in axes), small.flatten().tolist()
+
+    def _layers(self, place: _Alone) -> list[int]:
+        table = self._record.table
+        single = {name for name in place[2] if table.size(name) == 1 and table.is_pure(name)}
+        return sorted(table.layers_of(single))
+
+    def _units(self, place: _Alone, layer: int) -> list[int]:
+        table = self._record.table
+        known: dict[int, int] = {}
+        for name in set(place[2]):
+            if table.size(name) == 1 and table.is_pure(name):
+                owner, unit = table.filters_of(name)[0]
+                known[name] = unit if owner == layer else -1
+        return [known.get(name, -1) for name in place[2]]
+
+    def _sets(self, made: Iterable[Tensor]) -> set[int]:
+        found = [names for each in made if (names := self._names(each)) is not None]
+        return {name for names in found for name in torch.unique(names).tolist() if name}
+
+    def _together(self, made: Sequence[Tensor]) -> set[tuple[int, int]]:
+        """The filters that are no longer alone."""
+        table = self._record.table
+        return {
+            unit
+            for name in self._sets(made)
+            if table.size(name) > 1 or not table.is_pure(name)
+            for unit in table.filters_of(name)
+        }
+
+    def _kept(self, made: Sequence[Tensor]) -> set[tuple[int, int]]:
+        """The filters that are still alone."""
+        table = self._record.table
+        return {
+            unit
+            for name in self._sets(made)
+            if table.size(name) == 1 and table.is_pure(name)
+            for unit in table.filters_of(name)
+        }
+
+    def _factors(
+        self,
+        name: str,
+        given: Sequence[Tensor],
+        live: Sequence[bool],
+        before: Sequence[_Alone | None] | None,
+    ) -> bool:
+        """Note the model's own tensors that multiply filters; whether one does that was computed on the way."""
+        if name not in _PRODUCTS or len(given) != 2 or live[0] == live[1]:
+            return False
+        filters, factor = (0, 1) if live[0] else (1, 0)
+        if not isinstance(given[factor], Tensor) or not given[factor].is_floating_point():
+            return False
+        place = before[filters] if before else self._alone(given[filters])
+        if place is None or id(given[factor]) in self._random:
+            return False
+        origins = self._record.ledger.origins(given[factor])
+        found = None if origins is None else self._record.ledger.entry(origins)
+        if origins is None or found is None:
+            notes = self._record.ledger.find(given[factor])
+            return notes is not None and notes.computed
+        tensor, index = found
+        ndim = max(given[0].ndim, given[1].ndim)
+        shape = [1] * ndim
+        for axis, size in zip(place[0], place[1], strict=True):
+            shape[axis + ndim - given[filters].ndim] = size
+        for layer in self._layers(place):
+            units = torch.tensor(self._units(place, layer)).reshape(shape)
+            try:
+                unit, entry = torch.broadcast_tensors(units, squeezed(index, ndim))
+            except RuntimeError:
+                continue  # along axes that were put together, as zeros around are
+            pairs = set(zip(unit.flatten().tolist(), entry.flatten().tolist(), strict=True))
+            by_unit = self._found.setdefault(layer, _Found()).factors.setdefault(tensor, {})
+            for one, number in pairs:
+                if one >= 0:
+                    by_unit.setdefault(one, set()).add(number)
+        return False
+
+
+def _outlet(place: _Alone, units: tuple[int, ...], ndim: int) -> Callable[[Site], Outlet]:
+    axes, sizes, _ = place
+    return lambda site: Outlet(site=site, ndim=ndim, axes=axes, sizes=sizes, units=units)
+
+
+def merged(first: Mapping[str, Flow], second: Mapping[str, Flow]) -> dict[str, Flow]:
+    """What a run in training mode has shown, and of layers that it left out what one in evaluation mode has.
+
+    Args:
+        first: Of the one.
+        second: Of the other.
+
+    Returns:
+        By module path.
+    """
+    return {**second, **{path: flow for path, flow in first.items() if flow.outlets}}
+
+
+def normed_modules(model: nn.Module) -> frozenset[nn.Module]:
+    """Modules that keep statistics: in training mode they refuse a single example, and need none here.
+
+    Args:
+        model: Any.
+
+    Returns:
+        Some of its modules.
+    """
+    return frozenset(
+        module for module in model.modules() if "running_mean" in module._buffers  # pyright: ignore[reportPrivateUsage]
+    )
