@@ -12,7 +12,7 @@ from torch import Tensor
 
 from regrow._checks import check_not_negative
 from regrow._shapes import Mask, Scores
-from regrow.criteria.base import Criterion, CriterionState, Observation
+from regrow.criteria.base import Criterion, CriterionState, Observation, Watching
 from regrow.errors import ConfigError
 from regrow.graph import Streams
 from regrow.renewal import Renewal
@@ -165,6 +165,7 @@ class Recipe:
         loss: float | None = None,
         streams: Streams | None = None,
         select: Selection | None = None,
+        due: bool = True,
     ) -> tuple[RecipeState, Decision]:
         """Score, and select.
 
@@ -176,6 +177,7 @@ class Recipe:
             streams: Filters that are scored, selected and renewed as one.
             select: Instead of the recipe's own, where it works on a part of a network, say. It narrows that one: what
                 `Below` does not mark, it does not mark either.
+            due: The schedule's step. False: a criterion that watches has come to an end between two of them.
 
         Returns:
             The state after the decision, and the decision.
@@ -192,6 +194,12 @@ class Recipe:
                 f"min_loss={self.min_loss} needs the training loss: call regrower.tell(loss=...) before "
                 f"optimizer.step() (recipe '{self.info.name}')"
             )
+        strange: dict[str, int] = {}
+        watching = self.criterion if isinstance(self.criterion, Watching) else None
+        if watching is not None:
+            state, strange = self._suspect(watching, state, due=due, step=step, seed=seed)
+            if not any(watching.ripe(each) for each in state.criteria.values()):
+                return state, Decision(nonfinite=strange)
         criteria: dict[str, CriterionState] = {}
         scores: dict[str, Scores] = {}
         for layer, born in state.born.items():
@@ -202,7 +210,11 @@ class Recipe:
                 scores[layer] = found
         if self.min_loss is not None and loss is not None and loss < self.min_loss:
             return RecipeState(criteria=criteria, born=state.born), Decision(gated=True)
-        if isinstance(self.select, Below) and _none_below(scores, self.select.threshold):
+        if (
+            isinstance(self.select, Below)
+            and not self.select.inclusive
+            and _none_below(scores, self.select.threshold)
+        ):
             return RecipeState(criteria=criteria, born=state.born), Decision()
         eligible = self._eligible(state.born, scores, step=step)
         if streams is not None:
@@ -211,11 +223,34 @@ class Recipe:
         if streams is not None:
             masks = streams.spread(masks)
         masks, nonfinite = _marked(masks, scores)
+        if watching is not None:
+            renewed = {layer: watching.renewed(criteria[layer], masks[layer]) for layer in masks}
+            criteria.update(renewed)
         stamp = {layer: torch.where(masks[layer].cpu(), step, state.born[layer]) for layer in masks}
         after = RecipeState(criteria=criteria, born={**state.born, **stamp})
         return after, Decision(
-            masks=masks, scores={layer: scores[layer] for layer in masks}, nonfinite=nonfinite
+            masks=masks,
+            scores={layer: scores[layer] for layer in masks},
+            nonfinite=strange or nonfinite,
         )
+
+    def _suspect(
+        self, watching: Watching, state: RecipeState, *, due: bool, step: int, seed: int
+    ) -> tuple[RecipeState, dict[str, int]]:
+        """At a step that is due, let the criterion look at what is cheap; mostly there is nothing to see."""
+        if not due:
+            return state, {}
+        if watching.idle(state.criteria):
+            return RecipeState(criteria={layer: {} for layer in state.born}, born=state.born), {}
+        found = {
+            layer: watching.suspect(
+                each, layer=layer, count=len(state.born[layer]), step=step, seed=seed
+            )
+            for layer, each in state.criteria.items()
+        }
+        strange = {layer: count for layer, (_, count) in found.items() if count}
+        criteria = {layer: each for layer, (each, _) in found.items()}
+        return RecipeState(criteria=criteria, born=state.born), strange
 
     def _eligible(
         self, born: Mapping[str, Tensor], scores: Mapping[str, Scores], *, step: int

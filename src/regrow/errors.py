@@ -89,3 +89,11 @@ class NoEffectWarning(RegrowWarning):
 
 class NonFiniteWarning(RegrowWarning):
     """A gradient or a score is NaN or infinite; no filter is selected by it."""
+
+
+class LargeRenewalWarning(RegrowWarning):
+    """One decision renews more than a third of a layer, or of the network."""
+
+
+class LeftAloneWarning(RegrowWarning):
+    """Filters give nothing to their readers and are not renewed, since that would not help them."""

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import astuple, dataclass, field, fields
-from typing import Any
+from typing import Any, Final
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,6 +131,11 @@ class Report:
         bound: The filters that are out with them, by layer: behind a depthwise layer's input that is out, say, where
             they hear nobody else. They come back as they were.
         resting_since: The step after which they were taken out; None while it is whole.
+        starved: Filters that are silent and left alone, since all that they hear is constant, by layer.
+        blocked: The same, since a factor of 0 stands between them and their readers.
+        given_up: The same, since they were renewed again and again and gave no sign of life.
+        causes: By layer, what starves or blocks them.
+        large: Decisions that took more than a third of a layer or of the network, one line each.
     """
 
     recipe: str
@@ -144,6 +149,11 @@ class Report:
     resting: Mapping[str, tuple[int, ...]] = field(default_factory=dict[str, tuple[int, ...]])
     bound: Mapping[str, tuple[int, ...]] = field(default_factory=dict[str, tuple[int, ...]])
     resting_since: int | None = None
+    starved: dict[str, tuple[int, ...]] = field(default_factory=dict[str, tuple[int, ...]])
+    blocked: dict[str, tuple[int, ...]] = field(default_factory=dict[str, tuple[int, ...]])
+    given_up: dict[str, tuple[int, ...]] = field(default_factory=dict[str, tuple[int, ...]])
+    causes: dict[str, str] = field(default_factory=dict[str, str])
+    large: tuple[str, ...] = ()
 
     @property
     def renewed(self) -> int:
@@ -156,6 +166,7 @@ class Report:
             "checks": self.checks,
             "nonfinite": self.nonfinite,
             "seconds": self.seconds,
+            "large": list(self.large),
             "events": [
                 [
                     *(event.step, event.layer, list(event.filters), list(event.scores)),
@@ -178,6 +189,7 @@ class Report:
             saved["nonfinite"],
             saved["seconds"],
         )
+        self.large = tuple(saved["large"])
         self.events = [
             Renewed(
                 step=step,
@@ -213,10 +225,35 @@ class Report:
         if self.bound:
             out = ", ".join(f"{len(filters)} of {layer}" for layer, filters in self.bound.items())
             lines.append(f"  and with them, for they hear nobody else: {out}")
+        for layer, filters in self.starved.items():
+            lines.append(
+                f"  left alone in {layer}: {_few(filters)}, starved: what they hear is constant ({self.causes.get(layer, '')})"
+            )
+        for layer, filters in self.blocked.items():
+            lines.append(
+                f"  left alone in {layer}: {_few(filters)}, blocked by a factor of 0 ({self.causes.get(layer, '')})"
+            )
+        for layer, filters in self.given_up.items():
+            lines.append(
+                f"  left alone in {layer}: {_few(filters)}, renewed three times without a sign of life"
+            )
+        lines.extend(f"  {each}" for each in self.large[:_SHOWN])
+        if len(self.large) > _SHOWN:
+            lines.append(f"  and {len(self.large) - _SHOWN} more decisions of this size")
         if self.nonfinite:
             lines.append(f"  {self.nonfinite} scores were not finite; they selected nothing")
         lines.extend(f"  note: {note}" for note in self.notes)
         return "\n".join(lines)
+
+
+_SHOWN: Final = 3
+
+
+def _few(filters: Sequence[int]) -> str:
+    """Some numbers of filters."""
+    shown = ", ".join(str(each) for each in filters[:8])
+    more = len(filters) - 8
+    return f"filters {shown} and {more} more" if more > 0 else f"filter{'s' * (len(filters) > 1)} {shown}"
 
 
 def renewals_by_layer(events: Iterable[Renewed]) -> Counter[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol, final
+from typing import ClassVar, Protocol, final
 
 import torch
 
@@ -37,6 +37,7 @@ class Below:
     Args:
         threshold: In the unit of the scores, at least 0.
         keep_one: Never mark all filters of a layer at once; the best of them stays.
+        inclusive: Mark scores that are equal to the threshold too.
 
     Raises:
         ConfigError: A negative threshold.
@@ -47,6 +48,7 @@ class Below:
 
     threshold: float
     keep_one: bool = False
+    inclusive: bool = False
 
     def __post_init__(self) -> None:
         """Check the settings."""
@@ -75,10 +77,13 @@ class Below:
         """All layers in one comparison, where they can be laid side by side as they are."""
         kinds = {(each.dtype, each.device, each.shape[:-1]) for each in scores.values()}
         if len(kinds) != 1:
-            return {layer: below(each, threshold=self.threshold) for layer, each in scores.items()}
-        masks = below(torch.cat(list(scores.values()), -1), threshold=self.threshold)
+            return {layer: self._low(each) for layer, each in scores.items()}
+        masks = self._low(torch.cat(list(scores.values()), -1))
         widths = [each.shape[-1] for each in scores.values()]
         return dict(zip(scores, masks.split(widths, -1), strict=True))
+
+    def _low(self, scores: Scores) -> Mask:
+        return below(scores, threshold=self.threshold, inclusive=self.inclusive)
 
     def check(self, counts: Mapping[str, int]) -> None:
         """Any layers will do."""
@@ -93,6 +98,9 @@ class CountsOf:
     Args:
         counts: Number of filters by (step, layer).
     """
+
+    quota: ClassVar[bool] = True
+    """How many are taken was asked for."""
 
     counts: Mapping[tuple[int, str], int]
 
@@ -153,6 +161,9 @@ class WorstFraction:
     Source:
         Prakash et al., "RePr", CVPR 2019, Section 4: scores within a layer, ranking over the network.
     """
+
+    quota: ClassVar[bool] = True
+    """How many are taken was asked for."""
 
     fraction: float
     most_of_layer: float = 1.0

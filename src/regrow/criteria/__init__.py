@@ -6,13 +6,17 @@ from regrow.criteria.base import (
     CriterionState,
     Gates,
     Heard,
+    Kept,
+    LayerActivity,
     Observation,
     Signal,
     Silenced,
+    Watching,
 )
 from regrow.criteria.filter_overlap import FilterOverlap
 from regrow.criteria.fisher_diagonal import FisherDiagonal
 from regrow.criteria.gradient_size import GradientSize
+from regrow.criteria.liveness import Liveness
 from regrow.criteria.mean_activation import MeanActivation
 from regrow.criteria.oracle import Oracle
 from regrow.criteria.random_score import RandomScore
@@ -29,6 +33,9 @@ __all__ = [
     "Gates",
     "GradientSize",
     "Heard",
+    "Kept",
+    "LayerActivity",
+    "Liveness",
     "MeanActivation",
     "Observation",
     "Oracle",
@@ -36,6 +43,7 @@ __all__ = [
     "Signal",
     "Silenced",
     "Taylor",
+    "Watching",
     "WeightNorm",
     "ZeroShare",
 ]

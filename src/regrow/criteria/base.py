@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 import enum
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from jaxtyping import Float
 from torch import Tensor
 
-from regrow._shapes import FilterRows, Scores
+from regrow._shapes import FilterRows, Mask, Scores
 
 
 class Signal(enum.Enum):
     """What a criterion looks at; the loop records no more than that.
 
-    The first two are there at every step. The others (`MEASURED`) are measured on calibration data, where the network
+    The first two are there at every step. Activity is read in the training's own forward passes. The others (`MEASURED`) are measured on calibration data, where the network
     hears the filter, and only at a step at which a score is due.
     """
 
     WEIGHTS = "weights"
     GRADIENTS = "gradients"
+    ACTIVITY = "activity"
     ACTIVATIONS = "activations"
     GATES = "gates"
     SILENCED_ACCURACY = "silenced accuracy"
@@ -75,6 +77,41 @@ class Silenced:
 
 
 @dataclass(frozen=True, kw_only=True)
+class LayerActivity:
+    """What the training passes of one optimizer step show of one layer's filters, where they give it to their readers.
+
+    It is read before any dropout or stochastic depth, over all micro-batches of the step and all ranks.
+
+    Attributes:
+        seen: Filters that gave something, all of which was read, (O,) bool.
+        silent: Those that gave one and the same value throughout each pass, (O,) bool; see `regrow.functional.silent`.
+        starved: Those that heard nothing but constants, (O,) bool.
+        blocked: Those before whose readers a factor of exactly 0 stands that is frozen or has a gradient, (O,) bool.
+        examples: How many examples were seen.
+        mean: Mean of what they gave, (O,) float64; None where sums are not asked for.
+        size: Mean of the absolute values, the same.
+        positive: Share of values above 0, the same.
+    """
+
+    seen: Mask
+    silent: Mask
+    starved: Mask
+    blocked: Mask
+    examples: int
+    mean: Tensor | None = None
+    size: Tensor | None = None
+    positive: Tensor | None = None
+
+
+class Kept(enum.Enum):
+    """Why a silent filter is left alone."""
+
+    STARVED = 1
+    BLOCKED = 2
+    GIVEN_UP = 3
+
+
+@dataclass(frozen=True, kw_only=True)
 class Observation:
     """What one optimizer step shows of one layer.
 
@@ -84,6 +121,7 @@ class Observation:
         weight: The layer's weight, one row a filter, or None where the criterion does not ask for it.
         grad: The gradient of the loss with respect to it, or None where it is not asked for or did
             not arrive.
+        activity: What this step's passes show of its filters, or None where it is not asked for or no pass was seen.
         heard: Its activations, or None where they are not asked for or cannot be measured.
         gates: Derivatives by its filters' gates, or None.
         silenced_accuracy: Accuracy with its filters silenced one by one, or None.
@@ -94,6 +132,7 @@ class Observation:
     groups: int = 1
     weight: FilterRows | None = None
     grad: FilterRows | None = None
+    activity: LayerActivity | None = None
     heard: Heard | None = None
     gates: Gates | None = None
     silenced_accuracy: Silenced | None = None
@@ -130,4 +169,43 @@ class Criterion(Protocol):
         self, state: CriterionState, *, layer: str, count: int, step: int, seed: int
     ) -> tuple[CriterionState, Scores | None]:
         """The scores and what is remembered from here on; None where nothing has been observed."""
+        ...
+
+
+@runtime_checkable
+class Watching(Criterion, Protocol):
+    """A criterion that asks for activity only while it has a reason to, and decides when a window has ended."""
+
+    def idle(self, states: Mapping[str, CriterionState]) -> bool:
+        """Whether no layer has anything to suspect or to remember."""
+        ...
+
+    def suspect(
+        self, state: CriterionState, *, layer: str, count: int, step: int, seed: int
+    ) -> tuple[CriterionState, int]:
+        """Look at what is cheap, at a step at which that is due; and how many numbers in it are none."""
+        ...
+
+    def watches(self, state: CriterionState, *, step: int) -> bool:
+        """Whether a layer's passes are to be read in a step."""
+        ...
+
+    def ripe(self, state: CriterionState) -> bool:
+        """Whether a decision is due."""
+        ...
+
+    def renewed(self, state: CriterionState, mask: Mask) -> CriterionState:
+        """Filters were renewed."""
+        ...
+
+    def stirred(self, state: CriterionState) -> tuple[CriterionState, bool]:
+        """Whether a renewed filter has come to life since this was last asked."""
+        ...
+
+    def encouraged(self, state: CriterionState) -> CriterionState:
+        """A neighbouring layer has come to life."""
+        ...
+
+    def kept(self, state: CriterionState) -> dict[Kept, tuple[int, ...]]:
+        """Filters that are left alone, by reason."""
         ...

@@ -26,6 +26,7 @@ from regrow.functional.overlap import expected_overlap, filter_overlap
 from regrow.functional.ranking import rank_correlation, value_correlation
 from regrow.functional.rates import adagrad_rate, asgd_rate, asgd_share
 from regrow.functional.rectified import radam_update
+from regrow.functional.silence import silent
 
 __all__ = [
     "accuracy_drop",
@@ -55,6 +56,7 @@ __all__ = [
     "radam_update",
     "rank_correlation",
     "scale_share",
+    "silent",
     "spare_best",
     "taylor",
     "value_correlation",

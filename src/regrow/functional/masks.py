@@ -10,12 +10,13 @@ from torch import Tensor
 from regrow._shapes import Mask, Scores
 
 
-def below(scores: Scores, *, threshold: float) -> Mask:
+def below(scores: Scores, *, threshold: float, inclusive: bool = False) -> Mask:
     """Filters whose score is under an absolute threshold.
 
     Args:
         scores: (*S, O). Read, never written.
         threshold: In the unit of the scores.
+        inclusive: Take ``<=`` for ``<``.
 
     Returns:
         Mask, (*S, O): True where ``score < threshold`` and the score is a number.
@@ -27,7 +28,8 @@ def below(scores: Scores, *, threshold: float) -> Mask:
         >>> below(torch.tensor([0.0, 1e-9, 1.0, float("nan")]), threshold=1e-8)
         tensor([ True,  True, False, False])
     """
-    return (scores < threshold) & scores.isfinite()
+    low = scores <= threshold if inclusive else scores < threshold
+    return low & scores.isfinite()
 
 
 def spare_best(mask: Mask, scores: Scores) -> Mask:

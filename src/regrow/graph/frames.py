@@ -10,6 +10,7 @@ from __future__ import annotations
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -19,8 +20,10 @@ from torch import nn
 _PLACE: Final = "_compiled_call_impl"
 
 Inner = Callable[..., Any]
-Outermost = Callable[[nn.Module, str, Inner, tuple[Any, ...], dict[str, Any]], Any]
-"""Called instead of the outermost module: with it, its path, what it would do, and its arguments."""
+Arguments = tuple[tuple[Any, ...], dict[str, Any]]
+Outermost = Callable[[nn.Module, str, Arguments, bool], AbstractContextManager[object] | None]
+"""Asked when a module is called while no other is running, with its path, its arguments, and whether torch.compile is
+at work: in what the call is to be made; None: nobody looks."""
 
 
 @dataclass(eq=False)
@@ -43,7 +46,7 @@ class Frames:
 
     Args:
         model: Its modules are known by their first path.
-        outermost: What is called instead of a module while no other is running. It calls `inside` or does not.
+        outermost: Asked when a module is called while no other is running; None: everything is looked into.
         left: Told each call that has ended without an error.
     """
 
@@ -118,35 +121,31 @@ class Frames:
             self._left(frame)
         return given
 
-    def aside(self, inner: Inner, args: Any, kwargs: Mapping[str, Any]) -> Any:
-        """Call what a module would do, and look away.
-
-        Args:
-            inner: What it would do.
-            args: Its arguments.
-            kwargs: Its arguments by name.
-
-        Returns:
-            What it gives.
-        """
-        before, self._idle = self._idle, True
-        try:
-            return inner(*args, **kwargs)
-        finally:
-            self._idle = before
-
     def _slot(self, module: nn.Module, path: str, inner: Inner) -> Inner:
+        # Nothing but the call itself may go on under torch.compile, which would take the rest for the model's.
+        disabled = "torch._dynamo" in sys.modules
+        asks: Any = self._outermost
+        if asks is not None and disabled:
+            asks = torch.compiler.disable(asks)
+
         def called(*args: Any, **kwargs: Any) -> Any:
             if self._idle:
                 return inner(*args, **kwargs)
-            if self._stack or self._outermost is None:
+            if self._stack or asks is None:
                 return self.inside(path, inner, args, kwargs)
-            return self._outermost(module, path, inner, args, kwargs)
+            # Asked here: where it is disabled, nobody knows any more.
+            within = asks(module, path, (args, kwargs), disabled and _compiling_now())
+            if within is not None:
+                with within:
+                    return self.inside(path, inner, args, kwargs)
+            self._idle = True
+            try:
+                return inner(*args, **kwargs)
+            finally:
+                self._idle = False
 
-        if "torch._dynamo" not in sys.modules:
-            return called
         # The frame alone is skipped: what is compiled inside stays compiled.
-        return torch.compiler.disable(called, recursive=False)
+        return torch.compiler.disable(called, recursive=False) if disabled else called
 
 
 def compiled_parts(model: nn.Module, wrappers: Iterable[nn.Module] = ()) -> bool:
@@ -159,10 +158,15 @@ def compiled_parts(model: nn.Module, wrappers: Iterable[nn.Module] = ()) -> bool
     Returns:
         Also where anything at all in this process was compiled: a function inside the model may have been.
     """
-    if any(True for _ in wrappers) or _compiling_now():
+    if any(True for _ in wrappers):
         return True
     if any(module.__dict__.get(_PLACE) or "_orig_mod" in module._modules for module in model.modules()):  # pyright: ignore[reportPrivateUsage]
         return True
+    return compiled_anything()
+
+
+def compiled_anything() -> bool:
+    """Whether torch.compile has compiled anything in this process: a function inside a model may have been."""
     frames = sys.modules.get("torch._dynamo.convert_frame")
     return bool(getattr(frames, "FRAME_COUNTER", 0))
 
@@ -191,8 +195,6 @@ def compiled_wrappers(model: nn.Module) -> list[nn.Module]:
 
 def _compiling_now() -> bool:
     """Whether the caller runs under torch.compile, which compiles what is called further inside."""
-    if "torch._dynamo" not in sys.modules:
-        return False
     callback = torch._C._dynamo.eval_frame.get_eval_frame_callback()  # pyright: ignore[reportPrivateUsage, reportAttributeAccessIssue]
     return callback is not None and callback is not False
 

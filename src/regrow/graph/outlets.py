@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import torch
@@ -27,8 +27,8 @@ class Site:
 
     Attributes:
         module: Path of the module in whose forward the function is called.
-        call: Which call of that module in a pass, from 0.
-        calls: How often the module is called in a pass.
+        call: Which call of that module in a pass, from 0; -1 = each of them.
+        calls: How often the module is called in a pass; where each call counts it does not matter.
         function: Name of the function.
         number: Which call of it in that call of the module, from 0.
         times: How often it is called there.
@@ -245,11 +245,11 @@ class OutletFinder(TorchFunctionMode):
             if isinstance(made, Outlet):
                 found.outlets.append(made)
             elif isinstance(made, Site) and found.inlet is None:
-                found.inlet = made
+                found.inlet = replace(made, call=-1)
         layers = self._record.layers
         return {
             path_of(layer.weight): Flow(
-                outlets=tuple(dict.fromkeys(self._found[number].outlets)),
+                outlets=_joined(self._found[number].outlets),
                 inlet=self._found[number].inlet,
                 inlet_axis=-1 if layer.kind == "linear" else self._axis(layer.weight),
                 factors=tuple(
@@ -385,6 +385,23 @@ class OutletFinder(TorchFunctionMode):
 def _outlet(place: _Alone, units: tuple[int, ...], ndim: int) -> Callable[[Site], Outlet]:
     axes, sizes, _ = place
     return lambda site: Outlet(site=site, ndim=ndim, axes=axes, sizes=sizes, units=units)
+
+
+def _joined(outlets: Sequence[Outlet]) -> tuple[Outlet, ...]:
+    """One for all calls of a module, where the same filters leave in each of them."""
+    found: dict[Outlet, set[int]] = {}
+    for each in outlets:
+        every = replace(each, site=replace(each.site, call=-1))
+        found.setdefault(every, set()).add(each.site.call)
+    return tuple(
+        each
+        for every, calls in found.items()
+        for each in (
+            [every]
+            if len(calls) == every.site.calls
+            else [replace(every, site=replace(every.site, call=call)) for call in sorted(calls)]
+        )
+    )
 
 
 def merged(first: Mapping[str, Flow], second: Mapping[str, Flow]) -> dict[str, Flow]:

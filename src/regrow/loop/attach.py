@@ -11,11 +11,13 @@ import torch
 from torch import Tensor, nn
 from torch.optim import LBFGS, Optimizer
 
+from regrow.activity import ActivityMeter
 from regrow.compose import Recipe
-from regrow.criteria import MEASURED, Signal
+from regrow.criteria import MEASURED, Signal, Watching
 from regrow.draw import InitSpec
 from regrow.errors import ConfigError, OptimizerError
 from regrow.graph import Filters, Policy, Wiring, trace, unwrap
+from regrow.loop.activity import StepActivity
 from regrow.loop.calibration import Calibration
 from regrow.loop.choosing import choose
 from regrow.loop.dropping import droppable, refuse_endless
@@ -56,6 +58,7 @@ def attach(
     calibration_targets: Any = None,
     calibration_loss: CalibrationLoss | None = None,
     reset_state: Literal["exact", "zero"] = "exact",
+    activity_every: int = 1,
     dry_run: bool = False,
     hooks: bool = True,
 ) -> Regrower:
@@ -102,6 +105,8 @@ def attach(
         reset_state: ``exact``: a renewed filter gets the optimizer state of a fresh one; optimizers for which that is
             not known are refused. ``zero``: exact where it is; elsewhere, whatever they remember of its entries is set
             to zero.
+        activity_every: For criteria that ask for means of what filters give in training: read the passes of one in so
+            many steps. A criterion that asks on its own, as `RandomOut` does, asks as it does.
         dry_run: Score, select and report, and change nothing.
         hooks: False: nothing is hooked, and you call ``regrower.before_step()`` and ``after_step()`` around each
             ``optimizer.step()`` yourself, or ``regrower.step()`` after it.
@@ -178,6 +183,7 @@ def attach(
             "calibration_inputs given": calibration_inputs is not None,
             "calibration_targets given": calibration_targets is not None,
             "reset_state": reset_state,
+            "activity_every": activity_every,
             "dry_run": dry_run,
         },
         where="attach",
@@ -191,6 +197,17 @@ def attach(
         data=(calibration_inputs, calibration_targets, calibration_loss),
         ranks=ranks,
     )
+    activity = _activity(
+        recipe,
+        bare,
+        model,
+        wiring,
+        [layer.filters for layer in resolved],
+        optimizers=optimizers,
+        every=activity_every,
+        ranks=ranks,
+    )
+    unknown = () if activity is None else activity.unknown
     return Regrower(
         recipe,
         watches=[
@@ -212,9 +229,65 @@ def attach(
         probe=probe,
         dry_run=dry_run,
         hooks=hooks,
-        notes=(*chosen.notes, *(probe.notes if probe else ()), *wiring.remarks),
+        notes=(
+            *chosen.notes,
+            *(probe.notes if probe else ()),
+            *(f"{path} is not judged: where its filters leave is not known" for path in unknown),
+            *wiring.remarks,
+        ),
+        ranks=ranks,
+        activity=activity,
+        neighbours=_neighbours(wiring),
+    )
+
+
+def _activity(
+    recipe: Recipe,
+    model: nn.Module,
+    called: nn.Module,
+    wiring: Wiring,
+    layers: Sequence[Filters],
+    *,
+    optimizers: Sequence[Optimizer],
+    every: int,
+    ranks: Ranks,
+) -> StepActivity | None:
+    """What reads the training's passes, for a criterion that asks for them."""
+    if isinstance(every, bool) or not isinstance(every, int) or every < 1:  # pyright: ignore[reportUnnecessaryIsInstance] # users' words
+        raise ConfigError(f"activity_every must be a whole number of at least 1, got {every!r} (attach)")
+    if Signal.ACTIVITY not in recipe.criterion.needs:
+        return None
+    if isinstance(called, nn.DataParallel) and len(called.device_ids) > 1:
+        raise ConfigError(
+            f"the criterion {type(recipe.criterion).__name__} reads forward passes, and DataParallel makes them in "
+            f"copies on several devices: use DistributedDataParallel, or confirm='gradient' (attach)"
+        )
+    found = StepActivity(
+        ActivityMeter.of(model, wiring, called=called),
+        model=model,
+        wiring=wiring,
+        layers=layers,
+        optimizers=optimizers,
+        sums=not isinstance(recipe.criterion, Watching),
+        every=every,
         ranks=ranks,
     )
+    if len(found.unknown) == len(layers):
+        raise ConfigError(
+            f"the criterion {type(recipe.criterion).__name__} must know where filters leave, and this wiring says it of "
+            f"no layer: give attach(example_inputs=...), or a wiring that regrow.trace made, or confirm='gradient' (attach)"
+        )
+    return found
+
+
+def _neighbours(wiring: Wiring) -> dict[str, frozenset[str]]:
+    """By layer, those that hear it and those that it hears."""
+    found: dict[str, set[str]] = {}
+    for layer in wiring.layers:
+        for reader in layer.readers:
+            found.setdefault(layer.path, set()).add(reader.path)
+            found.setdefault(reader.path, set()).add(layer.path)
+    return {path: frozenset(others) for path, others in found.items()}
 
 
 def _first(wiring: Wiring, layers: Sequence[str]) -> list[str]:

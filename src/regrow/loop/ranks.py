@@ -93,16 +93,42 @@ class Ranks:
         """
         if self.wrapper is None:
             return values
-        joining = getattr(self.wrapper, "_join_config", None)
+        group = self._group(self.wrapper, why)
+        total = values.detach().to(_device(self.wrapper), torch.float64, copy=True)
+        dist.all_reduce(total, group=group)
+        return (total / dist.get_world_size(group)).cpu()
+
+    def gather(self, values: Tensor, *, why: str) -> Tensor:
+        """What every rank has. Every rank must call it, with the same shape.
+
+        Args:
+            values: What this rank has. Not changed.
+            why: What needs it, for the message.
+
+        Returns:
+            (ranks, *shape), float64 on the CPU, the same on every rank. Alone: the values with an axis in front.
+
+        Raises:
+            ConfigError: The model trains inside `Join`.
+        """
+        if self.wrapper is None:
+            return values.double()[None]
+        group = self._group(self.wrapper, why)
+        mine = values.detach().to(_device(self.wrapper), torch.float64)
+        everyone = [torch.empty_like(mine) for _ in range(dist.get_world_size(group))]
+        dist.all_gather(everyone, mine, group=group)
+        return torch.stack(everyone).cpu()
+
+    @staticmethod
+    def _group(wrapper: DistributedDataParallel, why: str) -> dist.ProcessGroup:
+        """The processes, where all of them are there."""
+        joining = getattr(wrapper, "_join_config", None)
         if joining is not None and joining.enable:
             raise ConfigError(
                 f"{why} needs every rank in every step, and inside torch.distributed.algorithms.join.Join those that "
                 f"have run out of data are not there: give all ranks the same number of batches"
             )
-        group = self.wrapper.process_group
-        total = values.detach().to(_device(self.wrapper), torch.float64, copy=True)
-        dist.all_reduce(total, group=group)
-        return (total / dist.get_world_size(group)).cpu()
+        return wrapper.process_group
 
     def mean_loss(self, loss: float | None) -> float | None:
         """The mean of the ranks' losses. Every rank must call it.

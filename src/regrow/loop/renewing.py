@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from regrow.compose import Decision
 from regrow.history import Renewed
 from regrow.loop.calibration import Calibration
+from regrow.loop.initials import fresh_entries, with_fresh
 from regrow.loop.resting import Resting
 from regrow.loop.saving import check_resting
 from regrow.renewal import Activity, Edit, Layer, Out, Renewal
@@ -24,6 +25,7 @@ class Renewer:
     Attributes:
         tensors: The model's parameters and buffers by name.
         resting: The filters that are out of the network.
+        fresh: What an entry of a fresh channel holds, of norms that began with something else than torch's own values.
         notes: What a renewal that keeps the output cannot do in this model.
 
     Args:
@@ -55,7 +57,7 @@ class Renewer:
     ) -> None:
         self._renewal = renewal
         self._model = model
-        self._layers = layers
+        self._layers = dict(layers)
         self._surgeons = surgeons
         self._companions = companions
         self._calibration = calibration if renewal.preserve else None
@@ -68,6 +70,8 @@ class Renewer:
             **dict(model.named_parameters(remove_duplicate=False)),
             **dict(model.named_buffers(remove_duplicate=False)),
         }
+        self.fresh: dict[str, float] = {}
+        self.load_fresh(fresh_entries(self._layers.values(), self.tensors))
         self.notes: tuple[str, ...] = ()
         if self._calibration is not None:
             # What was dropped is not heard, and no mean of it is moved anywhere.
@@ -184,6 +188,17 @@ class Renewer:
         self.resting.load_state_dict(state, self.tensors, parameters=self._parameter_names())
         if self._out is not None:
             self.resting.bound = self._out.bound(self.resting.masks)
+
+    def load_fresh(self, fresh: Mapping[str, float]) -> None:
+        """Take what fresh channels began with: a norm's scale may begin at 0.
+
+        Args:
+            fresh: By name of a norm's tensor.
+        """
+        self.fresh = dict(fresh)
+        self._layers = {
+            path: with_fresh(layer, self.fresh) for path, layer in self._layers.items()
+        }
 
     def _parameter_names(self) -> set[str]:
         return {name for name, _ in self._model.named_parameters(remove_duplicate=False)}

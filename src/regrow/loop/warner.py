@@ -5,7 +5,13 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping, Sequence
 
-from regrow.errors import NoEffectWarning, NonFiniteWarning, RegrowWarning
+from regrow.errors import (
+    LargeRenewalWarning,
+    LeftAloneWarning,
+    NoEffectWarning,
+    NonFiniteWarning,
+    RegrowWarning,
+)
 
 
 class Warner:
@@ -21,7 +27,8 @@ class Warner:
         self._recipe = recipe
         self._reads_gradients = reads_gradients
         self._hooked = hooked
-        self._told_gradient = self._told_order = False
+        self._told_gradient = self._told_order = self._told_large = self._told_unseen = False
+        self._told_kept: set[str] = set()
 
     def nonfinite(self, counts: Mapping[str, int], *, step: int) -> None:
         """Scores that are no numbers.
@@ -85,6 +92,47 @@ class Warner:
                 "stepped before the others, or not at all; renewed filters are moved by gradients of the old ones, or "
                 "none is renewed (attach; warned once)",
                 RegrowWarning,
+                stacklevel=6,
+            )
+
+    def large(self, text: str) -> None:
+        """One decision takes much of a layer or of the network.
+
+        Args:
+            text: How much, and where.
+        """
+        if not self._told_large:
+            self._told_large = True
+            warnings.warn(
+                f"{text} (recipe '{self._recipe}'; warned once, the report has all of them)",
+                LargeRenewalWarning,
+                stacklevel=6,
+            )
+
+    def kept(self, reason: str, text: str) -> None:
+        """Silent filters are left alone.
+
+        Args:
+            reason: Of which each is warned once.
+            text: Which filters, and why.
+        """
+        if reason not in self._told_kept:
+            self._told_kept.add(reason)
+            warnings.warn(
+                f"{text} (recipe '{self._recipe}'; warned once, the report has all of them)",
+                LeftAloneWarning,
+                stacklevel=6,
+            )
+
+    def unseen(self) -> None:
+        """Layers train, and no forward pass of theirs is seen."""
+        if not self._told_unseen:
+            self._told_unseen = True
+            warnings.warn(
+                "watched layers have gradients and no forward pass of the model was seen, so that no filter is found "
+                "dead: attach to what the loop calls, and call it and not its forward(), or set confirm='gradient' "
+                f"(recipe '{self._recipe}'; warned once)",
+                NoEffectWarning,
                 stacklevel=6,
             )
 

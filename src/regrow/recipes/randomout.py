@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Final, Literal
 
 from regrow.compose import Recipe, RecipeInfo
-from regrow.criteria import GradientSize
+from regrow.criteria import GradientSize, Liveness
+from regrow.errors import ConfigError
 from regrow.recipes._registry import register
 from regrow.renewal import Redraw
 from regrow.schedule import Every
@@ -17,8 +18,13 @@ INFO = RecipeInfo(
     paper="Cohen, Lo, Ding (ICLR 2016 workshop; arXiv 1602.05931v2)",
     year=2016,
     url="https://arxiv.org/abs/1602.05931",
-    summary="Redraws a filter whose gradient norm falls below a threshold, during the first part of the training.",
+    summary="Redraws dead filters, suspected by a small gradient norm, during the first part of the training.",
     differs=(
+        "What is redrawn: paper and code redraw whatever has a small gradient in one step. Where a whole layer has none "
+        "(a scale or head that starts at 0, a block left out, a loss that is satisfied) that redraws living filters. "
+        "Default confirm='silence': a small gradient is the reason to look, and redrawn is what then gives its readers "
+        "nothing but one value for 5 steps and 300 examples; every layer is looked at every 100 steps besides. "
+        "confirm='gradient' is the method as published.",
         "Norm: the paper prints |sum of the gradient| over a filter, which can cancel for a living filter; "
         "the author's code takes the absolute values first. Default l1 (the code); norm='signed' is the "
         "printed formula.",
@@ -40,6 +46,9 @@ INFO = RecipeInfo(
 )
 
 
+_LOOK_EVERY: Final = 100
+
+
 def RandomOut(  # noqa: N802 # a recipe is named as its paper names it, and reads as a constructor
     *,
     threshold: float = 1e-8,
@@ -54,18 +63,26 @@ def RandomOut(  # noqa: N802 # a recipe is named as its paper names it, and read
     readers: Literal["keep", "zero", "redraw"] = "keep",
     preserve: bool = False,
     keep_one: bool = False,
+    confirm: Literal["silence", "gradient"] = "silence",
+    look_every: int = _LOOK_EVERY,
     grace_steps: int | None = None,
     min_loss: float | None = None,
     init: str | None = None,
 ) -> Recipe:
-    """Redraw a filter whose gradient norm is below a threshold, during the first part of the training.
+    """Redraw filters that are dead, during the first part of the training.
 
-    A filter that no gradient reaches (a ReLU filter that is silent on every image of the batch)
+    A filter that no gradient reaches (a ReLU filter that is silent on every image)
     cannot learn its way back. Redrawing it is a new ticket in the lottery of initialisation, while
-    the other filters train on.
+    the other filters train on. The paper takes a small gradient for the fact; it is small too where a whole layer learns
+    nothing in a step. So here it is the reason to look, and what is redrawn has been silent for a window of training.
 
-        renew filter k  if  CGN(k) < threshold  and  step < active_fraction * total_steps
+        suspect filter k  if  CGN(k) < threshold
+        renew filter k    if  it was silent in all passes of at least 5 steps and 300 examples,
+                              and is neither starved nor blocked (`regrow.criteria.Liveness`),
+                              and step < active_fraction * total_steps
         CGN(k) = sum over i of |dL/dw_i of filter k|
+
+        confirm="gradient":  renew filter k  if  CGN(k) < threshold    (as published)
 
     Args:
         threshold: The paper's tau, absolute, in the unit of the gradient norm. It scales with the
@@ -84,6 +101,11 @@ def RandomOut(  # noqa: N802 # a recipe is named as its paper names it, and read
         preserve: Keep the network's output at a redraw: the readers' slices become 0, and the old filter's mean goes
             into their biases; needs ``attach(calibration_inputs=...)``.
         keep_one: Never redraw all filters of a layer at once.
+        confirm: ``silence``: redraw what is dead, as above. ``gradient``: redraw whatever has a gradient below the
+            threshold, as the paper and its code do; on networks in which a whole layer may have no gradient in a step
+            that redraws living filters.
+        look_every: With ``silence``: look at every layer in one window in each so many steps, whatever its gradients
+            say, since a penalty in the loss gives a dead filter a gradient.
         grace_steps: Steps after a redraw in which the filter is not redrawn again. None: 0, or 1
             with ``readers='zero'`` or ``preserve``, where the new filter's own gradient is exactly 0 until its
             readers have moved.
@@ -99,15 +121,23 @@ def RandomOut(  # noqa: N802 # a recipe is named as its paper names it, and read
         ls recipes`` or ``INFO.differs``.
 
     Examples:
-        >>> RandomOut(threshold=1e-8, active_fraction=0.6).select
-        Below(threshold=1e-08, keep_one=False)
+        >>> RandomOut(threshold=1e-8, active_fraction=0.6, confirm="gradient").select
+        Below(threshold=1e-08, keep_one=False, inclusive=False)
     """
+    if confirm not in {"silence", "gradient"}:
+        raise ConfigError(f"confirm must be 'silence' or 'gradient', got {confirm!r} (randomout)")
+    gradient = GradientSize(norm=norm, source=source)
+    silence = confirm == "silence"
+    if not silence and look_every != _LOOK_EVERY:
+        raise ConfigError(f"look_every={look_every} belongs to confirm='silence' (randomout)")
     if grace_steps is None:
         grace_steps = 1 if preserve or readers == "zero" else 0
     return Recipe(
         info=INFO,
-        criterion=GradientSize(norm=norm, source=source),
-        select=Below(threshold=threshold, keep_one=keep_one),
+        criterion=Liveness(gradient=gradient, threshold=threshold, look_every=look_every)
+        if silence
+        else gradient,
+        select=Below(threshold=0.0 if silence else threshold, inclusive=silence, keep_one=keep_one),
         renew=Redraw(
             bias="zero" if reset_bias else "keep",
             norm="reset" if reset_norm else "keep",

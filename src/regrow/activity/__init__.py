@@ -1,0 +1,8 @@
+"""What filters give their readers in the forward passes of a training, read while they run.
+
+* `ActivityMeter`: of one model, for whoever asks, once a pass.
+"""
+
+from regrow.activity.meter import ActivityMeter
+
+__all__ = ["ActivityMeter"]

@@ -1,0 +1,319 @@
+"""ActivityMeter: reads the training passes of one model, once for all who ask."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterable, Mapping, Set
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
+from typing import Any, Self
+from weakref import WeakKeyDictionary, ref
+
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+from regrow.activity.readings import LayerPass, OutletRange, PassReading
+from regrow.graph import Filters, Wiring
+from regrow.graph.calling import call_arguments, tensors_in
+from regrow.graph.frames import (
+    Arguments,
+    Frame,
+    Frames,
+    compiled_anything,
+    compiled_parts,
+    compiled_wrappers,
+)
+from regrow.graph.outlets import Flow, Site
+from regrow.graph.undisturbed import undisturbed
+
+_METERS: WeakKeyDictionary[nn.Module, ActivityMeter] = WeakKeyDictionary()
+
+
+@dataclass
+class _Asked:
+    """What one reader of the meter wants, and what has come for it since it last looked."""
+
+    layers: Set[str] = frozenset()
+    sums: bool = False
+    passes: list[dict[str, PassReading]] = field(default_factory=list[dict[str, PassReading]])
+
+
+class ActivityMeter:
+    """Reads what filters give their readers while a model trains, and leaves no trace in it.
+
+    A pass is a call of the model, or of a part of it, with gradients and in training mode. It is read as it runs. Where
+    a part of the model is compiled, nobody sees what happens inside: there the pass is run once more before, eagerly,
+    with the same numbers.
+
+    Args:
+        model: The bare model.
+        wiring: Its wiring.
+    """
+
+    def __init__(self, model: nn.Module, wiring: Wiring) -> None:
+        self._model = ref(model)
+        self._filters: dict[str, Filters] = {each.path: each for each in wiring.layers}
+        self._flows: dict[str, Flow] = dict(wiring.flows)
+        self._asked: dict[int, _Asked] = {}
+        self._frames = Frames(model, outermost=self._outermost, left=self._left)
+        self._wrappers: list[nn.Module] = []
+        self._compiled = False
+        self._passes: dict[str, LayerPass] = {}
+        self._table: dict[tuple[str, str], list[tuple[Site, Callable[[Tensor], None], OutletRange | None]]] = {}
+        self._watching = False
+
+    @classmethod
+    def of(cls, model: nn.Module, wiring: Wiring, *, called: nn.Module | None = None) -> Self:
+        """The meter of a model: one, however many recipes ask.
+
+        Args:
+            model: The bare model.
+            wiring: Its wiring.
+            called: The model as it is called, in its wrappers.
+
+        Returns:
+            The meter.
+        """
+        meter = _METERS.get(model)
+        if meter is None:
+            meter = _METERS[model] = cls(model, wiring)
+        meter._add(wiring)
+        meter._wrap(_wrappers_of(called))
+        return meter  # pyright: ignore[reportReturnType]
+
+    def knows(self, layer: str) -> bool:
+        """Whether it is known where a layer's filters leave."""
+        return layer in self._flows and bool(self._flows[layer].outlets)
+
+    def flow(self, layer: str) -> Flow:
+        """Where a layer's filters leave."""
+        return self._flows.get(layer, Flow())
+
+    def ask(self, who: object, layers: Set[str], *, sums: bool = False) -> None:
+        """Say what is to be read in the passes from here on, until something else is asked.
+
+        Args:
+            who: Asks.
+            layers: Their paths; none: nothing.
+            sums: Sums of all values too, and not only whether they are equal.
+        """
+        asked = self._asked.setdefault(id(who), _Asked())
+        if (asked.layers, asked.sums) != (layers, sums):
+            asked.layers, asked.sums = layers, sums
+            self._arrange()
+
+    def leave(self, who: object) -> None:
+        """Ask for nothing any more.
+
+        Args:
+            who: Asked.
+        """
+        if self._asked.pop(id(who), None) is not None:
+            self._arrange()
+
+    def take(self, who: object) -> list[dict[str, PassReading]]:
+        """What has been read since this was last called.
+
+        Args:
+            who: Asks.
+
+        Returns:
+            By pass, the layers that were asked for and gave something.
+        """
+        asked = self._asked.get(id(who))
+        if asked is None:
+            return []
+        found, asked.passes = asked.passes, []
+        return found
+
+    def show(self, values: Mapping[str, Tensor], inputs: Mapping[str, Tensor] | None = None) -> None:
+        """Take a pass that no module has made: what each layer's filters give, from somebody who knows.
+
+        Args:
+            values: By layer, what its readers take of it, examples on the first axis, as at its first outlet.
+            inputs: By layer, what it hears, in the same form.
+        """
+        for path, x in values.items():
+            if path in self._passes:
+                self._passes[path].outlets[0].read(x, sums=self._sums)
+        for path, x in (inputs or {}).items():
+            if path in self._passes:
+                self._passes[path].hear(x)
+        self._end_pass()
+
+    def look_for_wrappers(self) -> bool:
+        """Look whether the model is called inside something that `torch.compile` made after it was attached.
+
+        Returns:
+            Whether there is something new.
+        """
+        model = self._model()
+        return model is not None and self._wrap(compiled_wrappers(model))
+
+    @property
+    def _sums(self) -> bool:
+        return any(each.sums for each in self._asked.values())
+
+    def _add(self, wiring: Wiring) -> None:
+        for path, flow in wiring.flows.items():
+            self._flows.setdefault(path, flow)
+        for each in wiring.layers:
+            self._filters.setdefault(each.path, each)
+
+    def _wrap(self, wrappers: Iterable[nn.Module]) -> bool:
+        new = [each for each in wrappers if all(each is not known for known in self._wrappers)]
+        self._wrappers += new
+        if new and self._watching:
+            self._arrange()
+        return bool(new)
+
+    def _arrange(self) -> None:
+        """Read what anybody asks for, and nothing else."""
+        self._frames.remove()
+        wanted = frozenset[str]().union(*(each.layers for each in self._asked.values()))
+        self._passes, self._table = {}, {}
+        model = self._model()
+        self._watching = bool(wanted) and model is not None
+        if model is None or not wanted:
+            return
+        tensors = dict(model.named_parameters(remove_duplicate=False))
+        for path in sorted(wanted):
+            filters, flow = self._filters[path], self.flow(path)
+            device = tensors[filters.weight].device
+            made = LayerPass(flow, filters.count, groups=filters.groups, device=device)
+            self._passes[path] = made
+            for outlet, kept in zip(flow.outlets, made.outlets, strict=True):
+                self._enter(outlet.site, _reads(self, kept), kept)
+            if flow.inlet is not None:
+                self._enter(flow.inlet, made.hear, None)
+        self._compiled = compiled_parts(model, self._wrappers)
+        self._frames.install(self._wrappers)
+
+    def _enter(self, site: Site, take: Callable[[Tensor], None], kept: OutletRange | None) -> None:
+        self._table.setdefault((site.module, site.function), []).append((site, take, kept))
+
+    def _outermost(
+        self, module: nn.Module, path: str, given: Arguments, compiling: bool
+    ) -> AbstractContextManager[object] | None:
+        """A pass begins: whether it is read as it runs."""
+        model = self._model()
+        if model is None or not (model.training and module.training and torch.is_grad_enabled()):
+            return None
+        if _elsewhere():
+            return None
+        self._compiled = self._compiled or compiling or compiled_anything()
+        if self._compiled:
+            self._run_beside(model, model if path == "" else module, path, given)
+            return None
+        return self._pass()
+
+    @contextmanager
+    def _pass(self) -> Generator[None]:
+        """What is called inside is one pass; one that is broken off by an error is none."""
+        self._frames.begin()
+        try:
+            with _Reading(self):
+                yield
+        except BaseException:
+            for each in self._passes.values():
+                each.end()
+            raise
+        self._end_pass()
+
+    def _run_beside(
+        self, model: nn.Module, target: nn.Module, path: str, given: Arguments
+    ) -> None:
+        """The same pass once more, before it is made: eager, with the same random numbers, and nothing stays."""
+        flags = {module: module.training for module in model.modules()}
+        positional, _ = call_arguments(tuple(given[0]))
+        _, named = call_arguments(dict(given[1]))
+        with undisturbed(model, training=lambda module: flags[module]), self._pass():
+            self._frames.inside(path, target._call_impl, positional, named)  # pyright: ignore[reportPrivateUsage]
+
+    def called(self, frame: Frame, name: str, number: int, given: Callable[[], list[Tensor]]) -> None:
+        """A function is about to be called in a frame.
+
+        Args:
+            frame: The call of the module.
+            name: Of the function.
+            number: How often it was called there before.
+            given: Gives the tensors among its arguments.
+        """
+        for site, take, _ in self._table.get((frame.path, name), ()):
+            if site.number == number and site.call in (-1, frame.call):
+                tensors = given()
+                if site.argument < len(tensors):
+                    take(tensors[site.argument])
+
+    def _left(self, frame: Frame) -> None:
+        """A module's call has ended: one that took another way than the one that was traced tells nothing."""
+        for name, count in frame.counts.items():
+            for site, _, kept in self._table.get((frame.path, name), ()):
+                if site.times != count and kept is not None and site.call in (-1, frame.call):
+                    kept.broken = True
+
+    def _end_pass(self) -> None:
+        for entries in self._table.values():
+            for site, _, kept in entries:
+                if site.call >= 0 and kept is not None and self._frames.calls[site.module] not in (0, site.calls):
+                    kept.broken = True
+        found = {
+            path: reading
+            for path, each in self._passes.items()
+            if (reading := each.end()) is not None
+        }
+        if found:
+            for asked in self._asked.values():
+                mine = {path: each for path, each in found.items() if path in asked.layers}
+                if mine:
+                    asked.passes.append(mine)
+
+
+class _Reading(TorchFunctionMode):
+    """While a pass runs, each function call is shown to the meter."""
+
+    def __init__(self, meter: ActivityMeter) -> None:
+        super().__init__()
+        self._meter = meter
+        self._frames = meter._frames  # pyright: ignore[reportPrivateUsage] # one object in two halves
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        """Read, and call."""
+        named = kwargs or {}
+        frame = self._frames.top
+        if frame is not None:
+            name = getattr(func, "__name__", "")
+            number = frame.counts[name]
+            frame.counts[name] = number + 1
+            self._meter.called(frame, name, number, lambda: list(tensors_in((args, named))))
+        return func(*args, **named)
+
+
+def _reads(meter: ActivityMeter, kept: OutletRange) -> Callable[[Tensor], None]:
+    return lambda x: kept.read(x, sums=meter._sums)  # pyright: ignore[reportPrivateUsage]
+
+
+def _elsewhere() -> bool:
+    """Whether a pass is none of the training's: one that is traced, or run again by a backward pass."""
+    return (
+        torch.jit.is_tracing()
+        or torch.compiler.is_compiling()
+        or torch._C._current_graph_task_id() != -1  # pyright: ignore[reportPrivateUsage]
+    )
+
+
+def _wrappers_of(called: nn.Module | None) -> list[nn.Module]:
+    """The compiled modules around the model, from the outside to the inside."""
+    found: list[nn.Module] = []
+    inner: object = called
+    while isinstance(inner, nn.Module):
+        if "_orig_mod" in inner._modules:  # pyright: ignore[reportPrivateUsage]
+            found.append(inner)
+        inner = inner._modules.get("_orig_mod") or inner._modules.get("module")  # pyright: ignore[reportPrivateUsage]
+    return found

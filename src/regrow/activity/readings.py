@@ -1,0 +1,240 @@
+"""What one pass shows of one layer: ranges of its filters' values at each outlet, their sums, and whether it hears."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import torch
+from torch import Tensor
+
+from regrow.functional.silence import silent
+from regrow.graph.outlets import Flow, Outlet
+
+_FIRST: Final = 4
+"""Examples that are looked at first: nearly every living filter differs among them."""
+
+_SURELY: Final = 1e-3
+"""Of the largest value among these: filters that differ by more are not looked at any further."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PassReading:
+    """What one pass has shown of one layer.
+
+    Attributes:
+        seen: Filters that gave something, and all of what they gave was read, (O,) bool.
+        silent: All of it was the same, (O,) bool.
+        constant: The value itself where it was, (O,).
+        starved: What the filter heard did not change, (O,) bool.
+        examples: Number of examples.
+        sums: Sum, sum of absolute values, number of positive ones and number of all values, (4, O) float64; or None.
+    """
+
+    seen: Tensor
+    silent: Tensor
+    constant: Tensor
+    starved: Tensor
+    examples: int
+    sums: Tensor | None = None
+
+
+class OutletRange:
+    """The range of what filters give at one outlet, over the calls of a pass.
+
+    Args:
+        outlet: The outlet.
+        count: Filters of the layer.
+        device: Where its values are.
+    """
+
+    def __init__(self, outlet: Outlet, count: int, device: torch.device) -> None:
+        self.broken = False
+        self._outlet = outlet
+        self._count = count
+        units = torch.tensor(outlet.units, device=device)
+        self._own = units >= 0
+        self._whole = outlet.units == tuple(range(count))
+        self._units = torch.where(self._own, units, count)
+        self._places = torch.bincount(self._units, minlength=count + 1)[:count]
+        self._rest = tuple(axis for axis in range(outlet.ndim) if axis not in outlet.axes)
+        self.covered = self._places > 0
+        self.reset()
+
+    def reset(self) -> None:
+        """Begin a pass."""
+        self.broken = False
+        self.low: Tensor | None = None
+        self.high: Tensor | None = None
+        self.largest: Tensor | None = None
+        self.values: Tensor | None = None
+        self.sums: Tensor | None = None
+        self.examples = 0
+
+    def read(self, x: Tensor, *, sums: bool) -> None:
+        """Take one more call in.
+
+        Args:
+            x: The argument. Read, never written.
+            sums: Whether sums are wanted too.
+        """
+        outlet = self._outlet
+        sizes = tuple(x.shape[axis] for axis in outlet.axes) if x.ndim == outlet.ndim else None
+        if sizes != outlet.sizes or not x.is_floating_point():
+            self.broken = True  # another width, or another kind of pass than the one that was traced
+            return
+        if not x.numel():
+            return
+        rest = [x.shape[axis] for axis in self._rest]
+        self.examples += rest[0] if rest else 1
+        many = x.numel() // max(len(outlet.units), 1)
+        values = self._places * many
+        self.values = values if self.values is None else self.values + values
+        if sums:
+            self._add(x.detach(), many)
+        low, high, largest = self._range(x.detach())
+        self.low = low if self.low is None else torch.minimum(self.low, low)
+        self.high = high if self.high is None else torch.maximum(self.high, high)
+        self.largest = largest if self.largest is None else torch.maximum(self.largest, largest)
+
+    def silent(self) -> tuple[Tensor, Tensor] | None:
+        """Who was silent here, and with which value; None where nothing was given."""
+        if self.low is None or self.high is None or self.largest is None or self.values is None:
+            return None
+        found = silent(self.low, self.high, largest=self.largest, values=self.values)
+        return found | ~self.covered, self.low
+
+    def _range(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        if x.device.type != "cpu" or not self._rest or x.shape[self._rest[0]] <= _FIRST:
+            return self._range_of(x)
+        low, high = self._ends(x.narrow(self._rest[0], 0, _FIRST))
+        size = torch.maximum(low.abs(), high.abs())
+        size = size.where(self.covered, 0.0).amax()
+        sure = (high - low > _SURELY * size) | ~self.covered
+        if bool(sure.all()):
+            return low, high, size
+        if not bool(sure.any()):
+            return self._range_of(x)
+        later, above, largest = self._range_of(x, ~sure)
+        return low.where(sure, later), high.where(sure, above), largest
+
+    def _range_of(self, x: Tensor, wanted: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
+        """Of all values, of some filters alone where that is enough; and the largest of all."""
+        if wanted is None or len(self._outlet.axes) != 1:
+            low, high = self._ends(x)
+            size = torch.maximum(low.abs(), high.abs())
+            return low, high, size.where(self.covered, 0.0).amax()
+        own = x if bool(self._own.all()) else x.index_select(self._outlet.axes[0], self._own.nonzero()[:, 0])
+        largest = torch.stack(torch.aminmax(own)).abs().amax().float()
+        among = torch.cat((wanted, wanted.new_zeros(1)))[self._units].nonzero()[:, 0]
+        some = x.index_select(self._outlet.axes[0], among)
+        low = self._by_unit(some.amin(self._rest), self._units[among], "amin")
+        return low, self._by_unit(some.amax(self._rest), self._units[among], "amax"), largest
+
+    def _ends(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        low, high = (x.amin(self._rest), x.amax(self._rest)) if self._rest else (x, x)
+        return self._by_unit(low, self._units, "amin"), self._by_unit(high, self._units, "amax")
+
+    def _by_unit(self, ends: Tensor, units: Tensor, how: str) -> Tensor:
+        flat = ends.flatten().float()
+        if self._whole and len(flat) == self._count:
+            return flat
+        start = torch.full((self._count + 1,), torch.inf if how == "amin" else -torch.inf, device=flat.device)
+        return start.scatter_reduce(0, units, flat, how)[:-1]
+
+    def _add(self, x: Tensor, many: int) -> None:
+        if self._rest:
+            each = torch.stack(
+                (
+                    x.sum(self._rest, dtype=torch.float32),
+                    torch.linalg.vector_norm(x, 1, self._rest, dtype=torch.float32),
+                    (x > 0).sum(self._rest).float(),
+                )
+            )
+        else:
+            each = torch.stack((x.float(), x.float().abs(), (x > 0).float()))
+        found = torch.zeros(4, self._count + 1, dtype=torch.float64, device=x.device)
+        found[:3].index_add_(1, self._units, each.flatten(1).double())
+        found = found[:, :-1]
+        found[3] = self._places * many
+        self.sums = found if self.sums is None else self.sums + found
+
+
+class LayerPass:
+    """What the pass that is under way has shown of one layer so far.
+
+    Args:
+        flow: Where its filters leave.
+        count: How many they are.
+        groups: Of its convolution.
+        device: Where it is.
+    """
+
+    def __init__(self, flow: Flow, count: int, *, groups: int, device: torch.device) -> None:
+        self.outlets = [OutletRange(each, count, device) for each in flow.outlets]
+        self._axis = flow.inlet_axis
+        self._count = count
+        self._groups = groups
+        self._device = device
+        self._constant: Tensor | None = None
+
+    def hear(self, x: Tensor) -> None:
+        """Take what the layer is called with.
+
+        Args:
+            x: Its input.
+        """
+        if not x.numel() or not -x.ndim <= self._axis < x.ndim:
+            return
+        rest = [axis for axis in range(x.ndim) if axis != x.ndim + self._axis]
+        given = x.detach()
+        if given.shape[rest[0]] > _FIRST and x.device.type == "cpu":
+            first = given.narrow(rest[0], 0, _FIRST)
+            if bool((first.amax(rest) != first.amin(rest)).all()):
+                given = first  # all channels move already
+        low, high = given.amin(rest).float(), given.amax(rest).float()
+        found = silent(low, high, largest=torch.maximum(low.abs(), high.abs()).amax())
+        self._constant = found if self._constant is None else self._constant & found
+
+    def end(self) -> PassReading | None:
+        """What the pass has shown; None where the layer gave nothing. The next one begins.
+
+        Returns:
+            The reading.
+        """
+        found: PassReading | None = None
+        told = [(each, each.silent()) for each in self.outlets]
+        if any(result is not None for _, result in told):
+            everywhere = torch.ones(self._count, dtype=torch.bool, device=self._device)
+            seen, is_silent = ~everywhere, everywhere.clone()
+            constant = torch.full((self._count,), torch.nan, device=self._device)
+            sums: Tensor | None = None
+            for outlet, result in told:
+                if result is not None:
+                    is_silent &= result[0]
+                    seen |= outlet.covered
+                    constant = torch.where(outlet.covered & constant.isnan(), result[1], constant)
+                if outlet.sums is not None:
+                    sums = outlet.sums if sums is None else sums + outlet.sums
+            for outlet in self.outlets:
+                if outlet.broken:
+                    seen &= ~outlet.covered
+            found = PassReading(
+                seen=seen,
+                silent=is_silent & seen,
+                constant=constant,
+                starved=self._starved(),
+                examples=max(outlet.examples for outlet in self.outlets),
+                sums=sums,
+            )
+        for outlet in self.outlets:
+            outlet.reset()
+        self._constant = None
+        return found
+
+    def _starved(self) -> Tensor:
+        """Filters that hear channels of their group alone, none of which changed."""
+        if self._constant is None:
+            return torch.zeros(self._count, dtype=torch.bool, device=self._device)
+        by_group = self._constant.reshape(self._groups, -1).all(1)
+        return by_group.repeat_interleave(self._count // self._groups)

@@ -1,0 +1,376 @@
+"""Liveness: whether a filter says anything to those who read it, watched over a window of training steps."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final, final
+
+import torch
+from torch import Tensor
+
+from regrow._checks import check_not_negative
+from regrow._shapes import Mask, Scores
+from regrow.criteria.base import CriterionState, Kept, LayerActivity, Observation, Signal
+from regrow.criteria.gradient_size import GradientSize
+from regrow.errors import ConfigError
+
+_OF_GRADIENT: Final = "gradient."
+_VAIN: Final = 3
+"""Renewals without a sign of life in between, after which a filter is left alone."""
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Liveness:
+    """0 for a dead filter, 1 for every other one.
+
+    A gradient of 0 does not mean that a filter is dead: behind a scale that starts at 0, in a step that leaves its block
+    out, under a loss that is satisfied, nothing comes back to a whole layer, and everybody in it is well. So a small
+    gradient is the reason to look, and silence is what is looked for.
+
+        silent in a pass:  all values that the filter gives its readers there are equal (`regrow.functional.silent`)
+        dead:              silent in all passes of the window, and neither starved nor blocked
+        starved:           what it hears did not change in the window
+        blocked:           a factor of exactly 0 stands between it and its readers, and is frozen or had a gradient
+
+    A layer is watched from the step after one in which a filter's gradient is below `threshold`, and besides for one
+    window in each `look_every` steps. The watch of a layer ends as soon as each of its filters has given two different
+    values, or has been judged.
+
+    Args:
+        gradient: How the size of a gradient is taken.
+        threshold: Below it a filter is suspected, in the unit of that size.
+        look_every: Steps from one look at every layer to the next, at least 1.
+        steps: Length of the window in optimizer steps, at least 1.
+        examples: And in examples that were seen in them, at least 1.
+
+    Raises:
+        ConfigError: A setting outside its range.
+
+    Edge cases:
+        A step in which a layer is not run counts for nothing, and so does one without training (evaluation mode, no
+        gradients). Starved and blocked filters are left alone (`kept`) until they give a signal. So is one that was
+        renewed three times without a signal or a gradient in between, until one of a neighbouring layer comes to life.
+
+    Source:
+        Ours. RandomOut (Cohen, Lo, Ding 2016, Section 2) takes the gradient for the fact.
+
+    Examples:
+        >>> silent, no = torch.tensor([False, True]), torch.zeros(2, dtype=torch.bool)
+        >>> seen = LayerActivity(seen=~no, silent=silent, starved=no, blocked=no, examples=64)
+        >>> criterion, state = Liveness(threshold=1e-8), {}
+        >>> for _ in range(5):
+        ...     state = criterion.observe(state, Observation(count=2, activity=seen))
+        >>> criterion.score(state, layer="conv", count=2, step=4, seed=0)[1]
+        tensor([1., 0.])
+    """
+
+    gradient: GradientSize = field(default_factory=GradientSize)
+    threshold: float
+    look_every: int = 100
+    steps: int = 5
+    examples: int = 300
+
+    def __post_init__(self) -> None:
+        """Check the settings."""
+        check_not_negative(self.threshold, name="threshold", where="liveness")
+        for name in ("look_every", "steps", "examples"):
+            value = getattr(self, name)
+            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+                raise ConfigError(
+                    f"{name} must be a whole number of at least 1, got {value!r} (liveness)"
+                )
+
+    @property
+    def needs(self) -> frozenset[Signal]:
+        """What it looks at."""
+        return frozenset({Signal.GRADIENTS, Signal.ACTIVITY})
+
+    @property
+    def scale_invariant(self) -> bool:
+        """Whether scores stay when all that is observed is multiplied by a number."""
+        return False
+
+    @property
+    def every_step(self) -> bool:
+        """Only a sum of gradients needs every step; what passes show comes when it is there."""
+        return self.gradient.every_step
+
+    # ---- what is observed
+
+    def observe(self, state: CriterionState, observation: Observation) -> CriterionState:
+        """Remember the gradient, and count silent steps on.
+
+        Args:
+            state: What is remembered so far. Not changed.
+            observation: One step's gradient and activity, as far as they came.
+
+        Returns:
+            Counts by filter, (O,); nothing where nobody is suspected.
+        """
+        size, own = _parted(state)
+        size = self.gradient.observe(size, observation)
+        activity = observation.activity
+        if activity is not None:
+            own = self._counted(own, activity)
+        elif own:
+            own = {**own, "now": torch.zeros_like(own["now"])}
+        return _joined(size, own)
+
+    def _counted(self, own: CriterionState, activity: LayerActivity) -> CriterionState:
+        was = _whole(own, activity.silent)
+        silent, alive = activity.silent & activity.seen, activity.seen & ~activity.silent
+        zero = torch.zeros_like(was["steps"])
+        first = was["steps"] == 0
+        steps = torch.where(silent, was["steps"] + 1, torch.where(alive, zero, was["steps"]))
+        examples = torch.where(
+            silent, was["examples"] + activity.examples, torch.where(alive, zero, was["examples"])
+        )
+        starved = torch.where(silent, activity.starved & (first | was["starved"]), was["starved"])
+        blocked = torch.where(silent, activity.blocked | (~first & was["blocked"]), was["blocked"])
+        ended = (steps >= self.steps) & (examples >= self.examples) & silent
+        kept = torch.where(alive, 0, was["kept"])
+        given_up = was["vain"] >= _VAIN
+        for code, who in (
+            (Kept.GIVEN_UP, given_up),
+            (Kept.BLOCKED, blocked),
+            (Kept.STARVED, starved),
+        ):
+            kept = torch.where(ended & who, code.value, kept)
+        judged = ended & (kept > 0)
+        dead = ended & (kept == 0)
+        return _pruned(
+            {
+                "steps": torch.where(judged, 0, steps),
+                "examples": torch.where(judged, 0, examples),
+                "starved": starved,
+                "blocked": blocked,
+                "kept": kept.to(torch.int8),
+                "vain": torch.where(alive, 0, was["vain"]).to(torch.int8),
+                "watch": torch.zeros_like(silent),
+                "now": dead,
+                "stirred": was["stirred"] | (alive & (was["vain"] > 0)),
+            }
+        )
+
+    # ---- what is concluded
+
+    def idle(self, states: Mapping[str, CriterionState]) -> bool:
+        """Whether no layer has anything to suspect or to remember, as in nearly every step: asked of all at once.
+
+        Args:
+            states: By layer.
+
+        Returns:
+            False where it would have to wait for a device to know.
+        """
+        sizes: list[Tensor] = []
+        for state in states.values():
+            size, own = _parted(state)
+            scores = size.get("scores")
+            if own or "sum" in size or (scores is not None and not scores.is_cpu):
+                return False
+            if scores is not None:
+                sizes.append(scores.flatten())
+        if not sizes:
+            return True
+        least, most = torch.cat(sizes).aminmax()
+        return least.item() >= self.threshold and most.item() < math.inf
+
+    def suspect(
+        self, state: CriterionState, *, layer: str, count: int, step: int, seed: int
+    ) -> tuple[CriterionState, int]:
+        """Look at the sizes of the gradients: a small one starts the watch of the layer.
+
+        Args:
+            state: What is remembered. Not changed.
+            layer: For the gradient's criterion.
+            count: The same.
+            step: The same.
+            seed: The same.
+
+        Returns:
+            What is remembered from here on, and the number of gradients that are not finite.
+        """
+        size, own = _parted(state)
+        size, sizes = self.gradient.score(size, layer=layer, count=count, step=step, seed=seed)
+        if sizes is None:
+            return _joined(size, own), 0
+        strange = int((~sizes.isfinite()).sum())
+        low = (sizes < self.threshold) & sizes.isfinite()
+        if not own and not bool(low.any()):
+            return _joined(size, {}), strange
+        was = _whole(own, low)
+        lives = ~low & sizes.isfinite() & (was["vain"] > 0)
+        gave_up = was["kept"] == Kept.GIVEN_UP.value
+        after = {
+            **was,
+            "watch": (low & (was["kept"] == 0)).any().expand(count).clone(),
+            "vain": torch.where(lives, 0, was["vain"]).to(torch.int8),
+            "kept": torch.where(lives & gave_up, 0, was["kept"]).to(torch.int8),
+            "stirred": was["stirred"] | lives,
+        }
+        return _joined(size, _pruned(after)), strange
+
+    def watches(self, state: CriterionState, *, step: int) -> bool:
+        """Whether a layer's passes are to be read in a step.
+
+        Args:
+            state: What is remembered of the layer after the step before.
+            step: The step.
+
+        Returns:
+            Whether it is watched, or a look is due.
+        """
+        if step % self.look_every == 0:
+            return True
+        _, own = _parted(state)
+        return bool(own) and bool((own["watch"] | (own["steps"] > 0)).any())
+
+    def ripe(self, state: CriterionState) -> bool:
+        """Whether a window has just ended with somebody dead in it.
+
+        Args:
+            state: What is remembered of the layer.
+
+        Returns:
+            Whether a decision is due.
+        """
+        _, own = _parted(state)
+        return bool(own) and bool(own["now"].any())
+
+    def score(
+        self, state: CriterionState, *, layer: str, count: int, step: int, seed: int
+    ) -> tuple[CriterionState, Scores | None]:
+        """0 for who is dead now, 1 for everybody else.
+
+        Args:
+            state: What is remembered. Not changed.
+            layer: Not used.
+            count: Number of filters.
+            step: Not used.
+            seed: Not used.
+
+        Returns:
+            The same state, and the scores, (O,).
+        """
+        del layer, step, seed
+        _, own = _parted(state)
+        return state, (~own["now"]).float() if own else torch.ones(count)
+
+    # ---- what has happened since
+
+    def renewed(self, state: CriterionState, mask: Mask) -> CriterionState:
+        """Filters were renewed: their windows begin anew, and the renewal is in vain until they give a sign of life.
+
+        Args:
+            state: What is remembered. Not changed.
+            mask: (O,).
+
+        Returns:
+            What is remembered from here on.
+        """
+        size, own = _parted(state)
+        was = _whole(own, mask)
+        after = {
+            key: torch.where(mask, torch.zeros_like(value), value) for key, value in was.items()
+        }
+        after["vain"] = torch.where(mask, was["vain"] + 1, was["vain"])
+        return _joined(size, after)
+
+    def stirred(self, state: CriterionState) -> tuple[CriterionState, bool]:
+        """Whether a filter that had been renewed has come to life since this was last asked.
+
+        Args:
+            state: What is remembered. Not changed.
+
+        Returns:
+            What is remembered from here on, and the answer.
+        """
+        size, own = _parted(state)
+        if not own or not bool(own["stirred"].any()):
+            return state, False
+        quiet = {**own, "stirred": torch.zeros_like(own["stirred"])}
+        return _joined(size, _pruned(quiet)), True
+
+    def encouraged(self, state: CriterionState) -> CriterionState:
+        """A neighbouring layer has come to life: what was given up is tried again.
+
+        Args:
+            state: What is remembered. Not changed.
+
+        Returns:
+            What is remembered from here on.
+        """
+        size, own = _parted(state)
+        if not own:
+            return state
+        gave_up = own["kept"] == Kept.GIVEN_UP.value
+        after = {
+            **own,
+            "vain": torch.zeros_like(own["vain"]),
+            "kept": torch.where(gave_up, 0, own["kept"]).to(torch.int8),
+        }
+        return _joined(size, _pruned(after))
+
+    def kept(self, state: CriterionState) -> dict[Kept, tuple[int, ...]]:
+        """Silent filters that are left alone.
+
+        Args:
+            state: What is remembered of the layer.
+
+        Returns:
+            By reason, those that there are.
+        """
+        _, own = _parted(state)
+        if not own:
+            return {}
+        found = {
+            code: tuple((own["kept"] == code.value).nonzero()[:, 0].tolist()) for code in Kept
+        }
+        return {code: filters for code, filters in found.items() if filters}
+
+
+_KINDS: Final = {
+    "steps": torch.int64,
+    "examples": torch.int64,
+    "starved": torch.bool,
+    "blocked": torch.bool,
+    "kept": torch.int8,
+    "vain": torch.int8,
+    "watch": torch.bool,
+    "now": torch.bool,
+    "stirred": torch.bool,
+}
+
+
+def _whole(own: CriterionState, like: Tensor) -> CriterionState:
+    """What is remembered, begun where there is nothing."""
+    if own:
+        return own
+    return {
+        key: torch.zeros(like.shape, dtype=kind, device=like.device) for key, kind in _KINDS.items()
+    }
+
+
+def _pruned(own: CriterionState) -> CriterionState:
+    """Nothing, where nobody is silent, kept, or was renewed in vain."""
+    telling = ("steps", "kept", "vain", "watch", "stirred")
+    return own if any(bool(own[key].any()) for key in telling) else {}
+
+
+def _parted(state: CriterionState) -> tuple[CriterionState, CriterionState]:
+    """What the gradient's criterion remembers, and the rest."""
+    size = {
+        key.removeprefix(_OF_GRADIENT): value
+        for key, value in state.items()
+        if key.startswith(_OF_GRADIENT)
+    }
+    own = {key: value for key, value in state.items() if not key.startswith(_OF_GRADIENT)}
+    return size, own
+
+
+def _joined(size: CriterionState, own: CriterionState) -> CriterionState:
+    return {**{f"{_OF_GRADIENT}{key}": value for key, value in size.items()}, **own}

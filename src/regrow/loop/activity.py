@@ -1,0 +1,282 @@
+"""What a step's passes have shown, for one recipe: over micro-batches and ranks, with who is blocked and by what."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from regrow.activity import ActivityMeter
+from regrow.activity.readings import PassReading
+from regrow.criteria import LayerActivity
+from regrow.functional.silence import TOLERANCE
+from regrow.graph import Filters, Wiring
+from regrow.graph.outlets import Factor
+from regrow.loop.ranks import Ranks
+
+_PATIENCE: Final = 2
+"""Steps of a watched layer that had a gradient and no pass, after which one looks where the passes are."""
+
+
+class StepActivity:
+    """Asks a meter, step by step.
+
+    Attributes:
+        unknown: Layers of which it is not known where their filters leave: they cannot be judged.
+
+    Args:
+        meter: Of the model.
+        model: The bare model.
+        wiring: Its wiring.
+        layers: Those that the recipe watches.
+        optimizers: They hold the model's parameters.
+        sums: Means and shares are wanted too.
+        every: Read the passes of one in so many steps, where nobody says otherwise.
+        ranks: The processes that train the model together.
+    """
+
+    def __init__(
+        self,
+        meter: ActivityMeter,
+        *,
+        model: nn.Module,
+        wiring: Wiring,
+        layers: Sequence[Filters],
+        optimizers: Sequence[Optimizer],
+        sums: bool,
+        every: int,
+        ranks: Ranks,
+    ) -> None:
+        self._meter = meter
+        self._layers = {each.path: each for each in layers}
+        self._optimizers = optimizers
+        self._sums = sums
+        self._every = every
+        self._ranks = ranks
+        self._misses = 0
+        self._parameters = dict(model.named_parameters(remove_duplicate=False))
+        self._buffers: Callable[[], dict[str, Tensor]] = lambda: dict(
+            model.named_buffers(remove_duplicate=False)
+        )
+        self._factors = {
+            path: (*meter.flow(path).factors, *_scales(filters))
+            for path, filters in self._layers.items()
+        }
+        self._heard_by = {path: _writers(wiring, path) for path in self._layers}
+        self.unknown = tuple(path for path in self._layers if not meter.knows(path))
+        self.asked: frozenset[str] = frozenset()
+
+    def ask(self, layers: frozenset[str]) -> None:
+        """Read these layers' passes from here on.
+
+        Args:
+            layers: Their paths.
+        """
+        layers = layers - set(self.unknown)
+        if layers != self.asked:
+            self.asked = layers
+            self._meter.ask(self, layers, sums=self._sums)
+
+    def ask_all(self, *, step: int) -> None:
+        """Read all layers' passes in a step, if it is one in which that is done.
+
+        Args:
+            step: The step.
+        """
+        self.ask(frozenset(self._layers) if step % self._every == 0 else frozenset())
+
+    def forget(self) -> None:
+        """What was read so far belongs to another time."""
+        self._meter.take(self)
+
+    def leave(self) -> None:
+        """Read nothing any more."""
+        self._meter.leave(self)
+        self.asked = frozenset()
+
+    def show(self, values: Mapping[str, Tensor], inputs: Mapping[str, Tensor]) -> None:
+        """A pass that no module has made; see `ActivityMeter.show`."""
+        self._meter.show(values, inputs)
+
+    def take(self) -> dict[str, LayerActivity]:
+        """What the passes since the last step have shown of the layers that were asked for. Every rank must call it.
+
+        Returns:
+            By path; layers that were not run, or that are not trained at the moment, are not in it.
+        """
+        if not self.asked:
+            return {}
+        by_layer: dict[str, list[PassReading]] = {path: [] for path in sorted(self.asked)}
+        for one in self._meter.take(self):
+            for path, reading in one.items():
+                if path in by_layer:
+                    by_layer[path].append(reading)
+        learning = self._learning()
+        mine = {
+            path: _over_passes(readings)
+            for path, readings in by_layer.items()
+            if readings and self._layers[path].weight in learning
+        }
+        found = self._over_ranks(mine)
+        return {
+            path: LayerActivity(
+                seen=each.seen,
+                silent=each.silent,
+                starved=each.starved,
+                blocked=self._blocked(path, each.silent, learning),
+                examples=each.examples,
+                **_means(each.sums),
+            )
+            for path, each in found.items()
+        }
+
+    def missed(self, *, ran: bool) -> bool:
+        """Whether layers that train show no pass, step after step, although one has looked for them everywhere.
+
+        Args:
+            ran: Whether a pass was seen in this step.
+
+        Returns:
+            Whether nobody can be judged.
+        """
+        trains = any(self._parameters[self._layers[path].weight].grad is not None for path in self.asked)
+        self._misses = 0 if ran or not trains else self._misses + 1
+        if self._misses and self._meter.look_for_wrappers():
+            self._misses = 0
+        return self._misses > _PATIENCE
+
+    def why_blocked(self, path: str, filters: Sequence[int]) -> str:
+        """The factors that are 0, by name."""
+        names = [
+            factor.name
+            for factor in self._factors[path]
+            if any(bool(self._zeros(factor, (unit,))) for unit in filters)
+        ]
+        return ", ".join(dict.fromkeys(names)) or "a factor that was 0"
+
+    def why_starved(self, path: str) -> str:
+        """Whom the layer hears, by path."""
+        return ", ".join(self._heard_by[path][:3]) or "the model's input"
+
+    def _learning(self) -> set[str]:
+        """Names of the parameters that this step moves: trained, and by a rate that is not 0."""
+        held = {
+            id(each)
+            for optimizer in self._optimizers
+            for group in optimizer.param_groups
+            if float(group.get("lr", 1.0)) != 0.0
+            for each in group["params"]
+        }
+        return {
+            name
+            for name, each in self._parameters.items()
+            if each.requires_grad and id(each) in held
+        }
+
+    def _blocked(self, path: str, silent: Tensor, learning: set[str]) -> Tensor:
+        found = torch.zeros_like(silent)
+        units = silent.nonzero()[:, 0].tolist() if self._factors[path] else ()
+        for factor in self._factors[path]:
+            parameter = self._parameters.get(factor.name)
+            frozen = factor.name not in learning
+            grad = None if parameter is None or parameter.grad is None else parameter.grad.flatten()
+            for unit in units:
+                zeros = self._zeros(factor, (unit,))
+                moves = grad is not None and any(bool(grad[entry] != 0) for entry in zeros)
+                if zeros and (frozen or moves):
+                    found[unit] = True
+        return found
+
+    def _zeros(self, factor: Factor, units: Sequence[int]) -> list[int]:
+        """The entries of a factor that multiply these filters and are 0."""
+        tensor = self._parameters.get(factor.name)
+        if tensor is None:
+            tensor = self._buffers()[factor.name]
+        flat = tensor.detach().flatten()
+        return [entry for unit in units for entry in factor.entries[unit] if bool(flat[entry] == 0)]
+
+    def _over_ranks(self, mine: Mapping[str, PassReading]) -> dict[str, PassReading]:
+        """The same on all ranks: silent is who was silent everywhere, with the same value."""
+        if self._ranks.wrapper is None:
+            return dict(mine)
+        rows: list[Tensor] = []
+        for path in sorted(self.asked):
+            count, own = self._layers[path].count, mine.get(path)
+            rows.append(torch.zeros(_ROWS, count, dtype=torch.float64) if own is None else _row(own))
+        everyone = self._ranks.gather(torch.cat(rows, 1), why="confirm='silence'")
+        parts = everyone.split([self._layers[path].count for path in sorted(self.asked)], 2)
+        found: dict[str, PassReading] = {}
+        for path, part in zip(sorted(self.asked), parts, strict=True):
+            if bool(part[:, 0].any()):
+                found[path] = _together(part, like=self._parameters[self._layers[path].weight])
+        return found
+
+
+_ROWS: Final = 9
+
+
+def _row(own: PassReading) -> Tensor:
+    sums = torch.zeros(4, len(own.seen)) if own.sums is None else own.sums
+    head = (own.seen, own.silent, own.starved, own.constant, torch.full_like(own.constant, own.examples))
+    return torch.cat(
+        (torch.stack([each.double().cpu() for each in head]), sums.double().cpu())
+    )
+
+
+def _together(ranks: Tensor, *, like: Tensor) -> PassReading:
+    """Rows of all ranks, (R, rows, O), to one reading."""
+    seen = ranks[:, 0].bool()
+    where = torch.where(seen, ranks[:, 3], torch.nan)
+    low, high = where.nan_to_num(torch.inf).amin(0), where.nan_to_num(-torch.inf).amax(0)
+    size = torch.maximum(low.abs(), high.abs()).where(seen.any(0), 0.0).amax()
+    silent = (ranks[:, 1].bool() | ~seen).all(0) & (high - low <= TOLERANCE * size)
+    return PassReading(
+        seen=seen.any(0).to(like.device),
+        silent=(silent & seen.any(0)).to(like.device),
+        constant=low.to(like.device),
+        starved=(ranks[:, 2].bool() | ~seen).all(0).to(like.device),
+        examples=int(ranks[:, 4].amax(1).sum()),
+        sums=ranks[:, 5:].sum(0).to(like.device),
+    )
+
+
+def _over_passes(readings: Sequence[PassReading]) -> PassReading:
+    """Micro-batches of one step: silent is who was silent in each in which it was seen."""
+    if len(readings) == 1:
+        return readings[0]
+    seen = torch.stack([each.seen for each in readings])
+    sums = [each.sums for each in readings if each.sums is not None]
+    return PassReading(
+        seen=seen.any(0),
+        silent=(torch.stack([each.silent for each in readings]) | ~seen).all(0) & seen.any(0),
+        constant=readings[-1].constant,
+        starved=(torch.stack([each.starved for each in readings]) | ~seen).all(0),
+        examples=sum(each.examples for each in readings),
+        sums=torch.stack(sums).sum(0) if sums else None,
+    )
+
+
+def _means(sums: Tensor | None) -> dict[str, Tensor]:
+    if sums is None:
+        return {}
+    total, size, positive, values = sums
+    return {"mean": total / values, "size": size / values, "positive": positive / values}
+
+
+def _scales(filters: Filters) -> tuple[Factor, ...]:
+    """The scales of a layer's norms, as factors."""
+    return tuple(
+        Factor(name=norm.weight, entries=norm.channels)
+        for norm in filters.norms
+        if norm.weight is not None
+    )
+
+
+def _writers(wiring: Wiring, path: str) -> tuple[str, ...]:
+    """The layers that a layer hears."""
+    return tuple(
+        each.path for each in wiring.layers if any(reader.path == path for reader in each.readers)
+    )
