@@ -53,7 +53,7 @@ sys.modules.update(dict.fromkeys({LABORATORY!r}))
 import torch, regrow
 model = torch.nn.Sequential(torch.nn.Conv2d(1, 2, 3), torch.nn.ReLU(), torch.nn.Flatten(), torch.nn.Linear(72, 2))
 optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-recipe = regrow.RandomOut(threshold=1e9, active_fraction=1.0)
+recipe = regrow.RandomOut(confirm='gradient', threshold=1e9, active_fraction=1.0)
 run = regrow.attach(recipe, model, optimizer, example_inputs=torch.zeros(2, 1, 8, 8))
 model(torch.rand(2, 1, 8, 8)).sum().backward()
 optimizer.step()

@@ -268,7 +268,12 @@ _SCION_WRONG = (
 RECIPES: dict[str, RecipeRow] = {
     "randomout": RecipeRow(
         make=RandomOut,
-        acts={"threshold": 0.5, "active_fraction": 0.8, "every_steps": 6},
+        acts={
+            "threshold": 0.5,
+            "active_fraction": 0.8,
+            "every_steps": 6,
+            "confirm": "gradient",
+        },
         # Threshold and P: Section 2 and figure 4 of the paper; the norm: the author's code.
         defaults={"threshold": 1e-8, "active_fraction": 0.6, "norm": "l1"},
         wrong=(
@@ -278,6 +283,12 @@ RECIPES: dict[str, RecipeRow] = {
             Wrong(settings={"readers": "burn"}, match="readers must be one of keep, zero, redraw"),
             Wrong(settings={"every_steps": 0}, match="every_steps must be at least 1"),
             Wrong(settings={"every_steps": 1, "every_epochs": 1}, match="not both"),
+            Wrong(settings={"confirm": "luck"}, match="'silence' or 'gradient', got 'luck'"),
+            Wrong(settings={"look_every": 0}, match="look_every must be a whole number of at least 1"),
+            Wrong(
+                settings={"confirm": "gradient", "look_every": 7},
+                match="look_every=7 belongs to confirm='silence'",
+            ),
             Wrong(settings={"grace_steps": -1}, match="grace_steps must be at least 0"),
             Wrong(settings={"min_loss": -0.1}, match="min_loss must be at least 0"),
             Wrong(

@@ -243,10 +243,10 @@ def test_wrong_settings_are_refused_in_one_line(name: str) -> None:
 
 def test_a_recipe_that_cannot_act_says_so(small_cnn: Callable[[int], nn.Module]) -> None:
     with pytest.warns(NoEffectWarning, match="recipe 'randomout' will never act"):
-        Run(small_cnn(0), OPTIMIZERS["sgd"], regrow.RandomOut(every_steps=15, active_fraction=0.5))
+        Run(small_cnn(0), OPTIMIZERS["sgd"], regrow.RandomOut(confirm="gradient", every_steps=15, active_fraction=0.5))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        Run(small_cnn(0), OPTIMIZERS["sgd"], regrow.RandomOut(every_steps=5, active_fraction=0.5))
+        Run(small_cnn(0), OPTIMIZERS["sgd"], regrow.RandomOut(confirm="gradient", every_steps=5, active_fraction=0.5))
 
 
 def test_unknown_recipe_and_control_without_its_run() -> None:

@@ -87,7 +87,7 @@ def test_a_norm_behind_a_sum_belongs_to_no_writer_alone() -> None:
 def test_a_renewed_filter_gets_what_the_layer_says_and_the_others_keep_their_bits() -> None:
     model = net()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.0, momentum=0.9)
-    recipe = regrow.RandomOut(threshold=1e-3, active_fraction=1.0)
+    recipe = regrow.RandomOut(confirm="gradient", threshold=1e-3, active_fraction=1.0)
     with torch.no_grad():
         model[1].first.fill_(0.25)
         model[3].weight[:, 2] = 0  # so that filter 2 has no gradient
@@ -112,7 +112,7 @@ def test_what_the_optimizer_does_not_train_stays() -> None:
     with torch.no_grad():
         model[3].weight[:, 2] = 0
     with regrow.attach(
-        regrow.RandomOut(threshold=1e-3, active_fraction=1.0),
+        regrow.RandomOut(confirm="gradient", threshold=1e-3, active_fraction=1.0),
         model,
         optimizer,
         example_inputs=torch.zeros(1, 1, 8, 8),

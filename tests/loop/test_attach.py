@@ -74,7 +74,7 @@ def _equal(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> b
 
 @pytest.fixture
 def recipe() -> regrow.Recipe:
-    return regrow.RandomOut(threshold=1e-12, active_fraction=1.0)
+    return regrow.RandomOut(confirm="gradient", threshold=1e-12, active_fraction=1.0)
 
 
 @pytest.mark.parametrize("make", [_sgd, _adam])
@@ -133,7 +133,7 @@ def test_norm_entries_of_a_renewed_filter_are_those_of_a_fresh_one(
         model[1].weight[2], model[1].bias[2] = 0.0, -1.0  # type: ignore[index]
     optimizer = _sgd(model)
     regrower = regrow.attach(
-        regrow.RandomOut(threshold=1e-12, active_fraction=1.0, norm="l2"),
+        regrow.RandomOut(confirm="gradient", threshold=1e-12, active_fraction=1.0, norm="l2"),
         model,
         optimizer,
         example_inputs=EXAMPLE,
@@ -152,7 +152,7 @@ def test_as_the_authors_code_touches_the_weights_alone(
     model = small_cnn(0)
     _kill(model, 1)
     optimizer = _sgd(model)
-    recipe = regrow.RandomOut(
+    recipe = regrow.RandomOut(confirm="gradient",
         threshold=1e-12,
         active_fraction=1.0,
         reset_bias=False,
@@ -173,7 +173,7 @@ def test_zeroed_and_redrawn_readers(
         model = small_cnn(0)
         _kill(model, 1)
         optimizer = _sgd(model)
-        recipe = regrow.RandomOut(threshold=1e-12, active_fraction=1.0, readers=readers)  # type: ignore[arg-type]
+        recipe = regrow.RandomOut(confirm="gradient", threshold=1e-12, active_fraction=1.0, readers=readers)  # type: ignore[arg-type]
         plain = small_cnn(0)
         _kill(plain, 1)
         _train(plain, _sgd(plain), batches(1))
@@ -198,7 +198,7 @@ def test_without_grace_zeroed_readers_would_be_redrawn_for_ever(
     model = small_cnn(0)
     _kill(model, 1)
     optimizer = _sgd(model)
-    recipe = regrow.RandomOut(threshold=1e-12, active_fraction=1.0, readers="zero", grace_steps=0)
+    recipe = regrow.RandomOut(confirm="gradient", threshold=1e-12, active_fraction=1.0, readers="zero", grace_steps=0)
     regrower = regrow.attach(recipe, model, optimizer, example_inputs=EXAMPLE)
     _train(model, optimizer, batches(4))
     assert [event.step for event in regrower.report.events] == [0, 1, 2, 3]
@@ -209,7 +209,7 @@ def test_the_head_is_never_renewed(
 ) -> None:
     model = small_cnn(0)
     optimizer = _sgd(model)
-    recipe = regrow.RandomOut(threshold=1e9, active_fraction=1.0)
+    recipe = regrow.RandomOut(confirm="gradient", threshold=1e9, active_fraction=1.0)
     regrower = regrow.attach(
         recipe, model, optimizer, example_inputs=EXAMPLE, layers=("conv", "linear")
     )
@@ -235,7 +235,7 @@ def test_resumed_is_bit_equal_to_uninterrupted(
         model = small_cnn(0)
         _kill(model, 1, 4)
         optimizer = make(model)
-        recipe = regrow.RandomOut(
+        recipe = regrow.RandomOut(confirm="gradient",
             threshold=0.4, active_fraction=0.8, source=source, every_steps=3, init="normal:0.2"
         )
         regrower = regrow.attach(
@@ -267,7 +267,7 @@ def test_accumulated_sees_what_the_last_batch_does_not(
     model = small_cnn(0)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
     recipes = {
-        source: regrow.RandomOut(threshold=1e-12, active_fraction=1.0, source=source, every_steps=2)  # type: ignore[arg-type]
+        source: regrow.RandomOut(confirm="gradient", threshold=1e-12, active_fraction=1.0, source=source, every_steps=2)  # type: ignore[arg-type]
         for source in ("last", "accumulated")
     }
     regrowers = {
@@ -289,7 +289,7 @@ def test_dry_run_reports_and_changes_nothing(
     _kill(model, 1)
     _kill(plain, 1)
     optimizer = _sgd(model)
-    recipe = regrow.RandomOut(threshold=1e-12, active_fraction=1.0)
+    recipe = regrow.RandomOut(confirm="gradient", threshold=1e-12, active_fraction=1.0)
     regrower = regrow.attach(recipe, model, optimizer, example_inputs=EXAMPLE, dry_run=True)
     _train(model, optimizer, batches(3))
     _train(plain, _sgd(plain), batches(3))
@@ -315,7 +315,7 @@ def test_min_loss_is_a_gate(
     model = small_cnn(0)
     _kill(model, 1)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
-    recipe = regrow.RandomOut(threshold=1e-12, active_fraction=1.0, min_loss=0.5)
+    recipe = regrow.RandomOut(confirm="gradient", threshold=1e-12, active_fraction=1.0, min_loss=0.5)
     regrower = regrow.attach(recipe, model, optimizer, example_inputs=EXAMPLE)
     with pytest.raises(ConfigError, match=r"call regrower\.tell\(loss=\.\.\.\)"):
         _train(model, optimizer, batches(1))
@@ -335,7 +335,7 @@ def test_closures_are_followed(
     model = small_cnn(0)
     _kill(model, 1)
     optimizer = _sgd(model)
-    recipe = regrow.RandomOut(threshold=1e-12, active_fraction=1.0, min_loss=0.0)
+    recipe = regrow.RandomOut(confirm="gradient", threshold=1e-12, active_fraction=1.0, min_loss=0.0)
     regrower = regrow.attach(recipe, model, optimizer, example_inputs=EXAMPLE)
     images, labels = batches(1)[0]
 
@@ -426,7 +426,7 @@ def test_scaled_gradients_of_a_fused_optimizer_are_read_unscaled(
         model = small_cnn(0)
         optimizer = torch.optim.SGD(model.parameters(), lr=0.1, fused=True)
         scaler = torch.amp.GradScaler("cpu", init_scale=1024.0, enabled=scaled)
-        recipe = regrow.RandomOut(threshold=1e9, active_fraction=1.0)
+        recipe = regrow.RandomOut(confirm="gradient", threshold=1e9, active_fraction=1.0)
         regrower = regrow.attach(recipe, model, optimizer, example_inputs=EXAMPLE, dry_run=True)
         for factor in (float("inf"), 1.0) if scaled else (1.0,):
             optimizer.zero_grad()
@@ -457,7 +457,7 @@ def test_linear_layers_when_asked(batches: Callable[[int], Batches]) -> None:
     with torch.no_grad():
         model[1].bias[7] = -1e3
     optimizer = _sgd(model)
-    recipe = regrow.RandomOut(threshold=1e-12, active_fraction=1.0)
+    recipe = regrow.RandomOut(confirm="gradient", threshold=1e-12, active_fraction=1.0)
     with pytest.raises(ConfigError, match="no filter that the recipe may renew"):
         regrow.attach(recipe, model, optimizer, example_inputs=EXAMPLE)
     regrower = regrow.attach(recipe, model, optimizer, example_inputs=EXAMPLE, layers=("linear",))
@@ -482,7 +482,7 @@ def test_a_frozen_reader_is_left_alone_and_noted(
     _kill(model, 1)
     optimizer = torch.optim.SGD([*model[0].parameters(), *model[3].parameters()], lr=0.1)  # type: ignore[index]
     head = model[6].weight.detach().clone()  # type: ignore[index]
-    recipe = regrow.RandomOut(threshold=1e-12, active_fraction=1.0, readers="zero")
+    recipe = regrow.RandomOut(confirm="gradient", threshold=1e-12, active_fraction=1.0, readers="zero")
     regrower = regrow.attach(recipe, model, optimizer, example_inputs=EXAMPLE)
     _train(model, optimizer, batches(2))
     assert regrower.report.renewed == 1
@@ -533,7 +533,7 @@ def test_optimizers_that_cannot_be_followed(
     adafactor = torch.optim.Adafactor(model.parameters())
     with pytest.raises(OptimizerError, match="reset_optimizer=False in the recipe"):
         regrow.attach(recipe, model, adafactor, example_inputs=EXAMPLE)
-    as_is = regrow.RandomOut(active_fraction=1.0, reset_optimizer=False)
+    as_is = regrow.RandomOut(confirm="gradient", active_fraction=1.0, reset_optimizer=False)
     assert regrow.attach(as_is, model, adafactor, example_inputs=EXAMPLE).report.steps == 0
 
 
@@ -580,7 +580,7 @@ def test_half_precision_models_are_tested_against_the_threshold(
     model = small_cnn(0).half()
     _kill(model, 1)
     optimizer = _sgd(model)
-    recipe = regrow.RandomOut(threshold=1e-8, active_fraction=1.0)
+    recipe = regrow.RandomOut(confirm="gradient", threshold=1e-8, active_fraction=1.0)
     regrower = regrow.attach(recipe, model, optimizer, example_inputs=EXAMPLE.half())
     images, labels = batches(1)[0]
     nn.functional.cross_entropy(model(images.half()).float(), labels).backward()
@@ -794,7 +794,7 @@ def test_readers_that_are_drawn_can_be_told_their_initialiser(
 ) -> None:
     model = small_cnn(0)
     _kill(model, 1)
-    recipe = regrow.RandomOut(threshold=1e-12, active_fraction=1.0, readers="redraw")
+    recipe = regrow.RandomOut(confirm="gradient", threshold=1e-12, active_fraction=1.0, readers="redraw")
     optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
     init = {"6": "uniform:100"}
     regrow.attach(recipe, model, optimizer, example_inputs=EXAMPLE, init=init)

@@ -66,7 +66,7 @@ def test_equal_gradients_give_equal_decisions_and_draws_on_both_devices(small_cn
     for device in ("cpu", "cuda"):
         model = small_cnn(0).to(device)
         optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
-        recipe = regrow.RandomOut(threshold=25.0, active_fraction=1.0, readers="redraw")
+        recipe = regrow.RandomOut(confirm="gradient", threshold=25.0, active_fraction=1.0, readers="redraw")
         regrower = regrow.attach(recipe, model, optimizer, example_inputs=EXAMPLE.to(device))
         generator = torch.Generator().manual_seed(3)
         for _ in range(4):
@@ -118,7 +118,7 @@ def test_no_wait_for_the_device_where_nothing_is_due(
 ) -> None:
     model = small_cnn(0).cuda()
     optimizer = MAKES[name](model)
-    recipe = regrow.RandomOut(active_fraction=1.0, every_steps=1000)
+    recipe = regrow.RandomOut(confirm="gradient", active_fraction=1.0, every_steps=1000)
     regrower = regrow.attach(recipe, model, optimizer, example_inputs=EXAMPLE.cuda())
     images, labels = (each.cuda() for each in batches(1)[0])
     _step(model, optimizer, batches(1)[0])
@@ -162,7 +162,7 @@ def test_a_captured_forward_and_backward_pass_sees_renewed_weights(
     with torch.cuda.graph(graph):
         loss = nn.functional.cross_entropy(model(images), labels)
         loss.backward()
-    recipe = regrow.RandomOut(threshold=1e9, active_fraction=1.0)
+    recipe = regrow.RandomOut(confirm="gradient", threshold=1e9, active_fraction=1.0)
     regrower = regrow.attach(recipe, model, optimizer, example_inputs=EXAMPLE.cuda())
     graph.replay()
     before = loss.item()
@@ -178,7 +178,7 @@ def test_a_captured_forward_and_backward_pass_sees_renewed_weights(
 def test_data_parallel_replicas_read_the_renewed_weights(small_cnn: Cnn, batches: Some) -> None:
     model = nn.DataParallel(small_cnn(0).cuda())
     optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
-    recipe = regrow.RandomOut(threshold=1e9, active_fraction=1.0)
+    recipe = regrow.RandomOut(confirm="gradient", threshold=1e9, active_fraction=1.0)
     regrower = regrow.attach(recipe, model, optimizer, example_inputs=EXAMPLE.cuda())
     _step(model, optimizer, batches(1)[0])
     assert regrower.report.renewed == 10

@@ -17,7 +17,7 @@ from regrow.graph import Wiring
 EXAMPLE = torch.zeros(2, 1, 8, 8)
 Batches = list[tuple[torch.Tensor, torch.Tensor]]
 Make = Callable[[int], nn.Module]
-RECIPE = regrow.RandomOut(threshold=1e-12, active_fraction=1.0)
+RECIPE = regrow.RandomOut(confirm="gradient", threshold=1e-12, active_fraction=1.0)
 
 
 class ClosureTwice(torch.optim.SGD):
@@ -40,7 +40,7 @@ def test_a_closure_that_is_called_twice_makes_one_decision(
         model[3].weight[1] = 0.0  # type: ignore[index]
         model[3].bias[1] = -1.0  # type: ignore[index]
     optimizer = ClosureTwice(model.parameters(), lr=0.1)
-    recipe = regrow.RandomOut(threshold=1e-12, active_fraction=1.0, reset_optimizer=False)
+    recipe = regrow.RandomOut(confirm="gradient", threshold=1e-12, active_fraction=1.0, reset_optimizer=False)
     regrower = regrow.attach(recipe, model, optimizer, example_inputs=EXAMPLE)
     for images, labels in batches(2):
 
@@ -113,7 +113,7 @@ def test_what_is_frozen_in_the_optimizer_is_left_alone(small_cnn: Make) -> None:
         model[1].weight.fill_(0.5)  # type: ignore[index]
     reader = model[3].weight.clone()  # type: ignore[index]
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-    recipe = regrow.RandomOut(threshold=1e9, active_fraction=1.0, readers="zero")
+    recipe = regrow.RandomOut(confirm="gradient", threshold=1e9, active_fraction=1.0, readers="zero")
     regrower = regrow.attach(recipe, model, optimizer, example_inputs=EXAMPLE)
     model(torch.randn(2, 1, 8, 8)).sum().backward()
     optimizer.step()
@@ -195,7 +195,7 @@ def test_companions_that_move_and_companions_that_cannot_be_written(
     model = small_cnn(0)
     companion = copy.deepcopy(model)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-    recipe = regrow.RandomOut(threshold=1e9, active_fraction=1.0)
+    recipe = regrow.RandomOut(confirm="gradient", threshold=1e9, active_fraction=1.0)
     regrower = regrow.attach(
         recipe, model, optimizer, example_inputs=EXAMPLE, companions=[companion]
     )
@@ -225,7 +225,7 @@ def test_a_frozen_norm_keeps_its_statistics(small_cnn: Make, drop: bool) -> None
     if drop:
         recipe = regrow.RePr(s1=1, s2=1, cycles=1, unit="steps", fraction=0.6)
     else:
-        recipe = regrow.RandomOut(threshold=1e9, active_fraction=1.0)
+        recipe = regrow.RandomOut(confirm="gradient", threshold=1e9, active_fraction=1.0)
     regrower = regrow.attach(recipe, model, optimizer, example_inputs=EXAMPLE)
     for _ in range(2):
         optimizer.zero_grad()

@@ -45,7 +45,7 @@ def test_trains_bit_equal_until_a_filter_dies_and_is_renewed() -> None:
     plain, watched = _model(), _model()
     plain_optimizer, optimizer = _sgd(plain), _sgd(watched)
     regrower = regrow.attach(
-        regrow.RandomOut(threshold=1e-12, active_fraction=1.0),
+        regrow.RandomOut(confirm="gradient", threshold=1e-12, active_fraction=1.0),
         watched,
         optimizer,
         example_inputs=_images()[0][:2],

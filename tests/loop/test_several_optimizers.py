@@ -34,7 +34,7 @@ def _train(model: nn.Module, optimizers: list[torch.optim.Optimizer], batches: B
 
 
 def _attach(model: nn.Module, optimizers: list[torch.optim.Optimizer]) -> regrow.Regrower:
-    recipe = regrow.RandomOut(threshold=0.4, active_fraction=1.0, every_steps=4, readers="zero")
+    recipe = regrow.RandomOut(confirm="gradient", threshold=0.4, active_fraction=1.0, every_steps=4, readers="zero")
     return regrow.attach(recipe, model, optimizers, example_inputs=EXAMPLE)
 
 
@@ -125,7 +125,7 @@ def test_hooks_off(
 ) -> None:
     hooked, by_hand = small_cnn(0), small_cnn(0)
     first, second = _split(hooked), _split(by_hand)
-    recipe = regrow.RandomOut(threshold=0.4, active_fraction=1.0, every_steps=4)
+    recipe = regrow.RandomOut(confirm="gradient", threshold=0.4, active_fraction=1.0, every_steps=4)
     report = regrow.attach(recipe, hooked, first, example_inputs=EXAMPLE).report
     regrower = regrow.attach(recipe, by_hand, second, example_inputs=EXAMPLE, hooks=False)
     for batch in batches(9):

@@ -67,7 +67,7 @@ def test_the_score_is_that_of_the_sum_and_not_of_the_last_micro_batch(
     model = small_cnn(0)
     kill(model, 1)
     optimizer = sgd(model)
-    recipe = regrow.RandomOut(threshold=1e-12, active_fraction=1.0)
+    recipe = regrow.RandomOut(confirm="gradient", threshold=1e-12, active_fraction=1.0)
     regrower = regrow.attach(recipe, model, optimizer, example_inputs=EXAMPLE)
     for (images, labels), factor in zip(batches(2), (1.0, 0.0), strict=True):
         (factor * nn.functional.cross_entropy(model(images), labels)).backward()
@@ -82,7 +82,7 @@ def test_the_score_is_that_of_the_sum_and_not_of_the_last_micro_batch(
 def test_scores_are_of_the_clipped_gradient(kind: str, small_cnn: Cnn, batches: Some) -> None:
     model = small_cnn(0)
     optimizer = sgd(model)
-    recipe = regrow.RandomOut(threshold=1e9, active_fraction=1.0)
+    recipe = regrow.RandomOut(confirm="gradient", threshold=1e9, active_fraction=1.0)
     regrower = regrow.attach(recipe, model, optimizer, example_inputs=EXAMPLE, dry_run=True)
     seen: dict[str, list[list[float]]] = {"before": [], "after": []}
 
@@ -167,7 +167,7 @@ def test_channels_last_keeps_its_strides_and_the_draws_are_the_same(
         model = model.to(memory_format=memory)
         kill(model, 1, 4)
         optimizer = make(model)
-        recipe = regrow.RandomOut(threshold=1e-12, active_fraction=1.0, readers=readers)
+        recipe = regrow.RandomOut(confirm="gradient", threshold=1e-12, active_fraction=1.0, readers=readers)
         regrower = regrow.attach(recipe, model, optimizer, example_inputs=EXAMPLE.double())
         train(
             model,
@@ -196,7 +196,7 @@ def test_a_redraw_writes_the_same_numbers_in_both_memory_formats(
         model = small_cnn(0).to(memory_format=memory)
         kill(model, 1)
         optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
-        recipe = regrow.RandomOut(threshold=1e-12, active_fraction=1.0)
+        recipe = regrow.RandomOut(confirm="gradient", threshold=1e-12, active_fraction=1.0)
         regrow.attach(recipe, model, optimizer, example_inputs=EXAMPLE)
         train(model, optimizer, batches(1))
         drawn.append(model[3].weight.detach()[1])  # type: ignore[index]
@@ -246,7 +246,7 @@ def test_a_young_filter_steps_by_the_rate_that_its_step_was_made_with(batches: S
     )
     optimizer = torch.optim.Adam(model.parameters(), lr=0.01, eps=1e-20)
     scheduler = torch.optim.lr_scheduler.ExponentialLR(optimizer, gamma=0.8)
-    recipe = regrow.RandomOut(threshold=1e9, active_fraction=0.5, every_steps=6)
+    recipe = regrow.RandomOut(confirm="gradient", threshold=1e9, active_fraction=0.5, every_steps=6)
     regrower = regrow.attach(recipe, model, optimizer, example_inputs=EXAMPLE, total_steps=12)
     for batch in batches(6):
         train(model, optimizer, [batch])
@@ -304,7 +304,7 @@ def test_a_layer_that_a_step_leaves_out(
     """Absent gradients say nothing; zeros left by ``set_to_none=False`` say that the filters are dead."""
     model = _Branching()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
-    recipe = regrow.RandomOut(threshold=1e-12, active_fraction=1.0)
+    recipe = regrow.RandomOut(confirm="gradient", threshold=1e-12, active_fraction=1.0)
     regrower = regrow.attach(recipe, model, optimizer, example_inputs=EXAMPLE)
     train(model, optimizer, batches(1), set_to_none=set_to_none)
     assert regrower.report.events == []
@@ -345,7 +345,7 @@ def test_a_graph_kept_over_a_renewal_raises_and_gives_no_wrong_gradient(
     model = small_cnn(0)
     kill(model, 1)
     optimizer = torch.optim.SGD([model[3].weight], lr=0.0)  # type: ignore[index]
-    recipe = regrow.RandomOut(threshold=1e-12, active_fraction=1.0)
+    recipe = regrow.RandomOut(confirm="gradient", threshold=1e-12, active_fraction=1.0)
     regrower = regrow.attach(recipe, model, optimizer, example_inputs=EXAMPLE, hooks=False)
     images, labels = batches(1)[0]
     loss = nn.functional.cross_entropy(model(images), labels)

@@ -86,7 +86,7 @@ def test_a_renewed_filter_starts_afresh_and_its_neighbours_keep_their_bits(
     before = {name: each.clone() for name, each in model.state_dict().items()}
     still = torch.optim.SGD(model.parameters(), lr=0.0)
     with regrow.attach(
-        regrow.RandomOut(threshold=1e-9, active_fraction=1.0),
+        regrow.RandomOut(confirm="gradient", threshold=1e-9, active_fraction=1.0),
         model,
         still,
         example_inputs=torch.zeros(1, 1, 8, 8),
@@ -117,7 +117,7 @@ def test_the_gain_of_a_fresh_filter_is_the_measured_one_also_if_measured_after_a
     model = net(positive_gain=positive)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
     regrower = regrow.attach(
-        regrow.RandomOut(threshold=1e-9, active_fraction=1.0),
+        regrow.RandomOut(confirm="gradient", threshold=1e-9, active_fraction=1.0),
         model,
         optimizer,
         example_inputs=torch.zeros(1, 1, 8, 8),
@@ -139,7 +139,7 @@ def test_the_gain_of_a_fresh_filter_is_the_measured_one_also_if_measured_after_a
 @pytest.mark.parametrize(
     "recipe",
     [
-        regrow.RandomOut(threshold=0.05, active_fraction=1.0),
+        regrow.RandomOut(confirm="gradient", threshold=0.05, active_fraction=1.0),
         regrow.RePr(s1=2, s2=2, cycles=2, fraction=0.3),
         regrow.InternalScion(threshold=1e9),
         regrow.NoiseScion(threshold=1e9),

@@ -58,7 +58,7 @@ def build(
     settings = {"threshold": 0.3, "every_steps": 2, "active_fraction": 1.0, **(recipe or {})}
     if not attach:
         return model, optimizer, None
-    chosen = regrow.RandomOut(**settings)
+    chosen = regrow.RandomOut(confirm="gradient", **settings)
     return model, optimizer, regrow.attach(chosen, model, optimizer, example_inputs=EXAMPLE, seed=3)
 
 

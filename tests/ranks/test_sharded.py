@@ -17,7 +17,7 @@ pytestmark = pytest.mark.skipif(
 )
 
 EXAMPLE = torch.zeros(2, 1, 8, 8)
-RECIPE = regrow.RandomOut(threshold=1e-12, active_fraction=1.0)
+RECIPE = regrow.RandomOut(confirm="gradient", threshold=1e-12, active_fraction=1.0)
 Cnn = Callable[[int], nn.Module]
 
 
@@ -82,7 +82,7 @@ def test_optimizers_that_are_split_are_refused(reset: bool, small_cnn: Cnn) -> N
         from torch.distributed.optim import PostLocalSGDOptimizer, ZeroRedundancyOptimizer
 
     model = DistributedDataParallel(small_cnn(0))
-    recipe = regrow.RandomOut(threshold=1e-12, active_fraction=1.0, reset_optimizer=reset)
+    recipe = regrow.RandomOut(confirm="gradient", threshold=1e-12, active_fraction=1.0, reset_optimizer=reset)
     split = ZeroRedundancyOptimizer(model.parameters(), torch.optim.Adam, lr=0.1)
     with pytest.raises(OptimizerError, match=r"ZeroRedundancyOptimizer splits it: give the optim"):
         regrow.attach(recipe, model, split, example_inputs=EXAMPLE)
@@ -97,7 +97,7 @@ def test_data_parallel_replicas_read_the_renewed_weights(small_cnn: Cnn) -> None
     """`nn.DataParallel` copies the module's own parameters to its replicas in every forward pass."""
     model = nn.DataParallel(small_cnn(0))
     optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
-    recipe = regrow.RandomOut(threshold=1e9, active_fraction=1.0)
+    recipe = regrow.RandomOut(confirm="gradient", threshold=1e9, active_fraction=1.0)
     images = torch.randn(4, 1, 8, 8)
     regrower = regrow.attach(recipe, model, optimizer, example_inputs=EXAMPLE)
     before = model(images)

@@ -83,7 +83,7 @@ def kept_output() -> dict[str, Any]:
     """Each rank calibrates on images of its own, with running statistics of its own."""
     model, optimizer, _ = build(attach=False)
     recipe = dataclasses.replace(
-        regrow.RandomOut(threshold=0.3, every_steps=2, active_fraction=1.0),
+        regrow.RandomOut(confirm="gradient", threshold=0.3, every_steps=2, active_fraction=1.0),
         renew=Redraw(preserve=True),
         grace_steps=1,
     )
@@ -178,7 +178,7 @@ def attached_before_it_is_wrapped() -> dict[str, Any]:
     torch.manual_seed(5)
     net = Net()
     optimizer = torch.optim.SGD(net.parameters(), lr=0.05, momentum=0.9)
-    recipe = regrow.RandomOut(threshold=0.3, every_steps=2, active_fraction=1.0)
+    recipe = regrow.RandomOut(confirm="gradient", threshold=0.3, every_steps=2, active_fraction=1.0)
     regrower = regrow.attach(recipe, net, optimizer, example_inputs=EXAMPLE)
     model = DistributedDataParallel(net)
     train(model, optimizer)
@@ -215,7 +215,7 @@ def compiled() -> dict[str, Any]:
     net, optimizer, regrower = build(attach=False)
     del regrower
     model = torch.compile(net, backend="eager")
-    recipe = regrow.RandomOut(threshold=0.3, every_steps=2, active_fraction=1.0)
+    recipe = regrow.RandomOut(confirm="gradient", threshold=0.3, every_steps=2, active_fraction=1.0)
     with refusal() as told:
         seed = dist.get_rank()  # only ranks that know of each other can notice
         regrow.attach(recipe, model, optimizer, example_inputs=EXAMPLE, seed=seed)  # type: ignore[arg-type]
@@ -403,7 +403,7 @@ def settings_that_differ() -> dict[str, Any]:
     for name in ("seed", "recipe"):
         model, optimizer, _ = build(attach=False)
         odd = dist.get_rank() == dist.get_world_size() - 1
-        recipe = regrow.RandomOut(
+        recipe = regrow.RandomOut(confirm="gradient",
             threshold=1e-7 if odd and name == "recipe" else 1e-8, active_fraction=1.0
         )
         with refusal() as told:
@@ -440,7 +440,7 @@ def equal_data_on_all_ranks() -> dict[str, Any]:
         for mine, value in zip(alone.parameters(), start, strict=True):
             mine.copy_(value)
     other = torch.optim.SGD(alone.parameters(), lr=0.05, momentum=0.9, weight_decay=1e-3)
-    recipe = regrow.RandomOut(threshold=0.3, every_steps=2, active_fraction=1.0)
+    recipe = regrow.RandomOut(confirm="gradient", threshold=0.3, every_steps=2, active_fraction=1.0)
     watcher = regrow.attach(recipe, alone, other, example_inputs=EXAMPLE, seed=3)
     for net, its in ((model, optimizer), (alone, other)):
         for step in range(STEPS):

@@ -20,7 +20,7 @@ THRESHOLDS = (0.0, 1e-8, 0.3, 1e-30)
 
 
 def _recipe(threshold: float, **settings: object) -> Recipe:
-    recipe = regrow.RandomOut(threshold=threshold, active_fraction=1.0)
+    recipe = regrow.RandomOut(confirm="gradient", threshold=threshold, active_fraction=1.0)
     return dataclasses.replace(recipe, **settings)  # type: ignore[arg-type]
 
 

@@ -48,7 +48,9 @@ class Plan:
         self._given = Given(places, shape, shared=shared)
         layers: list[Layer] = []
         last: Layer = self._given
+        self._heard: dict[str, Layer] = {}
         for step in program.steps:
+            self._heard[step.path] = last
             last = layer_of(step, last, setting)
             layers.append(last)
         if last.out.ndim != 3:
@@ -76,6 +78,19 @@ class Plan:
         for layer in self._layers:
             layer.forward()
         return self._last.out
+
+    def heard(self, path: str, network: int) -> Tensor:
+        """What a layer was called with in the last pass, with the axes that torch's layer has.
+
+        Args:
+            path: Of the layer.
+            network: Which network's.
+
+        Returns:
+            (B, C, H, W), or (B, F); this plan's memory, or a copy of it.
+        """
+        found = self._heard[path].out[network]
+        return found.t() if found.ndim == 2 else found.permute(0, 4, 1, 2, 3).flatten(0, 1)
 
     def gradients(
         self,

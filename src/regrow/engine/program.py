@@ -10,7 +10,7 @@ from torch import fx, nn
 from torch.nn import functional as F  # noqa: N812
 
 from regrow.engine.describe import UnsupportedError, describe, hooked, is_known
-from regrow.engine.steps import FlattenStep, LinearStep, ReLUStep, Step
+from regrow.engine.steps import Conv2dStep, FlattenStep, LinearStep, ReLUStep, Step
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +34,19 @@ class Program:
     def dense(self) -> tuple[str, ...]:
         """Paths of the dense layers."""
         return tuple(step.path for step in self.steps if isinstance(step, LinearStep))
+
+    def reader(self, path: str) -> str | None:
+        """Who reads a layer.
+
+        Args:
+            path: Of a convolution or dense layer.
+
+        Returns:
+            The path of the next of them; None for the last.
+        """
+        weighted = [each.path for each in self.steps if isinstance(each, Conv2dStep | LinearStep)]
+        behind = weighted[weighted.index(path) + 1 :]
+        return behind[0] if behind else None
 
 
 def program_of(model: nn.Module) -> Program:

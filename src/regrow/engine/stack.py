@@ -73,6 +73,7 @@ class Stack:
         flat = self.memory.parameters.flat
         self._batched = flat.device.type != "cpu" if batched is None else batched
         self._plans: dict[tuple[object, ...], Plan] = {}
+        self._last: Plan | None = None
 
     def __len__(self) -> int:
         return len(self.models)
@@ -112,7 +113,7 @@ class Stack:
             `folded` without a rate for each network, or with something that is no dense layer: a ConfigError.
         """
         with torch.no_grad():
-            plan = self._plan(images, learns=True)
+            plan = self._last = self._plan(images, learns=True)
             told = self._rates(rates, folded) if folded else None
             hidden = {f"{path}.{name}" for path in folded for name in ("weight", "bias")}
             samples = images.shape[-4 if images.ndim > 3 else -2]
@@ -122,6 +123,24 @@ class Stack:
                 )
             self.memory.show_gradients(hidden)
             return plan.gradients(images, labels, reduction=reduction, rates=told, folded=folded)
+
+    def heard(self, path: str, network: int) -> Tensor:
+        """What a layer was called with in the last call of `gradients`.
+
+        Args:
+            path: Of a layer with weights.
+            network: Which network's.
+
+        Returns:
+            (B, C, H, W), or (B, F), as torch's layer would have been called. The stack's own memory, which the next call
+            overwrites.
+
+        Raises:
+            ConfigError: `gradients` was not called yet.
+        """
+        if self._last is None:
+            raise ConfigError("heard needs a pass before it: call gradients (Stack)")
+        return self._last.heard(path, network)
 
     def logits(self, images: Tensor) -> Tensor:
         """Scores of the classes, with each network in the mode that it is in.
@@ -142,6 +161,7 @@ class Stack:
         """Give the networks memory of their own again, with the numbers as they are; the stack cannot be used after."""
         self.memory.release()
         self._plans.clear()
+        self._last = None
 
     def _plan(self, images: Tensor, *, learns: bool) -> Plan:
         key = (images.shape, images.dtype, images.device, learns)

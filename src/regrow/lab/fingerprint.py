@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from regrow.lab import models
 from regrow.lab.engines import EngineName
+from regrow.lab.later import distinguishing
 from regrow.lab.study import Study
 from regrow.lab.trials import cells
 
@@ -59,10 +60,20 @@ def fingerprint_document(
             cell.name: {
                 **cell.study.model_dump(mode="json", include={"data", "model", "train", "arms"}),
                 "model": _model(cell.study),
+                "arms": _arms(cell.study),
                 "data_digest": data_digests[cell.name],
             }
             for cell in cells(study, where=where)
         },
+    }
+
+
+def _arms(study: Study) -> dict[str, Any]:
+    """The arms without settings of later date that change nothing."""
+    arms = study.model_dump(mode="json", include={"arms"})["arms"]
+    return {
+        label: {**arm, "settings": distinguishing(arm["recipe"], arm["settings"])}
+        for label, arm in arms.items()
     }
 
 

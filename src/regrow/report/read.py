@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Final, cast
 
 from regrow.errors import StoreError
+from regrow.lab.later import with_before
 from regrow.report.diagnostics import Diagnostics, read_diagnostics
 from regrow.report.networks import Networks, read_networks
 from regrow.report.results import Arm, Renewals, Results, Study, Trial
@@ -126,7 +127,7 @@ def _study(document: dict[str, object], file: Path) -> Study:
             Arm(
                 label=label,
                 recipe=arm["recipe"],
-                settings=dict(arm.get("settings") or {}),
+                settings=with_before(arm["recipe"], arm.get("settings") or {}),
                 train=dict(arm.get("train") or {}),
                 like=arm.get("like"),
                 model=dict(arm.get("model") or {}),

@@ -14,6 +14,7 @@ from regrow.engine import Program, Stack, StackOptimizer, program_of
 from regrow.lab.data.augment import crop_flip
 from regrow.lab.member import Member
 from regrow.lab.study import Training
+from regrow.loop import Regrower
 
 
 @final
@@ -106,16 +107,27 @@ def _step(members: Sequence[Member], optimizer: StackOptimizer, losses: Tensor) 
         for member in members:
             nn.utils.clip_grad_norm_(member.model.parameters(), limit)
     acting = [
-        (member.regrower, loss)
-        for member, loss in zip(members, losses, strict=True)
+        (number, member.regrower, loss)
+        for number, (member, loss) in enumerate(zip(members, losses, strict=True))
         if member.regrower is not None
     ]
-    for regrower, loss in acting:
+    for number, regrower, loss in acting:
         regrower.tell(loss=loss)
+        if regrower.watched:
+            _show(regrower, optimizer.stack, number)
         regrower.before_step()
     optimizer.step()
-    for regrower, _ in acting:
+    for _, regrower, _ in acting:
         regrower.after_step()
+
+
+def _show(regrower: Regrower, stack: Stack, network: int) -> None:
+    """What the pass has shown of the layers that a recipe watches: no module was called in it."""
+    readers = {path: stack.program.reader(path) for path in regrower.watched}
+    regrower.show(
+        {path: stack.heard(reader, network) for path, reader in readers.items() if reader},
+        inputs={path: stack.heard(path, network) for path in readers},
+    )
 
 
 def stack_optimizer(
