@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -17,6 +18,8 @@ from regrow.criteria import (
     Gates,
     GradientSize,
     Heard,
+    LayerActivity,
+    Liveness,
     MeanActivation,
     Observation,
     Oracle,
@@ -27,7 +30,7 @@ from regrow.criteria import (
     ZeroShare,
 )
 from regrow.errors import ConfigError, RegrowError
-from regrow.functional import fisher_diagonal, mean_activation, taylor, zero_share
+from regrow.functional import fisher_diagonal, mean_activation, silent, taylor, zero_share
 from regrow.history import Renewed
 from regrow.recipes import InternalScion, NoiseScion, RandomControl, RandomOut, RePr
 
@@ -122,10 +125,19 @@ def seen(rows: torch.Tensor) -> Observation:
     accuracy without it is its mean, the loss without it the mean of its squares.
     """
     slopes = rows.mT
+    nobody = torch.zeros(rows.shape[:-1], dtype=torch.bool)
+    ends = rows.amin(-1).float(), rows.amax(-1).float()
     return Observation(
         count=rows.shape[-2],
         weight=rows,
         grad=rows,
+        activity=LayerActivity(
+            seen=~nobody,
+            silent=silent(*ends, largest=rows.abs().amax((-2, -1)).float()),
+            starved=nobody,
+            blocked=nobody,
+            examples=rows.shape[-1],
+        ),
         heard=Heard(activation=mean_activation(rows), zeros=zero_share(rows)),
         gates=Gates(slope=taylor(slopes), curvature=fisher_diagonal(slopes)),
         silenced_accuracy=Silenced(whole=rows.mean((-2, -1)), without=rows.mean(-1)),
@@ -174,6 +186,17 @@ def _oracle_oracle(
     return scores
 
 
+def _liveness_oracle(
+    weight: list[list[float]], grad: list[list[float]], settings: Mapping[str, Any]
+) -> list[float]:
+    """After one pass: dead is who gave one value, if one step is enough."""
+    del grad
+    if settings.get("steps", 1) > 1:
+        return [1.0 for _ in weight]
+    largest = max(abs(value) for row in weight for value in row)
+    return [float(max(row) - min(row) > 1e-6 * largest) for row in weight]
+
+
 CRITERIA: dict[str, CriterionRow] = {
     "GradientSize": CriterionRow(
         make=GradientSize,
@@ -188,6 +211,17 @@ CRITERIA: dict[str, CriterionRow] = {
         wrong=(
             Wrong(settings={"norm": "l3"}, match="'l1', 'signed' or 'l2', got 'l3'"),
             Wrong(settings={"source": "mean"}, match="'last' or 'accumulated', got 'mean'"),
+        ),
+    ),
+    "Liveness": CriterionRow(
+        make=partial(Liveness, threshold=1e-8, steps=1, examples=1),
+        settings=({}, {"steps": 2}, {"gradient": GradientSize(norm="l2")}),
+        oracle=_liveness_oracle,
+        wrong=(
+            Wrong(settings={"steps": 0}, match="steps must be a whole number of at least 1, got 0"),
+            Wrong(settings={"examples": 1.5}, match="examples must be a whole number"),
+            Wrong(settings={"look_every": True}, match="look_every must be a whole number"),
+            Wrong(settings={"threshold": -1.0}, match="threshold must be at least 0, got -1"),
         ),
     ),
     "FilterOverlap": CriterionRow(
@@ -249,6 +283,8 @@ class RecipeRow:
     defaults: Mapping[str, Any] = field(default_factory=dict)
     wrong: tuple[Wrong, ...] = ()
     drawn: bool = True
+    prepare: Callable[[torch.nn.Module], None] = lambda model: None
+    """What must be so in a model for the recipe to act on it."""
 
 
 _EVENTS = (
@@ -344,9 +380,30 @@ RECIPES: dict[str, RecipeRow] = {
 }
 
 
+def _silenced(model: torch.nn.Module) -> None:
+    """Two filters that give one value to all that read them."""
+    named = dict(model.named_parameters())
+    with torch.no_grad():
+        for weight, shift in (("3.weight", "3.bias"), ("0.weight", "1.bias"), ("a.weight", "norm.bias")):
+            if weight in named:
+                named[weight][1] = 0.0
+                named[shift][1] = -100.0
+
+
+def _by_silence(**settings: Any) -> Recipe:
+    """RandomOut as it is by default, with a window that ends within the contract's training."""
+    recipe = RandomOut(**settings)
+    assert isinstance(recipe.criterion, Liveness)
+    return replace(recipe, criterion=replace(recipe.criterion, examples=50))
+
+
 _REPR = RECIPES["repr"]
 
 VARIANTS: dict[str, RecipeRow] = RECIPES | {
+    "randomout by silence": RecipeRow(
+        make=_by_silence, acts={"active_fraction": 1.0, "look_every": 7}, prepare=_silenced
+    ),
+} | {
     f"repr by {word}": replace(_REPR, acts={**_REPR.acts, "rank_by": word})
     for word in (
         "weights",
@@ -359,7 +416,7 @@ VARIANTS: dict[str, RecipeRow] = RECIPES | {
         "oracle",
     )
 }
-"""Every recipe, and RePr with each of its rankings."""
+"""Every recipe, RandomOut as it is by default, and RePr with each of its rankings."""
 
 DATA: dict[str, Any] = {
     "calibration_inputs": torch.randn(9, 1, 8, 8, generator=torch.Generator().manual_seed(5)),

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cache, partial
+from functools import partial
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from harm.parts import (
     CLASSES,
@@ -14,63 +13,16 @@ from harm.parts import (
     Residual,
     Scale,
     TanhGate,
-    cnn,
     conv_norm,
     digits,
-    frozen,
     mlp,
     pooled,
     vectors,
     zeroed,
 )
-from harm.registry import Kill, Place, Quiet, Situation, adam, adamw, sgd, situation
+from harm.registry import Kill, Quiet, Situation, adam, adamw, sgd, situation
 
-CONV_PLACES = {"0": "1", "2": "3"}
 WIDTH = 10
-
-
-@situation
-def zero_head() -> Situation:
-    """The head of a CNN starts at 0."""
-
-    def build() -> nn.Module:
-        model = cnn()
-        zeroed(model[5])
-        return model
-
-    return Situation(
-        build=build, data=digits, places=CONV_PLACES, kills=(Kill(layer="2", unit=3),)
-    )
-
-
-@cache
-def _pretrained() -> dict[str, Tensor]:
-    model, (x, y) = cnn(), digits()
-    optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
-    for _ in range(15):
-        optimizer.zero_grad()
-        nn.functional.cross_entropy(model(x), y).backward()
-        optimizer.step()
-    return model.state_dict()
-
-
-@situation
-def fresh_head_over_pretrained() -> Situation:
-    """A trained backbone gets a fresh head of zeros."""
-
-    def build() -> nn.Module:
-        model = cnn()
-        model.load_state_dict(_pretrained())
-        zeroed(model[5])
-        return model
-
-    return Situation(
-        build=build,
-        data=digits,
-        places=CONV_PLACES,
-        optimizer=adamw,
-        kills=(Kill(layer="0", unit=1, step=12),),
-    )
 
 
 def _blocks(*, trained: bool = True) -> nn.Module:
@@ -80,9 +32,7 @@ def _blocks(*, trained: bool = True) -> nn.Module:
         nn.init.zeros_(body[4].weight)
         body[4].weight.requires_grad_(trained)
     blocks = [Residual(body, nn.Identity()) for body in bodies]
-    return nn.Sequential(
-        *conv_norm(1, 6, stride=2), nn.ReLU(), *blocks, nn.ReLU(), *pooled(6)
-    )
+    return nn.Sequential(*conv_norm(1, 6, stride=2), nn.ReLU(), *blocks, nn.ReLU(), *pooled(6))
 
 
 BLOCK_PLACES = {
@@ -235,36 +185,4 @@ def zero_out_projection() -> Situation:
         places=GATED_PLACES,
         spared=frozenset({"1.body.2", "2.body.2"}),
         kills=(Kill(layer="2.body.0", unit=11),),
-    )
-
-
-class _Adapted(nn.Module):
-    """A frozen layer with a low-rank update whose second half starts at 0."""
-
-    def __init__(self, fan_in: int, fan_out: int) -> None:
-        super().__init__()
-        self.base = frozen(nn.Linear(fan_in, fan_out))
-        self.down = nn.Linear(fan_in, 3, bias=False)
-        self.up = zeroed(nn.Linear(3, fan_out, bias=False))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """The sum of both."""
-        return self.base(x) + self.up(self.down(x))
-
-
-@situation
-def lora() -> Situation:
-    """LoRA over a frozen network: B starts at 0."""
-
-    def build() -> nn.Module:
-        return nn.Sequential(
-            *(_Adapted(SIZE, 16), nn.ReLU(), _Adapted(16, 16), nn.ReLU()), nn.Linear(16, CLASSES)
-        )
-
-    return Situation(
-        build=build,
-        data=vectors,
-        places={f"{n}.{half}": Place(module=f"{n}.{half}") for n in (0, 2) for half in ("down", "up")},
-        spared=frozenset({"0.up", "2.up"}),
-        optimizer=adamw,
     )

@@ -1,49 +1,23 @@
-"""One situation trained with one recipe, and what the oracle says of every renewal."""
+"""What the oracle says of every renewal in a situation, and whether the dead were found and the others named."""
 
 from __future__ import annotations
 
-import warnings
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
-import torch
-from torch import Tensor
-
-import regrow
-from harm.oracle import Class, Oracle
-from harm.parts import dice
+from harm.oracle import Class
 from harm.recipes import Case
-from harm.registry import Kill, Quiet, Situation, Turn
-from regrow.errors import RegrowError, RegrowWarning
-from regrow.history import Renewed, Report
+from harm.registry import Kill, Quiet, Situation
+from harm.training import Run, train
+from regrow.errors import RegrowError
+from regrow.history import Renewed
 
 Row = dict[str, Any]
-State = dict[str, Tensor]
 
+CLASSES = ("living", "rare", "dead", "blocked", "starved")
 WINDOW, LOOK_EVERY, FULL = 300, 100, 32
 """The issue's numbers: examples of a window, steps between two looks, and the batch from which ten steps are enough."""
-CALIBRATION = 64
-
-
-@dataclass(kw_only=True)
-class Run:
-    """What a training has left.
-
-    Attributes:
-        oracle: Of its situation.
-        states: The model right before each optimizer step.
-        events: All renewals.
-        report: Of the recipe.
-        said: regrow's warnings.
-    """
-
-    oracle: Oracle
-    states: list[State]
-    events: list[Renewed]
-    report: Report
-    said: list[str]
 
 
 def limit(situation: Situation, kill: Kill, case: Case) -> int:
@@ -53,66 +27,6 @@ def limit(situation: Situation, kill: Kill, case: Case) -> int:
     if kill.limit is not None:
         window = kill.limit
     return window + case.act + (LOOK_EVERY if kill.hidden else case.see)
-
-
-def batches(situation: Situation) -> Iterator[tuple[Tensor, Tensor]]:
-    """The training set in a new order each epoch, without end; what is left of it at the end is left out."""
-    x, y = situation.data()
-    generator = dice(1)
-    while True:
-        for chosen in torch.randperm(len(x), generator=generator).split(situation.batch):
-            if len(chosen) == situation.batch:
-                yield x[chosen], y[chosen]
-
-
-def train(situation: Situation, case: Case, replayed: Sequence[Renewed] = ()) -> Run:
-    """Train it, and keep what the oracle needs.
-
-    Args:
-        situation: What happens.
-        case: The recipe.
-        replayed: For the random control.
-    """
-    with (
-        torch.random.fork_rng(devices=[]),
-        warnings.catch_warnings(record=True) as caught,
-    ):
-        warnings.simplefilter("always")
-        torch.manual_seed(0)
-        model = situation.build().train()
-        oracle = Oracle(situation, model)
-        optimizer = situation.optimizer(situation.trained(model))
-        x = situation.data()[0]
-        regrower = regrow.attach(
-            case.make(replayed),
-            model,
-            optimizer,
-            example_inputs=x[:4],
-            calibration_inputs=x[:CALIBRATION],
-            total_steps=situation.steps,
-            steps_per_epoch=len(x) // situation.batch,
-            layers=("conv", "linear"),
-        )
-        events: list[Renewed] = []
-        regrower.on_renewal(events.append)
-        states: list[State] = []
-        memory: dict[str, Any] = {}
-        torch.manual_seed(1)
-        for step, (images, targets) in zip(
-            range(situation.steps), batches(situation), strict=False
-        ):
-            for kill in situation.kills:
-                if kill.step == step:
-                    kill(model)
-            turn = Turn(
-                model=model, optimizer=optimizer, x=images, y=targets, step=step, memory=memory
-            )
-            situation.turn(turn)
-            states.append({name: each.clone() for name, each in model.state_dict().items()})
-            optimizer.step()
-        regrower.detach()
-    said = [str(each.message) for each in caught if issubclass(each.category, RegrowWarning)]
-    return Run(oracle=oracle, states=states, events=events, report=regrower.report, said=said)
 
 
 def judge(situation: Situation, name: str, case: Case, replayed: Sequence[Renewed] = ()) -> Row:
@@ -158,8 +72,7 @@ def _units(situation: Situation, run: Run) -> Row:
     for layer, found in run.oracle.classes(run.states[step]).items():
         if layer in run.report.layers:
             counts.update(_class_of(situation, layer, n, each) for n, each in enumerate(found))
-    classes = ("living", "rare", "dead", "blocked", "starved")
-    return {"units": counts.total(), **{each: counts[each] for each in classes}}
+    return {"units": counts.total(), **{each: counts[each] for each in CLASSES}}
 
 
 def _renewals(situation: Situation, run: Run) -> Row:
@@ -174,8 +87,7 @@ def _renewals(situation: Situation, run: Run) -> Row:
             counts[kind] += 1
             if kind != "dead":
                 harmed.append(f"{kind} {event.layer}[{unit}] at step {event.step}")
-    classes = ("living", "rare", "dead", "blocked", "starved")
-    return {f"{each}_renewed": counts[each] for each in classes} | {"harmed": harmed[:20]}
+    return {f"{each}_renewed": counts[each] for each in CLASSES} | {"harmed": harmed[:20]}
 
 
 def _found(situation: Situation, kill: Kill, case: Case, run: Run) -> Row:

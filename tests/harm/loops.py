@@ -7,14 +7,26 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.optim import SGD, Adam
+from torch.optim import Adam
 from torch.utils.checkpoint import checkpoint
 
-from harm.parts import CLASSES, EXAMPLES, SIZE, cnn, conv_norm, dice, digits, frozen, mlp, pooled, vectors
-from harm.registry import Data, Heard, Kill, Situation, Turn, adam, adamw, classify, situation
+from harm.parts import (
+    CLASSES,
+    EXAMPLES,
+    NORMED_PLACES,
+    PLAIN_PLACES,
+    SIZE,
+    cnn,
+    dice,
+    digits,
+    frozen,
+    mlp,
+    normed,
+    vectors,
+)
+from harm.registry import Data, Heard, Kill, Situation, Turn, adam, classify, situation
 
 WIDTH = 12
-PLACES = {"0": "1", "2": "3"}
 
 
 def _accumulated(turn: Turn) -> None:
@@ -29,7 +41,7 @@ def accumulation() -> Situation:
     return Situation(
         build=cnn,
         data=digits,
-        places=PLACES,
+        places=PLAIN_PLACES,
         turn=_accumulated,
         kills=(Kill(layer="0", unit=3), Kill(layer="2", unit=1, step=11)),
     )
@@ -75,26 +87,6 @@ def checkpointing_reentrant() -> Situation:
 def checkpointing() -> Situation:
     """Gradient checkpointing, use_reentrant=False."""
     return _checkpointing(reentrant=False)
-
-
-def _autocast(turn: Turn) -> None:
-    turn.optimizer.zero_grad()
-    with torch.autocast("cpu", dtype=torch.bfloat16):
-        answers = turn.model(turn.x)
-    functional.cross_entropy(answers.float(), turn.y).backward()
-
-
-@situation
-def autocast_bfloat16() -> Situation:
-    """Mixed precision: the forward pass in bfloat16."""
-    return Situation(
-        build=partial(mlp, SIZE, 16, 16, CLASSES),
-        data=vectors,
-        places=PLACES,
-        turn=_autocast,
-        optimizer=adamw,
-        kills=(Kill(layer="2", unit=4, step=7),),
-    )
 
 
 class _Adversaries(nn.Module):
@@ -163,57 +155,7 @@ def frozen_layers() -> Situation:
         return model
 
     return Situation(
-        build=build, data=digits, places=PLACES, kills=(Kill(layer="2", unit=0, step=9),)
-    )
-
-
-def _warmed_up(turn: Turn) -> None:
-    for group in turn.optimizer.param_groups:
-        group["lr"] = 0.0 if turn.step < 15 else 0.05
-    classify(turn)
-
-
-@situation
-def rate_of_zero() -> Situation:
-    """The warm-up begins with a rate of 0."""
-    return Situation(
-        build=cnn, data=digits, places=PLACES, turn=_warmed_up, kills=(Kill(layer="2", unit=7),)
-    )
-
-
-def _clipped(turn: Turn) -> None:
-    classify(turn)
-    nn.utils.clip_grad_norm_(turn.model.parameters(), 1e-9)
-
-
-@situation
-def clipped_to_tiny() -> Situation:
-    """Gradients are clipped to a norm of 1e-9: all of them are below the threshold."""
-    return Situation(
-        build=cnn,
-        data=digits,
-        places=PLACES,
-        turn=_clipped,
-        optimizer=partial(SGD, lr=1e7),
-        kills=(Kill(layer="0", unit=4, step=6),),
-    )
-
-
-def _scaled_down(turn: Turn) -> None:
-    turn.optimizer.zero_grad()
-    (1e-12 * functional.cross_entropy(turn.model(turn.x), turn.y)).backward()
-
-
-@situation
-def tiny_loss() -> Situation:
-    """The loss is scaled by 1e-12, and Adam does not mind: all gradients are below the threshold."""
-    return Situation(
-        build=partial(mlp, SIZE, 16, 16, CLASSES),
-        data=vectors,
-        places=PLACES,
-        turn=_scaled_down,
-        optimizer=partial(Adam, lr=3e-3, eps=1e-18),
-        kills=(Kill(layer="0", unit=15), Kill(layer="2", unit=3, step=16)),
+        build=build, data=digits, places=PLAIN_PLACES, kills=(Kill(layer="2", unit=0, step=9),)
     )
 
 
@@ -228,15 +170,10 @@ def _validated(turn: Turn) -> None:
 def validation_in_training_mode() -> Situation:
     """Between the steps passes without gradients, in training mode, on blank images."""
 
-    def build() -> nn.Module:
-        return nn.Sequential(
-            *(*conv_norm(1, 6, stride=2), nn.ReLU()), *(*conv_norm(6, 8), nn.ReLU()), *pooled(8)
-        )
-
     return Situation(
-        build=build,
+        build=normed,
         data=digits,
-        places={"0": "2", "3": "5"},
+        places=NORMED_PLACES,
         turn=_validated,
         kills=(Kill(layer="3", unit=2, norms=(("4", 2),)),),
     )

@@ -9,12 +9,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.optim import SGD
 
-import regrow
-from harm.parts import CLASSES, EXAMPLES, SIZE, blobs, cnn, dice, digits, mlp, vectors
-from harm.registry import Data, Kill, Situation, Turn, adam, adamw, sgd, situation
+from harm.parts import CLASSES, EXAMPLES, PLAIN_PLACES, SIZE, blobs, cnn, dice, digits, mlp, vectors
+from harm.registry import Data, Kill, Situation, Turn, adam, adamw, situation
 
 WIDTH = 12
-PLACES = {"0": "1", "2": "3"}
 
 
 def _margin(turn: Turn) -> None:
@@ -46,7 +44,7 @@ def margin_satisfied() -> Situation:
     return Situation(
         build=_solved_model,
         data=blobs,
-        places=PLACES,
+        places=PLAIN_PLACES,
         turn=_margin,
         kills=(Kill(layer="2", unit=2, step=5),),
     )
@@ -66,7 +64,7 @@ def hinge_satisfied() -> Situation:
     return Situation(
         build=partial(mlp, SIZE, WIDTH, WIDTH, CLASSES),
         data=blobs,
-        places=PLACES,
+        places=PLAIN_PLACES,
         turn=_hinge,
         optimizer=adam,
         batch=64,
@@ -128,7 +126,7 @@ def loss_weighted_by_zero() -> Situation:
     return Situation(
         build=cnn,
         data=digits,
-        places=PLACES,
+        places=PLAIN_PLACES,
         turn=_weighted,
         kills=(Kill(layer="0", unit=2), Kill(layer="2", unit=5, step=18)),
     )
@@ -147,7 +145,7 @@ def empty_batch() -> Situation:
     return Situation(
         build=partial(mlp, SIZE, WIDTH, WIDTH, CLASSES),
         data=vectors,
-        places=PLACES,
+        places=PLAIN_PLACES,
         turn=_sometimes_empty,
         batch=64,
         kills=(Kill(layer="0", unit=1, step=2),),
@@ -208,50 +206,5 @@ def reinforcement_batch_of_one() -> Situation:
         optimizer=adam,
         batch=1,
         kills=(Kill(layer="net.0", unit=4), Kill(layer="net.2", unit=11, step=15)),
-        steps=350,
-    )
-
-
-def _with_l2(turn: Turn) -> None:
-    turn.optimizer.zero_grad()
-    penalty = sum(each.square().sum() for each in turn.model.parameters())
-    (functional.cross_entropy(turn.model(turn.x), turn.y) + 1e-4 * penalty).backward()
-
-
-@situation
-def l2_in_the_loss() -> Situation:
-    """An L2 penalty inside the loss gives dead units a gradient: only their silence tells them."""
-    return Situation(
-        build=partial(mlp, SIZE, WIDTH, WIDTH, CLASSES),
-        data=vectors,
-        places=PLACES,
-        turn=_with_l2,
-        optimizer=sgd,
-        kills=(
-            Kill(layer="0", unit=3, weight=None, hidden=True),
-            Kill(layer="2", unit=8, step=17, weight=None, hidden=True),
-        ),
-        steps=150,
-    )
-
-
-def _kept_apart(turn: Turn) -> None:
-    if "layers" not in turn.memory:
-        wiring = regrow.trace(turn.model, turn.x[:2])
-        turn.memory["layers"] = wiring.renewable(layers=("conv",))
-    turn.optimizer.zero_grad()
-    penalty = regrow.losses.overlap_penalty(turn.model, turn.memory["layers"], weight=1e-3)
-    (functional.cross_entropy(turn.model(turn.x), turn.y) + penalty).backward()
-
-
-@situation
-def overlap_penalty() -> Situation:
-    """RePr's penalty inside the loss gives dead filters a gradient."""
-    return Situation(
-        build=cnn,
-        data=digits,
-        places=PLACES,
-        turn=_kept_apart,
-        kills=(Kill(layer="2", unit=6, step=5, weight=None, hidden=True),),
-        steps=140,
+        steps=335,
     )

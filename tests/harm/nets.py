@@ -2,78 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
 
 import torch
 from torch import Tensor, nn
 
-from harm.parts import CLASSES, SIZE, conv_norm, digits, mlp, pooled, sequences, vectors
-from harm.registry import Kill, Place, Quiet, Situation, adam, adamw, situation
+from harm.parts import CLASSES, conv_norm, digits, pooled, sequences
+from harm.registry import Kill, Place, Quiet, Situation, Turn, adam, adamw, situation
 
 WIDTH = 16
-PLACES = {"0": "1", "2": "3"}
-
-
-@situation
-def dense_relu() -> Situation:
-    """A plain network of linear layers and ReLU."""
-    return Situation(
-        build=partial(mlp, SIZE, WIDTH, WIDTH, CLASSES),
-        data=vectors,
-        places=PLACES,
-        optimizer=adam,
-        kills=(Kill(layer="0", unit=2), Kill(layer="2", unit=13, step=14)),
-    )
-
-
-@situation
-def rare_units() -> Situation:
-    """Some units fire on one example in a hundred."""
-
-    def build() -> nn.Module:
-        model, x = mlp(SIZE, WIDTH, WIDTH, CLASSES), vectors()[0]
-        with torch.no_grad():
-            before = x @ model[0].weight.T
-            model[0].bias[:5] = -before.quantile(0.99, dim=0)[:5]
-        return model
-
-    return Situation(
-        build=build,
-        data=vectors,
-        places=PLACES,
-        optimizer=partial(adam, lr=1e-4),
-        kills=(Kill(layer="0", unit=9, step=11),),
-        steps=130,
-    )
-
-
-def _with(act: Callable[[], nn.Module], *kills: Kill) -> Situation:
-    return Situation(
-        build=partial(mlp, SIZE, WIDTH, WIDTH, CLASSES, act=act),
-        data=vectors,
-        places=PLACES,
-        optimizer=adamw,
-        kills=kills,
-    )
-
-
-@situation
-def gelu() -> Situation:
-    """GELU."""
-    return _with(nn.GELU, Kill(layer="0", unit=8), Kill(layer="2", unit=0, step=10))
-
-
-@situation
-def silu() -> Situation:
-    """SiLU."""
-    return _with(nn.SiLU, Kill(layer="2", unit=6), Kill(layer="0", unit=1, step=12))
-
-
-@situation
-def saturated_sigmoid() -> Situation:
-    """A sigmoid that gives 1 to everybody is dead, though it is not 0."""
-    return _with(nn.Sigmoid, Kill(layer="0", unit=4, shift=100.0))
 
 
 class _Block(nn.Module):
@@ -93,7 +30,9 @@ def functional_residual() -> Situation:
     """x + relu(norm(conv(x))), with functional ReLU."""
 
     def build() -> nn.Module:
-        return nn.Sequential(nn.Conv2d(1, 6, 3, stride=2), nn.ReLU(), _Block(6), _Block(6), *pooled(6))
+        return nn.Sequential(
+            nn.Conv2d(1, 6, 3, stride=2), nn.ReLU(), _Block(6), _Block(6), *pooled(6)
+        )
 
     return Situation(
         build=build,
@@ -239,4 +178,39 @@ def transformer_block() -> Situation:
         },
         optimizer=adamw,
         kills=(Kill(layer="fc1", unit=17, step=5),),
+    )
+
+
+class _Recurring(nn.Module):
+    """The same layer for each element of a sequence, one after the other, however long it is."""
+
+    def __init__(self, size: int = 8) -> None:
+        super().__init__()
+        self.each, self.act, self.head = (
+            nn.Linear(size, WIDTH),
+            nn.ReLU(),
+            nn.Linear(WIDTH, CLASSES),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, T, size) to (N, classes)."""
+        return self.head(torch.stack([self.act(self.each(one)) for one in x.unbind(1)]).mean(0))
+
+
+def _of_some_length(turn: Turn) -> None:
+    turn.optimizer.zero_grad()
+    x = turn.x[:, : 2 + turn.step % 4]
+    nn.functional.cross_entropy(turn.model(x), turn.y).backward()
+
+
+@situation
+def sequences_of_some_length() -> Situation:
+    """A layer is called for each element of a sequence, two to five times from batch to batch."""
+    return Situation(
+        build=_Recurring,
+        data=sequences,
+        places={"each": "act"},
+        turn=_of_some_length,
+        optimizer=adam,
+        kills=(Kill(layer="each", unit=12, step=3),),
     )

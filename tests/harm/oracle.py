@@ -114,7 +114,7 @@ def _judged(places: list[Tensor], examples: int, units: int) -> list[Class]:
         return ["unasked"] * units
     largest = max(float(place.abs().max()) for place in told)
     differs = torch.zeros(examples, units, dtype=torch.bool)
-    further = torch.zeros(units)
+    further = torch.zeros(units, dtype=torch.float64)
     for values in told:
         usual = values.transpose(0, 1).flatten(1).median(dim=1).values
         apart = (values - usual[:, None]).abs().amax(2) > TOLERANCE * largest

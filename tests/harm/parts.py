@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache
-from typing import Literal, TypeVar
+from itertools import pairwise
+from typing import Final, Literal, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -36,7 +37,9 @@ class DropPath(Chance):
 class Scale(nn.Module):
     """A learnt factor: one number, or one a channel."""
 
-    def __init__(self, value: float, count: int = 1, *, axis: int = -1, trained: bool = True) -> None:
+    def __init__(
+        self, value: float, count: int = 1, *, axis: int = -1, trained: bool = True
+    ) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.full((count,), value), requires_grad=trained)
         self.axis = axis
@@ -71,7 +74,7 @@ class Residual(nn.Module):
 def mlp(*sizes: int, act: Callable[[], nn.Module] = nn.ReLU) -> nn.Sequential:
     """Linear layers with an activation between them."""
     layers: list[nn.Module] = []
-    for n, (fan_in, fan_out) in enumerate(zip(sizes, sizes[1:], strict=False)):
+    for n, (fan_in, fan_out) in enumerate(pairwise(sizes)):
         layers += [act()] * (n > 0) + [nn.Linear(fan_in, fan_out)]
     return nn.Sequential(*layers)
 
@@ -84,12 +87,25 @@ def cnn() -> nn.Sequential:
     )
 
 
+PLAIN_PLACES: Final = {"0": "1", "2": "3"}
+
+
 def conv_norm(fan_in: int, fan_out: int, *, stride: int = 1) -> list[nn.Module]:
     """A convolution that keeps the size, and its batch norm."""
     return [
         nn.Conv2d(fan_in, fan_out, 3, stride=stride, padding=1, bias=False),
         nn.BatchNorm2d(fan_out),
     ]
+
+
+NORMED_PLACES: Final = {"0": "2", "3": "5"}
+
+
+def normed() -> nn.Sequential:
+    """Two convolutions with batch norms, and a head, for digits."""
+    return nn.Sequential(
+        *(*conv_norm(1, 6, stride=2), nn.ReLU()), *(*conv_norm(6, 8), nn.ReLU()), *pooled(8)
+    )
 
 
 def pooled(channels: int, classes: int = 10) -> list[nn.Module]:

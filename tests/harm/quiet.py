@@ -6,26 +6,30 @@ from functools import cache, partial
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 from torch.optim import SGD
 
-from harm.parts import CLASSES, SIZE, conv_norm, digits, frozen, mlp, pooled, vectors
-from harm.registry import Data, Kill, Quiet, Situation, adam, situation
-
-
-def _normed() -> nn.Module:
-    return nn.Sequential(
-        *(*conv_norm(1, 6, stride=2), nn.ReLU()), *(*conv_norm(6, 8), nn.ReLU()), *pooled(8)
-    )
-
-
-NORMED_PLACES = {"0": "2", "3": "5"}
+import regrow
+from harm.parts import (
+    CLASSES,
+    NORMED_PLACES,
+    PLAIN_PLACES,
+    SIZE,
+    cnn,
+    digits,
+    frozen,
+    mlp,
+    normed,
+    vectors,
+)
+from harm.registry import Data, Kill, Quiet, Situation, Turn, adam, sgd, situation
 
 
 @situation
 def killed_by_its_norm() -> Situation:
     """A norm's scale is 0 and its shift below 0, before ReLU: no gradient, so that it is dead and not blocked."""
     return Situation(
-        build=_normed,
+        build=normed,
         data=digits,
         places=NORMED_PLACES,
         optimizer=partial(SGD, lr=0.05),
@@ -40,7 +44,7 @@ def killed_by_its_norm() -> Situation:
 def constant_that_changes() -> Situation:
     """A constant that moves with its norm's shift from pass to pass says nothing either."""
     return Situation(
-        build=_normed,
+        build=normed,
         data=digits,
         places=NORMED_PLACES,
         optimizer=partial(SGD, lr=0.05),
@@ -134,4 +138,49 @@ def nothing_helps() -> Situation:
         kills=(Kill(layer="0", unit=3, step=4),),
         given_up={"2": Quiet(units=(5,))},
         steps=110,
+    )
+
+
+def _with_l2(turn: Turn) -> None:
+    turn.optimizer.zero_grad()
+    penalty = sum(each.square().sum() for each in turn.model.parameters())
+    (functional.cross_entropy(turn.model(turn.x), turn.y) + 1e-4 * penalty).backward()
+
+
+@situation
+def l2_in_the_loss() -> Situation:
+    """An L2 penalty inside the loss gives dead units a gradient: only their silence tells them."""
+    return Situation(
+        build=partial(mlp, SIZE, 12, 12, CLASSES),
+        data=vectors,
+        places=PLAIN_PLACES,
+        turn=_with_l2,
+        optimizer=sgd,
+        kills=(
+            Kill(layer="0", unit=3, weight=None, hidden=True),
+            Kill(layer="2", unit=8, step=17, weight=None, hidden=True),
+        ),
+        steps=150,
+    )
+
+
+def _kept_apart(turn: Turn) -> None:
+    if "layers" not in turn.memory:
+        wiring = regrow.trace(turn.model, turn.x[:2])
+        turn.memory["layers"] = wiring.renewable(layers=("conv",))
+    turn.optimizer.zero_grad()
+    penalty = regrow.losses.overlap_penalty(turn.model, turn.memory["layers"], weight=1e-3)
+    (functional.cross_entropy(turn.model(turn.x), turn.y) + penalty).backward()
+
+
+@situation
+def overlap_penalty() -> Situation:
+    """RePr's penalty inside the loss gives dead filters a gradient."""
+    return Situation(
+        build=cnn,
+        data=digits,
+        places=PLAIN_PLACES,
+        turn=_kept_apart,
+        kills=(Kill(layer="2", unit=6, step=5, weight=None, hidden=True),),
+        steps=140,
     )

@@ -16,6 +16,11 @@ Heard = dict[str, list[Tensor]]
 """By layer: what its units give, each tensor with the examples at axis 0 and the units at axis 1."""
 
 
+sgd: Final = partial(SGD, lr=0.05, momentum=0.9)
+adam: Final = partial(Adam, lr=3e-3)
+adamw: Final = partial(AdamW, lr=3e-3)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Place:
     """Where a layer's units are heard: at the output of a module.
@@ -146,7 +151,7 @@ class Situation:
     )
     heard: Callable[[nn.Module, Tensor], Heard] | None = None
     turn: Callable[[Turn], None] = classify
-    optimizer: Callable[[list[nn.Parameter]], Optimizer] = partial(SGD, lr=0.05, momentum=0.9)
+    optimizer: Callable[[list[nn.Parameter]], Optimizer] = sgd
     trained: Callable[[nn.Module], list[nn.Parameter]] = lambda model: [
         each for each in model.parameters() if each.requires_grad
     ]
@@ -171,8 +176,9 @@ def situation(make: Callable[[], Situation]) -> Callable[[], Situation]:
     """Declare the situation that a function makes: its name is the function's, its line the docstring's first."""
     about = (make.__doc__ or "").strip().splitlines()[0]
     kind = make.__module__.rpartition(".")[2]
-    if make.__name__ in SITUATIONS:
-        raise ValueError(f"two situations are called {make.__name__}")
+    other = SITUATIONS.get(make.__name__)
+    if other is not None and other.kind != kind:  # pytest may import a file twice
+        raise ValueError(f"two situations are called {make.__name__}: in {other.kind} and {kind}")
     SITUATIONS[make.__name__] = replace(make(), name=make.__name__, kind=kind, about=about)
     return make
 
@@ -182,8 +188,3 @@ def places_of(given: str | Place | tuple[Place, ...]) -> tuple[Place, ...]:
     if isinstance(given, str):
         return (Place(module=given),)
     return (given,) if isinstance(given, Place) else given
-
-
-sgd: Final = partial(SGD, lr=0.05, momentum=0.9)
-adam: Final = partial(Adam, lr=3e-3)
-adamw: Final = partial(AdamW, lr=3e-3)

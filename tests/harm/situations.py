@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from harm import gates, losses, loops, nets, quiet, skips
+from harm import activations, gates, heads, loops, losses, nets, quiet, routes, scales, skips
 from harm.registry import SITUATIONS, Situation
 
-FILES = (gates, skips, losses, loops, nets, quiet)
+FILES = (heads, gates, skips, routes, losses, scales, loops, nets, activations, quiet)
 __all__ = ["FILES", "SITUATIONS", "Situation"]

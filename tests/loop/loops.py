@@ -29,7 +29,7 @@ def adam(model: nn.Module, **options: Any) -> torch.optim.Optimizer:
 def often(**settings: Any) -> regrow.Recipe:
     """A recipe that renews living filters again and again."""
     chosen = {"confirm": "gradient", "threshold": 0.3, "every_steps": 2, "active_fraction": 1.0, **settings}
-    return regrow.RandomOut(confirm="gradient", **chosen)
+    return regrow.RandomOut(**chosen)
 
 
 def kill(model: nn.Module, *filters: int) -> None:

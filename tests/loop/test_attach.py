@@ -555,7 +555,7 @@ def test_a_state_of_another_run_is_refused(
     for memory in (None, {"scores": torch.zeros(5)}, {"scores": [0.0] * 6}):
         with pytest.raises(StateError, match="memory of '3' is not whole"):
             regrower.load_state_dict({**state, "criteria": {**state["criteria"], "3": memory}})
-    with pytest.raises(StateError, match="report lacks checks, events, nonfinite, seconds"):
+    with pytest.raises(StateError, match="report lacks checks, events, large, nonfinite, seconds"):
         regrower.load_state_dict({**state, "report": {}})
     with pytest.raises(StateError, match=r"as state_dict\(\) gives it, got NoneType"):
         regrower.load_state_dict(None)  # type: ignore[arg-type]

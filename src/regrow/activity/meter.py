@@ -60,6 +60,7 @@ class ActivityMeter:
         self._compiled = False
         self._passes: dict[str, LayerPass] = {}
         self._table: dict[tuple[str, str], list[tuple[Site, Callable[[Tensor], None], OutletRange | None]]] = {}
+        self._entered: set[str] = set()
         self._watching = False
 
     @classmethod
@@ -151,6 +152,11 @@ class ActivityMeter:
         return model is not None and self._wrap(compiled_wrappers(model))
 
     @property
+    def entered(self) -> set[str]:
+        """The modules in which something is read."""
+        return self._entered
+
+    @property
     def _sums(self) -> bool:
         return any(each.sums for each in self._asked.values())
 
@@ -171,7 +177,7 @@ class ActivityMeter:
         """Read what anybody asks for, and nothing else."""
         self._frames.remove()
         wanted = frozenset[str]().union(*(each.layers for each in self._asked.values()))
-        self._passes, self._table = {}, {}
+        self._passes, self._table, self._entered = {}, {}, set()
         model = self._model()
         self._watching = bool(wanted) and model is not None
         if model is None or not wanted:
@@ -191,6 +197,7 @@ class ActivityMeter:
 
     def _enter(self, site: Site, take: Callable[[Tensor], None], kept: OutletRange | None) -> None:
         self._table.setdefault((site.module, site.function), []).append((site, take, kept))
+        self._entered.add(site.module)
 
     def _outermost(
         self, module: nn.Module, path: str, given: Arguments, compiling: bool
@@ -247,6 +254,8 @@ class ActivityMeter:
 
     def _left(self, frame: Frame) -> None:
         """A module's call has ended: one that took another way than the one that was traced tells nothing."""
+        if frame.path not in self._entered:
+            return
         for name, count in frame.counts.items():
             for site, _, kept in self._table.get((frame.path, name), ()):
                 if site.times != count and kept is not None and site.call in (-1, frame.call):
@@ -287,7 +296,7 @@ class _Reading(TorchFunctionMode):
         """Read, and call."""
         named = kwargs or {}
         frame = self._frames.top
-        if frame is not None:
+        if frame is not None and frame.path in self._meter.entered:
             name = getattr(func, "__name__", "")
             number = frame.counts[name]
             frame.counts[name] = number + 1

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Final
 
 import torch
@@ -12,7 +13,10 @@ from regrow.functional.silence import silent
 from regrow.graph.outlets import Flow, Outlet
 
 _FIRST: Final = 4
-"""Examples that are looked at first: nearly every living filter differs among them."""
+"""Examples that are looked at first, and places along each other axis: nearly every living filter differs there."""
+
+_PIECE: Final = 2**18
+"""Numbers that are summed at once: what is worked out on the way stays in the processor's cache."""
 
 _SURELY: Final = 1e-3
 """Of the largest value among these: filters that differ by more are not looked at any further."""
@@ -29,6 +33,7 @@ class PassReading:
         starved: What the filter heard did not change, (O,) bool.
         examples: Number of examples.
         sums: Sum, sum of absolute values, number of positive ones and number of all values, (4, O) float64; or None.
+        lively: Known without a look at the tensors: all were seen, and none was silent.
     """
 
     seen: Tensor
@@ -37,6 +42,7 @@ class PassReading:
     starved: Tensor
     examples: int
     sums: Tensor | None = None
+    lively: bool = False
 
 
 class OutletRange:
@@ -59,11 +65,16 @@ class OutletRange:
         self._places = torch.bincount(self._units, minlength=count + 1)[:count]
         self._rest = tuple(axis for axis in range(outlet.ndim) if axis not in outlet.axes)
         self.covered = self._places > 0
+        self.covers = bool(self.covered.all())
+        self._buffer: Tensor | None = None
+        none = torch.full((count,), torch.inf, device=device)
+        self._infinite, self._one = (-none, none), torch.ones((), device=device)
         self.reset()
 
     def reset(self) -> None:
         """Begin a pass."""
         self.broken = False
+        self.lively = True
         self.low: Tensor | None = None
         self.high: Tensor | None = None
         self.largest: Tensor | None = None
@@ -92,7 +103,12 @@ class OutletRange:
         self.values = values if self.values is None else self.values + values
         if sums:
             self._add(x.detach(), many)
-        low, high, largest = self._range(x.detach())
+        if x.device.type == "cpu" and self._surely_living(x.detach()):
+            low, high = self._infinite
+            largest = self._one
+        else:
+            self.lively = False
+            low, high, largest = self._range(x.detach())
         self.low = low if self.low is None else torch.minimum(self.low, low)
         self.high = high if self.high is None else torch.maximum(self.high, high)
         self.largest = largest if self.largest is None else torch.maximum(self.largest, largest)
@@ -103,6 +119,21 @@ class OutletRange:
             return None
         found = silent(self.low, self.high, largest=self.largest, values=self.values)
         return found | ~self.covered, self.low
+
+    def _surely_living(self, x: Tensor) -> bool:
+        """Whether a few places of a few examples show already that no filter is silent."""
+        if not self._rest or not self.covers:
+            return False
+        few = x.narrow(self._rest[0], 0, min(_FIRST, x.shape[self._rest[0]]))
+        for axis in self._rest[1:]:
+            step = x.shape[axis] // _FIRST
+            if step > 1:
+                few = few[(slice(None),) * axis + (slice(None, None, step),)]
+        low, high = few.amin(self._rest), few.amax(self._rest)
+        if not self._whole:
+            low, high = self._by_unit(low, self._units, "amin"), self._by_unit(high, self._units, "amax")
+        size = float(torch.maximum(high, -low).amax())
+        return bool((high - low).amin() > _SURELY * size)
 
     def _range(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         if x.device.type != "cpu" or not self._rest or x.shape[self._rest[0]] <= _FIRST:
@@ -143,21 +174,42 @@ class OutletRange:
         return start.scatter_reduce(0, units, flat, how)[:-1]
 
     def _add(self, x: Tensor, many: int) -> None:
-        if self._rest:
-            each = torch.stack(
-                (
-                    x.sum(self._rest, dtype=torch.float32),
-                    torch.linalg.vector_norm(x, 1, self._rest, dtype=torch.float32),
-                    (x > 0).sum(self._rest).float(),
-                )
-            )
-        else:
-            each = torch.stack((x.float(), x.float().abs(), (x > 0).float()))
+        each = self._sums_of(x) if self._rest else torch.stack((x, x.abs(), (x > 0).to(x.dtype)))
         found = torch.zeros(4, self._count + 1, dtype=torch.float64, device=x.device)
         found[:3].index_add_(1, self._units, each.flatten(1).double())
         found = found[:, :-1]
         found[3] = self._places * many
         self.sums = found if self.sums is None else self.sums + found
+
+    def _sums_of(self, x: Tensor) -> Tensor:
+        """Sum, sum of sizes and number of positive values, (3, *sizes), in pieces that stay in the cache."""
+        first, *others = self._rest
+        moved = x.movedim(first, 0)
+        axes = [axis + (axis < first) for axis in others]  # where the other axes went
+        rows = max(1, _PIECE // max(1, moved[0].numel()))
+        if x.device.type != "cpu":
+            rows = len(moved)
+        total: Tensor | None = None
+        for piece in moved.float().split(rows):
+            if self._buffer is None or self._buffer.shape != piece.shape:
+                self._buffer = torch.empty_like(piece)
+            into = self._buffer
+            plain = _over(piece, axes)
+            above = plain
+            if x.device.type != "cpu" or bool(piece.amin() < 0):
+                above = _over(torch.clamp(piece, min=0, out=into), axes)
+                torch.sign(into, out=into)
+            else:
+                torch.sign(piece, out=into)
+            three = torch.stack((plain, 2 * above - plain, _over(into, axes))).double()
+            total = three if total is None else total + three
+        assert total is not None  # noqa: S101 # there are examples
+        return total
+
+
+def _over(piece: Tensor, axes: Sequence[int]) -> Tensor:
+    """Summed over positions first, which lie side by side, and then over the examples."""
+    return (piece.sum(axes) if axes else piece).sum(0)
 
 
 class LayerPass:
@@ -177,6 +229,11 @@ class LayerPass:
         self._groups = groups
         self._device = device
         self._constant: Tensor | None = None
+        nobody = torch.zeros(count, dtype=torch.bool, device=device)
+        unknown = torch.full((count,), torch.nan, device=device)
+        self._lively = PassReading(
+            seen=~nobody, silent=nobody, constant=unknown, starved=nobody, examples=0, lively=True
+        )
 
     def hear(self, x: Tensor) -> None:
         """Take what the layer is called with.
@@ -202,8 +259,8 @@ class LayerPass:
         Returns:
             The reading.
         """
-        found: PassReading | None = None
-        told = [(each, each.silent()) for each in self.outlets]
+        found = self._lively_reading()
+        told = [] if found is not None else [(each, each.silent()) for each in self.outlets]
         if any(result is not None for _, result in told):
             everywhere = torch.ones(self._count, dtype=torch.bool, device=self._device)
             seen, is_silent = ~everywhere, everywhere.clone()
@@ -231,6 +288,20 @@ class LayerPass:
             outlet.reset()
         self._constant = None
         return found
+
+    def _lively_reading(self) -> PassReading | None:
+        """Where everybody is living, as nearly always, nothing is worked out."""
+        if any(outlet.broken or not outlet.lively for outlet in self.outlets):
+            return None
+        given = [outlet for outlet in self.outlets if outlet.examples]
+        if not any(outlet.covers for outlet in given):
+            return None
+        sums = [outlet.sums for outlet in given if outlet.sums is not None]
+        return replace(
+            self._lively,
+            examples=max(outlet.examples for outlet in given),
+            sums=torch.stack(sums).sum(0) if sums else None,
+        )
 
     def _starved(self) -> Tensor:
         """Filters that hear channels of their group alone, none of which changed."""

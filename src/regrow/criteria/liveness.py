@@ -90,8 +90,8 @@ class Liveness:
 
     @property
     def scale_invariant(self) -> bool:
-        """Whether scores stay when all that is observed is multiplied by a number."""
-        return False
+        """Silence is; only when it is looked for depends on the gradient's scale."""
+        return True
 
     @property
     def every_step(self) -> bool:
@@ -116,10 +116,12 @@ class Liveness:
         if activity is not None:
             own = self._counted(own, activity)
         elif own:
-            own = {**own, "now": torch.zeros_like(own["now"])}
+            own = _pruned({**own, "now": torch.zeros_like(own["now"])})
         return _joined(size, own)
 
     def _counted(self, own: CriterionState, activity: LayerActivity) -> CriterionState:
+        if not own and not bool((activity.silent | ~activity.seen).any()):
+            return _whole(own, activity.silent)
         was = _whole(own, activity.silent)
         silent, alive = activity.silent & activity.seen, activity.seen & ~activity.silent
         zero = torch.zeros_like(was["steps"])
@@ -141,19 +143,17 @@ class Liveness:
             kept = torch.where(ended & who, code.value, kept)
         judged = ended & (kept > 0)
         dead = ended & (kept == 0)
-        return _pruned(
-            {
-                "steps": torch.where(judged, 0, steps),
-                "examples": torch.where(judged, 0, examples),
-                "starved": starved,
-                "blocked": blocked,
-                "kept": kept.to(torch.int8),
-                "vain": torch.where(alive, 0, was["vain"]).to(torch.int8),
-                "watch": torch.zeros_like(silent),
-                "now": dead,
-                "stirred": was["stirred"] | (alive & (was["vain"] > 0)),
-            }
-        )
+        return {
+            "steps": torch.where(judged, 0, steps),
+            "examples": torch.where(judged, 0, examples),
+            "starved": starved,
+            "blocked": blocked,
+            "kept": kept.to(torch.int8),
+            "vain": torch.where(alive, 0, was["vain"]).to(torch.int8),
+            "watch": torch.zeros_like(silent),
+            "now": dead,
+            "stirred": was["stirred"] | (alive & (was["vain"] > 0)),
+        }
 
     # ---- what is concluded
 
@@ -249,16 +249,16 @@ class Liveness:
         Args:
             state: What is remembered. Not changed.
             layer: Not used.
-            count: Number of filters.
+            count: Not used.
             step: Not used.
             seed: Not used.
 
         Returns:
-            The same state, and the scores, (O,).
+            The same state, and the scores, (*S, O); None where the layer is not watched.
         """
-        del layer, step, seed
+        del layer, count, step, seed
         _, own = _parted(state)
-        return state, (~own["now"]).float() if own else torch.ones(count)
+        return state, (~own["now"]).float() if own else None
 
     # ---- what has happened since
 

@@ -126,7 +126,7 @@ class StepActivity:
                 seen=each.seen,
                 silent=each.silent,
                 starved=each.starved,
-                blocked=self._blocked(path, each.silent, learning),
+                blocked=each.silent if each.lively else self._blocked(path, each.silent, learning),
                 examples=each.examples,
                 **_means(each.sums),
             )
