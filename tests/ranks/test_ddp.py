@@ -77,6 +77,10 @@ def test_two_ranks_stay_bit_identical(tmp_path: Path) -> None:
     for name in ALIKE:
         _check_alike(name, found[name], steps=10 if found[name] is skipped else 12)
     assert found["a_rank_that_strays"]["parameters"] == ["/second.weight"]
+    quiet = found["silence"]
+    for part in ("parameters", "optimizer", "regrower"):
+        assert quiet[part] == [], part
+    assert quiet["events"] == [[4, "second", [1]], [4, "side", [1]]]
 
     # Running statistics stay as DistributedDataParallel leaves them: each rank's own after its last batch.
     assert found["adam"]["running"] == ["/norm.running_mean", "/norm.running_var"]

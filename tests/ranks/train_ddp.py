@@ -38,6 +38,7 @@ from ranks.harness import (
     refusal,
     train,
 )
+from regrow.criteria import Liveness
 from regrow.errors import NonFiniteWarning
 from regrow.loop.probing import Probe
 from regrow.loop.ranks import Ranks
@@ -76,6 +77,28 @@ def adam() -> dict[str, Any]:
 def summed_gradients() -> dict[str, Any]:
     """A criterion that remembers."""
     return plain(recipe={"source": "accumulated", "every_steps": 3, "threshold": 1.0})
+
+
+@scenario
+def silence() -> dict[str, Any]:
+    """One rank sees nothing but black images: there all filters are silent, and only who is so on all ranks is dead."""
+    model, optimizer, _ = build(attach=False)
+    with torch.no_grad():
+        for layer in (model.module.second, model.module.side):
+            layer.weight[1], layer.bias[1] = 0.0, -100.0
+    recipe = regrow.RandomOut(active_fraction=1.0)
+    assert isinstance(recipe.criterion, Liveness)
+    recipe = dataclasses.replace(
+        recipe, criterion=dataclasses.replace(recipe.criterion, examples=60)
+    )
+    regrower = regrow.attach(recipe, model, optimizer, example_inputs=EXAMPLE, seed=3)
+    for step in range(STEPS):
+        images, labels = batch(step, rank=dist.get_rank())
+        optimizer.zero_grad()
+        backward(model, images * float(dist.get_rank() > 0), labels)
+        optimizer.step()
+    events = [(event.step, event.layer, event.filters) for event in regrower.report.events]
+    return {**outcome(model, optimizer, regrower), "events": events}
 
 
 @scenario
