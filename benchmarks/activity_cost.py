@@ -1,8 +1,8 @@
 """What it costs to read the training's passes: ResNet-20, batch 128, one thread.
 
-Loops over equal models and equal batches take turns, one step each, in an order that changes from round to round; the time
-is the process's processor time. Each round gives every loop one ratio to the plain loop of that round; the table has the
-median ratio and a 95 % bootstrap interval of it. "plain again" is what this machine makes of two equal loops.
+Loops over equal models and equal batches take turns, one step each, in an order that changes from round to round; the
+time is the process's processor time. Each round gives every loop one ratio to the plain loop of that round; the table
+has the median ratio and a 95 % bootstrap interval of it. "plain again" is what this machine makes of two equal loops.
 
 * idle: RandomOut as it is by default, checked at every step, its looks included
 * silence: every layer is watched in every step

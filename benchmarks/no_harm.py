@@ -115,7 +115,9 @@ def spread(rows: Sequence[Row], number: int) -> str:
     """After how many steps a killed unit was found, over recipes."""
     after = [row["kills"][number]["after"] for row in rows]
     known = sorted(each for each in after if each is not None)
-    text = f"{known[0]} to {known[-1]}" if known and known[0] < known[-1] else str(*known[:1])
+    if not known:
+        return "never"
+    text = f"{known[0]} to {known[-1]}" if known[0] < known[-1] else str(known[0])
     missing = len(after) - len(known)
     return f"{text} (not by {missing} of {len(after)})" if missing else text
 

@@ -1,9 +1,9 @@
-"""Does RandomOut leave healthy networks alone? Twelve architectures of timm's as they come, with scales that begin at zero.
+"""Does RandomOut leave healthy networks alone? Twelve of timm's architectures, with scales that begin at zero.
 
-    OMP_NUM_THREADS=1 PYTHONPATH=tests python benchmarks/no_harm_timm.py [--out results/no-harm-timm]
+    OMP_NUM_THREADS=1 python benchmarks/no_harm_timm.py [--out results/no-harm-timm]
 
-Each network trains for 30 steps of 32 crops of two photographs with SGD and with AdamW; one filter is killed by hand before
-(`tests/zoo/harmless.py`). Runs that have ended are kept in runs/no-harm-timm, and not made again.
+Each network trains for 30 steps of 32 crops of two photographs with SGD and with AdamW; one filter is killed by hand
+before (`tests/zoo/harmless.py`). Runs that have ended are kept in runs/no-harm-timm, and not made again.
 """
 
 from __future__ import annotations
@@ -11,12 +11,17 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
 import torch
 from written import write_results
-from zoo import harmless
+
+# The networks lie beside the tests; this folder has a script of the same name.
+sys.path[0] = str(Path(__file__).resolve().parents[1] / "tests")
+
+from zoo import harmless  # noqa: E402
 
 PARTS = Path("runs/no-harm-timm")
 
@@ -27,7 +32,9 @@ def part(name: str, optimizer: str) -> dict[str, Any]:
     if not file.exists():
         found = harmless.run(name, optimizer)
         PARTS.mkdir(parents=True, exist_ok=True)
-        file.write_text(json.dumps({"name": name, "optimizer": optimizer, **dataclasses.asdict(found)}))
+        file.write_text(
+            json.dumps({"name": name, "optimizer": optimizer, **dataclasses.asdict(found)})
+        )
     return json.loads(file.read_text())
 
 

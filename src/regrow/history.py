@@ -227,7 +227,8 @@ class Report:
             lines.append(f"  and with them, for they hear nobody else: {out}")
         for layer, filters in self.starved.items():
             lines.append(
-                f"  left alone in {layer}: {_few(filters)}, starved: what they hear is constant ({self.causes.get(layer, '')})"
+                f"  left alone in {layer}: {_few(filters)}, starved: what they hear is constant "
+                f"({self.causes.get(layer, '')})"
             )
         for layer, filters in self.blocked.items():
             lines.append(
@@ -253,7 +254,11 @@ def _few(filters: Sequence[int]) -> str:
     """Some numbers of filters."""
     shown = ", ".join(str(each) for each in filters[:8])
     more = len(filters) - 8
-    return f"filters {shown} and {more} more" if more > 0 else f"filter{'s' * (len(filters) > 1)} {shown}"
+    return (
+        f"filters {shown} and {more} more"
+        if more > 0
+        else f"filter{'s' * (len(filters) > 1)} {shown}"
+    )
 
 
 def renewals_by_layer(events: Iterable[Renewed]) -> Counter[str]:

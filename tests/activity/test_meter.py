@@ -81,7 +81,8 @@ def test_passes_are_bit_equal_with_and_without(net: nn.Module) -> None:
     for (name, one), two in zip(net.state_dict().items(), other.state_dict().values(), strict=True):
         assert torch.equal(one, two), name
     for one, two in zip(net.parameters(), other.parameters(), strict=True):
-        assert one.grad is not None and two.grad is not None
+        assert one.grad is not None
+        assert two.grad is not None
         assert torch.equal(one.grad, two.grad)
 
 
@@ -93,17 +94,25 @@ def test_two_who_ask_are_read_for_once(net: nn.Module, monkeypatch: pytest.Monke
         for outlet in each.outlets:
             whole = outlet.read
             monkeypatch.setattr(
-                outlet, "read", lambda x, *, sums, whole=whole: (reads.append(1), whole(x, sums=sums))
+                outlet,
+                "read",
+                lambda x, *, sums, whole=whole: (reads.append(1), whole(x, sums=sums)),
             )
     net(IMAGES).sum().backward()
     assert len(reads) == 2  # one for each layer
-    assert [list(each) for each in first.take()] == [list(each) for each in second.take()] == [["0", "3"]]
+    assert (
+        [list(each) for each in first.take()]
+        == [list(each) for each in second.take()]
+        == [["0", "3"]]
+    )
 
 
 def test_what_is_no_training_does_not_count(net: nn.Module) -> None:
     reader = _Reader(net)
     with torch.no_grad():
-        net(IMAGES)  # validation that forgot eval(), the other half of a GAN, acting in an environment
+        net(
+            IMAGES
+        )  # validation that forgot eval(), the other half of a GAN, acting in an environment
     with torch.inference_mode():
         net(IMAGES)
     net.eval()
@@ -309,5 +318,6 @@ class TestCompiled:
         for one, two in zip(called.state_dict().values(), plain.state_dict().values(), strict=True):
             assert torch.equal(one, two)
         for one, two in zip(called.parameters(), plain.parameters(), strict=True):
-            assert one.grad is not None and two.grad is not None
+            assert one.grad is not None
+            assert two.grad is not None
             assert torch.equal(one.grad, two.grad)

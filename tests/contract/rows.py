@@ -320,7 +320,9 @@ RECIPES: dict[str, RecipeRow] = {
             Wrong(settings={"every_steps": 0}, match="every_steps must be at least 1"),
             Wrong(settings={"every_steps": 1, "every_epochs": 1}, match="not both"),
             Wrong(settings={"confirm": "luck"}, match="'silence' or 'gradient', got 'luck'"),
-            Wrong(settings={"look_every": 0}, match="look_every must be a whole number of at least 1"),
+            Wrong(
+                settings={"look_every": 0}, match="look_every must be a whole number of at least 1"
+            ),
             Wrong(
                 settings={"confirm": "gradient", "look_every": 7},
                 match="look_every=7 belongs to confirm='silence'",
@@ -384,7 +386,11 @@ def _silenced(model: torch.nn.Module) -> None:
     """Two filters that give one value to all that read them."""
     named = dict(model.named_parameters())
     with torch.no_grad():
-        for weight, shift in (("3.weight", "3.bias"), ("0.weight", "1.bias"), ("a.weight", "norm.bias")):
+        for weight, shift in (
+            ("3.weight", "3.bias"),
+            ("0.weight", "1.bias"),
+            ("a.weight", "norm.bias"),
+        ):
             if weight in named:
                 named[weight][1] = 0.0
                 named[shift][1] = -100.0
@@ -399,23 +405,27 @@ def _by_silence(**settings: Any) -> Recipe:
 
 _REPR = RECIPES["repr"]
 
-VARIANTS: dict[str, RecipeRow] = RECIPES | {
-    "randomout by silence": RecipeRow(
-        make=_by_silence, acts={"active_fraction": 1.0, "look_every": 7}, prepare=_silenced
-    ),
-} | {
-    f"repr by {word}": replace(_REPR, acts={**_REPR.acts, "rank_by": word})
-    for word in (
-        "weights",
-        "random",
-        "activations",
-        "apoz",
-        "gradients",
-        "taylor",
-        "hessian",
-        "oracle",
-    )
-}
+VARIANTS: dict[str, RecipeRow] = (
+    RECIPES
+    | {
+        "randomout by silence": RecipeRow(
+            make=_by_silence, acts={"active_fraction": 1.0, "look_every": 7}, prepare=_silenced
+        ),
+    }
+    | {
+        f"repr by {word}": replace(_REPR, acts={**_REPR.acts, "rank_by": word})
+        for word in (
+            "weights",
+            "random",
+            "activations",
+            "apoz",
+            "gradients",
+            "taylor",
+            "hessian",
+            "oracle",
+        )
+    }
+)
 """Every recipe, RandomOut as it is by default, and RePr with each of its rankings."""
 
 DATA: dict[str, Any] = {

@@ -27,7 +27,8 @@ def test_every_criterion_has_its_row() -> None:
     kinds = {
         name
         for name in regrow.criteria.__all__
-        if hasattr(getattr(regrow.criteria, name), "score") and name not in {"Criterion", "Watching"}
+        if hasattr(getattr(regrow.criteria, name), "score")
+        and name not in {"Criterion", "Watching"}
     }
     assert kinds == set(CRITERIA)
 

@@ -31,7 +31,11 @@ def small_cnn(
     request: pytest.FixtureRequest, small_cnn: Callable[[int], nn.Module]
 ) -> Callable[[int], nn.Module]:
     """The contract's model, as the row needs it."""
-    row = VARIANTS.get(request.node.callspec.params.get("name", "")) if hasattr(request.node, "callspec") else None
+    row = (
+        VARIANTS.get(request.node.callspec.params.get("name", ""))
+        if hasattr(request.node, "callspec")
+        else None
+    )
 
     def make(seed: int) -> nn.Module:
         model = small_cnn(seed)
@@ -259,10 +263,18 @@ def test_wrong_settings_are_refused_in_one_line(name: str) -> None:
 
 def test_a_recipe_that_cannot_act_says_so(small_cnn: Callable[[int], nn.Module]) -> None:
     with pytest.warns(NoEffectWarning, match="recipe 'randomout' will never act"):
-        Run(small_cnn(0), OPTIMIZERS["sgd"], regrow.RandomOut(confirm="gradient", every_steps=15, active_fraction=0.5))
+        Run(
+            small_cnn(0),
+            OPTIMIZERS["sgd"],
+            regrow.RandomOut(confirm="gradient", every_steps=15, active_fraction=0.5),
+        )
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        Run(small_cnn(0), OPTIMIZERS["sgd"], regrow.RandomOut(confirm="gradient", every_steps=5, active_fraction=0.5))
+        Run(
+            small_cnn(0),
+            OPTIMIZERS["sgd"],
+            regrow.RandomOut(confirm="gradient", every_steps=5, active_fraction=0.5),
+        )
 
 
 def test_unknown_recipe_and_control_without_its_run() -> None:

@@ -35,7 +35,11 @@ def small_cnn(
     request: pytest.FixtureRequest, small_cnn: Callable[[int], nn.Module]
 ) -> Callable[[int], nn.Module]:
     """The contract's model, as the row needs it."""
-    row = VARIANTS.get(request.node.callspec.params.get("recipe", "")) if hasattr(request.node, "callspec") else None
+    row = (
+        VARIANTS.get(request.node.callspec.params.get("recipe", ""))
+        if hasattr(request.node, "callspec")
+        else None
+    )
 
     def make(seed: int) -> nn.Module:
         model = small_cnn(seed)
@@ -167,7 +171,9 @@ class Branch(nn.Module):
 
 @pytest.mark.parametrize("closures", [False, True])
 @pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize("recipe", [*RECIPES, "randomout by silence", "repr by activations", "repr by taylor"])
+@pytest.mark.parametrize(
+    "recipe", [*RECIPES, "randomout by silence", "repr by activations", "repr by taylor"]
+)
 def test_every_recipe_in_every_way(
     recipe: str, way: str, closures: bool, batches: Callable[[int], Batches]
 ) -> None:

@@ -49,7 +49,9 @@ def _sites(flow: Flow) -> list[tuple[str, str, int, int]]:
 
 
 def test_a_plain_chain_leaves_at_its_reader() -> None:
-    net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(4, 2, 3))
+    net = nn.Sequential(
+        nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(4, 2, 3)
+    )
     flow = _flow(net, "0")
     assert _sites(flow) == [("4", "conv2d", 0, 0)]
     assert (flow.outlets[0].axes, flow.outlets[0].units) == ((1,), (0, 1, 2, 3))
@@ -169,7 +171,10 @@ def test_a_module_in_two_places_is_told_apart_by_its_call() -> None:
     )
     wiring = regrow.trace(net, IMAGES)
     sites = [wiring.flows[path].outlets[0].site for path in ("a", "b")]
-    assert [(each.module, each.call, each.calls) for each in sites] == [("drop", 0, 2), ("drop", 1, 2)]
+    assert [(each.module, each.call, each.calls) for each in sites] == [
+        ("drop", 0, 2),
+        ("drop", 1, 2),
+    ]
 
 
 def test_a_model_that_cannot_train_on_the_example_is_followed_in_evaluation_mode() -> None:

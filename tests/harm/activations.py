@@ -49,7 +49,7 @@ def rare_units() -> Situation:
         places=PLAIN_PLACES,
         optimizer=partial(adam, lr=1e-4),
         kills=(Kill(layer="0", unit=9, step=11),),
-        steps=130,
+        steps=50,
     )
 
 

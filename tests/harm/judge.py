@@ -87,7 +87,7 @@ def _renewals(situation: Situation, run: Run) -> Row:
             counts[kind] += 1
             if kind != "dead":
                 harmed.append(f"{kind} {event.layer}[{unit}] at step {event.step}")
-    return {f"{each}_renewed": counts[each] for each in CLASSES} | {"harmed": harmed[:20]}
+    return {f"{each}_renewed": counts[each] for each in CLASSES} | {"harmed": harmed[:5]}
 
 
 def _found(situation: Situation, kill: Kill, case: Case, run: Run) -> Row:

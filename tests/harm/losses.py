@@ -69,7 +69,7 @@ def hinge_satisfied() -> Situation:
         optimizer=adam,
         batch=64,
         kills=(Kill(layer="0", unit=7, step=40),),
-        steps=80,
+        steps=64,
     )
 
 
@@ -161,7 +161,7 @@ def one_unit_batch_of_one() -> Situation:
         places={"0": "1"},
         optimizer=partial(SGD, lr=0.01),
         batch=1,
-        steps=340,
+        steps=310,
     )
 
 
@@ -205,6 +205,6 @@ def reinforcement_batch_of_one() -> Situation:
         turn=_td,
         optimizer=adam,
         batch=1,
-        kills=(Kill(layer="net.0", unit=4), Kill(layer="net.2", unit=11, step=15)),
-        steps=335,
+        kills=(Kill(layer="net.0", unit=4), Kill(layer="net.2", unit=11, step=5)),
+        steps=320,
     )

@@ -158,9 +158,9 @@ def l2_in_the_loss() -> Situation:
         optimizer=sgd,
         kills=(
             Kill(layer="0", unit=3, weight=None, hidden=True),
-            Kill(layer="2", unit=8, step=17, weight=None, hidden=True),
+            Kill(layer="2", unit=8, step=6, weight=None, hidden=True),
         ),
-        steps=150,
+        steps=132,
     )
 
 
@@ -182,5 +182,5 @@ def overlap_penalty() -> Situation:
         places=PLAIN_PLACES,
         turn=_kept_apart,
         kills=(Kill(layer="2", unit=6, step=5, weight=None, hidden=True),),
-        steps=140,
+        steps=130,
     )

@@ -25,7 +25,6 @@ class Case:
         see: Steps that may pass until a check of it can show a gradient of 0: one that looks every n steps misses up
             to n - 1, and a sum over n steps has older ones in it at the first check.
         act: Steps that may pass from the end of a window to its next check.
-        settings: For the table.
     """
 
     make: Callable[[Sequence[Renewed]], Recipe]

@@ -156,7 +156,7 @@ class Situation:
         each for each in model.parameters() if each.requires_grad
     ]
     batch: int = 32
-    steps: int = 48
+    steps: int = 44
     kills: tuple[Kill, ...] = ()
     blocked: Mapping[str, Quiet] = field(default_factory=dict[str, Quiet])
     starved: Mapping[str, Quiet] = field(default_factory=dict[str, Quiet])

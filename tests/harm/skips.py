@@ -41,7 +41,7 @@ def stochastic_depth_row() -> Situation:
         optimizer=adam,
         batch=4,
         kills=(Kill(layer="2.body.0", unit=7),),
-        steps=110,
+        steps=92,
     )
 
 
@@ -62,7 +62,7 @@ def dropped_channels_batch_of_two() -> Situation:
         optimizer=adamw,
         batch=2,
         kills=(Kill(layer="0", unit=5),),
-        steps=180,
+        steps=166,
     )
 
 

@@ -14,7 +14,7 @@ from harm.oracle import Oracle
 from harm.parts import Chance
 from harm.recipes import DEFAULT, RECIPES, SLOWEST
 from harm.registry import Data, Kill, Situation
-from harm.situations import FILES, SITUATIONS
+from harm.situations import KINDS, SITUATIONS
 
 GRADIENT = "RandomOut(confirm='gradient')"
 BY_DEATH = [name for name, case in RECIPES.items() if case.rule == "death" and name != DEFAULT]
@@ -37,11 +37,11 @@ def test_no_form_of_it_harms_anybody(name: str, recipe: str) -> None:
 @pytest.mark.parametrize(
     ("name", "fault"),
     [
-        ("zero_last_norm_scale", "living units renewed"),
+        ("zero_head", "living units renewed"),
         ("rezero_frozen", "blocked units renewed"),
         ("starved_by_a_frozen_layer", "starved units renewed"),
         ("l2_in_the_loss", "never found"),
-        ("overlap_penalty", "left dead"),
+        ("l2_in_the_loss", "left dead"),
     ],
 )
 def test_the_judge_is_not_blind(name: str, fault: str) -> None:
@@ -59,8 +59,7 @@ def test_situations_leave_time_for_every_limit() -> None:
 
 def test_situations_are_of_many_kinds() -> None:
     assert len(SITUATIONS) >= 50
-    kinds = {file.__name__.rpartition(".")[2] for file in FILES}
-    assert {each.kind for each in SITUATIONS.values()} == kinds
+    assert {each.kind for each in SITUATIONS.values()} == set(KINDS)
     assert all(each.about.endswith(".") for each in SITUATIONS.values())
 
 

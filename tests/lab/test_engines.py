@@ -205,7 +205,7 @@ def test_a_device_that_is_not_there_is_refused_before_training() -> None:
     with pytest.raises(ConfigError, match=r"sees \d+ GPUs here"):
         check_device("cuda:99")
     assert choose("auto", refusal="", begun=None, device="cuda") == "stack"
-    with pytest.raises(ConfigError, match="in stacks alone .arm a: it has teachers"):
+    with pytest.raises(ConfigError, match=r"in stacks alone .arm a: it has teachers"):
         choose("auto", refusal="arm a: it has teachers", begun=None, device="cuda")
-    with pytest.raises(ConfigError, match="in stacks alone .--engine modules"):
+    with pytest.raises(ConfigError, match=r"in stacks alone .--engine modules"):
         choose("modules", refusal="", begun=None, device="cuda")

@@ -28,7 +28,13 @@ def adam(model: nn.Module, **options: Any) -> torch.optim.Optimizer:
 
 def often(**settings: Any) -> regrow.Recipe:
     """A recipe that renews living filters again and again."""
-    chosen = {"confirm": "gradient", "threshold": 0.3, "every_steps": 2, "active_fraction": 1.0, **settings}
+    chosen = {
+        "confirm": "gradient",
+        "threshold": 0.3,
+        "every_steps": 2,
+        "active_fraction": 1.0,
+        **settings,
+    }
     return regrow.RandomOut(**chosen)
 
 

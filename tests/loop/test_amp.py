@@ -174,7 +174,9 @@ def test_a_model_in_bfloat16_decides_alike_and_gets_the_same_draws_rounded(
         model = small_cnn(0).to(dtype)
         kill(model, 1, 4)
         optimizer = make(model)
-        recipe = regrow.RandomOut(confirm="gradient", threshold=1e-12, active_fraction=1.0, init="normal:0.2")
+        recipe = regrow.RandomOut(
+            confirm="gradient", threshold=1e-12, active_fraction=1.0, init="normal:0.2"
+        )
         regrower = regrow.attach(recipe, model, optimizer, example_inputs=EXAMPLE.to(dtype))
         train(model, optimizer, batches(1), cast=lambda images, dtype=dtype: images.to(dtype))
         assert marked(regrower) == [(0, "3", (1, 4))]
@@ -216,7 +218,9 @@ def test_one_filter_that_is_no_number_does_not_hide_the_others(
     model = small_cnn(0)
     kill(model, 1)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
-    recipe = regrow.RandomOut(confirm="gradient", threshold=1e-12, active_fraction=1.0, source=source)
+    recipe = regrow.RandomOut(
+        confirm="gradient", threshold=1e-12, active_fraction=1.0, source=source
+    )
     regrower = regrow.attach(recipe, model, optimizer, example_inputs=EXAMPLE)
 
     def spoil() -> None:

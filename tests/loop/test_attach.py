@@ -152,7 +152,8 @@ def test_as_the_authors_code_touches_the_weights_alone(
     model = small_cnn(0)
     _kill(model, 1)
     optimizer = _sgd(model)
-    recipe = regrow.RandomOut(confirm="gradient",
+    recipe = regrow.RandomOut(
+        confirm="gradient",
         threshold=1e-12,
         active_fraction=1.0,
         reset_bias=False,
@@ -173,7 +174,9 @@ def test_zeroed_and_redrawn_readers(
         model = small_cnn(0)
         _kill(model, 1)
         optimizer = _sgd(model)
-        recipe = regrow.RandomOut(confirm="gradient", threshold=1e-12, active_fraction=1.0, readers=readers)  # type: ignore[arg-type]
+        recipe = regrow.RandomOut(
+            confirm="gradient", threshold=1e-12, active_fraction=1.0, readers=readers
+        )  # type: ignore[arg-type]
         plain = small_cnn(0)
         _kill(plain, 1)
         _train(plain, _sgd(plain), batches(1))
@@ -198,7 +201,9 @@ def test_without_grace_zeroed_readers_would_be_redrawn_for_ever(
     model = small_cnn(0)
     _kill(model, 1)
     optimizer = _sgd(model)
-    recipe = regrow.RandomOut(confirm="gradient", threshold=1e-12, active_fraction=1.0, readers="zero", grace_steps=0)
+    recipe = regrow.RandomOut(
+        confirm="gradient", threshold=1e-12, active_fraction=1.0, readers="zero", grace_steps=0
+    )
     regrower = regrow.attach(recipe, model, optimizer, example_inputs=EXAMPLE)
     _train(model, optimizer, batches(4))
     assert [event.step for event in regrower.report.events] == [0, 1, 2, 3]
@@ -235,8 +240,13 @@ def test_resumed_is_bit_equal_to_uninterrupted(
         model = small_cnn(0)
         _kill(model, 1, 4)
         optimizer = make(model)
-        recipe = regrow.RandomOut(confirm="gradient",
-            threshold=0.4, active_fraction=0.8, source=source, every_steps=3, init="normal:0.2"
+        recipe = regrow.RandomOut(
+            confirm="gradient",
+            threshold=0.4,
+            active_fraction=0.8,
+            source=source,
+            every_steps=3,
+            init="normal:0.2",
         )
         regrower = regrow.attach(
             recipe, model, optimizer, example_inputs=EXAMPLE, total_steps=STEPS, seed=5
@@ -267,7 +277,9 @@ def test_accumulated_sees_what_the_last_batch_does_not(
     model = small_cnn(0)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
     recipes = {
-        source: regrow.RandomOut(confirm="gradient", threshold=1e-12, active_fraction=1.0, source=source, every_steps=2)  # type: ignore[arg-type]
+        source: regrow.RandomOut(
+            confirm="gradient", threshold=1e-12, active_fraction=1.0, source=source, every_steps=2
+        )  # type: ignore[arg-type]
         for source in ("last", "accumulated")
     }
     regrowers = {
@@ -315,7 +327,9 @@ def test_min_loss_is_a_gate(
     model = small_cnn(0)
     _kill(model, 1)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
-    recipe = regrow.RandomOut(confirm="gradient", threshold=1e-12, active_fraction=1.0, min_loss=0.5)
+    recipe = regrow.RandomOut(
+        confirm="gradient", threshold=1e-12, active_fraction=1.0, min_loss=0.5
+    )
     regrower = regrow.attach(recipe, model, optimizer, example_inputs=EXAMPLE)
     with pytest.raises(ConfigError, match=r"call regrower\.tell\(loss=\.\.\.\)"):
         _train(model, optimizer, batches(1))
@@ -335,7 +349,9 @@ def test_closures_are_followed(
     model = small_cnn(0)
     _kill(model, 1)
     optimizer = _sgd(model)
-    recipe = regrow.RandomOut(confirm="gradient", threshold=1e-12, active_fraction=1.0, min_loss=0.0)
+    recipe = regrow.RandomOut(
+        confirm="gradient", threshold=1e-12, active_fraction=1.0, min_loss=0.0
+    )
     regrower = regrow.attach(recipe, model, optimizer, example_inputs=EXAMPLE)
     images, labels = batches(1)[0]
 
@@ -482,7 +498,9 @@ def test_a_frozen_reader_is_left_alone_and_noted(
     _kill(model, 1)
     optimizer = torch.optim.SGD([*model[0].parameters(), *model[3].parameters()], lr=0.1)  # type: ignore[index]
     head = model[6].weight.detach().clone()  # type: ignore[index]
-    recipe = regrow.RandomOut(confirm="gradient", threshold=1e-12, active_fraction=1.0, readers="zero")
+    recipe = regrow.RandomOut(
+        confirm="gradient", threshold=1e-12, active_fraction=1.0, readers="zero"
+    )
     regrower = regrow.attach(recipe, model, optimizer, example_inputs=EXAMPLE)
     _train(model, optimizer, batches(2))
     assert regrower.report.renewed == 1
@@ -794,7 +812,9 @@ def test_readers_that_are_drawn_can_be_told_their_initialiser(
 ) -> None:
     model = small_cnn(0)
     _kill(model, 1)
-    recipe = regrow.RandomOut(confirm="gradient", threshold=1e-12, active_fraction=1.0, readers="redraw")
+    recipe = regrow.RandomOut(
+        confirm="gradient", threshold=1e-12, active_fraction=1.0, readers="redraw"
+    )
     optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
     init = {"6": "uniform:100"}
     regrow.attach(recipe, model, optimizer, example_inputs=EXAMPLE, init=init)

@@ -183,7 +183,9 @@ def test_after_an_error_the_step_may_be_begun_again(small_cnn: Cnn, batches: Som
     model = small_cnn(0)
     kill(model, 1)
     optimizer = sgd(model)
-    recipe = regrow.RandomOut(confirm="gradient", threshold=1e-12, active_fraction=1.0, min_loss=0.1)
+    recipe = regrow.RandomOut(
+        confirm="gradient", threshold=1e-12, active_fraction=1.0, min_loss=0.1
+    )
     regrower = _attach(model, optimizer, recipe=recipe, hooks=False)
     loss = _backward(model, batches(1)[0])
     with pytest.raises(ConfigError, match=r"call regrower\.tell\(loss="):

@@ -46,7 +46,9 @@ def test_renewed_filters_are_copied_over_and_the_rest_is_its_own(
     model = small_cnn(0)
     companion = _averages(kind, model)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-    recipe = regrow.RandomOut(confirm="gradient", threshold=0.4, active_fraction=1.0, every_steps=4, readers="zero")
+    recipe = regrow.RandomOut(
+        confirm="gradient", threshold=0.4, active_fraction=1.0, every_steps=4, readers="zero"
+    )
     regrower = regrow.attach(
         recipe, model, optimizer, example_inputs=EXAMPLE, companions=[companion]
     )
@@ -98,7 +100,9 @@ def test_a_copy_keeps_its_own_output_when_the_model_does() -> None:
     model, copied = nets
     before = [net(x).detach() for net in nets]
     optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
-    recipe = regrow.RandomOut(confirm="gradient", threshold=1e-12, active_fraction=1.0, preserve=True)
+    recipe = regrow.RandomOut(
+        confirm="gradient", threshold=1e-12, active_fraction=1.0, preserve=True
+    )
     regrower = regrow.attach(
         *(recipe, model, optimizer),
         example_inputs=x,

@@ -35,7 +35,9 @@ def _watch(
     net: nn.Module, coupled: str, **told: object
 ) -> tuple[torch.optim.Optimizer, regrow.Regrower]:
     optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
-    recipe = regrow.RandomOut(confirm="gradient", threshold=1e-12, active_fraction=1.0, readers="zero")
+    recipe = regrow.RandomOut(
+        confirm="gradient", threshold=1e-12, active_fraction=1.0, readers="zero"
+    )
     return optimizer, regrow.attach(
         recipe, net, optimizer, example_inputs=X, coupled=coupled, **told
     )

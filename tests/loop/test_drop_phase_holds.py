@@ -278,7 +278,9 @@ def test_after_detach_nobody_reserves_the_filters() -> None:
     model, optimizer, regrower, _ = _amid()
     with pytest.warns(RegrowWarning, match="3 filters are out of the network"):
         regrower.detach()
-    lottery = regrow.RandomOut(confirm="gradient", threshold=1e9, every_steps=1, active_fraction=1.0)
+    lottery = regrow.RandomOut(
+        confirm="gradient", threshold=1e9, every_steps=1, active_fraction=1.0
+    )
     other = regrow.attach(lottery, model, optimizer, example_inputs=_batch(0)[0])
     _step(model, optimizer, 6)
     assert {event.layer: event.filters for event in other.report.events}["a"] == tuple(range(6))

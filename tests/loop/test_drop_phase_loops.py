@@ -351,7 +351,9 @@ def test_beside_another_recipe() -> None:
     """RandomOut would take a filter that is out, and has no gradient, for abandoned."""
     model = _build("sigmoid")
     optimizer = _sgd(model)
-    lottery = regrow.RandomOut(confirm="gradient", threshold=0.5, every_steps=1, active_fraction=1.0)
+    lottery = regrow.RandomOut(
+        confirm="gradient", threshold=0.5, every_steps=1, active_fraction=1.0
+    )
     other = regrow.attach(lottery, model, optimizer, example_inputs=_batch(0)[0])
     regrower = _attach(model, optimizer)
     for step in range(4):

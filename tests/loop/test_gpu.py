@@ -66,7 +66,9 @@ def test_equal_gradients_give_equal_decisions_and_draws_on_both_devices(small_cn
     for device in ("cpu", "cuda"):
         model = small_cnn(0).to(device)
         optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
-        recipe = regrow.RandomOut(confirm="gradient", threshold=25.0, active_fraction=1.0, readers="redraw")
+        recipe = regrow.RandomOut(
+            confirm="gradient", threshold=25.0, active_fraction=1.0, readers="redraw"
+        )
         regrower = regrow.attach(recipe, model, optimizer, example_inputs=EXAMPLE.to(device))
         generator = torch.Generator().manual_seed(3)
         for _ in range(4):

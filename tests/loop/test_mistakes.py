@@ -40,7 +40,9 @@ def test_a_closure_that_is_called_twice_makes_one_decision(
         model[3].weight[1] = 0.0  # type: ignore[index]
         model[3].bias[1] = -1.0  # type: ignore[index]
     optimizer = ClosureTwice(model.parameters(), lr=0.1)
-    recipe = regrow.RandomOut(confirm="gradient", threshold=1e-12, active_fraction=1.0, reset_optimizer=False)
+    recipe = regrow.RandomOut(
+        confirm="gradient", threshold=1e-12, active_fraction=1.0, reset_optimizer=False
+    )
     regrower = regrow.attach(recipe, model, optimizer, example_inputs=EXAMPLE)
     for images, labels in batches(2):
 
@@ -113,7 +115,9 @@ def test_what_is_frozen_in_the_optimizer_is_left_alone(small_cnn: Make) -> None:
         model[1].weight.fill_(0.5)  # type: ignore[index]
     reader = model[3].weight.clone()  # type: ignore[index]
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-    recipe = regrow.RandomOut(confirm="gradient", threshold=1e9, active_fraction=1.0, readers="zero")
+    recipe = regrow.RandomOut(
+        confirm="gradient", threshold=1e9, active_fraction=1.0, readers="zero"
+    )
     regrower = regrow.attach(recipe, model, optimizer, example_inputs=EXAMPLE)
     model(torch.randn(2, 1, 8, 8)).sum().backward()
     optimizer.step()

@@ -34,7 +34,9 @@ def _train(model: nn.Module, optimizers: list[torch.optim.Optimizer], batches: B
 
 
 def _attach(model: nn.Module, optimizers: list[torch.optim.Optimizer]) -> regrow.Regrower:
-    recipe = regrow.RandomOut(confirm="gradient", threshold=0.4, active_fraction=1.0, every_steps=4, readers="zero")
+    recipe = regrow.RandomOut(
+        confirm="gradient", threshold=0.4, active_fraction=1.0, every_steps=4, readers="zero"
+    )
     return regrow.attach(recipe, model, optimizers, example_inputs=EXAMPLE)
 
 

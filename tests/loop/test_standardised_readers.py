@@ -30,7 +30,9 @@ def test_a_reader_that_standardises_its_weight_is_left_alone_and_noted(standardi
         net[0].weight[1] = 0.0
         net[0].bias[1] = -1.0  # filter 1 is dead
     optimizer = torch.optim.SGD(net.parameters(), lr=0.0)
-    recipe = regrow.RandomOut(confirm="gradient", threshold=1e-12, active_fraction=1.0, readers="zero")
+    recipe = regrow.RandomOut(
+        confirm="gradient", threshold=1e-12, active_fraction=1.0, readers="zero"
+    )
     regrower = regrow.attach(
         recipe, net, optimizer, example_inputs=x, include=("0",), steps_per_epoch=1
     )

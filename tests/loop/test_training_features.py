@@ -167,7 +167,9 @@ def test_channels_last_keeps_its_strides_and_the_draws_are_the_same(
         model = model.to(memory_format=memory)
         kill(model, 1, 4)
         optimizer = make(model)
-        recipe = regrow.RandomOut(confirm="gradient", threshold=1e-12, active_fraction=1.0, readers=readers)
+        recipe = regrow.RandomOut(
+            confirm="gradient", threshold=1e-12, active_fraction=1.0, readers=readers
+        )
         regrower = regrow.attach(recipe, model, optimizer, example_inputs=EXAMPLE.double())
         train(
             model,

@@ -35,7 +35,10 @@ OPTIMIZER = sgd(ONE)
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"recipe": regrow.RandomOut(confirm="gradient", confirm="gradient")}, "acts inside one network: use regrow.attach"),
+        (
+            {"recipe": regrow.RandomOut(confirm="gradient")},
+            "acts inside one network: use regrow.attach",
+        ),
         ({"recipe": regrow.FilterGrafting}, r"as regrow.FilterGrafting\(\) makes it, got function"),
         ({"recipe": regrow.FilterGrafting(partners=3)}, "partners=3 needs as many models, got 2"),
         ({"models": [ONE, ONE]}, "models of their own, and one is there twice"),

@@ -82,7 +82,9 @@ def test_optimizers_that_are_split_are_refused(reset: bool, small_cnn: Cnn) -> N
         from torch.distributed.optim import PostLocalSGDOptimizer, ZeroRedundancyOptimizer
 
     model = DistributedDataParallel(small_cnn(0))
-    recipe = regrow.RandomOut(confirm="gradient", threshold=1e-12, active_fraction=1.0, reset_optimizer=reset)
+    recipe = regrow.RandomOut(
+        confirm="gradient", threshold=1e-12, active_fraction=1.0, reset_optimizer=reset
+    )
     split = ZeroRedundancyOptimizer(model.parameters(), torch.optim.Adam, lr=0.1)
     with pytest.raises(OptimizerError, match=r"ZeroRedundancyOptimizer splits it: give the optim"):
         regrow.attach(recipe, model, split, example_inputs=EXAMPLE)

@@ -39,7 +39,7 @@ from ranks.harness import (
     train,
 )
 from regrow.criteria import Liveness
-from regrow.errors import NonFiniteWarning
+from regrow.errors import LargeRenewalWarning, NonFiniteWarning
 from regrow.loop.probing import Probe
 from regrow.loop.ranks import Ranks
 from regrow.renewal import Redraw
@@ -426,8 +426,10 @@ def settings_that_differ() -> dict[str, Any]:
     for name in ("seed", "recipe"):
         model, optimizer, _ = build(attach=False)
         odd = dist.get_rank() == dist.get_world_size() - 1
-        recipe = regrow.RandomOut(confirm="gradient",
-            threshold=1e-7 if odd and name == "recipe" else 1e-8, active_fraction=1.0
+        recipe = regrow.RandomOut(
+            confirm="gradient",
+            threshold=1e-7 if odd and name == "recipe" else 1e-8,
+            active_fraction=1.0,
         )
         with refusal() as told:
             seed = int(odd and name == "seed")
@@ -504,6 +506,7 @@ def dropping() -> dict[str, Any]:
 def main() -> None:
     """Run all scenarios, or those that are named."""
     warnings.simplefilter("error", UserWarning)
+    warnings.simplefilter("ignore", LargeRenewalWarning)
     torch.set_num_threads(1)
     dist.init_process_group("gloo", timeout=datetime.timedelta(seconds=60))
     found: dict[str, Any] = {}

@@ -1,7 +1,7 @@
 """Real architectures as they come, with scales or gates that begin at zero: what RandomOut does to them in 30 steps.
 
-Images are crops of scikit-learn's two photographs. One filter is killed by hand before training: its weight is 0, and its
-bias or the shift of its norm -100, in front of an activation that gives a constant then. Nobody else is dead.
+Images are crops of scikit-learn's two photographs. One filter is killed by hand before training: its weight is 0, and
+its bias or the shift of its norm -100, in front of an activation that gives a constant then. Nobody else is dead.
 """
 
 from __future__ import annotations
@@ -51,10 +51,12 @@ class Found:
 
 def photographs(count: int, *, size: int = SIZE, seed: int = 0) -> tuple[Tensor, Tensor]:
     """Crops of two photographs, and which side of which of them each is from: four classes."""
-    from sklearn.datasets import load_sample_images  # noqa: PLC0415 # only where it is needed
+    from sklearn.datasets import load_sample_images  # only where it is needed
 
     generator = torch.Generator().manual_seed(seed)
-    pictures = [torch.tensor(each).permute(2, 0, 1) / 255 - 0.5 for each in load_sample_images().images]
+    pictures = [
+        torch.tensor(each).permute(2, 0, 1) / 255 - 0.5 for each in load_sample_images().images
+    ]
     images, labels = [], []
     for _ in range(count):
         which = int(torch.randint(2, (), generator=generator))
@@ -68,7 +70,7 @@ def photographs(count: int, *, size: int = SIZE, seed: int = 0) -> tuple[Tensor,
 
 def build(name: str, *, seed: int = 0) -> nn.Module:
     """A network of timm's as it comes, with four classes."""
-    import timm  # noqa: PLC0415 # only where it is installed
+    import timm  # only where it is installed
 
     torch.manual_seed(seed)
     options = {"img_size": SIZE} if name.startswith("cait") else {}
@@ -166,7 +168,9 @@ def _is_silent(model: nn.Module, layer: Filters, unit: int, images: Tensor) -> b
     def hook(reader: regrow.Reader) -> object:
         def look(module: nn.Module, args: tuple[Tensor, ...]) -> None:
             axis = 1 if reader.kind == "conv" and args[0].ndim == 4 else -1
-            heard.append(not bool(args[0].index_select(axis, torch.tensor(reader.channels[unit])).any()))
+            heard.append(
+                not bool(args[0].index_select(axis, torch.tensor(reader.channels[unit])).any())
+            )
 
         return named[reader.weight.rpartition(".")[0]].register_forward_pre_hook(look)
 

@@ -59,7 +59,9 @@ class ActivityMeter:
         self._wrappers: list[nn.Module] = []
         self._compiled = False
         self._passes: dict[str, LayerPass] = {}
-        self._table: dict[tuple[str, str], list[tuple[Site, Callable[[Tensor], None], OutletRange | None]]] = {}
+        self._table: dict[
+            tuple[str, str], list[tuple[Site, Callable[[Tensor], None], OutletRange | None]]
+        ] = {}
         self._entered: set[str] = set()
         self._watching = False
 
@@ -127,7 +129,9 @@ class ActivityMeter:
         found, asked.passes = asked.passes, []
         return found
 
-    def show(self, values: Mapping[str, Tensor], inputs: Mapping[str, Tensor] | None = None) -> None:
+    def show(
+        self, values: Mapping[str, Tensor], inputs: Mapping[str, Tensor] | None = None
+    ) -> None:
         """Take a pass that no module has made: what each layer's filters give, from somebody who knows.
 
         Args:
@@ -227,9 +231,7 @@ class ActivityMeter:
             raise
         self._end_pass()
 
-    def _run_beside(
-        self, model: nn.Module, target: nn.Module, path: str, given: Arguments
-    ) -> None:
+    def _run_beside(self, model: nn.Module, target: nn.Module, path: str, given: Arguments) -> None:
         """The same pass once more, before it is made: eager, with the same random numbers, and nothing stays."""
         flags = {module: module.training for module in model.modules()}
         positional, _ = call_arguments(tuple(given[0]))
@@ -237,7 +239,9 @@ class ActivityMeter:
         with undisturbed(model, training=lambda module: flags[module]), self._pass():
             self._frames.inside(path, target._call_impl, positional, named)  # pyright: ignore[reportPrivateUsage]
 
-    def called(self, frame: Frame, name: str, number: int, given: Callable[[], list[Tensor]]) -> None:
+    def called(
+        self, frame: Frame, name: str, number: int, given: Callable[[], list[Tensor]]
+    ) -> None:
         """A function is about to be called in a frame.
 
         Args:
@@ -264,7 +268,11 @@ class ActivityMeter:
     def _end_pass(self) -> None:
         for entries in self._table.values():
             for site, _, kept in entries:
-                if site.call >= 0 and kept is not None and self._frames.calls[site.module] not in (0, site.calls):
+                if (
+                    site.call >= 0
+                    and kept is not None
+                    and self._frames.calls[site.module] not in (0, site.calls)
+                ):
                     kept.broken = True
         found = {
             path: reading

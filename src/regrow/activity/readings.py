@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -92,7 +91,9 @@ class OutletRange:
         outlet = self._outlet
         sizes = tuple(x.shape[axis] for axis in outlet.axes) if x.ndim == outlet.ndim else None
         if sizes != outlet.sizes or not x.is_floating_point():
-            self.broken = True  # another width, or another kind of pass than the one that was traced
+            self.broken = (
+                True  # another width, or another kind of pass than the one that was traced
+            )
             return
         if not x.numel():
             return
@@ -131,7 +132,10 @@ class OutletRange:
                 few = few[(slice(None),) * axis + (slice(None, None, step),)]
         low, high = few.amin(self._rest), few.amax(self._rest)
         if not self._whole:
-            low, high = self._by_unit(low, self._units, "amin"), self._by_unit(high, self._units, "amax")
+            low, high = (
+                self._by_unit(low, self._units, "amin"),
+                self._by_unit(high, self._units, "amax"),
+            )
         size = float(torch.maximum(high, -low).amax())
         return bool((high - low).amin() > _SURELY * size)
 
@@ -155,7 +159,11 @@ class OutletRange:
             low, high = self._ends(x)
             size = torch.maximum(low.abs(), high.abs())
             return low, high, size.where(self.covered, 0.0).amax()
-        own = x if bool(self._own.all()) else x.index_select(self._outlet.axes[0], self._own.nonzero()[:, 0])
+        own = (
+            x
+            if bool(self._own.all())
+            else x.index_select(self._outlet.axes[0], self._own.nonzero()[:, 0])
+        )
         largest = torch.stack(torch.aminmax(own)).abs().amax().float()
         among = torch.cat((wanted, wanted.new_zeros(1)))[self._units].nonzero()[:, 0]
         some = x.index_select(self._outlet.axes[0], among)
@@ -170,7 +178,9 @@ class OutletRange:
         flat = ends.flatten().float()
         if self._whole and len(flat) == self._count:
             return flat
-        start = torch.full((self._count + 1,), torch.inf if how == "amin" else -torch.inf, device=flat.device)
+        start = torch.full(
+            (self._count + 1,), torch.inf if how == "amin" else -torch.inf, device=flat.device
+        )
         return start.scatter_reduce(0, units, flat, how)[:-1]
 
     def _add(self, x: Tensor, many: int) -> None:
@@ -185,7 +195,7 @@ class OutletRange:
         """Sum, sum of sizes and number of positive values, (3, *sizes), in pieces that stay in the cache."""
         first, *others = self._rest
         moved = x.movedim(first, 0)
-        axes = [axis + (axis < first) for axis in others]  # where the other axes went
+        axes = tuple(axis + (axis < first) for axis in others)  # where the other axes went
         rows = max(1, _PIECE // max(1, moved[0].numel()))
         if x.device.type != "cpu":
             rows = len(moved)
@@ -207,7 +217,7 @@ class OutletRange:
         return total
 
 
-def _over(piece: Tensor, axes: Sequence[int]) -> Tensor:
+def _over(piece: Tensor, axes: tuple[int, ...]) -> Tensor:
     """Summed over positions first, which lie side by side, and then over the examples."""
     return (piece.sum(axes) if axes else piece).sum(0)
 

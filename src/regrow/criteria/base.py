@@ -16,8 +16,9 @@ from regrow._shapes import FilterRows, Mask, Scores
 class Signal(enum.Enum):
     """What a criterion looks at; the loop records no more than that.
 
-    The first two are there at every step. Activity is read in the training's own forward passes. The others (`MEASURED`) are measured on calibration data, where the network
-    hears the filter, and only at a step at which a score is due.
+    The first two are there at every step. Activity is read in the training's own forward passes. The others
+    (`MEASURED`) are measured on calibration data, where the network hears the filter, and only at a step at which a
+    score is due.
     """
 
     WEIGHTS = "weights"

@@ -26,9 +26,9 @@ _VAIN: Final = 3
 class Liveness:
     """0 for a dead filter, 1 for every other one.
 
-    A gradient of 0 does not mean that a filter is dead: behind a scale that starts at 0, in a step that leaves its block
-    out, under a loss that is satisfied, nothing comes back to a whole layer, and everybody in it is well. So a small
-    gradient is the reason to look, and silence is what is looked for.
+    A gradient of 0 does not mean that a filter is dead: behind a scale that starts at 0, in a step that leaves its
+    block out, under a loss that is satisfied, nothing comes back to a whole layer, and everybody in it is well. So a
+    small gradient is the reason to look, and silence is what is looked for.
 
         silent in a pass:  all values that the filter gives its readers there are equal (`regrow.functional.silent`)
         dead:              silent in all passes of the window, and neither starved nor blocked
@@ -327,9 +327,7 @@ class Liveness:
         _, own = _parted(state)
         if not own:
             return {}
-        found = {
-            code: tuple((own["kept"] == code.value).nonzero()[:, 0].tolist()) for code in Kept
-        }
+        found = {code: tuple((own["kept"] == code.value).nonzero()[:, 0].tolist()) for code in Kept}
         return {code: filters for code, filters in found.items() if filters}
 
 

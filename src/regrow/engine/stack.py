@@ -132,8 +132,8 @@ class Stack:
             network: Which network's.
 
         Returns:
-            (B, C, H, W), or (B, F), as torch's layer would have been called. The stack's own memory, which the next call
-            overwrites.
+            (B, C, H, W), or (B, F), as torch's layer would have been called. The stack's own memory, which the next
+            call overwrites.
 
         Raises:
             ConfigError: `gradients` was not called yet.

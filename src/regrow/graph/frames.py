@@ -1,8 +1,8 @@
 """Which module's forward is running: seen at every call, and invisible to copies, pickles and compiled code.
 
-Module hooks would be taken along by `copy.deepcopy`, `AveragedModel` and ``torch.save(model)``; torch's global hooks are
-seen by `torch.compile`, which then recompiles. ``nn.Module`` has one place more that is asked at each call, and that its
-``__getstate__`` leaves out: the one into which ``module.compile()`` puts what is called instead.
+Module hooks would be taken along by `copy.deepcopy`, `AveragedModel` and ``torch.save(model)``; torch's global hooks
+are seen by `torch.compile`, which then recompiles. ``nn.Module`` has one place more that is asked at each call, and
+that its ``__getstate__`` leaves out: the one into which ``module.compile()`` puts what is called instead.
 """
 
 from __future__ import annotations
@@ -160,8 +160,9 @@ def compiled_parts(model: nn.Module, wrappers: Iterable[nn.Module] = ()) -> bool
     """
     if any(True for _ in wrappers):
         return True
-    if any(module.__dict__.get(_PLACE) or "_orig_mod" in module._modules for module in model.modules()):  # pyright: ignore[reportPrivateUsage]
-        return True
+    for module in model.modules():
+        if module.__dict__.get(_PLACE) or "_orig_mod" in dict(module.named_children()):
+            return True
     return compiled_anything()
 
 

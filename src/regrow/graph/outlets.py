@@ -117,13 +117,20 @@ _Alone = tuple[tuple[int, ...], tuple[int, ...], list[int]]
 """The axes along which names change, their lengths, and the names along them, row by row."""
 
 
-@dataclass
-class _Seen:
-    """Something noted at a call whose place is not known to the end yet."""
+@dataclass(frozen=True)
+class _Call:
+    """One call of a function: in which call of which module, and which of its calls there."""
 
     frame: Frame
     function: str
     number: int
+
+
+@dataclass
+class _Seen:
+    """Something noted at a call whose place is not known to the end yet."""
+
+    call: _Call
     argument: int
     layer: int
     make: Callable[[Site], object]
@@ -133,9 +140,7 @@ class _Seen:
 class _Found:
     outlets: list[Outlet] = field(default_factory=list[Outlet])
     inlet: Site | None = None
-    factors: dict[str, dict[int, set[int]]] = field(
-        default_factory=dict[str, dict[int, set[int]]]
-    )
+    factors: dict[str, dict[int, set[int]]] = field(default_factory=dict[str, dict[int, set[int]]])
 
 
 class OutletFinder(TorchFunctionMode):
@@ -173,46 +178,59 @@ class OutletFinder(TorchFunctionMode):
         frame.counts[name] += 1
         if name in _LOOKS_ONLY:
             return func(*args, **named)
-        record, given = self._record, list(tensors_in((args, named)))
-        in_place = name.endswith("_") or name.startswith("__i")
+        return self._compare(_Call(frame, name, number), func, args, named)
+
+    def _compare(
+        self, call: _Call, func: Callable[..., Any], args: Any, kwargs: Mapping[str, Any]
+    ) -> Any:
+        """Call, and note the filters that were alone before and are not any more."""
+        record, given = self._record, list(tensors_in((args, kwargs)))
+        in_place = call.function.endswith("_") or call.function.startswith("__i")
         before = [self._alone(each) for each in given] if in_place and len(given) > 1 else None
-        count = (len(record.used), record.refusals, record.table.unions)
-        out = func(*args, **named)
+        used, refusals, unions = len(record.used), record.refusals, record.table.unions
+        out = func(*args, **kwargs)
         made = list(tensors_in(out))
         live = [self._is_live(each) for each in given]
-        chance = name in _RANDOM or any(id(each) in self._random for each in given)
+        chance = call.function in _RANDOM or any(id(each) in self._random for each in given)
         if chance and not any(live):
-            self._random.update((id(each), each) for each in made)  # kept, so that no other has its number
-        read = (len(record.used), record.refusals) != count[:2]
-        scales = self._factors(name, given, live, before)
-        if not (read or scales or record.table.unions != count[2] or (chance and any(live))):
-            return out
-        alone = before or [self._alone(each) for each in given]
-        ended = self._together(made)
-        stays = None if chance or scales else self._kept(made)
-        for argument, place in enumerate(alone):
-            if place is None:
-                continue
-            for layer in self._layers(place):
-                units = self._units(place, layer)
-                left = {
-                    unit
-                    for unit in units
-                    if unit >= 0
-                    and (
-                        stays is None
-                        or (layer, unit) in ended
-                        or (read and (layer, unit) not in stays)
-                    )
-                }
-                if left:
-                    kept = tuple(unit if unit in left else -1 for unit in units)
-                    self._note(frame, name, number, argument, layer, _outlet(place, kept, given[argument].ndim))
-        if len(record.used) == count[0] + 1 and any(live):
-            self._note_inlet(frame, name, number, live.index(True), record.used[-1])
+            for each in made:  # kept, so that no other tensor has its number
+                self._random[id(each)] = each
+        read = (len(record.used), record.refusals) != (used, refusals)
+        scales = self._factors(call.function, given, live, before)
+        if read or scales or record.table.unions != unions or (chance and any(live)):
+            alone = before or [self._alone(each) for each in given]
+            everybody = chance or scales
+            self._note_ended(call, given, alone, made, read=read, everybody=everybody)
+        if len(record.used) == used + 1 and any(live):
+            self._note_inlet(call, live.index(True), record.used[-1])
         if chance and self._forgets:
             self._forget(made)
         return out
+
+    def _note_ended(
+        self,
+        call: _Call,
+        given: Sequence[Tensor],
+        alone: Sequence[_Alone | None],
+        made: Sequence[Tensor],
+        *,
+        read: bool,
+        everybody: bool,
+    ) -> None:
+        """Who was alone in an argument, and is together with others in what came out, or was read."""
+        ended, stays = self._together(made), self._kept(made)
+        for argument, place in enumerate(alone):
+            for layer in () if place is None else self._layers(place):
+                assert place is not None  # noqa: S101 # or there is no layer
+                units = [
+                    unit
+                    if everybody or (layer, unit) in ended or (read and (layer, unit) not in stays)
+                    else -1
+                    for unit in self._units(place, layer)
+                ]
+                if any(unit >= 0 for unit in units):
+                    make = _outlet(place, tuple(units), given[argument].ndim)
+                    self._seen.append(_Seen(call, argument, layer, make))
 
     def _forget(self, made: Sequence[Tensor]) -> None:
         """Behind chance nobody looks any more: no filter, and yet no constant."""
@@ -229,15 +247,15 @@ class OutletFinder(TorchFunctionMode):
             By module path.
         """
         for seen in self._seen:
-            frame = seen.frame
+            call, frame = seen.call, seen.call.frame
             made = seen.make(
                 Site(
                     module=frame.path,
                     call=frame.call,
                     calls=self._frames.calls[frame.path],
-                    function=seen.function,
-                    number=seen.number,
-                    times=frame.counts[seen.function],
+                    function=call.function,
+                    number=call.number,
+                    times=frame.counts[call.function],
                     argument=seen.argument,
                 )
             )
@@ -269,15 +287,10 @@ class OutletFinder(TorchFunctionMode):
     def _axis(self, weight: str) -> int:
         return 1 - self._record.ledger.tensors[weight].ndim
 
-    def _note(
-        self, frame: Frame, name: str, number: int, argument: int, layer: int, make: Any
-    ) -> None:
-        self._seen.append(_Seen(frame, name, number, argument, layer, make))
-
-    def _note_inlet(self, frame: Frame, name: str, number: int, argument: int, weight: str) -> None:
+    def _note_inlet(self, call: _Call, argument: int, weight: str) -> None:
         for layer, each in enumerate(self._record.layers):
             if each.weight == weight:
-                self._note(frame, name, number, argument, layer, lambda site: site)
+                self._seen.append(_Seen(call, argument, layer, lambda site: site))
 
     def _is_live(self, tensor: Tensor) -> bool:
         notes = self._record.ledger.find(tensor) if tensor.layout == torch.strided else None
@@ -353,7 +366,7 @@ class OutletFinder(TorchFunctionMode):
         if name not in _PRODUCTS or len(given) != 2 or live[0] == live[1]:
             return False
         filters, factor = (0, 1) if live[0] else (1, 0)
-        if not isinstance(given[factor], Tensor) or not given[factor].is_floating_point():
+        if not given[factor].is_floating_point():
             return False
         place = before[filters] if before else self._alone(given[filters])
         if place is None or id(given[factor]) in self._random:
@@ -427,5 +440,7 @@ def normed_modules(model: nn.Module) -> frozenset[nn.Module]:
         Some of its modules.
     """
     return frozenset(
-        module for module in model.modules() if "running_mean" in module._buffers  # pyright: ignore[reportPrivateUsage]
+        module
+        for module in model.modules()
+        if "running_mean" in module._buffers  # pyright: ignore[reportPrivateUsage]
     )

@@ -13,7 +13,8 @@ LATER: Final[Mapping[str, Mapping[str, object]]] = {
 def distinguishing(recipe: str, settings: Mapping[str, object]) -> dict[str, object]:
     """The settings that tell an arm from others: what results are filed under.
 
-    A setting that came later is left out where it says what was so before, so that a results folder of that time goes on.
+    A setting that came later is left out where it says what was so before, so that a results folder of that time goes
+    on.
 
     Args:
         recipe: Name of the recipe.

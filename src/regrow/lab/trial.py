@@ -11,7 +11,13 @@ from typing import Any, TypeAlias
 
 import torch
 
-from regrow.errors import NoEffectWarning, NonFiniteWarning, StateError
+from regrow.errors import (
+    LargeRenewalWarning,
+    LeftAloneWarning,
+    NoEffectWarning,
+    NonFiniteWarning,
+    StateError,
+)
 from regrow.history import Renewed
 from regrow.lab.checkpoint import CheckpointFile
 from regrow.lab.data import Dataset
@@ -218,6 +224,9 @@ def _quiet() -> Generator[None]:
         # Both are told elsewhere: by the preflight for the whole study, and by a column of the store.
         warnings.simplefilter("ignore", NoEffectWarning)
         warnings.simplefilter("ignore", NonFiniteWarning)
+        # What they say is in the trial's records: thousands of trials say it otherwise.
+        warnings.simplefilter("ignore", LargeRenewalWarning)
+        warnings.simplefilter("ignore", LeftAloneWarning)
         yield
 
 

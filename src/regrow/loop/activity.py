@@ -142,7 +142,9 @@ class StepActivity:
         Returns:
             Whether nobody can be judged.
         """
-        trains = any(self._parameters[self._layers[path].weight].grad is not None for path in self.asked)
+        trains = any(
+            self._parameters[self._layers[path].weight].grad is not None for path in self.asked
+        )
         self._misses = 0 if ran or not trains else self._misses + 1
         if self._misses and self._meter.look_for_wrappers():
             self._misses = 0
@@ -205,7 +207,9 @@ class StepActivity:
         rows: list[Tensor] = []
         for path in sorted(self.asked):
             count, own = self._layers[path].count, mine.get(path)
-            rows.append(torch.zeros(_ROWS, count, dtype=torch.float64) if own is None else _row(own))
+            rows.append(
+                torch.zeros(_ROWS, count, dtype=torch.float64) if own is None else _row(own)
+            )
         everyone = self._ranks.gather(torch.cat(rows, 1), why="confirm='silence'")
         parts = everyone.split([self._layers[path].count for path in sorted(self.asked)], 2)
         found: dict[str, PassReading] = {}
@@ -220,10 +224,14 @@ _ROWS: Final = 9
 
 def _row(own: PassReading) -> Tensor:
     sums = torch.zeros(4, len(own.seen)) if own.sums is None else own.sums
-    head = (own.seen, own.silent, own.starved, own.constant, torch.full_like(own.constant, own.examples))
-    return torch.cat(
-        (torch.stack([each.double().cpu() for each in head]), sums.double().cpu())
+    head = (
+        own.seen,
+        own.silent,
+        own.starved,
+        own.constant,
+        torch.full_like(own.constant, own.examples),
     )
+    return torch.cat((torch.stack([each.double().cpu() for each in head]), sums.double().cpu()))
 
 
 def _together(ranks: Tensor, *, like: Tensor) -> PassReading:

@@ -254,7 +254,9 @@ def _activity(
 ) -> StepActivity | None:
     """What reads the training's passes, for a criterion that asks for them."""
     if isinstance(every, bool) or not isinstance(every, int) or every < 1:  # pyright: ignore[reportUnnecessaryIsInstance] # users' words
-        raise ConfigError(f"activity_every must be a whole number of at least 1, got {every!r} (attach)")
+        raise ConfigError(
+            f"activity_every must be a whole number of at least 1, got {every!r} (attach)"
+        )
     if Signal.ACTIVITY not in recipe.criterion.needs:
         return None
     if isinstance(called, nn.DataParallel) and len(called.device_ids) > 1:
@@ -274,8 +276,9 @@ def _activity(
     )
     if len(found.unknown) == len(layers):
         raise ConfigError(
-            f"the criterion {type(recipe.criterion).__name__} must know where filters leave, and this wiring says it of "
-            f"no layer: give attach(example_inputs=...), or a wiring that regrow.trace made, or confirm='gradient' (attach)"
+            f"the criterion {type(recipe.criterion).__name__} must know where filters leave, and this wiring says it "
+            f"of no layer: give attach(example_inputs=...), a wiring that regrow.trace made, or confirm='gradient' "
+            f"(attach)"
         )
     return found
 

@@ -85,8 +85,8 @@ def resolve_layers(
 def fresh_entries(layers: Iterable[Layer], tensors: Mapping[str, Tensor]) -> dict[str, float]:
     """What the entries of fresh channels hold, in norms that do not begin as torch's do.
 
-    A scale that a network starts at 0, so that its blocks begin as nothing, begins at 0 again for a renewed filter. It is
-    read before training; where entries differ, the network has been trained, and torch's own value stands.
+    A scale that a network starts at 0, so that its blocks begin as nothing, begins at 0 again for a renewed filter. It
+    is read before training; where entries differ, the network has been trained, and torch's own value stands.
 
     Args:
         layers: With their norms.
@@ -101,7 +101,11 @@ def fresh_entries(layers: Iterable[Layer], tensors: Mapping[str, Tensor]) -> dic
             for each in norm.tensors:
                 entries = tensors[each.name].detach().flatten()
                 alike = each.is_parameter and not isinstance(each.fresh, str) and len(entries) > 0
-                if alike and bool((entries == entries[0]).all()) and float(entries[0]) != each.fresh:
+                if (
+                    alike
+                    and bool((entries == entries[0]).all())
+                    and float(entries[0]) != each.fresh
+                ):
                     found[each.name] = float(entries[0])
     return found
 

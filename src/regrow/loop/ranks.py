@@ -6,7 +6,7 @@ import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import final
+from typing import cast, final
 
 import torch
 import torch.distributed as dist
@@ -128,7 +128,7 @@ class Ranks:
                 f"{why} needs every rank in every step, and inside torch.distributed.algorithms.join.Join those that "
                 f"have run out of data are not there: give all ranks the same number of batches"
             )
-        return wrapper.process_group
+        return cast("dist.ProcessGroup", wrapper.process_group)
 
     def mean_loss(self, loss: float | None) -> float | None:
         """The mean of the ranks' losses. Every rank must call it.

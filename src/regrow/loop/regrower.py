@@ -6,19 +6,20 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from types import TracebackType
-from typing import Any, Final, Never, Self
+from typing import Any, Never, Self
 
 import torch
 from torch import Tensor, nn
 
 from regrow.compose import Decision, Recipe, RecipeState
-from regrow.criteria import Kept, LayerActivity, Observation, Signal, Watching
+from regrow.criteria import LayerActivity, Observation, Signal
 from regrow.errors import ConfigError
 from regrow.graph import Streams
 from regrow.graph.slices import rows
 from regrow.history import Renewed, Report
 from regrow.loop.activity import StepActivity
 from regrow.loop.calibration import Calibration
+from regrow.loop.lookout import Lookout
 from regrow.loop.probing import Probe
 from regrow.loop.ranks import Ranks
 from regrow.loop.renewing import Renewer
@@ -29,16 +30,6 @@ from regrow.loop.watch import OptimizerWatch
 from regrow.renewal import Layer, Out
 from regrow.schedule import Clock
 from regrow.surgery import Companion
-
-
-_MANY: Final = 4
-"""A layer, or a network, with fewer filters is not said to lose many at once."""
-
-_WHY_KEPT: Final = {
-    Kept.STARVED: "silent filters are left alone, since what they hear is constant",
-    Kept.BLOCKED: "silent filters are left alone, since a factor of 0 stands behind them",
-    Kept.GIVEN_UP: "silent filters are left alone after three renewals without a sign of life",
-}
 
 
 class Regrower:
@@ -91,9 +82,6 @@ class Regrower:
         neighbours: Mapping[str, frozenset[str]] | None = None,
     ) -> None:
         self._recipe = recipe
-        self._activity = activity
-        self._watching = recipe.criterion if isinstance(recipe.criterion, Watching) else None
-        self._neighbours = neighbours or {}
         self._watches = tuple(watches)
         self._layers = {layer.filters.path: layer for layer in layers}
         where = f"recipe '{recipe.info.name}'"
@@ -133,12 +121,15 @@ class Regrower:
         self._reads_gradients = Signal.GRADIENTS in recipe.criterion.needs
         self._reads_weights = Signal.WEIGHTS in recipe.criterion.needs
         self._warner = Warner(recipe.info.name, reads_gradients=self._reads_gradients, hooked=hooks)
+        self._lookout = Lookout(
+            recipe, activity=activity, neighbours=neighbours or {}, warner=self._warner
+        )
         self._calling_back = self._detached = self._begun = False
         self._stepped: set[int] = set()
         if hooks:
             for watch in watches:
                 watch.listen(self)
-        self._ask()
+        self._ask_for_passes()
 
     def _layers_by_optimizer(self) -> dict[int, list[str]]:
         """Whose step is a layer's: that of the optimizer that holds its weight."""
@@ -181,7 +172,7 @@ class Regrower:
             if due or watching:
                 self._look(watch)
             if watch is self._watches[-1]:
-                self._weigh(due=due, watching=watching, shown=self._shown())
+                self._weigh(due=due, watching=watching, shown=self._lookout.shown())
         self.report.seconds += time.perf_counter() - started
 
     def _look(self, watch: OptimizerWatch) -> None:
@@ -200,15 +191,6 @@ class Regrower:
                 grad=None if grad is None else rows(grad, filters),
             )
 
-    def _shown(self) -> dict[str, LayerActivity]:
-        """What the passes of this step have shown."""
-        if self._activity is None or not self._activity.asked:
-            return {}
-        shown = self._activity.take()
-        if self._activity.missed(ran=bool(shown)):
-            self._warner.unseen()
-        return shown
-
     def _weigh(self, *, due: bool, watching: bool, shown: Mapping[str, LayerActivity]) -> None:
         """All optimizers have shown their gradients: remember, and decide if a decision is due."""
         if not (due or watching or shown):
@@ -222,14 +204,12 @@ class Regrower:
             if due or watching or path in shown
         }
         if shown:
-            seen.update(
-                (path, replace(seen[path], activity=each)) for path, each in shown.items()
-            )
+            seen.update((path, replace(seen[path], activity=each)) for path, each in shown.items())
         if due and self._probe is not None:
             seen = self._probe.complete(seen)
         with torch.no_grad():
             self._state = self._recipe.observe(self._state, seen)
-            if not due and not (self._watching and shown):
+            if not due and not (shown and self._lookout.decides):
                 return
             if due and all(one.grad is None for one in seen.values()):
                 self._warner.no_gradient(step=self._step)
@@ -244,88 +224,7 @@ class Regrower:
                 due=due,
             )
         self.report.checks += due
-        if self._watching is not None:
-            self._note_kept(self._watching, shown)
-
-    def _note_kept(self, watching: Watching, shown: Mapping[str, LayerActivity]) -> None:
-        """Who is left alone, and who has come to life beside them."""
-        criteria = dict(self._state.criteria)
-        stirred: set[str] = set()
-        for path, state in self._state.criteria.items():
-            if state:
-                criteria[path], lives = watching.stirred(state)
-                if lives:
-                    stirred.add(path)
-        for path in stirred:
-            for other in self._neighbours.get(path, ()):
-                if other in criteria:
-                    criteria[other] = watching.encouraged(criteria[other])
-        self._state = RecipeState(criteria=criteria, born=self._state.born)
-        if shown or stirred:
-            self._list_kept(watching)
-
-    def _list_kept(self, watching: Watching, *, warn: bool = True) -> None:
-        """Into the report, and once as a warning."""
-        activity, report = self._activity, self.report
-        lists = {Kept.STARVED: report.starved, Kept.BLOCKED: report.blocked, Kept.GIVEN_UP: report.given_up}
-        for path, state in self._state.criteria.items():
-            kept = watching.kept(state)
-            for reason, listed in lists.items():
-                filters = kept.get(reason, ())
-                if listed.get(path, ()) == filters or activity is None:
-                    continue
-                listed.pop(path, None)
-                if not filters:
-                    continue
-                listed[path] = filters
-                text = f"{_WHY_KEPT[reason]}: {len(filters)} of {report.layers[path]} filters of '{path}'"
-                if reason is not Kept.GIVEN_UP:
-                    starved = reason is Kept.STARVED
-                    cause = activity.why_starved(path) if starved else activity.why_blocked(path, filters)
-                    report.causes[path] = f"{'by' if starved else 'see'} {cause}"
-                    text += f" ({report.causes[path]})"
-                if warn:
-                    self._warner.kept(reason.name, text)
-
-    def _ask(self) -> None:
-        """Say which passes are to be read in the coming step."""
-        activity = self._activity
-        if activity is None:
-            return
-        last = self._schedule.last_step
-        if self._detached or (last is not None and self._step > last):
-            activity.ask(frozenset())
-        elif self._watching is None:
-            activity.ask_all(step=self._step)
-        else:
-            step, criteria, watching = self._step, self._state.criteria, self._watching
-            look = watching.watches({}, step=step)
-            activity.ask(
-                frozenset(
-                    path
-                    for path, state in criteria.items()
-                    if look or (state and watching.watches(state, step=step))
-                )
-            )
-
-    def _note_large(self, decision: Decision, *, step: int) -> None:
-        """One decision that takes more than a third of a layer or of the network is said."""
-        if getattr(self._recipe.select, "quota", False):
-            return
-        counts = {path: int(mask.sum()) for path, mask in decision.masks.items()}
-        layers = self.report.layers
-        found = [
-            f"{count} of {layers[path]} filters of '{path}'"
-            for path, count in counts.items()
-            if layers[path] >= _MANY and 3 * count > layers[path]
-        ]
-        total, whole = sum(counts.values()), sum(layers.values())
-        if whole >= _MANY and 3 * total > whole:
-            found.append(f"{total} of {whole} filters of the network")
-        if found:
-            text = f"step {step} renews {' and '.join(found)}"
-            self.report.large = (*self.report.large, text)
-            self._warner.large(text)
+        self._state = self._lookout.noted(self._state, shown, report=self.report)
 
     def step_made(self, watch: OptimizerWatch) -> None:
         """An optimizer has stepped: correct its young entries; after the last one, renew what was decided.
@@ -349,7 +248,6 @@ class Regrower:
         if self._renewer.resting:
             self._renewer.resting.silence.settle(self._renewer.tensors)
         events: list[Renewed] = []
-        large = decision if decision is not None and decision.masks else None
         if decision is not None and decision.masks:
             if self._recipe.drop:
                 self._renewer.drop(decision, step=self._step)
@@ -362,11 +260,10 @@ class Regrower:
             self._note_resting()
         step, self._step = self._step, self._step + 1
         self.report.steps = self._step
-        self._ask()
+        self._ask_for_passes()
         self.report.seconds += time.perf_counter() - started
         # From here on the user's code may raise: all is done and counted.
-        if large is not None:
-            self._note_large(large, step=step)
+        self._lookout.note_size(decision, step=step, report=self.report)
         if decision is not None and decision.nonfinite:
             first, found = self.report.nonfinite == 0, decision.nonfinite
             self.report.nonfinite += sum(found.values())
@@ -452,6 +349,12 @@ class Regrower:
             )
         return not self._detached
 
+    def _ask_for_passes(self) -> None:
+        """Say which passes are to be read in the coming step."""
+        last = self._schedule.last_step
+        over = self._detached or (last is not None and self._step > last)
+        self._lookout.ask(self._state, step=self._step, over=over)
+
     def _note_resting(self) -> None:
         resting = self._renewer.resting
         self.report.resting, self.report.bound = resting.filters, dict(resting.bound)
@@ -481,7 +384,7 @@ class Regrower:
     @property
     def watched(self) -> frozenset[str]:
         """The layers whose forward passes are to be read in the coming step, by path."""
-        return frozenset() if self._activity is None else self._activity.asked
+        return self._lookout.asked
 
     def show(self, values: Mapping[str, Tensor], *, inputs: Mapping[str, Tensor]) -> None:
         """Tell what a forward pass has shown, for loops in which no module is called.
@@ -493,8 +396,7 @@ class Regrower:
                 called with.
             inputs: For each what it was called with.
         """
-        if self._activity is not None:
-            self._activity.show(values, inputs)
+        self._lookout.show(values, inputs)
 
     def on_renewal(self, callback: Callable[[Renewed], object]) -> None:
         """Call a function after each renewal, once all renewals of its step have been made.
@@ -530,8 +432,7 @@ class Regrower:
             into them afterwards is lost.
         """
         already, self._detached = self._detached, True
-        if self._activity is not None:
-            self._activity.leave()
+        self._lookout.leave()
         if self._renewer.let_go() and not already:
             count = sum(len(filters) for filters in self.report.resting.values())
             self._warner.left_out(count)
@@ -620,11 +521,8 @@ class Regrower:
         self._renewer.load_fresh(state["fresh"])
         self.report.restore(state["report"], steps=self._step)
         self._note_resting()
-        if self._activity is not None:
-            self._activity.forget()
-        if self._watching is not None:
-            self._list_kept(self._watching, warn=False)
-        self._ask()
+        self._lookout.forget(self._state, report=self.report)
+        self._ask_for_passes()
 
 
 def _trained(watches: Sequence[OptimizerWatch], model: nn.Module) -> frozenset[str]:

@@ -196,9 +196,7 @@ class Renewer:
             fresh: By name of a norm's tensor.
         """
         self.fresh = dict(fresh)
-        self._layers = {
-            path: with_fresh(layer, self.fresh) for path, layer in self._layers.items()
-        }
+        self._layers = {path: with_fresh(layer, self.fresh) for path, layer in self._layers.items()}
 
     def _parameter_names(self) -> set[str]:
         return {name for name, _ in self._model.named_parameters(remove_duplicate=False)}

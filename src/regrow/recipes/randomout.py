@@ -20,8 +20,8 @@ INFO = RecipeInfo(
     url="https://arxiv.org/abs/1602.05931",
     summary="Redraws dead filters, suspected by a small gradient norm, during the first part of the training.",
     differs=(
-        "What is redrawn: paper and code redraw whatever has a small gradient in one step. Where a whole layer has none "
-        "(a scale or head that starts at 0, a block left out, a loss that is satisfied) that redraws living filters. "
+        "What is redrawn: paper and code redraw whatever has a small gradient in one step. Where a whole layer has "
+        "none (a scale or head that starts at 0, a block left out, a loss that is satisfied) those are living filters. "
         "Default confirm='silence': a small gradient is the reason to look, and redrawn is what then gives its readers "
         "nothing but one value for 5 steps and 300 examples; every layer is looked at every 100 steps besides. "
         "confirm='gradient' is the method as published.",
@@ -73,8 +73,9 @@ def RandomOut(  # noqa: N802 # a recipe is named as its paper names it, and read
 
     A filter that no gradient reaches (a ReLU filter that is silent on every image)
     cannot learn its way back. Redrawing it is a new ticket in the lottery of initialisation, while
-    the other filters train on. The paper takes a small gradient for the fact; it is small too where a whole layer learns
-    nothing in a step. So here it is the reason to look, and what is redrawn has been silent for a window of training.
+    the other filters train on. The paper takes a small gradient for the fact; it is small too where a whole layer
+    learns nothing in a step. So here it is the reason to look, and what is redrawn has been silent for a window of
+    training.
 
         suspect filter k  if  CGN(k) < threshold
         renew filter k    if  it was silent in all passes of at least 5 steps and 300 examples,

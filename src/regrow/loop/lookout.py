@@ -1,0 +1,205 @@
+"""Which passes are read, who is left alone, and what is said of it: a recipe's eye on a model's activity."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from torch import Tensor
+
+from regrow.compose import Decision, Recipe, RecipeState
+from regrow.criteria import Kept, LayerActivity, Watching
+from regrow.history import Report
+from regrow.loop.activity import StepActivity
+from regrow.loop.warner import Warner
+
+_MANY: Final = 4
+"""A layer, or a network, with fewer filters is not said to lose many at once."""
+
+_WHY_KEPT: Final = {
+    Kept.STARVED: "silent filters are left alone, since what they hear is constant",
+    Kept.BLOCKED: "silent filters are left alone, since a factor of 0 stands behind them",
+    Kept.GIVEN_UP: "silent filters are left alone after three renewals without a sign of life",
+}
+
+
+class Lookout:
+    """What a recipe wants to see of a training's passes, and what comes of it.
+
+    Args:
+        recipe: Whose criterion asks.
+        activity: Reads the passes; None where it does not ask.
+        neighbours: By layer, those that it hears and those that hear it.
+        warner: Tells the user.
+    """
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        *,
+        activity: StepActivity | None,
+        neighbours: Mapping[str, frozenset[str]],
+        warner: Warner,
+    ) -> None:
+        self._activity = activity
+        self._watching = recipe.criterion if isinstance(recipe.criterion, Watching) else None
+        self._quota = bool(getattr(recipe.select, "quota", False))
+        self._neighbours = neighbours
+        self._warner = warner
+
+    @property
+    def decides(self) -> bool:
+        """Whether what passes show may make a decision due."""
+        return self._watching is not None
+
+    @property
+    def asked(self) -> frozenset[str]:
+        """The layers that are read in the coming step."""
+        return frozenset() if self._activity is None else self._activity.asked
+
+    def ask(self, state: RecipeState, *, step: int, over: bool) -> None:
+        """Say which passes are to be read in a step.
+
+        Args:
+            state: What the recipe remembers.
+            step: The step.
+            over: The recipe does not act any more.
+        """
+        activity, watching = self._activity, self._watching
+        if activity is None:
+            return
+        if over:
+            activity.ask(frozenset())
+        elif watching is None:
+            activity.ask_all(step=step)
+        else:
+            look = watching.watches({}, step=step)
+            activity.ask(
+                frozenset(
+                    path
+                    for path, own in state.criteria.items()
+                    if look or (own and watching.watches(own, step=step))
+                )
+            )
+
+    def shown(self) -> dict[str, LayerActivity]:
+        """What the passes of this step have shown."""
+        if self._activity is None or not self._activity.asked:
+            return {}
+        found = self._activity.take()
+        if self._activity.missed(ran=bool(found)):
+            self._warner.unseen()
+        return found
+
+    def show(self, values: Mapping[str, Tensor], inputs: Mapping[str, Tensor]) -> None:
+        """Take a pass that no module has made; see `Regrower.show`."""
+        if self._activity is not None:
+            self._activity.show(values, inputs)
+
+    def noted(
+        self, state: RecipeState, shown: Mapping[str, LayerActivity], *, report: Report
+    ) -> RecipeState:
+        """Who is left alone, and who has come to life beside them.
+
+        Args:
+            state: What the recipe remembers.
+            shown: What the passes have shown.
+            report: Written.
+
+        Returns:
+            What it remembers from here on.
+        """
+        watching = self._watching
+        if watching is None:
+            return state
+        criteria = dict(state.criteria)
+        stirred: set[str] = set()
+        for path, own in state.criteria.items():
+            if own:
+                criteria[path], lives = watching.stirred(own)
+                if lives:
+                    stirred.add(path)
+        for path in stirred:
+            for other in self._neighbours.get(path, ()):
+                if other in criteria:
+                    criteria[other] = watching.encouraged(criteria[other])
+        after = RecipeState(criteria=criteria, born=state.born)
+        if shown or stirred:
+            self._list_kept(watching, after, report, warn=True)
+        return after
+
+    def note_size(self, decision: Decision | None, *, step: int, report: Report) -> None:
+        """One decision that takes more than a third of a layer or of the network is said.
+
+        Args:
+            decision: What was renewed, if anything.
+            step: The step.
+            report: Written.
+        """
+        if self._quota or decision is None or not decision.masks:
+            return
+        counts = {path: int(mask.sum()) for path, mask in decision.masks.items()}
+        layers = report.layers
+        found = [
+            f"{count} of {layers[path]} filters of '{path}'"
+            for path, count in counts.items()
+            if layers[path] >= _MANY and 3 * count > layers[path]
+        ]
+        total, whole = sum(counts.values()), sum(layers.values())
+        if whole >= _MANY and 3 * total > whole:
+            found.append(f"{total} of {whole} filters of the network")
+        if found:
+            text = f"step {step} renews {' and '.join(found)}"
+            report.large = (*report.large, text)
+            self._warner.large(text)
+
+    def forget(self, state: RecipeState, *, report: Report) -> None:
+        """Another time's state was loaded: what was read so far belongs to none of its passes.
+
+        Args:
+            state: The loaded one.
+            report: Written.
+        """
+        if self._activity is not None:
+            self._activity.forget()
+        if self._watching is not None:
+            self._list_kept(self._watching, state, report, warn=False)
+
+    def leave(self) -> None:
+        """Read nothing any more."""
+        if self._activity is not None:
+            self._activity.leave()
+
+    def _list_kept(
+        self, watching: Watching, state: RecipeState, report: Report, *, warn: bool
+    ) -> None:
+        """Into the report, and once as a warning."""
+        lists = {
+            Kept.STARVED: report.starved,
+            Kept.BLOCKED: report.blocked,
+            Kept.GIVEN_UP: report.given_up,
+        }
+        for path, own in state.criteria.items():
+            kept = watching.kept(own)
+            for reason, listed in lists.items():
+                filters = kept.get(reason, ())
+                if listed.get(path, ()) == filters:
+                    continue
+                listed.pop(path, None)
+                if filters:
+                    listed[path] = filters
+                    cause = self._cause(reason, path, filters)
+                    if cause:
+                        report.causes[path] = cause
+                    if warn:
+                        said = f" ({cause})" if cause else ""
+                        count = f"{len(filters)} of {report.layers[path]} filters of '{path}'"
+                        self._warner.kept(reason.name, f"{_WHY_KEPT[reason]}: {count}{said}")
+
+    def _cause(self, reason: Kept, path: str, filters: tuple[int, ...]) -> str:
+        """The likely cause, by path."""
+        if self._activity is None or reason is Kept.GIVEN_UP:
+            return ""
+        if reason is Kept.STARVED:
+            return f"it hears {self._activity.why_starved(path)}"
+        return f"see {self._activity.why_blocked(path, filters)}"
