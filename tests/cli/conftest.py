@@ -52,7 +52,7 @@ lr = 0.02
 recipe = "none"
 [arms.randomout]
 recipe = "randomout"
-settings = {{ threshold = 0.7 }}
+settings = {{ confirm = "gradient", threshold = 0.7 }}
 [arms.random]
 recipe = "random"
 """

@@ -58,7 +58,7 @@ def test_crashes_are_recorded_deaths_are_survived_and_the_others_go_on(
 ) -> None:
     (tmp_path / "killer_nets.py").write_text(NETS)
     monkeypatch.syspath_prepend(tmp_path)
-    settings = ("randomout.threshold=0.05",)
+    settings = ("randomout.confirm=gradient", "randomout.threshold=0.05")
     study = tiny_study("randomout", "random", settings=settings, seeds=4)
     flag = {"flag": str(tmp_path / "flag")}
     choice = study.model.model_copy(update={"name": "killer_nets:make", "settings": flag})

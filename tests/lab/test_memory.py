@@ -43,7 +43,7 @@ def study_of(thresholds, seeds):
         "arms.randomout.threshold": [10.0 ** -(4 + place / 8) for place in range(thresholds)],
         "arms.randomout.active_fraction": [0.1, 0.2, 0.3, 0.4, 0.5],
     }
-    arms = {"none": {"recipe": "none"}, "randomout": {"recipe": "randomout"}}
+    arms = {"none": {"recipe": "none"}, "randomout": {"recipe": "randomout", "settings": {"confirm": "gradient"}}}
     train = {"epochs": 1, "batch_size": 96, "lr": 0.1}
     return small_study(Path(digits), arms, grid=grid, seeds=seeds, train=train)
 

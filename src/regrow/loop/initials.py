@@ -86,7 +86,8 @@ def fresh_entries(layers: Iterable[Layer], tensors: Mapping[str, Tensor]) -> dic
     """What the entries of fresh channels hold, in norms that do not begin as torch's do.
 
     A scale that a network starts at 0, so that its blocks begin as nothing, begins at 0 again for a renewed filter. It
-    is read before training; where entries differ, the network has been trained, and torch's own value stands.
+    is read before training; where entries differ, the network has been trained, and torch's own value stands. A layer
+    that says itself what is fresh (`regrow.graph.ChannelNorm`) is believed.
 
     Args:
         layers: With their norms.
@@ -98,7 +99,7 @@ def fresh_entries(layers: Iterable[Layer], tensors: Mapping[str, Tensor]) -> dic
     found: dict[str, float] = {}
     for layer in layers:
         for norm in layer.filters.norms:
-            for each in norm.tensors:
+            for each in () if norm.declared else norm.tensors:  # else the layer itself has said it
                 entries = tensors[each.name].detach().flatten()
                 alike = each.is_parameter and not isinstance(each.fresh, str) and len(entries) > 0
                 if (

@@ -25,7 +25,12 @@ class Kind:
         found: dict[str, dict[str, Any]] = {}
         for high, threshold in enumerate(self.thresholds):
             for long, fraction in enumerate(self.fractions):
-                settings = {**self.settings, "threshold": threshold, "active_fraction": fraction}
+                settings = {
+                    "confirm": "gradient",
+                    **self.settings,
+                    "threshold": threshold,
+                    "active_fraction": fraction,
+                }
                 arm = {"recipe": "randomout", "settings": settings, **alike}
                 found[f"{name}-{high}{long}"] = arm
         last = f"{name}-0{len(self.fractions) - 1}"

@@ -23,7 +23,9 @@ GRID = {
 
 
 def randomout(train: dict[str, Any] | None = None, **settings: Any) -> dict[str, Any]:
-    return {"recipe": "randomout", "settings": settings, "train": train or {}}
+    """As published: by default the threshold is part of how activity is watched, and runs that differ in it part."""
+    chosen = {"confirm": "gradient", **settings}
+    return {"recipe": "randomout", "settings": chosen, "train": train or {}}
 
 
 def labels(study: Study) -> list[list[str]]:
@@ -49,6 +51,7 @@ def two(study: Callable[..., Study]) -> Callable[..., Study]:
         ({"keep_one": True}, {"keep_one": False}),
         ({"threshold": 0.5, "active_fraction": 0.01, "keep_one": True}, {}),
         ({"every_epochs": 2, "threshold": 0.5}, {"every_epochs": 2}),
+        ({"confirm": "silence", "active_fraction": 0.2}, {"confirm": "silence"}),
     ],
 )
 def test_what_is_selected_and_how_long_may_differ(
@@ -72,6 +75,7 @@ def test_what_is_selected_and_how_long_may_differ(
         {"grace_steps": 3},
         {"min_loss": 0.1},
         {"init": "xavier_normal"},
+        {"confirm": "silence"},
     ],
     ids=lambda setting: next(iter(setting)),
 )
@@ -121,7 +125,7 @@ def test_seeds_are_families_of_their_own(study: MakeStudy) -> None:
 
 
 def test_a_grid_over_the_recipe_is_one_run_and_one_over_the_data_is_not(study: MakeStudy) -> None:
-    arms = {"none": {"recipe": "none"}, "randomout": {"recipe": "randomout"}}
+    arms = {"none": {"recipe": "none"}, "randomout": randomout()}
     grid = {**GRID, "train.lr": [0.1, 0.2]}
     found = families(trials(study(arms=arms, grid=grid, seeds=[0])))
     assert [len(members) for members in found] == [8, 8]
