@@ -1,4 +1,4 @@
-# make demo | test | check | test-all | bench | bench-idle | bench-repr | bench-graft | bench-norm | bench-engine bench-activity | bench-activity | bench-memo400 | bench-no-harm | zoo: each makes .venv first if it is missing or out of date.
+# make demo | test | check | test-all | bench | bench-idle | bench-repr | bench-graft | bench-norm | bench-engine | bench-activity | bench-memo400 | bench-no-harm | zoo: each makes .venv first if it is missing or out of date.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin

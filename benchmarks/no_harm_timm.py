@@ -42,7 +42,8 @@ def line(row: dict[str, Any]) -> str:
     """One row of the table."""
     killed = "no place for one" if row["killed"] is None else "{}, filter {}".format(*row["killed"])
     after = "-" if row["found_after"] is None else str(row["found_after"])
-    return f"| {row['name']} | {row['optimizer']} | {row['filters']} | {row['others']} | {killed} | {after} |"
+    cells = [row[key] for key in ("name", "optimizer", "filters", "living", "silent")]
+    return "| " + " | ".join(str(each) for each in (*cells, killed, after)) + " |"
 
 
 def main() -> None:
@@ -57,8 +58,9 @@ def main() -> None:
             rows.append(part(name, optimizer))
             print(line(rows[-1]), flush=True)
     lines = [
-        "| architecture | optimizer | filters watched | living ones renewed | killed by hand | found after (steps) |",
-        "|:--|:--|--:|--:|:--|--:|",
+        "| architecture | optimizer | filters watched | living ones renewed | others that were silent | killed by hand "
+        "| found after (steps) |",
+        "|:--|:--|--:|--:|--:|:--|--:|",
         *map(line, rows),
     ]
     if given.out is not None:

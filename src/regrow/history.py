@@ -135,6 +135,8 @@ class Report:
         blocked: The same, since a factor of 0 stands between them and their readers.
         given_up: The same, since they were renewed again and again and gave no sign of life.
         causes: By layer, what starves or blocks them.
+        unjudged: Layers that take another way in training than the one that was traced, step after step, so that nobody
+            in them is found dead.
         large: Decisions that took more than a third of a layer or of the network, one line each.
     """
 
@@ -153,6 +155,7 @@ class Report:
     blocked: dict[str, tuple[int, ...]] = field(default_factory=dict[str, tuple[int, ...]])
     given_up: dict[str, tuple[int, ...]] = field(default_factory=dict[str, tuple[int, ...]])
     causes: dict[str, str] = field(default_factory=dict[str, str])
+    unjudged: tuple[str, ...] = ()
     large: tuple[str, ...] = ()
 
     @property
@@ -238,6 +241,10 @@ class Report:
             lines.append(
                 f"  left alone in {layer}: {_few(filters)}, renewed three times without a sign of life"
             )
+        lines.extend(
+            f"  not judged: {layer}, whose passes take another way than the one that was traced"
+            for layer in self.unjudged
+        )
         lines.extend(f"  {each}" for each in self.large[:_SHOWN])
         if len(self.large) > _SHOWN:
             lines.append(f"  and {len(self.large) - _SHOWN} more decisions of this size")

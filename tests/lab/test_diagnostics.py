@@ -228,7 +228,11 @@ def test_a_drop_is_kept_through_an_interruption_within_it(
 
 
 def test_the_measured_change_of_a_renewal_is_kept(tiny_study: MakeStudy) -> None:
-    settings = ("randomout.confirm=gradient", "randomout.threshold=1e-3", "randomout.every_epochs=1")
+    settings = (
+        "randomout.confirm=gradient",
+        "randomout.threshold=1e-3",
+        "randomout.every_epochs=1",
+    )
     plain = run(tiny_study("randomout", settings=settings), "randomout")
     kept = run(
         tiny_study("randomout", settings=(*settings, "randomout.preserve=true")), "randomout"

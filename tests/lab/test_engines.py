@@ -106,7 +106,9 @@ def test_the_engines_restart_alike(tiny_study: MakeStudy) -> None:
 
 
 def test_the_engines_renew_the_same_filters(tiny_study: MakeStudy) -> None:
-    study = tiny_study("randomout", settings=("randomout.confirm=gradient", "randomout.threshold=0.05"))
+    study = tiny_study(
+        "randomout", settings=("randomout.confirm=gradient", "randomout.threshold=0.05")
+    )
     modules, stack = both(spec_of(study, "randomout"), load(study))
     places = [
         [(each.step, each.layer, each.filter) for each in found.renewals]

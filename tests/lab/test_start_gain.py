@@ -154,7 +154,11 @@ def test_an_interrupted_trial_goes_on_bit_for_bit(
 ) -> None:
     told = {
         "none": (),
-        "randomout": ("randomout.confirm=gradient", "randomout.threshold=0.3", "randomout.active_fraction=1.0"),
+        "randomout": (
+            "randomout.confirm=gradient",
+            "randomout.threshold=0.3",
+            "randomout.active_fraction=1.0",
+        ),
         "restart": ("restart.check_epochs=1",),
     }
     settings = (*ON, f"model.gain_control_learn={learn}", *told[recipe])

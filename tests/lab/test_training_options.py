@@ -55,7 +55,9 @@ def curve(result: TrialResult) -> list[tuple[float | None, float, float | None]]
 def test_an_option_changes_the_training_and_repeats_bit_for_bit_after_an_interruption(
     tiny_study: MakeStudy, tmp_path: Path, options: dict[str, Any]
 ) -> None:
-    study = tiny_study("randomout", "none", settings=("randomout.confirm=gradient", "randomout.threshold=1e-2"))
+    study = tiny_study(
+        "randomout", "none", settings=("randomout.confirm=gradient", "randomout.threshold=1e-2")
+    )
     data, spec = load(study), spec_of(study, "randomout", **options)
     plain = run_trial(spec_of(study, "randomout"), data)
     whole = run_trial(spec, data)
@@ -78,7 +80,9 @@ def test_an_option_changes_the_training_and_repeats_bit_for_bit_after_an_interru
 
 
 def test_augmented_arms_of_one_seed_see_the_same_images(tiny_study: MakeStudy) -> None:
-    study = tiny_study("none", "randomout", settings=("randomout.confirm=gradient", "randomout.threshold=0"))
+    study = tiny_study(
+        "none", "randomout", settings=("randomout.confirm=gradient", "randomout.threshold=0")
+    )
     data = load(study)
     plain, watched = (
         run_trial(spec_of(study, label, augment="crop-flip"), data)

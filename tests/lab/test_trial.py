@@ -140,7 +140,9 @@ def test_clipping_bounds_the_step(tiny_study: MakeStudy, tmp_path: Path) -> None
 
 
 def test_the_same_trial_twice_is_the_same_bits(tiny_study: MakeStudy) -> None:
-    study = tiny_study("randomout", settings=("randomout.confirm=gradient", "randomout.threshold=1e-3"), epochs=4)
+    study = tiny_study(
+        "randomout", settings=("randomout.confirm=gradient", "randomout.threshold=1e-3"), epochs=4
+    )
     data, spec = dataset_of(study), spec_of(study, "randomout")
     first, second = (run_trial(spec, data) for _ in range(2))
     assert first.renewals
@@ -148,7 +150,9 @@ def test_the_same_trial_twice_is_the_same_bits(tiny_study: MakeStudy) -> None:
 
 
 def test_arms_of_one_seed_are_paired_until_the_recipe_acts(tiny_study: MakeStudy) -> None:
-    study = tiny_study("none", "randomout", settings=("randomout.confirm=gradient", "randomout.threshold=0"))
+    study = tiny_study(
+        "none", "randomout", settings=("randomout.confirm=gradient", "randomout.threshold=0")
+    )
     data = dataset_of(study)
     plain, watched = (run_trial(spec_of(study, label), data) for label in ("none", "randomout"))
     assert not watched.renewals
@@ -266,7 +270,11 @@ def test_a_checkpoint_of_a_network_that_has_changed_is_set_aside(
 
 
 def test_a_control_repeats_steps_layers_and_counts(tiny_study: MakeStudy) -> None:
-    settings = ("randomout.confirm=gradient", "randomout.threshold=0.3", "randomout.active_fraction=1.0")
+    settings = (
+        "randomout.confirm=gradient",
+        "randomout.threshold=0.3",
+        "randomout.active_fraction=1.0",
+    )
     study = tiny_study("randomout", "random", settings=settings, epochs=4)
     data = dataset_of(study)
     tested = run_trial(spec_of(study, "randomout"), data)

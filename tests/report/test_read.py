@@ -35,7 +35,12 @@ def test_a_whole_study_is_read(rescued: Path) -> None:
     assert found.missing == 0
     assert list(found.arm("base", "randomout")) == list(range(24))
     assert found.environment["torch"] == "2.13.0"
-    assert found.study.arms[1].settings == {"threshold": 1e-8, "active_fraction": 0.6}
+    assert found.study.arms[1].settings == {
+        "threshold": 1e-8,
+        "active_fraction": 0.6,
+        "confirm": "gradient",
+        "look_every": 100,
+    }
 
 
 def test_epochs_and_renewals_are_counted_by_epoch_and_layer(

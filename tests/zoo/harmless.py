@@ -6,6 +6,7 @@ its bias or the shift of its norm -100, in front of an activation that gives a c
 
 from __future__ import annotations
 
+import copy
 import warnings
 from dataclasses import dataclass
 from typing import Final
@@ -38,14 +39,16 @@ class Found:
         filters: How many were watched.
         killed: Layer and filter that were killed by hand; None where there is no place for it.
         found_after: Steps until it was renewed; None where it was not.
-        others: Renewals of filters that nobody killed.
+        living: Renewals of filters that gave two values or more on the training images.
+        silent: Renewals of others that did not: the hidden units of a squeeze-and-excitation behind a scale of 0, say.
         notes: Lines of the report on filters that are left alone.
     """
 
     filters: int
     killed: tuple[str, int] | None
     found_after: int | None
-    others: int
+    living: int
+    silent: int
     notes: tuple[str, ...]
 
 
@@ -110,18 +113,28 @@ def run(name: str, optimizer: str, *, steps: int = STEPS, size: int = SIZE) -> F
             example_inputs=example,
             layers=("conv", "linear"),
         )
-        for x, y in zip(images.split(BATCH), labels.split(BATCH), strict=True):
+        states: dict[int, dict[str, Tensor]] = {}
+        for step, (x, y) in enumerate(zip(images.split(BATCH), labels.split(BATCH), strict=True)):
             made.zero_grad()
             nn.functional.cross_entropy(model(x), y).backward()
+            before = {key: value.clone() for key, value in model.state_dict().items()}
             made.step()
+            if any(event.step == step for event in regrower.report.events):
+                states[step] = before
     report = regrower.report
     renewed = [(event.step, event.layer, unit) for event in report.events for unit in event.filters]
     mine = [step + 1 for step, layer, unit in renewed if (layer, unit) == killed]
+    others = [each for each in renewed if each[1:] != killed]
+    living = sum(
+        is_living(model, states[step], wiring[layer], unit, images[: 3 * BATCH])
+        for step, layer, unit in others
+    )
     return Found(
         filters=sum(report.layers.values()),
         killed=killed,
         found_after=mine[0] if mine else None,
-        others=sum((layer, unit) != killed for _, layer, unit in renewed),
+        living=living,
+        silent=len(others) - living,
         notes=tuple(line.strip() for line in str(report).splitlines() if "left alone in" in line),
     )
 
@@ -158,6 +171,49 @@ def kill(model: nn.Module, wiring: regrow.Wiring, images: Tensor) -> tuple[str, 
             for name, value in before.items():
                 tensors[name].copy_(value)
     return None
+
+
+def is_living(
+    model: nn.Module, state: dict[str, Tensor], layer: Filters, unit: int, images: Tensor
+) -> bool:
+    """Whether a filter gives another value than its usual one to 2 % of some images, in float64 and training mode.
+
+    It is read by hooks on its readers where it is alone in them, else behind its norm, else where it comes out.
+    """
+    twin = copy.deepcopy(model).double().train()
+    twin.load_state_dict(state)
+    for module in twin.modules():
+        if "Drop" in type(module).__name__:
+            module.eval()
+    named = dict(twin.named_modules())
+    heard: dict[str, list[Tensor]] = {}
+
+    def keep(place: str, x: Tensor, channels: tuple[int, ...], axis: int) -> None:
+        values = x.detach().movedim(axis, 1)[:, list(channels)].flatten(1)
+        heard.setdefault(place, []).append(values)
+
+    alone = layer.readers and all(all(reader.alone[unit]) for reader in layer.readers)
+    norms = [norm for norm in layer.norms if norm.channels[unit]]
+    for reader in layer.readers if alone else ():
+        axis = 1 if reader.kind == "conv" else -1
+        named[reader.weight.rpartition(".")[0]].register_forward_pre_hook(
+            lambda _, args, r=reader, a=axis: keep(r.path, args[0], r.channels[unit], a)
+        )
+    if not alone:
+        place = norms[0].path if norms else layer.weight.rpartition(".")[0]
+        channels = norms[0].channels[unit] if norms else (unit,)
+        axis = 1 if norms or layer.kind == "conv" else -1
+        named[place].register_forward_hook(lambda _, __, out: keep(place, out, channels, axis))
+    with torch.no_grad():
+        for part in images.double().split(BATCH):
+            twin(part)
+    return any(_differs(torch.cat(values)) for values in heard.values())
+
+
+def _differs(values: Tensor) -> bool:
+    usual = values.flatten().median()
+    far = (values - usual).abs().amax(1) > 1e-6 * values.abs().amax()
+    return bool(far.double().mean() >= 0.02)
 
 
 def _is_silent(model: nn.Module, layer: Filters, unit: int, images: Tensor) -> bool:

@@ -12,7 +12,7 @@ pytestmark = pytest.mark.skipif(not installed(), reason=WHY_NOT_HERE)
 
 def _judge(name: str, optimizer: str, **shorter: int) -> None:
     found = harmless.run(name, optimizer, **shorter)
-    assert found.others == 0
+    assert found.living == 0
     if found.killed is not None:
         assert found.found_after is not None
         assert found.found_after <= 10

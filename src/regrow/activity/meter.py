@@ -45,6 +45,9 @@ class ActivityMeter:
     a part of the model is compiled, nobody sees what happens inside: there the pass is run once more before, eagerly,
     with the same numbers.
 
+    Attributes:
+        passes: How many were read so far.
+
     Args:
         model: The bare model.
         wiring: Its wiring.
@@ -64,6 +67,7 @@ class ActivityMeter:
         ] = {}
         self._entered: set[str] = set()
         self._watching = False
+        self.passes = 0
 
     @classmethod
     def of(cls, model: nn.Module, wiring: Wiring, *, called: nn.Module | None = None) -> Self:
@@ -266,6 +270,7 @@ class ActivityMeter:
                     kept.broken = True
 
     def _end_pass(self) -> None:
+        self.passes += 1
         for entries in self._table.values():
             for site, _, kept in entries:
                 if (

@@ -33,6 +33,7 @@ class PassReading:
         examples: Number of examples.
         sums: Sum, sum of absolute values, number of positive ones and number of all values, (4, O) float64; or None.
         lively: Known without a look at the tensors: all were seen, and none was silent.
+        strange: Some of it came another way than the one that was traced, and is not judged.
     """
 
     seen: Tensor
@@ -42,6 +43,7 @@ class PassReading:
     examples: int
     sums: Tensor | None = None
     lively: bool = False
+    strange: bool = False
 
 
 class OutletRange:
@@ -260,7 +262,11 @@ class LayerPass:
             if bool((first.amax(rest) != first.amin(rest)).all()):
                 given = first  # all channels move already
         low, high = given.amin(rest).float(), given.amax(rest).float()
-        found = silent(low, high, largest=torch.maximum(low.abs(), high.abs()).amax())
+        # A single value is constant if it is 0.
+        values = torch.full(low.shape, given.numel() // len(low), device=low.device)
+        found = silent(
+            low, high, largest=torch.maximum(low.abs(), high.abs()).amax(), values=values
+        )
         self._constant = found if self._constant is None else self._constant & found
 
     def end(self) -> PassReading | None:
@@ -270,6 +276,7 @@ class LayerPass:
             The reading.
         """
         found = self._lively_reading()
+        strange = any(outlet.broken for outlet in self.outlets)
         told = [] if found is not None else [(each, each.silent()) for each in self.outlets]
         if any(result is not None for _, result in told):
             everywhere = torch.ones(self._count, dtype=torch.bool, device=self._device)
@@ -293,7 +300,10 @@ class LayerPass:
                 starved=self._starved(),
                 examples=max(outlet.examples for outlet in self.outlets),
                 sums=sums,
+                strange=strange,
             )
+        elif strange and found is None:
+            found = replace(self._lively, seen=self._lively.silent, strange=True, lively=False)
         for outlet in self.outlets:
             outlet.reset()
         self._constant = None

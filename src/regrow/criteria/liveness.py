@@ -52,7 +52,8 @@ class Liveness:
     Edge cases:
         A step in which a layer is not run counts for nothing, and so does one without training (evaluation mode, no
         gradients). Starved and blocked filters are left alone (`kept`) until they give a signal. So is one that was
-        renewed three times without a signal or a gradient in between, until one of a neighbouring layer comes to life.
+        renewed three times without a signal or a gradient in between, until one of a neighbouring layer comes to life;
+        but not in a layer in which nobody lives, for then the network is cut and there is nothing else to try.
 
     Source:
         Ours. RandomOut (Cohen, Lo, Ding 2016, Section 2) takes the gradient for the fact.
@@ -134,7 +135,8 @@ class Liveness:
         blocked = torch.where(silent, activity.blocked | (~first & was["blocked"]), was["blocked"])
         ended = (steps >= self.steps) & (examples >= self.examples) & silent
         kept = torch.where(alive, 0, was["kept"])
-        given_up = was["vain"] >= _VAIN
+        # Where nobody in a layer lives the network is cut, and there is nothing else to try.
+        given_up = (was["vain"] >= _VAIN) & alive.any()
         for code, who in (
             (Kept.GIVEN_UP, given_up),
             (Kept.BLOCKED, blocked),
@@ -296,7 +298,7 @@ class Liveness:
         return _joined(size, _pruned(quiet)), True
 
     def encouraged(self, state: CriterionState) -> CriterionState:
-        """A neighbouring layer has come to life: what was given up is tried again.
+        """A neighbouring layer has come to life: what was given up or starved is looked at again.
 
         Args:
             state: What is remembered. Not changed.
@@ -307,11 +309,11 @@ class Liveness:
         size, own = _parted(state)
         if not own:
             return state
-        gave_up = own["kept"] == Kept.GIVEN_UP.value
+        blocked = own["kept"] == Kept.BLOCKED.value
         after = {
             **own,
             "vain": torch.zeros_like(own["vain"]),
-            "kept": torch.where(gave_up, 0, own["kept"]).to(torch.int8),
+            "kept": torch.where(blocked, own["kept"], 0).to(torch.int8),
         }
         return _joined(size, _pruned(after))
 

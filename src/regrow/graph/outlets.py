@@ -218,13 +218,17 @@ class OutletFinder(TorchFunctionMode):
         everybody: bool,
     ) -> None:
         """Who was alone in an argument, and is together with others in what came out, or was read."""
-        ended, stays = self._together(made), self._kept(made)
+        table, there = self._record.table, self._sets(made)
+        ended = table.shared(there)
+        stays = {table.single(name) for name in there}
         for argument, place in enumerate(alone):
             for layer in () if place is None else self._layers(place):
                 assert place is not None  # noqa: S101 # or there is no layer
                 units = [
                     unit
-                    if everybody or (layer, unit) in ended or (read and (layer, unit) not in stays)
+                    if everybody
+                    or (unit >= 0 and table.atom(layer, unit) in ended)
+                    or (read and (layer, unit) not in stays)
                     else -1
                     for unit in self._units(place, layer)
                 ]
@@ -318,42 +322,24 @@ class OutletFinder(TorchFunctionMode):
         return axes, tuple(small.shape[axis] for axis in axes), small.flatten().tolist()
 
     def _layers(self, place: _Alone) -> list[int]:
-        table = self._record.table
-        single = {name for name in place[2] if table.size(name) == 1 and table.is_pure(name)}
-        return sorted(table.layers_of(single))
+        singles = (self._record.table.single(name) for name in set(place[2]))
+        return sorted({found[0] for found in singles if found is not None})
 
     def _units(self, place: _Alone, layer: int) -> list[int]:
-        table = self._record.table
         known: dict[int, int] = {}
         for name in set(place[2]):
-            if table.size(name) == 1 and table.is_pure(name):
-                owner, unit = table.filters_of(name)[0]
-                known[name] = unit if owner == layer else -1
-        return [known.get(name, -1) for name in place[2]]
+            found = self._record.table.single(name)
+            known[name] = found[1] if found is not None and found[0] == layer else -1
+        return [known[name] for name in place[2]]
 
     def _sets(self, made: Iterable[Tensor]) -> set[int]:
-        found = [names for each in made if (names := self._names(each)) is not None]
-        return {name for names in found for name in torch.unique(names).tolist() if name}
-
-    def _together(self, made: Sequence[Tensor]) -> set[tuple[int, int]]:
-        """The filters that are no longer alone."""
-        table = self._record.table
-        return {
-            unit
-            for name in self._sets(made)
-            if table.size(name) > 1 or not table.is_pure(name)
-            for unit in table.filters_of(name)
-        }
-
-    def _kept(self, made: Sequence[Tensor]) -> set[tuple[int, int]]:
-        """The filters that are still alone."""
-        table = self._record.table
-        return {
-            unit
-            for name in self._sets(made)
-            if table.size(name) == 1 and table.is_pure(name)
-            for unit in table.filters_of(name)
-        }
+        """Names of the sets in some tensors."""
+        found: set[int] = set()
+        for each in made:
+            names = self._names(each)
+            if names is not None:
+                found |= set(torch.unique(squeezed(names, names.ndim)).tolist())
+        return found - {0}
 
     def _factors(
         self,

@@ -59,6 +59,7 @@ class SetTable:
         self._folded: dict[tuple[int, str], int] = {}
         self._remembered: set[tuple[object, ...]] = set()
         self._parts: dict[int, dict[int, frozenset[int]]] = {0: {}}
+        self._singles: dict[int, tuple[int, int] | None] = {}
         self.unions = 0
         """How often different sets came together."""
         self.company: dict[int, dict[str, None]] = {}
@@ -108,6 +109,23 @@ class SetTable:
             if layer != _NO_LAYER:
                 members.append((layer, atom - self._first_atom[layer]))
         return members
+
+    def single(self, name: int) -> tuple[int, int] | None:
+        """The only member of a set as (layer number, filter index); None where it has others, or what is no filter."""
+        if name not in self._singles:
+            alone = self.size(name) == 1 and self.is_pure(name)
+            self._singles[name] = self.filters_of(name)[0] if alone else None
+        return self._singles[name]
+
+    def shared(self, names: Iterable[int]) -> frozenset[int]:
+        """The atoms that are members of any of these sets together with something else."""
+        return frozenset[int]().union(
+            *(self._atoms[name] for name in names if self.single(name) is None)
+        )
+
+    def atom(self, layer: int, unit: int) -> int:
+        """The atom that stands for one filter of a layer."""
+        return self._first_atom[layer] + unit
 
     def layers_of(self, names: Iterable[int]) -> frozenset[int]:
         """The layers whose filters are members of any of these sets."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Set
+from contextlib import nullcontext, suppress
 from dataclasses import replace
 
 from torch import Tensor, nn
@@ -63,20 +64,24 @@ def trace(model: nn.Module, example_inputs: ExampleInputs) -> Wiring:
     """
     model = unwrap(model)
     _refuse_lazy(model)
-    record, outputs, heard = _run(model, example_inputs, training=frozenset())
+    record, outputs, _ = _run(model, example_inputs)
     wiring = assemble(model, record, outputs)
     if not wiring.layers:
         remarks = f" ({'; '.join(wiring.remarks)})" if wiring.remarks else ""
         raise TraceError(
             f"the model must have a convolution or a linear layer that works on its inputs, and has none{remarks}"
         )
-    return replace(wiring, flows=_flows(model, example_inputs, heard))
+    return replace(wiring, flows=_flows(model, example_inputs, wiring))
 
 
 def _run(
-    model: nn.Module, example_inputs: ExampleInputs, *, training: Set[nn.Module]
+    model: nn.Module,
+    example_inputs: ExampleInputs,
+    *,
+    finds: bool = False,
+    training: Set[nn.Module] = frozenset(),
 ) -> tuple[Record, list[Tensor], dict[str, Flow]]:
-    """Run the model once and follow it."""
+    """Run the model once and follow it; with `finds`, also where its filters leave."""
     parameters = dict(model.named_parameters())
     ledger = Ledger({**dict(model.named_buffers()), **parameters})
     record = Record(ledger=ledger, parameters=frozenset(parameters))
@@ -93,7 +98,7 @@ def _run(
         mark_inputs(record, tensors_in((args, kwargs)))
         frames.install()
         try:
-            with running.watching(), finder, Twin(record, running):
+            with running.watching(), finder if finds else nullcontext(), Twin(record, running):
                 output = model(*args, **kwargs)
         except TraceError:
             raise
@@ -116,20 +121,20 @@ def _run(
     return record, outputs, finder.flows()
 
 
-def _flows(
-    model: nn.Module, example_inputs: ExampleInputs, heard: Mapping[str, Flow]
-) -> Mapping[str, Flow]:
-    """Where filters leave in training mode, where dropout and stochastic depth are at work."""
+def _flows(model: nn.Module, example_inputs: ExampleInputs, wiring: Wiring) -> Mapping[str, Flow]:
+    """Where filters leave in training mode, where dropout and stochastic depth are at work.
+
+    Of layers that this run leaves out, and where some models need targets in training, as in evaluation mode.
+    """
     normed = normed_modules(model)
-    try:
-        found = _run(
-            model,
-            example_inputs,
-            training=frozenset(module for module in model.modules() if module not in normed),
-        )[2]
-    except TraceError:  # in training some models need targets too
-        return heard
-    return merged(found, heard)
+    modules = frozenset(module for module in model.modules() if module not in normed)
+    found: dict[str, Flow] = {}
+    with suppress(TraceError):
+        found = _run(model, example_inputs, finds=True, training=modules)[2]
+    asked = (each.path for each in wiring.layers if not (each.is_head or each.refused))
+    if all(path in found and found[path].outlets for path in asked):
+        return found
+    return merged(found, _run(model, example_inputs, finds=True)[2])
 
 
 def unwrap(model: nn.Module) -> nn.Module:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
@@ -18,7 +19,10 @@ from regrow.graph.outlets import Factor
 from regrow.loop.ranks import Ranks
 
 _PATIENCE: Final = 2
-"""Steps of a watched layer that had a gradient and no pass, after which one looks where the passes are."""
+"""Steps of watched layers that had a gradient, and in which no pass was read, after which that is said."""
+
+_STRANGE: Final = 20
+"""Watched steps in a row in which all of a layer came another way than the traced one, after which that is said."""
 
 
 class StepActivity:
@@ -57,17 +61,36 @@ class StepActivity:
         self._every = every
         self._ranks = ranks
         self._misses = 0
+        self._passes = 0
+        self._strange: Counter[str] = Counter()
         self._parameters = dict(model.named_parameters(remove_duplicate=False))
         self._buffers: Callable[[], dict[str, Tensor]] = lambda: dict(
             model.named_buffers(remove_duplicate=False)
         )
         self._factors = {
-            path: (*meter.flow(path).factors, *_scales(filters))
-            for path, filters in self._layers.items()
+            # By the whole wiring: a scale that nobody trains is not among what a renewal may touch.
+            path: (*meter.flow(path).factors, *_scales(wiring[path]))
+            for path in self._layers
         }
         self._heard_by = {path: _writers(wiring, path) for path in self._layers}
         self.unknown = tuple(path for path in self._layers if not meter.knows(path))
         self.asked: frozenset[str] = frozenset()
+        self.started_at_zero = self.zeros()
+
+    def zeros(self) -> frozenset[str]:
+        """The layers' weights and factors that are nothing but zeros now: what has not begun, before training."""
+        names = {filters.weight for filters in self._layers.values()}
+        names |= {factor.name for factors in self._factors.values() for factor in factors}
+        return frozenset(
+            name
+            for name in names & self._parameters.keys()
+            if not bool(self._parameters[name].detach().any())
+        )
+
+    @property
+    def unjudged(self) -> tuple[str, ...]:
+        """Layers that come another way than the one that was traced, step after step."""
+        return tuple(path for path, count in self._strange.items() if count >= _STRANGE)
 
     def ask(self, layers: frozenset[str]) -> None:
         """Read these layers' passes from here on.
@@ -118,8 +141,10 @@ class StepActivity:
         mine = {
             path: _over_passes(readings)
             for path, readings in by_layer.items()
-            if readings and self._layers[path].weight in learning
+            if readings and self._layers[path].weight in learning and self._has_begun(path)
         }
+        for path, one in mine.items():
+            self._strange[path] = self._strange[path] + 1 if one.strange and not one.lively else 0
         found = self._over_ranks(mine)
         return {
             path: LayerActivity(
@@ -133,20 +158,24 @@ class StepActivity:
             for path, each in found.items()
         }
 
-    def missed(self, *, ran: bool) -> bool:
-        """Whether layers that train show no pass, step after step, although one has looked for them everywhere.
+    def _has_begun(self, path: str) -> bool:
+        """Not while a weight that started as zeros is zeros: it waits for its first gradient."""
+        name = self._layers[path].weight
+        return name not in self.started_at_zero or bool(self._parameters[name].detach().any())
 
-        Args:
-            ran: Whether a pass was seen in this step.
+    def missed(self) -> bool:
+        """Whether layers train and no pass is read, step after step, although one has looked everywhere.
 
         Returns:
             Whether nobody can be judged.
         """
+        ran, self._passes = self._meter.passes > self._passes, self._meter.passes
         trains = any(
             self._parameters[self._layers[path].weight].grad is not None for path in self.asked
         )
         self._misses = 0 if ran or not trains else self._misses + 1
-        if self._misses and self._meter.look_for_wrappers():
+        # Not in each of them: it takes a while.
+        if self._misses in {1, _PATIENCE} and self._meter.look_for_wrappers():
             self._misses = 0
         return self._misses > _PATIENCE
 
@@ -183,7 +212,8 @@ class StepActivity:
         units = silent.nonzero()[:, 0].tolist() if self._factors[path] else ()
         for factor in self._factors[path]:
             parameter = self._parameters.get(factor.name)
-            frozen = factor.name not in learning
+            # What the network has started at 0 waits for its first gradient, and blocks as if it were frozen till then.
+            frozen = factor.name not in learning or factor.name in self.started_at_zero
             grad = None if parameter is None or parameter.grad is None else parameter.grad.flatten()
             for unit in units:
                 zeros = self._zeros(factor, (unit,))
@@ -264,6 +294,7 @@ def _over_passes(readings: Sequence[PassReading]) -> PassReading:
         starved=(torch.stack([each.starved for each in readings]) | ~seen).all(0),
         examples=sum(each.examples for each in readings),
         sums=torch.stack(sums).sum(0) if sums else None,
+        strange=all(each.strange for each in readings),
     )
 
 

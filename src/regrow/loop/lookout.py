@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 from torch import Tensor
@@ -87,7 +87,7 @@ class Lookout:
         if self._activity is None or not self._activity.asked:
             return {}
         found = self._activity.take()
-        if self._activity.missed(ran=bool(found)):
+        if self._activity.missed():
             self._warner.unseen()
         return found
 
@@ -153,15 +153,22 @@ class Lookout:
             report.large = (*report.large, text)
             self._warner.large(text)
 
-    def forget(self, state: RecipeState, *, report: Report) -> None:
+    @property
+    def started_at_zero(self) -> frozenset[str]:
+        """Parameters that were nothing but zeros before training."""
+        return frozenset() if self._activity is None else self._activity.started_at_zero
+
+    def forget(self, state: RecipeState, zeros: Iterable[str], *, report: Report) -> None:
         """Another time's state was loaded: what was read so far belongs to none of its passes.
 
         Args:
             state: The loaded one.
+            zeros: Parameters that were nothing but zeros before training.
             report: Written.
         """
         if self._activity is not None:
             self._activity.forget()
+            self._activity.started_at_zero = frozenset(zeros)
         if self._watching is not None:
             self._list_kept(self._watching, state, report, warn=False)
 
@@ -174,6 +181,7 @@ class Lookout:
         self, watching: Watching, state: RecipeState, report: Report, *, warn: bool
     ) -> None:
         """Into the report, and once as a warning."""
+        report.unjudged = () if self._activity is None else self._activity.unjudged
         lists = {
             Kept.STARVED: report.starved,
             Kept.BLOCKED: report.blocked,

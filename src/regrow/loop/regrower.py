@@ -478,6 +478,7 @@ class Regrower:
             "optimizers": [None if each is None else each.state_dict() for each in surgeons],
             "resting": self._renewer.resting.state_dict(self._renewer.tensors),
             "fresh": dict(self._renewer.fresh),
+            "started_at_zero": sorted(self._lookout.started_at_zero),
             "report": self.report.saved(),
         }
 
@@ -521,7 +522,7 @@ class Regrower:
         self._renewer.load_fresh(state["fresh"])
         self.report.restore(state["report"], steps=self._step)
         self._note_resting()
-        self._lookout.forget(self._state, report=self.report)
+        self._lookout.forget(self._state, state["started_at_zero"], report=self.report)
         self._ask_for_passes()
 
 

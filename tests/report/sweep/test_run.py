@@ -29,6 +29,7 @@ lr = 0.02
 recipe = "none"
 [arms.randomout]
 recipe = "randomout"
+settings = {{ confirm = "gradient" }}
 [grid]
 "arms.randomout.settings.threshold" = [1e-8, 1e9]
 "randomout.active_fraction" = [0.1, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0]
