@@ -84,10 +84,21 @@ def _renewals(situation: Situation, run: Run) -> Row:
         found = run.oracle.classes(state)[event.layer]
         for unit in event.filters:
             kind = _class_of(situation, event.layer, unit, found[unit])
+            if _is_over(situation, event, unit, run):
+                kind = found[unit]
             counts[kind] += 1
             if kind != "dead":
                 harmed.append(f"{kind} {event.layer}[{unit}] at step {event.step}")
     return {f"{each}_renewed": counts[each] for each in CLASSES} | {"harmed": harmed[:5]}
+
+
+def _is_over(situation: Situation, event: Renewed, unit: int, run: Run) -> bool:
+    """Whether what kept a unit quiet had been renewed before."""
+    quiet = situation.starved.get(event.layer)
+    if quiet is None or quiet.until is None or unit not in (quiet.units or ()):
+        return False
+    layer, cause = quiet.until
+    return any(e.layer == layer and cause in e.filters and e.step < event.step for e in run.events)
 
 
 def _found(situation: Situation, kill: Kill, case: Case, run: Run) -> Row:
@@ -102,6 +113,8 @@ def _found(situation: Situation, kill: Kill, case: Case, run: Run) -> Row:
         "step": kill.step,
         "oracle": run.oracle.classes(run.states[kill.step])[kill.layer][kill.unit],
         "after": min(after, default=None),
+        "judged": kill.judged,
+        "said": kill.layer in getattr(run.report, "unjudged", ()),
         "limit": limit(situation, kill, case),
     }
 
@@ -165,7 +178,10 @@ def _faults(row: Row) -> Iterator[str]:
     for kill in row["kills"]:
         if kill["oracle"] != "dead":
             yield f"{kill['unit']} was killed and is {kill['oracle']}"
-        if kill["after"] is None:
+        if not kill["judged"]:
+            if not kill["said"]:
+                yield f"{kill['unit']} cannot be judged, and the report does not say so"
+        elif kill["after"] is None:
             yield f"{kill['unit']}, killed at step {kill['step']}, never found"
         elif kill["after"] > kill["limit"]:
             yield f"{kill['unit']} found after {kill['after']} steps, limit {kill['limit']}"

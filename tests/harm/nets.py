@@ -68,7 +68,7 @@ def depthwise() -> Situation:
             Kill(layer="0", unit=2, norms=(("1", 2),)),
             Kill(layer="3", unit=5, step=12, norms=(("4", 5),)),
         ),
-        starved={"3": Quiet(units=(2,), named=False)},
+        starved={"3": Quiet(units=(2,), named=False, until=("0", 2))},
         steps=56,
     )
 

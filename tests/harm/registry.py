@@ -52,6 +52,8 @@ class Kill:
         scale: What the norms' scale becomes; None leaves it.
         hidden: A penalty in the loss gives it a gradient all the same.
         limit: The steps in which it must be found, where the issue's limits do not say it.
+        judged: False: passes take another way than the one that was traced, so that nobody in the layer can be judged;
+            the report must say so.
     """
 
     layer: str
@@ -63,6 +65,7 @@ class Kill:
     scale: float | None = None
     hidden: bool = False
     limit: int | None = None
+    judged: bool = True
 
     def __call__(self, model: nn.Module) -> None:
         """Write it into the model."""
@@ -85,11 +88,13 @@ class Quiet:
         units: Their indices; None: all of the layer.
         cause: The module path that the report must name; None: the layer's own.
         named: Whether they are so for good, and must be named.
+        until: The unit, with its layer, with whose renewal that ends; None: it does not.
     """
 
     units: tuple[int, ...] | None = None
     cause: str | None = None
     named: bool = True
+    until: tuple[str, int] | None = None
 
 
 @dataclass(kw_only=True)

@@ -113,7 +113,11 @@ def slimmable_widths() -> Situation:
         data=vectors,
         heard=_at_full_width,
         turn=_at_some_width,
-        kills=(Kill(layer="first", unit=1), Kill(layer="second", unit=2, step=9)),
+        # One pass in three has the traced width: the others are not judged.
+        kills=(
+            Kill(layer="first", unit=1, limit=30),
+            Kill(layer="second", unit=2, step=9, limit=30),
+        ),
     )
 
 
@@ -193,7 +197,7 @@ def experts_not_called() -> Situation:
         data=vectors,
         places=EXPERT_PLACES,
         optimizer=adam,
-        kills=(Kill(layer="trunk", unit=3, step=4),),
+        kills=(Kill(layer="trunk", unit=3, step=4, judged=False),),
         patience=NEVER,
     )
 

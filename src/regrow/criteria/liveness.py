@@ -134,7 +134,7 @@ class Liveness:
         starved = torch.where(silent, activity.starved & (first | was["starved"]), was["starved"])
         blocked = torch.where(silent, activity.blocked | (~first & was["blocked"]), was["blocked"])
         ended = (steps >= self.steps) & (examples >= self.examples) & silent
-        kept = torch.where(alive, 0, was["kept"])
+        kept = torch.where(alive | ended, 0, was["kept"])  # a window that has ended judges anew
         # Where nobody in a layer lives the network is cut, and there is nothing else to try.
         given_up = (was["vain"] >= _VAIN) & alive.any()
         for code, who in (
@@ -309,11 +309,13 @@ class Liveness:
         size, own = _parted(state)
         if not own:
             return state
-        blocked = own["kept"] == Kept.BLOCKED.value
+        gave_up = own["kept"] == Kept.GIVEN_UP.value
+        starved = own["kept"] == Kept.STARVED.value
         after = {
             **own,
             "vain": torch.zeros_like(own["vain"]),
-            "kept": torch.where(blocked, own["kept"], 0).to(torch.int8),
+            "kept": torch.where(gave_up, 0, own["kept"]).to(torch.int8),
+            "watch": own["watch"] | starved.any(),
         }
         return _joined(size, _pruned(after))
 

@@ -21,7 +21,7 @@ from regrow.loop.ranks import Ranks
 _PATIENCE: Final = 2
 """Steps of watched layers that had a gradient, and in which no pass was read, after which that is said."""
 
-_STRANGE: Final = 20
+_STRANGE: Final = 10
 """Watched steps in a row in which all of a layer came another way than the traced one, after which that is said."""
 
 
