@@ -14,8 +14,8 @@ from torch.nn import functional as F  # noqa: N812
 from torch.optim.swa_utils import AveragedModel
 
 import regrow
+from regrow.graph.flows import Flow
 from regrow.graph.frames import Frames
-from regrow.graph.outlets import Flow
 
 IMAGES = torch.zeros(2, 3, 8, 8)
 

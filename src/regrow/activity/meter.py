@@ -12,9 +12,11 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from regrow.activity.readings import LayerPass, OutletRange, PassReading
+from regrow.activity.outlet_range import OutletRange
+from regrow.activity.readings import LayerPass, PassReading
 from regrow.graph import Filters, Wiring
 from regrow.graph.calling import call_arguments, tensors_in
+from regrow.graph.flows import Flow, Site
 from regrow.graph.frames import (
     Arguments,
     Frame,
@@ -23,7 +25,6 @@ from regrow.graph.frames import (
     compiled_parts,
     compiled_wrappers,
 )
-from regrow.graph.outlets import Flow, Site
 from regrow.graph.undisturbed import undisturbed
 
 _METERS: WeakKeyDictionary[nn.Module, ActivityMeter] = WeakKeyDictionary()

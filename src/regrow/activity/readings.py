@@ -1,24 +1,15 @@
-"""What one pass shows of one layer: ranges of its filters' values at each outlet, their sums, and whether it hears."""
+"""What one pass shows of one layer: who was seen, who was silent, who heard nothing but constants."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Final
 
 import torch
 from torch import Tensor
 
+from regrow.activity.outlet_range import FIRST, OutletRange
 from regrow.functional.silence import silent
-from regrow.graph.outlets import Flow, Outlet
-
-_FIRST: Final = 4
-"""Examples that are looked at first, and places along each other axis: nearly every living filter differs there."""
-
-_PIECE: Final = 2**18
-"""Numbers that are summed at once: what is worked out on the way stays in the processor's cache."""
-
-_SURELY: Final = 1e-3
-"""Of the largest value among these: filters that differ by more are not looked at any further."""
+from regrow.graph.flows import Flow
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,184 +35,6 @@ class PassReading:
     sums: Tensor | None = None
     lively: bool = False
     strange: bool = False
-
-
-class OutletRange:
-    """The range of what filters give at one outlet, over the calls of a pass.
-
-    Args:
-        outlet: The outlet.
-        count: Filters of the layer.
-        device: Where its values are.
-    """
-
-    def __init__(self, outlet: Outlet, count: int, device: torch.device) -> None:
-        self.broken = False
-        self._outlet = outlet
-        self._count = count
-        units = torch.tensor(outlet.units, device=device)
-        self._own = units >= 0
-        self._whole = outlet.units == tuple(range(count))
-        self._units = torch.where(self._own, units, count)
-        self._places = torch.bincount(self._units, minlength=count + 1)[:count]
-        self._rest = tuple(axis for axis in range(outlet.ndim) if axis not in outlet.axes)
-        self.covered = self._places > 0
-        self.covers = bool(self.covered.all())
-        self._buffer: Tensor | None = None
-        none = torch.full((count,), torch.inf, device=device)
-        self._infinite, self._one = (-none, none), torch.ones((), device=device)
-        self.reset()
-
-    def reset(self) -> None:
-        """Begin a pass."""
-        self.broken = False
-        self.lively = True
-        self.low: Tensor | None = None
-        self.high: Tensor | None = None
-        self.largest: Tensor | None = None
-        self.values: Tensor | None = None
-        self.sums: Tensor | None = None
-        self.examples = 0
-
-    def read(self, x: Tensor, *, sums: bool) -> None:
-        """Take one more call in.
-
-        Args:
-            x: The argument. Read, never written.
-            sums: Whether sums are wanted too.
-        """
-        outlet = self._outlet
-        sizes = tuple(x.shape[axis] for axis in outlet.axes) if x.ndim == outlet.ndim else None
-        if sizes != outlet.sizes or not x.is_floating_point():
-            self.broken = (
-                True  # another width, or another kind of pass than the one that was traced
-            )
-            return
-        if not x.numel():
-            return
-        rest = [x.shape[axis] for axis in self._rest]
-        self.examples += rest[0] if rest else 1
-        many = x.numel() // max(len(outlet.units), 1)
-        values = self._places * many
-        self.values = values if self.values is None else self.values + values
-        if sums:
-            self._add(x.detach(), many)
-        if x.device.type == "cpu" and self._surely_living(x.detach()):
-            low, high = self._infinite
-            largest = self._one
-        else:
-            self.lively = False
-            low, high, largest = self._range(x.detach())
-        self.low = low if self.low is None else torch.minimum(self.low, low)
-        self.high = high if self.high is None else torch.maximum(self.high, high)
-        self.largest = largest if self.largest is None else torch.maximum(self.largest, largest)
-
-    def silent(self) -> tuple[Tensor, Tensor] | None:
-        """Who was silent here, and with which value; None where nothing was given."""
-        if self.low is None or self.high is None or self.largest is None or self.values is None:
-            return None
-        found = silent(self.low, self.high, largest=self.largest, values=self.values)
-        return found | ~self.covered, self.low
-
-    def _surely_living(self, x: Tensor) -> bool:
-        """Whether a few places of a few examples show already that no filter is silent."""
-        if not self._rest or not self.covers:
-            return False
-        few = x.narrow(self._rest[0], 0, min(_FIRST, x.shape[self._rest[0]]))
-        for axis in self._rest[1:]:
-            step = x.shape[axis] // _FIRST
-            if step > 1:
-                few = few[(slice(None),) * axis + (slice(None, None, step),)]
-        low, high = few.amin(self._rest), few.amax(self._rest)
-        if not self._whole:
-            low, high = (
-                self._by_unit(low, self._units, "amin"),
-                self._by_unit(high, self._units, "amax"),
-            )
-        size = float(torch.maximum(high, -low).amax())
-        return bool((high - low).amin() > _SURELY * size)
-
-    def _range(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        if x.device.type != "cpu" or not self._rest or x.shape[self._rest[0]] <= _FIRST:
-            return self._range_of(x)
-        low, high = self._ends(x.narrow(self._rest[0], 0, _FIRST))
-        size = torch.maximum(low.abs(), high.abs())
-        size = size.where(self.covered, 0.0).amax()
-        sure = (high - low > _SURELY * size) | ~self.covered
-        if bool(sure.all()):
-            return low, high, size
-        if not bool(sure.any()):
-            return self._range_of(x)
-        later, above, largest = self._range_of(x, ~sure)
-        return low.where(sure, later), high.where(sure, above), largest
-
-    def _range_of(self, x: Tensor, wanted: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
-        """Of all values, of some filters alone where that is enough; and the largest of all."""
-        if wanted is None or len(self._outlet.axes) != 1:
-            low, high = self._ends(x)
-            size = torch.maximum(low.abs(), high.abs())
-            return low, high, size.where(self.covered, 0.0).amax()
-        own = (
-            x
-            if bool(self._own.all())
-            else x.index_select(self._outlet.axes[0], self._own.nonzero()[:, 0])
-        )
-        largest = torch.stack(torch.aminmax(own)).abs().amax().float()
-        among = torch.cat((wanted, wanted.new_zeros(1)))[self._units].nonzero()[:, 0]
-        some = x.index_select(self._outlet.axes[0], among)
-        low = self._by_unit(some.amin(self._rest), self._units[among], "amin")
-        return low, self._by_unit(some.amax(self._rest), self._units[among], "amax"), largest
-
-    def _ends(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        low, high = (x.amin(self._rest), x.amax(self._rest)) if self._rest else (x, x)
-        return self._by_unit(low, self._units, "amin"), self._by_unit(high, self._units, "amax")
-
-    def _by_unit(self, ends: Tensor, units: Tensor, how: str) -> Tensor:
-        flat = ends.flatten().float()
-        if self._whole and len(flat) == self._count:
-            return flat
-        start = torch.full(
-            (self._count + 1,), torch.inf if how == "amin" else -torch.inf, device=flat.device
-        )
-        return start.scatter_reduce(0, units, flat, how)[:-1]
-
-    def _add(self, x: Tensor, many: int) -> None:
-        each = self._sums_of(x) if self._rest else torch.stack((x, x.abs(), (x > 0).to(x.dtype)))
-        found = torch.zeros(4, self._count + 1, dtype=torch.float64, device=x.device)
-        found[:3].index_add_(1, self._units, each.flatten(1).double())
-        found = found[:, :-1]
-        found[3] = self._places * many
-        self.sums = found if self.sums is None else self.sums + found
-
-    def _sums_of(self, x: Tensor) -> Tensor:
-        """Sum, sum of sizes and number of positive values, (3, *sizes), in pieces that stay in the cache."""
-        first, *others = self._rest
-        moved = x.movedim(first, 0)
-        axes = tuple(axis + (axis < first) for axis in others)  # where the other axes went
-        rows = max(1, _PIECE // max(1, moved[0].numel()))
-        if x.device.type != "cpu":
-            rows = len(moved)
-        total: Tensor | None = None
-        for piece in moved.float().split(rows):
-            if self._buffer is None or self._buffer.shape != piece.shape:
-                self._buffer = torch.empty_like(piece)
-            into = self._buffer
-            plain = _over(piece, axes)
-            above = plain
-            if x.device.type != "cpu" or bool(piece.amin() < 0):
-                above = _over(torch.clamp(piece, min=0, out=into), axes)
-                torch.sign(into, out=into)
-            else:
-                torch.sign(piece, out=into)
-            three = torch.stack((plain, 2 * above - plain, _over(into, axes))).double()
-            total = three if total is None else total + three
-        assert total is not None  # noqa: S101 # there are examples
-        return total
-
-
-def _over(piece: Tensor, axes: tuple[int, ...]) -> Tensor:
-    """Summed over positions first, which lie side by side, and then over the examples."""
-    return (piece.sum(axes) if axes else piece).sum(0)
 
 
 class LayerPass:
@@ -257,8 +70,8 @@ class LayerPass:
             return
         rest = [axis for axis in range(x.ndim) if axis != x.ndim + self._axis]
         given = x.detach()
-        if given.shape[rest[0]] > _FIRST and x.device.type == "cpu":
-            first = given.narrow(rest[0], 0, _FIRST)
+        if given.shape[rest[0]] > FIRST and x.device.type == "cpu":
+            first = given.narrow(rest[0], 0, FIRST)
             if bool((first.amax(rest) != first.amin(rest)).all()):
                 given = first  # all channels move already
         low, high = given.amin(rest).float(), given.amax(rest).float()

@@ -35,9 +35,9 @@ class Liveness:
         starved:           what it hears did not change in the window
         blocked:           a factor of exactly 0 stands between it and its readers, and is frozen or had a gradient
 
-    A layer is watched from the step after one in which a filter's gradient is below `threshold`, and besides for one
-    window in each `look_every` steps. The watch of a layer ends as soon as each of its filters has given two different
-    values, or has been judged.
+    A layer is watched from the step after one in which a filter's gradient is below `threshold`, for `steps` steps at
+    least, and besides in one window in each `look_every` steps. Then the watch of a layer ends as soon as each of its
+    filters has given two different values, or has been judged.
 
     Args:
         gradient: How the size of a gradient is taken.
@@ -152,7 +152,9 @@ class Liveness:
             "blocked": blocked,
             "kept": kept.to(torch.int8),
             "vain": torch.where(alive, 0, was["vain"]).to(torch.int8),
-            "watch": torch.zeros_like(silent),
+            # Who is silent now and then is caught when it is silent for long: the watch goes on for a window's length,
+            # and until it has seen something.
+            "watch": (was["watch"] - activity.seen.any().to(torch.int16)).clamp(min=0),
             "now": dead,
             "stirred": was["stirred"] | (alive & (was["vain"] > 0)),
         }
@@ -209,7 +211,7 @@ class Liveness:
         gave_up = was["kept"] == Kept.GIVEN_UP.value
         after = {
             **was,
-            "watch": (low & (was["kept"] == 0)).any().expand(count).clone(),
+            "watch": torch.where((low & (was["kept"] == 0)).any(), self.steps, was["watch"]),
             "vain": torch.where(lives, 0, was["vain"]).to(torch.int8),
             "kept": torch.where(lives & gave_up, 0, was["kept"]).to(torch.int8),
             "stirred": was["stirred"] | lives,
@@ -229,7 +231,7 @@ class Liveness:
         if step % self.look_every == 0:
             return True
         _, own = _parted(state)
-        return bool(own) and bool((own["watch"] | (own["steps"] > 0)).any())
+        return bool(own) and bool(((own["watch"] > 0) | (own["steps"] > 0)).any())
 
     def ripe(self, state: CriterionState) -> bool:
         """Whether a window has just ended with somebody dead in it.
@@ -315,7 +317,7 @@ class Liveness:
             **own,
             "vain": torch.zeros_like(own["vain"]),
             "kept": torch.where(gave_up, 0, own["kept"]).to(torch.int8),
-            "watch": own["watch"] | starved.any(),
+            "watch": torch.where(starved.any(), self.steps, own["watch"]),
         }
         return _joined(size, _pruned(after))
 
@@ -342,7 +344,7 @@ _KINDS: Final = {
     "blocked": torch.bool,
     "kept": torch.int8,
     "vain": torch.int8,
-    "watch": torch.bool,
+    "watch": torch.int16,
     "now": torch.bool,
     "stirred": torch.bool,
 }

@@ -14,10 +14,11 @@ from regrow.errors import TraceError
 from regrow.graph.assemble import assemble
 from regrow.graph.calling import ExampleInputs, call_arguments, tensors_in
 from regrow.graph.declared import ChannelNorm, note_declared
+from regrow.graph.flows import Flow, merged
 from regrow.graph.foreign import mark_inputs
 from regrow.graph.frames import Frames
 from regrow.graph.ledger import Ledger
-from regrow.graph.outlets import Flow, OutletFinder, merged, normed_modules
+from regrow.graph.outlets import OutletFinder, normed_modules
 from regrow.graph.record import Record
 from regrow.graph.twin import Twin
 from regrow.graph.undisturbed import RunningModule, undisturbed

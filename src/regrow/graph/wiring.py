@@ -10,7 +10,7 @@ from typing import Final, get_args
 
 from regrow.errors import ConfigError, UnknownNameError
 from regrow.graph.filters import Filters, LayerKind
-from regrow.graph.outlets import Flow
+from regrow.graph.flows import Flow
 
 _WIDEST: Final = (30, 14, 7, 18, 16, 26)
 """Characters a column may take: layer, kind, filters, weight, norm, read by. What is left of a line is the note's."""

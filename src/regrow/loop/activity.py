@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import torch
@@ -13,9 +13,9 @@ from torch.optim import Optimizer
 from regrow.activity import ActivityMeter
 from regrow.activity.readings import PassReading
 from regrow.criteria import LayerActivity
-from regrow.functional.silence import TOLERANCE
 from regrow.graph import Filters, Wiring
-from regrow.graph.outlets import Factor
+from regrow.loop.factors import Factors, scales
+from regrow.loop.merging import ROWS, means, over_passes, row_of, together
 from regrow.loop.ranks import Ranks
 
 _PATIENCE: Final = 2
@@ -64,28 +64,16 @@ class StepActivity:
         self._passes = 0
         self._strange: Counter[str] = Counter()
         self._parameters = dict(model.named_parameters(remove_duplicate=False))
-        self._buffers: Callable[[], dict[str, Tensor]] = lambda: dict(
-            model.named_buffers(remove_duplicate=False)
+        # By the whole wiring: a scale that nobody trains is not among what a renewal may touch.
+        self._factors = Factors(
+            model,
+            {path: (*meter.flow(path).factors, *scales(wiring[path])) for path in self._layers},
         )
-        self._factors = {
-            # By the whole wiring: a scale that nobody trains is not among what a renewal may touch.
-            path: (*meter.flow(path).factors, *_scales(wiring[path]))
-            for path in self._layers
-        }
         self._heard_by = {path: _writers(wiring, path) for path in self._layers}
         self.unknown = tuple(path for path in self._layers if not meter.knows(path))
         self.asked: frozenset[str] = frozenset()
-        self.started_at_zero = self.zeros()
-
-    def zeros(self) -> frozenset[str]:
-        """The layers' weights and factors that are nothing but zeros now: what has not begun, before training."""
-        names = {filters.weight for filters in self._layers.values()}
-        names |= {factor.name for factors in self._factors.values() for factor in factors}
-        return frozenset(
-            name
-            for name in names & self._parameters.keys()
-            if not bool(self._parameters[name].detach().any())
-        )
+        weights = (filters.weight for filters in self._layers.values())
+        self.started_at_zero = self._factors.zeros(weights)
 
     @property
     def unjudged(self) -> tuple[str, ...]:
@@ -139,7 +127,7 @@ class StepActivity:
                     by_layer[path].append(reading)
         learning = self._learning()
         mine = {
-            path: _over_passes(readings)
+            path: over_passes(readings)
             for path, readings in by_layer.items()
             if readings and self._layers[path].weight in learning and self._has_begun(path)
         }
@@ -151,9 +139,11 @@ class StepActivity:
                 seen=each.seen,
                 silent=each.silent,
                 starved=each.starved,
-                blocked=each.silent if each.lively else self._blocked(path, each.silent, learning),
+                blocked=each.silent
+                if each.lively
+                else self._factors.block(path, each.silent, moving=learning - self.started_at_zero),
                 examples=each.examples,
-                **_means(each.sums),
+                **means(each.sums),
             )
             for path, each in found.items()
         }
@@ -181,12 +171,7 @@ class StepActivity:
 
     def why_blocked(self, path: str, filters: Sequence[int]) -> str:
         """The factors that are 0, by name."""
-        names = [
-            factor.name
-            for factor in self._factors[path]
-            if any(bool(self._zeros(factor, (unit,))) for unit in filters)
-        ]
-        return ", ".join(dict.fromkeys(names)) or "a factor that was 0"
+        return ", ".join(self._factors.zero_for(path, filters)) or "a factor that was 0"
 
     def why_starved(self, path: str) -> str:
         """Whom the layer hears, by path."""
@@ -207,29 +192,6 @@ class StepActivity:
             if each.requires_grad and id(each) in held
         }
 
-    def _blocked(self, path: str, silent: Tensor, learning: set[str]) -> Tensor:
-        found = torch.zeros_like(silent)
-        units = silent.nonzero()[:, 0].tolist() if self._factors[path] else ()
-        for factor in self._factors[path]:
-            parameter = self._parameters.get(factor.name)
-            # What the network has started at 0 waits for its first gradient, and blocks as if it were frozen till then.
-            frozen = factor.name not in learning or factor.name in self.started_at_zero
-            grad = None if parameter is None or parameter.grad is None else parameter.grad.flatten()
-            for unit in units:
-                zeros = self._zeros(factor, (unit,))
-                moves = grad is not None and any(bool(grad[entry] != 0) for entry in zeros)
-                if zeros and (frozen or moves):
-                    found[unit] = True
-        return found
-
-    def _zeros(self, factor: Factor, units: Sequence[int]) -> list[int]:
-        """The entries of a factor that multiply these filters and are 0."""
-        tensor = self._parameters.get(factor.name)
-        if tensor is None:
-            tensor = self._buffers()[factor.name]
-        flat = tensor.detach().flatten()
-        return [entry for unit in units for entry in factor.entries[unit] if bool(flat[entry] == 0)]
-
     def _over_ranks(self, mine: Mapping[str, PassReading]) -> dict[str, PassReading]:
         """The same on all ranks: silent is who was silent everywhere, with the same value."""
         if self._ranks.wrapper is None:
@@ -238,80 +200,15 @@ class StepActivity:
         for path in sorted(self.asked):
             count, own = self._layers[path].count, mine.get(path)
             rows.append(
-                torch.zeros(_ROWS, count, dtype=torch.float64) if own is None else _row(own)
+                torch.zeros(ROWS, count, dtype=torch.float64) if own is None else row_of(own)
             )
         everyone = self._ranks.gather(torch.cat(rows, 1), why="confirm='silence'")
         parts = everyone.split([self._layers[path].count for path in sorted(self.asked)], 2)
         found: dict[str, PassReading] = {}
         for path, part in zip(sorted(self.asked), parts, strict=True):
             if bool(part[:, 0].any()):
-                found[path] = _together(part, like=self._parameters[self._layers[path].weight])
+                found[path] = together(part, like=self._parameters[self._layers[path].weight])
         return found
-
-
-_ROWS: Final = 9
-
-
-def _row(own: PassReading) -> Tensor:
-    sums = torch.zeros(4, len(own.seen)) if own.sums is None else own.sums
-    head = (
-        own.seen,
-        own.silent,
-        own.starved,
-        own.constant,
-        torch.full_like(own.constant, own.examples),
-    )
-    return torch.cat((torch.stack([each.double().cpu() for each in head]), sums.double().cpu()))
-
-
-def _together(ranks: Tensor, *, like: Tensor) -> PassReading:
-    """Rows of all ranks, (R, rows, O), to one reading."""
-    seen = ranks[:, 0].bool()
-    where = torch.where(seen, ranks[:, 3], torch.nan)
-    low, high = where.nan_to_num(torch.inf).amin(0), where.nan_to_num(-torch.inf).amax(0)
-    size = torch.maximum(low.abs(), high.abs()).where(seen.any(0), 0.0).amax()
-    silent = (ranks[:, 1].bool() | ~seen).all(0) & (high - low <= TOLERANCE * size)
-    return PassReading(
-        seen=seen.any(0).to(like.device),
-        silent=(silent & seen.any(0)).to(like.device),
-        constant=low.to(like.device),
-        starved=(ranks[:, 2].bool() | ~seen).all(0).to(like.device),
-        examples=int(ranks[:, 4].amax(1).sum()),
-        sums=ranks[:, 5:].sum(0).to(like.device),
-    )
-
-
-def _over_passes(readings: Sequence[PassReading]) -> PassReading:
-    """Micro-batches of one step: silent is who was silent in each in which it was seen."""
-    if len(readings) == 1:
-        return readings[0]
-    seen = torch.stack([each.seen for each in readings])
-    sums = [each.sums for each in readings if each.sums is not None]
-    return PassReading(
-        seen=seen.any(0),
-        silent=(torch.stack([each.silent for each in readings]) | ~seen).all(0) & seen.any(0),
-        constant=readings[-1].constant,
-        starved=(torch.stack([each.starved for each in readings]) | ~seen).all(0),
-        examples=sum(each.examples for each in readings),
-        sums=torch.stack(sums).sum(0) if sums else None,
-        strange=all(each.strange for each in readings),
-    )
-
-
-def _means(sums: Tensor | None) -> dict[str, Tensor]:
-    if sums is None:
-        return {}
-    total, size, positive, values = sums
-    return {"mean": total / values, "size": size / values, "positive": positive / values}
-
-
-def _scales(filters: Filters) -> tuple[Factor, ...]:
-    """The scales of a layer's norms, as factors."""
-    return tuple(
-        Factor(name=norm.weight, entries=norm.channels)
-        for norm in filters.norms
-        if norm.weight is not None
-    )
 
 
 def _writers(wiring: Wiring, path: str) -> tuple[str, ...]:

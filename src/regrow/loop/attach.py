@@ -11,19 +11,18 @@ import torch
 from torch import Tensor, nn
 from torch.optim import LBFGS, Optimizer
 
-from regrow.activity import ActivityMeter
 from regrow.compose import Recipe
-from regrow.criteria import MEASURED, Signal, Watching
+from regrow.criteria import MEASURED, Signal
 from regrow.draw import InitSpec
 from regrow.errors import ConfigError, OptimizerError
 from regrow.graph import Filters, Policy, Wiring, trace, unwrap
-from regrow.loop.activity import StepActivity
 from regrow.loop.calibration import Calibration
 from regrow.loop.choosing import choose
 from regrow.loop.dropping import droppable, refuse_endless
 from regrow.loop.examples import CalibrationLoss
 from regrow.loop.fitting import refuse_foreign
 from regrow.loop.initials import resolve_layers
+from regrow.loop.listening import neighbours, step_activity
 from regrow.loop.probing import Probe
 from regrow.loop.ranks import Ranks
 from regrow.loop.regrower import Regrower
@@ -197,7 +196,7 @@ def attach(
         data=(calibration_inputs, calibration_targets, calibration_loss),
         ranks=ranks,
     )
-    activity = _activity(
+    activity = step_activity(
         recipe,
         bare,
         model,
@@ -237,60 +236,8 @@ def attach(
         ),
         ranks=ranks,
         activity=activity,
-        neighbours=_neighbours(wiring),
+        neighbours=neighbours(wiring),
     )
-
-
-def _activity(
-    recipe: Recipe,
-    model: nn.Module,
-    called: nn.Module,
-    wiring: Wiring,
-    layers: Sequence[Filters],
-    *,
-    optimizers: Sequence[Optimizer],
-    every: int,
-    ranks: Ranks,
-) -> StepActivity | None:
-    """What reads the training's passes, for a criterion that asks for them."""
-    if isinstance(every, bool) or not isinstance(every, int) or every < 1:  # pyright: ignore[reportUnnecessaryIsInstance] # users' words
-        raise ConfigError(
-            f"activity_every must be a whole number of at least 1, got {every!r} (attach)"
-        )
-    if Signal.ACTIVITY not in recipe.criterion.needs:
-        return None
-    if isinstance(called, nn.DataParallel) and len(called.device_ids) > 1:
-        raise ConfigError(
-            f"the criterion {type(recipe.criterion).__name__} reads forward passes, and DataParallel makes them in "
-            f"copies on several devices: use DistributedDataParallel, or confirm='gradient' (attach)"
-        )
-    found = StepActivity(
-        ActivityMeter.of(model, wiring, called=called),
-        model=model,
-        wiring=wiring,
-        layers=layers,
-        optimizers=optimizers,
-        sums=not isinstance(recipe.criterion, Watching),
-        every=every,
-        ranks=ranks,
-    )
-    if len(found.unknown) == len(layers):
-        raise ConfigError(
-            f"the criterion {type(recipe.criterion).__name__} must know where filters leave, and this wiring says it "
-            f"of no layer: give attach(example_inputs=...), a wiring that regrow.trace made, or confirm='gradient' "
-            f"(attach)"
-        )
-    return found
-
-
-def _neighbours(wiring: Wiring) -> dict[str, frozenset[str]]:
-    """By layer, those that hear it and those that it hears."""
-    found: dict[str, set[str]] = {}
-    for layer in wiring.layers:
-        for reader in layer.readers:
-            found.setdefault(layer.path, set()).add(reader.path)
-            found.setdefault(reader.path, set()).add(layer.path)
-    return {path: frozenset(others) for path, others in found.items()}
 
 
 def _first(wiring: Wiring, layers: Sequence[str]) -> list[str]:

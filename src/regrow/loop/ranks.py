@@ -88,8 +88,8 @@ class Ranks:
         Returns:
             The same bits on every rank: the mean, taken in float64 on the CPU. Alone: the values as they came.
 
-        Raises:
-            ConfigError: The model trains inside `Join`: ranks that have run out of data do not come to this.
+        Edge cases:
+            The model trains inside `Join`: a ConfigError, for ranks that have run out of data do not come to this.
         """
         if self.wrapper is None:
             return values
@@ -108,8 +108,8 @@ class Ranks:
         Returns:
             (ranks, *shape), float64 on the CPU, the same on every rank. Alone: the values with an axis in front.
 
-        Raises:
-            ConfigError: The model trains inside `Join`.
+        Edge cases:
+            The model trains inside `Join`: a ConfigError.
         """
         if self.wrapper is None:
             return values.double()[None]

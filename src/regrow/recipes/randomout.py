@@ -116,6 +116,9 @@ def RandomOut(  # noqa: N802 # a recipe is named as its paper names it, and read
     Returns:
         The recipe, for `regrow.attach`.
 
+    Raises:
+        ConfigError: A setting outside its range, or `look_every` without ``silence``.
+
     Source:
         Cohen, Lo, Ding, "RandomOut: Using a convolutional gradient norm to win The Filter Lottery",
         ICLR 2016 workshop, Section 2. https://arxiv.org/abs/1602.05931 (v2). Differs: see ``regrow
