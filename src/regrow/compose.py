@@ -12,7 +12,7 @@ from torch import Tensor
 
 from regrow._checks import check_not_negative
 from regrow._shapes import Mask, Scores
-from regrow.criteria.base import Criterion, CriterionState, Observation, Watching
+from regrow.criteria.base import Criterion, CriterionState, Observation, Watching, watching
 from regrow.errors import ConfigError
 from regrow.graph import Streams
 from regrow.renewal import Renewal
@@ -195,10 +195,10 @@ class Recipe:
                 f"optimizer.step() (recipe '{self.info.name}')"
             )
         strange: dict[str, int] = {}
-        watching = self.criterion if isinstance(self.criterion, Watching) else None
-        if watching is not None:
-            state, strange = self._suspect(watching, state, due=due, step=step, seed=seed)
-            if not any(watching.ripe(each) for each in state.criteria.values()):
+        looks = watching(self.criterion)
+        if looks is not None:
+            state, strange = self._suspect(looks, state, due=due, step=step, seed=seed)
+            if not any(looks.ripe(each) for each in state.criteria.values()):
                 return state, Decision(nonfinite=strange)
         criteria: dict[str, CriterionState] = {}
         scores: dict[str, Scores] = {}
@@ -223,8 +223,8 @@ class Recipe:
         if streams is not None:
             masks = streams.spread(masks)
         masks, nonfinite = _marked(masks, scores)
-        if watching is not None:
-            renewed = {layer: watching.renewed(criteria[layer], masks[layer]) for layer in masks}
+        if looks is not None:
+            renewed = {layer: looks.renewed(criteria[layer], masks[layer]) for layer in masks}
             criteria.update(renewed)
         stamp = {layer: torch.where(masks[layer].cpu(), step, state.born[layer]) for layer in masks}
         after = RecipeState(criteria=criteria, born={**state.born, **stamp})
@@ -235,15 +235,15 @@ class Recipe:
         )
 
     def _suspect(
-        self, watching: Watching, state: RecipeState, *, due: bool, step: int, seed: int
+        self, looks: Watching, state: RecipeState, *, due: bool, step: int, seed: int
     ) -> tuple[RecipeState, dict[str, int]]:
         """At a step that is due, let the criterion look at what is cheap; mostly there is nothing to see."""
         if not due:
             return state, {}
-        if watching.idle(state.criteria):
+        if looks.idle(state.criteria):
             return RecipeState(criteria={layer: {} for layer in state.born}, born=state.born), {}
         found = {
-            layer: watching.suspect(
+            layer: looks.suspect(
                 each, layer=layer, count=len(state.born[layer]), step=step, seed=seed
             )
             for layer, each in state.criteria.items()

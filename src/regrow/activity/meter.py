@@ -61,8 +61,9 @@ class ActivityMeter:
         self._asked: dict[int, _Asked] = {}
         self._frames = Frames(model, outermost=self._outermost, left=self._left)
         self._wrappers: list[nn.Module] = []
-        self._compiled = False
+        self._compiled: bool | None = None
         self._passes: dict[str, LayerPass] = {}
+        self._made: dict[str, LayerPass] = {}
         self._table: dict[
             tuple[str, str], list[tuple[Site, Callable[[Tensor], None], OutletRange | None]]
         ] = {}
@@ -195,13 +196,17 @@ class ActivityMeter:
         for path in sorted(wanted):
             filters, flow = self._filters[path], self.flow(path)
             device = tensors[filters.weight].device
-            made = LayerPass(flow, filters.count, groups=filters.groups, device=device)
+            made = self._made.get(path)
+            if made is None or made.device != device:
+                made = LayerPass(flow, filters.count, groups=filters.groups, device=device)
+                self._made[path] = made
             self._passes[path] = made
             for outlet, kept in zip(flow.outlets, made.outlets, strict=True):
                 self._enter(outlet.site, _reads(self, kept), kept)
             if flow.inlet is not None:
                 self._enter(flow.inlet, made.hear, None)
-        self._compiled = compiled_parts(model, self._wrappers)
+        if not self._compiled and (self._compiled is None or self._wrappers):
+            self._compiled = compiled_parts(model, self._wrappers)
         self._frames.install(self._wrappers)
 
     def _enter(self, site: Site, take: Callable[[Tensor], None], kept: OutletRange | None) -> None:
@@ -217,7 +222,7 @@ class ActivityMeter:
             return None
         if _elsewhere():
             return None
-        self._compiled = self._compiled or compiling or compiled_anything()
+        self._compiled = bool(self._compiled) or compiling or compiled_anything()
         if self._compiled:
             self._run_beside(model, model if path == "" else module, path, given)
             return None

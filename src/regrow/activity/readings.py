@@ -40,6 +40,9 @@ class PassReading:
 class LayerPass:
     """What the pass that is under way has shown of one layer so far.
 
+    Attributes:
+        device: Where the layer is.
+
     Args:
         flow: Where its filters leave.
         count: How many they are.
@@ -52,7 +55,7 @@ class LayerPass:
         self._axis = flow.inlet_axis
         self._count = count
         self._groups = groups
-        self._device = device
+        self.device = device
         self._constant: Tensor | None = None
         nobody = torch.zeros(count, dtype=torch.bool, device=device)
         unknown = torch.full((count,), torch.nan, device=device)
@@ -92,9 +95,9 @@ class LayerPass:
         strange = any(outlet.broken for outlet in self.outlets)
         told = [] if found is not None else [(each, each.silent()) for each in self.outlets]
         if any(result is not None for _, result in told):
-            everywhere = torch.ones(self._count, dtype=torch.bool, device=self._device)
+            everywhere = torch.ones(self._count, dtype=torch.bool, device=self.device)
             seen, is_silent = ~everywhere, everywhere.clone()
-            constant = torch.full((self._count,), torch.nan, device=self._device)
+            constant = torch.full((self._count,), torch.nan, device=self.device)
             sums: Tensor | None = None
             for outlet, result in told:
                 if result is not None:
@@ -139,6 +142,6 @@ class LayerPass:
     def _starved(self) -> Tensor:
         """Filters that hear channels of their group alone, none of which changed."""
         if self._constant is None:
-            return torch.zeros(self._count, dtype=torch.bool, device=self._device)
+            return torch.zeros(self._count, dtype=torch.bool, device=self.device)
         by_group = self._constant.reshape(self._groups, -1).all(1)
         return by_group.repeat_interleave(self._count // self._groups)

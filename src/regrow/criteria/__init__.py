@@ -12,6 +12,7 @@ from regrow.criteria.base import (
     Signal,
     Silenced,
     Watching,
+    watching,
 )
 from regrow.criteria.filter_overlap import FilterOverlap
 from regrow.criteria.fisher_diagonal import FisherDiagonal
@@ -46,4 +47,5 @@ __all__ = [
     "Watching",
     "WeightNorm",
     "ZeroShare",
+    "watching",
 ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Protocol, cast
 
 from jaxtyping import Float
 from torch import Tensor
@@ -173,7 +173,6 @@ class Criterion(Protocol):
         ...
 
 
-@runtime_checkable
 class Watching(Criterion, Protocol):
     """A criterion that asks for activity only while it has a reason to, and decides when a window has ended."""
 
@@ -210,3 +209,15 @@ class Watching(Criterion, Protocol):
     def kept(self, state: CriterionState) -> dict[Kept, tuple[int, ...]]:
         """Filters that are left alone, by reason."""
         ...
+
+
+def watching(criterion: Criterion) -> Watching | None:
+    """The criterion itself, if it asks for activity only while it has a reason to.
+
+    Args:
+        criterion: Any.
+
+    Returns:
+        It, or None.
+    """
+    return cast("Watching", criterion) if hasattr(criterion, "watches") else None

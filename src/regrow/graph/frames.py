@@ -62,6 +62,7 @@ class Frames:
         self._left = left
         self._stack: list[Frame] = []
         self._held: list[tuple[nn.Module, Any]] = []
+        self._slots: dict[nn.Module, tuple[Any, Inner]] = {}
         self._idle = False
         self.calls: Counter[str] = Counter()
 
@@ -81,7 +82,13 @@ class Frames:
         for module, path in (*self._paths.items(), *((each, "") for each in wrappers)):
             before = module.__dict__.get(_PLACE)
             self._held.append((module, before))
-            module.__dict__[_PLACE] = self._slot(module, path, before or _own_call(module))
+            known = self._slots.get(module)
+            if (
+                known is None or known[0] is not before
+            ):  # they come and go: to make one takes a while
+                known = before, self._slot(module, path, before or _own_call(module))
+                self._slots[module] = known
+            module.__dict__[_PLACE] = known[1]
 
     def remove(self) -> None:
         """Put everything back."""

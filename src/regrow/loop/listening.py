@@ -9,7 +9,7 @@ from torch.optim import Optimizer
 
 from regrow.activity import ActivityMeter
 from regrow.compose import Recipe
-from regrow.criteria import Signal, Watching
+from regrow.criteria import Signal, watching
 from regrow.errors import ConfigError
 from regrow.graph import Filters, Wiring
 from regrow.loop.activity import StepActivity
@@ -62,7 +62,7 @@ def step_activity(
         wiring=wiring,
         layers=layers,
         optimizers=optimizers,
-        sums=not isinstance(recipe.criterion, Watching),
+        sums=watching(recipe.criterion) is None,
         every=every,
         ranks=ranks,
     )

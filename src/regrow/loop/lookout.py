@@ -8,7 +8,7 @@ from typing import Final
 from torch import Tensor
 
 from regrow.compose import Decision, Recipe, RecipeState
-from regrow.criteria import Kept, LayerActivity, Watching
+from regrow.criteria import Kept, LayerActivity, Watching, watching
 from regrow.history import Report
 from regrow.loop.activity import StepActivity
 from regrow.loop.warner import Warner
@@ -42,7 +42,7 @@ class Lookout:
         warner: Warner,
     ) -> None:
         self._activity = activity
-        self._watching = recipe.criterion if isinstance(recipe.criterion, Watching) else None
+        self._watching = watching(recipe.criterion)
         self._quota = bool(getattr(recipe.select, "quota", False))
         self._neighbours = neighbours
         self._warner = warner
