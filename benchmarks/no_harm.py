@@ -113,6 +113,8 @@ def by_situation(rows: Sequence[Row]) -> Iterator[str]:
 
 def spread(rows: Sequence[Row], number: int) -> str:
     """After how many steps a killed unit was found, over recipes."""
+    if not rows[0]["kills"][number]["judged"]:
+        return "not judged, and said"
     after = [row["kills"][number]["after"] for row in rows]
     known = sorted(each for each in after if each is not None)
     if not known:

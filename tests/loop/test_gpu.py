@@ -29,6 +29,22 @@ MAKES: dict[str, Make] = {
 }
 
 
+def test_a_dead_filter_is_found_as_on_the_cpu(small_cnn: Cnn, batches: Some) -> None:
+    found = []
+    for device in ("cpu", "cuda"):
+        model = small_cnn(0).to(device)
+        kill(model, 1)
+        optimizer = sgd(model)
+        recipe = regrow.RandomOut(active_fraction=1.0)
+        regrower = regrow.attach(recipe, model, optimizer, example_inputs=EXAMPLE.to(device))
+        for images, labels in batches(30):
+            optimizer.zero_grad()
+            nn.functional.cross_entropy(model(images.to(device)), labels.to(device)).backward()
+            optimizer.step()
+        found.append([(event.step, event.layer, event.filters) for event in regrower.report.events])
+    assert found[0] == found[1] == [(24, "3", (1,))]
+
+
 def _step(
     model: nn.Module,
     optimizer: torch.optim.Optimizer,

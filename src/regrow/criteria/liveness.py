@@ -17,6 +17,8 @@ from regrow.criteria.gradient_size import GradientSize
 from regrow.errors import ConfigError
 
 _OF_GRADIENT: Final = "gradient."
+_SIZES: Final = f"{_OF_GRADIENT}scores"
+_QUIET: Final = frozenset({_SIZES})
 _VAIN: Final = 3
 """Renewals without a sign of life in between, after which a filter is left alone."""
 
@@ -162,26 +164,28 @@ class Liveness:
     # ---- what is concluded
 
     def idle(self, states: Mapping[str, CriterionState]) -> bool:
-        """Whether no layer has anything to suspect or to remember, as in nearly every step: asked of all at once.
+        """Whether no layer has anything to suspect or to remember, as in nearly every step.
+
+        All layers are asked at once: on a device that is one wait and not one a layer.
 
         Args:
             states: By layer.
 
         Returns:
-            False where it would have to wait for a device to know.
+            Whether there is nothing to do.
         """
         sizes: list[Tensor] = []
         for state in states.values():
-            size, own = _parted(state)
-            scores = size.get("scores")
-            if own or "sum" in size or (scores is not None and not scores.is_cpu):
+            if not state.keys() <= _QUIET:
                 return False
-            if scores is not None:
-                sizes.append(scores.flatten())
+            if _SIZES in state:
+                sizes.append(state[_SIZES].flatten())
         if not sizes:
             return True
-        least, most = torch.cat(sizes).aminmax()
-        return least.item() >= self.threshold and most.item() < math.inf
+        least, most = torch.stack(
+            torch.cat([each.to(sizes[0].device) for each in sizes]).aminmax()
+        ).tolist()
+        return least >= self.threshold and most < math.inf
 
     def suspect(
         self, state: CriterionState, *, layer: str, count: int, step: int, seed: int
