@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from regrow.lab.fingerprint import differences, document, fingerprint, fingerprint_document
 from regrow.lab.study import Study
@@ -53,3 +54,20 @@ def test_defaults_are_written_out(study: MakeStudy) -> None:
     assert stored["model"]["settings"]["filters"] == 20
     assert stored["data"]["settings"]["scale"] == "standard"
     assert stored["seeds"] == [3, 5]
+
+
+def test_settings_of_later_date_do_not_part_results_from_before_them(
+    study: Callable[..., Study],
+) -> None:
+    """RandomOut had no `confirm` once, and was what `gradient` is now."""
+
+    def settings(**given: Any) -> dict[str, Any]:
+        arms = {"ro": {"recipe": "randomout", "settings": given}}
+        found = fingerprint_document(study(arms=arms), data_digests={"base": "0"})
+        return found["cells"]["base"]["arms"]["ro"]["settings"]
+
+    before = settings(confirm="gradient", threshold=1e-6)
+    assert not before.keys() & {"confirm", "look_every"}
+    assert before["threshold"] == 1e-6
+    assert settings(threshold=1e-6) == {**before, "confirm": "silence"}
+    assert settings(threshold=1e-6, look_every=50)["look_every"] == 50

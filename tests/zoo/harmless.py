@@ -20,7 +20,7 @@ from regrow.graph.undisturbed import undisturbed
 
 NAMES: Final = (
     *("resnet10t", "seresnet18", "regnetx_002", "nf_resnet26", "convnext_atto", "convnextv2_atto"),
-    *("edgenext_xx_small", "poolformer_s12", "repvit_m0_9", "gernet_s", "rdnet_tiny"),
+    *("edgenext_xx_small", "poolformer_s12", "repvit_m0_9", "gernet_s", "inception_next_atto"),
     "cait_xxs24_224",
 )
 """With zero-initialised norm scales or gains, LayerScale or GRN at or near 0."""
@@ -156,15 +156,20 @@ def kill(model: nn.Module, wiring: regrow.Wiring, images: Tensor) -> tuple[str, 
         alone = layer.readers and all(all(reader.alone[unit]) for reader in layer.readers)
         if not alone or layer.refused or layer.mixed:
             continue
-        shifts = [norm.bias for norm in layer.norms if norm.bias and norm.channels[unit]]
-        shifts = shifts or ([layer.bias] if layer.bias else [])
+        shifts = [
+            (norm.bias, norm.channels[unit])
+            for norm in layer.norms
+            if norm.bias and norm.channels[unit]
+        ]
+        shifts = shifts or ([(layer.bias, (unit,))] if layer.bias else [])
         if not shifts:
             continue
-        before = {name: tensors[name].detach().clone() for name in (layer.weight, *shifts)}
+        names = (layer.weight, *(name for name, _ in shifts))
+        before = {name: tensors[name].detach().clone() for name in names}
         with torch.no_grad():
             tensors[layer.weight][unit] = 0.0
-            for shift in shifts:
-                tensors[shift][unit] = -100.0
+            for name, channels in shifts:
+                tensors[name][list(channels)] = -100.0
         if _is_silent(model, layer, unit, images):
             return layer.path, unit
         with torch.no_grad():
@@ -187,10 +192,12 @@ def is_living(
             module.eval()
     named = dict(twin.named_modules())
     heard: dict[str, list[Tensor]] = {}
+    largest: dict[str, float] = {}
 
     def keep(place: str, x: Tensor, channels: tuple[int, ...], axis: int) -> None:
         values = x.detach().movedim(axis, 1)[:, list(channels)].flatten(1)
         heard.setdefault(place, []).append(values)
+        largest[place] = max(largest.get(place, 0.0), float(x.detach().abs().amax()))
 
     alone = layer.readers and all(all(reader.alone[unit]) for reader in layer.readers)
     norms = [norm for norm in layer.norms if norm.channels[unit]]
@@ -207,12 +214,12 @@ def is_living(
     with torch.no_grad():
         for part in images.double().split(BATCH):
             twin(part)
-    return any(_differs(torch.cat(values)) for values in heard.values())
+    return any(_differs(torch.cat(values), largest[place]) for place, values in heard.items())
 
 
-def _differs(values: Tensor) -> bool:
+def _differs(values: Tensor, largest: float) -> bool:
     usual = values.flatten().median()
-    far = (values - usual).abs().amax(1) > 1e-6 * values.abs().amax()
+    far = (values - usual).abs().amax(1) > 1e-6 * largest
     return bool(far.double().mean() >= 0.02)
 
 
