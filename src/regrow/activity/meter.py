@@ -69,6 +69,7 @@ class ActivityMeter:
         ] = {}
         self._entered: set[str] = set()
         self._watching = False
+        self._summed: dict[object, Tensor] = {}
         self.passes = 0
 
     @classmethod
@@ -232,6 +233,7 @@ class ActivityMeter:
     def _pass(self) -> Generator[None]:
         """What is called inside is one pass; one that is broken off by an error is none."""
         self._frames.begin()
+        self._summed.clear()
         try:
             with _Reading(self):
                 yield
@@ -277,6 +279,7 @@ class ActivityMeter:
 
     def _end_pass(self) -> None:
         self.passes += 1
+        self._summed.clear()
         for entries in self._table.values():
             for site, _, kept in entries:
                 if (
@@ -324,7 +327,7 @@ class _Reading(TorchFunctionMode):
 
 
 def _reads(meter: ActivityMeter, kept: OutletRange) -> Callable[[Tensor], None]:
-    return lambda x: kept.read(x, sums=meter._sums)  # pyright: ignore[reportPrivateUsage]
+    return lambda x: kept.read(x, sums=meter._sums, summed=meter._summed)  # pyright: ignore[reportPrivateUsage]
 
 
 def _elsewhere() -> bool:

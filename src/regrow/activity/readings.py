@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from regrow.activity.outlet_range import FIRST, OutletRange
+from regrow.activity.outlet_range import OutletRange, a_few
 from regrow.functional.silence import silent
 from regrow.graph.flows import Flow
 
@@ -73,10 +73,12 @@ class LayerPass:
             return
         rest = [axis for axis in range(x.ndim) if axis != x.ndim + self._axis]
         given = x.detach()
-        if given.shape[rest[0]] > FIRST and x.device.type == "cpu":
-            first = given.narrow(rest[0], 0, FIRST)
-            if bool((first.amax(rest) != first.amin(rest)).all()):
-                given = first  # all channels move already
+        if x.device.type == "cpu":
+            few = a_few(given, rest)
+            moving = (few.amax(rest) != few.amin(rest)).reshape(self._groups, -1)
+            if bool(moving.any(1).all()):  # nobody is starved who hears a channel that moves
+                self._constant = torch.zeros(moving.numel(), dtype=torch.bool)
+                return
         low, high = given.amin(rest).float(), given.amax(rest).float()
         # A single value is constant if it is 0.
         values = torch.full(low.shape, given.numel() // len(low), device=low.device)
