@@ -124,7 +124,7 @@ class Liveness:
 
     def _counted(self, own: CriterionState, activity: LayerActivity) -> CriterionState:
         if not own and not bool((activity.silent | ~activity.seen).any()):
-            return _whole(own, activity.silent)
+            return own
         was = _whole(own, activity.silent)
         silent, alive = activity.silent & activity.seen, activity.seen & ~activity.silent
         zero = torch.zeros_like(was["steps"])
@@ -262,11 +262,16 @@ class Liveness:
             seed: Not used.
 
         Returns:
-            The same state, and the scores, (*S, O); None where the layer is not watched.
+            The same state, and the scores, (*S, O); None where nothing is remembered of the layer.
         """
         del layer, count, step, seed
-        _, own = _parted(state)
-        return state, (~own["now"]).float() if own else None
+        size, own = _parted(state)
+        if own:
+            return state, (~own["now"]).float()
+        for key, value in size.items():  # of whom only the gradient is known, nobody is dead
+            shape = value.shape if key == "scores" else value.shape[:-1]
+            return state, torch.ones(shape, device=value.device)
+        return state, None
 
     # ---- what has happened since
 
