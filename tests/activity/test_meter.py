@@ -70,6 +70,20 @@ def test_sums_and_silence_are_those_of_a_plain_loop(net: nn.Module) -> None:
     assert found["3"].silent.tolist() == [False, False, True, False, False, False]
 
 
+def test_of_a_large_batch_some_examples_are_summed(net: nn.Module) -> None:
+    """Every third of 96; who is silent is known of all of them."""
+    reader = _Reader(net)
+    images = torch.randn(96, 1, 8, 8, generator=torch.Generator().manual_seed(5))
+    net(images).sum().backward()
+    (found,) = reader.take()
+    maps = net[1](net[0](images)).relu().detach().double()[::3]  # type: ignore[index, operator]
+    sums = found["0"].sums
+    assert sums is not None
+    assert found["0"].examples == 96
+    assert sums[3].tolist() == [32 * 36] * 4
+    torch.testing.assert_close(sums[0], maps.sum((0, 2, 3)), rtol=1e-5, atol=1e-3)
+
+
 def test_passes_are_bit_equal_with_and_without(net: nn.Module) -> None:
     net.insert(3, nn.Dropout(0.5))  # type: ignore[operator]
     other = copy.deepcopy(net)

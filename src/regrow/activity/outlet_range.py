@@ -14,6 +14,9 @@ from regrow.graph.flows import Outlet
 FIRST: Final = 4
 """Examples that are looked at first, and places along each other axis: nearly every living filter differs there."""
 
+SUMMED: Final = 32
+"""Examples of a pass that sums are taken of, about: all of them are three passes more over every activation."""
+
 _PIECE: Final = 2**18
 """Numbers that are summed at once: what is worked out on the way stays in the processor's cache."""
 
@@ -82,7 +85,7 @@ class OutletRange:
         values = self._places * many
         self.values = values if self.values is None else self.values + values
         if sums:
-            self._add(x.detach(), many, summed)
+            self._add(x.detach(), summed)
         if x.device.type == "cpu" and self._surely_living(x.detach()):
             low, high = self._infinite
             largest = self._one
@@ -158,7 +161,11 @@ class OutletRange:
         )
         return start.scatter_reduce(0, units, flat, how)[:-1]
 
-    def _add(self, x: Tensor, many: int, summed: dict[object, Tensor]) -> None:
+    def _add(self, x: Tensor, summed: dict[object, Tensor]) -> None:
+        if self._rest:  # some of the examples, evenly spaced
+            first = self._rest[0]
+            step = max(1, x.shape[first] // SUMMED)
+            x = x[(slice(None),) * first + (slice(None, None, step),)]
         # A tensor that leaves at two places (into a convolution, and past it) is summed once.
         key = (x.data_ptr(), x._version, tuple(x.shape), tuple(x.stride()))
         each = summed.get(key)
@@ -170,7 +177,7 @@ class OutletRange:
         found = torch.zeros(4, self._count + 1, dtype=torch.float64, device=x.device)
         found[:3].index_add_(1, self._units, each.flatten(1).double())
         found = found[:, :-1]
-        found[3] = self._places * many
+        found[3] = self._places * (x.numel() // max(len(self._outlet.units), 1))
         self.sums = found if self.sums is None else self.sums + found
 
     def _sums_of(self, x: Tensor) -> Tensor:

@@ -89,7 +89,8 @@ class LayerActivity:
         starved: Those that heard nothing but constants, (O,) bool.
         blocked: Those before whose readers a factor of exactly 0 stands that is frozen or has a gradient, (O,) bool.
         examples: How many examples were seen.
-        mean: Mean of what they gave, (O,) float64; None where sums are not asked for.
+        mean: Mean of what they gave, (O,) float64; None where sums are not asked for. Of larger batches it is taken
+            over some 32 to 63 examples, evenly spaced.
         size: Mean of the absolute values, the same.
         positive: Share of values above 0, the same.
     """
