@@ -113,6 +113,7 @@ def slimmable_widths() -> Situation:
         data=vectors,
         heard=_at_full_width,
         turn=_at_some_width,
+        steps=56,
         # One pass in three has the traced width: the others are not judged.
         kills=(
             Kill(layer="first", unit=1, limit=30),

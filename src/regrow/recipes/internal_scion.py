@@ -74,7 +74,7 @@ def InternalScion(  # noqa: N802 # reads as a constructor, like every recipe
 
     Examples:
         >>> InternalScion(threshold=0.05).select
-        Below(threshold=0.05, keep_one=False)
+        Below(threshold=0.05, keep_one=False, inclusive=False)
     """
     return Recipe(
         info=INFO,

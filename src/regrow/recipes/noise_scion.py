@@ -76,7 +76,7 @@ def NoiseScion(  # noqa: N802 # reads as a constructor, like every recipe
 
     Examples:
         >>> NoiseScion().select
-        Below(threshold=0.1, keep_one=False)
+        Below(threshold=0.1, keep_one=False, inclusive=False)
     """
     return Recipe(
         info=INFO,
