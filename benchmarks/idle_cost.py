@@ -55,8 +55,8 @@ class Case:
 
 
 def small_cnn() -> nn.Module:
-    """Two convolutions and a linear layer."""
-    torch.manual_seed(0)
+    """Two convolutions and a linear layer, in which every filter works: of other seeds one is dead, and is renewed."""
+    torch.manual_seed(1)
     first = (nn.Conv2d(1, 16, 5), nn.ReLU(), nn.MaxPool2d(2))
     second = (nn.Conv2d(16, 32, 5), nn.ReLU(), nn.MaxPool2d(2))
     return nn.Sequential(*first, *second, nn.Flatten(), nn.Linear(32 * 16, 10))

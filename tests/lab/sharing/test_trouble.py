@@ -127,7 +127,10 @@ def test_an_error_is_of_those_trials_alone_that_have_it(
     monkeypatch.syspath_prepend(tmp_path)
     model = {"name": "fragile_nets:make", "settings": {}}
     arms = {
-        f"a{place}": {"recipe": "randomout", "settings": {"threshold": threshold, "confirm": "gradient"}}
+        f"a{place}": {
+            "recipe": "randomout",
+            "settings": {"threshold": threshold, "confirm": "gradient"},
+        }
         for place, threshold in enumerate((0.5, 1e-9, 1e-8))
     }
     study = small_study(digits_npz, arms, model=model)
