@@ -26,26 +26,6 @@ OPTIMIZERS: dict[str, Make] = {
 }
 
 
-@pytest.fixture
-def small_cnn(
-    request: pytest.FixtureRequest, small_cnn: Callable[[int], nn.Module]
-) -> Callable[[int], nn.Module]:
-    """The contract's model, as the row needs it."""
-    row = (
-        VARIANTS.get(request.node.callspec.params.get("name", ""))
-        if hasattr(request.node, "callspec")
-        else None
-    )
-
-    def make(seed: int) -> nn.Module:
-        model = small_cnn(seed)
-        if row is not None:
-            row.prepare(model)
-        return model
-
-    return make
-
-
 class Run:
     """One training of the contract's model with a recipe attached, or without."""
 

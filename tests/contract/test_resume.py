@@ -30,26 +30,6 @@ CASES = [
 SCALED = ("SGD momentum", "Adam")
 
 
-@pytest.fixture
-def small_cnn(
-    request: pytest.FixtureRequest, small_cnn: Callable[[int], nn.Module]
-) -> Callable[[int], nn.Module]:
-    """The contract's model, as the row needs it."""
-    row = (
-        VARIANTS.get(request.node.callspec.params.get("recipe", ""))
-        if hasattr(request.node, "callspec")
-        else None
-    )
-
-    def make(seed: int) -> nn.Module:
-        model = small_cnn(seed)
-        if row is not None:
-            row.prepare(model)
-        return model
-
-    return make
-
-
 class Run:
     """A training that can be saved and loaded whole."""
 
