@@ -71,16 +71,16 @@ def test_sums_and_silence_are_those_of_a_plain_loop(net: nn.Module) -> None:
 
 
 def test_of_a_large_batch_some_examples_are_summed(net: nn.Module) -> None:
-    """Every third of 96; who is silent is known of all of them."""
+    """Every sixth of 96; who is silent is known of all of them."""
     reader = _Reader(net)
     images = torch.randn(96, 1, 8, 8, generator=torch.Generator().manual_seed(5))
     net(images).sum().backward()
     (found,) = reader.take()
-    maps = net[1](net[0](images)).relu().detach().double()[::3]  # type: ignore[index, operator]
+    maps = net[1](net[0](images)).relu().detach().double()[::6]  # type: ignore[index, operator]
     sums = found["0"].sums
     assert sums is not None
     assert found["0"].examples == 96
-    assert sums[3].tolist() == [32 * 36] * 4
+    assert sums[3].tolist() == [16 * 36] * 4
     torch.testing.assert_close(sums[0], maps.sum((0, 2, 3)), rtol=1e-5, atol=1e-3)
 
 

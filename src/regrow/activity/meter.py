@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable, Mapping, Set
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence, Set
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Self
@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from regrow.activity.outlet_range import OutletRange
+from regrow.activity.pass_tensors import PassTensors
 from regrow.activity.readings import LayerPass, PassReading
 from regrow.graph import Filters, Wiring
 from regrow.graph.calling import call_arguments, tensors_in
@@ -69,7 +70,7 @@ class ActivityMeter:
         ] = {}
         self._entered: set[str] = set()
         self._watching = False
-        self._summed: dict[object, Tensor] = {}
+        self._tensors = PassTensors()
         self.passes = 0
 
     @classmethod
@@ -145,12 +146,12 @@ class ActivityMeter:
             values: By layer, what its readers take of it, examples on the first axis, as at its first outlet.
             inputs: By layer, what it hears, in the same form.
         """
-        for path, x in values.items():
-            if path in self._passes:
-                self._passes[path].outlets[0].read(x, sums=self._sums)
         for path, x in (inputs or {}).items():
             if path in self._passes:
                 self._passes[path].hear(x)
+        for path, x in values.items():
+            if path in self._passes:
+                self._passes[path].give(0, x, sums=self._sums, tensors=self._tensors)
         self._end_pass()
 
     def look_for_wrappers(self) -> bool:
@@ -202,8 +203,8 @@ class ActivityMeter:
                 made = LayerPass(flow, filters.count, groups=filters.groups, device=device)
                 self._made[path] = made
             self._passes[path] = made
-            for outlet, kept in zip(flow.outlets, made.outlets, strict=True):
-                self._enter(outlet.site, _reads(self, kept), kept)
+            for number, (outlet, kept) in enumerate(zip(flow.outlets, made.outlets, strict=True)):
+                self._enter(outlet.site, _gives(self, made, number), kept)
             if flow.inlet is not None:
                 self._enter(flow.inlet, made.hear, None)
         if not self._compiled and (self._compiled is None or self._wrappers):
@@ -233,7 +234,7 @@ class ActivityMeter:
     def _pass(self) -> Generator[None]:
         """What is called inside is one pass; one that is broken off by an error is none."""
         self._frames.begin()
-        self._summed.clear()
+        self._tensors.clear()
         try:
             with _Reading(self):
                 yield
@@ -252,7 +253,7 @@ class ActivityMeter:
             self._frames.inside(path, target._call_impl, positional, named)  # pyright: ignore[reportPrivateUsage]
 
     def called(
-        self, frame: Frame, name: str, number: int, given: Callable[[], list[Tensor]]
+        self, frame: Frame, name: str, number: int, args: Sequence[Any], named: Mapping[str, Any]
     ) -> None:
         """A function is about to be called in a frame.
 
@@ -260,11 +261,18 @@ class ActivityMeter:
             frame: The call of the module.
             name: Of the function.
             number: How often it was called there before.
-            given: Gives the tensors among its arguments.
+            args: Its arguments.
+            named: Its arguments by name.
         """
         for site, take, _ in self._table.get((frame.path, name), ()):
             if site.number == number and site.call in (-1, frame.call):
-                tensors = given()
+                first = (
+                    args[0] if args else None
+                )  # nearly always it is the one, and found without a search
+                if site.argument == 0 and isinstance(first, Tensor):
+                    take(first)
+                    continue
+                tensors = list(tensors_in((args, named)))
                 if site.argument < len(tensors):
                     take(tensors[site.argument])
 
@@ -279,7 +287,7 @@ class ActivityMeter:
 
     def _end_pass(self) -> None:
         self.passes += 1
-        self._summed.clear()
+        self._tensors.clear()
         for entries in self._table.values():
             for site, _, kept in entries:
                 if (
@@ -322,12 +330,12 @@ class _Reading(TorchFunctionMode):
             name = getattr(func, "__name__", "")
             number = frame.counts[name]
             frame.counts[name] = number + 1
-            self._meter.called(frame, name, number, lambda: list(tensors_in((args, named))))
+            self._meter.called(frame, name, number, args, named)
         return func(*args, **named)
 
 
-def _reads(meter: ActivityMeter, kept: OutletRange) -> Callable[[Tensor], None]:
-    return lambda x: kept.read(x, sums=meter._sums, summed=meter._summed)  # pyright: ignore[reportPrivateUsage]
+def _gives(meter: ActivityMeter, layer: LayerPass, outlet: int) -> Callable[[Tensor], None]:
+    return lambda x: layer.give(outlet, x, sums=meter._sums, tensors=meter._tensors)  # pyright: ignore[reportPrivateUsage]
 
 
 def _elsewhere() -> bool:

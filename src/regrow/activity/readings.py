@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from regrow.activity.outlet_range import OutletRange, a_few
+from regrow.activity.outlet_range import OutletRange
+from regrow.activity.pass_tensors import PassTensors, a_few
 from regrow.functional.silence import silent
 from regrow.graph.flows import Flow
 
@@ -57,6 +58,7 @@ class LayerPass:
         self._groups = groups
         self.device = device
         self._constant: Tensor | None = None
+        self._heard: list[tuple[Tensor, int]] = []
         nobody = torch.zeros(count, dtype=torch.bool, device=device)
         unknown = torch.full((count,), torch.nan, device=device)
         self._lively = PassReading(
@@ -64,28 +66,49 @@ class LayerPass:
         )
 
     def hear(self, x: Tensor) -> None:
-        """Take what the layer is called with.
+        """Take what the layer is called with: it is looked at only if one of its filters turns out to be silent.
 
         Args:
-            x: Its input.
+            x: Its input. Kept until the layer has given something, as autograd keeps it.
         """
-        if not x.numel() or not -x.ndim <= self._axis < x.ndim:
-            return
-        rest = [axis for axis in range(x.ndim) if axis != x.ndim + self._axis]
-        given = x.detach()
-        if x.device.type == "cpu":
-            few = a_few(given, rest)
-            moving = (few.amax(rest) != few.amin(rest)).reshape(self._groups, -1)
-            if bool(moving.any(1).all()):  # nobody is starved who hears a channel that moves
-                self._constant = torch.zeros(moving.numel(), dtype=torch.bool)
-                return
-        low, high = given.amin(rest).float(), given.amax(rest).float()
-        # A single value is constant if it is 0.
-        values = torch.full(low.shape, given.numel() // len(low), device=low.device)
-        found = silent(
-            low, high, largest=torch.maximum(low.abs(), high.abs()).amax(), values=values
-        )
-        self._constant = found if self._constant is None else self._constant & found
+        if x.numel() and -x.ndim <= self._axis < x.ndim:
+            self._heard.append((x.detach(), x._version))  # pyright: ignore[reportPrivateUsage]
+
+    def give(self, outlet: int, x: Tensor, *, sums: bool, tensors: PassTensors) -> None:
+        """Take what filters give at one outlet.
+
+        Args:
+            outlet: Its number.
+            x: What passes there.
+            sums: Whether sums are wanted too.
+            tensors: What was worked out in this pass already. Written.
+        """
+        self.outlets[outlet].read(x, sums=sums, tensors=tensors)
+        if self._heard and all(each.examples for each in self.outlets):
+            if not all(each.lively for each in self.outlets):
+                self._listen()
+            self._heard.clear()
+
+    def _listen(self) -> None:
+        """Which of the channels that were heard are constant."""
+        for given, version in self._heard:
+            if given._version != version:  # pyright: ignore[reportPrivateUsage]
+                for outlet in self.outlets:  # it was written into, and what was heard is gone
+                    outlet.broken = True
+                continue
+            rest = [axis for axis in range(given.ndim) if axis != given.ndim + self._axis]
+            if given.device.type == "cpu":
+                few = a_few(given, rest)
+                moving = (few.amax(rest) != few.amin(rest)).reshape(self._groups, -1)
+                if bool(moving.any(1).all()):  # nobody is starved who hears a channel that moves
+                    self._constant = torch.zeros(moving.numel(), dtype=torch.bool)
+                    continue
+            low, high = given.amin(rest).float(), given.amax(rest).float()
+            # A single value is constant if it is 0.
+            values = torch.full(low.shape, given.numel() // len(low), device=low.device)
+            largest = torch.maximum(low.abs(), high.abs()).amax()
+            found = silent(low, high, largest=largest, values=values)
+            self._constant = found if self._constant is None else self._constant & found
 
     def end(self) -> PassReading | None:
         """What the pass has shown; None where the layer gave nothing. The next one begins.
@@ -94,6 +117,8 @@ class LayerPass:
             The reading.
         """
         found = self._lively_reading()
+        if found is None:
+            self._listen()
         strange = any(outlet.broken for outlet in self.outlets)
         told = [] if found is not None else [(each, each.silent()) for each in self.outlets]
         if any(result is not None for _, result in told):
@@ -125,13 +150,14 @@ class LayerPass:
         for outlet in self.outlets:
             outlet.reset()
         self._constant = None
+        self._heard.clear()
         return found
 
     def _lively_reading(self) -> PassReading | None:
         """Where everybody is living, as nearly always, nothing is worked out."""
-        if any(outlet.broken or not outlet.lively for outlet in self.outlets):
-            return None
         given = [outlet for outlet in self.outlets if outlet.examples]
+        if any(outlet.broken for outlet in self.outlets) or not all(each.lively for each in given):
+            return None
         if not any(outlet.covers for outlet in given):
             return None
         sums = [outlet.sums for outlet in given if outlet.sums is not None]

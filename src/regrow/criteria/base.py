@@ -90,9 +90,10 @@ class LayerActivity:
         blocked: Those before whose readers a factor of exactly 0 stands that is frozen or has a gradient, (O,) bool.
         examples: How many examples were seen.
         mean: Mean of what they gave, (O,) float64; None where sums are not asked for. Of larger batches it is taken
-            over some 32 to 63 examples, evenly spaced.
+            over some 16 to 31 examples, evenly spaced.
         size: Mean of the absolute values, the same.
         positive: Share of values above 0, the same.
+        lively: Known without a look at the tensors: all were seen, and nobody was silent.
     """
 
     seen: Mask
@@ -103,6 +104,7 @@ class LayerActivity:
     mean: Tensor | None = None
     size: Tensor | None = None
     positive: Tensor | None = None
+    lively: bool = False
 
 
 class Kept(enum.Enum):

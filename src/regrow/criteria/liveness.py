@@ -123,7 +123,7 @@ class Liveness:
         return _joined(size, own)
 
     def _counted(self, own: CriterionState, activity: LayerActivity) -> CriterionState:
-        if not own and not bool((activity.silent | ~activity.seen).any()):
+        if not own and (activity.lively or not bool((activity.silent | ~activity.seen).any())):
             return own
         was = _whole(own, activity.silent)
         silent, alive = activity.silent & activity.seen, activity.seen & ~activity.silent

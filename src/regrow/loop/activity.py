@@ -143,6 +143,7 @@ class StepActivity:
                 if each.lively
                 else self._factors.block(path, each.silent, moving=learning - self.started_at_zero),
                 examples=each.examples,
+                lively=each.lively,
                 **means(each.sums),
             )
             for path, each in found.items()

@@ -1,0 +1,129 @@
+"""PassTensors: what is worked out of the tensors of one pass, once, wherever each of them is met."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from typing import Final
+
+import torch
+from torch import Tensor
+
+FIRST: Final = 4
+"""Examples that are looked at first: nearly every living filter differs there."""
+
+_DOWN: Final = 2
+"""Places of these along each other axis but the last."""
+
+_ACROSS: Final = 16
+"""And along the last."""
+
+_SUMMED: Final = 16
+"""Examples of a pass that sums are taken of, about: all of them are three passes more over every activation."""
+
+_PIECE: Final = 2**18
+"""Numbers that are summed at once: what is worked out on the way stays in the processor's cache."""
+
+
+class PassTensors:
+    """What one layer gives is what the next one hears, and often leaves at two places: it is read once."""
+
+    def __init__(self) -> None:
+        self._few: dict[Hashable, tuple[Tensor, Tensor]] = {}
+        self._sums: dict[Hashable, tuple[Tensor, int]] = {}
+        self._buffer: Tensor | None = None
+
+    def clear(self) -> None:
+        """Another pass begins."""
+        self._few.clear()
+        self._sums.clear()
+
+    def ends_of_a_few(self, x: Tensor, over: Sequence[int]) -> tuple[Tensor, Tensor]:
+        """The smallest and the largest of a few values of each channel.
+
+        Args:
+            x: Any.
+            over: Its axes but those of channels, examples first.
+
+        Returns:
+            Both, by channel.
+        """
+        key = _key(x, over)
+        found = self._few.get(key)
+        if found is None:
+            few = a_few(x, over)
+            found = self._few[key] = few.amin(over), few.amax(over)
+        return found
+
+    def sums(self, x: Tensor, over: Sequence[int]) -> tuple[Tensor, int]:
+        """Sums over some of the examples, evenly spaced.
+
+        Args:
+            x: Any.
+            over: Its axes but those of channels, examples first; none: a single example.
+
+        Returns:
+            By channel the sum, the sum of sizes and the number of positive values, (3, *sizes) float64; and how many
+            values were summed in all.
+        """
+        key = _key(x, over)
+        found = self._sums.get(key)
+        if found is None:
+            found = self._sums[key] = self._summed(x, over)
+        return found
+
+    def _summed(self, x: Tensor, over: Sequence[int]) -> tuple[Tensor, int]:
+        if not over:
+            return torch.stack((x, x.abs(), (x > 0).to(x.dtype))).double(), x.numel()
+        first, *others = over
+        step = max(1, x.shape[first] // _SUMMED)
+        x = x[(slice(None),) * first + (slice(None, None, step),)]
+        moved = x.movedim(first, 0).float()
+        axes = tuple(axis + (axis < first) for axis in others)  # where the other axes went
+        rows = max(1, _PIECE // max(1, moved[0].numel()))
+        waits = x.device.type != "cpu"
+        # Behind a ReLU nothing is negative, and half of the work can be left out: if a few show none, all are asked.
+        signed = waits or bool(self.ends_of_a_few(x, over)[0].amin() < 0)
+        total: Tensor | None = None
+        for piece in moved.split(len(moved) if waits else rows):
+            if self._buffer is None or self._buffer.shape != piece.shape:
+                self._buffer = torch.empty(piece.shape, dtype=piece.dtype, device=piece.device)
+            into, plain = self._buffer, _over(piece, axes)
+            above = plain
+            if signed or bool(piece.amin() < 0):
+                above = _over(torch.clamp(piece, min=0, out=into), axes)
+            many = _over(torch.gt(piece, 0, out=into), axes)
+            three = torch.stack((plain, 2 * above - plain, many)).double()
+            total = three if total is None else total + three
+        assert total is not None  # noqa: S101 # there are examples
+        return total, x.numel()
+
+
+def a_few(x: Tensor, over: Sequence[int]) -> Tensor:
+    """A few examples, and of each a few places in the middle that lie side by side.
+
+    Args:
+        x: Any.
+        over: Its axes but those of channels, examples first.
+
+    Returns:
+        A view.
+    """
+    few = x.narrow(over[0], 0, min(FIRST, x.shape[over[0]]))
+    # Places far apart would each bring a line of their own into the cache, which costs more than looking at them does.
+    for axis in over[1:]:
+        length, wanted = x.shape[axis], _ACROSS if axis == over[-1] else _DOWN
+        if length > wanted:
+            few = few.narrow(axis, (length - wanted) // 2, wanted)
+    return few
+
+
+def _key(x: Tensor, over: Sequence[int]) -> Hashable:
+    return x.data_ptr(), x._version, tuple(x.shape), tuple(x.stride()), tuple(over)  # pyright: ignore[reportPrivateUsage]
+
+
+def _over(piece: Tensor, axes: tuple[int, ...]) -> Tensor:
+    """Summed over positions first, which lie side by side, and then over the examples."""
+    if axes and axes[0] == piece.ndim - len(axes) and piece.is_contiguous():
+        rows = piece.flatten(axes[0]).flatten(0, -2)  # a product with ones is the fastest sum
+        return torch.mv(rows, rows.new_ones(rows.shape[1])).view(piece.shape[: axes[0]]).sum(0)
+    return (piece.sum(axes) if axes else piece).sum(0)
