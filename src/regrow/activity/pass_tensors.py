@@ -51,7 +51,7 @@ class PassTensors:
         found = self._few.get(key)
         if found is None:
             few = a_few(x, over)
-            found = self._few[key] = few.amin(over), few.amax(over)
+            found = self._few[key] = few.amin(tuple(over)), few.amax(tuple(over))
         return found
 
     def sums(self, x: Tensor, over: Sequence[int]) -> tuple[Tensor, int]:

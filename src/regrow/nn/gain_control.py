@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, Never
 
 import torch
+import torch.fx
 from torch import Tensor, nn
 
 from regrow.errors import ConfigError, ShapeError
@@ -64,7 +65,7 @@ class _GainControl(nn.Module):
         self.channels = channels
         self.positive_gain = positive_gain
         self.relu = relu
-        self.single_position = single_position
+        self.single_position: SinglePosition = single_position
         self._start = (float(mean_scale), float(gain), float(bias))
         learnt = (learn_mean_scale, learn_gain, learn_bias)
         for name, learn in zip(self._names(), learnt, strict=True):
@@ -122,16 +123,22 @@ class _GainControl(nn.Module):
         Returns:
             The same shape and dtype.
         """
-        mean_scale = self.mean_scale
-        if self._check(maps) == 1 and self.single_position == "pass_through":
-            mean_scale = mean_scale * 0  # not left out: its gradient is 0, not missing
-        return controlled(
+        return gain_controlled(
             maps,
-            mean_scale=mean_scale,
-            gain=self.gains(),
-            bias=self.bias,
+            self.mean_scale,
+            self.gains(),
+            self.bias,
             dims=self.dims,
             relu=self.relu,
+            single_position=self.single_position,
+            where=type(self).__name__,
+        )
+
+    def __prepare_scriptable__(self) -> Never:
+        """A TypeError, in words: what TorchScript would say is about an annotation."""
+        raise TypeError(
+            f"{type(self).__name__} cannot be compiled by torch.jit.script, which does not read all of Python: use "
+            "torch.export.export, torch.jit.trace or torch.compile"
         )
 
     def extra_repr(self) -> str:
@@ -159,29 +166,66 @@ class _GainControl(nn.Module):
     def _kept(self, gain: float) -> float:
         return math.log(gain) if self.positive_gain else gain
 
-    def _check(self, maps: Tensor) -> int:
-        """Refuse what does not fit; how many positions a map has."""
-        where = type(self).__name__
-        check_maps(maps, dims=self.dims, where=where)
-        if maps.ndim > self.dims + 2:
-            raise ShapeError(
-                f"the input must have {self.dims + 2} axes (samples, channels, positions), or {self.dims + 1} without "
-                f"samples, got the shape {tuple(maps.shape)} ({where})"
-            )
-        channels = maps.shape[-self.dims - 1]
-        if channels != self.channels:
-            raise ShapeError(
-                f"the input must have {self.channels} channels in axis {-self.dims - 1}, got {channels} "
-                f"(shape {tuple(maps.shape)}): build the layer as {where}({channels}) ({where})"
-            )
-        positions = math.prod(maps.shape[-self.dims :])
-        if positions == 1 and self.single_position == "error":
-            raise ShapeError(
-                f"a map must have more than one position, got the shape {tuple(maps.shape)}: with mean_scale 1 nothing "
-                "but the bias would be left of it. Build the layer with single_position='pass_through' (mean_scale "
-                f"counts as 0 there) or 'formula' (for a mean_scale below 1) ({where})"
-            )
-        return positions
+
+def gain_controlled(
+    maps: Tensor,
+    mean_scale: Tensor,
+    gain: Tensor,
+    bias: Tensor,
+    *,
+    dims: int,
+    relu: bool,
+    single_position: SinglePosition,
+    where: str,
+) -> Tensor:
+    """The layer's whole computation, checks included, as one call that `torch.fx` writes down and does not enter.
+
+    Args:
+        maps: (N, C, *positions), or (C, *positions).
+        mean_scale: k, (C,).
+        gain: g, (C,).
+        bias: b, (C,).
+        dims: How many axes are positions.
+        relu: Set negative outputs to 0.
+        single_position: What to do with maps of one position.
+        where: The layer's class, for messages.
+
+    Returns:
+        The same shape and dtype.
+    """
+    positions = _check(maps, bias.shape[0], dims=dims, single_position=single_position, where=where)
+    if positions == 1 and single_position == "pass_through":
+        mean_scale = mean_scale * 0  # not left out: its gradient is 0, not missing
+    return controlled(maps, mean_scale=mean_scale, gain=gain, bias=bias, dims=dims, relu=relu)
+
+
+torch.fx.wrap("gain_controlled")
+
+
+def _check(
+    maps: Tensor, expected: int, *, dims: int, single_position: SinglePosition, where: str
+) -> int:
+    """Refuse what does not fit; how many positions a map has."""
+    check_maps(maps, dims=dims, where=where)
+    if maps.ndim > dims + 2:
+        raise ShapeError(
+            f"the input must have {dims + 2} axes (samples, channels, positions), or {dims + 1} without "
+            f"samples, got the shape {tuple(maps.shape)} ({where})"
+        )
+    channels = maps.shape[-dims - 1]
+    if channels != expected:
+        raise ShapeError(
+            f"the input must have {expected} channels in axis {-dims - 1}, got {channels} "
+            f"(shape {tuple(maps.shape)}): build the layer as {where}({channels}) ({where})"
+        )
+    positions = math.prod(maps.shape[-dims:])
+    if positions == 1 and single_position == "error":
+        raise ShapeError(
+            f"a map must have more than one position, got the shape {tuple(maps.shape)}: with mean_scale 1 nothing "
+            "but the bias would be left of it. Build the layer with single_position='pass_through' (mean_scale "
+            f"counts as 0 there) or 'formula' (for a mean_scale below 1) ({where})"
+        )
+    return positions
 
 
 def _check_count(channels: object, *, where: str) -> None:
