@@ -31,7 +31,7 @@ from regrow.loop.watch import OptimizerWatch
 from regrow.partnership import PartnerRecipe
 from regrow.renewal import Out
 from regrow.schedule import Clock
-from regrow.surgery import Companion, OptimizerSurgeon, unwrap_optimizer
+from regrow.surgery import Companion, OptimizerSurgeon, is_companion, unwrap_optimizer
 
 _WATCHES: WeakSet[OptimizerWatch] = WeakSet()
 """All that are at work: two recipes on one optimizer share what is kept of its state."""
@@ -52,7 +52,7 @@ def attach(
     exclude: Sequence[str] = (),
     coupled: Policy = "writer",
     init: InitSpec | Mapping[str, InitSpec] | None = None,
-    companions: Sequence[nn.Module] = (),
+    companions: Sequence[object] = (),
     calibration_inputs: Any = None,
     calibration_targets: Any = None,
     calibration_loss: CalibrationLoss | None = None,
@@ -90,8 +90,9 @@ def attach(
         init: What fresh filters are drawn from: a name (``kaiming_normal``, ``uniform:0.01``,
             ``match``, ...), a function that fills a tensor, or a mapping from patterns of module
             paths to these. None: the layer class's own default.
-        companions: Copies of the model that average it or teach it (`AveragedModel`, timm's
-            `ModelEmaV3`, any module with the same names): renewed filters are copied over to them.
+        companions: Copies of the model that average it or teach it: `AveragedModel`, timm's `ModelEmaV3`, any module
+            with the same names, also behind another prefix (the target of a part of the model), and averages that are
+            no modules but hold ``shadow_params`` (diffusers' `EMAModel`). Renewed filters are copied over to them.
         calibration_inputs: Real data, called as `example_inputs`, with the examples at axis 0 of each tensor. For
             recipes with ``preserve=True`` a batch: the model is run on it three times at each step in which filters
             are renewed. For criteria that are measured on data (activations, derivatives, the oracle) as many examples
@@ -265,10 +266,11 @@ def _refuse_types(recipe: object, model: object, companions: object) -> None:
     given: list[object] = (
         list(companions) if isinstance(companions, (list, tuple)) else [companions]
     )
-    wrong = [each for each in given if not isinstance(each, nn.Module)]
+    wrong = [each for each in given if not is_companion(each)]
     if wrong or not isinstance(companions, (list, tuple)):
         raise ConfigError(
-            f"companions must be a list or tuple of modules, got {_kind(wrong[0] if wrong else companions)} (attach)"
+            "companions must be a list or tuple of modules, or of averages that hold shadow_params, got "
+            f"{_kind(wrong[0] if wrong else companions)} (attach)"
         )
 
 

@@ -1,6 +1,6 @@
 """Exact edits of live training state: parameters, norm entries, optimizer state."""
 
-from regrow.surgery.companions import Companion, copy_over_
+from regrow.surgery.companions import Companion, copy_over_, is_companion
 from regrow.surgery.edits import apply_edits_
 from regrow.surgery.optimizer_state import OptimizerSurgeon
 from regrow.surgery.unwrapped import unwrap_optimizer
@@ -10,5 +10,6 @@ __all__ = [
     "OptimizerSurgeon",
     "apply_edits_",
     "copy_over_",
+    "is_companion",
     "unwrap_optimizer",
 ]

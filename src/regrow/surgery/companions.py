@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from regrow.errors import ConfigError
-from regrow.graph import Filters, unwrap
+from regrow.graph import Filters
 from regrow.renewal import Edit
+from regrow.surgery.correspondence import by_name, by_order
 
 
 class Companion:
     """A copy of the model, and where its tensors are.
 
     Args:
-        companion: The copy; also inside wrappers that hold it as ``.module`` (`AveragedModel`, timm's `ModelEmaV3`).
+        companion: A module: the copy, also inside wrappers (`AveragedModel`, timm's `ModelEmaV3`), or a copy of a part
+            of the model. Or an average that is no module and holds ``shadow_params``, tensors in the order of the
+            model's parameters (diffusers' `EMAModel`, torch_ema's `ExponentialMovingAverage`).
         tensors: The model's parameters and buffers by name.
         watched: The layers that may be renewed.
 
@@ -25,39 +29,56 @@ class Companion:
     """
 
     def __init__(
-        self, companion: nn.Module, tensors: Mapping[str, Tensor], watched: Sequence[Filters]
+        self, companion: object, tensors: Mapping[str, Tensor], watched: Sequence[Filters]
     ) -> None:
-        self._known = frozenset(tensors)
-        wanted = {layer.weight for layer in watched}
-        inner = unwrap(companion)
-        while not wanted & set(dict(inner.named_parameters(remove_duplicate=False))):
-            within = getattr(inner, "module", None)
-            if not isinstance(within, nn.Module):
-                raise ConfigError(
-                    f"a companion must hold the model's weights under their names, and {type(companion).__name__} has "
-                    f"none of {', '.join(sorted(wanted)[:6])} (attach: companions)"
-                )
-            inner = unwrap(within)
-        self._module = inner
+        self._holder = companion
+        kind = type(companion).__name__
+        self._names: dict[str, str] | None = None
+        self._order: list[str] = []
+        if isinstance(companion, nn.Module):
+            wanted = list(dict.fromkeys(layer.weight for layer in watched))
+            self._names = by_name(_named(companion), tensors, wanted, kind=kind)
+        else:
+            self._order = by_order(_shadows(companion), tensors, kind=kind)
         for name, tensor in self.tensors().items():
-            if tensor.shape != tensors[name].shape:
-                raise ConfigError(
-                    f"a companion must be a copy of the model, and in {type(companion).__name__} {name} has shape "
-                    f"{tuple(tensor.shape)}, the model's {tuple(tensors[name].shape)} (attach: companions)"
-                )
             if tensor.is_inference():
                 raise ConfigError(
-                    f"a companion must be writable, and in {type(companion).__name__} {name} was made in inference "
-                    f"mode: make the copy outside of it (attach: companions)"
+                    f"a companion must be writable, and in {kind} {name} was made in inference mode: make the copy "
+                    f"outside of it (attach: companions)"
                 )
 
     def tensors(self) -> dict[str, Tensor]:
-        """Its parameters and buffers by the model's names, as they are now: moving a module replaces buffers."""
-        own: dict[str, Tensor] = {
-            **dict(self._module.named_parameters(remove_duplicate=False)),
-            **dict(self._module.named_buffers(remove_duplicate=False)),
-        }
-        return {name: tensor for name, tensor in own.items() if name in self._known}
+        """Its tensors by the model's names, as they are now: moving replaces buffers, and all of an average."""
+        if self._names is None or not isinstance(self._holder, nn.Module):
+            return dict(zip(self._order, _shadows(self._holder), strict=True))
+        own = _named(self._holder)
+        return {name: own[other] for name, other in self._names.items() if other in own}
+
+
+def is_companion(given: object) -> bool:
+    """Whether something is of a kind that can be a companion.
+
+    Args:
+        given: Anything.
+
+    Returns:
+        True for modules, and for what holds a list of tensors as ``shadow_params``.
+    """
+    if isinstance(given, nn.Module):
+        return True
+    shadows = getattr(given, "shadow_params", None)
+    return isinstance(shadows, (list, tuple)) and all(isinstance(each, Tensor) for each in shadows)
+
+
+def _named(module: nn.Module) -> dict[str, Tensor]:
+    return {
+        **dict(module.named_parameters(remove_duplicate=False)),
+        **dict(module.named_buffers(remove_duplicate=False)),
+    }
+
+
+def _shadows(average: Any) -> list[Tensor]:
+    return list(average.shadow_params)
 
 
 def copy_over_(
