@@ -18,7 +18,7 @@ def by_name(
     """The names of a copy that hold what the model has under others: two prefixes may differ.
 
     A copy of the whole inside a wrapper has ``module.conv.weight`` for ``conv.weight``; a copy of the part ``q_net``
-    has ``conv.weight`` for ``q_net.conv.weight``. The pair of prefixes under which most watched weights are found is taken.
+    has ``conv.weight`` for ``q_net.conv.weight``. The two prefixes under which most watched weights are found are taken.
 
     Args:
         own: The copy's tensors by name.
@@ -62,8 +62,7 @@ def by_name(
     names = {name: _other(name, pair) for name in model if name.startswith(pair[0])}
     found = {name: other for name, other in names.items() if other in own}
     for name, other in found.items():
-        if own[other].shape != model[name].shape:
-            raise _another_shape(name, own[other], model[name], kind=kind)
+        _check_shape(name, own[other], model[name], kind=kind)
     return found
 
 
@@ -90,8 +89,7 @@ def by_order(shadows: Sequence[Tensor], model: Mapping[str, Tensor], *, kind: st
     for names in (every, trained):
         if len(names) == len(shadows):
             for name, each in zip(names, shadows, strict=True):
-                if each.shape != model[name].shape:
-                    raise _another_shape(name, each, model[name], kind=kind)
+                _check_shape(name, each, model[name], kind=kind)
             return names
     raise ConfigError(
         f"an average that is no module must hold one tensor for each parameter of the model, in its order: there are "
@@ -135,13 +133,13 @@ def _refuse_shapes(
     """Where a name is there and only the shape is not, that is what is told."""
     for name in wanted:
         for other in own:
-            alike = other == name or other.endswith(f".{name}")
-            if alike and own[other].shape != model[name].shape:
-                raise _another_shape(name, own[other], model[name], kind=kind)
+            if other == name or other.endswith(f".{name}"):
+                _check_shape(name, own[other], model[name], kind=kind)
 
 
-def _another_shape(name: str, there: Tensor, here: Tensor, *, kind: str) -> ConfigError:
-    return ConfigError(
-        f"a companion must be a copy of the model, and in {kind} {name} has shape {tuple(there.shape)}, the model's "
-        f"{tuple(here.shape)} (attach: companions)"
-    )
+def _check_shape(name: str, there: Tensor, here: Tensor, *, kind: str) -> None:
+    if there.shape != here.shape:
+        raise ConfigError(
+            f"a companion must be a copy of the model, and in {kind} {name} has shape {tuple(there.shape)}, the "
+            f"model's {tuple(here.shape)} (attach: companions)"
+        )
