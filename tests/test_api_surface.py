@@ -21,6 +21,7 @@ PUBLIC = {
     "RePr",
     "Recipe",
     "RecipeInfo",
+    "Detached",
     "Regrower",
     "Renewed",
     "Report",

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from regrow.compose import Recipe, RecipeInfo
     from regrow.graph import Filters, Norm, Reader, Wiring, trace
     from regrow.history import Grafted, PartnerReport, Renewed, Report
-    from regrow.loop import Regrower, attach
+    from regrow.loop import Detached, Regrower, attach
     from regrow.partners import Grafter, attach_partners
     from regrow.partnership import PartnerRecipe
     from regrow.recipes import (
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0.dev0"
 
 __all__ = [
+    "Detached",
     "FilterGrafting",
     "Filters",
     "Grafted",
@@ -66,6 +67,7 @@ __all__ = [
 _HOMES = {
     "attach": "loop",
     "attach_partners": "partners",
+    "Detached": "loop",
     "FilterGrafting": "recipes",
     "Filters": "graph",
     "Grafted": "history",

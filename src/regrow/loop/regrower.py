@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from types import TracebackType
-from typing import Any, Never, Self
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +19,7 @@ from regrow.graph.slices import rows
 from regrow.history import Renewed, Report
 from regrow.loop.activity import StepActivity
 from regrow.loop.calibration import Calibration
+from regrow.loop.detached import Detached
 from regrow.loop.lookout import Lookout
 from regrow.loop.probing import Probe
 from regrow.loop.ranks import Ranks
@@ -456,12 +457,9 @@ class Regrower:
         """Detach."""
         self.detach()
 
-    def __reduce__(self) -> Never:
-        """A TypeError: it belongs to its optimizer's hooks, where neither pickle nor deepcopy can take it along."""
-        raise TypeError(
-            "a Regrower cannot be pickled or copied, for it is hooked into its optimizer: save state_dict(), attach to "
-            "the copy, load_state_dict()"
-        )
+    def __reduce__(self) -> tuple[type[Detached], tuple[str, Report, dict[str, Any]]]:
+        """A copy is `Detached`: the optimizer is copied without the hooks that this one belongs to."""
+        return Detached, ("Regrower", self.report, self.state_dict())
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that is needed to go on bit for bit; loadable with ``weights_only=True``."""

@@ -8,12 +8,13 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from types import TracebackType
-from typing import Any, Final, Never, Self, final
+from typing import Any, Final, Self, final
 
 from torch import Tensor
 
 from regrow.errors import ConfigError, NonFiniteWarning, StateError
 from regrow.history import Grafted, PartnerReport
+from regrow.loop.detached import Detached
 from regrow.loop.watch import OptimizerWatch
 from regrow.partners.exchange import RingExchange
 from regrow.partners.network import Network, graft_ring
@@ -213,12 +214,9 @@ class Grafter:
         """Detach."""
         self.detach()
 
-    def __reduce__(self) -> Never:
-        """A TypeError: it belongs to its optimizers' hooks."""
-        raise TypeError(
-            "a Grafter cannot be pickled or copied, for it is hooked into its optimizers: save state_dict(), attach to "
-            "the copies, load_state_dict()"
-        )
+    def __reduce__(self) -> tuple[type[Detached], tuple[str, PartnerReport, dict[str, Any]]]:
+        """A copy is `Detached`: optimizers are copied without the hooks that this one belongs to."""
+        return Detached, ("Grafter", self.report, self.state_dict())
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that is needed to go on bit for bit; loadable with ``weights_only=True``."""

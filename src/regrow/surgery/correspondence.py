@@ -18,7 +18,8 @@ def by_name(
     """The names of a copy that hold what the model has under others: two prefixes may differ.
 
     A copy of the whole inside a wrapper has ``module.conv.weight`` for ``conv.weight``; a copy of the part ``q_net``
-    has ``conv.weight`` for ``q_net.conv.weight``. The two prefixes under which most watched weights are found are taken.
+    has ``conv.weight`` for ``q_net.conv.weight``. Of all pairs of prefixes the one is taken under which most watched
+    weights are found.
 
     Args:
         own: The copy's tensors by name.

@@ -1,0 +1,114 @@
+"""Detached: what a copy or a pickle of something that holds a Regrower or a Grafter has in its place."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Any, Never, Self
+
+from torch import Tensor
+
+from regrow.errors import ConfigError
+from regrow.history import PartnerReport, Renewed, Report
+
+
+class Detached:
+    """A Regrower or Grafter that acts on nothing: its report, and its state at the moment of the copy.
+
+    `copy.deepcopy` and pickle take a LightningModule, a scikit-learn estimator or a settings object along with all that
+    it holds; the optimizer whose hooks the original belongs to is not copied with it, or without its hooks. So the copy
+    has this in the place of the original. To go on with the copy, attach anew and load its state:
+
+        regrower = regrow.attach(recipe, copied.model, optimizer, ...)
+        regrower.load_state_dict(copied.regrower.state_dict())
+
+    Attributes:
+        report: What had happened until then.
+
+    Args:
+        kind: Class of the original.
+        report: Its report.
+        state: What its `state_dict` gave.
+
+    Edge cases:
+        The training loop's calls (``tell``, ``before_step``, ``after_step``, ``step``, ``bring_back``, ``detach``) do
+        nothing, as after `Regrower.detach`. It can be copied and pickled as often as one likes.
+
+    Examples:
+        >>> import copy, torch, regrow
+        >>> model = torch.nn.Sequential(torch.nn.Conv2d(1, 4, 3), torch.nn.Flatten(), torch.nn.Linear(4 * 36, 2))
+        >>> optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        >>> recipe = regrow.RandomOut(active_fraction=1.0)
+        >>> regrower = regrow.attach(recipe, model, optimizer, example_inputs=torch.zeros(2, 1, 8, 8))
+        >>> copy.deepcopy(regrower)
+        Detached('Regrower', recipe='randomout', steps=0)
+    """
+
+    def __init__(self, kind: str, report: Report | PartnerReport, state: Mapping[str, Any]) -> None:
+        self.report = report
+        self._kind = kind
+        self._state = dict(state)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The original's at the moment of the copy."""
+        return copy.deepcopy(self._state)
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> Never:
+        """Refuse: it acts on no model.
+
+        Args:
+            state: Not looked at.
+
+        Raises:
+            ConfigError: Always.
+        """
+        del state
+        raise ConfigError(
+            f"this is the copy of a {self._kind} and acts on no model: attach to the copied model and optimizer, and "
+            f"load the state there (load_state_dict)"
+        )
+
+    @property
+    def watched(self) -> frozenset[str]:
+        """No layers."""
+        return frozenset()
+
+    def tell(self, *, loss: Tensor | float) -> None:
+        """Nothing.
+
+        Args:
+            loss: Not looked at.
+        """
+
+    def before_step(self) -> None:
+        """Nothing."""
+
+    def after_step(self) -> None:
+        """Nothing."""
+
+    def step(self) -> None:
+        """Nothing."""
+
+    def bring_back(self) -> tuple[Renewed, ...]:
+        """Nothing: filters that are out of the copied network are renewed by a Regrower that was given the state."""
+        return ()
+
+    def detach(self) -> None:
+        """Nothing."""
+
+    def __enter__(self) -> Self:
+        """Itself."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Nothing."""
+
+    def __repr__(self) -> str:
+        """What it was, and how far it had come."""
+        return f"Detached({self._kind!r}, recipe={self.report.recipe!r}, steps={self.report.steps})"
