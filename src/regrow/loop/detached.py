@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping
 from types import TracebackType
-from typing import Any, Never, Self
+from typing import Any, Self
 
 from torch import Tensor
 
@@ -54,7 +54,7 @@ class Detached:
         """The original's at the moment of the copy."""
         return copy.deepcopy(self._state)
 
-    def load_state_dict(self, state: Mapping[str, Any]) -> Never:
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Refuse: it acts on no model.
 
         Args:
