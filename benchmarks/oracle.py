@@ -24,6 +24,15 @@ from oracle.rows import Row, measure  # noqa: E402
 _COUNTS = ("followed", "refused", "judged", "renewals")
 
 
+def judged(name: str) -> Row:
+    """One network; a trace that fails is a finding."""
+    try:
+        return measure(name)
+    except AttributeError as error:
+        found = [f"{type(error).__name__}: {error}"]
+        return {**dict.fromkeys(_COUNTS, 0), "wrong": found, "harm": [], "why": []}
+
+
 def line(name: str, row: Row) -> str:
     """One network as a line of the table."""
     found = [len(row["wrong"]), len(row["harm"])]
@@ -38,7 +47,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     given = parser.parse_args()
     torch.set_num_threads(1)
-    rows = {name: measure(name) for name in given.names or NETWORKS}
+    rows = {name: judged(name) for name in given.names or NETWORKS}
     lines = [
         f"| network | what is special | {' | '.join(_COUNTS)} | wrong readers | harm |",
         "|:--|:--|--:|--:|--:|--:|--:|--:|",

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from oracle import images, sequences, shared, unseen
+from oracle import attention, gates, images, recurrent, shared, unseen
 from oracle.networks import NETWORKS, Network
 
 KINDS = {
     "tensors that several use": shared,
     "pictures": images,
-    "sequences, sets, several inputs": sequences,
+    "gates and norms": gates,
+    "over time": recurrent,
+    "attention, positions, several inputs": attention,
     "what the example does not show": unseen,
 }
 

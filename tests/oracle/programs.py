@@ -16,7 +16,11 @@ from torch import Tensor, nn
 from oracle.networks import Network
 
 _SIZE = 6
-_Step = Callable[[list[Tensor]], Tensor]
+_KINDS = (
+    *("conv", "conv", "again", "again", "grouped", "up", "norm", "norm", "add", "add"),
+    *("gate", "input", "cat", "cut", "turn", "pool", "wave"),
+)
+_Step = Callable[["Program", list[Tensor]], Tensor]
 
 
 class Program(nn.Module):
@@ -41,12 +45,12 @@ class Program(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         made = [x]
         for step in self._steps:
-            made.append(step(made))
+            made.append(step(self, made))
         return self.parts["head"](torch.cat([made[each].amax((2, 3)) for each in self._ends], 1))
 
     def _add(self, made: list[Tensor], step: _Step) -> None:
         self._steps.append(step)
-        made.append(step(made))
+        made.append(step(self, made))
         self._loose.add(len(made) - 1)
 
     def _take(self, made: list[Tensor], *, width: int | None = None) -> int | None:
@@ -58,24 +62,7 @@ class Program(nn.Module):
         return place
 
     def _drawn(self, made: list[Tensor]) -> _Step:
-        kind = self._dice.choice(
-            [
-                "conv",
-                "conv",
-                "again",
-                "grouped",
-                "up",
-                "norm",
-                "add",
-                "gate",
-                "input",
-                "cat",
-                "cut",
-                "turn",
-                "pool",
-                "wave",
-            ]
-        )
+        kind = self._dice.choice(_KINDS)
         place = self._take(made) or 1
         width = made[place].shape[1]
         self.said.append(f"{kind} {place}")
@@ -84,42 +71,34 @@ class Program(nn.Module):
         if kind == "again":
             return self._again(made, place)
         if kind == "norm":
-            norms = [
-                each
-                for each in self.parts.values()
-                if isinstance(each, nn.BatchNorm2d) and each.num_features == width
-            ]
-            norm = (
-                self._dice.choice(norms)
-                if norms and self._dice.random() < 0.5
-                else self._named(nn.BatchNorm2d(width))
-            )
-            return lambda made: F.relu(norm(made[place]))
-        if kind in {"add", "gate"}:
+            norms = self._there(nn.BatchNorm2d, "num_features", width)
+            shared = norms and self._dice.random() < 0.5
+            norm = self._dice.choice(norms) if shared else self._named(nn.BatchNorm2d(width))
+            return lambda net, made: F.relu(net.parts[norm](made[place]))
+        if kind == "add":
             other = self._take(made, width=width) or place
-            if kind == "add":
-                return lambda made: made[place] + made[other]
-            return lambda made: made[place] * torch.sigmoid(made[other].mean((2, 3), keepdim=True))
+            return lambda net, made: made[place] + made[other]
         return self._moved(kind, made, place)
 
     def _moved(self, kind: str, made: list[Tensor], place: int) -> _Step:
         width = made[place].shape[1]
         if kind == "input":
             count = min(3, width)
-            return lambda made: torch.cat(
+            return lambda net, made: torch.cat(
                 [made[place][:, :count] + made[0][:, :count], made[place][:, count:]], 1
             )
         if kind == "cat":
             other = self._take(made) or place
-            return lambda made: torch.cat([made[other], made[place]], 1)[:, :8]
+            return lambda net, made: torch.cat([made[other], made[place]], 1)[:, :8]
         if kind == "cut":
             first = self._dice.randrange(width)
-            return lambda made: made[place].roll(first, 1)[:, : max(1, width // 2)]
-        if kind == "turn":
-            return lambda made: made[place].flip(1).transpose(2, 3)
-        if kind == "pool":
-            return lambda made: F.max_pool2d(made[place], 3, 1, 1)
-        return lambda made: torch.tanh(made[place]) - made[place].mean((2, 3), keepdim=True)
+            return lambda net, made: made[place].roll(first, 1)[:, : max(1, width // 2)]
+        return {
+            "turn": lambda net, made: made[place].flip(1).transpose(2, 3),
+            "gate": lambda net, made: made[place] * torch.sigmoid(_means(made[place])),
+            "pool": lambda net, made: F.max_pool2d(made[place], 3, 1, 1),
+            "wave": lambda net, made: torch.tanh(made[place]) - _means(made[place]),
+        }[kind]
 
     def _convolution(self, made: list[Tensor], place: int, kind: str = "conv") -> _Step:
         width = made[place].shape[1]
@@ -127,28 +106,34 @@ class Program(nn.Module):
         count = (
             self._dice.choice([3, 4, 4, 5]) if groups == 1 else groups * self._dice.choice([1, 2])
         )
-        layer = (nn.ConvTranspose2d if kind == "up" else nn.Conv2d)(
-            width, count, 3, padding=1, groups=groups
-        )
-        self._named(layer)
-        return lambda made: F.leaky_relu(layer(made[place]))
+        make = nn.ConvTranspose2d if kind == "up" else nn.Conv2d
+        layer = self._named(make(width, count, 3, padding=1, groups=groups))
+        return lambda net, made: F.leaky_relu(net.parts[layer](made[place]))
 
     def _again(self, made: list[Tensor], place: int) -> _Step:
         """A convolution that is there already."""
         width = made[place].shape[1]
-        layers = [
-            each
-            for each in self.parts.values()
-            if isinstance(each, nn.Conv2d) and each.in_channels == width
-        ]
+        layers = self._there(nn.Conv2d, "in_channels", width)
         if not layers:
             return self._convolution(made, place)
         layer = self._dice.choice(layers)
-        return lambda made: F.leaky_relu(layer(made[place].flip(2)))
+        return lambda net, made: F.leaky_relu(net.parts[layer](made[place].flip(2)))
 
-    def _named(self, part: nn.Module) -> nn.Module:
-        self.parts[f"p{len(self.parts)}"] = part
-        return part
+    def _there(self, kind: type[nn.Module], size: str, width: int) -> list[str]:
+        return [
+            name
+            for name, each in self.parts.items()
+            if isinstance(each, kind) and getattr(each, size) == width
+        ]
+
+    def _named(self, part: nn.Module) -> str:
+        name = f"p{len(self.parts)}"
+        self.parts[name] = part
+        return name
+
+
+def _means(x: Tensor) -> Tensor:
+    return x.mean((2, 3), keepdim=True)
 
 
 def program(seed: int) -> Network:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
@@ -11,11 +9,13 @@ from torch import Tensor, nn
 from oracle.networks import Net, network
 
 
-@dataclass
 class Answer:
-    """An object of a class that nobody knows."""
+    """Neither a mapping nor a sequence nor a dataclass."""
 
-    value: Tensor
+    __slots__ = ("value",)
+
+    def __init__(self, value: Tensor) -> None:
+        self.value = value
 
 
 class NoisyLinear(nn.Module):
@@ -144,20 +144,11 @@ def _opened(net: nn.Module, out: tuple[Tensor, Answer]) -> object:
     return out[0], out[1].value
 
 
-class _Slots:
-    """Neither a mapping nor a sequence nor a dataclass."""
-
-    __slots__ = ("value",)
-
-    def __init__(self, value: Tensor) -> None:
-        self.value = value
-
-
 @network("an output inside an object of an unknown class", outputs=_opened)
 def output_in_an_object() -> nn.Module:
-    def run(net: Net, x: Tensor) -> tuple[Tensor, _Slots]:
+    def run(net: Net, x: Tensor) -> tuple[Tensor, Answer]:
         h = F.relu(net.a(x))
-        return net.head(h.mean((2, 3))), _Slots(net.mask(F.relu(net.b(h))))
+        return net.head(h.mean((2, 3))), Answer(net.mask(F.relu(net.b(h))))
 
     return Net(
         run,
