@@ -222,13 +222,21 @@ def _heard_of_others(stage: Stage, spots: frozenset[Spot], base: object, world: 
         )
         _add_places(stage, found, seen, base)
     elsewhere = elsewhere or (lambda net: None)
+    weights = {
+        spot.tensor
+        for product in stage.products
+        for lines in product.writes.values()
+        for spot in lines
+    }
     net, stage.net = stage.net, copy.deepcopy(stage.net)
     try:
         with torch.no_grad():
             generator = torch.Generator().manual_seed(99)
-            for tensor in (*stage.net.parameters(), *stage.net.buffers()):
-                if tensor.is_floating_point() and sum(size > 1 for size in tensor.shape) > 1:
-                    tensor.add_(torch.randn(tensor.shape, generator=generator, dtype=tensor.dtype))
+            for name, tensor in tensors_of(stage.net).items():
+                table = sum(size > 1 for size in tensor.shape) > 1 and name not in weights
+                if table and tensor.is_floating_point():
+                    noise = torch.randn(tensor.shape, generator=generator, dtype=tensor.dtype)
+                    tensor.add_(noise)
         elsewhere(stage.net)
         seen = stage.replay()
     finally:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 
 import torch
 from torch import Tensor
 
-from oracle.pinned import Change, Stage
+from oracle.pinned import Change, Seen, Stage
 from oracle.products import Product, Spot, places
 from regrow.graph import Filters, Wiring
 
@@ -77,62 +77,66 @@ def at(tensor: Tensor, axes: Iterable[int], place: Iterable[int]) -> Tensor:
 
 
 def judge_readers(
-    stage: Stage, wiring: Wiring, *, per_layer: int = 3, training: bool = False
+    stages: Sequence[Stage], wiring: Wiring, *, per_layer: int = 3
 ) -> tuple[int, list[str]]:
     """Judge every layer that was followed, by some of its filters.
 
     Args:
-        stage: The network.
+        stages: The network, in evaluation mode, say, and in training mode: what is named is read in one of them.
         wiring: What is judged.
         per_layer: How many filters of a layer, spread over it.
-        training: The network is run in training mode, in which less may be read than the wiring names.
 
     Returns:
         How many filters were judged, and what is wrong.
     """
-    cases = {
-        spot_of(layer, unit): (layer, unit, named(layer, unit))
+    cases = [
+        _Case(layer, unit)
         for layer in wiring.layers
         if not (layer.is_head or layer.refused)
         for unit in spread(layer.count, per_layer)
-    }
-    read = {spot: set[Spot]() for spot in cases}
-    leaks = set[str]()
+    ]
     for world in range(WORLDS):
-        left = [spot for spot, (*_, right) in cases.items() if not right <= read[spot]]
-        if world > 1 and not left:
-            break
-        draw = drawn(world)
-        stage.record(None if draw is None else lambda out, draw=draw: draw(0, out))
-        base = stage.replay()
-        for spot, (layer, unit, right) in cases.items():
-            if world > 1 and spot not in left:
-                continue
-            for number, (width, shift) in enumerate(DRAWS):
-                if number > 2 and right <= read[spot]:
-                    break
-                seen = stage.replay(change=disturbing(stage, {spot}, width, shift, number))
-                for product, now, then in zip(
-                    stage.products, seen.inputs, base.inputs, strict=True
-                ):
-                    for place in places(now != then, product.axes):
-                        read[spot] |= product.reads[place]
-                if any(
-                    not torch.equal(now, then)
-                    for now, then in zip(seen.outputs, base.outputs, strict=True)
-                ):
-                    leaks.add(f"{layer.path}[{unit}] reaches the output past its readers")
-    wrong = sorted(leaks)
-    for spot, (layer, unit, right) in cases.items():
+        left = [case for case in cases if world < 2 or not case.right <= case.read]
+        for stage in stages if left else ():
+            draw = drawn(world)
+            stage.record(None if draw is None else lambda out, draw=draw: draw(0, out))
+            base = stage.replay()
+            for case in left:
+                _disturb(stage, case, base)
+    return len(cases), [each for case in cases for each in case.wrong()]
+
+
+class _Case:
+    """A filter on trial: what the wiring says of its readers, and who has read it so far."""
+
+    def __init__(self, layer: Filters, unit: int) -> None:
+        self.words = f"{layer.path}[{unit}]"
+        self.spot = spot_of(layer, unit)
+        self.right = named(layer, unit)
+        self.read: set[Spot] = set()
+        self.leaks = False
+
+    def wrong(self) -> list[str]:
+        found = [f"{self.words} reaches the output past its readers"] * self.leaks
         for verb, spots in (
-            ("is read and not named", read[spot] - right),
-            ("is named and never read", set() if training else right - read[spot]),
+            ("is read and not named", self.read - self.right),
+            ("is named and never read", self.right - self.read),
         ):
-            wrong += [
-                f"{layer.path}[{unit}] {verb}: {each.tensor}, channel {each.index}"
-                for each in sorted(spots)[:4]
-            ]
-    return len(cases), wrong
+            some = sorted(spots)[:4]
+            found += [f"{self.words} {verb}: {each.tensor}, channel {each.index}" for each in some]
+        return found
+
+
+def _disturb(stage: Stage, case: _Case, base: Seen) -> None:
+    for number, (width, shift) in enumerate(DRAWS):
+        if number > 2 and case.right <= case.read:
+            break
+        seen = stage.replay(change=disturbing(stage, {case.spot}, width, shift, number))
+        for product, now, then in zip(stage.products, seen.inputs, base.inputs, strict=True):
+            for place in places(now != then, product.axes):
+                case.read |= product.reads[place]
+        both = zip(seen.outputs, base.outputs, strict=True)
+        case.leaks = case.leaks or any(not torch.equal(now, then) for now, then in both)
 
 
 def spread(count: int, wanted: int) -> list[int]:

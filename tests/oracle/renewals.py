@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -12,6 +11,7 @@ from torch import Tensor, nn
 
 import regrow
 from oracle.changes import Changed, tensors_of
+from oracle.networks import Network
 from oracle.readers import spot_of
 from regrow.compose import Recipe
 from regrow.errors import ConfigError, LargeRenewalWarning
@@ -64,12 +64,12 @@ IN_TURN = tuple(each for each in RECIPES if each not in ALWAYS)
 
 
 def renewals(
-    net: nn.Module, wiring: Wiring, layer: str, unit: int, recipe: str
+    network: Network, wiring: Wiring, layer: str, unit: int, recipe: str
 ) -> Iterator[tuple[Changed, nn.Module]]:
     """Renew one filter, and give what was changed whenever something was.
 
     Args:
-        net: Left as it is.
+        network: Built anew: copies of scripted layers cannot be trained.
         wiring: Its wiring.
         layer: Whose filter.
         unit: Which.
@@ -81,7 +81,7 @@ def renewals(
     """
     what, policy = RECIPES[recipe]
     select = Exactly(layer, unit)
-    model = copy.deepcopy(net)
+    model = network.build()
     trained = [each for each in model.parameters() if each.requires_grad]
     optimizer = torch.optim.SGD(trained, lr=0.0)
     try:

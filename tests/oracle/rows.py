@@ -43,12 +43,8 @@ def _judge(network: Network, per_layer: int) -> Row:
     wiring = regrow.trace(net, network.example())
     modes = (False, True) if network.training else (False,)
     stages = [Stage(net, network.examples(), network.outputs, training) for training in modes]
-    wrong: list[str] = []
-    judged = 0
+    judged, wrong = judge_readers(stages, wiring, per_layer=per_layer)
     for stage in stages:
-        count, found = judge_readers(stage, wiring, per_layer=per_layer, training=stage.training)
-        judged = max(judged, count)
-        wrong += found
         stage.record()
     changes = 0
     harm: list[str] = []
@@ -56,7 +52,7 @@ def _judge(network: Network, per_layer: int) -> Row:
         units = spread(layer.count, per_layer)
         for number, recipe in enumerate((*ALWAYS, IN_TURN[turn % len(IN_TURN)])):
             unit = units[number % len(units)]
-            for changed, model in renewals(net, wiring, layer.path, unit, recipe):
+            for changed, model in renewals(network, wiring, layer.path, unit, recipe):
                 changes += 1
                 for stage in stages:
                     harm += judge_changes(stage, changed, network)

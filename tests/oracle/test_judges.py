@@ -46,7 +46,7 @@ def readers_of(network: Network, alter: Callable[[Filters], Filters] = lambda la
     wiring = regrow.trace(net, network.example())
     stage = Stage(net, network.examples(), network.outputs)
     altered = Wiring(layers=tuple(alter(layer) for layer in wiring.layers))
-    return "\n".join(judge_readers(stage, altered)[1])
+    return "\n".join(judge_readers([stage], altered)[1])
 
 
 def changes_of(name: str, *entries: int | slice, unit: int = 1, layer: str = "one.weight") -> str:
