@@ -102,7 +102,7 @@ def judge_readers(
             stage.record(None if draw is None else lambda out, draw=draw: draw(0, out))
             base = stage.replay()
             for case in left:
-                _disturb(stage, case, base)
+                _disturb(stage, case, base, at_least=1 if world else 3)
     return len(cases), [each for case in cases for each in case.wrong()]
 
 
@@ -127,9 +127,9 @@ class _Case:
         return found
 
 
-def _disturb(stage: Stage, case: _Case, base: Seen) -> None:
+def _disturb(stage: Stage, case: _Case, base: Seen, *, at_least: int) -> None:
     for number, (width, shift) in enumerate(DRAWS):
-        if number > 2 and case.right <= case.read:
+        if number >= at_least and case.right <= case.read:
             break
         seen = stage.replay(change=disturbing(stage, {case.spot}, width, shift, number))
         for product, now, then in zip(stage.products, seen.inputs, base.inputs, strict=True):
