@@ -20,7 +20,8 @@ _INTRODUCTION = """\
 # The zoo
 
 Every classification CNN of torchvision and a fixed list of 150 CNNs of timm (`tests/zoo/nets.py`), with random
-weights: what `regrow.trace` finds there, and whether it is right. Nothing is downloaded.
+weights: what `regrow.trace` finds there, and whether it is right. Nothing is downloaded. Networks of kinds that neither
+has are on [another page](oracle.md).
 """
 
 _MEANING = """\
