@@ -42,7 +42,7 @@ def added(record: Record, tensor: Tensor, names: Tensor) -> int:
     Returns:
         A name; 0 where the tensor is an activation itself, a constant, or has one number a channel at most.
     """
-    label = _label(record, tensor, buffers=True)
+    label = label_of(record, tensor, buffers=True)
     if not label:
         return 0
     ndim = max(tensor.ndim, names.ndim)
@@ -70,11 +70,11 @@ def moved(record: Record, tensor: Tensor) -> int:
     Returns:
         A name; 0 where the tensor is an activation or a constant, such as padding.
     """
-    label = _label(record, tensor, buffers=False)
+    label = label_of(record, tensor, buffers=False)
     return record.table.foreign(label) if label else 0
 
 
-def _label(record: Record, tensor: Tensor, *, buffers: bool) -> str:
+def label_of(record: Record, tensor: Tensor, *, buffers: bool) -> str:
     """What a tensor is, in words; "" for activations, constants and masks."""
     notes = record.ledger.find(tensor) if tensor.layout == torch.strided else None
     if notes is None or notes.live or not tensor.dtype.is_floating_point:
