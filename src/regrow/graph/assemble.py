@@ -103,7 +103,7 @@ def assemble(
             is_head=number in heads,
             shared=shared,
         )
-        for number, layer in enumerate(record.layers)
+        for number in range(len(record.layers))
     )
     remarks = (*record.stops, *_left_out(record, named_layers(model)), *_way_out(layers, shared))
     written = dict.fromkeys(name for layer in layers for name in _written(layer))
@@ -111,8 +111,27 @@ def assemble(
         layers=layers,
         remarks=remarks,
         untraced=_untraced(model, record),
-        shared={name: shared[name] for name in written if name in shared},
+        shared={
+            alias: shared[name]
+            for name in written
+            if name in shared
+            for alias in _aliases(model, record, name)
+        },
     )
+
+
+def _aliases(model: nn.Module, record: Record, name: str) -> list[str]:
+    """All names of a tensor, and of those that lie in its memory."""
+    ledger = record.ledger
+    there = {id(ledger.tensors[each]) for each in ledger.overlaps.get(name, (name,))}
+    return [
+        each
+        for each, tensor in (
+            *model.named_parameters(remove_duplicate=False),
+            *model.named_buffers(remove_duplicate=False),
+        )
+        if id(tensor) in there
+    ]
 
 
 def _shared(
@@ -126,7 +145,7 @@ def _shared(
         name: {**record.users.get(name, {}), **more.get(name, {})}
         for name in {**record.users, **more}
     }
-    return with_several(both, record.ledger.overlaps())
+    return with_several(both, record.ledger.overlaps)
 
 
 def _written(layer: Filters) -> Iterator[str]:

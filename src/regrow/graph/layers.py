@@ -195,9 +195,7 @@ def _use_layer(
     return layer
 
 
-def _use_bias(
-    call: Call, record: Record, layer: LayerRecord, use: WeightUse, bias: Tensor
-) -> None:
+def _use_bias(call: Call, record: Record, layer: LayerRecord, use: WeightUse, bias: Tensor) -> None:
     """A bias is the filters' own where it is a parameter with one number for each, in their order."""
     named = own_name(record, bias)
     count = len(layer.names)
@@ -222,7 +220,7 @@ def follow_late_bias(call: Call, record: Record) -> None:
     ):
         name = None if value is None else record.ledger.whole(value.squeeze())
         names = None if other is None else record.ledger.names(other)
-        if name not in record.late_biases or names is None:
+        if name is None or name not in record.late_biases or names is None:
             continue
         layers = record.table.layers_of(torch.unique(names).tolist())
         weights = {record.layers[number].weight for number in layers}

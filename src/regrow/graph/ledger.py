@@ -42,6 +42,8 @@ class Ledger:
             self._first[name] = total
             total += tensor.numel()
             self._of(tensor).whole.setdefault(name, _place(tensor))
+        self.overlaps = {name: group for group in self._groups() for name in group}
+        """Of the model's tensors that have memory in common with others, all of those, by name."""
 
     def find(self, tensor: Tensor) -> Notes | None:
         """The notes on a tensor's storage, or None where nothing was noted."""
@@ -241,8 +243,8 @@ class Ledger:
         every = list(self._first)
         return frozenset(every[place] for place in set(places.tolist()))
 
-    def overlaps(self) -> list[tuple[str, ...]]:
-        """Groups of the model's tensors that have memory in common, as one parameter that looks into another."""
+    def _groups(self) -> list[tuple[str, ...]]:
+        """The model's tensors that have memory in common, as a parameter that looks into another one."""
         spans: dict[int, list[tuple[int, int, str]]] = {}
         for name, tensor in self.tensors.items():
             start, stop = _span(_place(tensor))

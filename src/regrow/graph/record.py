@@ -77,9 +77,7 @@ class Call:
     @property
     def place(self) -> str:
         """The operation and where it ran, for messages."""
-        return (
-            f"{self.op} in '{self.path}'" if self.path else f"{self.op} in {THE_MODEL}"
-        )
+        return f"{self.op} in '{self.path}'" if self.path else f"{self.op} in {THE_MODEL}"
 
     def tensor(self, name: str) -> Tensor | None:
         """The tensor argument of that name, or None."""
@@ -151,7 +149,7 @@ class Record:
         return made
 
     def note_other_use(self, call: Call, tensor: Tensor) -> None:
-        """Remember an operation that uses one of the model's tensors, or what was worked out from it, for what it is not.
+        """Remember an operation that uses one of the model's tensors, or what was worked out from it, in no known role.
 
         Args:
             call: The operation; tensors that it was seen to use as a layer or a norm does are none of this.
@@ -171,7 +169,7 @@ class Record:
             owner: Path of the layer or the norm.
             path: Of the module that is running.
         """
-        self.claimed.add(name)
+        self.claimed.update(self.ledger.overlaps.get(name, (name,)))
         self.users.setdefault(name, {})[User(owner, path)] = None
 
     def give_up(self, call: Call, detail: str, advice: str = "") -> None:

@@ -26,7 +26,7 @@ THE_MODEL = "the model's own forward"
 
 
 def with_several(
-    users: Mapping[str, Iterable[User]], overlaps: Iterable[Sequence[str]]
+    users: Mapping[str, Iterable[User]], overlaps: Mapping[str, Sequence[str]]
 ) -> dict[str, tuple[str, ...]]:
     """The tensors that more than one uses.
 
@@ -35,16 +35,15 @@ def with_several(
 
     Args:
         users: By tensor name.
-        overlaps: Names of tensors that lie in the same memory.
+        overlaps: Of tensors that have memory in common with others the names of all of those, by name.
 
     Returns:
         By tensor name all that use it, in words: layers and norms by path.
     """
-    together = {name: group for group in overlaps for name in group}
     found: dict[str, tuple[str, ...]] = {}
-    for name in {**dict.fromkeys(users), **dict.fromkeys(together)}:
+    for name in dict.fromkeys((*users, *overlaps)):
         all_of_it = dict.fromkeys(
-            each for other in together.get(name, (name,)) for each in users.get(other, ())
+            each for other in overlaps.get(name, (name,)) for each in users.get(other, ())
         )
         if len(all_of_it) > 1:
             found[name] = _told(list(all_of_it))

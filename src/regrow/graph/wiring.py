@@ -29,8 +29,8 @@ class Wiring:
         untraced: Module paths of layers that are not among `layers`, and that nothing is done with: their weights are
             computed, or they did not run.
         shared: By name, the tensors of these layers, their norms and their readers that somebody else uses too, and all
-            that use them, in words: layers and norms by path. Nothing is written there. A wiring that was made by hand
-            says it of those it knows of.
+            that use them, in words: layers and norms by path; a tensor with several names is there by each. Nothing is
+            written there. A wiring that was made by hand says it of those it knows of.
         flows: By module path, where a layer's filters leave in a forward pass. A wiring that was made by hand needs
             none; recipes that ask whether a filter is silent cannot judge its layers then.
     """
