@@ -81,6 +81,16 @@ SHARED: dict[str, tuple[Callable[[], nn.Module], str]] = {
         ),
         "summed with what upsample_nearest2d in the model's own forward gives",
     ),
+    "function of a parameter": (
+        lambda: net_of(lambda net, x: net.a(x) + net.numbers.sin(), torch.randn(1, 3, 6, 6)),
+        "summed with what sin in the model's own forward gives",
+    ),
+    "looked up": (
+        lambda: net_of(
+            lambda net, x: net.a(x) + net.places(torch.arange(6)), places=nn.Embedding(6, 6)
+        ),
+        "summed with what embedding in 'places' gives",
+    ),
     "row of parameters": (
         lambda: net_of(
             lambda net, x: torch.cat([net.a(x), net.numbers.expand(len(x), 3, 1, 6)], 2),
@@ -111,6 +121,8 @@ def test_what_no_filter_made_is_said_and_leaves_no_filter_alone(name: str) -> No
         (lambda net, x: net.a(x) + net.numbers, torch.randn(3, 1, 1)),
         (lambda net, x: net.a(x) + net.numbers.expand(3, 6, 6), torch.randn(3, 1, 1)),
         (lambda net, x: net.a(x) + net.numbers.repeat(1, 6, 6), torch.randn(3, 1, 1)),
+        (lambda net, x: net.a(x) + net.numbers.sin(), torch.randn(3, 1, 1)),
+        (lambda net, x: net.a(x) + torch.arange(3.0).view(3, 1, 1), None),
         (lambda net, x: torch.maximum(net.a(x), net.numbers), torch.randn(1)),
         (lambda net, x: F.prelu(net.a(x), net.numbers), torch.rand(3)),
         (lambda net, x: F.pad(net.a(x), (1, 1, 1, 1)) * 2 + 1, None),
@@ -120,7 +132,8 @@ def test_what_no_filter_made_is_said_and_leaves_no_filter_alone(name: str) -> No
         (lambda net, x: net.a(x) if x.sum() > 0 else -net.a(x), None),
     ],
     ids=[
-        *("layer scale", "scale of places", "bias", "expanded bias", "repeated bias", "threshold"),
+        *("layer scale", "scale of places", "bias", "expanded bias", "repeated bias"),
+        *("computed bias", "numbered channels", "threshold"),
         *("prelu", "padding and numbers", "zeros beside", "ones", "mask", "a branch on the input"),
     ],
 )
@@ -148,6 +161,21 @@ def test_an_input_that_is_concatenated_is_a_channel_of_its_own() -> None:
     (reader,) = layer.readers
     assert (reader.channels, reader.alone) == (((3,), (4,), (5,)), ((True,),) * 3)
     assert (layer.coupled, layer.foreign) == ("", ())
+
+
+def test_a_table_that_the_forward_makes_counts_where_its_numbers_change_over_places() -> None:
+    """Sines of places, as in a transformer; numbers that are the same everywhere are nothing of the kind."""
+
+    def use(net: nn.Module, x: Tensor) -> Tensor:
+        return net.a(x) + torch.arange(36, dtype=x.dtype).view(6, 6).sin()
+
+    layer = trace(net_of(use), X)["a"]
+    assert (layer.coupled, layer.foreign) == (
+        "summed with a table that the forward makes",
+        (True,) * 3,
+    )
+    assert layer.readers[0].alone == ((False,),) * 3
+    assert layer.norms == ()
 
 
 def test_a_buffer_counts_where_it_changes_over_places() -> None:

@@ -245,8 +245,8 @@ class _Twice(nn.Module):
 @pytest.mark.parametrize(
     ("kind", "note"),
     [
-        ("tied", "kept in b, never called as a module, or with a weight that works elsewhere too"),
-        ("functional", "kept in b, never called as a module, or with a weight that works"),
+        ("tied", "a: kept in b, whose weight is used by c too"),
+        ("functional", "a: kept in b, whose weight is used by the model's own forward too"),
         ("shortcut", "its mean is lost in b, without a bias or a running mean behind"),
         ("in place", "its mean is lost in b, without a bias or a running mean behind"),
     ],

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence, Set
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence, Set
 from typing import Final
 
 import torch
@@ -13,6 +13,7 @@ from torch.nn.modules.instancenorm import _InstanceNorm  # pyright: ignore[repor
 from regrow.graph.filters import Filters, Norm, Reader
 from regrow.graph.record import Record
 from regrow.graph.sets import Why
+from regrow.graph.users import User, Users, others, with_several
 from regrow.graph.weights import path_of
 from regrow.graph.wiring import Wiring
 
@@ -26,13 +27,16 @@ _Found = dict[int, dict[int, list[_Run]]]
 """By layer number and filter."""
 
 
-def assemble(model: nn.Module, record: Record, outputs: Iterable[Tensor]) -> Wiring:
+def assemble(
+    model: nn.Module, record: Record, outputs: Sequence[Tensor], *, more: Users | None = None
+) -> Wiring:
     """Turn a finished trace into a wiring.
 
     Args:
         model: The model that was traced.
         record: What was written down.
         outputs: The tensors that the model gave.
+        more: Who used the model's tensors in another run.
 
     Returns:
         The wiring.
@@ -87,49 +91,91 @@ def assemble(model: nn.Module, record: Record, outputs: Iterable[Tensor]) -> Wir
         names = record.ledger.names(tensor)
         if names is not None:
             heads |= table.layers_of(torch.unique(names).tolist())
-    owners = _named_layers(model)
-    bias_names = {id(tensor): name for name, tensor in model.named_parameters()}
+    shared = _shared(record, outputs, more or {})
     layers = tuple(
         _filters(
             record,
             number,
-            owner=owners.get(layer.weight),
             readers=tuple(readers.get(number, ())),
             norms=tuple(norms.get(number, ())),
             shared_norms=tuple(shared_norms.get(number, ())),
             foreign=foreign.get(number, set()),
             is_head=number in heads,
-            bias_names=bias_names,
+            shared=shared,
         )
-        for number, layer in enumerate(record.layers)
+        for number in range(len(record.layers))
     )
-    remarks = (*record.stops, *_left_out(record, owners), *_way_out(layers))
-    return Wiring(layers=layers, remarks=remarks, untraced=_untraced(model, record))
+    remarks = (*record.stops, *_left_out(record, named_layers(model)), *_way_out(layers, shared))
+    written = dict.fromkeys(name for layer in layers for name in _written(layer))
+    return Wiring(
+        layers=layers,
+        remarks=remarks,
+        untraced=_untraced(model, record),
+        shared={
+            alias: shared[name]
+            for name in written
+            if name in shared
+            for alias in _aliases(model, record, name)
+        },
+    )
+
+
+def _aliases(model: nn.Module, record: Record, name: str) -> list[str]:
+    """All names of a tensor, and of those that lie in its memory."""
+    ledger = record.ledger
+    there = {id(ledger.tensors[each]) for each in ledger.overlaps.get(name, (name,))}
+    return [
+        each
+        for each, tensor in (
+            *model.named_parameters(remove_duplicate=False),
+            *model.named_buffers(remove_duplicate=False),
+        )
+        if id(tensor) in there
+    ]
+
+
+def _shared(
+    record: Record, outputs: Iterable[Tensor], more: Users
+) -> Mapping[str, tuple[str, ...]]:
+    """Who uses the tensors that have several users, in either run or as a part of the output."""
+    for tensor in outputs:
+        for name in record.ledger.owners(tensor):
+            record.users.setdefault(name, {})[User("", "the model's output")] = None
+    both = {
+        name: {**record.users.get(name, {}), **more.get(name, {})}
+        for name in {**record.users, **more}
+    }
+    return with_several(both, record.ledger.overlaps)
+
+
+def _written(layer: Filters) -> Iterator[str]:
+    """The names of the tensors that a renewal of some layer may write to."""
+    yield layer.weight
+    yield from (layer.bias,) if layer.bias is not None else ()
+    for norm in (*layer.norms, *layer.shared_norms):
+        yield from (each.name for each in norm.tensors)
 
 
 def _filters(
     record: Record,
     number: int,
     *,
-    owner: nn.Module | None,
     readers: tuple[Reader, ...],
     norms: tuple[Norm, ...],
     shared_norms: tuple[Norm, ...],
     foreign: Set[int],
     is_head: bool,
-    bias_names: dict[int, str],
+    shared: Mapping[str, Sequence[str]],
 ) -> Filters:
     layer = record.layers[number]
     shape = tuple(record.ledger.tensors[layer.weight].shape)
     refused = record.refused.get(number, "")
-    if not refused and layer.weight in record.elsewhere:
-        refused = f"{record.elsewhere[layer.weight]} uses its weight too"
+    if not refused and layer.weight in shared:
+        refused = f"{others(shared[layer.weight], path_of(layer.weight))} uses its weight too"
     if not refused and not readers and not is_head:
         refused = _UNREAD
-    bias = layer.bias
-    if bias is None and owner is not None:
-        # Where the bias is not part of the product: torch adds it afterwards to inputs that are not contiguous.
-        bias = bias_names.get(id(getattr(owner, "bias", None)))
+    biases, biased = tuple(layer.biases), tuple(layer.biased)
+    bias = biases[0] if len(biases) == 1 and not biased else None
     mixed = _mixing(record, number)
     return Filters(
         path=path_of(layer.weight),
@@ -148,6 +194,7 @@ def _filters(
         multiplied=_multiplied(record, number),
         foreign=tuple(unit in foreign for unit in range(len(layer.names))) if foreign else (),
         refused=refused,
+        biased=() if bias is not None else (*biases, *biased),
     )
 
 
@@ -240,18 +287,18 @@ def _listed(names: Sequence[str]) -> str:
     return f"{shown} and {more} more" if more > 0 else shown
 
 
-def _named_layers(model: nn.Module) -> dict[str, nn.Module]:
+def named_layers(model: nn.Module) -> dict[str, list[nn.Module]]:
     """The modules that own a weight as torch's layers do, by the weight's canonical name."""
     canonical = {id(tensor): name for name, tensor in model.named_parameters()}
-    found: dict[str, nn.Module] = {}
+    found: dict[str, list[nn.Module]] = {}
     for module in model.modules():
         name = canonical.get(id(module._parameters.get("weight")))  # pyright: ignore[reportPrivateUsage]
         if name is not None and isinstance(module, (_ConvNd, nn.Linear)):
-            found.setdefault(name, module)
+            found.setdefault(name, []).append(module)
     return found
 
 
-def _left_out(record: Record, owners: dict[str, nn.Module]) -> list[str]:
+def _left_out(record: Record, owners: Iterable[str]) -> list[str]:
     followed: set[str] = {layer.weight for layer in record.layers}
     left = [path_of(name) for name in owners if name not in followed]
     if not left:
@@ -275,9 +322,13 @@ def _untraced(model: nn.Module, record: Record) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _way_out(layers: Iterable[Filters]) -> list[str]:
+def _way_out(layers: Iterable[Filters], shared: Container[str]) -> list[str]:
     """What can be done about layers whose readers are not known."""
-    refused = [layer.path for layer in layers if layer.refused and not layer.is_head]
+    refused = [
+        layer.path
+        for layer in layers
+        if layer.refused and not layer.is_head and layer.weight not in shared
+    ]
     if not refused:
         return []
     return [

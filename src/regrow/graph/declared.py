@@ -84,6 +84,9 @@ def note_declared(
         raise TraceError(
             f"{what} and stay themselves: it must take one tensor and give one of the same shape, and had {shapes}"
         )
+    for name, tensor in record.ledger.tensors.items():
+        if any(tensor is own for own in (*module.parameters(), *module.buffers())):
+            record.claim(name, owner=path, path=path)
     given, out = before[0], after[0]
     notes = record.ledger.find(given)
     record.ledger.mark([out], live=notes is not None and notes.live, computed=False)

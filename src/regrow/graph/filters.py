@@ -135,6 +135,8 @@ class Filters:
         count: Number of filters (output channels or output units), O.
         weight: Parameter name of the weight.
         bias: Parameter name of the bias, or None.
+        biased: What is added in the place of a bias and is not this layer's own, one number a filter: the biases of a
+            weight that is called with several, and what is computed. Filters whose weights are 0 give that.
         weight_shape: Shape of the weight.
         groups: Groups of the convolution; 1 for linear layers.
         norms: Norm entries that belong to these filters.
@@ -170,4 +172,5 @@ class Filters:
     multiplied: tuple[str, ...] = ()
     foreign: tuple[bool, ...] = ()
     refused: str = ""
+    biased: tuple[str, ...] = ()
     initialiser: str = field(default="torch_default")

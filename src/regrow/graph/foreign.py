@@ -1,7 +1,8 @@
 """What no filter made and what yet comes into filters' channels: the model's inputs, and its tensors that are added.
 
 Setting a reader's slice to zero silences all that the channel carries. In ``x + f(x)`` that is the model's input too,
-and in ``f(x) + position`` the embedding, so neither leaves the channel to the filter alone. A factor does: ``scale *
+and in ``f(x) + position`` the embedding or the table, wherever it comes from, so neither leaves the channel to the
+filter alone. A factor does: ``scale *
 f(x)`` is nothing where the filter gives nothing. So does a bias, one number a channel: it is the channel's own.
 """
 
@@ -16,6 +17,8 @@ from regrow.graph.record import Record
 from regrow.graph.sets import NAMES, squeezed
 
 INPUT = "the model's input"
+
+_TABLE = "a table that the forward makes"
 
 
 def mark_inputs(record: Record, inputs: Iterable[Tensor]) -> None:
@@ -40,9 +43,9 @@ def added(record: Record, tensor: Tensor, names: Tensor) -> int:
         names: The names behind the activations; broadcasts against the tensor.
 
     Returns:
-        A name; 0 where the tensor is an activation itself, a constant, or has one number a channel at most.
+        A name; 0 where the tensor is an activation itself, or has one number a channel at most.
     """
-    label = _label(record, tensor, buffers=True)
+    label = label_of(record, tensor, buffers=True)
     if not label:
         return 0
     ndim = max(tensor.ndim, names.ndim)
@@ -70,22 +73,23 @@ def moved(record: Record, tensor: Tensor) -> int:
     Returns:
         A name; 0 where the tensor is an activation or a constant, such as padding.
     """
-    label = _label(record, tensor, buffers=False)
+    label = label_of(record, tensor, buffers=False)
     return record.table.foreign(label) if label else 0
 
 
-def _label(record: Record, tensor: Tensor, *, buffers: bool) -> str:
-    """What a tensor is, in words; "" for activations, constants and masks."""
-    notes = record.ledger.find(tensor) if tensor.layout == torch.strided else None
-    if notes is None or notes.live or not tensor.dtype.is_floating_point:
+def label_of(record: Record, tensor: Tensor, *, buffers: bool) -> str:
+    """What a tensor is, in words; "" for activations and masks, and without `buffers` for constants."""
+    if tensor.layout != torch.strided or not tensor.dtype.is_floating_point:
         return ""
-    if notes.computed:
-        return f"what {notes.computed_by} gives"
+    notes = record.ledger.find(tensor)
+    if notes is not None and (notes.live or notes.computed):
+        return "" if notes.live else f"what {notes.computed_by} gives"
     owners = sorted(record.ledger.owners(tensor))
     for name in owners:
         if name in record.parameters:
             return f"a parameter '{name}'"
-    return f"a buffer '{owners[0]}'" if owners and buffers else ""
+    constant = f"a buffer '{owners[0]}'" if owners else _TABLE
+    return constant if buffers else ""
 
 
 def _moving_axes(record: Record, tensor: Tensor, ndim: int) -> list[int]:
@@ -93,6 +97,11 @@ def _moving_axes(record: Record, tensor: Tensor, ndim: int) -> list[int]:
     origins = record.ledger.origins(tensor)
     if origins is not None:
         small = squeezed(origins, ndim)
+        return [axis for axis in range(ndim) if small.shape[axis] > 1]
+    notes = record.ledger.find(tensor)
+    if (notes is None or not notes.computed) and tensor.device.type != "meta":
+        # Numbers that nobody trains are the same wherever they are equal: ones, padding.
+        small = squeezed(tensor.detach(), ndim)
         return [axis for axis in range(ndim) if small.shape[axis] > 1]
     first = ndim - tensor.ndim
     return [

@@ -11,7 +11,7 @@ from regrow.graph import foreign
 from regrow.graph.filters import LayerKind
 from regrow.graph.record import Call, LayerRecord, Record
 from regrow.graph.sets import NAMES, Why
-from regrow.graph.weights import WeightUse, own_name, weight_use, why_no_weight
+from regrow.graph.weights import WeightUse, own_name, path_of, weight_use, why_no_weight
 from regrow.graph.windows import at, join_windows, kernel_positions
 
 CONVOLUTIONS: Final = frozenset({"convolution"})
@@ -39,7 +39,6 @@ def follow_convolution(call: Call, record: Record) -> None:
         if _is_constant(record, weight):
             _follow_fixed_kernel(call, record, x, weight, groups=groups, transposed=transposed)
         else:
-            record.note_other_use(call, weight)
             _stop_at_weight(call, record, weight)
         return
     if (transposed or groups > 1) and not use.whole:
@@ -124,7 +123,6 @@ def _follow_mixing_product(
             and not _is_live(record, factor)
             and not _is_constant(record, factor)
         ):
-            record.note_other_use(call, factor)
             _stop_at_weight(call, record, factor)
             return
     why = Why("mixed", call.place)
@@ -185,19 +183,51 @@ def _use_layer(
     bias: Tensor | None,
 ) -> LayerRecord | None:
     """The layer's record; None, after a refusal, where its weight was used in another layout before."""
-    named = own_name(record, bias)
-    bias_name = named[0] if named is not None and named[0] in record.parameters else None
-    layer = record.layer(use.name, kind=kind, groups=groups, bias=bias_name)
+    layer = record.layer(use.name, kind=kind, groups=groups)
     if layer is None:
-        detail = f"it uses {use.name} in another layout than an operation before it"
-        record.elsewhere.setdefault(use.name, call.place)
-        record.stop(call, detail)
+        record.stop(call, f"it uses {use.name} in another layout than an operation before it")
         return None
     record.used.append(use.name)
+    record.claim(use.name, owner=path_of(use.name), path=call.path)
     layer.standardised = layer.standardised or use.standardised
-    if layer.bias is None:
-        layer.bias = bias_name
+    if bias is not None and not _is_live(record, bias):
+        _use_bias(call, record, layer, use, bias)
     return layer
+
+
+def _use_bias(call: Call, record: Record, layer: LayerRecord, use: WeightUse, bias: Tensor) -> None:
+    """A bias is the filters' own where it is a parameter with one number for each, in their order."""
+    named = own_name(record, bias)
+    count = len(layer.names)
+    filters = torch.arange(count) if use.whole else use.filters
+    if (
+        named is not None
+        and named[0] in record.parameters
+        and record.ledger.tensors[named[0]].numel() == count
+        and torch.equal(named[1], filters)
+    ):
+        layer.biases[named[0]] = None
+        record.claim(named[0], owner=path_of(layer.weight), path=call.path)
+    elif what := foreign.label_of(record, bias, buffers=True):
+        layer.biased[what] = None
+
+
+def follow_late_bias(call: Call, record: Record) -> None:
+    """Note a layer's own bias that is added behind the product: so torch does where inputs are not contiguous."""
+    for value, other in (
+        (call.tensor("self"), call.tensor("other")),
+        (call.tensor("other"), call.tensor("self")),
+    ):
+        name = None if value is None else record.ledger.whole(value.squeeze())
+        names = None if other is None else record.ledger.names(other)
+        if name is None or name not in record.late_biases or names is None:
+            continue
+        layers = record.table.layers_of(torch.unique(names).tolist())
+        weights = {record.layers[number].weight for number in layers}
+        if len(weights) == 1 and weights <= record.late_biases[name]:
+            (number,) = layers
+            record.layers[number].biases[name] = None
+            record.claim(name, owner=path_of(record.layers[number].weight), path=call.path)
 
 
 def _kind(record: Record, use: WeightUse) -> LayerKind:

@@ -42,6 +42,8 @@ class Ledger:
             self._first[name] = total
             total += tensor.numel()
             self._of(tensor).whole.setdefault(name, _place(tensor))
+        self.overlaps = {name: group for group in self._groups() for name in group}
+        """Of the model's tensors that have memory in common with others, all of those, by name."""
 
     def find(self, tensor: Tensor) -> Notes | None:
         """The notes on a tensor's storage, or None where nothing was noted."""
@@ -137,7 +139,6 @@ class Ledger:
         notes = self._of(tensor)
         notes.origins = torch.full((notes.length,), -1, dtype=torch.int64)
         notes.origins.as_strided(*_place(tensor)).copy_(origins)
-        notes.owners = None
 
     def write_copy(self, tensor: Tensor, source: Tensor) -> None:
         """Note that a tensor of new memory holds the same values as another, perhaps in another precision.
@@ -180,7 +181,7 @@ class Ledger:
             notes = self.find(tensor)
             if notes is not None and address(tensor) not in self._own:
                 notes.whole = {}
-                notes.origins = notes.owners = notes.derived = notes.by_filter = notes.stands = None
+                notes.origins = notes.derived = notes.by_filter = notes.stands = None
 
     def derived(self, tensor: Tensor) -> tuple[Derived, Tensor, Tensor] | None:
         """What `write_derived` noted of a tensor, or of the tensor that it looks at; None if nothing."""
@@ -223,19 +224,44 @@ class Ledger:
         return None
 
     def owners(self, tensor: Tensor) -> frozenset[str]:
-        """The model's tensors that a tensor's storage holds entries of, copies included."""
+        """The model's tensors that a tensor holds entries of, copies included; others in the same storage are not."""
         notes = self.find(tensor)
-        if notes is None:
+        if notes is None or (notes.origins is None and not notes.whole):
             return frozenset()
-        if notes.origins is None:
-            return frozenset(notes.whole)
-        if notes.owners is None:
-            numbers = torch.unique(notes.origins)
-            firsts = torch.tensor(list(self._first.values()), dtype=torch.int64)
-            places = torch.searchsorted(firsts, numbers[numbers >= 0], right=True) - 1
-            every = list(self._first)
-            notes.owners = frozenset(every[place] for place in set(places.tolist()))
-        return frozenset(notes.whole) | notes.owners
+        if notes.itemsize != tensor.element_size():
+            return frozenset(notes.whole) | self._owners_of(notes.origins)
+        place = _place(tensor)
+        found = frozenset(name for name, own in notes.whole.items() if _meet(own, place))
+        return found if notes.origins is None else found | self._owners_of(self.origins(tensor))
+
+    def _owners_of(self, origins: Tensor | None) -> frozenset[str]:
+        if origins is None:
+            return frozenset()
+        numbers = torch.unique(origins)
+        firsts = torch.tensor(list(self._first.values()), dtype=torch.int64)
+        places = torch.searchsorted(firsts, numbers[numbers >= 0], right=True) - 1
+        every = list(self._first)
+        return frozenset(every[place] for place in set(places.tolist()))
+
+    def _groups(self) -> list[tuple[str, ...]]:
+        """The model's tensors that have memory in common, as a parameter that looks into another one."""
+        spans: dict[int, list[tuple[int, int, str]]] = {}
+        for name, tensor in self.tensors.items():
+            start, stop = _span(_place(tensor))
+            size = tensor.element_size()
+            if stop > start and tensor.device.type != "meta":
+                spans.setdefault(address(tensor), []).append((start * size, stop * size, name))
+        found: list[tuple[str, ...]] = []
+        for several in spans.values():
+            group, end = list[str](), 0
+            for start, stop, name in sorted(several):
+                if start >= end and group:
+                    found.append(tuple(group))
+                    group = []
+                group.append(name)
+                end = max(end, stop)
+            found.append(tuple(group))
+        return [group for group in found if len(group) > 1]
 
     def mark(self, tensors: Iterable[Tensor], *, live: bool, computed: bool, by: str = "") -> None:
         """Note that tensors depend on the example inputs, or on the weights alone, and what worked them out."""
@@ -283,3 +309,17 @@ def _measure(tensor: Tensor) -> tuple[int, int]:
 
 def _place(tensor: Tensor) -> Place:
     return tuple(tensor.size()), tuple(tensor.stride()), int(tensor.storage_offset())
+
+
+def _span(place: Place) -> tuple[int, int]:
+    """The first element of a storage that a tensor looks at, and the one behind the last; equal where it has none."""
+    sizes, strides, offset = place
+    if 0 in sizes:
+        return offset, offset
+    steps = zip(sizes, strides, strict=True)
+    return offset, offset + sum((size - 1) * stride for size, stride in steps) + 1
+
+
+def _meet(first: Place, second: Place) -> bool:
+    (start, stop), (begin, end) = _span(first), _span(second)
+    return max(start, begin) < min(stop, end)

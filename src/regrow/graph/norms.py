@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final, cast
 
 from torch import Tensor
@@ -66,10 +66,23 @@ def _note_norm(call: Call, record: Record, kind: str, seen: Tensor) -> None:
             tensors[argument], entries = found
     if entries is None:
         return
-    path = path_of(next(iter(tensors.values())))
+    path = _path(call, record, tensors)
+    for name in tensors.values():
+        record.claim(name, owner=path, path=call.path)
     size = max(record.ledger.tensors[name].numel() for name in tensors.values())
     if kind == "batch_norm" and len(entries) > size:
         kind = "instance_norm"  # torch repeats its entries for every example and calls batch normalisation
     norm = record.norms.setdefault(path, NormRecord(kind, tensors, [set() for _ in range(size)]))
     for entry, name in zip(entries.tolist(), seen.tolist(), strict=True):
         norm.seen[entry].add(name)
+
+
+def _path(call: Call, record: Record, tensors: Mapping[str, str]) -> str:
+    """Where a norm is at home: of those that share some of their tensors each has a path of its own."""
+    paths = [path_of(name) for name in tensors.values()]
+    options = [*([call.path] if call.path in paths else []), *paths, *tensors.values()]
+    for path in options:
+        known = record.norms.get(path)
+        if known is None or known.tensors == tensors:
+            return path
+    return options[0]

@@ -34,7 +34,6 @@ class Notes:
         length: Number of elements of the storage.
         names: For each element the name of its set (see `SetTable`); None = all empty.
         origins: For each element the number of the model's tensor entry that it copies, -1 = none; None = no entry.
-        owners: The model's tensors that those entries are of, once somebody asked; None = nobody did.
         whole: The model's tensors that this storage holds, themselves or as copies: where each lies in it.
         live: Depends on the example inputs.
         computed: Worked out from the model's weights alone.
@@ -50,7 +49,6 @@ class Notes:
     length: int
     names: Tensor | None = None
     origins: Tensor | None = None
-    owners: frozenset[str] | None = None
     whole: dict[str, Place] = field(default_factory=dict[str, "Place"])
     live: bool = False
     computed: bool = False

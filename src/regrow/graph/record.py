@@ -11,6 +11,7 @@ from torch import Tensor
 from regrow.graph.filters import LayerKind, NormTensor
 from regrow.graph.ledger import Ledger
 from regrow.graph.sets import NAMES, SetTable
+from regrow.graph.users import THE_MODEL, User, Users
 
 
 @dataclass
@@ -21,7 +22,8 @@ class LayerRecord:
         weight: Its parameter name.
         kind: How its axes are laid out.
         groups: Groups of the convolution.
-        bias: Parameter name of the bias that came with it.
+        biases: Parameter names of the biases that came with it.
+        biased: In words, what else came in a bias's place.
         names: The sets of its filters, (O,).
         reads: For each input channel the names of the sets that were seen on it, over all calls.
         standardised: What multiplied was worked out from the weight, filter by filter (see `standardised.py`).
@@ -30,10 +32,11 @@ class LayerRecord:
     weight: str
     kind: LayerKind
     groups: int
-    bias: str | None
     names: Tensor
     reads: list[set[int]]
     standardised: bool = False
+    biases: dict[str, None] = field(default_factory=dict[str, None])
+    biased: dict[str, None] = field(default_factory=dict[str, None])
 
 
 @dataclass
@@ -74,9 +77,7 @@ class Call:
     @property
     def place(self) -> str:
         """The operation and where it ran, for messages."""
-        return (
-            f"{self.op} in '{self.path}'" if self.path else f"{self.op} in the model's own forward"
-        )
+        return f"{self.op} in '{self.path}'" if self.path else f"{self.op} in {THE_MODEL}"
 
     def tensor(self, name: str) -> Tensor | None:
         """The tensor argument of that name, or None."""
@@ -100,7 +101,9 @@ class Record:
         norms: By module path.
         statistics: By layer number: norms whose statistics run across several of its filters.
         refused: By layer number: why its readers cannot be known.
-        elsewhere: By parameter name: another operation that used the weight.
+        users: Who used each of the model's tensors.
+        claimed: Of the operation that is being followed: the tensors that it used as what they are.
+        late_biases: By the name of a bias, the weights of the modules that hold it.
         stops: Where the trace could not follow, in order.
         stopped: Paths of the modules that were running there.
         used: The weight of each product with a weight, in order.
@@ -114,22 +117,21 @@ class Record:
     norms: dict[str, NormRecord] = field(default_factory=dict[str, NormRecord])
     statistics: dict[int, dict[str, None]] = field(default_factory=dict[int, dict[str, None]])
     refused: dict[int, str] = field(default_factory=dict[int, str])
-    elsewhere: dict[str, str] = field(default_factory=dict[str, str])
+    users: Users = field(default_factory=dict[str, dict[User, None]])
+    claimed: set[str] = field(default_factory=set[str])
+    late_biases: Mapping[str, frozenset[str]] = field(default_factory=dict[str, frozenset[str]])
     stops: dict[str, None] = field(default_factory=dict[str, None])
     stopped: dict[str, None] = field(default_factory=dict[str, None])
     used: list[str] = field(default_factory=list[str])
     refusals: int = 0
 
-    def layer(
-        self, weight: str, *, kind: LayerKind, groups: int, bias: str | None
-    ) -> LayerRecord | None:
+    def layer(self, weight: str, *, kind: LayerKind, groups: int) -> LayerRecord | None:
         """The record of a weight, begun where there is none.
 
         Args:
             weight: Parameter name.
             kind: How the operation lays out its axes.
             groups: Groups of the convolution.
-            bias: Parameter name of the bias, or None.
 
         Returns:
             The record; None where the weight was used in another layout before.
@@ -142,22 +144,33 @@ class Record:
         count = shape[1] * groups if transposed else shape[0]
         inputs = shape[0] if transposed else shape[1] * groups
         names = self.table.add_layer(count)
-        made = LayerRecord(weight, kind, groups, bias, names, [set() for _ in range(inputs)])
+        made = LayerRecord(weight, kind, groups, names, [set() for _ in range(inputs)])
         self.layers.append(made)
         return made
 
     def note_other_use(self, call: Call, tensor: Tensor) -> None:
-        """Remember an operation that uses a weight, or what was worked out from it, and does not multiply by it.
+        """Remember an operation that uses one of the model's tensors, or what was worked out from it, in no known role.
 
         Args:
-            call: The operation.
+            call: The operation; tensors that it was seen to use as a layer or a norm does are none of this.
             tensor: One of its arguments.
         """
         notes = self.ledger.find(tensor)
         derived = None if notes is None or notes.derived is None else notes.derived.parameter
         for name in (*self.ledger.owners(tensor), *([derived] if derived else [])):
-            if name in self.parameters and self.ledger.tensors[name].ndim >= 2:
-                self.elsewhere.setdefault(name, call.place)
+            if name not in self.claimed:
+                self.users.setdefault(name, {})[User("", call.place)] = None
+
+    def claim(self, name: str, *, owner: str, path: str) -> None:
+        """Remember that one of the model's tensors was used as what it is.
+
+        Args:
+            name: Of a weight, a bias, or a tensor of a norm.
+            owner: Path of the layer or the norm.
+            path: Of the module that is running.
+        """
+        self.claimed.update(self.ledger.overlaps.get(name, (name,)))
+        self.users.setdefault(name, {})[User(owner, path)] = None
 
     def give_up(self, call: Call, detail: str, advice: str = "") -> None:
         """As `stop`, but of what works on the model's inputs alone nothing is said: no filter is lost there.

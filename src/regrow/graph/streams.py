@@ -10,7 +10,7 @@ all of them, so that its weights belong to no single filter. A `Policy` says wha
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Literal, final
 
@@ -44,7 +44,8 @@ def is_shared(filters: Filters) -> bool:
 def streams_of(wiring: Wiring) -> tuple[tuple[Unit, ...], ...]:
     """The filters that are read together, channel by channel.
 
-    Two filters belong to the same stream if a layer reads both in one channel; and so on from filter to filter.
+    Two filters belong to the same stream if a layer reads both in one channel, or if an entry of a norm sees both; and
+    so on from filter to filter.
 
     Args:
         wiring: From `regrow.trace`.
@@ -66,21 +67,19 @@ def streams_of(wiring: Wiring) -> tuple[tuple[Unit, ...], ...]:
     first: dict[tuple[str, int], Unit] = {}
     seen: set[tuple[str, int, int]] = set()
     for layer in wiring.layers:
-        for reader in layer.readers:
-            for index, (channels, alone) in enumerate(
-                zip(reader.channels, reader.alone, strict=True)
-            ):
+        for path, every_channel, every_flag in _heard_at(layer):
+            for index, (channels, alone) in enumerate(zip(every_channel, every_flag, strict=True)):
                 mine = root((layer.path, index))
                 if all(alone):
                     continue
-                run = (reader.path, id(channels), id(alone))
+                run = (path, id(channels), id(alone))
                 if run in seen and channels:
                     # Behind a mixing operation the filters of a layer share one long list: one channel says it all.
                     channels, alone = channels[:1], alone[:1]  # noqa: PLW2901
                 seen.add(run)
                 for channel, single in zip(channels, alone, strict=True):
                     if not single:
-                        other = root(first.setdefault((reader.path, channel), mine))
+                        other = root(first.setdefault((path, channel), mine))
                         mine = root(mine)
                         parent[mine] = other
     groups: dict[Unit, list[Unit]] = {}
@@ -90,6 +89,21 @@ def streams_of(wiring: Wiring) -> tuple[tuple[Unit, ...], ...]:
             if unit in parent:
                 groups.setdefault(root(unit), []).append(unit)
     return tuple(tuple(group) for group in groups.values() if len(group) > 1)
+
+
+def _heard_at(
+    layer: Filters,
+) -> Iterator[tuple[str, Sequence[tuple[int, ...]], Sequence[tuple[bool, ...]]]]:
+    """Who hears a layer's filters: by name, the channels of each, and whether it is alone there."""
+    for reader in layer.readers:
+        yield reader.path, reader.channels, reader.alone
+    for norm in layer.shared_norms:
+        together = {len(each): (False,) * len(each) for each in norm.channels}
+        yield (
+            f"entries of {norm.path}",
+            norm.channels,
+            [together[len(each)] for each in norm.channels],
+        )
 
 
 def as_one(filters: Filters) -> Filters:

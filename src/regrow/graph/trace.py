@@ -11,7 +11,7 @@ from torch.nn.parallel import DataParallel, DistributedDataParallel
 from torch.nn.parameter import is_lazy
 
 from regrow.errors import TraceError
-from regrow.graph.assemble import assemble
+from regrow.graph.assemble import assemble, named_layers
 from regrow.graph.calling import ExampleInputs, call_arguments, tensors_in
 from regrow.graph.declared import ChannelNorm, note_declared
 from regrow.graph.flows import Flow, merged
@@ -22,6 +22,7 @@ from regrow.graph.outlets import OutletFinder, normed_modules
 from regrow.graph.record import Record
 from regrow.graph.twin import Twin
 from regrow.graph.undisturbed import RunningModule, undisturbed
+from regrow.graph.users import Users
 from regrow.graph.wiring import Wiring
 
 
@@ -66,13 +67,14 @@ def trace(model: nn.Module, example_inputs: ExampleInputs) -> Wiring:
     model = unwrap(model)
     _refuse_lazy(model)
     record, outputs, _ = _run(model, example_inputs)
-    wiring = assemble(model, record, outputs)
+    flows, users = _in_training(model, example_inputs)
+    wiring = assemble(model, record, outputs, more=users)
     if not wiring.layers:
         remarks = f" ({'; '.join(wiring.remarks)})" if wiring.remarks else ""
         raise TraceError(
             f"the model must have a convolution or a linear layer that works on its inputs, and has none{remarks}"
         )
-    return replace(wiring, flows=_flows(model, example_inputs, wiring))
+    return replace(wiring, flows=_completed(flows, model, example_inputs, wiring))
 
 
 def _run(
@@ -85,7 +87,9 @@ def _run(
     """Run the model once and follow it; with `finds`, also where its filters leave."""
     parameters = dict(model.named_parameters())
     ledger = Ledger({**dict(model.named_buffers()), **parameters})
-    record = Record(ledger=ledger, parameters=frozenset(parameters))
+    record = Record(
+        ledger=ledger, parameters=frozenset(parameters), late_biases=_late_biases(model)
+    )
 
     def left(module: nn.Module, path: str, given: object, out: object) -> None:
         note_declared(record, module, path, list(tensors_in(given)), list(tensors_in(out)))
@@ -122,20 +126,39 @@ def _run(
     return record, outputs, finder.flows()
 
 
-def _flows(model: nn.Module, example_inputs: ExampleInputs, wiring: Wiring) -> Mapping[str, Flow]:
-    """Where filters leave in training mode, where dropout and stochastic depth are at work.
+def _in_training(model: nn.Module, example_inputs: ExampleInputs) -> tuple[dict[str, Flow], Users]:
+    """Where filters leave in training mode, where dropout and stochastic depth are at work, and who uses which tensor.
 
-    Of layers that this run leaves out, and where some models need targets in training, as in evaluation mode.
+    Neither where the model does not run so, as some that need targets in training.
     """
     normed = normed_modules(model)
     modules = frozenset(module for module in model.modules() if module not in normed)
-    found: dict[str, Flow] = {}
     with suppress(TraceError):
-        found = _run(model, example_inputs, finds=True, training=modules)[2]
+        record, _, flows = _run(model, example_inputs, finds=True, training=modules)
+        return flows, record.users
+    return {}, {}
+
+
+def _completed(
+    found: dict[str, Flow], model: nn.Module, example_inputs: ExampleInputs, wiring: Wiring
+) -> Mapping[str, Flow]:
+    """With what a run in evaluation mode shows of layers that the one in training mode has left out."""
     asked = (each.path for each in wiring.layers if not (each.is_head or each.refused))
     if all(path in found and found[path].outlets for path in asked):
         return found
     return merged(found, _run(model, example_inputs, finds=True)[2])
+
+
+def _late_biases(model: nn.Module) -> dict[str, frozenset[str]]:
+    """By the name of each bias of torch's layers, the weights that it stands beside in some module."""
+    names = {id(tensor): name for name, tensor in model.named_parameters()}
+    found: dict[str, set[str]] = {}
+    for weight, owners in named_layers(model).items():
+        for owner in owners:
+            bias = names.get(id(owner._parameters.get("bias")))  # pyright: ignore[reportPrivateUsage]
+            if bias is not None:
+                found.setdefault(bias, set()).add(weight)
+    return {bias: frozenset(weights) for bias, weights in found.items()}
 
 
 def unwrap(model: nn.Module) -> nn.Module:

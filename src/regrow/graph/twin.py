@@ -11,7 +11,13 @@ from torch._ops import OpOverload
 
 from regrow.graph import rules
 from regrow.graph.dispatch import WatchingMode, address
-from regrow.graph.layers import CONVOLUTIONS, PRODUCTS, follow_convolution, follow_product
+from regrow.graph.layers import (
+    CONVOLUTIONS,
+    PRODUCTS,
+    follow_convolution,
+    follow_late_bias,
+    follow_product,
+)
 from regrow.graph.ledger import ReinterpretedError
 from regrow.graph.moves import follow_move, follow_origins, is_move, keeps_entries
 from regrow.graph.record import Call, Record, tensors_in
@@ -65,6 +71,7 @@ class Twin(WatchingMode):
         self, func: OpOverload[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], out: object
     ) -> None:
         ledger = self._record.ledger
+        self._record.claimed.clear()
         inputs = tensors_in((*args, *kwargs.values()))
         outputs = tensors_in((out,))
         known = [notes for tensor in inputs if _is_plain(tensor) and (notes := ledger.find(tensor))]
@@ -88,8 +95,9 @@ class Twin(WatchingMode):
             return _rerun(func, args, kwargs, edit)
 
         moves = is_move(call.op) or call.op in rules.COPIES
+        keeps = moves and keeps_entries(call.op)
         computed = any(notes.computed for notes in known) or (
-            not (moves and keeps_entries(call.op)) and self._has_parameter(inputs)
+            not keeps and self._has_parameter(inputs)
         )
         if func._schema.is_mutable:  # pyright: ignore[reportPrivateUsage]
             ledger.overwritten(outputs)
@@ -101,8 +109,9 @@ class Twin(WatchingMode):
             ledger.mark(outputs, live=False, computed=True, by=call.place)
             if follow_standardised(call, self._record, func.tags):
                 return  # the operation that uses the result decides what becomes of the parameter
-        if not moves or any(notes.derived for notes in known):
-            self._note_other_uses(call, inputs)
+        if not keeps or any(notes.derived for notes in known):
+            for tensor in inputs:
+                self._record.note_other_use(call, tensor)
 
     def _follow_live(
         self, call: Call, func: OpOverload[..., Any], run: Callable[[Edit], object]
@@ -125,6 +134,9 @@ class Twin(WatchingMode):
             follow_convolution(call, record)
         elif call.op in PRODUCTS:
             follow_product(call, record)
+        elif call.op == "add" and record.late_biases:
+            follow_late_bias(call, record)
+            rules.pointwise(call, record)
         elif not self._anything_known(call):
             return
         elif is_move(call.op):
@@ -166,13 +178,6 @@ class Twin(WatchingMode):
             not self._record.parameters.isdisjoint(self._record.ledger.owners(tensor))
             for tensor in tensors
         )
-
-    def _note_other_uses(self, call: Call, tensors: Sequence[Tensor]) -> None:
-        """A weight that some other operation uses too has readers, or a meaning, that the wiring does not show."""
-        if call.op in CONVOLUTIONS or call.op in PRODUCTS:
-            return
-        for tensor in tensors:
-            self._record.note_other_use(call, tensor)
 
 
 def _call(

@@ -11,6 +11,7 @@ from typing import Final, get_args
 from regrow.errors import ConfigError, UnknownNameError
 from regrow.graph.filters import Filters, LayerKind
 from regrow.graph.flows import Flow
+from regrow.graph.users import others
 
 _WIDEST: Final = (30, 14, 7, 18, 16, 26)
 """Characters a column may take: layer, kind, filters, weight, norm, read by. What is left of a line is the note's."""
@@ -27,6 +28,9 @@ class Wiring:
         remarks: What the trace could not follow, and layers that did not run, one line each.
         untraced: Module paths of layers that are not among `layers`, and that nothing is done with: their weights are
             computed, or they did not run.
+        shared: By name, the tensors of these layers, their norms and their readers that somebody else uses too, and all
+            that use them, in words: layers and norms by path; a tensor with several names is there by each. Nothing is
+            written there. A wiring that was made by hand says it of those it knows of.
         flows: By module path, where a layer's filters leave in a forward pass. A wiring that was made by hand needs
             none; recipes that ask whether a filter is silent cannot judge its layers then.
     """
@@ -34,6 +38,7 @@ class Wiring:
     layers: tuple[Filters, ...]
     remarks: tuple[str, ...] = ()
     untraced: tuple[str, ...] = ()
+    shared: Mapping[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
     flows: Mapping[str, Flow] = field(default_factory=dict[str, Flow], repr=False, compare=False)
 
     def __getitem__(self, path: str) -> Filters:
@@ -125,7 +130,8 @@ class Wiring:
             for row in table
         ]
         lines.insert(1, "-" * max(len(line) for line in lines))
-        for remark in self.remarks:
+        told = [f"{name} is used by {others(users, '')}" for name, users in self.shared.items()]
+        for remark in (*self.remarks, *told):
             lines += wrap(f"note: {remark}", _LINE, subsequent_indent="      ")
         return "\n".join(lines)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import fields
 from typing import Any, Literal
 from weakref import WeakSet
@@ -225,7 +225,7 @@ def attach(
         seed=seed,
         streams=chosen.streams,
         companions=[Companion(each, tensors, chosen.layers) for each in companions],
-        calibration=_calibration(recipe, bare, calibration_inputs, ranks=ranks),
+        calibration=_calibration(recipe, bare, calibration_inputs, kept=wiring.shared, ranks=ranks),
         probe=probe,
         dry_run=dry_run,
         hooks=hooks,
@@ -326,7 +326,7 @@ def _watch(
 
 
 def _calibration(
-    recipe: Recipe, model: nn.Module, inputs: Any, *, ranks: Ranks
+    recipe: Recipe, model: nn.Module, inputs: Any, *, kept: Container[str | None], ranks: Ranks
 ) -> Calibration | None:
     if not recipe.renew.preserve:
         return None
@@ -335,7 +335,7 @@ def _calibration(
             "preserve=True moves a filter's mean activation into its readers, and measures it on real data: give "
             "attach(calibration_inputs=...), a batch of training images, say"
         )
-    return Calibration(model, inputs, ranks=ranks)
+    return Calibration(model, inputs, kept=kept, ranks=ranks)
 
 
 def _probe(

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Generator, Iterable
+from collections import Counter
+from collections.abc import Container, Generator, Iterable
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, cast
@@ -29,7 +30,6 @@ class _Received:
 
     total: Tensor | None = None
     count: int = 0
-    calls: int = 0
     outputs: list[Fate] = field(default_factory=list[Fate])
 
 
@@ -39,6 +39,7 @@ class Calibration:
     Args:
         model: The bare model.
         inputs: What it is called with.
+        kept: Names of tensors that somebody else uses too: no constant is moved there.
         ranks: The processes that train the model together: each has data of its own, all must make the same edits.
 
     Raises:
@@ -50,9 +51,11 @@ class Calibration:
         model: nn.Module,
         inputs: ExampleInputs,
         *,
+        kept: Container[str | None] = (),
         ranks: Ranks | None = None,
     ) -> None:
         self._model = model
+        self._kept = kept
         self._inputs = inputs
         self._ranks = ranks or Ranks()
         self._path_of = {module: path for path, module in model.named_modules()}
@@ -102,37 +105,45 @@ class Calibration:
             )
         }
         received = {module: _Received() for module in wanted}
-        weights = {module: cast("Tensor", module.weight) for module in wanted}
-        uses = Uses(weights.values())
-        with undisturbed(self._model), _listening(received, uses), uses:
+        uses, normed = Uses(), Counter[nn.Module]()
+        with undisturbed(self._model), _listening(received, uses, normed), uses:
             self._run()
         found: dict[str, ReaderActivity] = {}
         # With several ranks all come to each mean, whatever each of them has seen.
         for module, seen in received.items():
-            # A weight that works elsewhere too (a tied one, a functional call) hears the filter there as well.
-            elsewhere = uses.of(weights[module]) != seen.calls
             total = torch.zeros(_inputs(module)) if seen.total is None else seen.total
-            sums = torch.cat([total, total.new_tensor([seen.count, float(elsewhere)])])
+            sums = torch.cat([total, total.new_tensor([seen.count])])
             sums = self._ranks.mean(sums, why="preserve=True")
-            if sums[-2] > 0 and sums[-1] == 0:
-                found[wanted[module]] = self._activity_of(module, seen, sums[:-2] / sums[-2])
+            if sums[-1] > 0:
+                mean = sums[:-1] / sums[-1]
+                found[wanted[module]] = self._activity_of(module, seen, normed, mean)
         return found
 
-    def _activity_of(self, module: nn.Module, seen: _Received, mean: Tensor) -> ReaderActivity:
+    def _activity_of(
+        self, module: nn.Module, seen: _Received, normed: Counter[nn.Module], mean: Tensor
+    ) -> ReaderActivity:
         path = self._path_of[module]
         fates = {fate.norm if fate.uses == 1 else None for fate in seen.outputs}
         behind = next(iter(fates)) if len(fates) == 1 else None
-        running = behind in self._path_of and getattr(behind, "running_mean", None) is not None
+        # One that is called with something else too has its means from there as well.
+        running = (
+            behind is not None
+            and behind in self._path_of
+            and getattr(behind, "running_mean", None) is not None
+            and normed[behind] == len(seen.outputs)
+        )
         taps = 1.0
         if isinstance(module, _ConvTransposeNd):
             taps = 1.0 / math.prod(module.stride)
         has_bias = isinstance(module._parameters.get("bias"), nn.Parameter)  # pyright: ignore[reportPrivateUsage]
+        bias = f"{path}.bias".lstrip(".") if has_bias else None
+        mean_behind = f"{self._path_of[behind]}.running_mean" if behind and running else None
         return ReaderActivity(
             mean=mean,
             taps=taps,
             inputs_a_group=len(mean) // int(getattr(module, "groups", 1)),
-            bias=f"{path}.bias".lstrip(".") if has_bias else None,
-            running_mean=f"{self._path_of[behind]}.running_mean" if behind and running else None,
+            bias=None if bias in self._kept else bias,
+            running_mean=None if mean_behind in self._kept else mean_behind,
         )
 
     def _run(self) -> Any:
@@ -149,7 +160,9 @@ class Calibration:
 
 
 @contextmanager
-def _listening(received: dict[nn.Module, _Received], uses: Uses) -> Generator[None]:
+def _listening(
+    received: dict[nn.Module, _Received], uses: Uses, normed: Counter[nn.Module]
+) -> Generator[None]:
     """Keep sums of what modules receive, and follow what they give.
 
     The hooks are torch's own, for all modules: one on the model's modules would be seen by its compiled forms.
@@ -160,6 +173,7 @@ def _listening(received: dict[nn.Module, _Received], uses: Uses) -> Generator[No
             return
         if isinstance(module, _NormBase):
             uses.normed(args[0], module)
+            normed[module] += 1
         if module in received:
             _add(received[module], cast("_ConvNd | nn.Linear", module), args[0])
 
@@ -196,4 +210,3 @@ def _add(seen: _Received, module: _ConvNd | nn.Linear, x: Tensor) -> None:
     total = x.detach().sum(over, dtype=exact) if over else x.detach().to(exact)
     seen.total = total if seen.total is None else seen.total + total
     seen.count += x.numel() // x.shape[axis]
-    seen.calls += 1

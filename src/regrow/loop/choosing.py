@@ -11,6 +11,7 @@ from torch import Tensor
 from regrow.errors import ConfigError, UnknownNameError
 from regrow.graph import Filters, Norm, Policy, Streams, Wiring, as_one, is_shared, streams_of
 from regrow.graph.streams import Unit
+from regrow.loop.sharing import without_shared_entries, without_shared_weights
 
 _FEW = 6
 """Layers that a message names."""
@@ -60,7 +61,7 @@ def choose(
     if coupled not in get_args(Policy):
         raise UnknownNameError("policy for coupled filters", str(coupled), get_args(Policy))
     watched = [filters for filters in candidates if id(parameters.get(filters.weight)) in held]
-    notes: list[str] = []
+    watched, notes = without_shared_weights(watched, wiring.shared)
     streams: Streams | None = None
     if coupled == "inner":
         left = [filters.path for filters in watched if is_shared(filters)]
@@ -70,7 +71,8 @@ def choose(
             )
         watched = [filters for filters in watched if not is_shared(filters)]
     elif coupled == "stream":
-        watched, streams, notes = _whole_streams(wiring, watched)
+        watched, streams, left_out = _whole_streams(wiring, watched)
+        notes += left_out
     if not watched:
         raise ConfigError(
             _why_none(
@@ -82,6 +84,8 @@ def choose(
                 notes=notes,
             )
         )
+    watched, kept = without_shared_entries(watched, wiring.shared, touches_readers=touches_readers)
+    notes += kept
     named = {name for name, parameter in parameters.items() if id(parameter) in held}
     watched, frozen = _without_frozen_readers(watched, named)
     watched, untrained = _without_untrained_entries(watched, named)

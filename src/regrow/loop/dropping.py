@@ -8,7 +8,9 @@ from dataclasses import replace
 from regrow.compose import Recipe
 from regrow.errors import ConfigError
 from regrow.graph import Filters, Wiring, gates, is_shared
+from regrow.graph.users import others
 from regrow.loop.choosing import Chosen
+from regrow.loop.sharing import never_silent
 from regrow.schedule import AtSteps, Every
 
 _FEW = 3
@@ -32,26 +34,34 @@ def refuse_endless(recipe: Recipe) -> None:
 
 
 def droppable(chosen: Chosen, wiring: Wiring) -> Chosen:
-    """Leave gates out, and note what else a drop cannot do.
+    """Leave out gates and what cannot be silenced, and note what else a drop cannot do.
 
     Args:
         chosen: The layers to watch.
         wiring: Of the whole model.
 
     Returns:
-        The same without gates, unless they are dropped together with what they switch.
+        The same without gates, unless they are dropped together with what they switch, and without layers that keep a
+        tensor of their own since somebody else uses it too: their filters would not give 0.
 
     Raises:
         ConfigError: Nothing remains.
     """
     switches = gates(wiring)
+    kept = {layer.path: never_silent(layer, wiring) for layer in chosen.layers}
+    able = tuple(layer for layer in chosen.layers if not kept[layer.path])
     left = tuple(
         layer
-        for layer in chosen.layers
+        for layer in able
         if layer.path not in switches or (chosen.streams is not None and not is_shared(layer))
     )
     notes = list(chosen.notes)
-    for layer in chosen.layers:
+    notes += [
+        f"{path}: never dropped, for its filters could not give 0: kept is {what}"
+        for path, what in kept.items()
+        if what
+    ]
+    for layer in able:
         if layer not in left:
             gate = switches[layer.path]
             what = "switches" if gate.sure else "may switch, or be switched by,"
@@ -75,6 +85,13 @@ def droppable(chosen: Chosen, wiring: Wiring) -> Chosen:
             f"dropped filters of {_few(counted)} are 0 and are counted as 0 where channels are normalised or mixed "
             f"together: what is left there is not quite the smaller network"
         )
+    notes += [
+        f"dropped filters of {layer.path} give 0, and what multiplies them in {reader.path} is kept, for its weight is "
+        f"used by {others(wiring.shared[reader.weight], reader.path)} too"
+        for layer in left
+        for reader in wiring[layer.path].readers
+        if reader.weight in wiring.shared
+    ]
     scaled = [layer.path for layer in left if _heard_by_standardised(wiring, layer)]
     if scaled:
         notes.append(

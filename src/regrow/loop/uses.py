@@ -33,7 +33,7 @@ class Uses(TorchFunctionMode):
         weights: Tensors whose uses are counted from the start.
     """
 
-    def __init__(self, weights: Iterable[Tensor]) -> None:
+    def __init__(self, weights: Iterable[Tensor] = ()) -> None:
         super().__init__()
         self._weights = {id(weight): 0 for weight in weights}
         self._followed: dict[int, tuple[weakref.ref[Tensor], int, Fate]] = {}

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from regrow.errors import ConfigError
 from regrow.graph import Filters, Norm, Wiring
+from regrow.graph.users import others
 
 _MATRIX: Final = 2
 """Axes from which on a tensor is taken for a layer's weight."""
@@ -134,24 +135,24 @@ def plan_by_wiring(tensors: Mapping[str, Tensor], wiring: Wiring, *, by_filter: 
 
     Returns:
         The plan. Layers that the trace does not know go by their own weights too; what no layer claims is blended
-        half and half, and named.
+        half and half, and named. So is what several use (`Wiring.shared`): of a bias or a norm's entry that several
+        layers have each takes its share, and a weight that works elsewhere too has one share for all its filters.
     """
     units = [
         Unit(
             name=layer.path,
             weight=layer.weight,
             filters=layer,
-            scale=_scale(layer, tensors) if by_filter else None,
+            scale=_scale(layer, tensors)
+            if by_filter and layer.weight not in wiring.shared
+            else None,
         )
         for layer in wiring.layers
         if layer.weight in tensors
     ]
     whole = {unit.weight: index for index, unit in enumerate(units)}
-    for index, unit in enumerate(units):
-        bias = None if unit.filters is None else unit.filters.bias
-        if bias is not None and bias in tensors:
-            whole.setdefault(bias, index)
     claimed = _claims(units, tensors)
+    whole |= _biases(units, tensors, claimed)
     for name, tensor in tensors.items():
         if name in whole or name in claimed or not tensor.is_floating_point():
             continue
@@ -171,6 +172,10 @@ def plan_by_wiring(tensors: Mapping[str, Tensor], wiring: Wiring, *, by_filter: 
         else:
             even.append(name)
     notes = [f"no layer claims them, blended half and half: {', '.join(even)}"] if even else []
+    notes += [
+        f"{name} is used by {others(users, '')}: blended once, by the mean share of the layers among them"
+        for name, users in wiring.shared.items()
+    ]
     return Plan(
         units=tuple(units),
         whole=whole,
@@ -179,6 +184,29 @@ def plan_by_wiring(tensors: Mapping[str, Tensor], wiring: Wiring, *, by_filter: 
         even=tuple(even),
         notes=tuple(notes),
     )
+
+
+def _biases(
+    units: Sequence[Unit], tensors: Mapping[str, Tensor], claimed: dict[str, tuple[Claim, ...]]
+) -> dict[str, int]:
+    """Biases go with their layer; those that several layers have, or a norm too, are added to what several claim."""
+    found: dict[str, list[int]] = {}
+    for index, unit in enumerate(units):
+        bias = None if unit.filters is None else unit.filters.bias
+        if bias is not None and bias in tensors:
+            found.setdefault(bias, []).append(index)
+    single = {
+        bias: several[0]
+        for bias, several in found.items()
+        if len(several) == 1 and bias not in claimed
+    }
+    for bias in found.keys() - single.keys():
+        entries = tuple(range(tensors[bias].numel()))
+        claimed[bias] = (
+            *claimed.get(bias, ()),
+            *(Claim(unit=index, filters=entries, entries=entries) for index in found[bias]),
+        )
+    return single
 
 
 def _scale(layer: Filters, tensors: Mapping[str, Tensor]) -> Norm | None:

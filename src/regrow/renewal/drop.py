@@ -23,13 +23,14 @@ class Out:
     then the slices that read it are 0 too, so that it is not heard where an activation turns 0 into something else, and
     so are norm entries behind a sum. A filter of a grouped layer that reads silent channels only is out with them:
     behind a depthwise layer the smaller network has no such channel. What writers that are still there share with one
-    that is out is kept: there it adds 0.
+    that is out is kept: there it adds 0. What somebody else uses too (`Wiring.shared`) is kept.
 
     Args:
         wiring: Of the whole model.
     """
 
     def __init__(self, wiring: Wiring) -> None:
+        self._kept = wiring.shared.keys()
         self._layers = {layer.path: layer for layer in wiring.layers}
         self._by_weight = {layer.weight: layer for layer in wiring.layers}
         self._first: dict[str, int] = {}
@@ -66,7 +67,10 @@ class Out:
         self._grouped = [
             layer
             for layer in self._layers.values()
-            if layer.groups > 1 and not layer.is_head and layer.weight in self._readers
+            if layer.groups > 1
+            and not layer.is_head
+            and layer.weight in self._readers
+            and self._kept.isdisjoint({layer.weight, layer.bias})
         ]
 
     def edits(self, masks: Mapping[str, Mask], *, params: Mapping[str, Tensor]) -> list[Edit]:
@@ -91,7 +95,7 @@ class Out:
             found.extend(_norm_edits(norm, heard, present, params))
         for reader, heard in self._readers.values():
             found.extend(_reader_edits(reader, heard, present, params))
-        return found
+        return [edit for edit in found if edit.name not in self._kept]
 
     def unheard(
         self, masks: Mapping[str, Mask], *, params: Mapping[str, Tensor]
@@ -110,6 +114,8 @@ class Out:
         present = self._present(masks)
         found: dict[str, Mask] = {}
         for reader, heard in self._readers.values():
+            if reader.weight in self._kept:
+                continue
             for edit in _reader_edits(reader, heard, present, params):
                 mask = edit.mask.expand(params[edit.name].shape)
                 layer = self._by_weight.get(edit.name)

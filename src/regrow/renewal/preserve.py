@@ -66,10 +66,7 @@ def uncut(filters: Filters, activity: Activity | None) -> list[str]:
     ]
     notes: list[str] = []
     if unseen:
-        notes.append(
-            f"{filters.path}: kept in {', '.join(unseen)}, never called as a module, or with a weight that works "
-            f"elsewhere too"
-        )
+        notes.append(f"{filters.path}: kept in {', '.join(unseen)}, never called as a module")
     starved = [
         reader.path
         for reader in filters.readers
