@@ -262,6 +262,34 @@ def _stop_at_weight(call: Call, record: Record, weight: Tensor) -> None:
     )
 
 
+def begin_from_zeros(call: Call, record: Record) -> bool:
+    """Take zeros for an activation where a weight multiplies them: a state that a recurrent layer begins with.
+
+    Other constants stay what they are: a weight may be worked out as a product with them.
+
+    Args:
+        call: An operation of which nothing depends on the model's inputs.
+        record: The trace so far. The zeros are noted in it.
+
+    Returns:
+        Whether there are any.
+    """
+    if call.op in CONVOLUTIONS:
+        factors = ("input",)
+    elif call.op in PRODUCTS:
+        factors = PRODUCTS[call.op][:2]
+    else:
+        return False
+    for name in factors:
+        factor = call.tensor(name)
+        if factor is None or not _is_constant(record, factor) or record.ledger.owners(factor):
+            continue
+        if factor.numel() and not bool(factor.any()):
+            record.ledger.mark([factor], live=True, computed=False)
+            return True
+    return False
+
+
 def _is_live(record: Record, tensor: Tensor) -> bool:
     notes = record.ledger.find(tensor)
     return notes is not None and notes.live

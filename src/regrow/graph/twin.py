@@ -14,6 +14,7 @@ from regrow.graph.dispatch import WatchingMode, address
 from regrow.graph.layers import (
     CONVOLUTIONS,
     PRODUCTS,
+    begin_from_zeros,
     follow_convolution,
     follow_late_bias,
     follow_product,
@@ -94,6 +95,7 @@ class Twin(WatchingMode):
         def run(edit: Edit) -> object:
             return _rerun(func, args, kwargs, edit)
 
+        live = live or begin_from_zeros(call, self._record)
         moves = is_move(call.op) or call.op in rules.COPIES
         keeps = moves and keeps_entries(call.op)
         computed = any(notes.computed for notes in known) or (
