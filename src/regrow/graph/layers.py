@@ -195,6 +195,8 @@ def _use_layer(
         return None
     record.used.append(use.name)
     layer.standardised = layer.standardised or use.standardised
+    if bias is not None and bias.ndim < 2 and not _is_live(record, bias):
+        layer.biases.add(bias_name or "")
     if layer.bias is None:
         layer.bias = bias_name
     return layer

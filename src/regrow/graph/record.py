@@ -10,7 +10,7 @@ from torch import Tensor
 
 from regrow.graph.filters import LayerKind, NormTensor
 from regrow.graph.ledger import Ledger
-from regrow.graph.sets import NAMES, SetTable
+from regrow.graph.sets import NAMES, Offset, SetTable
 
 
 @dataclass
@@ -25,6 +25,7 @@ class LayerRecord:
         names: The sets of its filters, (O,).
         reads: For each input channel the names of the sets that were seen on it, over all calls.
         standardised: What multiplied was worked out from the weight, filter by filter (see `standardised.py`).
+        biases: Parameter names of all that was added to its filters, "" for what is no parameter.
     """
 
     weight: str
@@ -34,6 +35,7 @@ class LayerRecord:
     names: Tensor
     reads: list[set[int]]
     standardised: bool = False
+    biases: set[str | None] = field(default_factory=set[str | None])
 
 
 @dataclass
@@ -105,6 +107,7 @@ class Record:
         stopped: Paths of the modules that were running there.
         used: The weight of each product with a weight, in order.
         refusals: How often an operation was given up.
+        lost: What is left of filters that give 0, and flows into an operation that was given up.
     """
 
     ledger: Ledger
@@ -119,6 +122,7 @@ class Record:
     stopped: dict[str, None] = field(default_factory=dict[str, None])
     used: list[str] = field(default_factory=list[str])
     refusals: int = 0
+    lost: set[Offset] = field(default_factory=set[Offset])
 
     def layer(
         self, weight: str, *, kind: LayerKind, groups: int, bias: str | None
@@ -202,7 +206,9 @@ class Record:
         self.refusals += 1
         self.stops[reason + advice] = None
         each_name = (name for each in names for name in torch.unique(each).tolist())
-        union = self.table.fold(self.table.union(each_name), f"what {call.place} gives")
+        together = self.table.union(each_name)
+        self.lost |= self.table.offsets(together)
+        union = self.table.fold(together, f"what {call.place} gives")
         for layer in self.table.layers_of((union,)):
             self.refused.setdefault(layer, reason)
         return union

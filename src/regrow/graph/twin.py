@@ -14,6 +14,7 @@ from regrow.graph.dispatch import WatchingMode, address
 from regrow.graph.layers import CONVOLUTIONS, PRODUCTS, follow_convolution, follow_product
 from regrow.graph.ledger import ReinterpretedError
 from regrow.graph.moves import follow_move, follow_origins, is_move, keeps_entries
+from regrow.graph.offsets import left_of_zeros
 from regrow.graph.record import Call, Record, tensors_in
 from regrow.graph.standardised import follow_standardised
 from regrow.graph.undisturbed import RunningModule
@@ -124,16 +125,27 @@ class Twin(WatchingMode):
         if call.op in CONVOLUTIONS:
             follow_convolution(call, record)
         elif call.op in PRODUCTS:
+            note = left_of_zeros(call, record, run) if self._of_activations(call) else None
+            used = len(record.used)
             follow_product(call, record)
+            if note is not None and len(record.used) == used:
+                note()
         elif not self._anything_known(call):
             return
         elif is_move(call.op):
             if not follow_move(call, record, run):
                 record.give_up(call, "it adds elements where it moves them")
         elif (rule := rules.rule_for(call)) is not None:
+            if call.op in rules.UNCHANGED:
+                rule(call, record)
+                return
+            note = left_of_zeros(call, record, run)
             rule(call, record)
+            note()
         elif rules.is_pointwise(call.op, func.tags):
+            note = left_of_zeros(call, record, run)
             rules.pointwise(call, record)
+            note()
         elif call.outputs:
             record.give_up(call, "no rule says what its output depends on")
         else:
@@ -160,6 +172,11 @@ class Twin(WatchingMode):
             if notes is not None and notes.names is not None:
                 return True
         return False
+
+    def _of_activations(self, call: Call) -> bool:
+        """Whether several of the tensors that an operation takes are activations."""
+        found = (self._record.ledger.find(each) for each in tensors_in(call.arguments.values()))
+        return sum(notes is not None and notes.live for notes in found) > 1
 
     def _has_parameter(self, tensors: Sequence[Tensor]) -> bool:
         return any(

@@ -45,14 +45,18 @@ def droppable(chosen: Chosen, wiring: Wiring) -> Chosen:
         ConfigError: Nothing remains.
     """
     switches = gates(wiring)
-    left = tuple(
-        layer
-        for layer in chosen.layers
-        if layer.path not in switches or (chosen.streams is not None and not is_shared(layer))
-    )
     notes = list(chosen.notes)
+    left: list[Filters] = []
     for layer in chosen.layers:
-        if layer not in left:
+        whole = chosen.streams is not None and not is_shared(layer)
+        if layer.offset and not (whole and not _heard_by_standardised(wiring, layer)):
+            notes.append(
+                f"{layer.path}: never dropped, for behind it something else than 0 is left of filters that give 0 "
+                f"({layer.offset}), and is heard together with others"
+            )
+        elif whole or layer.path not in switches:
+            left.append(layer)
+        else:
             gate = switches[layer.path]
             what = "switches" if gate.sure else "may switch, or be switched by,"
             notes.append(
@@ -81,7 +85,7 @@ def droppable(chosen: Chosen, wiring: Wiring) -> Chosen:
             f"dropped filters of {_few(scaled)} are read by weights that are standardised: what multiplies them is "
             f"kept, and is counted in the standardisation"
         )
-    return replace(chosen, layers=left, notes=tuple(notes))
+    return replace(chosen, layers=tuple(left), notes=tuple(notes))
 
 
 def _heard_by_standardised(wiring: Wiring, layer: Filters) -> bool:
