@@ -116,7 +116,7 @@ LEFT: dict[str, Callable[[], nn.Module]] = {
 
 
 class Net(nn.Module):
-    """Layers a and b write into one stream through a piece each; layer c, through a third, into nobody else's channel."""
+    """Layers a and b write into one stream through a piece each; layer c, through a third, writes alone."""
 
     def __init__(self, piece: Callable[[], nn.Module], *, table: bool = False) -> None:
         super().__init__()
@@ -222,9 +222,7 @@ def test_who_would_leave_something_is_left_alone_by_name(piece: str) -> None:
 
 @pytest.mark.parametrize("piece", ["frozen norm", "affine", "sigmoid", "gelu"])
 def test_a_stream_that_leaves_whole_leaves_nothing(piece: str) -> None:
-    net, regrower = _amid_a_drop(
-        "repr by random", Net({**GONE, **LEFT}[piece]), coupled="stream"
-    )
+    net, regrower = _amid_a_drop("repr by random", Net({**GONE, **LEFT}[piece]), coupled="stream")
     assert set(regrower.report.layers) == {"a", "b", "c"}
     _assert_smaller(net, regrower.report.resting)
 
@@ -245,7 +243,9 @@ def test_a_wiring_knows_it_without_an_example() -> None:
 
 
 def test_a_group_whose_mean_is_subtracted_makes_something_of_0() -> None:
-    wiring = regrow.trace(Net(lambda: nn.GroupNorm(2, WIDTH, affine=False)), torch.zeros(2, 1, 5, 5))
+    wiring = regrow.trace(
+        Net(lambda: nn.GroupNorm(2, WIDTH, affine=False)), torch.zeros(2, 1, 5, 5)
+    )
     assert wiring["a"].offset == "native_group_norm in 'pa'"
 
 

@@ -31,7 +31,7 @@ from regrow.loop.watch import OptimizerWatch
 from regrow.partnership import PartnerRecipe
 from regrow.renewal import Out
 from regrow.schedule import Clock
-from regrow.surgery import Companion, OptimizerSurgeon, unwrap_optimizer
+from regrow.surgery import Companion, OptimizerSurgeon, counted_by_others, unwrap_optimizer
 
 _WATCHES: WeakSet[OptimizerWatch] = WeakSet()
 """All that are at work: two recipes on one optimizer share what is kept of its state."""
@@ -207,6 +207,8 @@ def attach(
         ranks=ranks,
     )
     unknown = () if activity is None else activity.unknown
+    copies = [Companion(each, tensors, chosen.layers) for each in companions]
+    norms = [norm.path for each in chosen.layers for norm in each.norms]
     return Regrower(
         recipe,
         watches=[
@@ -223,13 +225,15 @@ def attach(
         clock=clock,
         seed=seed,
         streams=chosen.streams,
-        companions=[Companion(each, tensors, chosen.layers) for each in companions],
+        companions=copies,
         calibration=_calibration(recipe, bare, calibration_inputs, ranks=ranks),
         probe=probe,
         dry_run=dry_run,
         hooks=hooks,
         notes=(
             *chosen.notes,
+            *(each.note for each in copies if each.note),
+            *counted_by_others(bare, norms),
             *(probe.notes if probe else ()),
             *(f"{path} is not judged: where its filters leave is not known" for path in unknown),
             *wiring.remarks,

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
 
 from regrow.errors import ConfigError
 from regrow.graph import Filters, unwrap
@@ -14,6 +15,10 @@ from regrow.renewal import Edit
 
 class Companion:
     """A copy of the model, and where its tensors are.
+
+    Attributes:
+        note: What becomes of renewed entries in an average that gives each step a weight by its count of steps: the
+            count belongs to all entries, and who was renewed is as old as the others to it. "" elsewhere.
 
     Args:
         companion: The copy; also inside wrappers that hold it as ``.module`` (`AveragedModel`, timm's `ModelEmaV3`).
@@ -30,6 +35,7 @@ class Companion:
         self._known = frozenset(tensors)
         wanted = {layer.weight for layer in watched}
         inner = unwrap(companion)
+        self.note = _counted(inner)
         while not wanted & set(dict(inner.named_parameters(remove_duplicate=False))):
             within = getattr(inner, "module", None)
             if not isinstance(within, nn.Module):
@@ -38,6 +44,7 @@ class Companion:
                     f"none of {', '.join(sorted(wanted)[:6])} (attach: companions)"
                 )
             inner = unwrap(within)
+            self.note = self.note or _counted(inner)
         self._module = inner
         for name, tensor in self.tensors().items():
             if tensor.shape != tensors[name].shape:
@@ -58,6 +65,42 @@ class Companion:
             **dict(self._module.named_buffers(remove_duplicate=False)),
         }
         return {name: tensor for name, tensor in own.items() if name in self._known}
+
+
+def _counted(wrapper: nn.Module) -> str:
+    """What is to be said of an average by a count of its own; "" where there is none, as in a moving average."""
+    kind = type(wrapper).__name__
+    if getattr(wrapper, "use_warmup", False):
+        return (
+            f"{kind} (companions) averages by a count of all its updates: what is renewed late forgets its first values "
+            f"as slowly as all others, and not as at its beginning; without use_warmup there is no such count"
+        )
+    if not isinstance(wrapper, AveragedModel) or _is_moving(wrapper):
+        return ""
+    return (
+        f"{kind} (companions) averages by a count of all its updates: what is renewed keeps its first values there, with "
+        f"the weight of all updates before; take a moving average (avg_fn=get_ema_avg_fn(), or "
+        f"multi_avg_fn=get_ema_multi_avg_fn()), or begin to average when the recipe has ended"
+    )
+
+
+def _is_moving(average: AveragedModel) -> bool:
+    """Whether an update has the same weight early and late."""
+    weights: list[float] = []
+    for count in (1, 99):
+        mean, new = torch.zeros(1, dtype=torch.float64), torch.ones(1, dtype=torch.float64)
+        try:
+            with torch.no_grad():
+                if average.multi_avg_fn is not None:
+                    average.multi_avg_fn((mean,), (new,), torch.tensor(count))
+                elif average.avg_fn is not None:
+                    mean = torch.as_tensor(average.avg_fn(mean, new, torch.tensor(count)))
+                else:
+                    return False
+        except Exception:  # a function of the user's, of which nothing is known then
+            return False
+        weights.append(float(mean))
+    return weights[0] == weights[1]
 
 
 def copy_over_(
