@@ -101,6 +101,9 @@ def _made(
         bias: What is 0 with the filters.
         outputs: How many there are.
         numbers: Do not count what is no number: 0 / 0, where the second is in truth not 0.
+
+    Returns:
+        Masks.
     """
 
     def instead(_: str, value: object) -> object:

@@ -72,14 +72,14 @@ def _counted(wrapper: nn.Module) -> str:
     kind = type(wrapper).__name__
     if getattr(wrapper, "use_warmup", False):
         return (
-            f"{kind} (companions) averages by a count of all its updates: what is renewed late forgets its first values "
-            f"as slowly as all others, and not as at its beginning; without use_warmup there is no such count"
+            f"{kind} (companions) averages by a count of all its updates: what is renewed late forgets its first "
+            f"values as slowly as all others, and not as at its beginning; without use_warmup there is no such count"
         )
     if not isinstance(wrapper, AveragedModel) or _is_moving(wrapper):
         return ""
     return (
-        f"{kind} (companions) averages by a count of all its updates: what is renewed keeps its first values there, with "
-        f"the weight of all updates before; take a moving average (avg_fn=get_ema_avg_fn(), or "
+        f"{kind} (companions) averages by a count of all its updates: what is renewed keeps its first values there, "
+        f"with the weight of all updates before; take a moving average (avg_fn=get_ema_avg_fn(), or "
         f"multi_avg_fn=get_ema_multi_avg_fn()), or begin to average when the recipe has ended"
     )
 
