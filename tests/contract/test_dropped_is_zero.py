@@ -18,13 +18,12 @@ DROPPING = [name for name, row in VARIANTS.items() if row.make(**row.acts).drop]
 
 
 class FrozenNorm(nn.Module):
-    """A norm whose scale, shift and statistics are buffers."""
+    """A norm whose scale, shift and statistics are buffers; other numbers are loaded into them later."""
 
     def __init__(self) -> None:
         super().__init__()
-        drawn = torch.Generator().manual_seed(3)
-        for name in ("weight", "bias", "running_mean", "running_var"):
-            self.register_buffer(name, 0.5 + torch.rand(WIDTH, generator=drawn))
+        for name, value in (("weight", 1), ("bias", 0), ("running_mean", 0), ("running_var", 1)):
+            self.register_buffer(name, torch.full((WIDTH,), float(value)))
 
     def forward(self, x: Tensor) -> Tensor:
         scale = self.weight * (self.running_var + 1e-5).rsqrt()
@@ -169,6 +168,10 @@ def _amid_a_drop(name: str, net: Net, **told: Any) -> tuple[Net, regrow.Regrower
         calibration_targets=labels,
         **told,
     )
+    drawn = torch.Generator().manual_seed(3)
+    for name, buffer in net.named_buffers():
+        if isinstance(net.get_submodule(name.rpartition(".")[0]), FrozenNorm):
+            buffer.copy_(0.5 + torch.rand(WIDTH, generator=drawn))
     after = 0
     for step in range(10):
         images, labels = _batch(step)

@@ -126,7 +126,7 @@ def _gone(record: Record, tensor: Tensor, names: Tensor | None, *, left: bool) -
     """A tensor as it is where all filters give 0."""
     if names is None:
         notes = record.ledger.find(tensor)
-        own = notes is not None and (notes.computed or bool(record.ledger.owners(tensor)))
+        own = notes is not None and (notes.own or bool(record.ledger.owners(tensor)))
         if tensor.is_meta:
             return torch.ones(tensor.shape, dtype=tensor.dtype)
         if not own or not tensor.is_floating_point():

@@ -96,6 +96,8 @@ class Twin(WatchingMode):
             ledger.overwritten(outputs)
         if moves and any(notes.whole or notes.origins is not None for notes in known):
             follow_origins(call, self._record, run)
+        if not live and any(each.own or each.whole or each.origins is not None for each in known):
+            ledger.mark_own(outputs)
         if live:
             self._follow_live(call, func, run)
         elif computed:
