@@ -169,8 +169,8 @@ def _amid_a_drop(name: str, net: Net, **told: Any) -> tuple[Net, regrow.Regrower
         **told,
     )
     drawn = torch.Generator().manual_seed(3)
-    for name, buffer in net.named_buffers():
-        if isinstance(net.get_submodule(name.rpartition(".")[0]), FrozenNorm):
+    for place, buffer in net.named_buffers():
+        if isinstance(net.get_submodule(place.rpartition(".")[0]), FrozenNorm):
             buffer.copy_(0.5 + torch.rand(WIDTH, generator=drawn))
     after = 0
     for step in range(10):
