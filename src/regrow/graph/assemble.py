@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence, Set
+from dataclasses import replace
 from typing import Final
 
 import torch
@@ -11,6 +12,7 @@ from torch.nn.modules.conv import _ConvNd  # pyright: ignore[reportPrivateUsage]
 from torch.nn.modules.instancenorm import _InstanceNorm  # pyright: ignore[reportPrivateUsage]
 
 from regrow.graph.filters import Filters, Norm, Reader
+from regrow.graph.offsets import heard
 from regrow.graph.record import Record
 from regrow.graph.sets import Why
 from regrow.graph.users import User, Users, others, with_several
@@ -107,7 +109,7 @@ def assemble(
     )
     remarks = (*record.stops, *_left_out(record, named_layers(model)), *_way_out(layers, shared))
     written = dict.fromkeys(name for layer in layers for name in _written(layer))
-    return Wiring(
+    wiring = Wiring(
         layers=layers,
         remarks=remarks,
         untraced=_untraced(model, record),
@@ -118,6 +120,9 @@ def assemble(
             for alias in _aliases(model, record, name)
         },
     )
+    offsets = heard(record, wiring)
+    layers = tuple(replace(layer, offset=offsets.get(layer.path, "")) for layer in layers)
+    return replace(wiring, layers=layers)
 
 
 def _aliases(model: nn.Module, record: Record, name: str) -> list[str]:
@@ -205,7 +210,7 @@ def _by_filter(record: Record, channels: Sequence[int], foreign: dict[int, set[i
     Filters that share a channel with what is no filter are added to `foreign`.
     """
     with_set: dict[int, list[int]] = {}
-    for channel, name in enumerate(channels):
+    for channel, name in enumerate(map(record.table.plain, channels)):
         if name:
             with_set.setdefault(name, []).append(channel)
     found: _Found = {}

@@ -152,6 +152,8 @@ class Filters:
             where its filters are multiplied with each other), and labels of what is no filter.
         foreign: For each filter whether something that no filter made (the model's input, a position embedding, what a
             refused operation gives) shares a channel of a reader or an entry of a norm with it; () = with none.
+        offset: The operation that makes something else of their 0 before other filters, or what no filter made, are
+            added, and where: filters that give 0 are heard then. "" where they are gone.
         refused: Why their readers cannot be known, with the operation that stopped the trace; "" where they are.
         initialiser: The layer class's own initialiser, as a name that `regrow.draw` knows (``torch_default``).
     """
@@ -171,6 +173,7 @@ class Filters:
     mixed: str = ""
     multiplied: tuple[str, ...] = ()
     foreign: tuple[bool, ...] = ()
+    offset: str = ""
     refused: str = ""
     biased: tuple[str, ...] = ()
     initialiser: str = field(default="torch_default")

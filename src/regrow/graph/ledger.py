@@ -271,6 +271,11 @@ class Ledger:
             notes.computed = notes.computed or computed
             notes.computed_by = notes.computed_by or by
 
+    def mark_own(self, tensors: Iterable[Tensor]) -> None:
+        """Note that tensors were worked out from the model's own, buffers included."""
+        for tensor in tensors:
+            self._of(tensor).own = True
+
     def _of(self, tensor: Tensor) -> Notes:
         memory = address(tensor)
         notes = self._notes.get(memory)

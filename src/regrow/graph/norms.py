@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Final, cast
 
+import torch
 from torch import Tensor
 
 from regrow.graph.record import Call, NormRecord, Record, names_in
-from regrow.graph.sets import Why
+from regrow.graph.sets import NAMES, Why, squeezed
 from regrow.graph.weights import own_name, path_of
 
 CHANNEL_NORMS: Final = (
@@ -26,7 +27,7 @@ def channel_norm(call: Call, record: Record) -> None:
     if x is None:
         return
     names = record.ledger.names(x)
-    record.ledger.write(call.outputs[0], names)
+    record.ledger.write(call.outputs[0], None if names is None else _left(call, record, names))
     if names is None:
         return
     over = [axis for axis in range(x.ndim) if axis != 1]
@@ -39,6 +40,34 @@ def channel_norm(call: Call, record: Record) -> None:
                 for layer in record.table.layers_of(group):
                     text = f"shares its group's statistics in {call.place}"
                     record.statistics.setdefault(layer, {})[text] = None
+
+
+def _left(call: Call, record: Record, names: Tensor) -> Tensor:
+    """What is left of filters that give 0: nothing behind entries of their own, which are 0 with them.
+
+    Statistics over a group of several channels, or a scale and a shift that are not the model's own, leave something.
+    """
+    own = {
+        each: own_name(record, tensor) is not None
+        for each in ("weight", "bias", "running_mean")
+        if (tensor := call.tensor(each)) is not None
+    }
+    x = call.tensor("input")
+    grouped = call.op == "native_group_norm" and x is not None
+    if "weight" in own or "bias" in own:
+        clean = own.get("weight", False) and own.get("bias", True)
+        rename = record.table.without_own_offsets
+    else:
+        clean = not (grouped and call.number("group") < x.shape[1]) if x is not None else False
+        clean = clean and own.get("running_mean", True)
+        rename = int
+    small = squeezed(names, names.ndim)
+    found, where = torch.unique(small, return_inverse=True)
+    renamed = [
+        name if not name else rename(name) if clean else record.table.with_offset(name, call.place)
+        for name in found.tolist()
+    ]
+    return torch.tensor(renamed, dtype=NAMES)[where].expand(names.shape)
 
 
 def last_axes_norm(call: Call, record: Record) -> None:

@@ -37,6 +37,7 @@ class Notes:
         whole: The model's tensors that this storage holds, themselves or as copies: where each lies in it.
         live: Depends on the example inputs.
         computed: Worked out from the model's weights alone.
+        own: Worked out from tensors of the model, buffers included: other numbers may be there later.
         computed_by: The operation that did it, and where.
         derived: The parameter that it was worked out from filter by filter, where that is so.
         by_filter: Then for each element the filter that it depends on, -1 = none.
@@ -52,6 +53,7 @@ class Notes:
     whole: dict[str, Place] = field(default_factory=dict[str, "Place"])
     live: bool = False
     computed: bool = False
+    own: bool = False
     computed_by: str = ""
     derived: Derived | None = None
     by_filter: Tensor | None = None

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from regrow.graph.filters import LayerKind, NormTensor
 from regrow.graph.ledger import Ledger
-from regrow.graph.sets import NAMES, SetTable
+from regrow.graph.sets import NAMES, Offset, SetTable
 from regrow.graph.users import THE_MODEL, User, Users
 
 
@@ -108,6 +108,7 @@ class Record:
         stopped: Paths of the modules that were running there.
         used: The weight of each product with a weight, in order.
         refusals: How often an operation was given up.
+        lost: What is left of filters that give 0, and flows into an operation that was given up.
     """
 
     ledger: Ledger
@@ -124,6 +125,7 @@ class Record:
     stopped: dict[str, None] = field(default_factory=dict[str, None])
     used: list[str] = field(default_factory=list[str])
     refusals: int = 0
+    lost: set[Offset] = field(default_factory=set[Offset])
 
     def layer(self, weight: str, *, kind: LayerKind, groups: int) -> LayerRecord | None:
         """The record of a weight, begun where there is none.
@@ -215,7 +217,9 @@ class Record:
         self.refusals += 1
         self.stops[reason + advice] = None
         each_name = (name for each in names for name in torch.unique(each).tolist())
-        union = self.table.fold(self.table.union(each_name), f"what {call.place} gives")
+        together = self.table.union(each_name)
+        self.lost |= self.table.offsets(together)
+        union = self.table.fold(together, f"what {call.place} gives")
         for layer in self.table.layers_of((union,)):
             self.refused.setdefault(layer, reason)
         return union

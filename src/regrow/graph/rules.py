@@ -225,6 +225,10 @@ RULES: Final[Mapping[str, Rule]] = {
 }
 
 
+UNCHANGED: Final = frozenset({*COPIES, *FILLS, "copy", *CHANNEL_NORMS})
+"""What is left of filters that give 0 stays what it is behind these, or their rule says it."""
+
+
 def rule_for(call: Call) -> Rule | None:
     """The rule of an operation without weights that is neither a move nor pointwise, or None."""
     rule = RULES.get(call.op)

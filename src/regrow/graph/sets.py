@@ -2,8 +2,9 @@
 
 A trace keeps, beside an activation, a tensor of the same shape whose elements name the set of filters that the
 activation's element depends on. Name 0 is the empty set: constants. What is no constant and no filter's either (the
-model's input) is a set of its own, so that no filter passes for the only one behind a channel. Tensors of names repeat
-few values, so every union is worked out once a distinct pair, never once an element.
+model's input) is a set of its own, so that no filter passes for the only one behind a channel. A set goes by several
+names where something else than 0 is left of filters that give 0 (`Offset`): what they are left of is the same set.
+Tensors of names repeat few values, so every union is worked out once a distinct pair, never once an element.
 """
 
 from __future__ import annotations
@@ -41,6 +42,19 @@ class Why:
     place: str
 
 
+@dataclass(frozen=True)
+class Offset:
+    """What is left, other than 0, of a set of filters that all give 0: behind a sigmoid a half.
+
+    Attributes:
+        atoms: The set.
+        place: The operation that makes it, and the module that ran it.
+    """
+
+    atoms: frozenset[int]
+    place: str
+
+
 class SetTable:
     """All sets of one trace.
 
@@ -53,7 +67,11 @@ class SetTable:
         self._layers: list[frozenset[int]] = [frozenset()]
         self._labels: list[frozenset[str]] = [frozenset()]
         self._foreign: dict[str, int] = {}
-        self._name_of: dict[frozenset[int], int] = {frozenset(): 0}
+        self._offsets: list[frozenset[Offset]] = [frozenset()]
+        self._plain: list[int] = [0]
+        self._name_of: dict[tuple[frozenset[int], frozenset[Offset]], int] = {
+            (frozenset(), frozenset()): 0
+        }
         self._layer_of_atom: list[int] = []
         self._first_atom: list[int] = []
         self._folded: dict[tuple[int, str], int] = {}
@@ -135,6 +153,48 @@ class SetTable:
         """Number of members of a set; what was folded counts as one."""
         return len(self._atoms[name])
 
+    def plain(self, name: int) -> int:
+        """The name under which a set goes where nothing is left of filters that give 0."""
+        return self._plain[name]
+
+    def offsets(self, name: int) -> frozenset[Offset]:
+        """What is left, other than 0, where all filters of a part of a set give 0."""
+        return self._offsets[name]
+
+    def with_offset(self, name: int, place: str) -> int:
+        """Note that something else than 0 is left where all filters of a set give 0.
+
+        Args:
+            name: Name of a set.
+            place: The operation that makes it, and where.
+
+        Returns:
+            Another name of the same set.
+        """
+        made = Offset(self._atoms[name], place)
+        return self._renamed(name, self._offsets[name] | {made})
+
+    def without_own_offsets(self, name: int) -> int:
+        """Note that nothing is left where all filters of a set give 0; what is left of some of them stays.
+
+        Args:
+            name: Name of a set.
+
+        Returns:
+            Another name of the same set, or the same.
+        """
+        mine = self._atoms[name]
+        return self._renamed(name, frozenset(o for o in self._offsets[name] if o.atoms != mine))
+
+    def atoms(self, name: int) -> frozenset[int]:
+        """The members of a set."""
+        return self._atoms[name]
+
+    def place_of(self, atom: int) -> tuple[int, int] | None:
+        """Layer number and filter index of an atom; None where it stands for what is no filter."""
+        layer = self._layer_of_atom[atom]
+        return None if layer == _NO_LAYER else (layer, atom - self._first_atom[layer])
+
     def fold(self, name: int, label: str) -> int:
         """Stop telling a set's filters apart: only their layers are remembered.
 
@@ -162,15 +222,17 @@ class SetTable:
         Returns:
             The union's name.
         """
-        distinct = sorted(set(names) - {0})
+        given = set(names) - {0}
+        distinct = sorted({self._plain[name] for name in given})
+        offsets = frozenset[Offset]().union(*(self._offsets[name] for name in given))
         if len(distinct) < 2:
-            return distinct[0] if distinct else 0
+            return self._renamed(distinct[0], offsets) if distinct else 0
         self.unions += 1
         if why is not None:
             self._remember(distinct, why)
         atoms = frozenset[int]().union(*(self._atoms[name] for name in distinct))
         labels = frozenset[str]().union(*(self._labels[name] for name in distinct))
-        return self._name(atoms, self.layers_of(distinct), labels)
+        return self._renamed(self._name(atoms, self.layers_of(distinct), labels), offsets)
 
     def join(self, a: Tensor, b: Tensor, why: Why | None = None) -> Tensor:
         """Element by element union of two tensors of names, which broadcast against each other.
@@ -236,15 +298,29 @@ class SetTable:
         self._layer_of_atom.append(_NO_LAYER)
         return self._name(frozenset((atom,)), layers, frozenset((label,)))
 
-    def _name(self, atoms: frozenset[int], layers: frozenset[int], labels: frozenset[str]) -> int:
-        name = self._name_of.get(atoms)
+    def _name(
+        self,
+        atoms: frozenset[int],
+        layers: frozenset[int],
+        labels: frozenset[str],
+        offsets: frozenset[Offset] = frozenset(),
+    ) -> int:
+        name = self._name_of.get((atoms, offsets))
         if name is None:
+            plain = self._name(atoms, layers, labels) if offsets else len(self._atoms)
             name = len(self._atoms)
-            self._name_of[atoms] = name
+            self._name_of[atoms, offsets] = name
             self._atoms.append(atoms)
             self._layers.append(layers)
             self._labels.append(labels)
+            self._offsets.append(offsets)
+            self._plain.append(plain)
         return name
+
+    def _renamed(self, name: int, offsets: frozenset[Offset]) -> int:
+        if self._offsets[name] == offsets:
+            return name
+        return self._name(self._atoms[name], self._layers[name], self._labels[name], offsets)
 
     def _remember(self, names: Sequence[int], why: Why) -> None:
         mixed = frozenset[int]()

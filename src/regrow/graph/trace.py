@@ -150,7 +150,10 @@ def _completed(
 
 
 def _late_biases(model: nn.Module) -> dict[str, frozenset[str]]:
-    """By the name of each bias of torch's layers, the weights that it stands beside in some module."""
+    """By the name of each bias, the weights that it stands beside in some module, by torch's names or in its manner.
+
+    Attention has ``in_proj_bias`` beside ``in_proj_weight``.
+    """
     names = {id(tensor): name for name, tensor in model.named_parameters()}
     found: dict[str, set[str]] = {}
     for weight, owners in named_layers(model).items():
@@ -158,6 +161,11 @@ def _late_biases(model: nn.Module) -> dict[str, frozenset[str]]:
             bias = names.get(id(owner._parameters.get("bias")))  # pyright: ignore[reportPrivateUsage]
             if bias is not None:
                 found.setdefault(bias, set()).add(weight)
+    for module in model.modules():
+        for own, tensor in module.named_parameters(recurse=False):
+            weight = module._parameters.get(f"{own.removesuffix('bias')}weight")  # pyright: ignore[reportPrivateUsage]
+            if own.endswith("bias") and weight is not None and weight.ndim > 1:
+                found.setdefault(names[id(tensor)], set()).add(names[id(weight)])
     return {bias: frozenset(weights) for bias, weights in found.items()}
 
 

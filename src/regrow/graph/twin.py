@@ -21,6 +21,7 @@ from regrow.graph.layers import (
 )
 from regrow.graph.ledger import ReinterpretedError
 from regrow.graph.moves import follow_move, follow_origins, is_move, keeps_entries
+from regrow.graph.offsets import left_of_zeros
 from regrow.graph.record import Call, Record, tensors_in
 from regrow.graph.standardised import follow_standardised
 from regrow.graph.undisturbed import RunningModule
@@ -76,9 +77,9 @@ class Twin(WatchingMode):
         inputs = tensors_in((*args, *kwargs.values()))
         outputs = tensors_in((out,))
         known = [notes for tensor in inputs if _is_plain(tensor) and (notes := ledger.find(tensor))]
-        live = any(notes.live for notes in known)
         if not known:
             return
+        live = any(notes.live for notes in known)
         call = _call(
             func, args, kwargs, [tensor for tensor in outputs if _is_plain(tensor)], self._running()
         )
@@ -87,9 +88,8 @@ class Twin(WatchingMode):
         if _is_view(func, call, inputs):
             self._blur_reinterpreted(call)
             return
-        if not all(_is_plain(tensor) for tensor in (*inputs, *outputs)):
-            if live:
-                self._record.stop(call, "it works on tensors that are not dense")
+        if live and not all(_is_plain(tensor) for tensor in (*inputs, *outputs)):
+            self._record.stop(call, "it works on tensors that are not dense")
             return
 
         def run(edit: Edit) -> object:
@@ -105,6 +105,8 @@ class Twin(WatchingMode):
             ledger.overwritten(outputs)
         if moves and any(notes.whole or notes.origins is not None for notes in known):
             follow_origins(call, self._record, run)
+        if not live and any(each.own or each.whole or each.origins is not None for each in known):
+            ledger.mark_own(outputs)
         if live:
             self._follow_live(call, func, run)
         elif computed:
@@ -135,19 +137,29 @@ class Twin(WatchingMode):
         if call.op in CONVOLUTIONS:
             follow_convolution(call, record)
         elif call.op in PRODUCTS:
+            note = left_of_zeros(call, record, run) if self._of_activations(call) else None
+            used = len(record.used)
             follow_product(call, record)
-        elif call.op == "add" and record.late_biases:
-            follow_late_bias(call, record)
-            rules.pointwise(call, record)
+            if note is not None and len(record.used) == used:
+                note()
         elif not self._anything_known(call):
             return
         elif is_move(call.op):
             if not follow_move(call, record, run):
                 record.give_up(call, "it adds elements where it moves them")
         elif (rule := rules.rule_for(call)) is not None:
+            if call.op in rules.UNCHANGED:
+                rule(call, record)
+                return
+            note = left_of_zeros(call, record, run)
             rule(call, record)
+            note()
         elif rules.is_pointwise(call.op, func.tags):
+            note = left_of_zeros(call, record, run)
+            if call.op == "add" and record.late_biases:
+                follow_late_bias(call, record)
             rules.pointwise(call, record)
+            note()
         elif call.outputs:
             record.give_up(call, "no rule says what its output depends on")
         else:
@@ -174,6 +186,11 @@ class Twin(WatchingMode):
             if notes is not None and notes.names is not None:
                 return True
         return False
+
+    def _of_activations(self, call: Call) -> bool:
+        """Whether several of the tensors that an operation takes are activations."""
+        found = (self._record.ledger.find(each) for each in tensors_in(call.arguments.values()))
+        return sum(notes is not None and notes.live for notes in found) > 1
 
     def _has_parameter(self, tensors: Sequence[Tensor]) -> bool:
         return any(

@@ -31,7 +31,13 @@ from regrow.loop.watch import OptimizerWatch
 from regrow.partnership import PartnerRecipe
 from regrow.renewal import Out
 from regrow.schedule import Clock
-from regrow.surgery import Companion, OptimizerSurgeon, is_companion, unwrap_optimizer
+from regrow.surgery import (
+    Companion,
+    OptimizerSurgeon,
+    counted_by_others,
+    is_companion,
+    unwrap_optimizer,
+)
 
 _WATCHES: WeakSet[OptimizerWatch] = WeakSet()
 """All that are at work: two recipes on one optimizer share what is kept of its state."""
@@ -208,6 +214,8 @@ def attach(
         ranks=ranks,
     )
     unknown = () if activity is None else activity.unknown
+    copies = [Companion(each, tensors, chosen.layers) for each in companions]
+    norms = [norm.path for each in chosen.layers for norm in each.norms]
     return Regrower(
         recipe,
         watches=[
@@ -224,13 +232,15 @@ def attach(
         clock=clock,
         seed=seed,
         streams=chosen.streams,
-        companions=[Companion(each, tensors, chosen.layers) for each in companions],
+        companions=copies,
         calibration=_calibration(recipe, bare, calibration_inputs, kept=wiring.shared, ranks=ranks),
         probe=probe,
         dry_run=dry_run,
         hooks=hooks,
         notes=(
             *chosen.notes,
+            *(each.note for each in copies if each.note),
+            *counted_by_others(bare, norms),
             *(probe.notes if probe else ()),
             *(f"{path} is not judged: where its filters leave is not known" for path in unknown),
             *wiring.remarks,

@@ -49,20 +49,22 @@ def droppable(chosen: Chosen, wiring: Wiring) -> Chosen:
     """
     switches = gates(wiring)
     kept = {layer.path: never_silent(layer, wiring) for layer in chosen.layers}
-    able = tuple(layer for layer in chosen.layers if not kept[layer.path])
-    left = tuple(
-        layer
-        for layer in able
-        if layer.path not in switches or (chosen.streams is not None and not is_shared(layer))
-    )
     notes = list(chosen.notes)
-    notes += [
-        f"{path}: never dropped, for its filters could not give 0: kept is {what}"
-        for path, what in kept.items()
-        if what
-    ]
-    for layer in able:
-        if layer not in left:
+    left: list[Filters] = []
+    for layer in chosen.layers:
+        whole = chosen.streams is not None and not is_shared(layer)
+        if kept[layer.path]:
+            notes.append(
+                f"{layer.path}: never dropped, for its filters could not give 0: kept is {kept[layer.path]}"
+            )
+        elif layer.offset and not (whole and not _heard_by_standardised(wiring, layer)):
+            notes.append(
+                f"{layer.path}: never dropped, for behind it something else than 0 is left of filters that give 0 "
+                f"({layer.offset}), and is heard together with others"
+            )
+        elif whole or layer.path not in switches:
+            left.append(layer)
+        else:
             gate = switches[layer.path]
             what = "switches" if gate.sure else "may switch, or be switched by,"
             notes.append(
@@ -98,7 +100,7 @@ def droppable(chosen: Chosen, wiring: Wiring) -> Chosen:
             f"dropped filters of {_few(scaled)} are read by weights that are standardised: what multiplies them is "
             f"kept, and is counted in the standardisation"
         )
-    return replace(chosen, layers=left, notes=tuple(notes))
+    return replace(chosen, layers=tuple(left), notes=tuple(notes))
 
 
 def _heard_by_standardised(wiring: Wiring, layer: Filters) -> bool:

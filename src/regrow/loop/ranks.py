@@ -52,6 +52,16 @@ class Ranks:
             inner = inner._modules.get("_orig_mod")  # pyright: ignore[reportPrivateUsage]
         return cls()
 
+    @property
+    def keeps_buffers(self) -> bool:
+        """Whether no other rank's buffers are written over this one's before each forward pass."""
+        wrapper = self.wrapper
+        return (
+            wrapper is None
+            or not wrapper.broadcast_buffers
+            or dist.get_rank(wrapper.process_group) == 0
+        )
+
     def check_same(self, told: Mapping[str, object], *, where: str) -> None:
         """Refuse settings that differ from rank to rank. Every rank must call it.
 

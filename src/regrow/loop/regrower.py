@@ -102,6 +102,7 @@ class Regrower:
             dry_run=dry_run,
             trained=_trained(watches, model),
             reset_memory=recipe.reset_optimizer,
+            leads=self._ranks.keeps_buffers,
         )
         self._select = Choice(
             recipe.select, resting=self._renewer.resting, streams=streams, out=out
@@ -246,6 +247,7 @@ class Regrower:
         self._warner.order(
             step=self._step, stepped=len(self._stepped), optimizers=len(self._watches)
         )
+        self._renewer.counted.after_step()
         if self._renewer.resting:
             self._renewer.resting.silence.settle(self._renewer.tensors)
         events: list[Renewed] = []
@@ -476,6 +478,7 @@ class Regrower:
             "optimizers": [None if each is None else each.state_dict() for each in surgeons],
             "resting": self._renewer.resting.state_dict(self._renewer.tensors),
             "fresh": dict(self._renewer.fresh),
+            "counted": self._renewer.counted.state_dict(),
             "started_at_zero": sorted(self._lookout.started_at_zero),
             "report": self.report.saved(),
         }
@@ -496,6 +499,7 @@ class Regrower:
             if watch.surgeon is not None and memory is not None:
                 watch.surgeon.check_state(memory)
         self._renewer.check_resting(state["resting"])
+        self._renewer.counted.check_state(state["counted"])
         born = {path: state["born"][path].tolist() for path in self._layers}
         out = {path: mask.tolist() for path, mask in state["resting"]["masks"].items()}
         self._ranks.check_same(
@@ -518,6 +522,7 @@ class Regrower:
             born={path: state["born"][path].to("cpu") for path in self._layers},
         )
         self._renewer.load_fresh(state["fresh"])
+        self._renewer.counted.load_state_dict(state["counted"])
         self.report.restore(state["report"], steps=self._step)
         self._note_resting()
         self._lookout.forget(self._state, state["started_at_zero"], report=self.report)

@@ -16,7 +16,7 @@ from regrow.loop.resting import Resting
 from regrow.loop.saving import check_resting
 from regrow.renewal import Activity, Edit, Layer, Out, Renewal
 from regrow.renewal.preserve import uncut
-from regrow.surgery import Companion, OptimizerSurgeon, apply_edits_, copy_over_
+from regrow.surgery import Companion, CountedNorms, OptimizerSurgeon, apply_edits_, copy_over_
 
 
 class Renewer:
@@ -25,6 +25,7 @@ class Renewer:
     Attributes:
         tensors: The model's parameters and buffers by name.
         resting: The filters that are out of the network.
+        counted: Keeps the running statistics of renewed channels right where a norm has one count for all.
         fresh: What an entry of a fresh channel holds, of norms that began with something else than torch's own values.
         notes: What a renewal that keeps the output cannot do in this model.
 
@@ -39,6 +40,7 @@ class Renewer:
         out: What is silent with filters that are dropped; needed by a recipe that drops.
         trained: Names of the parameters that the optimizers hold.
         reset_memory: Give renewed entries the memory of fresh ones; False: what was remembered of them.
+        leads: Whether no other process's buffers are written over the model's.
     """
 
     def __init__(
@@ -54,6 +56,7 @@ class Renewer:
         out: Out | None = None,
         trained: Set[str] = frozenset(),
         reset_memory: bool = True,
+        leads: bool = True,
     ) -> None:
         self._renewal = renewal
         self._model = model
@@ -66,6 +69,7 @@ class Renewer:
         self._trained = trained
         self._reset_memory = reset_memory
         self.resting = Resting(model)
+        self.counted = CountedNorms(model, leads=leads)
         self.tensors: dict[str, Tensor] = {
             **dict(model.named_parameters(remove_duplicate=False)),
             **dict(model.named_buffers(remove_duplicate=False)),
@@ -97,7 +101,9 @@ class Renewer:
         edits = self._out.edits(decision.masks, params=self.tensors)
         for surgeon in self._surgeons:
             surgeon.check(edits)
+        self.counted.after_step()
         self.resting.take_out_(edits, self.tensors)
+        self.counted.leave(edits)
         for companion in self._companions:
             copy_over_(companion.tensors(), self.tensors, edits)
         for surgeon in self._surgeons:
@@ -121,6 +127,7 @@ class Renewer:
         self._refresh()
         calibration = None if self._dry_run else self._calibration
         before = [] if calibration is None else calibration.outputs()  # of the network without them
+        self.counted.after_step()
         resting.put_back_(self.tensors)
         if calibration is not None:
             self._cut_()
@@ -282,7 +289,9 @@ class Renewer:
 
     def _write(self, edits: Sequence[Edit]) -> None:
         """In the model, in its copies, and in the optimizers' memory."""
+        self.counted.after_step()
         apply_edits_(self.tensors, edits)
+        self.counted.enter(edits)
         for companion in self._companions:
             copy_over_(companion.tensors(), self.tensors, edits)
         for surgeon in self._surgeons:

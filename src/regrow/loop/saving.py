@@ -9,7 +9,7 @@ from torch import Tensor
 
 from regrow.errors import StateError
 
-STATE_VERSION: Final = 4
+STATE_VERSION: Final = 5
 """Raised with every change of what a saved regrower holds."""
 
 _SAME: Final = ("version", "recipe", "layers", "seed")

@@ -1,15 +1,18 @@
 """Exact edits of live training state: parameters, norm entries, optimizer state."""
 
 from regrow.surgery.companions import Companion, copy_over_, is_companion
+from regrow.surgery.counted import CountedNorms, counted_by_others
 from regrow.surgery.edits import apply_edits_
 from regrow.surgery.optimizer_state import OptimizerSurgeon
 from regrow.surgery.unwrapped import unwrap_optimizer
 
 __all__ = [
     "Companion",
+    "CountedNorms",
     "OptimizerSurgeon",
     "apply_edits_",
     "copy_over_",
+    "counted_by_others",
     "is_companion",
     "unwrap_optimizer",
 ]

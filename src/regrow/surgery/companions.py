@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
 
 from regrow.errors import ConfigError
 from regrow.graph import Filters
@@ -16,6 +17,10 @@ from regrow.surgery.correspondence import by_name, by_order
 
 class Companion:
     """A copy of the model, and where its tensors are.
+
+    Attributes:
+        note: What becomes of renewed entries in an average that gives each step a weight by its count of steps: the
+            count belongs to all entries, and who was renewed is as old as the others to it. "" elsewhere.
 
     Args:
         companion: A module: the copy, also inside wrappers (`AveragedModel`, timm's `ModelEmaV3`), or a copy of a part
@@ -35,9 +40,11 @@ class Companion:
         kind = type(companion).__name__
         self._names: dict[str, str] | None = None
         self._order: list[str] = []
+        self.note = ""
         if isinstance(companion, nn.Module):
             wanted = list(dict.fromkeys(layer.weight for layer in watched))
             self._names = by_name(_named(companion), tensors, wanted, kind=kind)
+            self.note = next((told for each in companion.modules() if (told := _counted(each))), "")
         else:
             self._order = by_order(_shadows(companion), tensors, kind=kind)
         for name, tensor in self.tensors().items():
@@ -79,6 +86,42 @@ def _named(module: nn.Module) -> dict[str, Tensor]:
 
 def _shadows(average: Any) -> list[Tensor]:
     return list(average.shadow_params)
+
+
+def _counted(wrapper: nn.Module) -> str:
+    """What is to be said of an average by a count of its own; "" where there is none, as in a moving average."""
+    kind = type(wrapper).__name__
+    if getattr(wrapper, "use_warmup", False):
+        return (
+            f"{kind} (companions) averages by a count of all its updates: what is renewed late forgets its first "
+            f"values as slowly as all others, and not as at its beginning; without use_warmup there is no such count"
+        )
+    if not isinstance(wrapper, AveragedModel) or _is_moving(wrapper):
+        return ""
+    return (
+        f"{kind} (companions) averages by a count of all its updates: what is renewed keeps its first values there, "
+        f"with the weight of all updates before; take a moving average (avg_fn=get_ema_avg_fn(), or "
+        f"multi_avg_fn=get_ema_multi_avg_fn()), or begin to average when the recipe has ended"
+    )
+
+
+def _is_moving(average: AveragedModel) -> bool:
+    """Whether an update has the same weight early and late."""
+    weights: list[float] = []
+    for count in (1, 99):
+        mean, new = torch.zeros(1, dtype=torch.float64), torch.ones(1, dtype=torch.float64)
+        try:
+            with torch.no_grad():
+                if average.multi_avg_fn is not None:
+                    average.multi_avg_fn((mean,), (new,), torch.tensor(count))
+                elif average.avg_fn is not None:
+                    mean = torch.as_tensor(average.avg_fn(mean, new, torch.tensor(count)))
+                else:
+                    return False
+        except Exception:  # a function of the user's, of which nothing is known then
+            return False
+        weights.append(float(mean))
+    return weights[0] == weights[1]
 
 
 def copy_over_(

@@ -1,0 +1,328 @@
+"""What is left of filters that give 0: followed by running each operation on zeros.
+
+A filter whose weights, bias and norm entries are 0 gives 0. It is gone from a sum only if it is still 0 there: behind a
+sigmoid a half is left of it, behind a shift by hand the shift. Whether an operation makes something of 0 is seen by
+running it once more with zeros for what filters give and numbers of no meaning for the model's own tensors, which
+training moves: so activations, pooling, products and branches need no list.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Final
+
+import torch
+from torch import Tensor
+
+from regrow.graph.gates import gates
+from regrow.graph.ledger import ReinterpretedError
+from regrow.graph.record import Call, LayerRecord, Record, tensors_in
+from regrow.graph.sets import NAMES, Offset, squeezed
+from regrow.graph.wiring import Wiring
+
+Run = Callable[[Callable[[str, object], object]], object]
+"""Runs an operation again, with its arguments replaced."""
+
+_SOMETHING: Final = 0.7
+"""Stands for what is left of filters where something is."""
+
+
+def left_of_zeros(call: Call, record: Record, run: Run) -> Callable[[], None]:
+    """Look what an operation makes of filters that give 0; before its rule, which may write over what flows in.
+
+    Args:
+        call: The operation.
+        record: The trace so far.
+        run: Runs it again.
+
+    Returns:
+        To be called after its rule: notes in the outputs' names what is left.
+    """
+    given = tensors_in(call.arguments.values())
+    names = {id(each): found for each in given if (found := _names(record, each)) is not None}
+    if not names:
+        return _nothing
+    outputs = len(call.outputs)
+    bias = _own_bias(call, record, given, names)
+    had = any(_has_offsets(record, each) for each in names.values())
+    gone = partial(_made, run, record, names, bias=bias, outputs=outputs, numbers=had)
+    kept = gone(left=True) if had else ()
+    made = gone(left=False)
+
+    def note() -> None:
+        for number, out in enumerate(call.outputs):
+            if len(call.outputs) > 1 and not out.is_floating_point():
+                continue  # places, and masks of dropout
+            new = made[number] if number < len(made) else None
+            old = kept[number] if number < len(kept) else None
+            _rename(call, record, out, new=new, old=old)
+
+    return note
+
+
+def _nothing() -> None:
+    """Nothing flows in."""
+
+
+def _names(record: Record, tensor: Tensor) -> Tensor | None:
+    try:
+        found = record.ledger.names(tensor)
+    except ReinterpretedError:
+        return None
+    if found is None:
+        return None
+    small = squeezed(found, found.ndim)
+    return small if bool(small.any()) else None
+
+
+def _has_offsets(record: Record, names: Tensor) -> bool:
+    return any(record.table.offsets(name) for name in torch.unique(names).tolist())
+
+
+def _made(
+    run: Run,
+    record: Record,
+    names: Mapping[int, Tensor],
+    *,
+    left: bool,
+    bias: Tensor | None,
+    outputs: int,
+    numbers: bool,
+) -> Sequence[Tensor | None]:
+    """Where an operation gives anything but 0, of its outputs one after the other.
+
+    Args:
+        run: Runs it.
+        record: The trace so far.
+        names: What its arguments depend on, by identity.
+        left: Let something be left where something is; False: of all filters nothing is.
+        bias: What is 0 with the filters.
+        outputs: How many there are.
+        numbers: Do not count what is no number: 0 / 0, where the second is in truth not 0.
+
+    Returns:
+        Masks.
+    """
+
+    def instead(_: str, value: object) -> object:
+        if value is bias and bias is not None:
+            return torch.zeros_like(bias)
+        if isinstance(value, Tensor):
+            return _gone(record, value, names.get(id(value)), left=left)
+        if isinstance(value, (list, tuple)):
+            return [instead("", each) for each in value]
+        return value
+
+    try:
+        out = tensors_in((run(instead),))
+        return [(each != 0) & (each == each) if numbers else each != 0 for each in out]  # noqa: PLR0124
+    except (RuntimeError, IndexError, TypeError, ValueError):
+        return [torch.ones((), dtype=torch.bool)] * outputs  # not known: taken for something
+
+
+def _gone(record: Record, tensor: Tensor, names: Tensor | None, *, left: bool) -> Tensor:
+    """A tensor as it is where all filters give 0."""
+    if names is None:
+        notes = record.ledger.find(tensor)
+        own = notes is not None and (notes.own or bool(record.ledger.owners(tensor)))
+        if tensor.is_meta:
+            return torch.ones(tensor.shape, dtype=tensor.dtype)
+        if not own or not tensor.is_floating_point():
+            return tensor.clone()
+        numbers = torch.linspace(0.5, 1.5, tensor.numel(), dtype=torch.float64)
+        return numbers.reshape(tensor.shape).to(tensor)
+    if tensor.is_meta:
+        tensor = torch.ones(tensor.shape, dtype=tensor.dtype)
+    values = tensor.masked_fill(names.to(tensor.device) != 0, 0)
+    if left and _has_offsets(record, names):
+        found, where = torch.unique(names, return_inverse=True)
+        flags = torch.tensor([bool(record.table.offsets(name)) for name in found.tolist()])
+        values = values.masked_fill(flags[where].to(tensor.device), _SOMETHING)
+    return values
+
+
+def _own_bias(
+    call: Call, record: Record, given: Sequence[Tensor], names: Mapping[int, Tensor]
+) -> Tensor | None:
+    """Torch adds a layer's bias by an operation of its own where the input is not contiguous: it is 0 with the filters.
+
+    `heard` sees whether it is theirs in the end.
+    """
+    if call.op != "add" or len(given) != 2:
+        return None
+    first, second = given
+    x, bias = (first, second) if id(first) in names else (second, first)
+    own = record.ledger.owners(bias)
+    if id(x) not in names or id(bias) in names or len(own) != 1:
+        return None
+    filters = {record.table.single(name) for name in torch.unique(names[id(x)]).tolist() if name}
+    numbers = {None if each is None else each[0] for each in filters}
+    number = numbers.pop() if len(numbers) == 1 else None
+    name = next(iter(own))
+    if number is None or record.late_biases.get(name) != frozenset({record.layers[number].weight}):
+        return None
+    return bias
+
+
+def _rename(
+    call: Call,
+    record: Record,
+    out: Tensor,
+    *,
+    new: Tensor | None,
+    old: Tensor | None,
+) -> None:
+    """Other names for sets of which something is left now, or nothing any more."""
+    table, ledger = record.table, record.ledger
+    names = ledger.names(out)
+    if names is None:
+        return
+    has_new = new is not None and bool(new.any())
+    has_old = _has_offsets(record, squeezed(names, names.ndim))
+    if not has_new and not has_old:
+        return
+    none = torch.zeros((), dtype=torch.bool)
+    new = none if new is None else new.cpu()
+    old = none if old is None else old.cpu()
+    if new.ndim and new.shape != names.shape:
+        new, old = new.any(), old.any()
+    small, fresh, stays = (squeezed(each, names.ndim) for each in (names, new, old))
+    keys = small.to(torch.int64) * 4 + fresh * 2 + stays
+    found, where = torch.unique(keys, return_inverse=True)
+    renamed: list[int] = []
+    for key in found.tolist():
+        name = key // 4
+        if name and not key % 4:
+            name = table.plain(name)
+        if name and key & 2:
+            name = table.with_offset(name, call.place)
+        renamed.append(name)
+    ledger.write(out, torch.tensor(renamed, dtype=NAMES)[where].expand(names.shape))
+
+
+def heard(record: Record, wiring: Wiring) -> dict[str, str]:
+    """The layers of which something is heard when some of their filters give 0.
+
+    What is left of filters is not heard where those who read it read nobody else: their slices are 0 then.
+
+    Args:
+        record: A finished trace.
+        wiring: What was made of it.
+
+    Returns:
+        By module path, the operation that makes something of 0, and where.
+    """
+    return _Hearing(record, wiring).layers()
+
+
+class _Hearing:
+    def __init__(self, record: Record, wiring: Wiring) -> None:
+        self._record = record
+        self._table = record.table
+        self._by_number = wiring.layers
+        self._wiring = wiring
+        ignored = {path for path, gate in gates(wiring).items() if gate.only}
+        self._ignored = {
+            number for number, layer in enumerate(self._by_number) if layer.path in ignored
+        }
+        self._found: dict[str, str] = {}
+        self._besides: dict[int, list[Offset]] = {}
+        self._possible: dict[Offset, bool] = {}
+
+    def layers(self) -> dict[str, str]:
+        """The answer."""
+        for number, layer in enumerate(self._record.layers):
+            self._note_biases(number, layer)
+        for path, norm in self._record.norms.items():
+            for seen in () if norm.kind == "layer_norm" else norm.seen:
+                alone = {self._table.plain(name) for name in seen}
+                for name in alone if len(alone) > 1 else ():
+                    self._note_besides(Offset(self._table.atoms(name), f"'{path}'"))
+        channels = {
+            (self._table.union(seen), layer.standardised)
+            for layer in self._record.layers
+            for seen in layer.reads
+        }
+        for name, standardised in channels:
+            self._look(name, standardised=standardised)
+        for offset in self._record.lost:
+            if self._can_be_left(offset):
+                self._flag(offset)
+        self._follow_grouped()
+        return self._found
+
+    def _note_biases(self, number: int, layer: LayerRecord) -> None:
+        """What is added to a layer's filters and is not their own bias stays when they are 0."""
+        if self._by_number[number].biased:
+            place = f"the bias of '{self._by_number[number].path}', which is not its own"
+            for name in layer.names.tolist():
+                self._note_besides(Offset(self._table.atoms(name), place))
+
+    def _note_besides(self, offset: Offset) -> None:
+        for atom in offset.atoms:
+            self._besides.setdefault(atom, []).append(offset)
+
+    def _look(self, name: int, *, standardised: bool) -> None:
+        """One channel of a reader: whether it holds more than that of which something is left."""
+        there = self._table.atoms(name)
+        found = set(self._table.offsets(name))
+        if self._besides:
+            found.update(each for atom in there for each in self._besides.get(atom, ()))
+        for offset in found:
+            if not self._can_be_left(offset):
+                continue
+            mine = self._kept(offset.atoms)
+            alone = len(mine) == 1 or not self._multiplied(offset.atoms)
+            together = alone and mine == self._kept(there)
+            if standardised or not together:
+                self._flag(offset)
+
+    def _kept(self, atoms: frozenset[int]) -> frozenset[int]:
+        """Without those that only switch others."""
+        if not self._ignored:
+            return atoms
+        places = ((atom, self._table.place_of(atom)) for atom in atoms)
+        return frozenset(
+            atom for atom, place in places if place is None or place[0] not in self._ignored
+        )
+
+    def _multiplied(self, atoms: frozenset[int]) -> bool:
+        places = (self._table.place_of(atom) for atom in atoms)
+        return any(self._by_number[place[0]].multiplied for place in places if place is not None)
+
+    def _has_other(self, atoms: frozenset[int]) -> bool:
+        return any(self._table.place_of(atom) is None for atom in atoms)
+
+    def _can_be_left(self, offset: Offset) -> bool:
+        """Whether all its filters may be out, and nothing else is there in the smaller network either."""
+        known = self._possible.get(offset)
+        if known is None:
+            known = bool(self._kept(offset.atoms)) and not (
+                self._holds_a_layer(offset.atoms)
+                or (self._has_other(offset.atoms) and not self._multiplied(offset.atoms))
+            )
+            self._possible[offset] = known
+        return known
+
+    def _holds_a_layer(self, atoms: frozenset[int]) -> bool:
+        """Whether all filters of a layer are among them: they are never out together."""
+        counts: dict[int, int] = {}
+        for atom in atoms:
+            place = self._table.place_of(atom)
+            if place is not None:
+                counts[place[0]] = counts.get(place[0], 0) + 1
+        return any(count == self._by_number[number].count for number, count in counts.items())
+
+    def _flag(self, offset: Offset) -> None:
+        for atom in self._kept(offset.atoms):
+            place = self._table.place_of(atom)
+            if place is not None:
+                self._found.setdefault(self._by_number[place[0]].path, offset.place)
+
+    def _follow_grouped(self) -> None:
+        """Who is read by groups takes those groups out with it: what is left of them is left of it."""
+        for layer in reversed(self._wiring.layers):
+            for reader in layer.readers:
+                if reader.groups > 1 and reader.path in self._found:
+                    self._found.setdefault(layer.path, self._found[reader.path])

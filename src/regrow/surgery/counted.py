@@ -1,0 +1,175 @@
+"""Running statistics that a norm averages with one count for all of its channels, `momentum=None` in torch's.
+
+The count is the neighbours': a renewed channel would be averaged with fresh values that weigh as much as all batches
+before its birth. So the norm counts as it always does, and for channels younger than it the average is made right
+after each step. Its batches' sum follows from the average before and behind it, however many there were.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import (
+    _BatchNorm,  # pyright: ignore[reportPrivateUsage]  # the base of all batch norms
+)
+
+from regrow.errors import StateError
+from regrow.renewal import Edit
+
+_KEPT = ("born", "seen", "value")
+
+
+class CountedNorms:
+    """Gives young channels the average over their own batches.
+
+    Kept by buffer: ``born``, the count at which each channel was renewed, -1 where it is as old as the norm; ``seen``,
+    the count when it was last looked at; ``value``, the buffer then.
+
+    Args:
+        model: The bare model.
+        leads: Whether this process's buffers are the ones that count, and not overwritten by another's.
+    """
+
+    def __init__(self, model: nn.Module, *, leads: bool = True) -> None:
+        self._modules = {
+            f"{path}.{name}" if path else name: (module, name)
+            for path, module in model.named_modules()
+            if isinstance(module, _BatchNorm) and module.num_batches_tracked is not None
+            for name in ("running_mean", "running_var")
+            if leads or isinstance(module, nn.SyncBatchNorm)
+        }
+        self._young: dict[str, dict[str, Tensor]] = {}
+
+    def enter(self, edits: Iterable[Edit]) -> None:
+        """Note who has been renewed; `after_step` was called before anything was written.
+
+        Args:
+            edits: What was written.
+        """
+        for edit, module, buffer in self._edited(edits):
+            kept = self._young.get(edit.name)
+            if module.momentum is not None or not (edit.fresh or kept):
+                continue
+            count = module.num_batches_tracked.to(buffer.device, torch.float64)
+            born = torch.full_like(buffer, -1.0, dtype=torch.float64)
+            born = born if kept is None else kept["born"].to(buffer.device)
+            if edit.fresh:
+                born = torch.where(edit.mask.to(buffer.device), count, born)
+            self._young[edit.name] = {
+                "born": born,
+                "seen": count.clone(),
+                "value": buffer.detach().clone(),
+            }
+
+    def leave(self, edits: Iterable[Edit]) -> None:
+        """Note who is out of the network, as `enter`: what is averaged there does not matter.
+
+        Args:
+            edits: What is set to other numbers meanwhile.
+        """
+        for edit, _, buffer in self._edited(edits):
+            kept = self._young.get(edit.name)
+            if kept is not None:
+                born = kept["born"].masked_fill(edit.mask.to(kept["born"].device), -1.0)
+                self._young[edit.name] = {**kept, "born": born, "value": buffer.detach().clone()}
+
+    def after_step(self) -> None:
+        """Make the averages of young channels right.
+
+        Edge cases:
+            A norm that has begun to average with a momentum, or counts from 0 again: nobody is young in it any more.
+        """
+        for name in list(self._young):
+            module, attribute = self._modules[name]
+            buffer: Tensor | None = getattr(module, attribute)
+            if module.momentum is not None or buffer is None:
+                del self._young[name]
+                continue
+            with torch.no_grad():
+                self._settle(name, module, buffer)
+
+    def _settle(self, name: str, module: _BatchNorm, buffer: Tensor) -> None:
+        kept = {key: value.to(buffer.device) for key, value in self._young[name].items()}
+        count = cast("Tensor", module.num_batches_tracked).to(buffer.device, torch.float64)
+        born, seen, value = kept["born"], kept["seen"], kept["value"].to(torch.float64)
+        more = count - seen
+        if count.device.type == "cpu" and float(more) == 0:
+            return
+        summed = count * buffer.to(torch.float64) - seen * value
+        age = count - born
+        right = ((seen - born) * value + summed) / age.clamp(min=1.0)
+        young = (born >= 0) & (more > 0)
+        buffer.copy_(torch.where(young, right.to(buffer.dtype), buffer))
+        self._young[name] = {
+            "born": torch.where(more < 0, -1.0, born),
+            "seen": count.clone(),
+            "value": buffer.detach().clone(),
+        }
+
+    def _edited(self, edits: Iterable[Edit]) -> Iterable[tuple[Edit, Any, Tensor]]:
+        for edit in edits:
+            module, attribute = self._modules.get(edit.name, (None, ""))
+            buffer = getattr(module, attribute, None)
+            if not edit.is_parameter and isinstance(buffer, Tensor):
+                yield edit, module, buffer
+
+    def state_dict(self) -> dict[str, dict[str, Tensor]]:
+        """What is needed to go on: tensors by buffer name."""
+        return {name: dict(kept) for name, kept in self._young.items()}
+
+    def check_state(self, state: object) -> None:
+        """Raise what `load_state_dict` would raise, and change nothing.
+
+        Args:
+            state: What is to be loaded.
+
+        Raises:
+            StateError: It is not whole, or of another model.
+        """
+        for name, kept in cast("Mapping[str, Any]", state).items():
+            module, attribute = self._modules.get(name, (None, ""))
+            size = getattr(getattr(module, attribute, None), "shape", None)
+            shapes = {key: getattr(kept.get(key), "shape", None) for key in _KEPT}
+            if size is None or shapes != {"born": size, "seen": torch.Size([]), "value": size}:
+                raise StateError(
+                    f"the saved state has young channels of '{name}', which is not in this model, or of another shape"
+                )
+
+    def load_state_dict(self, state: Mapping[str, Mapping[str, Tensor]]) -> None:
+        """Go on from a saved state; the model's own is loaded before.
+
+        Args:
+            state: What `state_dict` gave.
+        """
+        self.check_state(state)
+        self._young = {
+            name: {key: kept[key].clone() for key in _KEPT} for name, kept in state.items()
+        }
+
+
+def counted_by_others(model: nn.Module, norms: Iterable[str]) -> list[str]:
+    """Modules with entries a channel that also count something for all channels, in a way that nobody knows.
+
+    Args:
+        model: The bare model.
+        norms: Paths of norms with entries of filters that may be renewed.
+
+    Returns:
+        One sentence each.
+    """
+    found: list[str] = []
+    for path in dict.fromkeys(norms):
+        module = model.get_submodule(path)
+        counts = [
+            name
+            for name, buffer in module.named_buffers(recurse=False)
+            if buffer.numel() == 1 and not buffer.is_floating_point() and buffer.dtype != torch.bool
+        ]
+        if counts and not isinstance(module, nn.modules.batchnorm._NormBase):  # pyright: ignore[reportPrivateUsage]
+            found.append(
+                f"{path}: {', '.join(counts)} counts for all channels together, and goes on for renewed ones"
+            )
+    return found
