@@ -13,9 +13,7 @@ _UNREAD = "what nobody reads in the example is renewed, although it is an output
 _TRAINING = "what training alone uses is not seen"
 
 KNOWN = {
-    "frozen_norms": "a filter that is out gives the shift of a norm by hand",
     "frozen_middle": "a drop takes frozen entries to 0",
-    "encoder_layer": "a bias that is added behind a product is found for nn.Linear alone",
     "head_in_training": _TRAINING,
     "noisy": _TRAINING,
     "branch_in_training": _TRAINING,

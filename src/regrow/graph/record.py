@@ -150,18 +150,19 @@ class Record:
         self.layers.append(made)
         return made
 
-    def note_other_use(self, call: Call, tensor: Tensor) -> None:
-        """Remember an operation that uses one of the model's tensors, or what was worked out from it, in no known role.
+    def note_other_uses(self, call: Call, tensors: Iterable[Tensor]) -> None:
+        """Remember an operation that uses some of the model's tensors, or what was worked out of them, in no known role.
 
         Args:
             call: The operation; tensors that it was seen to use as a layer or a norm does are none of this.
-            tensor: One of its arguments.
+            tensors: Its arguments.
         """
-        notes = self.ledger.find(tensor)
-        derived = None if notes is None or notes.derived is None else notes.derived.parameter
-        for name in (*self.ledger.owners(tensor), *([derived] if derived else [])):
-            if name not in self.claimed:
-                self.users.setdefault(name, {})[User("", call.place)] = None
+        for tensor in tensors:
+            notes = self.ledger.find(tensor)
+            derived = None if notes is None or notes.derived is None else notes.derived.parameter
+            for name in (*self.ledger.owners(tensor), *([derived] if derived else [])):
+                if name not in self.claimed:
+                    self.users.setdefault(name, {})[User("", call.place)] = None
 
     def claim(self, name: str, *, owner: str, path: str) -> None:
         """Remember that one of the model's tensors was used as what it is.

@@ -88,8 +88,9 @@ class Twin(WatchingMode):
         if _is_view(func, call, inputs):
             self._blur_reinterpreted(call)
             return
-        if live and not all(_is_plain(tensor) for tensor in (*inputs, *outputs)):
-            self._record.stop(call, "it works on tensors that are not dense")
+        if not all(_is_plain(tensor) for tensor in (*inputs, *outputs)):
+            if live:
+                self._record.stop(call, "it works on tensors that are not dense")
             return
 
         def run(edit: Edit) -> object:
@@ -114,8 +115,7 @@ class Twin(WatchingMode):
             if follow_standardised(call, self._record, func.tags):
                 return  # the operation that uses the result decides what becomes of the parameter
         if not keeps or any(notes.derived for notes in known):
-            for tensor in inputs:
-                self._record.note_other_use(call, tensor)
+            self._record.note_other_uses(call, inputs)
 
     def _follow_live(
         self, call: Call, func: OpOverload[..., Any], run: Callable[[Edit], object]
