@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import replace
 from typing import Any
 
@@ -89,7 +89,7 @@ class Renewer:
             decision: Masks and scores by layer.
             step: The optimizer step.
         """
-        decision = self._able(decision)
+        decision = _only(self._working.now(), decision)
         if self._out is None or not decision.masks:
             return
         self.resting.begin(decision, step=step)
@@ -140,7 +140,7 @@ class Renewer:
                 for edit in restored:
                     resting.put_memory_back_(edit.name, surgeon.remembered(edit.name))
         resting.silence_again_(restored, self.tensors)
-        events = self._renew(self._able(decision), {}, seed=seed, step=step)
+        events = self._renew(_only(self._working.returning(), decision), {}, seed=seed, step=step)
         events = [replace(event, dropped=resting.since) for event in events]
         resting.end()
         if calibration is None:
@@ -216,7 +216,8 @@ class Renewer:
         Returns:
             One event a layer.
         """
-        decision = self._able(decision)
+        # A loop may have frozen a layer since it was decided.
+        decision = _only(self._working.now(), decision)
         if not decision.masks:
             return []
         self._refresh()
@@ -295,12 +296,6 @@ class Renewer:
         )
         return self._trained.permitted(edits)
 
-    def _able(self, decision: Decision) -> Decision:
-        """Of a decision the layers that can be renewed at the moment: a loop may freeze one in between."""
-        able = self._working.now()
-        masks = {path: mask for path, mask in decision.masks.items() if path in able}
-        return replace(decision, masks=masks)
-
     def _write(self, edits: Sequence[Edit]) -> None:
         """In the model, in its copies, and in the optimizers' memory."""
         apply_edits_(self.tensors, edits)
@@ -327,3 +322,9 @@ class Renewer:
         return calibration.activity(
             reader for path in paths for reader in self._layers[path].filters.readers
         )
+
+
+def _only(able: Set[str], decision: Decision) -> Decision:
+    """What of a decision concerns these layers."""
+    masks = {path: mask for path, mask in decision.masks.items() if path in able}
+    return replace(decision, masks=masks)

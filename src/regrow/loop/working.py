@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence, Set
+from collections.abc import Mapping, Sequence, Set
 from typing import final
 
 from regrow.compose import Recipe
@@ -21,16 +21,23 @@ class Working:
 
     Args:
         trained: As above.
-        needs: Names of the parameters that must be trained, by layer.
+        needs: Names of the parameters that must be trained when filters are selected, by layer.
+        to_return: The same when filters come back that were dropped.
     """
 
-    def __init__(self, trained: Trained, needs: Mapping[str, frozenset[str]]) -> None:
+    def __init__(
+        self,
+        trained: Trained,
+        needs: Mapping[str, frozenset[str]],
+        to_return: Mapping[str, frozenset[str]],
+    ) -> None:
         self.trained = trained
         self._needs = dict(needs)
+        self._to_return = dict(to_return)
 
     @classmethod
     def of(
-        cls, recipe: Recipe, layers: Iterable[Filters], wiring: Wiring, trained: Trained
+        cls, recipe: Recipe, layers: Sequence[Filters], wiring: Wiring, trained: Trained
     ) -> Working:
         """Find out what a recipe must change when it acts on a layer.
 
@@ -43,12 +50,24 @@ class Working:
         Returns:
             The layers, to be asked.
         """
-        return cls(trained, {layer.path: _needs(recipe, layer, wiring) for layer in layers})
+        to_return = {layer.path: _to_renew(recipe, layer, wiring) for layer in layers}
+        needs = dict(to_return)
+        for layer in layers if recipe.drop else ():
+            silent: set[str] = set()
+            _must_be_silent(layer, wiring, silent)
+            needs[layer.path] |= silent
+        return cls(trained, needs, to_return)
 
     def now(self) -> frozenset[str]:
         """The layers that take part now, by path."""
-        trained = self.trained.now()
-        return frozenset(path for path, needs in self._needs.items() if needs <= trained)
+        return _fulfilled(self._needs, self.trained.now())
+
+    def returning(self) -> frozenset[str]:
+        """The layers of which filters that were dropped are renewed if they come back now.
+
+        Those of others come back as they were: they could learn nothing from where a renewal leaves them.
+        """
+        return _fulfilled(self._to_return, self.trained.now())
 
     def notes(self, layers: Sequence[Filters], streams: Streams | None) -> list[str]:
         """Who does not take part now, and what of those who do is kept.
@@ -85,13 +104,14 @@ class Working:
         return notes + _of_streams(layers, able, streams)
 
 
-def _needs(recipe: Recipe, layer: Filters, wiring: Wiring) -> frozenset[str]:
+def _fulfilled(needs: Mapping[str, frozenset[str]], trained: frozenset[str]) -> frozenset[str]:
+    return frozenset(path for path, own in needs.items() if own <= trained)
+
+
+def _to_renew(recipe: Recipe, layer: Filters, wiring: Wiring) -> frozenset[str]:
+    """The weight, and what else a renewal writes to that is not begun anew with it."""
     found = {layer.weight}
-    if recipe.drop:
-        _must_be_silent(layer, wiring, found)
-    if not recipe.renew.touches_readers:
-        return frozenset(found)
-    for reader in layer.readers:
+    for reader in layer.readers if recipe.renew.touches_readers else ():
         if not any(flag for flags in reader.alone for flag in flags):
             continue
         found.add(reader.weight)
