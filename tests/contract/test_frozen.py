@@ -365,6 +365,29 @@ def test_nothing_is_trained_yet(small_cnn: Cnn, batches: Batches) -> None:
     assert {event.layer for event in regrower.report.events} == {"3"}
 
 
+def test_rates_of_0(small_cnn: Cnn, batches: Batches) -> None:
+    """Of one group they freeze it, as when a head warms up alone; of all groups the training rests."""
+    found: list[list[set[str]]] = []
+    for others in (0.0, 0.1):
+        model, seen = small_cnn(0), list[set[str]]()
+        groups = [{"params": list(each.parameters())} for each in model.children()]
+        optimizer = torch.optim.SGD([each for each in groups if each["params"]], lr=0.0)
+        optimizer.param_groups[-1]["lr"] = others
+        recipe = regrow.RandomOut(confirm="gradient", threshold=1e9, active_fraction=1.0)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", NoEffectWarning)
+            regrower = regrow.attach(recipe, model, optimizer, example_inputs=EXAMPLE)
+        for images, labels in batches(3):
+            optimizer.zero_grad()
+            F.cross_entropy(model(images), labels).backward()
+            optimizer.step()
+            seen.append({event.layer for event in regrower.report.events})
+            for group in optimizer.param_groups[:-1]:
+                group["lr"] = 0.1
+        found.append(seen)
+    assert found == [[{"0", "3"}] * 3, [set(), {"0", "3"}, {"0", "3"}]]
+
+
 class Sum(nn.Module):
     """Two layers that write into one stream."""
 

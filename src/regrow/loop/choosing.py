@@ -94,11 +94,11 @@ def choose(
 def _may_begin(
     watched: Sequence[Filters], parameters: Mapping[str, Tensor], trained: Trained
 ) -> bool:
-    """Whether a layer is trained, or is frozen beside others of this model that are in the optimizer.
+    """Whether a layer is in the optimizer, frozen or not, or is frozen beside others of this model that are.
 
-    A layer that would learn, if only it were in the optimizer, is there by mistake: another optimizer trains it.
+    Where none is in it, and none is frozen, the wrong optimizer was given: another one trains them.
     """
-    if any(filters.weight in trained.now() for filters in watched):
+    if any(trained.held(filters.weight) for filters in watched):
         return True
     frozen = any(not parameters[filters.weight].requires_grad for filters in watched)
     return frozen and any(trained.held(name) for name in parameters)
@@ -164,7 +164,7 @@ def _why_none(
             f"of its layers ({_few(list(wiring))}) none is left by layers, include and exclude, and without the output "
             f"layer and layers that could not be traced: name others, layers=('conv', 'linear'), say"
         )
-    elif any(filters.weight in trained.now() for filters in candidates):
+    elif any(trained.held(filters.weight) for filters in candidates):
         paths = _few([each.path for each in candidates])
         why = f"coupled='{coupled}' leaves none of {paths}: coupled='writer' takes all"
     else:
