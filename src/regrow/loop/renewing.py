@@ -319,9 +319,16 @@ class Renewer:
             apply_edits_(held, shifts)
 
     def _measure(self, calibration: Calibration, paths: Sequence[str]) -> Activity:
-        return calibration.activity(
+        """What readers receive; no mean can go into the statistics of a norm that is frozen."""
+        found = calibration.activity(
             reader for path in paths for reader in self._layers[path].filters.readers
         )
+        means = [each.running_mean for each in found.values() if each.running_mean is not None]
+        open_ = self._trained.writable(means)
+        return {
+            path: each if each.running_mean in open_ else replace(each, running_mean=None)
+            for path, each in found.items()
+        }
 
 
 def _only(able: Set[str], decision: Decision) -> Decision:

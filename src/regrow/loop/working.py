@@ -117,8 +117,8 @@ def _to_renew(recipe: Recipe, layer: Filters, wiring: Wiring) -> frozenset[str]:
         found.add(reader.weight)
         if recipe.renew.preserve and not recipe.drop and reader.path in wiring:
             # Where the mean of what is cut off goes: see `regrow.renewal.preserve`.
-            behind = wiring[reader.path]
-            found |= {behind.bias} if behind.bias is not None else _scales(behind)
+            bias = wiring[reader.path].bias
+            found |= set() if bias is None else {bias}
     return frozenset(found)
 
 
