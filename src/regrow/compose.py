@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import final
 
@@ -156,6 +156,20 @@ class Recipe:
         }
         return RecipeState(criteria={**state.criteria, **seen}, born=state.born)
 
+    @staticmethod
+    def forget(state: RecipeState, layers: Collection[str]) -> RecipeState:
+        """What was observed of layers that have left the training is of another time.
+
+        Args:
+            state: Before. Not changed.
+            layers: Which.
+
+        Returns:
+            After: nothing observed of them. When they were renewed stays known.
+        """
+        nothing: dict[str, CriterionState] = {layer: {} for layer in layers}
+        return RecipeState(criteria={**state.criteria, **nothing}, born=state.born)
+
     def decide(
         self,
         state: RecipeState,
@@ -166,6 +180,7 @@ class Recipe:
         streams: Streams | None = None,
         select: Selection | None = None,
         due: bool = True,
+        layers: Collection[str] | None = None,
     ) -> tuple[RecipeState, Decision]:
         """Score, and select.
 
@@ -178,6 +193,7 @@ class Recipe:
             select: Instead of the recipe's own, where it works on a part of a network, say. It narrows that one: what
                 `Below` does not mark, it does not mark either.
             due: The schedule's step. False: a criterion that watches has come to an end between two of them.
+            layers: Those that take part: the others have no score, and count in no share of the network. None: all.
 
         Returns:
             The state after the decision, and the decision.
@@ -200,9 +216,11 @@ class Recipe:
             state, strange = self._suspect(looks, state, due=due, step=step, seed=seed)
             if not any(looks.ripe(each) for each in state.criteria.values()):
                 return state, Decision(nonfinite=strange)
-        criteria: dict[str, CriterionState] = {}
+        criteria = dict(state.criteria)
         scores: dict[str, Scores] = {}
         for layer, born in state.born.items():
+            if layers is not None and layer not in layers:
+                continue
             criteria[layer], found = self.criterion.score(
                 state.criteria[layer], layer=layer, count=born.shape[0], step=step, seed=seed
             )

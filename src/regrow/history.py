@@ -120,7 +120,8 @@ class Report:
 
     Attributes:
         recipe: Name of the recipe.
-        layers: The layers that it watches, with their number of filters.
+        layers: The layers that it watches, with their number of filters: all that were trained so far. One that is
+            frozen at first is among them from the step in which it is trained.
         steps: Optimizer steps seen.
         checks: Steps at which scores were taken.
         events: All renewals, in order.

@@ -491,23 +491,27 @@ def test_frozen_layers_are_left(
     ]
 
 
-def test_a_frozen_reader_is_left_alone_and_noted(
-    small_cnn: Callable[[int], nn.Module], batches: Callable[[int], Batches]
+@pytest.mark.parametrize(("readers", "renewed"), [("keep", 1), ("zero", 0), ("redraw", 0)])
+def test_a_frozen_reader_keeps_its_bits(
+    readers: str,
+    renewed: int,
+    small_cnn: Callable[[int], nn.Module],
+    batches: Callable[[int], Batches],
 ) -> None:
+    """A renewal that must change it waits, and says so; one that does not is made."""
     model = small_cnn(0)
     _kill(model, 1)
     optimizer = torch.optim.SGD([*model[0].parameters(), *model[3].parameters()], lr=0.1)  # type: ignore[index]
     head = model[6].weight.detach().clone()  # type: ignore[index]
     recipe = regrow.RandomOut(
-        confirm="gradient", threshold=1e-12, active_fraction=1.0, readers="zero"
+        confirm="gradient", threshold=1e-12, active_fraction=1.0, readers=readers
     )
     regrower = regrow.attach(recipe, model, optimizer, example_inputs=EXAMPLE)
     _train(model, optimizer, batches(2))
-    assert regrower.report.renewed == 1
+    assert regrower.report.renewed == renewed
     assert torch.equal(head, model[6].weight)  # type: ignore[index]
-    assert any(
-        "3: kept in 6, which the optimizer does not train" in note for note in regrower.report.notes
-    )
+    told = "3: not renewed before 6.weight is trained, which must change with it"
+    assert (told in regrower.report.notes) == (not renewed)
 
 
 @pytest.mark.parametrize(

@@ -141,8 +141,8 @@ def _dropping(**told: object) -> regrow.Recipe:
                 layer: torch.zeros(len(values), dtype=torch.bool)
                 for layer, values in scores.items()
             }
-            for layer, gone in GONE.items():
-                masks[layer][list(gone)] = True
+            for layer in masks.keys() & GONE.keys():
+                masks[layer][list(GONE[layer])] = True
             return masks
 
         def check(self, counts: object) -> None:

@@ -88,8 +88,8 @@ def test_no_mean_is_moved() -> None:
     assert torch.equal(model.get_parameter("head.bias"), before["head.bias"])
 
 
-def test_a_reader_that_nobody_trains_is_put_back() -> None:
-    """It could never learn to hear what comes back."""
+def test_a_reader_that_nobody_trains_keeps_its_bits() -> None:
+    """Behind a sigmoid it would hear the dropped filter's 0.5, and it cannot be silenced: its layer stays whole."""
     model = _build("sigmoid")
     model.head.requires_grad_(requires_grad=False)  # type: ignore[union-attr]
     head = model.get_parameter("head.weight").clone()
@@ -97,7 +97,31 @@ def test_a_reader_that_nobody_trains_is_put_back() -> None:
     regrower = _attach(model, optimizer)
     for step in range(10):
         _step(model, optimizer, step)
-    assert regrower.report.renewed == 3
-    assert torch.equal(model.get_parameter("head.weight"), head)
-    assert any("b: kept in head" in note for note in regrower.report.notes)
-    assert regrower.report.events[0].change != 0.0
+        assert torch.equal(model.get_parameter("head.weight"), head)
+        assert "b" not in regrower.report.resting
+    assert "b" not in {event.layer for event in regrower.report.events}
+    assert "b: not renewed before head.weight is trained" in str(regrower.report)
+
+
+def test_a_reader_that_is_frozen_meanwhile_is_put_back() -> None:
+    """It could not learn to hear what is new: nothing is cut off in it, and what it reads comes back as it was."""
+    model = _build("sigmoid")
+    optimizer = _sgd(model)
+    stepped: dict[str, torch.Tensor] = {}
+
+    def spy(*_: object) -> None:
+        stepped.update({name: each.clone() for name, each in model.state_dict().items()})
+
+    handle = optimizer.register_step_post_hook(spy)  # before the regrower's own
+    regrower = _attach(model, optimizer)
+    step = 0
+    while not regrower.report.resting:
+        _step(model, optimizer, step)
+        step += 1
+    handle.remove()
+    assert set(regrower.report.resting) == {"a", "b"}
+    model.head.requires_grad_(requires_grad=False)  # type: ignore[union-attr]
+    assert {event.layer for event in regrower.bring_back()} == {"a"}
+    gone = list(GONE["b"])
+    assert torch.equal(model.get_parameter("head.weight"), stepped["head.weight"])
+    assert torch.equal(model.get_parameter("b.weight")[gone], stepped["b.weight"][gone])

@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -11,7 +12,7 @@ import torch
 from torch import nn
 
 import regrow
-from regrow.errors import ConfigError, OptimizerError, RegrowWarning
+from regrow.errors import ConfigError, NoEffectWarning, OptimizerError, RegrowWarning
 from regrow.graph import Wiring
 
 EXAMPLE = torch.zeros(2, 1, 8, 8)
@@ -108,7 +109,8 @@ def test_an_optimizer_of_another_model(small_cnn: Make) -> None:
         regrow.attach(RECIPE, small_cnn(0), other, example_inputs=EXAMPLE)
 
 
-def test_what_is_frozen_in_the_optimizer_is_left_alone(small_cnn: Make) -> None:
+@pytest.mark.parametrize("readers", ["keep", "zero"])
+def test_what_is_frozen_in_the_optimizer_is_left_alone(readers: str, small_cnn: Make) -> None:
     """requires_grad decides, not membership: what is taken from a frozen reader never comes back."""
     model = small_cnn(0)
     model[1].requires_grad_(requires_grad=False)  # type: ignore[index]
@@ -120,17 +122,22 @@ def test_what_is_frozen_in_the_optimizer_is_left_alone(small_cnn: Make) -> None:
     reader = model[3].weight.clone()  # type: ignore[index]
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     recipe = regrow.RandomOut(
-        confirm="gradient", threshold=1e9, active_fraction=1.0, readers="zero"
+        confirm="gradient", threshold=1e9, active_fraction=1.0, readers=readers
     )
-    regrower = regrow.attach(recipe, model, optimizer, example_inputs=EXAMPLE)
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always", NoEffectWarning)
+        regrower = regrow.attach(recipe, model, optimizer, example_inputs=EXAMPLE)
     model(torch.randn(2, 1, 8, 8)).sum().backward()
     optimizer.step()
-    assert set(regrower.report.layers) == {"0"}
-    assert regrower.report.renewed == 4
+    waits = readers == "zero"
+    assert set(regrower.report.layers) == (set() if waits else {"0"})
+    assert regrower.report.renewed == (0 if waits else 4)
+    assert any("no layer can be renewed now" in str(each.message) for each in told) == waits
     assert torch.equal(model[3].weight, reader)  # type: ignore[index]
     assert (model[1].weight == 0.5).all()  # type: ignore[index]
     notes = " | ".join(regrower.report.notes)
-    assert "0: kept in 3, which the optimizer does not train" in notes
+    assert "not trained now, and watched from the step in which they are: 3" in notes
+    assert ("0: not renewed before 3.weight is trained" in notes) == waits
     assert (
         "0: 1.weight, 1.bias, 1.running_mean, 1.running_var kept, which the optimizer does not train"
         in notes

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 import pytest
@@ -435,10 +435,10 @@ def test_a_recipe_drops_what_the_measurement_says(
     before: dict[str, Tensor] = {}
     measure = Probe.observe
 
-    def observe(probe: Probe) -> dict[str, Observation]:
+    def observe(probe: Probe, only: Collection[str] | None = None) -> dict[str, Observation]:
         if not steps:
             before.update(weights(net))
-        found = measure(probe)
+        found = measure(probe, only)
         steps.append(regrower.report.steps)
         if len(steps) == 1:
             kept.update(found)

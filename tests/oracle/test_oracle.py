@@ -13,7 +13,6 @@ _UNREAD = "what nobody reads in the example is renewed, although it is an output
 _TRAINING = "what training alone uses is not seen"
 
 KNOWN = {
-    "frozen_middle": "a drop takes frozen entries to 0",
     "head_in_training": _TRAINING,
     "noisy": _TRAINING,
     "branch_in_training": _TRAINING,

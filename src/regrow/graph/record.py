@@ -151,7 +151,7 @@ class Record:
         return made
 
     def note_other_uses(self, call: Call, tensors: Iterable[Tensor]) -> None:
-        """Remember an operation that uses some of the model's tensors, or what was worked out of them, in no known role.
+        """Remember who uses some of the model's tensors, or what was worked out of them, in no known role.
 
         Args:
             call: The operation; tensors that it was seen to use as a layer or a norm does are none of this.

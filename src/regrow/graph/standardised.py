@@ -154,7 +154,7 @@ def _part(call: Call, record: Record, tensor: Tensor) -> _Part | None:
     name, index = found
     own = ledger.tensors[name]
     if own.ndim < 2 or own.numel() == own.shape[0]:  # one number a filter, such as a gain
-        record.note_other_use(call, tensor)
+        record.note_other_uses(call, [tensor])
         return _Part(None, nothing, nothing)
     return _Part(name, index // own[0].numel(), index)
 

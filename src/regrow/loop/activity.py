@@ -8,7 +8,6 @@ from typing import Final
 
 import torch
 from torch import Tensor, nn
-from torch.optim import Optimizer
 
 from regrow.activity import ActivityMeter
 from regrow.activity.readings import PassReading
@@ -17,6 +16,7 @@ from regrow.graph import Filters, Wiring
 from regrow.loop.factors import Factors, scales
 from regrow.loop.merging import ROWS, means, over_passes, row_of, together
 from regrow.loop.ranks import Ranks
+from regrow.loop.trained import Trained
 
 _PATIENCE: Final = 2
 """Steps of watched layers that had a gradient, and in which no pass was read, after which that is said."""
@@ -36,7 +36,7 @@ class StepActivity:
         model: The bare model.
         wiring: Its wiring.
         layers: Those that the recipe watches.
-        optimizers: They hold the model's parameters.
+        trained: What the optimizers train.
         sums: Means and shares are wanted too.
         every: Read the passes of one in so many steps, where nobody says otherwise.
         ranks: The processes that train the model together.
@@ -49,14 +49,14 @@ class StepActivity:
         model: nn.Module,
         wiring: Wiring,
         layers: Sequence[Filters],
-        optimizers: Sequence[Optimizer],
+        trained: Trained,
         sums: bool,
         every: int,
         ranks: Ranks,
     ) -> None:
         self._meter = meter
         self._layers = {each.path: each for each in layers}
-        self._optimizers = optimizers
+        self._trained = trained
         self._sums = sums
         self._every = every
         self._ranks = ranks
@@ -91,13 +91,16 @@ class StepActivity:
             self.asked = layers
             self._meter.ask(self, layers, sums=self._sums)
 
-    def ask_all(self, *, step: int) -> None:
-        """Read all layers' passes in a step, if it is one in which that is done.
+    def asks_all(self, *, step: int) -> bool:
+        """Whether all layers' passes are read in a step, where nobody says otherwise.
 
         Args:
             step: The step.
+
+        Returns:
+            Whether they are.
         """
-        self.ask(frozenset(self._layers) if step % self._every == 0 else frozenset())
+        return step % self._every == 0
 
     def forget(self) -> None:
         """What was read so far belongs to another time."""
@@ -125,7 +128,7 @@ class StepActivity:
             for path, reading in one.items():
                 if path in by_layer:
                     by_layer[path].append(reading)
-        learning = self._learning()
+        learning = self._trained.moving()
         mine = {
             path: over_passes(readings)
             for path, readings in by_layer.items()
@@ -177,21 +180,6 @@ class StepActivity:
     def why_starved(self, path: str) -> str:
         """Whom the layer hears, by path."""
         return ", ".join(self._heard_by[path][:3]) or "the model's input"
-
-    def _learning(self) -> set[str]:
-        """Names of the parameters that this step moves: trained, and by a rate that is not 0."""
-        held = {
-            id(each)
-            for optimizer in self._optimizers
-            for group in optimizer.param_groups
-            if float(group.get("lr", 1.0)) != 0.0
-            for each in group["params"]
-        }
-        return {
-            name
-            for name, each in self._parameters.items()
-            if each.requires_grad and id(each) in held
-        }
 
     def _over_ranks(self, mine: Mapping[str, PassReading]) -> dict[str, PassReading]:
         """The same on all ranks: silent is who was silent everywhere, with the same value."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping, Sequence
+import warnings
+from collections.abc import Collection, Container, Mapping, Sequence
 from dataclasses import fields
 from typing import Any, Literal
 from weakref import WeakSet
@@ -14,7 +15,7 @@ from torch.optim import LBFGS, Optimizer
 from regrow.compose import Recipe
 from regrow.criteria import MEASURED, Signal
 from regrow.draw import InitSpec
-from regrow.errors import ConfigError, OptimizerError
+from regrow.errors import ConfigError, NoEffectWarning, OptimizerError, RegrowError
 from regrow.graph import Filters, Policy, Wiring, trace, unwrap
 from regrow.loop.calibration import Calibration
 from regrow.loop.choosing import choose
@@ -27,7 +28,9 @@ from regrow.loop.probing import Probe
 from regrow.loop.ranks import Ranks
 from regrow.loop.regrower import Regrower
 from regrow.loop.sharding import refuse_sharded_model, refuse_sharded_optimizer
+from regrow.loop.trained import Trained
 from regrow.loop.watch import OptimizerWatch
+from regrow.loop.working import Working
 from regrow.partnership import PartnerRecipe
 from regrow.renewal import Out
 from regrow.schedule import Clock
@@ -126,6 +129,9 @@ def attach(
     Edge cases:
         An optimizer that cannot be followed is an OptimizerError, a model that cannot be traced a TraceError; both say
         where and what can be done.
+        What nobody trains at the moment (it requires no gradient, lies in no optimizer, or has a rate of 0) is kept.
+        A layer that is unfrozen or joins an optimizer later takes part from then on, and counts in a share of the
+        network from then on; where none is trained yet, a NoEffectWarning says so.
 
     Examples:
         >>> import torch, regrow
@@ -156,6 +162,11 @@ def attach(
     if wiring is None:
         wiring = trace(bare, example_inputs)
     refuse_foreign(wiring, tensors)
+    trained = Trained(
+        optimizers,
+        parameters,
+        norms=[norm for each in wiring.layers for norm in (*each.norms, *each.shared_norms)],
+    )
     chosen = choose(
         wiring,
         candidates=wiring.renewable(
@@ -164,25 +175,41 @@ def attach(
             exclude=(*exclude, *_first(wiring, layers)) if recipe.exclude_first else tuple(exclude),
         ),
         parameters=parameters,
-        held={id(each) for one in optimizers for each in _held(one) if each.requires_grad},
+        trained=trained,
         coupled=coupled,
         touches_readers=recipe.renew.touches_readers,
     )
     if recipe.drop:
         chosen = droppable(chosen, wiring)
+    able = Working.of(recipe, chosen.layers, wiring, trained).now()
+    unknown_init: list[str] = []
+
+    def sleeps(layer: Filters, error: RegrowError) -> bool:
+        """Nobody may ever unfreeze it, and then its initialiser is not needed."""
+        unknown_init.append(f"{layer.path}: left alone, also when it is unfrozen, for {error}")
+        return layer.path not in able
+
     resolved = resolve_layers(
         bare,
         chosen.layers,
         tensors,
         init=init if recipe.init is None else recipe.init,
         with_readers=recipe.renew.draws_readers,
+        unless=sleeps,
     )
+    if not resolved:
+        raise ConfigError(
+            f"there is no filter that the recipe may renew: {unknown_init[0]} (attach)"
+        )
+    watched = [layer.filters for layer in resolved]
+    working = Working.of(recipe, watched, wiring, trained)
     clock = Clock(total_steps=total_steps, steps_per_epoch=steps_per_epoch)
     ranks.check_same(
         {
             "seed": seed,
             **{f"recipe.{each.name}": getattr(recipe, each.name) for each in fields(recipe)},
-            "layers": {layer.filters.path: layer.filters.count for layer in resolved},
+            "layers": {layer.path: layer.count for layer in watched},
+            "trained": sorted(able),
             "init": {layer.filters.path: layer.initialiser for layer in resolved},
             "clock": clock,
             "coupled": coupled,
@@ -198,7 +225,7 @@ def attach(
         recipe,
         bare,
         # With all their readers, also those that the optimizer does not train.
-        [wiring[layer.filters.path] for layer in resolved],
+        [wiring[layer.path] for layer in watched],
         wiring,
         data=(calibration_inputs, calibration_targets, calibration_loss),
         ranks=ranks,
@@ -208,14 +235,21 @@ def attach(
         bare,
         model,
         wiring,
-        [layer.filters for layer in resolved],
-        optimizers=optimizers,
+        watched,
+        trained=trained,
         every=activity_every,
         ranks=ranks,
     )
     unknown = () if activity is None else activity.unknown
-    copies = [Companion(each, tensors, chosen.layers) for each in companions]
-    norms = [norm.path for each in chosen.layers for norm in each.norms]
+    copies = [Companion(each, tensors, watched) for each in companions]
+    norms = [norm.path for each in watched for norm in each.norms]
+    if not able:
+        warnings.warn(
+            f"no layer can be renewed now, for what the recipe '{recipe.info.name}' must change is not trained: "
+            f"nothing happens before one of {', '.join(layer.path for layer in watched)} is (attach)",
+            NoEffectWarning,
+            stacklevel=2,
+        )
     return Regrower(
         recipe,
         watches=[
@@ -228,6 +262,7 @@ def attach(
         ],
         model=bare,
         layers=resolved,
+        working=working,
         out=Out(wiring) if recipe.drop else None,
         clock=clock,
         seed=seed,
@@ -239,6 +274,9 @@ def attach(
         hooks=hooks,
         notes=(
             *chosen.notes,
+            *working.notes(watched, chosen.streams),
+            *unknown_init,
+            *_too_few(recipe, watched, able),
             *(each.note for each in copies if each.note),
             *counted_by_others(bare, norms),
             *(probe.notes if probe else ()),
@@ -304,8 +342,15 @@ def _optimizers(given: object) -> list[Optimizer]:
     return found
 
 
-def _held(optimizer: Optimizer) -> list[Tensor]:
-    return [parameter for group in optimizer.param_groups for parameter in group["params"]]
+def _too_few(recipe: Recipe, watched: Sequence[Filters], able: Collection[str]) -> list[str]:
+    """Why the recipe can take nothing of the layers that take part now, where it can of all of them."""
+    if not able or len(able) == len(watched):
+        return []
+    try:
+        recipe.select.check({layer.path: layer.count for layer in watched if layer.path in able})
+    except ConfigError as error:
+        return [f"as long as {', '.join(sorted(able))} alone take part: {error}"]
+    return []
 
 
 def _treatment(

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import get_args
 
 from torch import Tensor
 
 from regrow.errors import ConfigError, UnknownNameError
-from regrow.graph import Filters, Norm, Policy, Streams, Wiring, as_one, is_shared, streams_of
+from regrow.graph import Filters, Policy, Streams, Wiring, as_one, is_shared, streams_of
 from regrow.graph.streams import Unit
 from regrow.loop.sharing import without_shared_entries, without_shared_weights
+from regrow.loop.trained import Trained
 
 _FEW = 6
 """Layers that a message names."""
@@ -37,17 +38,19 @@ def choose(
     *,
     candidates: Sequence[Filters],
     parameters: Mapping[str, Tensor],
-    held: Set[int],
+    trained: Trained,
     coupled: Policy,
     touches_readers: bool,
 ) -> Chosen:
-    """The candidates that the optimizer trains, under the policy for filters that share their readers.
+    """The candidates that may be trained at some time, under the policy for filters that share their readers.
+
+    Whether one is trained is asked at every step (`regrow.loop.working`).
 
     Args:
         wiring: Of the whole model.
         candidates: Layers by kind and name.
         parameters: The model's, by name.
-        held: Identities of the parameters that the optimizers train.
+        trained: What the optimizers train now.
         coupled: What to do with filters that share their readers.
         touches_readers: Whether the recipe's renewal changes readers.
 
@@ -55,12 +58,12 @@ def choose(
         What remains.
 
     Raises:
-        ConfigError: Nothing remains.
+        ConfigError: Nothing remains, or nothing is trained and nothing is frozen that could be unfrozen.
         UnknownNameError: No such policy.
     """
     if coupled not in get_args(Policy):
         raise UnknownNameError("policy for coupled filters", str(coupled), get_args(Policy))
-    watched = [filters for filters in candidates if id(parameters.get(filters.weight)) in held]
+    watched = [filters for filters in candidates if filters.weight in parameters]
     watched, notes = without_shared_weights(watched, wiring.shared)
     streams: Streams | None = None
     if coupled == "inner":
@@ -73,26 +76,36 @@ def choose(
     elif coupled == "stream":
         watched, streams, left_out = _whole_streams(wiring, watched)
         notes += left_out
-    if not watched:
+    if not _may_begin(watched, parameters, trained):
         raise ConfigError(
             _why_none(
                 wiring,
                 candidates=candidates,
                 parameters=parameters,
-                held=held,
+                trained=trained,
                 coupled=coupled,
                 notes=notes,
             )
         )
     watched, kept = without_shared_entries(watched, wiring.shared, touches_readers=touches_readers)
     notes += kept
-    named = {name for name, parameter in parameters.items() if id(parameter) in held}
-    watched, frozen = _without_frozen_readers(watched, named)
-    watched, untrained = _without_untrained_entries(watched, named)
-    notes += untrained
+    watched, deaf = _without_standardised_readers(watched)
     if touches_readers:
-        notes += frozen
+        notes += deaf
     return Chosen(layers=tuple(watched), streams=streams, notes=tuple(notes))
+
+
+def _may_begin(
+    watched: Sequence[Filters], parameters: Mapping[str, Tensor], trained: Trained
+) -> bool:
+    """Whether a layer is in the optimizer, frozen or not, or is frozen beside others of this model that are.
+
+    Where none is in it, and none is frozen, the wrong optimizer was given: another one trains them.
+    """
+    if any(trained.held(filters.weight) for filters in watched):
+        return True
+    frozen = any(not parameters[filters.weight].requires_grad for filters in watched)
+    return frozen and any(trained.held(name) for name in parameters)
 
 
 def _whole_streams(
@@ -141,12 +154,12 @@ def _why_none(
     *,
     candidates: Sequence[Filters],
     parameters: Mapping[str, Tensor],
-    held: Set[int],
+    trained: Trained,
     coupled: Policy,
     notes: Sequence[str],
 ) -> str:
     """Which condition left no layer, and what can be done."""
-    if not any(id(parameter) in held for parameter in parameters.values()):
+    if not any(trained.held(name) for name in parameters):
         why = (
             "the optimizer trains none of this model's parameters: give the optimizer of this model"
         )
@@ -155,13 +168,13 @@ def _why_none(
             f"of its layers ({_few(list(wiring))}) none is left by layers, include and exclude, and without the output "
             f"layer and layers that could not be traced: name others, layers=('conv', 'linear'), say"
         )
-    elif any(id(parameters.get(filters.weight)) in held for filters in candidates):
+    elif any(trained.held(filters.weight) for filters in candidates):
         paths = _few([each.path for each in candidates])
         why = f"coupled='{coupled}' leaves none of {paths}: coupled='writer' takes all"
     else:
         why = (
             f"the optimizer trains none of {_few([each.path for each in candidates])}: give the optimizer that holds "
-            f"them, or a list of all optimizers"
+            f"them, or a list of all optimizers; attach later where they are to join it, or freeze them till then"
         )
     said = "".join(f"; {note}" for note in (*notes, *wiring.remarks)[:_FEW])
     return f"there is no filter that the recipe may renew: {why}{said} (attach)"
@@ -173,68 +186,21 @@ def _few(paths: Sequence[str]) -> str:
     return f"{shown} and {more} more" if more > 0 else shown
 
 
-def _without_untrained_entries(
-    watched: Sequence[Filters], held: Set[str]
+def _without_standardised_readers(
+    watched: Sequence[Filters],
 ) -> tuple[list[Filters], list[str]]:
-    """A bias or norm entry that nobody trains would never leave the value of a fresh one: it stays what it is.
+    """The layers without readers that standardise their weight (`Reader.standardised`).
 
-    So do the running statistics of a norm that nobody trains: it is frozen, and would never learn them again.
+    They would hear a filter behind zeros all the same, and all its other filters differently.
     """
     found: list[Filters] = []
     notes: list[str] = []
     for filters in watched:
-        trained = [
-            each.name for norm in filters.norms for each in norm.tensors if each.is_parameter
-        ]
-        own = trained if filters.bias is None else [filters.bias, *trained]
-        kept = [name for name in own if name not in held]
-        kept += [
-            each.name
-            for norm in filters.norms
-            if _is_frozen(norm, held)
-            for each in norm.tensors
-            if not each.is_parameter
-        ]
-        if kept:
-            notes.append(
-                f"{filters.path}: {', '.join(kept)} kept, which the optimizer does not train"
-            )
-        norms = tuple(norm.without(set(kept)) for norm in filters.norms)
-        bias = None if filters.bias in kept else filters.bias
-        found.append(replace(filters, norms=norms, bias=bias))
-    return found, notes
-
-
-def _is_frozen(norm: Norm, held: Set[str]) -> bool:
-    entries = {each.name for each in norm.tensors if each.is_parameter}
-    return bool(entries) and not entries & held
-
-
-def _without_frozen_readers(
-    watched: Sequence[Filters], held: Set[str]
-) -> tuple[list[Filters], list[str]]:
-    """The layers without readers that must be left alone.
-
-    One that no optimizer here trains could never learn back what is taken from it. One that standardises its weight
-    (`Reader.standardised`) would hear a filter behind zeros all the same, and all its other filters differently.
-    """
-    found: list[Filters] = []
-    notes: list[str] = []
-    for filters in watched:
-        frozen = [reader.path for reader in filters.readers if reader.weight not in held]
-        if frozen:
-            notes.append(
-                f"{filters.path}: kept in {', '.join(frozen)}, which the optimizer does not train"
-            )
-        deaf = [each.path for each in filters.readers if each.standardised and each.weight in held]
+        deaf = [each.path for each in filters.readers if each.standardised]
         if deaf:
             notes.append(
                 f"{filters.path}: kept in {', '.join(deaf)}, which standardise weights: zeros silence nothing there"
             )
-        readers = tuple(
-            reader
-            for reader in filters.readers
-            if reader.weight in held and not reader.standardised
-        )
+        readers = tuple(reader for reader in filters.readers if not reader.standardised)
         found.append(replace(filters, readers=readers))
     return found, notes

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from regrow.draw import Initialiser, InitSpec, Key, draw_filters, resolve_initialiser
-from regrow.errors import ConfigError
+from regrow.errors import ConfigError, RegrowError
 from regrow.graph import Filters
 from regrow.renewal import Layer
 
@@ -26,6 +26,7 @@ def resolve_layers(
     *,
     init: InitSpec | Mapping[str, InitSpec] | None,
     with_readers: bool,
+    unless: Callable[[Filters, RegrowError], bool] = lambda filters, error: False,
 ) -> list[Layer]:
     """Put beside every layer what its fresh filters are drawn from.
 
@@ -35,12 +36,14 @@ def resolve_layers(
         tensors: Parameters by name.
         init: As `regrow.attach` takes it.
         with_readers: Whether the renewal draws for the readers too.
+        unless: Whether a layer is left out instead of raising what is wrong with its initialiser.
 
     Returns:
-        One `Layer` for each of `filters`.
+        One `Layer` for each of `filters` that is not left out.
 
     Raises:
-        ConfigError: A layer's initialiser is not known and not told, or a pattern of `init` matches no layer.
+        ConfigError: A pattern of `init` matches no layer.
+        RegrowError: A layer's initialiser is not known and not told, or does not fit the layer.
     """
     if isinstance(init, Mapping):
         paths = [layer.path for layer in filters]
@@ -70,15 +73,14 @@ def resolve_layers(
     found: list[Layer] = []
     for layer in filters:
         readers = layer.readers if with_readers else ()
-        found.append(
-            Layer(
-                filters=layer,
-                initialiser=resolve(layer.path, layer.weight),
-                reader_initialisers={
-                    reader.path: resolve(reader.path, reader.weight) for reader in readers
-                },
-            )
-        )
+        try:
+            own = resolve(layer.path, layer.weight)
+            theirs = {reader.path: resolve(reader.path, reader.weight) for reader in readers}
+        except RegrowError as error:
+            if not unless(layer, error):
+                raise
+        else:
+            found.append(Layer(filters=layer, initialiser=own, reader_initialisers=theirs))
     return found
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from torch import nn
-from torch.optim import Optimizer
 
 from regrow.activity import ActivityMeter
 from regrow.compose import Recipe
@@ -14,6 +13,7 @@ from regrow.errors import ConfigError
 from regrow.graph import Filters, Wiring
 from regrow.loop.activity import StepActivity
 from regrow.loop.ranks import Ranks
+from regrow.loop.trained import Trained
 
 
 def step_activity(
@@ -23,7 +23,7 @@ def step_activity(
     wiring: Wiring,
     layers: Sequence[Filters],
     *,
-    optimizers: Sequence[Optimizer],
+    trained: Trained,
     every: int,
     ranks: Ranks,
 ) -> StepActivity | None:
@@ -35,7 +35,7 @@ def step_activity(
         called: The model as the loop calls it.
         wiring: Its wiring.
         layers: Those that are watched.
-        optimizers: They hold the parameters.
+        trained: What the optimizers train.
         every: `attach`'s `activity_every`.
         ranks: The processes that train the model together.
 
@@ -61,7 +61,7 @@ def step_activity(
         model=model,
         wiring=wiring,
         layers=layers,
-        optimizers=optimizers,
+        trained=trained,
         sums=watching(recipe.criterion) is None,
         every=every,
         ranks=ranks,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
 from torch import Tensor
@@ -57,30 +57,35 @@ class Lookout:
         """The layers that are read in the coming step."""
         return frozenset() if self._activity is None else self._activity.asked
 
-    def ask(self, state: RecipeState, *, step: int, over: bool) -> None:
+    def ask(
+        self,
+        state: RecipeState,
+        *,
+        step: int,
+        over: bool,
+        able: Callable[[], frozenset[str]],
+    ) -> None:
         """Say which passes are to be read in a step.
 
         Args:
             state: What the recipe remembers.
             step: The step.
             over: The recipe does not act any more.
+            able: Gives the layers that can be renewed at the moment: of the others nothing need be known.
         """
         activity, watching = self._activity, self._watching
         if activity is None:
             return
         if over:
             activity.ask(frozenset())
-        elif watching is None:
-            activity.ask_all(step=step)
-        else:
-            look = watching.watches({}, step=step)
-            activity.ask(
-                frozenset(
-                    path
-                    for path, own in state.criteria.items()
-                    if look or (own and watching.watches(own, step=step))
-                )
-            )
+            return
+        look = activity.asks_all(step=step) if watching is None else watching.watches({}, step=step)
+        wanted = frozenset(
+            path
+            for path, own in state.criteria.items()
+            if look or (watching is not None and own and watching.watches(own, step=step))
+        )
+        activity.ask(wanted & able() if wanted else wanted)
 
     def shown(self) -> dict[str, LayerActivity]:
         """What the passes of this step have shown."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable, Mapping
+from collections.abc import Callable, Collection, Generator, Iterable, Mapping, Sequence, Set
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
@@ -98,24 +98,29 @@ class Probe:
         with self._undisturbed():
             self.notes = self._try()
 
-    def observe(self) -> dict[str, Observation]:
+    def observe(self, only: Collection[str] | None = None) -> dict[str, Observation]:
         """Measure the network as it is now. With several ranks, each must call it.
+
+        Args:
+            only: Layers that are measured, by path; None: all.
 
         Returns:
             By layer; what was not measured there is None.
         """
+        wanted = self._layers.keys() if only is None else self._layers.keys() & set(only)
+        heard_at = {path: each for path, each in self._heard.items() if path in wanted}
         with self._undisturbed():
-            heard = self._heard_now()
-            gates = self._gates_now()
-            accuracy, loss = self._silenced_now()
+            heard = self._heard_now(heard_at)
+            gates = self._gates_now(heard_at)
+            accuracy, loss = self._silenced_now(wanted)
             grads = self._gradients_now()
         weights = self._weights()
-        wanted = Signal.WEIGHTS in self._signals
+        shown = Signal.WEIGHTS in self._signals
         return {
             path: Observation(
                 count=filters.count,
                 groups=filters.groups,
-                weight=rows(weights[path].detach(), filters) if wanted else None,
+                weight=rows(weights[path].detach(), filters) if shown else None,
                 grad=rows(grads[path], filters) if path in grads else None,
                 heard=heard.get(path),
                 gates=gates.get(path),
@@ -123,6 +128,7 @@ class Probe:
                 silenced_loss=loss.get(path),
             )
             for path, filters in self._layers.items()
+            if path in wanted
         }
 
     def complete(self, seen: Mapping[str, Observation]) -> dict[str, Observation]:
@@ -134,7 +140,7 @@ class Probe:
         Returns:
             The same with the measured fields.
         """
-        measured = self.observe()
+        measured = self.observe(seen.keys())
         return {
             path: replace(
                 one,
@@ -208,29 +214,29 @@ class Probe:
             for (path, each), part in zip(sums.items(), parts, strict=True)
         }
 
-    def _heard_now(self) -> dict[str, Heard]:
-        if Signal.ACTIVATIONS not in self._signals:
+    def _heard_now(self, places: Mapping[str, Sequence[Place]]) -> dict[str, Heard]:
+        if Signal.ACTIVATIONS not in self._signals or not places:
             return {}
-        sums = self._mean(activation_sums(self._heard, self._counts, self._examples))
+        sums = self._mean(activation_sums(places, self._counts, self._examples))
         return {
             path: Heard(activation=each[0] / each[2], zeros=each[1] / each[2])
             for path, each in sums.items()
         }
 
-    def _gates_now(self) -> dict[str, Gates]:
-        if Signal.GATES not in self._signals:
+    def _gates_now(self, places: Mapping[str, Sequence[Place]]) -> dict[str, Gates]:
+        if Signal.GATES not in self._signals or not places:
             return {}
-        sums = self._mean(slope_sums(self._heard, self._counts, self._examples))
+        sums = self._mean(slope_sums(places, self._counts, self._examples))
         return {
             path: Gates(slope=each[0] / each[2], curvature=each[1] / each[2])
             for path, each in sums.items()
         }
 
-    def _silenced_now(self) -> tuple[dict[str, Silenced], dict[str, Silenced]]:
-        if self._silencer is None:
+    def _silenced_now(self, wanted: Set[str]) -> tuple[dict[str, Silenced], dict[str, Silenced]]:
+        if self._silencer is None or not wanted:
             return {}, {}
         counted = Signal.SILENCED_ACCURACY in self._signals
-        sums = self._mean(self._silencer.sums(accuracy=counted))
+        sums = self._mean(self._silencer.sums(accuracy=counted, only=wanted))
         accuracy = {path: _silenced(each[2:4] / each[4]) for path, each in sums.items()}
         return accuracy if counted else {}, {
             path: _silenced(each[:2] / each[4]) for path, each in sums.items()

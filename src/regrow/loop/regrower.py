@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import replace
 from types import TracebackType
 from typing import Any, Self
@@ -28,6 +28,7 @@ from regrow.loop.saving import STATE_VERSION, check_saved
 from regrow.loop.selecting import Choice
 from regrow.loop.warner import Warner
 from regrow.loop.watch import OptimizerWatch
+from regrow.loop.working import Working
 from regrow.renewal import Layer, Out
 from regrow.schedule import Clock
 from regrow.surgery import Companion
@@ -46,6 +47,7 @@ class Regrower:
         watches: The optimizers, in the order in which they step.
         model: The bare model.
         layers: The layers to watch.
+        working: Which of them can be renewed at the moment.
         clock: The length of the training.
         seed: For the recipe's random numbers.
         streams: Filters that are renewed as one.
@@ -68,6 +70,7 @@ class Regrower:
         watches: Sequence[OptimizerWatch],
         model: nn.Module,
         layers: Sequence[Layer],
+        working: Working,
         clock: Clock,
         seed: int,
         streams: Streams | None = None,
@@ -85,6 +88,7 @@ class Regrower:
         self._recipe = recipe
         self._watches = tuple(watches)
         self._layers = {layer.filters.path: layer for layer in layers}
+        self._working = working
         where = f"recipe '{recipe.info.name}'"
         self._schedule = recipe.when.bind(clock, where=where)
         self._seed = seed
@@ -95,20 +99,20 @@ class Regrower:
             recipe.renew.bind(clock, where=where),
             model=model,
             layers=self._layers,
+            working=working,
             surgeons=[watch.surgeon for watch in watches if watch.surgeon is not None],
             companions=companions,
             calibration=calibration,
             out=out,
             dry_run=dry_run,
-            trained=_trained(watches, model),
             reset_memory=recipe.reset_optimizer,
             leads=self._ranks.keeps_buffers,
         )
         self._select = Choice(
             recipe.select, resting=self._renewer.resting, streams=streams, out=out
         )
-        counts = {path: layer.filters.count for path, layer in self._layers.items()}
-        self._state = recipe.initial_state(counts)
+        self._counts = {path: layer.filters.count for path, layer in self._layers.items()}
+        self._state = recipe.initial_state(self._counts)
         self._step = 0
         self._loss: float | None = None
         self._seen: dict[str, Observation] = {}
@@ -116,9 +120,9 @@ class Regrower:
         self._callbacks: list[Callable[[Renewed], object]] = []
         own = [note for layer in layers for note in recipe.renew.left_alone(layer.filters)]
         self.report = Report(
-            recipe=recipe.info.name, layers=counts, notes=(*own, *self._renewer.notes, *notes)
+            recipe=recipe.info.name, layers={}, notes=(*own, *self._renewer.notes, *notes)
         )
-        self._mine = self._layers_by_optimizer()
+        self._list(working.now())
         self._hooked = hooks
         self._reads_gradients = Signal.GRADIENTS in recipe.criterion.needs
         self._reads_weights = Signal.WEIGHTS in recipe.criterion.needs
@@ -133,17 +137,13 @@ class Regrower:
                 watch.listen(self)
         self._ask_for_passes()
 
-    def _layers_by_optimizer(self) -> dict[int, list[str]]:
-        """Whose step is a layer's: that of the optimizer that holds its weight."""
-        mine: dict[int, list[str]] = {}
-        for watch in self._watches:
-            held = {id(each) for group in watch.optimizer.param_groups for each in group["params"]}
-            mine[id(watch)] = [
-                path
-                for path, layer in self._layers.items()
-                if id(self._renewer.tensors[layer.filters.weight]) in held
-            ]
-        return mine
+    def _list(self, able: Set[str]) -> None:
+        """Layers that take part in the training from now on are in the report from now on."""
+        if not able <= self.report.layers.keys():
+            known = self.report.layers.keys() | able
+            self.report.layers = {
+                path: count for path, count in self._counts.items() if path in known
+            }
 
     # ---- inside one optimizer step
 
@@ -178,10 +178,12 @@ class Regrower:
         self.report.seconds += time.perf_counter() - started
 
     def _look(self, watch: OptimizerWatch) -> None:
-        """One observation for every layer whose weight this optimizer holds."""
-        scale = watch.gradient_scale
-        for path in self._mine[id(watch)]:
-            filters = self._layers[path].filters
+        """One observation for every layer whose weight this optimizer trains now."""
+        scale, mine = watch.gradient_scale, self._working.trained.by(watch.optimizer)
+        for path, layer in self._layers.items():
+            filters = layer.filters
+            if filters.weight not in mine:
+                continue
             parameter = self._renewer.tensors[filters.weight]
             grad = parameter.grad if self._reads_gradients else None
             if grad is not None and scale is not None:
@@ -198,22 +200,26 @@ class Regrower:
         if not (due or watching or shown):
             return
         found, self._seen = self._seen, {}
+        able = self._working.now()
+        self._list(able)
+        shown = {path: each for path, each in shown.items() if path in able}
         seen = {
             path: found[path]
             if path in found
             else Observation(count=layer.filters.count, groups=layer.filters.groups)
             for path, layer in self._layers.items()
-            if due or watching or path in shown
+            if path in able and (due or watching or path in shown)
         }
         if shown:
             seen.update((path, replace(seen[path], activity=each)) for path, each in shown.items())
         if due and self._probe is not None:
             seen = self._probe.complete(seen)
         with torch.no_grad():
-            self._state = self._recipe.observe(self._state, seen)
+            left = [path for path, own in self._state.criteria.items() if own and path not in able]
+            self._state = self._recipe.observe(self._recipe.forget(self._state, left), seen)
             if not due and not (shown and self._lookout.decides):
                 return
-            if due and all(one.grad is None for one in seen.values()):
+            if due and seen and all(one.grad is None for one in seen.values()):
                 self._warner.no_gradient(step=self._step)
             gated = self._recipe.min_loss is not None
             self._state, self._pending = self._recipe.decide(
@@ -224,6 +230,7 @@ class Regrower:
                 streams=self._streams,
                 select=self._select,
                 due=due,
+                layers=able,
             )
         self.report.checks += due
         self._state = self._lookout.noted(self._state, shown, report=self.report)
@@ -356,7 +363,7 @@ class Regrower:
         """Say which passes are to be read in the coming step."""
         last = self._schedule.last_step
         over = self._detached or (last is not None and self._step > last)
-        self._lookout.ask(self._state, step=self._step, over=over)
+        self._lookout.ask(self._state, step=self._step, over=over, able=self._working.now)
 
     def _note_resting(self) -> None:
         resting = self._renewer.resting
@@ -470,7 +477,7 @@ class Regrower:
         return {
             "version": STATE_VERSION,
             "recipe": self._recipe.info.name,
-            "layers": dict(self.report.layers),
+            "layers": dict(self._counts),
             "seed": self._seed,
             "step": self._step,
             "born": dict(self._state.born),
@@ -524,19 +531,7 @@ class Regrower:
         self._renewer.load_fresh(state["fresh"])
         self._renewer.counted.load_state_dict(state["counted"])
         self.report.restore(state["report"], steps=self._step)
+        self._list(self._working.now() | {event.layer for event in self.report.events})
         self._note_resting()
         self._lookout.forget(self._state, state["started_at_zero"], report=self.report)
         self._ask_for_passes()
-
-
-def _trained(watches: Sequence[OptimizerWatch], model: nn.Module) -> frozenset[str]:
-    """The names of the parameters that the optimizers hold and train."""
-    held = {
-        id(each)
-        for watch in watches
-        for group in watch.optimizer.param_groups
-        for each in group["params"]
-        if each.requires_grad
-    }
-    parameters = model.named_parameters(remove_duplicate=False)
-    return frozenset(name for name, each in parameters if id(each) in held)

@@ -14,6 +14,7 @@ from regrow.loop.calibration import Calibration
 from regrow.loop.initials import fresh_entries, with_fresh
 from regrow.loop.resting import Resting
 from regrow.loop.saving import check_resting
+from regrow.loop.working import Working
 from regrow.renewal import Activity, Edit, Layer, Out, Renewal
 from regrow.renewal.preserve import uncut
 from regrow.surgery import Companion, CountedNorms, OptimizerSurgeon, apply_edits_, copy_over_
@@ -33,12 +34,12 @@ class Renewer:
         renewal: Masks to edits.
         model: The bare model.
         layers: By module path.
+        working: Which of them can be renewed at the moment, and what may be written.
         surgeons: One for each optimizer whose memory is edited.
         companions: Copies of the model.
         calibration: Needed by a renewal with ``preserve``.
         dry_run: Change nothing.
         out: What is silent with filters that are dropped; needed by a recipe that drops.
-        trained: Names of the parameters that the optimizers hold.
         reset_memory: Give renewed entries the memory of fresh ones; False: what was remembered of them.
         leads: Whether no other process's buffers are written over the model's.
     """
@@ -49,12 +50,12 @@ class Renewer:
         *,
         model: nn.Module,
         layers: Mapping[str, Layer],
+        working: Working,
         surgeons: Sequence[OptimizerSurgeon],
         companions: Sequence[Companion],
         calibration: Calibration | None,
         dry_run: bool,
         out: Out | None = None,
-        trained: Set[str] = frozenset(),
         reset_memory: bool = True,
         leads: bool = True,
     ) -> None:
@@ -66,7 +67,8 @@ class Renewer:
         self._calibration = calibration if renewal.preserve else None
         self._dry_run = dry_run
         self._out = out
-        self._trained = trained
+        self._working = working
+        self._trained = working.trained
         self._reset_memory = reset_memory
         self.resting = Resting(model)
         self.counted = CountedNorms(model, leads=leads)
@@ -91,14 +93,15 @@ class Renewer:
             decision: Masks and scores by layer.
             step: The optimizer step.
         """
-        self.resting.begin(decision, step=step)
-        if self._out is None:
+        decision = _only(self._working.now(), decision)
+        if self._out is None or not decision.masks:
             return
+        self.resting.begin(decision, step=step)
         self.resting.bound = self._out.bound(self.resting.masks)
         if self._dry_run:
             return
         self._refresh()
-        edits = self._out.edits(decision.masks, params=self.tensors)
+        edits = self._trained.permitted(self._out.edits(decision.masks, params=self.tensors))
         for surgeon in self._surgeons:
             surgeon.check(edits)
         self.counted.after_step()
@@ -114,6 +117,8 @@ class Renewer:
 
     def bring_back(self, *, seed: int, step: int) -> list[Renewed]:
         """Renew the filters that are out of the network, and make it whole.
+
+        Those of layers that were frozen meanwhile come back as they were.
 
         Args:
             seed: Part of the random numbers' key.
@@ -134,14 +139,15 @@ class Renewer:
         restored = resting.edits(self.tensors)
         for companion in self._companions:
             copy_over_(companion.tensors(), self.tensors, restored)
+        held = [edit for edit in restored if self._trained.held(edit.name)]
         for surgeon in self._surgeons:
             if self._reset_memory:
-                surgeon.reset(restored)
+                surgeon.reset(held)
             else:
                 for edit in restored:
                     resting.put_memory_back_(edit.name, surgeon.remembered(edit.name))
         resting.silence_again_(restored, self.tensors)
-        events = self._renew(decision, {}, seed=seed, step=step)
+        events = self._renew(_only(self._working.returning(), decision), {}, seed=seed, step=step)
         events = [replace(event, dropped=resting.since) for event in events]
         resting.end()
         if calibration is None:
@@ -156,14 +162,8 @@ class Renewer:
         """
         if self._out is not None:
             unheard = self._out.unheard(self.resting.masks, params=self.tensors)
-            apply_edits_(
-                self.tensors,
-                [
-                    Edit(name=name, mask=mask, value=0.0)
-                    for name, mask in unheard.items()
-                    if name in self._trained
-                ],
-            )
+            edits = [Edit(name=name, mask=mask, value=0.0) for name, mask in unheard.items()]
+            apply_edits_(self.tensors, self._trained.permitted(edits))
 
     def let_go(self) -> bool:
         """Hold nothing at zero any more.
@@ -223,6 +223,10 @@ class Renewer:
         Returns:
             One event a layer.
         """
+        # A loop may have frozen a layer since it was decided.
+        decision = _only(self._working.now(), decision)
+        if not decision.masks:
+            return []
         self._refresh()
         calibration = None if self._dry_run else self._calibration
         activity: Activity | None = None
@@ -248,9 +252,7 @@ class Renewer:
                 read = {layer.filters.weight, *(each.weight for each in layer.filters.readers)}
                 if touched & read or any(not edit.fresh for edit in edits):
                     # Another layer's renewal has changed what these were worked out from.
-                    edits = self._renewal.edits(
-                        layer, mask, params=self.tensors, seed=seed, step=step, activity=activity
-                    )
+                    edits = self._edits_of(layer, mask, activity, seed=seed, step=step)
                 if any(not edit.fresh for edit in edits):
                     self._shift_companions(layer, mask, activity, seed=seed, step=step)
                 self._write(edits)
@@ -275,17 +277,31 @@ class Renewer:
         """
         made: dict[str, list[Edit]] = {}
         for path, mask in masks.items():
-            made[path] = self._renewal.edits(
-                self._layers[path],
-                mask,
-                params=self.tensors,
-                seed=seed,
-                step=step,
-                activity=activity,
-            )
+            made[path] = self._edits_of(self._layers[path], mask, activity, seed=seed, step=step)
             for surgeon in self._surgeons:
                 surgeon.check(made[path])
         return made
+
+    def _edits_of(
+        self,
+        layer: Layer,
+        mask: Tensor,
+        activity: Activity | None,
+        *,
+        seed: int,
+        step: int,
+        params: Mapping[str, Tensor] | None = None,
+    ) -> list[Edit]:
+        """What a renewal writes: never a tensor that nobody trains at the moment."""
+        edits = self._renewal.edits(
+            layer,
+            mask,
+            params=self.tensors if params is None else params,
+            seed=seed,
+            step=step,
+            activity=activity,
+        )
+        return self._trained.permitted(edits)
 
     def _write(self, edits: Sequence[Edit]) -> None:
         """In the model, in its copies, and in the optimizers' memory."""
@@ -307,13 +323,24 @@ class Renewer:
             held = companion.tensors()
             own = {**self.tensors, **held}
             there = mask.to(own[layer.filters.weight].device)
-            edits = self._renewal.edits(
-                layer, there, params=own, seed=seed, step=step, activity=activity
-            )
+            edits = self._edits_of(layer, there, activity, seed=seed, step=step, params=own)
             shifts = [edit for edit in edits if not edit.fresh and edit.name in held]
             apply_edits_(held, shifts)
 
     def _measure(self, calibration: Calibration, paths: Sequence[str]) -> Activity:
-        return calibration.activity(
+        """What readers receive; no mean can go into the statistics of a norm that is frozen."""
+        found = calibration.activity(
             reader for path in paths for reader in self._layers[path].filters.readers
         )
+        means = [each.running_mean for each in found.values() if each.running_mean is not None]
+        open_ = self._trained.writable(means)
+        return {
+            path: each if each.running_mean in open_ else replace(each, running_mean=None)
+            for path, each in found.items()
+        }
+
+
+def _only(able: Set[str], decision: Decision) -> Decision:
+    """What of a decision concerns these layers."""
+    masks = {path: mask for path, mask in decision.masks.items() if path in able}
+    return replace(decision, masks=masks)

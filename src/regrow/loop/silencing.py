@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -55,18 +55,21 @@ class Silencer:
         self._examples = examples
         self.late = {path for path in places if self._agree(path, rows)}
 
-    def sums(self, *, accuracy: bool) -> dict[str, Tensor]:
+    def sums(self, *, accuracy: bool, only: Collection[str] | None = None) -> dict[str, Tensor]:
         """Sums over the examples, of the whole network and without each filter.
 
         Args:
             accuracy: Count right answers too.
+            only: Layers whose filters are silenced; None: all.
 
         Returns:
             By layer (5, O), in float64 on the CPU: loss of the whole, loss without, right answers of the whole, right
             answers without, and the number of examples.
         """
         sums = {
-            path: torch.zeros(5, self._counts[path], dtype=torch.float64) for path in self._places
+            path: torch.zeros(5, self._counts[path], dtype=torch.float64)
+            for path in self._places
+            if only is None or path in only
         }
         limit = self._rows_at_once()
         for start, stop in self._examples.parts(max(1, limit // _COPIES)):

@@ -72,6 +72,7 @@ def attach_partners(
     Edge cases:
         An optimizer that keeps a part of itself on each rank is an OptimizerError. Averages of a model (EMA) are not
         grafted with it. Integer buffers are copied from the partner. Tensors that are tied are blended once.
+        What is not trained when networks meet keeps its bits; with a layer's weight all that belongs to its filters.
 
     Examples:
         >>> import torch, regrow
@@ -252,6 +253,10 @@ def _notes(place: int, network: Network, there: Mapping[str, torch.Size]) -> lis
     matched = _matched(network, there)
     apart = [unit.name for unit in network.plan.units if unit not in matched]
     notes = [f"network {place}: {note}" for note in network.plan.notes]
+    if network.frozen:
+        notes.append(
+            f"network {place}: not trained now, and left alone until they are: {', '.join(network.frozen)}"
+        )
     if apart:
         notes.append(
             f"network {place}: not in the network before it, left alone: {', '.join(apart)}"

@@ -13,6 +13,7 @@ from torch.optim import Optimizer
 
 from regrow.graph.slices import rows
 from regrow.history import Grafted
+from regrow.loop.trained import Trained
 from regrow.partners.mixing import apart, length, mix_all_, mix_and_measure_
 from regrow.partners.plan import Plan, Unit, blendable
 from regrow.partners.shares import shares, spread_of
@@ -71,11 +72,27 @@ class Network:
         self.plan = plan
         self.tensors = blendable(model)
         self._spread = spread_of(plan, self.tensors)
+        self._trained = Trained(
+            optimizers,
+            dict(model.named_parameters(remove_duplicate=False)),
+            norms=[
+                norm
+                for unit in plan.units
+                if unit.filters is not None
+                for norm in (*unit.filters.norms, *unit.filters.shared_norms)
+            ],
+        )
 
     @property
     def weights(self) -> list[str]:
         """Names of the weights that are measured, in the order of the plan."""
         return [unit.weight for unit in self.plan.units]
+
+    @property
+    def frozen(self) -> tuple[str, ...]:
+        """The tensors that nobody trains now, by name: they keep their bits."""
+        writable = self._trained.writable(self.tensors)
+        return tuple(name for name in self.tensors if name not in writable)
 
     # ---- lending
 
@@ -129,7 +146,7 @@ class Network:
         Returns:
             One event a unit that the partner has too, with step and partner still 0.
         """
-        there = matching(self.tensors, lent.tensors)
+        there, frozen = matching(self.tensors, lent.tensors), set(self.frozen)
         units, nothing = self.plan.units, Measured(information=math.nan, length=math.nan)
         mine = [measured[unit.weight] for unit in units]
         theirs = [
@@ -140,19 +157,27 @@ class Network:
             self.plan,
             self._recipe.weigh,
             spread=self._spread,
-            information=(_row(mine), _row(theirs)),
+            # A layer whose weight nobody trains is left alone, and what belongs to its filters with it.
+            information=(
+                _row(
+                    nothing if unit.weight in frozen else each
+                    for unit, each in zip(units, mine, strict=True)
+                ),
+                _row(theirs),
+            ),
             own=self.tensors,
             partner=there,
             multiply=self._recipe.order == "reference",
         )
+        blended = {name: share for name, share in kept.tensors.items() if name not in frozen}
         ways: dict[str, float] = {}
         mixed: list[tuple[Tensor, Tensor, Tensor]] = []
         for unit in units:
-            weight, share = unit.weight, kept.tensors.get(unit.weight)
+            weight, share = unit.weight, blended.get(unit.weight)
             if weight in there:
                 pair = self.tensors[weight], there[weight]
                 ways[weight] = apart(*pair) if share is None else mix_and_measure_(*pair, share)
-        for name, share in kept.tensors.items():
+        for name, share in blended.items():
             if name not in ways:
                 mixed.append((self.tensors[name], there[name], share))
             mixed.extend(self._memory_to_mix(name, share, lent))

@@ -116,11 +116,11 @@ class Correction:
         groups, family = self.groups(), self.family
         with torch.no_grad():
             for parameter, entry in list(self._young.items()):
-                group, state = _of(parameter, entry, groups, self.optimizer)
+                group, state = groups.get(id(parameter)), self.optimizer.state.get(parameter)
                 if not state:
                     del self._young[parameter]
                     continue
-                if parameter.grad is None:
+                if parameter.grad is None or group is None:  # it may come back into the optimizer
                     continue
                 if family.counts:
                     family.prepare_(state, entry.memory["born"] == state["step"], group=group)
@@ -145,10 +145,12 @@ class Correction:
         groups = self.groups()
         bundles: dict[tuple[object, ...], list[nn.Parameter]] = {}
         with torch.no_grad():
-            for parameter, entry in list(self._young.items()):
-                group, state = _of(parameter, entry, groups, self.optimizer)
+            for parameter in list(self._young):
+                group, state = groups.get(id(parameter)), self.optimizer.state.get(parameter)
                 if not state:
                     del self._young[parameter]
+                elif group is None:
+                    continue
                 elif self.family.can_do_without and parameter not in before:
                     alike = (id(group), parameter.dtype, parameter.device)
                     bundles.setdefault(alike, []).append(parameter)
@@ -249,22 +251,6 @@ class Correction:
                 f"right before it: it needs hooks=True"
             )
         return True
-
-
-def _of(
-    parameter: nn.Parameter,
-    entry: Entry,
-    groups: Mapping[int, dict[str, Any]],
-    optimizer: Optimizer,
-) -> tuple[dict[str, Any], Mapping[str, Any] | None]:
-    """The options and the optimizer's state of a tensor with young entries."""
-    group = groups.get(id(parameter))
-    if group is None:
-        raise OptimizerError(
-            f"'{entry.name}' was in the {type(optimizer).__name__} when its filters were renewed, and no longer is: "
-            f"detach, and attach again"
-        )
-    return group, optimizer.state.get(parameter)
 
 
 def _write_(tensor: Tensor, at: Places, where: Tensor, value: Tensor) -> None:

@@ -191,7 +191,12 @@ class OptimizerSurgeon:
 
     def state_dict(self) -> dict[str, Any]:
         """What is needed to go on: the family's name, and tensors by parameter name."""
-        found = {name: self._correction.memory(one) for name, one in self._mine().items()}
+        held = self._correction.groups()  # what has left the optimizer is not in its state either
+        found = {
+            name: self._correction.memory(one)
+            for name, one in self._mine().items()
+            if id(one) in held
+        }
         young = {name: dict(memory) for name, memory in found.items() if memory is not None}
         return {"family": type(self._family).__name__, "young": young}
 
