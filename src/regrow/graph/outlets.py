@@ -163,7 +163,7 @@ class OutletFinder(TorchFunctionMode):
 
     def _forget(self, made: Sequence[Tensor]) -> None:
         """Behind chance nobody looks any more: no filter, and yet no constant."""
-        unknown = torch.tensor(self._record.table.foreign(_CHANCE), dtype=NAMES)
+        unknown = torch.tensor(self._record.table.foreign(_CHANCE), dtype=NAMES, device="cpu")
         for each in made:
             names = self._names(each)
             if names is not None:
@@ -293,7 +293,7 @@ class OutletFinder(TorchFunctionMode):
         for axis, size in zip(place[0], place[1], strict=True):
             shape[axis + ndim - given[filters].ndim] = size
         for layer in self._layers(place):
-            units = torch.tensor(self._units(place, layer)).reshape(shape)
+            units = torch.tensor(self._units(place, layer), device="cpu").reshape(shape)
             try:
                 unit, entry = torch.broadcast_tensors(units, squeezed(index, ndim))
             except RuntimeError:

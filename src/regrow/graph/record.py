@@ -217,7 +217,7 @@ class Record:
 
     def _write_foreign(self, call: Call, name: int) -> None:
         for out in call.outputs:
-            self.ledger.write(out, torch.tensor(name, dtype=NAMES))
+            self.ledger.write(out, torch.tensor(name, dtype=NAMES, device="cpu"))
 
 
 def tensors_in(values: object) -> list[Tensor]:
@@ -233,4 +233,4 @@ def names_in(call: Call, record: Record) -> tuple[Tensor, Tensor]:
     """The names behind an operation's first tensor, and that tensor."""
     x = next(value for value in call.arguments.values() if isinstance(value, Tensor))
     names = record.ledger.names(x)
-    return (torch.zeros(x.shape, dtype=NAMES) if names is None else names), x
+    return (torch.zeros(x.shape, dtype=NAMES, device="cpu") if names is None else names), x

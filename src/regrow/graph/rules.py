@@ -96,7 +96,9 @@ def pointwise(call: Call, record: Record) -> None:
         for value in call.arguments.values():
             added = foreign.added(record, value, joined) if isinstance(value, Tensor) else 0
             if added:
-                joined = record.table.join(joined, torch.tensor(added), Why(verb, call.place))
+                joined = record.table.join(
+                    joined, torch.tensor(added, device="cpu"), Why(verb, call.place)
+                )
     for out in call.outputs:
         record.ledger.write(out, joined)
 
@@ -108,7 +110,7 @@ def copy(call: Call, record: Record) -> None:
         return
     names = record.ledger.names(source)
     if names is None and call.op == "copy" and (own := foreign.moved(record, source)):
-        names = torch.tensor(own)
+        names = torch.tensor(own, device="cpu")
     for out in call.outputs:
         record.ledger.write(out, names)
 

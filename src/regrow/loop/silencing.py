@@ -66,14 +66,17 @@ class Silencer:
             answers without, and the number of examples.
         """
         sums = {
-            path: torch.zeros(5, self._counts[path], dtype=torch.float64) for path in self._places
+            path: torch.zeros(5, self._counts[path], dtype=torch.float64, device="cpu")
+            for path in self._places
         }
         limit = self._rows_at_once()
         for start, stop in self._examples.parts(max(1, limit // _COPIES)):
             rows = stop - start
             whole = self._judge(self._examples.run(start, stop), start, stop, accuracy=accuracy)
             for path, found in sums.items():
-                for filters in torch.arange(self._counts[path]).split(max(1, limit // rows)):
+                for filters in torch.arange(self._counts[path], device="cpu").split(
+                    max(1, limit // rows)
+                ):
                     outputs = self._without(path, filters.tolist(), start, stop)
                     without = self._judge(
                         outputs, start, stop, copies=len(filters), accuracy=accuracy
