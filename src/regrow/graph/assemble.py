@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence, Set
+from collections.abc import Container, Iterable, Mapping, Sequence, Set
+from dataclasses import replace
+from types import MappingProxyType
 from typing import Final
 
-import torch
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd  # pyright: ignore[reportPrivateUsage]  # the base of all convolutions
 from torch.nn.modules.instancenorm import _InstanceNorm  # pyright: ignore[reportPrivateUsage]
@@ -16,7 +17,7 @@ from regrow.graph.sets import Why
 from regrow.graph.weights import path_of
 from regrow.graph.wiring import Wiring
 
-_UNREAD: Final = "nothing that was traced reads it, and it is not in the output"
+_UNREAD: Final = "no layer reads it on this example, and it is not in the output"
 _NAMED_IN_A_NOTE: Final = 2
 
 _Run = tuple[tuple[int, ...], tuple[bool, ...]]
@@ -26,13 +27,20 @@ _Found = dict[int, dict[int, list[_Run]]]
 """By layer number and filter."""
 
 
-def assemble(model: nn.Module, record: Record, outputs: Iterable[Tensor]) -> Wiring:
+def assemble(
+    model: nn.Module,
+    record: Record,
+    outputs: Iterable[Tensor],
+    *,
+    apart: Mapping[str, str] = MappingProxyType({}),
+) -> Wiring:
     """Turn a finished trace into a wiring.
 
     Args:
         model: The model that was traced.
         record: What was written down.
         outputs: The tensors that the model gave.
+        apart: By weight, why evaluation and training do not use it alike: such layers are left alone.
 
     Returns:
         The wiring.
@@ -84,9 +92,10 @@ def assemble(model: nn.Module, record: Record, outputs: Iterable[Tensor]) -> Wir
                     )
     heads: set[int] = set()
     for tensor in outputs:
-        names = record.ledger.names(tensor)
-        if names is not None:
-            heads |= table.layers_of(torch.unique(names).tolist())
+        heads |= table.layers_of(record.behind(tensor))
+    heard = heads | table.layers_of(
+        name for layer in record.layers for seen in layer.reads for name in seen
+    )
     owners = _named_layers(model)
     bias_names = {id(tensor): name for name, tensor in model.named_parameters()}
     layers = tuple(
@@ -99,12 +108,36 @@ def assemble(model: nn.Module, record: Record, outputs: Iterable[Tensor]) -> Wir
             shared_norms=tuple(shared_norms.get(number, ())),
             foreign=foreign.get(number, set()),
             is_head=number in heads,
+            unread=number not in heard,
             bias_names=bias_names,
         )
         for number, layer in enumerate(record.layers)
     )
-    remarks = (*record.stops, *_left_out(record, owners), *_way_out(layers))
-    return Wiring(layers=layers, remarks=remarks, untraced=_untraced(model, record))
+    alone = {layer.path: apart[layer.weight] for layer in layers if layer.weight in apart}
+    layers = tuple(_without(layer, alone) for layer in layers if layer.path not in alone)
+    remarks = (
+        *record.stops,
+        *(
+            f"{path} is not the same layer in training mode as in evaluation mode ({why}): left alone, as by "
+            f"exclude=['{path}']"
+            for path, why in alone.items()
+        ),
+        *_left_out(record, owners),
+        *_way_out(layers),
+    )
+    untraced = dict.fromkeys((*alone, *_untraced(model, record)))
+    return Wiring(layers=layers, remarks=remarks, untraced=tuple(untraced))
+
+
+def _without(layer: Filters, alone: Container[str]) -> Filters:
+    """A layer as it is where some of those that read it are left alone: they keep their slices."""
+    kept = tuple(each for each in layer.readers if each.path not in alone)
+    if len(kept) == len(layer.readers):
+        return layer
+    gone = next(each.path for each in layer.readers if each.path in alone)
+    return replace(
+        layer, readers=kept, refused=layer.refused or f"'{gone}', which is left alone, reads it"
+    )
 
 
 def _filters(
@@ -117,6 +150,7 @@ def _filters(
     shared_norms: tuple[Norm, ...],
     foreign: Set[int],
     is_head: bool,
+    unread: bool,
     bias_names: dict[int, str],
 ) -> Filters:
     layer = record.layers[number]
@@ -124,7 +158,7 @@ def _filters(
     refused = record.refused.get(number, "")
     if not refused and layer.weight in record.elsewhere:
         refused = f"{record.elsewhere[layer.weight]} uses its weight too"
-    if not refused and not readers and not is_head:
+    if not refused and unread:
         refused = _UNREAD
     bias = layer.bias
     if bias is None and owner is not None:
@@ -143,6 +177,7 @@ def _filters(
         shared_norms=shared_norms,
         readers=readers,
         is_head=is_head,
+        unread=unread,
         coupled="; ".join(each for each in (_coupling(record, number, readers), mixed) if each),
         mixed=mixed,
         multiplied=_multiplied(record, number),
@@ -245,9 +280,10 @@ def _named_layers(model: nn.Module) -> dict[str, nn.Module]:
     canonical = {id(tensor): name for name, tensor in model.named_parameters()}
     found: dict[str, nn.Module] = {}
     for module in model.modules():
-        name = canonical.get(id(module._parameters.get("weight")))  # pyright: ignore[reportPrivateUsage]
-        if name is not None and isinstance(module, (_ConvNd, nn.Linear)):
-            found.setdefault(name, module)
+        if isinstance(module, (_ConvNd, nn.Linear)):
+            name = canonical.get(id(module._parameters.get("weight")))  # pyright: ignore[reportPrivateUsage]
+            if name is not None:
+                found.setdefault(name, module)
     return found
 
 
@@ -256,9 +292,7 @@ def _left_out(record: Record, owners: dict[str, nn.Module]) -> list[str]:
     left = [path_of(name) for name in owners if name not in followed]
     if not left:
         return []
-    return [
-        f"not traced: {', '.join(left)} (not run in evaluation mode, or not as an ordinary layer)"
-    ]
+    return [f"not traced: {', '.join(left)} (not run in either mode, or not as an ordinary layer)"]
 
 
 def _untraced(model: nn.Module, record: Record) -> tuple[str, ...]:
@@ -275,12 +309,49 @@ def _untraced(model: nn.Module, record: Record) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _way_out(layers: Iterable[Filters]) -> list[str]:
+def _way_out(layers: Sequence[Filters]) -> list[str]:
     """What can be done about layers whose readers are not known."""
-    refused = [layer.path for layer in layers if layer.refused and not layer.is_head]
-    if not refused:
+    remarks: list[str] = []
+    refused = [
+        layer.path for layer in layers if layer.refused and not (layer.is_head or layer.unread)
+    ]
+    if refused:
+        remarks.append(
+            f"who reads {_listed(refused)} is not known: exclude=[...] leaves such layers out, wiring=... takes a "
+            "wiring that you made or completed yourself"
+        )
+    unread = [layer.path for layer in layers if layer.unread]
+    if unread:
+        remarks.append(
+            f"no layer reads {', '.join(unread)} on this example, and the output does not hold them: not renewed, "
+            "unless include=[...] names them. Example inputs on which they give something, or an output of tensors, "
+            "tuples, dicts, dataclasses or objects with attributes, show who reads them; exclude=[...] leaves them out "
+            "for good"
+        )
+    return remarks + _pathless(layers)
+
+
+def _pathless(layers: Sequence[Filters]) -> list[str]:
+    """Layers that are read, and from which no way to the output was seen all the same."""
+    reaching = {
+        layer.path
+        for layer in layers
+        if layer.is_head
+        or (layer.refused and not layer.unread)  # or it is not known where they lead
+    }
+    grown = True
+    while grown:
+        more = {
+            layer.path
+            for layer in layers
+            if layer.path not in reaching and any(each.path in reaching for each in layer.readers)
+        }
+        grown = bool(more)
+        reaching |= more
+    left = [layer.path for layer in layers if not (layer.unread or layer.path in reaching)]
+    if not left:
         return []
     return [
-        f"who reads {_listed(refused)} is not known: exclude=[...] leaves such layers out, wiring=... takes a wiring "
-        "that you made or completed yourself"
+        f"no way to the output was seen from {_listed(left)}: only layers that nobody reads hear them. Example inputs "
+        "or an output that show it, or exclude=[...]"
     ]

@@ -108,6 +108,10 @@ class Ledger:
             return
         self.names_for_writing(tensor).copy_(names)
 
+    def note_behind(self, tensor: Tensor, names: Iterable[int]) -> None:
+        """Note the sets that flowed into a tensor without elements."""
+        self._of(tensor).behind.update(names)
+
     def origins(self, tensor: Tensor) -> Tensor | None:
         """For each element the number of the model's tensor entry that it is, or is a copy of.
 

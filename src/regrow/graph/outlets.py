@@ -75,10 +75,14 @@ class OutletFinder(TorchFunctionMode):
         record: What the twin writes.
         frames: The calls of modules that are under way.
         forgets: Take what has gone through dropout for no filter any more. The record is no wiring then.
+
+    Attributes:
+        chance: Something random worked on activations.
     """
 
     def __init__(self, record: Record, frames: Frames, *, forgets: bool) -> None:
         super().__init__()
+        self.chance = False
         self._forgets = forgets
         self._record = record
         self._frames = frames
@@ -128,6 +132,7 @@ class OutletFinder(TorchFunctionMode):
             self._note_ended(call, given, alone, made, read=read, everybody=everybody)
         if len(record.used) == used + 1 and any(live):
             self._note_inlet(call, live.index(True), record.used[-1])
+        self.chance = self.chance or (chance and any(live))
         if chance and self._forgets:
             self._forget(made)
         return out

@@ -140,6 +140,13 @@ def reduction(call: Call, record: Record) -> None:
             record.ledger.write(out, joined.reshape(kept))
 
 
+def loss(call: Call, record: Record) -> None:
+    """What a model gives in training mode: every number of it depends on all that is compared."""
+    union = record.table.union(record.behind(call.arguments.values()), Why("mixed", call.place))
+    for out in call.outputs:
+        record.ledger.write(out, torch.tensor(union, device="cpu"))
+
+
 def gated_halves(call: Call, record: Record) -> None:
     """GLU: the first half of the channels times a function of the second."""
     names, _ = names_in(call, record)
@@ -216,6 +223,10 @@ _REDUCTIONS: Final = (
     ),
     *("logcumsumexp", "cummax", "cummin", "sort", "argsort", "topk"),
 )
+_LOSSES: Final = (
+    *("nll_loss_forward", "nll_loss2d_forward", "mse_loss", "smooth_l1_loss", "huber_loss"),
+    *("binary_cross_entropy", "multi_margin_loss", "multilabel_margin_loss_forward", "_ctc_loss"),
+)
 RULES: Final[Mapping[str, Rule]] = {
     **dict.fromkeys((*COPIES, "copy"), copy),
     **dict.fromkeys(_REDUCTIONS, reduction),
@@ -223,6 +234,7 @@ RULES: Final[Mapping[str, Rule]] = {
     **dict.fromkeys(ADAPTIVE, adaptive_window),
     **dict.fromkeys(CHANNEL_NORMS, channel_norm),
     **dict.fromkeys(LAST_AXES_NORMS, last_axes_norm),
+    **dict.fromkeys(_LOSSES, loss),
     "glu": gated_halves,
 }
 

@@ -66,7 +66,9 @@ class Out:
         self._grouped = [
             layer
             for layer in self._layers.values()
-            if layer.groups > 1 and not layer.is_head and layer.weight in self._readers
+            if layer.groups > 1
+            and not (layer.is_head or layer.unread)
+            and layer.weight in self._readers
         ]
 
     def edits(self, masks: Mapping[str, Mask], *, params: Mapping[str, Tensor]) -> list[Edit]:
