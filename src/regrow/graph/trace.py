@@ -42,24 +42,26 @@ def trace(model: nn.Module, example_inputs: ExampleInputs) -> Wiring:
     """Find every layer's filters, the norm entries that belong to them, and the layers that read them.
 
     The model runs in evaluation mode and in training mode, without gradients. Beside every activation goes a tensor of
-    the same shape whose elements name the set of filters that the activation's element depends on. Operations that move elements
-    move the names; pointwise operations unite them; a convolution or a matrix product with a parameter reads the sets
-    on its input channels, and its output starts with fresh ones. So skip connections, concatenation, splits, shuffles,
-    groups, flattening and gates need no rule of their own, and nothing is concluded from the order of modules or the
-    sizes of layers.
+    the same shape whose elements name the set of filters that the activation's element depends on. Operations that
+    move elements move the names; pointwise operations unite them; a convolution or a matrix product with a parameter
+    reads the sets on its input channels, and its output starts with fresh ones. So skip connections, concatenation,
+    splits, shuffles, groups, flattening and gates need no rule of their own, and nothing is concluded from the order
+    of modules or the sizes of layers.
 
     Args:
         model: Any network; a `DataParallel`, `DistributedDataParallel` or compiled wrapper is looked through. Left as
             it was: flags, buffers, gradients, hooks, random state.
         example_inputs: One tensor, a tuple or list of positional arguments, or a dict of keyword arguments. One or two
-            examples are enough; they are copied, never written to.
+            examples are enough; they are copied, never written to. A model that takes a list of tensors gets it in a
+            tuple, ``([first, second],)``; one that needs targets in training mode best gets them too.
 
     Returns:
         The wiring. `print` it to see it as a table.
 
     Raises:
-        TraceError: A parameter is not initialised yet (a lazy layer), the forward fails, its output holds no tensor,
-            no convolution or linear layer works on the inputs, or what a `ChannelNorm` says of itself cannot be.
+        TraceError: A parameter is not initialised yet (a lazy layer), the model is TorchScript, the inputs hold no
+            example, the forward fails, its output holds no tensor, no convolution or linear layer works on the inputs,
+            or what a `ChannelNorm` says of itself cannot be.
 
     Edge cases:
         A weight that is computed (`weight_norm`, a mask) or an operation without a rule: what flows in is marked
