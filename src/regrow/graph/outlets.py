@@ -78,11 +78,12 @@ class OutletFinder(TorchFunctionMode):
 
     Attributes:
         chance: Something random worked on activations.
+        drew: Random numbers were drawn at all.
     """
 
     def __init__(self, record: Record, frames: Frames, *, forgets: bool) -> None:
         super().__init__()
-        self.chance = False
+        self.chance = self.drew = False
         self._forgets = forgets
         self._record = record
         self._frames = frames
@@ -120,6 +121,7 @@ class OutletFinder(TorchFunctionMode):
         out = func(*args, **kwargs)
         made = list(tensors_in(out))
         live = [self._is_live(each) for each in given]
+        self.drew = self.drew or call.function in _RANDOM
         chance = call.function in _RANDOM or any(id(each) in self._random for each in given)
         if chance and not any(live):
             for each in made:  # kept, so that no other tensor has its number

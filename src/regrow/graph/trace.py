@@ -8,7 +8,6 @@ from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DataParallel, DistributedDataParallel
 from torch.nn.parameter import is_lazy
@@ -111,6 +110,7 @@ class _Trained:
     Attributes:
         ran: The model runs so.
         whole: With norms that are not torch's own in training mode too.
+        chance: Random numbers were drawn: what was not run may be another time.
         outputs: The tensors that it gave.
         flows: Where filters leave, as far as it is known.
         why: Why it does not run.
@@ -118,6 +118,7 @@ class _Trained:
 
     ran: bool
     whole: bool
+    chance: bool = False
     outputs: Sequence[Tensor] = ()
     flows: Mapping[str, Flow] = field(default_factory=dict[str, Flow])
     why: str = ""
@@ -160,10 +161,8 @@ def _run(
             )
         record.ledger.mark(given, live=True, computed=False)
         mark_inputs(record, given)
-        if training:  # what chance decides is the same whenever the model is traced
-            torch.default_generator.manual_seed(0)
-            random.seed(0)
         frames.install()
+        dice = random.getstate()
         try:
             with running.watching(), finder if finds else nullcontext(), Twin(record, running):
                 output = model(*args, **kwargs)
@@ -180,6 +179,7 @@ def _run(
             ) from error
         finally:
             frames.remove()
+        finder.drew = finder.drew or random.getstate() != dice
         outputs = list(tensors_in(output))
         if not outputs:
             raise TraceError(
@@ -200,6 +200,7 @@ def _in_training(model: nn.Module, example_inputs: ExampleInputs, record: Record
     for modules in options:
         try:
             outputs, finder = _run(model, example_inputs, record, finds=True, training=modules)
+            drew = finder.drew
             if finder.chance:
                 _, finder = _run(
                     model,
@@ -213,7 +214,7 @@ def _in_training(model: nn.Module, example_inputs: ExampleInputs, record: Record
             why = str(error.__cause__ or error)
             continue
         whole = modules == options[0]
-        return _Trained(ran=True, whole=whole, outputs=outputs, flows=finder.flows())
+        return _Trained(ran=True, whole=whole, chance=drew, outputs=outputs, flows=finder.flows())
     return _Trained(ran=False, whole=False, why=why.partition("\n")[0])
 
 
@@ -234,7 +235,7 @@ def _apart(record: Record, evaluated: Set[str], trained: _Trained) -> dict[str, 
     for weight in evaluated - frozenset(record.used):
         if weight in record.elsewhere:
             found[weight] = f"{record.elsewhere[weight]} computes with its weight"
-        elif trained.ran:
+        elif trained.ran and not trained.chance:
             found[weight] = "it is not run, and could not learn anything back"
     if trained.whole:
         return found
