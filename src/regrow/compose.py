@@ -135,7 +135,7 @@ class Recipe:
         return RecipeState(
             criteria={layer: {} for layer in counts},
             born={
-                layer: torch.full((count,), -1, dtype=torch.int64)
+                layer: torch.full((count,), -1, dtype=torch.int64, device="cpu")
                 for layer, count in counts.items()
             },
         )

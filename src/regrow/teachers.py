@@ -141,7 +141,7 @@ class Teachers:
             raise ConfigError(
                 f"fill needs as many images as the cache keeps, {self._kept.size}, got {len(images)} (teachers)"
             )
-        every = torch.arange(len(images))
+        every = torch.arange(len(images), device="cpu")
         for piece in every.split(batch_size):
             self._kept.put(piece, self._answers(images[piece.to(images.device)]))
 
@@ -153,7 +153,7 @@ class Teachers:
             raise ConfigError(
                 "with a cache, loss needs indices: which examples these are (teachers)"
             )
-        chosen = torch.as_tensor(indices).to("cpu")
+        chosen = torch.as_tensor(indices, device="cpu")
         if chosen.dtype not in _WHOLE or tuple(chosen.shape) != (len(images),):
             raise ShapeError(
                 f"indices must be {len(images)} whole numbers, one an image, got {chosen.dtype} of shape "
@@ -201,7 +201,7 @@ class _Kept:
 
     def __init__(self, size: int) -> None:
         self.size = size
-        self.seen = torch.zeros(size, dtype=torch.bool)
+        self.seen = torch.zeros(size, dtype=torch.bool, device="cpu")
         self._logits: list[Tensor] = []
 
     def put(self, indices: Tensor, answers: Sequence[Tensor]) -> None:

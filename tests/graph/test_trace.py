@@ -169,23 +169,21 @@ def test_every_part_of_a_nested_output_is_a_head(form: str) -> None:
     assert wiring["b"].readers[0].path == "head"
 
 
-def test_layers_that_run_in_training_only_are_listed() -> None:
-    class Auxiliary(nn.Module):
+def test_layers_that_never_run_are_listed() -> None:
+    class Spare(nn.Module):
         def __init__(self) -> None:
             super().__init__()
             self.body = nn.Conv2d(3, 4, 3)
-            self.aux = nn.Conv2d(4, 2, 1)
+            self.spare = nn.Conv2d(4, 2, 1)
             self.head = nn.Linear(4, 2)
 
-        def forward(self, x: Tensor) -> Tensor | tuple[Tensor, Tensor]:
-            x = self.body(x)
-            out = self.head(x.mean((2, 3)))
-            return (out, self.aux(x)) if self.training else out
+        def forward(self, x: Tensor) -> Tensor:
+            return self.head(self.body(x).mean((2, 3)))
 
-    wiring = trace(Auxiliary(), torch.zeros(1, 3, 8, 8))
+    wiring = trace(Spare(), torch.zeros(1, 3, 8, 8))
     assert list(wiring) == ["body", "head"]
     (remark,) = wiring.remarks
-    assert remark.startswith("not traced: aux ")
+    assert remark.startswith("not traced: spare (not run in either mode, ")
 
 
 def test_wrappers_are_looked_through() -> None:

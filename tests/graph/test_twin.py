@@ -127,7 +127,7 @@ def test_refusals(net: nn.Module, reason: str) -> None:
 
 def test_what_leaves_torch_is_refused() -> None:
     net = one_layer(lambda _, x: torch.from_numpy(x.numpy()))
-    assert "nothing that was traced reads it" in trace(net, X)["conv"].refused
+    assert "no layer reads it on this example" in trace(net, X)["conv"].refused
 
 
 def test_a_kernel_that_depends_on_the_input_is_refused() -> None:

@@ -15,14 +15,15 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor, nn
 
 from graph.oracle import redraw
 from regrow.graph import Filters, Wiring
+from regrow.graph.undisturbed import undisturbed
 
 _Calls = dict[str, list[Tensor]]
 
@@ -94,10 +95,13 @@ def judge(net: nn.Module, example: Tensor, wiring: Wiring) -> Findings:
     stage = _Stage(net, example)
     findings = Findings()
     missed: set[str] = set()
+    absent = _in_training_alone(net, stage)
     open_cases: list[_Case] = []
     for layer in wiring.layers:
-        if layer.is_head or layer.refused:
+        if layer.is_head or layer.refused or layer.path in absent:
             continue
+        readers = tuple(each for each in layer.readers if each.path not in absent)
+        layer = replace(layer, readers=readers)  # noqa: PLW2901
         strangers = [
             path
             for path in (layer.path, *(reader.path for reader in layer.readers))
@@ -127,6 +131,22 @@ def judge(net: nn.Module, example: Tensor, wiring: Wiring) -> Findings:
         for path, left in case.unseen.items()
     ]
     return Findings(judged, sorted(missed), unseen, findings.misplaced, findings.skipped)
+
+
+def _in_training_alone(net: nn.Module, stage: _Stage) -> set[str]:
+    """The layers that no run in evaluation mode reaches: auxiliary heads, which nothing here can tell anything of."""
+    ran: set[str] = set()
+    handles = [
+        module.register_forward_hook(lambda *_, path=path: ran.add(path))
+        for path, module in stage.modules.items()
+        if path not in stage.inputs
+    ]
+    if handles:
+        with suppress(RuntimeError, ValueError), undisturbed(net, training=lambda _: True):
+            net(stage.x)
+    for handle in handles:
+        handle.remove()
+    return ran
 
 
 def _misplaced(stage: _Stage, layer: Filters, unit: int) -> Iterator[str]:

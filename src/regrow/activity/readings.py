@@ -101,7 +101,7 @@ class LayerPass:
                 few = a_few(given, rest)
                 moving = (few.amax(rest) != few.amin(rest)).reshape(self._groups, -1)
                 if bool(moving.any(1).all()):  # nobody is starved who hears a channel that moves
-                    self._constant = torch.zeros(moving.numel(), dtype=torch.bool)
+                    self._constant = torch.zeros(moving.numel(), dtype=torch.bool, device="cpu")
                     continue
             low, high = given.amin(rest).float(), given.amax(rest).float()
             # A single value is constant if it is 0.

@@ -53,4 +53,4 @@ class RandomScore:
             The state as it came, and scores (O,) on the CPU in float64.
         """
         key = Key(seed=seed, step=step, layer=layer, purpose="random score")
-        return state, uniform_rows(key, filters=torch.arange(count), count=1)[:, 0]
+        return state, uniform_rows(key, filters=torch.arange(count, device="cpu"), count=1)[:, 0]

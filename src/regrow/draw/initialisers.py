@@ -142,7 +142,7 @@ def _truncated(key: Key, *, filters: Tensor, count: int, std: float) -> Tensor:
 def _orthogonal(key: Key, *, shape: Sequence[int], gain: float) -> Tensor:
     """A whole layer with orthonormal rows (or columns, where there are more rows), as torch.nn.init.orthogonal_."""
     rows, columns = shape[0], math.prod(shape[1:])
-    flat = normal_rows(key, filters=torch.arange(rows), count=columns)
+    flat = normal_rows(key, filters=torch.arange(rows, device="cpu"), count=columns)
     q, r = torch.linalg.qr(flat.T if rows < columns else flat)
     q = q * r.diagonal().sign()
     return gain * (q.T if rows < columns else q)
@@ -150,7 +150,7 @@ def _orthogonal(key: Key, *, shape: Sequence[int], gain: float) -> Tensor:
 
 def _custom(key: Key, *, weight: Tensor, fill: Callable[[Tensor], object]) -> Tensor:
     """A whole layer from the user's function, with torch's own generator seeded by the key and then put back."""
-    scratch = torch.full(weight.shape, math.nan, dtype=weight.dtype)
+    scratch = torch.full(weight.shape, math.nan, dtype=weight.dtype, device="cpu")
     name = repr((key.seed, key.step, key.layer, key.purpose)).encode()
     seed = int.from_bytes(hashlib.blake2b(name, digest_size=8).digest(), "little") >> 1
     with torch.random.fork_rng(devices=[]), torch.no_grad():

@@ -45,8 +45,8 @@ class Key:
 def _bits(key: Key, filters: Tensor, count: int) -> Tensor:
     """`count` 32-bit words for each of `filters`, int64 (len(filters), count)."""
     blocks = math.ceil(count / 4)
-    counter = torch.zeros(len(filters), blocks, 4, dtype=torch.int64)
-    counter[..., 0] = torch.arange(blocks)
+    counter = torch.zeros(len(filters), blocks, 4, dtype=torch.int64, device="cpu")
+    counter[..., 0] = torch.arange(blocks, device="cpu")
     counter[..., 1] = filters.to("cpu", torch.int64)[:, None]
     counter[..., 2] = key.step & _WORD
     counter[..., 3] = (key.step >> 32) & _WORD

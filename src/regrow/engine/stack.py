@@ -211,4 +211,6 @@ class Stack:
         if not self._batched:
             return tuple(rates)
         flat = self.memory.parameters.flat
-        return on_device(torch.tensor(rates, dtype=flat.dtype), flat.device)[:, None, None]
+        return on_device(torch.tensor(rates, dtype=flat.dtype, device="cpu"), flat.device)[
+            :, None, None
+        ]

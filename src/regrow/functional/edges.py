@@ -51,9 +51,9 @@ def at_least(weights: Tensor, *, low: float, high: float, bins: int) -> list[flo
 
 def _rounded_up(exact: list[float]) -> Tensor:
     """The first float32 that is not below each edge: comparing with it is comparing in float64."""
-    wide = torch.tensor(exact, dtype=torch.float64)
+    wide = torch.tensor(exact, dtype=torch.float64, device="cpu")
     edges = wide.to(torch.float32)
-    beyond = edges.nextafter(torch.tensor(torch.inf))
+    beyond = edges.nextafter(torch.tensor(torch.inf, device="cpu"))
     return torch.where(edges.to(torch.float64) < wide, beyond, edges)
 
 
@@ -84,10 +84,10 @@ def _by_bins(
     """
     base, columns = len(edges) + 2, len(weights) // (4 * _ROW) * _ROW
     body, rest = weights[: 4 * columns], weights[4 * columns :]
-    indices = torch.empty(4 * columns, dtype=torch.int16)
-    nearest = torch.empty(4 * columns // _ROW)
-    room = torch.empty(min(_PIECE, len(body)))
-    offset = torch.tensor(slack - start, dtype=torch.float32)
+    indices = torch.empty(4 * columns, dtype=torch.int16, device="cpu")
+    nearest = torch.empty(4 * columns // _ROW, device="cpu")
+    room = torch.empty(min(_PIECE, len(body)), device="cpu")
+    offset = torch.tensor(slack - start, dtype=torch.float32, device="cpu")
     parts = zip(
         body.split(_PIECE), indices.split(_PIECE), nearest.split(_PIECE // _ROW), strict=True
     )
@@ -99,7 +99,9 @@ def _by_bins(
     counts = _fours_counted(indices.view(4, columns), base=base)
     doubtful = (nearest < 2.0 * slack).nonzero().view(-1)
     again = torch.cat([body.view(-1, _ROW)[doubtful].view(-1), rest]).to(torch.float64)
-    right = torch.bucketize(again, torch.tensor(edges, dtype=torch.float64), right=True)
+    right = torch.bucketize(
+        again, torch.tensor(edges, dtype=torch.float64, device="cpu"), right=True
+    )
     counts += torch.bincount(right, minlength=base)
     counts -= torch.bincount(indices.view(-1, _ROW)[doubtful].view(-1), minlength=base)
     # The largest weight came out above the last bin.

@@ -115,7 +115,7 @@ def _factor(gram: Tensor) -> Tensor:
     more = _JITTER
     while True:
         factor, failed = torch.linalg.cholesky_ex(
-            gram + more * torch.eye(len(gram), dtype=gram.dtype)
+            gram + more * torch.eye(len(gram), dtype=gram.dtype, device=gram.device)
         )
         if not int(failed):
             return factor

@@ -4,23 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Final
 
-import torch
 from torch import Tensor, nn
-from torch.nn.modules.conv import _ConvNd  # pyright: ignore[reportPrivateUsage]  # the base of all convolutions
 from torch.nn.modules.instancenorm import _InstanceNorm  # pyright: ignore[reportPrivateUsage]
 
 from regrow.graph.filters import Filters, Norm, Reader
 from regrow.graph.offsets import heard
 from regrow.graph.record import Record
+from regrow.graph.remarks import left_out, listed, named_layers, untraced, way_out
 from regrow.graph.sets import Why
-from regrow.graph.users import User, Users, others, with_several
+from regrow.graph.users import User, others, with_several
 from regrow.graph.weights import path_of
 from regrow.graph.wiring import Wiring
 
-_UNREAD: Final = "nothing that was traced reads it, and it is not in the output"
-_NAMED_IN_A_NOTE: Final = 2
+_UNREAD: Final = "no layer reads it on this example, and it is not in the output"
 
 _Run = tuple[tuple[int, ...], tuple[bool, ...]]
 """Channels with the same set, and for each whether it holds one filter only."""
@@ -30,7 +29,11 @@ _Found = dict[int, dict[int, list[_Run]]]
 
 
 def assemble(
-    model: nn.Module, record: Record, outputs: Sequence[Tensor], *, more: Users | None = None
+    model: nn.Module,
+    record: Record,
+    outputs: Sequence[Tensor],
+    *,
+    apart: Mapping[str, str] = MappingProxyType({}),
 ) -> Wiring:
     """Turn a finished trace into a wiring.
 
@@ -38,7 +41,7 @@ def assemble(
         model: The model that was traced.
         record: What was written down.
         outputs: The tensors that the model gave.
-        more: Who used the model's tensors in another run.
+        apart: By weight, why evaluation and training do not use it alike: such layers are left alone.
 
     Returns:
         The wiring.
@@ -90,10 +93,11 @@ def assemble(
                     )
     heads: set[int] = set()
     for tensor in outputs:
-        names = record.ledger.names(tensor)
-        if names is not None:
-            heads |= table.layers_of(torch.unique(names).tolist())
-    shared = _shared(record, outputs, more or {})
+        heads |= table.layers_of(record.behind(tensor))
+    read = heads | table.layers_of(
+        name for layer in record.layers for seen in layer.reads for name in seen
+    )
+    shared = _shared(record, outputs)
     layers = tuple(
         _filters(
             record,
@@ -103,16 +107,31 @@ def assemble(
             shared_norms=tuple(shared_norms.get(number, ())),
             foreign=foreign.get(number, set()),
             is_head=number in heads,
+            unread=number not in read,
             shared=shared,
         )
         for number in range(len(record.layers))
     )
-    remarks = (*record.stops, *_left_out(record, named_layers(model)), *_way_out(layers, shared))
+    # Layers by their numbers in the record, before any is taken out.
+    offsets = heard(record, Wiring(layers=layers))
+    layers = tuple(replace(layer, offset=offsets.get(layer.path, "")) for layer in layers)
+    alone = {layer.path: apart[layer.weight] for layer in layers if layer.weight in apart}
+    layers = tuple(_without(layer, alone) for layer in layers if layer.path not in alone)
+    remarks = (
+        *record.stops,
+        *(
+            f"{path} is not the same layer in training mode as in evaluation mode ({why}): left alone, as by "
+            f"exclude=['{path}']"
+            for path, why in alone.items()
+        ),
+        *left_out(record, named_layers(model)),
+        *way_out(layers, shared),
+    )
     written = dict.fromkeys(name for layer in layers for name in _written(layer))
-    wiring = Wiring(
+    return Wiring(
         layers=layers,
         remarks=remarks,
-        untraced=_untraced(model, record),
+        untraced=tuple(dict.fromkeys((*alone, *untraced(model, record)))),
         shared={
             alias: shared[name]
             for name in written
@@ -120,9 +139,17 @@ def assemble(
             for alias in _aliases(model, record, name)
         },
     )
-    offsets = heard(record, wiring)
-    layers = tuple(replace(layer, offset=offsets.get(layer.path, "")) for layer in layers)
-    return replace(wiring, layers=layers)
+
+
+def _without(layer: Filters, alone: Container[str]) -> Filters:
+    """A layer as it is where some of those that read it are left alone: they keep their slices."""
+    kept = tuple(each for each in layer.readers if each.path not in alone)
+    if len(kept) == len(layer.readers):
+        return layer
+    gone = next(each.path for each in layer.readers if each.path in alone)
+    return replace(
+        layer, readers=kept, refused=layer.refused or f"'{gone}', which is left alone, reads it"
+    )
 
 
 def _aliases(model: nn.Module, record: Record, name: str) -> list[str]:
@@ -139,18 +166,12 @@ def _aliases(model: nn.Module, record: Record, name: str) -> list[str]:
     ]
 
 
-def _shared(
-    record: Record, outputs: Iterable[Tensor], more: Users
-) -> Mapping[str, tuple[str, ...]]:
-    """Who uses the tensors that have several users, in either run or as a part of the output."""
+def _shared(record: Record, outputs: Iterable[Tensor]) -> Mapping[str, tuple[str, ...]]:
+    """Who uses the tensors that have several users, in either mode or as a part of the output."""
     for tensor in outputs:
         for name in record.ledger.owners(tensor):
             record.users.setdefault(name, {})[User("", "the model's output")] = None
-    both = {
-        name: {**record.users.get(name, {}), **more.get(name, {})}
-        for name in {**record.users, **more}
-    }
-    return with_several(both, record.ledger.overlaps)
+    return with_several(record.users, record.ledger.overlaps)
 
 
 def _written(layer: Filters) -> Iterator[str]:
@@ -170,6 +191,7 @@ def _filters(
     shared_norms: tuple[Norm, ...],
     foreign: Set[int],
     is_head: bool,
+    unread: bool,
     shared: Mapping[str, Sequence[str]],
 ) -> Filters:
     layer = record.layers[number]
@@ -177,7 +199,7 @@ def _filters(
     refused = record.refused.get(number, "")
     if not refused and layer.weight in shared:
         refused = f"{others(shared[layer.weight], path_of(layer.weight))} uses its weight too"
-    if not refused and not readers and not is_head:
+    if not refused and unread:
         refused = _UNREAD
     biases, biased = tuple(layer.biases), tuple(layer.biased)
     bias = biases[0] if len(biases) == 1 and not biased else None
@@ -194,6 +216,7 @@ def _filters(
         shared_norms=shared_norms,
         readers=readers,
         is_head=is_head,
+        unread=unread,
         coupled="; ".join(each for each in (_coupling(record, number, readers), mixed) if each),
         mixed=mixed,
         multiplied=_multiplied(record, number),
@@ -267,7 +290,7 @@ def _coupling(record: Record, number: int, readers: Sequence[Reader]) -> str:
             for other in sorted(partners, key=lambda each: not isinstance(each, str))
             if other != number
         ]
-        reasons.append(f"{verb} with {_listed(others) if others else 'each other'}")
+        reasons.append(f"{verb} with {listed(others) if others else 'each other'}")
     return "; ".join(reasons)
 
 
@@ -283,60 +306,4 @@ def _multiplied(record: Record, number: int) -> tuple[str, ...]:
 def _mixing(record: Record, number: int) -> str:
     """The operations that bring a layer's own filters together; "" for none."""
     groups = (record.table.company.get(number, ()), record.statistics.get(number, ()))
-    return "; ".join(_listed(list(each)) for each in groups if each)
-
-
-def _listed(names: Sequence[str]) -> str:
-    shown = ", ".join(names[:_NAMED_IN_A_NOTE])
-    more = len(names) - _NAMED_IN_A_NOTE
-    return f"{shown} and {more} more" if more > 0 else shown
-
-
-def named_layers(model: nn.Module) -> dict[str, list[nn.Module]]:
-    """The modules that own a weight as torch's layers do, by the weight's canonical name."""
-    canonical = {id(tensor): name for name, tensor in model.named_parameters()}
-    found: dict[str, list[nn.Module]] = {}
-    for module in model.modules():
-        name = canonical.get(id(module._parameters.get("weight")))  # pyright: ignore[reportPrivateUsage]
-        if name is not None and isinstance(module, (_ConvNd, nn.Linear)):
-            found.setdefault(name, []).append(module)
-    return found
-
-
-def _left_out(record: Record, owners: Iterable[str]) -> list[str]:
-    followed: set[str] = {layer.weight for layer in record.layers}
-    left = [path_of(name) for name in owners if name not in followed]
-    if not left:
-        return []
-    return [
-        f"not traced: {', '.join(left)} (not run in evaluation mode, or not as an ordinary layer)"
-    ]
-
-
-def _untraced(model: nn.Module, record: Record) -> tuple[str, ...]:
-    """Layers, by type or because the trace stopped there, of which no weight was followed."""
-    followed = {layer.weight for layer in record.layers}
-    canonical = {id(tensor): name for name, tensor in model.named_parameters()}
-    found: list[str] = []
-    for path, module in model.named_modules():
-        if not path or not (isinstance(module, (_ConvNd, nn.Linear)) or path in record.stopped):
-            continue
-        owned = {canonical[id(tensor)] for tensor in module.parameters()}
-        if owned.isdisjoint(followed):
-            found.append(path)
-    return tuple(found)
-
-
-def _way_out(layers: Iterable[Filters], shared: Container[str]) -> list[str]:
-    """What can be done about layers whose readers are not known."""
-    refused = [
-        layer.path
-        for layer in layers
-        if layer.refused and not layer.is_head and layer.weight not in shared
-    ]
-    if not refused:
-        return []
-    return [
-        f"who reads {_listed(refused)} is not known: exclude=[...] leaves such layers out, wiring=... takes a wiring "
-        "that you made or completed yourself"
-    ]
+    return "; ".join(listed(list(each)) for each in groups if each)

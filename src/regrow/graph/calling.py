@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import fields, is_dataclass
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
+from typing import Any, Final
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from regrow.errors import TraceError
 
 ExampleInputs = Tensor | Sequence[Any] | Mapping[str, Any]
 """One tensor, the positional arguments of the model's forward, or its keyword arguments."""
+
+_CLOSED: Final = (
+    *(str, bytes, bytearray, int, float, complex, type, nn.Module, ModuleType),
+    *(FunctionType, BuiltinFunctionType, MethodType),
+)
+"""What is not looked into: the model itself and its like would show tensors that nobody was given."""
 
 
 def call_arguments(example_inputs: object) -> tuple[tuple[Any, ...], dict[str, Any]]:
@@ -40,25 +46,69 @@ def call_arguments(example_inputs: object) -> tuple[tuple[Any, ...], dict[str, A
 
 
 def tensors_in(value: object) -> Iterator[Tensor]:
-    """The tensors in nested containers and dataclasses.
+    """The tensors in nested containers, and in the attributes of objects of any class.
+
+    Detectors give boxes and instances in classes of their own, and a head whose output was not found there would be
+    taken for a layer that nobody needs.
 
     Args:
         value: What a model takes or gives.
 
     Yields:
         Each tensor.
+
+    Edge cases:
+        What only an object's methods or properties give is not found, and an iterator is not used up. Modules and
+        functions are not looked into.
     """
+    yield from _inside(value, set())
+
+
+def is_list_of_tensors(value: object) -> bool:
+    """Whether this is a list, and no tuple, of nothing but tensors: a model may take it whole.
+
+    Args:
+        value: Example inputs.
+
+    Returns:
+        True for the list that a detector takes, and for one of positional arguments.
+    """
+    return isinstance(value, list) and bool(value) and all(isinstance(x, Tensor) for x in value)
+
+
+def _inside(value: object, met: set[int]) -> Iterator[Tensor]:
+    """`met` has the objects that were looked into: they may point at each other."""
     if isinstance(value, Tensor):
         yield value
-    elif isinstance(value, Mapping):
-        for item in value.values():
-            yield from tensors_in(item)
+        return
+    parts: Iterable[object]
+    if isinstance(value, Mapping):
+        parts = value.values()
     elif isinstance(value, (list, tuple, set, frozenset)):
-        for item in value:
-            yield from tensors_in(item)
-    elif is_dataclass(value) and not isinstance(value, type):
-        for each in fields(value):
-            yield from tensors_in(getattr(value, each.name))
+        parts = value
+    elif isinstance(value, _CLOSED) or id(value) in met:
+        return
+    else:
+        met.add(id(value))
+        parts = _attributes(value)
+    for part in parts:
+        yield from _inside(part, met)
+
+
+def _attributes(value: object) -> list[object]:
+    """The values of an object's own attributes, those in slots first."""
+    named = [
+        name
+        for kind in type(value).__mro__
+        for name in _names(vars(kind).get("__slots__", ()))
+        if name not in ("__dict__", "__weakref__")
+    ]
+    slots = [getattr(value, name) for name in named if hasattr(value, name)]
+    return [*slots, *vars(value).values()] if hasattr(value, "__dict__") else slots
+
+
+def _names(slots: object) -> list[str]:
+    return [slots] if isinstance(slots, str) else list(slots) if isinstance(slots, Iterable) else []
 
 
 def _copied(value: object) -> object:

@@ -144,6 +144,8 @@ class Filters:
             entries as `channels`.
         readers: Who reads them.
         is_head: The filters are (part of) the model's output: never renewed.
+        unread: No layer read any of these filters in the traced runs, and they are not in the output: perhaps a head
+            whose output the example does not show. Renewed only where a pattern names the layer.
         coupled: Why the filters share a stream with other writers, or are mixed with other channels; "" where they
             are not.
         mixed: The operations that bring this layer's own filters together (normalisation over channels, attention):
@@ -169,6 +171,7 @@ class Filters:
     shared_norms: tuple[Norm, ...] = ()
     readers: tuple[Reader, ...] = ()
     is_head: bool = False
+    unread: bool = False
     coupled: str = ""
     mixed: str = ""
     multiplied: tuple[str, ...] = ()

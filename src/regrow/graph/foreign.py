@@ -28,7 +28,7 @@ def mark_inputs(record: Record, inputs: Iterable[Tensor]) -> None:
         record: The trace, before the model runs.
         inputs: The tensors in the example.
     """
-    name = torch.tensor(record.table.foreign(INPUT), dtype=NAMES)
+    name = torch.tensor(record.table.foreign(INPUT), dtype=NAMES, device="cpu")
     for tensor in inputs:
         if tensor.layout == torch.strided:
             record.ledger.write(tensor, name)

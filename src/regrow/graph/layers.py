@@ -47,14 +47,14 @@ def follow_convolution(call: Call, record: Record) -> None:
     kind: LayerKind = "conv_transpose" if transposed else _kind(record, use)
     names = record.ledger.names(x)
     seen = (
-        torch.zeros(x.shape[1], dtype=NAMES)
+        torch.zeros(x.shape[1], dtype=NAMES, device="cpu")
         if names is None
         else _over_all_but(record, names, 1, call, kept_size=x.shape[1])
     )
     layer = _use_layer(call, record, use, kind=kind, groups=groups, bias=call.tensor("bias"))
     if layer is None:
         return
-    inputs = torch.arange(x.shape[1]) if use.whole else use.inputs
+    inputs = torch.arange(x.shape[1], device="cpu") if use.whole else use.inputs
     _read(layer, seen, inputs)
     made = layer.names if use.whole else layer.names[use.filters]
     out = call.outputs[0]
@@ -107,7 +107,7 @@ def _follow_linear(
     written = made.reshape(shape)
     more = None if added is None else record.ledger.names(added)
     if more is None and added is not None and (own := foreign.added(record, added, written)):
-        more = torch.tensor(own)
+        more = torch.tensor(own, device="cpu")
     if more is not None:  # an activation that is added, as baddbmm can, or a table of numbers
         written = record.table.join(written.expand(out.shape), more, Why("summed", call.place))
     record.ledger.write(out, written)

@@ -67,7 +67,7 @@ class Ledger:
         if notes.itemsize != tensor.element_size():
             if notes.blurred is None:
                 raise ReinterpretedError
-            return torch.full(tensor.shape, notes.blurred, dtype=NAMES)
+            return torch.full(tensor.shape, notes.blurred, dtype=NAMES, device="cpu")
         return notes.names.as_strided(*_place(tensor))
 
     def names_for_writing(self, tensor: Tensor) -> Tensor:
@@ -85,7 +85,7 @@ class Ledger:
         notes = self._of(tensor)
         if notes.names is None:
             notes.itemsize, notes.length = _measure(tensor)
-            notes.names = torch.zeros(notes.length, dtype=NAMES)
+            notes.names = torch.zeros(notes.length, dtype=NAMES, device="cpu")
         if notes.itemsize != tensor.element_size():
             raise ReinterpretedError
         return notes.names.as_strided(*_place(tensor))
@@ -94,7 +94,7 @@ class Ledger:
         """Give up telling the elements of a tensor's storage apart: one set stands for each of them."""
         notes = self._of(tensor)
         notes.blurred = name
-        notes.names = torch.full((notes.length,), name, dtype=NAMES)
+        notes.names = torch.full((notes.length,), name, dtype=NAMES, device="cpu")
 
     def write(self, tensor: Tensor, names: Tensor | None) -> None:
         """Note the sets behind a tensor's elements.
@@ -109,6 +109,10 @@ class Ledger:
                 self.names_for_writing(tensor).zero_()
             return
         self.names_for_writing(tensor).copy_(names)
+
+    def note_behind(self, tensor: Tensor, names: Iterable[int]) -> None:
+        """Note the sets that flowed into a tensor without elements."""
+        self._of(tensor).behind.update(names)
 
     def origins(self, tensor: Tensor) -> Tensor | None:
         """For each element the number of the model's tensor entry that it is, or is a copy of.
@@ -137,7 +141,7 @@ class Ledger:
             origins: int64 in the tensor's shape.
         """
         notes = self._of(tensor)
-        notes.origins = torch.full((notes.length,), -1, dtype=torch.int64)
+        notes.origins = torch.full((notes.length,), -1, dtype=torch.int64, device="cpu")
         notes.origins.as_strided(*_place(tensor)).copy_(origins)
 
     def write_copy(self, tensor: Tensor, source: Tensor) -> None:
@@ -170,9 +174,9 @@ class Ledger:
         notes = self._of(tensor)
         place = _place(tensor)
         notes.derived = derived
-        notes.by_filter = torch.full((notes.length,), -1, dtype=torch.int64)
+        notes.by_filter = torch.full((notes.length,), -1, dtype=torch.int64, device="cpu")
         notes.by_filter.as_strided(*place).copy_(filters)
-        notes.stands = torch.full((notes.length,), -1, dtype=torch.int64)
+        notes.stands = torch.full((notes.length,), -1, dtype=torch.int64, device="cpu")
         notes.stands.as_strided(*place).copy_(stands)
 
     def overwritten(self, tensors: Iterable[Tensor]) -> None:
@@ -238,7 +242,7 @@ class Ledger:
         if origins is None:
             return frozenset()
         numbers = torch.unique(origins)
-        firsts = torch.tensor(list(self._first.values()), dtype=torch.int64)
+        firsts = torch.tensor(list(self._first.values()), dtype=torch.int64, device="cpu")
         places = torch.searchsorted(firsts, numbers[numbers >= 0], right=True) - 1
         every = list(self._first)
         return frozenset(every[place] for place in set(places.tolist()))
@@ -296,12 +300,13 @@ class Ledger:
             }
 
     def _begin_origins(self, notes: Notes) -> Tensor:
-        origins = torch.full((notes.length,), -1, dtype=torch.int64)
+        origins = torch.full((notes.length,), -1, dtype=torch.int64, device="cpu")
         for name, place in reversed(
             notes.whole.items()
         ):  # the first name of shared memory is the one that stays
             numbers = (
-                torch.arange(self.tensors[name].numel(), dtype=torch.int64) + self._first[name]
+                torch.arange(self.tensors[name].numel(), dtype=torch.int64, device="cpu")
+                + self._first[name]
             )
             origins.as_strided(*place).copy_(numbers.reshape(place[0]))
         return origins

@@ -115,7 +115,10 @@ def follow_move(
         )
         for out in call.outputs:
             old = ledger.names_for_writing(out)
-            ledger.write(out, record.table.join(old, torch.tensor(chosen, dtype=old.dtype), why))
+            ledger.write(
+                out,
+                record.table.join(old, torch.tensor(chosen, dtype=old.dtype, device="cpu"), why),
+            )
     return True
 
 
@@ -147,13 +150,17 @@ def follow_origins(
 def _names_of(record: Record, tensor: Tensor, *, as_double: bool) -> Tensor:
     names = record.ledger.names(tensor)
     if names is None:
-        names = torch.full(tensor.shape, moved(record, tensor), dtype=NAMES)
+        names = torch.full(tensor.shape, moved(record, tensor), dtype=NAMES, device="cpu")
     return names.to(torch.float64) if as_double else names
 
 
 def _origins_or_none(ledger: Ledger, tensor: Tensor) -> Tensor:
     origins = ledger.origins(tensor)
-    return torch.full(tensor.shape, -1, dtype=torch.int64) if origins is None else origins
+    return (
+        torch.full(tensor.shape, -1, dtype=torch.int64, device="cpu")
+        if origins is None
+        else origins
+    )
 
 
 def _noted(ledger: Ledger, value: object) -> Iterable[Tensor]:

@@ -42,6 +42,7 @@ class Notes:
         derived: The parameter that it was worked out from filter by filter, where that is so.
         by_filter: Then for each element the filter that it depends on, -1 = none.
         stands: And the parameter's entry in whose place it stands, -1 = none.
+        behind: Names of the sets that flowed into tensors here that have no element to hold them.
         blurred: One set for every element, where the storage is looked at as several types of number; None elsewhere.
     """
 
@@ -49,6 +50,7 @@ class Notes:
     itemsize: int
     length: int
     names: Tensor | None = None
+    behind: set[int] = field(default_factory=set[int])
     origins: Tensor | None = None
     whole: dict[str, Place] = field(default_factory=dict[str, "Place"])
     live: bool = False

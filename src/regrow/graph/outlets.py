@@ -75,10 +75,15 @@ class OutletFinder(TorchFunctionMode):
         record: What the twin writes.
         frames: The calls of modules that are under way.
         forgets: Take what has gone through dropout for no filter any more. The record is no wiring then.
+
+    Attributes:
+        chance: Something random worked on activations.
+        drew: Random numbers were drawn at all.
     """
 
     def __init__(self, record: Record, frames: Frames, *, forgets: bool) -> None:
         super().__init__()
+        self.chance = self.drew = False
         self._forgets = forgets
         self._record = record
         self._frames = frames
@@ -116,6 +121,7 @@ class OutletFinder(TorchFunctionMode):
         out = func(*args, **kwargs)
         made = list(tensors_in(out))
         live = [self._is_live(each) for each in given]
+        self.drew = self.drew or call.function in _RANDOM
         chance = call.function in _RANDOM or any(id(each) in self._random for each in given)
         if chance and not any(live):
             for each in made:  # kept, so that no other tensor has its number
@@ -128,6 +134,7 @@ class OutletFinder(TorchFunctionMode):
             self._note_ended(call, given, alone, made, read=read, everybody=everybody)
         if len(record.used) == used + 1 and any(live):
             self._note_inlet(call, live.index(True), record.used[-1])
+        self.chance = self.chance or (chance and any(live))
         if chance and self._forgets:
             self._forget(made)
         return out
@@ -163,7 +170,7 @@ class OutletFinder(TorchFunctionMode):
 
     def _forget(self, made: Sequence[Tensor]) -> None:
         """Behind chance nobody looks any more: no filter, and yet no constant."""
-        unknown = torch.tensor(self._record.table.foreign(_CHANCE), dtype=NAMES)
+        unknown = torch.tensor(self._record.table.foreign(_CHANCE), dtype=NAMES, device="cpu")
         for each in made:
             names = self._names(each)
             if names is not None:
@@ -293,7 +300,7 @@ class OutletFinder(TorchFunctionMode):
         for axis, size in zip(place[0], place[1], strict=True):
             shape[axis + ndim - given[filters].ndim] = size
         for layer in self._layers(place):
-            units = torch.tensor(self._units(place, layer)).reshape(shape)
+            units = torch.tensor(self._units(place, layer), device="cpu").reshape(shape)
             try:
                 unit, entry = torch.broadcast_tensors(units, squeezed(index, ndim))
             except RuntimeError:

@@ -175,6 +175,64 @@ class Record:
         self.claimed.update(self.ledger.overlaps.get(name, (name,)))
         self.users.setdefault(name, {})[User(owner, path)] = None
 
+    def behind(self, tensors: object) -> set[int]:
+        """The sets that flow out of tensors: of one without elements, all that is known of its memory.
+
+        Args:
+            tensors: Tensors, in lists and tuples.
+
+        Returns:
+            Names.
+        """
+        found: set[int] = set()
+        for tensor in tensors_in(tensors):
+            notes = self.ledger.find(tensor) if tensor.layout == torch.strided else None
+            if notes is None:
+                continue
+            names = self.ledger.names(tensor) if tensor.numel() else notes.names
+            if names is not None:
+                found |= set(torch.unique(names).tolist())
+            found |= notes.behind
+        return found - {0}
+
+    def note_empty(self, call: Call, *, multiplied: bool, moves: bool) -> None:
+        """Keep what flowed into tensors that have no elements: on another example they would have some.
+
+        Args:
+            call: The operation.
+            multiplied: It multiplied by a weight, the last in `used`.
+            moves: It moved elements: where there is none, nothing comes into what there is.
+        """
+        empty = [tensor for tensor in call.outputs if not tensor.numel()]
+        taken = [tensor for tensor in tensors_in(call.arguments.values()) if not tensor.numel()]
+        if not (empty or taken):
+            return
+        if multiplied:
+            (layer,) = (each for each in self.layers if each.weight == self.used[-1])
+            flowed = set(layer.names.tolist())
+            self._refuse_unseen(call, taken)
+        else:
+            flowed = self.behind(call.arguments.values())
+        for tensor in empty:
+            self.ledger.note_behind(tensor, flowed)
+        lost = set[int]() if multiplied or moves else self.behind(taken)
+        for tensor in call.outputs if lost else ():
+            if tensor.numel():  # a sum over nothing
+                told = torch.tensor(self.table.union(lost), dtype=NAMES, device="cpu")
+                known = self.ledger.names_for_writing(tensor)
+                self.ledger.write(tensor, self.table.join(known, told))
+
+    def _refuse_unseen(self, call: Call, taken: Sequence[Tensor]) -> None:
+        """Of what a layer reads where there is nothing it is not known on which of its channels it would be."""
+        names = self.behind(taken)
+        if self.table.layers_of(names):
+            self.refuse(
+                call,
+                [torch.tensor(sorted(names), dtype=NAMES, device="cpu")],
+                "on this example it works on nothing",
+                advice="; give example inputs on which it has something to work on",
+            )
+
     def give_up(self, call: Call, detail: str, advice: str = "") -> None:
         """As `stop`, but of what works on the model's inputs alone nothing is said: no filter is lost there.
 
@@ -231,11 +289,13 @@ class Record:
             notes = self.ledger.find(tensor) if tensor.layout == torch.strided else None
             if notes is not None and notes.names is not None:
                 found.append(notes.names)
+            if notes is not None and notes.behind:
+                found.append(torch.tensor(sorted(notes.behind), dtype=NAMES, device="cpu"))
         return found
 
     def _write_foreign(self, call: Call, name: int) -> None:
         for out in call.outputs:
-            self.ledger.write(out, torch.tensor(name, dtype=NAMES))
+            self.ledger.write(out, torch.tensor(name, dtype=NAMES, device="cpu"))
 
 
 def tensors_in(values: object) -> list[Tensor]:
@@ -251,4 +311,4 @@ def names_in(call: Call, record: Record) -> tuple[Tensor, Tensor]:
     """The names behind an operation's first tensor, and that tensor."""
     x = next(value for value in call.arguments.values() if isinstance(value, Tensor))
     names = record.ledger.names(x)
-    return (torch.zeros(x.shape, dtype=NAMES) if names is None else names), x
+    return (torch.zeros(x.shape, dtype=NAMES, device="cpu") if names is None else names), x

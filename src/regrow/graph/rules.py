@@ -96,7 +96,9 @@ def pointwise(call: Call, record: Record) -> None:
         for value in call.arguments.values():
             added = foreign.added(record, value, joined) if isinstance(value, Tensor) else 0
             if added:
-                joined = record.table.join(joined, torch.tensor(added), Why(verb, call.place))
+                joined = record.table.join(
+                    joined, torch.tensor(added, device="cpu"), Why(verb, call.place)
+                )
     for out in call.outputs:
         record.ledger.write(out, joined)
 
@@ -108,7 +110,7 @@ def copy(call: Call, record: Record) -> None:
         return
     names = record.ledger.names(source)
     if names is None and call.op == "copy" and (own := foreign.moved(record, source)):
-        names = torch.tensor(own)
+        names = torch.tensor(own, device="cpu")
     for out in call.outputs:
         record.ledger.write(out, names)
 
@@ -136,6 +138,13 @@ def reduction(call: Call, record: Record) -> None:
             dropped = {axis % x.ndim for axis in dims}
             kept = [size for axis, size in enumerate(joined.shape) if axis not in dropped]
             record.ledger.write(out, joined.reshape(kept))
+
+
+def loss(call: Call, record: Record) -> None:
+    """What a model gives in training mode: every number of it depends on all that is compared."""
+    union = record.table.union(record.behind(call.arguments.values()), Why("mixed", call.place))
+    for out in call.outputs:
+        record.ledger.write(out, torch.tensor(union, device="cpu"))
 
 
 def gated_halves(call: Call, record: Record) -> None:
@@ -214,6 +223,10 @@ _REDUCTIONS: Final = (
     ),
     *("logcumsumexp", "cummax", "cummin", "sort", "argsort", "topk"),
 )
+_LOSSES: Final = (
+    *("nll_loss_forward", "nll_loss2d_forward", "mse_loss", "smooth_l1_loss", "huber_loss"),
+    *("binary_cross_entropy", "multi_margin_loss", "multilabel_margin_loss_forward", "_ctc_loss"),
+)
 RULES: Final[Mapping[str, Rule]] = {
     **dict.fromkeys((*COPIES, "copy"), copy),
     **dict.fromkeys(_REDUCTIONS, reduction),
@@ -221,6 +234,7 @@ RULES: Final[Mapping[str, Rule]] = {
     **dict.fromkeys(ADAPTIVE, adaptive_window),
     **dict.fromkeys(CHANNEL_NORMS, channel_norm),
     **dict.fromkeys(LAST_AXES_NORMS, last_axes_norm),
+    **dict.fromkeys(_LOSSES, loss),
     "glu": gated_halves,
 }
 

@@ -100,7 +100,7 @@ class SetTable:
         self._layer_of_atom.extend([layer] * count)
         alone, none = frozenset((layer,)), frozenset[str]()
         names = [self._name(frozenset((first + k,)), alone, none) for k in range(count)]
-        return torch.tensor(names, dtype=NAMES)
+        return torch.tensor(names, dtype=NAMES, device="cpu")
 
     def foreign(self, label: str) -> int:
         """The set that stands for something that no filter made.
@@ -256,7 +256,7 @@ class SetTable:
         keys = small_a.to(torch.int64) * base + small_b
         pairs, where = torch.unique(keys.expand(small), return_inverse=True)
         found = [self.union(divmod(pair, base), why) for pair in pairs.tolist()]
-        return torch.tensor(found, dtype=NAMES)[where].expand(shape)
+        return torch.tensor(found, dtype=NAMES, device="cpu")[where].expand(shape)
 
     def join_over(self, names: Tensor, dims: Sequence[int], why: Why | None = None) -> Tensor:
         """Union over some axes, which stay with size 1.
@@ -272,7 +272,7 @@ class SetTable:
         over = sorted({dim % names.ndim for dim in dims}) if names.ndim else []
         shape = [1 if axis in over else size for axis, size in enumerate(names.shape)]
         if names.numel() == 0:
-            return torch.zeros(shape, dtype=NAMES)
+            return torch.zeros(shape, dtype=NAMES, device="cpu")
         small = squeezed(names, names.ndim)
         if all(small.shape[axis] == 1 for axis in over):
             return small.expand(shape)
@@ -282,7 +282,7 @@ class SetTable:
         )  # the united axes come last, as one
         base = len(self._atoms)
         flat = table.reshape(-1, table.shape[-1])
-        row = torch.arange(flat.shape[0], dtype=torch.int64)[:, None]
+        row = torch.arange(flat.shape[0], dtype=torch.int64, device="cpu")[:, None]
         keys = torch.unique(torch.unique_consecutive((row * base + flat).flatten())).tolist()
         found: list[int] = []
         met: dict[tuple[int, ...], int] = {}
@@ -291,7 +291,7 @@ class SetTable:
                 met[members] = self.union(members, why)
             found.append(met[members])
         reduced = [1 if axis in over else small.shape[axis] for axis in range(names.ndim)]
-        return torch.tensor(found, dtype=NAMES).reshape(reduced).expand(shape)
+        return torch.tensor(found, dtype=NAMES, device="cpu").reshape(reduced).expand(shape)
 
     def _no_filter(self, layers: frozenset[int], label: str) -> int:
         atom = len(self._layer_of_atom)

@@ -144,7 +144,7 @@ def _part(call: Call, record: Record, tensor: Tensor) -> _Part | None:
     notes = ledger.find(tensor)
     if notes is not None and (notes.live or notes.computed):
         return None
-    nothing = torch.full((1,) * tensor.ndim, _NONE, dtype=torch.int64)
+    nothing = torch.full((1,) * tensor.ndim, _NONE, dtype=torch.int64, device="cpu")
     if record.parameters.isdisjoint(ledger.owners(tensor)):
         return _Part(None, nothing, nothing)
     origins = ledger.origins(tensor)

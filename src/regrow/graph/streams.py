@@ -173,13 +173,15 @@ class Streams:
             start[layer] = total
             total += count
         members = [start[layer] + index for group in self.groups for layer, index in group]
-        self._members = torch.tensor(members, dtype=torch.int64)
+        self._members = torch.tensor(members, dtype=torch.int64, device="cpu")
         owners = [number for number, group in enumerate(self.groups) for _ in group]
-        self._owners = torch.tensor(owners, dtype=torch.int64)
+        self._owners = torch.tensor(owners, dtype=torch.int64, device="cpu")
         firsts = [start[group[0][0]] + group[0][1] for group in self.groups]
-        self._firsts = torch.tensor(firsts, dtype=torch.int64)
+        self._firsts = torch.tensor(firsts, dtype=torch.int64, device="cpu")
         self._barred = torch.tensor(
-            [start[layer] + index for layer, index in barred], dtype=torch.int64
+            [start[layer] + index for layer, index in barred],
+            dtype=torch.int64,
+            device="cpu",
         )
 
     def gather(

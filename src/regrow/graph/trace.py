@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Set
-from contextlib import nullcontext, suppress
-from dataclasses import replace
+import random
+from collections.abc import Mapping, Sequence, Set
+from contextlib import nullcontext
+from dataclasses import dataclass, field, replace
+from typing import Final
 
 from torch import Tensor, nn
 from torch.nn.parallel import DataParallel, DistributedDataParallel
 from torch.nn.parameter import is_lazy
 
 from regrow.errors import TraceError
-from regrow.graph.assemble import assemble, named_layers
-from regrow.graph.calling import ExampleInputs, call_arguments, tensors_in
+from regrow.graph.assemble import assemble
+from regrow.graph.calling import ExampleInputs, call_arguments, is_list_of_tensors, tensors_in
 from regrow.graph.declared import ChannelNorm, note_declared
 from regrow.graph.flows import Flow, merged
 from regrow.graph.foreign import mark_inputs
@@ -20,40 +22,54 @@ from regrow.graph.frames import Frames
 from regrow.graph.ledger import Ledger
 from regrow.graph.outlets import OutletFinder, normed_modules
 from regrow.graph.record import Record
+from regrow.graph.remarks import named_layers
+from regrow.graph.scripted import is_scripted, note_scripted
 from regrow.graph.twin import Twin
 from regrow.graph.undisturbed import RunningModule, undisturbed
-from regrow.graph.users import Users
 from regrow.graph.wiring import Wiring
+
+_LISTED: Final = (
+    "; a list is taken for the forward's arguments one by one: for a model that takes a list of tensors give a tuple "
+    "with the list in it, example_inputs=([...],)"
+)
+_UNTRAINED: Final = (
+    "in training mode the model does not run on the example inputs ({}): what training alone uses is not seen. Give "
+    "example inputs with all that it takes there, targets say"
+)
 
 
 def trace(model: nn.Module, example_inputs: ExampleInputs) -> Wiring:
     """Find every layer's filters, the norm entries that belong to them, and the layers that read them.
 
-    The model runs once, in evaluation mode and without gradients. Beside every activation goes a tensor of the same
-    shape whose elements name the set of filters that the activation's element depends on. Operations that move elements
-    move the names; pointwise operations unite them; a convolution or a matrix product with a parameter reads the sets
-    on its input channels, and its output starts with fresh ones. So skip connections, concatenation, splits, shuffles,
-    groups, flattening and gates need no rule of their own, and nothing is concluded from the order of modules or the
-    sizes of layers.
+    The model runs in evaluation mode and in training mode, without gradients. Beside every activation goes a tensor of
+    the same shape whose elements name the set of filters that the activation's element depends on. Operations that
+    move elements move the names; pointwise operations unite them; a convolution or a matrix product with a parameter
+    reads the sets on its input channels, and its output starts with fresh ones. So skip connections, concatenation,
+    splits, shuffles, groups, flattening and gates need no rule of their own, and nothing is concluded from the order
+    of modules or the sizes of layers.
 
     Args:
         model: Any network; a `DataParallel`, `DistributedDataParallel` or compiled wrapper is looked through. Left as
             it was: flags, buffers, gradients, hooks, random state.
         example_inputs: One tensor, a tuple or list of positional arguments, or a dict of keyword arguments. One or two
-            examples are enough; they are copied, never written to.
+            examples are enough; they are copied, never written to. A model that takes a list of tensors gets it in a
+            tuple, ``([first, second],)``; one that needs targets in training mode best gets them too.
 
     Returns:
         The wiring. `print` it to see it as a table.
 
     Raises:
-        TraceError: A parameter is not initialised yet (a lazy layer), the forward fails, its output holds no tensor,
-            no convolution or linear layer works on the inputs, or what a `ChannelNorm` says of itself cannot be.
+        TraceError: A parameter is not initialised yet (a lazy layer), the model is TorchScript, the inputs hold no
+            example, the forward fails, its output holds no tensor, no convolution or linear layer works on the inputs,
+            or what a `ChannelNorm` says of itself cannot be.
 
     Edge cases:
         A weight that is computed (`weight_norm`, a mask) or an operation without a rule: what flows in is marked
-        `Filters.refused`, with the operation's name and the module's path. Layers that run in training mode only
-        (auxiliary heads) are not seen; `Wiring.remarks` lists them. A `GroupNorm` keeps channels apart here, although
-        its statistics run over a group: `Filters.coupled` says so. Weight standardisation is followed; its layers are
+        `Filters.refused`, with the operation's name and the module's path. What training mode alone uses (auxiliary
+        heads, the norms of a split batch) is followed like the rest, and its layers come last; a layer that the two
+        modes do not use alike is left alone, and `Wiring.remarks` names it. A layer that nobody reads on this example
+        is `Filters.unread`. A `GroupNorm` keeps channels apart here, although its statistics run over a group:
+        `Filters.coupled` says so. Weight standardisation is followed; its layers are
         marked as readers (`Reader.standardised`), because zeros in their weights do not silence what they read.
 
     Examples:
@@ -65,43 +81,89 @@ def trace(model: nn.Module, example_inputs: ExampleInputs) -> Wiring:
         ('3', 16, 31)
     """
     model = unwrap(model)
+    if is_scripted(model):
+        raise TraceError(
+            f"the model must be an nn.Module whose forward is Python, got TorchScript ({type(model).__name__}): trace "
+            "it as it was before torch.jit"
+        )
     _refuse_lazy(model)
-    record, outputs, _ = _run(model, example_inputs)
-    flows, users = _in_training(model, example_inputs)
-    wiring = assemble(model, record, outputs, more=users)
+    record = _begin(model)
+    outputs, _ = _run(model, example_inputs, record)
+    evaluated = frozenset(record.used)
+    record.used.clear()
+    trained = _in_training(model, example_inputs, record)
+    apart = _apart(record, evaluated, trained)
+    wiring = assemble(model, record, [*outputs, *trained.outputs], apart=apart)
     if not wiring.layers:
         remarks = f" ({'; '.join(wiring.remarks)})" if wiring.remarks else ""
         raise TraceError(
             f"the model must have a convolution or a linear layer that works on its inputs, and has none{remarks}"
         )
-    return replace(wiring, flows=_completed(flows, model, example_inputs, wiring))
+    if not trained.ran:
+        wiring = replace(wiring, remarks=(*wiring.remarks, _UNTRAINED.format(trained.why)))
+    return replace(wiring, flows=_completed(trained.flows, model, example_inputs, wiring))
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Trained:
+    """What a run in training mode has shown.
+
+    Attributes:
+        ran: The model runs so.
+        whole: With norms that are not torch's own in training mode too.
+        chance: Random numbers were drawn: what was not run may be another time.
+        outputs: The tensors that it gave.
+        flows: Where filters leave, as far as it is known.
+        why: Why it does not run.
+    """
+
+    ran: bool
+    whole: bool
+    chance: bool = False
+    outputs: Sequence[Tensor] = ()
+    flows: Mapping[str, Flow] = field(default_factory=dict[str, Flow])
+    why: str = ""
+
+
+def _begin(model: nn.Module) -> Record:
+    parameters = dict(model.named_parameters())
+    ledger = Ledger({**dict(model.named_buffers()), **parameters})
+    return Record(ledger=ledger, parameters=frozenset(parameters), late_biases=_late_biases(model))
 
 
 def _run(
     model: nn.Module,
     example_inputs: ExampleInputs,
+    record: Record,
     *,
     finds: bool = False,
+    forgets: bool = False,
     training: Set[nn.Module] = frozenset(),
-) -> tuple[Record, list[Tensor], dict[str, Flow]]:
-    """Run the model once and follow it; with `finds`, also where its filters leave."""
-    parameters = dict(model.named_parameters())
-    ledger = Ledger({**dict(model.named_buffers()), **parameters})
-    record = Record(
-        ledger=ledger, parameters=frozenset(parameters), late_biases=_late_biases(model)
-    )
+) -> tuple[list[Tensor], OutletFinder]:
+    """Run the model once and follow it; with `finds`, also where its filters leave (`forgets`: see `OutletFinder`)."""
 
     def left(module: nn.Module, path: str, given: object, out: object) -> None:
         note_declared(record, module, path, list(tensors_in(given)), list(tensors_in(out)))
+        note_scripted(record, module, path, list(tensors_in(given)), list(tensors_in(out)))
 
-    running = RunningModule(model, closed=lambda module: isinstance(module, ChannelNorm), left=left)
+    running = RunningModule(
+        model,
+        closed=lambda module: isinstance(module, ChannelNorm) or is_scripted(module),
+        left=left,
+    )
     frames = Frames(model)
-    finder = OutletFinder(record, frames, forgets=bool(training))
+    finder = OutletFinder(record, frames, forgets=forgets)
     with undisturbed(model, training=lambda module: module in training):
         args, kwargs = call_arguments(example_inputs)
-        ledger.mark(tensors_in((args, kwargs)), live=True, computed=False)
-        mark_inputs(record, tensors_in((args, kwargs)))
+        given = list(tensors_in((args, kwargs)))
+        if given and not any(tensor.numel() for tensor in given):
+            raise TraceError(
+                f"example inputs must hold an example, and have no element: {_shapes(given)}"
+            )
+        record.ledger.mark(given, live=True, computed=False)
+        mark_inputs(record, given)
         frames.install()
+        dice = random.getstate()
         try:
             with running.watching(), finder if finds else nullcontext(), Twin(record, running):
                 output = model(*args, **kwargs)
@@ -112,41 +174,110 @@ def _run(
             where = (
                 f"module '{path}' ({_kind_of(model, path)})" if path else "the model's own forward"
             )
+            listed = _LISTED if is_list_of_tensors(example_inputs) else ""
             raise TraceError(
-                f"the model must run on the example inputs; {where} raised {type(error).__name__}: {error}"
+                f"the model must run on the example inputs; {where} raised {type(error).__name__}: {error}{listed}"
             ) from error
         finally:
             frames.remove()
+        finder.drew = finder.drew or random.getstate() != dice
         outputs = list(tensors_in(output))
         if not outputs:
             raise TraceError(
                 f"the model's output must hold a tensor, got {type(output).__name__}: return tensors, or tuples, "
-                "dictionaries or dataclasses of them"
+                "dictionaries or dataclasses of them, or objects that hold them as attributes"
             )
-    return record, outputs, finder.flows()
+    return outputs, finder
 
 
-def _in_training(model: nn.Module, example_inputs: ExampleInputs) -> tuple[dict[str, Flow], Users]:
-    """Where filters leave in training mode, where dropout and stochastic depth are at work, and who uses which tensor.
+def _in_training(model: nn.Module, example_inputs: ExampleInputs, record: Record) -> _Trained:
+    """Run the model in training mode too, into the same record: what it uses there alone belongs to the wiring.
 
-    Neither where the model does not run so, as some that need targets in training.
+    Where filters leave is seen there as well, before dropout and stochastic depth: where chance is at work, in one run
+    more that looks no further.
     """
-    normed = normed_modules(model)
-    modules = frozenset(module for module in model.modules() if module not in normed)
-    with suppress(TraceError):
-        record, _, flows = _run(model, example_inputs, finds=True, training=modules)
-        return flows, record.users
-    return {}, {}
+    why = ""
+    options = _in_training_mode(model)
+    for modules in options:
+        try:
+            outputs, finder = _run(model, example_inputs, record, finds=True, training=modules)
+            drew = finder.drew
+            if finder.chance:
+                _, finder = _run(
+                    model,
+                    example_inputs,
+                    _begin(model),
+                    finds=True,
+                    forgets=True,
+                    training=modules,
+                )
+        except TraceError as error:
+            why = str(error.__cause__ or error)
+            continue
+        whole = modules == options[0]
+        return _Trained(ran=True, whole=whole, chance=drew, outputs=outputs, flows=finder.flows())
+    return _Trained(ran=False, whole=False, why=why.partition("\n")[0])
+
+
+def _in_training_mode(model: nn.Module) -> list[frozenset[nn.Module]]:
+    """The modules that are put into training mode; with fewer where the model does not run so.
+
+    Norms in training mode refuse a single example. Torch's own do the same to channels in both modes; others may use
+    tensors in training that they do not use in evaluation.
+    """
+    every, normed = frozenset(model.modules()), normed_modules(model)
+    known = frozenset(each for each in normed if type(each).__module__.startswith("torch.nn."))
+    return list(dict.fromkeys((every - known, every - normed)))
+
+
+def _apart(record: Record, evaluated: Set[str], trained: _Trained) -> dict[str, str]:
+    """The weights of layers that training does not use as evaluation does, or of which that is not known, and why."""
+    found: dict[str, str] = {}
+    for weight in evaluated - frozenset(record.used):
+        elsewhere = next((each for each in record.users.get(weight, ()) if not each.owner), None)
+        if elsewhere is not None:
+            found[weight] = f"{elsewhere.place} computes with its weight"
+        elif trained.ran and not trained.chance:
+            found[weight] = "it is not run, and could not learn anything back"
+    if trained.whole:
+        return found
+    norms = record.norms.values()
+    used = {*record.users, *(name for norm in norms for name in norm.tensors.values())}
+    for name in sorted(record.parameters - used):
+        owner, why = name.rpartition(".")[0], f"what {name} does is not seen"
+        for number in _seen_by_norms_around(record, owner):
+            found.setdefault(record.layers[number].weight, why)
+        for layer in record.layers if owner and not trained.ran else ():
+            if layer.weight.rpartition(".")[0] == owner and not name.endswith(".bias"):
+                found.setdefault(layer.weight, why)
+    return found
+
+
+def _seen_by_norms_around(record: Record, owner: str) -> Set[int]:
+    """The layers whose filters a norm sees that has a module of this path inside."""
+    names = {
+        name
+        for path, norm in record.norms.items()
+        if f"{owner}.".startswith(f"{path}.")
+        for seen in norm.seen
+        for name in seen
+    }
+    return record.table.layers_of(names)
 
 
 def _completed(
-    found: dict[str, Flow], model: nn.Module, example_inputs: ExampleInputs, wiring: Wiring
+    found: Mapping[str, Flow], model: nn.Module, example_inputs: ExampleInputs, wiring: Wiring
 ) -> Mapping[str, Flow]:
     """With what a run in evaluation mode shows of layers that the one in training mode has left out."""
     asked = (each.path for each in wiring.layers if not (each.is_head or each.refused))
     if all(path in found and found[path].outlets for path in asked):
         return found
-    return merged(found, _run(model, example_inputs, finds=True)[2])
+    _, finder = _run(model, example_inputs, _begin(model), finds=True)
+    return merged(found, finder.flows())
+
+
+def _shapes(tensors: Sequence[Tensor]) -> str:
+    return ", ".join(str(tuple(each.shape)) for each in tensors)
 
 
 def _late_biases(model: nn.Module) -> dict[str, frozenset[str]]:
@@ -184,6 +315,8 @@ def unwrap(model: nn.Module) -> nn.Module:
         True
     """
     while True:
+        if is_scripted(model):
+            return model
         inner = model.module if isinstance(model, (DataParallel, DistributedDataParallel)) else None
         inner = model._modules.get("_orig_mod") if inner is None else inner  # pyright: ignore[reportPrivateUsage]
         if not isinstance(inner, nn.Module):

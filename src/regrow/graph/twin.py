@@ -121,6 +121,7 @@ class Twin(WatchingMode):
         self, call: Call, func: OpOverload[..., Any], run: Callable[[Edit], object]
     ) -> None:
         self._record.ledger.mark(call.outputs, live=True, computed=False)
+        used = len(self._record.used)
         try:
             self._apply_rule(call, func, run)
         except ReinterpretedError:
@@ -129,6 +130,9 @@ class Twin(WatchingMode):
             # A form of the operation that its rule does not foresee: said, and never guessed at.
             reason = str(error).partition("\n")[0]
             self._record.give_up(call, f"its rule failed with {type(error).__name__}: {reason}")
+        self._record.note_empty(
+            call, multiplied=len(self._record.used) > used, moves=is_move(call.op)
+        )
 
     def _apply_rule(
         self, call: Call, func: OpOverload[..., Any], run: Callable[[Edit], object]

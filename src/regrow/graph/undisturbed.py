@@ -92,7 +92,8 @@ def undisturbed(
     Yields:
         Nothing.
     """
-    flags = [(module, module.training) for module in model.modules()]
+    # A frozen TorchScript has no flag.
+    flags = [(module, module.training) for module in model.modules() if hasattr(module, "training")]
     buffers = [
         (module, name, buffer, None if buffer is None else buffer.detach().clone())
         for module in model.modules()

@@ -61,7 +61,12 @@ def weight_use(
     )
     if name is not None and name in record.parameters and tensor.ndim >= 2:
         shape = ledger.tensors[name].shape
-        return WeightUse(name, torch.arange(shape[0]), torch.arange(shape[1]), whole=True)
+        return WeightUse(
+            name,
+            torch.arange(shape[0], device="cpu"),
+            torch.arange(shape[1], device="cpu"),
+            whole=True,
+        )
     standardised = False
     found = _standardised(record, tensor)
     if found is not None:
@@ -83,8 +88,8 @@ def weight_use(
         return None
     whole = (
         tensor.numel() == own.numel()
-        and torch.equal(filters, torch.arange(own.shape[0]))
-        and torch.equal(inputs, torch.arange(own.shape[1]))
+        and torch.equal(filters, torch.arange(own.shape[0], device="cpu"))
+        and torch.equal(inputs, torch.arange(own.shape[1], device="cpu"))
     )
     return WeightUse(name, filters, inputs, whole, standardised)
 

@@ -31,8 +31,8 @@ def kernel_positions(
         tensor([[3, 0],
                 [1, 2]])
     """
-    start = torch.arange(count)[:, None] * stride - padding
-    position = start + torch.arange(kernel) * dilation
+    start = torch.arange(count, device="cpu")[:, None] * stride - padding
+    position = start + torch.arange(kernel, device="cpu") * dilation
     return torch.where((position >= 0) & (position < size), position, size)
 
 
@@ -51,10 +51,10 @@ def adaptive_positions(*, size: int, count: int) -> Tensor:
         tensor([[0, 1],
                 [1, 2]])
     """
-    index = torch.arange(count)
+    index = torch.arange(count, device="cpu")
     start = index * size // count
     end = -(-(index + 1) * size // count)
-    position = start[:, None] + torch.arange(int((end - start).max()))
+    position = start[:, None] + torch.arange(int((end - start).max()), device="cpu")
     return torch.where(position < end[:, None], position, size)
 
 

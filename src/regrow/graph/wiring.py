@@ -80,7 +80,8 @@ class Wiring:
 
         Args:
             layers: Kinds of layers: ``conv``, ``conv_transpose``, ``linear``.
-            include: Patterns of module paths, as in a shell (``layer1.*``); a layer must match one of them.
+            include: Patterns of module paths, as in a shell (``layer1.*``); a layer must match one of them, and one
+                that nobody was seen to read (`Filters.unread`) another than ``*``.
             exclude: Patterns of module paths; a layer must match none of them.
 
         Returns:
@@ -109,7 +110,10 @@ class Wiring:
             for layer in self.layers
             if layer.kind in layers
             and not layer.is_head
-            and any(fnmatchcase(layer.path, pattern) for pattern in include)
+            and any(
+                fnmatchcase(layer.path, pattern) and not (layer.unread and pattern == "*")
+                for pattern in include
+            )
             and not any(fnmatchcase(layer.path, pattern) for pattern in exclude)
         )
 

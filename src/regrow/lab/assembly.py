@@ -90,7 +90,7 @@ def epoch_order(seed: int, *, epoch: int, examples: int) -> Tensor:
         Their indices, a permutation.
     """
     generator = torch.Generator().manual_seed(generator_key("order", seed, epoch))
-    return torch.randperm(examples, generator=generator)
+    return torch.randperm(examples, generator=generator, device="cpu")
 
 
 def build_optimizer(training: Training, model: nn.Module, *, lr: float | None = None) -> Optimizer:

@@ -100,7 +100,7 @@ def compare_rankings(
     seen = probe_for_rankings(model, layers, images=images, labels=labels).observe()
     scores: dict[str, list[Tensor]] = {name: [] for name in criteria}
     for layer, observation in seen.items():
-        inside = torch.ones(observation.count, dtype=torch.bool)
+        inside = torch.ones(observation.count, dtype=torch.bool, device="cpu")
         inside[list(out.get(layer, ()))] = False
         if not bool(inside.any()):
             continue

@@ -189,7 +189,9 @@ class StepActivity:
         for path in sorted(self.asked):
             count, own = self._layers[path].count, mine.get(path)
             rows.append(
-                torch.zeros(ROWS, count, dtype=torch.float64) if own is None else row_of(own)
+                torch.zeros(ROWS, count, dtype=torch.float64, device="cpu")
+                if own is None
+                else row_of(own)
             )
         everyone = self._ranks.gather(torch.cat(rows, 1), why="confirm='silence'")
         parts = everyone.split([self._layers[path].count for path in sorted(self.asked)], 2)

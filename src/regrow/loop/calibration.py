@@ -84,7 +84,9 @@ class Calibration:
                 scale = max(scale, float(then.double().abs().amax()))
         share = moved if moved == 0.0 else moved / max(scale, torch.finfo(torch.float64).tiny)
         return float(
-            self._ranks.mean(torch.tensor([share], dtype=torch.float64), why="preserve=True")[0]
+            self._ranks.mean(
+                torch.tensor([share], dtype=torch.float64, device="cpu"), why="preserve=True"
+            )[0]
         )
 
     def activity(self, readers: Iterable[Reader]) -> Activity:
@@ -111,7 +113,7 @@ class Calibration:
         found: dict[str, ReaderActivity] = {}
         # With several ranks all come to each mean, whatever each of them has seen.
         for module, seen in received.items():
-            total = torch.zeros(_inputs(module)) if seen.total is None else seen.total
+            total = torch.zeros(_inputs(module), device="cpu") if seen.total is None else seen.total
             sums = torch.cat([total, total.new_tensor([seen.count])])
             sums = self._ranks.mean(sums, why="preserve=True")
             if sums[-1] > 0:

@@ -29,7 +29,9 @@ def activation_sums(
     Returns:
         By layer (3, O), in float64 on the CPU.
     """
-    sums = {path: torch.zeros(3, counts[path], dtype=torch.float64) for path in places}
+    sums = {
+        path: torch.zeros(3, counts[path], dtype=torch.float64, device="cpu") for path in places
+    }
 
     def add(x: Tensor, taps: Sequence[Tap]) -> Tensor:
         for path, place in taps:
@@ -70,12 +72,18 @@ def slope_sums(
         is counted under the other.
         Filters of which the loss is independent have slopes of 0.
     """
-    sums = {path: torch.zeros(3, counts[path], dtype=torch.float64) for path in places}
+    sums = {
+        path: torch.zeros(3, counts[path], dtype=torch.float64, device="cpu") for path in places
+    }
     for start, stop in examples.parts(_AT_ONCE):
         with torch.enable_grad():
             gates = {
                 path: torch.ones(
-                    stop - start, counts[path], dtype=torch.float64, requires_grad=True
+                    stop - start,
+                    counts[path],
+                    dtype=torch.float64,
+                    requires_grad=True,
+                    device="cpu",
                 )
                 for path in places
             }

@@ -66,7 +66,7 @@ def resolve_layers(
         if resolved.fill is not None:
             # A function that does not fill must not be found out hours later.
             rehearsal = Key(seed=0, step=0, layer=path)
-            nobody = torch.zeros(0, dtype=torch.int64)
+            nobody = torch.zeros(0, dtype=torch.int64, device="cpu")
             draw_filters(resolved, key=rehearsal, weight=tensors[weight], filters=nobody)
         return resolved
 

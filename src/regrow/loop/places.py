@@ -98,7 +98,7 @@ def silenced_at(
     for index in range(filters.count):
         gone = [(filters, index)]
         if out is not None and wiring is not None and _fills_a_group(filters, index, survey):
-            mask = torch.arange(filters.count) == index
+            mask = torch.arange(filters.count, device="cpu") == index
             gone += [
                 (wiring[path], unit)
                 for path, bound in out.bound({filters.path: mask}).items()

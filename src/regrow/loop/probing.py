@@ -190,7 +190,9 @@ class Probe:
                 found[path] = find(filters, survey)
             except NotHeard as why:
                 notes.append(f"{path} has no score: {why}")
-        flags = torch.tensor([path in found for path in self._layers], dtype=torch.float64)
+        flags = torch.tensor(
+            [path in found for path in self._layers], dtype=torch.float64, device="cpu"
+        )
         everywhere = self._ranks.mean(flags, why="a ranking on calibration data").tolist()
         found = {
             path: found[path]

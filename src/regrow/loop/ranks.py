@@ -151,7 +151,9 @@ class Ranks:
         """
         if self.wrapper is None:
             return loss
-        told = torch.tensor([loss or 0.0, 0.0 if loss is None else 1.0], dtype=torch.float64)
+        told = torch.tensor(
+            [loss or 0.0, 0.0 if loss is None else 1.0], dtype=torch.float64, device="cpu"
+        )
         mean, share = self.mean(told, why="min_loss").tolist()
         return mean if share == 1.0 else None
 

@@ -67,7 +67,9 @@ class Resting:
         for each in self._beside:
             for layer, gone in () if each is self else (*each.filters.items(), *each.bound.items()):
                 if layer in counts:
-                    mask = found.setdefault(layer, torch.zeros(counts[layer], dtype=torch.bool))
+                    mask = found.setdefault(
+                        layer, torch.zeros(counts[layer], dtype=torch.bool, device="cpu")
+                    )
                     mask[list(gone)] = True
         return found
 

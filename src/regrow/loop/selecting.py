@@ -74,7 +74,9 @@ class Choice:
         step: int,
     ) -> dict[str, Mask]:
         there = {
-            path: ~absent.get(path, torch.zeros(len(each), dtype=torch.bool)).to(each.device)
+            path: ~absent.get(path, torch.zeros(len(each), dtype=torch.bool, device="cpu")).to(
+                each.device
+            )
             for path, each in scores.items()
         }
         # A stream of which a writer is out is not whole.

@@ -67,7 +67,7 @@ class Silencer:
             answers without, and the number of examples.
         """
         sums = {
-            path: torch.zeros(5, self._counts[path], dtype=torch.float64)
+            path: torch.zeros(5, self._counts[path], dtype=torch.float64, device="cpu")
             for path in self._places
             if only is None or path in only
         }
@@ -76,7 +76,9 @@ class Silencer:
             rows = stop - start
             whole = self._judge(self._examples.run(start, stop), start, stop, accuracy=accuracy)
             for path, found in sums.items():
-                for filters in torch.arange(self._counts[path]).split(max(1, limit // rows)):
+                for filters in torch.arange(self._counts[path], device="cpu").split(
+                    max(1, limit // rows)
+                ):
                     outputs = self._without(path, filters.tolist(), start, stop)
                     without = self._judge(
                         outputs, start, stop, copies=len(filters), accuracy=accuracy

@@ -216,7 +216,7 @@ class Network:
 
 
 def _row(measured: Iterable[Measured]) -> Tensor:
-    return torch.tensor([each.information for each in measured], dtype=torch.float64)
+    return torch.tensor([each.information for each in measured], dtype=torch.float64, device="cpu")
 
 
 def _relative(way: float, lengths: float) -> float:

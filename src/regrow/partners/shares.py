@@ -70,10 +70,10 @@ def spread_of(plan: Plan, tensors: Mapping[str, Tensor]) -> Spread:
             entries.extend(total + each for each in claim.entries)
         sizes[name] = tensors[name].numel()
         total += sizes[name]
-    index = torch.tensor(entries, dtype=torch.int64)
-    seen = torch.zeros(total, dtype=torch.float64)
-    seen.index_add_(0, index, torch.ones(len(index), dtype=torch.float64))
-    found = torch.tensor(filters, dtype=torch.int64)
+    index = torch.tensor(entries, dtype=torch.int64, device="cpu")
+    seen = torch.zeros(total, dtype=torch.float64, device="cpu")
+    seen.index_add_(0, index, torch.ones(len(index), dtype=torch.float64, device="cpu"))
+    found = torch.tensor(filters, dtype=torch.int64, device="cpu")
     return Spread(sizes=sizes, filters=found, entries=index, seen=seen)
 
 
@@ -113,7 +113,7 @@ def shares(
         _of_filters(unit, layers[index], weigh, own=own, partner=partner, multiply=multiply)
         for index, unit in enumerate(plan.units)
     ]
-    half = torch.tensor(0.5, dtype=torch.float64)
+    half = torch.tensor(0.5, dtype=torch.float64, device="cpu")
     measured = {unit.weight for unit in plan.units}
     claimed = _spread(plan, spread, each)
     spoiled = _spoiled({name: partner[name] for name in partner if name not in measured})
@@ -169,7 +169,7 @@ def _of_filters(
     scale = unit.scale
     if scale is None or scale.weight is None or scale.weight not in partner:
         return torch.full_like(layer, torch.nan) if multiply else layer
-    entries = torch.tensor([each[0] for each in scale.channels])
+    entries = torch.tensor([each[0] for each in scale.channels], device="cpu")
     mine, theirs = (
         side[scale.weight].detach().to("cpu", torch.float64)[entries] for side in (own, partner)
     )
@@ -218,11 +218,15 @@ def _of_weight(plan: Plan, index: int, each: Sequence[Tensor], *, multiply: bool
 
 def _read(claims: Sequence[Claim], each: Sequence[Tensor], *, width: int) -> Tensor:
     """The share of each input channel; nan where no filter writes it, or all that do are left alone."""
-    total = torch.zeros(width, dtype=torch.float64)
-    count = torch.zeros(width, dtype=torch.float64)
+    total = torch.zeros(width, dtype=torch.float64, device="cpu")
+    count = torch.zeros(width, dtype=torch.float64, device="cpu")
     for claim in claims:
-        share, entries = each[claim.unit], torch.tensor(claim.entries)
-        values = share[torch.tensor(claim.filters)] if share.ndim else share.expand(len(entries))
+        share, entries = each[claim.unit], torch.tensor(claim.entries, device="cpu")
+        values = (
+            share[torch.tensor(claim.filters, device="cpu")]
+            if share.ndim
+            else share.expand(len(entries))
+        )
         known = values.isfinite()
         total.index_add_(0, entries, values.nan_to_num(0.0))
         count.index_add_(0, entries, known.to(torch.float64))

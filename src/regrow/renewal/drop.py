@@ -68,7 +68,7 @@ class Out:
             layer
             for layer in self._layers.values()
             if layer.groups > 1
-            and not layer.is_head
+            and not (layer.is_head or layer.unread)
             and layer.weight in self._readers
             and self._kept.isdisjoint({layer.weight, layer.bias})
         ]
@@ -156,7 +156,7 @@ class Out:
 
     def _present(self, masks: Mapping[str, Mask]) -> Tensor:
         """1 for every filter of the network that is not out, 0 for the others."""
-        present = torch.ones(self._count, dtype=torch.int32)
+        present = torch.ones(self._count, dtype=torch.int32, device="cpu")
         for path, mask in masks.items():
             self._of(path, present).masked_fill_(mask.cpu(), 0)
         self._follow(present)
@@ -225,15 +225,15 @@ class _Heard:
         """Bool (size,): the channels all of whose writers are out."""
         if self._tensors is None:
             self._tensors = (
-                torch.tensor(self._units, dtype=torch.int64).reshape(-1, 2),
-                torch.tensor(self._channels, dtype=torch.int64).reshape(-1, 2),
+                torch.tensor(self._units, dtype=torch.int64, device="cpu").reshape(-1, 2),
+                torch.tensor(self._channels, dtype=torch.int64, device="cpu").reshape(-1, 2),
             )
         units, channels = self._tensors
-        there = torch.zeros(len(self._kept), dtype=torch.int32)
+        there = torch.zeros(len(self._kept), dtype=torch.int32, device="cpu")
         there.index_add_(0, units[:, 1], present[units[:, 0]])
-        writers = torch.zeros(size, dtype=torch.int32)
+        writers = torch.zeros(size, dtype=torch.int32, device="cpu")
         writers.index_add_(0, channels[:, 0], (there > 0).to(torch.int32)[channels[:, 1]])
-        known = torch.zeros(size, dtype=torch.bool)
+        known = torch.zeros(size, dtype=torch.bool, device="cpu")
         known[channels[:, 0]] = True
         known[list(self._blocked)] = False
         return known & (writers == 0)

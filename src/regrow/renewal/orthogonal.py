@@ -124,7 +124,7 @@ class Orthogonal:
         )
         filters = layer.filters
         present = rows(params[filters.weight].detach(), filters)
-        noise = rows(torch.as_tensor(drawn.value), filters)
+        noise = rows(torch.as_tensor(drawn.value, device=present.device), filters)
         directions = torch.zeros_like(present)
         width = filters.count // filters.groups
         for first in range(0, filters.count, width):  # filters of other groups read other inputs

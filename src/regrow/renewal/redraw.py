@@ -180,7 +180,7 @@ class Redraw:
             layer.reader_initialisers[reader.path],
             key=replace(key, layer=reader.path, purpose=f"reader of {key.layer}"),
             weight=weight,
-            filters=torch.arange(weight.shape[0]),
+            filters=torch.arange(weight.shape[0], device="cpu"),
         )
         return Edit(name=reader.weight, mask=where, value=drawn.reshape(weight.shape))
 

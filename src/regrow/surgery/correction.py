@@ -96,7 +96,7 @@ class Correction:
         """
         memory, family = self.memory(parameter), self.family
         state = self.optimizer.state[parameter]
-        own = memory["count"] if memory and not family.counts else torch.zeros(())
+        own = memory["count"] if memory and not family.counts else torch.zeros((), device="cpu")
         now: Tensor = state["step"] if family.counts else own
         newborn, horizon = family.newborn(state), family.horizon(group)
         memory = with_births(memory, mask, now=now, newborn=newborn, horizon=horizon)

@@ -69,7 +69,7 @@ def with_births(
         here = value.to(there)
         kept[key] = torch.where(mask, here, kept.get(key, here))
     kept["seen"] = now.detach().clone()
-    kept["waited"] = torch.zeros((), dtype=torch.int64)
+    kept["waited"] = torch.zeros((), dtype=torch.int64, device="cpu")
     return kept
 
 

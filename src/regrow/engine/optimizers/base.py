@@ -74,7 +74,7 @@ class StackOptimizer(ABC):
             kind: [self._parts_of(at, spans) for at in self._portions()]
             for kind, spans in spans.items()
         }
-        self._steps = torch.zeros(len(stack), len(parameters.names))
+        self._steps = torch.zeros(len(stack), len(parameters.names), device="cpu")
         self._seen: list[object] = [None for _ in optimizers]
         self._started = [False for _ in optimizers]
 
@@ -113,7 +113,7 @@ class StackOptimizer(ABC):
             rates: Sequence[float | Tensor] = self.rates
             if self.stack.batched:
                 flat = self._flat()
-                told = torch.tensor(rates, dtype=flat.dtype)
+                told = torch.tensor(rates, dtype=flat.dtype, device="cpu")
                 rates = [on_device(told, flat.device)[:, None]]
             for number, (parts, rate) in enumerate(zip(self._parts[folded], rates, strict=True)):
                 for part in parts:
@@ -169,7 +169,9 @@ class StackOptimizer(ABC):
                 state[key] = place
             if self.counts:
                 count, known = self._steps[network, number], state.get("step")
-                count.zero_() if known is None else count.copy_(torch.as_tensor(known))
+                count.zero_() if known is None else count.copy_(
+                    torch.as_tensor(known, device="cpu")
+                )
                 state["step"] = count
 
 

@@ -32,10 +32,12 @@ def crop_flip(images: Tensor, generator: torch.Generator, *, padding: int = PADD
         torch.Size([2, 3, 32, 32])
     """
     count, channels, height, width = images.shape
-    down, right = torch.randint(0, 2 * padding + 1, (2, count, 1), generator=generator)
-    mirrored = torch.randint(0, 2, (count, 1), generator=generator, dtype=torch.bool)
-    rows = torch.arange(height) + down
-    columns = torch.arange(width)
+    down, right = torch.randint(
+        0, 2 * padding + 1, (2, count, 1), generator=generator, device="cpu"
+    )
+    mirrored = torch.randint(0, 2, (count, 1), generator=generator, dtype=torch.bool, device="cpu")
+    rows = torch.arange(height, device="cpu") + down
+    columns = torch.arange(width, device="cpu")
     columns = torch.where(mirrored, columns.flip(0), columns) + right
     rows, columns = rows.to(images.device), columns.to(images.device)
     padded = F.pad(images, (padding, padding, padding, padding))

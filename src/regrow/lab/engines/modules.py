@@ -35,8 +35,8 @@ class ModuleEngine:
 def _train(member: Member, epoch: int) -> tuple[float, float]:
     training, model, optimizer = member.training, member.model, member.optimizer
     torch.manual_seed(member.noise_key(epoch))
-    loss_sum = torch.zeros((), dtype=torch.float64)
-    right = torch.zeros((), dtype=torch.int64)
+    loss_sum = torch.zeros((), dtype=torch.float64, device="cpu")
+    right = torch.zeros((), dtype=torch.int64, device="cpu")
     model.train()
     for step, (batch, images, labels) in enumerate(member.batches(epoch)):
         member.set_rate(epoch, step)

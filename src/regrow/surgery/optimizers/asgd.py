@@ -35,7 +35,7 @@ class ASGD(Ageing):
         Returns:
             0.
         """
-        return {"eta": torch.zeros((), dtype=state["eta"].dtype)}
+        return {"eta": torch.zeros((), dtype=state["eta"].dtype, device="cpu")}
 
     def due(self, made: Made) -> Due:
         """ASGD's step with the unit's own rate and share.

@@ -42,7 +42,7 @@ class NAdam(Ageing):
         Returns:
             1.
         """
-        return {"mu_product": torch.ones((), dtype=state["mu_product"].dtype)}
+        return {"mu_product": torch.ones((), dtype=state["mu_product"].dtype, device="cpu")}
 
     def due(self, made: Made) -> Due:
         """NAdam's step with the unit's own product.

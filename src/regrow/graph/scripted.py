@@ -1,0 +1,58 @@
+"""Parts of a model that TorchScript runs: they are not looked into, for no training can be read there either."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+import torch
+from torch import Tensor, nn
+
+from regrow.graph.record import Call, Record
+
+_ADVICE: Final = (
+    "; it is left alone, as by exclude=['{}']: put the part in as a module to have it followed"
+)
+
+
+def is_scripted(module: object) -> bool:
+    """Whether a module is compiled TorchScript (`torch.jit.script`, `torch.jit.trace`).
+
+    Args:
+        module: Any.
+
+    Returns:
+        False for a module whose forward is Python, whatever it has inside.
+    """
+    return isinstance(module, torch.jit.ScriptModule)
+
+
+def note_scripted(
+    record: Record,
+    module: nn.Module,
+    path: str,
+    before: Sequence[Tensor],
+    after: Sequence[Tensor],
+) -> None:
+    """Note that a scripted module has run: who reads what flowed in is not known, and its weights work there.
+
+    Args:
+        record: The trace so far.
+        module: Anything that is not scripted is passed over.
+        path: Its path.
+        before: What it took.
+        after: What it gave.
+    """
+    if not is_scripted(module):
+        return
+    call = Call(
+        op="TorchScript", arguments={"given": before}, outputs=after, path=path, in_place=False
+    )
+    own = {id(tensor) for tensor in module.parameters()}
+    record.note_other_uses(
+        call, [each for each in record.ledger.tensors.values() if id(each) in own]
+    )
+    notes = [record.ledger.find(tensor) for tensor in before if tensor.layout == torch.strided]
+    live = any(each is not None and each.live for each in notes)
+    record.ledger.mark(after, live=live, computed=not live, by=call.place)
+    record.stop(call, "what it does inside is not seen", advice=_ADVICE.format(path))
