@@ -294,8 +294,8 @@ def _late_biases(model: nn.Module) -> dict[str, frozenset[str]]:
                 found.setdefault(bias, set()).add(weight)
     for module in model.modules():
         for own, tensor in module.named_parameters(recurse=False):
-            weight = module._parameters.get(f"{own.removesuffix('bias')}weight")  # pyright: ignore[reportPrivateUsage]
-            if own.endswith("bias") and weight is not None and weight.ndim > 1:
+            weight = getattr(module, f"{own.removesuffix('bias')}weight", None)
+            if own.endswith("bias") and id(weight) in names and weight.ndim > 1:
                 found.setdefault(names[id(tensor)], set()).add(names[id(weight)])
     return {bias: frozenset(weights) for bias, weights in found.items()}
 
