@@ -295,7 +295,7 @@ def _late_biases(model: nn.Module) -> dict[str, frozenset[str]]:
     for module in model.modules():
         for own, tensor in module.named_parameters(recurse=False):
             weight = getattr(module, f"{own.removesuffix('bias')}weight", None)
-            if own.endswith("bias") and id(weight) in names and weight.ndim > 1:
+            if own.endswith("bias") and isinstance(weight, nn.Parameter) and weight.ndim > 1:
                 found.setdefault(names[id(tensor)], set()).add(names[id(weight)])
     return {bias: frozenset(weights) for bias, weights in found.items()}
 

@@ -15,7 +15,13 @@ from torch.optim import LBFGS, Optimizer
 from regrow.compose import Recipe
 from regrow.criteria import MEASURED, Signal
 from regrow.draw import InitSpec
-from regrow.errors import ConfigError, NoEffectWarning, OptimizerError, RegrowError
+from regrow.errors import (
+    ConfigError,
+    NoEffectWarning,
+    OptimizerError,
+    RegrowError,
+    RegrowWarning,
+)
 from regrow.graph import Filters, Policy, Wiring, trace, unwrap
 from regrow.loop.calibration import Calibration
 from regrow.loop.choosing import choose
@@ -44,6 +50,9 @@ from regrow.surgery import (
 
 _WATCHES: WeakSet[OptimizerWatch] = WeakSet()
 """All that are at work: two recipes on one optimizer share what is kept of its state."""
+
+_REGROWERS: WeakSet[Regrower] = WeakSet()
+"""Those that `attach` has given, as long as somebody holds them: the optimizer's hooks do."""
 
 
 def attach(
@@ -250,7 +259,8 @@ def attach(
             NoEffectWarning,
             stacklevel=2,
         )
-    return Regrower(
+    _warn_of_another(recipe, optimizers, [layer.path for layer in watched], dry_run=dry_run)
+    regrower = Regrower(
         recipe,
         watches=[
             _watch(
@@ -287,6 +297,24 @@ def attach(
         activity=activity,
         neighbours=neighbours(wiring),
     )
+    _REGROWERS.add(regrower)
+    return regrower
+
+
+def _warn_of_another(
+    recipe: Recipe, optimizers: Sequence[Optimizer], layers: Sequence[str], *, dry_run: bool
+) -> None:
+    """The same recipe on the same layers: a cell of a notebook that was run again."""
+    for other in () if dry_run else _REGROWERS:
+        both = [path for path in layers if path in other.report.layers]
+        if both and other.report.recipe == recipe.info.name and other.is_at_work_on(optimizers):
+            warnings.warn(
+                f"the recipe '{recipe.info.name}' is at work on this optimizer already, in {', '.join(both[:3])}"
+                f"{' and more' * (len(both) > 3)}, since {other.report.steps} steps: both act from now on. Keep what "
+                "the first attach gave, and call its detach() before you attach again (attach)",
+                RegrowWarning,
+                stacklevel=3,
+            )
 
 
 def _first(wiring: Wiring, layers: Sequence[str]) -> list[str]:

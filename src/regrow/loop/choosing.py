@@ -161,13 +161,16 @@ def _why_none(
     """Which condition left no layer, and what can be done."""
     if not any(trained.held(name) for name in parameters):
         why = (
-            "the optimizer trains none of this model's parameters: give the optimizer of this model"
+            "the optimizer trains none of this model's parameters: give the optimizer of this model, or a list of all "
+            "that step in one training step; of several networks, as of a GAN, each is attached with its own"
         )
     elif not candidates:
         why = (
             f"of its layers ({_few(list(wiring))}) none is left by layers, include and exclude, and without the output "
-            f"layer and layers that could not be traced: name others, layers=('conv', 'linear'), say"
+            f"layer and layers that could not be traced: {_other_kinds(wiring)}"
         )
+    elif all(filters.weight in wiring.shared for filters in candidates):
+        why = f"somebody else uses the weights of {_few([each.path for each in candidates])} too"
     elif any(trained.held(filters.weight) for filters in candidates):
         paths = _few([each.path for each in candidates])
         why = f"coupled='{coupled}' leaves none of {paths}: coupled='writer' takes all"
@@ -178,6 +181,15 @@ def _why_none(
         )
     said = "".join(f"; {note}" for note in (*notes, *wiring.remarks)[:_FEW])
     return f"there is no filter that the recipe may renew: {why}{said} (attach)"
+
+
+def _other_kinds(wiring: Wiring) -> str:
+    """What `layers` may name in this model."""
+    hidden = [each for each in wiring.layers if not (each.is_head or each.unread)]
+    kinds = tuple(dict.fromkeys(each.kind for each in hidden))
+    if not kinds:
+        return "it has no layer between its input and its output that could be renewed"
+    return f"besides them it has {_few([each.path for each in hidden])}; give layers={kinds!r}"
 
 
 def _few(paths: Sequence[str]) -> str:

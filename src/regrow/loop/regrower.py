@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import replace
 from types import TracebackType
 from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from regrow.compose import Decision, Recipe, RecipeState
 from regrow.criteria import LayerActivity, Observation, Signal
@@ -18,6 +19,7 @@ from regrow.graph import Streams
 from regrow.graph.slices import rows
 from regrow.history import Renewed, Report
 from regrow.loop.activity import StepActivity
+from regrow.loop.beginning import has_stepped
 from regrow.loop.calibration import Calibration
 from regrow.loop.detached import Detached
 from regrow.loop.lookout import Lookout
@@ -114,6 +116,8 @@ class Regrower:
         self._counts = {path: layer.filters.count for path, layer in self._layers.items()}
         self._state = recipe.initial_state(self._counts)
         self._step = 0
+        self._total = clock.total_steps
+        self._loaded = False
         self._loss: float | None = None
         self._seen: dict[str, Observation] = {}
         self._pending: Decision | None = None
@@ -123,7 +127,7 @@ class Regrower:
             recipe=recipe.info.name, layers={}, notes=(*own, *self._renewer.notes, *notes)
         )
         self._list(working.now())
-        self._hooked = hooks
+        self._hooked, self._dry_run = hooks, dry_run
         self._reads_gradients = Signal.GRADIENTS in recipe.criterion.needs
         self._reads_weights = Signal.WEIGHTS in recipe.criterion.needs
         self._warner = Warner(recipe.info.name, reads_gradients=self._reads_gradients, hooked=hooks)
@@ -154,6 +158,10 @@ class Regrower:
             watch: The optimizer.
         """
         started = time.perf_counter()
+        if self._step == 0 and not self._loaded and has_stepped(watch.optimizer):
+            self._warner.forgotten(type(watch.optimizer).__name__)
+        if self._step == self._total:
+            self._warner.past_the_end(self._step)
         due = self._schedule.due(self._step) and not self._renewer.resting
         last = self._schedule.last_step
         watching = self._recipe.criterion.every_step and (last is None or self._step <= last)
@@ -433,6 +441,18 @@ class Regrower:
         self._call_back(events)
         return tuple(events)
 
+    def is_at_work_on(self, optimizers: Iterable[Optimizer]) -> bool:
+        """Whether it acts at the steps of one of some optimizers, and changes something.
+
+        Args:
+            optimizers: Bare torch optimizers.
+
+        Returns:
+            False after `detach`, and in a dry run.
+        """
+        mine = {id(watch.optimizer) for watch in self._watches}
+        return not (self._detached or self._dry_run or mine.isdisjoint(map(id, optimizers)))
+
     def detach(self) -> None:
         """Stop acting. What has been done stays; young entries are not corrected any further.
 
@@ -516,7 +536,7 @@ class Regrower:
             if watch.surgeon is not None and memory is not None:
                 watch.surgeon.load_state_dict(memory)
         self._renewer.load_resting(state["resting"])
-        self._begun = False
+        self._begun, self._loaded = False, True
         self._step = int(state["step"])
         self._state = RecipeState(
             criteria={

@@ -28,6 +28,7 @@ class Warner:
         self._reads_gradients = reads_gradients
         self._hooked = hooked
         self._told_gradient = self._told_order = self._told_large = self._told_unseen = False
+        self._told_forgotten = self._told_end = False
         self._told_kept: set[str] = set()
 
     def nonfinite(self, counts: Mapping[str, int], *, step: int) -> None:
@@ -70,12 +71,50 @@ class Warner:
         if self._told_gradient or not self._reads_gradients:
             return
         self._told_gradient = True
-        early = "" if self._hooked else ": call regrower.step() before zero_grad()"
+        early = (
+            ""
+            if self._hooked
+            else ": call regrower.before_step() after backward(), or regrower.step() before zero_grad(); where a "
+            "closure makes the gradients inside the step, attach with hooks=True"
+        )
         warnings.warn(
             f"no watched layer has a gradient at step {step}, so that no filter is scored{early} (warned once)",
             NoEffectWarning,
             stacklevel=6,
         )
+
+    def forgotten(self, optimizer: str) -> None:
+        """The optimizer has stepped before, and no state was loaded: a resume that forgets the regrower.
+
+        Args:
+            optimizer: Its class.
+        """
+        if not self._told_forgotten:
+            self._told_forgotten = True
+            warnings.warn(
+                f"the {optimizer} has made steps before the first one that this regrower sees: a run that is resumed "
+                "must load its state too, regrower.load_state_dict(...), or its schedule, its windows and the ages of "
+                "renewed entries begin anew; one that attaches in the middle on purpose loses nothing "
+                f"(recipe '{self._recipe}'; warned once)",
+                RegrowWarning,
+                stacklevel=5,
+            )
+
+    def past_the_end(self, steps: int) -> None:
+        """The training goes on behind the end that was announced.
+
+        Args:
+            steps: The number that was given.
+        """
+        if not self._told_end:
+            self._told_end = True
+            warnings.warn(
+                f"the training goes on after total_steps={steps}, by which the recipe has measured its schedule: give "
+                "the whole number to attach; a run that is resumed attaches with that of the whole training and loads "
+                f"the regrower's state, load_state_dict (recipe '{self._recipe}'; warned once)",
+                RegrowWarning,
+                stacklevel=5,
+            )
 
     def order(self, *, step: int, stepped: int, optimizers: int) -> None:
         """All must have stepped at the end of the first step: else the last in the list is not the last in the loop.
