@@ -19,6 +19,7 @@ What `FOLDER/summary.json` has already is not measured again: delete it, or line
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import statistics
 import time
@@ -149,9 +150,7 @@ class Counted(TorchDispatchMode):
         super().__init__()
         self.operations = 0
 
-    def __torch_dispatch__(
-        self, func: Any, types: Any, args: Any = (), kwargs: Any = None
-    ) -> Any:
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         self.operations += 1
         return func(*args, **(kwargs or {}))
 
@@ -211,9 +210,7 @@ def measure_loop(kind: str, form: str, share: str, pairs: int) -> dict[str, Any]
 
     def trained() -> tuple[Trained, Callable[[], None]]:
         torch.manual_seed(0)
-        first, second, third = (
-            nn.Linear(*sizes) for sizes in zip(MLP[:-1], MLP[1:], strict=True)
-        )
+        first, second, third = (nn.Linear(*sizes) for sizes in itertools.pairwise(MLP))
         net = nn.Sequential(first, nn.ReLU(), second, nn.ReLU(), third)
         one = Trained(list(net.parameters()), KINDS[kind](net.parameters(), **FORMS[form]))
 
@@ -229,7 +226,10 @@ def measure_loop(kind: str, form: str, share: str, pairs: int) -> dict[str, Any]
     plain.grow("0 %", theirs)
     # One step is as long as the clock's grain is fine: some at once.
     times = [
-        (timed(lambda: [mine() for _ in range(10)]) / 10, timed(lambda: [theirs() for _ in range(10)]) / 10)  # type: ignore[arg-type,return-value]
+        (
+            timed(lambda: [mine() for _ in range(10)]) / 10,
+            timed(lambda: [theirs() for _ in range(10)]) / 10,
+        )  # type: ignore[arg-type,return-value]
         for _ in range(pairs)
     ]
     row = {"what": f"MLP at batch 1, {kind}, {form}", "share": share, "pairs": pairs}

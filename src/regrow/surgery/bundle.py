@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate, chain
 from typing import Any
 
 import torch
@@ -38,12 +39,12 @@ class Table:
 
     Attributes:
         factors: What the family makes of an age, a tensor each.
-        young: Whose steps must be made right.
+        young: Whose steps must be made right; None: those of all but the tensors themselves.
         starts: Where each tensor's births begin; its own age is the first of them.
     """
 
     factors: tuple[Tensor, ...]
-    young: Tensor
+    young: Tensor | None
     starts: tuple[int, ...]
 
     def of(self, index: int, length: int) -> tuple[Tensor, ...]:
@@ -73,22 +74,24 @@ def table_of(
     Returns:
         The table, in the type in which these tensors are worked on.
     """
-    counts, horizon = torch.cat([member.counts for member in members]), family.horizon(group)
+    counts = torch.cat([member.counts for member in members])
     lengths = [len(member.counts) for member in members]
-    steps = _each([member.step for member in members], lengths, device=counts.device)
-    age = ages(counts, step=steps)
-    young = [
-        still_young(one, moved=member.moved, horizon=horizon)
-        for member, one in zip(members, age.split(lengths), strict=True)
-    ]
-    starts = [0]
-    for length in lengths:
-        starts.append(starts[-1] + length)
+    starts = (0, *accumulate(lengths))
+    age = ages(
+        counts, step=_each([member.step for member in members], lengths, device=counts.device)
+    )
     kind = fine(members[0].parameter)
+    young = None
+    if counts.device.type != "cpu":  # there who has grown up is left out before
+        horizon = family.horizon(group)
+        each = zip(members, age.split(lengths), strict=True)
+        young = torch.cat(
+            [still_young(one, moved=member.moved, horizon=horizon) for member, one in each]
+        )
     return Table(
         factors=tuple(factor.to(kind) for factor in family.factors(age, group=group)),
-        young=torch.cat(young),
-        starts=tuple(starts),
+        young=young,
+        starts=starts,
     )
 
 
@@ -130,7 +133,7 @@ def settle_together(
         group=group,
     )
     right = (value.to(kind) + gap.mul_(first)).to(value.dtype)
-    if value.device.type != "cpu":  # there it is known who is young without looking
+    if table.young is not None:
         right = torch.where(table.young[numbers], right, value)
     pieces = right.split([part.numel() for part in parts])
     for (member, _, at, _), part, new in zip(members, parts, pieces, strict=True):
@@ -144,6 +147,9 @@ def _joined(tensors: Iterable[Tensor]) -> Tensor:
 
 def _each(values: Sequence[Tensor], lengths: Sequence[int], *, device: torch.device) -> Tensor:
     """One value a member as one value a birth."""
+    if all(value.device.type == "cpu" for value in values) and device.type == "cpu":
+        every = ([value.item()] * length for value, length in zip(values, lengths, strict=True))
+        return torch.tensor([*chain.from_iterable(every)], dtype=values[0].dtype)
     return torch.cat(
         [
             # A number in the host's memory goes to a GPU as an argument: a copy of its tensor would wait for the GPU.

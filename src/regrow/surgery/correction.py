@@ -242,7 +242,7 @@ class Correction:
 
     def _has_young(self, entry: Entry, step: Tensor, *, horizon: int | None) -> bool:
         """Whether this step must be made right: an option may have changed so that nobody is young any more."""
-        if step.device.type == "cpu" and not entry.shed(step - 1, horizon=horizon):
+        if step.device.type == "cpu" and not entry.shed(step, horizon=horizon, by=1):
             del self._young[entry.parameter]
             return False
         return True

@@ -73,12 +73,13 @@ class Entry:
         self.seen = step.detach().clone()
         self.waited += 1
 
-    def shed(self, step: Tensor, *, horizon: int | None) -> bool:
+    def shed(self, step: Tensor, *, horizon: int | None, by: int = 0) -> bool:
         """Leave out who has grown up, if it is time to look.
 
         Args:
             step: The tensor's count of updates. Whose age has reached the horizon by now has grown up.
             horizon: The age of growing up; None: never.
+            by: Whose age has passed it by so many updates, instead.
 
         Returns:
             Whether anybody is left.
@@ -86,11 +87,11 @@ class Entry:
         if horizon is None:
             return True
         if step.device.type == self.births.counts.device.type == "cpu":
-            if step.item() - self._eldest < horizon:
+            if step.item() - self._eldest < horizon + by:
                 return True
         elif self.waited < horizon or (self.waited - horizon) % _LOOK_AGAIN:
             return True
-        left = without(self.births, older=step, horizon=horizon)
+        left = without(self.births, older=step, horizon=horizon + by)
         if left is None:
             return False
         self.births = left
