@@ -182,7 +182,7 @@ def test_where_rows_and_columns_meet_the_later_birth_counts(
 def test_a_tensor_that_is_renewed_at_once_counts_its_own_updates(
     kind: type[optim.Optimizer], options: dict[str, bool]
 ) -> None:
-    """Rows and columns in two edits: nobody is old, and the optimizer's own steps are those of a fresh tensor."""
+    """Rows and columns in three edits: nobody is old, and the optimizer's own steps are those of a fresh tensor."""
     if "fused" in options and kind in {optim.RAdam, optim.Adamax}:
         options = {}
     generator = torch.Generator().manual_seed(0)
@@ -195,7 +195,7 @@ def test_a_tensor_that_is_renewed_at_once_counts_its_own_updates(
         optimizer.step()
         surgeon.after_step()
     rows, columns = torch.arange(4)[:, None] < 2, torch.arange(6)[None, :] >= 0
-    edits = [Edit(name="w", mask=mask, value=start) for mask in (rows, columns)]
+    edits = [Edit(name="w", mask=mask, value=start) for mask in (rows, columns, rows)]
     apply_edits_({"w": weight}, edits)
     surgeon.reset(edits)
     assert surgeon.state_dict()["young"] == {}

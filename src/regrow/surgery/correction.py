@@ -86,6 +86,8 @@ class Correction:
             known = None if entry is None else entry.count
             count = torch.zeros(()) if known is None else known
         now: Tensor = state["step"] if count is None else count
+        if family.only_counts and not bool(now):
+            return  # all of the tensor was renewed right before, and nobody is younger than that
         births = with_births(
             None if entry is None else entry.births,
             mask,
@@ -93,8 +95,8 @@ class Correction:
             newborn=family.newborn(state),
             horizon=family.horizon(group),
         )
-        first = oldest_of_all(births) if family.only_counts else 0
-        if first:
+        first = oldest_of_all(births) if births is not None and family.only_counts else 0
+        if births is not None and first:
             now.sub_(births.counts[first].to(now.device))
             births = since(births, first)
         kept = None

@@ -100,7 +100,8 @@ def check_memory(
     parts = [_BORN] if form == _BORN else [key for key in _PARTS if key in memory]
     if not parts:
         raise StateError(f"the saved state of '{name}' lacks {', '.join(_PARTS)}: one of them")
-    for key, value in tensors.items():
+    for key in sorted(tensors, key=lambda one: one not in parts):
+        value = tensors[key]
         if key in _OF_TENSOR:
             fits = value.numel() == 1
         elif key in parts:

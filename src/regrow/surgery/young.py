@@ -73,7 +73,7 @@ def with_births(
     now: Tensor,
     newborn: Mapping[str, Tensor],
     horizon: int | None,
-) -> Births:
+) -> Births | None:
     """Enter new births.
 
     Args:
@@ -84,7 +84,7 @@ def with_births(
         horizon: The age of growing up; None: never. Who has reached it is no longer young.
 
     Returns:
-        Those from now on.
+        Those from now on; None: nobody is young.
 
     Examples:
         >>> rows, columns = torch.tensor([[True], [False]]), torch.tensor([[False, True]])
@@ -101,22 +101,18 @@ def with_births(
             parts={},
             kept={key: value.to(there).reshape(1) for key, value in newborn.items()},
         )
-    mine = len(births.counts)
-    parts = dict(births.parts)
-    for name, part in by_part(mask.to(torch.int32) * mine).items():
-        parts[name] = torch.maximum(parts[name], part) if name in parts else part
-    born = Births(
-        counts=torch.cat([births.counts, now.detach().to(births.counts).reshape(1)]),
-        parts=parts,
-        kept={
-            key: torch.cat([births.kept[key], value.to(births.kept[key]).reshape(1)])
+    counts, kept = births.counts, births.kept
+    if len(counts) == 1 or bool(counts[-1] != now.to(there)):  # else born with the latest
+        counts = torch.cat([counts, now.detach().to(counts).reshape(1)])
+        kept = {
+            key: torch.cat([kept[key], value.to(kept[key]).reshape(1)])
             for key, value in newborn.items()
-        },
-    )
-    left = without(born, older=None if horizon is None else now, horizon=horizon)
-    if left is None:
-        raise ValueError("a birth needs at least one entry that begins anew")
-    return left
+        }
+    parts = dict(births.parts)
+    for name, part in by_part(mask.to(torch.int32) * (len(counts) - 1)).items():
+        parts[name] = torch.maximum(parts[name], part) if name in parts else part
+    born = Births(counts=counts, parts=parts, kept=kept)
+    return without(born, older=None if horizon is None else now, horizon=horizon)
 
 
 def without(births: Births, *, older: Tensor | None, horizon: int | None) -> Births | None:
