@@ -70,6 +70,25 @@ def adam_factors(
     return lr / bias_correction(beta1, age), bias_correction(beta2, age).rsqrt()
 
 
+def safe_root(second: Tensor) -> Tensor:
+    """The root of a second moment, not quite 0 where that is 0.
+
+    MKL's root takes thirty times as long on zeros, of which dead filters have many. The root of the smallest normal
+    number, 1e-19 in float32, is nothing beside Adam's eps.
+
+    Args:
+        second: The second moment.
+
+    Returns:
+        A new tensor of its shape.
+
+    Examples:
+        >>> safe_root(torch.tensor([4.0, 0.0])) > 0
+        tensor([True, True])
+    """
+    return second.clamp(min=torch.finfo(second.dtype).tiny).sqrt_()
+
+
 def adam_rate(root: Tensor, length: Tensor, spread: Tensor, *, eps: float) -> Tensor:
     """What Adam multiplies the first moment by.
 
@@ -129,7 +148,7 @@ def adam_update(
     """
     factors = adam_factors(as_fine(age, exp_avg), lr=lr, beta1=beta1, beta2=beta2)
     length, spread = (factor.to(exp_avg.dtype) for factor in factors)
-    return exp_avg * adam_rate(exp_avg_sq.sqrt(), length, spread, eps=eps)
+    return exp_avg * adam_rate(safe_root(exp_avg_sq), length, spread, eps=eps)
 
 
 def adamax_update(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from regrow.functional.moments import as_fine, bias_correction
+from regrow.functional.moments import as_fine, bias_correction, safe_root
 
 
 def radam_factors(
@@ -44,7 +44,7 @@ def radam_rate(inverse: Tensor, length: Tensor, rectified: Tensor, plain: Tensor
         rate = plain - length * rectified * inverse
 
     Args:
-        inverse: 1 / (sqrt(v) + eps), finite. Read, never written.
+        inverse: 1 / (sqrt(v) + eps). Read, never written.
         length: As `radam_factors` has it; broadcasts to `inverse`.
         rectified: Likewise.
         plain: Likewise.
@@ -53,20 +53,6 @@ def radam_rate(inverse: Tensor, length: Tensor, rectified: Tensor, plain: Tensor
         The rate, of the shape of `inverse`.
     """
     return plain - (length * rectified) * inverse
-
-
-def radam_inverse(exp_avg_sq: Tensor, *, eps: float) -> Tensor:
-    """1 / (sqrt(v) + eps); the largest number there is instead of an infinity, which times 0 would be no number.
-
-    Args:
-        exp_avg_sq: Second moment v.
-        eps: Added to its root.
-
-    Returns:
-        The inverse, of the shape of `exp_avg_sq`.
-    """
-    most = torch.finfo(exp_avg_sq.dtype).max
-    return exp_avg_sq.sqrt().add_(eps).reciprocal_().clamp_(max=most)
 
 
 def radam_update(
@@ -119,4 +105,5 @@ def radam_update(
     """
     factors = radam_factors(as_fine(age, exp_avg), lr=lr, beta1=beta1, beta2=beta2)
     length, rectified, plain = (factor.to(exp_avg.dtype) for factor in factors)
-    return exp_avg * radam_rate(radam_inverse(exp_avg_sq, eps=eps), length, rectified, plain)
+    inverse = safe_root(exp_avg_sq).add_(eps).reciprocal_()
+    return exp_avg * radam_rate(inverse, length, rectified, plain)

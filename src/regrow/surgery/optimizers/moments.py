@@ -10,8 +10,8 @@ from typing import final
 import torch
 from torch import Tensor
 
-from regrow.functional.moments import adam_factors, adam_rate, bias_correction
-from regrow.functional.rectified import radam_factors, radam_inverse, radam_rate
+from regrow.functional.moments import adam_factors, adam_rate, bias_correction, safe_root
+from regrow.functional.rectified import radam_factors, radam_rate
 from regrow.surgery.optimizers.base import (
     FORGOTTEN,
     Due,
@@ -234,7 +234,7 @@ class Adam(MomentFamily):
             The root.
         """
         del group
-        return second.sqrt()
+        return safe_root(second)
 
     def rate(self, prepared: Tensor, factors: Sequence[Tensor], *, group: Options) -> Tensor:
         """Adam's.
@@ -320,7 +320,7 @@ class RAdam(MomentFamily):
         Returns:
             The inverse.
         """
-        return radam_inverse(second, eps=float(group["eps"]))
+        return safe_root(second).add_(float(group["eps"])).reciprocal_()
 
     def rate(self, prepared: Tensor, factors: Sequence[Tensor], *, group: Options) -> Tensor:
         """RAdam's.
