@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Final
 
 import torch
@@ -37,6 +38,7 @@ class Grid:
     Attributes:
         order: The axes, from the widest stride to the narrowest.
         stride: Of the tensor.
+        kind: Its type.
         rows: (R,), the number of each row's birth, 0 where it is old.
         columns: (M,), of each column of the matrix, likewise.
         young_rows: (Y,), which rows are young.
@@ -46,17 +48,33 @@ class Grid:
 
     order: tuple[int, ...]
     stride: tuple[int, ...]
+    kind: torch.dtype
     rows: Tensor
     columns: Tensor
     young_rows: Tensor
     young_columns: Tensor
     apart: bool
 
-    @property
+    @cached_property
     def is_whole(self) -> bool:
         """Whether no entry is old."""
         found = (self.young_rows, self.rows), (self.young_columns, self.columns)
         return any(len(young) == len(every) for young, every in found)
+
+    @cached_property
+    def in_rows(self) -> Tensor:
+        """(R, 1), for `_only_`: where a row is young."""
+        return _limit(self.rows > 0, self.kind)[:, None]
+
+    @cached_property
+    def in_columns(self) -> Tensor:
+        """(M,), for `_only_`: where a column is young."""
+        return _limit(self.columns > 0, self.kind)
+
+    @cached_property
+    def in_old_rows(self) -> Tensor:
+        """(R, 1), for `_only_`: where a row is old."""
+        return _limit(self.rows == 0, self.kind)[:, None]
 
     def matrix(self, tensor: Tensor) -> Tensor:
         """A tensor that lies as the parameter does, as a matrix.
@@ -67,7 +85,7 @@ class Grid:
         Returns:
             A view, (R, M).
         """
-        return tensor.detach().permute(self.order).view(len(tensor), -1)
+        return tensor.detach().permute(self.order).view(tensor.shape[0], -1)
 
     def fits(self, tensors: Sequence[Tensor]) -> bool:
         """Whether tensors can be worked on so.
@@ -78,8 +96,7 @@ class Grid:
         Returns:
             Whether they lie alike, and are of one type.
         """
-        kind = tensors[0].dtype
-        return all(each.stride() == self.stride and each.dtype == kind for each in tensors)
+        return all(each.stride() == self.stride and each.dtype == self.kind for each in tensors)
 
 
 def grid_of(births: Births, parameter: Tensor) -> Grid | None:
@@ -112,6 +129,7 @@ def grid_of(births: Births, parameter: Tensor) -> Grid | None:
     return Grid(
         order=order,
         stride=stride,
+        kind=parameter.dtype,
         rows=rows,
         columns=columns,
         young_rows=young_rows,
@@ -144,33 +162,29 @@ def settle_in_blocks(
     theirs = [factor[0] for factor in factors]
     rows = [factor.index_select(0, grid.rows)[:, None] for factor in factors]
     columns = [factor.index_select(0, grid.columns) for factor in factors]
-    width = len(grid.columns)
+    width, young = value.shape[1], grid.young_columns.shape[0]
 
     def change(moment: Tensor, beside: Tensor, own: Sequence[Tensor]) -> Tensor:
         return family.gap(beside, own, theirs, group=group).mul_(moment)
 
     if not grid.apart:
-        limits = _limit(grid.rows > 0, value)[:, None], _limit(grid.columns > 0, value)
         for there, mean, square, limit, *own in _blocks(
-            width, value, first, second, limits[0], *rows
+            width, value, first, second, grid.in_rows, *rows
         ):
             added = change(mean, square, _later(own, columns))
             if not grid.is_whole:
-                _only_(added, torch.maximum(limit, limits[1]))
+                _only_(added, torch.maximum(limit, grid.in_columns))
             there.add_(added)
         return
-    if len(grid.young_rows):
+    if grid.young_rows.shape[0]:
         for at in grid.young_rows.split(_height(width)):
             own = _later([row.index_select(0, at) for row in rows], columns)
             added = change(first.index_select(0, at), second.index_select(0, at), own)
             value.index_copy_(0, at, value.index_select(0, at).add_(added))
-    if len(grid.young_columns):
+    if young:
         own = [column.index_select(0, grid.young_columns) for column in columns]
-        done = _limit(grid.rows == 0, value)[:, None]
-        for there, mean, square, limit in _blocks(
-            len(grid.young_columns), value, first, second, done
-        ):
-            at = grid.young_columns.expand(len(there), -1)
+        for there, mean, square, limit in _blocks(young, value, first, second, grid.in_old_rows):
+            at = grid.young_columns.expand(there.shape[0], -1)
             added = change(mean.gather(1, at), square.gather(1, at), own)
             _only_(added, limit)
             there.scatter_add_(1, at, added)
@@ -183,7 +197,10 @@ def _height(width: int) -> int:
 
 def _blocks(width: int, *matrices: Tensor) -> Iterator[tuple[Tensor, ...]]:
     """The same few rows of all matrices at a time."""
-    return zip(*(matrix.split(_height(width)) for matrix in matrices), strict=True)
+    height = _height(width)
+    if matrices[0].shape[0] <= height:
+        return iter((matrices,))
+    return zip(*(matrix.split(height) for matrix in matrices), strict=True)
 
 
 def _later(rows: Sequence[Tensor], columns: Sequence[Tensor]) -> list[Tensor]:
@@ -191,11 +208,10 @@ def _later(rows: Sequence[Tensor], columns: Sequence[Tensor]) -> list[Tensor]:
     return [torch.maximum(row, column) for row, column in zip(rows, columns, strict=True)]
 
 
-def _limit(where: Tensor, like: Tensor) -> Tensor:
+def _limit(where: Tensor, kind: torch.dtype) -> Tensor:
     """For `_only_`: the largest number where something is to be added, the smallest elsewhere."""
-    kind = _BITS[like.dtype]
-    most = torch.iinfo(kind)
-    return torch.where(where, most.max, most.min).to(kind)
+    bits = torch.iinfo(_BITS[kind])
+    return torch.where(where, bits.max, bits.min).to(_BITS[kind])
 
 
 def _only_(added: Tensor, limit: Tensor) -> None:

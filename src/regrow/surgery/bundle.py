@@ -75,7 +75,7 @@ def table_of(
         The table, in the type in which these tensors are worked on.
     """
     counts = torch.cat([member.counts for member in members])
-    lengths = [len(member.counts) for member in members]
+    lengths = [member.counts.shape[0] for member in members]
     starts = (0, *accumulate(lengths))
     age = ages(
         counts, step=_each([member.step for member in members], lengths, device=counts.device)

@@ -198,7 +198,7 @@ class Correction:
                 member.parameter,
                 member.state,
                 grid=grid,
-                factors=table.of(index, len(member.counts)),
+                factors=table.of(index, member.counts.shape[0]),
                 family=family,
                 group=group,
             )

@@ -143,6 +143,19 @@ class MomentFamily(Family):
             A new tensor of its shape.
         """
 
+    def taken(self, prepared: Tensor, factors: Sequence[Tensor], *, group: Options) -> Tensor:
+        """As `rate`, of the age that the step was made with, which a whole tensor has in common.
+
+        Args:
+            prepared: As `prepared` gives it. Not written.
+            factors: Of that age.
+            group: The options.
+
+        Returns:
+            A new tensor of its shape.
+        """
+        return self.rate(prepared, factors, group=group)
+
     @final
     def gap(
         self,
@@ -164,7 +177,7 @@ class MomentFamily(Family):
             A new tensor of its shape.
         """
         prepared = self.prepared(second, group=group)
-        taken = self.rate(prepared, theirs, group=group)
+        taken = self.taken(prepared, theirs, group=group)
         return taken.sub_(self.rate(prepared, own, group=group))
 
     def due(self, made: Made) -> Due:
@@ -249,6 +262,20 @@ class Adam(MomentFamily):
         """
         length, spread = factors
         return adam_rate(prepared, length, spread, eps=float(group["eps"]))
+
+    def taken(self, prepared: Tensor, factors: Sequence[Tensor], *, group: Options) -> Tensor:
+        """With the fraction reduced by the spread: one pass less.
+
+        Args:
+            prepared: The root of the second moment.
+            factors: Length and spread.
+            group: The options.
+
+        Returns:
+            The rate.
+        """
+        length, spread = factors
+        return (length / spread) / (prepared + float(group["eps"]) / spread)
 
     def horizon(self, group: Options) -> int:
         """Until the slower average has forgotten that it began at zero.
