@@ -22,7 +22,7 @@ from regrow.surgery.young import Births
 LEAST: Final = 4096
 """Entries of a tensor for which blocks are worth their overhead."""
 _BLOCK: Final = 65_536
-"""Entries of one block, measured: with fewer the calls cost more than the arithmetic, with more memory is waited for."""
+"""Entries of one block, measured: smaller ones pay more for calls than for arithmetic, larger ones wait for memory."""
 _WHOLE: Final = 4.0
 _ROWS: Final = 5.0
 _COLUMNS: Final = 12.0
