@@ -1,11 +1,11 @@
-# make demo | test | check | test-all | bench | bench-idle | bench-repr | bench-graft | bench-norm | bench-engine | bench-activity | bench-memo400 | bench-no-harm | zoo: each makes .venv first if it is missing or out of date.
+# make demo | test | check | test-all | bench | bench-idle | bench-repr | bench-graft | bench-norm | bench-engine | bench-activity | bench-young | bench-memo400 | bench-no-harm | zoo: each makes .venv first if it is missing or out of date.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 JOBS ?= $(shell nproc 2>/dev/null || echo 2)
 
-.PHONY: demo test test-all check format bench bench-idle bench-repr bench-graft bench-norm bench-engine bench-activity bench-memo400 bench-no-harm zoo clean
+.PHONY: demo test test-all check format bench bench-idle bench-repr bench-graft bench-norm bench-engine bench-activity bench-young bench-memo400 bench-no-harm zoo clean
 
 $(STAMP): pyproject.toml constraints.txt tools/mend_torchvision.py tools/mended_torchvision.py
 	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "regrow needs Python 3.11 or newer, this is " + sys.version)'
@@ -63,6 +63,9 @@ bench-no-harm: $(STAMP)
 
 bench-activity: $(STAMP)
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/activity_cost.py --out results/activity-cost
+
+bench-young: $(STAMP)
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/young_cost.py --out results/young-cost
 
 zoo: $(STAMP)
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/zoo.py

@@ -107,6 +107,39 @@ def test_surgery_edits_what_the_stack_remembers(kind: str) -> None:
         torch.testing.assert_close(parameters[name], value, rtol=1e-10, atol=1e-12)
 
 
+@pytest.mark.parametrize("batched", [False, True])
+def test_a_tensor_that_was_renewed_as_a_whole_counts_its_own_steps(batched: bool) -> None:
+    """As torch's own optimizer does, which has a count for each tensor; the other network is as it was."""
+    models = several(Crater, 2, dtype=torch.float64)
+    stack = Stack(models, batched=batched)
+    optimizer = made("adam", stack)
+    for step in range(3):
+        optimizer.train(*data(step))
+    parameters = dict(models[0].named_parameters())
+    surgeon = OptimizerSurgeon(optimizer.optimizers[0], parameters)
+    whole = torch.ones(5, 1, 1, 1, dtype=torch.bool)
+    surgeon.reset([Edit(name="conv1.weight", mask=whole, value=0.0)])
+    others = copies(models)
+    plain = [
+        type(one)(other.parameters(), lr=rate)
+        for one, other, rate in zip(optimizer.optimizers, others, optimizer.rates, strict=True)
+    ]
+    for mine, theirs in zip(optimizer.optimizers, plain, strict=True):
+        theirs.load_state_dict(copy.deepcopy(mine.state_dict()))
+    for step in range(3, 6):
+        images, labels = data(step)
+        optimizer.train(images, labels)
+        for number, (other, theirs) in enumerate(zip(others, plain, strict=True)):
+            theirs.zero_grad()
+            torch.nn.functional.cross_entropy(other(images[number]), labels[number]).backward()
+            theirs.step()
+    counts = {float(one["step"]) for one in optimizer.optimizers[0].state.values()}
+    assert counts == {3.0, 6.0}
+    for model, other in zip(models, others, strict=True):
+        for name, value in other.state_dict().items():
+            torch.testing.assert_close(model.state_dict()[name], value, rtol=1e-10, atol=1e-12)
+
+
 def test_plain_sgd_remembers_nothing() -> None:
     models = several(Crater, 1, dtype=torch.float64)
     optimizer = SGD(Stack(models), lr=0.1)

@@ -10,7 +10,7 @@ from torch.optim import Optimizer
 
 from regrow.renewal import Edit
 from regrow.surgery import OptimizerSurgeon, apply_edits_, correction
-from regrow.surgery.bundle import Young, settle_together
+from regrow.surgery.bundle import settle_together
 from surgery.split import same_bits
 
 SHAPES = ((5, 3, 3, 3), (5,), (7, 5, 1, 1), (2, 7), (7,))
@@ -25,9 +25,9 @@ KINDS: dict[str, Callable[[Groups], Optimizer]] = {
 }
 
 
-def _one_by_one(members: list[Young], **options: Any) -> None:
+def _one_by_one(members: list[Any], table: Any, **options: Any) -> None:
     for member in members:
-        settle_together([member], **options)
+        settle_together([member], table, **options)
 
 
 def _masks(step: int, shape: tuple[int, ...]) -> Tensor:
@@ -79,9 +79,9 @@ def test_together_is_one_by_one(
         dtypes = dtypes[:2]  # no fused bfloat16 state beside others on the CPU
     sizes: list[int] = []
 
-    def counted(members: list[Young], **options: Any) -> None:
+    def counted(members: list[Any], table: Any, **options: Any) -> None:
         sizes.append(len(members))
-        settle_together(members, **options)
+        settle_together(members, table, **options)
 
     monkeypatch.setattr(correction, "settle_together", counted)
     together = _train(KINDS[name], dtypes)

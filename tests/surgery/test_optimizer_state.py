@@ -121,10 +121,12 @@ def test_masks_along_different_axes_share_what_is_kept() -> None:
         surgeon.after_step()
         if step == 4:
             surgeon.reset([Edit(name="w", mask=rows, value=0.0)])
-            assert surgeon.state_dict()["young"]["w"]["born"].shape == (3, 1)
+            assert surgeon.state_dict()["young"]["w"]["rows"].shape == (3, 1)
         if step == 7:
             surgeon.reset([Edit(name="w", mask=columns, value=0.0)])
-    assert surgeon.state_dict()["young"]["w"]["born"].tolist() == [[5, 8], [-1, 8], [-1, 8]]
+    kept = surgeon.state_dict()["young"]["w"]
+    born = kept["births"][torch.maximum(kept["rows"], kept["columns"])]
+    assert born.tolist() == [[5, 8], [0, 8], [0, 8]]
 
 
 def test_who_has_grown_up_is_left_to_the_optimizer() -> None:
@@ -208,7 +210,8 @@ def test_two_surgeons_on_one_optimizer_correct_once_whatever_the_names() -> None
         results.append(weight.detach())
         young = other.state_dict()["young"]
         assert list(young) == ["w" if apart else "body.w"]
-        assert next(iter(young.values()))["born"].tolist() == [6, 10]
+        kept = next(iter(young.values()))
+        assert kept["births"][kept["rows"]].tolist() == [6, 10]
         assert list(one.state_dict()["young"]) == ["body.w"]
     assert torch.equal(*results)
     with pytest.raises(ValueError, match="one optimizer only"):
@@ -306,8 +309,16 @@ def _bad_states(good: dict[str, Any]) -> list[tuple[object, str]]:
         ({**good, "young": {"w": 3}}, "of 'w' must be a dict, got int"),
         ({**good, "young": {"v": memory}}, "not in this NAdam: v"),
         ({**good, "young": {"foreign": memory}}, "not in this NAdam: foreign"),
-        ({**good, "young": {"w": {"born": memory["born"]}}}, "'w' lacks mu_product, seen, waited"),
+        (
+            {**good, "young": {"w": {"births": memory["births"]}}},
+            "'w' lacks mu_product, seen, waited",
+        ),
+        ({**good, "young": {"w": {}}}, "'w' lacks births, mu_product, seen, waited"),
         (young(born=torch.zeros(3)), r"has born of shape \(3,\), the parameter is of \(2,\)"),
+        (young(rows=memory["rows"][:1].repeat(3)), r"has rows of shape \(3,\), the parameter is"),
+        (young(rows=memory["rows"] + 1), "'w' has rows that are no numbers of its 2 births"),
+        (young(rows=memory["rows"].float()), "'w' has rows that are no numbers of its 2 births"),
+        (young(births=memory["births"][None]), r"has births of shape \(1, 2\)"),
         (young(mu_product=torch.zeros(1)), r"has mu_product of shape \(1,\)"),
         (young(seen=torch.zeros(2)), r"has seen of shape \(2,\)"),
         (young(waited=3), "must hold tensors, and its waited is a int"),

@@ -2,99 +2,154 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate, chain
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from regrow.surgery.optimizers import Family, Made
-from regrow.surgery.young import Places, ages
+from regrow.surgery.optimizers import MomentFamily, fine
+from regrow.surgery.young import Places, ages, still_young
 
 
 @dataclass(frozen=True, kw_only=True)
-class Young:
-    """The young part of one tensor whose step has been made.
+class Stepped:
+    """A tensor with young entries whose step has been made.
 
     Attributes:
         parameter: The tensor.
         state: The optimizer's state of it.
-        at: Where its young part is.
-        born: The births, of the part's length, without axes of their own.
-        step: The tensor's count of updates, this one included.
-        moved: Whether this one was made.
+        counts: The tensor's count of updates at each birth, its own (0) first.
+        step: That count now, this step included.
+        moved: Whether this step was made.
     """
 
     parameter: nn.Parameter
     state: Mapping[str, Any]
-    at: Places
-    born: Tensor
+    counts: Tensor
     step: Tensor
-    moved: Tensor
+    moved: bool | Tensor
 
 
-def settle_together(members: Sequence[Young], *, family: Family, group: Mapping[str, Any]) -> None:
+@dataclass(frozen=True, kw_only=True)
+class Table:
+    """What the ages of all births in some tensors come to in one step, one tensor after the other.
+
+    Attributes:
+        factors: What the family makes of an age, a tensor each.
+        young: Whose steps must be made right; None: those of all but the tensors themselves.
+        starts: Where each tensor's births begin; its own age is the first of them.
+    """
+
+    factors: tuple[Tensor, ...]
+    young: Tensor | None
+    starts: tuple[int, ...]
+
+    def of(self, index: int, length: int) -> tuple[Tensor, ...]:
+        """The factors of one tensor's births.
+
+        Args:
+            index: Of the tensor.
+            length: The number of its births, itself included.
+
+        Returns:
+            A part of each factor.
+        """
+        start = self.starts[index]
+        return tuple(factor[start : start + length] for factor in self.factors)
+
+
+def table_of(
+    members: Sequence[Stepped], *, family: MomentFamily, group: Mapping[str, Any]
+) -> Table:
+    """Work out the ages of all births.
+
+    Args:
+        members: Tensors of one type and device.
+        family: Of the optimizer.
+        group: The options.
+
+    Returns:
+        The table, in the type in which these tensors are worked on.
+    """
+    counts = torch.cat([member.counts for member in members])
+    lengths = [member.counts.shape[0] for member in members]
+    starts = (0, *accumulate(lengths))
+    age = ages(
+        counts, step=_each([member.step for member in members], lengths, device=counts.device)
+    )
+    kind = fine(members[0].parameter)
+    young = None
+    if counts.device.type != "cpu":  # there who has grown up is left out before
+        horizon = family.horizon(group)
+        each = zip(members, age.split(lengths), strict=True)
+        young = torch.cat(
+            [still_young(one, moved=member.moved, horizon=horizon) for member, one in each]
+        )
+    return Table(
+        factors=tuple(factor.to(kind) for factor in family.factors(age, group=group)),
+        young=young,
+        starts=starts,
+    )
+
+
+def settle_together(
+    members: Sequence[tuple[Stepped, int, Places, Tensor]],
+    table: Table,
+    *,
+    family: MomentFamily,
+    group: Mapping[str, Any],
+) -> None:
     """Make the step right for the young parts of tensors with the same options, type and device.
 
     Args:
-        members: The young parts. Their parameters are written where an entry is young.
-        family: Of the optimizer; what it works out depends on the state after the step alone.
+        members: Each with its place in the table, where its young part is, and the numbers of the births there, which
+            broadcast to that part. Their parameters are written where an entry is young.
+        table: The ages.
+        family: Of the optimizer.
         group: The options.
     """
-    left = [member.parameter.detach()[member.at] for member in members]
-    lengths = [part.numel() for part in left]
-    device = left[0].device
-    # One tensor may have more than another: a maximum from when amsgrad was on, say.
-    keys = [
-        key
-        for key in family.zeroed
-        if all(isinstance(member.state.get(key), Tensor) for member in members)
-    ]
-    flat = {
-        key: torch.cat([member.state[key][member.at].reshape(-1) for member in members])
-        for key in keys
-    }
-    steps = _each([member.step for member in members], lengths, device=device)
-    moved = _each([member.moved for member in members], lengths, device=device)
-    born = torch.cat([member.born for member in members])
-    value = torch.cat([part.reshape(-1) for part in left])
-    age, young = ages({"born": born}, step=steps, moved=moved, horizon=family.horizon(group))
-    due = family.due(
-        Made(
-            parameter=nn.Parameter(value, requires_grad=False),
-            state=flat,
-            at=(slice(None),),
-            group=group,
-            step=steps,
-            age=age,
-            memory={},
-            before=None,
-        )
+    parts = [member.parameter.detach()[at] for member, _, at, _ in members]
+    kind = fine(parts[0])
+    first, second = (
+        torch.cat([member.state[key][at].reshape(-1) for member, _, at, _ in members]).to(kind)
+        for key in family.moments(group)
     )
-    if due.value is None:
-        return
-    right = torch.where(young, due.value.to(value.dtype), value)
-    for member, part, new in zip(members, left, right.split(lengths), strict=True):
-        member.parameter[member.at] = new.reshape(part.shape)
+    value = _joined(parts)
+    numbers = _joined(
+        (number + table.starts[index]).expand(part.shape)
+        for (_, index, _, number), part in zip(members, parts, strict=True)
+    )
+    tensors = _joined(
+        torch.full_like(part, table.starts[index], dtype=numbers.dtype)
+        for (_, index, _, _), part in zip(members, parts, strict=True)
+    )
+    gap = family.gap(
+        second,
+        [factor.index_select(0, numbers) for factor in table.factors],
+        [factor.index_select(0, tensors) for factor in table.factors],
+        group=group,
+    )
+    right = (value.to(kind) + gap.mul_(first)).to(value.dtype)
+    if table.young is not None:
+        right = torch.where(table.young[numbers], right, value)
+    pieces = right.split([part.numel() for part in parts])
+    for (member, _, at, _), part, new in zip(members, parts, pieces, strict=True):
+        member.parameter[at] = new.reshape(part.shape)
 
 
-def births(born: Tensor, at: Places, shape: torch.Size) -> Tensor:
-    """The births of a tensor's young part, one an entry.
-
-    Args:
-        born: As it is remembered: broadcasts to the tensor.
-        at: Where the young part is.
-        shape: The tensor's.
-
-    Returns:
-        One number for each entry of the part, in its order.
-    """
-    return born.expand(shape)[at].reshape(-1).clone()
+def _joined(tensors: Iterable[Tensor]) -> Tensor:
+    """One after the other."""
+    return torch.cat([tensor.reshape(-1) for tensor in tensors])
 
 
 def _each(values: Sequence[Tensor], lengths: Sequence[int], *, device: torch.device) -> Tensor:
-    """One value a member as one value an entry."""
+    """One value a member as one value a birth."""
+    if all(value.device.type == "cpu" for value in values) and device.type == "cpu":
+        every = ([value.item()] * length for value, length in zip(values, lengths, strict=True))
+        return torch.tensor([*chain.from_iterable(every)], dtype=values[0].dtype)
     return torch.cat(
         [
             # A number in the host's memory goes to a GPU as an argument: a copy of its tensor would wait for the GPU.

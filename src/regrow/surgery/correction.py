@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -11,26 +11,11 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from regrow.errors import OptimizerError
-from regrow.surgery.bundle import Young, births, settle_together
-from regrow.surgery.optimizers import Before, Family, Made, is_coarse
-from regrow.surgery.young import Memory, Places, ages, grown_up, places, with_births, young_part
-
-
-@dataclass(frozen=True, kw_only=True)
-class Entry:
-    """A tensor with young entries.
-
-    Attributes:
-        name: By which messages call it.
-        memory: What is kept of them.
-        at: Where they are.
-        births: Their births alone.
-    """
-
-    name: str
-    memory: Memory
-    at: Places
-    births: Tensor
+from regrow.surgery.blocks import settle_in_blocks
+from regrow.surgery.bundle import Stepped, settle_together, table_of
+from regrow.surgery.entry import Entry
+from regrow.surgery.optimizers import Before, Family, Made, MomentFamily, is_coarse
+from regrow.surgery.young import Places, ages, oldest_of_all, since, still_young, with_births
 
 
 class Correction:
@@ -55,54 +40,70 @@ class Correction:
             for parameter in group["params"]
         }
 
-    def memory(self, parameter: nn.Parameter) -> Memory | None:
-        """What is kept of a tensor; None: nobody in it is young.
+    def memory(self, parameter: nn.Parameter) -> dict[str, Tensor] | None:
+        """What is kept of a tensor, as it is saved.
 
         Args:
             parameter: The tensor.
 
         Returns:
-            Its memory; not to be written into.
+            Tensors by name, not to be written into; None: nobody in it is young.
         """
         entry = self._young.get(parameter)
-        return None if entry is None else entry.memory
+        return None if entry is None else entry.memory()
 
-    def keep(self, parameter: nn.Parameter, memory: Memory | None, *, name: str) -> None:
+    def keep(self, parameter: nn.Parameter, entry: Entry | None) -> None:
         """Put what is kept of a tensor in the place of what was.
 
         Args:
             parameter: The tensor.
-            memory: Its memory; None: nobody is young.
-            name: By which messages call it.
+            entry: What is kept; None: nobody is young.
         """
         self._before.pop(parameter, None)
-        at = None if memory is None else places(memory)
-        if memory is None or at is None:
+        if entry is None:
             self._young.pop(parameter, None)
-            return
-        born = births(memory["born"], at, parameter.shape)
-        self._young[parameter] = Entry(name=name, memory=memory, at=at, births=born)
+        else:
+            self._young[parameter] = entry
 
     def enter(
         self, parameter: nn.Parameter, mask: Tensor, *, group: Mapping[str, Any], name: str
     ) -> None:
         """Entries begin anew.
 
+        Where no entry of a tensor is old any more, the optimizer is told to count from the earliest birth that is left:
+        with all born at once its own steps are right then.
+
         Args:
-            parameter: Their tensor, which the optimizer has stepped before.
+            parameter: Their tensor, which the optimizer has stepped before. Its count may be set back.
             mask: True where they are; the axes of the tensor, some of size 1.
             group: The options.
             name: By which messages call it.
         """
-        memory, family = self.memory(parameter), self.family
+        entry, family = self._young.get(parameter), self.family
         state = self.optimizer.state[parameter]
-        own = memory["count"] if memory and not family.counts else torch.zeros((), device="cpu")
-        now: Tensor = state["step"] if family.counts else own
-        newborn, horizon = family.newborn(state), family.horizon(group)
-        memory = with_births(memory, mask, now=now, newborn=newborn, horizon=horizon)
+        count = None
         if not family.counts:
-            memory["count"] = now
-        self.keep(parameter, memory, name=name)
+            known = None if entry is None else entry.count
+            count = torch.zeros((), device="cpu") if known is None else known
+        now: Tensor = state["step"] if count is None else count
+        if family.only_counts and not bool(now):
+            return  # all of the tensor was renewed right before, and nobody is younger than that
+        births = with_births(
+            None if entry is None else entry.births,
+            mask,
+            now=now,
+            newborn=family.newborn(state),
+            horizon=family.horizon(group),
+        )
+        first = oldest_of_all(births) if births is not None and family.only_counts else 0
+        if births is not None and first:
+            now.sub_(births.counts[first].to(now.device))
+            births = since(births, first)
+        kept = None
+        if births is not None:
+            seen = now.detach().clone()
+            kept = Entry(name=name, parameter=parameter, births=births, seen=seen, count=count)
+        self.keep(parameter, kept)
 
     def before_step(self) -> None:
         """Look at tensors with young entries right before the optimizer's step, where that is needed.
@@ -122,10 +123,12 @@ class Correction:
                     continue
                 if parameter.grad is None or group is None:  # it may come back into the optimizer
                     continue
-                if family.counts:
-                    family.prepare_(state, entry.memory["born"] == state["step"], group=group)
+                if family.prepares:
+                    first = entry.births.counts == state["step"]
+                    first[0] = False
+                    family.prepare_(state, first[entry.births.numbers()], group=group)
                 if family.reads_before(group, coarse=is_coarse(parameter)):
-                    copied, at = family.overwrites_grad(group), entry.at
+                    copied, (at, _) = family.overwrites_grad(group), entry.young
                     self._before[parameter] = Before(
                         value=parameter.detach()[at].clone(),
                         grad=parameter.grad.clone() if copied else parameter.grad,
@@ -142,63 +145,83 @@ class Correction:
         cancelled = getattr(self.optimizer, "found_inf", None)
         if cancelled is not None and bool(cancelled):
             return
-        groups = self.groups()
-        bundles: dict[tuple[object, ...], list[nn.Parameter]] = {}
+        groups, family = self.groups(), self.family
+        bundles: dict[tuple[object, ...], list[Entry]] = {}
         with torch.no_grad():
-            for parameter in list(self._young):
+            for parameter, entry in list(self._young.items()):
                 group, state = groups.get(id(parameter)), self.optimizer.state.get(parameter)
                 if not state:
                     del self._young[parameter]
-                elif group is None:
+                elif group is None:  # it may come back into the optimizer
                     continue
-                elif self.family.can_do_without and parameter not in before:
+                elif isinstance(family, MomentFamily) and parameter not in before:
                     alike = (id(group), parameter.dtype, parameter.device)
-                    bundles.setdefault(alike, []).append(parameter)
+                    bundles.setdefault(alike, []).append(entry)
                 else:
-                    self._settle(parameter, before.get(parameter), group)
-            for parameters in bundles.values():
-                self._settle_together(parameters, groups[id(parameters[0])])
+                    self._settle(entry, before.get(parameter), group)
+            if isinstance(family, MomentFamily):
+                for entries in bundles.values():
+                    group = groups[id(entries[0].parameter)]
+                    self._settle_together(entries, family=family, group=group)
 
     def _settle_together(
-        self, parameters: Iterable[nn.Parameter], group: Mapping[str, Any]
+        self, entries: Iterable[Entry], *, family: MomentFamily, group: Mapping[str, Any]
     ) -> None:
         """Families whose step is a function of the state after it: all tensors at once."""
-        members: list[Young] = []
-        for parameter in parameters:
-            entry, state = self._young[parameter], self.optimizer.state[parameter]
+        chosen: list[Entry] = []
+        stepped: list[Stepped] = []
+        horizon = family.horizon(group)
+        for entry in entries:
+            state = self.optimizer.state[entry.parameter]
             step: Tensor = state["step"]
-            moved = step != entry.memory["seen"].to(step.device)
-            if step.device.type == "cpu" and not bool(moved):
+            moved = entry.moved(step)
+            if moved is False or not self._has_young(entry, step, horizon=horizon):
                 continue
-            members.append(
-                Young(
-                    parameter=parameter,
+            chosen.append(entry)
+            stepped.append(
+                Stepped(
+                    parameter=entry.parameter,
                     state=state,
-                    at=entry.at,
-                    born=entry.births,
+                    counts=entry.births.counts,
                     step=step,
                     moved=moved,
                 )
             )
-        if not members:
+        if not chosen:
             return
-        settle_together(members, family=self.family, group=group)
-        for member in members:
-            self._age(member.parameter, {}, step=member.step, group=group)
+        table = table_of(stepped, family=family, group=group)
+        small: list[tuple[Stepped, int, Places, Tensor]] = []
+        for index, (entry, member) in enumerate(zip(chosen, stepped, strict=True)):
+            grid, own = entry.grid, [member.state[key] for key in family.moments(group)]
+            if grid is None or not grid.fits([member.parameter, *own]):
+                small.append((member, index, *entry.young))
+                continue
+            settle_in_blocks(
+                member.parameter,
+                member.state,
+                grid=grid,
+                factors=table.of(index, member.counts.shape[0]),
+                family=family,
+                group=group,
+            )
+        if small:
+            settle_together(small, table, family=family, group=group)
+        for entry, member in zip(chosen, stepped, strict=True):
+            self._aged(entry, member.step, horizon=horizon)
 
-    def _settle(
-        self, parameter: nn.Parameter, before: Before | None, group: Mapping[str, Any]
-    ) -> None:
-        entry, family = self._young[parameter], self.family
-        state, at = self.optimizer.state[parameter], entry.at
-        step = self._count(parameter, entry.memory, before)
-        moved = step != entry.memory["seen"].to(step.device)
-        if step.device.type == "cpu" and not bool(moved):
+    def _settle(self, entry: Entry, before: Before | None, group: Mapping[str, Any]) -> None:
+        parameter, family, horizon = entry.parameter, self.family, self.family.horizon(group)
+        state, step = self.optimizer.state[parameter], self._count(entry, before)
+        moved = entry.moved(step)
+        if moved is False:
             return
         if family.reads_before(group, coarse=False) and not self._in_time(before, entry.name, step):
             return
-        part = young_part(entry.memory, at)
-        age, young = ages(part, step=step, moved=moved, horizon=family.horizon(group))
+        at, numbers = entry.young
+        births = entry.births
+        age = ages(births.counts, step=step)
+        young = still_young(age, moved=moved, horizon=horizon)
+        grown = family.grown(births.kept, age=age, group=group)
         due = family.due(
             Made(
                 parameter=parameter,
@@ -206,40 +229,38 @@ class Correction:
                 at=at,
                 group=group,
                 step=step,
-                age=age,
-                memory=part,
+                age=age[numbers],
+                memory={key: value[numbers] for key, value in grown.items()},
                 before=before,
             )
         )
         if due.value is not None:
-            _write_(parameter, at, young, due.value)
+            _write_(parameter, at, young[numbers], due.value)
         for key, value in due.state.items():
-            _write_(state[key], at, young, value)
-        changed: Memory = {} if family.counts else {"count": step}
-        for key, value in due.memory.items():
-            changed[key] = entry.memory[key].clone()
-            _write_(changed[key], at, young, value)
-        self._age(parameter, changed, step=step, group=group)
+            _write_(state[key], at, young[numbers], value)
+        kept = {key: torch.where(young, grown[key], old) for key, old in births.kept.items()}
+        entry.births = replace(births, kept=kept)
+        if entry.count is not None:
+            entry.count = step
+        self._aged(entry, step, horizon=horizon)
 
-    def _age(
-        self, parameter: nn.Parameter, changed: Memory, *, step: Tensor, group: Mapping[str, Any]
-    ) -> None:
-        entry = self._young[parameter]
-        memory = {
-            **entry.memory,
-            **changed,
-            "waited": entry.memory["waited"] + 1,
-            "seen": step.detach().clone(),
-        }
-        self._young[parameter] = replace(entry, memory=memory)
-        if grown_up(memory, now=step, horizon=self.family.horizon(group)):
-            del self._young[parameter]
+    def _has_young(self, entry: Entry, step: Tensor, *, horizon: int | None) -> bool:
+        """Whether this step must be made right: an option may have changed so that nobody is young any more."""
+        if step.device.type == "cpu" and not entry.shed(step, horizon=horizon, by=1):
+            del self._young[entry.parameter]
+            return False
+        return True
 
-    def _count(self, parameter: nn.Parameter, memory: Memory, before: Before | None) -> Tensor:
+    def _aged(self, entry: Entry, step: Tensor, *, horizon: int | None) -> None:
+        entry.aged(step)
+        if not entry.shed(step, horizon=horizon):
+            del self._young[entry.parameter]
+
+    def _count(self, entry: Entry, before: Before | None) -> Tensor:
         """The tensor's count of updates; the surgeon's own where the optimizer has none."""
-        if self.family.counts:
-            return self.optimizer.state[parameter]["step"]
-        return memory["count"] if before is None else memory["count"] + 1
+        if entry.count is None:
+            return self.optimizer.state[entry.parameter]["step"]
+        return entry.count if before is None else entry.count + 1
 
     def _in_time(self, before: Before | None, name: str, step: Tensor) -> bool:
         """Whether a tensor was seen before its step; on the CPU, where it has surely moved, it must have been."""

@@ -13,8 +13,10 @@ from torch.optim import Optimizer
 from regrow.errors import OptimizerError, StateError
 from regrow.renewal import Edit
 from regrow.surgery.correction import Correction
+from regrow.surgery.entry import Entry
 from regrow.surgery.optimizers import LEAVE, family_of
-from regrow.surgery.young import check_memory, placed
+from regrow.surgery.saved_births import check_memory, loaded
+from regrow.surgery.young import without
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -197,7 +199,7 @@ class OptimizerSurgeon:
             for name, one in self._mine().items()
             if id(one) in held
         }
-        young = {name: dict(memory) for name, memory in found.items() if memory is not None}
+        young = {name: memory for name, memory in found.items() if memory is not None}
         return {"family": type(self._family).__name__, "young": young}
 
     def check_state(self, state: object) -> None:
@@ -252,8 +254,28 @@ class OptimizerSurgeon:
         self.check_state(state)
         for name, parameter in self._mine().items():
             memory = state["young"].get(name)
-            kept = None if memory is None else placed(memory, parameter.device)
-            self._correction.keep(parameter, kept, name=name)
+            self._correction.keep(
+                parameter, None if memory is None else self._loaded(name, parameter, memory)
+            )
+
+    def _loaded(
+        self, name: str, parameter: nn.Parameter, memory: Mapping[str, Tensor]
+    ) -> Entry | None:
+        family = self._family
+        keys = family.newborn(self._optimizer.state[parameter])
+        births = without(
+            loaded(memory, device=parameter.device, keys=keys), older=None, horizon=None
+        )
+        if births is None:
+            return None
+        return Entry(
+            name=name,
+            parameter=parameter,
+            births=births,
+            seen=memory["seen"],
+            waited=int(memory["waited"]),
+            count=None if family.counts else memory["count"].to("cpu"),
+        )
 
 
 def _mapping(value: object, *, of: str) -> Mapping[Any, Any]:

@@ -63,7 +63,7 @@ class Adam(StackOptimizer):
             [mean],
             [square],
             [],
-            [self._steps[portion, 0]],
+            [self._steps[portion, part.first]],
             lr=rate,
             beta1=self._betas[0],
             beta2=self._betas[1],
@@ -84,7 +84,8 @@ class Adam(StackOptimizer):
         beta1, beta2 = self._betas
         mean.lerp_(grad, 1 - beta1)
         square.mul_(beta2).addcmul_(grad, grad, value=1 - beta2)
-        steps = on_device(self._steps[:, :1].double(), value.device)
+        counts = self._steps[:, part.first : part.first + 1]
+        steps = on_device(counts.double(), value.device)
         first, second = 1 - beta1**steps, (1 - beta2**steps).sqrt()
         size, root = (rate.double() / first).to(value.dtype), second.to(value.dtype)
         below = torch.sqrt(square, out=spare).div_(root).add_(self._eps)

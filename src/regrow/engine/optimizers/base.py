@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, ClassVar
 
 import torch
@@ -27,12 +28,14 @@ class Part:
         grad: Their gradients.
         memories: What is remembered of each number, by key.
         spare: Memory to work in, that belongs to nobody; empty where the optimizer has asked for none.
+        first: The number of the first of the tensors: all have its count of steps.
     """
 
     value: Tensor
     grad: Tensor
     memories: dict[str, Tensor]
     spare: Tensor
+    first: int = 0
 
 
 class StackOptimizer(ABC):
@@ -115,9 +118,31 @@ class StackOptimizer(ABC):
                 flat = self._flat()
                 told = torch.tensor(rates, dtype=flat.dtype, device="cpu")
                 rates = [on_device(told, flat.device)[:, None]]
-            for number, (parts, rate) in enumerate(zip(self._parts[folded], rates, strict=True)):
+            portions = self._parts[folded] if self._counts_agree() else self._tensors
+            for number, (parts, rate) in enumerate(zip(portions, rates, strict=True)):
                 for part in parts:
                     self._update(part, rate, number)
+
+    def _counts_agree(self) -> bool:
+        """Whether all tensors of a network have made as many steps: one that was renewed as a whole counts anew."""
+        return not self.counts or all(len(set(one)) == 1 for one in self._steps.tolist())
+
+    @cached_property
+    def _tensors(self) -> list[list[Part]]:
+        """As `_parts`, with each tensor for itself."""
+        parameters = self.stack.memory.parameters
+        spans = [
+            parameters.spans([other for other in parameters.names if other != name])
+            for name in parameters.names
+        ]
+        return [
+            [
+                replace(part, first=number)
+                for number, span in enumerate(spans)
+                for part in self._parts_of(at, span)
+            ]
+            for at in self._portions()
+        ]
 
     def _portions(self) -> Sequence[int | slice]:
         """What is moved at once: each network, or all."""

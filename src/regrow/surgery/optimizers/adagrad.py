@@ -21,6 +21,7 @@ class Adagrad(Family):
     """
 
     others = ("sum",)
+    only_counts = True
 
     def forget_(
         self,

@@ -18,7 +18,7 @@ class ASGD(Ageing):
 
     torch computes the rate of the next step at the end of each step, from the learning rate of that moment;
     the first rate is the learning rate of the first step. Both are kept that way, in torch's type, a number a
-    young entry. The rates of old and new never meet, so young entries stay young: the step of such a tensor is
+    birth. The rates of old and new never meet, so young entries stay young: the step of such a tensor is
     computed a second time from then on.
     """
 
@@ -37,6 +37,24 @@ class ASGD(Ageing):
         """
         return {"eta": torch.zeros((), dtype=state["eta"].dtype, device="cpu")}
 
+    def grown(
+        self, kept: Mapping[str, Tensor], *, age: Tensor, group: Options
+    ) -> dict[str, Tensor]:
+        """The rate of the next step, and of this one.
+
+        Args:
+            kept: The rate that the step before has left.
+            age: The births' ages, this step included.
+            group: The options.
+
+        Returns:
+            Both rates.
+        """
+        stored, lr = kept["eta"].dtype, learning_rate(group)
+        first = torch.as_tensor(lr, dtype=stored, device=age.device)
+        coming = asgd_rate(age, lr=lr, lambd=float(group["lambd"]), alpha=float(group["alpha"]))
+        return {"eta": coming.to(stored), "rate": torch.where(age <= 1, first, kept["eta"])}
+
     def due(self, made: Made) -> Due:
         """ASGD's step with the unit's own rate and share.
 
@@ -44,19 +62,16 @@ class ASGD(Ageing):
             made: The step.
 
         Returns:
-            Parameter and average; the rate to go on with.
+            Parameter and average.
         """
         group, kind, stored = made.group, fine(made.parameter), made.state["eta"].dtype
-        lr, lambd = learning_rate(group), float(group["lambd"])
-        first = torch.as_tensor(lr, dtype=stored, device=made.age.device)
-        rate = torch.where(made.age <= 1, first, made.memory["eta"]).to(made.age.dtype)
+        lambd, rate = float(group["lambd"]), made.memory["rate"].to(made.age.dtype)
         direction = made.direction(weight_decay=group["weight_decay"])
         value = made.value * (1.0 - lambd * rate).to(kind) - rate.to(kind) * direction
         share = asgd_share(made.age, t0=float(group["t0"])).to(stored).to(kind)
         average = made.earlier("ax")
         average = torch.where(share == 1, value, average + (value - average) * share)
-        coming = asgd_rate(made.age, lr=lr, lambd=lambd, alpha=float(group["alpha"])).to(stored)
-        return Due(value=value, state={"ax": average}, memory={"eta": coming})
+        return Due(value=value, state={"ax": average})
 
     def horizon(self, group: Options) -> None:
         """Never.

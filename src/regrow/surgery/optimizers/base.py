@@ -72,7 +72,7 @@ class Made:
         group: The options.
         step: The tensor's own number of updates, this one included.
         age: The entries' own numbers of updates, this one included; at least 1; broadcasts to the part.
-        memory: What the family keeps of the young part, of the shape of `age`.
+        memory: What `grown` has made of what the family keeps, of the shape of `age`.
         before: The tensor right before the step, if that was asked for.
     """
 
@@ -127,12 +127,10 @@ class Due:
     Attributes:
         value: The parameter; None where the optimizer's own step is right.
         state: Entries of the optimizer's state.
-        memory: What the family keeps of young entries.
     """
 
     value: Tensor | None = None
     state: Mapping[str, Tensor] = field(default_factory=dict[str, Tensor])
-    memory: Mapping[str, Tensor] = field(default_factory=dict[str, Tensor])
 
 
 class Family:
@@ -144,14 +142,17 @@ class Family:
         zeroed: Entries of the optimizer's state that are zero in a fresh unit.
         others: Entries of the optimizer's state, besides, of which the family knows what becomes of them.
         kept: Entries of the optimizer's state that `due` must see as they were before the step.
-        can_do_without: Whether `due` can do without the tensor right before the step where it could not be kept.
+        prepares: Whether entries that are about to make their first step must be prepared for it.
+        only_counts: All that is kept once for a whole tensor is its count of updates, so that a tensor without
+            old entries may count its own.
         counts: Whether the optimizer counts the updates of a tensor (``state["step"]``).
     """
 
     zeroed: ClassVar[tuple[str, ...]] = ()
     others: ClassVar[tuple[str, ...]] = ()
     kept: ClassVar[tuple[str, ...]] = ()
-    can_do_without: ClassVar[bool] = False
+    prepares: ClassVar[bool] = False
+    only_counts: ClassVar[bool] = False
     counts: ClassVar[bool] = True
 
     def check(self, name: str, parameter: nn.Parameter, optimizer: Optimizer) -> None:
@@ -245,7 +246,7 @@ class Family:
         return False
 
     def newborn(self, state: Mapping[str, Any]) -> dict[str, Tensor]:
-        """What is kept of a young entry besides its birth, at its birth.
+        """What is kept of a young entry besides its birth, at its birth. Those born together share it.
 
         Args:
             state: The optimizer's state of the tensor.
@@ -255,6 +256,22 @@ class Family:
         """
         del state
         return {}
+
+    def grown(
+        self, kept: Mapping[str, Tensor], *, age: Tensor, group: Options
+    ) -> dict[str, Tensor]:
+        """What a step makes of what is kept.
+
+        Args:
+            kept: By key, a number a birth.
+            age: The births' ages, this step included.
+            group: The options.
+
+        Returns:
+            As many numbers, by the same keys: what to go on with; and by others: what `due` needs besides.
+        """
+        del age, group
+        return dict(kept)
 
     def prepare_(self, state: Mapping[str, Any], newborn: Tensor, *, group: Options) -> None:
         """Right before the first step of renewed entries.

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
+from collections.abc import Sequence
 from typing import final
 
 import torch
 from torch import Tensor
 
-from regrow.functional import adam_update, adamax_update, radam_update
+from regrow.functional.moments import adam_factors, adam_rate, bias_correction, safe_root
+from regrow.functional.rectified import radam_factors, radam_rate
 from regrow.surgery.optimizers.base import (
     FORGOTTEN,
     Due,
     Family,
     Made,
     Options,
+    fine,
     learning_rate,
 )
 
@@ -40,6 +43,8 @@ def updates_until(beta: float, *, below: float = FORGOTTEN) -> int:
 class MomentFamily(Family):
     """The step depends on the moments, which are right after it, and on the age, which is the tensor's.
 
+        step = first moment * rate(second moment, factors of the age)
+
     So no look at the tensor before the step is needed: what the optimizer has subtracted can be computed,
     and what it should have, and the difference is added. This works in loops without hooks too, and weight
     decay, maximize, foreach and fused need no case of their own, for they act on the moments or on both
@@ -49,7 +54,7 @@ class MomentFamily(Family):
     and the new value is computed in float32 and rounded once.
     """
 
-    can_do_without = True
+    only_counts = True
 
     def remembers(self, group: Options) -> bool:
         """Until the bias corrections are 1.
@@ -88,19 +93,95 @@ class MomentFamily(Family):
         return bool(group.get("decoupled_weight_decay", False))
 
     @abstractmethod
-    def update(self, made: Made, age: Tensor) -> Tensor:
-        """What is subtracted from a parameter of this age, without decoupled weight decay.
+    def moments(self, group: Options) -> tuple[str, str]:
+        """Where the optimizer keeps the moments that its step is made of.
 
         Args:
-            made: The step.
-            age: Numbers of updates.
+            group: The options.
 
         Returns:
-            The update, in the fine type.
+            The keys of the first and of the second.
         """
 
+    @abstractmethod
+    def factors(self, age: Tensor, *, group: Options) -> tuple[Tensor, ...]:
+        """All that the step needs to know of an age.
+
+        None of them may grow with the age: of the births of a row and of a column the later one counts, and has the
+        larger factors.
+
+        Args:
+            age: Numbers of updates, float64.
+            group: The options.
+
+        Returns:
+            Tensors of the shape of `age`.
+        """
+
+    @abstractmethod
+    def prepared(self, second: Tensor, *, group: Options) -> Tensor:
+        """What is the same at every age.
+
+        Args:
+            second: The second moment.
+            group: The options.
+
+        Returns:
+            A new tensor of its shape.
+        """
+
+    @abstractmethod
+    def rate(self, prepared: Tensor, factors: Sequence[Tensor], *, group: Options) -> Tensor:
+        """What the first moment is multiplied by.
+
+        Args:
+            prepared: As `prepared` gives it. Not written.
+            factors: As `factors` gives them; broadcast to it.
+            group: The options.
+
+        Returns:
+            A new tensor of its shape.
+        """
+
+    def taken(self, prepared: Tensor, factors: Sequence[Tensor], *, group: Options) -> Tensor:
+        """As `rate`, of the age that the step was made with, which a whole tensor has in common.
+
+        Args:
+            prepared: As `prepared` gives it. Not written.
+            factors: Of that age.
+            group: The options.
+
+        Returns:
+            A new tensor of its shape.
+        """
+        return self.rate(prepared, factors, group=group)
+
+    @final
+    def gap(
+        self,
+        second: Tensor,
+        own: Sequence[Tensor],
+        theirs: Sequence[Tensor],
+        *,
+        group: Options,
+    ) -> Tensor:
+        """What to add to a parameter, after a step, for each unit of the first moment.
+
+        Args:
+            second: The second moment.
+            own: Factors of the entries' own ages; broadcast to it.
+            theirs: Factors of the age that the step was made with, likewise.
+            group: The options.
+
+        Returns:
+            A new tensor of its shape.
+        """
+        prepared = self.prepared(second, group=group)
+        taken = self.taken(prepared, theirs, group=group)
+        return taken.sub_(self.rate(prepared, own, group=group))
+
     def due(self, made: Made) -> Due:
-        """Take back what was subtracted, subtract what is due.
+        """Take back what was subtracted, subtract what is due; where the tensor before the step is known, from that.
 
         Args:
             made: The step.
@@ -108,14 +189,19 @@ class MomentFamily(Family):
         Returns:
             The parameter.
         """
-        wanted = self.update(made, made.age)
+        group, kind = made.group, fine(made.parameter)
         step = made.step.to(dtype=made.age.dtype, device=made.parameter.device)
-        subtracted = self.update(made, step)
-        value = made.left + (subtracted - wanted)
+        own, theirs = (
+            [factor.to(kind) for factor in self.factors(age, group=group)]
+            for age in (made.age, step)
+        )
+        first, second = (made.now(key) for key in self.moments(group))
+        value = made.left + first * self.gap(second, own, theirs, group=group)
         if made.before is None or made.before.count is None:
             return Due(value=value)
-        decay = made.group["weight_decay"] if self.decoupled(made.group) else 0.0
-        again = made.value * (1.0 - learning_rate(made.group) * decay) - wanted
+        decay = group["weight_decay"] if self.decoupled(group) else 0.0
+        wanted = first * self.rate(self.prepared(second, group=group), own, group=group)
+        again = made.value * (1.0 - learning_rate(group) * decay) - wanted
         # In a loop without hooks it was taken after the step. On a GPU that is not known here.
         in_time = (made.before.count != made.step).to(value.device)
         return Due(value=torch.where(in_time, again, value))
@@ -126,26 +212,70 @@ class Adam(MomentFamily):
 
     zeroed = ("exp_avg", "exp_avg_sq", "max_exp_avg_sq")
 
-    def update(self, made: Made, age: Tensor) -> Tensor:
+    def moments(self, group: Options) -> tuple[str, str]:
+        """With amsgrad the maximum.
+
+        Args:
+            group: The options.
+
+        Returns:
+            The keys.
+        """
+        return "exp_avg", "max_exp_avg_sq" if group["amsgrad"] else "exp_avg_sq"
+
+    def factors(self, age: Tensor, *, group: Options) -> tuple[Tensor, ...]:
+        """Both bias corrections.
+
+        Args:
+            age: Numbers of updates.
+            group: The options.
+
+        Returns:
+            Length and spread.
+        """
+        beta1, beta2 = (float(beta) for beta in group["betas"])
+        return adam_factors(age, lr=learning_rate(group), beta1=beta1, beta2=beta2)
+
+    def prepared(self, second: Tensor, *, group: Options) -> Tensor:
+        """Its root.
+
+        Args:
+            second: The second moment.
+            group: The options.
+
+        Returns:
+            The root.
+        """
+        del group
+        return safe_root(second)
+
+    def rate(self, prepared: Tensor, factors: Sequence[Tensor], *, group: Options) -> Tensor:
         """Adam's.
 
         Args:
-            made: The step.
-            age: Numbers of updates.
+            prepared: The root of the second moment.
+            factors: Length and spread.
+            group: The options.
 
         Returns:
-            The update.
+            The rate.
         """
-        beta1, beta2 = made.group["betas"]
-        return adam_update(
-            made.now("exp_avg"),
-            made.now("max_exp_avg_sq" if made.group["amsgrad"] else "exp_avg_sq"),
-            age=age,
-            lr=learning_rate(made.group),
-            beta1=float(beta1),
-            beta2=float(beta2),
-            eps=float(made.group["eps"]),
-        )
+        length, spread = factors
+        return adam_rate(prepared, length, spread, eps=float(group["eps"]))
+
+    def taken(self, prepared: Tensor, factors: Sequence[Tensor], *, group: Options) -> Tensor:
+        """With the fraction reduced by the spread: one pass less.
+
+        Args:
+            prepared: The root of the second moment.
+            factors: Length and spread.
+            group: The options.
+
+        Returns:
+            The rate.
+        """
+        length, spread = factors
+        return (length / spread) / (prepared + float(group["eps"]) / spread)
 
     def horizon(self, group: Options) -> int:
         """Until the slower average has forgotten that it began at zero.
@@ -182,26 +312,56 @@ class RAdam(MomentFamily):
 
     zeroed = ("exp_avg", "exp_avg_sq")
 
-    def update(self, made: Made, age: Tensor) -> Tensor:
+    def moments(self, group: Options) -> tuple[str, str]:
+        """Adam's.
+
+        Args:
+            group: The options.
+
+        Returns:
+            The keys.
+        """
+        del group
+        return "exp_avg", "exp_avg_sq"
+
+    def factors(self, age: Tensor, *, group: Options) -> tuple[Tensor, ...]:
+        """Bias correction and rectification.
+
+        Args:
+            age: Numbers of updates.
+            group: The options.
+
+        Returns:
+            Length, rectification with a minus sign, and the length of a step without.
+        """
+        beta1, beta2 = (float(beta) for beta in group["betas"])
+        return radam_factors(age, lr=learning_rate(group), beta1=beta1, beta2=beta2)
+
+    def prepared(self, second: Tensor, *, group: Options) -> Tensor:
+        """The inverse of its root.
+
+        Args:
+            second: The second moment.
+            group: The options.
+
+        Returns:
+            The inverse.
+        """
+        return safe_root(second).add_(float(group["eps"])).reciprocal_()
+
+    def rate(self, prepared: Tensor, factors: Sequence[Tensor], *, group: Options) -> Tensor:
         """RAdam's.
 
         Args:
-            made: The step.
-            age: Numbers of updates.
+            prepared: The inverse of the root.
+            factors: As `factors` gives them.
+            group: The options.
 
         Returns:
-            The update.
+            The rate.
         """
-        beta1, beta2 = made.group["betas"]
-        return radam_update(
-            made.now("exp_avg"),
-            made.now("exp_avg_sq"),
-            age=age,
-            lr=learning_rate(made.group),
-            beta1=float(beta1),
-            beta2=float(beta2),
-            eps=float(made.group["eps"]),
-        )
+        del group
+        return radam_rate(prepared, *factors)
 
     def horizon(self, group: Options) -> int:
         """The rectification lags by age * beta2^age, so the bound on beta2^age is a stricter one.
@@ -221,23 +381,56 @@ class Adamax(MomentFamily):
 
     zeroed = ("exp_avg", "exp_inf")
 
-    def update(self, made: Made, age: Tensor) -> Tensor:
+    def moments(self, group: Options) -> tuple[str, str]:
+        """The maximum in the place of the second.
+
+        Args:
+            group: The options.
+
+        Returns:
+            The keys.
+        """
+        del group
+        return "exp_avg", "exp_inf"
+
+    def factors(self, age: Tensor, *, group: Options) -> tuple[Tensor, ...]:
+        """One bias correction.
+
+        Args:
+            age: Numbers of updates.
+            group: The options.
+
+        Returns:
+            The length.
+        """
+        return (learning_rate(group) / bias_correction(float(group["betas"][0]), age),)
+
+    def prepared(self, second: Tensor, *, group: Options) -> Tensor:
+        """Its inverse.
+
+        Args:
+            second: The decaying maximum; torch adds eps inside of it.
+            group: The options.
+
+        Returns:
+            The inverse.
+        """
+        del group
+        return second.reciprocal()
+
+    def rate(self, prepared: Tensor, factors: Sequence[Tensor], *, group: Options) -> Tensor:
         """Adamax's.
 
         Args:
-            made: The step.
-            age: Numbers of updates.
+            prepared: The inverse of the maximum.
+            factors: The length.
+            group: The options.
 
         Returns:
-            The update.
+            The rate.
         """
-        return adamax_update(
-            made.now("exp_avg"),
-            made.now("exp_inf"),
-            age=age,
-            lr=learning_rate(made.group),
-            beta1=float(made.group["betas"][0]),
-        )
+        del group
+        return prepared * factors[0]
 
     def horizon(self, group: Options) -> int:
         """Until the moment has forgotten that it began at zero; the maximum is not corrected.

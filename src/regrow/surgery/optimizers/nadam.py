@@ -44,6 +44,24 @@ class NAdam(Ageing):
         """
         return {"mu_product": torch.ones((), dtype=state["mu_product"].dtype, device="cpu")}
 
+    def grown(
+        self, kept: Mapping[str, Tensor], *, age: Tensor, group: Options
+    ) -> dict[str, Tensor]:
+        """The product, this step's momentum included.
+
+        Args:
+            kept: The product before.
+            age: The births' ages, this step included.
+            group: The options.
+
+        Returns:
+            The product.
+        """
+        product, beta1 = kept["mu_product"], float(group["betas"][0])
+        decay = float(group["momentum_decay"])
+        momentum = nadam_momentum(age, beta1=beta1, momentum_decay=decay)
+        return {"mu_product": product * momentum.to(product.dtype)}
+
     def due(self, made: Made) -> Due:
         """NAdam's step with the unit's own product.
 
@@ -51,23 +69,18 @@ class NAdam(Ageing):
             made: The step.
 
         Returns:
-            The parameter; the product to go on with.
+            The parameter.
         """
         group = made.group
         beta1, beta2 = (float(beta) for beta in group["betas"])
         lr, decay = learning_rate(group), group["weight_decay"]
         apart = bool(group["decoupled_weight_decay"])
-        product = made.memory["mu_product"]
-        momentum = nadam_momentum(
-            made.age, beta1=beta1, momentum_decay=float(group["momentum_decay"])
-        )
-        product = product * momentum.to(product.dtype)
         update = nadam_update(
             made.direction(weight_decay=0.0 if apart else decay),
             made.now("exp_avg"),
             made.now("exp_avg_sq"),
             age=made.age,
-            product=product,
+            product=made.memory["mu_product"],
             lr=lr,
             beta1=beta1,
             beta2=beta2,
@@ -75,7 +88,7 @@ class NAdam(Ageing):
             momentum_decay=float(group["momentum_decay"]),
         )
         value = made.value * (1.0 - lr * decay) if apart else made.value
-        return Due(value=value - update, memory={"mu_product": product})
+        return Due(value=value - update)
 
     def horizon(self, group: Options) -> int:
         """Until the moments, the product and the momentum's schedule are all at their limits.

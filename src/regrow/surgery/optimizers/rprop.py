@@ -22,6 +22,7 @@ class Rprop(Ageing):
 
     zeroed = ("prev",)
     others = ("step_size",)
+    prepares = True
 
     def reads_before(self, group: Options, *, coarse: bool) -> bool:
         """Never: the optimizer's own step is right.
