@@ -98,7 +98,7 @@ class Correction:
         state = self.optimizer.state[parameter]
         own = memory["count"] if memory and not family.counts else torch.zeros(())
         now: Tensor = state["step"] if family.counts else own
-        newborn, horizon = family.newborn(state), family.horizon(group)
+        newborn, horizon = family.newborn(state, group), family.horizon(group)
         memory = with_births(memory, mask, now=now, newborn=newborn, horizon=horizon)
         if not family.counts:
             memory["count"] = now

@@ -22,7 +22,7 @@ class Adagrad(Family):
 
     others = ("sum",)
 
-    def forget_(
+    def begin_(
         self,
         parameter: nn.Parameter,
         state: Mapping[str, Any],
