@@ -6,6 +6,7 @@ from importlib import import_module
 from typing import Any
 
 import torch
+from torch import nn
 from torch.optim import Optimizer
 
 from surgery.rows import Row
@@ -30,13 +31,24 @@ def _falling(lr: float) -> dict[str, Callable[[int], Any]]:
 
 def _row(name: str, options: dict[str, Any], *, falls: bool = False, **more: Any) -> Row:
     varied = {**(_falling(options["lr"]) if falls else {}), **more.pop("varied", {})}
-    return Row(maker(name), options, varied, package=name.partition(".")[0], **more)
+    return Row(maker(name), options, varied, name=name, **more)
 
 
 def _tensor_lr(row: Row) -> Row:
     lr = row.options["lr"]
     options = {**row.options, "lr": torch.tensor(lr, dtype=torch.float64)}
     return replace(row, options=options, varied={**row.varied, **_falling(lr)})
+
+
+def _with_another(make: Callable[..., Optimizer]) -> Callable[..., Optimizer]:
+    """With a parameter beside that has a gradient in every step: this one cannot do with none."""
+
+    def both(params: list[nn.Parameter], **options: Any) -> Optimizer:
+        other = nn.Parameter(torch.zeros(1))
+        other.grad = torch.zeros(1)
+        return make([*params, other], **options)
+
+    return both
 
 
 _LION = "timm.optim.lion.Lion"
@@ -186,8 +198,9 @@ FOREIGN_ROWS: dict[str, Row] = {
         {"lr": 0.01, "weight_decay": 0.001, "decoupled_weight_decay": True},
         falls=True,
     ),
-    "lion-pytorch foreach": _row(
-        "lion_pytorch.foreach.Lion", {"lr": 0.01, "weight_decay": 0.1}, slow=True
+    "lion-pytorch foreach": replace(
+        _row("lion_pytorch.foreach.Lion", {"lr": 0.01, "weight_decay": 0.1}, slow=True),
+        kind=_with_another(maker("lion_pytorch.foreach.Lion")),
     ),
     "transformers AdamW": _row(
         _TRANSFORMERS,

@@ -22,8 +22,12 @@ class Row:
     loose: float = 1e-5
     """Of float32. torch's own distance to its float64 is 5e-6 where weight decay is decoupled, 1e-6 elsewhere."""
     slow: bool = False
-    package: str = ""
-    """That it needs, besides torch."""
+    name: str = ""
+    """Of a class of another package: where it is."""
+
+    @property
+    def package(self) -> str:
+        return self.name.partition(".")[0]
 
     def marks(self) -> list[pytest.MarkDecorator]:
         found = [pytest.mark.slow] if self.slow else []

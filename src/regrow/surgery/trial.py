@@ -31,6 +31,7 @@ from regrow.surgery.optimizers import (
 _SHAPES: Final = ((3, 2, 1, 1), (3,))
 _STEPS: Final = 12
 _NO_GRADIENT: Final = 4
+"""Of the first of the two parameters."""
 _LR: Final = 0.01
 """Instead of the group's, which is 0 at the beginning of a warm-up."""
 _TOLERANCE: Final = 1e-4
@@ -132,7 +133,8 @@ def _distance(optimizer: Optimizer, family: Family, kind: Mapping[str, Any]) -> 
             grads = [0.5 * w + _numbers_like(tuple(w.shape), 100 + step, there) for w in whole]
             for parameters, own in [*parts, (live, live_optimizer)]:
                 for parameter, grad in zip(parameters, grads, strict=True):
-                    parameter.grad = None if step == _NO_GRADIENT else grad.clone()
+                    skips = step == _NO_GRADIENT and parameter is parameters[0]
+                    parameter.grad = None if skips else grad.clone()
                 if own is live_optimizer:
                     correction.before_step()
                 bare_method(type(own), "step")(own)
