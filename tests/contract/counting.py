@@ -42,8 +42,9 @@ class Counting:
     def __getattr__(self, name: str) -> Any:
         """What a criterion that watches has besides; one that does not has none of it here either."""
         if name == "idle":
-            return lambda states: not any(map(_numbers, states.values())) and self.inner.idle(
-                {key: _rest(state) for key, state in states.items()}
+            return lambda states: (
+                not any(map(_numbers, states.values()))
+                and self.inner.idle({key: _rest(state) for key, state in states.items()})
             )
         if name not in _OF_STATE:
             raise AttributeError(name)

@@ -26,6 +26,7 @@ from torch.distributed.algorithms.join import Join
 from torch.nn.parallel import DistributedDataParallel
 
 import regrow
+from contract.counting import counts
 from ranks.harness import (
     EXAMPLE,
     STEPS,
@@ -38,7 +39,6 @@ from ranks.harness import (
     refusal,
     train,
 )
-from contract.counting import counts
 from regrow.criteria import Liveness
 from regrow.errors import LargeRenewalWarning, NonFiniteWarning
 from regrow.loop.probing import Probe

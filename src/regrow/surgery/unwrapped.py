@@ -9,7 +9,6 @@ from torch.optim import Optimizer
 from regrow.errors import OptimizerError
 from regrow.surgery.optimizers.holding import tensors_held_by
 
-
 _LOOKAHEAD: Final = "timm.optim.lookahead.Lookahead"
 
 

@@ -118,5 +118,7 @@ class TransformersAdamW(RecomputedMoments):
         group, mean = made.group, made.now("exp_avg")
         beta1, beta2 = (float(beta) for beta in group["betas"])
         age = as_fine(made.age, mean)
-        length = learning_rate(group) * bias_correction(beta2, age).sqrt() / bias_correction(beta1, age)
+        length = (
+            learning_rate(group) * bias_correction(beta2, age).sqrt() / bias_correction(beta1, age)
+        )
         return length.to(mean.dtype) * mean / (made.now("exp_avg_sq").sqrt() + float(group["eps"]))

@@ -57,7 +57,9 @@ class Adan(Recomputed):
         age, first = as_fine(count - behind, mean), made.age <= 1
         change = torch.where(first, 0.0, made.now("exp_avg_diff"))
         square = torch.where(first, (1.0 - beta3) * grad**2, made.now("exp_avg_sq"))
-        spread = square.sqrt() / bias_correction(beta3, age).sqrt().to(mean.dtype) + float(group["eps"])
+        spread = square.sqrt() / bias_correction(beta3, age).sqrt().to(mean.dtype) + float(
+            group["eps"]
+        )
         of_mean = (lr / bias_correction(beta1, age)).to(mean.dtype)
         of_change = (lr * beta2 / bias_correction(beta2, age)).to(mean.dtype)
         update = (of_mean * mean + of_change * change) / spread

@@ -170,7 +170,7 @@ class Family:
             optimizer: The optimizer.
 
         Raises:
-            OptimizerError: Somebody keeps more in the optimizer's state than its class does, or an option couples units.
+            OptimizerError: Somebody keeps more in the optimizer's state than its class, or an option couples units.
         """
         for group in optimizer.param_groups:
             if coupling(group) and any(each is parameter for each in group["params"]):

@@ -41,15 +41,15 @@ _PROJECTED: Final = (
     "whether its steps are projected is decided by the largest cosine of all filters of a tensor"
 )
 _FACTORED: Final = (
-    "its second moments of a matrix are kept by row and by column, not by entry, and its step is clipped by a norm over "
-    "the whole tensor"
+    "its second moments of a matrix are kept by row and by column, not by entry, and its step is clipped by a norm "
+    "over the whole tensor"
 )
 
 FOREIGN_REFUSED: Final[dict[str, str]] = {
     "timm.optim.adafactor.Adafactor": _FACTORED,
     "timm.optim.adafactor_bv.AdafactorBigVision": _FACTORED,
-    "timm.optim.adahessian.Adahessian": "the curvature of earlier steps is kept in the parameters themselves, where that "
-    "of a fresh filter is not known before it is measured",
+    "timm.optim.adahessian.Adahessian": "the curvature of earlier steps is kept in the parameters themselves, where "
+    "that of a fresh filter is not known before it is measured",
     "timm.optim.adamp.AdamP": _PROJECTED,
     "timm.optim.kron.Kron": "its preconditioners are matrices that mix all entries of a tensor",
     "timm.optim.lamb.Lamb": "each step is scaled by the norms of the whole tensor and of its update",

@@ -60,9 +60,7 @@ class NAdam(Ageing):
         lr, decay = learning_rate(group), group["weight_decay"]
         apart, speed = bool(group.get("decoupled_weight_decay", False)), self.speed(group)
         product = made.memory["mu_product"]
-        momentum = nadam_momentum(
-            made.age, beta1=beta1, momentum_decay=speed
-        )
+        momentum = nadam_momentum(made.age, beta1=beta1, momentum_decay=speed)
         product = product * momentum.to(product.dtype)
         update = nadam_update(
             made.direction(weight_decay=0.0 if apart else decay),

@@ -43,5 +43,5 @@ def coupling(group: Mapping[str, Any]) -> str:
     if group.get("clipping_threshold") is not None:
         return f"clipping_threshold={group['clipping_threshold']} divides each step by a norm over the whole tensor"
     if group.get("corrected_weight_decay", False) and "max_lr_snapshot" not in group:
-        return "corrected_weight_decay=True needs the largest learning rate, which this version does not keep in a group"
+        return "corrected_weight_decay=True needs the largest learning rate, which this version keeps in no group"
     return ""

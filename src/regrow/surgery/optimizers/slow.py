@@ -20,11 +20,11 @@ def begin_slow_(parameter: nn.Parameter, state: Mapping[str, Any], mask: Tensor)
     Args:
         parameter: The parameter, with its new values.
         state: The optimizer's state of it. Written at the mask, where there are slow weights.
-        mask: True where a unit begins anew; broadcasts to the parameter.
+        mask: True where a unit begins anew; broadcasts to the parameter; on any device.
 
     Source:
         Zhang, Lucas, Hinton, Ba, "Lookahead optimizer: k steps forward, 1 step back", NeurIPS 2019, Algorithm 1.
     """
     slow = state.get(SLOW)
     if isinstance(slow, Tensor):
-        slow.copy_(torch.where(mask, parameter.detach().to(slow.dtype), slow))
+        slow.copy_(torch.where(mask.to(slow.device), parameter.detach().to(slow.dtype), slow))
