@@ -20,7 +20,14 @@ import regrow
 from regrow.errors import OptimizerError, RegrowWarning
 from regrow.renewal import Edit
 from regrow.surgery import OptimizerSurgeon, trial
-from regrow.surgery.optimizers import FOREIGN, FOREIGN_REFUSED, TESTED, family_of, qualified
+from regrow.surgery.optimizers import (
+    FOREIGN,
+    FOREIGN_REFUSED,
+    TESTED,
+    Family,
+    family_of,
+    qualified,
+)
 from surgery.foreign_rows import FOREIGN_ROWS, maker
 
 DOCS = Path(__file__).parents[2] / "docs" / "optimizers.md"
@@ -191,6 +198,24 @@ def test_a_version_that_computes_otherwise_is_refused(monkeypatch: pytest.Monkey
         _surgeon(optimizer)
     surgeon = _surgeon(optimizer, "zero")
     assert surgeon.state_dict()["family"] == "Zeroed"
+
+
+class _Nothing(Family):
+    """A renewed entry keeps its memory, and is as old as its tensor."""
+
+    def begin_(self, *args: Any, **options: Any) -> None:
+        """Nothing begins anew."""
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=row.marks()) for name, row in FOREIGN_ROWS.items()]
+)
+def test_the_trial_sees_what_would_be_missing(name: str) -> None:
+    """Of every class and set of options: its own family passes, one that does nothing is far away."""
+    optimizer = FOREIGN_ROWS[name].make([_weight()])
+    (kind,) = trial._kinds_of_groups(optimizer)
+    assert trial._distance(optimizer, family_of(optimizer), kind) < trial._TOLERANCE
+    assert trial._distance(optimizer, _Nothing(), kind) > 100 * trial._TOLERANCE
 
 
 @needs_timm

@@ -10,7 +10,7 @@ from torch import Tensor, nn, optim
 from torch.optim import Optimizer
 
 import regrow
-from regrow.errors import OptimizerError
+from regrow.errors import ConfigError, OptimizerError
 from regrow.renewal import Edit
 from regrow.surgery import OptimizerSurgeon, apply_edits_, unwrap_optimizer
 from regrow.surgery.optimizers.slow import SLOW
@@ -132,6 +132,23 @@ def test_either_may_be_attached(
     for layer, weight in fresh.items():
         # The rate is 0: only slow weights could have moved them since.
         torch.testing.assert_close(model.get_submodule(layer).weight.detach(), weight)
+
+
+@needs_timm
+def test_it_needs_hooks(small_cnn: Callable[[int], nn.Module]) -> None:
+    """A call after the whole step comes after the synchronisation."""
+    model = small_cnn(0)
+    optimizer = _lookahead(optim.SGD(model.parameters(), lr=0.1))
+    for given in (optimizer, optimizer._base_optimizer):
+        with pytest.raises(ConfigError, match=r"Lookahead meets its slow weights.*hooks=True"):
+            regrow.attach(
+                regrow.RandomOut(),
+                model,
+                given,
+                example_inputs=torch.zeros(2, 1, 8, 8),
+                total_steps=9,
+                hooks=False,
+            )
 
 
 @needs_timm

@@ -144,10 +144,17 @@ COARSE: dict[str, float] = {
     "Adamax decay": 0.05,
     "Adagrad lr_decay": 0.05,
     "ASGD falling": 0.05,
+    "timm SGDW dampening": 0.05,
+    "timm NAdamW": 0.05,
+    "timm Adan": 0.05,
+    "timm Adopt": 0.05,
+    "timm LaProp": 0.05,
+    "timm MADGRAD": 0.05,
+    "timm AdaBelief": 0.05,
 }
 
 
-@pytest.mark.parametrize("name", COARSE)
+@pytest.mark.parametrize("name", [pytest.param(name, marks=ROWS[name].marks()) for name in COARSE])
 def test_bfloat16_as_near_as_torch_itself(name: str) -> None:
     """To the float64 oracle, a renewed unit is not much further away than torch's own fresh parameter in bfloat16."""
     row = ROWS[name]
@@ -177,10 +184,21 @@ STRAYS: dict[str, Any] = {
     "Adamax decay": 1e-3,
     "Adagrad lr_decay": 1e-2,
     "ASGD falling": 1e-2,
+    "timm SGDW dampening": 1e-5,
+    "timm NAdamW": 1e-2,
+    "timm AdamWLegacy": 1e-2,
+    "timm Adan": 1e-3,
+    "timm Adopt": 1e-3,
+    "timm LaProp": 1e-3,
+    "timm MADGRAD": 1e-3,
+    "timm AdaBelief": 1e-3,
+    "timm RAdamLegacy": 1e-3,
+    "timm NAdamLegacy": 1e-3,
+    "transformers AdamW": 1e-3,
 }
 
 
-@pytest.mark.parametrize("name", STRAYS)
+@pytest.mark.parametrize("name", [pytest.param(name, marks=ROWS[name].marks()) for name in STRAYS])
 def test_zeroing_alone_would_not_do(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The reason for all this, and the proof that the oracle would see its absence."""
     assert _without("after_step", name, monkeypatch)["value"] > STRAYS[name]

@@ -31,7 +31,12 @@ from regrow.loop.watch import OptimizerWatch
 from regrow.partnership import PartnerRecipe
 from regrow.renewal import Out
 from regrow.schedule import Clock
-from regrow.surgery import Companion, OptimizerSurgeon, unwrap_optimizer
+from regrow.surgery import (
+    Companion,
+    OptimizerSurgeon,
+    refuse_slow_without_hooks,
+    unwrap_optimizer,
+)
 
 _WATCHES: WeakSet[OptimizerWatch] = WeakSet()
 """All that are at work: two recipes on one optimizer share what is kept of its state."""
@@ -146,6 +151,8 @@ def attach(
     refuse_sharded_model(model, parameters)
     for each in optimizers:
         refuse_sharded_optimizer(each)
+        if not hooks:
+            refuse_slow_without_hooks(each)
     if wiring is None:
         wiring = trace(bare, example_inputs)
     refuse_foreign(wiring, tensors)

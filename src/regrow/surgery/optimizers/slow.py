@@ -7,9 +7,33 @@ from typing import Any, Final
 
 import torch
 from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from regrow.errors import ConfigError
 
 SLOW: Final = "lookahead_slow_buff"
 """Where timm's Lookahead keeps the slow copy of a parameter, in the state of the optimizer that it steps."""
+
+_OPTION: Final = "lookahead_k"
+"""That it adds to the groups of the optimizer that it steps."""
+
+
+def refuse_slow_without_hooks(optimizer: Optimizer) -> None:
+    """Refuse calls around the whole step where slow weights are met inside of it.
+
+    They are met between the inner step and the end of the outer one, and young entries must be right before that.
+
+    Args:
+        optimizer: The inner optimizer.
+
+    Raises:
+        ConfigError: Lookahead steps it.
+    """
+    if any(_OPTION in group for group in optimizer.param_groups):
+        raise ConfigError(
+            "Lookahead meets its slow weights inside of its step, before regrower.after_step(): it needs hooks=True "
+            "(attach)"
+        )
 
 
 def begin_slow_(parameter: nn.Parameter, state: Mapping[str, Any], mask: Tensor) -> None:
