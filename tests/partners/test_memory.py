@@ -142,3 +142,25 @@ def test_nothing_is_remembered_before_the_first_step() -> None:
     attach(models, optimizers, memory="graft").graft()
     assert not any(optimizer.state for optimizer in optimizers)
     assert batch(0)[0].shape == (6, 1, 8, 8)
+
+
+@pytest.mark.parametrize("memory", ["keep", "graft", "reset"])
+def test_slow_weights_do_not_take_the_graft_back(memory: str) -> None:
+    """timm's Lookahead with a rate of 0: nothing else could move what was grafted."""
+    pytest.importorskip("timm", reason="timm is not installed")
+    from timm.optim import Lookahead
+
+    models = [random(Plain, seed) for seed in range(2)]
+    optimizers = [
+        Lookahead(torch.optim.SGD(m.parameters(), lr=0.0), alpha=0.5, k=2) for m in models
+    ]
+    train(models, optimizers, 3)
+    before = [copies(model) for model in models]
+    attach(models, optimizers, memory=memory).graft()
+    grafted = [dict(model.named_parameters()) for model in models]
+    wanted = [{name: each.detach().clone() for name, each in one.items()} for one in grafted]
+    assert any(not torch.equal(wanted[0][name], before[0][name]) for name in wanted[0])
+    train(models, optimizers, 4, start=3)
+    for found, those in zip(grafted, wanted, strict=True):
+        for name, value in those.items():
+            torch.testing.assert_close(found[name].detach(), value, rtol=1e-14, atol=1e-14)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -12,6 +13,7 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 import regrow
+from contract.counting import Counting
 from regrow.errors import ConfigError
 
 EXAMPLE = torch.zeros(2, 1, 8, 8)
@@ -45,7 +47,12 @@ def batch(step: int, *, rank: int, size: int = 6) -> tuple[torch.Tensor, torch.T
 
 
 def build(
-    *, adam: bool = False, recipe: dict[str, Any] | None = None, attach: bool = True, **ddp: Any
+    *,
+    adam: bool = False,
+    recipe: dict[str, Any] | None = None,
+    attach: bool = True,
+    counting: bool = False,
+    **ddp: Any,
 ) -> tuple[DistributedDataParallel, torch.optim.Optimizer, regrow.Regrower | None]:
     """The same network on every rank, wrapped, with a recipe that renews living filters often."""
     torch.manual_seed(dist.get_rank())  # torch's own generator differs from rank to rank
@@ -59,6 +66,8 @@ def build(
     if not attach:
         return model, optimizer, None
     chosen = regrow.RandomOut(confirm="gradient", **settings)
+    if counting:
+        chosen = replace(chosen, criterion=Counting(chosen.criterion))
     return model, optimizer, regrow.attach(chosen, model, optimizer, example_inputs=EXAMPLE, seed=3)
 
 

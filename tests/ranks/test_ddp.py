@@ -34,6 +34,7 @@ ALIKE = (
     "ranked_by_the_oracle",
     "attached_before_it_is_wrapped",
     "resumed",
+    "resumed_with_counts",
     "equal_data_on_all_ranks",
 )
 
@@ -109,6 +110,9 @@ def test_two_ranks_stay_bit_identical(tmp_path: Path) -> None:
     ]  # rank 1 made fewer steps: its weights come from the others at the end
     assert joined["parameters"] == []
     assert joined["all_steps"] == [12, 5]
+
+    observed = set(map(tuple, found["resumed_with_counts"]["counts"].values()))
+    assert observed == {(6.0, 6.0, 6.0)}  # every second of twelve steps, on either side of the load
 
     _check_refused(found["min_loss_under_join"]["refused"], "Join", "the same number of batches")
     _check_refused(found["a_loss_that_one_rank_does_not_tell"]["refused"], "call regrower.tell")

@@ -26,6 +26,7 @@ from torch.distributed.algorithms.join import Join
 from torch.nn.parallel import DistributedDataParallel
 
 import regrow
+from contract.counting import counts
 from ranks.harness import (
     EXAMPLE,
     STEPS,
@@ -452,6 +453,17 @@ def resumed() -> dict[str, Any]:
     regrower.load_state_dict(late)
     train(model, optimizer, 4)
     return outcome(model, optimizer, regrower) | {"refused": told}
+
+
+@scenario
+def resumed_with_counts() -> dict[str, Any]:
+    """A criterion that keeps single numbers beside one entry a filter."""
+    model, optimizer, regrower = build(counting=True)
+    assert regrower is not None
+    train(model, optimizer, 5)
+    regrower.load_state_dict(regrower.state_dict())
+    train(model, optimizer, 7)
+    return outcome(model, optimizer, regrower) | {"counts": counts(regrower.state_dict())}
 
 
 @scenario

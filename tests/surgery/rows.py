@@ -1,9 +1,11 @@
 """One row an optimizer and a set of options: how it is made, and how its options change while it trains."""
 
+import importlib.util
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+import pytest
 import torch
 from torch import nn, optim
 from torch.optim import Optimizer
@@ -20,6 +22,18 @@ class Row:
     loose: float = 1e-5
     """Of float32. torch's own distance to its float64 is 5e-6 where weight decay is decoupled, 1e-6 elsewhere."""
     slow: bool = False
+    name: str = ""
+    """Of a class of another package: where it is."""
+
+    @property
+    def package(self) -> str:
+        return self.name.partition(".")[0]
+
+    def marks(self) -> list[pytest.MarkDecorator]:
+        found = [pytest.mark.slow] if self.slow else []
+        if self.package and importlib.util.find_spec(self.package) is None:
+            found.append(pytest.mark.skip(reason=f"{self.package} is not installed"))
+        return found
 
     def make(self, parameters: list[nn.Parameter]) -> Optimizer:
         options = dict(self.options)

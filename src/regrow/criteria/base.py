@@ -144,7 +144,11 @@ class Observation:
 
 
 CriterionState = dict[str, Tensor]
-"""What a criterion remembers of one layer between two scores: tensors only, so that it can be saved safely."""
+"""What a criterion remembers of one layer between two scores, in what can be saved safely.
+
+Tensors with one entry a filter in front, and tensors of one element (a running count, say), in whose place a number of
+Python's own is taken too.
+"""
 
 
 class Criterion(Protocol):

@@ -45,6 +45,7 @@ from regrow.surgery import (
     OptimizerSurgeon,
     counted_by_others,
     is_companion,
+    refuse_slow_without_hooks,
     unwrap_optimizer,
 )
 
@@ -168,6 +169,8 @@ def attach(
     refuse_sharded_model(model, parameters)
     for each in optimizers:
         refuse_sharded_optimizer(each)
+        if not hooks:
+            refuse_slow_without_hooks(each)
     if wiring is None:
         wiring = trace(bare, example_inputs)
     refuse_foreign(wiring, tensors)

@@ -542,6 +542,8 @@ class Regrower:
             criteria={
                 path: {
                     key: value.to(self._renewer.tensors[layer.filters.weight].device)
+                    if isinstance(value, Tensor)
+                    else value
                     for key, value in state["criteria"][path].items()
                 }
                 for path, layer in self._layers.items()

@@ -100,8 +100,9 @@ def check_resting(
 
 
 def _is_memory(memory: object, count: int) -> bool:
-    """What a criterion remembers of a layer: tensors by name, filters in front."""
+    """What a criterion remembers of a layer, by name: tensors with filters in front, and single numbers."""
     return isinstance(memory, Mapping) and all(
-        isinstance(value, Tensor) and value.ndim > 0 and value.shape[0] == count
+        isinstance(value, int | float)
+        or (isinstance(value, Tensor) and (value.numel() == 1 or value.shape[:1] == (count,)))
         for value in cast("Mapping[str, object]", memory).values()
     )

@@ -18,6 +18,7 @@ from regrow.partners.mixing import apart, length, mix_all_, mix_and_measure_
 from regrow.partners.plan import Plan, Unit, blendable
 from regrow.partners.shares import shares, spread_of
 from regrow.partnership import PartnerRecipe
+from regrow.surgery import begin_slow_
 
 _MEMORY: Final = "optimizer"
 """First part of the names under which partners lend each other the optimizer's memory."""
@@ -182,6 +183,8 @@ class Network:
                 mixed.append((self.tensors[name], there[name], share))
             mixed.extend(self._memory_to_mix(name, share, lent))
         mix_all_(mixed)
+        if self._recipe.memory == "keep":
+            self._slow_weights_begin_at_the_blend_(kept.tensors)
         layers: list[float] = kept.layers.tolist()
         return [
             Grafted(
@@ -194,6 +197,14 @@ class Network:
             for unit, share, own, partner in zip(units, layers, mine, theirs, strict=True)
             if unit.weight in there
         ]
+
+    def _slow_weights_begin_at_the_blend_(self, names: Iterable[str]) -> None:
+        """Slow weights are no memory: those of before the blend would take it back when they are next met."""
+        for name in names:
+            tensor = self.tensors[name]
+            for optimizer in self._optimizers:
+                if isinstance(tensor, nn.Parameter) and tensor in optimizer.state:
+                    begin_slow_(tensor, optimizer.state[tensor], torch.ones((), dtype=torch.bool))
 
     def _memory_to_mix(
         self, name: str, share: Tensor, lent: Lent

@@ -4,6 +4,7 @@ from regrow.surgery.companions import Companion, copy_over_, is_companion
 from regrow.surgery.counted import CountedNorms, counted_by_others
 from regrow.surgery.edits import apply_edits_
 from regrow.surgery.optimizer_state import OptimizerSurgeon
+from regrow.surgery.optimizers.slow import begin_slow_, refuse_slow_without_hooks
 from regrow.surgery.unwrapped import unwrap_optimizer
 
 __all__ = [
@@ -11,8 +12,10 @@ __all__ = [
     "CountedNorms",
     "OptimizerSurgeon",
     "apply_edits_",
+    "begin_slow_",
     "copy_over_",
     "counted_by_others",
     "is_companion",
+    "refuse_slow_without_hooks",
     "unwrap_optimizer",
 ]

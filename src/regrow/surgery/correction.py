@@ -92,7 +92,7 @@ class Correction:
             None if entry is None else entry.births,
             mask,
             now=now,
-            newborn=family.newborn(state),
+            newborn=family.newborn(state, group),
             horizon=family.horizon(group),
         )
         first = oldest_of_all(births) if births is not None and family.only_counts else 0

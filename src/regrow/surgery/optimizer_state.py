@@ -14,8 +14,9 @@ from regrow.errors import OptimizerError, StateError
 from regrow.renewal import Edit
 from regrow.surgery.correction import Correction
 from regrow.surgery.entry import Entry
-from regrow.surgery.optimizers import LEAVE, family_of
+from regrow.surgery.optimizers import LEAVE
 from regrow.surgery.saved_births import check_memory, loaded
+from regrow.surgery.trial import tried_family
 from regrow.surgery.young import without
 
 
@@ -65,7 +66,7 @@ class OptimizerSurgeon:
         beside: OptimizerSurgeon | None = None,
     ) -> None:
         self._optimizer = optimizer
-        self._family = family_of(optimizer, reset_state=reset_state)
+        self._family = tried_family(optimizer, reset_state=reset_state)
         self._parameters = dict(parameters)
         first: dict[int, str] = {}
         # Tied weights: under two names it is one tensor still, and has one name in a saved state.
@@ -238,7 +239,7 @@ class OptimizerSurgeon:
                     f"'{name}' has renewed filters in the saved state, and the {type(self._optimizer).__name__} has no "
                     f"state of it: load the optimizer's state too, before the regrower's"
                 )
-            of_family = set(self._family.newborn(remembered))
+            of_family = set(self._family.newborn(remembered, groups[id(parameter)]))
             counted = set[str]() if self._family.counts else {"count"}
             check_memory(name, memory, shape=parameter.shape, entries=of_family, counts=counted)
 
@@ -262,7 +263,8 @@ class OptimizerSurgeon:
         self, name: str, parameter: nn.Parameter, memory: Mapping[str, Tensor]
     ) -> Entry | None:
         family = self._family
-        keys = family.newborn(self._optimizer.state[parameter])
+        group = self._correction.groups()[id(parameter)]
+        keys = family.newborn(self._optimizer.state[parameter], group)
         births = without(
             loaded(memory, device=parameter.device, keys=keys), older=None, horizon=None
         )

@@ -1,19 +1,35 @@
 """One family of optimizers a file: what a renewed unit's memory is, and which steps must be made right."""
 
 from regrow.surgery.optimizers.base import LEAVE, Before, Family, Made, fine, is_coarse
+from regrow.surgery.optimizers.foreign import FOREIGN, FOREIGN_REFUSED, TESTED, qualified
 from regrow.surgery.optimizers.moments import MomentFamily
-from regrow.surgery.optimizers.registry import FAMILIES, REFUSED, family_of, known_kind
+from regrow.surgery.optimizers.registry import (
+    FAMILIES,
+    REFUSED,
+    ZERO,
+    bare_method,
+    family_of,
+    known_kind,
+)
+from regrow.surgery.optimizers.zeroed import Zeroed
 
 __all__ = [
     "FAMILIES",
+    "FOREIGN",
+    "FOREIGN_REFUSED",
     "LEAVE",
     "REFUSED",
+    "TESTED",
+    "ZERO",
     "Before",
     "Family",
     "Made",
     "MomentFamily",
+    "Zeroed",
+    "bare_method",
     "family_of",
     "fine",
     "is_coarse",
     "known_kind",
+    "qualified",
 ]

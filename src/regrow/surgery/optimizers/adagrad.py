@@ -23,7 +23,7 @@ class Adagrad(Family):
     others = ("sum",)
     only_counts = True
 
-    def forget_(
+    def begin_(
         self,
         parameter: nn.Parameter,
         state: Mapping[str, Any],

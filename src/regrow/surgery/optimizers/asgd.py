@@ -26,15 +26,17 @@ class ASGD(Ageing):
     others = ("eta", "mu")
     kept = ("ax",)
 
-    def newborn(self, state: Mapping[str, Any]) -> dict[str, Tensor]:
+    def newborn(self, state: Mapping[str, Any], group: Options) -> dict[str, Tensor]:
         """Room for the rate, which the first step sets.
 
         Args:
             state: The optimizer's state of the tensor.
+            group: The options.
 
         Returns:
             0.
         """
+        del group
         return {"eta": torch.zeros((), dtype=state["eta"].dtype, device="cpu")}
 
     def grown(

@@ -12,6 +12,8 @@ from torch.optim import Optimizer
 
 from regrow.errors import OptimizerError
 from regrow.surgery.optimizers.holding import memories
+from regrow.surgery.optimizers.options import coupling
+from regrow.surgery.optimizers.slow import SLOW, begin_slow_
 
 Options = Mapping[str, Any]
 """One of the optimizer's parameter groups."""
@@ -29,6 +31,11 @@ FORGOTTEN: Final = 1e-9
 def fine(tensor: Tensor) -> torch.dtype:
     """The type in which the arithmetic on a tensor is done: float32, or float64 where it is float64."""
     return torch.float64 if tensor.dtype is torch.float64 else torch.float32
+
+
+def counting_type(tensor: Tensor) -> torch.dtype:
+    """The type of numbers that are kept beside a tensor's entries: float64, where the device has it."""
+    return torch.float32 if tensor.device.type == "mps" else torch.float64
 
 
 def is_coarse(tensor: Tensor) -> bool:
@@ -110,7 +117,7 @@ class Made:
         # have removed it. A fused optimizer under a gradient scaler has by now unscaled it, in place.
         there = None if before.copied else self.parameter.grad
         grad = (before.grad if there is None else there)[self.at].to(fine(self.parameter))
-        grad = -grad if self.group["maximize"] else grad
+        grad = -grad if self.group.get("maximize", False) else grad
         return grad + weight_decay * self.value if weight_decay != 0 else grad
 
     @property
@@ -164,12 +171,18 @@ class Family:
             optimizer: The optimizer.
 
         Raises:
-            OptimizerError: Somebody keeps more in the optimizer's state than its class does (Lookahead's slow weights).
+            OptimizerError: Somebody keeps more in the optimizer's state than its class, or an option couples units.
         """
+        for group in optimizer.param_groups:
+            if coupling(group) and any(each is parameter for each in group["params"]):
+                raise OptimizerError(
+                    f"the state of '{name}' in {type(optimizer).__name__} cannot be edited for one filter: "
+                    f"{coupling(group)}. {LEAVE}"
+                )
         found = memories(optimizer.state.get(parameter, {}), parameter)
-        for key in sorted(set(map(str, found)) - {*self.zeroed, *self.others}):
+        for key in sorted(set(map(str, found)) - {*self.zeroed, *self.others, SLOW}):
             raise OptimizerError(
-                f"the state of '{name}' in {type(optimizer).__name__} has '{key}', which is not of torch's class: what "
+                f"the state of '{name}' in {type(optimizer).__name__} has '{key}', which its class does not keep: what "
                 f"a fresh filter would have there is not known. {LEAVE}"
             )
 
@@ -182,12 +195,33 @@ class Family:
         group: Options,
         defaults: Options,
     ) -> None:
-        """Give the marked entries of the optimizer's state what a fresh unit's would be.
+        """Give the marked entries of all that is kept of a parameter what a fresh unit's would be.
+
+        Args:
+            parameter: The parameter, with its new values.
+            state: The optimizer's state of it. Written at the mask.
+            mask: True where a unit begins anew; broadcasts to the parameter.
+            group: The options.
+            defaults: The options that the optimizer was made with.
+        """
+        self.begin_(parameter, state, mask, group=group, defaults=defaults)
+        begin_slow_(parameter, state, mask)
+
+    def begin_(
+        self,
+        parameter: nn.Parameter,
+        state: Mapping[str, Any],
+        mask: Tensor,
+        *,
+        group: Options,
+        defaults: Options,
+    ) -> None:
+        """The part of `forget_` that is the family's own.
 
         Args:
             parameter: The parameter.
             state: The optimizer's state of it. Written at the mask.
-            mask: True where a unit begins anew; broadcasts to the parameter.
+            mask: True where a unit begins anew.
             group: The options.
             defaults: The options that the optimizer was made with.
         """
@@ -245,16 +279,17 @@ class Family:
         del group
         return False
 
-    def newborn(self, state: Mapping[str, Any]) -> dict[str, Tensor]:
+    def newborn(self, state: Mapping[str, Any], group: Options) -> dict[str, Tensor]:
         """What is kept of a young entry besides its birth, at its birth. Those born together share it.
 
         Args:
             state: The optimizer's state of the tensor.
+            group: The options.
 
         Returns:
             Tensors without axes.
         """
-        del state
+        del state, group
         return {}
 
     def grown(

@@ -16,12 +16,12 @@ from regrow.surgery.optimizers.base import (
     Due,
     Made,
     Options,
+    counting_type,
     learning_rate,
 )
 from regrow.surgery.optimizers.moments import updates_until
 
 
-@final
 class NAdam(Ageing):
     """Moments zeroed; bias correction, momentum and product of momenta of the unit's own age.
 
@@ -33,15 +33,17 @@ class NAdam(Ageing):
     zeroed = ("exp_avg", "exp_avg_sq")
     others = ("mu_product",)
 
-    def newborn(self, state: Mapping[str, Any]) -> dict[str, Tensor]:
+    def newborn(self, state: Mapping[str, Any], group: Options) -> dict[str, Tensor]:
         """An empty product.
 
         Args:
             state: The optimizer's state of the tensor.
+            group: The options.
 
         Returns:
             1.
         """
+        del group
         return {"mu_product": torch.ones((), dtype=state["mu_product"].dtype, device="cpu")}
 
     def grown(
@@ -58,8 +60,7 @@ class NAdam(Ageing):
             The product.
         """
         product, beta1 = kept["mu_product"], float(group["betas"][0])
-        decay = float(group["momentum_decay"])
-        momentum = nadam_momentum(age, beta1=beta1, momentum_decay=decay)
+        momentum = nadam_momentum(age, beta1=beta1, momentum_decay=self.speed(group))
         return {"mu_product": product * momentum.to(product.dtype)}
 
     def due(self, made: Made) -> Due:
@@ -74,7 +75,7 @@ class NAdam(Ageing):
         group = made.group
         beta1, beta2 = (float(beta) for beta in group["betas"])
         lr, decay = learning_rate(group), group["weight_decay"]
-        apart = bool(group["decoupled_weight_decay"])
+        apart, speed = bool(group.get("decoupled_weight_decay", False)), self.speed(group)
         update = nadam_update(
             made.direction(weight_decay=0.0 if apart else decay),
             made.now("exp_avg"),
@@ -85,7 +86,7 @@ class NAdam(Ageing):
             beta1=beta1,
             beta2=beta2,
             eps=float(group["eps"]),
-            momentum_decay=float(group["momentum_decay"]),
+            momentum_decay=speed,
         )
         value = made.value * (1.0 - lr * decay) if apart else made.value
         return Due(value=value - update)
@@ -100,5 +101,48 @@ class NAdam(Ageing):
             A number of updates.
         """
         slowest = max(updates_until(float(beta)) for beta in group["betas"])
-        speed = -group["momentum_decay"] * math.log(0.96)
+        speed = -self.speed(group) * math.log(0.96)
         return max(slowest, math.ceil(-math.log(FORGOTTEN) / speed)) if speed > 0 else slowest
+
+    def speed(self, group: Options) -> float:
+        """The speed of the momentum's schedule.
+
+        Args:
+            group: The options.
+
+        Returns:
+            torch's ``momentum_decay``.
+        """
+        return float(group["momentum_decay"])
+
+
+@final
+class NAdamLegacy(NAdam):
+    """timm's: the same step, with a count and a product that are Python's numbers."""
+
+    others = ()
+    counts = False
+
+    def newborn(self, state: Mapping[str, Any], group: Options) -> dict[str, Tensor]:
+        """An empty product.
+
+        Args:
+            state: The optimizer's state of the tensor.
+            group: The options.
+
+        Returns:
+            1.
+        """
+        del group
+        return {"mu_product": torch.ones((), dtype=counting_type(state["exp_avg"]))}
+
+    def speed(self, group: Options) -> float:
+        """The speed of the momentum's schedule.
+
+        Args:
+            group: The options.
+
+        Returns:
+            ``schedule_decay``.
+        """
+        return float(group["schedule_decay"])

@@ -12,10 +12,17 @@ from regrow.errors import ConfigError, OptimizerError
 from regrow.surgery.optimizers.adagrad import Adagrad
 from regrow.surgery.optimizers.asgd import ASGD
 from regrow.surgery.optimizers.base import LEAVE, Family
+from regrow.surgery.optimizers.foreign import (
+    FOREIGN,
+    FOREIGN_NO_ZERO,
+    FOREIGN_REFUSED,
+    qualified,
+)
 from regrow.surgery.optimizers.holding import inner_optimizer
 from regrow.surgery.optimizers.memoryless import Adadelta, RMSprop
 from regrow.surgery.optimizers.moments import Adam, Adamax, AdamW, RAdam
 from regrow.surgery.optimizers.nadam import NAdam
+from regrow.surgery.optimizers.options import coupling
 from regrow.surgery.optimizers.rprop import Rprop
 from regrow.surgery.optimizers.sgd import SGD
 from regrow.surgery.optimizers.zeroed import Zeroed
@@ -52,14 +59,26 @@ NO_ZERO: Final[dict[str, str]] = {
 """Optimizers for which ``reset_state='zero'`` is refused as well, and why."""
 
 
-def _core(kind: type[Optimizer], name: str) -> Any:
-    """A method as it was written: torch wraps ``step`` in a profiler's range, once for a class."""
+_ARITHMETIC: Final = ("step", "_init_group", "_collect_group")
+"""Methods that a subclass must inherit to be as its parent: the step, and the making of the state."""
+
+
+def bare_method(kind: type[Optimizer], name: str) -> Any:
+    """A method as it was written: torch wraps ``step`` in a profiler's range, once for a class.
+
+    Args:
+        kind: The class.
+        name: The method's.
+
+    Returns:
+        The function; None where the class has none of this name.
+    """
     method = getattr(kind, name, None)
     return None if method is None else inspect.unwrap(method)
 
 
 def known_kind(optimizer: Optimizer) -> type[Optimizer] | None:
-    """The torch class whose arithmetic an optimizer has.
+    """The known class whose arithmetic an optimizer has.
 
     Args:
         optimizer: Any optimizer.
@@ -75,21 +94,31 @@ def known_kind(optimizer: Optimizer) -> type[Optimizer] | None:
         'Adam'
     """
     for kind in type(optimizer).__mro__:
-        if kind in FAMILIES:
+        if kind in FAMILIES or qualified(kind) in FOREIGN:
             same = all(
-                _core(type(optimizer), name) is _core(kind, name)
-                for name in ("step", "_init_group")
+                bare_method(type(optimizer), name) is bare_method(kind, name)
+                for name in _ARITHMETIC
             )
             return kind if same else None
     return None
 
 
-def _torch_name(optimizer: Optimizer) -> str:
-    """The name of the refused torch class that an optimizer is, or descends from; else empty."""
+ZERO: Final = "reset_state='zero' zeroes what has the parameter's shape, which may be inexact"
+"""The way out of most optimizers that are not known."""
+
+
+def _refusal(optimizer: Optimizer) -> tuple[str, str]:
+    """Why no exact edit can follow an optimizer, and why zeroing cannot either; empty where there is no reason."""
     for kind in type(optimizer).__mro__:
-        if kind.__module__.startswith("torch.optim") and kind.__name__ in REFUSED:
-            return kind.__name__
-    return ""
+        name, full = kind.__name__, qualified(kind)
+        if kind.__module__.startswith("torch.optim") and name in REFUSED:
+            return REFUSED[name], NO_ZERO.get(name, "")
+        if full in FOREIGN_REFUSED:
+            return FOREIGN_REFUSED[full], FOREIGN_NO_ZERO.get(full, "")
+    known = known_kind(optimizer)
+    if known is not None:
+        return next(filter(None, map(coupling, optimizer.param_groups)), ""), ""
+    return "", ""
 
 
 def family_of(optimizer: Optimizer, *, reset_state: str = "exact") -> Family:
@@ -113,28 +142,27 @@ def family_of(optimizer: Optimizer, *, reset_state: str = "exact") -> Family:
         raise OptimizerError(
             f"{name} with differentiable=True cannot be edited in place, for autograd follows its steps. {LEAVE}"
         )
-    kind = known_kind(optimizer)
-    if kind is not None:
-        return FAMILIES[kind]
+    kind, (reason, no_zero) = known_kind(optimizer), _refusal(optimizer)
+    if kind is not None and not reason:
+        return FAMILIES[kind] if kind in FAMILIES else FOREIGN[qualified(kind)]
     inner = inner_optimizer(optimizer)
     if inner is not None:
         raise OptimizerError(
             f"{name} steps another optimizer, its '{inner}', and the memory is there: attach that one, "
             f"attach(recipe, model, optimizer.{inner}), or {LEAVE}"
         )
-    refused = _torch_name(optimizer)
     if reset_state == "zero":
-        if refused in NO_ZERO:
-            raise OptimizerError(
-                f"reset_state='zero' is not for {name}: {NO_ZERO[refused]}. {LEAVE}"
-            )
+        if no_zero:
+            raise OptimizerError(f"reset_state='zero' is not for {name}: {no_zero}. {LEAVE}")
         return Zeroed()
-    zero = "reset_state='zero' zeroes what has the parameter's shape, which may be inexact"
-    if refused:
-        way = LEAVE if refused in NO_ZERO else f"{zero}; {LEAVE}"
-        raise OptimizerError(f"{name} cannot be edited for one filter: {REFUSED[refused]}. {way}")
+    way = f"{ZERO}; {LEAVE}"
+    if reason:
+        raise OptimizerError(
+            f"{name} cannot be edited for one filter: {reason}. {LEAVE if no_zero else way}"
+        )
     known = ", ".join(sorted(each.__name__ for each in FAMILIES))
     raise OptimizerError(
         f"the state of {type(optimizer).__module__}.{name} cannot be edited for one filter: its arithmetic is not "
-        f"known; known: {known}, and subclasses that inherit their step. {zero}; {LEAVE}"
+        f"known; known: {known}, those of other packages in docs/optimizers.md, and subclasses that inherit their "
+        f"step. {way}"
     )

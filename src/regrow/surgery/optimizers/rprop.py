@@ -37,7 +37,7 @@ class Rprop(Ageing):
         del group, coarse
         return False
 
-    def forget_(
+    def begin_(
         self,
         parameter: nn.Parameter,
         state: Mapping[str, Any],
@@ -55,7 +55,7 @@ class Rprop(Ageing):
             group: The options.
             defaults: The options that the optimizer was made with.
         """
-        super().forget_(parameter, state, mask, group=group, defaults=defaults)
+        super().begin_(parameter, state, mask, group=group, defaults=defaults)
         self.prepare_(state, mask, group=group)
 
     def prepare_(self, state: Mapping[str, Any], newborn: Tensor, *, group: Options) -> None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import final
 
+from torch import Tensor
+
 from regrow.surgery.optimizers.base import Due, Family, Made, Options, learning_rate
+from regrow.surgery.optimizers.options import lost_share
 
 
-@final
 class SGD(Family):
     """Zero momentum is all that a fresh unit has, unless there is dampening.
 
@@ -75,7 +77,46 @@ class SGD(Family):
         Returns:
             Parameter and momentum.
         """
-        first = made.direction(weight_decay=made.group["weight_decay"])
+        first, kept = self.decayed(made)
         step = first + made.group["momentum"] * first if made.group["nesterov"] else first
-        value = made.value - learning_rate(made.group) * step
+        value = kept - learning_rate(made.group) * step
         return Due(value=value, state={"momentum_buffer": first})
+
+    def decayed(self, made: Made) -> tuple[Tensor, Tensor]:
+        """What weight decay makes of the gradient and of the parameter.
+
+        Args:
+            made: The step.
+
+        Returns:
+            Both; coupled decay changes the gradient.
+        """
+        return made.direction(weight_decay=made.group["weight_decay"]), made.value
+
+
+@final
+class SGDW(SGD):
+    """timm's: weight decay is decoupled."""
+
+    def overwrites_grad(self, group: Options) -> bool:
+        """With nesterov the foreach form of earlier versions adds the momentum to the gradient in place.
+
+        Args:
+            group: The options.
+
+        Returns:
+            Whether it may do so.
+        """
+        return bool(group["nesterov"])
+
+    def decayed(self, made: Made) -> tuple[Tensor, Tensor]:
+        """What weight decay makes of the gradient and of the parameter.
+
+        Args:
+            made: The step.
+
+        Returns:
+            Both; decoupled decay changes the parameter.
+        """
+        share = lost_share(made.group, lr=learning_rate(made.group))
+        return made.direction(weight_decay=0.0), made.value * (1.0 - share)

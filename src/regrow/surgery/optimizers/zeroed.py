@@ -11,6 +11,7 @@ from torch.optim import Optimizer
 from regrow.errors import OptimizerError
 from regrow.surgery.optimizers.base import LEAVE, Family, Options
 from regrow.surgery.optimizers.holding import elsewhere, memories
+from regrow.surgery.optimizers.slow import SLOW
 
 
 @final
@@ -35,7 +36,7 @@ class Zeroed(Family):
                 this parameter: zeroing would do nothing, or something else.
         """
         kind, state = type(optimizer).__name__, optimizer.state.get(parameter, {})
-        for key, memory in memories(state, parameter).items():
+        for key, memory in _own(state, parameter).items():
             if type(memory) not in {Tensor, nn.Parameter}:
                 found = f"a {type(memory).__name__} that holds tensors"
             elif memory.shape == parameter.shape and (
@@ -61,7 +62,7 @@ class Zeroed(Family):
                 f"exclude=[...], or {LEAVE}"
             )
 
-    def forget_(
+    def begin_(
         self,
         parameter: nn.Parameter,
         state: Mapping[str, Any],
@@ -80,5 +81,10 @@ class Zeroed(Family):
             defaults: The options that the optimizer was made with.
         """
         del group, defaults
-        for memory in memories(state, parameter).values():
+        for memory in _own(state, parameter).values():
             memory.masked_fill_(mask, 0.0)
+
+
+def _own(state: Mapping[str, Any], parameter: nn.Parameter) -> dict[str, Any]:
+    """What the optimizer itself remembers: slow weights of Lookahead beside it begin at the new value, not at 0."""
+    return {key: value for key, value in memories(state, parameter).items() if key != SLOW}

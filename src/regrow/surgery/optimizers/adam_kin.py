@@ -1,0 +1,124 @@
+"""Kin of Adam outside of torch: timm's AdamWLegacy and NAdamW, transformers' AdamW."""
+
+from __future__ import annotations
+
+from typing import final
+
+from torch import Tensor
+
+from regrow.functional import adam_update
+from regrow.functional.moments import as_fine, bias_correction
+from regrow.surgery.optimizers.base import Made, Options, learning_rate
+from regrow.surgery.optimizers.recomputed import RecomputedMoments
+
+
+@final
+class AdamWLegacy(RecomputedMoments):
+    """As AdamW, also with amsgrad and corrected weight decay."""
+
+    zeroed = ("exp_avg", "exp_avg_sq", "max_exp_avg_sq")
+
+    def update(self, made: Made) -> Tensor:
+        """Adam's.
+
+        Args:
+            made: The step.
+
+        Returns:
+            The update.
+        """
+        group = made.group
+        return adam_update(
+            made.now("exp_avg"),
+            made.now("max_exp_avg_sq" if group["amsgrad"] else "exp_avg_sq"),
+            age=made.age,
+            lr=learning_rate(group),
+            beta1=float(group["betas"][0]),
+            beta2=float(group["betas"][1]),
+            eps=float(group["eps"]),
+        )
+
+
+@final
+class NAdamW(RecomputedMoments):
+    """Moments zeroed, bias corrections of the unit's own age; the first moment looks one step ahead.
+
+    The gradient counts a second time: the step is Adam's with ``m + (1 - beta1) * (g - m)`` in the place of m.
+
+    Source:
+        Dozat, "Incorporating Nesterov momentum into Adam", ICLR workshop 2016, without a momentum schedule.
+    """
+
+    zeroed = ("exp_avg", "exp_avg_sq")
+
+    def update(self, made: Made) -> Tensor:
+        """Adam's with the moment of one more step.
+
+        Args:
+            made: The step.
+
+        Returns:
+            The update.
+        """
+        group = made.group
+        beta1, beta2 = (float(beta) for beta in group["betas"])
+        mean, grad = made.now("exp_avg"), made.direction(weight_decay=0.0)
+        return adam_update(
+            mean + (1.0 - beta1) * (grad - mean),
+            made.now("exp_avg_sq"),
+            age=made.age,
+            lr=learning_rate(group),
+            beta1=beta1,
+            beta2=beta2,
+            eps=float(group["eps"]),
+        )
+
+
+@final
+class TransformersAdamW(RecomputedMoments):
+    """As AdamW, with eps beside the uncorrected moment, and weight decay after the step.
+
+    With ``correct_bias=False`` nothing knows the time, and zeroing is exact.
+    """
+
+    zeroed = ("exp_avg", "exp_avg_sq")
+    decay_after = True
+
+    def remembers(self, group: Options) -> bool:
+        """With bias correction.
+
+        Args:
+            group: The options.
+
+        Returns:
+            Whether the step knows the time.
+        """
+        return bool(group["correct_bias"])
+
+    def needs_pre_step(self, group: Options) -> bool:
+        """With bias correction.
+
+        Args:
+            group: The options.
+
+        Returns:
+            Whether the step knows the time.
+        """
+        return self.remembers(group)
+
+    def update(self, made: Made) -> Tensor:
+        """Adam's, with another eps.
+
+        Args:
+            made: The step.
+
+        Returns:
+            The update.
+        """
+        group, mean = made.group, made.now("exp_avg")
+        beta1, beta2 = (float(beta) for beta in group["betas"])
+        age = as_fine(made.age, mean)
+        length = (
+            learning_rate(group) * bias_correction(beta2, age).sqrt() / bias_correction(beta1, age)
+        )
+        return length.to(mean.dtype) * mean / (made.now("exp_avg_sq").sqrt() + float(group["eps"]))

@@ -1,0 +1,87 @@
+"""LaProp: gradients are normalised before they are averaged, and the averages of the rate are numbers of a tensor."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final, final
+
+import torch
+from torch import Tensor
+
+from regrow.surgery.optimizers.base import Due, Made, Options, counting_type, fine, learning_rate
+from regrow.surgery.optimizers.options import lost_share
+from regrow.surgery.optimizers.recomputed import Recomputed
+
+_RATES: Final = ("exp_avg_lr_1", "exp_avg_lr_2")
+
+
+@final
+class LaProp(Recomputed):
+    """Both moments zeroed; the averages of the rate, which correct their bias, are the unit's own.
+
+    They are kept in the type in which the optimizer keeps its own, so that both are rounded alike.
+
+    Source:
+        Ziyin, Wang, Ueda, "LaProp: separating momentum and adaptivity in Adam", arXiv 2002.04839.
+    """
+
+    zeroed = ("exp_avg", "exp_avg_sq")
+    kept = ("exp_avg",)
+
+    def newborn(self, state: Mapping[str, Any], group: Options) -> dict[str, Tensor]:
+        """Averages of nothing.
+
+        Args:
+            state: The optimizer's state of the tensor.
+            group: The options.
+
+        Returns:
+            Two zeros.
+        """
+        del group
+        other = counting_type(state["exp_avg"])
+        kinds = {key: state[key] for key in _RATES}
+        return {
+            key: torch.zeros((), dtype=its.dtype if isinstance(its, Tensor) else other)
+            for key, its in kinds.items()
+        }
+
+    def grown(
+        self, kept: Mapping[str, Tensor], *, age: Tensor, group: Options
+    ) -> dict[str, Tensor]:
+        """The averages of the rate, this step included.
+
+        Args:
+            kept: The averages before.
+            age: The births' ages, this step included.
+            group: The options.
+
+        Returns:
+            Both averages.
+        """
+        del age
+        beta1, beta2 = (float(beta) for beta in group["betas"])
+        return {
+            "exp_avg_lr_1": kept["exp_avg_lr_1"] * beta1 + (1.0 - beta1) * learning_rate(group),
+            "exp_avg_lr_2": kept["exp_avg_lr_2"] * beta2 + (1.0 - beta2),
+        }
+
+    def due(self, made: Made) -> Due:
+        """LaProp's step with the unit's own averages of the rate.
+
+        Args:
+            made: The step.
+
+        Returns:
+            The parameter and the first moment.
+        """
+        group, kind = made.group, fine(made.parameter)
+        beta1, lr = float(group["betas"][0]), learning_rate(group)
+        rate, ones = (made.memory[key] for key in _RATES)
+        spread = (made.now("exp_avg_sq") / ones.to(kind)).sqrt() + float(group["eps"])
+        way = made.direction(weight_decay=0.0) / spread
+        mean = beta1 * made.earlier("exp_avg") + lr * (1.0 - beta1) * way
+        length = torch.where(rate != 0, lr / torch.where(rate != 0, rate, 1.0), 0.0)
+        value = made.value - length.to(kind) * mean
+        value = value * (1.0 - lost_share(group, lr=lr))
+        return Due(value=value, state={"exp_avg": mean})

@@ -1,0 +1,218 @@
+"""An optimizer of another package is tried out before it is trusted: on a few numbers, when it is attached."""
+
+from __future__ import annotations
+
+import copy
+import re
+import warnings
+from collections import OrderedDict, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from importlib import metadata
+from typing import Any, Final
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from regrow.errors import OptimizerError, RegrowWarning
+from regrow.surgery.correction import Correction
+from regrow.surgery.optimizers import (
+    FAMILIES,
+    LEAVE,
+    TESTED,
+    ZERO,
+    Family,
+    Zeroed,
+    bare_method,
+    family_of,
+    known_kind,
+)
+
+_SHAPES: Final = ((3, 2, 1, 1), (3,))
+_STEPS: Final = 12
+_NO_GRADIENT: Final = 4
+"""Of the first of the two parameters."""
+_LR: Final = 0.01
+"""Instead of the group's, which is 0 at the beginning of a warm-up."""
+_TOLERANCE: Final = 1e-4
+"""Of the way that the entries have gone: counts that some versions keep in float32 are within it."""
+
+
+def tried_family(optimizer: Optimizer, *, reset_state: str = "exact") -> Family:
+    """How to treat the memory of an optimizer; of other packages' classes only what has been seen to be right.
+
+    Such a class is known by its name, and its next version may compute something else under the same name. So its own
+    step is run on a few numbers, with this optimizer's options: entries that are renewed between two steps must go on
+    as in a parameter of their own. It costs some milliseconds, and nothing of the optimizer is touched.
+
+    Args:
+        optimizer: The bare torch optimizer.
+        reset_state: ``exact``, or ``zero``: exact where that is known, else `Zeroed`.
+
+    Returns:
+        Its family.
+
+    Raises:
+        OptimizerError: It cannot be followed; or its steps are not those that are known under this name.
+
+    Edge cases:
+        A version that is not among those the tests have seen, and whose steps are the known ones: a RegrowWarning.
+    """
+    family = family_of(optimizer, reset_state=reset_state)
+    kind = known_kind(optimizer)
+    if kind is None or kind in FAMILIES or isinstance(family, Zeroed):
+        return family
+    package = kind.__module__.partition(".")[0]
+    distribution, first, last = TESTED[package]
+    version = _version(distribution)
+    called = f"{type(optimizer).__name__} of {distribution} {version or 'of an unknown version'}"
+    tested = f"{first} to {last}" if first != last else first
+    try:
+        distance = max(_distance(optimizer, family, group) for group in _kinds_of_groups(optimizer))
+        found = f"differs by {distance:.1g} of what a renewed filter moves"
+    except Exception as error:
+        distance, found = float("inf"), f"could not be tried out ({type(error).__name__}: {error})"
+    if not distance < _TOLERANCE:
+        if reset_state == "zero":
+            return Zeroed()
+        raise OptimizerError(
+            f"{called} does not step as the versions that are known do ({tested}): it {found}. {ZERO}; {LEAVE}"
+        )
+    if version is None or not _numbers(first) <= _numbers(version) <= _numbers(last):
+        warnings.warn(
+            f"{called} is not among the versions that regrow is tested with ({tested}); {_STEPS} steps of it on a few "
+            f"numbers were right, so that its memory of renewed filters is taken to be exact",
+            RegrowWarning,
+            stacklevel=2,
+        )
+    return family
+
+
+def _version(distribution: str) -> str | None:
+    try:
+        return metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(int(each) for each in re.findall(r"\d+", version)[:3])
+
+
+def _kinds_of_groups(optimizer: Optimizer) -> Iterator[dict[str, Any]]:
+    """Groups with different options, each once; without what the optimizer has counted in them."""
+    seen = set[str]()
+    for group in optimizer.param_groups:
+        options = {key: group.get(key, value) for key, value in optimizer.defaults.items()}
+        told = repr(sorted((key, repr(value)) for key, value in options.items() if key != "lr"))
+        if told not in seen:
+            seen.add(told)
+            first = next(iter(group["params"]), torch.zeros(()))
+            there = first.device if options.get("capturable", False) else torch.device("cpu")
+            lr = options["lr"]
+            options["lr"] = torch.full_like(lr, _LR) if isinstance(lr, Tensor) else _LR
+            yield {"there": there, "options": options}
+
+
+def _distance(optimizer: Optimizer, family: Family, kind: Mapping[str, Any]) -> float:
+    """How far renewed entries are from those of parameters of their own, relative to the way that they go."""
+    options, there = kind["options"], kind["there"]
+
+    def fresh(values: Sequence[Tensor]) -> tuple[list[nn.Parameter], Optimizer]:
+        parameters = [nn.Parameter(value.clone()) for value in values]
+        return parameters, _alone(optimizer, parameters, options, there)
+
+    live, live_optimizer = fresh([_numbers_like(shape, 0, there) for shape in _SHAPES])
+    correction = Correction(live_optimizer, family)
+    parts = [fresh(live)]
+    owners = [torch.zeros(shape, dtype=torch.int64, device=there) for shape in _SHAPES]
+    way = furthest = 0.0
+    with torch.no_grad():
+        for step in range(_STEPS):
+            whole = _joined([each for each, _ in parts], owners)
+            grads = [0.5 * w + _numbers_like(tuple(w.shape), 100 + step, there) for w in whole]
+            for parameters, own in [*parts, (live, live_optimizer)]:
+                for parameter, grad in zip(parameters, grads, strict=True):
+                    skips = step == _NO_GRADIENT and parameter is parameters[0]
+                    parameter.grad = None if skips else grad.clone()
+                if own is live_optimizer:
+                    correction.before_step()
+                bare_method(type(own), "step")(own)
+            correction.after_step()
+            after = _joined([each for each, _ in parts], owners)
+            for mine, other, before, owner in zip(live, after, whole, owners, strict=True):
+                gap = torch.where(owner > 0, mine - other, 0.0).abs().max()
+                moved = torch.where(owner > 0, other - before, 0.0).abs().max()
+                furthest, way = max(furthest, float(gap)), max(way, float(moved))
+                if not bool(mine.isfinite().all()):
+                    return float("inf")
+            axis = {3: 0, 6: 1, 7: 0}.get(step)
+            if axis is not None:
+                fresh_values = [_numbers_like(shape, 200 + step, there) for shape in _SHAPES]
+                for k, (parameter, owner) in enumerate(zip(live, owners, strict=True)):
+                    mask = _last_of(parameter, axis)
+                    parameter.copy_(torch.where(mask, fresh_values[k], parameter))
+                    owner.copy_(torch.where(mask, len(parts), owner))
+                    _renew(correction, family, parameter, mask, name=str(k))
+                parts.append(fresh(fresh_values))
+    return furthest / way if way > 0.0 else float("inf")
+
+
+def _renew(
+    correction: Correction, family: Family, parameter: nn.Parameter, mask: Tensor, *, name: str
+) -> None:
+    optimizer = correction.optimizer
+    group, state = optimizer.param_groups[0], optimizer.state[parameter]
+    family.forget_(parameter, state, mask, group=group, defaults=optimizer.defaults)
+    if family.remembers(group):
+        correction.enter(parameter, mask, group=group, name=name)
+
+
+def _alone(
+    optimizer: Optimizer,
+    parameters: list[nn.Parameter],
+    options: Mapping[str, Any],
+    there: torch.device,
+) -> Optimizer:
+    """An optimizer of the same class and attributes, with nothing behind it, on other parameters."""
+    own = {key: _moved(copy.deepcopy(value), there) for key, value in options.items()}
+    twin = object.__new__(type(optimizer))
+    # A scheduler puts a step of its own in the place of the class's: that one would step the real optimizer.
+    twin.__dict__.update({key: each for key, each in vars(optimizer).items() if key != "step"})
+    twin.__dict__.update(
+        defaults=own,
+        state=defaultdict(dict),
+        param_groups=[{**own, "params": parameters}],
+        _optimizer_step_pre_hooks=OrderedDict(),
+        _optimizer_step_post_hooks=OrderedDict(),
+    )
+    return twin
+
+
+def _moved(value: Any, there: torch.device) -> Any:
+    return value.to(there) if isinstance(value, Tensor) else value
+
+
+def _numbers_like(shape: Sequence[int], seed: int, there: torch.device) -> Tensor:
+    """Numbers that need no generator of random numbers: the training's must not be touched."""
+    kind = torch.float32 if there.type == "mps" else torch.float64
+    count = torch.arange(1, torch.Size(shape).numel() + 1, dtype=kind, device=there)
+    return torch.sin(count * (seed + 1.7) * 1.3).reshape(tuple(shape))
+
+
+def _last_of(tensor: Tensor, axis: int) -> Tensor:
+    """True at the last place along an axis, or along the only one."""
+    axis = axis if axis < tensor.dim() else 0
+    shape = [1] * tensor.dim()
+    shape[axis] = tensor.shape[axis]
+    mask = torch.zeros(shape, dtype=torch.bool, device=tensor.device)
+    mask.select(axis, -1).fill_(True)
+    return mask
+
+
+def _joined(parts: Sequence[Sequence[nn.Parameter]], owners: Sequence[Tensor]) -> list[Tensor]:
+    """Of each entry the value in the part that it belongs to."""
+    return [
+        torch.stack([part[k].detach() for part in parts]).gather(0, owner[None])[0]
+        for k, owner in enumerate(owners)
+    ]
