@@ -78,12 +78,14 @@ def moved(record: Record, tensor: Tensor) -> int:
 
 
 def label_of(record: Record, tensor: Tensor, *, buffers: bool) -> str:
-    """What a tensor is, in words; "" for activations and masks, and without `buffers` for constants."""
+    """What a tensor is, in words; "" for activations, masks and noise, and without `buffers` for constants."""
     if tensor.layout != torch.strided or not tensor.dtype.is_floating_point:
         return ""
     notes = record.ledger.find(tensor)
     if notes is not None and (notes.live or notes.computed):
         return "" if notes.live else f"what {notes.computed_by} gives"
+    if notes is not None and notes.drawn:
+        return ""
     owners = sorted(record.ledger.owners(tensor))
     for name in owners:
         if name in record.parameters:

@@ -199,7 +199,7 @@ def _use_bias(call: Call, record: Record, layer: LayerRecord, use: WeightUse, bi
     """A bias is the filters' own where it is a parameter with one number for each, in their order."""
     named = own_name(record, bias)
     count = len(layer.names)
-    filters = torch.arange(count) if use.whole else use.filters
+    filters = torch.arange(count, device="cpu") if use.whole else use.filters
     if (
         named is not None
         and named[0] in record.parameters

@@ -280,6 +280,11 @@ class Ledger:
         for tensor in tensors:
             self._of(tensor).own = True
 
+    def mark_drawn(self, tensors: Iterable[Tensor]) -> None:
+        """Note that tensors are random numbers, or were worked out from some."""
+        for tensor in tensors:
+            self._of(tensor).drawn = True
+
     def _of(self, tensor: Tensor) -> Notes:
         memory = address(tensor)
         notes = self._notes.get(memory)

@@ -67,7 +67,7 @@ def _left(call: Call, record: Record, names: Tensor) -> Tensor:
         name if not name else rename(name) if clean else record.table.with_offset(name, call.place)
         for name in found.tolist()
     ]
-    return torch.tensor(renamed, dtype=NAMES)[where].expand(names.shape)
+    return torch.tensor(renamed, dtype=NAMES, device="cpu")[where].expand(names.shape)
 
 
 def last_axes_norm(call: Call, record: Record) -> None:

@@ -39,6 +39,7 @@ class Notes:
         computed: Worked out from the model's weights alone.
         own: Worked out from tensors of the model, buffers included: other numbers may be there later.
         computed_by: The operation that did it, and where.
+        drawn: Random numbers, or worked out from them: chance says nothing that a reader could learn.
         derived: The parameter that it was worked out from filter by filter, where that is so.
         by_filter: Then for each element the filter that it depends on, -1 = none.
         stands: And the parameter's entry in whose place it stands, -1 = none.
@@ -57,6 +58,7 @@ class Notes:
     computed: bool = False
     own: bool = False
     computed_by: str = ""
+    drawn: bool = False
     derived: Derived | None = None
     by_filter: Tensor | None = None
     stands: Tensor | None = None

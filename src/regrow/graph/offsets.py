@@ -118,7 +118,8 @@ def _made(
         out = tensors_in((run(instead),))
         return [(each != 0) & (each == each) if numbers else each != 0 for each in out]  # noqa: PLR0124
     except (RuntimeError, IndexError, TypeError, ValueError):
-        return [torch.ones((), dtype=torch.bool)] * outputs  # not known: taken for something
+        something = torch.ones((), dtype=torch.bool, device="cpu")
+        return [something] * outputs  # it is not known
 
 
 def _gone(record: Record, tensor: Tensor, names: Tensor | None, *, left: bool) -> Tensor:
@@ -127,17 +128,19 @@ def _gone(record: Record, tensor: Tensor, names: Tensor | None, *, left: bool) -
         notes = record.ledger.find(tensor)
         own = notes is not None and (notes.own or bool(record.ledger.owners(tensor)))
         if tensor.is_meta:
-            return torch.ones(tensor.shape, dtype=tensor.dtype)
+            return torch.ones(tensor.shape, dtype=tensor.dtype, device="cpu")
         if not own or not tensor.is_floating_point():
             return tensor.clone()
-        numbers = torch.linspace(0.5, 1.5, tensor.numel(), dtype=torch.float64)
+        numbers = torch.linspace(0.5, 1.5, tensor.numel(), dtype=torch.float64, device="cpu")
         return numbers.reshape(tensor.shape).to(tensor)
     if tensor.is_meta:
-        tensor = torch.ones(tensor.shape, dtype=tensor.dtype)
+        tensor = torch.ones(tensor.shape, dtype=tensor.dtype, device="cpu")
     values = tensor.masked_fill(names.to(tensor.device) != 0, 0)
     if left and _has_offsets(record, names):
         found, where = torch.unique(names, return_inverse=True)
-        flags = torch.tensor([bool(record.table.offsets(name)) for name in found.tolist()])
+        flags = torch.tensor(
+            [bool(record.table.offsets(name)) for name in found.tolist()], device="cpu"
+        )
         values = values.masked_fill(flags[where].to(tensor.device), _SOMETHING)
     return values
 
@@ -182,7 +185,7 @@ def _rename(
     has_old = _has_offsets(record, squeezed(names, names.ndim))
     if not has_new and not has_old:
         return
-    none = torch.zeros((), dtype=torch.bool)
+    none = torch.zeros((), dtype=torch.bool, device="cpu")
     new = none if new is None else new.cpu()
     old = none if old is None else old.cpu()
     if new.ndim and new.shape != names.shape:
@@ -198,7 +201,7 @@ def _rename(
         if name and key & 2:
             name = table.with_offset(name, call.place)
         renamed.append(name)
-    ledger.write(out, torch.tensor(renamed, dtype=NAMES)[where].expand(names.shape))
+    ledger.write(out, torch.tensor(renamed, dtype=NAMES, device="cpu")[where].expand(names.shape))
 
 
 def heard(record: Record, wiring: Wiring) -> dict[str, str]:

@@ -77,9 +77,11 @@ class Twin(WatchingMode):
         inputs = tensors_in((*args, *kwargs.values()))
         outputs = tensors_in((out,))
         known = [notes for tensor in inputs if _is_plain(tensor) and (notes := ledger.find(tensor))]
+        live = any(notes.live for notes in known)
+        if torch.Tag.nondeterministic_seeded in func.tags or any(each.drawn for each in known):
+            ledger.mark_drawn(tensor for tensor in outputs if _is_plain(tensor) and not live)
         if not known:
             return
-        live = any(notes.live for notes in known)
         call = _call(
             func, args, kwargs, [tensor for tensor in outputs if _is_plain(tensor)], self._running()
         )
@@ -89,8 +91,7 @@ class Twin(WatchingMode):
             self._blur_reinterpreted(call)
             return
         if not all(_is_plain(tensor) for tensor in (*inputs, *outputs)):
-            if live:
-                self._record.stop(call, "it works on tensors that are not dense")
+            self._stop_at_sparse(call, live=live)
             return
 
         def run(edit: Edit) -> object:
@@ -116,6 +117,10 @@ class Twin(WatchingMode):
                 return  # the operation that uses the result decides what becomes of the parameter
         if not keeps or any(notes.derived for notes in known):
             self._record.note_other_uses(call, inputs)
+
+    def _stop_at_sparse(self, call: Call, *, live: bool) -> None:
+        if live:
+            self._record.stop(call, "it works on tensors that are not dense")
 
     def _follow_live(
         self, call: Call, func: OpOverload[..., Any], run: Callable[[Edit], object]

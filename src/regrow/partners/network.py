@@ -204,7 +204,11 @@ class Network:
             tensor = self.tensors[name]
             for optimizer in self._optimizers:
                 if isinstance(tensor, nn.Parameter) and tensor in optimizer.state:
-                    begin_slow_(tensor, optimizer.state[tensor], torch.ones((), dtype=torch.bool))
+                    begin_slow_(
+                        tensor,
+                        optimizer.state[tensor],
+                        torch.ones((), dtype=torch.bool, device="cpu"),
+                    )
 
     def _memory_to_mix(
         self, name: str, share: Tensor, lent: Lent

@@ -120,7 +120,7 @@ def grid_of(births: Births, parameter: Tensor) -> Grid | None:
         or not parameter.permute(order).is_contiguous()
     ):
         return None
-    none = torch.zeros((1,) * len(shape), dtype=torch.int32)
+    none = torch.zeros((1,) * len(shape), dtype=torch.int32, device="cpu")
     rows, columns = births.parts.get("rows", none), births.parts.get("columns", none)
     rows = rows.reshape(-1).expand(shape[0]).contiguous()
     columns = columns.expand(1, *shape[1:]).permute(order).reshape(-1)

@@ -149,7 +149,7 @@ def _each(values: Sequence[Tensor], lengths: Sequence[int], *, device: torch.dev
     """One value a member as one value a birth."""
     if all(value.device.type == "cpu" for value in values) and device.type == "cpu":
         every = ([value.item()] * length for value, length in zip(values, lengths, strict=True))
-        return torch.tensor([*chain.from_iterable(every)], dtype=values[0].dtype)
+        return torch.tensor([*chain.from_iterable(every)], dtype=values[0].dtype, device="cpu")
     return torch.cat(
         [
             # A number in the host's memory goes to a GPU as an argument: a copy of its tensor would wait for the GPU.

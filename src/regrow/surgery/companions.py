@@ -109,13 +109,18 @@ def _is_moving(average: AveragedModel) -> bool:
     """Whether an update has the same weight early and late."""
     weights: list[float] = []
     for count in (1, 99):
-        mean, new = torch.zeros(1, dtype=torch.float64), torch.ones(1, dtype=torch.float64)
+        mean, new = (
+            torch.zeros(1, dtype=torch.float64, device="cpu"),
+            torch.ones(1, dtype=torch.float64, device="cpu"),
+        )
         try:
             with torch.no_grad():
                 if average.multi_avg_fn is not None:
-                    average.multi_avg_fn((mean,), (new,), torch.tensor(count))
+                    average.multi_avg_fn((mean,), (new,), torch.tensor(count, device="cpu"))
                 elif average.avg_fn is not None:
-                    mean = torch.as_tensor(average.avg_fn(mean, new, torch.tensor(count)))
+                    mean = torch.as_tensor(
+                        average.avg_fn(mean, new, torch.tensor(count, device="cpu")), device="cpu"
+                    )
                 else:
                     return False
         except Exception:  # a function of the user's, of which nothing is known then

@@ -104,6 +104,6 @@ class Entry:
         memory = {
             **saved(self.births),
             "seen": self.seen,
-            "waited": torch.tensor(self.waited, dtype=torch.int64),
+            "waited": torch.tensor(self.waited, dtype=torch.int64, device="cpu"),
         }
         return memory if self.count is None else {**memory, "count": self.count}

@@ -107,7 +107,7 @@ def _kinds_of_groups(optimizer: Optimizer) -> Iterator[dict[str, Any]]:
         told = repr(sorted((key, repr(value)) for key, value in options.items() if key != "lr"))
         if told not in seen:
             seen.add(told)
-            first = next(iter(group["params"]), torch.zeros(()))
+            first = next(iter(group["params"]), torch.zeros((), device="cpu"))
             there = first.device if options.get("capturable", False) else torch.device("cpu")
             lr = options["lr"]
             options["lr"] = torch.full_like(lr, _LR) if isinstance(lr, Tensor) else _LR

@@ -149,7 +149,7 @@ def without(births: Births, *, older: Tensor | None, horizon: int | None) -> Bir
     if not shown:
         return None
     used = sum(torch.bincount(part.flatten(), minlength=len(counts)) for part in shown.values())
-    wanted = torch.as_tensor(used) > 0
+    wanted = torch.as_tensor(used, device=counts.device) > 0
     wanted[0] = True
     renumbered = (wanted.cumsum(0) - 1).to(torch.int32)
     return Births(

@@ -37,7 +37,7 @@ class Adan(Recomputed):
             The count.
         """
         kind = counting_type(state["exp_avg"])
-        return {"behind": torch.tensor(float(group.get("step", 0)), dtype=kind)}
+        return {"behind": torch.tensor(float(group.get("step", 0)), dtype=kind, device="cpu")}
 
     def grown(
         self, kept: Mapping[str, Tensor], *, age: Tensor, group: Options

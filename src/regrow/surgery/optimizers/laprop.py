@@ -42,7 +42,9 @@ class LaProp(Recomputed):
         other = counting_type(state["exp_avg"])
         kinds = {key: state[key] for key in _RATES}
         return {
-            key: torch.zeros((), dtype=its.dtype if isinstance(its, Tensor) else other)
+            key: torch.zeros(
+                (), dtype=its.dtype if isinstance(its, Tensor) else other, device="cpu"
+            )
             for key, its in kinds.items()
         }
 

@@ -134,7 +134,7 @@ class NAdamLegacy(NAdam):
             1.
         """
         del group
-        return {"mu_product": torch.ones((), dtype=counting_type(state["exp_avg"]))}
+        return {"mu_product": torch.ones((), dtype=counting_type(state["exp_avg"]), device="cpu")}
 
     def speed(self, group: Options) -> float:
         """The speed of the momentum's schedule.
