@@ -55,6 +55,7 @@ def values_of(model: nn.Module, optimizer: torch.optim.Optimizer) -> list[torch.
     return [*model.state_dict().values(), *memory]
 
 
+@pytest.mark.filterwarnings("ignore:the .* has made steps before:regrow.errors.RegrowWarning")
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 @pytest.mark.parametrize("name", VARIANTS)
 def test_every_recipe_is_the_same_bits_under_another_default_device(
