@@ -15,6 +15,11 @@ import regrow
 from loop.test_drop_phase import Plain, _batch
 from loop.test_drop_phase_loops import _build, _sgd, _silent, _step
 
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:the recipe .* is at work:regrow.errors.RegrowWarning"),
+    pytest.mark.filterwarnings("ignore:the .* has made steps before:regrow.errors.RegrowWarning"),
+]
+
 
 @dataclasses.dataclass(frozen=True)
 class Fixed:

@@ -274,6 +274,7 @@ def test_the_same_model_loaded_again_is_no_news() -> None:
     _assert_out(model, regrower)
 
 
+@pytest.mark.filterwarnings("ignore:the .* has made steps before:regrow.errors.RegrowWarning")
 def test_after_detach_nobody_reserves_the_filters() -> None:
     model, optimizer, regrower, _ = _amid()
     with pytest.warns(RegrowWarning, match="3 filters are out of the network"):

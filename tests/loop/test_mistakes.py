@@ -1,7 +1,6 @@
 """What goes wrong in users' hands: each is told before training, or does no harm."""
 
 import copy
-import pickle
 import warnings
 from collections.abc import Callable
 from dataclasses import replace
@@ -142,15 +141,6 @@ def test_what_is_frozen_in_the_optimizer_is_left_alone(readers: str, small_cnn: 
         "0: 1.weight, 1.bias, 1.running_mean, 1.running_var kept, which the optimizer does not train"
         in notes
     )
-
-
-def test_a_regrower_is_not_copied(small_cnn: Make) -> None:
-    model = small_cnn(0)
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-    regrower = regrow.attach(RECIPE, model, optimizer, example_inputs=EXAMPLE)
-    for take in (copy.deepcopy, copy.copy, pickle.dumps):
-        with pytest.raises(TypeError, match=r"save state_dict\(\), attach to the copy"):
-            take(regrower)
 
 
 def test_a_last_optimizer_that_never_steps(

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import copy
 import io
-import pickle
 from typing import Any
 
 import pytest
 import torch
 from torch import nn
 
-import regrow
 from partners.nets import EPOCH, Plain, attach, copies, differing, sgd, train
 from regrow.errors import StateError
 
@@ -98,11 +96,3 @@ def test_states_of_something_else_are_refused_and_change_nothing() -> None:
     other = attach([Plain() for _ in range(2)])
     with pytest.raises(StateError, match="networks must be 2, the saved state has 3"):
         other.load_state_dict(state)
-
-
-def test_a_grafter_is_not_copied_with_what_it_is_hooked_into() -> None:
-    _, _, grafter = _fresh(0, "keep")
-    for way in (copy.deepcopy, pickle.dumps):
-        with pytest.raises(TypeError, match=r"save state_dict\(\), attach to"):
-            way(grafter)
-    assert isinstance(grafter.report, regrow.PartnerReport)

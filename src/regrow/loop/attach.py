@@ -3,50 +3,44 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Collection, Container, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import fields
 from typing import Any, Literal
 from weakref import WeakSet
 
-import torch
 from torch import Tensor, nn
-from torch.optim import LBFGS, Optimizer
+from torch.optim import Optimizer
 
 from regrow.compose import Recipe
-from regrow.criteria import MEASURED, Signal
 from regrow.draw import InitSpec
 from regrow.errors import (
     ConfigError,
     NoEffectWarning,
-    OptimizerError,
     RegrowError,
     RegrowWarning,
 )
 from regrow.graph import Filters, Policy, Wiring, trace, unwrap
-from regrow.loop.calibration import Calibration
 from regrow.loop.choosing import choose
 from regrow.loop.dropping import droppable, refuse_endless
 from regrow.loop.examples import CalibrationLoss
 from regrow.loop.fitting import refuse_foreign
+from regrow.loop.given import optimizers_of, refuse_types
 from regrow.loop.initials import resolve_layers
 from regrow.loop.listening import neighbours, step_activity
-from regrow.loop.probing import Probe
+from regrow.loop.measuring import calibration_of, probe_of
 from regrow.loop.ranks import Ranks
 from regrow.loop.regrower import Regrower
 from regrow.loop.sharding import refuse_sharded_model, refuse_sharded_optimizer
 from regrow.loop.trained import Trained
 from regrow.loop.watch import OptimizerWatch
 from regrow.loop.working import Working
-from regrow.partnership import PartnerRecipe
 from regrow.renewal import Out
 from regrow.schedule import Clock
 from regrow.surgery import (
     Companion,
     OptimizerSurgeon,
     counted_by_others,
-    is_companion,
     refuse_slow_without_hooks,
-    unwrap_optimizer,
 )
 
 _WATCHES: WeakSet[OptimizerWatch] = WeakSet()
@@ -153,7 +147,7 @@ def attach(
         {'0': 4}
         >>> regrower.detach()
     """
-    _refuse_types(recipe, model, companions)
+    refuse_types(recipe, model, companions)
     refuse_endless(recipe)
     for argument, given in (("layers", layers), ("include", include), ("exclude", exclude)):
         if isinstance(given, str):
@@ -162,7 +156,7 @@ def attach(
             )
     if (wiring is None) == (example_inputs is None):
         raise ConfigError("attach needs example_inputs or wiring, one of the two")
-    optimizers = _optimizers(optimizer)
+    optimizers = optimizers_of(optimizer)
     bare, ranks = unwrap(model), Ranks.of(model)
     parameters = dict(bare.named_parameters(remove_duplicate=False))
     tensors = {**parameters, **dict(bare.named_buffers(remove_duplicate=False))}
@@ -233,7 +227,7 @@ def attach(
         },
         where="attach",
     )
-    probe = _probe(
+    probe = probe_of(
         recipe,
         bare,
         # With all their readers, also those that the optimizer does not train.
@@ -281,7 +275,9 @@ def attach(
         seed=seed,
         streams=chosen.streams,
         companions=copies,
-        calibration=_calibration(recipe, bare, calibration_inputs, kept=wiring.shared, ranks=ranks),
+        calibration=calibration_of(
+            recipe, bare, calibration_inputs, kept=wiring.shared, ranks=ranks
+        ),
         probe=probe,
         dry_run=dry_run,
         hooks=hooks,
@@ -325,54 +321,6 @@ def _first(wiring: Wiring, layers: Sequence[str]) -> list[str]:
     return [layer.path for layer in wiring.renewable(layers=tuple(layers))[:1]]
 
 
-def _refuse_types(recipe: object, model: object, companions: object) -> None:
-    """The plain mistakes: a recipe's function instead of a recipe, a name, a state dict."""
-    if isinstance(recipe, PartnerRecipe):
-        raise ConfigError(
-            f"'{recipe.info.name}' acts on several networks: use regrow.attach_partners (attach)"
-        )
-    if not isinstance(recipe, Recipe):
-        called = (
-            f"{getattr(recipe, '__name__', '')}()" if callable(recipe) else "regrow.RandomOut()"
-        )
-        raise ConfigError(
-            f"recipe must be a Recipe, as {called} makes it, got {_kind(recipe)} (attach)"
-        )
-    if not isinstance(model, nn.Module) or isinstance(model, torch.jit.ScriptModule):
-        raise ConfigError(
-            f"model must be an nn.Module whose forward is Python, got {_kind(model)} (attach)"
-        )
-    given: list[object] = (
-        list(companions) if isinstance(companions, (list, tuple)) else [companions]
-    )
-    wrong = [each for each in given if not is_companion(each)]
-    if wrong or not isinstance(companions, (list, tuple)):
-        raise ConfigError(
-            "companions must be a list or tuple of modules, or of averages that hold shadow_params, got "
-            f"{_kind(wrong[0] if wrong else companions)} (attach)"
-        )
-
-
-def _kind(thing: object) -> str:
-    return repr(thing) if isinstance(thing, str) else type(thing).__name__
-
-
-def _optimizers(given: object) -> list[Optimizer]:
-    several = given if isinstance(given, (list, tuple)) else [given]
-    found = [unwrap_optimizer(each) for each in several]
-    if not found:
-        raise ConfigError("attach needs an optimizer, got an empty list")
-    for each in found:
-        if isinstance(each, LBFGS):
-            raise OptimizerError(
-                "every step must have one gradient, and LBFGS evaluates the loss many times in a step, with a history "
-                "of all parameters together: train with an optimizer of docs/optimizers.md (attach)"
-            )
-    if len({id(each) for each in found}) < len(found):
-        raise ConfigError("every optimizer must be listed once (attach)")
-    return found
-
-
 def _too_few(recipe: Recipe, watched: Sequence[Filters], able: Collection[str]) -> list[str]:
     """Why the recipe can take nothing of the layers that take part now, where it can of all of them."""
     if not able or len(able) == len(watched):
@@ -409,51 +357,3 @@ def _watch(
     watch = OptimizerWatch(optimizer, surgeon)
     _WATCHES.add(watch)
     return watch
-
-
-def _calibration(
-    recipe: Recipe, model: nn.Module, inputs: Any, *, kept: Container[str | None], ranks: Ranks
-) -> Calibration | None:
-    if not recipe.renew.preserve:
-        return None
-    if inputs is None:
-        raise ConfigError(
-            "preserve=True moves a filter's mean activation into its readers, and measures it on real data: give "
-            "attach(calibration_inputs=...), a batch of training images, say"
-        )
-    return Calibration(model, inputs, kept=kept, ranks=ranks)
-
-
-def _probe(
-    recipe: Recipe,
-    model: nn.Module,
-    layers: Sequence[Filters],
-    wiring: Wiring,
-    *,
-    data: tuple[Any, Any, CalibrationLoss | None],
-    ranks: Ranks,
-) -> Probe | None:
-    """What measures the filters for a criterion that looks at more than weights and gradients."""
-    signals = recipe.criterion.needs & MEASURED
-    if not signals:
-        return None
-    inputs, targets, loss = data
-    for argument, given, needed in (
-        ("calibration_inputs", inputs, True),
-        ("calibration_targets", targets, signals != frozenset({Signal.ACTIVATIONS})),
-    ):
-        if needed and given is None:
-            raise ConfigError(
-                f"the criterion {type(recipe.criterion).__name__} is measured on data: give attach({argument}=...), or "
-                f"choose another ranking (rank_by, recipe '{recipe.info.name}')"
-            )
-    return Probe(
-        model,
-        layers,
-        inputs,
-        signals=signals,
-        targets=targets,
-        loss=loss,
-        wiring=wiring,
-        ranks=ranks,
-    )

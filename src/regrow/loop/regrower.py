@@ -158,7 +158,8 @@ class Regrower:
             watch: The optimizer.
         """
         started = time.perf_counter()
-        if self._step == 0 and not self._loaded and has_stepped(watch.optimizer):
+        early = self._hooked or self._begun  # else the optimizer has made this very step already
+        if self._step == 0 and early and not self._loaded and has_stepped(watch.optimizer):
             self._warner.forgotten(type(watch.optimizer).__name__)
         if self._step == self._total:
             self._warner.past_the_end(self._step)

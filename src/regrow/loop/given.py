@@ -1,0 +1,81 @@
+"""What `attach` is given, looked at before anything is done with it."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+from torch.optim import LBFGS, Optimizer
+
+from regrow.compose import Recipe
+from regrow.errors import ConfigError, OptimizerError
+from regrow.partnership import PartnerRecipe
+from regrow.surgery import is_companion, unwrap_optimizer
+
+
+def refuse_types(recipe: object, model: object, companions: object) -> None:
+    """The plain mistakes: a recipe's function instead of a recipe, a name, a state dict.
+
+    Args:
+        recipe: As `attach` was given it.
+        model: The same.
+        companions: The same.
+
+    Raises:
+        ConfigError: It is of another kind.
+    """
+    if isinstance(recipe, PartnerRecipe):
+        raise ConfigError(
+            f"'{recipe.info.name}' acts on several networks: use regrow.attach_partners (attach)"
+        )
+    if not isinstance(recipe, Recipe):
+        called = (
+            f"{getattr(recipe, '__name__', '')}()" if callable(recipe) else "regrow.RandomOut()"
+        )
+        raise ConfigError(
+            f"recipe must be a Recipe, as {called} makes it, got {_kind(recipe)} (attach)"
+        )
+    if not isinstance(model, nn.Module) or isinstance(model, torch.jit.ScriptModule):
+        raise ConfigError(
+            f"model must be an nn.Module whose forward is Python, got {_kind(model)} (attach)"
+        )
+    given: list[object] = (
+        list(companions) if isinstance(companions, (list, tuple)) else [companions]
+    )
+    wrong = [each for each in given if not is_companion(each)]
+    if wrong or not isinstance(companions, (list, tuple)):
+        raise ConfigError(
+            "companions must be a list or tuple of modules, or of averages that hold shadow_params, got "
+            f"{_kind(wrong[0] if wrong else companions)} (attach)"
+        )
+
+
+def _kind(thing: object) -> str:
+    return repr(thing) if isinstance(thing, str) else type(thing).__name__
+
+
+def optimizers_of(given: object) -> list[Optimizer]:
+    """The bare optimizers, in the order in which they step.
+
+    Args:
+        given: One, or a list; also inside what holds them.
+
+    Returns:
+        At least one.
+
+    Raises:
+        ConfigError: None, or one twice.
+        OptimizerError: One that no recipe can work with.
+    """
+    several = given if isinstance(given, (list, tuple)) else [given]
+    found = [unwrap_optimizer(each) for each in several]
+    if not found:
+        raise ConfigError("attach needs an optimizer, got an empty list")
+    for each in found:
+        if isinstance(each, LBFGS):
+            raise OptimizerError(
+                "every step must have one gradient, and LBFGS evaluates the loss many times in a step, with a history "
+                "of all parameters together: train with an optimizer of docs/optimizers.md (attach)"
+            )
+    if len({id(each) for each in found}) < len(found):
+        raise ConfigError("every optimizer must be listed once (attach)")
+    return found

@@ -1,0 +1,95 @@
+"""What is measured on data that the user gives: for renewals that keep the output, and for criteria that need it."""
+
+from __future__ import annotations
+
+from collections.abc import Container, Sequence
+from typing import Any
+
+from torch import nn
+
+from regrow.compose import Recipe
+from regrow.criteria import MEASURED, Signal
+from regrow.errors import ConfigError
+from regrow.graph import Filters, Wiring
+from regrow.loop.calibration import Calibration
+from regrow.loop.examples import CalibrationLoss
+from regrow.loop.probing import Probe
+from regrow.loop.ranks import Ranks
+
+
+def calibration_of(
+    recipe: Recipe, model: nn.Module, inputs: Any, *, kept: Container[str | None], ranks: Ranks
+) -> Calibration | None:
+    """What runs the model on fixed inputs for a renewal that keeps its output; None for every other one.
+
+    Args:
+        recipe: What to do.
+        model: The bare model.
+        inputs: As `attach` was given them.
+        kept: Tensors that somebody else uses too.
+        ranks: The processes that train the model together.
+
+    Returns:
+        What measures.
+
+    Raises:
+        ConfigError: They are needed, and were not given.
+    """
+    if not recipe.renew.preserve:
+        return None
+    if inputs is None:
+        raise ConfigError(
+            "preserve=True moves a filter's mean activation into its readers, and measures it on real data: give "
+            "attach(calibration_inputs=...), a batch of training images, say"
+        )
+    return Calibration(model, inputs, kept=kept, ranks=ranks)
+
+
+def probe_of(
+    recipe: Recipe,
+    model: nn.Module,
+    layers: Sequence[Filters],
+    wiring: Wiring,
+    *,
+    data: tuple[Any, Any, CalibrationLoss | None],
+    ranks: Ranks,
+) -> Probe | None:
+    """What measures the filters for a criterion that looks at more than weights and gradients; None for others.
+
+    Args:
+        recipe: What to do.
+        model: The bare model.
+        layers: With all their readers.
+        wiring: Of the whole model.
+        data: Inputs, targets and loss, as `attach` was given them.
+        ranks: The processes that train the model together.
+
+    Returns:
+        What measures.
+
+    Raises:
+        ConfigError: Data are needed, and were not given.
+    """
+    signals = recipe.criterion.needs & MEASURED
+    if not signals:
+        return None
+    inputs, targets, loss = data
+    for argument, given, needed in (
+        ("calibration_inputs", inputs, True),
+        ("calibration_targets", targets, signals != frozenset({Signal.ACTIVATIONS})),
+    ):
+        if needed and given is None:
+            raise ConfigError(
+                f"the criterion {type(recipe.criterion).__name__} is measured on data: give attach({argument}=...), or "
+                f"choose another ranking (rank_by, recipe '{recipe.info.name}')"
+            )
+    return Probe(
+        model,
+        layers,
+        inputs,
+        signals=signals,
+        targets=targets,
+        loss=loss,
+        wiring=wiring,
+        ranks=ranks,
+    )
