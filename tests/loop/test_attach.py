@@ -627,6 +627,7 @@ def test_a_wrapper_that_is_an_optimizer_itself_is_looked_through(
     assert regrower.report.renewed == 1
 
 
+@pytest.mark.filterwarnings("ignore:the recipe .* is at work:regrow.errors.RegrowWarning")
 @pytest.mark.filterwarnings("ignore:the .* has made steps before:regrow.errors.RegrowWarning")
 @pytest.mark.parametrize(
     "make",
