@@ -122,3 +122,26 @@ def test_a_grafter_is_copied_as_its_report_and_state(name: str, way: str) -> Non
     assert copied.report == grafter.report
     assert copied.state_dict() == grafter.state_dict()
     grafter.load_state_dict(copied.state_dict())
+
+
+def test_an_estimator_that_holds_a_regrower_is_cloned(
+    small_cnn: Callable[[int], nn.Module], batches: Callable[[int], Batches]
+) -> None:
+    """scikit-learn copies what an estimator was made with."""
+    base = pytest.importorskip("sklearn.base")
+
+    class Estimator(base.BaseEstimator):  # type: ignore[misc, name-defined]
+        def __init__(self, net: Any = None, regrower: Any = None) -> None:
+            self.net = net
+            self.regrower = regrower
+
+    name = next(iter(VARIANTS))
+    holder = Holder(small_cnn(0))
+    optimizer = _optimizer(holder)
+    regrower = _attached(name, holder, optimizer)
+    _train(holder.net, optimizer, batches(3))
+    cloned = base.clone(Estimator(net=holder.net, regrower=regrower))
+    assert isinstance(cloned.regrower, regrow.Detached)
+    assert cloned.regrower.report.steps == 3
+    _train(holder.net, optimizer, batches(1))  # the original goes on
+    assert regrower.report.steps == 4
