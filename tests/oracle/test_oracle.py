@@ -11,9 +11,20 @@ from oracle.rows import judge, measure
 KNOWN: dict[str, str] = {}
 """Networks that are not right yet, and why."""
 
+LONG = {
+    *("inverted_residual", "lstm_over_columns", "mixer", "layer_scale", "gated_skips"),
+    *("attention_by_hand", "group_norms", "gated_recurrent", "experts", "shared_head_on_scales"),
+    "unet_stretched",
+}
+"""Those that take longest and have a near relative among the others: the quick ones stay under half a minute."""
+
 _MARKED = [
     pytest.param(
-        name, marks=pytest.mark.xfail(reason=KNOWN[name], strict=True) if name in KNOWN else ()
+        name,
+        marks=[
+            *([pytest.mark.xfail(reason=KNOWN[name], strict=True)] if name in KNOWN else []),
+            *([pytest.mark.slow] if name in LONG else []),
+        ],
     )
     for name in NETWORKS
 ]
@@ -27,7 +38,9 @@ def test_readers_are_right_and_nobody_is_harmed(name: str) -> None:
     assert row["renewals"] or not row["followed"], "what is followed is renewed"
 
 
-@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize(
+    "seed", [0, 1, 2, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(3, 8))]
+)
 def test_random_programs_are_right(seed: int) -> None:
     row = judge(program(seed))
     assert row["wrong"] == []
