@@ -39,8 +39,8 @@ _MEANING = """\
 - **wrong**: the judge contradicts the wiring: a reader or a channel that is not named, a channel that is named and
   never changes, or a filter whose own entries are elsewhere.
 
-Filters of the output head (never renewed) and of layers that do not run in evaluation mode (auxiliary heads) are not
-counted. The column s has the processor seconds of tracing.
+Filters of the output head (never renewed) and of layers that run in neither mode are not counted. The column s has the
+processor seconds of tracing.
 
 ## How it is judged
 
