@@ -14,7 +14,9 @@ KNOWN: dict[str, str] = {}
 LONG = {
     *("inverted_residual", "lstm_over_columns", "mixer", "layer_scale", "gated_skips"),
     *("attention_by_hand", "group_norms", "gated_recurrent", "experts", "shared_head_on_scales"),
-    "unet_stretched",
+    *("unet_stretched", "encoder_layer", "attention_between", "branch_in_training", "split_norms"),
+    *("class_token", "dilated_branches", "bias_in_training", "convolutional_lstm", "highway"),
+    *("channel_attention", "from_the_input", "half_in_place", "one_norm_behind_two"),
 }
 """Those that take longest and have a near relative among the others: the quick ones stay under half a minute."""
 
@@ -39,7 +41,7 @@ def test_readers_are_right_and_nobody_is_harmed(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "seed", [0, 1, 2, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(3, 8))]
+    "seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(1, 8))]
 )
 def test_random_programs_are_right(seed: int) -> None:
     row = judge(program(seed))
