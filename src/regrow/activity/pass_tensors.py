@@ -7,6 +7,7 @@ from typing import Final
 
 import torch
 from torch import Tensor
+from torch.multiprocessing.reductions import StorageWeakRef
 
 FIRST: Final = 4
 """Examples that are looked at first: nearly every living filter differs there."""
@@ -30,12 +31,14 @@ class PassTensors:
     def __init__(self) -> None:
         self._few: dict[Hashable, tuple[Tensor, Tensor]] = {}
         self._sums: dict[Hashable, tuple[Tensor, int]] = {}
+        self._met: dict[int, StorageWeakRef] = {}
         self._buffer: Tensor | None = None
 
     def clear(self) -> None:
         """Another pass begins."""
         self._few.clear()
         self._sums.clear()
+        self._met.clear()
 
     def ends_of_a_few(self, x: Tensor, over: Sequence[int]) -> tuple[Tensor, Tensor]:
         """The smallest and the largest of a few values of each channel.
@@ -47,7 +50,7 @@ class PassTensors:
         Returns:
             Both, by channel.
         """
-        key = _key(x, over)
+        key = self._key(x, over)
         found = self._few.get(key)
         if found is None:
             few = a_few(x, over)
@@ -65,11 +68,21 @@ class PassTensors:
             By channel the sum, the sum of sizes and the number of positive values, (3, *sizes) float64; and how many
             values were summed in all.
         """
-        key = _key(x, over)
+        key = self._key(x, over)
         found = self._sums.get(key)
         if found is None:
             found = self._sums[key] = self._summed(x, over)
         return found
+
+    def _key(self, x: Tensor, over: Sequence[int]) -> Hashable:
+        """Says which values these are, and not only where: what is freed in the pass gives its place to others.
+
+        A weak reference keeps the storage's own number from being used again, and none of its memory.
+        """
+        met = StorageWeakRef(x.untyped_storage())
+        self._met.setdefault(met.cdata, met)
+        place = x.storage_offset(), tuple(x.shape), tuple(x.stride())
+        return met.cdata, x._version, place, tuple(over)  # pyright: ignore[reportPrivateUsage]
 
     def _summed(self, x: Tensor, over: Sequence[int]) -> tuple[Tensor, int]:
         if not over:
@@ -115,10 +128,6 @@ def a_few(x: Tensor, over: Sequence[int]) -> Tensor:
         if length > wanted:
             few = few.narrow(axis, (length - wanted) // 2, wanted)
     return few
-
-
-def _key(x: Tensor, over: Sequence[int]) -> Hashable:
-    return x.data_ptr(), x._version, tuple(x.shape), tuple(x.stride()), tuple(over)  # pyright: ignore[reportPrivateUsage]
 
 
 def _over(piece: Tensor, axes: tuple[int, ...]) -> Tensor:
