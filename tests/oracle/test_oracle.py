@@ -8,9 +8,6 @@ from oracle.collection import NETWORKS
 from oracle.programs import program
 from oracle.rows import judge, measure
 
-KNOWN: dict[str, str] = {}
-"""Networks that are not right yet, and why."""
-
 LONG = {
     *("inverted_residual", "lstm_over_columns", "mixer", "layer_scale", "gated_skips"),
     *("attention_by_hand", "group_norms", "gated_recurrent", "experts", "shared_head_on_scales"),
@@ -20,19 +17,11 @@ LONG = {
 }
 """Those that take longest and have a near relative among the others: the quick ones stay under half a minute."""
 
-_MARKED = [
-    pytest.param(
-        name,
-        marks=[
-            *([pytest.mark.xfail(reason=KNOWN[name], strict=True)] if name in KNOWN else []),
-            *([pytest.mark.slow] if name in LONG else []),
-        ],
-    )
-    for name in NETWORKS
-]
 
-
-@pytest.mark.parametrize("name", _MARKED)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=[pytest.mark.slow] * (name in LONG)) for name in NETWORKS],
+)
 def test_readers_are_right_and_nobody_is_harmed(name: str) -> None:
     row = measure(name)
     assert row["wrong"] == []

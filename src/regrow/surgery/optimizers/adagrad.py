@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, final
+from typing import final
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from regrow.functional import adagrad_rate
 from regrow.surgery.optimizers.base import Due, Family, Made, Options, fine, learning_rate
@@ -23,27 +23,18 @@ class Adagrad(Family):
     others = ("sum",)
     only_counts = True
 
-    def begin_(
-        self,
-        parameter: nn.Parameter,
-        state: Mapping[str, Any],
-        mask: Tensor,
-        *,
-        group: Options,
-        defaults: Options,
-    ) -> None:
-        """Fill the sum.
+    def first(self, group: Options, defaults: Options) -> Mapping[str, float | Tensor]:
+        """The sum of a fresh parameter is the constructor's, whatever its group says.
 
         Args:
-            parameter: The parameter.
-            state: The optimizer's state of it. Written at the mask.
-            mask: True where a unit begins anew.
             group: The options.
             defaults: The options that the optimizer was made with.
+
+        Returns:
+            It.
         """
-        del parameter, group
-        # The sum of a fresh parameter is the constructor's, whatever its group says.
-        state["sum"].masked_fill_(mask, defaults["initial_accumulator_value"])
+        del group
+        return {"sum": defaults["initial_accumulator_value"]}
 
     def remembers(self, group: Options) -> bool:
         """With lr_decay.

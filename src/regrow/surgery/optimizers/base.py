@@ -225,10 +225,24 @@ class Family:
             group: The options.
             defaults: The options that the optimizer was made with.
         """
-        del parameter, group, defaults
-        for key in self.zeroed:
+        del parameter
+        first = {**dict.fromkeys(self.zeroed, 0.0), **self.first(group, defaults)}
+        for key, value in first.items():
             if isinstance(state.get(key), Tensor):
-                state[key].masked_fill_(mask, 0.0)
+                state[key].masked_fill_(mask, float(value))
+
+    def first(self, group: Options, defaults: Options) -> Mapping[str, float | Tensor]:
+        """What a fresh unit has where that is not zero.
+
+        Args:
+            group: The options.
+            defaults: The options that the optimizer was made with.
+
+        Returns:
+            By key of the optimizer's state; nothing here.
+        """
+        del group, defaults
+        return {}
 
     def remembers(self, group: Options) -> bool:
         """Whether later steps of a renewed unit differ from those of its tensor.

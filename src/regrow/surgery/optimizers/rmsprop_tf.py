@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, final
+from typing import final
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from regrow.surgery.optimizers.base import Family, Options
 
@@ -17,23 +17,15 @@ class RMSpropTF(Family):
     zeroed = ("grad_avg", "momentum_buffer")
     others = ("square_avg",)
 
-    def begin_(
-        self,
-        parameter: nn.Parameter,
-        state: Mapping[str, Any],
-        mask: Tensor,
-        *,
-        group: Options,
-        defaults: Options,
-    ) -> None:
-        """Zero mean and momentum, fill the average of squares.
+    def first(self, group: Options, defaults: Options) -> Mapping[str, float | Tensor]:
+        """The average of squares is one.
 
         Args:
-            parameter: The parameter.
-            state: The optimizer's state of it. Written at the mask.
-            mask: True where a unit begins anew.
             group: The options.
             defaults: The options that the optimizer was made with.
+
+        Returns:
+            It.
         """
-        super().begin_(parameter, state, mask, group=group, defaults=defaults)
-        state["square_avg"].masked_fill_(mask, 1.0)
+        del group, defaults
+        return {"square_avg": 1.0}

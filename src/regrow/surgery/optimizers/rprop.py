@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, final
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from regrow.surgery.optimizers.base import Ageing, Options, learning_rate
 
@@ -37,26 +37,18 @@ class Rprop(Ageing):
         del group, coarse
         return False
 
-    def begin_(
-        self,
-        parameter: nn.Parameter,
-        state: Mapping[str, Any],
-        mask: Tensor,
-        *,
-        group: Options,
-        defaults: Options,
-    ) -> None:
-        """Zero the previous gradient, fill the step sizes.
+    def first(self, group: Options, defaults: Options) -> Mapping[str, float | Tensor]:
+        """The step sizes are the learning rate, as of the moment; `prepare_` takes that of the first step.
 
         Args:
-            parameter: The parameter.
-            state: The optimizer's state of it. Written at the mask.
-            mask: True where a unit begins anew.
             group: The options.
             defaults: The options that the optimizer was made with.
+
+        Returns:
+            It.
         """
-        super().begin_(parameter, state, mask, group=group, defaults=defaults)
-        self.prepare_(state, mask, group=group)
+        del defaults
+        return {"step_size": learning_rate(group)}
 
     def prepare_(self, state: Mapping[str, Any], newborn: Tensor, *, group: Options) -> None:
         """Fill the step sizes with the learning rate.
