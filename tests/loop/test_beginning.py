@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 import regrow
-from regrow.errors import ConfigError, RegrowWarning
+from regrow.errors import ConfigError, RegrowWarning, StateError
 
 EXAMPLE = torch.zeros(2, 1, 8, 8)
 IMAGES = torch.randn(8, 1, 8, 8, generator=torch.Generator().manual_seed(0))
@@ -162,3 +162,32 @@ class TestWhatIsWrongIsTold:
         with pytest.warns(RegrowWarning) as told:
             _step(model, second)
         assert any("listed in the order in which they step" in str(one.message) for one in told)
+
+
+def test_a_state_of_the_version_before_goes_on_bit_for_bit() -> None:
+    """It knows nothing of norms that average with a count of their own."""
+    recipe = regrow.RandomOut(
+        confirm="gradient", threshold=0.05, active_fraction=1.0, every_steps=2
+    )
+
+    def begin() -> tuple[nn.Module, torch.optim.Optimizer, regrow.Regrower]:
+        model = _network()
+        optimizer = torch.optim.AdamW(model.parameters(), lr=0.01)
+        return model, optimizer, _attach(model, optimizer, recipe)
+
+    model, optimizer, regrower = begin()
+    _step(model, optimizer, steps=5)
+    assert regrower.report.renewed
+    now = regrower.state_dict()
+    before = {key: value for key, value in now.items() if key != "counted"} | {"version": 4}
+    saved = copy.deepcopy([model.state_dict(), optimizer.state_dict(), before])
+    _step(model, optimizer, steps=3)
+
+    again, second, resumed = begin()
+    for part, state in zip((again, second, resumed), saved, strict=True):
+        part.load_state_dict(state)
+    _step(again, second, steps=3)
+    for (name, one), two in zip(model.state_dict().items(), again.state_dict().values(), strict=True):  # fmt: skip
+        assert torch.equal(one, two), name
+    with pytest.raises(StateError, match="has version 3, this one has 5"):
+        resumed.load_state_dict({**before, "version": 3})

@@ -26,7 +26,7 @@ from regrow.loop.lookout import Lookout
 from regrow.loop.probing import Probe
 from regrow.loop.ranks import Ranks
 from regrow.loop.renewing import Renewer
-from regrow.loop.saving import STATE_VERSION, check_saved
+from regrow.loop.saving import STATE_VERSION, brought_up, check_saved
 from regrow.loop.selecting import Choice
 from regrow.loop.warner import Warner
 from regrow.loop.watch import OptimizerWatch
@@ -522,6 +522,7 @@ class Regrower:
             is changed. So is one with filters out of the network that are not 0 in the model.
             The settings of the recipe and the length of the training are those of this regrower.
         """
+        state = brought_up(state)
         check_saved(state, self.state_dict())
         for watch, memory in zip(self._watches, state["optimizers"], strict=True):
             if watch.surgeon is not None and memory is not None:

@@ -15,6 +15,26 @@ STATE_VERSION: Final = 5
 _SAME: Final = ("version", "recipe", "layers", "seed")
 
 
+def brought_up(state: object) -> Any:
+    """A saved state of version 4 as one of today's, which knows of norms that average with a count of their own.
+
+    Args:
+        state: What is to be loaded. Not changed.
+
+    Returns:
+        The same where it is of another version, or no state at all: `check_saved` says so.
+
+    Examples:
+        >>> brought_up({"version": 4, "step": 7})
+        {'version': 5, 'step': 7, 'counted': {}}
+    """
+    if isinstance(state, Mapping):
+        known = cast("Mapping[str, Any]", state)
+        if known.get("version") == STATE_VERSION - 1:
+            return {**known, "version": STATE_VERSION, "counted": {}}
+    return state
+
+
 def check_saved(state: Mapping[str, Any], mine: Mapping[str, Any]) -> None:
     """Refuse a saved state of another regrower, or one that is not whole.
 

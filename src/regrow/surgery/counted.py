@@ -54,8 +54,11 @@ class CountedNorms:
             if module.momentum is not None or not (edit.fresh or kept):
                 continue
             count = module.num_batches_tracked.to(buffer.device, torch.float64)
-            born = torch.full_like(buffer, -1.0, dtype=torch.float64)
-            born = born if kept is None else kept["born"].to(buffer.device)
+            born = (
+                torch.full_like(buffer, -1.0, dtype=torch.float64)
+                if kept is None
+                else kept["born"].to(buffer.device)
+            )
             if edit.fresh:
                 born = torch.where(edit.mask.to(buffer.device), count, born)
             self._young[edit.name] = {
