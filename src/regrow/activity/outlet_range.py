@@ -14,6 +14,9 @@ from regrow.graph.flows import Outlet
 _SURELY: Final = 1e-3
 """Of the largest value among these: filters that differ by more are not looked at any further."""
 
+_FEW_CHANNELS: Final = 256
+"""So many numbers are compared faster as Python's than by operations on tensors."""
+
 
 class OutletRange:
     """The range of what filters give at one outlet, over the calls of a pass.
@@ -37,13 +40,16 @@ class OutletRange:
         self.covered = self._places > 0
         self.covers = bool(self.covered.all())
         self._nobody = ~self.covered, torch.full((count,), torch.nan, device=device)
+        self._doubted = False
+        self.low: Tensor | None = None
         self.reset()
 
     def reset(self) -> None:
         """Begin a pass."""
         self.broken = False
         self.lively = False
-        self.low: Tensor | None = None
+        self._doubted = self.low is not None
+        self.low = None
         self.high: Tensor | None = None
         self.largest: Tensor | None = None
         self.values: Tensor | None = None
@@ -72,12 +78,19 @@ class OutletRange:
         self.examples += rest[0] if rest else 1
         if sums:
             self._add(x.detach(), tensors)
-        if self.lively or (x.device.type == "cpu" and self._surely_living(x.detach(), tensors)):
+        # Where somebody was silent in the last pass, somebody is in this one: a first look would be for nothing.
+        if self.lively or (
+            x.device.type == "cpu"
+            and not self._doubted
+            and self._surely_living(x.detach(), tensors)
+        ):
             self.lively = True  # nobody is silent in a pass who was not in one call of it
+            return
+        low, high, largest = self._range(x.detach())
+        if self.lively:
             return
         values = self._places * (x.numel() // max(len(outlet.units), 1))
         self.values = values if self.values is None else self.values + values
-        low, high, largest = self._range(x.detach())
         self.low = low if self.low is None else torch.minimum(self.low, low)
         self.high = high if self.high is None else torch.maximum(self.high, high)
         self.largest = largest if self.largest is None else torch.maximum(self.largest, largest)
@@ -101,8 +114,16 @@ class OutletRange:
                 self._by_unit(low, self._units, "amin"),
                 self._by_unit(high, self._units, "amax"),
             )
-        least, above, below = torch.stack(((high - low).amin(), high.amax(), low.amin())).tolist()
-        return least > _SURELY * max(above, -below)
+        if low.numel() > _FEW_CHANNELS:
+            ends = torch.stack(((high - low).amin(), high.amax(), low.amin()))
+            least, above, below = ends.tolist()
+            return least > _SURELY * max(above, -below)
+        lows, highs = (
+            low.flatten().tolist(),
+            high.flatten().tolist(),
+        )  # as fast as one operation, in place of five
+        limit = _SURELY * max(*highs, -min(lows))
+        return all(one - other > limit for one, other in zip(highs, lows, strict=True))
 
     def _range(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         if x.device.type != "cpu" or not self._rest or x.shape[self._rest[0]] <= FIRST:
@@ -112,6 +133,7 @@ class OutletRange:
         size = size.where(self.covered, 0.0).amax()
         sure = (high - low > _SURELY * size) | ~self.covered
         if bool(sure.all()):
+            self.lively = self.covers
             return low, high, size
         if not bool(sure.any()):
             return self._range_of(x)

@@ -121,13 +121,15 @@ def a_few(x: Tensor, over: Sequence[int]) -> Tensor:
     Returns:
         A view.
     """
-    few = x.narrow(over[0], 0, min(FIRST, x.shape[over[0]]))
+    few = [slice(None)] * x.ndim
+    few[over[0]] = slice(FIRST)
     # Places far apart would each bring a line of their own into the cache, which costs more than looking at them does.
     for axis in over[1:]:
         length, wanted = x.shape[axis], _ACROSS if axis == over[-1] else _DOWN
         if length > wanted:
-            few = few.narrow(axis, (length - wanted) // 2, wanted)
-    return few
+            begin = (length - wanted) // 2
+            few[axis] = slice(begin, begin + wanted)
+    return x[tuple(few)]
 
 
 def _over(piece: Tensor, axes: tuple[int, ...]) -> Tensor:

@@ -146,7 +146,9 @@ class LayerPass:
                 strange=strange,
             )
         elif strange and found is None:
-            found = replace(self._lively, seen=self._lively.silent, strange=True, lively=False)
+            found = replace(
+                self._lively, seen=self._lively.silent, examples=0, strange=True, lively=False
+            )
         for outlet in self.outlets:
             outlet.reset()
         self._constant = None
@@ -161,11 +163,12 @@ class LayerPass:
         if not any(outlet.covers for outlet in given):
             return None
         sums = [outlet.sums for outlet in given if outlet.sums is not None]
-        return replace(
-            self._lively,
-            examples=max(outlet.examples for outlet in given),
-            sums=torch.stack(sums).sum(0) if sums else None,
-        )
+        examples = max(outlet.examples for outlet in given)
+        if sums:
+            return replace(self._lively, examples=examples, sums=torch.stack(sums).sum(0))
+        if examples != self._lively.examples:  # the next pass has as many, and it is made once
+            self._lively = replace(self._lively, examples=examples)
+        return self._lively
 
     def _starved(self) -> Tensor:
         """Filters that hear channels of their group alone, none of which changed."""
