@@ -13,11 +13,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
+from regrow._whole import write_whole
 from regrow.errors import StoreError
 from regrow.lab.checkpoint import CheckpointFile, Held
 from regrow.lab.engines import EngineName
 from regrow.lab.fingerprint import differences, fingerprint
-from regrow.lab.folder import checkpoint_path, explained, file_stem, lock_folder
+from regrow.lab.folder import checkpoint_path, explained, file_stem, folder_held
 from regrow.lab.outcome import TrialResult
 from regrow.lab.schema import SCHEMA, SCHEMA_VERSION, detail_rows, trial_row
 
@@ -62,7 +63,7 @@ class Store:
         with ExitStack() as held:
             with explained(folder, "cannot be used as a results folder"):
                 (folder / CHECKPOINTS).mkdir(parents=True, exist_ok=True)
-                self._lock = held.enter_context(lock_folder(folder))
+                held.enter_context(folder_held(folder))
             with self._said("cannot be written"):
                 self._connection = held.enter_context(
                     closing(sqlite3.connect(folder / DATABASE, isolation_level=None, timeout=30))
@@ -141,10 +142,7 @@ class Store:
             )
 
     def _write_study(self, document: Mapping[str, Any]) -> None:
-        path = self.folder / "study.json"
-        temporary = path.with_suffix(".json.tmp")
-        temporary.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
-        temporary.replace(path)
+        write_whole(self.folder / "study.json", f"{json.dumps(document, indent=2)}\n".encode())
 
     # ---- trials
 
