@@ -62,7 +62,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("results/sharing-equal"))
     options = parser.parse_args()
     study = load_study(STUDY, Overrides(seeds=2, train={"epochs": 12}))
-    specs = list(of_cells(trials(study), ["data.region=East"]))
+    grid = cells(study, where=str(STUDY))
+    specs = list(of_cells(trials(study), ["data.region=East"], among=grid))
     asked = sum(spec.train.epochs for spec in specs)
     with tempfile.TemporaryDirectory() as folder:
         places = {sharing: Path(folder) / str(sharing) for sharing in (True, False)}

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from regrow.errors import ConfigError, RegrowError
-from regrow.lab.config import Overrides, load_study, parse_value
+from regrow.lab.config import Overrides, load_study
+from regrow.lab.keys import parse_value
 
 GOOD = """
 name = "good"

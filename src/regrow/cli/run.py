@@ -251,12 +251,12 @@ def _prepare(
     from regrow.lab.fingerprint import document, fingerprint_document
     from regrow.lab.preflight import preflight
     from regrow.lab.store import Store, engine_of
-    from regrow.lab.trials import of_cells, trials
+    from regrow.lab.trials import cells, of_cells, trials
 
     where = str(file) if file is not None else "command line"
     check_device(device)
     specs = trials(asked, where=where)
-    wanted = of_cells(specs, only)
+    wanted = of_cells(specs, only, among=cells(asked, where=where)) if only else specs
     checked = preflight(specs, data_dir=data_dir)
     chosen = choose(engine, refusal=checked.refusal, begun=engine_of(folder), device=device)
     store = Store(

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from regrow.errors import ConfigError
 from regrow.lab.arms import LAB_SETTINGS
-from regrow.lab.keys import set_key
+from regrow.lab.keys import parse_setting, set_key
 from regrow.lab.study import LAB_RECIPES, Study, check_document
 from regrow.lab.trials import cells
 
@@ -72,28 +72,6 @@ def load_study(path: Path | None, overrides: Overrides | None = None) -> Study:
     return study
 
 
-def parse_value(text: str) -> object:
-    """A value as it would stand in a TOML file; what is none there is a text.
-
-    Args:
-        text: What came after ``=``.
-
-    Returns:
-        A number, true, false, None for ``null``, or the text itself.
-
-    Examples:
-        >>> parse_value("1e-8"), parse_value("true"), parse_value("East"), parse_value("null")
-        (1e-08, True, 'East', None)
-    """
-    if text == "null":
-        return None
-    try:
-        value = tomllib.loads(f"value = {text}")
-    except tomllib.TOMLDecodeError:
-        return text
-    return value["value"] if len(value) == 1 else text
-
-
 def _read(path: Path) -> dict[str, Any]:
     try:
         text = path.read_text(encoding="utf-8")
@@ -128,10 +106,8 @@ def _merge(found: dict[str, Any], told: Overrides, *, where: str) -> None:
     if told.partners is not None:
         _set_partners(found["arms"], told.partners)
     for text in told.settings:
-        key, equals, value = text.partition("=")
-        if not equals:
-            raise ConfigError(f"command line: --set must be KEY=VALUE, got '{text}'")
-        set_key(found, key.strip(), parse_value(value.strip()), where=f"command line: --set {text}")
+        key, value = parse_setting(text, where="command line: --set")
+        set_key(found, key, value, where=f"command line: --set {text}")
     if told.name is not None:
         found["name"] = told.name
     found.setdefault("name", _default_name(found))
