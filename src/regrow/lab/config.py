@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import codecs
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from regrow.errors import ConfigError
+from regrow.errors import ConfigError, RegrowError
 from regrow.lab.arms import LAB_SETTINGS
 from regrow.lab.keys import parse_setting, set_key
 from regrow.lab.study import LAB_RECIPES, Study, check_document
@@ -74,13 +75,20 @@ def load_study(path: Path | None, overrides: Overrides | None = None) -> Study:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        text = path.read_text(encoding="utf-8")
+        content = path.read_bytes()
     except FileNotFoundError:
         raise ConfigError(f"{path}: there is no such study file") from None
-    except (OSError, UnicodeDecodeError) as error:
+    except OSError as error:
         raise ConfigError(f"{path}: cannot be read as a study file: {error}") from error
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) or b"\0" in content[:4]:
+        raise ConfigError(
+            f"{path}: is UTF-16 text, and a study file must be UTF-8: save it as that"
+        )
     try:
-        return tomllib.loads(text)
+        # Some editors put a byte order mark in front, which TOML does not know.
+        return tomllib.loads(content.decode("utf-8-sig"))
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: must be UTF-8 text: {error}") from error
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{path}: is no valid TOML: {error}") from error
 
@@ -97,11 +105,7 @@ def _merge(found: dict[str, Any], told: Overrides, *, where: str) -> None:
             raise ConfigError(f"{where}: {key}: must be a table, got {found[key]!r}")
     wanted = told.recipes or (() if found["arms"] else DEFAULT_RECIPES)
     if wanted:
-        twice = [name for name in wanted if wanted.count(name) > 1]
-        if twice:
-            raise ConfigError(f"command line: --recipe {twice[0]} is there twice")
-        arms: dict[str, Any] = found["arms"]
-        found["arms"] = {name: arms.get(name, {"recipe": name}) for name in wanted}
+        found["arms"] = _chosen(found["arms"], wanted)
     found["train"].update({key: value for key, value in told.train.items() if value is not None})
     if told.partners is not None:
         _set_partners(found["arms"], told.partners)
@@ -111,6 +115,28 @@ def _merge(found: dict[str, Any], told: Overrides, *, where: str) -> None:
     if told.name is not None:
         found["name"] = told.name
     found.setdefault("name", _default_name(found))
+
+
+def _chosen(arms: Mapping[str, Any], wanted: Sequence[str]) -> dict[str, Any]:
+    """The arms that ``--recipe`` names: the file's by their labels, others by their recipe.
+
+    The arm of a user's function is called as the function is.
+    """
+    chosen: dict[str, Any] = {}
+    for name in wanted:
+        own = ":" in name
+        label = name.partition(":")[2].lstrip("_") if own else name
+        arm: Any = arms.get(label, {"recipe": name})
+        if label in chosen:
+            more = f" as arm {label}; a study file gives arms labels of their own" if own else ""
+            raise ConfigError(f"command line: --recipe {name} is there twice{more}")
+        if own and not (isinstance(arm, dict) and arm.get("recipe") == name):
+            raise ConfigError(
+                f"command line: --recipe {name}: the study's arm {label} has another recipe; give this one an arm of "
+                "its own in the study file"
+            )
+        chosen[label] = arm
+    return chosen
 
 
 def _set_partners(arms: Mapping[str, Any], partners: int) -> None:
@@ -134,7 +160,10 @@ def _settings_of(recipe: object) -> Mapping[str, object]:
         return {}
     if recipe in LAB_SETTINGS:
         return LAB_SETTINGS[recipe]
-    return recipes.settings(recipe) if recipe in recipes.names() else {}
+    try:
+        return recipes.settings(recipe)
+    except RegrowError:
+        return {}
 
 
 def _default_name(found: Mapping[str, Any]) -> str:
