@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
+from regrow._named import FORM
 from regrow.errors import ConfigError, UnknownNameError
 from regrow.lab.study import (
     LAB_RECIPES,
@@ -54,6 +55,8 @@ def complete(study: Study, *, where: str) -> Study:
             raise ConfigError(f"{where}: {part}: {error}") from error
         full = _filled(home.defaults(choice.name), choice.settings)
         parts[part] = choice.model_copy(update={"settings": full})
+    for label, arm in study.arms.items():
+        _check_recipe(arm.recipe, where=f"{where}: arms.{label}.recipe")
     arms: dict[str, Arm] = {}
     for label, arm in study.arms.items():
         arms[label] = _completed(study, label, arm, where=f"{where}: arms.{label}")
@@ -96,16 +99,27 @@ def _filled(defaults: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, 
     }
 
 
+def _check_recipe(name: str, *, where: str) -> None:
+    """Find a recipe by its name; a user's is imported."""
+    from regrow import recipes  # noqa: PLC0415 # as above
+
+    if name in LAB_RECIPES:
+        return
+    try:
+        recipes.info(name)
+    except UnknownNameError:
+        known = [*LAB_RECIPES, *recipes.names(), FORM]
+        raise UnknownNameError("recipe", name, known, where=where) from None
+    except ConfigError as error:
+        raise ConfigError(f"{where}: {error}") from error
+
+
 def _completed(study: Study, label: str, arm: Arm, *, where: str) -> Arm:
     """The arm with its recipe's defaults written out and, for a control, its partner found."""
     from regrow import recipes  # noqa: PLC0415 # imports torch, which reading a study's records must not
 
     place, _, path = where.rpartition(": ")
     check_training({**study.train.model_dump(), **arm.train}, where=place, path=f"{path}.train")
-    if arm.recipe not in {*LAB_RECIPES, *recipes.names()}:
-        raise UnknownNameError(
-            "recipe", arm.recipe, [*LAB_RECIPES, *recipes.names()], where=f"{where}.recipe"
-        )
     control = arm.recipe not in LAB_RECIPES and recipes.info(arm.recipe).control
     if arm.like is not None and not control:
         raise ConfigError(f"{where}.like: is for controls, and recipe '{arm.recipe}' is none")
@@ -161,7 +175,7 @@ def _partner(study: Study, label: str, arm: Arm, *, where: str) -> str:
     tested = [
         other
         for other, candidate in study.arms.items()
-        if candidate.recipe in recipes.names() and _renews(recipes.info(candidate.recipe))
+        if candidate.recipe not in LAB_RECIPES and _renews(recipes.info(candidate.recipe))
     ]
     if arm.like is None:
         if len(tested) == 1:
