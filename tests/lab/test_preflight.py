@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 
 from regrow.errors import ConfigError, RegrowError
 from regrow.lab.preflight import preflight
@@ -104,6 +107,69 @@ def broken(*, in_channels, image_size, classes):
     return Broken()
 
 
+class InTraining(nn.Module):
+    # Right where it is tested; in training mode something else comes out.
+
+    def __init__(self, outputs, *, wrong):
+        super().__init__()
+        self.net, self.wrong = flat(outputs), wrong
+
+    def forward(self, x):
+        scores = self.net(x)
+        return self.wrong(scores, x) if self.training else scores
+
+
+def pair_in_training(*, in_channels, image_size, classes):
+    return InTraining(classes, wrong=lambda scores, x: (scores, x))
+
+
+def fewer_in_training(*, in_channels, image_size, classes):
+    return InTraining(classes, wrong=lambda scores, x: scores[:, :1])
+
+
+def fails_in_training(*, in_channels, image_size, classes):
+    def fail(scores, x):
+        raise ValueError("first\\nsecond")
+
+    return InTraining(classes, wrong=fail)
+
+
+def detached_in_training(*, in_channels, image_size, classes):
+    return InTraining(classes, wrong=lambda scores, x: scores.detach())
+
+
+def whole_numbers(*, in_channels, image_size, classes):
+    return InTraining(classes, wrong=lambda scores, x: scores.long())
+
+
+def normed(*, in_channels, image_size, classes):
+    return nn.Sequential(
+        nn.Flatten(), nn.Linear(64, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, classes)
+    )
+
+
+class Counting(nn.Module):
+    # Says how often it was run, and how large the batches were that it was trained on.
+
+    runs, trained = 0, []
+
+    def __init__(self, outputs):
+        super().__init__()
+        self.net = nn.Sequential(
+            nn.Conv2d(1, 2, 3), nn.ReLU(), nn.Conv2d(2, 2, 3), nn.ReLU(), nn.Flatten(), nn.Linear(32, outputs)
+        )
+
+    def forward(self, x):
+        Counting.runs += 1
+        if self.training and type(x).__name__ == "Tensor":
+            Counting.trained.append(len(x))
+        return self.net(x)
+
+
+def counting(*, in_channels, image_size, classes):
+    return Counting(classes)
+
+
 def lazy(*, in_channels, image_size, classes):
     return nn.Sequential(nn.Conv2d(1, 2, 3), nn.Flatten(), nn.LazyLinear(classes))
 """
@@ -122,6 +188,16 @@ def lazy(*, in_channels, image_size, classes):
         ),
         ("two", "must return a tensor of scores, got tuple"),
         ("broken", "raised ValueError: first second on images of shape (2, 1, 8, 8)"),
+        ("pair_in_training", "in training mode: must return a tensor of scores, got tuple"),
+        (
+            "fewer_in_training",
+            "in training mode: must return one score for each of 3 classes, shape (16, 3) for 16 images, got (16, 1)",
+        ),
+        (
+            "fails_in_training",
+            "raised ValueError: first second in training mode on the last batch of an epoch, images of shape "
+            "(16, 1, 8, 8)",
+        ),
         ("lazy", "must know its shapes before it is trained, 2.weight belongs to a lazy layer"),
     ],
 )
@@ -144,3 +220,96 @@ def test_a_network_that_cannot_be_trained_is_told_by_its_name(
 def test_a_recipe_that_cannot_be_attached_names_its_arm(tiny_study: MakeStudy) -> None:
     with pytest.raises(ConfigError, match=r"^arm randomout: .*unknown initialiser 'foo'"):
         preflight(trials(tiny_study("none", "randomout", settings=("randomout.init=foo",))))
+
+
+@pytest.fixture
+def own_net(
+    tiny_study: MakeStudy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., Study]:
+    """A study of one of the networks above."""
+    (tmp_path / "preflight_nets.py").write_text(NETS)
+    monkeypatch.syspath_prepend(tmp_path)
+
+    def make(function: str, *recipes: str, **options: Any) -> Study:
+        study = tiny_study(*recipes, **options)
+        own = study.model.model_copy(update={"name": f"preflight_nets:{function}", "settings": {}})
+        return study.model_copy(update={"model": own})
+
+    return make
+
+
+@pytest.mark.parametrize(
+    ("function", "told"),
+    [
+        ("detached_in_training", "RuntimeError: element 0 of tensors does not require grad"),
+        ("whole_numbers", "not implemented for 'Long'"),
+    ],
+)
+def test_a_loss_that_cannot_be_learned_from_is_told(
+    own_net: Callable[..., Study], function: str, told: str
+) -> None:
+    with pytest.raises(ConfigError) as error:
+        preflight(trials(own_net(function, "none")))
+    begin = f"model 'preflight_nets:{function}': cannot learn from the last batch of an epoch, images of shape (16, 1,"
+    assert str(error.value).startswith(begin)
+    assert told in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_a_norm_over_one_image_is_told_where_the_last_batch_has_one(
+    own_net: Callable[..., Study],
+) -> None:
+    """96 images: of 19 in a batch the last has one, of 16 it has 16; 95 are left of them by one held out."""
+    with pytest.raises(ConfigError) as error:
+        preflight(trials(own_net("normed", "none", settings=("train.batch_size=19",))))
+    assert str(error.value) == (
+        "model 'preflight_nets:normed': raised ValueError: Expected more than 1 value per channel when training, got "
+        "input size torch.Size([1, 8]) in training mode on the last batch of an epoch, images of shape (1, 1, 8, 8); "
+        "train.drop_last = true leaves a batch of one image out"
+    )
+    for settings in (
+        ("train.batch_size=16",),
+        ("train.batch_size=19", "train.drop_last=true"),
+        ("train.batch_size=19", "train.held_out=1"),
+    ):
+        preflight(trials(own_net("normed", "none", settings=settings)))
+
+
+def test_a_batch_larger_than_the_data_is_noticed(tiny_study: MakeStudy) -> None:
+    found = preflight(trials(tiny_study("none", "randomout", settings=("train.batch_size=97",))))
+    assert found.notices == (
+        "train.batch_size: 97 is more than the 96 training images, each step has all",
+    )
+    assert preflight(trials(tiny_study(settings=("train.batch_size=96",)))).notices == ()
+
+
+def test_what_cells_and_arms_have_in_common_is_tried_once(own_net: Callable[..., Study]) -> None:
+    """Networks run as often for 36 cells of three arms as for one."""
+
+    def counted(grid: dict[str, list[Any]]) -> tuple[int, list[int]]:
+        study = own_net(
+            "counting", "none", "randomout", "random", settings=("randomout.confirm=gradient",)
+        )
+        counter = importlib.import_module("preflight_nets").Counting
+        counter.runs, counter.trained = 0, []
+        specs = trials(study.model_copy(update={"grid": grid}))
+        assert len(preflight(specs).data_digests) == len({spec.cell for spec in specs})
+        return counter.runs, counter.trained
+
+    grid = {
+        "randomout.threshold": [1e-8, 1e-6, 1e-4],
+        "randomout.active_fraction": [0.3, 0.6, 0.9],
+        "train.lr": [0.1, 0.2],
+        "train.epochs": [2, 3],
+    }
+    alone, crossed = counted({}), counted(grid)
+    assert crossed == alone
+    assert crossed[1].count(16) == 1
+    # What is trained otherwise is tried for itself, on its own last batch: 96 are 16 times 6 and 50 and 46.
+    assert counted({"train.batch_size": [16, 50]})[1].count(46) == 1
+
+
+def test_a_rehearsal_leaves_the_generator_as_it_was(tiny_study: MakeStudy) -> None:
+    before = torch.get_rng_state()
+    preflight(trials(tiny_study("none", "randomout")))
+    assert torch.equal(torch.get_rng_state(), before)

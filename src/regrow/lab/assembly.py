@@ -11,6 +11,7 @@ from torch.optim import SGD, Adam, AdamW, Optimizer
 from regrow import recipes
 from regrow.compose import Recipe
 from regrow.errors import ConfigError
+from regrow.graph import Wiring
 from regrow.history import Renewed
 from regrow.lab import models
 from regrow.lab.data import Dataset
@@ -150,6 +151,7 @@ def attach_recipe(
     recipe: Recipe | None,
     held_out: tuple[Tensor, Tensor] | None = None,
     hooks: bool = True,
+    wiring: Wiring | None = None,
 ) -> Regrower | None:
     """Attach a trial's recipe, if it has one.
 
@@ -162,6 +164,7 @@ def attach_recipe(
         held_out: Images and classes that are not trained on, for recipes that measure on data; None: the first
             training images.
         hooks: It acts by the optimizer's hooks; else whoever makes the steps calls it.
+        wiring: Of the network, where it has been traced; None: it is traced now.
 
     Returns:
         The regrower; None without a recipe.
@@ -174,7 +177,8 @@ def attach_recipe(
         recipe,
         model,
         optimizer,
-        example_inputs=data.x_train[:2],
+        example_inputs=data.x_train[:2] if wiring is None else None,
+        wiring=wiring,
         calibration_inputs=images,
         calibration_targets=classes,
         total_steps=per_epoch * spec.train.epochs,

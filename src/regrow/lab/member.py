@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -138,15 +138,28 @@ class Member:
         Yields:
             Indices, images and classes.
         """
-        training, moves = self.training, self.moves(epoch)
+        moves = self.moves(epoch)
+        for batch in self._splits(epoch):
+            yield batch, self._shown(batch, moves), self.labels[batch]
+
+    def last_batch(self) -> tuple[Tensor, Tensor, Tensor]:
+        """The last batch of the first epoch, the smallest of all: indices, images and classes."""
+        batch = self._splits(1)[-1]
+        return batch, self._shown(batch, self.moves(1)), self.labels[batch]
+
+    def _splits(self, epoch: int) -> Sequence[Tensor]:
+        """The indices of an epoch's batches."""
         order = self.order(epoch).to(self.device)
-        for batch in order.split(training.batch_size)[: self.steps_per_epoch]:
-            images = self.images[batch]
-            if training.augment == "crop-flip":
-                images = crop_flip(images, moves)
-            if training.channels_last:
-                images = images.contiguous(memory_format=torch.channels_last)
-            yield batch, images, self.labels[batch]
+        return order.split(self.training.batch_size)[: self.steps_per_epoch]
+
+    def _shown(self, batch: Tensor, moves: torch.Generator) -> Tensor:
+        """The images of a batch as the network sees them."""
+        images = self.images[batch]
+        if self.training.augment == "crop-flip":
+            images = crop_flip(images, moves)
+        if self.training.channels_last:
+            images = images.contiguous(memory_format=torch.channels_last)
+        return images
 
     def set_rate(self, epoch: int, step: int) -> None:
         """Give the optimizer the learning rate of a step.

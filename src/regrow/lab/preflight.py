@@ -6,15 +6,16 @@ import json
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+from typing import Final, NamedTuple
 
-import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from regrow import recipes
 from regrow.criteria import MEASURED
 from regrow.errors import ConfigError, NoEffectWarning, RegrowError
+from regrow.graph import Wiring, trace
 from regrow.history import Renewed
 from regrow.lab import data
 from regrow.lab.assembly import (
@@ -30,11 +31,10 @@ from regrow.lab.data import Dataset
 from regrow.lab.data.held_out import hold_out
 from regrow.lab.diagnostics import Diagnosis
 from regrow.lab.engines import refusal
-from regrow.lab.study import LAB_RECIPES
 from regrow.lab.teaching import teacher_network
 from regrow.lab.trials import TrialSpec
+from regrow.lab.tried import try_model, try_step
 from regrow.lab.weights import read_weights
-from regrow.partnership import PartnerRecipe
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,10 +56,13 @@ class Preflight:
 def preflight(
     specs: Sequence[TrialSpec], *, data_dir: Path | None = None, cache_dir: Path | None = None
 ) -> Preflight:
-    """Load every data set, build every model, attach every recipe, and train nothing.
+    """Load every data set, train every network for one step, attach every recipe, and keep nothing of it.
+
+    What many arms and cells have in common is tried once: a data set, a network with its way of training, a recipe
+    with its settings in it.
 
     Args:
-        specs: All trials of the study; one of each cell and arm is tried.
+        specs: All trials of the study.
         data_dir: Folder with data sets.
         cache_dir: Folder for fetched data sets.
 
@@ -68,102 +71,172 @@ def preflight(
 
     Raises:
         ConfigError: `data_dir` is no folder, a batch is larger than a training set whose last batch
-            is dropped, or a recipe cannot be attached. What loading and building raise comes through.
+            is dropped, a network cannot be trained, or a recipe cannot be attached. What loading and building raise
+            comes through.
     """
     if data_dir is not None and not data_dir.is_dir():
         raise ConfigError(f"--data-dir: must be a folder, got {data_dir}")
     digests: dict[str, str] = {}
     notices: dict[str, None] = {}
-    held: dict[str, Dataset] = {}
-    tried: set[tuple[str, str]] = set()
+    loaded: dict[str, Dataset] = {}
+    parted: dict[str, _Parted] = {}
+    networks: dict[str, _Network] = {}
+    attached: dict[str, list[str]] = {}
+    reasons: dict[str, str] = {}
     refused = ""
+    arms: dict[tuple[str, str], TrialSpec] = {}
     for spec in specs:
-        if (spec.cell, spec.label) in tried:
-            continue
-        tried.add((spec.cell, spec.label))
-        key = json.dumps([spec.data.name, spec.data.settings], sort_keys=True)
-        if key not in held:
-            held[key] = data.load(
+        arms.setdefault((spec.cell, spec.label), spec)
+    for spec in arms.values():
+        source = _text(spec.data.name, spec.data.settings)
+        if source not in loaded:
+            loaded[source] = data.load(
                 spec.data.name,
                 settings=spec.data.settings,
                 data_dir=data_dir,
                 cache_dir=cache_dir,
             )
-        digests[spec.cell] = str(held[key].meta["sha256"])
-        told, reason = _rehearse(spec, held[key])
-        for notice in told:
-            notices.setdefault(notice)
-        if reason and not refused:
-            refused = f"arm {spec.label}: {reason}"
+        digests[spec.cell] = str(loaded[source].meta["sha256"])
+        images = _text(source, spec.train.held_out)
+        if images not in parted:
+            parted[images] = _Parted(*hold_out(loaded[source], spec.train.held_out))
+        trained = _text(
+            images,
+            [spec.model.name, spec.model.settings],
+            spec.train.model_dump(include=STEP),
+            spec.diagnostics.model_dump(),
+        )
+        if trained not in networks:
+            networks[trained] = _Network(spec, parted[images])
+        recipe = _text(
+            trained,
+            [spec.recipe, spec.settings, spec.like is None, spec.train.epochs],
+            [[str(teacher), spec.distillation.temperature] for teacher in spec.teachers],
+        )
+        if recipe not in attached:
+            attached[recipe] = _rehearse(spec, networks[trained])
+        side = _text(trained, spec.partners > 1, bool(spec.teachers))
+        if side not in reasons:
+            reasons[side] = refusal(spec, networks[trained].model)
+        cell = "" if spec.cell == "base" else f"{spec.cell}: "
+        notices |= dict.fromkeys(f"{cell}{text}" for text in networks[trained].notices)
+        notices |= dict.fromkeys(f"{cell}arm {spec.label}: {text}" for text in attached[recipe])
+        if reasons[side] and not refused:
+            refused = f"arm {spec.label}: {reasons[side]}"
     told = [*notices, *_told_of_teachers(specs)]
     return Preflight(data_digests=digests, notices=tuple(told), refusal=refused)
 
 
-def _rehearse(spec: TrialSpec, dataset: Dataset) -> tuple[list[str], str]:
-    """One model and one recipe, put together and thrown away: what is to be told, and why it is no stack."""
-    dataset, *aside = hold_out(dataset, spec.train.held_out)
-    if steps_per_epoch(spec.train, len(dataset.x_train)) == 0:
-        raise ConfigError(
-            f"train.batch_size: must be at most {len(dataset.x_train)}, the number of training images, "
-            f"with drop_last, got {spec.train.batch_size} (arm {spec.label})"
-        )
-    model = build_model(spec, dataset, seed=spec.seed)
-    optimizer = build_optimizer(spec.train, model)
-    reason = refusal(spec, model)
-    _try_model(model, dataset, where=f"model '{spec.model.name}'")
-    _try_teacher_files(spec, dataset)
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", NoEffectWarning)
-        like: list[Renewed] | None = None if spec.like is None else []
-        try:
-            regrower = attach_recipe(
-                spec,
-                dataset,
-                model,
-                optimizer,
-                recipe=arm_recipe(spec, like=like),
-                held_out=(aside[0], aside[1]) if spec.train.held_out else None,
+STEP: Final = {
+    "batch_size",
+    "drop_last",
+    "optimizer",
+    "loss_reduction",
+    "clip_grad_norm",
+    "augment",
+    "overlap_penalty",
+    "channels_last",
+}
+"""What a step depends on; the length of the training and the rate are no matter of whether it can be made."""
+
+
+def _text(*parts: object) -> str:
+    """A text that is equal where all parts are."""
+    return json.dumps(parts, sort_keys=True)
+
+
+class _Parted(NamedTuple):
+    """A data set, and what was set aside of it."""
+
+    rest: Dataset
+    images: Tensor
+    labels: Tensor
+
+    @property
+    def aside(self) -> tuple[Tensor, Tensor] | None:
+        return (self.images, self.labels) if len(self.images) else None
+
+
+class _Network:
+    """A network as a study trains it, tried for one step; fresh again for the recipes that are attached to it."""
+
+    def __init__(self, spec: TrialSpec, parted: _Parted) -> None:
+        self.data, self.aside = parted.rest, parted.aside
+        count, batch = len(self.data.x_train), spec.train.batch_size
+        if steps_per_epoch(spec.train, count) == 0:
+            raise ConfigError(
+                f"train.batch_size: must be at most {count}, the number of training images, "
+                f"with drop_last, got {batch} (arm {spec.label})"
             )
-            grafter = attach_partner_recipe(spec, dataset, _partners(spec, dataset))
-        except RegrowError as error:
-            raise ConfigError(f"arm {spec.label}: {error}") from error
+        self.notices = (
+            [
+                f"train.batch_size: {batch} is more than the {count} training images, each step has all"
+            ]
+            if batch > count
+            else []
+        )
+        self.model = build_model(spec, self.data, seed=spec.seed)
+        self.optimizer = build_optimizer(spec.train, self.model)
+        where = f"model '{spec.model.name}'"
+        try_model(self.model, self.data, where=where)
+        try_step(spec, self.data, where=where)
         try:
             Diagnosis(
                 spec.diagnostics,
-                model=model,
-                example=dataset.x_train[:2],
-                held_out=(aside[0], aside[1]) if spec.train.held_out else None,
+                model=self.model,
+                example=self.data.x_train[:2],
+                held_out=self.aside,
                 seed=spec.seed,
             )
         except RegrowError as error:
             raise ConfigError(f"diagnostics: {error}") from error
+
+    @cached_property
+    def wiring(self) -> Wiring:
+        """Who reads whom, found once for all recipes."""
+        return trace(self.model, self.data.x_train[:2])
+
+
+def _rehearse(spec: TrialSpec, network: _Network) -> list[str]:
+    """An arm's recipe attached and taken off again: what is to be told."""
+    _try_teacher_files(spec, network.data)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", NoEffectWarning)
+        like: list[Renewed] | None = None if spec.like is None else []
+        try:
+            recipe = arm_recipe(spec, like=like)
+            regrower = attach_recipe(
+                spec,
+                network.data,
+                network.model,
+                network.optimizer,
+                recipe=recipe,
+                held_out=network.aside,
+                wiring=None if recipe is None else network.wiring,
+            )
+            grafter = (
+                attach_partner_recipe(spec, network.data, _partners(spec, network.data))
+                if recipe is None
+                else None
+            )
+        except RegrowError as error:
+            raise ConfigError(f"arm {spec.label}: {error}") from error
     for attached in (regrower, grafter):
         if attached is not None:
             attached.detach()
     told = [str(warning.message) for warning in caught]
-    if spec.recipe not in LAB_RECIPES and not spec.train.held_out:
-        told += _ranks_on_training_images(spec, len(dataset.x_train), like=like)
-    cell = "" if spec.cell == "base" else f"{spec.cell}: "
-    return [f"{cell}arm {spec.label}: {text}" for text in told], reason
+    if recipe is not None and recipe.criterion.needs & MEASURED and network.aside is None:
+        told.append(
+            f"ranks filters on the first {min(CALIBRATION, len(network.data.x_train))} training images, which it is "
+            "trained on; train.held_out = N sets images aside"
+        )
+    return told
 
 
 def _partners(spec: TrialSpec, dataset: Dataset) -> list[tuple[nn.Module, Optimizer]]:
     """The networks that a recipe for several joins, and their optimizers."""
     models = [build_model(spec, dataset, seed=spec.seed) for _ in range(spec.partners)]
     return [(model, build_optimizer(spec.train, model)) for model in models]
-
-
-def _ranks_on_training_images(
-    spec: TrialSpec, examples: int, *, like: Sequence[Renewed] | None
-) -> list[str]:
-    """What is said of a recipe whose ranking looks at data where none was set aside."""
-    recipe = recipes.build(spec.recipe, spec.settings, like=like, where=spec.trial)
-    if isinstance(recipe, PartnerRecipe) or not recipe.criterion.needs & MEASURED:
-        return []
-    return [
-        f"ranks filters on the first {min(CALIBRATION, examples)} training images, which it is trained on; "
-        "train.held_out = N sets images aside"
-    ]
 
 
 def _try_teacher_files(spec: TrialSpec, dataset: Dataset) -> None:
@@ -177,7 +250,7 @@ def _try_teacher_files(spec: TrialSpec, dataset: Dataset) -> None:
             network = teacher_network(found, dataset, temperature=spec.distillation.temperature)
         except RegrowError as error:
             raise ConfigError(f"arm {spec.label}: {error}") from error
-        _try_model(network, dataset, where=f"arm {spec.label}: teacher {teacher.path}")
+        try_model(network, dataset, where=f"arm {spec.label}: teacher {teacher.path}")
 
 
 def _told_of_teachers(specs: Sequence[TrialSpec]) -> list[str]:
@@ -216,29 +289,3 @@ def _lineage(spec: TrialSpec, by_trial: Mapping[str, TrialSpec]) -> list[TrialSp
 def _epochs(spec: TrialSpec) -> int:
     """Epochs of a trial, over all its networks."""
     return spec.train.epochs * spec.partners
-
-
-def _try_model(model: nn.Module, dataset: Dataset, *, where: str) -> None:
-    """Two images through the network: one score a class must come out."""
-    for name, parameter in model.named_parameters():
-        if isinstance(parameter, nn.parameter.UninitializedParameter):
-            raise ConfigError(
-                f"{where}: must know its shapes before it is trained, {name} belongs to a lazy layer"
-            )
-    try:
-        with torch.no_grad():
-            scores: object = model.eval()(dataset.x_train[:2])
-    except (Exception, SystemExit) as error:  # whatever the user's network raises
-        told = " ".join(f"{type(error).__name__}: {error}".split())
-        shape = tuple(dataset.x_train[:2].shape)
-        raise ConfigError(f"{where}: raised {told} on images of shape {shape}") from error
-    finally:
-        model.train()
-    wanted = (len(dataset.x_train[:2]), len(dataset.classes))
-    if not isinstance(scores, Tensor):
-        raise ConfigError(f"{where}: must return a tensor of scores, got {type(scores).__name__}")
-    if tuple(scores.shape) != wanted:
-        raise ConfigError(
-            f"{where}: must return one score for each of {wanted[1]} classes, shape {wanted} for "
-            f"{wanted[0]} images, got {tuple(scores.shape)}"
-        )

@@ -80,11 +80,8 @@ def scaled(
     Returns:
         Training and test images, float32. Computed in float64 and rounded once.
 
-    Raises:
-        ConfigError: `scale` is not known.
-        DataError: A channel holds one value only (``standard``), or scaled values leave float32's range.
-
     Edge cases:
+        A DataError where a channel holds one value only (``standard``), or scaled values leave float32's range.
         ``per_image``: an image of one grey value becomes all zeros. ``unit``: a test image may exceed 1
         if it is brighter than every training image; negative pixel values are a ConfigError, all-zero
         images a DataError.
@@ -131,8 +128,9 @@ def _check_range(
     for i in range(0, len(result), _BLOCK):
         finite = np.isfinite(result[i : i + _BLOCK]).all(axis=(1, 2, 3))
         if not finite.all():
-            image = images[i + int(np.argmin(finite))]
+            number = i + int(np.argmin(finite))
+            low, high = images[number].min(), images[number].max()
             raise DataError(
-                f"scale '{scale}' must keep images within float32's range, {part} image "
-                f"{i + int(np.argmin(finite))}, with values from {image.min():g} to {image.max():g}, leaves it ({where})"
+                f"scale '{scale}' must keep images within float32's range, {part} image {number}, with values from "
+                f"{low:g} to {high:g}, leaves it ({where})"
             )

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import final
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
 from regrow.lab.measure import right_answers
@@ -33,7 +33,7 @@ class ModuleEngine:
 
 
 def _train(member: Member, epoch: int) -> tuple[float, float]:
-    training, model, optimizer = member.training, member.model, member.optimizer
+    model = member.model
     torch.manual_seed(member.noise_key(epoch))
     loss_sum = torch.zeros((), dtype=torch.float64, device="cpu")
     right = torch.zeros((), dtype=torch.int64, device="cpu")
@@ -41,17 +41,24 @@ def _train(member: Member, epoch: int) -> tuple[float, float]:
     for step, (batch, images, labels) in enumerate(member.batches(epoch)):
         member.set_rate(epoch, step)
         outputs = model(images)
-        loss = F.cross_entropy(outputs, labels, reduction=training.loss_reduction)
-        beside = member.beside(outputs, images, batch)
-        optimizer.zero_grad(set_to_none=True)
-        torch.stack([loss, *beside]).sum().backward() if beside else loss.backward()
-        if training.clip_grad_norm is not None:
-            nn.utils.clip_grad_norm_(model.parameters(), training.clip_grad_norm)
-        if member.regrower is not None:
-            member.regrower.tell(loss=loss.detach())
-        optimizer.step()
-        share = len(batch) if training.loss_reduction == "mean" else 1
-        loss_sum += loss.detach().to(torch.float64) * share
+        loss = learn(member, outputs, batch, images, labels)
+        share = len(batch) if member.training.loss_reduction == "mean" else 1
+        loss_sum += loss.to(torch.float64) * share
         right += right_answers(outputs.detach(), labels).sum()
     seen = member.seen_in_epoch
     return float(loss_sum) / seen, int(right) / seen
+
+
+def learn(member: Member, outputs: Tensor, batch: Tensor, images: Tensor, labels: Tensor) -> Tensor:
+    """Make one step from what the network gave: the loss of the classes, without what is added to it."""
+    training, model, optimizer = member.training, member.model, member.optimizer
+    loss = F.cross_entropy(outputs, labels, reduction=training.loss_reduction)
+    beside = member.beside(outputs, images, batch)
+    optimizer.zero_grad(set_to_none=True)
+    torch.stack([loss, *beside]).sum().backward() if beside else loss.backward()
+    if training.clip_grad_norm is not None:
+        nn.utils.clip_grad_norm_(model.parameters(), training.clip_grad_norm)
+    if member.regrower is not None:
+        member.regrower.tell(loss=loss.detach())
+    optimizer.step()
+    return loss.detach()

@@ -1,0 +1,99 @@
+"""A network tried before a study begins: once as it is tested, and once as it is trained."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from regrow._named import in_one_line
+from regrow.errors import ConfigError, RegrowError
+from regrow.lab.engines.modules import learn
+from regrow.lab.member import Member
+
+if TYPE_CHECKING:
+    from regrow.lab.data import Dataset
+    from regrow.lab.trials import TrialSpec
+
+
+def try_step(spec: TrialSpec, data: Dataset, *, where: str) -> None:
+    """Train a fresh network for one step, on the last and smallest batch of an epoch, and throw it away.
+
+    Args:
+        spec: Gives the network and its training.
+        data: What it is trained on.
+        where: The network's name, for messages.
+
+    Raises:
+        ConfigError: It raises in training mode, gives something else than scores there, or cannot learn from them.
+    """
+    try:
+        member = Member(spec, data)
+    except RegrowError as error:
+        raise ConfigError(f"{where}: {error}") from error
+    batch, images, labels = member.last_batch()
+    what = f"the last batch of an epoch, images of shape {tuple(images.shape)}"
+    way_out = ""
+    if len(batch) == 1 < spec.train.batch_size:
+        way_out = "; train.drop_last = true leaves a batch of one image out"
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(member.noise_key(1))
+        member.model.train()
+        try:
+            scores: object = member.model(images)
+        except (Exception, SystemExit) as error:  # whatever the user's network raises
+            raise ConfigError(
+                f"{where}: raised {in_one_line(error)} in training mode on {what}{way_out}"
+            ) from error
+        checked = _scores(scores, data, count=len(batch), where=f"{where}: in training mode")
+        try:
+            learn(member, checked, batch, images, labels)
+        except (
+            Exception
+        ) as error:  # a loss, a backward pass, a step: torch's own errors, or the user's
+            raise ConfigError(
+                f"{where}: cannot learn from {what}: {in_one_line(error)}{way_out}"
+            ) from error
+
+
+def try_model(model: nn.Module, dataset: Dataset, *, where: str) -> None:
+    """Send two images through a network in evaluation mode.
+
+    Args:
+        model: The network; it is in training mode afterwards.
+        dataset: Gives the images and the number of classes.
+        where: Its name, for messages.
+
+    Raises:
+        ConfigError: A lazy layer, an error, or something else than one score a class.
+    """
+    for name, parameter in model.named_parameters():
+        if isinstance(parameter, nn.parameter.UninitializedParameter):
+            raise ConfigError(
+                f"{where}: must know its shapes before it is trained, {name} belongs to a lazy layer"
+            )
+    try:
+        with torch.no_grad():
+            scores: object = model.eval()(dataset.x_train[:2])
+    except (Exception, SystemExit) as error:  # whatever the user's network raises
+        shape = tuple(dataset.x_train[:2].shape)
+        raise ConfigError(
+            f"{where}: raised {in_one_line(error)} on images of shape {shape}"
+        ) from error
+    finally:
+        model.train()
+    _scores(scores, dataset, count=len(dataset.x_train[:2]), where=where)
+
+
+def _scores(scores: object, data: Dataset, *, count: int, where: str) -> Tensor:
+    """What a network gave, if it is one score a class."""
+    wanted = (count, len(data.classes))
+    if not isinstance(scores, Tensor):
+        raise ConfigError(f"{where}: must return a tensor of scores, got {type(scores).__name__}")
+    if tuple(scores.shape) != wanted:
+        raise ConfigError(
+            f"{where}: must return one score for each of {wanted[1]} classes, shape {wanted} for "
+            f"{wanted[0]} images, got {tuple(scores.shape)}"
+        )
+    return scores
