@@ -32,7 +32,7 @@ from regrow.lab import data
 from regrow.lab.assembly import build_model, epoch_order
 from regrow.lab.config import Overrides, load_study
 from regrow.lab.data import Dataset
-from regrow.lab.trials import trials
+from regrow.lab.plan import plan
 from regrow.report.figures.style import INK, ArmStyle, house_style, panels, saved
 
 DEPTHS = (5, 10, 20, 30, 40, 50)
@@ -69,7 +69,7 @@ def network(
     told = ("pool=false", "head=average", f"width={WIDTH}", f"depth={depth}", f"init={init}")
     settings = tuple(f"model.{setting}" for setting in (*told, *NORMS[norm]))
     asked = Overrides(data=name, model="convnet", recipes=("none",), settings=settings)
-    spec = trials(load_study(None, asked))[0]
+    spec = plan(load_study(None, asked)).trials[0]
     return build_model(spec, dataset, seed=seed)
 
 

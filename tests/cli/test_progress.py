@@ -9,9 +9,9 @@ from rich.console import Console
 from regrow.cli import progress as module
 from regrow.cli.progress import Lines, Live, Progress
 from regrow.lab.events import Ended, Noticed, Progressed
-from regrow.lab.outcome import EpochRecord, TrialResult
-from regrow.lab.study import DataChoice, ModelChoice, Training
-from regrow.lab.trials import TrialSpec
+from regrow.study.document import DataChoice, ModelChoice, Training
+from regrow.study.records import EpochRecord, TrialResult
+from regrow.study.trials import TrialSpec
 
 
 def spec(label: str, seed: int) -> TrialSpec:

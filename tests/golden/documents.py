@@ -7,9 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from regrow.lab.config import load_study
-from regrow.lab.fingerprint import document, fingerprint, fingerprint_document
-from regrow.lab.trials import cells
+from regrow.lab.config import load_plan
 from regrow.report.diagnostic_tables import diagnostic_tables
 from regrow.report.figures.catalogue import drawings
 from regrow.report.partner_tables import partner_tables
@@ -24,6 +22,7 @@ from regrow.report.table import (
     paired_table,
 )
 from regrow.report.write import summary_json
+from regrow.study.fingerprint import fingerprint
 
 HERE = Path(__file__).parent
 STUDIES = HERE.parent.parent / "studies"
@@ -32,18 +31,15 @@ STORED = ("plain", "grid", "partners", "teachers", "drops")
 
 def fingerprints(file: Path) -> dict[str, Any]:
     """What a study's results are filed under, with stand-ins for the data's hashes; one cell is written out."""
-    study = load_study(file)
-    names = [cell.name for cell in cells(study, where=file.name)]
+    asked = load_plan(file)
+    names = [cell.name for cell in asked.cells]
     digests = {name: hashlib.sha256(name.encode()).hexdigest() for name in names}
-    found = fingerprint_document(study, data_digests=digests)
-    whole = document(study)
+    found = asked.fingerprint_document(data_digests=digests)
     return {
         "cells": len(names),
         "fingerprint": fingerprint(found),
-        "document": hashlib.sha256(json.dumps(whole).encode()).hexdigest(),
-        "in_a_stack": fingerprint(
-            fingerprint_document(study, data_digests=digests, engine="stack")
-        ),
+        "document": hashlib.sha256(json.dumps(asked.document).encode()).hexdigest(),
+        "in_a_stack": fingerprint(asked.fingerprint_document(data_digests=digests, engine="stack")),
         "first_cell": next(iter(found["cells"].values())),
     }
 

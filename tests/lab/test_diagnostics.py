@@ -16,12 +16,13 @@ from regrow.errors import ConfigError
 from regrow.lab import data as lab_data
 from regrow.lab.checkpoint import CheckpointFile
 from regrow.lab.diagnostics import overlap_of
-from regrow.lab.outcome import EpochRecord, OverlapRecord, RenewalRecord, TrialResult
+from regrow.lab.plan import plan
 from regrow.lab.preflight import preflight
 from regrow.lab.rankings import RANKINGS
-from regrow.lab.study import Study
 from regrow.lab.trial import run_trial
-from regrow.lab.trials import TrialSpec, trials
+from regrow.study.document import Study
+from regrow.study.records import EpochRecord, OverlapRecord, RenewalRecord, TrialResult
+from regrow.study.trials import TrialSpec
 
 MakeStudy = Callable[..., Study]
 
@@ -36,7 +37,7 @@ WITHIN = ("repr.s1=1", "repr.s2=7", "repr.cycles=2", "repr.unit=steps", "repr.fr
 
 
 def spec_of(study: Study, label: str) -> TrialSpec:
-    return next(spec for spec in trials(study) if spec.label == label)
+    return next(spec for spec in plan(study).trials if spec.label == label)
 
 
 def run(study: Study, label: str, **more: Any) -> TrialResult:
@@ -182,7 +183,7 @@ def test_an_oracle_needs_images_that_are_held_out(tiny_study: MakeStudy) -> None
     with pytest.raises(
         ConfigError, match=r"^diagnostics: oracle_every_epochs needs .* train\.held_out"
     ):
-        preflight(trials(study))
+        preflight(plan(study).trials)
 
 
 def test_an_interrupted_trial_has_seen_the_same(tiny_study: MakeStudy, tmp_path: Path) -> None:
@@ -279,6 +280,6 @@ def test_a_network_that_cannot_be_followed_is_refused_only_when_it_is_to_be_look
         own = study.model.model_copy(update={"name": "untraced_nets:make", "settings": {}})
         return study.model_copy(update={"model": own})
 
-    preflight(trials(asked()))
+    preflight(plan(asked()).trials)
     with pytest.raises(ConfigError, match=r"^diagnostics: .*not to be followed"):
-        preflight(trials(asked("diagnostics.overlap=true")))
+        preflight(plan(asked("diagnostics.overlap=true")).trials)

@@ -3,16 +3,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from regrow.lab.fingerprint import differences, document, fingerprint, fingerprint_document
-from regrow.lab.study import Study
-from regrow.lab.trials import cells
+from regrow.lab.plan import plan
+from regrow.study.document import Study
+from regrow.study.fingerprint import differences, fingerprint
 
 MakeStudy = Callable[..., Study]
 
 
 def fingerprint_of(chosen: Study) -> str:
-    digests = {cell.name: "d" for cell in cells(chosen, where="test")}
-    return fingerprint(fingerprint_document(chosen, data_digests=digests))
+    digests = {cell.name: "d" for cell in plan(chosen, where="test").cells}
+    return fingerprint(plan(chosen).fingerprint_document(data_digests=digests))
 
 
 def test_the_fingerprint_sees_what_determines_results_and_nothing_else(study: MakeStudy) -> None:
@@ -23,9 +23,9 @@ def test_the_fingerprint_sees_what_determines_results_and_nothing_else(study: Ma
     assert base != fingerprint_of(study(train={"epochs": 21}))
     assert base != fingerprint_of(study(model={"name": "cratercnn", "settings": {"dense": 3}}))
     one, two = ({"base": digest} for digest in "ab")
-    assert fingerprint_document(study(), data_digests=one) != fingerprint_document(
-        study(), data_digests=two
-    )
+    assert plan(study()).fingerprint_document(data_digests=one) != plan(
+        study()
+    ).fingerprint_document(data_digests=two)
 
 
 def test_writing_a_default_out_changes_no_fingerprint(study: MakeStudy) -> None:
@@ -49,7 +49,7 @@ def test_differences_name_keys_on_either_side() -> None:
 
 
 def test_defaults_are_written_out(study: MakeStudy) -> None:
-    stored = document(study())
+    stored = plan(study()).document
     assert stored["arms"]["ro"]["settings"]["norm"] == "l1"
     assert stored["model"]["settings"]["filters"] == 20
     assert stored["data"]["settings"]["scale"] == "standard"
@@ -63,7 +63,7 @@ def test_settings_of_later_date_do_not_part_results_from_before_them(
 
     def settings(**given: Any) -> dict[str, Any]:
         arms = {"ro": {"recipe": "randomout", "settings": given}}
-        found = fingerprint_document(study(arms=arms), data_digests={"base": "0"})
+        found = plan(study(arms=arms)).fingerprint_document(data_digests={"base": "0"})
         return found["cells"]["base"]["arms"]["ro"]["settings"]
 
     before = settings(confirm="gradient", threshold=1e-6)

@@ -23,10 +23,11 @@ from regrow.lab.data import Dataset
 from regrow.lab.engines import ModuleEngine
 from regrow.lab.generator_keys import generator_key, partner_seed
 from regrow.lab.member import Member, decay, partner_rate
-from regrow.lab.outcome import EpochRecord, TrialResult
-from regrow.lab.study import Study, Training
+from regrow.lab.plan import plan
 from regrow.lab.trial import run_trial
-from regrow.lab.trials import TrialSpec, trials
+from regrow.study.document import Study, Training
+from regrow.study.records import EpochRecord, TrialResult
+from regrow.study.trials import TrialSpec
 
 
 @pytest.fixture
@@ -51,7 +52,7 @@ def make(digits_npz: Path) -> Callable[..., Study]:
 
 
 def spec_of(study: Study, label: str) -> TrialSpec:
-    return next(spec for spec in trials(study) if spec.label == label)
+    return next(spec for spec in plan(study).trials if spec.label == label)
 
 
 def dataset_of(study: Study) -> Dataset:

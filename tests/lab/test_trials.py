@@ -5,15 +5,15 @@ from collections.abc import Callable
 import pytest
 
 from regrow.errors import ConfigError
-from regrow.lab.fingerprint import document
-from regrow.lab.study import Study
-from regrow.lab.trials import cells, of_cells, trials
+from regrow.lab.plan import plan
+from regrow.study.document import Study
+from regrow.study.trials import of_cells
 
 MakeStudy = Callable[..., Study]
 
 
 def test_seeds_come_first_and_a_control_after_its_partner(study: MakeStudy) -> None:
-    assert [spec.trial for spec in trials(study())] == [
+    assert [spec.trial for spec in plan(study()).trials] == [
         "base/none/seed3",
         "base/ro/seed3",
         "base/control/seed3",
@@ -25,7 +25,7 @@ def test_seeds_come_first_and_a_control_after_its_partner(study: MakeStudy) -> N
 
 def test_the_grid_multiplies_out_with_the_last_key_fastest(study: MakeStudy) -> None:
     grid = {"train.lr": [0.05, 1], "model.dense": [16, 32]}
-    found = cells(study(grid=grid), where="test")
+    found = plan(study(grid=grid), where="test").cells
     assert [cell.name for cell in found] == [
         "train.lr=0.05,model.dense=16",
         "train.lr=0.05,model.dense=32",
@@ -33,29 +33,29 @@ def test_the_grid_multiplies_out_with_the_last_key_fastest(study: MakeStudy) -> 
         "train.lr=1,model.dense=32",
     ]
     assert (found[3].study.train.lr, found[3].study.model.settings["dense"]) == (1.0, 32)
-    assert len(trials(study(grid=grid))) == 4 * 2 * 3
-    assert document(study(grid=grid))["grid"] == grid
+    assert len(plan(study(grid=grid)).trials) == 4 * 2 * 3
+    assert plan(study(grid=grid)).document["grid"] == grid
 
 
 def test_a_grid_over_an_arm_reaches_its_control(study: MakeStudy) -> None:
-    found = cells(study(grid={"arms.ro.readers": ["keep", "redraw"]}), where="test")
+    found = plan(study(grid={"arms.ro.readers": ["keep", "redraw"]}), where="test").cells
     assert [cell.study.arms["control"].settings["readers"] for cell in found] == ["keep", "redraw"]
 
 
 def test_a_grid_value_that_cannot_be_named_is_refused(study: MakeStudy) -> None:
     with pytest.raises(ConfigError, match=r'grid\."train\.lr": must list texts, numbers'):
-        cells(study(grid={"train.lr": [[1]]}), where="test")
+        _ = plan(study(grid={"train.lr": [[1]]}), where="test").cells
 
 
 def test_specs_carry_all_that_a_worker_needs(tiny_study: MakeStudy) -> None:
     import pickle
 
-    specs = trials(tiny_study("none", "randomout", "random"))
+    specs = plan(tiny_study("none", "randomout", "random")).trials
     assert pickle.loads(pickle.dumps(specs)) == specs  # noqa: S301 # as multiprocessing sends them
 
 
 def test_a_part_of_the_grid_is_taken_by_whole_keys_and_values(study: MakeStudy) -> None:
-    every = trials(study(grid={"train.lr": [0.05, 0.5], "model.dense": [16, 32]}))
+    every = plan(study(grid={"train.lr": [0.05, 0.5], "model.dense": [16, 32]})).trials
     found = of_cells(every, ["train.lr=0.05"])
     assert {spec.cell for spec in found} == {
         "train.lr=0.05,model.dense=16",

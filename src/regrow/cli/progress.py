@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from rich.table import Table
     from rich.text import Text
 
-    from regrow.lab.trials import TrialSpec
+    from regrow.study.trials import TrialSpec
 
 LINE_EVERY_S = 1.0
 """Least time between two lines where there is no terminal."""

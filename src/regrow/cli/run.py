@@ -17,10 +17,10 @@ from regrow.cli.report import finish
 from regrow.errors import ConfigError
 
 if TYPE_CHECKING:
-    from regrow.lab.engines import EngineName
-    from regrow.lab.store import Store
-    from regrow.lab.study import Study
-    from regrow.lab.trials import TrialSpec
+    from regrow.study.document import EngineName
+    from regrow.study.plan import Plan
+    from regrow.study.store import Store
+    from regrow.study.trials import TrialSpec
 
 _STUDY, _RUN = "Study", "Run"
 
@@ -170,10 +170,10 @@ def run(
 
     The arms of one seed start from the same weights and see the same batches.
     """
-    from regrow.lab.config import Overrides, load_study
+    from regrow.lab.config import Overrides, load_plan
 
     with told_as(BAD_USE):
-        asked = load_study(
+        asked = load_plan(
             study,
             Overrides(
                 name=name,
@@ -192,7 +192,7 @@ def run(
             ),
         )
     with told_as(BAD_USE):
-        folder = out or _default_folder(asked.name)
+        folder = out or _default_folder(asked.study.name)
         with redirect_stdout(sys.stderr):  # what a user's model prints; results alone go to stdout
             specs, store, chosen = _prepare(
                 asked,
@@ -236,7 +236,7 @@ def _default_folder(name: str) -> Path:
 
 
 def _prepare(
-    asked: Study,
+    asked: Plan,
     folder: Path,
     file: Path | None,
     data_dir: Path | None,
@@ -248,24 +248,22 @@ def _prepare(
     """Everything that can be checked before the first trial runs."""
     from regrow.lab.engines.choice import check_device, choose
     from regrow.lab.environment import environment
-    from regrow.lab.fingerprint import document, fingerprint_document
     from regrow.lab.preflight import preflight
-    from regrow.lab.store import Store, engine_of
-    from regrow.lab.trials import of_cells, trials
+    from regrow.study.store import Store, engine_of
+    from regrow.study.trials import of_cells
 
-    where = str(file) if file is not None else "command line"
     check_device(device)
-    specs = trials(asked, where=where)
-    wanted = of_cells(specs, only)
-    checked = preflight(specs, data_dir=data_dir)
+    wanted = of_cells(asked.trials, only)
+    checked = preflight(asked.trials, data_dir=data_dir)
     chosen = choose(engine, refusal=checked.refusal, begun=engine_of(folder), device=device)
     store = Store(
         folder,
-        document=document(asked, where=where),
-        fingerprint_document=fingerprint_document(
-            asked, data_digests=checked.data_digests, engine=chosen, device=device, where=where
+        document=asked.document,
+        fingerprint_document=asked.fingerprint_document(
+            data_digests=checked.data_digests, engine=chosen, device=device
         ),
         environment=environment(),
+        arms=asked.arms,
     )
     for notice in (*checked.notices, *store.notices):
         say(f"warning: {notice}")

@@ -17,10 +17,10 @@ from regrow.losses import overlap_penalty
 
 if TYPE_CHECKING:
     from regrow.lab.data import Dataset
-    from regrow.lab.study import Training
     from regrow.lab.teaching import Teaching
-    from regrow.lab.trials import TrialSpec
     from regrow.loop import Regrower
+    from regrow.study.document import Training
+    from regrow.study.trials import TrialSpec
 
 STEP_SHARE = 0.3
 """With ``schedule = "step"`` the rate falls after each such share of the training: the papers' 60 of 200 epochs."""

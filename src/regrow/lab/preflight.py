@@ -17,6 +17,7 @@ from regrow.criteria import MEASURED
 from regrow.errors import ConfigError, NoEffectWarning, RegrowError
 from regrow.history import Renewed
 from regrow.lab import data
+from regrow.lab.arm_recipes import OWN
 from regrow.lab.assembly import (
     CALIBRATION,
     arm_recipe,
@@ -30,11 +31,10 @@ from regrow.lab.data import Dataset
 from regrow.lab.data.held_out import hold_out
 from regrow.lab.diagnostics import Diagnosis
 from regrow.lab.engines import refusal
-from regrow.lab.study import LAB_RECIPES
 from regrow.lab.teaching import teacher_network
-from regrow.lab.trials import TrialSpec
 from regrow.lab.weights import read_weights
 from regrow.partnership import PartnerRecipe
+from regrow.study.trials import TrialSpec
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,7 +141,7 @@ def _rehearse(spec: TrialSpec, dataset: Dataset) -> tuple[list[str], str]:
         if attached is not None:
             attached.detach()
     told = [str(warning.message) for warning in caught]
-    if spec.recipe not in LAB_RECIPES and not spec.train.held_out:
+    if spec.recipe not in OWN and not spec.train.held_out:
         told += _ranks_on_training_images(spec, len(dataset.x_train), like=like)
     cell = "" if spec.cell == "base" else f"{spec.cell}: "
     return [f"{cell}arm {spec.label}: {text}" for text in told], reason

@@ -27,8 +27,8 @@ from regrow.criteria import (
 from regrow.functional import rank_correlation, value_correlation
 from regrow.graph import Filters
 from regrow.lab.measure import finite_or_none
-from regrow.lab.outcome import CorrelationRecord
 from regrow.loop.probing import Probe
+from regrow.study.records import CorrelationRecord
 
 RANKINGS: Final[Mapping[str, Criterion]] = MappingProxyType(
     {

@@ -23,14 +23,20 @@ from regrow.lab.diagnostics import Diagnosis
 from regrow.lab.ending import graft_records, partner_records, renewal_records, resting_records
 from regrow.lab.measure import finite_or_none, majority_share, measure
 from regrow.lab.member import Member
-from regrow.lab.outcome import EpochRecord, PartnerRecord, TogetherRecord, TrialResult
 from regrow.lab.sharing.crew import Crew
 from regrow.lab.sharing.families import PLAIN
 from regrow.lab.teaching import Teaching
 from regrow.lab.together import together
-from regrow.lab.trials import TrialSpec
 from regrow.lab.weights import Weights, WeightsFile
 from regrow.schedule import Clock
+from regrow.study.records import (
+    EpochRecord,
+    LayerRecord,
+    PartnerRecord,
+    TogetherRecord,
+    TrialResult,
+)
+from regrow.study.trials import TrialSpec
 
 STUCK_MARGIN: Final = 0.02
 """A network within this of the majority class's share has learned nothing."""
@@ -288,7 +294,10 @@ class Run:
             else renewal_records(report.events, per_epoch=self.per_epoch),
             resting=() if report is None else resting_records(report),
             layers=tuple(
-                (self.diagnosis.layers or ({} if report is None else report.layers)).items()
+                LayerRecord(layer=layer, filters=filters)
+                for layer, filters in (
+                    self.diagnosis.layers or ({} if report is None else report.layers)
+                ).items()
             ),
             overlaps=tuple(self.diagnosis.overlaps),
             correlations=tuple(self.diagnosis.correlations),

@@ -20,6 +20,7 @@ from regrow.criteria import (
     ZeroShare,
 )
 from regrow.errors import ConfigError
+from regrow.neutral import Neutral
 from regrow.recipes._registry import register
 from regrow.renewal import Orthogonal
 from regrow.schedule import Cycles
@@ -59,6 +60,11 @@ INFO = RecipeInfo(
         "Norm entries and optimizer state: reset in the paper, not in the code. Default reset.",
         "Readers of a renewed filter: kept in the code and here; a re-implementation redraws or zeroes them (readers).",
         "Cycles: three in the paper, then the full network to the end; the code goes on for the whole run.",
+    ),
+    neutral=Neutral(
+        decides="filters",
+        settings={"rank_by": "random"},
+        choice=frozenset({"rank_by", "normalise", "corrected"}),
     ),
 )
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import statistics
 from collections.abc import Mapping, Sequence
 
-from regrow.lab.statistics import mean_interval
 from regrow.report import wording
 from regrow.report.figures.overlap import overlap_series
-from regrow.report.results import Results
 from regrow.report.table import Table
 from regrow.report.weight_tables import weight_tables
+from regrow.study.results import Results
+from regrow.study.statistics import mean_interval
 
 
 def diagnostic_tables(results: Results, cell: str) -> tuple[tuple[str, str, Table], ...]:

@@ -17,7 +17,6 @@ from regrow.report.effort import told as spent_on
 from regrow.report.figures.catalogue import file_name
 from regrow.report.findings import CellSummary, StudySummary
 from regrow.report.partner_tables import partner_tables
-from regrow.report.results import Results
 from regrow.report.sweep.panel import Panel
 from regrow.report.sweep.section import title as panel_title
 from regrow.report.sweep.tables import cells_table, panels_table
@@ -25,6 +24,7 @@ from regrow.report.sweep.told import choice, findings, headline
 from regrow.report.table import Table, arms_table, as_markdown, paired_table
 from regrow.report.verdict import caution, standing, verdicts
 from regrow.report.write import write_report
+from regrow.study.results import Results
 
 _MAIN_FIGURES: Final = (
     "map",

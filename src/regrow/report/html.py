@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from importlib.resources import files
 from typing import Final, cast
 
-from regrow.lab.statistics import FEWEST_PAIRS
 from regrow.report import wording
 from regrow.report.blocks import figure_block, flat, settings_block, table_block
 from regrow.report.diagnostic_tables import diagnostic_tables
@@ -17,10 +16,11 @@ from regrow.report.figures.catalogue import MANY_CELLS, Drawing
 from regrow.report.findings import CellSummary, StudySummary
 from regrow.report.markup import Markup, element, joined
 from regrow.report.partner_tables import partner_tables
-from regrow.report.results import Results
 from regrow.report.sweep import section as sweep
 from regrow.report.table import Table, activity_table, arms_table, overview_table, paired_table
 from regrow.report.verdict import Verdict, caution, standing, verdicts
+from regrow.study.results import Results
+from regrow.study.statistics import FEWEST_PAIRS
 
 _SHOWN_SETTINGS: Final = ("data", "model", "train", "arms", "grid", "seeds")
 

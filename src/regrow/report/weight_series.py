@@ -6,8 +6,9 @@ import statistics
 from collections.abc import Collection, Mapping, Sequence
 
 from regrow.report.carried import mean_invalid
-from regrow.report.networks import Carried, Graft
-from regrow.report.results import Results, Trial
+from regrow.study.records import GraftRecord, Trial
+from regrow.study.results import Results
+from regrow.study.views import Carried
 
 Spread = tuple[float, float | None, int]
 """Mean, standard deviation (None for a single trial) and number of trials."""
@@ -59,7 +60,7 @@ def invalid_series(results: Results, cell: str, arm: str, place: int) -> dict[in
         results: What was read.
         cell: The cell.
         arm: The arm's label.
-        place: Place of the threshold in `regrow.report.networks.THRESHOLDS`.
+        place: Place of the threshold in `regrow.study.views.THRESHOLDS`.
 
     Returns:
         By epoch.
@@ -190,7 +191,7 @@ def over_trials(curves: Sequence[dict[int, float]]) -> dict[int, Spread]:
 
 def _grafts(
     results: Results, cell: str, arm: str
-) -> list[tuple[Trial, Mapping[str, tuple[Graft, ...]]]]:
+) -> list[tuple[Trial, Mapping[str, tuple[GraftRecord, ...]]]]:
     held = results.networks.grafts
     return [
         (trial, held[trial.trial])

@@ -15,9 +15,9 @@ from regrow.report.figures.style import house_style, saved
 from regrow.report.findings import StudySummary
 from regrow.report.html import page
 from regrow.report.read import read_results
-from regrow.report.results import Results
 from regrow.report.summary import summarise, summary_document
 from regrow.report.verdict import standing, verdicts
+from regrow.study.results import Results
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -132,7 +132,7 @@ def test_files_hold_their_caption_and_are_the_same_every_time(kind: str) -> None
 
 def test_reading_and_summing_up_need_neither_torch_nor_matplotlib() -> None:
     code = (
-        "import sys, regrow.report.html, regrow.report.write, regrow.lab.statistics\n"
+        "import sys, regrow.report.html, regrow.report.write, regrow.study.statistics\n"
         "sys.exit(bool({'torch', 'matplotlib', 'pydantic'} & set(sys.modules)))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Final
 from regrow.report.figures.axes import nothing_yet, same_scale, shortened, shown, whole_numbers
 from regrow.report.figures.scale import last_epoch
 from regrow.report.figures.style import INK, WIDE, house_style, panels
-from regrow.report.results import Results
 from regrow.report.weight_series import counted, grafted_layers, grafting_arms, share_series
+from regrow.study.results import Results
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

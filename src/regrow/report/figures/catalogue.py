@@ -25,10 +25,10 @@ from regrow.report.figures.renewing import renewing_arms
 from regrow.report.figures.sorted_seeds import caption_sorted_seeds, plot_sorted_seeds
 from regrow.report.figures.style import many_arms
 from regrow.report.figures.sweep_drawings import sweep_drawings
-from regrow.report.results import Results
-from regrow.report.sweep.axes import find_sweep
 from regrow.report.sweep.panel import Panel
 from regrow.report.sweep.panels import panels as sweep_panels
+from regrow.study.results import Results
+from regrow.study.sweep import find_sweep
 
 MANY_CELLS: Final = 8
 """Studies with more cells draw the sorted seeds alone for each: a page must open, too."""

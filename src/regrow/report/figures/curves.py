@@ -8,7 +8,7 @@ from regrow.report import wording
 from regrow.report.figures.axes import legend_above, nothing_yet, whole_numbers
 from regrow.report.figures.scale import accuracy_axis, last_epoch, quartiles
 from regrow.report.figures.style import arm_styles, arms_size, canvas, house_style, many_arms
-from regrow.report.results import Results
+from regrow.study.results import Results
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from regrow.report.figures.axes import legend_above, nothing_yet, whole_numbers
 from regrow.report.figures.scale import last_epoch
 from regrow.report.figures.style import arm_styles, arms_size, canvas, house_style
-from regrow.report.results import Results
 from regrow.report.weight_series import counted, distance_series
+from regrow.study.results import Results
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from regrow.report.figures.axes import legend_above, nothing_yet, shown
 from regrow.report.figures.scale import accuracy_axis, quartiles
 from regrow.report.figures.style import INK, QUIET, arm_styles, arms_size, canvas, house_style
-from regrow.report.results import Results
+from regrow.study.results import Results
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Final
 
-from regrow.report.diagnostics import Drop
-from regrow.report.results import Results, Trial
+from regrow.study.records import Trial
+from regrow.study.results import Results
+from regrow.study.views import Drop
 
 HELD: Final = 0.5
 """Epochs for which what holds after the last one is drawn, to be seen."""

@@ -7,11 +7,12 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
 from regrow.report import wording
-from regrow.report.diagnostics import Drop
 from regrow.report.figures.axes import nothing_yet, shortened, shown, whole_numbers
 from regrow.report.figures.dropping import dropping_arms, first_dropping, times
 from regrow.report.figures.style import INK, NARROW, QUIET, canvas, house_style
-from regrow.report.results import Results, Trial
+from regrow.study.records import Trial
+from regrow.study.results import Results
+from regrow.study.views import Drop
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from regrow.report import wording
 from regrow.report.figures.axes import legend_above, nothing_yet, shown
 from regrow.report.figures.style import INK, WIDE, arm_styles, canvas, house_style
-from regrow.report.results import Results
 from regrow.report.summary import summarise
+from regrow.study.results import Results
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 from regrow.report import wording
 from regrow.report.figures.sorted_seeds import plot_sorted_seeds
-from regrow.report.results import Results
 from regrow.report.sentences import brackets
 from regrow.report.sweep.panel import Chosen, Panel
 from regrow.report.sweep.told import failed
+from regrow.study.results import Results
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -33,9 +33,7 @@ def plot_held_back(results: Results, chosen: Chosen) -> tuple[Figure, Axes]:
     """
     labels = {chosen.after.arm, chosen.after.versus}
     held_back = set(chosen.held_back)
-    study = replace(
-        results.study, arms=tuple(arm for arm in results.study.arms if arm.label in labels)
-    )
+    study = results.study.of_arms(labels)
     trials = tuple(
         trial
         for trial in results.trials_in(chosen.cell.cell)

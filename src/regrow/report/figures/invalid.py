@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 from regrow.report.figures.axes import nothing_yet, shown, whole_numbers
 from regrow.report.figures.scale import last_epoch
 from regrow.report.figures.style import WIDE, arm_styles, house_style, panels
-from regrow.report.networks import THRESHOLDS
-from regrow.report.results import Results
 from regrow.report.weight_series import counted, invalid_series
+from regrow.study.results import Results
+from regrow.study.views import THRESHOLDS
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist

@@ -10,7 +10,7 @@ from regrow.report.figures.dropping import HELD, phases
 from regrow.report.figures.renewing import even
 from regrow.report.figures.scale import last_epoch
 from regrow.report.figures.style import WIDE, arm_styles, canvas, house_style, panels
-from regrow.report.results import Results
+from regrow.study.results import Results
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist

@@ -11,8 +11,8 @@ from regrow.report.figures.entropy import caption_entropy, plot_entropy
 from regrow.report.figures.invalid import caption_invalid, plot_invalid
 from regrow.report.figures.networks import caption_networks, joined_arms, plot_networks
 from regrow.report.figures.style import many_arms
-from regrow.report.results import Results
 from regrow.report.weight_series import grafting_arms, seen_layers
+from regrow.study.results import Results
 
 
 def network_drawings(results: Results, cell: str) -> list[Drawing]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from regrow.report import wording
 from regrow.report.figures.dropping import phases
 from regrow.report.figures.layer_panels import at_most, plot_layer_panels
-from regrow.report.results import Results
+from regrow.study.results import Results
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

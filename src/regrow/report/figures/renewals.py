@@ -15,7 +15,7 @@ from regrow.report.figures.renewing import (
 )
 from regrow.report.figures.scale import last_epoch
 from regrow.report.figures.style import NARROW, canvas, house_style
-from regrow.report.results import Results
+from regrow.study.results import Results
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -10,8 +10,8 @@ from regrow.report.figures.axes import legend_above, nothing_yet, shown, whole_n
 from regrow.report.figures.renewing import even, hidden_epochs, renewing_arms, shown_epochs
 from regrow.report.figures.scale import last_epoch, seed_order
 from regrow.report.figures.style import INK, NARROW, canvas, house_style
-from regrow.report.results import Results
 from regrow.report.summary import failed_seeds
+from regrow.study.results import Results
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

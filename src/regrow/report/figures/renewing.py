@@ -6,7 +6,7 @@ import re
 from typing import Final
 
 from regrow.report.figures.scale import last_epoch
-from regrow.report.results import Results
+from regrow.study.results import Results
 
 LAYERS: Final = 5
 """Layers named in a legend; the rest are drawn together."""

@@ -6,10 +6,11 @@ import statistics
 from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
-from regrow.lab.statistics import FAILED_MARGIN
 from regrow.report import wording
 from regrow.report.figures.style import FAILED, INK
-from regrow.report.results import Results, Trial
+from regrow.study.records import Trial
+from regrow.study.results import Results
+from regrow.study.statistics import FAILED_MARGIN
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist

@@ -8,7 +8,7 @@ from regrow.report import wording
 from regrow.report.figures.axes import legend_above, nothing_yet, shown
 from regrow.report.figures.scale import accuracy_axis, seed_order
 from regrow.report.figures.style import FAINT, WIDE, arm_styles, canvas, house_style
-from regrow.report.results import Results
+from regrow.study.results import Results
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from regrow.report.results import Results
+from regrow.study.results import Results
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -8,8 +8,8 @@ from functools import partial
 from regrow.report.figures.drawing import Drawing
 from regrow.report.figures.heat_map import caption_heat_map, plot_heat_map
 from regrow.report.figures.held_back import caption_held_back, plot_held_back
-from regrow.report.results import Results
 from regrow.report.sweep.panel import Panel
+from regrow.study.results import Results
 
 
 def sweep_drawings(results: Results, panels: Sequence[Panel]) -> list[Drawing]:

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from graphlib import CycleError, TopologicalSorter
 
 from regrow.errors import ConfigError, UnknownNameError
-from regrow.lab.study import Arm, Distillation, Study
+from regrow.study.document import Arm, Distillation, Study
+from regrow.study.folder import sha256_of
 
 
 def taught(study: Study, label: str, arm: Arm, *, where: str) -> Arm:
@@ -92,8 +93,6 @@ def in_order(arms: Mapping[str, Arm], *, where: str) -> list[str]:
 
 def _digest(path: str, told: str | None, *, where: str) -> str:
     """A file's hash: part of what determines the results, and the same to the study's end."""
-    from regrow.lab.weights import sha256_of  # noqa: PLC0415 # imports torch
-
     try:
         found = sha256_of(path)
     except ConfigError as error:

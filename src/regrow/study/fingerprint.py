@@ -1,53 +1,37 @@
-"""What determines the results of a study: the document that is stored, its hash, and how two of them differ."""
+"""What determines the results of a study: the document that is hashed, and how two of them differ."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
-from regrow.lab import models
-from regrow.lab.engines import EngineName
-from regrow.lab.later import distinguishing
-from regrow.lab.study import Study
-from regrow.lab.trials import cells
+from regrow.study.document import EngineName, Study
+from regrow.study.grid import Cell
+from regrow.study.known import Known
+from regrow.study.later import distinguishing
 
 RESULTS_VERSION: Final = 1
 """Raised when a change of the laboratory changes the results of the same settings."""
 
 
-def document(study: Study, *, where: str = "study") -> dict[str, Any]:
-    """The study as plain data with everything written out, as it is stored beside the results.
-
-    Args:
-        study: The study as it was written.
-        where: Its file, for messages.
-
-    Returns:
-        JSON-ready; where the grid varies a setting, the value outside the grid stands.
-    """
-    base = study.model_copy(update={"grid": {}})
-    complete = cells(base, where=where)[0].study.model_dump(mode="json")
-    return {**complete, "grid": dict(study.grid), "seeds": list(study.seeds)}
-
-
 def fingerprint_document(
-    study: Study,
+    cells: Iterable[Cell],
+    known: Known,
     *,
     data_digests: Mapping[str, str],
     engine: EngineName = "modules",
     device: str = "cpu",
-    where: str = "study",
 ) -> dict[str, Any]:
     """All that determines the results of a trial: not the seeds' number, the name, the jobs or the folder.
 
     Args:
-        study: The study as it was written.
+        cells: Of the study.
+        known: What it may name.
         data_digests: Hash of the data set by cell.
         engine: What makes the steps. Folders from before there were two have none: ``modules``.
         device: Where networks are trained; a GPU rounds otherwise than a CPU.
-        where: Its file, for messages.
 
     Returns:
         JSON-ready.
@@ -59,11 +43,11 @@ def fingerprint_document(
         "cells": {
             cell.name: {
                 **cell.study.model_dump(mode="json", include={"data", "model", "train", "arms"}),
-                "model": _model(cell.study),
+                "model": _model(cell.study, known),
                 "arms": _arms(cell.study),
                 "data_digest": data_digests[cell.name],
             }
-            for cell in cells(study, where=where)
+            for cell in cells
         },
     }
 
@@ -77,12 +61,12 @@ def _arms(study: Study) -> dict[str, Any]:
     }
 
 
-def _model(study: Study) -> dict[str, Any]:
+def _model(study: Study, known: Known) -> dict[str, Any]:
     """The model without settings of later date that change nothing: folders from before them go on."""
     chosen = study.model
     return {
         "name": chosen.name,
-        "settings": models.distinguishing(chosen.name, chosen.settings),
+        "settings": known.models.distinguishing(chosen.name, chosen.settings),
     }
 
 

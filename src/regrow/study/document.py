@@ -26,14 +26,8 @@ from regrow.errors import ConfigError, UnknownNameError
 LABEL: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_+-]*")
 """What an arm may be called: it becomes part of trial names and of dotted keys."""
 
-LAB_RECIPES: Final = {
-    "none": "Plain training: nothing is attached.",
-    "independent": "Trains several networks apart (partners: 2), the control for recipes that join them. The trial's "
-    "accuracy is their mean; their ensemble, their mean weights and the best of them are measured too.",
-    "restart": "Redraws the whole network, with a fresh optimizer, while training is stuck at the majority class; "
-    "looks after each check_epochs epochs (null: a tenth of them).",
-}
-"""The arms that the laboratory knows beside the registered recipes."""
+EngineName = Literal["modules", "stack"]
+"""What makes the steps: torch as a user would write it, or the stacks of `regrow.engine`."""
 
 MAX_SEED: Final = 2**31 - 1
 MAX_SEEDS: Final = 100_000

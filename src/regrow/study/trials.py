@@ -1,43 +1,28 @@
-"""The trials of a study: its grid multiplied out, its arms completed, in the order in which they run.
+"""The trials of a study, in the order in which they run.
 
-Contents: `Cell`, `TeacherSpec`, `TrialSpec`, `cells`, `of_cells`, `trials`, `trial_name`.
+Contents: `TeacherSpec`, `TrialSpec`, `trial_name`, `trials`, `of_cells`.
 """
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from regrow.errors import ConfigError
-from regrow.lab.arms import complete, model_of
-from regrow.lab.keys import set_key
-from regrow.lab.study import (
+from regrow.study.arms import model_of
+from regrow.study.document import (
     Arm,
     DataChoice,
     Diagnostics,
     Distillation,
     ModelChoice,
-    Study,
     Training,
-    check_document,
     check_training,
 )
-from regrow.lab.teacher_arms import in_order
-
-
-@dataclass(frozen=True, kw_only=True)
-class Cell:
-    """One point of the grid.
-
-    Attributes:
-        name: ``base`` without a grid, else such as ``train.lr=0.05,model.dense=16``.
-        study: The study at this point: no grid, all settings of the arms filled in.
-    """
-
-    name: str
-    study: Study
+from regrow.study.grid import Cell
+from regrow.study.known import Known
+from regrow.study.teacher_arms import in_order
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +53,7 @@ class TrialSpec:
         data: The data set.
         model: The model, the arm's own settings included.
         train: The training, the arm's own overrides included.
-        recipe: Name of the recipe, or one of `LAB_RECIPES`.
+        recipe: Name of the recipe.
         settings: Its settings.
         like: For a control, the trial that it replays.
         diagnostics: What is looked at beside the accuracy.
@@ -126,56 +111,15 @@ def trial_name(cell: str, label: str, seed: int) -> str:
     return f"{cell}/{label}/seed{seed}"
 
 
-def cells(study: Study, *, where: str) -> tuple[Cell, ...]:
-    """Multiply the grid out and complete the arms at each of its points.
-
-    A control takes over the settings and the training of the arm that it replays, as far as it has
-    not its own; all recipes' defaults are written out.
-
-    Args:
-        study: The study as it was written.
-        where: Its file, for messages.
-
-    Returns:
-        The cells, the last key of the grid varying fastest.
-
-    Raises:
-        ConfigError: A grid key or value that does not fit, or an arm that cannot be completed.
-    """
-    base = study.model_dump()
-    axes: list[list[tuple[str, object]]] = []
-    for key, values in base.pop("grid").items():
-        if not values:
-            raise ConfigError(f'{where}: grid."{key}": must list at least one value')
-        axes.append([(key, value) for value in values])
-    found: dict[str, Cell] = {}
-    for point in itertools.product(*axes):
-        document = _copied(base)
-        for key, value in point:
-            _set(document, key, value, where=f'{where}: grid."{key}"')
-        name = ",".join(f"{key}={value}" for key, value in point) or "base"
-        if name in found:
-            raise ConfigError(f"{where}: grid: the cell {name} is there twice")
-        place = where if not point else f"{where}: grid ({name})"
-        asked = check_document(document, where=place)
-        found[name] = Cell(name=name, study=complete(asked, where=place))
-    return tuple(found.values())
-
-
-def trials(study: Study, *, where: str = "study") -> tuple[TrialSpec, ...]:
+def trials(
+    cells: Iterable[Cell], known: Known, *, seeds: Sequence[int], where: str
+) -> tuple[TrialSpec, ...]:
     """List the trials in the order in which they run.
 
     Seed by seed, so that a study that is stopped early has all arms of the seeds that ended; a
     control comes after the trial that it replays, and a trial after its teachers.
-
-    Args:
-        study: The study as it was written.
-        where: Its file, for messages.
-
-    Returns:
-        All trials.
     """
-    parts = [part for cell in cells(study, where=where) for part in _parts(cell, where=where)]
+    parts = [part for cell in cells for part in _parts(cell, known, where=where)]
     return tuple(
         replace(
             part,
@@ -188,12 +132,12 @@ def trials(study: Study, *, where: str = "study") -> tuple[TrialSpec, ...]:
                 for teacher in part.teachers
             ),
         )
-        for seed in study.seeds
+        for seed in seeds
         for part in parts
     )
 
 
-def _parts(cell: Cell, *, where: str) -> Iterator[TrialSpec]:
+def _parts(cell: Cell, known: Known, *, where: str) -> Iterator[TrialSpec]:
     """What all seeds of an arm have in common, built once: a study may have thousands of trials."""
     study, arms = cell.study, cell.study.arms
     teaching = {teacher for arm in arms.values() for teacher in arm.teachers}
@@ -205,7 +149,7 @@ def _parts(cell: Cell, *, where: str) -> Iterator[TrialSpec]:
             label=label,
             seed=0,
             data=study.data,
-            model=model_of(study, arm),
+            model=model_of(study, known, arm),
             train=check_training(training, where=where, path=f"arms.{label}.train"),
             recipe=arm.recipe,
             settings=arm.settings,
@@ -245,17 +189,3 @@ def _teachers(arm: Arm, *, model: ModelChoice) -> tuple[TeacherSpec, ...]:
         else TeacherSpec(trial=name)
         for name in arm.teachers
     )
-
-
-def _copied(found: Any) -> Any:
-    """A deep copy of plain data."""
-    if isinstance(found, dict):
-        return {key: _copied(value) for key, value in found.items()}
-    return [_copied(value) for value in found] if isinstance(found, list) else found
-
-
-def _set(found: dict[str, Any], key: str, value: object, *, where: str) -> None:
-    """A grid's value: only scalars can stand in a cell's name."""
-    if not isinstance(value, str | int | float):
-        raise ConfigError(f"{where}: must list texts, numbers, true or false, got {value!r}")
-    set_key(found, key, value, where=where)

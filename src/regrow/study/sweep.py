@@ -6,7 +6,7 @@ import itertools
 from dataclasses import dataclass
 from typing import Final, cast
 
-from regrow.report.results import Study
+from regrow.study.asked import Asked
 
 SMALL: Final = 12
 """A sweep of at most so many cells keeps the section and the figures of each; of more, the panels stand for them."""
@@ -72,7 +72,7 @@ class Sweep:
         return tuple(itertools.product(*axes))
 
 
-def find_sweep(study: Study) -> Sweep | None:
+def find_sweep(study: Asked) -> Sweep | None:
     """Find what a study sweeps.
 
     A sweep varies at least two settings of one recipe, each over at least two different numbers, and has an arm with
@@ -87,11 +87,11 @@ def find_sweep(study: Study) -> Sweep | None:
     Edge cases:
         Two arms that are both varied so: the first in the study's order.
     """
-    recipes = {arm.label: arm.recipe for arm in study.arms}
-    if recipes[study.baseline] != "none":
+    roles = {arm.label: arm.role for arm in study.arms}
+    if roles[study.baseline] != "plain":
         return None
     for arm in study.arms:
-        if arm.recipe in {"none", "restart"} or arm.label in study.controls:
+        if arm.role in {"plain", "restart"} or arm.label in study.controls:
             continue
         axes = [
             axis

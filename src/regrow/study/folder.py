@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Final
 
-from regrow.errors import StoreError
+from regrow.errors import ConfigError, StoreError
 
 _DAMAGED: Final = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 
@@ -106,3 +106,26 @@ def checkpoint_path(folder: Path, trial: str) -> Path:
         The path.
     """
     return folder / f"{file_stem(trial)}.ckpt"
+
+
+def weights_content(path: str) -> bytes:
+    """A weights file that a user named, relative to the working directory."""
+    try:
+        return Path(path).read_bytes()
+    except OSError as error:
+        raise ConfigError(
+            f"weights file {path}: cannot be read from {Path.cwd()}: {error.strerror}"
+        ) from error
+
+
+def sha256_of(path: str) -> str:
+    """The hash of a weights file that a user named, 64 hexadecimal digits."""
+    return hashlib.sha256(weights_content(path)).hexdigest()
+
+
+def lost_weights(path: Path, trial: str, told: str) -> str:
+    """What is said when the kept weights of a trial cannot be used: nothing is trained anew in their place."""
+    return (
+        f"{path}: the weights of {trial}, which has ended and is to teach, cannot be used: {told}. Put the file "
+        f"back from a copy, or begin the study anew in another --out"
+    )

@@ -1,29 +1,43 @@
-"""The results folder of a study: one SQLite file, each trial written once, in one transaction.
+"""The results folder of a study, written: one SQLite file, each trial once, in one transaction.
 
-Reading for reports is `regrow.report.results`.
+Reading for reports is `regrow.study.results`.
 """
 
 from __future__ import annotations
 
 import json
 import sqlite3
+import time
 from collections.abc import Generator, Iterable, Mapping
-from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, suppress
+from contextlib import (
+    AbstractContextManager,
+    ExitStack,
+    closing,
+    contextmanager,
+    nullcontext,
+    suppress,
+)
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
 from regrow.errors import StoreError
-from regrow.lab.checkpoint import CheckpointFile, Held
-from regrow.lab.engines import EngineName
-from regrow.lab.fingerprint import differences, fingerprint
-from regrow.lab.folder import checkpoint_path, explained, file_stem, lock_folder
-from regrow.lab.outcome import TrialResult
-from regrow.lab.schema import SCHEMA, SCHEMA_VERSION, detail_rows, trial_row
+from regrow.study.document import EngineName
+from regrow.study.fingerprint import differences, fingerprint
+from regrow.study.folder import checkpoint_path, explained, file_stem, lock_folder
+from regrow.study.records import DETAILS, ArmRecord, RenewalRecord, Trial, TrialResult
+from regrow.study.tables import create, insert, select
 
 DATABASE: Final = "results.sqlite"
 CHECKPOINTS: Final = "checkpoints"
 WEIGHTS: Final = "weights"
+
+SCHEMA_VERSION: Final = "4"
+BEFORE: Final = "3"
+"""Has the same tables but that of the arms: a run that goes on adds it."""
+
+EFFORT_EVERY_S: Final = 1.0
+"""How often the epochs that were trained are written down, while no trial ends."""
 
 
 class Store:
@@ -34,6 +48,7 @@ class Store:
         document: The study with everything written out.
         fingerprint_document: What determines its results.
         environment: Versions, machine, command.
+        arms: How its arms stand to each other in each cell.
 
     Attributes:
         folder: The folder.
@@ -54,11 +69,13 @@ class Store:
         document: Mapping[str, Any],
         fingerprint_document: Mapping[str, Any],
         environment: Mapping[str, Any],
+        arms: Iterable[ArmRecord],
     ) -> None:
         self.folder = folder
         self.fingerprint = fingerprint(fingerprint_document)
         self.notices: list[str] = []
-        self._trained = 0
+        self._trained = self._written = 0
+        self._last_written = time.monotonic()
         with ExitStack() as held:
             with explained(folder, "cannot be used as a results folder"):
                 (folder / CHECKPOINTS).mkdir(parents=True, exist_ok=True)
@@ -67,7 +84,7 @@ class Store:
                 self._connection = held.enter_context(
                     closing(sqlite3.connect(folder / DATABASE, isolation_level=None, timeout=30))
                 )
-                self._open(document, fingerprint_document, environment)
+                self._open(document, fingerprint_document, environment, tuple(arms))
                 self._write_study(document)
             self._held = held.pop_all()
 
@@ -76,6 +93,7 @@ class Store:
         document: Mapping[str, Any],
         fingerprint_document: Mapping[str, Any],
         environment: Mapping[str, Any],
+        arms: tuple[ArmRecord, ...],
     ) -> None:
         """Begin a database, or make sure that the one there is this study's."""
         self._connection.execute("PRAGMA journal_mode = WAL")
@@ -83,10 +101,11 @@ class Store:
         with self._transaction():
             tables = {row[0] for row in self._connection.execute("SELECT name FROM sqlite_master")}
             if not tables:
-                for statement in SCHEMA:
-                    self._connection.execute(statement)
+                self._connection.execute(
+                    "CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL)"
+                )
+                self._tabulate(arms)
                 self._put(
-                    schema_version=SCHEMA_VERSION,
                     study=json.dumps(document),
                     fingerprint=self.fingerprint,
                     fingerprint_document=json.dumps(fingerprint_document),
@@ -99,9 +118,18 @@ class Store:
             meta: dict[str, str] = dict(self._connection.execute("SELECT key, value FROM meta"))
             self._check_same_study(meta, document, fingerprint_document)
             self._compare_versions(json.loads(meta["environment"]), environment)
-            self._trained = int(meta.get("trained_network_epochs", 0))
+            self._trained = self._written = int(meta.get("trained_network_epochs", 0))
+            self._tabulate(arms)
             sessions = [*json.loads(meta["sessions"]), environment]
             self._put(study=json.dumps(document), sessions=json.dumps(sessions))
+
+    def _tabulate(self, arms: tuple[ArmRecord, ...]) -> None:
+        """Make the tables that are not there yet, and say how the arms stand to each other."""
+        for record in (ArmRecord, Trial, *DETAILS):
+            self._connection.execute(create(record))
+        self._connection.execute("DELETE FROM arms")
+        insert(self._connection, arms)
+        self._put(schema_version=SCHEMA_VERSION)
 
     def _check_same_study(
         self,
@@ -109,9 +137,9 @@ class Store:
         document: Mapping[str, Any],
         fingerprint_document: Mapping[str, Any],
     ) -> None:
-        if meta.get("schema_version") != SCHEMA_VERSION:
+        if meta.get("schema_version") not in {BEFORE, SCHEMA_VERSION}:
             raise StoreError(
-                f"{self.folder / DATABASE}: schema_version must be {SCHEMA_VERSION}, got "
+                f"{self.folder / DATABASE}: schema_version must be {BEFORE} or {SCHEMA_VERSION}, got "
                 f"{meta.get('schema_version')}; go on with the regrow that began it"
             )
         before = json.loads(meta["study"])
@@ -177,10 +205,9 @@ class Store:
         """
         found: dict[tuple[int, str], list[int]] = {}
         with self._said("cannot be read"):
-            for step, layer, index in self._connection.execute(
-                "SELECT step, layer, filter FROM renewals WHERE trial = ? ORDER BY rowid", (trial,)
-            ):
-                found.setdefault((step, layer), []).append(index)
+            records = select(self._connection, RenewalRecord, trial=trial).get(trial, ())
+        for each in records:
+            found.setdefault((each.step, each.layer), []).append(each.filter)
         return [(step, layer, tuple(filters)) for (step, layer), filters in found.items()]
 
     def write(self, *results: TrialResult, finished_at: str) -> None:
@@ -195,30 +222,16 @@ class Store:
         """
         with self._said("cannot be written"), self._transaction():
             for result in results:
-                self._insert(result, finished_at=finished_at)
+                insert(self._connection, [result.row(finished_at=finished_at)])
+                insert(self._connection, result.details, trial=result.trial)
             self._put_effort()
 
-    def _insert(self, result: TrialResult, *, finished_at: str) -> None:
-        row = trial_row(result, finished_at=finished_at)
-        marks = ", ".join(f":{key}" for key in row)
-        self._connection.execute(
-            f"INSERT INTO trials ({', '.join(row)}) VALUES ({marks})",  # noqa: S608 # our own names
-            row,
-        )
-        for table, rows in detail_rows(result).items():
-            if rows:
-                self._connection.executemany(
-                    f"INSERT INTO {table} VALUES ({', '.join('?' * len(rows[0]))})",  # noqa: S608 # our own names
-                    rows,
-                )
-
     def spent(self, network_epochs: int) -> None:
-        """Count epochs of single networks that were trained, for `effort`; written with the next trial that ends.
-
-        Args:
-            network_epochs: How many more.
-        """
+        """Count epochs of single networks that were trained, for `effort`; a kill loses a second's at most."""
         self._trained += network_epochs
+        if time.monotonic() - self._last_written >= EFFORT_EVERY_S:
+            with self._said("cannot be written"), self._transaction():
+                self._put_effort()
 
     @property
     def effort(self) -> int:
@@ -227,6 +240,7 @@ class Store:
 
     def _put_effort(self) -> None:
         self._put(trained_network_epochs=str(self._trained))
+        self._written, self._last_written = self._trained, time.monotonic()
 
     def forget_crashed(self) -> int:
         """Take the crashed trials out, so that they run again.
@@ -241,25 +255,6 @@ class Store:
     def checkpoints(self) -> Path:
         """The folder of the checkpoints."""
         return self.folder / CHECKPOINTS
-
-    def held(self, trials: Iterable[str]) -> dict[str, Held]:
-        """Look whose states the checkpoints have; damaged files are set aside with a warning.
-
-        Args:
-            trials: Those that a file may be named after.
-
-        Returns:
-            What each file is of, by the trial that it is named after; trials without a file are left out.
-        """
-        there = {path.name for path in self.checkpoints.glob("*.ckpt")}
-        found: dict[str, Held] = {}
-        for trial in trials if there else ():
-            path = self.checkpoint(trial)
-            if path.name in there:
-                held = CheckpointFile(path, trial=trial, fingerprint=self.fingerprint).held()
-                if held is not None:
-                    found[trial] = held
-        return found
 
     def checkpoint(self, trial: str) -> Path:
         """Where the checkpoint of a trial lies.
@@ -297,7 +292,10 @@ class Store:
 
     def close(self) -> None:
         """Close the database and let the next run have the folder."""
-        self._held.close()
+        with self._held:
+            if self._trained > self._written:
+                with self._said("cannot be written"), self._transaction():
+                    self._put_effort()
 
     def __enter__(self) -> Self:
         """The store itself."""
@@ -309,8 +307,9 @@ class Store:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Close."""
-        self.close()
+        """Close; an error that is under way is not hidden by that of a disk on which nothing can be written."""
+        with suppress(StoreError) if error is not None else nullcontext():
+            self.close()
 
     def _put(self, **values: str) -> None:
         self._connection.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", values.items())
@@ -350,23 +349,6 @@ def engine_of(folder: Path) -> EngineName | None:
     except sqlite3.Error:
         return None
     return None if row is None else json.loads(row[0]).get("engine", "modules")
-
-
-def lost_weights(path: Path, trial: str, told: str) -> str:
-    """What is said when the kept weights of a trial cannot be used: nothing is trained anew in their place.
-
-    Args:
-        path: Where they should lie.
-        trial: The trial; it has ended.
-        told: What is wrong.
-
-    Returns:
-        The message.
-    """
-    return (
-        f"{path}: the weights of {trial}, which has ended and is to teach, cannot be used: {told}. Put the file "
-        f"back from a copy, or begin the study anew in another --out"
-    )
 
 
 def _short(seeds: list[int]) -> str:
