@@ -63,7 +63,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("results/sharing-equal"))
     options = parser.parse_args()
     study = load_study(STUDY, Overrides(seeds=2, train={"epochs": 12}))
-    specs = list(of_cells(plan(study).trials, ["data.region=East"]))
+    asked_for = plan(study, where=str(STUDY))
+    specs = list(of_cells(asked_for.trials, ["data.region=East"], among=asked_for.cells))
     asked = sum(spec.train.epochs for spec in specs)
     with tempfile.TemporaryDirectory() as folder:
         places = {sharing: Path(folder) / str(sharing) for sharing in (True, False)}

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from regrow.errors import ConfigError, RegrowError
-from regrow.lab.config import Overrides, load_study, parse_value
+from regrow.lab.config import Overrides, load_study
+from regrow.study.keys import parse_value
 
 GOOD = """
 name = "good"
@@ -277,3 +278,30 @@ def test_mistakes_of_the_command_line(overrides: Overrides, message: str) -> Non
 )
 def test_values_are_read_as_toml_else_as_text(text: str, value: object) -> None:
     assert parse_value(text) == value
+
+
+@pytest.mark.parametrize("ending", ["\n", "\r\n"])
+def test_a_byte_order_mark_is_no_part_of_a_study(tmp_path: Path, ending: str) -> None:
+    text = '[data]\nname = "digits"\n[arms.none]\nrecipe = "none"\n'
+    plain, marked = tmp_path / "plain.toml", tmp_path / "marked.toml"
+    plain.write_bytes(text.encode())
+    marked.write_bytes(text.replace("\n", ending).encode("utf-8-sig"))
+    assert load_study(marked) == load_study(plain)
+
+
+@pytest.mark.parametrize(
+    ("encoding", "told"),
+    [
+        ("utf-16", "is UTF-16 text, and a study file must be UTF-8: save it as that"),
+        ("utf-16-le", "is UTF-16 text, and a study file must be UTF-8: save it as that"),
+        ("utf-16-be", "is UTF-16 text, and a study file must be UTF-8: save it as that"),
+        ("latin-1", "must be UTF-8 text: 'utf-8' codec can't decode byte 0xe9 in position 9"),
+    ],
+)
+def test_another_encoding_is_named(tmp_path: Path, encoding: str, told: str) -> None:
+    path = tmp_path / "study.toml"
+    path.write_bytes('name = "p\u00e9"\n'.encode(encoding))
+    with pytest.raises(ConfigError) as error:
+        load_study(path)
+    assert str(error.value).startswith(f"{path}: {told}")
+    assert "\n" not in str(error.value)

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from regrow.errors import ConfigError
+from regrow.errors import ConfigError, UnknownNameError
 from regrow.lab.plan import plan
 from regrow.study.document import Study
 from regrow.study.trials import of_cells
@@ -54,18 +54,89 @@ def test_specs_carry_all_that_a_worker_needs(tiny_study: MakeStudy) -> None:
     assert pickle.loads(pickle.dumps(specs)) == specs  # noqa: S301 # as multiprocessing sends them
 
 
-def test_a_part_of_the_grid_is_taken_by_whole_keys_and_values(study: MakeStudy) -> None:
-    every = plan(study(grid={"train.lr": [0.05, 0.5], "model.dense": [16, 32]})).trials
-    found = of_cells(every, ["train.lr=0.05"])
+def test_cells_are_taken_by_what_their_settings_are(study: MakeStudy) -> None:
+    asked = plan(study(grid={"train.lr": [0.05, 0.5], "model.dense": [16, 32]}))
+    every, grid = asked.trials, asked.cells
+    found = of_cells(every, ["train.lr=0.05"], among=grid)
     assert {spec.cell for spec in found} == {
         "train.lr=0.05,model.dense=16",
         "train.lr=0.05,model.dense=32",
     }
-    assert {spec.cell for spec in of_cells(every, ["train.lr=0.5", "model.dense=16"])} == {
-        "train.lr=0.5,model.dense=16"
-    }
-    assert of_cells(every, []) == every
-    with pytest.raises(
-        ConfigError, match=r"--only: no cell has train\.lr=0; the first are train\.lr=0\.05,"
-    ):
-        of_cells(every, ["train.lr=0"])
+    both = of_cells(every, ["train.lr=0.5", "model.dense=16"], among=grid)
+    assert {spec.cell for spec in both} == {"train.lr=0.5,model.dense=16"}
+    assert of_cells(every, [], among=grid) == every
+
+
+GRID: dict[str, list[object]] = {
+    "ro.threshold": [1e-8, 0.001],
+    "arms.ro.preserve": [True, False],
+    "model.init": ["torch_default", "uniform:0.5"],
+}
+
+
+@pytest.mark.parametrize(
+    ("asked", "inside"),
+    [
+        ("ro.threshold=1e-8", "ro.threshold=1e-08"),
+        ("ro.threshold=0.00000001", "ro.threshold=1e-08"),
+        ("ro.threshold=1e-3", "ro.threshold=0.001"),
+        ("arms.ro.threshold=1e-8", "ro.threshold=1e-08"),
+        ("ro.settings.threshold = 1e-8", "ro.threshold=1e-08"),
+        ("ro.preserve=true", "arms.ro.preserve=True"),
+        ("arms.ro.preserve=false", "arms.ro.preserve=False"),
+        ("model.init=uniform:0.5", "model.init=uniform:0.5"),
+        ('model.init="uniform:0.5"', "model.init=uniform:0.5"),
+    ],
+)
+def test_a_cell_is_asked_for_with_the_words_of_set(
+    study: MakeStudy, asked: str, inside: str
+) -> None:
+    grid = plan(study(grid=GRID), where="test").cells
+    every = plan(study(grid=GRID)).trials
+    found = {spec.cell for spec in of_cells(every, [asked], among=grid)}
+    assert found == {cell.name for cell in grid if inside in cell.name.split(",")}
+    assert len(found) == 4
+
+
+def test_what_the_grid_does_not_vary_is_the_same_in_every_cell(study: MakeStudy) -> None:
+    asked = study(grid={"train.lr": [0.05, 1]})
+    every, grid = plan(asked).trials, plan(asked, where="test").cells
+    for text in ("train.epochs=20", "ro.readers=zero", "ro.min_loss=null", "data.split_seed=0"):
+        assert of_cells(every, [text], among=grid) == every
+    # A whole number is the number that it is, and true is none.
+    assert {spec.cell for spec in of_cells(every, ["train.lr=1.0"], among=grid)} == {"train.lr=1"}
+    with pytest.raises(ConfigError, match=r"no cell has train\.lr=true; train\.lr is 0\.05, 1\.0"):
+        of_cells(every, ["train.lr=true"], among=grid)
+
+
+@pytest.mark.parametrize(
+    ("asked", "told"),
+    [
+        (["ro.threshold=1e-7"], "no cell has ro.threshold=1e-7; ro.threshold is 1e-08, 0.001"),
+        (["ro.preserve=1"], "no cell has ro.preserve=1; ro.preserve is true, false"),
+        (["model.init=[1, 2]"], "no cell has model.init=[1, 2]; model.init is torch_default, unif"),
+        (
+            ["model.init=uniform:0.5", "ro.threshold=0"],
+            "no cell has model.init=uniform:0.5 and ro.threshold=0; ro.threshold is 1e-08, 0.001",
+        ),
+        (
+            ["ro.treshold=1e-8"],
+            "no cell has ro.treshold=1e-8, for nothing is called ro.treshold; the cells are "
+            "ro.threshold=1e-08,arms.ro.preserve=True,model.init=torch_default, ro.thr",
+        ),
+        (["threshold"], "--only must be KEY=VALUE, got 'threshold'"),
+        (["threshold=1"], "--only threshold=1: must be like train.lr or randomout.threshold"),
+        (
+            ["rx.threshold=1"],
+            "--only rx.threshold=1: unknown part of the study 'rx'; known: control, da",
+        ),
+    ],
+)
+def test_what_no_cell_has_is_told_with_what_there_is(
+    study: MakeStudy, asked: list[str], told: str
+) -> None:
+    every, grid = plan(study(grid=GRID)).trials, plan(study(grid=GRID), where="test").cells
+    with pytest.raises((ConfigError, UnknownNameError)) as error:
+        of_cells(every, asked, among=grid)
+    assert told in str(error.value)
+    assert "\n" not in str(error.value)

@@ -52,7 +52,8 @@ def run(
     recipe: Annotated[
         list[str] | None,
         typer.Option(
-            help="Recipe, repeatable; none is plain training. With a study file: which of its arms.",
+            help="Recipe, repeatable: none (plain training), randomout, ..., or package.module:function. With a study "
+            "file: which of its arms.",
             rich_help_panel=_STUDY,
         ),
     ] = None,
@@ -172,7 +173,8 @@ def run(
     """
     from regrow.lab.config import Overrides, load_plan
 
-    with told_as(BAD_USE):
+    # What a user's module prints goes to stderr; results alone go to stdout.
+    with told_as(BAD_USE), redirect_stdout(sys.stderr):
         asked = load_plan(
             study,
             Overrides(
@@ -191,18 +193,15 @@ def run(
                 partners=partners,
             ),
         )
-    with told_as(BAD_USE):
         folder = out or _default_folder(asked.study.name)
-        with redirect_stdout(sys.stderr):  # what a user's model prints; results alone go to stdout
-            specs, store, chosen = _prepare(
-                asked,
-                folder,
-                study,
-                data_dir,
-                engine=engine,
-                device=device,
-                only=tuple(only or ()),
-            )
+        specs, store, chosen = _prepare(
+            asked,
+            folder,
+            data_dir,
+            engine=engine,
+            device=device,
+            only=tuple(only or ()),
+        )
     with store, told_as(TROUBLE):
         new_crashes = _work(
             specs,
@@ -238,7 +237,6 @@ def _default_folder(name: str) -> Path:
 def _prepare(
     asked: Plan,
     folder: Path,
-    file: Path | None,
     data_dir: Path | None,
     *,
     engine: str,
@@ -253,7 +251,7 @@ def _prepare(
     from regrow.study.trials import of_cells
 
     check_device(device)
-    wanted = of_cells(asked.trials, only)
+    wanted = of_cells(asked.trials, only, among=asked.cells)
     checked = preflight(asked.trials, data_dir=data_dir)
     chosen = choose(engine, refusal=checked.refusal, begun=engine_of(folder), device=device)
     store = Store(

@@ -19,6 +19,7 @@ from regrow.criteria.fisher_diagonal import FisherDiagonal
 from regrow.criteria.gradient_size import GradientSize
 from regrow.criteria.liveness import Liveness
 from regrow.criteria.mean_activation import MeanActivation
+from regrow.criteria.momentary import Momentary
 from regrow.criteria.oracle import Oracle
 from regrow.criteria.random_score import RandomScore
 from regrow.criteria.taylor import Taylor
@@ -38,6 +39,7 @@ __all__ = [
     "LayerActivity",
     "Liveness",
     "MeanActivation",
+    "Momentary",
     "Observation",
     "Oracle",
     "RandomScore",

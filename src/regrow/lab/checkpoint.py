@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import os
 import time
 import warnings
 from collections.abc import Callable, Iterable, Sequence
@@ -14,6 +13,7 @@ from typing import Any, Final
 
 import torch
 
+from regrow._whole import write_whole
 from regrow.errors import RegrowWarning, StoreError
 from regrow.study.folder import checkpoint_path
 
@@ -90,14 +90,10 @@ class CheckpointFile:
         torch.save({**self._identity, **held, "state": state}, buffer)
         payload = buffer.getbuffer()
         digest = hashlib.sha256(payload).hexdigest()
-        temporary = self.path.with_suffix(f".{os.getpid()}.tmp")
+        header = f"{_MAGIC} {CHECKPOINT_VERSION} {digest}\n".encode()
         try:
-            with temporary.open("wb") as file:
-                file.write(f"{_MAGIC} {CHECKPOINT_VERSION} {digest}\n".encode())
-                file.write(payload)
-            temporary.replace(self.path)
+            write_whole(self.path, header, payload)
         except OSError as error:
-            _remove(temporary)
             raise StoreError(
                 f"{self.path}: the checkpoint cannot be written: {error.strerror}"
             ) from error
@@ -197,10 +193,3 @@ def _damage(content: bytes) -> str:
     if hashlib.sha256(payload).hexdigest() != words[2]:
         return "its checksum does not match: it is truncated or damaged"
     return ""
-
-
-def _remove(path: Path) -> None:
-    try:
-        path.unlink(missing_ok=True)
-    except OSError:
-        return  # a read-only folder: there is nothing to remove either

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import codecs
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from regrow.errors import ConfigError
+from regrow.errors import ConfigError, RegrowError
 from regrow.lab import arm_recipes
 from regrow.lab.plan import plan
 from regrow.study.document import Study, check_document
-from regrow.study.keys import set_key
+from regrow.study.keys import parse_setting, set_key
 from regrow.study.plan import Plan
 
 DEFAULT_RECIPES: Final = ("none", "randomout", "random")
@@ -78,37 +79,22 @@ def load_plan(path: Path | None, overrides: Overrides | None = None) -> Plan:
     return planned
 
 
-def parse_value(text: str) -> object:
-    """A value as it would stand in a TOML file; what is none there is a text.
-
-    Args:
-        text: What came after ``=``.
-
-    Returns:
-        A number, true, false, None for ``null``, or the text itself.
-
-    Examples:
-        >>> parse_value("1e-8"), parse_value("true"), parse_value("East"), parse_value("null")
-        (1e-08, True, 'East', None)
-    """
-    if text == "null":
-        return None
-    try:
-        value = tomllib.loads(f"value = {text}")
-    except tomllib.TOMLDecodeError:
-        return text
-    return value["value"] if len(value) == 1 else text
-
-
 def _read(path: Path) -> dict[str, Any]:
     try:
-        text = path.read_text(encoding="utf-8")
+        content = path.read_bytes()
     except FileNotFoundError:
         raise ConfigError(f"{path}: there is no such study file") from None
-    except (OSError, UnicodeDecodeError) as error:
+    except OSError as error:
         raise ConfigError(f"{path}: cannot be read as a study file: {error}") from error
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) or b"\0" in content[:4]:
+        raise ConfigError(
+            f"{path}: is UTF-16 text, and a study file must be UTF-8: save it as that"
+        )
     try:
-        return tomllib.loads(text)
+        # Some editors put a byte order mark in front, which TOML does not know.
+        return tomllib.loads(content.decode("utf-8-sig"))
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: must be UTF-8 text: {error}") from error
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{path}: is no valid TOML: {error}") from error
 
@@ -125,22 +111,38 @@ def _merge(found: dict[str, Any], told: Overrides, *, where: str) -> None:
             raise ConfigError(f"{where}: {key}: must be a table, got {found[key]!r}")
     wanted = told.recipes or (() if found["arms"] else DEFAULT_RECIPES)
     if wanted:
-        twice = [name for name in wanted if wanted.count(name) > 1]
-        if twice:
-            raise ConfigError(f"command line: --recipe {twice[0]} is there twice")
-        arms: dict[str, Any] = found["arms"]
-        found["arms"] = {name: arms.get(name, {"recipe": name}) for name in wanted}
+        found["arms"] = _chosen(found["arms"], wanted)
     found["train"].update({key: value for key, value in told.train.items() if value is not None})
     if told.partners is not None:
         _set_partners(found["arms"], told.partners)
     for text in told.settings:
-        key, equals, value = text.partition("=")
-        if not equals:
-            raise ConfigError(f"command line: --set must be KEY=VALUE, got '{text}'")
-        set_key(found, key.strip(), parse_value(value.strip()), where=f"command line: --set {text}")
+        key, value = parse_setting(text, where="command line: --set")
+        set_key(found, key, value, where=f"command line: --set {text}")
     if told.name is not None:
         found["name"] = told.name
     found.setdefault("name", _default_name(found))
+
+
+def _chosen(arms: Mapping[str, Any], wanted: Sequence[str]) -> dict[str, Any]:
+    """The arms that ``--recipe`` names: the file's by their labels, others by their recipe.
+
+    The arm of a user's function is called as the function is.
+    """
+    chosen: dict[str, Any] = {}
+    for name in wanted:
+        own = ":" in name
+        label = name.partition(":")[2].lstrip("_") if own else name
+        arm: Any = arms.get(label, {"recipe": name})
+        if label in chosen:
+            more = f" as arm {label}; a study file gives arms labels of their own" if own else ""
+            raise ConfigError(f"command line: --recipe {name} is there twice{more}")
+        if own and not (isinstance(arm, dict) and arm.get("recipe") == name):
+            raise ConfigError(
+                f"command line: --recipe {name}: the study's arm {label} has another recipe; give this one an arm of "
+                "its own in the study file"
+            )
+        chosen[label] = arm
+    return chosen
 
 
 def _set_partners(arms: Mapping[str, Any], partners: int) -> None:
@@ -158,8 +160,12 @@ def _set_partners(arms: Mapping[str, Any], partners: int) -> None:
 
 def _settings_of(recipe: object) -> Mapping[str, object]:
     """The settings that a recipe takes; none of a name that is not known, which is told later."""
-    known = isinstance(recipe, str) and recipe in arm_recipes.names()
-    return arm_recipes.settings(recipe) if known else {}
+    if not isinstance(recipe, str):
+        return {}
+    try:
+        return arm_recipes.settings(recipe)
+    except RegrowError:
+        return {}
 
 
 def _default_name(found: Mapping[str, Any]) -> str:

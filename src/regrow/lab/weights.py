@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import io
-import os
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, cast
@@ -18,6 +16,7 @@ from typing import Any, Final, cast
 import torch
 from torch import Tensor
 
+from regrow._whole import write_whole
 from regrow.errors import ConfigError, RegrowError, StoreError
 from regrow.study.document import ModelChoice
 from regrow.study.folder import lost_weights, weights_content
@@ -81,18 +80,10 @@ class WeightsFile:
         }
         buffer = io.BytesIO()
         torch.save(content, buffer)
-        temporary = self.path.with_suffix(f".{os.getpid()}.tmp")
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            with temporary.open("wb") as file:
-                file.write(buffer.getbuffer())
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(self.path)
-            _force(self.path.parent)
+            write_whole(self.path, buffer.getbuffer(), forced=True)
         except OSError as error:
-            with suppress(OSError):  # a read-only folder: there is nothing to remove either
-                temporary.unlink(missing_ok=True)
             raise StoreError(
                 f"{self.path}: the weights cannot be written: {error.strerror}"
             ) from error
@@ -200,12 +191,3 @@ def _digest(model: str, settings: Mapping[str, Any], states: Sequence[State]) ->
             else:
                 told.update(repr(value).encode())
     return told.hexdigest()
-
-
-def _force(folder: Path) -> None:
-    """A file's name is on the disk when its folder is."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -9,10 +9,12 @@ from functools import cached_property
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin
 
+from regrow._named import FORM, names_function
 from regrow.compose import Recipe, RecipeInfo
 from regrow.errors import ConfigError, UnknownNameError
 from regrow.history import Renewed
 from regrow.partnership import PartnerRecipe
+from regrow.recipes._own import own_recipe
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,8 @@ class _Entry:
 
 
 _ENTRIES: dict[str, _Entry] = {}
+_OWN: dict[str, _Entry] = {}
+"""Users' functions, by the names that they are called by; they are not listed."""
 
 _WORDS: dict[Any, str] = {
     int: "a whole number",
@@ -64,16 +68,20 @@ def names() -> list[str]:
 
 
 def _entry(name: str, where: str = "") -> _Entry:
-    if name not in _ENTRIES:
-        raise UnknownNameError("recipe", name, _ENTRIES, where=where)
-    return _ENTRIES[name]
+    if name in _ENTRIES:
+        return _ENTRIES[name]
+    if not names_function(name):
+        raise UnknownNameError("recipe", name, [*_ENTRIES, FORM], where=where)
+    if name not in _OWN:
+        _OWN[name] = _Entry(*own_recipe(name))
+    return _OWN[name]
 
 
 def info(name: str) -> RecipeInfo:
     """What a recipe is.
 
     Args:
-        name: Its name.
+        name: Its name, or ``package.module:function``, which is imported.
 
     Returns:
         Title, source, differences.
@@ -107,7 +115,7 @@ def build(
     """Make a recipe from plain settings, as they stand in a study file.
 
     Args:
-        name: The recipe's name.
+        name: The recipe's name, or ``package.module:function``.
         given: Settings by name; those left out have their defaults.
         like: For a control, the events of the run that it is a control of.
         where: Place of the settings, for messages.
@@ -146,14 +154,14 @@ def build(
 
 def _fits(value: object, annotation: Any) -> bool:
     """Whether a value may stand for a setting: a TOML file knows strings, numbers and booleans."""
-    if annotation is inspect.Parameter.empty:
-        return True
     if get_origin(annotation) in {Union, UnionType}:
         return any(_fits(value, part) for part in get_args(annotation))
     if get_origin(annotation) is Literal:  # which of them, the recipe's parts say better
         return isinstance(value, str)
     if annotation in {None, NoneType}:
         return value is None
+    if annotation is inspect.Parameter.empty or not isinstance(annotation, type):
+        return True  # a user's: what it says, if anything, the function checks
     if isinstance(value, bool):
         return annotation is bool
     return isinstance(value, int | float if annotation is float else annotation)

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
+from regrow._whole import write_whole
 from regrow.errors import StoreError
 from regrow.report import wording
 from regrow.report.diagnostic_tables import diagnostic_tables
@@ -70,7 +71,7 @@ def export(run_dir: Path, into: Path) -> tuple[Path, ...]:
     written: list[Path] = []
 
     def put(name: str, text: str) -> None:
-        (into / name).write_text(f"{text}\n", encoding="utf-8")
+        write_whole(into / name, f"{text}\n".encode())
         written.append(into / name)
 
     try:

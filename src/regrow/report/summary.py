@@ -97,7 +97,7 @@ def _cell_document(results: Results, cell: CellSummary) -> dict[str, object]:
 
 
 def _arm_document(arm: ArmNumbers) -> dict[str, object]:
-    told = {key: value for key, value in asdict(arm).items() if key != "role"}
+    told: dict[str, object] = {k: value for k, value in asdict(arm).items() if k != "role"}
     return told | {"missing": arm.missing}
 
 

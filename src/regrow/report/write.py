@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from regrow._whole import write_whole
 from regrow.errors import StoreError
 from regrow.report.figures.catalogue import Drawing, drawings
 from regrow.report.figures.style import house_style, saved
@@ -65,12 +64,12 @@ def write_report(run_dir: Path) -> Written:
             drawn.append((drawing, svg))
             for suffix, content in ((".svg", svg), (".png", png)):
                 path = run_dir / "figures" / f"{drawing.name}{suffix}"
-                _replace(path, content)
+                write_whole(path, content)
                 written.append(path)
         summary, html = run_dir / "summary.json", run_dir / "report.html"
         text = json.dumps(document, indent=2, allow_nan=False)
-        _replace(summary, f"{text}\n".encode())
-        _replace(html, page(results, found, drawn).encode())
+        write_whole(summary, f"{text}\n".encode())
+        write_whole(html, page(results, found, drawn).encode())
     except OSError as error:
         raise StoreError(f"{run_dir}: the report cannot be written: {error}") from error
     return Written(
@@ -116,16 +115,3 @@ def _rendered(drawing: Drawing) -> tuple[bytes, bytes]:
         svg = saved(figure, kind="svg", title=drawing.title, caption=drawing.caption)
         png = saved(figure, kind="png", title=drawing.title, caption=drawing.caption)
     return svg, png
-
-
-def _replace(path: Path, content: bytes) -> None:
-    """Write beside the old file and put it in its place in one move."""
-    handle, name = tempfile.mkstemp(prefix=f".{path.name[:40]}.", dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-        Path(name).chmod(0o644)
-        Path(name).replace(path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
+from regrow._named import FORM
 from regrow.errors import ConfigError, UnknownNameError
 from regrow.study.document import Arm, ModelChoice, Study, check_training
 from regrow.study.known import Facts, Known, filled
@@ -38,9 +40,14 @@ def complete(study: Study, known: Known, *, where: str) -> Study:
             raise ConfigError(f"{where}: {part}: {error}") from error
         full = filled(shelf.defaults(choice.name), choice.settings)
         parts[part] = choice.model_copy(update={"settings": full})
-    arms: dict[str, Arm] = {}
-    for label, arm in study.arms.items():
-        arms[label] = _completed(study, known, label, arm, where=f"{where}: arms.{label}")
+    facts = {
+        label: _facts(known, arm.recipe, where=f"{where}: arms.{label}.recipe")
+        for label, arm in study.arms.items()
+    }
+    arms = {
+        label: _completed(study, known, facts, label, where=f"{where}: arms.{label}")
+        for label in study.arms
+    }
     found = study.model_copy(update={"arms": arms, **parts})
     for label, arm in arms.items():
         place = f"{where}: arms.{label}"
@@ -58,22 +65,34 @@ def model_of(study: Study, known: Known, arm: Arm) -> ModelChoice:
     return ModelChoice(name=name, settings=filled(defaults, {**base, **own}))
 
 
-def _completed(study: Study, known: Known, label: str, arm: Arm, *, where: str) -> Arm:
+def _facts(known: Known, recipe: str, *, where: str) -> Facts:
+    """How a recipe is compared; a user's is imported."""
+    try:
+        return known.recipes.info(recipe)
+    except UnknownNameError:
+        names = [*known.recipes.names(), FORM]
+        raise UnknownNameError("recipe", recipe, names, where=where) from None
+    except ConfigError as error:
+        raise ConfigError(f"{where}: {error}") from error
+
+
+def _completed(
+    study: Study, known: Known, facts: Mapping[str, Facts], label: str, *, where: str
+) -> Arm:
     """The arm with its recipe's defaults written out and, for a control, its partner found."""
+    arm = study.arms[label]
     place, _, path = where.rpartition(": ")
     training = {**study.train.model_dump(), **arm.train}
     epochs = check_training(training, where=place, path=f"{path}.train").epochs
     recipes = known.recipes
-    if arm.recipe not in recipes.names():
-        raise UnknownNameError("recipe", arm.recipe, recipes.names(), where=f"{where}.recipe")
-    control = recipes.info(arm.recipe).role == "control"
+    control = facts[label].role == "control"
     if arm.like is not None and not control:
         raise ConfigError(f"{where}.like: is for controls, and recipe '{arm.recipe}' is none")
     place = f"{where}.settings"
     if not control:
         full = recipes.complete(arm.recipe, arm.settings, epochs=epochs, where=place)
         return arm.model_copy(update={"settings": full})
-    like = _partner(study, known, arm, where=where)
+    like = _partner(facts, arm, where=where)
     partner = study.arms[like]
     defaults = recipes.settings(arm.recipe)
     shared = {key: value for key, value in partner.settings.items() if key in defaults}
@@ -110,14 +129,9 @@ def _renews(facts: Facts) -> bool:
     return facts.role == "method" and not facts.partners
 
 
-def _partner(study: Study, known: Known, arm: Arm, *, where: str) -> str:
+def _partner(facts: Mapping[str, Facts], arm: Arm, *, where: str) -> str:
     """The label of the arm that a control replays."""
-    tested = [
-        other
-        for other, candidate in study.arms.items()
-        if candidate.recipe in known.recipes.names()
-        and _renews(known.recipes.info(candidate.recipe))
-    ]
+    tested = [label for label, found in facts.items() if _renews(found)]
     if arm.like is None:
         if len(tested) == 1:
             return tested[0]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import errno
-import fcntl
 import hashlib
 import os
 import re
@@ -11,7 +9,9 @@ import sqlite3
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Final
+from typing import Final
+
+from filelock import FileLock, Timeout
 
 from regrow.errors import ConfigError, StoreError
 
@@ -46,36 +46,38 @@ def explained(path: Path, what: str) -> Generator[None]:
         raise StoreError(f"{path}: its records are damaged: {error!r}") from error
 
 
-def lock_folder(folder: Path) -> IO[str]:
+@contextmanager
+def folder_held(folder: Path) -> Generator[None]:
     """Hold a folder for one run; the lock ends with the process, however it ends.
 
     Args:
         folder: The folder; it exists.
 
-    Returns:
-        The lock: close it to let the folder go.
+    Yields:
+        Nothing.
 
     Raises:
         StoreError: Another process holds it.
-        OSError: It cannot be locked or written.
+
+    Edge cases:
+        An OSError where it cannot be locked or written.
     """
-    file = (folder / ".lock").open("a+", encoding="utf-8")
+    # Whose it is stands in a file of its own: some systems do not let others read a locked one.
+    holder = folder / ".pid"
+    lock = FileLock(folder / ".lock", thread_local=False)
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        file.seek(0)
-        holder = file.read().strip()
-        file.close()
-        if error.errno not in {errno.EAGAIN, errno.EACCES}:
-            raise
+        lock.acquire(timeout=0)
+    except Timeout:
+        process = holder.read_text(encoding="utf-8").strip() if holder.is_file() else ""
         raise StoreError(
-            f"{folder}: another run is at work here{f' (process {holder})' if holder else ''}; "
+            f"{folder}: another run is at work here{f' (process {process})' if process else ''}; "
             f"wait for it, or choose another --out"
         ) from None
-    file.truncate(0)
-    file.write(str(os.getpid()))
-    file.flush()
-    return file
+    try:
+        holder.write_text(str(os.getpid()), encoding="utf-8")
+        yield
+    finally:
+        lock.release()
 
 
 def file_stem(trial: str) -> str:

@@ -1,10 +1,16 @@
-"""Dotted keys into a study as plain data. No torch and no pydantic: the report reads grids with them, too."""
+"""Dotted keys into a study as plain data, and values as the command line has them. No torch and no pydantic here."""
 
 from __future__ import annotations
 
-from typing import Any
+import json
+import tomllib
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
 
 from regrow.errors import ConfigError, UnknownNameError
+
+MISSING: Final = object()
+"""What stands where a study says nothing."""
 
 
 def set_key(found: dict[str, Any], key: str, value: object, *, where: str) -> None:
@@ -21,23 +27,118 @@ def set_key(found: dict[str, Any], key: str, value: object, *, where: str) -> No
         where: Place of the key, for messages.
 
     Raises:
+        ConfigError: The key has no value part, leads into what is no table, or begins with a name that is none.
+    """
+    *parents, last = path_of(found, key, where=where)
+    table = found
+    for part in parents:
+        inner: Any = table.get(part) or {}
+        if not isinstance(inner, Mapping):
+            raise ConfigError(f"{where}: {part} must be a table, got {inner!r}")
+        table[part] = {**inner}
+        table = table[part]
+    table[last] = value
+
+
+def path_of(found: Mapping[str, Any], key: str, *, where: str) -> tuple[str, ...]:
+    """Where in a study a dotted key leads.
+
+    Args:
+        found: The study as plain data; its arms tell labels from other words.
+        key: The key, see `set_key`.
+        where: Place of the key, for messages.
+
+    Returns:
+        The names of the tables, and of the entry in the last of them.
+
+    Raises:
         ConfigError: The key has no value part.
         UnknownNameError: The first part names nothing.
+
+    Examples:
+        >>> path_of({"arms": {"redo": {}}}, "redo.threshold", where="here")
+        ('arms', 'redo', 'settings', 'threshold')
     """
     first, _, rest = key.removeprefix("arms.").partition(".")
     if not rest:
         raise ConfigError(f"{where}: must be like train.lr or randomout.threshold, got '{key}'")
     if first in {"train", "diagnostics"} and not key.startswith("arms."):
-        found.setdefault(first, {})[rest] = value
-    elif first in {"data", "model"} and not key.startswith("arms."):
-        found.setdefault(first, {}).setdefault("settings", {})[rest] = value
-    elif first in found.get("arms", {}):
-        arm: dict[str, Any] = found["arms"][first]
+        return first, rest
+    if first in {"data", "model"} and not key.startswith("arms."):
+        return first, "settings", rest
+    if first in found.get("arms", {}):
         part, _, name = rest.partition(".")
         if part in {"train", "settings", "model", "distillation"} and name:
-            arm[part] = {**(arm.get(part) or {}), name: value}
-        else:
-            arm.setdefault("settings", {})[rest] = value
-    else:
-        known = ["train", "model", "data", "diagnostics", *found.get("arms", {})]
-        raise UnknownNameError("part of the study", first, known, where=where)
+            return "arms", first, part, name
+        return "arms", first, "settings", rest
+    known = ["train", "model", "data", "diagnostics", *found.get("arms", {})]
+    raise UnknownNameError("part of the study", first, known, where=where)
+
+
+def value_at(found: Mapping[str, Any], path: Sequence[str]) -> object:
+    """What stands at a place of a study; `MISSING` where nothing does."""
+    value: Any = found
+    for part in path:
+        if not isinstance(value, Mapping) or part not in value:
+            return MISSING
+        value = value[part]
+    return value
+
+
+def parse_value(text: str) -> object:
+    """A value as it would stand in a TOML file; what is none there is a text.
+
+    Args:
+        text: What came after ``=``.
+
+    Returns:
+        A number, true, false, None for ``null``, or the text itself.
+
+    Examples:
+        >>> parse_value("1e-8"), parse_value("true"), parse_value("East"), parse_value("null")
+        (1e-08, True, 'East', None)
+    """
+    if text == "null":
+        return None
+    try:
+        value = tomllib.loads(f"value = {text}")
+    except tomllib.TOMLDecodeError:
+        return text
+    return value["value"] if len(value) == 1 else text
+
+
+def parse_setting(text: str, *, where: str) -> tuple[str, object]:
+    """Read a setting as the command line has it.
+
+    Args:
+        text: ``KEY=VALUE``.
+        where: The option, for messages.
+
+    Returns:
+        The key and the value.
+
+    Raises:
+        ConfigError: There is no ``=``.
+    """
+    key, equals, value = text.partition("=")
+    if not equals:
+        raise ConfigError(f"{where} must be KEY=VALUE, got '{text}'")
+    return key.strip(), parse_value(value.strip())
+
+
+def written(value: object) -> str:
+    """Write a value as `parse_value` reads it.
+
+    Args:
+        value: Of a setting.
+
+    Returns:
+        The text.
+
+    Examples:
+        >>> [written(value) for value in (1e-8, True, None, "East", "1", [1, 2])]
+        ['1e-08', 'true', 'null', 'East', '"1"', '[1, 2]']
+    """
+    if isinstance(value, str) and parse_value(value) == value:
+        return value
+    return json.dumps(value, ensure_ascii=False)

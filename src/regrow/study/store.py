@@ -21,10 +21,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
+from regrow._whole import write_whole
 from regrow.errors import StoreError
 from regrow.study.document import EngineName
 from regrow.study.fingerprint import differences, fingerprint
-from regrow.study.folder import checkpoint_path, explained, file_stem, lock_folder
+from regrow.study.folder import checkpoint_path, explained, file_stem, folder_held
 from regrow.study.records import DETAILS, ArmRecord, RenewalRecord, Trial, TrialResult
 from regrow.study.tables import create, insert, select
 
@@ -79,7 +80,7 @@ class Store:
         with ExitStack() as held:
             with explained(folder, "cannot be used as a results folder"):
                 (folder / CHECKPOINTS).mkdir(parents=True, exist_ok=True)
-                self._lock = held.enter_context(lock_folder(folder))
+                held.enter_context(folder_held(folder))
             with self._said("cannot be written"):
                 self._connection = held.enter_context(
                     closing(sqlite3.connect(folder / DATABASE, isolation_level=None, timeout=30))
@@ -169,10 +170,7 @@ class Store:
             )
 
     def _write_study(self, document: Mapping[str, Any]) -> None:
-        path = self.folder / "study.json"
-        temporary = path.with_suffix(".json.tmp")
-        temporary.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
-        temporary.replace(path)
+        write_whole(self.folder / "study.json", f"{json.dumps(document, indent=2)}\n".encode())
 
     # ---- trials
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Final
 
 from regrow.errors import ConfigError
 from regrow.study.arms import model_of
@@ -21,8 +21,12 @@ from regrow.study.document import (
     check_training,
 )
 from regrow.study.grid import Cell
+from regrow.study.keys import MISSING, parse_setting, path_of, value_at, written
 from regrow.study.known import Known
 from regrow.study.teacher_arms import in_order
+
+MANY: Final = 12
+"""As many values or cells as a message names."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -161,24 +165,52 @@ def _parts(cell: Cell, known: Known, *, where: str) -> Iterator[TrialSpec]:
         )
 
 
-def of_cells(specs: Sequence[TrialSpec], wanted: Sequence[str]) -> tuple[TrialSpec, ...]:
+def of_cells(
+    specs: Sequence[TrialSpec], wanted: Sequence[str], *, among: Sequence[Cell]
+) -> tuple[TrialSpec, ...]:
     """Take the trials of some cells.
 
     Args:
         specs: All trials of a study.
-        wanted: Parts of the cells' names that must all be there, such as ``data.region=East``.
+        wanted: Settings that the cells must all have, as ``--set`` takes them: ``randomout.threshold=1e-8``.
+        among: The study's cells.
 
     Returns:
         The trials of these cells, in their order.
 
     Raises:
-        ConfigError: No cell has them.
+        ConfigError: No cell has them; the message says what there is.
+
+    Edge cases:
+        A setting that the grid does not vary is the same in every cell, and may be asked for as well.
     """
-    found = tuple(spec for spec in specs if set(wanted) <= set(spec.cell.split(",")))
-    if not found:
-        some = ", ".join(dict.fromkeys(spec.cell for spec in specs[:200]))
-        raise ConfigError(f"--only: no cell has {' and '.join(wanted)}; the first are {some[:300]}")
-    return found
+    left = {cell.name: cell.study.model_dump() for cell in among}
+    for count, text in enumerate(wanted, 1):
+        key, value = parse_setting(text, where="--only")
+        there = {
+            name: value_at(document, path_of(document, key, where=f"--only {text}"))
+            for name, document in left.items()
+        }
+        left = {name: left[name] for name, found in there.items() if _same(found, value)}
+        if not left:
+            asked = " and ".join(wanted[:count])
+            raise ConfigError(_none_has(asked, key, there.values(), grid=among))
+    return tuple(spec for spec in specs if spec.cell in left)
+
+
+def _same(one: object, other: object) -> bool:
+    """Equal as settings are: 1 is 1.0, and true is no number."""
+    return isinstance(one, bool) is isinstance(other, bool) and one == other
+
+
+def _none_has(asked: str, key: str, found: Iterable[object], *, grid: Sequence[Cell]) -> str:
+    """What is said of ``--only`` with a value that no cell has."""
+    there = list(dict.fromkeys(written(value) for value in found if value is not MISSING))
+    if there:
+        many = f", ... ({len(there)} values)" if len(there) > MANY else ""
+        return f"--only: no cell has {asked}; {key} is {', '.join(there[:MANY])}{many}"
+    names = ", ".join(cell.name for cell in grid[:MANY])
+    return f"--only: no cell has {asked}, for nothing is called {key}; the cells are {names}"
 
 
 def _teachers(arm: Arm, *, model: ModelChoice) -> tuple[TeacherSpec, ...]:

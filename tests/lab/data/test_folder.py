@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +14,7 @@ from PIL import Image
 
 from regrow.errors import ConfigError, DataError
 from regrow.lab.data import load
-from regrow.lab.data.folder import FolderSettings
+from regrow.lab.data.folder import FolderSettings, read_folder
 
 
 def picture(path: Path, value: int, *, mode: str = "L", size: tuple[int, int] = (6, 5)) -> None:
@@ -147,3 +150,103 @@ def test_train_and_test_must_hold_the_same_classes(tmp_path: Path) -> None:
 def test_settings_out_of_range(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         FolderSettings(**settings)
+
+
+def gradient(height: int, width: int) -> Any:
+    """A colour picture in which no two corners are alike."""
+    rows, columns = np.mgrid[0:height, 0:width]
+    return np.stack([rows * 9, columns * 9, rows + columns], axis=2).astype(np.uint8)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_photographs_are_turned_as_their_exif_entry_says(tmp_path: Path, orientation: int) -> None:
+    """The standard's eight ways to hold a camera: what is stored, undone by numpy's own turns."""
+    upright = gradient(7, 11)
+    stored = {
+        1: upright,
+        2: upright[:, ::-1],
+        3: upright[::-1, ::-1],
+        4: upright[::-1],
+        5: upright.transpose(1, 0, 2),
+        6: np.rot90(upright, 1),  # turn right by 90 degrees to see it upright: it lies to the left
+        7: upright[::-1, ::-1].transpose(1, 0, 2),
+        8: np.rot90(upright, -1),
+    }[orientation]
+    flat(tmp_path, mode="RGB", size=(11, 7))
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.fromarray(np.ascontiguousarray(stored)).save(tmp_path / "cat" / "0.png", exif=exif)
+    found = read_folder(FolderSettings(), tmp_path)
+    images = np.concatenate([found.x_train, found.x_test])
+    assert images.shape == (8, 3, 7, 11)
+    assert any(np.array_equal(image, upright.transpose(2, 0, 1)) for image in images)
+
+
+def test_grey_and_coloured_files_together_are_what_all_in_colour_would_be(tmp_path: Path) -> None:
+    """Whatever is read first; the oracle converts and resizes every file by itself."""
+    for name in ("cat", "dog"):
+        (tmp_path / name).mkdir()
+    noise = np.random.default_rng(0).integers(0, 256, (4, 9, 8, 3), np.uint8)
+    kinds = ["L", "LA", "1", "RGB"]
+    for number, kind in enumerate(kinds):
+        for name in ("cat", "dog"):
+            Image.fromarray(noise[number]).convert(kind).save(tmp_path / name / f"{number}.png")
+    found = read_folder(FolderSettings(size=4), tmp_path)
+    images = {image.tobytes() for image in (*found.x_train, *found.x_test)}
+    wanted = set[bytes]()
+    for path in sorted(tmp_path.glob("*/*.png")):
+        with Image.open(path) as file:
+            small = file.convert("RGB").resize((4, 4), Image.Resampling.BILINEAR)
+        wanted.add(np.asarray(small).transpose(2, 0, 1).tobytes())
+    assert images == wanted
+    assert len(images) == len(kinds)
+
+
+@pytest.mark.parametrize(
+    "place", ["PIL.ImageOps.exif_transpose", "PIL.Image.Image.convert", "PIL.Image.Image.resize"]
+)
+def test_whatever_a_conversion_raises_its_file_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    def fails(*_: object, **__: object) -> None:
+        raise MemoryError
+
+    flat(tmp_path)
+    monkeypatch.setattr(place, fails)
+    told = r"cat/0\.png: must be a whole, readable image: MemoryError"
+    with pytest.raises(DataError, match=told):
+        read_folder(FolderSettings(size=3), tmp_path)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="it asks the kernel for the process's peak")
+def test_photographs_are_reduced_as_they_are_read(tmp_path: Path) -> None:
+    """Twenty-four pictures of 3 megapixels: the process grows by a few of them, not by all."""
+    height, width, count = 1500, 2000, 24
+    for name in ("cat", "dog"):
+        (tmp_path / name).mkdir()
+    first = tmp_path / "cat" / "0.bmp"
+    Image.fromarray(np.zeros((height, width, 3), np.uint8)).save(first)
+    for number in range(1, count):
+        os.link(first, tmp_path / ("cat", "dog")[number % 2] / f"{number}.bmp")
+    script = """
+import re, sys
+from pathlib import Path
+from PIL import Image, ImageOps
+from regrow.lab.data.folder import FolderSettings, read_folder
+
+def most():  # what getrusage says would have the parent's peak in it
+    return int(re.search(r"VmHWM:\\s+(\\d+) kB", Path("/proc/self/status").read_text())[1])
+
+Image.open(sys.argv[2]).load()  # what the library itself needs is there before
+before = most()
+found = read_folder(FolderSettings(size=16), Path(sys.argv[1]))
+print(len(found.x_train) + len(found.x_test), (most() - before) * 1024)
+"""
+    small = tmp_path.parent / "small.bmp"
+    Image.fromarray(np.zeros((4, 4, 3), np.uint8)).save(small)
+    done = subprocess.run(
+        [sys.executable, "-c", script, tmp_path, small], capture_output=True, text=True, check=True
+    )
+    images, grown = map(int, done.stdout.split())
+    assert images == count
+    assert height * width * 3 < grown < 5 * height * width * 3

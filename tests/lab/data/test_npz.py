@@ -100,7 +100,31 @@ def test_class_names(tmp_path: Path) -> None:
     [
         ({"y_test": None}, "missing: y_test; it holds: x_test, x_train, y_train"),
         ({"y_train": np.arange(8) % 2 * 1.0}, "training labels must be integers, got float64"),
-        ({"y_train": np.arange(8) % 2 - 1}, "training labels must be within 0..0 .* got -1"),
+        (
+            {"y_train": np.arange(8) % 2 - 1},
+            "y_train must number its classes from 0, got -1; 4 of 8 labels are negative",
+        ),
+        (
+            {"y_train": np.full(8, -3)},
+            "y_train must number its classes from 0, got -3; 8 of 8 labels are negative",
+        ),
+        (
+            {"y_train": np.arange(8) % 2 - 1, "classes": np.array(["no", "yes"])},
+            r"training labels must be within 0..1 \(2 classes\), got -1",
+        ),
+        (
+            {"y_test": np.array([0, 1, -1, 0])},
+            r"test labels must be within 0..1 \(2 classes\), got -1",
+        ),
+        (
+            {"x_train": np.arange(240.0).reshape(8, 5, 6) * 1e300},
+            r"training images must be within float32's range, -3.4e\+38 to 3.4e\+38, image 0 holds "
+            r"2.9e\+301 or its negative",
+        ),
+        (
+            {"x_train": np.zeros((8, 5, 6)), "x_test": np.arange(120.0).reshape(4, 5, 6) - 1e39},
+            "test images must be within float32's range, .* image 0 holds",
+        ),
         (
             {"y_train": np.array([0, 10**12] * 4)},
             "without gaps, got label 1000000000000 among 8 images",

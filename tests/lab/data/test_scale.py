@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pytest
 
@@ -86,3 +88,23 @@ def test_unknown_scale() -> None:
         ConfigError, match="scale must be one of standard, unit, per_image, got 'none'"
     ):
         scaled(np.ones((1, 1, 1, 1)), np.ones((1, 1, 1, 1)), scale="none", where="here")
+
+
+@pytest.mark.parametrize("scale", ["standard", "per_image"])
+def test_values_too_close_together_for_their_scale_are_told(scale: str) -> None:
+    # Their squares are 0 even in float64, so that a standard deviation of 0 would divide them.
+    tiny = np.array([[[[1e-200, 3e-200]]], [[[2e-200, 5e-200]]]])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(
+            DataError, match=rf"scale '{scale}' .* image 0, with .*1e-200 to 3e-200"
+        ):
+            scaled(tiny, tiny, scale=scale, where="here")
+
+
+def test_a_test_image_far_outside_the_training_images_is_told() -> None:
+    train = np.array([[[[0.0, 1e-30]]]])
+    test = np.array([[[[0.0, 1e-30]]], [[[0.0, 1e20]]]])
+    told = r"test image 1, with values from 0 to 1e\+20, leaves it \(here\)"
+    with pytest.raises(DataError, match=told):
+        scaled(train, test, scale="standard", where="here")

@@ -150,6 +150,14 @@ def _check_images(images: NDArray[Any], *, part: str, origin: str) -> None:
                 f"{part} images must be finite, {int((~finite).sum())} hold NaN or infinity, "
                 f"the first is image {first} ({origin})"
             )
+        largest = np.maximum(images.max(axis=(1, 2, 3)), -images.min(axis=(1, 2, 3)))
+        most = np.finfo(np.float32).max
+        if (largest > most).any():
+            first = int(np.argmax(largest > most))
+            raise DataError(
+                f"{part} images must be within float32's range, -{most:.3g} to {most:.3g}, image {first} holds "
+                f"{largest[first]:g} or its negative ({origin})"
+            )
 
 
 def _check_labels(

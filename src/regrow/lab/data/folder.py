@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,9 +12,6 @@ from regrow.errors import ConfigError, DataError, MissingExtraError
 from regrow.lab.data.dataset import CommonSettings, RawImages
 from regrow.lab.data.split import check_split_seed, frozen_generator, shuffled, stratified_test_mask
 from regrow.lab.settings import check_at_least, check_choice
-
-if TYPE_CHECKING:
-    from PIL.Image import Image
 
 COLOURS = ("auto", "grey", "rgb")
 
@@ -53,15 +49,6 @@ class FolderSettings(CommonSettings):
             )
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class _Part:
-    """Decoded images of one folder of classes, in the order of class and file name."""
-
-    images: list[Image]
-    paths: list[Path]
-    labels: NDArray[np.int64]
-
-
 def _visible(folder: Path) -> list[Path]:
     return sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
 
@@ -78,26 +65,42 @@ def _class_folders(folder: Path) -> list[Path]:
     return entries
 
 
-def _decode(path: Path) -> Image:
+def _pixels(path: Path, settings: FolderSettings) -> NDArray[np.uint8]:
+    """One file as (C, H, W), reduced before the next one is read: photographs are large, and networks' images small.
+
+    A grey file has one channel, also where others will turn out to be in colour: its three would be the same.
+    """
     try:
-        from PIL import Image  # noqa: PLC0415 # only this source reads image files
+        from PIL import Image, ImageOps  # noqa: PLC0415 # only this source reads image files
     except ImportError as error:
         raise MissingExtraError("pillow", extra="lab") from error
     try:
-        with Image.open(path) as image:
-            image.load()
-            decoded = image.copy()
-    except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
-        raise DataError(f"{path}: must be a whole, readable image: {error}") from error
-    if decoded.mode not in _GREY_MODES | _COLOUR_MODES:
-        raise DataError(f"{path}: must have 8 bits a channel, got an image of mode {decoded.mode}")
-    return decoded
+        with Image.open(path) as file:
+            # A camera stores the picture as its sensor lies, and beside it how it was held.
+            image = ImageOps.exif_transpose(file)
+            if file.mode not in _GREY_MODES | _COLOUR_MODES:
+                raise DataError(
+                    f"{path}: must have 8 bits a channel, got an image of mode {file.mode}"
+                )
+            grey = settings.colour == "grey" or (
+                settings.colour == "auto" and file.mode in _GREY_MODES
+            )
+            image = image.convert("L" if grey else "RGB")
+        if settings.size is not None:
+            image = image.resize((settings.size, settings.size), Image.Resampling.BILINEAR)
+        pixels = np.asarray(image, dtype=np.uint8)
+    except DataError:
+        raise
+    except Exception as error:  # whatever the file makes the library raise
+        raise DataError(
+            f"{path}: must be a whole, readable image: {str(error) or type(error).__name__}"
+        ) from error
+    return pixels[None] if pixels.ndim == 2 else np.moveaxis(pixels, 2, 0)
 
 
-def _read_part(folders: list[Path]) -> _Part:
-    images: list[Image] = []
-    paths: list[Path] = []
-    labels: list[int] = []
+def _files(folders: list[Path]) -> list[tuple[int, Path]]:
+    """The number of its class and the path of every image, in the order of class and file name."""
+    found: list[tuple[int, Path]] = []
     for label, folder in enumerate(folders):
         files = _visible(folder)
         if not files:
@@ -105,33 +108,31 @@ def _read_part(folders: list[Path]) -> _Part:
         for path in files:
             if path.is_dir():
                 raise DataError(f"{folder}: must hold image files only, got the folder {path.name}")
-            images.append(_decode(path))
-            paths.append(path)
-            labels.append(label)
-    return _Part(images=images, paths=paths, labels=np.array(labels, np.int64))
+            found.append((label, path))
+    return found
 
 
-def _pixels(part: _Part, *, mode: str, size: int | None, shape: tuple[int, int]) -> NDArray[Any]:
-    """uint8 (N, C, H, W)."""
-    from PIL import Image  # noqa: PLC0415 # there since _decode
-
-    arrays: list[NDArray[np.uint8]] = []
-    for image, path in zip(part.images, part.paths, strict=True):
-        if size is None and image.size != shape:
+def _read(paths: list[Path], settings: FolderSettings) -> NDArray[np.uint8]:
+    """All images, (N, C, H, W)."""
+    found: list[NDArray[np.uint8]] = []
+    for path in paths:
+        pixels = _pixels(path, settings)
+        first, came = (
+            f"{each.shape[2]}x{each.shape[1]}" for each in ((found or [pixels])[0], pixels)
+        )
+        if came != first:
             raise DataError(
-                f"{path}: images must have one size, got {image.size[0]}x{image.size[1]} after "
-                f"{shape[0]}x{shape[1]}; set size to resize them all"
+                f"{path}: images must have one size, got {came} after {first}; set size to resize them all"
             )
-        converted = image.convert(mode)
-        if size is not None:
-            converted = converted.resize((size, size), Image.Resampling.BILINEAR)
-        pixels = np.asarray(converted, dtype=np.uint8)
-        arrays.append(pixels[None] if pixels.ndim == 2 else np.moveaxis(pixels, 2, 0))
-    return np.stack(arrays)
+        found.append(pixels)
+    channels = max(len(pixels) for pixels in found)
+    return np.stack([np.broadcast_to(each, (channels, *each.shape[1:])) for each in found])
 
 
 def read_folder(settings: FolderSettings, path: Path) -> RawImages:
     """Read image files, with the folders' names as classes, in alphabetical order.
+
+    Each file is turned upright as its EXIF entry says, and brought to its final size before the next is read.
 
     Two arrangements: ``PATH/train/CLASS/file`` with ``PATH/test/CLASS/file``, or
     ``PATH/CLASS/file``, which is split at random in the same ratio for each class. Hidden files are
@@ -164,7 +165,7 @@ def read_folder(settings: FolderSettings, path: Path) -> RawImages:
             raise DataError(
                 f"{path}: train and test must hold the same classes, '{name}' is in {holder}, not in {other}"
             )
-        parts = [_read_part(train_folders), _read_part(test_folders)]
+        parts = [_files(train_folders), _files(test_folders)]
     elif train_dir.is_dir() or test_dir.is_dir():
         here, gone = ("train", "test") if train_dir.is_dir() else ("test", "train")
         raise DataError(
@@ -172,12 +173,10 @@ def read_folder(settings: FolderSettings, path: Path) -> RawImages:
         )
     else:
         train_folders = _class_folders(path)
-        parts = [_read_part(train_folders)]
-    grey = all(image.mode in _GREY_MODES for part in parts for image in part.images)
-    mode = "L" if settings.colour == "grey" or (settings.colour == "auto" and grey) else "RGB"
-    shape = parts[0].images[0].size
-    images = [_pixels(part, mode=mode, size=settings.size, shape=shape) for part in parts]
-    labels = [part.labels for part in parts]
+        parts = [_files(train_folders)]
+    pixels = _read([path for part in parts for _, path in part], settings)
+    images = [pixels[: len(parts[0])], pixels[len(parts[0]) :]]
+    labels = [np.array([label for label, _ in part], np.int64) for part in parts]
     split = "folders train and test"
     if not divided:
         test = stratified_test_mask(

@@ -91,6 +91,12 @@ def _class_names(arrays: dict[str, NDArray[Any]], *, path: Path) -> tuple[str, .
     labels = arrays["y_train"]
     if labels.size == 0 or not np.issubdtype(labels.dtype, np.integer):
         return ("0",)  # refused with the labels themselves, where the message is made
+    least = int(labels.min())
+    if least < 0:
+        raise DataError(
+            f"{path}: y_train must number its classes from 0, got {least}; {int((labels < 0).sum())} of "
+            f"{labels.size} labels are negative"
+        )
     count = int(labels.max()) + 1
     if count > labels.size:
         raise DataError(

@@ -82,7 +82,7 @@ def scaled(
 
     Raises:
         ConfigError: `scale` is not known.
-        DataError: A channel holds one value only (``standard``).
+        DataError: A channel holds one value only (``standard``), or scaled values leave float32's range.
 
     Edge cases:
         ``per_image``: an image of one grey value becomes all zeros. ``unit``: a test image may exceed 1
@@ -96,6 +96,16 @@ def scaled(
         >>> scaled(train, train, scale="unit", where="two pixels")[0].tolist()
         [[[[0.0, 1.0]]]]
     """
+    with np.errstate(all="ignore"):  # what comes out is looked at instead
+        found = _scaled(train, test, scale=scale, maximum=maximum, where=where)
+    for part, images, result in zip(("training", "test"), (train, test), found, strict=True):
+        _check_range(images, result, part=part, scale=scale, where=where)
+    return found
+
+
+def _scaled(
+    train: NDArray[Any], test: NDArray[Any], *, scale: str, maximum: float | None, where: str
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     if scale == "per_image":
         return _per_image(train), _per_image(test)
     if scale == "unit":
@@ -112,3 +122,18 @@ def scaled(
             )
         return _affine(train, mean, std), _affine(test, mean, std)
     raise ConfigError(f"scale must be one of {', '.join(SCALES)}, got {scale!r} ({where})")
+
+
+def _check_range(
+    images: NDArray[Any], result: NDArray[np.float32], *, part: str, scale: str, where: str
+) -> None:
+    """Values so small, or so far from the others, that the scaled ones are no numbers of float32 any more."""
+    for i in range(0, len(result), _BLOCK):
+        finite = np.isfinite(result[i : i + _BLOCK]).all(axis=(1, 2, 3))
+        if not finite.all():
+            image = images[i + int(np.argmin(finite))]
+            raise DataError(
+                f"scale '{scale}' must keep images within float32's range, {part} image "
+                f"{i + int(np.argmin(finite))}, with values from {image.min():g} to {image.max():g}, leaves it "
+                f"({where})"
+            )

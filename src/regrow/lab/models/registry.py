@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypedDict
 
+from regrow._named import FORM, names_function
 from regrow.errors import ConfigError, UnknownNameError
 from regrow.lab.models.norm_settings import LATER
 from regrow.lab.models.settings import ConvNetSettings, CraterCNNSettings, ResNetSettings
@@ -76,19 +77,14 @@ def names() -> list[str]:
 
 def _entry(name: str) -> _Entry:
     if name not in _MODELS:
-        raise UnknownNameError("model", name, [*_MODELS, "package.module:function"])
+        raise UnknownNameError("model", name, [*_MODELS, FORM])
     return _MODELS[name]
 
 
 def _is_user_function(name: str) -> bool:
-    module, colon, function = name.partition(":")
-    if not colon:
-        return False
-    if not function.isidentifier() or not all(part.isidentifier() for part in module.split(".")):
-        raise ConfigError(
-            f"model '{name}' must be one of {', '.join(names())}, or package.module:function"
-        )
-    return True
+    if ":" in name and not names_function(name):
+        raise ConfigError(f"model '{name}' must be one of {', '.join(names())}, or {FORM}")
+    return ":" in name
 
 
 def _read(

@@ -2,53 +2,13 @@
 
 from __future__ import annotations
 
-import importlib
 import inspect
-import sys
-from collections.abc import Callable, Generator, Mapping
-from contextlib import contextmanager
-from pathlib import Path
-from typing import Any
+from collections.abc import Mapping
 
 from torch import nn
 
+from regrow._named import current_folder_importable, imported, in_one_line
 from regrow.errors import ConfigError
-
-
-@contextmanager
-def _current_folder_importable() -> Generator[None]:
-    """Let ``nets:make`` mean ./nets.py, as it does for ``python -m``; an installed command does not look there."""
-    here = str(Path.cwd())
-    added = here not in sys.path and "" not in sys.path
-    if added:
-        sys.path.insert(0, here)
-    try:
-        yield
-    finally:
-        if added and here in sys.path:
-            sys.path.remove(here)
-
-
-def _find(name: str) -> Callable[..., object]:
-    module_name, _, function_name = name.partition(":")
-    try:
-        module = importlib.import_module(module_name)
-    except (Exception, SystemExit) as error:  # whatever the user's file raises while it is imported
-        raise ConfigError(f"model '{name}': cannot import {module_name}: {_told(error)}") from error
-    function: Any = getattr(module, function_name, None)
-    if function is None:
-        public = [
-            key
-            for key, value in vars(module).items()
-            if callable(value) and not key.startswith("_")
-        ]
-        known = ", ".join(sorted(public)) or "no functions"
-        raise ConfigError(f"model '{name}': {module_name} has no {function_name}; it has: {known}")
-    if not callable(function):
-        raise ConfigError(
-            f"model '{name}': {function_name} must be a function, it is a {type(function).__name__}"
-        )
-    return function
 
 
 def call_user_function(
@@ -86,8 +46,8 @@ def call_user_function(
             f"model '{name}': {twice[0]} comes from the data set and cannot be a setting"
         )
     arguments = {**given, **settings}
-    with _current_folder_importable():
-        function = _find(name)
+    function = imported(name, kind="model")
+    with current_folder_importable():
         try:
             inspect.signature(function).bind(**arguments)
         except TypeError as error:
@@ -99,14 +59,9 @@ def call_user_function(
         try:
             model = function(**arguments)
         except (Exception, SystemExit) as error:  # whatever the user's function raises
-            raise ConfigError(f"model '{name}': raised {_told(error)}") from error
+            raise ConfigError(f"model '{name}': raised {in_one_line(error)}") from error
     if not isinstance(model, nn.Module):
         raise ConfigError(
             f"model '{name}': must return a torch.nn.Module, got {type(model).__name__}"
         )
     return model
-
-
-def _told(error: BaseException) -> str:
-    """A user's error in one line."""
-    return " ".join(f"{type(error).__name__}: {error}".split())
