@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from regrow.lab import models
 from regrow.lab.engines import EngineName
-from regrow.lab.later import distinguishing
+from regrow.lab.later import TRAINING_LATER, distinguishing, without
 from regrow.lab.study import Study
 from regrow.lab.trials import cells
 
@@ -60,6 +60,7 @@ def fingerprint_document(
             cell.name: {
                 **cell.study.model_dump(mode="json", include={"data", "model", "train", "arms"}),
                 "model": _model(cell.study),
+                "train": without(cell.study.train.model_dump(mode="json"), TRAINING_LATER),
                 "arms": _arms(cell.study),
                 "data_digest": data_digests[cell.name],
             }

@@ -109,6 +109,13 @@ def test_unknown_names_and_settings() -> None:
         ("convnet", {"depth": 0}, "depth must be at least 1"),
         ("convnet", {"width": 0}, "width must be at least 1"),
         ("convnet", {"pool": 1}, "pool must be true or false"),
+        ("convnet", {"kernel": 4}, "kernel must be odd and at least 1, got 4"),
+        ("convnet", {"kernel": -1}, "kernel must be odd and at least 1, got -1"),
+        ("convnet", {"pool_size": 4}, "pool_size must be one of 2, 3, got 4"),
+        ("convnet", {"pool_size": 3, "pool": False}, "pool_size needs pool = true, got 3"),
+        ("convnet", {"init": "trunc_normal:0.1:"}, "needs a number above 0 after the colon"),
+        ("convnet", {"init": "trunc_normal:0.1:inf"}, "needs a number above 0 after the colon"),
+        ("convnet", {"init": "normal:0.1:0.2"}, "needs a number above 0 after the colon"),
         ("convnet", {"head": "max"}, "head must be one of 'flatten', 'average'"),
         ("resnet20", {"width": 0}, "width must be at least 1"),
         (

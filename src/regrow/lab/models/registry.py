@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypedDict
 
 from regrow.errors import ConfigError, UnknownNameError
+from regrow.lab.later import without
 from regrow.lab.models.norm_settings import LATER
 from regrow.lab.models.settings import ConvNetSettings, CraterCNNSettings, ResNetSettings
 from regrow.lab.settings import read_settings, settings_of
@@ -38,7 +39,8 @@ _MODELS: dict[str, _Entry] = {
     ),
     "convnet": _Entry(
         settings=ConvNetSettings,
-        summary="a plain stack of 3x3 convolutions: the RePr paper's C^n(width)",
+        summary="a plain stack of convolutions: the RePr paper's C^n(width)",
+        later={"kernel": 3, "pool_size": 2},
     ),
     "resnet20": _Entry(
         settings=ResNetSettings,
@@ -136,9 +138,7 @@ def distinguishing(name: str, settings: Mapping[str, object]) -> dict[str, objec
         {'width': 16, 'init': 'kaiming_normal'}
     """
     later = {} if _is_user_function(name) else {**LATER, **_entry(name).later}
-    return {
-        key: value for key, value in settings.items() if not (key in later and value == later[key])
-    }
+    return without(settings, later)
 
 
 def starts_from_data(name: str, settings: Mapping[str, object]) -> bool:

@@ -10,6 +10,7 @@ from regrow.lab.models.norm_settings import NORMS, RESIDUAL_NORMS, GainControlSe
 from regrow.lab.settings import check_at_least, check_choice
 
 HEADS = ("flatten", "average")
+POOL_SIZES = (2, 3)
 
 _PLAIN_INITS = (
     "torch_default",
@@ -19,15 +20,23 @@ _PLAIN_INITS = (
     "kaiming_normal",
     "orthogonal",
 )
-_SCALED_INITS = {"uniform": "BOUND", "normal": "STD", "trunc_normal": "STD"}
+_SCALED_INITS = {"uniform": "BOUND", "normal": "STD", "trunc_normal": "STD[:BOUND]"}
+
+
+def _above_zero(text: str) -> bool:
+    """Whether a text is a number above 0, and no infinity."""
+    try:
+        return 0 < float(text) < math.inf
+    except ValueError:
+        return False
 
 
 def check_init(init: str) -> None:
     """Refuse an initialiser that `regrow.attach` could not redraw from.
 
     Args:
-        init: ``torch_default``, ``uniform:BOUND``, ``normal:STD``, ``trunc_normal:STD``,
-            ``xavier_uniform``, ``xavier_normal``, ``kaiming_uniform``, ``kaiming_normal`` or
+        init: ``torch_default``, ``uniform:BOUND``, ``normal:STD``, ``trunc_normal:STD``, ``trunc_normal:STD:BOUND``
+            (cut off there, not at 2), ``xavier_uniform``, ``xavier_normal``, ``kaiming_uniform``, ``kaiming_normal`` or
             ``orthogonal``.
 
     Raises:
@@ -40,11 +49,8 @@ def check_init(init: str) -> None:
     """
     name, colon, argument = init.partition(":")
     if name in _SCALED_INITS:
-        try:
-            scale = float(argument)
-        except ValueError:
-            scale = math.nan
-        if not (scale > 0 and math.isfinite(scale)):
+        numbers = argument.split(":", 1) if name == "trunc_normal" else [argument]
+        if not all(_above_zero(number) for number in numbers):
             raise ConfigError(f"init '{init}' needs a number above 0 after the colon")
     elif name not in _PLAIN_INITS or colon:
         scaled = [f"{scaled}:{argument}" for scaled, argument in _SCALED_INITS.items()]
@@ -91,9 +97,11 @@ class ConvNetSettings(GainControlSettings):
     Attributes:
         depth: Number of convolutions.
         width: Filters of each.
+        kernel: Height and width of the filters, pixels; odd, for the map keeps its size.
         norm: ``none``, ``batch``, ``group``, ``instance`` or ``gain_control``, between convolution and ReLU.
-        pool: Whether the map is halved by 2x2 max pooling after each convolution, while it is at
-            least 4 pixels.
+        pool: Whether the map is halved by max pooling after each convolution, while it is at least 4 pixels.
+        pool_size: Height and width of the pooling's windows, 2 pixels apart: 2, or 3, as in the author's code, where
+            they overlap and the last one hangs over the edge.
         head: ``flatten``: every pixel of the last map is read; ``average``: each filter's mean over
             the map.
         init: Initialiser of all weights; see `check_init`.
@@ -101,14 +109,21 @@ class ConvNetSettings(GainControlSettings):
 
     depth: int = 3
     width: int = 32
+    kernel: int = 3
     norm: str = "none"
     pool: bool = True
+    pool_size: int = 2
     head: str = "flatten"
     init: str = "torch_default"
 
     def __post_init__(self) -> None:
         check_at_least(self.depth, 1, name="depth")
         check_at_least(self.width, 1, name="width")
+        if self.kernel < 1 or self.kernel % 2 == 0:
+            raise ConfigError(f"kernel must be odd and at least 1, got {self.kernel}")
+        check_choice(self.pool_size, POOL_SIZES, name="pool_size")
+        if not self.pool and self.pool_size != POOL_SIZES[0]:
+            raise ConfigError(f"pool_size needs pool = true, got {self.pool_size} without pooling")
         self.check(self.norm, norms=NORMS)
         check_choice(self.head, HEADS, name="head")
         check_init(self.init)
