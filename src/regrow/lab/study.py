@@ -246,8 +246,7 @@ def check_document(document: Mapping[str, Any], *, where: str) -> Study:
     try:
         return Study.model_validate(dict(document))
     except ValidationError as error:
-        lines = [_line(detail, where, Study) for detail in error.errors(include_url=False)]
-    raise ConfigError("\n".join(dict.fromkeys(lines)))
+        raise ConfigError("\n".join(mistakes(error, Study, where=where))) from None
 
 
 def check_training(values: Mapping[str, Any], *, where: str, path: str = "train") -> Training:
@@ -267,11 +266,30 @@ def check_training(values: Mapping[str, Any], *, where: str, path: str = "train"
     try:
         return Training.model_validate(dict(values))
     except ValidationError as error:
-        lines = [
-            _line(detail, where, Training, prefix=(path,))
-            for detail in error.errors(include_url=False)
-        ]
-    raise ConfigError("\n".join(dict.fromkeys(lines)))
+        lines = mistakes(error, Training, where=where, prefix=(path,))
+        raise ConfigError("\n".join(lines)) from None
+
+
+def mistakes(
+    error: ValidationError,
+    root: type[BaseModel],
+    *,
+    where: str = "",
+    prefix: tuple[str, ...] = (),
+) -> list[str]:
+    """What is wrong with plain data: ``file: key: what must hold, got what``.
+
+    Args:
+        error: Of pydantic.
+        root: The model that they were to fit.
+        where: Name of the file or of the command line; empty: left out.
+        prefix: Key under which they stand.
+
+    Returns:
+        One text for each mistake.
+    """
+    details = error.errors(include_url=False)
+    return list(dict.fromkeys(_line(detail, where, root, prefix=prefix) for detail in details))
 
 
 _BOUNDS: Final = {
@@ -307,7 +325,8 @@ def _line(
         return str(UnknownNameError("key", location[-1], _known(root, inside[:-1]), where=place))
     if kind in _BOUNDS:
         words, key = _BOUNDS[kind]
-        told = f"{words} {context[key]:g}, got {came!r}"
+        bound = context[key]  # a large whole number in all its digits
+        told = f"{words} {bound if isinstance(bound, int) else f'{bound:g}'}, got {came!r}"
     elif kind in _TYPES:
         told = f"{_TYPES[kind]}, got {came!r}"
     elif kind == "literal_error":
