@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from regrow.lab.config import load_plan
+from regrow.lab.plan import KNOWN
 from regrow.report.diagnostic_tables import diagnostic_tables
 from regrow.report.figures.catalogue import drawings
 from regrow.report.partner_tables import partner_tables
@@ -23,6 +24,7 @@ from regrow.report.table import (
 )
 from regrow.report.write import summary_json
 from regrow.study.fingerprint import fingerprint
+from regrow.study.later import TRAINING_LATER, without
 
 HERE = Path(__file__).parent
 STUDIES = HERE.parent.parent / "studies"
@@ -38,9 +40,20 @@ def fingerprints(file: Path) -> dict[str, Any]:
     return {
         "cells": len(names),
         "fingerprint": fingerprint(found),
-        "document": hashlib.sha256(json.dumps(asked.document).encode()).hexdigest(),
+        "document": hashlib.sha256(json.dumps(_as_before(asked.document)).encode()).hexdigest(),
         "in_a_stack": fingerprint(asked.fingerprint_document(data_digests=digests, engine="stack")),
         "first_cell": next(iter(found["cells"].values())),
+    }
+
+
+def _as_before(document: dict[str, Any]) -> dict[str, Any]:
+    """A stored document without settings of later date that say what was so before."""
+    model = document["model"]
+    settings = KNOWN.models.distinguishing(model["name"], model["settings"])
+    return {
+        **document,
+        "model": {**model, "settings": settings},
+        "train": without(document["train"], TRAINING_LATER),
     }
 
 

@@ -158,7 +158,11 @@ def test_a_study_file_is_read_with_its_types(tmp_path: Path) -> None:
             "model: unknown model 'cratercn' (did you mean 'cratercnn'?)",
         ),
         ("filters = 2", "filter = 2", "model: model cratercnn: unknown setting 'filter'"),
-        ("filters = 2", "filters = 0", "model: filters must be at least 1, got 0"),
+        (
+            "filters = 2",
+            "filters = 0",
+            "model: model cratercnn: filters: must be at least 1, got 0",
+        ),
         (
             "[arms.plain]",
             '[grid]\n"train.lrr" = [1]\n[arms.plain]',

@@ -18,7 +18,7 @@ from regrow.lab.checkpoint import CheckpointFile
 from regrow.lab.diagnostics import overlap_of
 from regrow.lab.plan import plan
 from regrow.lab.preflight import preflight
-from regrow.lab.rankings import RANKINGS
+from regrow.lab.rankings import COMPARED
 from regrow.lab.trial import run_trial
 from regrow.study.document import Study
 from regrow.study.records import EpochRecord, OverlapRecord, RenewalRecord, TrialResult
@@ -153,7 +153,7 @@ def test_the_oracle_is_asked_at_intervals_on_the_filters_in_the_network(
     result = run(tiny_study("repr", settings=settings, epochs=6), "repr")
     assert result.overlaps == ()
     asked = [record.epoch for record in result.correlations]
-    assert asked == [epoch for epoch in (3, 6) for _ in RANKINGS]
+    assert asked == [epoch for epoch in (3, 6) for _ in COMPARED]
     settings = (
         "diagnostics.oracle_every_epochs=4",
         "diagnostics.overlap=true",

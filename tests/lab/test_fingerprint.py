@@ -71,3 +71,29 @@ def test_settings_of_later_date_do_not_part_results_from_before_them(
     assert before["threshold"] == 1e-6
     assert settings(threshold=1e-6) == {**before, "confirm": "silence"}
     assert settings(threshold=1e-6, look_every=50)["look_every"] == 50
+
+
+def test_a_training_and_a_network_without_what_came_later_are_filed_as_before(
+    study: MakeStudy,
+) -> None:
+    def cell(**changes: Any) -> dict[str, Any]:
+        found = plan(study(**changes)).fingerprint_document(data_digests={"base": "0"})
+        return found["cells"]["base"]
+
+    before = {
+        "epochs", "batch_size", "optimizer", "lr", "momentum", "nesterov", "weight_decay", "loss_reduction",
+        "clip_grad_norm", "schedule", "partner_rates", "drop_last", "augment", "held_out", "overlap_penalty",
+        "channels_last", "eval_every_epochs",
+    }  # fmt: skip
+    spelled = {"stair_factor": 0.5, "anneal_epochs": 0, "eval_last_epochs": 1}
+    for given in ({}, spelled):
+        assert cell(train=given)["train"].keys() == before
+    for given in ({"anneal_epochs": 3}, {"eval_last_epochs": 10}):
+        assert cell(train=given)["train"].keys() == {*before, *given}
+    stairs = cell(train={"schedule": "staircase", "stair_steps": 7})["train"]
+    assert stairs.keys() == {*before, "stair_steps"}
+    plain = {"depth", "width", "norm", "pool", "head", "init"}
+    network = {"name": "convnet", "settings": {"kernel": 3, "pool_size": 2}}
+    assert cell(model=network)["model"]["settings"].keys() == plain
+    network = {"name": "convnet", "settings": {"kernel": 5, "pool_size": 3}}
+    assert cell(model=network)["model"]["settings"].keys() == {*plain, "kernel", "pool_size"}

@@ -124,7 +124,7 @@ def _weights(spec: TrialSpec, digits: Dataset, *seeds: int) -> Weights:
             {"big": {**BIG, "model": {"filtrs": 5}}},
             r"s\.toml: arms\.big\.model: model cratercnn: unknown setting 'filtrs' \(did you mean 'filters'\?\)",
         ),
-        ({"big": {**BIG, "model": {"filters": "5"}}}, r"arms\.big\.model: filters must be a whole"),
+        ({"big": {**BIG, "model": {"filters": "5"}}}, r"arms\.big\.model: model cratercnn: filters: must be a whole"),
         ({"big": {**BIG, "model": {"name": "resnet2"}}}, r"arms\.big\.model: unknown model 'resnet2'"),
         ({"big": {**BIG, "model": {"name": 3}}}, r"arms\.big\.model\.name: must be a text, got 3"),
     ],

@@ -365,3 +365,6 @@ def test_evaluation_at_intervals_and_at_the_end(tiny_study: MakeStudy) -> None:
     spec = spec_of(study, train={"epochs": 5, "eval_every_epochs": 2})
     found = run_trial(spec, dataset_of(study))
     assert [r.epoch for r in found.epochs if r.test_accuracy is not None] == [2, 4, 5]
+    spec = spec_of(study, train={"epochs": 6, "eval_every_epochs": 2, "eval_last_epochs": 3})
+    found = run_trial(spec, dataset_of(study))
+    assert [r.epoch for r in found.epochs if r.test_accuracy is not None] == [2, 4, 5, 6]

@@ -153,7 +153,8 @@ class Run:
             for each, member in zip(found, self.members, strict=True)
         )
         self.diverged = not finite and not self._restart_ahead(epoch)
-        looks = epoch % training.eval_every_epochs == 0 or epoch == training.epochs or self.diverged
+        at_end = epoch > training.epochs - training.eval_last_epochs
+        looks = epoch % training.eval_every_epochs == 0 or at_end or self.diverged
         tests = [self._test(member) if looks else (None, None) for member in self.members]
         started += self._diagnose(epoch)
         stuck = not finite or accuracy <= majority_share(self.data.y_train) + STUCK_MARGIN

@@ -69,7 +69,10 @@ class Training(_Part):
 
     The unit of `lr` is a step on the loss as `loss_reduction` makes it: a sum over the batch is `batch_size` times
     the mean. `held_out` training images are not trained on: criteria that look at data measure with them (with 0,
-    with the first training images). `schedule` "step" divides the rate by 10 after each 30 % of the training.
+    with the first training images). `schedule` "step" divides the rate by 10 after each 30 % of the training;
+    "staircase" multiplies it by `stair_factor` after each `stair_steps` steps. With either, in the last
+    `anneal_epochs` epochs it falls in a straight line to 0 besides, step by step. The test accuracy is measured after
+    each `eval_every_epochs` epochs, and after each of the last `eval_last_epochs`.
     `partner_rates` "spread" gives partner i of K the rate lr (1 + cos(pi (K - i) / K)) / 2. `overlap_penalty` is
     the weight of `regrow.losses.overlap_penalty`.
     """
@@ -83,7 +86,10 @@ class Training(_Part):
     weight_decay: float = Field(default=0.0, ge=0)
     loss_reduction: Literal["mean", "sum"] = "mean"
     clip_grad_norm: float | None = Field(default=None, gt=0)
-    schedule: Literal["constant", "cosine", "step"] = "constant"
+    schedule: Literal["constant", "cosine", "step", "staircase"] = "constant"
+    stair_steps: int | None = Field(default=None, ge=1)
+    stair_factor: float = Field(default=0.5, gt=0, lt=1)
+    anneal_epochs: int = Field(default=0, ge=0)
     partner_rates: Literal["same", "spread"] = "same"
     drop_last: bool = False
     augment: Literal["none", "crop-flip"] = "none"
@@ -91,6 +97,7 @@ class Training(_Part):
     overlap_penalty: float = Field(default=0.0, ge=0)
     channels_last: bool = False
     eval_every_epochs: int = Field(default=1, ge=1)
+    eval_last_epochs: int = Field(default=1, ge=1)
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -100,6 +107,14 @@ class Training(_Part):
             )
         if self.nesterov and not self.momentum:
             raise ValueError("nesterov needs a momentum above 0")
+        if (self.schedule == "staircase") != (self.stair_steps is not None):
+            raise ValueError(
+                f"schedule 'staircase' and stair_steps need each other, got '{self.schedule}' and {self.stair_steps}"
+            )
+        if self.anneal_epochs > self.epochs:
+            raise ValueError(
+                f"anneal_epochs must be at most epochs ({self.epochs}), got {self.anneal_epochs}"
+            )
         return self
 
 
@@ -225,8 +240,7 @@ def check_document(document: Mapping[str, Any], *, where: str) -> Study:
     try:
         return Study.model_validate(dict(document))
     except ValidationError as error:
-        lines = [_line(detail, where, Study) for detail in error.errors(include_url=False)]
-    raise ConfigError("\n".join(dict.fromkeys(lines)))
+        raise ConfigError("\n".join(mistakes(error, Study, where=where))) from None
 
 
 def check_training(values: Mapping[str, Any], *, where: str, path: str = "train") -> Training:
@@ -246,11 +260,30 @@ def check_training(values: Mapping[str, Any], *, where: str, path: str = "train"
     try:
         return Training.model_validate(dict(values))
     except ValidationError as error:
-        lines = [
-            _line(detail, where, Training, prefix=(path,))
-            for detail in error.errors(include_url=False)
-        ]
-    raise ConfigError("\n".join(dict.fromkeys(lines)))
+        lines = mistakes(error, Training, where=where, prefix=(path,))
+        raise ConfigError("\n".join(lines)) from None
+
+
+def mistakes(
+    error: ValidationError,
+    root: type[BaseModel],
+    *,
+    where: str = "",
+    prefix: tuple[str, ...] = (),
+) -> list[str]:
+    """What is wrong with plain data: ``file: key: what must hold, got what``.
+
+    Args:
+        error: Of pydantic.
+        root: The model that they were to fit.
+        where: Name of the file or of the command line; empty: left out.
+        prefix: Key under which they stand.
+
+    Returns:
+        One text for each mistake.
+    """
+    details = error.errors(include_url=False)
+    return list(dict.fromkeys(_line(detail, where, root, prefix=prefix) for detail in details))
 
 
 _BOUNDS: Final = {
@@ -286,7 +319,8 @@ def _line(
         return str(UnknownNameError("key", location[-1], _known(root, inside[:-1]), where=place))
     if kind in _BOUNDS:
         words, key = _BOUNDS[kind]
-        told = f"{words} {context[key]:g}, got {came!r}"
+        bound = context[key]  # a large whole number in all its digits
+        told = f"{words} {bound if isinstance(bound, int) else f'{bound:g}'}, got {came!r}"
     elif kind in _TYPES:
         told = f"{_TYPES[kind]}, got {came!r}"
     elif kind == "literal_error":

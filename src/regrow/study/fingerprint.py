@@ -10,7 +10,7 @@ from typing import Any, Final
 from regrow.study.document import EngineName, Study
 from regrow.study.grid import Cell
 from regrow.study.known import Known
-from regrow.study.later import distinguishing
+from regrow.study.later import TRAINING_LATER, distinguishing, without
 
 RESULTS_VERSION: Final = 1
 """Raised when a change of the laboratory changes the results of the same settings."""
@@ -44,6 +44,7 @@ def fingerprint_document(
             cell.name: {
                 **cell.study.model_dump(mode="json", include={"data", "model", "train", "arms"}),
                 "model": _model(cell.study, known),
+                "train": without(cell.study.train.model_dump(mode="json"), TRAINING_LATER),
                 "arms": _arms(cell.study),
                 "data_digest": data_digests[cell.name],
             }

@@ -96,6 +96,8 @@ def test_every_other_setting_of_the_recipe_is_another_run(
         {"weight_decay": 0.1},
         {"optimizer": "adam"},
         {"schedule": "cosine"},
+        {"schedule": "staircase", "stair_steps": 9},
+        {"anneal_epochs": 2},
         {"augment": "crop-flip"},
         {"loss_reduction": "sum"},
         {"clip_grad_norm": 1.0},
@@ -103,6 +105,7 @@ def test_every_other_setting_of_the_recipe_is_another_run(
         {"drop_last": True},
         {"overlap_penalty": 0.1},
         {"eval_every_epochs": 2},
+        {"eval_last_epochs": 2},
     ],
     ids=lambda train: next(iter(train)),
 )
