@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from regrow.errors import StoreError
-from regrow.report.figures.catalogue import Drawing, drawings
-from regrow.report.figures.style import house_style, saved
+from regrow.report.figures.drawing import Drawing
+from regrow.report.figures.order import drawings
+from regrow.report.figures.style import house_style, saved, sheet
 from regrow.report.findings import StudySummary
 from regrow.report.html import page
 from regrow.report.read import read_results
@@ -27,7 +28,8 @@ class Written:
     Args:
         html: The page.
         summary: The numbers as JSON.
-        figures: The figures, each as PNG and as SVG.
+        figures: The files of the figures, each as SVG and as PNG.
+        drawings: The figures, in the same order.
         results: What was read.
         found: Its numbers.
         document: Its numbers as plain values: what the summary holds.
@@ -36,6 +38,7 @@ class Written:
     html: Path
     summary: Path
     figures: tuple[Path, ...]
+    drawings: tuple[Drawing, ...]
     results: Results
     found: StudySummary
     document: Mapping[str, object]
@@ -61,12 +64,10 @@ def write_report(run_dir: Path) -> Written:
     try:
         (run_dir / "figures").mkdir(exist_ok=True)
         for drawing in drawings(results, found.panels):
-            svg, png = _rendered(drawing)
-            drawn.append((drawing, svg))
-            for suffix, content in ((".svg", svg), (".png", png)):
-                path = run_dir / "figures" / f"{drawing.name}{suffix}"
-                _replace(path, content)
-                written.append(path)
+            for kind, content in (files := rendered(drawing)).items():
+                written.append(run_dir / "figures" / f"{drawing.name}.{kind}")
+                _replace(written[-1], content)
+            drawn.append((drawing, files["svg"]))
         summary, html = run_dir / "summary.json", run_dir / "report.html"
         text = json.dumps(document, indent=2, allow_nan=False)
         _replace(summary, f"{text}\n".encode())
@@ -77,6 +78,7 @@ def write_report(run_dir: Path) -> Written:
         html=html,
         summary=summary,
         figures=tuple(written),
+        drawings=tuple(drawing for drawing, _ in drawn),
         results=results,
         found=found,
         document=document,
@@ -107,15 +109,18 @@ def _document(results: Results, found: StudySummary) -> dict[str, object]:
     return document
 
 
-def _rendered(drawing: Drawing) -> tuple[bytes, bytes]:
+def rendered(drawing: Drawing) -> dict[str, bytes]:
+    """Draw a figure in the house's style: its files by their kind, "svg" and "png"."""
     with house_style():
-        figure, _ = drawing.draw()
+        figure = sheet(drawing.size)
+        drawing.draw(figure)
         # Laid out once, not anew for each kind of file: half of the work.
         figure.draw_without_rendering()
         figure.set_layout_engine("none")
-        svg = saved(figure, kind="svg", title=drawing.title, caption=drawing.caption)
-        png = saved(figure, kind="png", title=drawing.title, caption=drawing.caption)
-    return svg, png
+        return {
+            kind: saved(figure, kind=kind, title=drawing.title, caption=drawing.caption)
+            for kind in ("svg", "png")
+        }
 
 
 def _replace(path: Path, content: bytes) -> None:
