@@ -10,7 +10,7 @@ from typing import Any
 from regrow.lab.config import load_plan
 from regrow.lab.plan import KNOWN
 from regrow.report.diagnostic_tables import diagnostic_tables
-from regrow.report.figures.catalogue import drawings
+from regrow.report.figures.order import drawings
 from regrow.report.partner_tables import partner_tables
 from regrow.report.read import read_results
 from regrow.report.summary import summarise

@@ -12,7 +12,8 @@ import pytest
 
 from regrow.report import wording
 from regrow.report.diagnostic_tables import diagnostic_tables
-from regrow.report.figures.catalogue import Drawing, drawings
+from regrow.report.drawing import Drawing
+from regrow.report.figures.order import drawings
 from regrow.report.html import page
 from regrow.report.read import read_results
 from regrow.report.summary import summarise

@@ -14,22 +14,40 @@ Spread = tuple[float, float | None, int]
 """Mean, standard deviation (None for a single trial) and number of trials."""
 
 
-def seen_layers(results: Results, cell: str) -> dict[str, int]:
-    """The layers whose weights were looked at.
+def seen_layers(results: Results, cell: str, held: Collection[str]) -> dict[str, int]:
+    """The layers of a cell's trials of which something is known.
 
     Args:
         results: What was read.
         cell: The cell.
+        held: The trials of which it is known.
 
     Returns:
         Number of filters by layer, in the network's order.
     """
     found: dict[str, int] = {}
-    for trial in results.trials:
-        if trial.cell == cell and trial.trial in results.networks.entropies:
+    for trial in results.trials_in(cell):
+        if trial.trial in held:
             for layer, filters in results.diagnostics.layers.get(trial.trial, {}).items():
                 found.setdefault(layer, filters)
     return found
+
+
+def overlap_series(results: Results, cell: str, arm: str, layer: str) -> dict[int, Spread]:
+    """The overlap of one layer's filters of an arm over the epochs, over the trials.
+
+    Args:
+        results: What was read.
+        cell: The cell.
+        arm: The arm's label.
+        layer: The layer.
+
+    Returns:
+        By epoch.
+    """
+    held = results.diagnostics.overlaps
+    trials = results.arm(cell, arm).values()
+    return over_trials([dict(held.get(t.trial, {}).get(layer, {})) for t in trials])
 
 
 def entropy_series(results: Results, cell: str, arm: str, layer: str) -> dict[int, Spread]:

@@ -80,7 +80,7 @@ def entropy_table(results: Results, cell: str) -> Table:
     Returns:
         One row a layer; no rows where weights were not looked at.
     """
-    layers = seen_layers(results, cell)
+    layers = seen_layers(results, cell, results.networks.entropies)
     series = {
         arm.label: {layer: entropy_series(results, cell, arm.label, layer) for layer in layers}
         for arm in results.study.arms
