@@ -28,7 +28,13 @@ class Neutral:
     unless: Mapping[str, object] = field(default_factory=dict[str, object])
 
     def holds(self, settings: Mapping[str, object]) -> bool:
-        """Whether a recipe with these settings, all written out, is its own neutral control.
+        """Whether a recipe with these settings is its own neutral control.
+
+        Args:
+            settings: All of them, defaults written out.
+
+        Returns:
+            Whether its decision says nothing.
 
         Examples:
             >>> ranking = Neutral(decides="filters", settings={"by": "random"}, choice=frozenset({"by"}))

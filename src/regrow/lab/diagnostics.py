@@ -157,6 +157,14 @@ class Diagnosis:
                 )
             )
 
+    def found(self) -> dict[str, Any]:
+        """What was found, by the fields of `TrialResult`."""
+        return {
+            "overlaps": tuple(self.overlaps),
+            "correlations": tuple(self.correlations),
+            "weights": tuple(self.weights.records),
+        }
+
     def state_dict(self) -> dict[str, Any]:
         """What was found so far, as plain values."""
         return {

@@ -300,14 +300,12 @@ class Run:
                     self.diagnosis.layers or ({} if report is None else report.layers)
                 ).items()
             ),
-            overlaps=tuple(self.diagnosis.overlaps),
-            correlations=tuple(self.diagnosis.correlations),
+            **self.diagnosis.found(),
             partners=tuple(self.partners),
             together=self._together(),
             grafts=()
             if grafted is None
             else graft_records(grafted.events, per_epoch=self.per_epoch),
-            weights=tuple(self.diagnosis.weights.records),
             nonfinite=nonfinite,
             restarts=self.restarts,
             recipe_seconds=(0.0 if report is None else report.seconds)

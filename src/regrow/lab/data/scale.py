@@ -80,12 +80,9 @@ def scaled(
     Returns:
         Training and test images, float32. Computed in float64 and rounded once.
 
-    Raises:
-        ConfigError: `scale` is not known.
-        DataError: A channel holds one value only (``standard``), or scaled values leave float32's range.
-
     Edge cases:
-        ``per_image``: an image of one grey value becomes all zeros. ``unit``: a test image may exceed 1
+        An unknown `scale` is a ConfigError; a channel that holds one value only (``standard``), or scaled values that
+        leave float32's range, are a DataError. ``per_image``: an image of one grey value becomes all zeros. ``unit``: a test image may exceed 1
         if it is brighter than every training image; negative pixel values are a ConfigError, all-zero
         images a DataError.
 
