@@ -82,8 +82,9 @@ def scaled(
 
     Edge cases:
         An unknown `scale` is a ConfigError; a channel that holds one value only (``standard``), or scaled values that
-        leave float32's range, are a DataError. ``per_image``: an image of one grey value becomes all zeros. ``unit``: a test image may exceed 1
-        if it is brighter than every training image; negative pixel values are a ConfigError, all-zero
+        leave float32's range, are a DataError. ``per_image``: an image of one grey value becomes all zeros.
+        ``unit``: a test image may exceed 1 if it is brighter than every training image;
+        negative pixel values are a ConfigError, all-zero
         images a DataError.
 
     Examples:
