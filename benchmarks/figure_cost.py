@@ -26,10 +26,11 @@ from regrow.lab import data
 from regrow.lab.checkpoint import CheckpointFile
 from regrow.lab.config import Overrides, load_study
 from regrow.lab.data import Dataset
-from regrow.lab.folder import checkpoint_path
+from regrow.lab.plan import plan
 from regrow.lab.sharing import families
 from regrow.lab.trial import Fork, Request, run_trial, train_together
-from regrow.lab.trials import TrialSpec, of_cells, trials
+from regrow.study.folder import checkpoint_path
+from regrow.study.trials import TrialSpec, of_cells
 
 STUDY = Path("studies/randomout-figure3.toml")
 
@@ -133,7 +134,7 @@ def main() -> None:
     study = load_study(STUDY, Overrides())
     rows, found = [], []
     for region in options.regions:
-        every = of_cells(trials(study), [f"data.region={region}"])
+        every = of_cells(plan(study).trials, [f"data.region={region}"])
         first = every[0]
         images = data.load(
             first.data.name, settings=first.data.settings, data_dir=options.data_dir, cache_dir=None

@@ -18,10 +18,10 @@ from written import write_results
 
 from regrow.lab.config import Overrides, load_study
 from regrow.lab.executor import run_study
-from regrow.lab.fingerprint import document, fingerprint_document
-from regrow.lab.store import Store
-from regrow.lab.study import Study
-from regrow.lab.trials import TrialSpec, cells, of_cells, trials
+from regrow.lab.plan import plan
+from regrow.study.document import Study
+from regrow.study.store import Store
+from regrow.study.trials import TrialSpec, of_cells
 
 STUDY = Path("studies/randomout-figure3.toml")
 TIMES = {"seconds", "recipe_seconds", "finished_at"}
@@ -31,11 +31,12 @@ Tables = dict[str, list[tuple[object, ...]]]
 
 def run(study: Study, specs: list[TrialSpec], folder: Path, data: Path, *, sharing: bool) -> int:
     """Train all trials: epochs of single networks that it took."""
-    digests = {cell.name: "benchmark" for cell in cells(study, where=str(STUDY))}
+    digests = {cell.name: "benchmark" for cell in plan(study, where=str(STUDY)).cells}
     with Store(
         folder,
-        document=document(study),
-        fingerprint_document=fingerprint_document(study, data_digests=digests, engine="stack"),
+        document=plan(study).document,
+        fingerprint_document=plan(study).fingerprint_document(data_digests=digests, engine="stack"),
+        arms=plan(study).arms,
         environment={},
     ) as store:
         run_study(specs, store, jobs=2, data_dir=data, engine="stack", sharing=sharing)
@@ -62,8 +63,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("results/sharing-equal"))
     options = parser.parse_args()
     study = load_study(STUDY, Overrides(seeds=2, train={"epochs": 12}))
-    grid = cells(study, where=str(STUDY))
-    specs = list(of_cells(trials(study), ["data.region=East"], among=grid))
+    asked_for = plan(study, where=str(STUDY))
+    specs = list(of_cells(asked_for.trials, ["data.region=East"], among=asked_for.cells))
     asked = sum(spec.train.epochs for spec in specs)
     with tempfile.TemporaryDirectory() as folder:
         places = {sharing: Path(folder) / str(sharing) for sharing in (True, False)}

@@ -32,8 +32,8 @@ from regrow.lab import data
 from regrow.lab.assembly import build_model, epoch_order
 from regrow.lab.config import Overrides, load_study
 from regrow.lab.data import Dataset
-from regrow.lab.trials import trials
-from regrow.report.figures.style import INK, ArmStyle, house_style, panels, saved
+from regrow.lab.plan import plan
+from regrow.report.figures.style import INK, ArmStyle, house_style, saved, sheet
 
 DEPTHS = (5, 10, 20, 30, 40, 50)
 INITS = ("torch_default", "kaiming_normal")
@@ -69,7 +69,7 @@ def network(
     told = ("pool=false", "head=average", f"width={WIDTH}", f"depth={depth}", f"init={init}")
     settings = tuple(f"model.{setting}" for setting in (*told, *NORMS[norm]))
     asked = Overrides(data=name, model="convnet", recipes=("none",), settings=settings)
-    spec = trials(load_study(None, asked))[0]
+    spec = plan(load_study(None, asked)).trials[0]
     return build_model(spec, dataset, seed=seed)
 
 
@@ -187,7 +187,8 @@ def figure(rows: Sequence[dict[str, Any]], out: Path) -> None:
         "gradient": "Gradient norm of the weight",
     }
     with house_style():
-        drawn, axes = panels(2 * len(columns), columns=len(columns), size=(10.5, 5.6))
+        drawn = sheet((10.5, 5.6))
+        axes = drawn.subplots(2, len(columns), squeeze=False).flatten()
         for place, (what, label) in enumerate(quantities.items()):
             for column, (name, init) in enumerate(columns):
                 ax = axes[place * len(columns) + column]
@@ -205,11 +206,11 @@ def figure(rows: Sequence[dict[str, Any]], out: Path) -> None:
             _share_scale(axes[place * len(columns) : (place + 1) * len(columns)])
         handles, labels = axes[0].get_legend_handles_labels()
         drawn.legend(handles, labels, loc="outside lower center", ncols=len(NORMS))
-    seeds = rows[0]["seeds"]
-    caption = f"Median over {seeds} seeds, band: least to most; before the first step, {BATCH} training images."
-    for kind in ("svg", "png"):
-        image = saved(drawn, kind=kind, title="Signal and gradient by layer", caption=caption)
-        (out / f"signal.{kind}").write_bytes(image)
+        seeds = rows[0]["seeds"]
+        caption = f"Median over {seeds} seeds, band: least to most; before the first step, {BATCH} training images."
+        for kind in ("svg", "png"):
+            image = saved(drawn, kind=kind, title="Signal and gradient by layer", caption=caption)
+            (out / f"signal.{kind}").write_bytes(image)
 
 
 def _line(ax: Any, row: dict[str, Any], what: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import final
+from typing import Literal, final
 
 import torch
 from torch import Tensor
@@ -15,6 +15,7 @@ from regrow._shapes import Mask, Scores
 from regrow.criteria.base import Criterion, CriterionState, Observation, Watching, watching
 from regrow.errors import ConfigError
 from regrow.graph import Streams
+from regrow.neutral import Neutral
 from regrow.renewal import Renewal
 from regrow.schedule import Schedule
 from regrow.selection import Below, Selection
@@ -33,8 +34,10 @@ class RecipeInfo:
         url: Where the paper is.
         summary: One sentence.
         differs: Where paper, released code and this recipe disagree, one entry a difference.
-        control: Whether the recipe replays another run, as a control of it.
+        role: What its arms are for: ``method``, or ``control`` where the recipe replays another run. The
+            laboratory's own have ``plain``, ``restart`` and ``apart``.
         partners: Whether it acts on several networks that are trained side by side.
+        neutral: How it is its own neutral control, if it can be: with which settings its decision says nothing.
     """
 
     name: str
@@ -44,8 +47,14 @@ class RecipeInfo:
     url: str
     summary: str
     differs: tuple[str, ...]
-    control: bool = False
+    role: Literal["method", "control", "plain", "restart", "apart"] = "method"
     partners: bool = False
+    neutral: Neutral | None = None
+
+    @property
+    def control(self) -> bool:
+        """Whether the recipe replays another run, as a control of it."""
+        return self.role == "control"
 
 
 @dataclass(frozen=True, kw_only=True)

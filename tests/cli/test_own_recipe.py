@@ -16,9 +16,9 @@ from regrow import recipes
 from regrow.cli.main import app
 from regrow.errors import ConfigError
 from regrow.lab.config import Overrides, load_study
-from regrow.lab.fingerprint import fingerprint, fingerprint_document
-from regrow.lab.study import Study
-from regrow.lab.trials import trials
+from regrow.lab.plan import plan
+from regrow.study.fingerprint import fingerprint
+from regrow.study.plan import Plan
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "own-recipes.md").read_text()
 [SHOWN] = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
@@ -119,23 +119,23 @@ def test_the_page_says_how_it_is_called(
 ) -> None:
     (mine / "redo.py").write_text(SHOWN)
     [command] = re.findall(r"^    regrow (run .*)$", PAGE, re.MULTILINE)
-    asked: list[Study] = []
+    asked: list[Plan] = []
     with monkeypatch.context() as patched:
         patched.setattr("regrow.cli.run._prepare", lambda study, *_, **__: asked.append(study))
         CliRunner().invoke(app, command.split())
-    assert asked[0].arms["smallest"].settings == {"fraction": 0.1}
+    assert asked[0].study.arms["smallest"].settings == {"fraction": 0.1}
     [arm] = re.findall(r"```toml\n(.*?)```", PAGE, re.DOTALL)
     study = mine / "study.toml"
     text = study_file.read_text().replace('"random"', '"random"\nlike = "small"')
     study.write_text(f"{text}\n{arm}")
-    [found] = [spec for spec in trials(load_study(study)) if spec.label == "small"][:1]
+    [found] = [spec for spec in plan(load_study(study)).trials if spec.label == "small"][:1]
     assert found.settings == {"fraction": 0.1, "every_steps": 100, "active_fraction": 0.6}
 
 
 def test_it_is_part_of_the_fingerprint_as_its_name_and_all_its_settings(mine: Path) -> None:
     def found(*settings: str) -> dict[str, object]:
         asked = Overrides(data="digits", recipes=("none", "my_recipes:mild"), settings=settings)
-        return fingerprint_document(load_study(None, asked), data_digests={"base": "d"})
+        return plan(load_study(None, asked)).fingerprint_document(data_digests={"base": "d"})
 
     plain = found()
     assert plain["cells"]["base"]["arms"]["mild"] == {

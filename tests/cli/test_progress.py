@@ -1,17 +1,18 @@
 from __future__ import annotations
 
 import io
+import threading
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 from rich.console import Console
 
-from regrow.cli import progress as module
-from regrow.cli.progress import Lines, Live, Progress
+from regrow.cli.progress import Lines, Progress, drawing
 from regrow.lab.events import Ended, Noticed, Progressed
-from regrow.lab.outcome import EpochRecord, TrialResult
-from regrow.lab.study import DataChoice, ModelChoice, Training
-from regrow.lab.trials import TrialSpec
+from regrow.study.document import DataChoice, ModelChoice, Training
+from regrow.study.records import EpochRecord, TrialResult
+from regrow.study.trials import TrialSpec
 
 
 def spec(label: str, seed: int) -> TrialSpec:
@@ -53,12 +54,19 @@ def ended(chosen: TrialSpec, accuracy: float, **changes: object) -> Ended:
     return Ended(chosen, TrialResult(**{**values, **changes}))
 
 
-@pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+class Clock:
     """A clock that stands still until it is told."""
-    now = [100.0]
-    monkeypatch.setattr(module.time, "monotonic", lambda: now[0])
-    return now
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
 
 
 def progressed(*specs: TrialSpec, epoch: int) -> Progressed:
@@ -87,12 +95,12 @@ def test_a_crash_is_done_and_in_no_mean() -> None:
     assert (progress.done, progress.mean("a")) == (1, None)
 
 
-def test_time_left_is_the_pace_times_the_epochs_left(clock: list[float]) -> None:
-    progress = Progress(SPECS, {"base/a/seed0": 0.5})
-    clock[0] = 150.0  # the workers were slow to start: no part of the pace
+def test_time_left_is_the_pace_times_the_epochs_left(clock: Clock) -> None:
+    progress = Progress(SPECS, {"base/a/seed0": 0.5}, clock=clock)
+    clock.now = 150.0  # the workers were slow to start: no part of the pace
     progress.take(progressed(SPECS[1], epoch=4))
     assert progress.left_s is None
-    clock[0] = 152.0
+    clock.now = 152.0
     progress.take(progressed(SPECS[1], epoch=5))
     assert progress.left_s == pytest.approx(2.0 * (5 + 10 + 10))
     progress.take(ended(SPECS[1], 0.5))
@@ -101,20 +109,20 @@ def test_time_left_is_the_pace_times_the_epochs_left(clock: list[float]) -> None
 
 
 def test_an_epoch_of_several_networks_is_several_epochs(
-    clock: list[float], capsys: pytest.CaptureFixture[str]
+    clock: Clock, capsys: pytest.CaptureFixture[str]
 ) -> None:
     three = replace(SPECS[1], recipe="independent", settings={"partners": 3})
     later = replace(three, seed=1)
-    progress = Progress([SPECS[0], three, later], {})
+    progress = Progress([SPECS[0], three, later], {}, clock=clock)
     progress.take(progressed(SPECS[0], epoch=1))
     assert progress.left_s is None
-    clock[0] = 106.0
+    clock.now = 106.0
     progress.take(progressed(three, epoch=1))  # three epochs of single networks in six seconds
     assert progress.left_s == pytest.approx(2.0 * (9 + 3 * 9 + 3 * 10))
-    first = Progress([three], {})
+    first = Progress([three], {}, clock=clock)
     first.take(progressed(three, epoch=1))
     assert first.left_s is None  # the first epoch holds the start of the workers
-    clock[0] = 118.0
+    clock.now = 118.0
     first.take(progressed(three, epoch=2))  # three more in twelve seconds
     assert first.left_s == pytest.approx(4.0 * 3 * 8)
     with Lines(Progress([three], {})) as lines:
@@ -123,11 +131,11 @@ def test_an_epoch_of_several_networks_is_several_epochs(
 
 
 def test_what_trials_have_in_common_is_trained_once(
-    clock: list[float], capsys: pytest.CaptureFixture[str]
+    clock: Clock, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    progress = Progress(SPECS, {})
+    progress = Progress(SPECS, {}, clock=clock)
     progress.take(progressed(*SPECS[:3], epoch=1))
-    clock[0] += 2.0
+    clock.now += 2.0
     progress.take(progressed(*SPECS[:3], epoch=2))
     progress.take(progressed(SPECS[3], epoch=1))
     assert (progress.trained, progress.saved) == (3, 4)
@@ -139,9 +147,9 @@ def test_what_trials_have_in_common_is_trained_once(
 
 
 def test_lines_are_rare_but_the_last_and_crashes_are_told(
-    clock: list[float], capsys: pytest.CaptureFixture[str]
+    clock: Clock, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with Lines(Progress(SPECS, {})) as lines:
+    with Lines(Progress(SPECS, {}, clock=clock)) as lines:
         lines(Noticed("a worker died"))
         lines(ended(SPECS[0], 0.51234))
         lines(ended(SPECS[1], 0.6))
@@ -158,10 +166,50 @@ def test_lines_are_rare_but_the_last_and_crashes_are_told(
     assert "crashed: E: x" in said[2]
 
 
+def test_without_a_terminal_there_is_never_half_a_minute_of_silence(
+    clock: Clock, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A first trial of an hour, another that ends between two lines, and one of which nothing is heard any more."""
+    hour, two_hours = 3700.0, 7300.0
+    heard: list[tuple[float, str]] = [(clock.now, "the run begins")]
+
+    def wait(seconds: float) -> bool:
+        heard.extend((clock.now, line) for line in capsys.readouterr().err.splitlines())
+        assert seconds > 0  # or the watch would be a busy loop
+        if clock.now < hour <= clock.now + seconds:
+            clock.now = hour
+            lines(progressed(SPECS[0], epoch=1))
+            lines(ended(SPECS[0], 0.5))
+        else:
+            clock.now += seconds
+        return clock.now >= two_hours
+
+    lines = Lines(Progress(SPECS, {}, clock=clock), wait=wait)
+    with lines:
+        pass
+    times = [time for time, _ in heard] + [clock.now]
+    assert max(later - sooner for sooner, later in pairwise(times)) <= 30
+    words = [line for _, line in heard]
+    assert words[1] == "[0/4] training | 0 network-epochs | 25 s gone, ... left"
+    (end,) = (line for line in words if "seed0" in line)
+    assert end == (
+        "[1/4] base/a/seed0: 50.0 % | mean a 50.0 % | 1 network-epoch | 1 h 00 min gone, ... left"
+    )
+    assert words[words.index(end) + 1].startswith("[1/4] training | mean a 50.0 %")
+    assert len(words) < 2 * two_hours / 25  # and no more lines than that needs
+
+
+def test_the_watch_for_silence_ends_with_the_study() -> None:
+    before = threading.active_count()
+    with Lines(Progress(SPECS, {})):
+        assert threading.active_count() == before + 1
+    assert threading.active_count() == before
+
+
 def test_the_live_display_shows_arms_and_time() -> None:
     progress = Progress(SPECS, {"base/a/seed0": 0.5})
     console = Console(file=io.StringIO(), width=100)
-    console.print(Live(progress))
+    console.print(drawing(progress))
     text = console.file.getvalue()
     assert "1 of 4 trials, 0 of 2 seeds" in text
     assert "50.0 %" in text

@@ -25,6 +25,7 @@ def _draw(spec: object, weight: torch.Tensor, key: Key = KEY) -> torch.Tensor:
         ("uniform:0.01", lambda w: nn.init.uniform_(w, -0.01, 0.01)),
         ("normal:0.3", lambda w: nn.init.normal_(w, std=0.3)),
         ("trunc_normal:1.5", lambda w: nn.init.trunc_normal_(w, std=1.5)),
+        ("trunc_normal:0.04:0.08", lambda w: nn.init.trunc_normal_(w, std=0.04, a=-0.08, b=0.08)),
         ("xavier_uniform", nn.init.xavier_uniform_),
         ("xavier_normal:2.0", lambda w: nn.init.xavier_normal_(w, gain=2.0)),
         ("kaiming_uniform", lambda w: nn.init.kaiming_uniform_(w, nonlinearity="relu")),

@@ -15,7 +15,7 @@ import pytest
 from sklearn.datasets import load_digits
 
 from regrow.lab.config import Overrides, load_study
-from regrow.lab.study import Study, check_document
+from regrow.study.document import Study, check_document
 
 
 @pytest.fixture(scope="session")

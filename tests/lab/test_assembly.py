@@ -6,7 +6,7 @@ from torch.optim import SGD, AdamW
 
 from regrow.errors import ConfigError
 from regrow.lab.assembly import build_optimizer, steps_per_epoch
-from regrow.lab.study import Training
+from regrow.study.document import Training
 
 
 @pytest.mark.parametrize(

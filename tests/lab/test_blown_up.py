@@ -7,9 +7,9 @@ from collections.abc import Callable
 import pytest
 
 from regrow.lab import data as lab_data
-from regrow.lab.study import Study
+from regrow.lab.plan import plan
 from regrow.lab.trial import run_trial
-from regrow.lab.trials import trials
+from regrow.study.document import Study
 
 MakeStudy = Callable[..., Study]
 
@@ -26,7 +26,7 @@ def test_filters_that_leave_or_come_back_then_crash_no_trial(
     settings = (*cycles, f"repr.rank_by={ranking}", "train.held_out=24")
     study = tiny_study("repr", settings=settings, lr=1e10)
     data = lab_data.load(study.data.name, settings=study.data.settings)
-    found = run_trial(trials(study)[0], data)
+    found = run_trial(plan(study).trials[0], data)
     assert found.status == "diverged"
     assert len(found.epochs) == 1
     if s1 == 1:

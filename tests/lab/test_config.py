@@ -6,7 +6,7 @@ import pytest
 
 from regrow.errors import ConfigError, RegrowError
 from regrow.lab.config import Overrides, load_study
-from regrow.lab.keys import parse_value
+from regrow.study.keys import parse_value
 
 GOOD = """
 name = "good"
@@ -158,7 +158,11 @@ def test_a_study_file_is_read_with_its_types(tmp_path: Path) -> None:
             "model: unknown model 'cratercn' (did you mean 'cratercnn'?)",
         ),
         ("filters = 2", "filter = 2", "model: model cratercnn: unknown setting 'filter'"),
-        ("filters = 2", "filters = 0", "model: filters must be at least 1, got 0"),
+        (
+            "filters = 2",
+            "filters = 0",
+            "model: model cratercnn: filters: must be at least 1, got 0",
+        ),
         (
             "[arms.plain]",
             '[grid]\n"train.lrr" = [1]\n[arms.plain]',
@@ -295,7 +299,7 @@ def test_a_byte_order_mark_is_no_part_of_a_study(tmp_path: Path, ending: str) ->
         ("utf-16", "is UTF-16 text, and a study file must be UTF-8: save it as that"),
         ("utf-16-le", "is UTF-16 text, and a study file must be UTF-8: save it as that"),
         ("utf-16-be", "is UTF-16 text, and a study file must be UTF-8: save it as that"),
-        ("latin-1", "must be UTF-8 text: 'utf-8' codec can't decode byte 0xe9 in position 10"),
+        ("latin-1", "must be UTF-8 text: 'utf-8' codec can't decode byte 0xe9 in position 9"),
     ],
 )
 def test_another_encoding_is_named(tmp_path: Path, encoding: str, told: str) -> None:

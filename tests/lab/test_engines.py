@@ -14,15 +14,15 @@ from regrow.errors import ConfigError, StoreError
 from regrow.lab import data as lab_data
 from regrow.lab.assembly import build_model
 from regrow.lab.data import Dataset
-from regrow.lab.engines import EngineName, refusal
+from regrow.lab.engines import refusal
 from regrow.lab.engines.choice import check_device, choose
-from regrow.lab.fingerprint import document, fingerprint_document
-from regrow.lab.outcome import TrialResult
+from regrow.lab.plan import plan
 from regrow.lab.preflight import preflight
-from regrow.lab.store import Store, engine_of
-from regrow.lab.study import Study
 from regrow.lab.trial import run_trial
-from regrow.lab.trials import TrialSpec, trials
+from regrow.study.document import EngineName, Study
+from regrow.study.records import TrialResult
+from regrow.study.store import Store, engine_of
+from regrow.study.trials import TrialSpec
 
 MakeStudy = Callable[..., Study]
 
@@ -32,7 +32,7 @@ LR = {"lr": 0.01}
 def spec_of(
     study: Study, label: str = "none", *, model: dict[str, Any] | None = None, **train: Any
 ) -> TrialSpec:
-    found = next(spec for spec in trials(study) if spec.label == label)
+    found = next(spec for spec in plan(study).trials if spec.label == label)
     return dataclasses.replace(
         found,
         train=found.train.model_copy(update=train),
@@ -198,15 +198,15 @@ def test_what_cannot_be_chosen() -> None:
 def test_a_study_that_cannot_run_in_a_stack_says_which_arm_and_why(
     tiny_study: MakeStudy, settings: tuple[str, ...], reason: str
 ) -> None:
-    found = preflight(trials(tiny_study("randomout", settings=settings, seeds=1)))
+    found = preflight(plan(tiny_study("randomout", settings=settings, seeds=1)).trials)
     assert found.refusal.startswith("arm randomout: ")
     assert reason in found.refusal
 
 
 def test_several_networks_cannot_and_small_chains_can(tiny_study: MakeStudy) -> None:
-    found = preflight(trials(tiny_study("none", "grafting", seeds=1)))
+    found = preflight(plan(tiny_study("none", "grafting", seeds=1)).trials)
     assert found.refusal == "arm grafting: it trains 2 networks side by side"
-    assert preflight(trials(tiny_study("none", "randomout", "random", seeds=1))).refusal == ""
+    assert preflight(plan(tiny_study("none", "randomout", "random", seeds=1)).trials).refusal == ""
 
 
 def test_a_folder_keeps_its_engine(tiny_study: MakeStudy, tmp_path: Path) -> None:
@@ -215,10 +215,11 @@ def test_a_folder_keeps_its_engine(tiny_study: MakeStudy, tmp_path: Path) -> Non
     def begin(engine: EngineName) -> None:
         Store(
             tmp_path,
-            document=document(study),
-            fingerprint_document=fingerprint_document(
-                study, data_digests={"base": "d"}, engine=engine
+            document=plan(study).document,
+            fingerprint_document=plan(study).fingerprint_document(
+                data_digests={"base": "d"}, engine=engine
             ),
+            arms=plan(study).arms,
             environment={},
         ).close()
 

@@ -9,10 +9,10 @@ import pytest
 from regrow.errors import StoreError
 from regrow.lab.events import Ended, Event, Noticed, Progressed
 from regrow.lab.executor import run_study
-from regrow.lab.fingerprint import document, fingerprint_document
-from regrow.lab.store import Store
-from regrow.lab.study import Study
-from regrow.lab.trials import TrialSpec, trials
+from regrow.lab.plan import plan
+from regrow.study.document import Study
+from regrow.study.store import Store
+from regrow.study.trials import TrialSpec
 
 MakeStudy = Callable[..., Study]
 
@@ -47,8 +47,9 @@ def make(*, in_channels, image_size, classes, flag):
 def opened(study: Study, folder: Path) -> Store:
     return Store(
         folder,
-        document=document(study),
-        fingerprint_document=fingerprint_document(study, data_digests={"base": "d"}),
+        document=plan(study).document,
+        fingerprint_document=plan(study).fingerprint_document(data_digests={"base": "d"}),
+        arms=plan(study).arms,
         environment={},
     )
 
@@ -63,7 +64,7 @@ def test_crashes_are_recorded_deaths_are_survived_and_the_others_go_on(
     flag = {"flag": str(tmp_path / "flag")}
     choice = study.model.model_copy(update={"name": "killer_nets:make", "settings": flag})
     study = study.model_copy(update={"model": choice})
-    specs = trials(study)
+    specs = plan(study).trials
     events: list[Event] = []
     with opened(study, tmp_path / "run") as store:
         tally = run_study(specs, store, jobs=1, checkpoint_every_s=0.0, on_event=events.append)
@@ -104,7 +105,7 @@ def test_a_full_disk_stops_the_study_and_freeing_it_lets_it_go_on(
     tiny_study: MakeStudy, small_disk: Path, fill_disk: Callable[[Path], None]
 ) -> None:
     study = tiny_study("none", seeds=2)
-    specs = trials(study)
+    specs = plan(study).trials
     full = False
 
     def on_event(event: Event) -> None:

@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 
 from regrow.errors import StoreError
-from regrow.lab.folder import folder_held
+from regrow.study.folder import folder_held
 
 HOLD = """
 import sys
 from pathlib import Path
-from regrow.lab.folder import folder_held
+from regrow.study.folder import folder_held
 
 with folder_held(Path(sys.argv[1])):
     print("held", flush=True)
@@ -89,7 +89,7 @@ for package in (regrow.lab, regrow.report, regrow.cli):
 assert "fcntl" not in sys.modules
 
 from pathlib import Path
-from regrow.lab.folder import folder_held
+from regrow.study.folder import folder_held
 
 warnings.simplefilter("ignore")
 folder = Path(sys.argv[1])

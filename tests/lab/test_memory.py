@@ -17,10 +17,11 @@ import json, sys
 from pathlib import Path
 
 from lab.sharing.running import opened, small_study
+from regrow.lab.plan import plan
 from regrow.lab.engines import stack  # what a run loads, before anything is measured
 from regrow.lab.events import Ended
 from regrow.lab.executor import run_study
-from regrow.lab.trials import trials
+
 
 
 class Enough(Exception):
@@ -49,7 +50,7 @@ def study_of(thresholds, seeds):
 
 
 def queue(study, folder):
-    specs = trials(study)
+    specs = plan(study).trials
     with opened(study, folder, engine="stack") as store:
         try:
             run_study(specs, store, jobs=1, engine="stack", on_event=stop)

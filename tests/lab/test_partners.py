@@ -22,11 +22,12 @@ from regrow.lab.config import Overrides, load_study
 from regrow.lab.data import Dataset
 from regrow.lab.engines import ModuleEngine
 from regrow.lab.generator_keys import generator_key, partner_seed
-from regrow.lab.member import Member, decay, partner_rate
-from regrow.lab.outcome import EpochRecord, TrialResult
-from regrow.lab.study import Study, Training
+from regrow.lab.member import Member, partner_rate
+from regrow.lab.plan import plan
 from regrow.lab.trial import run_trial
-from regrow.lab.trials import TrialSpec, trials
+from regrow.study.document import Study, Training
+from regrow.study.records import EpochRecord, TrialResult
+from regrow.study.trials import TrialSpec
 
 
 @pytest.fixture
@@ -51,7 +52,7 @@ def make(digits_npz: Path) -> Callable[..., Study]:
 
 
 def spec_of(study: Study, label: str) -> TrialSpec:
-    return next(spec for spec in trials(study) if spec.label == label)
+    return next(spec for spec in plan(study).trials if spec.label == label)
 
 
 def dataset_of(study: Study) -> Dataset:
@@ -225,17 +226,13 @@ def test_a_network_that_blows_up_leaves_the_others_at_work(
     assert run_trial(spec, data).status == "diverged"
 
 
-def test_rates_of_partners_and_schedules() -> None:
-    training = Training(lr=0.1, partner_rates="spread", schedule="step")
+def test_rates_of_partners() -> None:
+    training = Training(lr=0.1, partner_rates="spread")
     two = [partner_rate(training, place=place, partners=2) for place in range(2)]
     three = [partner_rate(training, place=place, partners=3) for place in range(3)]
     assert two == pytest.approx([0.05, 0.1])  # the released code's
     assert three == pytest.approx([0.025, 0.075, 0.1])
     assert [partner_rate(Training(lr=0.1), place=k, partners=3) for k in range(3)] == [0.1] * 3
-    rates = [decay(training, step / 200) for step in (0, 59, 60, 119, 120, 179, 180)]
-    assert rates == pytest.approx([1, 1, 0.1, 0.1, 0.01, 0.01, 0.001])
-    assert decay(Training(), 0.9) == 1.0
-    assert decay(Training(schedule="cosine"), 0.5) == pytest.approx(0.5)
 
 
 @pytest.mark.parametrize(

@@ -9,15 +9,15 @@ import pytest
 import torch
 
 from regrow.errors import ConfigError, RegrowError
+from regrow.lab.plan import plan
 from regrow.lab.preflight import preflight
-from regrow.lab.study import Study
-from regrow.lab.trials import trials
+from regrow.study.document import Study
 
 MakeStudy = Callable[..., Study]
 
 
 def test_a_good_study_gives_the_datas_hash_and_nothing_to_say(tiny_study: MakeStudy) -> None:
-    found = preflight(trials(tiny_study("none", "randomout", "random", "restart")))
+    found = preflight(plan(tiny_study("none", "randomout", "random", "restart")).trials)
     assert list(found.data_digests) == ["base"]
     assert len(found.data_digests["base"]) == 64
     assert found.notices == ()
@@ -25,7 +25,7 @@ def test_a_good_study_gives_the_datas_hash_and_nothing_to_say(tiny_study: MakeSt
 
 def test_a_recipe_that_cannot_act_is_noticed_and_no_error(tiny_study: MakeStudy) -> None:
     settings = ("randomout.every_epochs=3", "randomout.active_fraction=0.5")
-    found = preflight(trials(tiny_study("randomout", settings=settings)))
+    found = preflight(plan(tiny_study("randomout", settings=settings)).trials)
     assert len(found.notices) == 1
     assert found.notices[0].startswith("arm randomout: recipe 'randomout' will never act")
 
@@ -35,13 +35,13 @@ def test_a_ranking_on_images_that_are_trained_on_is_noticed(
     tiny_study: MakeStudy, ranking: str
 ) -> None:
     settings = ("repr.s1=1", "repr.s2=1", "repr.cycles=1", f"repr.rank_by={ranking}")
-    found = preflight(trials(tiny_study("none", "repr", settings=settings, epochs=5)))
+    found = preflight(plan(tiny_study("none", "repr", settings=settings, epochs=5)).trials)
     assert found.notices == (
         "arm repr: ranks filters on the first 96 training images, which it is trained on; "
         "train.held_out = N sets images aside",
     )
     apart = tiny_study("none", "repr", settings=(*settings, "train.held_out=24"), epochs=5)
-    assert preflight(trials(apart)).notices == ()
+    assert preflight(plan(apart).trials).notices == ()
 
 
 @pytest.mark.parametrize("ranking", ["overlap", "weights", "gradients", "random"])
@@ -50,23 +50,23 @@ def test_a_ranking_that_looks_at_no_images_needs_none_aside(
 ) -> None:
     settings = ("repr.s1=1", "repr.s2=1", "repr.cycles=1", f"repr.rank_by={ranking}")
     study = tiny_study("none", "repr", "random", settings=settings, epochs=5)
-    assert preflight(trials(study)).notices == ()
+    assert preflight(plan(study).trials).notices == ()
 
 
 def test_a_missing_data_folder(tiny_study: MakeStudy, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="--data-dir: must be a folder"):
-        preflight(trials(tiny_study()), data_dir=tmp_path / "none")
+        preflight(plan(tiny_study()).trials, data_dir=tmp_path / "none")
 
 
 def test_a_batch_that_leaves_no_step(tiny_study: MakeStudy) -> None:
     settings = ("train.drop_last=true", "train.batch_size=97")
     with pytest.raises(ConfigError, match=r"train\.batch_size: must be at most 96"):
-        preflight(trials(tiny_study(settings=settings)))
+        preflight(plan(tiny_study(settings=settings)).trials)
 
 
 def test_an_image_too_small_for_the_model(tiny_study: MakeStudy) -> None:
     with pytest.raises(RegrowError, match="cratercnn"):
-        preflight(trials(tiny_study(settings=("model.kernel=9",))))
+        preflight(plan(tiny_study(settings=("model.kernel=9",))).trials)
 
 
 NETS = """
@@ -213,13 +213,13 @@ def test_a_network_that_cannot_be_trained_is_told_by_its_name(
     study = tiny_study("none")
     own = study.model.model_copy(update={"name": f"preflight_nets:{function}", "settings": {}})
     with pytest.raises(ConfigError) as told:
-        preflight(trials(study.model_copy(update={"model": own})))
+        preflight(plan(study.model_copy(update={"model": own})).trials)
     assert str(told.value) == f"model 'preflight_nets:{function}': {message}"
 
 
 def test_a_recipe_that_cannot_be_attached_names_its_arm(tiny_study: MakeStudy) -> None:
     with pytest.raises(ConfigError, match=r"^arm randomout: .*unknown initialiser 'foo'"):
-        preflight(trials(tiny_study("none", "randomout", settings=("randomout.init=foo",))))
+        preflight(plan(tiny_study("none", "randomout", settings=("randomout.init=foo",))).trials)
 
 
 @pytest.fixture
@@ -249,7 +249,7 @@ def test_a_loss_that_cannot_be_learned_from_is_told(
     own_net: Callable[..., Study], function: str, told: str
 ) -> None:
     with pytest.raises(ConfigError) as error:
-        preflight(trials(own_net(function, "none")))
+        preflight(plan(own_net(function, "none")).trials)
     begin = f"model 'preflight_nets:{function}': cannot learn from the last batch of an epoch, images of shape (16, 1,"
     assert str(error.value).startswith(begin)
     assert told in str(error.value)
@@ -261,7 +261,7 @@ def test_a_norm_over_one_image_is_told_where_the_last_batch_has_one(
 ) -> None:
     """96 images: of 19 in a batch the last has one, of 16 it has 16; 95 are left of them by one held out."""
     with pytest.raises(ConfigError) as error:
-        preflight(trials(own_net("normed", "none", settings=("train.batch_size=19",))))
+        preflight(plan(own_net("normed", "none", settings=("train.batch_size=19",))).trials)
     assert str(error.value) == (
         "model 'preflight_nets:normed': raised ValueError: Expected more than 1 value per channel when training, got "
         "input size torch.Size([1, 8]) in training mode on the last batch of an epoch, images of shape (1, 1, 8, 8); "
@@ -272,15 +272,17 @@ def test_a_norm_over_one_image_is_told_where_the_last_batch_has_one(
         ("train.batch_size=19", "train.drop_last=true"),
         ("train.batch_size=19", "train.held_out=1"),
     ):
-        preflight(trials(own_net("normed", "none", settings=settings)))
+        preflight(plan(own_net("normed", "none", settings=settings)).trials)
 
 
 def test_a_batch_larger_than_the_data_is_noticed(tiny_study: MakeStudy) -> None:
-    found = preflight(trials(tiny_study("none", "randomout", settings=("train.batch_size=97",))))
+    found = preflight(
+        plan(tiny_study("none", "randomout", settings=("train.batch_size=97",))).trials
+    )
     assert found.notices == (
         "train.batch_size: 97 is more than the 96 training images, each step has all",
     )
-    assert preflight(trials(tiny_study(settings=("train.batch_size=96",)))).notices == ()
+    assert preflight(plan(tiny_study(settings=("train.batch_size=96",))).trials).notices == ()
 
 
 def test_what_cells_and_arms_have_in_common_is_tried_once(own_net: Callable[..., Study]) -> None:
@@ -292,7 +294,7 @@ def test_what_cells_and_arms_have_in_common_is_tried_once(own_net: Callable[...,
         )
         counter = importlib.import_module("preflight_nets").Counting
         counter.runs, counter.trained = 0, []
-        specs = trials(study.model_copy(update={"grid": grid}))
+        specs = plan(study.model_copy(update={"grid": grid})).trials
         assert len(preflight(specs).data_digests) == len({spec.cell for spec in specs})
         return counter.runs, counter.trained
 
@@ -311,5 +313,5 @@ def test_what_cells_and_arms_have_in_common_is_tried_once(own_net: Callable[...,
 
 def test_a_rehearsal_leaves_the_generator_as_it_was(tiny_study: MakeStudy) -> None:
     before = torch.get_rng_state()
-    preflight(trials(tiny_study("none", "randomout")))
+    preflight(plan(tiny_study("none", "randomout")).trials)
     assert torch.equal(torch.get_rng_state(), before)

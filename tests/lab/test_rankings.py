@@ -13,7 +13,7 @@ from torch.nn import functional as F  # noqa: N812
 
 from regrow.functional.importance import accuracy_drop
 from regrow.graph import trace
-from regrow.lab.rankings import RANKINGS, compare_rankings
+from regrow.lab.rankings import COMPARED, compare_rankings
 
 
 @pytest.fixture
@@ -69,7 +69,7 @@ def test_correlations_are_those_of_scores_made_by_hand(
         oracle += [drops[index] for index in inside]
         rows = model[int(layer)].weight.detach().double().flatten(1)[inside]
         weights += rows.square().mean(1).sqrt().tolist()
-    assert [record.ranking for record in records] == list(RANKINGS)
+    assert [record.ranking for record in records] == list(COMPARED)
     assert {record.filters for record in records} == {12 - sum(map(len, out.values()))}
     assert {record.epoch for record in records} == {4}
     found = next(record for record in records if record.ranking == "weights")

@@ -2,32 +2,28 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import Literal
 
 import pytest
+from pydantic import Field
 
 from regrow.errors import ConfigError, UnknownNameError
-from regrow.lab.settings import check_at_least, check_choice, read_settings, settings_of
+from regrow.lab.settings import Settings, read_settings, settings_of
 
 
-@dataclass(frozen=True, kw_only=True)
-class Oven:
+class Oven(Settings):
     heat: float = 180.0
-    minutes: int = 20
+    minutes: int = Field(default=20, ge=1)
     fan: bool = False
-    dish: str = "flan"
-    shelf: int | None = None
-
-    def __post_init__(self) -> None:
-        check_at_least(self.minutes, 1, name="minutes")
-        check_choice(self.dish, ("flan", "bread"), name="dish")
+    dish: Literal["flan", "bread"] = "flan"
+    name: str = "mine"
+    shelf: int | None = Field(default=None, le=4)
 
 
 def test_fills_in_what_is_given_and_keeps_the_defaults() -> None:
-    assert read_settings(Oven, {"minutes": 30, "shelf": 2}, where="oven") == Oven(
-        minutes=30, shelf=2
-    )
-    assert read_settings(Oven, {}, where="oven") == Oven()
+    found = read_settings(Oven, {"minutes": 30, "shelf": 2}, where="oven")
+    assert dict(found) == {**settings_of(Oven), "minutes": 30, "shelf": 2}
+    assert dict(read_settings(Oven, {}, where="oven")) == settings_of(Oven)
 
 
 def test_a_whole_number_serves_as_a_number() -> None:
@@ -39,17 +35,23 @@ def test_a_whole_number_serves_as_a_number() -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"minutes": "20"}, "minutes must be a whole number, got '20' (oven)"),
-        ({"minutes": 20.0}, "minutes must be a whole number, got 20.0 (oven)"),
-        ({"minutes": True}, "minutes must be a whole number, got True (oven)"),
-        ({"minutes": None}, "minutes must be a whole number, got None (oven)"),
-        ({"heat": "hot"}, "heat must be a number, got 'hot' (oven)"),
-        ({"heat": True}, "heat must be a number, got True (oven)"),
-        ({"fan": 1}, "fan must be true or false, got 1 (oven)"),
-        ({"dish": 3}, "dish must be a text, got 3 (oven)"),
-        ({"shelf": "top"}, "shelf must be a whole number, got 'top' (oven)"),
-        ({"minutes": 0}, "minutes must be at least 1, got 0 (oven)"),
-        ({"dish": "soup"}, "dish must be one of 'flan', 'bread', got 'soup' (oven)"),
+        ({"minutes": "20"}, "oven: minutes: must be a whole number, got '20'"),
+        ({"minutes": 20.0}, "oven: minutes: must be a whole number, got 20.0"),
+        ({"minutes": True}, "oven: minutes: must be a whole number, got True"),
+        ({"minutes": None}, "oven: minutes: must be a whole number, got None"),
+        ({"heat": "hot"}, "oven: heat: must be a number, got 'hot'"),
+        ({"heat": True}, "oven: heat: must be a number, got True"),
+        ({"heat": float("inf")}, "oven: heat: must be a finite number, got inf"),
+        ({"fan": 1}, "oven: fan: must be true or false, got 1"),
+        ({"name": 3}, "oven: name: must be a text, got 3"),
+        ({"shelf": "top"}, "oven: shelf: must be a whole number, got 'top'"),
+        ({"shelf": 5}, "oven: shelf: must be at most 4, got 5"),
+        ({"minutes": 0}, "oven: minutes: must be at least 1, got 0"),
+        ({"dish": "soup"}, "oven: dish: must be one of 'flan' or 'bread', got 'soup'"),
+        (
+            {"minutes": 0, "fan": 1},
+            "oven: minutes: must be at least 1, got 0; fan: must be true or false, got 1",
+        ),
     ],
 )
 def test_wrong_values_are_told_in_one_line(settings: dict[str, object], message: str) -> None:

@@ -15,12 +15,13 @@ from regrow.lab import data as lab_data
 from regrow.lab.assembly import START_IMAGES, build_model, epoch_order
 from regrow.lab.checkpoint import CheckpointFile
 from regrow.lab.data import Dataset
-from regrow.lab.outcome import EpochRecord, TrialResult
+from regrow.lab.plan import plan
 from regrow.lab.preflight import preflight
-from regrow.lab.study import Study
 from regrow.lab.trial import run_trial
-from regrow.lab.trials import TrialSpec, trials
 from regrow.nn import GainControl2d
+from regrow.study.document import Study
+from regrow.study.records import EpochRecord, TrialResult
+from regrow.study.trials import TrialSpec
 
 MakeStudy = Callable[..., Study]
 
@@ -37,7 +38,7 @@ def load(study: Study) -> Dataset:
 
 
 def spec_of(study: Study, label: str = "none", **train: Any) -> TrialSpec:
-    found = next(spec for spec in trials(study) if spec.label == label)
+    found = next(spec for spec in plan(study).trials if spec.label == label)
     return dataclasses.replace(found, train=found.train.model_copy(update=train))
 
 
@@ -206,4 +207,4 @@ def test_each_of_several_networks_has_its_own_and_the_first_is_paired(
 
 
 def test_a_study_with_start_gain_passes_the_preflight(tiny_study: MakeStudy) -> None:
-    assert preflight(trials(tiny_study("none", "independent", settings=ON))).data_digests
+    assert preflight(plan(tiny_study("none", "independent", settings=ON)).trials).data_digests

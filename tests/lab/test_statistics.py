@@ -10,7 +10,7 @@ import pytest
 from scipy import stats
 
 from regrow.errors import ConfigError
-from regrow.lab.statistics import is_failed, mean_interval, paired, summary
+from regrow.study.statistics import is_failed, mean_interval, paired, summary
 
 
 def _arm(values: list[float | None]) -> dict[int, float | None]:

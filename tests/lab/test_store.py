@@ -5,21 +5,23 @@ import os
 import sqlite3
 import subprocess
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from regrow.errors import StoreError
-from regrow.lab.outcome import (
+from regrow.study.records import (
     CorrelationRecord,
     EpochRecord,
+    LayerRecord,
     OverlapRecord,
     RenewalRecord,
     RestingRecord,
     TrialResult,
 )
-from regrow.lab.store import Store
+from regrow.study.store import Store
 
 
 def opened(folder: Path, **changes: Any) -> Store:
@@ -32,6 +34,7 @@ def opened(folder: Path, **changes: Any) -> Store:
         document=document,
         fingerprint_document={"cells": {"base": {"train": training}}},
         environment=environment,
+        arms=(),
     )
 
 
@@ -171,13 +174,15 @@ def test_a_foreign_database_is_refused(tmp_path: Path) -> None:
         opened(tmp_path)
 
 
-@pytest.mark.parametrize("version", ["1", "7"])
+@pytest.mark.parametrize("version", ["2", "7"])
 def test_another_schema_is_not_gone_on_with(tmp_path: Path, version: str) -> None:
     with opened(tmp_path):
         pass
     with sqlite3.connect(tmp_path / "results.sqlite") as database:
         database.execute("UPDATE meta SET value = ? WHERE key = 'schema_version'", (version,))
-    with pytest.raises(StoreError, match=f"schema_version must be 3, got {version}; go on with"):
+    with pytest.raises(
+        StoreError, match=f"schema_version must be 3 or 4, got {version}; go on with"
+    ):
         opened(tmp_path)
 
 
@@ -190,7 +195,7 @@ def test_diagnostics_are_kept_row_by_row(tmp_path: Path) -> None:
             result(
                 renewals=renewals,
                 resting=(RestingRecord(layer="a", filter=2, dropped=11),),
-                layers=(("b", 4), ("a", 3)),
+                layers=(LayerRecord(layer="b", filters=4), LayerRecord(layer="a", filters=3)),
                 overlaps=(OverlapRecord(epoch=1, layer="b", mean=0.1, largest=None, out=2),),
                 correlations=(
                     CorrelationRecord(epoch=1, ranking="r", value=None, rank=-0.5, filters=7),
@@ -266,3 +271,31 @@ def test_a_read_only_folder_is_told(small_disk: Path) -> None:
     subprocess.run(["mount", "-o", "remount,ro", small_disk], check=True)
     with pytest.raises(StoreError, match="run: cannot be used as a results folder: Read-only"):
         opened(small_disk / "run")
+
+
+def _effort_written(folder: Path) -> int:
+    with closing(sqlite3.connect(folder / "results.sqlite")) as database:
+        asked = "SELECT value FROM meta WHERE key = 'trained_network_epochs'"
+        return int(database.execute(asked).fetchone()[0])
+
+
+def test_epochs_of_trials_that_did_not_end_are_counted_over_interruptions(tmp_path: Path) -> None:
+    for session in range(1, 4):  # each is stopped before any trial ends
+        with opened(tmp_path) as store:
+            store.spent(5)
+        assert _effort_written(tmp_path) == 5 * session
+    with pytest.raises(KeyboardInterrupt), opened(tmp_path) as store:  # noqa: PT012
+        store.spent(2)
+        raise KeyboardInterrupt
+    with opened(tmp_path) as store:
+        assert store.effort == 17
+
+
+def test_a_killed_run_loses_the_epochs_of_one_moment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("regrow.study.store.EFFORT_EVERY_S", 0.0)
+    store = opened(tmp_path)
+    store.spent(3)
+    assert _effort_written(tmp_path) == 3  # while the run is going on, and nothing was closed
+    store.close()

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from regrow.errors import ConfigError
-from regrow.lab.study import Training, check_document, check_training
+from regrow.study.document import Training, check_document, check_training
 
 SMALL: dict[str, Any] = {
     "name": "s",

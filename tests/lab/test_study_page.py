@@ -9,7 +9,7 @@ import pytest
 
 from regrow.lab.assembly import CALIBRATION
 from regrow.lab.config import load_study
-from regrow.lab.study import Diagnostics, Training
+from regrow.study.document import Diagnostics, Training
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "studies.md").read_text()
 

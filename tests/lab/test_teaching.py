@@ -19,20 +19,20 @@ from torch.nn import functional as F  # noqa: N812
 
 from regrow.errors import ConfigError, RegrowError, StoreError
 from regrow.lab import data as datasets
-from regrow.lab.arms import complete
 from regrow.lab.assembly import build_model
 from regrow.lab.data import Dataset
 from regrow.lab.events import Ended, Event, Progressed
 from regrow.lab.executor import Tally, run_study
-from regrow.lab.fingerprint import differences, document, fingerprint_document
 from regrow.lab.measure import measure
+from regrow.lab.plan import plan
 from regrow.lab.preflight import preflight
-from regrow.lab.store import Store
-from regrow.lab.study import Study, check_document
 from regrow.lab.teaching import Teaching
 from regrow.lab.trial import run_trial
-from regrow.lab.trials import TrialSpec, trials
 from regrow.lab.weights import Weights, WeightsFile
+from regrow.study.document import Study, check_document
+from regrow.study.fingerprint import differences
+from regrow.study.store import Store
+from regrow.study.trials import TrialSpec
 
 MakeStudy = Callable[..., Study]
 
@@ -65,7 +65,7 @@ def digits(digits_npz: Path) -> Dataset:
 
 
 def _specs(study: Study) -> dict[str, TrialSpec]:
-    return {spec.label: spec for spec in trials(study, where="s.toml") if spec.seed == 0}
+    return {spec.label: spec for spec in plan(study, where="s.toml").trials if spec.seed == 0}
 
 
 def _weights(spec: TrialSpec, digits: Dataset, *seeds: int) -> Weights:
@@ -123,7 +123,7 @@ def _weights(spec: TrialSpec, digits: Dataset, *seeds: int) -> Weights:
             {"big": {**BIG, "model": {"filtrs": 5}}},
             r"s\.toml: arms\.big\.model: model cratercnn: unknown setting 'filtrs' \(did you mean 'filters'\?\)",
         ),
-        ({"big": {**BIG, "model": {"filters": "5"}}}, r"arms\.big\.model: filters must be a whole"),
+        ({"big": {**BIG, "model": {"filters": "5"}}}, r"arms\.big\.model: model cratercnn: filters: must be a whole"),
         ({"big": {**BIG, "model": {"name": "resnet2"}}}, r"arms\.big\.model: unknown model 'resnet2'"),
         ({"big": {**BIG, "model": {"name": 3}}}, r"arms\.big\.model\.name: must be a text, got 3"),
     ],
@@ -132,7 +132,7 @@ def test_mistakes_are_one_line_with_their_place(
     taught_study: MakeStudy, arms: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(RegrowError, match=message) as caught:
-        complete(taught_study(arms), where="s.toml")
+        _ = plan(taught_study(arms), where="s.toml").cells
     assert "\n" not in str(caught.value)
 
 
@@ -171,7 +171,12 @@ def test_a_trial_comes_after_its_teachers_and_knows_them(taught_study: MakeStudy
         "big": BIG,
     }
     study = taught_study(arms)
-    assert [spec.label for spec in trials(study) if spec.seed == 0] == ["none", "big", "kd", "last"]
+    assert [spec.label for spec in plan(study).trials if spec.seed == 0] == [
+        "none",
+        "big",
+        "kd",
+        "last",
+    ]
     by_label = _specs(study)
     assert by_label["last"].after == ("base/kd/seed0", "base/big/seed0")
     assert by_label["last"].distillation.combine == "sum"
@@ -180,7 +185,7 @@ def test_a_trial_comes_after_its_teachers_and_knows_them(taught_study: MakeStudy
     assert by_label["big"].model.settings["filters"] == 5
     assert by_label["kd"].model.settings["filters"] == 3
     # Plain data, so that it can be stored; what an arm does not say is filled in.
-    told = document(study)["arms"]
+    told = plan(study).document["arms"]
     assert told["kd"]["distillation"] == {"temperature": 2.0, "weight": 1.0, "combine": "mean"}
     assert told["none"]["distillation"] is None
 
@@ -214,7 +219,7 @@ def test_the_grid_varies_the_studys_model_and_an_arms_own_settings(
 ) -> None:
     grid = {"model.filters": [2, 3], "big.model.dense": [6], "kd.distillation.temperature": [1, 4]}
     study = taught_study({"kd": KD, "big": BIG}, grid=grid, seeds=[0])
-    specs = trials(study)
+    specs = plan(study).trials
 
     def found(label: str) -> set[tuple[int, int, float]]:
         return {
@@ -238,7 +243,7 @@ def test_the_content_of_a_teachers_file_is_part_of_what_determines_the_results(
     found: list[dict[str, Any]] = []
     for seed in (5, 6):
         torch.save(build_model(model, digits, seed=seed).state_dict(), "t.pt")
-        found.append(fingerprint_document(study, data_digests={"base": "d"}))
+        found.append(plan(study).fingerprint_document(data_digests={"base": "d"}))
     changed = differences(*found)
     assert len(changed) == 1
     assert changed[0].startswith("cells.base.arms.kd.teacher_digests.t.pt: ")
@@ -246,7 +251,7 @@ def test_the_content_of_a_teachers_file_is_part_of_what_determines_the_results(
         {"kd": {"recipe": "none", "teachers": ["t.pt"], "teacher_digests": {"t.pt": "12"}}}
     )
     with pytest.raises(ConfigError, match=r"arms\.kd\.teacher_digests: t\.pt must have 12, got"):
-        complete(told, where="s.toml")
+        _ = plan(told, where="s.toml").cells
 
 
 # ---- before anything runs
@@ -264,7 +269,7 @@ def test_the_preflight_says_what_teachers_cost(
     }
     plain = _specs(taught_study({"none": NONE}))["none"]
     torch.save(build_model(plain, digits, seed=1).state_dict(), file)
-    assert preflight(trials(taught_study(arms))).notices == (
+    assert preflight(plan(taught_study(arms)).trials).notices == (
         f"arm kd: its teachers train 4 epochs in all (big 4); what {file} has cost is not known; its own epochs, 3, do "
         "not count that",
         "arm last: its teachers train 7 epochs in all (kd 3, big 4); its own epochs, 3, do not count that",
@@ -279,18 +284,18 @@ def test_a_file_that_cannot_teach_is_found_before_anything_runs(
     torch.save({"a": torch.zeros(2)}, file)
     told = rf"arm kd: teacher {file}: its weights must fit model 'cratercnn' \(.*Missing key"
     with pytest.raises(ConfigError, match=told):
-        preflight(trials(taught_study(arms)))
+        preflight(plan(taught_study(arms)).trials)
     spec = _specs(taught_study(arms))["kd"]
     # A network of the same kind, for other classes.
     other = dataclasses.replace(digits, classes=("a", "b", "c", "d"))
     keeper = WeightsFile(Path(file), trial="t", fingerprint="f")
     keeper.save(spec.model, [build_model(spec, other, seed=0).state_dict()])
     with pytest.raises(ConfigError, match=rf"arm kd: teacher {file}: .*size mismatch"):
-        preflight(trials(taught_study(arms)))
+        preflight(plan(taught_study(arms)).trials)
     keeper.save(spec.model, [build_model(spec, digits, seed=0).state_dict()])
     with pytest.raises(ConfigError, match=f"arm kd: weights file {file}: has changed since"):
         preflight([spec])
-    assert len(preflight(trials(taught_study(arms))).notices) == 1
+    assert len(preflight(plan(taught_study(arms)).trials).notices) == 1
 
 
 def test_a_file_of_a_users_network_with_other_scores_is_found(
@@ -304,7 +309,7 @@ def test_a_file_of_a_users_network_with_other_scores_is_found(
     with pytest.raises(
         ConfigError, match=rf"arm kd: teacher {file}: must return one score for each"
     ):
-        preflight(trials(taught_study({"kd": {"recipe": "none", "teachers": [str(file)]}})))
+        preflight(plan(taught_study({"kd": {"recipe": "none", "teachers": [str(file)]}})).trials)
 
 
 # ---- the loss
@@ -403,15 +408,16 @@ def test_a_weight_of_0_is_plain_training_and_another_is_not(
 def _opened(study: Study, folder: Path) -> Store:
     return Store(
         folder,
-        document=document(study),
-        fingerprint_document=fingerprint_document(study, data_digests={"base": "d"}),
+        document=plan(study).document,
+        fingerprint_document=plan(study).fingerprint_document(data_digests={"base": "d"}),
+        arms=plan(study).arms,
         environment={},
     )
 
 
 def _run(study: Study, folder: Path, **options: Any) -> Tally:
     with _opened(study, folder) as store:
-        return run_study(trials(study), store, **{"jobs": 1, **options})
+        return run_study(plan(study).trials, store, **{"jobs": 1, **options})
 
 
 def _rows(folder: Path, query: str) -> list[tuple[Any, ...]]:
@@ -427,7 +433,7 @@ _EPOCHS = (
 def _alone(study: Study, digits: Dataset, folder: Path) -> list[tuple[Any, ...]]:
     """What `_EPOCHS` should give: the trials one after the other, here and without an interruption."""
     rows: list[tuple[Any, ...]] = []
-    for spec in trials(study):
+    for spec in plan(study).trials:
         mine, *theirs = (
             WeightsFile(folder / name.replace("/", "-"), trial=name, fingerprint="f")
             for name in (spec.trial, *spec.after)
@@ -449,7 +455,7 @@ def test_students_wait_for_their_teachers_whose_weights_are_there_before_their_r
 ) -> None:
     arms = {"kd": KD, "none": NONE, "last": {"recipe": "none", "teachers": ["kd"]}, "big": BIG}
     study = taught_study(arms)
-    by_trial = {spec.trial: spec for spec in trials(study)}
+    by_trial = {spec.trial: spec for spec in plan(study).trials}
     ended: list[str] = []
     begun: dict[str, set[str]] = {}
     with _opened(study, tmp_path) as store:
@@ -462,7 +468,7 @@ def test_students_wait_for_their_teachers_whose_weights_are_there_before_their_r
                 kept = store.weights(event.spec.trial).is_file()
                 assert kept == event.spec.keeps_weights
 
-        tally = run_study(trials(study), store, jobs=2, on_event=on_event)
+        tally = run_study(plan(study).trials, store, jobs=2, on_event=on_event)
         assert tally.ended == {"finished": 8}
         for trial, before in begun.items():
             assert set(by_trial[trial].after) <= before
@@ -594,7 +600,7 @@ def test_a_file_teaches_and_must_not_change_while_the_study_runs(
     plain = _specs(taught_study({"none": NONE}))["none"]
     torch.save(build_model(plain, digits, seed=3).state_dict(), file)
     study = taught_study({"kd": {"recipe": "none", "teachers": [str(file)]}})
-    specs = trials(study)
+    specs = plan(study).trials
     assert not any(spec.keeps_weights for spec in specs)
     with _opened(study, tmp_path / "run") as store:
 

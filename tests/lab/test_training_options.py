@@ -18,11 +18,12 @@ from regrow.lab.assembly import build_model
 from regrow.lab.checkpoint import CheckpointFile
 from regrow.lab.data import Dataset
 from regrow.lab.data.held_out import hold_out
-from regrow.lab.outcome import EpochRecord, TrialResult
+from regrow.lab.plan import plan
 from regrow.lab.preflight import preflight
-from regrow.lab.study import Study
 from regrow.lab.trial import run_trial
-from regrow.lab.trials import TrialSpec, trials
+from regrow.study.document import Study
+from regrow.study.records import EpochRecord, TrialResult
+from regrow.study.trials import TrialSpec
 
 MakeStudy = Callable[..., Study]
 
@@ -32,7 +33,7 @@ def load(study: Study) -> Dataset:
 
 
 def spec_of(study: Study, label: str = "none", **train: Any) -> TrialSpec:
-    found = next(spec for spec in trials(study) if spec.label == label)
+    found = next(spec for spec in plan(study).trials if spec.label == label)
     return dataclasses.replace(found, train=found.train.model_copy(update=train))
 
 
@@ -130,7 +131,7 @@ def test_holding_out_too_much_is_told_before_training(
 ) -> None:
     study = tiny_study(settings=("train.held_out=96",))
     with pytest.raises(ConfigError, match=r"held_out: .* 96 of 96 leave none of class '0'"):
-        preflight(trials(study), data_dir=tmp_path, cache_dir=tmp_path)
+        preflight(plan(study).trials, data_dir=tmp_path, cache_dir=tmp_path)
 
 
 @pytest.mark.parametrize(

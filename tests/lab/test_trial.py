@@ -20,17 +20,18 @@ from regrow.lab.assembly import build_model
 from regrow.lab.checkpoint import CheckpointFile
 from regrow.lab.config import Overrides, load_study
 from regrow.lab.data import Dataset
-from regrow.lab.outcome import EpochRecord, TrialResult
-from regrow.lab.study import Study
+from regrow.lab.plan import plan
 from regrow.lab.trial import run_trial
-from regrow.lab.trials import TrialSpec, trials
+from regrow.study.document import Study
+from regrow.study.records import EpochRecord, TrialResult
+from regrow.study.trials import TrialSpec
 
 MakeStudy = Callable[..., Study]
 
 
 def spec_of(study: Study, label: str = "none", *, train: dict[str, Any] | None = None) -> TrialSpec:
     """The first seed's trial of an arm."""
-    found = next(spec for spec in trials(study) if spec.label == label)
+    found = next(spec for spec in plan(study).trials if spec.label == label)
     return dataclasses.replace(found, train=found.train.model_copy(update=train or {}))
 
 
@@ -161,7 +162,7 @@ def test_arms_of_one_seed_are_paired_until_the_recipe_acts(tiny_study: MakeStudy
 
 def test_seeds_differ(tiny_study: MakeStudy) -> None:
     study = tiny_study()
-    one, two = (run_trial(spec, dataset_of(study)) for spec in trials(study))
+    one, two = (run_trial(spec, dataset_of(study)) for spec in plan(study).trials)
     assert one.epochs[0].train_loss != two.epochs[0].train_loss
 
 
@@ -321,7 +322,7 @@ def blank(epochs: int = 10, **settings: int) -> tuple[TrialSpec, Dataset]:
         y_test=y,
         classes=("a", "b"),
     )
-    return trials(study)[0], data
+    return plan(study).trials[0], data
 
 
 def test_a_stuck_network_is_redrawn_at_each_check_but_the_last() -> None:
@@ -364,3 +365,6 @@ def test_evaluation_at_intervals_and_at_the_end(tiny_study: MakeStudy) -> None:
     spec = spec_of(study, train={"epochs": 5, "eval_every_epochs": 2})
     found = run_trial(spec, dataset_of(study))
     assert [r.epoch for r in found.epochs if r.test_accuracy is not None] == [2, 4, 5]
+    spec = spec_of(study, train={"epochs": 6, "eval_every_epochs": 2, "eval_last_epochs": 3})
+    found = run_trial(spec, dataset_of(study))
+    assert [r.epoch for r in found.epochs if r.test_accuracy is not None] == [2, 4, 5, 6]

@@ -5,15 +5,15 @@ from collections.abc import Callable
 import pytest
 
 from regrow.errors import ConfigError, UnknownNameError
-from regrow.lab.fingerprint import document
-from regrow.lab.study import Study
-from regrow.lab.trials import cells, of_cells, trials
+from regrow.lab.plan import plan
+from regrow.study.document import Study
+from regrow.study.trials import of_cells
 
 MakeStudy = Callable[..., Study]
 
 
 def test_seeds_come_first_and_a_control_after_its_partner(study: MakeStudy) -> None:
-    assert [spec.trial for spec in trials(study())] == [
+    assert [spec.trial for spec in plan(study()).trials] == [
         "base/none/seed3",
         "base/ro/seed3",
         "base/control/seed3",
@@ -25,7 +25,7 @@ def test_seeds_come_first_and_a_control_after_its_partner(study: MakeStudy) -> N
 
 def test_the_grid_multiplies_out_with_the_last_key_fastest(study: MakeStudy) -> None:
     grid = {"train.lr": [0.05, 1], "model.dense": [16, 32]}
-    found = cells(study(grid=grid), where="test")
+    found = plan(study(grid=grid), where="test").cells
     assert [cell.name for cell in found] == [
         "train.lr=0.05,model.dense=16",
         "train.lr=0.05,model.dense=32",
@@ -33,30 +33,30 @@ def test_the_grid_multiplies_out_with_the_last_key_fastest(study: MakeStudy) -> 
         "train.lr=1,model.dense=32",
     ]
     assert (found[3].study.train.lr, found[3].study.model.settings["dense"]) == (1.0, 32)
-    assert len(trials(study(grid=grid))) == 4 * 2 * 3
-    assert document(study(grid=grid))["grid"] == grid
+    assert len(plan(study(grid=grid)).trials) == 4 * 2 * 3
+    assert plan(study(grid=grid)).document["grid"] == grid
 
 
 def test_a_grid_over_an_arm_reaches_its_control(study: MakeStudy) -> None:
-    found = cells(study(grid={"arms.ro.readers": ["keep", "redraw"]}), where="test")
+    found = plan(study(grid={"arms.ro.readers": ["keep", "redraw"]}), where="test").cells
     assert [cell.study.arms["control"].settings["readers"] for cell in found] == ["keep", "redraw"]
 
 
 def test_a_grid_value_that_cannot_be_named_is_refused(study: MakeStudy) -> None:
     with pytest.raises(ConfigError, match=r'grid\."train\.lr": must list texts, numbers'):
-        cells(study(grid={"train.lr": [[1]]}), where="test")
+        _ = plan(study(grid={"train.lr": [[1]]}), where="test").cells
 
 
 def test_specs_carry_all_that_a_worker_needs(tiny_study: MakeStudy) -> None:
     import pickle
 
-    specs = trials(tiny_study("none", "randomout", "random"))
+    specs = plan(tiny_study("none", "randomout", "random")).trials
     assert pickle.loads(pickle.dumps(specs)) == specs  # noqa: S301 # as multiprocessing sends them
 
 
 def test_cells_are_taken_by_what_their_settings_are(study: MakeStudy) -> None:
-    asked = study(grid={"train.lr": [0.05, 0.5], "model.dense": [16, 32]})
-    every, grid = trials(asked), cells(asked, where="test")
+    asked = plan(study(grid={"train.lr": [0.05, 0.5], "model.dense": [16, 32]}))
+    every, grid = asked.trials, asked.cells
     found = of_cells(every, ["train.lr=0.05"], among=grid)
     assert {spec.cell for spec in found} == {
         "train.lr=0.05,model.dense=16",
@@ -91,8 +91,8 @@ GRID: dict[str, list[object]] = {
 def test_a_cell_is_asked_for_with_the_words_of_set(
     study: MakeStudy, asked: str, inside: str
 ) -> None:
-    grid = cells(study(grid=GRID), where="test")
-    every = trials(study(grid=GRID))
+    grid = plan(study(grid=GRID), where="test").cells
+    every = plan(study(grid=GRID)).trials
     found = {spec.cell for spec in of_cells(every, [asked], among=grid)}
     assert found == {cell.name for cell in grid if inside in cell.name.split(",")}
     assert len(found) == 4
@@ -100,7 +100,7 @@ def test_a_cell_is_asked_for_with_the_words_of_set(
 
 def test_what_the_grid_does_not_vary_is_the_same_in_every_cell(study: MakeStudy) -> None:
     asked = study(grid={"train.lr": [0.05, 1]})
-    every, grid = trials(asked), cells(asked, where="test")
+    every, grid = plan(asked).trials, plan(asked, where="test").cells
     for text in ("train.epochs=20", "ro.readers=zero", "ro.min_loss=null", "data.split_seed=0"):
         assert of_cells(every, [text], among=grid) == every
     # A whole number is the number that it is, and true is none.
@@ -135,7 +135,7 @@ def test_what_the_grid_does_not_vary_is_the_same_in_every_cell(study: MakeStudy)
 def test_what_no_cell_has_is_told_with_what_there_is(
     study: MakeStudy, asked: list[str], told: str
 ) -> None:
-    every, grid = trials(study(grid=GRID)), cells(study(grid=GRID), where="test")
+    every, grid = plan(study(grid=GRID)).trials, plan(study(grid=GRID), where="test").cells
     with pytest.raises((ConfigError, UnknownNameError)) as error:
         of_cells(every, asked, among=grid)
     assert told in str(error.value)

@@ -12,8 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from regrow.errors import ConfigError, StoreError
-from regrow.lab.study import ModelChoice
-from regrow.lab.weights import WeightsFile, read_weights, sha256_of
+from regrow.lab.weights import WeightsFile, read_weights
+from regrow.study.document import ModelChoice
+from regrow.study.folder import sha256_of
 
 MakeNet = Callable[[int], nn.Module]
 MODEL = ModelChoice(name="convnet", settings={"width": 4, "init": "kaiming_normal"})

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import math
-import sqlite3
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,32 +10,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from regrow.lab.outcome import (
+from regrow.study.records import (
     CorrelationRecord,
     EpochRecord,
+    LayerRecord,
     OverlapRecord,
     RenewalRecord,
     RestingRecord,
+    Status,
     TrialResult,
 )
-from regrow.lab.store import Store
 from report.several_study import write_study
-
-_SCHEMA = """
-CREATE TABLE meta(key TEXT PRIMARY KEY, value TEXT);
-CREATE TABLE trials(
-    trial TEXT PRIMARY KEY, cell TEXT, arm TEXT, seed INTEGER,
-    status TEXT CHECK (status IN ('finished', 'diverged', 'crashed')),
-    test_accuracy REAL, test_loss REAL, train_accuracy REAL, train_loss REAL, majority_share REAL,
-    epochs INTEGER, steps INTEGER, renewed INTEGER, renewal_steps INTEGER, nonfinite INTEGER,
-    restarts INTEGER, error TEXT, seconds REAL, recipe_seconds REAL, finished_at TEXT);
-CREATE TABLE epochs(
-    trial TEXT, epoch INTEGER, train_loss REAL, train_accuracy REAL, test_loss REAL,
-    test_accuracy REAL, seconds REAL, PRIMARY KEY (trial, epoch));
-CREATE TABLE renewals(
-    trial TEXT, step INTEGER, epoch INTEGER, layer TEXT, filter INTEGER, score REAL,
-    PRIMARY KEY (trial, step, layer, filter));
-"""
+from report.stored import opened
 
 ARMS: dict[str, dict[str, object]] = {
     "none": {"recipe": "none", "settings": {}, "train": {}, "like": None},
@@ -65,40 +49,26 @@ class RunFolder:
         majority: float = 0.5,
         study_name: str = "synthetic",
     ) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
         self.folder, self.epochs, self.majority = folder, epochs, majority
-        self.database = sqlite3.connect(folder / "results.sqlite")
-        self.database.execute("PRAGMA journal_mode=WAL")
-        self.database.execute(
-            "PRAGMA synchronous=OFF"
-        )  # a test's file need not survive a power cut
-        self.database.executescript(_SCHEMA)
-        study = {
-            "name": study_name,
-            "data": {"name": "craters", "region": "East"},
-            "model": {"name": "cratercnn", "filters": 2, "dense": 16},
-            "train": {"epochs": epochs, "lr": 0.03, "batch_size": 64},
-            "arms": {label: dict(arm) for label, arm in arms.items()},
-            "grid": dict(grid or {}),
-            "seeds": list(seeds),
-        }
-        environment = {
-            "regrow": "0.1.0.dev0",
-            "torch": "2.13.0",
-            "python": "3.11.9",
-            "platform": "Linux",
-            "cores": 2,
-            "command": "regrow run study.toml --seeds 24",
-            "started_at": "2026-01-01T12:00:00+00:00",
-        }
-        meta = {
-            "schema_version": "1",
-            "study": json.dumps(study),
-            "fingerprint": "abc123",
-            "environment": json.dumps(environment),
-        }
-        self.database.executemany("INSERT INTO meta VALUES (?, ?)", meta.items())
-        self.database.commit()
+        self.store = opened(
+            folder,
+            name=study_name,
+            data={"name": "craters", "settings": {"region": "East"}},
+            model={"name": "cratercnn", "settings": {"filters": 2, "dense": 16}},
+            train={"epochs": epochs, "lr": 0.03, "batch_size": 64},
+            arms=arms,
+            grid=dict(grid or {}),
+            seeds=list(seeds),
+            environment={
+                "regrow": "0.1.0.dev0",
+                "torch": "2.13.0",
+                "python": "3.11.9",
+                "platform": "Linux",
+                "cores": 2,
+                "command": "regrow run study.toml --seeds 24",
+                "started_at": "2026-01-01T12:00:00+00:00",
+            },
+        )
 
     def add(
         self,
@@ -107,50 +77,78 @@ class RunFolder:
         accuracy: float | None,
         *,
         cell: str = "base",
-        status: str = "finished",
+        status: Status = "finished",
         renewals: Sequence[tuple[int, str, int]] = (),
         seconds: float = 10.0,
         recipe_seconds: float = 0.1,
     ) -> None:
         """Add a trial; `renewals` are (epoch, layer, filters)."""
-        trial = f"{cell}/{arm}/seed{seed}"
+        result = self._trial(
+            arm, seed, accuracy, cell=cell, status=status, renewals=renewals,
+            seconds=seconds, recipe_seconds=recipe_seconds,
+        )  # fmt: skip
+        self.store.write(result, finished_at="2026-01-01T13:00:00+00:00")
+
+    def _trial(
+        self,
+        arm: str,
+        seed: int,
+        accuracy: float | None,
+        *,
+        cell: str,
+        status: Status,
+        renewals: Sequence[tuple[int, str, int]],
+        seconds: float,
+        recipe_seconds: float,
+    ) -> TrialResult:
         stop = self.epochs if status == "finished" else self.epochs // 2
         crashed = status == "crashed"
-        renewed = sum(filters for _, _, filters in renewals)
-        self.database.execute(
-            "INSERT INTO trials VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
-            (
-                *(trial, cell, arm, seed, status),
-                *(None if crashed else accuracy, 0.5, accuracy, 0.4),
-                *(None if crashed else self.majority, stop, stop * 10, renewed, len(renewals)),
-                *(0, 0, "RuntimeError: out of <memory>" if crashed else None),
-                *(seconds * stop / self.epochs, recipe_seconds, "2026-01-01T13:00:00+00:00"),
-            ),
-        )
         noise = np.random.default_rng([seed, len(arm), len(cell)])
         final = self.majority if accuracy is None else accuracy
+        values = []
         for epoch in range(1, stop + 1):
             grown = self.majority + (final - self.majority) * (
                 1 - math.exp(-4 * epoch / self.epochs)
             )
             value = min(max(grown + noise.normal(0, 0.008), 0.0), 1.0)
-            value = final if epoch == stop else value
-            self.database.execute(
-                "INSERT INTO epochs VALUES (?,?,?,?,?,?,?)",
-                (trial, epoch, 0.5, value, 0.5, value, 0.5),
-            )
-        for index, (epoch, layer, filters) in enumerate(renewals):
-            for number in range(filters):
-                self.database.execute(
-                    "INSERT INTO renewals VALUES (?,?,?,?,?,?)",
-                    (trial, epoch * 1000 + index, epoch, layer, number, 1e-9),
+            values.append(final if epoch == stop else value)
+        return TrialResult(
+            trial=f"{cell}/{arm}/seed{seed}",
+            cell=cell,
+            arm=arm,
+            seed=seed,
+            status=status,
+            majority_share=None if crashed else self.majority,
+            epochs=()
+            if crashed
+            else tuple(
+                EpochRecord(
+                    epoch=epoch,
+                    train_loss=0.4,
+                    train_accuracy=value,
+                    test_loss=0.5,
+                    test_accuracy=value,
+                    seconds=seconds / self.epochs,
                 )
-        self.database.commit()
+                for epoch, value in enumerate(values, 1)
+            ),
+            steps=0 if crashed else stop * 10,
+            renewals=tuple(
+                RenewalRecord(
+                    step=epoch * 1000 + index, epoch=epoch, layer=layer, filter=number, score=1e-9
+                )
+                for index, (epoch, layer, filters) in enumerate(renewals)
+                for number in range(filters)
+            ),
+            recipe_seconds=recipe_seconds,
+            error="RuntimeError: out of <memory>" if crashed else None,
+        )
 
     def fill(
         self, *, cell: str = "base", arms: Mapping[str, tuple[float, float]], seeds: int
     ) -> None:
         """Fill a cell: arm to (share of seeds at chance, mean accuracy of the others)."""
+        trials: list[TrialResult] = []
         for seed in range(seeds):
             luck = np.random.default_rng(seed).uniform()
             for index, (arm, (lost, mean)) in enumerate(arms.items()):
@@ -164,18 +162,22 @@ class RunFolder:
                         renewals.append((epoch, "conv1", 1 + int(2 * rng.uniform())))
                         if rng.uniform() < 0.5:
                             renewals.append((epoch, "conv2", 1))
-                self.add(
-                    arm,
-                    seed,
-                    round(min(value, 1.0) * 765) / 765,
-                    cell=cell,
-                    renewals=renewals,
-                    seconds=10 + index + rng.uniform(),
-                    recipe_seconds=0.02 * index,
+                trials.append(
+                    self._trial(
+                        arm,
+                        seed,
+                        round(min(value, 1.0) * 765) / 765,
+                        cell=cell,
+                        status="finished",
+                        renewals=renewals,
+                        seconds=10 + index + rng.uniform(),
+                        recipe_seconds=0.02 * index,
+                    )
                 )
+        self.store.write(*trials, finished_at="2026-01-01T13:00:00+00:00")
 
     def close(self) -> Path:
-        self.database.close()
+        self.store.close()
         return self.folder
 
 
@@ -263,7 +265,9 @@ def _cycled_trial(arm: str, seed: int, layers: Mapping[str, int]) -> TrialResult
         steps=80,
         renewals=() if arm == "none" else tuple(renewals),
         resting=resting if arm == "repr" else (),
-        layers=tuple(layers.items()),
+        layers=tuple(
+            LayerRecord(layer=layer, filters=filters) for layer, filters in layers.items()
+        ),
         overlaps=tuple(overlaps),
         correlations=tuple(correlations) if arm == "none" else (),
     )
@@ -286,9 +290,10 @@ def new_cycled(tmp_path: Path) -> Callable[..., Path]:
     ) -> Path:
         # In the network's order, which is not that of the numbers.
         found = layers or {"conv1": 4, "conv10": 10, "conv2": 6}
-        study = {"name": name, "arms": arms, "seeds": list(range(seeds))}
-        with Store(
-            tmp_path / name, document=study, fingerprint_document={}, environment={}
+        # Seeds that nobody trains are a study that has just begun.
+        asked = list(range(seeds)) or [0]
+        with opened(
+            tmp_path / name, arms=arms, seeds=asked, train={"epochs": 8, "lr": 0.1}
         ) as store:
             for seed in range(seeds):
                 for arm in arms:

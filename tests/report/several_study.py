@@ -7,15 +7,16 @@ from pathlib import Path
 
 import numpy as np
 
-from regrow.lab.outcome import (
+from regrow.study.records import (
     EpochRecord,
     GraftRecord,
+    LayerRecord,
     PartnerRecord,
     TogetherRecord,
     TrialResult,
     WeightRecord,
 )
-from regrow.lab.store import Store
+from report.stored import opened
 
 GRAFTING = {"partners": 2, "criterion": "entropy", "amplitude": 0.4, "sharpness": 500.0, "bins": 10}
 ARMS: dict[str, dict[str, object]] = {
@@ -63,14 +64,14 @@ def write_study(
     Returns:
         The folder.
     """
-    study = {
-        "name": folder.name,
-        "train": {"epochs": epochs, "lr": 0.1, "held_out": held_out},
-        "arms": arms,
-        "grid": grid or {},
-        "seeds": list(seeds),
-    }
-    with Store(folder, document=study, fingerprint_document={}, environment={}) as store:
+    with opened(
+        folder,
+        train={"epochs": epochs, "lr": 0.1, "held_out": held_out},
+        model={"name": "convnet"},
+        arms=arms,
+        grid={key: list(values) for key, values in (grid or {}).items()},
+        seeds=list(seeds),
+    ) as store:
         for cell in cells:
             for place, (label, arm) in enumerate(arms.items()):
                 for seed in seeds:
@@ -119,7 +120,9 @@ def draw_trial(
             for epoch in range(1, length + 1)
         ),
         steps=PER_EPOCH * length,
-        layers=tuple(layers.items()),
+        layers=tuple(
+            LayerRecord(layer=layer, filters=filters) for layer, filters in layers.items()
+        ),
         partners=tuple(
             PartnerRecord(
                 epoch=epoch,

@@ -6,8 +6,8 @@ import itertools
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from regrow.lab.outcome import EpochRecord, RenewalRecord, TrialResult
-from regrow.lab.store import Store
+from regrow.study.records import EpochRecord, LayerRecord, RenewalRecord, TrialResult
+from report.stored import opened
 
 TAU, P = "arms.randomout.settings.threshold", "randomout.active_fraction"
 GRID: dict[str, list[object]] = {TAU: [1e-4, 1e-8], P: [0.2, 0.6, 1.0]}
@@ -42,15 +42,15 @@ def write_sweep(
     renewing: bool = True,
 ) -> Path:
     """Write the trials of every cell; `reached` says an accuracy, CRASHED or MISSING."""
-    study = {
-        "name": "swept",
-        "data": {"name": "craters", "settings": {"region": "East"}},
-        "train": {"epochs": 4},
-        "arms": arms,
-        "grid": {key: list(values) for key, values in grid.items()},
-        "seeds": list(seeds),
-    }
-    with Store(folder, document=study, fingerprint_document={}, environment={}) as store:
+    with opened(
+        folder,
+        name="swept",
+        data={"name": "craters", "settings": {"region": "East"}},
+        train={"epochs": 4},
+        arms=arms,
+        grid={key: list(values) for key, values in grid.items()},
+        seeds=list(seeds),
+    ) as store:
         for values in itertools.product(*grid.values()):
             point = dict(zip(grid, values, strict=True))
             cell = ",".join(f"{key}={value}" for key, value in point.items())
@@ -88,6 +88,6 @@ def _trial(cell: str, arm: str, seed: int, accuracy: float | str, renewals: int)
             RenewalRecord(step=step, epoch=1, layer="conv1", filter=0, score=0.0)
             for step in range(renewals)
         ),
-        layers=(("conv1", 2),),
+        layers=(LayerRecord(layer="conv1", filters=2),),
         error="RuntimeError: out of memory" if crashed else None,
     )

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from regrow.lab.config import Overrides, load_study
-from regrow.lab.fingerprint import document
-from regrow.report.choice import choice_controls, random_arms
 from regrow.report.read import read_results
-from regrow.report.results import Arm, Study
 from regrow.report.summary import summarise
 from regrow.report.table import arms_table, paired_table
 from regrow.report.verdict import verdicts
+from report.stored import neutral, related
 
 if TYPE_CHECKING:
     from conftest import RunFolder  # pyright: ignore[reportMissingImports]
@@ -37,77 +34,41 @@ def some(*labels: str) -> dict[str, dict[str, object]]:
     return {label: ARMS[label] for label in labels}
 
 
-def study_of(
-    arms: Mapping[str, Mapping[str, object]], grid: Mapping[str, list[object]] | None = None
-) -> Study:
-    keys = ("recipe", "settings", "train", "like")
-    made = [
-        Arm(
-            label=label,
-            **{"settings": {}, "train": {}, "like": None, **{k: arm[k] for k in keys if k in arm}},  # type: ignore[arg-type]
-        )
-        for label, arm in arms.items()
-    ]
-    return Study(
-        name="s",
-        arms=tuple(made),
-        seeds=(0,),
-        grid=grid or {},
-        document={"train": {"lr": 0.1}},
-    )
-
-
 def test_it_is_the_arm_that_differs_in_the_ranking_alone() -> None:
-    study = study_of(ARMS)
-    assert random_arms(study, "base") == ("chance",)
-    found = {"repr": "chance", "weights": "chance", "corrected": "chance"}
-    assert choice_controls(study, "base") == found
+    found = related(ARMS)["base"]
+    assert [label for label, arm in found.items() if arm.neutral] == ["chance"]
+    assert neutral(found) == {"repr": "chance", "weights": "chance", "corrected": "chance"}
 
 
 def test_training_settings_that_say_the_same_are_the_same() -> None:
     arms = some("repr", "chance")
     arms["repr"] = arms["repr"] | {"train": {"lr": 0.1}}
-    assert choice_controls(study_of(arms), "base") == {"repr": "chance"}
+    assert neutral(related(arms)["base"]) == {"repr": "chance"}
 
 
 @pytest.mark.parametrize(
-    ("key", "found"),
+    ("key", "values", "found"),
     [
-        ("train.lr", {"a": "chance", "b": "chance"}),
-        ("repr.s1", {"a": "chance"}),
-        ("arms.repr.settings.s1", {"a": "chance"}),
-        ("repr.train.lr", {}),
-        ("chance.rank_by", {}),
+        ("train.lr", [6.0, 7.0], ["chance", "chance"]),
+        ("repr.s1", [6, 7], ["chance", None]),
+        ("arms.repr.settings.s1", [6, 7], ["chance", None]),
+        ("repr.train.lr", [6.0, 7.0], [None, None]),
+        ("chance.rank_by", ["random", "weights"], ["chance", None]),
     ],
 )
 def test_a_grid_may_make_them_differ_in_one_cell_and_not_in_another(
-    key: str, found: dict[str, str]
+    key: str, values: list[object], found: list[str | None]
 ) -> None:
-    study = study_of(some("repr", "chance"), {key: [6, 7]})
-    told = {
-        name: choice_controls(study, f"{key}={value}").get("repr")
-        for name, value in (("a", 6), ("b", 7))
-    }
-    assert {name: control for name, control in told.items() if control} == found
+    told = related(some("repr", "chance"), {key: values})
+    assert [cell["repr"].neutral_control for cell in told.values()] == found
 
 
-def test_defaults_are_written_out_in_the_document_that_a_run_leaves() -> None:
-    study = load_study(
-        None,
-        Overrides(
-            data="digits",
-            recipes=("none", "repr"),
-            settings=("repr.s1=5", "repr.s2=2", "repr.rank_by=random"),
-        ),
-    )
-    other = load_study(
-        None, Overrides(data="digits", recipes=("repr",), settings=("repr.s1=5", "repr.s2=2"))
-    )
+def test_defaults_are_written_out_before_arms_are_compared() -> None:
     arms = {
-        "chance": document(study)["arms"]["repr"],
-        "repr": document(other)["arms"]["repr"],
+        "chance": {"recipe": "repr", "settings": {"s1": 5, "rank_by": "random", "fraction": 0.3}},
+        "repr": {"recipe": "repr", "settings": {"s1": 5}},
     }
-    assert choice_controls(study_of(arms), "base") == {"repr": "chance"}
+    assert neutral(related(arms)["base"]) == {"repr": "chance"}
 
 
 def test_it_is_compared_as_a_control_and_marked(new_cycled: Callable[..., Path]) -> None:

@@ -1,12 +1,13 @@
-"""The diagnostics as they are read, and what an older file lacks."""
+"""The diagnostics as they are read."""
 
 from __future__ import annotations
 
 import sqlite3
 from pathlib import Path
 
-from regrow.report.diagnostics import Correlation, Diagnostics, Drop
 from regrow.report.read import read_results
+from regrow.study.records import CorrelationRecord
+from regrow.study.views import Drop
 
 
 def test_everything_is_read_as_it_was_written(cycled: Path) -> None:
@@ -21,7 +22,7 @@ def test_everything_is_read_as_it_was_written(cycled: Path) -> None:
         Drop(layer="conv1", filter=3, since=59, until=None),
     )
     assert set(found.drops) == {"base/repr/seed0", "base/repr/seed1"}
-    assert found.correlations["base/none/seed1"][0] == Correlation(
+    assert found.correlations["base/none/seed1"][0] == CorrelationRecord(
         epoch=4, ranking="overlap", value=0.75, rank=0.4, filters=20
     )
     assert set(found.correlations) == {"base/none/seed0", "base/none/seed1"}
@@ -41,9 +42,3 @@ def test_an_overlap_that_is_no_number_is_absent(cycled: Path) -> None:
     overlaps = read_results(cycled).diagnostics.overlaps["base/none/seed0"]
     assert 3 not in overlaps["conv1"]
     assert 3 in overlaps["conv2"]
-
-
-def test_a_file_of_the_first_version_has_none(rescued: Path) -> None:
-    results = read_results(rescued)
-    assert any(results.renewals.values())
-    assert results.diagnostics == Diagnostics()

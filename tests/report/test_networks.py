@@ -1,15 +1,13 @@
-"""What is read of the single networks, and what an older file lacks."""
+"""What is read of the single networks."""
 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from regrow.errors import StoreError
-from regrow.report.networks import Networks
 from regrow.report.read import read_results
 
 
@@ -73,7 +71,7 @@ def test_what_is_no_number_is_absent(several_folder: Path) -> None:
         several_folder,
         "UPDATE weights SET entropy = NULL WHERE trial = 'base/none/seed0' AND layer = 'stem' AND epoch = 4",
         "UPDATE grafts SET share = NULL WHERE trial = 'base/grafting/seed0' AND step = 9",
-        "UPDATE together SET test_accuracy = NULL WHERE how = 'best'",
+        "DELETE FROM together WHERE how = 'best'",
     )
     found = read_results(several_folder).networks
     assert [record.entropy is None for record in found.carried["base/none/seed0"]] == [
@@ -87,35 +85,12 @@ def test_what_is_no_number_is_absent(several_folder: Path) -> None:
     assert set(found.together["base/apart/seed0"]) == {"ensemble", "mean weights"}
 
 
-def test_older_files_have_no_networks(several_folder: Path, rescued: Path, cycled: Path) -> None:
-    assert read_results(rescued).networks == Networks()
-    assert read_results(cycled).networks == Networks()  # of this version, and nothing was recorded
-    _edit(
-        several_folder,
-        "UPDATE meta SET value = '2' WHERE key = 'schema_version'",
-        *(f"DROP TABLE {name}" for name in ("partners", "together", "grafts", "weights")),
-    )
-    found = read_results(several_folder)
-    assert found.networks == Networks()
-    assert len(found.trials) == 48
-    assert found.diagnostics.layers["base/none/seed0"] == {"stem": 4, "conv10": 12, "conv2": 8}
-
-
 def test_a_file_of_this_version_without_its_tables_is_damaged(several_folder: Path) -> None:
     _edit(several_folder, "DROP TABLE partners")
     with pytest.raises(StoreError, match="no such table: partners"):
         read_results(several_folder)
 
 
-def test_models_and_teachers_of_arms_are_read(new_several: Callable[..., Path]) -> None:
-    arms = {
-        "none": {"recipe": "none"},
-        "taught": {
-            "recipe": "none",
-            "teachers": ["none"],
-            "model": {"width": 8},
-            "distillation": {"weight": 2.0},
-        },
-    }
-    arm = read_results(new_several(arms=arms, seeds=[0])).study.arms[1]
-    assert (arm.teachers, arm.model, arm.distillation) == (("none",), {"width": 8}, {"weight": 2.0})
+def test_what_was_not_recorded_is_absent(cycled: Path) -> None:
+    found = read_results(cycled).networks
+    assert not any((found.partners, found.together, found.grafts, found.carried, found.entropies))

@@ -67,35 +67,27 @@ def _toml(value: object) -> str:
 
 
 def _recipes() -> list[dict[str, Any]]:
-    from regrow import recipes
-    from regrow.lab.arms import LAB_SETTINGS
-    from regrow.lab.study import LAB_RECIPES
+    from regrow.lab import arm_recipes
 
-    listed: list[dict[str, Any]] = [
-        {
+    listed: list[dict[str, Any]] = []
+    for name in arm_recipes.names():
+        info = arm_recipes.info(name)
+        entry: dict[str, Any] = {
             "name": name,
-            "summary": summary,
-            "settings": dict(LAB_SETTINGS[name]),
-            "several": "partners" in LAB_SETTINGS[name],
+            "summary": info.summary,
+            "settings": dict(arm_recipes.settings(name)),
+            "several": info.partners,
         }
-        for name, summary in LAB_RECIPES.items()
-    ]
-    for name in recipes.names():
-        info = recipes.info(name)
-        listed.append(
-            {
-                "name": name,
-                "summary": info.summary,
+        if name not in arm_recipes.OWN:
+            entry |= {
                 "title": info.title,
                 "paper": "" if info.control else info.paper,
                 "year": info.year,
                 "url": info.url,
                 "control": info.control,
-                "several": info.partners,
-                "settings": recipes.settings(name),
                 "differs": list(info.differs),
             }
-        )
+        listed.append(entry)
     return listed
 
 
@@ -121,12 +113,13 @@ def _data() -> list[dict[str, Any]]:
 
 def _runs(folder: Path) -> list[dict[str, Any]]:
     """The results folders below a folder, the latest first."""
-    from regrow.report.read import RESULTS_FILE, read_results
+    from regrow.report.read import read_results
+    from regrow.study.store import DATABASE
 
     if not folder.is_dir():
         raise ConfigError(f"{folder}: must be a folder with runs, and is none")
     files = sorted(
-        folder.glob(f"**/{RESULTS_FILE}"), key=lambda file: file.stat().st_mtime, reverse=True
+        folder.glob(f"**/{DATABASE}"), key=lambda file: file.stat().st_mtime, reverse=True
     )
     listed: list[dict[str, Any]] = []
     for file in files:

@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
+import math
 import sys
+import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager
-from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Final, Self
 
 from regrow.cli.exits import say
 from regrow.lab.events import Ended, Event, Noticed, Progressed
 from regrow.report.wording import count
 
 if TYPE_CHECKING:
-    from rich.console import Console, ConsoleOptions, RenderResult
-    from rich.table import Table
-    from rich.text import Text
+    from rich.console import Group
 
-    from regrow.lab.trials import TrialSpec
+    from regrow.study.trials import TrialSpec
 
-LINE_EVERY_S = 1.0
-"""Least time between two lines where there is no terminal."""
+LINE_EVERY_S: Final = 1.0
+"""Least time between two lines about trials that ended, where there is no terminal."""
+
+SILENT_S: Final = 25.0
+"""Longest time without a line, where there is no terminal: two a minute, with room for a machine that is busy."""
 
 
 class Progress:
@@ -30,9 +31,20 @@ class Progress:
     Args:
         specs: All trials of the study.
         accuracies: Accuracy by trial of those that ended before; None for a crash.
+        clock: Seconds since any moment.
     """
 
-    def __init__(self, specs: Iterable[TrialSpec], accuracies: Mapping[str, float | None]) -> None:
+    def __init__(
+        self,
+        specs: Iterable[TrialSpec],
+        accuracies: Mapping[str, float | None],
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.clock = clock
+        self.started = clock()
+        self.lock = threading.RLock()
+        """Held by whoever counts or shows: a display draws in a thread of its own."""
         self.specs = tuple(specs)
         self.accuracies: dict[str, float | None] = dict(accuracies)
         self.seeds = frozenset(spec.seed for spec in self.specs)
@@ -49,7 +61,6 @@ class Progress:
         self._gone = 0
         self._samples = 0
         self._first: tuple[float, int, int] | None = None
-        self._started = time.monotonic()
 
     def take(self, event: Event) -> None:
         """Count one event."""
@@ -60,7 +71,7 @@ class Progress:
             self._gone += event.network_epochs * len(event.specs)
             self._samples += event.samples
             if self._first is None:
-                self._first = (time.monotonic(), self._gone, self._samples)
+                self._first = (self.clock(), self._gone, self._samples)
         elif isinstance(event, Ended):
             self._left.pop(event.spec.trial, None)
             last = event.result.last
@@ -80,7 +91,7 @@ class Progress:
     @property
     def elapsed_s(self) -> float:
         """Time since the run began."""
-        return time.monotonic() - self._started
+        return self.clock() - self.started
 
     @property
     def saved(self) -> int:
@@ -92,14 +103,14 @@ class Progress:
         """Images trained on in a second, over all networks, since the first epoch ended. None before the second."""
         if self._first is None or self._samples <= self._first[2]:
             return None
-        return (self._samples - self._first[2]) / (time.monotonic() - self._first[0])
+        return (self._samples - self._first[2]) / (self.clock() - self._first[0])
 
     @property
     def left_s(self) -> float | None:
         """Time left at the pace since the first epoch ended: workers take seconds to start. None before the second."""
         if self._first is None or self._gone <= self._first[1]:
             return None
-        pace_s = (time.monotonic() - self._first[0]) / (self._gone - self._first[1])
+        pace_s = (self.clock() - self._first[0]) / (self._gone - self._first[1])
         return sum(self._left.values()) * pace_s
 
     def mean(self, label: str) -> float | None:
@@ -116,39 +127,60 @@ class Progress:
         return sum(spec.trial in self.accuracies for spec in self.by_arm[label])
 
 
-class Lines(AbstractContextManager["Lines"]):
-    """Plain lines on standard error, at most one a second and one at the end.
+class Lines:
+    """Plain lines on standard error: for trials that end at most one a second, and in any case two a minute.
 
     Args:
         progress: The numbers.
+        wait: Waits so many seconds, or less once the study is over; whether it is.
     """
 
-    def __init__(self, progress: Progress) -> None:
+    def __init__(self, progress: Progress, *, wait: Callable[[float], bool] | None = None) -> None:
         self._progress = progress
-        self._last = 0.0
+        self._over = threading.Event()
+        self._wait = wait or self._over.wait
+        self._last = -math.inf
+        self._watch = threading.Thread(target=self._break_silence, daemon=True)
 
     def __call__(self, event: Event) -> None:
         """Take an event, and perhaps say something."""
-        self._progress.take(event)
-        if isinstance(event, Noticed):
-            say(f"warning: {event.text}")
-        elif isinstance(event, Ended):
-            crashed = event.result.status == "crashed"
-            over = self._progress.done == len(self._progress.specs)
-            if crashed or over or time.monotonic() - self._last >= LINE_EVERY_S:
-                self._last = time.monotonic()
-                say(_line(self._progress, event))
+        with self._progress.lock:
+            self._progress.take(event)
+            if isinstance(event, Noticed):
+                say(f"warning: {event.text}")
+            elif isinstance(event, Ended):
+                crashed = event.result.status == "crashed"
+                over = self._progress.done == len(self._progress.specs)
+                if crashed or over or self._progress.clock() - self._last >= LINE_EVERY_S:
+                    self._say(_ended(event))
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Nothing to put away."""
+    def __enter__(self) -> Self:
+        """Begin to watch for silence."""
+        self._watch.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Leave nothing running."""
+        self._over.set()
+        self._watch.join()
+
+    def _break_silence(self) -> None:
+        while not self._wait(self._silent_for_s()):
+            with self._progress.lock:
+                if self._silent_for_s() <= 0:
+                    self._say("training")
+
+    def _silent_for_s(self) -> float:
+        """How much longer nothing need be said."""
+        last = max(self._last, self._progress.started)
+        return last + SILENT_S - self._progress.clock()
+
+    def _say(self, what: str) -> None:
+        self._last = self._progress.clock()
+        say(_line(self._progress, what))
 
 
-class Live(AbstractContextManager["Live"]):
+class Live:
     """A bar and a table on the terminal, redrawn in place and gone at the end.
 
     Args:
@@ -162,35 +194,31 @@ class Live(AbstractContextManager["Live"]):
         self._progress = progress
         self._console = Console(file=sys.stderr)
         self._live = RichLive(
-            self, console=self._console, refresh_per_second=4, transient=True, redirect_stdout=False
-        )
+            get_renderable=lambda: drawing(progress), console=self._console, refresh_per_second=4,
+            transient=True, redirect_stdout=False,
+        )  # fmt: skip
 
     def __call__(self, event: Event) -> None:
         """Take an event."""
-        self._progress.take(event)
-        if isinstance(event, Noticed):
-            self._console.print(f"warning: {event.text}", markup=False, highlight=False)
-        elif isinstance(event, Ended) and event.result.status == "crashed":
-            self._console.print(_line(self._progress, event), markup=False, highlight=False)
+        with self._progress.lock:
+            self._progress.take(event)
+            text = ""
+            if isinstance(event, Noticed):
+                text = f"warning: {event.text}"
+            elif isinstance(event, Ended) and event.result.status == "crashed":
+                text = _line(self._progress, _ended(event))
+        # Not under the lock: the console has one of its own, and takes ours while it holds that.
+        if text:
+            self._console.print(text, markup=False, highlight=False)
 
     def __enter__(self) -> Self:
         """Begin to draw."""
         self._live.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         """Leave the terminal as it was."""
         self._live.stop()
-
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        """Draw the present state."""
-        del console, options
-        yield from _drawing(self._progress)
 
 
 def display(progress: Progress, *, live: bool) -> Lines | Live:
@@ -227,20 +255,24 @@ def duration(seconds: float | None) -> str:
     return f"{whole // 60} min {whole % 60:02d} s" if whole >= 60 else f"{whole} s"
 
 
-def _line(progress: Progress, event: Ended) -> str:
-    """One trial that ended, and where the study stands."""
+def _ended(event: Ended) -> str:
+    """One trial that ended, in words."""
     result, last = event.result, event.result.last
     if result.status == "crashed":
-        told = f"crashed: {result.error}"
-    else:
-        accuracy = last.test_accuracy if last is not None else None
-        told = "-" if accuracy is None else f"{100 * accuracy:.1f} %"
-        if event.spec.partners > 1:
-            told += f", mean of {event.spec.partners} networks"
-        if result.status == "diverged":
-            told += ", diverged"
-        if result.renewals:
-            told += f", {count(len(result.renewals), 'renewal')}"
+        return f"{result.trial}: crashed: {result.error}"
+    accuracy = last.test_accuracy if last is not None else None
+    told = "-" if accuracy is None else f"{100 * accuracy:.1f} %"
+    if event.spec.partners > 1:
+        told += f", mean of {event.spec.partners} networks"
+    if result.status == "diverged":
+        told += ", diverged"
+    if result.renewals:
+        told += f", {count(len(result.renewals), 'renewal')}"
+    return f"{result.trial}: {told}"
+
+
+def _line(progress: Progress, what: str) -> str:
+    """What happens, and where the study stands."""
     means = ", ".join(
         f"{label} {100 * mean:.1f} %"
         for label in progress.by_arm
@@ -248,7 +280,7 @@ def _line(progress: Progress, event: Ended) -> str:
     )
     mean_so_far = f" | mean {means}" if means else ""
     return (
-        f"[{progress.done}/{len(progress.specs)}] {result.trial}: {told}{mean_so_far} | {_work(progress)} | "
+        f"[{progress.done}/{len(progress.specs)}] {what}{mean_so_far} | {_work(progress)} | "
         f"{duration(progress.elapsed_s)} gone, {duration(progress.left_s)} left"
     )
 
@@ -262,30 +294,28 @@ def _work(progress: Progress) -> str:
     return told if rate is None else f"{told}, {rate:,.0f} images/s"
 
 
-def _drawing(progress: Progress) -> Iterator[Table | Text]:
+def drawing(progress: Progress) -> Group:
+    """The present state for a terminal."""
+    from rich.console import Group
     from rich.progress_bar import ProgressBar
     from rich.table import Table
     from rich.text import Text
 
-    total = len(progress.specs)
-    head = Table.grid(padding=(0, 2))
-    head.add_row(
-        f"[bold]{progress.done}[/] of {total} trials, "
-        f"{progress.seeds_done} of {count(len(progress.seeds), 'seed')}",
-        ProgressBar(total=total, completed=progress.done, width=30),
-        f"{duration(progress.elapsed_s)} gone",
-        f"{duration(progress.left_s)} left",
-    )
-    yield head
-    yield Text(_work(progress), style="dim")
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    for heading in ("arm", "trials done", "mean test accuracy"):
-        table.add_column(heading, justify="left" if heading == "arm" else "right")
-    for label, specs in progress.by_arm.items():
-        mean = progress.mean(label)
-        table.add_row(
-            label,
-            f"{progress.ended(label)} of {len(specs)}",
-            "-" if mean is None else f"{100 * mean:.1f} %",
+    with progress.lock:
+        total = len(progress.specs)
+        head = Table.grid(padding=(0, 2))
+        head.add_row(
+            f"[bold]{progress.done}[/] of {total} trials, "
+            f"{progress.seeds_done} of {count(len(progress.seeds), 'seed')}",
+            ProgressBar(total=total, completed=progress.done, width=30),
+            f"{duration(progress.elapsed_s)} gone",
+            f"{duration(progress.left_s)} left",
         )
-    yield table
+        table = Table("arm", box=None, pad_edge=False, header_style="dim")
+        table.add_column("trials done", justify="right")
+        table.add_column("mean test accuracy", justify="right")
+        for label, specs in progress.by_arm.items():
+            mean = progress.mean(label)
+            accuracy = "-" if mean is None else f"{100 * mean:.1f} %"
+            table.add_row(Text(label), f"{progress.ended(label)} of {len(specs)}", accuracy)
+        return Group(head, Text(_work(progress), style="dim"), table)

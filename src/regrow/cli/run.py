@@ -17,10 +17,10 @@ from regrow.cli.report import finish
 from regrow.errors import ConfigError
 
 if TYPE_CHECKING:
-    from regrow.lab.engines import EngineName
-    from regrow.lab.store import Store
-    from regrow.lab.study import Study
-    from regrow.lab.trials import TrialSpec
+    from regrow.study.document import EngineName
+    from regrow.study.plan import Plan
+    from regrow.study.store import Store
+    from regrow.study.trials import TrialSpec
 
 _STUDY, _RUN = "Study", "Run"
 
@@ -171,11 +171,11 @@ def run(
 
     The arms of one seed start from the same weights and see the same batches.
     """
-    from regrow.lab.config import Overrides, load_study
+    from regrow.lab.config import Overrides, load_plan
 
     # What a user's module prints goes to stderr; results alone go to stdout.
     with told_as(BAD_USE), redirect_stdout(sys.stderr):
-        asked = load_study(
+        asked = load_plan(
             study,
             Overrides(
                 name=name,
@@ -193,11 +193,10 @@ def run(
                 partners=partners,
             ),
         )
-        folder = out or _default_folder(asked.name)
+        folder = out or _default_folder(asked.study.name)
         specs, store, chosen = _prepare(
             asked,
             folder,
-            study,
             data_dir,
             engine=engine,
             device=device,
@@ -236,9 +235,8 @@ def _default_folder(name: str) -> Path:
 
 
 def _prepare(
-    asked: Study,
+    asked: Plan,
     folder: Path,
-    file: Path | None,
     data_dir: Path | None,
     *,
     engine: str,
@@ -248,24 +246,22 @@ def _prepare(
     """Everything that can be checked before the first trial runs."""
     from regrow.lab.engines.choice import check_device, choose
     from regrow.lab.environment import environment
-    from regrow.lab.fingerprint import document, fingerprint_document
     from regrow.lab.preflight import preflight
-    from regrow.lab.store import Store, engine_of
-    from regrow.lab.trials import cells, of_cells, trials
+    from regrow.study.store import Store, engine_of
+    from regrow.study.trials import of_cells
 
-    where = str(file) if file is not None else "command line"
     check_device(device)
-    specs = trials(asked, where=where)
-    wanted = of_cells(specs, only, among=cells(asked, where=where)) if only else specs
-    checked = preflight(specs, data_dir=data_dir)
+    wanted = of_cells(asked.trials, only, among=asked.cells)
+    checked = preflight(asked.trials, data_dir=data_dir)
     chosen = choose(engine, refusal=checked.refusal, begun=engine_of(folder), device=device)
     store = Store(
         folder,
-        document=document(asked, where=where),
-        fingerprint_document=fingerprint_document(
-            asked, data_digests=checked.data_digests, engine=chosen, device=device, where=where
+        document=asked.document,
+        fingerprint_document=asked.fingerprint_document(
+            data_digests=checked.data_digests, engine=chosen, device=device
         ),
         environment=environment(),
+        arms=asked.arms,
     )
     for notice in (*checked.notices, *store.notices):
         say(f"warning: {notice}")

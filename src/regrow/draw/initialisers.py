@@ -21,7 +21,7 @@ _NAMES = (
     "torch_default",
     "uniform:BOUND",
     "normal:STD",
-    "trunc_normal:STD",
+    "trunc_normal:STD[:BOUND]",
     "xavier_uniform[:GAIN]",
     "xavier_normal[:GAIN]",
     "kaiming_uniform[:fan_in|fan_out]",
@@ -37,12 +37,15 @@ class Initialiser:
 
     Attributes:
         distribution: What the numbers are drawn from.
-        scale: Bound of the uniform, standard deviation of the normals, gain of the orthogonal matrix.
+        scale: Bound of the uniform, standard deviation of the normals (of the truncated one: before it is cut off),
+            gain of the orthogonal matrix.
+        bound: Where the truncated normal is cut off, on both sides.
         fill: The user's own function, for ``custom``.
     """
 
     distribution: Literal["uniform", "normal", "trunc_normal", "orthogonal", "custom"]
     scale: float = 1.0
+    bound: float = 2.0
     fill: Callable[[Tensor], object] | None = None
 
 
@@ -71,10 +74,10 @@ def resolve_initialiser(spec: InitSpec, *, weight: Tensor, where: str) -> Initia
     `nn.Linear` draw their own weights, uniform within 1 / sqrt(fan_in).
 
     Args:
-        spec: ``torch_default``, ``uniform:BOUND``, ``normal:STD``, ``trunc_normal:STD``, ``xavier_uniform``,
-            ``xavier_normal``, ``kaiming_uniform``, ``kaiming_normal``, ``orthogonal``, ``match``
-            (normal with the standard deviation that `weight` has now), or a function that fills a
-            tensor of `weight`'s shape in place.
+        spec: ``torch_default``, ``uniform:BOUND``, ``normal:STD``, ``trunc_normal:STD`` (within -2 and 2, as torch's),
+            ``trunc_normal:STD:BOUND``, ``xavier_uniform``, ``xavier_normal``, ``kaiming_uniform``, ``kaiming_normal``,
+            ``orthogonal``, ``match`` (normal with the standard deviation that `weight` has now), or a function that
+            fills a tensor of `weight`'s shape in place.
         weight: The layer's weight, (O, I, *kernel) or (O, I). Read, never written.
         where: The layer, for messages.
 
@@ -102,8 +105,12 @@ def resolve_initialiser(spec: InitSpec, *, weight: Tensor, where: str) -> Initia
     if name == "torch_default" and not argument:
         return Initialiser(distribution="uniform", scale=1.0 / math.sqrt(fan_in))
     if name in {"uniform", "normal", "trunc_normal"}:
-        scale = _number(spec, argument, where)
-        return Initialiser(distribution=name, scale=scale)  # pyright: ignore[reportArgumentType] # one of three
+        number, *bound = argument.split(":", 1) if name == "trunc_normal" else [argument]
+        return Initialiser(
+            distribution=name,  # pyright: ignore[reportArgumentType] # one of three
+            scale=_number(spec, number, where),
+            bound=_number(spec, bound[0], where) if bound else 2.0,
+        )
     if name in {"xavier_uniform", "xavier_normal"}:
         gain = _number(spec, argument, where) if argument else 1.0
         std = gain * math.sqrt(2.0 / (fan_in + fan_out))
@@ -132,11 +139,11 @@ def resolve_initialiser(spec: InitSpec, *, weight: Tensor, where: str) -> Initia
     return Initialiser(distribution="normal", scale=std)
 
 
-def _truncated(key: Key, *, filters: Tensor, count: int, std: float) -> Tensor:
-    """Normal numbers within -2 and 2 (absolute bounds, as torch.nn.init.trunc_normal_), by the inverse distribution."""
-    low = 0.5 * (1.0 + math.erf(-2.0 / std / math.sqrt(2.0)))
+def _truncated(key: Key, *, filters: Tensor, count: int, std: float, bound: float) -> Tensor:
+    """Normal numbers within -bound and bound (in absolute terms, as torch.nn.init), by the inverse distribution."""
+    low = 0.5 * (1.0 + math.erf(-bound / std / math.sqrt(2.0)))
     share = low + uniform_rows(key, filters=filters, count=count) * (1.0 - 2.0 * low)
-    return (std * math.sqrt(2.0) * torch.erfinv(2.0 * share - 1.0)).clamp(-2.0, 2.0)
+    return (std * math.sqrt(2.0) * torch.erfinv(2.0 * share - 1.0)).clamp(-bound, bound)
 
 
 def _orthogonal(key: Key, *, shape: Sequence[int], gain: float) -> Tensor:
@@ -208,7 +215,9 @@ def draw_filters(
     elif initialiser.distribution == "normal":
         values = initialiser.scale * normal_rows(key, filters=wanted, count=count)
     elif initialiser.distribution == "trunc_normal":
-        values = _truncated(key, filters=wanted, count=count, std=initialiser.scale)
+        values = _truncated(
+            key, filters=wanted, count=count, std=initialiser.scale, bound=initialiser.bound
+        )
     elif initialiser.distribution == "orthogonal":
         values = _orthogonal(key, shape=(rows, count), gain=initialiser.scale)[wanted]
     else:

@@ -14,14 +14,15 @@ from regrow.errors import ConfigError
 from regrow.graph import Wiring
 from regrow.history import Renewed
 from regrow.lab import models
+from regrow.lab.arm_recipes import OWN
 from regrow.lab.data import Dataset
 from regrow.lab.generator_keys import generator_key
-from regrow.lab.study import LAB_RECIPES, Training
-from regrow.lab.trials import TrialSpec
 from regrow.loop import Regrower, attach
 from regrow.nn import set_start_gain_
 from regrow.partners import Grafter, attach_partners
 from regrow.partnership import PartnerRecipe
+from regrow.study.document import Training
+from regrow.study.trials import TrialSpec
 
 CALIBRATION = 256
 """Training images on which recipes measure where none are held out."""
@@ -136,7 +137,7 @@ def arm_recipe(spec: TrialSpec, *, like: Sequence[Renewed] | None = None) -> Rec
     Returns:
         The recipe; None for the arms that the laboratory runs alone, and for recipes of several networks.
     """
-    if spec.recipe in LAB_RECIPES:
+    if spec.recipe in OWN:
         return None
     recipe = recipes.build(spec.recipe, spec.settings, like=like, where=spec.trial)
     return None if isinstance(recipe, PartnerRecipe) else recipe
@@ -205,7 +206,7 @@ def attach_partner_recipe(
     Raises:
         TypeError: The registry has a recipe for one network under a name that says it is for several.
     """
-    if spec.recipe in LAB_RECIPES or not recipes.info(spec.recipe).partners:
+    if spec.recipe in OWN or not recipes.info(spec.recipe).partners:
         return None
     recipe = recipes.build(spec.recipe, spec.settings, where=spec.trial)
     if not isinstance(recipe, PartnerRecipe):

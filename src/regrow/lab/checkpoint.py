@@ -6,7 +6,7 @@ import hashlib
 import io
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -15,6 +15,7 @@ import torch
 
 from regrow._whole import write_whole
 from regrow.errors import RegrowWarning, StoreError
+from regrow.study.folder import checkpoint_path
 
 CHECKPOINT_VERSION: Final = 1
 _MAGIC: Final = "regrow-checkpoint"
@@ -40,7 +41,7 @@ class CheckpointFile:
     ``weights_only=True``: a checkpoint cannot run code.
 
     Args:
-        path: Where it lies; `regrow.lab.store.Store.checkpoint` says.
+        path: Where it lies; `regrow.study.store.Store.checkpoint` says.
         trial: Name of the trial, or of the first of those that are one run.
         fingerprint: Hash of what determines the trial; a checkpoint with another one is not used.
         every_s: Least time between two checkpoints; 0 = after each epoch. It has no influence on results.
@@ -163,6 +164,22 @@ class CheckpointFile:
             RegrowWarning,
             stacklevel=3,
         )
+
+
+def held_states(folder: Path, trials: Iterable[str], *, fingerprint: str) -> dict[str, Held]:
+    """Whose states the checkpoints of a folder have, by the trial that each file is named after.
+
+    Damaged files are set aside with a warning.
+    """
+    there = {path.name for path in folder.glob("*.ckpt")}
+    found: dict[str, Held] = {}
+    for trial in trials if there else ():
+        path = checkpoint_path(folder, trial)
+        if path.name in there:
+            held = CheckpointFile(path, trial=trial, fingerprint=fingerprint).held()
+            if held is not None:
+                found[trial] = held
+    return found
 
 
 def _damage(content: bytes) -> str:

@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any, Final
 
 from regrow.errors import ConfigError, RegrowError
-from regrow.lab.arms import LAB_SETTINGS
-from regrow.lab.keys import parse_setting, set_key
-from regrow.lab.study import LAB_RECIPES, Study, check_document
-from regrow.lab.trials import cells
+from regrow.lab import arm_recipes
+from regrow.lab.plan import plan
+from regrow.study.document import Study, check_document
+from regrow.study.keys import parse_setting, set_key
+from regrow.study.plan import Plan
 
 DEFAULT_RECIPES: Final = ("none", "randomout", "random")
 """The arms when nothing is said: plain training, the recipe, and its control."""
@@ -46,15 +47,20 @@ class Overrides:
 
 
 def load_study(path: Path | None, overrides: Overrides | None = None) -> Study:
-    """Read a study and check all of it.
+    """Read a study and check all of it, as `load_plan` does."""
+    return load_plan(path, overrides).study
+
+
+def load_plan(path: Path | None, overrides: Overrides | None = None) -> Plan:
+    """Read a study, check all of it, and plan it.
 
     Args:
         path: A TOML file, or None for a study that the command line describes alone.
         overrides: What the command line says.
 
     Returns:
-        The study as it was asked for: every key, name, type and range is right, and every recipe was
-        built once with its settings. The data and the model are tried by `preflight`.
+        The plan: every key, name, type and range is right, and every recipe was built once with its settings. The
+        data and the model are tried by `preflight`.
 
     Raises:
         ConfigError: One line for each mistake, with the file and the key.
@@ -68,9 +74,9 @@ def load_study(path: Path | None, overrides: Overrides | None = None) -> Study:
     if path is None and told.data is None:
         raise ConfigError("command line: give a study file, or --data with the name of a data set")
     _merge(found, told, where=where)
-    study = check_document(found, where=where)
-    cells(study, where=where)
-    return study
+    planned = plan(check_document(found, where=where), where=where)
+    _ = planned.cells  # all that can be wrong is said here
+    return planned
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -154,14 +160,10 @@ def _set_partners(arms: Mapping[str, Any], partners: int) -> None:
 
 def _settings_of(recipe: object) -> Mapping[str, object]:
     """The settings that a recipe takes; none of a name that is not known, which is told later."""
-    from regrow import recipes  # noqa: PLC0415 # imports torch, which reading a study's records must not
-
     if not isinstance(recipe, str):
         return {}
-    if recipe in LAB_SETTINGS:
-        return LAB_SETTINGS[recipe]
     try:
-        return recipes.settings(recipe)
+        return arm_recipes.settings(recipe)
     except RegrowError:
         return {}
 
@@ -169,5 +171,5 @@ def _settings_of(recipe: object) -> Mapping[str, object]:
 def _default_name(found: Mapping[str, Any]) -> str:
     """A folder's name from the data set and the tested recipes."""
     data = str(found["data"].get("name", "digits"))
-    tested = [label for label in found["arms"] if label not in {*LAB_RECIPES, "random"}]
+    tested = [label for label in found["arms"] if label not in {*arm_recipes.OWN, "random"}]
     return "-".join(re.sub(r"[^A-Za-z0-9]+", "-", part).strip("-") for part in [data, *tested[:1]])

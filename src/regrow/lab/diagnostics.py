@@ -18,10 +18,10 @@ from regrow.functional.overlap import filter_overlap
 from regrow.graph import Filters, trace
 from regrow.graph.slices import rows
 from regrow.lab.measure import finite_or_none
-from regrow.lab.outcome import CorrelationRecord, OverlapRecord
 from regrow.lab.rankings import compare_rankings, probe_for_rankings
-from regrow.lab.study import Diagnostics
 from regrow.lab.weight_diagnosis import WeightDiagnosis
+from regrow.study.document import Diagnostics
+from regrow.study.records import CorrelationRecord, OverlapRecord
 
 
 def watched_layers(model: nn.Module, example: Tensor) -> tuple[Filters, ...]:
@@ -156,6 +156,14 @@ class Diagnosis:
                     epoch=epoch, layer=filters.path, mean=mean, largest=largest, out=len(gone)
                 )
             )
+
+    def found(self) -> dict[str, Any]:
+        """What was found, by the fields of `TrialResult`."""
+        return {
+            "overlaps": tuple(self.overlaps),
+            "correlations": tuple(self.correlations),
+            "weights": tuple(self.weights.records),
+        }
 
     def state_dict(self) -> dict[str, Any]:
         """What was found so far, as plain values."""

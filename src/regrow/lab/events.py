@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from regrow.lab.outcome import EpochRecord, TrialResult
-from regrow.lab.trials import TrialSpec
+from regrow.study.records import EpochRecord, TrialResult
+from regrow.study.trials import TrialSpec
 
 
 @dataclass(frozen=True)

@@ -17,10 +17,10 @@ from regrow.losses import overlap_penalty
 
 if TYPE_CHECKING:
     from regrow.lab.data import Dataset
-    from regrow.lab.study import Training
     from regrow.lab.teaching import Teaching
-    from regrow.lab.trials import TrialSpec
     from regrow.loop import Regrower
+    from regrow.study.document import Training
+    from regrow.study.trials import TrialSpec
 
 STEP_SHARE = 0.3
 """With ``schedule = "step"`` the rate falls after each such share of the training: the papers' 60 of 200 epochs."""
@@ -169,9 +169,9 @@ class Member:
             step: In the epoch, 0-based.
         """
         training = self.training
-        if training.schedule != "constant":
+        if training.schedule != "constant" or training.anneal_epochs:
             done = (epoch - 1) * self.steps_per_epoch + step
-            rate = self.lr * decay(training, done / (self.steps_per_epoch * training.epochs))
+            rate = self.lr * decay(training, done, per_epoch=self.steps_per_epoch)
             for group in self.optimizer.param_groups:
                 group["lr"] = rate
 
@@ -247,17 +247,29 @@ def partner_rate(training: Training, *, place: int, partners: int) -> float:
     return training.lr * 0.5 * (1.0 + math.cos(math.pi * (partners - place - 1) / partners))
 
 
-def decay(training: Training, share: float) -> float:
+def decay(training: Training, done: int, *, per_epoch: int) -> float:
     """What the learning rate is multiplied by.
 
     Args:
         training: Gives the schedule.
-        share: How much of the training is done, 0 to 1.
+        done: Steps that were made before this one.
+        per_epoch: Steps of an epoch.
 
     Returns:
-        1 and falling.
+        1 and falling, above 0 up to the last step.
     """
+    steps = per_epoch * training.epochs
+    annealed = min(1.0, (steps - done) / (per_epoch * training.anneal_epochs or 1))
+    return annealed * _scheduled(training, done, share=done / steps)
+
+
+def _scheduled(training: Training, done: int, *, share: float) -> float:
+    """The schedule's part of it."""
     if training.schedule == "cosine":
         return 0.5 * (1.0 + math.cos(math.pi * share))
-    # A share that is a whole number of thirds and tenths in exact arithmetic must not miss its step by a rounding.
-    return 0.1 ** math.floor(share / STEP_SHARE + 1e-9) if training.schedule == "step" else 1.0
+    if training.schedule == "step":
+        # A share that is a whole number of thirds and tenths in exact arithmetic must not miss its step by a rounding.
+        return 0.1 ** math.floor(share / STEP_SHARE + 1e-9)
+    if training.schedule == "staircase" and training.stair_steps is not None:
+        return training.stair_factor ** (done // training.stair_steps)
+    return 1.0

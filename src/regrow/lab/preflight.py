@@ -32,9 +32,9 @@ from regrow.lab.data.held_out import hold_out
 from regrow.lab.diagnostics import Diagnosis
 from regrow.lab.engines import refusal
 from regrow.lab.teaching import teacher_network
-from regrow.lab.trials import TrialSpec
 from regrow.lab.tried import try_model, try_step
 from regrow.lab.weights import read_weights
+from regrow.study.trials import TrialSpec
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,42 +10,25 @@ from typing import Final
 import torch
 from torch import Tensor, nn
 
-from regrow.criteria import (
-    Criterion,
-    FilterOverlap,
-    FisherDiagonal,
-    GradientSize,
-    MeanActivation,
-    Observation,
-    Oracle,
-    RandomScore,
-    Signal,
-    Taylor,
-    WeightNorm,
-    ZeroShare,
-)
+from regrow.criteria import Criterion, FilterOverlap, Observation, Signal
 from regrow.functional import rank_correlation, value_correlation
 from regrow.graph import Filters
 from regrow.lab.measure import finite_or_none
-from regrow.lab.outcome import CorrelationRecord
 from regrow.loop.probing import Probe
+from regrow.recipes.repr import RANKINGS
+from regrow.study.records import CorrelationRecord
 
-RANKINGS: Final[Mapping[str, Criterion]] = MappingProxyType(
+_ORACLE: Final = "oracle"
+
+COMPARED: Final[Mapping[str, Criterion]] = MappingProxyType(
     {
         "overlap": FilterOverlap(),
         "overlap, corrected": FilterOverlap(corrected=True),
-        "weights": WeightNorm(),
-        "activations": MeanActivation(),
-        "apoz": ZeroShare(),
-        "gradients": GradientSize(norm="l2"),
-        "taylor": Taylor(),
-        "hessian": FisherDiagonal(),
-        "random": RandomScore(),
+        **{word: criterion for word, criterion in RANKINGS.items() if word != _ORACLE},
     }
 )
 """Every ranking that is compared with the oracle, by the word of ``rank_by`` where it has one."""
 
-_ORACLE: Final = "oracle"
 _OF_WEIGHTS: Final = frozenset({Signal.WEIGHTS, Signal.GRADIENTS})
 
 
@@ -63,7 +46,7 @@ def probe_for_rankings(
     Returns:
         The probe. A network that cannot be measured is a ConfigError.
     """
-    criteria = (Oracle(), *RANKINGS.values())
+    criteria = (RANKINGS[_ORACLE], *COMPARED.values())
     signals = {signal for criterion in criteria for signal in criterion.needs}
     return Probe(model, layers, images, targets=labels, signals=signals)
 
@@ -96,7 +79,7 @@ def compare_rankings(
         A layer whose filters cannot be silenced is left out; without any other layer there is no record.
         A correlation that is not defined (all scores equal, or one that is no number) is None.
     """
-    criteria = {_ORACLE: Oracle(), **RANKINGS}
+    criteria = {_ORACLE: RANKINGS[_ORACLE], **COMPARED}
     seen = probe_for_rankings(model, layers, images=images, labels=labels).observe()
     scores: dict[str, list[Tensor]] = {name: [] for name in criteria}
     for layer, observation in seen.items():

@@ -23,14 +23,20 @@ from regrow.lab.diagnostics import Diagnosis
 from regrow.lab.ending import graft_records, partner_records, renewal_records, resting_records
 from regrow.lab.measure import finite_or_none, majority_share, measure
 from regrow.lab.member import Member
-from regrow.lab.outcome import EpochRecord, PartnerRecord, TogetherRecord, TrialResult
 from regrow.lab.sharing.crew import Crew
 from regrow.lab.sharing.families import PLAIN
 from regrow.lab.teaching import Teaching
 from regrow.lab.together import together
-from regrow.lab.trials import TrialSpec
 from regrow.lab.weights import Weights, WeightsFile
 from regrow.schedule import Clock
+from regrow.study.records import (
+    EpochRecord,
+    LayerRecord,
+    PartnerRecord,
+    TogetherRecord,
+    TrialResult,
+)
+from regrow.study.trials import TrialSpec
 
 STUCK_MARGIN: Final = 0.02
 """A network within this of the majority class's share has learned nothing."""
@@ -147,7 +153,8 @@ class Run:
             for each, member in zip(found, self.members, strict=True)
         )
         self.diverged = not finite and not self._restart_ahead(epoch)
-        looks = epoch % training.eval_every_epochs == 0 or epoch == training.epochs or self.diverged
+        at_end = epoch > training.epochs - training.eval_last_epochs
+        looks = epoch % training.eval_every_epochs == 0 or at_end or self.diverged
         tests = [self._test(member) if looks else (None, None) for member in self.members]
         started += self._diagnose(epoch)
         stuck = not finite or accuracy <= majority_share(self.data.y_train) + STUCK_MARGIN
@@ -288,16 +295,17 @@ class Run:
             else renewal_records(report.events, per_epoch=self.per_epoch),
             resting=() if report is None else resting_records(report),
             layers=tuple(
-                (self.diagnosis.layers or ({} if report is None else report.layers)).items()
+                LayerRecord(layer=layer, filters=filters)
+                for layer, filters in (
+                    self.diagnosis.layers or ({} if report is None else report.layers)
+                ).items()
             ),
-            overlaps=tuple(self.diagnosis.overlaps),
-            correlations=tuple(self.diagnosis.correlations),
+            **self.diagnosis.found(),
             partners=tuple(self.partners),
             together=self._together(),
             grafts=()
             if grafted is None
             else graft_records(grafted.events, per_epoch=self.per_epoch),
-            weights=tuple(self.diagnosis.weights.records),
             nonfinite=nonfinite,
             restarts=self.restarts,
             recipe_seconds=(0.0 if report is None else report.seconds)

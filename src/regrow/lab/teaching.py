@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from regrow.errors import ConfigError
 from regrow.lab import models
 from regrow.lab.data import Dataset
-from regrow.lab.trials import TrialSpec
 from regrow.lab.weights import Weights
+from regrow.study.trials import TrialSpec
 from regrow.teachers import Teachers
 
 

@@ -12,11 +12,11 @@ from torch.optim.swa_utils import update_bn
 from regrow.lab.assembly import build_model
 from regrow.lab.generator_keys import generator_key
 from regrow.lab.measure import accuracy_of, logits_of, measure
-from regrow.lab.outcome import TogetherRecord
+from regrow.study.records import TogetherRecord
 
 if TYPE_CHECKING:
     from regrow.lab.data import Dataset
-    from regrow.lab.trials import TrialSpec
+    from regrow.study.trials import TrialSpec
 
 _BATCH = 500
 

@@ -21,12 +21,13 @@ from regrow.errors import (
 from regrow.history import Renewed
 from regrow.lab.checkpoint import CheckpointFile
 from regrow.lab.data import Dataset
-from regrow.lab.engines import Engine, EngineName, engine_named
-from regrow.lab.outcome import EpochRecord, TrialResult
+from regrow.lab.engines import Engine, engine_named
 from regrow.lab.run import Run
 from regrow.lab.snapshot import copied, plain
-from regrow.lab.trials import TrialSpec
 from regrow.lab.weights import Weights, WeightsFile
+from regrow.study.document import EngineName
+from regrow.study.records import EpochRecord, TrialResult
+from regrow.study.trials import TrialSpec
 
 
 def run_trial(

@@ -14,7 +14,7 @@ from regrow.lab.member import Member
 
 if TYPE_CHECKING:
     from regrow.lab.data import Dataset
-    from regrow.lab.trials import TrialSpec
+    from regrow.study.trials import TrialSpec
 
 
 def try_step(spec: TrialSpec, data: Dataset, *, where: str) -> None:

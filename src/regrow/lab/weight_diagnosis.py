@@ -13,7 +13,7 @@ from regrow.functional.information import invalid_shares, weight_entropy
 from regrow.graph import Filters
 from regrow.graph.slices import rows
 from regrow.lab.measure import finite_or_none
-from regrow.lab.outcome import WeightRecord
+from regrow.study.records import WeightRecord
 
 THRESHOLDS: Final = (1.0, 0.1, 0.01, 0.001)
 """l1 norms under which a filter counts as invalid: the paper's four."""

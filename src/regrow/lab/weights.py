@@ -1,7 +1,7 @@
 """Trained weights on the disk: whole or not at all, checked when they are read, and saying what network they are of.
 
-Contents: `Weights` (one or more networks' weights), `WeightsFile` (where a trial of a study keeps its own),
-`read_weights` (a file that a user names) and `sha256_of`.
+Contents: `Weights` (one or more networks' weights), `WeightsFile` (where a trial of a study keeps its own) and
+`read_weights` (a file that a user names).
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from torch import Tensor
 
 from regrow._whole import write_whole
 from regrow.errors import ConfigError, RegrowError, StoreError
-from regrow.lab.store import lost_weights
-from regrow.lab.study import ModelChoice
+from regrow.study.document import ModelChoice
+from regrow.study.folder import lost_weights, weights_content
 
 FORMAT: Final = "regrow-weights"
 VERSION: Final = 1
@@ -50,7 +50,7 @@ class WeightsFile:
     ``model``, ``settings``, ``states``, ``trial``, ``fingerprint`` and ``sha256``, the hash of the three in the middle.
 
     Args:
-        path: Where it lies; `regrow.lab.store.Store.weights` says.
+        path: Where it lies; `regrow.study.store.Store.weights` says.
         trial: Name of the trial.
         fingerprint: Hash of what determines the trial.
     """
@@ -125,7 +125,7 @@ def read_weights(path: str, *, plain: ModelChoice, sha256: str | None = None) ->
         ConfigError: The file cannot be read, has changed, or holds no weights.
     """
     where = f"weights file {path}"
-    content = _content(path)
+    content = weights_content(path)
     if sha256 is not None and hashlib.sha256(content).hexdigest() != sha256:
         raise ConfigError(
             f"{where}: has changed since the study was begun: its SHA-256 must be {sha256}, got "
@@ -140,27 +140,6 @@ def read_weights(path: str, *, plain: ModelChoice, sha256: str | None = None) ->
             f"{where}: must be a weights file of regrow or hold model.state_dict(), it holds {keys}"
         )
     return Weights(source=path, model=plain, states=(found,))
-
-
-def sha256_of(path: str) -> str:
-    """Hash a weights file that a user named.
-
-    Args:
-        path: The file, relative to the working directory.
-
-    Returns:
-        64 hexadecimal digits.
-    """
-    return hashlib.sha256(_content(path)).hexdigest()
-
-
-def _content(path: str) -> bytes:
-    try:
-        return Path(path).read_bytes()
-    except OSError as error:
-        raise ConfigError(
-            f"weights file {path}: cannot be read from {Path.cwd()}: {error.strerror}"
-        ) from error
 
 
 def _document(content: bytes, *, where: str) -> dict[str, Any]:

@@ -21,16 +21,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from regrow.errors import RegrowError, StoreError
-from regrow.lab.folder import checkpoint_path
-from regrow.lab.outcome import EpochRecord, TrialResult
-from regrow.lab.trials import TrialSpec
+from regrow.study.folder import checkpoint_path
+from regrow.study.records import EpochRecord, TrialResult
+from regrow.study.trials import TrialSpec
 
 if TYPE_CHECKING:
     from regrow.lab.checkpoint import CheckpointFile
     from regrow.lab.data import Dataset
-    from regrow.lab.engines import EngineName
     from regrow.lab.trial import Request
     from regrow.lab.weights import Weights
+    from regrow.study.document import EngineName
 
 _PR_SET_PDEATHSIG = 1
 

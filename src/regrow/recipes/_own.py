@@ -50,7 +50,8 @@ def own_recipe(name: str) -> tuple[RecipeInfo, Make]:
 
     made = make(like=[]) if control else make()
     partners = isinstance(made, PartnerRecipe)
-    return replace(made.info, name=name, control=control, partners=partners), make
+    role = "control" if control else "method"
+    return replace(made.info, name=name, role=role, partners=partners), make
 
 
 def _parameters(function: Callable[..., object], *, name: str) -> Mapping[str, inspect.Parameter]:

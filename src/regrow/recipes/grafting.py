@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from regrow.compose import RecipeInfo
+from regrow.neutral import Neutral
 from regrow.partnership import Memory, Order, PartnerRecipe
 from regrow.recipes._registry import register
 from regrow.schedule import Every
@@ -40,6 +41,15 @@ INFO = RecipeInfo(
         "Not a number: a layer whose own or partner's weights are not finite is left alone and reported.",
     ),
     partners=True,
+    neutral=Neutral(
+        decides="shares",
+        settings={"amplitude": 0, "unit": "layer"},
+        # A half without decimals is 0: the networks would change places.
+        unless={"decimals": 0},
+        choice=frozenset(
+            {"amplitude", "sharpness", "criterion", "bins", "drop_maximum", "decimals", "unit"}
+        ),
+    ),
 )
 
 

@@ -22,7 +22,7 @@ INFO = RecipeInfo(
     url="",
     summary="Renews as many filters in the same layers at the same steps as the paired run, picked at random.",
     differs=(),
-    control=True,
+    role="control",
 )
 
 

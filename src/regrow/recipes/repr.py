@@ -20,6 +20,7 @@ from regrow.criteria import (
     ZeroShare,
 )
 from regrow.errors import ConfigError
+from regrow.neutral import Neutral
 from regrow.recipes._registry import register
 from regrow.renewal import Orthogonal
 from regrow.schedule import Cycles
@@ -59,6 +60,11 @@ INFO = RecipeInfo(
         "Norm entries and optimizer state: reset in the paper, not in the code. Default reset.",
         "Readers of a renewed filter: kept in the code and here; a re-implementation redraws or zeroes them (readers).",
         "Cycles: three in the paper, then the full network to the end; the code goes on for the whole run.",
+    ),
+    neutral=Neutral(
+        decides="filters",
+        settings={"rank_by": "random"},
+        choice=frozenset({"rank_by", "normalise", "corrected"}),
     ),
 )
 
@@ -159,31 +165,32 @@ def RePr(  # noqa: N802 # a recipe is named as its paper names it, and reads as 
     )
 
 
-_RANKINGS: Final[Mapping[str, Criterion]] = MappingProxyType(
+RANKINGS: Final[Mapping[str, Criterion]] = MappingProxyType(
     {
         "weights": WeightNorm(),
-        "random": RandomScore(),
         "activations": MeanActivation(),
         "apoz": ZeroShare(),
         "gradients": GradientSize(norm="l2"),
         "taylor": Taylor(),
         "hessian": FisherDiagonal(),
+        "random": RandomScore(),
         "oracle": Oracle(),
     }
 )
+"""What ranks the filters, by the word of ``rank_by``; beside these ``overlap``, which has settings."""
 
 
 def _ranking(rank_by: str, *, normalise: Literal["row", "matrix"], corrected: bool) -> Criterion:
     if rank_by == "overlap":
         return FilterOverlap(normalise=normalise, corrected=corrected)
-    if rank_by not in _RANKINGS:
-        words = ", ".join(repr(word) for word in _RANKINGS)
+    if rank_by not in RANKINGS:
+        words = ", ".join(repr(word) for word in RANKINGS)
         raise ConfigError(f"rank_by must be 'overlap', {words}, got {rank_by!r} (repr)")
     if corrected or normalise != "row":
         raise ConfigError(
             f"normalise and corrected belong to rank_by='overlap', got rank_by={rank_by!r} (repr)"
         )
-    return _RANKINGS[rank_by]
+    return RANKINGS[rank_by]
 
 
 register(INFO, RePr)

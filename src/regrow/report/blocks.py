@@ -4,25 +4,33 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import cast
 
 from regrow.report import wording
-from regrow.report.figures.catalogue import Drawing
+from regrow.report.drawing import Drawing, Place
 from regrow.report.markup import Markup, element
 from regrow.report.table import Table
 
+Drawn = Sequence[tuple[Drawing, bytes]]
+"""Figures, each with its SVG."""
 
-def figure_block(drawing: Drawing, svg: bytes) -> Markup:
-    """Set a figure, inlined, with its caption.
+
+def figures_at(drawn: Drawn, place: Place, of: str = "") -> list[Markup]:
+    """Set the figures of one place, inlined, each with its caption.
 
     Args:
-        drawing: The figure.
-        svg: Its picture.
+        drawn: All figures of the page, each with its SVG.
+        place: The place.
+        of: Its cell, or its panel's key.
 
     Returns:
-        The block.
+        The blocks, in the order of the figures.
     """
+    return [_figure(one, svg) for one, svg in drawn if (one.place, one.of) == (place, of)]
+
+
+def _figure(drawing: Drawing, svg: bytes) -> Markup:
     source = "data:image/svg+xml;base64," + base64.b64encode(svg).decode("ascii")
     image = element("img", src=source, alt=f"{drawing.alt} {drawing.caption}", loading="lazy")
     return element(

@@ -6,8 +6,8 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from regrow.report.networks import THRESHOLDS, Carried
-from regrow.report.results import Results
+from regrow.study.results import Results
+from regrow.study.views import THRESHOLDS, Carried
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,8 +6,9 @@ import math
 from collections.abc import Mapping
 
 from regrow.errors import StoreError
-from regrow.lab.statistics import PairedComparison, paired
-from regrow.report.results import Results, Trial
+from regrow.study.records import Trial
+from regrow.study.results import Results
+from regrow.study.statistics import PairedComparison, paired
 
 
 def accuracies(trials: Mapping[int, Trial]) -> dict[int, float | None]:

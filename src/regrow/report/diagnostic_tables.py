@@ -5,12 +5,12 @@ from __future__ import annotations
 import statistics
 from collections.abc import Mapping, Sequence
 
-from regrow.lab.statistics import mean_interval
 from regrow.report import wording
-from regrow.report.figures.overlap import overlap_series
-from regrow.report.results import Results
 from regrow.report.table import Table
+from regrow.report.weight_series import overlap_series, seen_layers
 from regrow.report.weight_tables import weight_tables
+from regrow.study.results import Results
+from regrow.study.statistics import mean_interval
 
 
 def diagnostic_tables(results: Results, cell: str) -> tuple[tuple[str, str, Table], ...]:
@@ -91,11 +91,7 @@ def overlap_table(results: Results, cell: str) -> Table:
     Returns:
         One row a layer; no rows where it was not measured.
     """
-    held = results.diagnostics
-    layers: dict[str, int] = {}
-    for trial in results.trials:
-        if trial.cell == cell and trial.trial in held.overlaps:
-            layers |= held.layers.get(trial.trial, {})
+    layers = seen_layers(results, cell, results.diagnostics.overlaps)
     series = {
         arm.label: {layer: overlap_series(results, cell, arm.label, layer) for layer in layers}
         for arm in results.study.arms

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, cast
 
-from regrow.report.results import Results
 from regrow.report.wording import count
+from regrow.study.results import Results
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,32 +25,14 @@ class Effort:
 
 
 def effort(results: Results) -> Effort | None:
-    """Add a study's epochs up.
-
-    Args:
-        results: What was read.
-
-    Returns:
-        The sums; None for results from before they were counted.
-    """
+    """Add a study's epochs up; None for results from before they were counted."""
     if results.trained is None:
         return None
-    document = cast("Mapping[str, Any]", results.study.document)
-    arms: Mapping[str, Any] = document.get("arms", {})
     epochs: dict[tuple[object, ...], int] = {}
     for trial in results.trials:
-        arm: Mapping[str, Any] = arms.get(trial.arm, {})
-        own = {trial.arm, arm.get("like")}
-        parts = (part for part in trial.cell.split(",") if _concerns(part, own, arms))
-        networks = int(arm.get("settings", {}).get("partners", 1))
-        epochs[(trial.arm, trial.seed, *parts)] = (trial.epochs or 0) * networks
+        arm = results.study.by_cell[trial.cell][trial.arm]
+        epochs[trial.arm, arm.identity, trial.seed] = (trial.epochs or 0) * arm.networks
     return Effort(trained=results.trained, in_trials=sum(epochs.values()), engine=results.engine)
-
-
-def _concerns(part: str, own: set[Any], arms: Mapping[str, Any]) -> bool:
-    """Whether a part of a cell's name changes an arm: what is no other arm's does."""
-    label = part.removeprefix("arms.").partition(".")[0]
-    return label in own or label not in arms
 
 
 def told(found: Effort) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -13,12 +13,11 @@ from regrow._whole import write_whole
 from regrow.errors import StoreError
 from regrow.report import wording
 from regrow.report.diagnostic_tables import diagnostic_tables
+from regrow.report.drawing import Drawing, file_name
 from regrow.report.effort import effort
 from regrow.report.effort import told as spent_on
-from regrow.report.figures.catalogue import file_name
 from regrow.report.findings import CellSummary, StudySummary
 from regrow.report.partner_tables import partner_tables
-from regrow.report.results import Results
 from regrow.report.sweep.panel import Panel
 from regrow.report.sweep.section import title as panel_title
 from regrow.report.sweep.tables import cells_table, panels_table
@@ -26,19 +25,7 @@ from regrow.report.sweep.told import choice, findings, headline
 from regrow.report.table import Table, arms_table, as_markdown, paired_table
 from regrow.report.verdict import caution, standing, verdicts
 from regrow.report.write import write_report
-
-_MAIN_FIGURES: Final = (
-    "map",
-    "pairs",
-    "gains",
-    "sorted",
-    "curves",
-    "overlap",
-    "alpha",
-    "invalid",
-    "networks",
-)
-"""The figures that go along; the page has the others."""
+from regrow.study.results import Results
 
 _VERSIONS: Final = ("regrow", "torch", "python", "cores", "started_at")
 
@@ -63,11 +50,7 @@ def export(run_dir: Path, into: Path) -> tuple[Path, ...]:
     """
     report = write_report(run_dir)
     results, found = report.results, report.found
-    figures = [
-        path
-        for path in report.figures
-        if path.suffix == ".png" and path.stem.rpartition("-")[2] in _MAIN_FIGURES
-    ]
+    figures = [drawing for drawing in report.drawings if drawing.kept]
     written: list[Path] = []
 
     def put(name: str, text: str) -> None:
@@ -86,7 +69,9 @@ def export(run_dir: Path, into: Path) -> tuple[Path, ...]:
             put(f"paired{suffix}.md", as_markdown(paired_table(cell)))
             for name, _, table in _more(cell, results):
                 put(f"{name}{suffix}.md", as_markdown(table))
-        written += [Path(shutil.copyfile(figure, into / figure.name)) for figure in figures]
+        for picture in (f"{drawing.name}.png" for drawing in figures):
+            source = run_dir / "figures" / picture
+            written.append(Path(shutil.copyfile(source, into / picture)))
         put("summary.json", json.dumps(_portable(report.document), indent=1, allow_nan=False))
         put("README.md", _readme(results, found, figures))
     except OSError as error:
@@ -94,7 +79,7 @@ def export(run_dir: Path, into: Path) -> tuple[Path, ...]:
     return tuple(written)
 
 
-def _readme(results: Results, found: StudySummary, figures: list[Path]) -> str:
+def _readme(results: Results, found: StudySummary, figures: Sequence[Drawing]) -> str:
     parts = [f"# {results.study.name}", standing(found)]
     if len(found.panels) > 1:
         every = panels_table(found.panels)
@@ -102,8 +87,7 @@ def _readme(results: Results, found: StudySummary, figures: list[Path]) -> str:
     parts += [part for panel in found.panels for part in _panel(panel, figures)]
     parts += [part for cell in found.cells for part in _cell(cell, results)]
     parts += [text for text in (caution(found),) if text]
-    shown = {path for panel in found.panels for path in _own(panel, figures)}
-    parts += [f"![{path.stem}]({path.name})" for path in figures if path not in shown]
+    parts += [_picture(figure) for figure in figures if figure.place not in {"panel", "choice"}]
     versions = {key: results.environment[key] for key in _VERSIONS if key in results.environment}
     spent = effort(results)
     told = "; ".join(
@@ -121,26 +105,24 @@ def _readme(results: Results, found: StudySummary, figures: list[Path]) -> str:
     return "\n\n".join(parts)
 
 
-def _panel(panel: Panel, figures: list[Path]) -> list[str]:
+def _panel(panel: Panel, figures: Sequence[Drawing]) -> list[str]:
     """A panel of a sweep: its words, its figures where they belong, and the numbers of its cells folded up."""
     table = cells_table(panel)
-    pictures = [f"![{path.stem}]({path.name})" for path in _own(panel, figures)]
+    own = [figure for figure in figures if figure.of == panel.key]
+    rows = wording.count(len(table.rows), "cell")
     parts = [
         f"## {panel_title(panel)}",
         f"**{panel.arm}: {headline(panel)}.** {' '.join(findings(panel))}",
+        *(_picture(figure) for figure in own if figure.place == "panel"),
+        " ".join(choice(panel)),
+        *(_picture(figure) for figure in own if figure.place == "choice"),
+        f"<details><summary>{rows}</summary>\n\n{as_markdown(table)}\n\n{table.caption}\n\n</details>",
     ]
-    parts += [*pictures[:1], " ".join(choice(panel)), *pictures[1:]]
-    rows = wording.count(len(table.rows), "cell")
-    parts.append(
-        f"<details><summary>{rows}</summary>\n\n{as_markdown(table)}\n\n{table.caption}\n\n</details>"
-    )
     return [part for part in parts if part]
 
 
-def _own(panel: Panel, figures: list[Path]) -> list[Path]:
-    """The figures of a panel, the heat map first."""
-    stem = file_name(panel.key)
-    return [path for path in figures if path.stem in {f"{stem}-map", f"{stem}-pairs"}]
+def _picture(figure: Drawing) -> str:
+    return f"![{figure.name}]({figure.name}.png)"
 
 
 def _file(panel: Panel) -> str:

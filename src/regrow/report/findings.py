@@ -5,15 +5,41 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from regrow.lab.statistics import FEWEST_PAIRS, ArmSummary, PairedComparison
-from regrow.report.cost import Cost
 from regrow.report.several import Several
+from regrow.study.known import Role
+from regrow.study.statistics import FEWEST_PAIRS, ArmSummary, PairedComparison
 
 if TYPE_CHECKING:
     from regrow.report.sweep.panel import Panel
 
-Role = Literal["baseline", "control"]
+Versus = Literal["baseline", "control"]
 Outcome = Literal["gain", "harm", "unclear", "too few"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cost:
+    """The price of one trial of an arm.
+
+    Args:
+        networks: Networks that it trains.
+        epochs: Epochs of each.
+        teachers: Epochs that the networks of its teachers were trained for, and those of their teachers, in all.
+        files: Teachers that are files: what their training cost is not known.
+        own_model: Whether its network is another one than the baseline's: an epoch of it is another price.
+        relative: All its epochs over those of the baseline's trial.
+    """
+
+    networks: int
+    epochs: int
+    teachers: int
+    files: int
+    own_model: bool
+    relative: float
+
+    @property
+    def total(self) -> int:
+        """Epochs of all networks and teachers."""
+        return self.networks * self.epochs + self.teachers
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,6 +49,7 @@ class ArmNumbers:
     Args:
         label: The arm's label.
         recipe: Its recipe.
+        role: What it is for.
         replays: For a control, the label of the arm that it replays.
         ranked_at_random: Whether it picks its filters by a ranking at random.
         choice_control: Label of the arm that is the same but for a ranking at random.
@@ -30,7 +57,7 @@ class ArmNumbers:
         averages: Whether its networks average half and half, whatever they carry.
         averaging_control: Label of the arm that is the same but averages so.
         apart_control: Label of the arm that trains as many networks in the same way, apart.
-        cost: What a trial costs; None where the study does not say how long it trains.
+        cost: What a trial costs.
         accuracy: Test accuracy over the seeds.
         expected: Trials that the study asks for.
         diverged: Trials that became non-finite.
@@ -50,6 +77,7 @@ class ArmNumbers:
 
     label: str
     recipe: str
+    role: Role
     replays: str | None
     ranked_at_random: bool
     choice_control: str | None
@@ -57,7 +85,7 @@ class ArmNumbers:
     averages: bool
     averaging_control: str | None
     apart_control: str | None
-    cost: Cost | None
+    cost: Cost
     accuracy: ArmSummary
     expected: int
     diverged: int
@@ -92,7 +120,7 @@ class Comparison:
 
     arm: str
     versus: str
-    role: Role
+    role: Versus
     numbers: PairedComparison
 
     @property

@@ -7,20 +7,20 @@ from collections.abc import Sequence
 from importlib.resources import files
 from typing import Final, cast
 
-from regrow.lab.statistics import FEWEST_PAIRS
 from regrow.report import wording
-from regrow.report.blocks import figure_block, flat, settings_block, table_block
+from regrow.report.blocks import Drawn, figures_at, flat, settings_block, table_block
 from regrow.report.diagnostic_tables import diagnostic_tables
 from regrow.report.effort import effort
 from regrow.report.effort import told as spent_on
-from regrow.report.figures.catalogue import MANY_CELLS, Drawing
+from regrow.report.figures.order import MANY_CELLS
 from regrow.report.findings import CellSummary, StudySummary
 from regrow.report.markup import Markup, element, joined
 from regrow.report.partner_tables import partner_tables
-from regrow.report.results import Results
 from regrow.report.sweep import section as sweep
 from regrow.report.table import Table, activity_table, arms_table, overview_table, paired_table
 from regrow.report.verdict import Verdict, caution, standing, verdicts
+from regrow.study.results import Results
+from regrow.study.statistics import FEWEST_PAIRS
 
 _SHOWN_SETTINGS: Final = ("data", "model", "train", "arms", "grid", "seeds")
 
@@ -28,7 +28,7 @@ _LONG: Final = 30
 """Rows of a table that is folded up at first."""
 
 
-def page(results: Results, found: StudySummary, drawn: Sequence[tuple[Drawing, bytes]]) -> str:
+def page(results: Results, found: StudySummary, drawn: Drawn) -> str:
     """Write the report as one HTML document.
 
     It loads nothing, runs nothing, and reads well on a telephone, in the dark and on paper.
@@ -112,18 +112,15 @@ def _header(results: Results, found: StudySummary) -> Markup:
     )
 
 
-def _overview(found: StudySummary, drawn: Sequence[tuple[Drawing, bytes]]) -> list[Markup]:
+def _overview(found: StudySummary, drawn: Drawn) -> list[Markup]:
     if len(found.cells) < 2:
         return []
-    whole = [
-        (drawing, svg) for drawing, svg in drawn if drawing.cell is None and drawing.panel is None
-    ]
     return [
         element(
             "section",
             element("h2", "All cells", id="cells"),
             table_block(overview_table(found), title="Difference from the baseline in every cell"),
-            *(figure_block(drawing, svg) for drawing, svg in whole),
+            *figures_at(drawn, "overview"),
         )
     ]
 
@@ -132,16 +129,15 @@ def _cell(
     cell: CellSummary,
     results: Results,
     found: StudySummary,
-    drawn: Sequence[tuple[Drawing, bytes]],
+    drawn: Drawn,
 ) -> Markup:
     number = [other.cell for other in found.cells].index(cell.cell)
-    own = [(drawing, svg) for drawing, svg in drawn if drawing.cell == cell.cell]
     missing = cell.expected - cell.ended
     parts: list[Markup] = [
         element("h2", _cell_title(cell.cell, found), id=f"cell-{number}"),
         *([_missing(cell)] if missing else []),
         *(_verdict(verdict) for verdict in verdicts(cell)),
-        *(figure_block(drawing, svg) for drawing, svg in own[:1]),
+        *figures_at(drawn, "cell", cell.cell),
         element("h3", "Arms"),
         table_block(arms_table(cell), title="What each arm reached"),
     ]
@@ -156,8 +152,8 @@ def _cell(
         table_block(activity_table(cell), title="What each arm did"),
     ]
     parts += _tables(diagnostic_tables(results, cell.cell))
-    first = [figure_block(drawing, svg) for drawing, svg in own[1:] if not drawing.more]
-    more = [figure_block(drawing, svg) for drawing, svg in own[1:] if drawing.more]
+    first = figures_at(drawn, "body", cell.cell)
+    more = figures_at(drawn, "more", cell.cell)
     if first:
         parts.append(element("div", *first, class_="pair"))
     if more:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 
-from regrow.lab.statistics import paired
-from regrow.report.findings import Comparison, Role
+from regrow.report.findings import Comparison, Versus
 from regrow.report.several import WAYS, Several
+from regrow.study.statistics import paired
 
 
 def joint_comparisons(
@@ -58,9 +58,9 @@ def joint_comparisons(
 
 def _pairs(
     arms: Sequence[Several], *, apart: Mapping[str, str], baseline: str
-) -> list[tuple[str, str, Role]]:
+) -> list[tuple[str, str, Versus]]:
     by_label = {arm.label: arm for arm in arms}
-    found: list[tuple[str, str, Role]] = []
+    found: list[tuple[str, str, Versus]] = []
     for arm in arms:
         found.extend((arm.name(way), baseline, "baseline") for way in WAYS)
         other = by_label.get(apart.get(arm.label, ""))

@@ -7,7 +7,6 @@ from typing import Final
 
 from regrow.report import wording
 from regrow.report.findings import ArmNumbers, CellSummary, Comparison, Outcome
-from regrow.report.partner_controls import APART
 from regrow.report.sentences import against, difference
 
 _AVERAGED: Final = (
@@ -82,12 +81,12 @@ def networks_told(cell: CellSummary, arm: ArmNumbers) -> list[str]:
     """
     cost = arm.cost
     told: list[str] = []
-    if arm.recipe == APART:
+    if arm.role == "apart":
         pairs = [(name, cell.baseline) for name in _as_one(cell, arm.label)]
         told.append(f"{'. '.join([_NEVER_MEET, *_all_compared(cell, pairs)])}.")
     if arm.networks > 1:
         told.append(f"Its accuracy is the mean over the {arm.networks} networks of a trial.")
-    if cost is not None and cost.relative != 1.0:
+    if cost.relative != 1.0:
         taught = f", {cost.teachers} epochs of teachers among them" if cost.teachers else ""
         told.append(
             f"A trial trains {wording.times(cost.relative)} the epochs of {cell.baseline}{taught}."

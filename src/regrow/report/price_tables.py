@@ -26,13 +26,11 @@ def cost_table(cell: CellSummary) -> Table:
     Returns:
         One row an arm, and one for each way in which several networks are one; no rows where all arms cost the same.
     """
-    if all(arm.cost is None or arm.cost.relative == 1.0 for arm in cell.arms):
+    if all(arm.cost.relative == 1.0 for arm in cell.arms):
         return Table(caption="", columns=("Trial",), rows=())
     found: list[tuple[float, tuple[str, ...]]] = []
     by_label = {own.label: own for own in cell.several}
     for arm in cell.arms:
-        if arm.cost is None:
-            continue
         title = arm.label if arm.networks == 1 else f"{arm.label}: mean of {arm.networks}"
         rows = [_priced(cell, arm, name=arm.label, title=title, mean=arm.accuracy.mean, tested=1)]
         own = by_label.get(arm.label)
@@ -148,8 +146,6 @@ def _priced(
 ) -> tuple[str, ...]:
     """One row of the table of costs."""
     cost = arm.cost
-    if cost is None:  # pragma: no cover - the caller has looked
-        raise AssertionError(arm.label)
     comparison = cell.comparison(name, cell.baseline)
     numbers = None if comparison is None else comparison.numbers
     return (
@@ -170,8 +166,8 @@ def _priced(
 
 def _not_counted(arms: Sequence[ArmNumbers]) -> str:
     """What the cost leaves out, arm by arm."""
-    files = [arm.label for arm in arms if arm.cost is not None and arm.cost.files]
-    other = [arm.label for arm in arms if arm.cost is not None and arm.cost.own_model]
+    files = [arm.label for arm in arms if arm.cost.files]
+    other = [arm.label for arm in arms if arm.cost.own_model]
     told = ""
     if files:
         told += f" Teachers that are files are not counted: {', '.join(files)}."

@@ -7,10 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from regrow.report.cell_arms import arms_in
-from regrow.report.cost import networks_of
-from regrow.report.networks import Partner
-from regrow.report.results import Results, Trial
+from regrow.study.records import Trial
+from regrow.study.results import Results
+from regrow.study.views import Partner
 
 WAYS: Final = ("best", "mean weights", "ensemble")
 """How several networks are one, in the order of the tables."""
@@ -94,18 +93,18 @@ def several(results: Results, cell: str) -> tuple[Several, ...]:
     """
     held = results.networks
     found: list[Several] = []
-    for label, arm in arms_in(results.study, cell).items():
+    for label, arm in results.study.by_cell[cell].items():
         trials = results.arm(cell, label)
         ended = {seed: trial for seed, trial in trials.items() if trial.trial in held.partners}
         if not ended:
             continue
         last = [at_the_end(trial, held.partners[trial.trial]) for trial in ended.values()]
-        whole = [list(own.values()) for own in last if len(own) == networks_of(arm)]
+        whole = [list(own.values()) for own in last if len(own) == arm.networks]
         found.append(
             Several(
                 label=label,
-                networks=networks_of(arm),
-                held_out=int(arm["train"].get("held_out") or 0),
+                networks=arm.networks,
+                held_out=arm.held_out,
                 n=len(whole),
                 mean=_mean([statistics.fmean(own) for own in whole]),
                 spread=_mean([max(own) - min(own) for own in whole]),

@@ -7,18 +7,25 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from typing import Final
 
-from regrow.lab.statistics import is_failed, summary
 from regrow.report.carried import carried
 from regrow.report.compared import accuracies, compare, diverged, majority_share
 from regrow.report.effort import effort
-from regrow.report.findings import ArmNumbers, CellSummary, Comparison, Role, StudySummary
+from regrow.report.findings import (
+    ArmNumbers,
+    CellSummary,
+    Comparison,
+    Cost,
+    StudySummary,
+    Versus,
+)
 from regrow.report.joint import joint_comparisons
-from regrow.report.relations import Relations, relations
-from regrow.report.results import Arm, Results, Trial
 from regrow.report.several import Several, several
-from regrow.report.sweep.axes import find_sweep
 from regrow.report.sweep.document import sweep_document
 from regrow.report.sweep.panels import panels
+from regrow.study.records import ArmRecord, Trial
+from regrow.study.results import Results
+from regrow.study.statistics import is_failed, summary
+from regrow.study.sweep import find_sweep
 
 SUMMARY_VERSION: Final = 1
 
@@ -77,7 +84,7 @@ def _cell_document(results: Results, cell: CellSummary) -> dict[str, object]:
         "majority_share": cell.majority_share,
         "baseline": cell.baseline,
         "trials": {"expected": cell.expected, "ended": cell.ended},
-        "arms": [asdict(arm) | {"missing": arm.missing} for arm in cell.arms],
+        "arms": [_arm_document(arm) for arm in cell.arms],
         "comparisons": [
             asdict(comparison) | {"outcome": comparison.outcome} for comparison in cell.comparisons
         ],
@@ -87,6 +94,11 @@ def _cell_document(results: Results, cell: CellSummary) -> dict[str, object]:
         ],
         "weights": [asdict(weights) for weights in carried(results, cell.cell)],
     }
+
+
+def _arm_document(arm: ArmNumbers) -> dict[str, object]:
+    told: dict[str, object] = {k: value for k, value in asdict(arm).items() if k != "role"}
+    return told | {"missing": arm.missing}
 
 
 def _several(own: Several) -> dict[str, object]:
@@ -113,16 +125,16 @@ def failed_seeds(trials: Mapping[int, Trial]) -> frozenset[int]:
 
 
 def _cell(results: Results, cell: str) -> CellSummary:
-    study = results.study
-    found, joined = relations(study, cell), several(results, cell)
-    trials = {arm.label: results.arm(cell, arm.label) for arm in study.arms}
+    study, arms = results.study, results.study.by_cell[cell]
+    joined = several(results, cell)
+    trials = {label: results.arm(cell, label) for label in arms}
     share = majority_share(results, cell)
     return CellSummary(
         cell=cell,
         majority_share=share,
         baseline=study.baseline,
         expected=study.trials_per_cell,
-        arms=tuple(_arm(arm, results, found, cell=cell, share=share) for arm in study.arms),
+        arms=tuple(_arm(arm, results, share=share) for arm in arms.values()),
         comparisons=tuple(
             Comparison(
                 arm=label,
@@ -130,56 +142,73 @@ def _cell(results: Results, cell: str) -> CellSummary:
                 role=role,
                 numbers=compare(trials[label], trials[versus], majority_share=share),
             )
-            for label, versus, role in _pairs(study.arms, study.baseline, found)
+            for label, versus, role in _pairs(arms, study.baseline)
         ),
         several=joined,
         joint=joint_comparisons(
             joined,
             accuracies={label: accuracies(own) for label, own in trials.items()},
             diverged={label: diverged(own) for label, own in trials.items()},
-            apart=found.apart,
+            apart={label: own for label, arm in arms.items() if (own := arm.apart_control)},
             baseline=study.baseline,
             majority_share=share or 0.0,
         ),
     )
 
 
-def _pairs(arms: tuple[Arm, ...], baseline: str, found: Relations) -> list[tuple[str, str, Role]]:
-    compared: list[tuple[str, str, Role]] = [
-        (arm.label, baseline, "baseline") for arm in arms if arm.label != baseline
-    ]
+def _pairs(arms: Mapping[str, ArmRecord], baseline: str) -> list[tuple[str, str, Versus]]:
+    """Each arm with the baseline; then with its controls: the neutral one, a replay, networks apart."""
     controls = [
-        *found.choices.items(),
-        *((tested, control) for control, tested in found.replaying.items()),
-        *found.averaging.items(),
-        *found.apart.items(),
+        *_neutral(arms, "filters"),
+        *((arm.replays, label) for label, arm in arms.items() if arm.replays is not None),
+        *_neutral(arms, "shares"),
+        *((label, arm.apart_control) for label, arm in arms.items() if arm.apart_control),
     ]
-    for tested, control in controls:
-        if baseline not in (control, tested):
-            compared.append((tested, control, "control"))
-    return compared
+    found: list[tuple[str, str, Versus]] = [
+        (label, baseline, "baseline") for label in arms if label != baseline
+    ]
+    return found + [
+        (tested, control, "control")
+        for tested, control in controls
+        if baseline not in (control, tested)
+    ]
 
 
-def _arm(
-    arm: Arm, results: Results, found: Relations, *, cell: str, share: float | None
-) -> ArmNumbers:
-    label, study = arm.label, results.study
+def _neutral(arms: Mapping[str, ArmRecord], decides: str) -> list[tuple[str, str]]:
+    return [
+        (label, arm.neutral_control)
+        for label, arm in arms.items()
+        if arm.decides == decides and arm.neutral_control
+    ]
+
+
+def _arm(arm: ArmRecord, results: Results, *, share: float | None) -> ArmNumbers:
+    label, cell, study = arm.label, arm.cell, results.study
     trials, baseline = results.arm(cell, label), results.arm(cell, study.baseline)
     drops, grafts = results.diagnostics.drops, results.networks.grafts
     lost = diverged(trials)
     left = [drops[trial.trial] for trial in trials.values() if trial.trial in drops]
     out = [sum(drop.until is None for drop in each) for each in left]
+    filters, shares = arm.decides == "filters", arm.decides == "shares"
     return ArmNumbers(
         label=label,
         recipe=arm.recipe,
-        replays=found.replaying.get(label),
-        ranked_at_random=label in found.at_random,
-        choice_control=found.choices.get(label),
-        networks=found.networks[label],
-        averages=label in found.averages,
-        averaging_control=found.averaging.get(label),
-        apart_control=found.apart.get(label),
-        cost=found.costs.get(label),
+        role=arm.role,
+        replays=arm.replays,
+        ranked_at_random=filters and arm.neutral,
+        choice_control=arm.neutral_control if filters else None,
+        networks=arm.networks,
+        averages=shares and arm.neutral,
+        averaging_control=arm.neutral_control if shares else None,
+        apart_control=arm.apart_control,
+        cost=Cost(
+            networks=arm.networks,
+            epochs=arm.epochs,
+            teachers=arm.teachers,
+            files=arm.files,
+            own_model=arm.own_model,
+            relative=arm.relative,
+        ),
         accuracy=summary(accuracies(trials), majority_share=share or 0.0, diverged=lost),
         expected=len(study.seeds),
         diverged=len(lost),

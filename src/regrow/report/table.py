@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from regrow.lab.statistics import FAILED_MARGIN
 from regrow.report import wording
 from regrow.report.findings import ArmNumbers, CellSummary, Comparison, Outcome, StudySummary
+from regrow.study.statistics import FAILED_MARGIN
 
 OUTCOMES: Final[dict[Outcome, str]] = {
     "gain": "gain",

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from regrow.lab.statistics import FEWEST_PAIRS
 from regrow.report import wording
 from regrow.report.findings import (
     ArmNumbers,
@@ -15,9 +14,9 @@ from regrow.report.findings import (
     Outcome,
     StudySummary,
 )
-from regrow.report.partner_controls import APART
 from regrow.report.partner_verdict import networks_told, shares_told
 from regrow.report.sentences import against, brackets
+from regrow.study.statistics import FEWEST_PAIRS
 
 _HEADLINES: Final[dict[Outcome, str]] = {
     "gain": "a gain",
@@ -57,8 +56,8 @@ _NO_CHOICE: Final = (
     'rank_by = "random".'
 )
 
-_NO_RECIPE: Final = frozenset({"none", "restart", APART})
-"""Arms in which the laboratory trains without a recipe: controls themselves."""
+_TESTED: Final = frozenset({"method", "control"})
+"""Arms with a recipe; the others are controls themselves."""
 
 _DOUBT: Final = 0.05
 _CARRIED: Final = "The rank test does not bear this out: a few seeds carry the mean."
@@ -192,7 +191,7 @@ def _difference(comparison: Comparison) -> str:
 
 
 def _controls(cell: CellSummary, arm: ArmNumbers) -> list[str]:
-    if arm.recipe in _NO_RECIPE:
+    if arm.role not in _TESTED:
         return []
     if arm.networks > 1:
         return shares_told(cell, arm)
@@ -227,7 +226,7 @@ def _told(
 
 def _caveats(arm: ArmNumbers, comparison: Comparison) -> list[str]:
     found: list[str] = []
-    renews = arm.recipe not in _NO_RECIPE and arm.networks == 1
+    renews = arm.role in _TESTED and arm.networks == 1
     if renews and not arm.trials_renewed and arm.accuracy.n:
         found.append("It renewed no filter in any trial.")
     if arm.diverged:

@@ -6,29 +6,48 @@ import statistics
 from collections.abc import Collection, Mapping, Sequence
 
 from regrow.report.carried import mean_invalid
-from regrow.report.networks import Carried, Graft
-from regrow.report.results import Results, Trial
+from regrow.study.records import GraftRecord, Trial
+from regrow.study.results import Results
+from regrow.study.views import Carried
 
 Spread = tuple[float, float | None, int]
 """Mean, standard deviation (None for a single trial) and number of trials."""
 
 
-def seen_layers(results: Results, cell: str) -> dict[str, int]:
-    """The layers whose weights were looked at.
+def seen_layers(results: Results, cell: str, held: Collection[str]) -> dict[str, int]:
+    """The layers of a cell's trials of which something is known.
 
     Args:
         results: What was read.
         cell: The cell.
+        held: The trials of which it is known.
 
     Returns:
         Number of filters by layer, in the network's order.
     """
     found: dict[str, int] = {}
-    for trial in results.trials:
-        if trial.cell == cell and trial.trial in results.networks.entropies:
+    for trial in results.trials_in(cell):
+        if trial.trial in held:
             for layer, filters in results.diagnostics.layers.get(trial.trial, {}).items():
                 found.setdefault(layer, filters)
     return found
+
+
+def overlap_series(results: Results, cell: str, arm: str, layer: str) -> dict[int, Spread]:
+    """The overlap of one layer's filters of an arm over the epochs, over the trials.
+
+    Args:
+        results: What was read.
+        cell: The cell.
+        arm: The arm's label.
+        layer: The layer.
+
+    Returns:
+        By epoch.
+    """
+    held = results.diagnostics.overlaps
+    trials = results.arm(cell, arm).values()
+    return over_trials([dict(held.get(t.trial, {}).get(layer, {})) for t in trials])
 
 
 def entropy_series(results: Results, cell: str, arm: str, layer: str) -> dict[int, Spread]:
@@ -59,7 +78,7 @@ def invalid_series(results: Results, cell: str, arm: str, place: int) -> dict[in
         results: What was read.
         cell: The cell.
         arm: The arm's label.
-        place: Place of the threshold in `regrow.report.networks.THRESHOLDS`.
+        place: Place of the threshold in `regrow.study.views.THRESHOLDS`.
 
     Returns:
         By epoch.
@@ -190,7 +209,7 @@ def over_trials(curves: Sequence[dict[int, float]]) -> dict[int, Spread]:
 
 def _grafts(
     results: Results, cell: str, arm: str
-) -> list[tuple[Trial, Mapping[str, tuple[Graft, ...]]]]:
+) -> list[tuple[Trial, Mapping[str, tuple[GraftRecord, ...]]]]:
     held = results.networks.grafts
     return [
         (trial, held[trial.trial])

@@ -6,10 +6,10 @@ import statistics
 
 from regrow.report import wording
 from regrow.report.carried import carried
-from regrow.report.networks import THRESHOLDS
-from regrow.report.results import Results
 from regrow.report.table import Table
 from regrow.report.weight_series import entropy_series, grafted_layers, seen_layers, share_series
+from regrow.study.results import Results
+from regrow.study.views import THRESHOLDS
 
 
 def weight_tables(results: Results, cell: str) -> tuple[tuple[str, str, Table], ...]:
@@ -80,7 +80,7 @@ def entropy_table(results: Results, cell: str) -> Table:
     Returns:
         One row a layer; no rows where weights were not looked at.
     """
-    layers = seen_layers(results, cell)
+    layers = seen_layers(results, cell, results.networks.entropies)
     series = {
         arm.label: {layer: entropy_series(results, cell, arm.label, layer) for layer in layers}
         for arm in results.study.arms

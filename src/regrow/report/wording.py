@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 NOTHING: Final = "\N{EN DASH}"
@@ -138,6 +139,23 @@ def count(number: int, noun: str, plural: str | None = None) -> str:
         ('1 seed', '24 seeds', '2 losses')
     """
     return f"{number} {noun if number == 1 else plural or noun + 's'}"
+
+
+def span(counts: Sequence[int]) -> str:
+    """Write the least and the most of some counts.
+
+    Args:
+        counts: At least one.
+
+    Returns:
+        One number where they are equal.
+
+    Examples:
+        >>> span([50, 12, 20]), span([8, 8])
+        ('12 to 50', '8')
+    """
+    least, most = min(counts), max(counts)
+    return str(most) if least == most else f"{least} to {most}"
 
 
 def seconds(duration: float | None) -> str:

@@ -9,14 +9,15 @@ from pathlib import Path
 
 from regrow._whole import write_whole
 from regrow.errors import StoreError
-from regrow.report.figures.catalogue import Drawing, drawings
-from regrow.report.figures.style import house_style, saved
+from regrow.report.drawing import Drawing
+from regrow.report.figures.order import drawings
+from regrow.report.figures.style import house_style, saved, sheet
 from regrow.report.findings import StudySummary
 from regrow.report.html import page
 from regrow.report.read import read_results
-from regrow.report.results import Results
 from regrow.report.summary import summarise, summary_document
 from regrow.report.verdict import standing, verdicts
+from regrow.study.results import Results
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,7 +27,8 @@ class Written:
     Args:
         html: The page.
         summary: The numbers as JSON.
-        figures: The figures, each as PNG and as SVG.
+        figures: The files of the figures, each as SVG and as PNG.
+        drawings: The figures, in the same order.
         results: What was read.
         found: Its numbers.
         document: Its numbers as plain values: what the summary holds.
@@ -35,6 +37,7 @@ class Written:
     html: Path
     summary: Path
     figures: tuple[Path, ...]
+    drawings: tuple[Drawing, ...]
     results: Results
     found: StudySummary
     document: Mapping[str, object]
@@ -60,12 +63,10 @@ def write_report(run_dir: Path) -> Written:
     try:
         (run_dir / "figures").mkdir(exist_ok=True)
         for drawing in drawings(results, found.panels):
-            svg, png = _rendered(drawing)
-            drawn.append((drawing, svg))
-            for suffix, content in ((".svg", svg), (".png", png)):
-                path = run_dir / "figures" / f"{drawing.name}{suffix}"
-                write_whole(path, content)
-                written.append(path)
+            for kind, content in (files := rendered(drawing)).items():
+                written.append(run_dir / "figures" / f"{drawing.name}.{kind}")
+                write_whole(written[-1], content)
+            drawn.append((drawing, files["svg"]))
         summary, html = run_dir / "summary.json", run_dir / "report.html"
         text = json.dumps(document, indent=2, allow_nan=False)
         write_whole(summary, f"{text}\n".encode())
@@ -76,6 +77,7 @@ def write_report(run_dir: Path) -> Written:
         html=html,
         summary=summary,
         figures=tuple(written),
+        drawings=tuple(drawing for drawing, _ in drawn),
         results=results,
         found=found,
         document=document,
@@ -106,12 +108,15 @@ def _document(results: Results, found: StudySummary) -> dict[str, object]:
     return document
 
 
-def _rendered(drawing: Drawing) -> tuple[bytes, bytes]:
+def rendered(drawing: Drawing) -> dict[str, bytes]:
+    """Draw a figure in the house's style: its files by their kind, "svg" and "png"."""
     with house_style():
-        figure, _ = drawing.draw()
+        figure = sheet(drawing.size)
+        drawing.draw(figure)
         # Laid out once, not anew for each kind of file: half of the work.
         figure.draw_without_rendering()
         figure.set_layout_engine("none")
-        svg = saved(figure, kind="svg", title=drawing.title, caption=drawing.caption)
-        png = saved(figure, kind="png", title=drawing.title, caption=drawing.caption)
-    return svg, png
+        return {
+            kind: saved(figure, kind=kind, title=drawing.title, caption=drawing.caption)
+            for kind in ("svg", "png")
+        }

@@ -26,6 +26,7 @@ from regrow.lab.data.crater_files import (
 )
 from regrow.lab.data.crater_split import SPLITS, held_out_half, overlap_groups
 from regrow.lab.data.craters import CraterSettings, build_table, read_craters
+from regrow.lab.settings import read_settings
 
 PAPER = {"East": (458, 765), "West": (1121, 1385), "Center": (443, 738)}
 
@@ -267,12 +268,12 @@ def test_a_data_folder_without_craters(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"region": "North"}, "region must be one of 'West', 'Center', 'East', got 'North'"),
-        ({"split": "third"}, "split must be one of 'half', 'half_clean', got 'third'"),
-        ({"size": 20}, "size must be one of 15, 28, got 20"),
-        ({"split_seed": -3}, "split_seed must be within"),
+        ({"region": "North"}, "region: must be one of 'West', 'Center' or 'East', got 'North'"),
+        ({"split": "third"}, "split: must be one of 'half' or 'half_clean', got 'third'"),
+        ({"size": 20}, "size: must be one of 15 or 28, got 20"),
+        ({"split_seed": -3}, "split_seed: must be at least 0"),
     ],
 )
 def test_settings_out_of_range(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
-        CraterSettings(**settings)
+        read_settings(CraterSettings, settings, where="data")

@@ -12,6 +12,7 @@ import torch
 
 from regrow.errors import ConfigError, DataError
 from regrow.lab.data.dataset import CommonSettings, RawImages, assemble
+from regrow.lab.settings import read_settings
 
 
 def raw(**changes: Any) -> RawImages:
@@ -133,10 +134,10 @@ def test_a_prefix_may_not_be_longer_than_the_set() -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"n_train": 0}, "n_train must be at least 1, got 0"),
-        ({"scale": "none"}, "scale must be one of 'standard', 'unit', 'per_image', got 'none'"),
+        ({"n_train": 0}, "n_train: must be at least 1, got 0"),
+        ({"scale": "none"}, "scale: must be one of 'standard', 'unit' or 'per_image', got 'none'"),
     ],
 )
 def test_common_settings_out_of_range(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
-        CommonSettings(**settings)
+        read_settings(CommonSettings, settings, where="data")

@@ -15,6 +15,7 @@ from PIL import Image
 from regrow.errors import ConfigError, DataError
 from regrow.lab.data import load
 from regrow.lab.data.folder import FolderSettings, read_folder
+from regrow.lab.settings import read_settings
 
 
 def picture(path: Path, value: int, *, mode: str = "L", size: tuple[int, int] = (6, 5)) -> None:
@@ -140,16 +141,16 @@ def test_train_and_test_must_hold_the_same_classes(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"size": 0}, "size must be at least 1, got 0"),
-        ({"colour": "sepia"}, "colour must be one of"),
-        ({"test_fraction": 1.0}, "test_fraction must be above 0 and below 1, got 1.0"),
-        ({"test_fraction": 0.0}, "test_fraction must be above 0"),
-        ({"split_seed": -1}, "split_seed must be within"),
+        ({"size": 0}, "size: must be at least 1, got 0"),
+        ({"colour": "sepia"}, "colour: must be one of"),
+        ({"test_fraction": 1.0}, "test_fraction: must be below 1, got 1.0"),
+        ({"test_fraction": 0.0}, "test_fraction: must be above 0"),
+        ({"split_seed": -1}, "split_seed: must be at least 0"),
     ],
 )
 def test_settings_out_of_range(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
-        FolderSettings(**settings)
+        read_settings(FolderSettings, settings, where="data")
 
 
 def gradient(height: int, width: int) -> Any:

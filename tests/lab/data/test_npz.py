@@ -11,6 +11,7 @@ import pytest
 from regrow.errors import ConfigError, DataError
 from regrow.lab.data import load
 from regrow.lab.data.npz import NpzSettings, to_nchw
+from regrow.lab.settings import read_settings
 
 
 def write(path: Path, **changes: Any) -> str:
@@ -68,9 +69,9 @@ def test_layouts_that_cannot_be_told(shape: tuple[int, ...], layout: str, messag
 
 def test_unknown_layout() -> None:
     with pytest.raises(
-        ConfigError, match="layout must be one of 'auto', 'NHW', 'NHWC', 'NCHW', got 'CHWN'"
+        ConfigError, match="layout: must be one of 'auto', 'NHW', 'NHWC' or 'NCHW', got 'CHWN'"
     ):
-        NpzSettings(layout="CHWN")
+        read_settings(NpzSettings, {"layout": "CHWN"}, where="data")
 
 
 def test_the_file_is_loaded_in_its_own_order(tmp_path: Path) -> None:

@@ -47,6 +47,15 @@ def test_standard_deviations_and_bounds(init: str, conv_std: float, linear_std: 
         assert (layer.bias == 0).all()
 
 
+def test_a_truncated_normal_may_be_cut_off_elsewhere_than_torch_does() -> None:
+    # Cut off at two standard deviations: variance s^2 (1 - 4 phi(2) / (2 Phi(2) - 1)).
+    inside = math.erf(2 / math.sqrt(2))
+    std = 0.04 * math.sqrt(1 - 4 * math.exp(-2) / math.sqrt(2 * math.pi) / inside)
+    weight = drawn("trunc_normal:0.04:0.08")[0].weight.detach().double()
+    assert float(weight.std()) == pytest.approx(std, rel=0.02)
+    assert 0.079 < float(weight.abs().max()) <= 0.08
+
+
 def test_orthogonal_rows() -> None:
     weight = drawn("orthogonal")[0].weight.detach().double().flatten(1)
     torch.testing.assert_close(

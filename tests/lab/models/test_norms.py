@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import torch
@@ -11,7 +11,7 @@ from torch import nn
 
 from regrow.errors import ConfigError
 from regrow.lab.models import build, check, defaults, distinguishing, names, starts_from_data
-from regrow.lab.models.norm_settings import NORMS, groups_of
+from regrow.lab.models.norm_settings import Norm, groups_of
 from regrow.nn import GainControl2d
 
 CLASSES = {
@@ -37,7 +37,7 @@ def count(model: nn.Module) -> int:
     return sum(parameter.numel() for parameter in model.parameters())
 
 
-@pytest.mark.parametrize("norm", [norm for norm in NORMS if norm != "none"])
+@pytest.mark.parametrize("norm", [norm for norm in get_args(Norm) if norm != "none"])
 def test_a_norm_stands_between_every_convolution_and_its_relu(norm: str) -> None:
     layers = make("convnet", depth=2, width=4, norm=norm).get_submodule("features")
     assert [name for name, _ in layers.named_children()] == [
@@ -174,13 +174,13 @@ def test_groups_of_one_map_need_more_than_one_position_too() -> None:
     [
         (
             {"norm": "gain_control", "gain_control_learn": "k"},
-            "gain_control_learn must be one of 'all', 'gain', 'bias', got 'k'",
+            "gain_control_learn: must be one of 'all', 'gain' or 'bias', got 'k'",
         ),
         ({"start_gain": True}, "start_gain needs norm 'gain_control', got norm"),
         ({"norm": "batch", "mean_scale": 0.5}, "mean_scale needs norm 'gain_control', got norm"),
         ({"norm": "group", "gain_control_learn": "gain"}, "gain_control_learn needs norm"),
-        ({"norm": "gain_control", "mean_scale": float("inf")}, "mean_scale must be a finite"),
-        ({"norm": "gain_control", "start_gain": 1}, "start_gain must be true or false"),
+        ({"norm": "gain_control", "mean_scale": float("inf")}, "mean_scale: must be a finite"),
+        ({"norm": "gain_control", "start_gain": 1}, "start_gain: must be true or false"),
     ],
 )
 @pytest.mark.parametrize("name", names())

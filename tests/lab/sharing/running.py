@@ -9,13 +9,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from regrow.lab.engines import EngineName
 from regrow.lab.events import Event, Noticed
 from regrow.lab.executor import Tally, run_study
-from regrow.lab.fingerprint import document, fingerprint_document
-from regrow.lab.store import Store
-from regrow.lab.study import Study, check_document
-from regrow.lab.trials import TrialSpec, cells, trials
+from regrow.lab.plan import plan
+from regrow.study.document import EngineName, Study, check_document
+from regrow.study.store import Store
+from regrow.study.trials import TrialSpec
 
 TIMES = {"seconds", "recipe_seconds", "finished_at"}
 
@@ -56,11 +55,12 @@ def small_study(digits: Path, arms: Mapping[str, Mapping[str, Any]], **parts: An
 
 
 def opened(study: Study, folder: Path, *, engine: EngineName = "modules") -> Store:
-    digests = {cell.name: "d" for cell in cells(study, where="test")}
+    digests = {cell.name: "d" for cell in plan(study, where="test").cells}
     return Store(
         folder,
-        document=document(study),
-        fingerprint_document=fingerprint_document(study, data_digests=digests, engine=engine),
+        document=plan(study).document,
+        fingerprint_document=plan(study).fingerprint_document(data_digests=digests, engine=engine),
+        arms=plan(study).arms,
         environment={},
     )
 
@@ -78,7 +78,7 @@ def go(
     on_event: Callable[[Event], object] = lambda event: None,
 ) -> Outcome:
     """Run a study, or go on with it."""
-    chosen = trials(study) if specs is None else specs
+    chosen = plan(study).trials if specs is None else specs
     events: list[Event] = []
 
     def told(event: Event) -> None:

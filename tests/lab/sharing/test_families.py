@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 
 from regrow.lab.checkpoint import Held
+from regrow.lab.plan import plan
 from regrow.lab.sharing import families, segments
-from regrow.lab.study import Study
-from regrow.lab.trials import TrialSpec, trials
+from regrow.study.document import Study
+from regrow.study.trials import TrialSpec
 
 MakeStudy = Callable[..., Study]
 
@@ -30,7 +31,7 @@ def randomout(train: dict[str, Any] | None = None, **settings: Any) -> dict[str,
 
 def labels(study: Study) -> list[list[str]]:
     """Labels of each family, in order."""
-    return [[spec.label for spec in members] for members in families(trials(study))]
+    return [[spec.label for spec in members] for members in families(plan(study).trials)]
 
 
 @pytest.fixture
@@ -95,6 +96,8 @@ def test_every_other_setting_of_the_recipe_is_another_run(
         {"weight_decay": 0.1},
         {"optimizer": "adam"},
         {"schedule": "cosine"},
+        {"schedule": "staircase", "stair_steps": 9},
+        {"anneal_epochs": 2},
         {"augment": "crop-flip"},
         {"loss_reduction": "sum"},
         {"clip_grad_norm": 1.0},
@@ -102,6 +105,7 @@ def test_every_other_setting_of_the_recipe_is_another_run(
         {"drop_last": True},
         {"overlap_penalty": 0.1},
         {"eval_every_epochs": 2},
+        {"eval_last_epochs": 2},
     ],
     ids=lambda train: next(iter(train)),
 )
@@ -117,7 +121,7 @@ def test_another_model_is_another_run(two: MakeStudy) -> None:
 
 def test_seeds_are_families_of_their_own(study: MakeStudy) -> None:
     arms = {"a": randomout(), "none": {"recipe": "none"}, "b": randomout(threshold=0.1)}
-    found = families(trials(study(arms=arms, seeds=[0, 1])))
+    found = families(plan(study(arms=arms, seeds=[0, 1])).trials)
     # Plain training is first: it is the run in which nothing is ever selected.
     assert [[spec.trial for spec in members] for members in found] == [
         [f"base/{label}/seed{seed}" for label in ("none", "a", "b")] for seed in (0, 1)
@@ -127,7 +131,7 @@ def test_seeds_are_families_of_their_own(study: MakeStudy) -> None:
 def test_a_grid_over_the_recipe_is_one_run_and_one_over_the_data_is_not(study: MakeStudy) -> None:
     arms = {"none": {"recipe": "none"}, "randomout": randomout()}
     grid = {**GRID, "train.lr": [0.1, 0.2]}
-    found = families(trials(study(arms=arms, grid=grid, seeds=[0])))
+    found = families(plan(study(arms=arms, grid=grid, seeds=[0])).trials)
     assert [len(members) for members in found] == [8, 8]
     assert [{spec.train.lr for spec in members} for members in found] == [{0.1}, {0.2}]
     # All cells' plain trainings are that one run too.
@@ -197,7 +201,7 @@ def a_study_of_everything(make: MakeStudy) -> Study:
 def test_every_trial_is_in_exactly_one_family_and_the_order_is_theirs(
     study: MakeStudy, seed: int
 ) -> None:
-    specs = list(trials(a_study_of_everything(study)))
+    specs = list(plan(a_study_of_everything(study)).trials)
     chooser = random.Random(seed)  # noqa: S311 # no secret
     chosen = specs if seed == 0 else chooser.sample(specs, len(specs) // seed)
     found = families(chosen)
@@ -222,13 +226,13 @@ def partition(specs: list[TrialSpec]) -> set[frozenset[str]]:
 def test_families_do_not_depend_on_the_order_but_for_where_plain_training_goes(
     study: MakeStudy,
 ) -> None:
-    specs = [spec for spec in trials(a_study_of_everything(study)) if spec.label != "other"]
+    specs = [spec for spec in plan(a_study_of_everything(study)).trials if spec.label != "other"]
     assert partition(specs) == partition(specs[::-1])
 
 
 def test_trials_go_on_from_their_own_file_or_from_the_furthest(two: MakeStudy) -> None:
     arms = {label: randomout(threshold=0.1 * place) for place, label in enumerate("abcdef")}
-    specs = trials(two(arms))
+    specs = plan(two(arms)).trials
     name = {spec.label: spec.trial for spec in specs}
 
     def held(members: str, epoch: int) -> Held:
@@ -252,7 +256,7 @@ def test_the_figure_of_the_paper_is_one_run_a_region_and_seed() -> None:
     from regrow.lab.config import load_study
 
     file = Path(__file__).parents[3] / "studies" / "randomout-figure3.toml"
-    specs = trials(load_study(file))
+    specs = plan(load_study(file)).trials
     assert len(specs) >= 2 * 50 * (9 * 16 + 1)
     found = families(specs)
     assert len(found) == 100

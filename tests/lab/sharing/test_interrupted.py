@@ -13,7 +13,7 @@ from lab.sharing.grids import Kind
 from lab.sharing.running import Outcome, Tables, column, go, opened, small_study, tables
 from regrow.lab.checkpoint import CheckpointFile
 from regrow.lab.events import Ended, Event, Noticed, Progressed, Started
-from regrow.lab.study import Study
+from regrow.study.document import Study
 
 NETS = """
 import os, pathlib, signal

@@ -9,8 +9,8 @@ import pytest
 
 from lab.sharing.grids import ALONE, BOTH, NETS, QUICK, Kind
 from lab.sharing.running import Outcome, column, first_renewals, go, small_study, tables
-from regrow.lab.engines import EngineName
 from regrow.lab.events import Progressed, Started
+from regrow.study.document import EngineName
 
 
 def run_both(

@@ -12,8 +12,8 @@ from lab.sharing.grids import QUICK
 from lab.sharing.running import go, small_study, tables
 from regrow.lab.assembly import epoch_order
 from regrow.lab.events import Event, Progressed, Started
+from regrow.lab.plan import plan
 from regrow.lab.sharing import Kinds, Segment, segments
-from regrow.lab.trials import trials
 
 SEEDS = [0, 1, 2, 3]
 
@@ -118,7 +118,7 @@ def test_only_runs_of_one_training_are_put_together(digits_npz: Path) -> None:
         "long": {"recipe": "none", "train": {"epochs": 9}},
         "pair": {"recipe": "independent", "settings": {"partners": 2}},
     }
-    runs = segments(trials(small_study(digits_npz, arms)), {})
+    runs = segments(plan(small_study(digits_npz, arms)).trials, {})
     kinds = Kinds()
     of: dict[str, str] = {run.specs[0].label: kinds.of(run) for run in runs}
     assert of["slow"] == of["fast"]

@@ -6,21 +6,19 @@ from pathlib import Path
 
 import pytest
 
-from regrow.report.figures.distribution import (
-    accuracies,
-    caption_distribution,
-    plot_distribution,
-    spread,
-)
+from regrow.report.figures import distribution
+from regrow.report.figures.distribution import spread
 from regrow.report.read import read_results
+from report.drawn import caption, first_axes
 
 
 def test_every_accuracy_is_drawn_in_its_column(partial: Path) -> None:
     results = read_results(partial)
     cell = "train.lr=0.03"
-    _, ax = plot_distribution(results, cell)
+    ax = first_axes(distribution.figures(results, cell))
     for index, arm in enumerate(("none", "randomout", "random")):
-        expected = accuracies(results, cell, arm)
+        trials = results.arm(cell, arm).values()
+        expected = [100 * t.test_accuracy for t in trials if t.test_accuracy is not None]
         marks = [
             float(y)
             for line in ax.get_lines()
@@ -31,7 +29,9 @@ def test_every_accuracy_is_drawn_in_its_column(partial: Path) -> None:
         assert sorted(marks) == pytest.approx(sorted(expected))
     labels = [text.get_text() for text in ax.get_xticklabels()]
     assert labels == ["none\n (n=10)", "randomout\n (n=9)", "random\n (n=1)"]
-    assert "n = 10 (none), 9 (randomout), 1 (random)" in caption_distribution(results, cell)
+    assert "n = 10 (none), 9 (randomout), 1 (random)" in caption(
+        distribution.figures(results, cell)
+    )
 
 
 def test_equal_values_are_spread_apart_symmetrically_within_the_column() -> None:

@@ -10,17 +10,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 from matplotlib.collections import QuadMesh
-from matplotlib.figure import Figure
 
-from regrow.report.figures.catalogue import drawings
-from regrow.report.figures.dropping import dropping_arms
-from regrow.report.figures.filter_map import caption_filter_map, out_of_network, plot_filter_map
+from regrow.report.figures import filter_map
+from regrow.report.figures.filter_map import out_of_network
+from regrow.report.figures.order import drawings
 from regrow.report.read import read_results
+from report.drawn import caption, drawn, first_axes
 
 
 def test_only_arms_that_took_filters_out_have_a_map(cycled: Path, rescued: Path) -> None:
-    assert dropping_arms(read_results(cycled), "base") == ["repr"]
-    assert dropping_arms(read_results(rescued), "base") == []
+    (found,) = filter_map.figures(read_results(cycled), "base")
+    assert found.title == "Filters of repr in and out of the network"
+    assert not list(filter_map.figures(read_results(rescued), "base"))
 
 
 def test_a_filter_is_dark_from_its_drop_to_its_return(cycled: Path) -> None:
@@ -44,7 +45,7 @@ def test_a_filter_that_left_with_the_last_step_is_still_seen(cycled: Path) -> No
     edges, rows = out_of_network(trial, held.layers[trial.trial], held.drops[trial.trial])
     assert edges == [0.0, 2.0, 4.0, 8.0, 8.5]
     assert rows[3] == [0, 1, 0, 1]
-    _, ax = plot_filter_map(results, "base", arm="repr")
+    ax = first_axes(filter_map.figures(results, "base"))
     assert ax.get_xlim() == (0.0, 8.5)
 
 
@@ -52,13 +53,14 @@ def test_where_all_came_back_the_map_ends_with_the_training(cycled: Path) -> Non
     with sqlite3.connect(cycled / "results.sqlite") as database:
         database.execute("DELETE FROM resting")
     results = read_results(cycled)
-    _, ax = plot_filter_map(results, "base", arm="repr")
+    ax = first_axes(filter_map.figures(results, "base"))
     assert ax.get_xlim() == (0.0, 8.0)
-    assert "never came back" not in caption_filter_map(results, "base", "repr")
+    assert "never came back" not in caption(filter_map.figures(results, "base"))
 
 
 def test_the_picture_shows_these_rows_and_names_layers_and_seed(cycled: Path) -> None:
-    figure, ax = plot_filter_map(read_results(cycled), "base", arm="repr")
+    figure = drawn(*filter_map.figures(read_results(cycled), "base"))
+    ax = figure.axes[0]
     (mesh,) = (each for each in ax.collections if isinstance(each, QuadMesh))
     shown = np.asarray(mesh.get_array())
     assert shown.shape == (20, 5)
@@ -75,7 +77,7 @@ def test_the_picture_shows_these_rows_and_names_layers_and_seed(cycled: Path) ->
 
 
 def test_the_caption_counts(cycled: Path) -> None:
-    text = caption_filter_map(read_results(cycled), "base", "repr")
+    text = caption(filter_map.figures(read_results(cycled), "base"))
     assert "seed 0 (n = 1 trial)" in text
     assert "Filters left 2 times, 3 of 20 filters at least once." in text
     assert "1 filter never came back" in text
@@ -86,7 +88,8 @@ def test_names_keep_their_distance_and_rows_their_height(
     new_cycled: Callable[..., Path], layers: int, high: float
 ) -> None:
     results = read_results(new_cycled({f"block{index}.conv": 32 for index in range(layers)}))
-    figure, ax = plot_filter_map(results, "base", arm="repr")
+    figure = drawn(*filter_map.figures(results, "base"))
+    ax = figure.axes[0]
     figure.draw_without_rendering()
     assert figure.get_figheight() == pytest.approx(high, abs=0.1)
     boxes = [label.get_window_extent() for label in ax.get_yticklabels()]
@@ -96,14 +99,6 @@ def test_names_keep_their_distance_and_rows_their_height(
     assert all(label.get_fontsize() >= 8 for label in ax.get_yticklabels())
 
 
-def test_given_axes_and_no_drops(cycled: Path, rescued: Path) -> None:
-    own = Figure()
-    ax = own.add_subplot()
-    assert plot_filter_map(read_results(cycled), "base", ax=ax) == (own, ax)
-    _, empty = plot_filter_map(read_results(rescued), "base")
-    assert [text.get_text() for text in empty.texts] == ["No filter left the network"]
-
-
 def test_map_and_panels_lie_within_their_figures(new_cycled: Callable[..., Path]) -> None:
     # A collapsed layout warns, and warnings are errors here.
     for layers in (3, 30):
@@ -111,7 +106,7 @@ def test_map_and_panels_lie_within_their_figures(new_cycled: Callable[..., Path]
             {f"features.block{index}.conv": 16 for index in range(layers)}, name=f"of{layers}"
         )
         for drawing in drawings(read_results(folder))[-2:]:
-            figure, _ = drawing.draw()
+            figure = drawn(drawing)
             figure.draw_without_rendering()
             tight = figure.get_tightbbox()
             assert tight is not None

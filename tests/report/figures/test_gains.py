@@ -7,15 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from regrow.report.figures.catalogue import MANY_CELLS, drawings
-from regrow.report.figures.gains import caption_gains, plot_gains
+from regrow.report.figures import gains
+from regrow.report.figures.order import MANY_CELLS, drawings
 from regrow.report.read import read_results
 from regrow.report.summary import summarise
+from report.drawn import caption, first_axes
 
 
 def test_marks_and_intervals_are_those_of_the_summary(partial: Path) -> None:
     results = read_results(partial)
-    _, ax = plot_gains(results)
+    ax = first_axes(gains.figures(results))
     found = summarise(results).cells[0].comparison("randomout", "none")
     assert found is not None
     numbers = found.numbers
@@ -30,7 +31,7 @@ def test_marks_and_intervals_are_those_of_the_summary(partial: Path) -> None:
     (ends,) = (path.vertices[:, 0] for path in bar.get_paths())
     assert list(ends) == pytest.approx([100 * numbers.low, 100 * numbers.high])
     assert [text.get_text() for text in ax.get_yticklabels()] == list(results.cells)
-    assert "n = 0 to 9 pairs each" in caption_gains(results)
+    assert "n = 0 to 9 pairs each" in caption(gains.figures(results))
 
 
 def test_one_cell_needs_no_such_figure(rescued: Path, partial: Path) -> None:
@@ -42,6 +43,7 @@ def test_many_cells_draw_the_sorted_seeds_alone(rescued: Path) -> None:
     results = read_results(rescued)
     cells = [f"x={k}" for k in range(MANY_CELLS + 1)]
     trials = tuple(replace(t, cell=cell) for cell in cells for t in results.trials[:3])
-    many = replace(results, trials=trials)
+    by_cell = dict.fromkeys(cells, results.study.by_cell["base"])
+    many = replace(results, trials=trials, study=replace(results.study, by_cell=by_cell))
     names = [drawing.name for drawing in drawings(many)]
     assert names == ["gains", *(f"{cell}-sorted" for cell in cells)]

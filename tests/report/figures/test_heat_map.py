@@ -6,25 +6,30 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
+from matplotlib.collections import QuadMesh
 from matplotlib.colors import to_rgb
 
 from regrow.report import wording
-from regrow.report.figures.catalogue import drawings
-from regrow.report.figures.heat_map import _limit, caption_heat_map, plot_heat_map
-from regrow.report.figures.held_back import caption_held_back, plot_held_back
+from regrow.report.figures import heat_map, held_back
+from regrow.report.figures.heat_map import colour_limit
+from regrow.report.figures.order import drawings
 from regrow.report.read import read_results
 from regrow.report.sweep.panel import Panel
 from regrow.report.sweep.panels import panels
+from regrow.study.results import Results
+from report.drawn import drawn, first_axes
 from report.sweep_study import MISSING, TAU, P, rescuing, write_sweep
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
-def only(folder: Path, **options: object) -> Panel:
-    (panel,) = panels(read_results(write_sweep(folder, **options)))  # type: ignore[arg-type]
-    return panel
+def only(folder: Path, **options: object) -> tuple[Results, Panel]:
+    results = read_results(write_sweep(folder, **options))  # type: ignore[arg-type]
+    (panel,) = panels(results)
+    return results, panel
 
 
 def numbers(ax: Axes) -> dict[tuple[str, str], str]:
@@ -39,9 +44,8 @@ def numbers(ax: Axes) -> dict[tuple[str, str], str]:
 
 
 def test_gains_and_failures_stand_in_their_cells(tmp_path: Path) -> None:
-    panel = only(tmp_path)
-    figure, gains = plot_heat_map(panel)
-    lost = figure.axes[1]
+    results, panel = only(tmp_path)
+    gains, lost = drawn(*heat_map.figures(results, panel)).axes[:2]
     assert numbers(gains) == {
         (str(cell.y), str(cell.x)): wording.points(cell.gain) for cell in panel.cells
     }
@@ -64,9 +68,11 @@ def test_gain_is_blue_harm_orange_and_nothing_white(tmp_path: Path) -> None:
         gain = {0.2: 0.0, 0.6: 0.1, 1.0: -0.1}[float(str(point[P]))]
         return 0.8 + seed / 1000 + gain * (arm != "none")
 
-    _, gains = plot_heat_map(only(tmp_path, reached=reached))
-    filled = [patch for patch in gains.patches if patch.get_facecolor()[3] == 1.0]
-    colours = [patch.get_facecolor()[:3] for patch in filled[:3]]
+    gains = first_axes(heat_map.figures(*only(tmp_path, reached=reached)))
+    (mesh,) = (each for each in gains.collections if isinstance(each, QuadMesh))
+    values = np.asarray(mesh.get_array())
+    assert values[0] == pytest.approx([0.0, 10.0, -10.0])
+    colours = [tuple(colour[:3]) for colour in mesh.to_rgba(values)[0]]
     expected = [to_rgb("white"), to_rgb("#0072b2"), to_rgb("#d55e00")]
     for colour, wanted in zip(colours, expected, strict=True):
         assert colour == pytest.approx(wanted, abs=0.01)
@@ -76,20 +82,20 @@ def test_blank_cells_are_crossed_out_and_counted(tmp_path: Path) -> None:
     def reached(point: Mapping[str, object], arm: str, seed: int) -> float | str:
         return MISSING if point[TAU] == 1e-4 else rescuing(point, arm, seed)
 
-    panel = only(tmp_path, reached=reached)
-    figure, gains = plot_heat_map(panel)
+    (found,) = heat_map.figures(*only(tmp_path, reached=reached))
+    gains, lost = drawn(found).axes[:2]
     assert (len(gains.texts), len(gains.lines)) == (3, 3)
-    assert len(figure.axes[1].texts) == 3
-    assert "Crossed out: 3 cells without a pair." in caption_heat_map(panel)
-    assert "n = 12 pairs each" in caption_heat_map(panel)
+    assert len(lost.texts) == 3
+    assert "Crossed out: 3 cells without a pair." in found.caption
+    assert "n = 12 pairs each" in found.caption
 
 
 def test_a_few_cells_far_away_do_not_take_the_others_colour() -> None:
     near = [0.01 * (1 + k % 2) for k in range(40)]
-    assert _limit(near) == (0.02, False)
-    assert _limit([*near, -0.3]) == (0.02, True)
-    assert _limit([0.0, None]) == (0.005, False)
-    assert _limit([]) == (0.005, False)
+    assert colour_limit(near) == (0.02, False)
+    assert colour_limit([*near, -0.3]) == (0.02, True)
+    assert colour_limit([0.0, None]) == (0.005, False)
+    assert colour_limit([]) == (0.005, False)
 
 
 @pytest.mark.parametrize("seeds", [[], [0], [0, 1]])
@@ -99,7 +105,8 @@ def test_however_little_there_is_it_is_drawn(tmp_path: Path, seeds: list[int]) -
 
     folder = write_sweep(tmp_path, seeds=range(3), reached=reached)
     results = read_results(folder)
-    figure, gains = plot_heat_map(panels(results)[0])
+    figure = drawn(*heat_map.figures(results, panels(results)[0]))
+    gains = figure.axes[0]
     figure.draw_without_rendering()
     assert len(gains.texts) == (2 if seeds else 0)
     names = [drawing.name for drawing in drawings(results)]
@@ -111,10 +118,11 @@ def test_the_chosen_cell_shows_the_seeds_that_did_not_choose_it(tmp_path: Path) 
     results = read_results(write_sweep(tmp_path))
     (panel,) = panels(results)
     chosen = panel.chosen[0]
-    _, ax = plot_held_back(results, chosen)
+    (found,) = held_back.figures(results, panel)
+    ax = drawn(found).axes[0]
     order = [int(text.get_text()) for text in ax.get_xticklabels()]
     assert sorted(order) == [1, 3, 5, 7, 9, 11]
-    drawn = {
+    marks = {
         line.get_marker(): [float(y) for y in line.get_ydata()]
         for line in ax.lines
         if line.get_marker() in {"o", "^"}
@@ -122,9 +130,8 @@ def test_the_chosen_cell_shows_the_seeds_that_did_not_choose_it(tmp_path: Path) 
     for marker, arm in (("o", "none"), ("^", "randomout")):
         trials = results.arm(chosen.cell.cell, arm)
         expected = [100 * (trials[seed].test_accuracy or 0.0) for seed in order]
-        assert sorted(drawn[marker]) == pytest.approx(sorted(expected))
-    caption = caption_held_back(panel, chosen)
-    assert "Test accuracy of the 6 seeds held back" in caption
-    assert wording.points(chosen.before.numbers.mean_difference) in caption
-    assert wording.points(chosen.after.numbers.mean_difference) in caption
-    assert "2 of 6 failed under none, 0 under randomout" in caption
+        assert sorted(marks[marker]) == pytest.approx(sorted(expected))
+    assert "Test accuracy of the 6 seeds held back" in found.caption
+    assert wording.points(chosen.before.numbers.mean_difference) in found.caption
+    assert wording.points(chosen.after.numbers.mean_difference) in found.caption
+    assert "2 of 6 failed under none, 0 under randomout" in found.caption

@@ -9,14 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from regrow.report.figures.alpha import caption_alpha, plot_alpha
-from regrow.report.figures.catalogue import drawings
-from regrow.report.figures.distance import caption_distance, plot_distance
-from regrow.report.figures.entropy import caption_entropy, plot_entropy
-from regrow.report.figures.invalid import caption_invalid, plot_invalid
-from regrow.report.figures.networks import caption_networks, plot_networks
+from regrow.report.figures import alpha, distance, entropy, invalid, networks
+from regrow.report.figures.order import drawings
 from regrow.report.read import read_results
 from regrow.report.weight_series import entropy_series
+from report.drawn import caption, drawn
 from report.several_study import ARMS
 
 NAMES = ("networks", "alpha", "distance", "invalid", "entropy")
@@ -36,7 +33,8 @@ def _means(rows: list[tuple[float, float]]) -> dict[float, float]:
 
 def test_the_larger_share_of_each_layer_one_panel_an_arm(several_folder: Path) -> None:
     results = read_results(several_folder)
-    figure, _ = plot_alpha(results, "base")
+    (found,) = alpha.figures(results, "base")
+    figure = drawn(found)
     assert [ax.get_title(loc="left") for ax in figure.axes] == ["grafting", "graft0", "plus"]
     layers = [text.get_text() for text in figure.legends[0].get_texts()]
     assert layers == ["stem", "conv10", "conv2"]
@@ -55,14 +53,14 @@ def test_the_larger_share_of_each_layer_one_panel_an_arm(several_folder: Path) -
             assert list(line.get_xdata()) == list(wanted) == [1, 2, 3]
             assert list(line.get_ydata()) == pytest.approx(list(wanted.values()))
     assert len({ax.get_ylim() for ax in figure.axes}) == 1
-    caption = caption_alpha(results, "base")
-    assert "n = 8 (grafting), 8 (graft0), 8 (plus) seeds" in caption
-    assert "band: smallest to largest" in caption
+    assert "n = 8 (grafting), 8 (graft0), 8 (plus) seeds" in found.caption
+    assert "band: smallest to largest" in found.caption
 
 
 def test_distances_are_means_over_layers(several_folder: Path) -> None:
     results = read_results(several_folder)
-    _, ax = plot_distance(results, "base")
+    (found,) = distance.figures(results, "base")
+    ax = drawn(found).axes[0]
     assert len(ax.lines) == 3
     wanted = _means(
         _rows(
@@ -73,17 +71,19 @@ def test_distances_are_means_over_layers(several_folder: Path) -> None:
     assert list(ax.lines[2].get_xdata()) == list(wanted)
     assert list(ax.lines[2].get_ydata()) == pytest.approx(list(wanted.values()))
     assert ax.get_ylim()[0] == 0
-    assert "n = 8 (grafting)" in caption_distance(results, "base")
+    assert "n = 8 (grafting)" in found.caption
 
 
 def test_each_network_beside_the_mean(several_folder: Path) -> None:
     results = read_results(several_folder)
-    figure, first = plot_networks(results, "base")
+    (found,) = networks.figures(results, "base")
+    figure = drawn(found)
+    first = figure.axes[0]
     titles = [ax.get_title(loc="left") for ax in figure.axes]
     assert titles == ["grafting", "graft0", "apart", "plus"]
-    mean, *networks = [line for line in first.lines if len(line.get_xdata())]
-    assert len(networks) == 2
-    for number, line in enumerate(networks):
+    mean, *each = [line for line in first.lines if len(line.get_xdata())]
+    assert len(each) == 2
+    for number, line in enumerate(each):
         wanted = _means(
             _rows(
                 several_folder,
@@ -101,14 +101,14 @@ def test_each_network_beside_the_mean(several_folder: Path) -> None:
         )
     )
     assert list(mean.get_ydata()) == pytest.approx(list(trials.values()))
-    assert "n = 8 (grafting), 8 (graft0), 8 (apart), 8 (plus) seeds" in caption_networks(
-        results, "base"
-    )
+    assert "n = 8 (grafting), 8 (graft0), 8 (apart), 8 (plus) seeds" in found.caption
 
 
 def test_invalid_filters_one_panel_a_threshold(several_folder: Path) -> None:
     results = read_results(several_folder)
-    figure, ax = plot_invalid(results, "base")
+    (found,) = invalid.figures(results, "base")
+    figure = drawn(found)
+    ax = figure.axes[0]
     titles = [own.get_title(loc="left") for own in figure.axes]
     assert titles == ["l1 < 1", "l1 < 0.1", "l1 < 0.01", "l1 < 0.001"]
     lines = {line.get_label(): line for line in figure.axes[2].lines}
@@ -122,12 +122,13 @@ def test_invalid_filters_one_panel_a_threshold(several_folder: Path) -> None:
     )
     assert list(lines["apart"].get_ydata()) == pytest.approx(list(wanted.values()))
     assert ax.get_ylim()[0] == 0
-    assert "over n = 8 (none), 8 (long)" in caption_invalid(results, "base")
+    assert "over n = 8 (none), 8 (long)" in found.caption
 
 
 def test_entropy_one_panel_a_layer_one_line_an_arm(several_folder: Path) -> None:
     results = read_results(several_folder)
-    figure, _ = plot_entropy(results, "base")
+    (found,) = entropy.figures(results, "base")
+    figure = drawn(found)
     titles = [ax.get_title(loc="left") for ax in figure.axes]
     assert titles == ["stem (4)", "conv10 (12)", "conv2 (8)"]
     wanted = _means(
@@ -141,7 +142,7 @@ def test_entropy_one_panel_a_layer_one_line_an_arm(several_folder: Path) -> None
     assert [mean for mean, _, _ in series.values()] == pytest.approx(list(wanted.values()))
     line = next(line for line in figure.axes[1].lines if line.get_label() == "graft0")
     assert list(line.get_ydata())[:-1] == pytest.approx(list(wanted.values()))
-    assert "n = 8 (none)" in caption_entropy(results, "base")
+    assert "n = 8 (none)" in found.caption
 
 
 def test_a_deep_network_names_some_layers_and_draws_no_bands(
@@ -150,12 +151,14 @@ def test_a_deep_network_names_some_layers_and_draws_no_bands(
     layers = {f"block{index}.conv": 4 for index in range(30)}
     arms = {label: ARMS[label] for label in ("none", "grafting")}
     results = read_results(new_several(arms=arms, layers=layers, seeds=range(2)))
-    figure, ax = plot_alpha(results, "base")
+    (found,) = alpha.figures(results, "base")
+    figure = drawn(found)
+    ax = figure.axes[0]
     names = [text.get_text() for text in figure.legends[0].get_texts()]
     assert names == ["block0.conv", "block15.conv", "block29.conv"]
     assert not ax.collections
-    assert "band" not in caption_alpha(results, "base")
-    assert "24 of 30 layers are drawn" in caption_entropy(results, "base")
+    assert "band" not in found.caption
+    assert "24 of 30 layers are drawn" in caption(entropy.figures(results, "base"))
 
 
 def test_they_are_there_only_where_there_is_something_to_draw(
@@ -173,16 +176,3 @@ def test_they_are_there_only_where_there_is_something_to_draw(
         "base-invalid",
         "base-entropy",
     }
-
-
-def test_an_empty_figure_says_why(rescued: Path) -> None:
-    results = read_results(rescued)
-    for plot, words in (
-        (plot_alpha, "No network took anything from another"),
-        (plot_distance, "No network took anything from another"),
-        (plot_networks, "No trial has several networks"),
-        (plot_invalid, "No weights were looked at"),
-        (plot_entropy, "No weights were looked at"),
-    ):
-        _, ax = plot(results, "base")
-        assert [text.get_text() for text in ax.texts] == [words]

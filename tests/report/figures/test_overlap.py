@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from matplotlib.figure import Figure
 
+from regrow.report.figures import overlap
 from regrow.report.figures.dropping import phases
 from regrow.report.figures.layer_panels import PANELS
-from regrow.report.figures.overlap import (
-    caption_overlap,
-    overlap_series,
-    plot_overlap,
-    shown_layers,
-)
 from regrow.report.read import read_results
+from regrow.report.weight_series import overlap_series
+from regrow.study.records import LayerRecord
+from report.drawn import caption, drawn
 
 
 def test_mean_and_spread_over_the_seeds(cycled: Path, new_cycled: Callable[..., Path]) -> None:
@@ -31,10 +29,10 @@ def test_mean_and_spread_over_the_seeds(cycled: Path, new_cycled: Callable[..., 
 
 def test_one_panel_a_layer_in_the_networks_order_with_every_arm(cycled: Path) -> None:
     results = read_results(cycled)
-    figure, ax = plot_overlap(results, "base")
+    figure = drawn(*overlap.figures(results, "base"))
+    ax = figure.axes[0]
     titles = [panel.get_title(loc="left") for panel in figure.axes]
     assert titles == ["conv1 (4)", "conv10 (10)", "conv2 (6)"]
-    assert ax is figure.axes[0]
     assert ax.get_xlabel() == "Epoch"
     assert ax.get_ylabel() == "Mean overlap"
     for panel, base in zip(figure.axes, (0.1, 0.2, 0.3), strict=True):
@@ -54,32 +52,28 @@ def test_drop_phases_are_shaded_where_they_were(cycled: Path) -> None:
         (2.0, 4.0),
         (6.0, 8.5),
     ]  # the value that is drawn last was measured without some
-    figure, _ = plot_overlap(results, "base")
+    figure = drawn(*overlap.figures(results, "base"))
     for panel in figure.axes:
         spans = [
             patch.get_extents().transformed(panel.transData.inverted()) for patch in panel.patches
         ]
         assert [(round(span.x0, 6), round(span.x1, 6)) for span in spans] == [(2, 4), (6, 8.5)]
-    assert "Grey: filters are out" in caption_overlap(results, "base")
+    assert "Grey: filters are out" in caption(overlap.figures(results, "base"))
 
 
 def test_a_deep_network_is_drawn_in_part_and_told_so(new_cycled: Callable[..., Path]) -> None:
     layers = {f"block{index}.conv": 8 for index in range(60)}
     results = read_results(new_cycled(layers))
-    drawn = list(shown_layers(results, "base"))
-    assert len(drawn) == PANELS
-    assert (drawn[0], drawn[-1]) == ("block0.conv", "block59.conv")
-    figure, ax = plot_overlap(results, "base")
-    assert len(figure.axes) == PANELS
-    assert ax is figure.axes[20]
-    assert "24 of 60 layers are drawn" in caption_overlap(results, "base")
+    titles = [ax.get_title(loc="left") for ax in drawn(*overlap.figures(results, "base")).axes]
+    assert len(titles) == PANELS
+    assert (titles[0], titles[-1]) == ("block0.conv (8)", "block59.conv (8)")
+    assert "24 of 60 layers are drawn" in caption(overlap.figures(results, "base"))
 
 
-def test_axes_that_are_given_hold_one_layer(cycled: Path, rescued: Path) -> None:
-    own = Figure()
-    ax = own.add_subplot()
-    assert plot_overlap(read_results(cycled), "base", layer="conv2", ax=ax) == (own, ax)
-    assert ax.get_title(loc="left") == "conv2"
-    assert ax.lines[0].get_ydata()[0] == pytest.approx(0.3 + 0.01 + 0.01)
-    _, empty = plot_overlap(read_results(rescued), "base")
-    assert [text.get_text() for text in empty.texts] == ["No overlap was measured"]
+def test_a_single_layer_and_none(cycled: Path, rescued: Path) -> None:
+    results = read_results(cycled)
+    only = {trial: (LayerRecord(layer="conv1", filters=4),) for trial in results.of(LayerRecord)}
+    alone = replace(results, details={**results.details, LayerRecord: only})
+    (ax,) = drawn(*overlap.figures(alone, "base")).axes
+    assert ax.get_title(loc="left") == "conv1 (4)"
+    assert not list(overlap.figures(read_results(rescued), "base"))

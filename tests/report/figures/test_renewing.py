@@ -8,14 +8,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from regrow.report.figures.renewals import caption_renewals, plot_renewals
-from regrow.report.figures.renewals_by_seed import (
-    caption_renewals_by_seed,
-    plot_renewals_by_seed,
-)
-from regrow.report.figures.renewing import by_layer, renewing_arms, shown_epochs
+from regrow.report.figures import renewals, renewals_by_seed
+from regrow.report.figures.renewing import by_layer, hidden_epochs, renewing_arms, shown_epochs
 from regrow.report.figures.scale import seed_order
 from regrow.report.read import read_results
+from report.drawn import caption, first_axes
 
 if TYPE_CHECKING:
     from conftest import RunFolder  # pyright: ignore[reportMissingImports]
@@ -24,9 +21,7 @@ if TYPE_CHECKING:
 def test_a_control_beside_its_recipe_needs_no_figure_of_its_own(rescued: Path) -> None:
     results = read_results(rescued)
     assert renewing_arms(results, "base") == ["randomout"]
-    assert "control random repeats the same numbers" in caption_renewals(
-        results, "base", "randomout"
-    )
+    assert "control random repeats the same numbers" in caption(renewals.figures(results, "base"))
 
 
 def test_counts_by_layer_and_epoch_are_those_of_the_file(rescued: Path) -> None:
@@ -36,12 +31,12 @@ def test_counts_by_layer_and_epoch_are_those_of_the_file(rescued: Path) -> None:
     total = sum(n for epochs in counts.values() for n in epochs.values())
     trials = results.arm("base", "randomout").values()
     assert total == sum(trial.renewed or 0 for trial in trials)
-    assert f"n = 24 seeds; {total} in all" in caption_renewals(results, "base", "randomout")
+    assert f"n = 24 seeds; {total} in all" in caption(renewals.figures(results, "base"))
 
 
 def test_the_stack_is_as_high_as_the_largest_epoch(rescued: Path) -> None:
     results = read_results(rescued)
-    _, ax = plot_renewals(results, "base")
+    ax = first_axes(renewals.figures(results, "base"))
     counts = by_layer(results, "base", "randomout")
     epochs = {e for layer in counts.values() for e in layer}
     largest = max(sum(layer.get(e, 0) for layer in counts.values()) for e in epochs)
@@ -56,31 +51,31 @@ def test_many_layers_are_put_together_in_the_order_of_their_numbers(
     new_run: Callable[..., RunFolder],
 ) -> None:
     run = new_run(seeds=range(1))
-    renewals = [(1, f"layer{k}", 1 + (k % 7)) for k in range(1, 12)]
-    run.add("randomout", 0, 0.9, renewals=renewals)
+    told = [(1, f"layer{k}", 1 + (k % 7)) for k in range(1, 12)]
+    run.add("randomout", 0, 0.9, renewals=told)
     counts = by_layer(read_results(run.close()), "base", "randomout")
     # sizes 1 + k mod 7: layers 4, 5, 6 and 3, 10 have the most, the first of equals is kept
     assert list(counts) == ["layer3", "layer4", "layer5", "layer6", "layer11", "6 other layers"]
     names = [int(name.removeprefix("layer")) for name in list(counts)[:-1]]
     assert names == sorted(names)
-    assert sum(n for e in counts.values() for n in e.values()) == sum(n for _, _, n in renewals)
+    assert sum(n for e in counts.values() for n in e.values()) == sum(n for _, _, n in told)
 
 
 def test_rows_are_the_seeds_in_the_order_of_the_sorted_figure(rescued: Path) -> None:
     results = read_results(rescued)
-    _, ax = plot_renewals_by_seed(results, "base")
+    ax = first_axes(renewals_by_seed.figures(results, "base"))
     (image,) = ax.get_images()
     rows = np.asarray(image.get_array())
     order = seed_order(results, "base")
     assert rows.shape == (24, 20)
     for row, seed in zip(rows, order, strict=True):
         assert row.sum() == (results.arm("base", "randomout")[seed].renewed or 0)
-    assert "n = 24 seeds" in caption_renewals_by_seed(results, "base", "randomout")
+    assert "n = 24 seeds" in caption(renewals_by_seed.figures(results, "base"))
 
 
 def test_crosses_mark_the_seeds_that_failed(rescued: Path) -> None:
     results = read_results(rescued)
-    _, ax = plot_renewals_by_seed(results, "base")
+    ax = first_axes(renewals_by_seed.figures(results, "base"))
     order = seed_order(results, "base")
     drawn = [{order[int(y) - 1] for y in line.get_ydata()} for line in ax.get_lines()]
     expected = [
@@ -96,11 +91,11 @@ def test_long_quiet_ends_are_cut_and_told(new_run: Callable[..., RunFolder]) -> 
     run.add("randomout", 1, 0.9, renewals=[(2, "conv1", 1)])
     results = read_results(run.folder)
     assert shown_epochs(results, "base", "randomout") == 12
-    assert "Epochs 1 to 12 of 100 are shown" in caption_renewals(results, "base", "randomout")
+    assert "Epochs 1 to 12 of 100 are shown" in caption(renewals.figures(results, "base"))
     run.add("random", 0, 0.9, renewals=[(60, "conv1", 1)])
     results = read_results(run.close())
     assert shown_epochs(results, "base", "random") == 100
-    assert "are shown" not in caption_renewals(results, "base", "random")
+    assert hidden_epochs(results, "base", "random") == ""
 
 
 def test_a_renewal_in_the_epoch_in_which_a_trial_diverged_is_drawn(
@@ -109,14 +104,12 @@ def test_a_renewal_in_the_epoch_in_which_a_trial_diverged_is_drawn(
     run = new_run(seeds=range(1), epochs=4)
     # the trial ends two whole epochs, and renews in the third before its loss becomes NaN
     run.add("randomout", 0, 0.5, status="diverged", renewals=[(3, "conv1", 1)])
-    _, ax = plot_renewals_by_seed(read_results(run.close()), "base")
+    ax = first_axes(renewals_by_seed.figures(read_results(run.close()), "base"))
     assert np.asarray(ax.get_images()[0].get_array()).tolist() == [[0, 0, 1]]
 
 
-def test_without_renewals_the_figures_say_so(new_run: Callable[..., RunFolder]) -> None:
+def test_without_renewals_there_are_no_such_figures(new_run: Callable[..., RunFolder]) -> None:
     run = new_run(seeds=range(1))
     run.add("none", 0, 0.9)
     results = read_results(run.close())
-    for plot in (plot_renewals, plot_renewals_by_seed):
-        _, ax = plot(results, "base")
-        assert [text.get_text() for text in ax.texts] == ["No filter was renewed"]
+    assert not [*renewals.figures(results, "base"), *renewals_by_seed.figures(results, "base")]

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from regrow.report.figures import sorted_seeds
 from regrow.report.figures.scale import failed_line, seed_order
-from regrow.report.figures.sorted_seeds import caption_sorted_seeds, plot_sorted_seeds
 from regrow.report.read import read_results
+from report.drawn import drawn, first_axes
 
 if TYPE_CHECKING:
     from conftest import RunFolder  # pyright: ignore[reportMissingImports]
@@ -28,7 +29,7 @@ def test_seeds_are_sorted_by_the_baseline(new_run: Callable[..., RunFolder]) -> 
 
 def test_marks_hold_the_accuracies_in_that_order(rescued: Path) -> None:
     results = read_results(rescued)
-    _, ax = plot_sorted_seeds(results, "base")
+    ax = first_axes(sorted_seeds.figures(results, "base"))
     order = seed_order(results, "base")
     lines = [line for line in ax.get_lines() if len(line.get_xdata()) == 24]
     assert len(lines) == 3
@@ -53,7 +54,7 @@ def test_marks_hold_the_accuracies_in_that_order(rescued: Path) -> None:
 def test_every_mark_lies_within_the_axes(partial: Path) -> None:
     results = read_results(partial)
     for cell in results.cells:
-        _, ax = plot_sorted_seeds(results, cell)
+        ax = first_axes(sorted_seeds.figures(results, cell))
         low, high = ax.get_ylim()
         for trial in results.trials:
             if trial.cell == cell and trial.test_accuracy is not None:
@@ -62,19 +63,13 @@ def test_every_mark_lies_within_the_axes(partial: Path) -> None:
 
 def test_crashed_seeds_are_crosses_at_the_lower_edge_and_in_the_caption(partial: Path) -> None:
     results = read_results(partial)
-    _, ax = plot_sorted_seeds(results, "train.lr=0.03")
+    (found,) = sorted_seeds.figures(results, "train.lr=0.03")
+    ax = drawn(found).axes[0]
     crosses = [line for line in ax.get_lines() if line.get_marker() == "x"]
     assert [list(line.get_ydata()) for line in crosses] == [[ax.get_ylim()[0]]]
-    caption = caption_sorted_seeds(results, "train.lr=0.03")
-    assert "n = 10 seeds, 1 of them with every arm" in caption
-    assert "1 crashed" in caption
+    assert "n = 10 seeds, 1 of them with every arm" in found.caption
+    assert "1 crashed" in found.caption
 
 
 def test_the_failed_line_is_the_majority_plus_two_points(rescued: Path) -> None:
     assert failed_line(read_results(rescued), "base") == pytest.approx(0.52)
-
-
-def test_an_unknown_cell_is_an_empty_figure_that_says_so(rescued: Path) -> None:
-    _, ax = plot_sorted_seeds(read_results(rescued), "nothing")
-    assert [text.get_text() for text in ax.texts] == ["No trial has ended yet"]
-    assert ax.get_legend() is None

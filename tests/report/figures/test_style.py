@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING
 import matplotlib as mpl
 import pytest
 from matplotlib.colors import to_rgb
-from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from regrow.report.figures.catalogue import drawings
-from regrow.report.figures.style import arm_styles, saved
+from regrow.report.figures.order import drawings
+from regrow.report.figures.style import arm_styles, house_style, saved, sheet
 from regrow.report.read import read_results
+from report.drawn import drawn
 
 if TYPE_CHECKING:
     from conftest import RunFolder  # pyright: ignore[reportMissingImports]
@@ -32,7 +32,9 @@ def _lightness(colour: str) -> float:
 
 def test_arms_are_told_apart_in_grey(new_run: Callable[..., RunFolder]) -> None:
     names = ["none", *"abcdefg"]
-    run = new_run(arms={name: {"recipe": "none" if name == "none" else "x"} for name in names})
+    run = new_run(
+        arms={name: {"recipe": "none" if name == "none" else "randomout"} for name in names}
+    )
     styles = arm_styles(read_results(run.close()))
     assert list(styles) == names
     for one, other in itertools.combinations(styles.values(), 2):
@@ -48,14 +50,17 @@ def test_arms_are_told_apart_in_grey(new_run: Callable[..., RunFolder]) -> None:
 
 def test_marker_and_colour_never_repeat_together(new_run: Callable[..., RunFolder]) -> None:
     names = ["none", *(f"a{k}" for k in range(20))]
-    run = new_run(arms={name: {"recipe": "none" if name == "none" else "x"} for name in names})
+    run = new_run(
+        arms={name: {"recipe": "none" if name == "none" else "randomout"} for name in names}
+    )
     styles = arm_styles(read_results(run.close())).values()
     assert len({(style.colour, style.marker) for style in styles}) == 21
 
 
 def test_every_figure_names_its_axes_in_letters_of_eight_points(partial: Path) -> None:
     for drawing in drawings(read_results(partial)):
-        figure, ax = drawing.draw()
+        figure = drawn(drawing)
+        ax = figure.axes[0]
         assert ax.get_xlabel(), drawing.name
         assert ax.get_ylabel(), drawing.name
         figure.draw_without_rendering()
@@ -66,7 +71,7 @@ def test_every_figure_names_its_axes_in_letters_of_eight_points(partial: Path) -
 
 
 def test_accuracy_axes_have_their_unit(rescued: Path) -> None:
-    labels = {d.name: d.draw()[1].get_ylabel() for d in drawings(read_results(rescued))}
+    labels = {d.name: drawn(d).axes[0].get_ylabel() for d in drawings(read_results(rescued))}
     for name in ("base-sorted", "base-distribution", "base-curves"):
         assert labels[name] == "Test accuracy (%)"
 
@@ -75,7 +80,8 @@ def test_the_layout_has_room_for_everything(partial: Path, rescued: Path) -> Non
     # A collapsed layout warns, and warnings are errors here; what is drawn must lie inside, too.
     for folder in (partial, rescued):
         for drawing in drawings(read_results(folder)):
-            figure, ax = drawing.draw()
+            figure = drawn(drawing)
+            ax = figure.axes[0]
             figure.draw_without_rendering()
             box, whole = ax.get_window_extent(), figure.bbox
             assert box.height > 0.35 * whole.height, drawing.name
@@ -89,41 +95,33 @@ def test_the_layout_has_room_for_everything(partial: Path, rescued: Path) -> Non
 def test_the_users_settings_and_backend_stay(rescued: Path) -> None:
     before = dict(mpl.rcParams)
     for drawing in drawings(read_results(rescued)):
-        drawing.draw()
+        drawn(drawing)
     assert dict(mpl.rcParams) == before
 
 
-def test_given_axes_are_drawn_into(rescued: Path) -> None:
-    from regrow.report.figures.curves import plot_curves
-    from regrow.report.figures.distribution import plot_distribution
-    from regrow.report.figures.gains import plot_gains
-    from regrow.report.figures.renewals import plot_renewals
-    from regrow.report.figures.renewals_by_seed import plot_renewals_by_seed
-    from regrow.report.figures.sorted_seeds import plot_sorted_seeds
-
-    results = read_results(rescued)
-    plots = (
-        plot_sorted_seeds,
-        plot_distribution,
-        plot_curves,
-        plot_renewals,
-        plot_renewals_by_seed,
-    )
-    own = Figure(figsize=(12, 8))
-    axes = own.subplots(2, 3).flat
-    for plot, mine in zip(plots, axes, strict=False):
-        figure, ax = plot(results, "base", ax=mine)
-        assert figure is own
-        assert ax is mine
-    assert plot_gains(results, ax=own.axes[-1]) == (own, own.axes[-1])
+def test_a_part_of_a_figure_of_ones_own_is_drawn_into(
+    rescued: Path, partial: Path, several_folder: Path, cycled: Path
+) -> None:
+    every = [
+        d for f in (rescued, partial, several_folder, cycled) for d in drawings(read_results(f))
+    ]
+    own = sheet((7.2 * 2, 3.6 * len(every)))
+    parts = own.subfigures(len(every), 2, squeeze=False)
+    with house_style():
+        for drawing, (left, right) in zip(every, parts, strict=True):
+            drawing.draw(left)
+            assert left.axes, drawing.name
+            assert not right.axes, drawing.name
+    own.draw_without_rendering()
 
 
 @pytest.mark.parametrize("kind", ["svg", "png"])
 def test_files_hold_their_caption_and_are_the_same_every_time(kind: str) -> None:
     def draw() -> bytes:
-        figure = Figure(figsize=(2, 2))
-        figure.add_subplot().plot([1, 2])
-        return saved(figure, kind=kind, title="A title", caption="A caption, n = 3.")
+        with house_style():
+            figure = sheet((2, 2))
+            figure.add_subplot().plot([1, 2])
+            return saved(figure, kind=kind, title="A title", caption="A caption, n = 3.")
 
     found = draw()
     assert b"A caption, n = 3." in found
@@ -132,8 +130,8 @@ def test_files_hold_their_caption_and_are_the_same_every_time(kind: str) -> None
 
 def test_reading_and_summing_up_need_neither_torch_nor_matplotlib() -> None:
     code = (
-        "import sys, regrow.report.html, regrow.report.write, regrow.lab.statistics\n"
-        "sys.exit(bool({'torch', 'matplotlib', 'pydantic'} & set(sys.modules)))"
+        "import sys, regrow.report.html, regrow.report.write, regrow.study.statistics\n"
+        "sys.exit(bool({'torch', 'matplotlib'} & set(sys.modules)))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 

@@ -4,22 +4,43 @@ from __future__ import annotations
 
 import pytest
 
-from regrow.report.results import Arm, Study
-from regrow.report.sweep.axes import find_sweep
+from regrow.lab.arm_recipes import info
+from regrow.study.asked import Asked
+from regrow.study.records import ArmRecord
+from regrow.study.sweep import find_sweep
 
 
-def study(grid: dict[str, list[object]], *arms: tuple[str, str, str | None]) -> Study:
+def study(grid: dict[str, list[object]], *arms: tuple[str, str, str | None]) -> Asked:
     """A study of arms (label, recipe, like); without any: none and randomout."""
     listed = arms or (("none", "none", None), ("randomout", "randomout", None))
-    return Study(
+    return Asked(
         name="x",
-        arms=tuple(
-            Arm(label=label, recipe=recipe, settings={}, train={}, like=like)
-            for label, recipe, like in listed
-        ),
         seeds=(0, 1),
         grid=grid,
         document={},
+        by_cell={"base": {label: _arm(label, recipe, like) for label, recipe, like in listed}},
+    )
+
+
+def _arm(label: str, recipe: str, like: str | None) -> ArmRecord:
+    return ArmRecord(
+        cell="base",
+        label=label,
+        recipe=recipe,
+        role=info(recipe).role,
+        identity=label,
+        networks=1,
+        epochs=1,
+        held_out=0,
+        replays=like,
+        decides=None,
+        neutral=False,
+        neutral_control=None,
+        apart_control=None,
+        teachers=0,
+        files=0,
+        own_model=False,
+        relative=1.0,
     )
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from regrow.cli.report import _tables
 from regrow.report.export import export
-from regrow.report.figures.catalogue import drawings
+from regrow.report.figures.order import drawings
 from regrow.report.html import page
 from regrow.report.read import read_results
 from regrow.report.summary import summarise

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,15 +20,11 @@ from regrow.lab.data.crater_files import (
     read_candidates,
     read_tile,
 )
-from regrow.lab.data.crater_split import SPLITS, held_out_half
+from regrow.lab.data.crater_split import held_out_half
 from regrow.lab.data.dataset import CommonSettings, RawImages
-from regrow.lab.data.split import check_split_seed, shuffled
-from regrow.lab.settings import check_choice
-
-SIZES = (15, 28)
+from regrow.lab.data.split import SplitSeed, shuffled
 
 
-@dataclass(frozen=True, kw_only=True)
 class CraterSettings(CommonSettings):
     """Settings of `craters`.
 
@@ -40,17 +36,10 @@ class CraterSettings(CommonSettings):
         split_seed: Seed of the split. Seed 0 gives the split of a prepared ``craters.npz``.
     """
 
-    region: str = "East"
-    split: str = "half"
-    size: int = 15
-    split_seed: int = 0
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_choice(self.region, REGIONS, name="region")
-        check_choice(self.split, SPLITS, name="split")
-        check_choice(self.size, SIZES, name="size")
-        check_split_seed(self.split_seed)
+    region: Literal["West", "Center", "East"] = "East"
+    split: Literal["half", "half_clean"] = "half"
+    size: Literal[15, 28] = 15
+    split_seed: SplitSeed = 0
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

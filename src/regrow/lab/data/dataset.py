@@ -6,21 +6,21 @@ import hashlib
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
 from regrow.errors import ConfigError, DataError
-from regrow.lab.data.scale import SCALES, scaled
-from regrow.lab.settings import check_at_least, check_choice
+from regrow.lab.data.scale import scaled
+from regrow.lab.settings import Settings
 
 if TYPE_CHECKING:  # a study file is checked against the settings classes before torch is loaded
     from torch import Tensor
 
 
-@dataclass(frozen=True, kw_only=True)
-class CommonSettings:
+class CommonSettings(Settings):
     """What can be set for every data set.
 
     Attributes:
@@ -31,15 +31,9 @@ class CommonSettings:
         n_test: The same for the test images.
     """
 
-    scale: str = "standard"
-    n_train: int | None = None
-    n_test: int | None = None
-
-    def __post_init__(self) -> None:
-        check_choice(self.scale, SCALES, name="scale")
-        for name, value in (("n_train", self.n_train), ("n_test", self.n_test)):
-            if value is not None:
-                check_at_least(value, 1, name=name)
+    scale: Literal["standard", "unit", "per_image"] = "standard"
+    n_train: int | None = Field(default=None, ge=1)
+    n_test: int | None = Field(default=None, ge=1)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -10,14 +9,13 @@ import numpy as np
 from regrow.errors import MissingExtraError
 from regrow.lab.data.dataset import CommonSettings, RawImages
 from regrow.lab.data.split import (
-    check_split_seed,
+    SplitSeed,
     frozen_generator,
     shuffled,
     stratified_test_mask,
 )
 
 
-@dataclass(frozen=True, kw_only=True)
 class DigitsSettings(CommonSettings):
     """Settings of `digits`.
 
@@ -25,11 +23,7 @@ class DigitsSettings(CommonSettings):
         split_seed: Which stratified half trains; one number gives the same split everywhere.
     """
 
-    split_seed: int = 0
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_split_seed(self.split_seed)
+    split_seed: SplitSeed = 0
 
 
 def read_digits(

@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
-from regrow.errors import ConfigError, DataError, MissingExtraError
+from regrow.errors import DataError, MissingExtraError
 from regrow.lab.data.dataset import CommonSettings, RawImages
-from regrow.lab.data.split import check_split_seed, frozen_generator, shuffled, stratified_test_mask
-from regrow.lab.settings import check_at_least, check_choice
-
-COLOURS = ("auto", "grey", "rgb")
+from regrow.lab.data.split import SplitSeed, frozen_generator, shuffled, stratified_test_mask
 
 _GREY_MODES = frozenset({"1", "L", "LA"})
 _COLOUR_MODES = frozenset({"P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "LAB", "HSV"})
 
 
-@dataclass(frozen=True, kw_only=True)
 class FolderSettings(CommonSettings):
     """Settings of `folder:PATH`.
 
@@ -32,21 +29,10 @@ class FolderSettings(CommonSettings):
         test_fraction: Share of each class that is tested on, in that case.
     """
 
-    size: int | None = None
-    colour: str = "auto"
-    split_seed: int = 0
-    test_fraction: float = 0.5
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.size is not None:
-            check_at_least(self.size, 1, name="size")
-        check_choice(self.colour, COLOURS, name="colour")
-        check_split_seed(self.split_seed)
-        if not 0.0 < self.test_fraction < 1.0:
-            raise ConfigError(
-                f"test_fraction must be above 0 and below 1, got {self.test_fraction}"
-            )
+    size: int | None = Field(default=None, ge=1)
+    colour: Literal["auto", "grey", "rgb"] = "auto"
+    split_seed: SplitSeed = 0
+    test_fraction: float = Field(default=0.5, gt=0, lt=1)
 
 
 def _visible(folder: Path) -> list[Path]:

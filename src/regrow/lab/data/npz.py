@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,14 +11,10 @@ from numpy.typing import NDArray
 from regrow.errors import DataError
 from regrow.lab.data.archive import read_archive
 from regrow.lab.data.dataset import CommonSettings, RawImages
-from regrow.lab.settings import check_choice
-
-LAYOUTS = ("auto", "NHW", "NHWC", "NCHW")
 
 _CHANNEL_COUNTS = (1, 3, 4)
 
 
-@dataclass(frozen=True, kw_only=True)
 class NpzSettings(CommonSettings):
     """Settings of `npz:PATH`.
 
@@ -28,11 +23,7 @@ class NpzSettings(CommonSettings):
             `to_nchw`.
     """
 
-    layout: str = "auto"
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_choice(self.layout, LAYOUTS, name="layout")
+    layout: Literal["auto", "NHW", "NHWC", "NCHW"] = "auto"
 
 
 def to_nchw(images: NDArray[Any], *, layout: str, where: str) -> NDArray[Any]:
@@ -43,7 +34,7 @@ def to_nchw(images: NDArray[Any], *, layout: str, where: str) -> NDArray[Any]:
 
     Args:
         images: Three or four axes. Read, never written.
-        layout: One of `LAYOUTS`.
+        layout: As in `NpzSettings`.
         where: The file and the array, for messages.
 
     Returns:
@@ -66,7 +57,7 @@ def to_nchw(images: NDArray[Any], *, layout: str, where: str) -> NDArray[Any]:
         elif images.ndim == 4:
             raise DataError(
                 f"{where}: cannot tell the channel axis of shape {images.shape}; "
-                f"set layout to one of {', '.join(LAYOUTS[1:])}"
+                "set layout to one of NHW, NHWC, NCHW"
             )
     if images.ndim != len(layout) or layout == "auto":
         wanted = "NHW, NHWC or NCHW" if layout == "auto" else layout

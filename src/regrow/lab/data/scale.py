@@ -81,10 +81,10 @@ def scaled(
         Training and test images, float32. Computed in float64 and rounded once.
 
     Edge cases:
-        A DataError where a channel holds one value only (``standard``), or scaled values leave float32's range.
-        ``per_image``: an image of one grey value becomes all zeros. ``unit``: a test image may exceed 1
-        if it is brighter than every training image; negative pixel values are a ConfigError, all-zero
-        images a DataError.
+        An unknown `scale` is a ConfigError; a channel that holds one value only (``standard``), or scaled values that
+        leave float32's range, are a DataError. ``per_image``: an image of one grey value becomes all zeros.
+        ``unit``: a test image may exceed 1 if it is brighter than every training image; negative pixel values are a
+        ConfigError, all-zero images a DataError.
 
     Examples:
         >>> train = np.array([[[[0.0, 4.0]]]])

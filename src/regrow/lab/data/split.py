@@ -3,27 +3,18 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
-from regrow.errors import ConfigError, DataError
+from regrow.errors import DataError
 
 MAX_SEED = 2**32 - 1
 
-
-def check_split_seed(seed: int) -> None:
-    """Refuse a seed that the generator of splits does not take.
-
-    Args:
-        seed: The setting ``split_seed``.
-
-    Raises:
-        ConfigError: `seed` is not within 0 and `MAX_SEED`.
-    """
-    if not 0 <= seed <= MAX_SEED:
-        raise ConfigError(f"split_seed must be within 0..{MAX_SEED}, got {seed}")
+SplitSeed = Annotated[int, Field(ge=0, le=MAX_SEED)]
+"""A seed that the generator of splits takes."""
 
 
 def frozen_generator(seed: int) -> np.random.RandomState:

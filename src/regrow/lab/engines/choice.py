@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Final, Literal
+from typing import Final
 
 import torch
 from torch import nn
@@ -13,9 +13,8 @@ from regrow.errors import ConfigError
 from regrow.lab.engines.engine import Engine
 from regrow.lab.engines.modules import ModuleEngine
 from regrow.lab.engines.stack import StackEngine
-from regrow.lab.trials import TrialSpec
-
-EngineName = Literal["modules", "stack"]
+from regrow.study.document import EngineName
+from regrow.study.trials import TrialSpec
 
 ENGINES: Final = ("modules", "stack")
 """``modules``: torch as a user would write it, for any network. ``stack``: `regrow.engine`, for small chains."""

@@ -13,8 +13,8 @@ from regrow import engine
 from regrow.engine import Program, Stack, StackOptimizer, program_of
 from regrow.lab.data.augment import crop_flip
 from regrow.lab.member import Member
-from regrow.lab.study import Training
 from regrow.loop import Regrower
+from regrow.study.document import Training
 
 
 @final

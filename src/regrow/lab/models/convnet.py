@@ -1,4 +1,4 @@
-"""`convnet`: a plain stack of 3x3 convolutions, the vanilla network of the RePr paper."""
+"""`convnet`: a plain stack of convolutions, the vanilla network of the RePr paper."""
 
 from __future__ import annotations
 
@@ -25,7 +25,8 @@ class ConvNet(nn.Module):
         https://arxiv.org/abs/1811.07275
         Differs: where the paper's networks pool is not known; here after each convolution while the
         map is at least 4 pixels. Its published parameter counts fit convolutions with bias and batch
-        norm (``norm="batch"``).
+        norm (``norm="batch"``). The author's released code has ``kernel=5``, ``pool_size=3`` (with images of even size
+        the windows lie where TensorFlow's do) and ``init="trunc_normal:0.04:0.08"``.
     """
 
     def __init__(
@@ -41,7 +42,9 @@ class ConvNet(nn.Module):
         layers: OrderedDict[str, nn.Module] = OrderedDict()
         channels = in_channels
         for number in range(1, settings.depth + 1):
-            layers[f"conv{number}"] = nn.Conv2d(channels, settings.width, 3, padding=1)
+            layers[f"conv{number}"] = nn.Conv2d(
+                channels, settings.width, settings.kernel, padding=settings.kernel // 2
+            )
             if settings.norm != "none":
                 layers[f"norm{number}"] = norm_layer(
                     settings.norm,
@@ -52,7 +55,10 @@ class ConvNet(nn.Module):
                 )
             layers[f"relu{number}"] = nn.ReLU()
             if settings.pool and min(height, width) >= 4:
-                layers[f"pool{number}"] = nn.MaxPool2d(2)
+                # Windows of 3 halve the map too if the last one may hang over the edge.
+                layers[f"pool{number}"] = nn.MaxPool2d(
+                    settings.pool_size, 2, ceil_mode=settings.pool_size > 2
+                )
                 height, width = height // 2, width // 2
             channels = settings.width
         if settings.head == "average":

@@ -35,7 +35,7 @@ def initialise_(model: nn.Module, init: str) -> None:
             elif drawn.distribution == "normal":
                 layer.weight.normal_(0.0, drawn.scale)
             elif drawn.distribution == "trunc_normal":
-                nn.init.trunc_normal_(layer.weight, std=drawn.scale)
+                nn.init.trunc_normal_(layer.weight, std=drawn.scale, a=-drawn.bound, b=drawn.bound)
             else:
                 nn.init.orthogonal_(layer.weight, gain=drawn.scale)
             if layer.bias is not None:

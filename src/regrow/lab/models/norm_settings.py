@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, Literal, Self
 
-from regrow.errors import ConfigError
-from regrow.lab.settings import check_choice
+from pydantic import model_validator
 
-NORMS: Final = ("none", "batch", "group", "instance", "gain_control")
-RESIDUAL_NORMS: Final = ("batch", "group", "gain_control")
-LEARNT: Final = ("all", "gain", "bias")
+from regrow.lab.settings import Settings
+
+Norm = Literal["none", "batch", "group", "instance", "gain_control"]
+ResidualNorm = Literal["batch", "group", "gain_control"]
 
 GROUPS: Final = 8
 """Groups of a group norm, where that divides the width."""
@@ -24,8 +22,7 @@ LATER: Final[dict[str, object]] = {
 """Settings that came after the first results, and the values with which a network is what it was before."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class GainControlSettings:
+class GainControlSettings(Settings):
     """How a network's gain control is set; the defaults where its norm is another one.
 
     Attributes:
@@ -36,27 +33,19 @@ class GainControlSettings:
             unit standard deviation; see `regrow.nn.set_start_gain_`. The laboratory does it, not `build`.
     """
 
-    gain_control_learn: str = "all"
+    gain_control_learn: Literal["all", "gain", "bias"] = "all"
     mean_scale: float = 1.0
     start_gain: bool = False
 
-    def check(self, norm: str, *, norms: tuple[str, ...]) -> None:
-        """Refuse what is out of range, and settings of gain control where there is none.
-
-        Args:
-            norm: The network's norm.
-            norms: Those that it may have.
-
-        Raises:
-            ConfigError: See above.
-        """
-        check_choice(norm, norms, name="norm")
-        check_choice(self.gain_control_learn, LEARNT, name="gain_control_learn")
-        if not math.isfinite(self.mean_scale):
-            raise ConfigError(f"mean_scale must be a finite number, got {self.mean_scale}")
+    @model_validator(mode="after")
+    def _belongs_to_gain_control(self) -> Self:
+        norm = dict(self).get(
+            "norm"
+        )  # every network declares its own, with the norms that it may have
         for name, default in LATER.items():
             if norm != "gain_control" and getattr(self, name) != default:
-                raise ConfigError(f"{name} needs norm 'gain_control', got norm '{norm}'")
+                raise ValueError(f"{name} needs norm 'gain_control', got norm '{norm}'")
+        return self
 
 
 def groups_of(channels: int) -> int:

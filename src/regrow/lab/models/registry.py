@@ -11,6 +11,7 @@ from regrow.errors import ConfigError, UnknownNameError
 from regrow.lab.models.norm_settings import LATER
 from regrow.lab.models.settings import ConvNetSettings, CraterCNNSettings, ResNetSettings
 from regrow.lab.settings import read_settings, settings_of
+from regrow.study.later import without
 
 if TYPE_CHECKING:  # names and settings are looked up before torch is loaded
     from torch import nn
@@ -39,7 +40,8 @@ _MODELS: dict[str, _Entry] = {
     ),
     "convnet": _Entry(
         settings=ConvNetSettings,
-        summary="a plain stack of 3x3 convolutions: the RePr paper's C^n(width)",
+        summary="a plain stack of convolutions: the RePr paper's C^n(width)",
+        later={"kernel": 3, "pool_size": 2},
     ),
     "resnet20": _Entry(
         settings=ResNetSettings,
@@ -132,9 +134,7 @@ def distinguishing(name: str, settings: Mapping[str, object]) -> dict[str, objec
         {'width': 16, 'init': 'kaiming_normal'}
     """
     later = {} if _is_user_function(name) else {**LATER, **_entry(name).later}
-    return {
-        key: value for key, value in settings.items() if not (key in later and value == later[key])
-    }
+    return without(settings, later)
 
 
 def starts_from_data(name: str, settings: Mapping[str, object]) -> bool:

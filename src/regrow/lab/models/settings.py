@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from typing import Annotated, Literal, Self
 
-from regrow.errors import ConfigError
-from regrow.lab.models.norm_settings import NORMS, RESIDUAL_NORMS, GainControlSettings
-from regrow.lab.settings import check_at_least, check_choice
+from pydantic import AfterValidator, Field, model_validator
 
-HEADS = ("flatten", "average")
+from regrow.lab.models.norm_settings import GainControlSettings, Norm, ResidualNorm
 
 _PLAIN_INITS = (
     "torch_default",
@@ -19,41 +17,50 @@ _PLAIN_INITS = (
     "kaiming_normal",
     "orthogonal",
 )
-_SCALED_INITS = {"uniform": "BOUND", "normal": "STD", "trunc_normal": "STD"}
+_SCALED_INITS = {"uniform": "BOUND", "normal": "STD", "trunc_normal": "STD[:BOUND]"}
 
 
-def check_init(init: str) -> None:
+def _above_zero(text: str) -> bool:
+    """Whether a text is a number above 0, and no infinity."""
+    try:
+        return 0 < float(text) < math.inf
+    except ValueError:
+        return False
+
+
+def check_init(init: str) -> str:
     """Refuse an initialiser that `regrow.attach` could not redraw from.
 
     Args:
-        init: ``torch_default``, ``uniform:BOUND``, ``normal:STD``, ``trunc_normal:STD``,
-            ``xavier_uniform``, ``xavier_normal``, ``kaiming_uniform``, ``kaiming_normal`` or
+        init: ``torch_default``, ``uniform:BOUND``, ``normal:STD``, ``trunc_normal:STD``, ``trunc_normal:STD:BOUND``
+            (cut off there, not at 2), ``xavier_uniform``, ``xavier_normal``, ``kaiming_uniform``, ``kaiming_normal`` or
             ``orthogonal``.
 
+    Returns:
+        The same.
+
     Raises:
-        ConfigError: The name is not known, or its number is missing or not above 0.
+        ValueError: The name is not known, or its number is missing or not above 0.
 
     Examples:
         >>> check_init("uniform:-1")
         Traceback (most recent call last):
-        regrow.errors.ConfigError: init 'uniform:-1' needs a number above 0 after the colon
+        ValueError: 'uniform:-1' needs a number above 0 after the colon
     """
     name, colon, argument = init.partition(":")
     if name in _SCALED_INITS:
-        try:
-            scale = float(argument)
-        except ValueError:
-            scale = math.nan
-        if not (scale > 0 and math.isfinite(scale)):
-            raise ConfigError(f"init '{init}' needs a number above 0 after the colon")
+        numbers = argument.split(":", 1) if name == "trunc_normal" else [argument]
+        if not all(_above_zero(number) for number in numbers):
+            raise ValueError(f"'{init}' needs a number above 0 after the colon")
     elif name not in _PLAIN_INITS or colon:
         scaled = [f"{scaled}:{argument}" for scaled, argument in _SCALED_INITS.items()]
-        raise ConfigError(
-            f"init must be one of {', '.join([*_PLAIN_INITS, *scaled])}, got '{init}'"
-        )
+        raise ValueError(f"must be one of {', '.join([*_PLAIN_INITS, *scaled])}, got '{init}'")
+    return init
 
 
-@dataclass(frozen=True, kw_only=True)
+Init = Annotated[str, AfterValidator(check_init)]
+
+
 class CraterCNNSettings(GainControlSettings):
     """Settings of `cratercnn`; those of gain control are described in `GainControlSettings`.
 
@@ -68,53 +75,48 @@ class CraterCNNSettings(GainControlSettings):
             paper's.
     """
 
-    filters: int = 20
-    dense: int = 500
-    kernel: int = 4
-    padding: int = 0
-    norm: str = "none"
-    init: str = "xavier_uniform"
-
-    def __post_init__(self) -> None:
-        check_at_least(self.filters, 1, name="filters")
-        check_at_least(self.dense, 1, name="dense")
-        check_at_least(self.kernel, 1, name="kernel")
-        check_at_least(self.padding, 0, name="padding")
-        self.check(self.norm, norms=NORMS)
-        check_init(self.init)
+    filters: int = Field(default=20, ge=1)
+    dense: int = Field(default=500, ge=1)
+    kernel: int = Field(default=4, ge=1)
+    padding: int = Field(default=0, ge=0)
+    norm: Norm = "none"
+    init: Init = "xavier_uniform"
 
 
-@dataclass(frozen=True, kw_only=True)
 class ConvNetSettings(GainControlSettings):
     """Settings of `convnet`; those of gain control are described in `GainControlSettings`.
 
     Attributes:
         depth: Number of convolutions.
         width: Filters of each.
+        kernel: Height and width of the filters, pixels; odd, for the map keeps its size.
         norm: ``none``, ``batch``, ``group``, ``instance`` or ``gain_control``, between convolution and ReLU.
-        pool: Whether the map is halved by 2x2 max pooling after each convolution, while it is at
-            least 4 pixels.
+        pool: Whether the map is halved by max pooling after each convolution, while it is at least 4 pixels.
+        pool_size: Height and width of the pooling's windows, 2 pixels apart: 2, or 3, as in the author's code, where
+            they overlap and the last one hangs over the edge.
         head: ``flatten``: every pixel of the last map is read; ``average``: each filter's mean over
             the map.
         init: Initialiser of all weights; see `check_init`.
     """
 
-    depth: int = 3
-    width: int = 32
-    norm: str = "none"
+    depth: int = Field(default=3, ge=1)
+    width: int = Field(default=32, ge=1)
+    kernel: int = Field(default=3, ge=1)
+    norm: Norm = "none"
     pool: bool = True
-    head: str = "flatten"
-    init: str = "torch_default"
+    pool_size: Literal[2, 3] = 2
+    head: Literal["flatten", "average"] = "flatten"
+    init: Init = "torch_default"
 
-    def __post_init__(self) -> None:
-        check_at_least(self.depth, 1, name="depth")
-        check_at_least(self.width, 1, name="width")
-        self.check(self.norm, norms=NORMS)
-        check_choice(self.head, HEADS, name="head")
-        check_init(self.init)
+    @model_validator(mode="after")
+    def _keeps_or_halves_the_map(self) -> Self:
+        if self.kernel % 2 == 0:
+            raise ValueError(f"kernel must be odd, got {self.kernel}")
+        if not self.pool and self.pool_size != 2:
+            raise ValueError(f"pool_size needs pool = true, got {self.pool_size} without pooling")
+        return self
 
 
-@dataclass(frozen=True, kw_only=True)
 class ResNetSettings(GainControlSettings):
     """Settings of `resnet20`, `resnet32` and `resnet56`; those of gain control are described in `GainControlSettings`.
 
@@ -124,11 +126,6 @@ class ResNetSettings(GainControlSettings):
         init: Initialiser of all weights; see `check_init`.
     """
 
-    width: int = 16
-    norm: str = "batch"
-    init: str = "kaiming_normal"
-
-    def __post_init__(self) -> None:
-        check_at_least(self.width, 1, name="width")
-        self.check(self.norm, norms=RESIDUAL_NORMS)
-        check_init(self.init)
+    width: int = Field(default=16, ge=1)
+    norm: ResidualNorm = "batch"
+    init: Init = "kaiming_normal"

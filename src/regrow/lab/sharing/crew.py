@@ -13,10 +13,10 @@ from regrow import recipes
 from regrow._shapes import Mask, Scores
 from regrow.compose import Recipe
 from regrow.history import Report
-from regrow.lab.sharing.families import PLAIN, active_fraction
-from regrow.lab.trials import TrialSpec
+from regrow.lab.sharing.families import PLAIN, active_fraction, place_of
 from regrow.schedule import Clock, Every
 from regrow.selection import Below, Selection
+from regrow.study.trials import TrialSpec
 
 _NEVER: Final = -1
 
@@ -25,9 +25,17 @@ _Masks: TypeAlias = dict[str, Tensor]
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class _Kind:
-    """Members that decide alike at every step: one selection, up to one step."""
+    """Members that decide alike at every step: one selection, up to one step.
+
+    Attributes:
+        select: The selection; None where nothing is ever selected.
+        choice: Its number: selections that are equal have the same.
+        last_step: The last step at which they look.
+        specs: The members.
+    """
 
     select: Selection | None
+    choice: int
     last_step: int
     specs: tuple[TrialSpec, ...]
 
@@ -56,6 +64,7 @@ class Crew:
         self._due: tuple[_Kind, ...] = ()
         self._asked = False
         built = {spec.trial: _recipe(spec) for spec in specs}
+        self._place = {spec.trial: place for place, spec in enumerate(specs)}
         self._kinds = _kinds(specs, built, clock)
         active = [recipe for recipe in built.values() if recipe is not None]
         self.recipe: Recipe | None = None
@@ -67,7 +76,11 @@ class Crew:
     @property
     def members(self) -> tuple[TrialSpec, ...]:
         """Those that are still here, in the order in which they were given."""
-        return tuple(spec for kind in self._kinds for spec in kind.specs)
+        return self._in_order(self._kinds)
+
+    def _in_order(self, kinds: Sequence[_Kind]) -> tuple[TrialSpec, ...]:
+        several = (spec for kind in kinds for spec in kind.specs)
+        return tuple(sorted(several, key=lambda spec: self._place[spec.trial]))
 
     @property
     def may_split(self) -> bool:
@@ -132,7 +145,7 @@ class Crew:
         """
         self._settle()
         self._due = tuple(kind for kind in self._kinds if step <= kind.last_step)
-        selections = {repr(kind.select): kind.select for kind in self._due}
+        selections = {kind.choice: kind.select for kind in self._due}
         nothing: _Masks = {layer: torch.zeros_like(each) for layer, each in eligible.items()}
         widest = _widest(list(selections.values()))
         if widest is not None and not _any(widest(scores, eligible=eligible, step=step)):
@@ -145,14 +158,14 @@ class Crew:
         parts: dict[bytes, list[_Kind]] = {}
         masks: dict[bytes, _Masks] = {}
         for kind in self._kinds:
-            mine = found[repr(kind.select)] if kind in self._due else nothing
+            mine = found[kind.choice] if kind in self._due else nothing
             text = _text(mine)
             parts.setdefault(text, []).append(kind)
             masks[text] = mine
         stays, *leave = parts
         self._kinds = tuple(parts[stays])
         self._due = tuple(kind for kind in self._due if kind in parts[stays])
-        self.left += [tuple(spec for kind in parts[text] for spec in kind.specs) for text in leave]
+        self.left += [self._in_order(parts[text]) for text in leave]
         return masks[stays]
 
     def check(self, counts: Mapping[str, int]) -> None:
@@ -196,8 +209,8 @@ def _kinds(
     specs: Sequence[TrialSpec], built: Mapping[str, Recipe | None], clock: Clock
 ) -> tuple[_Kind, ...]:
     """Members by what they decide, in the order of the first of each kind."""
-    found: dict[tuple[str, int], list[TrialSpec]] = {}
-    selections: dict[str, Selection | None] = {}
+    found: dict[tuple[int, int], list[TrialSpec]] = {}
+    selections: list[Selection | None] = []
     for spec in specs:
         recipe = built[spec.trial]
         last, select = _NEVER, None
@@ -206,11 +219,10 @@ def _kinds(
             last, select = bound.last_step, recipe.select
         if last is None:
             raise TypeError(f"{spec.trial}: the length of the training must be known")
-        selections[repr(select)] = select
-        found.setdefault((repr(select), last), []).append(spec)
+        found.setdefault((place_of(select, selections), last), []).append(spec)
     return tuple(
-        _Kind(select=selections[key], last_step=last, specs=tuple(members))
-        for (key, last), members in found.items()
+        _Kind(select=selections[choice], choice=choice, last_step=last, specs=tuple(members))
+        for (choice, last), members in found.items()
     )
 
 

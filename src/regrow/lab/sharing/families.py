@@ -5,17 +5,22 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import cast
+from typing import Final, TypeVar, cast
 
 from regrow import recipes
 from regrow.compose import Recipe
+from regrow.lab.arm_recipes import OWN
 from regrow.lab.sharing.texts import Texts
-from regrow.lab.study import LAB_RECIPES
-from regrow.lab.trials import TrialSpec
 from regrow.schedule import Every
+from regrow.study.trials import TrialSpec
 
-PLAIN = "none"
+PLAIN: Final = "none"
 """The arm in which nothing ever happens."""
+
+_PLAIN: Final = -1
+_ALONE: Final = -2
+
+Part = TypeVar("Part")
 
 
 def families(specs: Sequence[TrialSpec]) -> list[tuple[TrialSpec, ...]]:
@@ -37,10 +42,10 @@ def families(specs: Sequence[TrialSpec]) -> list[tuple[TrialSpec, ...]]:
     """
     keys = _Keys()
     plain: dict[str, list[TrialSpec]] = {}
-    groups: dict[tuple[str, str], list[TrialSpec]] = {}
+    groups: dict[tuple[str, int], list[TrialSpec]] = {}
     for spec in specs:
         ground, kind = keys.of(spec)
-        if kind == PLAIN:
+        if kind == _PLAIN:
             plain.setdefault(ground, []).append(spec)
         else:
             groups.setdefault((ground, kind), []).append(spec)
@@ -59,48 +64,68 @@ def families(specs: Sequence[TrialSpec]) -> list[tuple[TrialSpec, ...]]:
 
 
 class _Keys:
-    """Texts that are equal where runs are."""
+    """What is equal where runs are: a text for the ground, a number for the kind of recipe."""
 
     def __init__(self) -> None:
-        self._kinds: dict[str, str] = {}
+        self._kinds: dict[str, int] = {}
+        self._parts: list[tuple[object, ...]] = []
         self._texts = Texts()
 
-    def of(self, spec: TrialSpec) -> tuple[str, str]:
+    def of(self, spec: TrialSpec) -> tuple[str, int]:
         """What the trial trains on and with, without its recipe; and the recipe as far as it must agree."""
         alone = spec.partners > 1 or spec.teachers or spec.keeps_weights or spec.like is not None
-        if alone or (spec.recipe in LAB_RECIPES and spec.recipe != PLAIN):
-            return spec.trial, "alone"
-        kind = PLAIN if spec.recipe == PLAIN else self._kind(spec)
-        return (spec.trial, "alone") if not kind else (self._ground(spec), kind)
+        if alone or (spec.recipe in OWN and spec.recipe != PLAIN):
+            return spec.trial, _ALONE
+        kind = _PLAIN if spec.recipe == PLAIN else self._kind(spec)
+        return (spec.trial, kind) if kind == _ALONE else (self._ground(spec), kind)
 
     def _ground(self, spec: TrialSpec) -> str:
         alike = self._texts.of(spec.data, spec.model, spec.train, spec.diagnostics)
         return f"{spec.seed} {alike}"
 
-    def _kind(self, spec: TrialSpec) -> str:
-        """Empty for a recipe that cannot share."""
+    def _kind(self, spec: TrialSpec) -> int:
         key = json.dumps([spec.recipe, dict(spec.settings)], sort_keys=True)
         if key not in self._kinds:
             recipe = recipes.build(spec.recipe, spec.settings, where=spec.trial)
-            self._kinds[key] = common_part(recipe) if isinstance(recipe, Recipe) else ""
+            part = common_part(recipe) if isinstance(recipe, Recipe) else None
+            self._kinds[key] = _ALONE if part is None else place_of(part, self._parts)
         return self._kinds[key]
 
 
-def common_part(recipe: Recipe) -> str:
+def common_part(recipe: Recipe) -> tuple[object, ...] | None:
     """What recipes must have in common so that their trials can be one run.
 
     Args:
         recipe: The recipe.
 
     Returns:
-        A text; empty where the recipe cannot share: it takes filters out of the network, or looks at other times than
-        at regular intervals.
+        Parts to be compared; None where the recipe cannot share: it takes filters out of the network, or looks at
+        other times than at regular intervals.
     """
     if recipe.drop or not isinstance(recipe.when, Every):
-        return ""
+        return None
     same = replace(recipe.when, active_fraction=1.0)
-    # All else is frozen dataclasses of plain values, whose text has every field.
-    return repr((recipe.info.name, recipe.criterion, recipe.renew, same, _rest(recipe)))
+    return recipe.info.name, recipe.criterion, recipe.renew, same, _rest(recipe)
+
+
+def place_of(part: Part, among: list[Part]) -> int:
+    """The place of the first equal part, which is added where there is none.
+
+    Parts are compared by ``==``, as a user's own are, too: what they print may leave out what tells them apart. Where
+    that is no answer (tensors give many), they are not equal, and each is trained by itself.
+    """
+    for place, other in enumerate(among):
+        if _equal(part, other):
+            return place
+    among.append(part)
+    return len(among) - 1
+
+
+def _equal(one: object, other: object) -> bool:
+    try:
+        return bool(one == other)
+    except (RuntimeError, TypeError, ValueError):
+        return False
 
 
 def _rest(recipe: Recipe) -> tuple[object, ...]:

@@ -9,7 +9,7 @@ from typing import Final
 from regrow.lab.checkpoint import Held
 from regrow.lab.sharing.families import families
 from regrow.lab.sharing.texts import Texts
-from regrow.lab.trials import TrialSpec
+from regrow.study.trials import TrialSpec
 
 MANY: Final = 1_000_000
 """As many as anybody asks for."""

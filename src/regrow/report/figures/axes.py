@@ -1,37 +1,34 @@
-"""What stands around the data: labels as they are, legends above, whole numbers on axes of counts."""
+"""What stands around the data: labels as they are, legends above, whole numbers on axes of counts, small panels."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any
 
-from regrow.report.figures.style import INK
+from regrow.report.drawing import WIDE
 
 if TYPE_CHECKING:
+    from matplotlib.artist import Artist
     from matplotlib.axes import Axes
     from matplotlib.axis import Axis
-    from matplotlib.figure import Figure
+    from matplotlib.figure import FigureBase
+    from matplotlib.lines import Line2D
+
+    from regrow.report.figures.style import ArmStyle
 
 
 def shown(label: str) -> str:
-    """Write a label so that matplotlib draws it as it is: no mathematics, not hidden.
-
-    Args:
-        label: An arm's or layer's name.
-
-    Returns:
-        The same name for matplotlib.
-    """
+    """Write an arm's or a layer's name so that matplotlib draws it as it is: no mathematics, not hidden."""
     escaped = " ".join(label.split()).replace("$", r"\$")
     return f" {escaped}" if escaped.startswith("_") else escaped
 
 
 def shortened(path: str, letters: int) -> str:
-    """Cut a module path at its front, where the paths of a network are alike.
+    """Cut a name at its front, where the paths of a network, and the names of many arms, are alike.
 
     Args:
-        path: Module path.
+        path: Module path, or an arm's label.
         letters: Room.
 
     Returns:
@@ -45,25 +42,17 @@ def shortened(path: str, letters: int) -> str:
 
 
 def legend_above(
-    ax: Axes, *, handles: Sequence[object], labels: Sequence[str], title: str | None = None
+    ax: Axes, *, handles: Sequence[Artist], labels: Sequence[str], title: str | None = None
 ) -> None:
-    """Set the legend above the axes, where it hides no data, in as few rows as fit.
-
-    Args:
-        ax: The axes.
-        handles: What is explained.
-        labels: Its names.
-        title: What all the names have in common.
-    """
-    figure = cast("Figure", ax.figure)
+    """Set the legend above the axes, where it hides no data, in as few rows as fit; names have `title` in common."""
     # The layout will widen the axes a little over their first position.
-    width = 72 * figure.get_figwidth() * min(1.1 * ax.get_position().width, 0.9)
+    share = min(1.1 * ax.get_position().width, 0.9)
     ax.legend(
-        list(handles),  # pyright: ignore[reportArgumentType] # proxies of several classes
+        list(handles),
         [shown(label) for label in labels],
         loc="lower left",
         bbox_to_anchor=(0.0, 1.02),
-        ncols=columns_that_fit([len(label) for label in labels], width=width),
+        ncols=columns_that_fit([len(label) for label in labels], width=share * _points(ax.figure)),
         columnspacing=1.4,
         handletextpad=0.6,
         title=title,
@@ -72,22 +61,31 @@ def legend_above(
     )
 
 
+def legend_of_panels(figure: FigureBase, handles: Sequence[Artist]) -> None:
+    """Set one legend above all panels, in as few rows as fit, of handles that carry their labels."""
+    lengths = [len(str(handle.get_label())) for handle in handles]
+    columns = columns_that_fit(lengths, width=0.95 * _points(figure))
+    figure.legend(handles=list(handles), loc="outside upper left", ncols=columns)
+
+
 def columns_that_fit(lengths: Sequence[int], *, width: float) -> int:
-    """The most columns in which a legend's entries fit side by side.
+    """The columns in which a legend's entries fit side by side in the fewest rows.
 
     Args:
         lengths: Letters of each entry, in order; a legend is filled column by column.
         width: Room in points.
 
     Returns:
-        Columns, at least one.
+        Columns, at least one, of about as many entries each.
 
     Examples:
-        >>> columns_that_fit([4, 9, 6, 22], width=250.0)
-        2
+        >>> columns_that_fit([4, 9, 6, 22], width=250.0), columns_that_fit([4] * 6, width=280.0)
+        (2, 3)
     """
     for columns in range(len(lengths), 1, -1):
         rows, more = divmod(len(lengths), columns)  # the first columns have one row more
+        if -(-len(lengths) // (columns - 1)) == rows + bool(more):
+            continue  # as few rows with fewer columns: the last entries would stand alone
         starts = [rows * column + min(column, more) for column in range(columns + 1)]
         longest = [max(lengths[start:stop]) for start, stop in pairwise(starts)]
         # At 8 points a letter is about 4.5 points wide, and a handle with its gaps 36.
@@ -97,34 +95,64 @@ def columns_that_fit(lengths: Sequence[int], *, width: float) -> int:
 
 
 def whole_numbers(axis: Axis) -> None:
-    """Let an axis of counts have no tick between two whole numbers.
-
-    Args:
-        axis: The x or y axis.
-    """
+    """Let an axis of counts have no tick between two whole numbers."""
     from matplotlib.ticker import MaxNLocator
 
     axis.set_major_locator(MaxNLocator(nbins="auto", integer=True, steps=[1, 2, 5, 10]))
 
 
-def same_scale(grid: Sequence[Axes], *, low: float, high: float) -> None:
-    """Give panels one scale, so that they can be compared by eye.
+def epochs(ax: Axes, last: float) -> None:
+    """Let the axis from left to right be that of the epochs, from 0 to the last."""
+    ax.set_xlim(0, last)
+    whole_numbers(ax.xaxis)
 
-    Args:
-        grid: The panels.
-        low: What the scale never goes below.
-        high: What it never goes above.
-    """
+
+def panels_size(number: int, *, columns: int, high: float = 1.9) -> tuple[float, float]:
+    """The size of a figure of small panels, each so many inches high with what is written around it."""
+    return WIDE[0], 0.7 + high * -(-number // columns)
+
+
+def panels(figure: FigureBase, titles: Sequence[str], *, columns: int, ylabel: str) -> list[Axes]:
+    """Make small panels over the epochs, one a title, row by row; their axes are named at the left and below alone."""
+    columns = min(columns, len(titles))
+    grid: list[Axes] = []
+    for place, title in enumerate(titles):
+        ax = figure.add_subplot(-(-len(titles) // columns), columns, place + 1)
+        ax.set_title(shown(title), loc="left", fontsize=8)
+        ax.set_ylabel(ylabel if place % columns == 0 else "")
+        ax.set_xlabel("Epoch" if place + columns >= len(titles) else "")
+        grid.append(ax)
+    return grid
+
+
+def same_scale(grid: Sequence[Axes], *, low: float, high: float) -> None:
+    """Give panels one scale between two bounds, so that they can be compared by eye."""
     ends = [ax.get_ylim() for ax in grid]
     for ax in grid:
         ax.set_ylim(max(min(end[0] for end in ends), low), min(max(end[1] for end in ends), high))
 
 
-def nothing_yet(ax: Axes, what: str) -> None:
-    """Say in an empty figure why it is empty.
+def line_in_band(
+    ax: Axes,
+    times: Sequence[float],
+    values: Sequence[tuple[float, float, float]],
+    *,
+    style: ArmStyle,
+    label: str,
+    step: bool = False,
+) -> Line2D:
+    """Draw an arm's numbers over time, each from its low end over its middle to its high end; or in steps, unmarked."""
+    low, middle, high = zip(*values, strict=True)
+    band: dict[str, Any] = {"step": "post"} if step else {}
+    line: dict[str, Any] = {"drawstyle": "steps-post"} if step else {"marker": style.marker}
+    ax.fill_between(times, low, high, color=style.colour, alpha=0.16, lw=0, zorder=2, **band)
+    (drawn,) = ax.plot(
+        times, middle, color=style.colour, ls=style.line, lw=1.4, ms=3.2,
+        markevery=max(1, len(times) // 5), zorder=3, clip_on=False, label=shown(label), **line,
+    )  # fmt: skip
+    return drawn
 
-    Args:
-        ax: The axes.
-        what: What is missing.
-    """
-    ax.text(0.5, 0.5, what, transform=ax.transAxes, ha="center", va="center", color=INK)
+
+def _points(figure: FigureBase) -> float:
+    """The width of a figure, or of a part of one."""
+    return 72 * figure.bbox.width / figure.dpi  # pyright: ignore[reportAttributeAccessIssue] # both kinds have them

@@ -4,37 +4,16 @@ from __future__ import annotations
 
 from typing import Final
 
-from regrow.report.diagnostics import Drop
-from regrow.report.results import Results, Trial
+from regrow.study.records import Trial
+from regrow.study.results import Results
+from regrow.study.views import Drop
 
 HELD: Final = 0.5
 """Epochs for which what holds after the last one is drawn, to be seen."""
 
 
-def dropping_arms(results: Results, cell: str) -> list[str]:
-    """The arms worth a map of their filters.
-
-    Args:
-        results: What was read.
-        cell: The cell.
-
-    Returns:
-        Labels of the arms that took any filter out of the network, in the study's order.
-    """
-    return [arm.label for arm in results.study.arms if first_dropping(results, cell, arm.label)]
-
-
 def first_dropping(results: Results, cell: str, arm: str) -> Trial | None:
-    """The trial of an arm's first seed that took any filter out of the network.
-
-    Args:
-        results: What was read.
-        cell: The cell.
-        arm: The arm's label.
-
-    Returns:
-        The trial; None without one.
-    """
+    """The trial of an arm's first seed that took any filter out of the network; None without one."""
     held = results.diagnostics
     for trial in results.arm(cell, arm).values():
         if held.drops.get(trial.trial) and held.layers.get(trial.trial) and trial.epochs:
@@ -45,12 +24,7 @@ def first_dropping(results: Results, cell: str, arm: str) -> Trial | None:
 def times(trial: Trial, drop: Drop) -> tuple[float, float]:
     """When a filter left the network and when it came back, in epochs that had passed.
 
-    Args:
-        trial: The trial; it has trained an epoch.
-        drop: One of its drops.
-
-    Returns:
-        Two times; for a filter that never came back, half an epoch past the end of the training.
+    For a filter that never came back, half an epoch past the end of the training.
     """
     epochs = trial.epochs or 1
     per_epoch = max((trial.steps or epochs) / epochs, 1.0)
@@ -59,20 +33,12 @@ def times(trial: Trial, drop: Drop) -> tuple[float, float]:
 
 
 def phases(results: Results, cell: str) -> list[tuple[float, float]]:
-    """The times in which any arm of a cell trained without some filters.
-
-    Args:
-        results: What was read.
-        cell: The cell.
-
-    Returns:
-        Starts and ends in epochs, in order; those that overlap are one.
-    """
+    """Starts and ends in epochs, in order, of the times in which any arm of a cell trained without some filters."""
     found = sorted(
         {
             times(trial, drop)
-            for trial in results.trials
-            if trial.cell == cell and trial.epochs
+            for trial in results.trials_in(cell)
+            if trial.epochs
             for drop in results.diagnostics.drops.get(trial.trial, ())
         }
     )

@@ -2,95 +2,85 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from functools import partial
 from typing import TYPE_CHECKING
 
 from regrow.report import wording
-from regrow.report.figures.axes import legend_above, nothing_yet, shown
-from regrow.report.figures.style import INK, WIDE, arm_styles, canvas, house_style
-from regrow.report.results import Results
+from regrow.report.drawing import WIDE, Drawing
+from regrow.report.figures.axes import legend_above, shown
+from regrow.report.figures.style import INK, arm_styles
+from regrow.report.findings import StudySummary
 from regrow.report.summary import summarise
+from regrow.study.results import Results
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+    from matplotlib.artist import Artist
+    from matplotlib.figure import FigureBase
 
 _ROW = 0.17  # inches for one arm of one cell
 
 
-def plot_gains(results: Results, *, ax: Axes | None = None) -> tuple[Figure, Axes]:
-    """Draw the mean paired difference of every arm from the baseline, one group of rows a cell.
-
-    Args:
-        results: What was read.
-        ax: Axes to draw into; a figure of its own without, as high as the cells need.
-
-    Returns:
-        The figure and the axes.
-
-    Edge cases:
-        A difference without an interval, from a single pair, is a mark alone.
-    """
-    found = summarise(results)
+def figures(results: Results) -> Iterator[Drawing]:
+    """The mean paired difference of every arm from the baseline, one group of rows a cell, where there are several."""
     arms = [arm.label for arm in results.study.arms if arm.label != results.study.baseline]
-    step = len(arms) + 0.8
-    with house_style():
-        height = 1.1 + _ROW * step * max(len(found.cells), 1)
-        figure, ax = canvas(ax, size=(WIDE[0], height))
-        styles = arm_styles(results)
-        handles: list[object] = []
-        for index, arm in enumerate(arms):
-            numbers = [cell.comparison(arm, cell.baseline) for cell in found.cells]
-            rows = [
-                (step * place + index, comparison.numbers)
-                for place, comparison in enumerate(numbers)
-                if comparison is not None and comparison.numbers.mean_difference is not None
-            ]
-            style = styles[arm]
-            for y, pair in rows:
-                if pair.low is not None and pair.high is not None:
-                    ax.hlines(y, 100 * pair.low, 100 * pair.high, color=style.colour, lw=1.6)
-            (drawn,) = ax.plot(
-                [100 * (pair.mean_difference or 0.0) for _, pair in rows], [y for y, _ in rows],
-                ls="none", marker=style.marker, ms=5, mfc=style.colour, mec="white", mew=0.5,
-            )  # fmt: skip
-            handles.append(drawn)
-        middle = (len(arms) - 1) / 2
-        ax.set_yticks(
-            [step * place + middle for place in range(len(found.cells))],
-            [shown(cell.cell).strip() for cell in found.cells],
-        )
-        ax.set_ylim(step * max(len(found.cells), 1) - 0.9, -0.9)
-        ax.axvline(0.0, color=INK, lw=0.8)
-        ax.grid(visible=False, axis="y")
-        ax.tick_params(axis="y", length=0)
-        baseline = shown(results.study.baseline).strip()
-        ax.set_xlabel(f"Difference of test accuracy from {baseline} (percentage points)")
-        ax.set_ylabel("Cell of the grid")
-        if found.cells and arms:
-            legend_above(ax, handles=handles, labels=arms)
-        else:
-            nothing_yet(ax, "Nothing to compare yet")
-    return figure, ax
-
-
-def caption_gains(results: Results) -> str:
-    """Say what `plot_gains` shows.
-
-    Args:
-        results: What was read.
-
-    Returns:
-        The caption, with n.
-    """
+    if len(results.cells) < 2 or not arms:
+        return
+    found = summarise(results)
     pairs = [
         comparison.numbers.n
-        for cell in summarise(results).cells
+        for cell in found.cells
         for comparison in cell.comparisons
         if comparison.role == "baseline"
     ]
-    least, most = min(pairs, default=0), max(pairs, default=0)
-    n = wording.count(most, "pair") if least == most else f"{least} to {most} pairs"
-    return (
-        f"Mean paired difference of test accuracy from {results.study.baseline} in every cell, with "
-        f"its 95 % bootstrap interval; n = {n} each. Right of 0: better than the baseline."
+    n = wording.span(pairs or [0])
+    noun = "pair" if n == "1" else "pairs"
+    yield Drawing(
+        name="gains",
+        place="overview",
+        of="",
+        title="Difference from the baseline in every cell",
+        caption=(
+            f"Mean paired difference of test accuracy from {results.study.baseline} in every cell, with "
+            f"its 95 % bootstrap interval; n = {n} {noun} each. Right of 0: better than the baseline."
+        ),
+        alt="Chart of mean differences with intervals, one group of rows a cell.",
+        size=(WIDE[0], 1.1 + _ROW * (len(arms) + 0.8) * len(found.cells)),
+        kept=True,
+        draw=partial(_draw, results, found, arms),
     )
+
+
+def _draw(results: Results, found: StudySummary, arms: list[str], figure: FigureBase) -> None:
+    ax = figure.add_subplot()
+    styles = arm_styles(results)
+    step = len(arms) + 0.8
+    handles: list[Artist] = []
+    for index, arm in enumerate(arms):
+        known: dict[float, float] = {}
+        colour = styles[arm].colour
+        for place, cell in enumerate(found.cells):
+            comparison = cell.comparison(arm, cell.baseline)
+            pair = None if comparison is None else comparison.numbers
+            if pair is None or pair.mean_difference is None:
+                continue
+            known[step * place + index] = 100 * pair.mean_difference
+            if pair.low is not None and pair.high is not None:  # a single pair has no interval
+                ends = 100 * pair.low, 100 * pair.high
+                ax.hlines(step * place + index, *ends, color=colour, lw=1.6)
+        handles += ax.plot(
+            list(known.values()), list(known), ls="none", marker=styles[arm].marker, ms=5,
+            mfc=colour, mec="white", mew=0.5,
+        )  # fmt: skip
+    ax.set_yticks(
+        [step * place + (len(arms) - 1) / 2 for place in range(len(found.cells))],
+        [shown(cell.cell).strip() for cell in found.cells],
+    )
+    ax.set_ylim(step * len(found.cells) - 0.9, -0.9)
+    ax.axvline(0.0, color=INK, lw=0.8)
+    ax.grid(visible=False, axis="y")
+    ax.tick_params(axis="y", length=0)
+    baseline = shown(results.study.baseline).strip()
+    ax.set_xlabel(f"Difference of test accuracy from {baseline} (percentage points)")
+    ax.set_ylabel("Cell of the grid")
+    legend_above(ax, handles=handles, labels=arms)

@@ -1,92 +1,71 @@
-"""How many filters have next to no weights, epoch by epoch."""
+"""How many filters have next to no weights, epoch by epoch.
+
+Source: Meng et al., "Filter Grafting for Deep Neural Networks", CVPR 2020, Figure 5. https://arxiv.org/abs/2001.05868
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from functools import partial
 from typing import TYPE_CHECKING
 
-from regrow.report.figures.axes import nothing_yet, shown, whole_numbers
+from regrow.report.drawing import Drawing
+from regrow.report.figures.axes import (
+    epochs,
+    legend_of_panels,
+    line_in_band,
+    panels,
+    panels_size,
+)
 from regrow.report.figures.scale import last_epoch
-from regrow.report.figures.style import WIDE, arm_styles, house_style, panels
-from regrow.report.networks import THRESHOLDS
-from regrow.report.results import Results
-from regrow.report.weight_series import counted, invalid_series
+from regrow.report.figures.style import arm_styles
+from regrow.report.weight_series import counted, invalid_series, seen_layers
+from regrow.study.results import Results
+from regrow.study.views import THRESHOLDS
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+    from matplotlib.figure import FigureBase
 
 
-def plot_invalid(results: Results, cell: str) -> tuple[Figure, Axes]:
-    """Draw the share of invalid filters over the epochs, one small panel a threshold, one line an arm.
-
-    Args:
-        results: What was read.
-        cell: The cell.
-
-    Returns:
-        The figure and the axes of the first threshold.
-
-    Source:
-        Meng et al., "Filter Grafting for Deep Neural Networks", CVPR 2020, Figure 5.
-        https://arxiv.org/abs/2001.05868
-    """
-    with house_style():
-        figure, grid = panels(len(THRESHOLDS), columns=len(THRESHOLDS), size=(WIDE[0], 2.5))
-        handles: list[Artist] = []
-        for place, (ax, threshold) in enumerate(zip(grid, THRESHOLDS, strict=True)):
-            drawn = _panel(ax, results, cell, place)
-            handles = drawn if len(drawn) > len(handles) else handles
-            ax.set_title(f"l1 < {threshold}", loc="left", fontsize=8)
-            ax.set_xlabel("Epoch")
-        grid[0].set_ylabel("Invalid filters (%)")
-        if handles:
-            figure.legend(handles=handles, loc="outside upper left", ncols=6)
-        else:
-            nothing_yet(grid[0], "No weights were looked at")
-        return figure, grid[0]
-
-
-def caption_invalid(results: Results, cell: str) -> str:
-    """Say what `plot_invalid` shows.
-
-    Args:
-        results: What was read.
-        cell: The cell.
-
-    Returns:
-        The caption, with n.
-    """
-    return (
-        "Share of the filters whose l1 norm is below a threshold after every epoch, over all convolutions that do not "
-        "make the output, mean over a trial's networks; panels have scales of their own. Line: mean, band: one "
-        f"standard deviation over n = {counted(results, cell, results.networks.carried)} seeds."
+def figures(results: Results, cell: str) -> Iterator[Drawing]:
+    """The share of invalid filters, one small panel a threshold, one line an arm; where weights were looked at."""
+    if not seen_layers(results, cell, results.networks.entropies):
+        return
+    yield Drawing(
+        name=f"{cell}-invalid",
+        place="body",
+        of=cell,
+        title="Invalid filters",
+        caption=(
+            "Share of the filters whose l1 norm is below a threshold after every epoch, over all convolutions that do "
+            "not make the output, mean over a trial's networks; panels have scales of their own. Line: mean, band: one "
+            f"standard deviation over n = {counted(results, cell, results.networks.carried)} seeds."
+        ),
+        alt="Line charts of the share of filters with small weights by epoch, one panel a threshold, one line an arm.",
+        size=panels_size(1, columns=1),
+        kept=True,
+        draw=partial(_draw, results, cell),
     )
 
 
-def _panel(ax: Axes, results: Results, cell: str, place: int) -> list[Artist]:
-    handles: list[Artist] = []
-    highest = 0.0
-    for label, style in arm_styles(results).items():
-        series = invalid_series(results, cell, label, place)
-        if not series:
-            continue
-        epochs = list(series)
-        means = [100 * mean for mean, _, _ in series.values()]
-        spreads = [100 * (spread or 0.0) for _, spread, _ in series.values()]
-        high = [mean + spread for mean, spread in zip(means, spreads, strict=True)]
-        low = [max(mean - spread, 0.0) for mean, spread in zip(means, spreads, strict=True)]
-        ax.fill_between(epochs, low, high, color=style.colour, alpha=0.16, lw=0, zorder=2)
-        step = max(1, len(epochs) // 4)
-        (line,) = ax.plot(
-            epochs, means, color=style.colour, ls=style.line, lw=1.3, marker=style.marker, ms=3,
-            markevery=step, zorder=3, label=shown(label), clip_on=False,
-        )  # fmt: skip
-        handles.append(line)
-        highest = max(highest, *high)
-    ax.set_xlim(0, last_epoch(results, cell) + 0.5)
-    # Where no filter is invalid the line lies on the axis, and not in the middle of a scale of nothing.
-    ax.set_ylim(0, max(1.08 * highest, 1.0))
-    whole_numbers(ax.xaxis)
-    ax.locator_params(axis="y", nbins=5)
-    return handles
+def _draw(results: Results, cell: str, figure: FigureBase) -> None:
+    titles = [f"l1 < {threshold}" for threshold in THRESHOLDS]
+    handles: dict[str, Artist] = {}
+    grid = panels(figure, titles, columns=len(titles), ylabel="Invalid filters (%)")
+    for place, ax in enumerate(grid):
+        highest = 0.0
+        for arm, style in arm_styles(results).items():
+            series = invalid_series(results, cell, arm, place)
+            values = [
+                (100 * max(mean - (sd or 0.0), 0.0), 100 * mean, 100 * (mean + (sd or 0.0)))
+                for mean, sd, _ in series.values()
+            ]
+            if values:
+                handles[arm] = line_in_band(ax, list(series), values, style=style, label=arm)
+                highest = max(highest, *(high for _, _, high in values))
+        epochs(ax, last_epoch(results, cell) + 0.5)
+        # Where no filter is invalid the line lies on the axis, and not in the middle of a scale of nothing.
+        ax.set_ylim(0, max(1.08 * highest, 1.0))
+        ax.locator_params(axis="y", nbins=5)
+    legend_of_panels(figure, list(handles.values()))

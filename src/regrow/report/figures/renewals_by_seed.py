@@ -1,122 +1,84 @@
-"""On which seeds the renewals fall."""
+"""On which seeds the renewals fall, in the order of the sorted seeds: on those that fail without them?"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from functools import partial
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from regrow.report import wording
-from regrow.report.figures.axes import legend_above, nothing_yet, shown, whole_numbers
+from regrow.report.drawing import NARROW, Drawing, in_turn
+from regrow.report.figures.axes import legend_above, shown, whole_numbers
 from regrow.report.figures.renewing import even, hidden_epochs, renewing_arms, shown_epochs
 from regrow.report.figures.scale import last_epoch, seed_order
-from regrow.report.figures.style import INK, NARROW, canvas, house_style
-from regrow.report.results import Results
+from regrow.report.figures.style import INK
 from regrow.report.summary import failed_seeds
+from regrow.study.results import Results
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+    from matplotlib.figure import FigureBase
 
 
-def plot_renewals_by_seed(
-    results: Results, cell: str, *, arm: str | None = None, ax: Axes | None = None
-) -> tuple[Figure, Axes]:
-    """Draw how many filters an arm renewed in each epoch of each seed.
+def figures(results: Results, cell: str) -> Iterator[Drawing]:
+    """For each arm that renewed any filter: how many in each epoch of each seed."""
+    for number, arm in enumerate(renewing_arms(results, cell)):
+        trials = results.arm(cell, arm)
+        touched = sum(trial.trial in results.renewals for trial in trials.values())
+        yield Drawing(
+            name=f"{cell}-renewals-by-seed-{arm}",
+            place=in_turn(number),
+            of=cell,
+            title=f"Renewals of {arm} by seed",
+            caption=(
+                f"Where the renewals of {arm} fall: one row a seed, in the order of the sorted seeds, "
+                f"n = {wording.count(len(trials), 'seed')}, {touched} of them with a renewal. White: none. "
+                f"Crosses at the right: the seed failed under {results.study.baseline} (left) or "
+                f"{arm} (right).{hidden_epochs(results, cell, arm)}"
+            ),
+            alt="Map of renewed filters, one row a seed, one column an epoch.",
+            size=NARROW,
+            draw=partial(_draw, results, cell, arm),
+        )
 
-    The seeds are in the order of `plot_sorted_seeds`, so that one sees whether the renewals fall
-    on those that fail without them.
 
-    Args:
-        results: What was read.
-        cell: The cell.
-        arm: The arm's label; the first that renewed any filter if None.
-        ax: Axes to draw into; a figure of its own without.
-
-    Returns:
-        The figure and the axes.
-    """
+def _draw(results: Results, cell: str, arm: str, figure: FigureBase) -> None:
     import matplotlib as mpl
     from matplotlib.colors import BoundaryNorm, ListedColormap
     from matplotlib.patches import Patch
 
-    with house_style():
-        figure, ax = canvas(ax, size=NARROW)
-        label = arm or next(iter(renewing_arms(results, cell)), None)
-        seeds = [s for s in seed_order(results, cell) if label and s in results.arm(cell, label)]
-        last = last_epoch(results, cell)
-        ax.set_xlabel("Epoch")
-        ax.set_ylabel(
-            f"Rank of the seed by\naccuracy under {shown(results.study.baseline).strip()}"
-        )
-        ax.grid(visible=False)
-        if label is None or not seeds:
-            nothing_yet(ax, "No filter was renewed")
-            return figure, ax
-        rows = _rows(results, cell, label, seeds, last)
-        bounds = _bounds(max(n for row in rows for n in row))
-        shades = [mpl.colormaps["cividis_r"](x) for x in even(0.15, 1.0, len(bounds))]
-        ax.imshow(
-            rows, aspect="auto", origin="lower", interpolation="nearest",
-            cmap=ListedColormap(shades).with_extremes(under="white"),
-            norm=BoundaryNorm([*bounds, 10**9], len(bounds)),
-            extent=(0.5, last + 0.5, 0.5, len(seeds) + 0.5),
-        )  # fmt: skip
-        ax.set_xlim(0.5, shown_epochs(results, cell, label) + 0.5)
-        _mark_failures(ax, results, cell, label, seeds)
-        whole_numbers(ax.xaxis)
-        whole_numbers(ax.yaxis)
-        legend_above(
-            ax,
-            handles=[Patch(facecolor=shade) for shade in shades],
-            labels=_classes(bounds),
-            title="Filters renewed in the epoch",
-        )
-    return figure, ax
-
-
-def caption_renewals_by_seed(results: Results, cell: str, arm: str) -> str:
-    """Say what `plot_renewals_by_seed` shows.
-
-    Args:
-        results: What was read.
-        cell: The cell.
-        arm: The arm's label.
-
-    Returns:
-        The caption, with n.
-    """
-    trials = results.arm(cell, arm)
-    touched = sum(trial.trial in results.renewals for trial in trials.values())
-    return (
-        f"Where the renewals of {arm} fall: one row a seed, in the order of the sorted seeds, "
-        f"n = {wording.count(len(trials), 'seed')}, {touched} of them with a renewal. White: none. "
-        f"Crosses at the right: the seed failed under {results.study.baseline} (left) or "
-        f"{arm} (right).{hidden_epochs(results, cell, arm)}"
-    )
-
-
-def _rows(results: Results, cell: str, arm: str, seeds: list[int], last: int) -> list[list[int]]:
-    trials = results.arm(cell, arm)
-    rows: list[list[int]] = []
-    for seed in seeds:
-        row = [0] * last
+    ax = figure.add_subplot()
+    trials, last = results.arm(cell, arm), last_epoch(results, cell)
+    seeds = [seed for seed in seed_order(results, cell) if seed in trials]
+    rows = [[0] * last for _ in seeds]
+    for row, seed in zip(rows, seeds, strict=True):
         for renewal in results.renewals.get(trials[seed].trial, ()):
             row[renewal.epoch - 1] += renewal.filters
-        rows.append(row)
-    return rows
-
-
-def _bounds(most: int) -> list[int]:
-    """Lower ends of the colour classes: 1, 2, 5, 20, 100, as far as there are counts."""
-    return [bound for bound in (1, 2, 5, 20, 100) if bound <= max(most, 1)]
-
-
-def _classes(bounds: list[int]) -> list[str]:
-    """How the legend names the classes."""
-    ends = [
-        f"{low}" if high == low + 1 else f"{low} to {high - 1}" for low, high in pairwise(bounds)
-    ]
-    return [*ends, f"{bounds[-1]} or more"]
+    most = max(n for row in rows for n in row)
+    # Lower ends of the colour classes, as far as there are counts.
+    bounds = [bound for bound in (1, 2, 5, 20, 100) if bound <= most]
+    shades = [mpl.colormaps["cividis_r"](x) for x in even(0.15, 1.0, len(bounds))]
+    ax.imshow(
+        rows, aspect="auto", origin="lower", interpolation="nearest",
+        cmap=ListedColormap(shades).with_extremes(under="white"),
+        norm=BoundaryNorm([*bounds, 10**9], len(bounds)),
+        extent=(0.5, last + 0.5, 0.5, len(seeds) + 0.5),
+    )  # fmt: skip
+    ax.set_xlim(0.5, shown_epochs(results, cell, arm) + 0.5)
+    _mark_failures(ax, results, cell, arm, seeds)
+    whole_numbers(ax.xaxis)
+    whole_numbers(ax.yaxis)
+    ax.grid(visible=False)
+    ax.set_xlabel("Epoch")
+    ax.set_ylabel(f"Rank of the seed by\naccuracy under {shown(results.study.baseline).strip()}")
+    names = [f"{a}" if b == a + 1 else f"{a} to {b - 1}" for a, b in pairwise(bounds)]
+    legend_above(
+        ax,
+        handles=[Patch(facecolor=shade) for shade in shades],
+        labels=[*names, f"{bounds[-1]} or more"],
+        title="Filters renewed in the epoch",
+    )
 
 
 def _mark_failures(ax: Axes, results: Results, cell: str, arm: str, seeds: list[int]) -> None:

@@ -3,25 +3,20 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from typing import Final
 
 from regrow.report.figures.scale import last_epoch
-from regrow.report.results import Results
+from regrow.study.results import Results
 
 LAYERS: Final = 5
 """Layers named in a legend; the rest are drawn together."""
 
 
 def renewing_arms(results: Results, cell: str) -> list[str]:
-    """The arms worth a figure of their renewals.
+    """The arms that renewed any filter.
 
-    Args:
-        results: What was read.
-        cell: The cell.
-
-    Returns:
-        Labels of the arms that renewed any filter. A control has the same renewals as the arm that
-        it replays, and is left out beside it.
+    A control has the same renewals as the arm that it replays, and is left out beside it.
     """
     found = [
         arm.label
@@ -32,67 +27,36 @@ def renewing_arms(results: Results, cell: str) -> list[str]:
     return [label for label in found if controls.get(label) not in found]
 
 
-def by_layer(results: Results, cell: str, arm: str) -> dict[str, dict[int, int]]:
+def by_layer(results: Results, cell: str, arm: str) -> dict[str, Counter[int]]:
     """Filters that an arm renewed, by layer and epoch, over all seeds.
 
-    Args:
-        results: What was read.
-        cell: The cell.
-        arm: The arm's label.
-
-    Returns:
-        Layer to {epoch: filters}, in the order of the numbers in the names; beyond five layers
-        those with the fewest renewals are put together.
+    In the order of the numbers in the names; beyond five layers those with the fewest renewals are put together.
     """
-    found: dict[str, dict[int, int]] = {}
+    found: dict[str, Counter[int]] = {}
     for trial in results.arm(cell, arm).values():
         for renewal in results.renewals.get(trial.trial, ()):
-            epochs = found.setdefault(renewal.layer, {})
-            epochs[renewal.epoch] = epochs.get(renewal.epoch, 0) + renewal.filters
-    kept = sorted(found, key=lambda layer: -sum(found[layer].values()))
+            found.setdefault(renewal.layer, Counter())[renewal.epoch] += renewal.filters
+    kept = sorted(found, key=lambda layer: -found[layer].total())
     rest = kept[LAYERS:] if len(kept) > LAYERS + 1 else []
-    together: dict[int, int] = {}
-    for layer in rest:
-        for epoch, filters in found[layer].items():
-            together[epoch] = together.get(epoch, 0) + filters
     named = {layer: found[layer] for layer in sorted(found, key=_natural) if layer not in rest}
+    together = sum((found[layer] for layer in rest), Counter[int]())
     return named | ({f"{len(rest)} other layers": together} if rest else {})
 
 
-def shown_epochs(results: Results, cell: str, arm: str | None) -> int:
-    """How many epochs the figures of the renewals show.
-
-    Args:
-        results: What was read.
-        cell: The cell.
-        arm: The arm's label; None for none.
-
-    Returns:
-        All epochs, or a little more than those with renewals where these end before half of them.
-    """
+def shown_epochs(results: Results, cell: str, arm: str) -> int:
+    """How many epochs are shown: all, or a little more than those with renewals where these end before half of them."""
     every = max(last_epoch(results, cell), 1)
-    trials = results.arm(cell, arm).values() if arm else ()
+    trials = results.arm(cell, arm).values()
     last = max((r.epoch for t in trials for r in results.renewals.get(t.trial, ())), default=every)
     return every if 2 * last >= every else min(every, max(round(1.2 * last), last + 1, 5))
 
 
 def hidden_epochs(results: Results, cell: str, arm: str) -> str:
-    """Say in a sentence which epochs are not shown.
-
-    Args:
-        results: What was read.
-        cell: The cell.
-        arm: The arm's label.
-
-    Returns:
-        The sentence after a space; empty when all are shown.
-    """
+    """Say in a sentence, after a space, which epochs are not shown; empty when all are."""
     part, every = shown_epochs(results, cell, arm), last_epoch(results, cell)
-    return (
-        ""
-        if part >= every
-        else f" Epochs 1 to {part} of {every} are shown: none was renewed later."
-    )
+    if part >= every:
+        return ""
+    return f" Epochs 1 to {part} of {every} are shown: none was renewed later."
 
 
 def even(first: float, last: float, number: int) -> list[float]:

@@ -6,10 +6,10 @@ import statistics
 from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
-from regrow.lab.statistics import FAILED_MARGIN
 from regrow.report import wording
 from regrow.report.figures.style import FAILED, INK
-from regrow.report.results import Results, Trial
+from regrow.study.results import Results
+from regrow.study.statistics import FAILED_MARGIN
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
@@ -19,16 +19,9 @@ if TYPE_CHECKING:
 def seed_order(results: Results, cell: str) -> list[int]:
     """The seeds of a cell from the worst to the best accuracy of the baseline.
 
-    Args:
-        results: What was read.
-        cell: The cell.
-
-    Returns:
-        All seeds with a trial in the cell. Those that crashed in the baseline come first, those
-        that it has not trained yet last; equals go by seed.
+    Those that crashed in the baseline come first, those that it has not trained yet last; equals go by seed.
     """
     baseline = results.arm(cell, results.study.baseline)
-    seeds = sorted({trial.seed for trial in results.trials if trial.cell == cell})
 
     def place(seed: int) -> tuple[int, float]:
         trial = baseline.get(seed)
@@ -36,46 +29,21 @@ def seed_order(results: Results, cell: str) -> list[int]:
             return 2, 0.0
         return (0, 0.0) if trial.test_accuracy is None else (1, trial.test_accuracy)
 
-    return sorted(seeds, key=place)
+    return sorted(sorted({trial.seed for trial in results.trials_in(cell)}), key=place)
 
 
 def last_epoch(results: Results, cell: str, *, arms: Collection[str] | None = None) -> int:
-    """The longest training in a cell.
-
-    Args:
-        results: What was read.
-        cell: The cell.
-        arms: Of these arms alone; None: of all.
-
-    Returns:
-        Epochs.
-    """
-    trials = [
-        trial
-        for trial in results.trials
-        if trial.cell == cell and (arms is None or trial.arm in arms)
-    ]
+    """The longest training in a cell, of these arms or of all."""
+    trials = [trial for trial in results.trials_in(cell) if arms is None or trial.arm in arms]
     # A trial that diverges renews in an epoch that it does not finish.
     renewed = [renewal.epoch for t in trials for renewal in results.renewals.get(t.trial, ())]
     return max([*(trial.epochs or 0 for trial in trials), *renewed], default=0)
 
 
 def failed_line(results: Results, cell: str) -> float | None:
-    """The accuracy at or below which a seed has failed.
-
-    Args:
-        results: What was read.
-        cell: The cell.
-
-    Returns:
-        Majority share plus two points, 0 to 1; None if no trial of the cell measured anything.
-    """
-    shares = [
-        trial.majority_share
-        for trial in results.trials
-        if trial.cell == cell and trial.majority_share is not None
-    ]
-    return shares[0] + FAILED_MARGIN if shares else None
+    """The accuracy at or below which a seed has failed: majority share plus two points; None without any."""
+    shares = (trial.majority_share for trial in results.trials_in(cell))
+    return next((share + FAILED_MARGIN for share in shares if share is not None), None)
 
 
 def quartiles(values: Sequence[float]) -> tuple[float, float, float]:
@@ -100,16 +68,11 @@ def quartiles(values: Sequence[float]) -> tuple[float, float, float]:
 def accuracy_axis(ax: Axes, results: Results, cell: str) -> tuple[list[Artist], list[str]]:
     """Label the y axis in percent, fit it to the cell's data, and mark where seeds have failed.
 
-    Args:
-        ax: The axes.
-        results: What was read.
-        cell: The cell.
-
-    Returns:
-        Handle and label of the failed line for the legend; empty without one.
+    Returns handle and label of the failed line for the legend; empty without one.
     """
     line = failed_line(results, cell)
-    values = [value for trial in results.trials if trial.cell == cell for value in _known(trial)]
+    trials = results.trials_in(cell)
+    values = [trial.test_accuracy for trial in trials if trial.test_accuracy is not None]
     low = min([*values, line or 0.0, 1.0])
     high = max([*values, line or 1.0])
     margin = 0.04 * max(high - low, 0.1)
@@ -120,7 +83,3 @@ def accuracy_axis(ax: Axes, results: Results, cell: str) -> tuple[list[Artist], 
     ax.axhspan(-100.0, 100 * line, color=FAILED, lw=0, zorder=0)
     drawn = ax.axhline(100 * line, color=INK, lw=0.8, ls=(0, (2, 2)), zorder=1)
     return [drawn], [f"failed: {wording.percent(line)} % or less"]
-
-
-def _known(trial: Trial) -> list[float]:
-    return [] if trial.test_accuracy is None else [trial.test_accuracy]

@@ -1,146 +1,105 @@
-"""The accuracy of every seed, sorted by the baseline's, all arms side by side."""
+"""The accuracy of every seed, sorted by the baseline's, all arms side by side.
+
+A mean hides who was rescued: here each seed of the baseline stands beside the same seed, the same initial weights,
+under every other arm.
+
+Source: Cohen et al., "RandomOut: Using a convolutional gradient norm to win The Filter Lottery", ICLR 2016 workshop,
+Figure 4. https://arxiv.org/abs/1602.05931
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from regrow.report import wording
-from regrow.report.figures.axes import legend_above, nothing_yet, shown
+from regrow.report.drawing import WIDE, Drawing
+from regrow.report.figures.axes import legend_above, shown
 from regrow.report.figures.scale import accuracy_axis, seed_order
-from regrow.report.figures.style import FAINT, WIDE, arm_styles, canvas, house_style
-from regrow.report.results import Results
+from regrow.report.figures.style import FAINT, arm_styles
+from regrow.study.results import Results
 
 if TYPE_CHECKING:
+    from matplotlib.artist import Artist
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+    from matplotlib.figure import FigureBase
 
 _NUMBERED = 30  # more seed numbers than this do not fit below the axis
 
 
-def plot_sorted_seeds(
-    results: Results, cell: str, *, ax: Axes | None = None
-) -> tuple[Figure, Axes]:
-    """Draw every seed's accuracy, the seeds sorted by the baseline's.
-
-    A mean hides who was rescued: here each seed of the baseline stands beside the same seed,
-    the same initial weights, under every other arm.
-
-    Args:
-        results: What was read.
-        cell: The cell.
-        ax: Axes to draw into; a figure of its own without.
-
-    Returns:
-        The figure and the axes.
-
-    Edge cases:
-        Crashed trials measured nothing and are drawn as crosses at the lower edge.
-
-    Source:
-        Cohen et al., "RandomOut: Using a convolutional gradient norm to win The Filter Lottery",
-        ICLR 2016 workshop, Figure 4. https://arxiv.org/abs/1602.05931
-    """
-    with house_style():
-        figure, ax = canvas(ax, size=WIDE)
-        seeds = seed_order(results, cell)
-        handles, labels = accuracy_axis(ax, results, cell)
-        _draw_spans(ax, results, cell, seeds)
-        arms = _draw_arms(ax, results, cell, seeds)
-        _label_seeds(ax, seeds, results.study.baseline)
-        if seeds:
-            names = [arm.label for arm in results.study.arms]
-            legend_above(ax, handles=[*arms, *handles], labels=[*names, *labels])
-        else:
-            nothing_yet(ax, "No trial has ended yet")
-    return figure, ax
-
-
-def caption_sorted_seeds(results: Results, cell: str) -> str:
-    """Say what `plot_sorted_seeds` shows.
-
-    Args:
-        results: What was read.
-        cell: The cell.
-
-    Returns:
-        The caption, with n.
-    """
+def figures(results: Results, cell: str) -> Iterator[Drawing]:
+    """Every seed's accuracy, in every cell."""
     seeds = seed_order(results, cell)
-    paired = sum(
-        all(seed in results.arm(cell, arm.label) for arm in results.study.arms) for seed in seeds
-    )
-    crashed = sum(trial.test_accuracy is None for trial in results.trials if trial.cell == cell)
+    arms = [results.arm(cell, arm.label) for arm in results.study.arms]
+    paired = sum(all(seed in trials for trials in arms) for seed in seeds)
+    crashed = sum(trial.test_accuracy is None for trial in results.trials_in(cell))
     text = (
         f"Test accuracy after the last epoch of each seed, sorted by the accuracy under "
         f"{results.study.baseline}; n = {wording.count(len(seeds), 'seed')}, {paired} of them with "
         "every arm. Marks above one another started from the same weights and saw the same "
         "batches. In the grey band a seed has failed."
     )
-    return f"{text} Crosses at the lower edge: {crashed} crashed." if crashed else text
+    yield Drawing(
+        name=f"{cell}-sorted",
+        place="cell",
+        of=cell,
+        title="Accuracy of each seed, sorted",
+        caption=f"{text} Crosses at the lower edge: {crashed} crashed." if crashed else text,
+        alt="Scatter plot of test accuracy by seed, one mark an arm.",
+        size=WIDE,
+        kept=True,
+        draw=partial(draw_sorted, results, cell),
+    )
 
 
-def _draw_spans(ax: Axes, results: Results, cell: str, seeds: list[int]) -> None:
-    """A thin line through all marks of a seed leads the eye from arm to arm."""
-    trials = [results.arm(cell, arm.label) for arm in results.study.arms]
-    for place, seed in enumerate(seeds, start=1):
-        found = [
-            100 * trial.test_accuracy
-            for arm in trials
-            if (trial := arm.get(seed)) is not None and trial.test_accuracy is not None
-        ]
-        if found:
-            ax.vlines(place, min(found), max(found), color=FAINT, lw=0.8, zorder=1.5)
-
-
-def _draw_arms(ax: Axes, results: Results, cell: str, seeds: list[int]) -> list[object]:
-    styles = arm_styles(results)
-    floor = ax.get_ylim()[0]
+def draw_sorted(results: Results, cell: str, figure: FigureBase) -> None:
+    """Draw the marks of all trials of a cell; crashed ones measured nothing and are crosses at the lower edge."""
+    ax = figure.add_subplot()
+    seeds = seed_order(results, cell)
     place = {seed: index for index, seed in enumerate(seeds, start=1)}
-    arms = results.study.arms
-    crowded = len(seeds) * len(arms) > 120
-    size = 3.6 if crowded else 5.0
-    # A little to the side of one another: equal accuracies must not hide an arm.
-    width = 0.7 if crowded else 0.5
-    handles: list[object] = []
-    for index, arm in enumerate(arms):
-        style = styles[arm.label]
-        baseline = arm.label == results.study.baseline
-        shift = width * (index / (len(arms) - 1) - 0.5) if len(arms) > 1 else 0.0
-        trials = results.arm(cell, arm.label)
-        known = [
-            (place[seed] + shift, 100 * trial.test_accuracy)
-            for seed, trial in trials.items()
-            if trial.test_accuracy is not None
-        ]
-        (drawn,) = ax.plot(
-            [x for x, _ in known],
-            [y for _, y in known],
-            ls="none",
-            marker=style.marker,
-            ms=size,
-            mfc="white" if baseline else style.colour,
-            mec=style.colour,
-            mew=0.9 if baseline else 0.4,
-            zorder=3 if baseline else 4,
-            clip_on=not known,
-        )
-        handles.append(drawn)
-        crashed = [place[seed] + shift for seed, t in trials.items() if t.test_accuracy is None]
-        if crashed:  # an empty unclipped line would reach to the figure's corner in the layout
-            ax.plot(
-                crashed, [floor] * len(crashed), ls="none", marker="x", ms=size + 1, mew=1.3,
-                color=style.colour, clip_on=False, zorder=5,
-            )  # fmt: skip
-    return handles
-
-
-def _label_seeds(ax: Axes, seeds: list[int], baseline: str) -> None:
-    ax.set_xlim(0.3, max(len(seeds), 1) + 0.7)
-    name = shown(baseline).strip()
+    failed, failed_label = accuracy_axis(ax, results, cell)
+    # A thin line through all marks of a seed leads the eye from arm to arm.
+    for seed in seeds:
+        every = [results.arm(cell, arm.label).get(seed) for arm in results.study.arms]
+        found = [100 * t.test_accuracy for t in every if t and t.test_accuracy is not None]
+        if found:
+            ax.vlines(place[seed], min(found), max(found), color=FAINT, lw=0.8, zorder=1.5)
+    arms = [_draw_arm(ax, results, cell, index, place) for index in range(len(results.study.arms))]
+    ax.set_xlim(0.3, len(seeds) + 0.7)
     ax.grid(visible=False, axis="x")
+    name = shown(results.study.baseline).strip()
     if len(seeds) <= _NUMBERED:
         ax.set_xticks(range(1, len(seeds) + 1), [str(seed) for seed in seeds])
         ax.tick_params(axis="x", length=0)
         ax.set_xlabel(f"Seed number, sorted by accuracy under {name}")
     else:
         ax.set_xlabel(f"Rank of the seed by accuracy under {name}")
+    labels = [arm.label for arm in results.study.arms]
+    legend_above(ax, handles=[*arms, *failed], labels=[*labels, *failed_label])
+
+
+def _draw_arm(ax: Axes, results: Results, cell: str, index: int, place: dict[int, int]) -> Artist:
+    """The marks of one arm, a little to the side of the others': equal accuracies must not hide an arm."""
+    arms = results.study.arms
+    label = arms[index].label
+    style = arm_styles(results)[label]
+    crowded = len(place) * len(arms) > 120
+    size, width = (3.6, 0.7) if crowded else (5.0, 0.5)
+    shift = width * (index / (len(arms) - 1) - 0.5) if len(arms) > 1 else 0.0
+    trials = results.arm(cell, label)
+    known = {s: t.test_accuracy for s, t in trials.items() if t.test_accuracy is not None}
+    look: dict[str, Any] = {"mfc": style.colour, "mew": 0.4, "zorder": 4}
+    if label == results.study.baseline:
+        look = {"mfc": "white", "mew": 0.9, "zorder": 3}
+    (drawn,) = ax.plot(
+        [place[seed] + shift for seed in known], [100 * y for y in known.values()], ls="none",
+        marker=style.marker, ms=size, mec=style.colour, clip_on=not known, **look,
+    )  # fmt: skip
+    crashed = [place[seed] + shift for seed in trials if seed not in known]
+    if crashed:  # an empty unclipped line would reach to the figure's corner in the layout
+        ax.plot(
+            crashed, [ax.get_ylim()[0]] * len(crashed), ls="none", marker="x", ms=size + 1, mew=1.3,
+            color=style.colour, clip_on=False, zorder=5,
+        )  # fmt: skip
+    return drawn

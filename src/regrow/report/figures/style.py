@@ -1,25 +1,21 @@
-"""One look for all figures: colours, markers and lines of the arms, sizes in print, files."""
+"""One look for all figures: colours, markers and lines of the arms, and how a figure becomes a file."""
 
 from __future__ import annotations
 
 import io
 import warnings
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Hashable, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from regrow.report.results import Results
+from regrow.report.drawing import NARROW, WIDE
+from regrow.study.results import Results
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-NARROW: Final = (3.5, 2.9)
-"""Width and height in inches of a figure for one column of a paper."""
-
-WIDE: Final = (7.2, 3.0)
-"""Width and height in inches of a figure across two columns."""
+T = TypeVar("T", bound=Hashable)
 
 _FEW: Final = 6
 
@@ -83,13 +79,8 @@ class ArmStyle:
 def arm_styles(results: Results) -> Mapping[str, ArmStyle]:
     """Give each arm its look: the baseline black, the others in the order of the study.
 
-    Colour is never alone: marker and line style differ as well, for readers and prints without it.
-
-    Args:
-        results: What was read.
-
-    Returns:
-        Label to style; no two arms share marker and colour.
+    Colour is never alone: marker and line style differ as well, for readers and prints without it. No two arms share
+    marker and colour.
     """
     baseline = results.study.baseline
     others = [arm.label for arm in results.study.arms if arm.label != baseline]
@@ -103,27 +94,23 @@ def arm_styles(results: Results) -> Mapping[str, ArmStyle]:
     return {arm.label: found[arm.label] for arm in results.study.arms}
 
 
+def by_depth(things: Sequence[T]) -> dict[T, tuple[float, float, float, float]]:
+    """Give things in an order their colours, from dark to light."""
+    import matplotlib as mpl
+
+    shades = mpl.colormaps["viridis"].resampled(256)
+    # The map's end is too pale for white paper.
+    places = [0.88 * place / max(len(things) - 1, 1) for place in range(len(things))]
+    return dict(zip(things, map(shades, places), strict=True))
+
+
 def many_arms(results: Results) -> bool:
-    """Whether a study has more arms than fit side by side into one column of a paper.
-
-    Args:
-        results: What was read.
-
-    Returns:
-        True above six arms.
-    """
+    """Whether a study has more arms than fit side by side into one column of a paper."""
     return len(results.study.arms) > _FEW
 
 
 def arms_size(results: Results) -> tuple[float, float]:
-    """The size of a figure whose width depends on the number of arms.
-
-    Args:
-        results: What was read.
-
-    Returns:
-        Width and height in inches.
-    """
+    """The size of a figure whose width depends on the number of arms."""
     return (WIDE[0], 3.6) if many_arms(results) else NARROW
 
 
@@ -138,48 +125,18 @@ def house_style() -> Generator[None]:
         yield
 
 
-def canvas(ax: Axes | None, *, size: tuple[float, float]) -> tuple[Figure, Axes]:
-    """Take the axes that were given, or make a figure of its own that no window knows of.
-
-    Args:
-        ax: Axes to draw into, or None.
-        size: Width and height in inches of a new figure.
-
-    Returns:
-        The figure and the axes.
-    """
-    if ax is not None:
-        return cast("Figure", ax.figure), ax
+def sheet(size: tuple[float, float]) -> Figure:
+    """An empty figure of so many inches that no window knows of."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=size, layout="constrained")
     FigureCanvasAgg(figure)
-    return figure, figure.add_subplot()
-
-
-def panels(number: int, *, columns: int, size: tuple[float, float]) -> tuple[Figure, list[Axes]]:
-    """Make a figure of small panels of one size.
-
-    Args:
-        number: How many.
-        columns: How many side by side.
-        size: Width and height in inches.
-
-    Returns:
-        The figure and its panels, row by row.
-    """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=size, layout="constrained")
-    FigureCanvasAgg(figure)
-    rows = -(-number // columns)
-    return figure, [figure.add_subplot(rows, columns, place + 1) for place in range(number)]
+    return figure
 
 
 def saved(figure: Figure, *, kind: str, title: str, caption: str) -> bytes:
-    """Render a figure, the same bytes every time, with its caption inside.
+    """Render a figure, the same bytes every time in the house's style, with its caption inside.
 
     Args:
         figure: The figure.
@@ -192,10 +149,9 @@ def saved(figure: Figure, *, kind: str, title: str, caption: str) -> bytes:
     """
     buffer = io.BytesIO()
     metadata = {"Title": title, "Description": caption}
-    with house_style():
-        if kind == "svg":
-            # The dots per inch are those of the parts drawn as pixels.
-            figure.savefig(buffer, format=kind, dpi=150, metadata=metadata | {"Date": None})
-        else:
-            figure.savefig(buffer, format=kind, metadata=metadata | {"Software": None})
+    if kind == "svg":
+        # The dots per inch are those of the parts drawn as pixels.
+        figure.savefig(buffer, format=kind, dpi=150, metadata=metadata | {"Date": None})
+    else:
+        figure.savefig(buffer, format=kind, metadata=metadata | {"Software": None})
     return buffer.getvalue()

@@ -7,14 +7,15 @@ from collections.abc import Sequence
 from typing import Literal
 
 from regrow.report.compared import compare, majority_share
-from regrow.report.findings import Comparison, Role
-from regrow.report.results import Results, Trial
-from regrow.report.sweep.axes import Sweep
+from regrow.report.findings import Comparison, Versus
 from regrow.report.sweep.panel import Chosen, SweepCell
+from regrow.study.records import Trial
+from regrow.study.results import Results
+from regrow.study.sweep import Sweep
 
 
 def choose(
-    results: Results, sweep: Sweep, cells: Sequence[SweepCell], *, against: str, role: Role
+    results: Results, sweep: Sweep, cells: Sequence[SweepCell], *, against: str, role: Versus
 ) -> tuple[Chosen, ...]:
     """Choose a cell on the seeds at even places, show it on the others; and the other way round.
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from regrow.lab.statistics import PairedComparison
 from regrow.report.findings import Comparison
-from regrow.report.sweep.axes import Axis
+from regrow.study.statistics import PairedComparison
+from regrow.study.sweep import Axis
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,11 +8,11 @@ from collections.abc import Mapping, Sequence
 from scipy.stats import rankdata
 
 from regrow.report.compared import compare, majority_share
-from regrow.report.findings import Comparison, Role
-from regrow.report.results import Results
-from regrow.report.sweep.axes import Sweep, find_sweep
+from regrow.report.findings import Comparison, Versus
 from regrow.report.sweep.chosen import choose
 from regrow.report.sweep.panel import Panel, SweepCell
+from regrow.study.results import Results
+from regrow.study.sweep import Sweep, find_sweep
 
 
 def panels(results: Results) -> tuple[Panel, ...]:
@@ -28,7 +28,7 @@ def panels(results: Results) -> tuple[Panel, ...]:
     sweep = find_sweep(results.study)
     if sweep is None:
         return ()
-    versus: list[tuple[str, Role]] = [
+    versus: list[tuple[str, Versus]] = [
         (sweep.baseline, "baseline"),
         *((control, "control") for control in sweep.controls),
     ]
@@ -60,7 +60,7 @@ def rank_correlation(first: Sequence[float], second: Sequence[float]) -> float |
 
 
 def _panel(
-    results: Results, sweep: Sweep, point: Mapping[str, object], *, against: str, role: Role
+    results: Results, sweep: Sweep, point: Mapping[str, object], *, against: str, role: Versus
 ) -> Panel:
     cells = tuple(
         _cell(results, sweep, point, at=(x, y), against=against, role=role)
@@ -90,7 +90,7 @@ def _cell(
     *,
     at: tuple[float, float],
     against: str,
-    role: Role,
+    role: Versus,
 ) -> SweepCell:
     values = {**point, sweep.x.key: at[0], sweep.y.key: at[1]}
     name = ",".join(f"{key}={values[key]}" for key in results.study.grid)

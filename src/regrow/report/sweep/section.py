@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from regrow.report import wording
-from regrow.report.blocks import figure_block, table_block
-from regrow.report.figures.drawing import Drawing
+from regrow.report.blocks import Drawn, figures_at, table_block
 from regrow.report.markup import Markup, element
 from regrow.report.sweep.panel import Panel
 from regrow.report.sweep.tables import best_table, cells_table, panels_table
@@ -42,7 +41,7 @@ def overview(panels: Sequence[Panel]) -> list[Markup]:
     return [element("section", element("h2", "All panels", id="panels"), table)]
 
 
-def section(panel: Panel, number: int, drawn: Sequence[tuple[Drawing, bytes]]) -> Markup:
+def section(panel: Panel, number: int, drawn: Drawn) -> Markup:
     """Set one panel: what it shows in words, the heat maps, the chosen cell, and every cell's numbers.
 
     Args:
@@ -53,7 +52,6 @@ def section(panel: Panel, number: int, drawn: Sequence[tuple[Drawing, bytes]]) -
     Returns:
         The section.
     """
-    own = [figure_block(drawing, svg) for drawing, svg in drawn if drawing.panel == panel.key]
     parts: list[Markup] = [
         element("h2", title(panel), id=f"panel-{number}"),
         element(
@@ -62,12 +60,12 @@ def section(panel: Panel, number: int, drawn: Sequence[tuple[Drawing, bytes]]) -
             element("p", wording.unbroken(" ".join(findings(panel)))),
             class_=f"verdict {outcome(panel).replace(' ', '-')}",
         ),
-        *own[:1],
+        *figures_at(drawn, "panel", panel.key),
     ]
     parts += [
         element("h3", "The best cell, without picking on the test"),
         element("p", wording.unbroken(" ".join(choice(panel)))),
-        *own[1:],
+        *figures_at(drawn, "choice", panel.key),
     ]
     if panel.measured:
         parts += [

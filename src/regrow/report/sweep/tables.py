@@ -101,17 +101,8 @@ def _panel_row(panel: Panel) -> tuple[str, ...]:
 
 
 def pairs(cells: Sequence[SweepCell]) -> str:
-    """How many pairs the cells have.
-
-    Args:
-        cells: Cells with a pair.
-
-    Returns:
-        Such as "50" or "12 to 50"; "0" without a cell.
-    """
-    counts = [cell.numbers.n for cell in cells] or [0]
-    least, most = min(counts), max(counts)
-    return str(most) if least == most else f"{least} to {most}"
+    """The numbers of pairs of cells, such as "50" or "12 to 50"; "0" without a cell."""
+    return wording.span([cell.numbers.n for cell in cells] or [0])
 
 
 def _table(panel: Panel, cells: Sequence[SweepCell], *, caption: str) -> Table:

@@ -187,11 +187,9 @@ def _failures(panel: Panel) -> str:
         worst = max(cell.failed for cell in cells)
         return f"No seed failed under {panel.versus}; under {panel.arm}, up to {worst} did."
     most = max(cell.numbers.failed_b_only for cell in cells)
-    least, highest = min(counts), max(counts)
-    span = str(highest) if least == highest else f"{least} to {highest}"
     ended = {cell.numbers.both for cell in cells}
     seeds = f"{'' if len(ended) == 1 else 'up to '}{wording.count(max(ended), 'seed')}"
-    opening = f"{span} of {seeds} failed under {panel.versus}."
+    opening = f"{wording.span(counts)} of {seeds} failed under {panel.versus}."
     if not most:
         return f"{opening} {panel.arm} recovered none of them in any cell."
     recovering = [cell for cell in cells if cell.numbers.failed_b_only == most]

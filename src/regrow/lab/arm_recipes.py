@@ -1,0 +1,99 @@
+"""What an arm may be: the registered recipes, and the three that the laboratory runs by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from regrow import recipes
+from regrow.compose import RecipeInfo
+from regrow.errors import ConfigError, UnknownNameError
+from regrow.study.known import filled
+
+OWN: Final = {
+    info.name: info
+    for info in (
+        RecipeInfo(
+            name="none",
+            title="Plain training",
+            paper="",
+            year=0,
+            url="",
+            summary="Plain training: nothing is attached.",
+            differs=(),
+            role="plain",
+        ),
+        RecipeInfo(
+            name="independent",
+            title="Networks apart",
+            paper="",
+            year=0,
+            url="",
+            summary="Trains several networks apart (partners: 2), the control for recipes that join them. The trial's "
+            "accuracy is their mean; their ensemble, their mean weights and the best of them are measured too.",
+            differs=(),
+            role="apart",
+            partners=True,
+        ),
+        RecipeInfo(
+            name="restart",
+            title="Whole restarts",
+            paper="",
+            year=0,
+            url="",
+            summary="Redraws the whole network, with a fresh optimizer, while training is stuck at the majority class; "
+            "looks after each check_epochs epochs (null: a tenth of them).",
+            differs=(),
+            role="restart",
+        ),
+    )
+}
+"""Nothing is attached in these arms."""
+
+_SETTINGS: Final[Mapping[str, Mapping[str, int | None]]] = {
+    "none": {},
+    "independent": {"partners": 2},
+    "restart": {"check_epochs": None, "max_restarts": None},
+}
+_LEAST: Final = {"check_epochs": 1, "max_restarts": 0, "partners": 2}
+
+
+def names() -> list[str]:
+    """All names, the laboratory's own first."""
+    return [*OWN, *recipes.names()]
+
+
+def info(name: str) -> RecipeInfo:
+    """What a recipe is, and how it is compared."""
+    return OWN[name] if name in OWN else recipes.info(name)
+
+
+def settings(name: str) -> Mapping[str, Any]:
+    """All settings of a recipe with their defaults."""
+    return _SETTINGS[name] if name in OWN else recipes.settings(name)
+
+
+def complete(name: str, given: Mapping[str, Any], *, epochs: int, where: str) -> dict[str, Any]:
+    """All settings of a recipe written out, and built once with them; `epochs` are those of its arm."""
+    if name in OWN:
+        return _own(name, given, epochs=epochs, where=where)
+    recipes.build(name, given, like=[] if info(name).control else None, where=where)
+    return filled(recipes.settings(name), given)
+
+
+def _own(name: str, given: Mapping[str, Any], *, epochs: int, where: str) -> dict[str, Any]:
+    known = _SETTINGS[name]
+    if not known and given:
+        raise ConfigError(f"{where}: '{name}' has no settings, got {', '.join(given)}")
+    for key, value in given.items():
+        if key not in known:
+            raise UnknownNameError(f"setting of recipe '{name}'", key, known, where=where)
+        whole = isinstance(value, int) and not isinstance(value, bool)
+        if not (whole and value >= _LEAST[key]) and not (value is None and known[key] is None):
+            raise ConfigError(
+                f"{where}.{key}: must be a whole number from {_LEAST[key]}, got {value!r}"
+            )
+    found: dict[str, Any] = {**known, **given}
+    if "check_epochs" in found and found["check_epochs"] is None:
+        found["check_epochs"] = max(1, round(0.1 * epochs))
+    return found

@@ -1,0 +1,76 @@
+"""A figure of a report: its words, its place, and what draws it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Literal
+
+if TYPE_CHECKING:
+    from matplotlib.figure import FigureBase
+
+NARROW: Final = (3.5, 2.9)
+"""Width and height in inches of a figure for one column of a paper."""
+
+WIDE: Final = (7.2, 3.0)
+"""Width and height in inches of a figure across two columns."""
+
+Place = Literal["panel", "choice", "overview", "cell", "body", "more"]
+"""Where a figure stands: at the head of a sweep's panel or beside its chosen cell; among all cells; in the section of
+one cell at its head, after its tables, or folded up there with others of its kind."""
+
+_UNFOLDED: Final = 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class Drawing:
+    """A figure to be drawn.
+
+    Args:
+        name: Its file's name without a suffix; made fit for a file system when a report is put together.
+        place: Its place on the page.
+        of: Its cell, or its panel's key; empty for a figure of the whole study.
+        title: Its title, a few words.
+        caption: Its caption, with n.
+        alt: What kind of picture it is, for those who do not see it.
+        size: Width and height in inches.
+        kept: Whether it goes along where a study is exported; the page has the others.
+        draw: Draws it on an empty figure, or on an empty part of one.
+    """
+
+    name: str
+    place: Place
+    of: str
+    title: str
+    caption: str
+    alt: str
+    size: tuple[float, float]
+    kept: bool = False
+    draw: Callable[[FigureBase], object]
+
+    @property
+    def wide(self) -> bool:
+        """Whether it is as wide as two others."""
+        return self.size[0] > NARROW[0]
+
+
+def in_turn(number: int) -> Place:
+    """The place of the n-th of many figures that are alike: those of a few arms are seen at once."""
+    return "body" if number < _UNFOLDED else "more"
+
+
+def file_name(text: str) -> str:
+    """A text as part of a file's name on every file system.
+
+    Args:
+        text: A cell or a figure.
+
+    Returns:
+        Letters, digits and ``.=,+_-``, at most 120 of them.
+
+    Examples:
+        >>> file_name("data.name=npz:a/b.npz")
+        'data.name=npz_a_b.npz'
+    """
+    return re.sub(r"[^A-Za-z0-9.=,+_-]+", "_", text).strip("._")[:120] or "figure"

@@ -1,0 +1,96 @@
+"""The figures of a report in their order: a new one is entered here, and nowhere else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from typing import Final
+
+from regrow.report.drawing import Drawing, file_name
+from regrow.report.figures import (
+    alpha,
+    curves,
+    distance,
+    distribution,
+    entropy,
+    filter_map,
+    gains,
+    heat_map,
+    held_back,
+    invalid,
+    networks,
+    overlap,
+    renewals,
+    renewals_by_seed,
+    sorted_seeds,
+)
+from regrow.report.sweep.panel import Panel
+from regrow.report.sweep.panels import panels as sweep_panels
+from regrow.study.results import Results
+from regrow.study.sweep import find_sweep
+
+MANY_CELLS: Final = 8
+"""Of studies with more cells, each cell has the first of its figures alone: a page must open, too."""
+
+_OF_PANEL: Final = (heat_map.figures, held_back.figures)
+
+_OF_STUDY: Final = (gains.figures,)
+
+_OF_CELL: Final[Sequence[Callable[[Results, str], Iterable[Drawing]]]] = (
+    sorted_seeds.figures,
+    distribution.figures,
+    curves.figures,
+    lambda results, cell: _by_turns(
+        renewals.figures(results, cell), renewals_by_seed.figures(results, cell)
+    ),
+    overlap.figures,
+    filter_map.figures,
+    networks.figures,
+    alpha.figures,
+    distance.figures,
+    invalid.figures,
+    entropy.figures,
+)
+
+
+def drawings(results: Results, panels: Sequence[Panel] | None = None) -> tuple[Drawing, ...]:
+    """All figures of a report.
+
+    Args:
+        results: What was read.
+        panels: What a sweep found; None: computed here.
+
+    Returns:
+        The figures of a sweep's panels, of the study, then those of each cell, which a large sweep has not. Without a
+        trial: none.
+    """
+    if not results.trials:
+        return ()
+    swept = sweep_panels(results) if panels is None else panels
+    found = [one for panel in swept for kind in _OF_PANEL for one in kind(results, panel)]
+    sweep = find_sweep(results.study)
+    if sweep is None or not sweep.large:
+        found += [one for kind in _OF_STUDY for one in kind(results)]
+        own = _OF_CELL[:1] if len(results.cells) > MANY_CELLS else _OF_CELL
+        found += [one for cell in results.cells for kind in own for one in kind(results, cell)]
+    return _named_apart(found)
+
+
+def _by_turns(*kinds: Iterable[Drawing]) -> Iterable[Drawing]:
+    """Figures of several kinds side by side, arm by arm."""
+    return (one for arm in zip(*kinds, strict=True) for one in arm)
+
+
+def _named_apart(found: Iterable[Drawing]) -> tuple[Drawing, ...]:
+    """Make the names fit for every file system, and number those that then are equal."""
+    taken: set[str] = set()
+    named: list[Drawing] = []
+    for drawing in found:
+        plain = file_name(drawing.name)
+        name, number = plain, 1
+        while name.lower() in taken:
+            number += 1
+            name = f"{plain}-{number}"
+        taken.add(name.lower())
+        named.append(replace(drawing, name=name))
+    return tuple(named)

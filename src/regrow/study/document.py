@@ -1,0 +1,353 @@
+"""What a study asks for: one data set, one model, a training, its arms, its seeds, and a grid.
+
+Contents: `Study` and its parts (`DataChoice`, `ModelChoice`, `Training`, `Diagnostics`, `Arm`), and
+`check_document`, which makes a Study from plain data with one clear line for each mistake. Nothing here imports torch.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Annotated, Any, Final, Literal, Self, cast
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import ErrorDetails
+
+from regrow.errors import ConfigError, UnknownNameError
+
+LABEL: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_+-]*")
+"""What an arm may be called: it becomes part of trial names and of dotted keys."""
+
+EngineName = Literal["modules", "stack"]
+"""What makes the steps: torch as a user would write it, or the stacks of `regrow.engine`."""
+
+MAX_SEED: Final = 2**31 - 1
+MAX_SEEDS: Final = 100_000
+"""More than anybody trains: a larger number is a slip of the keyboard."""
+
+
+def _scalars(value: object) -> object:
+    """Settings are what a TOML line can say: text, numbers, true and false; None comes from the command line."""
+    if isinstance(value, Mapping):
+        for key, entry in cast("Mapping[object, object]", value).items():
+            if not (entry is None or isinstance(entry, str | int | float)):
+                raise ValueError(f"{key} must be a text, a number, true or false, got {entry!r}")
+    return value
+
+
+Settings = Annotated[dict[str, Any], BeforeValidator(_scalars)]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+
+class DataChoice(_Part):
+    """A data set by name, and its settings."""
+
+    name: str
+    settings: Settings = Field(default_factory=dict)
+
+
+class ModelChoice(_Part):
+    """A model by name or ``package.module:function``, and its settings."""
+
+    name: str = "cratercnn"
+    settings: Settings = Field(default_factory=dict)
+
+
+class Training(_Part):
+    """How every network is trained.
+
+    The unit of `lr` is a step on the loss as `loss_reduction` makes it: a sum over the batch is `batch_size` times
+    the mean. `held_out` training images are not trained on: criteria that look at data measure with them (with 0,
+    with the first training images). `schedule` "step" divides the rate by 10 after each 30 % of the training;
+    "staircase" multiplies it by `stair_factor` after each `stair_steps` steps. With either, in the last
+    `anneal_epochs` epochs it falls in a straight line to 0 besides, step by step. The test accuracy is measured after
+    each `eval_every_epochs` epochs, and after each of the last `eval_last_epochs`.
+    `partner_rates` "spread" gives partner i of K the rate lr (1 + cos(pi (K - i) / K)) / 2. `overlap_penalty` is
+    the weight of `regrow.losses.overlap_penalty`.
+    """
+
+    epochs: int = Field(default=30, ge=1)
+    batch_size: int = Field(default=64, ge=1)
+    optimizer: Literal["sgd", "adam", "adamw"] = "sgd"
+    lr: float = Field(default=0.05, gt=0)
+    momentum: float = Field(default=0.0, ge=0, lt=1)
+    nesterov: bool = False
+    weight_decay: float = Field(default=0.0, ge=0)
+    loss_reduction: Literal["mean", "sum"] = "mean"
+    clip_grad_norm: float | None = Field(default=None, gt=0)
+    schedule: Literal["constant", "cosine", "step", "staircase"] = "constant"
+    stair_steps: int | None = Field(default=None, ge=1)
+    stair_factor: float = Field(default=0.5, gt=0, lt=1)
+    anneal_epochs: int = Field(default=0, ge=0)
+    partner_rates: Literal["same", "spread"] = "same"
+    drop_last: bool = False
+    augment: Literal["none", "crop-flip"] = "none"
+    held_out: int = Field(default=0, ge=0)
+    overlap_penalty: float = Field(default=0.0, ge=0)
+    channels_last: bool = False
+    eval_every_epochs: int = Field(default=1, ge=1)
+    eval_last_epochs: int = Field(default=1, ge=1)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.optimizer != "sgd" and (self.momentum or self.nesterov):
+            raise ValueError(
+                f"momentum and nesterov belong to optimizer 'sgd', got '{self.optimizer}'"
+            )
+        if self.nesterov and not self.momentum:
+            raise ValueError("nesterov needs a momentum above 0")
+        if (self.schedule == "staircase") != (self.stair_steps is not None):
+            raise ValueError(
+                f"schedule 'staircase' and stair_steps need each other, got '{self.schedule}' and {self.stair_steps}"
+            )
+        if self.anneal_epochs > self.epochs:
+            raise ValueError(
+                f"anneal_epochs must be at most epochs ({self.epochs}), got {self.anneal_epochs}"
+            )
+        return self
+
+
+class Diagnostics(_Part):
+    """What is looked at beside the accuracy. It changes no result, so that a study may go on with other diagnostics.
+
+    `overlap`: after every epoch, the inter-filter overlap of each layer. `weights`: after every epoch, the entropy of
+    each layer's weights and the shares of filters with an l1 norm below 1, 0.1, 0.01 and 0.001. `oracle_every_epochs`:
+    after so many epochs each, how the rankings of the filters agree with the oracle's on the `train.held_out` images;
+    0 = never.
+    """
+
+    overlap: bool = False
+    weights: bool = False
+    oracle_every_epochs: int = Field(default=0, ge=0)
+
+    @property
+    def any(self) -> bool:
+        """Whether anything is asked for."""
+        return self.overlap or self.weights or self.oracle_every_epochs > 0
+
+
+class Distillation(_Part):
+    """How an arm follows its teachers, beside the classes: see `regrow.Teachers`."""
+
+    temperature: float = Field(default=2.0, gt=0)
+    weight: float = Field(default=1.0, ge=0)
+    combine: Literal["mean", "sum"] = "mean"
+
+
+class Arm(_Part):
+    """One contestant: a recipe, its settings, and where its training differs from the study's.
+
+    `like` is for controls: the label of the arm whose renewals are replayed. `model` has settings of the model for
+    this arm alone; its key ``name`` takes another network, whose settings start from their defaults. `teachers` are
+    labels of other arms, whose networks of the same cell and seed teach when they are trained, or weight files
+    (``*.pt``, relative to the working directory) of fixed networks. `teacher_digests` says the SHA-256 of each file;
+    it is filled in.
+    """
+
+    recipe: str
+    settings: Settings = Field(default_factory=dict)
+    train: dict[str, Any] = Field(default_factory=dict)
+    like: str | None = None
+    model: Settings = Field(default_factory=dict)
+    teachers: list[str] = Field(default_factory=list)
+    teacher_digests: dict[str, str] = Field(default_factory=dict)
+    distillation: Distillation | None = None
+
+
+class Study(_Part):
+    """A whole study, checked on its own; names of recipes, models and data are checked by `load_study`."""
+
+    name: Annotated[str, Field(pattern=r"\S")]
+    data: DataChoice
+    model: ModelChoice = ModelChoice()
+    train: Training = Training()
+    diagnostics: Diagnostics = Diagnostics()
+    arms: dict[str, Arm] = Field(min_length=1)
+    grid: dict[str, list[Any]] = Field(default_factory=dict)
+    seeds: Annotated[tuple[int, ...], Field(strict=False)] = tuple(range(16))
+
+    @model_validator(mode="before")
+    @classmethod
+    def _count_of_seeds(cls, document: Any) -> Any:
+        """``seeds = 16`` and ``first_seed = 100`` stand for the seeds 100 to 115."""
+        if not isinstance(document, Mapping):
+            return document
+        given = dict(cast("Mapping[str, Any]", document))
+        seeds, first = given.get("seeds", 16), given.pop("first_seed", None)
+        counted = isinstance(seeds, int) and not isinstance(seeds, bool)
+        if first is not None and not counted:
+            raise ValueError("first_seed: must come with seeds as a number, not as a list")
+        if first is not None and (isinstance(first, bool) or not isinstance(first, int)):
+            raise ValueError(f"first_seed: must be a whole number, got {first!r}")
+        if first is not None and not 0 <= first <= MAX_SEED:
+            raise ValueError(f"first_seed: must be between 0 and {MAX_SEED}, got {first}")
+        if counted:
+            if seeds < 1:
+                raise ValueError(f"seeds: must be at least 1, got {seeds}")
+            if seeds > MAX_SEEDS:
+                raise ValueError(f"seeds: must be at most {MAX_SEEDS}, got {seeds}")
+            given["seeds"] = tuple(range(first or 0, (first or 0) + seeds))
+        return given
+
+    @field_validator("seeds")
+    @classmethod
+    def _distinct(cls, seeds: tuple[int, ...]) -> tuple[int, ...]:
+        if not seeds:
+            raise ValueError("must hold at least one seed, got none")
+        for seed in seeds:
+            if not 0 <= seed <= MAX_SEED:
+                raise ValueError(f"must be between 0 and {MAX_SEED}, got {seed}")
+        if len(set(seeds)) < len(seeds):
+            twice = next(seed for seed in seeds if seeds.count(seed) > 1)
+            raise ValueError(f"must be distinct, got {twice} twice")
+        return seeds
+
+    @field_validator("arms")
+    @classmethod
+    def _labels(cls, arms: dict[str, Arm]) -> dict[str, Arm]:
+        for label in arms:
+            if not LABEL.fullmatch(label):
+                raise ValueError(
+                    f"a label must be letters, digits, '_', '+' and '-', got '{label}'"
+                )
+        return arms
+
+
+def check_document(document: Mapping[str, Any], *, where: str) -> Study:
+    """Make a study from plain data.
+
+    Args:
+        document: As TOML gives it.
+        where: Name of the file or of the command line, for messages.
+
+    Returns:
+        The study; types, ranges and keys are right.
+
+    Raises:
+        ConfigError: One line for each mistake: place, what must hold, what came.
+    """
+    try:
+        return Study.model_validate(dict(document))
+    except ValidationError as error:
+        raise ConfigError("\n".join(mistakes(error, Study, where=where))) from None
+
+
+def check_training(values: Mapping[str, Any], *, where: str, path: str = "train") -> Training:
+    """Make the training of one arm.
+
+    Args:
+        values: The study's training with the arm's overrides.
+        where: Name of the file or of the command line, for messages.
+        path: Key of the overrides in it.
+
+    Returns:
+        The training.
+
+    Raises:
+        ConfigError: One line for each mistake.
+    """
+    try:
+        return Training.model_validate(dict(values))
+    except ValidationError as error:
+        lines = mistakes(error, Training, where=where, prefix=(path,))
+        raise ConfigError("\n".join(lines)) from None
+
+
+def mistakes(
+    error: ValidationError,
+    root: type[BaseModel],
+    *,
+    where: str = "",
+    prefix: tuple[str, ...] = (),
+) -> list[str]:
+    """What is wrong with plain data: ``file: key: what must hold, got what``.
+
+    Args:
+        error: Of pydantic.
+        root: The model that they were to fit.
+        where: Name of the file or of the command line; empty: left out.
+        prefix: Key under which they stand.
+
+    Returns:
+        One text for each mistake.
+    """
+    details = error.errors(include_url=False)
+    return list(dict.fromkeys(_line(detail, where, root, prefix=prefix) for detail in details))
+
+
+_BOUNDS: Final = {
+    "greater_than": ("must be above", "gt"),
+    "greater_than_equal": ("must be at least", "ge"),
+    "less_than": ("must be below", "lt"),
+    "less_than_equal": ("must be at most", "le"),
+}
+_TYPES: Final = {
+    "int_type": "must be a whole number",
+    "int_from_float": "must be a whole number",
+    "float_type": "must be a number",
+    "string_type": "must be a text",
+    "bool_type": "must be true or false",
+    "finite_number": "must be a finite number",
+    "list_type": "must be a list",
+    "tuple_type": "must be a number or a list of numbers",
+    "dict_type": "must be a table",
+    "model_type": "must be a table",
+    "mapping_type": "must be a table",
+}
+
+
+def _line(
+    detail: ErrorDetails, where: str, root: type[BaseModel], *, prefix: tuple[str, ...] = ()
+) -> str:
+    """One mistake as ``file: key: what must hold, got what``."""
+    inside = [str(part) for part in detail["loc"]]
+    location = [*prefix, *inside]
+    kind, context, came = detail["type"], detail.get("ctx", {}), detail["input"]
+    if kind == "extra_forbidden":
+        place = ": ".join(part for part in (where, ".".join(location[:-1])) if part)
+        return str(UnknownNameError("key", location[-1], _known(root, inside[:-1]), where=place))
+    if kind in _BOUNDS:
+        words, key = _BOUNDS[kind]
+        bound = context[key]  # a large whole number in all its digits
+        told = f"{words} {bound if isinstance(bound, int) else f'{bound:g}'}, got {came!r}"
+    elif kind in _TYPES:
+        told = f"{_TYPES[kind]}, got {came!r}"
+    elif kind == "literal_error":
+        told = f"must be one of {context['expected']}, got {came!r}"
+    elif kind == "missing":
+        told = "is missing"
+    elif kind == "string_pattern_mismatch":
+        told = f"must hold more than spaces, got {came!r}"
+    elif kind == "too_short":
+        told = "must hold at least one entry"
+    elif kind == "value_error":
+        told = str(context["error"])
+    else:
+        told = detail["msg"]
+    return ": ".join(part for part in (where, ".".join(location), told) if part)
+
+
+def _known(root: type[BaseModel], path: list[str]) -> list[str]:
+    """The keys that may stand at a place of a study file."""
+    parts: dict[str, type[BaseModel]] = {
+        "data": DataChoice,
+        "model": ModelChoice,
+        "train": Training,
+        "diagnostics": Diagnostics,
+        "arms": Arm,
+    }
+    found = parts[path[0]] if path else root
+    if found is Arm and path[2:3] == ["distillation"]:
+        found = Distillation
+    return [*found.model_fields, *(["first_seed"] if found is Study else [])]

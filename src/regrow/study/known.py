@@ -1,0 +1,96 @@
+"""What a study may name: data sets, models and recipes, as far as a study must know them to be checked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+from regrow.neutral import Neutral
+
+Role = Literal["method", "control", "plain", "restart", "apart"]
+"""What an arm is for: a ``method`` under test, a ``control`` that replays one, ``plain`` training, whole ``restart``s,
+or several networks ``apart``."""
+
+
+class Shelf(Protocol):
+    """Things with a name and settings: the data sets, the models."""
+
+    def check(self, name: str, settings: Mapping[str, Any]) -> None:
+        """Refuse an unknown name, an unknown setting, or a value that does not fit."""
+        ...
+
+    def defaults(self, name: str) -> Mapping[str, Any]:
+        """All settings of one of them."""
+        ...
+
+
+class Models(Shelf, Protocol):
+    """The models."""
+
+    def distinguishing(self, name: str, settings: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The settings that results are filed under: without later ones that change nothing."""
+        ...
+
+
+class Facts(Protocol):
+    """How a recipe is compared; `regrow.compose.RecipeInfo` says it."""
+
+    @property
+    def role(self) -> Role:
+        """What its arms are for."""
+        ...
+
+    @property
+    def partners(self) -> bool:
+        """Whether it acts on several networks that are trained side by side."""
+        ...
+
+    @property
+    def neutral(self) -> Neutral | None:
+        """How it is its own neutral control, if it can be."""
+        ...
+
+
+class Recipes(Protocol):
+    """The recipes, those of the laboratory included."""
+
+    def names(self) -> list[str]:
+        """All names."""
+        ...
+
+    def info(self, name: str) -> Facts:
+        """How one is compared."""
+        ...
+
+    def settings(self, name: str) -> Mapping[str, Any]:
+        """All settings of one with their defaults."""
+        ...
+
+    def complete(
+        self, name: str, given: Mapping[str, Any], *, epochs: int, where: str
+    ) -> dict[str, Any]:
+        """All settings written out; a mistake in what was given is one line."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Known:
+    """All of it."""
+
+    data: Shelf
+    models: Models
+    recipes: Recipes
+
+
+def filled(defaults: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """Defaults and what was given; 1 where a number like 1.0 is meant is that number, in the fingerprint too."""
+    return {
+        **defaults,
+        **{
+            key: float(value)
+            if isinstance(defaults.get(key), float) and isinstance(value, int)
+            else value
+            for key, value in given.items()
+        },
+    }

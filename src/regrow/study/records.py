@@ -1,0 +1,420 @@
+"""What is kept of a study: how its arms stand to each other, and what each trial leaves behind.
+
+Plain records that a worker sends, the store keeps and the report reads, one table a class (`regrow.study.tables`).
+A new kind of record is a class here and a field of `TrialResult`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Final, Literal, get_args, get_origin, get_type_hints
+
+from regrow.study.known import Role
+from regrow.study.tables import table
+
+Status = Literal["finished", "diverged", "crashed"]
+
+
+@table("arms", key="cell label", of_trial=False)
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ArmRecord:
+    """One arm in one cell as it stands to the others, resolved when the study begins.
+
+    Attributes:
+        cell: The cell.
+        label: The arm's label.
+        recipe: Its recipe.
+        role: What it is for.
+        identity: A text that is the same in two cells where all is that determines its trials.
+        networks: How many networks a trial trains; its accuracy is their mean.
+        epochs: Epochs of each.
+        held_out: Training images that are not trained on.
+        replays: For a control, the arm that it replays.
+        decides: What its recipe decides, where it can be neutral: ``filters`` or ``shares``.
+        neutral: Whether its decision says nothing: a ranking at random, shares of a half.
+        neutral_control: The arm that is the same but neutral.
+        apart_control: The arm that trains as many networks in the same way, apart.
+        teachers: Epochs that its teachers' networks were trained for, and those of their teachers, in all.
+        files: Teachers that are files: what their training cost is not known.
+        own_model: Whether its network is another one than the baseline's: an epoch of it is another price.
+        relative: All epochs of a trial and its teachers over those of the baseline's.
+    """
+
+    cell: str
+    label: str
+    recipe: str
+    role: Role
+    identity: str
+    networks: int
+    epochs: int
+    held_out: int
+    replays: str | None
+    decides: Literal["filters", "shares"] | None
+    neutral: bool
+    neutral_control: str | None
+    apart_control: str | None
+    teachers: int
+    files: int
+    own_model: bool
+    relative: float
+
+
+@table("trials", key="trial", of_trial=False)
+@dataclass(frozen=True, kw_only=True)
+class Trial:
+    """A trial that ended, in one row; metrics are those of its last epoch, accuracies fractions.
+
+    Attributes:
+        trial: Its name.
+        cell: Its cell of the grid, "base" without one.
+        arm: Its arm's label.
+        seed: Its seed.
+        status: How it ended.
+        test_accuracy: None if it crashed: a crashed trial measured nothing.
+        test_loss: Mean loss over the test set.
+        train_accuracy: During the last epoch.
+        train_loss: During the last epoch.
+        majority_share: Share of the commonest class in the test set.
+        epochs: Epochs trained.
+        steps: Optimizer steps taken.
+        renewed: Filters renewed in all.
+        renewal_steps: Optimizer steps at which any filter was renewed.
+        nonfinite: Scores that were NaN or infinite.
+        restarts: Times that the whole network was drawn anew.
+        error: The message of a crash.
+        seconds: Wall time of all epochs, over all sessions of an interrupted trial.
+        recipe_seconds: Wall time inside the recipe.
+        finished_at: Time, for people.
+    """
+
+    trial: str
+    cell: str
+    arm: str
+    seed: int
+    status: Status
+    test_accuracy: float | None
+    test_loss: float | None
+    train_accuracy: float | None
+    train_loss: float | None
+    majority_share: float | None
+    epochs: int | None
+    steps: int | None
+    renewed: int | None
+    renewal_steps: int | None
+    nonfinite: int | None
+    restarts: int | None
+    error: str | None
+    seconds: float | None
+    recipe_seconds: float | None
+    finished_at: str | None
+
+
+@table("epochs", key="epoch")
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EpochRecord:
+    """The metrics of one epoch; None where a number is not finite or was not measured.
+
+    Attributes:
+        epoch: 1-based.
+        train_loss: Mean over the examples as they were trained on.
+        train_accuracy: Share, of the same predictions.
+        test_loss: Mean over the test set after the epoch.
+        test_accuracy: Share.
+        seconds: Wall time, evaluation included.
+    """
+
+    epoch: int
+    train_loss: float | None
+    train_accuracy: float
+    test_loss: float | None
+    test_accuracy: float | None
+    seconds: float
+
+
+@table("renewals", key="step layer filter")
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RenewalRecord:
+    """One renewed filter.
+
+    Attributes:
+        step: Optimizer step, 0-based.
+        epoch: 1-based epoch of that step.
+        layer: Module path.
+        filter: Index in the layer.
+        score: Its score; None if not finite.
+        dropped: The step after which it left the network; None where it was renewed at once.
+        change: How far all renewals of this step moved the model's output; None where that was not measured.
+    """
+
+    step: int
+    epoch: int
+    layer: str
+    filter: int
+    score: float | None
+    dropped: int | None = None
+    change: float | None = None
+
+
+@table("layers", key="layer")
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LayerRecord:
+    """One layer that a recipe or a diagnostic watches, in the network's order.
+
+    Attributes:
+        layer: Module path.
+        filters: How many it has.
+    """
+
+    layer: str
+    filters: int
+
+
+@table("resting", key="layer filter")
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RestingRecord:
+    """One filter that was out of the network when the training ended.
+
+    Attributes:
+        layer: Module path.
+        filter: Index in the layer.
+        dropped: The step after which it left the network, 0-based.
+    """
+
+    layer: str
+    filter: int
+    dropped: int
+
+
+@table("overlaps", key="epoch layer")
+@dataclass(frozen=True, kw_only=True, slots=True)
+class OverlapRecord:
+    """How the filters of one layer overlap after one epoch.
+
+    Attributes:
+        epoch: 1-based.
+        layer: Module path.
+        mean: Mean inter-filter overlap of the filters in the network; None if not finite.
+        largest: The largest of them.
+        out: Filters that are out of the network.
+    """
+
+    epoch: int
+    layer: str
+    mean: float | None
+    largest: float | None
+    out: int
+
+
+@table("correlations", key="epoch ranking")
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CorrelationRecord:
+    """How well one ranking of the filters agrees with the oracle's after one epoch.
+
+    Attributes:
+        epoch: 1-based.
+        ranking: Name of the ranking.
+        value: Pearson's correlation of its scores with the oracle's over all filters; None where it is not defined.
+        rank: Spearman's.
+        filters: How many filters were ranked: those in the network.
+    """
+
+    epoch: int
+    ranking: str
+    value: float | None
+    rank: float | None
+    filters: int
+
+
+@table("partners", key="epoch partner")
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PartnerRecord:
+    """The metrics of one of several networks after one epoch; None as in `EpochRecord`.
+
+    Attributes:
+        epoch: 1-based.
+        partner: Number of the network, from 0.
+        lr: Its learning rate before any schedule.
+        train_loss: Mean over the examples as they were trained on.
+        train_accuracy: Share, of the same predictions.
+        test_loss: Mean over the test set after the epoch.
+        test_accuracy: Share.
+    """
+
+    epoch: int
+    partner: int
+    lr: float
+    train_loss: float | None
+    train_accuracy: float
+    test_loss: float | None
+    test_accuracy: float | None
+
+
+@table("together", key="how")
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TogetherRecord:
+    """What several networks are worth as one, at the end.
+
+    Attributes:
+        how: ``ensemble``, ``mean weights`` or ``best``.
+        test_accuracy: Share.
+        partner: For ``best``, the network's number.
+    """
+
+    how: str
+    test_accuracy: float
+    partner: int | None = None
+
+
+@table("grafts", key="step partner layer")
+@dataclass(frozen=True, kw_only=True, slots=True)
+class GraftRecord:
+    """One layer of one network that took a share of its partner's weights; None where a number is not finite.
+
+    Attributes:
+        step: Optimizer step, 0-based.
+        epoch: 1-based epoch of that step.
+        partner: Number of the network.
+        layer: Module path.
+        share: What it kept of its own.
+        information: What its weights carried before.
+        partner_information: What its partner's carried.
+        distance: Between both weights, as a share of the mean of their lengths.
+    """
+
+    step: int
+    epoch: int
+    partner: int
+    layer: str
+    share: float | None
+    information: float | None
+    partner_information: float | None
+    distance: float | None
+
+
+@table("weights", key="epoch partner layer")
+@dataclass(frozen=True, kw_only=True, slots=True)
+class WeightRecord:
+    """What the weights of one layer carry after one epoch.
+
+    Attributes:
+        epoch: 1-based.
+        partner: Number of the network.
+        layer: Module path.
+        entropy: Of the layer's weights; None if not finite.
+        below_1: Share of the filters whose l1 norm is below 1.
+        below_0_1: Below 0.1.
+        below_0_01: Below 0.01.
+        below_0_001: Below 0.001.
+    """
+
+    epoch: int
+    partner: int
+    layer: str
+    entropy: float | None
+    below_1: float
+    below_0_1: float
+    below_0_01: float
+    below_0_001: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrialResult:
+    """A trial that ended.
+
+    Attributes:
+        trial: Its name.
+        cell: Its cell.
+        arm: Label of its arm.
+        seed: Its seed.
+        status: ``finished``, ``diverged`` (non-finite loss or weights; stopped there) or ``crashed``.
+        majority_share: Share of the most common class in the test set; None if it crashed.
+        epochs: One record an epoch.
+        steps: Optimizer steps.
+        renewals: One record a renewed filter.
+        resting: One record a filter that is still out of the network.
+        layers: The watched layers, in the network's order.
+        overlaps: One record a layer and epoch, where the study asks for them.
+        correlations: One record a ranking and epoch, where the study asks for them.
+        partners: One record a network and epoch, where a trial has several.
+        together: What they are worth as one.
+        grafts: One record a layer, network and graft.
+        weights: One record a layer, network and epoch, where the study asks for them.
+        nonfinite: Scores that were no numbers.
+        restarts: Times that the whole network was redrawn.
+        recipe_seconds: Wall time inside regrow's hooks.
+        error: The message of a crash.
+    """
+
+    trial: str
+    cell: str
+    arm: str
+    seed: int
+    status: Status
+    majority_share: float | None = None
+    epochs: tuple[EpochRecord, ...] = ()
+    steps: int = 0
+    renewals: tuple[RenewalRecord, ...] = ()
+    resting: tuple[RestingRecord, ...] = ()
+    layers: tuple[LayerRecord, ...] = ()
+    overlaps: tuple[OverlapRecord, ...] = ()
+    correlations: tuple[CorrelationRecord, ...] = ()
+    partners: tuple[PartnerRecord, ...] = ()
+    together: tuple[TogetherRecord, ...] = ()
+    grafts: tuple[GraftRecord, ...] = ()
+    weights: tuple[WeightRecord, ...] = ()
+    nonfinite: int = 0
+    restarts: int = 0
+    recipe_seconds: float = 0.0
+    error: str | None = None
+
+    @property
+    def last(self) -> EpochRecord | None:
+        """The last epoch's metrics: what a trial is judged by."""
+        return self.epochs[-1] if self.epochs else None
+
+    @property
+    def seconds(self) -> float:
+        """Wall time of all epochs, over all sessions of an interrupted trial."""
+        return sum(record.seconds for record in self.epochs)
+
+    def row(self, *, finished_at: str) -> Trial:
+        """The trial in one row."""
+        last = self.last
+        return Trial(
+            trial=self.trial,
+            cell=self.cell,
+            arm=self.arm,
+            seed=self.seed,
+            status=self.status,
+            test_accuracy=None if last is None else last.test_accuracy,
+            test_loss=None if last is None else last.test_loss,
+            train_accuracy=None if last is None else last.train_accuracy,
+            train_loss=None if last is None else last.train_loss,
+            majority_share=self.majority_share,
+            epochs=len(self.epochs),
+            steps=self.steps,
+            renewed=len(self.renewals),
+            renewal_steps=len({record.step for record in self.renewals}),
+            nonfinite=self.nonfinite,
+            restarts=self.restarts,
+            error=self.error,
+            seconds=self.seconds,
+            recipe_seconds=self.recipe_seconds,
+            finished_at=finished_at,
+        )
+
+    @property
+    def details(self) -> tuple[object, ...]:
+        """All records but the row."""
+        return tuple(
+            record
+            for each in fields(self)
+            if isinstance(found := getattr(self, each.name), tuple)
+            for record in found
+        )
+
+
+DETAILS: Final[tuple[type, ...]] = tuple(
+    get_args(hint)[0] for hint in get_type_hints(TrialResult).values() if get_origin(hint) is tuple
+)
+"""The classes of what is kept of a trial beside its row."""

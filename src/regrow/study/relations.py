@@ -1,0 +1,169 @@
+"""How the arms of each cell stand to each other: who replays whom, who is whose control, what a trial costs."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from regrow.study.document import Arm, Study
+from regrow.study.grid import Cell
+from regrow.study.known import Facts
+from regrow.study.later import distinguishing
+from regrow.study.records import ArmRecord
+from regrow.study.teacher_arms import in_order
+
+
+def arm_records(cells: Iterable[Cell], facts: Callable[[str], Facts]) -> tuple[ArmRecord, ...]:
+    """Resolve every arm in every cell: a grid may make arms differ in one and not in another.
+
+    Args:
+        cells: Of one study.
+        facts: How a recipe is compared, by its name.
+
+    Returns:
+        One record an arm, cell by cell in the order of the study.
+
+    Edge cases:
+        Several controls that are alike: the first. An arm that is neutral itself has no neutral control. Another
+        training (its learning rates, its length), another model or other teachers: no control. A teacher that is
+        there by two ways is paid for once.
+    """
+    return tuple(record for cell in cells for record in _of_cell(cell, facts))
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """One arm in one cell, its training written out."""
+
+    arm: Arm
+    facts: Facts
+    train: Mapping[str, Any]
+
+    @property
+    def networks(self) -> int:
+        found = self.arm.settings.get("partners", 1)
+        return found if isinstance(found, int) else 1
+
+    @property
+    def epochs(self) -> int:
+        """Of all its networks."""
+        return self.networks * int(self.train["epochs"])
+
+    @property
+    def neutral(self) -> bool:
+        return self.facts.neutral is not None and self.facts.neutral.holds(self.arm.settings)
+
+    @property
+    def setting(self) -> tuple[object, ...]:
+        """How its networks are trained, whatever its recipe does to them."""
+        return self.train, self.arm.model, self.arm.teachers, self.arm.distillation
+
+    @property
+    def all_but_the_choice(self) -> tuple[object, ...]:
+        choice = self.facts.neutral.choice if self.facts.neutral else frozenset[str]()
+        kept = {key: value for key, value in self.arm.settings.items() if key not in choice}
+        return self.arm.recipe, kept, self.setting
+
+
+def _of_cell(cell: Cell, facts: Callable[[str], Facts]) -> list[ArmRecord]:
+    study = cell.study
+    base = study.train.model_dump(mode="json")
+    asked = {
+        label: _Asked(arm, facts(arm.recipe), {**base, **arm.train})
+        for label, arm in study.arms.items()
+    }
+    baseline = baseline_of([(label, each.facts.role) for label, each in asked.items()])
+    teachers = {label: _teachers(asked, label) for label in asked}
+    prices = {
+        label: each.epochs + sum(asked[one].epochs for one in teachers[label] if one in asked)
+        for label, each in asked.items()
+    }
+    identities = _identities(study, asked, where=cell.name)
+    found: list[ArmRecord] = []
+    for label, each in asked.items():
+        neutral = each.facts.neutral
+        found.append(
+            ArmRecord(
+                cell=cell.name,
+                label=label,
+                recipe=each.arm.recipe,
+                role=each.facts.role,
+                identity=identities[label],
+                networks=each.networks,
+                epochs=int(each.train["epochs"]),
+                held_out=int(each.train["held_out"]),
+                replays=each.arm.like,
+                decides=None if neutral is None else neutral.decides,
+                neutral=each.neutral,
+                neutral_control=None if each.neutral else _neutral_control(asked, each),
+                apart_control=_apart_control(asked, each),
+                teachers=prices[label] - each.epochs,
+                files=sum(one not in asked for one in teachers[label]),
+                own_model=each.arm.model != asked[baseline].arm.model,
+                relative=prices[label] / prices[baseline],
+            )
+        )
+    return found
+
+
+def baseline_of(arms: Sequence[tuple[str, str]]) -> str:
+    """The arm that all others are compared with: "none", else the first without a recipe, else the first."""
+    labels = [label for label, _ in arms]
+    plain = [label for label, role in arms if role == "plain"]
+    return "none" if "none" in labels else [*plain, *labels][0]
+
+
+def _neutral_control(asked: Mapping[str, _Asked], own: _Asked) -> str | None:
+    """The arm that is the same but for a decision that says nothing."""
+    if own.facts.neutral is None:
+        return None
+    same = own.all_but_the_choice
+    controls = (label for label, each in asked.items() if each.neutral)
+    return next((label for label in controls if asked[label].all_but_the_choice == same), None)
+
+
+def _apart_control(asked: Mapping[str, _Asked], own: _Asked) -> str | None:
+    """The arm that trains as many networks apart, in the same way."""
+    if own.networks == 1 or own.facts.role == "apart":
+        return None
+    same = own.networks, own.setting
+    controls = (label for label, each in asked.items() if each.facts.role == "apart")
+    return next(
+        (one for one in controls if (asked[one].networks, asked[one].setting) == same), None
+    )
+
+
+def _teachers(asked: Mapping[str, _Asked], label: str) -> set[str]:
+    """All arms and files that an arm needs as teachers, its teachers' included."""
+    found: set[str] = set()
+    waiting = list(asked[label].arm.teachers)
+    while waiting:
+        teacher = waiting.pop()
+        if teacher not in found:
+            found.add(teacher)
+            waiting += asked[teacher].arm.teachers if teacher in asked else []
+    return found
+
+
+def _identities(study: Study, asked: Mapping[str, _Asked], *, where: str) -> dict[str, str]:
+    """A text for each arm that is the same in two cells where all that determines its trials is."""
+    base = study.model_dump(mode="json", include={"data", "model"})
+    found: dict[str, str] = {}
+    for label in in_order(study.arms, where=where):
+        arm = asked[label].arm
+        told = [
+            base,
+            asked[label].train,
+            arm.recipe,
+            distinguishing(arm.recipe, arm.settings),
+            arm.model,
+            found.get(arm.like or "", arm.like),
+            [found.get(one, arm.teacher_digests.get(one, one)) for one in arm.teachers],
+            None if arm.distillation is None else arm.distillation.model_dump(mode="json"),
+        ]
+        text = json.dumps(told, sort_keys=True)
+        found[label] = hashlib.sha256(text.encode()).hexdigest()[:16]
+    return found

@@ -1,0 +1,250 @@
+"""What came of a study, read from its folder: what was asked, how its arms stand to each other, and every record."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import sqlite3
+from collections.abc import Callable, Generator, Mapping
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+from regrow.errors import ConfigError, StoreError
+from regrow.study.asked import Asked
+from regrow.study.document import Study, check_document
+from regrow.study.grid import Cell, cells
+from regrow.study.known import Facts
+from regrow.study.records import DETAILS, ArmRecord, EpochRecord, RenewalRecord, Trial
+from regrow.study.relations import arm_records
+from regrow.study.store import BEFORE, DATABASE, SCHEMA_VERSION
+from regrow.study.sweep import find_sweep
+from regrow.study.tables import select
+from regrow.study.views import Diagnostics, Networks, Renewals, renewals
+
+Record = TypeVar("Record")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Results:
+    """Everything that is known of one run folder, as it stood at one moment.
+
+    Attributes:
+        folder: The run's folder.
+        study: What was asked for.
+        environment: Versions, machine and command of the run.
+        fingerprint: Hash of what determines the results.
+        trials: All trials that ended.
+        details: Every other record, by its class and its trial.
+        trained: Epochs of single networks that were trained; None where that was not counted.
+        engine: What made the steps.
+    """
+
+    folder: Path
+    study: Asked
+    environment: Mapping[str, object]
+    fingerprint: str
+    trials: tuple[Trial, ...]
+    details: Mapping[type, Mapping[str, tuple[Any, ...]]]
+    trained: int | None = None
+    engine: str = "modules"
+
+    def of(self, record: type[Record], /) -> Mapping[str, tuple[Record, ...]]:
+        """The records of one class by trial, in the order in which they were written; absent without any."""
+        return self.details.get(record, {})
+
+    @cached_property
+    def diagnostics(self) -> Diagnostics:
+        """What one network's filters did."""
+        return Diagnostics(self.of)
+
+    @cached_property
+    def networks(self) -> Networks:
+        """What is known of the single networks of a trial."""
+        return Networks(self.of)
+
+    @cached_property
+    def accuracies(self) -> dict[str, dict[int, float]]:
+        """Test accuracy by trial and epoch; epochs without an evaluation are absent."""
+        return {
+            trial: {
+                each.epoch: each.test_accuracy for each in own if each.test_accuracy is not None
+            }
+            for trial, own in self.of(EpochRecord).items()
+        }
+
+    @cached_property
+    def renewals(self) -> dict[str, tuple[Renewals, ...]]:
+        """How many filters were renewed, by epoch and layer; a trial is absent without any."""
+        return {trial: renewals(own) for trial, own in self.of(RenewalRecord).items()}
+
+    @cached_property
+    def cells(self) -> tuple[str, ...]:
+        """The cells with at least one trial, in the order of the numbers in their names."""
+        return tuple(sorted({trial.cell for trial in self.trials}, key=_natural))
+
+    @property
+    def missing(self) -> int:
+        """Trials that the study asked for and that have not ended."""
+        return self.study.trials - len(self.trials)
+
+    def arm(self, cell: str, label: str) -> dict[int, Trial]:
+        """The trials of one arm in one cell by seed, in the order of the seeds."""
+        return self._by_arm.get((cell, label), {})
+
+    def trials_in(self, cell: str) -> tuple[Trial, ...]:
+        """The trials of one cell, in the order of the store."""
+        return tuple(trial for trial in self._by_cell.get(cell, ()))
+
+    @cached_property
+    def _by_cell(self) -> dict[str, list[Trial]]:
+        found: dict[str, list[Trial]] = {}
+        for trial in self.trials:
+            found.setdefault(trial.cell, []).append(trial)
+        return found
+
+    @cached_property
+    def _by_arm(self) -> dict[tuple[str, str], dict[int, Trial]]:
+        found: dict[tuple[str, str], dict[int, Trial]] = {}
+        for trial in sorted(self.trials, key=lambda trial: trial.seed):
+            found.setdefault((trial.cell, trial.arm), {})[trial.seed] = trial
+        return found
+
+
+def read_folder(folder: Path, *, facts: Callable[[str], Facts]) -> Results:
+    """Read a run's folder, finished or not, without changing anything in it.
+
+    Args:
+        folder: The folder that `regrow run --out` wrote.
+        facts: How a recipe is compared, by its name: asked of folders of version 3 alone, which do not say how
+            their arms stand to each other.
+
+    Returns:
+        Its results at this moment; a run that is still going is read between two of its trials. Of a large sweep the
+        trials alone: no other records.
+
+    Raises:
+        StoreError: The folder holds no results, or they are damaged, foreign or of another version.
+    """
+    file = folder / DATABASE
+    if not file.is_file():
+        raise StoreError(f"{folder}: must hold {DATABASE}, written by regrow run; there is none")
+    with _reading(file) as database:
+        meta = {str(key): str(value) for key, value in database.execute("SELECT * FROM meta")}
+        version = meta.get("schema_version")
+        if version not in {BEFORE, SCHEMA_VERSION}:
+            raise StoreError(
+                f"{file}: schema_version must be {BEFORE} or {SCHEMA_VERSION}, got {version}; "
+                "read it with the regrow that wrote it"
+            )
+        document = _document(meta, "study", file)
+        arms = (
+            arm_records(_cells(document, file), facts)
+            if version == BEFORE
+            else select(database, ArmRecord).get("", ())
+        )
+        asked = _asked(document, arms, file)
+        trials = _trials(database, asked, file)
+        # A large sweep's report shows final accuracies alone: its epochs, millions of rows, stay where they are.
+        sweep = find_sweep(asked)
+        kinds = () if sweep is not None and sweep.large else DETAILS
+        details = {record: select(database, record) for record in kinds}
+    return Results(
+        folder=folder,
+        study=asked,
+        environment=_document(meta, "environment", file),
+        fingerprint=meta.get("fingerprint", ""),
+        trials=trials,
+        details=details,
+        trained=int(meta["trained_network_epochs"]) if "trained_network_epochs" in meta else None,
+        engine=str(_document(meta, "fingerprint_document", file).get("engine", "modules")),
+    )
+
+
+@contextmanager
+def _reading(file: Path) -> Generator[sqlite3.Connection]:
+    """One read transaction, so that a run that goes on meanwhile cannot show two states."""
+    # Every reader of a WAL database writes beside it, and only one that may write tidies up after
+    # itself. Where nobody may write and no log is pending, the file alone is the whole truth.
+    log = file.with_name(file.name + "-wal")
+    pending = log.is_file() and log.stat().st_size > 0
+    writable = os.access(file.parent, os.W_OK) and os.access(file, os.W_OK)
+    mode = "rw" if writable else "ro" if pending else "ro&immutable=1"
+    address = f"{file.absolute().as_uri()}?mode={mode}"
+    try:
+        with closing(sqlite3.connect(address, uri=True, timeout=30)) as database:
+            database.execute("PRAGMA query_only = ON")
+            database.execute("BEGIN")
+            yield database
+    except sqlite3.Error as error:
+        raise StoreError(
+            f"{file}: must be a results file of regrow, and cannot be read as one: {error}"
+        ) from error
+
+
+def _as_it_is(study: Study, where: str) -> Study:
+    """A stored study has everything written out."""
+    del where
+    return study
+
+
+def _document(meta: Mapping[str, str], key: str, file: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(meta[key])
+    except (KeyError, ValueError) as error:
+        raise StoreError(f"{file}: meta.{key} must be JSON, and is missing or damaged") from error
+    if not isinstance(found, dict):
+        raise StoreError(f"{file}: meta.{key} must be a JSON object, got {type(found).__name__}")
+    return cast("dict[str, Any]", found)
+
+
+def _cells(document: Mapping[str, object], file: Path) -> tuple[Cell, ...]:
+    try:
+        study = check_document(document, where="meta.study")
+    except ConfigError as error:
+        raise StoreError(f"{file}: meta.study is not a study: {error}") from error
+    return cells(study, complete=_as_it_is, where=str(file))
+
+
+def _asked(document: dict[str, Any], arms: tuple[ArmRecord, ...], file: Path) -> Asked:
+    by_cell: dict[str, dict[str, ArmRecord]] = {}
+    for arm in arms:
+        by_cell.setdefault(arm.cell, {})[arm.label] = arm
+    if not by_cell:
+        raise StoreError(f"{file}: the table of arms must name at least one arm")
+    try:
+        return Asked(
+            name=document["name"],
+            seeds=tuple(document["seeds"]),
+            grid=document["grid"],
+            document=document,
+            by_cell=by_cell,
+        )
+    except (KeyError, TypeError) as error:
+        raise StoreError(f"{file}: meta.study is not a study: {error!r}") from error
+
+
+def _trials(database: sqlite3.Connection, asked: Asked, file: Path) -> tuple[Trial, ...]:
+    found = tuple(
+        # A crashed trial measured nothing, whatever the file says.
+        replace(trial, test_accuracy=None) if trial.status == "crashed" else trial
+        for trial in select(database, Trial).get("", ())
+    )
+    for trial in found:
+        if trial.arm not in asked.by_cell.get(trial.cell, {}):
+            raise StoreError(f"{file}: trial {trial.trial} is of no arm of the study")
+        if trial.test_accuracy is not None and trial.majority_share is None:
+            raise StoreError(f"{file}: trial {trial.trial} has an accuracy and no majority_share")
+    return found
+
+
+def _natural(name: str) -> list[tuple[int, float, str]]:
+    """Sort key by which lr=0.05 comes before lr=0.5 before lr=2, and 1e-12 before 1e-8."""
+    parts = re.split(r"(\d+(?:\.\d+)?(?:[eE][+-]?\d+)?)", name)
+    return [
+        (1, float(part), "") if odd else (0, 0.0, part)
+        for part, odd in ((part, index % 2) for index, part in enumerate(parts))
+    ]

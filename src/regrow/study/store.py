@@ -1,0 +1,355 @@
+"""The results folder of a study, written: one SQLite file, each trial once, in one transaction.
+
+Reading for reports is `regrow.study.results`.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import time
+from collections.abc import Generator, Iterable, Mapping
+from contextlib import (
+    AbstractContextManager,
+    ExitStack,
+    closing,
+    contextmanager,
+    nullcontext,
+    suppress,
+)
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Self
+
+from regrow._whole import write_whole
+from regrow.errors import StoreError
+from regrow.study.document import EngineName
+from regrow.study.fingerprint import differences, fingerprint
+from regrow.study.folder import checkpoint_path, explained, file_stem, folder_held
+from regrow.study.records import DETAILS, ArmRecord, RenewalRecord, Trial, TrialResult
+from regrow.study.tables import create, insert, select
+
+DATABASE: Final = "results.sqlite"
+CHECKPOINTS: Final = "checkpoints"
+WEIGHTS: Final = "weights"
+
+SCHEMA_VERSION: Final = "4"
+BEFORE: Final = "3"
+"""Has the same tables but that of the arms: a run that goes on adds it."""
+
+EFFORT_EVERY_S: Final = 1.0
+"""How often the epochs that were trained are written down, while no trial ends."""
+
+
+class Store:
+    """A results folder, open for one run at a time.
+
+    Args:
+        folder: The folder; made if it is not there.
+        document: The study with everything written out.
+        fingerprint_document: What determines its results.
+        environment: Versions, machine, command.
+        arms: How its arms stand to each other in each cell.
+
+    Attributes:
+        folder: The folder.
+        fingerprint: Hash of what determines the results.
+        notices: What a user should know about this folder: versions that changed since it was begun.
+
+    Edge cases:
+        A StoreError when the folder cannot be written, another run holds it, it is damaged, or it
+        belongs to another study (the message says which settings differ). The same study with more
+        seeds goes on with the new ones. Fewer seeds is another study: the trials of the others would
+        be in the folder and not in the study.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        document: Mapping[str, Any],
+        fingerprint_document: Mapping[str, Any],
+        environment: Mapping[str, Any],
+        arms: Iterable[ArmRecord],
+    ) -> None:
+        self.folder = folder
+        self.fingerprint = fingerprint(fingerprint_document)
+        self.notices: list[str] = []
+        self._trained = self._written = 0
+        self._last_written = time.monotonic()
+        with ExitStack() as held:
+            with explained(folder, "cannot be used as a results folder"):
+                (folder / CHECKPOINTS).mkdir(parents=True, exist_ok=True)
+                held.enter_context(folder_held(folder))
+            with self._said("cannot be written"):
+                self._connection = held.enter_context(
+                    closing(sqlite3.connect(folder / DATABASE, isolation_level=None, timeout=30))
+                )
+                self._open(document, fingerprint_document, environment, tuple(arms))
+                self._write_study(document)
+            self._held = held.pop_all()
+
+    def _open(
+        self,
+        document: Mapping[str, Any],
+        fingerprint_document: Mapping[str, Any],
+        environment: Mapping[str, Any],
+        arms: tuple[ArmRecord, ...],
+    ) -> None:
+        """Begin a database, or make sure that the one there is this study's."""
+        self._connection.execute("PRAGMA journal_mode = WAL")
+        self._connection.execute("PRAGMA synchronous = FULL")
+        with self._transaction():
+            tables = {row[0] for row in self._connection.execute("SELECT name FROM sqlite_master")}
+            if not tables:
+                self._connection.execute(
+                    "CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL)"
+                )
+                self._tabulate(arms)
+                self._put(
+                    study=json.dumps(document),
+                    fingerprint=self.fingerprint,
+                    fingerprint_document=json.dumps(fingerprint_document),
+                    environment=json.dumps(environment),
+                    sessions=json.dumps([]),
+                )
+                return
+            if "meta" not in tables:
+                raise StoreError(f"{self.folder / DATABASE}: is no results file of regrow")
+            meta: dict[str, str] = dict(self._connection.execute("SELECT key, value FROM meta"))
+            self._check_same_study(meta, document, fingerprint_document)
+            self._compare_versions(json.loads(meta["environment"]), environment)
+            self._trained = self._written = int(meta.get("trained_network_epochs", 0))
+            self._tabulate(arms)
+            sessions = [*json.loads(meta["sessions"]), environment]
+            self._put(study=json.dumps(document), sessions=json.dumps(sessions))
+
+    def _tabulate(self, arms: tuple[ArmRecord, ...]) -> None:
+        """Make the tables that are not there yet, and say how the arms stand to each other."""
+        for record in (ArmRecord, Trial, *DETAILS):
+            self._connection.execute(create(record))
+        self._connection.execute("DELETE FROM arms")
+        insert(self._connection, arms)
+        self._put(schema_version=SCHEMA_VERSION)
+
+    def _check_same_study(
+        self,
+        meta: Mapping[str, str],
+        document: Mapping[str, Any],
+        fingerprint_document: Mapping[str, Any],
+    ) -> None:
+        if meta.get("schema_version") not in {BEFORE, SCHEMA_VERSION}:
+            raise StoreError(
+                f"{self.folder / DATABASE}: schema_version must be {BEFORE} or {SCHEMA_VERSION}, got "
+                f"{meta.get('schema_version')}; go on with the regrow that began it"
+            )
+        before = json.loads(meta["study"])
+        found: list[str] = []
+        if meta["fingerprint"] != self.fingerprint:
+            found = differences(json.loads(meta["fingerprint_document"]), fingerprint_document)
+        elif not set(before["seeds"]) <= set(document["seeds"]):
+            found = [f"seeds: {_short(before['seeds'])} there, {_short(document['seeds'])} here"]
+        if found:
+            more = f" and {len(found) - 4} more" if len(found) > 4 else ""
+            raise StoreError(
+                f"{self.folder}: holds the results of another study ({before['name']}); "
+                f"{'; '.join(found[:4])}{more}. Choose another --out."
+            )
+
+    def _compare_versions(self, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+        """Other versions may round otherwise: nothing to refuse, something to say."""
+        changed = [
+            f"{key} {before[key]} then, {now[key]} now"
+            for key in ("regrow", "torch", "python", "platform")
+            if key in before and key in now and before[key] != now[key]
+        ]
+        if changed:
+            self.notices.append(
+                f"this folder was begun with other versions ({'; '.join(changed)}): "
+                f"trials of the two sessions may differ in their last digits"
+            )
+
+    def _write_study(self, document: Mapping[str, Any]) -> None:
+        write_whole(self.folder / "study.json", f"{json.dumps(document, indent=2)}\n".encode())
+
+    # ---- trials
+
+    def ended(self) -> dict[str, str]:
+        """The trials that ended.
+
+        Returns:
+            Status by trial.
+        """
+        with self._said("cannot be read"):
+            return dict(self._connection.execute("SELECT trial, status FROM trials"))
+
+    def accuracies(self) -> dict[str, float | None]:
+        """Last-epoch test accuracies so far.
+
+        Returns:
+            Accuracy by trial, for every trial that ended; None for a crash.
+        """
+        with self._said("cannot be read"):
+            return dict(self._connection.execute("SELECT trial, test_accuracy FROM trials"))
+
+    def renewals(self, trial: str) -> list[tuple[int, str, tuple[int, ...]]]:
+        """The renewals of one trial, for the control that replays it.
+
+        Args:
+            trial: Its name.
+
+        Returns:
+            Step, layer and filters, in the order in which they happened.
+        """
+        found: dict[tuple[int, str], list[int]] = {}
+        with self._said("cannot be read"):
+            records = select(self._connection, RenewalRecord, trial=trial).get(trial, ())
+        for each in records:
+            found.setdefault((each.step, each.layer), []).append(each.filter)
+        return [(step, layer, tuple(filters)) for (step, layer), filters in found.items()]
+
+    def write(self, *results: TrialResult, finished_at: str) -> None:
+        """Keep trials that ended, all of them whole or none, and remove nothing.
+
+        Args:
+            *results: The trials.
+            finished_at: Time, for people.
+
+        Edge cases:
+            A StoreError when they cannot be written or one is there already. What was there is untouched.
+        """
+        with self._said("cannot be written"), self._transaction():
+            for result in results:
+                insert(self._connection, [result.row(finished_at=finished_at)])
+                insert(self._connection, result.details, trial=result.trial)
+            self._put_effort()
+
+    def spent(self, network_epochs: int) -> None:
+        """Count epochs of single networks that were trained, for `effort`; a kill loses a second's at most."""
+        self._trained += network_epochs
+        if time.monotonic() - self._last_written >= EFFORT_EVERY_S:
+            with self._said("cannot be written"), self._transaction():
+                self._put_effort()
+
+    @property
+    def effort(self) -> int:
+        """Epochs of single networks that were trained for this folder, over all its sessions: shared ones once."""
+        return self._trained
+
+    def _put_effort(self) -> None:
+        self._put(trained_network_epochs=str(self._trained))
+        self._written, self._last_written = self._trained, time.monotonic()
+
+    def forget_crashed(self) -> int:
+        """Take the crashed trials out, so that they run again.
+
+        Returns:
+            How many there were.
+        """
+        with self._said("cannot be written"), self._transaction():
+            return self._connection.execute("DELETE FROM trials WHERE status = 'crashed'").rowcount
+
+    @property
+    def checkpoints(self) -> Path:
+        """The folder of the checkpoints."""
+        return self.folder / CHECKPOINTS
+
+    def checkpoint(self, trial: str) -> Path:
+        """Where the checkpoint of a trial lies.
+
+        Args:
+            trial: Its name; any characters.
+
+        Returns:
+            A readable file name, made unique by a hash.
+        """
+        return checkpoint_path(self.checkpoints, trial)
+
+    def weights(self, trial: str) -> Path:
+        """Where the final weights of a trial lie, if they are kept.
+
+        Args:
+            trial: Its name; any characters.
+
+        Returns:
+            A readable file name, made unique by a hash; its folder is made when the first weights are written.
+        """
+        return self.folder / WEIGHTS / f"{file_stem(trial)}.pt"
+
+    def sweep(self) -> None:
+        """Remove checkpoints of trials that ended, and what killed processes left half written; weights stay."""
+        over = {self.checkpoint(trial) for trial in self.ended()}
+        with explained(self.folder, "cannot be written"):
+            for path in self.checkpoints.iterdir():
+                if path.suffix == ".tmp" or path in over:
+                    path.unlink(missing_ok=True)
+            for path in (self.folder / WEIGHTS).glob("*.tmp"):
+                path.unlink(missing_ok=True)
+
+    # ---- the connection
+
+    def close(self) -> None:
+        """Close the database and let the next run have the folder."""
+        with self._held:
+            if self._trained > self._written:
+                with self._said("cannot be written"), self._transaction():
+                    self._put_effort()
+
+    def __enter__(self) -> Self:
+        """The store itself."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Close; an error that is under way is not hidden by that of a disk on which nothing can be written."""
+        with suppress(StoreError) if error is not None else nullcontext():
+            self.close()
+
+    def _put(self, **values: str) -> None:
+        self._connection.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", values.items())
+
+    @contextmanager
+    def _transaction(self) -> Generator[None]:
+        self._connection.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+            self._connection.execute("COMMIT")
+        except BaseException:
+            # A full disk may have rolled back by itself, and then there is nothing to roll back.
+            with suppress(sqlite3.Error):
+                self._connection.execute("ROLLBACK")
+            raise
+
+    def _said(self, what: str) -> AbstractContextManager[None]:
+        return explained(self.folder / DATABASE, what)
+
+
+def engine_of(folder: Path) -> EngineName | None:
+    """The engine that a folder's results were made with.
+
+    Args:
+        folder: Of a study, begun or not.
+
+    Returns:
+        The engine; None where nothing is there that can be read: opening the store then says what is wrong.
+    """
+    path = folder / DATABASE
+    if not path.is_file():
+        return None
+    try:
+        with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as connection:
+            query = "SELECT value FROM meta WHERE key = 'fingerprint_document'"
+            row = connection.execute(query).fetchone()
+    except sqlite3.Error:
+        return None
+    return None if row is None else json.loads(row[0]).get("engine", "modules")
+
+
+def _short(seeds: list[int]) -> str:
+    if len(seeds) > 4 and seeds == list(range(seeds[0], seeds[-1] + 1)):
+        return f"{seeds[0]} to {seeds[-1]}"
+    return ", ".join(map(str, seeds))

@@ -1,0 +1,165 @@
+"""Frozen dataclasses as rows of SQLite: CREATE, INSERT and SELECT derived from their fields.
+
+A field is an int, a float, a str, a bool or a tuple (of these, or of tuples), and may be None. What is read is equal
+to what was written, and not a number stays not a number.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, fields
+from functools import cache
+from types import NoneType, UnionType
+from typing import Any, Final, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+
+Record = TypeVar("Record")
+
+_KINDS: Final = {int: "INTEGER", bool: "INTEGER", float: "REAL", str: "TEXT", tuple: "TEXT"}
+
+
+@dataclass(frozen=True)
+class Table:
+    """Where the records of one class are kept.
+
+    Attributes:
+        name: The table's.
+        key: The columns that tell one record from all others.
+        of_trial: Whether each record belongs to a trial: the first column, which is no field of it.
+    """
+
+    name: str
+    key: tuple[str, ...]
+    of_trial: bool
+
+
+@dataclass(frozen=True)
+class _Column:
+    name: str
+    kind: type
+    optional: bool
+
+
+_TABLES: dict[type, Table] = {}
+
+
+def table(name: str, *, key: str, of_trial: bool = True) -> Callable[[type[Record]], type[Record]]:
+    """Say where the records of a dataclass are kept; `key` names the columns that tell them apart."""
+
+    def declared(record: type[Record]) -> type[Record]:
+        _TABLES[record] = Table(name, tuple(key.split()), of_trial)
+        return record
+
+    return declared
+
+
+def table_of(record: type) -> Table:
+    """Where records of a class are kept."""
+    return _TABLES[record]
+
+
+def create(record: type) -> str:
+    """The statement that makes the table, unless it is there."""
+    found = _TABLES[record]
+    columns = ["trial TEXT NOT NULL REFERENCES trials"] if found.of_trial else []
+    columns += [
+        f"{column.name} {_KINDS[column.kind]}{'' if column.optional else ' NOT NULL'}"
+        for column in _columns(record)
+    ]
+    return f"CREATE TABLE IF NOT EXISTS {found.name} ({', '.join(columns)}, PRIMARY KEY ({_key(found)}))"
+
+
+def insert(connection: sqlite3.Connection, records: Iterable[object], *, trial: str = "") -> None:
+    """Write records, each to the table of its class; those of a trial with its name."""
+    by_class: dict[type, list[tuple[object, ...]]] = {}
+    for record in records:
+        own = (trial,) if _TABLES[type(record)].of_trial else ()
+        by_class.setdefault(type(record), []).append((*own, *_written(record)))
+    for kind, rows in by_class.items():
+        found = _TABLES[kind]
+        names = [*(["trial"] if found.of_trial else []), *(each.name for each in _columns(kind))]
+        marks = ", ".join("?" * len(names))
+        text = f"INSERT INTO {found.name} ({', '.join(names)}) VALUES ({marks})"  # noqa: S608 # our own names
+        connection.executemany(text, rows)
+
+
+def select(
+    connection: sqlite3.Connection, record: type[Record], *, trial: str | None = None
+) -> dict[str, tuple[Record, ...]]:
+    """Read records in the order in which they were written, by trial; all under "" that belong to none.
+
+    Args:
+        connection: The database.
+        record: Their class.
+        trial: Read those of one trial alone.
+
+    Returns:
+        Records by trial; trials without any are absent.
+    """
+    found, columns = _TABLES[record], _columns(record)
+    first = "trial" if found.of_trial else "''"
+    names = ", ".join((first, *(column.name for column in columns)))
+    where, values = (" WHERE trial = ?", (trial,)) if trial is not None else ("", ())
+    rows = connection.execute(
+        f"SELECT {names} FROM {found.name}{where} ORDER BY rowid",  # noqa: S608 # our own names
+        values,
+    )
+    read = [_READING.get(column.kind) for column in columns]
+    several: dict[str, list[Record]] = {}
+    for owner, *row in rows:
+        told = {
+            column.name: value if way is None or value is None else way(value)
+            for column, way, value in zip(columns, read, row, strict=True)
+        }
+        several.setdefault(owner, []).append(record(**told))
+    return {owner: tuple(own) for owner, own in several.items()}
+
+
+def _key(found: Table) -> str:
+    return ", ".join((*(("trial",) if found.of_trial else ()), *found.key))
+
+
+@cache
+def _columns(record: type) -> tuple[_Column, ...]:
+    hints = get_type_hints(record)
+    return tuple(_column(each.name, hints[each.name]) for each in fields(record))
+
+
+def _column(name: str, hint: Any) -> _Column:
+    parts = get_args(hint) if get_origin(hint) in {Union, UnionType} else (hint,)
+    kinds = [part for part in parts if part is not NoneType]
+    if len(kinds) != 1:
+        raise TypeError(f"{name}: a column has one kind, got {hint}")
+    origin = get_origin(kinds[0]) or kinds[0]
+    kind = str if origin is Literal else origin
+    if kind not in _KINDS:
+        raise TypeError(f"{name}: a column must be one of {list(_KINDS)}, got {hint}")
+    return _Column(name, kind, len(kinds) < len(parts))
+
+
+def _written(record: object) -> tuple[object, ...]:
+    return tuple(_told(getattr(record, column.name)) for column in _columns(type(record)))
+
+
+def _told(value: object) -> object:
+    """SQLite has no NaN: as a number it would come back as None."""
+    if isinstance(value, float) and value != value:  # noqa: PLR0124 # NaN alone differs from itself
+        return "nan"
+    return json.dumps(value) if isinstance(value, tuple) else value
+
+
+def _tuple(text: str) -> tuple[object, ...]:
+    return _tupled(json.loads(text))
+
+
+def _tupled(found: Any) -> Any:
+    return tuple(map(_tupled, found)) if isinstance(found, list) else found
+
+
+# A whole number in a column of numbers is read as REAL; what is text there is not a number.
+_READING: Final[Mapping[type, Callable[[Any], object]]] = {
+    float: float,
+    bool: bool,
+    tuple: _tuple,
+}

@@ -1,0 +1,223 @@
+"""The trials of a study, in the order in which they run.
+
+Contents: `TeacherSpec`, `TrialSpec`, `trial_name`, `trials`, `of_cells`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
+
+from regrow.errors import ConfigError
+from regrow.study.arms import model_of
+from regrow.study.document import (
+    Arm,
+    DataChoice,
+    Diagnostics,
+    Distillation,
+    ModelChoice,
+    Training,
+    check_training,
+)
+from regrow.study.grid import Cell
+from regrow.study.keys import MISSING, parse_setting, path_of, value_at, written
+from regrow.study.known import Known
+from regrow.study.teacher_arms import in_order
+
+MANY: Final = 12
+"""As many values or cells as a message names."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TeacherSpec:
+    """Who teaches a trial: another trial of the study, or a file.
+
+    Attributes:
+        trial: The trial whose final weights teach; None for a file.
+        path: The file, relative to the working directory; empty for a trial.
+        sha256: The file's hash when the study was begun.
+        model: For a file, the study's model: what a plain ``state_dict`` is of.
+    """
+
+    trial: str | None = None
+    path: str = ""
+    sha256: str | None = None
+    model: ModelChoice | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrialSpec:
+    """One recipe, one seed, one training run: all that a worker must know.
+
+    Attributes:
+        cell: Name of the cell.
+        label: Label of the arm.
+        seed: The seed; the arms of one seed start from the same weights and see the same batches.
+        data: The data set.
+        model: The model, the arm's own settings included.
+        train: The training, the arm's own overrides included.
+        recipe: Name of the recipe.
+        settings: Its settings.
+        like: For a control, the trial that it replays.
+        diagnostics: What is looked at beside the accuracy.
+        teachers: Whom the network follows beside the classes.
+        distillation: How it follows them.
+        keeps_weights: Whether its final weights are kept, since it teaches another trial.
+    """
+
+    cell: str
+    label: str
+    seed: int
+    data: DataChoice
+    model: ModelChoice
+    train: Training
+    recipe: str
+    settings: Mapping[str, Any]
+    like: str | None = None
+    diagnostics: Diagnostics = field(default_factory=Diagnostics)
+    teachers: tuple[TeacherSpec, ...] = ()
+    distillation: Distillation = field(default_factory=Distillation)
+    keeps_weights: bool = False
+
+    @property
+    def trial(self) -> str:
+        """The trial's name in the store."""
+        return trial_name(self.cell, self.label, self.seed)
+
+    @property
+    def partners(self) -> int:
+        """How many networks the trial trains."""
+        return int(self.settings.get("partners", 1))
+
+    @property
+    def after(self) -> tuple[str, ...]:
+        """The trials that must have ended before this one begins."""
+        named = (self.like, *(teacher.trial for teacher in self.teachers))
+        return tuple(trial for trial in named if trial is not None)
+
+
+def trial_name(cell: str, label: str, seed: int) -> str:
+    """The name of a trial.
+
+    Args:
+        cell: Name of the cell.
+        label: Label of the arm.
+        seed: The seed.
+
+    Returns:
+        The name.
+
+    Examples:
+        >>> trial_name("base", "randomout", 3)
+        'base/randomout/seed3'
+    """
+    return f"{cell}/{label}/seed{seed}"
+
+
+def trials(
+    cells: Iterable[Cell], known: Known, *, seeds: Sequence[int], where: str
+) -> tuple[TrialSpec, ...]:
+    """List the trials in the order in which they run.
+
+    Seed by seed, so that a study that is stopped early has all arms of the seeds that ended; a
+    control comes after the trial that it replays, and a trial after its teachers.
+    """
+    parts = [part for cell in cells for part in _parts(cell, known, where=where)]
+    return tuple(
+        replace(
+            part,
+            seed=seed,
+            like=None if part.like is None else trial_name(part.cell, part.like, seed),
+            teachers=tuple(
+                teacher
+                if teacher.trial is None
+                else replace(teacher, trial=trial_name(part.cell, teacher.trial, seed))
+                for teacher in part.teachers
+            ),
+        )
+        for seed in seeds
+        for part in parts
+    )
+
+
+def _parts(cell: Cell, known: Known, *, where: str) -> Iterator[TrialSpec]:
+    """What all seeds of an arm have in common, built once: a study may have thousands of trials."""
+    study, arms = cell.study, cell.study.arms
+    teaching = {teacher for arm in arms.values() for teacher in arm.teachers}
+    for label in in_order(arms, where=where):
+        arm = arms[label]
+        training = {**study.train.model_dump(), **arm.train}
+        yield TrialSpec(
+            cell=cell.name,
+            label=label,
+            seed=0,
+            data=study.data,
+            model=model_of(study, known, arm),
+            train=check_training(training, where=where, path=f"arms.{label}.train"),
+            recipe=arm.recipe,
+            settings=arm.settings,
+            like=arm.like,
+            diagnostics=study.diagnostics,
+            teachers=_teachers(arm, model=study.model),
+            distillation=arm.distillation or Distillation(),
+            keeps_weights=label in teaching,
+        )
+
+
+def of_cells(
+    specs: Sequence[TrialSpec], wanted: Sequence[str], *, among: Sequence[Cell]
+) -> tuple[TrialSpec, ...]:
+    """Take the trials of some cells.
+
+    Args:
+        specs: All trials of a study.
+        wanted: Settings that the cells must all have, as ``--set`` takes them: ``randomout.threshold=1e-8``.
+        among: The study's cells.
+
+    Returns:
+        The trials of these cells, in their order.
+
+    Raises:
+        ConfigError: No cell has them; the message says what there is.
+
+    Edge cases:
+        A setting that the grid does not vary is the same in every cell, and may be asked for as well.
+    """
+    left = {cell.name: cell.study.model_dump() for cell in among}
+    for count, text in enumerate(wanted, 1):
+        key, value = parse_setting(text, where="--only")
+        there = {
+            name: value_at(document, path_of(document, key, where=f"--only {text}"))
+            for name, document in left.items()
+        }
+        left = {name: left[name] for name, found in there.items() if _same(found, value)}
+        if not left:
+            asked = " and ".join(wanted[:count])
+            raise ConfigError(_none_has(asked, key, there.values(), grid=among))
+    return tuple(spec for spec in specs if spec.cell in left)
+
+
+def _same(one: object, other: object) -> bool:
+    """Equal as settings are: 1 is 1.0, and true is no number."""
+    return isinstance(one, bool) is isinstance(other, bool) and one == other
+
+
+def _none_has(asked: str, key: str, found: Iterable[object], *, grid: Sequence[Cell]) -> str:
+    """What is said of ``--only`` with a value that no cell has."""
+    there = list(dict.fromkeys(written(value) for value in found if value is not MISSING))
+    if there:
+        many = f", ... ({len(there)} values)" if len(there) > MANY else ""
+        return f"--only: no cell has {asked}; {key} is {', '.join(there[:MANY])}{many}"
+    names = ", ".join(cell.name for cell in grid[:MANY])
+    return f"--only: no cell has {asked}, for nothing is called {key}; the cells are {names}"
+
+
+def _teachers(arm: Arm, *, model: ModelChoice) -> tuple[TeacherSpec, ...]:
+    """The teachers of an arm; those that are trained in the study by their labels."""
+    return tuple(
+        TeacherSpec(path=name, sha256=arm.teacher_digests[name], model=model)
+        if name in arm.teacher_digests
+        else TeacherSpec(trial=name)
+        for name in arm.teachers
+    )

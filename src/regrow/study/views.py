@@ -1,0 +1,261 @@
+"""What trials did beside their accuracy, looked at as figures and tables need it; worked out from their records."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Final, Protocol, TypeVar
+
+from regrow.study.records import (
+    CorrelationRecord,
+    GraftRecord,
+    LayerRecord,
+    OverlapRecord,
+    PartnerRecord,
+    RenewalRecord,
+    RestingRecord,
+    TogetherRecord,
+    WeightRecord,
+)
+
+Record = TypeVar("Record")
+
+THRESHOLDS: Final = ("1", "0.1", "0.01", "0.001")
+"""l1 norms under which a filter counts as invalid."""
+
+
+class Details(Protocol):
+    """All records of a study by their class and their trial; a trial is absent where it has none."""
+
+    def __call__(self, record: type[Record], /) -> Mapping[str, tuple[Record, ...]]:
+        """Those of one class."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Renewals:
+    """How many filters of one layer were renewed in one epoch of one trial, those renewed twice counted twice."""
+
+    epoch: int
+    layer: str
+    filters: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Drop:
+    """One filter's time out of the network.
+
+    Attributes:
+        layer: Module path.
+        filter: Index in the layer.
+        since: The optimizer step after which it left, 0-based.
+        until: The step after which it came back; None if the training ended before.
+    """
+
+    layer: str
+    filter: int
+    since: int
+    until: int | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Picks:
+    """Which layers a trial's filters were picked in, to be dropped or to be renewed at once.
+
+    Attributes:
+        decisions: Optimizer steps at which any filter was picked.
+        by_layer: Filters picked over all decisions, by layer.
+    """
+
+    decisions: int
+    by_layer: Mapping[str, int]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Partner:
+    """One of several networks of a trial: its number, its learning rate, test accuracies by epoch where measured."""
+
+    number: int
+    lr: float
+    accuracies: Mapping[int, float]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Carried:
+    """What the weights of one network carry after one epoch, over all layers that are looked at.
+
+    Attributes:
+        epoch: 1-based.
+        partner: Number of the network.
+        entropy: Sum of the layers' entropies, in nats; None if one is not finite.
+        invalid: Share of the filters whose l1 norm is below each of `THRESHOLDS`, over all layers' filters.
+    """
+
+    epoch: int
+    partner: int
+    entropy: float | None
+    invalid: tuple[float, ...]
+
+
+def renewals(records: Iterable[RenewalRecord]) -> tuple[Renewals, ...]:
+    """One trial's renewals by epoch and layer, in the order in which they happened."""
+    found: dict[tuple[int, str], int] = {}
+    for record in sorted(records, key=lambda each: each.epoch):
+        key = record.epoch, record.layer
+        found[key] = found.get(key, 0) + 1
+    return tuple(Renewals(epoch=e, layer=name, filters=n) for (e, name), n in found.items())
+
+
+@dataclass(frozen=True)
+class Diagnostics:
+    """What one network's filters did, by the trial's key; a trial is absent where there is nothing."""
+
+    details: Details
+
+    @cached_property
+    def layers(self) -> dict[str, dict[str, int]]:
+        """Number of filters of each watched layer, in the network's order."""
+        return {
+            trial: {each.layer: each.filters for each in own}
+            for trial, own in self.details(LayerRecord).items()
+        }
+
+    @cached_property
+    def overlaps(self) -> dict[str, dict[str, dict[int, float]]]:
+        """Mean overlap by layer and epoch."""
+        found: dict[str, dict[str, dict[int, float]]] = {}
+        for trial, own in self.details(OverlapRecord).items():
+            for each in own:
+                if each.mean is not None:
+                    found.setdefault(trial, {}).setdefault(each.layer, {})[each.epoch] = each.mean
+        return found
+
+    @cached_property
+    def correlations(self) -> Mapping[str, tuple[CorrelationRecord, ...]]:
+        """Agreement of the rankings with the oracle's."""
+        return self.details(CorrelationRecord)
+
+    @cached_property
+    def drops(self) -> dict[str, tuple[Drop, ...]]:
+        """Times out of the network: of filters that came back, then of those that did not."""
+        found: dict[str, list[Drop]] = {}
+        for trial, own in self.details(RenewalRecord).items():
+            for each in own:
+                if each.dropped is not None:
+                    found.setdefault(trial, []).append(_drop(each, each.dropped, each.step))
+        for trial, resting in self.details(RestingRecord).items():
+            found.setdefault(trial, []).extend(_drop(each, each.dropped, None) for each in resting)
+        return {trial: tuple(drops) for trial, drops in found.items()}
+
+    @cached_property
+    def picks(self) -> dict[str, Picks]:
+        """In which layers filters were picked, renewed since or not."""
+        found: dict[str, list[tuple[str, int]]] = {}
+        for trial, own in self.details(RenewalRecord).items():
+            steps = ((each.layer, each.step, each.dropped) for each in own)
+            told = [(layer, step if out is None else out) for layer, step, out in steps]
+            found.setdefault(trial, []).extend(told)
+        for trial, resting in self.details(RestingRecord).items():
+            found.setdefault(trial, []).extend((each.layer, each.dropped) for each in resting)
+        return {trial: _picks(own) for trial, own in found.items()}
+
+
+@dataclass(frozen=True)
+class Networks:
+    """What is known of the single networks of a trial, by the trial's key; absent where there is nothing."""
+
+    details: Details
+
+    @cached_property
+    def partners(self) -> dict[str, tuple[Partner, ...]]:
+        """The networks of a trial that has several, in their order."""
+        found: dict[str, tuple[Partner, ...]] = {}
+        for trial, own in self.details(PartnerRecord).items():
+            rates = {each.partner: each.lr for each in own}
+            found[trial] = tuple(
+                Partner(
+                    number=number,
+                    lr=rates[number],
+                    accuracies={
+                        each.epoch: each.test_accuracy
+                        for each in own
+                        if each.partner == number and each.test_accuracy is not None
+                    },
+                )
+                for number in sorted(rates)
+            )
+        return found
+
+    @cached_property
+    def together(self) -> dict[str, dict[str, float]]:
+        """What they are worth as one: "ensemble", "mean weights" and "best" to a test accuracy."""
+        return {
+            trial: {each.how: each.test_accuracy for each in own}
+            for trial, own in self.details(TogetherRecord).items()
+        }
+
+    @cached_property
+    def grafts(self) -> dict[str, dict[str, tuple[GraftRecord, ...]]]:
+        """Layer to what the networks took from each other there, in order."""
+        found: dict[str, dict[str, list[GraftRecord]]] = {}
+        for trial, own in self.details(GraftRecord).items():
+            for each in own:
+                found.setdefault(trial, {}).setdefault(each.layer, []).append(each)
+        return {
+            trial: {layer: tuple(grafts) for layer, grafts in layers.items()}
+            for trial, layers in found.items()
+        }
+
+    @cached_property
+    def entropies(self) -> dict[str, dict[str, dict[int, tuple[float, ...]]]]:
+        """Layer to epoch to the entropies of the networks, in their order."""
+        found: dict[str, dict[str, dict[int, tuple[float, ...]]]] = {}
+        for trial, own in self.details(WeightRecord).items():
+            for each in own:
+                if each.entropy is not None:
+                    epochs = found.setdefault(trial, {}).setdefault(each.layer, {})
+                    epochs[each.epoch] = (*epochs.get(each.epoch, ()), each.entropy)
+        return found
+
+    @cached_property
+    def carried(self) -> dict[str, tuple[Carried, ...]]:
+        """What the weights carry, by epoch and network; a layer has as many votes as it has filters."""
+        layers = self.details(LayerRecord)
+        found: dict[str, tuple[Carried, ...]] = {}
+        for trial, own in self.details(WeightRecord).items():
+            filters = {each.layer: each.filters for each in layers.get(trial, ())}
+            by_network: dict[tuple[int, int], list[WeightRecord]] = {}
+            for each in own:
+                by_network.setdefault((each.epoch, each.partner), []).append(each)
+            found[trial] = tuple(_carried(by_network[key], filters) for key in sorted(by_network))
+        return found
+
+
+def _drop(record: RenewalRecord | RestingRecord, since: int, until: int | None) -> Drop:
+    return Drop(layer=record.layer, filter=record.filter, since=since, until=until)
+
+
+def _picks(picked: list[tuple[str, int]]) -> Picks:
+    by_layer: dict[str, int] = {}
+    for layer, _ in sorted(picked, key=lambda each: each[0]):
+        by_layer[layer] = by_layer.get(layer, 0) + 1
+    return Picks(decisions=len({step for _, step in picked}), by_layer=by_layer)
+
+
+def _carried(records: list[WeightRecord], filters: Mapping[str, int]) -> Carried:
+    shares = [(r.below_1, r.below_0_1, r.below_0_01, r.below_0_001) for r in records]
+    votes = [filters[record.layer] for record in records]
+    entropies = [record.entropy for record in records]
+    return Carried(
+        epoch=records[0].epoch,
+        partner=records[0].partner,
+        entropy=None
+        if None in entropies
+        else math.fsum(each for each in entropies if each is not None),
+        invalid=tuple(
+            math.fsum(share * vote for share, vote in zip(own, votes, strict=True)) / sum(votes)
+            for own in zip(*shares, strict=True)
+        ),
+    )
