@@ -256,7 +256,7 @@ def test_ctrl_c_before_the_first_trial_is_a_line_too(monkeypatch: pytest.MonkeyP
     def interrupted(*arguments: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("regrow.lab.config.load_study", interrupted)
+    monkeypatch.setattr("regrow.lab.config.load_plan", interrupted)
     found = CliRunner().invoke(app, ["run", "--data", "digits"])
     assert (found.exit_code, found.stderr) == (130, "stopped; the same command goes on\n")
 

@@ -29,7 +29,6 @@ from regrow.lab.preflight import preflight
 from regrow.lab.teaching import Teaching
 from regrow.lab.trial import run_trial
 from regrow.lab.weights import Weights, WeightsFile
-from regrow.study.arms import complete
 from regrow.study.document import Study, check_document
 from regrow.study.fingerprint import differences
 from regrow.study.store import Store
@@ -133,7 +132,7 @@ def test_mistakes_are_one_line_with_their_place(
     taught_study: MakeStudy, arms: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(RegrowError, match=message) as caught:
-        complete(taught_study(arms), where="s.toml")
+        _ = plan(taught_study(arms), where="s.toml").cells
     assert "\n" not in str(caught.value)
 
 
@@ -252,7 +251,7 @@ def test_the_content_of_a_teachers_file_is_part_of_what_determines_the_results(
         {"kd": {"recipe": "none", "teachers": ["t.pt"], "teacher_digests": {"t.pt": "12"}}}
     )
     with pytest.raises(ConfigError, match=r"arms\.kd\.teacher_digests: t\.pt must have 12, got"):
-        complete(told, where="s.toml")
+        _ = plan(told, where="s.toml").cells
 
 
 # ---- before anything runs

@@ -88,4 +88,4 @@ def test_nobody_else_writes_files() -> None:
         if writes.search(path.read_text(encoding="utf-8"))
     }
     # Whose the lock is: a word for people, which only its holder writes.
-    assert found == {"_whole.py", "lab/folder.py"}
+    assert found == {"_whole.py", "study/folder.py"}

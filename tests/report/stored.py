@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Mapping
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -64,3 +66,15 @@ def opened(
         environment=environment or {},
         arms=planned.arms,
     )
+
+
+def relabelled(folder: Path, *, arms: Mapping[str, str], cells: Mapping[str, str]) -> Path:
+    """A closed folder with labels and cells that no study file may have: somebody has edited it."""
+    with closing(sqlite3.connect(folder / "results.sqlite")) as database, database:
+        for old, new in arms.items():
+            database.execute("UPDATE arms SET label = ? WHERE label = ?", (new, old))
+            database.execute("UPDATE trials SET arm = ? WHERE arm = ?", (new, old))
+        for old, new in cells.items():
+            for table in ("arms", "trials"):
+                database.execute(f"UPDATE {table} SET cell = ? WHERE cell = ?", (new, old))  # noqa: S608
+    return folder

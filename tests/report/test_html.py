@@ -19,6 +19,7 @@ from regrow.report.read import read_results
 from regrow.report.summary import summarise
 from regrow.report.table import activity_table, arms_table, paired_table
 from regrow.report.verdict import verdicts
+from report.stored import relabelled
 
 if TYPE_CHECKING:
     from conftest import RunFolder  # pyright: ignore[reportMissingImports]
@@ -128,14 +129,15 @@ def test_links_lead_somewhere_and_ids_are_unlike(folder: Path) -> None:
 def test_labels_errors_and_names_cannot_become_markup(new_run: Callable[..., RunFolder]) -> None:
     evil = '<script>alert("x")</script>'
     run = new_run(
-        arms={"none": {"recipe": "none"}, evil: {"recipe": "randomout", "settings": {"a": evil}}},
+        arms={"none": {"recipe": "none"}, "good": {"recipe": "randomout"}},
         study_name=f"</title>{evil}",
         seeds=range(2),
     )
-    run.add("none", 0, 0.9, cell=f"x={evil}")
-    run.add(evil, 0, 0.9, cell=f"x={evil}", renewals=[(1, evil, 1)])
-    run.add(evil, 1, None, cell=f"x={evil}", status="crashed")
-    text, reader = _page(run.close())
+    run.add("none", 0, 0.9)
+    run.add("good", 0, 0.9, renewals=[(1, evil, 1)])
+    run.add("good", 1, None, status="crashed")
+    folder = relabelled(run.close(), arms={"good": evil}, cells={"base": f"x={evil}"})
+    text, reader = _page(folder)
     assert "<script" not in text.lower()
     assert evil in "".join(reader.words)
     assert "RuntimeError: out of <memory>" in "".join(reader.words)

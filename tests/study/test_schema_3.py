@@ -55,7 +55,10 @@ def test_a_run_goes_on_and_the_report_says_the_same(name: str, tmp_path: Path) -
     assert list(found.study.by_cell) == [cell.name for cell in asked.cells]
     assert found.study.by_cell.keys() == guessed.keys()
     expected = json.loads((HERE / "expected" / f"{name}.json").read_text(encoding="utf-8"))
-    assert summary(folder) == expected
+    told = summary(folder)
+    # The study is written down again, with settings that came later.
+    assert told.pop("study")["name"] == expected.pop("study")["name"]
+    assert told == expected
 
 
 def test_reading_a_folder_of_version_3_changes_nothing(tmp_path: Path) -> None:

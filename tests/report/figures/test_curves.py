@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -48,9 +50,9 @@ def test_epochs_that_diverged_before_the_first_evaluation_are_drawn_from_where_i
     run = new_run(epochs=4, seeds=range(2))
     run.add("none", 0, 0.9)
     run.add("none", 1, 0.5, status="diverged")
-    run.database.execute("UPDATE epochs SET test_accuracy = NULL WHERE epoch < 4")
-    run.database.commit()
-    found = learning_curves(read_results(run.close()), "base", "none")
+    with closing(sqlite3.connect(run.close() / "results.sqlite")) as database, database:
+        database.execute("UPDATE epochs SET test_accuracy = NULL WHERE epoch < 4")
+    found = learning_curves(read_results(run.folder), "base", "none")
     assert found == [{4: 90.0}, {2: 50.0, 4: 50.0}]
 
 

@@ -43,6 +43,7 @@ def test_many_cells_draw_the_sorted_seeds_alone(rescued: Path) -> None:
     results = read_results(rescued)
     cells = [f"x={k}" for k in range(MANY_CELLS + 1)]
     trials = tuple(replace(t, cell=cell) for cell in cells for t in results.trials[:3])
-    many = replace(results, trials=trials)
+    by_cell = dict.fromkeys(cells, results.study.by_cell["base"])
+    many = replace(results, trials=trials, study=replace(results.study, by_cell=by_cell))
     names = [drawing.name for drawing in drawings(many)]
     assert names == ["gains", *(f"{cell}-sorted" for cell in cells)]

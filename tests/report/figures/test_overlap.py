@@ -13,6 +13,7 @@ from regrow.report.figures.dropping import phases
 from regrow.report.figures.layer_panels import PANELS
 from regrow.report.read import read_results
 from regrow.report.weight_series import overlap_series
+from regrow.study.records import LayerRecord
 from report.drawn import caption, drawn
 
 
@@ -71,13 +72,8 @@ def test_a_deep_network_is_drawn_in_part_and_told_so(new_cycled: Callable[..., P
 
 def test_a_single_layer_and_none(cycled: Path, rescued: Path) -> None:
     results = read_results(cycled)
-    alone = replace(
-        results,
-        diagnostics=replace(
-            results.diagnostics,
-            layers={trial: {"conv1": 4} for trial in results.diagnostics.layers},
-        ),
-    )
+    only = {trial: (LayerRecord(layer="conv1", filters=4),) for trial in results.of(LayerRecord)}
+    alone = replace(results, details={**results.details, LayerRecord: only})
     (ax,) = drawn(*overlap.figures(alone, "base")).axes
     assert ax.get_title(loc="left") == "conv1 (4)"
     assert not list(overlap.figures(read_results(rescued), "base"))
