@@ -9,7 +9,7 @@ from typing import cast
 
 from regrow.report import wording
 from regrow.report.drawing import Drawing, Place
-from regrow.report.markup import Markup, element
+from regrow.report.markup import Markup, element, joined
 from regrow.report.table import Table
 
 Drawn = Sequence[tuple[Drawing, bytes]]
@@ -80,6 +80,46 @@ def table_block(table: Table, *, title: str) -> Markup:
         "figure",
         scroll_box(element("table", element("thead", head), element("tbody", *rows)), label=title),
         element("figcaption", wording.unbroken(table.caption)),
+    )
+
+
+def titled(title: str, table: Table, *, label: str = "", most: int | None = None) -> Markup:
+    """Set a table under its title; nothing without rows.
+
+    Args:
+        title: The title.
+        table: The table.
+        label: What the box is called for those who do not see it; empty: the title.
+        most: Rows above which the table is folded up at first; None: it never is.
+
+    Returns:
+        Title and table.
+    """
+    if not table.rows:
+        return Markup("")
+    block = table_block(table, title=label or title)
+    if most is not None and len(table.rows) > most:
+        block = folded(wording.count(len(table.rows), "row"), block)
+    return joined(element("h3", title), block)
+
+
+def folded(summary: str, *inside: Markup) -> Markup:
+    """Fold something up behind a line that tells what it is."""
+    return element("details", element("summary", summary), *inside)
+
+
+def section(title: str, *parts: str, anchor: str) -> Markup:
+    """Set a section of the page, to which a link can lead."""
+    return element("section", element("h2", title, id=anchor), *parts)
+
+
+def verdict_block(arm: str, headline: str, text: str, *, outcome: str) -> Markup:
+    """Set what was found of an arm, in the colour of its outcome."""
+    return element(
+        "div",
+        element("h3", f"{arm}: ", element("span", headline, class_="outcome")),
+        element("p", wording.unbroken(text)),
+        class_=f"verdict {outcome.replace(' ', '-')}",
     )
 
 

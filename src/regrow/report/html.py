@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from importlib.resources import files
 from typing import Final, cast
 
 from regrow.report import wording
-from regrow.report.blocks import Drawn, figures_at, flat, settings_block, table_block
+from regrow.report.blocks import (
+    Drawn,
+    figures_at,
+    flat,
+    folded,
+    section,
+    settings_block,
+    table_block,
+    titled,
+    verdict_block,
+)
 from regrow.report.diagnostic_tables import diagnostic_tables
 from regrow.report.effort import effort
 from regrow.report.effort import told as spent_on
@@ -17,8 +26,8 @@ from regrow.report.findings import CellSummary, StudySummary
 from regrow.report.markup import Markup, element, joined
 from regrow.report.partner_tables import partner_tables
 from regrow.report.sweep import section as sweep
-from regrow.report.table import Table, activity_table, arms_table, overview_table, paired_table
-from regrow.report.verdict import Verdict, caution, standing, verdicts
+from regrow.report.table import activity_table, arms_table, overview_table, paired_table, table_of
+from regrow.report.verdict import caution, standing, verdicts
 from regrow.study.results import Results
 from regrow.study.statistics import FEWEST_PAIRS
 
@@ -61,11 +70,11 @@ def page(results: Results, found: StudySummary, drawn: Drawn) -> str:
                 "main",
                 *sweep.overview(found.panels),
                 *(sweep.section(panel, place, drawn) for place, panel in enumerate(found.panels)),
-                *_overview(found, drawn),
-                *(_cell(cell, results, found, drawn) for cell in found.cells),
-                *_crashes(results, found),
+                _overview(found, drawn),
+                *(_cell(number, results, found, drawn) for number in range(len(found.cells))),
+                _crashes(results, found),
                 _method(found),
-                *_settings(results),
+                _settings(results),
             ),
             _footer(results, found),
             class_="page",
@@ -112,75 +121,44 @@ def _header(results: Results, found: StudySummary) -> Markup:
     )
 
 
-def _overview(found: StudySummary, drawn: Drawn) -> list[Markup]:
+def _overview(found: StudySummary, drawn: Drawn) -> str:
     if len(found.cells) < 2:
-        return []
-    return [
-        element(
-            "section",
-            element("h2", "All cells", id="cells"),
-            table_block(overview_table(found), title="Difference from the baseline in every cell"),
-            *figures_at(drawn, "overview"),
-        )
-    ]
+        return ""
+    table = table_block(overview_table(found), title="Difference from the baseline in every cell")
+    return section("All cells", table, *figures_at(drawn, "overview"), anchor="cells")
 
 
-def _cell(
-    cell: CellSummary,
-    results: Results,
-    found: StudySummary,
-    drawn: Drawn,
-) -> Markup:
-    number = [other.cell for other in found.cells].index(cell.cell)
-    missing = cell.expected - cell.ended
-    parts: list[Markup] = [
-        element("h2", _cell_title(cell.cell, found), id=f"cell-{number}"),
-        *([_missing(cell)] if missing else []),
-        *(_verdict(verdict) for verdict in verdicts(cell)),
-        *figures_at(drawn, "cell", cell.cell),
-        element("h3", "Arms"),
-        table_block(arms_table(cell), title="What each arm reached"),
-    ]
-    if cell.comparisons:
-        parts += [
-            element("h3", "Pair by pair"),
-            table_block(paired_table(cell), title="Differences"),
-        ]
-    parts += _tables(partner_tables(cell))
-    parts += [
-        element("h3", "Renewals and time"),
-        table_block(activity_table(cell), title="What each arm did"),
-    ]
-    parts += _tables(diagnostic_tables(results, cell.cell))
+def _cell(number: int, results: Results, found: StudySummary, drawn: Drawn) -> Markup:
+    cell = found.cells[number]
     first = figures_at(drawn, "body", cell.cell)
     more = figures_at(drawn, "more", cell.cell)
-    if first:
-        parts.append(element("div", *first, class_="pair"))
-    if more:
-        summary = element(
-            "summary", f"The same of the other arms ({wording.count(len(more), 'figure')})"
-        )
-        parts.append(element("details", summary, element("div", *more, class_="pair")))
-    return element("section", *parts)
-
-
-def _tables(found: Sequence[tuple[str, str, Table]]) -> list[Markup]:
-    """Tables under their titles, long ones folded up."""
-    parts: list[Markup] = []
-    for _, title, table in found:
-        block = table_block(table, title=title)
-        if len(table.rows) > _LONG:
-            rows = element("summary", wording.count(len(table.rows), "row"))
-            block = element("details", rows, block)
-        parts += [element("h3", title), block]
-    return parts
+    alike = f"The same of the other arms ({wording.count(len(more), 'figure')})"
+    return section(
+        _cell_title(cell.cell, found),
+        _missing(cell),
+        *(verdict_block(v.arm, v.headline, v.text, outcome=v.outcome) for v in verdicts(cell)),
+        *figures_at(drawn, "cell", cell.cell),
+        titled("Arms", arms_table(cell), label="What each arm reached"),
+        titled("Pair by pair", paired_table(cell), label="Differences"),
+        *(titled(title, table, most=_LONG) for _, title, table in partner_tables(cell)),
+        titled("Renewals and time", activity_table(cell), label="What each arm did"),
+        *(
+            titled(title, table, most=_LONG)
+            for _, title, table in diagnostic_tables(results, cell.cell)
+        ),
+        element("div", *first, class_="pair") if first else "",
+        folded(alike, element("div", *more, class_="pair")) if more else "",
+        anchor=f"cell-{number}",
+    )
 
 
 def _cell_title(name: str, found: StudySummary) -> str:
     return "Results" if name == "base" and len(found.cells) == 1 else name
 
 
-def _missing(cell: CellSummary) -> Markup:
+def _missing(cell: CellSummary) -> str:
+    if cell.expected == cell.ended:
+        return ""
     arms = ", ".join(f"{arm.label} {arm.missing}" for arm in cell.arms if arm.missing)
     return element(
         "p",
@@ -190,38 +168,27 @@ def _missing(cell: CellSummary) -> Markup:
     )
 
 
-def _verdict(verdict: Verdict) -> Markup:
-    return element(
-        "div",
-        element("h3", f"{verdict.arm}: ", element("span", verdict.headline, class_="outcome")),
-        element("p", wording.unbroken(verdict.text)),
-        class_=f"verdict {verdict.outcome.replace(' ', '-')}",
-    )
-
-
-def _crashes(results: Results, found: StudySummary) -> list[Markup]:
+def _crashes(results: Results, found: StudySummary) -> str:
     crashed = [trial for trial in results.trials if trial.status == "crashed"]
     if not crashed:
-        return []
+        return ""
     # A large sweep may have thousands, most of them alike.
     large = bool(found.panels) and not found.cells
     listed = sorted(crashed, key=lambda trial: trial.trial)[: _LONG if large else None]
     left = len(crashed) - len(listed)
     more = f" {left} more are in results.sqlite." if left else ""
-    table = Table(
+    table = table_of(
+        listed,
+        {
+            "Trial": lambda trial: trial.trial,
+            "Epochs": lambda trial: str(trial.epochs or 0),
+            "Error": lambda trial: trial.error or wording.NOTHING,
+        },
         caption=f"Trials that stopped with an error: counted as failed, in no mean.{more}",
-        columns=("Trial", "Epochs", "Error"),
-        rows=tuple(
-            (trial.trial, str(trial.epochs or 0), trial.error or wording.NOTHING)
-            for trial in listed
-        ),
-        words=frozenset({0, 2}),
+        words={"Trial", "Error"},
     )
-    return [
-        element(
-            "section", element("h2", "Crashed trials"), table_block(table, title="Crashed trials")
-        )
-    ]
+    block = table_block(table, title="Crashed trials")
+    return section("Crashed trials", block, anchor="crashes")
 
 
 def _method(found: StudySummary) -> Markup:
@@ -240,40 +207,31 @@ def _method(found: StudySummary) -> Markup:
         sweep.method(found.panels),
         caution(found),
     ]
-    return element(
-        "section",
-        element("h2", "How it was measured", id="method"),
-        *(element("p", text) for text in words if text),
-    )
+    paragraphs = (element("p", text) for text in words if text)
+    return section("How it was measured", *paragraphs, anchor="method")
 
 
-def _settings(results: Results) -> list[Markup]:
+def _settings(results: Results) -> Markup:
     document = results.study.document
     shown = {key: document[key] for key in _SHOWN_SETTINGS if key in document}
     rest = {key: value for key, value in document.items() if key not in shown and key != "name"}
-    parts = [
-        element("h2", "Settings and versions", id="settings"),
+    command = results.environment.get("command")
+    full = json.dumps(document, indent=2, ensure_ascii=False)
+    return section(
+        "Settings and versions",
         settings_block(flat(shown | rest), title="Settings"),
         element("h3", "Where it ran"),
         settings_block(flat(results.environment), title="Versions and machine"),
         element("h3", "How to repeat it"),
-    ]
-    command = results.environment.get("command")
-    if command:
-        parts.append(element("pre", element("code", str(command))))
-    parts += [
+        element("pre", element("code", str(command))) if command else "",
         element(
             "p",
             "The same command on the same folder goes on where it stopped; on a new folder it "
             "starts again. These are the study's full settings:",
         ),
-        element(
-            "details",
-            element("summary", "Study as JSON"),
-            element("pre", element("code", json.dumps(document, indent=2, ensure_ascii=False))),
-        ),
-    ]
-    return [element("section", *parts)]
+        folded("Study as JSON", element("pre", element("code", full))),
+        anchor="settings",
+    )
 
 
 def _footer(results: Results, found: StudySummary) -> Markup:

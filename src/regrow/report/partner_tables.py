@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
 from regrow.report import wording
 from regrow.report.findings import CellSummary
 from regrow.report.price_tables import cost_table, gain_table
-from regrow.report.several import WAYS, picked
-from regrow.report.table import Table
+from regrow.report.several import WAYS, Several, picked
+from regrow.report.table import Table, table_of
 
 _AS_ONE: Final = (
     "Ensemble: the mean of the networks' probabilities. Mean weights: one network with the mean of their weights, the "
@@ -35,70 +36,43 @@ def partner_tables(cell: CellSummary) -> tuple[tuple[str, str, Table], ...]:
 
 
 def networks_table(cell: CellSummary) -> Table:
-    """What the networks of a trial reach, and what they are as one.
+    """What the networks of a trial reach, and what they are as one: one row an arm with several networks."""
 
-    Args:
-        cell: The cell's numbers.
+    def of_way(way: str) -> Callable[[Several], str]:
+        return lambda own: wording.percent(own.mean_of(way))
 
-    Returns:
-        One row an arm with several networks.
-    """
-    rows = [
-        (
-            own.label,
-            str(own.networks),
-            str(own.n),
-            wording.percent(own.mean),
-            wording.percent(own.spread),
-            *(wording.percent(own.mean_of(way)) for way in WAYS),
-        )
-        for own in cell.several
-    ]
-    return Table(
+    return table_of(
+        cell.several,
+        {
+            "Arm": lambda own: own.label,
+            "Networks": lambda own: str(own.networks),
+            "n": lambda own: str(own.n),
+            "Mean (%)": lambda own: wording.percent(own.mean),
+            "Spread (points)": lambda own: wording.percent(own.spread),
+            **{f"{way.capitalize()} (%)": of_way(way) for way in WAYS},
+        },
         caption=(
             "Test accuracy after the last epoch, over n trials. Mean: over the networks of a trial, which is the "
             f"trial's accuracy. Spread: largest minus smallest of a trial's networks. {picked(cell.several)}{_AS_ONE}"
         ),
-        columns=(
-            "Arm",
-            "Networks",
-            "n",
-            "Mean (%)",
-            "Spread (points)",
-            "Best (%)",
-            "Mean weights (%)",
-            "Ensemble (%)",
-        ),
-        rows=tuple(rows),
     )
 
 
 def each_table(cell: CellSummary) -> Table:
-    """What each network of an arm reached.
-
-    Args:
-        cell: The cell's numbers.
-
-    Returns:
-        One row a network.
-    """
-    return Table(
+    """What each network of an arm reached: one row a network."""
+    return table_of(
+        [(own.label, partner) for own in cell.several for partner in own.partners],
+        {
+            "Arm": lambda row: row[0],
+            "Network": lambda row: str(row[1].number),
+            "Learning rate": lambda row: ", ".join(f"{rate:.4g}" for rate in row[1].rates),
+            "n": lambda row: str(row[1].n),
+            "Mean (%)": lambda row: wording.percent(row[1].mean),
+            "SD (points)": lambda row: wording.percent(row[1].std),
+        },
         caption=(
             "Test accuracy of each network after the last epoch, over n trials; SD: standard deviation over them. "
             "Learning rate: before any schedule. Network 0 starts from the weights of the arms with one network, and "
             "sees the same batches."
-        ),
-        columns=("Arm", "Network", "Learning rate", "n", "Mean (%)", "SD (points)"),
-        rows=tuple(
-            (
-                own.label,
-                str(partner.number),
-                ", ".join(f"{rate:.4g}" for rate in partner.rates),
-                str(partner.n),
-                wording.percent(partner.mean),
-                wording.percent(partner.std),
-            )
-            for own in cell.several
-            for partner in own.partners
         ),
     )

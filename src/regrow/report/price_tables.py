@@ -8,7 +8,7 @@ from typing import Final
 from regrow.report import wording
 from regrow.report.findings import ArmNumbers, CellSummary, Comparison
 from regrow.report.several import WAYS, Several, picked
-from regrow.report.table import OUTCOMES, Table
+from regrow.report.table import DIFFERENCE, OUTCOMES, Table, both, of_second, table_of
 
 _AGAINST: Final = {
     "best": "against the best of as many",
@@ -81,7 +81,7 @@ def gain_table(cell: CellSummary) -> Table:
     Returns:
         One row a comparison; no rows where no arm with several networks has a control.
     """
-    rows: list[tuple[str, ...]] = []
+    rows: list[tuple[str, Comparison]] = []
     by_label = {own.label: own for own in cell.several}
     for arm in cell.arms:
         averaging, apart = arm.averaging_control, arm.apart_control
@@ -94,25 +94,20 @@ def gain_table(cell: CellSummary) -> Table:
         if apart is not None:
             asked.append(("that networks meet", cell.comparison(arm.label, apart)))
             asked += _against_apart(cell, by_label.get(arm.label), by_label.get(apart))
-        rows += [_gain_row(what, found) for what, found in asked if found is not None]
-    return Table(
+        rows += [(what, found) for what, found in asked if found is not None]
+    return table_of(
+        rows,
+        {
+            "Comparison": lambda row: both(row[1]),
+            "What it shows": lambda row: row[0],
+            **{name: of_second(write) for name, write in DIFFERENCE.items()},
+        },
         caption=(
             "Paired differences of test accuracy, first minus second, over n seeds with both; CI as in the table of "
             "pairs. Weighing by information: from the same arm with amplitude = 0, which averages half and half. "
             "Networks that never meet: as many, trained in the same way."
         ),
-        columns=(
-            "Comparison",
-            "What it shows",
-            "n",
-            "Difference (points)",
-            "95 % CI (points)",
-            "Verdict",
-            "Wilcoxon p",
-            "Wins / losses / ties",
-        ),
-        rows=tuple(rows),
-        words=frozenset({0, 1, 5}),
+        words={"Comparison", "What it shows", "Verdict"},
     )
 
 
@@ -125,20 +120,6 @@ def _against_apart(
     found = [(_AGAINST[way], cell.comparison(own.label, other.name(way))) for way in WAYS]
     both = cell.comparison(own.name("ensemble"), other.name("ensemble"))
     return [*found, ("ensemble against ensemble", both)]
-
-
-def _gain_row(what: str, comparison: Comparison) -> tuple[str, ...]:
-    numbers = comparison.numbers
-    return (
-        f"{comparison.arm} \N{MINUS SIGN} {comparison.versus}",
-        what,
-        str(numbers.n),
-        wording.points(numbers.mean_difference),
-        wording.interval(numbers.low, numbers.high),
-        OUTCOMES[comparison.outcome],
-        wording.p_value(numbers.wilcoxon_p),
-        f"{numbers.wins} / {numbers.losses} / {numbers.ties}",
-    )
 
 
 def _priced(

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Final
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Final, TypeVar
 
 from regrow.report import wording
 from regrow.report.findings import ArmNumbers, CellSummary, Comparison, Outcome, StudySummary
 from regrow.study.statistics import FAILED_MARGIN
+
+T = TypeVar("T")
 
 OUTCOMES: Final[dict[Outcome, str]] = {
     "gain": "gain",
@@ -35,15 +38,34 @@ class Table:
     words: frozenset[int] = frozenset({0})
 
 
-def arms_table(cell: CellSummary) -> Table:
-    """What each arm reached in one cell.
+def table_of(
+    rows: Iterable[T],
+    columns: Mapping[str, Callable[[T], str]],
+    *,
+    caption: str,
+    words: Collection[str] = (),
+) -> Table:
+    """Make a table of records, each heading entered beside what stands below it.
 
     Args:
-        cell: The cell's numbers.
+        rows: The records.
+        columns: Heading to what writes its cell; the first column names the rows.
+        caption: What it shows, with n.
+        words: Headings of the columns that hold words; empty: the first alone does.
 
     Returns:
-        One row an arm.
+        One row a record.
     """
+    return Table(
+        caption=caption,
+        columns=tuple(columns),
+        rows=tuple(tuple(write(row) for write in columns.values()) for row in rows),
+        words=frozenset(n for n, name in enumerate(columns) if name in words) or frozenset({0}),
+    )
+
+
+def arms_table(cell: CellSummary) -> Table:
+    """What each arm reached in one cell: one row an arm."""
     majority = (
         ""
         if cell.majority_share is None
@@ -63,147 +85,126 @@ def arms_table(cell: CellSummary) -> Table:
         if any(arm.networks > 1 for arm in cell.arms)
         else ""
     )
-    return Table(
+    return table_of(
+        cell.arms,
+        {
+            "Arm": lambda arm: arm.label,
+            "Recipe": _recipe,
+            "n": lambda arm: (
+                f"{arm.accuracy.n} of {arm.expected}" if arm.missing else str(arm.accuracy.n)
+            ),
+            "Mean (%)": lambda arm: wording.percent(arm.accuracy.mean),
+            "Median (%)": lambda arm: wording.percent(arm.accuracy.median),
+            "SD (points)": lambda arm: wording.percent(arm.accuracy.std),
+            "Worst (%)": lambda arm: wording.percent(arm.accuracy.worst),
+            "Best (%)": lambda arm: wording.percent(arm.accuracy.best),
+            "Failed": lambda arm: str(arm.accuracy.failed),
+            "Diverged / crashed": lambda arm: f"{arm.diverged} / {arm.accuracy.crashed}",
+            "Renewed per trial": lambda arm: wording.decimal(arm.renewed),
+            "Extra time": lambda arm: (
+                wording.NOTHING if arm.extra_time is None else f"{wording.points(arm.extra_time)} %"
+            ),
+        },
         caption=(
             "Test accuracy after the last epoch. n: trials that ended; SD: standard deviation "
             f"over seeds; crashed trials are in n and in failed, in no mean.{several}{diverged}{majority}"
         ),
-        columns=(
-            "Arm",
-            "Recipe",
-            "n",
-            "Mean (%)",
-            "Median (%)",
-            "SD (points)",
-            "Worst (%)",
-            "Best (%)",
-            "Failed",
-            "Diverged / crashed",
-            "Renewed per trial",
-            "Extra time",
-        ),
-        rows=tuple(_arm_row(arm) for arm in cell.arms),
-        words=frozenset({0, 1}),
+        words={"Arm", "Recipe"},
     )
 
 
 def activity_table(cell: CellSummary) -> Table:
-    """What each arm did in one cell, and what it took.
-
-    Args:
-        cell: The cell's numbers.
-
-    Returns:
-        One row an arm.
-    """
-    return Table(
+    """What each arm did in one cell, and what it took: one row an arm."""
+    return table_of(
+        cell.arms,
+        {
+            "Arm": lambda arm: arm.label,
+            "n": lambda arm: str(arm.accuracy.n),
+            "Renewed per trial": lambda arm: wording.decimal(arm.renewed),
+            "Trials with a renewal": lambda arm: str(arm.trials_renewed),
+            "Restarts": lambda arm: str(arm.restarts),
+            "Non-finite scores": lambda arm: str(arm.nonfinite),
+            "Time per trial": lambda arm: wording.seconds(arm.seconds),
+            "Inside the recipe (%)": lambda arm: wording.percent(arm.recipe_time),
+            "Extra time (%)": lambda arm: wording.points(arm.extra_time),
+        },
         caption=(
             "Renewed, restarts and scores that were NaN or infinite over all n trials. Inside the "
             "recipe: wall time spent there relative to the rest of the same trials. Extra time: wall "
             f"time per optimizer step relative to {cell.baseline} over common seeds."
         ),
-        columns=(
-            "Arm",
-            "n",
-            "Renewed per trial",
-            "Trials with a renewal",
-            "Restarts",
-            "Non-finite scores",
-            "Time per trial",
-            "Inside the recipe (%)",
-            "Extra time (%)",
-        ),
-        rows=tuple(
-            (
-                arm.label,
-                str(arm.accuracy.n),
-                wording.NOTHING if arm.renewed is None else f"{arm.renewed:.1f}",
-                str(arm.trials_renewed),
-                str(arm.restarts),
-                str(arm.nonfinite),
-                wording.seconds(arm.seconds),
-                wording.percent(arm.recipe_time),
-                wording.points(arm.extra_time),
-            )
-            for arm in cell.arms
-        ),
     )
 
 
+DIFFERENCE: Final[Mapping[str, Callable[[Comparison], str]]] = {
+    "n": lambda found: str(found.numbers.n),
+    "Difference (points)": lambda found: wording.points(found.numbers.mean_difference),
+    "95 % CI (points)": lambda found: wording.interval(found.numbers.low, found.numbers.high),
+    "Verdict": lambda found: OUTCOMES[found.outcome],
+    "Wilcoxon p": lambda found: wording.p_value(found.numbers.wilcoxon_p),
+    "Wins / losses / ties": lambda found: (
+        f"{found.numbers.wins} / {found.numbers.losses} / {found.numbers.ties}"
+    ),
+}
+"""The columns of every table of paired differences."""
+
+
+def of_second(write: Callable[[Comparison], str]) -> Callable[[tuple[str, Comparison]], str]:
+    """Write a cell of a row that is a name and a comparison."""
+    return lambda row: write(row[1])
+
+
+def both(comparison: Comparison) -> str:
+    """Which two are compared."""
+    return f"{comparison.arm} \N{MINUS SIGN} {comparison.versus}"
+
+
 def paired_table(cell: CellSummary) -> Table:
-    """How the arms of one cell differ, seed by seed.
-
-    Args:
-        cell: The cell's numbers.
-
-    Returns:
-        One row a comparison; differences are the first arm minus the second.
-    """
-    return Table(
+    """How the arms of one cell differ, seed by seed: one row a comparison, the first arm minus the second."""
+    return table_of(
+        cell.comparisons,
+        {
+            "Comparison": both,
+            **DIFFERENCE,
+            "Failed only in first / second": lambda found: (
+                f"{found.numbers.failed_a_only} / {found.numbers.failed_b_only}"
+            ),
+            "McNemar p": lambda found: wording.p_value(found.numbers.mcnemar_p),
+        },
         caption=(
             "Paired differences of test accuracy, first arm minus second, over n seeds with both. "
             "CI: bias-corrected and accelerated bootstrap of the mean (9999 resamples). Wilcoxon: "
             "exact signed-rank test, from six differing pairs on. McNemar: exact test on failed seeds."
         ),
-        columns=(
-            "Comparison",
-            "n",
-            "Difference (points)",
-            "95 % CI (points)",
-            "Verdict",
-            "Wilcoxon p",
-            "Wins / losses / ties",
-            "Failed only in first / second",
-            "McNemar p",
-        ),
-        rows=tuple(_paired_row(comparison) for comparison in cell.comparisons),
-        words=frozenset({0, 4}),
+        words={"Comparison", "Verdict"},
     )
 
 
 def overview_table(study: StudySummary) -> Table:
-    """All cells of a study at one glance.
-
-    Args:
-        study: The whole study.
-
-    Returns:
-        One row for each cell and arm compared with the baseline.
-    """
-    rows: list[tuple[str, ...]] = []
-    for cell in study.cells:
-        for comparison in cell.comparisons:
-            if comparison.role == "control":
-                continue
-            numbers = comparison.numbers
-            rows.append(
-                (
-                    cell.cell,
-                    comparison.arm,
-                    str(numbers.n),
-                    wording.points(numbers.mean_difference),
-                    wording.interval(numbers.low, numbers.high),
-                    f"{numbers.failed_b_only + numbers.failed_both}"
-                    f" / {numbers.failed_a_only + numbers.failed_both}",
-                    OUTCOMES[comparison.outcome],
-                )
-            )
-    return Table(
+    """All cells of a study at one glance: one row for each cell and arm compared with the baseline."""
+    shown = ("n", "Difference (points)", "95 % CI (points)")
+    return table_of(
+        [
+            (cell.cell, comparison)
+            for cell in study.cells
+            for comparison in cell.comparisons
+            if comparison.role != "control"
+        ],
+        {
+            "Cell": lambda row: row[0],
+            "Arm": lambda row: row[1].arm,
+            **{name: of_second(DIFFERENCE[name]) for name in shown},
+            "Failed without / with": lambda row: (
+                f"{row[1].numbers.failed_b_only + row[1].numbers.failed_both}"
+                f" / {row[1].numbers.failed_a_only + row[1].numbers.failed_both}"
+            ),
+            "Verdict": lambda row: OUTCOMES[row[1].outcome],
+        },
         caption=(
             "Every cell: paired difference of test accuracy from the baseline over n seeds, "
             "and failed seeds without and with."
         ),
-        columns=(
-            "Cell",
-            "Arm",
-            "n",
-            "Difference (points)",
-            "95 % CI (points)",
-            "Failed without / with",
-            "Verdict",
-        ),
-        rows=tuple(rows),
-        words=frozenset({0, 1, 6}),
+        words={"Cell", "Arm", "Verdict"},
     )
 
 
@@ -244,12 +245,10 @@ def as_markdown(table: Table) -> str:
         |:-----|---:|
         | a\|b | 24 |
     """
-    table = Table(
-        caption=table.caption,
-        columns=tuple(_escaped(name) for name in table.columns),
-        rows=tuple(tuple(_escaped(value) for value in row) for row in table.rows),
-        words=table.words,
+    columns, *rows = (
+        tuple(value.replace("|", r"\|") for value in row) for row in (table.columns, *table.rows)
     )
+    table = replace(table, columns=columns, rows=tuple(rows))
     widths = _widths(table)
     rule = [
         ":" + "-" * (width + 1) if index in table.words else "-" * (width + 1) + ":"
@@ -263,46 +262,12 @@ def as_markdown(table: Table) -> str:
     return "\n".join([bars[0], "|" + "|".join(rule) + "|", *bars[1:]])
 
 
-def _arm_row(arm: ArmNumbers) -> tuple[str, ...]:
-    accuracy = arm.accuracy
-    ended = str(accuracy.n) if not arm.missing else f"{accuracy.n} of {arm.expected}"
-    return (
-        arm.label,
-        _recipe(arm),
-        ended,
-        wording.percent(accuracy.mean),
-        wording.percent(accuracy.median),
-        wording.percent(accuracy.std),
-        wording.percent(accuracy.worst),
-        wording.percent(accuracy.best),
-        str(accuracy.failed),
-        f"{arm.diverged} / {accuracy.crashed}",
-        wording.NOTHING if arm.renewed is None else f"{arm.renewed:.1f}",
-        wording.NOTHING if arm.extra_time is None else f"{wording.signed(100 * arm.extra_time)} %",
-    )
-
-
 def _recipe(arm: ArmNumbers) -> str:
     if arm.networks > 1:
         return f"{arm.recipe} ({arm.networks} networks)"
     if arm.replays is not None:
         return f"{arm.recipe} (control of {arm.replays})"
     return f"{arm.recipe} (ranked at random)" if arm.ranked_at_random else arm.recipe
-
-
-def _paired_row(comparison: Comparison) -> tuple[str, ...]:
-    numbers = comparison.numbers
-    return (
-        f"{comparison.arm} \N{MINUS SIGN} {comparison.versus}",
-        str(numbers.n),
-        wording.points(numbers.mean_difference),
-        wording.interval(numbers.low, numbers.high),
-        OUTCOMES[comparison.outcome],
-        wording.p_value(numbers.wilcoxon_p),
-        f"{numbers.wins} / {numbers.losses} / {numbers.ties}",
-        f"{numbers.failed_a_only} / {numbers.failed_b_only}",
-        wording.p_value(numbers.mcnemar_p),
-    )
 
 
 def _widths(table: Table) -> list[int]:
@@ -317,7 +282,3 @@ def _line(table: Table, row: tuple[str, ...], widths: list[int], between: str) -
         value.ljust(width) if index in table.words else value.rjust(width)
         for index, (value, width) in enumerate(zip(row, widths, strict=True))
     )
-
-
-def _escaped(value: str) -> str:
-    return value.replace("|", r"\|")

@@ -45,6 +45,23 @@ def points(difference: float | None, *, digits: int = 1) -> str:
     return NOTHING if difference is None else signed(100 * difference, digits=digits)
 
 
+def decimal(number: float | None, *, digits: int = 1) -> str:
+    """Write a number that has no unit.
+
+    Args:
+        number: Any finite number, or None.
+        digits: Digits after the point.
+
+    Returns:
+        The number; an en dash for None.
+
+    Examples:
+        >>> decimal(8.25, digits=2), decimal(None)
+        ('8.25', '–')
+    """
+    return NOTHING if number is None else f"{number:.{digits}f}"
+
+
 def signed(number: float, *, digits: int = 1) -> str:
     """Write a number with its sign, and zero without one.
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from regrow.report import wording
-from regrow.report.blocks import Drawn, figures_at, table_block
+from regrow.report import blocks, wording
+from regrow.report.blocks import Drawn, figures_at, folded, table_block, titled, verdict_block
 from regrow.report.markup import Markup, element
 from regrow.report.sweep.panel import Panel
 from regrow.report.sweep.tables import best_table, cells_table, panels_table
@@ -38,7 +38,7 @@ def overview(panels: Sequence[Panel]) -> list[Markup]:
     if len(panels) < 2:
         return []
     table = table_block(panels_table(panels), title="All panels")
-    return [element("section", element("h2", "All panels", id="panels"), table)]
+    return [blocks.section("All panels", table, anchor="panels")]
 
 
 def section(panel: Panel, number: int, drawn: Drawn) -> Markup:
@@ -52,30 +52,21 @@ def section(panel: Panel, number: int, drawn: Drawn) -> Markup:
     Returns:
         The section.
     """
-    parts: list[Markup] = [
-        element("h2", title(panel), id=f"panel-{number}"),
-        element(
-            "div",
-            element("h3", f"{panel.arm}: ", element("span", headline(panel), class_="outcome")),
-            element("p", wording.unbroken(" ".join(findings(panel)))),
-            class_=f"verdict {outcome(panel).replace(' ', '-')}",
-        ),
+    rows = wording.count(len(panel.cells), "cell")
+    every = table_block(cells_table(panel), title="Every cell")
+    words = " ".join(findings(panel))
+    return blocks.section(
+        title(panel),
+        verdict_block(panel.arm, headline(panel), words, outcome=outcome(panel)),
         *figures_at(drawn, "panel", panel.key),
-    ]
-    parts += [
         element("h3", "The best cell, without picking on the test"),
         element("p", wording.unbroken(" ".join(choice(panel)))),
         *figures_at(drawn, "choice", panel.key),
-    ]
-    if panel.measured:
-        parts += [
-            element("h3", "The largest gains"),
-            table_block(best_table(panel), title="The largest gains"),
-        ]
-    rows = element("summary", wording.count(len(panel.cells), "cell"))
-    every = table_block(cells_table(panel), title="Every cell")
-    parts += [element("h3", "Every cell"), element("details", rows, every)]
-    return element("section", *parts)
+        titled("The largest gains", best_table(panel)),
+        element("h3", "Every cell"),
+        folded(rows, every),
+        anchor=f"panel-{number}",
+    )
 
 
 def method(panels: Sequence[Panel]) -> str:

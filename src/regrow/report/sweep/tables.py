@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from regrow.report import wording
-from regrow.report.sweep.panel import Panel, SweepCell
-from regrow.report.table import OUTCOMES, Table
+from regrow.report.sweep.panel import Chosen, Panel, SweepCell
+from regrow.report.table import OUTCOMES, Table, table_of
 
 BEST: Final = 5
 """How many cells are named on a terminal."""
@@ -54,49 +54,40 @@ def best_table(panel: Panel) -> Table:
 
 
 def panels_table(panels: Sequence[Panel]) -> Table:
-    """All panels of a study.
+    """All panels at one glance: one row a panel."""
 
-    Args:
-        panels: The panels.
+    def outcomes(panel: Panel, what: str) -> int:
+        return sum(cell.comparison.outcome == what for cell in panel.cells)
 
-    Returns:
-        One row a panel.
-    """
-    return Table(
+    def of_chosen(write: Callable[[Panel, Chosen], str]) -> Callable[[Panel], str]:
+        return lambda panel: write(panel, panel.chosen[0]) if panel.chosen else wording.NOTHING
+
+    return table_of(
+        panels,
+        {
+            "Panel": lambda panel: "all" if panel.name == "base" else panel.name,
+            "Versus": lambda panel: panel.versus,
+            "Cells": lambda panel: f"{len(panel.measured)} of {len(panel.cells)}",
+            "n": lambda panel: pairs(panel.measured),
+            "Mean of all cells (points)": lambda panel: wording.points(panel.mean_gain),
+            "Above / below 0": lambda panel: (
+                f"{outcomes(panel, 'gain')} / {outcomes(panel, 'harm')}"
+            ),
+            "Chosen cell": of_chosen(lambda panel, chosen: panel.place(chosen.cell)),
+            "Its gain, held back (points)": of_chosen(
+                lambda _, chosen: wording.points(chosen.after.numbers.mean_difference)
+            ),
+            "95 % CI (points)": of_chosen(
+                lambda _, chosen: wording.interval(
+                    chosen.after.numbers.low, chosen.after.numbers.high
+                )
+            ),
+        },
         caption=(
             "Above and below 0: cells whose 95 % interval of the mean paired gain excludes 0. Chosen: on the seeds at "
             "even places, by the largest mean gain; its gain is that of the seeds at odd places, which did not choose."
         ),
-        columns=(
-            "Panel",
-            "Versus",
-            "Cells",
-            "n",
-            "Mean of all cells (points)",
-            "Above / below 0",
-            "Chosen cell",
-            "Its gain, held back (points)",
-            "95 % CI (points)",
-        ),
-        rows=tuple(_panel_row(panel) for panel in panels),
-        words=frozenset({0, 1, 6}),
-    )
-
-
-def _panel_row(panel: Panel) -> tuple[str, ...]:
-    chosen = panel.chosen[0] if panel.chosen else None
-    after = None if chosen is None else chosen.after.numbers
-    outcomes = [cell.comparison.outcome for cell in panel.cells]
-    return (
-        "all" if panel.name == "base" else panel.name,
-        panel.versus,
-        f"{len(panel.measured)} of {len(panel.cells)}",
-        pairs(panel.measured),
-        wording.points(panel.mean_gain),
-        f"{outcomes.count('gain')} / {outcomes.count('harm')}",
-        wording.NOTHING if chosen is None else panel.place(chosen.cell),
-        wording.points(None if after is None else after.mean_difference),
-        wording.NOTHING if after is None else wording.interval(after.low, after.high),
+        words={"Panel", "Versus", "Chosen cell"},
     )
 
 
@@ -106,34 +97,21 @@ def pairs(cells: Sequence[SweepCell]) -> str:
 
 
 def _table(panel: Panel, cells: Sequence[SweepCell], *, caption: str) -> Table:
-    return Table(
+    return table_of(
+        cells,
+        {
+            panel.y.setting: lambda cell: str(cell.y),
+            panel.x.setting: lambda cell: str(cell.x),
+            "n": lambda cell: str(cell.numbers.n),
+            f"Failed under {panel.versus}": lambda cell: str(cell.failed_without),
+            f"Failed under {panel.arm}": lambda cell: str(cell.failed),
+            "Renewed": lambda cell: wording.decimal(cell.renewed),
+            "Mean gain (points)": lambda cell: wording.points(cell.numbers.mean_difference),
+            "95 % CI (points)": lambda cell: wording.interval(cell.numbers.low, cell.numbers.high),
+            "Verdict": lambda cell: (
+                OUTCOMES[cell.comparison.outcome] if cell.numbers.n else "no pair yet"
+            ),
+        },
         caption=caption,
-        columns=(
-            panel.y.setting,
-            panel.x.setting,
-            "n",
-            f"Failed under {panel.versus}",
-            f"Failed under {panel.arm}",
-            "Renewed",
-            "Mean gain (points)",
-            "95 % CI (points)",
-            "Verdict",
-        ),
-        rows=tuple(_row(cell) for cell in cells),
-        words=frozenset({8}),
-    )
-
-
-def _row(cell: SweepCell) -> tuple[str, ...]:
-    numbers = cell.numbers
-    return (
-        str(cell.y),
-        str(cell.x),
-        str(numbers.n),
-        str(cell.failed_without),
-        str(cell.failed),
-        wording.NOTHING if cell.renewed is None else f"{cell.renewed:.1f}",
-        wording.points(numbers.mean_difference),
-        wording.interval(numbers.low, numbers.high),
-        OUTCOMES[cell.comparison.outcome] if numbers.n else "no pair yet",
+        words={"Verdict"},
     )
