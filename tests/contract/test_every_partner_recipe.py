@@ -13,6 +13,7 @@ from torch import nn
 
 import regrow
 from contract.partner_rows import PARTNER_RECIPES, VARIANTS
+from crossed import crossed
 from partners.nets import Plain, copies, differing, step_of
 from regrow import recipes
 
@@ -71,8 +72,7 @@ def test_every_partner_recipe_has_its_row() -> None:
     assert names == set(PARTNER_RECIPES)
 
 
-@pytest.mark.parametrize("optimizer", OPTIMIZERS)
-@pytest.mark.parametrize("name", VARIANTS)
+@pytest.mark.parametrize(("name", "optimizer"), crossed(VARIANTS, OPTIMIZERS))
 class TestEveryPartnerRecipe:
     def test_until_they_meet_training_is_bit_equal(self, name: str, optimizer: str) -> None:
         acting, plain = (Run(each, OPTIMIZERS[optimizer]) for each in (name, None))

@@ -12,21 +12,15 @@ import torch
 from torch import nn
 
 import regrow
-from contract.rows import DATA, RECIPES, VARIANTS
+from contract.rows import DATA, EACH, RECIPES, VARIANTS
+from crossed import crossed, seldom
 from surgery.rows import ROWS
 
 EXAMPLE = torch.zeros(2, 1, 8, 8)
 STEPS = 20
 Batches = list[tuple[torch.Tensor, torch.Tensor]]
-QUICK = {
-    next(name for name, row in ROWS.items() if row.kind is kind)
-    for kind in {r.kind for r in ROWS.values()}
-}
-CASES = [
-    pytest.param(recipe, optimizer, marks=() if optimizer in QUICK else pytest.mark.slow)
-    for recipe in RECIPES
-    for optimizer in ROWS
-]
+ONE_OF_A_KIND = {row.kind: name for name, row in reversed(ROWS.items())}
+OPTIMIZERS = seldom(ROWS, often=ONE_OF_A_KIND.values())
 SCALED = ("SGD momentum", "Adam")
 
 
@@ -100,7 +94,7 @@ def _judge(
             assert torch.equal(mine, other)
 
 
-@pytest.mark.parametrize(("recipe", "optimizer"), CASES)
+@pytest.mark.parametrize(("recipe", "optimizer"), crossed(RECIPES, OPTIMIZERS))
 def test_every_recipe_with_every_optimizer(
     recipe: str,
     optimizer: str,
@@ -110,8 +104,7 @@ def test_every_recipe_with_every_optimizer(
     _judge(recipe, optimizer, small_cnn, batches(STEPS))
 
 
-@pytest.mark.parametrize("optimizer", SCALED)
-@pytest.mark.parametrize("recipe", VARIANTS)
+@pytest.mark.parametrize(("recipe", "optimizer"), crossed(EACH, SCALED))
 def test_every_recipe_with_a_scaler_and_a_fused_optimizer(
     recipe: str,
     optimizer: str,
@@ -149,10 +142,13 @@ class Branch(nn.Module):
         return self.head(self.inner(x.flatten(1)).relu())
 
 
-@pytest.mark.parametrize("closures", [False, True])
-@pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize(
-    "recipe", [*RECIPES, "randomout by silence", "repr by activations", "repr by taylor"]
+    ("recipe", "way", "closures"),
+    crossed(
+        [*RECIPES, "randomout by silence", "repr by activations", "repr by taylor"],
+        WAYS,
+        [False, True],
+    ),
 )
 def test_every_recipe_in_every_way(
     recipe: str, way: str, closures: bool, batches: Callable[[int], Batches]

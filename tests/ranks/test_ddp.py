@@ -50,7 +50,6 @@ def _run(ranks: int, folder: Path, *scenarios: str) -> dict[str, dict[str, Any]]
         capture_output=True,
         text=True,
         check=False,
-        timeout=240,
     )
     assert done.returncode == 0, done.stderr[-6000:]
     return json.loads(out.read_text())
