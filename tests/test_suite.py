@@ -1,4 +1,4 @@
-"""What may turn the suite red, and what may not: regrow's own faults do, the clock and other people's warnings do not."""
+"""What may turn the suite red: faults of regrow do; the clock and other people's warnings do not."""
 
 from __future__ import annotations
 

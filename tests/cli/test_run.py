@@ -88,6 +88,7 @@ def test_the_control_repeats_its_partner_in_every_seed(finished: tuple[Path, str
     assert not places["none"]
 
 
+@pytest.mark.slow
 def test_killed_at_random_moments_it_ends_with_the_same_bits(
     start: Start, study_file: Path, finished: tuple[Path, str, str], tables: Tables, tmp_path: Path
 ) -> None:

@@ -155,41 +155,6 @@ class TestEveryRecipe:
                 rest = [index for index in range(len(weight)) if index not in event.filters]
                 assert memory[rest].any()
 
-    def test_interrupted_and_resumed_is_uninterrupted(
-        self,
-        name: str,
-        optimizer: str,
-        small_cnn: Callable[[int], nn.Module],
-        batches: Callable[[int], Batches],
-    ) -> None:
-        row, make = VARIANTS[name], OPTIMIZERS[optimizer]
-        whole = Run(small_cnn(0), make, row.make(**row.acts), seed=3).train(batches(STEPS))
-        assert whole.report.renewed
-        for cut in (4, 6, 13):
-            first = Run(small_cnn(0), make, row.make(**row.acts), seed=3).train(
-                batches(STEPS)[:cut]
-            )
-            assert first.regrower is not None
-            file = io.BytesIO()
-            torch.save(
-                [
-                    first.model.state_dict(),
-                    first.optimizer.state_dict(),
-                    first.regrower.state_dict(),
-                ],
-                file,
-            )
-            file.seek(0)
-            model_state, optimizer_state, regrower_state = torch.load(file, weights_only=True)
-            second = Run(small_cnn(1), make, row.make(**row.acts), seed=3)
-            assert second.regrower is not None
-            second.model.load_state_dict(model_state)
-            second.optimizer.load_state_dict(optimizer_state)
-            second.regrower.load_state_dict(regrower_state)
-            second.train(batches(STEPS)[cut:])
-            assert _equal(whole.values(), second.values())
-            assert whole.report.events == second.report.events
-
     def test_the_seed_decides_the_draw(
         self,
         name: str,
@@ -204,6 +169,36 @@ class TestEveryRecipe:
         ]
         assert _equal(runs[0].values(), runs[1].values())
         assert _equal(runs[0].values(), runs[2].values()) != row.drawn
+
+
+@pytest.mark.parametrize(("name", "optimizer", "cut"), crossed(EACH, OPTIMIZERS, [4, 6, 13]))
+def test_interrupted_and_resumed_is_uninterrupted(
+    name: str,
+    optimizer: str,
+    cut: int,
+    small_cnn: Callable[[int], nn.Module],
+    batches: Callable[[int], Batches],
+) -> None:
+    row, make = VARIANTS[name], OPTIMIZERS[optimizer]
+    whole = Run(small_cnn(0), make, row.make(**row.acts), seed=3).train(batches(STEPS))
+    assert whole.report.renewed
+    first = Run(small_cnn(0), make, row.make(**row.acts), seed=3).train(batches(STEPS)[:cut])
+    assert first.regrower is not None
+    file = io.BytesIO()
+    parts = (first.model, first.optimizer, first.regrower)
+    torch.save([part.state_dict() for part in parts], file)
+    file.seek(0)
+    second = Run(small_cnn(1), make, row.make(**row.acts), seed=3)
+    assert second.regrower is not None
+    for part, state in zip(
+        (second.model, second.optimizer, second.regrower),
+        torch.load(file, weights_only=True),
+        strict=True,
+    ):
+        part.load_state_dict(state)
+    second.train(batches(STEPS)[cut:])
+    assert _equal(whole.values(), second.values())
+    assert whole.report.events == second.report.events
 
 
 @pytest.mark.parametrize("name", RECIPES)

@@ -22,6 +22,8 @@ Batches = list[tuple[torch.Tensor, torch.Tensor]]
 ONE_OF_A_KIND = {row.kind: name for name, row in reversed(ROWS.items())}
 OPTIMIZERS = seldom(ROWS, often=ONE_OF_A_KIND.values())
 SCALED = ("SGD momentum", "Adam")
+CUTS = (4, 6, 13)
+"""Steps before which a training is interrupted."""
 
 
 class Run:
@@ -76,42 +78,44 @@ def _judge(
     make: Callable[[int], nn.Module],
     batches: Batches,
     *,
+    cut: int,
     scaled: bool = False,
 ) -> None:
     whole = Run(make(0), recipe, optimizer, scaled=scaled).train(batches)
     assert whole.regrower.report.renewed
-    for cut in (4, 6, 13):
-        first = Run(make(0), recipe, optimizer, scaled=scaled).train(batches[:cut])
-        file = io.BytesIO()
-        torch.save([part.state_dict() for part in first.parts], file)
-        file.seek(0)
-        second = Run(make(1), recipe, optimizer, scaled=scaled)
-        for part, state in zip(second.parts, torch.load(file, weights_only=True), strict=True):
-            part.load_state_dict(state)
-        second.train(batches, start=cut)
-        assert whole.regrower.report.events == second.regrower.report.events
-        for mine, other in zip(whole.tensors(), second.tensors(), strict=True):
-            assert torch.equal(mine, other)
+    first = Run(make(0), recipe, optimizer, scaled=scaled).train(batches[:cut])
+    file = io.BytesIO()
+    torch.save([part.state_dict() for part in first.parts], file)
+    file.seek(0)
+    second = Run(make(1), recipe, optimizer, scaled=scaled)
+    for part, state in zip(second.parts, torch.load(file, weights_only=True), strict=True):
+        part.load_state_dict(state)
+    second.train(batches, start=cut)
+    assert whole.regrower.report.events == second.regrower.report.events
+    for mine, other in zip(whole.tensors(), second.tensors(), strict=True):
+        assert torch.equal(mine, other)
 
 
-@pytest.mark.parametrize(("recipe", "optimizer"), crossed(RECIPES, OPTIMIZERS))
+@pytest.mark.parametrize(("recipe", "optimizer", "cut"), crossed(RECIPES, OPTIMIZERS, CUTS))
 def test_every_recipe_with_every_optimizer(
     recipe: str,
     optimizer: str,
+    cut: int,
     small_cnn: Callable[[int], nn.Module],
     batches: Callable[[int], Batches],
 ) -> None:
-    _judge(recipe, optimizer, small_cnn, batches(STEPS))
+    _judge(recipe, optimizer, small_cnn, batches(STEPS), cut=cut)
 
 
-@pytest.mark.parametrize(("recipe", "optimizer"), crossed(EACH, SCALED))
+@pytest.mark.parametrize(("recipe", "optimizer", "cut"), crossed(EACH, SCALED, CUTS))
 def test_every_recipe_with_a_scaler_and_a_fused_optimizer(
     recipe: str,
     optimizer: str,
+    cut: int,
     small_cnn: Callable[[int], nn.Module],
     batches: Callable[[int], Batches],
 ) -> None:
-    _judge(recipe, optimizer, small_cnn, batches(STEPS), scaled=True)
+    _judge(recipe, optimizer, small_cnn, batches(STEPS), cut=cut, scaled=True)
 
 
 WAYS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
@@ -143,15 +147,16 @@ class Branch(nn.Module):
 
 
 @pytest.mark.parametrize(
-    ("recipe", "way", "closures"),
+    ("recipe", "way", "closures", "cut"),
     crossed(
         [*RECIPES, "randomout by silence", "repr by activations", "repr by taylor"],
         WAYS,
         [False, True],
+        CUTS[1:],
     ),
 )
 def test_every_recipe_in_every_way(
-    recipe: str, way: str, closures: bool, batches: Callable[[int], Batches]
+    recipe: str, way: str, closures: bool, cut: int, batches: Callable[[int], Batches]
 ) -> None:
     """Two optimizers, a companion, and each way to attach; with closures and without."""
     settings, told = WAYS[way]
@@ -206,16 +211,15 @@ def test_every_recipe_in_every_way(
     whole = start(0)
     train(whole, batches(STEPS))
     assert whole[-1].report.renewed
-    for cut in (6, 13):
-        first, second = start(0), start(1)
-        train(first, batches(STEPS)[:cut])
-        file = io.BytesIO()
-        torch.save([part.state_dict() for part in first], file)
-        file.seek(0)
-        for part, state in zip(second, torch.load(file, weights_only=True), strict=True):
-            part.load_state_dict(state)
-        train(second, batches(STEPS)[cut:])
-        assert whole[-1].report.events == second[-1].report.events
-        for mine, other in zip(whole[:2], second[:2], strict=True):
-            for name, value in mine.state_dict().items():
-                assert torch.equal(value, other.state_dict()[name]), name
+    first, second = start(0), start(1)
+    train(first, batches(STEPS)[:cut])
+    file = io.BytesIO()
+    torch.save([part.state_dict() for part in first], file)
+    file.seek(0)
+    for part, state in zip(second, torch.load(file, weights_only=True), strict=True):
+        part.load_state_dict(state)
+    train(second, batches(STEPS)[cut:])
+    assert whole[-1].report.events == second[-1].report.events
+    for mine, other in zip(whole[:2], second[:2], strict=True):
+        for name, value in mine.state_dict().items():
+            assert torch.equal(value, other.state_dict()[name]), name

@@ -122,6 +122,7 @@ def test_two_ranks_stay_bit_identical(tmp_path: Path) -> None:
     _check_refused(found["resumed"]["refused"], f"step {same}", "(load_state_dict)")
 
 
+@pytest.mark.slow
 def test_four_ranks_stay_bit_identical(tmp_path: Path) -> None:
     names = ("adam", "unused_branch", "nan_on_one_rank", "local_losses", "uneven_inputs")
     found = _run(4, tmp_path, *names)

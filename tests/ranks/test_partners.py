@@ -160,6 +160,7 @@ def _tensors(thing: Any) -> list[torch.Tensor]:
     return [t for each in inner for t in _tensors(each)] if isinstance(inner, list) else []
 
 
+@pytest.mark.slow
 def test_a_rank_that_is_killed_ends_the_other_and_both_go_on_from_their_checkpoints(
     tmp_path: Path,
 ) -> None:

@@ -93,6 +93,7 @@ def check(outcome: Outcome, quiet: tuple[Tables, int], *, again: int) -> None:
     assert files(outcome.folder) == []
 
 
+@pytest.mark.slow
 def test_two_workers_give_what_one_gives(
     forking: Study, quiet: tuple[Tables, int], tmp_path: Path
 ) -> None:
@@ -135,6 +136,7 @@ def test_stopped_after_every_few_events(
     check(found, quiet, again=jobs * sessions)
 
 
+@pytest.mark.slow
 def test_what_ended_is_not_trained_again(
     forking: Study, quiet: tuple[Tables, int], tmp_path: Path
 ) -> None:
@@ -153,7 +155,8 @@ def test_what_ended_is_not_trained_again(
     check(found, quiet, again=1)
 
 
-@pytest.mark.parametrize("deadly", [4, pytest.param(23, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("deadly", [4, 23])
 def test_a_worker_that_is_killed_loses_nothing_that_was_shared(
     digits_npz: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, deadly: int
 ) -> None:
@@ -187,6 +190,7 @@ def forked(folder: Path) -> bool:
     return len(files(folder)) > 1
 
 
+@pytest.mark.slow
 def test_killed_right_after_a_fork_was_written(
     forking: Study, quiet: tuple[Tables, int], tmp_path: Path
 ) -> None:
@@ -248,6 +252,7 @@ def test_a_damaged_fork_is_set_aside_and_its_trials_lose_only_time(
     check(found, quiet, again=6)
 
 
+@pytest.mark.slow
 def test_a_fork_that_is_damaged_while_it_waits_begins_anew(
     forking: Study, quiet: tuple[Tables, int], tmp_path: Path
 ) -> None:

@@ -30,6 +30,7 @@ def test_neighbours_in_a_stack_change_no_bit(kind: str, digits_npz: Path, tmp_pa
     assert len(started) > len(SEEDS)  # forks are runs of their own
 
 
+@pytest.mark.slow
 def test_a_worker_that_dies_with_several_runs_goes_on_with_half_as_many(
     digits_npz: Path, tmp_path: Path
 ) -> None:
