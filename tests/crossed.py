@@ -18,6 +18,11 @@ def seldom(values: Iterable[Any], *, often: Collection[Any]) -> list[Any]:
     ]
 
 
+def pairs(one: Iterable[Any], other: Iterable[Any]) -> list[Any]:
+    """An axis of two parameters, of which each combination is a value."""
+    return [pytest.param(*each) for each in product(one, other)]
+
+
 def crossed(*axes: Iterable[Any]) -> list[Any]:
     """Every combination for `parametrize`; quick are those on the diagonal, which has each value at least once.
 

@@ -20,7 +20,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 import regrow
 from contract.partner_rows import VARIANTS as PARTNER_VARIANTS
 from contract.rows import DATA, EACH, VARIANTS
-from crossed import crossed
+from crossed import crossed, pairs
 from partners.nets import Plain
 
 EXAMPLE = torch.zeros(2, 1, 8, 8)
@@ -125,7 +125,9 @@ class Case:
         return [one - other for one, other in pairs]
 
 
-@pytest.mark.parametrize(("row", "frozen", "optimizer"), crossed(EACH, [False, True], OPTIMIZERS))
+@pytest.mark.parametrize(
+    ("row", "frozen", "optimizer"), crossed(EACH, pairs([False, True], OPTIMIZERS))
+)
 def test_a_step_before_anything_is_due(
     row: str, frozen: bool, optimizer: str, small_cnn: Cnn, batches: Batches
 ) -> None:

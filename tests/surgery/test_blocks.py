@@ -83,10 +83,10 @@ def test_float64_as_if_every_unit_were_alone(
     assert set(seen) == {apart}
 
 
-@pytest.mark.parametrize("name", SHAPES)
-@pytest.mark.parametrize("share", [0.15, 0.5, 1.0])
-@pytest.mark.parametrize("last", [False, True], ids=["channels first", "channels last"])
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize(
+    ("dtype", "last", "share", "name"),
+    crossed([torch.float32, torch.float64], [False, True], [0.15, 0.5, 1.0], SHAPES),
+)
 def test_in_blocks_is_one_by_one(
     name: str, share: float, last: bool, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
 ) -> None:
