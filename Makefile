@@ -20,10 +20,10 @@ demo: $(STAMP)
 	$(BIN)/regrow run studies/demo-digits.toml --out runs/demo
 
 test: $(STAMP)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(JOBS) -m 'not slow and not gpu'
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(JOBS) --dist loadgroup -m 'not slow and not gpu'
 
 test-slow: $(STAMP)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(JOBS) -m 'slow and not gpu'
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(JOBS) --dist loadgroup -m 'slow and not gpu'
 
 # As much of the slow tests as fits into MINUTES, those first that the last changes can have touched.
 MINUTES ?= 10
@@ -31,7 +31,7 @@ test-part: $(STAMP)
 	OMP_NUM_THREADS=1 $(BIN)/python tools/slow_part.py --minutes $(MINUTES) --jobs $(JOBS)
 
 test-all: $(STAMP)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(JOBS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(JOBS) --dist loadgroup
 
 check: $(STAMP)
 	$(BIN)/ruff format --check .

@@ -47,8 +47,8 @@ NETWORKS = {
 """How many norms there are, and how many of them take over a ReLU."""
 
 OFTEN = (
-    *("torchvision/mobilenet_v3_small", "torchvision/shufflenet_v2_x0_5"),
-    *("timm/ese_vovnet19b_slim", "timm/resnet10t", "timm/starnet_s050"),
+    *("torchvision/shufflenet_v2_x0_5", "timm/ese_vovnet19b_slim"),
+    *("timm/resnet10t", "timm/starnet_s050"),
 )
 
 SIZE = 32

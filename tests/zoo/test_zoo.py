@@ -14,10 +14,8 @@ from zoo.rows import counts, measure
 pytestmark = pytest.mark.skipif(not nets.installed(), reason=nets.WHY_NOT_HERE)
 
 SAMPLE = (
-    "torchvision/mobilenet_v3_small",
     "torchvision/shufflenet_v2_x0_5",
     "torchvision/squeezenet1_1",
-    "timm/mobilenetv4_conv_small_035",
     "timm/test_nfnet",
 )
 """As different as possible, and quick."""
