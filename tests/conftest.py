@@ -16,7 +16,7 @@ install_import_hook(["regrow.functional"], "beartype.beartype")
 torch.set_num_threads(1)
 
 
-DEAR = ("finished", "found", "quiet")
+DEAR = ("finished", "found", "quiet", "swept")
 """Fixtures of a session or a module that train for many seconds: all tests that use one go to one worker."""
 
 

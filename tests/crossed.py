@@ -43,8 +43,13 @@ def crossed(*axes: Iterable[Any]) -> list[Any]:
         if places not in diagonal:
             marks["slow"] = pytest.mark.slow
         values = [value for each in chosen for value in each.values]
-        found.append(pytest.param(*values, marks=tuple(marks.values())))
+        name = "-".join(map(_name, values))
+        found.append(pytest.param(*values, marks=tuple(marks.values()), id=name))
     return found
+
+
+def _name(value: Any) -> str:
+    return getattr(value, "__name__", str(value))
 
 
 def _slow(each: Any) -> bool:

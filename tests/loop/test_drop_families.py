@@ -25,10 +25,10 @@ pytestmark = pytest.mark.skipif(not installed(), reason=WHY_NOT_HERE)
 
 QUICK = (
     "torchvision/squeezenet1_1",
-    "torchvision/shufflenet_v2_x0_5",
     "timm/test_nfnet",
 )
 SLOW = (
+    "torchvision/shufflenet_v2_x0_5",
     "torchvision/resnet18",
     "torchvision/mobilenet_v2",
     "torchvision/mobilenet_v3_small",

@@ -119,8 +119,7 @@ class _Checkpointed(nn.Module):
         return self.net[stop:](x)  # type: ignore[index]
 
 
-@MAKES
-@pytest.mark.parametrize("use_reentrant", [False, True])
+@pytest.mark.parametrize(("use_reentrant", "make"), crossed([False, True], [sgd, adam]))
 @pytest.mark.parametrize("part", [slice(2, 5), slice(1, 6)], ids=["without norm", "with norm"])
 def test_checkpointing_changes_no_decision_and_no_bit(
     part: slice, use_reentrant: bool, make: Make, small_cnn: Cnn, batches: Some

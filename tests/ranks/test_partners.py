@@ -188,6 +188,7 @@ def test_a_rank_that_is_killed_ends_the_other_and_both_go_on_from_their_checkpoi
         assert mine["steps"] == theirs["steps"] == [16]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("memory", ["keep", "graft"])
 def test_a_rank_that_hangs_is_waited_for_as_long_as_was_said(tmp_path: Path, memory: str) -> None:
     options = ("--timeout", "10", "--memory", memory)
@@ -198,7 +199,7 @@ def test_a_rank_that_hangs_is_waited_for_as_long_as_was_said(tmp_path: Path, mem
     finally:
         for process in ranks.processes:
             process.kill()
-            process.communicate()
+        ranks.processes[1].communicate()
     assert first.returncode not in {0, None, -signal.SIGKILL}
     assert "regrow.errors.PartnerError: rank 1" in said
     assert "did not answer in time (graft after step 8)" in said

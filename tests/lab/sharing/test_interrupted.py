@@ -100,6 +100,7 @@ def test_two_workers_give_what_one_gives(
     check(go(forking, tmp_path, jobs=2), quiet, again=0)
 
 
+@pytest.mark.slow
 def test_stopped_again_and_again_with_sharing_and_without(
     forking: Study, quiet: tuple[Tables, int], tmp_path: Path
 ) -> None:
@@ -274,6 +275,7 @@ def test_a_fork_that_is_damaged_while_it_waits_begins_anew(
     check(found, quiet, again=6)
 
 
+@pytest.mark.slow
 def test_a_file_names_all_trials_that_are_one_run(forking: Study, tmp_path: Path) -> None:
     stopped(forking, tmp_path, on_event=after(3))
     (path,) = files(tmp_path)

@@ -18,6 +18,7 @@ from regrow.lab.trials import trials
 SEEDS = [0, 1, 2, 3]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["adam", "blown"])
 def test_neighbours_in_a_stack_change_no_bit(kind: str, digits_npz: Path, tmp_path: Path) -> None:
     """Runs fork, blow up and end at different times beside each other."""

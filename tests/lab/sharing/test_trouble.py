@@ -121,6 +121,7 @@ def test_a_worker_without_memory_is_told_and_the_others_go_on(
     assert column(found.folder, crashed) == [1]
 
 
+@pytest.mark.slow
 def test_an_error_is_of_those_trials_alone_that_have_it(
     digits_npz: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
