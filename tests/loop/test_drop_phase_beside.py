@@ -11,8 +11,8 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
-from crossed import crossed
 import regrow
+from crossed import crossed
 from loop.test_drop_phase import Plain, _batch
 from loop.test_drop_phase_loops import _build, _sgd, _silent, _step
 

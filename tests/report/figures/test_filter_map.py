@@ -104,6 +104,7 @@ def test_given_axes_and_no_drops(cycled: Path, rescued: Path) -> None:
     assert [text.get_text() for text in empty.texts] == ["No filter left the network"]
 
 
+@pytest.mark.slow
 def test_map_and_panels_lie_within_their_figures(new_cycled: Callable[..., Path]) -> None:
     # A collapsed layout warns, and warnings are errors here.
     for layers in (3, 30):
