@@ -16,19 +16,6 @@ install_import_hook(["regrow.functional"], "beartype.beartype")
 torch.set_num_threads(1)
 
 
-DEAR = ("finished", "found", "quiet", "swept")
-"""Fixtures of a session or a module that train for many seconds: all tests that use one go to one worker."""
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Let no two workers make the same of these."""
-    for item in items:
-        for name in DEAR:
-            if name in getattr(item, "fixturenames", ()):
-                item.add_marker(pytest.mark.xdist_group(name))
-
-
 @pytest.fixture(scope="session")
 def data_dir() -> Path:
     """The folder with the real data: REGROW_DATA_DIR, or ../shared/data beside the repository."""

@@ -540,7 +540,6 @@ def test_killed_teachers_and_students_go_on_and_end_with_the_same_bits(
     assert _rows(tmp_path / "run", _EPOCHS) == _alone(study(""), digits, tmp_path)
 
 
-@pytest.mark.slow
 def test_stopped_between_teacher_and_student_it_goes_on_with_the_kept_weights(
     taught_study: MakeStudy, tmp_path: Path, digits: Dataset
 ) -> None:
@@ -571,8 +570,7 @@ def test_stopped_between_teacher_and_student_it_goes_on_with_the_kept_weights(
     assert _rows(tmp_path / "cut", _EPOCHS) == _alone(study, digits, tmp_path)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("how", ["crashed", "diverged"])
+@pytest.mark.parametrize("how", ["crashed", pytest.param("diverged", marks=pytest.mark.slow)])
 def test_a_teacher_that_did_not_end_well_ends_its_students_with_a_clear_line(
     taught_study: MakeStudy, tmp_path: Path, own_nets: str, how: str
 ) -> None:

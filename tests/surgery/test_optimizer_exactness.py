@@ -26,9 +26,6 @@ from surgery.split import (
     train,
 )
 
-# The oracle of a row is worked out once.
-pytestmark = pytest.mark.xdist_group("optimizers")
-
 ROWS = {**TORCH_ROWS, **FOREIGN_ROWS}
 EVERY = [pytest.param(name, marks=row.marks()) for name, row in ROWS.items()]
 ONE_OF_A_KIND = {row.kind: name for name, row in reversed(ROWS.items()) if not row.slow}.values()

@@ -18,7 +18,6 @@ def _judge(name: str, optimizer: str, **shorter: int) -> None:
         assert found.found_after <= 10
 
 
-@pytest.mark.slow
 def test_the_residual_network_whose_scales_begin_at_zero() -> None:
     _judge("resnet10t", "sgd", steps=11, size=32)
 
