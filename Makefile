@@ -1,11 +1,13 @@
-# make demo | test | check | test-all | bench | bench-idle | bench-repr | bench-graft | bench-norm | bench-engine | bench-activity | bench-young | bench-memo400 | bench-no-harm | zoo: each makes .venv first if it is missing or out of date.
+# make demo | test | check | test-slow | test-part | test-all | bench | bench-idle | bench-repr | bench-graft | bench-norm | bench-engine | bench-activity | bench-young | bench-memo400 | bench-no-harm | zoo: each makes .venv first if it is missing or out of date.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 JOBS ?= $(shell nproc 2>/dev/null || echo 2)
+# A file's tests go to one worker, which makes what they share once; in the order of the folders, the light ones last.
+WORKERS = -n $(JOBS) --dist loadfile --no-loadscope-reorder
 
-.PHONY: demo test test-all check format bench bench-idle bench-repr bench-graft bench-norm bench-engine bench-activity bench-young bench-memo400 bench-no-harm zoo clean
+.PHONY: demo test test-slow test-part test-all check format bench bench-idle bench-repr bench-graft bench-norm bench-engine bench-activity bench-young bench-memo400 bench-no-harm zoo clean
 
 $(STAMP): pyproject.toml constraints.txt tools/mend_torchvision.py tools/mended_torchvision.py
 	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "regrow needs Python 3.11 or newer, this is " + sys.version)'
@@ -20,10 +22,18 @@ demo: $(STAMP)
 	$(BIN)/regrow run studies/demo-digits.toml --out runs/demo
 
 test: $(STAMP)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(JOBS) -m 'not slow and not gpu'
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q $(WORKERS) -m 'not slow and not gpu'
+
+test-slow: $(STAMP)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q $(WORKERS) -m 'slow and not gpu'
+
+# As much of the slow tests as fits into MINUTES, those first that the last changes can have touched.
+MINUTES ?= 10
+test-part: $(STAMP)
+	OMP_NUM_THREADS=1 $(BIN)/python tools/slow_part.py --minutes $(MINUTES) --jobs $(JOBS)
 
 test-all: $(STAMP)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(JOBS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q $(WORKERS)
 
 check: $(STAMP)
 	$(BIN)/ruff format --check .

@@ -16,6 +16,7 @@ from regrow.lab.config import Overrides, load_study
 DIGITS = ("run", "--data", "digits", "--set", "model.filters=3", "--set", "model.dense=8")
 
 
+@pytest.mark.slow
 def test_partners_are_set_and_reported(tmp_path: Path) -> None:
     out = tmp_path / "run"
     arguments = [*DIGITS, "--seeds", "1", "--epochs", "2", "--jobs", "1", "--partners", "3"]

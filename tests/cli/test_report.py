@@ -10,13 +10,15 @@ from regrow.cli.main import app
 from regrow.errors import StoreError
 
 
-def test_the_report_of_a_finished_run(finished: tuple[Path, str, str]) -> None:
+def test_the_report_of_a_finished_run(finished: tuple[Path, str, str], tmp_path: Path) -> None:
     out = finished[0]
-    found = CliRunner().invoke(app, ["report", str(out)])
+    found = CliRunner().invoke(app, ["report", str(out), "--export", str(tmp_path)])
     assert found.exit_code == 0, found.stderr
     for label in ("none", "randomout", "random"):
         assert label in found.stdout
-    assert found.stdout.splitlines()[-1] == f"Report: {out / 'report.html'}"
+    *_, report, tables = found.stdout.splitlines()
+    assert report == f"Report: {out / 'report.html'}"
+    assert tables.startswith("Tables: ")
 
 
 def test_its_json_is_what_the_run_printed(finished: tuple[Path, str, str]) -> None:

@@ -27,9 +27,8 @@ def small(out: Path, *arguments: object) -> tuple[int, str]:
     return run("--data", "digits", *SMALL, *recipes, "--jobs", "1", "--out", out, *arguments)
 
 
-@pytest.mark.parametrize(
-    "sharing", ["--sharing", pytest.param("--no-sharing", marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("sharing", ["--sharing", "--no-sharing"])
 def test_a_folder_goes_on_with_its_engine_and_refuses_the_other(
     tmp_path: Path, sharing: str
 ) -> None:
@@ -47,6 +46,7 @@ def test_a_folder_goes_on_with_its_engine_and_refuses_the_other(
     assert "engine: nothing there, 'stack' here. Choose another --out" in line
 
 
+@pytest.mark.slow
 def test_small_chains_run_in_a_stack_without_being_asked(tmp_path: Path, tables: Tables) -> None:
     code, said = small(tmp_path / "auto")
     assert code == 0, said

@@ -4,11 +4,13 @@ import json
 import sqlite3
 from pathlib import Path
 
+import pytest
 from typer.testing import CliRunner
 
 from regrow.cli.main import app
 
 
+@pytest.mark.slow
 def test_scions_run_beside_a_plain_training(tmp_path: Path) -> None:
     out = tmp_path / "run"
     arguments = ["run", "--data", "digits", "--seeds", "1", "--epochs", "3", "--jobs", "1"]

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from crossed import seldom
 from regrow.compose import Recipe
 from regrow.criteria import (
     Criterion,
@@ -427,6 +428,9 @@ VARIANTS: dict[str, RecipeRow] = (
     }
 )
 """Every recipe, RandomOut as it is by default, and RePr with each of its rankings."""
+
+EACH = seldom(VARIANTS, often=(*RECIPES, "randomout by silence", "repr by activations"))
+"""The variants as parameters: quick are the recipes, RandomOut's default, and one ranking that is measured on data."""
 
 DATA: dict[str, Any] = {
     "calibration_inputs": torch.randn(9, 1, 8, 8, generator=torch.Generator().manual_seed(5)),

@@ -11,7 +11,8 @@ from torch import nn
 
 import regrow
 from contract.partner_rows import VARIANTS as PARTNERS
-from contract.rows import DATA, VARIANTS
+from contract.rows import DATA, EACH, VARIANTS
+from crossed import crossed
 from partners.nets import Plain, step_of
 from regrow.errors import ConfigError
 
@@ -60,8 +61,7 @@ COPIES: dict[str, Callable[[Any], Any]] = {
 }
 
 
-@pytest.mark.parametrize("way", COPIES)
-@pytest.mark.parametrize("name", VARIANTS)
+@pytest.mark.parametrize(("name", "way"), crossed(EACH, COPIES))
 def test_a_copy_goes_on_where_the_original_was(
     name: str,
     way: str,
@@ -100,8 +100,7 @@ def test_a_copy_goes_on_where_the_original_was(
     assert regrower.report.events == holder.regrower.report.events
 
 
-@pytest.mark.parametrize("way", COPIES)
-@pytest.mark.parametrize("name", PARTNERS)
+@pytest.mark.parametrize(("name", "way"), crossed(PARTNERS, COPIES))
 def test_a_grafter_is_copied_as_its_report_and_state(name: str, way: str) -> None:
     models = [Plain() for _ in range(2)]
     optimizers = [_optimizer(each) for each in models]

@@ -20,7 +20,8 @@ from torch.optim.swa_utils import (
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import regrow
-from contract.rows import DATA, VARIANTS
+from contract.rows import DATA, EACH, VARIANTS
+from crossed import crossed
 from regrow.errors import StateError
 
 STEPS = 20
@@ -133,8 +134,10 @@ def _resets(name: str) -> bool:
     return not name.endswith("scion")
 
 
-@pytest.mark.parametrize("passes", [1, 3])
-@pytest.mark.parametrize("name", [name for name in VARIANTS if _resets(name)])
+RESETTING = [each for each in EACH if _resets(each.values[0])]
+
+
+@pytest.mark.parametrize(("name", "passes"), crossed(RESETTING, [1, 3]))
 def test_a_norm_that_averages_all_batches_alike(name: str, passes: int) -> None:
     run = Run(name)
     compared = 0
@@ -165,7 +168,7 @@ def test_the_channels_beside_keep_their_average() -> None:
     assert not any(torch.equal(here[index], there[index]) for index in renewed)
 
 
-@pytest.mark.parametrize("name", [name for name in VARIANTS if _resets(name)])
+@pytest.mark.parametrize("name", RESETTING)
 def test_interrupted_and_resumed(name: str) -> None:
     whole, first = Run(name), Run(name)
     whole.train(range(STEPS))
@@ -272,8 +275,7 @@ AVERAGES: dict[str, tuple[Callable[[nn.Module], nn.Module], bool]] = {
 
 @pytest.mark.parametrize(
     ("name", "average"),
-    [(name, average) for name in VARIANTS for average in ("equal", "moving")]
-    + [("randomout", average) for average in AVERAGES],
+    crossed(EACH, ("equal", "moving")) + [("randomout", average) for average in AVERAGES],
 )
 def test_an_average_by_a_count_of_its_own_is_spoken_of(name: str, average: str) -> None:
     net, (make, told) = Net(), AVERAGES[average]

@@ -11,7 +11,7 @@ from torch import nn
 
 import regrow
 from contract.counting import Counting, counts
-from contract.rows import DATA, VARIANTS
+from contract.rows import DATA, EACH, VARIANTS
 from regrow.errors import StateError
 from regrow.lab.snapshot import copied, plain
 
@@ -47,7 +47,7 @@ def _train(training: Training, batches: Batches) -> regrow.Regrower:
     return regrower
 
 
-@pytest.mark.parametrize("name", VARIANTS)
+@pytest.mark.parametrize("name", EACH)
 def test_interrupted_and_resumed_the_numbers_are_those_of_one_run(
     name: str,
     small_cnn: Callable[[int], nn.Module],

@@ -14,7 +14,8 @@ from torch.utils._device import _device_constructors
 
 import regrow
 from contract.partner_rows import VARIANTS as PARTNER_VARIANTS
-from contract.rows import DATA, VARIANTS
+from contract.rows import DATA, EACH, VARIANTS
+from crossed import crossed
 from partners.nets import Plain
 
 STEPS, EPOCH = 20, 5
@@ -56,8 +57,7 @@ def values_of(model: nn.Module, optimizer: torch.optim.Optimizer) -> list[torch.
 
 
 @pytest.mark.filterwarnings("ignore:the .* has made steps before:regrow.errors.RegrowWarning")
-@pytest.mark.parametrize("optimizer", OPTIMIZERS)
-@pytest.mark.parametrize("name", VARIANTS)
+@pytest.mark.parametrize(("name", "optimizer"), crossed(EACH, OPTIMIZERS))
 def test_every_recipe_is_the_same_bits_under_another_default_device(
     name: str,
     optimizer: str,

@@ -13,6 +13,7 @@ from torch import nn
 
 import regrow
 from contract.partner_rows import PARTNER_RECIPES, VARIANTS
+from crossed import crossed
 from partners.nets import Plain, copies, differing, step_of
 from regrow import recipes
 
@@ -71,8 +72,7 @@ def test_every_partner_recipe_has_its_row() -> None:
     assert names == set(PARTNER_RECIPES)
 
 
-@pytest.mark.parametrize("optimizer", OPTIMIZERS)
-@pytest.mark.parametrize("name", VARIANTS)
+@pytest.mark.parametrize(("name", "optimizer"), crossed(VARIANTS, OPTIMIZERS))
 class TestEveryPartnerRecipe:
     def test_until_they_meet_training_is_bit_equal(self, name: str, optimizer: str) -> None:
         acting, plain = (Run(each, OPTIMIZERS[optimizer]) for each in (name, None))
@@ -100,22 +100,6 @@ class TestEveryPartnerRecipe:
         assert run.report.events
         assert places() == before
 
-    def test_interrupted_and_resumed_is_uninterrupted(self, name: str, optimizer: str) -> None:
-        whole = Run(name, OPTIMIZERS[optimizer]).train(0, STEPS)
-        assert whole.report.grafts == 2
-        for cut in (3, 5, 8):
-            first = Run(name, OPTIMIZERS[optimizer]).train(0, cut)
-            file = io.BytesIO()
-            torch.save([part.state_dict() for part in first.parts], file)
-            file.seek(0)
-            second = Run(name, OPTIMIZERS[optimizer], seed=1)
-            for part, state in zip(second.parts, torch.load(file, weights_only=True), strict=True):
-                part.load_state_dict(state)
-            second.train(cut, STEPS)
-            assert whole.unlike(second) == []
-            # As text: an entry that is nan is equal then.
-            assert str(whole.report.events) == str(second.report.events)
-
     def test_two_runs_are_one(self, name: str, optimizer: str) -> None:
         """Nothing is drawn, and torch's generator is left where it was."""
         state = torch.get_rng_state()
@@ -124,6 +108,23 @@ class TestEveryPartnerRecipe:
             run.train(0, EPOCH)
         assert runs[0].unlike(runs[1]) == []
         assert torch.equal(torch.get_rng_state(), state)
+
+
+@pytest.mark.parametrize(("name", "optimizer", "cut"), crossed(VARIANTS, OPTIMIZERS, [3, 5, 8]))
+def test_interrupted_and_resumed_is_uninterrupted(name: str, optimizer: str, cut: int) -> None:
+    whole = Run(name, OPTIMIZERS[optimizer]).train(0, STEPS)
+    assert whole.report.grafts == 2
+    first = Run(name, OPTIMIZERS[optimizer]).train(0, cut)
+    file = io.BytesIO()
+    torch.save([part.state_dict() for part in first.parts], file)
+    file.seek(0)
+    second = Run(name, OPTIMIZERS[optimizer], seed=1)
+    for part, state in zip(second.parts, torch.load(file, weights_only=True), strict=True):
+        part.load_state_dict(state)
+    second.train(cut, STEPS)
+    assert whole.unlike(second) == []
+    # As text: an entry that is nan is equal then.
+    assert str(whole.report.events) == str(second.report.events)
 
 
 @pytest.mark.parametrize("name", VARIANTS)

@@ -20,7 +20,8 @@ from torch import Tensor, nn
 
 import regrow
 from contract.partner_rows import VARIANTS as PARTNER_VARIANTS
-from contract.rows import DATA, VARIANTS
+from contract.rows import DATA, EACH, VARIANTS
+from crossed import crossed
 from partners.nets import Plain, copies, step_of
 from regrow.errors import ConfigError, NoEffectWarning
 
@@ -30,23 +31,27 @@ EARLY = 2
 """A step before the first at which any recipe acts."""
 
 DROPPING = [name for name, row in VARIANTS.items() if row.make(**row.acts).drop]
+EACH_DROPPING = [each for each in EACH if each.values[0] in DROPPING]
 Cnn = Callable[[int], nn.Module]
 Batches = Callable[[int], list[tuple[Tensor, Tensor]]]
 WAYS = ("no gradient", "a gradient of zeros", "a rate of 0", "out of the optimizer")
 """How a tensor is frozen. Gradients of zeros: its last gradient was zeroed, and not set to None."""
 
-PAIRS = [
-    (name, way)
-    for number, name in enumerate(VARIANTS)
-    for which, way in enumerate(WAYS)
-    # A ranking decides only who is dropped: one way for each of them.
-    if not name.startswith("repr by") or number % len(WAYS) == which
-]
-
 PARTS = {
     "a layer": ("0.weight", "0.bias"),
     "what surrounds the layers": ("1.weight", "1.bias", "3.bias", "6.weight", "6.bias"),
 }
+
+
+def _ways(crossed_with_ways: list[Any]) -> list[Any]:
+    """A ranking decides only who is dropped: one way for each of those that are slow."""
+    number, which = list(VARIANTS).index, WAYS.index
+    return [
+        each
+        for each in crossed_with_ways
+        for name, way in [each.values[:2]]
+        if not (name.startswith("repr by") and each.marks) or number(name) % len(WAYS) == which(way)
+    ]
 
 
 @dataclass
@@ -132,8 +137,7 @@ def _moved(first: dict[str, Tensor], second: dict[str, Tensor], names: Iterable[
     return [name for name in names if not torch.equal(first[name], second[name])]
 
 
-@pytest.mark.parametrize("part", PARTS)
-@pytest.mark.parametrize(("name", "way"), PAIRS)
+@pytest.mark.parametrize(("name", "way", "part"), _ways(crossed(EACH, WAYS, PARTS)))
 def test_frozen_after_attach_it_keeps_its_bits(
     name: str, part: str, way: str, small_cnn: Cnn, batches: Batches
 ) -> None:
@@ -163,8 +167,7 @@ def test_frozen_after_attach_it_keeps_its_bits(
         assert loop.renewed == {"0"}
 
 
-@pytest.mark.parametrize("way", ["no gradient", "out of the optimizer"])
-@pytest.mark.parametrize("name", VARIANTS)
+@pytest.mark.parametrize(("name", "way"), crossed(EACH, ["no gradient", "out of the optimizer"]))
 def test_frozen_at_attach_it_is_noted_and_watched_from_when_it_is_not(
     name: str, way: str, small_cnn: Cnn, batches: Batches
 ) -> None:
@@ -185,7 +188,7 @@ def test_frozen_at_attach_it_is_noted_and_watched_from_when_it_is_not(
     assert {"0", "3"} <= loop.renewed | set(loop.report.resting)
 
 
-@pytest.mark.parametrize("name", DROPPING)
+@pytest.mark.parametrize("name", EACH_DROPPING)
 def test_a_share_of_the_network_is_one_of_what_is_trained(
     name: str, small_cnn: Cnn, batches: Batches
 ) -> None:
@@ -199,7 +202,7 @@ def test_a_share_of_the_network_is_one_of_what_is_trained(
     assert counts == [3, 1]
 
 
-@pytest.mark.parametrize(("name", "way"), [pair for pair in PAIRS if pair[0] in DROPPING])
+@pytest.mark.parametrize(("name", "way"), _ways(crossed(EACH_DROPPING, WAYS)))
 def test_what_is_frozen_while_it_is_out_comes_back_as_it_was(
     name: str, way: str, small_cnn: Cnn, batches: Batches
 ) -> None:
@@ -230,8 +233,9 @@ CHANGED_READERS: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.mark.parametrize("name", ["randomout", "randomout by silence"])
-@pytest.mark.parametrize("renewal", CHANGED_READERS)
+@pytest.mark.parametrize(
+    ("name", "renewal"), crossed(["randomout", "randomout by silence"], CHANGED_READERS)
+)
 def test_a_layer_waits_for_a_frozen_reader_that_must_change_with_it(
     name: str, renewal: str, small_cnn: Cnn, batches: Batches
 ) -> None:
@@ -247,7 +251,7 @@ def test_a_layer_waits_for_a_frozen_reader_that_must_change_with_it(
     assert loop.renewed == {"0", "3"}
 
 
-@pytest.mark.parametrize("name", VARIANTS)
+@pytest.mark.parametrize("name", EACH)
 def test_interrupted_while_a_layer_is_frozen(name: str, small_cnn: Cnn, batches: Batches) -> None:
     """The state knows the layers that wait; who is frozen then, the loop says itself."""
 
@@ -431,9 +435,12 @@ PARTNER_PARTS: dict[tuple[str, ...], tuple[str, ...]] = {
 }
 
 
-@pytest.mark.parametrize("way", ["no gradient", "a rate of 0", "out of the optimizer"])
-@pytest.mark.parametrize("frozen", PARTNER_PARTS)
-@pytest.mark.parametrize("name", PARTNER_VARIANTS)
+@pytest.mark.parametrize(
+    ("name", "frozen", "way"),
+    crossed(
+        PARTNER_VARIANTS, PARTNER_PARTS, ["no gradient", "a rate of 0", "out of the optimizer"]
+    ),
+)
 def test_partners_leave_alone_what_is_frozen(name: str, frozen: tuple[str, ...], way: str) -> None:
     """The graft itself: what the optimizer's step has left is compared with what the graft leaves."""
     row = PARTNER_VARIANTS[name]

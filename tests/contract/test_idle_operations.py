@@ -19,7 +19,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 import regrow
 from contract.partner_rows import VARIANTS as PARTNER_VARIANTS
-from contract.rows import DATA, VARIANTS
+from contract.rows import DATA, EACH, VARIANTS
+from crossed import crossed, pairs
 from partners.nets import Plain
 
 EXAMPLE = torch.zeros(2, 1, 8, 8)
@@ -124,9 +125,9 @@ class Case:
         return [one - other for one, other in pairs]
 
 
-@pytest.mark.parametrize("optimizer", OPTIMIZERS)
-@pytest.mark.parametrize("frozen", [False, True])
-@pytest.mark.parametrize("row", VARIANTS)
+@pytest.mark.parametrize(
+    ("row", "frozen", "optimizer"), crossed(EACH, pairs([False, True], OPTIMIZERS))
+)
 def test_a_step_before_anything_is_due(
     row: str, frozen: bool, optimizer: str, small_cnn: Cnn, batches: Batches
 ) -> None:
@@ -147,7 +148,7 @@ def test_a_step_that_finds_nothing(row: str, small_cnn: Cnn, batches: Batches) -
     assert found == [(0, count) for count in expected]
 
 
-@pytest.mark.parametrize("row", [row for row in VARIANTS if row.startswith("repr")])
+@pytest.mark.parametrize("row", [row for row in EACH if row.values[0].startswith("repr")])
 def test_a_step_in_which_filters_are_out(row: str, small_cnn: Cnn, batches: Batches) -> None:
     """Their gradients are cleared as they come, one operation a tensor; the step itself costs next to nothing."""
     found = Case(small_cnn=small_cnn, batches=batches).beyond(row, 6)[5]

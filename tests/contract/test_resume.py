@@ -12,22 +12,18 @@ import torch
 from torch import nn
 
 import regrow
-from contract.rows import DATA, RECIPES, VARIANTS
+from contract.rows import DATA, EACH, RECIPES, VARIANTS
+from crossed import crossed, seldom
 from surgery.rows import ROWS
 
 EXAMPLE = torch.zeros(2, 1, 8, 8)
 STEPS = 20
 Batches = list[tuple[torch.Tensor, torch.Tensor]]
-QUICK = {
-    next(name for name, row in ROWS.items() if row.kind is kind)
-    for kind in {r.kind for r in ROWS.values()}
-}
-CASES = [
-    pytest.param(recipe, optimizer, marks=() if optimizer in QUICK else pytest.mark.slow)
-    for recipe in RECIPES
-    for optimizer in ROWS
-]
+ONE_OF_A_KIND = {row.kind: name for name, row in reversed(ROWS.items())}
+OPTIMIZERS = seldom(ROWS, often=ONE_OF_A_KIND.values())
 SCALED = ("SGD momentum", "Adam")
+CUTS = (4, 6, 13)
+"""Steps before which a training is interrupted."""
 
 
 class Run:
@@ -82,43 +78,44 @@ def _judge(
     make: Callable[[int], nn.Module],
     batches: Batches,
     *,
+    cut: int,
     scaled: bool = False,
 ) -> None:
     whole = Run(make(0), recipe, optimizer, scaled=scaled).train(batches)
     assert whole.regrower.report.renewed
-    for cut in (4, 6, 13):
-        first = Run(make(0), recipe, optimizer, scaled=scaled).train(batches[:cut])
-        file = io.BytesIO()
-        torch.save([part.state_dict() for part in first.parts], file)
-        file.seek(0)
-        second = Run(make(1), recipe, optimizer, scaled=scaled)
-        for part, state in zip(second.parts, torch.load(file, weights_only=True), strict=True):
-            part.load_state_dict(state)
-        second.train(batches, start=cut)
-        assert whole.regrower.report.events == second.regrower.report.events
-        for mine, other in zip(whole.tensors(), second.tensors(), strict=True):
-            assert torch.equal(mine, other)
+    first = Run(make(0), recipe, optimizer, scaled=scaled).train(batches[:cut])
+    file = io.BytesIO()
+    torch.save([part.state_dict() for part in first.parts], file)
+    file.seek(0)
+    second = Run(make(1), recipe, optimizer, scaled=scaled)
+    for part, state in zip(second.parts, torch.load(file, weights_only=True), strict=True):
+        part.load_state_dict(state)
+    second.train(batches, start=cut)
+    assert whole.regrower.report.events == second.regrower.report.events
+    for mine, other in zip(whole.tensors(), second.tensors(), strict=True):
+        assert torch.equal(mine, other)
 
 
-@pytest.mark.parametrize(("recipe", "optimizer"), CASES)
+@pytest.mark.parametrize(("recipe", "optimizer", "cut"), crossed(RECIPES, OPTIMIZERS, CUTS))
 def test_every_recipe_with_every_optimizer(
     recipe: str,
     optimizer: str,
+    cut: int,
     small_cnn: Callable[[int], nn.Module],
     batches: Callable[[int], Batches],
 ) -> None:
-    _judge(recipe, optimizer, small_cnn, batches(STEPS))
+    _judge(recipe, optimizer, small_cnn, batches(STEPS), cut=cut)
 
 
-@pytest.mark.parametrize("optimizer", SCALED)
-@pytest.mark.parametrize("recipe", VARIANTS)
+@pytest.mark.parametrize(("recipe", "optimizer", "cut"), crossed(EACH, SCALED, CUTS))
 def test_every_recipe_with_a_scaler_and_a_fused_optimizer(
     recipe: str,
     optimizer: str,
+    cut: int,
     small_cnn: Callable[[int], nn.Module],
     batches: Callable[[int], Batches],
 ) -> None:
-    _judge(recipe, optimizer, small_cnn, batches(STEPS), scaled=True)
+    _judge(recipe, optimizer, small_cnn, batches(STEPS), cut=cut, scaled=True)
 
 
 WAYS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
@@ -149,13 +146,17 @@ class Branch(nn.Module):
         return self.head(self.inner(x.flatten(1)).relu())
 
 
-@pytest.mark.parametrize("closures", [False, True])
-@pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize(
-    "recipe", [*RECIPES, "randomout by silence", "repr by activations", "repr by taylor"]
+    ("recipe", "way", "closures", "cut"),
+    crossed(
+        [*RECIPES, "randomout by silence", "repr by activations", "repr by taylor"],
+        WAYS,
+        [False, True],
+        CUTS[1:],
+    ),
 )
 def test_every_recipe_in_every_way(
-    recipe: str, way: str, closures: bool, batches: Callable[[int], Batches]
+    recipe: str, way: str, closures: bool, cut: int, batches: Callable[[int], Batches]
 ) -> None:
     """Two optimizers, a companion, and each way to attach; with closures and without."""
     settings, told = WAYS[way]
@@ -210,16 +211,15 @@ def test_every_recipe_in_every_way(
     whole = start(0)
     train(whole, batches(STEPS))
     assert whole[-1].report.renewed
-    for cut in (6, 13):
-        first, second = start(0), start(1)
-        train(first, batches(STEPS)[:cut])
-        file = io.BytesIO()
-        torch.save([part.state_dict() for part in first], file)
-        file.seek(0)
-        for part, state in zip(second, torch.load(file, weights_only=True), strict=True):
-            part.load_state_dict(state)
-        train(second, batches(STEPS)[cut:])
-        assert whole[-1].report.events == second[-1].report.events
-        for mine, other in zip(whole[:2], second[:2], strict=True):
-            for name, value in mine.state_dict().items():
-                assert torch.equal(value, other.state_dict()[name]), name
+    first, second = start(0), start(1)
+    train(first, batches(STEPS)[:cut])
+    file = io.BytesIO()
+    torch.save([part.state_dict() for part in first], file)
+    file.seek(0)
+    for part, state in zip(second, torch.load(file, weights_only=True), strict=True):
+        part.load_state_dict(state)
+    train(second, batches(STEPS)[cut:])
+    assert whole[-1].report.events == second[-1].report.events
+    for mine, other in zip(whole[:2], second[:2], strict=True):
+        for name, value in mine.state_dict().items():
+            assert torch.equal(value, other.state_dict()[name]), name

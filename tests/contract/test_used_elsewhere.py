@@ -14,7 +14,8 @@ from torch import Tensor, nn
 
 import regrow
 from contract import partner_rows
-from contract.rows import DATA, RECIPES, VARIANTS, RecipeRow
+from contract.rows import DATA, EACH, RECIPES, VARIANTS, RecipeRow
+from crossed import crossed
 from graph.nets import Forward
 from regrow.graph import Wiring
 from regrow.history import Renewed
@@ -283,6 +284,7 @@ ROWS: dict[str, RecipeRow] = {
         }.items()
     },
 }
+EACH_ROW = [*EACH, *(name for name in ROWS if name not in VARIANTS)]
 
 
 @cache
@@ -342,8 +344,7 @@ class Run:
         self.optimizer.step()
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("name", ROWS)
+@pytest.mark.parametrize(("name", "kind"), crossed(EACH_ROW, KINDS))
 def test_what_somebody_else_uses_keeps_its_bits_and_the_rest_is_renewed(
     name: str, kind: str
 ) -> None:
@@ -368,9 +369,9 @@ def test_what_somebody_else_uses_keeps_its_bits_and_the_rest_is_renewed(
         assert {event.layer for event in report.events} == set(told.watched.split())
 
 
-@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize(
-    "name", ["randomout of all", "randomout of all without their readers", "repr"]
+    ("name", "kind"),
+    crossed(["randomout of all", "randomout of all without their readers", "repr"], KINDS),
 )
 def test_who_uses_it_is_in_the_notes(name: str, kind: str) -> None:
     notes = " | ".join(Run(kind, name).regrower.report.notes)

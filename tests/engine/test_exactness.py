@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
+from crossed import crossed, pairs
 from engine.nets import Build, Crater, batch, copies, everything, several
 from regrow.engine import SGD, Adam, AdamW, Stack, StackOptimizer, tiles
 
@@ -57,9 +58,10 @@ def train_plain(
     return losses
 
 
-@pytest.mark.parametrize("batched", [False, True])
-@pytest.mark.parametrize("build", [Crater, everything])
-@pytest.mark.parametrize("name", OPTIMIZERS)
+@pytest.mark.parametrize(
+    ("name", "build", "batched"),
+    crossed(OPTIMIZERS, pairs([Crater, everything], [False, True])),
+)
 def test_twenty_steps_are_those_of_plain_modules(name: str, build: Build, batched: bool) -> None:
     mine, torchs, options, scale = OPTIMIZERS[name]
     models = several(build, 3, dtype=torch.float64)
@@ -117,10 +119,24 @@ def test_float32_stays_near_float64(build: Build) -> None:
 
 
 @pytest.mark.parametrize(
-    ("samples", "room"), [(1, tiles.ROOM), (7, tiles.ROOM), (32, 1), (64, 1), (64, tiles.ROOM)]
-)
-@pytest.mark.parametrize(
-    ("build", "name"), [(Crater, "sgd"), (Crater, "folded"), (everything, "adam")]
+    ("build", "name", "samples", "room"),
+    crossed(
+        [
+            pytest.param(Crater, "sgd"),
+            pytest.param(Crater, "folded"),
+            pytest.param(everything, "adam"),
+        ],
+        [
+            pytest.param(samples, room)
+            for samples, room in [
+                (1, tiles.ROOM),
+                (7, tiles.ROOM),
+                (32, 1),
+                (64, 1),
+                (64, tiles.ROOM),
+            ]
+        ],
+    ),
 )
 def test_neighbours_change_no_bit(
     build: Build, name: str, samples: int, room: int, monkeypatch: pytest.MonkeyPatch

@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from crossed import seldom
 from harm.judge import judge, limit
 from harm.oracle import Oracle
 from harm.parts import Chance
@@ -20,7 +21,15 @@ GRADIENT = "RandomOut(confirm='gradient')"
 BY_DEATH = [name for name, case in RECIPES.items() if case.rule == "death" and name != DEFAULT]
 
 
-@pytest.mark.parametrize("name", SITUATIONS)
+OFTEN = [
+    name
+    for kind in KINDS
+    for name in [each for each, case in SITUATIONS.items() if case.kind == kind][:2]
+]
+"""Two of each kind."""
+
+
+@pytest.mark.parametrize("name", seldom(SITUATIONS, often=OFTEN))
 def test_the_default_harms_nobody_and_finds_the_dead(name: str) -> None:
     row = judge(SITUATIONS[name], DEFAULT, RECIPES[DEFAULT])
     assert row["faults"] == []

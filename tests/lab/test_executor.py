@@ -101,6 +101,7 @@ def test_crashes_are_recorded_deaths_are_survived_and_the_others_go_on(
     assert counts["randomout"] == counts["random"]
 
 
+@pytest.mark.slow
 def test_a_full_disk_stops_the_study_and_freeing_it_lets_it_go_on(
     tiny_study: MakeStudy, small_disk: Path, fill_disk: Callable[[Path], None]
 ) -> None:

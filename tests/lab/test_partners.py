@@ -178,8 +178,8 @@ def test_mean_weights_are_means_with_statistics_of_their_own(make: Callable[...,
     "arm",
     [
         ("grafting", ("grafting.partners=3", "grafting.memory=graft")),
-        ("grafting", ("grafting.unit=filter",)),
-        ("independent", ("independent.partners=2",)),
+        pytest.param(("grafting", ("grafting.unit=filter",)), marks=pytest.mark.slow),
+        pytest.param(("independent", ("independent.partners=2",)), marks=pytest.mark.slow),
     ],
 )
 def test_killed_and_resumed_is_the_same_bits(

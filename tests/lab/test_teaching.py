@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
+from crossed import crossed
 from regrow.errors import ConfigError, RegrowError, StoreError
 from regrow.lab import data as datasets
 from regrow.lab.assembly import build_model
@@ -320,9 +321,10 @@ def _student(study: Study, **training: Any) -> TrialSpec:
     return dataclasses.replace(spec, train=spec.train.model_copy(update=training))
 
 
-@pytest.mark.parametrize("reduction", ["mean", "sum"])
-@pytest.mark.parametrize("augment", ["none", "crop-flip"])
-@pytest.mark.parametrize("combine", ["mean", "sum"])
+@pytest.mark.parametrize(
+    ("combine", "augment", "reduction"),
+    crossed(["mean", "sum"], ["none", "crop-flip"], ["mean", "sum"]),
+)
 def test_all_networks_of_a_teacher_teach_by_the_mean_of_their_probabilities(
     taught_study: MakeStudy, digits: Dataset, reduction: str, augment: str, combine: str
 ) -> None:
@@ -523,6 +525,7 @@ def own_nets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     return "nets_that_teach:make"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("augment", ["none", "crop-flip"])
 def test_killed_teachers_and_students_go_on_and_end_with_the_same_bits(
     taught_study: MakeStudy, tmp_path: Path, digits: Dataset, own_nets: str, augment: str
@@ -573,7 +576,7 @@ def test_stopped_between_teacher_and_student_it_goes_on_with_the_kept_weights(
     assert _rows(tmp_path / "cut", _EPOCHS) == _alone(study, digits, tmp_path)
 
 
-@pytest.mark.parametrize("how", ["crashed", "diverged"])
+@pytest.mark.parametrize("how", ["crashed", pytest.param("diverged", marks=pytest.mark.slow)])
 def test_a_teacher_that_did_not_end_well_ends_its_students_with_a_clear_line(
     taught_study: MakeStudy, tmp_path: Path, own_nets: str, how: str
 ) -> None:

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 import regrow
+from crossed import crossed
 from loop.loops import (
     EXAMPLE,
     Batches,
@@ -46,8 +47,7 @@ def _infinite(*steps: int) -> Callable[[int], float]:
     return lambda step: float("inf") if step in steps else 1.0
 
 
-@pytest.mark.parametrize("dtype", [None, torch.bfloat16])
-@pytest.mark.parametrize("name", OPTIMIZERS)
+@pytest.mark.parametrize(("name", "dtype"), crossed(OPTIMIZERS, [None, torch.bfloat16]))
 def test_a_scaled_run_decides_and_trains_as_an_unscaled_one(
     name: str, dtype: torch.dtype | None, small_cnn: Cnn, batches: Some
 ) -> None:
@@ -91,8 +91,7 @@ def test_float16_underflow_looks_like_a_dead_filter_and_the_scaler_prevents_it(
     assert renewed == [10, 0]
 
 
-@pytest.mark.parametrize("source", ["last", "accumulated"])
-@pytest.mark.parametrize("name", OPTIMIZERS)
+@pytest.mark.parametrize(("name", "source"), crossed(OPTIMIZERS, ["last", "accumulated"]))
 def test_a_skipped_step_is_as_if_it_had_not_been_tried(
     name: str, source: str, small_cnn: Cnn, batches: Some
 ) -> None:

@@ -10,6 +10,7 @@ from torch._dynamo.testing import CompileCounterWithBackend
 from torch._dynamo.utils import counters
 
 import regrow
+from crossed import crossed, seldom
 from loop.loops import (
     EXAMPLE,
     Batches,
@@ -29,6 +30,7 @@ Some = Callable[[int], Batches]
 # Compiling a step imports a part of torch that uses torch.jit.
 pytestmark = pytest.mark.filterwarnings("ignore:.torch.jit.script:DeprecationWarning")
 MAKES = pytest.mark.parametrize("make", [sgd, adam])
+ONE_MAKE = pytest.mark.parametrize("make", seldom([sgd, adam], often=[adam]))
 
 
 @pytest.fixture(autouse=True)
@@ -53,9 +55,10 @@ def _check_equal_to_eager(
     assert torch.equal(given, model(images))
 
 
-@MAKES
-@pytest.mark.parametrize("backend", ["eager", "aot_eager"])
-@pytest.mark.parametrize("when", ["before", "after", "before the first call"])
+@pytest.mark.parametrize(
+    ("when", "backend", "make"),
+    crossed(["before", "after", "before the first call"], ["aot_eager", "eager"], [sgd, adam]),
+)
 def test_renewals_cost_no_recompilation_and_no_break(
     when: str, backend: str, make: Make, small_cnn: Cnn, batches: Some
 ) -> None:
@@ -101,7 +104,7 @@ class _Net(nn.Module):
         return self.layers(images)
 
 
-@MAKES
+@ONE_MAKE
 def test_a_model_compiled_in_place(make: Make, small_cnn: Cnn, batches: Some) -> None:
     model, counter = _Net(small_cnn(0)), CompileCounterWithBackend("aot_eager")
     kill(model.layers, 1)
@@ -148,7 +151,7 @@ def test_looking_at_the_model_compiles_nothing(small_cnn: Cnn, batches: Some) ->
     assert (counter.frame_count, _breaks()) == (1, 0)
 
 
-@MAKES
+@ONE_MAKE
 def test_a_compiled_step_is_hooked_and_not_traced_into(
     make: Make, small_cnn: Cnn, batches: Some
 ) -> None:
@@ -175,7 +178,7 @@ def test_a_compiled_step_is_hooked_and_not_traced_into(
     assert found[0] == found[1]
 
 
-@MAKES
+@ONE_MAKE
 def test_a_compiled_step_trains_renewed_filters_as_an_eager_one(
     make: Make, small_cnn: Cnn, batches: Some
 ) -> None:

@@ -24,15 +24,15 @@ from zoo.nets import WHY_NOT_HERE, build, installed
 pytestmark = pytest.mark.skipif(not installed(), reason=WHY_NOT_HERE)
 
 QUICK = (
-    "torchvision/resnet18",
-    "torchvision/mobilenet_v2",
-    "torchvision/mobilenet_v3_small",
     "torchvision/squeezenet1_1",
-    "torchvision/shufflenet_v2_x0_5",
-    "timm/regnety_002",
     "timm/test_nfnet",
 )
 SLOW = (
+    "torchvision/shufflenet_v2_x0_5",
+    "torchvision/resnet18",
+    "torchvision/mobilenet_v2",
+    "torchvision/mobilenet_v3_small",
+    "timm/regnety_002",
     "torchvision/densenet121",
     "torchvision/googlenet",
     "torchvision/vgg11",

@@ -9,6 +9,7 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
 import regrow
+from crossed import crossed
 
 CLASSES = 3
 GONE = {"a": (1, 4), "b": (0,)}
@@ -151,8 +152,7 @@ def _dropping(**told: object) -> regrow.Recipe:
     return dataclasses.replace(recipe, select=Fixed())
 
 
-@pytest.mark.parametrize("optimizer", OPTIMIZERS)
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize(("case", "optimizer"), crossed(CASES, OPTIMIZERS))
 def test_the_drop_phase_is_the_smaller_network(case: str, optimizer: str) -> None:
     with torch.random.fork_rng():
         torch.manual_seed(0)

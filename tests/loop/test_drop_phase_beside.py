@@ -12,6 +12,7 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
 import regrow
+from crossed import crossed
 from loop.test_drop_phase import Plain, _batch
 from loop.test_drop_phase_loops import _build, _sgd, _silent, _step
 
@@ -71,8 +72,7 @@ def test_the_second_chooses_among_what_the_first_has_left() -> None:
     assert not out[0] & out[1]
 
 
-@pytest.mark.parametrize("policy", ["writer", "stream"])
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize(("seed", "policy"), crossed(range(4), ["writer", "stream"]))
 def test_together_they_leave_a_filter_in_every_layer(seed: int, policy: str) -> None:
     model = _build()
     optimizer = _sgd(model)

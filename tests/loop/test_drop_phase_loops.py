@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 import regrow
+from crossed import crossed
 from loop.test_drop_phase import GONE, Plain, Residual, _batch, _dropping
 from regrow.errors import NoEffectWarning, RegrowWarning, StateError
 
@@ -76,8 +77,7 @@ def _assert_out(net: nn.Module, regrower: regrow.Regrower) -> None:
         assert parameter.grad is None or not parameter.grad[mask].any(), name
 
 
-@pytest.mark.parametrize("name", OPTIMIZERS)
-@pytest.mark.parametrize("net", NETS)
+@pytest.mark.parametrize(("net", "name"), crossed(NETS, OPTIMIZERS))
 def test_no_optimizer_moves_what_is_out(net: str, name: str) -> None:
     model = _build(net)
     kind, options = OPTIMIZERS[name]
@@ -164,8 +164,7 @@ WAYS: dict[str, tuple[Callable[..., None], Callable[[nn.Module], nn.Module]]] = 
 }
 
 
-@pytest.mark.parametrize("net", NETS)
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize(("way", "net"), crossed(WAYS, NETS))
 def test_every_way_of_training(way: str, net: str) -> None:
     train, wrapped = WAYS[way]
     bare = _build(net)

@@ -11,6 +11,7 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
 import regrow
+from crossed import seldom
 from graph.nets import BasicBlock, Forward, build, example, randomised
 from regrow.criteria import Signal
 from regrow.graph import Wiring
@@ -185,7 +186,7 @@ class Case:
             return net(self.x)
 
 
-@pytest.mark.parametrize("name", [*OWN, *NETS])
+@pytest.mark.parametrize("name", seldom([*OWN, *NETS], often=[*OWN, *NETS[1::3], "resnet"]))
 def test_silenced_is_out_of_the_network(name: str) -> None:
     case = Case(name)
     whole = case.net(case.x).detach()
@@ -206,7 +207,7 @@ def test_silenced_is_out_of_the_network(name: str) -> None:
         assert case.silencer.late == LATE[name]
 
 
-@pytest.mark.parametrize("name", [*OWN, *NETS])
+@pytest.mark.parametrize("name", seldom([*OWN, *NETS], often=[*OWN, *NETS[::3]]))
 def test_a_gate_of_zero_is_out_of_the_network(name: str) -> None:
     """What slopes are derivatives by: at 0 it takes away all that is heard of a filter, and nothing else."""
     case = Case(name)

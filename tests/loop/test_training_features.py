@@ -9,6 +9,7 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 import regrow
+from crossed import crossed
 from loop.loops import (
     EXAMPLE,
     Batches,
@@ -35,8 +36,7 @@ def _norms(model: nn.Module, path: int) -> list[float]:
 # ---- accumulation
 
 
-@MAKES
-@pytest.mark.parametrize("parts", [2, 4])
+@pytest.mark.parametrize(("parts", "make"), crossed([2, 4], [sgd, adam]))
 def test_one_decision_for_an_accumulated_gradient(
     parts: int, make: Make, small_cnn: Cnn, batches: Some
 ) -> None:
@@ -119,8 +119,7 @@ class _Checkpointed(nn.Module):
         return self.net[stop:](x)  # type: ignore[index]
 
 
-@MAKES
-@pytest.mark.parametrize("use_reentrant", [False, True])
+@pytest.mark.parametrize(("use_reentrant", "make"), crossed([False, True], [sgd, adam]))
 @pytest.mark.parametrize("part", [slice(2, 5), slice(1, 6)], ids=["without norm", "with norm"])
 def test_checkpointing_changes_no_decision_and_no_bit(
     part: slice, use_reentrant: bool, make: Make, small_cnn: Cnn, batches: Some
@@ -149,8 +148,7 @@ def test_attaching_leaves_no_trace_in_a_checkpointed_norm(small_cnn: Cnn) -> Non
 # ---- memory formats
 
 
-@MAKES
-@pytest.mark.parametrize("readers", ["keep", "zero", "redraw"])
+@pytest.mark.parametrize(("readers", "make"), crossed(["keep", "zero", "redraw"], [sgd, adam]))
 def test_channels_last_keeps_its_strides_and_the_draws_are_the_same(
     readers: Any, make: Make, batches: Some
 ) -> None:
@@ -217,8 +215,7 @@ SCHEDULERS: dict[str, Callable[[torch.optim.Optimizer], Any]] = {
 }
 
 
-@MAKES
-@pytest.mark.parametrize("name", SCHEDULERS)
+@pytest.mark.parametrize(("name", "make"), crossed(SCHEDULERS, [sgd, adam]))
 def test_a_scheduler_may_be_made_before_or_after_attach(
     name: str, make: Make, small_cnn: Cnn, batches: Some
 ) -> None:

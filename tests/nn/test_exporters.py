@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 import regrow
+from crossed import crossed, pairs
 from regrow.errors import ShapeError
 
 pytestmark = [
@@ -33,12 +34,16 @@ def _network(dims: int, **settings: Any) -> nn.Sequential:
     return nn.Sequential(layer, nn.Tanh())
 
 
-@pytest.mark.parametrize("form", FORMS)
-@pytest.mark.parametrize("dims", SIZES)
 @pytest.mark.parametrize(
-    "settings",
-    [{}, {"positive_gain": True, "relu": True}, {"learn_gain": False, "learn_mean_scale": False}],
-    ids=str,
+    ("settings", "form", "dims"),
+    crossed(
+        [
+            {},
+            {"positive_gain": True, "relu": True},
+            {"learn_gain": False, "learn_mean_scale": False},
+        ],
+        pairs(FORMS, SIZES),
+    ),
 )
 def test_the_same_numbers_and_gradients(form: str, dims: int, settings: dict[str, Any]) -> None:
     net, x = _network(dims, **settings).double(), torch.randn(SIZES[dims], dtype=torch.float64)

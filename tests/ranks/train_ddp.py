@@ -520,7 +520,7 @@ def main() -> None:
     warnings.simplefilter("error", UserWarning)
     warnings.simplefilter("ignore", LargeRenewalWarning)
     torch.set_num_threads(1)
-    dist.init_process_group("gloo", timeout=datetime.timedelta(seconds=60))
+    dist.init_process_group("gloo", timeout=datetime.timedelta(minutes=10))
     found: dict[str, Any] = {}
     for name in sys.argv[2:] or list(SCENARIOS):
         found[name] = SCENARIOS[name]()

@@ -13,7 +13,6 @@ import argparse
 import datetime
 import os
 import signal
-import time
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +43,7 @@ def main() -> None:
     parser.add_argument("--memory", default="graft")
     given = parser.parse_args()
     torch.set_num_threads(1)
-    dist.init_process_group("gloo", timeout=datetime.timedelta(seconds=120))
+    dist.init_process_group("gloo", timeout=datetime.timedelta(hours=1))
     rank = dist.get_rank()
     model = build(rank)
     optimizer = optimizer_of(model, rank)
@@ -64,7 +63,7 @@ def main() -> None:
         if step == given.die:
             os.kill(os.getpid(), signal.SIGKILL)
         if step == given.hang:
-            time.sleep(600)
+            signal.pause()
         step_of(model, optimizer, step, network=rank)
         if (step + 1) % EPOCH == 0:
             save(checkpoint, *parts)

@@ -343,7 +343,7 @@ def main() -> None:
     """Run all scenarios, or those that are named."""
     warnings.simplefilter("error", UserWarning)
     torch.set_num_threads(1)
-    dist.init_process_group("gloo", timeout=datetime.timedelta(seconds=90))
+    dist.init_process_group("gloo", timeout=datetime.timedelta(minutes=10))
     found: dict[str, Any] = {}
     for name in sys.argv[2:] or list(SCENARIOS):
         found[name] = SCENARIOS[name]()

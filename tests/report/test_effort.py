@@ -9,6 +9,8 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from regrow.report.effort import Effort, effort, told
 from regrow.report.export import export
 from regrow.report.read import read_results
@@ -45,6 +47,7 @@ def test_nothing_shared_is_said_without_a_share() -> None:
     )
 
 
+@pytest.mark.slow
 def test_a_folder_from_before_has_no_sums(tmp_path: Path) -> None:
     folder = write_sweep(tmp_path / "run")
     with closing(sqlite3.connect(folder / "results.sqlite")) as database, database:

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn, optim
 
+from crossed import crossed
 from regrow.renewal import Edit
 from regrow.surgery import OptimizerSurgeon, apply_edits_, blocks
 from regrow.surgery.optimizers import MomentFamily, family_of
@@ -60,8 +61,7 @@ def _train(
     return weight.detach().contiguous(), never
 
 
-@pytest.mark.parametrize("name", OF_MOMENTS)
-@pytest.mark.parametrize("apart", [True, False])
+@pytest.mark.parametrize(("apart", "name"), crossed([True, False], OF_MOMENTS))
 def test_float64_as_if_every_unit_were_alone(
     name: str, apart: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -83,10 +83,10 @@ def test_float64_as_if_every_unit_were_alone(
     assert set(seen) == {apart}
 
 
-@pytest.mark.parametrize("name", SHAPES)
-@pytest.mark.parametrize("share", [0.15, 0.5, 1.0])
-@pytest.mark.parametrize("last", [False, True], ids=["channels first", "channels last"])
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize(
+    ("dtype", "last", "share", "name"),
+    crossed([torch.float32, torch.float64], [False, True], [0.15, 0.5, 1.0], SHAPES),
+)
 def test_in_blocks_is_one_by_one(
     name: str, share: float, last: bool, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -177,8 +177,13 @@ def test_where_rows_and_columns_meet_the_later_birth_counts(
     torch.testing.assert_close(weight.detach(), wanted, rtol=1e-13, atol=1e-13)
 
 
-@pytest.mark.parametrize("options", [{"foreach": False}, {"foreach": True}, {"fused": True}])
-@pytest.mark.parametrize("kind", [optim.Adam, optim.AdamW, optim.RAdam, optim.Adamax])
+@pytest.mark.parametrize(
+    ("kind", "options"),
+    crossed(
+        [optim.Adam, optim.AdamW, optim.RAdam, optim.Adamax],
+        [{"foreach": False}, {"foreach": True}, {"fused": True}],
+    ),
+)
 def test_a_tensor_that_is_renewed_at_once_counts_its_own_updates(
     kind: type[optim.Optimizer], options: dict[str, bool]
 ) -> None:

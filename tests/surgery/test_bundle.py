@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn, optim
 from torch.optim import Optimizer
 
+from crossed import crossed
 from regrow.renewal import Edit
 from regrow.surgery import OptimizerSurgeon, apply_edits_, correction
 from regrow.surgery.bundle import settle_together
@@ -66,11 +67,11 @@ def _train(make: Callable[[Groups], Optimizer], dtypes: list[torch.dtype]) -> li
     return [weight.detach() for weight in weights]
 
 
-@pytest.mark.parametrize("name", KINDS)
 @pytest.mark.parametrize(
-    "dtypes",
-    [[torch.float64], [torch.float32], [torch.float32, torch.float64, torch.bfloat16]],
-    ids=["float64", "float32", "mixed"],
+    ("dtypes", "name"),
+    crossed(
+        [[torch.float32, torch.float64, torch.bfloat16], [torch.float64], [torch.float32]], KINDS
+    ),
 )
 def test_together_is_one_by_one(
     name: str, dtypes: list[torch.dtype], monkeypatch: pytest.MonkeyPatch

@@ -1,6 +1,7 @@
 """Every optimizer: a renewed unit trains as a parameter of its own would; its neighbours do not notice."""
 
 import functools
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,12 @@ from surgery.split import (
 
 ROWS = {**TORCH_ROWS, **FOREIGN_ROWS}
 EVERY = [pytest.param(name, marks=row.marks()) for name, row in ROWS.items()]
-
+ONE_OF_A_KIND = {row.kind: name for name, row in reversed(ROWS.items()) if not row.slow}.values()
+EACH_KIND = [
+    pytest.param(name, marks=[*row.marks(), *[pytest.mark.slow] * (name not in ONE_OF_A_KIND)])
+    for name, row in ROWS.items()
+]
+"""One row of each class is quick."""
 
 UNMOVED = {"step_size", "max_exp_avg_sq", "max_exp_avg_var"}
 """What may come to the same bits again, by a bound or by a maximum."""
@@ -47,14 +53,14 @@ def test_float64_as_if_every_unit_were_alone(name: str) -> None:
     assert live.weight.shape == SHAPE
 
 
-@pytest.mark.parametrize("name", EVERY)
+@pytest.mark.parametrize("name", EACH_KIND)
 def test_float32_within_its_rounding(name: str) -> None:
     row = ROWS[name]
     distances = furthest(train(begin(row, torch.float32), row).values(), _oracle(name))
     assert max(distances.values()) < row.loose, distances
 
 
-@pytest.mark.parametrize("name", EVERY)
+@pytest.mark.parametrize("name", EACH_KIND)
 def test_neighbours_keep_their_bits(name: str) -> None:
     """Those of the parameter and of all that the optimizer remembers; what it has once for a tensor too."""
     row = ROWS[name]
@@ -74,7 +80,7 @@ def test_neighbours_keep_their_bits(name: str) -> None:
         assert torch.equal(mine, others) if isinstance(others, Tensor) else mine == others
 
 
-@pytest.mark.parametrize("name", EVERY)
+@pytest.mark.parametrize("name", EACH_KIND)
 def test_saved_and_loaded_goes_on_bit_for_bit(name: str, tmp_path: Path) -> None:
     """Saved right after renewals, between them, and while entries are young."""
     row, file = ROWS[name], tmp_path / "state.pt"
@@ -99,7 +105,7 @@ def test_saved_and_loaded_goes_on_bit_for_bit(name: str, tmp_path: Path) -> None
     assert all(same_bits(whole[key], parts[key]) for key in whole)
 
 
-@pytest.mark.parametrize("name", EVERY)
+@pytest.mark.parametrize("name", EACH_KIND)
 def test_without_hooks(name: str) -> None:
     """Both calls after the step: right where that can be, an error where it cannot."""
     row = ROWS[name]
@@ -135,6 +141,14 @@ def test_two_recipes_may_call_for_the_same_step(name: str) -> None:
     assert all(same_bits(found[key], wanted[key]) for key in wanted)
 
 
+def _one_in_three(names: Iterable[str]) -> list[Any]:
+    """Quick is every third."""
+    return [
+        pytest.param(name, marks=[*ROWS[name].marks(), *[pytest.mark.slow] * (number % 3 > 0)])
+        for number, name in enumerate(names)
+    ]
+
+
 COARSE: dict[str, float] = {
     "SGD dampening": 0.05,
     "Adam": 0.05,
@@ -154,7 +168,7 @@ COARSE: dict[str, float] = {
 }
 
 
-@pytest.mark.parametrize("name", [pytest.param(name, marks=ROWS[name].marks()) for name in COARSE])
+@pytest.mark.parametrize("name", _one_in_three(COARSE))
 def test_bfloat16_as_near_as_torch_itself(name: str) -> None:
     """To the float64 oracle, a renewed unit is not much further away than torch's own fresh parameter in bfloat16."""
     row = ROWS[name]
@@ -198,7 +212,7 @@ STRAYS: dict[str, Any] = {
 }
 
 
-@pytest.mark.parametrize("name", [pytest.param(name, marks=ROWS[name].marks()) for name in STRAYS])
+@pytest.mark.parametrize("name", _one_in_three(STRAYS))
 def test_zeroing_alone_would_not_do(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The reason for all this, and the proof that the oracle would see its absence."""
     assert _without("after_step", name, monkeypatch)["value"] > STRAYS[name]

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn, optim
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from crossed import crossed
 from regrow.renewal import Edit
 from regrow.surgery import OptimizerSurgeon, blocks
 from regrow.surgery.optimizers import FAMILIES
@@ -87,10 +88,12 @@ def _as_before(state: dict[str, Any]) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    "name",
-    ["SGD dampening", "Adam", "AdamW fused", "NAdam decay", "Adagrad lr_decay", "ASGD falling"],
+    ("least", "name"),
+    crossed(
+        [1, 10**9],
+        ["SGD dampening", "Adam", "AdamW fused", "NAdam decay", "Adagrad lr_decay", "ASGD falling"],
+    ),
 )
-@pytest.mark.parametrize("least", [1, 10**9], ids=["blocks", "entries"])
 def test_a_state_saved_entry_by_entry_goes_on(
     name: str, least: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from crossed import seldom
 from regrow.graph.calling import tensors_in
 from regrow.nn import Conversion, GainControl2d, convert, set_start_gain_
 from zoo.nets import WHY_NOT_HERE, build, installed
@@ -45,9 +46,9 @@ NETWORKS = {
 }
 """How many norms there are, and how many of them take over a ReLU."""
 
-LONG = (
-    *("torchvision/densenet121", "torchvision/efficientnet_b0", "torchvision/googlenet"),
-    *("torchvision/mobilenet_v2", "timm/repghostnet_050"),
+OFTEN = (
+    *("torchvision/shufflenet_v2_x0_5", "timm/ese_vovnet19b_slim"),
+    *("timm/resnet10t", "timm/starnet_s050"),
 )
 
 SIZE = 32
@@ -77,10 +78,7 @@ def _their_warnings() -> Iterator[None]:
         yield
 
 
-@pytest.mark.parametrize(
-    "name",
-    [pytest.param(name, marks=[pytest.mark.slow] * (name in LONG)) for name in NETWORKS],
-)
+@pytest.mark.parametrize("name", seldom(NETWORKS, often=OFTEN))
 def test_there_and_back(name: str) -> None:
     torch.manual_seed(0)
     net, made = converted(name)
@@ -103,7 +101,11 @@ def test_there_and_back(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["torchvision/shufflenet_v2_x0_5", "timm/mobilenetv4_conv_small_035"]
+    "name",
+    seldom(
+        ["torchvision/shufflenet_v2_x0_5", "timm/mobilenetv4_conv_small_035"],
+        often=["torchvision/shufflenet_v2_x0_5"],
+    ),
 )
 def test_fusing_changes_no_bit(name: str) -> None:
     net, x = build(name)
@@ -172,7 +174,6 @@ def digits(size: int) -> tuple[Tensor, Tensor]:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
 @pytest.mark.parametrize("name", NETWORKS)
 def test_an_epoch_of_digits(name: str) -> None:
     torch.manual_seed(0)

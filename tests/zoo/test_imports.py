@@ -15,6 +15,7 @@ def says(code: str) -> str:
     return "" if ran.returncode == 0 else ran.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not nets.installed(), reason=nets.WHY_NOT_HERE)
 def test_torchvision_and_timm_import_plainly() -> None:
     wrong = says("import torchvision, timm; timm.create_model('resnet10t')")

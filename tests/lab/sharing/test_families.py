@@ -252,6 +252,7 @@ def test_trials_go_on_from_their_own_file_or_from_the_furthest(two: MakeStudy) -
     assert [[spec.label for spec in each.specs] for each in found] == [[x] for x in "abcdef"]
 
 
+@pytest.mark.slow
 def test_the_figure_of_the_paper_is_one_run_a_region_and_seed() -> None:
     from regrow.lab.config import load_study
 

@@ -93,12 +93,14 @@ def check(outcome: Outcome, quiet: tuple[Tables, int], *, again: int) -> None:
     assert files(outcome.folder) == []
 
 
+@pytest.mark.slow
 def test_two_workers_give_what_one_gives(
     forking: Study, quiet: tuple[Tables, int], tmp_path: Path
 ) -> None:
     check(go(forking, tmp_path, jobs=2), quiet, again=0)
 
 
+@pytest.mark.slow
 def test_stopped_again_and_again_with_sharing_and_without(
     forking: Study, quiet: tuple[Tables, int], tmp_path: Path
 ) -> None:
@@ -135,6 +137,7 @@ def test_stopped_after_every_few_events(
     check(found, quiet, again=jobs * sessions)
 
 
+@pytest.mark.slow
 def test_what_ended_is_not_trained_again(
     forking: Study, quiet: tuple[Tables, int], tmp_path: Path
 ) -> None:
@@ -153,7 +156,8 @@ def test_what_ended_is_not_trained_again(
     check(found, quiet, again=1)
 
 
-@pytest.mark.parametrize("deadly", [4, pytest.param(23, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("deadly", [4, 23])
 def test_a_worker_that_is_killed_loses_nothing_that_was_shared(
     digits_npz: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, deadly: int
 ) -> None:
@@ -187,6 +191,7 @@ def forked(folder: Path) -> bool:
     return len(files(folder)) > 1
 
 
+@pytest.mark.slow
 def test_killed_right_after_a_fork_was_written(
     forking: Study, quiet: tuple[Tables, int], tmp_path: Path
 ) -> None:
@@ -248,6 +253,7 @@ def test_a_damaged_fork_is_set_aside_and_its_trials_lose_only_time(
     check(found, quiet, again=6)
 
 
+@pytest.mark.slow
 def test_a_fork_that_is_damaged_while_it_waits_begins_anew(
     forking: Study, quiet: tuple[Tables, int], tmp_path: Path
 ) -> None:
@@ -269,6 +275,7 @@ def test_a_fork_that_is_damaged_while_it_waits_begins_anew(
     check(found, quiet, again=6)
 
 
+@pytest.mark.slow
 def test_a_file_names_all_trials_that_are_one_run(forking: Study, tmp_path: Path) -> None:
     stopped(forking, tmp_path, on_event=after(3))
     (path,) = files(tmp_path)

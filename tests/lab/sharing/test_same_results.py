@@ -38,7 +38,7 @@ def progressed(outcome: Outcome) -> int:
     return sum(event.network_epochs for event in outcome.events if isinstance(event, Progressed))
 
 
-@pytest.mark.parametrize("engine", ["modules", "stack"])
+@pytest.mark.parametrize("engine", ["modules", pytest.param("stack", marks=pytest.mark.slow)])
 def test_a_grid_has_the_same_results_with_sharing_and_without(
     digits_npz: Path, tmp_path: Path, engine: EngineName
 ) -> None:

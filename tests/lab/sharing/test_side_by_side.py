@@ -18,6 +18,7 @@ from regrow.lab.sharing import Kinds, Segment, segments
 SEEDS = [0, 1, 2, 3]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["adam", "blown"])
 def test_neighbours_in_a_stack_change_no_bit(kind: str, digits_npz: Path, tmp_path: Path) -> None:
     """Runs fork, blow up and end at different times beside each other."""
@@ -30,6 +31,7 @@ def test_neighbours_in_a_stack_change_no_bit(kind: str, digits_npz: Path, tmp_pa
     assert len(started) > len(SEEDS)  # forks are runs of their own
 
 
+@pytest.mark.slow
 def test_a_worker_that_dies_with_several_runs_goes_on_with_half_as_many(
     digits_npz: Path, tmp_path: Path
 ) -> None:

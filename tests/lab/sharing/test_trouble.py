@@ -66,6 +66,7 @@ def make(*, in_channels, image_size, classes):
 """
 
 
+@pytest.mark.slow
 def test_no_space_for_a_fork_stops_the_study_and_loses_nothing(
     digits_npz: Path, tmp_path: Path, small_disk: Path, fill_disk: Callable[[Path], None]
 ) -> None:
@@ -91,6 +92,7 @@ def test_no_space_for_a_fork_stops_the_study_and_loses_nothing(
     assert tables(found.folder) == tables(quiet.folder)
 
 
+@pytest.mark.slow
 def test_a_worker_without_memory_is_told_and_the_others_go_on(
     digits_npz: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -119,6 +121,7 @@ def test_a_worker_without_memory_is_told_and_the_others_go_on(
     assert column(found.folder, crashed) == [1]
 
 
+@pytest.mark.slow
 def test_an_error_is_of_those_trials_alone_that_have_it(
     digits_npz: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

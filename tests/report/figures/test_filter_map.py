@@ -99,6 +99,7 @@ def test_names_keep_their_distance_and_rows_their_height(
     assert all(label.get_fontsize() >= 8 for label in ax.get_yticklabels())
 
 
+@pytest.mark.slow
 def test_map_and_panels_lie_within_their_figures(new_cycled: Callable[..., Path]) -> None:
     # A collapsed layout warns, and warnings are errors here.
     for layers in (3, 30):

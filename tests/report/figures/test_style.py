@@ -136,6 +136,7 @@ def test_reading_and_summing_up_need_neither_torch_nor_matplotlib() -> None:
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
+@pytest.mark.slow
 def test_drawing_opens_no_window_and_loads_no_pyplot(rescued: Path) -> None:
     code = (
         "import sys\nfrom pathlib import Path\nfrom regrow.report.write import write_report\n"

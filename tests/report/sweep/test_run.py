@@ -13,6 +13,8 @@ from typer.testing import CliRunner
 
 from regrow.cli.main import app
 
+pytestmark = pytest.mark.slow
+
 STUDY = """
 name = "tiny-sweep"
 seeds = 2
