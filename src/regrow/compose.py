@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import final
+from typing import Final, final
 
 import torch
 from torch import Tensor
@@ -17,7 +16,7 @@ from regrow.errors import ConfigError
 from regrow.graph import Streams
 from regrow.renewal import Renewal
 from regrow.schedule import Schedule
-from regrow.selection import Below, Selection
+from regrow.selection import Selection
 
 
 @final
@@ -78,6 +77,14 @@ class Decision:
     gated: bool = False
 
 
+_PARTS: Final[Mapping[str, type]] = {
+    "criterion": Criterion,
+    "select": Selection,
+    "renew": Renewal,
+    "when": Schedule,
+}
+
+
 @final
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
@@ -100,7 +107,7 @@ class Recipe:
             `attach` was told.
 
     Raises:
-        ConfigError: A negative grace period or loss.
+        ConfigError: A part that is none, or a negative grace period or loss.
     """
 
     info: RecipeInfo
@@ -118,6 +125,13 @@ class Recipe:
     def __post_init__(self) -> None:
         """Check the settings."""
         where = f"recipe '{self.info.name}'"
+        for name, kind in _PARTS.items():
+            part = getattr(self, name)
+            if isinstance(part, type) or not isinstance(part, kind):
+                raise ConfigError(
+                    f"{name} must be a {kind.__name__} (inherit from {kind.__module__}.{kind.__name__}), got {part!r} "
+                    f"({where})"
+                )
         check_not_negative(self.grace_steps, name="grace_steps", where=where)
         if self.min_loss is not None:
             check_not_negative(self.min_loss, name="min_loss", where=where)
@@ -190,8 +204,7 @@ class Recipe:
             seed: For criteria that draw random numbers.
             loss: Training loss of this step; only needed with `min_loss`.
             streams: Filters that are scored, selected and renewed as one.
-            select: Instead of the recipe's own, where it works on a part of a network, say. It narrows that one: what
-                `Below` does not mark, it does not mark either.
+            select: Instead of the recipe's own, where it works on a part of a network, say.
             due: The schedule's step. False: a criterion that watches has come to an end between two of them.
             layers: Those that take part: the others have no score, and count in no share of the network. None: all.
 
@@ -228,16 +241,13 @@ class Recipe:
                 scores[layer] = found
         if self.min_loss is not None and loss is not None and loss < self.min_loss:
             return RecipeState(criteria=criteria, born=state.born), Decision(gated=True)
-        if (
-            isinstance(self.select, Below)
-            and not self.select.inclusive
-            and _none_below(scores, self.select.threshold)
-        ):
+        select = select or self.select
+        if select.idle(scores):
             return RecipeState(criteria=criteria, born=state.born), Decision()
         eligible = self._eligible(state.born, scores, step=step)
         if streams is not None:
             scores, eligible = streams.gather(scores, eligible)
-        masks = (select or self.select)(scores, eligible=eligible, step=step)
+        masks = select(scores, eligible=eligible, step=step)
         if streams is not None:
             masks = streams.spread(masks)
         masks, nonfinite = _marked(masks, scores)
@@ -283,19 +293,6 @@ class Recipe:
         return {
             layer: part.to(scores[layer].device) for layer, part in zip(scores, parts, strict=True)
         }
-
-
-def _none_below(scores: Mapping[str, Scores], threshold: float) -> bool:
-    """Whether all scores are numbers of at least a threshold, as in nearly every step: nothing is left to do then.
-
-    Asked on the CPU alone, where the answer costs no wait. It is exact: the comparison with a threshold rounds that to
-    the scores' type, which does not put it above a score that was not under it.
-    """
-    values = list(scores.values())
-    if not values or not all(each.is_cpu for each in values):
-        return False
-    least, most = torch.cat([each.flatten() for each in values]).aminmax()  # NaN if there is one
-    return least.item() >= threshold and most.item() < math.inf
 
 
 def _marked(

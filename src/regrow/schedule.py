@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 import warnings
+from abc import abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal, Protocol, final
+from typing import Literal, Protocol, SupportsIndex, final, runtime_checkable
 
 from regrow._checks import check_fraction
 from regrow.errors import ConfigError, NoEffectWarning
@@ -30,40 +31,54 @@ class Clock:
             ("total_steps", self.total_steps),
             ("steps_per_epoch", self.steps_per_epoch),
         ):
-            if value is not None and (isinstance(value, bool) or int(value) != value or value < 1):
+            if value is not None and not _is_length(value):
                 raise ConfigError(
-                    f"{name} must be a whole number of at least 1, got {value} (attach)"
+                    f"{name} must be a whole number of at least 1, got {value!r} (attach)"
                 )
+
+
+def _is_length(value: object) -> bool:
+    """A whole number from 1 on, whoever wrote it: a float of that value counts, and numpy's and torch's numbers do."""
+    if isinstance(value, bool) or not isinstance(value, SupportsIndex | float):
+        return False
+    return math.isfinite(value) and value == int(value) and int(value) >= 1
 
 
 class BoundSchedule(Protocol):
     """A schedule that knows the length of the training: everything in optimizer steps."""
 
     @property
+    @abstractmethod
     def last_step(self) -> int | None:
         """The last step at which something may be due, or None when there is no end."""
-        ...
 
+    @abstractmethod
     def due(self, step: int) -> bool:
         """Whether the network is looked at in this step (0-based)."""
-        ...
 
     def ends(self, step: int) -> bool:
         """Whether filters that were dropped come back right after this step."""
-        ...
+        del step
+        return False
 
 
+@runtime_checkable
 class Schedule(Protocol):
-    """When to look, in the user's units."""
+    """When to look, in the user's units. Inherit from it: then only `bind` is to be written."""
 
+    @property
+    def brings_back(self) -> bool:
+        """Whether filters that were dropped come back: a recipe that drops needs that."""
+        return False
+
+    @abstractmethod
     def bind(self, clock: Clock, *, where: str) -> BoundSchedule:
         """Convert epochs and shares to optimizer steps, once, before training starts."""
-        ...
 
 
 @final
 @dataclass(frozen=True)
-class _EverySteps:
+class _EverySteps(BoundSchedule):
     every: int
     active_steps: int | None
 
@@ -78,15 +93,10 @@ class _EverySteps:
             self.active_steps is None or step < self.active_steps
         )
 
-    def ends(self, step: int) -> bool:
-        """Never: nothing is dropped."""
-        del step
-        return False
-
 
 @final
 @dataclass(frozen=True, kw_only=True)
-class Every:
+class Every(Schedule):
     """At regular intervals during the first part of the training.
 
     Due at step t (0-based) when (t + 1) is a multiple of the interval and t < round(active_fraction * total_steps);
@@ -179,7 +189,7 @@ class Every:
 
 @final
 @dataclass(frozen=True)
-class AtSteps:
+class AtSteps(Schedule, BoundSchedule):
     """At steps that are known beforehand, such as those of a run that is to be copied.
 
     Args:
@@ -225,15 +235,10 @@ class AtSteps:
         """Whether the step is one of them."""
         return step in self.steps
 
-    def ends(self, step: int) -> bool:
-        """Never: nothing is dropped."""
-        del step
-        return False
-
 
 @final
 @dataclass(frozen=True)
-class _CycleSteps:
+class _CycleSteps(BoundSchedule):
     full: int
     reduced: int
     cycles: int
@@ -267,7 +272,7 @@ class _CycleSteps:
 
 @final
 @dataclass(frozen=True, kw_only=True)
-class Cycles:
+class Cycles(Schedule):
     """Train the full network, then a part of it, and again; afterwards the full network to the end.
 
     A cycle that cannot end before the last step of a training is not begun: it would leave filters out, or untrained.
@@ -293,6 +298,11 @@ class Cycles:
     reduced: int
     cycles: int
     unit: Literal["epochs", "steps"] = "epochs"
+
+    @property
+    def brings_back(self) -> bool:
+        """After each part with the reduced network."""
+        return True
 
     def __post_init__(self) -> None:
         """Check the settings."""

@@ -43,7 +43,7 @@ class Lookout:
     ) -> None:
         self._activity = activity
         self._watching = watching(recipe.criterion)
-        self._quota = bool(getattr(recipe.select, "quota", False))
+        self._quota = recipe.select.quota
         self._neighbours = neighbours
         self._warner = warner
 

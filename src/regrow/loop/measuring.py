@@ -35,7 +35,7 @@ def calibration_of(
     Raises:
         ConfigError: They are needed, and were not given.
     """
-    if not recipe.renew.preserve:
+    if not recipe.renew.keeps_output:
         return None
     if inputs is None:
         raise ConfigError(

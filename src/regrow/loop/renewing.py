@@ -64,7 +64,7 @@ class Renewer:
         self._layers = dict(layers)
         self._surgeons = surgeons
         self._companions = companions
-        self._calibration = calibration if renewal.preserve else None
+        self._calibration = calibration if renewal.keeps_output else None
         self._dry_run = dry_run
         self._out = out
         self._working = working
