@@ -1,9 +1,12 @@
 """Schedules: which steps, and what happens without an end."""
 
+import math
 import warnings
 from typing import Any
 
+import numpy as np
 import pytest
+import torch
 
 from regrow.errors import ConfigError, NoEffectWarning
 from regrow.schedule import AtSteps, Clock, Cycles, Every
@@ -179,3 +182,15 @@ def test_cycles_in_epochs_need_their_length() -> None:
         ConfigError, match=r"need attach\(steps_per_epoch=\.\.\.\), or set unit='st"
     ):
         Cycles(full=2, reduced=1, cycles=1).bind(Clock(total_steps=9), where="test")
+
+
+@pytest.mark.parametrize("name", ["total_steps", "steps_per_epoch"])
+@pytest.mark.parametrize("length", ["abc", float("nan"), math.inf, 0, -1, 2.5, True, [3], object()])
+def test_a_length_that_is_none_is_said(name: str, length: object) -> None:
+    with pytest.raises(ConfigError, match=f"{name} must be a whole number of at least 1, got "):
+        Clock(**{name: length})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("length", [3, 3.0, np.int64(3), torch.tensor(3)])
+def test_whole_numbers_of_others_are_lengths(length: int) -> None:
+    assert Clock(total_steps=length).total_steps == 3
