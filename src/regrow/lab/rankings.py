@@ -28,7 +28,7 @@ from regrow.functional import rank_correlation, value_correlation
 from regrow.graph import Filters
 from regrow.lab.measure import finite_or_none
 from regrow.lab.outcome import CorrelationRecord
-from regrow.loop.probing import Probe
+from regrow.loop.measure.probing import Probe
 
 RANKINGS: Final[Mapping[str, Criterion]] = MappingProxyType(
     {

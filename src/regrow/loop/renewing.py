@@ -10,10 +10,10 @@ from torch import Tensor, nn
 
 from regrow.compose import Decision
 from regrow.history import Renewed
-from regrow.loop.calibration import Calibration
-from regrow.loop.initials import fresh_entries, with_fresh
-from regrow.loop.resting import Resting
+from regrow.loop.drop.resting import Resting
+from regrow.loop.measure.calibration import Calibration
 from regrow.loop.saving import check_resting
+from regrow.loop.start.initials import fresh_entries, with_fresh
 from regrow.loop.working import Working
 from regrow.renewal import Activity, Edit, Layer, Out, Renewal
 from regrow.renewal.preserve import uncut

@@ -10,7 +10,7 @@ from torch import Tensor
 from regrow.compose import Decision, Recipe, RecipeState
 from regrow.criteria import Kept, LayerActivity, Watching, watching
 from regrow.history import Report
-from regrow.loop.activity import StepActivity
+from regrow.loop.activity.step_activity import StepActivity
 from regrow.loop.warner import Warner
 
 _MANY: Final = 4

@@ -9,8 +9,8 @@ from regrow.compose import Recipe
 from regrow.errors import ConfigError
 from regrow.graph import Filters, Wiring, gates, is_shared
 from regrow.graph.users import others
-from regrow.loop.choosing import Chosen
-from regrow.loop.sharing import never_silent
+from regrow.loop.start.choosing import Chosen
+from regrow.loop.start.sharing import never_silent
 
 _FEW = 3
 """Layers that a note names."""

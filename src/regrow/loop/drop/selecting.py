@@ -9,7 +9,7 @@ import torch
 
 from regrow._shapes import Mask, Scores
 from regrow.graph import Streams
-from regrow.loop.resting import Resting
+from regrow.loop.drop.resting import Resting
 from regrow.renewal import Out
 from regrow.selection import Selection
 
