@@ -26,23 +26,23 @@ class RecipeInfo:
 
     Attributes:
         name: The name in study files and on the command line.
-        title: Title of the paper, or what the recipe is for.
+        summary: One sentence.
+        title: Title of the paper, or what the recipe is for; of a recipe of your own nothing, as of the next three.
         paper: Authors and venue.
         year: Year of the version that is followed.
         url: Where the paper is.
-        summary: One sentence.
         differs: Where paper, released code and this recipe disagree, one entry a difference.
         control: Whether the recipe replays another run, as a control of it.
         partners: Whether it acts on several networks that are trained side by side.
     """
 
     name: str
-    title: str
-    paper: str
-    year: int
-    url: str
     summary: str
-    differs: tuple[str, ...]
+    title: str = ""
+    paper: str = ""
+    year: int = 0
+    url: str = ""
+    differs: tuple[str, ...] = ()
     control: bool = False
     partners: bool = False
 
