@@ -2,8 +2,8 @@
 
 A crater network of two filters a layer is trained on scikit-learn's digits twice from the same weights and the same
 batches, as in `studies/demo-digits.toml`. What one filter of the first layer gives on six test images is kept right
-before its renewal, right after it, and at the end. Shown is the first seed that plain training loses and that is rescued; how many
-are is told by `results/demo-digits`, not by this picture.
+before its renewal, right after it, and at the end. Shown is the first seed that plain training loses and that is
+rescued; how many are is told by `results/demo-digits`, not by this picture.
 
     python benchmarks/idea.py [--out docs/figures/idea.png]
 """
@@ -125,7 +125,10 @@ def draw(data: Digits, plain: Training, renewed: Training, seed: int, out: Path)
     left, right = figure.subfigures(1, 2, width_ratios=[1.25, 1.0])
     axes = left.subplots(4, SHOWN)
     rows = ("six images", "dead: nothing", "renewed", "at the end")
-    tops = [1.0, *(max(float(each.max()), 1e-6) for each in renewed.maps)]  # each row has its own scale
+    tops = [
+        1.0,
+        *(max(float(each.max()), 1e-6) for each in renewed.maps),
+    ]  # each row has its own scale
     for row, name in enumerate(rows):
         for column in range(SHOWN):
             axis = axes[row][column]
@@ -141,9 +144,23 @@ def draw(data: Digits, plain: Training, renewed: Training, seed: int, out: Path)
     epochs = range(1, EPOCHS + 1)
     axis.plot(epochs, plain.accuracy, color=GREY, lw=2)
     axis.plot(epochs, renewed.accuracy, color=ACCENT, lw=2)
-    axis.annotate("with regrow", (EPOCHS, renewed.accuracy[-1]), (0, 6), textcoords="offset points", ha="right")
-    axis.annotate("without", (EPOCHS, plain.accuracy[-1]), (0, 6), textcoords="offset points", ha="right")
-    axis.set(xlabel="epoch", ylabel="test accuracy (%)", ylim=(0, 100), xlim=(1, EPOCHS), xticks=[1, 5, 10, 15, 20])
+    axis.annotate(
+        "with regrow",
+        (EPOCHS, renewed.accuracy[-1]),
+        (0, 6),
+        textcoords="offset points",
+        ha="right",
+    )
+    axis.annotate(
+        "without", (EPOCHS, plain.accuracy[-1]), (0, 6), textcoords="offset points", ha="right"
+    )
+    axis.set(
+        xlabel="epoch",
+        ylabel="test accuracy (%)",
+        ylim=(0, 100),
+        xlim=(1, EPOCHS),
+        xticks=[1, 5, 10, 15, 20],
+    )
     axis.spines[["top", "right"]].set_visible(False)
     right.suptitle(f"The same weights and batches (seed {seed})", fontsize=10)
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -159,7 +176,9 @@ def main() -> None:
     data = Digits.read()
     plain, renewed, seed = pick(data)
     draw(data, plain, renewed, seed, out)
-    print(f"{out}: seed {seed}, {plain.accuracy[-1]:.1f} % without, {renewed.accuracy[-1]:.1f} % with")
+    print(
+        f"{out}: seed {seed}, {plain.accuracy[-1]:.1f} % without, {renewed.accuracy[-1]:.1f} % with"
+    )
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from regrow._checks import check_not_negative
 from regrow._shapes import Mask, Scores
+from regrow._words import words
 from regrow.criteria.base import Criterion, CriterionState, Observation, Watching, watching
 from regrow.errors import ConfigError
 from regrow.graph import Streams
@@ -105,6 +106,7 @@ class Recipe:
         drop: A selected filter first leaves the network, and is renewed when the schedule ends the phase without it.
         init: What fresh filters are drawn from, instead of what `attach` was told; None = as
             `attach` was told.
+        words: For messages: name of a part's argument to the name that the recipe's user wrote; see `called`.
 
     Raises:
         ConfigError: A part that is none, or a negative grace period or loss.
@@ -121,6 +123,7 @@ class Recipe:
     exclude_first: bool = False
     drop: bool = False
     init: str | None = None
+    words: Mapping[str, str] = field(default_factory=words, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         """Check the settings."""

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Literal, Protocol, SupportsIndex, final, runtime_checkable
 
 from regrow._checks import check_fraction
+from regrow._words import said
 from regrow.errors import ConfigError, NoEffectWarning
 
 
@@ -132,13 +133,13 @@ class Every(Schedule):
         """Check the settings."""
         if self.steps is not None and self.epochs is not None:
             raise ConfigError(
-                f"give every_steps or every_epochs, not both, got {self.steps} and {self.epochs} (schedule)"
+                f"give {said('steps')} or {said('epochs')}, not both, got {self.steps} and {self.epochs} (schedule)"
             )
-        for name, value in (("every_steps", self.steps), ("every_epochs", self.epochs)):
-            if value is not None and value < 1:
-                raise ConfigError(f"{name} must be at least 1, got {value} (schedule)")
-            if value is not None and value != int(value):
-                raise ConfigError(f"{name} must be a whole number, got {value} (schedule)")
+        for name, value in (("steps", self.steps), ("epochs", self.epochs)):
+            if value is not None and not _is_length(value):
+                raise ConfigError(
+                    f"{said(name)} must be a whole number of at least 1, got {value!r} (schedule)"
+                )
         check_fraction(self.active_fraction, name="active_fraction", where="schedule")
         if not isinstance(self.at_end, bool):  # pyright: ignore[reportUnnecessaryIsInstance] # users' words
             raise ConfigError(f"at_end must be true or false, got {self.at_end!r} (schedule)")
@@ -163,7 +164,7 @@ class Every(Schedule):
         if self.epochs is not None:
             if clock.steps_per_epoch is None:
                 raise ConfigError(
-                    f"every_epochs={self.epochs} needs attach(steps_per_epoch=...) ({where})"
+                    f"{said('epochs')}={self.epochs} needs attach(steps_per_epoch=...) ({where})"
                 )
             every = self.epochs * clock.steps_per_epoch
         active: int | None = None
@@ -306,10 +307,14 @@ class Cycles(Schedule):
 
     def __post_init__(self) -> None:
         """Check the settings."""
-        for name, value in (("s1", self.full), ("s2", self.reduced), ("cycles", self.cycles)):
+        for name, value in (
+            ("full", self.full),
+            ("reduced", self.reduced),
+            ("cycles", self.cycles),
+        ):
             if not isinstance(value, int) or isinstance(value, bool) or value < 1:  # pyright: ignore[reportUnnecessaryIsInstance] # users' words
                 raise ConfigError(
-                    f"{name} must be a whole number of at least 1, got {value!r} (schedule)"
+                    f"{said(name)} must be a whole number of at least 1, got {value!r} (schedule)"
                 )
         if self.unit not in {"epochs", "steps"}:
             raise ConfigError(f"unit must be 'epochs' or 'steps', got {self.unit!r} (schedule)")
@@ -330,11 +335,11 @@ class Cycles(Schedule):
         Edge cases:
             Cycles that do not fit into the training are left out, with a NoEffectWarning.
         """
-        scale = 1
+        scale, full, reduced = 1, said("full"), said("reduced")
         if self.unit == "epochs":
             if clock.steps_per_epoch is None:
                 raise ConfigError(
-                    f"s1={self.full} and s2={self.reduced} epochs need attach(steps_per_epoch=...), or set "
+                    f"{full}={self.full} and {reduced}={self.reduced} epochs need attach(steps_per_epoch=...), or set "
                     f"unit='steps' ({where})"
                 )
             scale = clock.steps_per_epoch
@@ -343,8 +348,8 @@ class Cycles(Schedule):
         if bound.fitting < self.cycles:
             warnings.warn(
                 f"{where}: {self.cycles} cycles take {self.cycles * (bound.full + bound.reduced)} steps and training "
-                f"after them, and the training ends after {total}: {bound.fitting} are made (shorter s1 and s2, or a "
-                f"longer training, make more)",
+                f"after them, and the training ends after {total}: {bound.fitting} are made (shorter {full} and "
+                f"{reduced}, or a longer training, make more)",
                 NoEffectWarning,
                 stacklevel=3,
             )

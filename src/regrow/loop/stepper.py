@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from regrow._words import called
 from regrow.compose import Decision, Recipe, RecipeState
 from regrow.criteria import LayerActivity, Observation, Signal
 from regrow.graph import Streams
@@ -94,13 +95,15 @@ class Stepper:
         self._layers = {layer.filters.path: layer for layer in layers}
         self._working = working
         where = f"recipe '{recipe.info.name}'"
-        self._schedule = recipe.when.bind(clock, where=where)
+        with called(recipe.words):
+            self._schedule = recipe.when.bind(clock, where=where)
+            renewal = recipe.renew.bind(clock, where=where)
         self._seed = seed
         self._streams = streams
         self._ranks = ranks or Ranks()
         self._probe = probe
         self._renewer = Renewer(
-            recipe.renew.bind(clock, where=where),
+            renewal,
             model=model,
             layers=self._layers,
             working=working,
