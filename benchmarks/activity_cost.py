@@ -51,7 +51,6 @@ class Sums:
     """Asks for everything that is read, and concludes nothing."""
 
     every_step = True
-    scale_invariant = True
     needs = frozenset({Signal.ACTIVITY})
 
     def observe(self, state: CriterionState, observation: Observation) -> CriterionState:

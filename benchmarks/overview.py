@@ -52,7 +52,7 @@ def rows() -> list[tuple[str, ...]]:
             arms = {arm["label"]: arm for arm in cell["arms"]}
             if all(arm["recipe"] != "randomout" for arm in arms.values()):
                 continue
-            link = f"[{path.parent.name}](results/{path.parent.name}/README.md)"
+            link = f"[{path.parent.name}](../results/{path.parent.name}/README.md)"
             name = link if cell["cell"] == "base" else f"{link}, {cell['cell']}"
             found.append((name, *(entry(arms.get(label)) for label in ARMS)))
     return found

@@ -98,7 +98,7 @@ def cycle(selection: str, optimizer: str, repeat: int) -> dict[str, Any]:
     for parameter in model.parameters():
         parameter.grad = torch.full_like(parameter, 1e-6)
     chosen.step()  # the optimizer has its memory
-    watch = regrower._watches[0]
+    watch = regrower._stepper.watches[0]
     times: dict[str, list[float]] = {part: [] for part in PARTS}
     processor: list[float] = []
     dropped = 0
@@ -174,7 +174,7 @@ class Loop:
         # What is called in a step: by the optimizer, and (for gradients that have just come) by autograd.
         for name in ("gradients_ready", "step_made"):
             self._clock(self.regrower, name)
-        self._clock(self.regrower._renewer.resting, "_clear")
+        self._clock(self.regrower._stepper._renewer.resting, "_clear")
 
     def _clock(self, owner: object, name: str) -> None:
         clock = Clocked(getattr(owner, name))

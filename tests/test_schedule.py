@@ -1,9 +1,12 @@
 """Schedules: which steps, and what happens without an end."""
 
+import math
 import warnings
 from typing import Any
 
+import numpy as np
 import pytest
+import torch
 
 from regrow.errors import ConfigError, NoEffectWarning
 from regrow.schedule import AtSteps, Clock, Cycles, Every
@@ -61,9 +64,9 @@ def test_interval_longer_than_the_active_part_warns() -> None:
     ("settings", "message"),
     [
         ({"steps": 2, "epochs": 1}, "not both"),
-        ({"steps": 0}, "every_steps must be at least 1, got 0"),
-        ({"steps": 2.5}, "every_steps must be a whole number, got 2.5"),
-        ({"epochs": -1}, "every_epochs must be at least 1, got -1"),
+        ({"steps": 0}, "steps must be a whole number of at least 1, got 0"),
+        ({"steps": 2.5}, "steps must be a whole number of at least 1, got 2.5"),
+        ({"epochs": -1}, "epochs must be a whole number of at least 1, got -1"),
         ({"active_fraction": 1.2}, r"active_fraction must be within \[0, 1\], got 1.2"),
         ({"active_fraction": float("nan")}, r"within \[0, 1\], got nan"),
         ({"at_end": 0}, "at_end must be true or false, got 0"),
@@ -79,7 +82,7 @@ def test_missing_lengths() -> None:
         ConfigError, match=r"active_fraction=0.5 needs attach\(total_steps=\.\.\.\)"
     ):
         Every(active_fraction=0.5).bind(Clock(), where="test")
-    with pytest.raises(ConfigError, match=r"every_epochs=1 needs attach\(steps_per_epoch=\.\.\.\)"):
+    with pytest.raises(ConfigError, match=r"epochs=1 needs attach\(steps_per_epoch=\.\.\.\)"):
         Every(epochs=1).bind(Clock(total_steps=5), where="test")
     with pytest.raises(
         ConfigError, match="total_steps must be a whole number of at least 1, got 0"
@@ -160,10 +163,10 @@ def test_what_is_out_comes_back_wherever_the_network_should_be_whole() -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"full": 0}, "s1 must be a whole number of at least 1, got 0"),
-        ({"reduced": 1.5}, "s2 must be a whole number of at least 1, got 1.5"),
-        ({"full": "3"}, "s1 must be a whole number of at least 1, got '3'"),
-        ({"full": float("nan")}, "s1 must be a whole number of at least 1, got nan"),
+        ({"full": 0}, "full must be a whole number of at least 1, got 0"),
+        ({"reduced": 1.5}, "reduced must be a whole number of at least 1, got 1.5"),
+        ({"full": "3"}, "full must be a whole number of at least 1, got '3'"),
+        ({"full": float("nan")}, "full must be a whole number of at least 1, got nan"),
         ({"cycles": None}, "cycles must be a whole number of at least 1, got None"),
         ({"cycles": -1}, "cycles must be a whole number of at least 1, got -1"),
         ({"unit": "days"}, "unit must be 'epochs' or 'steps', got 'days'"),
@@ -179,3 +182,15 @@ def test_cycles_in_epochs_need_their_length() -> None:
         ConfigError, match=r"need attach\(steps_per_epoch=\.\.\.\), or set unit='st"
     ):
         Cycles(full=2, reduced=1, cycles=1).bind(Clock(total_steps=9), where="test")
+
+
+@pytest.mark.parametrize("name", ["total_steps", "steps_per_epoch"])
+@pytest.mark.parametrize("length", ["abc", float("nan"), math.inf, 0, -1, 2.5, True, [3], object()])
+def test_a_length_that_is_none_is_said(name: str, length: object) -> None:
+    with pytest.raises(ConfigError, match=f"{name} must be a whole number of at least 1, got "):
+        Clock(**{name: length})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("length", [3, 3.0, np.int64(3), torch.tensor(3)])
+def test_whole_numbers_of_others_are_lengths(length: int) -> None:
+    assert Clock(total_steps=length).total_steps == 3

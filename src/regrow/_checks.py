@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from regrow._words import said
 from regrow.errors import ConfigError
 
 
@@ -19,7 +20,7 @@ def check_fraction(value: float, *, name: str, where: str) -> None:
         ConfigError: `value` is not within [0, 1].
     """
     if not (_is_number(value) and 0.0 <= value <= 1.0):
-        raise ConfigError(f"{name} must be within [0, 1], got {value!r} ({where})")
+        raise ConfigError(f"{said(name)} must be within [0, 1], got {value!r} ({where})")
 
 
 def check_positive(value: float, *, name: str, where: str) -> None:
@@ -34,7 +35,7 @@ def check_positive(value: float, *, name: str, where: str) -> None:
         ConfigError: `value` is not a finite number above 0.
     """
     if not (_is_number(value) and value > 0 and math.isfinite(value)):
-        raise ConfigError(f"{name} must be above 0, got {value!r} ({where})")
+        raise ConfigError(f"{said(name)} must be above 0, got {value!r} ({where})")
 
 
 def check_not_negative(value: float, *, name: str, where: str) -> None:
@@ -49,7 +50,7 @@ def check_not_negative(value: float, *, name: str, where: str) -> None:
         ConfigError: `value` is not at least 0.
     """
     if not (_is_number(value) and value >= 0):
-        raise ConfigError(f"{name} must be at least 0, got {value!r} ({where})")
+        raise ConfigError(f"{said(name)} must be at least 0, got {value!r} ({where})")
 
 
 def _is_number(value: object) -> bool:

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Literal, final
+from typing import Final, Literal, final
 
 import torch
 from torch import Tensor
 
 from regrow._checks import check_not_negative
 from regrow._shapes import Mask, Scores
+from regrow._words import words
 from regrow.criteria.base import Criterion, CriterionState, Observation, Watching, watching
 from regrow.errors import ConfigError
 from regrow.graph import Streams
 from regrow.neutral import Neutral
 from regrow.renewal import Renewal
 from regrow.schedule import Schedule
-from regrow.selection import Below, Selection
+from regrow.selection import Selection
 
 
 @final
@@ -28,11 +28,11 @@ class RecipeInfo:
 
     Attributes:
         name: The name in study files and on the command line.
-        title: Title of the paper, or what the recipe is for.
+        summary: One sentence.
+        title: Title of the paper, or what the recipe is for; of a recipe of your own nothing, as of the next three.
         paper: Authors and venue.
         year: Year of the version that is followed.
         url: Where the paper is.
-        summary: One sentence.
         differs: Where paper, released code and this recipe disagree, one entry a difference.
         role: What its arms are for: ``method``, or ``control`` where the recipe replays another run. The
             laboratory's own have ``plain``, ``restart`` and ``apart``.
@@ -41,12 +41,12 @@ class RecipeInfo:
     """
 
     name: str
-    title: str
-    paper: str
-    year: int
-    url: str
     summary: str
-    differs: tuple[str, ...]
+    title: str = ""
+    paper: str = ""
+    year: int = 0
+    url: str = ""
+    differs: tuple[str, ...] = ()
     role: Literal["method", "control", "plain", "restart", "apart"] = "method"
     partners: bool = False
     neutral: Neutral | None = None
@@ -87,6 +87,14 @@ class Decision:
     gated: bool = False
 
 
+_PARTS: Final[Mapping[str, type]] = {
+    "criterion": Criterion,
+    "select": Selection,
+    "renew": Renewal,
+    "when": Schedule,
+}
+
+
 @final
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
@@ -107,9 +115,10 @@ class Recipe:
         drop: A selected filter first leaves the network, and is renewed when the schedule ends the phase without it.
         init: What fresh filters are drawn from, instead of what `attach` was told; None = as
             `attach` was told.
+        words: For messages: name of a part's argument to the name that the recipe's user wrote; see `called`.
 
     Raises:
-        ConfigError: A negative grace period or loss.
+        ConfigError: A part that is none, or a negative grace period or loss.
     """
 
     info: RecipeInfo
@@ -123,10 +132,18 @@ class Recipe:
     exclude_first: bool = False
     drop: bool = False
     init: str | None = None
+    words: Mapping[str, str] = field(default_factory=words, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         """Check the settings."""
         where = f"recipe '{self.info.name}'"
+        for name, kind in _PARTS.items():
+            part = getattr(self, name)
+            if isinstance(part, type) or not isinstance(part, kind):
+                raise ConfigError(
+                    f"{name} must be a {kind.__name__} (inherit from {kind.__module__}.{kind.__name__}), got {part!r} "
+                    f"({where})"
+                )
         check_not_negative(self.grace_steps, name="grace_steps", where=where)
         if self.min_loss is not None:
             check_not_negative(self.min_loss, name="min_loss", where=where)
@@ -199,8 +216,7 @@ class Recipe:
             seed: For criteria that draw random numbers.
             loss: Training loss of this step; only needed with `min_loss`.
             streams: Filters that are scored, selected and renewed as one.
-            select: Instead of the recipe's own, where it works on a part of a network, say. It narrows that one: what
-                `Below` does not mark, it does not mark either.
+            select: Instead of the recipe's own, where it works on a part of a network, say.
             due: The schedule's step. False: a criterion that watches has come to an end between two of them.
             layers: Those that take part: the others have no score, and count in no share of the network. None: all.
 
@@ -237,16 +253,13 @@ class Recipe:
                 scores[layer] = found
         if self.min_loss is not None and loss is not None and loss < self.min_loss:
             return RecipeState(criteria=criteria, born=state.born), Decision(gated=True)
-        if (
-            isinstance(self.select, Below)
-            and not self.select.inclusive
-            and _none_below(scores, self.select.threshold)
-        ):
+        select = select or self.select
+        if select.idle(scores):
             return RecipeState(criteria=criteria, born=state.born), Decision()
         eligible = self._eligible(state.born, scores, step=step)
         if streams is not None:
             scores, eligible = streams.gather(scores, eligible)
-        masks = (select or self.select)(scores, eligible=eligible, step=step)
+        masks = select(scores, eligible=eligible, step=step)
         if streams is not None:
             masks = streams.spread(masks)
         masks, nonfinite = _marked(masks, scores)
@@ -292,19 +305,6 @@ class Recipe:
         return {
             layer: part.to(scores[layer].device) for layer, part in zip(scores, parts, strict=True)
         }
-
-
-def _none_below(scores: Mapping[str, Scores], threshold: float) -> bool:
-    """Whether all scores are numbers of at least a threshold, as in nearly every step: nothing is left to do then.
-
-    Asked on the CPU alone, where the answer costs no wait. It is exact: the comparison with a threshold rounds that to
-    the scores' type, which does not put it above a score that was not under it.
-    """
-    values = list(scores.values())
-    if not values or not all(each.is_cpu for each in values):
-        return False
-    least, most = torch.cat([each.flatten() for each in values]).aminmax()  # NaN if there is one
-    return least.item() >= threshold and most.item() < math.inf
 
 
 def _marked(

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Literal, final
 
+from regrow._words import said, words
 from regrow.compose import RecipeInfo
 from regrow.errors import ConfigError
 from regrow.schedule import Schedule
@@ -34,6 +36,7 @@ class PartnerRecipe:
             statistics) takes it too. ``reference``: a share is worked out at each convolution by its name, and carried
             along over all tensors up to the next one in the order of the state dict, as the released code does.
         memory: ``keep`` the optimizer's memory as it is, ``graft`` it with the same shares, or ``reset`` it.
+        words: As of a `Recipe`.
 
     Raises:
         ConfigError: Less than 2 partners, or another word.
@@ -45,6 +48,7 @@ class PartnerRecipe:
     when: Schedule
     order: Order = "paper"
     memory: Memory = "keep"
+    words: Mapping[str, str] = field(default_factory=words, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         """Check the settings."""
@@ -58,9 +62,9 @@ class PartnerRecipe:
                 f"partners must be a whole number of at least 2, got {self.partners!r} ({where})"
             )
         for name, value, known in (
-            ("mode", self.order, ("paper", "reference")),
+            ("order", self.order, ("paper", "reference")),
             ("memory", self.memory, ("keep", "graft", "reset")),
         ):
             if value not in known:
                 words = ", ".join(repr(each) for each in known)
-                raise ConfigError(f"{name} must be one of {words}, got {value!r} ({where})")
+                raise ConfigError(f"{said(name)} must be one of {words}, got {value!r} ({where})")

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 import warnings
+from abc import abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal, Protocol, final
+from typing import Literal, Protocol, SupportsIndex, final, runtime_checkable
 
 from regrow._checks import check_fraction
+from regrow._words import said
 from regrow.errors import ConfigError, NoEffectWarning
 
 
@@ -30,40 +32,54 @@ class Clock:
             ("total_steps", self.total_steps),
             ("steps_per_epoch", self.steps_per_epoch),
         ):
-            if value is not None and (isinstance(value, bool) or int(value) != value or value < 1):
+            if value is not None and not _is_length(value):
                 raise ConfigError(
-                    f"{name} must be a whole number of at least 1, got {value} (attach)"
+                    f"{name} must be a whole number of at least 1, got {value!r} (attach)"
                 )
+
+
+def _is_length(value: object) -> bool:
+    """A whole number from 1 on, whoever wrote it: a float of that value counts, and numpy's and torch's numbers do."""
+    if isinstance(value, bool) or not isinstance(value, SupportsIndex | float):
+        return False
+    return math.isfinite(value) and value == int(value) and int(value) >= 1
 
 
 class BoundSchedule(Protocol):
     """A schedule that knows the length of the training: everything in optimizer steps."""
 
     @property
+    @abstractmethod
     def last_step(self) -> int | None:
         """The last step at which something may be due, or None when there is no end."""
-        ...
 
+    @abstractmethod
     def due(self, step: int) -> bool:
         """Whether the network is looked at in this step (0-based)."""
-        ...
 
     def ends(self, step: int) -> bool:
         """Whether filters that were dropped come back right after this step."""
-        ...
+        del step
+        return False
 
 
+@runtime_checkable
 class Schedule(Protocol):
-    """When to look, in the user's units."""
+    """When to look, in the user's units. Inherit from it: then only `bind` is to be written."""
 
+    @property
+    def brings_back(self) -> bool:
+        """Whether filters that were dropped come back: a recipe that drops needs that."""
+        return False
+
+    @abstractmethod
     def bind(self, clock: Clock, *, where: str) -> BoundSchedule:
         """Convert epochs and shares to optimizer steps, once, before training starts."""
-        ...
 
 
 @final
 @dataclass(frozen=True)
-class _EverySteps:
+class _EverySteps(BoundSchedule):
     every: int
     active_steps: int | None
 
@@ -78,15 +94,10 @@ class _EverySteps:
             self.active_steps is None or step < self.active_steps
         )
 
-    def ends(self, step: int) -> bool:
-        """Never: nothing is dropped."""
-        del step
-        return False
-
 
 @final
 @dataclass(frozen=True, kw_only=True)
-class Every:
+class Every(Schedule):
     """At regular intervals during the first part of the training.
 
     Due at step t (0-based) when (t + 1) is a multiple of the interval and t < round(active_fraction * total_steps);
@@ -122,13 +133,13 @@ class Every:
         """Check the settings."""
         if self.steps is not None and self.epochs is not None:
             raise ConfigError(
-                f"give every_steps or every_epochs, not both, got {self.steps} and {self.epochs} (schedule)"
+                f"give {said('steps')} or {said('epochs')}, not both, got {self.steps} and {self.epochs} (schedule)"
             )
-        for name, value in (("every_steps", self.steps), ("every_epochs", self.epochs)):
-            if value is not None and value < 1:
-                raise ConfigError(f"{name} must be at least 1, got {value} (schedule)")
-            if value is not None and value != int(value):
-                raise ConfigError(f"{name} must be a whole number, got {value} (schedule)")
+        for name, value in (("steps", self.steps), ("epochs", self.epochs)):
+            if value is not None and not _is_length(value):
+                raise ConfigError(
+                    f"{said(name)} must be a whole number of at least 1, got {value!r} (schedule)"
+                )
         check_fraction(self.active_fraction, name="active_fraction", where="schedule")
         if not isinstance(self.at_end, bool):  # pyright: ignore[reportUnnecessaryIsInstance] # users' words
             raise ConfigError(f"at_end must be true or false, got {self.at_end!r} (schedule)")
@@ -153,7 +164,7 @@ class Every:
         if self.epochs is not None:
             if clock.steps_per_epoch is None:
                 raise ConfigError(
-                    f"every_epochs={self.epochs} needs attach(steps_per_epoch=...) ({where})"
+                    f"{said('epochs')}={self.epochs} needs attach(steps_per_epoch=...) ({where})"
                 )
             every = self.epochs * clock.steps_per_epoch
         active: int | None = None
@@ -179,7 +190,7 @@ class Every:
 
 @final
 @dataclass(frozen=True)
-class AtSteps:
+class AtSteps(Schedule, BoundSchedule):
     """At steps that are known beforehand, such as those of a run that is to be copied.
 
     Args:
@@ -225,15 +236,10 @@ class AtSteps:
         """Whether the step is one of them."""
         return step in self.steps
 
-    def ends(self, step: int) -> bool:
-        """Never: nothing is dropped."""
-        del step
-        return False
-
 
 @final
 @dataclass(frozen=True)
-class _CycleSteps:
+class _CycleSteps(BoundSchedule):
     full: int
     reduced: int
     cycles: int
@@ -267,7 +273,7 @@ class _CycleSteps:
 
 @final
 @dataclass(frozen=True, kw_only=True)
-class Cycles:
+class Cycles(Schedule):
     """Train the full network, then a part of it, and again; afterwards the full network to the end.
 
     A cycle that cannot end before the last step of a training is not begun: it would leave filters out, or untrained.
@@ -294,12 +300,21 @@ class Cycles:
     cycles: int
     unit: Literal["epochs", "steps"] = "epochs"
 
+    @property
+    def brings_back(self) -> bool:
+        """After each part with the reduced network."""
+        return True
+
     def __post_init__(self) -> None:
         """Check the settings."""
-        for name, value in (("s1", self.full), ("s2", self.reduced), ("cycles", self.cycles)):
+        for name, value in (
+            ("full", self.full),
+            ("reduced", self.reduced),
+            ("cycles", self.cycles),
+        ):
             if not isinstance(value, int) or isinstance(value, bool) or value < 1:  # pyright: ignore[reportUnnecessaryIsInstance] # users' words
                 raise ConfigError(
-                    f"{name} must be a whole number of at least 1, got {value!r} (schedule)"
+                    f"{said(name)} must be a whole number of at least 1, got {value!r} (schedule)"
                 )
         if self.unit not in {"epochs", "steps"}:
             raise ConfigError(f"unit must be 'epochs' or 'steps', got {self.unit!r} (schedule)")
@@ -320,11 +335,11 @@ class Cycles:
         Edge cases:
             Cycles that do not fit into the training are left out, with a NoEffectWarning.
         """
-        scale = 1
+        scale, full, reduced = 1, said("full"), said("reduced")
         if self.unit == "epochs":
             if clock.steps_per_epoch is None:
                 raise ConfigError(
-                    f"s1={self.full} and s2={self.reduced} epochs need attach(steps_per_epoch=...), or set "
+                    f"{full}={self.full} and {reduced}={self.reduced} epochs need attach(steps_per_epoch=...), or set "
                     f"unit='steps' ({where})"
                 )
             scale = clock.steps_per_epoch
@@ -333,8 +348,8 @@ class Cycles:
         if bound.fitting < self.cycles:
             warnings.warn(
                 f"{where}: {self.cycles} cycles take {self.cycles * (bound.full + bound.reduced)} steps and training "
-                f"after them, and the training ends after {total}: {bound.fitting} are made (shorter s1 and s2, or a "
-                f"longer training, make more)",
+                f"after them, and the training ends after {total}: {bound.fitting} are made (shorter {full} and "
+                f"{reduced}, or a longer training, make more)",
                 NoEffectWarning,
                 stacklevel=3,
             )

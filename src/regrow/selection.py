@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
+from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Protocol, final
+from typing import Protocol, final, runtime_checkable
 
 import torch
 
@@ -15,23 +16,34 @@ from regrow.errors import ConfigError
 from regrow.functional.masks import below, lowest, lowest_of_all, spare_best
 
 
+@runtime_checkable
 class Selection(Protocol):
-    """Scores to masks."""
+    """Scores to masks. Inherit from it: then only the call is to be written."""
 
+    @property
+    def quota(self) -> bool:
+        """Whether it was asked for how many are taken, so that many at once are no surprise."""
+        return False
+
+    @abstractmethod
     def __call__(
         self, scores: Mapping[str, Scores], *, eligible: Mapping[str, Mask], step: int
     ) -> dict[str, Mask]:
         """Masks by layer, (*S, O)."""
-        ...
+
+    def idle(self, scores: Mapping[str, Scores]) -> bool:
+        """Whether it is sure, without a wait for the device, that nobody is marked by these scores."""
+        del scores
+        return False
 
     def check(self, counts: Mapping[str, int]) -> None:
         """Refuse, before training starts, layers (with their number of filters) that cannot be selected from."""
-        ...
+        del counts
 
 
 @final
 @dataclass(frozen=True, kw_only=True)
-class Below:
+class Below(Selection):
     """All filters whose score is under one absolute threshold, the same for every layer.
 
     Args:
@@ -85,24 +97,42 @@ class Below:
     def _low(self, scores: Scores) -> Mask:
         return below(scores, threshold=self.threshold, inclusive=self.inclusive)
 
-    def check(self, counts: Mapping[str, int]) -> None:
-        """Any layers will do."""
-        del counts
+    def idle(self, scores: Mapping[str, Scores]) -> bool:
+        """Whether all scores are numbers of at least the threshold, as in nearly every step.
+
+        Asked on the CPU alone, where the answer costs no wait. It is exact: the comparison with a threshold rounds that
+        to the scores' type, which does not put it above a score that was not under it.
+
+        Args:
+            scores: By layer, (*S, O).
+
+        Returns:
+            True: nobody is marked, and no score is to be counted as none. False: it may be otherwise.
+        """
+        values = list(scores.values())
+        if self.inclusive or not values or not all(each.is_cpu for each in values):
+            return False
+        least, most = torch.cat(
+            [each.flatten() for each in values]
+        ).aminmax()  # NaN if there is one
+        return least.item() >= self.threshold and most.item() < math.inf
 
 
 @final
 @dataclass(frozen=True, kw_only=True)
-class CountsOf:
+class CountsOf(Selection):
     """As many filters as another run renewed, in the same layer at the same step, the lowest scores first.
 
     Args:
         counts: Number of filters by (step, layer).
     """
 
-    quota: ClassVar[bool] = True
-    """How many are taken was asked for."""
-
     counts: Mapping[tuple[int, str], int]
+
+    @property
+    def quota(self) -> bool:
+        """How many are taken was asked for."""
+        return True
 
     def __call__(
         self, scores: Mapping[str, Scores], *, eligible: Mapping[str, Mask], step: int
@@ -147,7 +177,7 @@ class CountsOf:
 
 @final
 @dataclass(frozen=True, kw_only=True)
-class WorstFraction:
+class WorstFraction(Selection):
     """A share of all filters of the network: those with the lowest scores, ranked together, without quotas.
 
     Args:
@@ -162,11 +192,13 @@ class WorstFraction:
         Prakash et al., "RePr", CVPR 2019, Section 4: scores within a layer, ranking over the network.
     """
 
-    quota: ClassVar[bool] = True
-    """How many are taken was asked for."""
-
     fraction: float
     most_of_layer: float = 1.0
+
+    @property
+    def quota(self) -> bool:
+        """How many are taken was asked for."""
+        return True
 
     def __post_init__(self) -> None:
         """Check the settings."""

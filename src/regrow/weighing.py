@@ -7,6 +7,7 @@ from typing import Literal, Protocol, final
 
 from regrow._checks import check_fraction, check_positive
 from regrow._shapes import FilterRows, Scores
+from regrow._words import said
 from regrow.errors import ConfigError
 from regrow.functional.grafting import own_share, scale_share
 from regrow.functional.information import PerLayer, filter_entropies, weight_entropy, weight_l1
@@ -80,7 +81,7 @@ class ByInformation:
         """Check the settings."""
         if self.measure_by not in {"entropy", "filter_entropy", "l1"}:
             raise ConfigError(
-                f"criterion must be 'entropy', 'filter_entropy' or 'l1', got {self.measure_by!r} (weighing)"
+                f"{said('measure_by')} must be 'entropy', 'filter_entropy' or 'l1', got {self.measure_by!r} (weighing)"
             )
         if self.unit not in {"layer", "filter"}:
             raise ConfigError(f"unit must be 'layer' or 'filter', got {self.unit!r} (weighing)")

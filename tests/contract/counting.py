@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from regrow.criteria import Criterion, Observation, Signal
+from regrow.criteria import Observation, Signal
 
 _NUMBERS = ("counted", "counted in one", "counted in Python")
 _OF_STATE = ("suspect", "watches", "ripe", "renewed", "stirred", "encouraged", "kept")
@@ -16,7 +16,7 @@ _OF_STATE = ("suspect", "watches", "ripe", "renewed", "stirred", "encouraged", "
 class Counting:
     """Three running counts of each layer: a tensor without axes, one with an axis of 1, a number of Python's."""
 
-    inner: Criterion
+    inner: Any
 
     @property
     def needs(self) -> frozenset[Signal]:
@@ -25,10 +25,6 @@ class Counting:
     @property
     def every_step(self) -> bool:
         return self.inner.every_step
-
-    @property
-    def scale_invariant(self) -> bool:
-        return self.inner.scale_invariant
 
     def observe(self, state: dict[str, Any], observation: Observation) -> dict[str, Any]:
         found = self.inner.observe(_rest(state), observation)

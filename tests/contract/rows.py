@@ -58,6 +58,8 @@ class CriterionRow:
         Callable[[list[list[float]], list[list[float]], Mapping[str, Any]], list[float]] | None
     ) = None
     wrong: tuple[Wrong, ...] = ()
+    scale_free: bool = False
+    """Whether scores stay as they are when all that is observed is multiplied by a number; with `rescale` all do."""
 
 
 def _gradient_oracle(
@@ -218,6 +220,7 @@ CRITERIA: dict[str, CriterionRow] = {
         make=partial(Liveness, threshold=1e-8, steps=1, examples=1),
         settings=({}, {"steps": 2}, {"gradient": GradientSize(norm="l2")}),
         oracle=_liveness_oracle,
+        scale_free=True,
         wrong=(
             Wrong(settings={"steps": 0}, match="steps must be a whole number of at least 1, got 0"),
             Wrong(settings={"examples": 1.5}, match="examples must be a whole number"),
@@ -229,6 +232,7 @@ CRITERIA: dict[str, CriterionRow] = {
         make=FilterOverlap,
         settings=({}, {"normalise": "matrix"}, {"corrected": True}),
         oracle=_overlap_oracle,
+        scale_free=True,
         wrong=(
             Wrong(settings={"normalise": "column"}, match="'row' or 'matrix', got 'column'"),
             Wrong(
@@ -237,11 +241,11 @@ CRITERIA: dict[str, CriterionRow] = {
             ),
         ),
     ),
-    "RandomScore": CriterionRow(make=RandomScore),
+    "RandomScore": CriterionRow(make=RandomScore, scale_free=True),
     "MeanActivation": CriterionRow(
         make=MeanActivation, settings=({}, {"rescale": True}), oracle=_activation_oracle
     ),
-    "ZeroShare": CriterionRow(make=ZeroShare, oracle=_zeros_oracle),
+    "ZeroShare": CriterionRow(make=ZeroShare, oracle=_zeros_oracle, scale_free=True),
     # The rows are slopes there: the mean of their sizes is what is done to activations too.
     "Taylor": CriterionRow(
         make=Taylor, settings=({}, {"rescale": True}), oracle=_activation_oracle

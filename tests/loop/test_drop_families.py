@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 import regrow
 from regrow.graph import Filters, Wiring, gates
+from regrow.selection import Selection
 from zoo.nets import WHY_NOT_HERE, build, installed
 
 pytestmark = pytest.mark.skipif(not installed(), reason=WHY_NOT_HERE)
@@ -49,7 +50,7 @@ STEPS = 3
 
 
 @dataclasses.dataclass(frozen=True)
-class EveryThird:
+class EveryThird(Selection):
     """One filter in three of every layer, at a place of its own, and never all."""
 
     def __call__(
@@ -62,9 +63,6 @@ class EveryThird:
             else torch.zeros(len(values), dtype=torch.bool)
             for layer, values in scores.items()
         }
-
-    def check(self, counts: object) -> None:
-        """Any network."""
 
 
 def _recipe() -> regrow.Recipe:

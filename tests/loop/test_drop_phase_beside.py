@@ -15,6 +15,7 @@ import regrow
 from crossed import crossed
 from loop.test_drop_phase import Plain, _batch
 from loop.test_drop_phase_loops import _build, _sgd, _silent, _step
+from regrow.selection import Selection
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:the recipe .* is at work:regrow.errors.RegrowWarning"),
@@ -23,7 +24,7 @@ pytestmark = [
 
 
 @dataclasses.dataclass(frozen=True)
-class Fixed:
+class Fixed(Selection):
     """These filters, whatever their scores."""
 
     gone: Mapping[str, Sequence[int]]
@@ -36,9 +37,6 @@ class Fixed:
             layer: torch.tensor([index in self.gone.get(layer, ()) for index in range(len(values))])
             for layer, values in scores.items()
         }
-
-    def check(self, counts: object) -> None:
-        """Any network."""
 
 
 def _repr(s1: int, s2: int, *, cycles: int = 1, seed: int = 0, **told: object) -> dict[str, object]:

@@ -266,7 +266,6 @@ class _Asking:
 
     shown: list[LayerActivity | None]
     every_step = True
-    scale_invariant = True
     needs = frozenset({Signal.ACTIVITY})
 
     def observe(self, state: CriterionState, observation: Observation) -> CriterionState:

@@ -17,8 +17,8 @@ from loop.loops import sgd, train, weights
 from loop.test_silencing import blocks, plain
 from regrow.criteria import MEASURED, FisherDiagonal, Observation, Oracle, Signal, Taylor
 from regrow.errors import ConfigError
-from regrow.loop import gating
-from regrow.loop.probing import Probe
+from regrow.loop.measure import gating
+from regrow.loop.measure.probing import Probe
 
 X = torch.randn(7, 3, 8, 8, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
 Y = torch.tensor([0, 2, 1, 1, 0, 2, 2])

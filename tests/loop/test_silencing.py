@@ -16,12 +16,12 @@ from graph.nets import BasicBlock, Forward, build, example, randomised
 from regrow.criteria import Signal
 from regrow.graph import Wiring
 from regrow.graph.undisturbed import undisturbed
-from regrow.loop.examples import Examples
-from regrow.loop.gating import _multiplier
-from regrow.loop.places import heard_at, silenced_at, tapping
-from regrow.loop.probing import Probe
-from regrow.loop.silencing import Silencer
-from regrow.loop.survey import Survey
+from regrow.loop.measure.examples import Examples
+from regrow.loop.measure.gating import _multiplier
+from regrow.loop.measure.places import heard_at, silenced_at, tapping
+from regrow.loop.measure.probing import Probe
+from regrow.loop.measure.silencing import Silencer
+from regrow.loop.measure.survey import Survey
 from regrow.renewal import Out
 from regrow.surgery import apply_edits_
 

@@ -16,10 +16,11 @@ from oracle.readers import spot_of
 from regrow.compose import Recipe
 from regrow.errors import ConfigError, LargeRenewalWarning
 from regrow.graph import Policy, Wiring
+from regrow.selection import Selection
 
 
 @dataclass(frozen=True)
-class Exactly:
+class Exactly(Selection):
     """A selection: one filter of one layer, whenever it is asked."""
 
     layer: str
@@ -37,9 +38,6 @@ class Exactly:
             masks[self.layer] &= eligible[self.layer]
             self.found.append(bool(masks[self.layer].any()))
         return masks
-
-    def check(self, counts: Mapping[str, int]) -> None:
-        pass
 
 
 def _at_once(readers: str) -> Recipe:

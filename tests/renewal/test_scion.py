@@ -75,7 +75,7 @@ def test_what_they_say_of_themselves() -> None:
     for scion in (AddNoise(), AddStrongest()):
         assert not scion.touches_readers
         assert not scion.draws_readers
-        assert not scion.preserve
+        assert not scion.keeps_output
         assert scion.left_alone(layer.filters) == []
     clock = Clock(steps_per_epoch=3)
     assert AddStrongest().bind(clock, where="test") == AddStrongest()

@@ -11,7 +11,7 @@ from regrow.compose import Recipe, RecipeInfo
 from regrow.criteria import RandomScore
 from regrow.graph import Filters, Wiring, is_shared
 from regrow.loop import Regrower
-from regrow.loop.calibration import Calibration
+from regrow.loop.measure.calibration import Calibration
 from regrow.renewal import Redraw
 from regrow.schedule import Every
 from regrow.selection import CountsOf

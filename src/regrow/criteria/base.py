@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol, cast
+from typing import Protocol, cast, runtime_checkable
 
 from jaxtyping import Float
 from torch import Tensor
@@ -151,13 +151,9 @@ Python's own is taken too.
 """
 
 
+@runtime_checkable
 class Criterion(Protocol):
     """Scores from observations. Configuration is frozen; what is remembered is passed in and out."""
-
-    @property
-    def scale_invariant(self) -> bool:
-        """Whether the scores stay as they are when all that is observed is multiplied by a number."""
-        ...
 
     @property
     def needs(self) -> frozenset[Signal]:

@@ -42,15 +42,7 @@ class FilterOverlap(Momentary):
         if self.corrected and self.normalise == "matrix":
             raise ConfigError("corrected=True needs normalise='row' (filter overlap)")
 
-    @property
-    def needs(self) -> frozenset[Signal]:
-        """What it looks at."""
-        return frozenset({Signal.WEIGHTS})
-
-    @property
-    def scale_invariant(self) -> bool:
-        """Whether scores stay when all that is observed is multiplied by a number."""
-        return True
+    needs = frozenset({Signal.WEIGHTS})
 
     def scores_of(self, observation: Observation) -> Scores | None:
         """Overlaps of the weights as they are.

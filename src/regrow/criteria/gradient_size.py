@@ -46,15 +46,7 @@ class GradientSize:
                 f"source must be 'last' or 'accumulated', got {self.source!r} (gradient size)"
             )
 
-    @property
-    def needs(self) -> frozenset[Signal]:
-        """What it looks at."""
-        return frozenset({Signal.GRADIENTS})
-
-    @property
-    def scale_invariant(self) -> bool:
-        """Whether scores stay when all that is observed is multiplied by a number."""
-        return False
+    needs = frozenset({Signal.GRADIENTS})
 
     @property
     def every_step(self) -> bool:

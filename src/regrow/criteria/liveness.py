@@ -86,15 +86,7 @@ class Liveness:
                     f"{name} must be a whole number of at least 1, got {value!r} (liveness)"
                 )
 
-    @property
-    def needs(self) -> frozenset[Signal]:
-        """What it looks at."""
-        return frozenset({Signal.GRADIENTS, Signal.ACTIVITY})
-
-    @property
-    def scale_invariant(self) -> bool:
-        """Silence is; only when it is looked for depends on the gradient's scale."""
-        return True
+    needs = frozenset({Signal.GRADIENTS, Signal.ACTIVITY})
 
     @property
     def every_step(self) -> bool:

@@ -28,15 +28,7 @@ class MeanActivation(Momentary):
 
     rescale: bool = False
 
-    @property
-    def needs(self) -> frozenset[Signal]:
-        """What it looks at."""
-        return frozenset({Signal.ACTIVATIONS})
-
-    @property
-    def scale_invariant(self) -> bool:
-        """Whether scores stay when all that is observed is multiplied by a number."""
-        return self.rescale
+    needs = frozenset({Signal.ACTIVATIONS})
 
     def scores_of(self, observation: Observation) -> Scores | None:
         """The activations as they were measured.

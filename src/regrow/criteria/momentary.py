@@ -11,10 +11,7 @@ from regrow.criteria.base import CriterionState, Observation
 class Momentary(ABC):
     """Scores of the network as it is at the step at which they are due; nothing is carried on from there."""
 
-    @property
-    def every_step(self) -> bool:
-        """Only the step at which a score is due is observed."""
-        return False
+    every_step = False
 
     @abstractmethod
     def scores_of(self, observation: Observation) -> Scores | None:

@@ -48,11 +48,6 @@ class Oracle(Momentary):
             return frozenset({Signal.SILENCED_LOSS})
         return frozenset({Signal.SILENCED_ACCURACY, Signal.SILENCED_LOSS})
 
-    @property
-    def scale_invariant(self) -> bool:
-        """Whether scores stay when all that is observed is multiplied by a number."""
-        return False
-
     def scores_of(self, observation: Observation) -> Scores | None:
         """The differences between the whole network and the one without the filter.
 

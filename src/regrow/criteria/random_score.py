@@ -8,7 +8,7 @@ from typing import final
 import torch
 
 from regrow._shapes import Scores
-from regrow.criteria.base import CriterionState, Observation, Signal
+from regrow.criteria.base import CriterionState, Observation
 from regrow.draw.keys import Key, uniform_rows
 
 
@@ -17,20 +17,9 @@ from regrow.draw.keys import Key, uniform_rows
 class RandomScore:
     """A uniform number in (0, 1) for every filter, by seed, step, layer and filter."""
 
-    @property
-    def needs(self) -> frozenset[Signal]:
-        """What it looks at."""
-        return frozenset()
+    needs = frozenset()
 
-    @property
-    def scale_invariant(self) -> bool:
-        """Whether scores stay when all that is observed is multiplied by a number."""
-        return True
-
-    @property
-    def every_step(self) -> bool:
-        """Nothing is observed."""
-        return False
+    every_step = False
 
     def observe(self, state: CriterionState, observation: Observation) -> CriterionState:
         """Look at nothing."""

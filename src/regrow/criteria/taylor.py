@@ -25,15 +25,7 @@ class Taylor(Momentary):
 
     rescale: bool = False
 
-    @property
-    def needs(self) -> frozenset[Signal]:
-        """What it looks at."""
-        return frozenset({Signal.GATES})
-
-    @property
-    def scale_invariant(self) -> bool:
-        """Whether scores stay when all that is observed is multiplied by a number."""
-        return self.rescale
+    needs = frozenset({Signal.GATES})
 
     def scores_of(self, observation: Observation) -> Scores | None:
         """The derivatives as they were measured.

@@ -56,15 +56,7 @@ class WeightNorm(Momentary):
                 f"normalise must be true or false, got {self.normalise!r} (weight norm)"
             )
 
-    @property
-    def needs(self) -> frozenset[Signal]:
-        """What it looks at."""
-        return frozenset({Signal.WEIGHTS})
-
-    @property
-    def scale_invariant(self) -> bool:
-        """Whether scores stay when all that is observed is multiplied by a number."""
-        return False
+    needs = frozenset({Signal.WEIGHTS})
 
     def scores_of(self, observation: Observation) -> Scores | None:
         """Norms of the weights as they are.

@@ -24,15 +24,7 @@ class ZeroShare(Momentary):
         Hu et al., "Network Trimming", 2016; the ranking "APoZ" of Prakash et al. 2019, Section 5.
     """
 
-    @property
-    def needs(self) -> frozenset[Signal]:
-        """What it looks at."""
-        return frozenset({Signal.ACTIVATIONS})
-
-    @property
-    def scale_invariant(self) -> bool:
-        """Whether scores stay when all that is observed is multiplied by a number."""
-        return True
+    needs = frozenset({Signal.ACTIVATIONS})
 
     def scores_of(self, observation: Observation) -> Scores | None:
         """The shares as they were measured.

@@ -20,17 +20,18 @@ from regrow.errors import (
     RegrowWarning,
 )
 from regrow.graph import Filters, Policy, Wiring, trace, unwrap
-from regrow.loop.choosing import choose
-from regrow.loop.dropping import droppable, refuse_endless
-from regrow.loop.examples import CalibrationLoss
-from regrow.loop.fitting import refuse_foreign
-from regrow.loop.given import optimizers_of, refuse_types
-from regrow.loop.initials import resolve_layers
-from regrow.loop.listening import neighbours, step_activity
-from regrow.loop.measuring import calibration_of, probe_of
+from regrow.loop.activity.listening import neighbours, step_activity
+from regrow.loop.drop.droppable import droppable, refuse_endless
+from regrow.loop.measure.examples import CalibrationLoss
+from regrow.loop.measure.measuring import calibration_of, probe_of
 from regrow.loop.ranks import Ranks
 from regrow.loop.regrower import Regrower
-from regrow.loop.sharding import refuse_sharded_model, refuse_sharded_optimizer
+from regrow.loop.start.choosing import choose
+from regrow.loop.start.fitting import refuse_foreign
+from regrow.loop.start.given import optimizers_of, refuse_types
+from regrow.loop.start.initials import resolve_layers
+from regrow.loop.start.sharding import refuse_sharded_model, refuse_sharded_optimizer
+from regrow.loop.stepper import Stepper
 from regrow.loop.trained import Trained
 from regrow.loop.watch import OptimizerWatch
 from regrow.loop.working import Working
@@ -257,7 +258,7 @@ def attach(
             stacklevel=2,
         )
     _warn_of_another(recipe, optimizers, [layer.path for layer in watched], dry_run=dry_run)
-    regrower = Regrower(
+    stepper = Stepper(
         recipe,
         watches=[
             _watch(
@@ -296,6 +297,7 @@ def attach(
         activity=activity,
         neighbours=neighbours(wiring),
     )
+    regrower = Regrower(stepper, dry_run=dry_run)
     _REGROWERS.add(regrower)
     return regrower
 

@@ -10,14 +10,24 @@ from torch import Tensor, nn
 
 from regrow.compose import Decision
 from regrow.history import Renewed
-from regrow.loop.calibration import Calibration
-from regrow.loop.initials import fresh_entries, with_fresh
-from regrow.loop.resting import Resting
+from regrow.loop.drop.resting import Resting
+from regrow.loop.measure.calibration import Calibration
 from regrow.loop.saving import check_resting
+from regrow.loop.start.initials import fresh_entries, with_fresh
 from regrow.loop.working import Working
 from regrow.renewal import Activity, Edit, Layer, Out, Renewal
 from regrow.renewal.preserve import uncut
-from regrow.surgery import Companion, CountedNorms, OptimizerSurgeon, apply_edits_, copy_over_
+from regrow.surgery import (
+    Companion,
+    CountedNorms,
+    OptimizerSurgeon,
+    Target,
+    apply_edits_,
+    copy_over_,
+)
+
+_Targets = list[tuple[Target, ...]]
+"""By optimizer, what of its state a layer's renewal begins anew."""
 
 
 class Renewer:
@@ -64,7 +74,7 @@ class Renewer:
         self._layers = dict(layers)
         self._surgeons = surgeons
         self._companions = companions
-        self._calibration = calibration if renewal.preserve else None
+        self._calibration = calibration if renewal.keeps_output else None
         self._dry_run = dry_run
         self._out = out
         self._working = working
@@ -248,14 +258,15 @@ class Renewer:
         touched: set[str] = set()
         for path, mask in decision.masks.items():
             if not self._dry_run:
-                layer, edits = self._layers[path], made[path]
+                layer, (edits, targets) = self._layers[path], made[path]
                 read = {layer.filters.weight, *(each.weight for each in layer.filters.readers)}
                 if touched & read or any(not edit.fresh for edit in edits):
                     # Another layer's renewal has changed what these were worked out from.
                     edits = self._edits_of(layer, mask, activity, seed=seed, step=step)
+                    targets = self._targets(edits)
                 if any(not edit.fresh for edit in edits):
                     self._shift_companions(layer, mask, activity, seed=seed, step=step)
-                self._write(edits)
+                self._write(edits, targets)
                 touched |= {edit.name for edit in edits}
             filters = mask.nonzero()[:, 0]
             events.append(
@@ -270,17 +281,20 @@ class Renewer:
 
     def _edits(
         self, masks: Mapping[str, Tensor], activity: Activity | None, *, seed: int, step: int
-    ) -> dict[str, list[Edit]]:
+    ) -> dict[str, tuple[list[Edit], _Targets]]:
         """Of all layers, before the first is written.
 
-        An optimizer whose memory cannot be edited is an error then, and not between two layers.
+        An optimizer whose state cannot be edited is an error then, and not between two layers.
         """
-        made: dict[str, list[Edit]] = {}
+        made: dict[str, tuple[list[Edit], _Targets]] = {}
         for path, mask in masks.items():
-            made[path] = self._edits_of(self._layers[path], mask, activity, seed=seed, step=step)
-            for surgeon in self._surgeons:
-                surgeon.check(made[path])
+            edits = self._edits_of(self._layers[path], mask, activity, seed=seed, step=step)
+            made[path] = edits, self._targets(edits)
         return made
+
+    def _targets(self, edits: Sequence[Edit]) -> _Targets:
+        """What each optimizer's state has of them."""
+        return [surgeon.check(edits) for surgeon in self._surgeons]
 
     def _edits_of(
         self,
@@ -303,16 +317,16 @@ class Renewer:
         )
         return self._trained.permitted(edits)
 
-    def _write(self, edits: Sequence[Edit]) -> None:
-        """In the model, in its copies, and in the optimizers' memory."""
+    def _write(self, edits: Sequence[Edit], targets: _Targets) -> None:
+        """In the model, in its copies, and in the optimizers' state."""
         self.counted.after_step()
         apply_edits_(self.tensors, edits)
         self.counted.enter(edits)
         for companion in self._companions:
             copy_over_(companion.tensors(), self.tensors, edits)
-        for surgeon in self._surgeons:
+        for surgeon, mine in zip(self._surgeons, targets, strict=True):
             if self._reset_memory:
-                surgeon.reset(edits)
+                surgeon.begin(mine)
         self.resting.silence_again_(edits, self.tensors)
 
     def _shift_companions(

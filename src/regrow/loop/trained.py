@@ -69,7 +69,7 @@ class Trained:
             Names.
         """
         held = {id(each) for group in optimizer.param_groups for each in group["params"]}
-        return frozenset(name for name in self.now() if id(self._parameters[name]) in held)
+        return frozenset([name for name in self.now() if id(self._parameters[name]) in held])
 
     def moving(self) -> frozenset[str]:
         """Those that the coming step moves: without what has a rate of 0, in a warm-up too."""
@@ -100,7 +100,7 @@ class Trained:
             Names.
         """
         trained = self.now()
-        return frozenset(name for name in names if self._may_be_written(name, trained))
+        return frozenset([name for name in names if self._may_be_written(name, trained)])
 
     def permitted(self, edits: Sequence[Edit]) -> list[Edit]:
         """Of some edits those of tensors that may be written.
@@ -125,11 +125,12 @@ class Trained:
 
     def _in(self, groups: Iterable[Mapping[str, Any]]) -> frozenset[str]:
         held = {id(each) for group in groups for each in group["params"]}
-        return frozenset(
+        found = [
             name
             for name, each in self._parameters.items()
             if each.requires_grad and id(each) in held
-        )
+        ]
+        return frozenset(found)
 
 
 def _owner(name: str) -> str:

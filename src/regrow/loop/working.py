@@ -115,7 +115,7 @@ def _to_renew(recipe: Recipe, layer: Filters, wiring: Wiring) -> frozenset[str]:
         if not any(flag for flags in reader.alone for flag in flags):
             continue
         found.add(reader.weight)
-        if recipe.renew.preserve and not recipe.drop and reader.path in wiring:
+        if recipe.renew.keeps_output and not recipe.drop and reader.path in wiring:
             # Where the mean of what is cut off goes: see `regrow.renewal.preserve`.
             bias = wiring[reader.path].bias
             found |= set() if bias is None else {bias}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
+from regrow._words import called
 from regrow.compose import RecipeInfo
 from regrow.neutral import Neutral
 from regrow.partnership import Memory, Order, PartnerRecipe
@@ -53,6 +54,7 @@ INFO = RecipeInfo(
 )
 
 
+@called({"epochs": "every_epochs", "measure_by": "criterion", "order": "mode"})
 def FilterGrafting(  # noqa: N802 # a recipe is named as its paper names it, and reads as a constructor
     *,
     partners: int = 2,

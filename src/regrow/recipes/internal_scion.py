@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from regrow._words import called
 from regrow.compose import Recipe, RecipeInfo
 from regrow.criteria import WeightNorm
 from regrow.recipes._registry import register
@@ -38,6 +39,7 @@ INFO = RecipeInfo(
 )
 
 
+@called({"epochs": "every_epochs"})
 def InternalScion(  # noqa: N802 # reads as a constructor, like every recipe
     *,
     threshold: float = 0.1,

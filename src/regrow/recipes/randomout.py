@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final, Literal
 
+from regrow._words import called
 from regrow.compose import Recipe, RecipeInfo
 from regrow.criteria import GradientSize, Liveness
 from regrow.errors import ConfigError
@@ -49,6 +50,7 @@ INFO = RecipeInfo(
 _LOOK_EVERY: Final = 100
 
 
+@called({"steps": "every_steps", "epochs": "every_epochs"})
 def RandomOut(  # noqa: N802 # a recipe is named as its paper names it, and reads as a constructor
     *,
     threshold: float = 1e-8,

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final, Literal
 
+from regrow._words import called
 from regrow.compose import Recipe, RecipeInfo
 from regrow.criteria import (
     Criterion,
@@ -69,6 +70,7 @@ INFO = RecipeInfo(
 )
 
 
+@called({"full": "s1", "reduced": "s2"})
 def RePr(  # noqa: N802 # a recipe is named as its paper names it, and reads as a constructor
     *,
     s1: int = 20,

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol, Self
+from typing import Protocol, Self, runtime_checkable
 
 from jaxtyping import Float
 from torch import Tensor
@@ -75,32 +76,36 @@ class Layer:
     reader_initialisers: Mapping[str, Initialiser]
 
 
+@runtime_checkable
 class Renewal(Protocol):
-    """Masks to new values."""
+    """Masks to new values. Inherit from it: then only `edits` is to be written, and readers are left alone."""
 
     @property
     def touches_readers(self) -> bool:
         """Whether weights that multiply a renewed filter's output are changed."""
-        ...
+        return False
 
     @property
     def draws_readers(self) -> bool:
         """Whether fresh values are drawn for the readers too."""
-        ...
+        return False
 
     @property
-    def preserve(self) -> bool:
+    def keeps_output(self) -> bool:
         """Whether the network's output is kept as it is, so that what readers receive must be measured."""
-        ...
+        return False
 
     def bind(self, clock: Clock, *, where: str) -> Self:
         """Take what it needs of the training's length, once, before training starts: itself where that is nothing."""
-        ...
+        del clock, where
+        return self
 
     def left_alone(self, filters: Filters) -> list[str]:
         """What of a layer's surroundings this renewal cannot touch, one note each."""
-        ...
+        del filters
+        return []
 
+    @abstractmethod
     def edits(
         self,
         layer: Layer,
@@ -112,4 +117,3 @@ class Renewal(Protocol):
         activity: Activity | None = None,
     ) -> list[Edit]:
         """All edits that renew the marked filters of one layer. Pure: `params` is read, never written."""
-        ...

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Literal, Self, final
+from typing import Literal, final
 
 import torch
 from torch import Tensor
@@ -12,16 +12,14 @@ from torch import Tensor
 from regrow._shapes import Mask
 from regrow.errors import ConfigError
 from regrow.functional.orthogonal import avoiding_directions
-from regrow.graph.filters import Filters
 from regrow.graph.slices import rows, unrows
 from regrow.renewal.base import Activity, Edit, Layer
 from regrow.renewal.redraw import Redraw
-from regrow.schedule import Clock
 
 
 @final
 @dataclass(frozen=True, kw_only=True)
-class Orthogonal:
+class Orthogonal(Redraw):
     """Give a filter a direction that no filter of its layer has, its own old one included.
 
     Args:
@@ -45,10 +43,6 @@ class Orthogonal:
     """
 
     scale: Literal["survivors", "initialiser"] = "survivors"
-    bias: Literal["zero", "keep"] = "zero"
-    norm: Literal["reset", "keep"] = "reset"
-    readers: Literal["keep", "zero", "redraw"] = "keep"
-    preserve: bool = False
 
     def __post_init__(self) -> None:
         """Check the settings."""
@@ -56,45 +50,7 @@ class Orthogonal:
             raise ConfigError(
                 f"scale must be 'survivors' or 'initialiser', got {self.scale!r} (orthogonal)"
             )
-        self._around()
-
-    def _around(self) -> Redraw:
-        """Everything but the direction is as in a redraw."""
-        return Redraw(bias=self.bias, norm=self.norm, readers=self.readers, preserve=self.preserve)
-
-    @property
-    def touches_readers(self) -> bool:
-        """Unless they are kept."""
-        return self._around().touches_readers
-
-    @property
-    def draws_readers(self) -> bool:
-        """Only for ``readers='redraw'``."""
-        return self._around().draws_readers
-
-    def bind(self, clock: Clock, *, where: str) -> Self:
-        """It asks for no lengths: itself.
-
-        Args:
-            clock: Not used.
-            where: Not used.
-
-        Returns:
-            Itself.
-        """
-        del clock, where
-        return self
-
-    def left_alone(self, filters: Filters) -> list[str]:
-        """The readers whose slices belong to other filters too.
-
-        Args:
-            filters: The layer.
-
-        Returns:
-            One note a layer, or none.
-        """
-        return self._around().left_alone(filters)
+        super().__post_init__()
 
     def edits(
         self,
@@ -119,7 +75,7 @@ class Orthogonal:
         Returns:
             One edit a tensor, in the order weight, bias, norms, readers.
         """
-        drawn, *around = self._around().edits(
+        drawn, *around = super().edits(
             layer, mask, params=params, seed=seed, step=step, activity=activity
         )
         filters = layer.filters

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Literal, Self, final
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -14,14 +14,12 @@ from regrow.draw import Initialiser, Key, draw_filters
 from regrow.errors import ConfigError
 from regrow.graph.filters import Filters, Reader
 from regrow.graph.slices import bias_mask, norm_mask, reader_mask, rows, unrows, weight_mask
-from regrow.renewal.base import Activity, Edit, Layer
+from regrow.renewal.base import Activity, Edit, Layer, Renewal
 from regrow.renewal.preserve import cut_off
-from regrow.schedule import Clock
 
 
-@final
 @dataclass(frozen=True, kw_only=True)
-class Redraw:
+class Redraw(Renewal):
     """Draw a filter's weights anew, and treat what belongs to it as told.
 
     Args:
@@ -77,18 +75,10 @@ class Redraw:
         """Only for ``readers='redraw'``."""
         return self.readers == "redraw"
 
-    def bind(self, clock: Clock, *, where: str) -> Self:
-        """It asks for no lengths: itself.
-
-        Args:
-            clock: Not used.
-            where: Not used.
-
-        Returns:
-            Itself.
-        """
-        del clock, where
-        return self
+    @property
+    def keeps_output(self) -> bool:
+        """With `preserve`."""
+        return self.preserve
 
     def left_alone(self, filters: Filters) -> list[str]:
         """The readers whose slices belong to other filters too.

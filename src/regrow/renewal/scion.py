@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Mapping
-from typing import Self
 
 from torch import Tensor
 
 from regrow._shapes import FilterRows, Mask
 from regrow.draw import Key
-from regrow.graph.filters import Filters
 from regrow.graph.slices import rows, unrows, weight_mask
-from regrow.renewal.base import Activity, Edit, Layer
-from regrow.schedule import Clock
+from regrow.renewal.base import Activity, Edit, Layer, Renewal
 
 
-class Scion(ABC):
+class Scion(Renewal):
     """A renewal that adds something to the marked filters' weights, and touches nothing else.
 
         W_f  <-  W_f + scion_f     for every marked filter f
@@ -31,46 +28,6 @@ class Scion(ABC):
     """
 
     reset_memory: bool
-
-    @property
-    def touches_readers(self) -> bool:
-        """Never."""
-        return False
-
-    @property
-    def draws_readers(self) -> bool:
-        """Never."""
-        return False
-
-    @property
-    def preserve(self) -> bool:
-        """Never: the network's output moves with the filter."""
-        return False
-
-    def bind(self, clock: Clock, *, where: str) -> Self:
-        """Itself, unless a scion needs to know how long the training is.
-
-        Args:
-            clock: The length of the training.
-            where: Which recipe, for messages.
-
-        Returns:
-            The scion at work.
-        """
-        del clock, where
-        return self
-
-    def left_alone(self, filters: Filters) -> list[str]:
-        """Nothing that it would touch is out of its reach.
-
-        Args:
-            filters: The layer.
-
-        Returns:
-            No notes.
-        """
-        del filters
-        return []
 
     @abstractmethod
     def scions(self, present: FilterRows, mask: Mask, *, key: Key) -> tuple[FilterRows, Mask]:

@@ -3,7 +3,7 @@
 from regrow.surgery.companions import Companion, copy_over_, is_companion
 from regrow.surgery.counted import CountedNorms, counted_by_others
 from regrow.surgery.edits import apply_edits_
-from regrow.surgery.optimizer_state import OptimizerSurgeon
+from regrow.surgery.optimizer_state import OptimizerSurgeon, Target
 from regrow.surgery.optimizers.slow import begin_slow_, refuse_slow_without_hooks
 from regrow.surgery.unwrapped import unwrap_optimizer
 
@@ -11,6 +11,7 @@ __all__ = [
     "Companion",
     "CountedNorms",
     "OptimizerSurgeon",
+    "Target",
     "apply_edits_",
     "begin_slow_",
     "copy_over_",

@@ -21,8 +21,8 @@ from regrow.surgery.young import without
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Target:
-    """One edit of a parameter that the optimizer has stepped."""
+class Target:
+    """One edit of a parameter that the optimizer has stepped, and whose state can be edited."""
 
     name: str
     parameter: nn.Parameter
@@ -84,7 +84,7 @@ class OptimizerSurgeon:
         """Whether `before_step` must run before each optimizer step, so that a loop without hooks will not do."""
         return any(self._family.needs_pre_step(group) for group in self._optimizer.param_groups)
 
-    def _targets(self, edits: Iterable[Edit]) -> Iterator[_Target]:
+    def _targets(self, edits: Iterable[Edit]) -> Iterator[Target]:
         groups, kind = self._correction.groups(), type(self._optimizer).__name__
         for edit in edits:
             parameter = self._parameters.get(edit.name)
@@ -107,33 +107,41 @@ class OptimizerSurgeon:
                     f"out by exclude=[...], or {LEAVE}"
                 )
             mask = edit.mask.to(parameter.device)
-            yield _Target(name=edit.name, parameter=parameter, mask=mask, group=group)
+            yield Target(name=edit.name, parameter=parameter, mask=mask, group=group)
 
-    def check(self, edits: Iterable[Edit]) -> None:
-        """Raise what `reset` would raise, and write nothing.
+    def check(self, edits: Iterable[Edit]) -> tuple[Target, ...]:
+        """Find what of some edits concerns this optimizer's state, and write nothing.
 
         Args:
             edits: What is to be renewed.
+
+        Returns:
+            For `begin`: without buffers, living entries that are only shifted, and what another optimizer holds. A
+            tensor that the optimizer has not stepped yet has nothing to forget.
 
         Edge cases:
             A parameter is complex, or has left the optimizer, or the optimizer remembers of it what cannot be edited
             for one filter: an OptimizerError.
         """
-        for _ in self._targets(edits):
-            pass
+        return tuple(self._targets(edits))
 
     def reset(self, edits: Iterable[Edit]) -> None:
-        """Forget what the optimizer remembers of the edited entries.
+        """Forget what the optimizer remembers of the edited entries: `check` and `begin` in one.
 
         Args:
-            edits: What was renewed; buffers, living entries that are only shifted, and what another optimizer holds are
-                skipped.
+            edits: What was renewed.
 
         Edge cases:
             What `check` refuses is refused here too, and nothing is changed then.
-            A tensor that the optimizer has not stepped yet: there is nothing to forget.
         """
-        targets = list(self._targets(edits))
+        self.begin(self.check(edits))
+
+    def begin(self, targets: Iterable[Target]) -> None:
+        """Let entries that were renewed begin anew in the optimizer.
+
+        Args:
+            targets: What `check` has found, in this same step.
+        """
         defaults = self._optimizer.defaults
         with torch.no_grad():
             for target in targets:

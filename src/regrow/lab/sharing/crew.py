@@ -180,7 +180,7 @@ class Crew:
 
 
 @final
-class _Asking:
+class _Asking(Selection):
     """The selection of a crew."""
 
     def __init__(self, crew: Crew) -> None:

@@ -10,7 +10,7 @@ from torch import Tensor
 from regrow.compose import Decision, Recipe, RecipeState
 from regrow.criteria import Kept, LayerActivity, Watching, watching
 from regrow.history import Report
-from regrow.loop.activity import StepActivity
+from regrow.loop.activity.step_activity import StepActivity
 from regrow.loop.warner import Warner
 
 _MANY: Final = 4
@@ -43,7 +43,7 @@ class Lookout:
     ) -> None:
         self._activity = activity
         self._watching = watching(recipe.criterion)
-        self._quota = bool(getattr(recipe.select, "quota", False))
+        self._quota = recipe.select.quota
         self._neighbours = neighbours
         self._warner = warner
 

@@ -9,9 +9,8 @@ from regrow.compose import Recipe
 from regrow.errors import ConfigError
 from regrow.graph import Filters, Wiring, gates, is_shared
 from regrow.graph.users import others
-from regrow.loop.choosing import Chosen
-from regrow.loop.sharing import never_silent
-from regrow.schedule import AtSteps, Every
+from regrow.loop.start.choosing import Chosen
+from regrow.loop.start.sharing import never_silent
 
 _FEW = 3
 """Layers that a note names."""
@@ -26,7 +25,7 @@ def refuse_endless(recipe: Recipe) -> None:
     Raises:
         ConfigError: It drops filters under a schedule that never brings any back.
     """
-    if recipe.drop and isinstance(recipe.when, (Every, AtSteps)):
+    if recipe.drop and not recipe.when.brings_back:
         raise ConfigError(
             f"a recipe that drops filters needs a schedule that brings them back, and {type(recipe.when).__name__} "
             f"never does: give it when=Cycles(...), or drop=False (recipe '{recipe.info.name}')"

@@ -11,8 +11,8 @@ from torch.nn.modules import module as global_hooks
 from torch.nn.modules.conv import _ConvNd  # pyright: ignore[reportPrivateUsage] # the base of all convolutions
 
 from regrow.graph.filters import Filters
-from regrow.loop.examples import Examples
-from regrow.loop.uses import Fate, Uses
+from regrow.loop.measure.examples import Examples
+from regrow.loop.measure.uses import Fate, Uses
 
 
 @dataclass(kw_only=True)

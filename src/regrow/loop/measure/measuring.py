@@ -11,9 +11,9 @@ from regrow.compose import Recipe
 from regrow.criteria import MEASURED, Signal
 from regrow.errors import ConfigError
 from regrow.graph import Filters, Wiring
-from regrow.loop.calibration import Calibration
-from regrow.loop.examples import CalibrationLoss
-from regrow.loop.probing import Probe
+from regrow.loop.measure.calibration import Calibration
+from regrow.loop.measure.examples import CalibrationLoss
+from regrow.loop.measure.probing import Probe
 from regrow.loop.ranks import Ranks
 
 
@@ -35,7 +35,7 @@ def calibration_of(
     Raises:
         ConfigError: They are needed, and were not given.
     """
-    if not recipe.renew.preserve:
+    if not recipe.renew.keeps_output:
         return None
     if inputs is None:
         raise ConfigError(

@@ -15,12 +15,12 @@ from regrow.errors import ConfigError
 from regrow.graph import Filters, Wiring
 from regrow.graph.slices import rows
 from regrow.graph.undisturbed import undisturbed
-from regrow.loop.examples import CalibrationLoss, Examples
-from regrow.loop.gating import activation_sums, slope_sums, weight_gradients
-from regrow.loop.places import NotHeard, Place, heard_at, silenced_at
+from regrow.loop.measure.examples import CalibrationLoss, Examples
+from regrow.loop.measure.gating import activation_sums, slope_sums, weight_gradients
+from regrow.loop.measure.places import NotHeard, Place, heard_at, silenced_at
+from regrow.loop.measure.silencing import Silencer
+from regrow.loop.measure.survey import Survey
 from regrow.loop.ranks import Ranks
-from regrow.loop.silencing import Silencer
-from regrow.loop.survey import Survey
 
 _TRIED = 3
 """Examples on which everything is tried before training. Few, and an unlikely size of another axis."""

@@ -11,7 +11,7 @@ from regrow.compose import Recipe
 from regrow.criteria import Signal, watching
 from regrow.errors import ConfigError
 from regrow.graph import Filters, Wiring
-from regrow.loop.activity import StepActivity
+from regrow.loop.activity.step_activity import StepActivity
 from regrow.loop.ranks import Ranks
 from regrow.loop.trained import Trained
 

@@ -10,9 +10,9 @@ from torch import Tensor
 
 from regrow.errors import ConfigError
 from regrow.graph.calling import tensors_in
-from regrow.loop.examples import Examples
-from regrow.loop.gating import check_rows
-from regrow.loop.places import Place, Tap, index_of, tapping
+from regrow.loop.measure.examples import Examples
+from regrow.loop.measure.gating import check_rows
+from regrow.loop.measure.places import Place, Tap, index_of, tapping
 
 _ROWS = 1024
 """Examples times filters that are run at once, at most."""

@@ -11,7 +11,7 @@ from torch import Tensor
 from regrow.errors import ConfigError, UnknownNameError
 from regrow.graph import Filters, Policy, Streams, Wiring, as_one, is_shared, streams_of
 from regrow.graph.streams import Unit
-from regrow.loop.sharing import without_shared_entries, without_shared_weights
+from regrow.loop.start.sharing import without_shared_entries, without_shared_weights
 from regrow.loop.trained import Trained
 
 _FEW = 6

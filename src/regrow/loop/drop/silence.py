@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.utils.hooks import RemovableHandle
 
-from regrow.loop.parts import Part
+from regrow.loop.drop.slices import Part
 
 _LOOK_AGAIN = 64
 """Steps between two looks at whether what is out has been moved: to read all of it takes as long as to write it."""

@@ -13,8 +13,8 @@ from regrow.activity import ActivityMeter
 from regrow.activity.readings import PassReading
 from regrow.criteria import LayerActivity
 from regrow.graph import Filters, Wiring
-from regrow.loop.factors import Factors, scales
-from regrow.loop.merging import ROWS, means, over_passes, row_of, together
+from regrow.loop.activity.factors import Factors, scales
+from regrow.loop.activity.merging import ROWS, means, over_passes, row_of, together
 from regrow.loop.ranks import Ranks
 from regrow.loop.trained import Trained
 

@@ -15,7 +15,7 @@ from torch.nn.modules.batchnorm import _NormBase  # pyright: ignore[reportPrivat
 from torch.nn.modules.conv import _ConvNd  # pyright: ignore[reportPrivateUsage] # the base of all convolutions
 
 from regrow.graph import ChannelNorm, Filters, Norm, Wiring
-from regrow.loop.survey import Survey
+from regrow.loop.measure.survey import Survey
 from regrow.renewal import Out
 
 

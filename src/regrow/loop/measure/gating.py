@@ -9,8 +9,8 @@ from torch import Tensor
 
 from regrow.errors import ConfigError
 from regrow.functional.importance import fisher_diagonal, mean_activation, taylor, zero_share
-from regrow.loop.examples import Examples
-from regrow.loop.places import Place, Tap, index_of, tapping
+from regrow.loop.measure.examples import Examples
+from regrow.loop.measure.places import Place, Tap, index_of, tapping
 
 _AT_ONCE = 256
 """Examples that are run at once, at most."""

@@ -9,13 +9,13 @@ import torch
 
 from regrow._shapes import Mask, Scores
 from regrow.graph import Streams
-from regrow.loop.resting import Resting
+from regrow.loop.drop.resting import Resting
 from regrow.renewal import Out
 from regrow.selection import Selection
 
 
 @final
-class Choice:
+class Choice(Selection):
     """A recipe's selection, told what other recipes have taken out of the same model, and what a drop takes with it.
 
     Filters that another recipe has out are shown to nobody: they have no score, and count neither for a share of the
@@ -44,6 +44,17 @@ class Choice:
             counts: Number of filters by layer.
         """
         self._select.check(counts)
+
+    def idle(self, scores: Mapping[str, Scores]) -> bool:
+        """As the recipe's selection: it marks nobody whom that does not mark.
+
+        Args:
+            scores: By layer, (O,).
+
+        Returns:
+            Whether nobody is marked, for certain.
+        """
+        return self._select.idle(scores)
 
     def __call__(
         self, scores: Mapping[str, Scores], *, eligible: Mapping[str, Mask], step: int

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from regrow.compose import Decision
-from regrow.loop.parts import Part, parts_of
-from regrow.loop.silence import Silence
+from regrow.loop.drop.silence import Silence
+from regrow.loop.drop.slices import Part, parts_of
 from regrow.renewal import Edit
 
 _RESTING: WeakKeyDictionary[nn.Module, WeakSet[Resting]] = WeakKeyDictionary()

@@ -19,8 +19,8 @@ from regrow.errors import ConfigError
 from regrow.graph.calling import ExampleInputs, call_arguments, tensors_in
 from regrow.graph.filters import Reader
 from regrow.graph.undisturbed import undisturbed
+from regrow.loop.measure.uses import Fate, Uses
 from regrow.loop.ranks import Ranks
-from regrow.loop.uses import Fate, Uses
 from regrow.renewal import Activity, ReaderActivity
 
 

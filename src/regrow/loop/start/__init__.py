@@ -1,0 +1,1 @@
+"""What `attach` looks at before anything is done: arguments, layers, initialisers, who else uses a tensor."""
