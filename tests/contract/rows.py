@@ -300,7 +300,10 @@ _EVENTS = (
 
 _SCION_WRONG = (
     Wrong(settings={"threshold": -1.0}, match="threshold must be at least 0, got -1"),
-    Wrong(settings={"every_epochs": 0}, match="every_epochs must be at least 1, got 0"),
+    Wrong(
+        settings={"every_epochs": 0},
+        match="every_epochs must be a whole number of at least 1, got 0",
+    ),
     Wrong(settings={"active_fraction": 1.5}, match=r"within \[0, 1\], got 1.5"),
     Wrong(settings={"at_end": 1}, match="at_end must be like False, got 1"),
     Wrong(settings={"treshold": 1.0}, match="did you mean 'threshold'", error=RegrowError),
@@ -322,7 +325,10 @@ RECIPES: dict[str, RecipeRow] = {
             Wrong(settings={"active_fraction": 1.5}, match=r"within \[0, 1\], got 1.5"),
             Wrong(settings={"norm": "l3"}, match="'l1', 'signed' or 'l2', got 'l3'"),
             Wrong(settings={"readers": "burn"}, match="readers must be one of keep, zero, redraw"),
-            Wrong(settings={"every_steps": 0}, match="every_steps must be at least 1"),
+            Wrong(
+                settings={"every_steps": 0},
+                match="every_steps must be a whole number of at least 1",
+            ),
             Wrong(settings={"every_steps": 1, "every_epochs": 1}, match="not both"),
             Wrong(settings={"confirm": "luck"}, match="'silence' or 'gradient', got 'luck'"),
             Wrong(

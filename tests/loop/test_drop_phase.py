@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 import regrow
 from crossed import crossed
+from regrow.selection import Selection
 
 CLASSES = 3
 GONE = {"a": (1, 4), "b": (0,)}
@@ -134,7 +135,7 @@ def _dropping(**told: object) -> regrow.Recipe:
     """RePr, but who leaves is fixed."""
     recipe = regrow.RePr(s1=4, s2=6, cycles=1, unit="steps", **told)  # type: ignore[arg-type]
 
-    class Fixed:
+    class Fixed(Selection):
         def __call__(
             self, scores: dict[str, Tensor], *, eligible: object, step: int
         ) -> dict[str, Tensor]:
@@ -145,9 +146,6 @@ def _dropping(**told: object) -> regrow.Recipe:
             for layer in masks.keys() & GONE.keys():
                 masks[layer][list(GONE[layer])] = True
             return masks
-
-        def check(self, counts: object) -> None:
-            """Any network."""
 
     return dataclasses.replace(recipe, select=Fixed())
 

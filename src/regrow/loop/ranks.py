@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import cast, final
@@ -13,9 +12,8 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from regrow._alike import text_of
 from regrow.errors import ConfigError
-
-_ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
 
 
 @final
@@ -85,7 +83,7 @@ class Ranks:
                 if not equal:
                     raise ConfigError(
                         f"{name} must be the same on every rank, or the ranks would renew different filters: rank "
-                        f"{other} differs from rank 0, rank {rank} has {_text(told[name])[:200]} ({where})"
+                        f"{other} differs from rank 0, rank {rank} has {text_of(told[name])[:200]} ({where})"
                     )
 
     def mean(self, values: Tensor, *, why: str) -> Tensor:
@@ -163,11 +161,6 @@ def _device(wrapper: DistributedDataParallel) -> torch.device:
     return next(wrapper.parameters()).device
 
 
-def _text(value: object) -> str:
-    """As it prints, without addresses in memory."""
-    return _ADDRESS.sub("", repr(value))
-
-
 def _fingerprint(value: object) -> int:
-    digest = hashlib.blake2b(_text(value).encode(), digest_size=8).digest()
+    digest = hashlib.blake2b(text_of(value).encode(), digest_size=8).digest()
     return int.from_bytes(digest, "little", signed=True)

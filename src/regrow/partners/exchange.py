@@ -12,6 +12,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from regrow._alike import text_of
 from regrow._checks import check_positive
 from regrow.errors import ConfigError, PartnerError
 from regrow.partners.network import Lent, Measured
@@ -71,7 +72,7 @@ class RingExchange:
         Raises:
             ConfigError: On every rank, if any two of them differ.
         """
-        everyone = self._gather({name: repr(value) for name, value in told.items()}, where=where)
+        everyone = self._gather({name: text_of(value) for name, value in told.items()}, where=where)
         for other, theirs in enumerate(everyone):
             for name, value in everyone[0].items():
                 if theirs.get(name) != value:

@@ -17,6 +17,7 @@ from regrow.lab.sharing import Crew, families
 from regrow.recipes import _registry
 from regrow.renewal import Redraw
 from regrow.schedule import Clock, Every
+from regrow.selection import Selection
 from regrow.study.document import Study
 
 MakeStudy = Callable[..., Study]
@@ -30,7 +31,7 @@ class Hidden(WeightNorm):
 
 
 @dataclass(frozen=True)
-class HiddenBelow:
+class HiddenBelow(Selection):
     """A selection of which two look alike."""
 
     threshold: float = field(default=1.0, repr=False)
@@ -39,9 +40,6 @@ class HiddenBelow:
         self, scores: Mapping[str, Tensor], *, eligible: Mapping[str, Tensor], step: int
     ) -> dict[str, Tensor]:
         return {layer: (scores[layer] < self.threshold) & free for layer, free in eligible.items()}
-
-    def check(self, counts: Mapping[str, int]) -> None:
-        del counts
 
 
 INFO = RecipeInfo(name="hidden", title="", paper="", year=2026, url="", summary="", differs=())
