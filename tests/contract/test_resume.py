@@ -93,7 +93,8 @@ def _judge(
     second.train(batches, start=cut)
     assert whole.regrower.report.events == second.regrower.report.events
     for mine, other in zip(whole.tensors(), second.tensors(), strict=True):
-        assert torch.equal(mine, other)
+        # Some of these trainings blow up, and NaN is not equal to itself: bits are.
+        assert torch.equal(mine.reshape(-1).view(torch.uint8), other.reshape(-1).view(torch.uint8))
 
 
 @pytest.mark.parametrize(("recipe", "optimizer", "cut"), crossed(RECIPES, OPTIMIZERS, CUTS))

@@ -49,7 +49,7 @@ def judge(situation: Situation, name: str, case: Case, replayed: Sequence[Renewe
         row |= {"refused": f"{type(error).__name__}: {error}"}
         return row | {"faults": [f"refused: {error}"] if case.rule == "death" else []}
     row |= _units(situation, run) | _renewals(situation, run)
-    row["kills"] = [_found(situation, kill, case, run) for kill in situation.kills]
+    row["kills"] = [_found(situation, kill, name, case, run) for kill in situation.kills]
     row["left_dead"] = _left(situation, case, run)
     row |= _named(situation, run) | {"warnings": run.said}
     return row | {"faults": list(_faults(row)) if case.rule == "death" else []}
@@ -101,7 +101,7 @@ def _is_over(situation: Situation, event: Renewed, unit: int, run: Run) -> bool:
     return any(e.layer == layer and cause in e.filters and e.step < event.step for e in run.events)
 
 
-def _found(situation: Situation, kill: Kill, case: Case, run: Run) -> Row:
+def _found(situation: Situation, kill: Kill, name: str, case: Case, run: Run) -> Row:
     """After how many steps a killed unit was renewed, and what the oracle says of it when it was killed."""
     after = [
         event.step - kill.step
@@ -113,8 +113,12 @@ def _found(situation: Situation, kill: Kill, case: Case, run: Run) -> Row:
         "step": kill.step,
         "oracle": run.oracle.classes(run.states[kill.step])[kill.layer][kill.unit],
         "after": min(after, default=None),
-        "judged": kill.judged,
-        "said": kill.layer in getattr(run.report, "unjudged", ()),
+        "judged": kill.judged and name not in kill.needs_frozen,
+        "said": any(
+            note.startswith(f"{kill.layer}: not renewed before ") for note in run.report.notes
+        )
+        if name in kill.needs_frozen
+        else kill.layer in getattr(run.report, "unjudged", ()),
         "limit": limit(situation, kill, case),
     }
 

@@ -135,7 +135,7 @@ def nothing_helps() -> Situation:
         build=build,
         data=vectors,
         places={"0": "1", "2": "3"},
-        kills=(Kill(layer="0", unit=3, step=4),),
+        kills=(Kill(layer="0", unit=3, step=4, needs_frozen=("RandomOut(preserve=True)",)),),
         given_up={"2": Quiet(units=(5,))},
         steps=110,
     )

@@ -54,6 +54,8 @@ class Kill:
         limit: The steps in which it must be found, where the issue's limits do not say it.
         judged: False: passes take another way than the one that was traced, so that nobody in the layer can be judged;
             the report must say so.
+        needs_frozen: Recipes whose renewal would have to change what nobody trains there, so that they leave the layer
+            alone; the report must say so.
     """
 
     layer: str
@@ -66,6 +68,7 @@ class Kill:
     hidden: bool = False
     limit: int | None = None
     judged: bool = True
+    needs_frozen: Sequence[str] = ()
 
     def __call__(self, model: nn.Module) -> None:
         """Write it into the model."""
