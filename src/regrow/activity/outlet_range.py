@@ -39,6 +39,7 @@ class OutletRange:
         self._rest = tuple(axis for axis in range(outlet.ndim) if axis not in outlet.axes)
         self.covered = self._places > 0
         self.covers = bool(self.covered.all())
+        self._asked: list[bool] = self.covered.tolist()
         self._nobody = ~self.covered, torch.full((count,), torch.nan, device=device)
         self._doubted = False
         self.low: Tensor | None = None
@@ -106,7 +107,7 @@ class OutletRange:
 
     def _surely_living(self, x: Tensor, tensors: PassTensors) -> bool:
         """Whether a few places of a few examples show already that no filter is silent."""
-        if not self._rest or not self.covers:
+        if not self._rest or not any(self._asked):
             return False
         low, high = tensors.ends_of_a_few(x, self._rest)
         if not self._whole:
@@ -115,7 +116,8 @@ class OutletRange:
                 self._by_unit(high, self._units, "amax"),
             )
         if low.numel() > _FEW_CHANNELS:
-            ends = torch.stack(((high - low).amin(), high.amax(), low.amin()))
+            spread = high - low if self.covers else (high - low).where(self.covered, torch.inf)
+            ends = torch.stack((spread.amin(), high.amax(), low.amin()))
             least, above, below = ends.tolist()
             return least > _SURELY * max(above, -below)
         lows, highs = (
@@ -123,7 +125,11 @@ class OutletRange:
             high.flatten().tolist(),
         )  # as fast as one operation, in place of five
         limit = _SURELY * max(*highs, -min(lows))
-        return all(one - other > limit for one, other in zip(highs, lows, strict=True))
+        if self.covers:
+            return all(one - other > limit for one, other in zip(highs, lows, strict=True))
+        # Filters that this outlet does not show have no lowest and no highest value here, and are seen at another one.
+        each = zip(highs, lows, self._asked, strict=True)
+        return all(one - other > limit for one, other, asked in each if asked)
 
     def _range(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         if x.device.type != "cpu" or not self._rest or x.shape[self._rest[0]] <= FIRST:
@@ -133,7 +139,7 @@ class OutletRange:
         size = size.where(self.covered, 0.0).amax()
         sure = (high - low > _SURELY * size) | ~self.covered
         if bool(sure.all()):
-            self.lively = self.covers
+            self.lively = any(self._asked)
             return low, high, size
         if not bool(sure.any()):
             return self._range_of(x)
