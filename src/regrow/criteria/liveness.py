@@ -117,7 +117,10 @@ class Liveness:
     def _counted(self, own: CriterionState, activity: LayerActivity) -> CriterionState:
         if not own and (activity.lively or not bool((activity.silent | ~activity.seen).any())):
             return own
+        # Begun with the first silent filter: where all live there is nothing to keep, to save or to look at.
         was = _whole(own, activity.silent)
+        # Who was not seen is neither: a step that leaves a block out (stochastic depth) neither goes on nor breaks off
+        # a window.
         silent, alive = activity.silent & activity.seen, activity.seen & ~activity.silent
         zero = torch.zeros_like(was["steps"])
         first = was["steps"] == 0
@@ -125,11 +128,14 @@ class Liveness:
         examples = torch.where(
             silent, was["examples"] + activity.examples, torch.where(alive, zero, was["examples"])
         )
+        # Starved in every step of the window; one change in what it hears shows that it could have answered. Blocked in
+        # any of them: one factor of 0 explains the silence.
         starved = torch.where(silent, activity.starved & (first | was["starved"]), was["starved"])
         blocked = torch.where(silent, activity.blocked | (~first & was["blocked"]), was["blocked"])
         ended = (steps >= self.steps) & (examples >= self.examples) & silent
         kept = torch.where(alive | ended, 0, was["kept"])  # a window that has ended judges anew
         # Where nobody in a layer lives the network is cut, and there is nothing else to try.
+        # Without an end, a filter that nothing can help would be drawn anew every few steps for the whole training.
         given_up = (was["vain"] >= _VAIN) & alive.any()
         for code, who in (
             (Kept.GIVEN_UP, given_up),
@@ -140,6 +146,7 @@ class Liveness:
         judged = ended & (kept > 0)
         dead = ended & (kept == 0)
         return {
+            # Judged and kept, it begins a new window; one that is dead keeps its count until it is renewed.
             "steps": torch.where(judged, 0, steps),
             "examples": torch.where(judged, 0, examples),
             "starved": starved,
@@ -174,6 +181,7 @@ class Liveness:
                 sizes.append(state[_SIZES].flatten())
         if not sizes:
             return True
+        # `aminmax` gives nan where any size is nan, and nan passes neither comparison below: then nobody is idle.
         least, most = torch.stack(
             torch.cat([each.to(sizes[0].device) for each in sizes]).aminmax()
         ).tolist()
@@ -203,6 +211,7 @@ class Liveness:
         if not own and not bool(low.any()):
             return _joined(size, {}), strange
         was = _whole(own, low)
+        # A gradient counts too: a fresh filter that learns was not renewed in vain, whatever it gives yet.
         lives = ~low & sizes.isfinite() & (was["vain"] > 0)
         gave_up = was["kept"] == Kept.GIVEN_UP.value
         after = {
@@ -260,6 +269,7 @@ class Liveness:
         size, own = _parted(state)
         if own:
             return state, (~own["now"]).float()
+        # The first tensor that is remembered tells how many filters there are.
         for key, value in size.items():  # of whom only the gradient is known, nobody is dead
             shape = value.shape if key == "scores" else value.shape[:-1]
             return state, torch.ones(shape, device=value.device)

@@ -7,6 +7,7 @@ from torch import Tensor
 
 _WORD = 0xFFFFFFFF
 _MULTIPLIERS = (0xD2511F53, 0xCD9E8D57)
+# The fractions of the golden ratio and of the root of 3, as the paper has them: saved runs hold their results to these.
 _KEY_STEPS = (0x9E3779B9, 0xBB67AE85)
 _ROUNDS = 10
 

@@ -23,18 +23,7 @@ from regrow.nn import GainControl2d
 
 
 def describe(module: nn.Module, *, path: str) -> Step | None:
-    """The step of a module.
-
-    Args:
-        module: A leaf of the network.
-        path: Its name in the network.
-
-    Returns:
-        The step; None where the module changes nothing.
-
-    Raises:
-        UnsupportedError: The engine has no arithmetic for it, or not with these settings.
-    """
+    """The step of a module."""
     # The exact class: a subclass, or a class that a parametrisation has made, may compute anything.
     maker = _MAKERS.get(type(module))
     if maker is None:
@@ -45,26 +34,12 @@ def describe(module: nn.Module, *, path: str) -> Step | None:
 
 
 def is_known(module: nn.Module) -> bool:
-    """Whether the class of a module is one of those that `describe` takes.
-
-    Args:
-        module: Any.
-
-    Returns:
-        Whether it is.
-    """
+    """Whether the class of a module is one of those that `describe` takes."""
     return type(module) in _MAKERS
 
 
 def hooked(module: nn.Module) -> bool:
-    """Whether calling the module does more than its `forward`.
-
-    Args:
-        module: Any.
-
-    Returns:
-        Whether it has hooks of the forward or backward pass.
-    """
+    """Whether calling the module does more than its `forward`."""
     kinds = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
     return any(bool(getattr(module, kind)) for kind in kinds)
 

@@ -50,6 +50,7 @@ class Plan:
         last: Layer = self._given
         self._heard: dict[str, Layer] = {}
         for step in program.steps:
+            # What a layer hears is what the one before gives, in that one's own memory: nothing is kept for it.
             self._heard[step.path] = last
             last = layer_of(step, last, setting)
             layers.append(last)
@@ -66,14 +67,7 @@ class Plan:
         }
 
     def forward(self, images: Tensor) -> Tensor:
-        """From images to logits.
-
-        Args:
-            images: (N, B, *shape), or (B, *shape) where they are shared.
-
-        Returns:
-            (N, K, B), this plan's memory.
-        """
+        """From images to logits."""
         self._given.take(images)
         for layer in self._layers:
             layer.forward()
@@ -81,10 +75,6 @@ class Plan:
 
     def heard(self, path: str, network: int) -> Tensor:
         """What a layer was called with in the last pass, with the axes that torch's layer has.
-
-        Args:
-            path: Of the layer.
-            network: Which network's.
 
         Returns:
             (B, C, H, W), or (B, F); this plan's memory, or a copy of it.
@@ -101,18 +91,7 @@ class Plan:
         rates: tuple[float, ...] | Tensor | None,
         folded: Collection[str],
     ) -> tuple[Tensor, Tensor]:
-        """Both passes.
-
-        Args:
-            images: As for `forward`.
-            labels: (N, B) or (B,).
-            reduction: Of the loss.
-            rates: Learning rates of the networks, for `folded`.
-            folded: Paths of dense layers that take their step at once.
-
-        Returns:
-            Loss and right answers of each network.
-        """
+        """Both passes."""
         self.forward(images)
         losses, right = self._loss(labels, reduction=reduction)
         for path, layer in self._dense.items():

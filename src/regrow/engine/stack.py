@@ -113,6 +113,8 @@ class Stack:
             `folded` without a rate for each network, or with something that is no dense layer: a ConfigError.
         """
         with torch.no_grad():
+            # The plan of one size of batch has memory of that size: the last, smaller batch of an epoch has one of its
+            # own.
             plan = self._last = self._plan(images, learns=True)
             told = self._rates(rates, folded) if folded else None
             hidden = {f"{path}.{name}" for path in folded for name in ("weight", "bias")}

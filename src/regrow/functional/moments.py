@@ -44,6 +44,7 @@ def bias_correction(beta: float, age: Tensor) -> Tensor:
         >>> bias_correction(0.5, torch.tensor([1.0, 2.0]))
         tensor([0.5000, 0.7500])
     """
+    # For beta 0 the logarithm is -inf, and 1 - e^-inf is the 1 that is wanted: no case of its own.
     return -torch.expm1(age * (math.log(beta) if beta > 0 else -math.inf))
 
 

@@ -84,6 +84,8 @@ def note_declared(
         raise TraceError(
             f"{what} and stay themselves: it must take one tensor and give one of the same shape, and had {shapes}"
         )
+    # All that the module has, also what it says nothing of: unclaimed, a parameter could count as one that nobody was
+    # seen to use, and the layers in front would be left alone (`_apart`).
     for name, tensor in record.ledger.tensors.items():
         if any(tensor is own for own in (*module.parameters(), *module.buffers())):
             record.claim(name, owner=path, path=path)
@@ -94,6 +96,7 @@ def note_declared(
     if names is None:
         record.ledger.write(out, None)
         return
+    # Along the positions what a channel depends on is united: the layer may work over a whole map, and usually does.
     place, spread = f"'{path}'", list(range(axis + 1, 0))
     positions = record.table.join_over(names, spread, Why("read together", place))
     record.ledger.write(out, positions.expand(out.shape))

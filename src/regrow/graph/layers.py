@@ -41,6 +41,7 @@ def follow_convolution(call: Call, record: Record) -> None:
         else:
             _stop_at_weight(call, record, weight)
         return
+    # Which group a slice's filters are of, and which channels they read, cannot be told from the slice.
     if (transposed or groups > 1) and not use.whole:
         record.stop(call, "a part of a grouped or transposed weight is used")
         return
@@ -54,6 +55,7 @@ def follow_convolution(call: Call, record: Record) -> None:
     layer = _use_layer(call, record, use, kind=kind, groups=groups, bias=call.tensor("bias"))
     if layer is None:
         return
+    # All of the input's channels of a grouped convolution; a weight has those of one group.
     inputs = torch.arange(x.shape[1], device="cpu") if use.whole else use.inputs
     _read(layer, seen, inputs)
     made = layer.names if use.whole else layer.names[use.filters]
@@ -71,6 +73,7 @@ def follow_product(call: Call, record: Record) -> None:
     out = call.outputs[0]
     if first.ndim >= 2 and second.ndim >= 2:
         # x @ W.t(), as nn.Linear has it; and W @ x
+        # Whichever factor is the weight: attention by hand multiplies from the left as often as from the right.
         for x, weight, filter_axis, input_axis in (
             (first, second, second.ndim - 1, second.ndim - 2),
             (second, first, first.ndim - 2, first.ndim - 1),
@@ -187,6 +190,7 @@ def _use_layer(
     if layer is None:
         record.stop(call, f"it uses {use.name} in another layout than an operation before it")
         return None
+    # In order and with repetitions: who follows the trace sees by its length that a call has read something.
     record.used.append(use.name)
     record.claim(use.name, owner=path_of(use.name), path=call.path)
     layer.standardised = layer.standardised or use.standardised
@@ -224,6 +228,7 @@ def follow_late_bias(call: Call, record: Record) -> None:
             continue
         layers = record.table.layers_of(torch.unique(names).tolist())
         weights = {record.layers[number].weight for number in layers}
+        # Its own module's weight, and no other filters in the sum: any other vector that is added is a shift by hand.
         if len(weights) == 1 and weights <= record.late_biases[name]:
             (number,) = layers
             record.layers[number].biases[name] = None
@@ -266,13 +271,6 @@ def begin_from_zeros(call: Call, record: Record) -> bool:
     """Take zeros for an activation where a weight multiplies them: a state that a recurrent layer begins with.
 
     Other constants stay what they are: a weight may be worked out as a product with them.
-
-    Args:
-        call: An operation of which nothing depends on the model's inputs.
-        record: The trace so far. The zeros are noted in it.
-
-    Returns:
-        Whether there are any.
     """
     if call.op in CONVOLUTIONS:
         factors = ("input",)
@@ -284,6 +282,8 @@ def begin_from_zeros(call: Call, record: Record) -> bool:
         factor = call.tensor(name)
         if factor is None or not _is_constant(record, factor) or record.ledger.owners(factor):
             continue
+        # Zeros only. A matrix of ones that is multiplied with a weight makes a computed weight, and must go on doing
+        # so.
         if factor.numel() and not bool(factor.any()):
             record.ledger.mark([factor], live=True, computed=False)
             return True

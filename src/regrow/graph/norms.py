@@ -56,10 +56,13 @@ def _left(call: Call, record: Record, names: Tensor) -> Tensor:
     grouped = call.op == "native_group_norm" and x is not None
     if "weight" in own or "bias" in own:
         clean = own.get("weight", False) and own.get("bias", True)
+        # The norm's scale and shift are 0 with the filters, so nothing is left of all of them; what is left of some of
+        # them stays, since the entries then stay too.
         rename = record.table.without_own_offsets
     else:
         clean = not (grouped and call.number("group") < x.shape[1]) if x is not None else False
         clean = clean and own.get("running_mean", True)
+        # The name as it is: without entries, and with statistics of its own channel, 0 stays 0.
         rename = int
     small = squeezed(names, names.ndim)
     found, where = torch.unique(small, return_inverse=True)

@@ -92,6 +92,7 @@ def pointwise(call: Call, record: Record) -> None:
             joined = (
                 names if joined is None else record.table.join(joined, names, Why(verb, call.place))
             )
+    # A factor leaves a channel to its filter (0 times anything is 0), a summand does not.
     if joined is not None and call.op not in _SCALES:
         for value in call.arguments.values():
             added = foreign.added(record, value, joined) if isinstance(value, Tensor) else 0
@@ -160,11 +161,13 @@ def attention(call: Call, record: Record) -> None:
     factors = [
         tensor for name in ("query", "key", "value") if (tensor := call.tensor(name)) is not None
     ]
+    # Grouped queries: which key is whose cannot be read off the axes, and heads would get others' filters.
     if len({tensor.shape[:-2] for tensor in factors}) > 1:
         record.give_up(call, "its heads share keys or values")
         return
     why = Why("mixed", call.place)
     joined: Tensor | None = None
+    # The weights of the mean come from all of the query's and the key's channels; the value's channels stay apart.
     for name, united in (
         ("query", [-1]),
         ("key", [-1, -2]),

@@ -89,6 +89,7 @@ def trace(model: nn.Module, example_inputs: ExampleInputs) -> Wiring:
     _refuse_lazy(model)
     record = _begin(model)
     outputs, _ = _run(model, example_inputs, record)
+    # One record for both modes. What is used in one of them alone is told apart by what each of them used.
     evaluated = frozenset(record.used)
     record.used.clear()
     trained = _in_training(model, example_inputs, record)
@@ -163,6 +164,7 @@ def _run(
         record.ledger.mark(given, live=True, computed=False)
         mark_inputs(record, given)
         frames.install()
+        # Stochastic depth by hand often asks Python's generator, which no mode sees: its state tells that it was asked.
         dice = random.getstate()
         try:
             with running.watching(), finder if finds else nullcontext(), Twin(record, running):
@@ -202,6 +204,8 @@ def _in_training(model: nn.Module, example_inputs: ExampleInputs, record: Record
         try:
             outputs, finder = _run(model, example_inputs, record, finds=True, training=modules)
             drew = finder.drew
+            # Once more, with a record of its own: behind dropout this run knows no filter, which is right for where
+            # filters leave and wrong for who reads them.
             if finder.chance:
                 _, finder = _run(
                     model,
@@ -233,10 +237,13 @@ def _in_training_mode(model: nn.Module) -> list[frozenset[nn.Module]]:
 def _apart(record: Record, evaluated: Set[str], trained: _Trained) -> dict[str, str]:
     """The weights of layers that training does not use as evaluation does, or of which that is not known, and why."""
     found: dict[str, str] = {}
+    # Weights of layers that evaluation ran and training did not: fused, computed or skipped there. What training does
+    # not train with cannot be learnt back.
     for weight in evaluated - frozenset(record.used):
         elsewhere = next((each for each in record.users.get(weight, ()) if not each.owner), None)
         if elsewhere is not None:
             found[weight] = f"{elsewhere.place} computes with its weight"
+        # With chance at work the layer may only have been left out this once (stochastic depth).
         elif trained.ran and not trained.chance:
             found[weight] = "it is not run, and could not learn anything back"
     if trained.whole:
@@ -269,6 +276,7 @@ def _completed(
     found: Mapping[str, Flow], model: nn.Module, example_inputs: ExampleInputs, wiring: Wiring
 ) -> Mapping[str, Flow]:
     """With what a run in evaluation mode shows of layers that the one in training mode has left out."""
+    # Only where a layer that could be renewed is missing: a run costs as much as a forward pass.
     asked = (each.path for each in wiring.layers if not (each.is_head or each.refused))
     if all(path in found and found[path].outlets for path in asked):
         return found

@@ -65,6 +65,8 @@ class Flow:
             return None, "its output goes to several modules"
         (taker,) = takers
         if any(
+            # A follower that is called elsewhere too has weights that the other caller needs as they are: what is
+            # folded into them would change that one's results.
             arrival.value is None or module not in arrival.value.made
             for arrival in self._taken[taker]
         ):

@@ -72,10 +72,13 @@ class GainControlFunction(torch.autograd.Function):
             mean = mean.view(maps.shape[:-dims])
         else:
             mean = _control(maps, numbers, out=y, dims=dims, relu=relu)
+        # Where no gain is learnt, the output has only to tell where the ReLU was shut, which it does whatever b and g
+        # are.
         is_output = relu and (not needs[2] or _tells_input(maps, numbers))
         saved = None
         if needs[2] or (relu and any(needs)):
             saved = y if is_output else maps
+        # The mean has a gradient in second derivatives only. Zeros in its place would be made and added in every step.
         ctx.set_materialize_grads(False)
         ctx.save_for_backward(saved, mean, mean_scale, gain, bias)
         ctx.settings = _Settings(
@@ -94,11 +97,14 @@ class GainControlFunction(torch.autograd.Function):
             if mean_grad is None or not needs[0]:
                 return (None,) * 6
             positions = math.prod(settings.shape[-settings.dims :])
+            # The output took no part, only its mean did: in the derivative of a derivative.
             spread = _wide(mean_grad / positions, settings.dims).expand(settings.shape)
             return (spread.to(settings.dtype), None, None, None, None, None)
         numbers = _numbers(settings.dtype, *given)
         saved = Saved(maps=maps, is_output=settings.is_output, mean=mean)
         tensors = [each for each in (grad, mean_grad, maps, mean, *given) if each is not None]
+        # Somebody differentiates the backward pass, transforms it, or has another memory format: the quick way writes
+        # into memory, which autograd would not see.
         if torch.is_grad_enabled() or not are_plain(tensors) or not _has_rows(maps, grad):
             found = _gradients(grad, numbers, saved, settings, mean_grad=mean_grad)
         else:
@@ -169,6 +175,7 @@ def _tells_input(maps: Tensor, numbers: Numbers) -> bool:
         return False
     about = torch.finfo(maps.dtype)
     gain, bias = numbers.gain.abs(), numbers.bias.abs()
+    # A gain of 0 fails here too: then z is b everywhere, and tells nothing of the input.
     clear = (gain * KNOWN_INPUT >= bias * about.eps) & (gain * about.eps >= about.tiny)
     return bool(clear.all())
 
@@ -231,6 +238,7 @@ def _gradients(
         kept = saved.maps.to(g.dtype)
         y = kept if saved.is_output else torch.addcmul(b - g * k * mean, kept, g)
         if settings.relu:
+            # Not `y > 0`: nan passes its gradient on, as torch's ReLU does.
             come = torch.where(y.detach() <= 0, 0.0, come)
         away = (kept - b) / g if saved.is_output else kept - k * mean
     total = come.sum(axes)

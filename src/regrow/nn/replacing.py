@@ -96,6 +96,8 @@ class Replacing:
         Returns:
             What was done.
         """
+        # Everything is built and checked first, and put in place at the end: an error halfway leaves the model as it
+        # was.
         chosen = self._chosen(include, exclude)
         near = Neighbours(self.model, example_inputs)
         for module in chosen:

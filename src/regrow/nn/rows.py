@@ -132,6 +132,7 @@ def row_gradients(
     for ds, ss, xs, totals, products, *each in _chunks((grad, have, out, total, product), numbers):
         parts, gains, biases, means, centres, extras = each
         come, kept = ds.to(kind), ss.to(kind)
+        # Straight into the result where that has the arithmetic's type; 16-bit numbers are rounded once, at the end.
         there = xs if wants_maps and xs.dtype == kind else torch.empty_like(come)
         if relu:
             y = kept
@@ -145,11 +146,14 @@ def row_gradients(
         else:
             affine.sums(come, kept, centres, total=totals, product=products)
         if wants_maps:
+            # Only now: the sum over the whole row has to be there before its first number can be written, which is why
+            # a row must stay in the cache between the two passes.
             shift = torch.addcmul(extras, parts, totals).div_(ds.shape[1])
             affine(come, gains, shift, out=there)
             if there is not xs:
                 xs.copy_(there)
     if saved.is_output:
+        # From the output the sums are of d (z - b), which is g times what is asked for.
         product = product / rows.gain
     return Gradients(
         maps=out if wants_maps else None,

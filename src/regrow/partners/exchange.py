@@ -63,15 +63,7 @@ class RingExchange:
         self._measured: tuple[str, ...] = ()
 
     def compare(self, told: Mapping[str, object], *, where: str) -> None:
-        """Refuse settings that differ from rank to rank. Every rank must call it.
-
-        Args:
-            told: Settings by name.
-            where: The caller, for the message.
-
-        Raises:
-            ConfigError: On every rank, if any two of them differ.
-        """
+        """Refuse settings that differ from rank to rank. Every rank must call it."""
         everyone = self._gather({name: text_of(value) for name, value in told.items()}, where=where)
         for other, theirs in enumerate(everyone):
             for name, value in everyone[0].items():
@@ -86,16 +78,13 @@ class RingExchange:
     ) -> Mapping[str, Form]:
         """Find out what this rank sends to the next and gets from the one before. All must call it.
 
-        Args:
-            tensors: What this rank lends, by name.
-            measured: The names of those whose information is told with them.
-            where: The moment, for the message.
-
         Returns:
             Shape and kind of number of all that the rank before has, by name.
         """
         forms = {name: (tensor.shape, tensor.dtype) for name, tensor in tensors.items()}
         plain = plain_forms(forms)
+        # Asked anew at each graft where optimizer state travels, which may have begun since. A message whose length the
+        # other side does not expect would hang both, or be read as other tensors.
         neighbours = self._neighbours((plain, list(measured)), where=where)
         before, after = (read_forms(neighbours[rank][0]) for rank in (self.before, self.after))
         self._sent = parcels(common(forms, after))
@@ -111,15 +100,7 @@ class RingExchange:
         return before
 
     def refuse_together(self, told: str, *, where: str) -> None:
-        """Refuse on every rank what one of them has found to be wrong. Every rank must call it.
-
-        Args:
-            told: What is wrong here, or "".
-            where: The caller, for the message.
-
-        Raises:
-            ConfigError: On every rank, if any has told something.
-        """
+        """Refuse on every rank what one of them has found to be wrong. Every rank must call it."""
         everyone = self._gather(told, where=where)
         for rank, theirs in enumerate(everyone):
             if theirs:
@@ -135,9 +116,7 @@ class RingExchange:
         """Send this network to the next rank and get that of the rank before. Every rank must call it.
 
         Args:
-            tensors: What this network lends; read, never written.
             measure: Gives what it tells of its measured weights, in the order of `agree`; called while they travel.
-            where: The moment, for the message.
 
         Returns:
             What the partner lends, in memory that the next call writes over; and what was measured.
@@ -149,7 +128,9 @@ class RingExchange:
         outgoing = [each.packed(tensors, device=device) for each in self._sent]
         heard = torch.zeros(2, len(self._measured), dtype=torch.float64, device=device)
         with self._explained(where):
+            # Under way, and not waited for: this rank measures its own weights in the meantime.
             works = self._exchanged(outgoing, self._buffers)
+        # Outside of `_explained`: an error in measuring is not the partner's.
         measured = measure()
         told = torch.tensor(
             [
@@ -192,7 +173,9 @@ class RingExchange:
         device = self._device or torch.device("cpu")
         row = torch.tensor(list(json.dumps(mine).encode()), dtype=torch.uint8, device=device)
         length = torch.tensor([len(row)], device=device)
+        # A ring of two has one neighbour, to whom both messages would go.
         ranks = sorted({self.before, self.after})
+        # Lengths first, then texts: the receiver must know how much room to make.
         lengths = [torch.zeros_like(length) for _ in ranks]
         with self._explained(where):
             self._wait(self._swapped(length, lengths, ranks))

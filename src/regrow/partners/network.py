@@ -140,13 +140,10 @@ class Network:
     def take(self, lent: Lent, *, measured: Mapping[str, Measured]) -> list[Grafted]:
         """Blend what a partner lends into this network, in place.
 
-        Args:
-            lent: From the partner. Its tensors may lie on another device.
-            measured: What this network tells of itself.
-
         Returns:
             One event a unit that the partner has too, with step and partner still 0.
         """
+        # What is trained now is asked now: a user may freeze and unfreeze between two grafts.
         there, frozen = matching(self.tensors, lent.tensors), set(self.frozen)
         units, nothing = self.plan.units, Measured(information=math.nan, length=math.nan)
         mine = [measured[unit.weight] for unit in units]
@@ -177,6 +174,7 @@ class Network:
             weight, share = unit.weight, blended.get(unit.weight)
             if weight in there:
                 pair = self.tensors[weight], there[weight]
+                # How far apart they were has to be measured before they are mixed.
                 ways[weight] = apart(*pair) if share is None else mix_and_measure_(*pair, share)
         for name, share in blended.items():
             if name not in ways:
@@ -251,15 +249,7 @@ def _forget(optimizer: Optimizer, tensor: Tensor) -> None:
 
 
 def matching(own: Mapping[str, Tensor], partner: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The partner's tensors that this network has too: same name, shape and kind of number.
-
-    Args:
-        own: By name.
-        partner: By name.
-
-    Returns:
-        By name.
-    """
+    """The partner's tensors that this network has too: same name, shape and kind of number."""
     return {
         name: partner[name]
         for name, tensor in own.items()
@@ -270,14 +260,8 @@ def matching(own: Mapping[str, Tensor], partner: Mapping[str, Tensor]) -> dict[s
 
 
 def graft_ring(networks: Sequence[Network]) -> list[list[Grafted]]:
-    """Let every network take from the one before it, all from the weights as they were.
-
-    Args:
-        networks: The ring; the first takes from the last.
-
-    Returns:
-        The events of each network.
-    """
+    """Let every network take from the one before it, all from the weights as they were."""
+    # All before any: a network that has taken carries other information than the one it is compared with.
     measured = [network.measured() for network in networks]
     # From the last to the first: each takes from one that has not changed yet, but for the first.
     last = {name: tensor.detach().clone() for name, tensor in networks[-1].lend().items()}

@@ -31,14 +31,5 @@ _LAYERS: Final[dict[type, Callable[[Any, Layer, Setting], Layer]]] = {
 
 
 def layer_of(step: steps.Step, source: Layer, setting: Setting) -> Layer:
-    """Build a layer with its memory.
-
-    Args:
-        step: What it computes.
-        source: The layer before.
-        setting: Where it is at work.
-
-    Returns:
-        The layer.
-    """
+    """Build a layer with its memory."""
     return _LAYERS[type(step)](step, source, setting)

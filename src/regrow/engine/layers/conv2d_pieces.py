@@ -89,11 +89,14 @@ class InputPiece:
         beta = 0.0
         for part, weight in self.products:
             multiply_(part, weight, self.grad, beta=beta)
+            # The first product writes the upper rows. Below them U's own numbers are still there, and the others add to
+            # them.
             if not beta:
                 self.below.zero_()
             beta = 1.0
         part, place = self.first
         place.copy_(part)
+        # The first column covers W_out of the input's columns. What is beside holds earlier numbers still.
         self.beside.zero_()
         for part, place in self.others:
             place.add_(part)

@@ -178,6 +178,9 @@ class StackOptimizer(ABC):
     def _adopt(self) -> None:
         """Make each optimizer's state views of the memory, with what it remembers: at the start, and after a load."""
         for network, optimizer in enumerate(self.optimizers):
+            # `load_state_dict` puts another dictionary in the place of the state, with tensors of its own: what was
+            # loaded is copied into the memory, and the views are put back. Otherwise the step would go on from the
+            # state of before.
             if self._seen[network] is not optimizer.state:
                 self._adopt_one(network, optimizer)
                 self._seen[network] = optimizer.state
@@ -190,6 +193,7 @@ class StackOptimizer(ABC):
             state: dict[str, Any] = optimizer.state[parameters[name]]
             for key, memory in self._memories.items():
                 place, known = memory.of(network, name), state.get(key)
+                # No state is state 0, as before a first step; a recipe may have taken a tensor's state away.
                 place.zero_() if known is None else place.copy_(known)
                 state[key] = place
             if self.counts:
@@ -201,18 +205,7 @@ class StackOptimizer(ABC):
 
 
 def rates_of(lr: float | Sequence[float], stack: Stack) -> tuple[float, ...]:
-    """A learning rate for each network.
-
-    Args:
-        lr: One for all, or one for each.
-        stack: The networks.
-
-    Returns:
-        As many as there are networks.
-
-    Raises:
-        ConfigError: There are more or fewer.
-    """
+    """A learning rate for each network."""
     if isinstance(lr, int | float):
         return tuple(float(lr) for _ in stack.models)
     if len(lr) != len(stack):
