@@ -1,4 +1,8 @@
-"""ActivityMeter: reads the training passes of one model, once for all who ask."""
+"""ActivityMeter: reads the training passes of one model, once for all who ask.
+
+The loop asks it for layers (`loop/activity`), and takes what was read at the optimizer's steps. It finds the calls by
+`graph/frames.py`; what passes there goes to `activity/readings.py`.
+"""
 
 from __future__ import annotations
 
@@ -110,7 +114,7 @@ class ActivityMeter:
             self._arrange()
 
     def take(self, who: object) -> list[dict[str, PassReading]]:
-        """What has been read since this was last called."""
+        """What has been read since this was last called: by pass, the layers that were asked for and gave something."""
         asked = self._asked.get(id(who))
         if asked is None:
             return []
@@ -236,7 +240,7 @@ class ActivityMeter:
     def called(
         self, frame: Frame, name: str, number: int, args: Sequence[Any], named: Mapping[str, Any]
     ) -> None:
-        """A function is about to be called in a frame."""
+        """A function is about to be called in a frame, for the `number`-th time from 0."""
         for site, take, _ in self._table.get((frame.path, name), ()):
             if site.number == number and site.call in (-1, frame.call):
                 first = (

@@ -1,4 +1,8 @@
-"""The range and the sums of what filters give at one outlet in a pass, read as fast as that can be known."""
+"""The range and the sums of what filters give at one outlet in a pass, read as fast as that can be known.
+
+Called by `activity/readings.py` with what passes an outlet, in every call of every pass that is read: this is the path
+that costs.
+"""
 
 from __future__ import annotations
 
@@ -58,7 +62,7 @@ class OutletRange:
         self.examples = 0
 
     def read(self, x: Tensor, *, sums: bool, tensors: PassTensors | None = None) -> None:
-        """Take one more call in."""
+        """Take one more call in. The argument is read, never written; what is worked out is kept in `tensors`."""
         tensors = PassTensors() if tensors is None else tensors
         outlet = self._outlet
         sizes = tuple(x.shape[axis] for axis in outlet.axes) if x.ndim == outlet.ndim else None

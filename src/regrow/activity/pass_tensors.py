@@ -41,7 +41,7 @@ class PassTensors:
         self._met.clear()
 
     def ends_of_a_few(self, x: Tensor, over: Sequence[int]) -> tuple[Tensor, Tensor]:
-        """The smallest and the largest of a few values of each channel."""
+        """The smallest and the largest of a few values of each channel; `over` are the other axes, examples first."""
         key = self._key(x, over)
         found = self._few.get(key)
         if found is None:
@@ -104,7 +104,7 @@ class PassTensors:
 
 
 def a_few(x: Tensor, over: Sequence[int]) -> Tensor:
-    """A few examples, and of each a few places in the middle that lie side by side."""
+    """A view of a few examples, and of each a few places in the middle that lie side by side; `over` as in `sums`."""
     few = [slice(None)] * x.ndim
     few[over[0]] = slice(FIRST)
     # Places far apart would each bring a line of their own into the cache, which costs more than looking at them does.

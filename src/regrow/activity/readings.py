@@ -1,4 +1,7 @@
-"""What one pass shows of one layer: who was seen, who was silent, who heard nothing but constants."""
+"""What one pass shows of one layer: who was seen, who was silent, who heard nothing but constants.
+
+Called by `activity/meter.py` while a pass runs; its `PassReading`s go to `loop/activity`, which merges those of a step.
+"""
 
 from __future__ import annotations
 
@@ -76,7 +79,7 @@ class LayerPass:
             self._heard.append((x.detach(), x._version))  # pyright: ignore[reportPrivateUsage]
 
     def give(self, outlet: int, x: Tensor, *, sums: bool, tensors: PassTensors) -> None:
-        """Take what filters give at one outlet."""
+        """Take what filters give at one outlet, by its number in `outlets`."""
         self.outlets[outlet].read(x, sums=sums, tensors=tensors)
         if self._heard and all(each.examples for each in self.outlets):
             if not all(each.lively for each in self.outlets):

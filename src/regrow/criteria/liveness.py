@@ -1,4 +1,8 @@
-"""Liveness: whether a filter says anything to those who read it, watched over a window of training steps."""
+"""Liveness: whether a filter says anything to those who read it, watched over a window of training steps.
+
+The criterion of `RandomOut`. `compose.py` asks it at each step whether there is anything to do (`idle`), tells it what
+passes have shown (`observe`), and takes its scores when a window has ended (`ripe`).
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Fresh weights from the initialiser that a layer had, keyed by filter."""
+"""Fresh weights from the initialiser that a layer had, keyed by filter.
+
+Called by `loop/start` when a recipe is attached (`resolve_initialiser`), and by the renewals (`draw_filters`).
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""One memory for the tensors of several networks, in rows: what a network owns lies together."""
+"""One memory for the tensors of several networks, in rows: what a network owns lies together.
+
+Made by `engine/stack.py`, once for its networks; layers and optimizers of the engine work on views of it.
+"""
 
 from __future__ import annotations
 
@@ -52,22 +55,22 @@ class Rows:
         return tuple(self._shapes)
 
     def like(self) -> Rows:
-        """Zeros of the same shapes."""
+        """Zeros of the same shapes, in a memory of their own."""
         flat = self.flat
         return Rows(self._shapes, networks=len(flat), dtype=flat.dtype, device=flat.device)
 
     def all(self, name: str) -> Tensor:
-        """One tensor of all networks."""
+        """One tensor of all networks, (N, *shape): a view."""
         shape, start = self._shapes[name], self._starts[name]
         part = self.flat[:, start : start + math.prod(shape)]
         return part.unflatten(1, shape) if len(shape) else part.squeeze(1)
 
     def of(self, network: int, name: str) -> Tensor:
-        """One tensor of one network."""
+        """One tensor of one network, (*shape): a view."""
         return self.all(name)[network]
 
     def spans(self, without: Sequence[str] = ()) -> tuple[slice, ...]:
-        """The parts of a row that hold the tensors, neighbours together."""
+        """The parts of a row of `flat` that hold the tensors, but for some of them; neighbours together."""
         ends = [*list(self._starts.values())[1:], self.flat.shape[1]]
         found: list[slice] = []
         for (name, start), end in zip(self._starts.items(), ends, strict=True):

@@ -65,12 +65,12 @@ class Places:
         )
 
     def maps(self, *shape: int) -> Tensor:
-        """Memory for activations."""
+        """Memory for activations, (N, T, *shape, b), zeros; the shape is that of one sample."""
         tile = self.samples // self.tiles
         return self.zeros(self.networks, self.tiles, *shape, tile)
 
     def zeros(self, networks: int, *shape: int) -> Tensor:
-        """Memory, in which each network's part begins at a multiple of 64 bytes, unless one call does all.
+        """Zeros, (networks, *shape): each network's part begins at a multiple of 64 bytes, unless one call does all.
 
         Matrix products take another way, with other rounding, through memory that is not aligned: without this a
         network's bits would depend on its place among the others.
@@ -86,7 +86,7 @@ def multiply_(
 ) -> None:
     """Add a matrix product to a matrix, or to each of several.
 
-        out = beta * out + alpha * left @ right
+        out = beta * out + alpha * left @ right,    (O, P) or (N, O, P); with beta 0 what was in `out` is not read
 
     Examples:
         >>> out = torch.ones(1, 1)

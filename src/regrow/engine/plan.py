@@ -67,7 +67,7 @@ class Plan:
         }
 
     def forward(self, images: Tensor) -> Tensor:
-        """From images to logits."""
+        """From images, (N, B, *shape) or shared (B, *shape), to logits, (N, K, B): this plan's memory."""
         self._given.take(images)
         for layer in self._layers:
             layer.forward()
@@ -91,7 +91,7 @@ class Plan:
         rates: tuple[float, ...] | Tensor | None,
         folded: Collection[str],
     ) -> tuple[Tensor, Tensor]:
-        """Both passes."""
+        """Both passes: loss and right answers of each network; dense layers in `folded` take their step at once."""
         self.forward(images)
         losses, right = self._loss(labels, reduction=reduction)
         for path, layer in self._dense.items():

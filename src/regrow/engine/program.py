@@ -1,4 +1,7 @@
-"""A network as a frozen list of steps, found by tracing it; what is no plain chain of known layers is refused."""
+"""A network as a frozen list of steps, found by tracing it; what is no plain chain of known layers is refused.
+
+Called by the laboratory, to choose an engine, and by `engine/stack.py`; `engine/plan.py` makes layers of it.
+"""
 
 from __future__ import annotations
 

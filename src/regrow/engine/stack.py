@@ -1,4 +1,8 @@
-"""Several networks of one program in one memory: loss and gradients of all, and each still a module of its own."""
+"""Several networks of one program in one memory: loss and gradients of all, and each still a module of its own.
+
+Made by the laboratory (`lab/engines/stack.py`). It gives `engine/plan.py`, one a size of batch, the images and the
+memory.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""What an optimizer would have done to a unit that has its own step count."""
+"""What an optimizer would have done to a unit that has its own step count.
+
+Called by `surgery/optimizers`, which make the steps of young entries right.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""New directions that avoid given ones (RePr): random inside the null space, least overlapping where there is none."""
+"""New directions that avoid given ones (RePr): random inside the null space, least overlapping where there is none.
+
+Called by `renewal/orthogonal.py`, once a layer, when dropped filters come back.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""From what a trace wrote down to a wiring: every layer's filters, norms and readers by name."""
+"""From what a trace wrote down to a wiring: every layer's filters, norms and readers by name.
+
+Called by `graph/trace.py` once a model, when both runs are over: it reads the `Record` and gives the `Wiring`.
+"""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ _CLOSED: Final = (
 
 
 def call_arguments(example_inputs: object) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """Positional and keyword arguments of a call; tensors are copied, for a model may write into its input.
+    """Positional and keyword arguments of a call; tensors are copied, since a model may write into its input.
 
     Args:
         example_inputs: One tensor, a tuple or list of positional arguments, or a dict of keyword arguments.

@@ -1,5 +1,8 @@
 """Which module's forward is running: seen at every call, and invisible to copies, pickles and compiled code.
 
+Used twice: by `graph/trace.py` while a model is traced, and by `activity/meter.py` in every training pass that is read.
+A call is counted in the same way in both, so that what the trace found at a call is found there again.
+
 Module hooks would be taken along by `copy.deepcopy`, `AveragedModel` and ``torch.save(model)``; torch's global hooks
 are seen by `torch.compile`, which then recompiles. ``nn.Module`` has one place more that is asked at each call, and
 that its ``__getstate__`` leaves out: the one into which ``module.compile()`` puts what is called instead.

@@ -1,4 +1,7 @@
-"""Operations that multiply activations by a weight: they read sets on their inputs and write fresh ones."""
+"""Operations that multiply activations by a weight: they read sets on their inputs and write fresh ones.
+
+Called by `graph/twin.py` at each convolution and matrix product; what they read and write goes to the `Record`.
+"""
 
 from __future__ import annotations
 

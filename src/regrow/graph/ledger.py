@@ -1,5 +1,7 @@
 """What is known of each tensor's memory while a model runs: the sets behind its elements, where a weight came from.
 
+One a trace, held by the `Record`: `graph/twin.py` and its rules write to it, `graph/assemble.py` reads it at the end.
+
 Notes are kept by *storage*, not by tensor: a view of a tensor is then a view of its notes, and writing into a slice
 is seen by whoever holds the whole. No rule for view, permute, slice or split is needed.
 """
@@ -71,7 +73,7 @@ class Ledger:
         return notes.names.as_strided(*_place(tensor))
 
     def names_for_writing(self, tensor: Tensor) -> Tensor:
-        """The same as `names`, but notes are begun where there are none."""
+        """The same view as `names`, but notes are begun where there are none."""
         notes = self._of(tensor)
         if notes.names is None:
             # The first to write decides which type of number the notes count in: empty memory has none of its own.
@@ -88,7 +90,7 @@ class Ledger:
         notes.names = torch.full((notes.length,), name, dtype=NAMES, device="cpu")
 
     def write(self, tensor: Tensor, names: Tensor | None) -> None:
-        """Note the sets behind a tensor's elements."""
+        """Note the sets behind a tensor's elements, by names that broadcast to its shape; None = all empty."""
         notes = self.find(tensor)
         # For constants no notes are begun: most storages of a run never get any, and the run stays as fast as it is.
         if names is None or not bool(names.any()):
@@ -119,7 +121,7 @@ class Ledger:
         return notes.origins.as_strided(*_place(tensor))
 
     def write_origins(self, tensor: Tensor, origins: Tensor) -> None:
-        """Note that a tensor of new memory is put together from the model's own entries."""
+        """Note that a tensor of new memory is put together from the model's entries: int64 in its shape, -1 = none."""
         notes = self._of(tensor)
         notes.origins = torch.full((notes.length,), -1, dtype=torch.int64, device="cpu")
         notes.origins.as_strided(*_place(tensor)).copy_(origins)

@@ -1,4 +1,7 @@
-"""Operations that only move elements: they are applied to the notes themselves."""
+"""Operations that only move elements: they are applied to the notes themselves.
+
+Called by `graph/twin.py`, for activations and for copies of weights.
+"""
 
 from __future__ import annotations
 

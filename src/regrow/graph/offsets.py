@@ -1,5 +1,8 @@
 """What is left of filters that give 0: followed by running each operation on zeros.
 
+`graph/twin.py` calls `left_of_zeros` around the rule of each operation; `graph/assemble.py` asks `heard` at the end,
+and the answer (`Filters.offset`) keeps drop phases away from such layers.
+
 A filter whose weights, bias and norm entries are 0 gives 0. It is gone from a sum only if it is still 0 there: behind a
 sigmoid a half is left of it, behind a shift by hand the shift. Whether an operation makes something of 0 is seen by
 running it once more with zeros for what filters give and numbers of no meaning for the model's own tensors, which

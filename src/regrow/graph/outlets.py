@@ -1,4 +1,8 @@
-"""Where a filter's values leave it in a forward pass: the last places at which it is alone, before any dropout."""
+"""Where a filter's values leave it in a forward pass: the last places at which it is alone, before any dropout.
+
+`graph/trace.py` runs it around the twin, mostly in training mode; the `Flow`s that it finds are where
+`activity/meter.py` reads.
+"""
 
 from __future__ import annotations
 
@@ -187,7 +191,7 @@ class OutletFinder(TorchFunctionMode):
                 self._record.ledger.write(each, torch.where(names != 0, unknown, names))
 
     def flows(self) -> dict[str, Flow]:
-        """What was found."""
+        """What each layer hears and gives, by module path."""
         for seen in self._seen:
             call, frame = seen.call, seen.call.frame
             made = seen.make(

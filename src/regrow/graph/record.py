@@ -1,4 +1,8 @@
-"""What a trace has found so far: which weights were used, what each of their inputs depends on, and what stopped it."""
+"""What a trace has found so far: which weights were used, what each of their inputs depends on, and what stopped it.
+
+One a trace: `graph/trace.py` begins it, the rules of `graph/twin.py` fill it, `graph/assemble.py` makes the wiring of
+it.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""How the sets flow through operations without weights, and which rule is whose."""
+"""How the sets flow through operations without weights, and which rule is whose.
+
+Asked by `graph/twin.py` for each operation that is neither a product with a weight nor a move.
+"""
 
 from __future__ import annotations
 

@@ -1,5 +1,7 @@
 """Sets of filters under small integer names, and their unions over whole tensors of names.
 
+One table a trace, held by the `Record`: all rules unite names here, `graph/assemble.py` asks who is in them.
+
 A trace keeps, beside an activation, a tensor of the same shape whose elements name the set of filters that the
 activation's element depends on. Name 0 is the empty set: constants. What is no constant and no filter's either (the
 model's input) is a set of its own, so that no filter passes for the only one behind a channel. A set goes by several
@@ -161,12 +163,12 @@ class SetTable:
         return self._offsets[name]
 
     def with_offset(self, name: int, place: str) -> int:
-        """Note that something else than 0 is left where all filters of a set give 0."""
+        """Another name of a set, of which something else than 0 is left where all its filters give 0."""
         made = Offset(self._atoms[name], place)
         return self._renamed(name, self._offsets[name] | {made})
 
     def without_own_offsets(self, name: int) -> int:
-        """Note that nothing is left where all filters of a set give 0; what is left of some of them stays."""
+        """A name of a set of which nothing is left where all its filters give 0; what is left of some of them stays."""
         mine = self._atoms[name]
         return self._renamed(name, frozenset(o for o in self._offsets[name] if o.atoms != mine))
 
@@ -215,7 +217,7 @@ class SetTable:
         return self._renamed(self._name(atoms, self.layers_of(distinct), labels), offsets)
 
     def join(self, a: Tensor, b: Tensor, why: Why | None = None) -> Tensor:
-        """Element by element union of two tensors of names, which broadcast against each other."""
+        """Element by element union of two tensors of names that broadcast; may share memory with one of them."""
         shape = torch.broadcast_shapes(a.shape, b.shape)
         # Names seldom change over examples and positions: squeezed, a map of a million elements is a row of channels.
         small_a, small_b = squeezed(a, len(shape)), squeezed(b, len(shape))

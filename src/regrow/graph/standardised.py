@@ -1,5 +1,8 @@
 """Weights that are standardised before they are used: each filter's numbers are worked out from that filter's alone.
 
+Called by `graph/twin.py` for what is worked out of weights alone; `graph/weights.py` asks for it when a layer
+multiplies by it.
+
 A convolution with weight standardisation does not multiply by its parameter but by ``(w - mean) / std``, the mean and
 deviation taken over one filter. What is multiplied is new memory, so its origin is lost; but it still belongs to the
 parameter filter by filter, and its inputs lie where the parameter's lie. Beside such a tensor go two more, of

@@ -1,5 +1,8 @@
 """Filters that write into the same channel: what a residual stream is made of, and what acts on it as one.
 
+Called by the loop when a recipe is attached (`streams_of`, `as_one`), and at each decision (`Streams.gather` before,
+`Streams.spread` behind the selection).
+
 In ``x + f(x)`` the last convolution of f and every writer of x add into the same channels. Who reads a channel reads
 all of them, so that its weights belong to no single filter. A `Policy` says what a recipe does there:
 

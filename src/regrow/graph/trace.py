@@ -1,4 +1,8 @@
-"""Who reads whom: run a model once on an example, and follow what every element depends on."""
+"""Who reads whom: run a model once on an example, and follow what every element depends on.
+
+Called once a model, by `attach`, `attach_partners`, the laboratory and users. It runs the model under `graph/twin.py`;
+`graph/assemble.py` makes the wiring of what was written down.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""The mode under which a model runs while it is traced: every operation is seen, and its sets are followed."""
+"""The mode under which a model runs while it is traced: every operation is seen, and its sets are followed.
+
+`graph/trace.py` runs the model under it. It sends each operation to the one who knows it (`layers`, `moves`, `rules`,
+`standardised`), and what they find goes to the `Record`.
+"""
 
 from __future__ import annotations
 

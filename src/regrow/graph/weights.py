@@ -1,4 +1,7 @@
-"""Which parameter an operation's weight argument is, and along which axes its filters and inputs lie."""
+"""Which parameter an operation's weight argument is, and along which axes its filters and inputs lie.
+
+Called by `graph/layers.py` and `graph/norms.py` with what an operation takes for its weight or its bias.
+"""
 
 from __future__ import annotations
 

@@ -43,7 +43,7 @@ def adaptive_positions(*, size: int, count: int) -> Tensor:
 
 
 def join_windows(table: SetTable, names: Tensor, positions: Sequence[Tensor], why: Why) -> Tensor:
-    """Unite the names in each window of the last axes."""
+    """Unite the names, (..., *space), in each window of the last axes: (..., *output space)."""
     first = names.ndim - len(positions)
     over = range(first, names.ndim)
     corner = names[(..., *(slice(0, 1) for _ in over))]

@@ -1,4 +1,7 @@
-"""What goes only where: run a model, and see which module's whole output goes to one other module alone."""
+"""What goes only where: run a model, and see which module's whole output goes to one other module alone.
+
+Called by `nn/neighbours.py`, with what `nn/recorder.py` has seen.
+"""
 
 from __future__ import annotations
 

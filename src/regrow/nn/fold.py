@@ -1,4 +1,7 @@
-"""Gains and biases of gain control, moved into the neighbouring weights once training is over."""
+"""Gains and biases of gain control, moved into the neighbouring weights once training is over.
+
+A user calls it. Who stands before and behind a layer it asks `nn/neighbours.py`, what may be moved `nn/fold_rules.py`.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The eager layer as one node of autograd: few passes over memory, and at most one activation saved."""
+"""The eager layer as one node of autograd: few passes over memory, and at most one activation saved.
+
+Called by `nn/kernel.py`, which chooses between this and the plain formula; the arithmetic is in `nn/rows.py`.
+"""
 
 from __future__ import annotations
 

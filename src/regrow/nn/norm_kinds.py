@@ -1,4 +1,7 @@
-"""The kinds of norm layers that a conversion knows: which module is of which kind, and a fresh one for its place."""
+"""The kinds of norm layers that a conversion knows: which module is of which kind, and a fresh one for its place.
+
+Asked by `nn/replacing.py`, `nn/fold.py` and `nn/start_gain.py`.
+"""
 
 from __future__ import annotations
 

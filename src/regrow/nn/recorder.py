@@ -1,4 +1,7 @@
-"""Every operation of a run: which values it reads and writes, and in which module."""
+"""Every operation of a run: which values it reads and writes, and in which module.
+
+`nn/flow.py` runs a model under it, in evaluation and in training mode.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The work of a conversion: what replaces what is collected first, then put in place."""
+"""The work of a conversion: what replaces what is collected first, then put in place.
+
+Called by `nn/convert.py`. Who stands before and behind a norm it asks `nn/neighbours.py`.
+"""
 
 from __future__ import annotations
 

@@ -1,5 +1,7 @@
 """Gain control of rows of numbers in few passes over memory: the eager layer's arithmetic, without autograd.
 
+Called by `nn/function.py`, forward and backward.
+
 A row is one map of one sample. Work goes by chunks of rows that stay in the processor's cache, so that what is used
 twice comes from memory once. Each step of a chunk is an operation of ATen that streams: a mean along the rows; one
 multiply-add an element (that of batch normalisation in evaluation mode, with a row as a channel); both sums of the

@@ -1,4 +1,7 @@
-"""Gains from data, before the first step: every map begins with the spread that is wanted."""
+"""Gains from data, before the first step: every map begins with the spread that is wanted.
+
+A user calls it once, before training.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""attach_partners: one line for networks that are trained side by side."""
+"""attach_partners: one line for networks that are trained side by side.
+
+A user calls it once. It makes a `Network` of each model, with a `Plan`, and gives them to a `Grafter`.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""Partners on ranks of torch.distributed: each passes its network on to the next rank, and nothing goes by files."""
+"""Partners on ranks of torch.distributed: each passes its network on to the next rank, and nothing goes by files.
+
+Made by `partners/attach.py`, called by the `Grafter` at each graft; what has come is taken by the `Network`, as in one
+process.
+"""
 
 from __future__ import annotations
 
@@ -100,7 +104,7 @@ class RingExchange:
         return before
 
     def refuse_together(self, told: str, *, where: str) -> None:
-        """Refuse on every rank what one of them has found to be wrong. Every rank must call it."""
+        """Refuse on every rank what one of them has found to be wrong ("" = nothing). Every rank must call it."""
         everyone = self._gather(told, where=where)
         for rank, theirs in enumerate(everyone):
             if theirs:

@@ -1,4 +1,7 @@
-"""Grafter: several networks that meet in a ring, in this process or on ranks."""
+"""Grafter: several networks that meet in a ring, in this process or on ranks.
+
+Made by `partners/attach.py`; it acts behind the optimizers' steps, and lets the `Network`s take from each other.
+"""
 
 from __future__ import annotations
 

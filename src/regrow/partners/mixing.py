@@ -1,4 +1,7 @@
-"""Blends in place and lengths, in pieces that stay in a processor's cache."""
+"""Blends in place and lengths, in pieces that stay in a processor's cache.
+
+Called by `partners/network.py`, for every tensor that is blended.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +26,7 @@ SMALL: Final = 1 << 13
 
 
 def mix_all_(tensors: Iterable[tuple[Tensor, Tensor, Tensor]]) -> None:
-    """Write the blends of pairs of tensors over the first of each."""
+    """Write the blends of pairs over the first of each: own, partner's and share, as `mix_` takes them."""
     small: dict[tuple[Any, ...], list[tuple[Tensor, Tensor, Tensor]]] = {}
     for own, partner, share in tensors:
         if own.is_floating_point() and own.numel() < SMALL:
@@ -73,7 +76,7 @@ def mix_(own: Tensor, partner: Tensor, share: Tensor) -> None:
 
 
 def mix_and_measure_(own: Tensor, partner: Tensor, share: Tensor) -> float:
-    """`mix_` and `apart`: where one share is for all, each piece is read from memory once for both."""
+    """`mix_`, and how far both were `apart` before: where one share is for all, each piece is read once for both."""
     if share.ndim or not own.is_contiguous() or not _is_wide(own, partner):
         found = apart(own, partner)
         mix_(own, partner, share)
@@ -112,7 +115,7 @@ def _mix_whole(own: Tensor, partner: Tensor, share: float) -> None:
 
 
 def length(tensor: Tensor) -> float:
-    """Root of the sum of the squares."""
+    """Root of the sum of the squares of a tensor, floating point or complex, summed up in pieces."""
     flat = tensor.detach().reshape(-1)
     kind = torch.promote_types(flat.dtype, torch.float32)
     return _root([torch.vdot(part, part) for part in flat.to(kind).split(_LONG)])

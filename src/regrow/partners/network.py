@@ -1,4 +1,8 @@
-"""One of several networks that graft: what it lends, and how it takes what it is lent."""
+"""One of several networks that graft: what it lends, and how it takes what it is lent.
+
+Called by the `Grafter`. Whose share a tensor takes says `partners/plan.py`, how large it is `partners/shares.py`, and
+`partners/mixing.py` blends.
+"""
 
 from __future__ import annotations
 
@@ -260,7 +264,7 @@ def matching(own: Mapping[str, Tensor], partner: Mapping[str, Tensor]) -> dict[s
 
 
 def graft_ring(networks: Sequence[Network]) -> list[list[Grafted]]:
-    """Let every network take from the one before it, all from the weights as they were."""
+    """Let every network take from the one before it, the first from the last, all from the weights as they were."""
     # All before any: a network that has taken carries other information than the one it is compared with.
     measured = [network.measured() for network in networks]
     # From the last to the first: each takes from one that has not changed yet, but for the first.

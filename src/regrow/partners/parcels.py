@@ -43,7 +43,7 @@ class Parcel:
         return one.to(device)
 
     def opened(self, row: Tensor) -> dict[str, Tensor]:
-        """The tensors again."""
+        """The tensors again, by name, as views."""
         parts = row.split(self.lengths)
         return {
             name: part.view(shape)
@@ -63,7 +63,7 @@ def read_forms(plain: Mapping[str, tuple[list[int], str]]) -> dict[str, Form]:
 
 
 def common(sender: Mapping[str, Form], receiver: Mapping[str, Form]) -> dict[str, Form]:
-    """What the sender has and the receiver can use."""
+    """What the sender has and the receiver can use: the sender's forms, in its order."""
     return {
         name: (shape, dtype)
         for name, (shape, dtype) in sender.items()

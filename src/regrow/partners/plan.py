@@ -1,4 +1,7 @@
-"""Which tensors of a network take whose share when it is grafted."""
+"""Which tensors of a network take whose share when it is grafted.
+
+Called once a model by `partners/attach.py`; `partners/shares.py` fills the plan with numbers at each graft.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The share of its own that every tensor of a network keeps, from what its layers and its partner's carry."""
+"""The share of its own that every tensor of a network keeps, from what its layers and its partner's carry.
+
+Called by `partners/network.py` at each graft, before anything is blended.
+"""
 
 from __future__ import annotations
 

@@ -30,13 +30,13 @@ class Setting:
     learns: bool
 
     def value(self, path: str, name: str) -> Tensor:
-        """A parameter or buffer of all networks."""
+        """A parameter or buffer of all networks, (N, *shape): a view of the memory."""
         whole = f"{path}.{name}"
         rows = self.memory.parameters
         return rows.all(whole) if whole in rows.names else self.memory.buffers.all(whole)
 
     def gradient(self, path: str, name: str) -> Tensor:
-        """Of a parameter of all networks."""
+        """The gradient of a parameter of all networks, (N, *shape): a view of the memory."""
         return self.memory.gradients.all(f"{path}.{name}")
 
 
@@ -93,7 +93,7 @@ class Given(Layer):
         self._parts = () if places.batched else tuple(self._flat.flatten(0, 1))
 
     def take(self, images: Tensor) -> None:
-        """Turn a batch's axes."""
+        """Turn a batch's axes: images (N, B, *shape), or (B, *shape) where all networks see the same ones."""
         one, tiles, pixels, samples = self._flat.shape
         if not self._parts:
             self._flat.copy_(images.reshape(one, tiles, samples, pixels).mT)
@@ -113,7 +113,7 @@ class Given(Layer):
 
 
 def maps_of(source: Layer, *, channels: int, path: str) -> tuple[int, int]:
-    """Height and width of the maps that a layer reads."""
+    """Height and width of the maps that a layer reads; a ShapeError where they have other channels, or are none."""
     shape = tuple(source.out.shape)
     if len(shape) != 6 or shape[2] != channels:
         found = f"{shape[2]} channels" if len(shape) == 6 else f"{shape[1]} features"

@@ -1,5 +1,7 @@
 """Convolution, batch-last: unfold over the kernel's columns, one accumulating matrix product per kernel row.
 
+One layer of an `engine/plan.py`; its views are in `conv2d_geometry.py`, its work in `conv2d_pieces.py`.
+
 With the samples innermost, moving a window by one pixel moves it by b numbers, so that unfolding is a copy of long
 runs. Only columns are unfolded,
 

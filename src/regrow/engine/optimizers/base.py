@@ -1,4 +1,7 @@
-"""What optimizers of a stack have in common: a torch optimizer a network, whose state is views of one memory."""
+"""What optimizers of a stack have in common: a torch optimizer a network, whose state is views of one memory.
+
+Made and called by the laboratory (`lab/engines/stack.py`), once a training step of a stack.
+"""
 
 from __future__ import annotations
 
@@ -205,7 +208,7 @@ class StackOptimizer(ABC):
 
 
 def rates_of(lr: float | Sequence[float], stack: Stack) -> tuple[float, ...]:
-    """A learning rate for each network."""
+    """A learning rate for each network: one for all of them, or as many as there are."""
     if isinstance(lr, int | float):
         return tuple(float(lr) for _ in stack.models)
     if len(lr) != len(stack):

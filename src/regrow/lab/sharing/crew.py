@@ -1,4 +1,8 @@
-"""Trials that are still one run, and the selection that notices when they are not."""
+"""Trials that are still one run, and the selection that notices when they are not.
+
+Made by `lab/run.py`, one a run. The loop calls its selection like any other; who has left (`Crew.left`) becomes a run
+of its own.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Which trials of a study begin as one run."""
+"""Which trials of a study begin as one run.
+
+Called by `lab/sharing/segments.py`, for the queue of runs; a crew compares its members' selections by `place_of`.
+"""
 
 from __future__ import annotations
 
