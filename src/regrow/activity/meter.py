@@ -36,7 +36,7 @@ _METERS: WeakKeyDictionary[nn.Module, ActivityMeter] = WeakKeyDictionary()
 
 
 @dataclass
-class _Asked:
+class _Request:
     """What one reader of the meter wants, and what has come for it since it last looked."""
 
     layers: Set[str] = frozenset()
@@ -65,7 +65,7 @@ class ActivityMeter:
         self._model = ref(model)
         self._filters: dict[str, Filters] = {each.path: each for each in wiring.layers}
         self._flows: dict[str, Flow] = dict(wiring.flows)
-        self._asked: dict[int, _Asked] = {}
+        self._asked: dict[int, _Request] = {}
         self._frames = Frames(model, outermost=self._outermost, left=self._left)
         self._wrappers: list[nn.Module] = []
         self._compiled: bool | None = None
@@ -103,7 +103,7 @@ class ActivityMeter:
         Args:
             sums: Sums of all values too, and not only whether they are equal.
         """
-        asked = self._asked.setdefault(id(who), _Asked())
+        asked = self._asked.setdefault(id(who), _Request())
         if (asked.layers, asked.sums) != (layers, sums):
             asked.layers, asked.sums = layers, sums
             self._arrange()
@@ -208,7 +208,7 @@ class ActivityMeter:
             return None
         self._compiled = bool(self._compiled) or compiling or compiled_anything()
         if self._compiled:
-            self._run_beside(model, model if path == "" else module, path, given)
+            self._run_once_more(model, model if path == "" else module, path, given)
             return None
         return self._pass()
 
@@ -228,7 +228,9 @@ class ActivityMeter:
             raise
         self._end_pass()
 
-    def _run_beside(self, model: nn.Module, target: nn.Module, path: str, given: Arguments) -> None:
+    def _run_once_more(
+        self, model: nn.Module, target: nn.Module, path: str, given: Arguments
+    ) -> None:
         """The same pass once more, before it is made: eager, with the same random numbers, and nothing stays."""
         # As the modules are set now: frozen norms stay in evaluation mode, as in the pass that comes.
         flags = {module: module.training for module in model.modules()}

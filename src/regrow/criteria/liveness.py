@@ -42,7 +42,7 @@ class Liveness:
         blocked:           a factor of exactly 0 stands between it and its readers, and is frozen or had a gradient
 
     A layer is watched from the step after one in which a filter's gradient is below `threshold`, for `steps` steps at
-    least, and besides in one window in each `look_every` steps. Then the watch of a layer ends as soon as each of its
+    least, and also in one window in each `look_every` steps. Then the watch of a layer ends as soon as each of its
     filters has given two different values, or has been judged.
 
     Args:

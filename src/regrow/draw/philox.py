@@ -26,7 +26,7 @@ def philox4x32(counter: Tensor, key: tuple[int, int]) -> Tensor:
     """Four random 32-bit words for every counter.
 
     The words are a pure function of counter and key: there is no state to save, to restore or to
-    keep in step between processes, which is what makes an interrupted run go on bit for bit.
+    keep in step between processes, which is what lets an interrupted run resume bit for bit.
 
     Args:
         counter: Four 32-bit words a block, held in int64, (..., 4). Read, never written.

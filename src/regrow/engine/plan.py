@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 import torch
 from torch import Tensor, nn
 
-from regrow.engine.layers import Given, Layer, Linear, Setting, layer_of
+from regrow.engine.layers import Images, Layer, Linear, Setting, layer_of
 from regrow.engine.loss import CrossEntropy, Reduction
 from regrow.engine.memory import Memory
 from regrow.engine.places import Places
@@ -45,7 +45,7 @@ class Plan:
         if len(shape) not in (1, 3):
             raise ShapeError(f"an image must have axes (C, H, W) or (F,), got {shape} (Stack)")
         setting = Setting(places=places, memory=memory, models=models, learns=learns)
-        self._given = Given(places, shape, shared=shared)
+        self._given = Images(places, shape, shared=shared)
         layers: list[Layer] = []
         last: Layer = self._given
         self._heard: dict[str, Layer] = {}

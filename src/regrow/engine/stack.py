@@ -26,7 +26,7 @@ class Stack:
     The modules stay what they are, with the same parameters and buffers, which become views of the stack's memory:
     whoever reads or edits a network (`state_dict`, a recipe, an optimizer) reads and edits what the stack trains, and
     `grad` of each parameter is what the last call of `gradients` has found. What one network gets has the same bits
-    alone and beside any others.
+    alone and among any others.
 
     On the CPU one process should use one thread, and a stack few networks, so that their numbers stay in the cache:
     many networks are many stacks, one after the other.

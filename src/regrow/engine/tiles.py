@@ -18,7 +18,7 @@ calls, which is most of the time of small networks."""
 
 
 def samples_of_tile(program: Program, shape: tuple[int, ...], *, dtype: torch.dtype) -> int:
-    """As many samples as have room. By the network alone: how many there are beside it must change nothing.
+    """As many samples as have room. By the network alone: how many others are in the stack must change nothing.
 
     Edge cases:
         Shapes that do not fit the layers: any number; the layers refuse them.

@@ -78,7 +78,7 @@ def safe_root(second: Tensor) -> Tensor:
     """The root of a second moment, not quite 0 where that is 0.
 
     MKL's root takes thirty times as long on zeros, of which dead filters have many. The root of the smallest normal
-    number, 1e-19 in float32, is nothing beside Adam's eps.
+    number, 1e-19 in float32, is nothing compared with Adam's eps.
 
     Args:
         second: The second moment.
@@ -158,7 +158,7 @@ def adam_update(
 def adamax_update(
     exp_avg: Tensor, exp_inf: Tensor, *, age: Tensor, lr: float | Tensor, beta1: float
 ) -> Tensor:
-    """Adamax's step for entries that have been updated `age` times since their memory was zero.
+    """Adamax's step for entries that have been updated `age` times since their state was zero.
 
         update = lr / (1 - beta1^age) * m / u
 

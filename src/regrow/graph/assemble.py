@@ -17,7 +17,7 @@ from regrow.graph.filters import Filters, Norm, Reader
 from regrow.graph.offsets import heard
 from regrow.graph.record import Record
 from regrow.graph.remarks import left_out, listed, named_layers, untraced, way_out
-from regrow.graph.sets import Why
+from regrow.graph.sets import Reason
 from regrow.graph.users import User, others, with_several
 from regrow.graph.weights import path_of
 from regrow.graph.wiring import Wiring
@@ -27,7 +27,7 @@ _UNREAD: Final = "no layer reads it on this example, and it is not in the output
 _Run = tuple[tuple[int, ...], tuple[bool, ...]]
 """Channels with the same set, and for each whether it holds one filter only."""
 
-_Found = dict[int, dict[int, list[_Run]]]
+_ChannelRuns = dict[int, dict[int, list[_Run]]]
 """By layer number and filter."""
 
 
@@ -48,7 +48,7 @@ def assemble(
     foreign: dict[int, set[int]] = {}
     for layer in record.layers:
         path = path_of(layer.weight)
-        why = Why("read together", f"'{path}'")
+        why = Reason("read together", f"'{path}'")
         # Over all calls of the layer: one that is called on two activations reads both in each channel, and neither
         # alone.
         found = _by_filter(record, [table.union(names, why) for names in layer.reads], foreign)
@@ -233,7 +233,9 @@ def _filters(
     )
 
 
-def _by_filter(record: Record, channels: Sequence[int], foreign: dict[int, set[int]]) -> _Found:
+def _by_filter(
+    record: Record, channels: Sequence[int], foreign: dict[int, set[int]]
+) -> _ChannelRuns:
     """Turn "the set on each channel" round: the channels of each filter.
 
     Channels with the same set are handled together: behind a mixing operation all of them have it, and it is large.
@@ -243,7 +245,7 @@ def _by_filter(record: Record, channels: Sequence[int], foreign: dict[int, set[i
     for channel, name in enumerate(map(record.table.plain, channels)):
         if name:
             with_set.setdefault(name, []).append(channel)
-    found: _Found = {}
+    found: _ChannelRuns = {}
     for name, members in with_set.items():
         alone = record.table.size(name) == 1
         pure = record.table.is_pure(name)

@@ -56,7 +56,7 @@ def added(record: Record, tensor: Tensor, names: Tensor) -> int:
 
 
 def moved(record: Record, tensor: Tensor) -> int:
-    """The set that stands for a parameter that is put beside activations, as a class token is.
+    """The set that stands for a parameter that is concatenated with activations, as a class token is.
 
     Returns:
         A name; 0 where the tensor is an activation or a constant, such as padding.

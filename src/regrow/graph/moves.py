@@ -15,7 +15,7 @@ from regrow.graph.foreign import moved
 from regrow.graph.ledger import Ledger
 from regrow.graph.record import Call, Record
 from regrow.graph.rules import COPIES
-from regrow.graph.sets import NAMES, Why
+from regrow.graph.sets import NAMES, Reason
 
 _EXACT: Final = frozenset(
     {
@@ -115,7 +115,7 @@ def follow_move(
     if steering:
         # Where the index itself depends on filters, they decide which elements come out: every output depends on all of
         # them.
-        why = Why("mixed", call.place)
+        why = Reason("mixed", call.place)
         chosen = record.table.union(
             (n for each in steering for n in torch.unique(each).tolist()), why
         )
@@ -158,7 +158,7 @@ def follow_origins(
 def _names_of(record: Record, tensor: Tensor, *, as_double: bool) -> Tensor:
     names = record.ledger.names(tensor)
     if names is None:
-        # A class token beside the patches is nobody's filter, and no constant either: it is trained.
+        # A class token in front of the patches is nobody's filter, and no constant either: it is trained.
         names = torch.full(tensor.shape, moved(record, tensor), dtype=NAMES, device="cpu")
     return names.to(torch.float64) if as_double else names
 

@@ -1,4 +1,4 @@
-"""Parts of a model that TorchScript runs: they are not looked into, for no training can be read there either."""
+"""Parts of a model that TorchScript runs: they are not looked into, since no training pass can be read there either."""
 
 from __future__ import annotations
 

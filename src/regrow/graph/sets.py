@@ -2,7 +2,7 @@
 
 One table a trace, held by the `Record`: all rules unite names here, `graph/assemble.py` asks who is in them.
 
-A trace keeps, beside an activation, a tensor of the same shape whose elements name the set of filters that the
+A trace keeps, with each activation, a tensor of the same shape whose elements name the set of filters that the
 activation's element depends on. Name 0 is the empty set: constants. What is no constant and no filter's either (the
 model's input) is a set of its own, so that no filter passes for the only one behind a channel. A set goes by several
 names where something else than 0 is left of filters that give 0 (`Offset`): what they are left of is the same set.
@@ -30,7 +30,7 @@ _NO_LAYER: Final = -1
 
 
 @dataclass(frozen=True)
-class Why:
+class Reason:
     """What brought several sets together.
 
     Attributes:
@@ -196,7 +196,7 @@ class SetTable:
             self._folded[name, label] = self._folded[folded, label] = folded
         return self._folded[name, label]
 
-    def union(self, names: Iterable[int], why: Why | None = None) -> int:
+    def union(self, names: Iterable[int], why: Reason | None = None) -> int:
         """The name of the union of some sets.
 
         Args:
@@ -216,7 +216,7 @@ class SetTable:
         labels = frozenset[str]().union(*(self._labels[name] for name in distinct))
         return self._renamed(self._name(atoms, self.layers_of(distinct), labels), offsets)
 
-    def join(self, a: Tensor, b: Tensor, why: Why | None = None) -> Tensor:
+    def join(self, a: Tensor, b: Tensor, why: Reason | None = None) -> Tensor:
         """Element by element union of two tensors of names that broadcast; may share memory with one of them."""
         shape = torch.broadcast_shapes(a.shape, b.shape)
         # Names seldom change over examples and positions: squeezed, a map of a million elements is a row of channels.
@@ -233,7 +233,7 @@ class SetTable:
         found = [self.union(divmod(pair, base), why) for pair in pairs.tolist()]
         return torch.tensor(found, dtype=NAMES, device="cpu")[where].expand(shape)
 
-    def join_over(self, names: Tensor, dims: Sequence[int], why: Why | None = None) -> Tensor:
+    def join_over(self, names: Tensor, dims: Sequence[int], why: Reason | None = None) -> Tensor:
         """Union over some axes, which stay with size 1."""
         over = sorted({dim % names.ndim for dim in dims}) if names.ndim else []
         shape = [1 if axis in over else size for axis, size in enumerate(names.shape)]
@@ -292,7 +292,7 @@ class SetTable:
             return name
         return self._name(self._atoms[name], self._layers[name], self._labels[name], offsets)
 
-    def _remember(self, names: Sequence[int], why: Why) -> None:
+    def _remember(self, names: Sequence[int], why: Reason) -> None:
         # Filters that are summed, or read by one layer, still add each a part of their own. Anything else that brings a
         # layer's filters together (a softmax over them) makes channels of which none is one filter's.
         mixed = frozenset[int]()
@@ -303,7 +303,7 @@ class SetTable:
             # Mixed is said of a layer's own filters. Those of different layers that met in the same operation are
             # joined.
             if why.verb == "mixed":
-                why = Why("joined", why.place)
+                why = Reason("joined", why.place)
         # Channels by the hundred repeat the same layers; which filters they are does not matter here.
         counts = Counter(self._layers[name] for name in names)
         kinds = {(self._layers[name], self._labels[name]) for name in names}

@@ -5,7 +5,7 @@ multiplies by it.
 
 A convolution with weight standardisation does not multiply by its parameter but by ``(w - mean) / std``, the mean and
 deviation taken over one filter. What is multiplied is new memory, so its origin is lost; but it still belongs to the
-parameter filter by filter, and its inputs lie where the parameter's lie. Beside such a tensor go two more, of
+parameter filter by filter, and its inputs lie where the parameter's lie. Such a tensor is accompanied by two more, of
 numbers: the filter that each element depends on, and the parameter's entry in whose place it stands.
 
 A weight that is only scaled, masked or put together is no standardised weight, and is not followed: what a new filter
@@ -21,7 +21,7 @@ from typing import Final, cast
 import torch
 from torch import Tensor
 
-from regrow.graph.notes import Derived
+from regrow.graph.notes import Derivation
 from regrow.graph.record import Call, Record
 from regrow.graph.rules import COPIES, is_pointwise
 
@@ -73,7 +73,7 @@ def follow_standardised(call: Call, record: Record, tags: Sequence[torch.Tag]) -
     # An element of several filters (a mean over the whole weight) ends it: renewed alone, a filter would change others.
     if made is None or bool((made.filters == _SEVERAL).any()):
         return False
-    derived = Derived(made.parameter, made.standardised)
+    derived = Derivation(made.parameter, made.standardised)
     # A norm's other outputs are statistics, which stand in no entry's place.
     for out in call.outputs[: 1 if call.op in _CHANNEL_NORMS else None]:
         record.ledger.write_derived(
@@ -187,7 +187,7 @@ def _together(filters: Tensor, dims: Sequence[int]) -> Tensor:
     over = tuple(dims)
     if not over or filters.numel() == 0:
         return filters
-    # The same filter everywhere, or several. No filter (-1) beside one counts as several too: that is rare, and safe.
+    # The same filter everywhere, or several. No filter (-1) next to one counts as several too: that is rare, and safe.
     highest = filters.amax(over, keepdim=True)
     lowest = filters.amin(over, keepdim=True)
     return torch.where(highest == lowest, highest, torch.full_like(highest, _SEVERAL))

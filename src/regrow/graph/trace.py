@@ -38,14 +38,14 @@ _LISTED: Final = (
 )
 _UNTRAINED: Final = (
     "in training mode the model does not run on the example inputs ({}): what training alone uses is not seen. Give "
-    "example inputs with all that it takes there, targets say"
+    "example inputs with everything that it takes there, such as targets"
 )
 
 
 def trace(model: nn.Module, example_inputs: ExampleInputs) -> Wiring:
     """Find every layer's filters, the norm entries that belong to them, and the layers that read them.
 
-    The model runs in evaluation mode and in training mode, without gradients. Beside every activation goes a tensor of
+    The model runs in evaluation mode and in training mode, without gradients. With every activation goes a tensor of
     the same shape whose elements name the set of filters that the activation's element depends on. Operations that
     move elements move the names; pointwise operations unite them; a convolution or a matrix product with a parameter
     reads the sets on its input channels, and its output starts with fresh ones. So skip connections, concatenation,
@@ -110,7 +110,7 @@ def trace(model: nn.Module, example_inputs: ExampleInputs) -> Wiring:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Trained:
+class _TrainingRun:
     """What a run in training mode has shown.
 
     Attributes:
@@ -196,7 +196,7 @@ def _run(
     return outputs, finder
 
 
-def _in_training(model: nn.Module, example_inputs: ExampleInputs, record: Record) -> _Trained:
+def _in_training(model: nn.Module, example_inputs: ExampleInputs, record: Record) -> _TrainingRun:
     """Run the model in training mode too, into the same record: what it uses there alone belongs to the wiring.
 
     Where filters leave is seen there as well, before dropout and stochastic depth: where chance is at work, in one run
@@ -223,8 +223,10 @@ def _in_training(model: nn.Module, example_inputs: ExampleInputs, record: Record
             why = str(error.__cause__ or error)
             continue
         whole = modules == options[0]
-        return _Trained(ran=True, whole=whole, chance=drew, outputs=outputs, flows=finder.flows())
-    return _Trained(ran=False, whole=False, why=why.partition("\n")[0])
+        return _TrainingRun(
+            ran=True, whole=whole, chance=drew, outputs=outputs, flows=finder.flows()
+        )
+    return _TrainingRun(ran=False, whole=False, why=why.partition("\n")[0])
 
 
 def _in_training_mode(model: nn.Module) -> list[frozenset[nn.Module]]:
@@ -238,7 +240,7 @@ def _in_training_mode(model: nn.Module) -> list[frozenset[nn.Module]]:
     return list(dict.fromkeys((every - known, every - normed)))
 
 
-def _apart(record: Record, evaluated: Set[str], trained: _Trained) -> dict[str, str]:
+def _apart(record: Record, evaluated: Set[str], trained: _TrainingRun) -> dict[str, str]:
     """The weights of layers that training does not use as evaluation does, or of which that is not known, and why."""
     found: dict[str, str] = {}
     # Weights of layers that evaluation ran and training did not: fused, computed or skipped there. What training does
@@ -293,9 +295,9 @@ def _shapes(tensors: Sequence[Tensor]) -> str:
 
 
 def _late_biases(model: nn.Module) -> dict[str, frozenset[str]]:
-    """By the name of each bias, the weights that it stands beside in some module, by torch's names or in its manner.
+    """By the name of each bias, the weights that some module has with it, by torch's names or in its manner.
 
-    Attention has ``in_proj_bias`` beside ``in_proj_weight``.
+    Attention has ``in_proj_bias`` with ``in_proj_weight``.
     """
     names = {id(tensor): name for name, tensor in model.named_parameters()}
     found: dict[str, set[str]] = {}

@@ -50,7 +50,7 @@ def with_several(
 
 
 def others(users: Iterable[str], path: str) -> str:
-    """Those that use a tensor beside the one that it is looked at for, as a part of a sentence."""
+    """Those that use a tensor, without the one that it is looked at for, as a part of a sentence."""
     *before, last = [each for each in users if each != path] or [path]
     return f"{', '.join(before)} and {last}" if before else last
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from regrow.graph.sets import SetTable, Why
+from regrow.graph.sets import Reason, SetTable
 
 
 def kernel_positions(
@@ -42,7 +42,9 @@ def adaptive_positions(*, size: int, count: int) -> Tensor:
     return torch.where(position < end[:, None], position, size)
 
 
-def join_windows(table: SetTable, names: Tensor, positions: Sequence[Tensor], why: Why) -> Tensor:
+def join_windows(
+    table: SetTable, names: Tensor, positions: Sequence[Tensor], why: Reason
+) -> Tensor:
     """Unite the names, (..., *space), in each window of the last axes: (..., *output space)."""
     first = names.ndim - len(positions)
     over = range(first, names.ndim)

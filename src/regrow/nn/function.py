@@ -15,7 +15,7 @@ from torch import Tensor
 
 from regrow.functional.gain_control import arithmetic
 from regrow.nn.plain import are_plain
-from regrow.nn.rows import Gradients, Numbers, Saved, control_rows, row_gradients
+from regrow.nn.rows import Gradients, Numbers, SavedTensors, control_rows, row_gradients
 
 KNOWN_INPUT = 2.0**-15
 """The output tells the input where |b| eps is at most this times |g|: an error of 2^-15 of (input - k mean) near 1."""
@@ -23,7 +23,7 @@ KNOWN_INPUT = 2.0**-15
 
 @dataclass(frozen=True, kw_only=True)
 class _Settings:
-    """What the backward pass knows beside tensors."""
+    """What the backward pass knows apart from tensors."""
 
     dims: int
     relu: bool
@@ -35,7 +35,7 @@ class _Settings:
 class GainControlFunction(torch.autograd.Function):
     """y = g (x - k mean) + b, perhaps with a ReLU, and its derivatives of any order.
 
-    Saved for the backward pass, beside one mean a map:
+    Saved for the backward pass, in addition to one mean a map:
 
         no ReLU     the input; nothing of that size where the gain is fixed
         ReLU        the output z, which the next layer keeps anyway. Where z > 0 it tells the input:
@@ -104,7 +104,7 @@ class GainControlFunction(torch.autograd.Function):
             spread = _wide(mean_grad / positions, settings.dims).expand(settings.shape)
             return (spread.to(settings.dtype), None, None, None, None, None)
         numbers = _numbers(settings.dtype, *given)
-        saved = Saved(maps=maps, is_output=settings.is_output, mean=mean)
+        saved = SavedTensors(maps=maps, is_output=settings.is_output, mean=mean)
         tensors = [each for each in (grad, mean_grad, maps, mean, *given) if each is not None]
         # Somebody differentiates the backward pass, transforms it, or has another memory format: the quick way writes
         # into memory, which autograd would not see.
@@ -196,7 +196,7 @@ def _control(maps: Tensor, numbers: Numbers, *, out: Tensor, dims: int, relu: bo
 def _row_gradients(
     grad: Tensor,
     numbers: Numbers,
-    saved: Saved,
+    saved: SavedTensors,
     settings: _Settings,
     *,
     mean_grad: Tensor | None,
@@ -207,7 +207,7 @@ def _row_gradients(
     found = row_gradients(
         _as_rows(grad, settings.dims),
         _by_row(numbers, leading),
-        Saved(
+        SavedTensors(
             maps=None if saved.maps is None else _as_rows(saved.maps, settings.dims),
             is_output=saved.is_output,
             mean=saved.mean.reshape(-1),
@@ -226,7 +226,7 @@ def _row_gradients(
 def _gradients(
     grad: Tensor,
     numbers: Numbers,
-    saved: Saved,
+    saved: SavedTensors,
     settings: _Settings,
     *,
     mean_grad: Tensor | None,

@@ -88,7 +88,7 @@ class Replacing:
         *,
         fuse_relu: bool,
     ) -> ConversionReport:
-        """Replace, and tell.
+        """Replace, and report.
 
         Args:
             include: Patterns of module paths.
@@ -171,9 +171,7 @@ class Replacing:
                 self._left[path] = "how many axes are positions is not known: give example_inputs"
                 return
             elif len({len(shape) for shape in shapes}) > 1 or not 3 <= len(shapes[0]) <= 5:
-                self._left[path] = (
-                    "it takes features without positions, or now more axes and now fewer"
-                )
+                self._left[path] = "its input has no axes of positions, or not always as many"
                 return
             else:
                 dims = len(shapes[0]) - 2

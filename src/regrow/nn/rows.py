@@ -41,7 +41,7 @@ class Numbers:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Saved:
+class SavedTensors:
     """What the backward pass has of the forward one.
 
     Attributes:
@@ -101,7 +101,7 @@ def control_rows(x: Tensor, rows: Numbers, *, out: Tensor, relu: bool) -> Tensor
 def row_gradients(
     grad: Tensor,
     rows: Numbers,
-    saved: Saved,
+    saved: SavedTensors,
     *,
     relu: bool,
     mean_grad: Tensor | None,
@@ -198,7 +198,7 @@ def _rows_at_once(maps: Tensor) -> int:
 
 
 def _chunks(maps: Sequence[Tensor], numbers: Tensor) -> Iterator[tuple[Tensor, ...]]:
-    """The same rows of each, and of each line of numbers: together, for a slice costs as much as a small operation."""
+    """The same rows of each, and of each line of numbers: together, as a slice costs as much as a small operation."""
     count, size = len(maps[0]), _rows_at_once(maps[0])
     for first in range(0, count, size):
         length = min(size, count - first)

@@ -19,7 +19,7 @@ from torch import Tensor
 from regrow._alike import text_of
 from regrow._checks import check_positive
 from regrow.errors import ConfigError, PartnerError
-from regrow.partners.network import Lent, Measured
+from regrow.partners.network import Loan, Measurement
 from regrow.partners.parcels import Form, Parcel, common, parcels, plain_forms, read_forms
 
 
@@ -35,7 +35,7 @@ class RingExchange:
 
     Args:
         group: The process group; None: all ranks.
-        timeout_s: How long to wait for a partner; None: as long as the group was told.
+        timeout_s: How long to wait for a partner; None: the timeout of the group.
 
     Raises:
         ConfigError: torch.distributed is not running, or this process is not in the group; a time that is not above 0.
@@ -66,9 +66,11 @@ class RingExchange:
         self._buffers: list[Tensor] = []
         self._measured: tuple[str, ...] = ()
 
-    def compare(self, told: Mapping[str, object], *, where: str) -> None:
+    def compare(self, settings: Mapping[str, object], *, where: str) -> None:
         """Refuse settings that differ from rank to rank. Every rank must call it."""
-        everyone = self._gather({name: text_of(value) for name, value in told.items()}, where=where)
+        everyone = self._gather(
+            {name: text_of(value) for name, value in settings.items()}, where=where
+        )
         for other, theirs in enumerate(everyone):
             for name, value in everyone[0].items():
                 if theirs.get(name) != value:
@@ -103,9 +105,9 @@ class RingExchange:
             ]
         return before
 
-    def refuse_together(self, told: str, *, where: str) -> None:
+    def refuse_together(self, problem: str, *, where: str) -> None:
         """Refuse on every rank what one of them has found to be wrong ("" = nothing). Every rank must call it."""
-        everyone = self._gather(told, where=where)
+        everyone = self._gather(problem, where=where)
         for rank, theirs in enumerate(everyone):
             if theirs:
                 raise ConfigError(theirs if rank == self.rank else f"on rank {rank}: {theirs}")
@@ -113,10 +115,10 @@ class RingExchange:
     def pass_on(
         self,
         tensors: Mapping[str, Tensor],
-        measure: Callable[[], Mapping[str, Measured]],
+        measure: Callable[[], Mapping[str, Measurement]],
         *,
         where: str,
-    ) -> tuple[Lent, Mapping[str, Measured]]:
+    ) -> tuple[Loan, Mapping[str, Measurement]]:
         """Send this network to the next rank and get that of the rank before. Every rank must call it.
 
         Args:
@@ -136,7 +138,7 @@ class RingExchange:
             works = self._exchanged(outgoing, self._buffers)
         # Outside of `_explained`: an error in measuring is not the partner's.
         measured = measure()
-        told = torch.tensor(
+        mine = torch.tensor(
             [
                 [each.information for each in measured.values()],
                 [each.length for each in measured.values()],
@@ -145,15 +147,15 @@ class RingExchange:
             device=device,
         )
         with self._explained(where):
-            self._wait([*works, *self._exchanged([told], [heard])])
+            self._wait([*works, *self._exchanged([mine], [heard])])
         lent: dict[str, Tensor] = {}
         for parcel, row in zip(self._received, self._buffers, strict=True):
             lent.update(parcel.opened(row))
         theirs = {
-            name: Measured(information=information, length=length)
+            name: Measurement(information=information, length=length)
             for name, information, length in zip(self._measured, *heard.tolist(), strict=True)
         }
-        return Lent(tensors=lent, measured=theirs), measured
+        return Loan(tensors=lent, measured=theirs), measured
 
     def _exchanged(self, outgoing: Sequence[Tensor], incoming: Sequence[Tensor]) -> list[Any]:
         """What is under way from now on."""
@@ -212,7 +214,7 @@ class RingExchange:
         except (dist.DistError, RuntimeError) as error:
             told = " ".join(str(error).split())[:300]
             raise PartnerError(
-                f"rank {self.before} or rank {self.after}, the partners of rank {self.rank}, must come to this, and "
+                f"rank {self.before} or rank {self.after}, the partners of rank {self.rank}, must take part, and "
                 f"one of them has ended or did not answer in time ({where}). This network is as it was before. Stop "
                 f"all ranks and start them again from the last checkpoint. What torch.distributed said: {told}"
             ) from error

@@ -24,13 +24,13 @@ from regrow.partners.shares import shares, spread_of
 from regrow.partnership import PartnerRecipe
 from regrow.surgery import begin_slow_
 
-_MEMORY: Final = "optimizer"
-"""First part of the names under which partners lend each other the optimizer's memory."""
+_STATE: Final = "optimizer"
+"""First part of the names under which partners lend each other optimizer state."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Measured:
-    """What a network tells of a layer's weight.
+class Measurement:
+    """What a network reports of a layer's weight.
 
     Attributes:
         information: What the layer carries.
@@ -42,16 +42,16 @@ class Measured:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Lent:
+class Loan:
     """What a network lends its partner: all as it was before anybody took anything.
 
     Attributes:
-        tensors: By name; the optimizer's memory among them where it is grafted.
-        measured: What it tells of each measured weight, by the weight's name.
+        tensors: By name; the optimizer state among them where it is grafted.
+        measured: What it reports of each measured weight, by the weight's name.
     """
 
     tensors: Mapping[str, Tensor]
-    measured: Mapping[str, Measured]
+    measured: Mapping[str, Measurement]
 
 
 @final
@@ -101,19 +101,19 @@ class Network:
 
     # ---- lending
 
-    def memory(self) -> dict[str, Tensor]:
-        """What the optimizers remember of each entry, by name; empty where the recipe leaves it alone."""
+    def optimizer_state(self) -> dict[str, Tensor]:
+        """The optimizer state of each entry, by name; empty where the recipe leaves it alone."""
         if self._recipe.memory != "graft":
             return {}
         return {
-            f"{_MEMORY}.{name}.{key}": value
+            f"{_STATE}.{name}.{key}": value
             for name, tensor in self.tensors.items()
-            for key, value in self._remembered(tensor)
+            for key, value in self._state_of(tensor)
             if isinstance(value, Tensor) and value.shape == tensor.shape and value.ndim
         }
 
     @torch.no_grad()
-    def measured(self) -> dict[str, Measured]:
+    def measured(self) -> dict[str, Measurement]:
         """What each layer carries now, by its weight's name, in the order of the plan."""
         if not self.plan.units:
             return {}
@@ -126,13 +126,13 @@ class Network:
             lengths.append(length(self.tensors[unit.weight]))
         values: list[float] = torch.stack(found).tolist()
         return {
-            unit.weight: Measured(information=each, length=way)
+            unit.weight: Measurement(information=each, length=way)
             for unit, each, way in zip(self.plan.units, values, lengths, strict=True)
         }
 
     def lend(self) -> dict[str, Tensor]:
         """All that the partner may take from, by name, alive."""
-        return {**self.tensors, **self.memory()}
+        return {**self.tensors, **self.optimizer_state()}
 
     def _rows(self, unit: Unit) -> Tensor:
         weight = self.tensors[unit.weight].detach()
@@ -141,7 +141,7 @@ class Network:
     # ---- taking
 
     @torch.no_grad()
-    def take(self, lent: Lent, *, measured: Mapping[str, Measured]) -> list[Grafted]:
+    def take(self, lent: Loan, *, measured: Mapping[str, Measurement]) -> list[Grafted]:
         """Blend what a partner lends into this network, in place.
 
         Returns:
@@ -149,7 +149,7 @@ class Network:
         """
         # What is trained now is asked now: a user may freeze and unfreeze between two grafts.
         there, frozen = matching(self.tensors, lent.tensors), set(self.frozen)
-        units, nothing = self.plan.units, Measured(information=math.nan, length=math.nan)
+        units, nothing = self.plan.units, Measurement(information=math.nan, length=math.nan)
         mine = [measured[unit.weight] for unit in units]
         theirs = [
             lent.measured.get(unit.weight, nothing) if unit.weight in there else nothing
@@ -183,7 +183,7 @@ class Network:
         for name, share in blended.items():
             if name not in ways:
                 mixed.append((self.tensors[name], there[name], share))
-            mixed.extend(self._memory_to_mix(name, share, lent))
+            mixed.extend(self._state_to_mix(name, share, lent))
         mix_all_(mixed)
         if self._recipe.memory == "keep":
             self._slow_weights_begin_at_the_blend_(kept.tensors)
@@ -201,7 +201,7 @@ class Network:
         ]
 
     def _slow_weights_begin_at_the_blend_(self, names: Iterable[str]) -> None:
-        """Slow weights are no memory: those of before the blend would take it back when they are next met."""
+        """Slow weights are weights, not state: those of before the blend would undo it at their next step."""
         for name in names:
             tensor = self.tensors[name]
             for optimizer in self._optimizers:
@@ -212,27 +212,27 @@ class Network:
                         torch.ones((), dtype=torch.bool, device="cpu"),
                     )
 
-    def _memory_to_mix(
-        self, name: str, share: Tensor, lent: Lent
+    def _state_to_mix(
+        self, name: str, share: Tensor, lent: Loan
     ) -> Iterable[tuple[Tensor, Tensor, Tensor]]:
-        """What the optimizers remember of a tensor that is blended, with what the partner's do; or it is forgotten."""
+        """The optimizer state of a tensor that is blended, with the partner's; or it is dropped."""
         tensor = self.tensors[name]
         if self._recipe.memory == "reset":
             for optimizer in self._optimizers:
                 _forget(optimizer, tensor)
         elif self._recipe.memory == "graft":
-            for key, value in self._remembered(tensor):
-                partner = lent.tensors.get(f"{_MEMORY}.{name}.{key}")
+            for key, value in self._state_of(tensor):
+                partner = lent.tensors.get(f"{_STATE}.{name}.{key}")
                 if partner is not None and partner.shape == value.shape:
                     yield value, partner, share
 
-    def _remembered(self, tensor: Tensor) -> Iterable[tuple[str, Any]]:
+    def _state_of(self, tensor: Tensor) -> Iterable[tuple[str, Any]]:
         for optimizer in self._optimizers:
             if tensor in optimizer.state:
                 yield from optimizer.state[tensor].items()
 
 
-def _row(measured: Iterable[Measured]) -> Tensor:
+def _row(measured: Iterable[Measurement]) -> Tensor:
     return torch.tensor([each.information for each in measured], dtype=torch.float64, device="cpu")
 
 
@@ -243,7 +243,7 @@ def _relative(way: float, lengths: float) -> float:
 
 def _forget(optimizer: Optimizer, tensor: Tensor) -> None:
     """Leave an optimizer with what it has of a parameter before its first step."""
-    if isinstance(optimizer, torch.optim.Adagrad):  # does not make its memory at the first step
+    if isinstance(optimizer, torch.optim.Adagrad):  # makes its state before the first step
         for group in optimizer.param_groups:
             if any(each is tensor for each in group["params"]):
                 optimizer.state[tensor]["step"].zero_()
@@ -271,6 +271,6 @@ def graft_ring(networks: Sequence[Network]) -> list[list[Grafted]]:
     last = {name: tensor.detach().clone() for name, tensor in networks[-1].lend().items()}
     found: list[list[Grafted]] = [[] for _ in networks]
     for k in range(len(networks) - 1, -1, -1):
-        lent = Lent(tensors=last if k == 0 else networks[k - 1].lend(), measured=measured[k - 1])
+        lent = Loan(tensors=last if k == 0 else networks[k - 1].lend(), measured=measured[k - 1])
         found[k] = networks[k].take(lent, measured=measured[k])
     return found

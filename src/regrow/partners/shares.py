@@ -36,7 +36,7 @@ class Shares:
 @final
 @dataclass(frozen=True, kw_only=True)
 class Spread:
-    """Which filters each entry of all claimed tensors sees, in one row: worked out once, for it is the same each time.
+    """Which filters each entry of all claimed tensors sees, in one row: worked out once, as it is the same each time.
 
     Attributes:
         sizes: Entries of each tensor, by name, in the order of the row.

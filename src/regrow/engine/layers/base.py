@@ -68,7 +68,7 @@ class Layer(ABC):
         """Fill the gradients of the parameters, and that of the input where it is needed."""
 
 
-class Given(Layer):
+class Images(Layer):
     """The images themselves.
 
     Args:

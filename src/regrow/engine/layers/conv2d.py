@@ -173,7 +173,7 @@ class Conv2d(Layer):
                     ),
                     below=columns[..., geometry.positions :],
                     first=taps[0],
-                    beside=whole[..., geometry.size[1] :, :],
+                    right=whole[..., geometry.size[1] :, :],
                     others=tuple(taps[1:]),
                     inside=geometry.without_border(whole) if border else None,
                     out=out[at],

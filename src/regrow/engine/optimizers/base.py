@@ -29,14 +29,14 @@ class Part:
     Attributes:
         value: The parameters, (P,), or (N, P) of all.
         grad: Their gradients.
-        memories: What is remembered of each number, by key.
+        states: The optimizer state of each number, by key.
         spare: Memory to work in, that belongs to nobody; empty where the optimizer has asked for none.
         first: The number of the first of the tensors: all have its count of steps.
     """
 
     value: Tensor
     grad: Tensor
-    memories: dict[str, Tensor]
+    states: dict[str, Tensor]
     spare: Tensor
     first: int = 0
 
@@ -45,7 +45,7 @@ class StackOptimizer(ABC):
     """Steps all networks of a stack; each has a `torch.optim` optimizer of its own, that holds options and state.
 
     The step is made here, on whole rows of the stack's memory. The torch optimizers say how (their learning rates are
-    read at every step, so that schedulers may write them) and remember (their state tensors are views), so that they
+    read at every step, so that schedulers may write them) and hold the state (its tensors are views), so that they
     can be saved, loaded and edited as always; their own ``step`` need not be called, and may be.
 
     Args:
@@ -59,7 +59,7 @@ class StackOptimizer(ABC):
     """
 
     entries: ClassVar[tuple[str, ...]] = ()
-    """Keys of what the optimizer remembers of each number."""
+    """Keys of the optimizer state of each number."""
     counts: ClassVar[bool] = False
     """It counts the steps of each tensor, under ``step``."""
 
@@ -72,7 +72,7 @@ class StackOptimizer(ABC):
         parameters = stack.memory.parameters
         names = [f"{path}.{name}" for path in self.folded for name in ("weight", "bias")]
         spans = {True: parameters.spans(names), False: parameters.spans()}
-        self._memories: dict[str, Rows] = {key: parameters.like() for key in self._used()}
+        self._states: dict[str, Rows] = {key: parameters.like() for key in self._used()}
         flat = parameters.flat
         wanted = flat if stack.batched else flat[0]
         self._spare = torch.empty_like(wanted if self._works() else wanted[..., :0])
@@ -157,7 +157,7 @@ class StackOptimizer(ABC):
             Part(
                 value=memory.parameters.flat[at, span],
                 grad=memory.gradients.flat[at, span],
-                memories={key: rows.flat[at, span] for key, rows in self._memories.items()},
+                states={key: rows.flat[at, span] for key, rows in self._states.items()},
                 spare=self._spare[..., span],
             )
             for span in spans
@@ -179,7 +179,7 @@ class StackOptimizer(ABC):
         """Move one part of a portion's networks; `rate` is (N, 1) for all."""
 
     def _adopt(self) -> None:
-        """Make each optimizer's state views of the memory, with what it remembers: at the start, and after a load."""
+        """Make each optimizer's state views of the memory, with its numbers: at the start, and after a load."""
         for network, optimizer in enumerate(self.optimizers):
             # `load_state_dict` puts another dictionary in the place of the state, with tensors of its own: what was
             # loaded is copied into the memory, and the views are put back. Otherwise the step would go on from the
@@ -194,8 +194,8 @@ class StackOptimizer(ABC):
         parameters: dict[str, Tensor] = dict(self.stack.models[network].named_parameters())
         for number, name in enumerate(self.stack.memory.parameters.names):
             state: dict[str, Any] = optimizer.state[parameters[name]]
-            for key, memory in self._memories.items():
-                place, known = memory.of(network, name), state.get(key)
+            for key, rows in self._states.items():
+                place, known = rows.of(network, name), state.get(key)
                 # No state is state 0, as before a first step; a recipe may have taken a tensor's state away.
                 place.zero_() if known is None else place.copy_(known)
                 state[key] = place
