@@ -287,8 +287,7 @@ def begin_from_zeros(call: Call, record: Record) -> bool:
         factor = call.tensor(name)
         if factor is None or not _is_constant(record, factor) or record.ledger.owners(factor):
             continue
-        # Zeros only. A matrix of ones that is multiplied with a weight makes a computed weight, and must go on doing
-        # so.
+        # Zeros only: what comes out of a weight and a matrix of ones is a computed weight.
         if factor.numel() and not bool(factor.any()):
             record.ledger.mark([factor], live=True, computed=False)
             return True

@@ -113,7 +113,7 @@ def _standardised(record: Record, tensor: Tensor) -> tuple[str, Tensor] | None:
     if derived.parameter is None:
         return None
     per_filter = record.ledger.tensors[derived.parameter][0].numel()
-    # An element in no entry's place (zeros put around a kernel) has no counterpart in the parameter.
+    # An element in no entry's place, as a mean is, has no counterpart in the parameter.
     if not derived.standardised or bool((stands < 0).any()):
         return None
     return (derived.parameter, stands) if torch.equal(stands // per_filter, filters) else None

@@ -196,7 +196,7 @@ class StackOptimizer(ABC):
             state: dict[str, Any] = optimizer.state[parameters[name]]
             for key, rows in self._states.items():
                 place, known = rows.of(network, name), state.get(key)
-                # No state is state 0, as before a first step; a recipe may have taken a tensor's state away.
+                # No state is state 0, as before a first step.
                 place.zero_() if known is None else place.copy_(known)
                 state[key] = place
             if self.counts:
