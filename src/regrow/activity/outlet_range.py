@@ -1,4 +1,8 @@
-"""The range and the sums of what filters give at one outlet in a pass, read as fast as that can be known."""
+"""The range and the sums of what filters give at one outlet in a pass, read as fast as that can be known.
+
+Called by `activity/readings.py` with what passes an outlet, in every call of every pass that is read: this is the path
+that costs.
+"""
 
 from __future__ import annotations
 
@@ -34,6 +38,7 @@ class OutletRange:
         units = torch.tensor(outlet.units, device=device)
         self._own = units >= 0
         self._whole = outlet.units == tuple(range(count))
+        # Places of other layers go into one slot too many, which is cut off at the end: no index has to be taken out.
         self._units = torch.where(self._own, units, count)
         self._places = torch.bincount(self._units, minlength=count + 1)[:count]
         self._rest = tuple(axis for axis in range(outlet.ndim) if axis not in outlet.axes)
@@ -58,13 +63,7 @@ class OutletRange:
         self.examples = 0
 
     def read(self, x: Tensor, *, sums: bool, tensors: PassTensors | None = None) -> None:
-        """Take one more call in.
-
-        Args:
-            x: The argument. Read, never written.
-            sums: Whether sums are wanted too.
-            tensors: What was worked out in this pass already. Written.
-        """
+        """Take one more call in. The argument is read, never written; what is worked out is kept in `tensors`."""
         tensors = PassTensors() if tensors is None else tensors
         outlet = self._outlet
         sizes = tuple(x.shape[axis] for axis in outlet.axes) if x.ndim == outlet.ndim else None
@@ -74,6 +73,7 @@ class OutletRange:
             )
             return
         if not x.numel():
+            # No example came to this branch. Nothing was given, which is not the same as nothing but zeros.
             return
         rest = [x.shape[axis] for axis in self._rest]
         self.examples += rest[0] if rest else 1
@@ -134,6 +134,7 @@ class OutletRange:
     def _range(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         if x.device.type != "cpu" or not self._rest or x.shape[self._rest[0]] <= FIRST:
             return self._range_of(x)
+        # Few examples say of nearly everybody that they are living. Who is not sure of it is looked at in all.
         low, high = self._ends(x.narrow(self._rest[0], 0, FIRST))
         size = torch.maximum(low.abs(), high.abs())
         size = size.where(self.covered, 0.0).amax()
@@ -170,6 +171,7 @@ class OutletRange:
     def _by_unit(self, ends: Tensor, units: Tensor, how: str) -> Tensor:
         flat = ends.flatten().float()
         if self._whole and len(flat) == self._count:
+            # Each place is the filter of its number, as behind nearly every layer: nothing has to be gathered.
             return flat
         start = torch.full(
             (self._count + 1,), torch.inf if how == "amin" else -torch.inf, device=flat.device
