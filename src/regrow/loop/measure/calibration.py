@@ -69,14 +69,7 @@ class Calibration:
         return [tensor.detach() for tensor in tensors_in(given) if tensor.is_floating_point()]
 
     def change_since(self, before: list[Tensor]) -> float:
-        """How far the model's output has moved: the largest difference, as a share of the largest entry before.
-
-        Args:
-            before: Earlier outputs.
-
-        Returns:
-            0.0 where every bit is the same; ``nan`` where an output is not a number. The mean over the ranks.
-        """
+        """How far the model's output has moved: the largest difference, as a share of the largest entry before."""
         moved = scale = 0.0
         for now, then in zip(self.outputs(), before, strict=True):
             if now.numel():
@@ -90,14 +83,7 @@ class Calibration:
         )
 
     def activity(self, readers: Iterable[Reader]) -> Activity:
-        """What these layers receive, and where a constant behind them can go.
-
-        Args:
-            readers: The reading layers.
-
-        Returns:
-            By their module paths; layers that are never called as a module are not in it.
-        """
+        """What these layers receive, and where a constant behind them can go."""
         modules = dict(self._model.named_modules())
         wanted = {
             modules[owner]: reader.path

@@ -73,14 +73,7 @@ class Examples:
         self._most = max(1, _NUMBERS // self.numbers)
 
     def parts(self, size: int) -> Iterator[tuple[int, int]]:
-        """Start and stop of consecutive parts.
-
-        Args:
-            size: Examples of a part, at most.
-
-        Yields:
-            Pairs.
-        """
+        """Start and stop of consecutive parts."""
         size = min(size, self._most)
         for start in range(0, self.count, size):
             yield start, min(start + size, self.count)
@@ -251,15 +244,7 @@ def _part_of(start: int, rows: int, *, total: int) -> Callable[[Tensor], Tensor]
 
 
 def map_tensors(value: Any, change: Callable[[Tensor], Tensor]) -> Any:
-    """The same nest of containers with other tensors.
-
-    Args:
-        value: A tensor, or mappings, sequences and dataclasses with tensors.
-        change: One tensor to another.
-
-    Returns:
-        New containers of the same types; what holds no tensors is handed on.
-    """
+    """The same nest of containers with other tensors."""
     if isinstance(value, Tensor):
         return change(value)
     if isinstance(value, Mapping):

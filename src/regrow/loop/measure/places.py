@@ -16,7 +16,7 @@ from torch.nn.modules.conv import _ConvNd  # pyright: ignore[reportPrivateUsage]
 
 from regrow.graph import ChannelNorm, Filters, Norm, Wiring
 from regrow.loop.measure.survey import Survey
-from regrow.renewal import Out
+from regrow.renewal import Absence
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,23 +78,15 @@ def silenced_at(
 ) -> tuple[Place, ...]:
     """Where zeros give exactly the network without the filter.
 
-    What `regrow.renewal.Out` sets to zero, as outputs: the layer, its own norm entries, and what its readers take.
+    What `regrow.renewal.Absence` sets to zero, as outputs: the layer, its own norm entries, and what its readers take.
     Zeros at the readers are enough where it is heard nowhere else. Filters of grouped layers that hear nobody else are
     out with it.
-
-    Args:
-        filters: The layer.
-        survey: What the modules of the model do.
-        wiring: Of the whole model; without it only the filter itself is silenced.
-
-    Returns:
-        Places, in no order.
 
     Edge cases:
         `NotHeard` where one of them cannot be hooked.
     """
     found = _Found()
-    out = None if wiring is None else Out(wiring)
+    out = None if wiring is None else Absence(wiring)
     for index in range(filters.count):
         gone = [(filters, index)]
         if out is not None and wiring is not None and _fills_a_group(filters, index, survey):
@@ -206,13 +198,6 @@ def tapping(
     """Change what passes at some places while the block runs.
 
     The hooks are torch's own, for all modules: one on the model's modules would be seen by its compiled forms.
-
-    Args:
-        places: By layer.
-        change: Takes what passes at one module and all taps there; gives what passes instead.
-
-    Yields:
-        Nothing.
     """
     taps: dict[str, dict[nn.Module, list[Tap]]] = {"input": {}, "output": {}}
     for path, some in places.items():
@@ -243,13 +228,5 @@ def tapping(
 
 
 def index_of(numbers: Sequence[int], device: torch.device) -> Tensor:
-    """Numbers as an index.
-
-    Args:
-        numbers: Filters or channels.
-        device: Where the indexed tensor is.
-
-    Returns:
-        int64.
-    """
+    """Numbers as an index."""
     return torch.tensor(numbers, dtype=torch.int64, device=device)

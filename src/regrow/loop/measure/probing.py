@@ -99,14 +99,7 @@ class Probe:
             self.notes = self._try()
 
     def observe(self, only: Collection[str] | None = None) -> dict[str, Observation]:
-        """Measure the network as it is now. With several ranks, each must call it.
-
-        Args:
-            only: Layers that are measured, by path; None: all.
-
-        Returns:
-            By layer; what was not measured there is None.
-        """
+        """Measure the network as it is now. With several ranks, each must call it."""
         wanted = self._layers.keys() if only is None else self._layers.keys() & set(only)
         heard_at = {path: each for path, each in self._heard.items() if path in wanted}
         with self._undisturbed():
@@ -132,14 +125,7 @@ class Probe:
         }
 
     def complete(self, seen: Mapping[str, Observation]) -> dict[str, Observation]:
-        """Add what is measured to what an optimizer's step shows.
-
-        Args:
-            seen: Weights and gradients by layer.
-
-        Returns:
-            The same with the measured fields.
-        """
+        """Add what is measured to what an optimizer's step shows."""
         measured = self.observe(seen.keys())
         return {
             path: replace(

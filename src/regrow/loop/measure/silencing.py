@@ -56,16 +56,7 @@ class Silencer:
         self.late = {path for path in places if self._agree(path, rows)}
 
     def sums(self, *, accuracy: bool, only: Collection[str] | None = None) -> dict[str, Tensor]:
-        """Sums over the examples, of the whole network and without each filter.
-
-        Args:
-            accuracy: Count right answers too.
-            only: Layers whose filters are silenced; None: all.
-
-        Returns:
-            By layer (5, O), in float64 on the CPU: loss of the whole, loss without, right answers of the whole, right
-            answers without, and the number of examples.
-        """
+        """Sums over the examples, of the whole network and without each filter."""
         sums = {
             path: torch.zeros(5, self._counts[path], dtype=torch.float64, device="cpu")
             for path in self._places

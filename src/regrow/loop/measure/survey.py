@@ -110,51 +110,21 @@ class Survey:
         ]
 
     def named(self, path: str) -> nn.Module:
-        """The module at a path.
-
-        Args:
-            path: As in `Filters`.
-
-        Returns:
-            The module.
-        """
+        """The module at a path."""
         return self._named[path]
 
     def module(self, weight: str) -> nn.Module:
-        """The module that owns a weight.
-
-        Args:
-            weight: A parameter's name.
-
-        Returns:
-            The module.
-        """
+        """The module that owns a weight."""
         return self._named[weight.rpartition(".")[0]]
 
     def only_norm(self, weight: str) -> nn.Module | None:
-        """The norm that alone takes what a layer gives.
-
-        Args:
-            weight: The layer's weight.
-
-        Returns:
-            The norm, or None where something else takes it too, or nothing does.
-        """
+        """The norm that alone takes what a layer gives."""
         fates = self._calls[self.module(weight)].fates
         norms = {fate.norm if fate.uses == 1 else None for fate in fates}
         return next(iter(norms)) if len(norms) == 1 else None
 
     def why_not(self, module: nn.Module, at: Literal["input", "output"], axis: int) -> str:
-        """What keeps a module's inputs or outputs from being changed example by example and channel by channel.
-
-        Args:
-            module: A layer, a reader or a norm of those that were looked at.
-            at: ``input`` or ``output``.
-            axis: Where its channels are.
-
-        Returns:
-            "" where nothing does.
-        """
+        """What keeps a module's inputs or outputs from being changed example by example and channel by channel."""
         path = self._path_of[module] or "the model itself"
         if module in self._elsewhere:
             return f"the weight of {path} works outside of its module, or is computed"

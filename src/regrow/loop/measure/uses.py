@@ -39,36 +39,17 @@ class Uses(TorchFunctionMode):
         self._followed: dict[int, tuple[weakref.ref[Tensor], int, Fate]] = {}
 
     def of(self, weight: Tensor) -> int:
-        """How often a weight was used.
-
-        Args:
-            weight: One of those given at first.
-
-        Returns:
-            The number of operations.
-        """
+        """How often a weight was used."""
         return self._weights[id(weight)]
 
     def follow(self, tensor: Tensor) -> Fate:
-        """Follow a tensor that was just made.
-
-        Args:
-            tensor: It is not kept alive.
-
-        Returns:
-            Its fate, which changes from here on.
-        """
+        """Follow a tensor that was just made."""
         fate = Fate()
         self._followed[id(tensor)] = (weakref.ref(tensor), tensor._version, fate)
         return fate
 
     def normed(self, tensor: Tensor, norm: nn.Module) -> None:
-        """A normalisation module takes a tensor.
-
-        Args:
-            tensor: Maybe one that is followed. Written in place since it was made, it is not the same any more.
-            norm: The module.
-        """
+        """A normalisation module takes a tensor."""
         found = self._found(tensor)
         if found is not None and found[1] == tensor._version:
             found[2].norm = norm

@@ -12,7 +12,7 @@ from regrow.errors import ConfigError, UnknownNameError
 from regrow.graph import Filters, Policy, Streams, Wiring, as_one, is_shared, streams_of
 from regrow.graph.streams import Unit
 from regrow.loop.start.sharing import without_shared_entries, without_shared_weights
-from regrow.loop.trained import Trained
+from regrow.loop.trained import TrainedTensors
 
 _FEW = 6
 """Layers that a message names."""
@@ -38,13 +38,13 @@ def choose(
     *,
     candidates: Sequence[Filters],
     parameters: Mapping[str, Tensor],
-    trained: Trained,
+    trained: TrainedTensors,
     coupled: Policy,
     touches_readers: bool,
 ) -> Chosen:
     """The candidates that may be trained at some time, under the policy for filters that share their readers.
 
-    Whether one is trained is asked at every step (`regrow.loop.working`).
+    Whether one is trained is asked at every step (`regrow.loop.trained`).
 
     Args:
         wiring: Of the whole model.
@@ -96,7 +96,7 @@ def choose(
 
 
 def _may_begin(
-    watched: Sequence[Filters], parameters: Mapping[str, Tensor], trained: Trained
+    watched: Sequence[Filters], parameters: Mapping[str, Tensor], trained: TrainedTensors
 ) -> bool:
     """Whether a layer is in the optimizer, frozen or not, or is frozen beside others of this model that are.
 
@@ -154,7 +154,7 @@ def _why_none(
     *,
     candidates: Sequence[Filters],
     parameters: Mapping[str, Tensor],
-    trained: Trained,
+    trained: TrainedTensors,
     coupled: Policy,
     notes: Sequence[str],
 ) -> str:
