@@ -17,10 +17,10 @@ from regrow.criteria import Signal
 from regrow.graph import Wiring
 from regrow.graph.undisturbed import undisturbed
 from regrow.loop.measure.examples import Examples
-from regrow.loop.measure.gating import _multiplier
+from regrow.loop.measure.gates import _multiplier
 from regrow.loop.measure.places import heard_at, silenced_at, tapping
-from regrow.loop.measure.probing import Probe
-from regrow.loop.measure.silencing import Silencer
+from regrow.loop.measure.probe import Probe
+from regrow.loop.measure.silencer import Silencer
 from regrow.loop.measure.survey import Survey
 from regrow.renewal import Absence
 from regrow.surgery import apply_edits_

@@ -32,7 +32,7 @@ _METERS: WeakKeyDictionary[nn.Module, ActivityMeter] = WeakKeyDictionary()
 
 
 @dataclass
-class _Asked:
+class _Request:
     """What one reader of the meter wants, and what has come for it since it last looked."""
 
     layers: Set[str] = frozenset()
@@ -59,7 +59,7 @@ class ActivityMeter:
         self._model = ref(model)
         self._filters: dict[str, Filters] = {each.path: each for each in wiring.layers}
         self._flows: dict[str, Flow] = dict(wiring.flows)
-        self._asked: dict[int, _Asked] = {}
+        self._asked: dict[int, _Request] = {}
         self._frames = Frames(model, outermost=self._outermost, left=self._left)
         self._wrappers: list[nn.Module] = []
         self._compiled: bool | None = None
@@ -108,7 +108,7 @@ class ActivityMeter:
             layers: Their paths; none: nothing.
             sums: Sums of all values too, and not only whether they are equal.
         """
-        asked = self._asked.setdefault(id(who), _Asked())
+        asked = self._asked.setdefault(id(who), _Request())
         if (asked.layers, asked.sums) != (layers, sums):
             asked.layers, asked.sums = layers, sums
             self._arrange()
@@ -236,7 +236,7 @@ class ActivityMeter:
         self._frames.begin()
         self._tensors.clear()
         try:
-            with _Reading(self):
+            with _ReadingMode(self):
                 yield
         except BaseException:
             for each in self._passes.values():
@@ -308,7 +308,7 @@ class ActivityMeter:
                     asked.passes.append(mine)
 
 
-class _Reading(TorchFunctionMode):
+class _ReadingMode(TorchFunctionMode):
     """While a pass runs, each function call is shown to the meter."""
 
     def __init__(self, meter: ActivityMeter) -> None:

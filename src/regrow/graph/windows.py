@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from regrow.graph.sets import SetTable, Why
+from regrow.graph.sets import Meeting, SetTable
 
 
 def kernel_positions(
@@ -58,7 +58,9 @@ def adaptive_positions(*, size: int, count: int) -> Tensor:
     return torch.where(position < end[:, None], position, size)
 
 
-def join_windows(table: SetTable, names: Tensor, positions: Sequence[Tensor], why: Why) -> Tensor:
+def join_windows(
+    table: SetTable, names: Tensor, positions: Sequence[Tensor], why: Meeting
+) -> Tensor:
     """Unite the names in each window of the last axes.
 
     Args:

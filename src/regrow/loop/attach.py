@@ -22,16 +22,17 @@ from regrow.errors import (
 from regrow.graph import Filters, Policy, Wiring, trace, unwrap
 from regrow.loop.activity.step_activity import step_activity
 from regrow.loop.drop import droppable, refuse_endless
+from regrow.loop.measure.data import CalibrationData
 from regrow.loop.measure.examples import CalibrationLoss
-from regrow.loop.measure.measuring import calibration_of, probe_of
+from regrow.loop.measure.instruments import calibration_of, probe_of
 from regrow.loop.ranks import Ranks
 from regrow.loop.regrower import Regrower
+from regrow.loop.start.arguments import optimizers_of, refuse_types
 from regrow.loop.start.assembly import assembled
-from regrow.loop.start.choosing import choose
-from regrow.loop.start.fitting import refuse_foreign
-from regrow.loop.start.given import optimizers_of, refuse_types
-from regrow.loop.start.initials import resolve_layers
+from regrow.loop.start.initialisers import resolve_layers
+from regrow.loop.start.layers import choose
 from regrow.loop.start.sharding import refuse_sharded_model, refuse_sharded_optimizer
+from regrow.loop.start.wiring import refuse_foreign
 from regrow.loop.trained import TrainedTensors, WorkingLayers
 from regrow.loop.watch import OptimizerWatch
 from regrow.schedule import Clock
@@ -109,9 +110,11 @@ def attach(
             recipes with ``preserve=True`` a batch: the model is run on it three times at each step in which filters
             are renewed. For criteria that are measured on data (activations, derivatives, the oracle) as many examples
             as they are to judge by, best some that are not trained on: the model is run on them, in parts and in
-            evaluation mode, at each step at which a score is due. They are not part of the saved state.
+            evaluation mode, at each step at which a score is due. They are not part of the saved state. Or a function
+            without arguments that gives the newest of them: it is called here, and once for each decision that needs
+            data, and what it gives is checked as a tensor is.
         calibration_targets: What the output is compared with, a tensor with one entry an example, for criteria that
-            need the loss.
+            need the loss; or such a function, which is called right behind that of the inputs.
         calibration_loss: Takes the model's output and targets and gives the mean loss of the batch; None: cross
             entropy.
         reset_state: ``exact``: a renewed filter gets the optimizer state of a fresh one; optimizers for which that is
@@ -226,13 +229,15 @@ def attach(
         },
         where="attach",
     )
+    data = CalibrationData(bare, calibration_inputs, targets=calibration_targets)
     probe = probe_of(
         recipe,
         bare,
         # With all their readers, also those that the optimizer does not train.
         [wiring[layer.path] for layer in watched],
         wiring,
-        data=(calibration_inputs, calibration_targets, calibration_loss),
+        data=data,
+        loss=calibration_loss,
         ranks=ranks,
     )
     activity = step_activity(
@@ -269,9 +274,7 @@ def attach(
             for one in optimizers
         ],
         companions=copies,
-        calibration=calibration_of(
-            recipe, bare, calibration_inputs, kept=wiring.shared, ranks=ranks
-        ),
+        calibration=calibration_of(recipe, bare, data, kept=wiring.shared, ranks=ranks),
         probe=probe,
         activity=activity,
         clock=clock,

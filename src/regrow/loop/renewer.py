@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from regrow.compose import Decision
 from regrow.history import Renewed
 from regrow.loop.measure.calibration import Calibration
-from regrow.loop.start.initials import fresh_entries, with_fresh
+from regrow.loop.start.initialisers import fresh_entries, with_fresh
 from regrow.loop.trained import WorkingLayers
 from regrow.renewal import Activity, Edit, Layer, Renewal
 from regrow.renewal.preserve import uncut
@@ -129,6 +129,7 @@ class Renewer:
         calibration = self.calibration
         if calibration is None:
             return self.carry_out(decision, None, seed=seed, step=step, trained=trained)
+        calibration.data.ask(step)
         activity = self._measure(calibration, list(decision.masks))
         before = calibration.outputs()
         events = self.carry_out(decision, activity, seed=seed, step=step, trained=trained)

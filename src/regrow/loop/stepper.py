@@ -21,7 +21,7 @@ from regrow.graph.slices import rows
 from regrow.history import Renewed, Report
 from regrow.loop.activity.lookout import Lookout
 from regrow.loop.drop import Choice, DropPhase
-from regrow.loop.measure.probing import Probe
+from regrow.loop.measure.probe import Probe
 from regrow.loop.order import StepOrder
 from regrow.loop.ranks import Ranks
 from regrow.loop.renewer import Renewer, large_share
@@ -207,7 +207,7 @@ class Stepper:
             seen[path] = one if activity is None else replace(one, activity=activity)
         shown = {path: each for path, each in shown.items() if path in able}
         if due and self._probe is not None:
-            seen = self._probe.complete(seen)
+            seen = self._probe.complete(seen, step=self._step)
         decides = self.lookout is not None and bool(shown) and self.lookout.decides
         with torch.no_grad():
             left = self._state.criteria.keys() - able

@@ -97,7 +97,10 @@ class DropPhase:
         absent, renewer = self.absent, self._renewer
         decision, since = Decision(masks=absent.masks, scores=absent.scores), absent.since
         tensors, calibration = renewer.refreshed(), renewer.calibration
-        before = [] if calibration is None else calibration.outputs()  # of the network without them
+        before: list[Tensor] = []
+        if calibration is not None:
+            calibration.data.ask(step)
+            before = calibration.outputs()  # of the network without them
         renewer.counted.after_step()
         absent.put_back_(tensors)
         if calibration is not None:

@@ -14,7 +14,7 @@ from regrow.loop.activity.lookout import Lookout, neighbours
 from regrow.loop.activity.step_activity import StepActivity
 from regrow.loop.drop import Choice, DropPhase, absent_from
 from regrow.loop.measure.calibration import Calibration
-from regrow.loop.measure.probing import Probe
+from regrow.loop.measure.probe import Probe
 from regrow.loop.ranks import Ranks
 from regrow.loop.renewer import Renewer
 from regrow.loop.stepper import Stepper

@@ -11,7 +11,7 @@ from torch import Tensor
 from regrow.errors import ConfigError, UnknownNameError
 from regrow.graph import Filters, Policy, Streams, Wiring, as_one, is_shared, streams_of
 from regrow.graph.streams import Unit
-from regrow.loop.start.sharing import without_shared_entries, without_shared_weights
+from regrow.loop.start.shared_tensors import without_shared_entries, without_shared_weights
 from regrow.loop.trained import TrainedTensors
 
 _FEW = 6
@@ -19,7 +19,7 @@ _FEW = 6
 
 
 @dataclass(frozen=True, kw_only=True)
-class Chosen:
+class WatchedLayers:
     """The layers to watch.
 
     Attributes:
@@ -41,7 +41,7 @@ def choose(
     trained: TrainedTensors,
     coupled: Policy,
     touches_readers: bool,
-) -> Chosen:
+) -> WatchedLayers:
     """The candidates that may be trained at some time, under the policy for filters that share their readers.
 
     Whether one is trained is asked at every step (`regrow.loop.trained`).
@@ -92,7 +92,7 @@ def choose(
     watched, deaf = _without_standardised_readers(watched)
     if touches_readers:
         notes += deaf
-    return Chosen(layers=tuple(watched), streams=streams, notes=tuple(notes))
+    return WatchedLayers(layers=tuple(watched), streams=streams, notes=tuple(notes))
 
 
 def _may_begin(

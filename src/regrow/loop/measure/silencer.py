@@ -11,7 +11,7 @@ from torch import Tensor
 from regrow.errors import ConfigError
 from regrow.graph.calling import tensors_in
 from regrow.loop.measure.examples import Examples
-from regrow.loop.measure.gating import check_rows
+from regrow.loop.measure.gates import check_rows
 from regrow.loop.measure.places import Place, Tap, index_of, tapping
 
 _ROWS = 1024
@@ -86,7 +86,7 @@ class Silencer:
 
     def _rows_at_once(self) -> int:
         """On a CPU no more than its cache holds: half of a convolution's time goes by in waiting for memory."""
-        if self._examples.device.type != "cpu":
+        if self._examples.data.device.type != "cpu":
             return max(_ROWS_LEAST, min(_ROWS, _NUMBERS_AT_ONCE // self._examples.numbers))
         return max(_ROWS_LEAST, min(_ROWS, _NUMBERS_IN_CACHE // self._examples.numbers))
 
