@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Final, Literal, final
+from typing import Final, Literal, cast, final
 
 import torch
 from torch import Tensor
@@ -12,7 +12,7 @@ from torch import Tensor
 from regrow._checks import check_not_negative
 from regrow._shapes import Mask, Scores
 from regrow._words import words
-from regrow.criteria.base import Criterion, CriterionState, Observation, Watching, watching
+from regrow.criteria.base import Criterion, CriterionState, Observation, Watching
 from regrow.errors import ConfigError
 from regrow.graph import Streams
 from regrow.neutral import Neutral
@@ -318,15 +318,27 @@ def _marked(
         return {}, {}
     first = next(iter(scores.values())).device  # a model may be spread over several devices
     flat = _side_by_side(scores.values(), first)
-    marks = _side_by_side((masks[layer] for layer in scores), first)
+    marks = _side_by_side([masks[layer] for layer in scores], first)
     flags = torch.stack((marks, ~flat.isfinite())).cpu()
     if not flags.any():
         return {}, {}
     parts = flags.split([each.numel() for each in scores.values()], 1)
-    counts = dict(zip(scores, (part.sum(1).tolist() for part in parts), strict=True))
+    counts = dict(zip(scores, [part.sum(1).tolist() for part in parts], strict=True))
     marked = {layer: masks[layer] for layer, (count, _) in counts.items() if count}
     return marked, {layer: bad for layer, (_, bad) in counts.items() if bad}
 
 
 def _side_by_side(tensors: Iterable[Tensor], device: torch.device) -> Tensor:
     return torch.cat([each.flatten().to(device) for each in tensors])
+
+
+def watching(criterion: Criterion) -> Watching | None:
+    """The criterion itself, if it asks for activity only while it has a reason to.
+
+    Args:
+        criterion: Any.
+
+    Returns:
+        It, or None.
+    """
+    return cast("Watching", criterion) if hasattr(criterion, "watches") else None

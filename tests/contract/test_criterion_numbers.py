@@ -92,5 +92,5 @@ def test_what_is_no_number_and_not_of_the_filters_is_refused(
     _, _, regrower = _begin("randomout", small_cnn(0))
     state = regrower.state_dict()
     wrong = {**state, "criteria": {**state["criteria"], "3": memory}}
-    with pytest.raises(StateError, match="memory of '3' is not whole"):
+    with pytest.raises(StateError, match="state of '3' is not whole"):
         regrower.load_state_dict(wrong)

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from regrow.draw.philox import philox4x32
+from regrow.draw.keys import philox4x32
 
 ONES = 0xFFFFFFFF
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from engine.nets import Crater, batch, copies, several
 from regrow.engine import SGD, Adam, Stack, StackOptimizer
 from regrow.renewal import Edit
-from regrow.surgery.optimizer_state import OptimizerSurgeon
+from regrow.surgery import OptimizerSurgeon
 
 
 def made(kind: str, stack: Stack) -> StackOptimizer:

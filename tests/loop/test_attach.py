@@ -572,10 +572,10 @@ def test_a_state_of_another_run_is_refused(
         regrower.load_state_dict({**state, "optimizers": [None]})
     with pytest.raises(StateError, match="lacks born, report"):
         regrower.load_state_dict({k: v for k, v in state.items() if k not in {"born", "report"}})
-    with pytest.raises(StateError, match="memory of '3' is not whole"):
+    with pytest.raises(StateError, match="state of '3' is not whole"):
         regrower.load_state_dict({**state, "born": {**state["born"], "3": torch.zeros(5)}})
     for memory in (None, {"scores": torch.zeros(5)}, {"scores": [0.0] * 6}):
-        with pytest.raises(StateError, match="memory of '3' is not whole"):
+        with pytest.raises(StateError, match="state of '3' is not whole"):
             regrower.load_state_dict({**state, "criteria": {**state["criteria"], "3": memory}})
     with pytest.raises(StateError, match="report lacks checks, events, large, nonfinite, seconds"):
         regrower.load_state_dict({**state, "report": {}})

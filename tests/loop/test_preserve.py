@@ -11,7 +11,7 @@ from graph.nets import Forward, conv_bn_pool, crater, one_dimension, resnet, tra
 from regrow.compose import Recipe, RecipeInfo
 from regrow.criteria import RandomScore
 from regrow.errors import ConfigError
-from regrow.loop.start.initials import resolve_layers
+from regrow.loop.start.initialisers import resolve_layers
 from regrow.renewal import Redraw
 from regrow.schedule import Every
 from regrow.selection import CountsOf

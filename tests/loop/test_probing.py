@@ -17,8 +17,8 @@ from loop.loops import sgd, train, weights
 from loop.test_silencing import blocks, plain
 from regrow.criteria import MEASURED, FisherDiagonal, Observation, Oracle, Signal, Taylor
 from regrow.errors import ConfigError
-from regrow.loop.measure import gating
-from regrow.loop.measure.probing import Probe
+from regrow.loop.measure import gates
+from regrow.loop.measure.probe import Probe
 
 X = torch.randn(7, 3, 8, 8, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
 Y = torch.tensor([0, 2, 1, 1, 0, 2, 2])
@@ -75,7 +75,7 @@ HEARD = {
 def test_activations_and_slopes_are_those_of_single_examples(
     layer: str, at_once: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(gating, "_AT_ONCE", at_once)
+    monkeypatch.setattr(gates, "_AT_ONCE", at_once)
     make, module, at, count = HEARD[layer]
     net = _made(make)
     seen = _probe(net, Signal.ACTIVATIONS, Signal.GATES).observe()[layer]

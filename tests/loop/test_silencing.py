@@ -17,12 +17,12 @@ from regrow.criteria import Signal
 from regrow.graph import Wiring
 from regrow.graph.undisturbed import undisturbed
 from regrow.loop.measure.examples import Examples
-from regrow.loop.measure.gating import _multiplier
+from regrow.loop.measure.gates import _multiplier
 from regrow.loop.measure.places import heard_at, silenced_at, tapping
-from regrow.loop.measure.probing import Probe
-from regrow.loop.measure.silencing import Silencer
+from regrow.loop.measure.probe import Probe
+from regrow.loop.measure.silencer import Silencer
 from regrow.loop.measure.survey import Survey
-from regrow.renewal import Out
+from regrow.renewal import Absence
 from regrow.surgery import apply_edits_
 
 ROWS = 5
@@ -181,7 +181,7 @@ class Case:
         net = copy.deepcopy(self.net)
         params = {**dict(net.named_parameters()), **dict(net.named_buffers())}
         mask = torch.arange(self.layers[layer].count) == index
-        apply_edits_(params, Out(self.wiring).edits({layer: mask}, params=params))
+        apply_edits_(params, Absence(self.wiring).edits({layer: mask}, params=params))
         with torch.no_grad():
             return net(self.x)
 

@@ -41,7 +41,7 @@ from ranks.harness import (
 )
 from regrow.criteria import Liveness
 from regrow.errors import LargeRenewalWarning, NonFiniteWarning
-from regrow.loop.measure.probing import Probe
+from regrow.loop.measure.probe import Probe
 from regrow.loop.ranks import Ranks
 from regrow.renewal import Redraw
 

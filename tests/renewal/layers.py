@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 import regrow
-from regrow.loop.start.initials import resolve_layers
+from regrow.loop.start.initialisers import resolve_layers
 from regrow.renewal import Edit, Layer, Scion
 
 

@@ -10,7 +10,7 @@ from torch import nn
 import regrow
 from regrow.errors import ConfigError
 from regrow.graph.slices import rows
-from regrow.loop.start.initials import resolve_layers
+from regrow.loop.start.initialisers import resolve_layers
 from regrow.renewal import Edit, Layer, Orthogonal
 
 SHAPES: dict[str, tuple[nn.Module, bool]] = {

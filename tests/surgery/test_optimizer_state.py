@@ -194,7 +194,7 @@ def test_two_surgeons_on_one_optimizer_correct_once_whatever_the_names() -> None
         weight = nn.Parameter(torch.ones(2))
         optimizer = optim.NAdam([weight])
         one = OptimizerSurgeon(optimizer, {"body.w": weight})
-        other = OptimizerSurgeon(optimizer, {"w": weight}, beside=one) if apart else one
+        other = OptimizerSurgeon(optimizer, {"w": weight}, other=one) if apart else one
         for step in range(20):
             weight.grad = torch.ones(2)
             for surgeon in (one, other):
@@ -215,14 +215,14 @@ def test_two_surgeons_on_one_optimizer_correct_once_whatever_the_names() -> None
         assert list(one.state_dict()["young"]) == ["body.w"]
     assert torch.equal(*results)
     with pytest.raises(ValueError, match="one optimizer only"):
-        OptimizerSurgeon(optim.Adam([weight]), {"w": weight}, beside=one)
+        OptimizerSurgeon(optim.Adam([weight]), {"w": weight}, other=one)
 
 
 def test_what_another_surgeon_alone_knows_survives_loading() -> None:
     weights = [nn.Parameter(torch.ones(2)) for _ in range(2)]
     optimizer = optim.Adam(weights)
     one = OptimizerSurgeon(optimizer, {"a": weights[0]})
-    other = OptimizerSurgeon(optimizer, {"b": weights[1]}, beside=one)
+    other = OptimizerSurgeon(optimizer, {"b": weights[1]}, other=one)
     for weight in weights:
         weight.grad = torch.ones(2)
     optimizer.step()

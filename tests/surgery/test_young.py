@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from regrow.errors import StateError
-from regrow.surgery.saved_births import check_memory, loaded, saved
+from regrow.surgery.saved_young import check_tensors, loaded_births, saved_births
 from regrow.surgery.young import (
     Births,
     ages,
@@ -152,15 +152,15 @@ def test_the_young_part_of_a_tensor_and_its_births_fit(shape: tuple[int, ...]) -
 
 
 def _memory(births: Births) -> dict[str, Tensor]:
-    return {**saved(births), "seen": NOW, "waited": torch.tensor(3)}
+    return {**saved_births(births), "seen": NOW, "waited": torch.tensor(3)}
 
 
 @pytest.mark.parametrize("masks", [[ROWS], [COLUMNS], [ROWS, COLUMNS], [ROWS, ROWS & COLUMNS]])
 def test_saved_and_loaded_is_the_same(masks: list[Tensor]) -> None:
     births = _births(*masks)
     memory = _memory(births)
-    check_memory("w", memory, shape=torch.Size((3, 2)))
-    again = loaded(memory, device=torch.device("cpu"), keys=())
+    check_tensors("w", memory, shape=torch.Size((3, 2)))
+    again = loaded_births(memory, device=torch.device("cpu"), keys=())
     assert _born(again) == _born(births)
     assert set(again.parts) == set(births.parts)
 
@@ -179,8 +179,8 @@ def test_births_by_entry_of_an_older_saved_state(born: list[list[float]]) -> Non
     """Counts of updates, -1 where old; what the family keeps has their shape."""
     counts = torch.tensor(born)
     memory = {"born": counts, "product": counts / 8, "seen": NOW, "waited": torch.tensor(3)}
-    check_memory("w", memory, shape=torch.Size((3, 2)), entries={"product"})
-    births = loaded(memory, device=torch.device("cpu"), keys=("product",))
+    check_tensors("w", memory, shape=torch.Size((3, 2)), entries={"product"})
+    births = loaded_births(memory, device=torch.device("cpu"), keys=("product",))
     numbers = births.numbers().expand(3, 2)
     assert torch.equal(births.counts[numbers], counts.clamp(min=0).expand(3, 2))
     young = numbers > 0
@@ -193,16 +193,16 @@ def test_memories_that_do_not_fit(key: str, shape: tuple[int, ...]) -> None:
     numbers = torch.zeros(shape, dtype=torch.int32)
     memory = {key: numbers, "births": torch.zeros(2), "seen": NOW, "waited": NOW}
     with pytest.raises(StateError, match=rf"'w' has {key} of shape .*the parameter is of \(4, 3\)"):
-        check_memory("w", memory, shape=torch.Size((4, 3)))
+        check_tensors("w", memory, shape=torch.Size((4, 3)))
 
 
 def test_numbers_of_births_that_are_not_there() -> None:
     births = _births(ROWS)
     memory = {**_memory(births), "births": births.counts[:1]}
     with pytest.raises(StateError, match="'w' has rows that are no numbers of its 1 births"):
-        check_memory("w", memory, shape=torch.Size((3, 2)))
+        check_tensors("w", memory, shape=torch.Size((3, 2)))
     with pytest.raises(StateError, match="'w' lacks rows, columns, entries: one of them"):
-        check_memory(
+        check_tensors(
             "w",
             {"births": births.counts, "seen": NOW, "waited": NOW},
             shape=torch.Size((3, 2)),

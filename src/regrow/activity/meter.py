@@ -218,7 +218,7 @@ class ActivityMeter:
         self._frames.begin()
         self._tensors.clear()
         try:
-            with _Reading(self):
+            with _ReadingMode(self):
                 yield
         except BaseException:
             for each in self._passes.values():
@@ -289,7 +289,7 @@ class ActivityMeter:
                     asked.passes.append(mine)
 
 
-class _Reading(TorchFunctionMode):
+class _ReadingMode(TorchFunctionMode):
     """While a pass runs, each function call is shown to the meter."""
 
     def __init__(self, meter: ActivityMeter) -> None:

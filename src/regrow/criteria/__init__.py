@@ -12,7 +12,6 @@ from regrow.criteria.base import (
     Signal,
     Silenced,
     Watching,
-    watching,
 )
 from regrow.criteria.filter_overlap import FilterOverlap
 from regrow.criteria.fisher_diagonal import FisherDiagonal
@@ -49,5 +48,4 @@ __all__ = [
     "Watching",
     "WeightNorm",
     "ZeroShare",
-    "watching",
 ]

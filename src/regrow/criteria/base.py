@@ -8,7 +8,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol, cast, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 from jaxtyping import Float
 from torch import Tensor
@@ -215,15 +215,3 @@ class Watching(Criterion, Protocol):
     def kept(self, state: CriterionState) -> dict[Kept, tuple[int, ...]]:
         """Filters that are left alone, by reason."""
         ...
-
-
-def watching(criterion: Criterion) -> Watching | None:
-    """The criterion itself, if it asks for activity only while it has a reason to.
-
-    Args:
-        criterion: Any.
-
-    Returns:
-        It, or None.
-    """
-    return cast("Watching", criterion) if hasattr(criterion, "watches") else None

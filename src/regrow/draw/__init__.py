@@ -1,6 +1,6 @@
 """Random numbers that depend on nothing but their key: seed, optimizer step, layer name and filter.
 
-Contents: `philox` (the counter-based generator), `keys` (who asks), `initialisers` (fresh weights).
+Contents: `keys` (who asks, and the generator), `initialisers` (fresh weights).
 """
 
 from regrow.draw.initialisers import Initialiser, InitSpec, draw_filters, resolve_initialiser

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Set
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Literal
 
 from torch import Tensor
@@ -68,7 +69,7 @@ class Norm:
     channels: tuple[tuple[int, ...], ...]
     declared: tuple[NormTensor, ...] = ()
 
-    @property
+    @cached_property
     def tensors(self) -> tuple[NormTensor, ...]:
         """All of its tensors that have an entry a channel."""
         if self.declared:
@@ -80,9 +81,11 @@ class Norm:
             (self.running_var, 1.0, False),
         )
         return tuple(
-            NormTensor(name=name, fresh=fresh, is_parameter=is_parameter)
-            for name, fresh, is_parameter in known
-            if name is not None
+            [
+                NormTensor(name=name, fresh=fresh, is_parameter=is_parameter)
+                for name, fresh, is_parameter in known
+                if name is not None
+            ]
         )
 
     def without(self, names: Set[str]) -> Norm:

@@ -210,10 +210,10 @@ def heard(record: Record, wiring: Wiring) -> dict[str, str]:
     Returns:
         By module path, the operation that makes something of 0, and where.
     """
-    return _Hearing(record, wiring).layers()
+    return _OffsetFinder(record, wiring).layers()
 
 
-class _Hearing:
+class _OffsetFinder:
     def __init__(self, record: Record, wiring: Wiring) -> None:
         self._record = record
         self._table = record.table

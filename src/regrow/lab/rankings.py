@@ -14,7 +14,7 @@ from regrow.criteria import Criterion, FilterOverlap, Observation, Signal
 from regrow.functional import rank_correlation, value_correlation
 from regrow.graph import Filters
 from regrow.lab.measure import finite_or_none
-from regrow.loop.measure.probing import Probe
+from regrow.loop.measure.probe import Probe
 from regrow.recipes.repr import RANKINGS
 from regrow.study.records import CorrelationRecord
 

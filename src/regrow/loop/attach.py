@@ -20,22 +20,21 @@ from regrow.errors import (
     RegrowWarning,
 )
 from regrow.graph import Filters, Policy, Wiring, trace, unwrap
-from regrow.loop.activity.listening import neighbours, step_activity
-from regrow.loop.drop.droppable import droppable, refuse_endless
+from regrow.loop.activity.step_activity import step_activity
+from regrow.loop.drop import droppable, refuse_endless
+from regrow.loop.measure.data import CalibrationData
 from regrow.loop.measure.examples import CalibrationLoss
-from regrow.loop.measure.measuring import calibration_of, probe_of
+from regrow.loop.measure.instruments import calibration_of, probe_of
 from regrow.loop.ranks import Ranks
 from regrow.loop.regrower import Regrower
-from regrow.loop.start.choosing import choose
-from regrow.loop.start.fitting import refuse_foreign
-from regrow.loop.start.given import optimizers_of, refuse_types
-from regrow.loop.start.initials import resolve_layers
+from regrow.loop.start.arguments import optimizers_of, refuse_types
+from regrow.loop.start.assembly import assembled
+from regrow.loop.start.initialisers import resolve_layers
+from regrow.loop.start.layers import choose
 from regrow.loop.start.sharding import refuse_sharded_model, refuse_sharded_optimizer
-from regrow.loop.stepper import Stepper
-from regrow.loop.trained import Trained
+from regrow.loop.start.wiring import refuse_foreign
+from regrow.loop.trained import TrainedTensors, WorkingLayers
 from regrow.loop.watch import OptimizerWatch
-from regrow.loop.working import Working
-from regrow.renewal import Out
 from regrow.schedule import Clock
 from regrow.surgery import (
     Companion,
@@ -111,9 +110,11 @@ def attach(
             recipes with ``preserve=True`` a batch: the model is run on it three times at each step in which filters
             are renewed. For criteria that are measured on data (activations, derivatives, the oracle) as many examples
             as they are to judge by, best some that are not trained on: the model is run on them, in parts and in
-            evaluation mode, at each step at which a score is due. They are not part of the saved state.
+            evaluation mode, at each step at which a score is due. They are not part of the saved state. Or a function
+            without arguments that gives the newest of them: it is called here, and once for each decision that needs
+            data, and what it gives is checked as a tensor is.
         calibration_targets: What the output is compared with, a tensor with one entry an example, for criteria that
-            need the loss.
+            need the loss; or such a function, which is called right behind that of the inputs.
         calibration_loss: Takes the model's output and targets and gives the mean loss of the batch; None: cross
             entropy.
         reset_state: ``exact``: a renewed filter gets the optimizer state of a fresh one; optimizers for which that is
@@ -169,7 +170,7 @@ def attach(
     if wiring is None:
         wiring = trace(bare, example_inputs)
     refuse_foreign(wiring, tensors)
-    trained = Trained(
+    trained = TrainedTensors(
         optimizers,
         parameters,
         norms=[norm for each in wiring.layers for norm in (*each.norms, *each.shared_norms)],
@@ -188,7 +189,7 @@ def attach(
     )
     if recipe.drop:
         chosen = droppable(chosen, wiring)
-    able = Working.of(recipe, chosen.layers, wiring, trained).now()
+    able = WorkingLayers.of(recipe, chosen.layers, wiring, trained).now()
     unknown_init: list[str] = []
 
     def sleeps(layer: Filters, error: RegrowError) -> bool:
@@ -209,7 +210,7 @@ def attach(
             f"there is no filter that the recipe may renew: {unknown_init[0]} (attach)"
         )
     watched = [layer.filters for layer in resolved]
-    working = Working.of(recipe, watched, wiring, trained)
+    working = WorkingLayers.of(recipe, watched, wiring, trained)
     clock = Clock(total_steps=total_steps, steps_per_epoch=steps_per_epoch)
     ranks.check_same(
         {
@@ -228,13 +229,15 @@ def attach(
         },
         where="attach",
     )
+    data = CalibrationData(bare, calibration_inputs, targets=calibration_targets)
     probe = probe_of(
         recipe,
         bare,
         # With all their readers, also those that the optimizer does not train.
         [wiring[layer.path] for layer in watched],
         wiring,
-        data=(calibration_inputs, calibration_targets, calibration_loss),
+        data=data,
+        loss=calibration_loss,
         ranks=ranks,
     )
     activity = step_activity(
@@ -258,28 +261,26 @@ def attach(
             stacklevel=2,
         )
     _warn_of_another(recipe, optimizers, [layer.path for layer in watched], dry_run=dry_run)
-    stepper = Stepper(
+    stepper = assembled(
         recipe,
+        model=bare,
+        wiring=wiring,
+        layers=resolved,
+        working=working,
         watches=[
             _watch(
-                one,
-                parameters,
-                reset_state=None if dry_run else _treatment(recipe, reset_state),
+                one, parameters, reset_state=None if dry_run else _treatment(recipe, reset_state)
             )
             for one in optimizers
         ],
-        model=bare,
-        layers=resolved,
-        working=working,
-        out=Out(wiring) if recipe.drop else None,
+        companions=copies,
+        calibration=calibration_of(recipe, bare, data, kept=wiring.shared, ranks=ranks),
+        probe=probe,
+        activity=activity,
         clock=clock,
         seed=seed,
         streams=chosen.streams,
-        companions=copies,
-        calibration=calibration_of(
-            recipe, bare, calibration_inputs, kept=wiring.shared, ranks=ranks
-        ),
-        probe=probe,
+        ranks=ranks,
         dry_run=dry_run,
         hooks=hooks,
         notes=(
@@ -293,9 +294,6 @@ def attach(
             *(f"{path} is not judged: where its filters leave is not known" for path in unknown),
             *wiring.remarks,
         ),
-        ranks=ranks,
-        activity=activity,
-        neighbours=neighbours(wiring),
     )
     regrower = Regrower(stepper, dry_run=dry_run)
     _REGROWERS.add(regrower)
@@ -349,13 +347,13 @@ def _watch(
     *,
     reset_state: Literal["exact", "zero"] | None,
 ) -> OptimizerWatch:
-    """With a surgeon beside that of another recipe on the same optimizer: apart, two would correct entries twice."""
+    """With a surgeon that shares its young entries with that of another recipe: apart, two would correct them twice."""
     surgeon: OptimizerSurgeon | None = None
     if reset_state is not None:
         mine = {name: each for name, each in parameters.items() if isinstance(each, nn.Parameter)}
         others = (each for each in _WATCHES if each.active and each.optimizer is optimizer)
-        beside = next((each.surgeon for each in others if each.surgeon is not None), None)
-        surgeon = OptimizerSurgeon(optimizer, mine, reset_state=reset_state, beside=beside)
+        other = next((each.surgeon for each in others if each.surgeon is not None), None)
+        surgeon = OptimizerSurgeon(optimizer, mine, reset_state=reset_state, other=other)
     watch = OptimizerWatch(optimizer, surgeon)
     _WATCHES.add(watch)
     return watch

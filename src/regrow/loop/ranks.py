@@ -35,14 +35,7 @@ class Ranks:
 
     @classmethod
     def of(cls, model: nn.Module) -> Ranks:
-        """The processes of a model that is wrapped in DistributedDataParallel, also inside `torch.compile`.
-
-        Args:
-            model: The model as the user gave it.
-
-        Returns:
-            Its processes; this one alone where there is no such wrapper.
-        """
+        """The processes of a model that is wrapped in DistributedDataParallel, also inside `torch.compile`."""
         inner: object = model
         while isinstance(inner, nn.Module):
             if isinstance(inner, DistributedDataParallel):
@@ -89,13 +82,6 @@ class Ranks:
     def mean(self, values: Tensor, *, why: str) -> Tensor:
         """The mean of a tensor over the ranks. Every rank must call it, with the same shape.
 
-        Args:
-            values: What this rank has. Not changed.
-            why: What needs it, for the message.
-
-        Returns:
-            The same bits on every rank: the mean, taken in float64 on the CPU. Alone: the values as they came.
-
         Edge cases:
             The model trains inside `Join`: a ConfigError, for ranks that have run out of data do not come to this.
         """
@@ -108,13 +94,6 @@ class Ranks:
 
     def gather(self, values: Tensor, *, why: str) -> Tensor:
         """What every rank has. Every rank must call it, with the same shape.
-
-        Args:
-            values: What this rank has. Not changed.
-            why: What needs it, for the message.
-
-        Returns:
-            (ranks, *shape), float64 on the CPU, the same on every rank. Alone: the values with an axis in front.
 
         Edge cases:
             The model trains inside `Join`: a ConfigError.
@@ -139,14 +118,7 @@ class Ranks:
         return cast("dist.ProcessGroup", wrapper.process_group)
 
     def mean_loss(self, loss: float | None) -> float | None:
-        """The mean of the ranks' losses. Every rank must call it.
-
-        Args:
-            loss: What this rank was told, or None.
-
-        Returns:
-            The same on every rank; None on every rank if one of them was told none.
-        """
+        """The mean of the ranks' losses. Every rank must call it."""
         if self.wrapper is None:
             return loss
         told = torch.tensor(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from types import TracebackType
 from typing import Any, Self
 
@@ -31,10 +31,8 @@ class Regrower:
     def __init__(self, stepper: Stepper, *, dry_run: bool = False) -> None:
         self._stepper = stepper
         self._dry_run = dry_run
-        self._callbacks: list[Callable[[Renewed], object]] = []
-        self._calling_back = self._begun = False
+        self._begun = False
         self.report: Report = stepper.report
-        stepper.begin(self._call_back)
 
     def tell(self, *, loss: Tensor | float) -> None:
         """Tell the training loss of the coming step, for recipes with ``min_loss``.
@@ -48,7 +46,8 @@ class Regrower:
     @property
     def watched(self) -> frozenset[str]:
         """The layers whose forward passes are to be read in the coming step, by path."""
-        return self._stepper.lookout.asked
+        lookout = self._stepper.lookout
+        return frozenset() if lookout is None else lookout.asked
 
     def show(self, values: Mapping[str, Tensor], *, inputs: Mapping[str, Tensor]) -> None:
         """Tell what a forward pass has shown, for loops in which no module is called.
@@ -60,7 +59,8 @@ class Regrower:
                 called with.
             inputs: For each what it was called with.
         """
-        self._stepper.lookout.show(values, inputs)
+        if self._stepper.lookout is not None:
+            self._stepper.lookout.show(values, inputs)
 
     def on_renewal(self, callback: Callable[[Renewed], object]) -> None:
         """Call a function after each renewal, once all renewals of its step have been made.
@@ -68,7 +68,7 @@ class Regrower:
         Args:
             callback: Takes one `Renewed`: step, layer, filters, scores.
         """
-        self._callbacks.append(callback)
+        self._stepper.callbacks.append(callback)
 
     def bring_back(self) -> tuple[Renewed, ...]:
         """Renew the filters that are out of the network now, before the schedule does: between two steps.
@@ -79,7 +79,7 @@ class Regrower:
             One event a layer; none where the network is whole.
         """
         events = self._stepper.bring_back()
-        self._call_back(events)
+        self._stepper.call_back(events)
         return events
 
     def is_at_work_on(self, optimizers: Iterable[Optimizer]) -> bool:
@@ -105,7 +105,7 @@ class Regrower:
         self._stepper.leave()
         for watch in self._stepper.watches:
             # In a callback the optimizer is walking through its hooks: ours stay, and do nothing.
-            if self._calling_back:
+            if self._stepper.calling:
                 watch.silence()
             else:
                 watch.release()
@@ -204,15 +204,6 @@ class Regrower:
                 f"regrower.{name}() is for attach(hooks=False): the optimizer's hooks do it already"
             )
         return not self._stepper.left
-
-    def _call_back(self, events: Sequence[Renewed]) -> None:
-        self._calling_back = True
-        try:
-            for event in events:
-                for callback in self._callbacks:
-                    callback(event)
-        finally:
-            self._calling_back = False
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that is needed to resume bit for bit; loadable with ``weights_only=True``."""

@@ -1,7 +1,7 @@
 """Stepper: what happens around one optimizer step, from the gradients to the renewed filters.
 
 The walk: a watch's hook calls `gradients_ready`, where the recipe observes and decides; the optimizer steps; the hook
-calls `step_made`, where young entries are corrected and the decision is carried out by `regrow.loop.renewing`.
+calls `step_made`, where young entries are corrected and `regrow.loop.renewer` carries out what was decided.
 """
 
 from __future__ import annotations
@@ -12,146 +12,116 @@ from dataclasses import replace
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from regrow._words import called
-from regrow.compose import Decision, Recipe, RecipeState
+from regrow.compose import Decision, Recipe
 from regrow.criteria import LayerActivity, Observation, Signal
 from regrow.graph import Streams
 from regrow.graph.slices import rows
 from regrow.history import Renewed, Report
 from regrow.loop.activity.lookout import Lookout
-from regrow.loop.activity.step_activity import StepActivity
-from regrow.loop.drop.selecting import Choice
-from regrow.loop.measure.calibration import Calibration
-from regrow.loop.measure.probing import Probe
+from regrow.loop.drop import Choice, DropPhase
+from regrow.loop.measure.probe import Probe
+from regrow.loop.order import StepOrder
 from regrow.loop.ranks import Ranks
-from regrow.loop.renewing import Renewer
-from regrow.loop.saving import STATE_VERSION, brought_up, check_saved
-from regrow.loop.start.beginning import has_stepped
+from regrow.loop.renewer import Renewer, large_share
+from regrow.loop.saved_state import STATE_VERSION, brought_up, check_saved, recipe_state
+from regrow.loop.trained import WorkingLayers
 from regrow.loop.warner import Warner
 from regrow.loop.watch import OptimizerWatch
-from regrow.loop.working import Working
-from regrow.renewal import Layer, Out
-from regrow.schedule import Clock
-from regrow.surgery import Companion
+from regrow.renewal import Layer
+from regrow.schedule import BoundSchedule
 
 
 class Stepper:
     """One recipe at the steps of one training.
 
+    What only some need is chosen here, once: a drop phase, passes that are read (`lookout`), several optimizers.
+
     Attributes:
         recipe: What to do.
         watches: The optimizers, in the order in which they step.
-        lookout: Which passes are read, and what is said of them.
+        lookout: Which passes are read, and what is said of them; None where the criterion does not ask.
         report: What happened so far.
         hooked: Whether the optimizers' step hooks call it.
+        callbacks: Called with each renewal, once all of its step are made and counted.
+        calling: Whether they are being called.
 
     Args:
         recipe: What to do.
+        schedule: When, in optimizer steps.
         watches: The optimizers, in the order in which they step.
-        model: The bare model.
-        layers: The layers to watch.
+        layers: The layers to watch, by path.
         working: Which of them can be renewed at the moment.
-        clock: The length of the training.
+        renewer: Carries decisions out.
+        drop: Filters that are out of the network, where the recipe drops them.
+        choice: Selects where somebody has filters out of the network.
         seed: For the recipe's random numbers.
+        total_steps: The length of the training, where it is known.
         streams: Filters that are renewed as one.
-        companions: Copies of the model that are renewed with it.
-        calibration: Runs the model on fixed inputs, for a renewal that keeps its output.
         probe: Measures filters on data, for a criterion that needs it.
-        out: What is silent with filters that are dropped; for a recipe that drops.
+        lookout: As above.
         ranks: The processes that train the model together.
-        dry_run: Change nothing.
+        warner: Tells the user.
         hooks: Act by the optimizers' step hooks.
         notes: What is left alone in this model, besides what the recipe says.
-        activity: Reads the training's passes, for a criterion that asks for them.
-        neighbours: By layer, those that it hears and those that hear it.
     """
 
     def __init__(
         self,
         recipe: Recipe,
         *,
+        schedule: BoundSchedule,
         watches: Sequence[OptimizerWatch],
-        model: nn.Module,
-        layers: Sequence[Layer],
-        working: Working,
-        clock: Clock,
+        layers: Mapping[str, Layer],
+        working: WorkingLayers,
+        renewer: Renewer,
+        drop: DropPhase,
+        choice: Choice,
         seed: int,
-        streams: Streams | None = None,
-        companions: Sequence[Companion] = (),
-        calibration: Calibration | None = None,
-        probe: Probe | None = None,
-        out: Out | None = None,
-        ranks: Ranks | None = None,
-        dry_run: bool = False,
-        hooks: bool = True,
-        notes: Sequence[str] = (),
-        activity: StepActivity | None = None,
-        neighbours: Mapping[str, frozenset[str]] | None = None,
+        total_steps: int | None,
+        streams: Streams | None,
+        probe: Probe | None,
+        lookout: Lookout | None,
+        ranks: Ranks,
+        warner: Warner,
+        hooks: bool,
+        notes: Sequence[str],
     ) -> None:
         self.recipe = recipe
         self.watches = tuple(watches)
-        self._layers = {layer.filters.path: layer for layer in layers}
+        self.lookout = lookout
+        self.hooked = hooks
+        self.callbacks: list[Callable[[Renewed], object]] = []
+        self.calling = False
+        self._schedule, self._last_step = schedule, schedule.last_step
+        self._layers = dict(layers)
         self._working = working
-        where = f"recipe '{recipe.info.name}'"
-        with called(recipe.words):
-            self._schedule = recipe.when.bind(clock, where=where)
-            renewal = recipe.renew.bind(clock, where=where)
+        self._renewer = renewer
+        self._drop, self._absent = drop, drop.absent
+        self._choice = choice
         self._seed = seed
+        self._total = total_steps
         self._streams = streams
-        self._ranks = ranks or Ranks()
         self._probe = probe
-        self._renewer = Renewer(
-            renewal,
-            model=model,
-            layers=self._layers,
-            working=working,
-            surgeons=[watch.surgeon for watch in watches if watch.surgeon is not None],
-            companions=companions,
-            calibration=calibration,
-            out=out,
-            dry_run=dry_run,
-            reset_memory=recipe.reset_optimizer,
-            leads=self._ranks.keeps_buffers,
-        )
-        self._select = Choice(
-            recipe.select, resting=self._renewer.resting, streams=streams, out=out
-        )
-        self._counts = {path: layer.filters.count for path, layer in self._layers.items()}
+        self._ranks = ranks
+        self._warner = warner
+        self._every_step = recipe.criterion.every_step
+        self._reads_gradients = Signal.GRADIENTS in recipe.criterion.needs
+        self._reads_weights = Signal.WEIGHTS in recipe.criterion.needs
+        self._counts = {path: layer.filters.count for path, layer in layers.items()}
         self._state = recipe.initial_state(self._counts)
         self._step = 0
-        self._total = clock.total_steps
-        self._loaded = False
+        self._loaded = self._detached = False
         self._loss: float | None = None
         self._seen: dict[str, Observation] = {}
         self._pending: Decision | None = None
-        own = [note for layer in layers for note in recipe.renew.left_alone(layer.filters)]
-        self.report = Report(
-            recipe=recipe.info.name, layers={}, notes=(*own, *self._renewer.notes, *notes)
-        )
+        self.report = Report(recipe=recipe.info.name, layers={}, notes=tuple(notes))
         self._list(working.now())
-        self.hooked = hooks
-        self._reads_gradients = Signal.GRADIENTS in recipe.criterion.needs
-        self._reads_weights = Signal.WEIGHTS in recipe.criterion.needs
-        self._warner = Warner(recipe.info.name, reads_gradients=self._reads_gradients, hooked=hooks)
-        self.lookout = Lookout(
-            recipe, activity=activity, neighbours=neighbours or {}, warner=self._warner
-        )
-        self._detached = False
-        self._after: Callable[[Sequence[Renewed]], object] | None = None
-        self._stepped: set[int] = set()
         self._ask_for_passes()
-
-    def begin(self, after: Callable[[Sequence[Renewed]], object]) -> None:
-        """Listen to the optimizers from here on.
-
-        Args:
-            after: Called after each step with its renewals, once everything is done and counted.
-        """
-        self._after = after
-        for watch in self.watches if self.hooked else ():
-            watch.listen(self)
+        listener = self if len(self.watches) == 1 else StepOrder(self, self.watches, warner)
+        for watch in self.watches if hooks else ():
+            watch.listen(listener)
 
     def _list(self, able: Set[str]) -> None:
         """Layers that take part in the training from now on are in the report from now on."""
@@ -161,50 +131,53 @@ class Stepper:
                 path: count for path, count in self._counts.items() if path in known
             }
 
-    # ---- inside one optimizer step
+    # ---- before the optimizer moves
 
     def gradients_ready(self, watch: OptimizerWatch, *, early: bool = True) -> None:
         """An optimizer is about to step: read what the recipe needs of it; with the last one, decide.
 
-        Args:
-            watch: The optimizer.
-            early: Whether its step is still to come; a loop without hooks may call this behind it.
+        `early`: its step is still to come; a loop without hooks may call this behind it.
         """
         started = time.perf_counter()
-        if self._step == 0 and early and not self._loaded and has_stepped(watch.optimizer):
+        if self._step == 0 and early and not self._loaded and watch.has_stepped:
             self._warner.forgotten(type(watch.optimizer).__name__)
         if self._step == self._total:
             self._warner.past_the_end(self._step)
-        due = self._schedule.due(self._step) and not self._renewer.resting
-        last = self._schedule.last_step
-        watching = self.recipe.criterion.every_step and (last is None or self._step <= last)
-        if id(watch) in self._stepped and id(self.watches[-1]) not in self._stepped:
-            self._warner.order(
-                step=self._step, stepped=len(self._stepped), optimizers=len(self.watches)
-            )
-        self._stepped.add(id(watch))
         self._pending = None
         if not watch.skips():
-            if self._renewer.resting:
-                silence, tensors = self._renewer.resting.silence, self._renewer.tensors
-                if early and watch is self.watches[0]:
-                    self._warner.disturbed(silence.disturbed(tensors), step=self._step)
-                silence.freeze(tensors)
-            if watch.surgeon is not None:
+            if self._absent.masks:
+                self._drop.before_step(self._step, look=early and watch is self.watches[0])
+            if watch.surgeon is not None and watch.surgeon.young:
                 watch.surgeon.before_step()
-            if due or watching:
-                self._look(watch)
-            if watch is self.watches[-1]:
-                self._weigh(due=due, watching=watching, shown=self.lookout.shown())
+            self._observe(watch)
         self.report.seconds += time.perf_counter() - started
 
-    def _look(self, watch: OptimizerWatch) -> None:
-        """One observation for every layer whose weight this optimizer trains now."""
-        scale, mine = watch.gradient_scale, self._working.trained.by(watch.optimizer)
+    def _observe(self, watch: OptimizerWatch) -> None:
+        """Look at the layers that this optimizer trains; behind the last optimizer, remember and decide."""
+        step, last = self._step, watch is self.watches[-1]
+        due = self._schedule.due(step) and not self._absent.masks
+        watching = self._every_step and (self._last_step is None or step <= self._last_step)
+        shown = self.lookout.shown() if last and self.lookout is not None else {}
+        if not (due or watching or shown):
+            return
+        able = self._working.now()
+        if due or watching:
+            mine = able if len(self.watches) == 1 else self._trained_by(watch)
+            self._look(mine, scale=watch.gradient_scale)
+        if last:
+            self._weigh(able, due=due, watching=watching, shown=shown)
+
+    def _trained_by(self, watch: OptimizerWatch) -> set[str]:
+        """The layers whose weight one of several optimizers trains now."""
+        weights = self._working.trained.by(watch.optimizer)
+        return {path for path, layer in self._layers.items() if layer.filters.weight in weights}
+
+    def _look(self, paths: Set[str], *, scale: Tensor | None) -> None:
+        """One observation for each of these layers; `scale`: what their gradients are still multiplied by."""
         for path, layer in self._layers.items():
-            filters = layer.filters
-            if filters.weight not in mine:
+            if path not in paths:
                 continue
+            filters = layer.filters
             parameter = self._renewer.tensors[filters.weight]
             grad = parameter.grad if self._reads_gradients else None
             if grad is not None and scale is not None:
@@ -216,137 +189,148 @@ class Stepper:
                 grad=None if grad is None else rows(grad, filters),
             )
 
-    def _weigh(self, *, due: bool, watching: bool, shown: Mapping[str, LayerActivity]) -> None:
+    def _weigh(
+        self, able: Set[str], *, due: bool, watching: bool, shown: Mapping[str, LayerActivity]
+    ) -> None:
         """All optimizers have shown their gradients: remember, and decide if a decision is due."""
-        if not (due or watching or shown):
-            return
         found, self._seen = self._seen, {}
-        able = self._working.now()
         self._list(able)
+        seen: dict[str, Observation] = {}
+        for path, layer in self._layers.items():
+            activity = shown.get(path)
+            if path not in able or not (due or watching or activity is not None):
+                continue
+            if path not in found:
+                filters = layer.filters
+                found[path] = Observation(count=filters.count, groups=filters.groups)
+            one = found[path]
+            seen[path] = one if activity is None else replace(one, activity=activity)
         shown = {path: each for path, each in shown.items() if path in able}
-        seen = {
-            path: found[path]
-            if path in found
-            else Observation(count=layer.filters.count, groups=layer.filters.groups)
-            for path, layer in self._layers.items()
-            if path in able and (due or watching or path in shown)
-        }
-        if shown:
-            seen.update((path, replace(seen[path], activity=each)) for path, each in shown.items())
         if due and self._probe is not None:
-            seen = self._probe.complete(seen)
+            seen = self._probe.complete(seen, step=self._step)
+        decides = self.lookout is not None and bool(shown) and self.lookout.decides
         with torch.no_grad():
-            left = [path for path, own in self._state.criteria.items() if own and path not in able]
-            self._state = self.recipe.observe(self.recipe.forget(self._state, left), seen)
-            if not due and not (shown and self.lookout.decides):
-                return
-            if due and seen and all(one.grad is None for one in seen.values()):
-                self._warner.no_gradient(step=self._step)
-            gated = self.recipe.min_loss is not None
-            self._state, self._pending = self.recipe.decide(
-                self._state,
-                step=self._step,
-                seed=self._seed,
-                loss=self._ranks.mean_loss(self._loss) if gated else None,
-                streams=self._streams,
-                select=self._select,
-                due=due,
-                layers=able,
-            )
-        self.report.checks += due
-        self._state = self.lookout.noted(self._state, shown, report=self.report)
+            left = self._state.criteria.keys() - able
+            if left:
+                self._state = self.recipe.forget(self._state, left)
+            self._state = self.recipe.observe(self._state, seen)
+            if due or decides:
+                self._decide(able, seen, due=due)
+        if due or decides:
+            self.report.checks += due
+            if self.lookout is not None:
+                self._state = self.lookout.noted(self._state, shown, report=self.report)
+
+    def _decide(self, able: Set[str], seen: Mapping[str, Observation], *, due: bool) -> None:
+        if due and seen and not [True for one in seen.values() if one.grad is not None]:
+            self._warner.no_gradient(step=self._step)
+        self._state, self._pending = self.recipe.decide(
+            self._state,
+            step=self._step,
+            seed=self._seed,
+            loss=None if self.recipe.min_loss is None else self._ranks.mean_loss(self._loss),
+            streams=self._streams,
+            select=self._choice if self.recipe.drop or self._choice.absent else None,
+            due=due,
+            layers=able,
+        )
+
+    # ---- when it has moved
 
     def step_made(self, watch: OptimizerWatch) -> None:
-        """An optimizer has stepped: correct its young entries; after the last one, renew what was decided.
-
-        Args:
-            watch: The optimizer.
-        """
-        started = time.perf_counter()
+        """An optimizer has stepped: correct its young entries; after the last one, renew what was decided."""
+        started, last = time.perf_counter(), watch is self.watches[-1]
         if watch.skips():
-            if watch is self.watches[-1]:
+            if last:
                 self._pending = self._loss = None
             return
-        if watch.surgeon is not None:
+        if watch.surgeon is not None and watch.surgeon.young:
             watch.surgeon.after_step()
-        if watch is not self.watches[-1]:
+        if not last:
             return
         decision, self._pending, self._loss = self._pending, None, None
-        self._warner.order(
-            step=self._step, stepped=len(self._stepped), optimizers=len(self.watches)
-        )
-        self._renewer.counted.after_step()
-        if self._renewer.resting:
-            self._renewer.resting.silence.settle(self._renewer.tensors)
-        events = self._carry_out(decision)
-        step, self._step = self._step, self._step + 1
+        if self._renewer.counted.young:
+            self._renewer.counted.after_step()
+        if self._absent.masks:
+            self._drop.after_step()
+        events: list[Renewed] = []
+        if decision is not None and decision.masks:
+            if self.recipe.drop:
+                self._drop.drop(decision, step=self._step)
+                self._note_absent()
+            else:
+                events = self._renewer.renew(decision, seed=self._seed, step=self._step)
+        elif self._absent.masks and self._schedule.ends(self._step):
+            events = self._drop.bring_back(seed=self._seed, step=self._step)
+            self._note_absent()
+        self.report.events.extend(events)
+        self._step += 1
         self.report.steps = self._step
         self._ask_for_passes()
         self.report.seconds += time.perf_counter() - started
         # From here on the user's code may raise: all is done and counted.
-        self.lookout.note_size(decision, step=step, report=self.report)
-        if decision is not None and decision.nonfinite:
-            first, found = self.report.nonfinite == 0, decision.nonfinite
-            self.report.nonfinite += sum(found.values())
-            if first:
-                self._warner.nonfinite(found, step=step)
-        if self._after is not None:
-            self._after(events)
+        if decision is not None and (decision.masks or decision.nonfinite):
+            self._say_how_much(decision, step=self._step - 1)
+        if events and self.callbacks:
+            self.call_back(events)
 
-    def _carry_out(self, decision: Decision | None) -> list[Renewed]:
-        """Renew, or drop, what was decided; or bring back what is out, if it is time."""
-        events: list[Renewed] = []
-        if decision is not None and decision.masks:
-            if self.recipe.drop:
-                self._renewer.drop(decision, step=self._step)
-            else:
-                events = self._renewer.renew(decision, seed=self._seed, step=self._step)
-        elif self._renewer.resting and self._schedule.ends(self._step):
-            events = self._renewer.bring_back(seed=self._seed, step=self._step)
-        self.report.events.extend(events)
-        if self.recipe.drop:
-            self._note_resting()
-        return events
+    def _note_absent(self) -> None:
+        absent = self._absent
+        self.report.resting, self.report.bound = absent.filters, dict(absent.bound)
+        self.report.resting_since = absent.since if absent.masks else None
 
     def _ask_for_passes(self) -> None:
         """Say which passes are to be read in the coming step."""
-        last = self._schedule.last_step
-        over = self._detached or (last is not None and self._step > last)
-        self.lookout.ask(self._state, step=self._step, over=over, able=self._working.now)
+        if self.lookout is not None:
+            last = self._last_step
+            over = self._detached or (last is not None and self._step > last)
+            self.lookout.ask(self._state, step=self._step, over=over, able=self._working.now)
 
-    def _note_resting(self) -> None:
-        resting = self._renewer.resting
-        self.report.resting, self.report.bound = resting.filters, dict(resting.bound)
-        self.report.resting_since = resting.since if resting else None
+    def _say_how_much(self, decision: Decision, *, step: int) -> None:
+        """One decision that takes much is said, and scores that are no numbers are."""
+        much = "" if self.recipe.select.quota else large_share(decision, self.report.layers)
+        if much:
+            text = f"step {step} renews {much}"
+            self.report.large = (*self.report.large, text)
+            self._warner.large(text)
+        if decision.nonfinite:
+            first = self.report.nonfinite == 0
+            self.report.nonfinite += sum(decision.nonfinite.values())
+            if first:
+                self._warner.nonfinite(decision.nonfinite, step=step)
+
+    def call_back(self, events: Sequence[Renewed]) -> None:
+        """Tell the user's functions of some renewals."""
+        self.calling = True
+        try:
+            for event in events:
+                for callback in self.callbacks:
+                    callback(event)
+        finally:
+            self.calling = False
+
+    # ---- what the user asks for
 
     def tell(self, *, loss: Tensor | float) -> None:
-        """The training loss of the coming step, for recipes with ``min_loss``; of several ranks their mean counts.
-
-        Args:
-            loss: A number or a tensor with one element.
-        """
+        """The training loss of the coming step, for recipes with ``min_loss``; of several ranks their mean counts."""
         if self.recipe.min_loss is not None:
             self._loss = float(loss.detach() if isinstance(loss, Tensor) else loss)
 
     def bring_back(self) -> tuple[Renewed, ...]:
-        """Renew the filters that are out of the network now, between two steps.
-
-        Returns:
-            One event a layer; none where the network is whole.
-        """
-        resting = self._renewer.resting
-        if not resting:
+        """Renew the filters that are out of the network now, between two steps; one event a layer."""
+        if not self._absent.masks:
             return ()
-        events = self._renewer.bring_back(seed=self._seed, step=self._step - 1)
+        events = self._drop.bring_back(seed=self._seed, step=self._step - 1)
         self.report.events.extend(events)
-        self._note_resting()
+        self._note_absent()
         return tuple(events)
 
     def leave(self) -> None:
         """Stop acting; the optimizers' hooks are the caller's to take out."""
         already, self._detached = self._detached, True
-        self.lookout.leave()
-        if self._renewer.let_go() and not already:
+        if self.lookout is not None:
+            self.lookout.leave()
+        if self._drop.leave() and not already:
             count = sum(len(filters) for filters in self.report.resting.values())
             self._warner.left_out(count)
 
@@ -356,7 +340,7 @@ class Stepper:
         return self._detached
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything that is needed to go on bit for bit; loadable with ``weights_only=True``."""
+        """Everything that is needed to resume bit for bit; loadable with ``weights_only=True``."""
         resets = self.recipe.reset_optimizer
         surgeons = [watch.surgeon if resets else None for watch in self.watches]
         return {
@@ -368,53 +352,46 @@ class Stepper:
             "born": dict(self._state.born),
             "criteria": {layer: dict(state) for layer, state in self._state.criteria.items()},
             "optimizers": [None if each is None else each.state_dict() for each in surgeons],
-            "resting": self._renewer.resting.state_dict(self._renewer.tensors),
+            "resting": self._drop.state_dict(),
             "fresh": dict(self._renewer.fresh),
             "counted": self._renewer.counted.state_dict(),
-            "started_at_zero": sorted(self.lookout.started_at_zero),
+            "started_at_zero": [] if self.lookout is None else sorted(self.lookout.started_at_zero),
             "report": self.report.saved(),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Resume: all of it is looked at before anything is changed. See `Regrower.load_state_dict`.
-
-        Args:
-            state: What `state_dict` gave.
-        """
+        """Resume: all of it is looked at before anything is changed. See `Regrower.load_state_dict`."""
         state = brought_up(state)
         check_saved(state, self.state_dict())
-        for watch, memory in zip(self.watches, state["optimizers"], strict=True):
-            if watch.surgeon is not None and memory is not None:
-                watch.surgeon.check_state(memory)
-        self._renewer.check_resting(state["resting"])
+        saved = [
+            (watch.surgeon, own)
+            for watch, own in zip(self.watches, state["optimizers"], strict=True)
+            if watch.surgeon is not None and own is not None
+        ]
+        for surgeon, own in saved:
+            surgeon.check_state(own)
+        self._drop.check_state(state["resting"], self._counts)
         self._renewer.counted.check_state(state["counted"])
         born = {path: state["born"][path].tolist() for path in self._layers}
         out = {path: mask.tolist() for path, mask in state["resting"]["masks"].items()}
         self._ranks.check_same(
             {"step": int(state["step"]), "born": born, "resting": out}, where="load_state_dict"
         )
-        for watch, memory in zip(self.watches, state["optimizers"], strict=True):
-            if watch.surgeon is not None and memory is not None:
-                watch.surgeon.load_state_dict(memory)
-        self._renewer.load_resting(state["resting"])
+        for surgeon, own in saved:
+            surgeon.load_state_dict(own)
+        self._drop.load_state_dict(state["resting"])
         self._loaded = True
         self._step = int(state["step"])
-        self._state = RecipeState(
-            criteria={
-                path: {
-                    key: value.to(self._renewer.tensors[layer.filters.weight].device)
-                    if isinstance(value, Tensor)
-                    else value
-                    for key, value in state["criteria"][path].items()
-                }
-                for path, layer in self._layers.items()
-            },
-            born={path: state["born"][path].to("cpu") for path in self._layers},
-        )
+        devices = {
+            path: self._renewer.tensors[layer.filters.weight].device
+            for path, layer in self._layers.items()
+        }
+        self._state = recipe_state(state, devices)
         self._renewer.load_fresh(state["fresh"])
         self._renewer.counted.load_state_dict(state["counted"])
         self.report.restore(state["report"], steps=self._step)
         self._list(self._working.now() | {event.layer for event in self.report.events})
-        self._note_resting()
-        self.lookout.forget(self._state, state["started_at_zero"], report=self.report)
+        self._note_absent()
+        if self.lookout is not None:
+            self.lookout.forget(self._state, state["started_at_zero"], report=self.report)
         self._ask_for_passes()

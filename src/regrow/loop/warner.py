@@ -32,12 +32,7 @@ class Warner:
         self._told_kept: set[str] = set()
 
     def nonfinite(self, counts: Mapping[str, int], *, step: int) -> None:
-        """Scores that are no numbers.
-
-        Args:
-            counts: How many, by layer.
-            step: The optimizer step.
-        """
+        """Scores that are no numbers."""
         found = ", ".join(f"{count} in {layer}" for layer, count in counts.items())
         warnings.warn(
             f"scores that are not finite at step {step}: {found}; they select no filter "
@@ -47,12 +42,7 @@ class Warner:
         )
 
     def disturbed(self, found: Sequence[str], *, step: int) -> None:
-        """Filters that are out have been written into: by a checkpoint of another time, mostly.
-
-        Args:
-            found: Names of the parameters; none is no warning.
-            step: The optimizer step that is coming.
-        """
+        """Filters that are out have been written into: by a checkpoint of another time, mostly."""
         if found:
             warnings.warn(
                 f"filters that are out of the network were written into before step {step}, in {found[0]} and "
@@ -63,11 +53,7 @@ class Warner:
             )
 
     def no_gradient(self, *, step: int) -> None:
-        """No watched layer has a gradient.
-
-        Args:
-            step: The optimizer step.
-        """
+        """No watched layer has a gradient."""
         if self._told_gradient or not self._reads_gradients:
             return
         self._told_gradient = True
@@ -84,11 +70,7 @@ class Warner:
         )
 
     def forgotten(self, optimizer: str) -> None:
-        """The optimizer has stepped before, and no state was loaded: a resume that forgets the regrower.
-
-        Args:
-            optimizer: Its class.
-        """
+        """The optimizer has stepped before, and no state was loaded: a resume that forgets the regrower."""
         if not self._told_forgotten:
             self._told_forgotten = True
             warnings.warn(
@@ -101,11 +83,7 @@ class Warner:
             )
 
     def past_the_end(self, steps: int) -> None:
-        """The training goes on behind the end that was announced.
-
-        Args:
-            steps: The number that was given.
-        """
+        """The training goes on behind the end that was announced."""
         if not self._told_end:
             self._told_end = True
             warnings.warn(
@@ -116,15 +94,9 @@ class Warner:
                 stacklevel=5,
             )
 
-    def order(self, *, step: int, stepped: int, optimizers: int) -> None:
-        """All must have stepped at the end of the first step: else the last in the list is not the last in the loop.
-
-        Args:
-            step: The optimizer step.
-            stepped: How many optimizers have stepped so far.
-            optimizers: How many there are.
-        """
-        if step == 0 and not self._told_order and stepped < optimizers:
+    def order(self) -> None:
+        """Not all have stepped at the end of the first step: the last in the list is not the last in the loop."""
+        if not self._told_order:
             self._told_order = True
             warnings.warn(
                 "several optimizers must be listed in the order in which they step: the last one ends a step, and has "
@@ -135,11 +107,7 @@ class Warner:
             )
 
     def large(self, text: str) -> None:
-        """One decision takes much of a layer or of the network.
-
-        Args:
-            text: How much, and where.
-        """
+        """One decision takes much of a layer or of the network."""
         if not self._told_large:
             self._told_large = True
             warnings.warn(
@@ -149,12 +117,7 @@ class Warner:
             )
 
     def kept(self, reason: str, text: str) -> None:
-        """Silent filters are left alone.
-
-        Args:
-            reason: Of which each is warned once.
-            text: Which filters, and why.
-        """
+        """Silent filters are left alone."""
         if reason not in self._told_kept:
             self._told_kept.add(reason)
             warnings.warn(
@@ -176,11 +139,7 @@ class Warner:
             )
 
     def left_out(self, count: int) -> None:
-        """Nobody brings back the filters that are out.
-
-        Args:
-            count: How many are out.
-        """
+        """Nobody brings back the filters that are out."""
         warnings.warn(
             f"{count} filters are out of the network, and the recipe does not bring them back any more: call "
             f"regrower.bring_back() (recipe '{self._recipe}')",

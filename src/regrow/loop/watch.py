@@ -1,9 +1,9 @@
-"""One optimizer under watch: its step hooks, its gradient scaler, its memory of renewed filters."""
+"""One optimizer under watch: its step hooks, its gradient scaler, its state of renewed filters."""
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Final, Protocol
 
 import torch
@@ -37,7 +37,7 @@ class OptimizerWatch:
 
     Attributes:
         optimizer: The bare torch optimizer.
-        surgeon: Keeps what it remembers of renewed entries; None where that is left as it is.
+        surgeon: Keeps its state of renewed entries right; None where that is left as it is.
         active: Until it is silenced or released.
 
     Args:
@@ -54,11 +54,7 @@ class OptimizerWatch:
         self._depth = 0
 
     def listen(self, listener: Steps) -> None:
-        """Hook the optimizer.
-
-        Args:
-            listener: Who is called.
-        """
+        """Hook the optimizer."""
         self._listener = listener
         # Where the step itself is compiled, torch.compile must not look into what is called around it.
         before: Any = torch.compiler.disable(self._before)
@@ -78,6 +74,11 @@ class OptimizerWatch:
         for handle in self._handles:
             handle.remove()
         self._handles = []
+
+    @property
+    def has_stepped(self) -> bool:
+        """Whether the optimizer shows a step that it has made; one that keeps nothing, as plain SGD, shows none."""
+        return any(_shows_a_step(state) for state in self.optimizer.state.values())
 
     @property
     def gradient_scale(self) -> Tensor | None:
@@ -144,3 +145,10 @@ def _is_nested(optimizer: Optimizer) -> bool:
             found += frame.f_locals.get("self") is optimizer
         frame = frame.f_back
     return found > 1
+
+
+def _shows_a_step(state: Mapping[str, Any]) -> bool:
+    count = state.get("step")
+    if isinstance(count, (int, float)) or (isinstance(count, Tensor) and count.numel() == 1):
+        return float(count) > 0
+    return any(isinstance(each, Tensor) and bool(each.any()) for each in state.values())

@@ -3,12 +3,12 @@
 * `Redraw`: fresh weights, and what belongs to them as told; with ``preserve=True`` without a jump of the output.
 * `Orthogonal`: directions that no filter of the layer has.
 * `AddNoise`, `AddStrongest`: the filter with something added to its weights (`Scion`).
-* `Out`: what must be zero while filters are out of the network.
+* `Absence`: what must be zero while filters are out of the network.
 * `Edit`, `Layer`, `Activity`, `ReaderActivity`, `Renewal`: what a renewal takes and gives.
 """
 
+from regrow.renewal.absence import Absence
 from regrow.renewal.base import Activity, Edit, Layer, ReaderActivity, Renewal
-from regrow.renewal.drop import Out
 from regrow.renewal.noise import AddNoise
 from regrow.renewal.orthogonal import Orthogonal
 from regrow.renewal.redraw import Redraw
@@ -16,13 +16,13 @@ from regrow.renewal.scion import Scion
 from regrow.renewal.strongest import AddStrongest
 
 __all__ = [
+    "Absence",
     "Activity",
     "AddNoise",
     "AddStrongest",
     "Edit",
     "Layer",
     "Orthogonal",
-    "Out",
     "ReaderActivity",
     "Redraw",
     "Renewal",

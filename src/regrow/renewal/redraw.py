@@ -192,13 +192,20 @@ def _fresh(
 
 
 def _norm_resets(filters: Filters, mask: Mask, params: Mapping[str, Tensor]) -> list[Edit]:
-    return [
-        Edit(
-            name=each.name,
-            mask=norm_mask(norm, mask, params[each.name].shape[0]),
-            value=each.fresh_value(params),
-            is_parameter=each.is_parameter,
-        )
-        for norm in filters.norms
-        for each in norm.tensors
-    ]
+    found: list[Edit] = []
+    for norm in filters.norms:
+        masks: dict[int, Mask] = {}  # nearly always one for all of its tensors
+        for each in norm.tensors:
+            size = params[each.name].shape[0]
+            if size not in masks:
+                masks[size] = norm_mask(norm, mask, size)
+            value = each.fresh_value(params)
+            found.append(
+                Edit(
+                    name=each.name,
+                    mask=masks[size],
+                    value=value,
+                    is_parameter=each.is_parameter,
+                )
+            )
+    return found

@@ -2,8 +2,7 @@
 
 from regrow.surgery.companions import Companion, copy_over_, is_companion
 from regrow.surgery.counted import CountedNorms, counted_by_others
-from regrow.surgery.edits import apply_edits_
-from regrow.surgery.optimizer_state import OptimizerSurgeon, Target
+from regrow.surgery.edits import OptimizerSurgeon, Target, apply_edits_
 from regrow.surgery.optimizers.slow import begin_slow_, refuse_slow_without_hooks
 from regrow.surgery.unwrapped import unwrap_optimizer
 

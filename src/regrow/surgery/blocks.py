@@ -17,7 +17,6 @@ import torch
 from torch import Tensor, nn
 
 from regrow.surgery.optimizers import MomentFamily
-from regrow.surgery.young import Births
 
 LEAST: Final = 4096
 """Entries of a tensor for which blocks are worth their overhead."""
@@ -77,51 +76,29 @@ class Grid:
         return _limit(self.rows == 0, self.kind)[:, None]
 
     def matrix(self, tensor: Tensor) -> Tensor:
-        """A tensor that lies as the parameter does, as a matrix.
-
-        Args:
-            tensor: The tensor.
-
-        Returns:
-            A view, (R, M).
-        """
+        """A tensor that lies as the parameter does, as a matrix."""
         return tensor.detach().permute(self.order).view(tensor.shape[0], -1)
 
     def fits(self, tensors: Sequence[Tensor]) -> bool:
-        """Whether tensors can be worked on so.
-
-        Args:
-            tensors: The parameter and what the optimizer keeps of it.
-
-        Returns:
-            Whether they lie alike, and are of one type.
-        """
+        """Whether tensors can be worked on so."""
         return all(each.stride() == self.stride and each.dtype == self.kind for each in tensors)
 
 
-def grid_of(births: Births, parameter: Tensor) -> Grid | None:
-    """See whether the young entries of a tensor can be worked on in blocks.
-
-    Args:
-        births: In it.
-        parameter: The tensor.
-
-    Returns:
-        How; None: they cannot, or it would not pay.
-    """
+def grid_of(parts: Mapping[str, Tensor], parameter: Tensor) -> Grid | None:
+    """See whether the young entries of a tensor can be worked on in blocks."""
     shape, stride = parameter.shape, parameter.stride()
     order = tuple(sorted(range(len(shape)), key=lambda axis: -stride[axis]))
     if (
         parameter.device.type != "cpu"
         or parameter.dtype not in _BITS
         or parameter.numel() < LEAST
-        or "entries" in births.parts
+        or "entries" in parts
         or order[0] != 0
         or not parameter.permute(order).is_contiguous()
     ):
         return None
     none = torch.zeros((1,) * len(shape), dtype=torch.int32, device="cpu")
-    rows, columns = births.parts.get("rows", none), births.parts.get("columns", none)
+    rows, columns = parts.get("rows", none), parts.get("columns", none)
     rows = rows.reshape(-1).expand(shape[0]).contiguous()
     columns = columns.expand(1, *shape[1:]).permute(order).reshape(-1)
     young_rows, young_columns = (each.nonzero()[:, 0] for each in (rows, columns))
@@ -147,16 +124,7 @@ def settle_in_blocks(
     family: MomentFamily,
     group: Mapping[str, Any],
 ) -> None:
-    """Make the step right for the young rows and columns of one tensor.
-
-    Args:
-        parameter: The tensor. Written where an entry is young.
-        state: The optimizer's state of it.
-        grid: Where these are; all of them are young now.
-        factors: Of the ages of its births, its own first.
-        family: Of the optimizer.
-        group: The options.
-    """
+    """Make the step right for the young rows and columns of one tensor."""
     value = grid.matrix(parameter)
     first, second = (grid.matrix(state[key]) for key in family.moments(group))
     theirs = [factor[0] for factor in factors]

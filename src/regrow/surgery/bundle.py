@@ -10,12 +10,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from regrow.surgery.optimizers import MomentFamily, fine
+from regrow.surgery.optimizers.moments import MomentFamily
+from regrow.surgery.optimizers.step import fine
 from regrow.surgery.young import Places, ages, still_young
 
 
 @dataclass(frozen=True, kw_only=True)
-class Stepped:
+class SteppedTensor:
     """A tensor with young entries whose step has been made.
 
     Attributes:
@@ -34,7 +35,7 @@ class Stepped:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Table:
+class AgeTable:
     """What the ages of all births in some tensors come to in one step, one tensor after the other.
 
     Attributes:
@@ -48,32 +49,15 @@ class Table:
     starts: tuple[int, ...]
 
     def of(self, index: int, length: int) -> tuple[Tensor, ...]:
-        """The factors of one tensor's births.
-
-        Args:
-            index: Of the tensor.
-            length: The number of its births, itself included.
-
-        Returns:
-            A part of each factor.
-        """
+        """The factors of one tensor's births."""
         start = self.starts[index]
         return tuple(factor[start : start + length] for factor in self.factors)
 
 
 def table_of(
-    members: Sequence[Stepped], *, family: MomentFamily, group: Mapping[str, Any]
-) -> Table:
-    """Work out the ages of all births.
-
-    Args:
-        members: Tensors of one type and device.
-        family: Of the optimizer.
-        group: The options.
-
-    Returns:
-        The table, in the type in which these tensors are worked on.
-    """
+    members: Sequence[SteppedTensor], *, family: MomentFamily, group: Mapping[str, Any]
+) -> AgeTable:
+    """Work out the ages of all births."""
     counts = torch.cat([member.counts for member in members])
     lengths = [member.counts.shape[0] for member in members]
     starts = (0, *accumulate(lengths))
@@ -88,7 +72,7 @@ def table_of(
         young = torch.cat(
             [still_young(one, moved=member.moved, horizon=horizon) for member, one in each]
         )
-    return Table(
+    return AgeTable(
         factors=tuple(factor.to(kind) for factor in family.factors(age, group=group)),
         young=young,
         starts=starts,
@@ -96,21 +80,13 @@ def table_of(
 
 
 def settle_together(
-    members: Sequence[tuple[Stepped, int, Places, Tensor]],
-    table: Table,
+    members: Sequence[tuple[SteppedTensor, int, Places, Tensor]],
+    table: AgeTable,
     *,
     family: MomentFamily,
     group: Mapping[str, Any],
 ) -> None:
-    """Make the step right for the young parts of tensors with the same options, type and device.
-
-    Args:
-        members: Each with its place in the table, where its young part is, and the numbers of the births there, which
-            broadcast to that part. Their parameters are written where an entry is young.
-        table: The ages.
-        family: Of the optimizer.
-        group: The options.
-    """
+    """Make the step right for the young parts of tensors with the same options, type and device."""
     parts = [member.parameter.detach()[at] for member, _, at, _ in members]
     kind = fine(parts[0])
     first, second = (

@@ -63,14 +63,7 @@ class Companion:
 
 
 def is_companion(given: object) -> bool:
-    """Whether something is of a kind that can be a companion.
-
-    Args:
-        given: Anything.
-
-    Returns:
-        True for modules, and for what holds a list of tensors as ``shadow_params``.
-    """
+    """Whether something is of a kind that can be a companion."""
     if isinstance(given, nn.Module):
         return True
     shadows = getattr(given, "shadow_params", None)
@@ -133,11 +126,6 @@ def copy_over_(
     companion: Mapping[str, Tensor], model: Mapping[str, Tensor], edits: Iterable[Edit]
 ) -> None:
     """Write what was renewed in the model into a copy of it; living entries of the copy stay its own.
-
-    Args:
-        companion: The copy's tensors. Written where an edit renewed the model.
-        model: The model's tensors, after the edits.
-        edits: What was renewed; shifts of living entries are skipped.
 
     Edge cases:
         What the copy does not hold (an average of parameters has no running statistics, say) is skipped.

@@ -25,6 +25,10 @@ _KEPT = ("born", "seen", "value")
 class CountedNorms:
     """Gives young channels the average over their own batches.
 
+    Attributes:
+        norms: Those that may come to count, by torch's ``momentum=None``.
+        young: The young channels, by buffer. While there are none, nothing need be done after a step.
+
     Kept by buffer: ``born``, the count at which each channel was renewed, -1 where it is as old as the norm; ``seen``,
     the count when it was last looked at; ``value``, the buffer then.
 
@@ -41,16 +45,13 @@ class CountedNorms:
             for name in ("running_mean", "running_var")
             if leads or isinstance(module, nn.SyncBatchNorm)
         }
-        self._young: dict[str, dict[str, Tensor]] = {}
+        self.norms = list(dict.fromkeys([module for module, _ in self._modules.values()]))
+        self.young: dict[str, dict[str, Tensor]] = {}
 
     def enter(self, edits: Iterable[Edit]) -> None:
-        """Note who has been renewed; `after_step` was called before anything was written.
-
-        Args:
-            edits: What was written.
-        """
+        """Note who has been renewed; `after_step` was called before anything was written."""
         for edit, module, buffer in self._edited(edits):
-            kept = self._young.get(edit.name)
+            kept = self.young.get(edit.name)
             if module.momentum is not None or not (edit.fresh or kept):
                 continue
             count = module.num_batches_tracked.to(buffer.device, torch.float64)
@@ -61,23 +62,19 @@ class CountedNorms:
             )
             if edit.fresh:
                 born = torch.where(edit.mask.to(buffer.device), count, born)
-            self._young[edit.name] = {
+            self.young[edit.name] = {
                 "born": born,
                 "seen": count.clone(),
                 "value": buffer.detach().clone(),
             }
 
     def leave(self, edits: Iterable[Edit]) -> None:
-        """Note who is out of the network, as `enter`: what is averaged there does not matter.
-
-        Args:
-            edits: What is set to other numbers meanwhile.
-        """
+        """Note who is out of the network, as `enter`: what is averaged there does not matter."""
         for edit, _, buffer in self._edited(edits):
-            kept = self._young.get(edit.name)
+            kept = self.young.get(edit.name)
             if kept is not None:
                 born = kept["born"].masked_fill(edit.mask.to(kept["born"].device), -1.0)
-                self._young[edit.name] = {**kept, "born": born, "value": buffer.detach().clone()}
+                self.young[edit.name] = {**kept, "born": born, "value": buffer.detach().clone()}
 
     def after_step(self) -> None:
         """Make the averages of young channels right.
@@ -85,17 +82,17 @@ class CountedNorms:
         Edge cases:
             A norm that has begun to average with a momentum, or counts from 0 again: nobody is young in it any more.
         """
-        for name in list(self._young):
+        for name in list(self.young):
             module, attribute = self._modules[name]
             buffer: Tensor | None = getattr(module, attribute)
             if module.momentum is not None or buffer is None:
-                del self._young[name]
+                del self.young[name]
                 continue
             with torch.no_grad():
                 self._settle(name, module, buffer)
 
     def _settle(self, name: str, module: _BatchNorm, buffer: Tensor) -> None:
-        kept = {key: value.to(buffer.device) for key, value in self._young[name].items()}
+        kept = {key: value.to(buffer.device) for key, value in self.young[name].items()}
         count = cast("Tensor", module.num_batches_tracked).to(buffer.device, torch.float64)
         born, seen, value = kept["born"], kept["seen"], kept["value"].to(torch.float64)
         more = count - seen
@@ -106,7 +103,7 @@ class CountedNorms:
         right = ((seen - born) * value + summed) / age.clamp(min=1.0)
         young = (born >= 0) & (more > 0)
         buffer.copy_(torch.where(young, right.to(buffer.dtype), buffer))
-        self._young[name] = {
+        self.young[name] = {
             "born": torch.where(more < 0, -1.0, born),
             "seen": count.clone(),
             "value": buffer.detach().clone(),
@@ -121,7 +118,7 @@ class CountedNorms:
 
     def state_dict(self) -> dict[str, dict[str, Tensor]]:
         """What is needed to go on: tensors by buffer name."""
-        return {name: dict(kept) for name, kept in self._young.items()}
+        return {name: dict(kept) for name, kept in self.young.items()}
 
     def check_state(self, state: object) -> None:
         """Raise what `load_state_dict` would raise, and change nothing.
@@ -142,27 +139,15 @@ class CountedNorms:
                 )
 
     def load_state_dict(self, state: Mapping[str, Mapping[str, Tensor]]) -> None:
-        """Go on from a saved state; the model's own is loaded before.
-
-        Args:
-            state: What `state_dict` gave.
-        """
+        """Go on from a saved state; the model's own is loaded before."""
         self.check_state(state)
-        self._young = {
+        self.young = {
             name: {key: kept[key].clone() for key in _KEPT} for name, kept in state.items()
         }
 
 
 def counted_by_others(model: nn.Module, norms: Iterable[str]) -> list[str]:
-    """Modules with entries a channel that also count something for all channels, in a way that nobody knows.
-
-    Args:
-        model: The bare model.
-        norms: Paths of norms with entries of filters that may be renewed.
-
-    Returns:
-        One sentence each.
-    """
+    """Modules with entries a channel that also count something for all channels, in a way that nobody knows."""
     found: list[str] = []
     for path in dict.fromkeys(norms):
         module = model.get_submodule(path)

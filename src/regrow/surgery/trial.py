@@ -27,6 +27,7 @@ from regrow.surgery.optimizers import (
     family_of,
     known_kind,
 )
+from regrow.surgery.young import enter_
 
 _SHAPES: Final = ((3, 2, 1, 1), (3,))
 _STEPS: Final = 12
@@ -165,7 +166,15 @@ def _renew(
     group, state = optimizer.param_groups[0], optimizer.state[parameter]
     family.forget_(parameter, state, mask, group=group, defaults=optimizer.defaults)
     if family.remembers(group):
-        correction.enter(parameter, mask, group=group, name=name)
+        enter_(
+            correction.young,
+            parameter,
+            mask,
+            state=state,
+            group=group,
+            family=family,
+            name=name,
+        )
 
 
 def _alone(

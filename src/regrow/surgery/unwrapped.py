@@ -7,7 +7,7 @@ from typing import Final
 from torch.optim import Optimizer
 
 from regrow.errors import OptimizerError
-from regrow.surgery.optimizers.holding import tensors_held_by
+from regrow.surgery.optimizers.base import tensors_held_by
 
 _LOOKAHEAD: Final = "timm.optim.lookahead.Lookahead"
 

@@ -4,9 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any, Final
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+
+from regrow.surgery.blocks import Grid, grid_of
+from regrow.surgery.optimizers.base import Family
+from regrow.surgery.optimizers.step import Options
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,12 +46,6 @@ class Births:
 def by_part(numbers: Tensor) -> dict[str, Tensor]:
     """Say numbers of births by row and by column, if that can be.
 
-    Args:
-        numbers: One an entry, or fewer: the axes of the tensor, some of size 1.
-
-    Returns:
-        The parts, as `Births` has them.
-
     Examples:
         >>> found = by_part(torch.tensor([[2, 2, 2], [0, 1, 0]]))
         >>> found["rows"].tolist(), found["columns"].tolist()
@@ -53,7 +53,7 @@ def by_part(numbers: Tensor) -> dict[str, Tensor]:
         >>> list(by_part(torch.tensor([[2, 0], [0, 2]])))
         ['entries']
     """
-    if all(size == 1 for size in numbers.shape[1:]):
+    if numbers.shape[1:].numel() == 1:
         return {"rows": numbers}
     if numbers.shape[0] == 1:
         return {"columns": numbers}
@@ -76,16 +76,6 @@ def with_births(
 ) -> Births | None:
     """Enter new births.
 
-    Args:
-        births: Those so far; None: none.
-        mask: True where an entry begins anew; the axes of the tensor, some of size 1.
-        now: The tensor's count of updates.
-        newborn: What the family keeps of a newborn entry, without axes.
-        horizon: The age of growing up; None: never. Who has reached it is no longer young.
-
-    Returns:
-        Those from now on; None: nobody is young.
-
     Examples:
         >>> rows, columns = torch.tensor([[True], [False]]), torch.tensor([[False, True]])
         >>> first = with_births(None, rows, now=torch.tensor(3.0), newborn={}, horizon=9)
@@ -95,20 +85,15 @@ def with_births(
                 [0., 5.]])
     """
     there = mask.device
-    if births is None:
-        births = Births(
-            counts=torch.zeros(1, dtype=now.dtype, device=there),
-            parts={},
-            kept={key: value.to(there).reshape(1) for key, value in newborn.items()},
-        )
-    counts, kept = births.counts, births.kept
+    parts: dict[str, Tensor] = {}
+    counts, kept = torch.zeros(1, dtype=now.dtype, device=there), dict(newborn)
+    if births is not None:
+        parts, counts, kept = dict(births.parts), births.counts, dict(births.kept)
     if len(counts) == 1 or bool(counts[-1] != now.to(there)):  # else born with the latest
         counts = torch.cat([counts, now.detach().to(counts).reshape(1)])
-        kept = {
-            key: torch.cat([kept[key], value.to(kept[key]).reshape(1)])
-            for key, value in newborn.items()
-        }
-    parts = dict(births.parts)
+        for key, value in newborn.items():
+            before = kept[key].to(there).reshape(-1)
+            kept[key] = torch.cat([before, value.to(before).reshape(1)])
     for name, part in by_part(mask.to(torch.int32) * (len(counts) - 1)).items():
         parts[name] = torch.maximum(parts[name], part) if name in parts else part
     born = Births(counts=counts, parts=parts, kept=kept)
@@ -117,14 +102,6 @@ def with_births(
 
 def without(births: Births, *, older: Tensor | None, horizon: int | None) -> Births | None:
     """Leave out who has grown up, births of which no entry is left, and parts that say nothing.
-
-    Args:
-        births: All.
-        older: The tensor's count of updates; None: nobody has grown up.
-        horizon: The age of growing up; None: never.
-
-    Returns:
-        What is left; None: nobody is young.
 
     Examples:
         >>> births = Births(
@@ -139,48 +116,41 @@ def without(births: Births, *, older: Tensor | None, horizon: int | None) -> Bir
     if older is not None and horizon is not None:
         young = older.to(counts) - counts < horizon
     young[0] = False
-    shown = {name: torch.where(young[part], part, 0) for name, part in births.parts.items()}
-    for name in list(shown):
-        under = [int(other.min()) for key, other in shown.items() if key != name]
-        part = torch.where(shown[name] > max(under, default=0), shown[name], 0)
-        shown[name] = part
-        if not bool(part.any()):
-            del shown[name]
-    if not shown:
+    left: dict[str, Tensor] = {}
+    for name, part in births.parts.items():
+        left[name] = torch.where(young[part], part, 0)
+    for name in list(left):
+        part = left.pop(name)
+        for other in left.values():
+            part = torch.where(
+                part > other.min(), part, 0
+            )  # where parts meet, the larger number counts
+        if bool(part.any()):
+            left[name] = part
+    if not left:
         return None
-    used = sum(torch.bincount(part.flatten(), minlength=len(counts)) for part in shown.values())
-    wanted = torch.as_tensor(used, device=counts.device) > 0
-    wanted[0] = True
-    renumbered = (wanted.cumsum(0) - 1).to(torch.int32)
-    return Births(
-        counts=counts[wanted],
-        parts={name: renumbered[part] for name, part in shown.items()},
-        kept={key: value[wanted] for key, value in births.kept.items()},
-    )
+    used = torch.zeros(len(counts), dtype=torch.bool, device=counts.device)
+    used[0] = True
+    for part in left.values():
+        used[part.flatten().long()] = True
+    renumbered, kept = (used.cumsum(0) - 1).to(torch.int32), dict(births.kept)
+    for name, part in left.items():
+        left[name] = renumbered[part]
+    for key, value in kept.items():
+        kept[key] = value[used]
+    return Births(counts=counts[used], parts=left, kept=kept)
 
 
 def oldest_of_all(births: Births) -> int:
-    """The number of the earliest birth, if all of the tensor is young.
-
-    Args:
-        births: As they are after `without`.
-
-    Returns:
-        The number; 0 where some entry is not young, or where that is not seen (single entries are not looked through).
-    """
-    return max(int(part.min()) for part in births.parts.values())
+    """The number of the earliest birth, if all of the tensor is young."""
+    oldest = 0
+    for part in births.parts.values():
+        oldest = max(oldest, int(part.min()))
+    return oldest
 
 
 def since(births: Births, number: int) -> Births | None:
-    """The births of a tensor that counts its own updates from one of them on.
-
-    Args:
-        births: Those in a tensor of which no entry is older.
-        number: The earliest birth that is left in it.
-
-    Returns:
-        The later ones; None: there are none.
-    """
+    """The births of a tensor that counts its own updates from one of them on."""
     counts = (births.counts - births.counts[number])[number:]
     return without(
         replace(
@@ -201,12 +171,6 @@ Places = tuple[slice | Tensor, ...]
 def places(births: Births) -> tuple[Places, Tensor]:
     """Where the young part of a tensor is: work is done there only.
 
-    Args:
-        births: In it.
-
-    Returns:
-        An index, and the numbers of the births there; they broadcast to the part.
-
     Examples:
         >>> rows = torch.tensor([[0], [1], [0]], dtype=torch.int32)
         >>> at, numbers = places(Births(counts=torch.tensor([0.0, 4.0]), parts={"rows": rows}))
@@ -224,13 +188,6 @@ def places(births: Births) -> tuple[Places, Tensor]:
 def ages(counts: Tensor, *, step: Tensor) -> Tensor:
     """How old those are who were born together.
 
-    Args:
-        counts: The tensor's count of updates at each birth.
-        step: That count now, the newest update included; broadcasts to `counts`.
-
-    Returns:
-        Ages, float64 (float32 where the device has no other), at least 1.
-
     Examples:
         >>> ages(torch.tensor([0.0, 2.0, 6.0]), step=torch.tensor(7.0))
         tensor([7., 5., 1.], dtype=torch.float64)
@@ -240,18 +197,122 @@ def ages(counts: Tensor, *, step: Tensor) -> Tensor:
 
 
 def still_young(age: Tensor, *, moved: bool | Tensor, horizon: int | None) -> Tensor:
-    """Whose steps must be made right.
-
-    Args:
-        age: Of the births of one tensor, in their order: the tensor's own first.
-        moved: Whether the newest update was made; without axes. What is no tensor must be true.
-        horizon: The age up to which an entry is young; None: always.
-
-    Returns:
-        A mask of the ages.
-    """
+    """Whose steps must be made right."""
     young = torch.ones_like(age, dtype=torch.bool) if horizon is None else age <= horizon
     if isinstance(moved, Tensor):
         young = young & moved
     young[0] = False
     return young
+
+
+_LOOK_AGAIN: Final = 64
+"""Reading the ages makes a GPU wait, so there it is done now and then only."""
+
+
+@dataclass(kw_only=True)
+class YoungEntries:
+    """A tensor with young entries.
+
+    Attributes:
+        name: By which messages call it.
+        parameter: The tensor.
+        births: In it.
+        seen: Its count of updates when it was last looked at.
+        waited: The number of updates looked at since the last renewal.
+        count: The surgeon's own count of its updates, for optimizers that have none.
+    """
+
+    name: str
+    parameter: nn.Parameter
+    births: Births
+    seen: Tensor
+    waited: int = 0
+    count: Tensor | None = None
+
+    @cached_property
+    def young(self) -> tuple[Places, Tensor]:
+        """Where the young entries are, and the numbers of their births."""
+        return places(self.births)
+
+    @cached_property
+    def grid(self) -> Grid | None:
+        """How they can be worked on in blocks; None: not."""
+        return grid_of(self.births.parts, self.parameter)
+
+    @cached_property
+    def _eldest(self) -> float:
+        return float(self.births.counts[1])
+
+    def moved(self, step: Tensor) -> bool | Tensor:
+        """Whether the tensor was stepped since it was last looked at."""
+        if step.device.type != "cpu":
+            return step != self.seen.to(step.device)
+        return step.item() != self.seen.item()
+
+    def aged(self, step: Tensor) -> None:
+        """An update has been looked at."""
+        self.seen = step.detach().clone()
+        self.waited += 1
+
+    def shed(self, step: Tensor, *, horizon: int | None, by: int = 0) -> bool:
+        """Leave out who has grown up, if it is time to look."""
+        if horizon is None:
+            return True
+        if step.device.type == self.births.counts.device.type == "cpu":
+            if step.item() - self._eldest < horizon + by:
+                return True
+        elif self.waited < horizon or (self.waited - horizon) % _LOOK_AGAIN:
+            return True
+        left = without(self.births, older=step, horizon=horizon + by)
+        if left is None:
+            return False
+        self.births = left
+        for key in ("young", "grid", "_eldest"):
+            self.__dict__.pop(key, None)
+        return True
+
+
+def enter_(
+    young: dict[nn.Parameter, YoungEntries],
+    parameter: nn.Parameter,
+    mask: Tensor,
+    *,
+    state: Mapping[str, Any],
+    group: Options,
+    family: Family,
+    name: str,
+) -> None:
+    """Note that the marked entries of a tensor, which the optimizer has stepped before, begin anew.
+
+    Where no entry of a tensor is old any more, the optimizer is told to count from the earliest birth that is left:
+    with all born at once its own steps are right then.
+    """
+    known = young.get(parameter)
+    count = None
+    if not family.counts:
+        own = None if known is None else known.count
+        count = torch.zeros((), device="cpu") if own is None else own
+    now: Tensor = state["step"] if count is None else count
+    if family.only_counts and not bool(now):
+        return  # all of the tensor was renewed right before, and nobody is younger than that
+    births = with_births(
+        None if known is None else known.births,
+        mask,
+        now=now,
+        newborn=family.newborn(state, group),
+        horizon=family.horizon(group),
+    )
+    first = oldest_of_all(births) if births is not None and family.only_counts else 0
+    if births is not None and first:
+        now.sub_(births.counts[first].to(now.device))
+        births = since(births, first)
+    if births is None:
+        young.pop(parameter, None)
+    else:
+        young[parameter] = YoungEntries(
+            name=name,
+            parameter=parameter,
+            births=births,
+            seen=now.detach().clone(),
+            count=count,
+        )

@@ -25,14 +25,7 @@ class Factors:
         self._parameters = dict(model.named_parameters(remove_duplicate=False))
 
     def zeros(self, weights: Iterable[str]) -> frozenset[str]:
-        """What has not begun, before training.
-
-        Args:
-            weights: Names of the layers' weights.
-
-        Returns:
-            Those, and factors, that are nothing but zeros now.
-        """
+        """What has not begun, before training."""
         names = set(weights) | {
             factor.name for factors in self._factors.values() for factor in factors
         }
@@ -43,16 +36,7 @@ class Factors:
         )
 
     def block(self, path: str, silent: Tensor, *, moving: Set[str]) -> Tensor:
-        """Silent filters behind a 0 that nobody moves, or that is about to move.
-
-        Args:
-            path: Of the layer.
-            silent: (O,) bool.
-            moving: Names of the parameters that are trained; what waits for its first gradient is not among them.
-
-        Returns:
-            (O,) bool.
-        """
+        """Silent filters behind a 0 that nobody moves, or that is about to move."""
         found = torch.zeros_like(silent)
         factors = self._factors[path]
         for unit in silent.nonzero()[:, 0].tolist() if factors else ():
@@ -63,15 +47,7 @@ class Factors:
         return found
 
     def zero_for(self, path: str, filters: Sequence[int]) -> list[str]:
-        """Names of the factors that are 0 for some filters.
-
-        Args:
-            path: Of the layer.
-            filters: Their indices.
-
-        Returns:
-            Names, each once.
-        """
+        """Names of the factors that are 0 for some filters."""
         return [
             factor.name
             for factor in self._factors[path]
@@ -91,14 +67,7 @@ class Factors:
 
 
 def scales(filters: Filters) -> tuple[Factor, ...]:
-    """The scales of a layer's norms, as factors.
-
-    Args:
-        filters: The layer, as the wiring has it.
-
-    Returns:
-        One a norm with a scale.
-    """
+    """The scales of a layer's norms, as factors."""
     return tuple(
         Factor(name=norm.weight, entries=norm.channels)
         for norm in filters.norms

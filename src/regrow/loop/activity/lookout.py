@@ -7,14 +7,12 @@ from typing import Final
 
 from torch import Tensor
 
-from regrow.compose import Decision, Recipe, RecipeState
-from regrow.criteria import Kept, LayerActivity, Watching, watching
+from regrow.compose import Recipe, RecipeState, watching
+from regrow.criteria import Kept, LayerActivity, Watching
+from regrow.graph import Wiring
 from regrow.history import Report
 from regrow.loop.activity.step_activity import StepActivity
 from regrow.loop.warner import Warner
-
-_MANY: Final = 4
-"""A layer, or a network, with fewer filters is not said to lose many at once."""
 
 _WHY_KEPT: Final = {
     Kept.STARVED: "silent filters are left alone, since what they hear is constant",
@@ -28,7 +26,7 @@ class Lookout:
 
     Args:
         recipe: Whose criterion asks.
-        activity: Reads the passes; None where it does not ask.
+        activity: Reads the passes.
         neighbours: By layer, those that it hears and those that hear it.
         warner: Tells the user.
     """
@@ -37,13 +35,12 @@ class Lookout:
         self,
         recipe: Recipe,
         *,
-        activity: StepActivity | None,
+        activity: StepActivity,
         neighbours: Mapping[str, frozenset[str]],
         warner: Warner,
     ) -> None:
         self._activity = activity
         self._watching = watching(recipe.criterion)
-        self._quota = recipe.select.quota
         self._neighbours = neighbours
         self._warner = warner
 
@@ -55,7 +52,7 @@ class Lookout:
     @property
     def asked(self) -> frozenset[str]:
         """The layers that are read in the coming step."""
-        return frozenset() if self._activity is None else self._activity.asked
+        return self._activity.asked
 
     def ask(
         self,
@@ -65,17 +62,8 @@ class Lookout:
         over: bool,
         able: Callable[[], frozenset[str]],
     ) -> None:
-        """Say which passes are to be read in a step.
-
-        Args:
-            state: What the recipe remembers.
-            step: The step.
-            over: The recipe does not act any more.
-            able: Gives the layers that can be renewed at the moment: of the others nothing need be known.
-        """
+        """Say which passes are to be read in a step."""
         activity, watching = self._activity, self._watching
-        if activity is None:
-            return
         if over:
             activity.ask(frozenset())
             return
@@ -89,7 +77,7 @@ class Lookout:
 
     def shown(self) -> dict[str, LayerActivity]:
         """What the passes of this step have shown."""
-        if self._activity is None or not self._activity.asked:
+        if not self._activity.asked:
             return {}
         found = self._activity.take()
         if self._activity.missed():
@@ -98,22 +86,12 @@ class Lookout:
 
     def show(self, values: Mapping[str, Tensor], inputs: Mapping[str, Tensor]) -> None:
         """Take a pass that no module has made; see `Regrower.show`."""
-        if self._activity is not None:
-            self._activity.show(values, inputs)
+        self._activity.show(values, inputs)
 
     def noted(
         self, state: RecipeState, shown: Mapping[str, LayerActivity], *, report: Report
     ) -> RecipeState:
-        """Who is left alone, and who has come to life beside them.
-
-        Args:
-            state: What the recipe remembers.
-            shown: What the passes have shown.
-            report: Written.
-
-        Returns:
-            What it remembers from here on.
-        """
+        """Who is left alone, and who has come to life beside them."""
         watching = self._watching
         if watching is None:
             return state
@@ -133,60 +111,27 @@ class Lookout:
             self._list_kept(watching, after, report, warn=True)
         return after
 
-    def note_size(self, decision: Decision | None, *, step: int, report: Report) -> None:
-        """One decision that takes more than a third of a layer or of the network is said.
-
-        Args:
-            decision: What was renewed, if anything.
-            step: The step.
-            report: Written.
-        """
-        if self._quota or decision is None or not decision.masks:
-            return
-        counts = {path: int(mask.sum()) for path, mask in decision.masks.items()}
-        layers = report.layers
-        found = [
-            f"{count} of {layers[path]} filters of '{path}'"
-            for path, count in counts.items()
-            if layers[path] >= _MANY and 3 * count > layers[path]
-        ]
-        total, whole = sum(counts.values()), sum(layers.values())
-        if whole >= _MANY and 3 * total > whole:
-            found.append(f"{total} of {whole} filters of the network")
-        if found:
-            text = f"step {step} renews {' and '.join(found)}"
-            report.large = (*report.large, text)
-            self._warner.large(text)
-
     @property
     def started_at_zero(self) -> frozenset[str]:
         """Parameters that were nothing but zeros before training."""
-        return frozenset() if self._activity is None else self._activity.started_at_zero
+        return self._activity.started_at_zero
 
     def forget(self, state: RecipeState, zeros: Iterable[str], *, report: Report) -> None:
-        """Another time's state was loaded: what was read so far belongs to none of its passes.
-
-        Args:
-            state: The loaded one.
-            zeros: Parameters that were nothing but zeros before training.
-            report: Written.
-        """
-        if self._activity is not None:
-            self._activity.forget()
-            self._activity.started_at_zero = frozenset(zeros)
+        """Another time's state was loaded: what was read so far belongs to none of its passes."""
+        self._activity.forget()
+        self._activity.started_at_zero = frozenset(zeros)
         if self._watching is not None:
             self._list_kept(self._watching, state, report, warn=False)
 
     def leave(self) -> None:
         """Read nothing any more."""
-        if self._activity is not None:
-            self._activity.leave()
+        self._activity.leave()
 
     def _list_kept(
         self, watching: Watching, state: RecipeState, report: Report, *, warn: bool
     ) -> None:
         """Into the report, and once as a warning."""
-        report.unjudged = () if self._activity is None else self._activity.unjudged
+        report.unjudged = self._activity.unjudged
         lists = {
             Kept.STARVED: report.starved,
             Kept.BLOCKED: report.blocked,
@@ -211,8 +156,18 @@ class Lookout:
 
     def _cause(self, reason: Kept, path: str, filters: tuple[int, ...]) -> str:
         """The likely cause, by path."""
-        if self._activity is None or reason is Kept.GIVEN_UP:
+        if reason is Kept.GIVEN_UP:
             return ""
         if reason is Kept.STARVED:
             return f"it hears {self._activity.why_starved(path)}"
         return f"see {self._activity.why_blocked(path, filters)}"
+
+
+def neighbours(wiring: Wiring) -> dict[str, frozenset[str]]:
+    """By layer, those that hear it and those that it hears."""
+    found: dict[str, set[str]] = {}
+    for layer in wiring.layers:
+        for reader in layer.readers:
+            found.setdefault(layer.path, set()).add(reader.path)
+            found.setdefault(reader.path, set()).add(layer.path)
+    return {path: frozenset(others) for path, others in found.items()}

@@ -11,12 +11,16 @@ from torch import Tensor, nn
 
 from regrow.activity import ActivityMeter
 from regrow.activity.readings import PassReading
-from regrow.criteria import LayerActivity
+from regrow.compose import Recipe, watching
+from regrow.criteria import LayerActivity, Signal
+from regrow.errors import ConfigError
+from regrow.functional.silence import TOLERANCE
 from regrow.graph import Filters, Wiring
 from regrow.loop.activity.factors import Factors, scales
-from regrow.loop.activity.merging import ROWS, means, over_passes, row_of, together
 from regrow.loop.ranks import Ranks
-from regrow.loop.trained import Trained
+from regrow.loop.trained import TrainedTensors
+
+_ROWS: Final = 9
 
 _PATIENCE: Final = 2
 """Steps of watched layers that had a gradient, and in which no pass was read, after which that is said."""
@@ -49,7 +53,7 @@ class StepActivity:
         model: nn.Module,
         wiring: Wiring,
         layers: Sequence[Filters],
-        trained: Trained,
+        trained: TrainedTensors,
         sums: bool,
         every: int,
         ranks: Ranks,
@@ -81,25 +85,14 @@ class StepActivity:
         return tuple(path for path, count in self._strange.items() if count >= _STRANGE)
 
     def ask(self, layers: frozenset[str]) -> None:
-        """Read these layers' passes from here on.
-
-        Args:
-            layers: Their paths.
-        """
+        """Read these layers' passes from here on."""
         layers = layers - set(self.unknown)
         if layers != self.asked:
             self.asked = layers
             self._meter.ask(self, layers, sums=self._sums)
 
     def asks_all(self, *, step: int) -> bool:
-        """Whether all layers' passes are read in a step, where nobody says otherwise.
-
-        Args:
-            step: The step.
-
-        Returns:
-            Whether they are.
-        """
+        """Whether all layers' passes are read in a step, where nobody says otherwise."""
         return step % self._every == 0
 
     def forget(self) -> None:
@@ -116,11 +109,7 @@ class StepActivity:
         self._meter.show(values, inputs)
 
     def take(self) -> dict[str, LayerActivity]:
-        """What the passes since the last step have shown of the layers that were asked for. Every rank must call it.
-
-        Returns:
-            By path; layers that were not run, or that are not trained at the moment, are not in it.
-        """
+        """What the passes since the last step have shown of the layers that were asked for. Every rank must call it."""
         if not self.asked:
             return {}
         by_layer: dict[str, list[PassReading]] = {path: [] for path in sorted(self.asked)}
@@ -130,7 +119,7 @@ class StepActivity:
                     by_layer[path].append(reading)
         learning = self._trained.moving()
         mine = {
-            path: over_passes(readings)
+            path: _over_passes(readings)
             for path, readings in by_layer.items()
             if readings and self._layers[path].weight in learning and self._has_begun(path)
         }
@@ -147,7 +136,7 @@ class StepActivity:
                 else self._factors.block(path, each.silent, moving=learning - self.started_at_zero),
                 examples=each.examples,
                 lively=each.lively,
-                **means(each.sums),
+                **_means(each.sums),
             )
             for path, each in found.items()
         }
@@ -158,11 +147,7 @@ class StepActivity:
         return name not in self.started_at_zero or bool(self._parameters[name].detach().any())
 
     def missed(self) -> bool:
-        """Whether layers train and no pass is read, step after step, although one has looked everywhere.
-
-        Returns:
-            Whether nobody can be judged.
-        """
+        """Whether layers train and no pass is read, step after step, although one has looked everywhere."""
         ran, self._passes = self._meter.passes > self._passes, self._meter.passes
         trains = any(
             self._parameters[self._layers[path].weight].grad is not None for path in self.asked
@@ -189,16 +174,16 @@ class StepActivity:
         for path in sorted(self.asked):
             count, own = self._layers[path].count, mine.get(path)
             rows.append(
-                torch.zeros(ROWS, count, dtype=torch.float64, device="cpu")
+                torch.zeros(_ROWS, count, dtype=torch.float64, device="cpu")
                 if own is None
-                else row_of(own)
+                else _row_of(own)
             )
         everyone = self._ranks.gather(torch.cat(rows, 1), why="confirm='silence'")
         parts = everyone.split([self._layers[path].count for path in sorted(self.asked)], 2)
         found: dict[str, PassReading] = {}
         for path, part in zip(sorted(self.asked), parts, strict=True):
             if bool(part[:, 0].any()):
-                found[path] = together(part, like=self._parameters[self._layers[path].weight])
+                found[path] = _together(part, like=self._parameters[self._layers[path].weight])
         return found
 
 
@@ -207,3 +192,117 @@ def _writers(wiring: Wiring, path: str) -> tuple[str, ...]:
     return tuple(
         each.path for each in wiring.layers if any(reader.path == path for reader in each.readers)
     )
+
+
+def step_activity(
+    recipe: Recipe,
+    model: nn.Module,
+    called: nn.Module,
+    wiring: Wiring,
+    layers: Sequence[Filters],
+    *,
+    trained: TrainedTensors,
+    every: int,
+    ranks: Ranks,
+) -> StepActivity | None:
+    """What reads the training's passes, for a criterion that asks for them.
+
+    Args:
+        recipe: Whose criterion may ask.
+        model: The bare model.
+        called: The model as the loop calls it.
+        wiring: Its wiring.
+        layers: Those that are watched.
+        trained: What the optimizers train.
+        every: `attach`'s `activity_every`.
+        ranks: The processes that train the model together.
+
+    Returns:
+        It; None where the criterion does not ask.
+
+    Raises:
+        ConfigError: Passes that cannot be read, or not in this wiring.
+    """
+    if isinstance(every, bool) or not isinstance(every, int) or every < 1:  # pyright: ignore[reportUnnecessaryIsInstance] # users' words
+        raise ConfigError(
+            f"activity_every must be a whole number of at least 1, got {every!r} (attach)"
+        )
+    if Signal.ACTIVITY not in recipe.criterion.needs:
+        return None
+    if isinstance(called, nn.DataParallel) and len(called.device_ids) > 1:
+        raise ConfigError(
+            f"the criterion {type(recipe.criterion).__name__} reads forward passes, and DataParallel makes them in "
+            f"copies on several devices: use DistributedDataParallel, or confirm='gradient' (attach)"
+        )
+    found = StepActivity(
+        ActivityMeter.of(model, wiring, called=called),
+        model=model,
+        wiring=wiring,
+        layers=layers,
+        trained=trained,
+        sums=watching(recipe.criterion) is None,
+        every=every,
+        ranks=ranks,
+    )
+    if len(found.unknown) == len(layers):
+        raise ConfigError(
+            f"the criterion {type(recipe.criterion).__name__} must know where filters leave, and this wiring says it "
+            f"of no layer: give attach(example_inputs=...), a wiring that regrow.trace made, or confirm='gradient' "
+            f"(attach)"
+        )
+    return found
+
+
+def _row_of(own: PassReading) -> Tensor:
+    """What one rank has seen of a layer, as numbers: (rows, O), float64 on the CPU."""
+    sums = torch.zeros(4, len(own.seen), device="cpu") if own.sums is None else own.sums
+    head = (
+        own.seen,
+        own.silent,
+        own.starved,
+        own.constant,
+        torch.full_like(own.constant, own.examples),
+    )
+    return torch.cat((torch.stack([each.double().cpu() for each in head]), sums.double().cpu()))
+
+
+def _together(ranks: Tensor, *, like: Tensor) -> PassReading:
+    """One reading from the rows of all ranks, (R, rows, O): silent is who was so on each, with the same value."""
+    seen = ranks[:, 0].bool()
+    where = torch.where(seen, ranks[:, 3], torch.nan)
+    low, high = where.nan_to_num(torch.inf).amin(0), where.nan_to_num(-torch.inf).amax(0)
+    size = torch.maximum(low.abs(), high.abs()).where(seen.any(0), 0.0).amax()
+    silent = (ranks[:, 1].bool() | ~seen).all(0) & (high - low <= TOLERANCE * size)
+    return PassReading(
+        seen=seen.any(0).to(like.device),
+        silent=(silent & seen.any(0)).to(like.device),
+        constant=low.to(like.device),
+        starved=(ranks[:, 2].bool() | ~seen).all(0).to(like.device),
+        examples=int(ranks[:, 4].amax(1).sum()),
+        sums=ranks[:, 5:].sum(0).to(like.device),
+    )
+
+
+def _over_passes(readings: Sequence[PassReading]) -> PassReading:
+    """Micro-batches of one step: silent is who was silent in each in which it was seen."""
+    if len(readings) == 1:
+        return readings[0]
+    seen = torch.stack([each.seen for each in readings])
+    sums = [each.sums for each in readings if each.sums is not None]
+    return PassReading(
+        seen=seen.any(0),
+        silent=(torch.stack([each.silent for each in readings]) | ~seen).all(0) & seen.any(0),
+        constant=readings[-1].constant,
+        starved=(torch.stack([each.starved for each in readings]) | ~seen).all(0),
+        examples=sum(each.examples for each in readings),
+        sums=torch.stack(sums).sum(0) if sums else None,
+        strange=all(each.strange for each in readings),
+    )
+
+
+def _means(sums: Tensor | None) -> dict[str, Tensor]:
+    """A `LayerActivity`'s means from sums; nothing where there are none."""
+    if sums is None:
+        return {}
+    total, size, positive, values = sums
+    return {"mean": total / values, "size": size / values, "positive": positive / values}

@@ -28,14 +28,7 @@ class Part:
 
     @classmethod
     def of(cls, mask: Tensor) -> Part:
-        """Turn a mask into slices.
-
-        Args:
-            mask: Broadcasts to the tensor, and does not change behind the first two axes.
-
-        Returns:
-            The slices.
-        """
+        """Turn a mask into slices."""
         wide = [axis for axis, size in enumerate(mask.shape) if size > 1]
         if len(wide) > 1:
             pairs = mask.flatten(2)[..., 0].nonzero()
@@ -43,26 +36,14 @@ class Part:
         return cls(wide[0] if wide else 0, mask.flatten().nonzero()[:, 0])
 
     def read(self, tensor: Tensor) -> Tensor:
-        """Copy the slices.
-
-        Args:
-            tensor: Read.
-
-        Returns:
-            The copy.
-        """
+        """Copy the slices."""
         index = self.index.to(tensor.device)
         if self.second is None:
             return tensor.index_select(self.axis, index)
         return tensor[index, self.second.to(tensor.device)]
 
     def write_(self, tensor: Tensor, values: Tensor) -> None:
-        """Put slices back.
-
-        Args:
-            tensor: Written.
-            values: What `read` gave.
-        """
+        """Put slices back."""
         index = self.index.to(tensor.device)
         if self.second is None:
             tensor.index_copy_(self.axis, index, values)
@@ -70,12 +51,7 @@ class Part:
             tensor[index, self.second.to(tensor.device)] = values
 
     def fill_(self, tensor: Tensor, value: float) -> None:
-        """Set the slices to a number.
-
-        Args:
-            tensor: Written.
-            value: The number.
-        """
+        """Set the slices to a number."""
         index = self.index.to(tensor.device)
         if self.second is None:
             tensor.index_fill_(self.axis, index, value)
@@ -84,9 +60,6 @@ class Part:
 
     def clear_(self, gradient: Tensor) -> None:
         """Set the slices of a gradient to 0, in every step of a training: as fast as can be.
-
-        Args:
-            gradient: Written.
 
         Edge cases:
             Where a product is faster than a scattered write, what is not finite stays so: then the step is lost anyway.
@@ -106,14 +79,7 @@ class Part:
 
 
 def parts_of(mask: Tensor) -> list[Part]:
-    """Turn a mask of a tensor's shape into slices.
-
-    Args:
-        mask: Does not change behind the first two axes.
-
-    Returns:
-        Whole slices along the first axis, then along the second where that is all that is left, or else pairs.
-    """
+    """Turn a mask of a tensor's shape into slices."""
     spatial = (1,) * (mask.ndim - 2)
     rows = mask.flatten(1).all(1) if mask.ndim > 1 else mask
     found = [Part(0, rows.nonzero()[:, 0])] if bool(rows.any()) else []

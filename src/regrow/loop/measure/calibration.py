@@ -4,28 +4,26 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Container, Generator, Iterable
-from contextlib import contextmanager
+from collections.abc import Callable, Container, Iterable
 from dataclasses import dataclass, field
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules import module as global_hooks
 from torch.nn.modules.batchnorm import _NormBase  # pyright: ignore[reportPrivateUsage] # base of all with statistics
 from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd  # pyright: ignore[reportPrivateUsage] # their base classes
 
 from regrow.errors import ConfigError
-from regrow.graph.calling import ExampleInputs, call_arguments, tensors_in
+from regrow.graph.calling import tensors_in
 from regrow.graph.filters import Reader
-from regrow.graph.undisturbed import undisturbed
-from regrow.loop.measure.uses import Fate, Uses
+from regrow.loop.measure.data import CalibrationData
+from regrow.loop.measure.uses import Fate, Uses, hooked
 from regrow.loop.ranks import Ranks
 from regrow.renewal import Activity, ReaderActivity
 
 
 @dataclass(kw_only=True)
-class _Received:
+class _ReaderInput:
     """Sums over the calls of one reading layer, and what became of its outputs."""
 
     total: Tensor | None = None
@@ -36,9 +34,12 @@ class _Received:
 class Calibration:
     """Runs a model on the calibration inputs, in evaluation mode, and leaves it as it was.
 
+    Attributes:
+        data: The calibration inputs.
+
     Args:
         model: The bare model.
-        inputs: What it is called with.
+        inputs: What it is called with, or a `CalibrationData`.
         kept: Names of tensors that somebody else uses too: no constant is moved there.
         ranks: The processes that train the model together: each has data of its own, all must make the same edits.
 
@@ -49,14 +50,14 @@ class Calibration:
     def __init__(
         self,
         model: nn.Module,
-        inputs: ExampleInputs,
+        inputs: object,
         *,
         kept: Container[str | None] = (),
         ranks: Ranks | None = None,
     ) -> None:
         self._model = model
         self._kept = kept
-        self._inputs = inputs
+        self.data = CalibrationData.of(model, inputs)
         self._ranks = ranks or Ranks()
         self._path_of = {module: path for path, module in model.named_modules()}
         if not self.outputs():
@@ -64,19 +65,12 @@ class Calibration:
 
     def outputs(self) -> list[Tensor]:
         """The floating-point tensors that the model gives now."""
-        with undisturbed(self._model):
-            given = self._run()
+        with self.data.undisturbed():
+            given = self.data.run(self.data.inputs)
         return [tensor.detach() for tensor in tensors_in(given) if tensor.is_floating_point()]
 
     def change_since(self, before: list[Tensor]) -> float:
-        """How far the model's output has moved: the largest difference, as a share of the largest entry before.
-
-        Args:
-            before: Earlier outputs.
-
-        Returns:
-            0.0 where every bit is the same; ``nan`` where an output is not a number. The mean over the ranks.
-        """
+        """How far the model's output has moved: the largest difference, as a share of the largest entry before."""
         moved = scale = 0.0
         for now, then in zip(self.outputs(), before, strict=True):
             if now.numel():
@@ -90,14 +84,7 @@ class Calibration:
         )
 
     def activity(self, readers: Iterable[Reader]) -> Activity:
-        """What these layers receive, and where a constant behind them can go.
-
-        Args:
-            readers: The reading layers.
-
-        Returns:
-            By their module paths; layers that are never called as a module are not in it.
-        """
+        """What these layers receive, and where a constant behind them can go."""
         modules = dict(self._model.named_modules())
         wanted = {
             modules[owner]: reader.path
@@ -106,10 +93,11 @@ class Calibration:
                 modules.get(owner := reader.weight.rpartition(".")[0]), (_ConvNd, nn.Linear)
             )
         }
-        received = {module: _Received() for module in wanted}
+        received = {module: _ReaderInput() for module in wanted}
         uses, normed = Uses(), Counter[nn.Module]()
-        with undisturbed(self._model), _listening(received, uses, normed), uses:
-            self._run()
+        hooks = _hooks(received, uses, normed)
+        with self.data.undisturbed(), hooked(*hooks), uses:
+            self.data.run(self.data.inputs)
         found: dict[str, ReaderActivity] = {}
         # With several ranks all come to each mean, whatever each of them has seen.
         for module, seen in received.items():
@@ -122,7 +110,7 @@ class Calibration:
         return found
 
     def _activity_of(
-        self, module: nn.Module, seen: _Received, normed: Counter[nn.Module], mean: Tensor
+        self, module: nn.Module, seen: _ReaderInput, normed: Counter[nn.Module], mean: Tensor
     ) -> ReaderActivity:
         path = self._path_of[module]
         fates = {fate.norm if fate.uses == 1 else None for fate in seen.outputs}
@@ -148,27 +136,11 @@ class Calibration:
             running_mean=None if mean_behind in self._kept else mean_behind,
         )
 
-    def _run(self) -> Any:
-        args, kwargs = call_arguments(self._inputs)
-        device = next((p.device.type for p in self._model.parameters()), "cpu")
-        try:
-            # Autocast around the optimizer's step keeps copies of weights from before it.
-            with torch.autocast(device, enabled=False):
-                return self._model(*args, **kwargs)
-        except Exception as error:
-            raise ConfigError(
-                f"the model must run on calibration_inputs, and raised {type(error).__name__}: {error} (attach)"
-            ) from error
 
-
-@contextmanager
-def _listening(
-    received: dict[nn.Module, _Received], uses: Uses, normed: Counter[nn.Module]
-) -> Generator[None]:
-    """Keep sums of what modules receive, and follow what they give.
-
-    The hooks are torch's own, for all modules: one on the model's modules would be seen by its compiled forms.
-    """
+def _hooks(
+    received: dict[nn.Module, _ReaderInput], uses: Uses, normed: Counter[nn.Module]
+) -> tuple[Callable[..., None], Callable[..., None]]:
+    """Keep sums of what modules receive, and follow what they give."""
 
     def before(module: nn.Module, args: tuple[Any, ...]) -> None:
         if not (args and isinstance(args[0], Tensor)):
@@ -184,15 +156,7 @@ def _listening(
         if module in received and isinstance(output, Tensor):
             received[module].outputs.append(uses.follow(output))
 
-    handles = (
-        global_hooks.register_module_forward_pre_hook(before),
-        global_hooks.register_module_forward_hook(after),
-    )
-    try:
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
+    return before, after
 
 
 def _inputs(module: nn.Module) -> int:
@@ -203,7 +167,7 @@ def _inputs(module: nn.Module) -> int:
     return weight.shape[1] * int(getattr(module, "groups", 1))
 
 
-def _add(seen: _Received, module: _ConvNd | nn.Linear, x: Tensor) -> None:
+def _add(seen: _ReaderInput, module: _ConvNd | nn.Linear, x: Tensor) -> None:
     axis = x.ndim - (
         module.weight.ndim - 1
     )  # convolutions have their channels in front of the space

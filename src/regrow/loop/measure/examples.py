@@ -10,8 +10,9 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from regrow.errors import ConfigError, TraceError
-from regrow.graph.calling import call_arguments, tensors_in
+from regrow.errors import ConfigError
+from regrow.graph.calling import tensors_in
+from regrow.loop.measure.data import CalibrationData
 
 CalibrationLoss = Callable[[Any, Tensor], Tensor]
 """What the model gives and targets, to the mean loss of the batch."""
@@ -23,14 +24,19 @@ _NUMBERS = 2**22
 class Examples:
     """N examples that a model can be run on in parts.
 
+    Attributes:
+        data: What the model runs on; the examples are axis 0 of every tensor (but those without axes).
+        count: N.
+        numbers: Input numbers of one example.
+
     Args:
         model: The bare model.
-        inputs: What it is called with; the examples are axis 0 of every tensor (but those without axes).
+        inputs: What it is called with, or a `CalibrationData`.
         targets: N of what the output is compared with, or None where nothing is compared.
         loss: Output and targets to the mean loss of a batch; None: cross entropy.
 
-    Raises:
-        ConfigError: Inputs or targets that are no N examples.
+    Edge cases:
+        Inputs or targets that are no N examples are a ConfigError.
     """
 
     def __init__(
@@ -41,12 +47,19 @@ class Examples:
         targets: object = None,
         loss: CalibrationLoss | None = None,
     ) -> None:
-        self._model = model
-        self._inputs = inputs
+        self.data = CalibrationData.of(model, inputs, targets=targets)
         self._loss = loss
-        self.device = next(
-            (parameter.device for parameter in model.parameters()), torch.device("cpu")
-        )
+        self._take()
+
+    def ask(self, step: int) -> None:
+        """A decision of this step needs examples: the newest, where a function gives them."""
+        self.data.ask(step)
+        if self._batch != self.data.batch:
+            self._take()
+
+    def _take(self) -> None:
+        """Look at the data as they are now."""
+        inputs, targets, self._batch = self.data.inputs, self.data.targets, self.data.batch
         batched = [tensor for tensor in tensors_in(inputs) if tensor.ndim]
         if not batched or not len(batched[0]):
             raise ConfigError(
@@ -68,54 +81,25 @@ class Examples:
             raise ConfigError(
                 f"calibration_targets must be one for each of the {self.count} calibration_inputs, got {came} (attach)"
             )
-        self.targets = targets
         self.numbers = max(1, sum(each[0].numel() for each in batched))
         self._most = max(1, _NUMBERS // self.numbers)
 
     def parts(self, size: int) -> Iterator[tuple[int, int]]:
-        """Start and stop of consecutive parts.
-
-        Args:
-            size: Examples of a part, at most.
-
-        Yields:
-            Pairs.
-        """
+        """Start and stop of consecutive parts."""
         size = min(size, self._most)
         for start in range(0, self.count, size):
             yield start, min(start + size, self.count)
 
     def run(self, start: int, stop: int, *, copies: int = 1) -> Any:
-        """Run the model on a part of the examples.
-
-        Args:
-            start: First example.
-            stop: One after the last.
-            copies: How often the whole part is repeated along axis 0.
-
-        Returns:
-            What the model gives.
-
-        Raises:
-            ConfigError: The model does not run on them.
-        """
-        part = map_tensors(
-            self._inputs,
-            lambda each: (
-                each[start:stop].repeat(copies, *(1,) * (each.ndim - 1)) if each.ndim else each
-            ),
+        """Run the model on a part of the examples, repeated `copies` times along axis 0."""
+        return self.data.run(
+            map_tensors(
+                self.data.inputs,
+                lambda each: (
+                    each[start:stop].repeat(copies, *(1,) * (each.ndim - 1)) if each.ndim else each
+                ),
+            )
         )
-        try:
-            args, kwargs = call_arguments(part)
-            return self._model(*args, **kwargs)
-        except ConfigError:
-            raise
-        except TraceError as error:
-            raise ConfigError(f"calibration_inputs: {error} (attach)") from error
-        except Exception as error:
-            raise ConfigError(
-                f"the model must run on calibration_inputs, and raised {type(error).__name__}: {error} (attach)"
-            ) from error
 
     def loss(self, outputs: Any, start: int, stop: int) -> Tensor:
         """The mean loss of a part.
@@ -220,8 +204,8 @@ class Examples:
 
     def _targets(self, start: int, stop: int, outputs: Any) -> Tensor:
         """On the device of what they are compared with."""
-        device = next((each.device for each in tensors_in(outputs)), self.device)
-        return cast("Tensor", self.targets)[start:stop].to(device)
+        device = next((each.device for each in tensors_in(outputs)), self.data.device)
+        return cast("Tensor", self.data.targets)[start:stop].to(device)
 
     def _loss_of(self, outputs: Any, targets: Tensor) -> Tensor:
         called = self._loss or nn.functional.cross_entropy
@@ -251,15 +235,7 @@ def _part_of(start: int, rows: int, *, total: int) -> Callable[[Tensor], Tensor]
 
 
 def map_tensors(value: Any, change: Callable[[Tensor], Tensor]) -> Any:
-    """The same nest of containers with other tensors.
-
-    Args:
-        value: A tensor, or mappings, sequences and dataclasses with tensors.
-        change: One tensor to another.
-
-    Returns:
-        New containers of the same types; what holds no tensors is handed on.
-    """
+    """The same nest of containers with other tensors."""
     if isinstance(value, Tensor):
         return change(value)
     if isinstance(value, Mapping):

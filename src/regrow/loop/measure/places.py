@@ -10,13 +10,13 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules import module as global_hooks
 from torch.nn.modules.batchnorm import _NormBase  # pyright: ignore[reportPrivateUsage] # base of all with statistics
 from torch.nn.modules.conv import _ConvNd  # pyright: ignore[reportPrivateUsage] # the base of all convolutions
 
 from regrow.graph import ChannelNorm, Filters, Norm, Wiring
 from regrow.loop.measure.survey import Survey
-from regrow.renewal import Out
+from regrow.loop.measure.uses import hooked
+from regrow.renewal import Absence
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +38,7 @@ class Place:
     channels: tuple[int, ...]
 
 
-class NotHeard(Exception):  # noqa: N818 # no error of the user's: it ends in a note
+class UnheardError(Exception):  # no error of the user's: it ends in a note
     """A filter cannot be followed through modules that can be hooked; the message says why."""
 
 
@@ -56,9 +56,9 @@ def heard_at(filters: Filters, survey: Survey) -> tuple[Place, ...]:
         Places that together see every filter; no path from filter to output leads through two of them.
 
     Raises:
-        NotHeard: There are none.
+        UnheardError: There are none.
     """
-    found = _Found()
+    found = _PlaceList()
     for index in range(filters.count):
         if _alone(filters, index):
             _add_readers(found, filters, index, index, survey)
@@ -69,7 +69,7 @@ def heard_at(filters: Filters, survey: Survey) -> tuple[Place, ...]:
         elif len(own) == 1 and survey.only_norm(filters.weight) is survey.named(own[0].path):
             _add_norm(found, own[0], index, index, survey)
         else:
-            raise NotHeard(f"it is not known whether all of it passes through {own[0].path}")
+            raise UnheardError(f"it is not known whether all of it passes through {own[0].path}")
     return found.places(survey)
 
 
@@ -78,23 +78,15 @@ def silenced_at(
 ) -> tuple[Place, ...]:
     """Where zeros give exactly the network without the filter.
 
-    What `regrow.renewal.Out` sets to zero, as outputs: the layer, its own norm entries, and what its readers take.
+    What `regrow.renewal.Absence` sets to zero, as outputs: the layer, its own norm entries, and what its readers take.
     Zeros at the readers are enough where it is heard nowhere else. Filters of grouped layers that hear nobody else are
     out with it.
 
-    Args:
-        filters: The layer.
-        survey: What the modules of the model do.
-        wiring: Of the whole model; without it only the filter itself is silenced.
-
-    Returns:
-        Places, in no order.
-
     Edge cases:
-        `NotHeard` where one of them cannot be hooked.
+        `UnheardError` where one of them cannot be hooked.
     """
-    found = _Found()
-    out = None if wiring is None else Out(wiring)
+    found = _PlaceList()
+    out = None if wiring is None else Absence(wiring)
     for index in range(filters.count):
         gone = [(filters, index)]
         if out is not None and wiring is not None and _fills_a_group(filters, index, survey):
@@ -114,7 +106,7 @@ def silenced_at(
     return found.places(survey)
 
 
-class _Found:
+class _PlaceList:
     """Filters and channels by module and side."""
 
     def __init__(self) -> None:
@@ -135,7 +127,7 @@ class _Found:
         for module, at in self._at:
             why = survey.why_not(module, at, _axis(module))
             if why:
-                raise NotHeard(why)
+                raise UnheardError(why)
         return tuple(
             Place(
                 module=module,
@@ -166,7 +158,9 @@ def _fills_a_group(filters: Filters, index: int, survey: Survey) -> bool:
     return False
 
 
-def _add_readers(found: _Found, filters: Filters, index: int, unit: int, survey: Survey) -> None:
+def _add_readers(
+    found: _PlaceList, filters: Filters, index: int, unit: int, survey: Survey
+) -> None:
     for reader in filters.readers:
         channels = zip(reader.channels[unit], reader.alone[unit], strict=True)
         own = [channel for channel, alone in channels if alone]
@@ -174,7 +168,7 @@ def _add_readers(found: _Found, filters: Filters, index: int, unit: int, survey:
             found.add(survey.module(reader.weight), "input", index, own)
 
 
-def _add_norm(found: _Found, norm: Norm, index: int, unit: int, survey: Survey) -> None:
+def _add_norm(found: _PlaceList, norm: Norm, index: int, unit: int, survey: Survey) -> None:
     if not norm.channels[unit]:
         return
     module = survey.named(norm.path)
@@ -183,7 +177,7 @@ def _add_norm(found: _Found, norm: Norm, index: int, unit: int, survey: Survey) 
         type(module) is nn.LayerNorm and len(module.normalized_shape) == 1
     )
     if not known:
-        raise NotHeard(f"where {norm.path} has its channels is not known")
+        raise UnheardError(f"where {norm.path} has its channels is not known")
     found.add(module, "output", index, norm.channels[unit])
 
 
@@ -203,17 +197,7 @@ Tap = tuple[str, Place]
 def tapping(
     places: Mapping[str, Sequence[Place]], change: Callable[[Tensor, Sequence[Tap]], Tensor]
 ) -> Generator[None]:
-    """Change what passes at some places while the block runs.
-
-    The hooks are torch's own, for all modules: one on the model's modules would be seen by its compiled forms.
-
-    Args:
-        places: By layer.
-        change: Takes what passes at one module and all taps there; gives what passes instead.
-
-    Yields:
-        Nothing.
-    """
+    """Change what passes at some places while the block runs."""
     taps: dict[str, dict[nn.Module, list[Tap]]] = {"input": {}, "output": {}}
     for path, some in places.items():
         for place in some:
@@ -231,25 +215,10 @@ def tapping(
             return None
         return change(output, taps["output"][module])
 
-    handles = (
-        global_hooks.register_module_forward_pre_hook(before),
-        global_hooks.register_module_forward_hook(after),
-    )
-    try:
+    with hooked(before, after):
         yield
-    finally:
-        for handle in handles:
-            handle.remove()
 
 
 def index_of(numbers: Sequence[int], device: torch.device) -> Tensor:
-    """Numbers as an index.
-
-    Args:
-        numbers: Filters or channels.
-        device: Where the indexed tensor is.
-
-    Returns:
-        int64.
-    """
+    """Numbers as an index."""
     return torch.tensor(numbers, dtype=torch.int64, device=device)

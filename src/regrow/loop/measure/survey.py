@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, Literal, cast
 
 from torch import Tensor, nn
-from torch.nn.modules import module as global_hooks
 from torch.nn.modules.conv import _ConvNd  # pyright: ignore[reportPrivateUsage] # the base of all convolutions
 
 from regrow.graph.filters import Filters
 from regrow.loop.measure.examples import Examples
-from regrow.loop.measure.uses import Fate, Uses
+from regrow.loop.measure.uses import Fate, Uses, hooked
 
 
 @dataclass(kw_only=True)
@@ -58,13 +57,8 @@ class Survey:
         self._calls.update({norm: _Calls() for norm in norms})
         weights = {module: _weight(module) for module in self._calls if module not in norms}
         uses = Uses(weight for weight in weights.values() if weight is not None)
-        handles = self._listen(uses, weights)
-        try:
-            with uses:
-                self.outputs = examples.run(0, rows)
-        finally:
-            for handle in handles:
-                handle.remove()
+        with hooked(*self._hooks(uses, weights)), uses:
+            self.outputs = examples.run(0, rows)
         self._elsewhere = {
             module
             for module, weight in weights.items()
@@ -72,7 +66,9 @@ class Survey:
             if weight is None or uses.of(weight) != self._calls[module].uses
         }
 
-    def _listen(self, uses: Uses, weights: dict[nn.Module, Tensor | None]) -> list[Any]:
+    def _hooks(
+        self, uses: Uses, weights: dict[nn.Module, Tensor | None]
+    ) -> tuple[Callable[..., None], Callable[..., None]]:
         begun: list[tuple[nn.Module, int]] = []
 
         def before(module: nn.Module, args: tuple[Any, ...]) -> None:
@@ -104,57 +100,24 @@ class Survey:
             if tensor and module not in self._norms:
                 calls.fates.append(uses.follow(output))
 
-        return [
-            global_hooks.register_module_forward_pre_hook(before),
-            global_hooks.register_module_forward_hook(after),
-        ]
+        return before, after
 
     def named(self, path: str) -> nn.Module:
-        """The module at a path.
-
-        Args:
-            path: As in `Filters`.
-
-        Returns:
-            The module.
-        """
+        """The module at a path."""
         return self._named[path]
 
     def module(self, weight: str) -> nn.Module:
-        """The module that owns a weight.
-
-        Args:
-            weight: A parameter's name.
-
-        Returns:
-            The module.
-        """
+        """The module that owns a weight."""
         return self._named[weight.rpartition(".")[0]]
 
     def only_norm(self, weight: str) -> nn.Module | None:
-        """The norm that alone takes what a layer gives.
-
-        Args:
-            weight: The layer's weight.
-
-        Returns:
-            The norm, or None where something else takes it too, or nothing does.
-        """
+        """The norm that alone takes what a layer gives."""
         fates = self._calls[self.module(weight)].fates
         norms = {fate.norm if fate.uses == 1 else None for fate in fates}
         return next(iter(norms)) if len(norms) == 1 else None
 
     def why_not(self, module: nn.Module, at: Literal["input", "output"], axis: int) -> str:
-        """What keeps a module's inputs or outputs from being changed example by example and channel by channel.
-
-        Args:
-            module: A layer, a reader or a norm of those that were looked at.
-            at: ``input`` or ``output``.
-            axis: Where its channels are.
-
-        Returns:
-            "" where nothing does.
-        """
+        """What keeps a module's inputs or outputs from being changed example by example and channel by channel."""
         path = self._path_of[module] or "the model itself"
         if module in self._elsewhere:
             return f"the weight of {path} works outside of its module, or is computed"

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor, nn
+from torch.nn.modules import module as global_hooks
 from torch.overrides import TorchFunctionMode
 
 from regrow.graph.calling import tensors_in
@@ -39,36 +41,17 @@ class Uses(TorchFunctionMode):
         self._followed: dict[int, tuple[weakref.ref[Tensor], int, Fate]] = {}
 
     def of(self, weight: Tensor) -> int:
-        """How often a weight was used.
-
-        Args:
-            weight: One of those given at first.
-
-        Returns:
-            The number of operations.
-        """
+        """How often a weight was used."""
         return self._weights[id(weight)]
 
     def follow(self, tensor: Tensor) -> Fate:
-        """Follow a tensor that was just made.
-
-        Args:
-            tensor: It is not kept alive.
-
-        Returns:
-            Its fate, which changes from here on.
-        """
+        """Follow a tensor that was just made."""
         fate = Fate()
         self._followed[id(tensor)] = (weakref.ref(tensor), tensor._version, fate)
         return fate
 
     def normed(self, tensor: Tensor, norm: nn.Module) -> None:
-        """A normalisation module takes a tensor.
-
-        Args:
-            tensor: Maybe one that is followed. Written in place since it was made, it is not the same any more.
-            norm: The module.
-        """
+        """A normalisation module takes a tensor."""
         found = self._found(tensor)
         if found is not None and found[1] == tensor._version:
             found[2].norm = norm
@@ -97,3 +80,20 @@ class Uses(TorchFunctionMode):
                 if found is not None:
                     found[2].uses += 1
         return result
+
+
+@contextmanager
+def hooked(before: Callable[..., Any], after: Callable[..., Any]) -> Generator[None]:
+    """Call these in front of and behind each module's forward while the block runs.
+
+    The hooks are torch's own, for all modules: one on the model's modules would be seen by its compiled forms.
+    """
+    handles = (
+        global_hooks.register_module_forward_pre_hook(before),
+        global_hooks.register_module_forward_hook(after),
+    )
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()

@@ -1,6 +1,6 @@
 """One family of optimizers a file: what a renewed unit's memory is, and which steps must be made right."""
 
-from regrow.surgery.optimizers.base import LEAVE, Before, Family, Made, fine, is_coarse
+from regrow.surgery.optimizers.base import LEAVE, Family
 from regrow.surgery.optimizers.foreign import FOREIGN, FOREIGN_REFUSED, TESTED, qualified
 from regrow.surgery.optimizers.moments import MomentFamily
 from regrow.surgery.optimizers.registry import (
@@ -21,15 +21,11 @@ __all__ = [
     "REFUSED",
     "TESTED",
     "ZERO",
-    "Before",
     "Family",
-    "Made",
     "MomentFamily",
     "Zeroed",
     "bare_method",
     "family_of",
-    "fine",
-    "is_coarse",
     "known_kind",
     "qualified",
 ]

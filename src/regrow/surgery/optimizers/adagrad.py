@@ -8,7 +8,8 @@ from typing import final
 from torch import Tensor
 
 from regrow.functional import adagrad_rate
-from regrow.surgery.optimizers.base import Due, Family, Made, Options, fine, learning_rate
+from regrow.surgery.optimizers.base import Family
+from regrow.surgery.optimizers.step import Options, StepResult, YoungStep, fine, learning_rate
 
 
 @final
@@ -24,60 +25,29 @@ class Adagrad(Family):
     only_counts = True
 
     def first(self, group: Options, defaults: Options) -> Mapping[str, float | Tensor]:
-        """The sum of a fresh parameter is the constructor's, whatever its group says.
-
-        Args:
-            group: The options.
-            defaults: The options that the optimizer was made with.
-
-        Returns:
-            It.
-        """
+        """The sum of a fresh parameter is the constructor's, whatever its group says."""
         del group
         return {"sum": defaults["initial_accumulator_value"]}
 
     def remembers(self, group: Options) -> bool:
-        """With lr_decay.
-
-        Args:
-            group: The options.
-
-        Returns:
-            Whether the rate falls.
-        """
+        """With lr_decay."""
         return bool(group["lr_decay"] != 0)
 
     def needs_pre_step(self, group: Options) -> bool:
-        """With lr_decay.
-
-        Args:
-            group: The options.
-
-        Returns:
-            Whether the rate falls.
-        """
+        """With lr_decay."""
         return self.remembers(group)
 
-    def due(self, made: Made) -> Due:
-        """Adagrad's step with the rate of the unit's own age.
-
-        Args:
-            made: The step.
-
-        Returns:
-            The parameter.
-        """
-        group, kind = made.group, fine(made.parameter)
+    def result(self, young: YoungStep) -> StepResult:
+        """Adagrad's step with the rate of the unit's own age."""
+        group, kind = young.group, fine(young.parameter)
         rate = adagrad_rate(
-            made.age, lr=learning_rate(group), lr_decay=float(group["lr_decay"])
+            young.age, lr=learning_rate(group), lr_decay=float(group["lr_decay"])
         ).to(kind)
-        direction = made.direction(weight_decay=group["weight_decay"])
-        return Due(value=made.value - rate * direction / (made.now("sum").sqrt() + group["eps"]))
+        direction = young.direction(weight_decay=group["weight_decay"])
+        return StepResult(
+            value=young.value - rate * direction / (young.now("sum").sqrt() + group["eps"])
+        )
 
     def horizon(self, group: Options) -> None:
-        """Never.
-
-        Args:
-            group: The options.
-        """
+        """Never."""
         del group

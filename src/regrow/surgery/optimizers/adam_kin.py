@@ -8,8 +8,8 @@ from torch import Tensor
 
 from regrow.functional import adam_update
 from regrow.functional.moments import as_fine, bias_correction
-from regrow.surgery.optimizers.base import Made, Options, learning_rate
 from regrow.surgery.optimizers.recomputed import RecomputedMoments
+from regrow.surgery.optimizers.step import Options, YoungStep, learning_rate
 
 
 @final
@@ -18,20 +18,13 @@ class AdamWLegacy(RecomputedMoments):
 
     zeroed = ("exp_avg", "exp_avg_sq", "max_exp_avg_sq")
 
-    def update(self, made: Made) -> Tensor:
-        """Adam's.
-
-        Args:
-            made: The step.
-
-        Returns:
-            The update.
-        """
-        group = made.group
+    def update(self, young: YoungStep) -> Tensor:
+        """Adam's."""
+        group = young.group
         return adam_update(
-            made.now("exp_avg"),
-            made.now("max_exp_avg_sq" if group["amsgrad"] else "exp_avg_sq"),
-            age=made.age,
+            young.now("exp_avg"),
+            young.now("max_exp_avg_sq" if group["amsgrad"] else "exp_avg_sq"),
+            age=young.age,
             lr=learning_rate(group),
             beta1=float(group["betas"][0]),
             beta2=float(group["betas"][1]),
@@ -51,22 +44,15 @@ class NAdamW(RecomputedMoments):
 
     zeroed = ("exp_avg", "exp_avg_sq")
 
-    def update(self, made: Made) -> Tensor:
-        """Adam's with the moment of one more step.
-
-        Args:
-            made: The step.
-
-        Returns:
-            The update.
-        """
-        group = made.group
+    def update(self, young: YoungStep) -> Tensor:
+        """Adam's with the moment of one more step."""
+        group = young.group
         beta1, beta2 = (float(beta) for beta in group["betas"])
-        mean, grad = made.now("exp_avg"), made.direction(weight_decay=0.0)
+        mean, grad = young.now("exp_avg"), young.direction(weight_decay=0.0)
         return adam_update(
             mean + (1.0 - beta1) * (grad - mean),
-            made.now("exp_avg_sq"),
-            age=made.age,
+            young.now("exp_avg_sq"),
+            age=young.age,
             lr=learning_rate(group),
             beta1=beta1,
             beta2=beta2,
@@ -85,40 +71,19 @@ class TransformersAdamW(RecomputedMoments):
     decay_after = True
 
     def remembers(self, group: Options) -> bool:
-        """With bias correction.
-
-        Args:
-            group: The options.
-
-        Returns:
-            Whether the step knows the time.
-        """
+        """With bias correction."""
         return bool(group["correct_bias"])
 
     def needs_pre_step(self, group: Options) -> bool:
-        """With bias correction.
-
-        Args:
-            group: The options.
-
-        Returns:
-            Whether the step knows the time.
-        """
+        """With bias correction."""
         return self.remembers(group)
 
-    def update(self, made: Made) -> Tensor:
-        """Adam's, with another eps.
-
-        Args:
-            made: The step.
-
-        Returns:
-            The update.
-        """
-        group, mean = made.group, made.now("exp_avg")
+    def update(self, young: YoungStep) -> Tensor:
+        """Adam's, with another eps."""
+        group, mean = young.group, young.now("exp_avg")
         beta1, beta2 = (float(beta) for beta in group["betas"])
-        age = as_fine(made.age, mean)
+        age = as_fine(young.age, mean)
         length = (
             learning_rate(group) * bias_correction(beta2, age).sqrt() / bias_correction(beta1, age)
         )
-        return length.to(mean.dtype) * mean / (made.now("exp_avg_sq").sqrt() + float(group["eps"]))
+        return length.to(mean.dtype) * mean / (young.now("exp_avg_sq").sqrt() + float(group["eps"]))

@@ -9,8 +9,14 @@ import torch
 from torch import Tensor
 
 from regrow.functional.moments import as_fine, bias_correction
-from regrow.surgery.optimizers.base import Due, Made, Options, counting_type, learning_rate
 from regrow.surgery.optimizers.recomputed import Recomputed
+from regrow.surgery.optimizers.step import (
+    Options,
+    StepResult,
+    YoungStep,
+    counting_type,
+    learning_rate,
+)
 
 
 @final
@@ -27,51 +33,27 @@ class Adan(Recomputed):
     zeroed = ("exp_avg", "exp_avg_sq", "exp_avg_diff", "neg_pre_grad")
 
     def newborn(self, state: Mapping[str, Any], group: Options) -> dict[str, Tensor]:
-        """The group's count at the birth.
-
-        Args:
-            state: The optimizer's state of the tensor.
-            group: The options.
-
-        Returns:
-            The count.
-        """
+        """The group's count at the birth."""
         kind = counting_type(state["exp_avg"])
         return {"behind": torch.tensor(float(group.get("step", 0)), dtype=kind, device="cpu")}
 
     def grown(
         self, kept: Mapping[str, Tensor], *, age: Tensor, group: Options
     ) -> dict[str, Tensor]:
-        """The count at the birth; 0 once `restart_opt` has set the group's count back.
-
-        Args:
-            kept: The count before.
-            age: The births' ages, this step included.
-            group: The options.
-
-        Returns:
-            The count.
-        """
+        """The count at the birth; 0 once `restart_opt` has set the group's count back."""
         del age
         behind = kept["behind"]
         return {"behind": torch.where(behind < float(group["step"]), behind, 0.0)}
 
-    def due(self, made: Made) -> Due:
-        """Adan's step with the group's count since the birth.
-
-        Args:
-            made: The step.
-
-        Returns:
-            The parameter; averages of the first update.
-        """
-        group, count = made.group, float(made.group["step"])
+    def result(self, young: YoungStep) -> StepResult:
+        """Adan's step with the group's count since the birth."""
+        group, count = young.group, float(young.group["step"])
         beta1, beta2, beta3 = (float(beta) for beta in group["betas"])
         lr, decay = learning_rate(group), group["weight_decay"]
-        grad, mean = made.direction(weight_decay=0.0), made.now("exp_avg")
-        age, first = as_fine(count - made.memory["behind"], mean), made.age <= 1
-        change = torch.where(first, 0.0, made.now("exp_avg_diff"))
-        square = torch.where(first, (1.0 - beta3) * grad**2, made.now("exp_avg_sq"))
+        grad, mean = young.direction(weight_decay=0.0), young.now("exp_avg")
+        age, first = as_fine(count - young.kept["behind"], mean), young.age <= 1
+        change = torch.where(first, 0.0, young.now("exp_avg_diff"))
+        square = torch.where(first, (1.0 - beta3) * grad**2, young.now("exp_avg_sq"))
         spread = square.sqrt() / bias_correction(beta3, age).sqrt().to(mean.dtype) + float(
             group["eps"]
         )
@@ -79,8 +61,8 @@ class Adan(Recomputed):
         of_change = (lr * beta2 / bias_correction(beta2, age)).to(mean.dtype)
         update = (of_mean * mean + of_change * change) / spread
         if group["no_prox"]:
-            value = made.value * (1.0 - lr * decay) - update
+            value = young.value * (1.0 - lr * decay) - update
         else:
-            value = (made.value - update) / (1.0 + lr * decay)
+            value = (young.value - update) / (1.0 + lr * decay)
         state = {"exp_avg_diff": change, "exp_avg_sq": square}
-        return Due(value=value, state=state)
+        return StepResult(value=value, state=state)

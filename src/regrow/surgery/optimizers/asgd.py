@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from regrow.functional import asgd_rate, asgd_share
-from regrow.surgery.optimizers.base import Ageing, Due, Made, Options, fine, learning_rate
+from regrow.surgery.optimizers.base import Ageing
+from regrow.surgery.optimizers.step import Options, StepResult, YoungStep, fine, learning_rate
 
 
 @final
@@ -27,58 +28,30 @@ class ASGD(Ageing):
     kept = ("ax",)
 
     def newborn(self, state: Mapping[str, Any], group: Options) -> dict[str, Tensor]:
-        """Room for the rate, which the first step sets.
-
-        Args:
-            state: The optimizer's state of the tensor.
-            group: The options.
-
-        Returns:
-            0.
-        """
+        """Room for the rate, which the first step sets."""
         del group
         return {"eta": torch.zeros((), dtype=state["eta"].dtype, device="cpu")}
 
     def grown(
         self, kept: Mapping[str, Tensor], *, age: Tensor, group: Options
     ) -> dict[str, Tensor]:
-        """The rate of the next step, and of this one.
-
-        Args:
-            kept: The rate that the step before has left.
-            age: The births' ages, this step included.
-            group: The options.
-
-        Returns:
-            Both rates.
-        """
+        """The rate of the next step, and of this one."""
         stored, lr = kept["eta"].dtype, learning_rate(group)
         first = torch.as_tensor(lr, dtype=stored, device=age.device)
         coming = asgd_rate(age, lr=lr, lambd=float(group["lambd"]), alpha=float(group["alpha"]))
         return {"eta": coming.to(stored), "rate": torch.where(age <= 1, first, kept["eta"])}
 
-    def due(self, made: Made) -> Due:
-        """ASGD's step with the unit's own rate and share.
-
-        Args:
-            made: The step.
-
-        Returns:
-            Parameter and average.
-        """
-        group, kind, stored = made.group, fine(made.parameter), made.state["eta"].dtype
-        lambd, rate = float(group["lambd"]), made.memory["rate"].to(made.age.dtype)
-        direction = made.direction(weight_decay=group["weight_decay"])
-        value = made.value * (1.0 - lambd * rate).to(kind) - rate.to(kind) * direction
-        share = asgd_share(made.age, t0=float(group["t0"])).to(stored).to(kind)
-        average = made.earlier("ax")
+    def result(self, young: YoungStep) -> StepResult:
+        """ASGD's step with the unit's own rate and share."""
+        group, kind, stored = young.group, fine(young.parameter), young.state["eta"].dtype
+        lambd, rate = float(group["lambd"]), young.kept["rate"].to(young.age.dtype)
+        direction = young.direction(weight_decay=group["weight_decay"])
+        value = young.value * (1.0 - lambd * rate).to(kind) - rate.to(kind) * direction
+        share = asgd_share(young.age, t0=float(group["t0"])).to(stored).to(kind)
+        average = young.earlier("ax")
         average = torch.where(share == 1, value, average + (value - average) * share)
-        return Due(value=value, state={"ax": average})
+        return StepResult(value=value, state={"ax": average})
 
     def horizon(self, group: Options) -> None:
-        """Never.
-
-        Args:
-            group: The options.
-        """
+        """Never."""
         del group

@@ -81,12 +81,5 @@ TESTED: Final[dict[str, tuple[str, str, str]]] = {
 
 
 def qualified(kind: type[Optimizer]) -> str:
-    """The name by which a class is known here.
-
-    Args:
-        kind: A class.
-
-    Returns:
-        Module and name.
-    """
+    """The name by which a class is known here."""
     return f"{kind.__module__}.{kind.__qualname__}"

@@ -8,9 +8,16 @@ from typing import Any, Final, final
 import torch
 from torch import Tensor
 
-from regrow.surgery.optimizers.base import Due, Made, Options, counting_type, fine, learning_rate
-from regrow.surgery.optimizers.options import lost_share
 from regrow.surgery.optimizers.recomputed import Recomputed
+from regrow.surgery.optimizers.step import (
+    Options,
+    StepResult,
+    YoungStep,
+    counting_type,
+    fine,
+    learning_rate,
+    lost_share,
+)
 
 _RATES: Final = ("exp_avg_lr_1", "exp_avg_lr_2")
 
@@ -29,15 +36,7 @@ class LaProp(Recomputed):
     kept = ("exp_avg",)
 
     def newborn(self, state: Mapping[str, Any], group: Options) -> dict[str, Tensor]:
-        """Averages of nothing.
-
-        Args:
-            state: The optimizer's state of the tensor.
-            group: The options.
-
-        Returns:
-            Two zeros.
-        """
+        """Averages of nothing."""
         del group
         other = counting_type(state["exp_avg"])
         kinds = {key: state[key] for key in _RATES}
@@ -51,16 +50,7 @@ class LaProp(Recomputed):
     def grown(
         self, kept: Mapping[str, Tensor], *, age: Tensor, group: Options
     ) -> dict[str, Tensor]:
-        """The averages of the rate, this step included.
-
-        Args:
-            kept: The averages before.
-            age: The births' ages, this step included.
-            group: The options.
-
-        Returns:
-            Both averages.
-        """
+        """The averages of the rate, this step included."""
         del age
         beta1, beta2 = (float(beta) for beta in group["betas"])
         return {
@@ -68,22 +58,15 @@ class LaProp(Recomputed):
             "exp_avg_lr_2": kept["exp_avg_lr_2"] * beta2 + (1.0 - beta2),
         }
 
-    def due(self, made: Made) -> Due:
-        """LaProp's step with the unit's own averages of the rate.
-
-        Args:
-            made: The step.
-
-        Returns:
-            The parameter and the first moment.
-        """
-        group, kind = made.group, fine(made.parameter)
+    def result(self, young: YoungStep) -> StepResult:
+        """LaProp's step with the unit's own averages of the rate."""
+        group, kind = young.group, fine(young.parameter)
         beta1, lr = float(group["betas"][0]), learning_rate(group)
-        rate, ones = (made.memory[key] for key in _RATES)
-        spread = (made.now("exp_avg_sq") / ones.to(kind)).sqrt() + float(group["eps"])
-        way = made.direction(weight_decay=0.0) / spread
-        mean = beta1 * made.earlier("exp_avg") + lr * (1.0 - beta1) * way
+        rate, ones = (young.kept[key] for key in _RATES)
+        spread = (young.now("exp_avg_sq") / ones.to(kind)).sqrt() + float(group["eps"])
+        way = young.direction(weight_decay=0.0) / spread
+        mean = beta1 * young.earlier("exp_avg") + lr * (1.0 - beta1) * way
         length = torch.where(rate != 0, lr / torch.where(rate != 0, rate, 1.0), 0.0)
-        value = made.value - length.to(kind) * mean
+        value = young.value - length.to(kind) * mean
         value = value * (1.0 - lost_share(group, lr=lr))
-        return Due(value=value, state={"exp_avg": mean})
+        return StepResult(value=value, state={"exp_avg": mean})

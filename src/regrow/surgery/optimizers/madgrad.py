@@ -8,8 +8,8 @@ from typing import Any, final
 import torch
 from torch import Tensor, nn
 
-from regrow.surgery.optimizers.base import Due, Made, Options, fine, learning_rate
 from regrow.surgery.optimizers.recomputed import Recomputed
+from regrow.surgery.optimizers.step import Options, StepResult, YoungStep, fine, learning_rate
 
 
 @final
@@ -36,63 +36,39 @@ class MADGRAD(Recomputed):
         group: Options,
         defaults: Options,
     ) -> None:
-        """Zero the sums; the first value is the new one.
-
-        Args:
-            parameter: The parameter.
-            state: The optimizer's state of it. Written at the mask.
-            mask: True where a unit begins anew.
-            group: The options.
-            defaults: The options that the optimizer was made with.
-        """
+        """Zero the sums; the first value is the new one."""
         super().begin_(parameter, state, mask, group=group, defaults=defaults)
         start = state.get("x0")
         if isinstance(start, Tensor):
             start.copy_(torch.where(mask, parameter.detach().to(start.dtype), start))
 
     def overwrites_grad(self, group: Options) -> bool:
-        """Earlier versions add coupled decay to the gradient in place.
-
-        Args:
-            group: The options.
-
-        Returns:
-            Whether they may.
-        """
+        """Earlier versions add coupled decay to the gradient in place."""
         return bool(group["weight_decay"] != 0 and not group["decoupled_decay"])
 
-    def due(self, made: Made) -> Due:
-        """MADGRAD's step with the weight of the unit's own age.
-
-        Args:
-            made: The step.
-
-        Returns:
-            The parameter, both sums and, with momentum, the first value.
-        """
-        group, kind = made.group, fine(made.parameter)
+    def result(self, young: YoungStep) -> StepResult:
+        """MADGRAD's step with the weight of the unit's own age."""
+        group, kind = young.group, fine(young.parameter)
         rate, eps = learning_rate(group), float(group["eps"])
         momentum, decay = float(group["momentum"]), group["weight_decay"]
         apart = bool(group["decoupled_decay"])
-        weight = ((rate + eps) * made.age.sqrt()).to(kind)
-        grad = made.direction(weight_decay=0.0 if apart else decay)
-        value = made.value * (1.0 - rate * decay) if apart else made.value
-        squares, total = made.earlier("grad_sum_sq"), made.earlier("s")
+        weight = ((rate + eps) * young.age.sqrt()).to(kind)
+        grad = young.direction(weight_decay=0.0 if apart else decay)
+        value = young.value * (1.0 - rate * decay) if apart else young.value
+        squares, total = young.earlier("grad_sum_sq"), young.earlier("s")
         if momentum == 0.0:
             start = value + total / (squares.pow(1 / 3) + eps)
         else:
-            start = torch.where(made.age <= 1, made.value, made.now("x0"))
+            start = torch.where(young.age <= 1, young.value, young.now("x0"))
         squares, total = squares + weight * grad**2, total + weight * grad
         there = start - total / (squares.pow(1 / 3) + eps)
         state = {"grad_sum_sq": squares, "s": total}
         if momentum == 0.0:
-            return Due(value=there, state=state)
-        return Due(value=momentum * value + (1.0 - momentum) * there, state={**state, "x0": start})
+            return StepResult(value=there, state=state)
+        return StepResult(
+            value=momentum * value + (1.0 - momentum) * there, state={**state, "x0": start}
+        )
 
     def horizon(self, group: Options) -> None:
-        """Never.
-
-        Args:
-            group: The options.
-        """
+        """Never."""
         del group

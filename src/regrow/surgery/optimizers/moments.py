@@ -12,12 +12,12 @@ from torch import Tensor
 
 from regrow.functional.moments import adam_factors, adam_rate, bias_correction, safe_root
 from regrow.functional.rectified import radam_factors, radam_rate
-from regrow.surgery.optimizers.base import (
+from regrow.surgery.optimizers.base import Family
+from regrow.surgery.optimizers.step import (
     FORGOTTEN,
-    Due,
-    Family,
-    Made,
     Options,
+    StepResult,
+    YoungStep,
     fine,
     learning_rate,
 )
@@ -25,13 +25,6 @@ from regrow.surgery.optimizers.base import (
 
 def updates_until(beta: float, *, below: float = FORGOTTEN) -> int:
     """The number of updates after which beta^n is below a bound.
-
-    Args:
-        beta: Decay, 0 to 1 (1 excluded).
-        below: The bound.
-
-    Returns:
-        The number, at least 1.
 
     Examples:
         >>> updates_until(0.5), updates_until(0.0)
@@ -57,51 +50,22 @@ class MomentFamily(Family):
     only_counts = True
 
     def remembers(self, group: Options) -> bool:
-        """Until the bias corrections are 1.
-
-        Args:
-            group: The options.
-
-        Returns:
-            True.
-        """
+        """Until the bias corrections are 1."""
         del group
         return True
 
     def reads_before(self, group: Options, *, coarse: bool) -> bool:
-        """Only where that gives more digits.
-
-        Args:
-            group: The options.
-            coarse: Whether the parameter has fewer digits than float32.
-
-        Returns:
-            `coarse`.
-        """
+        """Only where that gives more digits."""
         del group
         return coarse
 
     def decoupled(self, group: Options) -> bool:
-        """Whether weight decay shrinks the parameter itself, beside the gradient's step.
-
-        Args:
-            group: The options.
-
-        Returns:
-            The group's own word.
-        """
+        """Whether weight decay shrinks the parameter itself, beside the gradient's step."""
         return bool(group.get("decoupled_weight_decay", False))
 
     @abstractmethod
     def moments(self, group: Options) -> tuple[str, str]:
-        """Where the optimizer keeps the moments that its step is made of.
-
-        Args:
-            group: The options.
-
-        Returns:
-            The keys of the first and of the second.
-        """
+        """Where the optimizer keeps the moments that its step is made of."""
 
     @abstractmethod
     def factors(self, age: Tensor, *, group: Options) -> tuple[Tensor, ...]:
@@ -109,51 +73,18 @@ class MomentFamily(Family):
 
         None of them may grow with the age: of the births of a row and of a column the later one counts, and has the
         larger factors.
-
-        Args:
-            age: Numbers of updates, float64.
-            group: The options.
-
-        Returns:
-            Tensors of the shape of `age`.
         """
 
     @abstractmethod
     def prepared(self, second: Tensor, *, group: Options) -> Tensor:
-        """What is the same at every age.
-
-        Args:
-            second: The second moment.
-            group: The options.
-
-        Returns:
-            A new tensor of its shape.
-        """
+        """What is the same at every age."""
 
     @abstractmethod
     def rate(self, prepared: Tensor, factors: Sequence[Tensor], *, group: Options) -> Tensor:
-        """What the first moment is multiplied by.
-
-        Args:
-            prepared: As `prepared` gives it. Not written.
-            factors: As `factors` gives them; broadcast to it.
-            group: The options.
-
-        Returns:
-            A new tensor of its shape.
-        """
+        """What the first moment is multiplied by."""
 
     def taken(self, prepared: Tensor, factors: Sequence[Tensor], *, group: Options) -> Tensor:
-        """As `rate`, of the age that the step was made with, which a whole tensor has in common.
-
-        Args:
-            prepared: As `prepared` gives it. Not written.
-            factors: Of that age.
-            group: The options.
-
-        Returns:
-            A new tensor of its shape.
-        """
+        """As `rate`, of the age that the step was made with, which a whole tensor has in common."""
         return self.rate(prepared, factors, group=group)
 
     @final
@@ -165,46 +96,29 @@ class MomentFamily(Family):
         *,
         group: Options,
     ) -> Tensor:
-        """What to add to a parameter, after a step, for each unit of the first moment.
-
-        Args:
-            second: The second moment.
-            own: Factors of the entries' own ages; broadcast to it.
-            theirs: Factors of the age that the step was made with, likewise.
-            group: The options.
-
-        Returns:
-            A new tensor of its shape.
-        """
+        """What to add to a parameter, after a step, for each unit of the first moment."""
         prepared = self.prepared(second, group=group)
         taken = self.taken(prepared, theirs, group=group)
         return taken.sub_(self.rate(prepared, own, group=group))
 
-    def due(self, made: Made) -> Due:
-        """Take back what was subtracted, subtract what is due; where the tensor before the step is known, from that.
-
-        Args:
-            made: The step.
-
-        Returns:
-            The parameter.
-        """
-        group, kind = made.group, fine(made.parameter)
-        step = made.step.to(dtype=made.age.dtype, device=made.parameter.device)
+    def result(self, young: YoungStep) -> StepResult:
+        """Take back what was subtracted, subtract what is due; where the tensor before the step is known, from that."""
+        group, kind = young.group, fine(young.parameter)
+        step = young.step.to(dtype=young.age.dtype, device=young.parameter.device)
         own, theirs = (
             [factor.to(kind) for factor in self.factors(age, group=group)]
-            for age in (made.age, step)
+            for age in (young.age, step)
         )
-        first, second = (made.now(key) for key in self.moments(group))
-        value = made.left + first * self.gap(second, own, theirs, group=group)
-        if made.before is None or made.before.count is None:
-            return Due(value=value)
+        first, second = (young.now(key) for key in self.moments(group))
+        value = young.left + first * self.gap(second, own, theirs, group=group)
+        if young.before is None or young.before.count is None:
+            return StepResult(value=value)
         decay = group["weight_decay"] if self.decoupled(group) else 0.0
         wanted = first * self.rate(self.prepared(second, group=group), own, group=group)
-        again = made.value * (1.0 - learning_rate(group) * decay) - wanted
+        again = young.value * (1.0 - learning_rate(group) * decay) - wanted
         # In a loop without hooks it was taken after the step. On a GPU that is not known here.
-        in_time = (made.before.count != made.step).to(value.device)
-        return Due(value=torch.where(in_time, again, value))
+        in_time = (young.before.count != young.step).to(value.device)
+        return StepResult(value=torch.where(in_time, again, value))
 
 
 class Adam(MomentFamily):
@@ -213,80 +127,32 @@ class Adam(MomentFamily):
     zeroed = ("exp_avg", "exp_avg_sq", "max_exp_avg_sq")
 
     def moments(self, group: Options) -> tuple[str, str]:
-        """With amsgrad the maximum.
-
-        Args:
-            group: The options.
-
-        Returns:
-            The keys.
-        """
+        """With amsgrad the maximum."""
         return "exp_avg", "max_exp_avg_sq" if group["amsgrad"] else "exp_avg_sq"
 
     def factors(self, age: Tensor, *, group: Options) -> tuple[Tensor, ...]:
-        """Both bias corrections.
-
-        Args:
-            age: Numbers of updates.
-            group: The options.
-
-        Returns:
-            Length and spread.
-        """
+        """Both bias corrections."""
         beta1, beta2 = (float(beta) for beta in group["betas"])
         return adam_factors(age, lr=learning_rate(group), beta1=beta1, beta2=beta2)
 
     def prepared(self, second: Tensor, *, group: Options) -> Tensor:
-        """Its root.
-
-        Args:
-            second: The second moment.
-            group: The options.
-
-        Returns:
-            The root.
-        """
+        """Its root."""
         del group
         return safe_root(second)
 
     def rate(self, prepared: Tensor, factors: Sequence[Tensor], *, group: Options) -> Tensor:
-        """Adam's.
-
-        Args:
-            prepared: The root of the second moment.
-            factors: Length and spread.
-            group: The options.
-
-        Returns:
-            The rate.
-        """
+        """Adam's."""
         length, spread = factors
         return adam_rate(prepared, length, spread, eps=float(group["eps"]))
 
     def taken(self, prepared: Tensor, factors: Sequence[Tensor], *, group: Options) -> Tensor:
-        """With the fraction reduced by the spread: one pass less.
-
-        Args:
-            prepared: The root of the second moment.
-            factors: Length and spread.
-            group: The options.
-
-        Returns:
-            The rate.
-        """
+        """With the fraction reduced by the spread: one pass less."""
         length, spread = factors
         return (length / spread) / (prepared + float(group["eps"]) / spread)
 
     def horizon(self, group: Options) -> int:
-        """Until the slower average has forgotten that it began at zero.
-
-        Args:
-            group: The options.
-
-        Returns:
-            A number of updates.
-        """
-        return updates_until(max(float(beta) for beta in group["betas"]))
+        """Until the slower average has forgotten that it began at zero."""
+        return updates_until(max(map(float, group["betas"])))
 
 
 @final
@@ -294,14 +160,7 @@ class AdamW(Adam):
     """As Adam; weight decay is decoupled, whether the group says so (torch from 2.7 on) or not."""
 
     def decoupled(self, group: Options) -> bool:
-        """Always.
-
-        Args:
-            group: The options.
-
-        Returns:
-            True.
-        """
+        """Always."""
         del group
         return True
 
@@ -313,66 +172,27 @@ class RAdam(MomentFamily):
     zeroed = ("exp_avg", "exp_avg_sq")
 
     def moments(self, group: Options) -> tuple[str, str]:
-        """Adam's.
-
-        Args:
-            group: The options.
-
-        Returns:
-            The keys.
-        """
+        """Adam's."""
         del group
         return "exp_avg", "exp_avg_sq"
 
     def factors(self, age: Tensor, *, group: Options) -> tuple[Tensor, ...]:
-        """Bias correction and rectification.
-
-        Args:
-            age: Numbers of updates.
-            group: The options.
-
-        Returns:
-            Length, rectification with a minus sign, and the length of a step without.
-        """
+        """Bias correction and rectification."""
         beta1, beta2 = (float(beta) for beta in group["betas"])
         return radam_factors(age, lr=learning_rate(group), beta1=beta1, beta2=beta2)
 
     def prepared(self, second: Tensor, *, group: Options) -> Tensor:
-        """The inverse of its root.
-
-        Args:
-            second: The second moment.
-            group: The options.
-
-        Returns:
-            The inverse.
-        """
+        """The inverse of its root."""
         return safe_root(second).add_(float(group["eps"])).reciprocal_()
 
     def rate(self, prepared: Tensor, factors: Sequence[Tensor], *, group: Options) -> Tensor:
-        """RAdam's.
-
-        Args:
-            prepared: The inverse of the root.
-            factors: As `factors` gives them.
-            group: The options.
-
-        Returns:
-            The rate.
-        """
+        """RAdam's."""
         del group
         return radam_rate(prepared, *factors)
 
     def horizon(self, group: Options) -> int:
-        """The rectification lags by age * beta2^age, so the bound on beta2^age is a stricter one.
-
-        Args:
-            group: The options.
-
-        Returns:
-            A number of updates.
-        """
-        return updates_until(max(float(beta) for beta in group["betas"]), below=FORGOTTEN**1.6)
+        """The rectification lags by age * beta2^age, so the bound on beta2^age is a stricter one."""
+        return updates_until(max(map(float, group["betas"])), below=FORGOTTEN**1.6)
 
 
 @final
@@ -382,63 +202,24 @@ class Adamax(MomentFamily):
     zeroed = ("exp_avg", "exp_inf")
 
     def moments(self, group: Options) -> tuple[str, str]:
-        """The maximum in the place of the second.
-
-        Args:
-            group: The options.
-
-        Returns:
-            The keys.
-        """
+        """The maximum in the place of the second."""
         del group
         return "exp_avg", "exp_inf"
 
     def factors(self, age: Tensor, *, group: Options) -> tuple[Tensor, ...]:
-        """One bias correction.
-
-        Args:
-            age: Numbers of updates.
-            group: The options.
-
-        Returns:
-            The length.
-        """
+        """One bias correction."""
         return (learning_rate(group) / bias_correction(float(group["betas"][0]), age),)
 
     def prepared(self, second: Tensor, *, group: Options) -> Tensor:
-        """Its inverse.
-
-        Args:
-            second: The decaying maximum; torch adds eps inside of it.
-            group: The options.
-
-        Returns:
-            The inverse.
-        """
+        """Its inverse."""
         del group
         return second.reciprocal()
 
     def rate(self, prepared: Tensor, factors: Sequence[Tensor], *, group: Options) -> Tensor:
-        """Adamax's.
-
-        Args:
-            prepared: The inverse of the maximum.
-            factors: The length.
-            group: The options.
-
-        Returns:
-            The rate.
-        """
+        """Adamax's."""
         del group
         return prepared * factors[0]
 
     def horizon(self, group: Options) -> int:
-        """Until the moment has forgotten that it began at zero; the maximum is not corrected.
-
-        Args:
-            group: The options.
-
-        Returns:
-            A number of updates.
-        """
+        """Until the moment has forgotten that it began at zero; the maximum is not corrected."""
         return updates_until(float(group["betas"][0]))

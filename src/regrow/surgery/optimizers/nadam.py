@@ -10,16 +10,16 @@ import torch
 from torch import Tensor
 
 from regrow.functional import nadam_momentum, nadam_update
-from regrow.surgery.optimizers.base import (
+from regrow.surgery.optimizers.base import Ageing
+from regrow.surgery.optimizers.moments import updates_until
+from regrow.surgery.optimizers.step import (
     FORGOTTEN,
-    Ageing,
-    Due,
-    Made,
     Options,
+    StepResult,
+    YoungStep,
     counting_type,
     learning_rate,
 )
-from regrow.surgery.optimizers.moments import updates_until
 
 
 class NAdam(Ageing):
@@ -34,85 +34,47 @@ class NAdam(Ageing):
     others = ("mu_product",)
 
     def newborn(self, state: Mapping[str, Any], group: Options) -> dict[str, Tensor]:
-        """An empty product.
-
-        Args:
-            state: The optimizer's state of the tensor.
-            group: The options.
-
-        Returns:
-            1.
-        """
+        """An empty product."""
         del group
         return {"mu_product": torch.ones((), dtype=state["mu_product"].dtype, device="cpu")}
 
     def grown(
         self, kept: Mapping[str, Tensor], *, age: Tensor, group: Options
     ) -> dict[str, Tensor]:
-        """The product, this step's momentum included.
-
-        Args:
-            kept: The product before.
-            age: The births' ages, this step included.
-            group: The options.
-
-        Returns:
-            The product.
-        """
+        """The product, this step's momentum included."""
         product, beta1 = kept["mu_product"], float(group["betas"][0])
         momentum = nadam_momentum(age, beta1=beta1, momentum_decay=self.speed(group))
         return {"mu_product": product * momentum.to(product.dtype)}
 
-    def due(self, made: Made) -> Due:
-        """NAdam's step with the unit's own product.
-
-        Args:
-            made: The step.
-
-        Returns:
-            The parameter.
-        """
-        group = made.group
+    def result(self, young: YoungStep) -> StepResult:
+        """NAdam's step with the unit's own product."""
+        group = young.group
         beta1, beta2 = (float(beta) for beta in group["betas"])
         lr, decay = learning_rate(group), group["weight_decay"]
         apart, speed = bool(group.get("decoupled_weight_decay", False)), self.speed(group)
         update = nadam_update(
-            made.direction(weight_decay=0.0 if apart else decay),
-            made.now("exp_avg"),
-            made.now("exp_avg_sq"),
-            age=made.age,
-            product=made.memory["mu_product"],
+            young.direction(weight_decay=0.0 if apart else decay),
+            young.now("exp_avg"),
+            young.now("exp_avg_sq"),
+            age=young.age,
+            product=young.kept["mu_product"],
             lr=lr,
             beta1=beta1,
             beta2=beta2,
             eps=float(group["eps"]),
             momentum_decay=speed,
         )
-        value = made.value * (1.0 - lr * decay) if apart else made.value
-        return Due(value=value - update)
+        value = young.value * (1.0 - lr * decay) if apart else young.value
+        return StepResult(value=value - update)
 
     def horizon(self, group: Options) -> int:
-        """Until the moments, the product and the momentum's schedule are all at their limits.
-
-        Args:
-            group: The options.
-
-        Returns:
-            A number of updates.
-        """
+        """Until the moments, the product and the momentum's schedule are all at their limits."""
         slowest = max(updates_until(float(beta)) for beta in group["betas"])
         speed = -self.speed(group) * math.log(0.96)
         return max(slowest, math.ceil(-math.log(FORGOTTEN) / speed)) if speed > 0 else slowest
 
     def speed(self, group: Options) -> float:
-        """The speed of the momentum's schedule.
-
-        Args:
-            group: The options.
-
-        Returns:
-            torch's ``momentum_decay``.
-        """
+        """The speed of the momentum's schedule."""
         return float(group["momentum_decay"])
 
 
@@ -124,25 +86,10 @@ class NAdamLegacy(NAdam):
     counts = False
 
     def newborn(self, state: Mapping[str, Any], group: Options) -> dict[str, Tensor]:
-        """An empty product.
-
-        Args:
-            state: The optimizer's state of the tensor.
-            group: The options.
-
-        Returns:
-            1.
-        """
+        """An empty product."""
         del group
         return {"mu_product": torch.ones((), dtype=counting_type(state["exp_avg"]), device="cpu")}
 
     def speed(self, group: Options) -> float:
-        """The speed of the momentum's schedule.
-
-        Args:
-            group: The options.
-
-        Returns:
-            ``schedule_decay``.
-        """
+        """The speed of the momentum's schedule."""
         return float(group["schedule_decay"])

@@ -7,9 +7,9 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from regrow.surgery.optimizers.base import Ageing, Due, Made, Options, learning_rate
+from regrow.surgery.optimizers.base import Ageing
 from regrow.surgery.optimizers.moments import updates_until
-from regrow.surgery.optimizers.options import lost_share
+from regrow.surgery.optimizers.step import Options, StepResult, YoungStep, learning_rate, lost_share
 
 
 class Recomputed(Ageing):
@@ -22,14 +22,7 @@ class Recomputed(Ageing):
     counts = False
 
     def horizon(self, group: Options) -> int | None:
-        """Until the slowest average has forgotten that it began at zero.
-
-        Args:
-            group: The options.
-
-        Returns:
-            A number of updates.
-        """
+        """Until the slowest average has forgotten that it began at zero."""
         return updates_until(max(float(beta) for beta in group["betas"]))
 
 
@@ -40,37 +33,16 @@ class RecomputedMoments(Recomputed):
     """Whether weight decay comes after the step."""
 
     def share(self, group: Options) -> float | Tensor:
-        """The share of itself that the parameter loses.
-
-        Args:
-            group: The options.
-
-        Returns:
-            Decoupled weight decay's.
-        """
+        """The share of itself that the parameter loses."""
         return lost_share(group, lr=learning_rate(group))
 
     @abstractmethod
-    def update(self, made: Made) -> Tensor:
-        """What is subtracted from a parameter of this age, without decoupled weight decay.
+    def update(self, young: YoungStep) -> Tensor:
+        """What is subtracted from a parameter of this age, without decoupled weight decay."""
 
-        Args:
-            made: The step.
-
-        Returns:
-            The update, in the fine type.
-        """
-
-    def due(self, made: Made) -> Due:
-        """Decay, and the step of the unit's own age.
-
-        Args:
-            made: The step.
-
-        Returns:
-            The parameter.
-        """
-        kept = 1.0 - self.share(made.group)
+    def result(self, young: YoungStep) -> StepResult:
+        """Decay, and the step of the unit's own age."""
+        kept = 1.0 - self.share(young.group)
         if self.decay_after:
-            return Due(value=(made.value - self.update(made)) * kept)
-        return Due(value=made.value * kept - self.update(made))
+            return StepResult(value=(young.value - self.update(young)) * kept)
+        return StepResult(value=young.value * kept - self.update(young))

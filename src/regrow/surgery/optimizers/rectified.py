@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from regrow.functional.moments import as_fine, bias_correction
-from regrow.surgery.optimizers.base import FORGOTTEN, Made, Options, learning_rate
 from regrow.surgery.optimizers.moments import updates_until
 from regrow.surgery.optimizers.recomputed import RecomputedMoments
+from regrow.surgery.optimizers.step import FORGOTTEN, Options, YoungStep, learning_rate
 
 _LEAST = 5.0
 """From this length of the average on its variance can be rectified; RAdam's paper has 4, as an approximation."""
@@ -27,18 +27,6 @@ def rectified_update(
     degenerated: bool,
 ) -> Tensor:
     """A step with the rectified length, and without the second moment as long as that cannot be rectified.
-
-    Args:
-        mean: First moment.
-        spread: What it is divided by.
-        age: Numbers of updates, at least 1; broadcasts to the moment.
-        lr: Learning rate.
-        beta1: Decay of the first moment.
-        beta2: Decay of the second moment.
-        degenerated: Whether the early steps are made, with the first moment alone; else there are none.
-
-    Returns:
-        What is subtracted from the parameter.
 
     Source:
         Liu et al., "On the variance of the adaptive learning rate and beyond", ICLR 2020, Algorithm 2.
@@ -64,14 +52,7 @@ class _Rectified(RecomputedMoments):
     """The rectification lags by age * beta2^age, so the bound on beta2^age is a stricter one."""
 
     def horizon(self, group: Options) -> int:
-        """Until the rectification is at its limit.
-
-        Args:
-            group: The options.
-
-        Returns:
-            A number of updates.
-        """
+        """Until the rectification is at its limit."""
         return updates_until(max(float(beta) for beta in group["betas"]), below=FORGOTTEN**1.6)
 
 
@@ -81,20 +62,13 @@ class RAdamLegacy(_Rectified):
 
     zeroed = ("exp_avg", "exp_avg_sq")
 
-    def update(self, made: Made) -> Tensor:
-        """RAdam's, with eps beside the uncorrected moment.
-
-        Args:
-            made: The step.
-
-        Returns:
-            The update.
-        """
-        group = made.group
+    def update(self, young: YoungStep) -> Tensor:
+        """RAdam's, with eps beside the uncorrected moment."""
+        group = young.group
         return rectified_update(
-            made.now("exp_avg"),
-            made.now("exp_avg_sq").sqrt() + float(group["eps"]),
-            age=made.age,
+            young.now("exp_avg"),
+            young.now("exp_avg_sq").sqrt() + float(group["eps"]),
+            age=young.age,
             lr=learning_rate(group),
             beta1=float(group["betas"][0]),
             beta2=float(group["betas"][1]),
@@ -113,53 +87,32 @@ class AdaBelief(_Rectified):
     zeroed = ("exp_avg", "exp_avg_var", "max_exp_avg_var")
 
     def share(self, group: Options) -> float | Tensor:
-        """The share of itself that the parameter loses.
-
-        Args:
-            group: The options.
-
-        Returns:
-            None with coupled decay; with ``fixed_decay`` the learning rate does not count.
-        """
+        """The share of itself that the parameter loses."""
         if not group["decoupled_decay"]:
             return 0.0
         lr = 1.0 if group["fixed_decay"] else learning_rate(group)
         return lr * group["weight_decay"]
 
     def overwrites_grad(self, group: Options) -> bool:
-        """Earlier versions add coupled decay to the gradient in place.
-
-        Args:
-            group: The options.
-
-        Returns:
-            Whether they may.
-        """
+        """Earlier versions add coupled decay to the gradient in place."""
         return bool(not group["decoupled_decay"] and group["weight_decay"] != 0)
 
-    def update(self, made: Made) -> Tensor:
-        """With ``rectify`` RAdam's, else Adam's, of the variance, to which the optimizer has added eps already.
-
-        Args:
-            made: The step.
-
-        Returns:
-            The update.
-        """
-        group, mean = made.group, made.now("exp_avg")
+    def update(self, young: YoungStep) -> Tensor:
+        """With ``rectify`` RAdam's, else Adam's, of the variance, to which the optimizer has added eps already."""
+        group, mean = young.group, young.now("exp_avg")
         beta1, beta2 = (float(beta) for beta in group["betas"])
         eps, lr = float(group["eps"]), learning_rate(group)
         if group["rectify"]:
             return rectified_update(
                 mean,
-                made.now("exp_avg_var").sqrt() + eps,
-                age=made.age,
+                young.now("exp_avg_var").sqrt() + eps,
+                age=young.age,
                 lr=lr,
                 beta1=beta1,
                 beta2=beta2,
                 degenerated=bool(group["degenerated_to_sgd"]),
             )
-        age = as_fine(made.age, mean)
-        variance = made.now("max_exp_avg_var" if group["amsgrad"] else "exp_avg_var")
+        age = as_fine(young.age, mean)
+        variance = young.now("max_exp_avg_var" if group["amsgrad"] else "exp_avg_var")
         spread = variance.sqrt() / bias_correction(beta2, age).sqrt().to(mean.dtype) + eps
         return (lr / bias_correction(beta1, age)).to(mean.dtype) * mean / spread

@@ -11,18 +11,16 @@ from torch.optim import Optimizer
 from regrow.errors import ConfigError, OptimizerError
 from regrow.surgery.optimizers.adagrad import Adagrad
 from regrow.surgery.optimizers.asgd import ASGD
-from regrow.surgery.optimizers.base import LEAVE, Family
+from regrow.surgery.optimizers.base import LEAVE, Family, coupling
 from regrow.surgery.optimizers.foreign import (
     FOREIGN,
     FOREIGN_NO_ZERO,
     FOREIGN_REFUSED,
     qualified,
 )
-from regrow.surgery.optimizers.holding import inner_optimizer
 from regrow.surgery.optimizers.memoryless import Adadelta, RMSprop
 from regrow.surgery.optimizers.moments import Adam, Adamax, AdamW, RAdam
 from regrow.surgery.optimizers.nadam import NAdam
-from regrow.surgery.optimizers.options import coupling
 from regrow.surgery.optimizers.rprop import Rprop
 from regrow.surgery.optimizers.sgd import SGD
 from regrow.surgery.optimizers.zeroed import Zeroed
@@ -64,27 +62,13 @@ _ARITHMETIC: Final = ("step", "_init_group", "_collect_group")
 
 
 def bare_method(kind: type[Optimizer], name: str) -> Any:
-    """A method as it was written: torch wraps ``step`` in a profiler's range, once for a class.
-
-    Args:
-        kind: The class.
-        name: The method's.
-
-    Returns:
-        The function; None where the class has none of this name.
-    """
+    """A method as it was written: torch wraps ``step`` in a profiler's range, once for a class."""
     method = getattr(kind, name, None)
     return None if method is None else inspect.unwrap(method)
 
 
 def known_kind(optimizer: Optimizer) -> type[Optimizer] | None:
     """The known class whose arithmetic an optimizer has.
-
-    Args:
-        optimizer: Any optimizer.
-
-    Returns:
-        Its class, or the class that it inherits both ``step`` and the making of the state from; None if there is none.
 
     Examples:
         >>> import torch
@@ -145,7 +129,7 @@ def family_of(optimizer: Optimizer, *, reset_state: str = "exact") -> Family:
     kind, (reason, no_zero) = known_kind(optimizer), _refusal(optimizer)
     if kind is not None and not reason:
         return FAMILIES[kind] if kind in FAMILIES else FOREIGN[qualified(kind)]
-    inner = inner_optimizer(optimizer)
+    inner = next((k for k, v in vars(optimizer).items() if isinstance(v, Optimizer)), None)
     if inner is not None:
         raise OptimizerError(
             f"{name} steps another optimizer, its '{inner}', and the memory is there: attach that one, "

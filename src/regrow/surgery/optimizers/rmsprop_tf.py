@@ -7,7 +7,8 @@ from typing import final
 
 from torch import Tensor
 
-from regrow.surgery.optimizers.base import Family, Options
+from regrow.surgery.optimizers.base import Family
+from regrow.surgery.optimizers.step import Options
 
 
 @final
@@ -18,14 +19,6 @@ class RMSpropTF(Family):
     others = ("square_avg",)
 
     def first(self, group: Options, defaults: Options) -> Mapping[str, float | Tensor]:
-        """The average of squares is one.
-
-        Args:
-            group: The options.
-            defaults: The options that the optimizer was made with.
-
-        Returns:
-            It.
-        """
+        """The average of squares is one."""
         del group, defaults
         return {"square_avg": 1.0}

@@ -8,7 +8,8 @@ from typing import Any, final
 import torch
 from torch import Tensor
 
-from regrow.surgery.optimizers.base import Ageing, Options, learning_rate
+from regrow.surgery.optimizers.base import Ageing
+from regrow.surgery.optimizers.step import Options, learning_rate
 
 
 @final
@@ -25,39 +26,17 @@ class Rprop(Ageing):
     prepares = True
 
     def reads_before(self, group: Options, *, coarse: bool) -> bool:
-        """Never: the optimizer's own step is right.
-
-        Args:
-            group: The options.
-            coarse: Whether the parameter has fewer digits than float32.
-
-        Returns:
-            False.
-        """
+        """Never: the optimizer's own step is right."""
         del group, coarse
         return False
 
     def first(self, group: Options, defaults: Options) -> Mapping[str, float | Tensor]:
-        """The step sizes are the learning rate, as of the moment; `prepare_` takes that of the first step.
-
-        Args:
-            group: The options.
-            defaults: The options that the optimizer was made with.
-
-        Returns:
-            It.
-        """
+        """The step sizes are the learning rate, as of the moment; `prepare_` takes that of the first step."""
         del defaults
         return {"step_size": learning_rate(group)}
 
     def prepare_(self, state: Mapping[str, Any], newborn: Tensor, *, group: Options) -> None:
-        """Fill the step sizes with the learning rate.
-
-        Args:
-            state: The optimizer's state of the tensor. Written at `newborn`.
-            newborn: True where the coming step is the first.
-            group: The options.
-        """
+        """Fill the step sizes with the learning rate."""
         size = state["step_size"]
         rate = torch.as_tensor(learning_rate(group), dtype=size.dtype, device=size.device)
         size.copy_(torch.where(newborn, rate, size))

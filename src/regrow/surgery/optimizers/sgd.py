@@ -6,8 +6,8 @@ from typing import final
 
 from torch import Tensor
 
-from regrow.surgery.optimizers.base import Due, Family, Made, Options, learning_rate
-from regrow.surgery.optimizers.options import lost_share
+from regrow.surgery.optimizers.base import Family
+from regrow.surgery.optimizers.step import Options, StepResult, YoungStep, learning_rate, lost_share
 
 
 class SGD(Family):
@@ -23,75 +23,32 @@ class SGD(Family):
     counts = False
 
     def remembers(self, group: Options) -> bool:
-        """With dampening, for one step.
-
-        Args:
-            group: The options.
-
-        Returns:
-            Whether the first step must be replaced.
-        """
+        """With dampening, for one step."""
         return bool(group["dampening"] != 0)
 
     def needs_pre_step(self, group: Options) -> bool:
-        """With dampening.
-
-        Args:
-            group: The options.
-
-        Returns:
-            Whether the first step must be replaced.
-        """
+        """With dampening."""
         return self.remembers(group)
 
     def reads_before(self, group: Options, *, coarse: bool) -> bool:
-        """In every step that touches the momentum of a unit whose first such step is still to come.
-
-        Args:
-            group: The options.
-            coarse: Whether the parameter has fewer digits than float32.
-
-        Returns:
-            Whether the step has momentum.
-        """
+        """In every step that touches the momentum of a unit whose first such step is still to come."""
         del coarse
         return bool(group["momentum"] != 0)
 
     def overwrites_grad(self, group: Options) -> bool:
-        """The foreach form with nesterov adds the momentum to the gradient in place.
-
-        Args:
-            group: The options.
-
-        Returns:
-            Whether it may do so.
-        """
+        """The foreach form with nesterov adds the momentum to the gradient in place."""
         return bool(group["nesterov"] and not group["fused"])
 
-    def due(self, made: Made) -> Due:
-        """The first step with momentum: momentum = gradient.
+    def result(self, young: YoungStep) -> StepResult:
+        """The first step with momentum: momentum = gradient."""
+        first, kept = self.decayed(young)
+        step = first + young.group["momentum"] * first if young.group["nesterov"] else first
+        value = kept - learning_rate(young.group) * step
+        return StepResult(value=value, state={"momentum_buffer": first})
 
-        Args:
-            made: The step.
-
-        Returns:
-            Parameter and momentum.
-        """
-        first, kept = self.decayed(made)
-        step = first + made.group["momentum"] * first if made.group["nesterov"] else first
-        value = kept - learning_rate(made.group) * step
-        return Due(value=value, state={"momentum_buffer": first})
-
-    def decayed(self, made: Made) -> tuple[Tensor, Tensor]:
-        """What weight decay makes of the gradient and of the parameter.
-
-        Args:
-            made: The step.
-
-        Returns:
-            Both; coupled decay changes the gradient.
-        """
-        return made.direction(weight_decay=made.group["weight_decay"]), made.value
+    def decayed(self, young: YoungStep) -> tuple[Tensor, Tensor]:
+        """What weight decay makes of the gradient and of the parameter."""
+        return young.direction(weight_decay=young.group["weight_decay"]), young.value
 
 
 @final
@@ -99,24 +56,10 @@ class SGDW(SGD):
     """timm's: weight decay is decoupled."""
 
     def overwrites_grad(self, group: Options) -> bool:
-        """With nesterov the foreach form of earlier versions adds the momentum to the gradient in place.
-
-        Args:
-            group: The options.
-
-        Returns:
-            Whether it may do so.
-        """
+        """With nesterov the foreach form of earlier versions adds the momentum to the gradient in place."""
         return bool(group["nesterov"])
 
-    def decayed(self, made: Made) -> tuple[Tensor, Tensor]:
-        """What weight decay makes of the gradient and of the parameter.
-
-        Args:
-            made: The step.
-
-        Returns:
-            Both; decoupled decay changes the parameter.
-        """
-        share = lost_share(made.group, lr=learning_rate(made.group))
-        return made.direction(weight_decay=0.0), made.value * (1.0 - share)
+    def decayed(self, young: YoungStep) -> tuple[Tensor, Tensor]:
+        """What weight decay makes of the gradient and of the parameter."""
+        share = lost_share(young.group, lr=learning_rate(young.group))
+        return young.direction(weight_decay=0.0), young.value * (1.0 - share)

@@ -41,11 +41,6 @@ def begin_slow_(parameter: nn.Parameter, state: Mapping[str, Any], mask: Tensor)
 
     Left as they are they would pull a renewed unit half of the way back to the old one when they are next met.
 
-    Args:
-        parameter: The parameter, with its new values.
-        state: The optimizer's state of it. Written at the mask, where there are slow weights.
-        mask: True where a unit begins anew; broadcasts to the parameter; on any device.
-
     Source:
         Zhang, Lucas, Hinton, Ba, "Lookahead optimizer: k steps forward, 1 step back", NeurIPS 2019, Algorithm 1.
     """

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, final
+from typing import Any, Final, final
 
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from regrow.errors import OptimizerError
-from regrow.surgery.optimizers.base import LEAVE, Family, Options
-from regrow.surgery.optimizers.holding import elsewhere, memories
+from regrow.surgery.optimizers.base import LEAVE, Family, state_of_entries, tensors_held_by
 from regrow.surgery.optimizers.slow import SLOW
+from regrow.surgery.optimizers.step import Options
+
+_ITS_OWN: Final = frozenset({"state", "param_groups", "defaults"})
 
 
 @final
@@ -23,33 +25,29 @@ class Zeroed(Family):
     sizes, slow copies of the weights) is wrong at the renewed entries.
     """
 
-    def check(self, name: str, parameter: nn.Parameter, optimizer: Optimizer) -> None:
+    def check(
+        self, name: str, parameter: nn.Parameter, optimizer: Optimizer, *, group: Options
+    ) -> None:
         """Refuse what zeroing would not reach.
 
-        Args:
-            name: The parameter's.
-            parameter: The parameter.
-            optimizer: The optimizer.
-
-        Raises:
-            OptimizerError: A memory is not one floating point number an entry, or is not in the optimizer's state of
-                this parameter: zeroing would do nothing, or something else.
+        Edge cases:
+            What is kept is not one floating point number an entry, or is not in the optimizer's state of this
+            parameter: an OptimizerError, for zeroing would do nothing, or something else.
         """
+        del group
         kind, state = type(optimizer).__name__, optimizer.state.get(parameter, {})
-        for key, memory in _own(state, parameter).items():
-            if type(memory) not in {Tensor, nn.Parameter}:
-                found = f"a {type(memory).__name__} that holds tensors"
-            elif memory.shape == parameter.shape and (
-                memory.is_floating_point() or memory.is_complex()
-            ):
+        for key, kept in _own(state, parameter).items():
+            if type(kept) not in {Tensor, nn.Parameter}:
+                found = f"a {type(kept).__name__} that holds tensors"
+            elif kept.shape == parameter.shape and (kept.is_floating_point() or kept.is_complex()):
                 continue
             else:
-                found = f"{memory.dtype} of shape {tuple(memory.shape)}"
+                found = f"{kept.dtype} of shape {tuple(kept.shape)}"
             raise OptimizerError(
                 f"reset_state='zero' needs one floating point number an entry, and what {kind} keeps of '{name}' under "
                 f"'{key}' is {found} for a parameter of shape {tuple(parameter.shape)}: {LEAVE}"
             )
-        attribute = elsewhere(optimizer)
+        attribute = _attribute_with_tensors(optimizer)
         if attribute is not None:
             raise OptimizerError(
                 f"reset_state='zero' needs all that is remembered in the optimizer's state, and {kind} keeps tensors "
@@ -71,20 +69,23 @@ class Zeroed(Family):
         group: Options,
         defaults: Options,
     ) -> None:
-        """Zero what has the parameter's shape, and has passed `check`.
-
-        Args:
-            parameter: The parameter.
-            state: The optimizer's state of it. Written at the mask.
-            mask: True where a unit begins anew.
-            group: The options.
-            defaults: The options that the optimizer was made with.
-        """
+        """Zero what has the parameter's shape, and has passed `check`."""
         del group, defaults
-        for memory in _own(state, parameter).values():
-            memory.masked_fill_(mask, 0.0)
+        for kept in _own(state, parameter).values():
+            kept.masked_fill_(mask, 0.0)
 
 
 def _own(state: Mapping[str, Any], parameter: nn.Parameter) -> dict[str, Any]:
     """What the optimizer itself remembers: slow weights of Lookahead beside it begin at the new value, not at 0."""
-    return {key: value for key, value in memories(state, parameter).items() if key != SLOW}
+    return {key: value for key, value in state_of_entries(state, parameter).items() if key != SLOW}
+
+
+def _attribute_with_tensors(optimizer: Optimizer) -> str | None:
+    """The name of an attribute in which an optimizer keeps tensors beside its state."""
+    own = {id(each) for group in optimizer.param_groups for each in group["params"]}
+    for key, value in vars(optimizer).items():
+        if key not in _ITS_OWN and not key.startswith("_optimizer_"):
+            found = (each for each in tensors_held_by(value) if id(each) not in own)
+            if any(each.numel() > 1 for each in found):
+                return key
+    return None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Container, Sequence
-from typing import Any
 
 from torch import nn
 
@@ -12,20 +11,26 @@ from regrow.criteria import MEASURED, Signal
 from regrow.errors import ConfigError
 from regrow.graph import Filters, Wiring
 from regrow.loop.measure.calibration import Calibration
+from regrow.loop.measure.data import CalibrationData
 from regrow.loop.measure.examples import CalibrationLoss
-from regrow.loop.measure.probing import Probe
+from regrow.loop.measure.probe import Probe
 from regrow.loop.ranks import Ranks
 
 
 def calibration_of(
-    recipe: Recipe, model: nn.Module, inputs: Any, *, kept: Container[str | None], ranks: Ranks
+    recipe: Recipe,
+    model: nn.Module,
+    data: CalibrationData,
+    *,
+    kept: Container[str | None],
+    ranks: Ranks,
 ) -> Calibration | None:
     """What runs the model on fixed inputs for a renewal that keeps its output; None for every other one.
 
     Args:
         recipe: What to do.
         model: The bare model.
-        inputs: As `attach` was given them.
+        data: As `attach` was given them.
         kept: Tensors that somebody else uses too.
         ranks: The processes that train the model together.
 
@@ -37,12 +42,12 @@ def calibration_of(
     """
     if not recipe.renew.keeps_output:
         return None
-    if inputs is None:
+    if data.inputs is None:
         raise ConfigError(
             "preserve=True moves a filter's mean activation into its readers, and measures it on real data: give "
             "attach(calibration_inputs=...), a batch of training images, say"
         )
-    return Calibration(model, inputs, kept=kept, ranks=ranks)
+    return Calibration(model, data, kept=kept, ranks=ranks)
 
 
 def probe_of(
@@ -51,7 +56,8 @@ def probe_of(
     layers: Sequence[Filters],
     wiring: Wiring,
     *,
-    data: tuple[Any, Any, CalibrationLoss | None],
+    data: CalibrationData,
+    loss: CalibrationLoss | None,
     ranks: Ranks,
 ) -> Probe | None:
     """What measures the filters for a criterion that looks at more than weights and gradients; None for others.
@@ -61,7 +67,8 @@ def probe_of(
         model: The bare model.
         layers: With all their readers.
         wiring: Of the whole model.
-        data: Inputs, targets and loss, as `attach` was given them.
+        data: As `attach` was given them.
+        loss: The same.
         ranks: The processes that train the model together.
 
     Returns:
@@ -73,10 +80,9 @@ def probe_of(
     signals = recipe.criterion.needs & MEASURED
     if not signals:
         return None
-    inputs, targets, loss = data
     for argument, given, needed in (
-        ("calibration_inputs", inputs, True),
-        ("calibration_targets", targets, signals != frozenset({Signal.ACTIVATIONS})),
+        ("calibration_inputs", data.inputs, True),
+        ("calibration_targets", data.targets, signals != frozenset({Signal.ACTIVATIONS})),
     ):
         if needed and given is None:
             raise ConfigError(
@@ -86,9 +92,8 @@ def probe_of(
     return Probe(
         model,
         layers,
-        inputs,
+        data,
         signals=signals,
-        targets=targets,
         loss=loss,
         wiring=wiring,
         ranks=ranks,

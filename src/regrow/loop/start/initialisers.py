@@ -90,13 +90,6 @@ def fresh_entries(layers: Iterable[Layer], tensors: Mapping[str, Tensor]) -> dic
     A scale that a network starts at 0, so that its blocks begin as nothing, begins at 0 again for a renewed filter. It
     is read before training; where entries differ, the network has been trained, and torch's own value stands. A layer
     that says itself what is fresh (`regrow.graph.ChannelNorm`) is believed.
-
-    Args:
-        layers: With their norms.
-        tensors: Parameters and buffers by name.
-
-    Returns:
-        By name of scale or shift, the value that all its entries have; only where it is not what is known already.
     """
     found: dict[str, float] = {}
     for layer in layers:
@@ -114,15 +107,7 @@ def fresh_entries(layers: Iterable[Layer], tensors: Mapping[str, Tensor]) -> dic
 
 
 def with_fresh(layer: Layer, fresh: Mapping[str, float]) -> Layer:
-    """A layer whose norms know what their fresh channels began with.
-
-    Args:
-        layer: The layer.
-        fresh: From `fresh_entries`.
-
-    Returns:
-        The same layer where there is nothing to know.
-    """
+    """A layer whose norms know what their fresh channels began with."""
     names = {each.name for norm in layer.filters.norms for each in norm.tensors}
     if names.isdisjoint(fresh):
         return layer

@@ -9,8 +9,8 @@ from regrow.compose import Recipe
 from regrow.errors import ConfigError
 from regrow.graph import Filters, Wiring, gates, is_shared
 from regrow.graph.users import others
-from regrow.loop.start.choosing import Chosen
-from regrow.loop.start.sharing import never_silent
+from regrow.loop.start.layers import WatchedLayers
+from regrow.loop.start.shared_tensors import never_silent
 
 _FEW = 3
 """Layers that a note names."""
@@ -32,7 +32,7 @@ def refuse_endless(recipe: Recipe) -> None:
         )
 
 
-def droppable(chosen: Chosen, wiring: Wiring) -> Chosen:
+def droppable(chosen: WatchedLayers, wiring: Wiring) -> WatchedLayers:
     """Leave out gates and what cannot be silenced, and note what else a drop cannot do.
 
     Args:

@@ -19,16 +19,7 @@ _AT_ONCE = 256
 def activation_sums(
     places: Mapping[str, Sequence[Place]], counts: Mapping[str, int], examples: Examples
 ) -> dict[str, Tensor]:
-    """Sums of absolute values, numbers of zeros, and numbers of all, of what passes at the filters' places.
-
-    Args:
-        places: By layer.
-        counts: Number of filters by layer.
-        examples: What the model runs on; its modules in evaluation mode, without gradients.
-
-    Returns:
-        By layer (3, O), in float64 on the CPU.
-    """
+    """Sums of absolute values, numbers of zeros, and numbers of all, of what passes at the filters' places."""
     sums = {
         path: torch.zeros(3, counts[path], dtype=torch.float64, device="cpu") for path in places
     }
@@ -122,15 +113,7 @@ def _multiplier(gates: Mapping[str, Tensor]) -> Callable[[Tensor, Sequence[Tap]]
 
 
 def weight_gradients(weights: Mapping[str, Tensor], examples: Examples) -> dict[str, Tensor]:
-    """The gradient of the mean calibration loss, in evaluation mode; what the parameters hold in ``.grad`` stays.
-
-    Args:
-        weights: Parameters by layer.
-        examples: What the model runs on.
-
-    Returns:
-        By layer; parameters that are frozen or not reached are not in it.
-    """
+    """The gradient of the mean calibration loss, in evaluation mode; what the parameters hold in ``.grad`` stays."""
     trained = {path: weight for path, weight in weights.items() if weight.requires_grad}
     sums: dict[str, Tensor] = {}
     for start, stop in examples.parts(_AT_ONCE):

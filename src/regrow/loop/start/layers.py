@@ -11,15 +11,15 @@ from torch import Tensor
 from regrow.errors import ConfigError, UnknownNameError
 from regrow.graph import Filters, Policy, Streams, Wiring, as_one, is_shared, streams_of
 from regrow.graph.streams import Unit
-from regrow.loop.start.sharing import without_shared_entries, without_shared_weights
-from regrow.loop.trained import Trained
+from regrow.loop.start.shared_tensors import without_shared_entries, without_shared_weights
+from regrow.loop.trained import TrainedTensors
 
 _FEW = 6
 """Layers that a message names."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Chosen:
+class WatchedLayers:
     """The layers to watch.
 
     Attributes:
@@ -38,13 +38,13 @@ def choose(
     *,
     candidates: Sequence[Filters],
     parameters: Mapping[str, Tensor],
-    trained: Trained,
+    trained: TrainedTensors,
     coupled: Policy,
     touches_readers: bool,
-) -> Chosen:
+) -> WatchedLayers:
     """The candidates that may be trained at some time, under the policy for filters that share their readers.
 
-    Whether one is trained is asked at every step (`regrow.loop.working`).
+    Whether one is trained is asked at every step (`regrow.loop.trained`).
 
     Args:
         wiring: Of the whole model.
@@ -92,11 +92,11 @@ def choose(
     watched, deaf = _without_standardised_readers(watched)
     if touches_readers:
         notes += deaf
-    return Chosen(layers=tuple(watched), streams=streams, notes=tuple(notes))
+    return WatchedLayers(layers=tuple(watched), streams=streams, notes=tuple(notes))
 
 
 def _may_begin(
-    watched: Sequence[Filters], parameters: Mapping[str, Tensor], trained: Trained
+    watched: Sequence[Filters], parameters: Mapping[str, Tensor], trained: TrainedTensors
 ) -> bool:
     """Whether a layer is in the optimizer, frozen or not, or is frozen beside others of this model that are.
 
@@ -154,7 +154,7 @@ def _why_none(
     *,
     candidates: Sequence[Filters],
     parameters: Mapping[str, Tensor],
-    trained: Trained,
+    trained: TrainedTensors,
     coupled: Policy,
     notes: Sequence[str],
 ) -> str:

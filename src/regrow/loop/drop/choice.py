@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import final
 
 import torch
 
 from regrow._shapes import Mask, Scores
 from regrow.graph import Streams
-from regrow.loop.drop.resting import Resting
-from regrow.renewal import Out
+from regrow.loop.drop.absent import AbsentFilters
+from regrow.renewal import Absence
 from regrow.selection import Selection
 
 
@@ -20,61 +20,64 @@ class Choice(Selection):
 
     Filters that another recipe has out are shown to nobody: they have no score, and count neither for a share of the
     network nor as the one that a layer keeps. Where a drop would leave a layer without any filter (by what leaves
-    with it, `Out.bound`), the best of those that would do so stay.
+    with it, `Absence.bound`), the best of those that would do so stay.
+
+    Attributes:
+        absent: Who has filters out of the model at the moment.
 
     Args:
         select: The recipe's.
-        resting: What is out of this model.
+        absent: As above.
+        own: What this recipe has out of it.
         streams: Filters that are selected as one.
-        out: What leaves with a filter; for a recipe that drops.
+        absence: What leaves with a filter; for a recipe that drops.
     """
 
     def __init__(
-        self, select: Selection, *, resting: Resting, streams: Streams | None, out: Out | None
+        self,
+        select: Selection,
+        *,
+        absent: Collection[AbsentFilters],
+        own: AbsentFilters,
+        streams: Streams | None = None,
+        absence: Absence | None = None,
     ) -> None:
         self._select = select
-        self._resting = resting
+        self.absent = absent
+        self._own = own
         self._streams = streams
-        self._out = out
+        self._absence = absence
 
     def check(self, counts: Mapping[str, int]) -> None:
-        """Refuse what the recipe's selection refuses.
-
-        Args:
-            counts: Number of filters by layer.
-        """
+        """Refuse what the recipe's selection refuses."""
         self._select.check(counts)
 
     def idle(self, scores: Mapping[str, Scores]) -> bool:
-        """As the recipe's selection: it marks nobody whom that does not mark.
-
-        Args:
-            scores: By layer, (O,).
-
-        Returns:
-            Whether nobody is marked, for certain.
-        """
+        """As the recipe's selection: it marks nobody whom that does not mark."""
         return self._select.idle(scores)
 
     def __call__(
         self, scores: Mapping[str, Scores], *, eligible: Mapping[str, Mask], step: int
     ) -> dict[str, Mask]:
-        """Mark filters that are in the network.
-
-        Args:
-            scores: By layer, (O,).
-            eligible: By layer, (O,).
-            step: Optimizer step.
-
-        Returns:
-            Masks by layer.
-        """
-        absent = self._resting.out_elsewhere({path: len(each) for path, each in scores.items()})
+        """Mark filters that are in the network."""
+        absent = self._out_elsewhere({path: len(each) for path, each in scores.items()})
         if absent:
             masks = self._of_those_present(scores, absent, eligible=eligible, step=step)
         else:
             masks = self._select(scores, eligible=eligible, step=step)
-        return masks if self._out is None else self._sparing(masks, scores, self._out, absent)
+        return (
+            masks if self._absence is None else self._sparing(masks, scores, self._absence, absent)
+        )
+
+    def _out_elsewhere(self, counts: Mapping[str, int]) -> dict[str, Mask]:
+        """The filters that other recipes have out, by layer: they are none of this one's business."""
+        found: dict[str, Mask] = {}
+        for each in self.absent:
+            for layer, gone in (*each.filters.items(), *each.bound.items()):
+                if layer in counts and each is not self._own:
+                    nobody = torch.zeros(counts[layer], dtype=torch.bool, device="cpu")
+                    found.setdefault(layer, nobody)[list(gone)] = True
+        return found
 
     def _of_those_present(
         self,
@@ -109,11 +112,11 @@ class Choice(Selection):
         self,
         masks: Mapping[str, Mask],
         scores: Mapping[str, Scores],
-        out: Out,
+        absence: Absence,
         absent: Mapping[str, Mask],
     ) -> dict[str, Mask]:
         """Go from the lowest score up, and pass over whoever would leave a layer empty."""
-        before = out.emptied(absent)
+        before = absence.emptied(absent)
         marked = [
             (float(scores[path][index]), number, index)
             for number, (path, mask) in enumerate(masks.items())
@@ -134,7 +137,7 @@ class Choice(Selection):
             gone = {path: mask.cpu() for path, mask in found.items()}
             for path, mask in absent.items():
                 gone[path] = gone[path] | mask if path in gone else mask
-            return out.emptied(gone) <= before
+            return absence.emptied(gone) <= before
 
         if fits(left):
             return dict(masks)

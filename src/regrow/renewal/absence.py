@@ -16,7 +16,7 @@ from regrow.renewal.base import Edit
 
 
 @final
-class Out:
+class Absence:
     """Which filters are out of a network, and what is silent with them.
 
     A filter is out when its weights, bias and norm entries are 0. A channel is silent when all its writers are out:
@@ -39,14 +39,14 @@ class Out:
             self._first[path] = self._count
             self._count += layer.count
         ignored = {path for path, gate in gates(wiring).items() if gate.only}
-        self._readers: dict[str, tuple[Reader, _Heard]] = {}
-        self._norms: dict[str, tuple[Norm, _Heard]] = {}
+        self._readers: dict[str, tuple[Reader, _Channels]] = {}
+        self._norms: dict[str, tuple[Norm, _Channels]] = {}
         for path, layer in self._layers.items():
             if path in ignored:
                 continue
             first, foreign = self._first[path], layer.foreign or (False,) * layer.count
             for reader in layer.readers:
-                _, heard = self._readers.setdefault(reader.weight, (reader, _Heard()))
+                _, heard = self._readers.setdefault(reader.weight, (reader, _Channels()))
                 heard.add(first, reader.channels)
                 heard.block(
                     channel
@@ -56,7 +56,7 @@ class Out:
                     if not alone
                 )
             for norm in (*layer.norms, *layer.shared_norms):
-                self._norms.setdefault(norm.path, (norm, _Heard()))[1].add(first, norm.channels)
+                self._norms.setdefault(norm.path, (norm, _Channels()))[1].add(first, norm.channels)
             for norm in layer.shared_norms:
                 self._norms[norm.path][1].block(
                     entry
@@ -184,7 +184,7 @@ class Out:
 
 
 @dataclass
-class _Heard:
+class _Channels:
     """The channels of a reader, or the entries of a norm, with their writers.
 
     Behind a mixing operation all filters share one long list of channels: it is kept once.
@@ -240,7 +240,7 @@ class _Heard:
 
 
 def _norm_edits(
-    norm: Norm, heard: _Heard, present: Tensor, params: Mapping[str, Tensor]
+    norm: Norm, heard: _Channels, present: Tensor, params: Mapping[str, Tensor]
 ) -> Iterator[Edit]:
     for each in norm.tensors:
         silent = heard.silent(present, params[each.name].shape[0])
@@ -250,7 +250,7 @@ def _norm_edits(
 
 
 def _reader_edits(
-    reader: Reader, heard: _Heard, present: Tensor, params: Mapping[str, Tensor]
+    reader: Reader, heard: _Channels, present: Tensor, params: Mapping[str, Tensor]
 ) -> Iterator[Edit]:
     if reader.standardised:
         return

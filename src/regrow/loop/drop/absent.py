@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 from weakref import WeakKeyDictionary, WeakSet
 
 import torch
 from torch import Tensor, nn
 
 from regrow.compose import Decision
-from regrow.loop.drop.silence import Silence
+from regrow.errors import StateError
 from regrow.loop.drop.slices import Part, parts_of
+from regrow.loop.drop.zeros import HeldZeros
 from regrow.renewal import Edit
 
-_RESTING: WeakKeyDictionary[nn.Module, WeakSet[Resting]] = WeakKeyDictionary()
+_ABSENT: WeakKeyDictionary[nn.Module, WeakSet[AbsentFilters]] = WeakKeyDictionary()
 """Of all recipes that are at work on a model."""
 
 
-class Resting:
+def absent_from(model: nn.Module) -> WeakSet[AbsentFilters]:
+    """Who has filters out of a model at the moment, of all recipes on it: it grows and shrinks as they come and go."""
+    return _ABSENT.setdefault(model, WeakSet())
+
+
+class AbsentFilters:
     """What is kept of dropped filters until they come back.
 
     Attributes:
@@ -26,23 +32,22 @@ class Resting:
         scores: By layer, the scores for which they were dropped.
         since: The optimizer step after which they were dropped.
         bound: By layer, the filters that are out with them because they hear nobody else.
-        silence: Keeps what is out at 0 while it is out.
+        zeros: Keeps what is out at 0 while it is out.
 
     Args:
         model: Whose filters they are. Several recipes on one model know of each other's.
     """
 
     def __init__(self, model: nn.Module) -> None:
-        self._beside = _RESTING.setdefault(model, WeakSet())
-        self._beside.add(self)
+        self._everybody = absent_from(model)  # whose filters are out, for as long as they are
         self.masks: dict[str, Tensor] = {}
         self.scores: dict[str, Tensor] = {}
         self.since = -1
         self.bound: dict[str, tuple[int, ...]] = {}
-        self.silence = Silence()
+        self.zeros = HeldZeros()
         self._parts: dict[str, list[tuple[Part, Tensor]]] = {}  # with what they were, by name
-        # What the optimizer remembered of each part, by name and key.
-        self._memory: dict[str, dict[str, list[Tensor]]] = {}
+        # The optimizer's state of each part, by name and key.
+        self._state: dict[str, dict[str, list[Tensor]]] = {}
         self._buffers: set[str] = set()
 
     def __bool__(self) -> bool:
@@ -54,37 +59,11 @@ class Resting:
         """The filters that are out, by layer."""
         return {layer: tuple(mask.nonzero()[:, 0].tolist()) for layer, mask in self.masks.items()}
 
-    def out_elsewhere(self, counts: Mapping[str, int]) -> dict[str, Tensor]:
-        """The filters that other recipes have out: they are none of this one's business.
+    def _others(self) -> list[AbsentFilters]:
+        return [each for each in self._everybody if each is not self]
 
-        Args:
-            counts: Number of filters by layer.
-
-        Returns:
-            (O,) by layer, of layers where there are any.
-        """
-        found: dict[str, Tensor] = {}
-        for each in self._beside:
-            for layer, gone in () if each is self else (*each.filters.items(), *each.bound.items()):
-                if layer in counts:
-                    mask = found.setdefault(
-                        layer, torch.zeros(counts[layer], dtype=torch.bool, device="cpu")
-                    )
-                    mask[list(gone)] = True
-        return found
-
-    def silence_again_(self, edits: Sequence[Edit], tensors: Mapping[str, Tensor]) -> None:
-        """Another renewal has written into what other recipes keep silent: it is heard when that comes back.
-
-        Args:
-            edits: What was written.
-            tensors: Parameters and buffers by name.
-        """
-        for each in self._beside:
-            if each is not self:
-                each._adopt(edits, tensors)
-
-    def _adopt(self, edits: Sequence[Edit], tensors: Mapping[str, Tensor]) -> None:
+    def adopt_(self, edits: Sequence[Edit], tensors: Mapping[str, Tensor]) -> None:
+        """Another renewal has written into what is out: it is heard when that comes back, and silenced until then."""
         with torch.no_grad():
             for edit in edits:
                 tensor = tensors[edit.name]
@@ -95,24 +74,20 @@ class Resting:
                 for part, _ in self._parts.get(edit.name, ()) if edit.is_parameter else ():
                     part.fill_(tensor, 0.0)
 
-    def begin(self, decision: Decision, *, step: int) -> None:
-        """Note who is going to be dropped.
+    def adopted_by_others_(self, edits: Sequence[Edit], tensors: Mapping[str, Tensor]) -> None:
+        """What comes back here may be silent still for another recipe."""
+        for each in self._others():
+            each.adopt_(edits, tensors)
 
-        Args:
-            decision: Masks and scores.
-            step: The optimizer step.
-        """
+    def begin(self, decision: Decision, *, step: int) -> None:
+        """Note who is going to be dropped."""
         self.masks = {layer: mask.cpu() for layer, mask in decision.masks.items()}
         self.scores = {layer: decision.scores[layer].cpu() for layer in decision.masks}
         self.since = step
+        self._everybody.add(self)
 
     def take_out_(self, edits: Iterable[Edit], tensors: Mapping[str, Tensor]) -> None:
-        """Remember what is there, and silence it.
-
-        Args:
-            edits: Numbers to be written; the zeros among them stay zero from here on.
-            tensors: Parameters and buffers by name.
-        """
+        """Remember what is there, and silence it."""
         silenced = [(edit, Part.of(edit.mask.to(tensors[edit.name].device))) for edit in edits]
         # All before the first is written: an entry may be silenced twice.
         whole = {edit.name: self._whole(edit.name, tensors[edit.name]) for edit, _ in silenced}
@@ -128,45 +103,29 @@ class Resting:
 
     def _whole(self, name: str, tensor: Tensor) -> Tensor:
         """A tensor with what other recipes have silenced in it: whoever comes back last must know what was there."""
-        held = [
-            part for each in self._beside if each is not self for part in each._parts.get(name, ())
-        ]
+        held = [part for each in self._others() for part in each._parts.get(name, ())]
         whole = tensor.detach().clone() if held else tensor.detach()
         for part, values in held:
             part.write_(whole, values.to(whole))
         return whole
 
-    def keep_memory(self, name: str, remembered: Mapping[str, Tensor]) -> None:
-        """Remember what the optimizer remembers of what is out, before it is cleared.
-
-        Args:
-            name: Of a parameter.
-            remembered: By key, a tensor of the parameter's shape.
-        """
-        if name in self._parts and remembered:
-            self._memory[name] = {
+    def keep_state(self, name: str, own: Mapping[str, Tensor]) -> None:
+        """Keep the optimizer's state of what is out, before it is cleared."""
+        if name in self._parts and own:
+            self._state[name] = {
                 key: [part.read(value) for part, _ in self._parts[name]]
-                for key, value in remembered.items()
+                for key, value in own.items()
             }
 
-    def put_memory_back_(self, name: str, remembered: Mapping[str, Tensor]) -> None:
-        """Write what `keep_memory` kept.
-
-        Args:
-            name: Of a parameter.
-            remembered: As there. Written.
-        """
-        for key, kept in self._memory.get(name, {}).items():
-            if key in remembered:
+    def put_state_back_(self, name: str, own: Mapping[str, Tensor]) -> None:
+        """Write what `keep_state` kept."""
+        for key, kept in self._state.get(name, {}).items():
+            if key in own:
                 for (part, _), values in zip(self._parts[name], kept, strict=True):
-                    part.write_(remembered[key], values.to(remembered[key]))
+                    part.write_(own[key], values.to(own[key]))
 
     def put_back_(self, tensors: Mapping[str, Tensor]) -> None:
-        """Write everything that was silenced as it was.
-
-        Args:
-            tensors: Parameters and buffers by name.
-        """
+        """Write everything that was silenced as it was."""
         with torch.no_grad():
             for name, parts in self._parts.items():
                 for part, values in parts:
@@ -174,23 +133,16 @@ class Resting:
 
     def _hold(self, tensors: Mapping[str, Tensor]) -> None:
         parameters = self._parts.keys() - self._buffers
-        self.silence.begin(
+        self.zeros.begin(
             {name: [part for part, _ in self._parts[name]] for name in parameters}, tensors
         )
 
     def leave(self) -> None:
         """Other recipes need not know of these filters any more."""
-        self._beside.discard(self)
+        self._everybody.discard(self)
 
     def edits(self, tensors: Mapping[str, Tensor]) -> list[Edit]:
-        """What is out, as edits that write what the tensors hold now.
-
-        Args:
-            tensors: Parameters and buffers by name.
-
-        Returns:
-            One edit a tensor, with a mask of its shape.
-        """
+        """What is out, as edits that write what the tensors hold now."""
         return [
             Edit(
                 name=name,
@@ -209,39 +161,32 @@ class Resting:
 
     def end(self) -> None:
         """The network is whole again."""
-        self.silence.end()
-        self.masks, self.scores, self._parts, self._memory = {}, {}, {}, {}
+        self.zeros.end()
+        self.masks, self.scores, self._parts, self._state = {}, {}, {}, {}
         self.bound = {}
         self._buffers = set()
         self.since = -1
+        self._everybody.discard(self)
 
     def state_dict(self, tensors: Mapping[str, Tensor]) -> dict[str, Any]:
-        """Tensors by name, and the step.
-
-        Args:
-            tensors: Parameters and buffers by name.
-
-        Returns:
-            ``frozen``: masks of the tensors' shapes; ``saved``: what the masked entries were; ``memory``: what the
-            optimizer remembered of them, by key, where that is kept.
-        """
+        """Tensors by name, and the step."""
         saved: dict[str, Tensor] = {}
-        memory: dict[str, dict[str, Tensor]] = {}
+        of_optimizer: dict[str, dict[str, Tensor]] = {}
         for name, parts in self._parts.items():
             whole = torch.zeros_like(tensors[name].detach())
             saved[name] = _filled(whole, parts)
-            memory[name] = {
+            of_optimizer[name] = {
                 key: _filled(
                     whole, [(part, one) for (part, _), one in zip(parts, kept, strict=True)]
                 )
-                for key, kept in self._memory.get(name, {}).items()
+                for key, kept in self._state.get(name, {}).items()
             }
         return {
             "masks": dict(self.masks),
             "scores": dict(self.scores),
             "frozen": {name: self._mask(name, tensors[name]) for name in self._parts},
             "saved": saved,
-            "memory": {name: kept for name, kept in memory.items() if kept},
+            "memory": {name: kept for name, kept in of_optimizer.items() if kept},
             "since": self.since,
         }
 
@@ -252,13 +197,7 @@ class Resting:
         *,
         parameters: Collection[str],
     ) -> None:
-        """Go on from a saved state, which `regrow.loop.saving.check_resting` has let pass.
-
-        Args:
-            state: What `state_dict` gave.
-            tensors: Parameters and buffers by name: where the saved ones go.
-            parameters: The names of those that are parameters.
-        """
+        """Resume from a saved state, which `check_absent` has let pass."""
         self.end()
         self.masks = {layer: mask.to("cpu") for layer, mask in state["masks"].items()}
         self.scores = {layer: scores.to("cpu") for layer, scores in state["scores"].items()}
@@ -268,12 +207,12 @@ class Resting:
             saved = state["saved"][name].to(tensor)
             parts = parts_of(mask.to(tensor.device))
             self._parts[name] = [(part, part.read(saved)) for part in parts]
-            remembered = state.get("memory", {}).get(name, {})
-            self.keep_memory(
-                name, {key: value.to(tensor.device) for key, value in remembered.items()}
-            )
+            own = state.get("memory", {}).get(name, {})
+            self.keep_state(name, {key: value.to(tensor.device) for key, value in own.items()})
         self._buffers = set(self._parts) - set(parameters)
         self._hold(tensors)
+        if self.masks:
+            self._everybody.add(self)
 
 
 def _filled(whole: Tensor, parts: Iterable[tuple[Part, Tensor]]) -> Tensor:
@@ -283,3 +222,51 @@ def _filled(whole: Tensor, parts: Iterable[tuple[Part, Tensor]]) -> Tensor:
         full = full.to(torch.promote_types(full.dtype, values.dtype))
         part.write_(full, values.to(full))
     return full
+
+
+def check_absent(
+    state: object,
+    tensors: Mapping[str, Tensor],
+    *,
+    counts: Mapping[str, int],
+    parameters: Collection[str],
+) -> None:
+    """Refuse a saved state of dropped filters that `AbsentFilters.load_state_dict` cannot work with.
+
+    Args:
+        state: What is to be loaded.
+        tensors: Parameters and buffers by name.
+        counts: Number of filters by layer.
+        parameters: The names of those that are parameters.
+
+    Raises:
+        StateError: It is not whole, or of another network, or the network's own state was not loaded.
+    """
+    needed = {"masks", "scores", "frozen", "saved", "since"}
+    if not isinstance(state, Mapping) or needed - set(cast("Mapping[str, Any]", state)):
+        raise StateError(
+            f"the saved state of dropped filters must have {', '.join(sorted(needed))}"
+        )
+    whole = cast("Mapping[str, Any]", state)
+    for layer, mask in (*whole["masks"].items(), *whole["scores"].items()):
+        if layer not in counts or tuple(mask.shape) != (counts[layer],):
+            raise StateError(
+                f"the saved state has dropped filters of '{layer}', which is not so here"
+            )
+    for name, tensor in (*whole["frozen"].items(), *whole["saved"].items()):
+        if name not in tensors or tensor.shape != tensors[name].shape:
+            raise StateError(
+                f"the saved state silences {name}, which is not in this model, or of another shape"
+            )
+    if (
+        whole["frozen"].keys() != whole["saved"].keys()
+        or whole["masks"].keys() != whole["scores"].keys()
+    ):
+        raise StateError("the saved state of dropped filters is not whole")
+    for name, mask in whole["frozen"].items():
+        tensor = tensors[name].detach()
+        if name in parameters and bool(tensor[mask.to(tensor.device)].any()):
+            raise StateError(
+                f"the saved state has filters out of the network, and in {name} they are not 0: load the model's "
+                f"state first, of the same time"
+            )

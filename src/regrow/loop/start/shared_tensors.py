@@ -15,15 +15,7 @@ Shared = Mapping[str, Sequence[str]]
 def without_shared_weights(
     watched: Sequence[Filters], shared: Shared
 ) -> tuple[list[Filters], list[str]]:
-    """The layers whose weight is theirs: a filter that also works elsewhere is somebody else's too.
-
-    Args:
-        watched: Layers.
-        shared: By tensor name, who uses it.
-
-    Returns:
-        Those that remain, and one note for each that does not.
-    """
+    """The layers whose weight is theirs: a filter that also works elsewhere is somebody else's too."""
     left = [filters for filters in watched if filters.weight in shared]
     notes = [
         f"{filters.path}: left alone, its weight is used by {others(shared[filters.weight], filters.path)} too"
@@ -35,16 +27,7 @@ def without_shared_weights(
 def without_shared_entries(
     watched: Sequence[Filters], shared: Shared, *, touches_readers: bool
 ) -> tuple[list[Filters], list[str]]:
-    """The layers without biases, norm entries and readers that somebody else uses too, as a renewal is to see them.
-
-    Args:
-        watched: Layers.
-        shared: By tensor name, who uses it.
-        touches_readers: Whether kept readers are worth a note.
-
-    Returns:
-        The layers, and the notes.
-    """
+    """The layers without biases, norm entries and readers that somebody else uses too, as a renewal is to see them."""
     found: list[Filters] = []
     notes: list[str] = []
     for filters in watched:
@@ -76,16 +59,7 @@ def without_shared_entries(
 
 
 def never_silent(filters: Filters, wiring: Wiring) -> str:
-    """What keeps filters from giving 0 while they are out of the network, because somebody else uses it too.
-
-    Args:
-        filters: The layer.
-        wiring: Of the whole model.
-
-    Returns:
-        Names of tensors, as a part of a sentence; "" where nothing does. Of layers that are out with them, since they
-        hear nobody else (depthwise ones), too.
-    """
+    """What keeps filters from giving 0 while they are out of the network, because somebody else uses it too."""
     bound = [
         wiring[each.path] for each in filters.readers if each.groups > 1 and each.path in wiring
     ]

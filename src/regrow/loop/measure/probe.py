@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Generator, Iterable, Mapping, Sequence, Set
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence, Set
 from dataclasses import replace
 from functools import partial
 
@@ -14,11 +13,11 @@ from regrow.criteria import Gates, Heard, Observation, Signal, Silenced
 from regrow.errors import ConfigError
 from regrow.graph import Filters, Wiring
 from regrow.graph.slices import rows
-from regrow.graph.undisturbed import undisturbed
+from regrow.loop.measure.data import CalibrationData
 from regrow.loop.measure.examples import CalibrationLoss, Examples
-from regrow.loop.measure.gating import activation_sums, slope_sums, weight_gradients
-from regrow.loop.measure.places import NotHeard, Place, heard_at, silenced_at
-from regrow.loop.measure.silencing import Silencer
+from regrow.loop.measure.gates import activation_sums, slope_sums, weight_gradients
+from regrow.loop.measure.places import Place, UnheardError, heard_at, silenced_at
+from regrow.loop.measure.silencer import Silencer
 from regrow.loop.measure.survey import Survey
 from regrow.loop.ranks import Ranks
 
@@ -42,7 +41,7 @@ class Probe:
     Args:
         model: The bare model.
         layers: Whose filters are measured, as `regrow.trace` gives them.
-        inputs: What the model is called with; the examples are axis 0 of its tensors.
+        inputs: What the model is called with, or a `CalibrationData`; the examples are axis 0 of its tensors.
         signals: What is measured.
         targets: One for each example; needed by all signals but weights and activations.
         loss: The model's output and targets to the mean loss of the batch; None: cross entropy.
@@ -86,30 +85,24 @@ class Probe:
         self._wiring = wiring
         self._ranks = ranks or Ranks()
         needing = sorted(each.value for each in self._signals & _COMPARED)
-        if needing and targets is None:
+        data = CalibrationData.of(model, inputs, targets=targets)
+        if needing and data.targets is None:
             raise ConfigError(
                 f"{' and '.join(needing)} are derived from a loss: give calibration_targets, one for each of the "
                 f"calibration_inputs"
             )
-        self._examples = Examples(model, inputs, targets=targets, loss=loss)
+        self._examples = Examples(model, data, loss=loss)
         self._counts = {path: filters.count for path, filters in self._layers.items()}
         self._heard: dict[str, tuple[Place, ...]] = {}
         self._silencer: Silencer | None = None
-        with self._undisturbed():
+        with self._examples.data.undisturbed():
             self.notes = self._try()
 
     def observe(self, only: Collection[str] | None = None) -> dict[str, Observation]:
-        """Measure the network as it is now. With several ranks, each must call it.
-
-        Args:
-            only: Layers that are measured, by path; None: all.
-
-        Returns:
-            By layer; what was not measured there is None.
-        """
+        """Measure the network as it is now. With several ranks, each must call it."""
         wanted = self._layers.keys() if only is None else self._layers.keys() & set(only)
         heard_at = {path: each for path, each in self._heard.items() if path in wanted}
-        with self._undisturbed():
+        with self._examples.data.undisturbed():
             heard = self._heard_now(heard_at)
             gates = self._gates_now(heard_at)
             accuracy, loss = self._silenced_now(wanted)
@@ -131,15 +124,9 @@ class Probe:
             if path in wanted
         }
 
-    def complete(self, seen: Mapping[str, Observation]) -> dict[str, Observation]:
-        """Add what is measured to what an optimizer's step shows.
-
-        Args:
-            seen: Weights and gradients by layer.
-
-        Returns:
-            The same with the measured fields.
-        """
+    def complete(self, seen: Mapping[str, Observation], *, step: int) -> dict[str, Observation]:
+        """Add what is measured to what an optimizer's step shows."""
+        self._examples.ask(step)
         measured = self.observe(seen.keys())
         return {
             path: replace(
@@ -151,15 +138,6 @@ class Probe:
             )
             for path, one in seen.items()
         }
-
-    @contextmanager
-    def _undisturbed(self) -> Generator[None]:
-        # Autocast around the optimizer's step keeps copies of weights from before it, and rounds backward passes too.
-        with (
-            undisturbed(self._model),
-            torch.autocast(self._examples.device.type, enabled=False),
-        ):
-            yield
 
     def _try(self) -> tuple[str, ...]:
         """Find the places, and run everything once on the first examples: a mistake is an error before training."""
@@ -188,7 +166,7 @@ class Probe:
         for path, filters in self._layers.items():
             try:
                 found[path] = find(filters, survey)
-            except NotHeard as why:
+            except UnheardError as why:
                 notes.append(f"{path} has no score: {why}")
         flags = torch.tensor(
             [path in found for path in self._layers], dtype=torch.float64, device="cpu"

@@ -11,7 +11,7 @@ from torch import Tensor
 from regrow.errors import ConfigError
 from regrow.graph.calling import tensors_in
 from regrow.loop.measure.examples import Examples
-from regrow.loop.measure.gating import check_rows
+from regrow.loop.measure.gates import check_rows
 from regrow.loop.measure.places import Place, Tap, index_of, tapping
 
 _ROWS = 1024
@@ -56,16 +56,7 @@ class Silencer:
         self.late = {path for path in places if self._agree(path, rows)}
 
     def sums(self, *, accuracy: bool, only: Collection[str] | None = None) -> dict[str, Tensor]:
-        """Sums over the examples, of the whole network and without each filter.
-
-        Args:
-            accuracy: Count right answers too.
-            only: Layers whose filters are silenced; None: all.
-
-        Returns:
-            By layer (5, O), in float64 on the CPU: loss of the whole, loss without, right answers of the whole, right
-            answers without, and the number of examples.
-        """
+        """Sums over the examples, of the whole network and without each filter."""
         sums = {
             path: torch.zeros(5, self._counts[path], dtype=torch.float64, device="cpu")
             for path in self._places
@@ -95,7 +86,7 @@ class Silencer:
 
     def _rows_at_once(self) -> int:
         """On a CPU no more than its cache holds: half of a convolution's time goes by in waiting for memory."""
-        if self._examples.device.type != "cpu":
+        if self._examples.data.device.type != "cpu":
             return max(_ROWS_LEAST, min(_ROWS, _NUMBERS_AT_ONCE // self._examples.numbers))
         return max(_ROWS_LEAST, min(_ROWS, _NUMBERS_IN_CACHE // self._examples.numbers))
 

@@ -15,7 +15,7 @@ _LOOK_AGAIN = 64
 """Steps between two looks at whether what is out has been moved: to read all of it takes as long as to write it."""
 
 
-class Silence:
+class HeldZeros:
     """Holds slices of parameters at 0 from `begin` to `end`."""
 
     def __init__(self) -> None:
@@ -28,12 +28,7 @@ class Silence:
         self._steps = 0
 
     def begin(self, parts: Mapping[str, Sequence[Part]], tensors: Mapping[str, Tensor]) -> None:
-        """Keep these at 0 from here on; they are 0 already.
-
-        Args:
-            parts: By name of their parameter.
-            tensors: Parameters by name.
-        """
+        """Keep these at 0 from here on; they are 0 already."""
         self._parts = dict(parts)
         self._restless, self._steps = set(), 0
         for name in self._parts:
@@ -49,13 +44,10 @@ class Silence:
         self._parts, self._hooks, self._cleared, self._versions = {}, [], {}, {}
 
     def freeze(self, tensors: Mapping[str, Tensor]) -> None:
-        """Take away the gradient of what is out: with it zero, and value and memory zero, no optimizer moves it.
+        """Take away the gradient of what is out: where it, value and state are zero, no optimizer moves anything.
 
         The gradients' hooks do it as soon as a gradient is there, so that nobody counts it who looks at gradients
         before the step (clipping by norm, say). This is for gradients that came another way.
-
-        Args:
-            tensors: Parameters by name.
         """
         for name in self._parts:
             gradient, version = self._cleared.get(name, (None, -1))
@@ -65,14 +57,7 @@ class Silence:
         self._cleared.clear()
 
     def disturbed(self, tensors: Mapping[str, Tensor]) -> list[str]:
-        """Before a step: find out whether somebody has written into what is out since the last one, and silence it.
-
-        Args:
-            tensors: Parameters by name.
-
-        Returns:
-            The names of those that were not 0 any more.
-        """
+        """Before a step: find out whether somebody has written into what is out since the last one, and silence it."""
         written = [name for name, seen in self._versions.items() if tensors[name]._version != seen]
         heard = [name for name in written if self._is_heard(name, tensors[name])]
         for name in heard:
@@ -82,12 +67,9 @@ class Silence:
     def settle(self, tensors: Mapping[str, Tensor]) -> None:
         """After a step: what is out is 0, whatever the loop and the optimizer have done.
 
-        With neither gradient nor memory an optimizer leaves a 0 where it is. Where one was moved all the same (by noise
+        With neither gradient nor state an optimizer leaves a 0 where it is. Where one was moved all the same (by noise
         in ``grad.data``, or in the optimizer itself), it is set to 0 after each step from then on. That is looked at in
         the first step of a phase, and now and then.
-
-        Args:
-            tensors: Parameters by name.
         """
         look, self._steps = self._steps % _LOOK_AGAIN == 0, self._steps + 1
         for name in self._versions:

@@ -1,0 +1,105 @@
+"""Put the stepper of one recipe together: what only some recipes, models and trainings need is chosen here, once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from torch import nn
+
+from regrow._words import called
+from regrow.compose import Recipe
+from regrow.criteria import Signal
+from regrow.graph import Streams, Wiring
+from regrow.loop.activity.lookout import Lookout, neighbours
+from regrow.loop.activity.step_activity import StepActivity
+from regrow.loop.drop import Choice, DropPhase, absent_from
+from regrow.loop.measure.calibration import Calibration
+from regrow.loop.measure.probe import Probe
+from regrow.loop.ranks import Ranks
+from regrow.loop.renewer import Renewer
+from regrow.loop.stepper import Stepper
+from regrow.loop.trained import WorkingLayers
+from regrow.loop.warner import Warner
+from regrow.loop.watch import OptimizerWatch
+from regrow.renewal import Absence, Layer
+from regrow.schedule import Clock
+from regrow.surgery import Companion
+
+
+def assembled(
+    recipe: Recipe,
+    *,
+    model: nn.Module,
+    wiring: Wiring,
+    layers: Sequence[Layer],
+    working: WorkingLayers,
+    watches: Sequence[OptimizerWatch],
+    companions: Sequence[Companion],
+    calibration: Calibration | None,
+    probe: Probe | None,
+    activity: StepActivity | None,
+    clock: Clock,
+    seed: int,
+    streams: Streams | None,
+    ranks: Ranks,
+    dry_run: bool,
+    hooks: bool,
+    notes: Sequence[str],
+) -> Stepper:
+    """What acts at the optimizer's steps, from here on."""
+    where = f"recipe '{recipe.info.name}'"
+    with called(recipe.words):
+        schedule = recipe.when.bind(clock, where=where)
+        renewal = recipe.renew.bind(clock, where=where)
+    warner = Warner(
+        recipe.info.name,
+        reads_gradients=Signal.GRADIENTS in recipe.criterion.needs,
+        hooked=hooks,
+    )
+    by_path: Mapping[str, Layer] = {layer.filters.path: layer for layer in layers}
+    absence, absent = Absence(wiring) if recipe.drop else None, absent_from(model)
+    renewer = Renewer(
+        renewal,
+        model=model,
+        layers=by_path,
+        working=working,
+        surgeons=[watch.surgeon for watch in watches if watch.surgeon is not None],
+        companions=companions,
+        calibration=calibration,
+        dry_run=dry_run,
+        drops=recipe.drop,
+        reset_state=recipe.reset_optimizer,
+        leads=ranks.keeps_buffers,
+        holders=absent,
+    )
+    drop = DropPhase(
+        renewer,
+        model=model,
+        absence=absence,
+        reset_state=recipe.reset_optimizer,
+        warner=warner,
+    )
+    own = [note for layer in layers for note in recipe.renew.left_alone(layer.filters)]
+    return Stepper(
+        recipe,
+        schedule=schedule,
+        watches=watches,
+        layers=by_path,
+        working=working,
+        renewer=renewer,
+        drop=drop,
+        choice=Choice(
+            recipe.select, absent=absent, own=drop.absent, streams=streams, absence=absence
+        ),
+        seed=seed,
+        total_steps=clock.total_steps,
+        streams=streams,
+        probe=probe,
+        lookout=None
+        if activity is None
+        else Lookout(recipe, activity=activity, neighbours=neighbours(wiring), warner=warner),
+        ranks=ranks,
+        warner=warner,
+        hooks=hooks,
+        notes=(*own, *renewer.notes, *notes),
+    )
