@@ -306,7 +306,7 @@ def test_bring_back_after_detach() -> None:
 @pytest.mark.parametrize("when", [Every(steps=3), AtSteps.of([3])])
 def test_a_drop_without_an_end_is_refused(when: Any) -> None:
     model = _build()
-    recipe = dataclasses.replace(regrow.RePr(unit="steps"), when=when)
+    recipe = regrow.RePr(unit="steps").with_parts(when=when)
     with pytest.raises(ConfigError, match=r"schedule that brings them back.*never does.*Cycles"):
         regrow.attach(recipe, model, _sgd(model), example_inputs=_batch(0)[0])
 

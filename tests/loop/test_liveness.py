@@ -38,7 +38,7 @@ def _batches(count: int, size: int = 32) -> list[tuple[torch.Tensor, torch.Tenso
 def _recipe(**window: Any) -> regrow.Recipe:
     recipe = regrow.RandomOut(active_fraction=1.0)
     assert isinstance(recipe.criterion, Liveness)
-    return dataclasses.replace(recipe, criterion=dataclasses.replace(recipe.criterion, **window))
+    return recipe.with_parts(criterion=dataclasses.replace(recipe.criterion, **window))
 
 
 def _train(

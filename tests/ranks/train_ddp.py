@@ -89,9 +89,7 @@ def silence() -> dict[str, Any]:
             layer.weight[1], layer.bias[1] = 0.0, -100.0
     recipe = regrow.RandomOut(active_fraction=1.0)
     assert isinstance(recipe.criterion, Liveness)
-    recipe = dataclasses.replace(
-        recipe, criterion=dataclasses.replace(recipe.criterion, examples=60)
-    )
+    recipe = recipe.with_parts(criterion=dataclasses.replace(recipe.criterion, examples=60))
     regrower = regrow.attach(recipe, model, optimizer, example_inputs=EXAMPLE, seed=3)
     for step in range(STEPS):
         images, labels = batch(step, rank=dist.get_rank())

@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from regrow.compose import Decision
+from regrow.decision import Decision
 from regrow.history import Renewed
 from regrow.loop.drop.resting import Resting
 from regrow.loop.measure.calibration import Calibration

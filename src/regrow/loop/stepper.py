@@ -14,9 +14,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from regrow._words import called
-from regrow.compose import Decision, Recipe, RecipeState
+from regrow.compose import Recipe
 from regrow.criteria import LayerActivity, Observation, Signal
+from regrow.decision import Decision, RecipeState, decide, forget, initial_state, observe
 from regrow.graph import Streams
 from regrow.graph.slices import rows
 from regrow.history import Renewed, Report
@@ -95,9 +95,8 @@ class Stepper:
         self._layers = {layer.filters.path: layer for layer in layers}
         self._working = working
         where = f"recipe '{recipe.info.name}'"
-        with called(recipe.words):
-            self._schedule = recipe.when.bind(clock, where=where)
-            renewal = recipe.renew.bind(clock, where=where)
+        self._schedule = recipe.when.bind(clock, where=where)
+        renewal = recipe.renew.bind(clock, where=where)
         self._seed = seed
         self._streams = streams
         self._ranks = ranks or Ranks()
@@ -119,7 +118,7 @@ class Stepper:
             recipe.select, resting=self._renewer.resting, streams=streams, out=out
         )
         self._counts = {path: layer.filters.count for path, layer in self._layers.items()}
-        self._state = recipe.initial_state(self._counts)
+        self._state = initial_state(recipe, self._counts)
         self._step = 0
         self._total = clock.total_steps
         self._loaded = False
@@ -237,13 +236,14 @@ class Stepper:
             seen = self._probe.complete(seen)
         with torch.no_grad():
             left = [path for path, own in self._state.criteria.items() if own and path not in able]
-            self._state = self.recipe.observe(self.recipe.forget(self._state, left), seen)
+            self._state = observe(self.recipe, forget(self._state, left), seen)
             if not due and not (shown and self.lookout.decides):
                 return
             if due and seen and all(one.grad is None for one in seen.values()):
                 self._warner.no_gradient(step=self._step)
             gated = self.recipe.min_loss is not None
-            self._state, self._pending = self.recipe.decide(
+            self._state, self._pending = decide(
+                self.recipe,
                 self._state,
                 step=self._step,
                 seed=self._seed,

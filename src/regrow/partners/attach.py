@@ -163,7 +163,7 @@ def _settings(recipe: PartnerRecipe, *, clock: Clock, hooks: bool) -> dict[str, 
         "recipe": recipe.info.name,
         "weigh": recipe.weigh,
         "when": recipe.when,
-        "mode": recipe.order,
+        "mode": recipe.mode,
         "memory": recipe.memory,
         "clock": clock,
         "hooks": hooks,
@@ -214,7 +214,7 @@ def _plan(
 ) -> Plan:
     """Whose share each tensor of a model takes."""
     tensors = blendable(model)
-    if recipe.order == "reference" and not recipe.weigh.by_filter:
+    if recipe.mode == "reference" and not recipe.weigh.by_filter:
         return plan_by_order(tensors)
     if wiring is None and example_inputs is None:
         raise ConfigError(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final, TypeAlias, final
 
 import torch
@@ -71,7 +71,7 @@ class Crew:
         if active:
             longest = max(active, key=active_fraction)
             self._asked = len(self._kinds) > 1
-            self.recipe = replace(longest, select=_Asking(self)) if self._asked else longest
+            self.recipe = longest.with_parts(select=_Asking(self)) if self._asked else longest
 
     @property
     def members(self) -> tuple[TrialSpec, ...]:

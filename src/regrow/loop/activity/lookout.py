@@ -7,8 +7,9 @@ from typing import Final
 
 from torch import Tensor
 
-from regrow.compose import Decision, Recipe, RecipeState
+from regrow.compose import Recipe
 from regrow.criteria import Kept, LayerActivity, Watching, watching
+from regrow.decision import Decision, RecipeState
 from regrow.history import Report
 from regrow.loop.activity.step_activity import StepActivity
 from regrow.loop.warner import Warner

@@ -9,7 +9,7 @@ from weakref import WeakKeyDictionary, WeakSet
 import torch
 from torch import Tensor, nn
 
-from regrow.compose import Decision
+from regrow.decision import Decision
 from regrow.loop.drop.silence import Silence
 from regrow.loop.drop.slices import Part, parts_of
 from regrow.renewal import Edit
