@@ -163,10 +163,10 @@ def test_what_is_out_comes_back_wherever_the_network_should_be_whole() -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"full": 0}, "full must be a whole number of at least 1, got 0"),
-        ({"reduced": 1.5}, "reduced must be a whole number of at least 1, got 1.5"),
-        ({"full": "3"}, "full must be a whole number of at least 1, got '3'"),
-        ({"full": float("nan")}, "full must be a whole number of at least 1, got nan"),
+        ({"s1": 0}, "s1 must be a whole number of at least 1, got 0"),
+        ({"s2": 1.5}, "s2 must be a whole number of at least 1, got 1.5"),
+        ({"s1": "3"}, "s1 must be a whole number of at least 1, got '3'"),
+        ({"s1": float("nan")}, "s1 must be a whole number of at least 1, got nan"),
         ({"cycles": None}, "cycles must be a whole number of at least 1, got None"),
         ({"cycles": -1}, "cycles must be a whole number of at least 1, got -1"),
         ({"unit": "days"}, "unit must be 'epochs' or 'steps', got 'days'"),
@@ -174,7 +174,7 @@ def test_what_is_out_comes_back_wherever_the_network_should_be_whole() -> None:
 )
 def test_bad_cycles(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
-        Cycles(**{"full": 2, "reduced": 1, "cycles": 1, **settings})
+        Cycles(**{"s1": 2, "s2": 1, "cycles": 1, **settings})
 
 
 def test_cycles_in_epochs_need_their_length() -> None:

@@ -171,7 +171,7 @@ def test_who_stays_are_the_best_of_those_that_would_empty_a_layer() -> None:
             for index in range(4):
                 weight[index] = size + index
     recipe = told["recipe"].with_parts(  # type: ignore[attr-defined]
-        criterion=regrow.RePr(rank_by="weights").criterion,
+        criterion=regrow.RePr(rank_by="weights").criterion
     )
     regrower = regrow.attach(recipe, model, optimizer, example_inputs=_batch(0)[0])
     _step(model, optimizer, 0)

@@ -104,11 +104,8 @@ def silence() -> dict[str, Any]:
 def kept_output() -> dict[str, Any]:
     """Each rank calibrates on images of its own, with running statistics of its own."""
     model, optimizer, _ = build(attach=False)
-    recipe = dataclasses.replace(
-        regrow.RandomOut(confirm="gradient", threshold=0.3, every_steps=2, active_fraction=1.0),
-        renew=Redraw(preserve=True),
-        grace_steps=1,
-    )
+    plain = regrow.RandomOut(confirm="gradient", threshold=0.3, every_steps=2, active_fraction=1.0)
+    recipe = plain.with_parts(renew=Redraw(preserve=True), grace_steps=1)
     images, _ = batch(99, rank=dist.get_rank())
     regrower = regrow.attach(
         recipe, model, optimizer, example_inputs=EXAMPLE, calibration_inputs=images
