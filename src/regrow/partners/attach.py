@@ -151,9 +151,9 @@ def _refuse_recipe(recipe: object) -> None:
             f"regrow.FilterGrafting"
         )
     if not isinstance(recipe, PartnerRecipe):
+        came = f"the class {recipe.__name__}" if isinstance(recipe, type) else type(recipe).__name__
         raise ConfigError(
-            f"recipe must be a PartnerRecipe, as regrow.FilterGrafting() makes it, got {type(recipe).__name__} "
-            f"(attach_partners)"
+            f"recipe must be a PartnerRecipe, as regrow.FilterGrafting() makes it, got {came} (attach_partners)"
         )
 
 
