@@ -181,8 +181,8 @@ class Recipe(Composition):
         init: What fresh filters are drawn from, instead of what `attach` was told; None = as
             `attach` was told.
 
-    Raises:
-        ConfigError: A part that is none, or a negative grace period or loss.
+    Edge cases:
+        A part that is none, or a negative grace period or loss, is a ConfigError.
     """
 
     part_names = tuple(Parts.__annotations__)
@@ -237,9 +237,8 @@ class Recipe(Composition):
         Returns:
             A recipe of the same name. It has no settings, as they may be true of it no longer.
 
-        Raises:
-            UnknownNameError: There is no such part.
-            ConfigError: Something that is no such part.
+        Edge cases:
+            A part that there is not is an UnknownNameError, something that is no such part a ConfigError.
 
         Examples:
             >>> from regrow import RandomOut

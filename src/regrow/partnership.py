@@ -46,8 +46,8 @@ class PartnerRecipe(Composition):
             along over all tensors up to the next one in the order of the state dict, as the released code does.
         memory: ``keep`` the optimizer's memory as it is, ``graft`` it with the same shares, or ``reset`` it.
 
-    Raises:
-        ConfigError: Less than 2 partners, or another word.
+    Edge cases:
+        Less than 2 partners, or another word, are a ConfigError.
     """
 
     part_names = tuple(PartnerParts.__annotations__)
@@ -80,9 +80,8 @@ class PartnerRecipe(Composition):
         Returns:
             A recipe of the same name.
 
-        Raises:
-            UnknownNameError: There is no such part.
-            ConfigError: Something that is no such part.
+        Edge cases:
+            A part that there is not is an UnknownNameError, something that is no such part a ConfigError.
         """
         return PartnerRecipe(info=self.info, **self._changed(parts))._after(self)
 

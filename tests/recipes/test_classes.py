@@ -98,8 +98,8 @@ class TestEveryRecipe:
         varied = made.with_parts(**other)
         assert varied.info is made.info
         assert varied.parts == {**made.parts, **other} != made.parts
-        with pytest.raises(UnknownNameError, match=f"part of recipe '{made.info.name}' 'whenn'"):
-            made.with_parts(whenn=None)
+        with pytest.raises(UnknownNameError, match=f"part of recipe '{made.info.name}' 'schedule'"):
+            made.with_parts(schedule=None)
 
     def test_its_settings_are_those_of_study_files(
         self, kind: Any, settings: dict[str, Any], shown: str, other: dict[str, Any]
