@@ -47,15 +47,7 @@ class Decision:
 
 
 def initial_state(recipe: Recipe, counts: Mapping[str, int]) -> RecipeState:
-    """The state before the first step.
-
-    Args:
-        recipe: The recipe.
-        counts: Number of filters by layer.
-
-    Returns:
-        Nothing observed, nothing renewed.
-    """
+    """Nothing observed, nothing renewed; refuses layers (with their number of filters) that cannot be selected from."""
     recipe.select.check(counts)
     return RecipeState(
         criteria={layer: {} for layer in counts},
@@ -69,16 +61,7 @@ def initial_state(recipe: Recipe, counts: Mapping[str, int]) -> RecipeState:
 def observe(
     recipe: Recipe, state: RecipeState, observations: Mapping[str, Observation]
 ) -> RecipeState:
-    """Look at one optimizer step.
-
-    Args:
-        recipe: The recipe.
-        state: Before. Not changed.
-        observations: By layer.
-
-    Returns:
-        After.
-    """
+    """The state after a look at one optimizer step. The old one is not changed, here as everywhere below."""
     seen = {
         layer: recipe.criterion.observe(state.criteria[layer], observation)
         for layer, observation in observations.items()
@@ -87,15 +70,7 @@ def observe(
 
 
 def forget(state: RecipeState, layers: Collection[str]) -> RecipeState:
-    """What was observed of layers that have left the training is of another time.
-
-    Args:
-        state: Before. Not changed.
-        layers: Which.
-
-    Returns:
-        After: nothing observed of them. When they were renewed stays known.
-    """
+    """What was observed of layers that have left the training is of another time; when they were renewed is kept."""
     nothing: dict[str, CriterionState] = {layer: {} for layer in layers}
     return RecipeState(criteria={**state.criteria, **nothing}, born=state.born)
 
@@ -116,7 +91,7 @@ def decide(
 
     Args:
         recipe: The recipe.
-        state: What was observed. Not changed.
+        state: What was observed.
         step: Optimizer step, 0-based.
         seed: For criteria that draw random numbers.
         loss: Training loss of this step; only needed with `min_loss`.
@@ -132,8 +107,8 @@ def decide(
         ConfigError: `min_loss` is set and no loss came.
 
     Edge cases:
-        A score that is not a number never selects its filter and is counted. A loss that is not
-        a number is not under `min_loss`.
+        A score that is not a number never selects its filter and is counted. A loss that is not a number is not under
+        `min_loss`.
     """
     if recipe.min_loss is not None and loss is None:
         raise ConfigError(
