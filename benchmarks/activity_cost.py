@@ -124,8 +124,8 @@ INSIDE: Final = Inside(
 def loops() -> dict[str, Callable[[], Loop]]:
     """What is compared."""
     randomout = regrow.RandomOut(active_fraction=1.0)
-    watched = dataclasses.replace(randomout, criterion=Liveness(threshold=1e-8, look_every=1))
-    sums = dataclasses.replace(randomout, criterion=Sums())
+    watched = randomout.with_parts(criterion=Liveness(threshold=1e-8, look_every=1))
+    sums = randomout.with_parts(criterion=Sums())
     return {
         "plain": lambda: Loop(None),
         "idle": lambda: Loop(randomout),

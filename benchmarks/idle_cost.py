@@ -92,13 +92,13 @@ class Loop:
         recipe = regrow.RandomOut(threshold=0.0, active_fraction=1.0, every_epochs=1)
         total, epoch = None, EPOCH
         if variant != "between checks":
-            recipe = dataclasses.replace(recipe, when=Every(active_fraction=0.5))
+            recipe = recipe.with_parts(when=Every(active_fraction=0.5))
             total = 2 * (RENEWED_AT + 1)
         wiring = regrow.trace(self.model, torch.zeros(2, *case.shape[1:]))
         if variant == "after renewals":
             paths = [layer.path for layer in wiring.renewable(layers=("conv",))]
             counts = {(RENEWED_AT, path): 1 for path in paths}
-            recipe = dataclasses.replace(recipe, select=CountsOf(counts=counts))
+            recipe = recipe.with_parts(select=CountsOf(counts=counts))
         self.regrower = regrow.attach(
             recipe,
             self.model,

@@ -81,7 +81,7 @@ def recipe(selection: str, **settings: Any) -> regrow.Recipe:
     whole = regrow.RePr(fraction=FRACTION, unit="steps", **settings)
     if selection == "overlap":
         return whole
-    return dataclasses.replace(whole, select=OfEveryLayer(FRACTION))
+    return whole.with_parts(select=OfEveryLayer(FRACTION))
 
 
 def cycle(selection: str, optimizer: str, repeat: int) -> dict[str, Any]:

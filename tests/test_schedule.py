@@ -113,17 +113,17 @@ def _phases(schedule: Cycles, steps: int, **clock: int) -> tuple[list[int], list
 
 
 def test_cycles_in_steps_and_in_epochs() -> None:
-    in_steps = Cycles(full=3, reduced=2, cycles=2, unit="steps")
+    in_steps = Cycles(s1=3, s2=2, cycles=2, unit="steps")
     assert _phases(in_steps, 40) == ([2, 7], [4, 9])
     assert in_steps.bind(Clock(), where="test").last_step == 9
-    in_epochs = Cycles(full=1, reduced=2, cycles=1)
+    in_epochs = Cycles(s1=1, s2=2, cycles=1)
     assert _phases(in_epochs, 40, steps_per_epoch=5) == ([4], [14])
-    shortest = Cycles(full=1, reduced=1, cycles=3, unit="steps")
+    shortest = Cycles(s1=1, s2=1, cycles=3, unit="steps")
     assert _phases(shortest, 12) == ([0, 2, 4], [1, 3, 5])
 
 
 def test_cycles_that_fit_say_nothing() -> None:
-    cycles = Cycles(full=3, reduced=2, cycles=2, unit="steps")
+    cycles = Cycles(s1=3, s2=2, cycles=2, unit="steps")
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert _phases(cycles, 11, total_steps=11) == ([2, 7], [4, 9])
@@ -144,7 +144,7 @@ def test_cycles_that_fit_say_nothing() -> None:
 def test_cycles_that_do_not_fit_are_not_begun(
     total: int, made: int, phases: tuple[list[int], list[int]]
 ) -> None:
-    cycles = Cycles(full=3, reduced=2, cycles=2, unit="steps")
+    cycles = Cycles(s1=3, s2=2, cycles=2, unit="steps")
     with pytest.warns(
         NoEffectWarning, match=f"test: 2 cycles take 10 steps .* after {total}: {made} are made "
     ):
@@ -156,17 +156,17 @@ def test_cycles_that_do_not_fit_are_not_begun(
 
 
 def test_what_is_out_comes_back_wherever_the_network_should_be_whole() -> None:
-    bound = Cycles(full=3, reduced=2, cycles=1, unit="steps").bind(Clock(), where="test")
+    bound = Cycles(s1=3, s2=2, cycles=1, unit="steps").bind(Clock(), where="test")
     assert [step for step in range(2, 9) if not bound.ends(step)] == [2, 3]
 
 
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"full": 0}, "full must be a whole number of at least 1, got 0"),
-        ({"reduced": 1.5}, "reduced must be a whole number of at least 1, got 1.5"),
-        ({"full": "3"}, "full must be a whole number of at least 1, got '3'"),
-        ({"full": float("nan")}, "full must be a whole number of at least 1, got nan"),
+        ({"s1": 0}, "s1 must be a whole number of at least 1, got 0"),
+        ({"s2": 1.5}, "s2 must be a whole number of at least 1, got 1.5"),
+        ({"s1": "3"}, "s1 must be a whole number of at least 1, got '3'"),
+        ({"s1": float("nan")}, "s1 must be a whole number of at least 1, got nan"),
         ({"cycles": None}, "cycles must be a whole number of at least 1, got None"),
         ({"cycles": -1}, "cycles must be a whole number of at least 1, got -1"),
         ({"unit": "days"}, "unit must be 'epochs' or 'steps', got 'days'"),
@@ -174,14 +174,14 @@ def test_what_is_out_comes_back_wherever_the_network_should_be_whole() -> None:
 )
 def test_bad_cycles(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
-        Cycles(**{"full": 2, "reduced": 1, "cycles": 1, **settings})
+        Cycles(**{"s1": 2, "s2": 1, "cycles": 1, **settings})
 
 
 def test_cycles_in_epochs_need_their_length() -> None:
     with pytest.raises(
         ConfigError, match=r"need attach\(steps_per_epoch=\.\.\.\), or set unit='st"
     ):
-        Cycles(full=2, reduced=1, cycles=1).bind(Clock(total_steps=9), where="test")
+        Cycles(s1=2, s2=1, cycles=1).bind(Clock(total_steps=9), where="test")
 
 
 @pytest.mark.parametrize("name", ["total_steps", "steps_per_epoch"])

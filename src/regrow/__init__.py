@@ -10,7 +10,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # what type checkers read; tests/test_api_surface.py holds it to be _HOMES
     from regrow import criteria as criteria
     from regrow import losses as losses
     from regrow import nn as nn
@@ -19,86 +19,70 @@ if TYPE_CHECKING:
     from regrow import schedule as schedule
     from regrow import selection as selection
     from regrow import weighing as weighing
-    from regrow.compose import Recipe, RecipeInfo
-    from regrow.graph import Filters, Norm, Reader, Wiring, trace
-    from regrow.history import Grafted, PartnerReport, Renewed, Report
-    from regrow.loop import Detached, Regrower, attach
-    from regrow.partners import Grafter, attach_partners
-    from regrow.partnership import PartnerRecipe
-    from regrow.recipes import (
-        FilterGrafting,
-        InternalScion,
-        NoiseScion,
-        RandomControl,
-        RandomOut,
-        RePr,
-    )
-    from regrow.teachers import Teachers
+    from regrow.compose import Recipe as Recipe
+    from regrow.graph import trace as trace
+    from regrow.history import Report as Report
+    from regrow.loop import Regrower as Regrower
+    from regrow.loop import attach as attach
+    from regrow.partners import Grafter as Grafter
+    from regrow.partners import attach_partners as attach_partners
+    from regrow.partnership import PartnerRecipe as PartnerRecipe
+    from regrow.recipes import FilterGrafting as FilterGrafting
+    from regrow.recipes import InternalScion as InternalScion
+    from regrow.recipes import NoiseScion as NoiseScion
+    from regrow.recipes import RandomControl as RandomControl
+    from regrow.recipes import RandomOut as RandomOut
+    from regrow.recipes import RePr as RePr
+    from regrow.teachers import Teachers as Teachers
 
 __version__ = "0.1.0.dev0"
-
-__all__ = [
-    "Detached",
-    "FilterGrafting",
-    "Filters",
-    "Grafted",
-    "Grafter",
-    "InternalScion",
-    "NoiseScion",
-    "Norm",
-    "PartnerRecipe",
-    "PartnerReport",
-    "RandomControl",
-    "RandomOut",
-    "RePr",
-    "Reader",
-    "Recipe",
-    "RecipeInfo",
-    "Regrower",
-    "Renewed",
-    "Report",
-    "Teachers",
-    "Wiring",
-    "attach",
-    "attach_partners",
-    "trace",
-]
 
 _HOMES = {
     "attach": "loop",
     "attach_partners": "partners",
-    "Detached": "loop",
     "FilterGrafting": "recipes",
-    "Filters": "graph",
-    "Grafted": "history",
     "Grafter": "partners",
     "InternalScion": "recipes",
     "NoiseScion": "recipes",
-    "Norm": "graph",
     "PartnerRecipe": "partnership",
-    "PartnerReport": "history",
     "RandomControl": "recipes",
     "RandomOut": "recipes",
-    "Reader": "graph",
     "Recipe": "compose",
-    "RecipeInfo": "compose",
     "Regrower": "loop",
-    "Renewed": "history",
     "Report": "history",
     "RePr": "recipes",
     "Teachers": "teachers",
     "trace": "graph",
-    "Wiring": "graph",
 }
+"""The public names, each with the module that has it."""
 
 _MODULES = ("criteria", "losses", "nn", "recipes", "renewal", "schedule", "selection", "weighing")
 """Used by their name: ``regrow.losses.distillation``."""
+
+_MOVED = {
+    "Detached": "loop",
+    "Filters": "graph",
+    "Grafted": "history",
+    "Norm": "graph",
+    "PartnerReport": "history",
+    "Reader": "graph",
+    "RecipeInfo": "recipes",
+    "Renewed": "history",
+    "Wiring": "graph",
+}
+"""Names that were here once."""
+
+__all__ = list(_HOMES)  # pyright: ignore[reportUnsupportedDunderAll] # the block above says it to type checkers
 
 
 def __getattr__(name: str) -> object:
     """Import a public name when it is first used: the command line's help must not wait for torch."""
     if name in _MODULES:
         return importlib.import_module(f"regrow.{name}")
+    if name in _MOVED:
+        raise AttributeError(
+            f"regrow.{name} is now in regrow.{_MOVED[name]}: from regrow.{_MOVED[name]} import {name}"
+        )
     if name not in _HOMES:
         raise AttributeError(f"module 'regrow' has no attribute '{name}'")
     return getattr(importlib.import_module(f"regrow.{_HOMES[name]}"), name)

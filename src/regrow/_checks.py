@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 
-from regrow._words import said
 from regrow.errors import ConfigError
 
 
@@ -20,7 +19,7 @@ def check_fraction(value: float, *, name: str, where: str) -> None:
         ConfigError: `value` is not within [0, 1].
     """
     if not (_is_number(value) and 0.0 <= value <= 1.0):
-        raise ConfigError(f"{said(name)} must be within [0, 1], got {value!r} ({where})")
+        raise ConfigError(f"{name} must be within [0, 1], got {value!r} ({where})")
 
 
 def check_positive(value: float, *, name: str, where: str) -> None:
@@ -35,7 +34,7 @@ def check_positive(value: float, *, name: str, where: str) -> None:
         ConfigError: `value` is not a finite number above 0.
     """
     if not (_is_number(value) and value > 0 and math.isfinite(value)):
-        raise ConfigError(f"{said(name)} must be above 0, got {value!r} ({where})")
+        raise ConfigError(f"{name} must be above 0, got {value!r} ({where})")
 
 
 def check_not_negative(value: float, *, name: str, where: str) -> None:
@@ -50,7 +49,7 @@ def check_not_negative(value: float, *, name: str, where: str) -> None:
         ConfigError: `value` is not at least 0.
     """
     if not (_is_number(value) and value >= 0):
-        raise ConfigError(f"{said(name)} must be at least 0, got {value!r} ({where})")
+        raise ConfigError(f"{name} must be at least 0, got {value!r} ({where})")
 
 
 def _is_number(value: object) -> bool:

@@ -1,24 +1,23 @@
-"""Recipe: the only place where criterion, selection, renewal and schedule meet."""
+"""Recipe: the only place where criterion, selection, renewal and schedule meet.
+
+No torch here, so that a recipe's card and settings are listed without it: parts are imported when a recipe is made.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field
-from typing import Final, Literal, cast, final
-
-import torch
-from torch import Tensor
+from collections.abc import Mapping
+from dataclasses import MISSING, FrozenInstanceError, dataclass, fields, is_dataclass
+from typing import TYPE_CHECKING, Any, Final, Literal, Self, TypedDict, Unpack, final
 
 from regrow._checks import check_not_negative
-from regrow._shapes import Mask, Scores
-from regrow._words import words
-from regrow.criteria.base import Criterion, CriterionState, Observation, Watching
-from regrow.errors import ConfigError
-from regrow.graph import Streams
+from regrow.errors import ConfigError, UnknownNameError
 from regrow.neutral import Neutral
-from regrow.renewal import Renewal
-from regrow.schedule import Schedule
-from regrow.selection import Selection
+
+if TYPE_CHECKING:
+    from regrow.criteria.base import Criterion
+    from regrow.renewal import Renewal
+    from regrow.schedule import Schedule
+    from regrow.selection import Selection
 
 
 @final
@@ -57,48 +56,113 @@ class RecipeInfo:
         return self.role == "control"
 
 
-@dataclass(frozen=True, kw_only=True)
-class RecipeState:
-    """What a recipe remembers between steps: tensors by layer.
+class Composition:
+    """What recipes for one network and for several have in common: a name, and parts that are settled once.
 
-    Attributes:
-        criteria: What the criterion remembers of each layer.
-        born: Step of each filter's last renewal, int64 (O,); -1 = never.
+    A subclass is a method with settings: a frozen dataclass of them, whose `compose` says which parts follow.
     """
 
-    criteria: Mapping[str, CriterionState]
-    born: Mapping[str, Tensor]
+    info: RecipeInfo
+    part_names: tuple[str, ...] = ()
+    _origin: Composition | None = None
+
+    def __post_init__(self) -> None:
+        """A subclass has its settings: find its parts, before anybody asks for one."""
+        self._settle(self.compose())
+
+    def compose(self) -> Mapping[str, object]:
+        """The parts that follow from the settings, but for those that are a setting by the same name. Asked once."""
+        raise NotImplementedError(f"{type(self).__name__} must say by compose() what its parts are")
+
+    def _settle(self, parts: Mapping[str, object]) -> None:
+        self.__dict__.update(parts)
+        self._check(f"recipe '{self.info.name}'")
+
+    def _check(self, where: str) -> None:
+        """Refuse parts that are none."""
+        del where
+
+    @property
+    def parts(self) -> dict[str, Any]:
+        """All parts by name."""
+        return {name: getattr(self, name) for name in self.part_names}
+
+    def _changed(self, other: Mapping[str, object]) -> dict[str, Any]:
+        """All parts, some of them replaced."""
+        for name in other:
+            if name not in self.part_names:
+                raise UnknownNameError(f"part of recipe '{self.info.name}'", name, self.part_names)
+        return {**self.parts, **other}
+
+    def _after(self, first: Composition) -> Self:
+        """Remember of which recipe this is a variation, for `repr`."""
+        self.__dict__["_origin"] = first if first._origin is None else first._origin
+        return self
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise FrozenInstanceError(f"cannot assign to field {name!r}")
+
+    def __delattr__(self, name: str) -> None:
+        raise FrozenInstanceError(f"cannot delete field {name!r}")
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Composition) or type(other) is not type(self):
+            return NotImplemented
+        return self.info == other.info and self.parts == other.parts
+
+    def __hash__(self) -> int:
+        return hash((self.info.name, *self.parts.values()))
+
+    def __repr__(self) -> str:
+        if self._origin is not None:
+            first = self._origin.parts
+            other = {name: part for name, part in self.parts.items() if part is not first[name]}
+            return f"{self._origin!r}.with_parts({_written(other)})"
+        if is_dataclass(self):
+            default = {each.name: each.default for each in fields(self)}
+            given = {name: getattr(self, name) for name in default}
+        else:
+            default = {name: getattr(type(self), name, MISSING) for name in self.part_names}
+            given = {"info": self.info, **self.parts}
+        return f"{type(self).__name__}({_written(given, default)})"
 
 
-@dataclass(frozen=True, kw_only=True)
-class Decision:
-    """What is to happen at one step.
-
-    Attributes:
-        masks: By layer, (O,); only layers with a filter to renew.
-        scores: By layer, (O,), the scores behind it.
-        nonfinite: Number of filters whose score is not a number, by layer; only where there are any.
-        gated: The scores were not used, because the loss is under the recipe's `min_loss`.
-    """
-
-    masks: Mapping[str, Mask] = field(default_factory=dict[str, Tensor])
-    scores: Mapping[str, Scores] = field(default_factory=dict[str, Tensor])
-    nonfinite: Mapping[str, int] = field(default_factory=dict[str, int])
-    gated: bool = False
+def _written(given: Mapping[str, object], default: Mapping[str, object] | None = None) -> str:
+    """As a call has it, without what it need not say."""
+    known = default or {}
+    return ", ".join(
+        f"{name}={value!r}"
+        for name, value in given.items()
+        if known.get(name, MISSING) is MISSING or value != known[name]
+    )
 
 
-_PARTS: Final[Mapping[str, type]] = {
-    "criterion": Criterion,
-    "select": Selection,
-    "renew": Renewal,
-    "when": Schedule,
+class Parts(TypedDict, total=False):
+    """The parts of a `Recipe` by name."""
+
+    criterion: Criterion
+    select: Selection
+    renew: Renewal
+    when: Schedule
+    grace_steps: int | None
+    min_loss: float | None
+    reset_optimizer: bool
+    exclude_first: bool
+    drop: bool
+    init: str | None
+
+
+BY_WITH_PARTS: Final = {
+    name: f"recipe.with_parts({name}=...)" for name in ("criterion", "select", "renew", "when")
 }
+"""Where parts are changed, by the names that `dataclasses.replace` changes them by no longer."""
 
 
-@final
-@dataclass(frozen=True, kw_only=True)
-class Recipe:
+class Recipe(Composition):
     """A published method, or your own: which filters, when, and what becomes of them.
+
+    Give the parts, or write a class of settings that finds them: a frozen keyword-only dataclass that inherits from
+    this one, with its ``info`` and a method ``compose`` that returns its `Parts`. `RandomOut` is such a class.
 
     Args:
         info: Name and source.
@@ -106,7 +170,8 @@ class Recipe:
         select: Scores to masks.
         renew: Masks to new values.
         when: At which optimizer steps.
-        grace_steps: A renewed filter is not renewed again in this many steps after its renewal.
+        grace_steps: A renewed filter is not renewed again in this many steps after its renewal. None: 0, or 1 where
+            its own gradient is exactly 0 until its readers have moved (they start at 0).
         min_loss: Act only while the training loss is at least this; None = always. The loss is told by
             `Regrower.tell`.
         reset_optimizer: Give a renewed filter the optimizer state that a fresh one would have. False: it stays what it
@@ -115,230 +180,96 @@ class Recipe:
         drop: A selected filter first leaves the network, and is renewed when the schedule ends the phase without it.
         init: What fresh filters are drawn from, instead of what `attach` was told; None = as
             `attach` was told.
-        words: For messages: name of a part's argument to the name that the recipe's user wrote; see `called`.
 
-    Raises:
-        ConfigError: A part that is none, or a negative grace period or loss.
+    Edge cases:
+        A part that is none, or a negative grace period or loss, is a ConfigError.
     """
 
-    info: RecipeInfo
+    part_names = tuple(Parts.__annotations__)
+
     criterion: Criterion
     select: Selection
     renew: Renewal
     when: Schedule
-    grace_steps: int = 0
+    grace_steps: int | None = 0
     min_loss: float | None = None
     reset_optimizer: bool = True
     exclude_first: bool = False
     drop: bool = False
     init: str | None = None
-    words: Mapping[str, str] = field(default_factory=words, compare=False, repr=False)
 
-    def __post_init__(self) -> None:
-        """Check the settings."""
-        where = f"recipe '{self.info.name}'"
-        for name, kind in _PARTS.items():
-            part = getattr(self, name)
+    def __init__(
+        self,
+        *,
+        info: RecipeInfo,
+        criterion: Criterion,
+        select: Selection,
+        renew: Renewal,
+        when: Schedule,
+        grace_steps: int | None = 0,
+        min_loss: float | None = None,
+        reset_optimizer: bool = True,
+        exclude_first: bool = False,
+        drop: bool = False,
+        init: str | None = None,
+    ) -> None:
+        parts = Parts(
+            criterion=criterion,
+            select=select,
+            renew=renew,
+            when=when,
+            grace_steps=grace_steps,
+            min_loss=min_loss,
+            reset_optimizer=reset_optimizer,
+            exclude_first=exclude_first,
+            drop=drop,
+            init=init,
+        )
+        self._settle({"info": info, **parts})
+
+    def with_parts(self, **parts: Unpack[Parts]) -> Recipe:
+        """The same recipe with other parts.
+
+        Args:
+            **parts: Those that are other ones, by name: ``criterion``, ``select``, ``renew``, ``when`` and the rest of
+                what `Recipe` takes but ``info``.
+
+        Returns:
+            A recipe of the same name. It has no settings, as they may be true of it no longer.
+
+        Edge cases:
+            A part that there is not is an UnknownNameError, something that is no such part a ConfigError.
+
+        Examples:
+            >>> from regrow import RandomOut
+            >>> from regrow.schedule import Every
+            >>> RandomOut(threshold=1e-6).with_parts(when=Every(steps=50))
+            RandomOut(threshold=1e-06).with_parts(when=Every(steps=50, epochs=None, active_fraction=1.0, at_end=True))
+        """
+        return Recipe(info=self.info, **self._changed(parts))._after(self)
+
+    @property
+    def grace(self) -> int:
+        """The grace period in steps, also where `grace_steps` is None."""
+        if self.grace_steps is not None:
+            return self.grace_steps
+        return int(self.renew.touches_readers and not self.renew.draws_readers)
+
+    def _check(self, where: str) -> None:
+        from regrow.criteria.base import Criterion
+        from regrow.renewal.base import Renewal
+        from regrow.schedule import Schedule
+        from regrow.selection import Selection
+
+        kinds = {"criterion": Criterion, "select": Selection, "renew": Renewal, "when": Schedule}
+        for name, kind in kinds.items():
+            part = getattr(self, name, None)
             if isinstance(part, type) or not isinstance(part, kind):
                 raise ConfigError(
                     f"{name} must be a {kind.__name__} (inherit from {kind.__module__}.{kind.__name__}), got {part!r} "
                     f"({where})"
                 )
-        check_not_negative(self.grace_steps, name="grace_steps", where=where)
+        if self.grace_steps is not None:
+            check_not_negative(self.grace_steps, name="grace_steps", where=where)
         if self.min_loss is not None:
             check_not_negative(self.min_loss, name="min_loss", where=where)
-
-    def initial_state(self, counts: Mapping[str, int]) -> RecipeState:
-        """The state before the first step.
-
-        Args:
-            counts: Number of filters by layer.
-
-        Returns:
-            Nothing observed, nothing renewed.
-        """
-        self.select.check(counts)
-        return RecipeState(
-            criteria={layer: {} for layer in counts},
-            born={
-                layer: torch.full((count,), -1, dtype=torch.int64, device="cpu")
-                for layer, count in counts.items()
-            },
-        )
-
-    def observe(self, state: RecipeState, observations: Mapping[str, Observation]) -> RecipeState:
-        """Look at one optimizer step.
-
-        Args:
-            state: Before. Not changed.
-            observations: By layer.
-
-        Returns:
-            After.
-        """
-        seen = {
-            layer: self.criterion.observe(state.criteria[layer], observation)
-            for layer, observation in observations.items()
-        }
-        return RecipeState(criteria={**state.criteria, **seen}, born=state.born)
-
-    @staticmethod
-    def forget(state: RecipeState, layers: Collection[str]) -> RecipeState:
-        """What was observed of layers that have left the training is of another time.
-
-        Args:
-            state: Before. Not changed.
-            layers: Which.
-
-        Returns:
-            After: nothing observed of them. When they were renewed stays known.
-        """
-        nothing: dict[str, CriterionState] = {layer: {} for layer in layers}
-        return RecipeState(criteria={**state.criteria, **nothing}, born=state.born)
-
-    def decide(
-        self,
-        state: RecipeState,
-        *,
-        step: int,
-        seed: int,
-        loss: float | None = None,
-        streams: Streams | None = None,
-        select: Selection | None = None,
-        due: bool = True,
-        layers: Collection[str] | None = None,
-    ) -> tuple[RecipeState, Decision]:
-        """Score, and select.
-
-        Args:
-            state: What was observed. Not changed.
-            step: Optimizer step, 0-based.
-            seed: For criteria that draw random numbers.
-            loss: Training loss of this step; only needed with `min_loss`.
-            streams: Filters that are scored, selected and renewed as one.
-            select: Instead of the recipe's own, where it works on a part of a network, say.
-            due: The schedule's step. False: a criterion that watches has come to an end between two of them.
-            layers: Those that take part: the others have no score, and count in no share of the network. None: all.
-
-        Returns:
-            The state after the decision, and the decision.
-
-        Raises:
-            ConfigError: `min_loss` is set and no loss came.
-
-        Edge cases:
-            A score that is not a number never selects its filter and is counted. A loss that is not
-            a number is not under `min_loss`.
-        """
-        if self.min_loss is not None and loss is None:
-            raise ConfigError(
-                f"min_loss={self.min_loss} needs the training loss: call regrower.tell(loss=...) before "
-                f"optimizer.step() (recipe '{self.info.name}')"
-            )
-        strange: dict[str, int] = {}
-        looks = watching(self.criterion)
-        if looks is not None:
-            state, strange = self._suspect(looks, state, due=due, step=step, seed=seed)
-            if not any(looks.ripe(each) for each in state.criteria.values()):
-                return state, Decision(nonfinite=strange)
-        criteria = dict(state.criteria)
-        scores: dict[str, Scores] = {}
-        for layer, born in state.born.items():
-            if layers is not None and layer not in layers:
-                continue
-            criteria[layer], found = self.criterion.score(
-                state.criteria[layer], layer=layer, count=born.shape[0], step=step, seed=seed
-            )
-            if found is not None:
-                scores[layer] = found
-        if self.min_loss is not None and loss is not None and loss < self.min_loss:
-            return RecipeState(criteria=criteria, born=state.born), Decision(gated=True)
-        select = select or self.select
-        if select.idle(scores):
-            return RecipeState(criteria=criteria, born=state.born), Decision()
-        eligible = self._eligible(state.born, scores, step=step)
-        if streams is not None:
-            scores, eligible = streams.gather(scores, eligible)
-        masks = select(scores, eligible=eligible, step=step)
-        if streams is not None:
-            masks = streams.spread(masks)
-        masks, nonfinite = _marked(masks, scores)
-        if looks is not None:
-            renewed = {layer: looks.renewed(criteria[layer], masks[layer]) for layer in masks}
-            criteria.update(renewed)
-        stamp = {layer: torch.where(masks[layer].cpu(), step, state.born[layer]) for layer in masks}
-        after = RecipeState(criteria=criteria, born={**state.born, **stamp})
-        return after, Decision(
-            masks=masks,
-            scores={layer: scores[layer] for layer in masks},
-            nonfinite=strange or nonfinite,
-        )
-
-    def _suspect(
-        self, looks: Watching, state: RecipeState, *, due: bool, step: int, seed: int
-    ) -> tuple[RecipeState, dict[str, int]]:
-        """At a step that is due, let the criterion look at what is cheap; mostly there is nothing to see."""
-        if not due:
-            return state, {}
-        if looks.idle(state.criteria):
-            return RecipeState(criteria={layer: {} for layer in state.born}, born=state.born), {}
-        found = {
-            layer: looks.suspect(
-                each, layer=layer, count=len(state.born[layer]), step=step, seed=seed
-            )
-            for layer, each in state.criteria.items()
-        }
-        strange = {layer: count for layer, (_, count) in found.items() if count}
-        criteria = {layer: each for layer, (each, _) in found.items()}
-        return RecipeState(criteria=criteria, born=state.born), strange
-
-    def _eligible(
-        self, born: Mapping[str, Tensor], scores: Mapping[str, Scores], *, step: int
-    ) -> dict[str, Mask]:
-        """Who is past the grace period: worked out for all layers together, and moved to their device at once."""
-        if not scores:
-            return {}
-        steps = torch.cat([born[layer] for layer in scores])
-        first = next(iter(scores.values())).device
-        may = ((steps < 0) | (step - steps > self.grace_steps)).to(first)
-        parts = may.split([len(born[layer]) for layer in scores])
-        return {
-            layer: part.to(scores[layer].device) for layer, part in zip(scores, parts, strict=True)
-        }
-
-
-def _marked(
-    masks: Mapping[str, Mask], scores: Mapping[str, Scores]
-) -> tuple[dict[str, Mask], dict[str, int]]:
-    """Only the layers with something marked, and the counts of scores that are no numbers.
-
-    One transfer for the whole network, not one a layer: on a GPU each would wait for the device.
-    """
-    if not scores:
-        return {}, {}
-    first = next(iter(scores.values())).device  # a model may be spread over several devices
-    flat = _side_by_side(scores.values(), first)
-    marks = _side_by_side([masks[layer] for layer in scores], first)
-    flags = torch.stack((marks, ~flat.isfinite())).cpu()
-    if not flags.any():
-        return {}, {}
-    parts = flags.split([each.numel() for each in scores.values()], 1)
-    counts = dict(zip(scores, [part.sum(1).tolist() for part in parts], strict=True))
-    marked = {layer: masks[layer] for layer, (count, _) in counts.items() if count}
-    return marked, {layer: bad for layer, (_, bad) in counts.items() if bad}
-
-
-def _side_by_side(tensors: Iterable[Tensor], device: torch.device) -> Tensor:
-    return torch.cat([each.flatten().to(device) for each in tensors])
-
-
-def watching(criterion: Criterion) -> Watching | None:
-    """The criterion itself, if it asks for activity only while it has a reason to.
-
-    Args:
-        criterion: Any.
-
-    Returns:
-        It, or None.
-    """
-    return cast("Watching", criterion) if hasattr(criterion, "watches") else None

@@ -1,27 +1,36 @@
-"""PartnerRecipe: what networks that are trained side by side lend each other, and when."""
+"""PartnerRecipe: what networks that are trained side by side lend each other, and when. No torch here."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Literal, final
+from typing import TYPE_CHECKING, Literal, TypedDict, Unpack
 
-from regrow._words import said, words
-from regrow.compose import RecipeInfo
+from regrow._renamed import renamed
+from regrow.compose import Composition, RecipeInfo
 from regrow.errors import ConfigError
-from regrow.schedule import Schedule
-from regrow.weighing import Weighing
+
+if TYPE_CHECKING:
+    from regrow.schedule import Schedule
+    from regrow.weighing import Weighing
 
 Memory = Literal["keep", "graft", "reset"]
 """What becomes of the optimizer's memory of weights that were blended."""
 
-Order = Literal["paper", "reference"]
+Mode = Literal["paper", "reference"]
 """Whose share the tensors around a convolution take."""
 
 
-@final
-@dataclass(frozen=True, kw_only=True)
-class PartnerRecipe:
+class PartnerParts(TypedDict, total=False):
+    """The parts of a `PartnerRecipe` by name."""
+
+    partners: int
+    weigh: Weighing
+    when: Schedule
+    mode: Mode
+    memory: Memory
+
+
+@renamed({"order": "mode"})
+class PartnerRecipe(Composition):
     """A published method for several networks: how much each keeps of its own, and when they meet.
 
     The networks stand in a ring. When they meet, each takes a share of the weights that the one before it had until
@@ -32,27 +41,51 @@ class PartnerRecipe:
         partners: How many networks, at least 2.
         weigh: Two layers to a share.
         when: At the end of which optimizer steps.
-        order: ``paper``: each layer has a share of its own, and what belongs to it (bias, norm entries, running
+        mode: ``paper``: each layer has a share of its own, and what belongs to it (bias, norm entries, running
             statistics) takes it too. ``reference``: a share is worked out at each convolution by its name, and carried
             along over all tensors up to the next one in the order of the state dict, as the released code does.
         memory: ``keep`` the optimizer's memory as it is, ``graft`` it with the same shares, or ``reset`` it.
-        words: As of a `Recipe`.
 
-    Raises:
-        ConfigError: Less than 2 partners, or another word.
+    Edge cases:
+        Less than 2 partners, or another word, are a ConfigError.
     """
 
-    info: RecipeInfo
+    part_names = tuple(PartnerParts.__annotations__)
+
     partners: int
     weigh: Weighing
     when: Schedule
-    order: Order = "paper"
+    mode: Mode = "paper"
     memory: Memory = "keep"
-    words: Mapping[str, str] = field(default_factory=words, compare=False, repr=False)
 
-    def __post_init__(self) -> None:
-        """Check the settings."""
-        where = f"recipe '{self.info.name}'"
+    def __init__(
+        self,
+        *,
+        info: RecipeInfo,
+        partners: int,
+        weigh: Weighing,
+        when: Schedule,
+        mode: Mode = "paper",
+        memory: Memory = "keep",
+    ) -> None:
+        parts = PartnerParts(partners=partners, weigh=weigh, when=when, mode=mode, memory=memory)
+        self._settle({"info": info, **parts})
+
+    def with_parts(self, **parts: Unpack[PartnerParts]) -> PartnerRecipe:
+        """The same recipe with other parts.
+
+        Args:
+            **parts: Those that are other ones, by name: ``weigh``, ``when``, ``partners``, ``mode``, ``memory``.
+
+        Returns:
+            A recipe of the same name.
+
+        Edge cases:
+            A part that there is not is an UnknownNameError, something that is no such part a ConfigError.
+        """
+        return PartnerRecipe(info=self.info, **self._changed(parts))._after(self)
+
+    def _check(self, where: str) -> None:
         if (
             isinstance(self.partners, bool)
             or not isinstance(self.partners, int)  # pyright: ignore[reportUnnecessaryIsInstance] # users' words
@@ -62,9 +95,9 @@ class PartnerRecipe:
                 f"partners must be a whole number of at least 2, got {self.partners!r} ({where})"
             )
         for name, value, known in (
-            ("order", self.order, ("paper", "reference")),
+            ("mode", self.mode, ("paper", "reference")),
             ("memory", self.memory, ("keep", "graft", "reset")),
         ):
             if value not in known:
                 words = ", ".join(repr(each) for each in known)
-                raise ConfigError(f"{said(name)} must be one of {words}, got {value!r} ({where})")
+                raise ConfigError(f"{name} must be one of {words}, got {value!r} ({where})")

@@ -6,11 +6,11 @@ import math
 import warnings
 from abc import abstractmethod
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, Protocol, SupportsIndex, final, runtime_checkable
 
 from regrow._checks import check_fraction
-from regrow._words import said
+from regrow._renamed import renamed
 from regrow.errors import ConfigError, NoEffectWarning
 
 
@@ -110,6 +110,7 @@ class Every(Schedule):
             P. 1 = all of it.
         at_end: Whether anything is due at the very last step of the training, after which nobody trains what was
             changed. False leaves that step out, where ``total_steps`` is known; it makes no difference where it is not.
+        prefix: What `steps` and `epochs` begin with where they were written: ``every_`` in recipes. For messages alone.
 
     Raises:
         ConfigError: An interval below 1 or not whole, both intervals, a share outside [0, 1], or an `at_end` that is
@@ -128,17 +129,19 @@ class Every(Schedule):
     epochs: int | None = None
     active_fraction: float = 1.0
     at_end: bool = True
+    prefix: str = field(default="", repr=False, compare=False)
 
     def __post_init__(self) -> None:
         """Check the settings."""
         if self.steps is not None and self.epochs is not None:
             raise ConfigError(
-                f"give {said('steps')} or {said('epochs')}, not both, got {self.steps} and {self.epochs} (schedule)"
+                f"give {self.prefix}steps or {self.prefix}epochs, not both, got {self.steps} and {self.epochs} "
+                "(schedule)"
             )
         for name, value in (("steps", self.steps), ("epochs", self.epochs)):
             if value is not None and not _is_length(value):
                 raise ConfigError(
-                    f"{said(name)} must be a whole number of at least 1, got {value!r} (schedule)"
+                    f"{self.prefix}{name} must be a whole number of at least 1, got {value!r} (schedule)"
                 )
         check_fraction(self.active_fraction, name="active_fraction", where="schedule")
         if not isinstance(self.at_end, bool):  # pyright: ignore[reportUnnecessaryIsInstance] # users' words
@@ -164,7 +167,7 @@ class Every(Schedule):
         if self.epochs is not None:
             if clock.steps_per_epoch is None:
                 raise ConfigError(
-                    f"{said('epochs')}={self.epochs} needs attach(steps_per_epoch=...) ({where})"
+                    f"{self.prefix}epochs={self.epochs} needs attach(steps_per_epoch=...) ({where})"
                 )
             every = self.epochs * clock.steps_per_epoch
         active: int | None = None
@@ -272,6 +275,7 @@ class _CycleSteps(BoundSchedule):
 
 
 @final
+@renamed({"full": "s1", "reduced": "s2"})
 @dataclass(frozen=True, kw_only=True)
 class Cycles(Schedule):
     """Train the full network, then a part of it, and again; afterwards the full network to the end.
@@ -279,8 +283,8 @@ class Cycles(Schedule):
     A cycle that cannot end before the last step of a training is not begun: it would leave filters out, or untrained.
 
     Args:
-        full: Length of a part with the full network, at least 1.
-        reduced: Length of a part with the reduced network, at least 1.
+        s1: Length of a part with the full network, at least 1. The name is RePr's.
+        s2: Length of a part with the reduced network, at least 1.
         cycles: How many times, at least 1.
         unit: ``epochs`` or ``steps``.
 
@@ -288,15 +292,15 @@ class Cycles(Schedule):
         ConfigError: A length that is not a whole number of at least 1, or another unit.
 
     Examples:
-        >>> schedule = Cycles(full=3, reduced=2, cycles=2, unit="steps").bind(Clock(), where="doc")
+        >>> schedule = Cycles(s1=3, s2=2, cycles=2, unit="steps").bind(Clock(), where="doc")
         >>> [step for step in range(12) if schedule.due(step)]
         [2, 7]
         >>> [step for step in range(12) if not schedule.ends(step)]  # what is out stays out
         [2, 3, 7, 8]
     """
 
-    full: int
-    reduced: int
+    s1: int
+    s2: int
     cycles: int
     unit: Literal["epochs", "steps"] = "epochs"
 
@@ -308,13 +312,13 @@ class Cycles(Schedule):
     def __post_init__(self) -> None:
         """Check the settings."""
         for name, value in (
-            ("full", self.full),
-            ("reduced", self.reduced),
+            ("s1", self.s1),
+            ("s2", self.s2),
             ("cycles", self.cycles),
         ):
             if not isinstance(value, int) or isinstance(value, bool) or value < 1:  # pyright: ignore[reportUnnecessaryIsInstance] # users' words
                 raise ConfigError(
-                    f"{said(name)} must be a whole number of at least 1, got {value!r} (schedule)"
+                    f"{name} must be a whole number of at least 1, got {value!r} (schedule)"
                 )
         if self.unit not in {"epochs", "steps"}:
             raise ConfigError(f"unit must be 'epochs' or 'steps', got {self.unit!r} (schedule)")
@@ -335,21 +339,21 @@ class Cycles(Schedule):
         Edge cases:
             Cycles that do not fit into the training are left out, with a NoEffectWarning.
         """
-        scale, full, reduced = 1, said("full"), said("reduced")
+        scale = 1
         if self.unit == "epochs":
             if clock.steps_per_epoch is None:
                 raise ConfigError(
-                    f"{full}={self.full} and {reduced}={self.reduced} epochs need attach(steps_per_epoch=...), or set "
-                    f"unit='steps' ({where})"
+                    f"s1={self.s1} and s2={self.s2} epochs need attach(steps_per_epoch=...), or set unit='steps' "
+                    f"({where})"
                 )
             scale = clock.steps_per_epoch
         total = clock.total_steps
-        bound = _CycleSteps(self.full * scale, self.reduced * scale, self.cycles, total)
+        bound = _CycleSteps(self.s1 * scale, self.s2 * scale, self.cycles, total)
         if bound.fitting < self.cycles:
             warnings.warn(
                 f"{where}: {self.cycles} cycles take {self.cycles * (bound.full + bound.reduced)} steps and training "
-                f"after them, and the training ends after {total}: {bound.fitting} are made (shorter {full} and "
-                f"{reduced}, or a longer training, make more)",
+                f"after them, and the training ends after {total}: {bound.fitting} are made (shorter s1 and s2, "
+                "or a longer training, make more)",
                 NoEffectWarning,
                 stacklevel=3,
             )

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Literal, Protocol, final
 
 from regrow._checks import check_fraction, check_positive
+from regrow._renamed import renamed
 from regrow._shapes import FilterRows, Scores
-from regrow._words import said
 from regrow.errors import ConfigError
 from regrow.functional.grafting import own_share, scale_share
 from regrow.functional.information import PerLayer, filter_entropies, weight_entropy, weight_l1
@@ -38,6 +38,7 @@ class Weighing(Protocol):
 
 
 @final
+@renamed({"measure_by": "criterion"})
 @dataclass(frozen=True, kw_only=True)
 class ByInformation:
     """The layer that carries more information keeps more of its weights.
@@ -45,7 +46,7 @@ class ByInformation:
         alpha = A / pi * arctan(c (H - H_partner)) + 0.5
 
     Args:
-        measure_by: H: ``entropy`` of the layer's weights, ``filter_entropy`` (the sum of its filters' entropies) or
+        criterion: H: ``entropy`` of the layer's weights, ``filter_entropy`` (the sum of its filters' entropies) or
             ``l1`` (the sum of its weights' absolute values).
         bins: B of the histograms.
         drop_maximum: Leave the largest weight out of the last bin, as the released code does.
@@ -63,13 +64,13 @@ class ByInformation:
 
     Examples:
         >>> import torch
-        >>> weigh = ByInformation(measure_by="l1", sharpness=1.0)
+        >>> weigh = ByInformation(criterion="l1", sharpness=1.0)
         >>> small, large = weigh.measure(torch.ones(2, 3)), weigh.measure(2 * torch.ones(2, 3))
         >>> float(weigh.share(large, small)) > 0.5
         True
     """
 
-    measure_by: Measure = "entropy"
+    criterion: Measure = "entropy"
     bins: int = 10
     drop_maximum: bool = False
     amplitude: float = 0.4
@@ -79,9 +80,9 @@ class ByInformation:
 
     def __post_init__(self) -> None:
         """Check the settings."""
-        if self.measure_by not in {"entropy", "filter_entropy", "l1"}:
+        if self.criterion not in {"entropy", "filter_entropy", "l1"}:
             raise ConfigError(
-                f"{said('measure_by')} must be 'entropy', 'filter_entropy' or 'l1', got {self.measure_by!r} (weighing)"
+                f"criterion must be 'entropy', 'filter_entropy' or 'l1', got {self.criterion!r} (weighing)"
             )
         if self.unit not in {"layer", "filter"}:
             raise ConfigError(f"unit must be 'layer' or 'filter', got {self.unit!r} (weighing)")
@@ -113,9 +114,9 @@ class ByInformation:
         Returns:
             (*S,), in float64.
         """
-        if self.measure_by == "l1":
+        if self.criterion == "l1":
             return weight_l1(filters.flatten(-2))
-        if self.measure_by == "filter_entropy":
+        if self.criterion == "filter_entropy":
             return filter_entropies(filters, bins=self.bins, drop_maximum=self.drop_maximum)
         return weight_entropy(filters.flatten(-2), bins=self.bins, drop_maximum=self.drop_maximum)
 

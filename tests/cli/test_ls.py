@@ -49,6 +49,14 @@ def test_the_text_names_everything_that_the_json_does(kind: str) -> None:
         assert f"{entry['name']}: " in text
 
 
+def test_one_is_shown_by_its_name() -> None:
+    for kind, name in (("recipes", "randomout"), ("models", "cratercnn"), ("data", "digits")):
+        assert listed(kind, name) == [entry for entry in listed(kind) if entry["name"] == name]
+    found = CliRunner().invoke(app, ["ls", "recipes", "randomot"])
+    assert found.exit_code == 2
+    assert "unknown recipe 'randomot' (did you mean 'randomout'?)" in found.stderr
+
+
 def test_runs_are_found_with_their_state(finished: tuple[Path, str, str], tmp_path: Path) -> None:
     out = finished[0]
     (run,) = listed("runs", str(out.parent))

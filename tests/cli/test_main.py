@@ -28,6 +28,27 @@ def test_help_loads_nothing_heavy() -> None:
     assert "Exit codes:" in found.stdout
 
 
+@pytest.mark.parametrize("which", [[], ["repr"]])
+def test_recipes_are_listed_without_torch(which: list[str]) -> None:
+    """With their settings and where they depart from their papers."""
+    program = (
+        "import sys; from regrow.cli.main import main\n"
+        "try:\n    main()\nexcept SystemExit:\n    pass\n"
+        "print([name for name in ('torch', 'numpy', 'scipy', 'matplotlib') if name in sys.modules])"
+    )
+    found = subprocess.run(
+        [sys.executable, "-c", program, "ls", "recipes", *which],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    *card, heavy = found.stdout.splitlines()
+    assert heavy == "[]"
+    assert any(line.startswith("  settings: s1=20, s2=10, cycles=3") for line in card)
+    assert any(line.startswith("  12. Cycles: three in the paper") for line in card)
+    assert any(line.startswith("randomout: ") for line in card) is not bool(which)
+
+
 def test_the_version_is_printed() -> None:
     found = CliRunner().invoke(app, ["--version"])
     assert (found.exit_code, found.stdout) == (0, f"regrow {__version__}\n")

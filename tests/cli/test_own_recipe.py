@@ -14,14 +14,16 @@ from typer.testing import CliRunner
 
 from regrow import recipes
 from regrow.cli.main import app
+from regrow.compose import Recipe
 from regrow.errors import ConfigError
 from regrow.lab.config import Overrides, load_study
 from regrow.lab.plan import plan
 from regrow.study.fingerprint import fingerprint
 from regrow.study.plan import Plan
 
-PAGE = (Path(__file__).resolve().parents[2] / "docs" / "own-recipes.md").read_text()
-[SHOWN] = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
+ROOT = Path(__file__).resolve().parents[2]
+PAGE = (ROOT / "docs" / "own-recipes.md").read_text()
+SHOWN, AS_CLASS = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
 
 SOURCE = """
 import regrow
@@ -114,6 +116,52 @@ def test_it_trains_as_the_registered_recipe_that_it_stands_for(
     assert "mild" in (mine / "run" / "report.html").read_text()
 
 
+# What the README does not give: a network and a loop, to attach its recipe to.
+LOOP = """
+import regrow, torch
+from mine import smallest
+
+torch.manual_seed(0)
+model = torch.nn.Sequential(torch.nn.Conv2d(1, 20, 3), torch.nn.ReLU(), torch.nn.Flatten(), torch.nn.Linear(720, 2))
+optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+regrower = regrow.attach(smallest(0.1), model, optimizer, example_inputs=torch.zeros(1, 1, 8, 8))
+for _ in range(120):
+    optimizer.zero_grad()
+    torch.nn.functional.cross_entropy(model(torch.rand(4, 1, 8, 8)), torch.randint(2, (4,))).backward()
+    optimizer.step()
+print([(event.step, len(event.filters)) for event in regrower.report.events])
+"""
+
+
+@pytest.mark.slow
+def test_the_recipe_of_the_readme_runs_alone_and_in_a_study_with_its_control(
+    tmp_path: Path,
+) -> None:
+    """As it stands there, in an empty folder: every 50 steps the smallest tenth, or fifth, of the filters."""
+    code = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    [recipe] = [block for block in code if "regrow.Recipe(" in block]
+    assert len([line for line in recipe.splitlines() if line]) <= 13  # two of them are imports
+    (tmp_path / "mine.py").write_text(recipe)
+    alone = subprocess.run(
+        [sys.executable, "-c", LOOP], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert alone.stdout.strip() == "[(49, 2), (99, 2)]", alone.stderr
+    arms = [word for name in ("none", "mine:smallest", "random") for word in ("--recipe", name)]
+    asked = ["--data", "digits", *arms, "--set", "smallest.fraction=0.2", "--seeds", 1]
+    done = regrow("run", *asked, "--epochs", 8, "--out", "run", "--json", folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["trials"] == {"expected": 3, "ended": 3, "missing": 0}
+    places = rows(tmp_path / "run", "renewals", "step, layer", "smallest")
+    assert places
+    assert {step for step, _ in places} == {49, 99}  # of 112
+    assert rows(tmp_path / "run", "renewals", "step, layer", "random") == places
+    picked = "step, layer, filter"
+    assert rows(tmp_path / "run", "renewals", picked, "random") != rows(
+        tmp_path / "run", "renewals", picked, "smallest"
+    )
+    assert rows(tmp_path / "run", "renewals", "step", "none") == []
+
+
 def test_the_page_says_how_it_is_called(
     study_file: Path, mine: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -130,6 +178,18 @@ def test_the_page_says_how_it_is_called(
     study.write_text(f"{text}\n{arm}")
     [found] = [spec for spec in plan(load_study(study)).trials if spec.label == "small"][:1]
     assert found.settings == {"fraction": 0.1, "every_steps": 100, "active_fraction": 0.6}
+
+
+def test_a_class_of_settings_is_taken_as_a_function_is(mine: Path) -> None:
+    (mine / "redone.py").write_text(SHOWN + AS_CLASS)
+    assert recipes.settings("redone:Smallest") == {"fraction": 0.2}
+    made = recipes.build("redone:Smallest", {"fraction": 0.3})
+    same = recipes.build("redone:smallest", {"fraction": 0.3, "active_fraction": 1.0})
+    assert isinstance(made, Recipe)
+    assert made.parts == same.parts
+    asked = Overrides(data="digits", recipes=("none", "redone:Smallest", "random"))
+    arms = load_study(None, asked).arms
+    assert arms["Smallest"].recipe == "redone:Smallest"
 
 
 def test_it_is_part_of_the_fingerprint_as_its_name_and_all_its_settings(mine: Path) -> None:

@@ -411,7 +411,7 @@ def _by_silence(**settings: Any) -> Recipe:
     """RandomOut as it is by default, with a window that ends within the contract's training."""
     recipe = RandomOut(**settings)
     assert isinstance(recipe.criterion, Liveness)
-    return replace(recipe, criterion=replace(recipe.criterion, examples=50))
+    return recipe.with_parts(criterion=replace(recipe.criterion, examples=50))
 
 
 _REPR = RECIPES["repr"]

@@ -15,6 +15,7 @@ from contract.rows import DATA, EACH, VARIANTS
 from crossed import crossed
 from partners.nets import Plain, step_of
 from regrow.errors import ConfigError
+from regrow.loop import Detached
 
 EXAMPLE = torch.zeros(2, 1, 8, 8)
 STEPS, CUT = 16, 6
@@ -76,7 +77,7 @@ def test_a_copy_goes_on_where_the_original_was(
     remembered = copy.deepcopy(optimizer.state_dict())
     _train(holder.net, optimizer, batches(STEPS)[CUT:])
     assert holder.regrower.report.renewed
-    assert isinstance(copied.regrower, regrow.Detached)
+    assert isinstance(copied.regrower, Detached)
     assert copied.regrower.report.steps == CUT
 
     again = COPIES[way](copied).regrower  # a copy of the copy, which does nothing
@@ -117,7 +118,7 @@ def test_a_grafter_is_copied_as_its_report_and_state(name: str, way: str) -> Non
             step_of(models[k], optimizers[k], step, network=k)
     assert grafter.report.grafts == 1
     copied = COPIES[way](grafter)
-    assert isinstance(copied, regrow.Detached)
+    assert isinstance(copied, Detached)
     assert copied.report == grafter.report
     assert copied.state_dict() == grafter.state_dict()
     grafter.load_state_dict(copied.state_dict())
@@ -140,7 +141,7 @@ def test_an_estimator_that_holds_a_regrower_is_cloned(
     regrower = _attached(name, holder, optimizer)
     _train(holder.net, optimizer, batches(3))
     cloned = base.clone(Estimator(net=holder.net, regrower=regrower))
-    assert isinstance(cloned.regrower, regrow.Detached)
+    assert isinstance(cloned.regrower, Detached)
     assert cloned.regrower.report.steps == 3
     _train(holder.net, optimizer, batches(1))  # the original goes on
     assert regrower.report.steps == 4

@@ -2,7 +2,6 @@
 
 import io
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -26,7 +25,7 @@ def _begin(name: str, model: nn.Module) -> Training:
     recipe = row.make(**row.acts)
     optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
     regrower = regrow.attach(
-        replace(recipe, criterion=Counting(recipe.criterion)),
+        recipe.with_parts(criterion=Counting(recipe.criterion)),
         model,
         optimizer,
         example_inputs=EXAMPLE,

@@ -16,6 +16,7 @@ from contract.partner_rows import PARTNER_RECIPES, VARIANTS
 from crossed import crossed
 from partners.nets import Plain, copies, differing, step_of
 from regrow import recipes
+from regrow.history import PartnerReport
 
 EXAMPLE = torch.zeros(2, 1, 8, 8)
 NETWORKS, STEPS, EPOCH = 3, 13, 5
@@ -52,7 +53,7 @@ class Run:
         return [*self.models, *self.optimizers, self.grafter]
 
     @property
-    def report(self) -> regrow.PartnerReport:
+    def report(self) -> PartnerReport:
         assert self.grafter is not None
         return self.grafter.report
 

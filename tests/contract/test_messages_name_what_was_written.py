@@ -56,8 +56,8 @@ def test_of_a_recipe(make: Callable[..., object], name: str) -> None:
             {"every_steps": 1, "every_epochs": 1},
             "give every_steps or every_epochs",
         ),
-        (Cycles, {"full": 0, "reduced": 1, "cycles": 1}, "full must be a whole number"),
-        (ByInformation, {"measure_by": "l2"}, "measure_by must be 'entropy'"),
+        (Cycles, {"s1": 0, "s2": 1, "cycles": 1}, "s1 must be a whole number"),
+        (ByInformation, {"criterion": "l2"}, "criterion must be 'entropy'"),
     ],
 )
 def test_of_a_part(make: Callable[..., object], settings: dict[str, Any], said: str) -> None:
@@ -67,13 +67,13 @@ def test_of_a_part(make: Callable[..., object], settings: dict[str, Any], said: 
 
 def test_of_a_recipe_that_was_composed() -> None:
     info = RecipeInfo(name="own", summary="a recipe of one's own")
-    with pytest.raises(ConfigError, match=r"^order must be one of 'paper', 'reference', got 'x'"):
+    with pytest.raises(ConfigError, match=r"^mode must be one of 'paper', 'reference', got 'x'"):
         PartnerRecipe(
             info=info,
             partners=2,
             weigh=ByInformation(),
             when=Every(epochs=1),
-            order="x",  # type: ignore[arg-type]
+            mode="x",  # type: ignore[arg-type]
         )
 
 

@@ -172,7 +172,7 @@ def recipe_of(row: RecipeRow) -> regrow.Recipe:
     """As the row acts; the oracle by the loss, since not every output here is that of a classification alone."""
     recipe = row.make(**row.acts)
     if isinstance(recipe.criterion, Oracle):
-        return replace(recipe, criterion=replace(recipe.criterion, measure="loss"))
+        return recipe.with_parts(criterion=replace(recipe.criterion, measure="loss"))
     return recipe
 
 

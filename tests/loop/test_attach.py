@@ -19,6 +19,7 @@ from regrow.errors import (
     ShapeError,
     StateError,
 )
+from regrow.history import Renewed
 
 Batches = list[tuple[torch.Tensor, torch.Tensor]]
 EXAMPLE = torch.zeros(2, 1, 8, 8)
@@ -101,7 +102,7 @@ def test_dead_filters_are_redrawn_and_learn(
     _kill(model, 1, 4)
     optimizer = _sgd(model)
     before = _state(model)
-    seen: list[regrow.Renewed] = []
+    seen: list[Renewed] = []
     regrower = regrow.attach(recipe, model, optimizer, example_inputs=EXAMPLE)
     regrower.on_renewal(seen.append)
     _train(model, optimizer, batches(1))
@@ -698,7 +699,7 @@ def test_a_callback_that_raises_leaves_nothing_half_done(
     optimizer = _sgd(model)
     regrower = regrow.attach(recipe, model, optimizer, example_inputs=EXAMPLE)
 
-    def fail(event: regrow.Renewed) -> None:
+    def fail(event: Renewed) -> None:
         raise ValueError(event.layer)
 
     regrower.on_renewal(fail)
@@ -757,9 +758,7 @@ def test_a_control_that_cannot_copy_its_run_says_so(small_cnn: Callable[[int], n
     model = small_cnn(0)
 
     def attach(layer: str, count: int, **clock: int) -> None:
-        event = regrow.Renewed(
-            step=4, layer=layer, filters=tuple(range(count)), scores=(0.0,) * count
-        )
+        event = Renewed(step=4, layer=layer, filters=tuple(range(count)), scores=(0.0,) * count)
         control = regrow.RandomControl(like=[event])
         regrow.attach(control, model, _sgd(model), example_inputs=EXAMPLE, **clock).detach()
 

@@ -67,7 +67,7 @@ class EveryThird(Selection):
 
 def _recipe() -> regrow.Recipe:
     whole = regrow.RePr(s1=1, s2=STEPS, cycles=1, unit="steps")
-    return dataclasses.replace(whole, select=EveryThird())
+    return whole.with_parts(select=EveryThird())
 
 
 def _optimizer(net: nn.Module) -> torch.optim.Optimizer:

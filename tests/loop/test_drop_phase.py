@@ -1,6 +1,5 @@
 """While filters are out, the network is the smaller one: the same function, trained the same way."""
 
-import dataclasses
 from collections.abc import Callable
 
 import pytest
@@ -147,7 +146,7 @@ def _dropping(**told: object) -> regrow.Recipe:
                 masks[layer][list(GONE[layer])] = True
             return masks
 
-    return dataclasses.replace(recipe, select=Fixed())
+    return recipe.with_parts(select=Fixed())
 
 
 @pytest.mark.parametrize(("case", "optimizer"), crossed(CASES, OPTIMIZERS))

@@ -46,7 +46,7 @@ def _repr(s1: int, s2: int, *, cycles: int = 1, seed: int = 0, **told: object) -
 
 def _fixed(s1: int, s2: int, gone: Mapping[str, Sequence[int]]) -> dict[str, object]:
     told = _repr(s1, s2)
-    return {**told, "recipe": dataclasses.replace(told["recipe"], select=Fixed(gone))}  # type: ignore[type-var]
+    return {**told, "recipe": told["recipe"].with_parts(select=Fixed(gone))}  # type: ignore[attr-defined]
 
 
 def _living(net: nn.Module, layer: str) -> set[int]:
@@ -170,9 +170,8 @@ def test_who_stays_are_the_best_of_those_that_would_empty_a_layer() -> None:
             weight = model.get_parameter(f"{layer}.weight")
             for index in range(4):
                 weight[index] = size + index
-    recipe = dataclasses.replace(
-        told["recipe"],  # type: ignore[type-var]
-        criterion=regrow.RePr(rank_by="weights").criterion,
+    recipe = told["recipe"].with_parts(  # type: ignore[attr-defined]
+        criterion=regrow.RePr(rank_by="weights").criterion
     )
     regrower = regrow.attach(recipe, model, optimizer, example_inputs=_batch(0)[0])
     _step(model, optimizer, 0)

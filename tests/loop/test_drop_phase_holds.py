@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import dataclasses
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -306,7 +305,7 @@ def test_bring_back_after_detach() -> None:
 @pytest.mark.parametrize("when", [Every(steps=3), AtSteps.of([3])])
 def test_a_drop_without_an_end_is_refused(when: Any) -> None:
     model = _build()
-    recipe = dataclasses.replace(regrow.RePr(unit="steps"), when=when)
+    recipe = regrow.RePr(unit="steps").with_parts(when=when)
     with pytest.raises(ConfigError, match=r"schedule that brings them back.*never does.*Cycles"):
         regrow.attach(recipe, model, _sgd(model), example_inputs=_batch(0)[0])
 
@@ -316,9 +315,7 @@ def test_a_shorter_schedule_brings_back_what_it_finds_out() -> None:
     state = regrower.state_dict()
     with pytest.warns(RegrowWarning):
         regrower.detach()
-    shorter = dataclasses.replace(
-        _dropping(), when=regrow.RePr(s1=1, s2=1, cycles=1, unit="steps").when
-    )
+    shorter = _dropping().with_parts(when=regrow.RePr(s1=1, s2=1, cycles=1, unit="steps").when)
     other = regrow.attach(shorter, model, optimizer, example_inputs=_batch(0)[0])
     other.load_state_dict(state)
     assert other.report.resting == GONE

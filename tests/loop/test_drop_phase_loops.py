@@ -18,6 +18,7 @@ import regrow
 from crossed import crossed
 from loop.test_drop_phase import GONE, Plain, Residual, _batch, _dropping
 from regrow.errors import NoEffectWarning, RegrowWarning, StateError
+from regrow.history import Renewed
 
 NETS: dict[str, Callable[[], nn.Module]] = {
     "sigmoid": lambda: Plain((6, 6), norm=False, act=torch.sigmoid),
@@ -234,7 +235,7 @@ def test_detach_says_that_filters_stay_out(amid: Any) -> None:
 
 def test_bring_back_before_it_is_due(amid: Any) -> None:
     model, optimizer, regrower = amid
-    heard: list[regrow.Renewed] = []
+    heard: list[Renewed] = []
     regrower.on_renewal(heard.append)
     events = regrower.bring_back()
     assert heard == list(events) == regrower.report.events

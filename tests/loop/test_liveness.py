@@ -38,7 +38,7 @@ def _batches(count: int, size: int = 32) -> list[tuple[torch.Tensor, torch.Tenso
 def _recipe(**window: Any) -> regrow.Recipe:
     recipe = regrow.RandomOut(active_fraction=1.0)
     assert isinstance(recipe.criterion, Liveness)
-    return dataclasses.replace(recipe, criterion=dataclasses.replace(recipe.criterion, **window))
+    return recipe.with_parts(criterion=dataclasses.replace(recipe.criterion, **window))
 
 
 def _train(
@@ -283,9 +283,8 @@ def test_a_criterion_of_ones_own_gets_means_of_micro_batches(every: int, small_c
     model[1].eval()  # type: ignore[index] # so that a plain loop can say the numbers
     optimizer = torch.optim.SGD(model.parameters(), lr=1e-12)
     shown: list[LayerActivity | None] = []
-    recipe = dataclasses.replace(
-        regrow.RandomOut(confirm="gradient", active_fraction=1.0), criterion=_Asking(shown)
-    )
+    plain = regrow.RandomOut(confirm="gradient", active_fraction=1.0)
+    recipe = plain.with_parts(criterion=_Asking(shown))
     regrow.attach(recipe, model, optimizer, example_inputs=EXAMPLE, activity_every=every)
     batches = _batches(6, size=8)
     for images, labels in batches:

@@ -68,7 +68,11 @@ def test_a_closure_that_is_called_twice_makes_one_decision(
 @pytest.mark.parametrize(
     ("change", "error", "message"),
     [
-        ({"recipe": regrow.RandomOut}, ConfigError, r"as RandomOut\(\) makes it, got function"),
+        (
+            {"recipe": regrow.RandomOut},
+            ConfigError,
+            r"as RandomOut\(\) makes it, got the class RandomOut",
+        ),
         (
             {"recipe": "randomout"},
             ConfigError,

@@ -39,7 +39,10 @@ OPTIMIZER = sgd(ONE)
             {"recipe": regrow.RandomOut(confirm="gradient")},
             "acts inside one network: use regrow.attach",
         ),
-        ({"recipe": regrow.FilterGrafting}, r"as regrow.FilterGrafting\(\) makes it, got function"),
+        (
+            {"recipe": regrow.FilterGrafting},
+            r"as regrow.FilterGrafting\(\) makes it, got the class FilterG",
+        ),
         ({"recipe": regrow.FilterGrafting(partners=3)}, "partners=3 needs as many models, got 2"),
         ({"models": [ONE, ONE]}, "models of their own, and one is there twice"),
         ({"models": [ONE, torch.compile(ONE, backend="eager")]}, "one is there twice"),

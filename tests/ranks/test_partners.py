@@ -92,7 +92,7 @@ def test_rings_of_a_part_of_the_ranks(found: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("mistake", "message"),
     [
-        ("recipe", "weigh must be the same on every rank: rank 0 has ByInformation(measure_by="),
+        ("recipe", "weigh must be the same on every rank: rank 0 has ByInformation(criterion="),
         ("clock", "clock must be the same on every rank"),
         ("hooks", "hooks must be the same on every rank: rank 0 has True"),
         ("size", "needs as many ranks, got"),

@@ -89,9 +89,7 @@ def silence() -> dict[str, Any]:
             layer.weight[1], layer.bias[1] = 0.0, -100.0
     recipe = regrow.RandomOut(active_fraction=1.0)
     assert isinstance(recipe.criterion, Liveness)
-    recipe = dataclasses.replace(
-        recipe, criterion=dataclasses.replace(recipe.criterion, examples=60)
-    )
+    recipe = recipe.with_parts(criterion=dataclasses.replace(recipe.criterion, examples=60))
     regrower = regrow.attach(recipe, model, optimizer, example_inputs=EXAMPLE, seed=3)
     for step in range(STEPS):
         images, labels = batch(step, rank=dist.get_rank())
@@ -106,11 +104,8 @@ def silence() -> dict[str, Any]:
 def kept_output() -> dict[str, Any]:
     """Each rank calibrates on images of its own, with running statistics of its own."""
     model, optimizer, _ = build(attach=False)
-    recipe = dataclasses.replace(
-        regrow.RandomOut(confirm="gradient", threshold=0.3, every_steps=2, active_fraction=1.0),
-        renew=Redraw(preserve=True),
-        grace_steps=1,
-    )
+    plain = regrow.RandomOut(confirm="gradient", threshold=0.3, every_steps=2, active_fraction=1.0)
+    recipe = plain.with_parts(renew=Redraw(preserve=True), grace_steps=1)
     images, _ = batch(99, rank=dist.get_rank())
     regrower = regrow.attach(
         recipe, model, optimizer, example_inputs=EXAMPLE, calibration_inputs=images

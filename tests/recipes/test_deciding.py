@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 import random
 
@@ -11,8 +10,9 @@ import torch
 from torch import Tensor
 
 import regrow
-from regrow.compose import Recipe, RecipeState
+from regrow.compose import Recipe
 from regrow.criteria import Observation
+from regrow.decision import RecipeState, decide, initial_state, observe
 from regrow.errors import ConfigError
 
 NAN, INF = float("nan"), float("inf")
@@ -21,7 +21,7 @@ THRESHOLDS = (0.0, 1e-8, 0.3, 1e-30)
 
 def _recipe(threshold: float, **settings: object) -> Recipe:
     recipe = regrow.RandomOut(confirm="gradient", threshold=threshold, active_fraction=1.0)
-    return dataclasses.replace(recipe, **settings)  # type: ignore[arg-type]
+    return recipe.with_parts(**settings)  # type: ignore[arg-type]
 
 
 def _observed(scores: dict[str, Tensor]) -> dict[str, Observation]:
@@ -63,7 +63,7 @@ def test_against_a_count_filter_by_filter(threshold: float, seed: int) -> None:
     counts = {"a": draw.randint(1, 5), "b": 3, "c": draw.randint(1, 40)}
     grace = draw.choice((0, 1, 5))
     recipe = _recipe(threshold, grace_steps=grace)
-    state = recipe.initial_state(counts)
+    state = initial_state(recipe, counts)
     types = {layer: draw.choice((torch.float32, torch.float32, torch.float64)) for layer in counts}
     for step in (0, 1, 2, 2, 5, 9):
         scores = {
@@ -74,10 +74,10 @@ def test_against_a_count_filter_by_filter(threshold: float, seed: int) -> None:
             for layer, count in counts.items()
             if draw.random() < 0.8
         }
-        state = recipe.observe(state, _observed(scores))
+        state = observe(recipe, state, _observed(scores))
         masks, bad = _plain(scores, dict(state.born), threshold=threshold, step=step, grace=grace)
         before = state
-        state, decision = recipe.decide(state, step=step, seed=0)
+        state, decision = decide(recipe, state, step=step, seed=0)
         assert {layer: mask.tolist() for layer, mask in decision.masks.items()} == masks
         assert dict(decision.nonfinite) == bad
         assert decision.scores.keys() == masks.keys()
@@ -95,10 +95,10 @@ def test_against_a_count_filter_by_filter(threshold: float, seed: int) -> None:
 def test_one_score_that_is_no_number_among_living_ones_is_counted(value: float) -> None:
     """Nobody is under the threshold, so that this alone must keep the step from being passed over."""
     recipe = _recipe(0.5)
-    state = recipe.initial_state({"a": 2, "b": 3})
-    state = recipe.observe(state, _observed({"a": torch.ones(2), "b": torch.ones(3)}))
+    state = initial_state(recipe, {"a": 2, "b": 3})
+    state = observe(recipe, state, _observed({"a": torch.ones(2), "b": torch.ones(3)}))
     odd = {"a": {"scores": torch.ones(2)}, "b": {"scores": torch.tensor([1.0, value, 1.0])}}
-    _, decision = recipe.decide(RecipeState(criteria=odd, born=state.born), step=0, seed=0)
+    _, decision = decide(recipe, RecipeState(criteria=odd, born=state.born), step=0, seed=0)
     assert (dict(decision.nonfinite), dict(decision.masks)) == ({"b": 1}, {})
 
 
@@ -107,17 +107,19 @@ def test_a_threshold_is_compared_in_the_scores_own_type() -> None:
     low = torch.tensor([0.1], dtype=torch.float32)
     recipe = _recipe(0.1)
     for each, marked in ((low, False), (torch.nextafter(low, torch.zeros(1)), True)):
-        state = recipe.observe(recipe.initial_state({"a": 1}), _observed({"a": each}))
-        assert bool(recipe.decide(state, step=0, seed=0)[1].masks) is marked
+        state = observe(recipe, initial_state(recipe, {"a": 1}), _observed({"a": each}))
+        assert bool(decide(recipe, state, step=0, seed=0)[1].masks) is marked
     wide = torch.tensor([0.1], dtype=torch.float64)
-    state = recipe.observe(recipe.initial_state({"a": 1, "b": 1}), _observed({"a": low, "b": wide}))
-    assert not recipe.decide(state, step=0, seed=0)[1].masks
+    state = observe(
+        recipe, initial_state(recipe, {"a": 1, "b": 1}), _observed({"a": low, "b": wide})
+    )
+    assert not decide(recipe, state, step=0, seed=0)[1].masks
 
 
 def test_a_loss_that_is_needed_is_asked_for_in_idle_steps_too() -> None:
     recipe = _recipe(0.5, min_loss=0.1)
-    state = recipe.observe(recipe.initial_state({"a": 2}), _observed({"a": torch.ones(2)}))
+    state = observe(recipe, initial_state(recipe, {"a": 2}), _observed({"a": torch.ones(2)}))
     with pytest.raises(ConfigError, match=r"needs the training loss"):
-        recipe.decide(state, step=0, seed=0)
-    assert recipe.decide(state, step=0, seed=0, loss=0.05)[1].gated
-    assert not recipe.decide(state, step=0, seed=0, loss=0.2)[1].gated
+        decide(recipe, state, step=0, seed=0)
+    assert decide(recipe, state, step=0, seed=0, loss=0.05)[1].gated
+    assert not decide(recipe, state, step=0, seed=0, loss=0.2)[1].gated

@@ -30,7 +30,7 @@ MARKED = [0, 3]
 class Tens(Scion):
     """Adds ten times the filter's number plus one to everything, but nothing to filter 0."""
 
-    reset_memory: bool = False
+    reset_optimizer: bool = False
 
     def scions(
         self, present: torch.Tensor, mask: torch.Tensor, *, key: Key
@@ -60,7 +60,7 @@ def test_whether_the_filters_count_as_new(kind: Callable[..., Scion]) -> None:
     net, layer = layer_of(nn.Conv2d(4, 6, 3, padding=1))
     told = {"steps_per_epoch": 5} if kind is AddNoise else {}
     assert [edit.fresh for edit in edits_of(kind(**told), net, layer, 1)] == [False]
-    fresh = kind(reset_memory=True, **told)
+    fresh = kind(reset_optimizer=True, **told)
     assert [edit.fresh for edit in edits_of(fresh, net, layer, 1)] == [True]
 
 

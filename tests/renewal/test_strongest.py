@@ -142,12 +142,12 @@ def test_groups_are_no_special_case() -> None:
 
 
 def test_the_middle_of_a_layer_is_not_in_the_edit() -> None:
-    """It keeps its bits and, with reset_memory, the optimizer's memory of it."""
+    """It keeps its bits and, with reset_optimizer, the optimizer's memory of it."""
     net, layer = layer_of(nn.Conv2d(4, 6, 3, padding=1))
     with torch.no_grad():
         net[0].weight[4, 0, 0, 0] = math.nan  # five are left
         for index, scale in ((0, 1.0), (1, 0.1), (2, 0.5), (3, 3.0), (5, 0.01)):
             net[0].weight[index] = scale
-    (edit,) = edits_of(AddStrongest(reset_memory=True), net, layer, 1, 2, 5)
+    (edit,) = edits_of(AddStrongest(reset_optimizer=True), net, layer, 1, 2, 5)
     assert edit.mask.flatten().nonzero().flatten().tolist() == [1, 5]
     assert edits_of(AddStrongest(), net, layer, 2) == []

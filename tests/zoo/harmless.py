@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 import regrow
-from regrow.graph import Filters
+from regrow.graph import Filters, Reader, Wiring
 from regrow.graph.undisturbed import undisturbed
 
 NAMES: Final = (
@@ -139,7 +139,7 @@ def run(name: str, optimizer: str, *, steps: int = STEPS, size: int = SIZE) -> F
     )
 
 
-def kill(model: nn.Module, wiring: regrow.Wiring, images: Tensor) -> tuple[str, int] | None:
+def kill(model: nn.Module, wiring: Wiring, images: Tensor) -> tuple[str, int] | None:
     """Kill one filter where that makes it silent: the first layer in which it does.
 
     Args:
@@ -228,7 +228,7 @@ def _is_silent(model: nn.Module, layer: Filters, unit: int, images: Tensor) -> b
     named = dict(model.named_modules())
     heard: list[bool] = []
 
-    def hook(reader: regrow.Reader) -> object:
+    def hook(reader: Reader) -> object:
         def look(module: nn.Module, args: tuple[Tensor, ...]) -> None:
             axis = 1 if reader.kind == "conv" and args[0].ndim == 4 else -1
             heard.append(

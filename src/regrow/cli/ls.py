@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from regrow.cli.exits import BAD_USE, show, told_as
-from regrow.errors import ConfigError, StoreError
+from regrow.errors import ConfigError, StoreError, UnknownNameError
 
 
 class Kind(StrEnum):
@@ -24,23 +24,28 @@ class Kind(StrEnum):
 
 def ls(
     kind: Annotated[Kind, typer.Argument(help="What to list.")],
-    folder: Annotated[
-        Path | None,
-        typer.Argument(metavar="DIR", help="For runs: where to look (default: runs)."),
+    which: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="NAME", help="The only one to show; of runs: the folder to look in."
+        ),
     ] = None,
     *,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """List the recipes, models and data sets with their settings, or the runs in a folder."""
     with told_as(BAD_USE):
-        if folder is not None and kind is not Kind.RUNS:
-            raise ConfigError(f"a folder belongs to 'regrow ls runs', got {folder} with '{kind}'")
         listed = {
             Kind.RECIPES: _recipes,
             Kind.MODELS: _models,
             Kind.DATA: _data,
-            Kind.RUNS: lambda: _runs(folder or Path("runs")),
+            Kind.RUNS: lambda: _runs(Path(which or "runs")),
         }[kind]()
+        if which is not None and kind is not Kind.RUNS:
+            known = [entry["name"] for entry in listed]
+            if which not in known:
+                raise UnknownNameError(f"{kind}".removesuffix("s"), which, known)
+            listed = [listed[known.index(which)]]
     if as_json:
         show(json.dumps(listed, indent=2))
         return

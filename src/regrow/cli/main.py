@@ -62,7 +62,8 @@ app.command(
 )(report)
 app.command(
     epilog=(
-        "Examples:\n\nregrow ls recipes\n\nregrow ls models --json\n\nregrow ls runs runs/\n\n"
+        "Examples:\n\nregrow ls recipes\n\nregrow ls recipes randomout\n\nregrow ls models --json\n\n"
+        "regrow ls runs runs/\n\n"
         f"{EXIT_CODES}"
     )
 )(ls)

@@ -15,16 +15,17 @@ from regrow.functional import rank_correlation, value_correlation
 from regrow.graph import Filters
 from regrow.lab.measure import finite_or_none
 from regrow.loop.measure.probe import Probe
-from regrow.recipes.repr import RANKINGS
+from regrow.recipes.repr import rankings
 from regrow.study.records import CorrelationRecord
 
 _ORACLE: Final = "oracle"
+_RANKINGS: Final = rankings()
 
 COMPARED: Final[Mapping[str, Criterion]] = MappingProxyType(
     {
         "overlap": FilterOverlap(),
         "overlap, corrected": FilterOverlap(corrected=True),
-        **{word: criterion for word, criterion in RANKINGS.items() if word != _ORACLE},
+        **{word: criterion for word, criterion in _RANKINGS.items() if word != _ORACLE},
     }
 )
 """Every ranking that is compared with the oracle, by the word of ``rank_by`` where it has one."""
@@ -46,7 +47,7 @@ def probe_for_rankings(
     Returns:
         The probe. A network that cannot be measured is a ConfigError.
     """
-    criteria = (RANKINGS[_ORACLE], *COMPARED.values())
+    criteria = (_RANKINGS[_ORACLE], *COMPARED.values())
     signals = {signal for criterion in criteria for signal in criterion.needs}
     return Probe(model, layers, images, targets=labels, signals=signals)
 
@@ -79,7 +80,7 @@ def compare_rankings(
         A layer whose filters cannot be silenced is left out; without any other layer there is no record.
         A correlation that is not defined (all scores equal, or one that is no number) is None.
     """
-    criteria = {_ORACLE: RANKINGS[_ORACLE], **COMPARED}
+    criteria = {_ORACLE: _RANKINGS[_ORACLE], **COMPARED}
     seen = probe_for_rankings(model, layers, images=images, labels=labels).observe()
     scores: dict[str, list[Tensor]] = {name: [] for name in criteria}
     for layer, observation in seen.items():

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import fields
 from typing import Any, Literal
 from weakref import WeakSet
 
@@ -215,7 +214,8 @@ def attach(
     ranks.check_same(
         {
             "seed": seed,
-            **{f"recipe.{each.name}": getattr(recipe, each.name) for each in fields(recipe)},
+            "recipe.info": recipe.info,
+            **{f"recipe.{name}": part for name, part in recipe.parts.items()},
             "layers": {layer.path: layer.count for layer in watched},
             "trained": sorted(able),
             "init": {layer.filters.path: layer.initialiser for layer in resolved},

@@ -8,7 +8,7 @@ from typing import Final, Protocol
 
 from torch import Tensor, nn
 
-from regrow.compose import Decision
+from regrow.decision import Decision
 from regrow.history import Renewed
 from regrow.loop.measure.calibration import Calibration
 from regrow.loop.start.initialisers import fresh_entries, with_fresh

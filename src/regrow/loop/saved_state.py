@@ -8,7 +8,7 @@ from typing import Any, Final, cast
 import torch
 from torch import Tensor
 
-from regrow.compose import RecipeState
+from regrow.decision import RecipeState
 from regrow.errors import StateError
 
 STATE_VERSION: Final = 5

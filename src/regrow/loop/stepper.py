@@ -14,8 +14,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from regrow.compose import Decision, Recipe
+from regrow.compose import Recipe
 from regrow.criteria import LayerActivity, Observation, Signal
+from regrow.decision import Decision, decide, forget, initial_state, observe
 from regrow.graph import Streams
 from regrow.graph.slices import rows
 from regrow.history import Renewed, Report
@@ -110,7 +111,7 @@ class Stepper:
         self._reads_gradients = Signal.GRADIENTS in recipe.criterion.needs
         self._reads_weights = Signal.WEIGHTS in recipe.criterion.needs
         self._counts = {path: layer.filters.count for path, layer in layers.items()}
-        self._state = recipe.initial_state(self._counts)
+        self._state = initial_state(recipe, self._counts)
         self._step = 0
         self._loaded = self._detached = False
         self._loss: float | None = None
@@ -212,8 +213,8 @@ class Stepper:
         with torch.no_grad():
             left = self._state.criteria.keys() - able
             if left:
-                self._state = self.recipe.forget(self._state, left)
-            self._state = self.recipe.observe(self._state, seen)
+                self._state = forget(self._state, left)
+            self._state = observe(self.recipe, self._state, seen)
             if due or decides:
                 self._decide(able, seen, due=due)
         if due or decides:
@@ -224,7 +225,8 @@ class Stepper:
     def _decide(self, able: Set[str], seen: Mapping[str, Observation], *, due: bool) -> None:
         if due and seen and not [True for one in seen.values() if one.grad is not None]:
             self._warner.no_gradient(step=self._step)
-        self._state, self._pending = self.recipe.decide(
+        self._state, self._pending = decide(
+            self.recipe,
             self._state,
             step=self._step,
             seed=self._seed,

@@ -154,9 +154,9 @@ def _refuse_recipe(recipe: object) -> None:
             f"regrow.FilterGrafting"
         )
     if not isinstance(recipe, PartnerRecipe):
+        came = f"the class {recipe.__name__}" if isinstance(recipe, type) else type(recipe).__name__
         raise ConfigError(
-            f"recipe must be a PartnerRecipe, as regrow.FilterGrafting() makes it, got {type(recipe).__name__} "
-            f"(attach_partners)"
+            f"recipe must be a PartnerRecipe, as regrow.FilterGrafting() makes it, got {came} (attach_partners)"
         )
 
 
@@ -166,7 +166,7 @@ def _settings(recipe: PartnerRecipe, *, clock: Clock, hooks: bool) -> dict[str, 
         "recipe": recipe.info.name,
         "weigh": recipe.weigh,
         "when": recipe.when,
-        "mode": recipe.order,
+        "mode": recipe.mode,
         "memory": recipe.memory,
         "clock": clock,
         "hooks": hooks,
@@ -217,7 +217,7 @@ def _plan(
 ) -> Plan:
     """Whose share each tensor of a model takes."""
     tensors = blendable(model)
-    if recipe.order == "reference" and not recipe.weigh.by_filter:
+    if recipe.mode == "reference" and not recipe.weigh.by_filter:
         return plan_by_order(tensors)
     if wiring is None and example_inputs is None:
         raise ConfigError(

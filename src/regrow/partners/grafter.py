@@ -15,7 +15,6 @@ from typing import Any, Final, Self, final
 
 from torch import Tensor
 
-from regrow._words import called
 from regrow.errors import ConfigError, NonFiniteWarning, StateError
 from regrow.history import Grafted, PartnerReport
 from regrow.loop.detached import Detached
@@ -62,10 +61,9 @@ class Grafter:
         self._networks = tuple(networks)
         self._watches = tuple(tuple(each) for each in watches)
         self._exchange = exchange
-        with called(recipe.words):
-            self._schedule = (
-                recipe.when.bind(clock, where=f"recipe '{recipe.info.name}'") if hooks else None
-            )
+        self._schedule = (
+            recipe.when.bind(clock, where=f"recipe '{recipe.info.name}'") if hooks else None
+        )
         self._steps = [0] * len(self._networks)
         self._met = 0
         self._callbacks: list[Callable[[Grafted], object]] = []

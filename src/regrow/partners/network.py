@@ -169,7 +169,7 @@ class Network:
             ),
             own=self.tensors,
             partner=there,
-            multiply=self._recipe.order == "reference",
+            multiply=self._recipe.mode == "reference",
         )
         blended = {name: share for name, share in kept.tensors.items() if name not in frozen}
         ways: dict[str, float] = {}

@@ -1,5 +1,6 @@
 """The recipes: one paper a file, composition and documentation, no arithmetic."""
 
+from regrow.compose import RecipeInfo
 from regrow.recipes._registry import build, info, names, register, settings
 from regrow.recipes.grafting import FilterGrafting
 from regrow.recipes.internal_scion import InternalScion
@@ -15,6 +16,7 @@ __all__ = [
     "RandomControl",
     "RandomOut",
     "RePr",
+    "RecipeInfo",
     "build",
     "info",
     "names",

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from dataclasses import dataclass
+from typing import Literal, final
 
-from regrow._words import called
 from regrow.compose import RecipeInfo
 from regrow.neutral import Neutral
-from regrow.partnership import Memory, Order, PartnerRecipe
+from regrow.partnership import Memory, Mode, PartnerParts, PartnerRecipe
 from regrow.recipes._registry import register
 from regrow.schedule import Every
-from regrow.weighing import ByInformation, Measure
 
 INFO = RecipeInfo(
     name="grafting",
@@ -54,23 +53,9 @@ INFO = RecipeInfo(
 )
 
 
-@called({"epochs": "every_epochs", "measure_by": "criterion", "order": "mode"})
-def FilterGrafting(  # noqa: N802 # a recipe is named as its paper names it, and reads as a constructor
-    *,
-    partners: int = 2,
-    criterion: Measure = "entropy",
-    amplitude: float = 0.4,
-    sharpness: float = 500.0,
-    bins: int = 10,
-    drop_maximum: bool = False,
-    decimals: int | None = None,
-    unit: Literal["layer", "filter"] = "layer",
-    mode: Order = "paper",
-    memory: Memory = "keep",
-    every_epochs: int = 1,
-    active_fraction: float = 1.0,
-    at_end: bool = False,
-) -> PartnerRecipe:
+@final
+@dataclass(frozen=True, kw_only=True, repr=False)
+class FilterGrafting(PartnerRecipe):
     """Blend each layer with the same layer of a partner, at the end of each epoch.
 
     Networks that start and train apart find different filters useless. What one has nothing in, another may have:
@@ -95,9 +80,6 @@ def FilterGrafting(  # noqa: N802 # a recipe is named as its paper names it, and
         active_fraction: Share of the training, from its start, in which networks are grafted.
         at_end: Graft at the training's very last step too.
 
-    Returns:
-        The recipe, for `regrow.attach_partners`.
-
     Source:
         Meng et al., "Filter Grafting for Deep Neural Networks", CVPR 2020, Section 3.
         https://arxiv.org/abs/2001.05868. Differs: see ``regrow ls recipes`` or ``INFO.differs``.
@@ -106,22 +88,44 @@ def FilterGrafting(  # noqa: N802 # a recipe is named as its paper names it, and
         >>> FilterGrafting(partners=4, amplitude=0.0).weigh.amplitude
         0.0
     """
-    return PartnerRecipe(
-        info=INFO,
-        partners=partners,
-        weigh=ByInformation(
-            measure_by=criterion,
-            bins=bins,
-            drop_maximum=drop_maximum,
-            amplitude=amplitude,
-            sharpness=sharpness,
-            decimals=decimals,
-            unit=unit,
-        ),
-        when=Every(epochs=every_epochs, active_fraction=active_fraction, at_end=at_end),
-        order=mode,
-        memory=memory,
-    )
+
+    info = INFO
+
+    partners: int = 2
+    criterion: Literal["entropy", "filter_entropy", "l1"] = "entropy"
+    amplitude: float = 0.4
+    sharpness: float = 500.0
+    bins: int = 10
+    drop_maximum: bool = False
+    decimals: int | None = None
+    unit: Literal["layer", "filter"] = "layer"
+    mode: Mode = "paper"
+    memory: Memory = "keep"
+    every_epochs: int = 1
+    active_fraction: float = 1.0
+    at_end: bool = False
+
+    def compose(self) -> PartnerParts:
+        """The parts that follow from the settings."""
+        from regrow.weighing import ByInformation
+
+        return PartnerParts(
+            weigh=ByInformation(
+                criterion=self.criterion,
+                bins=self.bins,
+                drop_maximum=self.drop_maximum,
+                amplitude=self.amplitude,
+                sharpness=self.sharpness,
+                decimals=self.decimals,
+                unit=self.unit,
+            ),
+            when=Every(
+                epochs=self.every_epochs,
+                active_fraction=self.active_fraction,
+                at_end=self.at_end,
+                prefix="every_",
+            ),
+        )
 
 
 register(INFO, FilterGrafting)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from regrow._words import called
-from regrow.compose import Recipe, RecipeInfo
-from regrow.criteria import WeightNorm
+from dataclasses import dataclass
+from typing import final
+
+from regrow._renamed import renamed
+from regrow.compose import BY_WITH_PARTS, Parts, Recipe, RecipeInfo
 from regrow.recipes._registry import register
-from regrow.renewal import AddStrongest
 from regrow.schedule import Every
-from regrow.selection import Below
 
 INFO = RecipeInfo(
     name="internal-scion",
@@ -39,15 +39,10 @@ INFO = RecipeInfo(
 )
 
 
-@called({"epochs": "every_epochs"})
-def InternalScion(  # noqa: N802 # reads as a constructor, like every recipe
-    *,
-    threshold: float = 0.1,
-    every_epochs: int = 1,
-    active_fraction: float = 1.0,
-    at_end: bool = False,
-    reset_optimizer: bool = False,
-) -> Recipe:
+@final
+@renamed(BY_WITH_PARTS)
+@dataclass(frozen=True, kw_only=True, repr=False)
+class InternalScion(Recipe):
     """Add a layer's largest filters to those whose weights are next to nothing, at the end of each epoch.
 
     The second of the three scions of Filter Grafting. It needs no other network, and brings no information that the
@@ -64,9 +59,6 @@ def InternalScion(  # noqa: N802 # reads as a constructor, like every recipe
         reset_optimizer: Give the filter the optimizer state of a fresh one. False: the optimizer goes on with its
             memory of it.
 
-    Returns:
-        The recipe, for `regrow.attach`.
-
     Edge cases:
         See `regrow.renewal.AddStrongest`: ties, the middle of a layer, more than half of it below the threshold.
 
@@ -78,14 +70,32 @@ def InternalScion(  # noqa: N802 # reads as a constructor, like every recipe
         >>> InternalScion(threshold=0.05).select
         Below(threshold=0.05, keep_one=False, inclusive=False)
     """
-    return Recipe(
-        info=INFO,
-        criterion=WeightNorm(norm="l1", normalise=False),
-        select=Below(threshold=threshold),
-        renew=AddStrongest(reset_memory=reset_optimizer),
-        when=Every(epochs=every_epochs, active_fraction=active_fraction, at_end=at_end),
-        reset_optimizer=reset_optimizer,
-    )
+
+    info = INFO
+
+    threshold: float = 0.1
+    every_epochs: int = 1
+    active_fraction: float = 1.0
+    at_end: bool = False
+    reset_optimizer: bool = False
+
+    def compose(self) -> Parts:
+        """The parts that follow from the settings."""
+        from regrow.criteria import WeightNorm
+        from regrow.renewal import AddStrongest
+        from regrow.selection import Below
+
+        return Parts(
+            criterion=WeightNorm(norm="l1", normalise=False),
+            select=Below(threshold=self.threshold),
+            renew=AddStrongest(reset_optimizer=self.reset_optimizer),
+            when=Every(
+                epochs=self.every_epochs,
+                active_fraction=self.active_fraction,
+                at_end=self.at_end,
+                prefix="every_",
+            ),
+        )
 
 
 register(INFO, InternalScion)

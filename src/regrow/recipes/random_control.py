@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import Literal
+from dataclasses import dataclass
+from typing import Literal, final
 
-from regrow.compose import Recipe, RecipeInfo
-from regrow.criteria import RandomScore
+from regrow._renamed import renamed
+from regrow.compose import BY_WITH_PARTS, Parts, Recipe, RecipeInfo
 from regrow.history import Renewed
 from regrow.recipes._registry import register
-from regrow.renewal import Redraw
 from regrow.schedule import AtSteps
-from regrow.selection import CountsOf
 
 INFO = RecipeInfo(
     name="random",
@@ -26,16 +25,10 @@ INFO = RecipeInfo(
 )
 
 
-def RandomControl(  # noqa: N802 # reads as a constructor, like every recipe
-    *,
-    like: Sequence[Renewed],
-    reset_bias: bool = True,
-    reset_norm: bool = True,
-    reset_optimizer: bool = True,
-    readers: Literal["keep", "zero", "redraw"] = "keep",
-    preserve: bool = False,
-    init: str | None = None,
-) -> Recipe:
+@final
+@renamed(BY_WITH_PARTS)
+@dataclass(frozen=True, kw_only=True, repr=False)
+class RandomControl(Recipe):
     """Do what another run did, to filters picked at random.
 
     If a recipe that redraws filters at once beats this control, its choice of filters matters; if both do equally well,
@@ -51,9 +44,6 @@ def RandomControl(  # noqa: N802 # reads as a constructor, like every recipe
         preserve: As in the run under test.
         init: As in the run under test.
 
-    Returns:
-        The recipe, for `regrow.attach`.
-
     Edge cases:
         No events: the control changes nothing and is the plain training, bit for bit.
 
@@ -62,23 +52,42 @@ def RandomControl(  # noqa: N802 # reads as a constructor, like every recipe
         >>> RandomControl(like=events).when.last_step
         4
     """
-    counts: Counter[tuple[int, str]] = Counter()
-    for event in like:
-        counts[event.step, event.layer] += len(event.filters)
-    return Recipe(
-        info=INFO,
-        criterion=RandomScore(),
-        select=CountsOf(counts=dict(counts)),
-        renew=Redraw(
-            bias="zero" if reset_bias else "keep",
-            norm="reset" if reset_norm else "keep",
-            readers=readers,
-            preserve=preserve,
-        ),
-        when=AtSteps.of(event.step for event in like),
-        reset_optimizer=reset_optimizer,
-        init=init,
-    )
+
+    info = INFO
+
+    like: Sequence[Renewed]
+    reset_bias: bool = True
+    reset_norm: bool = True
+    reset_optimizer: bool = True
+    readers: Literal["keep", "zero", "redraw"] = "keep"
+    preserve: bool = False
+    init: str | None = None
+
+    def __post_init__(self) -> None:
+        """Hold the events as they are now: the list may grow, and recipes that are equal have one hash."""
+        self.__dict__["like"] = tuple(self.like)
+        super().__post_init__()
+
+    def compose(self) -> Parts:
+        """The parts that follow from the settings."""
+        from regrow.criteria import RandomScore
+        from regrow.renewal import Redraw
+        from regrow.selection import CountsOf
+
+        counts: Counter[tuple[int, str]] = Counter()
+        for event in self.like:
+            counts[event.step, event.layer] += len(event.filters)
+        return Parts(
+            criterion=RandomScore(),
+            select=CountsOf(counts=dict(counts)),
+            renew=Redraw(
+                bias="zero" if self.reset_bias else "keep",
+                norm="reset" if self.reset_norm else "keep",
+                readers=self.readers,
+                preserve=self.preserve,
+            ),
+            when=AtSteps.of(event.step for event in self.like),
+        )
 
 
 register(INFO, RandomControl)

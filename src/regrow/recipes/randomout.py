@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Final, Literal
+from dataclasses import dataclass
+from typing import Final, Literal, final
 
-from regrow._words import called
-from regrow.compose import Recipe, RecipeInfo
-from regrow.criteria import GradientSize, Liveness
+from regrow._renamed import renamed
+from regrow.compose import BY_WITH_PARTS, Parts, Recipe, RecipeInfo
 from regrow.errors import ConfigError
 from regrow.recipes._registry import register
-from regrow.renewal import Redraw
 from regrow.schedule import Every
-from regrow.selection import Below
 
 INFO = RecipeInfo(
     name="randomout",
@@ -50,27 +48,10 @@ INFO = RecipeInfo(
 _LOOK_EVERY: Final = 100
 
 
-@called({"steps": "every_steps", "epochs": "every_epochs"})
-def RandomOut(  # noqa: N802 # a recipe is named as its paper names it, and reads as a constructor
-    *,
-    threshold: float = 1e-8,
-    active_fraction: float = 0.6,
-    norm: Literal["l1", "signed", "l2"] = "l1",
-    source: Literal["last", "accumulated"] = "last",
-    every_steps: int | None = None,
-    every_epochs: int | None = None,
-    reset_bias: bool = True,
-    reset_norm: bool = True,
-    reset_optimizer: bool = True,
-    readers: Literal["keep", "zero", "redraw"] = "keep",
-    preserve: bool = False,
-    keep_one: bool = False,
-    confirm: Literal["silence", "gradient"] = "silence",
-    look_every: int = _LOOK_EVERY,
-    grace_steps: int | None = None,
-    min_loss: float | None = None,
-    init: str | None = None,
-) -> Recipe:
+@final
+@renamed(BY_WITH_PARTS)
+@dataclass(frozen=True, kw_only=True, repr=False)
+class RandomOut(Recipe):
     """Redraw filters that are dead, during the first part of the training.
 
     A filter that no gradient reaches (a ReLU filter that is silent on every image)
@@ -115,9 +96,6 @@ def RandomOut(  # noqa: N802 # a recipe is named as its paper names it, and read
         min_loss: Act only while the training loss is at least this.
         init: What fresh filters are drawn from; None: as ``attach`` was told.
 
-    Returns:
-        The recipe, for `regrow.attach`.
-
     Raises:
         ConfigError: A setting outside its range, or `look_every` without ``silence``.
 
@@ -130,32 +108,64 @@ def RandomOut(  # noqa: N802 # a recipe is named as its paper names it, and read
         >>> RandomOut(threshold=1e-8, active_fraction=0.6, confirm="gradient").select
         Below(threshold=1e-08, keep_one=False, inclusive=False)
     """
-    if confirm not in {"silence", "gradient"}:
-        raise ConfigError(f"confirm must be 'silence' or 'gradient', got {confirm!r} (randomout)")
-    gradient = GradientSize(norm=norm, source=source)
-    silence = confirm == "silence"
-    if not silence and look_every != _LOOK_EVERY:
-        raise ConfigError(f"look_every={look_every} belongs to confirm='silence' (randomout)")
-    if grace_steps is None:
-        grace_steps = 1 if preserve or readers == "zero" else 0
-    return Recipe(
-        info=INFO,
-        criterion=Liveness(gradient=gradient, threshold=threshold, look_every=look_every)
-        if silence
-        else gradient,
-        select=Below(threshold=0.0 if silence else threshold, inclusive=silence, keep_one=keep_one),
-        renew=Redraw(
-            bias="zero" if reset_bias else "keep",
-            norm="reset" if reset_norm else "keep",
-            readers=readers,
-            preserve=preserve,
-        ),
-        when=Every(steps=every_steps, epochs=every_epochs, active_fraction=active_fraction),
-        grace_steps=grace_steps,
-        min_loss=min_loss,
-        reset_optimizer=reset_optimizer,
-        init=init,
-    )
+
+    info = INFO
+
+    threshold: float = 1e-8
+    active_fraction: float = 0.6
+    norm: Literal["l1", "signed", "l2"] = "l1"
+    source: Literal["last", "accumulated"] = "last"
+    every_steps: int | None = None
+    every_epochs: int | None = None
+    reset_bias: bool = True
+    reset_norm: bool = True
+    reset_optimizer: bool = True
+    readers: Literal["keep", "zero", "redraw"] = "keep"
+    preserve: bool = False
+    keep_one: bool = False
+    confirm: Literal["silence", "gradient"] = "silence"
+    look_every: int = _LOOK_EVERY
+    grace_steps: int | None = None
+    min_loss: float | None = None
+    init: str | None = None
+
+    def compose(self) -> Parts:
+        """The parts that follow from the settings."""
+        from regrow.criteria import GradientSize, Liveness
+        from regrow.renewal import Redraw
+        from regrow.selection import Below
+
+        silence = self.confirm == "silence"
+        if not silence and self.confirm != "gradient":
+            raise ConfigError(
+                f"confirm must be 'silence' or 'gradient', got {self.confirm!r} (randomout)"
+            )
+        if not silence and self.look_every != _LOOK_EVERY:
+            raise ConfigError(
+                f"look_every={self.look_every} belongs to confirm='silence' (randomout)"
+            )
+        gradient = GradientSize(norm=self.norm, source=self.source)
+        limit = 0.0 if silence else self.threshold
+        return Parts(
+            criterion=Liveness(
+                gradient=gradient, threshold=self.threshold, look_every=self.look_every
+            )
+            if silence
+            else gradient,
+            select=Below(threshold=limit, inclusive=silence, keep_one=self.keep_one),
+            renew=Redraw(
+                bias="zero" if self.reset_bias else "keep",
+                norm="reset" if self.reset_norm else "keep",
+                readers=self.readers,
+                preserve=self.preserve,
+            ),
+            when=Every(
+                steps=self.every_steps,
+                epochs=self.every_epochs,
+                active_fraction=self.active_fraction,
+                prefix="every_",
+            ),
+        )
 
 
 register(INFO, RandomOut)

@@ -2,30 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from types import MappingProxyType
-from typing import Final, Literal
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, final
 
-from regrow._words import called
-from regrow.compose import Recipe, RecipeInfo
-from regrow.criteria import (
-    Criterion,
-    FilterOverlap,
-    FisherDiagonal,
-    GradientSize,
-    MeanActivation,
-    Oracle,
-    RandomScore,
-    Taylor,
-    WeightNorm,
-    ZeroShare,
-)
+from regrow._renamed import renamed
+from regrow.compose import BY_WITH_PARTS, Parts, Recipe, RecipeInfo
 from regrow.errors import ConfigError
 from regrow.neutral import Neutral
 from regrow.recipes._registry import register
-from regrow.renewal import Orthogonal
 from regrow.schedule import Cycles
-from regrow.selection import WorstFraction
+
+if TYPE_CHECKING:
+    from regrow.criteria import Criterion
 
 INFO = RecipeInfo(
     name="repr",
@@ -70,37 +58,10 @@ INFO = RecipeInfo(
 )
 
 
-@called({"full": "s1", "reduced": "s2"})
-def RePr(  # noqa: N802 # a recipe is named as its paper names it, and reads as a constructor
-    *,
-    s1: int = 20,
-    s2: int = 10,
-    cycles: int = 3,
-    fraction: float = 0.3,
-    unit: Literal["epochs", "steps"] = "epochs",
-    rank_by: Literal[
-        "overlap",
-        "weights",
-        "random",
-        "activations",
-        "apoz",
-        "gradients",
-        "taylor",
-        "hessian",
-        "oracle",
-    ] = "overlap",
-    normalise: Literal["row", "matrix"] = "row",
-    corrected: bool = False,
-    exclude_first: bool = False,
-    most_of_layer: float = 1.0,
-    scale: Literal["survivors", "initialiser"] = "survivors",
-    reset_bias: bool = True,
-    reset_norm: bool = True,
-    reset_optimizer: bool = True,
-    readers: Literal["keep", "zero", "redraw"] = "keep",
-    preserve: bool = False,
-    init: str | None = None,
-) -> Recipe:
+@final
+@renamed(BY_WITH_PARTS)
+@dataclass(frozen=True, kw_only=True, repr=False)
+class RePr(Recipe):
     """Drop the filters that overlap most with others, train without them, and bring them back orthogonal, in cycles.
 
     Filters that point the same way carry the same thing. Training without them lets the others take over what was
@@ -137,9 +98,6 @@ def RePr(  # noqa: N802 # a recipe is named as its paper names it, and reads as 
             ``attach(calibration_inputs=...)``, on which `Renewed.change` is measured.
         init: What the noise that new directions are made of is drawn from; None: as ``attach`` was told.
 
-    Returns:
-        The recipe, for `regrow.attach`.
-
     Source:
         Prakash et al., "RePr: Improved Training of Convolutional Filters", CVPR 2019, Sections 3 and 4. Differs: see
         ``regrow ls recipes`` or ``INFO.differs``.
@@ -148,51 +106,86 @@ def RePr(  # noqa: N802 # a recipe is named as its paper names it, and reads as 
         >>> RePr(s1=20, s2=10, cycles=3).select
         WorstFraction(fraction=0.3, most_of_layer=1.0)
     """
-    return Recipe(
-        info=INFO,
-        criterion=_ranking(rank_by, normalise=normalise, corrected=corrected),
-        select=WorstFraction(fraction=fraction, most_of_layer=most_of_layer),
-        renew=Orthogonal(
-            scale=scale,
-            bias="zero" if reset_bias else "keep",
-            norm="reset" if reset_norm else "keep",
-            readers=readers,
-            preserve=preserve,
-        ),
-        when=Cycles(full=s1, reduced=s2, cycles=cycles, unit=unit),
-        exclude_first=exclude_first,
-        drop=True,
-        reset_optimizer=reset_optimizer,
-        init=init,
-    )
 
+    info = INFO
 
-RANKINGS: Final[Mapping[str, Criterion]] = MappingProxyType(
-    {
-        "weights": WeightNorm(),
-        "activations": MeanActivation(),
-        "apoz": ZeroShare(),
-        "gradients": GradientSize(norm="l2"),
-        "taylor": Taylor(),
-        "hessian": FisherDiagonal(),
-        "random": RandomScore(),
-        "oracle": Oracle(),
-    }
-)
-"""What ranks the filters, by the word of ``rank_by``; beside these ``overlap``, which has settings."""
+    s1: int = 20
+    s2: int = 10
+    cycles: int = 3
+    fraction: float = 0.3
+    unit: Literal["epochs", "steps"] = "epochs"
+    rank_by: Literal[
+        "overlap",
+        "weights",
+        "random",
+        "activations",
+        "apoz",
+        "gradients",
+        "taylor",
+        "hessian",
+        "oracle",
+    ] = "overlap"
+    normalise: Literal["row", "matrix"] = "row"
+    corrected: bool = False
+    exclude_first: bool = False
+    most_of_layer: float = 1.0
+    scale: Literal["survivors", "initialiser"] = "survivors"
+    reset_bias: bool = True
+    reset_norm: bool = True
+    reset_optimizer: bool = True
+    readers: Literal["keep", "zero", "redraw"] = "keep"
+    preserve: bool = False
+    init: str | None = None
 
+    def compose(self) -> Parts:
+        """The parts that follow from the settings."""
+        from regrow.renewal import Orthogonal
+        from regrow.selection import WorstFraction
 
-def _ranking(rank_by: str, *, normalise: Literal["row", "matrix"], corrected: bool) -> Criterion:
-    if rank_by == "overlap":
-        return FilterOverlap(normalise=normalise, corrected=corrected)
-    if rank_by not in RANKINGS:
-        words = ", ".join(repr(word) for word in RANKINGS)
-        raise ConfigError(f"rank_by must be 'overlap', {words}, got {rank_by!r} (repr)")
-    if corrected or normalise != "row":
-        raise ConfigError(
-            f"normalise and corrected belong to rank_by='overlap', got rank_by={rank_by!r} (repr)"
+        return Parts(
+            criterion=self._ranking(),
+            select=WorstFraction(fraction=self.fraction, most_of_layer=self.most_of_layer),
+            renew=Orthogonal(
+                scale=self.scale,
+                bias="zero" if self.reset_bias else "keep",
+                norm="reset" if self.reset_norm else "keep",
+                readers=self.readers,
+                preserve=self.preserve,
+            ),
+            when=Cycles(s1=self.s1, s2=self.s2, cycles=self.cycles, unit=self.unit),
+            drop=True,
         )
-    return RANKINGS[rank_by]
+
+    def _ranking(self) -> Criterion:
+        from regrow.criteria import FilterOverlap
+
+        if self.rank_by == "overlap":
+            return FilterOverlap(normalise=self.normalise, corrected=self.corrected)
+        known = rankings()
+        if self.rank_by not in known:
+            words = ", ".join(repr(word) for word in known)
+            raise ConfigError(f"rank_by must be 'overlap', {words}, got {self.rank_by!r} (repr)")
+        if self.corrected or self.normalise != "row":
+            raise ConfigError(
+                f"normalise and corrected belong to rank_by='overlap', got rank_by={self.rank_by!r} (repr)"
+            )
+        return known[self.rank_by]
+
+
+def rankings() -> dict[str, Criterion]:
+    """What ranks the filters, by the word of ``rank_by``; beside these ``overlap``, which has settings."""
+    from regrow import criteria
+
+    return {
+        "weights": criteria.WeightNorm(),
+        "activations": criteria.MeanActivation(),
+        "apoz": criteria.ZeroShare(),
+        "gradients": criteria.GradientSize(norm="l2"),
+        "taylor": criteria.Taylor(),
+        "hessian": criteria.FisherDiagonal(),
+        "random": criteria.RandomScore(),
+        "oracle": criteria.Oracle(),
+    }
 
 
 register(INFO, RePr)

@@ -8,6 +8,7 @@ from typing import Self, final
 import torch
 
 from regrow._checks import check_fraction, check_positive
+from regrow._renamed import renamed
 from regrow._shapes import FilterRows, Mask
 from regrow.draw import Key
 from regrow.draw.keys import normal_rows
@@ -17,6 +18,7 @@ from regrow.schedule import Clock
 
 
 @final
+@renamed({"reset_memory": "reset_optimizer"})
 @dataclass(frozen=True, kw_only=True)
 class AddNoise(Scion):
     """Add Gaussian noise to a filter's weights: less of it with every epoch.
@@ -27,7 +29,7 @@ class AddNoise(Scion):
 
     Args:
         decay: The paper's a, above 0 and at most 1: the factor from epoch to epoch.
-        reset_memory: The filter counts as new, for the optimizer and for companions; see `Scion`.
+        reset_optimizer: The filter counts as new, for the optimizer and for companions; see `Scion`.
         steps_per_epoch: Optimizer steps of an epoch. None: as ``attach(steps_per_epoch=...)`` says.
 
     Raises:
@@ -43,7 +45,7 @@ class AddNoise(Scion):
     """
 
     decay: float = 0.975
-    reset_memory: bool = False
+    reset_optimizer: bool = False
     steps_per_epoch: int | None = None
 
     def __post_init__(self) -> None:

@@ -22,12 +22,12 @@ class Scion(Renewal):
     transposed layers are no special case.
 
     Attributes:
-        reset_memory: The grafted filters count as new: the optimizer forgets them, and a companion takes the model's
+        reset_optimizer: The grafted filters count as new: the optimizer forgets them, and a companion takes the model's
             new weights over. False: they live on, the optimizer with its memory of them, and a companion's filters
             get the scion on top of their own weights.
     """
 
-    reset_memory: bool
+    reset_optimizer: bool
 
     @abstractmethod
     def scions(self, present: FilterRows, mask: Mask, *, key: Key) -> tuple[FilterRows, Mask]:
@@ -77,6 +77,6 @@ class Scion(Renewal):
                 name=filters.weight,
                 mask=weight_mask(filters, where),
                 value=unrows(present + given, filters),
-                fresh=self.reset_memory,
+                fresh=self.reset_optimizer,
             )
         ]

@@ -9,12 +9,14 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
+from regrow._renamed import renamed
 from regrow._shapes import FilterRows, Mask
 from regrow.draw import Key
 from regrow.renewal.scion import Scion
 
 
 @final
+@renamed({"reset_memory": "reset_optimizer"})
 @dataclass(frozen=True, kw_only=True)
 class AddStrongest(Scion):
     """Add the layer's i-th largest filter to its i-th smallest, where that one is marked.
@@ -24,7 +26,7 @@ class AddStrongest(Scion):
     All sums are of the weights as they were before: what one filter is given changes nothing for another.
 
     Args:
-        reset_memory: The filter counts as new, for the optimizer and for companions; see `Scion`.
+        reset_optimizer: The filter counts as new, for the optimizer and for companions; see `Scion`.
 
     Edge cases:
         Ties: equal norms are put in the order of their index, and the strongest are read from the end of that same
@@ -34,14 +36,14 @@ class AddStrongest(Scion):
         A marked filter above the middle (more than half of the layer is marked) is given a filter that is weaker than
         itself, as the rule has it. Where all weights are zero, so are all sums.
         Filters with a weight that is not finite are left out of the order: they give nothing and are given nothing.
-        A companion's filters are put in their own order: with ``reset_memory=False`` another partner may come out.
+        A companion's filters are put in their own order: with ``reset_optimizer=False`` another partner may come out.
 
     Source:
         Meng et al., "Filter Grafting for Deep Neural Networks", CVPR 2020, Section 3: the network's own filters as
         scions. https://arxiv.org/abs/2001.05868
     """
 
-    reset_memory: bool = False
+    reset_optimizer: bool = False
 
     def scions(self, present: FilterRows, mask: Mask, *, key: Key) -> tuple[FilterRows, Mask]:
         """The partners' weights.

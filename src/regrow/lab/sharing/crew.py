@@ -7,7 +7,7 @@ of its own.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final, TypeAlias, final
 
 import torch
@@ -76,7 +76,7 @@ class Crew:
             # The run must look at each step at which any of them would; those who are done are left out by `last_step`.
             longest = max(active, key=active_fraction)
             self._asked = len(self._kinds) > 1
-            self.recipe = replace(longest, select=_Asking(self)) if self._asked else longest
+            self.recipe = longest.with_parts(select=_Asking(self)) if self._asked else longest
 
     @property
     def members(self) -> tuple[TrialSpec, ...]:

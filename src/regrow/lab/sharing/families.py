@@ -136,7 +136,7 @@ def _equal(one: object, other: object) -> bool:
 
 def _rest(recipe: Recipe) -> tuple[object, ...]:
     return (
-        recipe.grace_steps,
+        recipe.grace,
         recipe.min_loss,
         recipe.reset_optimizer,
         recipe.exclude_first,

@@ -7,8 +7,9 @@ from typing import Final
 
 from torch import Tensor
 
-from regrow.compose import Recipe, RecipeState, watching
+from regrow.compose import Recipe
 from regrow.criteria import Kept, LayerActivity, Watching
+from regrow.decision import RecipeState, watching
 from regrow.graph import Wiring
 from regrow.history import Report
 from regrow.loop.activity.step_activity import StepActivity

@@ -11,8 +11,9 @@ from torch import Tensor, nn
 
 from regrow.activity import ActivityMeter
 from regrow.activity.readings import PassReading
-from regrow.compose import Recipe, watching
+from regrow.compose import Recipe
 from regrow.criteria import LayerActivity, Signal
+from regrow.decision import watching
 from regrow.errors import ConfigError
 from regrow.functional.silence import TOLERANCE
 from regrow.graph import Filters, Wiring

@@ -9,7 +9,7 @@ from weakref import WeakKeyDictionary, WeakSet
 import torch
 from torch import Tensor, nn
 
-from regrow.compose import Decision
+from regrow.decision import Decision
 from regrow.errors import StateError
 from regrow.loop.drop.slices import Part, parts_of
 from regrow.loop.drop.zeros import HeldZeros

@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from regrow.compose import Decision
+from regrow.decision import Decision
 from regrow.history import Renewed
 from regrow.loop.drop.absent import AbsentFilters, check_absent
 from regrow.loop.renewer import Renewer, of_layers

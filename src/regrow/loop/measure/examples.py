@@ -167,7 +167,7 @@ class Examples:
             raise ConfigError(
                 f"accuracy needs an output (N, classes, ...) and targets (N, ...) that are class numbers, got "
                 f"{came} and {tuple(targets.shape)} of {targets.dtype}; the loss needs neither: "
-                f"dataclasses.replace(recipe, criterion=regrow.criteria.Oracle(measure='loss')) (attach)"
+                f"recipe.with_parts(criterion=regrow.criteria.Oracle(measure='loss')) (attach)"
             )
         right = outputs.argmax(1).unflatten(0, (copies, -1)) == targets
         return right.flatten(1).double().mean(1).cpu()

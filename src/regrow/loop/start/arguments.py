@@ -13,7 +13,7 @@ from regrow.surgery import is_companion, unwrap_optimizer
 
 
 def refuse_types(recipe: object, model: object, companions: object) -> None:
-    """The plain mistakes: a recipe's function instead of a recipe, a name, a state dict.
+    """The plain mistakes: a recipe's class or function instead of a recipe, a name, a state dict.
 
     Args:
         recipe: As `attach` was given it.
@@ -50,6 +50,8 @@ def refuse_types(recipe: object, model: object, companions: object) -> None:
 
 
 def _kind(thing: object) -> str:
+    if isinstance(thing, type):
+        return f"the class {thing.__name__}"
     return repr(thing) if isinstance(thing, str) else type(thing).__name__
 
 

@@ -1,0 +1,44 @@
+"""Old spellings: a class says how an argument is spelled now, instead of that it does not know it."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+Kind = TypeVar("Kind")
+
+
+def renamed(words: Mapping[str, str]) -> Callable[[type[Kind]], type[Kind]]:
+    """Refuse old names of a class's arguments by the new ones.
+
+    Args:
+        words: Old name to what is written now.
+
+    Returns:
+        A decorator of the class.
+
+    Examples:
+        >>> @renamed({"full": "s1"})
+        ... class Cycle:
+        ...     def __init__(self, *, s1: int) -> None: ...
+        >>> Cycle(full=3)
+        Traceback (most recent call last):
+            ...
+        TypeError: Cycle: full is now s1
+    """
+
+    def refuse_old(kind: type[Kind]) -> type[Kind]:
+        init = kind.__init__
+
+        @functools.wraps(init)
+        def checked(self: Kind, *args: Any, **given: Any) -> None:
+            for name in given:
+                if name in words:
+                    raise TypeError(f"{kind.__name__}: {name} is now {words[name]}")
+            init(self, *args, **given)
+
+        kind.__init__ = checked
+        return kind
+
+    return refuse_old

@@ -1,0 +1,216 @@
+"""Decision: what a recipe does at one step, from what was observed until then. Pure: states come in and go out."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import cast
+
+import torch
+from torch import Tensor
+
+from regrow._shapes import Mask, Scores
+from regrow.compose import Recipe
+from regrow.criteria.base import Criterion, CriterionState, Observation, Watching
+from regrow.errors import ConfigError
+from regrow.graph import Streams
+from regrow.selection import Selection
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecipeState:
+    """What a recipe remembers between steps: tensors by layer.
+
+    Attributes:
+        criteria: What the criterion remembers of each layer.
+        born: Step of each filter's last renewal, int64 (O,); -1 = never.
+    """
+
+    criteria: Mapping[str, CriterionState]
+    born: Mapping[str, Tensor]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Decision:
+    """What is to happen at one step.
+
+    Attributes:
+        masks: By layer, (O,); only layers with a filter to renew.
+        scores: By layer, (O,), the scores behind it.
+        nonfinite: Number of filters whose score is not a number, by layer; only where there are any.
+        gated: The scores were not used, because the loss is under the recipe's `min_loss`.
+    """
+
+    masks: Mapping[str, Mask] = field(default_factory=dict[str, Tensor])
+    scores: Mapping[str, Scores] = field(default_factory=dict[str, Tensor])
+    nonfinite: Mapping[str, int] = field(default_factory=dict[str, int])
+    gated: bool = False
+
+
+def initial_state(recipe: Recipe, counts: Mapping[str, int]) -> RecipeState:
+    """Nothing observed, nothing renewed; refuses layers (with their number of filters) that cannot be selected from."""
+    recipe.select.check(counts)
+    return RecipeState(
+        criteria={layer: {} for layer in counts},
+        born={
+            layer: torch.full((count,), -1, dtype=torch.int64, device="cpu")
+            for layer, count in counts.items()
+        },
+    )
+
+
+def observe(
+    recipe: Recipe, state: RecipeState, observations: Mapping[str, Observation]
+) -> RecipeState:
+    """The state after a look at one optimizer step. The old one is not changed, here as everywhere below."""
+    seen = {
+        layer: recipe.criterion.observe(state.criteria[layer], observation)
+        for layer, observation in observations.items()
+    }
+    return RecipeState(criteria={**state.criteria, **seen}, born=state.born)
+
+
+def forget(state: RecipeState, layers: Collection[str]) -> RecipeState:
+    """What was observed of layers that have left the training is of another time; when they were renewed is kept."""
+    nothing: dict[str, CriterionState] = {layer: {} for layer in layers}
+    return RecipeState(criteria={**state.criteria, **nothing}, born=state.born)
+
+
+def decide(
+    recipe: Recipe,
+    state: RecipeState,
+    *,
+    step: int,
+    seed: int,
+    loss: float | None = None,
+    streams: Streams | None = None,
+    select: Selection | None = None,
+    due: bool = True,
+    layers: Collection[str] | None = None,
+) -> tuple[RecipeState, Decision]:
+    """Score, and select.
+
+    Args:
+        recipe: The recipe.
+        state: What was observed.
+        step: Optimizer step, 0-based.
+        seed: For criteria that draw random numbers.
+        loss: Training loss of this step; only needed with `min_loss`.
+        streams: Filters that are scored, selected and renewed as one.
+        select: Instead of the recipe's own, where it works on a part of a network, say.
+        due: The schedule's step. False: a criterion that watches has come to an end between two of them.
+        layers: Those that take part: the others have no score, and count in no share of the network. None: all.
+
+    Returns:
+        The state after the decision, and the decision.
+
+    Raises:
+        ConfigError: `min_loss` is set and no loss came.
+
+    Edge cases:
+        A score that is not a number never selects its filter and is counted. A loss that is not a number is not under
+        `min_loss`.
+    """
+    if recipe.min_loss is not None and loss is None:
+        raise ConfigError(
+            f"min_loss={recipe.min_loss} needs the training loss: call regrower.tell(loss=...) before "
+            f"optimizer.step() (recipe '{recipe.info.name}')"
+        )
+    strange: dict[str, int] = {}
+    looks = watching(recipe.criterion)
+    if looks is not None:
+        state, strange = _suspect(looks, state, due=due, step=step, seed=seed)
+        if not any(looks.ripe(each) for each in state.criteria.values()):
+            return state, Decision(nonfinite=strange)
+    criteria = dict(state.criteria)
+    scores: dict[str, Scores] = {}
+    for layer, born in state.born.items():
+        if layers is not None and layer not in layers:
+            continue
+        criteria[layer], found = recipe.criterion.score(
+            state.criteria[layer], layer=layer, count=born.shape[0], step=step, seed=seed
+        )
+        if found is not None:
+            scores[layer] = found
+    if recipe.min_loss is not None and loss is not None and loss < recipe.min_loss:
+        return RecipeState(criteria=criteria, born=state.born), Decision(gated=True)
+    select = select or recipe.select
+    if select.idle(scores):
+        return RecipeState(criteria=criteria, born=state.born), Decision()
+    eligible = _eligible(recipe, state.born, scores, step=step)
+    if streams is not None:
+        scores, eligible = streams.gather(scores, eligible)
+    masks = select(scores, eligible=eligible, step=step)
+    if streams is not None:
+        masks = streams.spread(masks)
+    masks, nonfinite = _marked(masks, scores)
+    if looks is not None:
+        renewed = {layer: looks.renewed(criteria[layer], masks[layer]) for layer in masks}
+        criteria.update(renewed)
+    stamp = {layer: torch.where(masks[layer].cpu(), step, state.born[layer]) for layer in masks}
+    after = RecipeState(criteria=criteria, born={**state.born, **stamp})
+    return after, Decision(
+        masks=masks,
+        scores={layer: scores[layer] for layer in masks},
+        nonfinite=strange or nonfinite,
+    )
+
+
+def _suspect(
+    looks: Watching, state: RecipeState, *, due: bool, step: int, seed: int
+) -> tuple[RecipeState, dict[str, int]]:
+    """At a step that is due, let the criterion look at what is cheap; mostly there is nothing to see."""
+    if not due:
+        return state, {}
+    if looks.idle(state.criteria):
+        return RecipeState(criteria={layer: {} for layer in state.born}, born=state.born), {}
+    found = {
+        layer: looks.suspect(each, layer=layer, count=len(state.born[layer]), step=step, seed=seed)
+        for layer, each in state.criteria.items()
+    }
+    strange = {layer: count for layer, (_, count) in found.items() if count}
+    criteria = {layer: each for layer, (each, _) in found.items()}
+    return RecipeState(criteria=criteria, born=state.born), strange
+
+
+def _eligible(
+    recipe: Recipe, born: Mapping[str, Tensor], scores: Mapping[str, Scores], *, step: int
+) -> dict[str, Mask]:
+    """Who is past the grace period: worked out for all layers together, and moved to their device at once."""
+    if not scores:
+        return {}
+    steps = torch.cat([born[layer] for layer in scores])
+    first = next(iter(scores.values())).device
+    may = ((steps < 0) | (step - steps > recipe.grace)).to(first)
+    parts = may.split([len(born[layer]) for layer in scores])
+    return {layer: part.to(scores[layer].device) for layer, part in zip(scores, parts, strict=True)}
+
+
+def _marked(
+    masks: Mapping[str, Mask], scores: Mapping[str, Scores]
+) -> tuple[dict[str, Mask], dict[str, int]]:
+    """Only the layers with something marked, and the counts of scores that are no numbers.
+
+    One transfer for the whole network, not one a layer: on a GPU each would wait for the device.
+    """
+    if not scores:
+        return {}, {}
+    first = next(iter(scores.values())).device  # a model may be spread over several devices
+    flat = _side_by_side(scores.values(), first)
+    marks = _side_by_side([masks[layer] for layer in scores], first)
+    flags = torch.stack((marks, ~flat.isfinite())).cpu()
+    if not flags.any():
+        return {}, {}
+    parts = flags.split([each.numel() for each in scores.values()], 1)
+    counts = dict(zip(scores, [part.sum(1).tolist() for part in parts], strict=True))
+    marked = {layer: masks[layer] for layer, (count, _) in counts.items() if count}
+    return marked, {layer: bad for layer, (_, bad) in counts.items() if bad}
+
+
+def _side_by_side(tensors: Iterable[Tensor], device: torch.device) -> Tensor:
+    return torch.cat([each.flatten().to(device) for each in tensors])
+
+
+def watching(criterion: Criterion) -> Watching | None:
+    """The criterion itself, if it asks for activity only while it has a reason to; else None."""
+    return cast("Watching", criterion) if hasattr(criterion, "watches") else None
