@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 
 from torch import nn
 
-from regrow._words import called
 from regrow.compose import Recipe
 from regrow.criteria import Signal
 from regrow.graph import Streams, Wiring
@@ -48,9 +47,8 @@ def assembled(
 ) -> Stepper:
     """What acts at the optimizer's steps, from here on."""
     where = f"recipe '{recipe.info.name}'"
-    with called(recipe.words):
-        schedule = recipe.when.bind(clock, where=where)
-        renewal = recipe.renew.bind(clock, where=where)
+    schedule = recipe.when.bind(clock, where=where)
+    renewal = recipe.renew.bind(clock, where=where)
     warner = Warner(
         recipe.info.name,
         reads_gradients=Signal.GRADIENTS in recipe.criterion.needs,
