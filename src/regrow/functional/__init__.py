@@ -1,5 +1,6 @@
 """Pure tensor functions: no module, no state, no randomness, any leading axes."""
 
+from regrow.functional.clipping import adaptive_scale, norm_scale
 from regrow.functional.constants import constant_response
 from regrow.functional.gain_control import gain_control
 from regrow.functional.gradient import gradient_norm
@@ -27,12 +28,14 @@ from regrow.functional.ranking import rank_correlation, value_correlation
 from regrow.functional.rates import adagrad_rate, asgd_rate, asgd_share
 from regrow.functional.rectified import radam_update
 from regrow.functional.silence import silent
+from regrow.functional.step_limit import limited, step_scale
 
 __all__ = [
     "accuracy_drop",
     "adagrad_rate",
     "adam_update",
     "adamax_update",
+    "adaptive_scale",
     "asgd_rate",
     "asgd_share",
     "avoiding_directions",
@@ -47,17 +50,20 @@ __all__ = [
     "gradient_norm",
     "invalid_shares",
     "layer_scaled",
+    "limited",
     "lowest",
     "lowest_of_all",
     "mean_activation",
     "nadam_momentum",
     "nadam_update",
+    "norm_scale",
     "own_share",
     "radam_update",
     "rank_correlation",
     "scale_share",
     "silent",
     "spare_best",
+    "step_scale",
     "taylor",
     "value_correlation",
     "weight_entropy",

@@ -1,8 +1,9 @@
-"""Layers: automatic gain control in the place of a norm layer (Deep Control)."""
+"""Layers: automatic gain control in the place of a norm layer (Deep Control); and a check of every layer's gain."""
 
 from regrow.nn.conversion import Conversion, ConversionReport
 from regrow.nn.convert import convert, convert_
 from regrow.nn.fold import Folded, FoldReport, fold
+from regrow.nn.gain_check import Gain, GainReport, check_gain_
 from regrow.nn.gain_control import GainControl1d, GainControl2d, GainControl3d
 from regrow.nn.start_gain import StartGain, StartGainReport, set_start_gain_
 
@@ -11,11 +12,14 @@ __all__ = [
     "ConversionReport",
     "FoldReport",
     "Folded",
+    "Gain",
     "GainControl1d",
     "GainControl2d",
     "GainControl3d",
+    "GainReport",
     "StartGain",
     "StartGainReport",
+    "check_gain_",
     "convert",
     "convert_",
     "fold",

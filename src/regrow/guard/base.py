@@ -1,0 +1,60 @@
+"""What every guard does: it looks at gradients before a step, at parameters after it, and makes some of them smaller."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol, runtime_checkable
+
+from torch import Tensor
+
+from regrow.guard.moved import Moved
+
+
+@runtime_checkable
+class Guard(Protocol):
+    """What one optimizer step may do to a layer. Inherit from it: what is not written is not done.
+
+    A guard has no state: copies and counts are kept by `Guarding`, which calls it.
+    """
+
+    @property
+    def skip_poison(self) -> bool:
+        """Whether no step is made with a gradient that the optimizer would not get over."""
+        return False
+
+    @property
+    def compares(self) -> bool:
+        """Whether it must know the parameters as they were before the step."""
+        return False
+
+    @property
+    def by_layer(self) -> bool:
+        """Whether it looks at each layer on its own; False: at the whole network."""
+        return True
+
+    def clip_(
+        self, moved: Moved, grads: Sequence[Tensor], *, scale: Tensor | None
+    ) -> Tensor | None:
+        """Make gradients smaller, in place, before the optimizer sees them.
+
+        Args:
+            moved: The parameters of this step.
+            grads: Their gradients. Written where there is something to clip.
+            scale: What they are still multiplied by; None: by nothing.
+
+        Returns:
+            By layer of `moved` (or one for the network) whether it was clipped; None: nothing was.
+        """
+        del moved, grads, scale
+
+    def limit_(self, moved: Moved, before: Sequence[Tensor]) -> Tensor | None:
+        """Take back, in place, what the step has moved too far.
+
+        Args:
+            moved: The parameters of this step. Written where they are beyond the limit.
+            before: As they were; empty unless it `compares`.
+
+        Returns:
+            By layer of `moved` (or one for the network) whether it was limited; None: nothing was.
+        """
+        del moved, before

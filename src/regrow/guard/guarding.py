@@ -1,0 +1,206 @@
+"""Guarding: a guard in one training, with the copies that it needs and what it counts."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Mapping
+from typing import Any, Final, cast, final
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from regrow.errors import StateError
+from regrow.graph import Wiring
+from regrow.guard.base import Guard
+from regrow.guard.groups import alone, parts_of
+from regrow.guard.moved import Moved, Part
+from regrow.guard.poison import poisons
+
+NETWORK: Final = "network"
+"""What hits are counted under by a guard that looks at the whole."""
+
+
+@final
+class Guarding:
+    """A guard at the steps of one training: `before_step_` and `after_step_` around each step of each optimizer.
+
+    Attributes:
+        guard: What is done.
+        refused: Steps that were not made, since their gradients would have spoilt the optimizer.
+
+    Args:
+        guard: As above.
+        model: The bare model.
+        wiring: What was traced of it.
+        reduce: Makes the mean over all ranks of a tensor, float64 on the CPU, so that all refuse a step alike. None:
+            one process, or ranks whose gradients are the same bits.
+    """
+
+    def __init__(
+        self,
+        guard: Guard,
+        model: nn.Module,
+        wiring: Wiring,
+        *,
+        reduce: Callable[[Tensor], Tensor] | None = None,
+    ) -> None:
+        self.guard = guard
+        self.refused = 0
+        self._reduce = reduce
+        self._parts = parts_of(model, wiring)
+        groups = {part.group.number: part.group.name for part in self._parts.values()}
+        self._names = list(groups.values()) if guard.by_layer else [NETWORK]
+        self._hits = torch.zeros(len(self._names), dtype=torch.int64, device="cpu")
+        self._moved: dict[int, tuple[list[Tensor], Moved]] = {}  # by optimizer
+        self._copies: dict[Tensor, Tensor] = {}
+        self._hidden: list[tuple[Tensor, Tensor]] = []
+        self._now: Moved | None = None
+
+    @property
+    def hits(self) -> dict[str, int]:
+        """By layer, the steps in which the guard had something to do there; those with none are left out."""
+        counts = cast("list[int]", self._hits.tolist())
+        return {name: count for name, count in zip(self._names, counts, strict=True) if count}
+
+    @torch.no_grad()
+    def before_step_(self, optimizer: Optimizer) -> bool:
+        """Look at gradients that are complete, and that no scaler multiplies any more, but for one of a fused step.
+
+        Args:
+            optimizer: Which is about to step. Gradients are clipped in place. If they would spoil it, all of them are
+                taken away from it until `after_step_`.
+
+        Returns:
+            Whether there is a step to be made: False, and the optimizer finds no gradients.
+        """
+        self._put_back_()
+        parameters = [
+            each
+            for group in optimizer.param_groups
+            for each in group["params"]
+            if each.grad is not None
+        ]
+        grads = [cast("Tensor", each.grad) for each in parameters]
+        scale: Tensor | None = getattr(optimizer, "grad_scale", None)
+        if self.guard.skip_poison and self._spoils(optimizer, parameters, grads, scale=scale):
+            self._now = None
+            found = getattr(optimizer, "found_inf", None)
+            if found is not None and bool(found):
+                return True  # a fused optimizer under a scaler, which passes this step by on its own
+            self.refused += 1
+            self._hidden = list(zip(parameters, grads, strict=True))
+            for each in parameters:
+                each.grad = None
+            return False
+        self._now = moved = self._of(optimizer, parameters)
+        if moved is None:
+            return True
+        shown = [cast("Tensor", each.grad) for each in moved.parameters]
+        self._count(moved, self.guard.clip_(moved, shown, scale=scale))
+        if self.guard.compares:
+            torch._foreach_copy_(self._before(moved), moved.parameters)
+        return True
+
+    @torch.no_grad()
+    def after_step_(self, optimizer: Optimizer) -> None:
+        """Look at what the step has made, corrected where it is: limit it, or put hidden gradients back.
+
+        Args:
+            optimizer: Which has stepped, the one of the last `before_step_`. Its parameters are written.
+        """
+        del optimizer
+        self._put_back_()
+        moved, self._now = self._now, None
+        if moved is not None:
+            before = self._before(moved) if self.guard.compares else []
+            self._count(moved, self.guard.limit_(moved, before))
+
+    def state_dict(self) -> dict[str, Any]:
+        """What was counted; loadable with ``weights_only=True``."""
+        return {"hits": self.hits, "refused": self.refused}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on counting.
+
+        Args:
+            state: What `state_dict` gave.
+
+        Raises:
+            StateError: It has hits of layers that are not here.
+        """
+        unknown = sorted(set(state["hits"]) - set(self._names))
+        if unknown:
+            raise StateError(f"the saved guard has hits of {', '.join(unknown)}, not in this model")
+        counts = [int(state["hits"].get(name, 0)) for name in self._names]
+        self._hits = torch.tensor(counts, dtype=torch.int64, device="cpu")
+        self.refused = int(state["refused"])
+
+    def _spoils(
+        self,
+        optimizer: Optimizer,
+        parameters: list[Tensor],
+        grads: list[Tensor],
+        *,
+        scale: Tensor | None,
+    ) -> bool:
+        found = poisons(optimizer, parameters, grads, scale=scale)
+        if self._reduce is None:
+            return found
+        told = torch.tensor([float(found)], dtype=torch.float64, device="cpu")
+        return bool(self._reduce(told)[0] > 0)
+
+    def _put_back_(self) -> None:
+        """Gradients that were hidden, unless somebody has made new ones since."""
+        hidden, self._hidden = self._hidden, []
+        for parameter, grad in hidden:
+            if parameter.grad is None:
+                parameter.grad = grad
+
+    def _of(self, optimizer: Optimizer, parameters: list[Tensor]) -> Moved | None:
+        """What this step moves: as at the last one, where the same parameters have a gradient."""
+        known = self._moved.get(id(optimizer))
+        if (
+            known is not None
+            and len(known[0]) == len(parameters)
+            and all(map(operator.is_, known[0], parameters))
+        ):
+            return known[1]
+        parts = [self._part(each) for each in parameters if each.numel()]
+        if not parts:
+            return None
+        moved = Moved(parts)
+        self._moved[id(optimizer)] = parameters, moved
+        return moved
+
+    def _part(self, parameter: Tensor) -> Part:
+        """Of a parameter that is not the model's (a loss has some) one of its own."""
+        if parameter not in self._parts:
+            name = f"a parameter of shape {tuple(parameter.shape)} that is not the model's"
+            number = 1 + max((each.group.number for each in self._parts.values()), default=-1)
+            fresh = parameter.numel() ** 0.5
+            self._parts[parameter] = alone(parameter, number=number, name=name, fresh=fresh)
+            if self.guard.by_layer:
+                self._names.append(name)
+                self._hits = torch.cat([self._hits, self._hits.new_zeros(1)])
+        return self._parts[parameter]
+
+    def _before(self, moved: Moved) -> list[Tensor]:
+        """The copies, in memory that is used again at every step."""
+        copies = self._copies
+        for each in moved.parameters:
+            if each not in copies or copies[each].device != each.device:
+                copies[each] = torch.empty_like(each)
+        return [copies[each] for each in moved.parameters]
+
+    def _count(self, moved: Moved, hit: Tensor | None) -> None:
+        """On the device, where nobody waits for it."""
+        if hit is None:
+            return
+        if hit.device != self._hits.device:
+            self._hits = self._hits.to(hit.device)
+        if not self.guard.by_layer:
+            self._hits += hit
+            return
+        numbers = torch.tensor([each.number for each in moved.groups], device=hit.device)
+        self._hits.index_add_(0, numbers, hit.to(self._hits.dtype))

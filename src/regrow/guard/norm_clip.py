@@ -1,0 +1,79 @@
+"""NormClip: the gradient of the whole network is clipped by its norm."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import final
+
+import torch
+from torch import Tensor
+
+from regrow._checks import check_positive
+from regrow.functional.clipping import norm_scale
+from regrow.guard.base import Guard
+from regrow.guard.moved import Moved, lengths_of
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class NormClip(Guard):
+    """Clip the gradient of the whole network by its norm, as `torch.nn.utils.clip_grad_norm_`.
+
+        g  <-  g * min(1, max_norm / (norm(g) + 1e-6))      norm over all parameters that the optimizer moves
+
+    Args:
+        max_norm: The largest norm, above 0.
+        skip_poison: As in `StepLimit`. Off: as published.
+
+    Raises:
+        ConfigError: A number that is not above 0.
+
+    Edge cases:
+        A gradient within the limit keeps its bits. With several optimizers each has a norm of its own.
+
+    Source:
+        Pascanu, Mikolov, Bengio, "On the difficulty of training recurrent neural networks", ICML 2013, Section 3.2.
+    """
+
+    max_norm: float = 1.0
+    skip_poison: bool = False
+
+    def __post_init__(self) -> None:
+        """Check the settings."""
+        check_positive(self.max_norm, name="max_norm", where="norm clip")
+
+    @property
+    def by_layer(self) -> bool:
+        """The network is one."""
+        return False
+
+    def clip_(
+        self, moved: Moved, grads: Sequence[Tensor], *, scale: Tensor | None
+    ) -> Tensor | None:
+        """Clip.
+
+        Args:
+            moved: The parameters of this step.
+            grads: Their gradients. Written where their norm is too large.
+            scale: What they are still multiplied by.
+
+        Returns:
+            Whether they were clipped, (1,); None: they were not.
+        """
+        lengths = lengths_of([dense(grad) for grad in grads])
+        norm = torch.linalg.vector_norm(lengths).reshape(1)
+        if scale is not None:
+            norm = norm / scale.to(norm.device)
+        kept = norm_scale(norm, max_norm=self.max_norm)
+        beyond = ~(kept >= 1)
+        if moved.on_cpu and not bool(beyond):
+            return None
+        for grad in grads:
+            (grad._values() if grad.is_sparse else grad).mul_(kept[0].to(grad.device, grad.dtype))
+        return beyond
+
+
+def dense(grad: Tensor) -> Tensor:
+    """A gradient's numbers: of a sparse one those that are there, what came several times summed."""
+    return grad.coalesce().values() if grad.is_sparse else grad

@@ -1,0 +1,160 @@
+"""StepLimit: no step moves a layer by more than a share of its length."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, final
+
+import torch
+from torch import Tensor
+
+from regrow._checks import check_positive
+from regrow.errors import ConfigError
+from regrow.functional.step_limit import limited, step_scale
+from regrow.guard.base import Guard
+from regrow.guard.moved import Moved, Part
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class StepLimit(Guard):
+    """Let no step move a layer by more than a share of its length.
+
+    One step that changes a layer by more than a part of what it is can blow a network up, or leave its filters where no
+    example reaches them, and training does not come back from that. What the optimizer makes of a gradient is not
+    bounded by the gradient; so it is the step that is looked at, decay included, and not the gradient.
+
+        U_l  <-  U_l * min(1, fraction * length(l) / norm(U_l))
+        length(l) = max(norm of the layer before the step, norm of a fresh layer of its shape)
+
+    Weight and bias of a layer are one vector. Norm scales, shifts and gates are each one, with a fresh length of the
+    square root of their number; so is every other parameter. What an optimizer does not move at a step counts neither
+    as moved nor as length.
+
+    Args:
+        fraction: The largest share of its length, above 0.
+        by: Look at each ``layer``, at each ``unit`` of it (a filter with its bias, an entry of a vector, a row of
+            another matrix), or at the whole ``network``.
+        skip_poison: Make no step with a gradient that is not finite, or whose square is not finite in the type in which
+            the optimizer keeps its state: one such gradient makes Adam's second moment infinite for ever.
+
+    Raises:
+        ConfigError: A fraction that is not above 0, or another `by`.
+
+    Edge cases:
+        A step within the limit keeps all its bits. A step whose length is not finite (a length overflows before its
+        entries do) is not made: the layer's parameters are put back, and what the optimizer remembers is not.
+        Costs one copy of the parameters that are trained, and for a moment another.
+
+    Source:
+        The limit by layer is You, Gitman, Ginsburg 2017 (LARS, https://arxiv.org/abs/1708.03888) as a bound instead of
+        a rate. Ours: on the step and not on the gradient, the fresh length, and what is put back.
+
+    Examples:
+        >>> StepLimit()
+        StepLimit(fraction=0.1, by='layer', skip_poison=True)
+    """
+
+    fraction: float = 0.1
+    by: Literal["layer", "unit", "network"] = "layer"
+    skip_poison: bool = True
+
+    def __post_init__(self) -> None:
+        """Check the settings."""
+        check_positive(self.fraction, name="fraction", where="step limit")
+        if self.by not in {"layer", "unit", "network"}:
+            raise ConfigError(
+                f"by must be 'layer', 'unit' or 'network', got {self.by!r} (step limit)"
+            )
+
+    @property
+    def compares(self) -> bool:
+        """The step is what has changed."""
+        return True
+
+    @property
+    def by_layer(self) -> bool:
+        """Unless by network."""
+        return self.by != "network"
+
+    def limit_(self, moved: Moved, before: Sequence[Tensor]) -> Tensor | None:
+        """Shorten what is too long.
+
+        Args:
+            moved: The parameters of this step. Written where the step was too long.
+            before: As they were.
+
+        Returns:
+            By layer whether it was limited, or one for the network; None: nothing was.
+        """
+        steps = torch._foreach_sub(moved.parameters, list(before))
+        if self.by == "unit":
+            return self._by_unit_(moved, before, steps)
+        whole = self.by == "network"
+        made, fresh = moved.lengths(steps), moved.fresh
+        if whole:
+            made, fresh = _joined(made), _joined(fresh)
+        # Nearly always: then the length now, which can only be more, need not be known.
+        if moved.on_cpu and bool((made <= self.fraction * fresh).all()):
+            return None
+        lengths = moved.lengths(before)
+        if whole:
+            lengths = _joined(lengths)
+        scale = step_scale(
+            made, torch.maximum(lengths, fresh.to(lengths)), fraction=self.fraction
+        )
+        hit = scale < 1
+        if moved.on_cpu and not bool(hit.any()):
+            return None
+        hits = hit.tolist() if moved.on_cpu else None
+        for part, old, place in zip(moved.parts, before, moved.place, strict=True):
+            place = 0 if whole else place  # noqa: PLW2901
+            if hits is None or hits[place]:
+                now = part.parameter
+                now.copy_(limited(old, now, scale[place].to(now.device)))
+        return hit
+
+    def _by_unit_(
+        self, moved: Moved, before: Sequence[Tensor], steps: Sequence[Tensor]
+    ) -> Tensor | None:
+        """The same for each unit: what a layer's parts have of a unit is one vector."""
+        made, lengths = (_by_units(moved, each) for each in (steps, before))
+        scales = [
+            step_scale(
+                step,
+                length.clamp(min=group.fresh / group.units**0.5),
+                fraction=self.fraction,
+            )
+            for step, length, group in zip(made, lengths, moved.groups, strict=True)
+        ]
+        home = scales[0].device
+        hit = torch.stack([(scale < 1).any().to(home) for scale in scales])
+        if moved.on_cpu and not bool(hit.any()):
+            return None
+        hits = hit.tolist() if moved.on_cpu else None
+        for part, old, place in zip(moved.parts, before, moved.place, strict=True):
+            if hits is None or hits[place]:
+                now = part.parameter
+                now.copy_(limited(old, now, part.spread(scales[place].to(now.device))))
+        return hit
+
+
+def _joined(lengths: Tensor) -> Tensor:
+    return torch.linalg.vector_norm(lengths).reshape(1)
+
+
+def _by_units(moved: Moved, tensors: Sequence[Tensor]) -> list[Tensor]:
+    """By group the length of each of its units, (units,)."""
+    squares: dict[int, Tensor] = {}
+    for part, tensor, place in zip(moved.parts, tensors, moved.place, strict=True):
+        own = _unit_lengths(part, tensor).square()
+        squares[place] = squares[place] + own.to(squares[place]) if place in squares else own
+    return [squares[place].sqrt() for place in range(len(moved.groups))]
+
+
+def _unit_lengths(part: Part, tensor: Tensor) -> Tensor:
+    wide = torch.promote_types(tensor.dtype, torch.float32)
+    return torch.linalg.vector_norm(part.unit_rows(tensor), dim=-1, dtype=wide)
+
+

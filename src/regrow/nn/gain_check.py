@@ -1,0 +1,357 @@
+"""check_gain_: before the first step, layers that make next to nothing of what they hear, or far too much, are scaled."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from textwrap import wrap
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.conv import _ConvNd  # pyright: ignore[reportPrivateUsage] # the base of all convolutions
+
+from regrow._checks import check_positive
+from regrow.errors import ConfigError, TraceError
+from regrow.graph import ExampleInputs, Filters, Wiring, trace, unwrap
+from regrow.graph.calling import call_arguments
+from regrow.graph.undisturbed import undisturbed
+from regrow.graph.users import others
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gain:
+    """What one layer makes of what it hears.
+
+    Attributes:
+        path: Its module path.
+        ratio: rms(output without the bias) / rms(input), behind layers that are scaled; None where one of the two is
+            silent, or the layer did not run as a module.
+        factor: What its weights were multiplied by; 1.0 where they keep their bits.
+        kept: Why it is never scaled; "" where it may be.
+    """
+
+    path: str
+    ratio: float | None
+    factor: float = 1.0
+    kept: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class GainReport:
+    """What `check_gain_` found and did.
+
+    Attributes:
+        low, high: Within which a ratio is left as it is.
+        layers: In the order of the forward pass.
+    """
+
+    low: float
+    high: float
+    layers: tuple[Gain, ...]
+
+    @property
+    def scaled(self) -> tuple[Gain, ...]:
+        """Those whose weights were changed."""
+        return tuple(layer for layer in self.layers if layer.factor != 1.0)
+
+    def __str__(self) -> str:
+        """One line a layer."""
+        lines = [
+            f"rms(output) / rms(input), to be within {self.low:g} and {self.high:g}: "
+            f"{len(self.scaled)} of {len(self.layers)} layers scaled"
+        ]
+        for layer in self.layers:
+            line = f"{layer.path}: " + ("silent" if layer.ratio is None else f"{layer.ratio:.4g}")
+            if layer.factor != 1.0:
+                line += f", weights times {layer.factor:.4g}"
+            if layer.kept:
+                line += f", left as it is: {layer.kept}"
+            lines += wrap(line, 120, initial_indent="  ", subsequent_indent="    ")
+        return "\n".join(lines)
+
+
+def check_gain_(
+    model: nn.Module,
+    inputs: ExampleInputs,
+    *,
+    low: float = 0.1,
+    high: float = 10.0,
+    exclude: Sequence[str] = (),
+    companions: Sequence[Mapping[str, Tensor]] = (),
+    wiring: Wiring | None = None,
+    reduce: Callable[[Tensor], Tensor] | None = None,
+) -> GainReport:
+    """Scale layers at whose output next to nothing is left of the input, or far too much, before training begins.
+
+    Where a signal fades from layer to layer, so does the gradient, and training stays where it is for a long time;
+    where it grows, the first steps blow the network up. One batch shows it. From the input on:
+
+        ratio = rms(output without the bias) / rms(input)
+        W  <-  W / ratio     where  not low <= ratio <= high
+
+    and later layers hear what the scaled ones give. Only what is out by a factor of ten is touched: networks that were
+    initialised as usual, and trained ones, keep their bits.
+
+    Args:
+        model: Its layers' weights are written to. All else is left as it was: flags, buffers, gradients, random state.
+        inputs: One batch, as the model takes it (see `regrow.trace`).
+        low: The smallest ratio that is left as it is, above 0.
+        high: The largest, above `low`.
+        exclude: Patterns of module paths, as in a shell, of layers that are never scaled.
+        companions: The tensors of copies of the model (an average, a teacher), by the model's names
+            (``dict(ema.module.named_parameters())``): they are scaled by the same factors.
+        wiring: What `regrow.trace` gave for this model; None: it is traced on `inputs`.
+        reduce: Makes the mean over all ranks of a tensor, float64 on the CPU, so that all ranks, each with its batch,
+            scale alike. Every rank must call this.
+
+    Returns:
+        What was found, layer by layer.
+
+    Raises:
+        ConfigError: `low` or `high` outside their range, a pattern that matches no layer, or a companion's tensor of
+            another shape.
+        TraceError: The model cannot be traced, does not run, or gives numbers that are not finite.
+
+    Edge cases:
+        Never scaled: output layers, and what nobody was seen to read; layers behind which a norm follows, at once or
+        behind further layers, or whose output is added to other layers' or multiplied (residual branches, attention):
+        their size is somebody else's doing or a wish (a branch that begins near 0); frozen, shared and tied weights;
+        layers whose readers are not known, and those that are called more than once. A layer that is silent, or hears
+        nothing, is passed by: no factor helps it. The model runs in evaluation mode. After an error no weight has
+        changed.
+
+    Source:
+        Mishkin, Matas 2016, "All you need is a good init" (LSUV), https://arxiv.org/abs/1511.06422. Differs: what is
+        measured is the gain of each layer, not its output's variance; only outliers are touched; biases are not.
+
+    Examples:
+        >>> _ = torch.manual_seed(0)
+        >>> net = nn.Sequential(nn.Linear(20, 30), nn.ReLU(), nn.Linear(30, 2))
+        >>> check_gain_(net, torch.randn(50, 20)).scaled
+        ()
+        >>> with torch.no_grad():
+        ...     _ = net[0].weight.mul_(0.01)
+        >>> [(layer.path, round(layer.factor)) for layer in check_gain_(net, torch.randn(50, 20)).scaled]
+        [('0', 171)]
+    """
+    check_positive(low, name="low", where="check_gain_")
+    check_positive(high, name="high", where="check_gain_")
+    if high <= low:
+        raise ConfigError(f"high must be above low={low:g}, got {high:g} (check_gain_)")
+    model = unwrap(model)
+    wiring = trace(model, inputs) if wiring is None else wiring
+    for pattern in exclude:
+        if not any(fnmatchcase(path, pattern) for path in (*wiring, *wiring.untraced)):
+            raise ConfigError(
+                f"exclude pattern '{pattern}' must match a layer, and matches none of: {', '.join(wiring)} (check_gain_)"
+            )
+    kept = _kept(model, wiring, exclude)
+    measuring = _Measuring(model, wiring, low=low, high=high, reduce=reduce)
+    found = measuring.run(inputs, may_scale=frozenset())
+    several = {path for path, calls in measuring.calls.items() if calls > 1}
+    kept.update(dict.fromkeys(several - kept.keys(), "it is called more than once"))
+    may = frozenset(path for path in wiring if path not in kept)
+    if any(measuring.is_out(found[path]) for path in may):
+        _check_companions(companions, model, [wiring[path].weight for path in may])
+        found = measuring.run(inputs, may_scale=may)
+    factors = measuring.factors
+    with torch.no_grad():
+        for path, factor in factors.items():
+            for companion in companions:
+                if wiring[path].weight in companion:
+                    companion[wiring[path].weight].mul_(factor)
+    layers = tuple(
+        Gain(path=path, ratio=found[path], factor=factors.get(path, 1.0), kept=kept.get(path, ""))
+        for path in wiring
+    )
+    return GainReport(low=low, high=high, layers=layers)
+
+
+def _kept(model: nn.Module, wiring: Wiring, exclude: Sequence[str]) -> dict[str, str]:
+    """Why a layer is never scaled, by path; layers that may be are left out."""
+    named = dict(model.named_parameters(remove_duplicate=False))
+    why: dict[str, str] = {}
+    for layer in wiring.layers:
+        weight = named.get(layer.weight)
+        if any(fnmatchcase(layer.path, pattern) for pattern in exclude):
+            why[layer.path] = "excluded"
+        elif layer.is_head:
+            why[layer.path] = "an output layer"
+        elif layer.unread or layer.refused:
+            why[layer.path] = "its readers are not known"
+        elif weight is None or not weight.requires_grad:
+            why[layer.path] = "frozen"
+        elif layer.weight in wiring.shared:
+            why[layer.path] = f"shared with {others(wiring.shared[layer.weight], layer.path)}"
+        elif reason := _settled(layer, wiring, set()):
+            why[layer.path] = reason
+    return why
+
+
+def _settled(layer: Filters, wiring: Wiring, met: set[str]) -> str:
+    """Why the size of what a layer gives is not its own affair, here or further on; "" where it is."""
+    met.add(layer.path)
+    norms = [*layer.norms, *layer.shared_norms]
+    if norms:
+        return f"followed by the norm {norms[0].path}"
+    if layer.coupled or layer.multiplied or any(layer.foreign):
+        return f"'{layer.path}' is added to something else, mixed or multiplied"
+    for reader in layer.readers:
+        if reader.standardised:
+            return f"read by '{reader.path}', which standardises"
+        if reader.path in wiring and reader.path not in met:
+            behind = wiring[reader.path]
+            reason = "" if behind.is_head else _settled(behind, wiring, met)
+            if reason:
+                return reason
+    return ""
+
+
+def _check_companions(
+    companions: Sequence[Mapping[str, Tensor]], model: nn.Module, names: Sequence[str]
+) -> None:
+    named = dict(model.named_parameters(remove_duplicate=False))
+    for companion in companions:
+        if not any(name in companion for name in names):
+            raise ConfigError(
+                "a companion must be a mapping from the model's names to tensors and have one of the model's weights, "
+                f"got the names {', '.join(list(companion)[:4])} (check_gain_)"
+            )
+        for name in names:
+            if name in companion and companion[name].shape != named[name].shape:
+                raise ConfigError(
+                    f"a companion's {name} must have the shape {tuple(named[name].shape)}, got "
+                    f"{tuple(companion[name].shape)} (check_gain_)"
+                )
+
+
+class _Measuring:
+    """Measures each layer when the run comes to it, and scales it if it may."""
+
+    def __init__(
+        self,
+        model: nn.Module,
+        wiring: Wiring,
+        *,
+        low: float,
+        high: float,
+        reduce: Callable[[Tensor], Tensor] | None,
+    ) -> None:
+        self._model, self._low, self._high, self._reduce = model, low, high, reduce
+        self._paths: dict[nn.Module, str] = {}
+        for layer in wiring.layers:
+            owner, _, attribute = layer.weight.rpartition(".")
+            module = model.get_submodule(owner)
+            if isinstance(module, (_ConvNd, nn.Linear)) and attribute == "weight":
+                self._paths[module] = layer.path
+        self._all = tuple(wiring)
+        self._found: dict[str, float | None] = {}
+        self._may: frozenset[str] = frozenset()
+        self.calls: dict[str, int] = {}
+        self.factors: dict[str, float] = {}
+
+    def is_out(self, ratio: float | None) -> bool:
+        """Whether a ratio is to be mended."""
+        return ratio is not None and not self._low <= ratio <= self._high
+
+    def run(
+        self, inputs: ExampleInputs, *, may_scale: frozenset[str]
+    ) -> dict[str, float | None]:
+        """Run the model once.
+
+        Args:
+            inputs: One batch.
+            may_scale: Paths of the layers whose weights may be written.
+
+        Returns:
+            By path, the ratios.
+        """
+        self._found, self._may = dict.fromkeys(self._all), may_scale
+        self.calls, self.factors = {}, {}
+        before = {
+            module: module.weight.detach().clone()  # pyright: ignore[reportCallIssue]
+            for module, path in self._paths.items()
+            if path in may_scale
+        }
+        done = False
+        try:
+            with undisturbed(self._model), self._hooked():
+                args, kwargs = call_arguments(inputs)
+                self._model(*args, **kwargs)
+            done = True
+        except TraceError:
+            raise
+        except Exception as error:
+            raise TraceError(
+                f"the model must run on the inputs; its forward raised {type(error).__name__}: {error} (check_gain_)"
+            ) from error
+        finally:
+            if not done:
+                with torch.no_grad():
+                    for module, weight in before.items():
+                        _weight(module).copy_(weight)
+        return self._found
+
+    @contextmanager
+    def _hooked(self) -> Generator[None]:
+        with ExitStack() as stack:
+            for layer in self._paths:
+                handle = layer.register_forward_pre_hook(self._before, with_kwargs=True)
+                stack.callback(handle.remove)
+            yield
+
+    def _before(self, module: nn.Module, args: tuple[Any, ...], named: dict[str, Any]) -> None:
+        path = self._paths[module]
+        self.calls[path] = self.calls.get(path, 0) + 1
+        if self.calls[path] > 1:
+            return
+        heard = args[0] if args else named["input"]
+        ratio = self._ratio(heard, _without_bias(module, args, named), path)
+        self._found[path] = ratio
+        if ratio is not None and path in self._may and self.is_out(ratio):
+            self.factors[path] = 1.0 / ratio
+            with torch.no_grad():
+                _weight(module).mul_(1.0 / ratio)
+
+    def _ratio(self, heard: Tensor, given: Tensor, path: str) -> float | None:
+        told = torch.tensor(
+            [_square(heard), heard.numel(), _square(given), given.numel()],
+            dtype=torch.float64,
+            device="cpu",
+        )
+        if self._reduce is not None:
+            told = self._reduce(told)
+        heard_sum, heard_count, given_sum, given_count = told.tolist()
+        if not bool(told.isfinite().all()):
+            raise TraceError(
+                f"numbers must be finite; what '{path}' takes or gives is not: look at the inputs and at the weights "
+                f"before it (check_gain_)"
+            )
+        if not heard_sum > 0 or not given_sum > 0:
+            return None
+        return (given_sum / given_count / (heard_sum / heard_count)) ** 0.5
+
+
+def _weight(module: nn.Module) -> Tensor:
+    weight = module.weight
+    assert isinstance(weight, Tensor)  # noqa: S101 # of a convolution or a linear layer
+    return weight
+
+
+def _without_bias(module: nn.Module, args: tuple[Any, ...], named: dict[str, Any]) -> Tensor:
+    """What a layer gives, as if it had no bias: subtracting it afterwards would leave rounding."""
+    own = module._parameters  # pyright: ignore[reportPrivateUsage]
+    bias = own.get("bias")
+    try:
+        own["bias"] = None
+        return module.forward(*args, **named)
+    finally:
+        own["bias"] = bias
+
+
+def _square(x: Tensor) -> float:
+    exact = torch.float32 if x.device.type == "mps" else torch.float64
+    return float(torch.linalg.vector_norm(x.detach(), dtype=exact)) ** 2
