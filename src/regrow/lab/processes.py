@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import multiprocessing
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from regrow.lab.runs import Batch
-from regrow.lab.worker import Message, Task, WorkerSettings, work
+from regrow.lab.worker import Message, WorkerSettings, work
+
+if TYPE_CHECKING:
+    from regrow.lab.trial import Request
 
 _TICK_S: Final = 0.2
 """How long the parent waits at most before it looks whether it was asked to stop."""
@@ -45,7 +48,7 @@ class Processes:
         """Whether one has nothing to do, or another may be started."""
         return len(self._workers) < self._jobs or any(not each.batch for each in self._workers)
 
-    def give(self, batch: Batch, task: Task) -> Died | None:
+    def give(self, batch: Batch, task: Sequence[Request]) -> Died | None:
         """Let a free worker train a batch; it may have died meanwhile."""
         worker = next((each for each in self._workers if not each.batch), None) or self._start()
         worker.batch = batch

@@ -54,9 +54,8 @@ def against(comparison: Comparison, *, what: str, meanings: Mapping[Outcome, str
     numbers, versus = comparison.numbers, comparison.versus
     if numbers.mean_difference is None:
         return f"Its control, {versus}, has no pairs with it yet."
-    failed = numbers.failed_b_only + numbers.failed_both
     meaning = "." if meanings is None else meanings[comparison.outcome]
     return (
-        f"{what}: {wording.percent(numbers.mean_b)} %, {failed} of "
+        f"{what}: {wording.percent(numbers.mean_b)} %, {numbers.failed_b} of "
         f"{wording.count(numbers.both, 'seed')} failed. {difference(comparison)}{meaning}"
     )

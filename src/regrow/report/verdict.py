@@ -159,9 +159,7 @@ def _failures(comparison: Comparison) -> str:
     numbers = comparison.numbers
     if not numbers.both:
         return f"No seed has ended in both {comparison.arm} and {comparison.versus} yet."
-    without = numbers.failed_b_only + numbers.failed_both
-    under = numbers.failed_a_only + numbers.failed_both
-    if not without and not under:
+    if not numbers.failed_a and not numbers.failed_b:
         return f"Of {wording.count(numbers.both, 'seed')}, none failed with or without it."
     test = (
         f" (exact McNemar {wording.equals_p(numbers.mcnemar_p)})"
@@ -169,8 +167,8 @@ def _failures(comparison: Comparison) -> str:
         else ""
     )
     return (
-        f"{without} of {wording.count(numbers.both, 'seed')} failed under {comparison.versus}, "
-        f"{under} under {comparison.arm}{test}."
+        f"{numbers.failed_b} of {wording.count(numbers.both, 'seed')} failed under {comparison.versus}, "
+        f"{numbers.failed_a} under {comparison.arm}{test}."
     )
 
 
