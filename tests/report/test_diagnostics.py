@@ -22,10 +22,10 @@ def test_everything_is_read_as_it_was_written(cycled: Path) -> None:
         Drop(layer="conv1", filter=3, since=59, until=None),
     )
     assert set(found.drops) == {"base/repr/seed0", "base/repr/seed1"}
-    assert found.correlations["base/none/seed1"][0] == CorrelationRecord(
+    assert found.of(CorrelationRecord)["base/none/seed1"][0] == CorrelationRecord(
         epoch=4, ranking="overlap", value=0.75, rank=0.4, filters=20
     )
-    assert set(found.correlations) == {"base/none/seed0", "base/none/seed1"}
+    assert set(found.of(CorrelationRecord)) == {"base/none/seed0", "base/none/seed1"}
 
 
 def test_a_decision_is_a_step_at_which_filters_were_picked(cycled: Path) -> None:

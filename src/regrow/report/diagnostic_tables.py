@@ -6,6 +6,7 @@ import statistics
 from collections.abc import Sequence
 
 from regrow.report import wording
+from regrow.report.last_epochs import last_epochs_table
 from regrow.report.table import Table
 from regrow.report.weight_series import overlap_series
 from regrow.report.weight_tables import end_table, weight_tables
@@ -25,6 +26,7 @@ def diagnostic_tables(results: Results, cell: str) -> tuple[tuple[str, str, Tabl
         Name of its file, title, table; tables without rows are left out.
     """
     every = (
+        ("last-epochs", "The last epochs", last_epochs_table(results, cell)),
         ("picks", "Which layers were picked", picks_table(results, cell)),
         ("overlap", "Overlap at the end", overlap_table(results, cell)),
         ("oracle", "Agreement with the oracle", oracle_table(results, cell)),

@@ -40,6 +40,19 @@ def difference(comparison: Comparison) -> str:
     )
 
 
+def meanings(
+    what: str, otherwise: str, *, several: bool = False, unclear: str = ""
+) -> dict[Outcome, str]:
+    """What follows from each outcome of a comparison with the same arm without `what`, as the end of a sentence."""
+    matters, is_not = ("matter", "are not") if several else ("matters", "is not")
+    return {
+        "gain": f", so {what} {matters}.",
+        "harm": f", so {otherwise}.",
+        "unclear": f", so {what} {is_not} shown to matter{unclear}.",
+        "too few": ", too few pairs to tell them apart.",
+    }
+
+
 def against(comparison: Comparison, *, what: str, meanings: Mapping[Outcome, str] | None) -> str:
     """Say what one control did, and what that says of the arm.
 
