@@ -18,7 +18,7 @@ from regrow.errors import ConfigError
 from regrow.lab.config import Overrides, load_study
 from regrow.lab.plan import plan
 from regrow.study.fingerprint import fingerprint
-from regrow.study.plan import Plan
+from regrow.study.trials import Plan
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "own-recipes.md").read_text()
 [SHOWN] = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)

@@ -20,15 +20,15 @@ from regrow.history import Renewed
 from regrow.lab.checkpoint import CheckpointFile, held_states
 from regrow.lab.environment import now
 from regrow.lab.events import Ended, Event, Noticed, Progressed, Started
-from regrow.lab.processes import Died, Processes
-from regrow.lab.runs import Batch, Runs, run_of
-from regrow.lab.sharing import Segment, segments
+from regrow.lab.sharing import Batch, Runs, Segment, run_of, segments
 from regrow.lab.trial import Request
 from regrow.lab.weights import Weights, WeightsFile, read_weights
 from regrow.lab.worker import (
+    Died,
     EpochsDone,
     Forked,
     Message,
+    Processes,
     RunDone,
     TaskFailed,
     Unwritable,

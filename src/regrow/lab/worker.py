@@ -14,9 +14,10 @@ import sys
 import time
 import traceback
 import warnings
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from multiprocessing.connection import Connection
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -26,10 +27,14 @@ from regrow.study.trials import TrialSpec
 
 if TYPE_CHECKING:
     from regrow.lab.data import Dataset
+    from regrow.lab.sharing import Batch
     from regrow.lab.trial import Request
     from regrow.study.document import EngineName
 
 _PR_SET_PDEATHSIG = 1
+
+_TICK_S: Final = 0.2
+"""How long the parent waits at most before it looks whether it was asked to stop."""
 
 TELL_EVERY_S: Final = 0.05
 """Least time between two messages of a run that trains."""
@@ -261,3 +266,80 @@ def _one_line(error: Exception) -> str:
         return text
     frames = traceback.extract_tb(error.__traceback__)
     return f"{text} ({Path(frames[-1].filename).name}:{frames[-1].lineno})" if frames else text
+
+
+@dataclass(frozen=True)
+class Died:
+    """A worker process is gone."""
+
+    how: str
+
+
+@dataclass
+class Worker:
+    """A process, and what it was given last: nothing of that is left when it is free."""
+
+    process: BaseProcess
+    connection: Connection
+    batch: Batch = field(default_factory=list[Any])
+
+
+class Processes:
+    """So many processes at most, each with one batch of runs."""
+
+    def __init__(self, settings: WorkerSettings, *, jobs: int) -> None:
+        self._settings, self._jobs = settings, jobs
+        self._workers: list[Worker] = []
+
+    @property
+    def free(self) -> bool:
+        """Whether one has nothing to do, or another may be started."""
+        return len(self._workers) < self._jobs or any(not each.batch for each in self._workers)
+
+    def give(self, batch: Batch, task: Sequence[Request]) -> Died | None:
+        """Let a free worker train a batch; it may have died meanwhile."""
+        worker = next((each for each in self._workers if not each.batch), None) or self._start()
+        worker.batch = batch
+        try:
+            worker.connection.send(task)
+        except OSError:
+            return self._bury(worker)
+        return None
+
+    def messages(self) -> Iterator[tuple[Batch, Message | Died]]:
+        """What the workers say, for one tick at most."""
+        by_connection = {worker.connection: worker for worker in self._workers}
+        for ready in wait(list(by_connection), timeout=_TICK_S):
+            worker = by_connection[ready]  # pyright: ignore[reportArgumentType] # only connections were given
+            try:
+                message: Message | Died = worker.connection.recv()
+            except (EOFError, OSError):
+                message = self._bury(worker)
+            yield worker.batch, message
+
+    def close(self) -> None:
+        """End the workers, whatever they do: results are kept, and checkpoints are whole or absent."""
+        for worker in self._workers:
+            worker.process.kill()
+        for worker in self._workers:
+            worker.process.join()
+            worker.connection.close()
+
+    def _start(self) -> Worker:
+        context = multiprocessing.get_context("spawn")
+        mine, theirs = context.Pipe()
+        process = context.Process(target=work, args=(theirs, self._settings), daemon=True)
+        process.start()
+        theirs.close()
+        worker = Worker(process, mine)  # pyright: ignore[reportArgumentType] # Windows' kind is another
+        self._workers.append(worker)
+        return worker
+
+    def _bury(self, worker: Worker) -> Died:
+        worker.process.join()
+        worker.connection.close()
+        self._workers.remove(worker)
+        code = worker.process.exitcode or 0
+        return Died(
+            f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit status {code}"
+        )

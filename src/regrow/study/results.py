@@ -15,8 +15,8 @@ from typing import Any, cast
 
 from regrow.errors import ConfigError, StoreError
 from regrow.study.asked import Asked
+from regrow.study.cells import Cell, cells
 from regrow.study.document import Study, check_document
-from regrow.study.grid import Cell, cells
 from regrow.study.known import Facts
 from regrow.study.records import DETAILS, ArmRecord, Trial
 from regrow.study.relations import arm_records
