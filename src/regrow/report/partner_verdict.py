@@ -73,7 +73,7 @@ def networks_told(cell: CellSummary, arm: ArmNumbers) -> list[str]:
     Returns:
         At most three sentences.
     """
-    cost = arm.cost
+    cost = arm.asked
     told: list[str] = []
     if arm.role == "apart":
         pairs = [(name, cell.baseline) for name in _as_one(cell, arm.label)]

@@ -10,7 +10,7 @@ from typing import Final
 from regrow.report.carried import carried
 from regrow.report.compared import Reached, compare, majority_share, reached
 from regrow.report.effort import effort
-from regrow.report.findings import ArmNumbers, CellSummary, Cost, StudySummary, Versus
+from regrow.report.findings import ArmNumbers, CellSummary, StudySummary, Versus
 from regrow.report.several import WAYS, Several, several
 from regrow.report.sweep.document import sweep_document
 from regrow.report.sweep.panels import panels
@@ -20,6 +20,7 @@ from regrow.study.statistics import is_failed, summary
 from regrow.study.sweep import find_sweep
 
 SUMMARY_VERSION: Final = 1
+_COST: Final = ("networks", "epochs", "teachers", "files", "own_model", "relative")
 
 
 def summarise(results: Results) -> StudySummary:
@@ -85,8 +86,10 @@ def _cell_document(results: Results, cell: CellSummary) -> dict[str, object]:
 
 
 def _arm_document(arm: ArmNumbers) -> dict[str, object]:
-    told: dict[str, object] = {k: value for k, value in asdict(arm).items() if k != "role"}
-    return told | {"missing": arm.missing}
+    told: dict[str, object] = {
+        k: value for k, value in asdict(arm).items() if k not in {"role", "asked"}
+    }
+    return told | {"cost": {k: getattr(arm.asked, k) for k in _COST}, "missing": arm.missing}
 
 
 def _several(own: Several) -> dict[str, object]:
@@ -203,14 +206,7 @@ def _arm(arm: ArmRecord, results: Results, own: Reached, *, share: float | None)
         averages=shares and arm.neutral,
         averaging_control=arm.neutral_control if shares else None,
         apart_control=arm.apart_control,
-        cost=Cost(
-            networks=arm.networks,
-            epochs=arm.epochs,
-            teachers=arm.teachers,
-            files=arm.files,
-            own_model=arm.own_model,
-            relative=arm.relative,
-        ),
+        asked=arm,
         accuracy=summary(own.accuracies, majority_share=share or 0.0, diverged=own.diverged),
         expected=len(study.seeds),
         diverged=len(own.diverged),
