@@ -28,7 +28,7 @@ from regrow.lab.config import Overrides, load_study
 from regrow.lab.data import Dataset
 from regrow.lab.plan import plan
 from regrow.lab.sharing import families
-from regrow.lab.trial import Fork, Request, run_trial, train_together
+from regrow.lab.trial import Request, train_together
 from regrow.study.folder import checkpoint_path
 from regrow.study.trials import TrialSpec, of_cells
 
@@ -61,11 +61,6 @@ def shared(specs: list[TrialSpec], images: Dataset, folder: Path) -> tuple[float
         name = members[0].trial
         return CheckpointFile(checkpoint_path(folder, name), trial=name, fingerprint="benchmark")
 
-    def fork(part: Fork) -> None:
-        names = [spec.trial for spec in part.specs]
-        file(part.specs).save(part.state, members=names, epoch=part.epoch)
-        waiting.append(part.specs)
-
     def count(*_: object) -> None:
         nonlocal epochs
         epochs += 1
@@ -77,7 +72,7 @@ def shared(specs: list[TrialSpec], images: Dataset, folder: Path) -> tuple[float
             [Request(specs=members, checkpoint=file(members))],
             images,
             engine="stack",
-            on_fork=fork,
+            on_fork=waiting.append,
             on_epoch=count,
             on_end=lambda _: None,
         )
@@ -87,7 +82,14 @@ def shared(specs: list[TrialSpec], images: Dataset, folder: Path) -> tuple[float
 def single(spec: TrialSpec, images: Dataset, *, engine: str) -> float:
     """Train one trial alone: processor seconds."""
     started = time.process_time()
-    run_trial(spec, images, engine="stack" if engine == "stack" else "modules")
+    train_together(
+        [Request(specs=(spec,))],
+        images,
+        engine="stack" if engine == "stack" else "modules",
+        on_fork=lambda _: None,
+        on_epoch=lambda *_: None,
+        on_end=lambda _: None,
+    )
     return time.process_time() - started
 
 
@@ -139,7 +141,7 @@ def main() -> None:
         images = data.load(
             first.data.name, settings=first.data.settings, data_dir=options.data_dir, cache_dir=None
         )
-        run_trial(first, images, engine="modules")  # imports and buffers: not counted
+        single(first, images, engine="modules")  # imports and buffers: not counted
         for seed in options.seeds:
             specs = [spec for spec in every if spec.seed == seed]
             spent = measure(specs, images, sample=options.sample, seed=seed)

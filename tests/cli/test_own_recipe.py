@@ -19,7 +19,7 @@ from regrow.errors import ConfigError
 from regrow.lab.config import Overrides, load_study
 from regrow.lab.plan import plan
 from regrow.study.fingerprint import fingerprint
-from regrow.study.plan import Plan
+from regrow.study.trials import Plan
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs" / "own-recipes.md").read_text()

@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 import pytest
 
+from lab.alone import run_trial
 from regrow.lab import data as lab_data
 from regrow.lab.plan import plan
-from regrow.lab.trial import run_trial
 from regrow.study.document import Study
 
 MakeStudy = Callable[..., Study]

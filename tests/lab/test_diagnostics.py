@@ -12,6 +12,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from lab.alone import run_trial
 from regrow.errors import ConfigError
 from regrow.lab import data as lab_data
 from regrow.lab.checkpoint import CheckpointFile
@@ -19,7 +20,6 @@ from regrow.lab.diagnostics import overlap_of
 from regrow.lab.plan import plan
 from regrow.lab.preflight import preflight
 from regrow.lab.rankings import COMPARED
-from regrow.lab.trial import run_trial
 from regrow.study.document import Study
 from regrow.study.records import EpochRecord, OverlapRecord, RenewalRecord, TrialResult
 from regrow.study.trials import TrialSpec

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from lab.alone import run_trial
 from regrow.engine import Stack
 from regrow.errors import ConfigError, StoreError
 from regrow.lab import data as lab_data
@@ -18,7 +19,6 @@ from regrow.lab.engines import refusal
 from regrow.lab.engines.choice import check_device, choose
 from regrow.lab.plan import plan
 from regrow.lab.preflight import preflight
-from regrow.lab.trial import run_trial
 from regrow.study.document import EngineName, Study
 from regrow.study.records import TrialResult
 from regrow.study.store import Store, engine_of

@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
 import regrow
+from lab.alone import run_trial
 from regrow.errors import ConfigError
 from regrow.lab import data as lab_data
 from regrow.lab.assembly import build_model
@@ -24,7 +25,6 @@ from regrow.lab.engines import ModuleEngine
 from regrow.lab.generator_keys import generator_key, partner_seed
 from regrow.lab.member import Member, partner_rate
 from regrow.lab.plan import plan
-from regrow.lab.trial import run_trial
 from regrow.study.document import Study, Training
 from regrow.study.records import EpochRecord, TrialResult
 from regrow.study.trials import TrialSpec

@@ -13,12 +13,12 @@ from torch.nn import functional as F  # noqa: N812
 from torch.optim import SGD
 from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler, StepLR
 
+from lab.alone import run_trial
 from regrow.errors import ConfigError
 from regrow.lab import data as lab_data
 from regrow.lab.assembly import build_model, epoch_order
 from regrow.lab.member import decay
 from regrow.lab.plan import plan
-from regrow.lab.trial import run_trial
 from regrow.study.document import Study, Training
 
 MakeStudy = Callable[..., Study]

@@ -7,8 +7,8 @@ from collections.abc import Callable
 import pytest
 
 from regrow.lab.plan import plan
-from regrow.lab.runs import Batch, Runs
 from regrow.lab.sharing import Segment
+from regrow.lab.sharing.runs import Batch, Runs
 from regrow.study.document import Study
 from regrow.study.records import Status, TrialResult
 from regrow.study.trials import TrialSpec

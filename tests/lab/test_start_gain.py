@@ -11,13 +11,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from lab.alone import run_trial
 from regrow.lab import data as lab_data
 from regrow.lab.assembly import START_IMAGES, build_model, epoch_order
 from regrow.lab.checkpoint import CheckpointFile
 from regrow.lab.data import Dataset
 from regrow.lab.plan import plan
 from regrow.lab.preflight import preflight
-from regrow.lab.trial import run_trial
 from regrow.nn import GainControl2d
 from regrow.study.document import Study
 from regrow.study.records import EpochRecord, TrialResult

@@ -18,6 +18,7 @@ from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
 from crossed import crossed
+from lab.alone import run_trial
 from regrow.errors import ConfigError, RegrowError, StoreError
 from regrow.lab import data as datasets
 from regrow.lab.assembly import build_model
@@ -28,7 +29,6 @@ from regrow.lab.measure import measure
 from regrow.lab.plan import plan
 from regrow.lab.preflight import preflight
 from regrow.lab.teaching import Teaching
-from regrow.lab.trial import run_trial
 from regrow.lab.weights import Weights, WeightsFile
 from regrow.study.document import Study, check_document
 from regrow.study.fingerprint import differences

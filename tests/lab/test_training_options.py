@@ -12,6 +12,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F  # noqa: N812
 
+from lab.alone import run_trial
 from regrow.errors import ConfigError
 from regrow.lab import data as lab_data
 from regrow.lab.assembly import build_model
@@ -20,7 +21,6 @@ from regrow.lab.data import Dataset
 from regrow.lab.data.held_out import hold_out
 from regrow.lab.plan import plan
 from regrow.lab.preflight import preflight
-from regrow.lab.trial import run_trial
 from regrow.study.document import Study
 from regrow.study.records import EpochRecord, TrialResult
 from regrow.study.trials import TrialSpec

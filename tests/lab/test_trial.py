@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
+from lab.alone import run_trial
 from regrow.errors import RegrowWarning
 from regrow.history import Renewed
 from regrow.lab import data as lab_data
@@ -21,7 +22,6 @@ from regrow.lab.checkpoint import CheckpointFile
 from regrow.lab.config import Overrides, load_study
 from regrow.lab.data import Dataset
 from regrow.lab.plan import plan
-from regrow.lab.trial import run_trial
 from regrow.study.document import Study
 from regrow.study.records import EpochRecord, TrialResult
 from regrow.study.trials import TrialSpec

@@ -10,9 +10,9 @@ from typing import Any
 
 from regrow.lab.plan import plan
 from regrow.study.document import check_document
-from regrow.study.plan import Plan
 from regrow.study.records import ArmRecord
 from regrow.study.store import Store
+from regrow.study.trials import Plan
 
 
 def planned(*, arms: Mapping[str, Mapping[str, object]], **asked: Any) -> Plan:

@@ -23,7 +23,7 @@ def _rows(folder: Path, query: str, *values: object) -> list[tuple[object, ...]]
 
 
 def test_everything_is_read_as_it_was_written(several_folder: Path) -> None:
-    found = read_results(several_folder).networks
+    found = read_results(several_folder)
     trial = "base/grafting/seed3"
     first, second = found.partners[trial]
     assert (first.number, first.lr, second.number, second.lr) == (0, 0.1, 1, 0.05)
@@ -48,7 +48,7 @@ def test_everything_is_read_as_it_was_written(several_folder: Path) -> None:
 
 
 def test_layers_have_as_many_votes_as_filters(several_folder: Path) -> None:
-    found = read_results(several_folder).networks
+    found = read_results(several_folder)
     own = next(
         record
         for record in found.carried["base/graft0/seed1"]
@@ -73,7 +73,7 @@ def test_what_is_no_number_is_absent(several_folder: Path) -> None:
         "UPDATE grafts SET share = NULL WHERE trial = 'base/grafting/seed0' AND step = 9",
         "DELETE FROM together WHERE how = 'best'",
     )
-    found = read_results(several_folder).networks
+    found = read_results(several_folder)
     assert [record.entropy is None for record in found.carried["base/none/seed0"]] == [
         *[False] * 3,
         True,
@@ -92,5 +92,5 @@ def test_a_file_of_this_version_without_its_tables_is_damaged(several_folder: Pa
 
 
 def test_what_was_not_recorded_is_absent(cycled: Path) -> None:
-    found = read_results(cycled).networks
+    found = read_results(cycled)
     assert not any((found.partners, found.together, found.grafts, found.carried, found.entropies))

@@ -13,8 +13,8 @@ import pytest
 from golden.documents import HERE, STORED, summary
 from regrow.lab.config import load_plan
 from regrow.report.read import read_results
-from regrow.study.plan import Plan
 from regrow.study.store import Store
+from regrow.study.trials import Plan
 
 
 def copied(name: str, folder: Path) -> Path:

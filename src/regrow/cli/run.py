@@ -18,9 +18,8 @@ from regrow.errors import ConfigError
 
 if TYPE_CHECKING:
     from regrow.study.document import EngineName
-    from regrow.study.plan import Plan
     from regrow.study.store import Store
-    from regrow.study.trials import TrialSpec
+    from regrow.study.trials import Plan, TrialSpec
 
 _STUDY, _RUN = "Study", "Run"
 

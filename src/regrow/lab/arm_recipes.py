@@ -16,34 +16,22 @@ OWN: Final = {
         RecipeInfo(
             name="none",
             title="Plain training",
-            paper="",
-            year=0,
-            url="",
             summary="Plain training: nothing is attached.",
-            differs=(),
             role="plain",
         ),
         RecipeInfo(
             name="independent",
             title="Networks apart",
-            paper="",
-            year=0,
-            url="",
             summary="Trains several networks apart (partners: 2), the control for recipes that join them. The trial's "
             "accuracy is their mean; their ensemble, their mean weights and the best of them are measured too.",
-            differs=(),
             role="apart",
             partners=True,
         ),
         RecipeInfo(
             name="restart",
             title="Whole restarts",
-            paper="",
-            year=0,
-            url="",
             summary="Redraws the whole network, with a fresh optimizer, while training is stuck at the majority class; "
             "looks after each check_epochs epochs (null: a tenth of them).",
-            differs=(),
             role="restart",
         ),
     )

@@ -53,6 +53,11 @@ class CheckpointFile:
         self._every_s = every_s
         self._last = time.monotonic()
 
+    def of(self, trial: str) -> CheckpointFile:
+        """The file of another trial of the same study, in the same folder."""
+        path = checkpoint_path(self.path.parent, trial)
+        return CheckpointFile(path, trial=trial, fingerprint=self._identity["fingerprint"])
+
     def save_if_due(
         self, state: Callable[[], dict[str, Any]], *, members: Sequence[str] = (), epoch: int = 0
     ) -> bool:

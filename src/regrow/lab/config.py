@@ -15,7 +15,7 @@ from regrow.lab import arm_recipes
 from regrow.lab.plan import plan
 from regrow.study.document import Study, check_document
 from regrow.study.keys import parse_setting, set_key
-from regrow.study.plan import Plan
+from regrow.study.trials import Plan
 
 DEFAULT_RECIPES: Final = ("none", "randomout", "random")
 """The arms when nothing is said: plain training, the recipe, and its control."""

@@ -6,22 +6,33 @@ It reads the network and writes nothing: training is the same bits with and with
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
-from typing import Any, final
+from typing import Any, Final, final
 
 import torch
 from torch import Tensor, nn
 
 from regrow.errors import ConfigError
+from regrow.functional.information import invalid_shares, weight_entropy
 from regrow.functional.overlap import filter_overlap
 from regrow.graph import Filters, trace
 from regrow.graph.slices import rows
 from regrow.lab.measure import finite_or_none
 from regrow.lab.rankings import compare_rankings, probe_for_rankings
-from regrow.lab.weight_diagnosis import WeightDiagnosis
 from regrow.study.document import Diagnostics
-from regrow.study.records import CorrelationRecord, OverlapRecord
+from regrow.study.records import CorrelationRecord, OverlapRecord, WeightRecord
+
+THRESHOLDS: Final = (1.0, 0.1, 0.01, 0.001)
+"""l1 norms under which a filter counts as invalid: the paper's four."""
+
+_BELOW: Final = ("below_1", "below_0_1", "below_0_01", "below_0_001")
+_KINDS: Final[Mapping[str, type]] = {
+    "overlaps": OverlapRecord,
+    "correlations": CorrelationRecord,
+    "weights": WeightRecord,
+}
+"""What is looked at, by the fields of `TrialResult`."""
 
 
 def watched_layers(model: nn.Module, example: Tensor) -> tuple[Filters, ...]:
@@ -72,10 +83,7 @@ class Diagnosis:
     """The diagnostics of one trial.
 
     Attributes:
-        weights: What the weights carry.
         layers: Number of filters by layer, in the network's order; empty when nothing is asked for.
-        overlaps: What was found so far of the overlap.
-        correlations: What was found so far of the rankings.
 
     Args:
         asked: What the study asks for.
@@ -108,9 +116,7 @@ class Diagnosis:
         self.layers = {filters.path: filters.count for filters in self._filters}
         if asked.oracle_every_epochs and held_out is not None:
             probe_for_rankings(model, self._filters, images=held_out[0], labels=held_out[1])
-        self.weights = WeightDiagnosis(self._filters if asked.weights else ())
-        self.overlaps: list[OverlapRecord] = []
-        self.correlations: list[CorrelationRecord] = []
+        self._records: dict[str, list[Any]] = {kind: [] for kind in _KINDS}
 
     def look(
         self, models: Sequence[nn.Module], *, epoch: int, out: Mapping[str, Sequence[int]]
@@ -127,14 +133,14 @@ class Diagnosis:
         """
         started = time.perf_counter()
         model = models[0]
-        self.weights.look(models, epoch=epoch)
+        if self._asked.weights:
+            self._records["weights"] += self._weights(models, epoch=epoch)
         if self._asked.overlap:
-            with torch.no_grad():
-                self._note_overlap(dict(model.named_parameters()), epoch=epoch, out=out)
+            self._records["overlaps"] += self._overlaps(model, epoch=epoch, out=out)
         every = self._asked.oracle_every_epochs
         if every and epoch % every == 0 and self._held_out is not None and _finite(model):
             images, labels = self._held_out
-            self.correlations += compare_rankings(
+            self._records["correlations"] += compare_rankings(
                 model,
                 self._filters,
                 images=images,
@@ -145,43 +151,46 @@ class Diagnosis:
             )
         return time.perf_counter() - started
 
-    def _note_overlap(
-        self, parameters: Mapping[str, Tensor], *, epoch: int, out: Mapping[str, Sequence[int]]
-    ) -> None:
+    @torch.no_grad()
+    def _overlaps(
+        self, model: nn.Module, *, epoch: int, out: Mapping[str, Sequence[int]]
+    ) -> Iterator[OverlapRecord]:
+        parameters = dict(model.named_parameters())
         for filters in self._filters:
             gone = out.get(filters.path, ())
             mean, largest = overlap_of(rows(parameters[filters.weight].detach(), filters), out=gone)
-            self.overlaps.append(
-                OverlapRecord(
-                    epoch=epoch, layer=filters.path, mean=mean, largest=largest, out=len(gone)
-                )
+            yield OverlapRecord(
+                epoch=epoch, layer=filters.path, mean=mean, largest=largest, out=len(gone)
             )
+
+    @torch.no_grad()
+    def _weights(self, models: Sequence[nn.Module], *, epoch: int) -> Iterator[WeightRecord]:
+        for partner, model in enumerate(models):
+            parameters = dict(model.named_parameters())
+            for layer in self._filters:
+                weight = rows(parameters[layer.weight].detach(), layer)
+                below: list[float] = invalid_shares(weight, thresholds=THRESHOLDS).tolist()
+                yield WeightRecord(
+                    epoch=epoch,
+                    partner=partner,
+                    layer=layer.path,
+                    entropy=finite_or_none(float(weight_entropy(weight.flatten()))),
+                    **dict(zip(_BELOW, below, strict=True)),
+                )
 
     def found(self) -> dict[str, Any]:
         """What was found, by the fields of `TrialResult`."""
-        return {
-            "overlaps": tuple(self.overlaps),
-            "correlations": tuple(self.correlations),
-            "weights": tuple(self.weights.records),
-        }
+        return {kind: tuple(records) for kind, records in self._records.items()}
 
     def state_dict(self) -> dict[str, Any]:
         """What was found so far, as plain values."""
-        return {
-            "overlaps": [asdict(record) for record in self.overlaps],
-            "correlations": [asdict(record) for record in self.correlations],
-            "weights": self.weights.state_dict(),
-        }
+        return {kind: list(map(asdict, records)) for kind, records in self._records.items()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from a saved state.
-
-        Args:
-            state: What `state_dict` gave.
-        """
-        self.overlaps = [OverlapRecord(**record) for record in state["overlaps"]]
-        self.correlations = [CorrelationRecord(**record) for record in state["correlations"]]
-        self.weights.load_state_dict(state["weights"])
+        """Go on from what `state_dict` gave."""
+        self._records = {
+            kind: [record(**each) for each in state[kind]] for kind, record in _KINDS.items()
+        }
 
 
 def _finite(model: nn.Module) -> bool:

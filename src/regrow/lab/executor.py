@@ -10,23 +10,26 @@ from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Final
 
 from regrow.errors import StoreError
-from regrow.lab.checkpoint import held_states
+from regrow.history import Renewed
+from regrow.lab.checkpoint import CheckpointFile, held_states
 from regrow.lab.environment import now
 from regrow.lab.events import Ended, Event, Noticed, Progressed, Started
-from regrow.lab.processes import Died, Processes
-from regrow.lab.runs import Batch, Runs, run_of
-from regrow.lab.sharing import Segment, segments
+from regrow.lab.sharing import Batch, Runs, Segment, run_of, segments
+from regrow.lab.trial import Request
+from regrow.lab.weights import Weights, WeightsFile, read_weights
 from regrow.lab.worker import (
+    Died,
     EpochsDone,
     Forked,
     Message,
+    Processes,
     RunDone,
-    RunTask,
     TaskFailed,
     Unwritable,
     Warned,
@@ -36,7 +39,7 @@ from regrow.study.document import EngineName
 from regrow.study.folder import lost_weights
 from regrow.study.records import EpochRecord, TrialResult
 from regrow.study.store import Store
-from regrow.study.trials import TrialSpec
+from regrow.study.trials import TeacherSpec, TrialSpec
 
 CPU_STACK: Final = 4
 """Networks in a stack on a CPU (`benchmarks/engine_speed.py`)."""
@@ -109,15 +112,18 @@ def run_study(
         parent=os.getpid(),
         data_dir=data_dir,
         cache_dir=cache_dir,
-        fingerprint=store.fingerprint,
         checkpoint_every_s=checkpoint_every_s,
-        checkpoints=store.checkpoints,
         engine=engine,
         device=device,
     )
     size = stack_size or (CPU_STACK if device == "cpu" else GPU_STACK)
     keeper = _Keeper(
-        specs, store, on_event, sharing=sharing, stack_size=size if engine == "stack" else 1
+        specs,
+        store,
+        on_event,
+        sharing=sharing,
+        stack_size=size if engine == "stack" else 1,
+        checkpoint_every_s=checkpoint_every_s,
     )
     with _stop_signals() as stop, closing(Processes(settings, jobs=jobs)) as workers:
         keeper.fill(workers, jobs)
@@ -139,8 +145,10 @@ class _Keeper:
         *,
         sharing: bool,
         stack_size: int,
+        checkpoint_every_s: float,
     ) -> None:
         self._store, self._on_event = store, on_event
+        self._checkpoint_every_s = checkpoint_every_s
         self._told: set[str] = set()
         self.ended: Counter[str] = Counter()
         status = store.ended()
@@ -163,7 +171,7 @@ class _Keeper:
             self._settle()
             if batch is None:
                 return
-            died = workers.give(batch, tuple(map(self._task, batch)))
+            died = workers.give(batch, tuple(map(self._request, batch)))
             if died is not None:
                 self.take(batch, died)
             for run in batch:
@@ -213,18 +221,36 @@ class _Keeper:
         if trained:
             self._on_event(Progressed(specs, record, trained, samples))
 
-    def _task(self, run: Segment) -> RunTask:
-        spec = run.specs[0]
-        like = None if spec.like is None else tuple(self._store.renewals(spec.like))
-        return RunTask(
+    def _request(self, run: Segment) -> Request:
+        spec, store = run.specs[0], self._store
+        return Request(
             specs=run.specs,
-            like=like,
-            weights=self._store.weights(spec.trial) if spec.keeps_weights else None,
-            teachers=tuple(
-                Path(teacher.path) if teacher.trial is None else self._store.weights(teacher.trial)
-                for teacher in spec.teachers
+            like=None if spec.like is None else self._replayed(spec.like),
+            teachers=tuple(self._reader(spec, teacher) for teacher in spec.teachers),
+            weights=self._weights(spec.trial) if spec.keeps_weights else None,
+            checkpoint=CheckpointFile(
+                store.checkpoint(spec.trial),
+                trial=spec.trial,
+                fingerprint=store.fingerprint,
+                every_s=self._checkpoint_every_s,
             ),
         )
+
+    def _replayed(self, trial: str) -> list[Renewed]:
+        return [
+            Renewed(step=step, layer=layer, filters=filters, scores=(0.0,) * len(filters))
+            for step, layer, filters in self._store.renewals(trial)
+        ]
+
+    def _weights(self, trial: str) -> WeightsFile:
+        store = self._store
+        return WeightsFile(store.weights(trial), trial=trial, fingerprint=store.fingerprint)
+
+    def _reader(self, spec: TrialSpec, teacher: TeacherSpec) -> Callable[[], Weights]:
+        if teacher.trial is not None:
+            return self._weights(teacher.trial).load
+        plain = teacher.model or spec.model
+        return partial(read_weights, teacher.path, plain=plain, sha256=teacher.sha256)
 
     def _keep(self, run: Segment, results: Sequence[TrialResult]) -> None:
         self._store.write(*results, finished_at=now())

@@ -35,6 +35,10 @@ class Member:
     Attributes:
         model: The network.
         optimizer: Its optimizer.
+        training: How it is trained.
+        images: What it is trained on, (N, C, H, W).
+        labels: Their classes, (N,).
+        device: Where it is trained.
         lr: Its learning rate before any schedule.
         regrower: The recipe at work in it, or None; set by the trial.
 
@@ -49,6 +53,8 @@ class Member:
         self, spec: TrialSpec, data: Dataset, *, place: int = 0, teaching: Teaching | None = None
     ) -> None:
         self._spec, self._data, self._teaching = spec, data, teaching
+        self.training, self.device = spec.train, data.x_train.device
+        self.images, self.labels = data.x_train, data.y_train
         self._seed = partner_seed(spec.seed, place)
         self.steps_per_epoch = steps_per_epoch(spec.train, len(data.x_train))
         self.lr = partner_rate(spec.train, place=place, partners=spec.partners)
@@ -70,26 +76,6 @@ class Member:
         self._begin(generator_key("restart", self._seed, number))
 
     # ---- what it is trained on, and how
-
-    @property
-    def training(self) -> Training:
-        """How it is trained."""
-        return self._spec.train
-
-    @property
-    def images(self) -> Tensor:
-        """What it is trained on, (N, C, H, W)."""
-        return self._data.x_train
-
-    @property
-    def labels(self) -> Tensor:
-        """Their classes, (N,)."""
-        return self._data.y_train
-
-    @property
-    def device(self) -> torch.device:
-        """Where it is trained."""
-        return self._data.x_train.device
 
     @property
     def seen_in_epoch(self) -> int:

@@ -7,7 +7,7 @@ from typing import Final
 from regrow.lab import arm_recipes, data, models
 from regrow.study.document import Study
 from regrow.study.known import Known
-from regrow.study.plan import Plan
+from regrow.study.trials import Plan
 
 KNOWN: Final = Known(data=data, models=models, recipes=arm_recipes)
 

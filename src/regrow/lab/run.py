@@ -266,21 +266,17 @@ class Run:
                 regrower.detach()
         if self.grafter is not None:
             self.grafter.detach()
-        if self.crew is None:
-            alone = None if regrower is None else regrower.report
-            return (self._result(self.spec, alone, 0 if alone is None else alone.nonfinite),)
-        counts = self.crew.nonfinite()
+        nothing = Report(recipe=PLAIN, layers={})
+        report = nothing if regrower is None else regrower.report
+        counts = {self.spec.trial: report.nonfinite} if self.crew is None else self.crew.nonfinite()
         return tuple(
-            self._result(
-                spec,
-                None if regrower is None or spec.recipe == PLAIN else regrower.report,
-                counts[spec.trial],
-            )
-            for spec in self.crew.members
+            self._result(spec, nothing if spec.recipe == PLAIN else report, counts[spec.trial])
+            for spec in self.trials
         )
 
-    def _result(self, spec: TrialSpec, report: Report | None, nonfinite: int) -> TrialResult:
+    def _result(self, spec: TrialSpec, report: Report, nonfinite: int) -> TrialResult:
         grafted = None if self.grafter is None else self.grafter.report
+        layers = self.diagnosis.layers or report.layers
         return TrialResult(
             trial=spec.trial,
             cell=spec.cell,
@@ -288,28 +284,18 @@ class Run:
             seed=spec.seed,
             status="diverged" if self.diverged else "finished",
             majority_share=majority_share(self.data.y_test),
-            epochs=self._epochs(without=report is None),
+            epochs=self._epochs(without=spec.recipe == PLAIN),
             steps=self._steps_done,
-            renewals=()
-            if report is None
-            else renewal_records(report.events, per_epoch=self.per_epoch),
-            resting=() if report is None else resting_records(report),
-            layers=tuple(
-                LayerRecord(layer=layer, filters=filters)
-                for layer, filters in (
-                    self.diagnosis.layers or ({} if report is None else report.layers)
-                ).items()
-            ),
+            renewals=renewal_records(report.events, per_epoch=self.per_epoch),
+            resting=resting_records(report),
+            layers=tuple(LayerRecord(layer=path, filters=n) for path, n in layers.items()),
             **self.diagnosis.found(),
             partners=tuple(self.partners),
             together=self._together(),
-            grafts=()
-            if grafted is None
-            else graft_records(grafted.events, per_epoch=self.per_epoch),
+            grafts=graft_records(grafted.events if grafted else (), per_epoch=self.per_epoch),
             nonfinite=nonfinite,
             restarts=self.restarts,
-            recipe_seconds=(0.0 if report is None else report.seconds)
-            + (0.0 if grafted is None else grafted.seconds),
+            recipe_seconds=report.seconds + (grafted.seconds if grafted else 0.0),
         )
 
     def _epochs(self, *, without: bool) -> tuple[EpochRecord, ...]:

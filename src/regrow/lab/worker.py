@@ -14,25 +14,27 @@ import sys
 import time
 import traceback
 import warnings
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from multiprocessing.connection import Connection
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from regrow.errors import RegrowError, StoreError
-from regrow.study.folder import checkpoint_path
 from regrow.study.records import EpochRecord, TrialResult
 from regrow.study.trials import TrialSpec
 
 if TYPE_CHECKING:
-    from regrow.lab.checkpoint import CheckpointFile
     from regrow.lab.data import Dataset
+    from regrow.lab.sharing import Batch
     from regrow.lab.trial import Request
-    from regrow.lab.weights import Weights
     from regrow.study.document import EngineName
 
 _PR_SET_PDEATHSIG = 1
+
+_TICK_S: Final = 0.2
+"""How long the parent waits at most before it looks whether it was asked to stop."""
 
 TELL_EVERY_S: Final = 0.05
 """Least time between two messages of a run that trains."""
@@ -46,9 +48,7 @@ class WorkerSettings:
         parent: Process id of the parent.
         data_dir: Folder with data sets, or None.
         cache_dir: Folder for fetched data sets, or None.
-        fingerprint: Hash of what determines the results.
         checkpoint_every_s: Least time between two checkpoints.
-        checkpoints: Folder of the checkpoints.
         engine: What makes the steps.
         device: Where networks are trained.
     """
@@ -56,32 +56,9 @@ class WorkerSettings:
     parent: int
     data_dir: Path | None
     cache_dir: Path | None
-    fingerprint: str
     checkpoint_every_s: float
-    checkpoints: Path
     engine: EngineName = "modules"
     device: str = "cpu"
-
-
-@dataclass(frozen=True, kw_only=True)
-class RunTask:
-    """One run to train.
-
-    Attributes:
-        specs: Its trial, or the trials that are one run as far as anybody knows.
-        like: For a control, the renewals that it replays: step, layer, filters. None otherwise.
-        weights: Where its final weights will lie, if it teaches another trial. None otherwise.
-        teachers: Where the weights of each of its teachers lie.
-    """
-
-    specs: tuple[TrialSpec, ...]
-    like: tuple[tuple[int, str, tuple[int, ...]], ...] | None = None
-    weights: Path | None = None
-    teachers: tuple[Path, ...] = ()
-
-
-Task = tuple[RunTask, ...]
-"""Runs to train side by side, with data, model and training in common."""
 
 
 @dataclass(frozen=True)
@@ -181,7 +158,7 @@ def work(connection: Connection, settings: WorkerSettings) -> None:
 
 
 def _train(
-    task: Task,
+    task: Sequence[Request],
     shelf: _DataShelf,
     settings: WorkerSettings,
     *,
@@ -200,66 +177,30 @@ def _train(
 
 
 def _train_runs(
-    task: Task, data: Dataset, settings: WorkerSettings, *, send: Callable[[Message], None]
+    task: Sequence[Request],
+    data: Dataset,
+    settings: WorkerSettings,
+    *,
+    send: Callable[[Message], None],
 ) -> None:
-    from regrow.lab.trial import Fork, train_together  # noqa: PLC0415 # loads torch
+    from regrow.lab.trial import train_together  # noqa: PLC0415 # loads torch
 
     first = task[0].specs[0]
     telling = {
-        spec.trial: _Telling(
+        run.specs[0].trial: _Telling(
             send,
             samples=first.partners * (len(data.x_train) - first.train.held_out),
             every_s=min(TELL_EVERY_S, settings.checkpoint_every_s),
         )
-        for spec in (run.specs[0] for run in task)
+        for run in task
     }
-
-    def keep(fork: Fork) -> None:
-        names = tuple(spec.trial for spec in fork.specs)
-        _checkpoint(names[0], settings).save(fork.state, members=names, epoch=fork.epoch)
-        send(Forked(names))
-
     train_together(
-        [_request(run, settings) for run in task],
+        task,
         data,
         engine=settings.engine,
-        on_fork=keep,
+        on_fork=lambda specs: send(Forked(tuple(spec.trial for spec in specs))),
         on_epoch=lambda specs, record: telling[specs[0].trial](specs, record),
         on_end=lambda results: send(RunDone(tuple(results), *telling[results[0].trial].rest())),
-    )
-
-
-def _request(run: RunTask, settings: WorkerSettings) -> Request:
-    from regrow.history import Renewed  # noqa: PLC0415 # these load torch
-    from regrow.lab.trial import Request  # noqa: PLC0415
-    from regrow.lab.weights import WeightsFile  # noqa: PLC0415
-
-    trial = run.specs[0].trial
-    like: list[Renewed] | None = None
-    if run.like is not None:
-        like = [
-            Renewed(step=step, layer=layer, filters=filters, scores=(0.0,) * len(filters))
-            for step, layer, filters in run.like
-        ]
-    return Request(
-        specs=run.specs,
-        like=like,
-        teachers=tuple(_taught_by(run, settings)),
-        weights=None
-        if run.weights is None
-        else WeightsFile(run.weights, trial=trial, fingerprint=settings.fingerprint),
-        checkpoint=_checkpoint(trial, settings),
-    )
-
-
-def _checkpoint(trial: str, settings: WorkerSettings) -> CheckpointFile:
-    from regrow.lab.checkpoint import CheckpointFile  # noqa: PLC0415 # loads torch
-
-    return CheckpointFile(
-        checkpoint_path(settings.checkpoints, trial),
-        trial=trial,
-        fingerprint=settings.fingerprint,
-        every_s=settings.checkpoint_every_s,
     )
 
 
@@ -287,22 +228,6 @@ class _Telling:
         """Epochs and samples that were not told yet; they count as told then."""
         epochs, self._epochs = self._epochs, 0
         return epochs, epochs * self._samples
-
-
-def _taught_by(task: RunTask, settings: WorkerSettings) -> list[Weights]:
-    """The weights of a trial's teachers, read and checked."""
-    from regrow.lab.weights import WeightsFile, read_weights  # noqa: PLC0415 # loads torch
-
-    found: list[Weights] = []
-    spec = task.specs[0]
-    for teacher, path in zip(spec.teachers, task.teachers, strict=True):
-        if teacher.trial is None:
-            plain = teacher.model or spec.model
-            found.append(read_weights(str(path), plain=plain, sha256=teacher.sha256))
-        else:
-            file = WeightsFile(path, trial=teacher.trial, fingerprint=settings.fingerprint)
-            found.append(file.load())
-    return found
 
 
 class _DataShelf:
@@ -341,3 +266,80 @@ def _one_line(error: Exception) -> str:
         return text
     frames = traceback.extract_tb(error.__traceback__)
     return f"{text} ({Path(frames[-1].filename).name}:{frames[-1].lineno})" if frames else text
+
+
+@dataclass(frozen=True)
+class Died:
+    """A worker process is gone."""
+
+    how: str
+
+
+@dataclass
+class Worker:
+    """A process, and what it was given last: nothing of that is left when it is free."""
+
+    process: BaseProcess
+    connection: Connection
+    batch: Batch = field(default_factory=list[Any])
+
+
+class Processes:
+    """So many processes at most, each with one batch of runs."""
+
+    def __init__(self, settings: WorkerSettings, *, jobs: int) -> None:
+        self._settings, self._jobs = settings, jobs
+        self._workers: list[Worker] = []
+
+    @property
+    def free(self) -> bool:
+        """Whether one has nothing to do, or another may be started."""
+        return len(self._workers) < self._jobs or any(not each.batch for each in self._workers)
+
+    def give(self, batch: Batch, task: Sequence[Request]) -> Died | None:
+        """Let a free worker train a batch; it may have died meanwhile."""
+        worker = next((each for each in self._workers if not each.batch), None) or self._start()
+        worker.batch = batch
+        try:
+            worker.connection.send(task)
+        except OSError:
+            return self._bury(worker)
+        return None
+
+    def messages(self) -> Iterator[tuple[Batch, Message | Died]]:
+        """What the workers say, for one tick at most."""
+        by_connection = {worker.connection: worker for worker in self._workers}
+        for ready in wait(list(by_connection), timeout=_TICK_S):
+            worker = by_connection[ready]  # pyright: ignore[reportArgumentType] # only connections were given
+            try:
+                message: Message | Died = worker.connection.recv()
+            except (EOFError, OSError):
+                message = self._bury(worker)
+            yield worker.batch, message
+
+    def close(self) -> None:
+        """End the workers, whatever they do: results are kept, and checkpoints are whole or absent."""
+        for worker in self._workers:
+            worker.process.kill()
+        for worker in self._workers:
+            worker.process.join()
+            worker.connection.close()
+
+    def _start(self) -> Worker:
+        context = multiprocessing.get_context("spawn")
+        mine, theirs = context.Pipe()
+        process = context.Process(target=work, args=(theirs, self._settings), daemon=True)
+        process.start()
+        theirs.close()
+        worker = Worker(process, mine)  # pyright: ignore[reportArgumentType] # Windows' kind is another
+        self._workers.append(worker)
+        return worker
+
+    def _bury(self, worker: Worker) -> Died:
+        worker.process.join()
+        worker.connection.close()
+        self._workers.remove(worker)
+        code = worker.process.exitcode or 0
+        return Died(
+            f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit status {code}"
+        )

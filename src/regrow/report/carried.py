@@ -48,13 +48,13 @@ def carried(results: Results, cell: str) -> tuple[CarriedNumbers, ...]:
         trials = [
             trial.trial
             for trial in results.arm(cell, arm.label).values()
-            if trial.trial in results.networks.carried
+            if trial.trial in results.carried
         ]
         if not trials:
             continue
-        ends = [at_the_end(results.networks.carried[trial]) for trial in trials]
+        ends = [at_the_end(results.carried[trial]) for trial in trials]
         entropies = [mean for own in ends if (mean := mean_entropy(own)) is not None]
-        layers = results.diagnostics.layers[trials[0]]
+        layers = results.layers[trials[0]]
         found.append(
             CarriedNumbers(
                 label=arm.label,

@@ -4,57 +4,42 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from typing import NamedTuple
 
 from regrow.errors import StoreError
+from regrow.report.findings import Comparison, Versus
 from regrow.study.records import Trial
 from regrow.study.results import Results
-from regrow.study.statistics import PairedComparison, paired
+from regrow.study.statistics import paired
 
 
-def accuracies(trials: Mapping[int, Trial]) -> dict[int, float | None]:
-    """What the trials of one arm reached.
+class Reached(NamedTuple):
+    """What is compared: its name, the test accuracy of each seed (None: crashed), the seeds that became non-finite."""
 
-    Args:
-        trials: Seed to trial.
-
-    Returns:
-        Seed to test accuracy; None where a trial crashed.
-    """
-    return {seed: trial.test_accuracy for seed, trial in trials.items()}
+    name: str
+    accuracies: Mapping[int, float | None]
+    diverged: tuple[int, ...]
 
 
-def diverged(trials: Mapping[int, Trial]) -> tuple[int, ...]:
-    """The seeds of one arm that became non-finite.
-
-    Args:
-        trials: Seed to trial.
-
-    Returns:
-        Seeds.
-    """
-    return tuple(seed for seed, trial in trials.items() if trial.status == "diverged")
-
-
-def compare(
-    arm: Mapping[int, Trial], versus: Mapping[int, Trial], *, majority_share: float | None
-) -> PairedComparison:
-    """Compare two arms.
-
-    Args:
-        arm: Seed to trial of the arm under test.
-        versus: The same of the other.
-        majority_share: Share of the commonest class in the test set; None where all trials crashed.
-
-    Returns:
-        The first minus the second.
-    """
-    return paired(
-        accuracies(arm),
-        accuracies(versus),
-        majority_share=majority_share or 0.0,
-        diverged_a=diverged(arm),
-        diverged_b=diverged(versus),
+def reached(label: str, trials: Mapping[int, Trial]) -> Reached:
+    """What the trials of one arm reached, by their seeds."""
+    return Reached(
+        label,
+        {seed: trial.test_accuracy for seed, trial in trials.items()},
+        tuple(seed for seed, trial in trials.items() if trial.status == "diverged"),
     )
+
+
+def compare(arm: Reached, versus: Reached, *, role: Versus, share: float | None) -> Comparison:
+    """The first minus the second; `share` is that of the commonest class, None where all trials crashed."""
+    numbers = paired(
+        arm.accuracies,
+        versus.accuracies,
+        majority_share=share or 0.0,
+        diverged_a=arm.diverged,
+        diverged_b=versus.diverged,
+    )
+    return Comparison(arm=arm.name, versus=versus.name, role=role, numbers=numbers)
 
 
 def majority_share(results: Results, cell: str) -> float | None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from regrow.report import wording
+from regrow.report.last_epochs import last_epochs_table
 from regrow.report.table import Table
-from regrow.report.weight_series import overlap_series, seen_layers
-from regrow.report.weight_tables import weight_tables
+from regrow.report.weight_series import overlap_series
+from regrow.report.weight_tables import end_table, weight_tables
+from regrow.study.records import CorrelationRecord
 from regrow.study.results import Results
 from regrow.study.statistics import mean_interval
 
@@ -24,6 +26,7 @@ def diagnostic_tables(results: Results, cell: str) -> tuple[tuple[str, str, Tabl
         Name of its file, title, table; tables without rows are left out.
     """
     every = (
+        ("last-epochs", "The last epochs", last_epochs_table(results, cell)),
         ("picks", "Which layers were picked", picks_table(results, cell)),
         ("overlap", "Overlap at the end", overlap_table(results, cell)),
         ("oracle", "Agreement with the oracle", oracle_table(results, cell)),
@@ -42,7 +45,6 @@ def picks_table(results: Results, cell: str) -> Table:
     Returns:
         One row a layer, the whole network last; no rows where no arm picked any filter of known layers.
     """
-    held = results.diagnostics
     layers: dict[str, int] = {}
     shares: dict[str, dict[str, float]] = {}
     counts: list[str] = []
@@ -50,16 +52,16 @@ def picks_table(results: Results, cell: str) -> Table:
         trials = [
             trial.trial
             for trial in results.arm(cell, arm.label).values()
-            if trial.trial in held.picks and held.layers.get(trial.trial)
+            if trial.trial in results.picks and results.layers.get(trial.trial)
         ]
         if not trials:
             continue
-        decisions = sum(held.picks[trial].decisions for trial in trials)
+        decisions = sum(results.picks[trial].decisions for trial in trials)
         counts.append(f"{decisions} in {wording.count(len(trials), 'seed')} ({arm.label})")
-        own = held.layers[trials[0]]
+        own = results.layers[trials[0]]
         layers |= own
         picked = {
-            layer: sum(held.picks[trial].by_layer.get(layer, 0) for trial in trials)
+            layer: sum(results.picks[trial].by_layer.get(layer, 0) for trial in trials)
             for layer in own
         }
         shares[arm.label] = {
@@ -91,26 +93,15 @@ def overlap_table(results: Results, cell: str) -> Table:
     Returns:
         One row a layer; no rows where it was not measured.
     """
-    layers = seen_layers(results, cell, results.diagnostics.overlaps)
-    series = {
-        arm.label: {layer: overlap_series(results, cell, arm.label, layer) for layer in layers}
-        for arm in results.study.arms
-    }
-    series = {label: own for label, own in series.items() if any(own.values())}
-    counts = ", ".join(
-        f"{max(_at_the_end(layer)[2] for layer in own.values() if layer)} ({label})"
-        for label, own in series.items()
-    )
-    return Table(
-        caption=(
+    return end_table(
+        results,
+        cell,
+        results.overlaps,
+        overlap_series,
+        caption=lambda counts, arms: (
             "Mean overlap of the filters in the network (sum of |cosine| with the layer's other filters over their "
-            f"number; no unit) after the last epoch measured: mean \N{PLUS-MINUS SIGN} standard deviation over "
-            f"n = {counts} seeds.{_reduced(results, cell, list(series))}"
-        ),
-        columns=("Layer", "Filters", *series),
-        rows=tuple(
-            (layer, str(filters), *(_last(own[layer]) for own in series.values()))
-            for layer, filters in layers.items()
+            "number; no unit) after the last epoch measured: mean \N{PLUS-MINUS SIGN} standard deviation over "
+            f"n = {counts} seeds.{_reduced(results, cell, arms)}"
         ),
     )
 
@@ -125,7 +116,7 @@ def oracle_table(results: Results, cell: str) -> Table:
     Returns:
         One row an arm and ranking; no rows where no oracle was asked.
     """
-    held = results.diagnostics.correlations
+    held = results.of(CorrelationRecord)
     rows: list[tuple[str, ...]] = []
     epochs: set[int] = set()
     for arm in results.study.arms:
@@ -167,27 +158,11 @@ def _mean(values: Sequence[float]) -> tuple[str, str]:
     return written, " to ".join(wording.signed(end, digits=2) for end in ends)
 
 
-def _last(series: Mapping[int, tuple[float, float | None, int]]) -> str:
-    if not series:
-        return wording.NOTHING
-    mean, spread, _ = _at_the_end(series)
-    return f"{mean:.3f}" if spread is None else f"{mean:.3f} \N{PLUS-MINUS SIGN} {spread:.3f}"
-
-
-def _at_the_end(
-    series: Mapping[int, tuple[float, float | None, int]],
-) -> tuple[float, float | None, int]:
-    return series[max(series)]
-
-
 def _reduced(results: Results, cell: str, arms: Sequence[str]) -> str:
     """Which arms' values are those of a network that lacks filters: a layer of fewer overlaps less."""
     told: list[str] = []
     for arm in arms:
-        drops = [
-            results.diagnostics.drops.get(trial.trial, ())
-            for trial in results.arm(cell, arm).values()
-        ]
+        drops = [results.drops.get(trial.trial, ()) for trial in results.arm(cell, arm).values()]
         out = [sum(drop.until is None for drop in each) for each in drops]
         if any(out):
             trials = wording.count(sum(map(bool, out)), "trial")

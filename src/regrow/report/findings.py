@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 from regrow.report.several import Several
 from regrow.study.known import Role
+from regrow.study.records import ArmRecord
 from regrow.study.statistics import FEWEST_PAIRS, ArmSummary, PairedComparison
 
 if TYPE_CHECKING:
@@ -14,32 +15,6 @@ if TYPE_CHECKING:
 
 Versus = Literal["baseline", "control"]
 Outcome = Literal["gain", "harm", "unclear", "too few"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Cost:
-    """The price of one trial of an arm.
-
-    Args:
-        networks: Networks that it trains.
-        epochs: Epochs of each.
-        teachers: Epochs that the networks of its teachers were trained for, and those of their teachers, in all.
-        files: Teachers that are files: what their training cost is not known.
-        own_model: Whether its network is another one than the baseline's: an epoch of it is another price.
-        relative: All its epochs over those of the baseline's trial.
-    """
-
-    networks: int
-    epochs: int
-    teachers: int
-    files: int
-    own_model: bool
-    relative: float
-
-    @property
-    def total(self) -> int:
-        """Epochs of all networks and teachers."""
-        return self.networks * self.epochs + self.teachers
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +32,7 @@ class ArmNumbers:
         averages: Whether its networks average half and half, whatever they carry.
         averaging_control: Label of the arm that is the same but averages so.
         apart_control: Label of the arm that trains as many networks in the same way, apart.
-        cost: What a trial costs.
+        asked: What the study says of it, its price included.
         accuracy: Test accuracy over the seeds.
         expected: Trials that the study asks for.
         diverged: Trials that became non-finite.
@@ -85,7 +60,7 @@ class ArmNumbers:
     averages: bool
     averaging_control: str | None
     apart_control: str | None
-    cost: Cost
+    asked: ArmRecord
     accuracy: ArmSummary
     expected: int
     diverged: int

@@ -6,26 +6,20 @@ from collections.abc import Sequence
 from typing import Final
 
 from regrow.report import wording
-from regrow.report.findings import ArmNumbers, CellSummary, Comparison, Outcome
-from regrow.report.sentences import against, difference
+from regrow.report.findings import ArmNumbers, CellSummary, Comparison
+from regrow.report.sentences import against, difference, meanings
 
 _AVERAGED: Final = (
     "Its control for the shares, {}, has the same settings with amplitude = 0: every layer is averaged half and half "
     "with the partner's, whatever it carries"
 )
-_WEIGHING: Final[dict[Outcome, str]] = {
-    "gain": ", so weighing by information matters.",
-    "harm": ", so plain averaging does better.",
-    "unclear": ", so weighing by information is not shown to matter: averaging alone does as well.",
-    "too few": ", too few pairs to tell them apart.",
-}
+_WEIGHING: Final = meanings(
+    "weighing by information",
+    "plain averaging does better",
+    unclear=": averaging alone does as well",
+)
 _AS_MANY: Final = "{} trains {} networks apart, at the same price; their mean"
-_MEETING: Final[dict[Outcome, str]] = {
-    "gain": ", so that networks meet matters.",
-    "harm": ", so networks that never meet do better.",
-    "unclear": ", so that networks meet is not shown to matter.",
-    "too few": ", too few pairs to tell them apart.",
-}
+_MEETING: Final = meanings("that networks meet", "networks that never meet do better")
 _AVERAGES: Final = (
     "Its networks average half and half, whatever they carry: a control, not a weighing."
 )
@@ -38,8 +32,8 @@ _NEVER_MEET: Final = (
     "having several"
 )
 _NO_APART: Final = (
-    "Whether it matters that networks meet is not shown: it takes an arm of recipe independent with as many partners "
-    "and the same training."
+    "Whether it matters that networks meet is not shown: it takes an arm that trains as many networks apart, in the "
+    "same way."
 )
 
 
@@ -79,7 +73,7 @@ def networks_told(cell: CellSummary, arm: ArmNumbers) -> list[str]:
     Returns:
         At most three sentences.
     """
-    cost = arm.cost
+    cost = arm.asked
     told: list[str] = []
     if arm.role == "apart":
         pairs = [(name, cell.baseline) for name in _as_one(cell, arm.label)]

@@ -26,7 +26,7 @@ def cost_table(cell: CellSummary) -> Table:
     Returns:
         One row an arm, and one for each way in which several networks are one; no rows where all arms cost the same.
     """
-    if all(arm.cost.relative == 1.0 for arm in cell.arms):
+    if all(arm.asked.relative == 1.0 for arm in cell.arms):
         return Table(caption="", columns=("Trial",), rows=())
     found: list[tuple[float, tuple[str, ...]]] = []
     by_label = {own.label: own for own in cell.several}
@@ -46,7 +46,7 @@ def cost_table(cell: CellSummary) -> Table:
                 )
                 for way in own.together
             ]
-        found += [(arm.cost.relative, row) for row in rows]
+        found += [(arm.asked.relative, row) for row in rows]
     return Table(
         caption=(
             f"Cost: epochs that a trial trains over those of {cell.baseline}: networks times epochs of each, and those "
@@ -126,7 +126,7 @@ def _priced(
     cell: CellSummary, arm: ArmNumbers, *, name: str, title: str, mean: float | None, tested: int
 ) -> tuple[str, ...]:
     """One row of the table of costs."""
-    cost = arm.cost
+    cost = arm.asked
     comparison = cell.comparison(name, cell.baseline)
     numbers = None if comparison is None else comparison.numbers
     return (
@@ -147,8 +147,8 @@ def _priced(
 
 def _not_counted(arms: Sequence[ArmNumbers]) -> str:
     """What the cost leaves out, arm by arm."""
-    files = [arm.label for arm in arms if arm.cost.files]
-    other = [arm.label for arm in arms if arm.cost.own_model]
+    files = [arm.label for arm in arms if arm.asked.files]
+    other = [arm.label for arm in arms if arm.asked.own_model]
     told = ""
     if files:
         told += f" Teachers that are files are not counted: {', '.join(files)}."

@@ -40,6 +40,19 @@ def difference(comparison: Comparison) -> str:
     )
 
 
+def meanings(
+    what: str, otherwise: str, *, several: bool = False, unclear: str = ""
+) -> dict[Outcome, str]:
+    """What follows from each outcome of a comparison with the same arm without `what`, as the end of a sentence."""
+    matters, is_not = ("matter", "are not") if several else ("matters", "is not")
+    return {
+        "gain": f", so {what} {matters}.",
+        "harm": f", so {otherwise}.",
+        "unclear": f", so {what} {is_not} shown to matter{unclear}.",
+        "too few": ", too few pairs to tell them apart.",
+    }
+
+
 def against(comparison: Comparison, *, what: str, meanings: Mapping[Outcome, str] | None) -> str:
     """Say what one control did, and what that says of the arm.
 
@@ -54,9 +67,8 @@ def against(comparison: Comparison, *, what: str, meanings: Mapping[Outcome, str
     numbers, versus = comparison.numbers, comparison.versus
     if numbers.mean_difference is None:
         return f"Its control, {versus}, has no pairs with it yet."
-    failed = numbers.failed_b_only + numbers.failed_both
     meaning = "." if meanings is None else meanings[comparison.outcome]
     return (
-        f"{what}: {wording.percent(numbers.mean_b)} %, {failed} of "
+        f"{what}: {wording.percent(numbers.mean_b)} %, {numbers.failed_b} of "
         f"{wording.count(numbers.both, 'seed')} failed. {difference(comparison)}{meaning}"
     )

@@ -91,14 +91,13 @@ def several(results: Results, cell: str) -> tuple[Several, ...]:
     Returns:
         One entry an arm whose networks were recorded, in the study's order.
     """
-    held = results.networks
     found: list[Several] = []
     for label, arm in results.study.by_cell[cell].items():
         trials = results.arm(cell, label)
-        ended = {seed: trial for seed, trial in trials.items() if trial.trial in held.partners}
+        ended = {seed: trial for seed, trial in trials.items() if trial.trial in results.partners}
         if not ended:
             continue
-        last = [at_the_end(trial, held.partners[trial.trial]) for trial in ended.values()]
+        last = [at_the_end(trial, results.partners[trial.trial]) for trial in ended.values()]
         whole = [list(own.values()) for own in last if len(own) == arm.networks]
         found.append(
             Several(
@@ -167,7 +166,7 @@ def _partners(results: Results, trials: Mapping[int, Trial]) -> tuple[PartnerNum
     values: dict[int, list[float]] = {}
     rates: dict[int, list[float]] = {}
     for trial in trials.values():
-        own = results.networks.partners[trial.trial]
+        own = results.partners[trial.trial]
         for partner in own:
             rates.setdefault(partner.number, []).append(partner.lr)
         for number, accuracy in at_the_end(trial, own).items():
@@ -185,7 +184,7 @@ def _partners(results: Results, trials: Mapping[int, Trial]) -> tuple[PartnerNum
 
 
 def _together(results: Results, trials: Mapping[int, Trial], way: str) -> dict[int, float]:
-    held = results.networks.together
+    held = results.together
     return {
         seed: held[trial.trial][way]
         for seed, trial in trials.items()

@@ -3,23 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Final
 
 from regrow.report.carried import carried
-from regrow.report.compared import accuracies, compare, diverged, majority_share
+from regrow.report.compared import Reached, compare, majority_share, reached
 from regrow.report.effort import effort
-from regrow.report.findings import (
-    ArmNumbers,
-    CellSummary,
-    Comparison,
-    Cost,
-    StudySummary,
-    Versus,
-)
-from regrow.report.joint import joint_comparisons
-from regrow.report.several import Several, several
+from regrow.report.findings import ArmNumbers, CellSummary, StudySummary, Versus
+from regrow.report.several import WAYS, Several, several
 from regrow.report.sweep.document import sweep_document
 from regrow.report.sweep.panels import panels
 from regrow.study.records import ArmRecord, Trial
@@ -28,6 +20,7 @@ from regrow.study.statistics import is_failed, summary
 from regrow.study.sweep import find_sweep
 
 SUMMARY_VERSION: Final = 1
+_COST: Final = ("networks", "epochs", "teachers", "files", "own_model", "relative")
 
 
 def summarise(results: Results) -> StudySummary:
@@ -85,20 +78,18 @@ def _cell_document(results: Results, cell: CellSummary) -> dict[str, object]:
         "baseline": cell.baseline,
         "trials": {"expected": cell.expected, "ended": cell.ended},
         "arms": [_arm_document(arm) for arm in cell.arms],
-        "comparisons": [
-            asdict(comparison) | {"outcome": comparison.outcome} for comparison in cell.comparisons
-        ],
+        "comparisons": [asdict(each) | {"outcome": each.outcome} for each in cell.comparisons],
         "several": [_several(own) for own in cell.several],
-        "joint": [
-            asdict(comparison) | {"outcome": comparison.outcome} for comparison in cell.joint
-        ],
+        "joint": [asdict(each) | {"outcome": each.outcome} for each in cell.joint],
         "weights": [asdict(weights) for weights in carried(results, cell.cell)],
     }
 
 
 def _arm_document(arm: ArmNumbers) -> dict[str, object]:
-    told: dict[str, object] = {k: value for k, value in asdict(arm).items() if k != "role"}
-    return told | {"missing": arm.missing}
+    told: dict[str, object] = {
+        k: value for k, value in asdict(arm).items() if k not in {"role", "asked"}
+    }
+    return told | {"cost": {k: getattr(arm.asked, k) for k in _COST}, "missing": arm.missing}
 
 
 def _several(own: Several) -> dict[str, object]:
@@ -127,32 +118,32 @@ def failed_seeds(trials: Mapping[int, Trial]) -> frozenset[int]:
 def _cell(results: Results, cell: str) -> CellSummary:
     study, arms = results.study, results.study.by_cell[cell]
     joined = several(results, cell)
-    trials = {label: results.arm(cell, label) for label in arms}
     share = majority_share(results, cell)
+    known = {label: reached(label, results.arm(cell, label)) for label in arms}
+    as_one = {
+        (name := own.name(way)): Reached(name, found, known[own.label].diverged)
+        for own in joined
+        for way, found in own.together.items()
+    }
+    pairs, joint = _pairs(arms, study.baseline), _joint_pairs(joined, arms, study.baseline)
+    every = known | as_one
+    told, told_as_one = (
+        tuple(
+            compare(every[first], every[second], role=role, share=share)
+            for first, second, role in kind
+            if first in every and second in every
+        )
+        for kind in (pairs, joint)
+    )
     return CellSummary(
         cell=cell,
         majority_share=share,
         baseline=study.baseline,
         expected=study.trials_per_cell,
-        arms=tuple(_arm(arm, results, share=share) for arm in arms.values()),
-        comparisons=tuple(
-            Comparison(
-                arm=label,
-                versus=versus,
-                role=role,
-                numbers=compare(trials[label], trials[versus], majority_share=share),
-            )
-            for label, versus, role in _pairs(arms, study.baseline)
-        ),
+        arms=tuple(_arm(arm, results, known[arm.label], share=share) for arm in arms.values()),
+        comparisons=told,
         several=joined,
-        joint=joint_comparisons(
-            joined,
-            accuracies={label: accuracies(own) for label, own in trials.items()},
-            diverged={label: diverged(own) for label, own in trials.items()},
-            apart={label: own for label, arm in arms.items() if (own := arm.apart_control)},
-            baseline=study.baseline,
-            majority_share=share or 0.0,
-        ),
+        joint=told_as_one,
     )
 
 
@@ -174,6 +165,21 @@ def _pairs(arms: Mapping[str, ArmRecord], baseline: str) -> list[tuple[str, str,
     ]
 
 
+def _joint_pairs(
+    several: Sequence[Several], arms: Mapping[str, ArmRecord], baseline: str
+) -> list[tuple[str, str, Versus]]:
+    """Networks as one with the baseline; those that meet with as many apart, which cost the same to train or to use."""
+    by_label = {own.label: own for own in several}
+    found: list[tuple[str, str, Versus]] = []
+    for own in several:
+        found.extend((own.name(way), baseline, "baseline") for way in WAYS)
+        apart = by_label.get(arms[own.label].apart_control or "")
+        if apart is not None:
+            found.extend((own.label, apart.name(way), "control") for way in WAYS)
+            found.append((own.name("ensemble"), apart.name("ensemble"), "control"))
+    return found
+
+
 def _neutral(arms: Mapping[str, ArmRecord], decides: str) -> list[tuple[str, str]]:
     return [
         (label, arm.neutral_control)
@@ -182,11 +188,10 @@ def _neutral(arms: Mapping[str, ArmRecord], decides: str) -> list[tuple[str, str
     ]
 
 
-def _arm(arm: ArmRecord, results: Results, *, share: float | None) -> ArmNumbers:
+def _arm(arm: ArmRecord, results: Results, own: Reached, *, share: float | None) -> ArmNumbers:
     label, cell, study = arm.label, arm.cell, results.study
     trials, baseline = results.arm(cell, label), results.arm(cell, study.baseline)
-    drops, grafts = results.diagnostics.drops, results.networks.grafts
-    lost = diverged(trials)
+    drops, grafts = results.drops, results.grafts
     left = [drops[trial.trial] for trial in trials.values() if trial.trial in drops]
     out = [sum(drop.until is None for drop in each) for each in left]
     filters, shares = arm.decides == "filters", arm.decides == "shares"
@@ -201,17 +206,10 @@ def _arm(arm: ArmRecord, results: Results, *, share: float | None) -> ArmNumbers
         averages=shares and arm.neutral,
         averaging_control=arm.neutral_control if shares else None,
         apart_control=arm.apart_control,
-        cost=Cost(
-            networks=arm.networks,
-            epochs=arm.epochs,
-            teachers=arm.teachers,
-            files=arm.files,
-            own_model=arm.own_model,
-            relative=arm.relative,
-        ),
-        accuracy=summary(accuracies(trials), majority_share=share or 0.0, diverged=lost),
+        asked=arm,
+        accuracy=summary(own.accuracies, majority_share=share or 0.0, diverged=own.diverged),
         expected=len(study.seeds),
-        diverged=len(lost),
+        diverged=len(own.diverged),
         renewed=_mean(trial.renewed for trial in trials.values()),
         trials_renewed=sum(bool(trial.renewed) for trial in trials.values()),
         trials_dropped=len(left),

@@ -194,9 +194,8 @@ def overview_table(study: StudySummary) -> Table:
             "Cell": lambda row: row[0],
             "Arm": lambda row: row[1].arm,
             **{name: of_second(DIFFERENCE[name]) for name in shown},
-            "Failed without / with": lambda row: (
-                f"{row[1].numbers.failed_b_only + row[1].numbers.failed_both}"
-                f" / {row[1].numbers.failed_a_only + row[1].numbers.failed_both}"
+            "Failed without / with": of_second(
+                lambda found: f"{found.numbers.failed_b} / {found.numbers.failed_a}"
             ),
             "Verdict": lambda row: OUTCOMES[row[1].outcome],
         },

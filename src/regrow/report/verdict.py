@@ -15,7 +15,7 @@ from regrow.report.findings import (
     StudySummary,
 )
 from regrow.report.partner_verdict import networks_told, shares_told
-from regrow.report.sentences import against, brackets
+from regrow.report.sentences import against, brackets, meanings
 from regrow.study.statistics import FEWEST_PAIRS
 
 _HEADLINES: Final[dict[Outcome, str]] = {
@@ -24,7 +24,6 @@ _HEADLINES: Final[dict[Outcome, str]] = {
     "unclear": "no difference shown",
     "too few": "too few pairs to tell",
 }
-
 _REPLAYED: Final = (
     "Its control, {}, renews as many filters in the same layers at the same steps, picked at random"
 )
@@ -36,18 +35,12 @@ _RANKED: Final = (
     "Its control for the choice, {}, has the same settings and ranks the filters at random"
 )
 
-_CHOICE: Final[dict[Outcome, str]] = {
-    "gain": ", so the choice of filters matters.",
-    "harm": ", so picking filters at random does better.",
-    "unclear": ", so the choice of filters is not shown to matter.",
-    "too few": ", too few pairs to tell them apart.",
-}
-_TOGETHER: Final[dict[Outcome, str]] = {
-    "gain": ", so the choice, the phase and the new directions together matter.",
-    "harm": ", so redrawing at random and at once does better.",
-    "unclear": ", so the choice, the phase and the new directions together are not shown to matter.",
-    "too few": ", too few pairs to tell them apart.",
-}
+_CHOICE: Final = meanings("the choice of filters", "picking filters at random does better")
+_TOGETHER: Final = meanings(
+    "the choice, the phase and the new directions together",
+    "redrawing at random and at once does better",
+    several=True,
+)
 _NO_CONTROL: Final = (
     "It has no random control of its own: whether its choice of filters matters is not shown."
 )
@@ -159,9 +152,7 @@ def _failures(comparison: Comparison) -> str:
     numbers = comparison.numbers
     if not numbers.both:
         return f"No seed has ended in both {comparison.arm} and {comparison.versus} yet."
-    without = numbers.failed_b_only + numbers.failed_both
-    under = numbers.failed_a_only + numbers.failed_both
-    if not without and not under:
+    if not numbers.failed_a and not numbers.failed_b:
         return f"Of {wording.count(numbers.both, 'seed')}, none failed with or without it."
     test = (
         f" (exact McNemar {wording.equals_p(numbers.mcnemar_p)})"
@@ -169,8 +160,8 @@ def _failures(comparison: Comparison) -> str:
         else ""
     )
     return (
-        f"{without} of {wording.count(numbers.both, 'seed')} failed under {comparison.versus}, "
-        f"{under} under {comparison.arm}{test}."
+        f"{numbers.failed_b} of {wording.count(numbers.both, 'seed')} failed under {comparison.versus}, "
+        f"{numbers.failed_a} under {comparison.arm}{test}."
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 from regrow.report.carried import mean_invalid
 from regrow.study.records import GraftRecord, Trial
@@ -11,6 +11,7 @@ from regrow.study.results import Results
 from regrow.study.views import Carried
 
 Spread = tuple[float, float | None, int]
+Series = Callable[[Results, str, str, str], Mapping[int, Spread]]
 """Mean, standard deviation (None for a single trial) and number of trials."""
 
 
@@ -28,7 +29,7 @@ def seen_layers(results: Results, cell: str, held: Collection[str]) -> dict[str,
     found: dict[str, int] = {}
     for trial in results.trials_in(cell):
         if trial.trial in held:
-            for layer, filters in results.diagnostics.layers.get(trial.trial, {}).items():
+            for layer, filters in results.layers.get(trial.trial, {}).items():
                 found.setdefault(layer, filters)
     return found
 
@@ -45,7 +46,7 @@ def overlap_series(results: Results, cell: str, arm: str, layer: str) -> dict[in
     Returns:
         By epoch.
     """
-    held = results.diagnostics.overlaps
+    held = results.overlaps
     trials = results.arm(cell, arm).values()
     return over_trials([dict(held.get(t.trial, {}).get(layer, {})) for t in trials])
 
@@ -62,7 +63,7 @@ def entropy_series(results: Results, cell: str, arm: str, layer: str) -> dict[in
     Returns:
         By epoch.
     """
-    held = results.networks.entropies
+    held = results.entropies
     curves = [
         {epoch: statistics.fmean(own) for epoch, own in epochs.items()}
         for trial in results.arm(cell, arm).values()
@@ -86,7 +87,7 @@ def invalid_series(results: Results, cell: str, arm: str, place: int) -> dict[in
     curves: list[dict[int, float]] = []
     for trial in results.arm(cell, arm).values():
         epochs: dict[int, list[Carried]] = {}
-        for record in results.networks.carried.get(trial.trial, ()):
+        for record in results.carried.get(trial.trial, ()):
             epochs.setdefault(record.epoch, []).append(record)
         curves.append({epoch: mean_invalid(own, place) for epoch, own in epochs.items()})
     return over_trials(curves)
@@ -210,7 +211,7 @@ def over_trials(curves: Sequence[dict[int, float]]) -> dict[int, Spread]:
 def _grafts(
     results: Results, cell: str, arm: str
 ) -> list[tuple[Trial, Mapping[str, tuple[GraftRecord, ...]]]]:
-    held = results.networks.grafts
+    held = results.grafts
     return [
         (trial, held[trial.trial])
         for trial in results.arm(cell, arm).values()

@@ -3,11 +3,23 @@
 from __future__ import annotations
 
 import statistics
+from collections.abc import Callable, Collection
+from functools import partial
+from itertools import chain
 
 from regrow.report import wording
-from regrow.report.carried import carried
-from regrow.report.table import Table
-from regrow.report.weight_series import entropy_series, grafted_layers, seen_layers, share_series
+from regrow.report.carried import CarriedNumbers, carried
+from regrow.report.table import Table, table_of
+from regrow.report.weight_series import (
+    Series,
+    Spread,
+    counted,
+    entropy_series,
+    grafted_layers,
+    grafting_arms,
+    seen_layers,
+    share_series,
+)
 from regrow.study.results import Results
 from regrow.study.views import THRESHOLDS
 
@@ -39,35 +51,31 @@ def invalid_table(results: Results, cell: str) -> Table:
     Returns:
         One row an arm; no rows where weights were not looked at.
     """
-    found = carried(results, cell)
-    return Table(
+    below: dict[str, Callable[[CarriedNumbers], str]] = {
+        f"l1 < {threshold} (%)": partial(_invalid, place)
+        for place, threshold in enumerate(THRESHOLDS)
+    }
+    return table_of(
+        carried(results, cell),
+        {
+            "Arm": lambda own: own.label,
+            "n": lambda own: str(own.n),
+            "Layers": lambda own: str(own.layers),
+            "Filters": lambda own: str(own.filters),
+            **below,
+            "Sum of entropies (nats)": lambda own: wording.decimal(own.entropy, digits=2),
+            "SD (nats)": lambda own: wording.decimal(own.entropy_std, digits=2),
+        },
         caption=(
             "After the last epoch, over all convolutions that do not make the output: share of the filters whose l1 "
             "norm is below each threshold, and the sum of the layers' entropies (10 bins, natural logarithm). Mean "
             "over the networks of a trial, then over n trials; SD: standard deviation over trials."
         ),
-        columns=(
-            "Arm",
-            "n",
-            "Layers",
-            "Filters",
-            *(f"l1 < {threshold} (%)" for threshold in THRESHOLDS),
-            "Sum of entropies (nats)",
-            "SD (nats)",
-        ),
-        rows=tuple(
-            (
-                own.label,
-                str(own.n),
-                str(own.layers),
-                str(own.filters),
-                *(wording.percent(share) for _, share in own.invalid),
-                wording.NOTHING if own.entropy is None else f"{own.entropy:.2f}",
-                wording.NOTHING if own.entropy_std is None else f"{own.entropy_std:.2f}",
-            )
-            for own in found
-        ),
     )
+
+
+def _invalid(place: int, own: CarriedNumbers) -> str:
+    return wording.percent(own.invalid[place][1])
 
 
 def entropy_table(results: Results, cell: str) -> Table:
@@ -80,25 +88,51 @@ def entropy_table(results: Results, cell: str) -> Table:
     Returns:
         One row a layer; no rows where weights were not looked at.
     """
-    layers = seen_layers(results, cell, results.networks.entropies)
-    series = {
-        arm.label: {layer: entropy_series(results, cell, arm.label, layer) for layer in layers}
-        for arm in results.study.arms
-    }
-    series = {label: own for label, own in series.items() if any(own.values())}
-    counts = ", ".join(
-        f"{max(max(layer.values(), key=_seeds)[2] for layer in own.values() if layer)} ({label})"
-        for label, own in series.items()
-    )
-    return Table(
-        caption=(
+    return end_table(
+        results,
+        cell,
+        results.entropies,
+        entropy_series,
+        caption=lambda counts, _: (
             "Entropy of each layer's weights (10 bins between the smallest and the largest, nats) after the last "
             "epoch: mean over a trial's networks, then over "
             f"n = {counts} trials, \N{PLUS-MINUS SIGN} standard deviation over trials."
         ),
-        columns=("Layer", "Filters", *series),
+    )
+
+
+def end_table(
+    results: Results,
+    cell: str,
+    held: Collection[str],
+    series: Series,
+    *,
+    caption: Callable[[str, list[str]], str],
+) -> Table:
+    """A number of each layer after the last epoch measured, one column an arm.
+
+    Args:
+        results: What was read.
+        cell: The cell.
+        held: The trials that have it.
+        series: Results, cell, arm and layer to its mean and spread by epoch.
+        caption: Makes the caption of the numbers of seeds and the arms.
+
+    Returns:
+        One row a layer; none where it was not measured.
+    """
+    layers = seen_layers(results, cell, held)
+    ends: dict[str, dict[str, Spread]] = {}
+    for arm in results.study.arms:
+        own = {layer: series(results, cell, arm.label, layer) for layer in layers}
+        if any(own.values()):
+            ends[arm.label] = {layer: found[max(found)] for layer, found in own.items() if found}
+    counts = (f"{max(n for _, _, n in own.values())} ({arm})" for arm, own in ends.items())
+    return Table(
+        caption=caption(", ".join(counts), list(ends)),
+        columns=("Layer", "Filters", *ends),
         rows=tuple(
-            (layer, str(filters), *(_at_the_end(own[layer]) for own in series.values()))
+            (layer, str(filters), *(_spread(own.get(layer)) for own in ends.values()))
             for layer, filters in layers.items()
         ),
     )
@@ -114,32 +148,19 @@ def share_table(results: Results, cell: str) -> Table:
     Returns:
         One row a layer; no rows where no network took anything from another.
     """
-    layers: list[str] = []
-    shares: dict[str, dict[str, list[float]]] = {}
-    counts: list[str] = []
-    for arm in results.study.arms:
-        own = grafted_layers(results, cell, arm.label)
-        if not own:
-            continue
-        layers += [layer for layer in own if layer not in layers]
-        shares[arm.label] = {
-            layer: [
-                share
-                for values in share_series(results, cell, arm.label, layer).values()
-                for share in values
-            ]
-            for layer in own
+    shares = {
+        arm: {
+            layer: list(chain(*share_series(results, cell, arm, layer).values()))
+            for layer in grafted_layers(results, cell, arm)
         }
-        trials = sum(
-            trial.trial in results.networks.grafts
-            for trial in results.arm(cell, arm.label).values()
-        )
-        counts.append(f"{trials} ({arm.label})")
+        for arm in grafting_arms(results, cell)
+    }
+    layers = dict.fromkeys(chain(*shares.values()))
     return Table(
         caption=(
             "Alpha is the share of its own weights that a layer kept when it was grafted, 0.5 half and half. Mean "
             "distance of alpha from 0.5, in brackets its smallest and largest value, over all grafts, networks and "
-            f"n = {', '.join(counts)} trials."
+            f"n = {counted(results, cell, results.grafts)} trials."
         ),
         columns=("Layer", *shares),
         rows=tuple(
@@ -148,14 +169,10 @@ def share_table(results: Results, cell: str) -> Table:
     )
 
 
-def _seeds(value: tuple[float, float | None, int]) -> int:
-    return value[2]
-
-
-def _at_the_end(series: dict[int, tuple[float, float | None, int]]) -> str:
-    if not series:
+def _spread(end: Spread | None) -> str:
+    if end is None:
         return wording.NOTHING
-    mean, spread, _ = series[max(series)]
+    mean, spread, _ = end
     return f"{mean:.3f}" if spread is None else f"{mean:.3f} \N{PLUS-MINUS SIGN} {spread:.3f}"
 
 

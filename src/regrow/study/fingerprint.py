@@ -7,8 +7,8 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
+from regrow.study.cells import Cell
 from regrow.study.document import EngineName, Study
-from regrow.study.grid import Cell
 from regrow.study.known import Known
 from regrow.study.later import TRAINING_LATER, distinguishing, without
 

@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from regrow.study.cells import Cell
 from regrow.study.document import Arm, Study
-from regrow.study.grid import Cell
 from regrow.study.known import Facts
 from regrow.study.later import distinguishing
 from regrow.study.records import ArmRecord

@@ -11,25 +11,23 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, cast
 
 from regrow.errors import ConfigError, StoreError
 from regrow.study.asked import Asked
+from regrow.study.cells import Cell, cells
 from regrow.study.document import Study, check_document
-from regrow.study.grid import Cell, cells
 from regrow.study.known import Facts
-from regrow.study.records import DETAILS, ArmRecord, EpochRecord, RenewalRecord, Trial
+from regrow.study.records import DETAILS, ArmRecord, Trial
 from regrow.study.relations import arm_records
 from regrow.study.store import BEFORE, DATABASE, SCHEMA_VERSION
 from regrow.study.sweep import find_sweep
 from regrow.study.tables import select
-from regrow.study.views import Diagnostics, Networks, Renewals, renewals
-
-Record = TypeVar("Record")
+from regrow.study.views import Views
 
 
 @dataclass(frozen=True, kw_only=True)
-class Results:
+class Results(Views):
     """Everything that is known of one run folder, as it stood at one moment.
 
     Attributes:
@@ -38,7 +36,6 @@ class Results:
         environment: Versions, machine and command of the run.
         fingerprint: Hash of what determines the results.
         trials: All trials that ended.
-        details: Every other record, by its class and its trial.
         trained: Epochs of single networks that were trained; None where that was not counted.
         engine: What made the steps.
     """
@@ -48,38 +45,8 @@ class Results:
     environment: Mapping[str, object]
     fingerprint: str
     trials: tuple[Trial, ...]
-    details: Mapping[type, Mapping[str, tuple[Any, ...]]]
     trained: int | None = None
     engine: str = "modules"
-
-    def of(self, record: type[Record], /) -> Mapping[str, tuple[Record, ...]]:
-        """The records of one class by trial, in the order in which they were written; absent without any."""
-        return self.details.get(record, {})
-
-    @cached_property
-    def diagnostics(self) -> Diagnostics:
-        """What one network's filters did."""
-        return Diagnostics(self.of)
-
-    @cached_property
-    def networks(self) -> Networks:
-        """What is known of the single networks of a trial."""
-        return Networks(self.of)
-
-    @cached_property
-    def accuracies(self) -> dict[str, dict[int, float]]:
-        """Test accuracy by trial and epoch; epochs without an evaluation are absent."""
-        return {
-            trial: {
-                each.epoch: each.test_accuracy for each in own if each.test_accuracy is not None
-            }
-            for trial, own in self.of(EpochRecord).items()
-        }
-
-    @cached_property
-    def renewals(self) -> dict[str, tuple[Renewals, ...]]:
-        """How many filters were renewed, by epoch and layer; a trial is absent without any."""
-        return {trial: renewals(own) for trial, own in self.of(RenewalRecord).items()}
 
     @cached_property
     def cells(self) -> tuple[str, ...]:

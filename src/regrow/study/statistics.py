@@ -101,6 +101,16 @@ class PairedComparison:
     crashed: int
     unpaired: int
 
+    @property
+    def failed_a(self) -> int:
+        """Seeds of `both` that failed in a."""
+        return self.failed_a_only + self.failed_both
+
+    @property
+    def failed_b(self) -> int:
+        """Seeds of `both` that failed in b."""
+        return self.failed_b_only + self.failed_both
+
 
 def is_failed(accuracy: float | None, *, majority_share: float) -> bool:
     """Whether a trial learnt nothing: at most two points above always naming the commonest class.

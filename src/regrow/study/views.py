@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Final, Protocol, TypeVar
+from operator import itemgetter
+from typing import Any, Final, TypeVar
 
 from regrow.study.records import (
-    CorrelationRecord,
+    EpochRecord,
     GraftRecord,
     LayerRecord,
     OverlapRecord,
@@ -24,14 +26,6 @@ Record = TypeVar("Record")
 
 THRESHOLDS: Final = ("1", "0.1", "0.01", "0.001")
 """l1 norms under which a filter counts as invalid."""
-
-
-class Details(Protocol):
-    """All records of a study by their class and their trial; a trial is absent where it has none."""
-
-    def __call__(self, record: type[Record], /) -> Mapping[str, tuple[Record, ...]]:
-        """Those of one class."""
-        ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,53 +93,69 @@ class Carried:
     invalid: tuple[float, ...]
 
 
-def renewals(records: Iterable[RenewalRecord]) -> tuple[Renewals, ...]:
-    """One trial's renewals by epoch and layer, in the order in which they happened."""
-    found: dict[tuple[int, str], int] = {}
-    for record in sorted(records, key=lambda each: each.epoch):
-        key = record.epoch, record.layer
-        found[key] = found.get(key, 0) + 1
-    return tuple(Renewals(epoch=e, layer=name, filters=n) for (e, name), n in found.items())
+@dataclass(frozen=True, kw_only=True)
+class Views:
+    """What filters and networks did, by the trial's name; a trial is absent where there is nothing.
 
+    Attributes:
+        details: The records, by their class and their trial.
+    """
 
-@dataclass(frozen=True)
-class Diagnostics:
-    """What one network's filters did, by the trial's key; a trial is absent where there is nothing."""
+    details: Mapping[type, Mapping[str, tuple[Any, ...]]]
 
-    details: Details
+    def of(self, record: type[Record], /) -> Mapping[str, tuple[Record, ...]]:
+        """The records of one class by trial, in the order in which they were written; absent without any."""
+        return self.details.get(record, {})
+
+    @cached_property
+    def accuracies(self) -> dict[str, dict[int, float]]:
+        """Test accuracy by trial and epoch; epochs without an evaluation are absent."""
+        return {
+            trial: {
+                each.epoch: each.test_accuracy for each in own if each.test_accuracy is not None
+            }
+            for trial, own in self.of(EpochRecord).items()
+        }
+
+    @cached_property
+    def renewals(self) -> dict[str, tuple[Renewals, ...]]:
+        """How many filters were renewed, by epoch and layer, in the order in which it happened."""
+        counts = {
+            trial: Counter((each.epoch, each.layer) for each in sorted(own, key=_epoch))
+            for trial, own in self.of(RenewalRecord).items()
+        }
+        return {
+            trial: tuple(Renewals(epoch=e, layer=name, filters=n) for (e, name), n in own.items())
+            for trial, own in counts.items()
+        }
 
     @cached_property
     def layers(self) -> dict[str, dict[str, int]]:
         """Number of filters of each watched layer, in the network's order."""
         return {
             trial: {each.layer: each.filters for each in own}
-            for trial, own in self.details(LayerRecord).items()
+            for trial, own in self.of(LayerRecord).items()
         }
 
     @cached_property
     def overlaps(self) -> dict[str, dict[str, dict[int, float]]]:
         """Mean overlap by layer and epoch."""
         found: dict[str, dict[str, dict[int, float]]] = {}
-        for trial, own in self.details(OverlapRecord).items():
+        for trial, own in self.of(OverlapRecord).items():
             for each in own:
                 if each.mean is not None:
                     found.setdefault(trial, {}).setdefault(each.layer, {})[each.epoch] = each.mean
         return found
 
     @cached_property
-    def correlations(self) -> Mapping[str, tuple[CorrelationRecord, ...]]:
-        """Agreement of the rankings with the oracle's."""
-        return self.details(CorrelationRecord)
-
-    @cached_property
     def drops(self) -> dict[str, tuple[Drop, ...]]:
         """Times out of the network: of filters that came back, then of those that did not."""
         found: dict[str, list[Drop]] = {}
-        for trial, own in self.details(RenewalRecord).items():
+        for trial, own in self.of(RenewalRecord).items():
             for each in own:
                 if each.dropped is not None:
                     found.setdefault(trial, []).append(_drop(each, each.dropped, each.step))
-        for trial, resting in self.details(RestingRecord).items():
+        for trial, resting in self.of(RestingRecord).items():
             found.setdefault(trial, []).extend(_drop(each, each.dropped, None) for each in resting)
         return {trial: tuple(drops) for trial, drops in found.items()}
 
@@ -153,26 +163,22 @@ class Diagnostics:
     def picks(self) -> dict[str, Picks]:
         """In which layers filters were picked, renewed since or not."""
         found: dict[str, list[tuple[str, int]]] = {}
-        for trial, own in self.details(RenewalRecord).items():
-            steps = ((each.layer, each.step, each.dropped) for each in own)
-            told = [(layer, step if out is None else out) for layer, step, out in steps]
-            found.setdefault(trial, []).extend(told)
-        for trial, resting in self.details(RestingRecord).items():
-            found.setdefault(trial, []).extend((each.layer, each.dropped) for each in resting)
-        return {trial: _picks(own) for trial, own in found.items()}
-
-
-@dataclass(frozen=True)
-class Networks:
-    """What is known of the single networks of a trial, by the trial's key; absent where there is nothing."""
-
-    details: Details
+        for kind in (RenewalRecord, RestingRecord):
+            for trial, own in self.of(kind).items():
+                found.setdefault(trial, []).extend(map(_picked, own))
+        return {
+            trial: Picks(
+                decisions=len({step for _, step in own}),
+                by_layer=Counter(layer for layer, _ in sorted(own, key=itemgetter(0))),
+            )
+            for trial, own in found.items()
+        }
 
     @cached_property
     def partners(self) -> dict[str, tuple[Partner, ...]]:
         """The networks of a trial that has several, in their order."""
         found: dict[str, tuple[Partner, ...]] = {}
-        for trial, own in self.details(PartnerRecord).items():
+        for trial, own in self.of(PartnerRecord).items():
             rates = {each.partner: each.lr for each in own}
             found[trial] = tuple(
                 Partner(
@@ -193,14 +199,14 @@ class Networks:
         """What they are worth as one: "ensemble", "mean weights" and "best" to a test accuracy."""
         return {
             trial: {each.how: each.test_accuracy for each in own}
-            for trial, own in self.details(TogetherRecord).items()
+            for trial, own in self.of(TogetherRecord).items()
         }
 
     @cached_property
     def grafts(self) -> dict[str, dict[str, tuple[GraftRecord, ...]]]:
         """Layer to what the networks took from each other there, in order."""
         found: dict[str, dict[str, list[GraftRecord]]] = {}
-        for trial, own in self.details(GraftRecord).items():
+        for trial, own in self.of(GraftRecord).items():
             for each in own:
                 found.setdefault(trial, {}).setdefault(each.layer, []).append(each)
         return {
@@ -212,7 +218,7 @@ class Networks:
     def entropies(self) -> dict[str, dict[str, dict[int, tuple[float, ...]]]]:
         """Layer to epoch to the entropies of the networks, in their order."""
         found: dict[str, dict[str, dict[int, tuple[float, ...]]]] = {}
-        for trial, own in self.details(WeightRecord).items():
+        for trial, own in self.of(WeightRecord).items():
             for each in own:
                 if each.entropy is not None:
                     epochs = found.setdefault(trial, {}).setdefault(each.layer, {})
@@ -222,9 +228,9 @@ class Networks:
     @cached_property
     def carried(self) -> dict[str, tuple[Carried, ...]]:
         """What the weights carry, by epoch and network; a layer has as many votes as it has filters."""
-        layers = self.details(LayerRecord)
+        layers = self.of(LayerRecord)
         found: dict[str, tuple[Carried, ...]] = {}
-        for trial, own in self.details(WeightRecord).items():
+        for trial, own in self.of(WeightRecord).items():
             filters = {each.layer: each.filters for each in layers.get(trial, ())}
             by_network: dict[tuple[int, int], list[WeightRecord]] = {}
             for each in own:
@@ -233,15 +239,18 @@ class Networks:
         return found
 
 
+def _epoch(record: RenewalRecord) -> int:
+    return record.epoch
+
+
 def _drop(record: RenewalRecord | RestingRecord, since: int, until: int | None) -> Drop:
     return Drop(layer=record.layer, filter=record.filter, since=since, until=until)
 
 
-def _picks(picked: list[tuple[str, int]]) -> Picks:
-    by_layer: dict[str, int] = {}
-    for layer, _ in sorted(picked, key=lambda each: each[0]):
-        by_layer[layer] = by_layer.get(layer, 0) + 1
-    return Picks(decisions=len({step for _, step in picked}), by_layer=by_layer)
+def _picked(record: RenewalRecord | RestingRecord) -> tuple[str, int]:
+    """Its layer and the step of the decision: that of a filter that was dropped is when it left."""
+    at_once = record.step if isinstance(record, RenewalRecord) else 0
+    return record.layer, at_once if record.dropped is None else record.dropped
 
 
 def _carried(records: list[WeightRecord], filters: Mapping[str, int]) -> Carried:

@@ -27,7 +27,7 @@ def test_only_arms_that_took_filters_out_have_a_map(cycled: Path, rescued: Path)
 def test_a_filter_is_dark_from_its_drop_to_its_return(cycled: Path) -> None:
     results = read_results(cycled)
     trial = results.arm("base", "repr")[0]
-    held = results.diagnostics
+    held = results
     edges, rows = out_of_network(trial, held.layers[trial.trial], held.drops[trial.trial])
     assert edges == [0.0, 2.0, 4.0, 6.0, 8.0, 8.5]
     dark = {index: row for index, row in enumerate(rows) if any(row)}
@@ -41,7 +41,7 @@ def test_a_filter_that_left_with_the_last_step_is_still_seen(cycled: Path) -> No
         database.execute("UPDATE resting SET dropped = 79")
     results = read_results(cycled)
     trial = results.arm("base", "repr")[0]
-    held = results.diagnostics
+    held = results
     edges, rows = out_of_network(trial, held.layers[trial.trial], held.drops[trial.trial])
     assert edges == [0.0, 2.0, 4.0, 8.0, 8.5]
     assert rows[3] == [0, 1, 0, 1]

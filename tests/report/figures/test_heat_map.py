@@ -49,7 +49,9 @@ def test_gains_and_failures_stand_in_their_cells(tmp_path: Path) -> None:
     assert numbers(gains) == {
         (str(cell.y), str(cell.x)): wording.points(cell.gain) for cell in panel.cells
     }
-    assert numbers(lost) == {(str(cell.y), str(cell.x)): str(cell.failed) for cell in panel.cells}
+    assert numbers(lost) == {
+        (str(cell.y), str(cell.x)): str(cell.numbers.failed_a) for cell in panel.cells
+    }
     assert (gains.get_xlabel(), gains.get_ylabel()) == ("active_fraction", "threshold")
     assert lost.get_title("left") == "Failed seeds under randomout, of 12\n(under none: 4)"
     bold = {

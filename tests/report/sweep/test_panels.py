@@ -27,7 +27,7 @@ def test_each_cell_has_the_numbers_of_its_own_comparison(tmp_path: Path) -> None
         assert cell.comparison == own.comparison("randomout", "none")
         assert f"{TAU}={cell.y},{P}={cell.x}" == cell.cell
         assert cell.renewed == 2.0
-        assert cell.failed_without == 4
+        assert cell.numbers.failed_b == 4
     places = [(cell.y, cell.x) for cell in panel.cells]
     assert places == sorted(places)
     outcomes = {(c.y, c.x): c.comparison.outcome for c in panel.cells}
@@ -150,7 +150,7 @@ def test_crashes_are_failures_without_a_gain(tmp_path: Path) -> None:
     (panel,) = panels(read_results(write_sweep(tmp_path, reached=reached)))
     for cell in panel.cells:
         if cell.x == 0.2:
-            assert (cell.gain, cell.failed, cell.numbers.both) == (None, 12, 12)
+            assert (cell.gain, cell.numbers.failed_a, cell.numbers.both) == (None, 12, 12)
 
 
 def test_a_large_sweep_is_read_without_its_epochs_and_has_panels_for_cells(tmp_path: Path) -> None:
@@ -158,7 +158,7 @@ def test_a_large_sweep_is_read_without_its_epochs_and_has_panels_for_cells(tmp_p
     folder = write_sweep(tmp_path, grid=grid, seeds=range(2))
     large = read_results(folder)
     assert SMALL < 2 * 7
-    assert (large.accuracies, large.renewals, large.diagnostics.layers) == ({}, {}, {})
+    assert (large.accuracies, large.renewals, large.layers) == ({}, {}, {})
     found = summarise(large)
     assert (found.cells, len(found.panels), found.comparisons) == ((), 1, 14)
     small = read_results(write_sweep(tmp_path / "small", seeds=range(2)))

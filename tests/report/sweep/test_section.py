@@ -87,7 +87,7 @@ def test_tables_hold_every_cell_the_best_and_every_panel(large: Path) -> None:
     rows = cells_table(found[0]).rows
     assert [row[:2] for row in rows] == [(str(c.y), str(c.x)) for c in found[0].cells]
     assert [row[3:5] for row in rows] == [
-        (str(c.failed_without), str(c.failed)) for c in found[0].cells
+        (str(c.numbers.failed_b), str(c.numbers.failed_a)) for c in found[0].cells
     ]
     best = best_table(found[0]).rows
     assert len(best) == 5

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Unpack
 
 import torch
 from torch import nn
@@ -10,44 +11,25 @@ from torch import nn
 from regrow.lab.models.convnet import ConvNet
 from regrow.lab.models.cratercnn import CraterCNN
 from regrow.lab.models.resnet import ResNet
-from regrow.lab.models.settings import ConvNetSettings, CraterCNNSettings, ResNetSettings
+from regrow.lab.models.settings import ConvNetSettings, NetworkSettings, ResNetSettings, Sizes
 
 
-def construct(
-    settings: CraterCNNSettings | ConvNetSettings | ResNetSettings,
-    *,
-    depth: int,
-    in_channels: int,
-    image_size: tuple[int, int],
-    classes: int,
-) -> nn.Module:
+def construct(settings: NetworkSettings, *, depth: int, **sizes: Unpack[Sizes]) -> nn.Module:
     """Build the network that a settings class belongs to, with weights from torch's global generator.
 
     Args:
         settings: Checked settings; their class says which network.
         depth: Number of weighted layers of a ResNet; not used by the others.
-        in_channels: Channels of the images.
-        image_size: Height and width of the images, pixels.
-        classes: Number of classes.
+        **sizes: What the data set settles.
 
     Returns:
         The network, in training mode.
     """
-    if isinstance(settings, CraterCNNSettings):
-        return CraterCNN(
-            in_channels=in_channels, image_size=image_size, classes=classes, settings=settings
-        )
+    if isinstance(settings, ResNetSettings):
+        return ResNet(depth=depth, settings=settings, **sizes)
     if isinstance(settings, ConvNetSettings):
-        return ConvNet(
-            in_channels=in_channels, image_size=image_size, classes=classes, settings=settings
-        )
-    return ResNet(
-        depth=depth,
-        in_channels=in_channels,
-        image_size=image_size,
-        classes=classes,
-        settings=settings,
-    )
+        return ConvNet(settings=settings, **sizes)
+    return CraterCNN(settings=settings, **sizes)
 
 
 def drawn_from_seed(make: Callable[[], nn.Module], *, seed: int) -> nn.Module:

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, TypedDict
+from typing import TYPE_CHECKING
 
 from regrow._named import FORM, names_function
 from regrow.errors import ConfigError, UnknownNameError
 from regrow.lab.models.norm_settings import LATER
-from regrow.lab.models.settings import ConvNetSettings, CraterCNNSettings, ResNetSettings
+from regrow.lab.models.settings import (
+    ConvNetSettings,
+    CraterCNNSettings,
+    NetworkSettings,
+    ResNetSettings,
+    Sizes,
+)
 from regrow.lab.settings import read_settings, settings_of
 from regrow.study.later import without
 
@@ -17,17 +23,9 @@ if TYPE_CHECKING:  # names and settings are looked up before torch is loaded
     from torch import nn
 
 
-class Sizes(TypedDict):
-    """What the data set settles."""
-
-    in_channels: int
-    image_size: tuple[int, int]
-    classes: int
-
-
 @dataclass(frozen=True, kw_only=True)
 class _Entry:
-    settings: type[CraterCNNSettings] | type[ConvNetSettings] | type[ResNetSettings]
+    settings: type[NetworkSettings]
     summary: str
     depth: int = 0
     later: Mapping[str, object] = field(default_factory=dict[str, object])
@@ -43,24 +41,15 @@ _MODELS: dict[str, _Entry] = {
         summary="a plain stack of convolutions: the RePr paper's C^n(width)",
         later={"kernel": 3, "pool_size": 2},
     ),
-    "resnet20": _Entry(
-        settings=ResNetSettings,
-        summary="CIFAR ResNet-20, option A",
-        depth=20,
-        later={"norm": "batch"},
-    ),
-    "resnet32": _Entry(
-        settings=ResNetSettings,
-        summary="CIFAR ResNet-32, option A",
-        depth=32,
-        later={"norm": "batch"},
-    ),
-    "resnet56": _Entry(
-        settings=ResNetSettings,
-        summary="CIFAR ResNet-56, option A",
-        depth=56,
-        later={"norm": "batch"},
-    ),
+    **{
+        f"resnet{depth}": _Entry(
+            settings=ResNetSettings,
+            summary=f"CIFAR ResNet-{depth}, option A",
+            depth=depth,
+            later={"norm": "batch"},
+        )
+        for depth in (20, 32, 56)
+    },
 }
 
 
@@ -89,9 +78,7 @@ def _is_user_function(name: str) -> bool:
     return ":" in name
 
 
-def _read(
-    name: str, settings: Mapping[str, object]
-) -> CraterCNNSettings | ConvNetSettings | ResNetSettings:
+def _read(name: str, settings: Mapping[str, object]) -> NetworkSettings:
     return read_settings(_entry(name).settings, settings, where=f"model {name}")
 
 

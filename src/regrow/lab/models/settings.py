@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal, Self, TypedDict
 
 from pydantic import AfterValidator, Field, model_validator
 
@@ -129,3 +129,14 @@ class ResNetSettings(GainControlSettings):
     width: int = Field(default=16, ge=1)
     norm: ResidualNorm = "batch"
     init: Init = "kaiming_normal"
+
+
+NetworkSettings = CraterCNNSettings | ConvNetSettings | ResNetSettings
+
+
+class Sizes(TypedDict):
+    """What the data set settles."""
+
+    in_channels: int
+    image_size: tuple[int, int]
+    classes: int

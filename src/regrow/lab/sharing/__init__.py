@@ -2,7 +2,6 @@
 
 from regrow.lab.sharing.crew import Crew
 from regrow.lab.sharing.families import families
-from regrow.lab.sharing.queue import RunQueue
-from regrow.lab.sharing.segments import Kinds, Segment, segments
+from regrow.lab.sharing.runs import Batch, Kinds, Runs, Segment, run_of, segments
 
-__all__ = ["Crew", "Kinds", "RunQueue", "Segment", "families", "segments"]
+__all__ = ["Batch", "Crew", "Kinds", "Runs", "Segment", "families", "run_of", "segments"]

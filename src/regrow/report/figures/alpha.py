@@ -54,7 +54,7 @@ def figures(results: Results, cell: str) -> Iterator[Drawing]:
         for arm, own in layers.items()
     }
     band = ", band: smallest to largest" if max(map(len, layers.values())) <= _BANDS else ""
-    seeds = counted(results, cell, results.networks.grafts)
+    seeds = counted(results, cell, results.grafts)
     yield Drawing(
         name=f"{cell}-alpha",
         place="body",

@@ -33,7 +33,7 @@ def figures(results: Results, cell: str) -> Iterator[Drawing]:
             "Distance between the weights of a network and its partner right before each graft, as a share of the mean "
             "of their lengths (no unit; about 1.41 for directions that have nothing in common), mean over the layers. "
             "Line: mean, band: smallest to largest over networks and "
-            f"n = {counted(results, cell, results.networks.grafts)} seeds."
+            f"n = {counted(results, cell, results.grafts)} seeds."
         ),
         alt="Line chart of the distance between partners by epoch, one line an arm.",
         size=arms_size(results),

@@ -14,9 +14,8 @@ HELD: Final = 0.5
 
 def first_dropping(results: Results, cell: str, arm: str) -> Trial | None:
     """The trial of an arm's first seed that took any filter out of the network; None without one."""
-    held = results.diagnostics
     for trial in results.arm(cell, arm).values():
-        if held.drops.get(trial.trial) and held.layers.get(trial.trial) and trial.epochs:
+        if results.drops.get(trial.trial) and results.layers.get(trial.trial) and trial.epochs:
             return trial
     return None
 
@@ -39,7 +38,7 @@ def phases(results: Results, cell: str) -> list[tuple[float, float]]:
             times(trial, drop)
             for trial in results.trials_in(cell)
             if trial.epochs
-            for drop in results.diagnostics.drops.get(trial.trial, ())
+            for drop in results.drops.get(trial.trial, ())
         }
     )
     joined: list[tuple[float, float]] = []

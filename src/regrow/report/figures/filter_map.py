@@ -33,8 +33,8 @@ def figures(results: Results, cell: str) -> Iterator[Drawing]:
     """For each arm that took filters out of the network: its first such seed, a row a filter, dark while it is out."""
     dropping = (first_dropping(results, cell, arm.label) for arm in results.study.arms)
     for number, trial in enumerate(filter(None, dropping)):
-        layers = results.diagnostics.layers[trial.trial]
-        drops = results.diagnostics.drops[trial.trial]
+        layers = results.layers[trial.trial]
+        drops = results.drops[trial.trial]
         filters = sum(layers.values())
         distinct = len({(drop.layer, drop.filter) for drop in drops})
         text = (

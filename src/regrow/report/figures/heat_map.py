@@ -92,11 +92,13 @@ def _draw(panel: Panel, limit: float, beyond: bool, beside: bool, figure: Figure
     )
     # Failed seeds in percent, under both arms: the scale is that of the worse.
     ended = [cell for cell in panel.cells if cell.numbers.both]
-    worst = [max(cell.failed, cell.failed_without) / cell.numbers.both for cell in ended]
+    worst = [
+        max(cell.numbers.failed_a, cell.numbers.failed_b) / cell.numbers.both for cell in ended
+    ]
     title = f"Failed seeds under {panel.arm}"
     if ended:
         seeds = wording.span([cell.numbers.both for cell in ended])
-        without = wording.span([cell.failed_without for cell in ended])
+        without = wording.span([cell.numbers.failed_b for cell in ended])
         title += f", of {seeds} (under {panel.versus}: {without})"
     _map(
         lost,
@@ -104,10 +106,10 @@ def _draw(panel: Panel, limit: float, beyond: bool, beside: bool, figure: Figure
         title=title,
         beside=beside,
         values=[
-            100 * cell.failed / cell.numbers.both if cell.numbers.both else nan
+            100 * cell.numbers.failed_a / cell.numbers.both if cell.numbers.both else nan
             for cell in panel.cells
         ],
-        written=lambda cell: str(cell.failed),
+        written=lambda cell: str(cell.numbers.failed_a),
         marked=lambda _: False,
         colours=["#ffffff", _FAIL],
         ends=(0, 100 * max(worst, default=0.0) or 100.0),

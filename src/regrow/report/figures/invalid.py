@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 def figures(results: Results, cell: str) -> Iterator[Drawing]:
     """The share of invalid filters, one small panel a threshold, one line an arm; where weights were looked at."""
-    if not seen_layers(results, cell, results.networks.entropies):
+    if not seen_layers(results, cell, results.entropies):
         return
     yield Drawing(
         name=f"{cell}-invalid",
@@ -40,7 +40,7 @@ def figures(results: Results, cell: str) -> Iterator[Drawing]:
         caption=(
             "Share of the filters whose l1 norm is below a threshold after every epoch, over all convolutions that do "
             "not make the output, mean over a trial's networks; panels have scales of their own. Line: mean, band: one "
-            f"standard deviation over n = {counted(results, cell, results.networks.carried)} seeds."
+            f"standard deviation over n = {counted(results, cell, results.carried)} seeds."
         ),
         alt="Line charts of the share of filters with small weights by epoch, one panel a threshold, one line an arm.",
         size=panels_size(1, columns=1),

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from regrow.report import wording
-from regrow.report.drawing import WIDE
+from regrow.report.drawing import WIDE, Drawing
 from regrow.report.figures.axes import (
     epochs,
     legend_of_panels,
@@ -19,7 +20,7 @@ from regrow.report.figures.dropping import HELD, phases
 from regrow.report.figures.renewing import even
 from regrow.report.figures.scale import last_epoch
 from regrow.report.figures.style import arm_styles
-from regrow.report.weight_series import Spread
+from regrow.report.weight_series import Series
 from regrow.study.results import Results
 
 if TYPE_CHECKING:
@@ -29,35 +30,49 @@ if TYPE_CHECKING:
 PANELS: Final = 24
 """Layers drawn at most: a deeper network's are taken at even distances from its first to its last."""
 
-Series = Callable[[str, str], Mapping[int, Spread]]
-"""Arm and layer to a mean, a standard deviation (None for a single seed) and a number of seeds by epoch."""
-
 _COLUMNS: Final = 4
 _SHADE: Final = "#e2e2e2"
 
 
-def size(layers: Mapping[str, int]) -> tuple[float, float]:
-    """Width and height in inches of a figure of these layers."""
-    return panels_size(min(len(layers), PANELS), columns=_COLUMNS, high=1.55)
-
-
-def left_out(layers: Mapping[str, int]) -> str:
-    """Say in a sentence, after a space, how many of the layers are drawn; empty when all are."""
-    if len(layers) <= PANELS:
-        return ""
-    return f" {PANELS} of {wording.count(len(layers), 'layer')} are drawn."
-
-
-def draw_layers(
+def layer_drawing(
     results: Results,
     cell: str,
     layers: Mapping[str, int],
+    series: Series,
+    *,
+    name: str,
+    title: str,
+    caption: str,
+    ylabel: str,
+    kept: bool = False,
+) -> Drawing:
+    """A figure of one number of each layer; `layers` has their numbers of filters, in the network's order."""
+    if len(layers) > PANELS:
+        caption += f" {PANELS} of {wording.count(len(layers), 'layer')} are drawn."
+    return Drawing(
+        name=f"{cell}-{name}",
+        place="body",
+        of=cell,
+        title=title,
+        caption=caption,
+        alt=f"Small line charts of {ylabel.partition(' (')[0].lower()} by epoch, one panel a layer, one line an arm.",
+        size=panels_size(min(len(layers), PANELS), columns=_COLUMNS, high=1.55),
+        kept=kept,
+        draw=partial(
+            _draw, results=results, cell=cell, layers=layers, series=series, ylabel=ylabel
+        ),
+    )
+
+
+def _draw(
     figure: FigureBase,
     *,
+    results: Results,
+    cell: str,
+    layers: Mapping[str, int],
     series: Series,
     ylabel: str,
 ) -> None:
-    """Draw a number of each layer over the epochs; `layers` has their numbers of filters, in the network's order."""
     from matplotlib.patches import Patch
 
     drawn = list(layers)
@@ -75,7 +90,7 @@ def draw_layers(
         panels(figure, titles, columns=_COLUMNS, ylabel=ylabel), drawn, strict=True
     ):
         for arm, style in arm_styles(results).items():
-            found = series(arm, layer)
+            found = series(results, cell, arm, layer)
             if found:
                 # Steps, for a value holds from the end of its epoch on; the last one for half an epoch more.
                 found = {**found, max(found) + HELD: found[max(found)]}

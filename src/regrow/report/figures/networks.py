@@ -34,7 +34,7 @@ def figures(results: Results, cell: str) -> Iterator[Drawing]:
         title="Each network beside the mean",
         caption=(
             "Test accuracy of each network of a trial over the epochs, mean over "
-            f"n = {counted(results, cell, results.networks.partners)} seeds, and the mean of the networks, by which "
+            f"n = {counted(results, cell, results.partners)} seeds, and the mean of the networks, by which "
             "the trial is judged. Where two networks were grafted right before they were tested, they differ in "
             "little."
         ),
@@ -49,7 +49,7 @@ def network_curves(results: Results, cell: str, arm: str) -> dict[int, dict[int,
     """Network of an arm to epoch to accuracy in percent, mean over the trials that reached that epoch."""
     values: dict[int, dict[int, list[float]]] = {}
     for trial in results.arm(cell, arm).values():
-        for partner in results.networks.partners.get(trial.trial, ()):
+        for partner in results.partners.get(trial.trial, ()):
             own = values.setdefault(partner.number, {})
             for epoch, accuracy in partner.accuracies.items():
                 own.setdefault(epoch, []).append(100 * accuracy)

@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Sequence
 from typing import Literal
 
-from regrow.report.compared import compare, majority_share
+from regrow.report.compared import compare, majority_share, reached
 from regrow.report.findings import Comparison, Versus
 from regrow.report.sweep.panel import Chosen, SweepCell
 from regrow.study.records import Trial
@@ -46,12 +46,10 @@ def choose(
     }
 
     def over(cell: SweepCell, seeds: Sequence[int]) -> Comparison:
-        numbers = compare(
-            _trials(results, sweep.arm, cell, seeds),
-            _trials(results, against, cell, seeds),
-            majority_share=majority_share(results, cell.cell),
+        arm, versus = (
+            reached(label, _trials(results, label, cell, seeds)) for label in (sweep.arm, against)
         )
-        return Comparison(arm=sweep.arm, versus=against, role=role, numbers=numbers)
+        return compare(arm, versus, role=role, share=majority_share(results, cell.cell))
 
     found: list[Chosen] = []
     for half, choosing in halves.items():

@@ -40,16 +40,6 @@ class SweepCell:
         """Mean paired difference; None without a pair."""
         return self.comparison.numbers.mean_difference
 
-    @property
-    def failed_without(self) -> int:
-        """Seeds of the pairs that failed under the arm that is compared with."""
-        return self.numbers.failed_b_only + self.numbers.failed_both
-
-    @property
-    def failed(self) -> int:
-        """Seeds of the pairs that failed under the arm."""
-        return self.numbers.failed_a_only + self.numbers.failed_both
-
 
 @dataclass(frozen=True, kw_only=True)
 class Chosen:

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 
 from scipy.stats import rankdata
 
-from regrow.report.compared import compare, majority_share
-from regrow.report.findings import Comparison, Versus
+from regrow.report.compared import compare, majority_share, reached
+from regrow.report.findings import Versus
 from regrow.report.sweep.chosen import choose
 from regrow.report.sweep.panel import Panel, SweepCell
 from regrow.study.results import Results
@@ -101,11 +101,11 @@ def _cell(
         cell=name,
         x=at[0],
         y=at[1],
-        comparison=Comparison(
-            arm=sweep.arm,
-            versus=against,
+        comparison=compare(
+            reached(sweep.arm, arm),
+            reached(against, other),
             role=role,
-            numbers=compare(arm, other, majority_share=majority_share(results, name)),
+            share=majority_share(results, name),
         ),
         renewed=statistics.fmean(renewed) if renewed else None,
         missing=2 * len(results.study.seeds) - len(arm) - len(other),

@@ -98,8 +98,8 @@ def failed(chosen: Chosen, *, before: bool) -> str:
     comparison = chosen.before if before else chosen.after
     numbers = comparison.numbers
     return (
-        f"{numbers.failed_b_only + numbers.failed_both} of {numbers.both} failed under {comparison.versus}, "
-        f"{numbers.failed_a_only + numbers.failed_both} under {comparison.arm}"
+        f"{numbers.failed_b} of {numbers.both} failed under {comparison.versus}, "
+        f"{numbers.failed_a} under {comparison.arm}"
     )
 
 
@@ -183,9 +183,9 @@ def _failures(panel: Panel) -> str:
     cells = [cell for cell in panel.cells if cell.numbers.both]
     if not cells:
         return ""
-    counts = [cell.failed_without for cell in cells]
+    counts = [cell.numbers.failed_b for cell in cells]
     if not max(counts):
-        worst = max(cell.failed for cell in cells)
+        worst = max(cell.numbers.failed_a for cell in cells)
         return f"No seed failed under {panel.versus}; under {panel.arm}, up to {worst} did."
     # Recovered: failed without the recipe and not with it, seed by seed. A difference of two counts would hide who was
     # lost.
@@ -205,7 +205,7 @@ def _failures(panel: Panel) -> str:
 def _recovered(panel: Panel, cell: SweepCell) -> str:
     numbers = cell.numbers
     lost = f", and lost {numbers.failed_a_only} that had not" if numbers.failed_a_only else ""
-    return f"At best {panel.arm} recovered {numbers.failed_b_only} of {cell.failed_without}{lost} ({panel.place(cell)})"
+    return f"At best {panel.arm} recovered {numbers.failed_b_only} of {numbers.failed_b}{lost} ({panel.place(cell)})"
 
 
 def _idle(panel: Panel) -> str:

@@ -1,0 +1,297 @@
+"""What is left of a study: which trials are one run, which runs wait, which are at work. It knows of no process.
+
+Whatever works runs off (processes of this machine, or others later) asks for a batch with `Runs.begin`, and tells what
+became of it.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+from regrow.lab.checkpoint import Held
+from regrow.lab.sharing.families import families
+from regrow.lab.sharing.texts import Texts
+from regrow.study.records import TrialResult
+from regrow.study.trials import TrialSpec
+
+_LOOK: Final = 100
+"""How many runs are passed over in search of those that fit into a stack."""
+
+MANY: Final = 1_000_000
+"""As many as anybody asks for."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Segment:
+    """Trials that are one run as far as anybody knows: what a worker is given.
+
+    Attributes:
+        specs: The trials. The first gives the run's checkpoint its name.
+        beside: How many runs may be trained side by side where this is one of them; fewer after each failure.
+    """
+
+    specs: tuple[TrialSpec, ...]
+    beside: int = MANY
+
+    @property
+    def name(self) -> str:
+        """The name of the first trial."""
+        return self.specs[0].trial
+
+    @property
+    def after(self) -> tuple[str, ...]:
+        """The trials that must have ended before this can begin: only trials that are alone have any."""
+        return self.specs[0].after
+
+
+def segments(
+    specs: Sequence[TrialSpec], held: Mapping[str, Held], *, sharing: bool = True
+) -> list[Segment]:
+    """Put together what belongs together, and find the file from which each trial can go on.
+
+    Each file of a stopped study has the state of all trials that it names, at its time. A trial goes on from the file
+    that bears its name, or else from the one that is furthest. Trials that go on from one file are one run; so are
+    those of a family that no file has.
+
+    Args:
+        specs: The trials that have not ended.
+        held: What the checkpoints are of, by the trial that each is named after.
+        sharing: Train what trials have in common once.
+
+    Returns:
+        The runs, in the order of their first trials.
+    """
+    if not sharing:
+        return [Segment(specs=(spec,)) for spec in specs]
+    found: list[Segment] = []
+    for members in families(specs):
+        names = {spec.trial for spec in members}
+        files = {name: held[name] for name in names if name in held}
+        # Trials that a killed study had in two files have come to differ there, or may have: they are not joined again.
+        by_file: dict[str | None, list[TrialSpec]] = {}
+        for spec in members:
+            by_file.setdefault(_furthest(spec.trial, files), []).append(spec)
+        for file, several in by_file.items():
+            # The file is the first one's: its name is that of the run.
+            ordered = sorted(several, key=lambda spec: spec.trial != file)
+            found.append(Segment(specs=tuple(ordered)))
+    place = {spec.trial: number for number, spec in enumerate(specs)}
+    return sorted(found, key=lambda segment: min(place[spec.trial] for spec in segment.specs))
+
+
+def _furthest(trial: str, files: Mapping[str, Held]) -> str | None:
+    if trial in files:
+        # Its own file, even if another is further: it is what the trial's own run wrote last.
+        return trial
+    having = [name for name, file in files.items() if trial in file.members]
+    return max(having, key=lambda name: files[name].epoch, default=None)
+
+
+class Kinds:
+    """Tells which runs can be trained side by side in one stack."""
+
+    def __init__(self) -> None:
+        self._texts = Texts(without={"lr"})
+
+    def of(self, segment: Segment) -> str:
+        """What runs must have in common: data, model and training but for the learning rate.
+
+        Args:
+            segment: A run.
+
+        Returns:
+            A text that is equal where that is; empty for a run that is alone.
+        """
+        spec = segment.specs[0]
+        # These train by means that a stack has not: several networks of one trial, another network's answers.
+        if spec.partners > 1 or spec.teachers or spec.keeps_weights:
+            return ""
+        return self._texts.of(spec.data, spec.model, spec.train)
+
+
+_ATTEMPTS: Final = 2
+"""How often a run is begun whose worker dies."""
+
+Batch = list[Segment]
+"""Runs that are trained side by side. A run leaves it when it ends."""
+
+
+class Runs:
+    """The runs of a study.
+
+    Args:
+        waiting: Those that are to be trained.
+        ended: Status of the trials that ended before.
+        stack_size: How many runs are trained side by side at most.
+
+    Attributes:
+        status: Of every trial that ended, by its name.
+        notices: What a user should know; whoever tells it takes it out.
+        crashes: Results of trials that crashed; whoever keeps them takes them out.
+    """
+
+    def __init__(
+        self, waiting: Iterable[Segment], *, ended: Mapping[str, str], stack_size: int
+    ) -> None:
+        self.status = dict(ended)
+        self.notices: list[str] = []
+        self.crashes: list[tuple[Segment, tuple[TrialResult, ...]]] = []
+        self._waiting = deque(waiting)
+        self._stack_size = stack_size
+        self._kinds = Kinds()
+        self._batches: list[Batch] = []
+        self._attempts: Counter[str] = Counter()
+
+    @property
+    def busy(self) -> bool:
+        """Whether any run is at work."""
+        return any(self._batches)
+
+    @property
+    def unfinished(self) -> bool:
+        """Whether any trial has not ended."""
+        return self.busy or bool(self._waiting)
+
+    def begin(self, *, workers: int) -> Batch | None:
+        """Take the next runs to be trained side by side, so that none of so many workers is left without."""
+        first = self._next()
+        if first is None:
+            return None
+        share = -(-(len(self._waiting) + 1) // workers)
+        batch = [first, *self._beside(first, most=share)]
+        self._attempts.update(run.name for run in batch)
+        self._batches.append(batch)
+        return batch
+
+    def part(self, batch: Batch, trials: Sequence[str]) -> None:
+        """Trials have left a run: they are a run of their own, and the next to begin, while their file is fresh."""
+        run = run_of(batch, trials[0])
+        by_name = {spec.trial: spec for spec in run.specs}
+        # In the order of the message: its first trial has named the file.
+        leave = tuple(by_name.pop(trial) for trial in trials)
+        batch[batch.index(run)] = replace(run, specs=tuple(by_name.values()))
+        self._put_first(replace(run, specs=leave))
+
+    def end(self, batch: Batch, results: Sequence[TrialResult]) -> Segment:
+        """All trials that a run still was have ended; it is at work no more."""
+        run = run_of(batch, results[0].trial)
+        batch.remove(run)
+        self.status.update({result.trial: result.status for result in results})
+        return run
+
+    def failed(self, batch: Batch, error: str) -> None:
+        """Training has raised an error: that of a run alone, or of one of several."""
+        runs = self._stopped(batch)
+        if len(runs) == 1:
+            self._crash(runs[0], error)
+        else:
+            self._halve(runs, error)
+
+    def died(self, batch: Batch, how: str) -> None:
+        """Who worked has died: a run goes on in another, once; of several, half as many go on side by side."""
+        runs = self._stopped(batch)
+        if len(runs) > 1:
+            self._halve(runs, f"their process died ({how})")
+            return
+        for run in runs:
+            if self._attempts[run.name] < _ATTEMPTS:
+                self.notices.append(
+                    f"{_told(run)}: its process died ({how}); it goes on in a new one"
+                )
+                self._put_first(run)
+            elif len(run.specs) > 1:
+                self.notices.append(
+                    f"{_told(run)}: their process died again ({how}); each goes on by itself"
+                )
+                self._put_first(*(replace(run, specs=(spec,)) for spec in run.specs))
+                self._attempts[run.name] = 0
+            else:
+                self._crash(run, f"its process died {_ATTEMPTS} times ({how}); out of memory?")
+
+    def _stopped(self, batch: Batch) -> list[Segment]:
+        """The runs of a batch that is at work no more."""
+        runs, batch[:] = list(batch), []
+        return runs
+
+    def _put_first(self, *runs: Segment) -> None:
+        """Let runs be the next to begin."""
+        self._waiting.extendleft(reversed(runs))
+
+    def _next(self) -> Segment | None:
+        """Take the first run that can begin; those that wait for others keep their places, the hopeless ones crash."""
+        waits: list[Segment] = []
+        found: Segment | None = None
+        while self._waiting and found is None:
+            run = self._waiting.popleft()
+            reason = self._hopeless(run.specs[0])
+            if reason:
+                self._crash(run, reason)
+            elif all(trial in self.status for trial in run.after):
+                found = run
+            else:
+                waits.append(run)
+        self._put_first(*waits)
+        return found
+
+    def _beside(self, first: Segment, *, most: int) -> list[Segment]:
+        """Take runs from the front part of the queue that can be trained in one stack with a run, `most` in all."""
+        found: list[Segment] = []
+        passed: list[Segment] = []
+        kind, room = self._kinds.of(first), min(self._stack_size, first.beside, most)
+        while kind and self._waiting and len(found) + 1 < room and len(passed) < _LOOK:
+            run = self._waiting.popleft()
+            fits = self._kinds.of(run) == kind and not run.after and len(found) + 1 < run.beside
+            (found if fits else passed).append(run)
+            room = min(room, run.beside) if fits else room
+        self._put_first(*passed)
+        return found
+
+    def _hopeless(self, spec: TrialSpec) -> str:
+        """Why a trial can never begin; empty if it can."""
+        if spec.like is not None and self.status.get(spec.like) == "crashed":
+            return f"the trial that it replays, {spec.like}, has crashed"
+        for teacher in spec.teachers:
+            status = None if teacher.trial is None else self.status.get(teacher.trial)
+            if status in {"crashed", "diverged"}:
+                return f"its teacher, {teacher.trial}, has {status}"
+        return ""
+
+    def _halve(self, runs: Sequence[Segment], error: str) -> None:
+        """Nobody knows which of several runs failed, or whether they are too many: half as many go on together."""
+        size = max(len(runs) // 2, 1)
+        self.notices.append(
+            f"{len(runs)} runs side by side stopped: {error}; from now on at most {size} of them are trained together"
+        )
+        self._attempts.subtract(run.name for run in runs)
+        self._put_first(*(replace(run, beside=size) for run in runs))
+
+    def _crash(self, run: Segment, error: str) -> None:
+        results = tuple(
+            TrialResult(
+                trial=spec.trial,
+                cell=spec.cell,
+                arm=spec.label,
+                seed=spec.seed,
+                status="crashed",
+                error=error,
+            )
+            for spec in run.specs
+        )
+        self.status.update({result.trial: result.status for result in results})
+        self.crashes.append((run, results))
+
+
+def run_of(batch: Batch, trial: str) -> Segment:
+    """The run of a batch that a trial is in."""
+    for run in batch:
+        if any(spec.trial == trial for spec in run.specs):
+            return run
+    raise RuntimeError(f"a worker speaks of {trial}, which it was not given")
+
+
+def _told(run: Segment) -> str:
+    more = len(run.specs) - 1
+    return run.name + (f" and {more} more that are one run with it" if more else "")
