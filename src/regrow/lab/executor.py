@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import threading
 import warnings
@@ -106,7 +105,6 @@ def run_study(
         or damaged: a StoreError; what was written stays.
     """
     settings = WorkerSettings(
-        parent=os.getpid(),
         data_dir=data_dir,
         cache_dir=cache_dir,
         fingerprint=store.fingerprint,

@@ -13,6 +13,9 @@ from typing import Final
 from regrow.lab.runs import Batch
 from regrow.lab.worker import Message, Task, WorkerSettings, work
 
+START: Final = "spawn"
+"""How a worker begins, as multiprocessing names it: as a program of its own, with nothing of this one."""
+
 _TICK_S: Final = 0.2
 """How long the parent waits at most before it looks whether it was asked to stop."""
 
@@ -75,7 +78,7 @@ class Processes:
             worker.connection.close()
 
     def _start(self) -> Worker:
-        context = multiprocessing.get_context("spawn")
+        context = multiprocessing.get_context(START)
         mine, theirs = context.Pipe()
         process = context.Process(target=work, args=(theirs, self._settings), daemon=True)
         process.start()

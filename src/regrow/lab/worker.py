@@ -43,7 +43,6 @@ class WorkerSettings:
     """What a worker is told once.
 
     Attributes:
-        parent: Process id of the parent.
         data_dir: Folder with data sets, or None.
         cache_dir: Folder for fetched data sets, or None.
         fingerprint: Hash of what determines the results.
@@ -53,7 +52,6 @@ class WorkerSettings:
         device: Where networks are trained.
     """
 
-    parent: int
     data_dir: Path | None
     cache_dir: Path | None
     fingerprint: str
@@ -154,7 +152,7 @@ def work(connection: Connection, settings: WorkerSettings) -> None:
         connection: Tasks in, messages out.
         settings: What all tasks share.
     """
-    _end_with_parent(settings.parent)
+    _end_with_parent()
     sys.stdout = sys.stderr  # what a user's model prints; standard output is for results
     # The terminal's Ctrl-C reaches every process of the group; the parent alone decides.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -276,9 +274,7 @@ class _Telling:
         now = time.monotonic()
         if now - self._last < self._every_s:
             return
-        parent = multiprocessing.parent_process()
-        if parent is not None and not parent.is_alive():
-            raise SystemExit(1)
+        _end_without_parent()
         trials = tuple(spec.trial for spec in specs)
         self._send(EpochsDone(trials, record, *self.rest()))
         self._last = now
@@ -326,11 +322,16 @@ class _DataShelf:
         return self._held[key]
 
 
-def _end_with_parent(parent: int) -> None:
+def _end_with_parent() -> None:
     """Let the kernel end this process when its parent dies, where the kernel can do that."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:  # it died before the line above
+    _end_without_parent()  # it may have died before the line above
+
+
+def _end_without_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None and not parent.is_alive():
         raise SystemExit(1)
 
 

@@ -18,20 +18,25 @@ from regrow.report.summary import summarise
 from regrow.report.sweep.panels import panels
 from regrow.report.sweep.tables import best_table, cells_table, panels_table
 from regrow.report.table import as_markdown
-from regrow.report.write import summary_json, write_report
+from regrow.report.write import Written, summary_json, write_report
 from report.sweep_study import ARMS, CRASHED, GRID, MISSING, TAU, P, rescuing, write_sweep
 
 LARGE = {"data.region": ["East", "West"], TAU: GRID[TAU], P: [0.1, 0.2, 0.5, 0.6, 0.8, 0.9, 1.0]}
 
 
-@pytest.fixture
-def large(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two panels of 14 cells, eight seeds."""
-    return write_sweep(tmp_path / "large", grid=LARGE, seeds=range(8))
+    return write_sweep(tmp_path_factory.mktemp("sweep") / "large", grid=LARGE, seeds=range(8))
 
 
-def test_a_large_sweep_has_a_section_a_panel_and_none_a_cell(large: Path) -> None:
-    written = write_report(large)
+@pytest.fixture(scope="module")
+def written(large: Path) -> Written:
+    """Its report."""
+    return write_report(large)
+
+
+def test_a_large_sweep_has_a_section_a_panel_and_none_a_cell(written: Written) -> None:
     assert [path.name for path in written.figures if path.suffix == ".png"] == [
         f"data.region={region}-{kind}.png"
         for region in ("East", "West")
@@ -64,8 +69,8 @@ def test_a_small_sweep_keeps_its_cells_behind_the_panel(tmp_path: Path) -> None:
     assert len(document["sweep"]["panels"][0]["cells"]) == 6  # type: ignore[index]
 
 
-def test_the_document_has_every_number_of_the_panels(large: Path) -> None:
-    document = json.loads(write_report(large).summary.read_text())
+def test_the_document_has_every_number_of_the_panels(large: Path, written: Written) -> None:
+    document = json.loads(written.summary.read_text())
     assert not {"cells", "verdicts"} & document.keys()
     assert document["trials"] == {"expected": 448, "ended": 448, "missing": 0}
     for found, panel in zip(document["sweep"]["panels"], panels(read_results(large)), strict=True):
