@@ -1,9 +1,12 @@
-"""What all tests share: one thread, the real data's folder, small models and loops."""
+"""What all tests share: one thread, quick workers, the real data's folder, small models, loops and disks."""
 
 from __future__ import annotations
 
+import errno
 import multiprocessing
 import os
+import shutil
+import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -22,7 +25,8 @@ def _nursery() -> Iterator[None]:  # pyright: ignore[reportUnusedFunction]
     """Workers of studies that tests run are forked from a process that has loaded torch once: seconds less for each."""
     with pytest.MonkeyPatch.context() as patched:
         if "forkserver" in multiprocessing.get_all_start_methods():
-            multiprocessing.set_forkserver_preload(["regrow.lab.data", "regrow.lab.trial"])
+            # The first optimizer loads torch._dynamo, which takes as long as torch itself.
+            multiprocessing.set_forkserver_preload(["regrow.lab.trial", "torch._dynamo"])
             patched.setattr("regrow.lab.processes.START", "forkserver")
         yield
 
@@ -78,3 +82,37 @@ def batches() -> Callable[[int], list[tuple[torch.Tensor, torch.Tensor]]]:
         ]
 
     return make
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of half a megabyte."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = shutil.which("mount")
+    if os.geteuid() != 0 or mount is None:
+        pytest.skip("mounting a small file system needs root")
+    made = subprocess.run(
+        [mount, "-t", "tmpfs", "-o", "size=512k", "tmpfs", folder], capture_output=True, check=False
+    )
+    if made.returncode:
+        pytest.skip(f"a small file system cannot be mounted: {made.stderr.decode().strip()}")
+    yield folder
+    subprocess.run(["umount", "-l", folder], check=True)
+
+
+@pytest.fixture
+def fill_disk() -> Callable[[Path], None]:
+    """Write a file until its file system is full."""
+
+    def fill(path: Path) -> None:
+        with path.open("wb", buffering=0) as filler:
+            while True:
+                try:
+                    filler.write(b"\x00" * 4096)
+                except OSError as error:
+                    if error.errno != errno.ENOSPC:
+                        raise
+                    return
+
+    return fill

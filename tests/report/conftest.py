@@ -193,7 +193,7 @@ def new_run(tmp_path: Path) -> Callable[..., RunFolder]:
 
 
 @pytest.fixture(scope="session")
-def _made(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+def made(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Folders that many tests begin with, each made once; a test gets a copy of its own."""
     folder = tmp_path_factory.mktemp("made")
     return {
@@ -207,8 +207,8 @@ def _made(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 
 @pytest.fixture
-def _copied(_made: dict[str, Path], tmp_path: Path) -> Callable[[str], Path]:
-    return lambda name: shutil.copytree(_made[name], tmp_path / name)
+def _copied(made: dict[str, Path], tmp_path: Path) -> Callable[[str], Path]:
+    return lambda name: shutil.copytree(made[name], tmp_path / name)
 
 
 def _rescued(run: RunFolder) -> Path:
