@@ -161,6 +161,7 @@ def test_a_folder_of_another_study_is_refused(
     assert tables(out) == before
 
 
+@pytest.mark.usefixtures("spawned")
 def test_no_space_for_results_is_one_line_and_no_damage(study_file: Path, tmp_path: Path) -> None:
     """A limit on the size of files stands for a full disk; it needs no root, and the workers inherit it."""
     out = tmp_path / "run"

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import errno
-import os
-import shutil
-import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -79,37 +75,3 @@ def tiny_study(digits_npz: Path) -> Callable[..., Study]:
         )
 
     return make
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of half a megabyte."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mount = shutil.which("mount")
-    if os.geteuid() != 0 or mount is None:
-        pytest.skip("mounting a small file system needs root")
-    made = subprocess.run(
-        [mount, "-t", "tmpfs", "-o", "size=512k", "tmpfs", folder], capture_output=True, check=False
-    )
-    if made.returncode:
-        pytest.skip(f"a small file system cannot be mounted: {made.stderr.decode().strip()}")
-    yield folder
-    subprocess.run(["umount", "-l", folder], check=True)
-
-
-@pytest.fixture
-def fill_disk() -> Callable[[Path], None]:
-    """Write a file until its file system is full."""
-
-    def fill(path: Path) -> None:
-        with path.open("wb", buffering=0) as filler:
-            while True:
-                try:
-                    filler.write(b"\x00" * 4096)
-                except OSError as error:
-                    if error.errno != errno.ENOSPC:
-                        raise
-                    return
-
-    return fill

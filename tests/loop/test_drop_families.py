@@ -24,11 +24,9 @@ from zoo.nets import WHY_NOT_HERE, build, installed
 
 pytestmark = pytest.mark.skipif(not installed(), reason=WHY_NOT_HERE)
 
-QUICK = (
-    "torchvision/squeezenet1_1",
-    "timm/test_nfnet",
-)
+QUICK = ("timm/test_nfnet",)
 SLOW = (
+    "torchvision/squeezenet1_1",
     "torchvision/shufflenet_v2_x0_5",
     "torchvision/resnet18",
     "torchvision/mobilenet_v2",

@@ -142,8 +142,12 @@ class Pre(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         h = self.norms[0](x)
-        q, k, v = (each(h).unflatten(-1, (2, 8)).transpose(1, 2) for each in (self.q, self.k, self.v))
-        x = x + self.o(nn.functional.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2))
+        q, k, v = (
+            each(h).unflatten(-1, (2, 8)).transpose(1, 2) for each in (self.q, self.k, self.v)
+        )
+        x = x + self.o(
+            nn.functional.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
+        )
         x = x + self.down(nn.functional.gelu(self.up(self.norms[1](x))))
         return self.head(self.norms[2](x))
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from crossed import crossed, pairs
+from crossed import crossed
 from regrow.functional import gain_control
 from regrow.nn import rows
 from regrow.nn.function import GainControlFunction
@@ -84,7 +84,7 @@ def test_small_maps_take_the_formula_and_have_the_same_bits(
 
 @pytest.mark.parametrize(
     ("dims", "relu", "zero_gain"),
-    crossed(pairs([1], [False, True]) + pairs([2, 3], [True, False]), [False, True]),
+    crossed([1, 2, 3], [True, False], [True, False]),
 )
 def test_first_and_second_derivatives(dims: int, relu: bool, zero_gain: bool) -> None:
     k, g, b = numbers(3)

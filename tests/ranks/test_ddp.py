@@ -1,14 +1,16 @@
 """DistributedDataParallel over gloo: all ranks decide alike and keep the same bits, whatever a rank's own data are."""
 
 import json
-import os
-import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch.distributed as dist
+
+from ranks.started import by_launcher, forked
+
+Start = Callable[..., None]
 
 pytestmark = pytest.mark.skipif(
     not (dist.is_available() and dist.is_gloo_available()), reason="this torch has no gloo"
@@ -39,19 +41,10 @@ ALIKE = (
 )
 
 
-def _run(ranks: int, folder: Path, *scenarios: str) -> dict[str, dict[str, Any]]:
-    """Start the program on so many processes of this machine and read what rank 0 wrote."""
+def _run(start: Start, ranks: int, folder: Path, *scenarios: str) -> dict[str, dict[str, Any]]:
+    """Run the program on so many processes of this machine and read what rank 0 wrote."""
     out = folder / "found.json"
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-    script = Path(__file__).with_name("train_ddp.py")
-    done = subprocess.run(
-        [*launcher, f"--nproc-per-node={ranks}", str(script), str(out), *scenarios],
-        env={**os.environ, "PYTHONPATH": str(script.parents[1]), "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-6000:]
+    start("train_ddp", ranks, out, *scenarios)
     return json.loads(out.read_text())
 
 
@@ -71,7 +64,7 @@ def _check_refused(messages: list[str], *parts: str) -> None:
 
 
 def test_two_ranks_stay_bit_identical(tmp_path: Path) -> None:
-    found = _run(2, tmp_path)
+    found = _run(forked, 2, tmp_path)
     skipped = found["scaler_with_an_infinity_on_one_rank"]
     assert skipped["scale"] == []
     for name in ALIKE:
@@ -125,7 +118,7 @@ def test_two_ranks_stay_bit_identical(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_four_ranks_stay_bit_identical(tmp_path: Path) -> None:
     names = ("adam", "unused_branch", "nan_on_one_rank", "local_losses", "uneven_inputs")
-    found = _run(4, tmp_path, *names)
+    found = _run(by_launcher, 4, tmp_path, *names)
     for name in ("adam", "unused_branch", "local_losses"):
         _check_alike(name, found[name])
     assert found["nan_on_one_rank"]["regrower"] == []
@@ -135,7 +128,7 @@ def test_four_ranks_stay_bit_identical(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_four_ranks_in_every_scenario(tmp_path: Path) -> None:
-    found = _run(4, tmp_path)
+    found = _run(by_launcher, 4, tmp_path)
     for name in ALIKE:
         steps = 10 if name == "scaler_with_an_infinity_on_one_rank" else 12
         _check_alike(name, found[name], steps=steps)

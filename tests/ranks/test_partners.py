@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +12,8 @@ from typing import Any
 import pytest
 import torch
 import torch.distributed as dist
+
+from ranks.started import HERE, by_launcher, environment, forked, free_port
 
 pytestmark = pytest.mark.skipif(
     not (dist.is_available() and dist.is_gloo_available()), reason="this torch has no gloo"
@@ -31,11 +31,6 @@ RINGS = (
     "without_hooks",
     "depthwise",
 )
-HERE = Path(__file__).parent
-
-
-def _environment() -> dict[str, str]:
-    return {**os.environ, "PYTHONPATH": str(HERE.parent), "OMP_NUM_THREADS": "1"}
 
 
 @pytest.fixture(scope="module", params=[2, pytest.param(4, marks=pytest.mark.slow)])
@@ -44,15 +39,7 @@ def found(
 ) -> dict[str, Any]:
     """What rank 0 wrote, of two ranks and of four."""
     out = tmp_path_factory.mktemp("ranks") / "found.json"
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-    done = subprocess.run(
-        [*launcher, f"--nproc-per-node={request.param}", str(HERE / "train_partners.py"), str(out)],
-        env=_environment(),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-6000:]
+    (forked if request.param == 2 else by_launcher)("train_partners", request.param, out)
     return {"size": request.param, **json.loads(out.read_text())}
 
 
@@ -120,14 +107,11 @@ class Ranks:
     """Two processes, started without a launcher that would end them all."""
 
     def __init__(self, folder: Path, *options: tuple[str, ...]) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
-        shared = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+        shared = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
         self.processes = [
             subprocess.Popen(
                 [sys.executable, str(HERE / "train_partner_alone.py"), str(folder), *options[rank]],
-                env={**_environment(), **shared, "RANK": str(rank)},
+                env={**environment(), **shared, "RANK": str(rank)},
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.PIPE,
                 text=True,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -191,14 +192,36 @@ def new_run(tmp_path: Path) -> Callable[..., RunFolder]:
     return make
 
 
+@pytest.fixture(scope="session")
+def made(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Folders that many tests begin with, each made once; a test gets a copy of its own."""
+    folder = tmp_path_factory.mktemp("made")
+    return {
+        "rescued": _rescued(RunFolder(folder / "rescued")),
+        "partial": _partial(
+            RunFolder(folder / "partial", seeds=range(10), grid={"train.lr": [0.1, 0.03]})
+        ),
+        "several": write_study(folder / "several"),
+        "cycled": _cycled(folder / "cycled"),
+    }
+
+
 @pytest.fixture
-def rescued(new_run: Callable[..., RunFolder]) -> Path:
-    """A whole study in which randomout rescues seeds that none and random lose."""
-    run = new_run(name="rescued")
+def _copied(made: dict[str, Path], tmp_path: Path) -> Callable[[str], Path]:
+    return lambda name: shutil.copytree(made[name], tmp_path / name)
+
+
+def _rescued(run: RunFolder) -> Path:
     run.fill(
         arms={"none": (0.5, 0.87), "randomout": (0.06, 0.88), "random": (0.42, 0.87)}, seeds=24
     )
     return run.close()
+
+
+@pytest.fixture
+def rescued(_copied: Callable[[str], Path]) -> Path:
+    """A whole study in which randomout rescues seeds that none and random lose."""
+    return _copied("rescued")
 
 
 _CYCLED_ARMS = {
@@ -288,31 +311,38 @@ def new_cycled(tmp_path: Path) -> Callable[..., Path]:
         arms: Mapping[str, Mapping[str, object]] = _CYCLED_ARMS,
         accuracy: Mapping[str, float] | None = None,
     ) -> Path:
-        # In the network's order, which is not that of the numbers.
-        found = layers or {"conv1": 4, "conv10": 10, "conv2": 6}
-        # Seeds that nobody trains are a study that has just begun.
-        asked = list(range(seeds)) or [0]
-        with opened(
-            tmp_path / name, arms=arms, seeds=asked, train={"epochs": 8, "lr": 0.1}
-        ) as store:
-            for seed in range(seeds):
-                for arm in arms:
-                    trial = _cycled_trial(arm, seed, found)
-                    last = replace(
-                        trial.epochs[-1], test_accuracy=(accuracy or {}).get(arm, 0.8) + seed / 1000
-                    )
-                    store.write(
-                        replace(trial, epochs=(*trial.epochs[:-1], last)), finished_at="now"
-                    )
-        return tmp_path / name
+        return _cycled(tmp_path / name, layers, seeds=seeds, arms=arms, accuracy=accuracy)
 
     return make
 
 
+def _cycled(
+    folder: Path,
+    layers: Mapping[str, int] | None = None,
+    *,
+    seeds: int = 2,
+    arms: Mapping[str, Mapping[str, object]] = _CYCLED_ARMS,
+    accuracy: Mapping[str, float] | None = None,
+) -> Path:
+    # In the network's order, which is not that of the numbers.
+    found = layers or {"conv1": 4, "conv10": 10, "conv2": 6}
+    # Seeds that nobody trains are a study that has just begun.
+    asked = list(range(seeds)) or [0]
+    with opened(folder, arms=arms, seeds=asked, train={"epochs": 8, "lr": 0.1}) as store:
+        for seed in range(seeds):
+            for arm in arms:
+                trial = _cycled_trial(arm, seed, found)
+                last = replace(
+                    trial.epochs[-1], test_accuracy=(accuracy or {}).get(arm, 0.8) + seed / 1000
+                )
+                store.write(replace(trial, epochs=(*trial.epochs[:-1], last)), finished_at="now")
+    return folder
+
+
 @pytest.fixture
-def cycled(new_cycled: Callable[..., Path]) -> Path:
+def cycled(_copied: Callable[[str], Path]) -> Path:
     """Layers of 4, 10 and 6 filters, two seeds."""
-    return new_cycled()
+    return _copied("cycled")
 
 
 @pytest.fixture
@@ -326,15 +356,18 @@ def new_several(tmp_path: Path) -> Callable[..., Path]:
 
 
 @pytest.fixture
-def several_folder(new_several: Callable[..., Path]) -> Path:
+def several_folder(_copied: Callable[[str], Path]) -> Path:
     """Arms none, long, grafting, graft0, apart and plus; eight seeds of four epochs, all diagnostics."""
-    return new_several()
+    return _copied("several")
 
 
 @pytest.fixture
-def partial(new_run: Callable[..., RunFolder]) -> Path:
+def partial(_copied: Callable[[str], Path]) -> Path:
     """A study in two cells, cut off: failures of every kind, and trials that never ended."""
-    run = new_run(name="partial", seeds=range(10), grid={"train.lr": [0.1, 0.03]})
+    return _copied("partial")
+
+
+def _partial(run: RunFolder) -> Path:
     cell = "train.lr=0.03"
     for seed in range(10):
         run.add("none", seed, 0.5 if seed < 4 else 0.85 + seed / 1000, cell=cell)

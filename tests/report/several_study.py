@@ -72,15 +72,16 @@ def write_study(
         grid={key: list(values) for key, values in (grid or {}).items()},
         seeds=list(seeds),
     ) as store:
+        trials: list[TrialResult] = []
         for cell in cells:
             for place, (label, arm) in enumerate(arms.items()):
                 for seed in seeds:
                     rng = np.random.default_rng([place, seed])
-                    trial = draw_trial(
+                    trials.append(draw_trial(
                         cell, label, arm, seed, rng=rng, epochs=epochs, layers=layers,
                         mean=means.get(label, 0.7), noise=noise,
-                    )  # fmt: skip
-                    store.write(trial, finished_at="now")
+                    ))  # fmt: skip
+        store.write(*trials, finished_at="now")
     return folder
 
 

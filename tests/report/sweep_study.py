@@ -51,6 +51,7 @@ def write_sweep(
         grid={key: list(values) for key, values in grid.items()},
         seeds=list(seeds),
     ) as store:
+        trials: list[TrialResult] = []
         for values in itertools.product(*grid.values()):
             point = dict(zip(grid, values, strict=True))
             cell = ",".join(f"{key}={value}" for key, value in point.items())
@@ -58,7 +59,8 @@ def write_sweep(
                 accuracy = reached(point, arm, seed)
                 if accuracy != MISSING:
                     renewals = 2 if renewing and arm != "none" else 0
-                    store.write(_trial(cell, arm, seed, accuracy, renewals), finished_at="now")
+                    trials.append(_trial(cell, arm, seed, accuracy, renewals))
+        store.write(*trials, finished_at="now")
     return folder
 
 

@@ -1,6 +1,7 @@
 """The tables for a repository: small, complete, and of no particular machine."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -19,27 +20,34 @@ def test_missing_results_are_one_clear_error(tmp_path: Path) -> None:
         export(tmp_path / "nothing", tmp_path / "into")
 
 
-def test_everything_is_written(rescued: Path, tmp_path: Path) -> None:
-    written = export(rescued, tmp_path / "into")
-    names = {path.name for path in written}
+@pytest.fixture(scope="module")
+def plain(made: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, ...]:
+    """What is written of a study without diagnostics, all in one folder."""
+    folder = tmp_path_factory.mktemp("plain")
+    return export(shutil.copytree(made["rescued"], folder / "run"), folder / "into")
+
+
+def test_everything_is_written(plain: tuple[Path, ...]) -> None:
+    names = {path.name for path in plain}
     assert {"README.md", "summary.json"} <= names
     assert any(name.startswith("arms") for name in names)
     assert any(name.endswith("sorted.png") for name in names)
-    document = json.loads((tmp_path / "into" / "summary.json").read_text())
+    [into] = {path.parent for path in plain}
+    document = json.loads((into / "summary.json").read_text())
     assert "platform" not in document["environment"]
-    text = (tmp_path / "into" / "README.md").read_text()
-    for path in written:
+    text = (into / "README.md").read_text()
+    for path in plain:
         if path.name.startswith(("arms", "paired")):
             assert path.read_text().strip() in text
 
 
 def test_diagnostics_go_along_where_there_are_any(
-    cycled: Path, rescued: Path, tmp_path: Path
+    cycled: Path, plain: tuple[Path, ...], tmp_path: Path
 ) -> None:
     names = {path.name for path in export(cycled, tmp_path / "into")}
     assert {"picks.md", "overlap.md", "oracle.md", "base-overlap.png"} <= names
     text = (tmp_path / "into" / "README.md").read_text()
     for name in ("picks.md", "overlap.md", "oracle.md"):
         assert (tmp_path / "into" / name).read_text().strip() in text
-    plain = {path.name for path in export(rescued, tmp_path / "plain")}
-    assert not plain & {"picks.md", "overlap.md", "oracle.md", "base-overlap.png"}
+    others = {path.name for path in plain}
+    assert not others & {"picks.md", "overlap.md", "oracle.md", "base-overlap.png"}

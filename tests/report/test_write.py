@@ -5,23 +5,42 @@ from __future__ import annotations
 import base64
 import json
 import re
+import shutil
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from regrow.errors import StoreError
-from regrow.report.write import summary_json, write_report
+from regrow.report.write import Written, summary_json, write_report
 from report.stored import relabelled
 
 if TYPE_CHECKING:
     from conftest import RunFolder  # pyright: ignore[reportMissingImports]
 
 
-def test_page_numbers_and_figures_are_written(rescued: Path) -> None:
-    written = write_report(rescued)
-    assert written.html == rescued / "report.html"
+@dataclass(frozen=True)
+class Once:
+    """A folder whose report was written once, and the names of what was in it before."""
+
+    folder: Path
+    before: set[str]
+    written: Written
+
+
+@pytest.fixture(scope="module")
+def once(made: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Once:
+    """The report of a whole study."""
+    folder = shutil.copytree(made["rescued"], tmp_path_factory.mktemp("once") / "run")
+    before = {path.name for path in folder.rglob("*") if path.is_file()}
+    return Once(folder, before, write_report(folder))
+
+
+def test_page_numbers_and_figures_are_written(once: Once) -> None:
+    written, folder = once.written, once.folder
+    assert written.html == folder / "report.html"
     assert [path.name for path in written.figures] == [
         f"base-{name}.{kind}"
         for name in (
@@ -36,7 +55,7 @@ def test_page_numbers_and_figures_are_written(rescued: Path) -> None:
     for path in written.figures:
         start = path.read_bytes()[:8]
         assert start == (b"\x89PNG\r\n\x1a\n" if path.suffix == ".png" else b"<?xml ve")
-    assert json.loads(written.summary.read_text()) == summary_json(rescued)
+    assert json.loads(written.summary.read_text()) == summary_json(folder)
     # the figures on the page are those beside it
     inlined = re.findall(r"data:image/svg\+xml;base64,([^\"]+)", written.html.read_text())
     assert [base64.b64decode(one) for one in inlined] == [
@@ -44,15 +63,13 @@ def test_page_numbers_and_figures_are_written(rescued: Path) -> None:
     ]
 
 
-def test_writing_again_gives_the_same_bytes_and_leaves_no_scraps(rescued: Path) -> None:
-    there = {path.name for path in rescued.rglob("*") if path.is_file()}
-    first = write_report(rescued)
-    paths = [first.html, first.summary, *first.figures]
+def test_writing_again_gives_the_same_bytes_and_leaves_no_scraps(once: Once) -> None:
+    paths = [once.written.html, once.written.summary, *once.written.figures]
     before = [path.read_bytes() for path in paths]
-    write_report(rescued)
+    write_report(once.folder)
     assert [path.read_bytes() for path in paths] == before
-    left = {path.name for path in rescued.rglob("*") if path.is_file()}
-    assert left == {path.name for path in paths} | there
+    left = {path.name for path in once.folder.rglob("*") if path.is_file()}
+    assert left == {path.name for path in paths} | once.before
 
 
 def test_an_empty_study_has_a_page_and_no_figures(new_run: Callable[..., RunFolder]) -> None:

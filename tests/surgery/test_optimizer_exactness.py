@@ -1,7 +1,7 @@
 """Every optimizer: a renewed unit trains as a parameter of its own would; its neighbours do not notice."""
 
 import functools
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -27,13 +27,21 @@ from surgery.split import (
 )
 
 ROWS = {**TORCH_ROWS, **FOREIGN_ROWS}
-EVERY = [pytest.param(name, marks=row.marks()) for name, row in ROWS.items()]
 ONE_OF_A_KIND = {row.kind: name for name, row in reversed(ROWS.items()) if not row.slow}.values()
-EACH_KIND = [
-    pytest.param(name, marks=[*row.marks(), *[pytest.mark.slow] * (name not in ONE_OF_A_KIND)])
-    for name, row in ROWS.items()
-]
-"""One row of each class is quick."""
+
+
+def _quick(names: Collection[str]) -> list[Any]:
+    """All rows, slow but for these."""
+    return [
+        pytest.param(name, marks=[*row.marks(), *[pytest.mark.slow] * (name not in names)])
+        for name, row in ROWS.items()
+    ]
+
+
+def _one_in_four(place: int) -> list[Any]:
+    """Of four tests, each class is quick in one."""
+    return _quick(list(ONE_OF_A_KIND)[place::4])
+
 
 UNMOVED = {"step_size", "max_exp_avg_sq", "max_exp_avg_var"}
 """What may come to the same bits again, by a bound or by a maximum."""
@@ -44,7 +52,7 @@ def _oracle(name: str) -> dict[str, Tensor]:
     return oracle(ROWS[name])
 
 
-@pytest.mark.parametrize("name", EVERY)
+@pytest.mark.parametrize("name", _quick(ONE_OF_A_KIND))
 def test_float64_as_if_every_unit_were_alone(name: str) -> None:
     row = ROWS[name]
     live = train(begin(row, torch.float64), row)
@@ -53,14 +61,14 @@ def test_float64_as_if_every_unit_were_alone(name: str) -> None:
     assert live.weight.shape == SHAPE
 
 
-@pytest.mark.parametrize("name", EACH_KIND)
+@pytest.mark.parametrize("name", _one_in_four(0))
 def test_float32_within_its_rounding(name: str) -> None:
     row = ROWS[name]
     distances = furthest(train(begin(row, torch.float32), row).values(), _oracle(name))
     assert max(distances.values()) < row.loose, distances
 
 
-@pytest.mark.parametrize("name", EACH_KIND)
+@pytest.mark.parametrize("name", _one_in_four(1))
 def test_neighbours_keep_their_bits(name: str) -> None:
     """Those of the parameter and of all that the optimizer remembers; what it has once for a tensor too."""
     row = ROWS[name]
@@ -80,7 +88,7 @@ def test_neighbours_keep_their_bits(name: str) -> None:
         assert torch.equal(mine, others) if isinstance(others, Tensor) else mine == others
 
 
-@pytest.mark.parametrize("name", EACH_KIND)
+@pytest.mark.parametrize("name", _one_in_four(2))
 def test_saved_and_loaded_goes_on_bit_for_bit(name: str, tmp_path: Path) -> None:
     """Saved right after renewals, between them, and while entries are young."""
     row, file = ROWS[name], tmp_path / "state.pt"
@@ -105,7 +113,7 @@ def test_saved_and_loaded_goes_on_bit_for_bit(name: str, tmp_path: Path) -> None
     assert all(same_bits(whole[key], parts[key]) for key in whole)
 
 
-@pytest.mark.parametrize("name", EACH_KIND)
+@pytest.mark.parametrize("name", _one_in_four(3))
 def test_without_hooks(name: str) -> None:
     """Both calls after the step: right where that can be, an error where it cannot."""
     row = ROWS[name]

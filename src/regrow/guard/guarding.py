@@ -87,7 +87,9 @@ class Guarding:
             self._now = None
             found = getattr(optimizer, "found_inf", None)
             if found is not None and bool(found):
-                return True  # a fused optimizer under a scaler, which passes this step by on its own
+                return (
+                    True  # a fused optimizer under a scaler, which passes this step by on its own
+                )
             self.refused += 1
             self._hidden = list(zip(parameters, grads, strict=True))
             for each in parameters:

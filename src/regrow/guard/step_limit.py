@@ -101,9 +101,7 @@ class StepLimit(Guard):
         lengths = moved.lengths(before)
         if whole:
             lengths = _joined(lengths)
-        scale = step_scale(
-            made, torch.maximum(lengths, fresh.to(lengths)), fraction=self.fraction
-        )
+        scale = step_scale(made, torch.maximum(lengths, fresh.to(lengths)), fraction=self.fraction)
         hit = scale < 1
         if moved.on_cpu and not bool(hit.any()):
             return None
@@ -156,5 +154,3 @@ def _by_units(moved: Moved, tensors: Sequence[Tensor]) -> list[Tensor]:
 def _unit_lengths(part: Part, tensor: Tensor) -> Tensor:
     wide = torch.promote_types(tensor.dtype, torch.float32)
     return torch.linalg.vector_norm(part.unit_rows(tensor), dim=-1, dtype=wide)
-
-

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import threading
 import warnings
@@ -109,7 +108,6 @@ def run_study(
         or damaged: a StoreError; what was written stays.
     """
     settings = WorkerSettings(
-        parent=os.getpid(),
         data_dir=data_dir,
         cache_dir=cache_dir,
         checkpoint_every_s=checkpoint_every_s,

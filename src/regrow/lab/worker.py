@@ -36,6 +36,9 @@ _PR_SET_PDEATHSIG = 1
 _TICK_S: Final = 0.2
 """How long the parent waits at most before it looks whether it was asked to stop."""
 
+START: Final = "spawn"
+"""How a worker begins, as multiprocessing names it: as a program of its own, with nothing of this one."""
+
 TELL_EVERY_S: Final = 0.05
 """Least time between two messages of a run that trains."""
 
@@ -45,7 +48,6 @@ class WorkerSettings:
     """What a worker is told once.
 
     Attributes:
-        parent: Process id of the parent.
         data_dir: Folder with data sets, or None.
         cache_dir: Folder for fetched data sets, or None.
         checkpoint_every_s: Least time between two checkpoints.
@@ -53,7 +55,6 @@ class WorkerSettings:
         device: Where networks are trained.
     """
 
-    parent: int
     data_dir: Path | None
     cache_dir: Path | None
     checkpoint_every_s: float
@@ -131,7 +132,7 @@ def work(connection: Connection, settings: WorkerSettings) -> None:
         connection: Tasks in, messages out.
         settings: What all tasks share.
     """
-    _end_with_parent(settings.parent)
+    _end_with_parent()
     sys.stdout = sys.stderr  # what a user's model prints; standard output is for results
     # The terminal's Ctrl-C reaches every process of the group; the parent alone decides.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -217,9 +218,7 @@ class _Telling:
         now = time.monotonic()
         if now - self._last < self._every_s:
             return
-        parent = multiprocessing.parent_process()
-        if parent is not None and not parent.is_alive():
-            raise SystemExit(1)
+        _end_without_parent()
         trials = tuple(spec.trial for spec in specs)
         self._send(EpochsDone(trials, record, *self.rest()))
         self._last = now
@@ -251,11 +250,16 @@ class _DataShelf:
         return self._held[key]
 
 
-def _end_with_parent(parent: int) -> None:
+def _end_with_parent() -> None:
     """Let the kernel end this process when its parent dies, where the kernel can do that."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:  # it died before the line above
+    _end_without_parent()  # it may have died before the line above
+
+
+def _end_without_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None and not parent.is_alive():
         raise SystemExit(1)
 
 
@@ -326,7 +330,7 @@ class Processes:
             worker.connection.close()
 
     def _start(self) -> Worker:
-        context = multiprocessing.get_context("spawn")
+        context = multiprocessing.get_context(START)
         mine, theirs = context.Pipe()
         process = context.Process(target=work, args=(theirs, self._settings), daemon=True)
         process.start()

@@ -257,9 +257,7 @@ class _Measuring:
         """Whether a ratio is to be mended."""
         return ratio is not None and not self._low <= ratio <= self._high
 
-    def run(
-        self, inputs: ExampleInputs, *, may_scale: frozenset[str]
-    ) -> dict[str, float | None]:
+    def run(self, inputs: ExampleInputs, *, may_scale: frozenset[str]) -> dict[str, float | None]:
         """Run the model once.
 
         Args:

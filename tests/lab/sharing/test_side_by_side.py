@@ -32,6 +32,7 @@ def test_neighbours_in_a_stack_change_no_bit(kind: str, digits_npz: Path, tmp_pa
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("spawned")
 def test_a_worker_that_dies_with_several_runs_goes_on_with_half_as_many(
     digits_npz: Path, tmp_path: Path
 ) -> None:
@@ -67,6 +68,7 @@ def _is_worker(process: int) -> bool:
     return b"spawn_main" in Path(f"/proc/{process}/cmdline").read_bytes()
 
 
+@pytest.mark.usefixtures("spawned")
 def test_an_error_beside_others_is_of_the_run_that_has_it(
     digits_npz: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -24,20 +24,26 @@ from report.sweep_study import ARMS, CRASHED, GRID, MISSING, TAU, P, rescuing, w
 LARGE = {"data.region": ["East", "West"], TAU: GRID[TAU], P: [0.1, 0.2, 0.5, 0.6, 0.8, 0.9, 1.0]}
 
 
-@pytest.fixture
-def large(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two panels of 14 cells, eight seeds."""
-    return write_sweep(tmp_path / "large", grid=LARGE, seeds=range(8))
+    return write_sweep(tmp_path_factory.mktemp("sweep") / "large", grid=LARGE, seeds=range(8))
 
 
+@pytest.fixture(scope="module")
+def exported(large: Path) -> tuple[Path, ...]:
+    """What is exported of it, all in one folder; the report is written with it."""
+    return export(large, large / "into")
+
+
+@pytest.mark.usefixtures("exported")
 def test_a_large_sweep_has_a_section_a_panel_and_none_a_cell(large: Path) -> None:
-    written = write_report(large)
-    assert [path.name for path in written.figures if path.suffix == ".png"] == [
+    assert sorted(path.name for path in (large / "figures").glob("*.png")) == [
         f"data.region={region}-{kind}.png"
         for region in ("East", "West")
         for kind in ("map", "pairs")
     ]
-    text = written.html.read_text()
+    text = (large / "report.html").read_text()
     titles = re.findall(r"<h2[^>]*>([^<]*)</h2>", text)
     assert titles[:3] == ["All panels", "data.region=East", "data.region=West"]
     assert titles[3:] == ["How it was measured", "Settings and versions"]
@@ -64,8 +70,9 @@ def test_a_small_sweep_keeps_its_cells_behind_the_panel(tmp_path: Path) -> None:
     assert len(document["sweep"]["panels"][0]["cells"]) == 6  # type: ignore[index]
 
 
+@pytest.mark.usefixtures("exported")
 def test_the_document_has_every_number_of_the_panels(large: Path) -> None:
-    document = json.loads(write_report(large).summary.read_text())
+    document = json.loads((large / "summary.json").read_text())
     assert not {"cells", "verdicts"} & document.keys()
     assert document["trials"] == {"expected": 448, "ended": 448, "missing": 0}
     for found, panel in zip(document["sweep"]["panels"], panels(read_results(large)), strict=True):
@@ -95,9 +102,8 @@ def test_tables_hold_every_cell_the_best_and_every_panel(large: Path) -> None:
     assert [row[0] for row in panels_table(found).rows] == ["data.region=East", "data.region=West"]
 
 
-def test_the_export_has_map_words_and_table(large: Path, tmp_path: Path) -> None:
-    into = tmp_path / "into"
-    names = {path.name for path in export(large, into)}
+def test_the_export_has_map_words_and_table(large: Path, exported: tuple[Path, ...]) -> None:
+    names, [into] = {path.name for path in exported}, {path.parent for path in exported}
     assert names == {
         "README.md",
         "summary.json",
