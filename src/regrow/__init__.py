@@ -29,6 +29,7 @@ if TYPE_CHECKING:  # what type checkers read; tests/test_api_surface.py holds it
     from regrow.partnership import PartnerRecipe as PartnerRecipe
     from regrow.recipes import FilterGrafting as FilterGrafting
     from regrow.recipes import InternalScion as InternalScion
+    from regrow.recipes import KeepAlive as KeepAlive
     from regrow.recipes import NoiseScion as NoiseScion
     from regrow.recipes import RandomControl as RandomControl
     from regrow.recipes import RandomOut as RandomOut
@@ -43,6 +44,7 @@ _HOMES = {
     "FilterGrafting": "recipes",
     "Grafter": "partners",
     "InternalScion": "recipes",
+    "KeepAlive": "recipes",
     "NoiseScion": "recipes",
     "PartnerRecipe": "partnership",
     "RandomControl": "recipes",

@@ -52,6 +52,21 @@ def check_not_negative(value: float, *, name: str, where: str) -> None:
         raise ConfigError(f"{name} must be at least 0, got {value!r} ({where})")
 
 
+def check_flag(value: object, *, name: str, where: str) -> None:
+    """Refuse what is neither true nor false.
+
+    Args:
+        value: The flag.
+        name: The argument's name.
+        where: Who asked, for the message.
+
+    Raises:
+        ConfigError: `value` is not a bool.
+    """
+    if not isinstance(value, bool):
+        raise ConfigError(f"{said(name)} must be true or false, got {value!r} ({where})")
+
+
 def _is_number(value: object) -> bool:
     """A text that reads like one is none."""
     return isinstance(value, int | float) and not isinstance(value, bool)

@@ -15,6 +15,8 @@ from regrow.neutral import Neutral
 
 if TYPE_CHECKING:
     from regrow.criteria.base import Criterion
+    from regrow.guard import Guard
+    from regrow.nn.gain_check import GainCheck
     from regrow.renewal import Renewal
     from regrow.schedule import Schedule
     from regrow.selection import Selection
@@ -150,6 +152,9 @@ class Parts(TypedDict, total=False):
     exclude_first: bool
     drop: bool
     init: str | None
+    guard: Guard | None
+    gain_check: GainCheck | None
+    layers: tuple[str, ...]
 
 
 BY_WITH_PARTS: Final = {
@@ -180,6 +185,9 @@ class Recipe(Composition):
         drop: A selected filter first leaves the network, and is renewed when the schedule ends the phase without it.
         init: What fresh filters are drawn from, instead of what `attach` was told; None = as
             `attach` was told.
+        guard: What no optimizer step may do, whatever is renewed: `regrow.guard`.
+        gain_check: Scale layers that pass next to nothing on, or far too much, right before the first training pass.
+        layers: Kinds of layers to act on where `attach` is not told.
 
     Edge cases:
         A part that is none, or a negative grace period or loss, is a ConfigError.
@@ -197,6 +205,9 @@ class Recipe(Composition):
     exclude_first: bool = False
     drop: bool = False
     init: str | None = None
+    guard: Guard | None = None
+    gain_check: GainCheck | None = None
+    layers: tuple[str, ...] = ("conv",)
 
     def __init__(
         self,
@@ -212,6 +223,9 @@ class Recipe(Composition):
         exclude_first: bool = False,
         drop: bool = False,
         init: str | None = None,
+        guard: Guard | None = None,
+        gain_check: GainCheck | None = None,
+        layers: tuple[str, ...] = ("conv",),
     ) -> None:
         parts = Parts(
             criterion=criterion,
@@ -224,6 +238,9 @@ class Recipe(Composition):
             exclude_first=exclude_first,
             drop=drop,
             init=init,
+            guard=guard,
+            gain_check=gain_check,
+            layers=layers,
         )
         self._settle({"info": info, **parts})
 
@@ -261,7 +278,16 @@ class Recipe(Composition):
         from regrow.schedule import Schedule
         from regrow.selection import Selection
 
-        kinds = {"criterion": Criterion, "select": Selection, "renew": Renewal, "when": Schedule}
+        kinds: dict[str, type] = {
+            "criterion": Criterion,
+            "select": Selection,
+            "renew": Renewal,
+            "when": Schedule,
+        }
+        if self.guard is not None:
+            from regrow.guard import Guard
+
+            kinds["guard"] = Guard
         for name, kind in kinds.items():
             part = getattr(self, name, None)
             if isinstance(part, type) or not isinstance(part, kind):

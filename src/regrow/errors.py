@@ -95,5 +95,9 @@ class LargeRenewalWarning(RegrowWarning):
     """One decision renews more than a third of a layer, or of the network."""
 
 
+class GuardWarning(RegrowWarning):
+    """A guard has shortened a step, or let none be made, for the first time in a training."""
+
+
 class LeftAloneWarning(RegrowWarning):
     """Filters give nothing to their readers and are not renewed, since that would not help them."""

@@ -139,6 +139,9 @@ class Report:
         unjudged: Layers that take another way in training than the one that was traced, step after step, so that nobody
             in them is found dead.
         large: Decisions that took more than a third of a layer or of the network, one line each.
+        guarded: Steps that the recipe's guard has shortened, by layer.
+        refused: Steps that were not made, since their gradients would have spoilt the optimizer state for ever.
+        gains: What the weights of a layer were multiplied by before the first step, by the recipe's gain check.
     """
 
     recipe: str
@@ -158,6 +161,9 @@ class Report:
     causes: dict[str, str] = field(default_factory=dict[str, str])
     unjudged: tuple[str, ...] = ()
     large: tuple[str, ...] = ()
+    guarded: Mapping[str, int] = field(default_factory=dict[str, int])
+    refused: int = 0
+    gains: Mapping[str, float] = field(default_factory=dict[str, float])
 
     @property
     def renewed(self) -> int:
@@ -218,6 +224,15 @@ class Report:
                 {index for event in self.events if event.layer == layer for index in event.filters}
             )
             lines.append(f"  {layer}: {counts[layer]} renewals of {distinct} of {count} filters")
+        for layer, gain in self.gains.items():
+            lines.append(f"  {layer}: weights times {gain:.4g} before the first step (gain check)")
+        if self.guarded:
+            hits = sorted(self.guarded.items(), key=lambda item: -item[1])
+            some = ", ".join(f"{layer} {count}" for layer, count in hits[:_SHOWN])
+            more = f" and {len(hits) - _SHOWN} more layers" * (len(hits) > _SHOWN)
+            lines.append(f"  steps that the guard has shortened, by layer: {some}{more}")
+        if self.refused:
+            lines.append(f"  {self.refused} steps were not made: their gradients were not finite")
         changes = [event.change for event in self.events if event.change is not None]
         if changes:
             lines.append(

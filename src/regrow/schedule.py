@@ -72,6 +72,11 @@ class Schedule(Protocol):
         """Whether filters that were dropped come back: a recipe that drops needs that."""
         return False
 
+    def notes(self, clock: Clock) -> list[str]:
+        """What the user should know of it in a training of this length."""
+        del clock
+        return []
+
     @abstractmethod
     def bind(self, clock: Clock, *, where: str) -> BoundSchedule:
         """Convert epochs and shares to optimizer steps, once, before training starts."""
@@ -111,6 +116,7 @@ class Every(Schedule):
         at_end: Whether anything is due at the very last step of the training, after which nobody trains what was
             changed. False leaves that step out, where ``total_steps`` is known; it makes no difference where it is not.
         prefix: What `steps` and `epochs` begin with where they were written: ``every_`` in recipes. For messages alone.
+        needs_end: False: where ``total_steps`` is not known, all of the training is active, instead of an error.
 
     Raises:
         ConfigError: An interval below 1 or not whole, both intervals, a share outside [0, 1], or an `at_end` that is
@@ -130,6 +136,7 @@ class Every(Schedule):
     active_fraction: float = 1.0
     at_end: bool = True
     prefix: str = field(default="", repr=False, compare=False)
+    needs_end: bool = field(default=True, repr=False)
 
     def __post_init__(self) -> None:
         """Check the settings."""
@@ -146,6 +153,22 @@ class Every(Schedule):
         check_fraction(self.active_fraction, name="active_fraction", where="schedule")
         if not isinstance(self.at_end, bool):  # pyright: ignore[reportUnnecessaryIsInstance] # users' words
             raise ConfigError(f"at_end must be true or false, got {self.at_end!r} (schedule)")
+
+    def notes(self, clock: Clock) -> list[str]:
+        """That the end is not known, where it would matter.
+
+        Args:
+            clock: The length of the training.
+
+        Returns:
+            One note, or none.
+        """
+        if clock.total_steps is None and self.active_fraction < 1.0 and not self.needs_end:
+            return [
+                "total_steps is not known, so that units are renewed until the end of the training; told it, the last "
+                f"{1 - self.active_fraction:.0%} of the steps are left to train what was renewed"
+            ]
+        return []
 
     def bind(self, clock: Clock, *, where: str) -> BoundSchedule:
         """Convert to optimizer steps.
@@ -171,7 +194,8 @@ class Every(Schedule):
                 )
             every = self.epochs * clock.steps_per_epoch
         active: int | None = None
-        if self.active_fraction < 1.0 or clock.total_steps is not None:
+        known = clock.total_steps is not None
+        if known or (self.active_fraction < 1.0 and self.needs_end):
             if clock.total_steps is None:
                 raise ConfigError(
                     f"active_fraction={self.active_fraction} needs attach(total_steps=...), "

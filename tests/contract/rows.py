@@ -32,6 +32,7 @@ from regrow.criteria import (
 )
 from regrow.errors import ConfigError, RegrowError
 from regrow.functional import fisher_diagonal, mean_activation, silent, taylor, zero_share
+from regrow.guard import AdaptiveClip, Guard, NormClip, StepLimit, WeightClip
 from regrow.history import Renewed
 from regrow.recipes import InternalScion, NoiseScion, RandomControl, RandomOut, RePr
 
@@ -290,6 +291,68 @@ class RecipeRow:
     drawn: bool = True
     prepare: Callable[[torch.nn.Module], None] = lambda model: None
     """What must be so in a model for the recipe to act on it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class GuardRow:
+    """A guard, settings with which it acts on the contract's model in every few steps, and others with which it never does.
+
+    ``refuses``: a step with a gradient that is not finite is not made.
+    """
+
+    make: Callable[..., Guard]
+    acts: Mapping[str, Any]
+    idle: Mapping[str, Any]
+    refuses: bool = False
+    wrong: tuple[Wrong, ...] = ()
+
+
+_POISON = (Wrong(settings={"skip_poison": 1}, match="skip_poison must be true or false, got 1"),)
+
+GUARDS: dict[str, GuardRow] = {
+    "StepLimit": GuardRow(
+        make=StepLimit,
+        acts={"fraction": 0.01},
+        idle={"fraction": 1e6},
+        refuses=True,
+        wrong=(
+            Wrong(settings={"fraction": 0.0}, match="fraction must be above 0, got 0"),
+            Wrong(settings={"by": "row"}, match="'layer', 'unit' or 'network', got 'row'"),
+            *_POISON,
+        ),
+    ),
+    "AdaptiveClip": GuardRow(
+        make=AdaptiveClip,
+        acts={"clip": 1e-3},
+        idle={"clip": 1e6},
+        wrong=(
+            Wrong(settings={"clip": -1.0}, match="clip must be above 0, got -1"),
+            Wrong(settings={"eps": 0}, match="eps must be above 0, got 0"),
+            *_POISON,
+        ),
+    ),
+    "NormClip": GuardRow(
+        make=NormClip,
+        acts={"max_norm": 0.1},
+        idle={"max_norm": 1e6},
+        wrong=(Wrong(settings={"max_norm": 0}, match="max_norm must be above 0, got 0"), *_POISON),
+    ),
+    "WeightClip": GuardRow(
+        make=WeightClip,
+        acts={"multiple": 0.9},
+        idle={"multiple": 1e6},
+        wrong=(Wrong(settings={"multiple": 0}, match="multiple must be above 0, got 0"), *_POISON),
+    ),
+}
+
+GUARD_VARIANTS: dict[str, GuardRow] = GUARDS | {
+    f"StepLimit by {by}": replace(
+        GUARDS["StepLimit"],
+        acts={"fraction": 0.01, "by": by},
+        idle={"fraction": 1e6, "by": by},
+    )
+    for by in ("unit", "network")
+}
 
 
 _EVENTS = (

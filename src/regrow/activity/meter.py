@@ -76,6 +76,7 @@ class ActivityMeter:
         ] = {}
         self._entered: set[str] = set()
         self._watching = False
+        self._before: list[Callable[[Arguments], None]] = []
         self._tensors = PassTensors()
         self.passes = 0
 
@@ -120,6 +121,16 @@ class ActivityMeter:
             return []
         found, asked.passes = asked.passes, []
         return found
+
+    def call_once(self, before: Callable[[Arguments], None]) -> None:
+        """Call this with the arguments of the next training pass of the whole model, right before it is made, once."""
+        self._before.append(before)
+        self._arrange()
+
+    def settle(self) -> None:
+        """Look at no pass any more if nobody asks for one: after `call_once`, and not within a pass."""
+        self._before.clear()
+        self._arrange()
 
     def show(
         self, values: Mapping[str, Tensor], inputs: Mapping[str, Tensor] | None = None
@@ -170,8 +181,8 @@ class ActivityMeter:
         wanted = frozenset[str]().union(*(each.layers for each in self._asked.values()))
         self._passes, self._table, self._entered = {}, {}, set()
         model = self._model()
-        self._watching = bool(wanted) and model is not None
-        if model is None or not wanted:
+        self._watching = bool(wanted or self._before) and model is not None
+        if model is None or not self._watching:
             return
         tensors = dict(model.named_parameters(remove_duplicate=False))
         for path in sorted(wanted):
@@ -205,6 +216,12 @@ class ActivityMeter:
         # A checkpointed part runs again in the backward pass, and would be a pass of its own with values that were read
         # already.
         if _elsewhere():
+            return None
+        if self._before and path == "":
+            waiting, self._before = self._before, []
+            for each in waiting:
+                each(given)
+        if not self._passes:
             return None
         self._compiled = bool(self._compiled) or compiling or compiled_anything()
         if self._compiled:

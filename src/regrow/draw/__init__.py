@@ -3,7 +3,21 @@
 Contents: `keys` (who asks, and the generator), `initialisers` (fresh weights).
 """
 
-from regrow.draw.initialisers import Initialiser, InitSpec, draw_filters, resolve_initialiser
+from regrow.draw.initialisers import (
+    Initialiser,
+    InitSpec,
+    draw_filters,
+    draw_rows,
+    resolve_initialiser,
+)
 from regrow.draw.keys import Key, uniform_rows
 
-__all__ = ["InitSpec", "Initialiser", "Key", "draw_filters", "resolve_initialiser", "uniform_rows"]
+__all__ = [
+    "InitSpec",
+    "Initialiser",
+    "Key",
+    "draw_filters",
+    "draw_rows",
+    "resolve_initialiser",
+    "uniform_rows",
+]

@@ -232,3 +232,31 @@ def draw_filters(
             raise ConfigError(f"a custom initialiser needs its function ({key.layer})")
         values = to_rows(_custom(key, weight=weight, fill=initialiser.fill))[wanted]
     return values.to(device=weight.device, dtype=weight.dtype)
+
+
+def draw_rows(
+    initialiser: Initialiser,
+    *,
+    key: Key,
+    weight: Tensor,
+    mask: Tensor,
+    to_rows: Callable[[Tensor], Tensor],
+) -> Tensor:
+    """A layer of which the marked filters are drawn, and the others 0.
+
+    Args:
+        initialiser: As in `draw_filters`.
+        key: As in `draw_filters`.
+        weight: As in `draw_filters`.
+        mask: (O,), True = drawn.
+        to_rows: As in `draw_filters`.
+
+    Returns:
+        (O, F).
+    """
+    wanted = mask.nonzero()[:, 0]
+    flat = torch.zeros_like(to_rows(weight))
+    flat[wanted] = draw_filters(
+        initialiser, key=key, weight=weight, filters=wanted, to_rows=to_rows
+    )
+    return flat

@@ -9,7 +9,7 @@ from typing import final
 import torch
 from torch import Tensor
 
-from regrow._checks import check_positive
+from regrow._checks import check_flag, check_positive
 from regrow.functional.clipping import adaptive_scale
 from regrow.guard.base import Guard
 from regrow.guard.moved import Moved, Part
@@ -32,7 +32,7 @@ class AdaptiveClip(Guard):
         skip_poison: As in `StepLimit`. Off: as published.
 
     Raises:
-        ConfigError: A number that is not above 0.
+        ConfigError: A number that is not above 0, or a flag that is neither true nor false.
 
     Edge cases:
         A sparse gradient is not clipped. A gradient within the limit keeps its bits.
@@ -49,6 +49,8 @@ class AdaptiveClip(Guard):
 
     def __post_init__(self) -> None:
         """Check the settings."""
+        check_flag(self.skip_poison, name="skip_poison", where="adaptive clip")
+        check_flag(self.heads, name="heads", where="adaptive clip")
         check_positive(self.clip, name="clip", where="adaptive clip")
         check_positive(self.eps, name="eps", where="adaptive clip")
 

@@ -9,7 +9,7 @@ from typing import final
 import torch
 from torch import Tensor
 
-from regrow._checks import check_positive
+from regrow._checks import check_flag, check_positive
 from regrow.functional.clipping import norm_scale
 from regrow.guard.base import Guard
 from regrow.guard.moved import Moved, lengths_of
@@ -41,6 +41,7 @@ class NormClip(Guard):
 
     def __post_init__(self) -> None:
         """Check the settings."""
+        check_flag(self.skip_poison, name="skip_poison", where="norm clip")
         check_positive(self.max_norm, name="max_norm", where="norm clip")
 
     @property

@@ -9,7 +9,7 @@ from typing import Literal, final
 import torch
 from torch import Tensor
 
-from regrow._checks import check_positive
+from regrow._checks import check_flag, check_positive
 from regrow.errors import ConfigError
 from regrow.functional.step_limit import limited, step_scale
 from regrow.guard.base import Guard
@@ -62,6 +62,7 @@ class StepLimit(Guard):
 
     def __post_init__(self) -> None:
         """Check the settings."""
+        check_flag(self.skip_poison, name="skip_poison", where="step limit")
         check_positive(self.fraction, name="fraction", where="step limit")
         if self.by not in {"layer", "unit", "network"}:
             raise ConfigError(

@@ -9,7 +9,7 @@ from typing import final
 import torch
 from torch import Tensor
 
-from regrow._checks import check_positive
+from regrow._checks import check_flag, check_positive
 from regrow.guard.base import Guard
 from regrow.guard.moved import Moved, lengths_of
 
@@ -42,6 +42,7 @@ class WeightClip(Guard):
 
     def __post_init__(self) -> None:
         """Check the settings."""
+        check_flag(self.skip_poison, name="skip_poison", where="weight clip")
         check_positive(self.multiple, name="multiple", where="weight clip")
 
     def limit_(self, moved: Moved, before: Sequence[Tensor]) -> Tensor | None:

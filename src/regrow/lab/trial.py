@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from regrow.errors import (
+    GuardWarning,
     LargeRenewalWarning,
     LeftAloneWarning,
     NoEffectWarning,
@@ -172,6 +173,12 @@ class _Going:
 def _quiet() -> Generator[None]:
     with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
         # Told elsewhere: by the preflight for the whole study, by a column of the store, in the trial's records.
-        for told in (NoEffectWarning, NonFiniteWarning, LargeRenewalWarning, LeftAloneWarning):
+        for told in (
+            NoEffectWarning,
+            NonFiniteWarning,
+            LargeRenewalWarning,
+            LeftAloneWarning,
+            GuardWarning,
+        ):
             warnings.simplefilter("ignore", told)
         yield

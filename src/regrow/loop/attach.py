@@ -59,7 +59,7 @@ def attach(
     total_steps: int | None = None,
     steps_per_epoch: int | None = None,
     seed: int = 0,
-    layers: Sequence[str] = ("conv",),
+    layers: Sequence[str] | None = None,
     include: Sequence[str] = ("*",),
     exclude: Sequence[str] = (),
     coupled: Policy = "writer",
@@ -91,8 +91,8 @@ def attach(
         total_steps: Optimizer steps of the whole training; recipes that act in a part of it need to know.
         steps_per_epoch: Optimizer steps of an epoch; recipes that check once per epoch need to know.
         seed: For all random numbers of the recipe, together with step, layer and filter.
-        layers: Kinds of layers to act on: ``conv``, ``conv_transpose``, ``linear``. Layers that make
-            the model's output are never touched.
+        layers: Kinds of layers to act on: ``conv``, ``conv_transpose``, ``linear``; None: as the recipe says, most
+            often ``("conv",)``. Layers that make the model's output are never touched.
         include: Patterns of module paths to act on.
         exclude: Patterns of module paths to leave alone.
         coupled: What to do with filters whose readers read other filters with them, as on a residual
@@ -150,6 +150,7 @@ def attach(
     """
     refuse_types(recipe, model, companions)
     refuse_endless(recipe)
+    hidden_alone, layers = layers is None, recipe.layers if layers is None else layers
     for argument, given in (("layers", layers), ("include", include), ("exclude", exclude)):
         if isinstance(given, str):
             raise ConfigError(
@@ -264,7 +265,9 @@ def attach(
     stepper = assembled(
         recipe,
         model=bare,
+        called=model,
         wiring=wiring,
+        exclude=exclude,
         layers=resolved,
         working=working,
         watches=[

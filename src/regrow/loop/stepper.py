@@ -24,6 +24,7 @@ from regrow.loop.activity.lookout import Lookout
 from regrow.loop.drop import Choice, DropPhase
 from regrow.loop.measure.probe import Probe
 from regrow.loop.order import StepOrder
+from regrow.loop.protection import Protection
 from regrow.loop.ranks import Ranks
 from regrow.loop.renewer import Renewer, large_share
 from regrow.loop.saved_state import STATE_VERSION, brought_up, check_saved, recipe_state
@@ -66,6 +67,7 @@ class Stepper:
         warner: Tells the user.
         hooks: Act by the optimizers' step hooks.
         notes: What is left alone in this model, besides what the recipe says.
+        protection: The recipe's guard and gain check, where it has one.
     """
 
     def __init__(
@@ -88,6 +90,7 @@ class Stepper:
         warner: Warner,
         hooks: bool,
         notes: Sequence[str],
+        protection: Protection | None,
     ) -> None:
         self.recipe = recipe
         self.watches = tuple(watches)
@@ -101,6 +104,7 @@ class Stepper:
         self._renewer = renewer
         self._drop, self._absent = drop, drop.absent
         self._choice = choice
+        self.protection = protection
         self._seed = seed
         self._total = total_steps
         self._streams = streams
@@ -145,7 +149,8 @@ class Stepper:
         if self._step == self._total:
             self._warner.past_the_end(self._step)
         self._pending = None
-        if not watch.skips():
+        protection = self.protection
+        if not watch.skips() and (protection is None or not early or protection.before_(watch)):
             if self._absent.masks:
                 self._drop.before_step(self._step, look=early and watch is self.watches[0])
             if watch.surgeon is not None and watch.surgeon.young:
@@ -248,6 +253,9 @@ class Stepper:
             return
         if watch.surgeon is not None and watch.surgeon.young:
             watch.surgeon.after_step()
+        if self.protection is not None and not self.protection.after_(watch, self.report):
+            self._pending = self._loss = None
+            return
         if not last:
             return
         decision, self._pending, self._loss = self._pending, None, None
@@ -332,6 +340,8 @@ class Stepper:
         already, self._detached = self._detached, True
         if self.lookout is not None:
             self.lookout.leave()
+        if self.protection is not None:
+            self.protection.leave()
         if self._drop.leave() and not already:
             count = sum(len(filters) for filters in self.report.resting.values())
             self._warner.left_out(count)
@@ -359,6 +369,7 @@ class Stepper:
             "counted": self._renewer.counted.state_dict(),
             "started_at_zero": [] if self.lookout is None else sorted(self.lookout.started_at_zero),
             "report": self.report.saved(),
+            **({} if self.protection is None else {"guard": self.protection.state_dict()}),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -392,6 +403,9 @@ class Stepper:
         self._renewer.load_fresh(state["fresh"])
         self._renewer.counted.load_state_dict(state["counted"])
         self.report.restore(state["report"], steps=self._step)
+        if self.protection is not None:
+            self.protection.load_state_dict(state["guard"])
+            self.protection.note(self.report)
         self._list(self._working.now() | {event.layer for event in self.report.events})
         self._note_absent()
         if self.lookout is not None:

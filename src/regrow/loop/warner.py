@@ -6,12 +6,14 @@ import warnings
 from collections.abc import Mapping, Sequence
 
 from regrow.errors import (
+    GuardWarning,
     LargeRenewalWarning,
     LeftAloneWarning,
     NoEffectWarning,
     NonFiniteWarning,
     RegrowWarning,
 )
+from regrow.history import Report
 
 
 class Warner:
@@ -30,6 +32,20 @@ class Warner:
         self._told_gradient = self._told_order = self._told_large = self._told_unseen = False
         self._told_forgotten = self._told_end = False
         self._told_kept: set[str] = set()
+
+    def guarded(self, report: Report) -> None:
+        """The guard has acted for the first time."""
+        what = (
+            "a step was not made, since its gradients would have spoilt the optimizer state for ever"
+            if report.refused
+            else f"a step was too long in {', '.join(report.guarded)}, and was shortened"
+        )
+        warnings.warn(
+            f"{what} (step {report.steps}; warned once, report.guarded and report.refused count on; recipe "
+            f"'{self._recipe}')",
+            GuardWarning,
+            stacklevel=6,
+        )
 
     def nonfinite(self, counts: Mapping[str, int], *, step: int) -> None:
         """Scores that are no numbers."""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Generator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from textwrap import wrap
-from typing import Any
+from typing import Any, final
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +20,34 @@ from regrow.graph import ExampleInputs, Filters, Wiring, trace, unwrap
 from regrow.graph.calling import call_arguments
 from regrow.graph.undisturbed import undisturbed
 from regrow.graph.users import others
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class GainCheck:
+    """Within which a layer's gain is left as it is, as a part of a recipe: `check_gain_` before the first training pass.
+
+    Args:
+        low: The smallest rms(output without the bias) / rms(input) that is left as it is, above 0.
+        high: The largest, above `low`.
+
+    Raises:
+        ConfigError: One of them outside its range.
+    """
+
+    low: float = 0.1
+    high: float = 10.0
+
+    def __post_init__(self) -> None:
+        """Check the settings."""
+        _check_range(self.low, self.high, where="gain check")
+
+
+def _check_range(low: float, high: float, *, where: str) -> None:
+    check_positive(low, name="low", where=where)
+    check_positive(high, name="high", where=where)
+    if high <= low:
+        raise ConfigError(f"high must be above low={low:g}, got {high:g} ({where})")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +66,20 @@ class Gain:
     ratio: float | None
     factor: float = 1.0
     kept: str = ""
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Call:
+    """What a model is called with, where both kinds of arguments are.
+
+    Attributes:
+        args: By place.
+        named: By name.
+    """
+
+    args: tuple[Any, ...]
+    named: Mapping[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,7 +118,7 @@ class GainReport:
 
 def check_gain_(
     model: nn.Module,
-    inputs: ExampleInputs,
+    inputs: ExampleInputs | Call,
     *,
     low: float = 0.1,
     high: float = 10.0,
@@ -97,7 +140,7 @@ def check_gain_(
 
     Args:
         model: Its layers' weights are written to. All else is left as it was: flags, buffers, gradients, random state.
-        inputs: One batch, as the model takes it (see `regrow.trace`).
+        inputs: One batch, as the model takes it (see `regrow.trace`), or a `Call` of it.
         low: The smallest ratio that is left as it is, above 0.
         high: The largest, above `low`.
         exclude: Patterns of module paths, as in a shell, of layers that are never scaled.
@@ -137,12 +180,12 @@ def check_gain_(
         >>> [(layer.path, round(layer.factor)) for layer in check_gain_(net, torch.randn(50, 20)).scaled]
         [('0', 171)]
     """
-    check_positive(low, name="low", where="check_gain_")
-    check_positive(high, name="high", where="check_gain_")
-    if high <= low:
-        raise ConfigError(f"high must be above low={low:g}, got {high:g} (check_gain_)")
+    _check_range(low, high, where="check_gain_")
     model = unwrap(model)
-    wiring = trace(model, inputs) if wiring is None else wiring
+    if wiring is None:
+        if isinstance(inputs, Call):
+            raise ConfigError("a Call needs wiring=regrow.trace(...) (check_gain_)")
+        wiring = trace(model, inputs)
     for pattern in exclude:
         if not any(fnmatchcase(path, pattern) for path in (*wiring, *wiring.untraced)):
             raise ConfigError(
@@ -257,7 +300,9 @@ class _Measuring:
         """Whether a ratio is to be mended."""
         return ratio is not None and not self._low <= ratio <= self._high
 
-    def run(self, inputs: ExampleInputs, *, may_scale: frozenset[str]) -> dict[str, float | None]:
+    def run(
+        self, inputs: ExampleInputs | Call, *, may_scale: frozenset[str]
+    ) -> dict[str, float | None]:
         """Run the model once.
 
         Args:
@@ -277,8 +322,13 @@ class _Measuring:
         done = False
         try:
             with undisturbed(self._model), self._hooked():
-                args, kwargs = call_arguments(inputs)
-                self._model(*args, **kwargs)
+                if isinstance(inputs, Call):
+                    args, _ = call_arguments(inputs.args)
+                    _, kwargs = call_arguments(dict(inputs.named))
+                else:
+                    args, kwargs = call_arguments(inputs)
+                with uncompiled():
+                    self._model(*args, **kwargs)
             done = True
         except TraceError:
             raise
@@ -331,6 +381,15 @@ class _Measuring:
         if not heard_sum > 0 or not given_sum > 0:
             return None
         return (given_sum / given_count / (heard_sum / heard_count)) ** 0.5
+
+
+def uncompiled() -> AbstractContextManager[object]:
+    """Within this, what is compiled runs eagerly: hooks are not called in compiled code that is older than they are."""
+    return (
+        torch.compiler.set_stance("force_eager")
+        if "torch._dynamo" in sys.modules
+        else nullcontext()
+    )
 
 
 def _weight(module: nn.Module) -> Tensor:

@@ -1,12 +1,14 @@
 """Renewals: what a marked filter becomes.
 
 * `Redraw`: fresh weights, and what belongs to them as told; with ``preserve=True`` without a jump of the output.
+* `draws`: what its weights become, other than what the layer's initialiser draws.
 * `Orthogonal`: directions that no filter of the layer has.
 * `AddNoise`, `AddStrongest`: the filter with something added to its weights (`Scion`).
 * `Absence`: what must be zero while filters are out of the network.
 * `Edit`, `Layer`, `Activity`, `ReaderActivity`, `Renewal`: what a renewal takes and gives.
 """
 
+from regrow.renewal import draws as draws
 from regrow.renewal.absence import Absence
 from regrow.renewal.base import Activity, Edit, Layer, ReaderActivity, Renewal
 from regrow.renewal.noise import AddNoise

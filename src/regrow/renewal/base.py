@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol, Self, runtime_checkable
 
@@ -61,6 +61,13 @@ Activity = Mapping[str, ReaderActivity]
 """By module path of the reading layer; measured on the calibration inputs."""
 
 
+Tensors = Mapping[str, Tensor]
+"""Parameters and buffers by name."""
+
+Respond = Callable[[Tensor], Tensor]
+"""From a weight to what the layer would give with it on a batch, without its bias: (O, n), n examples and positions."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Layer:
     """One layer as a renewal sees it.
@@ -69,11 +76,18 @@ class Layer:
         filters: Where its filters live.
         initialiser: What fresh filters are drawn from.
         reader_initialisers: The same for the layers that read it, by module path.
+        first: The values that its weight and bias began with, by name; None where no renewal asks for them.
+        respond: What it gives on the batch; None where no renewal asks for it.
+        homogeneous: Whether all that is between its filters and their readers gives c times as much of c times as much,
+            for c > 0 (ReLU and pooling do), as was tried. False where no renewal asks for it.
     """
 
     filters: Filters
     initialiser: Initialiser
     reader_initialisers: Mapping[str, Initialiser]
+    first: Tensors | None = None
+    respond: Respond | None = None
+    homogeneous: bool = False
 
 
 @runtime_checkable
@@ -91,6 +105,21 @@ class Renewal(Protocol):
         return False
 
     @property
+    def needs_first(self) -> bool:
+        """Whether it must be told what the layers began with (`Layer.first`)."""
+        return False
+
+    @property
+    def needs_batch(self) -> bool:
+        """Whether it must be told what the layers give on a batch (`Layer.respond`), from the input on."""
+        return False
+
+    @property
+    def needs_homogeneous(self) -> bool:
+        """Whether it must be told what lies between the layers (`Layer.homogeneous`)."""
+        return False
+
+    @property
     def keeps_output(self) -> bool:
         """Whether the network's output is kept as it is, so that what readers receive must be measured."""
         return False
@@ -99,6 +128,10 @@ class Renewal(Protocol):
         """Take what it needs of the training's length, once, before training starts: itself where that is nothing."""
         del clock, where
         return self
+
+    def check(self, layer: Layer) -> None:
+        """Refuse, before training starts, a layer that it cannot renew."""
+        del layer
 
     def left_alone(self, filters: Filters) -> list[str]:
         """What of a layer's surroundings this renewal cannot touch, one note each."""

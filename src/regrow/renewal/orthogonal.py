@@ -28,9 +28,10 @@ class Orthogonal(Redraw):
         norm: As in `Redraw`.
         readers: As in `Redraw`.
         preserve: As in `Redraw`.
+        draw: None: it is the directions that are drawn here.
 
     Raises:
-        ConfigError: A setting that is not one of those.
+        ConfigError: A setting that is not one of those, or another draw.
 
     Edge cases:
         A layer with as many filters as numbers in a filter, or more, leaves no such direction: those that its filters
@@ -51,6 +52,10 @@ class Orthogonal(Redraw):
                 f"scale must be 'survivors' or 'initialiser', got {self.scale!r} (orthogonal)"
             )
         super().__post_init__()
+        if self.draw is not None:
+            raise ConfigError(
+                f"an orthogonal direction is a draw of its own, and leaves no room for draw={self.draw} (orthogonal)"
+            )
 
     def edits(
         self,

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Literal
 
 import torch
 from torch import Tensor
 
 from regrow._shapes import Mask
-from regrow.draw import Initialiser, Key, draw_filters
+from regrow.draw import Key, draw_filters, draw_rows
 from regrow.errors import ConfigError
 from regrow.graph.filters import Filters, Reader
 from regrow.graph.slices import bias_mask, norm_mask, reader_mask, rows, unrows, weight_mask
 from regrow.renewal.base import Activity, Edit, Layer, Renewal
+from regrow.renewal.draws import Draw, Drawn
 from regrow.renewal.preserve import cut_off
 
 
@@ -34,9 +36,12 @@ class Redraw(Renewal):
             inputs of `regrow.attach`. A filter that is constant on the data is cut off without a change but rounding;
             for a living one the change of the output is measured and reported (`Renewed.change`). After a drop nothing
             is moved: the network without the filter never had its mean.
+        draw: What a filter's weights become (`regrow.renewal.draws`), and of some draws the bias and the readers too.
+            None: what the layer's initialiser draws.
 
     Raises:
-        ConfigError: A setting that is not one of those, or ``preserve`` with readers that are to be redrawn.
+        ConfigError: A setting that is not one of those, ``preserve`` with readers that are to be redrawn, or a draw
+            that contradicts ``bias``, ``readers`` or ``preserve``.
 
     Edge cases:
         A reader's slice that depends on another filter too (after a skip connection) is kept,
@@ -48,6 +53,7 @@ class Redraw(Renewal):
     norm: Literal["reset", "keep"] = "reset"
     readers: Literal["keep", "zero", "redraw"] = "keep"
     preserve: bool = False
+    draw: Draw | None = None
 
     def __post_init__(self) -> None:
         """Check the settings."""
@@ -65,10 +71,52 @@ class Redraw(Renewal):
                 "preserve=True sets the readers' slices to zero, so that readers='redraw' contradicts it (redraw)"
             )
 
+        if self.draw is not None:
+            self._check_draw(self.draw)
+
+    def _check_draw(self, draw: Draw) -> None:
+        if isinstance(draw, type) or not isinstance(draw, Draw):  # pyright: ignore[reportUnnecessaryIsInstance] # users
+            raise ConfigError(
+                f"draw must be one of regrow.renewal.draws, such as Centred(), got {draw!r} (redraw)"
+            )
+        if draw.gives_bias and self.bias == "keep":
+            raise ConfigError(f"draw={draw} draws the bias, which bias='keep' keeps (redraw)")
+        if draw.writes_readers and (self.preserve or self.readers != "keep"):
+            raise ConfigError(
+                f"draw={draw} says what the readers become: leave readers and preserve as they are (redraw)"
+            )
+
     @property
     def touches_readers(self) -> bool:
         """Unless they are kept."""
-        return self.preserve or self.readers != "keep"
+        return self.preserve or self.readers != "keep" or self._asks("writes_readers")
+
+    @property
+    def needs_first(self) -> bool:
+        """As the draw does."""
+        return self._asks("needs_first")
+
+    @property
+    def needs_batch(self) -> bool:
+        """As the draw does."""
+        return self._asks("needs_batch")
+
+    @property
+    def needs_homogeneous(self) -> bool:
+        """As the draw does."""
+        return self._asks("needs_homogeneous")
+
+    def check(self, layer: Layer) -> None:
+        """Refuse a layer that cannot be drawn for.
+
+        Args:
+            layer: The layer.
+        """
+        if self.draw is not None:
+            self.draw.check(layer)
+
+    def _asks(self, what: str) -> bool:
+        return self.draw is not None and bool(getattr(self.draw, what))
 
     @property
     def draws_readers(self) -> bool:
@@ -133,17 +181,30 @@ class Redraw(Renewal):
             ConfigError: `preserve`, and nothing was measured.
         """
         filters = layer.filters
-        weight = params[filters.weight].detach()
         key = Key(seed=seed, step=step, layer=filters.path)
+        drawn = (
+            Drawn(
+                rows=draw_rows(
+                    layer.initialiser,
+                    key=key,
+                    weight=params[filters.weight].detach(),
+                    mask=mask,
+                    to_rows=partial(rows, filters=filters),
+                )
+            )
+            if self.draw is None
+            else self.draw.draw(layer, mask, params=params, key=key)
+        )
         found = [
             Edit(
                 name=filters.weight,
                 mask=weight_mask(filters, mask),
-                value=_fresh(layer.initialiser, key=key, weight=weight, filters=filters, mask=mask),
+                value=unrows(drawn.rows, filters),
             )
         ]
         if filters.bias is not None and self.bias == "zero":
-            found.append(Edit(name=filters.bias, mask=bias_mask(filters, mask), value=0.0))
+            bias = 0.0 if drawn.bias is None else drawn.bias
+            found.append(Edit(name=filters.bias, mask=bias_mask(filters, mask), value=bias))
         if self.norm == "reset":
             found.extend(_norm_resets(filters, mask, params))
         if self.preserve:
@@ -157,7 +218,7 @@ class Redraw(Renewal):
                 self._reader_edit(layer, reader, mask, params=params, key=key)
                 for reader in filters.readers
             )
-        return found
+        return [*found, *drawn.around]
 
     def _reader_edit(
         self, layer: Layer, reader: Reader, mask: Mask, *, params: Mapping[str, Tensor], key: Key
@@ -173,22 +234,6 @@ class Redraw(Renewal):
             filters=torch.arange(weight.shape[0], device="cpu"),
         )
         return Edit(name=reader.weight, mask=where, value=drawn.reshape(weight.shape))
-
-
-def _fresh(
-    initialiser: Initialiser, *, key: Key, weight: Tensor, filters: Filters, mask: Mask
-) -> Tensor:
-    """A tensor of the weight's shape whose marked filters are drawn, and the others 0 (they are not used)."""
-    wanted = mask.nonzero()[:, 0]
-    flat = torch.zeros_like(rows(weight, filters))
-    flat[wanted] = draw_filters(
-        initialiser,
-        key=key,
-        weight=weight,
-        filters=wanted,
-        to_rows=lambda full: rows(full, filters),
-    )
-    return unrows(flat, filters)
 
 
 def _norm_resets(filters: Filters, mask: Mask, params: Mapping[str, Tensor]) -> list[Edit]:

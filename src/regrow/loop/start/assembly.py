@@ -14,6 +14,7 @@ from regrow.loop.activity.step_activity import StepActivity
 from regrow.loop.drop import Choice, DropPhase, absent_from
 from regrow.loop.measure.calibration import Calibration
 from regrow.loop.measure.probe import Probe
+from regrow.loop.protection import Protection
 from regrow.loop.ranks import Ranks
 from regrow.loop.renewer import Renewer
 from regrow.loop.stepper import Stepper
@@ -29,7 +30,9 @@ def assembled(
     recipe: Recipe,
     *,
     model: nn.Module,
+    called: nn.Module,
     wiring: Wiring,
+    exclude: Sequence[str],
     layers: Sequence[Layer],
     working: WorkingLayers,
     watches: Sequence[OptimizerWatch],
@@ -99,5 +102,18 @@ def assembled(
         ranks=ranks,
         warner=warner,
         hooks=hooks,
-        notes=(*own, *renewer.notes, *notes),
+        notes=(*recipe.when.notes(clock), *own, *renewer.notes, *notes),
+        protection=Protection(
+            recipe,
+            model=model,
+            called=called,
+            wiring=wiring,
+            watches=watches,
+            companions=companions,
+            exclude=exclude,
+            ranks=ranks,
+            warner=warner,
+        )
+        if not dry_run and (recipe.guard is not None or recipe.gain_check is not None)
+        else None,
     )

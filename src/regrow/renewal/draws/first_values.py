@@ -1,0 +1,66 @@
+"""FirstValues: a filter begins again as it began."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import final
+
+from regrow._shapes import Mask
+from regrow.draw import Key
+from regrow.errors import ConfigError
+from regrow.graph.slices import rows
+from regrow.renewal.base import Layer, Tensors
+from regrow.renewal.draws.base import Draw, Drawn
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class FirstValues(Draw):
+    """The weights and the bias that the filter itself had when the recipe was attached.
+
+    A filter that learnt once can learn again from there, and the filters of a layer stay the ones that were drawn
+    together. Costs a copy of the layers' weights, which is saved with the state.
+
+    Edge cases:
+        A filter that was dead from the beginning is dead again.
+
+    Source:
+        Kumar, Marklund, Van Roy, "Maintaining Plasticity in Continual Learning via Regenerative Regularization",
+        2023, https://arxiv.org/abs/2308.11958: towards the first values, not towards new ones.
+    """
+
+    @property
+    def gives_bias(self) -> bool:
+        """Its first one."""
+        return True
+
+    @property
+    def needs_first(self) -> bool:
+        """They are what is drawn."""
+        return True
+
+    def draw(self, layer: Layer, mask: Mask, *, params: Tensors, key: Key) -> Drawn:
+        """Nothing is drawn.
+
+        Args:
+            layer: With its first values.
+            mask: Not used: other rows are not read.
+            params: For the device.
+            key: Not used.
+
+        Returns:
+            The first values of all filters.
+
+        Raises:
+            ConfigError: They are not known.
+        """
+        del mask, key
+        filters = layer.filters
+        if layer.first is None:
+            raise ConfigError(
+                f"draw=FirstValues() needs the values that the layer began with, and they are not known "
+                f"({filters.path})"
+            )
+        weight = params[filters.weight]
+        bias = None if filters.bias is None else layer.first[filters.bias].to(weight.device)
+        return Drawn(rows=rows(layer.first[filters.weight].to(weight.device), filters), bias=bias)
