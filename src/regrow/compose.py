@@ -155,6 +155,7 @@ class Parts(TypedDict, total=False):
     guard: Guard | None
     gain_check: GainCheck | None
     layers: tuple[str, ...]
+    hidden_alone: bool
 
 
 BY_WITH_PARTS: Final = {
@@ -188,6 +189,8 @@ class Recipe(Composition):
         guard: What no optimizer step may do, whatever is renewed: `regrow.guard`.
         gain_check: Scale layers that pass next to nothing on, or far too much, right before the first training pass.
         layers: Kinds of layers to act on where `attach` is not told.
+        hidden_alone: Of these kinds leave alone what writes to a residual stream or takes part in attention, unless
+            ``attach(include=...)`` names it.
 
     Edge cases:
         A part that is none, or a negative grace period or loss, is a ConfigError.
@@ -208,6 +211,7 @@ class Recipe(Composition):
     guard: Guard | None = None
     gain_check: GainCheck | None = None
     layers: tuple[str, ...] = ("conv",)
+    hidden_alone: bool = False
 
     def __init__(
         self,
@@ -226,6 +230,7 @@ class Recipe(Composition):
         guard: Guard | None = None,
         gain_check: GainCheck | None = None,
         layers: tuple[str, ...] = ("conv",),
+        hidden_alone: bool = False,
     ) -> None:
         parts = Parts(
             criterion=criterion,
@@ -241,6 +246,7 @@ class Recipe(Composition):
             guard=guard,
             gain_check=gain_check,
             layers=layers,
+            hidden_alone=hidden_alone,
         )
         self._settle({"info": info, **parts})
 

@@ -187,3 +187,11 @@ class Filters:
     refused: str = ""
     biased: tuple[str, ...] = ()
     initialiser: str = field(default="torch_default")
+
+    @property
+    def hidden(self) -> bool:
+        """Whether its units are read apart from those of other layers, or as their factors (a gated MLP).
+
+        Not so in a residual stream and in attention, where what a unit means is settled with units of other layers.
+        """
+        return not any(part.startswith(("summed", "joined")) for part in self.coupled.split("; "))

@@ -150,7 +150,7 @@ def attach(
     """
     refuse_types(recipe, model, companions)
     refuse_endless(recipe)
-    hidden_alone, layers = layers is None, recipe.layers if layers is None else layers
+    layers = recipe.layers if layers is None else layers
     for argument, given in (("layers", layers), ("include", include), ("exclude", exclude)):
         if isinstance(given, str):
             raise ConfigError(
@@ -175,13 +175,19 @@ def attach(
         parameters,
         norms=[norm for each in wiring.layers for norm in (*each.norms, *each.shared_norms)],
     )
+    candidates = wiring.renewable(
+        layers=tuple(layers),
+        include=tuple(include),
+        exclude=(*exclude, *_first(wiring, layers)) if recipe.exclude_first else tuple(exclude),
+    )
+    entangled = (
+        [each.path for each in candidates if not each.hidden]
+        if recipe.hidden_alone and tuple(include) == ("*",)
+        else []
+    )
     chosen = choose(
         wiring,
-        candidates=wiring.renewable(
-            layers=tuple(layers),
-            include=tuple(include),
-            exclude=(*exclude, *_first(wiring, layers)) if recipe.exclude_first else tuple(exclude),
-        ),
+        candidates=[each for each in candidates if each.path not in entangled],
         parameters=parameters,
         trained=trained,
         coupled=coupled,
@@ -288,6 +294,7 @@ def attach(
         hooks=hooks,
         notes=(
             *chosen.notes,
+            *_left_to_include(entangled),
             *working.notes(watched, chosen.streams),
             *unknown_init,
             *_too_few(recipe, watched, able),
@@ -317,6 +324,16 @@ def _warn_of_another(
                 RegrowWarning,
                 stacklevel=3,
             )
+
+
+def _left_to_include(paths: Sequence[str]) -> list[str]:
+    """Why layers of the right kind are not watched."""
+    if not paths:
+        return []
+    some = ", ".join(paths[:3]) + f" and {len(paths) - 3} more" * (len(paths) > 3)
+    return [
+        f"{some}: left alone, since their units take part in a residual stream or in attention; include=[...] takes them"
+    ]
 
 
 def _first(wiring: Wiring, layers: Sequence[str]) -> list[str]:

@@ -12,7 +12,7 @@ from regrow.schedule import AtSteps, Every
 INFO = RecipeInfo(
     name="keepalive",
     title="KeepAlive: one recipe for units that die, steps that are too long and signals that fade",
-    summary="Renews dead units, lets no step move a layer by more than a tenth, checks every layer's gain at the start.",
+    summary="Renews dead units, shortens steps that are too long, mends gains that are far off at the start.",
     differs=(
         "No paper: a composition of RandomOut's renewal (Cohen, Lo, Ding 2016) as this library confirms it, a limit of "
         "the step as in LARS (You, Gitman, Ginsburg 2017), and a check of gains in the manner of LSUV (Mishkin, Matas "
@@ -77,6 +77,7 @@ class KeepAlive(Recipe):
     draw: Literal["init", "centred"] = "init"
 
     layers = ("conv", "conv_transpose", "linear")
+    hidden_alone = True
 
     def compose(self) -> Parts:
         """The parts that follow from the settings."""
