@@ -64,7 +64,7 @@ def check_flag(value: object, *, name: str, where: str) -> None:
         ConfigError: `value` is not a bool.
     """
     if not isinstance(value, bool):
-        raise ConfigError(f"{said(name)} must be true or false, got {value!r} ({where})")
+        raise ConfigError(f"{name} must be true or false, got {value!r} ({where})")
 
 
 def _is_number(value: object) -> bool:

@@ -212,6 +212,8 @@ class Recipe(Composition):
     gain_check: GainCheck | None = None
     layers: tuple[str, ...] = ("conv",)
     hidden_alone: bool = False
+    grace: int
+    """The grace period in steps, also where `grace_steps` is None."""
 
     def __init__(
         self,
@@ -271,13 +273,6 @@ class Recipe(Composition):
         """
         return Recipe(info=self.info, **self._changed(parts))._after(self)
 
-    @property
-    def grace(self) -> int:
-        """The grace period in steps, also where `grace_steps` is None."""
-        if self.grace_steps is not None:
-            return self.grace_steps
-        return int(self.renew.touches_readers and not self.renew.draws_readers)
-
     def _check(self, where: str) -> None:
         from regrow.criteria.base import Criterion
         from regrow.renewal.base import Renewal
@@ -301,7 +296,10 @@ class Recipe(Composition):
                     f"{name} must be a {kind.__name__} (inherit from {kind.__module__}.{kind.__name__}), got {part!r} "
                     f"({where})"
                 )
-        if self.grace_steps is not None:
-            check_not_negative(self.grace_steps, name="grace_steps", where=where)
+        grace = self.grace_steps
+        if grace is None:
+            grace = int(self.renew.touches_readers and not self.renew.draws_readers)
+        check_not_negative(grace, name="grace_steps", where=where)
+        self.__dict__["grace"] = grace  # worked out once: it is asked for at every decision
         if self.min_loss is not None:
             check_not_negative(self.min_loss, name="min_loss", where=where)

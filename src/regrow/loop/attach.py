@@ -332,7 +332,7 @@ def _left_to_include(paths: Sequence[str]) -> list[str]:
         return []
     some = ", ".join(paths[:3]) + f" and {len(paths) - 3} more" * (len(paths) > 3)
     return [
-        f"{some}: left alone, since their units take part in a residual stream or in attention; include=[...] takes them"
+        f"{some}: left alone, for their units are part of a residual stream or of attention; include=[...] takes them"
     ]
 
 

@@ -1,11 +1,12 @@
 """Protection: what a recipe does to steps and to the start of a training, besides what it renews.
 
-The stepper calls `before_` ahead of everything else in a step, and `after_` when young entries are corrected and nothing
-is renewed yet: so a guard looks at what the optimizer has really done, and fresh filters are nobody's long step.
+The stepper calls `before_` ahead of everything else in a step, and `after_` when young entries are corrected and
+nothing is renewed yet: a guard looks at what the optimizer has really done, and fresh filters are nobody's long step.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -13,7 +14,6 @@ from torch import nn
 
 from regrow.activity import ActivityMeter
 from regrow.compose import Recipe
-from regrow.errors import StateError
 from regrow.graph import Wiring
 from regrow.graph.frames import Arguments
 from regrow.guard import Guarding
@@ -57,10 +57,12 @@ class Protection:
         self._model, self._wiring = model, wiring
         self._watches, self._companions = tuple(watches), tuple(companions)
         self._exclude, self._ranks, self._warner = tuple(exclude), ranks, warner
-        # Without DistributedDataParallel's averages a rank may find what another does not.
+        # One an optimizer: in a loop without hooks the steps of several lie between `before_` and `after_`.
         guard = recipe.guard
-        self._guarding = None if guard is None else Guarding(guard, model, wiring)
-        self._refused = False
+        self._guardings = (
+            {} if guard is None else {watch: Guarding(guard, model, wiring) for watch in watches}
+        )
+        self._refused: set[OptimizerWatch] = set()
         self._meter: ActivityMeter | None = None
         self._gains: dict[str, float] = {}
         if self._check is not None:
@@ -70,26 +72,33 @@ class Protection:
     @property
     def guards(self) -> bool:
         """Whether it must be there before an optimizer's step."""
-        return self._guarding is not None
+        return bool(self._guardings)
 
     def before_(self, watch: OptimizerWatch) -> bool:
         """Look at the gradients of a step; whether it is made."""
         if self._meter is not None:
             self._meter.settle()
             self._meter = None
-        if self._guarding is None:
+        guarding = self._guardings.get(watch)
+        if guarding is None or guarding.before_step_(watch.optimizer):
             return True
-        self._refused = not self._guarding.before_step_(watch.optimizer)
-        return not self._refused
+        self._refused.add(watch)
+        return False
 
-    def after_(self, watch: OptimizerWatch, report: Report) -> bool:
-        """Look at what a step has made of the parameters; whether there was one."""
-        if self._guarding is None:
-            return True
-        self._guarding.after_step_(watch.optimizer)
-        refused, self._refused = self._refused, False
-        self.note(report)
-        return not refused
+    def refused_(self, watch: OptimizerWatch, report: Report) -> bool:
+        """Whether an optimizer has just made no step, as it should: then its gradients are put back."""
+        if watch not in self._refused:
+            return False
+        self._refused.remove(watch)
+        self.after_(watch, report)
+        return True
+
+    def after_(self, watch: OptimizerWatch, report: Report) -> None:
+        """Look at what a step has made of the parameters, and shorten it."""
+        guarding = self._guardings.get(watch)
+        if guarding is not None:
+            guarding.after_step_(watch.optimizer)
+            self.note(report)
 
     def _scale_(self, given: Arguments) -> None:
         """The first training pass is about to be made: of a training that begins here, and was not resumed."""
@@ -114,11 +123,16 @@ class Protection:
     def note(self, report: Report) -> None:
         """Write down what was done."""
         report.gains = self._gains
-        if self._guarding is not None:
-            first = not report.guarded and not report.refused
-            report.guarded, report.refused = self._guarding.hits, self._guarding.refused
-            if first and (report.guarded or report.refused):
-                self._warner.guarded(report)
+        if not self._guardings:
+            return
+        first = not report.guarded and not report.refused
+        counts: Counter[str] = Counter()
+        for each in self._guardings.values():
+            counts.update(each.hits)
+        report.guarded = dict(counts)
+        report.refused = sum(each.refused for each in self._guardings.values())
+        if first and (report.guarded or report.refused):
+            self._warner.guarded(report)
 
     def leave(self) -> None:
         """Do nothing any more."""
@@ -126,17 +140,20 @@ class Protection:
             self._meter.settle()
             self._meter = None
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self, report: Report) -> dict[str, Any]:
         """What was done; loadable with ``weights_only=True``."""
-        guarding = self._guarding
-        return {"gains": dict(self._gains), "guard": guarding and guarding.state_dict()}
+        return {
+            "gains": dict(self._gains),
+            "hits": dict(report.guarded),
+            "refused": report.refused,
+        }
 
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+    def load_state_dict(self, state: Mapping[str, Any], report: Report) -> None:
         """Resume: the gain check belongs to the beginning of a training, and that is over."""
-        if (state["guard"] is None) != (self._guarding is None):
-            raise StateError("the saved regrower and this one differ in their guard")
-        if self._guarding is not None:
-            self._guarding.load_state_dict(state["guard"])
+        for guarding in list(self._guardings.values())[:1]:
+            guarding.load_state_dict(state)
+        report.guarded, report.refused = dict(state["hits"]), int(state["refused"])
         self._gains = {str(path): float(gain) for path, gain in state["gains"].items()}
         self._check = None
         self.leave()
+        self.note(report)

@@ -247,15 +247,15 @@ class Stepper:
     def step_made(self, watch: OptimizerWatch) -> None:
         """An optimizer has stepped: correct its young entries; after the last one, renew what was decided."""
         started, last = time.perf_counter(), watch is self.watches[-1]
-        if watch.skips():
+        protection = self.protection
+        if watch.skips() or (protection is not None and protection.refused_(watch, self.report)):
             if last:
                 self._pending = self._loss = None
             return
         if watch.surgeon is not None and watch.surgeon.young:
             watch.surgeon.after_step()
-        if self.protection is not None and not self.protection.after_(watch, self.report):
-            self._pending = self._loss = None
-            return
+        if protection is not None:
+            protection.after_(watch, self.report)
         if not last:
             return
         decision, self._pending, self._loss = self._pending, None, None
@@ -369,7 +369,11 @@ class Stepper:
             "counted": self._renewer.counted.state_dict(),
             "started_at_zero": [] if self.lookout is None else sorted(self.lookout.started_at_zero),
             "report": self.report.saved(),
-            **({} if self.protection is None else {"guard": self.protection.state_dict()}),
+            **(
+                {}
+                if self.protection is None
+                else {"guard": self.protection.state_dict(self.report)}
+            ),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -404,8 +408,7 @@ class Stepper:
         self._renewer.counted.load_state_dict(state["counted"])
         self.report.restore(state["report"], steps=self._step)
         if self.protection is not None:
-            self.protection.load_state_dict(state["guard"])
-            self.protection.note(self.report)
+            self.protection.load_state_dict(state["guard"], self.report)
         self._list(self._working.now() | {event.layer for event in self.report.events})
         self._note_absent()
         if self.lookout is not None:
