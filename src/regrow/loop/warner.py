@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import sys
 import warnings
 from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+import torch
 
 from regrow.errors import (
     LargeRenewalWarning,
@@ -11,6 +17,11 @@ from regrow.errors import (
     NoEffectWarning,
     NonFiniteWarning,
     RegrowWarning,
+)
+
+_INSIDE: Final = (
+    f"{Path(__file__).parent.parent}{os.sep}",
+    f"{Path(torch.__file__).parent}{os.sep}",
 )
 
 
@@ -38,7 +49,7 @@ class Warner:
             f"scores that are not finite at step {step}: {found}; they select no filter "
             f"(warned once; report.nonfinite counts on)",
             NonFiniteWarning,
-            stacklevel=6,
+            stacklevel=_users_line(),
         )
 
     def disturbed(self, found: Sequence[str], *, step: int) -> None:
@@ -49,7 +60,7 @@ class Warner:
                 f"{len(found) - 1} others, and are 0 again; they come back from what they were when they were dropped: "
                 f"with a model, load the optimizer and the regrower of the same time too (recipe '{self._recipe}')",
                 RegrowWarning,
-                stacklevel=5,
+                stacklevel=_users_line(),
             )
 
     def no_gradient(self, *, step: int) -> None:
@@ -66,7 +77,7 @@ class Warner:
         warnings.warn(
             f"no watched layer has a gradient at step {step}, so that no filter is scored{early} (warned once)",
             NoEffectWarning,
-            stacklevel=6,
+            stacklevel=_users_line(),
         )
 
     def forgotten(self, optimizer: str) -> None:
@@ -79,7 +90,7 @@ class Warner:
                 "renewed entries begin anew; one that attaches in the middle on purpose loses nothing "
                 f"(recipe '{self._recipe}'; warned once)",
                 RegrowWarning,
-                stacklevel=5,
+                stacklevel=_users_line(),
             )
 
     def past_the_end(self, steps: int) -> None:
@@ -91,7 +102,7 @@ class Warner:
                 "the whole number to attach; a run that is resumed attaches with that of the whole training and loads "
                 f"the regrower's state, load_state_dict (recipe '{self._recipe}'; warned once)",
                 RegrowWarning,
-                stacklevel=5,
+                stacklevel=_users_line(),
             )
 
     def order(self) -> None:
@@ -103,7 +114,7 @@ class Warner:
                 "stepped before the others, or not at all; renewed filters are moved by gradients of the old ones, or "
                 "none is renewed (attach; warned once)",
                 RegrowWarning,
-                stacklevel=6,
+                stacklevel=_users_line(),
             )
 
     def large(self, text: str) -> None:
@@ -113,7 +124,7 @@ class Warner:
             warnings.warn(
                 f"{text} (recipe '{self._recipe}'; warned once, the report has all of them)",
                 LargeRenewalWarning,
-                stacklevel=6,
+                stacklevel=_users_line(),
             )
 
     def kept(self, reason: str, text: str) -> None:
@@ -123,7 +134,7 @@ class Warner:
             warnings.warn(
                 f"{text} (recipe '{self._recipe}'; warned once, the report has all of them)",
                 LeftAloneWarning,
-                stacklevel=6,
+                stacklevel=_users_line(),
             )
 
     def unseen(self) -> None:
@@ -135,7 +146,7 @@ class Warner:
                 "dead: attach to what the loop calls, and call it and not its forward(), or set confirm='gradient' "
                 f"(recipe '{self._recipe}'; warned once)",
                 NoEffectWarning,
-                stacklevel=6,
+                stacklevel=_users_line(),
             )
 
     def left_out(self, count: int) -> None:
@@ -144,5 +155,13 @@ class Warner:
             f"{count} filters are out of the network, and the recipe does not bring them back any more: call "
             f"regrower.bring_back() (recipe '{self._recipe}')",
             RegrowWarning,
-            stacklevel=3,
+            stacklevel=_users_line(),
         )
+
+
+def _users_line() -> int:
+    """The stack level, for the caller, of the innermost frame that is neither regrow's nor torch's."""
+    level, frame = 1, sys._getframe(1)
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(_INSIDE):
+        level, frame = level + 1, frame.f_back
+    return level
