@@ -135,8 +135,8 @@ def attach(
     Edge cases:
         An optimizer that cannot be followed is an OptimizerError, a model that cannot be traced a TraceError; both say
         where and what can be done.
-        What nobody trains at the moment (it requires no gradient, lies in no optimizer, or has a learning rate of 0) is kept.
-        A layer that is unfrozen or joins an optimizer later takes part from then on, and counts in a share of the
+        What nobody trains at the moment (it requires no gradient, lies in no optimizer, or has a learning rate of 0) is
+        kept. A layer that is unfrozen or joins an optimizer later takes part from then on, and counts in a share of the
         network from then on; where none is trained yet, a NoEffectWarning says so.
 
     Examples:

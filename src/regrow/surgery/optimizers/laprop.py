@@ -1,4 +1,4 @@
-"""LaProp: gradients are normalised before they are averaged, and the averages of the learning rate are numbers of a tensor."""
+"""LaProp: gradients are normalised before they are averaged; averages of the learning rate are numbers of a tensor."""
 
 from __future__ import annotations
 
