@@ -14,7 +14,7 @@ from regrow.graph.filters import Filters, Norm, Reader
 from regrow.graph.offsets import heard
 from regrow.graph.record import Record
 from regrow.graph.remarks import left_out, listed, named_layers, untraced, way_out
-from regrow.graph.sets import Meeting
+from regrow.graph.sets import Why
 from regrow.graph.users import User, others, with_several
 from regrow.graph.weights import path_of
 from regrow.graph.wiring import Wiring
@@ -51,7 +51,7 @@ def assemble(
     foreign: dict[int, set[int]] = {}
     for layer in record.layers:
         path = path_of(layer.weight)
-        why = Meeting("read together", f"'{path}'")
+        why = Why("read together", f"'{path}'")
         found = _by_filter(record, [table.union(names, why) for names in layer.reads], foreign)
         for writer, by_filter in found.items():
             channels, alone = _columns(by_filter, len(record.layers[writer].names))

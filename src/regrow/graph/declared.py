@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from regrow.errors import TraceError
 from regrow.graph.filters import NormTensor
 from regrow.graph.record import NormRecord, Record
-from regrow.graph.sets import NAMES, Meeting
+from regrow.graph.sets import NAMES, Why
 
 _SCALES: Final = ("weight", "gain")
 _SHIFTS: Final = ("bias",)
@@ -95,10 +95,10 @@ def note_declared(
         record.ledger.write(out, None)
         return
     place, spread = f"'{path}'", list(range(axis + 1, 0))
-    positions = record.table.join_over(names, spread, Meeting("read together", place))
+    positions = record.table.join_over(names, spread, Why("read together", place))
     record.ledger.write(out, positions.expand(out.shape))
     over = [each for each in range(out.ndim) if each != out.ndim + axis]
-    seen = record.table.join_over(names, over, Meeting("read together", place)).reshape(-1)
+    seen = record.table.join_over(names, over, Why("read together", place)).reshape(-1)
     said = _said(record, module, module.fresh_channel_entries(), size=len(seen), what=what)
     if not said:
         return

@@ -10,7 +10,7 @@ from torch import Tensor
 from regrow.graph import foreign
 from regrow.graph.filters import LayerKind
 from regrow.graph.record import Call, LayerRecord, Record
-from regrow.graph.sets import NAMES, Meeting
+from regrow.graph.sets import NAMES, Why
 from regrow.graph.weights import WeightUse, own_name, path_of, weight_use, why_no_weight
 from regrow.graph.windows import at, join_windows, kernel_positions
 
@@ -109,7 +109,7 @@ def _follow_linear(
     if more is None and added is not None and (own := foreign.added(record, added, written)):
         more = torch.tensor(own, device="cpu")
     if more is not None:  # an activation that is added, as baddbmm can, or a table of numbers
-        written = record.table.join(written.expand(out.shape), more, Meeting("summed", call.place))
+        written = record.table.join(written.expand(out.shape), more, Why("summed", call.place))
     record.ledger.write(out, written)
 
 
@@ -125,7 +125,7 @@ def _follow_mixing_product(
         ):
             _stop_at_weight(call, record, factor)
             return
-    why = Meeting("mixed", call.place)
+    why = Why("mixed", call.place)
     written: Tensor | None = None
     for factor, axis in ((first, -1), (second, -2 if second.ndim > 1 else -1)):
         names = record.ledger.names(factor)
@@ -136,7 +136,7 @@ def _follow_mixing_product(
             written = part if written is None else record.table.join(written, part, why)
     more = None if added is None else record.ledger.names(added)
     if more is not None:
-        summed = Meeting("summed", call.place)
+        summed = Why("summed", call.place)
         written = more if written is None else record.table.join(written, more, summed)
     record.ledger.write(call.outputs[0], written)
 
@@ -149,7 +149,7 @@ def _follow_fixed_kernel(
     out = call.outputs[0]
     if names is None:
         return
-    why = Meeting("mixed", f"{call.place} with a fixed kernel")
+    why = Why("mixed", f"{call.place} with a fixed kernel")
     by_group = names.reshape(x.shape[0], groups, -1, *x.shape[2:])
     united = record.table.join_over(by_group, [2], why).squeeze(2)
     if transposed:
@@ -245,9 +245,7 @@ def _over_all_but(
 ) -> Tensor:
     """The sets on each channel, over examples and positions."""
     over = [other for other in range(names.ndim) if other != axis]
-    return record.table.join_over(names, over, Meeting("read together", call.place)).reshape(
-        kept_size
-    )
+    return record.table.join_over(names, over, Why("read together", call.place)).reshape(kept_size)
 
 
 def _stop_at_weight(call: Call, record: Record, weight: Tensor) -> None:

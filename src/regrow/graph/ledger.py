@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.multiprocessing.reductions import StorageWeakRef
 
 from regrow.graph.dispatch import address
-from regrow.graph.notes import Derivation, Notes, Place
+from regrow.graph.notes import Derived, Notes, Place
 from regrow.graph.sets import NAMES
 
 _SWEEP_EVERY: Final = 256
@@ -161,7 +161,7 @@ class Ledger:
             self.write_origins(tensor, origins)
 
     def write_derived(
-        self, tensor: Tensor, derived: Derivation, filters: Tensor, stands: Tensor
+        self, tensor: Tensor, derived: Derived, filters: Tensor, stands: Tensor
     ) -> None:
         """Note that a tensor of new memory was worked out from a parameter, filter by filter.
 
@@ -187,7 +187,7 @@ class Ledger:
                 notes.whole = {}
                 notes.origins = notes.derived = notes.by_filter = notes.stands = None
 
-    def derived(self, tensor: Tensor) -> tuple[Derivation, Tensor, Tensor] | None:
+    def derived(self, tensor: Tensor) -> tuple[Derived, Tensor, Tensor] | None:
         """What `write_derived` noted of a tensor, or of the tensor that it looks at; None if nothing."""
         notes = self.find(tensor)
         if notes is None or notes.itemsize != tensor.element_size():

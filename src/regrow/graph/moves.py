@@ -12,7 +12,7 @@ from regrow.graph.foreign import moved
 from regrow.graph.ledger import Ledger
 from regrow.graph.record import Call, Record
 from regrow.graph.rules import COPIES
-from regrow.graph.sets import NAMES, Meeting
+from regrow.graph.sets import NAMES, Why
 
 _EXACT: Final = frozenset(
     {
@@ -109,7 +109,7 @@ def follow_move(
         for out, names in zip(call.outputs, made, strict=True):
             ledger.write(out, names)
     if steering:
-        why = Meeting("mixed", call.place)
+        why = Why("mixed", call.place)
         chosen = record.table.union(
             (n for each in steering for n in torch.unique(each).tolist()), why
         )

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from regrow.graph.record import Call, NormRecord, Record, names_in
-from regrow.graph.sets import NAMES, Meeting, squeezed
+from regrow.graph.sets import NAMES, Why, squeezed
 from regrow.graph.weights import own_name, path_of
 
 CHANNEL_NORMS: Final = (
@@ -31,7 +31,7 @@ def channel_norm(call: Call, record: Record) -> None:
     if names is None:
         return
     over = [axis for axis in range(x.ndim) if axis != 1]
-    seen = record.table.join_over(names, over, Meeting("read together", call.place)).reshape(-1)
+    seen = record.table.join_over(names, over, Why("read together", call.place)).reshape(-1)
     kind = "group_norm" if call.op == "native_group_norm" else "batch_norm"
     _note_norm(call, record, kind, seen)
     if kind == "group_norm" and call.number("group") < x.shape[1]:
@@ -76,11 +76,11 @@ def last_axes_norm(call: Call, record: Record) -> None:
     count = len(cast("Sequence[int]", call.arguments["normalized_shape"]))
     if count == 1:
         seen = record.table.join_over(
-            names, range(names.ndim - 1), Meeting("read together", call.place)
+            names, range(names.ndim - 1), Why("read together", call.place)
         )
         _note_norm(call, record, "layer_norm", seen.reshape(-1))
     axes = range(names.ndim - count, names.ndim)
-    joined = record.table.join_over(names, axes, Meeting("mixed", call.place))
+    joined = record.table.join_over(names, axes, Why("mixed", call.place))
     for out in call.outputs:
         record.ledger.write(out, joined)
 

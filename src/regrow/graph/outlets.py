@@ -52,7 +52,7 @@ class _Call:
 
 
 @dataclass
-class _Sighting:
+class _Seen:
     """Something noted at a call whose place is not known to the end yet."""
 
     call: _Call
@@ -62,7 +62,7 @@ class _Sighting:
 
 
 @dataclass
-class _LayerPlaces:
+class _Found:
     outlets: list[Outlet] = field(default_factory=list[Outlet])
     inlet: Site | None = None
     factors: dict[str, dict[int, set[int]]] = field(default_factory=dict[str, dict[int, set[int]]])
@@ -88,8 +88,8 @@ class OutletFinder(TorchFunctionMode):
         self._record = record
         self._frames = frames
         self._random: dict[int, Tensor] = {}
-        self._seen: list[_Sighting] = []
-        self._found: dict[int, _LayerPlaces] = {}
+        self._seen: list[_Seen] = []
+        self._found: dict[int, _Found] = {}
 
     def __torch_function__(
         self,
@@ -166,7 +166,7 @@ class OutletFinder(TorchFunctionMode):
                 ]
                 if any(unit >= 0 for unit in units):
                     make = _outlet(place, tuple(units), given[argument].ndim)
-                    self._seen.append(_Sighting(call, argument, layer, make))
+                    self._seen.append(_Seen(call, argument, layer, make))
 
     def _forget(self, made: Sequence[Tensor]) -> None:
         """Behind chance nobody looks any more: no filter, and yet no constant."""
@@ -195,7 +195,7 @@ class OutletFinder(TorchFunctionMode):
                     argument=seen.argument,
                 )
             )
-            found = self._found.setdefault(seen.layer, _LayerPlaces())
+            found = self._found.setdefault(seen.layer, _Found())
             if isinstance(made, Outlet):
                 found.outlets.append(made)
             elif isinstance(made, Site) and found.inlet is None:
@@ -226,7 +226,7 @@ class OutletFinder(TorchFunctionMode):
     def _note_inlet(self, call: _Call, argument: int, weight: str) -> None:
         for layer, each in enumerate(self._record.layers):
             if each.weight == weight:
-                self._seen.append(_Sighting(call, argument, layer, lambda site: site))
+                self._seen.append(_Seen(call, argument, layer, lambda site: site))
 
     def _is_live(self, tensor: Tensor) -> bool:
         notes = self._record.ledger.find(tensor) if tensor.layout == torch.strided else None
@@ -306,7 +306,7 @@ class OutletFinder(TorchFunctionMode):
             except RuntimeError:
                 continue  # along axes that were put together, as zeros around are
             pairs = set(zip(unit.flatten().tolist(), entry.flatten().tolist(), strict=True))
-            by_unit = self._found.setdefault(layer, _LayerPlaces()).factors.setdefault(tensor, {})
+            by_unit = self._found.setdefault(layer, _Found()).factors.setdefault(tensor, {})
             for one, number in pairs:
                 if one >= 0:
                     by_unit.setdefault(one, set()).add(number)

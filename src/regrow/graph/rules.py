@@ -19,7 +19,7 @@ from regrow.graph.pooling import (
     whole_space,
 )
 from regrow.graph.record import Call, Record, names_in
-from regrow.graph.sets import Meeting
+from regrow.graph.sets import Why
 
 Rule = Callable[[Call, Record], None]
 
@@ -90,16 +90,14 @@ def pointwise(call: Call, record: Record) -> None:
         names = record.ledger.names(value) if isinstance(value, Tensor) else None
         if names is not None:
             joined = (
-                names
-                if joined is None
-                else record.table.join(joined, names, Meeting(verb, call.place))
+                names if joined is None else record.table.join(joined, names, Why(verb, call.place))
             )
     if joined is not None and call.op not in _SCALES:
         for value in call.arguments.values():
             added = foreign.added(record, value, joined) if isinstance(value, Tensor) else 0
             if added:
                 joined = record.table.join(
-                    joined, torch.tensor(added, device="cpu"), Meeting(verb, call.place)
+                    joined, torch.tensor(added, device="cpu"), Why(verb, call.place)
                 )
     for out in call.outputs:
         record.ledger.write(out, joined)
@@ -132,7 +130,7 @@ def reduction(call: Call, record: Record) -> None:
     chosen = given if isinstance(given, (list, tuple)) else [given]
     dims = [int(str(axis)) for axis in chosen if axis is not None] or list(range(x.ndim))
     verb = "summed" if call.op in _SUMS else "mixed"
-    joined = record.table.join_over(names, dims, Meeting(verb, call.place))
+    joined = record.table.join_over(names, dims, Why(verb, call.place))
     for out in call.outputs:
         if out.ndim == x.ndim:
             record.ledger.write(out, joined.expand(out.shape))
@@ -144,7 +142,7 @@ def reduction(call: Call, record: Record) -> None:
 
 def loss(call: Call, record: Record) -> None:
     """What a model gives in training mode: every number of it depends on all that is compared."""
-    union = record.table.union(record.behind(call.arguments.values()), Meeting("mixed", call.place))
+    union = record.table.union(record.behind(call.arguments.values()), Why("mixed", call.place))
     for out in call.outputs:
         record.ledger.write(out, torch.tensor(union, device="cpu"))
 
@@ -153,7 +151,7 @@ def gated_halves(call: Call, record: Record) -> None:
     """GLU: the first half of the channels times a function of the second."""
     names, _ = names_in(call, record)
     first, second = names.chunk(2, call.number("dim"))
-    joined = record.table.join(first, second, Meeting("multiplied", call.place))
+    joined = record.table.join(first, second, Why("multiplied", call.place))
     record.ledger.write(call.outputs[0], joined)
 
 
@@ -165,7 +163,7 @@ def attention(call: Call, record: Record) -> None:
     if len({tensor.shape[:-2] for tensor in factors}) > 1:
         record.give_up(call, "its heads share keys or values")
         return
-    why = Meeting("mixed", call.place)
+    why = Why("mixed", call.place)
     joined: Tensor | None = None
     for name, united in (
         ("query", [-1]),

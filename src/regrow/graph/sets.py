@@ -28,7 +28,7 @@ _NO_LAYER: Final = -1
 
 
 @dataclass(frozen=True)
-class Meeting:
+class Why:
     """What brought several sets together.
 
     Attributes:
@@ -212,7 +212,7 @@ class SetTable:
             self._folded[name, label] = self._folded[folded, label] = folded
         return self._folded[name, label]
 
-    def union(self, names: Iterable[int], why: Meeting | None = None) -> int:
+    def union(self, names: Iterable[int], why: Why | None = None) -> int:
         """The name of the union of some sets.
 
         Args:
@@ -234,7 +234,7 @@ class SetTable:
         labels = frozenset[str]().union(*(self._labels[name] for name in distinct))
         return self._renamed(self._name(atoms, self.layers_of(distinct), labels), offsets)
 
-    def join(self, a: Tensor, b: Tensor, why: Meeting | None = None) -> Tensor:
+    def join(self, a: Tensor, b: Tensor, why: Why | None = None) -> Tensor:
         """Element by element union of two tensors of names, which broadcast against each other.
 
         Args:
@@ -258,7 +258,7 @@ class SetTable:
         found = [self.union(divmod(pair, base), why) for pair in pairs.tolist()]
         return torch.tensor(found, dtype=NAMES, device="cpu")[where].expand(shape)
 
-    def join_over(self, names: Tensor, dims: Sequence[int], why: Meeting | None = None) -> Tensor:
+    def join_over(self, names: Tensor, dims: Sequence[int], why: Why | None = None) -> Tensor:
         """Union over some axes, which stay with size 1.
 
         Args:
@@ -322,14 +322,14 @@ class SetTable:
             return name
         return self._name(self._atoms[name], self._layers[name], self._labels[name], offsets)
 
-    def _remember(self, names: Sequence[int], why: Meeting) -> None:
+    def _remember(self, names: Sequence[int], why: Why) -> None:
         mixed = frozenset[int]()
         if why.verb not in _KEEP_APART:
             mixed = self._layers_that_meet_themselves(names, pairs=why.verb == "mixed")
             for layer in mixed:
                 self.company.setdefault(layer, {})[f"mixed by {why.place}"] = None
             if why.verb == "mixed":
-                why = Meeting("joined", why.place)
+                why = Why("joined", why.place)
         # Channels by the hundred repeat the same layers; which filters they are does not matter here.
         counts = Counter(self._layers[name] for name in names)
         kinds = {(self._layers[name], self._labels[name]) for name in names}

@@ -18,7 +18,7 @@ from typing import Final, cast
 import torch
 from torch import Tensor
 
-from regrow.graph.notes import Derivation
+from regrow.graph.notes import Derived
 from regrow.graph.record import Call, Record
 from regrow.graph.rules import COPIES, is_pointwise
 
@@ -74,7 +74,7 @@ def follow_standardised(call: Call, record: Record, tags: Sequence[torch.Tag]) -
         return False
     if made is None or bool((made.filters == _SEVERAL).any()):
         return False
-    derived = Derivation(made.parameter, made.standardised)
+    derived = Derived(made.parameter, made.standardised)
     for out in call.outputs[: 1 if call.op in _CHANNEL_NORMS else None]:
         record.ledger.write_derived(
             out, derived, made.filters.reshape(out.shape), made.stands.reshape(out.shape)

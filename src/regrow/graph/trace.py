@@ -105,7 +105,7 @@ def trace(model: nn.Module, example_inputs: ExampleInputs) -> Wiring:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _TrainingRun:
+class _Trained:
     """What a run in training mode has shown.
 
     Attributes:
@@ -190,7 +190,7 @@ def _run(
     return outputs, finder
 
 
-def _in_training(model: nn.Module, example_inputs: ExampleInputs, record: Record) -> _TrainingRun:
+def _in_training(model: nn.Module, example_inputs: ExampleInputs, record: Record) -> _Trained:
     """Run the model in training mode too, into the same record: what it uses there alone belongs to the wiring.
 
     Where filters leave is seen there as well, before dropout and stochastic depth: where chance is at work, in one run
@@ -215,10 +215,8 @@ def _in_training(model: nn.Module, example_inputs: ExampleInputs, record: Record
             why = str(error.__cause__ or error)
             continue
         whole = modules == options[0]
-        return _TrainingRun(
-            ran=True, whole=whole, chance=drew, outputs=outputs, flows=finder.flows()
-        )
-    return _TrainingRun(ran=False, whole=False, why=why.partition("\n")[0])
+        return _Trained(ran=True, whole=whole, chance=drew, outputs=outputs, flows=finder.flows())
+    return _Trained(ran=False, whole=False, why=why.partition("\n")[0])
 
 
 def _in_training_mode(model: nn.Module) -> list[frozenset[nn.Module]]:
@@ -232,7 +230,7 @@ def _in_training_mode(model: nn.Module) -> list[frozenset[nn.Module]]:
     return list(dict.fromkeys((every - known, every - normed)))
 
 
-def _apart(record: Record, evaluated: Set[str], trained: _TrainingRun) -> dict[str, str]:
+def _apart(record: Record, evaluated: Set[str], trained: _Trained) -> dict[str, str]:
     """The weights of layers that training does not use as evaluation does, or of which that is not known, and why."""
     found: dict[str, str] = {}
     for weight in evaluated - frozenset(record.used):

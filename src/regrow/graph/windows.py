@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from regrow.graph.sets import Meeting, SetTable
+from regrow.graph.sets import SetTable, Why
 
 
 def kernel_positions(
@@ -58,9 +58,7 @@ def adaptive_positions(*, size: int, count: int) -> Tensor:
     return torch.where(position < end[:, None], position, size)
 
 
-def join_windows(
-    table: SetTable, names: Tensor, positions: Sequence[Tensor], why: Meeting
-) -> Tensor:
+def join_windows(table: SetTable, names: Tensor, positions: Sequence[Tensor], why: Why) -> Tensor:
     """Unite the names in each window of the last axes.
 
     Args:
