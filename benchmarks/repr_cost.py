@@ -97,8 +97,9 @@ def cycle(selection: str, optimizer: str, repeat: int) -> dict[str, Any]:
     )
     for parameter in model.parameters():
         parameter.grad = torch.full_like(parameter, 1e-6)
-    chosen.step()  # the optimizer has its memory
-    watch = regrower._stepper.watches[0]
+    chosen.step()  # the optimizer has its state
+    stepper = regrower._stepper
+    watch = stepper.watches[0]
     times: dict[str, list[float]] = {part: [] for part in PARTS}
     processor: list[float] = []
     dropped = 0
@@ -106,9 +107,9 @@ def cycle(selection: str, optimizer: str, repeat: int) -> dict[str, Any]:
         began = time.process_time()
         for ready, made in (("score", "drop"), (None, "bring back")):
             started = time.perf_counter()
-            regrower.gradients_ready(watch)
+            stepper.gradients_ready(watch)
             between = time.perf_counter()
-            regrower.step_made(watch)
+            stepper.step_made(watch)
             ended = time.perf_counter()
             if ready is not None:
                 times[ready].append(between - started)
@@ -173,8 +174,8 @@ class Loop:
         )
         # What is called in a step: by the optimizer, and (for gradients that have just come) by autograd.
         for name in ("gradients_ready", "step_made"):
-            self._clock(self.regrower, name)
-        self._clock(self.regrower._stepper._renewer.resting, "_clear")
+            self._clock(self.regrower._stepper, name)
+        self._clock(self.regrower._stepper._absent.zeros, "_clear")
 
     def _clock(self, owner: object, name: str) -> None:
         clock = Clocked(getattr(owner, name))

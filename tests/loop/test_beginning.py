@@ -191,3 +191,21 @@ def test_a_state_of_the_version_before_goes_on_bit_for_bit() -> None:
         assert torch.equal(one, two), name
     with pytest.raises(StateError, match="has version 3, this one has 5"):
         resumed.load_state_dict({**before, "version": 3})
+
+
+def test_a_warning_is_at_the_user_s_line() -> None:
+    """Not at one of torch's or of regrow's, however deep it is found."""
+    model = _network()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    regrower = _attach(model, optimizer, total_steps=1)
+    found: list[str] = []
+    for _ in range(2):
+        model(IMAGES).square().mean().backward()
+        if not found:
+            model[0].weight.grad[0] = float("nan")  # type: ignore[index,union-attr]
+        with warnings.catch_warnings(record=True) as seen:
+            warnings.simplefilter("always")
+            optimizer.step()
+        found += [each.filename for each in seen]
+    assert found == [__file__, __file__]  # a score that is no number, and a step behind the last
+    assert regrower.report.steps == 2

@@ -11,7 +11,8 @@ from torch import nn
 import regrow
 
 ROOT = Path(regrow.__file__).parent
-FILES, CALLS = 19, 167
+FILES, CALLS = 19, 165
+IDLE_FILES, IDLE_CALLS = 9, 33
 
 
 def _walk(*, renews: bool) -> Counter[tuple[str, str]]:
@@ -58,6 +59,18 @@ def test_the_walk_of_a_step_that_renews_does_not_grow() -> None:
     calls = _walk(renews=True)
     assert len({file for file, _ in calls}) <= FILES
     assert sum(calls.values()) <= CALLS
+
+
+def test_the_walk_of_a_step_that_renews_nothing_does_not_grow() -> None:
+    calls = _walk(renews=False)
+    assert len({file for file, _ in calls}) <= IDLE_FILES
+    assert sum(calls.values()) <= IDLE_CALLS
+
+
+def test_nobody_passes_what_only_some_need() -> None:
+    """Drop phases, passes that are read, calibration data, several optimizers, companions."""
+    for folder in ("loop/drop/", "loop/activity/", "loop/measure/", "loop/order", "surgery/co"):
+        assert not any(file.startswith(folder) for file, _ in _walk(renews=True)), folder
 
 
 def test_the_optimizer_s_state_is_checked_once_a_renewal() -> None:

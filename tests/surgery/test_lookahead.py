@@ -183,6 +183,6 @@ class _Slow(Optimizer):
 
 def test_a_wrapper_with_weights_of_its_own_is_refused() -> None:
     inner = optim.SGD([nn.Parameter(torch.ones(2, 3))], lr=0.1)
-    with pytest.raises(OptimizerError, match="_Slow keeps weights or a memory of its own"):
+    with pytest.raises(OptimizerError, match="_Slow keeps weights or a state of its own"):
         unwrap_optimizer(_Slow(inner))
     assert unwrap_optimizer(inner) is inner

@@ -210,10 +210,10 @@ def heard(record: Record, wiring: Wiring) -> dict[str, str]:
     Returns:
         By module path, the operation that makes something of 0, and where.
     """
-    return _OffsetFinder(record, wiring).layers()
+    return _Hearing(record, wiring).layers()
 
 
-class _OffsetFinder:
+class _Hearing:
     def __init__(self, record: Record, wiring: Wiring) -> None:
         self._record = record
         self._table = record.table

@@ -20,6 +20,7 @@ from regrow.errors import (
 )
 from regrow.graph import Filters, Policy, Wiring, trace, unwrap
 from regrow.loop.activity.step_activity import step_activity
+from regrow.loop.assembly import assembled
 from regrow.loop.drop import droppable, refuse_endless
 from regrow.loop.measure.data import CalibrationData
 from regrow.loop.measure.examples import CalibrationLoss
@@ -27,7 +28,6 @@ from regrow.loop.measure.instruments import calibration_of, probe_of
 from regrow.loop.ranks import Ranks
 from regrow.loop.regrower import Regrower
 from regrow.loop.start.arguments import optimizers_of, refuse_types
-from regrow.loop.start.assembly import assembled
 from regrow.loop.start.initialisers import resolve_layers
 from regrow.loop.start.layers import choose
 from regrow.loop.start.sharding import refuse_sharded_model, refuse_sharded_optimizer
@@ -117,7 +117,7 @@ def attach(
         calibration_loss: Takes the model's output and targets and gives the mean loss of the batch; None: cross
             entropy.
         reset_state: ``exact``: a renewed filter gets the optimizer state of a fresh one; optimizers for which that is
-            not known are refused. ``zero``: exact where it is; elsewhere, whatever they remember of its entries is set
+            not known are refused. ``zero``: exact where it is; elsewhere, whatever they keep of its entries is set
             to zero.
         activity_every: For criteria that ask for means of what filters give in training: read the passes of one in so
             many steps. A criterion that asks on its own, as `RandomOut` does, asks as it does.
@@ -134,8 +134,8 @@ def attach(
     Edge cases:
         An optimizer that cannot be followed is an OptimizerError, a model that cannot be traced a TraceError; both say
         where and what can be done.
-        What nobody trains at the moment (it requires no gradient, lies in no optimizer, or has a rate of 0) is kept.
-        A layer that is unfrozen or joins an optimizer later takes part from then on, and counts in a share of the
+        What nobody trains at the moment (it requires no gradient, lies in no optimizer, or has a learning rate of 0) is
+        kept. A layer that is unfrozen or joins an optimizer later takes part from then on, and counts in a share of the
         network from then on; where none is trained yet, a NoEffectWarning says so.
 
     Examples:
@@ -355,7 +355,7 @@ def _too_few(recipe: Recipe, watched: Sequence[Filters], able: Collection[str]) 
 def _treatment(
     recipe: Recipe, reset_state: Literal["exact", "zero"]
 ) -> Literal["exact", "zero"] | None:
-    """Without `Recipe.reset_optimizer` a drop still clears what is out: any optimizer's memory can be zeroed."""
+    """Without `Recipe.reset_optimizer` a drop still clears what is out: any optimizer's state can be zeroed."""
     if recipe.reset_optimizer:
         return reset_state
     return "zero" if recipe.drop else None

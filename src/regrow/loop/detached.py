@@ -18,7 +18,7 @@ class Detached:
 
     `copy.deepcopy` and pickle take a LightningModule, a scikit-learn estimator or a settings object along with all that
     it holds; the optimizer whose hooks the original belongs to is not copied with it, or without its hooks. So the copy
-    has this in the place of the original. To go on with the copy, attach anew and load its state:
+    has this in the place of the original. To resume with the copy, attach anew and load its state:
 
         regrower = regrow.attach(recipe, copied.model, optimizer, ...)
         regrower.load_state_dict(copied.regrower.state_dict())

@@ -23,7 +23,7 @@ class Ranks:
 
     Decisions need no communication: a step hook sees the gradients that DistributedDataParallel has
     averaged, the same bits on every rank, and all random numbers have keys. What one rank could be
-    told otherwise than another is compared once, when the recipe is attached. What each rank
+    given otherwise than another is compared once, when the recipe is attached. What each rank
     measures on its own (a loss) is averaged where it is used: at steps that the schedule alone
     picks, so that either all ranks come to the collective or none does.
 
@@ -53,11 +53,11 @@ class Ranks:
             or dist.get_rank(wrapper.process_group) == 0
         )
 
-    def check_same(self, told: Mapping[str, object], *, where: str) -> None:
+    def check_same(self, settings: Mapping[str, object], *, where: str) -> None:
         """Refuse settings that differ from rank to rank. Every rank must call it.
 
         Args:
-            told: Settings by name, compared by their text.
+            settings: By name, compared by their text.
             where: The caller, for the message.
 
         Raises:
@@ -66,17 +66,17 @@ class Ranks:
         if self.wrapper is None:
             return
         group = self.wrapper.process_group
-        prints = [_fingerprint(value) for value in told.values()]
+        prints = [_fingerprint(value) for value in settings.values()]
         mine = torch.tensor(prints, dtype=torch.int64, device=_device(self.wrapper))
         everyone = [torch.empty_like(mine) for _ in range(dist.get_world_size(group))]
         dist.all_gather(everyone, mine, group=group)
         rank = dist.get_rank(group)
         for other, theirs in enumerate(everyone):
-            for name, equal in zip(told, (theirs == everyone[0]).tolist(), strict=True):
+            for name, equal in zip(settings, (theirs == everyone[0]).tolist(), strict=True):
                 if not equal:
                     raise ConfigError(
                         f"{name} must be the same on every rank, or the ranks would renew different filters: rank "
-                        f"{other} differs from rank 0, rank {rank} has {text_of(told[name])[:200]} ({where})"
+                        f"{other} differs from rank 0, rank {rank} has {text_of(settings[name])[:200]} ({where})"
                     )
 
     def mean(self, values: Tensor, *, why: str) -> Tensor:

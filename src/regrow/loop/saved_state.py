@@ -82,7 +82,7 @@ def recipe_state(state: Mapping[str, Any], devices: Mapping[str, torch.device]) 
 
 
 def _is_state_of(state: object, count: int) -> bool:
-    """What a criterion remembers of a layer, by name: tensors with filters in front, and single numbers."""
+    """What a criterion knows of a layer, by name: tensors with filters in front, and single numbers."""
     return isinstance(state, Mapping) and all(
         isinstance(value, int | float)
         or (isinstance(value, Tensor) and (value.numel() == 1 or value.shape[:1] == (count,)))

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
+import os
 import warnings
 from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+import torch
 
 from regrow.errors import (
     GuardWarning,
@@ -14,6 +20,11 @@ from regrow.errors import (
     RegrowWarning,
 )
 from regrow.history import Report
+
+_INSIDE: Final = (
+    f"{Path(__file__).parent.parent}{os.sep}",
+    f"{Path(torch.__file__).parent}{os.sep}",
+)
 
 
 class Warner:
@@ -54,7 +65,7 @@ class Warner:
             f"scores that are not finite at step {step}: {found}; they select no filter "
             f"(warned once; report.nonfinite counts on)",
             NonFiniteWarning,
-            stacklevel=6,
+            stacklevel=_users_line(),
         )
 
     def disturbed(self, found: Sequence[str], *, step: int) -> None:
@@ -65,7 +76,7 @@ class Warner:
                 f"{len(found) - 1} others, and are 0 again; they come back from what they were when they were dropped: "
                 f"with a model, load the optimizer and the regrower of the same time too (recipe '{self._recipe}')",
                 RegrowWarning,
-                stacklevel=5,
+                stacklevel=_users_line(),
             )
 
     def no_gradient(self, *, step: int) -> None:
@@ -82,7 +93,7 @@ class Warner:
         warnings.warn(
             f"no watched layer has a gradient at step {step}, so that no filter is scored{early} (warned once)",
             NoEffectWarning,
-            stacklevel=6,
+            stacklevel=_users_line(),
         )
 
     def forgotten(self, optimizer: str) -> None:
@@ -95,7 +106,7 @@ class Warner:
                 "renewed entries begin anew; one that attaches in the middle on purpose loses nothing "
                 f"(recipe '{self._recipe}'; warned once)",
                 RegrowWarning,
-                stacklevel=5,
+                stacklevel=_users_line(),
             )
 
     def past_the_end(self, steps: int) -> None:
@@ -107,7 +118,7 @@ class Warner:
                 "the whole number to attach; a run that is resumed attaches with that of the whole training and loads "
                 f"the regrower's state, load_state_dict (recipe '{self._recipe}'; warned once)",
                 RegrowWarning,
-                stacklevel=5,
+                stacklevel=_users_line(),
             )
 
     def order(self) -> None:
@@ -119,7 +130,7 @@ class Warner:
                 "stepped before the others, or not at all; renewed filters are moved by gradients of the old ones, or "
                 "none is renewed (attach; warned once)",
                 RegrowWarning,
-                stacklevel=6,
+                stacklevel=_users_line(),
             )
 
     def large(self, text: str) -> None:
@@ -129,7 +140,7 @@ class Warner:
             warnings.warn(
                 f"{text} (recipe '{self._recipe}'; warned once, the report has all of them)",
                 LargeRenewalWarning,
-                stacklevel=6,
+                stacklevel=_users_line(),
             )
 
     def kept(self, reason: str, text: str) -> None:
@@ -139,7 +150,7 @@ class Warner:
             warnings.warn(
                 f"{text} (recipe '{self._recipe}'; warned once, the report has all of them)",
                 LeftAloneWarning,
-                stacklevel=6,
+                stacklevel=_users_line(),
             )
 
     def unseen(self) -> None:
@@ -151,7 +162,7 @@ class Warner:
                 "dead: attach to what the loop calls, and call it and not its forward(), or set confirm='gradient' "
                 f"(recipe '{self._recipe}'; warned once)",
                 NoEffectWarning,
-                stacklevel=6,
+                stacklevel=_users_line(),
             )
 
     def left_out(self, count: int) -> None:
@@ -160,5 +171,13 @@ class Warner:
             f"{count} filters are out of the network, and the recipe does not bring them back any more: call "
             f"regrower.bring_back() (recipe '{self._recipe}')",
             RegrowWarning,
-            stacklevel=3,
+            stacklevel=_users_line(),
         )
+
+
+def _users_line() -> int:
+    """The stack level, for the caller, of the innermost frame that is neither regrow's nor torch's."""
+    level, frame = 0, inspect.currentframe()
+    while frame is not None and frame.f_code.co_filename.startswith(_INSIDE):
+        level, frame = level + 1, frame.f_back
+    return level

@@ -132,8 +132,8 @@ def settle_in_blocks(
     columns = [factor.index_select(0, grid.columns) for factor in factors]
     width, young = value.shape[1], grid.young_columns.shape[0]
 
-    def change(moment: Tensor, beside: Tensor, own: Sequence[Tensor]) -> Tensor:
-        return family.gap(beside, own, theirs, group=group).mul_(moment)
+    def change(moment: Tensor, second_moment: Tensor, own: Sequence[Tensor]) -> Tensor:
+        return family.gap(second_moment, own, theirs, group=group).mul_(moment)
 
     if not grid.apart:
         for there, mean, square, limit, *own in _blocks(

@@ -117,7 +117,7 @@ class CountedNorms:
                 yield edit, module, buffer
 
     def state_dict(self) -> dict[str, dict[str, Tensor]]:
-        """What is needed to go on: tensors by buffer name."""
+        """What is needed to resume: tensors by buffer name."""
         return {name: dict(kept) for name, kept in self.young.items()}
 
     def check_state(self, state: object) -> None:
@@ -139,7 +139,7 @@ class CountedNorms:
                 )
 
     def load_state_dict(self, state: Mapping[str, Mapping[str, Tensor]]) -> None:
-        """Go on from a saved state; the model's own is loaded before."""
+        """Resume from a saved state; the model's own is loaded before."""
         self.check_state(state)
         self.young = {
             name: {key: kept[key].clone() for key in _KEPT} for name, kept in state.items()

@@ -159,7 +159,7 @@ class OptimizerSurgeon:
                 parameter, mask, group = target.parameter, target.mask, target.group
                 state = self._optimizer.state[parameter]
                 self._family.forget_(parameter, state, mask, group=group, defaults=defaults)
-                if self._family.remembers(group):
+                if self._family.knows_age(group):
                     aligned = mask.reshape((1,) * (parameter.dim() - mask.dim()) + mask.shape)
                     name = self._names[target.name]
                     enter_(

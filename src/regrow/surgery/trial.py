@@ -40,7 +40,7 @@ _TOLERANCE: Final = 1e-4
 
 
 def tried_family(optimizer: Optimizer, *, reset_state: str = "exact") -> Family:
-    """How to treat the memory of an optimizer; of other packages' classes only what has been seen to be right.
+    """How to treat the state of an optimizer; of other packages' classes only what has been seen to be right.
 
     Such a class is known by its name, and its next version may compute something else under the same name. So its own
     step is run on a few numbers, with this optimizer's options: entries that are renewed between two steps must go on
@@ -82,7 +82,7 @@ def tried_family(optimizer: Optimizer, *, reset_state: str = "exact") -> Family:
     if version is None or not _numbers(first) <= _numbers(version) <= _numbers(last):
         warnings.warn(
             f"{called} is not among the versions that regrow is tested with ({tested}); {_STEPS} steps of it on a few "
-            f"numbers were right, so that its memory of renewed filters is taken to be exact",
+            f"numbers were right, so that its state of renewed filters is taken to be exact",
             RegrowWarning,
             stacklevel=2,
         )
@@ -165,7 +165,7 @@ def _renew(
     optimizer = correction.optimizer
     group, state = optimizer.param_groups[0], optimizer.state[parameter]
     family.forget_(parameter, state, mask, group=group, defaults=optimizer.defaults)
-    if family.remembers(group):
+    if family.knows_age(group):
         enter_(
             correction.young,
             parameter,

@@ -25,7 +25,7 @@ def unwrap_optimizer(optimizer: object) -> Optimizer:
         The innermost optimizer, the one whose step hooks fire.
 
     Raises:
-        OptimizerError: There is none inside; or a wrapper keeps weights or a memory of its own, out of reach.
+        OptimizerError: There is none inside; or a wrapper keeps weights or a state of its own, out of reach.
     """
     inner: object = optimizer
     while (within := _within(inner)) is not None:
@@ -48,12 +48,12 @@ def _within(holder: object) -> object | None:
 
 
 def _refuse_memory(holder: object, within: object) -> None:
-    """A wrapper with tensors of its own for each parameter would write what they remember over renewed filters."""
+    """A wrapper with tensors of its own for each parameter would write what they keep over renewed filters."""
     own = getattr(holder, "__dict__", {}).get("state")
     if own is None or own is getattr(within, "state", None):
         return
     if any(each.numel() > 1 for each in tensors_held_by(own)):
         raise OptimizerError(
-            f"{type(holder).__name__} keeps weights or a memory of its own beside the optimizer that it steps, and "
+            f"{type(holder).__name__} keeps weights or a state of its own besides the optimizer that it steps, and "
             f"would write the old filters over renewed ones: train with that optimizer alone (attach)"
         )

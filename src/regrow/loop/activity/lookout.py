@@ -92,7 +92,7 @@ class Lookout:
     def noted(
         self, state: RecipeState, shown: Mapping[str, LayerActivity], *, report: Report
     ) -> RecipeState:
-        """Who is left alone, and who has come to life beside them."""
+        """Who is left alone, and who has come to life among their neighbours."""
         watching = self._watching
         if watching is None:
             return state

@@ -1,4 +1,4 @@
-"""Which initialiser each layer had: as told, or the layer class's own."""
+"""Which initialiser each layer had: as the user said, or the layer class's own."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def resolve_layers(
     with_readers: bool,
     unless: Callable[[Filters, RegrowError], bool] = lambda filters, error: False,
 ) -> list[Layer]:
-    """Put beside every layer what its fresh filters are drawn from.
+    """Give every layer what its fresh filters are drawn from.
 
     Args:
         model: The bare model.

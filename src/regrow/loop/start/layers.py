@@ -98,7 +98,7 @@ def choose(
 def _may_begin(
     watched: Sequence[Filters], parameters: Mapping[str, Tensor], trained: TrainedTensors
 ) -> bool:
-    """Whether a layer is in the optimizer, frozen or not, or is frozen beside others of this model that are.
+    """Whether a layer is in the optimizer, frozen or not, or is frozen while others of this model are in it.
 
     Where none is in it, and none is frozen, the wrong optimizer was given: another one trains them.
     """

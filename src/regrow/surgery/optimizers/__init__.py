@@ -1,4 +1,4 @@
-"""One family of optimizers a file: what a renewed unit's memory is, and which steps must be made right."""
+"""One family of optimizers a file: what its state of a renewed unit is, and which steps must be made right."""
 
 from regrow.surgery.optimizers.base import LEAVE, Family
 from regrow.surgery.optimizers.foreign import FOREIGN, FOREIGN_REFUSED, TESTED, qualified

@@ -1,4 +1,4 @@
-"""Adagrad: the sum of squares begins anew; with lr_decay so does the rate."""
+"""Adagrad: the sum of squares begins anew; with lr_decay so does the learning rate."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from regrow.surgery.optimizers.step import Options, StepResult, YoungStep, fine,
 
 @final
 class Adagrad(Family):
-    """The sum is set to ``initial_accumulator_value``; with lr_decay the rate is that of the unit's own age.
+    """The sum is set to ``initial_accumulator_value``; with lr_decay the learning rate is that of the unit's own age.
 
-    Without lr_decay nothing knows the time, and nothing need be remembered. With it the rates of old and new
+    Without lr_decay nothing knows the time, and nothing need be kept. With it the learning rates of old and new
     never meet (their ratio goes to 1 as 1 - gap / age), so young entries stay young: the step of such a tensor
     is computed a second time from then on.
     """
@@ -29,16 +29,16 @@ class Adagrad(Family):
         del group
         return {"sum": defaults["initial_accumulator_value"]}
 
-    def remembers(self, group: Options) -> bool:
+    def knows_age(self, group: Options) -> bool:
         """With lr_decay."""
         return bool(group["lr_decay"] != 0)
 
     def needs_pre_step(self, group: Options) -> bool:
         """With lr_decay."""
-        return self.remembers(group)
+        return self.knows_age(group)
 
     def result(self, young: YoungStep) -> StepResult:
-        """Adagrad's step with the rate of the unit's own age."""
+        """Adagrad's step with the learning rate of the unit's own age."""
         group, kind = young.group, fine(young.parameter)
         rate = adagrad_rate(
             young.age, lr=learning_rate(group), lr_decay=float(group["lr_decay"])

@@ -62,7 +62,7 @@ class NAdamW(RecomputedMoments):
 
 @final
 class TransformersAdamW(RecomputedMoments):
-    """As AdamW, with eps beside the uncorrected moment, and weight decay after the step.
+    """As AdamW, with eps added to the uncorrected moment, and weight decay after the step.
 
     With ``correct_bias=False`` nothing knows the time, and zeroing is exact.
     """
@@ -70,13 +70,13 @@ class TransformersAdamW(RecomputedMoments):
     zeroed = ("exp_avg", "exp_avg_sq")
     decay_after = True
 
-    def remembers(self, group: Options) -> bool:
+    def knows_age(self, group: Options) -> bool:
         """With bias correction."""
         return bool(group["correct_bias"])
 
     def needs_pre_step(self, group: Options) -> bool:
         """With bias correction."""
-        return self.remembers(group)
+        return self.knows_age(group)
 
     def update(self, young: YoungStep) -> Tensor:
         """Adam's, with another eps."""

@@ -1,4 +1,4 @@
-"""ASGD: rate and averaging share are numbers of a tensor in torch; a renewed unit has its own."""
+"""ASGD: learning rate and averaging share are numbers of a tensor in torch; a renewed unit has its own."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from regrow.surgery.optimizers.step import Options, StepResult, YoungStep, fine,
 
 @final
 class ASGD(Ageing):
-    """Rate (eta), averaging share (mu) and average (ax) of the unit's own age.
+    """Learning rate (eta), averaging share (mu) and average (ax) of the unit's own age.
 
     torch computes the rate of the next step at the end of each step, from the learning rate of that moment;
     the first rate is the learning rate of the first step. Both are kept that way, in torch's type, a number a
-    birth. The rates of old and new never meet, so young entries stay young: the step of such a tensor is
+    birth. The learning rates of old and new never meet, so young entries stay young: the step of such a tensor is
     computed a second time from then on.
     """
 
@@ -28,21 +28,21 @@ class ASGD(Ageing):
     kept = ("ax",)
 
     def newborn(self, state: Mapping[str, Any], group: Options) -> dict[str, Tensor]:
-        """Room for the rate, which the first step sets."""
+        """Room for the learning rate, which the first step sets."""
         del group
         return {"eta": torch.zeros((), dtype=state["eta"].dtype, device="cpu")}
 
     def grown(
         self, kept: Mapping[str, Tensor], *, age: Tensor, group: Options
     ) -> dict[str, Tensor]:
-        """The rate of the next step, and of this one."""
+        """The learning rate of the next step, and of this one."""
         stored, lr = kept["eta"].dtype, learning_rate(group)
         first = torch.as_tensor(lr, dtype=stored, device=age.device)
         coming = asgd_rate(age, lr=lr, lambd=float(group["lambd"]), alpha=float(group["alpha"]))
         return {"eta": coming.to(stored), "rate": torch.where(age <= 1, first, kept["eta"])}
 
     def result(self, young: YoungStep) -> StepResult:
-        """ASGD's step with the unit's own rate and share."""
+        """ASGD's step with the unit's own learning rate and share."""
         group, kind, stored = young.group, fine(young.parameter), young.state["eta"].dtype
         lambd, rate = float(group["lambd"]), young.kept["rate"].to(young.age.dtype)
         direction = young.direction(weight_decay=group["weight_decay"])

@@ -100,7 +100,7 @@ class Family:
         del group, defaults
         return {}
 
-    def remembers(self, group: Options) -> bool:
+    def knows_age(self, group: Options) -> bool:
         """Whether later steps of a renewed unit differ from those of its tensor."""
         del group
         return False
@@ -149,7 +149,7 @@ class Family:
 class Ageing(Family):
     """Optimizers of which a renewed unit must be seen right before its steps: all of them, or its first."""
 
-    def remembers(self, group: Options) -> bool:
+    def knows_age(self, group: Options) -> bool:
         """Always."""
         del group
         return True

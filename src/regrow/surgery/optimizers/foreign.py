@@ -35,7 +35,7 @@ FOREIGN: Final[dict[str, Family]] = {
     "lion_pytorch.foreach.Lion": Lion(),
     "transformers.optimization.AdamW": TransformersAdamW(),
 }
-"""Those whose memory of a renewed unit is made exactly that of a fresh one."""
+"""Those whose state of a renewed unit is made exactly that of a fresh one."""
 
 _PROJECTED: Final = (
     "whether its steps are projected is decided by the largest cosine of all filters of a tensor"

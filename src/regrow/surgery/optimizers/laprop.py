@@ -1,4 +1,4 @@
-"""LaProp: gradients are normalised before they are averaged, and the averages of the rate are numbers of a tensor."""
+"""LaProp: gradients are normalised before they are averaged; averages of the learning rate are numbers of a tensor."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _RATES: Final = ("exp_avg_lr_1", "exp_avg_lr_2")
 
 @final
 class LaProp(Recomputed):
-    """Both moments zeroed; the averages of the rate, which correct their bias, are the unit's own.
+    """Both moments zeroed; the averages of the learning rate, which correct their bias, are the unit's own.
 
     They are kept in the type in which the optimizer keeps its own, so that both are rounded alike.
 
@@ -50,7 +50,7 @@ class LaProp(Recomputed):
     def grown(
         self, kept: Mapping[str, Tensor], *, age: Tensor, group: Options
     ) -> dict[str, Tensor]:
-        """The averages of the rate, this step included."""
+        """The averages of the learning rate, this step included."""
         del age
         beta1, beta2 = (float(beta) for beta in group["betas"])
         return {
@@ -59,7 +59,7 @@ class LaProp(Recomputed):
         }
 
     def result(self, young: YoungStep) -> StepResult:
-        """LaProp's step with the unit's own averages of the rate."""
+        """LaProp's step with the unit's own averages of the learning rate."""
         group, kind = young.group, fine(young.parameter)
         beta1, lr = float(group["betas"][0]), learning_rate(group)
         rate, ones = (young.kept[key] for key in _RATES)

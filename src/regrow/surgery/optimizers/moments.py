@@ -49,7 +49,7 @@ class MomentFamily(Family):
 
     only_counts = True
 
-    def remembers(self, group: Options) -> bool:
+    def knows_age(self, group: Options) -> bool:
         """Until the bias corrections are 1."""
         del group
         return True
@@ -60,7 +60,7 @@ class MomentFamily(Family):
         return coarse
 
     def decoupled(self, group: Options) -> bool:
-        """Whether weight decay shrinks the parameter itself, beside the gradient's step."""
+        """Whether weight decay shrinks the parameter itself, apart from the gradient's step."""
         return bool(group.get("decoupled_weight_decay", False))
 
     @abstractmethod

@@ -25,7 +25,7 @@ from regrow.surgery.optimizers.step import (
 class NAdam(Ageing):
     """Moments zeroed; bias correction, momentum and product of momenta of the unit's own age.
 
-    The step uses the gradient beside the moments, with coupled weight decay of the old parameter, so the
+    The step uses the gradient and the moments, with coupled weight decay of the old parameter, so the
     tensor right before the step is kept, and the new value is computed from it. The product is multiplied
     on in the type in which torch keeps its own, so that both are rounded alike.
     """

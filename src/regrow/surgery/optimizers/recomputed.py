@@ -27,7 +27,7 @@ class Recomputed(Ageing):
 
 
 class RecomputedMoments(Recomputed):
-    """The step is a function of the moments after it and of the age, beside weight decay."""
+    """The step is a function of the moments after it and of the age, apart from weight decay."""
 
     decay_after: ClassVar[bool] = False
     """Whether weight decay comes after the step."""

@@ -63,7 +63,7 @@ class RAdamLegacy(_Rectified):
     zeroed = ("exp_avg", "exp_avg_sq")
 
     def update(self, young: YoungStep) -> Tensor:
-        """RAdam's, with eps beside the uncorrected moment."""
+        """RAdam's, with eps added to the uncorrected moment."""
         group = young.group
         return rectified_update(
             young.now("exp_avg"),

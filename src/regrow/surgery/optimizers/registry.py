@@ -38,7 +38,7 @@ FAMILIES: Final[dict[type[Optimizer], Family]] = {
     optim.ASGD: ASGD(),
     optim.Rprop: Rprop(),
 }
-"""The optimizers whose memory of a renewed unit is made exactly that of a fresh one."""
+"""The optimizers whose state of a renewed unit is made exactly that of a fresh one."""
 
 REFUSED: Final[dict[str, str]] = {
     "Adafactor": "its step is clipped by a norm over the whole tensor and scaled by the tensor's size, and the "
@@ -106,7 +106,7 @@ def _refusal(optimizer: Optimizer) -> tuple[str, str]:
 
 
 def family_of(optimizer: Optimizer, *, reset_state: str = "exact") -> Family:
-    """How to treat the memory of an optimizer.
+    """How to treat the state of an optimizer.
 
     Args:
         optimizer: The bare torch optimizer.
@@ -132,7 +132,7 @@ def family_of(optimizer: Optimizer, *, reset_state: str = "exact") -> Family:
     inner = next((k for k, v in vars(optimizer).items() if isinstance(v, Optimizer)), None)
     if inner is not None:
         raise OptimizerError(
-            f"{name} steps another optimizer, its '{inner}', and the memory is there: attach that one, "
+            f"{name} steps another optimizer, its '{inner}', and the state is there: attach that one, "
             f"attach(recipe, model, optimizer.{inner}), or {LEAVE}"
         )
     if reset_state == "zero":

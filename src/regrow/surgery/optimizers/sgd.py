@@ -22,13 +22,13 @@ class SGD(Family):
     zeroed = ("momentum_buffer",)
     counts = False
 
-    def remembers(self, group: Options) -> bool:
+    def knows_age(self, group: Options) -> bool:
         """With dampening, for one step."""
         return bool(group["dampening"] != 0)
 
     def needs_pre_step(self, group: Options) -> bool:
         """With dampening."""
-        return self.remembers(group)
+        return self.knows_age(group)
 
     def reads_before(self, group: Options, *, coarse: bool) -> bool:
         """In every step that touches the momentum of a unit whose first such step is still to come."""

@@ -1,4 +1,4 @@
-"""Slow weights beside an optimizer: those of a renewed unit begin where the unit does."""
+"""Slow weights of an optimizer: those of a renewed unit begin where the unit does."""
 
 from __future__ import annotations
 

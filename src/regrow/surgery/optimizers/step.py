@@ -22,7 +22,7 @@ def fine(tensor: Tensor) -> torch.dtype:
 
 
 def counting_type(tensor: Tensor) -> torch.dtype:
-    """The type of numbers that are kept beside a tensor's entries: float64, where the device has it."""
+    """The type of numbers that are kept of a tensor's entries: float64, where the device has it."""
     return torch.float32 if tensor.device.type == "mps" else torch.float64
 
 

@@ -1,4 +1,4 @@
-"""The user's word that zero is right: for optimizers whose memory is not known here."""
+"""The user's word that zero is right: for optimizers whose state is not known here."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Zeroed(Family):
     """Every state tensor of the parameter's shape is zeroed at the renewed entries; scalars are left.
 
     Not exact: the optimizer goes on counting the tensor's updates, so that a bias correction is that of
-    an old unit (Adam: first steps up to five times too long), and a memory that does not begin at zero (step
+    an old unit (Adam: first steps up to five times too long), and a state that does not begin at zero (step
     sizes, slow copies of the weights) is wrong at the renewed entries.
     """
 
@@ -50,12 +50,12 @@ class Zeroed(Family):
         attribute = _attribute_with_tensors(optimizer)
         if attribute is not None:
             raise OptimizerError(
-                f"reset_state='zero' needs all that is remembered in the optimizer's state, and {kind} keeps tensors "
+                f"reset_state='zero' needs all that is kept in the optimizer's state, and {kind} keeps tensors "
                 f"in its attribute '{attribute}': {LEAVE}"
             )
         if not state and parameter.grad is not None and any(optimizer.state.values()):
             raise OptimizerError(
-                f"reset_state='zero' needs all that is remembered in the optimizer's state, and {kind} has a state of "
+                f"reset_state='zero' needs all that is kept in the optimizer's state, and {kind} has a state of "
                 f"other parameters, but none of '{name}', though that has a gradient: leave its layer out by "
                 f"exclude=[...], or {LEAVE}"
             )
@@ -76,12 +76,12 @@ class Zeroed(Family):
 
 
 def _own(state: Mapping[str, Any], parameter: nn.Parameter) -> dict[str, Any]:
-    """What the optimizer itself remembers: slow weights of Lookahead beside it begin at the new value, not at 0."""
+    """What the optimizer itself keeps: slow weights of Lookahead begin at the new value, not at 0."""
     return {key: value for key, value in state_of_entries(state, parameter).items() if key != SLOW}
 
 
 def _attribute_with_tensors(optimizer: Optimizer) -> str | None:
-    """The name of an attribute in which an optimizer keeps tensors beside its state."""
+    """The name of an attribute in which an optimizer keeps tensors outside of its state."""
     own = {id(each) for group in optimizer.param_groups for each in group["params"]}
     for key, value in vars(optimizer).items():
         if key not in _ITS_OWN and not key.startswith("_optimizer_"):
