@@ -40,7 +40,9 @@ def cost_table(cell: CellSummary) -> Table:
         whole = cell.comparison(arm.label, cell.baseline)
         rows.append((arm.asked, title, 1, arm.accuracy.mean, whole))
         own = by_label.get(arm.label)
-        for way in () if own is None else own.together:
+        if own is None:
+            continue
+        for way in own.together:
             name, tested = own.name(way), own.networks if way == "ensemble" else 1
             as_one = cell.comparison(name, cell.baseline)
             rows.append((arm.asked, name, tested, own.mean_of(way), as_one))
