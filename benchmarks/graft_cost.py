@@ -31,7 +31,7 @@ from torch import Tensor, nn
 from written import write_results
 
 import regrow
-from regrow.partners.network import Lent
+from regrow.partners.network import Loan
 
 sys.path[0] = str(Path(__file__).resolve().parents[1] / "tests")  # not here, where zoo.py is
 from zoo.nets import torchvision  # noqa: E402
@@ -153,7 +153,7 @@ def in_process(rounds: int) -> dict[str, list[tuple[float, float]]]:
         for each in originals:
             each.restore()
         times["entropy"].append(timed(first.measured))
-        lent = Lent(tensors=second.lend(), measured=measured[1])
+        lent = Loan(tensors=second.lend(), measured=measured[1])
         times["blend"].append(timed(lambda lent=lent: first.take(lent, measured=measured[0])))
         originals[0].restore()
         times["graft"].append(timed(grafter.graft))

@@ -6,9 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from regrow.graph.sets import SetTable, Why
+from regrow.graph.sets import Reason, SetTable
 
-WHY = Why("summed", "here")
+WHY = Reason("summed", "here")
 
 
 def members(table: SetTable, names: Tensor) -> list[frozenset[tuple[int, int]]]:
@@ -96,10 +96,10 @@ def test_join_over_nothing_and_of_a_number() -> None:
 
 def test_who_came_together_is_remembered() -> None:
     table, first, second = with_two_layers()
-    table.join(first[:2], second, Why("summed", "a"))
+    table.join(first[:2], second, Reason("summed", "a"))
     assert list(table.partners[0]) == [("summed", 1)]
     assert list(table.partners[1]) == [("summed", 0)]
-    table.join_over(first, [0], Why("mixed", "softmax in 'b'"))
+    table.join_over(first, [0], Reason("mixed", "softmax in 'b'"))
     assert list(table.company[0]) == ["mixed by softmax in 'b'"]
     assert 1 not in table.company
 
@@ -114,26 +114,26 @@ def test_the_same_and_the_empty_bring_nothing_together(second: Tensor | None) ->
 
 def test_a_maximum_over_branches_joins_and_does_not_mix() -> None:
     table, first, second = with_two_layers()
-    table.join_over(torch.stack([first[:2], second]), [0], Why("mixed", "amax in 'b'"))
+    table.join_over(torch.stack([first[:2], second]), [0], Reason("mixed", "amax in 'b'"))
     assert table.company == {}
     assert list(table.partners[0]) == [("joined", 1)]
     assert list(table.partners[1]) == [("joined", 0)]
-    table.join_over(first[:2], [0], Why("mixed", "amax in 'b'"))
+    table.join_over(first[:2], [0], Reason("mixed", "amax in 'b'"))
     assert list(table.company) == [0]
 
 
 def test_filters_of_one_layer_that_are_added_are_remembered() -> None:
     table, first, second = with_two_layers()
-    table.join(first[:2], first[1:], Why("summed", "a"))
+    table.join(first[:2], first[1:], Reason("summed", "a"))
     assert list(table.partners[0]) == [("summed", 0)]
-    table.join(first[:2], second, Why("multiplied", "a"))
+    table.join(first[:2], second, Reason("multiplied", "a"))
     assert list(table.partners[0]) == [("summed", 0), ("multiplied", 1)]
 
 
 def test_a_filter_that_meets_itself_is_not_mixed() -> None:
     table, first, second = with_two_layers()
-    both = table.join(first[:2], second, Why("summed", "a"))
-    table.join_over(torch.stack([first[:2], both]), [0], Why("mixed", "amax in 'b'"))
+    both = table.join(first[:2], second, Reason("summed", "a"))
+    table.join_over(torch.stack([first[:2], both]), [0], Reason("mixed", "amax in 'b'"))
     assert table.company == {}
 
 

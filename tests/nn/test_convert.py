@@ -167,7 +167,7 @@ def test_features_and_single_positions_are_left() -> None:
     report = convert(model, example_inputs=x).report
     assert report.replaced == ("0",)
     assert "single position" in report.left["2"]
-    assert "without positions" in report.left["4"]
+    assert "no axes of positions" in report.left["4"]
     passing = convert(model, example_inputs=x, single_position="pass_through")
     assert passing.report.replaced == ("0", "2")
     assert passing.model(x).shape == (2, 3)

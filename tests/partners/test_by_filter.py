@@ -102,7 +102,7 @@ def test_a_layer_that_is_no_number_leaves_what_reads_it_to_its_own_rows() -> Non
     with torch.no_grad():
         models[1].get_parameter("conv1.weight")[0, 0, 0, 0] = torch.nan
     own, partner = (copies(model) for model in models)
-    with pytest.warns(UserWarning, match="no finite numbers"):
+    with pytest.warns(UserWarning, match="are not finite"):
         attach(models, unit="filter").graft()
     after = copies(models[0])
     for name in ("conv1.weight", "conv1.bias", "bn1.weight", "bn1.running_var"):

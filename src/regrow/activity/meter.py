@@ -1,4 +1,8 @@
-"""ActivityMeter: reads the training passes of one model, once for all who ask."""
+"""ActivityMeter: reads the training passes of one model, once for all who ask.
+
+The loop asks it for layers (`loop/activity`), and takes what was read at the optimizer's steps. It finds the calls by
+`graph/frames.py`; what passes there goes to `activity/readings.py`.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +36,7 @@ _METERS: WeakKeyDictionary[nn.Module, ActivityMeter] = WeakKeyDictionary()
 
 
 @dataclass
-class _Asked:
+class _Request:
     """What one reader of the meter wants, and what has come for it since it last looked."""
 
     layers: Set[str] = frozenset()
@@ -56,10 +60,12 @@ class ActivityMeter:
     """
 
     def __init__(self, model: nn.Module, wiring: Wiring) -> None:
+        # Weak: the meter is the value of a dictionary whose weak key is the model, which a reference from here would
+        # keep alive.
         self._model = ref(model)
         self._filters: dict[str, Filters] = {each.path: each for each in wiring.layers}
         self._flows: dict[str, Flow] = dict(wiring.flows)
-        self._asked: dict[int, _Asked] = {}
+        self._asked: dict[int, _Request] = {}
         self._frames = Frames(model, outermost=self._outermost, left=self._left)
         self._wrappers: list[nn.Module] = []
         self._compiled: bool | None = None
@@ -75,16 +81,7 @@ class ActivityMeter:
 
     @classmethod
     def of(cls, model: nn.Module, wiring: Wiring, *, called: nn.Module | None = None) -> Self:
-        """The meter of a model: one, however many recipes ask.
-
-        Args:
-            model: The bare model.
-            wiring: Its wiring.
-            called: The model as it is called, in its wrappers.
-
-        Returns:
-            The meter.
-        """
+        """The meter of a model: one, however many recipes ask."""
         meter = _METERS.get(model)
         if meter is None:
             meter = _METERS[model] = cls(model, wiring)
@@ -104,33 +101,20 @@ class ActivityMeter:
         """Say what is to be read in the passes from here on, until something else is asked.
 
         Args:
-            who: Asks.
-            layers: Their paths; none: nothing.
             sums: Sums of all values too, and not only whether they are equal.
         """
-        asked = self._asked.setdefault(id(who), _Asked())
+        asked = self._asked.setdefault(id(who), _Request())
         if (asked.layers, asked.sums) != (layers, sums):
             asked.layers, asked.sums = layers, sums
             self._arrange()
 
     def leave(self, who: object) -> None:
-        """Ask for nothing any more.
-
-        Args:
-            who: Asked.
-        """
+        """Ask for nothing any more."""
         if self._asked.pop(id(who), None) is not None:
             self._arrange()
 
     def take(self, who: object) -> list[dict[str, PassReading]]:
-        """What has been read since this was last called.
-
-        Args:
-            who: Asks.
-
-        Returns:
-            By pass, the layers that were asked for and gave something.
-        """
+        """What has been read since this was last called: by pass, the layers that were asked for and gave something."""
         asked = self._asked.get(id(who))
         if asked is None:
             return []
@@ -144,7 +128,6 @@ class ActivityMeter:
 
         Args:
             values: By layer, what its readers take of it, examples on the first axis, as at its first outlet.
-            inputs: By layer, what it hears, in the same form.
         """
         for path, x in (inputs or {}).items():
             if path in self._passes:
@@ -155,11 +138,7 @@ class ActivityMeter:
         self._end_pass()
 
     def look_for_wrappers(self) -> bool:
-        """Look whether the model is called inside something that `torch.compile` made after it was attached.
-
-        Returns:
-            Whether there is something new.
-        """
+        """Look whether the model is called inside something that `torch.compile` made after it was attached."""
         model = self._model()
         return model is not None and self._wrap(compiled_wrappers(model))
 
@@ -198,6 +177,7 @@ class ActivityMeter:
         for path in sorted(wanted):
             filters, flow = self._filters[path], self.flow(path)
             device = tensors[filters.weight].device
+            # Made once a layer and kept while it is not watched: lookouts come and go every hundred steps.
             made = self._made.get(path)
             if made is None or made.device != device:
                 made = LayerPass(flow, filters.count, groups=filters.groups, device=device)
@@ -222,11 +202,13 @@ class ActivityMeter:
         model = self._model()
         if model is None or not (model.training and module.training and torch.is_grad_enabled()):
             return None
+        # A checkpointed part runs again in the backward pass, and would be a pass of its own with values that were read
+        # already.
         if _elsewhere():
             return None
         self._compiled = bool(self._compiled) or compiling or compiled_anything()
         if self._compiled:
-            self._run_beside(model, model if path == "" else module, path, given)
+            self._run_once_more(model, model if path == "" else module, path, given)
             return None
         return self._pass()
 
@@ -240,12 +222,17 @@ class ActivityMeter:
                 yield
         except BaseException:
             for each in self._passes.values():
+                # A pass that was broken off has shown a part of its filters: what it has is thrown away, and not taken
+                # for the start of the next one.
                 each.end()
             raise
         self._end_pass()
 
-    def _run_beside(self, model: nn.Module, target: nn.Module, path: str, given: Arguments) -> None:
+    def _run_once_more(
+        self, model: nn.Module, target: nn.Module, path: str, given: Arguments
+    ) -> None:
         """The same pass once more, before it is made: eager, with the same random numbers, and nothing stays."""
+        # As the modules are set now: frozen norms stay in evaluation mode, as in the pass that comes.
         flags = {module: module.training for module in model.modules()}
         positional, _ = call_arguments(tuple(given[0]))
         _, named = call_arguments(dict(given[1]))
@@ -255,15 +242,7 @@ class ActivityMeter:
     def called(
         self, frame: Frame, name: str, number: int, args: Sequence[Any], named: Mapping[str, Any]
     ) -> None:
-        """A function is about to be called in a frame.
-
-        Args:
-            frame: The call of the module.
-            name: Of the function.
-            number: How often it was called there before.
-            args: Its arguments.
-            named: Its arguments by name.
-        """
+        """A function is about to be called in a frame, for the `number`-th time from 0."""
         for site, take, _ in self._table.get((frame.path, name), ()):
             if site.number == number and site.call in (-1, frame.call):
                 first = (
@@ -282,6 +261,8 @@ class ActivityMeter:
             return
         for name, count in frame.counts.items():
             for site, _, kept in self._table.get((frame.path, name), ()):
+                # A branch that calls `relu` once more shifts all later calls by one: their values would be those of
+                # other filters.
                 if site.times != count and kept is not None and site.call in (-1, frame.call):
                     kept.broken = True
 

@@ -1,4 +1,8 @@
-"""The range and the sums of what filters give at one outlet in a pass, read as fast as that can be known."""
+"""The range and the sums of what filters give at one outlet in a pass, read as fast as that can be known.
+
+Called by `activity/readings.py` with what passes an outlet, in every call of every pass that is read: this is the path
+that costs.
+"""
 
 from __future__ import annotations
 
@@ -34,11 +38,13 @@ class OutletRange:
         units = torch.tensor(outlet.units, device=device)
         self._own = units >= 0
         self._whole = outlet.units == tuple(range(count))
+        # Places of other layers go into one slot too many, which is cut off at the end: no index has to be taken out.
         self._units = torch.where(self._own, units, count)
         self._places = torch.bincount(self._units, minlength=count + 1)[:count]
         self._rest = tuple(axis for axis in range(outlet.ndim) if axis not in outlet.axes)
         self.covered = self._places > 0
         self.covers = bool(self.covered.all())
+        self._asked: list[bool] = self.covered.tolist()
         self._nobody = ~self.covered, torch.full((count,), torch.nan, device=device)
         self._doubted = False
         self.low: Tensor | None = None
@@ -57,13 +63,7 @@ class OutletRange:
         self.examples = 0
 
     def read(self, x: Tensor, *, sums: bool, tensors: PassTensors | None = None) -> None:
-        """Take one more call in.
-
-        Args:
-            x: The argument. Read, never written.
-            sums: Whether sums are wanted too.
-            tensors: What was worked out in this pass already. Written.
-        """
+        """Take one more call in. The argument is read, never written; what is worked out is kept in `tensors`."""
         tensors = PassTensors() if tensors is None else tensors
         outlet = self._outlet
         sizes = tuple(x.shape[axis] for axis in outlet.axes) if x.ndim == outlet.ndim else None
@@ -73,6 +73,7 @@ class OutletRange:
             )
             return
         if not x.numel():
+            # No example came to this branch. Nothing was given, which is not the same as nothing but zeros.
             return
         rest = [x.shape[axis] for axis in self._rest]
         self.examples += rest[0] if rest else 1
@@ -106,7 +107,7 @@ class OutletRange:
 
     def _surely_living(self, x: Tensor, tensors: PassTensors) -> bool:
         """Whether a few places of a few examples show already that no filter is silent."""
-        if not self._rest or not self.covers:
+        if not self._rest or not any(self._asked):
             return False
         low, high = tensors.ends_of_a_few(x, self._rest)
         if not self._whole:
@@ -115,7 +116,8 @@ class OutletRange:
                 self._by_unit(high, self._units, "amax"),
             )
         if low.numel() > _FEW_CHANNELS:
-            ends = torch.stack(((high - low).amin(), high.amax(), low.amin()))
+            spread = high - low if self.covers else (high - low).where(self.covered, torch.inf)
+            ends = torch.stack((spread.amin(), high.amax(), low.amin()))
             least, above, below = ends.tolist()
             return least > _SURELY * max(above, -below)
         lows, highs = (
@@ -123,17 +125,22 @@ class OutletRange:
             high.flatten().tolist(),
         )  # as fast as one operation, in place of five
         limit = _SURELY * max(*highs, -min(lows))
-        return all(one - other > limit for one, other in zip(highs, lows, strict=True))
+        if self.covers:
+            return all(one - other > limit for one, other in zip(highs, lows, strict=True))
+        # Filters that this outlet does not show have no lowest and no highest value here, and are seen at another one.
+        each = zip(highs, lows, self._asked, strict=True)
+        return all(one - other > limit for one, other, asked in each if asked)
 
     def _range(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         if x.device.type != "cpu" or not self._rest or x.shape[self._rest[0]] <= FIRST:
             return self._range_of(x)
+        # Few examples say of nearly everybody that they are living. Who is not sure of it is looked at in all.
         low, high = self._ends(x.narrow(self._rest[0], 0, FIRST))
         size = torch.maximum(low.abs(), high.abs())
         size = size.where(self.covered, 0.0).amax()
         sure = (high - low > _SURELY * size) | ~self.covered
         if bool(sure.all()):
-            self.lively = self.covers
+            self.lively = any(self._asked)
             return low, high, size
         if not bool(sure.any()):
             return self._range_of(x)
@@ -164,6 +171,7 @@ class OutletRange:
     def _by_unit(self, ends: Tensor, units: Tensor, how: str) -> Tensor:
         flat = ends.flatten().float()
         if self._whole and len(flat) == self._count:
+            # Each place is the filter of its number, as behind nearly every layer: nothing has to be gathered.
             return flat
         start = torch.full(
             (self._count + 1,), torch.inf if how == "amin" else -torch.inf, device=flat.device

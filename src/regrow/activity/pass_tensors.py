@@ -41,15 +41,7 @@ class PassTensors:
         self._met.clear()
 
     def ends_of_a_few(self, x: Tensor, over: Sequence[int]) -> tuple[Tensor, Tensor]:
-        """The smallest and the largest of a few values of each channel.
-
-        Args:
-            x: Any.
-            over: Its axes but those of channels, examples first.
-
-        Returns:
-            Both, by channel.
-        """
+        """The smallest and the largest of a few values of each channel; `over` are the other axes, examples first."""
         key = self._key(x, over)
         found = self._few.get(key)
         if found is None:
@@ -61,7 +53,6 @@ class PassTensors:
         """Sums over some of the examples, evenly spaced.
 
         Args:
-            x: Any.
             over: Its axes but those of channels, examples first; none: a single example.
 
         Returns:
@@ -79,6 +70,7 @@ class PassTensors:
 
         A weak reference keeps the storage's own number from being used again, and none of its memory.
         """
+        # With `_version` below: what is written into in place between two looks is no longer the same values.
         met = StorageWeakRef(x.untyped_storage())
         self._met.setdefault(met.cdata, met)
         place = x.storage_offset(), tuple(x.shape), tuple(x.stride())
@@ -112,15 +104,7 @@ class PassTensors:
 
 
 def a_few(x: Tensor, over: Sequence[int]) -> Tensor:
-    """A few examples, and of each a few places in the middle that lie side by side.
-
-    Args:
-        x: Any.
-        over: Its axes but those of channels, examples first.
-
-    Returns:
-        A view.
-    """
+    """A view of a few examples, and of each a few places in the middle that lie side by side; `over` as in `sums`."""
     few = [slice(None)] * x.ndim
     few[over[0]] = slice(FIRST)
     # Places far apart would each bring a line of their own into the cache, which costs more than looking at them does.

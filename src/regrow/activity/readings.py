@@ -1,4 +1,7 @@
-"""What one pass shows of one layer: who was seen, who was silent, who heard nothing but constants."""
+"""What one pass shows of one layer: who was seen, who was silent, who heard nothing but constants.
+
+Called by `activity/meter.py` while a pass runs; its `PassReading`s go to `loop/activity`, which merges those of a step.
+"""
 
 from __future__ import annotations
 
@@ -72,17 +75,11 @@ class LayerPass:
             x: Its input. Kept until the layer has given something, as autograd keeps it.
         """
         if x.numel() and -x.ndim <= self._axis < x.ndim:
+            # Kept and not read: nobody is silent in nearly every pass, and then what was heard does not matter.
             self._heard.append((x.detach(), x._version))  # pyright: ignore[reportPrivateUsage]
 
     def give(self, outlet: int, x: Tensor, *, sums: bool, tensors: PassTensors) -> None:
-        """Take what filters give at one outlet.
-
-        Args:
-            outlet: Its number.
-            x: What passes there.
-            sums: Whether sums are wanted too.
-            tensors: What was worked out in this pass already. Written.
-        """
+        """Take what filters give at one outlet, by its number in `outlets`."""
         self.outlets[outlet].read(x, sums=sums, tensors=tensors)
         if self._heard and all(each.examples for each in self.outlets):
             if not all(each.lively for each in self.outlets):
@@ -92,6 +89,8 @@ class LayerPass:
     def _listen(self) -> None:
         """Which of the channels that were heard are constant."""
         for given, version in self._heard:
+            # An in-place ReLU in front of the next layer may have changed it since: to read it now would be to read
+            # something else.
             if given._version != version:  # pyright: ignore[reportPrivateUsage]
                 for outlet in self.outlets:  # it was written into, and what was heard is gone
                     outlet.broken = True
@@ -111,11 +110,7 @@ class LayerPass:
             self._constant = found if self._constant is None else self._constant & found
 
     def end(self) -> PassReading | None:
-        """What the pass has shown; None where the layer gave nothing. The next one begins.
-
-        Returns:
-            The reading.
-        """
+        """What the pass has shown; None where the layer gave nothing. The next one begins."""
         found = self._lively_reading()
         if found is None:
             self._listen()

@@ -1,4 +1,7 @@
-"""What every criterion offers."""
+"""What every criterion offers.
+
+Called by `compose.py`: `observe` at the optimizer's steps, `score` when one is due. The scores go to the selection.
+"""
 
 from __future__ import annotations
 

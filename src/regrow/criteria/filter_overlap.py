@@ -56,6 +56,7 @@ class FilterOverlap(Momentary):
         weight = observation.weight
         if weight is None:
             return None
+        # In bfloat16 a cosine has two digits, and most filters of a layer would be equal.
         wide = weight.to(torch.promote_types(weight.dtype, torch.float32))
         return -filter_overlap(
             wide, groups=observation.groups, normalise=self.normalise, corrected=self.corrected

@@ -1,4 +1,8 @@
-"""Liveness: whether a filter says anything to those who read it, watched over a window of training steps."""
+"""Liveness: whether a filter says anything to those who read it, watched over a window of training steps.
+
+The criterion of `RandomOut`. `compose.py` asks it at each step whether there is anything to do (`idle`), tells it what
+passes have shown (`observe`), and takes its scores when a window has ended (`ripe`).
+"""
 
 from __future__ import annotations
 
@@ -38,7 +42,7 @@ class Liveness:
         blocked:           a factor of exactly 0 stands between it and its readers, and is frozen or had a gradient
 
     A layer is watched from the step after one in which a filter's gradient is below `threshold`, for `steps` steps at
-    least, and besides in one window in each `look_every` steps. Then the watch of a layer ends as soon as each of its
+    least, and also in one window in each `look_every` steps. Then the watch of a layer ends as soon as each of its
     filters has given two different values, or has been judged.
 
     Args:
@@ -117,7 +121,10 @@ class Liveness:
     def _counted(self, own: CriterionState, activity: LayerActivity) -> CriterionState:
         if not own and (activity.lively or not bool((activity.silent | ~activity.seen).any())):
             return own
+        # Begun with the first silent filter: where all live there is nothing to keep, to save or to look at.
         was = _whole(own, activity.silent)
+        # Who was not seen is neither: a step that leaves a block out (stochastic depth) neither goes on nor breaks off
+        # a window.
         silent, alive = activity.silent & activity.seen, activity.seen & ~activity.silent
         zero = torch.zeros_like(was["steps"])
         first = was["steps"] == 0
@@ -125,11 +132,14 @@ class Liveness:
         examples = torch.where(
             silent, was["examples"] + activity.examples, torch.where(alive, zero, was["examples"])
         )
+        # Starved in every step of the window; one change in what it hears shows that it could have answered. Blocked in
+        # any of them: one factor of 0 explains the silence.
         starved = torch.where(silent, activity.starved & (first | was["starved"]), was["starved"])
         blocked = torch.where(silent, activity.blocked | (~first & was["blocked"]), was["blocked"])
         ended = (steps >= self.steps) & (examples >= self.examples) & silent
         kept = torch.where(alive | ended, 0, was["kept"])  # a window that has ended judges anew
         # Where nobody in a layer lives the network is cut, and there is nothing else to try.
+        # Without an end, a filter that nothing can help would be drawn anew every few steps for the whole training.
         given_up = (was["vain"] >= _VAIN) & alive.any()
         for code, who in (
             (Kept.GIVEN_UP, given_up),
@@ -140,6 +150,7 @@ class Liveness:
         judged = ended & (kept > 0)
         dead = ended & (kept == 0)
         return {
+            # Judged and kept, it begins a new window; one that is dead keeps its count until it is renewed.
             "steps": torch.where(judged, 0, steps),
             "examples": torch.where(judged, 0, examples),
             "starved": starved,
@@ -174,6 +185,7 @@ class Liveness:
                 sizes.append(state[_SIZES].flatten())
         if not sizes:
             return True
+        # `aminmax` gives nan where any size is nan, and nan passes neither comparison below: then nobody is idle.
         least, most = torch.stack(
             torch.cat([each.to(sizes[0].device) for each in sizes]).aminmax()
         ).tolist()
@@ -203,6 +215,7 @@ class Liveness:
         if not own and not bool(low.any()):
             return _joined(size, {}), strange
         was = _whole(own, low)
+        # A gradient counts too: a fresh filter that learns was not renewed in vain, whatever it gives yet.
         lives = ~low & sizes.isfinite() & (was["vain"] > 0)
         gave_up = was["kept"] == Kept.GIVEN_UP.value
         after = {
@@ -260,6 +273,7 @@ class Liveness:
         size, own = _parted(state)
         if own:
             return state, (~own["now"]).float()
+        # The first tensor that is remembered tells how many filters there are.
         for key, value in size.items():  # of whom only the gradient is known, nobody is dead
             shape = value.shape if key == "scores" else value.shape[:-1]
             return state, torch.ones(shape, device=value.device)

@@ -60,6 +60,8 @@ class Oracle(Momentary):
         loss, accuracy = observation.silenced_loss, observation.silenced_accuracy
         if loss is None:
             return None
+        # Also for the accuracy: among 500 examples most filters cost none, and the order of equal drops would be that
+        # of their indices.
         rise = loss.without - loss.whole.unsqueeze(-1)
         if self.measure == "loss":
             return rise

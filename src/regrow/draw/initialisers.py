@@ -1,4 +1,7 @@
-"""Fresh weights from the initialiser that a layer had, keyed by filter."""
+"""Fresh weights from the initialiser that a layer had, keyed by filter.
+
+Called by `loop/start` when a recipe is attached (`resolve_initialiser`), and by the renewals (`draw_filters`).
+"""
 
 from __future__ import annotations
 
@@ -143,6 +146,7 @@ def _truncated(key: Key, *, filters: Tensor, count: int, std: float, bound: floa
     """Normal numbers within -bound and bound (in absolute terms, as torch.nn.init), by the inverse distribution."""
     low = 0.5 * (1.0 + math.erf(-bound / std / math.sqrt(2.0)))
     share = low + uniform_rows(key, filters=filters, count=count) * (1.0 - 2.0 * low)
+    # Rounding may put the last numbers just beyond the bound.
     return (std * math.sqrt(2.0) * torch.erfinv(2.0 * share - 1.0)).clamp(-bound, bound)
 
 
@@ -151,12 +155,15 @@ def _orthogonal(key: Key, *, shape: Sequence[int], gain: float) -> Tensor:
     rows, columns = shape[0], math.prod(shape[1:])
     flat = normal_rows(key, filters=torch.arange(rows, device="cpu"), count=columns)
     q, r = torch.linalg.qr(flat.T if rows < columns else flat)
+    # QR is free to choose signs: with those of R it is the same matrix whichever library computes it.
     q = q * r.diagonal().sign()
     return gain * (q.T if rows < columns else q)
 
 
 def _custom(key: Key, *, weight: Tensor, fill: Callable[[Tensor], object]) -> Tensor:
     """A whole layer from the user's function, with torch's own generator seeded by the key and then put back."""
+    # Filled with nan, so that what the function leaves out is seen below. Of `empty` it would be old numbers, which
+    # differ from run to run.
     scratch = torch.full(weight.shape, math.nan, dtype=weight.dtype, device="cpu")
     name = repr((key.seed, key.step, key.layer, key.purpose)).encode()
     seed = int.from_bytes(hashlib.blake2b(name, digest_size=8).digest(), "little") >> 1

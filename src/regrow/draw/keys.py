@@ -37,6 +37,7 @@ class Key:
 
     def words(self) -> tuple[int, int]:
         """Philox's key: two 32-bit words."""
+        # With a character between them that no path has: seed 1 and layer "2.conv" are not seed 12 and layer ".conv".
         name = "\x1f".join((str(self.seed), self.layer, self.purpose))
         digest = hashlib.blake2b(name.encode(), digest_size=8).digest()
         return int.from_bytes(digest[:4], "little"), int.from_bytes(digest[4:], "little")
@@ -47,7 +48,10 @@ def _bits(key: Key, filters: Tensor, count: int) -> Tensor:
     blocks = math.ceil(count / 4)
     counter = torch.zeros(len(filters), blocks, 4, dtype=torch.int64, device="cpu")
     counter[..., 0] = torch.arange(blocks, device="cpu")
+    # The filter is a part of the counter and not a place in one long row: what it gets does not depend on who else is
+    # drawn.
     counter[..., 1] = filters.to("cpu", torch.int64)[:, None]
+    # Two words: training may go on for more than 2^32 steps and never meets a number again.
     counter[..., 2] = key.step & _WORD
     counter[..., 3] = (key.step >> 32) & _WORD
     return philox4x32(counter, key.words()).flatten(-2)[:, :count]

@@ -7,6 +7,7 @@ from torch import Tensor
 
 _WORD = 0xFFFFFFFF
 _MULTIPLIERS = (0xD2511F53, 0xCD9E8D57)
+# The fractions of the golden ratio and of the root of 3, as the paper has them: saved runs hold their results to these.
 _KEY_STEPS = (0x9E3779B9, 0xBB67AE85)
 _ROUNDS = 10
 
@@ -25,7 +26,7 @@ def philox4x32(counter: Tensor, key: tuple[int, int]) -> Tensor:
     """Four random 32-bit words for every counter.
 
     The words are a pure function of counter and key: there is no state to save, to restore or to
-    keep in step between processes, which is what makes an interrupted run go on bit for bit.
+    keep in step between processes, which is what lets an interrupted run resume bit for bit.
 
     Args:
         counter: Four 32-bit words a block, held in int64, (..., 4). Read, never written.

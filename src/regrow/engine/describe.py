@@ -1,4 +1,7 @@
-"""One module to one step, or the reason why it cannot be one."""
+"""One module to one step, or the reason why it cannot be one.
+
+Called by `engine/program.py` for each module of a chain.
+"""
 
 from __future__ import annotations
 
@@ -23,18 +26,7 @@ from regrow.nn import GainControl2d
 
 
 def describe(module: nn.Module, *, path: str) -> Step | None:
-    """The step of a module.
-
-    Args:
-        module: A leaf of the network.
-        path: Its name in the network.
-
-    Returns:
-        The step; None where the module changes nothing.
-
-    Raises:
-        UnsupportedError: The engine has no arithmetic for it, or not with these settings.
-    """
+    """The step of a leaf of a network, None where it changes nothing; an UnsupportedError says why it cannot be one."""
     # The exact class: a subclass, or a class that a parametrisation has made, may compute anything.
     maker = _MAKERS.get(type(module))
     if maker is None:
@@ -45,26 +37,12 @@ def describe(module: nn.Module, *, path: str) -> Step | None:
 
 
 def is_known(module: nn.Module) -> bool:
-    """Whether the class of a module is one of those that `describe` takes.
-
-    Args:
-        module: Any.
-
-    Returns:
-        Whether it is.
-    """
+    """Whether the class of a module is one of those that `describe` takes."""
     return type(module) in _MAKERS
 
 
 def hooked(module: nn.Module) -> bool:
-    """Whether calling the module does more than its `forward`.
-
-    Args:
-        module: Any.
-
-    Returns:
-        Whether it has hooks of the forward or backward pass.
-    """
+    """Whether calling the module does more than its `forward`: it has hooks of the forward or backward pass."""
     kinds = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
     return any(bool(getattr(module, kind)) for kind in kinds)
 

@@ -46,10 +46,6 @@ class CrossEntropy:
     def __call__(self, labels: Tensor, *, reduction: Reduction) -> tuple[Tensor, Tensor]:
         """Read the logits, fill the gradient.
 
-        Args:
-            labels: (N, B) or (B,), int64.
-            reduction: ``mean`` or ``sum`` over the samples.
-
         Returns:
             Loss (N,), and how many predictions are right, (N,) int64. A prediction from logits that are not all finite
             is wrong.

@@ -1,4 +1,7 @@
-"""One memory for the tensors of several networks, in rows: what a network owns lies together."""
+"""One memory for the tensors of several networks, in rows: what a network owns lies together.
+
+Made by `engine/stack.py`, once for its networks; layers and optimizers of the engine work on views of it.
+"""
 
 from __future__ import annotations
 
@@ -42,6 +45,8 @@ class Rows:
         for name, shape in shapes.items():
             self._starts[name] = end
             end += -(-math.prod(shape) // ALIGNED) * ALIGNED
+        # The gaps hold 0, have gradient 0 and state 0, and so stay 0 under every optimizer that goes over a whole row
+        # at once.
         self.flat = torch.zeros(networks, end, dtype=dtype, device=device)
 
     @property
@@ -50,53 +55,28 @@ class Rows:
         return tuple(self._shapes)
 
     def like(self) -> Rows:
-        """Zeros of the same shapes.
-
-        Returns:
-            A memory of its own.
-        """
+        """Zeros of the same shapes, in a memory of their own."""
         flat = self.flat
         return Rows(self._shapes, networks=len(flat), dtype=flat.dtype, device=flat.device)
 
     def all(self, name: str) -> Tensor:
-        """One tensor of all networks.
-
-        Args:
-            name: Its name in one of them.
-
-        Returns:
-            (N, *shape), a view.
-        """
+        """One tensor of all networks, (N, *shape): a view."""
         shape, start = self._shapes[name], self._starts[name]
         part = self.flat[:, start : start + math.prod(shape)]
         return part.unflatten(1, shape) if len(shape) else part.squeeze(1)
 
     def of(self, network: int, name: str) -> Tensor:
-        """One tensor of one network.
-
-        Args:
-            network: Its number.
-            name: The tensor's.
-
-        Returns:
-            (*shape), a view.
-        """
+        """One tensor of one network, (*shape): a view."""
         return self.all(name)[network]
 
     def spans(self, without: Sequence[str] = ()) -> tuple[slice, ...]:
-        """The parts of a row that hold the tensors, neighbours together.
-
-        Args:
-            without: Names of tensors to leave out.
-
-        Returns:
-            Slices of the second axis of `flat`.
-        """
+        """The parts of a row of `flat` that hold the tensors, but for some of them; neighbours together."""
         ends = [*list(self._starts.values())[1:], self.flat.shape[1]]
         found: list[slice] = []
         for (name, start), end in zip(self._starts.items(), ends, strict=True):
             if name in without:
                 continue
+            # Neighbours in one slice: a step is then few calls on long memory, whatever number of tensors there are.
             if found and found[-1].stop == start:
                 start = found.pop().start  # noqa: PLW2901
             found.append(slice(start, end))
@@ -141,6 +121,8 @@ class Memory:
         for network, model in enumerate(models):
             own = dict(model.named_parameters())
             for name, parameter in own.items():
+                # The parameter object stays: optimizers, recipes and saved wirings hold it, and would go on editing
+                # memory that nobody trains with if a new one took its place.
                 _move_(parameter, self.parameters.of(network, name))
             for name, buffer in model.named_buffers():
                 if name in real:
@@ -158,6 +140,8 @@ class Memory:
         names = self.parameters.names
         for pairs in self._grads:
             for name, (parameter, grad) in zip(names, pairs, strict=True):
+                # `zero_grad()` sets gradients to None, and a user's own code may too: the views are put back at each
+                # pass.
                 wanted = None if name in hidden else grad
                 if parameter.grad is not wanted:
                     parameter.grad = wanted
@@ -166,6 +150,7 @@ class Memory:
         """Give each network memory of its own again, with the numbers as they are, and no gradients."""
         for model in self._models:
             for parameter in model.parameters():
+                # The gradients are views of the stack's memory: one that stays would keep all of it.
                 parameter.grad = None
                 _move_(parameter, torch.empty_like(parameter))
             for buffer in model.buffers():

@@ -44,6 +44,7 @@ class Places:
         least, most = self.tile // 2, self.tile * 3 // 2
         if self.batched or self.samples <= most:
             return 1
+        # Equal tiles only: the memory is (N, T, ..., b), in which a smaller last one has no place.
         sizes = [size for size in range(least, most + 1) if self.samples % size == 0]
         return self.samples // min(sizes, key=lambda size: abs(size - self.tile)) if sizes else 1
 
@@ -64,29 +65,15 @@ class Places:
         )
 
     def maps(self, *shape: int) -> Tensor:
-        """Memory for activations.
-
-        Args:
-            *shape: Of one sample.
-
-        Returns:
-            (N, T, *shape, b), zeros.
-        """
+        """Memory for activations, (N, T, *shape, b), zeros; the shape is that of one sample."""
         tile = self.samples // self.tiles
         return self.zeros(self.networks, self.tiles, *shape, tile)
 
     def zeros(self, networks: int, *shape: int) -> Tensor:
-        """Memory, in which each network's part begins at a multiple of 64 bytes, unless one call does all.
+        """Zeros, (networks, *shape): each network's part begins at a multiple of 64 bytes, unless one call does all.
 
         Matrix products take another way, with other rounding, through memory that is not aligned: without this a
         network's bits would depend on its place among the others.
-
-        Args:
-            networks: How many.
-            *shape: Of the part of each.
-
-        Returns:
-            (networks, *shape), zeros.
         """
         count = math.prod(shape)
         room = count if self.batched else -(-count // ALIGNED) * ALIGNED
@@ -99,14 +86,7 @@ def multiply_(
 ) -> None:
     """Add a matrix product to a matrix, or to each of several.
 
-        out = beta * out + alpha * left @ right
-
-    Args:
-        out: (O, P), or (N, O, P). Written.
-        left: (O, F), or (N, O, F).
-        right: (F, P), or (N, F, P).
-        beta: 0: what was in `out` is not read.
-        alpha: Scale of the product.
+        out = beta * out + alpha * left @ right,    (O, P) or (N, O, P); with beta 0 what was in `out` is not read
 
     Examples:
         >>> out = torch.ones(1, 1)
@@ -122,10 +102,6 @@ def multiply_(
 
 def on_device(values: Tensor, device: torch.device) -> Tensor:
     """Numbers from the host's memory on another device, without waiting for it.
-
-    Args:
-        values: On the CPU.
-        device: Where they are wanted.
 
     Returns:
         The same tensor for the CPU, else a copy that will be there when the device comes to use it.

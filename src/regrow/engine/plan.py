@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 import torch
 from torch import Tensor, nn
 
-from regrow.engine.layers import Given, Layer, Linear, Setting, layer_of
+from regrow.engine.layers import Images, Layer, Linear, Setting, layer_of
 from regrow.engine.loss import CrossEntropy, Reduction
 from regrow.engine.memory import Memory
 from regrow.engine.places import Places
@@ -45,11 +45,12 @@ class Plan:
         if len(shape) not in (1, 3):
             raise ShapeError(f"an image must have axes (C, H, W) or (F,), got {shape} (Stack)")
         setting = Setting(places=places, memory=memory, models=models, learns=learns)
-        self._given = Given(places, shape, shared=shared)
+        self._given = Images(places, shape, shared=shared)
         layers: list[Layer] = []
         last: Layer = self._given
         self._heard: dict[str, Layer] = {}
         for step in program.steps:
+            # What a layer hears is what the one before gives, in that one's own memory: nothing is kept for it.
             self._heard[step.path] = last
             last = layer_of(step, last, setting)
             layers.append(last)
@@ -66,14 +67,7 @@ class Plan:
         }
 
     def forward(self, images: Tensor) -> Tensor:
-        """From images to logits.
-
-        Args:
-            images: (N, B, *shape), or (B, *shape) where they are shared.
-
-        Returns:
-            (N, K, B), this plan's memory.
-        """
+        """From images, (N, B, *shape) or shared (B, *shape), to logits, (N, K, B): this plan's memory."""
         self._given.take(images)
         for layer in self._layers:
             layer.forward()
@@ -81,10 +75,6 @@ class Plan:
 
     def heard(self, path: str, network: int) -> Tensor:
         """What a layer was called with in the last pass, with the axes that torch's layer has.
-
-        Args:
-            path: Of the layer.
-            network: Which network's.
 
         Returns:
             (B, C, H, W), or (B, F); this plan's memory, or a copy of it.
@@ -101,18 +91,7 @@ class Plan:
         rates: tuple[float, ...] | Tensor | None,
         folded: Collection[str],
     ) -> tuple[Tensor, Tensor]:
-        """Both passes.
-
-        Args:
-            images: As for `forward`.
-            labels: (N, B) or (B,).
-            reduction: Of the loss.
-            rates: Learning rates of the networks, for `folded`.
-            folded: Paths of dense layers that take their step at once.
-
-        Returns:
-            Loss and right answers of each network.
-        """
+        """Both passes: loss and right answers of each network; dense layers in `folded` take their step at once."""
         self.forward(images)
         losses, right = self._loss(labels, reduction=reduction)
         for path, layer in self._dense.items():

@@ -1,4 +1,7 @@
-"""A network as a frozen list of steps, found by tracing it; what is no plain chain of known layers is refused."""
+"""A network as a frozen list of steps, found by tracing it; what is no plain chain of known layers is refused.
+
+Called by the laboratory, to choose an engine, and by `engine/stack.py`; `engine/plan.py` makes layers of it.
+"""
 
 from __future__ import annotations
 
@@ -72,6 +75,7 @@ def program_of(model: nn.Module) -> Program:
         regrow.engine.describe.UnsupportedError: the engine cannot run '0': stride must be (1, 1), got (2, 2)
     """
     for path, module in model.named_modules():
+        # Containers are not called by the engine: a hook on one would be passed over without a word.
         if not is_known(module) and hooked(module):
             raise UnsupportedError(
                 path or type(model).__name__, "it has hooks, which the engine would not call"
@@ -106,6 +110,8 @@ def _chain(model: nn.Module) -> tuple[list[fx.Node], list[nn.Module | None]]:
     last, seen = inputs[0], set[str]()
     for node in nodes[1:]:
         place = str(node.target) if node.op == "call_module" else node.name
+        # A second reader is a skip connection. A chain has no place for it, and a ReLU in place would overwrite what it
+        # needs.
         if node.all_input_nodes != [last] or len(last.users) != 1:
             raise UnsupportedError(
                 place, f"each layer must read the one before and nothing else ({name})"
@@ -128,6 +134,7 @@ def _step(node: fx.Node, module: nn.Module | None) -> Step | None:
         return describe(module, path=str(node.target))
     target: Any = node.target
     rest, options = node.args[1:], dict(node.kwargs)
+    # Whether it works in place says nothing of what it computes.
     options.pop("inplace", None)
     if target in (torch.relu, F.relu, "relu", torch.relu_, "relu_"):
         if not options and len(rest) <= 1:

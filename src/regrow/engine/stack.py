@@ -1,4 +1,8 @@
-"""Several networks of one program in one memory: loss and gradients of all, and each still a module of its own."""
+"""Several networks of one program in one memory: loss and gradients of all, and each still a module of its own.
+
+Made by the laboratory (`lab/engines/stack.py`). It gives `engine/plan.py`, one a size of batch, the images and the
+memory.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +26,7 @@ class Stack:
     The modules stay what they are, with the same parameters and buffers, which become views of the stack's memory:
     whoever reads or edits a network (`state_dict`, a recipe, an optimizer) reads and edits what the stack trains, and
     `grad` of each parameter is what the last call of `gradients` has found. What one network gets has the same bits
-    alone and beside any others.
+    alone and among any others.
 
     On the CPU one process should use one thread, and a stack few networks, so that their numbers stay in the cache:
     many networks are many stacks, one after the other.
@@ -113,6 +117,8 @@ class Stack:
             `folded` without a rate for each network, or with something that is no dense layer: a ConfigError.
         """
         with torch.no_grad():
+            # The plan of one size of batch has memory of that size: the last, smaller batch of an epoch has one of its
+            # own.
             plan = self._last = self._plan(images, learns=True)
             told = self._rates(rates, folded) if folded else None
             hidden = {f"{path}.{name}" for path in folded for name in ("weight", "bias")}

@@ -18,15 +18,7 @@ calls, which is most of the time of small networks."""
 
 
 def samples_of_tile(program: Program, shape: tuple[int, ...], *, dtype: torch.dtype) -> int:
-    """As many samples as have room. By the network alone: how many there are beside it must change nothing.
-
-    Args:
-        program: What is computed.
-        shape: Of one image, (C, H, W) or (F,).
-        dtype: Of the numbers.
-
-    Returns:
-        Samples, `LEAST` or more.
+    """As many samples as have room. By the network alone: how many others are in the stack must change nothing.
 
     Edge cases:
         Shapes that do not fit the layers: any number; the layers refuse them.
@@ -43,6 +35,7 @@ def samples_of_tile(program: Program, shape: tuple[int, ...], *, dtype: torch.dt
     for step in program.steps:
         if isinstance(step, Conv2dStep):
             kh, kw = step.kernel
+            # Only columns are unfolded: the full height stays, and shrinks by the kernel afterwards.
             height, width = (height + 2 * step.padding[0], width + 2 * step.padding[1] - kw + 1)
             largest = max(largest, (step.channels * kw + step.bias) * height * width)
             height += 1 - kh

@@ -40,6 +40,8 @@ def at_least(weights: Tensor, *, low: float, high: float, bins: int) -> list[flo
     """
     width = (high - low) / bins
     edges = [low + k * width for k in range(1, bins)]
+    # What rounding can do to a weight's place, in bins: half a last digit of the start, of the factor and of the
+    # product, each as large as the ends are in bins, and of their sum, up to B + 2.
     slack = 2.0**-24 * (3.0 * max(abs(low), abs(high)) / width + bins + 2.0)
     fast = weights.dtype == torch.float32 and weights.device.type == "cpu"
     # Four digits in 16 bits, and nothing that is too large or too small for float32.
@@ -87,6 +89,8 @@ def _by_bins(
     indices = torch.empty(4 * columns, dtype=torch.int16, device="cpu")
     nearest = torch.empty(4 * columns // _ROW, device="cpu")
     room = torch.empty(min(_PIECE, len(body)), device="cpu")
+    # Added to every weight once, here: errors of both signs become errors of one sign, which the part behind the point
+    # shows.
     offset = torch.tensor(slack - start, dtype=torch.float32, device="cpu")
     parts = zip(
         body.split(_PIECE), indices.split(_PIECE), nearest.split(_PIECE // _ROW), strict=True
@@ -94,7 +98,9 @@ def _by_bins(
     for part, index, near in parts:
         place = room[: len(part)]
         torch.add(offset, part, alpha=1.0 / width, out=place)
+        # The cast rounds towards 0, and every place is above 0 by the slack.
         index.copy_(place)
+        # One number for 256 weights: to note each doubtful weight would be as much to write as the weights are to read.
         torch.amin(torch.frac(place, out=place).view(-1, _ROW), 1, out=near)
     counts = _fours_counted(indices.view(4, columns), base=base)
     doubtful = (nearest < 2.0 * slack).nonzero().view(-1)
@@ -103,6 +109,7 @@ def _by_bins(
         again, torch.tensor(edges, dtype=torch.float64, device="cpu"), right=True
     )
     counts += torch.bincount(right, minlength=base)
+    # What was counted of the doubtful rows is taken back whole, right or wrong.
     counts -= torch.bincount(indices.view(-1, _ROW)[doubtful].view(-1), minlength=base)
     # The largest weight came out above the last bin.
     return list(accumulate(map(float, counts[1:].tolist()[::-1])))[:0:-1]
@@ -111,6 +118,8 @@ def _by_bins(
 def _fours_counted(indices: Tensor, *, base: int) -> Tensor:
     """How often each number below the base occurs in (4, N): four are counted as one, by its four digits."""
     pairs = torch.add(indices[:2], indices[2:], alpha=base)
+    # Counting is one write to memory a number, at places that nobody can foresee: four digits in one number are a
+    # quarter of the writes, and the table of base^4 counts still fits the cache (see `fits`).
     found = torch.bincount(torch.add(pairs[0], pairs[1], alpha=base**2), minlength=base**4)
     square = found.view(base**2, base**2)
     both = (square.sum(0) + square.sum(1)).view(base, base)

@@ -1,4 +1,7 @@
-"""What a filter is worth on data: its activations, the loss's derivatives, and what its absence costs."""
+"""What a filter is worth on data: its activations, the loss's derivatives, and what its absence costs.
+
+Called by the criteria that need calibration data; `loop/measure` gives them the numbers.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""How much information a layer's weights carry, and how many of its filters carry next to none (grafting)."""
+"""How much information a layer's weights carry, and how many of its filters carry next to none (grafting).
+
+Called by `weighing.py` when networks graft, and by the laboratory's diagnosis of weights.
+"""
 
 from __future__ import annotations
 

@@ -51,6 +51,7 @@ def spare_best(mask: Mask, scores: Scores) -> Mask:
         tensor([ True, False])
     """
     count = mask.shape[-1]
+    # `argmax` takes nan for the largest: the filter that is spared would be the broken one.
     best = scores.nan_to_num(nan=-torch.inf).argmax(-1, keepdim=True)
     position = torch.arange(count, device=mask.device)
     return mask & ~(mask.all(-1, keepdim=True) & (position == best))
@@ -73,6 +74,7 @@ def lowest(scores: Scores, *, count: Tensor | int) -> Mask:
         >>> lowest(torch.tensor([0.3, 0.1, 0.2, 0.1]), count=2)
         tensor([False,  True, False,  True])
     """
+    # Sorted twice, an order becomes ranks. Stable, so that equal scores are taken alike on every device and rank.
     rank = scores.argsort(dim=-1, stable=True).argsort(dim=-1, stable=True)
     limit = count.unsqueeze(-1) if isinstance(count, Tensor) else count
     return rank < limit
@@ -111,7 +113,10 @@ def lowest_of_all(
     for values, allowed, limit in zip(scores, eligible, limits, strict=True):
         may = allowed.to(values.device) & values.isfinite()
         order = values.where(may, torch.inf)
+        # First the limit of each layer, then the count over all. The other way round a layer of bad filters would use
+        # up the count, be cut down to its limit, and fewer than asked for would be taken.
         taken.append(lowest(order, count=limit) & may)
+    # Layers may be on several devices and in several precisions; float64 keeps the order of all of them.
     flat = torch.cat([values.to("cpu", torch.float64) for values in scores])
     may = torch.cat([mask.cpu() for mask in taken])
     chosen = lowest(flat.where(may, torch.inf), count=count) & may

@@ -1,4 +1,7 @@
-"""What an optimizer would have done to a unit that has its own step count."""
+"""What an optimizer would have done to a unit that has its own step count.
+
+Called by `surgery/optimizers`, which make the steps of young entries right.
+"""
 
 from __future__ import annotations
 
@@ -44,6 +47,7 @@ def bias_correction(beta: float, age: Tensor) -> Tensor:
         >>> bias_correction(0.5, torch.tensor([1.0, 2.0]))
         tensor([0.5000, 0.7500])
     """
+    # For beta 0 the logarithm is -inf, and 1 - e^-inf is the 1 that is wanted: no case of its own.
     return -torch.expm1(age * (math.log(beta) if beta > 0 else -math.inf))
 
 
@@ -74,7 +78,7 @@ def safe_root(second: Tensor) -> Tensor:
     """The root of a second moment, not quite 0 where that is 0.
 
     MKL's root takes thirty times as long on zeros, of which dead filters have many. The root of the smallest normal
-    number, 1e-19 in float32, is nothing beside Adam's eps.
+    number, 1e-19 in float32, is nothing compared with Adam's eps.
 
     Args:
         second: The second moment.
@@ -154,7 +158,7 @@ def adam_update(
 def adamax_update(
     exp_avg: Tensor, exp_inf: Tensor, *, age: Tensor, lr: float | Tensor, beta1: float
 ) -> Tensor:
-    """Adamax's step for entries that have been updated `age` times since their memory was zero.
+    """Adamax's step for entries that have been updated `age` times since their state was zero.
 
         update = lr / (1 - beta1^age) * m / u
 

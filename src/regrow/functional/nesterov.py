@@ -47,7 +47,7 @@ def nadam_update(
     eps: float,
     momentum_decay: float,
 ) -> Tensor:
-    """NAdam's step for entries that have been updated `age` times since their memory was fresh.
+    """NAdam's step for entries that have been updated `age` times since their state was fresh.
 
     torch keeps the product of all momenta once for a whole tensor; a renewed unit needs its own.
 

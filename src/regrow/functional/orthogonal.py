@@ -1,4 +1,7 @@
-"""New directions that avoid given ones (RePr): random inside the null space, least overlapping where there is none."""
+"""New directions that avoid given ones (RePr): random inside the null space, least overlapping where there is none.
+
+Called by `renewal/orthogonal.py`, once a layer, when dropped filters come back.
+"""
 
 from __future__ import annotations
 
@@ -60,6 +63,8 @@ def avoiding_directions(
     wanted, length = noise.shape
     has_room = len(avoid) + wanted <= length
     if has_room and avoid.numel() >= _LARGE and noise.dtype != torch.float64:
+        # In float32 only if what comes out passes a test: the loss of digits depends on how near to dependent the
+        # vectors are, which nobody knows before.
         made = _at_once(_unit(avoid, torch.float32), noise.detach().to("cpu", torch.float32))
         if made is not None:
             return made.to(noise.device, noise.dtype)
@@ -84,6 +89,7 @@ def _unit(rows: Tensor, dtype: torch.dtype) -> Tensor:
 def _at_once(given: Tensor, random: Tensor) -> Tensor | None:
     """In float32, and only if it turns out to be good enough: many vectors that are far from dependent."""
     factor, failed = torch.linalg.cholesky_ex(given @ given.mT)
+    # Not positive definite: as good as dependent, which is for float64 to handle.
     if int(failed):
         return None
     for _ in range(2):  # again for what rounding left behind
@@ -126,6 +132,8 @@ def _orthonormal(rows: Tensor) -> tuple[Tensor, Tensor]:
     """A basis of what they span, the first with the first one's direction, and so on; and how much each adds."""
     made = torch.linalg.qr(rows.mT)
     diagonal = made.R.diagonal()
+    # QR gives a vector or its opposite, as the library likes. With the noise's own sign the directions are the same on
+    # every machine.
     signs = diagonal.sign()
     return (made.Q * signs.where(signs != 0, 1.0)).mT, diagonal.abs()
 
@@ -138,6 +146,7 @@ def _least_used(given: Tensor, random: Tensor) -> Tensor:
         (squares < length * torch.finfo(torch.float64).eps * max(1.0, float(squares[-1]))).sum()
     )
     null = vectors[:, :free]
+    # With room one comes here when the noise has too few dimensions, without it when the given vectors are dependent.
     if free >= wanted:
         inside = torch.linalg.qr((random @ null).mT)  # a random turn of the null space
         return (null @ inside.Q).mT

@@ -71,6 +71,8 @@ def filter_overlap(
     norms = torch.linalg.vector_norm(weight, dim=-1, keepdim=True)
     longest = norms.amax(-2, keepdim=True)
     empty = (norms <= _TINY * longest) | (longest == 0)
+    # A row without a length is divided by 1 and stays next to 0, so that it overlaps with nobody. Divided by its own
+    # norm it would be noise of length 1, or nan in the scores of the whole layer.
     cosines = _products(weight / norms.where(~empty, 1.0), groups).abs().where(other, 0.0)
     sums = cosines.sum(-1).reshape(weight.shape[:-1])
     overlap = sums.where(~empty.squeeze(-1), float(count - 1)) / count

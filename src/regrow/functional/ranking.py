@@ -72,6 +72,8 @@ def _ranks(scores: Scores) -> Float[Tensor, "*S O"]:
     """1 for the lowest; equal ones share the mean of their ranks."""
     ordered = scores.sort(dim=-1).values.contiguous()
     values = scores.contiguous()
+    # Equal ones fill the ranks from `below` + 1 to `up_to`: their mean. In the order of a sort they would have
+    # different ranks, and two scores with many zeros would seem to disagree.
     below = torch.searchsorted(ordered, values)
     up_to = torch.searchsorted(ordered, values, right=True)
     return torch.where(scores.isnan(), torch.nan, (below + up_to + 1).double() / 2)

@@ -1,4 +1,7 @@
-"""From what a trace wrote down to a wiring: every layer's filters, norms and readers by name."""
+"""From what a trace wrote down to a wiring: every layer's filters, norms and readers by name.
+
+Called by `graph/trace.py` once a model, when both runs are over: it reads the `Record` and gives the `Wiring`.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,7 @@ from regrow.graph.filters import Filters, Norm, Reader
 from regrow.graph.offsets import heard
 from regrow.graph.record import Record
 from regrow.graph.remarks import left_out, listed, named_layers, untraced, way_out
-from regrow.graph.sets import Why
+from regrow.graph.sets import Reason
 from regrow.graph.users import User, others, with_several
 from regrow.graph.weights import path_of
 from regrow.graph.wiring import Wiring
@@ -24,7 +27,7 @@ _UNREAD: Final = "no layer reads it on this example, and it is not in the output
 _Run = tuple[tuple[int, ...], tuple[bool, ...]]
 """Channels with the same set, and for each whether it holds one filter only."""
 
-_Found = dict[int, dict[int, list[_Run]]]
+_ChannelRuns = dict[int, dict[int, list[_Run]]]
 """By layer number and filter."""
 
 
@@ -38,20 +41,16 @@ def assemble(
     """Turn a finished trace into a wiring.
 
     Args:
-        model: The model that was traced.
-        record: What was written down.
-        outputs: The tensors that the model gave.
         apart: By weight, why evaluation and training do not use it alike: such layers are left alone.
-
-    Returns:
-        The wiring.
     """
     table = record.table
     readers: dict[int, list[Reader]] = {}
     foreign: dict[int, set[int]] = {}
     for layer in record.layers:
         path = path_of(layer.weight)
-        why = Why("read together", f"'{path}'")
+        why = Reason("read together", f"'{path}'")
+        # Over all calls of the layer: one that is called on two activations reads both in each channel, and neither
+        # alone.
         found = _by_filter(record, [table.union(names, why) for names in layer.reads], foreign)
         for writer, by_filter in found.items():
             channels, alone = _columns(by_filter, len(record.layers[writer].names))
@@ -76,6 +75,8 @@ def assemble(
         found = _by_filter(record, [table.union(names) for names in norm.seen], foreign)
         for writer, by_filter in found.items():
             channels, alone = _columns(by_filter, len(record.layers[writer].names))
+            # An entry that sees one filter goes with it. One behind a sum is nobody's: set to its fresh value for one
+            # writer, it would change what the others give.
             for into, single in ((norms, True), (shared_norms, False)):
                 entries = _flagged(channels, alone, single)
                 if any(entries):
@@ -93,6 +94,8 @@ def assemble(
                     )
     heads: set[int] = set()
     for tensor in outputs:
+        # Whatever comes into the output makes a head, also a part of it in an object's attribute: renewed, the head
+        # would begin its answers anew.
         heads |= table.layers_of(record.behind(tensor))
     read = heads | table.layers_of(
         name for layer in record.layers for seen in layer.reads for name in seen
@@ -155,6 +158,7 @@ def _without(layer: Filters, alone: Container[str]) -> Filters:
 def _aliases(model: nn.Module, record: Record, name: str) -> list[str]:
     """All names of a tensor, and of those that lie in its memory."""
     ledger = record.ledger
+    # By identity and memory. A user may ask for a tied weight by any of its names, and the trace has only the first.
     there = {id(ledger.tensors[each]) for each in ledger.overlaps.get(name, (name,))}
     return [
         each
@@ -169,6 +173,7 @@ def _aliases(model: nn.Module, record: Record, name: str) -> list[str]:
 def _shared(record: Record, outputs: Iterable[Tensor]) -> Mapping[str, tuple[str, ...]]:
     """Who uses the tensors that have several users, in either mode or as a part of the output."""
     for tensor in outputs:
+        # A weight that the model itself returns has a reader that is not seen: what happens outside with it.
         for name in record.ledger.owners(tensor):
             record.users.setdefault(name, {})[User("", "the model's output")] = None
     return with_several(record.users, record.ledger.overlaps)
@@ -202,6 +207,8 @@ def _filters(
     if not refused and unread:
         refused = _UNREAD
     biases, biased = tuple(layer.biases), tuple(layer.biased)
+    # A weight that is called with two biases has none that is only its own. Set to 0 for a renewed filter, one of them
+    # would still add the other: `biased` says so, and the filter is never taken to give 0.
     bias = biases[0] if len(biases) == 1 and not biased else None
     mixed = _mixing(record, number)
     return Filters(
@@ -226,7 +233,9 @@ def _filters(
     )
 
 
-def _by_filter(record: Record, channels: Sequence[int], foreign: dict[int, set[int]]) -> _Found:
+def _by_filter(
+    record: Record, channels: Sequence[int], foreign: dict[int, set[int]]
+) -> _ChannelRuns:
     """Turn "the set on each channel" round: the channels of each filter.
 
     Channels with the same set are handled together: behind a mixing operation all of them have it, and it is large.
@@ -236,10 +245,12 @@ def _by_filter(record: Record, channels: Sequence[int], foreign: dict[int, set[i
     for channel, name in enumerate(map(record.table.plain, channels)):
         if name:
             with_set.setdefault(name, []).append(channel)
-    found: _Found = {}
+    found: _ChannelRuns = {}
     for name, members in with_set.items():
         alone = record.table.size(name) == 1
         pure = record.table.is_pure(name)
+        # One tuple for all filters of the set, and handed on as it is: `streams_of` knows it again by its identity.
+        # Copies would make a LayerNorm over 768 channels a matter of 768 x 768 entries.
         run = tuple(members), (alone,) * len(members)
         for layer, unit in record.table.filters_of(name):
             found.setdefault(layer, {}).setdefault(unit, []).append(run)
@@ -256,6 +267,7 @@ def _columns(
     merged: list[_Run] = []
     for unit in range(count):
         runs = by_filter.get(unit, ())
+        # The tuple itself, not a sorted copy of it: see `_by_filter`.
         if len(runs) < 2:
             merged.append(runs[0] if runs else empty)
             continue

@@ -21,16 +21,10 @@ _CLOSED: Final = (
 
 
 def call_arguments(example_inputs: object) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """Positional and keyword arguments of a call; tensors are copied, for a model may write into its input.
+    """Positional and keyword arguments of a call; tensors are copied, since a model may write into its input.
 
     Args:
         example_inputs: One tensor, a tuple or list of positional arguments, or a dict of keyword arguments.
-
-    Returns:
-        The arguments.
-
-    Raises:
-        TraceError: Anything else.
     """
     copied = _copied(example_inputs)
     if isinstance(copied, Tensor):
@@ -51,12 +45,6 @@ def tensors_in(value: object) -> Iterator[Tensor]:
     Detectors give boxes and instances in classes of their own, and a head whose output was not found there would be
     taken for a layer that nobody needs.
 
-    Args:
-        value: What a model takes or gives.
-
-    Yields:
-        Each tensor.
-
     Edge cases:
         What only an object's methods or properties give is not found, and an iterator is not used up. Modules and
         functions are not looked into.
@@ -66,9 +54,6 @@ def tensors_in(value: object) -> Iterator[Tensor]:
 
 def is_list_of_tensors(value: object) -> bool:
     """Whether this is a list, and no tuple, of nothing but tensors: a model may take it whole.
-
-    Args:
-        value: Example inputs.
 
     Returns:
         True for the list that a detector takes, and for one of positional arguments.

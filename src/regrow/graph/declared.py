@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from regrow.errors import TraceError
 from regrow.graph.filters import NormTensor
 from regrow.graph.record import NormRecord, Record
-from regrow.graph.sets import NAMES, Why
+from regrow.graph.sets import NAMES, Reason
 
 _SCALES: Final = ("weight", "gain")
 _SHIFTS: Final = ("bias",)
@@ -84,6 +84,8 @@ def note_declared(
         raise TraceError(
             f"{what} and stay themselves: it must take one tensor and give one of the same shape, and had {shapes}"
         )
+    # All that the module has, also what it says nothing of: unclaimed, a parameter could count as one that nobody was
+    # seen to use, and the layers in front would be left alone (`_apart`).
     for name, tensor in record.ledger.tensors.items():
         if any(tensor is own for own in (*module.parameters(), *module.buffers())):
             record.claim(name, owner=path, path=path)
@@ -94,11 +96,12 @@ def note_declared(
     if names is None:
         record.ledger.write(out, None)
         return
+    # Along the positions what a channel depends on is united: the layer may work over a whole map, and usually does.
     place, spread = f"'{path}'", list(range(axis + 1, 0))
-    positions = record.table.join_over(names, spread, Why("read together", place))
+    positions = record.table.join_over(names, spread, Reason("read together", place))
     record.ledger.write(out, positions.expand(out.shape))
     over = [each for each in range(out.ndim) if each != out.ndim + axis]
-    seen = record.table.join_over(names, over, Why("read together", place)).reshape(-1)
+    seen = record.table.join_over(names, over, Reason("read together", place)).reshape(-1)
     said = _said(record, module, module.fresh_channel_entries(), size=len(seen), what=what)
     if not said:
         return

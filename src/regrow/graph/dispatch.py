@@ -16,12 +16,5 @@ class WatchingMode(TorchDispatchMode):
 
 
 def address(tensor: Tensor) -> int:
-    """Which memory a tensor looks at: the same number for all views of it, as long as it lives.
-
-    Args:
-        tensor: Of the ordinary dense kind.
-
-    Returns:
-        What `StorageWeakRef` holds too.
-    """
+    """Which memory a tensor looks at: the same number for all views of it, as long as it lives."""
     return tensor.untyped_storage()._cdata  # pyright: ignore[reportPrivateUsage]

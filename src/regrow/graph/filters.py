@@ -1,4 +1,8 @@
-"""Where a layer's filters live in a model: by parameter name and module path, never by position."""
+"""Where a layer's filters live in a model: by parameter name and module path, never by position.
+
+Made by `graph/assemble.py`, or by hand. All that acts on filters (renewals, surgery, grafting) finds their tensors by
+these records.
+"""
 
 from __future__ import annotations
 

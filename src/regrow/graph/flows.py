@@ -82,16 +82,11 @@ class Flow:
 
 
 def joined(outlets: Sequence[Outlet]) -> tuple[Outlet, ...]:
-    """One for all calls of a module, where the same filters leave in each of them.
-
-    Args:
-        outlets: One for each call that was seen.
-
-    Returns:
-        Fewer, or as many.
-    """
+    """One for all calls of a module, where the same filters leave in each of them."""
     found: dict[Outlet, set[int]] = {}
     for each in outlets:
+        # A module that is called three times a pass, with the same filters leaving each time, is one outlet for all
+        # calls: a pass with four calls can be read as well.
         every = replace(each, site=replace(each.site, call=-1))
         found.setdefault(every, set()).add(each.site.call)
     return tuple(
@@ -106,13 +101,7 @@ def joined(outlets: Sequence[Outlet]) -> tuple[Outlet, ...]:
 
 
 def merged(first: Mapping[str, Flow], second: Mapping[str, Flow]) -> dict[str, Flow]:
-    """What a run in training mode has shown, and of layers that it left out what one in evaluation mode has.
-
-    Args:
-        first: Of the one.
-        second: Of the other.
-
-    Returns:
-        By module path.
-    """
+    """What a run in training mode (`first`) has shown, and of layers that it left out what evaluation mode has."""
+    # Training comes first, since its passes are the ones that are read: in evaluation dropout and stochastic depth are
+    # not there, and a filter would seem to leave behind them.
     return {**second, **{path: flow for path, flow in first.items() if flow.outlets}}

@@ -22,12 +22,7 @@ _TABLE = "a table that the forward makes"
 
 
 def mark_inputs(record: Record, inputs: Iterable[Tensor]) -> None:
-    """Note what the model is given: it depends on no filter, and yet it is an activation.
-
-    Args:
-        record: The trace, before the model runs.
-        inputs: The tensors in the example.
-    """
+    """Note what the model is given: it depends on no filter, and yet it is an activation."""
     name = torch.tensor(record.table.foreign(INPUT), dtype=NAMES, device="cpu")
     for tensor in inputs:
         if tensor.layout == torch.strided:
@@ -36,11 +31,6 @@ def mark_inputs(record: Record, inputs: Iterable[Tensor]) -> None:
 
 def added(record: Record, tensor: Tensor, names: Tensor) -> int:
     """The set that stands for one of the model's tensors where it is added to activations.
-
-    Args:
-        record: The trace so far.
-        tensor: What is added.
-        names: The names behind the activations; broadcasts against the tensor.
 
     Returns:
         A name; 0 where the tensor is an activation itself, or has one number a channel at most.
@@ -52,6 +42,8 @@ def added(record: Record, tensor: Tensor, names: Tensor) -> int:
     moving = _moving_axes(record, tensor, ndim)
     if not moving:
         return 0
+    # A vector along the channels is a bias by hand, one number a channel, and leaves the filter alone with its channel.
+    # The same numbers along positions are an embedding: zeroed readers would lose it.
     if len(moving) == 1:
         small = squeezed(names, ndim)
         telling = [axis for axis in range(ndim) if _tells_apart(small, axis)]
@@ -64,11 +56,7 @@ def added(record: Record, tensor: Tensor, names: Tensor) -> int:
 
 
 def moved(record: Record, tensor: Tensor) -> int:
-    """The set that stands for a parameter that is put beside activations, as a class token is.
-
-    Args:
-        record: The trace so far.
-        tensor: What is moved.
+    """The set that stands for a parameter that is concatenated with activations, as a class token is.
 
     Returns:
         A name; 0 where the tensor is an activation or a constant, such as padding.
@@ -79,6 +67,7 @@ def moved(record: Record, tensor: Tensor) -> int:
 
 def label_of(record: Record, tensor: Tensor, *, buffers: bool) -> str:
     """What a tensor is, in words; "" for activations, masks and noise, and without `buffers` for constants."""
+    # Whole numbers and flags steer (indices, masks) and are not added to activations.
     if tensor.layout != torch.strided or not tensor.dtype.is_floating_point:
         return ""
     notes = record.ledger.find(tensor)
@@ -98,6 +87,8 @@ def _moving_axes(record: Record, tensor: Tensor, ndim: int) -> list[int]:
     """The axes along which a tensor changes, counted in `ndim` axes."""
     origins = record.ledger.origins(tensor)
     if origins is not None:
+        # By where the entries are from and not by their values: an embedding that begins with zeros is trained to
+        # differ.
         small = squeezed(origins, ndim)
         return [axis for axis in range(ndim) if small.shape[axis] > 1]
     notes = record.ledger.find(tensor)

@@ -1,5 +1,8 @@
 """Which module's forward is running: seen at every call, and invisible to copies, pickles and compiled code.
 
+Used twice: by `graph/trace.py` while a model is traced, and by `activity/meter.py` in every training pass that is read.
+A call is counted in the same way in both, so that what the trace found at a call is found there again.
+
 Module hooks would be taken along by `copy.deepcopy`, `AveragedModel` and ``torch.save(model)``; torch's global hooks
 are seen by `torch.compile`, which then recompiles. ``nn.Module`` has one place more that is asked at each call, and
 that its ``__getstate__`` leaves out: the one into which ``module.compile()`` puts what is called instead.
@@ -57,6 +60,8 @@ class Frames:
         outermost: Outermost | None = None,
         left: Callable[[Frame], None] | None = None,
     ) -> None:
+        # Backwards, so that the first of a module's paths is the one that stays: the trace's names are the first ones
+        # too.
         self._paths = {module: path for path, module in reversed(list(model.named_modules()))}
         self._outermost = outermost
         self._left = left
@@ -80,6 +85,7 @@ class Frames:
         if self._held:
             return
         for module, path in (*self._paths.items(), *((each, "") for each in wrappers)):
+            # What `module.compile()` has put there goes on being called: it is what the own call is wrapped around.
             before = module.__dict__.get(_PLACE)
             self._held.append((module, before))
             known = self._slots.get(module)
@@ -105,17 +111,7 @@ class Frames:
         self.calls.clear()
 
     def inside(self, path: str, inner: Inner, args: Any, kwargs: Mapping[str, Any]) -> Any:
-        """Call what a module would do, as a call that is looked into.
-
-        Args:
-            path: Of the module.
-            inner: What it would do.
-            args: Its arguments.
-            kwargs: Its arguments by name.
-
-        Returns:
-            What it gives.
-        """
+        """Call what a module would do, as a call that is looked into."""
         frame = Frame(path, self.calls[path])
         self.calls[path] += 1
         depth = len(self._stack)
@@ -123,7 +119,9 @@ class Frames:
         try:
             given = inner(*args, **kwargs)
         finally:
+            # Not `pop`: `begin` and `remove` empty the stack, also while a call is under way.
             del self._stack[depth:]
+        # Not in `finally`: of a call that ended with an error nothing can be concluded.
         if self._left is not None:
             self._left(frame)
         return given
@@ -145,6 +143,8 @@ class Frames:
             if within is not None:
                 with within:
                     return self.inside(path, inner, args, kwargs)
+            # While nobody looks at a call, its inner modules must not take themselves for outermost ones: each would be
+            # asked about as a pass of its own, and be read as one.
             self._idle = True
             try:
                 return inner(*args, **kwargs)
@@ -158,13 +158,11 @@ class Frames:
 def compiled_parts(model: nn.Module, wrappers: Iterable[nn.Module] = ()) -> bool:
     """Whether a part of a model runs as compiled code, so that what happens inside is not seen.
 
-    Args:
-        model: The bare model, before `Frames.install`.
-        wrappers: Modules that are called in its place.
-
     Returns:
         Also where anything at all in this process was compiled: a function inside the model may have been.
     """
+    # Any sign at all counts. Where a compiled part is missed, its calls are never seen and its filters never read;
+    # where one is seen that is not there, a pass is run once more for nothing.
     if any(True for _ in wrappers):
         return True
     for module in model.modules():
@@ -181,9 +179,6 @@ def compiled_anything() -> bool:
 
 def compiled_wrappers(model: nn.Module) -> list[nn.Module]:
     """What `torch.compile` has made of a model, among all that is alive in this process.
-
-    Args:
-        model: The bare model.
 
     Returns:
         Its wrappers. They are looked for by the garbage collector's list, which takes a while.

@@ -58,7 +58,11 @@ def gates(wiring: Wiring) -> dict[str, Gate]:
         if layer.is_head or not is_shared(layer):
             continue
         mine = behind[layer.path]
+        # What it is multiplied with goes into it: it is worked out from what it switches, as in squeeze-and-excitation.
         before = tuple(path for path in layer.multiplied if layer.path in behind.get(path, ()))
+        # What it goes into itself is its gate, and not the other way round. Of two branches that are multiplied,
+        # neither comes before the other: either may be the one that switches, and to drop the wrong one halves the
+        # other's channel.
         unclear = tuple(path for path in layer.multiplied if path not in mine)
         if before or unclear:
             only = all(each.startswith("multiplied with") for each in layer.coupled.split("; "))
@@ -71,6 +75,7 @@ def gates(wiring: Wiring) -> dict[str, Gate]:
 def _behind(wiring: Wiring) -> Mapping[str, set[str]]:
     """By layer, all layers that what it gives goes into, through whatever lies between."""
     behind: dict[str, set[str]] = {}
+    # From the end to the front, so that what lies behind a reader is known when its writers ask.
     for layer in reversed(wiring.layers):
         reached = behind.setdefault(layer.path, set())
         for reader in layer.readers:

@@ -1,4 +1,7 @@
-"""Operations that multiply activations by a weight: they read sets on their inputs and write fresh ones."""
+"""Operations that multiply activations by a weight: they read sets on their inputs and write fresh ones.
+
+Called by `graph/twin.py` at each convolution and matrix product; what they read and write goes to the `Record`.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ from torch import Tensor
 from regrow.graph import foreign
 from regrow.graph.filters import LayerKind
 from regrow.graph.record import Call, LayerRecord, Record
-from regrow.graph.sets import NAMES, Why
+from regrow.graph.sets import NAMES, Reason
 from regrow.graph.weights import WeightUse, own_name, path_of, weight_use, why_no_weight
 from regrow.graph.windows import at, join_windows, kernel_positions
 
@@ -41,6 +44,7 @@ def follow_convolution(call: Call, record: Record) -> None:
         else:
             _stop_at_weight(call, record, weight)
         return
+    # Which group a slice's filters are of, and which channels they read, cannot be told from the slice.
     if (transposed or groups > 1) and not use.whole:
         record.stop(call, "a part of a grouped or transposed weight is used")
         return
@@ -54,6 +58,7 @@ def follow_convolution(call: Call, record: Record) -> None:
     layer = _use_layer(call, record, use, kind=kind, groups=groups, bias=call.tensor("bias"))
     if layer is None:
         return
+    # All of the input's channels of a grouped convolution; a weight has those of one group.
     inputs = torch.arange(x.shape[1], device="cpu") if use.whole else use.inputs
     _read(layer, seen, inputs)
     made = layer.names if use.whole else layer.names[use.filters]
@@ -71,6 +76,7 @@ def follow_product(call: Call, record: Record) -> None:
     out = call.outputs[0]
     if first.ndim >= 2 and second.ndim >= 2:
         # x @ W.t(), as nn.Linear has it; and W @ x
+        # Whichever factor is the weight: attention by hand multiplies from the left as often as from the right.
         for x, weight, filter_axis, input_axis in (
             (first, second, second.ndim - 1, second.ndim - 2),
             (second, first, first.ndim - 2, first.ndim - 1),
@@ -109,7 +115,7 @@ def _follow_linear(
     if more is None and added is not None and (own := foreign.added(record, added, written)):
         more = torch.tensor(own, device="cpu")
     if more is not None:  # an activation that is added, as baddbmm can, or a table of numbers
-        written = record.table.join(written.expand(out.shape), more, Why("summed", call.place))
+        written = record.table.join(written.expand(out.shape), more, Reason("summed", call.place))
     record.ledger.write(out, written)
 
 
@@ -125,7 +131,7 @@ def _follow_mixing_product(
         ):
             _stop_at_weight(call, record, factor)
             return
-    why = Why("mixed", call.place)
+    why = Reason("mixed", call.place)
     written: Tensor | None = None
     for factor, axis in ((first, -1), (second, -2 if second.ndim > 1 else -1)):
         names = record.ledger.names(factor)
@@ -136,7 +142,7 @@ def _follow_mixing_product(
             written = part if written is None else record.table.join(written, part, why)
     more = None if added is None else record.ledger.names(added)
     if more is not None:
-        summed = Why("summed", call.place)
+        summed = Reason("summed", call.place)
         written = more if written is None else record.table.join(written, more, summed)
     record.ledger.write(call.outputs[0], written)
 
@@ -149,7 +155,7 @@ def _follow_fixed_kernel(
     out = call.outputs[0]
     if names is None:
         return
-    why = Why("mixed", f"{call.place} with a fixed kernel")
+    why = Reason("mixed", f"{call.place} with a fixed kernel")
     by_group = names.reshape(x.shape[0], groups, -1, *x.shape[2:])
     united = record.table.join_over(by_group, [2], why).squeeze(2)
     if transposed:
@@ -187,6 +193,7 @@ def _use_layer(
     if layer is None:
         record.stop(call, f"it uses {use.name} in another layout than an operation before it")
         return None
+    # In order and with repetitions: who follows the trace sees by its length that a call has read something.
     record.used.append(use.name)
     record.claim(use.name, owner=path_of(use.name), path=call.path)
     layer.standardised = layer.standardised or use.standardised
@@ -224,6 +231,7 @@ def follow_late_bias(call: Call, record: Record) -> None:
             continue
         layers = record.table.layers_of(torch.unique(names).tolist())
         weights = {record.layers[number].weight for number in layers}
+        # Its own module's weight, and no other filters in the sum: any other vector that is added is a shift by hand.
         if len(weights) == 1 and weights <= record.late_biases[name]:
             (number,) = layers
             record.layers[number].biases[name] = None
@@ -245,7 +253,9 @@ def _over_all_but(
 ) -> Tensor:
     """The sets on each channel, over examples and positions."""
     over = [other for other in range(names.ndim) if other != axis]
-    return record.table.join_over(names, over, Why("read together", call.place)).reshape(kept_size)
+    return record.table.join_over(names, over, Reason("read together", call.place)).reshape(
+        kept_size
+    )
 
 
 def _stop_at_weight(call: Call, record: Record, weight: Tensor) -> None:
@@ -266,13 +276,6 @@ def begin_from_zeros(call: Call, record: Record) -> bool:
     """Take zeros for an activation where a weight multiplies them: a state that a recurrent layer begins with.
 
     Other constants stay what they are: a weight may be worked out as a product with them.
-
-    Args:
-        call: An operation of which nothing depends on the model's inputs.
-        record: The trace so far. The zeros are noted in it.
-
-    Returns:
-        Whether there are any.
     """
     if call.op in CONVOLUTIONS:
         factors = ("input",)
@@ -284,6 +287,7 @@ def begin_from_zeros(call: Call, record: Record) -> bool:
         factor = call.tensor(name)
         if factor is None or not _is_constant(record, factor) or record.ledger.owners(factor):
             continue
+        # Zeros only: what comes out of a weight and a matrix of ones is a computed weight.
         if factor.numel() and not bool(factor.any()):
             record.ledger.mark([factor], live=True, computed=False)
             return True

@@ -1,5 +1,7 @@
 """What is known of each tensor's memory while a model runs: the sets behind its elements, where a weight came from.
 
+One a trace, held by the `Record`: `graph/twin.py` and its rules write to it, `graph/assemble.py` reads it at the end.
+
 Notes are kept by *storage*, not by tensor: a view of a tensor is then a view of its notes, and writing into a slice
 is seen by whoever holds the whole. No rule for view, permute, slice or split is needed.
 """
@@ -14,7 +16,7 @@ from torch import Tensor
 from torch.multiprocessing.reductions import StorageWeakRef
 
 from regrow.graph.dispatch import address
-from regrow.graph.notes import Derived, Notes, Place
+from regrow.graph.notes import Derivation, Notes, Place
 from regrow.graph.sets import NAMES
 
 _SWEEP_EVERY: Final = 256
@@ -35,6 +37,8 @@ class Ledger:
         self.tensors = dict(tensors)
         self._first: dict[str, int] = {}
         self._notes: dict[int, Notes] = {}
+        # What the model owns stays itself when it is written into: a running mean that a norm moves is still that
+        # buffer.
         self._own = {address(tensor) for tensor in self.tensors.values()}
         self._until_sweep = _SWEEP_EVERY
         total = 0
@@ -42,6 +46,8 @@ class Ledger:
             self._first[name] = total
             total += tensor.numel()
             self._of(tensor).whole.setdefault(name, _place(tensor))
+        # Memory and not identity: a parameter that looks into another one is another tensor, and yet a renewal of the
+        # one writes the other.
         self.overlaps = {name: group for group in self._groups() for name in group}
         """Of the model's tensors that have memory in common with others, all of those, by name."""
 
@@ -52,14 +58,8 @@ class Ledger:
     def names(self, tensor: Tensor) -> Tensor | None:
         """The names behind a tensor's elements.
 
-        Args:
-            tensor: Any tensor of the run.
-
         Returns:
             A view of the notes, in the tensor's shape; None where every set is empty. Writing to it changes the notes.
-
-        Raises:
-            ReinterpretedError: The tensor's element size is not that of its storage's notes.
         """
         notes = self.find(tensor)
         if notes is None or notes.names is None:
@@ -68,22 +68,15 @@ class Ledger:
             if notes.blurred is None:
                 raise ReinterpretedError
             return torch.full(tensor.shape, notes.blurred, dtype=NAMES, device="cpu")
+        # The tensor's own strides, laid over its storage's notes: they find the names of a transposed slice of an
+        # expanded view without a rule for any of these.
         return notes.names.as_strided(*_place(tensor))
 
     def names_for_writing(self, tensor: Tensor) -> Tensor:
-        """The same as `names`, but notes are begun where there are none.
-
-        Args:
-            tensor: Any tensor of the run.
-
-        Returns:
-            A view of the notes, in the tensor's shape.
-
-        Raises:
-            ReinterpretedError: The tensor's element size is not that of its storage's notes.
-        """
+        """The same view as `names`, but notes are begun where there are none."""
         notes = self._of(tensor)
         if notes.names is None:
+            # The first to write decides which type of number the notes count in: empty memory has none of its own.
             notes.itemsize, notes.length = _measure(tensor)
             notes.names = torch.zeros(notes.length, dtype=NAMES, device="cpu")
         if notes.itemsize != tensor.element_size():
@@ -97,13 +90,9 @@ class Ledger:
         notes.names = torch.full((notes.length,), name, dtype=NAMES, device="cpu")
 
     def write(self, tensor: Tensor, names: Tensor | None) -> None:
-        """Note the sets behind a tensor's elements.
-
-        Args:
-            tensor: Any tensor of the run.
-            names: Names that broadcast to the tensor's shape; None = all empty.
-        """
+        """Note the sets behind a tensor's elements, by names that broadcast to its shape; None = all empty."""
         notes = self.find(tensor)
+        # For constants no notes are begun: most storages of a run never get any, and the run stays as fast as it is.
         if names is None or not bool(names.any()):
             if notes is not None and notes.names is not None:
                 self.names_for_writing(tensor).zero_()
@@ -117,9 +106,6 @@ class Ledger:
     def origins(self, tensor: Tensor) -> Tensor | None:
         """For each element the number of the model's tensor entry that it is, or is a copy of.
 
-        Args:
-            tensor: Any tensor of the run.
-
         Returns:
             int64 in the tensor's shape, -1 for elements that are none; None where all are none. `entry` explains the
             numbers.
@@ -130,27 +116,20 @@ class Ledger:
         if notes.itemsize != tensor.element_size():
             return None
         if notes.origins is None:
+            # Begun when first asked for: eight bytes a weight are much where it is only used whole, as nearly always.
             notes.origins = self._begin_origins(notes)
         return notes.origins.as_strided(*_place(tensor))
 
     def write_origins(self, tensor: Tensor, origins: Tensor) -> None:
-        """Note that a tensor of new memory is put together from the model's own entries.
-
-        Args:
-            tensor: A tensor that an operation has just made.
-            origins: int64 in the tensor's shape.
-        """
+        """Note that a tensor of new memory is put together from the model's entries: int64 in its shape, -1 = none."""
         notes = self._of(tensor)
         notes.origins = torch.full((notes.length,), -1, dtype=torch.int64, device="cpu")
         notes.origins.as_strided(*_place(tensor)).copy_(origins)
 
     def write_copy(self, tensor: Tensor, source: Tensor) -> None:
-        """Note that a tensor of new memory holds the same values as another, perhaps in another precision.
-
-        Args:
-            tensor: A tensor that an operation has just made.
-            source: What it was copied from, of the same shape.
-        """
+        """Note that a tensor of new memory holds the same values as another, perhaps in another precision."""
+        # The cheap way first. A cast of ``W`` or of ``W.t()`` is known whole, without a number
+        # an entry.
         for turned in (False, True) if tensor.ndim == 2 else (False,):
             name = self.whole(source.t() if turned else source)
             if name is not None:
@@ -161,13 +140,11 @@ class Ledger:
             self.write_origins(tensor, origins)
 
     def write_derived(
-        self, tensor: Tensor, derived: Derived, filters: Tensor, stands: Tensor
+        self, tensor: Tensor, derived: Derivation, filters: Tensor, stands: Tensor
     ) -> None:
         """Note that a tensor of new memory was worked out from a parameter, filter by filter.
 
         Args:
-            tensor: A tensor that an operation has just made.
-            derived: From what.
             filters: For each element the filter that it depends on, -1 = none.
             stands: For each element the parameter's entry in whose place it stands, -1 = none.
         """
@@ -183,11 +160,13 @@ class Ledger:
         """Forget where tensors came from that something wrote into; the model's own tensors stay themselves."""
         for tensor in tensors:
             notes = self.find(tensor)
+            # All of the storage forgets, whatever part of it was written: to forget too much makes a layer one that is
+            # left alone, to forget too little would let other numbers pass for its weight.
             if notes is not None and address(tensor) not in self._own:
                 notes.whole = {}
                 notes.origins = notes.derived = notes.by_filter = notes.stands = None
 
-    def derived(self, tensor: Tensor) -> tuple[Derived, Tensor, Tensor] | None:
+    def derived(self, tensor: Tensor) -> tuple[Derivation, Tensor, Tensor] | None:
         """What `write_derived` noted of a tensor, or of the tensor that it looks at; None if nothing."""
         notes = self.find(tensor)
         if notes is None or notes.itemsize != tensor.element_size():
@@ -212,9 +191,6 @@ class Ledger:
     def entry(self, origins: Tensor) -> tuple[str, Tensor] | None:
         """Which of the model's tensors some origins belong to.
 
-        Args:
-            origins: From `origins`.
-
         Returns:
             The tensor's name and the index of each element in it, counted row by row; None where they belong to no
             tensor or to several.
@@ -235,6 +211,8 @@ class Ledger:
         if notes.itemsize != tensor.element_size():
             return frozenset(notes.whole) | self._owners_of(notes.origins)
         place = _place(tensor)
+        # By spans, which may meet where no entry does. Parameters side by side in one storage, as flattening makes
+        # them, are told apart; interleaved ones count as one another's and are left alone.
         found = frozenset(name for name, own in notes.whole.items() if _meet(own, place))
         return found if notes.origins is None else found | self._owners_of(self.origins(tensor))
 
@@ -254,6 +232,7 @@ class Ledger:
             start, stop = _span(_place(tensor))
             size = tensor.element_size()
             if stop > start and tensor.device.type != "meta":
+                # In bytes, since tensors of one storage may be of different types.
                 spans.setdefault(address(tensor), []).append((start * size, stop * size, name))
         found: list[tuple[str, ...]] = []
         for several in spans.values():
@@ -263,6 +242,8 @@ class Ledger:
                     found.append(tuple(group))
                     group = []
                 group.append(name)
+                # The furthest end so far: a short tensor inside a long one must not end the group for the one behind
+                # it.
                 end = max(end, stop)
             found.append(tuple(group))
         return [group for group in found if len(group) > 1]
@@ -286,6 +267,8 @@ class Ledger:
             self._of(tensor).drawn = True
 
     def _of(self, tensor: Tensor) -> Notes:
+        # A storage's address is used again when it is gone. The weak reference in the notes keeps the number taken, or
+        # a new activation would begin with the filters of an old one.
         memory = address(tensor)
         notes = self._notes.get(memory)
         if notes is None:

@@ -1,4 +1,7 @@
-"""Operations that only move elements: they are applied to the notes themselves."""
+"""Operations that only move elements: they are applied to the notes themselves.
+
+Called by `graph/twin.py`, for activations and for copies of weights.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ from regrow.graph.foreign import moved
 from regrow.graph.ledger import Ledger
 from regrow.graph.record import Call, Record
 from regrow.graph.rules import COPIES
-from regrow.graph.sets import NAMES, Why
+from regrow.graph.sets import NAMES, Reason
 
 _EXACT: Final = frozenset(
     {
@@ -81,13 +84,12 @@ def follow_move(
     """Move the names as the operation moved the values.
 
     Args:
-        call: The operation.
-        record: The trace so far.
         run: Runs the operation again with its arguments replaced; given a function of an argument's name and value.
 
     Returns:
         False where it cannot be followed: it adds where it should move, or chooses by what it computed.
     """
+    # Names cannot be added: 3 + 4 would be the set of name 7, whoever that is.
     if call.arguments.get("accumulate") or call.arguments.get("reduce") is not None:
         return False
     ledger = record.ledger
@@ -100,8 +102,10 @@ def follow_move(
             return _on_cpu(value)
         if argument == "value" and not isinstance(value, Tensor):
             return 0  # what padding puts there depends on nothing
+        # Written into the notes themselves, as the operation has written into the values.
         if call.in_place and argument == "self" and isinstance(value, Tensor):
             return ledger.names_for_writing(value)
+        # A Swin block's shift (`roll`) is done to the names like this: no window needs a rule of its own.
         return _replaced(value, lambda tensor: _names_of(record, tensor, as_double=as_double))
 
     made = _tensors(run(names_instead))
@@ -109,7 +113,9 @@ def follow_move(
         for out, names in zip(call.outputs, made, strict=True):
             ledger.write(out, names)
     if steering:
-        why = Why("mixed", call.place)
+        # Where the index itself depends on filters, they decide which elements come out: every output depends on all of
+        # them.
+        why = Reason("mixed", call.place)
         chosen = record.table.union(
             (n for each in steering for n in torch.unique(each).tolist()), why
         )
@@ -127,6 +133,7 @@ def follow_origins(
 ) -> None:
     """Remember where copies of the model's own tensors came from, so that they are recognised as weights."""
     ledger = record.ledger
+    # What was written over has forgotten where it came from (`Ledger.overwritten`).
     if call.in_place:
         return
     if call.op in COPIES:
@@ -139,6 +146,7 @@ def follow_origins(
         if argument in _INDEX_ARGUMENTS:
             return _on_cpu(value)
         if argument == "value" and not isinstance(value, Tensor):
+            # Padding is no entry of a weight. 0 would be the first entry of the first one.
             return -1
         return _replaced(value, lambda tensor: _origins_or_none(ledger, tensor))
 
@@ -150,6 +158,7 @@ def follow_origins(
 def _names_of(record: Record, tensor: Tensor, *, as_double: bool) -> Tensor:
     names = record.ledger.names(tensor)
     if names is None:
+        # A class token in front of the patches is nobody's filter, and no constant either: it is trained.
         names = torch.full(tensor.shape, moved(record, tensor), dtype=NAMES, device="cpu")
     return names.to(torch.float64) if as_double else names
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from regrow.graph.record import Call, NormRecord, Record, names_in
-from regrow.graph.sets import NAMES, Why, squeezed
+from regrow.graph.sets import NAMES, Reason, squeezed
 from regrow.graph.weights import own_name, path_of
 
 CHANNEL_NORMS: Final = (
@@ -31,7 +31,7 @@ def channel_norm(call: Call, record: Record) -> None:
     if names is None:
         return
     over = [axis for axis in range(x.ndim) if axis != 1]
-    seen = record.table.join_over(names, over, Why("read together", call.place)).reshape(-1)
+    seen = record.table.join_over(names, over, Reason("read together", call.place)).reshape(-1)
     kind = "group_norm" if call.op == "native_group_norm" else "batch_norm"
     _note_norm(call, record, kind, seen)
     if kind == "group_norm" and call.number("group") < x.shape[1]:
@@ -56,10 +56,13 @@ def _left(call: Call, record: Record, names: Tensor) -> Tensor:
     grouped = call.op == "native_group_norm" and x is not None
     if "weight" in own or "bias" in own:
         clean = own.get("weight", False) and own.get("bias", True)
+        # The norm's scale and shift are 0 with the filters, so nothing is left of all of them; what is left of some of
+        # them stays, since the entries then stay too.
         rename = record.table.without_own_offsets
     else:
         clean = not (grouped and call.number("group") < x.shape[1]) if x is not None else False
         clean = clean and own.get("running_mean", True)
+        # The name as it is: without entries, and with statistics of its own channel, 0 stays 0.
         rename = int
     small = squeezed(names, names.ndim)
     found, where = torch.unique(small, return_inverse=True)
@@ -76,11 +79,11 @@ def last_axes_norm(call: Call, record: Record) -> None:
     count = len(cast("Sequence[int]", call.arguments["normalized_shape"]))
     if count == 1:
         seen = record.table.join_over(
-            names, range(names.ndim - 1), Why("read together", call.place)
+            names, range(names.ndim - 1), Reason("read together", call.place)
         )
         _note_norm(call, record, "layer_norm", seen.reshape(-1))
     axes = range(names.ndim - count, names.ndim)
-    joined = record.table.join_over(names, axes, Why("mixed", call.place))
+    joined = record.table.join_over(names, axes, Reason("mixed", call.place))
     for out in call.outputs:
         record.ledger.write(out, joined)
 

@@ -12,7 +12,7 @@ Place = tuple[tuple[int, ...], tuple[int, ...], int]
 
 
 @dataclass(frozen=True)
-class Derived:
+class Derivation:
     """What a tensor was worked out from, filter by filter.
 
     Attributes:
@@ -59,7 +59,7 @@ class Notes:
     own: bool = False
     computed_by: str = ""
     drawn: bool = False
-    derived: Derived | None = None
+    derived: Derivation | None = None
     by_filter: Tensor | None = None
     stands: Tensor | None = None
     blurred: int | None = None

@@ -1,5 +1,8 @@
 """What is left of filters that give 0: followed by running each operation on zeros.
 
+`graph/twin.py` calls `left_of_zeros` around the rule of each operation; `graph/assemble.py` asks `heard` at the end,
+and the answer (`Filters.offset`) keeps drop phases away from such layers.
+
 A filter whose weights, bias and norm entries are 0 gives 0. It is gone from a sum only if it is still 0 there: behind a
 sigmoid a half is left of it, behind a shift by hand the shift. Whether an operation makes something of 0 is seen by
 running it once more with zeros for what filters give and numbers of no meaning for the model's own tensors, which
@@ -31,11 +34,6 @@ _SOMETHING: Final = 0.7
 def left_of_zeros(call: Call, record: Record, run: Run) -> Callable[[], None]:
     """Look what an operation makes of filters that give 0; before its rule, which may write over what flows in.
 
-    Args:
-        call: The operation.
-        record: The trace so far.
-        run: Runs it again.
-
     Returns:
         To be called after its rule: notes in the outputs' names what is left.
     """
@@ -44,6 +42,8 @@ def left_of_zeros(call: Call, record: Record, run: Run) -> Callable[[], None]:
     if not names:
         return _nothing
     outputs = len(call.outputs)
+    # Two questions, two runs. What does it make of zeros itself (a sigmoid: a half), and what becomes of what was left
+    # before (behind a ReLU the half stays, behind times 0 it is gone)? One run could not tell the two apart.
     bias = _own_bias(call, record, given, names)
     had = any(_has_offsets(record, each) for each in names.values())
     gone = partial(_made, run, record, names, bias=bias, outputs=outputs, numbers=had)
@@ -93,16 +93,8 @@ def _made(
     """Where an operation gives anything but 0, of its outputs one after the other.
 
     Args:
-        run: Runs it.
-        record: The trace so far.
-        names: What its arguments depend on, by identity.
         left: Let something be left where something is; False: of all filters nothing is.
-        bias: What is 0 with the filters.
-        outputs: How many there are.
         numbers: Do not count what is no number: 0 / 0, where the second is in truth not 0.
-
-    Returns:
-        Masks.
     """
 
     def instead(_: str, value: object) -> object:
@@ -118,6 +110,7 @@ def _made(
         out = tensors_in((run(instead),))
         return [(each != 0) & (each == each) if numbers else each != 0 for each in out]  # noqa: PLR0124
     except (RuntimeError, IndexError, TypeError, ValueError):
+        # On the safe side: a layer of which something may be left is not dropped.
         something = torch.ones((), dtype=torch.bool, device="cpu")
         return [something] * outputs  # it is not known
 
@@ -131,6 +124,8 @@ def _gone(record: Record, tensor: Tensor, names: Tensor | None, *, left: bool) -
             return torch.ones(tensor.shape, dtype=tensor.dtype, device="cpu")
         if not own or not tensor.is_floating_point():
             return tensor.clone()
+        # Not the values that are there. A shift that begins with 0 would look as if it kept 0, and training moves it; a
+        # gain of 0 would look as if it took away what is left.
         numbers = torch.linspace(0.5, 1.5, tensor.numel(), dtype=torch.float64, device="cpu")
         return numbers.reshape(tensor.shape).to(tensor)
     if tensor.is_meta:
@@ -188,9 +183,12 @@ def _rename(
     none = torch.zeros((), dtype=torch.bool, device="cpu")
     new = none if new is None else new.cpu()
     old = none if old is None else old.cpu()
+    # The outputs of a trial run may have other axes than those that were named. Then what is left anywhere is left
+    # everywhere.
     if new.ndim and new.shape != names.shape:
         new, old = new.any(), old.any()
     small, fresh, stays = (squeezed(each, names.ndim) for each in (names, new, old))
+    # Name and both answers in one number, so that each combination is worked out once and not once an element.
     keys = small.to(torch.int64) * 4 + fresh * 2 + stays
     found, where = torch.unique(keys, return_inverse=True)
     renamed: list[int] = []
@@ -209,10 +207,6 @@ def heard(record: Record, wiring: Wiring) -> dict[str, str]:
 
     What is left of filters is not heard where those who read it read nobody else: their slices are 0 then.
 
-    Args:
-        record: A finished trace.
-        wiring: What was made of it.
-
     Returns:
         By module path, the operation that makes something of 0, and where.
     """
@@ -225,6 +219,7 @@ class _Hearing:
         self._table = record.table
         self._by_number = wiring.layers
         self._wiring = wiring
+        # Gates are never dropped alone, so that their 0 need not be thought of.
         ignored = {path for path, gate in gates(wiring).items() if gate.only}
         self._ignored = {
             number for number, layer in enumerate(self._by_number) if layer.path in ignored
@@ -238,6 +233,8 @@ class _Hearing:
         for number, layer in enumerate(self._record.layers):
             self._note_biases(number, layer)
         for path, norm in self._record.norms.items():
+            # An entry of a norm that sees several filters has a shift that is none of theirs: it is there when they are
+            # gone.
             for seen in () if norm.kind == "layer_norm" else norm.seen:
                 alone = {self._table.plain(name) for name in seen}
                 for name in alone if len(alone) > 1 else ():
@@ -275,9 +272,13 @@ class _Hearing:
         for offset in found:
             if not self._can_be_left(offset):
                 continue
+            # Where filters are multiplied, one that is 0 makes the product 0: something is left already then, while
+            # their readers' slice is kept for the others.
             mine = self._kept(offset.atoms)
             alone = len(mine) == 1 or not self._multiplied(offset.atoms)
             together = alone and mine == self._kept(there)
+            # Who reads just these filters, and by a plain weight, has zeros in the place of their slice: nothing is
+            # heard. With others in the channel the slice stays, and what is left comes through it.
             if standardised or not together:
                 self._flag(offset)
 
@@ -325,6 +326,7 @@ class _Hearing:
 
     def _follow_grouped(self) -> None:
         """Who is read by groups takes those groups out with it: what is left of them is left of it."""
+        # From the end to the front: a chain of depthwise layers is followed to its beginning in one walk.
         for layer in reversed(self._wiring.layers):
             for reader in layer.readers:
                 if reader.groups > 1 and reader.path in self._found:

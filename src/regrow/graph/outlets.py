@@ -1,4 +1,8 @@
-"""Where a filter's values leave it in a forward pass: the last places at which it is alone, before any dropout."""
+"""Where a filter's values leave it in a forward pass: the last places at which it is alone, before any dropout.
+
+`graph/trace.py` runs it around the twin, mostly in training mode; the `Flow`s that it finds are where
+`activity/meter.py` reads.
+"""
 
 from __future__ import annotations
 
@@ -52,7 +56,7 @@ class _Call:
 
 
 @dataclass
-class _Seen:
+class _Sighting:
     """Something noted at a call whose place is not known to the end yet."""
 
     call: _Call
@@ -62,7 +66,7 @@ class _Seen:
 
 
 @dataclass
-class _Found:
+class _FlowParts:
     outlets: list[Outlet] = field(default_factory=list[Outlet])
     inlet: Site | None = None
     factors: dict[str, dict[int, set[int]]] = field(default_factory=dict[str, dict[int, set[int]]])
@@ -88,8 +92,8 @@ class OutletFinder(TorchFunctionMode):
         self._record = record
         self._frames = frames
         self._random: dict[int, Tensor] = {}
-        self._seen: list[_Seen] = []
-        self._found: dict[int, _Found] = {}
+        self._seen: list[_Sighting] = []
+        self._found: dict[int, _FlowParts] = {}
 
     def __torch_function__(
         self,
@@ -116,7 +120,11 @@ class OutletFinder(TorchFunctionMode):
         """Call, and note the filters that were alone before and are not any more."""
         record, given = self._record, list(tensors_in((args, kwargs)))
         in_place = call.function.endswith("_") or call.function.startswith("__i")
+        # An operation in place has written over its names when it returns: who was alone in its argument is asked
+        # before.
         before = [self._alone(each) for each in given] if in_place and len(given) > 1 else None
+        # Three counters tell whether anything ended here. In most calls nothing did, and the names need not be looked
+        # at, which would cost a pass over every tensor of every call.
         used, refusals, unions = len(record.used), record.refusals, record.table.unions
         out = func(*args, **kwargs)
         made = list(tensors_in(out))
@@ -130,11 +138,13 @@ class OutletFinder(TorchFunctionMode):
         scales = self._factors(call.function, given, live, before)
         if read or scales or record.table.unions != unions or (chance and any(live)):
             alone = before or [self._alone(each) for each in given]
+            # Behind dropout, or a factor that is computed, a filter may give 0 and be well: all leave in front of it.
             everybody = chance or scales
             self._note_ended(call, given, alone, made, read=read, everybody=everybody)
         if len(record.used) == used + 1 and any(live):
             self._note_inlet(call, live.index(True), record.used[-1])
         self.chance = self.chance or (chance and any(live))
+        # In a run of its own (`_in_training`): its record knows nobody behind chance, and is no wiring any more.
         if chance and self._forgets:
             self._forget(made)
         return out
@@ -151,6 +161,8 @@ class OutletFinder(TorchFunctionMode):
     ) -> None:
         """Who was alone in an argument, and is together with others in what came out, or was read."""
         table, there = self._record.table, self._sets(made)
+        # By the filters themselves and not by layers: behind a concatenation some of a layer's filters may go on alone
+        # while others are summed.
         ended = table.shared(there)
         stays = {table.single(name) for name in there}
         for argument, place in enumerate(alone):
@@ -166,10 +178,12 @@ class OutletFinder(TorchFunctionMode):
                 ]
                 if any(unit >= 0 for unit in units):
                     make = _outlet(place, tuple(units), given[argument].ndim)
-                    self._seen.append(_Seen(call, argument, layer, make))
+                    self._seen.append(_Sighting(call, argument, layer, make))
 
     def _forget(self, made: Sequence[Tensor]) -> None:
         """Behind chance nobody looks any more: no filter, and yet no constant."""
+        # Not the empty set: as a constant, what chance has left could be added to another filter, which would still
+        # pass for alone behind it.
         unknown = torch.tensor(self._record.table.foreign(_CHANCE), dtype=NAMES, device="cpu")
         for each in made:
             names = self._names(each)
@@ -177,11 +191,7 @@ class OutletFinder(TorchFunctionMode):
                 self._record.ledger.write(each, torch.where(names != 0, unknown, names))
 
     def flows(self) -> dict[str, Flow]:
-        """What was found.
-
-        Returns:
-            By module path.
-        """
+        """What each layer hears and gives, by module path."""
         for seen in self._seen:
             call, frame = seen.call, seen.call.frame
             made = seen.make(
@@ -191,14 +201,17 @@ class OutletFinder(TorchFunctionMode):
                     calls=self._frames.calls[frame.path],
                     function=call.function,
                     number=call.number,
+                    # Known now only, when the pass is over. A pass that calls the function another number of times
+                    # takes another way, and a reading would be of other filters.
                     times=frame.counts[call.function],
                     argument=seen.argument,
                 )
             )
-            found = self._found.setdefault(seen.layer, _Found())
+            found = self._found.setdefault(seen.layer, _FlowParts())
             if isinstance(made, Outlet):
                 found.outlets.append(made)
             elif isinstance(made, Site) and found.inlet is None:
+                # Each call of the layer hears at the same argument; the first that was seen stands for all.
                 found.inlet = replace(made, call=-1)
         layers = self._record.layers
         return {
@@ -226,7 +239,7 @@ class OutletFinder(TorchFunctionMode):
     def _note_inlet(self, call: _Call, argument: int, weight: str) -> None:
         for layer, each in enumerate(self._record.layers):
             if each.weight == weight:
-                self._seen.append(_Seen(call, argument, layer, lambda site: site))
+                self._seen.append(_Sighting(call, argument, layer, lambda site: site))
 
     def _is_live(self, tensor: Tensor) -> bool:
         notes = self._record.ledger.find(tensor) if tensor.layout == torch.strided else None
@@ -244,6 +257,8 @@ class OutletFinder(TorchFunctionMode):
         names = self._names(tensor)
         if names is None:
             return None
+        # Outlets are described by the few axes along which names change: a whole tensor of names for each would be as
+        # large as the activations.
         small = squeezed(names, names.ndim)
         for axis in range(small.ndim):
             if small.shape[axis] > 1:  # zeros that were put around are no other filter
@@ -287,12 +302,15 @@ class OutletFinder(TorchFunctionMode):
         if not given[factor].is_floating_point():
             return False
         place = before[filters] if before else self._alone(given[filters])
+        # Drawn factors are dropout by hand, which is chance and no factor of the model's.
         if place is None or id(given[factor]) in self._random:
             return False
         origins = self._record.ledger.origins(given[factor])
         found = None if origins is None else self._record.ledger.entry(origins)
         if origins is None or found is None:
             notes = self._record.ledger.find(given[factor])
+            # A factor that was computed from weights (a softmax over branch weights) has no entry that could be looked
+            # up and found to be 0: the filters leave in front of it.
             return notes is not None and notes.computed
         tensor, index = found
         ndim = max(given[0].ndim, given[1].ndim)
@@ -306,7 +324,7 @@ class OutletFinder(TorchFunctionMode):
             except RuntimeError:
                 continue  # along axes that were put together, as zeros around are
             pairs = set(zip(unit.flatten().tolist(), entry.flatten().tolist(), strict=True))
-            by_unit = self._found.setdefault(layer, _Found()).factors.setdefault(tensor, {})
+            by_unit = self._found.setdefault(layer, _FlowParts()).factors.setdefault(tensor, {})
             for one, number in pairs:
                 if one >= 0:
                     by_unit.setdefault(one, set()).add(number)
@@ -319,14 +337,7 @@ def _outlet(place: _Alone, units: tuple[int, ...], ndim: int) -> Callable[[Site]
 
 
 def normed_modules(model: nn.Module) -> frozenset[nn.Module]:
-    """Modules that keep statistics: in training mode they refuse a single example, and need none here.
-
-    Args:
-        model: Any.
-
-    Returns:
-        Some of its modules.
-    """
+    """Modules that keep statistics: in training mode they refuse a single example, and need none here."""
     return frozenset(
         module
         for module in model.modules()

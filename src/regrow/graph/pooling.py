@@ -8,7 +8,7 @@ from typing import Final
 from torch import Tensor
 
 from regrow.graph.record import Call, Record, names_in
-from regrow.graph.sets import Why
+from regrow.graph.sets import Reason
 from regrow.graph.windows import adaptive_positions, at, join_windows, kernel_positions
 
 SLIDING: Final = (
@@ -64,7 +64,7 @@ def adaptive_window(call: Call, record: Record) -> None:
 def whole_space(call: Call, record: Record) -> None:
     """Interpolation, random windows: a channel's outputs depend on all of its positions, to be on the safe side."""
     names, _ = names_in(call, record)
-    why = Why("mixed", call.place)
+    why = Reason("mixed", call.place)
     joined = record.table.join_over(names, range(2, names.ndim), why)
     grid = call.tensor("grid")
     steering = None if grid is None else record.ledger.names(grid)
@@ -81,6 +81,6 @@ def _space(op: str) -> int:
 
 
 def _write_windows(call: Call, record: Record, names: Tensor, positions: Sequence[Tensor]) -> None:
-    joined = join_windows(record.table, names, positions, Why("mixed", call.place))
+    joined = join_windows(record.table, names, positions, Reason("mixed", call.place))
     for out in call.outputs:
         record.ledger.write(out, joined)

@@ -1,4 +1,8 @@
-"""What a trace has found so far: which weights were used, what each of their inputs depends on, and what stopped it."""
+"""What a trace has found so far: which weights were used, what each of their inputs depends on, and what stopped it.
+
+One a trace: `graph/trace.py` begins it, the rules of `graph/twin.py` fill it, `graph/assemble.py` makes the wiring of
+it.
+"""
 
 from __future__ import annotations
 
@@ -130,16 +134,14 @@ class Record:
     def layer(self, weight: str, *, kind: LayerKind, groups: int) -> LayerRecord | None:
         """The record of a weight, begun where there is none.
 
-        Args:
-            weight: Parameter name.
-            kind: How the operation lays out its axes.
-            groups: Groups of the convolution.
-
         Returns:
             The record; None where the weight was used in another layout before.
         """
+        # By weight and not by module: tied weights are one layer, whose filters go to the readers of both.
         for known in self.layers:
             if known.weight == weight:
+                # A weight that is used with filters along one axis here and along another there: renewing rows would
+                # tear the other use.
                 return known if (known.kind, known.groups) == (kind, groups) else None
         shape = self.ledger.tensors[weight].shape
         transposed = kind == "conv_transpose"
@@ -155,7 +157,6 @@ class Record:
 
         Args:
             call: The operation; tensors that it was seen to use as a layer or a norm does are none of this.
-            tensors: Its arguments.
         """
         for tensor in tensors:
             notes = self.ledger.find(tensor)
@@ -165,30 +166,20 @@ class Record:
                     self.users.setdefault(name, {})[User("", call.place)] = None
 
     def claim(self, name: str, *, owner: str, path: str) -> None:
-        """Remember that one of the model's tensors was used as what it is.
-
-        Args:
-            name: Of a weight, a bias, or a tensor of a norm.
-            owner: Path of the layer or the norm.
-            path: Of the module that is running.
-        """
+        """Remember that one of the model's tensors was used as what it is."""
+        # With all that lies in its memory: they come in by the same tensor, and are no other use of it.
         self.claimed.update(self.ledger.overlaps.get(name, (name,)))
         self.users.setdefault(name, {})[User(owner, path)] = None
 
     def behind(self, tensors: object) -> set[int]:
-        """The sets that flow out of tensors: of one without elements, all that is known of its memory.
-
-        Args:
-            tensors: Tensors, in lists and tuples.
-
-        Returns:
-            Names.
-        """
+        """The sets that flow out of tensors: of one without elements, all that is known of its memory."""
         found: set[int] = set()
         for tensor in tensors_in(tensors):
             notes = self.ledger.find(tensor) if tensor.layout == torch.strided else None
             if notes is None:
                 continue
+            # A tensor without elements can hold no names. On another example it would have elements, so what is known
+            # of its memory counts.
             names = self.ledger.names(tensor) if tensor.numel() else notes.names
             if names is not None:
                 found |= set(torch.unique(names).tolist())
@@ -199,8 +190,6 @@ class Record:
         """Keep what flowed into tensors that have no elements: on another example they would have some.
 
         Args:
-            call: The operation.
-            multiplied: It multiplied by a weight, the last in `used`.
             moves: It moved elements: where there is none, nothing comes into what there is.
         """
         empty = [tensor for tensor in call.outputs if not tensor.numel()]
@@ -208,6 +197,8 @@ class Record:
         if not (empty or taken):
             return
         if multiplied:
+            # A head that works on no box in this example still reads its layers: unseen, they would pass for read by
+            # nobody.
             (layer,) = (each for each in self.layers if each.weight == self.used[-1])
             flowed = set(layer.names.tolist())
             self._refuse_unseen(call, taken)
@@ -234,13 +225,7 @@ class Record:
             )
 
     def give_up(self, call: Call, detail: str, advice: str = "") -> None:
-        """As `stop`, but of what works on the model's inputs alone nothing is said: no filter is lost there.
-
-        Args:
-            call: The operation.
-            detail: What was wrong.
-            advice: The way out, for the remark.
-        """
+        """As `stop`, but of what works on the model's inputs alone nothing is said: no filter is lost there."""
         names = {n for each in self._flowing_in(call) for n in torch.unique(each).tolist()}
         if self.table.layers_of(names):
             self.stop(call, detail, advice)
@@ -251,23 +236,12 @@ class Record:
         """Give up on what flows into an operation, and let its output depend on all of it.
 
         Every filter that flows in is marked: who reads it cannot be known.
-
-        Args:
-            call: The operation.
-            detail: What was wrong.
-            advice: The way out, for the remark.
         """
         self.stopped[call.path] = None
         self._write_foreign(call, self.refuse(call, self._flowing_in(call), detail, advice))
 
     def refuse(self, call: Call, names: Sequence[Tensor], detail: str, advice: str = "") -> int:
         """Mark every filter in some sets: who reads it cannot be known.
-
-        Args:
-            call: The operation.
-            names: Names of the sets that flowed into it.
-            detail: What was wrong.
-            advice: The way out, for the remark.
 
         Returns:
             A set that stands for the layers of all of them (see `SetTable.fold`).
@@ -277,6 +251,7 @@ class Record:
         self.stops[reason + advice] = None
         each_name = (name for each in names for name in torch.unique(each).tolist())
         together = self.table.union(each_name)
+        # What is left of filters flows on where nobody follows: the layers are flagged at once (`heard`).
         self.lost |= self.table.offsets(together)
         union = self.table.fold(together, f"what {call.place} gives")
         for layer in self.table.layers_of((union,)):

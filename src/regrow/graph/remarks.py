@@ -16,7 +16,7 @@ _NAMED_IN_A_NOTE: Final = 2
 
 
 def listed(names: Sequence[str]) -> str:
-    """The first names, and how many there are besides."""
+    """The first names, and how many more there are."""
     shown = ", ".join(names[:_NAMED_IN_A_NOTE])
     more = len(names) - _NAMED_IN_A_NOTE
     return f"{shown} and {more} more" if more > 0 else shown
@@ -82,7 +82,7 @@ def way_out(layers: Sequence[Filters], shared: Container[str]) -> list[str]:
 
 
 def _pathless(layers: Sequence[Filters]) -> list[str]:
-    """Layers that are read, and from which no way to the output was seen all the same."""
+    """Layers that are read, and from which no way to the output was seen nevertheless."""
     reaching = {
         layer.path
         for layer in layers
@@ -102,6 +102,6 @@ def _pathless(layers: Sequence[Filters]) -> list[str]:
     if not left:
         return []
     return [
-        f"no way to the output was seen from {listed(left)}: only layers that nobody reads hear them. Example inputs "
-        "or an output that show it, or exclude=[...]"
+        f"no way to the output was seen from {listed(left)}: what reads them leads nowhere. Give example inputs "
+        "or an output that show the way, or leave the layers out with exclude=[...]"
     ]

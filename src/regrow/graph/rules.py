@@ -1,4 +1,7 @@
-"""How the sets flow through operations without weights, and which rule is whose."""
+"""How the sets flow through operations without weights, and which rule is whose.
+
+Asked by `graph/twin.py` for each operation that is neither a product with a weight nor a move.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,7 @@ from regrow.graph.pooling import (
     whole_space,
 )
 from regrow.graph.record import Call, Record, names_in
-from regrow.graph.sets import Why
+from regrow.graph.sets import Reason
 
 Rule = Callable[[Call, Record], None]
 
@@ -90,14 +93,17 @@ def pointwise(call: Call, record: Record) -> None:
         names = record.ledger.names(value) if isinstance(value, Tensor) else None
         if names is not None:
             joined = (
-                names if joined is None else record.table.join(joined, names, Why(verb, call.place))
+                names
+                if joined is None
+                else record.table.join(joined, names, Reason(verb, call.place))
             )
+    # A factor leaves a channel to its filter (0 times anything is 0), a summand does not.
     if joined is not None and call.op not in _SCALES:
         for value in call.arguments.values():
             added = foreign.added(record, value, joined) if isinstance(value, Tensor) else 0
             if added:
                 joined = record.table.join(
-                    joined, torch.tensor(added, device="cpu"), Why(verb, call.place)
+                    joined, torch.tensor(added, device="cpu"), Reason(verb, call.place)
                 )
     for out in call.outputs:
         record.ledger.write(out, joined)
@@ -130,7 +136,7 @@ def reduction(call: Call, record: Record) -> None:
     chosen = given if isinstance(given, (list, tuple)) else [given]
     dims = [int(str(axis)) for axis in chosen if axis is not None] or list(range(x.ndim))
     verb = "summed" if call.op in _SUMS else "mixed"
-    joined = record.table.join_over(names, dims, Why(verb, call.place))
+    joined = record.table.join_over(names, dims, Reason(verb, call.place))
     for out in call.outputs:
         if out.ndim == x.ndim:
             record.ledger.write(out, joined.expand(out.shape))
@@ -142,7 +148,7 @@ def reduction(call: Call, record: Record) -> None:
 
 def loss(call: Call, record: Record) -> None:
     """What a model gives in training mode: every number of it depends on all that is compared."""
-    union = record.table.union(record.behind(call.arguments.values()), Why("mixed", call.place))
+    union = record.table.union(record.behind(call.arguments.values()), Reason("mixed", call.place))
     for out in call.outputs:
         record.ledger.write(out, torch.tensor(union, device="cpu"))
 
@@ -151,7 +157,7 @@ def gated_halves(call: Call, record: Record) -> None:
     """GLU: the first half of the channels times a function of the second."""
     names, _ = names_in(call, record)
     first, second = names.chunk(2, call.number("dim"))
-    joined = record.table.join(first, second, Why("multiplied", call.place))
+    joined = record.table.join(first, second, Reason("multiplied", call.place))
     record.ledger.write(call.outputs[0], joined)
 
 
@@ -160,11 +166,13 @@ def attention(call: Call, record: Record) -> None:
     factors = [
         tensor for name in ("query", "key", "value") if (tensor := call.tensor(name)) is not None
     ]
+    # Grouped queries: which key is whose cannot be read off the axes, and heads would get others' filters.
     if len({tensor.shape[:-2] for tensor in factors}) > 1:
         record.give_up(call, "its heads share keys or values")
         return
-    why = Why("mixed", call.place)
+    why = Reason("mixed", call.place)
     joined: Tensor | None = None
+    # The weights of the mean come from all of the query's and the key's channels; the value's channels stay apart.
     for name, united in (
         ("query", [-1]),
         ("key", [-1, -2]),

@@ -1,4 +1,4 @@
-"""Parts of a model that TorchScript runs: they are not looked into, for no training can be read there either."""
+"""Parts of a model that TorchScript runs: they are not looked into, since no training pass can be read there either."""
 
 from __future__ import annotations
 
@@ -18,9 +18,6 @@ _ADVICE: Final = (
 def is_scripted(module: object) -> bool:
     """Whether a module is compiled TorchScript (`torch.jit.script`, `torch.jit.trace`).
 
-    Args:
-        module: Any.
-
     Returns:
         False for a module whose forward is Python, whatever it has inside.
     """
@@ -34,15 +31,7 @@ def note_scripted(
     before: Sequence[Tensor],
     after: Sequence[Tensor],
 ) -> None:
-    """Note that a scripted module has run: who reads what flowed in is not known, and its weights work there.
-
-    Args:
-        record: The trace so far.
-        module: Anything that is not scripted is passed over.
-        path: Its path.
-        before: What it took.
-        after: What it gave.
-    """
+    """Note that a scripted module has run: who reads what flowed in is not known, and its weights work there."""
     if not is_scripted(module):
         return
     call = Call(

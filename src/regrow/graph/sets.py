@@ -1,6 +1,8 @@
 """Sets of filters under small integer names, and their unions over whole tensors of names.
 
-A trace keeps, beside an activation, a tensor of the same shape whose elements name the set of filters that the
+One table a trace, held by the `Record`: all rules unite names here, `graph/assemble.py` asks who is in them.
+
+A trace keeps, with each activation, a tensor of the same shape whose elements name the set of filters that the
 activation's element depends on. Name 0 is the empty set: constants. What is no constant and no filter's either (the
 model's input) is a set of its own, so that no filter passes for the only one behind a channel. A set goes by several
 names where something else than 0 is left of filters that give 0 (`Offset`): what they are left of is the same set.
@@ -28,7 +30,7 @@ _NO_LAYER: Final = -1
 
 
 @dataclass(frozen=True)
-class Why:
+class Reason:
     """What brought several sets together.
 
     Attributes:
@@ -68,6 +70,8 @@ class SetTable:
         self._labels: list[frozenset[str]] = [frozenset()]
         self._foreign: dict[str, int] = {}
         self._offsets: list[frozenset[Offset]] = [frozenset()]
+        # A set goes by several names, one for each choice of what is left of it. Who counts filters asks for the plain
+        # one, or a filter behind a sigmoid would be another filter than the one before it.
         self._plain: list[int] = [0]
         self._name_of: dict[tuple[frozenset[int], frozenset[Offset]], int] = {
             (frozenset(), frozenset()): 0
@@ -75,7 +79,10 @@ class SetTable:
         self._layer_of_atom: list[int] = []
         self._first_atom: list[int] = []
         self._folded: dict[tuple[int, str], int] = {}
+        # What was remembered already. Without it the partners of a stream would be put together once a channel and a
+        # block.
         self._remembered: set[tuple[object, ...]] = set()
+        # Answers that are asked for again and again: `single` for each name of each tensor at each call of a function.
         self._parts: dict[int, dict[int, frozenset[int]]] = {0: {}}
         self._singles: dict[int, tuple[int, int] | None] = {}
         self.unions = 0
@@ -87,9 +94,6 @@ class SetTable:
 
     def add_layer(self, count: int) -> Tensor:
         """Make one set for each filter of a new layer.
-
-        Args:
-            count: Number of filters.
 
         Returns:
             The sets' names, (count,); the layer's number is the number of layers added before.
@@ -104,9 +108,6 @@ class SetTable:
 
     def foreign(self, label: str) -> int:
         """The set that stands for something that no filter made.
-
-        Args:
-            label: What it is, in words, such as ``the model's input``.
 
         Returns:
             The name of a set with one member, which is no filter; the same for the same label.
@@ -162,27 +163,12 @@ class SetTable:
         return self._offsets[name]
 
     def with_offset(self, name: int, place: str) -> int:
-        """Note that something else than 0 is left where all filters of a set give 0.
-
-        Args:
-            name: Name of a set.
-            place: The operation that makes it, and where.
-
-        Returns:
-            Another name of the same set.
-        """
+        """Another name of a set, of which something else than 0 is left where all its filters give 0."""
         made = Offset(self._atoms[name], place)
         return self._renamed(name, self._offsets[name] | {made})
 
     def without_own_offsets(self, name: int) -> int:
-        """Note that nothing is left where all filters of a set give 0; what is left of some of them stays.
-
-        Args:
-            name: Name of a set.
-
-        Returns:
-            Another name of the same set, or the same.
-        """
+        """A name of a set of which nothing is left where all its filters give 0; what is left of some of them stays."""
         mine = self._atoms[name]
         return self._renamed(name, frozenset(o for o in self._offsets[name] if o.atoms != mine))
 
@@ -200,29 +186,25 @@ class SetTable:
 
         Behind an operation that was refused nobody asks for the filters any more, and sets of all of them would grow.
 
-        Args:
-            name: Name of a set.
-            label: What the operation gives, in words.
-
         Returns:
             The name of a set with one member, which is no filter, and the same layers.
         """
         if (name, label) not in self._folded:
             folded = self._no_filter(self._layers[name], label)
+            # What is folded and comes back to the same operation, as in a loop over time, is the same: no new set at
+            # each turn.
             self._folded[name, label] = self._folded[folded, label] = folded
         return self._folded[name, label]
 
-    def union(self, names: Iterable[int], why: Why | None = None) -> int:
+    def union(self, names: Iterable[int], why: Reason | None = None) -> int:
         """The name of the union of some sets.
 
         Args:
-            names: Names of sets; 0 counts for nothing.
             why: Remembered as the reason that their layers share a stream, where more than one set comes together.
-
-        Returns:
-            The union's name.
         """
         given = set(names) - {0}
+        # By plain names: ``x + sigmoid(x)`` brings a set together with itself, which is no union. Its layer would
+        # otherwise be said to be summed with itself.
         distinct = sorted({self._plain[name] for name in given})
         offsets = frozenset[Offset]().union(*(self._offsets[name] for name in given))
         if len(distinct) < 2:
@@ -234,18 +216,10 @@ class SetTable:
         labels = frozenset[str]().union(*(self._labels[name] for name in distinct))
         return self._renamed(self._name(atoms, self.layers_of(distinct), labels), offsets)
 
-    def join(self, a: Tensor, b: Tensor, why: Why | None = None) -> Tensor:
-        """Element by element union of two tensors of names, which broadcast against each other.
-
-        Args:
-            a: Names, any shape.
-            b: Names, any shape that broadcasts with `a`.
-            why: See `union`.
-
-        Returns:
-            Names, of the broadcast shape; may share memory with an argument.
-        """
+    def join(self, a: Tensor, b: Tensor, why: Reason | None = None) -> Tensor:
+        """Element by element union of two tensors of names that broadcast; may share memory with one of them."""
         shape = torch.broadcast_shapes(a.shape, b.shape)
+        # Names seldom change over examples and positions: squeezed, a map of a million elements is a row of channels.
         small_a, small_b = squeezed(a, len(shape)), squeezed(b, len(shape))
         small = torch.broadcast_shapes(small_a.shape, small_b.shape)
         if not bool(small_b.any()):
@@ -253,22 +227,14 @@ class SetTable:
         if not bool(small_a.any()):
             return b.expand(shape)
         base = len(self._atoms)
+        # The unions below add names. `divmod` must take keys apart with the number that they were put together with.
         keys = small_a.to(torch.int64) * base + small_b
         pairs, where = torch.unique(keys.expand(small), return_inverse=True)
         found = [self.union(divmod(pair, base), why) for pair in pairs.tolist()]
         return torch.tensor(found, dtype=NAMES, device="cpu")[where].expand(shape)
 
-    def join_over(self, names: Tensor, dims: Sequence[int], why: Why | None = None) -> Tensor:
-        """Union over some axes, which stay with size 1.
-
-        Args:
-            names: Names, any shape.
-            dims: The axes to unite over; negative ones count from the end.
-            why: See `union`.
-
-        Returns:
-            Names, with size 1 along `dims`.
-        """
+    def join_over(self, names: Tensor, dims: Sequence[int], why: Reason | None = None) -> Tensor:
+        """Union over some axes, which stay with size 1."""
         over = sorted({dim % names.ndim for dim in dims}) if names.ndim else []
         shape = [1 if axis in over else size for axis, size in enumerate(names.shape)]
         if names.numel() == 0:
@@ -280,11 +246,14 @@ class SetTable:
         table = small.permute(*kept, *over).reshape(
             *(small.shape[axis] for axis in kept), -1
         )  # the united axes come last, as one
+        # As in `join`: taken before the unions, which add names.
         base = len(self._atoms)
         flat = table.reshape(-1, table.shape[-1])
         row = torch.arange(flat.shape[0], dtype=torch.int64, device="cpu")[:, None]
+        # Runs of equal names are put together first, since what `unique` costs is the sorting.
         keys = torch.unique(torch.unique_consecutive((row * base + flat).flatten())).tolist()
         found: list[int] = []
+        # Rows with the same members are united once: behind a mixing operation all of them have the same.
         met: dict[tuple[int, ...], int] = {}
         for members in _grouped(keys, base, flat.shape[0]):
             if members not in met:
@@ -307,6 +276,7 @@ class SetTable:
     ) -> int:
         name = self._name_of.get((atoms, offsets))
         if name is None:
+            # The plain name has to be there first: this name refers to it.
             plain = self._name(atoms, layers, labels) if offsets else len(self._atoms)
             name = len(self._atoms)
             self._name_of[atoms, offsets] = name
@@ -322,14 +292,18 @@ class SetTable:
             return name
         return self._name(self._atoms[name], self._layers[name], self._labels[name], offsets)
 
-    def _remember(self, names: Sequence[int], why: Why) -> None:
+    def _remember(self, names: Sequence[int], why: Reason) -> None:
+        # Filters that are summed, or read by one layer, still add each a part of their own. Anything else that brings a
+        # layer's filters together (a softmax over them) makes channels of which none is one filter's.
         mixed = frozenset[int]()
         if why.verb not in _KEEP_APART:
             mixed = self._layers_that_meet_themselves(names, pairs=why.verb == "mixed")
             for layer in mixed:
                 self.company.setdefault(layer, {})[f"mixed by {why.place}"] = None
+            # Mixed is said of a layer's own filters. Those of different layers that met in the same operation are
+            # joined.
             if why.verb == "mixed":
-                why = Why("joined", why.place)
+                why = Reason("joined", why.place)
         # Channels by the hundred repeat the same layers; which filters they are does not matter here.
         counts = Counter(self._layers[name] for name in names)
         kinds = {(self._layers[name], self._labels[name]) for name in names}
@@ -339,7 +313,10 @@ class SetTable:
             return
         self._remembered.add(key)
         for group, times in counts.items():
+            # With itself a group is a partner only where it comes twice: two filters of one layer in one channel are
+            # coupled, one filter of it among strangers is not coupled with its own layer.
             others = frozenset[int]().union(*(each for each in counts if each is not group))
+            # Labels that every set of these layers bore before have not come with this operation.
             had = frozenset.intersection(*(labels for each, labels in kinds if each == group))
             met = frozenset[str]().union(*(labels for _, labels in kinds)) - had
             for layer in group - mixed:
@@ -357,8 +334,12 @@ class SetTable:
         first: dict[int, frozenset[int]] = {}
         met: set[int] = set()
         for name in names:
+            # Compared with the first alone: where any two of a layer's parts differ, one of them differs from the
+            # first.
             for layer, atoms in self._by_layer(name).items():
                 known = first.setdefault(layer, atoms)
+                # In GLU filter 3 meets filter 35 and nobody else, so that a channel still tells who is in it. A filter
+                # that meets a sum of others, or a sum with itself as in channel attention, is mixed.
                 if known != atoms and (pairs or len(known) > 1 or len(atoms) > 1):
                     met.add(layer)
         return frozenset(met)
@@ -380,6 +361,7 @@ def squeezed(names: Tensor, ndim: int) -> Tensor:
     for axis in range(ndim):
         if small.shape[axis] > 1:
             first = small.narrow(axis, 0, 1)
+            # An expanded axis is known to be constant without reading it.
             if small.stride(axis) == 0 or torch.equal(first.expand_as(small), small):
                 small = first
     return small

@@ -1,5 +1,7 @@
 """Which entries of a parameter belong to which filters: masks that broadcast, and rows that put filters first.
 
+Called by the renewals, the loop, grafting and the diagnostics, wherever "filter 3" has to become entries of a tensor.
+
 * `weight_mask`, `bias_mask`, `norm_mask`: a filter's own entries.
 * `reader_mask`: the entries of a later weight that multiply what a filter writes.
 * `rows`, `unrows`: a weight as one row a filter, and back.

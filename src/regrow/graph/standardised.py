@@ -1,8 +1,11 @@
 """Weights that are standardised before they are used: each filter's numbers are worked out from that filter's alone.
 
+Called by `graph/twin.py` for what is worked out of weights alone; `graph/weights.py` asks for it when a layer
+multiplies by it.
+
 A convolution with weight standardisation does not multiply by its parameter but by ``(w - mean) / std``, the mean and
 deviation taken over one filter. What is multiplied is new memory, so its origin is lost; but it still belongs to the
-parameter filter by filter, and its inputs lie where the parameter's lie. Beside such a tensor go two more, of
+parameter filter by filter, and its inputs lie where the parameter's lie. Such a tensor is accompanied by two more, of
 numbers: the filter that each element depends on, and the parameter's entry in whose place it stands.
 
 A weight that is only scaled, masked or put together is no standardised weight, and is not followed: what a new filter
@@ -18,7 +21,7 @@ from typing import Final, cast
 import torch
 from torch import Tensor
 
-from regrow.graph.notes import Derived
+from regrow.graph.notes import Derivation
 from regrow.graph.record import Call, Record
 from regrow.graph.rules import COPIES, is_pointwise
 
@@ -54,11 +57,6 @@ class _Part:
 def follow_standardised(call: Call, record: Record, tags: Sequence[torch.Tag]) -> bool:
     """Follow an operation on weights alone as far as it keeps filters apart.
 
-    Args:
-        call: The operation; none of its inputs depends on the model's inputs.
-        record: The trace so far.
-        tags: What torch says of the operation.
-
     Returns:
         False where it works on several parameters with filters, across filters, or in a way that is not known.
     """
@@ -72,9 +70,11 @@ def follow_standardised(call: Call, record: Record, tags: Sequence[torch.Tag]) -
         made = _summary(call, record)
     else:
         return False
+    # An element of several filters (a mean over the whole weight) ends it: renewed alone, a filter would change others.
     if made is None or bool((made.filters == _SEVERAL).any()):
         return False
-    derived = Derived(made.parameter, made.standardised)
+    derived = Derivation(made.parameter, made.standardised)
+    # A norm's other outputs are statistics, which stand in no entry's place.
     for out in call.outputs[: 1 if call.op in _CHANNEL_NORMS else None]:
         record.ledger.write_derived(
             out, derived, made.filters.reshape(out.shape), made.stands.reshape(out.shape)
@@ -102,6 +102,7 @@ def _pointwise(call: Call, record: Record) -> _Part | None:
 def _channel_norm(call: Call, record: Record) -> _Part | None:
     """Batch normalisation by the tensor's own statistics: a channel depends on all of itself."""
     x = call.tensor("input")
+    # With running statistics the numbers depend on weights of steps before, and not on these alone.
     if (
         x is None
         or call.arguments.get("training") is False
@@ -130,6 +131,8 @@ def _summary(call: Call, record: Record) -> _Part | None:
     given = cast("int | Sequence[int] | None", call.arguments.get("dim"))
     dims = [given] if isinstance(given, int) else list(given or range(x.ndim))
     filters = _together(part.filters, [dim % x.ndim for dim in dims])
+    # To have been divided by one's own spread is what makes a weight a standardised one. Without it a masked or a
+    # scaled weight would pass for one, and a fresh filter would get numbers that the mask or the scale changes.
     spread = part.standardised or call.op in _SPREADS
     return _Part(part.parameter, filters, torch.full_like(filters, _NONE), spread)
 
@@ -142,6 +145,7 @@ def _part(call: Call, record: Record, tensor: Tensor) -> _Part | None:
         about, filters, stands = derived
         return _Part(about.parameter, filters, stands, about.standardised)
     notes = ledger.find(tensor)
+    # What could not be followed once is not taken up again further on.
     if notes is not None and (notes.live or notes.computed):
         return None
     nothing = torch.full((1,) * tensor.ndim, _NONE, dtype=torch.int64, device="cpu")
@@ -153,6 +157,8 @@ def _part(call: Call, record: Record, tensor: Tensor) -> _Part | None:
         return None
     name, index = found
     own = ledger.tensors[name]
+    # The gain of a standardised weight is not the filter's own weight. It has another user now, so that nobody takes it
+    # for the scale of a norm.
     if own.ndim < 2 or own.numel() == own.shape[0]:  # one number a filter, such as a gain
         record.note_other_uses(call, [tensor])
         return _Part(None, nothing, nothing)
@@ -181,6 +187,7 @@ def _together(filters: Tensor, dims: Sequence[int]) -> Tensor:
     over = tuple(dims)
     if not over or filters.numel() == 0:
         return filters
+    # The same filter everywhere, or several. No filter (-1) next to one counts as several too: that is rare, and safe.
     highest = filters.amax(over, keepdim=True)
     lowest = filters.amin(over, keepdim=True)
     return torch.where(highest == lowest, highest, torch.full_like(highest, _SEVERAL))

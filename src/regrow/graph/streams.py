@@ -1,5 +1,8 @@
 """Filters that write into the same channel: what a residual stream is made of, and what acts on it as one.
 
+Called by the loop when a recipe is attached (`streams_of`, `as_one`), and at each decision (`Streams.gather` before,
+`Streams.spread` behind the selection).
+
 In ``x + f(x)`` the last convolution of f and every writer of x add into the same channels. Who reads a channel reads
 all of them, so that its weights belong to no single filter. A `Policy` says what a recipe does there:
 
@@ -60,6 +63,8 @@ def streams_of(wiring: Wiring) -> tuple[tuple[Unit, ...], ...]:
 
     def root(unit: Unit) -> Unit:
         while parent.setdefault(unit, unit) != unit:
+            # Halving the way to the root: a stream through a hundred blocks would otherwise be a chain of a hundred
+            # steps.
             parent[unit] = parent[parent[unit]]
             unit = parent[unit]
         return unit
@@ -70,6 +75,8 @@ def streams_of(wiring: Wiring) -> tuple[tuple[Unit, ...], ...]:
         for path, every_channel, every_flag in _heard_at(layer):
             for index, (channels, alone) in enumerate(zip(every_channel, every_flag, strict=True)):
                 mine = root((layer.path, index))
+                # A filter that is alone in all its channels enters no group, and yet is known (`root` above has noted
+                # it).
                 if all(alone):
                     continue
                 run = (path, id(channels), id(alone))
@@ -79,6 +86,7 @@ def streams_of(wiring: Wiring) -> tuple[tuple[Unit, ...], ...]:
                 seen.add(run)
                 for channel, single in zip(channels, alone, strict=True):
                     if not single:
+                        # A channel's first filter stands for it: whoever comes later joins that one's group.
                         other = root(first.setdefault((path, channel), mine))
                         mine = root(mine)
                         parent[mine] = other
@@ -98,6 +106,8 @@ def _heard_at(
     for reader in layer.readers:
         yield reader.path, reader.channels, reader.alone
     for norm in layer.shared_norms:
+        # One tuple of flags a length: runs are known again by identity, and a tuple made anew for each of a mixing
+        # layer's filters would make all of them be looked at channel by channel.
         together = {len(each): (False,) * len(each) for each in norm.channels}
         yield (
             f"entries of {norm.path}",
@@ -119,6 +129,7 @@ def as_one(filters: Filters) -> Filters:
         What no filter made stays in the stream whoever is renewed (`Filters.foreign`): those filters' channels and
         entries stay as they are.
     """
+    # In ``input + f(x)`` the input stays in the channel when all of its filters are gone: zeroed readers would lose it.
     kept = filters.foreign or (False,) * filters.count
     readers = tuple(
         replace(
@@ -204,17 +215,21 @@ class Streams:
         """
         if not scores:
             return {}, {}
+        # A layer without a score has -inf, which no maximum takes over, and False below, which bars its whole group:
+        # filters of which nothing is known are not renewed because their neighbours are bad.
         flat = self._flat(scores, missing=float("-inf"))
         may = self._flat(eligible, missing=False)
         members, owners, firsts = (
             index.to(flat.device) for index in (self._members, self._owners, self._firsts)
         )
         best = flat.new_full((len(self.groups),), float("-inf"))
+        # The maximum passes nan on, so that one score that is no number spoils its group's; nan is never selected.
         best = best.scatter_reduce(0, owners, flat[members], "amax")
         flat = flat.index_copy(0, members, best[owners])
         all_may = torch.ones(len(self.groups), dtype=torch.int32, device=flat.device)
         all_may = all_may.scatter_reduce(0, owners, may[members].to(torch.int32), "amin")
         may = may.index_fill(0, members, False).index_copy(0, firsts, all_may > 0)
+        # Last: a barred filter may be the first of its group, whom the line above has just let in.
         may = may.index_fill(0, self._barred.to(flat.device), False)
         return self._split(flat, scores), self._split(may, eligible)
 

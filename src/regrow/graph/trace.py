@@ -1,4 +1,8 @@
-"""Who reads whom: run a model once on an example, and follow what every element depends on."""
+"""Who reads whom: run a model once on an example, and follow what every element depends on.
+
+Called once a model, by `attach`, `attach_partners`, the laboratory and users. It runs the model under `graph/twin.py`;
+`graph/assemble.py` makes the wiring of what was written down.
+"""
 
 from __future__ import annotations
 
@@ -34,14 +38,14 @@ _LISTED: Final = (
 )
 _UNTRAINED: Final = (
     "in training mode the model does not run on the example inputs ({}): what training alone uses is not seen. Give "
-    "example inputs with all that it takes there, targets say"
+    "example inputs with everything that it takes there, such as targets"
 )
 
 
 def trace(model: nn.Module, example_inputs: ExampleInputs) -> Wiring:
     """Find every layer's filters, the norm entries that belong to them, and the layers that read them.
 
-    The model runs in evaluation mode and in training mode, without gradients. Beside every activation goes a tensor of
+    The model runs in evaluation mode and in training mode, without gradients. With every activation goes a tensor of
     the same shape whose elements name the set of filters that the activation's element depends on. Operations that
     move elements move the names; pointwise operations unite them; a convolution or a matrix product with a parameter
     reads the sets on its input channels, and its output starts with fresh ones. So skip connections, concatenation,
@@ -89,6 +93,7 @@ def trace(model: nn.Module, example_inputs: ExampleInputs) -> Wiring:
     _refuse_lazy(model)
     record = _begin(model)
     outputs, _ = _run(model, example_inputs, record)
+    # One record for both modes. What is used in one of them alone is told apart by what each of them used.
     evaluated = frozenset(record.used)
     record.used.clear()
     trained = _in_training(model, example_inputs, record)
@@ -105,7 +110,7 @@ def trace(model: nn.Module, example_inputs: ExampleInputs) -> Wiring:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Trained:
+class _TrainingRun:
     """What a run in training mode has shown.
 
     Attributes:
@@ -163,6 +168,7 @@ def _run(
         record.ledger.mark(given, live=True, computed=False)
         mark_inputs(record, given)
         frames.install()
+        # Stochastic depth by hand often asks Python's generator, which no mode sees: its state tells that it was asked.
         dice = random.getstate()
         try:
             with running.watching(), finder if finds else nullcontext(), Twin(record, running):
@@ -190,7 +196,7 @@ def _run(
     return outputs, finder
 
 
-def _in_training(model: nn.Module, example_inputs: ExampleInputs, record: Record) -> _Trained:
+def _in_training(model: nn.Module, example_inputs: ExampleInputs, record: Record) -> _TrainingRun:
     """Run the model in training mode too, into the same record: what it uses there alone belongs to the wiring.
 
     Where filters leave is seen there as well, before dropout and stochastic depth: where chance is at work, in one run
@@ -202,6 +208,8 @@ def _in_training(model: nn.Module, example_inputs: ExampleInputs, record: Record
         try:
             outputs, finder = _run(model, example_inputs, record, finds=True, training=modules)
             drew = finder.drew
+            # Once more, with a record of its own: behind dropout this run knows no filter, which is right for where
+            # filters leave and wrong for who reads them.
             if finder.chance:
                 _, finder = _run(
                     model,
@@ -215,8 +223,10 @@ def _in_training(model: nn.Module, example_inputs: ExampleInputs, record: Record
             why = str(error.__cause__ or error)
             continue
         whole = modules == options[0]
-        return _Trained(ran=True, whole=whole, chance=drew, outputs=outputs, flows=finder.flows())
-    return _Trained(ran=False, whole=False, why=why.partition("\n")[0])
+        return _TrainingRun(
+            ran=True, whole=whole, chance=drew, outputs=outputs, flows=finder.flows()
+        )
+    return _TrainingRun(ran=False, whole=False, why=why.partition("\n")[0])
 
 
 def _in_training_mode(model: nn.Module) -> list[frozenset[nn.Module]]:
@@ -230,13 +240,16 @@ def _in_training_mode(model: nn.Module) -> list[frozenset[nn.Module]]:
     return list(dict.fromkeys((every - known, every - normed)))
 
 
-def _apart(record: Record, evaluated: Set[str], trained: _Trained) -> dict[str, str]:
+def _apart(record: Record, evaluated: Set[str], trained: _TrainingRun) -> dict[str, str]:
     """The weights of layers that training does not use as evaluation does, or of which that is not known, and why."""
     found: dict[str, str] = {}
+    # Weights of layers that evaluation ran and training did not: fused, computed or skipped there. What training does
+    # not train with cannot be learnt back.
     for weight in evaluated - frozenset(record.used):
         elsewhere = next((each for each in record.users.get(weight, ()) if not each.owner), None)
         if elsewhere is not None:
             found[weight] = f"{elsewhere.place} computes with its weight"
+        # With chance at work the layer may only have been left out this once (stochastic depth).
         elif trained.ran and not trained.chance:
             found[weight] = "it is not run, and could not learn anything back"
     if trained.whole:
@@ -269,6 +282,7 @@ def _completed(
     found: Mapping[str, Flow], model: nn.Module, example_inputs: ExampleInputs, wiring: Wiring
 ) -> Mapping[str, Flow]:
     """With what a run in evaluation mode shows of layers that the one in training mode has left out."""
+    # Only where a layer that could be renewed is missing: a run costs as much as a forward pass.
     asked = (each.path for each in wiring.layers if not (each.is_head or each.refused))
     if all(path in found and found[path].outlets for path in asked):
         return found
@@ -281,9 +295,9 @@ def _shapes(tensors: Sequence[Tensor]) -> str:
 
 
 def _late_biases(model: nn.Module) -> dict[str, frozenset[str]]:
-    """By the name of each bias, the weights that it stands beside in some module, by torch's names or in its manner.
+    """By the name of each bias, the weights that some module has with it, by torch's names or in its manner.
 
-    Attention has ``in_proj_bias`` beside ``in_proj_weight``.
+    Attention has ``in_proj_bias`` with ``in_proj_weight``.
     """
     names = {id(tensor): name for name, tensor in model.named_parameters()}
     found: dict[str, set[str]] = {}

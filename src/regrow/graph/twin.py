@@ -1,4 +1,8 @@
-"""The mode under which a model runs while it is traced: every operation is seen, and its sets are followed."""
+"""The mode under which a model runs while it is traced: every operation is seen, and its sets are followed.
+
+`graph/trace.py` runs the model under it. It sends each operation to the one who knows it (`layers`, `moves`, `rules`,
+`standardised`), and what they find goes to the `Record`.
+"""
 
 from __future__ import annotations
 
@@ -64,7 +68,10 @@ class Twin(WatchingMode):
     ) -> Any:
         """Run an operation, then follow it."""
         named = dict(kwargs or {})
+        # What comes out has to be there before it can be followed: the notes are kept by its storage.
         out = func(*args, **named)
+        # A norm that says itself what it is (`ChannelNorm`) is noted when it has run. Followed inside, its parameters
+        # would have its arithmetic as a second user, and what has two users no renewal writes.
         if not self._running.inside_closed:
             self._follow(func, args, named, out)
         return out
@@ -73,13 +80,18 @@ class Twin(WatchingMode):
         self, func: OpOverload[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], out: object
     ) -> None:
         ledger = self._record.ledger
+        # A claim holds for one operation: a weight that a convolution has claimed is in other use when `mul` takes it
+        # next.
         self._record.claimed.clear()
         inputs = tensors_in((*args, *kwargs.values()))
         outputs = tensors_in((out,))
         known = [notes for tensor in inputs if _is_plain(tensor) and (notes := ledger.find(tensor))]
+        # Noise that is added leaves a filter its channel. Without the mark it would pass for a table of numbers that
+        # the forward makes, and the channel would never be the filter's alone again.
         live = any(notes.live for notes in known)
         if torch.Tag.nondeterministic_seeded in func.tags or any(each.drawn for each in known):
             ledger.mark_drawn(tensor for tensor in outputs if _is_plain(tensor) and not live)
+        # Positions, masks and constants: neither the model nor the example comes in, and nothing is to be noted.
         if not known:
             return
         call = _call(
@@ -87,9 +99,13 @@ class Twin(WatchingMode):
         )
         if call.op in rules.MADE_ANEW or call.op in _LOOKS_ONLY:
             return
+        # Views share the notes of their storage, so there is nothing to do, unless they see it as another type of
+        # number.
         if _is_view(func, call, inputs):
             self._blur_reinterpreted(call)
             return
+        # Sparse tensors have no one storage to keep notes by. What goes in is refused: nobody would see that it is
+        # lost.
         if not all(_is_plain(tensor) for tensor in (*inputs, *outputs)):
             self._stop_at_sparse(call, live=live)
             return
@@ -98,15 +114,21 @@ class Twin(WatchingMode):
             return _rerun(func, args, kwargs, edit)
 
         live = live or begin_from_zeros(call, self._record)
+        # A weight whose entries were moved is still that weight. Whatever else a parameter goes into makes a computed
+        # one, and a layer that multiplies by it is not renewed: its parameter does not say what the layer does.
         moves = is_move(call.op) or call.op in rules.COPIES
         keeps = moves and keeps_entries(call.op)
         computed = any(notes.computed for notes in known) or (
             not keeps and self._has_parameter(inputs)
         )
+        # A copy of a weight that was written into is no copy any more. It would pass for the parameter otherwise, and
+        # the layer that uses it for one whose filters can be set.
         if func._schema.is_mutable:  # pyright: ignore[reportPrivateUsage]
             ledger.overwritten(outputs)
         if moves and any(notes.whole or notes.origins is not None for notes in known):
             follow_origins(call, self._record, run)
+        # Training may move what these were worked out from: when zeros are tried (`offsets.py`), they count as any
+        # number.
         if not live and any(each.own or each.whole or each.origins is not None for each in known):
             ledger.mark_own(outputs)
         if live:
@@ -115,6 +137,7 @@ class Twin(WatchingMode):
             ledger.mark(outputs, live=False, computed=True, by=call.place)
             if follow_standardised(call, self._record, func.tags):
                 return  # the operation that uses the result decides what becomes of the parameter
+        # Last, when the rules have claimed what they used as a layer or a norm does: the rest is in other use.
         if not keeps or any(notes.derived for notes in known):
             self._record.note_other_uses(call, inputs)
 
@@ -125,6 +148,7 @@ class Twin(WatchingMode):
     def _follow_live(
         self, call: Call, func: OpOverload[..., Any], run: Callable[[Edit], object]
     ) -> None:
+        # Before the rule, which may fail: also then what comes out is an activation, and no computed weight.
         self._record.ledger.mark(call.outputs, live=True, computed=False)
         used = len(self._record.used)
         try:
@@ -145,18 +169,23 @@ class Twin(WatchingMode):
         record = self._record
         if call.op in CONVOLUTIONS:
             follow_convolution(call, record)
+        # Zeros are tried before the rule in each branch, since an operation in place writes over the names that flowed
+        # in. Of a product with a weight nothing is left to note: its output begins with filters of its own.
         elif call.op in PRODUCTS:
             note = left_of_zeros(call, record, run) if self._of_activations(call) else None
             used = len(record.used)
             follow_product(call, record)
             if note is not None and len(record.used) == used:
                 note()
+        # Activations of which nothing is noted, such as the zeros that a recurrent layer begins with.
         elif not self._anything_known(call):
             return
         elif is_move(call.op):
             if not follow_move(call, record, run):
                 record.give_up(call, "it adds elements where it moves them")
         elif (rule := rules.rule_for(call)) is not None:
+            # Copies keep what is left of filters under the names that they copy; norms with entries of their own say it
+            # themselves.
             if call.op in rules.UNCHANGED:
                 rule(call, record)
                 return
@@ -169,6 +198,8 @@ class Twin(WatchingMode):
                 follow_late_bias(call, record)
             rules.pointwise(call, record)
             note()
+        # Not guessed at: an operation that mixes channels and is taken for a pointwise one would give a filter readers
+        # that are not its own, and a renewal would zero weights that others need.
         elif call.outputs:
             record.give_up(call, "no rule says what its output depends on")
         else:
@@ -182,6 +213,8 @@ class Twin(WatchingMode):
                 continue
             if notes.itemsize == out.element_size():
                 continue
+            # Places of the notes and of the elements part here: number 5 of a complex storage's real view is half of
+            # element 2. So all that the storage holds becomes one set, which is refused where filters are among it.
             table = self._record.table
             union = table.union(torch.unique(notes.names).tolist())
             if table.layers_of((union,)):
@@ -190,6 +223,7 @@ class Twin(WatchingMode):
 
     def _anything_known(self, call: Call) -> bool:
         """Whether a set flows into the operation, or is overwritten by it."""
+        # By storage and not by element: an operation that writes into a part changes what is known of the whole.
         for tensor in tensors_in(call.arguments.values()):
             notes = self._record.ledger.find(tensor)
             if notes is not None and notes.names is not None:
@@ -218,6 +252,7 @@ def _call(
     schema = func._schema  # pyright: ignore[reportPrivateUsage]  # the only way to an operation's argument names
     bound: dict[str, object] = {}
     name = schema.name.split("::")[-1]
+    # `__iand__` and its like write in place too, but end in no underscore of their own: their name stays as it is.
     in_place = schema.is_mutable and name.endswith("_") and not name.endswith("__")
     for place, argument in enumerate(schema.arguments):
         written = argument.alias_info is not None and argument.alias_info.is_write
@@ -252,6 +287,7 @@ def _rerun(
 def _is_view(func: OpOverload[..., Any], call: Call, inputs: Sequence[Tensor]) -> bool:
     """Nothing was computed or copied: the outputs look at memory whose notes they share."""
     if func._schema.is_mutable:  # pyright: ignore[reportPrivateUsage]
+        # `add_` gives back its argument's memory as `t_` does, and yet has computed: only those that reshape are views.
         return call.in_place and call.op in _RESHAPES_IN_PLACE
     held = {address(tensor) for tensor in inputs if _is_plain(tensor)}
     return bool(call.outputs) and all(address(tensor) in held for tensor in call.outputs)

@@ -30,6 +30,7 @@ class RunningModule:
         closed: Callable[[nn.Module], bool] = lambda module: False,  # none of them
         left: Callable[[nn.Module, str, Any, Any], None] | None = None,
     ) -> None:
+        # The first path of a module that has several.
         self._path_of = {module: path for path, module in reversed(list(model.named_modules()))}
         self._running: list[nn.Module] = []
         self._closed = {module for module in self._path_of if closed(module)}
@@ -38,6 +39,7 @@ class RunningModule:
     @property
     def inside_closed(self) -> bool:
         """Whether a module is running into which one does not look."""
+        # Anywhere on the way down, and not only innermost: a closed module may have parts that are open.
         return bool(self._closed) and any(module in self._closed for module in self._running)
 
     def __call__(self) -> str:
@@ -84,15 +86,10 @@ def undisturbed(
 
     The flags are set one module at a time: `train()` and `eval()` may be overridden, and may do more than set flags.
     Random numbers inside are those that would come next anyway.
-
-    Args:
-        model: The model that is going to run.
-        training: Which of its modules are put into training mode instead.
-
-    Yields:
-        Nothing.
     """
     # A frozen TorchScript has no flag.
+    # Module by module: `eval()` would put parts into evaluation that a user keeps in training on purpose, and `train()`
+    # after it would not bring that back.
     flags = [(module, module.training) for module in model.modules() if hasattr(module, "training")]
     buffers = [
         (module, name, buffer, None if buffer is None else buffer.detach().clone())
@@ -133,6 +130,7 @@ def undisturbed(
 
 
 def _put_back(module: nn.Module, name: str, buffer: Tensor | None, values: Tensor | None) -> None:
+    # The object itself first: a forward may have put another tensor in its place.
     module._buffers[name] = buffer  # pyright: ignore[reportPrivateUsage]
     if buffer is None or values is None or buffer.is_meta:
         return

@@ -34,7 +34,6 @@ def with_several(
     module and in the forward around it, has two.
 
     Args:
-        users: By tensor name.
         overlaps: Of tensors that have memory in common with others the names of all of those, by name.
 
     Returns:
@@ -51,15 +50,7 @@ def with_several(
 
 
 def others(users: Iterable[str], path: str) -> str:
-    """Those that use a tensor beside the one that it is looked at for, as a part of a sentence.
-
-    Args:
-        users: All of them, from `with_several`.
-        path: The layer or norm in question.
-
-    Returns:
-        Such as ``b and mul in 'c'``.
-    """
+    """Those that use a tensor, without the one that it is looked at for, as a part of a sentence."""
     *before, last = [each for each in users if each != path] or [path]
     return f"{', '.join(before)} and {last}" if before else last
 

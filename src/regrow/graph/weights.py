@@ -1,4 +1,7 @@
-"""Which parameter an operation's weight argument is, and along which axes its filters and inputs lie."""
+"""Which parameter an operation's weight argument is, and along which axes its filters and inputs lie.
+
+Called by `graph/layers.py` and `graph/norms.py` with what an operation takes for its weight or its bias.
+"""
 
 from __future__ import annotations
 
@@ -45,20 +48,17 @@ def weight_use(
     A parameter of shape (O, I, ...) is recognised through transpositions, slices, views that keep its axes apart (a 1x1
     kernel as a matrix, say), copies, changes of precision and weight standardisation.
 
-    Args:
-        record: The trace so far.
-        tensor: The operation's argument.
-        filter_axis: The axis along which the operation expects filters.
-        input_axis: The axis along which it expects inputs.
-
     Returns:
         What it is; None where it is no parameter, or its axes are not the expected ones.
     """
     ledger = record.ledger
+    # `nn.Linear` calls ``mm`` with ``W.t()``: turned back, it is the parameter as it is.
     standard = (filter_axis, input_axis) == (0, 1)
     name = (
         ledger.whole(tensor if standard else tensor.t()) if standard or tensor.ndim == 2 else None
     )
+    # The way of nearly all layers: no number an entry is made, which for a large weight would take longer than its
+    # product.
     if name is not None and name in record.parameters and tensor.ndim >= 2:
         shape = ledger.tensors[name].shape
         return WeightUse(
@@ -82,6 +82,8 @@ def weight_use(
         return None
     per_filter = own[0].numel()
     per_input = per_filter // own.shape[1]
+    # Entries are counted row by row in the parameter, whatever has become of their order: filter and input channel can
+    # be read off the count, and must be constant along all other axes.
     filters = _line(index // per_filter, filter_axis)
     inputs = _line(index % per_filter // per_input, input_axis)
     if filters is None or inputs is None:
@@ -95,15 +97,7 @@ def weight_use(
 
 
 def why_no_weight(record: Record, tensor: Tensor) -> str:
-    """What a tensor is that stands in a weight's place and is none, for messages.
-
-    Args:
-        record: The trace so far.
-        tensor: The operation's argument.
-
-    Returns:
-        Half a sentence.
-    """
+    """What a tensor is that stands in a weight's place and is none, for messages."""
     if record.ledger.owners(tensor):
         return MIXED_ORIGIN
     notes = record.ledger.find(tensor)
@@ -119,6 +113,7 @@ def _standardised(record: Record, tensor: Tensor) -> tuple[str, Tensor] | None:
     if derived.parameter is None:
         return None
     per_filter = record.ledger.tensors[derived.parameter][0].numel()
+    # An element in no entry's place, as a mean is, has no counterpart in the parameter.
     if not derived.standardised or bool((stands < 0).any()):
         return None
     return (derived.parameter, stands) if torch.equal(stands // per_filter, filters) else None
@@ -126,10 +121,6 @@ def _standardised(record: Record, tensor: Tensor) -> tuple[str, Tensor] | None:
 
 def own_name(record: Record, tensor: Tensor | None) -> tuple[str, Tensor] | None:
     """Recognise a bias, or a normalisation layer's tensor.
-
-    Args:
-        record: The trace so far.
-        tensor: A vector, or None.
 
     Returns:
         The name of the parameter or buffer, and for each element its index there; None where it is none of the model's.
@@ -144,12 +135,6 @@ def path_of(tensor_name: str) -> str:
     """The path of the module that holds a parameter or buffer.
 
     A tensor that is not called as torch's layers call theirs goes by its full name: a module may hold several.
-
-    Args:
-        tensor_name: Name of a parameter or buffer.
-
-    Returns:
-        The module's path, or the tensor's own name.
 
     Examples:
         >>> path_of("layer1.0.conv1.weight"), path_of("layer1.gates.0")

@@ -1,4 +1,7 @@
-"""The wiring of a model: every layer's filters, who reads them, and a table of it for people."""
+"""The wiring of a model: every layer's filters, who reads them, and a table of it for people.
+
+What `graph/trace.py` gives, and what everybody else begins with: the loop, grafting, the diagnostics.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""One kind of norm layer for another in a whole model, and back: `convert` and `convert_`."""
+"""One kind of norm layer for another in a whole model, and back: `convert` and `convert_`.
+
+A user calls these; `nn/replacing.py` does the work.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""What goes only where: run a model, and see which module's whole output goes to one other module alone."""
+"""What goes only where: run a model, and see which module's whole output goes to one other module alone.
+
+Called by `nn/neighbours.py`, with what `nn/recorder.py` has seen.
+"""
 
 from __future__ import annotations
 
@@ -65,6 +68,8 @@ class Flow:
             return None, "its output goes to several modules"
         (taker,) = takers
         if any(
+            # A follower that is called elsewhere too has weights that the other caller needs as they are: what is
+            # folded into them would change that one's results.
             arrival.value is None or module not in arrival.value.made
             for arrival in self._taken[taker]
         ):

@@ -1,4 +1,7 @@
-"""Gains and biases of gain control, moved into the neighbouring weights once training is over."""
+"""Gains and biases of gain control, moved into the neighbouring weights once training is over.
+
+A user calls it. Who stands before and behind a layer it asks `nn/neighbours.py`, what may be moved `nn/fold_rules.py`.
+"""
 
 from __future__ import annotations
 
@@ -116,10 +119,12 @@ def fold(model: nn.Module, example_inputs: ExampleInputs) -> Folded:
         )
     if not gain_control_modules(model):
         raise TraceError("the model must have a gain control layer, and has none (fold)")
+    # Twice: in float64 first, where rounding cannot hide a rule that is not exact; then in the model's own numbers.
     exact, exact_inputs = copy.deepcopy(model).double(), _in_double(example_inputs)
     before = _outputs(exact, exact_inputs)
     after = _outputs(_Folding(exact, exact_inputs).run(), exact_inputs)
     difference = _difference(before, after)
+    # Written so that nan is refused as well.
     if not difference <= _EXACT:
         raise TraceError(
             f"the folded model must give what the model gave, and differs by {difference:.1e} of the largest output "
@@ -204,6 +209,8 @@ class _Folding:
         if has_gain:
             cut = layer.relu or any(rules.needs_positive(each) for each in between)
             moved = gains > 0 if cut else gains != 0
+            # relu(g d + b) = g relu(d + b / g) holds for g > 0 alone: the other channels keep their gain, next to those
+            # that lose it.
             factor = torch.where(moved, gains, 1.0)
             rules.scale_inputs_(behind, factor)
             with torch.no_grad():

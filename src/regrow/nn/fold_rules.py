@@ -66,6 +66,7 @@ def scale_outputs_(layer: Weighted, scale: Tensor) -> None:
     weight, factor = layer.weight, scale.double()
     if type(layer) in _TRANSPOSED and isinstance(layer, _ConvNd):  # (I, O / groups, ...)
         parts = weight.double().unflatten(0, (layer.groups, -1))
+        # The filters of a transposed convolution lie in axis 1, those of each group by themselves.
         changed = parts * factor.view(layer.groups, 1, -1, *[1] * (weight.ndim - 2))
         changed = changed.flatten(0, 1)
     else:
@@ -86,6 +87,7 @@ def scale_inputs_(layer: Weighted, scale: Tensor) -> None:
     weight, factor = layer.weight, scale.double()
     with torch.no_grad():
         if isinstance(layer, nn.Linear):
+            # Flattened maps lie one behind the other: a map's factor holds for all of its positions.
             features = factor.repeat_interleave(layer.in_features // len(factor))
             weight.copy_(weight.double() * features)
         elif type(layer) in _TRANSPOSED:
@@ -122,6 +124,7 @@ def shift_inputs_(layer: Weighted, shift: Tensor) -> None:
     if isinstance(layer, nn.Linear):
         out = weight @ added.repeat_interleave(layer.in_features // len(added))
     else:
+        # A constant channel gives the sum of its kernel at every position, away from a border of zeros (`takes_shift`).
         sums = weight.flatten(2).sum(2).unflatten(0, (layer.groups, -1))  # (groups, O / g, I / g)
         out = torch.einsum("goi,gi->go", sums, added.view(layer.groups, -1)).flatten()
     shift_outputs_(layer, out)

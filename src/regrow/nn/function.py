@@ -1,4 +1,7 @@
-"""The eager layer as one node of autograd: few passes over memory, and at most one activation saved."""
+"""The eager layer as one node of autograd: few passes over memory, and at most one activation saved.
+
+Called by `nn/kernel.py`, which chooses between this and the plain formula; the arithmetic is in `nn/rows.py`.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ from torch import Tensor
 
 from regrow.functional.gain_control import arithmetic
 from regrow.nn.plain import are_plain
-from regrow.nn.rows import Gradients, Numbers, Saved, control_rows, row_gradients
+from regrow.nn.rows import Gradients, Numbers, SavedTensors, control_rows, row_gradients
 
 KNOWN_INPUT = 2.0**-15
 """The output tells the input where |b| eps is at most this times |g|: an error of 2^-15 of (input - k mean) near 1."""
@@ -20,7 +23,7 @@ KNOWN_INPUT = 2.0**-15
 
 @dataclass(frozen=True, kw_only=True)
 class _Settings:
-    """What the backward pass knows beside tensors."""
+    """What the backward pass knows apart from tensors."""
 
     dims: int
     relu: bool
@@ -32,7 +35,7 @@ class _Settings:
 class GainControlFunction(torch.autograd.Function):
     """y = g (x - k mean) + b, perhaps with a ReLU, and its derivatives of any order.
 
-    Saved for the backward pass, beside one mean a map:
+    Saved for the backward pass, in addition to one mean a map:
 
         no ReLU     the input; nothing of that size where the gain is fixed
         ReLU        the output z, which the next layer keeps anyway. Where z > 0 it tells the input:
@@ -72,10 +75,13 @@ class GainControlFunction(torch.autograd.Function):
             mean = mean.view(maps.shape[:-dims])
         else:
             mean = _control(maps, numbers, out=y, dims=dims, relu=relu)
+        # Where no gain is learnt, the output has only to tell where the ReLU was shut, which it does whatever b and g
+        # are.
         is_output = relu and (not needs[2] or _tells_input(maps, numbers))
         saved = None
         if needs[2] or (relu and any(needs)):
             saved = y if is_output else maps
+        # The mean has a gradient in second derivatives only. Zeros in its place would be made and added in every step.
         ctx.set_materialize_grads(False)
         ctx.save_for_backward(saved, mean, mean_scale, gain, bias)
         ctx.settings = _Settings(
@@ -94,11 +100,14 @@ class GainControlFunction(torch.autograd.Function):
             if mean_grad is None or not needs[0]:
                 return (None,) * 6
             positions = math.prod(settings.shape[-settings.dims :])
+            # The output took no part, only its mean did: in the derivative of a derivative.
             spread = _wide(mean_grad / positions, settings.dims).expand(settings.shape)
             return (spread.to(settings.dtype), None, None, None, None, None)
         numbers = _numbers(settings.dtype, *given)
-        saved = Saved(maps=maps, is_output=settings.is_output, mean=mean)
+        saved = SavedTensors(maps=maps, is_output=settings.is_output, mean=mean)
         tensors = [each for each in (grad, mean_grad, maps, mean, *given) if each is not None]
+        # Somebody differentiates the backward pass, transforms it, or has another memory format: the quick way writes
+        # into memory, which autograd would not see.
         if torch.is_grad_enabled() or not are_plain(tensors) or not _has_rows(maps, grad):
             found = _gradients(grad, numbers, saved, settings, mean_grad=mean_grad)
         else:
@@ -169,6 +178,7 @@ def _tells_input(maps: Tensor, numbers: Numbers) -> bool:
         return False
     about = torch.finfo(maps.dtype)
     gain, bias = numbers.gain.abs(), numbers.bias.abs()
+    # A gain of 0 fails here too: then z is b everywhere, and tells nothing of the input.
     clear = (gain * KNOWN_INPUT >= bias * about.eps) & (gain * about.eps >= about.tiny)
     return bool(clear.all())
 
@@ -186,7 +196,7 @@ def _control(maps: Tensor, numbers: Numbers, *, out: Tensor, dims: int, relu: bo
 def _row_gradients(
     grad: Tensor,
     numbers: Numbers,
-    saved: Saved,
+    saved: SavedTensors,
     settings: _Settings,
     *,
     mean_grad: Tensor | None,
@@ -197,7 +207,7 @@ def _row_gradients(
     found = row_gradients(
         _as_rows(grad, settings.dims),
         _by_row(numbers, leading),
-        Saved(
+        SavedTensors(
             maps=None if saved.maps is None else _as_rows(saved.maps, settings.dims),
             is_output=saved.is_output,
             mean=saved.mean.reshape(-1),
@@ -216,7 +226,7 @@ def _row_gradients(
 def _gradients(
     grad: Tensor,
     numbers: Numbers,
-    saved: Saved,
+    saved: SavedTensors,
     settings: _Settings,
     *,
     mean_grad: Tensor | None,
@@ -231,6 +241,7 @@ def _gradients(
         kept = saved.maps.to(g.dtype)
         y = kept if saved.is_output else torch.addcmul(b - g * k * mean, kept, g)
         if settings.relu:
+            # Not `y > 0`: nan passes its gradient on, as torch's ReLU does.
             come = torch.where(y.detach() <= 0, 0.0, come)
         away = (kept - b) / g if saved.is_output else kept - k * mean
     total = come.sum(axes)

@@ -1,4 +1,7 @@
-"""`GainControl1d`, `GainControl2d`, `GainControl3d`: automatic gain control as a layer (Deep Control)."""
+"""`GainControl1d`, `GainControl2d`, `GainControl3d`: automatic gain control as a layer (Deep Control).
+
+What users and `nn/convert.py` put into a network. Each forward pass goes on to `nn/kernel.py`.
+"""
 
 from __future__ import annotations
 

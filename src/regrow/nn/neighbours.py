@@ -134,8 +134,10 @@ def _in_sequentials(model: nn.Module) -> dict[nn.Module, nn.Module]:
         counts[module] = counts.get(module, 0) + 1
     behind: dict[nn.Module, nn.Module] = {}
     for module in model.modules():
+        # A subclass with a forward of its own may call its members in any order.
         if isinstance(module, nn.Sequential) and type(module).forward is nn.Sequential.forward:
             members = [each for each in module if type(each) is not nn.Identity]
+            # A module that is registered twice runs at two places, and has two modules behind it.
             behind |= {
                 one: other for one, other in pairwise(members) if counts[one] == counts[other] == 1
             }

@@ -1,4 +1,7 @@
-"""The kinds of norm layers that a conversion knows: which module is of which kind, and a fresh one for its place."""
+"""The kinds of norm layers that a conversion knows: which module is of which kind, and a fresh one for its place.
+
+Asked by `nn/replacing.py`, `nn/fold.py` and `nn/start_gain.py`.
+"""
 
 from __future__ import annotations
 
@@ -45,7 +48,7 @@ _NORM_LIKE: Final = re.compile(r"norm|^GRN$|ResponseNorm|^Affine$", re.IGNORECAS
 
 
 @dataclass(frozen=True, kw_only=True)
-class Found:
+class RecognisedNorm:
     """A norm layer of a model.
 
     Attributes:
@@ -59,7 +62,7 @@ class Found:
     with_activation: bool = False
 
 
-def recognise(module: nn.Module) -> Found | None:
+def recognise(module: nn.Module) -> RecognisedNorm | None:
     """What a module is, as a norm layer.
 
     Args:
@@ -76,17 +79,19 @@ def recognise(module: nn.Module) -> Found | None:
     if any(recognise(child) for child in module.children()) or _has_weights(module):
         return None  # a block with a norm in it
     if "FrozenBatchNorm" in type(module).__name__:
-        return Found(kind=None, why=f"{type(module).__name__} is a fixed scale and shift, no norm")
-    return Found(kind=None, why=f"{type(module).__name__} is of no known kind")
+        return RecognisedNorm(
+            kind=None, why=f"{type(module).__name__} is a fixed scale and shift, no norm"
+        )
+    return RecognisedNorm(kind=None, why=f"{type(module).__name__} is of no known kind")
 
 
-def _of_kind(module: nn.Module, kind: NormKind) -> Found:
+def _of_kind(module: nn.Module, kind: NormKind) -> RecognisedNorm:
     name = f"{type(module).__module__}.{type(module).__qualname__}"
     if name in _WITH_ACTIVATION:
-        return Found(kind=kind, with_activation=True)
+        return RecognisedNorm(kind=kind, with_activation=True)
     if name not in _LIKE_TORCHS and not _computes_as_torchs(module):
-        return Found(kind=None, why=f"{type(module).__name__} has a forward of its own")
-    return Found(kind=kind)
+        return RecognisedNorm(kind=None, why=f"{type(module).__name__} has a forward of its own")
+    return RecognisedNorm(kind=kind)
 
 
 def dims_of(module: nn.Module) -> int | None:

@@ -1,4 +1,7 @@
-"""Every operation of a run: which values it reads and writes, and in which module."""
+"""Every operation of a run: which values it reads and writes, and in which module.
+
+`nn/flow.py` runs a model under it, in evaluation and in training mode.
+"""
 
 from __future__ import annotations
 
@@ -86,12 +89,16 @@ class Recorder(WatchingMode):
                 self._current[memory].reads.append(
                     (running, schema.name.partition("::")[2].strip("_"))
                 )
+        # A write ends the old value: who reads the memory afterwards does not take what the module gave, and a layer
+        # that is folded into its neighbour would change what others get.
         written = set(_written(func, args, named)) if schema.is_mutable else set[int]()
         for tensor in outputs:
             if address(tensor) not in inputs:
                 written.add(address(tensor))
         for memory in written:
             self._current[memory] = Value(self._count)
+        # All of them, for the length of one run: there is nothing smaller that keeps an address from being given to
+        # another.
         self._alive += outputs  # an address belongs to one storage only while that lives
         return out
 
@@ -115,12 +122,15 @@ class Recorder(WatchingMode):
             output: What it gave.
         """
         since = self._count
+        # Modules inside that ended with an error, which the model caught, have not left: they are taken off with this
+        # one.
         while self._running:
             left, since = self._running.pop()
             if left is module:
                 break
         value = self._current.get(address(output)) if isinstance(output, Tensor) else None
         if isinstance(output, Tensor) and value is not None and value.born > since:
+            # Reads up to here are the module's own work on its result. Only later ones are somebody who takes it.
             value.made[module] = (len(value.reads), output)
         else:
             value = None

@@ -1,4 +1,7 @@
-"""The work of a conversion: what replaces what is collected first, then put in place."""
+"""The work of a conversion: what replaces what is collected first, then put in place.
+
+Called by `nn/convert.py`. Who stands before and behind a norm it asks `nn/neighbours.py`.
+"""
 
 from __future__ import annotations
 
@@ -85,7 +88,7 @@ class Replacing:
         *,
         fuse_relu: bool,
     ) -> ConversionReport:
-        """Replace, and tell.
+        """Replace, and report.
 
         Args:
             include: Patterns of module paths.
@@ -96,6 +99,8 @@ class Replacing:
         Returns:
             What was done.
         """
+        # Everything is built and checked first, and put in place at the end: an error halfway leaves the model as it
+        # was.
         chosen = self._chosen(include, exclude)
         near = Neighbours(self.model, example_inputs)
         for module in chosen:
@@ -166,9 +171,7 @@ class Replacing:
                 self._left[path] = "how many axes are positions is not known: give example_inputs"
                 return
             elif len({len(shape) for shape in shapes}) > 1 or not 3 <= len(shapes[0]) <= 5:
-                self._left[path] = (
-                    "it takes features without positions, or now more axes and now fewer"
-                )
+                self._left[path] = "its input has no axes of positions, or not always as many"
                 return
             else:
                 dims = len(shapes[0]) - 2

@@ -1,5 +1,7 @@
 """Gain control of rows of numbers in few passes over memory: the eager layer's arithmetic, without autograd.
 
+Called by `nn/function.py`, forward and backward.
+
 A row is one map of one sample. Work goes by chunks of rows that stay in the processor's cache, so that what is used
 twice comes from memory once. Each step of a chunk is an operation of ATen that streams: a mean along the rows; one
 multiply-add an element (that of batch normalisation in evaluation mode, with a row as a channel); both sums of the
@@ -39,7 +41,7 @@ class Numbers:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Saved:
+class SavedTensors:
     """What the backward pass has of the forward one.
 
     Attributes:
@@ -99,7 +101,7 @@ def control_rows(x: Tensor, rows: Numbers, *, out: Tensor, relu: bool) -> Tensor
 def row_gradients(
     grad: Tensor,
     rows: Numbers,
-    saved: Saved,
+    saved: SavedTensors,
     *,
     relu: bool,
     mean_grad: Tensor | None,
@@ -132,6 +134,7 @@ def row_gradients(
     for ds, ss, xs, totals, products, *each in _chunks((grad, have, out, total, product), numbers):
         parts, gains, biases, means, centres, extras = each
         come, kept = ds.to(kind), ss.to(kind)
+        # Straight into the result where that has the arithmetic's type; 16-bit numbers are rounded once, at the end.
         there = xs if wants_maps and xs.dtype == kind else torch.empty_like(come)
         if relu:
             y = kept
@@ -145,11 +148,14 @@ def row_gradients(
         else:
             affine.sums(come, kept, centres, total=totals, product=products)
         if wants_maps:
+            # Only now: the sum over the whole row has to be there before its first number can be written, which is why
+            # a row must stay in the cache between the two passes.
             shift = torch.addcmul(extras, parts, totals).div_(ds.shape[1])
             affine(come, gains, shift, out=there)
             if there is not xs:
                 xs.copy_(there)
     if saved.is_output:
+        # From the output the sums are of d (z - b), which is g times what is asked for.
         product = product / rows.gain
     return Gradients(
         maps=out if wants_maps else None,
@@ -192,7 +198,7 @@ def _rows_at_once(maps: Tensor) -> int:
 
 
 def _chunks(maps: Sequence[Tensor], numbers: Tensor) -> Iterator[tuple[Tensor, ...]]:
-    """The same rows of each, and of each line of numbers: together, for a slice costs as much as a small operation."""
+    """The same rows of each, and of each line of numbers: together, as a slice costs as much as a small operation."""
     count, size = len(maps[0]), _rows_at_once(maps[0])
     for first in range(0, count, size):
         length = min(size, count - first)

@@ -1,4 +1,7 @@
-"""Gains from data, before the first step: every map begins with the spread that is wanted."""
+"""Gains from data, before the first step: every map begins with the spread that is wanted.
+
+A user calls it once, before training.
+"""
 
 from __future__ import annotations
 
@@ -179,6 +182,8 @@ class _Measuring:
             yield
 
     def _before(self, layer: GainControl, args: tuple[Any, ...], named: dict[str, Any]) -> None:
+        # Only the first run of a layer: set anew in each, it would be measured by what its own new gain has made of the
+        # maps.
         if layer in self.found:
             return
         (x,) = (*args, *named.values())
@@ -195,6 +200,7 @@ class _Measuring:
             spread = spread.square().mean().sqrt().expand_as(spread)
             silent = torch.zeros_like(silent)
         size = self._target / spread.masked_fill(silent, 1.0)
+        # Before the layer itself runs: the layers behind it are measured on maps that have the spread already.
         write_gains(layer, torch.where(signs < 0, -size, size))
         with torch.no_grad():
             own.copy_(torch.where(silent, old, own))

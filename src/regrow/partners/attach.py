@@ -1,4 +1,7 @@
-"""attach_partners: one line for networks that are trained side by side."""
+"""attach_partners: one line for networks that are trained side by side.
+
+A user calls it once. It makes a `Network` of each model, with a `Plan`, and gives them to a `Grafter`.
+"""
 
 from __future__ import annotations
 
@@ -57,7 +60,7 @@ def attach_partners(
         total_steps: Optimizer steps of each network's whole training.
         steps_per_epoch: Optimizer steps of an epoch.
         group: The ranks whose networks are partners; None: all. Only for a single model.
-        timeout_s: How long to wait for another rank at a graft; None: as long as the group was told. The slowest
+        timeout_s: How long to wait for another rank at a graft; None: the timeout of the group. The slowest
             partner's epoch must fit.
         hooks: False: nothing is hooked, and you call ``grafter.graft()`` at the end of an epoch yourself; best with a
             GradScaler, which leaves out steps.
@@ -127,11 +130,11 @@ def attach_partners(
             for k, network in enumerate(networks)
         ]
     strangers = [_stranger(place, network, shapes) for place, network, shapes in names]
-    told = next((each for each in strangers if each), "")
+    problem = next((each for each in strangers if each), "")
     if exchange is not None:
-        exchange.refuse_together(told, where="attach_partners")
-    elif told:
-        raise ConfigError(told)
+        exchange.refuse_together(problem, where="attach_partners")
+    elif problem:
+        raise ConfigError(problem)
     notes = [note for place, network, shapes in names for note in _notes(place, network, shapes)]
     return Grafter(
         recipe,

@@ -1,4 +1,8 @@
-"""Partners on ranks of torch.distributed: each passes its network on to the next rank, and nothing goes by files."""
+"""Partners on ranks of torch.distributed: each passes its network on to the next rank, and nothing goes by files.
+
+Made by `partners/attach.py`, called by the `Grafter` at each graft; what has come is taken by the `Network`, as in one
+process.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +19,7 @@ from torch import Tensor
 from regrow._alike import text_of
 from regrow._checks import check_positive
 from regrow.errors import ConfigError, PartnerError
-from regrow.partners.network import Lent, Measured
+from regrow.partners.network import Loan, Measurement
 from regrow.partners.parcels import Form, Parcel, common, parcels, plain_forms, read_forms
 
 
@@ -31,7 +35,7 @@ class RingExchange:
 
     Args:
         group: The process group; None: all ranks.
-        timeout_s: How long to wait for a partner; None: as long as the group was told.
+        timeout_s: How long to wait for a partner; None: the timeout of the group.
 
     Raises:
         ConfigError: torch.distributed is not running, or this process is not in the group; a time that is not above 0.
@@ -62,17 +66,11 @@ class RingExchange:
         self._buffers: list[Tensor] = []
         self._measured: tuple[str, ...] = ()
 
-    def compare(self, told: Mapping[str, object], *, where: str) -> None:
-        """Refuse settings that differ from rank to rank. Every rank must call it.
-
-        Args:
-            told: Settings by name.
-            where: The caller, for the message.
-
-        Raises:
-            ConfigError: On every rank, if any two of them differ.
-        """
-        everyone = self._gather({name: text_of(value) for name, value in told.items()}, where=where)
+    def compare(self, settings: Mapping[str, object], *, where: str) -> None:
+        """Refuse settings that differ from rank to rank. Every rank must call it."""
+        everyone = self._gather(
+            {name: text_of(value) for name, value in settings.items()}, where=where
+        )
         for other, theirs in enumerate(everyone):
             for name, value in everyone[0].items():
                 if theirs.get(name) != value:
@@ -86,16 +84,13 @@ class RingExchange:
     ) -> Mapping[str, Form]:
         """Find out what this rank sends to the next and gets from the one before. All must call it.
 
-        Args:
-            tensors: What this rank lends, by name.
-            measured: The names of those whose information is told with them.
-            where: The moment, for the message.
-
         Returns:
             Shape and kind of number of all that the rank before has, by name.
         """
         forms = {name: (tensor.shape, tensor.dtype) for name, tensor in tensors.items()}
         plain = plain_forms(forms)
+        # Asked anew at each graft where optimizer state travels, which may have begun since. A message whose length the
+        # other side does not expect would hang both, or be read as other tensors.
         neighbours = self._neighbours((plain, list(measured)), where=where)
         before, after = (read_forms(neighbours[rank][0]) for rank in (self.before, self.after))
         self._sent = parcels(common(forms, after))
@@ -110,17 +105,9 @@ class RingExchange:
             ]
         return before
 
-    def refuse_together(self, told: str, *, where: str) -> None:
-        """Refuse on every rank what one of them has found to be wrong. Every rank must call it.
-
-        Args:
-            told: What is wrong here, or "".
-            where: The caller, for the message.
-
-        Raises:
-            ConfigError: On every rank, if any has told something.
-        """
-        everyone = self._gather(told, where=where)
+    def refuse_together(self, problem: str, *, where: str) -> None:
+        """Refuse on every rank what one of them has found to be wrong ("" = nothing). Every rank must call it."""
+        everyone = self._gather(problem, where=where)
         for rank, theirs in enumerate(everyone):
             if theirs:
                 raise ConfigError(theirs if rank == self.rank else f"on rank {rank}: {theirs}")
@@ -128,16 +115,14 @@ class RingExchange:
     def pass_on(
         self,
         tensors: Mapping[str, Tensor],
-        measure: Callable[[], Mapping[str, Measured]],
+        measure: Callable[[], Mapping[str, Measurement]],
         *,
         where: str,
-    ) -> tuple[Lent, Mapping[str, Measured]]:
+    ) -> tuple[Loan, Mapping[str, Measurement]]:
         """Send this network to the next rank and get that of the rank before. Every rank must call it.
 
         Args:
-            tensors: What this network lends; read, never written.
             measure: Gives what it tells of its measured weights, in the order of `agree`; called while they travel.
-            where: The moment, for the message.
 
         Returns:
             What the partner lends, in memory that the next call writes over; and what was measured.
@@ -149,9 +134,11 @@ class RingExchange:
         outgoing = [each.packed(tensors, device=device) for each in self._sent]
         heard = torch.zeros(2, len(self._measured), dtype=torch.float64, device=device)
         with self._explained(where):
+            # Under way, and not waited for: this rank measures its own weights in the meantime.
             works = self._exchanged(outgoing, self._buffers)
+        # Outside of `_explained`: an error in measuring is not the partner's.
         measured = measure()
-        told = torch.tensor(
+        mine = torch.tensor(
             [
                 [each.information for each in measured.values()],
                 [each.length for each in measured.values()],
@@ -160,15 +147,15 @@ class RingExchange:
             device=device,
         )
         with self._explained(where):
-            self._wait([*works, *self._exchanged([told], [heard])])
+            self._wait([*works, *self._exchanged([mine], [heard])])
         lent: dict[str, Tensor] = {}
         for parcel, row in zip(self._received, self._buffers, strict=True):
             lent.update(parcel.opened(row))
         theirs = {
-            name: Measured(information=information, length=length)
+            name: Measurement(information=information, length=length)
             for name, information, length in zip(self._measured, *heard.tolist(), strict=True)
         }
-        return Lent(tensors=lent, measured=theirs), measured
+        return Loan(tensors=lent, measured=theirs), measured
 
     def _exchanged(self, outgoing: Sequence[Tensor], incoming: Sequence[Tensor]) -> list[Any]:
         """What is under way from now on."""
@@ -192,7 +179,9 @@ class RingExchange:
         device = self._device or torch.device("cpu")
         row = torch.tensor(list(json.dumps(mine).encode()), dtype=torch.uint8, device=device)
         length = torch.tensor([len(row)], device=device)
+        # A ring of two has one neighbour, to whom both messages would go.
         ranks = sorted({self.before, self.after})
+        # Lengths first, then texts: the receiver must know how much room to make.
         lengths = [torch.zeros_like(length) for _ in ranks]
         with self._explained(where):
             self._wait(self._swapped(length, lengths, ranks))
@@ -225,7 +214,7 @@ class RingExchange:
         except (dist.DistError, RuntimeError) as error:
             told = " ".join(str(error).split())[:300]
             raise PartnerError(
-                f"rank {self.before} or rank {self.after}, the partners of rank {self.rank}, must come to this, and "
+                f"rank {self.before} or rank {self.after}, the partners of rank {self.rank}, must take part, and "
                 f"one of them has ended or did not answer in time ({where}). This network is as it was before. Stop "
                 f"all ranks and start them again from the last checkpoint. What torch.distributed said: {told}"
             ) from error

@@ -1,4 +1,7 @@
-"""Grafter: several networks that meet in a ring, in this process or on ranks."""
+"""Grafter: several networks that meet in a ring, in this process or on ranks.
+
+Made by `partners/attach.py`; it acts behind the optimizers' steps, and lets the `Network`s take from each other.
+"""
 
 from __future__ import annotations
 
@@ -165,7 +168,7 @@ class Grafter:
     def _meet_ranks(self, exchange: RingExchange, *, step: int) -> list[Grafted]:
         network, where = self._networks[0], f"graft after step {step + 1}"
         lent = network.lend()
-        if self._recipe.memory == "graft":  # optimizers may have begun to remember since
+        if self._recipe.memory == "graft":  # optimizers may have begun to keep state since
             exchange.agree(lent, network.weights, where=where)
         partner, measured = exchange.pass_on(lent, network.measured, where=where)
         return network.take(partner, measured=measured)
@@ -179,8 +182,8 @@ class Grafter:
         if alone and not self._told_nonfinite:
             self._told_nonfinite = True
             warnings.warn(
-                f"network {alone[0].partner}, {alone[0].layer}: its weights or its partner's are no finite numbers, "
-                f"and the layer is left alone (graft after step {alone[0].step + 1}, {len(alone)} layers; told once)",
+                f"network {alone[0].partner}, {alone[0].layer}: its weights or its partner's are not finite, "
+                f"and the layer is left alone (graft after step {alone[0].step + 1}, {len(alone)} layers; shown once)",
                 NonFiniteWarning,
                 stacklevel=4,
             )
@@ -221,7 +224,7 @@ class Grafter:
         return Detached, ("Grafter", self.report, self.state_dict())
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything that is needed to go on bit for bit; loadable with ``weights_only=True``."""
+        """Everything that is needed to resume bit for bit; loadable with ``weights_only=True``."""
         return {
             "version": STATE_VERSION,
             "recipe": self._recipe.info.name,
@@ -232,7 +235,7 @@ class Grafter:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from a saved state. Load the models and the optimizers first; with ranks, on each of them.
+        """Resume from a saved state. Load the models and the optimizers first; with ranks, on each of them.
 
         Args:
             state: What `state_dict` gave.

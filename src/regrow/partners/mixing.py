@@ -1,4 +1,7 @@
-"""Blends in place and lengths, in pieces that stay in a processor's cache."""
+"""Blends in place and lengths, in pieces that stay in a processor's cache.
+
+Called by `partners/network.py`, for every tensor that is blended.
+"""
 
 from __future__ import annotations
 
@@ -23,14 +26,11 @@ SMALL: Final = 1 << 13
 
 
 def mix_all_(tensors: Iterable[tuple[Tensor, Tensor, Tensor]]) -> None:
-    """Write the blends of pairs of tensors over the first of each.
-
-    Args:
-        tensors: Own, partner's and share, as `mix_` takes them.
-    """
+    """Write the blends of pairs over the first of each: own, partner's and share, as `mix_` takes them."""
     small: dict[tuple[Any, ...], list[tuple[Tensor, Tensor, Tensor]]] = {}
     for own, partner, share in tensors:
         if own.is_floating_point() and own.numel() < SMALL:
+            # Joined only with their like: `cat` would promote, and round, what is of another type.
             kind = (own.dtype, own.device, partner.dtype, partner.device)
             spread = share if share.shape == own.shape else share.expand(own.shape)
             pair = (own.detach(), _flat(partner.detach()), _flat(spread))
@@ -59,8 +59,6 @@ def mix_(own: Tensor, partner: Tensor, share: Tensor) -> None:
 
     Args:
         own: Floating point or complex; else it becomes a copy of the partner's.
-        partner: The same shape, on any device.
-        share: Broadcasts to it.
     """
     own, partner = own.detach(), partner.detach()
     if not (own.is_floating_point() or own.is_complex()):
@@ -78,16 +76,7 @@ def mix_(own: Tensor, partner: Tensor, share: Tensor) -> None:
 
 
 def mix_and_measure_(own: Tensor, partner: Tensor, share: Tensor) -> float:
-    """`mix_` and `apart`: where one share is for all, each piece is read from memory once for both.
-
-    Args:
-        own: Floating point.
-        partner: The same shape, on any device.
-        share: Broadcasts to it.
-
-    Returns:
-        How far both were apart before.
-    """
+    """`mix_`, and how far both were `apart` before: where one share is for all, each piece is read once for both."""
     if share.ndim or not own.is_contiguous() or not _is_wide(own, partner):
         found = apart(own, partner)
         mix_(own, partner, share)
@@ -97,6 +86,7 @@ def mix_and_measure_(own: Tensor, partner: Tensor, share: Tensor) -> float:
     room = torch.empty_like(flat[:piece])
     for mine, theirs in zip(flat.split(piece), other.split(piece), strict=True):
         way = torch.sub(mine, theirs, out=room[: len(mine)])
+        # Measured before it is mixed, while the piece is in the cache: afterwards there is nothing left to be measured.
         squares.append(torch.vdot(way, way))
         _mix_whole(mine, theirs, one)
     return _root(squares)
@@ -110,10 +100,14 @@ def _is_wide(own: Tensor, partner: Tensor) -> bool:
 
 def _mix_whole(own: Tensor, partner: Tensor, share: float) -> None:
     """As `blend` works it out."""
+    # By a sum, in which both sides come out with the same bits. By `lerp` each would round its own way round, and two
+    # networks that have just become equal would drift apart.
     if share == 0.5:
         piece = _piece(own)
         for mine, theirs in zip(own.split(piece), partner.split(piece), strict=True):
             mine.add_(theirs).mul_(0.5)
+    # From the one that keeps more, as `blend`: the smaller share is the exact one, and is the same number on both
+    # sides.
     elif share > 0.5:
         own.lerp_(partner, 1.0 - share)
     else:
@@ -121,29 +115,14 @@ def _mix_whole(own: Tensor, partner: Tensor, share: float) -> None:
 
 
 def length(tensor: Tensor) -> float:
-    """Root of the sum of the squares.
-
-    Args:
-        tensor: Any shape, floating point or complex.
-
-    Returns:
-        The Euclidean length, summed up in pieces.
-    """
+    """Root of the sum of the squares of a tensor, floating point or complex, summed up in pieces."""
     flat = tensor.detach().reshape(-1)
     kind = torch.promote_types(flat.dtype, torch.float32)
     return _root([torch.vdot(part, part) for part in flat.to(kind).split(_LONG)])
 
 
 def apart(own: Tensor, partner: Tensor) -> float:
-    """Length of the difference of two tensors.
-
-    Args:
-        own: Any shape, floating point or complex.
-        partner: The same shape, on any device.
-
-    Returns:
-        As `length` gives it.
-    """
+    """Length of the difference of two tensors."""
     flat, other = own.detach().reshape(-1), partner.detach().reshape(-1)
     kind = torch.promote_types(own.dtype, torch.float32)
     room = torch.empty(min(_piece(flat), len(flat)), dtype=kind, device=flat.device)

@@ -1,4 +1,8 @@
-"""One of several networks that graft: what it lends, and how it takes what it is lent."""
+"""One of several networks that graft: what it lends, and how it takes what it is lent.
+
+Called by the `Grafter`. Whose share a tensor takes says `partners/plan.py`, how large it is `partners/shares.py`, and
+`partners/mixing.py` blends.
+"""
 
 from __future__ import annotations
 
@@ -20,13 +24,13 @@ from regrow.partners.shares import shares, spread_of
 from regrow.partnership import PartnerRecipe
 from regrow.surgery import begin_slow_
 
-_MEMORY: Final = "optimizer"
-"""First part of the names under which partners lend each other the optimizer's memory."""
+_STATE: Final = "optimizer"
+"""First part of the names under which partners lend each other optimizer state."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Measured:
-    """What a network tells of a layer's weight.
+class Measurement:
+    """What a network reports of a layer's weight.
 
     Attributes:
         information: What the layer carries.
@@ -38,16 +42,16 @@ class Measured:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Lent:
+class Loan:
     """What a network lends its partner: all as it was before anybody took anything.
 
     Attributes:
-        tensors: By name; the optimizer's memory among them where it is grafted.
-        measured: What it tells of each measured weight, by the weight's name.
+        tensors: By name; the optimizer state among them where it is grafted.
+        measured: What it reports of each measured weight, by the weight's name.
     """
 
     tensors: Mapping[str, Tensor]
-    measured: Mapping[str, Measured]
+    measured: Mapping[str, Measurement]
 
 
 @final
@@ -97,19 +101,19 @@ class Network:
 
     # ---- lending
 
-    def memory(self) -> dict[str, Tensor]:
-        """What the optimizers remember of each entry, by name; empty where the recipe leaves it alone."""
+    def optimizer_state(self) -> dict[str, Tensor]:
+        """The optimizer state of each entry, by name; empty where the recipe leaves it alone."""
         if self._recipe.memory != "graft":
             return {}
         return {
-            f"{_MEMORY}.{name}.{key}": value
+            f"{_STATE}.{name}.{key}": value
             for name, tensor in self.tensors.items()
-            for key, value in self._remembered(tensor)
+            for key, value in self._state_of(tensor)
             if isinstance(value, Tensor) and value.shape == tensor.shape and value.ndim
         }
 
     @torch.no_grad()
-    def measured(self) -> dict[str, Measured]:
+    def measured(self) -> dict[str, Measurement]:
         """What each layer carries now, by its weight's name, in the order of the plan."""
         if not self.plan.units:
             return {}
@@ -122,13 +126,13 @@ class Network:
             lengths.append(length(self.tensors[unit.weight]))
         values: list[float] = torch.stack(found).tolist()
         return {
-            unit.weight: Measured(information=each, length=way)
+            unit.weight: Measurement(information=each, length=way)
             for unit, each, way in zip(self.plan.units, values, lengths, strict=True)
         }
 
     def lend(self) -> dict[str, Tensor]:
         """All that the partner may take from, by name, alive."""
-        return {**self.tensors, **self.memory()}
+        return {**self.tensors, **self.optimizer_state()}
 
     def _rows(self, unit: Unit) -> Tensor:
         weight = self.tensors[unit.weight].detach()
@@ -137,18 +141,15 @@ class Network:
     # ---- taking
 
     @torch.no_grad()
-    def take(self, lent: Lent, *, measured: Mapping[str, Measured]) -> list[Grafted]:
+    def take(self, lent: Loan, *, measured: Mapping[str, Measurement]) -> list[Grafted]:
         """Blend what a partner lends into this network, in place.
-
-        Args:
-            lent: From the partner. Its tensors may lie on another device.
-            measured: What this network tells of itself.
 
         Returns:
             One event a unit that the partner has too, with step and partner still 0.
         """
+        # What is trained now is asked now: a user may freeze and unfreeze between two grafts.
         there, frozen = matching(self.tensors, lent.tensors), set(self.frozen)
-        units, nothing = self.plan.units, Measured(information=math.nan, length=math.nan)
+        units, nothing = self.plan.units, Measurement(information=math.nan, length=math.nan)
         mine = [measured[unit.weight] for unit in units]
         theirs = [
             lent.measured.get(unit.weight, nothing) if unit.weight in there else nothing
@@ -177,11 +178,12 @@ class Network:
             weight, share = unit.weight, blended.get(unit.weight)
             if weight in there:
                 pair = self.tensors[weight], there[weight]
+                # How far apart they were has to be measured before they are mixed.
                 ways[weight] = apart(*pair) if share is None else mix_and_measure_(*pair, share)
         for name, share in blended.items():
             if name not in ways:
                 mixed.append((self.tensors[name], there[name], share))
-            mixed.extend(self._memory_to_mix(name, share, lent))
+            mixed.extend(self._state_to_mix(name, share, lent))
         mix_all_(mixed)
         if self._recipe.memory == "keep":
             self._slow_weights_begin_at_the_blend_(kept.tensors)
@@ -199,7 +201,7 @@ class Network:
         ]
 
     def _slow_weights_begin_at_the_blend_(self, names: Iterable[str]) -> None:
-        """Slow weights are no memory: those of before the blend would take it back when they are next met."""
+        """Slow weights are weights, not state: those of before the blend would undo it at their next step."""
         for name in names:
             tensor = self.tensors[name]
             for optimizer in self._optimizers:
@@ -210,27 +212,27 @@ class Network:
                         torch.ones((), dtype=torch.bool, device="cpu"),
                     )
 
-    def _memory_to_mix(
-        self, name: str, share: Tensor, lent: Lent
+    def _state_to_mix(
+        self, name: str, share: Tensor, lent: Loan
     ) -> Iterable[tuple[Tensor, Tensor, Tensor]]:
-        """What the optimizers remember of a tensor that is blended, with what the partner's do; or it is forgotten."""
+        """The optimizer state of a tensor that is blended, with the partner's; or it is dropped."""
         tensor = self.tensors[name]
         if self._recipe.memory == "reset":
             for optimizer in self._optimizers:
                 _forget(optimizer, tensor)
         elif self._recipe.memory == "graft":
-            for key, value in self._remembered(tensor):
-                partner = lent.tensors.get(f"{_MEMORY}.{name}.{key}")
+            for key, value in self._state_of(tensor):
+                partner = lent.tensors.get(f"{_STATE}.{name}.{key}")
                 if partner is not None and partner.shape == value.shape:
                     yield value, partner, share
 
-    def _remembered(self, tensor: Tensor) -> Iterable[tuple[str, Any]]:
+    def _state_of(self, tensor: Tensor) -> Iterable[tuple[str, Any]]:
         for optimizer in self._optimizers:
             if tensor in optimizer.state:
                 yield from optimizer.state[tensor].items()
 
 
-def _row(measured: Iterable[Measured]) -> Tensor:
+def _row(measured: Iterable[Measurement]) -> Tensor:
     return torch.tensor([each.information for each in measured], dtype=torch.float64, device="cpu")
 
 
@@ -241,7 +243,7 @@ def _relative(way: float, lengths: float) -> float:
 
 def _forget(optimizer: Optimizer, tensor: Tensor) -> None:
     """Leave an optimizer with what it has of a parameter before its first step."""
-    if isinstance(optimizer, torch.optim.Adagrad):  # does not make its memory at the first step
+    if isinstance(optimizer, torch.optim.Adagrad):  # makes its state before the first step
         for group in optimizer.param_groups:
             if any(each is tensor for each in group["params"]):
                 optimizer.state[tensor]["step"].zero_()
@@ -251,15 +253,7 @@ def _forget(optimizer: Optimizer, tensor: Tensor) -> None:
 
 
 def matching(own: Mapping[str, Tensor], partner: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The partner's tensors that this network has too: same name, shape and kind of number.
-
-    Args:
-        own: By name.
-        partner: By name.
-
-    Returns:
-        By name.
-    """
+    """The partner's tensors that this network has too: same name, shape and kind of number."""
     return {
         name: partner[name]
         for name, tensor in own.items()
@@ -270,19 +264,13 @@ def matching(own: Mapping[str, Tensor], partner: Mapping[str, Tensor]) -> dict[s
 
 
 def graft_ring(networks: Sequence[Network]) -> list[list[Grafted]]:
-    """Let every network take from the one before it, all from the weights as they were.
-
-    Args:
-        networks: The ring; the first takes from the last.
-
-    Returns:
-        The events of each network.
-    """
+    """Let every network take from the one before it, the first from the last, all from the weights as they were."""
+    # All before any: a network that has taken carries other information than the one it is compared with.
     measured = [network.measured() for network in networks]
     # From the last to the first: each takes from one that has not changed yet, but for the first.
     last = {name: tensor.detach().clone() for name, tensor in networks[-1].lend().items()}
     found: list[list[Grafted]] = [[] for _ in networks]
     for k in range(len(networks) - 1, -1, -1):
-        lent = Lent(tensors=last if k == 0 else networks[k - 1].lend(), measured=measured[k - 1])
+        lent = Loan(tensors=last if k == 0 else networks[k - 1].lend(), measured=measured[k - 1])
         found[k] = networks[k].take(lent, measured=measured[k])
     return found

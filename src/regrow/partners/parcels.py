@@ -37,28 +37,13 @@ class Parcel:
         return [shape.numel() for shape in self.shapes.values()]
 
     def packed(self, tensors: Mapping[str, Tensor], *, device: torch.device) -> Tensor:
-        """One row of numbers; a large tensor is not copied for it.
-
-        Args:
-            tensors: By name.
-            device: Where the group can send from.
-
-        Returns:
-            All entries of all.
-        """
+        """One row of numbers; a large tensor is not copied for it."""
         flat = [tensors[name].detach().reshape(-1) for name in self.shapes]
         one = flat[0] if len(flat) == 1 else torch.cat([each.to(flat[0].device) for each in flat])
         return one.to(device)
 
     def opened(self, row: Tensor) -> dict[str, Tensor]:
-        """The tensors again.
-
-        Args:
-            row: As `packed` made it.
-
-        Returns:
-            By name, as views.
-        """
+        """The tensors again, by name, as views."""
         parts = row.split(self.lengths)
         return {
             name: part.view(shape)
@@ -67,45 +52,24 @@ class Parcel:
 
 
 def plain_forms(forms: Mapping[str, Form]) -> dict[str, tuple[list[int], str]]:
-    """Forms as text can hold them.
-
-    Args:
-        forms: By name.
-
-    Returns:
-        By name, in the same order.
-    """
+    """Forms as text can hold them."""
     return {name: (list(shape), _NAMES[dtype]) for name, (shape, dtype) in forms.items()}
 
 
 def read_forms(plain: Mapping[str, tuple[list[int], str]]) -> dict[str, Form]:
-    """The inverse of `plain_forms`.
-
-    Args:
-        plain: By name.
-
-    Returns:
-        By name, in the same order.
-    """
+    """The inverse of `plain_forms`."""
     dtypes = {word: dtype for dtype, word in _NAMES.items()}
     return {name: (torch.Size(shape), dtypes[word]) for name, (shape, word) in plain.items()}
 
 
 def common(sender: Mapping[str, Form], receiver: Mapping[str, Form]) -> dict[str, Form]:
-    """What the sender has and the receiver can use.
-
-    Args:
-        sender: Forms of its tensors by name.
-        receiver: Those of the receiver's.
-
-    Returns:
-        The sender's forms, in its order.
-    """
+    """What the sender has and the receiver can use: the sender's forms, in its order."""
     return {
         name: (shape, dtype)
         for name, (shape, dtype) in sender.items()
         if name in receiver
         and receiver[name][0] == shape
+        # Another precision can be blended, a counter with a weight cannot.
         and receiver[name][1].is_floating_point == dtype.is_floating_point
     }
 
@@ -113,15 +77,14 @@ def common(sender: Mapping[str, Form], receiver: Mapping[str, Form]) -> dict[str
 def parcels(forms: Mapping[str, Form]) -> list[Parcel]:
     """Large tensors alone, small ones together by their kind of number.
 
-    Args:
-        forms: By name.
-
     Returns:
         The messages, in an order that is the same on both sides.
     """
     found: list[Parcel] = []
     small: dict[torch.dtype, dict[str, torch.Size]] = {}
     for name, (shape, dtype) in forms.items():
+        # Both sides work this out from the sender's forms in the sender's order: in its own order a receiver would open
+        # parcels as other tensors of the same size.
         if shape.numel() < _SMALL:
             small.setdefault(dtype, {})[name] = shape
         else:

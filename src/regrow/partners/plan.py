@@ -1,4 +1,7 @@
-"""Which tensors of a network take whose share when it is grafted."""
+"""Which tensors of a network take whose share when it is grafted.
+
+Called once a model by `partners/attach.py`; `partners/shares.py` fills the plan with numbers at each graft.
+"""
 
 from __future__ import annotations
 
@@ -73,14 +76,7 @@ class Plan:
 
 
 def blendable(model: nn.Module) -> dict[str, Tensor]:
-    """Everything that networks lend each other, in the order of the state dict: a tensor that is tied, once.
-
-    Args:
-        model: The bare model.
-
-    Returns:
-        Parameters and persistent buffers by name.
-    """
+    """Everything that networks lend each other, in the order of the state dict: a tensor that is tied, once."""
     found: dict[str, Tensor] = {}
     seen: set[int] = set()
     parameters = dict(model.named_parameters(remove_duplicate=False))
@@ -96,15 +92,8 @@ def blendable(model: nn.Module) -> dict[str, Tensor]:
 def plan_by_order(tensors: Mapping[str, Tensor], *, pattern: str = "conv") -> Plan:
     """The released code's way: a share is worked out at each name with `pattern` and carried on to the next.
 
-    Args:
-        tensors: As `blendable` gave them.
-        pattern: Part of the names of tensors that are measured.
-
     Returns:
         The plan; what comes before the first such name is left alone (the code fails there).
-
-    Raises:
-        ConfigError: No name has it.
     """
     units: list[Unit] = []
     whole: dict[str, int] = {}
@@ -128,11 +117,6 @@ def plan_by_order(tensors: Mapping[str, Tensor], *, pattern: str = "conv") -> Pl
 def plan_by_wiring(tensors: Mapping[str, Tensor], wiring: Wiring, *, by_filter: bool) -> Plan:
     """Each layer by its own weight, and what belongs to its filters with it.
 
-    Args:
-        tensors: As `blendable` gave them.
-        wiring: Of the same model.
-        by_filter: Whether filters have shares of their own.
-
     Returns:
         The plan. Layers that the trace does not know go by their own weights too; what no layer claims is blended
         half and half, and named. So is what several use (`Wiring.shared`): of a bias or a norm's entry that several
@@ -151,11 +135,15 @@ def plan_by_wiring(tensors: Mapping[str, Tensor], wiring: Wiring, *, by_filter: 
         if layer.weight in tensors
     ]
     whole = {unit.weight: index for index, unit in enumerate(units)}
+    # Norm entries first: a bias that a norm uses as well is then shared out among all who claim it.
     claimed = _claims(units, tensors)
     whole |= _biases(units, tensors, claimed)
     for name, tensor in tensors.items():
+        # Vectors and counters carry no information of their own: below they go with the weight of their module.
         if name in whole or name in claimed or not tensor.is_floating_point():
             continue
+        # A matrix that the trace does not know is a unit of its own, measured by its own weights: without one it would
+        # be blended half and half however much more one of the two carries.
         if tensor.ndim >= _MATRIX and min(tensor.shape) > 1:
             whole[name] = len(units)
             units.append(Unit(name=name, weight=name))

@@ -1,4 +1,7 @@
-"""The share of its own that every tensor of a network keeps, from what its layers and its partner's carry."""
+"""The share of its own that every tensor of a network keeps, from what its layers and its partner's carry.
+
+Called by `partners/network.py` at each graft, before anything is blended.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +36,7 @@ class Shares:
 @final
 @dataclass(frozen=True, kw_only=True)
 class Spread:
-    """Which filters each entry of all claimed tensors sees, in one row: worked out once, for it is the same each time.
+    """Which filters each entry of all claimed tensors sees, in one row: worked out once, as it is the same each time.
 
     Attributes:
         sizes: Entries of each tensor, by name, in the order of the row.
@@ -49,15 +52,7 @@ class Spread:
 
 
 def spread_of(plan: Plan, tensors: Mapping[str, Tensor]) -> Spread:
-    """Find out what `shares` needs for the tensors that several units may claim.
-
-    Args:
-        plan: Of a network.
-        tensors: Its tensors by name.
-
-    Returns:
-        The row of all of them.
-    """
+    """Find out what `shares` needs for the tensors that several units may claim."""
     starts, total = [0], 0
     for unit in plan.units:
         starts.append(starts[-1] + _count(unit))
@@ -94,19 +89,15 @@ def shares(
     """Work out what each tensor keeps.
 
     Args:
-        plan: Whose share it takes.
-        weigh: Two layers to a share.
-        spread: Of the plan.
         information: What the units carry, float64 (U,), and what they carry in the partner; nan where the partner has
             no such layer.
-        own: The network's tensors by name.
-        partner: The partner's; only names and shapes that both have.
         multiply: By filter, multiply the shares of a weight's rows and columns, as the released code does, and leave
             layers without scales alone; else take their mean.
 
     Returns:
         The shares. Units without a finite share, and what goes with them, are left alone.
     """
+    # nan says "left alone" from here to the end: a layer that the partner has not, that nobody trains, or that blew up.
     finite = information[0].isfinite() & information[1].isfinite()
     layers = torch.where(finite, weigh.share(*information), torch.nan)
     each = [
@@ -116,6 +107,7 @@ def shares(
     half = torch.tensor(0.5, dtype=torch.float64, device="cpu")
     measured = {unit.weight for unit in plan.units}
     claimed = _spread(plan, spread, each)
+    # The measured ones are known to be finite by their information; all others are looked at once.
     spoiled = _spoiled({name: partner[name] for name in partner if name not in measured})
     found: dict[str, Tensor] = {}
     for name in own:
@@ -187,6 +179,8 @@ def _spread(plan: Plan, spread: Spread, each: Sequence[Tensor]) -> dict[str, Ten
     if not spread.sizes:
         return {}
     pairs = zip(plan.units, each, strict=True)
+    # Of a layer that is left alone every entry keeps all of its own, also where it shares the entry with one that
+    # takes.
     row = torch.cat([share.expand(_count(unit)) for unit, share in pairs]).nan_to_num(1.0)
     total = torch.zeros_like(spread.seen).index_add_(0, spread.entries, row[spread.filters])
     found = torch.where(spread.seen > 0, total / spread.seen.clamp(min=1.0), 0.5)

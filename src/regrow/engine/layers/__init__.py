@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from regrow.engine import steps
 from regrow.engine.layers.average_pool import AveragePool
-from regrow.engine.layers.base import Given, Layer, Setting
+from regrow.engine.layers.base import Images, Layer, Setting
 from regrow.engine.layers.batch_norm2d import BatchNorm2d
 from regrow.engine.layers.conv2d import Conv2d
 from regrow.engine.layers.flatten import Flatten
@@ -16,7 +16,7 @@ from regrow.engine.layers.linear import Linear
 from regrow.engine.layers.max_pool2d import MaxPool2d
 from regrow.engine.layers.relu import ReLU
 
-__all__ = ["Given", "Layer", "Linear", "Setting", "layer_of"]
+__all__ = ["Images", "Layer", "Linear", "Setting", "layer_of"]
 
 _LAYERS: Final[dict[type, Callable[[Any, Layer, Setting], Layer]]] = {
     steps.Conv2dStep: Conv2d,
@@ -31,14 +31,5 @@ _LAYERS: Final[dict[type, Callable[[Any, Layer, Setting], Layer]]] = {
 
 
 def layer_of(step: steps.Step, source: Layer, setting: Setting) -> Layer:
-    """Build a layer with its memory.
-
-    Args:
-        step: What it computes.
-        source: The layer before.
-        setting: Where it is at work.
-
-    Returns:
-        The layer.
-    """
+    """Build a layer with its memory."""
     return _LAYERS[type(step)](step, source, setting)

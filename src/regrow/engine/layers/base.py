@@ -30,29 +30,13 @@ class Setting:
     learns: bool
 
     def value(self, path: str, name: str) -> Tensor:
-        """A parameter or buffer of all networks.
-
-        Args:
-            path: Of the module.
-            name: Of its tensor.
-
-        Returns:
-            (N, *shape), a view of the memory.
-        """
+        """A parameter or buffer of all networks, (N, *shape): a view of the memory."""
         whole = f"{path}.{name}"
         rows = self.memory.parameters
         return rows.all(whole) if whole in rows.names else self.memory.buffers.all(whole)
 
     def gradient(self, path: str, name: str) -> Tensor:
-        """Of a parameter of all networks.
-
-        Args:
-            path: Of the module.
-            name: Of its parameter.
-
-        Returns:
-            (N, *shape), a view of the memory.
-        """
+        """The gradient of a parameter of all networks, (N, *shape): a view of the memory."""
         return self.memory.gradients.all(f"{path}.{name}")
 
 
@@ -84,7 +68,7 @@ class Layer(ABC):
         """Fill the gradients of the parameters, and that of the input where it is needed."""
 
 
-class Given(Layer):
+class Images(Layer):
     """The images themselves.
 
     Args:
@@ -109,11 +93,7 @@ class Given(Layer):
         self._parts = () if places.batched else tuple(self._flat.flatten(0, 1))
 
     def take(self, images: Tensor) -> None:
-        """Turn a batch's axes.
-
-        Args:
-            images: (N, B, *shape), or (B, *shape) where they are shared.
-        """
+        """Turn a batch's axes: images (N, B, *shape), or (B, *shape) where all networks see the same ones."""
         one, tiles, pixels, samples = self._flat.shape
         if not self._parts:
             self._flat.copy_(images.reshape(one, tiles, samples, pixels).mT)
@@ -133,19 +113,7 @@ class Given(Layer):
 
 
 def maps_of(source: Layer, *, channels: int, path: str) -> tuple[int, int]:
-    """Height and width of the maps that a layer reads.
-
-    Args:
-        source: The layer before.
-        channels: That it must give.
-        path: Who asks.
-
-    Returns:
-        Height and width.
-
-    Raises:
-        ShapeError: It gives no maps, or others.
-    """
+    """Height and width of the maps that a layer reads; a ShapeError where they have other channels, or are none."""
     shape = tuple(source.out.shape)
     if len(shape) != 6 or shape[2] != channels:
         found = f"{shape[2]} channels" if len(shape) == 6 else f"{shape[1]} features"
@@ -155,11 +123,6 @@ def maps_of(source: Layer, *, channels: int, path: str) -> tuple[int, int]:
 
 def gradient_memory(source: Layer, setting: Setting, out: Tensor) -> Tensor | None:
     """Memory for the gradient of the output of a layer without parameters of its own.
-
-    Args:
-        source: The layer before.
-        setting: Where the layer is at work.
-        out: Its output.
 
     Returns:
         Zeros like `out`; None where no layer before learns, or nobody does.

@@ -1,5 +1,7 @@
 """Convolution, batch-last: unfold over the kernel's columns, one accumulating matrix product per kernel row.
 
+One layer of an `engine/plan.py`; its views are in `conv2d_geometry.py`, its work in `conv2d_pieces.py`.
+
 With the samples innermost, moving a window by one pixel moves it by b numbers, so that unfolding is a copy of long
 runs. Only columns are unfolded,
 
@@ -53,6 +55,7 @@ class Conv2d(Layer):
             geometry.features + step.bias, geometry.columns, kept=setting.learns
         )
         for at in setting.places.pieces if step.bias else ():
+            # Once: the copies of each pass fill the other rows only.
             unfolded[at][..., -1, :] = 1.0
         self._forward = self._forward_pieces(unfolded, packed)
         self._weights: list[WeightPiece] = []
@@ -70,6 +73,8 @@ class Conv2d(Layer):
     def forward(self) -> None:
         """Tile by tile."""
         for mine, own in self._packing:
+            # In each pass anew. A recipe or an optimizer edits the weights in torch's layout between two steps; packed
+            # ones that were kept would be the weights of before.
             mine.copy_(own)
         for piece in self._forward:
             piece.run()
@@ -90,6 +95,7 @@ class Conv2d(Layer):
         places = self._places
         if kept or places.batched:
             return places.zeros(places.networks, places.tiles, *shape)
+        # What one portion leaves here the next one overwrites, so that it is in the cache when it is needed.
         return places.zeros(1, 1, *shape).expand(
             places.networks, places.tiles, *(-1 for _ in shape)
         )
@@ -136,6 +142,7 @@ class Conv2d(Layer):
                 products=tuple(
                     (part, rows.mT) for part, rows in self._each_row(packed[at[:1]], unfolded[at])
                 ),
+                # The first tile of a network writes over the gradients of the step before, the others add to them.
                 beta=float(at[1] != 0),
             )
             for at in self._places.pieces
@@ -166,7 +173,7 @@ class Conv2d(Layer):
                     ),
                     below=columns[..., geometry.positions :],
                     first=taps[0],
-                    beside=whole[..., geometry.size[1] :, :],
+                    right=whole[..., geometry.size[1] :, :],
                     others=tuple(taps[1:]),
                     inside=geometry.without_border(whole) if border else None,
                     out=out[at],

@@ -47,77 +47,34 @@ class Geometry:
 
         Args:
             columns: (..., F, H * W_out * b), with a row of ones behind the others or without.
-            number: Of the kernel's row; only the first one sees the ones.
-
-        Returns:
-            (..., F, P), a view.
         """
+        # The ones are the bias, which is added once a position and not once a row of the kernel.
         width = columns.shape[-2] if number == 0 else self.features
         start = number * self.size[1] * self.samples
         return columns[..., :width, start : start + self.positions]
 
     def windows(self, columns: Tensor) -> Tensor:
-        """U with its axes apart.
-
-        Args:
-            columns: (..., F, H * W_out * b).
-
-        Returns:
-            (..., C, KW, H, W_out, b), a view.
-        """
+        """U with its axes apart: (..., F, H * W_out * b) as (..., C, KW, H, W_out, b), a view."""
         wide = columns.unflatten(-1, (self.padded[0], self.size[1], self.samples))
         return wide.unflatten(-4, (self.step.channels, self.step.kernel[1]))
 
     def unfolded(self, maps: Tensor) -> Tensor:
-        """What U is filled from.
-
-        Args:
-            maps: The input with its border, (..., C, H, W, b).
-
-        Returns:
-            (..., C, KW, H, W_out, b), a view.
-        """
+        """What U is filled from: (..., C, KW, H, W_out, b), a view of the input with its border, (..., C, H, W, b)."""
         return maps.unfold(-2, self.step.kernel[1], 1).movedim(-1, -4)
 
     def moved(self, maps: Tensor, right: int) -> Tensor:
-        """What a column of the kernel sees of the input.
-
-        Args:
-            maps: The input with its border, (..., C, H, W, b).
-            right: Number of the column.
-
-        Returns:
-            (..., C, H, W_out, b), a view.
-        """
+        """What a column of the kernel sees of the input with its border: (..., C, H, W_out, b), a view."""
         return maps[..., right : right + self.size[1], :]
 
     def without_border(self, maps: Tensor) -> Tensor:
-        """The input itself.
-
-        Args:
-            maps: The input with its border, (..., H, W, b).
-
-        Returns:
-            A view.
-        """
+        """The input itself, a view of the one with its border, (..., H, W, b)."""
         above, left = self.step.padding
         height, width = self.padded
         return maps[..., above : height - above, left : width - left, :]
 
 
 def geometry_of(step: Conv2dStep, source: Layer) -> Geometry:
-    """The sizes of a convolution.
-
-    Args:
-        step: What is computed.
-        source: The layer before.
-
-    Returns:
-        They.
-
-    Raises:
-        ShapeError: The input has other channels, or is smaller than the kernel.
-    """
+    """The sizes of a convolution; a ShapeError where the input has other channels, or is smaller than the kernel."""
     height, width = maps_of(source, channels=step.channels, path=step.path)
     kh, kw = step.kernel
     padded = (height + 2 * step.padding[0], width + 2 * step.padding[1])

@@ -69,7 +69,7 @@ class InputPiece:
         products: Parts of U's gradient (..., F, P) and turned weights (..., F, O).
         below: Where the first product does not reach.
         first: U's gradient at the kernel's first column, and where it goes.
-        beside: What it does not reach.
+        right: What it does not reach.
         others: The same of the other columns.
         inside: Of the gradient with its border, what is the input's; None where there is no border.
         out: Gradient of the input.
@@ -79,7 +79,7 @@ class InputPiece:
     products: tuple[tuple[Tensor, Tensor], ...]
     below: Tensor
     first: tuple[Tensor, Tensor]
-    beside: Tensor
+    right: Tensor
     others: tuple[tuple[Tensor, Tensor], ...]
     inside: Tensor | None
     out: Tensor
@@ -89,12 +89,15 @@ class InputPiece:
         beta = 0.0
         for part, weight in self.products:
             multiply_(part, weight, self.grad, beta=beta)
+            # The first product writes the upper rows. Below them U's own numbers are still there, and the others add to
+            # them.
             if not beta:
                 self.below.zero_()
             beta = 1.0
         part, place = self.first
         place.copy_(part)
-        self.beside.zero_()
+        # The first column covers W_out of the input's columns. What is right of it holds earlier numbers still.
+        self.right.zero_()
         for part, place in self.others:
             place.add_(part)
         if self.inside is not None:

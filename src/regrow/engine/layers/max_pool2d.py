@@ -61,6 +61,7 @@ class MaxPool2d(Layer):
             return
         grad = self._source.grad
         height, width = (size * side for size, side in zip(self._size, self._kernel, strict=True))
+        # Rows and columns that no window reaches have gradient 0: nobody else writes there.
         grad[..., height:, :, :].zero_()
         grad[..., :height, width:, :].zero_()
         for number, tap in enumerate(self._taps(grad)):

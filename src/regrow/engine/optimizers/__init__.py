@@ -1,4 +1,4 @@
-"""Optimizers of a stack of networks: torch's own as options and memory, one step for all."""
+"""Optimizers of a stack of networks: torch's own hold options and state, and one step moves all."""
 
 from regrow.engine.optimizers.adam import Adam, AdamW
 from regrow.engine.optimizers.base import StackOptimizer

@@ -56,7 +56,7 @@ class Adam(StackOptimizer):
         if isinstance(rate, Tensor):
             self._update_all(part, rate)
             return
-        mean, square = (part.memories[key] for key in self.entries)
+        mean, square = (part.states[key] for key in self.entries)
         self._fused(
             [part.value],
             [part.grad],
@@ -76,7 +76,7 @@ class Adam(StackOptimizer):
     def _update_all(self, part: Part, rate: Tensor) -> None:
         """The formula: torch's kernel has one rate for all."""
         value, grad, spare = part.value, part.grad, part.spare
-        mean, square = (part.memories[key] for key in self.entries)
+        mean, square = (part.states[key] for key in self.entries)
         if self._decay and self._decoupled:
             value.mul_(1 - rate * self._decay)
         elif self._decay:

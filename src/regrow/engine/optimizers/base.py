@@ -1,4 +1,7 @@
-"""What optimizers of a stack have in common: a torch optimizer a network, whose state is views of one memory."""
+"""What optimizers of a stack have in common: a torch optimizer a network, whose state is views of one memory.
+
+Made and called by the laboratory (`lab/engines/stack.py`), once a training step of a stack.
+"""
 
 from __future__ import annotations
 
@@ -26,14 +29,14 @@ class Part:
     Attributes:
         value: The parameters, (P,), or (N, P) of all.
         grad: Their gradients.
-        memories: What is remembered of each number, by key.
+        states: The optimizer state of each number, by key.
         spare: Memory to work in, that belongs to nobody; empty where the optimizer has asked for none.
         first: The number of the first of the tensors: all have its count of steps.
     """
 
     value: Tensor
     grad: Tensor
-    memories: dict[str, Tensor]
+    states: dict[str, Tensor]
     spare: Tensor
     first: int = 0
 
@@ -42,7 +45,7 @@ class StackOptimizer(ABC):
     """Steps all networks of a stack; each has a `torch.optim` optimizer of its own, that holds options and state.
 
     The step is made here, on whole rows of the stack's memory. The torch optimizers say how (their learning rates are
-    read at every step, so that schedulers may write them) and remember (their state tensors are views), so that they
+    read at every step, so that schedulers may write them) and hold the state (its tensors are views), so that they
     can be saved, loaded and edited as always; their own ``step`` need not be called, and may be.
 
     Args:
@@ -56,7 +59,7 @@ class StackOptimizer(ABC):
     """
 
     entries: ClassVar[tuple[str, ...]] = ()
-    """Keys of what the optimizer remembers of each number."""
+    """Keys of the optimizer state of each number."""
     counts: ClassVar[bool] = False
     """It counts the steps of each tensor, under ``step``."""
 
@@ -69,7 +72,7 @@ class StackOptimizer(ABC):
         parameters = stack.memory.parameters
         names = [f"{path}.{name}" for path in self.folded for name in ("weight", "bias")]
         spans = {True: parameters.spans(names), False: parameters.spans()}
-        self._memories: dict[str, Rows] = {key: parameters.like() for key in self._used()}
+        self._states: dict[str, Rows] = {key: parameters.like() for key in self._used()}
         flat = parameters.flat
         wanted = flat if stack.batched else flat[0]
         self._spare = torch.empty_like(wanted if self._works() else wanted[..., :0])
@@ -154,7 +157,7 @@ class StackOptimizer(ABC):
             Part(
                 value=memory.parameters.flat[at, span],
                 grad=memory.gradients.flat[at, span],
-                memories={key: rows.flat[at, span] for key, rows in self._memories.items()},
+                states={key: rows.flat[at, span] for key, rows in self._states.items()},
                 spare=self._spare[..., span],
             )
             for span in spans
@@ -176,8 +179,11 @@ class StackOptimizer(ABC):
         """Move one part of a portion's networks; `rate` is (N, 1) for all."""
 
     def _adopt(self) -> None:
-        """Make each optimizer's state views of the memory, with what it remembers: at the start, and after a load."""
+        """Make each optimizer's state views of the memory, with its numbers: at the start, and after a load."""
         for network, optimizer in enumerate(self.optimizers):
+            # `load_state_dict` puts another dictionary in the place of the state, with tensors of its own: what was
+            # loaded is copied into the memory, and the views are put back. Otherwise the step would go on from the
+            # state of before.
             if self._seen[network] is not optimizer.state:
                 self._adopt_one(network, optimizer)
                 self._seen[network] = optimizer.state
@@ -188,8 +194,9 @@ class StackOptimizer(ABC):
         parameters: dict[str, Tensor] = dict(self.stack.models[network].named_parameters())
         for number, name in enumerate(self.stack.memory.parameters.names):
             state: dict[str, Any] = optimizer.state[parameters[name]]
-            for key, memory in self._memories.items():
-                place, known = memory.of(network, name), state.get(key)
+            for key, rows in self._states.items():
+                place, known = rows.of(network, name), state.get(key)
+                # No state is state 0, as before a first step.
                 place.zero_() if known is None else place.copy_(known)
                 state[key] = place
             if self.counts:
@@ -201,18 +208,7 @@ class StackOptimizer(ABC):
 
 
 def rates_of(lr: float | Sequence[float], stack: Stack) -> tuple[float, ...]:
-    """A learning rate for each network.
-
-    Args:
-        lr: One for all, or one for each.
-        stack: The networks.
-
-    Returns:
-        As many as there are networks.
-
-    Raises:
-        ConfigError: There are more or fewer.
-    """
+    """A learning rate for each network: one for all of them, or as many as there are."""
     if isinstance(lr, int | float):
         return tuple(float(lr) for _ in stack.models)
     if len(lr) != len(stack):

@@ -82,7 +82,7 @@ class SGD(StackOptimizer):
         if self._decay:
             grad = torch.add(grad, part.value, alpha=self._decay, out=part.spare)
         if self._momentum:
-            speed = part.memories["momentum_buffer"]
+            speed = part.states["momentum_buffer"]
             speed.mul_(self._momentum).add_(grad)
             grad = (
                 torch.add(grad, speed, alpha=self._momentum, out=part.spare)

@@ -1,4 +1,8 @@
-"""Trials that are still one run, and the selection that notices when they are not."""
+"""Trials that are still one run, and the selection that notices when they are not.
+
+Made by `lab/run.py`, one a run. The loop calls its selection like any other; who has left (`Crew.left`) becomes a run
+of its own.
+"""
 
 from __future__ import annotations
 
@@ -69,6 +73,7 @@ class Crew:
         active = [recipe for recipe in built.values() if recipe is not None]
         self.recipe: Recipe | None = None
         if active:
+            # The run must look at each step at which any of them would; those who are done are left out by `last_step`.
             longest = max(active, key=active_fraction)
             self._asked = len(self._kinds) > 1
             self.recipe = replace(longest, select=_Asking(self)) if self._asked else longest
@@ -143,11 +148,14 @@ class Crew:
         Returns:
             The first member's masks.
         """
+        # First of all: the scores that were no numbers since the last look belong to those who looked then.
         self._settle()
         self._due = tuple(kind for kind in self._kinds if step <= kind.last_step)
         selections = {kind.choice: kind.select for kind in self._due}
         nothing: _Masks = {layer: torch.zeros_like(each) for layer, each in eligible.items()}
         widest = _widest(list(selections.values()))
+        # Where the widest selection marks nobody, none does: one question instead of one for each member, at nearly
+        # every step.
         if widest is not None and not _any(widest(scores, eligible=eligible, step=step)):
             return nothing
         found = {
@@ -156,6 +164,8 @@ class Crew:
             if select is not None
         }
         parts: dict[bytes, list[_Kind]] = {}
+        # All kinds, also those whose recipe has ended: they renew nobody from here on, and leave when the others first
+        # do.
         masks: dict[bytes, _Masks] = {}
         for kind in self._kinds:
             mine = found[kind.choice] if kind in self._due else nothing
@@ -164,6 +174,7 @@ class Crew:
             masks[text] = mine
         stays, *leave = parts
         self._kinds = tuple(parts[stays])
+        # Who has left does not count the scores of this step: it trains this epoch again, and counts them then.
         self._due = tuple(kind for kind in self._due if kind in parts[stays])
         self.left += [self._in_order(parts[text]) for text in leave]
         return masks[stays]
@@ -229,6 +240,8 @@ def _kinds(
 def _widest(selections: Sequence[Selection | None]) -> Selection | None:
     """A selection that marks whatever any of the others marks, where there is one: most steps need no other."""
     below = [each for each in selections if isinstance(each, Below)]
+    # Thresholds alone can be put in an order. With different `keep_one` the larger threshold may spare a filter that
+    # the smaller one takes.
     if len(below) < len(selections) or len({each.keep_one for each in below}) > 1:
         return None
     return max(below, key=lambda each: each.threshold, default=None)
@@ -241,4 +254,5 @@ def _any(masks: Mapping[str, Mask]) -> bool:
 
 def _text(masks: Mapping[str, Mask]) -> bytes:
     """The marks of all layers: equal where the masks are."""
+    # Compared as one text: members by the hundred are put into groups with one look at each.
     return torch.cat([mask.flatten() for mask in masks.values()]).cpu().numpy().tobytes()

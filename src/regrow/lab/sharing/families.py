@@ -1,4 +1,7 @@
-"""Which trials of a study begin as one run."""
+"""Which trials of a study begin as one run.
+
+Called by `lab/sharing/segments.py`, for the queue of runs; a crew compares its members' selections by `place_of`.
+"""
 
 from __future__ import annotations
 
@@ -51,6 +54,7 @@ def families(specs: Sequence[TrialSpec]) -> list[tuple[TrialSpec, ...]]:
             groups.setdefault((ground, kind), []).append(spec)
     found = [
         # The first kind of recipe on the same ground takes the plain trials along.
+        # Taken out with `pop`: the plain trial is one run, and can go along with one kind of recipe only.
         (*plain.pop(ground, ()), *members)
         for (ground, _), members in groups.items()
     ]
@@ -85,6 +89,7 @@ class _Keys:
 
     def _kind(self, spec: TrialSpec) -> int:
         key = json.dumps([spec.recipe, dict(spec.settings)], sort_keys=True)
+        # A recipe is built once for each choice of settings, and not once for each of its hundred seeds.
         if key not in self._kinds:
             recipe = recipes.build(spec.recipe, spec.settings, where=spec.trial)
             part = common_part(recipe) if isinstance(recipe, Recipe) else None
@@ -104,6 +109,7 @@ def common_part(recipe: Recipe) -> tuple[object, ...] | None:
     """
     if recipe.drop or not isinstance(recipe.when, Every):
         return None
+    # How long it looks may differ: up to where the first one stops they are the same run.
     same = replace(recipe.when, active_fraction=1.0)
     return recipe.info.name, recipe.criterion, recipe.renew, same, _rest(recipe)
 

@@ -70,6 +70,7 @@ def segments(
     for members in families(specs):
         names = {spec.trial for spec in members}
         files = {name: held[name] for name in names if name in held}
+        # Trials that a killed study had in two files have come to differ there, or may have: they are not joined again.
         by_file: dict[str | None, list[TrialSpec]] = {}
         for spec in members:
             by_file.setdefault(_furthest(spec.trial, files), []).append(spec)
@@ -83,6 +84,7 @@ def segments(
 
 def _furthest(trial: str, files: Mapping[str, Held]) -> str | None:
     if trial in files:
+        # Its own file, even if another is further: it is what the trial's own run wrote last.
         return trial
     having = [name for name, file in files.items() if trial in file.members]
     return max(having, key=lambda name: files[name].epoch, default=None)
@@ -104,6 +106,7 @@ class Kinds:
             A text that is equal where that is; empty for a run that is alone.
         """
         spec = segment.specs[0]
+        # These train by means that a stack has not: several networks of one trial, another network's answers.
         if spec.partners > 1 or spec.teachers or spec.keeps_weights:
             return ""
         return self._texts.of(spec.data, spec.model, spec.train)

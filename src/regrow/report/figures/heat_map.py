@@ -41,6 +41,7 @@ def figures(_: Results, panel: Panel) -> Iterator[Drawing]:
     crossed = f" Crossed out: {wording.count(blank, 'cell')} without a pair." if blank else ""
     limit, beyond = colour_limit([cell.gain for cell in panel.measured])
     ends = " Colours end at the points of the bar, the numbers do not." if beyond else ""
+    # Decided here once: the caption's size and what is drawn would otherwise disagree about how tall the figure is.
     beside = len(panel.x.values) <= _BESIDE
     height = 1.05 + 0.29 * len(panel.y.values)
     yield Drawing(
@@ -145,11 +146,13 @@ def _map(
     size = 7.0 if columns <= 12 else max(3.0, 6.0 * 16 / max(columns, 16))
     for place, (cell, value) in enumerate(zip(panel.cells, values, strict=True)):
         y, x = divmod(place, columns)
+        # Crossed out and not white, which is the colour of no difference.
         if isnan(value):  # no pair yet
             across, upwards = [-0.5, 0.5, nan, -0.5, 0.5], [-0.5, 0.5, nan, 0.5, -0.5]
             ax.plot([x + d for d in across], [y + d for d in upwards], color=FAINT, lw=0.7)
             continue
         red, green, blue, _ = mesh.to_rgba(value)  # pyright: ignore[reportArgumentType] # one number is an array too
+        # How bright the eye takes the cell to be: on the rest a dark number could not be read.
         light = 0.299 * red + 0.587 * green + 0.114 * blue > 0.48
         if marked(cell):
             ax.add_patch(Rectangle((x - 0.44, y - 0.44), 0.88, 0.88, fill=False, ec=INK, lw=0.8))

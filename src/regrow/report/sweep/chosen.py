@@ -39,6 +39,7 @@ def choose(
         to be compared with the others.
     """
     seeds = results.study.seeds
+    # By place and not by number: seeds may be any integers, and all of them even.
     halves: dict[Literal["even", "odd"], tuple[int, ...]] = {
         "even": seeds[0::2],
         "odd": seeds[1::2],
@@ -78,6 +79,7 @@ def _largest(
         plain = _trials(results, sweep.baseline, cell, seeds)
         known = [
             mine - other
+            # Only pairs: a seed that ended under one arm alone would shift the mean by how hard the seed is.
             for seed in arm.keys() & plain.keys()
             if (mine := arm[seed].test_accuracy) is not None
             and (other := plain[seed].test_accuracy) is not None

@@ -64,6 +64,7 @@ def _panel(
 ) -> Panel:
     cells = tuple(
         _cell(results, sweep, point, at=(x, y), against=against, role=role)
+        # Row by row from the smallest values: the figures and tables count on this order.
         for y in sweep.y.values
         for x in sweep.x.values
     )

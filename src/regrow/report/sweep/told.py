@@ -29,6 +29,7 @@ def outcome(panel: Panel) -> Outcome:
     Returns:
         The outcome; too few pairs where nothing is chosen yet.
     """
+    # Never the best cell's own verdict: the best of 144 is good by having been picked.
     return panel.chosen[0].after.outcome if panel.chosen else "too few"
 
 
@@ -186,6 +187,8 @@ def _failures(panel: Panel) -> str:
     if not max(counts):
         worst = max(cell.numbers.failed_a for cell in cells)
         return f"No seed failed under {panel.versus}; under {panel.arm}, up to {worst} did."
+    # Recovered: failed without the recipe and not with it, seed by seed. A difference of two counts would hide who was
+    # lost.
     most = max(cell.numbers.failed_b_only for cell in cells)
     ended = {cell.numbers.both for cell in cells}
     seeds = f"{'' if len(ended) == 1 else 'up to '}{wording.count(max(ended), 'seed')}"
