@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
 from regrow.report import wording
 from regrow.report.compared import Reached, compare, majority_share, reached
 from regrow.report.findings import Comparison
-from regrow.report.table import DIFFERENCE, Table, table_of
+from regrow.report.table import DIFFERENCE, Table, of_last, table_of
 from regrow.study.results import Results
 
 Row = tuple[Reached, Reached, Comparison | None]
@@ -46,7 +46,7 @@ def last_epochs_table(results: Results, cell: str) -> Table:
             "n": lambda row: str(len(row[0].accuracies)),
             "Last epoch (%)": lambda row: _mean(row[0].accuracies.values()),
             f"Mean of the last {count} (%)": lambda row: _mean(row[1].accuracies.values()),
-            **{name: _of_third(DIFFERENCE[name]) for name in shown},
+            **{name: of_last(DIFFERENCE[name]) for name in shown},
         },
         caption=(
             f"Test accuracy in the last epoch, and its mean over the last {count} epochs of a trial; both over the n "
@@ -71,7 +71,3 @@ def averaged(results: Results, cell: str, arm: Reached, count: int) -> Reached:
 def _mean(values: Iterable[float | None]) -> str:
     known = [value for value in values if value is not None]
     return wording.percent(statistics.fmean(known) if known else None)
-
-
-def _of_third(write: Callable[[Comparison], str]) -> Callable[[Row], str]:
-    return lambda row: wording.NOTHING if row[2] is None else write(row[2])

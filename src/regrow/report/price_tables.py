@@ -8,13 +8,18 @@ from typing import Final
 from regrow.report import wording
 from regrow.report.findings import ArmNumbers, CellSummary, Comparison
 from regrow.report.several import WAYS, Several, picked
-from regrow.report.table import DIFFERENCE, OUTCOMES, Table, both, of_second, table_of
+from regrow.report.table import DIFFERENCE, Table, both, of_last, table_of
+from regrow.study.records import ArmRecord
 
 _AGAINST: Final = {
     "best": "against the best of as many",
     "mean weights": "against averaging once, at the end",
     "ensemble": "against their ensemble",
 }
+
+
+Priced = tuple[ArmRecord, str, int, float | None, Comparison | None]
+"""An arm's price, what is tested, with how many networks, its mean, and how it differs from the baseline."""
 
 
 def cost_table(cell: CellSummary) -> Table:
@@ -28,26 +33,35 @@ def cost_table(cell: CellSummary) -> Table:
     """
     if all(arm.asked.relative == 1.0 for arm in cell.arms):
         return Table(caption="", columns=("Trial",), rows=())
-    found: list[tuple[float, tuple[str, ...]]] = []
+    rows: list[Priced] = []
     by_label = {own.label: own for own in cell.several}
     for arm in cell.arms:
         title = arm.label if arm.networks == 1 else f"{arm.label}: mean of {arm.networks}"
-        rows = [_priced(cell, arm, name=arm.label, title=title, mean=arm.accuracy.mean, tested=1)]
+        whole = cell.comparison(arm.label, cell.baseline)
+        rows.append((arm.asked, title, 1, arm.accuracy.mean, whole))
         own = by_label.get(arm.label)
-        if own is not None:
-            rows += [
-                _priced(
-                    cell,
-                    arm,
-                    name=own.name(way),
-                    title=own.name(way),
-                    mean=own.mean_of(way),
-                    tested=own.networks if way == "ensemble" else 1,
-                )
-                for way in own.together
-            ]
-        found += [(arm.asked.relative, row) for row in rows]
-    return Table(
+        if own is None:
+            continue
+        for way in own.together:
+            name, tested = own.name(way), own.networks if way == "ensemble" else 1
+            as_one = cell.comparison(name, cell.baseline)
+            rows.append((arm.asked, name, tested, own.mean_of(way), as_one))
+    shown = ("n", "Difference (points)", "95 % CI (points)", "Verdict")
+    return table_of(
+        sorted(rows, key=lambda row: row[0].relative),
+        {
+            "Trial": lambda row: row[1],
+            f"Cost (\N{MULTIPLICATION SIGN} {cell.baseline})": lambda row: f"{row[0].relative:.3g}",
+            "Networks \N{MULTIPLICATION SIGN} epochs": lambda row: (
+                f"{row[0].networks} \N{MULTIPLICATION SIGN} {row[0].epochs}"
+            ),
+            "Teachers' epochs": lambda row: (
+                str(row[0].teachers) if row[0].teachers or not row[0].files else wording.NOTHING
+            ),
+            "Networks at test": lambda row: str(row[2]),
+            "Mean (%)": lambda row: wording.percent(row[3]),
+            **{name: of_last(DIFFERENCE[name]) for name in shown},
+        },
         caption=(
             f"Cost: epochs that a trial trains over those of {cell.baseline}: networks times epochs of each, and those "
             "of its teachers. Networks at test: how many answer for one image. Like with like are rows of the same "
@@ -55,20 +69,7 @@ def cost_table(cell: CellSummary) -> Table:
             "as in the table of pairs. The mean of networks that never meet is what one of them reaches, and one costs "
             f"less. {picked(cell.several)}{_not_counted(cell.arms)}".rstrip()
         ),
-        columns=(
-            "Trial",
-            f"Cost (\N{MULTIPLICATION SIGN} {cell.baseline})",
-            "Networks \N{MULTIPLICATION SIGN} epochs",
-            "Teachers' epochs",
-            "Networks at test",
-            "Mean (%)",
-            "n",
-            "Difference (points)",
-            "95 % CI (points)",
-            "Verdict",
-        ),
-        rows=tuple(row for _, row in sorted(found, key=lambda entry: entry[0])),
-        words=frozenset({0, 9}),
+        words={"Trial", "Verdict"},
     )
 
 
@@ -100,7 +101,7 @@ def gain_table(cell: CellSummary) -> Table:
         {
             "Comparison": lambda row: both(row[1]),
             "What it shows": lambda row: row[0],
-            **{name: of_second(write) for name, write in DIFFERENCE.items()},
+            **{name: of_last(write) for name, write in DIFFERENCE.items()},
         },
         caption=(
             "Paired differences of test accuracy, first minus second, over n seeds with both; CI as in the table of "
@@ -120,29 +121,6 @@ def _against_apart(
     found = [(_AGAINST[way], cell.comparison(own.label, other.name(way))) for way in WAYS]
     both = cell.comparison(own.name("ensemble"), other.name("ensemble"))
     return [*found, ("ensemble against ensemble", both)]
-
-
-def _priced(
-    cell: CellSummary, arm: ArmNumbers, *, name: str, title: str, mean: float | None, tested: int
-) -> tuple[str, ...]:
-    """One row of the table of costs."""
-    cost = arm.asked
-    comparison = cell.comparison(name, cell.baseline)
-    numbers = None if comparison is None else comparison.numbers
-    return (
-        title,
-        f"{cost.relative:.3g}",
-        f"{cost.networks} \N{MULTIPLICATION SIGN} {cost.epochs}",
-        str(cost.teachers) if cost.teachers or not cost.files else wording.NOTHING,
-        str(tested),
-        wording.percent(mean),
-        wording.NOTHING if numbers is None else str(numbers.n),
-        wording.points(None if numbers is None else numbers.mean_difference),
-        wording.interval(None, None)
-        if numbers is None
-        else wording.interval(numbers.low, numbers.high),
-        wording.NOTHING if comparison is None else OUTCOMES[comparison.outcome],
-    )
 
 
 def _not_counted(arms: Sequence[ArmNumbers]) -> str:

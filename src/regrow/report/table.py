@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 from regrow.report import wording
 from regrow.report.findings import ArmNumbers, CellSummary, Comparison, Outcome, StudySummary
@@ -149,9 +149,9 @@ DIFFERENCE: Final[Mapping[str, Callable[[Comparison], str]]] = {
 """The columns of every table of paired differences."""
 
 
-def of_second(write: Callable[[Comparison], str]) -> Callable[[tuple[str, Comparison]], str]:
-    """Write a cell of a row that is a name and a comparison."""
-    return lambda row: write(row[1])
+def of_last(write: Callable[[Comparison], str]) -> Callable[[Sequence[Any]], str]:
+    """Write the comparison that a row ends with, if there is one."""
+    return lambda row: wording.NOTHING if row[-1] is None else write(row[-1])
 
 
 def both(comparison: Comparison) -> str:
@@ -193,8 +193,8 @@ def overview_table(study: StudySummary) -> Table:
         {
             "Cell": lambda row: row[0],
             "Arm": lambda row: row[1].arm,
-            **{name: of_second(DIFFERENCE[name]) for name in shown},
-            "Failed without / with": of_second(
+            **{name: of_last(DIFFERENCE[name]) for name in shown},
+            "Failed without / with": of_last(
                 lambda found: f"{found.numbers.failed_b} / {found.numbers.failed_a}"
             ),
             "Verdict": lambda row: OUTCOMES[row[1].outcome],

@@ -37,7 +37,7 @@ def test_each_cell_has_the_numbers_of_its_own_comparison(tmp_path: Path) -> None
         "harm",
     )
     assert panel.best is not None
-    assert (panel.best.y, panel.best.x, panel.best.failed) == (1e-8, 1.0, 0)
+    assert (panel.best.y, panel.best.x, panel.best.numbers.failed_a) == (1e-8, 1.0, 0)
 
 
 def test_trends_are_rank_correlations_over_the_cells(tmp_path: Path) -> None:
