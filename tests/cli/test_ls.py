@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
@@ -47,17 +46,6 @@ def test_the_text_names_everything_that_the_json_does(kind: str) -> None:
     text = CliRunner().invoke(app, ["ls", kind]).stdout
     for entry in listed(kind):
         assert f"{entry['name']}: " in text
-
-
-def test_runs_are_found_with_their_state(finished: tuple[Path, str, str], tmp_path: Path) -> None:
-    out = finished[0]
-    (run,) = listed("runs", str(out.parent))
-    assert run["name"] == str(out)
-    assert (run["ended"], run["expected"], run["arms"]) == (6, 6, ["none", "randomout", "random"])
-    (tmp_path / "broken").mkdir()
-    (tmp_path / "broken" / "results.sqlite").write_bytes(b"no database")
-    (broken,) = listed("runs", str(tmp_path))
-    assert "cannot be read" in str(broken["summary"])
 
 
 def test_bad_use() -> None:
