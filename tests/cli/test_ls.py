@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
@@ -55,17 +54,6 @@ def test_one_is_shown_by_its_name() -> None:
     found = CliRunner().invoke(app, ["ls", "recipes", "randomot"])
     assert found.exit_code == 2
     assert "unknown recipe 'randomot' (did you mean 'randomout'?)" in found.stderr
-
-
-def test_runs_are_found_with_their_state(finished: tuple[Path, str, str], tmp_path: Path) -> None:
-    out = finished[0]
-    (run,) = listed("runs", str(out.parent))
-    assert run["name"] == str(out)
-    assert (run["ended"], run["expected"], run["arms"]) == (6, 6, ["none", "randomout", "random"])
-    (tmp_path / "broken").mkdir()
-    (tmp_path / "broken" / "results.sqlite").write_bytes(b"no database")
-    (broken,) = listed("runs", str(tmp_path))
-    assert "cannot be read" in str(broken["summary"])
 
 
 def test_bad_use() -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from crossed import seldom
 from regrow import recipes
 from regrow.cli.main import app
 from regrow.compose import Recipe
@@ -64,15 +65,23 @@ def mine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def regrow(*arguments: object, folder: Path) -> subprocess.CompletedProcess[str]:
-    """The command line in a process of its own, as a user starts it."""
-    return subprocess.run(
+def here(*arguments: object, folder: Path) -> tuple[int, str, str]:
+    """The command line in this process, from that folder: exit code, standard output and standard error."""
+    assert Path.cwd() == folder
+    found = CliRunner().invoke(app, [*map(str, arguments)])
+    return found.exit_code, found.stdout, found.stderr
+
+
+def regrow(*arguments: object, folder: Path) -> tuple[int, str, str]:
+    """The same in a process of its own, as a user starts it."""
+    done = subprocess.run(
         [sys.executable, "-P", "-m", "regrow.cli", *map(str, arguments)],
         cwd=folder,
         capture_output=True,
         text=True,
         check=False,
     )
+    return done.returncode, done.stdout, done.stderr
 
 
 def rows(folder: Path, table: str, columns: str, arm: str) -> list[tuple[object, ...]]:
@@ -81,10 +90,14 @@ def rows(folder: Path, table: str, columns: str, arm: str) -> list[tuple[object,
         return database.execute(query, (f"base/{arm}/%",)).fetchall()
 
 
+@pytest.mark.parametrize("alone", seldom([False, True], often=[False]))
 def test_it_trains_as_the_registered_recipe_that_it_stands_for(
-    study_file: Path, mine: Path
+    study_file: Path, mine: Path, alone: bool
 ) -> None:
-    """One study, a worker: a user's function that returns RandomOut is RandomOut, bit for bit, and is replayed."""
+    """Called here, and as a program of its own with two workers.
+
+    A user's function that returns RandomOut is RandomOut, bit for bit, and is replayed.
+    """
     (mine / "redo.py").write_text(SHOWN)
     text = study_file.read_text().replace('recipe = "random"', 'recipe = "random"\nlike = "mild"')
     arms = {
@@ -94,11 +107,14 @@ def test_it_trains_as_the_registered_recipe_that_it_stands_for(
     }
     study = mine / "study.toml"
     study.write_text(text + "".join(f"\n[arms.{label}]\n{arm}\n" for label, arm in arms.items()))
-    quick = ["--seeds", 1, "--epochs", 2, "--jobs", 1]
-    done = regrow("run", study, "--out", "run", *quick, "--json", folder=mine)
-    assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout)["trials"] == {"expected": 6, "ended": 6, "missing": 0}
-    assert done.stderr.count("hello from the recipes") == 2  # here and in the worker
+    quick = ["--seeds", 1, "--epochs", 2, "--jobs", 1 + alone, "--json"]
+    code, said, more = (regrow if alone else here)(
+        "run", study, "--out", "run", *quick, folder=mine
+    )
+    assert code == 0, more
+    assert json.loads(said)["trials"] == {"expected": 6, "ended": 6, "missing": 0}
+    if alone:
+        assert more.count("hello from the recipes") == 3  # there and in both workers
     for table, columns in (
         ("trials", "test_accuracy, nonfinite"),
         ("epochs", "epoch, train_loss, test_accuracy"),

@@ -62,32 +62,6 @@ def ended_in(out: Path) -> int:
         return database.execute("SELECT COUNT(*) FROM trials").fetchone()[0]
 
 
-def test_stdout_is_json_alone_and_progress_goes_to_stderr(finished: tuple[Path, str, str]) -> None:
-    out, stdout, stderr = finished
-    found = json.loads(stdout)
-    assert found["trials"] == {"expected": 6, "ended": 6, "missing": 0}
-    assert "6 trials, 2 seeds; 2 processes" in stderr
-    assert "[6/6]" in stderr
-    assert (out / "report.html").is_file()
-    assert json.loads((out / "study.json").read_text())["arms"]["random"]["like"] == "randomout"
-    assert not list((out / "checkpoints").iterdir())
-
-
-def test_the_control_repeats_its_partner_in_every_seed(finished: tuple[Path, str, str]) -> None:
-    with sqlite3.connect(finished[0] / "results.sqlite") as database:
-        places = {
-            arm: database.execute(
-                "SELECT seed, step, layer, COUNT(*) FROM renewals JOIN trials USING (trial) "
-                "WHERE arm = ? GROUP BY seed, step, layer ORDER BY seed, step, layer",
-                (arm,),
-            ).fetchall()
-            for arm in ("randomout", "random", "none")
-        }
-    assert places["randomout"]
-    assert places["random"] == places["randomout"]
-    assert not places["none"]
-
-
 @pytest.mark.slow
 def test_killed_at_random_moments_it_ends_with_the_same_bits(
     start: Start, study_file: Path, finished: tuple[Path, str, str], tables: Tables, tmp_path: Path
@@ -121,44 +95,6 @@ def test_killed_at_random_moments_it_ends_with_the_same_bits(
     found = CliRunner().invoke(app, [*map(str, arguments), "--jobs", "1"])
     assert found.exit_code == 0, found.stderr
     assert tables(out) == tables(finished[0])
-
-
-def test_a_second_run_in_the_same_folder_is_refused_while_the_first_is_at_work(
-    finished: tuple[Path, str, str], study_file: Path
-) -> None:
-    import fcntl
-
-    with (finished[0] / ".lock").open("a") as held:
-        fcntl.flock(held, fcntl.LOCK_EX)
-        found = CliRunner().invoke(app, ["run", str(study_file), "--out", str(finished[0])])
-    assert found.exit_code == 2
-    assert "another run is at work here" in found.stderr
-
-
-def test_a_finished_folder_is_only_reported_again(
-    finished: tuple[Path, str, str], study_file: Path, tables: Tables
-) -> None:
-    out = finished[0]
-    before = tables(out)
-    (out / "report.html").unlink()
-    found = CliRunner().invoke(app, ["run", str(study_file), "--out", str(out)])
-    assert found.exit_code == 0, found.stderr
-    assert "all 6 trials have ended already" in found.stderr
-    assert f"Report: {out / 'report.html'}" in found.stdout
-    assert (out / "report.html").is_file()
-    assert tables(out) == before
-
-
-def test_a_folder_of_another_study_is_refused(
-    finished: tuple[Path, str, str], study_file: Path, tables: Tables
-) -> None:
-    out = finished[0]
-    before = tables(out)
-    found = CliRunner().invoke(app, ["run", str(study_file), "--out", str(out), "--lr", "0.5"])
-    assert found.exit_code == 2
-    assert "train.lr: 0.02 there, 0.5 here" in found.stderr
-    assert len(found.stderr.splitlines()) == 1
-    assert tables(out) == before
 
 
 @pytest.mark.usefixtures("spawned")

@@ -186,7 +186,9 @@ class Case:
             return net(self.x)
 
 
-@pytest.mark.parametrize("name", seldom([*OWN, *NETS], often=[*OWN, *NETS[1::6], "resnet"]))
+@pytest.mark.parametrize(
+    "name", seldom([*OWN, *NETS], often=[*OWN, *NETS[1::6], "resnet", "self_attention"])
+)
 def test_silenced_is_out_of_the_network(name: str) -> None:
     case = Case(name)
     whole = case.net(case.x).detach()
