@@ -42,7 +42,5 @@ def test_norm_scale_is_what_torch_clips_by() -> None:
 
 def test_stacks_are_one_by_one() -> None:
     weight, grad = torch.randn(3, 4, 5), torch.randn(3, 4, 5)
-    alone = torch.stack(
-        [adaptive_scale(w, g, clip=0.1) for w, g in zip(weight, grad, strict=True)]
-    )
+    alone = torch.stack([adaptive_scale(w, g, clip=0.1) for w, g in zip(weight, grad, strict=True)])
     assert torch.equal(adaptive_scale(weight, grad, clip=0.1), alone)

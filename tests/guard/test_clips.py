@@ -34,7 +34,9 @@ def units(net: nn.Sequential) -> list[tuple[str, list[tuple[object, ...]]]]:
     grouped = [(slice(2 * (unit // 3), 2 * (unit // 3) + 2), unit % 3) for unit in range(6)]
     found = [(name, whole) for name, each in net.named_parameters() if each.ndim == 1]
     found.append(("0.weight", [(unit,) for unit in range(4)]))
-    found.append(("3.weight", grouped))  # torch has a transposed convolution's filters in the second axis
+    found.append(
+        ("3.weight", grouped)
+    )  # torch has a transposed convolution's filters in the second axis
     found.append(("6.weight", [(unit,) for unit in range(5)]))
     found.append(("8.weight", [(unit,) for unit in range(3)]))
     return found

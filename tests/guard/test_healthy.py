@@ -64,19 +64,28 @@ def zero_head() -> nn.Module:
 
 
 def gated(gate: Tensor) -> nn.Module:
-    return nn.Sequential(nn.Linear(64, 32), nn.ReLU(), Block(gate), Block(gate.clone()), nn.Linear(32, 10))
+    return nn.Sequential(
+        nn.Linear(64, 32), nn.ReLU(), Block(gate), Block(gate.clone()), nn.Linear(32, 10)
+    )
 
 
 def norm_at_zero() -> nn.Module:
     net = nn.Sequential(
-        nn.Linear(64, 32), nn.BatchNorm1d(32), nn.ReLU(), nn.Linear(32, 32), nn.BatchNorm1d(32), nn.Linear(32, 10)
+        nn.Linear(64, 32),
+        nn.BatchNorm1d(32),
+        nn.ReLU(),
+        nn.Linear(32, 32),
+        nn.BatchNorm1d(32),
+        nn.Linear(32, 10),
     )
     nn.init.zeros_(net[4].weight)
     return net
 
 
 def biases_only() -> nn.Module:
-    net = nn.Sequential(nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 10))
+    net = nn.Sequential(
+        nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 10)
+    )
     for each in (net[0], net[2], net[4]):
         each.weight.requires_grad_(False)  # type: ignore[union-attr]
         nn.init.zeros_(each.bias)  # type: ignore[arg-type]

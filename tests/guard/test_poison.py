@@ -120,7 +120,10 @@ def test_the_square_is_judged_in_the_type_of_the_memory(
     model.extra = parameter
     guard = guarding_of(model)
     optimizer = torch.optim.Adam([parameter])
-    optimizer.state[parameter] = {"step": torch.tensor(1.0), "exp_avg": torch.zeros(3, dtype=kept_in)}
+    optimizer.state[parameter] = {
+        "step": torch.tensor(1.0),
+        "exp_avg": torch.zeros(3, dtype=kept_in),
+    }
     parameter.grad = torch.tensor([0.0, value, 1.0])
     assert guard.before_step_(optimizer) == made
 
@@ -160,9 +163,9 @@ def test_all_ranks_refuse_alike() -> None:
 def test_what_was_published_makes_the_step(guard: AdaptiveClip | NormClip | WeightClip) -> None:
     model = network()
     own = guarding(guard, model, torch.zeros(2, 5))
-    assert drive(model, OPTIMIZERS["adam"](model), noise(1, 5), own, spoil=spoiler(model, NAN, 0)) == [
-        True
-    ]
+    assert drive(
+        model, OPTIMIZERS["adam"](model), noise(1, 5), own, spoil=spoiler(model, NAN, 0)
+    ) == [True]
     assert own.refused == 0
 
 

@@ -28,7 +28,13 @@ def network(dtype: torch.dtype = torch.float32) -> nn.Sequential:
     ).to(dtype)
 
 
-GROUPS = [["0.weight", "0.bias"], ["1.weight"], ["1.bias"], ["3.weight", "3.bias"], ["6.weight", "6.bias"]]
+GROUPS = [
+    ["0.weight", "0.bias"],
+    ["1.weight"],
+    ["1.bias"],
+    ["3.weight", "3.bias"],
+    ["6.weight", "6.bias"],
+]
 
 # sqrt of the sum of variances: a weight and a bias of torch are uniform within b = 1 / sqrt(fan_in), variance b^2 / 3.
 # torch takes the second axis of a weight for its inputs, in a transposed convolution too.
@@ -158,7 +164,9 @@ def test_by_unit_a_filter_moves_with_its_bias() -> None:
     for filter_ in range(6):  # three filters a group, along the second axis
         group, place = divmod(filter_, 3)
         rows = slice(2 * group, 2 * group + 2)
-        old = torch.cat([before["3.weight"][rows, place].flatten(), before["3.bias"][filter_, None]])
+        old = torch.cat(
+            [before["3.weight"][rows, place].flatten(), before["3.bias"][filter_, None]]
+        )
         new = torch.cat([step["3.weight"][rows, place].flatten(), step["3.bias"][filter_, None]])
         assert float(new.norm()) == pytest.approx(0.1 * max(float(old.norm()), FRESH[3] / 6**0.5))
     for entry in range(4):

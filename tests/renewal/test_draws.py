@@ -66,7 +66,9 @@ def marked(layer: Layer, *filters: int) -> Tensor:
     return mask
 
 
-def edits(net: nn.Module, layer: Layer, draw: Draw | None, *filters: int, **more: str) -> list[Edit]:
+def edits(
+    net: nn.Module, layer: Layer, draw: Draw | None, *filters: int, **more: str
+) -> list[Edit]:
     params = dict(net.named_parameters())
     before = {name: value.detach().clone() for name, value in params.items()}
     random = torch.get_rng_state()
@@ -119,20 +121,28 @@ def test_only_the_marked_filters_are_written(kind: str, path: str, draw: Draw | 
     with torch.no_grad():
         for each in net.parameters():
             each.mul_(1.25)  # so that the first values are others
-    before, biases = by_filter(net, layer).clone(), dict(net.named_parameters())[layer.filters.bias or ""].detach().clone()
+    before, biases = (
+        by_filter(net, layer).clone(),
+        dict(net.named_parameters())[layer.filters.bias or ""].detach().clone(),
+    )
     others = {k: v.detach().clone() for k, v in net.named_parameters() if not k.startswith(path)}
     renewed(net, layer, draw, 1, 3)
     after, now = by_filter(net, layer), dict(net.named_parameters())[layer.filters.bias or ""]
     changed = [not torch.equal(a, b) for a, b in zip(before, after, strict=True)]
     assert changed == [row in (1, 3) for row in range(len(before))]
-    assert all(torch.equal(biases[row], now[row]) for row in range(len(before)) if row not in (1, 3))
+    assert all(
+        torch.equal(biases[row], now[row]) for row in range(len(before)) if row not in (1, 3)
+    )
     assert all(torch.equal(v, dict(net.named_parameters())[k]) for k, v in others.items())
 
 
 def test_no_draw_is_what_the_initialiser_draws() -> None:
     net, layer = made("convolutions", "3")
     expected = draw_filters(
-        layer.initialiser, key=Key(seed=3, step=5, layer="3"), weight=net[3].weight, filters=torch.tensor([1, 4])
+        layer.initialiser,
+        key=Key(seed=3, step=5, layer="3"),
+        weight=net[3].weight,
+        filters=torch.tensor([1, 4]),
     )
     renewed(net, layer, None, 1, 4)
     assert torch.equal(net[3].weight.detach()[[1, 4]].flatten(1), expected)
@@ -150,7 +160,9 @@ def test_first_values(kind: str, path: str) -> None:
     renewed(net, layer, FirstValues(), 2)
     assert torch.equal(by_filter(net, layer)[2], start[2])
     assert torch.equal(net.get_submodule(path).bias[2], bias[2])  # type: ignore[index]
-    with pytest.raises(ConfigError, match=rf"needs the values that the layer began with.*\({path}\)"):
+    with pytest.raises(
+        ConfigError, match=rf"needs the values that the layer began with.*\({path}\)"
+    ):
         edits(net, replace(layer, first=None), FirstValues(), 2)
 
 
@@ -217,7 +229,9 @@ def test_a_constant_has_no_variance_to_set() -> None:
 def test_without_a_batch_it_says_so(draw: Draw) -> None:
     net, layer = made("convolutions", "3")
     assert Redraw(draw=draw).needs_batch
-    with pytest.raises(ConfigError, match=r"needs what the layer gives on a batch, and nothing .*\(3\)"):
+    with pytest.raises(
+        ConfigError, match=r"needs what the layer gives on a batch, and nothing .*\(3\)"
+    ):
         edits(net, replace(layer, respond=None), draw, 1)
 
 
@@ -225,7 +239,11 @@ def _kill(net: nn.Module, path: str, *filters: int) -> None:
     module = net.get_submodule(path)
     with torch.no_grad():
         for each in filters:
-            row = module.weight.transpose(0, 1)[each] if isinstance(module, nn.ConvTranspose2d) else module.weight[each]  # type: ignore[index, operator, union-attr]
+            row = (
+                module.weight.transpose(0, 1)[each]
+                if isinstance(module, nn.ConvTranspose2d)
+                else module.weight[each]
+            )  # type: ignore[index, operator, union-attr]
             row.zero_()
             module.bias[each] = -1.0  # type: ignore[index, operator]
 
@@ -235,7 +253,9 @@ SPLIT = [("convolutions", "0"), ("convolutions", "3"), ("convolutions", "6"), ("
 
 @pytest.mark.parametrize("dead", [(1,), (0, 2, 3)])
 @pytest.mark.parametrize(("kind", "path"), SPLIT)
-def test_a_split_keeps_the_function_and_no_copy(kind: str, path: str, dead: tuple[int, ...]) -> None:
+def test_a_split_keeps_the_function_and_no_copy(
+    kind: str, path: str, dead: tuple[int, ...]
+) -> None:
     net, layer = made(kind, path)
     _kill(net, path, *dead)
     with torch.no_grad():
@@ -256,7 +276,11 @@ def test_a_split_keeps_the_function_and_no_copy(kind: str, path: str, dead: tupl
     nn.functional.cross_entropy(net(X), torch.arange(16) % 3).backward()
     grad = dict(net.named_parameters())[layer.filters.weight].grad
     assert grad is not None
-    twin = grad.flatten(1) if layer.filters.kind != "conv_transpose" else grad.transpose(0, 1).flatten(1)
+    twin = (
+        grad.flatten(1)
+        if layer.filters.kind != "conv_transpose"
+        else grad.transpose(0, 1).flatten(1)
+    )
     alike = torch.cosine_similarity(twin[dead[0]][None], twin)
     assert sorted(alike.tolist())[-2] < 0.9999
 
@@ -312,13 +336,19 @@ def test_other_surroundings_are_refused() -> None:
         Split().check(found["0"])
     with pytest.raises(ConfigError, match="'3' has groups"):
         Split().check(found["3"])
-    plain = nn.Sequential(nn.Conv2d(2, 6, 3), nn.BatchNorm2d(6), nn.ReLU(), nn.Flatten(), nn.Linear(216, 3))
+    plain = nn.Sequential(
+        nn.Conv2d(2, 6, 3), nn.BatchNorm2d(6), nn.ReLU(), nn.Flatten(), nn.Linear(216, 3)
+    )
     with pytest.raises(ConfigError, match="'0' has a norm behind it"):
         Split().check(layers_of(plain.to(DTYPE).eval())["0"])
 
 
 def test_what_is_homogeneous_is_tried() -> None:
-    for act, expected in ((nn.ReLU, {"0", "3", "6"}), (nn.LeakyReLU, {"0", "3", "6"}), (nn.SiLU, set())):
+    for act, expected in (
+        (nn.ReLU, {"0", "3", "6"}),
+        (nn.LeakyReLU, {"0", "3", "6"}),
+        (nn.SiLU, set()),
+    ):
         net = conv(act)
         before = {name: value.clone() for name, value in net.state_dict().items()}
         layers = regrow.trace(net, X[:2]).renewable(("conv", "linear"))

@@ -40,7 +40,7 @@ def step_scale(
     return torch.where(step <= limit, 1.0, short.clamp(max=over))
 
 
-def limited(before: Tensor, after: Tensor, scale: Float[Tensor, "..."]) -> Tensor:
+def limited(before: Tensor, after: Tensor, scale: Float[Tensor, ...]) -> Tensor:
     """Parameters after a part of a step.
 
         before + scale * (after - before)

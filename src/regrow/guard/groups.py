@@ -71,5 +71,3 @@ def alone(parameter: Tensor, *, number: int, name: str, fresh: float) -> Part:
 def _fresh(model: nn.Module, name: str, parameter: Tensor) -> float:
     path, _, attribute = name.rpartition(".")
     return fresh_length(model.get_submodule(path), attribute, parameter)
-
-

@@ -87,7 +87,9 @@ class Guarding:
             self._now = None
             found = getattr(optimizer, "found_inf", None)
             if found is not None and bool(found):
-                return True  # a fused optimizer under a scaler, which passes this step by on its own
+                return (
+                    True  # a fused optimizer under a scaler, which passes this step by on its own
+                )
             self.refused += 1
             self._hidden = list(zip(parameters, grads, strict=True))
             for each in parameters:
@@ -99,7 +101,7 @@ class Guarding:
         shown = [cast("Tensor", each.grad) for each in moved.parameters]
         self._count(moved, self.guard.clip_(moved, shown, scale=scale))
         if self.guard.compares:
-            torch._foreach_copy_(self._before(moved), moved.parameters)
+            torch._foreach_copy_(self._before(moved), moved.parameters)  # pyright: ignore[reportPrivateUsage]
         return True
 
     @torch.no_grad()

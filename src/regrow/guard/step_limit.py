@@ -89,7 +89,7 @@ class StepLimit(Guard):
         Returns:
             By layer whether it was limited, or one for the network; None: nothing was.
         """
-        steps = torch._foreach_sub(moved.parameters, list(before))
+        steps = torch._foreach_sub(moved.parameters, list(before))  # pyright: ignore[reportPrivateUsage]
         if self.by == "unit":
             return self._by_unit_(moved, before, steps)
         whole = self.by == "network"
@@ -102,9 +102,7 @@ class StepLimit(Guard):
         lengths = moved.lengths(before)
         if whole:
             lengths = _joined(lengths)
-        scale = step_scale(
-            made, torch.maximum(lengths, fresh.to(lengths)), fraction=self.fraction
-        )
+        scale = step_scale(made, torch.maximum(lengths, fresh.to(lengths)), fraction=self.fraction)
         hit = scale < 1
         if moved.on_cpu and not bool(hit.any()):
             return None
@@ -157,5 +155,3 @@ def _by_units(moved: Moved, tensors: Sequence[Tensor]) -> list[Tensor]:
 def _unit_lengths(part: Part, tensor: Tensor) -> Tensor:
     wide = torch.promote_types(tensor.dtype, torch.float32)
     return torch.linalg.vector_norm(part.unit_rows(tensor), dim=-1, dtype=wide)
-
-
