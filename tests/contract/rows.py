@@ -295,7 +295,7 @@ class RecipeRow:
 
 @dataclass(frozen=True, kw_only=True)
 class GuardRow:
-    """A guard, settings with which it acts on the contract's model in every few steps, and others with which it never does.
+    """A guard, settings with which it acts on the contract's model, and others with which it never does.
 
     ``refuses``: a step with a gradient that is not finite is not made.
     """

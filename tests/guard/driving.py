@@ -62,8 +62,9 @@ def bits(model: nn.Module) -> dict[str, Tensor]:
 def same_bits(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
     """Whether two states have the same bits, zeros with their signs and NaN included."""
     return one.keys() == other.keys() and all(
-        torch.equal(value.view(torch.uint8), other[name].view(torch.uint8))
-        if value.ndim
-        else torch.equal(value, other[name])
-        for name, value in one.items()
+        torch.equal(_bytes(value), _bytes(other[name])) for name, value in one.items()
     )
+
+
+def _bytes(value: Tensor) -> Tensor:
+    return value.reshape(-1).view(torch.uint8)

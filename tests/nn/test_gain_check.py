@@ -1,4 +1,4 @@
-"""Layers that pass next to nothing on are scaled, and no other: against float64, and on networks that are as they should."""
+"""Layers that pass next to nothing on are scaled, and no other: against float64, and on healthy networks."""
 
 from __future__ import annotations
 
@@ -328,7 +328,7 @@ def test_what_cannot_be_is_refused_and_nothing_is_changed() -> None:
     x = torch.rand(8, 1, 15, 15, dtype=torch.float64)
     with pytest.raises(ConfigError, match=r"low must be above 0, got 0 \(check_gain_\)"):
         check_gain_(net, x, low=0)
-    with pytest.raises(ConfigError, match="high must be above low=0.1, got 0.05"):
+    with pytest.raises(ConfigError, match=r"high must be above low=0.1, got 0.05"):
         check_gain_(net, x, high=0.05)
     net[7].weight.data[0, 0] = float("nan")  # type: ignore[union-attr]
     before = bits(net)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from contextlib import ExitStack
+from functools import partial
 from typing import Any, Final
 
 import torch
@@ -50,34 +51,24 @@ def homogeneous_layers(
         for layer in layers
         if layer.readers
         and not layer.refused
-        and all(_follows(model, layer, factor, wanted, before, inputs) for factor in _FACTORS)
+        and all(
+            _follows(
+                layer, factor, before, run=partial(_scaled, model, layer, factor, wanted, inputs)
+            )
+            for factor in _FACTORS
+        )
     )
 
 
 def _follows(
-    model: nn.Module,
     layer: Filters,
     factor: float,
-    wanted: dict[str, nn.Module],
     before: dict[str, Tensor],
-    inputs: ExampleInputs,
+    *,
+    run: Callable[[], dict[str, Tensor]],
 ) -> bool:
-    named = dict(model.named_parameters(remove_duplicate=False))
-    own = [named[name] for name in (layer.weight, layer.bias) if name is not None and name in named]
-    kept = [each.detach().clone() for each in own]
-    try:
-        with torch.no_grad():
-            for each in own:
-                each.mul_(factor)
-        after = _received(
-            model,
-            {reader.path: wanted[reader.path] for reader in layer.readers if reader.path in wanted},
-            inputs,
-        )
-    finally:
-        with torch.no_grad():
-            for each, values in zip(own, kept, strict=True):
-                each.copy_(values)
+    """Whether the readers receive the multiple of the layer, and of everything else what they did."""
+    after = run()
     for reader in layer.readers:
         if reader.path not in after or after[reader.path].shape != before[reader.path].shape:
             return False
@@ -87,6 +78,25 @@ def _follows(
         if not torch.equal(after[reader.path], expected):
             return False
     return True
+
+
+def _scaled(
+    model: nn.Module, layer: Filters, factor: float, modules: dict[str, nn.Module], inputs: Any
+) -> dict[str, Tensor]:
+    """What the readers receive while a layer is multiplied."""
+    named = dict(model.named_parameters(remove_duplicate=False))
+    own = [named[name] for name in (layer.weight, layer.bias) if name in named]
+    kept = [each.detach().clone() for each in own]
+    readers = {each.path for each in layer.readers}
+    try:
+        with torch.no_grad():
+            for each in own:
+                each.mul_(factor)
+        return _received(model, {k: v for k, v in modules.items() if k in readers}, inputs)
+    finally:
+        with torch.no_grad():
+            for each, values in zip(own, kept, strict=True):
+                each.copy_(values)
 
 
 def _received(

@@ -81,8 +81,7 @@ class AdaptiveClip(Guard):
             )
             beyond = (kept < 1).any()
             if not moved.on_cpu or bool(beyond):
-                alone = len(kept) == 1
-                grad.mul_((kept if alone else part.spread(kept)).to(grad.dtype))
+                grad.mul_((kept[0] if len(kept) == 1 else part.spread(kept)).to(grad.dtype))
                 hit[place] = hit[place] | beyond.to(hit[place].device)
         flags = torch.stack(hit)
         return flags if not moved.on_cpu or bool(flags.any()) else None

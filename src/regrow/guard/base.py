@@ -1,4 +1,4 @@
-"""What every guard does: it looks at gradients before a step, at parameters after it, and makes some of them smaller."""
+"""What every guard does: it looks at gradients before a step and at parameters after it, and makes some smaller."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ class Guard(Protocol):
     """What one optimizer step may do to a layer. Inherit from it: what is not written is not done.
 
     A guard has no state: copies and counts are kept by `Guarding`, which calls it.
+
+    Attributes:
+        skip_poison: Whether no step is made with a gradient that the optimizer would not get over.
     """
 
-    @property
-    def skip_poison(self) -> bool:
-        """Whether no step is made with a gradient that the optimizer would not get over."""
-        return False
+    skip_poison: bool = False
 
     @property
     def compares(self) -> bool:

@@ -19,8 +19,8 @@ def fresh_length(owner: nn.Module, attribute: str, parameter: Tensor) -> float:
 
     It is worked out where torch's own initialiser is known: sqrt of the number of entries times their variance. A
     class with a ``reset_parameters`` of its own draws a copy of the module once. What has no initialiser that is known,
-    or one that a copy cannot run, is taken for a layer's weight, and a vector (a norm's scale, a gate) for ones, whatever it holds: those that begin
-    at 0 must be able to leave it.
+    or one that a copy cannot run, is taken for a layer's weight, and a vector (a norm's scale, a gate) for ones,
+    whatever it holds: those that begin at 0 must be able to leave it.
 
     Args:
         owner: The module that the parameter belongs to. Not changed, and no random number is drawn from torch's

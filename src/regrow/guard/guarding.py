@@ -101,7 +101,7 @@ class Guarding:
         shown = [cast("Tensor", each.grad) for each in moved.parameters]
         self._count(moved, self.guard.clip_(moved, shown, scale=scale))
         if self.guard.compares:
-            torch._foreach_copy_(self._before(moved), moved.parameters)
+            torch._foreach_copy_(self._before(moved), moved.parameters)  # pyright: ignore[reportPrivateUsage]
         return True
 
     @torch.no_grad()

@@ -147,7 +147,7 @@ def lengths_of(tensors: Sequence[Tensor], *, norm: float = 2.0) -> Tensor:
     """
     kinds = {each.dtype for each in tensors}
     if kinds <= {torch.float32} and norm == 2.0:
-        found = torch._foreach_norm(list(tensors), norm)
+        found = torch._foreach_norm(list(tensors), norm)  # pyright: ignore[reportPrivateUsage]
     else:  # sums of half precision in float32
         found = [torch.linalg.vector_norm(each, norm, dtype=_wide(each.dtype)) for each in tensors]
     home, wide = found[0].device, torch.float32

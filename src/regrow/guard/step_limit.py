@@ -89,7 +89,7 @@ class StepLimit(Guard):
         Returns:
             By layer whether it was limited, or one for the network; None: nothing was.
         """
-        steps = torch._foreach_sub(moved.parameters, list(before))
+        steps = torch._foreach_sub(moved.parameters, list(before))  # pyright: ignore[reportPrivateUsage]
         if self.by == "unit":
             return self._by_unit_(moved, before, steps)
         whole = self.by == "network"

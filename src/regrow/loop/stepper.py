@@ -263,16 +263,7 @@ class Stepper:
             self._renewer.counted.after_step()
         if self._absent.masks:
             self._drop.after_step()
-        events: list[Renewed] = []
-        if decision is not None and decision.masks:
-            if self.recipe.drop:
-                self._drop.drop(decision, step=self._step)
-                self._note_absent()
-            else:
-                events = self._renewer.renew(decision, seed=self._seed, step=self._step)
-        elif self._absent.masks and self._schedule.ends(self._step):
-            events = self._drop.bring_back(seed=self._seed, step=self._step)
-            self._note_absent()
+        events = self._carry_out(decision)
         self.report.events.extend(events)
         self._step += 1
         self.report.steps = self._step
@@ -283,6 +274,20 @@ class Stepper:
             self._say_how_much(decision, step=self._step - 1)
         if events and self.callbacks:
             self.call_back(events)
+
+    def _carry_out(self, decision: Decision | None) -> list[Renewed]:
+        """Renew, or drop, what was decided; or bring back what is out, if it is time."""
+        events: list[Renewed] = []
+        if decision is not None and decision.masks:
+            if self.recipe.drop:
+                self._drop.drop(decision, step=self._step)
+                self._note_absent()
+            else:
+                events = self._renewer.renew(decision, seed=self._seed, step=self._step)
+        elif self._absent.masks and self._schedule.ends(self._step):
+            events = self._drop.bring_back(seed=self._seed, step=self._step)
+            self._note_absent()
+        return events
 
     def _note_absent(self) -> None:
         absent = self._absent

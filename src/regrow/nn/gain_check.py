@@ -1,4 +1,4 @@
-"""check_gain_: before the first step, layers that make next to nothing of what they hear, or far too much, are scaled."""
+"""check_gain_: before the first step, layers that make far too little or too much of what they hear are scaled."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from regrow.graph.users import others
 @final
 @dataclass(frozen=True, kw_only=True)
 class GainCheck:
-    """Within which a layer's gain is left as it is, as a part of a recipe: `check_gain_` before the first training pass.
+    """Within which a layer's gain is left as it is, as a part of a recipe: `check_gain_` before the first pass.
 
     Args:
         low: The smallest rms(output without the bias) / rms(input) that is left as it is, above 0.
@@ -154,17 +154,16 @@ def check_gain_(
         What was found, layer by layer.
 
     Raises:
-        ConfigError: `low` or `high` outside their range, a pattern that matches no layer, or a companion's tensor of
-            another shape.
-        TraceError: The model cannot be traced, does not run, or gives numbers that are not finite.
+        ConfigError: `high` not above `low`, or a pattern that matches no layer.
 
     Edge cases:
         Never scaled: output layers, and what nobody was seen to read; layers behind which a norm follows, at once or
         behind further layers, or whose output is added to other layers' or multiplied (residual branches, attention):
         their size is somebody else's doing or a wish (a branch that begins near 0); frozen, shared and tied weights;
         layers whose readers are not known, and those that are called more than once. A layer that is silent, or hears
-        nothing, is passed by: no factor helps it. The model runs in evaluation mode. After an error no weight has
-        changed.
+        nothing, is passed by: no factor helps it. The model runs in evaluation mode. A model that cannot be traced,
+        does not run, or gives numbers that are not finite is a `TraceError`; a companion without the model's weights is
+        a `ConfigError`. After an error no weight has changed.
 
     Source:
         Mishkin, Matas 2016, "All you need is a good init" (LSUV), https://arxiv.org/abs/1511.06422. Differs: what is
@@ -189,7 +188,8 @@ def check_gain_(
     for pattern in exclude:
         if not any(fnmatchcase(path, pattern) for path in (*wiring, *wiring.untraced)):
             raise ConfigError(
-                f"exclude pattern '{pattern}' must match a layer, and matches none of: {', '.join(wiring)} (check_gain_)"
+                f"exclude pattern '{pattern}' must match a layer, and matches none of: {', '.join(wiring)} "
+                "(check_gain_)"
             )
     kept = _kept(model, wiring, exclude)
     measuring = _Measuring(model, wiring, low=low, high=high, reduce=reduce)
@@ -303,15 +303,7 @@ class _Measuring:
     def run(
         self, inputs: ExampleInputs | Call, *, may_scale: frozenset[str]
     ) -> dict[str, float | None]:
-        """Run the model once.
-
-        Args:
-            inputs: One batch.
-            may_scale: Paths of the layers whose weights may be written.
-
-        Returns:
-            By path, the ratios.
-        """
+        """Run the model once, writing the weights of the layers that may be scaled: ratios by path."""
         self._found, self._may = dict.fromkeys(self._all), may_scale
         self.calls, self.factors = {}, {}
         before = {

@@ -35,7 +35,7 @@ def responding(
         for layer in layers
         if layer.weight.endswith("weight")
     }
-    modules = {
+    modules: dict[nn.Module, str] = {
         module: path for module, path in paths.items() if isinstance(module, (_ConvNd, nn.Linear))
     }
     calls: dict[str, list[tuple[tuple[Any, ...], dict[str, Any]]]] = {}
