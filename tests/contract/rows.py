@@ -34,7 +34,7 @@ from regrow.errors import ConfigError, RegrowError
 from regrow.functional import fisher_diagonal, mean_activation, silent, taylor, zero_share
 from regrow.guard import AdaptiveClip, Guard, NormClip, StepLimit, WeightClip
 from regrow.history import Renewed
-from regrow.recipes import InternalScion, NoiseScion, RandomControl, RandomOut, RePr
+from regrow.recipes import InternalScion, KeepAlive, NoiseScion, RandomControl, RandomOut, RePr
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -477,7 +477,30 @@ def _by_silence(**settings: Any) -> Recipe:
     return recipe.with_parts(criterion=replace(recipe.criterion, examples=50))
 
 
+def _keep_alive(**settings: Any) -> Recipe:
+    """KeepAlive with the same window."""
+    recipe = KeepAlive(**settings)
+    assert isinstance(recipe.criterion, Liveness)
+    return recipe.with_parts(criterion=replace(recipe.criterion, examples=50))
+
+
 _REPR = RECIPES["repr"]
+RECIPES["keepalive"] = RecipeRow(
+    make=_keep_alive,
+    acts={"active_fraction": 1.0, "look_every": 7},
+    prepare=_silenced,
+    # The prototype's, as it was frozen.
+    defaults={"step_limit": 0.1, "check_gain": True, "renew_dead": True, "active_fraction": 0.9},
+    wrong=(
+        Wrong(settings={"step_limit": 0.0}, match="step_limit must be above 0, got 0"),
+        Wrong(settings={"active_fraction": 1.5}, match=r"within \[0, 1\], got 1.5"),
+        Wrong(settings={"threshold": -1.0}, match="threshold must be at least 0, got -1"),
+        Wrong(settings={"look_every": 0}, match="look_every must be a whole number of at least 1"),
+        Wrong(settings={"draw": "luck"}, match="draw must be 'init' or 'centred', got 'luck'"),
+        Wrong(settings={"check_gain": 1}, match="check_gain must be like True, got 1"),
+        Wrong(settings={"step": 0.1}, match="step_limit", error=RegrowError),
+    ),
+)
 
 VARIANTS: dict[str, RecipeRow] = (
     RECIPES

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, final
 
+from regrow._checks import check_positive
 from regrow.compose import Parts, Recipe, RecipeInfo
 from regrow.recipes._registry import register
 from regrow.schedule import AtSteps, Every
@@ -92,6 +93,8 @@ class KeepAlive(Recipe):
         if self.draw not in {"init", "centred"}:
             raise ConfigError(f"draw must be 'init' or 'centred', got {self.draw!r} (keepalive)")
         limit = self.step_limit
+        if limit is not None:
+            check_positive(limit, name="step_limit", where="keepalive")
         return Parts(
             criterion=Liveness(
                 gradient=GradientSize(), threshold=self.threshold, look_every=self.look_every
