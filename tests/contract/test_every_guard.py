@@ -16,7 +16,7 @@ import regrow.guard
 from contract.rows import GUARD_VARIANTS, GUARDS
 from crossed import crossed
 from guard.driving import bits, drive, guarding, noise, same_bits
-from regrow.guard import Guard, Guarding
+from regrow.guard import Guard, Guarding, Moved
 
 OPTIMIZERS: dict[str, Callable[[nn.Module], Optimizer]] = {
     "sgd": lambda net: torch.optim.SGD(net.parameters(), lr=0.05, momentum=0.9, weight_decay=0.01),
@@ -176,3 +176,21 @@ def test_wrong_settings_are_refused(name: str) -> None:
     for wrong in GUARDS[name].wrong:
         with pytest.raises(wrong.error, match=wrong.match):
             GUARDS[name].make(**wrong.settings)
+
+
+@pytest.mark.parametrize("settings", ["acts", "idle"])
+@pytest.mark.parametrize("name", GUARD_VARIANTS)
+def test_the_way_that_waits_for_no_device_is_the_same_training(
+    name: str, settings: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On an accelerator nothing is read to decide: what is within the limit must keep its bits all the same."""
+    trained = []
+    for waits in (True, False):
+        monkeypatch.setattr(Moved, "on_cpu", property(lambda moved, waits=waits: waits))
+        net = network()
+        guard = made(name, settings, net)
+        drive(net, OPTIMIZERS["sgd"](net), BATCHES, guard)
+        trained.append((bits(net), guard.hits))
+    assert same_bits(trained[0][0], trained[1][0])
+    assert trained[0][1] == trained[1][1]
+    assert bool(trained[0][1]) == (settings == "acts")

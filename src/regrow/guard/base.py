@@ -32,6 +32,19 @@ class Guard(Protocol):
         """Whether it looks at each layer on its own; False: at the whole network."""
         return True
 
+    def within(self, moved: Moved, most: Sequence[float]) -> bool:
+        """Whether the coming step is surely within the limit, so that the parameters need not be copied for it.
+
+        Args:
+            moved: The parameters of this step.
+            most: The largest length that the step of each of them can have.
+
+        Returns:
+            True only where that is so.
+        """
+        del moved, most
+        return False
+
     def clip_(
         self, moved: Moved, grads: Sequence[Tensor], *, scale: Tensor | None
     ) -> Tensor | None:

@@ -13,9 +13,10 @@ from torch.optim import Optimizer
 from regrow.errors import StateError
 from regrow.graph import Wiring
 from regrow.guard.base import Guard
+from regrow.guard.bounded import longest_steps
 from regrow.guard.groups import alone, parts_of
 from regrow.guard.moved import Moved, Part
-from regrow.guard.poison import poisons
+from regrow.guard.poison import gradient_lengths, poisons
 
 NETWORK: Final = "network"
 """What hits are counted under by a guard that looks at the whole."""
@@ -75,33 +76,32 @@ class Guarding:
             Whether there is a step to be made: False, and the optimizer finds no gradients.
         """
         self._put_back_()
+        self._now = None
         parameters = [
             each
             for group in optimizer.param_groups
             for each in group["params"]
             if each.grad is not None
         ]
-        grads = [cast("Tensor", each.grad) for each in parameters]
         scale: Tensor | None = getattr(optimizer, "grad_scale", None)
-        if self.guard.skip_poison and self._spoils(optimizer, parameters, grads, scale=scale):
-            self._now = None
-            found = getattr(optimizer, "found_inf", None)
-            if found is not None and bool(found):
-                return (
-                    True  # a fused optimizer under a scaler, which passes this step by on its own
-                )
-            self.refused += 1
-            self._hidden = list(zip(parameters, grads, strict=True))
-            for each in parameters:
-                each.grad = None
-            return False
-        self._now = moved = self._of(optimizer, parameters)
+        moved = self._of(optimizer, parameters)
+        grads = [] if moved is None else [cast("Tensor", each.grad) for each in moved.parameters]
+        lengths: list[float] | None = None
+        if self.guard.skip_poison:
+            lengths = gradient_lengths(grads, scale=scale) if grads else []
+            of = [] if moved is None else moved.parameters
+            if self._agreed(poisons(optimizer, of, grads, lengths, scale=scale)):
+                return self._hide_(optimizer, parameters)
         if moved is None:
             return True
-        shown = [cast("Tensor", each.grad) for each in moved.parameters]
-        self._count(moved, self.guard.clip_(moved, shown, scale=scale))
+        self._count(moved, self.guard.clip_(moved, grads, scale=scale))
         if self.guard.compares:
+            if lengths is not None and moved.on_cpu:
+                most = longest_steps(optimizer, moved.parameters, lengths)
+                if most is not None and self.guard.within(moved, most):
+                    return True
             torch._foreach_copy_(self._before(moved), moved.parameters)  # pyright: ignore[reportPrivateUsage]
+        self._now = moved
         return True
 
     @torch.no_grad()
@@ -138,19 +138,23 @@ class Guarding:
         self._hits = torch.tensor(counts, dtype=torch.int64, device="cpu")
         self.refused = int(state["refused"])
 
-    def _spoils(
-        self,
-        optimizer: Optimizer,
-        parameters: list[Tensor],
-        grads: list[Tensor],
-        *,
-        scale: Tensor | None,
-    ) -> bool:
-        found = poisons(optimizer, parameters, grads, scale=scale)
+    def _agreed(self, found: bool) -> bool:
+        """Whether one of the ranks has found it. Every rank must call it, whatever it has."""
         if self._reduce is None:
             return found
         told = torch.tensor([float(found)], dtype=torch.float64, device="cpu")
         return bool(self._reduce(told)[0] > 0)
+
+    def _hide_(self, optimizer: Optimizer, parameters: list[Tensor]) -> bool:
+        """Take the gradients away, unless the optimizer passes the step by on its own: a fused one under a scaler."""
+        found = getattr(optimizer, "found_inf", None)
+        if found is not None and bool(found):
+            return True
+        self.refused += 1
+        self._hidden = [(each, cast("Tensor", each.grad)) for each in parameters]
+        for each in parameters:
+            each.grad = None
+        return False
 
     def _put_back_(self) -> None:
         """Gradients that were hidden, unless somebody has made new ones since."""

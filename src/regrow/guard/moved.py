@@ -128,7 +128,10 @@ class Moved:
         Returns:
             (G,), float32 or wider, on the device of the first parameter.
         """
-        each = lengths_of(tensors)
+        return self.joined(lengths_of(tensors))
+
+    def joined(self, each: Tensor) -> Tensor:
+        """Of each group the length of all its parts together, from the length of each part."""
         if len(self.groups) == len(self.parts):
             return each
         squares = each.new_zeros(len(self.groups)).index_add_(0, self._index, each.square())

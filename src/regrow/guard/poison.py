@@ -1,4 +1,4 @@
-"""A gradient that an optimizer does not get over: found before the step."""
+"""A gradient that an optimizer does not get over: found before the step, by its length."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ def poisons(
     optimizer: Optimizer,
     parameters: Sequence[Tensor],
     grads: Sequence[Tensor],
+    lengths: Sequence[float],
     *,
     scale: Tensor | None = None,
 ) -> bool:
@@ -32,6 +33,7 @@ def poisons(
         optimizer: Whose state is looked at for its type.
         parameters: What it moves.
         grads: Their gradients. Read, never written.
+        lengths: Those of the gradients, without the scale.
         scale: What they are still multiplied by.
 
     Returns:
@@ -40,30 +42,32 @@ def poisons(
     Edge cases:
         A state in half precision (float16) has room for gradients below 256 alone; bfloat16 has float32's.
     """
-    filled = [
-        (parameter, numbers)
-        for parameter, grad in zip(parameters, grads, strict=True)
-        if (numbers := grad._values() if grad.is_sparse else grad).numel()
-    ]
-    if not filled:
+    if all(length <= _HARMLESS for length in lengths):  # never with NaN
         return False
-    # No entry is larger than the length, which is found in a twentieth of the time.
-    lengths = lengths_of([numbers for _, numbers in filled])
-    if scale is not None:
-        lengths = lengths / scale.to(lengths.device)
-    values: list[float] = lengths.tolist()
-    if all(value <= _HARMLESS for value in values):  # never with NaN
-        return False
-    for (parameter, numbers), length in zip(filled, values, strict=True):
+    for parameter, grad, length in zip(parameters, grads, lengths, strict=True):
         most = torch.finfo(_kept_in(optimizer, parameter)).max
         if length * length <= most:
             continue
-        largest = float(numbers.abs().amax())
+        largest = float((grad._values() if grad.is_sparse else grad).abs().amax())
         if scale is not None:
             largest /= float(scale)
         if not largest * largest <= most:
             return True
     return False
+
+
+def gradient_lengths(grads: Sequence[Tensor], *, scale: Tensor | None = None) -> list[float]:
+    """The length of each gradient: no entry is larger, and it is found in a tenth of the time of the largest entry.
+
+    Args:
+        grads: Not empty. Read, never written.
+        scale: What they are still multiplied by.
+
+    Returns:
+        One a gradient, by one wait for the device.
+    """
+    lengths = lengths_of([grad._values() if grad.is_sparse else grad for grad in grads])
+    return (lengths if scale is None else lengths / scale.to(lengths.device)).tolist()
 
 
 def _kept_in(optimizer: Optimizer, parameter: Tensor) -> torch.dtype:

@@ -45,7 +45,8 @@ class StepLimit(Guard):
     Edge cases:
         A step within the limit keeps all its bits. A step whose length is not finite (a length overflows before its
         entries do) is not made: the layer's parameters are put back, and what the optimizer remembers is not.
-        Costs one copy of the parameters that are trained, and for a moment another.
+        Costs one copy of the parameters that are trained, and for a moment another; none at steps of `torch.optim.SGD`
+        on a CPU that are known beforehand to be within the limit, from the lengths of what the step is made of.
 
     Source:
         The limit by layer is You, Gitman, Ginsburg 2017 (LARS, https://arxiv.org/abs/1708.03888) as a bound instead of
@@ -78,6 +79,28 @@ class StepLimit(Guard):
     def by_layer(self) -> bool:
         """Unless by network."""
         return self.by != "network"
+
+    def within(self, moved: Moved, most: Sequence[float]) -> bool:
+        """Whether steps that are at most so long are short for layers that are fresh.
+
+        Args:
+            moved: The parameters of this step.
+            most: The largest length that the step of each of them can have.
+
+        Returns:
+            True only where that is so: a hundredth is left to rounding.
+        """
+        squares = [0.0] * len(moved.groups)
+        for place, length in zip(moved.place, most, strict=True):
+            squares[place] += length * length
+        if self.by == "network":
+            whole = sum(group.fresh**2 for group in moved.groups)
+            return sum(squares) <= (0.99 * self.fraction) ** 2 * whole
+        return all(
+            square
+            <= (0.99 * self.fraction * group.fresh) ** 2 / (group.units if self.by == "unit" else 1)
+            for square, group in zip(squares, moved.groups, strict=True)
+        )
 
     def limit_(self, moved: Moved, before: Sequence[Tensor]) -> Tensor | None:
         """Shorten what is too long.
