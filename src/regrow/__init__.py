@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # what type checkers read; tests/test_api_surface.py holds it to be _HOMES
     from regrow import criteria as criteria
+    from regrow import guard as guard
     from regrow import losses as losses
     from regrow import nn as nn
     from regrow import recipes as recipes
@@ -21,6 +22,7 @@ if TYPE_CHECKING:  # what type checkers read; tests/test_api_surface.py holds it
     from regrow import weighing as weighing
     from regrow.compose import Recipe as Recipe
     from regrow.graph import trace as trace
+    from regrow.guard import StepLimit as StepLimit
     from regrow.history import Report as Report
     from regrow.loop import Regrower as Regrower
     from regrow.loop import attach as attach
@@ -53,12 +55,23 @@ _HOMES = {
     "Regrower": "loop",
     "Report": "history",
     "RePr": "recipes",
+    "StepLimit": "guard",
     "Teachers": "teachers",
     "trace": "graph",
 }
 """The public names, each with the module that has it."""
 
-_MODULES = ("criteria", "losses", "nn", "recipes", "renewal", "schedule", "selection", "weighing")
+_MODULES = (
+    "criteria",
+    "guard",
+    "losses",
+    "nn",
+    "recipes",
+    "renewal",
+    "schedule",
+    "selection",
+    "weighing",
+)
 """Used by their name: ``regrow.losses.distillation``."""
 
 _MOVED = {

@@ -118,7 +118,11 @@ class Composition:
     def __repr__(self) -> str:
         if self._origin is not None:
             first = self._origin.parts
-            other = {name: part for name, part in self.parts.items() if part is not first[name]}
+            other = {
+                name: part
+                for name, part in self.parts.items()
+                if part is not first[name] and part != first[name]
+            }
             return f"{self._origin!r}.with_parts({_written(other)})"
         if is_dataclass(self):
             default = {each.name: each.default for each in fields(self)}

@@ -487,7 +487,8 @@ def _keep_alive(**settings: Any) -> Recipe:
 _REPR = RECIPES["repr"]
 RECIPES["keepalive"] = RecipeRow(
     make=_keep_alive,
-    acts={"active_fraction": 1.0, "look_every": 7},
+    # A limit that AdamW at this rate stays within.
+    acts={"active_fraction": 1.0, "look_every": 7, "step_limit": 0.5},
     prepare=_silenced,
     # The prototype's, as it was frozen.
     defaults={"step_limit": 0.1, "check_gain": True, "renew_dead": True, "active_fraction": 0.9},
@@ -524,6 +525,9 @@ VARIANTS: dict[str, RecipeRow] = (
     }
 )
 """Every recipe, RandomOut as it is by default, and RePr with each of its rankings."""
+
+BY_SILENCE = frozenset({"randomout by silence", "keepalive"})
+"""Rows that act on filters which give nothing, and on no other."""
 
 EACH = seldom(VARIANTS, often=(*RECIPES, "randomout by silence", "repr by activations"))
 """The variants as parameters: quick are the recipes, RandomOut's default, and one ranking that is measured on data."""

@@ -19,7 +19,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 import regrow
 from contract.partner_rows import VARIANTS as PARTNER_VARIANTS
-from contract.rows import DATA, EACH, VARIANTS
+from contract.rows import BY_SILENCE, DATA, EACH, VARIANTS
 from crossed import crossed, pairs
 from partners.nets import Plain
 
@@ -32,7 +32,7 @@ FIRST = {name: 4 if name.endswith("scion") else 5 for name in VARIANTS} | {
 }
 """The step at which a row acts for the first time, or would if there were a dead filter."""
 
-LOOKS = {"randomout by silence": 11}
+LOOKS = dict.fromkeys(BY_SILENCE, 11)
 """Rows that look at the sizes of two layers' gradients in every step."""
 
 FINDS_NOTHING: dict[str, tuple[dict[str, Any], list[int]]] = {
@@ -108,8 +108,9 @@ class Case:
         model[0].requires_grad_(not self.frozen)  # type: ignore[index]
         optimizer = OPTIMIZERS[self.optimizer](model)
         if row is not None:
+            recipe = VARIANTS[row].make(**{**VARIANTS[row].acts, **settings})
             regrow.attach(
-                VARIANTS[row].make(**{**VARIANTS[row].acts, **settings}),
+                recipe.with_parts(guard=None),  # what a guard costs is its own, in every step
                 model,
                 optimizer,
                 example_inputs=EXAMPLE,

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 import regrow
 from contract import partner_rows
-from contract.rows import DATA, EACH, RECIPES, VARIANTS, RecipeRow
+from contract.rows import BY_SILENCE, DATA, EACH, RECIPES, VARIANTS, RecipeRow
 from crossed import crossed
 from graph.nets import Forward
 from regrow.graph import Wiring
@@ -309,7 +309,7 @@ class Run:
 
     def __init__(self, kind: str, row: str) -> None:
         self.net = KINDS[kind].build()
-        silence = row == "randomout by silence"
+        silence = row in BY_SILENCE
         self.batch = 10 if silence else 3
         for path in ("stem", "a") if silence else ():
             with torch.no_grad():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
@@ -84,7 +84,7 @@ def renewals(
     optimizer = torch.optim.SGD(trained, lr=0.0)
     try:
         regrower = regrow.attach(
-            replace(what, select=select),
+            what.with_parts(select=select),
             model,
             optimizer,
             wiring=wiring,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any
 
 import torch
@@ -67,7 +66,7 @@ def build(
         return model, optimizer, None
     chosen = regrow.RandomOut(confirm="gradient", **settings)
     if counting:
-        chosen = replace(chosen, criterion=Counting(chosen.criterion))
+        chosen = chosen.with_parts(criterion=Counting(chosen.criterion))
     return model, optimizer, regrow.attach(chosen, model, optimizer, example_inputs=EXAMPLE, seed=3)
 
 

@@ -17,7 +17,7 @@ from regrow.criteria import Oracle, RandomScore, WeightNorm
 from regrow.errors import ConfigError, UnknownNameError
 from regrow.history import Renewed
 from regrow.partnership import PartnerRecipe
-from regrow.recipes import RecipeInfo
+from regrow.recipes import Guarded, RecipeInfo
 from regrow.renewal import Redraw
 from regrow.schedule import Every
 from regrow.selection import WorstFraction
@@ -31,6 +31,8 @@ ROWS: list[tuple[type[Composition], dict[str, Any], str, dict[str, Any]]] = [
     (regrow.NoiseScion, {"decay": 0.5}, "decay=0.5", {"when": Every()}),
     (regrow.InternalScion, {"at_end": True}, "at_end=True", {"renew": Redraw()}),
     (regrow.RandomControl, {"like": [EVENT]}, f"like=({EVENT!r},)", {"init": "zeros"}),
+    (regrow.KeepAlive, {"step_limit": 0.2}, "step_limit=0.2", {"guard": None}),
+    (Guarded, {"amount": 0.2}, "amount=0.2", {"guard": None}),
     (regrow.FilterGrafting, {"mode": "reference"}, "mode='reference'", {"memory": "reset"}),
 ]
 EACH = pytest.mark.parametrize(("kind", "settings", "shown", "other"), ROWS)

@@ -7,7 +7,6 @@ from dataclasses import replace
 
 import pytest
 import torch
-from regrow.loop.start.initials import resolve_layers
 from torch import Tensor, nn
 
 import regrow
@@ -15,6 +14,7 @@ import regrow.renewal.draws
 from regrow.draw import Key, draw_filters
 from regrow.errors import ConfigError
 from regrow.graph.homogeneous import homogeneous_layers
+from regrow.loop.start.initialisers import resolve_layers
 from regrow.renewal import Edit, Layer, Orthogonal, Redraw
 from regrow.renewal.draws import Centred, Draw, FirstValues, LivingScale, Split, UnitVariance
 from regrow.renewal.draws.batch import responding

@@ -52,7 +52,7 @@ are drawn anew as well: its channel must change and no other. Norm parameters, r
 gates are drawn at random first, so that no reader hides behind a zero. Images are 64 pixels wide where a network
 takes that.
 
-    make zoo                                             # goes on where it was stopped
+    make zoo                                             # resumes where it was stopped
     .venv/bin/python benchmarks/zoo.py timm/resnet18     # judges these again
     .venv/bin/python benchmarks/zoo.py --page            # only writes this page from results/zoo
 

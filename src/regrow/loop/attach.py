@@ -19,6 +19,7 @@ from regrow.errors import (
     RegrowWarning,
 )
 from regrow.graph import Filters, Policy, Wiring, trace, unwrap
+from regrow.guard import Guard
 from regrow.loop.activity.step_activity import step_activity
 from regrow.loop.assembly import assembled
 from regrow.loop.drop import droppable, refuse_endless
@@ -27,7 +28,7 @@ from regrow.loop.measure.examples import CalibrationLoss
 from regrow.loop.measure.instruments import calibration_of, probe_of
 from regrow.loop.ranks import Ranks
 from regrow.loop.regrower import Regrower
-from regrow.loop.start.arguments import optimizers_of, refuse_types
+from regrow.loop.start.arguments import checked, optimizers_of
 from regrow.loop.start.initialisers import resolve_layers
 from regrow.loop.start.layers import choose
 from regrow.loop.start.sharding import refuse_sharded_model, refuse_sharded_optimizer
@@ -50,7 +51,7 @@ _REGROWERS: WeakSet[Regrower] = WeakSet()
 
 
 def attach(
-    recipe: Recipe,
+    recipe: Recipe | Guard,
     model: nn.Module,
     optimizer: object,
     *,
@@ -80,7 +81,7 @@ def attach(
     be without regrow. Steps are counted from here on: attach before the first one.
 
     Args:
-        recipe: What to do, such as `regrow.RandomOut`.
+        recipe: What to do, such as `regrow.KeepAlive`; or a guard alone, such as `regrow.StepLimit`.
         model: The model, also inside DistributedDataParallel or torch.compile.
         optimizer: The optimizer that holds its parameters, or a wrapper with such an ``.optimizer``; see
             ``docs/optimizers.md`` for the known ones. Several: a list, in the order in which they step in the loop;
@@ -148,7 +149,7 @@ def attach(
         {'0': 4}
         >>> regrower.detach()
     """
-    refuse_types(recipe, model, companions)
+    recipe = checked(recipe, model, companions)
     refuse_endless(recipe)
     layers = recipe.layers if layers is None else layers
     for argument, given in (("layers", layers), ("include", include), ("exclude", exclude)):

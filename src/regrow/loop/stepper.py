@@ -48,26 +48,6 @@ class Stepper:
         hooked: Whether the optimizers' step hooks call it.
         callbacks: Called with each renewal, once all of its step are made and counted.
         calling: Whether they are being called.
-
-    Args:
-        recipe: What to do.
-        schedule: When, in optimizer steps.
-        watches: The optimizers, in the order in which they step.
-        layers: The layers to watch, by path.
-        working: Which of them can be renewed at the moment.
-        renewer: Carries decisions out.
-        drop: Filters that are out of the network, where the recipe drops them.
-        choice: Selects where somebody has filters out of the network.
-        seed: For the recipe's random numbers.
-        total_steps: The length of the training, where it is known.
-        streams: Filters that are renewed as one.
-        probe: Measures filters on data, for a criterion that needs it.
-        lookout: As above.
-        ranks: The processes that train the model together.
-        warner: Tells the user.
-        hooks: Act by the optimizers' step hooks.
-        notes: What is left alone in this model, besides what the recipe says.
-        protection: The recipe's guard and gain check, where it has one.
     """
 
     def __init__(
@@ -263,7 +243,9 @@ class Stepper:
             self._renewer.counted.after_step()
         if self._absent.masks:
             self._drop.after_step()
-        events = self._carry_out(decision)
+        events: list[Renewed] = []
+        if (decision is not None and decision.masks) or self._absent.masks:
+            events = self._carry_out(decision)
         self.report.events.extend(events)
         self._step += 1
         self.report.steps = self._step

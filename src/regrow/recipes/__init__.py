@@ -3,6 +3,7 @@
 from regrow.compose import RecipeInfo
 from regrow.recipes._registry import build, info, names, register, settings
 from regrow.recipes.grafting import FilterGrafting
+from regrow.recipes.guarded import Guarded
 from regrow.recipes.internal_scion import InternalScion
 from regrow.recipes.keep_alive import KeepAlive
 from regrow.recipes.noise_scion import NoiseScion
@@ -12,6 +13,7 @@ from regrow.recipes.repr import RePr
 
 __all__ = [
     "FilterGrafting",
+    "Guarded",
     "InternalScion",
     "KeepAlive",
     "NoiseScion",

@@ -43,6 +43,9 @@ class RandomControl(Recipe):
         readers: As in the run under test.
         preserve: As in the run under test.
         init: As in the run under test.
+        step_limit: As in the run under test (`KeepAlive`); None: no guard.
+        check_gain: As in the run under test.
+        dense: Whether the run under test renews dense units too.
 
     Edge cases:
         No events: the control changes nothing and is the plain training, bit for bit.
@@ -62,6 +65,9 @@ class RandomControl(Recipe):
     readers: Literal["keep", "zero", "redraw"] = "keep"
     preserve: bool = False
     init: str | None = None
+    step_limit: float | None = None
+    check_gain: bool = False
+    dense: bool = False
 
     def __post_init__(self) -> None:
         """Hold the events as they are now: the list may grow, and recipes that are equal have one hash."""
@@ -71,6 +77,8 @@ class RandomControl(Recipe):
     def compose(self) -> Parts:
         """The parts that follow from the settings."""
         from regrow.criteria import RandomScore
+        from regrow.guard import StepLimit
+        from regrow.nn.gain_check import GainCheck
         from regrow.renewal import Redraw
         from regrow.selection import CountsOf
 
@@ -87,6 +95,9 @@ class RandomControl(Recipe):
                 preserve=self.preserve,
             ),
             when=AtSteps.of(event.step for event in self.like),
+            guard=None if self.step_limit is None else StepLimit(fraction=self.step_limit),
+            gain_check=GainCheck() if self.check_gain else None,
+            layers=("conv", "conv_transpose", "linear") if self.dense else ("conv",),
         )
 
 

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import Final
 
 LATER: Final[Mapping[str, Mapping[str, object]]] = {
-    "randomout": {"confirm": "gradient", "look_every": 100}
+    "randomout": {"confirm": "gradient", "look_every": 100},
+    "random": {"step_limit": None, "check_gain": False, "dense": False},
 }
 """Of recipes."""
 

@@ -105,10 +105,12 @@ def common_part(recipe: Recipe) -> tuple[object, ...] | None:
 
     Returns:
         Parts to be compared; None where the recipe cannot share: it takes filters out of the network, or looks at
-        other times than at regular intervals.
+        other times than at regular intervals, or acts on steps that renew nothing.
     """
     if recipe.drop or not isinstance(recipe.when, Every):
         return None
+    if recipe.guard is not None or recipe.gain_check is not None:
+        return None  # they act before anything is renewed: plain training is another run from the first step on
     # How long it looks may differ: up to where the first one stops they are the same run.
     same = replace(recipe.when, active_fraction=1.0)
     return recipe.info.name, recipe.criterion, recipe.renew, same, _rest(recipe)

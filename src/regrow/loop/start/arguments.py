@@ -8,11 +8,13 @@ from torch.optim import LBFGS, Optimizer
 
 from regrow.compose import Recipe
 from regrow.errors import ConfigError, OptimizerError
+from regrow.guard import Guard
 from regrow.partnership import PartnerRecipe
+from regrow.recipes.guarded import guard_alone
 from regrow.surgery import is_companion, unwrap_optimizer
 
 
-def refuse_types(recipe: object, model: object, companions: object) -> None:
+def checked(recipe: object, model: object, companions: object) -> Recipe:
     """The plain mistakes: a recipe's class or function instead of a recipe, a name, a state dict.
 
     Args:
@@ -20,9 +22,14 @@ def refuse_types(recipe: object, model: object, companions: object) -> None:
         model: The same.
         companions: The same.
 
+    Returns:
+        The recipe; of a guard one that is nothing else.
+
     Raises:
         ConfigError: It is of another kind.
     """
+    if isinstance(recipe, Guard):
+        recipe = guard_alone(recipe)
     if isinstance(recipe, PartnerRecipe):
         raise ConfigError(
             f"'{recipe.info.name}' acts on several networks: use regrow.attach_partners (attach)"
@@ -47,6 +54,7 @@ def refuse_types(recipe: object, model: object, companions: object) -> None:
             "companions must be a list or tuple of modules, or of averages that hold shadow_params, got "
             f"{_kind(wrong[0] if wrong else companions)} (attach)"
         )
+    return recipe
 
 
 def _kind(thing: object) -> str:

@@ -1,0 +1,93 @@
+"""Guarded: a guard alone, with nothing renewed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Literal, final
+
+from regrow.compose import Parts, Recipe, RecipeInfo
+from regrow.errors import ConfigError
+from regrow.recipes._registry import register
+from regrow.schedule import AtSteps
+
+if TYPE_CHECKING:
+    from regrow.guard import Guard
+
+INFO = RecipeInfo(
+    name="guarded",
+    title="A guard alone",
+    summary="Clips gradients, or shortens steps that are too long, and renews nothing: what a guard does by itself.",
+)
+
+_KINDS: Final = ("conv", "conv_transpose", "linear")
+
+
+@final
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Guarded(Recipe):
+    """Train with a guard and renew nothing, to see what the guard does by itself.
+
+    Args:
+        guard_by: ``step_limit``: `regrow.guard.StepLimit`; ``adaptive_clip``: `AdaptiveClip` (AGC); ``norm_clip``:
+            `NormClip`; ``weight_clip``: `WeightClip`.
+        amount: Their first setting (fraction, clip, max_norm, multiple), above 0; None: their default.
+
+    Raises:
+        ConfigError: Another guard, or an amount that is not above 0.
+
+    Examples:
+        >>> Guarded(guard_by="adaptive_clip").guard
+        AdaptiveClip(clip=0.01, eps=0.001, skip_poison=False)
+    """
+
+    info = INFO
+
+    guard_by: Literal["step_limit", "adaptive_clip", "norm_clip", "weight_clip"] = "step_limit"
+    amount: float | None = None
+
+    layers = _KINDS
+
+    def compose(self) -> Parts:
+        """The parts that follow from the settings."""
+        return guarded_parts(self._guard())
+
+    def _guard(self) -> Guard:
+        from regrow.guard import AdaptiveClip, NormClip, StepLimit, WeightClip
+
+        amount = self.amount
+        if self.guard_by == "step_limit":
+            return StepLimit() if amount is None else StepLimit(fraction=amount)
+        if self.guard_by == "adaptive_clip":
+            return AdaptiveClip() if amount is None else AdaptiveClip(clip=amount)
+        if self.guard_by == "norm_clip":
+            return NormClip() if amount is None else NormClip(max_norm=amount)
+        if self.guard_by == "weight_clip":
+            return WeightClip() if amount is None else WeightClip(multiple=amount)
+        raise ConfigError(
+            f"guard_by must be 'step_limit', 'adaptive_clip', 'norm_clip' or 'weight_clip', got {self.guard_by!r} "
+            "(guarded)"
+        )
+
+
+def guarded_parts(guard: Guard) -> Parts:
+    """The parts of a recipe that is a guard and nothing else."""
+    from regrow.criteria import RandomScore
+    from regrow.renewal import Redraw
+    from regrow.selection import CountsOf
+
+    return Parts(
+        criterion=RandomScore(),
+        select=CountsOf(counts={}),
+        renew=Redraw(),
+        when=AtSteps.of(()),
+        guard=guard,
+        layers=_KINDS,
+    )
+
+
+def guard_alone(guard: Guard) -> Recipe:
+    """A recipe of a guard, for ``attach(StepLimit(), ...)``."""
+    return Recipe(info=INFO, **guarded_parts(guard))
+
+
+register(INFO, Guarded)
