@@ -493,7 +493,7 @@ RECIPES["keepalive"] = RecipeRow(
     # The prototype's, as it was frozen.
     defaults={"step_limit": 0.1, "check_gain": True, "renew_dead": True, "active_fraction": 0.9},
     wrong=(
-        Wrong(settings={"step_limit": 0.0}, match="step_limit must be above 0, got 0"),
+        Wrong(settings={"step_limit": -0.1}, match="step_limit must be at least 0, got -0.1"),
         Wrong(settings={"active_fraction": 1.5}, match=r"within \[0, 1\], got 1.5"),
         Wrong(settings={"threshold": -1.0}, match="threshold must be at least 0, got -1"),
         Wrong(settings={"look_every": 0}, match="look_every must be a whole number of at least 1"),

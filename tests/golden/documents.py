@@ -24,7 +24,7 @@ from regrow.report.table import (
 )
 from regrow.report.write import summary_json
 from regrow.study.fingerprint import fingerprint
-from regrow.study.later import TRAINING_LATER, without
+from regrow.study.later import LATER, TRAINING_LATER, without
 
 HERE = Path(__file__).parent
 STUDIES = HERE.parent.parent / "studies"
@@ -50,8 +50,16 @@ def _as_before(document: dict[str, Any]) -> dict[str, Any]:
     """A stored document without settings of later date that say what was so before."""
     model = document["model"]
     settings = KNOWN.models.distinguishing(model["name"], model["settings"])
+    # RandomOut's later settings were there when these files were written, the control's were not.
+    arms = {
+        label: {**arm, "settings": without(arm["settings"], LATER["random"])}
+        if arm["recipe"] == "random"
+        else arm
+        for label, arm in document["arms"].items()
+    }
     return {
         **document,
+        "arms": arms,
         "model": {**model, "settings": settings},
         "train": without(document["train"], TRAINING_LATER),
     }

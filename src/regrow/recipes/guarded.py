@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal, final
 
-from regrow.compose import Parts, Recipe, RecipeInfo
+from regrow._renamed import renamed
+from regrow.compose import BY_WITH_PARTS, Parts, Recipe, RecipeInfo
 from regrow.errors import ConfigError
 from regrow.recipes._registry import register
 from regrow.schedule import AtSteps
@@ -23,6 +24,7 @@ _KINDS: Final = ("conv", "conv_transpose", "linear")
 
 
 @final
+@renamed(BY_WITH_PARTS)
 @dataclass(frozen=True, kw_only=True, repr=False)
 class Guarded(Recipe):
     """Train with a guard and renew nothing, to see what the guard does by itself.

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, final
 
-from regrow._checks import check_positive
-from regrow.compose import Parts, Recipe, RecipeInfo
+from regrow._checks import check_not_negative
+from regrow._renamed import renamed
+from regrow.compose import BY_WITH_PARTS, Parts, Recipe, RecipeInfo
 from regrow.recipes._registry import register
 from regrow.schedule import AtSteps, Every
 
@@ -28,6 +29,7 @@ INFO = RecipeInfo(
 
 
 @final
+@renamed(BY_WITH_PARTS)
 @dataclass(frozen=True, kw_only=True, repr=False)
 class KeepAlive(Recipe):
     """Keep every unit of a network at work: one recipe with one set of defaults.
@@ -42,8 +44,8 @@ class KeepAlive(Recipe):
         renew unit u              if it is dead (`regrow.criteria.Liveness`) and step < active_fraction * total_steps
 
     Args:
-        step_limit: The largest share of its length by which a step may move a layer (`regrow.guard.StepLimit`), above
-            0; None: no guard.
+        step_limit: The largest share of its length by which a step may move a layer (`regrow.guard.StepLimit`); 0: no
+            guard.
         check_gain: Scale layers that pass next to nothing on, or far too much, before the first step
             (`regrow.nn.check_gain_`).
         renew_dead: Renew units that are dead.
@@ -63,13 +65,13 @@ class KeepAlive(Recipe):
     Examples:
         >>> KeepAlive().guard
         StepLimit(fraction=0.1, by='layer', skip_poison=True)
-        >>> KeepAlive(step_limit=None).guard is None
+        >>> KeepAlive(step_limit=0).guard is None
         True
     """
 
     info = INFO
 
-    step_limit: float | None = 0.1
+    step_limit: float = 0.1
     check_gain: bool = True
     renew_dead: bool = True
     active_fraction: float = 0.9
@@ -92,9 +94,7 @@ class KeepAlive(Recipe):
 
         if self.draw not in {"init", "centred"}:
             raise ConfigError(f"draw must be 'init' or 'centred', got {self.draw!r} (keepalive)")
-        limit = self.step_limit
-        if limit is not None:
-            check_positive(limit, name="step_limit", where="keepalive")
+        check_not_negative(self.step_limit, name="step_limit", where="keepalive")
         return Parts(
             criterion=Liveness(
                 gradient=GradientSize(), threshold=self.threshold, look_every=self.look_every
@@ -106,7 +106,7 @@ class KeepAlive(Recipe):
             when=Every(active_fraction=self.active_fraction, needs_end=False)
             if self.renew_dead
             else AtSteps.of(()),
-            guard=None if limit is None else StepLimit(fraction=limit),
+            guard=StepLimit(fraction=self.step_limit) if self.step_limit else None,
             gain_check=GainCheck() if self.check_gain else None,
         )
 

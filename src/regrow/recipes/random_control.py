@@ -43,7 +43,7 @@ class RandomControl(Recipe):
         readers: As in the run under test.
         preserve: As in the run under test.
         init: As in the run under test.
-        step_limit: As in the run under test (`KeepAlive`); None: no guard.
+        step_limit: As in the run under test (`KeepAlive`); 0: no guard.
         check_gain: As in the run under test.
         dense: Whether the run under test renews dense units too.
 
@@ -65,7 +65,7 @@ class RandomControl(Recipe):
     readers: Literal["keep", "zero", "redraw"] = "keep"
     preserve: bool = False
     init: str | None = None
-    step_limit: float | None = None
+    step_limit: float = 0.0
     check_gain: bool = False
     dense: bool = False
 
@@ -95,7 +95,7 @@ class RandomControl(Recipe):
                 preserve=self.preserve,
             ),
             when=AtSteps.of(event.step for event in self.like),
-            guard=None if self.step_limit is None else StepLimit(fraction=self.step_limit),
+            guard=StepLimit(fraction=self.step_limit) if self.step_limit else None,
             gain_check=GainCheck() if self.check_gain else None,
             layers=("conv", "conv_transpose", "linear") if self.dense else ("conv",),
         )
