@@ -9,11 +9,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Set
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Literal
+from typing import Final, Literal
 
 from torch import Tensor
 
 LayerKind = Literal["conv", "conv_transpose", "linear"]
+
+
+_ATTENTION: Final = ("attention", "bmm", "matmul", "softmax")
+"""Operations of attention, in which units of a layer are mixed with each other."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -194,4 +198,6 @@ class Filters:
 
         Not so in a residual stream and in attention, where what a unit means is settled with units of other layers.
         """
-        return not any(part.startswith(("summed", "joined")) for part in self.coupled.split("; "))
+        together = any(part.startswith(("summed", "joined")) for part in self.coupled.split("; "))
+        # A packed projection (queries, keys and values in one weight) meets nobody but itself.
+        return not together and not any(word in self.mixed for word in _ATTENTION)

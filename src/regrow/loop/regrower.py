@@ -185,6 +185,11 @@ class Regrower:
             raise ConfigError(
                 "regrower.step() is for steps without regrower.before_step(): call regrower.after_step()"
             )
+        if self._stepper.protection is not None and self._stepper.protection.guards:
+            raise ConfigError(
+                f"the guard of recipe '{self._stepper.recipe.info.name}' must see the gradients before the optimizer's "
+                "step: call before_step() and after_step(), or attach with hooks=True (regrower.step)"
+            )
         for watch in self._stepper.watches if self._stepper.recipe.reset_optimizer else ():
             if watch.surgeon is not None and watch.surgeon.needs_pre_step:
                 raise ConfigError(
