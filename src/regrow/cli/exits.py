@@ -33,15 +33,7 @@ def show(text: str) -> None:
 
 
 def fail(text: str, *, code: int) -> NoReturn:
-    """Say what is wrong and end.
-
-    Args:
-        text: One line a mistake.
-        code: The exit code.
-
-    Raises:
-        typer.Exit: Always.
-    """
+    """Say what is wrong and end."""
     for line in text.splitlines():
         say(f"error: {line}")
     raise typer.Exit(code)
@@ -49,17 +41,7 @@ def fail(text: str, *, code: int) -> NoReturn:
 
 @contextmanager
 def told_as(code: int) -> Generator[None]:
-    """Turn regrow's errors, and Ctrl-C, into a line and an exit code, without a traceback.
-
-    Args:
-        code: The exit code.
-
-    Yields:
-        Nothing.
-
-    Raises:
-        typer.Exit: After an error or Ctrl-C.
-    """
+    """Turn regrow's errors, and Ctrl-C, into a line and an exit code, without a traceback."""
     try:
         yield
     except RegrowError as error:

@@ -222,23 +222,12 @@ class Live:
 
 
 def display(progress: Progress, *, live: bool) -> Lines | Live:
-    """The display that fits where the output goes.
-
-    Args:
-        progress: The numbers.
-        live: Whether standard error is a terminal.
-
-    Returns:
-        A context manager that takes events.
-    """
+    """The display that fits where the output goes."""
     return Live(progress) if live else Lines(progress)
 
 
 def duration(seconds: float | None) -> str:
     """Write a duration for people.
-
-    Args:
-        seconds: The duration; None = not known yet.
 
     Returns:
         Such as ``1 h 02 min``, ``3 min 20 s``, ``12 s``.

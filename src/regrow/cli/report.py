@@ -44,16 +44,7 @@ def report(
 
 
 def finish(folder: Path, *, as_json: bool) -> None:
-    """Write the report and print what it says.
-
-    Args:
-        folder: The results folder.
-        as_json: JSON in place of tables.
-
-    Raises:
-        StoreError: The folder holds no readable results; or it cannot be written, which is said after
-            the tables, for a full disk or an archive takes nothing away from what was measured.
-    """
+    """Write the report and print what it says."""
     from regrow.report.read import read_results
     from regrow.report.summary import summarise
     from regrow.report.write import summary_json, write_report

@@ -25,15 +25,7 @@ def terminal_width() -> int | None:
 
 
 def wrapped(text: str, width: int | None) -> str:
-    """Break a paragraph at spaces.
-
-    Args:
-        text: One paragraph.
-        width: Characters a line; None = one line.
-
-    Returns:
-        The lines.
-    """
+    """Break a paragraph at spaces."""
     return text if width is None else textwrap.fill(text, max(width, 20), break_on_hyphens=False)
 
 
@@ -42,13 +34,6 @@ def fitted(table: Table, width: int | None) -> str:
 
     A table that is too wide is turned on its side: its columns become rows. Where this is too wide
     still, it is cut into several tables below each other.
-
-    Args:
-        table: The table.
-        width: Characters a line; None = any number.
-
-    Returns:
-        Lines without a trailing newline.
 
     Examples:
         >>> from regrow.report.table import Table

@@ -30,22 +30,7 @@ class OneLineGroup(TyperGroup):
         windows_expand_args: bool = True,
         **extra: Any,
     ) -> Any:
-        """Parse and run.
-
-        Args:
-            args: Arguments; None is the process's own.
-            prog_name: Name of the program in its help.
-            complete_var: Variable of shell completion.
-            standalone_mode: Whether to end the process with the exit code.
-            windows_expand_args: Whether to expand file patterns on Windows.
-            **extra: For the context.
-
-        Returns:
-            Only without `standalone_mode`: what the command returned.
-
-        Raises:
-            SystemExit: With `standalone_mode`, always.
-        """
+        """Parse and run."""
 
         def run() -> Any:
             return super(OneLineGroup, self).main(

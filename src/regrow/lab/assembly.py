@@ -32,15 +32,7 @@ START_IMAGES = 256
 
 
 def steps_per_epoch(training: Training, examples: int) -> int:
-    """Optimizer steps of an epoch.
-
-    Args:
-        training: Gives the batch size.
-        examples: Number of training images.
-
-    Returns:
-        Full batches, and the smaller last one unless it is dropped.
-    """
+    """Optimizer steps of an epoch."""
     whole, rest = divmod(examples, training.batch_size)
     return whole + (1 if rest and not training.drop_last else 0)
 
@@ -54,12 +46,7 @@ def build_model(spec: TrialSpec, data: Dataset, *, seed: int) -> nn.Module:
     filters) has the same bits.
 
     Args:
-        spec: Gives model and settings.
         data: Gives channels, image size and classes, and the images for the gains.
-        seed: For the weights, and for which images.
-
-    Returns:
-        The network.
     """
     model = models.build(
         spec.model.name,
@@ -81,34 +68,13 @@ def build_model(spec: TrialSpec, data: Dataset, *, seed: int) -> nn.Module:
 
 
 def epoch_order(seed: int, *, epoch: int, examples: int) -> Tensor:
-    """The order in which a network meets its training images.
-
-    Args:
-        seed: The network's.
-        epoch: 1-based.
-        examples: Number of training images.
-
-    Returns:
-        Their indices, a permutation.
-    """
+    """The order in which a network meets its training images."""
     generator = torch.Generator().manual_seed(generator_key("order", seed, epoch))
     return torch.randperm(examples, generator=generator, device="cpu")
 
 
 def build_optimizer(training: Training, model: nn.Module, *, lr: float | None = None) -> Optimizer:
-    """The optimizer of a trial.
-
-    Args:
-        training: Its settings.
-        model: Its network.
-        lr: Its learning rate; None: the training's.
-
-    Returns:
-        A fresh optimizer over all parameters.
-
-    Raises:
-        ConfigError: The network has no parameters.
-    """
+    """The optimizer of a trial."""
     parameters = list(model.parameters())
     if not parameters:
         raise ConfigError(
@@ -129,10 +95,6 @@ def build_optimizer(training: Training, model: nn.Module, *, lr: float | None = 
 
 def arm_recipe(spec: TrialSpec, *, like: Sequence[Renewed] | None = None) -> Recipe | None:
     """The recipe of an arm, if it has one for one network.
-
-    Args:
-        spec: Gives its name and settings.
-        like: For a control, the renewals that it replays.
 
     Returns:
         The recipe; None for the arms that the laboratory runs alone, and for recipes of several networks.
@@ -157,18 +119,10 @@ def attach_recipe(
     """Attach a trial's recipe, if it has one.
 
     Args:
-        spec: Gives seed and length of the training.
-        data: Gives an example of the input.
-        model: The network.
-        optimizer: Its optimizer.
-        recipe: What `arm_recipe` gave, or what several trials have in common.
         held_out: Images and classes that are not trained on, for recipes that measure on data; None: the first
             training images.
         hooks: It acts by the optimizer's hooks; else whoever makes the steps calls it.
         wiring: Of the network, where it has been traced; None: it is traced now.
-
-    Returns:
-        The regrower; None without a recipe.
     """
     if recipe is None:
         return None
@@ -193,19 +147,7 @@ def attach_recipe(
 def attach_partner_recipe(
     spec: TrialSpec, data: Dataset, members: Sequence[tuple[nn.Module, Optimizer]]
 ) -> Grafter | None:
-    """Attach the arm's recipe for several networks, if it has one.
-
-    Args:
-        spec: Gives recipe, settings and length of the training.
-        data: Gives an example of the input.
-        members: The networks and their optimizers, in the order of the ring.
-
-    Returns:
-        The grafter; None for other arms.
-
-    Raises:
-        TypeError: The registry has a recipe for one network under a name that says it is for several.
-    """
+    """Attach the arm's recipe for several networks, if it has one."""
     if spec.recipe in OWN or not recipes.info(spec.recipe).partners:
         return None
     recipe = recipes.build(spec.recipe, spec.settings, where=spec.trial)

@@ -66,10 +66,6 @@ class CheckpointFile:
         Args:
             state: Gives tensors, numbers and texts in dicts and lists; called only when they are written.
             members: The trials that are one run; empty: the one that gave the file its name.
-            epoch: Epochs done.
-
-        Returns:
-            Whether it was written.
         """
         if time.monotonic() - self._last < self._every_s:
             return False
@@ -81,14 +77,6 @@ class CheckpointFile:
 
         The file is not forced to the disk. After a loss of power the checksum finds a file that did
         not get there, and the trial starts anew.
-
-        Args:
-            state: Tensors, numbers and texts in dicts and lists.
-            members: As for `save_if_due`.
-            epoch: Likewise.
-
-        Raises:
-            StoreError: The disk is full or read-only.
         """
         held = {"members": list(members) or [self._identity["trial"]], "epoch": epoch}
         buffer = io.BytesIO()
@@ -149,14 +137,7 @@ class CheckpointFile:
         return found
 
     def set_aside(self, reason: str) -> None:
-        """Take the file out of the way and report it; the trial then starts anew.
-
-        Args:
-            reason: What is wrong with it.
-
-        Raises:
-            StoreError: It cannot be renamed.
-        """
+        """Take the file out of the way and report it; the trial then starts anew."""
         aside = self.path.with_suffix(".damaged")
         try:
             self.path.replace(aside)

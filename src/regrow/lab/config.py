@@ -56,14 +56,10 @@ def load_plan(path: Path | None, overrides: Overrides | None = None) -> Plan:
 
     Args:
         path: A TOML file, or None for a study that the command line describes alone.
-        overrides: What the command line says.
 
     Returns:
         The plan: every key, name, type and range is right, and every recipe was built once with its settings. The
         data and the model are tried by `preflight`.
-
-    Raises:
-        ConfigError: One line for each mistake, with the file and the key.
 
     Edge cases:
         A data set alone is a study: the model, the training and the arms have defaults.

@@ -38,13 +38,6 @@ _KINDS: Final[Mapping[str, type]] = {
 def watched_layers(model: nn.Module, example: Tensor) -> tuple[Filters, ...]:
     """The layers that are looked at: all convolutions that do not make the output, for every arm the same.
 
-    Args:
-        model: The network; it runs once.
-        example: Two images.
-
-    Returns:
-        The layers in the network's order.
-
     Edge cases:
         A network that cannot be followed is a TraceError.
     """
@@ -55,11 +48,6 @@ def overlap_of(
     weight: Tensor, *, groups: int = 1, out: Sequence[int] = ()
 ) -> tuple[float | None, float | None]:
     """The paper's overlap of a layer as it stands: filters that are out of the network are not in it.
-
-    Args:
-        weight: (O, F), one row a filter.
-        groups: Of a grouped layer.
-        out: Filters that are out of the network.
 
     Returns:
         Mean and largest of `regrow.functional.overlap.filter_overlap` over the filters in the network, among
@@ -125,11 +113,6 @@ class Diagnosis:
 
         Args:
             models: The networks, of the kind that was traced. Overlap and rankings are those of the first.
-            epoch: 1-based.
-            out: The filters that are out of the network, by layer.
-
-        Returns:
-            Seconds that it took: no part of the training's time.
         """
         started = time.perf_counter()
         model = models[0]

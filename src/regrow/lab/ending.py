@@ -11,15 +11,7 @@ from regrow.study.records import GraftRecord, PartnerRecord, RenewalRecord, Rest
 
 
 def renewal_records(events: Sequence[Renewed], *, per_epoch: int) -> tuple[RenewalRecord, ...]:
-    """One record a renewed filter.
-
-    Args:
-        events: A regrower's.
-        per_epoch: Optimizer steps of an epoch.
-
-    Returns:
-        The records, in the order of the events.
-    """
+    """One record a renewed filter."""
     return tuple(
         RenewalRecord(
             step=event.step,
@@ -36,14 +28,7 @@ def renewal_records(events: Sequence[Renewed], *, per_epoch: int) -> tuple[Renew
 
 
 def resting_records(report: Report) -> tuple[RestingRecord, ...]:
-    """The filters that never came back: the training ended while they were out.
-
-    Args:
-        report: A regrower's.
-
-    Returns:
-        One record a filter.
-    """
+    """The filters that never came back: the training ended while they were out."""
     return tuple(
         RestingRecord(layer=layer, filter=index, dropped=report.resting_since)
         for layer, filters in report.resting.items()
@@ -53,15 +38,7 @@ def resting_records(report: Report) -> tuple[RestingRecord, ...]:
 
 
 def graft_records(events: Sequence[Grafted], *, per_epoch: int) -> tuple[GraftRecord, ...]:
-    """One record a layer and network of a graft.
-
-    Args:
-        events: A grafter's.
-        per_epoch: Optimizer steps of an epoch.
-
-    Returns:
-        The records, in the order of the events.
-    """
+    """One record a layer and network of a graft."""
     return tuple(
         GraftRecord(
             step=event.step,
@@ -86,13 +63,7 @@ def partner_records(
     """The metrics of each of several networks.
 
     Args:
-        epoch: 1-based.
-        members: The networks.
-        trained: Training loss and accuracy of each.
         tests: Test loss and accuracy of each, None where they were not measured.
-
-    Returns:
-        One record a network.
     """
     return [
         PartnerRecord(

@@ -12,14 +12,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 
 def environment(command: Sequence[str] | None = None) -> dict[str, object]:
-    """Describe this run.
-
-    Args:
-        command: The command line; None: this process's.
-
-    Returns:
-        JSON-ready: regrow, torch, numpy, python, platform, cores, command, started_at.
-    """
+    """Describe this run."""
     words = list(sys.argv if command is None else command)
     return {
         "regrow": _version("regrow"),

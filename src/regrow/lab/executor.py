@@ -88,20 +88,9 @@ def run_study(
 
     Args:
         specs: All trials of the study, a control after the trial that it replays, a student after its teachers.
-        store: Where results go; held open by the caller.
-        jobs: Number of worker processes.
-        data_dir: Folder with data sets.
-        cache_dir: Folder for fetched data sets.
         checkpoint_every_s: Least time between two checkpoints of a trial; 0 = after each epoch.
-        engine: What makes the steps; it is part of the store's fingerprint.
-        sharing: Train what trials have in common once.
-        device: Where networks are trained, as torch names it.
         stack_size: Networks that a worker trains side by side in a stack; None: a few on a CPU, so that their numbers
             stay in its cache, and elsewhere as many as fit: half as many after each failure.
-        on_event: Told what happens, in this process.
-
-    Returns:
-        What ended, and whether the run was interrupted.
 
     Edge cases:
         Results, checkpoints or weights cannot be written any more, or the weights of a teacher that ended are missing

@@ -9,14 +9,6 @@ def generator_key(purpose: str, seed: int, index: int) -> int:
     """A seed that depends on all its parts.
 
     torch's generators on the CPU use the low 32 bits of a seed, so these are a hash of everything.
-
-    Args:
-        purpose: What is drawn.
-        seed: The network's seed.
-        index: Epoch, or number.
-
-    Returns:
-        32 bits.
     """
     digest = hashlib.blake2b(f"{purpose}/{seed}/{index}".encode(), digest_size=4).digest()
     return int.from_bytes(digest, "little")
@@ -24,10 +16,6 @@ def generator_key(purpose: str, seed: int, index: int) -> int:
 
 def partner_seed(seed: int, place: int) -> int:
     """The seed of one of several networks of a trial.
-
-    Args:
-        seed: The trial's.
-        place: Number of the network, from 0.
 
     Returns:
         For the first the trial's own, so that it is paired with the single networks of other arms.

@@ -15,11 +15,6 @@ _TEST_BATCH: Final = 1024
 def measure(model: nn.Module, x: Tensor, y: Tensor) -> tuple[float | None, float]:
     """Loss and accuracy in evaluation mode.
 
-    Args:
-        model: The network; left in evaluation mode.
-        x: Images, (N, C, H, W).
-        y: Classes, (N,).
-
     Returns:
         Mean cross-entropy, None if it is not finite, and the share of right predictions. A
         prediction from an output that is not finite is wrong.
@@ -36,15 +31,7 @@ def measure(model: nn.Module, x: Tensor, y: Tensor) -> tuple[float | None, float
 
 
 def logits_of(model: nn.Module, x: Tensor) -> Tensor:
-    """Scores of the classes in evaluation mode.
-
-    Args:
-        model: The network; left in evaluation mode.
-        x: Images, (N, C, H, W).
-
-    Returns:
-        (N, K).
-    """
+    """Scores of the classes in evaluation mode."""
     model.eval()
     with torch.no_grad():
         return torch.cat([model(images) for images in x.split(_TEST_BATCH)])
@@ -53,10 +40,6 @@ def logits_of(model: nn.Module, x: Tensor) -> Tensor:
 def accuracy_of(outputs: Tensor, labels: Tensor) -> float:
     """Share of right predictions.
 
-    Args:
-        outputs: Scores of the classes, (N, K).
-        labels: Classes, (N,).
-
     Returns:
         0 to 1; a prediction from an output that is not finite is wrong.
     """
@@ -64,37 +47,15 @@ def accuracy_of(outputs: Tensor, labels: Tensor) -> float:
 
 
 def right_answers(outputs: Tensor, labels: Tensor) -> Tensor:
-    """Which predictions are right.
-
-    Args:
-        outputs: Scores of the classes, (N, K).
-        labels: Classes, (N,).
-
-    Returns:
-        bool (N,); False wherever an output is not finite.
-    """
+    """Which predictions are right."""
     return (outputs.argmax(1) == labels) & outputs.isfinite().all(1)
 
 
 def majority_share(labels: Tensor) -> float:
-    """Share of the most common class.
-
-    Args:
-        labels: Classes, (N,).
-
-    Returns:
-        0 to 1.
-    """
+    """Share of the most common class."""
     return int(labels.bincount().max()) / len(labels)
 
 
 def finite_or_none(value: float) -> float | None:
-    """The number, or None for NaN and infinities, which the store cannot hold.
-
-    Args:
-        value: Any number.
-
-    Returns:
-        The same number or None.
-    """
+    """The number, or None for NaN and infinities, which the store cannot hold."""
     return value if math.isfinite(value) else None

@@ -68,11 +68,7 @@ class Member:
         self.optimizer = build_optimizer(self._spec.train, self.model, lr=self.lr)
 
     def restart(self, number: int) -> None:
-        """A fresh network and optimizer; data order and budget go on.
-
-        Args:
-            number: Of the restart, for the weights.
-        """
+        """A fresh network and optimizer; data order and budget go on."""
         self._begin(generator_key("restart", self._seed, number))
 
     # ---- what it is trained on, and how
@@ -83,47 +79,19 @@ class Member:
         return min(self.steps_per_epoch * self.training.batch_size, len(self.images))
 
     def noise_key(self, epoch: int) -> int:
-        """The seed of torch's global generator in an epoch, for dropout.
-
-        Args:
-            epoch: 1-based.
-
-        Returns:
-            The seed.
-        """
+        """The seed of torch's global generator in an epoch, for dropout."""
         return generator_key("noise", self._seed, epoch)
 
     def order(self, epoch: int) -> Tensor:
-        """The order of the images.
-
-        Args:
-            epoch: 1-based.
-
-        Returns:
-            Their indices, (N,), on the CPU.
-        """
+        """The order of the images."""
         return epoch_order(self._seed, epoch=epoch, examples=len(self.images))
 
     def moves(self, epoch: int) -> torch.Generator:
-        """Where an epoch's augmentation comes from.
-
-        Args:
-            epoch: 1-based.
-
-        Returns:
-            A fresh generator.
-        """
+        """Where an epoch's augmentation comes from."""
         return torch.Generator().manual_seed(generator_key("augment", self._seed, epoch))
 
     def batches(self, epoch: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-        """The batches of an epoch.
-
-        Args:
-            epoch: 1-based.
-
-        Yields:
-            Indices, images and classes.
-        """
+        """The batches of an epoch."""
         moves = self.moves(epoch)
         for batch in self._splits(epoch):
             yield batch, self._shown(batch, moves), self.labels[batch]
@@ -148,12 +116,7 @@ class Member:
         return images
 
     def set_rate(self, epoch: int, step: int) -> None:
-        """Give the optimizer the learning rate of a step.
-
-        Args:
-            epoch: 1-based.
-            step: In the epoch, 0-based.
-        """
+        """Give the optimizer the learning rate of a step."""
         training = self.training
         if training.schedule != "constant" or training.anneal_epochs:
             done = (epoch - 1) * self.steps_per_epoch + step
@@ -162,16 +125,7 @@ class Member:
                 group["lr"] = rate
 
     def beside(self, outputs: Tensor, images: Tensor, batch: Tensor) -> list[Tensor]:
-        """What is added to the loss of the classes.
-
-        Args:
-            outputs: The network's, (B, K).
-            images: (B, C, H, W).
-            batch: Their indices.
-
-        Returns:
-            Terms, tensors with one element.
-        """
+        """What is added to the loss of the classes."""
         found: list[Tensor] = []
         if self._apart:
             weight = self._spec.train.overlap_penalty
@@ -194,11 +148,7 @@ class Member:
         }
 
     def load(self, state: dict[str, Any]) -> None:
-        """Go on from a saved state.
-
-        Args:
-            state: What `state` gave.
-        """
+        """Go on from a saved state."""
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         if self.regrower is not None:
@@ -217,14 +167,6 @@ def partner_rate(training: Training, *, place: int, partners: int) -> float:
         same:   lr
         spread: lr * (1 + cos(pi (K - i) / K)) / 2,   i = 1 ... K
 
-    Args:
-        training: Gives the rate, and how it is spread.
-        place: Number of the network, from 0.
-        partners: K.
-
-    Returns:
-        Its rate.
-
     Source:
         ``spread``: the released code of Filter Grafting (Meng et al. 2020).
     """
@@ -234,16 +176,7 @@ def partner_rate(training: Training, *, place: int, partners: int) -> float:
 
 
 def decay(training: Training, done: int, *, per_epoch: int) -> float:
-    """What the learning rate is multiplied by.
-
-    Args:
-        training: Gives the schedule.
-        done: Steps that were made before this one.
-        per_epoch: Steps of an epoch.
-
-    Returns:
-        1 and falling, above 0 up to the last step.
-    """
+    """What the learning rate is multiplied by."""
     steps = per_epoch * training.epochs
     annealed = min(1.0, (steps - done) / (per_epoch * training.anneal_epochs or 1))
     return annealed * _scheduled(training, done, share=done / steps)

@@ -60,19 +60,6 @@ def preflight(
 
     What many arms and cells have in common is tried once: a data set, a network with its way of training, a recipe
     with its settings in it.
-
-    Args:
-        specs: All trials of the study.
-        data_dir: Folder with data sets.
-        cache_dir: Folder for fetched data sets.
-
-    Returns:
-        Hashes and notices.
-
-    Raises:
-        ConfigError: `data_dir` is no folder, a batch is larger than a training set whose last batch
-            is dropped, a network cannot be trained, or a recipe cannot be attached. What loading and building raise
-            comes through.
     """
     if data_dir is not None and not data_dir.is_dir():
         raise ConfigError(f"--data-dir: must be a folder, got {data_dir}")

@@ -36,17 +36,7 @@ _OF_WEIGHTS: Final = frozenset({Signal.WEIGHTS, Signal.GRADIENTS})
 def probe_for_rankings(
     model: nn.Module, layers: Sequence[Filters], *, images: Tensor, labels: Tensor
 ) -> Probe:
-    """What measures a network for all rankings; making it tries everything on a few images.
-
-    Args:
-        model: The network.
-        layers: Whose filters are ranked.
-        images: Images that the network is not trained on.
-        labels: Their classes.
-
-    Returns:
-        The probe. A network that cannot be measured is a ConfigError.
-    """
+    """What measures a network for all rankings; making it tries everything on a few images."""
     criteria = (_RANKINGS[_ORACLE], *COMPARED.values())
     signals = {signal for criterion in criteria for signal in criterion.needs}
     return Probe(model, layers, images, targets=labels, signals=signals)
@@ -65,12 +55,6 @@ def compare_rankings(
     """Rank all filters of a network in every way, and compare each ranking with the oracle's.
 
     Args:
-        model: The network; it is left as it was.
-        layers: Whose filters are ranked, all layers together.
-        images: Images that the network is not trained on.
-        labels: Their classes.
-        epoch: For the records, and for the random ranking.
-        seed: For the random ranking.
         out: Filters that are out of the network, by layer: they are in no ranking.
 
     Returns:

@@ -136,15 +136,7 @@ class Run:
     # ---- training
 
     def trained(self, found: Sequence[tuple[float, float]], *, seconds: float) -> EpochRecord:
-        """Take an epoch down that an engine has trained: evaluate, and restart if the arm does that.
-
-        Args:
-            found: Loss and share of right predictions of each network.
-            seconds: What it took.
-
-        Returns:
-            The epoch.
-        """
+        """Take an epoch down that an engine has trained: evaluate, and restart if the arm does that."""
         started = time.perf_counter() - seconds
         training, epoch = self.spec.train, self.epoch + 1
         loss, accuracy = _mean([each[0] for each in found]), _mean([each[1] for each in found])
@@ -225,11 +217,7 @@ class Run:
         }
 
     def load(self, state: Mapping[str, Any]) -> None:
-        """Go on from a saved state, of the same trials or of these and others.
-
-        Args:
-            state: Plain values, as a checkpoint holds them.
-        """
+        """Go on from a saved state, of the same trials or of these and others."""
         for member, saved in zip(self.members, state["members"], strict=True):
             member.load(saved)
         if self.grafter is not None:

@@ -27,18 +27,6 @@ Kind = TypeVar("Kind", bound=Settings)
 def read_settings(kind: type[Kind], settings: Mapping[str, object], *, where: str) -> Kind:
     """Check what a user wrote.
 
-    Args:
-        kind: What can be set.
-        settings: Settings by name.
-        where: Whose settings these are, for messages.
-
-    Returns:
-        All settings, those left out with their defaults.
-
-    Raises:
-        ConfigError: Values of a wrong type or out of range, all in one line.
-        UnknownNameError: There is no such setting.
-
     Examples:
         >>> class Net(Settings):
         ...     width: int = 8

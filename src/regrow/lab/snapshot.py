@@ -10,14 +10,7 @@ from torch import Tensor
 
 
 def copied(state: Any) -> Any:
-    """A state that later training does not change.
-
-    Args:
-        state: Tensors, records, numbers and texts, in mappings and sequences.
-
-    Returns:
-        The same with new tensors and containers; frozen records are shared.
-    """
+    """A state that later training does not change."""
     if isinstance(state, Tensor):
         return state.detach().clone()
     if isinstance(state, Mapping):
@@ -30,14 +23,7 @@ def copied(state: Any) -> Any:
 
 
 def plain(state: Any) -> Any:
-    """A state as a checkpoint can hold it.
-
-    Args:
-        state: As for `copied`.
-
-    Returns:
-        The same with dicts in place of records.
-    """
+    """A state as a checkpoint can hold it."""
     if isinstance(state, Mapping):
         found = cast("Mapping[Any, Any]", state)
         return {key: plain(value) for key, value in found.items()}

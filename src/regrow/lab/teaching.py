@@ -48,11 +48,6 @@ class Teaching:
     def loss(self, logits: Tensor, images: Tensor, indices: Tensor) -> Tensor:
         """The term to be added to the cross entropy of one batch.
 
-        Args:
-            logits: (N, K), the student's.
-            images: (N, C, H, W), as the student sees them.
-            indices: (N,), which training images they are.
-
         Returns:
             A number, in the unit of ``train.loss_reduction``: of a sum, N times the mean.
         """
@@ -71,15 +66,7 @@ def teacher_network(found: Weights, data: Dataset, *, temperature: float) -> nn.
     """A network that teaches as the given weights do.
 
     Args:
-        found: One or more networks' weights.
-        data: Gives channels, image size and classes.
         temperature: Of the distillation: several networks are averaged after they are softened by it.
-
-    Returns:
-        The network in evaluation mode; its parameters need no gradient.
-
-    Raises:
-        ConfigError: The weights do not fit the network that they say they are of, or are not all finite.
     """
     networks: list[nn.Module] = []
     for index, state in enumerate(found.states):

@@ -32,9 +32,6 @@ def together(
     """Measure the networks of a trial as one, at the end of the training: the controls for anything that joins them.
 
     Args:
-        models: The networks.
-        spec: The trial.
-        data: What they were trained on, and the test set.
         held_out: Images that were not trained on, by which the best network is picked; None: by the training loss.
         train_losses: Of the last epoch, one a network; infinity where it was no number.
 

@@ -67,8 +67,6 @@ def train_together(
 
     Args:
         requests: The runs. In a stack they must have data, model and training in common but for the rate and the seed.
-        data: Their data set, in memory, on the device that trains.
-        engine: What makes the steps.
         on_fork: Takes trials that have left; their state lies where the first of them has its checkpoint.
         on_epoch: Called after each epoch of a run with the trials that it still is; what it raises ends all runs.
         on_end: Takes the results of the trials that stayed together to the end of their run, once a run.

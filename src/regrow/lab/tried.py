@@ -18,16 +18,7 @@ if TYPE_CHECKING:
 
 
 def try_step(spec: TrialSpec, data: Dataset, *, where: str) -> None:
-    """Train a fresh network for one step, on the last and smallest batch of an epoch, and throw it away.
-
-    Args:
-        spec: Gives the network and its training.
-        data: What it is trained on.
-        where: The network's name, for messages.
-
-    Raises:
-        ConfigError: It raises in training mode, gives something else than scores there, or cannot learn from them.
-    """
+    """Train a fresh network for one step, on the last and smallest batch of an epoch, and throw it away."""
     try:
         member = Member(spec, data)
     except RegrowError as error:
@@ -58,16 +49,7 @@ def try_step(spec: TrialSpec, data: Dataset, *, where: str) -> None:
 
 
 def try_model(model: nn.Module, dataset: Dataset, *, where: str) -> None:
-    """Send two images through a network in evaluation mode.
-
-    Args:
-        model: The network; it is in training mode afterwards.
-        dataset: Gives the images and the number of classes.
-        where: Its name, for messages.
-
-    Raises:
-        ConfigError: A lazy layer, an error, or something else than one score a class.
-    """
+    """Send two images through a network in evaluation mode."""
     for name, parameter in model.named_parameters():
         if isinstance(parameter, nn.parameter.UninitializedParameter):
             raise ConfigError(

@@ -60,15 +60,7 @@ class WeightsFile:
         self._identity = {"trial": trial, "fingerprint": fingerprint}
 
     def save(self, model: ModelChoice, states: Sequence[State]) -> None:
-        """Write the weights in one piece and force them to the disk.
-
-        Args:
-            model: The network and its settings.
-            states: One ``state_dict`` a network.
-
-        Raises:
-            StoreError: The disk is full or read-only.
-        """
+        """Write the weights in one piece and force them to the disk."""
         content = {
             **self._identity,
             "format": FORMAT,
@@ -89,15 +81,7 @@ class WeightsFile:
             ) from error
 
     def load(self) -> Weights:
-        """Read the weights of a trial that has ended.
-
-        Returns:
-            What `save` was given.
-
-        Raises:
-            StoreError: The file is missing, damaged, or of another trial: what was trained cannot be had again
-                without a copy, and nothing is trained anew in its place.
-        """
+        """Read the weights of a trial that has ended."""
         trial = self._identity["trial"]
         try:
             content = self.path.read_bytes()
@@ -115,14 +99,6 @@ def read_weights(path: str, *, plain: ModelChoice, sha256: str | None = None) ->
     Args:
         path: The file, relative to the working directory: of `WeightsFile`, or what
             ``torch.save(model.state_dict(), path)`` wrote.
-        plain: The network that a plain ``state_dict`` belongs to.
-        sha256: What the file's hash must be; None takes any.
-
-    Returns:
-        The weights.
-
-    Raises:
-        ConfigError: The file cannot be read, has changed, or holds no weights.
     """
     where = f"weights file {path}"
     content = weights_content(path)

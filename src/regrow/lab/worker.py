@@ -126,12 +126,7 @@ Message = EpochsDone | Forked | RunDone | TaskFailed | Warned | Unwritable
 
 
 def work(connection: Connection, settings: WorkerSettings) -> None:
-    """Train what comes through the connection, until it says None or the parent is gone.
-
-    Args:
-        connection: Tasks in, messages out.
-        settings: What all tasks share.
-    """
+    """Train what comes through the connection, until it says None or the parent is gone."""
     _end_with_parent()
     sys.stdout = sys.stderr  # what a user's model prints; standard output is for results
     # The terminal's Ctrl-C reaches every process of the group; the parent alone decides.

@@ -54,15 +54,7 @@ class Ranks:
         )
 
     def check_same(self, settings: Mapping[str, object], *, where: str) -> None:
-        """Refuse settings that differ from rank to rank. Every rank must call it.
-
-        Args:
-            settings: By name, compared by their text.
-            where: The caller, for the message.
-
-        Raises:
-            ConfigError: On every rank, if any two of them differ.
-        """
+        """Refuse settings that differ from rank to rank. Every rank must call it."""
         if self.wrapper is None:
             return
         group = self.wrapper.process_group

@@ -32,15 +32,7 @@ def brought_up(state: object) -> Any:
 
 
 def check_saved(state: Mapping[str, Any], mine: Mapping[str, Any]) -> None:
-    """Refuse a saved state of another regrower, or one that is not whole.
-
-    Args:
-        state: What is to be loaded.
-        mine: What the regrower that loads it would save now.
-
-    Raises:
-        StateError: Version, recipe, layers, seed or the treatment of the optimizer differ, or something is missing.
-    """
+    """Refuse a saved state of another regrower, or one that is not whole."""
     if not isinstance(state, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance] # users give what they have
         raise StateError(
             f"a saved regrower is a dict, as state_dict() gives it, got {type(state).__name__}"

@@ -41,13 +41,10 @@ class Stepper:
     What only some need is chosen here, once: a drop phase, passes that are read (`lookout`), several optimizers.
 
     Attributes:
-        recipe: What to do.
         watches: The optimizers, in the order in which they step.
         lookout: Which passes are read, and what is said of them; None where the criterion does not ask.
         report: What happened so far.
-        hooked: Whether the optimizers' step hooks call it.
-        callbacks: Called with each renewal, once all of its step are made and counted.
-        calling: Whether they are being called.
+        callbacks: Called with each renewal, once all of its step are made and counted; `calling` while they are.
     """
 
     def __init__(

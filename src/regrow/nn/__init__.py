@@ -3,8 +3,9 @@
 from regrow.nn.conversion import Conversion, ConversionReport
 from regrow.nn.convert import convert, convert_
 from regrow.nn.fold import Folded, FoldReport, fold
-from regrow.nn.gain_check import Gain, GainReport, check_gain_
+from regrow.nn.gain_check import GainCheck, check_gain_
 from regrow.nn.gain_control import GainControl1d, GainControl2d, GainControl3d
+from regrow.nn.gain_report import Gain, GainReport
 from regrow.nn.start_gain import StartGain, StartGainReport, set_start_gain_
 
 __all__ = [
@@ -13,6 +14,7 @@ __all__ = [
     "FoldReport",
     "Folded",
     "Gain",
+    "GainCheck",
     "GainControl1d",
     "GainControl2d",
     "GainControl3d",

@@ -39,7 +39,7 @@ class Guarded(Recipe):
 
     Examples:
         >>> Guarded(guard_by="adaptive_clip").guard
-        AdaptiveClip(clip=0.01, eps=0.001, skip_poison=False)
+        AdaptiveClip(clip=0.01, eps=0.001, heads=False, skip_poison=False)
     """
 
     info = INFO

@@ -17,16 +17,7 @@ Drawn = Sequence[tuple[Drawing, bytes]]
 
 
 def figures_at(drawn: Drawn, place: Place, of: str = "") -> list[Markup]:
-    """Set the figures of one place, inlined, each with its caption.
-
-    Args:
-        drawn: All figures of the page, each with its SVG.
-        place: The place.
-        of: Its cell, or its panel's key.
-
-    Returns:
-        The blocks, in the order of the figures.
-    """
+    """Set the figures of one place, inlined, each with its caption."""
     return [_figure(one, svg) for one, svg in drawn if (one.place, one.of) == (place, of)]
 
 
@@ -47,11 +38,7 @@ def table_block(table: Table, *, title: str) -> Markup:
     """Set a table, headings marked as such, with its caption.
 
     Args:
-        table: The table.
         title: What the box is called for those who do not see it.
-
-    Returns:
-        The block.
     """
 
     def looks(index: int) -> dict[str, str]:
@@ -87,13 +74,8 @@ def titled(title: str, table: Table, *, label: str = "", most: int | None = None
     """Set a table under its title; nothing without rows.
 
     Args:
-        title: The title.
-        table: The table.
         label: What the box is called for those who do not see it; empty: the title.
         most: Rows above which the table is folded up at first; None: it never is.
-
-    Returns:
-        Title and table.
     """
     if not table.rows:
         return Markup("")
@@ -127,12 +109,7 @@ def scroll_box(inside: Markup, *, label: str, class_: str = "") -> Markup:
     """Put something wide into a box that scrolls by itself, so that the page never does sideways.
 
     Args:
-        inside: What is wide.
         label: What the box is called for those who do not see it; the keyboard reaches it.
-        class_: Classes of the box.
-
-    Returns:
-        The box.
     """
     return element(
         "div",
@@ -146,11 +123,7 @@ def settings_block(rows: Mapping[str, str], *, title: str) -> Markup:
     """Set names and values in two columns.
 
     Args:
-        rows: Value by name.
         title: What the box is called for those who do not see it.
-
-    Returns:
-        The block.
     """
     body = [
         element("tr", element("th", key, scope="row"), element("td", element("code", value)))
@@ -162,13 +135,6 @@ def settings_block(rows: Mapping[str, str], *, title: str) -> Markup:
 
 def flat(document: Mapping[str, object], *, within: str = "") -> dict[str, str]:
     """Write nested settings by dotted key; what is unset or empty is left out.
-
-    Args:
-        document: Plain values, mappings within mappings.
-        within: Where the document stands, with a dot at the end.
-
-    Returns:
-        Written value by dotted key.
 
     Examples:
         >>> flat({"train": {"lr": 0.03, "clip": None}, "seeds": [0, 1, 2, 3]})

@@ -36,10 +36,6 @@ class CarriedNumbers:
 def carried(results: Results, cell: str) -> tuple[CarriedNumbers, ...]:
     """What the weights of each arm of a cell carry after the last epoch that was looked at.
 
-    Args:
-        results: What was read.
-        cell: The cell.
-
     Returns:
         One entry an arm, in the study's order; arms that were not looked at are absent.
     """
@@ -73,39 +69,17 @@ def carried(results: Results, cell: str) -> tuple[CarriedNumbers, ...]:
 
 
 def at_the_end(records: Sequence[Carried]) -> list[Carried]:
-    """The networks of a trial after its last epoch.
-
-    Args:
-        records: All of the trial's.
-
-    Returns:
-        One record a network.
-    """
+    """The networks of a trial after its last epoch."""
     last = max(record.epoch for record in records)
     return [record for record in records if record.epoch == last]
 
 
 def mean_invalid(records: Sequence[Carried], place: int) -> float:
-    """Share of invalid filters, mean over networks.
-
-    Args:
-        records: One a network.
-        place: Place of the threshold.
-
-    Returns:
-        0 to 1.
-    """
+    """Share of invalid filters, mean over networks."""
     return statistics.fmean(record.invalid[place] for record in records)
 
 
 def mean_entropy(records: Sequence[Carried]) -> float | None:
-    """Sum of the layers' entropies, mean over the networks in which all of them are finite.
-
-    Args:
-        records: One a network.
-
-    Returns:
-        Nats; None without such a network.
-    """
+    """Sum of the layers' entropies, mean over the networks in which all of them are finite."""
     known = [record.entropy for record in records if record.entropy is not None]
     return statistics.fmean(known) if known else None

@@ -43,18 +43,7 @@ def compare(arm: Reached, versus: Reached, *, role: Versus, share: float | None)
 
 
 def majority_share(results: Results, cell: str) -> float | None:
-    """The share of the commonest class in the test set of one cell.
-
-    Args:
-        results: What was read.
-        cell: The cell.
-
-    Returns:
-        The share; None if no trial of the cell measured anything.
-
-    Raises:
-        StoreError: The trials of the cell have seen different test sets.
-    """
+    """The share of the commonest class in the test set of one cell."""
     shares = {
         trial.majority_share
         for trial in results.trials_in(cell)

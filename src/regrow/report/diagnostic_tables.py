@@ -18,10 +18,6 @@ from regrow.study.statistics import mean_interval
 def diagnostic_tables(results: Results, cell: str) -> tuple[tuple[str, str, Table], ...]:
     """All of them for one cell.
 
-    Args:
-        results: What was read.
-        cell: The cell.
-
     Returns:
         Name of its file, title, table; tables without rows are left out.
     """
@@ -37,10 +33,6 @@ def diagnostic_tables(results: Results, cell: str) -> tuple[tuple[str, str, Tabl
 
 def picks_table(results: Results, cell: str) -> Table:
     """In which layers each arm picked its filters.
-
-    Args:
-        results: What was read.
-        cell: The cell.
 
     Returns:
         One row a layer, the whole network last; no rows where no arm picked any filter of known layers.
@@ -84,15 +76,7 @@ def picks_table(results: Results, cell: str) -> Table:
 
 
 def overlap_table(results: Results, cell: str) -> Table:
-    """How much the filters overlap after the last epoch.
-
-    Args:
-        results: What was read.
-        cell: The cell.
-
-    Returns:
-        One row a layer; no rows where it was not measured.
-    """
+    """How much the filters overlap after the last epoch."""
     return end_table(
         results,
         cell,
@@ -108,10 +92,6 @@ def overlap_table(results: Results, cell: str) -> Table:
 
 def oracle_table(results: Results, cell: str) -> Table:
     """How well each ranking of the filters agrees with the oracle's.
-
-    Args:
-        results: What was read.
-        cell: The cell.
 
     Returns:
         One row an arm and ranking; no rows where no oracle was asked.

@@ -63,12 +63,6 @@ def in_turn(number: int) -> Place:
 def file_name(text: str) -> str:
     """A text as part of a file's name on every file system.
 
-    Args:
-        text: A cell or a figure.
-
-    Returns:
-        Letters, digits and ``.=,+_-``, at most 120 of them.
-
     Examples:
         >>> file_name("data.name=npz:a/b.npz")
         'data.name=npz_a_b.npz'

@@ -36,14 +36,7 @@ def effort(results: Results) -> Effort | None:
 
 
 def told(found: Effort) -> str:
-    """Say it.
-
-    Args:
-        found: The sums.
-
-    Returns:
-        One sentence.
-    """
+    """Say it."""
     trained = f"engine {found.engine}, {count(found.trained, 'network-epoch')} trained"
     if found.trained >= found.in_trials:
         return trained

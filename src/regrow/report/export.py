@@ -36,17 +36,10 @@ def export(run_dir: Path, into: Path) -> tuple[Path, ...]:
     Paths in the recorded command are cut to their last part: a table is to be read elsewhere.
 
     Args:
-        run_dir: The folder that holds ``results.sqlite``. Its report is written anew.
         into: The folder to write to, made if it is missing: ``README.md`` with tables, verdicts, settings and
             versions, ``arms*.md``, ``paired*.md``, those of several networks and those of the diagnostics with one
             table each, ``summary.json``, and figures as PNG. Of a sweep ``sweep*.md`` with the cells of each panel, and
             ``panels.md`` where there are several.
-
-    Returns:
-        The paths of what was written.
-
-    Raises:
-        StoreError: The run cannot be read, or a folder not be written.
     """
     report = write_report(run_dir)
     results, found = report.results, report.found

@@ -139,26 +139,11 @@ class CellSummary:
         return sum(arm.accuracy.n for arm in self.arms)
 
     def arm(self, label: str) -> ArmNumbers:
-        """One arm by its label.
-
-        Args:
-            label: A label of the study.
-
-        Returns:
-            Its numbers.
-        """
+        """One arm by its label."""
         return next(arm for arm in self.arms if arm.label == label)
 
     def comparison(self, arm: str, versus: str) -> Comparison | None:
-        """One comparison by the labels of its arms, or by the names of their networks as one.
-
-        Args:
-            arm: The arm under test.
-            versus: The other.
-
-        Returns:
-            The comparison; None if it is not made.
-        """
+        """One comparison by the labels of its arms, or by the names of their networks as one."""
         for found in (*self.comparisons, *self.joint):
             if (found.arm, found.versus) == (arm, versus):
                 return found

@@ -41,14 +41,6 @@ def page(results: Results, found: StudySummary, drawn: Drawn) -> str:
     """Write the report as one HTML document.
 
     It loads nothing, runs nothing, and reads well on a telephone, in the dark and on paper.
-
-    Args:
-        results: What was read.
-        found: Its summary.
-        drawn: The figures, each with its SVG.
-
-    Returns:
-        The document.
     """
     style = files("regrow.report").joinpath("page.css").read_text(encoding="utf-8")
     head = element(

@@ -18,10 +18,6 @@ Row = tuple[Reached, Reached, Comparison | None]
 def last_epochs_table(results: Results, cell: str) -> Table:
     """What each arm reached in the last epochs, where the study tests after each of several.
 
-    Args:
-        results: What was read.
-        cell: The cell.
-
     Returns:
         One row an arm; no rows where only the last epoch is tested.
     """

@@ -19,15 +19,6 @@ def element(
 ) -> Markup:
     """Write one element.
 
-    Args:
-        name: Its tag.
-        *children: What stands inside; plain strings are escaped.
-        attributes: Attributes whose names are no Python names; values are escaped.
-        **more: The other attributes; a trailing underscore is dropped, as in ``class_``.
-
-    Returns:
-        The element.
-
     Examples:
         >>> element("p", "a < b", element("b", "c"), class_="note")
         '<p class="note">a &lt; b<b>c</b></p>'
@@ -41,12 +32,6 @@ def element(
 
 def joined(*children: str) -> Markup:
     """Put pieces one after the other.
-
-    Args:
-        *children: Markup as it is, plain strings escaped.
-
-    Returns:
-        All of them.
 
     Examples:
         >>> joined("<", element("br"))

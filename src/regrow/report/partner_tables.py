@@ -20,9 +20,6 @@ _AS_ONE: Final = (
 def partner_tables(cell: CellSummary) -> tuple[tuple[str, str, Table], ...]:
     """All of them for one cell.
 
-    Args:
-        cell: The cell's numbers.
-
     Returns:
         Name of its file, title, table; tables without rows are left out.
     """

@@ -38,15 +38,7 @@ _NO_APART: Final = (
 
 
 def shares_told(cell: CellSummary, arm: ArmNumbers) -> list[str]:
-    """Say what an arm's controls say of its grafts: how much is the weighing, how much the averaging.
-
-    Args:
-        cell: The cell's numbers.
-        arm: An arm whose networks meet.
-
-    Returns:
-        Sentences.
-    """
+    """Say what an arm's controls say of its grafts: how much is the weighing, how much the averaging."""
     told: list[str] = []
     if arm.averages:
         told.append(_AVERAGES)
@@ -64,15 +56,7 @@ def shares_told(cell: CellSummary, arm: ArmNumbers) -> list[str]:
 
 
 def networks_told(cell: CellSummary, arm: ArmNumbers) -> list[str]:
-    """Say what a trial of an arm costs where that is not what the plain arm's costs.
-
-    Args:
-        cell: The cell's numbers.
-        arm: Any arm.
-
-    Returns:
-        At most three sentences.
-    """
+    """Say what a trial of an arm costs where that is not what the plain arm's costs."""
     cost = arm.asked
     told: list[str] = []
     if arm.role == "apart":

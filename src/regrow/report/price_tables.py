@@ -25,9 +25,6 @@ Priced = tuple[ArmRecord, str, int, float | None, Comparison | None]
 def cost_table(cell: CellSummary) -> Table:
     """What every arm costs beside what it reaches, the cheapest first.
 
-    Args:
-        cell: The cell's numbers.
-
     Returns:
         One row an arm, and one for each way in which several networks are one; no rows where all arms cost the same.
     """
@@ -75,9 +72,6 @@ def cost_table(cell: CellSummary) -> Table:
 
 def gain_table(cell: CellSummary) -> Table:
     """How much of a gain is the weighing by information, how much the averaging, and what networks apart reach.
-
-    Args:
-        cell: The cell's numbers.
 
     Returns:
         One row a comparison; no rows where no arm with several networks has a control.

@@ -11,9 +11,6 @@ from regrow.report.findings import Comparison, Outcome
 def brackets(comparison: Comparison) -> str:
     """Write how sure a difference is.
 
-    Args:
-        comparison: With a difference.
-
     Returns:
         Such as "[95 % CI +1.0 to +2.0; n = 8 pairs]".
     """
@@ -27,9 +24,6 @@ def brackets(comparison: Comparison) -> str:
 
 def difference(comparison: Comparison) -> str:
     """Write a difference with what it is between.
-
-    Args:
-        comparison: With a difference.
 
     Returns:
         Such as "a minus b: +1.5 points [95 % CI +1.0 to +2.0; n = 8 pairs]".
@@ -54,16 +48,7 @@ def meanings(
 
 
 def against(comparison: Comparison, *, what: str, meanings: Mapping[Outcome, str] | None) -> str:
-    """Say what one control did, and what that says of the arm.
-
-    Args:
-        comparison: The arm minus its control.
-        what: What the control is, without a full stop.
-        meanings: What follows from each outcome, with the full stop; None: nothing.
-
-    Returns:
-        One to three sentences.
-    """
+    """Say what one control did, and what that says of the arm."""
     numbers, versus = comparison.numbers, comparison.versus
     if numbers.mean_difference is None:
         return f"Its control, {versus}, has no pairs with it yet."

@@ -59,34 +59,16 @@ class Several:
     together: Mapping[str, Mapping[int, float]]
 
     def name(self, way: str) -> str:
-        """What an arm's networks as one are called in tables.
-
-        Args:
-            way: One of `WAYS`.
-
-        Returns:
-            Such as "grafting: ensemble of 2".
-        """
+        """What an arm's networks as one are called in tables."""
         return f"{self.label}: {way} of {self.networks}"
 
     def mean_of(self, way: str) -> float | None:
-        """The mean test accuracy of the networks as one.
-
-        Args:
-            way: One of `WAYS`.
-
-        Returns:
-            0 to 1; None where it was not measured.
-        """
+        """The mean test accuracy of the networks as one."""
         return _mean(list(self.together.get(way, {}).values()))
 
 
 def several(results: Results, cell: str) -> tuple[Several, ...]:
     """Find the arms of one cell that train several networks.
-
-    Args:
-        results: What was read.
-        cell: The cell.
 
     Returns:
         One entry an arm whose networks were recorded, in the study's order.
@@ -121,9 +103,6 @@ def several(results: Results, cell: str) -> tuple[Several, ...]:
 def picked(arms: Sequence[Several]) -> str:
     """Say by what the best networks were picked: never by the test set.
 
-    Args:
-        arms: The arms with several networks.
-
     Returns:
         A sentence and a space; empty where no best one was measured.
     """
@@ -145,15 +124,7 @@ def picked(arms: Sequence[Several]) -> str:
 
 
 def at_the_end(trial: Trial, partners: tuple[Partner, ...]) -> dict[int, float]:
-    """The accuracy of each network of a trial after its last epoch.
-
-    Args:
-        trial: The trial.
-        partners: Its networks.
-
-    Returns:
-        Number to accuracy; networks without one are absent.
-    """
+    """The accuracy of each network of a trial after its last epoch."""
     last = trial.epochs or 0
     return {
         partner.number: partner.accuracies[last]

@@ -26,9 +26,6 @@ _COST: Final = ("networks", "epochs", "teachers", "files", "own_model", "relativ
 def summarise(results: Results) -> StudySummary:
     """Compute every number of the report.
 
-    Args:
-        results: What `read_results` found.
-
     Returns:
         The summary; a study without a single trial has no cells. Of a large sweep the panels stand for the cells.
     """
@@ -45,10 +42,6 @@ def summarise(results: Results) -> StudySummary:
 
 def summary_document(results: Results, found: StudySummary) -> dict[str, object]:
     """Put a summary into plain values for JSON.
-
-    Args:
-        results: What was read.
-        found: Its summary.
 
     Returns:
         A document with `summary_version`; accuracies are fractions, None where nothing can be. A sweep has ``sweep``,
@@ -99,14 +92,7 @@ def _several(own: Several) -> dict[str, object]:
 
 
 def failed_seeds(trials: Mapping[int, Trial]) -> frozenset[int]:
-    """The seeds that failed in one arm, by the same rule as in every table.
-
-    Args:
-        trials: Seed to trial.
-
-    Returns:
-        Seeds at chance, diverged or crashed.
-    """
+    """The seeds that failed in one arm, by the same rule as in every table."""
     return frozenset(
         seed
         for seed, trial in trials.items()

@@ -48,13 +48,8 @@ def table_of(
     """Make a table of records, each heading entered beside what stands below it.
 
     Args:
-        rows: The records.
         columns: Heading to what writes its cell; the first column names the rows.
-        caption: What it shows, with n.
         words: Headings of the columns that hold words; empty: the first alone does.
-
-    Returns:
-        One row a record.
     """
     return Table(
         caption=caption,
@@ -210,12 +205,6 @@ def overview_table(study: StudySummary) -> Table:
 def as_text(table: Table) -> str:
     """Set a table in columns of plain text.
 
-    Args:
-        table: The table.
-
-    Returns:
-        Lines without a trailing newline; the caption is left out.
-
     Examples:
         >>> print(as_text(Table(caption="", columns=("Arm", "n"), rows=(("none", "24"),))))
         Arm    n
@@ -231,12 +220,6 @@ def as_text(table: Table) -> str:
 
 def as_markdown(table: Table) -> str:
     r"""Set a table in Markdown, bars escaped.
-
-    Args:
-        table: The table.
-
-    Returns:
-        Lines without a trailing newline; the caption is left out.
 
     Examples:
         >>> print(as_markdown(Table(caption="", columns=("Arm", "n"), rows=(("a|b", "24"),))))

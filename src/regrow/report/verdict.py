@@ -81,9 +81,6 @@ def verdicts(cell: CellSummary) -> tuple[Verdict, ...]:
     a ranking at random, which differs in the choice of filters alone, and from an arm that replays its renewals on
     filters picked at random, which is as good a control only where filters do not leave the network meanwhile.
 
-    Args:
-        cell: The cell's numbers.
-
     Returns:
         One verdict for each arm that is neither the baseline nor the control of an arm beside it.
     """
@@ -95,14 +92,7 @@ def verdicts(cell: CellSummary) -> tuple[Verdict, ...]:
 
 
 def standing(study: StudySummary) -> str:
-    """Say how complete a study is.
-
-    Args:
-        study: The whole study.
-
-    Returns:
-        One or two sentences.
-    """
+    """Say how complete a study is."""
     if not study.missing:
         return f"Complete: all {wording.count(study.expected, 'trial')} of the study ended."
     return (
@@ -112,14 +102,7 @@ def standing(study: StudySummary) -> str:
 
 
 def caution(study: StudySummary) -> str:
-    """Say how many comparisons were made, and what that means for single ones.
-
-    Args:
-        study: The whole study.
-
-    Returns:
-        One or two sentences; empty below two comparisons.
-    """
+    """Say how many comparisons were made, and what that means for single ones."""
     if study.comparisons < 2:
         return ""
     return (

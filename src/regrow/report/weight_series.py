@@ -16,16 +16,7 @@ Series = Callable[[Results, str, str, str], Mapping[int, Spread]]
 
 
 def seen_layers(results: Results, cell: str, held: Collection[str]) -> dict[str, int]:
-    """The layers of a cell's trials of which something is known.
-
-    Args:
-        results: What was read.
-        cell: The cell.
-        held: The trials of which it is known.
-
-    Returns:
-        Number of filters by layer, in the network's order.
-    """
+    """The layers of a cell's trials of which something is known."""
     found: dict[str, int] = {}
     for trial in results.trials_in(cell):
         if trial.trial in held:
@@ -35,34 +26,14 @@ def seen_layers(results: Results, cell: str, held: Collection[str]) -> dict[str,
 
 
 def overlap_series(results: Results, cell: str, arm: str, layer: str) -> dict[int, Spread]:
-    """The overlap of one layer's filters of an arm over the epochs, over the trials.
-
-    Args:
-        results: What was read.
-        cell: The cell.
-        arm: The arm's label.
-        layer: The layer.
-
-    Returns:
-        By epoch.
-    """
+    """The overlap of one layer's filters of an arm over the epochs, over the trials."""
     held = results.overlaps
     trials = results.arm(cell, arm).values()
     return over_trials([dict(held.get(t.trial, {}).get(layer, {})) for t in trials])
 
 
 def entropy_series(results: Results, cell: str, arm: str, layer: str) -> dict[int, Spread]:
-    """The entropy of one layer of an arm over the epochs: mean over a trial's networks, then over the trials.
-
-    Args:
-        results: What was read.
-        cell: The cell.
-        arm: The arm's label.
-        layer: The layer.
-
-    Returns:
-        By epoch.
-    """
+    """The entropy of one layer of an arm over the epochs: mean over a trial's networks, then over the trials."""
     held = results.entropies
     curves = [
         {epoch: statistics.fmean(own) for epoch, own in epochs.items()}
@@ -73,17 +44,7 @@ def entropy_series(results: Results, cell: str, arm: str, layer: str) -> dict[in
 
 
 def invalid_series(results: Results, cell: str, arm: str, place: int) -> dict[int, Spread]:
-    """The share of invalid filters of an arm over the epochs: mean over a trial's networks, then over the trials.
-
-    Args:
-        results: What was read.
-        cell: The cell.
-        arm: The arm's label.
-        place: Place of the threshold in `regrow.study.views.THRESHOLDS`.
-
-    Returns:
-        By epoch.
-    """
+    """The share of invalid filters of an arm over the epochs: mean over a trial's networks, then over the trials."""
     curves: list[dict[int, float]] = []
     for trial in results.arm(cell, arm).values():
         epochs: dict[int, list[Carried]] = {}
@@ -94,29 +55,12 @@ def invalid_series(results: Results, cell: str, arm: str, place: int) -> dict[in
 
 
 def grafting_arms(results: Results, cell: str) -> list[str]:
-    """The arms whose networks took shares of each other's weights.
-
-    Args:
-        results: What was read.
-        cell: The cell.
-
-    Returns:
-        Labels in the study's order.
-    """
+    """The arms whose networks took shares of each other's weights."""
     return [arm.label for arm in results.study.arms if grafted_layers(results, cell, arm.label)]
 
 
 def grafted_layers(results: Results, cell: str, arm: str) -> list[str]:
-    """The layers of an arm that took a share of a partner's weights.
-
-    Args:
-        results: What was read.
-        cell: The cell.
-        arm: The arm's label.
-
-    Returns:
-        Module paths, in the network's order.
-    """
+    """The layers of an arm that took a share of a partner's weights."""
     return list(
         dict.fromkeys(
             layer
@@ -128,17 +72,7 @@ def grafted_layers(results: Results, cell: str, arm: str) -> list[str]:
 
 
 def share_series(results: Results, cell: str, arm: str, layer: str) -> dict[float, list[float]]:
-    """What one layer of an arm kept of its own at each graft.
-
-    Args:
-        results: What was read.
-        cell: The cell.
-        arm: The arm's label.
-        layer: The layer.
-
-    Returns:
-        Time in epochs to the shares of all networks and trials.
-    """
+    """What one layer of an arm kept of its own at each graft."""
     found: dict[float, list[float]] = {}
     for trial, layers in _grafts(results, cell, arm):
         for graft in layers.get(layer, ()):
@@ -149,11 +83,6 @@ def share_series(results: Results, cell: str, arm: str, layer: str) -> dict[floa
 
 def distance_series(results: Results, cell: str, arm: str) -> dict[float, list[float]]:
     """How far the networks of an arm were apart right before each graft.
-
-    Args:
-        results: What was read.
-        cell: The cell.
-        arm: The arm's label.
 
     Returns:
         Time in epochs to one number a network and trial: the mean over its layers.
@@ -172,11 +101,6 @@ def distance_series(results: Results, cell: str, arm: str) -> dict[float, list[f
 def counted(results: Results, cell: str, held: Collection[str]) -> str:
     """How many trials of each arm something is known of.
 
-    Args:
-        results: What was read.
-        cell: The cell.
-        held: The trials of which it is known.
-
     Returns:
         Such as "3 (none), 3 (grafting)"; arms without any are left out.
     """
@@ -189,12 +113,6 @@ def counted(results: Results, cell: str, held: Collection[str]) -> str:
 
 def over_trials(curves: Sequence[dict[int, float]]) -> dict[int, Spread]:
     """Put the curves of several trials together.
-
-    Args:
-        curves: Epoch to number, one a trial.
-
-    Returns:
-        By epoch.
 
     Examples:
         >>> over_trials([{1: 0.25, 2: 0.5}, {1: 0.75}])

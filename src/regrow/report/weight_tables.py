@@ -25,15 +25,7 @@ from regrow.study.views import THRESHOLDS
 
 
 def weight_tables(results: Results, cell: str) -> tuple[tuple[str, str, Table], ...]:
-    """All of them for one cell.
-
-    Args:
-        results: What was read.
-        cell: The cell.
-
-    Returns:
-        Name of its file, title, table; some may have no rows.
-    """
+    """All of them for one cell."""
     return (
         ("invalid", "Invalid filters and entropy", invalid_table(results, cell)),
         ("entropy", "Entropy of the layers at the end", entropy_table(results, cell)),
@@ -43,10 +35,6 @@ def weight_tables(results: Results, cell: str) -> tuple[tuple[str, str, Table], 
 
 def invalid_table(results: Results, cell: str) -> Table:
     """How many filters have next to no weights at the end, and what all weights carry.
-
-    Args:
-        results: What was read.
-        cell: The cell.
 
     Returns:
         One row an arm; no rows where weights were not looked at.
@@ -81,10 +69,6 @@ def _invalid(place: int, own: CarriedNumbers) -> str:
 def entropy_table(results: Results, cell: str) -> Table:
     """The entropy of each layer after the last epoch.
 
-    Args:
-        results: What was read.
-        cell: The cell.
-
     Returns:
         One row a layer; no rows where weights were not looked at.
     """
@@ -112,14 +96,7 @@ def end_table(
     """A number of each layer after the last epoch measured, one column an arm.
 
     Args:
-        results: What was read.
-        cell: The cell.
-        held: The trials that have it.
         series: Results, cell, arm and layer to its mean and spread by epoch.
-        caption: Makes the caption of the numbers of seeds and the arms.
-
-    Returns:
-        One row a layer; none where it was not measured.
     """
     layers = seen_layers(results, cell, held)
     ends: dict[str, dict[str, Spread]] = {}
@@ -140,10 +117,6 @@ def end_table(
 
 def share_table(results: Results, cell: str) -> Table:
     """What share of its own weights each layer kept, over all grafts.
-
-    Args:
-        results: What was read.
-        cell: The cell.
 
     Returns:
         One row a layer; no rows where no network took anything from another.

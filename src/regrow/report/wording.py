@@ -14,13 +14,6 @@ _MINUS: Final = "\N{MINUS SIGN}"
 def percent(share: float | None, *, digits: int = 1) -> str:
     """Write a share as a percentage without its sign.
 
-    Args:
-        share: 0 to 1, or None.
-        digits: Digits after the point.
-
-    Returns:
-        The number; an en dash for None.
-
     Examples:
         >>> percent(0.7531), percent(None)
         ('75.3', '–')
@@ -30,13 +23,6 @@ def percent(share: float | None, *, digits: int = 1) -> str:
 
 def points(difference: float | None, *, digits: int = 1) -> str:
     """Write a difference of two shares in percentage points, always with its sign.
-
-    Args:
-        difference: -1 to 1, or None.
-        digits: Digits after the point.
-
-    Returns:
-        The number; an en dash for None.
 
     Examples:
         >>> points(0.125), points(0.0), points(None)
@@ -48,13 +34,6 @@ def points(difference: float | None, *, digits: int = 1) -> str:
 def decimal(number: float | None, *, digits: int = 1) -> str:
     """Write a number that has no unit.
 
-    Args:
-        number: Any finite number, or None.
-        digits: Digits after the point.
-
-    Returns:
-        The number; an en dash for None.
-
     Examples:
         >>> decimal(8.25, digits=2), decimal(None)
         ('8.25', '–')
@@ -64,13 +43,6 @@ def decimal(number: float | None, *, digits: int = 1) -> str:
 
 def signed(number: float, *, digits: int = 1) -> str:
     """Write a number with its sign, and zero without one.
-
-    Args:
-        number: Any finite number.
-        digits: Digits after the point.
-
-    Returns:
-        The number, with a true minus sign.
 
     Examples:
         >>> signed(2.25, digits=2), signed(-0.0001)
@@ -87,13 +59,6 @@ def interval(low: float | None, high: float | None) -> str:
 
     An end that is not 0 is never written as 0.0, for 0 decides the verdict.
 
-    Args:
-        low: Lower end, -1 to 1, or None.
-        high: Upper end, or None.
-
-    Returns:
-        The ends; an en dash when there is no interval.
-
     Examples:
         >>> interval(0.061, 0.189), interval(0.0002, 0.1)
         ('+6.1 to +18.9', '+0.02 to +10.0')
@@ -105,12 +70,6 @@ def interval(low: float | None, high: float | None) -> str:
 
 def p_value(p: float | None) -> str:
     """Write a probability; below one in a thousand only that.
-
-    Args:
-        p: 0 to 1, or None.
-
-    Returns:
-        The number; an en dash for None.
 
     Examples:
         >>> p_value(0.0312), p_value(0.0000004), p_value(0.9999)
@@ -126,12 +85,6 @@ def p_value(p: float | None) -> str:
 def equals_p(p: float) -> str:
     """Write "p = 0.031" or "p < 0.001".
 
-    Args:
-        p: 0 to 1.
-
-    Returns:
-        The words.
-
     Examples:
         >>> equals_p(0.5), equals_p(1e-9)
         ('p = 0.50', 'p < 0.001')
@@ -143,14 +96,6 @@ def equals_p(p: float) -> str:
 def count(number: int, noun: str, plural: str | None = None) -> str:
     """Write a count with its noun.
 
-    Args:
-        number: How many.
-        noun: Of what, in the singular.
-        plural: Its plural where an s is not enough.
-
-    Returns:
-        The words.
-
     Examples:
         >>> count(1, "seed"), count(24, "seed"), count(2, "loss", "losses")
         ('1 seed', '24 seeds', '2 losses')
@@ -160,12 +105,6 @@ def count(number: int, noun: str, plural: str | None = None) -> str:
 
 def span(counts: Sequence[int]) -> str:
     """Write the least and the most of some counts.
-
-    Args:
-        counts: At least one.
-
-    Returns:
-        One number where they are equal.
 
     Examples:
         >>> span([50, 12, 20]), span([8, 8])
@@ -177,12 +116,6 @@ def span(counts: Sequence[int]) -> str:
 
 def seconds(duration: float | None) -> str:
     """Write a duration with its unit.
-
-    Args:
-        duration: Seconds, or None.
-
-    Returns:
-        The words; an en dash for None.
 
     Examples:
         >>> seconds(0.25), seconds(75.2), seconds(5400)
@@ -198,12 +131,6 @@ def seconds(duration: float | None) -> str:
 def times(factor: float) -> str:
     """Write how many times something is something else.
 
-    Args:
-        factor: Above 0.
-
-    Returns:
-        The words, without a needless point.
-
     Examples:
         >>> times(2.0), times(1.25), times(0.5)
         ('2 times', '1.25 times', '0.5 times')
@@ -213,9 +140,6 @@ def times(factor: float) -> str:
 
 def unbroken(text: str) -> str:
     """Keep numbers and their units on one line.
-
-    Args:
-        text: A sentence.
 
     Returns:
         The same sentence with no-break spaces before % and around the equals sign of p and n.

@@ -44,17 +44,7 @@ class Written:
 
 
 def write_report(run_dir: Path) -> Written:
-    """Write the report of a run, finished or not, into its folder.
-
-    Args:
-        run_dir: The folder that holds ``results.sqlite``.
-
-    Returns:
-        The paths of what was written; the page is written last.
-
-    Raises:
-        StoreError: The folder holds no readable results, or cannot be written.
-    """
+    """Write the report of a run, finished or not, into its folder."""
     results = read_results(run_dir)
     found = summarise(results)
     document = _document(results, found)
@@ -86,9 +76,6 @@ def write_report(run_dir: Path) -> Written:
 
 def summary_json(run_dir: Path) -> dict[str, object]:
     """The numbers of a report for machines, computed anew; nothing is written.
-
-    Args:
-        run_dir: The folder that holds ``results.sqlite``.
 
     Returns:
         A document of plain values with `summary_version`; the same that ``summary.json`` holds.

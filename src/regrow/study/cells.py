@@ -67,17 +67,6 @@ def complete(study: Study, known: Known, *, where: str) -> Study:
 
     A control takes over the settings, the training, the model and the teachers of the arm that it replays, as far as
     it has not its own.
-
-    Args:
-        study: The study without a grid.
-        known: What it may name.
-        where: Its file, for messages.
-
-    Returns:
-        The study that says all.
-
-    Raises:
-        ConfigError: A setting is out of range, a control's partner is not clear, or teachers cannot teach.
     """
     parts: dict[str, Any] = {}
     for part, choice, shelf in (

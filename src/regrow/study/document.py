@@ -225,18 +225,7 @@ class Study(_Part):
 
 
 def check_document(document: Mapping[str, Any], *, where: str) -> Study:
-    """Make a study from plain data.
-
-    Args:
-        document: As TOML gives it.
-        where: Name of the file or of the command line, for messages.
-
-    Returns:
-        The study; types, ranges and keys are right.
-
-    Raises:
-        ConfigError: One line for each mistake: place, what must hold, what came.
-    """
+    """Make a study from plain data."""
     try:
         return Study.model_validate(dict(document))
     except ValidationError as error:
@@ -244,19 +233,7 @@ def check_document(document: Mapping[str, Any], *, where: str) -> Study:
 
 
 def check_training(values: Mapping[str, Any], *, where: str, path: str = "train") -> Training:
-    """Make the training of one arm.
-
-    Args:
-        values: The study's training with the arm's overrides.
-        where: Name of the file or of the command line, for messages.
-        path: Key of the overrides in it.
-
-    Returns:
-        The training.
-
-    Raises:
-        ConfigError: One line for each mistake.
-    """
+    """Make the training of one arm."""
     try:
         return Training.model_validate(dict(values))
     except ValidationError as error:
@@ -274,13 +251,7 @@ def mistakes(
     """What is wrong with plain data: ``file: key: what must hold, got what``.
 
     Args:
-        error: Of pydantic.
-        root: The model that they were to fit.
         where: Name of the file or of the command line; empty: left out.
-        prefix: Key under which they stand.
-
-    Returns:
-        One text for each mistake.
     """
     details = error.errors(include_url=False)
     return list(dict.fromkeys(_line(detail, where, root, prefix=prefix) for detail in details))

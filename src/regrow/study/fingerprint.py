@@ -27,14 +27,7 @@ def fingerprint_document(
     """All that determines the results of a trial: not the seeds' number, the name, the jobs or the folder.
 
     Args:
-        cells: Of the study.
-        known: What it may name.
-        data_digests: Hash of the data set by cell.
         engine: What makes the steps. Folders from before there were two have none: ``modules``.
-        device: Where networks are trained; a GPU rounds otherwise than a CPU.
-
-    Returns:
-        JSON-ready.
     """
     return {
         "results_version": RESULTS_VERSION,
@@ -72,26 +65,12 @@ def _model(study: Study, known: Known) -> dict[str, Any]:
 
 
 def fingerprint(found: Mapping[str, Any]) -> str:
-    """Hash a fingerprint document.
-
-    Args:
-        found: What `fingerprint_document` gave.
-
-    Returns:
-        64 hexadecimal digits; the order of keys does not matter.
-    """
+    """Hash a fingerprint document."""
     return hashlib.sha256(json.dumps(found, sort_keys=True).encode()).hexdigest()
 
 
 def differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> list[str]:
     """Name the settings in which two documents differ.
-
-    Args:
-        there: One document.
-        here: The other.
-
-    Returns:
-        One entry a setting: ``key: value there, value here``.
 
     Examples:
         >>> differences({"train": {"lr": 0.1}}, {"train": {"lr": 0.2}})

@@ -20,18 +20,7 @@ _DAMAGED: Final = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 
 @contextmanager
 def explained(path: Path, what: str) -> Generator[None]:
-    """Turn what the file system and SQLite say into one line.
-
-    Args:
-        path: The file or folder at work.
-        what: What cannot be done then.
-
-    Yields:
-        Nothing.
-
-    Raises:
-        StoreError: In place of OSError, sqlite3.Error, and the KeyError or ValueError of damaged records.
-    """
+    """Turn what the file system and SQLite say into one line."""
     try:
         yield
     except OSError as error:
@@ -49,15 +38,6 @@ def explained(path: Path, what: str) -> Generator[None]:
 @contextmanager
 def folder_held(folder: Path) -> Generator[None]:
     """Hold a folder for one run; the lock ends with the process, however it ends.
-
-    Args:
-        folder: The folder; it exists.
-
-    Yields:
-        Nothing.
-
-    Raises:
-        StoreError: Another process holds it.
 
     Edge cases:
         An OSError where it cannot be locked or written.
@@ -83,12 +63,6 @@ def folder_held(folder: Path) -> Generator[None]:
 def file_stem(trial: str) -> str:
     """A readable file name for a trial, made unique by a hash.
 
-    Args:
-        trial: Its name; any characters.
-
-    Returns:
-        The name, without a suffix.
-
     Examples:
         >>> file_stem("base/none/seed0")
         'base_none_seed0-9ff65bfb'
@@ -98,15 +72,7 @@ def file_stem(trial: str) -> str:
 
 
 def checkpoint_path(folder: Path, trial: str) -> Path:
-    """Where the checkpoint of a trial lies.
-
-    Args:
-        folder: The folder of the checkpoints.
-        trial: Name of the trial.
-
-    Returns:
-        The path.
-    """
+    """Where the checkpoint of a trial lies."""
     return folder / f"{file_stem(trial)}.ckpt"
 
 

@@ -19,15 +19,6 @@ def set_key(found: dict[str, Any], key: str, value: object, *, where: str) -> No
     ``train.<key>``, ``diagnostics.<key>``, ``model.<setting>``, ``data.<setting>``, ``<arm>.<setting>``,
     ``<arm>.train.<key>``, ``<arm>.model.<setting>``, ``<arm>.distillation.<key>``; a leading ``arms.`` is allowed
     before a label.
-
-    Args:
-        found: The study as plain data.
-        key: The key.
-        value: The value.
-        where: Place of the key, for messages.
-
-    Raises:
-        ConfigError: The key has no value part, leads into what is no table, or begins with a name that is none.
     """
     *parents, last = path_of(found, key, where=where)
     table = found
@@ -45,15 +36,9 @@ def path_of(found: Mapping[str, Any], key: str, *, where: str) -> tuple[str, ...
 
     Args:
         found: The study as plain data; its arms tell labels from other words.
-        key: The key, see `set_key`.
-        where: Place of the key, for messages.
 
     Returns:
         The names of the tables, and of the entry in the last of them.
-
-    Raises:
-        ConfigError: The key has no value part.
-        UnknownNameError: The first part names nothing.
 
     Examples:
         >>> path_of({"arms": {"redo": {}}}, "redo.threshold", where="here")
@@ -88,12 +73,6 @@ def value_at(found: Mapping[str, Any], path: Sequence[str]) -> object:
 def parse_value(text: str) -> object:
     """A value as it would stand in a TOML file; what is none there is a text.
 
-    Args:
-        text: What came after ``=``.
-
-    Returns:
-        A number, true, false, None for ``null``, or the text itself.
-
     Examples:
         >>> parse_value("1e-8"), parse_value("true"), parse_value("East"), parse_value("null")
         (1e-08, True, 'East', None)
@@ -108,18 +87,7 @@ def parse_value(text: str) -> object:
 
 
 def parse_setting(text: str, *, where: str) -> tuple[str, object]:
-    """Read a setting as the command line has it.
-
-    Args:
-        text: ``KEY=VALUE``.
-        where: The option, for messages.
-
-    Returns:
-        The key and the value.
-
-    Raises:
-        ConfigError: There is no ``=``.
-    """
+    """Read a setting as the command line has it."""
     key, equals, value = text.partition("=")
     if not equals:
         raise ConfigError(f"{where} must be KEY=VALUE, got '{text}'")
@@ -128,12 +96,6 @@ def parse_setting(text: str, *, where: str) -> tuple[str, object]:
 
 def written(value: object) -> str:
     """Write a value as `parse_value` reads it.
-
-    Args:
-        value: Of a setting.
-
-    Returns:
-        The text.
 
     Examples:
         >>> [written(value) for value in (1e-8, True, None, "East", "1", [1, 2])]

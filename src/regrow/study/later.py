@@ -24,11 +24,7 @@ def without(settings: Mapping[str, object], later: Mapping[str, object]) -> dict
     """The settings that tell something from what it was before some of them were there.
 
     Args:
-        settings: All settings.
         later: Those that came later, and what says the same as their absence.
-
-    Returns:
-        Those that count.
 
     Examples:
         >>> without({"lr": 0.1, "anneal_epochs": 0}, TRAINING_LATER)
@@ -45,13 +41,6 @@ def distinguishing(recipe: str, settings: Mapping[str, object]) -> dict[str, obj
     A setting that came later is left out where it says what was so before, so that a results folder of that time goes
     on.
 
-    Args:
-        recipe: Name of the recipe.
-        settings: All its settings.
-
-    Returns:
-        Those that count.
-
     Examples:
         >>> distinguishing("randomout", {"threshold": 1e-8, "confirm": "gradient", "look_every": 100})
         {'threshold': 1e-08}
@@ -61,13 +50,6 @@ def distinguishing(recipe: str, settings: Mapping[str, object]) -> dict[str, obj
 
 def with_before(recipe: str, settings: Mapping[str, object]) -> dict[str, object]:
     """The settings of stored results, which do not have those that came later.
-
-    Args:
-        recipe: Name of the recipe.
-        settings: As they were stored.
-
-    Returns:
-        The same, and what was so before.
 
     Examples:
         >>> with_before("randomout", {"threshold": 1e-8})

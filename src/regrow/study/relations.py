@@ -19,10 +19,6 @@ from regrow.study.teacher_arms import in_order
 def arm_records(cells: Iterable[Cell], facts: Callable[[str], Facts]) -> tuple[ArmRecord, ...]:
     """Resolve every arm in every cell: a grid may make arms differ in one and not in another.
 
-    Args:
-        cells: Of one study.
-        facts: How a recipe is compared, by its name.
-
     Returns:
         One record an arm, cell by cell in the order of the study.
 

@@ -85,16 +85,12 @@ def read_folder(folder: Path, *, facts: Callable[[str], Facts]) -> Results:
     """Read a run's folder, finished or not, without changing anything in it.
 
     Args:
-        folder: The folder that `regrow run --out` wrote.
         facts: How a recipe is compared, by its name: asked of folders of version 3 alone, which do not say how
             their arms stand to each other.
 
     Returns:
         Its results at this moment; a run that is still going is read between two of its trials. Of a large sweep the
         trials alone: no other records.
-
-    Raises:
-        StoreError: The folder holds no results, or they are damaged, foreign or of another version.
     """
     file = folder / DATABASE
     if not file.is_file():

@@ -121,12 +121,6 @@ def is_failed(accuracy: float | None, *, majority_share: float) -> bool:
         accuracy: Test accuracy after the last epoch, 0 to 1; None or NaN when there is none.
         majority_share: Share of the commonest class in the test set, 0 to 1.
 
-    Returns:
-        True for a failed seed; a missing accuracy is a failure.
-
-    Raises:
-        ConfigError: A number is outside [0, 1].
-
     Examples:
         >>> is_failed(0.52, majority_share=0.5), is_failed(0.53, majority_share=0.5)
         (True, False)
@@ -153,10 +147,6 @@ def summary(
     Args:
         accuracies: Seed to test accuracy after the last epoch, 0 to 1; None where a trial crashed.
         majority_share: Share of the commonest class in the test set, 0 to 1.
-        diverged: Seeds whose loss or weights became non-finite: failed, whatever they measured.
-
-    Returns:
-        The summary.
 
     Edge cases:
         No seed: zero counts, no numbers. One seed: no standard deviation. A seed in `diverged`
@@ -199,18 +189,10 @@ def paired(
 
     Args:
         a: Seed to test accuracy of the arm under test, 0 to 1; None where a trial crashed.
-        b: The same for the arm that it is compared with.
         majority_share: Share of the commonest class in the test set, 0 to 1.
-        diverged_a: Seeds of a that became non-finite: failed, whatever they measured.
-        diverged_b: The same for b.
-        confidence: What the interval should cover, within (0, 1).
-        resamples: Bootstrap samples, at least 100.
 
     Returns:
         The comparison. A pair with a crashed trial counts among the failures only.
-
-    Raises:
-        ConfigError: `confidence` or `resamples` is out of range.
 
     Edge cases:
         No common seed: zero counts, None elsewhere. One pair: no interval. Equal differences: an
@@ -270,14 +252,6 @@ def mean_interval(
     values: Sequence[float], *, confidence: float = 0.95, resamples: int = 9999
 ) -> tuple[float, float] | None:
     """The interval of a mean over seeds: bias-corrected and accelerated bootstrap, as in `paired`.
-
-    Args:
-        values: One finite number a seed.
-        confidence: What the interval should cover, within (0, 1).
-        resamples: Bootstrap samples.
-
-    Returns:
-        Its ends; None below two values.
 
     Examples:
         >>> mean_interval([0.25, 0.25, 0.25]), mean_interval([0.5])

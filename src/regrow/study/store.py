@@ -175,11 +175,7 @@ class Store:
     # ---- trials
 
     def ended(self) -> dict[str, str]:
-        """The trials that ended.
-
-        Returns:
-            Status by trial.
-        """
+        """The trials that ended."""
         with self._said("cannot be read"):
             return dict(self._connection.execute("SELECT trial, status FROM trials"))
 
@@ -193,14 +189,7 @@ class Store:
             return dict(self._connection.execute("SELECT trial, test_accuracy FROM trials"))
 
     def renewals(self, trial: str) -> list[tuple[int, str, tuple[int, ...]]]:
-        """The renewals of one trial, for the control that replays it.
-
-        Args:
-            trial: Its name.
-
-        Returns:
-            Step, layer and filters, in the order in which they happened.
-        """
+        """The renewals of one trial, for the control that replays it."""
         found: dict[tuple[int, str], list[int]] = {}
         with self._said("cannot be read"):
             records = select(self._connection, RenewalRecord, trial=trial).get(trial, ())
@@ -210,10 +199,6 @@ class Store:
 
     def write(self, *results: TrialResult, finished_at: str) -> None:
         """Keep trials that ended, all of them whole or none, and remove nothing.
-
-        Args:
-            *results: The trials.
-            finished_at: Time, for people.
 
         Edge cases:
             A StoreError when they cannot be written or one is there already. What was there is untouched.
@@ -241,11 +226,7 @@ class Store:
         self._written, self._last_written = self._trained, time.monotonic()
 
     def forget_crashed(self) -> int:
-        """Take the crashed trials out, so that they run again.
-
-        Returns:
-            How many there were.
-        """
+        """Take the crashed trials out, so that they run again."""
         with self._said("cannot be written"), self._transaction():
             return self._connection.execute("DELETE FROM trials WHERE status = 'crashed'").rowcount
 
@@ -255,21 +236,11 @@ class Store:
         return self.folder / CHECKPOINTS
 
     def checkpoint(self, trial: str) -> Path:
-        """Where the checkpoint of a trial lies.
-
-        Args:
-            trial: Its name; any characters.
-
-        Returns:
-            A readable file name, made unique by a hash.
-        """
+        """Where the checkpoint of a trial lies."""
         return checkpoint_path(self.checkpoints, trial)
 
     def weights(self, trial: str) -> Path:
         """Where the final weights of a trial lie, if they are kept.
-
-        Args:
-            trial: Its name; any characters.
 
         Returns:
             A readable file name, made unique by a hash; its folder is made when the first weights are written.
@@ -330,9 +301,6 @@ class Store:
 
 def engine_of(folder: Path) -> EngineName | None:
     """The engine that a folder's results were made with.
-
-    Args:
-        folder: Of a study, begun or not.
 
     Returns:
         The engine; None where nothing is there that can be read: opening the store then says what is wrong.

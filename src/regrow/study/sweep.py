@@ -78,12 +78,6 @@ def find_sweep(study: Asked) -> Sweep | None:
     A sweep varies at least two settings of one recipe, each over at least two different numbers, and has an arm with
     plain training to compare with. Of more than two such settings those with the most values are the axes.
 
-    Args:
-        study: What was asked for.
-
-    Returns:
-        The sweep; None for every other study.
-
     Edge cases:
         Two arms that are both varied so: the first in the study's order.
     """

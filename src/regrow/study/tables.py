@@ -87,16 +87,7 @@ def insert(connection: sqlite3.Connection, records: Iterable[object], *, trial: 
 def select(
     connection: sqlite3.Connection, record: type[Record], *, trial: str | None = None
 ) -> dict[str, tuple[Record, ...]]:
-    """Read records in the order in which they were written, by trial; all under "" that belong to none.
-
-    Args:
-        connection: The database.
-        record: Their class.
-        trial: Read those of one trial alone.
-
-    Returns:
-        Records by trial; trials without any are absent.
-    """
+    """Read records in the order in which they were written, by trial; all under "" that belong to none."""
     found, columns = _TABLES[record], _columns(record)
     first = "trial" if found.of_trial else "''"
     names = ", ".join((first, *(column.name for column in columns)))

@@ -11,22 +11,7 @@ from regrow.study.folder import sha256_of
 
 
 def taught(study: Study, label: str, arm: Arm, *, where: str) -> Arm:
-    """Check the teachers of an arm, hash their files, and write its distillation out.
-
-    Args:
-        study: The study without a grid.
-        label: The arm's.
-        arm: The arm.
-        where: Its place, for messages.
-
-    Returns:
-        The arm that says all.
-
-    Raises:
-        ConfigError: The arm teaches itself, a teacher is there twice, a file cannot be read or is another one than
-            the study says, or there is something for teachers and no teacher.
-        UnknownNameError: A teacher is neither an arm nor a file ``*.pt``.
-    """
+    """Check the teachers of an arm, hash their files, and write its distillation out."""
     if not arm.teachers:
         for key, given in (
             ("distillation", arm.distillation),
@@ -60,15 +45,8 @@ def taught(study: Study, label: str, arm: Arm, *, where: str) -> Arm:
 def in_order(arms: Mapping[str, Arm], *, where: str) -> list[str]:
     """The arms in an order in which each comes after what it replays and what teaches it.
 
-    Args:
-        arms: Arms by label.
-        where: The study's file, for messages.
-
     Returns:
         Labels: those that wait for nothing first, then those that wait for them; else as they were written.
-
-    Raises:
-        ConfigError: Arms wait for each other.
     """
     sorter = TopologicalSorter(
         {

@@ -105,14 +105,6 @@ class TrialSpec:
 def trial_name(cell: str, label: str, seed: int) -> str:
     """The name of a trial.
 
-    Args:
-        cell: Name of the cell.
-        label: Label of the arm.
-        seed: The seed.
-
-    Returns:
-        The name.
-
     Examples:
         >>> trial_name("base", "randomout", 3)
         'base/randomout/seed3'
@@ -176,15 +168,7 @@ def of_cells(
     """Take the trials of some cells.
 
     Args:
-        specs: All trials of a study.
         wanted: Settings that the cells must all have, as ``--set`` takes them: ``randomout.threshold=1e-8``.
-        among: The study's cells.
-
-    Returns:
-        The trials of these cells, in their order.
-
-    Raises:
-        ConfigError: No cell has them; the message says what there is.
 
     Edge cases:
         A setting that the grid does not vary is the same in every cell, and may be asked for as well.

@@ -20,18 +20,6 @@ def by_name(
     A copy of the whole inside a wrapper has ``module.conv.weight`` for ``conv.weight``; a copy of the part ``q_net``
     has ``conv.weight`` for ``q_net.conv.weight``. Of all pairs of prefixes the one is taken under which most watched
     weights are found.
-
-    Args:
-        own: The copy's tensors by name.
-        model: The model's.
-        wanted: Names of the watched weights.
-        kind: The copy's class, for messages.
-
-    Returns:
-        By the model's name, the copy's.
-
-    Raises:
-        ConfigError: None of the watched weights is found, or another shape, or two parts of the model fit equally.
     """
     scores = {
         pair: sum(
@@ -71,15 +59,7 @@ def by_order(shadows: Sequence[Tensor], model: Mapping[str, Tensor], *, kind: st
     """The model's names of tensors that lie in the order of its parameters, as averages that are no modules hold them.
 
     Args:
-        shadows: One for each parameter, or one for each that is trained.
         model: The model's tensors by name, parameters in its order; others are passed over.
-        kind: The average's class, for messages.
-
-    Returns:
-        One name for each.
-
-    Raises:
-        ConfigError: Another number, or another shape.
     """
     parameters: dict[int, str] = {}
     for name, each in model.items():

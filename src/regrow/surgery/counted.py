@@ -121,14 +121,7 @@ class CountedNorms:
         return {name: dict(kept) for name, kept in self.young.items()}
 
     def check_state(self, state: object) -> None:
-        """Raise what `load_state_dict` would raise, and change nothing.
-
-        Args:
-            state: What is to be loaded.
-
-        Raises:
-            StateError: It is not whole, or of another model.
-        """
+        """Raise what `load_state_dict` would raise, and change nothing."""
         for name, kept in cast("Mapping[str, Any]", state).items():
             module, attribute = self._modules.get(name, (None, ""))
             size = getattr(getattr(module, attribute, None), "shape", None)

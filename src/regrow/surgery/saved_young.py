@@ -97,18 +97,7 @@ def check_tensors(
     entries: Collection[str] = (),
     counts: Collection[str] = (),
 ) -> None:
-    """Refuse saved tensors that are not whole, or not of this parameter.
-
-    Args:
-        name: The parameter's.
-        state: What was saved.
-        shape: The parameter's.
-        entries: What the family keeps of entries that were born together.
-        counts: What must be there besides, one number a tensor.
-
-    Raises:
-        StateError: Something is missing, not a tensor, or of a shape that does not fit.
-    """
+    """Refuse saved tensors that are not whole, or not of this parameter."""
     form = _BORN if _BORN in state else "births"
     missing = sorted({*_NEEDED, form, *entries, *counts} - set(state))
     if missing:

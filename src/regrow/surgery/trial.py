@@ -46,16 +46,6 @@ def tried_family(optimizer: Optimizer, *, reset_state: str = "exact") -> Family:
     step is run on a few numbers, with this optimizer's options: entries that are renewed between two steps must go on
     as in a parameter of their own. It costs some milliseconds, and nothing of the optimizer is touched.
 
-    Args:
-        optimizer: The bare torch optimizer.
-        reset_state: ``exact``, or ``zero``: exact where that is known, else `Zeroed`.
-
-    Returns:
-        Its family.
-
-    Raises:
-        OptimizerError: It cannot be followed; or its steps are not those that are known under this name.
-
     Edge cases:
         A version that is not among those the tests have seen, and whose steps are the known ones: a RegrowWarning.
     """

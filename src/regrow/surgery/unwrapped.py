@@ -17,15 +17,6 @@ def unwrap_optimizer(optimizer: object) -> Optimizer:
 
     Such wrappers are often subclasses of Optimizer themselves, without hooks and state of their own. timm's Lookahead
     is one too: its slow weights are in the state of the optimizer that it steps.
-
-    Args:
-        optimizer: An optimizer or a wrapper.
-
-    Returns:
-        The innermost optimizer, the one whose step hooks fire.
-
-    Raises:
-        OptimizerError: There is none inside; or a wrapper keeps weights or a state of its own, out of reach.
     """
     inner: object = optimizer
     while (within := _within(inner)) is not None:

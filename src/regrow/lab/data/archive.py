@@ -18,19 +18,7 @@ from regrow.errors import DataError
 def read_archive(
     path: Path, keys: Sequence[str], *, optional: Sequence[str] = ()
 ) -> dict[str, NDArray[Any]]:
-    """Read named arrays from an .npz file. Pickled objects are refused: they could run code.
-
-    Args:
-        path: The file.
-        keys: Arrays that must be there.
-        optional: Arrays that are read if they are there.
-
-    Returns:
-        Name to array.
-
-    Raises:
-        DataError: The file is missing, unreadable, damaged, no .npz file, or lacks a key.
-    """
+    """Read named arrays from an .npz file. Pickled objects are refused: they could run code."""
     if not path.is_file():
         found = "a folder" if path.is_dir() else "nothing"
         raise DataError(f"{path}: must be an .npz file, there is {found}")

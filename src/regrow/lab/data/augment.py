@@ -16,12 +16,7 @@ def crop_flip(images: Tensor, generator: torch.Generator, *, padding: int = PADD
     """Shift every image by up to `padding` pixels, and mirror every second one, at random.
 
     Args:
-        images: (B, C, H, W). Not changed.
-        generator: Where the shifts and mirrors come from.
         padding: Largest shift, pixels; what comes in from outside is 0, the mean under ``scale="standard"``.
-
-    Returns:
-        (B, C, H, W).
 
     Source:
         He et al., "Deep Residual Learning", CVPR 2016, Section 4.2: 4 pixels of padding, a random crop of the padded

@@ -71,14 +71,6 @@ def crop_and_resize(
     without smoothing, as the 28 x 28 crops that its author published. Where a square leaves the
     tile, the edge's pixels are repeated.
 
-    Args:
-        tile: Grey values, uint8 (H, W). Read, never written.
-        boxes: left, top, side, int64 (N, 3).
-        size: Height and width of the results, pixels.
-
-    Returns:
-        uint8 (N, size, size), rounded to the nearest grey value.
-
     Examples:
         >>> tile = np.arange(900, dtype=np.uint8).reshape(30, 30) // 30 * 10
         >>> crop_and_resize(tile, np.array([[0, 0, 30]]), size=15)[0, :3, 0].tolist() == [

@@ -65,19 +65,7 @@ class Candidates:
 
 
 def fetch_files(cache_dir: Path | None, *, base_url: str = BASE_URL) -> Path:
-    """Download the files that are not in the cache yet, and check every one by its hash.
-
-    Args:
-        cache_dir: Where downloads are kept; None for the user's cache folder.
-        base_url: Where the files lie; ends in a slash.
-
-    Returns:
-        The folder with all files at their paths.
-
-    Raises:
-        DataError: The network or the cache cannot be used, or a file is not the published one.
-        MissingExtraError: pooch is not installed.
-    """
+    """Download the files that are not in the cache yet, and check every one by its hash."""
     try:
         import pooch  # noqa: PLC0415 # imports requests, which only a download needs
     except ImportError as error:
@@ -105,14 +93,8 @@ def fetch_files(cache_dir: Path | None, *, base_url: str = BASE_URL) -> Path:
 def find_files(data_dir: Path) -> Path | None:
     """Look for the repository's files in a folder or in its subfolder ``craters_raw``.
 
-    Args:
-        data_dir: The user's data folder.
-
     Returns:
         The folder that holds all files, None if there is none of them.
-
-    Raises:
-        DataError: Some of the files are there and others are missing.
     """
     for folder in (data_dir, data_dir / "craters_raw"):
         missing = [path for path in SHA256 if not (folder / path).is_file()]
@@ -142,14 +124,7 @@ def _checked_bytes(folder: Path, path: str) -> bytes:
 
 
 def read_candidates(folder: Path) -> Candidates:
-    """Read the twelve candidate lists.
-
-    Args:
-        folder: The folder with the files at their paths.
-
-    Returns:
-        4,910 candidates.
-    """
+    """Read the twelve candidate lists."""
     labels: list[NDArray[np.int64]] = []
     tiles: list[NDArray[np.int64]] = []
     rows: list[NDArray[np.int64]] = []
@@ -168,15 +143,7 @@ def read_candidates(folder: Path) -> Candidates:
 
 
 def read_tile(folder: Path, tile: int) -> NDArray[Any]:
-    """Read one tile of the Martian surface.
-
-    Args:
-        folder: The folder with the files at their paths.
-        tile: Index into `TILES`.
-
-    Returns:
-        Grey values, uint8 (1700, 1700), rows from the top.
-    """
+    """Read one tile of the Martian surface."""
     content = _checked_bytes(folder, f"urbach2009_tile_images/tile{TILES[tile]}.pgm")
     # A binary PGM is a short text header and the bare pixels; the hash has settled that this is one.
     return np.frombuffer(content[-TILE_SIDE * TILE_SIDE :], np.uint8).reshape(TILE_SIDE, TILE_SIDE)

@@ -24,10 +24,6 @@ def overlap_groups(
         boxes: left, top, side in tile pixels, int64 (N, 3). Read, never written.
         tile: Index of each candidate's tile, int64 (N,): column tile // 2 and row tile % 2 of the
             mosaic.
-        threshold: Intersection over union above which two squares are linked.
-
-    Returns:
-        Group of each candidate, int64 (N,), 0 to G - 1.
 
     Examples:
         >>> boxes = np.array([[0, 0, 10], [50, 50, 10], [1, 0, 10]])
@@ -72,16 +68,6 @@ def held_out_half(
                     split is unknown. The same ground may be seen on both sides.
     ``half_clean``  whole overlap groups are halved at random, over all regions at once: no ground is
                     seen on both sides, and the halves of a region are only about equal.
-
-    Args:
-        split: One of `SPLITS`.
-        labels: 1 = crater, int64 (N,).
-        tile: Index of each candidate's tile, int64 (N,).
-        boxes: left, top, side in tile pixels, int64 (N, 3).
-        seed: Seed of the division.
-
-    Returns:
-        bool (N,), True = test.
     """
     generator = frozen_generator(seed)
     if split == "half_clean":

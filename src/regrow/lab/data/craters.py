@@ -64,11 +64,6 @@ class CraterTable:
 def build_table(folder: Path, *, region: int, size: int) -> CraterTable:
     """Cut the candidates out of the published tiles.
 
-    Args:
-        folder: The folder with the source's files at their paths.
-        region: Index of the region whose images are wanted.
-        size: Height and width of the images, 15 or 28.
-
     Returns:
         The table, in the order of the source's files: tile by tile, craters before the others.
     """
@@ -93,14 +88,6 @@ def read_table(path: Path, *, region: int, size: int) -> CraterTable:
     Args:
         path: The file, with the arrays ``images`` or ``images28``, ``labels``, ``tile`` and
             ``box``.
-        region: Index of the region whose images are wanted.
-        size: Height and width of the images, 15 or 28.
-
-    Returns:
-        The table, in the file's order.
-
-    Raises:
-        DataError: Arrays differ in length, or their shapes or values are not a crater table's.
     """
     key = "images" if size == 15 else f"images{size}"
     arrays: dict[str, NDArray[Any]] = read_archive(path, (key, "labels", "tile", "box"))
@@ -141,18 +128,13 @@ def read_craters(
     by single grey values elsewhere.
 
     Args:
-        settings: The settings.
         data_dir: A folder that holds ``craters.npz``, or the source's files at their paths (also
             under ``craters_raw``); nothing is downloaded then. None: the files are fetched once and
             kept.
-        cache_dir: Where fetched files are kept; None for the user's cache folder.
 
     Returns:
         The region's halves, uint8 (N, 1, size, size), class 0 = ``other`` and 1 = ``crater``, in a
         fixed shuffled order.
-
-    Raises:
-        DataError: `data_dir` holds neither, or a file is missing, damaged or not the published one.
 
     Source:
         Bandeira, Ding, Stepinski, "Automatic Detection of Sub-km Craters Using Shape and

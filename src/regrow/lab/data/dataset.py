@@ -85,14 +85,7 @@ class Dataset:
     meta: dict[str, object] = field(default_factory=dict[str, object])
 
     def to(self, device: str) -> Dataset:
-        """The same images elsewhere.
-
-        Args:
-            device: As torch names it; the CPU's data are not copied.
-
-        Returns:
-            A data set that lives there.
-        """
+        """The same images elsewhere."""
         return replace(
             self,
             x_train=self.x_train.to(device),
@@ -196,18 +189,6 @@ def _digest(*arrays: NDArray[Any]) -> str:
 
 def assemble(name: str, raw: RawImages, settings: CommonSettings) -> Dataset:
     """Check a source's images, take the prefixes asked for, scale, and hand out tensors.
-
-    Args:
-        name: The data set's name.
-        raw: What the source read. Not written.
-        settings: The common options.
-
-    Returns:
-        The data set.
-
-    Raises:
-        DataError: No images, shapes that differ, pixels that are not finite, labels that are no
-            class, a class without training images, fewer than two classes.
 
     Edge cases:
         A class without test images is allowed. The prefix is checked like a whole set: one

@@ -31,16 +31,8 @@ def read_digits(
 ) -> RawImages:
     """Read scikit-learn's digits and divide them into two stratified halves.
 
-    Args:
-        settings: The settings.
-        data_dir: Not used: the images come with scikit-learn.
-        cache_dir: Not used.
-
     Returns:
         896 training and 901 test images, (N, 1, 8, 8), grey values 0 to 16.
-
-    Raises:
-        MissingExtraError: scikit-learn is not installed.
 
     Source:
         Alpaydin and Kaynak, "Optical Recognition of Handwritten Digits", UCI Machine Learning

@@ -124,16 +124,8 @@ def read_folder(settings: FolderSettings, path: Path) -> RawImages:
     ``PATH/CLASS/file``, which is split at random in the same ratio for each class. Hidden files are
     passed over; any other file must be an image.
 
-    Args:
-        settings: The settings.
-        path: The folder.
-
     Returns:
         The images in a fixed shuffled order, so that a prefix holds all classes.
-
-    Raises:
-        DataError: The folder, a class or an image is missing, damaged, or of another size than the
-            first.
     """
     if not path.is_dir():
         raise DataError(

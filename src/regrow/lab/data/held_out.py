@@ -20,15 +20,8 @@ def hold_out(data: Dataset, count: int) -> tuple[Dataset, Tensor, Tensor]:
 
     The choice is random, yet always the same: every seed and every arm has the same images aside.
 
-    Args:
-        data: The data set. Not changed.
-        count: Number of images set aside.
-
     Returns:
         The data set without them, the images (count, C, H, W), and their classes (count,).
-
-    Raises:
-        ConfigError: Some class would have no training image left.
 
     Examples:
         >>> import torch

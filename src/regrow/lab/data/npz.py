@@ -32,17 +32,6 @@ def to_nchw(images: NDArray[Any], *, layout: str, where: str) -> NDArray[Any]:
     ``auto``: three axes are NHW. Four axes are NHWC if the last has length 1, 3 or 4 and the second
     has not, NCHW if the second has and the last has not; anything else is not guessed.
 
-    Args:
-        images: Three or four axes. Read, never written.
-        layout: As in `NpzSettings`.
-        where: The file and the array, for messages.
-
-    Returns:
-        A view, (N, C, H, W).
-
-    Raises:
-        DataError: The number of axes does not fit the layout, or ``auto`` cannot tell.
-
     Examples:
         >>> to_nchw(np.zeros((2, 8, 9, 3)), layout="auto", where="x_train").shape
         (2, 3, 8, 9)
@@ -102,13 +91,6 @@ def read_npz(settings: NpzSettings, path: Path) -> RawImages:
 
     Images are uint8 or floating, grey or colour; labels are integers 0..K-1, every one of which
     occurs in ``y_train``.
-
-    Args:
-        settings: The settings.
-        path: The file.
-
-    Returns:
-        The images in the file's order.
 
     Edge cases:
         A label of ``y_test`` that is no class of the training set is an error, made where

@@ -57,9 +57,6 @@ _SOURCES: dict[str, _Source] = {
 def names() -> list[str]:
     """The data sets that `load` knows; ``npz`` and ``folder`` are followed by a colon and a path.
 
-    Returns:
-        Names, sorted.
-
     Examples:
         >>> names()
         ['craters', 'digits', 'folder', 'npz']
@@ -90,9 +87,6 @@ def defaults(name: str) -> dict[str, object]:
     Args:
         name: The data set; a path after ``npz`` or ``folder`` may be left out.
 
-    Returns:
-        Setting to default.
-
     Examples:
         >>> defaults("digits")
         {'scale': 'standard', 'n_train': None, 'n_test': None, 'split_seed': 0}
@@ -101,25 +95,12 @@ def defaults(name: str) -> dict[str, object]:
 
 
 def summary(name: str) -> str:
-    """One line on what a data set is.
-
-    Args:
-        name: The data set, without a path.
-
-    Returns:
-        The line, without a full stop.
-
-    """
+    """One line on what a data set is."""
     return _source(name).summary
 
 
 def check(name: str, settings: Mapping[str, object]) -> None:
-    """Check a name and its settings without reading anything, and without loading torch.
-
-    Args:
-        name: The data set, with the path after ``npz:`` and ``folder:``.
-        settings: What the user wrote.
-    """
+    """Check a name and its settings without reading anything, and without loading torch."""
     source, _ = _resolve(name)
     read_settings(source.settings, settings, where=f"data set {name}")
 
@@ -134,17 +115,8 @@ def load(
     """Read a data set, check it and scale it.
 
     Args:
-        name: ``digits``, ``craters``, ``npz:PATH`` or ``folder:PATH``.
-        settings: Its settings, see `defaults`.
         data_dir: The folder that `craters` is read from in place of the network, and that a
             relative PATH starts at.
-        cache_dir: Where downloads are kept; None for the user's cache folder.
-
-    Returns:
-        The data set, as tensors on the CPU.
-
-    Raises:
-        DataError: `data_dir` does not exist.
 
     Examples:
         >>> data = load("digits", settings={"scale": "unit", "n_train": 100})

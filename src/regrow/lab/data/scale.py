@@ -71,14 +71,7 @@ def scaled(
     ``per_image``  x' = (x - mean_x) / std_x, over all pixels and channels of the image itself
 
     Args:
-        train: (N, C, H, W), uint8 or floating. Read, never written.
-        test: (M, C, H, W), as `train`.
-        scale: One of `SCALES`.
         maximum: The value that means white, for ``unit``; None to go by the rule above.
-        where: The data set, for messages.
-
-    Returns:
-        Training and test images, float32. Computed in float64 and rounded once.
 
     Edge cases:
         An unknown `scale` is a ConfigError; a channel that holds one value only (``standard``), or scaled values that

@@ -18,14 +18,7 @@ SplitSeed = Annotated[int, Field(ge=0, le=MAX_SEED)]
 
 
 def frozen_generator(seed: int) -> np.random.RandomState:
-    """The legacy Mersenne Twister, whose stream NumPy promises never to change: a split outlives library versions.
-
-    Args:
-        seed: 0 to `MAX_SEED`.
-
-    Returns:
-        A fresh generator.
-    """
+    """The legacy Mersenne Twister, whose stream NumPy promises never to change: a split outlives library versions."""
     return np.random.RandomState(seed)
 
 
@@ -41,16 +34,7 @@ def stratified_test_mask(
     Of a class with n items, floor(n (1 - test_fraction)) train and the others test.
 
     Args:
-        labels: Class of each item, integers (N,).
         generator: Source of the permutations, one a class, in ascending order of the classes.
-        test_fraction: Share that is tested on, above 0 and below 1.
-        where: The data set, for messages.
-
-    Returns:
-        bool (N,), True = test.
-
-    Raises:
-        DataError: A class is too small to have an item on both sides.
 
     Examples:
         >>> mask = stratified_test_mask(np.array([0, 0, 1, 1, 1, 1]), frozen_generator(0), where="six items")
@@ -73,13 +57,5 @@ def stratified_test_mask(
 
 
 def shuffled(rows: NDArray[Any], *, seed: int) -> NDArray[Any]:
-    """Rows in a fixed random order, so that any prefix is a fair sample of a source that is sorted by class.
-
-    Args:
-        rows: Row numbers, (N,). Read, never written.
-        seed: 0 to `MAX_SEED`.
-
-    Returns:
-        The same numbers, (N,).
-    """
+    """Rows in a fixed random order, so that any prefix is a fair sample of a source that is sorted by class."""
     return frozen_generator(seed).permutation(rows)

@@ -22,15 +22,7 @@ ENGINES: Final = ("modules", "stack")
 
 
 def refusal(spec: TrialSpec, model: nn.Module) -> str:
-    """Why a trial cannot run in a stack.
-
-    Args:
-        spec: The trial.
-        model: Its network, fresh.
-
-    Returns:
-        The reason; empty where it can.
-    """
+    """Why a trial cannot run in a stack."""
     recipe = arm_recipe(spec, like=())
     reasons = {
         "its recipe has a guard or a gain check": recipe is not None
@@ -53,9 +45,6 @@ def refusal(spec: TrialSpec, model: nn.Module) -> str:
 def engine_named(name: EngineName) -> Engine:
     """Make an engine.
 
-    Args:
-        name: Which.
-
     Returns:
         A fresh one: it may keep memory of the networks that it trains.
     """
@@ -63,14 +52,7 @@ def engine_named(name: EngineName) -> Engine:
 
 
 def check_device(device: str) -> None:
-    """Refuse a device on which nothing can be trained.
-
-    Args:
-        device: As it was asked for.
-
-    Raises:
-        ConfigError: It is neither ``cpu`` nor ``cuda``, or there is no such GPU.
-    """
+    """Refuse a device on which nothing can be trained."""
     if not re.fullmatch(r"cpu|cuda(:\d+)?", device):
         raise ConfigError(f"--device: must be cpu, cuda or cuda:N, got {device}")
     if device == "cpu":
@@ -88,16 +70,8 @@ def choose(
     """The engine of a study: one for all its trials, so that arms that are compared round alike.
 
     Args:
-        asked: ``auto``, ``modules`` or ``stack``.
         refusal: Why the study cannot run in a stack; empty where it can.
         begun: The engine of the results that are there; None where there are none.
-        device: Where networks are trained: on a GPU, in stacks only.
-
-    Returns:
-        The engine.
-
-    Raises:
-        ConfigError: Another word, or ``stack`` or a GPU for a study that cannot.
 
     Examples:
         >>> choose("auto", refusal="", begun=None)

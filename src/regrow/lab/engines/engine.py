@@ -18,7 +18,6 @@ class Engine(Protocol):
 
         Args:
             members: The networks; the same as in the last call as long as they train on.
-            epochs: Of each, 1-based.
 
         Returns:
             Mean loss and share of right predictions of each, as they were met.

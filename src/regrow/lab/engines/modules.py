@@ -20,15 +20,7 @@ class ModuleEngine:
     def train_epoch(
         self, members: Sequence[Member], epochs: Sequence[int]
     ) -> list[tuple[float, float]]:
-        """Train each network for one epoch.
-
-        Args:
-            members: The networks.
-            epochs: Of each, 1-based.
-
-        Returns:
-            Mean loss and share of right predictions of each.
-        """
+        """Train each network for one epoch."""
         return [_train(member, epoch) for member, epoch in zip(members, epochs, strict=True)]
 
 

@@ -40,15 +40,7 @@ class StackEngine:
     def train_epoch(
         self, members: Sequence[Member], epochs: Sequence[int]
     ) -> list[tuple[float, float]]:
-        """Train each network for one epoch.
-
-        Args:
-            members: The networks, of one training and one data set.
-            epochs: Of each, 1-based.
-
-        Returns:
-            Mean loss and share of right predictions of each.
-        """
+        """Train each network for one epoch."""
         optimizer = self._joined(members)
         training, device = members[0].training, members[0].device
         loss_sum = torch.zeros(len(members), dtype=torch.float64, device=device)
@@ -133,16 +125,7 @@ def _show(regrower: Regrower, stack: Stack, network: int) -> None:
 def stack_optimizer(
     training: Training, stack: Stack, optimizers: Sequence[Optimizer]
 ) -> StackOptimizer:
-    """What makes the steps of torch optimizers in a stack.
-
-    Args:
-        training: Their settings.
-        stack: The networks.
-        optimizers: Theirs, of that training; they hold rates and memories.
-
-    Returns:
-        The stack's.
-    """
+    """What makes the steps of torch optimizers in a stack."""
     rates = [float(one.param_groups[0]["lr"]) for one in optimizers]
     if training.optimizer == "sgd":
         return engine.SGD(

@@ -18,12 +18,7 @@ def construct(settings: NetworkSettings, *, depth: int, **sizes: Unpack[Sizes]) 
     """Build the network that a settings class belongs to, with weights from torch's global generator.
 
     Args:
-        settings: Checked settings; their class says which network.
         depth: Number of weighted layers of a ResNet; not used by the others.
-        **sizes: What the data set settles.
-
-    Returns:
-        The network, in training mode.
     """
     if isinstance(settings, ResNetSettings):
         return ResNet(depth=depth, settings=settings, **sizes)
@@ -33,15 +28,7 @@ def construct(settings: NetworkSettings, *, depth: int, **sizes: Unpack[Sizes]) 
 
 
 def drawn_from_seed(make: Callable[[], nn.Module], *, seed: int) -> nn.Module:
-    """Call `make` with torch's CPU generator set to a seed, and put the generator back as it was, also after an error.
-
-    Args:
-        make: Builds a network on the CPU.
-        seed: The seed.
-
-    Returns:
-        What `make` returned.
-    """
+    """Call `make` with torch's CPU generator set to a seed, and put the generator back, also after an error."""
     with torch.random.fork_rng(devices=[]):
         # Not torch.manual_seed: it would set the accelerators' generators too, and nothing would put them back.
         torch.default_generator.manual_seed(seed)

@@ -69,12 +69,5 @@ class ConvNet(nn.Module):
         initialise_(self, settings.init)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Classify.
-
-        Args:
-            images: (B, C, H, W).
-
-        Returns:
-            Logits, (B, K).
-        """
+        """Classify."""
         return self.head(self.features(images).flatten(1))

@@ -50,14 +50,7 @@ class CraterCNN(nn.Module):
         initialise_(self, settings.init)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Classify.
-
-        Args:
-            images: (B, C, H, W).
-
-        Returns:
-            Logits, (B, K).
-        """
+        """Classify."""
         maps = torch.relu(self.norm1(self.conv1(images)))
         maps = torch.relu(self.norm2(self.conv2(maps)))
         return self.head(torch.relu(self.dense(maps.flatten(1))))

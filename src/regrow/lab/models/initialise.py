@@ -16,10 +16,6 @@ def initialise_(model: nn.Module, init: str) -> None:
     that a renewed filter and a first one are drawn alike. ``torch_default`` leaves the layers,
     biases too, as their own classes drew them.
 
-    Args:
-        model: Changed in place. Norm layers keep weight 1 and bias 0.
-        init: A name, see `regrow.lab.models.settings.check_init`.
-
     Edge cases:
         Drawn from torch's global generator, in the order of `model.modules()`.
     """

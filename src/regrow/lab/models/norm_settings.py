@@ -51,12 +51,6 @@ class GainControlSettings(Settings):
 def groups_of(channels: int) -> int:
     """The number of groups of a group norm: 8 where that divides the width, else the largest divisor below.
 
-    Args:
-        channels: The width.
-
-    Returns:
-        The number.
-
     Examples:
         >>> [groups_of(width) for width in (32, 20, 7, 13)]
         [8, 5, 7, 1]

@@ -22,20 +22,6 @@ def norm_layer(
     Instance norm learns a gain and a bias for each channel, as the others do. No norm draws random numbers, so that
     networks of one seed that differ in their norm start from the same weights; convolutions keep their bias for that
     reason too, though behind a norm it does little or nothing.
-
-    Args:
-        norm: ``none``, ``batch``, ``group``, ``instance`` or ``gain_control``.
-        channels: Channels of the maps.
-        size: Height and width of the maps, pixels.
-        settings: Of gain control.
-        where: Model and layer, for messages.
-
-    Returns:
-        The layer; an identity for ``none``.
-
-    Raises:
-        ConfigError: The norm would give a constant, whatever the image: it works on the positions of one map, or of a
-            group that is one map, and there is one position only.
     """
     if norm == "none":
         return nn.Identity()

@@ -56,9 +56,6 @@ _MODELS: dict[str, _Entry] = {
 def names() -> list[str]:
     """The networks that `build` knows, beside ``package.module:function``.
 
-    Returns:
-        Names, sorted.
-
     Examples:
         >>> names()
         ['convnet', 'cratercnn', 'resnet20', 'resnet32', 'resnet56']
@@ -85,13 +82,6 @@ def _read(name: str, settings: Mapping[str, object]) -> NetworkSettings:
 def defaults(name: str) -> dict[str, object]:
     """The settings of a network and their defaults.
 
-    Args:
-        name: The network.
-
-    Returns:
-        Setting to default; empty for ``package.module:function``, whose keywords only its own
-        module knows.
-
     Examples:
         >>> list(defaults("resnet20"))
         ['width', 'norm', 'init', 'gain_control_learn', 'mean_scale', 'start_gain']
@@ -109,13 +99,6 @@ def distinguishing(name: str, settings: Mapping[str, object]) -> dict[str, objec
     A setting that came after the first results is left out where it says that the network is what it was before, so
     that a results folder of that time goes on.
 
-    Args:
-        name: The network.
-        settings: All its settings.
-
-    Returns:
-        Those that count; all of ``package.module:function``.
-
     Examples:
         >>> distinguishing("resnet20", defaults("resnet20"))
         {'width': 16, 'init': 'kaiming_normal'}
@@ -125,27 +108,12 @@ def distinguishing(name: str, settings: Mapping[str, object]) -> dict[str, objec
 
 
 def starts_from_data(name: str, settings: Mapping[str, object]) -> bool:
-    """Whether a network's gains are set by training images before its first step.
-
-    Args:
-        name: The network.
-        settings: Its settings.
-
-    Returns:
-        Its setting ``start_gain``; False for ``package.module:function``.
-    """
+    """Whether a network's gains are set by training images before its first step."""
     return not _is_user_function(name) and _read(name, settings).start_gain
 
 
 def summary(name: str) -> str:
-    """One line on what a network is.
-
-    Args:
-        name: The network.
-
-    Returns:
-        The line, without a full stop.
-    """
+    """One line on what a network is."""
     return _entry(name).summary
 
 
@@ -155,7 +123,6 @@ def check(name: str, settings: Mapping[str, object]) -> None:
     Args:
         name: The network. Of ``package.module:function`` only the form is checked: importing runs
             the user's code.
-        settings: What the user wrote.
     """
     if not _is_user_function(name):
         _read(name, settings)
@@ -163,14 +130,6 @@ def check(name: str, settings: Mapping[str, object]) -> None:
 
 def recorded_init(name: str, settings: Mapping[str, object] | None = None) -> str | None:
     """The initialiser that a network's weights were drawn from, for ``regrow.attach(init=...)``.
-
-    Args:
-        name: The network.
-        settings: Its settings, as given to `build`.
-
-    Returns:
-        A name such as ``xavier_uniform``; None for ``package.module:function``, which tells
-        nothing.
 
     Examples:
         >>> recorded_init("cratercnn", {"init": "uniform:0.01"})
@@ -194,17 +153,10 @@ def build(
         name: One of `names`, or ``package.module:function``: a user's function that takes
             ``in_channels``, ``image_size``, ``classes`` and the settings as keywords and returns an
             `nn.Module`.
-        in_channels: Channels of the images.
-        image_size: Height and width of the images, pixels.
-        classes: Number of classes.
-        settings: The network's settings, see `defaults`.
         seed: Seed of the weights, at least 0. torch's CPU generator uses the lower 32 bits.
 
     Returns:
         The network, on the CPU, in training mode. torch's global generator is as it was before.
-
-    Raises:
-        ConfigError: A size is out of range, or too small for the network.
 
     Examples:
         >>> net = build("resnet20", in_channels=3, image_size=(32, 32), classes=10, seed=0)

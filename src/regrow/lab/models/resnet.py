@@ -41,14 +41,7 @@ class BasicBlock(nn.Module):
         self.bn2 = norm(out_channels)
 
     def forward(self, maps: Tensor) -> Tensor:
-        """Apply the block.
-
-        Args:
-            maps: (B, I, H, W).
-
-        Returns:
-            (B, O, ceil(H / stride), ceil(W / stride)).
-        """
+        """Apply the block."""
         residual = torch.relu(self.bn1(self.conv1(maps)))
         residual = self.bn2(self.conv2(residual))
         if self.stride != 1 or self.padding:
@@ -105,14 +98,7 @@ class ResNet(nn.Module):
         initialise_(self, settings.init)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Classify.
-
-        Args:
-            images: (B, C, H, W).
-
-        Returns:
-            Logits, (B, K).
-        """
+        """Classify."""
         maps = torch.relu(self.bn1(self.conv1(images)))
         maps = self.stage3(self.stage2(self.stage1(maps)))
         return self.head(maps.mean(dim=(2, 3)))

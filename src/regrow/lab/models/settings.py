@@ -36,12 +36,6 @@ def check_init(init: str) -> str:
             (cut off there, not at 2), ``xavier_uniform``, ``xavier_normal``, ``kaiming_uniform``, ``kaiming_normal`` or
             ``orthogonal``.
 
-    Returns:
-        The same.
-
-    Raises:
-        ValueError: The name is not known, or its number is missing or not above 0.
-
     Examples:
         >>> check_init("uniform:-1")
         Traceback (most recent call last):

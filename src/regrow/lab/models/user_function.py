@@ -19,22 +19,7 @@ def call_user_function(
     classes: int,
     settings: Mapping[str, object],
 ) -> nn.Module:
-    """Import the user's function and have it build the network.
-
-    Args:
-        name: ``package.module:function``; the current folder is searched too.
-        in_channels: Channels of the images, passed on by this name.
-        image_size: Height and width in pixels, passed on by this name.
-        classes: Number of classes, passed on by this name.
-        settings: Further keyword arguments.
-
-    Returns:
-        What the function returned.
-
-    Raises:
-        ConfigError: The function cannot be imported, does not take these keywords, raises, or
-            returns no `nn.Module`.
-    """
+    """Import the user's function and have it build the network."""
     given: dict[str, object] = {
         "in_channels": in_channels,
         "image_size": image_size,

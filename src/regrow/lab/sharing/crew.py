@@ -100,28 +100,16 @@ class Crew:
     # ---- scores that are no numbers: each member counts those of the steps at which it looked
 
     def watch(self, report: Report) -> None:
-        """Count from here on what the run's recipe reports.
-
-        Args:
-            report: The regrower's, as it is now.
-        """
+        """Count from here on what the run's recipe reports."""
         self._report, self._counted = report, report.nonfinite
 
     def nonfinite(self) -> dict[str, int]:
-        """How many scores of each member were no numbers.
-
-        Returns:
-            Counts by trial.
-        """
+        """How many scores of each member were no numbers."""
         self._settle()
         return {spec.trial: self._nonfinite[spec.trial] for spec in self.members}
 
     def remember(self, nonfinite: Mapping[str, int]) -> None:
-        """Take counts over from a saved state.
-
-        Args:
-            nonfinite: What `nonfinite` gave, of these members and perhaps of others.
-        """
+        """Take counts over from a saved state."""
         self._nonfinite = {spec.trial: nonfinite[spec.trial] for spec in self.members}
 
     def _settle(self) -> None:
@@ -138,16 +126,7 @@ class Crew:
     def choose(
         self, scores: Mapping[str, Scores], *, eligible: Mapping[str, Mask], step: int
     ) -> _Masks:
-        """Let every member select, and part with those who differ from the first.
-
-        Args:
-            scores: By layer, (O,).
-            eligible: By layer, (O,).
-            step: Optimizer step.
-
-        Returns:
-            The first member's masks.
-        """
+        """Let every member select, and part with those who differ from the first."""
         # First of all: the scores that were no numbers since the last look belong to those who looked then.
         self._settle()
         self._due = tuple(kind for kind in self._kinds if step <= kind.last_step)
@@ -180,11 +159,7 @@ class Crew:
         return masks[stays]
 
     def check(self, counts: Mapping[str, int]) -> None:
-        """Refuse what any member's selection refuses.
-
-        Args:
-            counts: Number of filters by layer.
-        """
+        """Refuse what any member's selection refuses."""
         for kind in self._kinds:
             if kind.select is not None:
                 kind.select.check(counts)

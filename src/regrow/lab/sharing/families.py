@@ -33,9 +33,6 @@ def families(specs: Sequence[TrialSpec]) -> list[tuple[TrialSpec, ...]]:
     selected from the scores and in the share of the training that the recipe is active in (RandomOut's tau and P).
     Plain training belongs to all of them: it is the run in which nothing is ever selected.
 
-    Args:
-        specs: Trials, in their order.
-
     Returns:
         The groups, in the order of their first trials. Trials that cannot share are groups of one: several networks,
         teachers, controls, whole restarts, recipes that take filters out of the network.
@@ -100,9 +97,6 @@ class _Keys:
 def common_part(recipe: Recipe) -> tuple[object, ...] | None:
     """What recipes must have in common so that their trials can be one run.
 
-    Args:
-        recipe: The recipe.
-
     Returns:
         Parts to be compared; None where the recipe cannot share: it takes filters out of the network, or looks at
         other times than at regular intervals, or acts on steps that renew nothing.
@@ -147,12 +141,5 @@ def _rest(recipe: Recipe) -> tuple[object, ...]:
 
 
 def active_fraction(recipe: Recipe) -> float:
-    """The share of the training in which a recipe with a `common_part` is active.
-
-    Args:
-        recipe: The recipe.
-
-    Returns:
-        0 to 1.
-    """
+    """The share of the training in which a recipe with a `common_part` is active."""
     return cast("Every", recipe.when).active_fraction

@@ -57,12 +57,7 @@ def segments(
     those of a family that no file has.
 
     Args:
-        specs: The trials that have not ended.
         held: What the checkpoints are of, by the trial that each is named after.
-        sharing: Train what trials have in common once.
-
-    Returns:
-        The runs, in the order of their first trials.
     """
     if not sharing:
         return [Segment(specs=(spec,)) for spec in specs]
@@ -98,9 +93,6 @@ class Kinds:
 
     def of(self, segment: Segment) -> str:
         """What runs must have in common: data, model and training but for the learning rate.
-
-        Args:
-            segment: A run.
 
         Returns:
             A text that is equal where that is; empty for a run that is alone.

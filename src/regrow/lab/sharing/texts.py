@@ -21,14 +21,7 @@ class Texts:
         self._held: list[object] = []
 
     def of(self, *parts: BaseModel) -> str:
-        """Write parts out.
-
-        Args:
-            *parts: Of a study.
-
-        Returns:
-            The text.
-        """
+        """Write parts out."""
         key = tuple(map(id, parts))
         if key not in self._found:
             self._held.append(parts)  # so that no other object takes an id over

@@ -206,24 +206,7 @@ def step_activity(
     every: int,
     ranks: Ranks,
 ) -> StepActivity | None:
-    """What reads the training's passes, for a criterion that asks for them.
-
-    Args:
-        recipe: Whose criterion may ask.
-        model: The bare model.
-        called: The model as the loop calls it.
-        wiring: Its wiring.
-        layers: Those that are watched.
-        trained: What the optimizers train.
-        every: `attach`'s `activity_every`.
-        ranks: The processes that train the model together.
-
-    Returns:
-        It; None where the criterion does not ask.
-
-    Raises:
-        ConfigError: Passes that cannot be read, or not in this wiring.
-    """
+    """What reads the training's passes, for a criterion that asks for them."""
     if isinstance(every, bool) or not isinstance(every, int) or every < 1:  # pyright: ignore[reportUnnecessaryIsInstance] # users' words
         raise ConfigError(
             f"activity_every must be a whole number of at least 1, got {every!r} (attach)"

@@ -231,17 +231,7 @@ def check_absent(
     counts: Mapping[str, int],
     parameters: Collection[str],
 ) -> None:
-    """Refuse a saved state of dropped filters that `AbsentFilters.load_state_dict` cannot work with.
-
-    Args:
-        state: What is to be loaded.
-        tensors: Parameters and buffers by name.
-        counts: Number of filters by layer.
-        parameters: The names of those that are parameters.
-
-    Raises:
-        StateError: It is not whole, or of another network, or the network's own state was not loaded.
-    """
+    """Refuse a saved state of dropped filters that `AbsentFilters.load_state_dict` cannot work with."""
     needed = {"masks", "scores", "frozen", "saved", "since"}
     if not isinstance(state, Mapping) or needed - set(cast("Mapping[str, Any]", state)):
         raise StateError(

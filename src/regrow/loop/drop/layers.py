@@ -17,14 +17,7 @@ _FEW = 3
 
 
 def refuse_endless(recipe: Recipe) -> None:
-    """A drop must have an end.
-
-    Args:
-        recipe: What to do.
-
-    Raises:
-        ConfigError: It drops filters under a schedule that never brings any back.
-    """
+    """A drop must have an end."""
     if recipe.drop and not recipe.when.brings_back:
         raise ConfigError(
             f"a recipe that drops filters needs a schedule that brings them back, and {type(recipe.when).__name__} "
@@ -35,16 +28,9 @@ def refuse_endless(recipe: Recipe) -> None:
 def droppable(chosen: WatchedLayers, wiring: Wiring) -> WatchedLayers:
     """Leave out gates and what cannot be silenced, and note what else a drop cannot do.
 
-    Args:
-        chosen: The layers to watch.
-        wiring: Of the whole model.
-
     Returns:
         The same without gates, unless they are dropped together with what they switch, and without layers that keep a
         tensor of their own since somebody else uses it too: their filters would not give 0.
-
-    Raises:
-        ConfigError: Nothing remains.
     """
     switches = gates(wiring)
     kept = {layer.path: never_silent(layer, wiring) for layer in chosen.layers}

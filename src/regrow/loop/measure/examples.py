@@ -102,36 +102,11 @@ class Examples:
         )
 
     def loss(self, outputs: Any, start: int, stop: int) -> Tensor:
-        """The mean loss of a part.
-
-        Args:
-            outputs: What the model gave for it.
-            start: First example.
-            stop: One after the last.
-
-        Returns:
-            A tensor without axes.
-
-        Raises:
-            ConfigError: The loss raises, or gives something else than one number.
-        """
+        """The mean loss of a part."""
         return self._loss_of(outputs, self._targets(start, stop, outputs))
 
     def losses(self, outputs: Any, start: int, stop: int, *, copies: int) -> Tensor:
-        """The mean loss of each copy of a part.
-
-        Args:
-            outputs: What the model gave for the copies, one after the other.
-            start: First example.
-            stop: One after the last.
-            copies: How many.
-
-        Returns:
-            (copies,), float64, on the CPU.
-
-        Raises:
-            ConfigError: The loss raises, or gives something else than one number.
-        """
+        """The mean loss of each copy of a part."""
         rows = stop - start
         targets = self._targets(start, stop, outputs)
         if self._loss is None:  # cross entropy can be taken of all copies at once
@@ -149,15 +124,6 @@ class Examples:
 
         Args:
             outputs: What the model gave for the copies, (copies * n, K, ...).
-            start: First example.
-            stop: One after the last.
-            copies: How many.
-
-        Returns:
-            (copies,), float64, on the CPU.
-
-        Raises:
-            ConfigError: Output and targets are not those of a classification.
         """
         targets = self._targets(start, stop, outputs)
         plain = isinstance(outputs, Tensor) and outputs.ndim > 1
@@ -173,16 +139,7 @@ class Examples:
         return right.flatten(1).double().mean(1).cpu()
 
     def check(self, outputs: Any, stop: int, *, compared: bool) -> None:
-        """Refuse an output that is not one for each example, and a loss that is not a mean.
-
-        Args:
-            outputs: What the model gave for the first examples.
-            stop: How many these are.
-            compared: Whether the loss is needed.
-
-        Raises:
-            ConfigError: One of these.
-        """
+        """Refuse an output that is not one for each example, and a loss that is not a mean."""
         given = [tensor for tensor in tensors_in(outputs) if tensor.is_floating_point()]
         if not given or any(not each.ndim or len(each) != stop for each in given):
             came = ", ".join(str(tuple(each.shape)) for each in given) or type(outputs).__name__

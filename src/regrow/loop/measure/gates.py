@@ -49,14 +49,6 @@ def slope_sums(
 
     Args:
         places: By layer; those of one layer lie side by side, not one behind the other.
-        counts: Number of filters by layer.
-        examples: What the model runs on; its modules in evaluation mode.
-
-    Returns:
-        By layer (3, O), in float64 on the CPU.
-
-    Raises:
-        ConfigError: The loss does not depend on any gate.
 
     Edge cases:
         Examples must not depend on each other, as they do not in evaluation mode: the loss of one that hears another
@@ -133,15 +125,7 @@ def _gradients(total: Tensor, by: Sequence[Tensor]) -> Sequence[Tensor | None]:
 
 
 def check_rows(x: Tensor, rows: tuple[int, ...]) -> None:
-    """Refuse what has not the examples at axis 0.
-
-    Args:
-        x: What passes at a place.
-        rows: Numbers of examples that are right.
-
-    Raises:
-        ConfigError: Another number.
-    """
+    """Refuse what has not the examples at axis 0."""
     if x.shape[0] not in rows:
         raise ConfigError(
             f"every layer must keep the examples at axis 0: one has {x.shape[0]} for {rows[-1]} (calibration_inputs)"

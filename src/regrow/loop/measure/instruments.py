@@ -25,21 +25,7 @@ def calibration_of(
     kept: Container[str | None],
     ranks: Ranks,
 ) -> Calibration | None:
-    """What runs the model on fixed inputs for a renewal that keeps its output; None for every other one.
-
-    Args:
-        recipe: What to do.
-        model: The bare model.
-        data: As `attach` was given them.
-        kept: Tensors that somebody else uses too.
-        ranks: The processes that train the model together.
-
-    Returns:
-        What measures.
-
-    Raises:
-        ConfigError: They are needed, and were not given.
-    """
+    """What runs the model on fixed inputs for a renewal that keeps its output; None for every other one."""
     if not recipe.renew.keeps_output:
         return None
     if data.inputs is None:
@@ -60,23 +46,7 @@ def probe_of(
     loss: CalibrationLoss | None,
     ranks: Ranks,
 ) -> Probe | None:
-    """What measures the filters for a criterion that looks at more than weights and gradients; None for others.
-
-    Args:
-        recipe: What to do.
-        model: The bare model.
-        layers: With all their readers.
-        wiring: Of the whole model.
-        data: As `attach` was given them.
-        loss: The same.
-        ranks: The processes that train the model together.
-
-    Returns:
-        What measures.
-
-    Raises:
-        ConfigError: Data are needed, and were not given.
-    """
+    """What measures the filters for a criterion that looks at more than weights and gradients; None for others."""
     signals = recipe.criterion.needs & MEASURED
     if not signals:
         return None

@@ -48,15 +48,8 @@ def heard_at(filters: Filters, survey: Survey) -> tuple[Place, ...]:
     At the inputs of its readers, behind norm, activation and pooling, where the filter is alone in all channels of all
     of them. Otherwise at the output of the layer, or of the norm right behind it.
 
-    Args:
-        filters: The layer.
-        survey: What the modules of the model do.
-
     Returns:
         Places that together see every filter; no path from filter to output leads through two of them.
-
-    Raises:
-        UnheardError: There are none.
     """
     found = _PlaceList()
     for index in range(filters.count):

@@ -15,19 +15,7 @@ from regrow.surgery import is_companion, unwrap_optimizer
 
 
 def checked(recipe: object, model: object, companions: object) -> Recipe:
-    """The plain mistakes: a recipe's class or function instead of a recipe, a name, a state dict.
-
-    Args:
-        recipe: As `attach` was given it.
-        model: The same.
-        companions: The same.
-
-    Returns:
-        The recipe; of a guard one that is nothing else.
-
-    Raises:
-        ConfigError: It is of another kind.
-    """
+    """The plain mistakes: a recipe's class or function instead of a recipe, a name, a state dict."""
     if isinstance(recipe, Guard):
         recipe = guard_alone(recipe)
     if isinstance(recipe, PartnerRecipe):
@@ -64,18 +52,7 @@ def _kind(thing: object) -> str:
 
 
 def optimizers_of(given: object) -> list[Optimizer]:
-    """The bare optimizers, in the order in which they step.
-
-    Args:
-        given: One, or a list; also inside what holds them.
-
-    Returns:
-        At least one.
-
-    Raises:
-        ConfigError: None, or one twice.
-        OptimizerError: One that no recipe can work with.
-    """
+    """The bare optimizers, in the order in which they step."""
     several = given if isinstance(given, (list, tuple)) else [given]
     found = [unwrap_optimizer(each) for each in several]
     if not found:

@@ -31,19 +31,7 @@ def resolve_layers(
     """Give every layer what its fresh filters are drawn from.
 
     Args:
-        model: The bare model.
-        filters: The layers to act on.
-        tensors: Parameters by name.
-        init: As `regrow.attach` takes it.
-        with_readers: Whether the renewal draws for the readers too.
         unless: Whether a layer is left out instead of raising what is wrong with its initialiser.
-
-    Returns:
-        One `Layer` for each of `filters` that is not left out.
-
-    Raises:
-        ConfigError: A pattern of `init` matches no layer.
-        RegrowError: A layer's initialiser is not known and not told, or does not fit the layer.
     """
     if isinstance(init, Mapping):
         paths = [layer.path for layer in filters]

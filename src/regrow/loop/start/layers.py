@@ -45,21 +45,6 @@ def choose(
     """The candidates that may be trained at some time, under the policy for filters that share their readers.
 
     Whether one is trained is asked at every step (`regrow.loop.trained`).
-
-    Args:
-        wiring: Of the whole model.
-        candidates: Layers by kind and name.
-        parameters: The model's, by name.
-        trained: What the optimizers train now.
-        coupled: What to do with filters that share their readers.
-        touches_readers: Whether the recipe's renewal changes readers.
-
-    Returns:
-        What remains.
-
-    Raises:
-        ConfigError: Nothing remains, or nothing is trained and nothing is frozen that could be unfrozen.
-        UnknownNameError: No such policy.
     """
     if coupled not in get_args(Policy):
         raise UnknownNameError("policy for coupled filters", str(coupled), get_args(Policy))

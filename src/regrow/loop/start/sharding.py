@@ -15,16 +15,7 @@ _WAY_OUT = (
 
 
 def refuse_sharded_model(model: nn.Module, parameters: Mapping[str, Tensor]) -> None:
-    """Filters can be scored and renewed only where a rank holds them whole.
-
-    Args:
-        model: The model as it was given, with its wrappers.
-        parameters: Its parameters by name.
-
-    Raises:
-        ConfigError: A part of the model is inside FullyShardedDataParallel, or a parameter is a DTensor
-            (`fully_shard`, tensor parallelism) or an empty place holder (DeepSpeed's stage 3).
-    """
+    """Filters can be scored and renewed only where a rank holds them whole."""
     for path, module in model.named_modules():
         if _is_a(module, "FullyShardedDataParallel"):
             raise ConfigError(
@@ -49,10 +40,6 @@ def refuse_sharded_optimizer(optimizer: Optimizer) -> None:
 
     Args:
         optimizer: The innermost one, or one that holds a part of itself in ``.optim``.
-
-    Raises:
-        OptimizerError: ZeroRedundancyOptimizer (each rank has a part of the state) or PostLocalSGDOptimizer (each
-            rank has gradients of its own).
     """
     if _is_a(optimizer, "ZeroRedundancyOptimizer"):
         raise OptimizerError(

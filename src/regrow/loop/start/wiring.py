@@ -14,13 +14,6 @@ def refuse_foreign(wiring: Wiring, tensors: Mapping[str, Tensor]) -> None:
     """Compare every name, shape, count and channel of a wiring with a model.
 
     A wrong one would be found out in the middle of the training, or not at all.
-
-    Args:
-        wiring: From `regrow.trace` or completed by hand.
-        tensors: The model's parameters and buffers by name.
-
-    Raises:
-        ConfigError: Something does not fit; the message names the layer, what came and what the model has.
     """
     for layer in wiring.layers:
         for name in (layer.weight, layer.bias):

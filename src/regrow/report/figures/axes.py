@@ -27,13 +27,6 @@ def shown(label: str) -> str:
 def shortened(path: str, letters: int) -> str:
     """Cut a name at its front, where the paths of a network, and the names of many arms, are alike.
 
-    Args:
-        path: Module path, or an arm's label.
-        letters: Room.
-
-    Returns:
-        The path, or its end behind an ellipsis.
-
     Examples:
         >>> shortened("conv1", 8), shortened("features.conv1", 8)
         ('conv1', '…s.conv1')
@@ -73,10 +66,6 @@ def columns_that_fit(lengths: Sequence[int], *, width: float) -> int:
 
     Args:
         lengths: Letters of each entry, in order; a legend is filled column by column.
-        width: Room in points.
-
-    Returns:
-        Columns, at least one, of about as many entries each.
 
     Examples:
         >>> columns_that_fit([4, 9, 6, 22], width=250.0), columns_that_fit([4] * 6, width=280.0)

@@ -58,13 +58,6 @@ def figures(results: Results, cell: str) -> Iterator[Drawing]:
 def spread(values: list[float], *, height: float) -> list[float]:
     """Move marks of nearly equal height sideways, symmetrically, so that none hides another.
 
-    Args:
-        values: Heights.
-        height: Marks within one such step share a row.
-
-    Returns:
-        Sideways shifts, within plus and minus 0.34, the same every time.
-
     Examples:
         >>> spread([1.0, 5.0, 1.01, 0.99], height=0.5)
         [0.0, 0.0, 0.08, -0.08]

@@ -56,10 +56,6 @@ _OF_CELL: Final[Sequence[Callable[[Results, str], Iterable[Drawing]]]] = (
 def drawings(results: Results, panels: Sequence[Panel] | None = None) -> tuple[Drawing, ...]:
     """All figures of a report.
 
-    Args:
-        results: What was read.
-        panels: What a sweep found; None: computed here.
-
     Returns:
         The figures of a sweep's panels, of the study, then those of each cell, which a large sweep has not. Without a
         trial: none.

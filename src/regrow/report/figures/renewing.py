@@ -62,14 +62,6 @@ def hidden_epochs(results: Results, cell: str, arm: str) -> str:
 def even(first: float, last: float, number: int) -> list[float]:
     """Numbers at even distances.
 
-    Args:
-        first: The first.
-        last: The last; a single number is the last.
-        number: How many.
-
-    Returns:
-        The numbers.
-
     Examples:
         >>> even(0.0, 1.0, 3), even(0.0, 1.0, 1), even(0.0, 1.0, 0)
         ([0.0, 0.5, 1.0], [1.0], [])

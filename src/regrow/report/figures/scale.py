@@ -49,12 +49,6 @@ def failed_line(results: Results, cell: str) -> float | None:
 def quartiles(values: Sequence[float]) -> tuple[float, float, float]:
     """Lower quartile, median and upper quartile, linear between order statistics.
 
-    Args:
-        values: At least one number.
-
-    Returns:
-        The three; a single number is all of them.
-
     Examples:
         >>> quartiles([4.0, 1.0, 3.0, 2.0, 5.0])
         (2.0, 3.0, 4.0)

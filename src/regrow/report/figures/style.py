@@ -136,17 +136,7 @@ def sheet(size: tuple[float, float]) -> Figure:
 
 
 def saved(figure: Figure, *, kind: str, title: str, caption: str) -> bytes:
-    """Render a figure, the same bytes every time in the house's style, with its caption inside.
-
-    Args:
-        figure: The figure.
-        kind: "svg" or "png".
-        title: Its title, for the file's metadata.
-        caption: Its caption, for the file's metadata.
-
-    Returns:
-        The file's bytes.
-    """
+    """Render a figure, the same bytes every time in the house's style, with its caption inside."""
     buffer = io.BytesIO()
     metadata = {"Title": title, "Description": caption}
     if kind == "svg":

@@ -23,11 +23,7 @@ def choose(
     worth.
 
     Args:
-        results: What was read.
-        sweep: What is swept.
-        cells: The cells of one panel.
         against: Label of the arm that the chosen cell is compared with; chosen it is by the gain over the baseline.
-        role: What that arm is.
 
     Returns:
         The choice of the seeds at even places of the study's list, counted from 0, then that of those at odd places.

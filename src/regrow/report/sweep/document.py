@@ -13,9 +13,6 @@ from regrow.report.sweep.told import choice, findings, headline
 def sweep_document(panels: Sequence[Panel]) -> dict[str, object]:
     """Put the panels of a sweep into plain values.
 
-    Args:
-        panels: What was found.
-
     Returns:
         A document with the panels; accuracies are fractions, None where nothing can be.
     """

@@ -123,12 +123,5 @@ class Panel:
         return sum(gains) / len(gains) if gains else None
 
     def place(self, cell: SweepCell) -> str:
-        """Where a cell is.
-
-        Args:
-            cell: A cell of the panel.
-
-        Returns:
-            Such as "threshold 1e-08, active_fraction 0.6".
-        """
+        """Where a cell is."""
         return f"{self.y.setting} {cell.y}, {self.x.setting} {cell.x}"

@@ -18,9 +18,6 @@ from regrow.study.sweep import Sweep, find_sweep
 def panels(results: Results) -> tuple[Panel, ...]:
     """Compare the swept arm with the baseline, and with the controls that replay it, in every cell.
 
-    Args:
-        results: What was read.
-
     Returns:
         One panel for each combination of what is not swept and each arm to compare with, the baseline first; none for
         a study that sweeps nothing.
@@ -41,10 +38,6 @@ def panels(results: Results) -> tuple[Panel, ...]:
 
 def rank_correlation(first: Sequence[float], second: Sequence[float]) -> float | None:
     """Spearman's correlation, ties with their mean ranks.
-
-    Args:
-        first: Numbers.
-        second: As many.
 
     Returns:
         -1 to 1; None below three pairs or where one side is constant.

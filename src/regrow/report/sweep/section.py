@@ -15,9 +15,6 @@ from regrow.report.sweep.told import choice, findings, headline, outcome
 def title(panel: Panel) -> str:
     """The title of a panel's section.
 
-    Args:
-        panel: The panel.
-
     Returns:
         What is not swept, as in the names of cells; else what is.
     """
@@ -27,14 +24,7 @@ def title(panel: Panel) -> str:
 
 
 def overview(panels: Sequence[Panel]) -> list[Markup]:
-    """Set all panels at one glance.
-
-    Args:
-        panels: The panels.
-
-    Returns:
-        A section; nothing below two panels.
-    """
+    """Set all panels at one glance."""
     if len(panels) < 2:
         return []
     table = table_block(panels_table(panels), title="All panels")
@@ -42,16 +32,7 @@ def overview(panels: Sequence[Panel]) -> list[Markup]:
 
 
 def section(panel: Panel, number: int, drawn: Drawn) -> Markup:
-    """Set one panel: what it shows in words, the heat maps, the chosen cell, and every cell's numbers.
-
-    Args:
-        panel: The panel.
-        number: Its place among the panels.
-        drawn: The figures of the page, each with its SVG.
-
-    Returns:
-        The section.
-    """
+    """Set one panel: what it shows in words, the heat maps, the chosen cell, and every cell's numbers."""
     rows = wording.count(len(panel.cells), "cell")
     every = table_block(cells_table(panel), title="Every cell")
     words = " ".join(findings(panel))
@@ -70,14 +51,7 @@ def section(panel: Panel, number: int, drawn: Drawn) -> Markup:
 
 
 def method(panels: Sequence[Panel]) -> str:
-    """Say how a sweep is told.
-
-    Args:
-        panels: The panels.
-
-    Returns:
-        Two sentences; empty without a panel.
-    """
+    """Say how a sweep is told."""
     if not panels:
         return ""
     return (

@@ -14,14 +14,7 @@ BEST: Final = 5
 
 
 def cells_table(panel: Panel) -> Table:
-    """Every cell of a panel.
-
-    Args:
-        panel: The panel.
-
-    Returns:
-        One row a cell, those without a pair included.
-    """
+    """Every cell of a panel."""
     return _table(
         panel,
         panel.cells,
@@ -34,14 +27,7 @@ def cells_table(panel: Panel) -> Table:
 
 
 def best_table(panel: Panel) -> Table:
-    """The cells with the largest mean gains.
-
-    Args:
-        panel: The panel.
-
-    Returns:
-        One row a cell, the best first; at most five.
-    """
+    """The cells with the largest mean gains."""
     ranked = sorted(panel.measured, key=lambda cell: -(cell.gain or 0.0))[:BEST]
     return _table(
         panel,

@@ -21,23 +21,13 @@ _HARDLY: Final = 0.2
 
 
 def outcome(panel: Panel) -> Outcome:
-    """What may be said of a panel: what the chosen cell gives on the seeds that did not choose it.
-
-    Args:
-        panel: The panel.
-
-    Returns:
-        The outcome; too few pairs where nothing is chosen yet.
-    """
+    """What may be said of a panel: what the chosen cell gives on the seeds that did not choose it."""
     # Never the best cell's own verdict: the best of 144 is good by having been picked.
     return panel.chosen[0].after.outcome if panel.chosen else "too few"
 
 
 def headline(panel: Panel) -> str:
     """The outcome of a panel in a few words.
-
-    Args:
-        panel: The panel.
 
     Returns:
         Such as "a gain in the chosen cell, on seeds that did not choose it".
@@ -50,9 +40,6 @@ def headline(panel: Panel) -> str:
 def findings(panel: Panel) -> tuple[str, ...]:
     """Say what a panel shows.
 
-    Args:
-        panel: The panel.
-
     Returns:
         Sentences: what is missing, how many cells gain, the best cell, the trends, the failed seeds.
     """
@@ -61,14 +48,7 @@ def findings(panel: Panel) -> tuple[str, ...]:
 
 
 def choice(panel: Panel) -> tuple[str, ...]:
-    """Say which cell one half of the seeds chose, and what it gives on the other.
-
-    Args:
-        panel: The panel.
-
-    Returns:
-        Sentences.
-    """
+    """Say which cell one half of the seeds chose, and what it gives on the other."""
     if not panel.chosen:
         return ("No cell is chosen yet: no seed has ended under both arms.",)
     first, *others = panel.chosen
@@ -89,11 +69,7 @@ def failed(chosen: Chosen, *, before: bool) -> str:
     """How many seeds failed in a chosen cell.
 
     Args:
-        chosen: The choice.
         before: Of the seeds that chose; else of those that were held back.
-
-    Returns:
-        Such as "7 of 25 failed under none, 0 under randomout".
     """
     comparison = chosen.before if before else chosen.after
     numbers = comparison.numbers

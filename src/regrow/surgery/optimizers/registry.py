@@ -106,19 +106,7 @@ def _refusal(optimizer: Optimizer) -> tuple[str, str]:
 
 
 def family_of(optimizer: Optimizer, *, reset_state: str = "exact") -> Family:
-    """How to treat the state of an optimizer.
-
-    Args:
-        optimizer: The bare torch optimizer.
-        reset_state: ``exact``, or ``zero``: exact where that is known, else `Zeroed`.
-
-    Returns:
-        Its family.
-
-    Raises:
-        ConfigError: `reset_state` is neither.
-        OptimizerError: The optimizer cannot be followed; the message says why and what can be done.
-    """
+    """How to treat the state of an optimizer."""
     if reset_state not in {"exact", "zero"}:
         raise ConfigError(f"reset_state must be 'exact' or 'zero', got {reset_state!r} (attach)")
     name = type(optimizer).__name__

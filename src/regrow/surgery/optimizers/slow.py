@@ -22,12 +22,6 @@ def refuse_slow_without_hooks(optimizer: Optimizer) -> None:
     """Refuse calls around the whole step where slow weights are met inside of it.
 
     They are met between the inner step and the end of the outer one, and young entries must be right before that.
-
-    Args:
-        optimizer: The inner optimizer.
-
-    Raises:
-        ConfigError: Lookahead steps it.
     """
     if any(_OPTION in group for group in optimizer.param_groups):
         raise ConfigError(
