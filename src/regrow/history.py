@@ -130,7 +130,7 @@ class Report:
         notes: What the recipe leaves alone in this model, and why.
         resting: The filters that are out of the network now, by layer; empty while it is whole.
         bound: The filters that are out with them, by layer: behind a depthwise layer's input that is out, say, where
-            they hear nobody else. They come back as they were.
+            they read nothing else. They come back as they were.
         resting_since: The step after which they were taken out; None while it is whole.
         starved: Filters that are silent and left alone, since all that they hear is constant, by layer.
         blocked: The same, since a factor of 0 stands between them and their readers.
@@ -243,7 +243,7 @@ class Report:
             lines.append(f"  out of the network now: {out}")
         if self.bound:
             out = ", ".join(f"{len(filters)} of {layer}" for layer, filters in self.bound.items())
-            lines.append(f"  and with them, for they hear nobody else: {out}")
+            lines.append(f"  and with them, since they read nothing but dropped filters: {out}")
         for layer, filters in self.starved.items():
             lines.append(
                 f"  left alone in {layer}: {_few(filters)}, starved: what they hear is constant "

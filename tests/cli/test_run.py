@@ -194,7 +194,7 @@ def test_ctrl_c_before_the_first_trial_is_a_line_too(monkeypatch: pytest.MonkeyP
 
     monkeypatch.setattr("regrow.lab.config.load_plan", interrupted)
     found = CliRunner().invoke(app, ["run", "--data", "digits"])
-    assert (found.exit_code, found.stderr) == (130, "stopped; the same command goes on\n")
+    assert (found.exit_code, found.stderr) == (130, "stopped; the same command resumes\n")
 
 
 def test_a_missing_study_and_no_study() -> None:

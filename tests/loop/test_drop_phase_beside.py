@@ -149,7 +149,7 @@ def test_a_drop_never_empties_a_layer_by_what_goes_with_it(seed: int) -> None:
     for layer in LAYERS:
         out = {*report.resting.get(layer, ()), *report.bound.get(layer, ())}
         assert out == set(range(6)) - _living(model, layer)
-    assert "for they hear nobody else" in str(report)
+    assert "since they read nothing but dropped filters" in str(report)
     outputs = copy.deepcopy(model)(_batch(3)[0])
     assert (outputs - outputs[0]).abs().max() > 1e-9  # what comes in is heard at the other end
     for step in range(2, 5):

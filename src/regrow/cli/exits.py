@@ -18,7 +18,7 @@ INTERRUPTED: Final = 130
 
 EXIT_CODES: Final = (
     "Exit codes: 0 done · 1 trouble while running (a trial crashed, the disk is full) · "
-    "2 bad use, nothing was run · 130 interrupted, the same command goes on"
+    "2 bad use, nothing was run · 130 interrupted, the same command resumes"
 )
 
 
@@ -47,5 +47,5 @@ def told_as(code: int) -> Generator[None]:
     except RegrowError as error:
         fail(str(error), code=code)
     except KeyboardInterrupt:
-        say("stopped; the same command goes on")
+        say("stopped; the same command resumes")
         raise typer.Exit(INTERRUPTED) from None

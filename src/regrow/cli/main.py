@@ -53,7 +53,7 @@ app.command(
         "regrow run --data npz:mine.npz --model mypackage.nets:make --set model.width=8\n\n"
         "regrow run --data digits --recipe none --recipe grafting --recipe independent --partners 2 --epochs 10\n\n"
         "regrow run studies/demo-digits.toml --out runs/demo\n\n"
-        "A run that was stopped, by Ctrl-C or otherwise, goes on when the same command is given "
+        "A run that was stopped, by Ctrl-C or otherwise, resumes when the same command is given "
         f"again.\n\n{EXIT_CODES}"
     )
 )(run)

@@ -320,7 +320,7 @@ def _work(
     if tally.interrupted:
         say(
             f"stopped: {len(store.ended())} of {len(specs)} trials have ended and are kept in {store.folder}. "
-            f"The same command goes on from there:\n  {shlex.join(['regrow', *sys.argv[1:]])}"
+            f"The same command resumes from there:\n  {shlex.join(['regrow', *sys.argv[1:]])}"
         )
         raise typer.Exit(INTERRUPTED)
     return tally.ended["crashed"]

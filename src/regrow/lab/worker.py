@@ -45,7 +45,7 @@ TELL_EVERY_S: Final = 0.05
 
 @dataclass(frozen=True, kw_only=True)
 class WorkerSettings:
-    """What a worker is told once.
+    """What a worker needs to know once.
 
     Attributes:
         data_dir: Folder with data sets, or None.

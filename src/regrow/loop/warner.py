@@ -1,4 +1,4 @@
-"""What a regrower warns of while it works: each text in one place, most of them told once."""
+"""What a regrower warns of while it works: each text in one place, most of them given once."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ INFO = RecipeInfo(
         "the convolutions that attach watches, whatever their module is called; the code goes by names.",
         "Optimizer state: not in the paper, kept in the code and here; reset_optimizer=True (ours) forgets it.",
         "Part of the training: all of it in paper and code; active_fraction is ours.",
-        "Random numbers: by seed, step, layer and filter, so that a resumed run goes on bit for bit; the code's are "
+        "Random numbers: by seed, step, layer and filter, so that a resumed run is bit-equal; the code's are "
         "torch's own.",
     ),
 )

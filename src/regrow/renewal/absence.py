@@ -137,7 +137,7 @@ class Absence:
         return {path for path in self._layers if not bool(self._of(path, present).any())}
 
     def bound(self, masks: Mapping[str, Mask]) -> dict[str, tuple[int, ...]]:
-        """The filters that go out with others because they hear nobody else.
+        """The filters that go out with others because they read nothing else.
 
         Args:
             masks: By layer, (O,), True = out.

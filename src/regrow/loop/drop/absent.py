@@ -31,7 +31,7 @@ class AbsentFilters:
         masks: By layer, (O,), True = out of the network. Empty while the network is whole.
         scores: By layer, the scores for which they were dropped.
         since: The optimizer step after which they were dropped.
-        bound: By layer, the filters that are out with them because they hear nobody else.
+        bound: By layer, the filters that are out with them because they read nothing else.
         zeros: Keeps what is out at 0 while it is out.
 
     Args:

@@ -72,7 +72,7 @@ def silenced_at(
     """Where zeros give exactly the network without the filter.
 
     What `regrow.renewal.Absence` sets to zero, as outputs: the layer, its own norm entries, and what its readers take.
-    Zeros at the readers are enough where it is heard nowhere else. Filters of grouped layers that hear nobody else are
+    Zeros at the readers are enough where it is heard nowhere else. Filters of grouped layers that read nothing else are
     out with it.
 
     Edge cases:

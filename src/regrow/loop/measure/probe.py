@@ -45,7 +45,7 @@ class Probe:
         signals: What is measured.
         targets: One for each example; needed by all signals but weights and activations.
         loss: The model's output and targets to the mean loss of the batch; None: cross entropy.
-        wiring: Of the whole model: with it, filters of depthwise layers that hear nobody else are silenced with a
+        wiring: Of the whole model: with it, filters of depthwise layers that read nothing else are silenced with a
             filter, as when it is dropped.
         ranks: The processes that train the model together: each has examples of its own, all get the same numbers.
 
