@@ -497,7 +497,6 @@ RECIPES["keepalive"] = RecipeRow(
         Wrong(settings={"active_fraction": 1.5}, match=r"within \[0, 1\], got 1.5"),
         Wrong(settings={"threshold": -1.0}, match="threshold must be at least 0, got -1"),
         Wrong(settings={"look_every": 0}, match="look_every must be a whole number of at least 1"),
-        Wrong(settings={"draw": "luck"}, match="draw must be 'init' or 'centred', got 'luck'"),
         Wrong(settings={"check_gain": 1}, match="check_gain must be like True, got 1"),
         Wrong(settings={"step": 0.1}, match="step_limit", error=RegrowError),
     ),

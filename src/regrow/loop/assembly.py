@@ -8,6 +8,7 @@ from torch import nn
 
 from regrow.compose import Recipe
 from regrow.criteria import Signal
+from regrow.errors import ConfigError
 from regrow.graph import Streams, Wiring
 from regrow.loop.activity.lookout import Lookout, neighbours
 from regrow.loop.activity.step_activity import StepActivity
@@ -52,6 +53,11 @@ def assembled(
     where = f"recipe '{recipe.info.name}'"
     schedule = recipe.when.bind(clock, where=where)
     renewal = recipe.renew.bind(clock, where=where)
+    if renewal.needs_first or renewal.needs_batch or renewal.needs_homogeneous:
+        raise ConfigError(
+            f"renew={renewal!r} must know more of a layer than attach gives it (its first values, or what it gives on "
+            f"a batch): such draws are for calls of `edits` by hand ({where})"
+        )
     warner = Warner(
         recipe.info.name,
         reads_gradients=Signal.GRADIENTS in recipe.criterion.needs,

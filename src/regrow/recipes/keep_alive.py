@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, final
+from typing import final
 
 from regrow._checks import check_not_negative
 from regrow._renamed import renamed
@@ -19,8 +19,9 @@ INFO = RecipeInfo(
         "No paper: a composition of RandomOut's renewal (Cohen, Lo, Ding 2016) as this library confirms it, a limit of "
         "the step as in LARS (You, Gitman, Ginsburg 2017), and a check of gains in the manner of LSUV (Mishkin, Matas "
         "2016).",
-        "RandomOut: dense units too (hidden ones alone), 90 % of the training instead of 60 %, and all of it where its "
-        "length is not known.",
+        "RandomOut: fresh units are drawn from He's normal and not from the network's own initialiser, whose gain may be "
+        "what is wrong; dense units too (hidden ones alone); 90 % of the training instead of 60 %, and all of it where "
+        "its length is not known.",
         "LARS scales every step of every layer to one length; here a step is shortened only if it is too long.",
         "LSUV scales every layer to unit variance; here only layers whose gain is out by a factor of ten are touched, "
         "and none that a norm, a sum or a product follows.",
@@ -41,7 +42,8 @@ class KeepAlive(Recipe):
         before the first step     W_l <- W_l / gain(l)      where gain(l) is outside [0.1, 10]
         after every step          U_l <- U_l * min(1, step_limit * length(l) / norm(U_l))
         a step with a gradient that Adam would not get over is not made
-        renew unit u              if it is dead (`regrow.criteria.Liveness`) and step < active_fraction * total_steps
+        renew unit u              if it is dead (`regrow.criteria.Liveness`) and step < active_fraction * total_steps:
+                                  weights from He's normal, whatever the network was drawn from, and bias 0
 
     Args:
         step_limit: The largest share of its length by which a step may move a layer (`regrow.guard.StepLimit`); 0: no
@@ -53,8 +55,6 @@ class KeepAlive(Recipe):
             ``total_steps``, all of it.
         threshold: A gradient norm below this is the reason to look at a layer at once.
         look_every: Every layer is looked at in one window in each so many steps besides.
-        draw: What a renewed unit's weights are drawn from. ``init``: its layer's initialiser. ``centred``: He, and a
-            bias with which it is born on about half of what it sees.
 
     Raises:
         ConfigError: A setting outside its range.
@@ -77,23 +77,19 @@ class KeepAlive(Recipe):
     active_fraction: float = 0.9
     threshold: float = 1e-8
     look_every: int = 100
-    draw: Literal["init", "centred"] = "init"
 
+    init = "kaiming_normal"
     layers = ("conv", "conv_transpose", "linear")
     hidden_alone = True
 
     def compose(self) -> Parts:
         """The parts that follow from the settings."""
         from regrow.criteria import GradientSize, Liveness, RandomScore
-        from regrow.errors import ConfigError
         from regrow.guard import StepLimit
         from regrow.nn.gain_check import GainCheck
         from regrow.renewal import Redraw
-        from regrow.renewal.draws import Centred
         from regrow.selection import Below
 
-        if self.draw not in {"init", "centred"}:
-            raise ConfigError(f"draw must be 'init' or 'centred', got {self.draw!r} (keepalive)")
         check_not_negative(self.step_limit, name="step_limit", where="keepalive")
         return Parts(
             criterion=Liveness(
@@ -102,7 +98,7 @@ class KeepAlive(Recipe):
             if self.renew_dead
             else RandomScore(),
             select=Below(threshold=0.0, inclusive=True),
-            renew=Redraw(draw=Centred() if self.draw == "centred" else None),
+            renew=Redraw(),
             when=Every(active_fraction=self.active_fraction, needs_end=False)
             if self.renew_dead
             else AtSteps.of(()),
