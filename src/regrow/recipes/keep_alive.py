@@ -19,7 +19,7 @@ INFO = RecipeInfo(
         "No paper: a composition of RandomOut's renewal (Cohen, Lo, Ding 2016) as this library confirms it, a limit of "
         "the step as in LARS (You, Gitman, Ginsburg 2017), and a check of gains in the manner of LSUV (Mishkin, Matas "
         "2016).",
-        "RandomOut: fresh units are drawn from He's normal and not from the network's own initialiser, whose gain may be "
+        "RandomOut: fresh units are drawn from He's normal, not from the network's own initialiser, whose gain may be "
         "what is wrong; dense units too (hidden ones alone); 90 % of the training instead of 60 %, and all of it where "
         "its length is not known.",
         "LARS scales every step of every layer to one length; here a step is shortened only if it is too long.",
