@@ -75,6 +75,12 @@ def test_two_ranks_stay_bit_identical(tmp_path: Path) -> None:
         assert quiet[part] == [], part
     assert quiet["events"] == [[4, "second", [1]], [4, "side", [1]]]
 
+    kept = found["kept_alive"]
+    for part in ("parameters", "optimizer", "regrower"):
+        assert kept[part] == [], part
+    assert (kept["gains"], kept["refused"], kept["steps"], kept["finite"]) == (["3"], 1, 11, True)
+    assert kept["guarded"]
+
     # Running statistics stay as DistributedDataParallel leaves them: each rank's own after its last batch.
     assert found["adam"]["running"] == ["/norm.running_mean", "/norm.running_var"]
 

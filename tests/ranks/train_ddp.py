@@ -40,7 +40,7 @@ from ranks.harness import (
     train,
 )
 from regrow.criteria import Liveness
-from regrow.errors import LargeRenewalWarning, NonFiniteWarning
+from regrow.errors import GuardWarning, LargeRenewalWarning, NonFiniteWarning
 from regrow.loop.measure.probe import Probe
 from regrow.loop.ranks import Ranks
 from regrow.renewal import Redraw
@@ -337,6 +337,38 @@ def nan_on_one_rank() -> dict[str, Any]:
             optimizer.param_groups[0]["lr"] = 0.0 if step == 3 else lr
             optimizer.step()
     return outcome(model, optimizer, regrower)
+
+
+@scenario
+def kept_alive() -> dict[str, Any]:
+    """A faint layer, steps that are too long, an infinity on rank 1: gains by all images, one step that no rank makes."""
+    torch.manual_seed(0)
+    net = nn.Sequential(
+        nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(144, 6), nn.ReLU(), nn.Linear(6, 3)
+    )
+    with torch.no_grad():
+        net[3].weight.mul_(1e-3)
+    model = DistributedDataParallel(net)
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.2)
+    regrower = regrow.attach(
+        *(regrow.KeepAlive(), model, optimizer), example_inputs=EXAMPLE, total_steps=STEPS
+    )
+    spoil = [False]
+    net[3].weight.register_hook(lambda grad: grad + math.inf if spoil[0] else grad)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", GuardWarning)
+        for step in range(STEPS):
+            spoil[0] = dist.get_rank() == 1 and step == 5
+            optimizer.zero_grad()
+            backward(model, *batch(step, rank=dist.get_rank()))
+            optimizer.step()
+    report = regrower.report
+    done = {
+        "gains": list(report.gains),
+        "refused": report.refused,
+        "guarded": sorted(report.guarded),
+    }
+    return outcome(model, optimizer, regrower) | done
 
 
 @scenario
