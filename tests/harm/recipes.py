@@ -38,6 +38,12 @@ def _randomout(events: Sequence[Renewed], **settings: Any) -> Recipe:
     return regrow.RandomOut(active_fraction=1.0, **settings)
 
 
+def _keep_alive(events: Sequence[Renewed]) -> Recipe:
+    """Also where units write to a residual stream, as RandomOut does: what is watched is the situation's to say."""
+    del events
+    return regrow.KeepAlive(active_fraction=1.0).with_parts(hidden_alone=False)
+
+
 def _dying(*, see: int = 0, act: int = 0, **settings: Any) -> Case:
     return Case(make=partial(_randomout, **settings), rule="death", see=see, act=act)
 
@@ -56,6 +62,7 @@ RECIPES: Final[dict[str, Case]] = {
     "RandomOut(confirm='gradient')": Case(
         make=partial(_randomout, confirm="gradient"), rule="gradient"
     ),
+    "KeepAlive()": Case(make=_keep_alive, rule="death"),
     "RePr(s1=10, s2=5, cycles=2)": Case(
         make=lambda events: regrow.RePr(s1=10, s2=5, cycles=2, unit="steps"), rule="own"
     ),
