@@ -266,7 +266,7 @@ def test_it_is_not_listed(mine: Path) -> None:
             "my_recipes:odd",
             "the types of its settings must be readable where it is defined: NameErr",
         ),
-        ("my recipes:odd", "unknown recipe 'my recipes:odd'; known: grafting, guarded, independ"),
+        ("my recipes:odd", "unknown recipe 'my recipes:odd'; known: grafting, guarded, "),
         ("mild", "unknown recipe 'mild'; known: grafting, "),
     ],
 )

@@ -341,7 +341,7 @@ def nan_on_one_rank() -> dict[str, Any]:
 
 @scenario
 def kept_alive() -> dict[str, Any]:
-    """A faint layer, steps that are too long, an infinity on rank 1: gains by all images, one step that no rank makes."""
+    """A faint layer, steps that are too long, an infinity on rank 1: gains by all images, a step that no rank makes."""
     torch.manual_seed(0)
     net = nn.Sequential(
         nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(144, 6), nn.ReLU(), nn.Linear(6, 3)
