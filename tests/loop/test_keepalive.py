@@ -381,3 +381,12 @@ def test_a_draw_that_attach_cannot_serve_is_refused() -> None:
     given = regrow.RandomOut().with_parts(renew=Redraw(draw=Centred()))
     with pytest.raises(ConfigError, match="must know more of a layer than attach gives it"):
         attached(net, torch.optim.SGD(net.parameters(), lr=0.1), given)
+
+
+def test_a_gain_check_without_a_guard_is_reported() -> None:
+    net = network()
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.01)
+    regrower = attached(net, optimizer, recipe(step_limit=0))
+    train(net, optimizer, range(2))
+    assert list(regrower.report.gains) == ["3"]
+    assert not regrower.report.guarded

@@ -18,6 +18,9 @@ from regrow.guard.groups import alone, parts_of
 from regrow.guard.moved import Moved, Part
 from regrow.guard.poison import gradient_lengths, poisons
 
+_RARELY: Final = 100
+"""Steps between two looks at what an accelerator has counted."""
+
 NETWORK: Final = "network"
 """What hits are counted under by a guard that looks at the whole."""
 
@@ -29,6 +32,8 @@ class Guarding:
     Attributes:
         guard: What is done.
         refused: Steps that were not made, since their gradients would have spoilt the optimizer.
+        news: Whether `hits` or `refused` may have changed since it was last set to False. On an accelerator it is set
+            now and then alone, for to look at the hits is to wait for it.
 
     Args:
         guard: As above.
@@ -48,6 +53,8 @@ class Guarding:
     ) -> None:
         self.guard = guard
         self.refused = 0
+        self.news = False
+        self._looks = 0
         self._reduce = reduce
         self._parts = parts_of(model, wiring)
         groups = {part.group.number: part.group.name for part in self._parts.values()}
@@ -123,7 +130,7 @@ class Guarding:
         return {"hits": self.hits, "refused": self.refused}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on counting.
+        """Take over what was counted.
 
         Args:
             state: What `state_dict` gave.
@@ -151,6 +158,7 @@ class Guarding:
         if found is not None and bool(found):
             return True
         self.refused += 1
+        self.news = True
         self._hidden = [(each, cast("Tensor", each.grad)) for each in parameters]
         for each in parameters:
             each.grad = None
@@ -203,6 +211,8 @@ class Guarding:
         """On the device, where nobody waits for it."""
         if hit is None:
             return
+        self._looks += 1
+        self.news |= moved.on_cpu or self._looks % _RARELY == 1
         if hit.device != self._hits.device:
             self._hits = self._hits.to(hit.device)
         if not self.guard.by_layer:

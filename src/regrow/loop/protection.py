@@ -65,6 +65,7 @@ class Protection:
         self._refused: set[OptimizerWatch] = set()
         self._meter: ActivityMeter | None = None
         self._gains: dict[str, float] = {}
+        self._news = False
         if self._check is not None:
             self._meter = ActivityMeter.of(model, wiring, called=called)
             self._meter.call_once(self._scale_)
@@ -98,6 +99,10 @@ class Protection:
         guarding = self._guardings.get(watch)
         if guarding is not None:
             guarding.after_step_(watch.optimizer)
+            self._news |= guarding.news
+            guarding.news = False
+        if self._news:
+            self._news = False
             self.note(report)
 
     def _scale_(self, given: Arguments) -> None:
@@ -119,6 +124,7 @@ class Protection:
             else lambda told: ranks.mean(told, why="a gain check"),
         )
         self._gains = {layer.path: layer.factor for layer in found.scaled}
+        self._news = True
 
     def note(self, report: Report) -> None:
         """Write down what was done."""
@@ -142,6 +148,7 @@ class Protection:
 
     def state_dict(self, report: Report) -> dict[str, Any]:
         """What was done; loadable with ``weights_only=True``."""
+        self.note(report)
         return {
             "gains": dict(self._gains),
             "hits": dict(report.guarded),
