@@ -164,9 +164,11 @@ def test_the_recipe_of_the_readme_runs_alone_and_in_a_study_with_its_control(
     assert alone.stdout.strip() == "[(49, 2), (99, 2)]", alone.stderr
     arms = [word for name in ("none", "mine:smallest", "random") for word in ("--recipe", name)]
     asked = ["--data", "digits", *arms, "--set", "smallest.fraction=0.2", "--seeds", 1]
-    done = regrow("run", *asked, "--epochs", 8, "--out", "run", "--json", folder=tmp_path)
-    assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout)["trials"] == {"expected": 3, "ended": 3, "missing": 0}
+    exit_code, out, err = regrow(
+        "run", *asked, "--epochs", 8, "--out", "run", "--json", folder=tmp_path
+    )
+    assert exit_code == 0, err
+    assert json.loads(out)["trials"] == {"expected": 3, "ended": 3, "missing": 0}
     places = rows(tmp_path / "run", "renewals", "step, layer", "smallest")
     assert places
     assert {step for step, _ in places} == {49, 99}  # of 112
