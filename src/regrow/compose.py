@@ -162,6 +162,9 @@ class Parts(TypedDict, total=False):
     hidden_alone: bool
 
 
+EVERY_KIND: Final = ("conv", "conv_transpose", "linear")
+"""All kinds of layers, for `Recipe.layers`."""
+
 BY_WITH_PARTS: Final = {
     name: f"recipe.with_parts({name}=...)" for name in ("criterion", "select", "renew", "when")
 }

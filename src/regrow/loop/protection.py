@@ -121,7 +121,7 @@ class Protection:
             wiring=self._wiring,
             reduce=None
             if ranks.wrapper is None
-            else lambda told: ranks.mean(told, why="a gain check"),
+            else lambda sums: ranks.mean(sums, why="a gain check"),
         )
         self._gains = {layer.path: layer.factor for layer in found.scaled}
         self._news = True

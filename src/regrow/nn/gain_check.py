@@ -267,7 +267,7 @@ class _Measuring:
                     _, kwargs = call_arguments(dict(inputs.named))
                 else:
                     args, kwargs = call_arguments(inputs)
-                with uncompiled():
+                with _uncompiled():
                     self._model(*args, **kwargs)
             done = True
         except TraceError:
@@ -305,15 +305,15 @@ class _Measuring:
                 _weight(module).mul_(1.0 / ratio)
 
     def _ratio(self, heard: Tensor, given: Tensor, path: str) -> float | None:
-        told = torch.tensor(
+        sums = torch.tensor(
             [_square(heard), heard.numel(), _square(given), given.numel()],
             dtype=torch.float64,
             device="cpu",
         )
         if self._reduce is not None:
-            told = self._reduce(told)
-        heard_sum, heard_count, given_sum, given_count = told.tolist()
-        if not bool(told.isfinite().all()):
+            sums = self._reduce(sums)
+        heard_sum, heard_count, given_sum, given_count = sums.tolist()
+        if not bool(sums.isfinite().all()):
             raise TraceError(
                 f"numbers must be finite; what '{path}' takes or gives is not: look at the inputs and at the weights "
                 f"before it (check_gain_)"
@@ -323,7 +323,7 @@ class _Measuring:
         return (given_sum / given_count / (heard_sum / heard_count)) ** 0.5
 
 
-def uncompiled() -> AbstractContextManager[object]:
+def _uncompiled() -> AbstractContextManager[object]:
     """Within this, what is compiled runs eagerly: hooks are not called in compiled code that is older than they are."""
     return (
         torch.compiler.set_stance("force_eager")

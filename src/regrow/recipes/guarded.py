@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Literal, final
+from typing import TYPE_CHECKING, Literal, final
 
 from regrow._renamed import renamed
-from regrow.compose import BY_WITH_PARTS, Parts, Recipe, RecipeInfo
+from regrow.compose import BY_WITH_PARTS, EVERY_KIND, Parts, Recipe, RecipeInfo
 from regrow.errors import ConfigError
 from regrow.recipes._registry import register
 from regrow.schedule import AtSteps
@@ -19,8 +19,6 @@ INFO = RecipeInfo(
     title="A guard alone",
     summary="Clips gradients, or shortens steps that are too long, and renews nothing: what a guard does by itself.",
 )
-
-_KINDS: Final = ("conv", "conv_transpose", "linear")
 
 
 @final
@@ -47,11 +45,11 @@ class Guarded(Recipe):
     guard_by: Literal["step_limit", "adaptive_clip", "norm_clip", "weight_clip"] = "step_limit"
     amount: float | None = None
 
-    layers = _KINDS
+    layers = EVERY_KIND
 
     def compose(self) -> Parts:
         """The parts that follow from the settings."""
-        return guarded_parts(self._guard())
+        return _parts_of(self._guard())
 
     def _guard(self) -> Guard:
         from regrow.guard import AdaptiveClip, NormClip, StepLimit, WeightClip
@@ -71,7 +69,7 @@ class Guarded(Recipe):
         )
 
 
-def guarded_parts(guard: Guard) -> Parts:
+def _parts_of(guard: Guard) -> Parts:
     """The parts of a recipe that is a guard and nothing else."""
     from regrow.criteria import RandomScore
     from regrow.renewal import Redraw
@@ -83,13 +81,13 @@ def guarded_parts(guard: Guard) -> Parts:
         renew=Redraw(),
         when=AtSteps.of(()),
         guard=guard,
-        layers=_KINDS,
+        layers=EVERY_KIND,
     )
 
 
 def guard_alone(guard: Guard) -> Recipe:
     """A recipe of a guard, for ``attach(StepLimit(), ...)``."""
-    return Recipe(info=INFO, **guarded_parts(guard))
+    return Recipe(info=INFO, **_parts_of(guard))
 
 
 register(INFO, Guarded)

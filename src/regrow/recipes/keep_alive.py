@@ -7,7 +7,7 @@ from typing import final
 
 from regrow._checks import check_not_negative
 from regrow._renamed import renamed
-from regrow.compose import BY_WITH_PARTS, Parts, Recipe, RecipeInfo
+from regrow.compose import BY_WITH_PARTS, EVERY_KIND, Parts, Recipe, RecipeInfo
 from regrow.recipes._registry import register
 from regrow.schedule import AtSteps, Every
 
@@ -79,7 +79,7 @@ class KeepAlive(Recipe):
     look_every: int = 100
 
     init = "kaiming_normal"
-    layers = ("conv", "conv_transpose", "linear")
+    layers = EVERY_KIND
     hidden_alone = True
 
     def compose(self) -> Parts:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Literal, final
 
 from regrow._renamed import renamed
-from regrow.compose import BY_WITH_PARTS, Parts, Recipe, RecipeInfo
+from regrow.compose import BY_WITH_PARTS, EVERY_KIND, Parts, Recipe, RecipeInfo
 from regrow.history import Renewed
 from regrow.recipes._registry import register
 from regrow.schedule import AtSteps
@@ -97,7 +97,7 @@ class RandomControl(Recipe):
             when=AtSteps.of(event.step for event in self.like),
             guard=StepLimit(fraction=self.step_limit) if self.step_limit else None,
             gain_check=GainCheck() if self.check_gain else None,
-            layers=("conv", "conv_transpose", "linear") if self.dense else ("conv",),
+            layers=EVERY_KIND if self.dense else ("conv",),
         )
 
 

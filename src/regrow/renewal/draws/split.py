@@ -33,7 +33,7 @@ class Split(Draw):
     o the strongest filter that stays (length of its weights and bias times that of its readers' slices), the next one
     for a second marked filter, and so on; v what the readers multiply a filter by. Where the marked filter gave
     nothing, the network's output stays what it was, to rounding; and as the shares differ from output to output, the
-    two are not each other's copies for ever. The bias, the readers' slices and their memory are a part of it.
+    two are not each other's copies for ever. The bias, the readers' slices and their optimizer state are a part of it.
 
     Edge cases:
         Only where everything between the filters and their readers is positively homogeneous (ReLU, pooling): other
