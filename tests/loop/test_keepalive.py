@@ -390,3 +390,16 @@ def test_a_gain_check_without_a_guard_is_reported() -> None:
     train(net, optimizer, range(2))
     assert list(regrower.report.gains) == ["3"]
     assert not regrower.report.guarded
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_gains_that_could_not_be_checked_are_said(whole: bool) -> None:
+    net = network()
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.01)
+    regrower = attached(net, optimizer)
+    given = net(IMAGES[0]) if whole else net[3:](net[:3](IMAGES[0]))
+    cross_entropy(given, LABELS[0]).backward()
+    optimizer.step()
+    said = [note for note in regrower.report.notes if note.startswith("gains were not checked")]
+    assert len(said) == (not whole)
+    assert bool(regrower.report.gains) is whole

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 from torch import nn
 
@@ -23,6 +23,11 @@ from regrow.loop.warner import Warner
 from regrow.loop.watch import OptimizerWatch
 from regrow.nn.gain_check import Call, check_gain_
 from regrow.surgery import Companion
+
+_MISSED: Final = (
+    "gains were not checked: the model was not called as a whole in training mode before the first step; "
+    "regrow.nn.check_gain_ checks them by hand"
+)
 
 
 class Protection:
@@ -66,6 +71,8 @@ class Protection:
         self._meter: ActivityMeter | None = None
         self._gains: dict[str, float] = {}
         self._news = False
+        self._waits = self._check is not None
+        self._missed = False
         if self._check is not None:
             self._meter = ActivityMeter.of(model, wiring, called=called)
             self._meter.call_once(self._scale_)
@@ -80,6 +87,8 @@ class Protection:
         if self._meter is not None:
             self._meter.settle()
             self._meter = None
+            if self._waits and not any(each.has_stepped for each in self._watches):
+                self._missed = self._news = True
         guarding = self._guardings.get(watch)
         if guarding is None or guarding.before_step_(watch.optimizer):
             return True
@@ -107,7 +116,7 @@ class Protection:
 
     def _scale_(self, given: Arguments) -> None:
         """The first training pass is about to be made: of a training that begins here, and was not resumed."""
-        check = self._check
+        check, self._waits = self._check, False
         if check is None or any(watch.has_stepped for watch in self._watches):
             return
         ranks = self._ranks
@@ -129,6 +138,9 @@ class Protection:
     def note(self, report: Report) -> None:
         """Write down what was done."""
         report.gains = self._gains
+        if self._missed:
+            self._missed = False
+            report.notes = (*report.notes, _MISSED)
         if not self._guardings:
             return
         first = not report.guarded and not report.refused
@@ -161,6 +173,6 @@ class Protection:
             guarding.load_state_dict(state)
         report.guarded, report.refused = dict(state["hits"]), int(state["refused"])
         self._gains = {str(path): float(gain) for path, gain in state["gains"].items()}
-        self._check = None
+        self._check, self._waits = None, False
         self.leave()
         self.note(report)
