@@ -114,7 +114,6 @@ class Inside:
 
 INSIDE: Final = Inside(
     (ActivityMeter, "called"),
-    (ActivityMeter, "_left"),
     (ActivityMeter, "_end_pass"),
     (OptimizerWatch, "_before"),
     (OptimizerWatch, "_after"),

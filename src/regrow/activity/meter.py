@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence, Set
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any, Self
 from weakref import WeakKeyDictionary, ref
 
@@ -31,6 +32,9 @@ from regrow.graph.frames import (
     compiled_wrappers,
 )
 from regrow.graph.undisturbed import undisturbed
+
+_Entry = tuple[Site, Callable[[Tensor], None], OutletRange | None]
+"""Where something is read, who takes it, and of an outlet what is kept of it."""
 
 _METERS: WeakKeyDictionary[nn.Module, ActivityMeter] = WeakKeyDictionary()
 
@@ -66,15 +70,14 @@ class ActivityMeter:
         self._filters: dict[str, Filters] = {each.path: each for each in wiring.layers}
         self._flows: dict[str, Flow] = dict(wiring.flows)
         self._asked: dict[int, _Request] = {}
-        self._frames = Frames(model, outermost=self._outermost, left=self._left)
+        # Calls that have ended are looked at in `_end_pass`: between two layers each line takes many times as long.
+        self._ended: list[Frame] = []
+        self._frames = Frames(model, outermost=self._outermost, left=self._ended.append)
         self._wrappers: list[nn.Module] = []
         self._compiled: bool | None = None
         self._passes: dict[str, LayerPass] = {}
         self._made: dict[str, LayerPass] = {}
-        self._table: dict[
-            tuple[str, str], list[tuple[Site, Callable[[Tensor], None], OutletRange | None]]
-        ] = {}
-        self._entered: set[str] = set()
+        self._table: dict[str, dict[str, list[_Entry]]] = {}
         self._watching = False
         self._before: list[Callable[[Arguments], None]] = []
         self._tensors = PassTensors()
@@ -154,9 +157,9 @@ class ActivityMeter:
         return model is not None and self._wrap(compiled_wrappers(model))
 
     @property
-    def entered(self) -> set[str]:
-        """The modules in which something is read."""
-        return self._entered
+    def table(self) -> Mapping[str, Mapping[str, Sequence[_Entry]]]:
+        """What is read: by module and the name of a function that is called in it."""
+        return self._table
 
     @property
     def _sums(self) -> bool:
@@ -179,7 +182,7 @@ class ActivityMeter:
         """Read what anybody asks for, and nothing else."""
         self._frames.remove()
         wanted = frozenset[str]().union(*(each.layers for each in self._asked.values()))
-        self._passes, self._table, self._entered = {}, {}, set()
+        self._passes, self._table = {}, {}
         model = self._model()
         self._watching = bool(wanted or self._before) and model is not None
         if model is None or not self._watching:
@@ -203,8 +206,8 @@ class ActivityMeter:
         self._frames.install(self._wrappers)
 
     def _enter(self, site: Site, take: Callable[[Tensor], None], kept: OutletRange | None) -> None:
-        self._table.setdefault((site.module, site.function), []).append((site, take, kept))
-        self._entered.add(site.module)
+        functions = self._table.setdefault(site.module, {})
+        functions.setdefault(site.function, []).append((site, take, kept))
 
     def _outermost(
         self, module: nn.Module, path: str, given: Arguments, compiling: bool
@@ -233,6 +236,7 @@ class ActivityMeter:
     def _pass(self) -> Generator[None]:
         """What is called inside is one pass; one that is broken off by an error is none."""
         self._frames.begin()
+        self._ended.clear()
         self._tensors.clear()
         try:
             with _ReadingMode(self):
@@ -257,11 +261,16 @@ class ActivityMeter:
             self._frames.inside(path, target._call_impl, positional, named)  # pyright: ignore[reportPrivateUsage]
 
     def called(
-        self, frame: Frame, name: str, number: int, args: Sequence[Any], named: Mapping[str, Any]
+        self,
+        entries: Sequence[_Entry],
+        call: int,
+        number: int,
+        args: Sequence[Any],
+        named: Mapping[str, Any],
     ) -> None:
-        """A function is about to be called in a frame, for the `number`-th time from 0."""
-        for site, take, _ in self._table.get((frame.path, name), ()):
-            if site.number == number and site.call in (-1, frame.call):
+        """A function is about to be called, for the `number`-th time from 0 in a module's call number `call`."""
+        for site, take, _ in entries:
+            if site.number == number and site.call in (-1, call):
                 first = (
                     args[0] if args else None
                 )  # nearly always it is the one, and found without a search
@@ -272,22 +281,20 @@ class ActivityMeter:
                 if site.argument < len(tensors):
                     take(tensors[site.argument])
 
-    def _left(self, frame: Frame) -> None:
-        """A module's call has ended: one that took another way than the one that was traced tells nothing."""
-        if frame.path not in self._entered:
-            return
-        for name, count in frame.counts.items():
-            for site, _, kept in self._table.get((frame.path, name), ()):
-                # A branch that calls `relu` once more shifts all later calls by one: their values would be those of
-                # other filters.
-                if site.times != count and kept is not None and site.call in (-1, frame.call):
-                    kept.broken = True
-
     def _end_pass(self) -> None:
         self.passes += 1
         self._tensors.clear()
-        for entries in self._table.values():
-            for site, _, kept in entries:
+        for frame in self._ended:
+            functions = self._table.get(frame.path, {})
+            for name, count in frame.counts.items():
+                for site, _, kept in functions.get(name, ()):
+                    # A call that took another way than the one that was traced tells nothing: a branch that calls
+                    # `relu` once more shifts all later calls by one, whose values would be those of other filters.
+                    if site.times != count and kept is not None and site.call in (-1, frame.call):
+                        kept.broken = True
+        self._ended.clear()
+        for functions in self._table.values():
+            for site, _, kept in chain.from_iterable(functions.values()):
                 if (
                     site.call >= 0
                     and kept is not None
@@ -324,11 +331,14 @@ class _ReadingMode(TorchFunctionMode):
         """Read, and call."""
         named = kwargs or {}
         frame = self._frames.top
-        if frame is not None and frame.path in self._meter.entered:
+        functions = None if frame is None else self._meter.table.get(frame.path)
+        if frame is not None and functions is not None:
             name = getattr(func, "__name__", "")
-            number = frame.counts[name]
-            frame.counts[name] = number + 1
-            self._meter.called(frame, name, number, args, named)
+            entries = functions.get(name)
+            if entries is not None:
+                number = frame.counts[name]
+                frame.counts[name] = number + 1
+                self._meter.called(entries, frame.call, number, args, named)
         return func(*args, **named)
 
 

@@ -6,6 +6,8 @@ that costs.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from typing import Final
 
 import torch
@@ -47,6 +49,9 @@ class OutletRange:
         self._asked: list[bool] = self.covered.tolist()
         self._nobody = ~self.covered, torch.full((count,), torch.nan, device=device)
         self._doubted = False
+        self._shape: torch.Size | None = None
+        self._dtype: torch.dtype | None = None
+        self._many = 0
         self.low: Tensor | None = None
         self.reset()
 
@@ -65,36 +70,42 @@ class OutletRange:
     def read(self, x: Tensor, *, sums: bool, tensors: PassTensors | None = None) -> None:
         """Take one more call in. The argument is read, never written; what is worked out is kept in `tensors`."""
         tensors = PassTensors() if tensors is None else tensors
-        outlet = self._outlet
-        sizes = tuple(x.shape[axis] for axis in outlet.axes) if x.ndim == outlet.ndim else None
-        if sizes != outlet.sizes or not x.is_floating_point():
-            self.broken = (
-                True  # another width, or another kind of pass than the one that was traced
-            )
-            return
-        if not x.numel():
-            # No example came to this branch. Nothing was given, which is not the same as nothing but zeros.
-            return
-        rest = [x.shape[axis] for axis in self._rest]
-        self.examples += rest[0] if rest else 1
+        # As it was in the pass before, nearly always, and then it is known what to make of it.
+        if x.shape != self._shape or x.dtype is not self._dtype:
+            if not self._fits(x):
+                self.broken = (
+                    True  # another width, or another kind of pass than the one that was traced
+                )
+                return
+            if not x.numel():
+                # No example came to this branch. Nothing was given, which is not the same as nothing but zeros.
+                return
+            self._shape, self._dtype = x.shape, x.dtype
+            self._many = x.shape[self._rest[0]] if self._rest else 1
+        self.examples += self._many
+        x = x.detach()
         if sums:
-            self._add(x.detach(), tensors)
+            self._add(x, tensors)
         # Where somebody was silent in the last pass, somebody is in this one: a first look would be for nothing.
-        if self.lively or (
-            x.device.type == "cpu"
-            and not self._doubted
-            and self._surely_living(x.detach(), tensors)
-        ):
+        if self.lively or (not self._doubted and x.is_cpu and self._surely_living(x, tensors)):
             self.lively = True  # nobody is silent in a pass who was not in one call of it
             return
-        low, high, largest = self._range(x.detach())
+        low, high, largest = self._range(x)
         if self.lively:
             return
-        values = self._places * (x.numel() // max(len(outlet.units), 1))
+        values = self._places * (x.numel() // max(len(self._outlet.units), 1))
         self.values = values if self.values is None else self.values + values
         self.low = low if self.low is None else torch.minimum(self.low, low)
         self.high = high if self.high is None else torch.maximum(self.high, high)
         self.largest = largest if self.largest is None else torch.maximum(self.largest, largest)
+
+    def _fits(self, x: Tensor) -> bool:
+        axes, sizes = self._outlet.axes, self._outlet.sizes
+        return (
+            x.ndim == self._outlet.ndim
+            and tuple(x.shape[axis] for axis in axes) == sizes
+            and x.is_floating_point()
+        )
 
     def silent(self) -> tuple[Tensor, Tensor] | None:
         """Who was silent here, and with which value; None where nothing was given."""
@@ -110,26 +121,37 @@ class OutletRange:
         if not self._rest or not any(self._asked):
             return False
         low, high = tensors.ends_of_a_few(x, self._rest)
-        if not self._whole:
-            low, high = (
-                self._by_unit(low, self._units, "amin"),
-                self._by_unit(high, self._units, "amax"),
-            )
         if low.numel() > _FEW_CHANNELS:
+            if not self._whole:
+                low = self._by_unit(low, self._units, "amin")
+                high = self._by_unit(high, self._units, "amax")
             spread = high - low if self.covers else (high - low).where(self.covered, torch.inf)
             ends = torch.stack((spread.amin(), high.amax(), low.amin()))
             least, above, below = ends.tolist()
             return least > _SURELY * max(above, -below)
-        lows, highs = (
-            low.flatten().tolist(),
-            high.flatten().tolist(),
-        )  # as fast as one operation, in place of five
+        # As fast as one operation, in place of five.
+        lows: list[float] = low.flatten().tolist()
+        highs: list[float] = high.flatten().tolist()
+        if not self._whole:
+            lows, highs = self._units_ends(lows, highs)
         limit = _SURELY * max(*highs, -min(lows))
         if self.covers:
             return all(one - other > limit for one, other in zip(highs, lows, strict=True))
         # Filters that this outlet does not show have no lowest and no highest value here, and are seen at another one.
         each = zip(highs, lows, self._asked, strict=True)
         return all(one - other > limit for one, other, asked in each if asked)
+
+    def _units_ends(
+        self, lows: Sequence[float], highs: Sequence[float]
+    ) -> tuple[list[float], list[float]]:
+        """By filter, of what is known by place."""
+        low, high = [math.inf] * self._count, [-math.inf] * self._count
+        for unit, least, most in zip(self._outlet.units, lows, highs, strict=True):
+            if unit >= 0:
+                # In this order nan stays, as in a tensor's own: a filter that gives it is not sure to be living.
+                low[unit] = least if math.isnan(least) else min(low[unit], least)
+                high[unit] = most if math.isnan(most) else max(high[unit], most)
+        return low, high
 
     def _range(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         if x.device.type != "cpu" or not self._rest or x.shape[self._rest[0]] <= FIRST:

@@ -24,6 +24,9 @@ _SUMMED: Final = 16
 _PIECE: Final = 2**18
 """Numbers that are summed at once: what is worked out on the way stays in the processor's cache."""
 
+_VIEWS: Final = 256
+"""Shapes of which it is remembered where these lie: sentences come in all lengths."""
+
 
 class PassTensors:
     """What one layer gives is what the next one hears, and often leaves at two places: it is read once."""
@@ -31,6 +34,7 @@ class PassTensors:
     def __init__(self) -> None:
         self._few: dict[Hashable, tuple[Tensor, Tensor]] = {}
         self._sums: dict[Hashable, tuple[Tensor, int]] = {}
+        self._views: dict[Hashable, tuple[torch.Size, tuple[int, ...], int]] = {}
         self._met: dict[int, StorageWeakRef] = {}
         self._buffer: Tensor | None = None
 
@@ -45,8 +49,8 @@ class PassTensors:
         key = self._key(x, over)
         found = self._few.get(key)
         if found is None:
-            few = a_few(x, over)
-            found = self._few[key] = few.amin(tuple(over)), few.amax(tuple(over))
+            few, axes = self._few_of(x, over), tuple(over)
+            found = self._few[key] = few.amin(axes), few.amax(axes)
         return found
 
     def sums(self, x: Tensor, over: Sequence[int]) -> tuple[Tensor, int]:
@@ -64,6 +68,24 @@ class PassTensors:
         if found is None:
             found = self._sums[key] = self._summed(x, over)
         return found
+
+    def _few_of(self, x: Tensor, over: Sequence[int]) -> Tensor:
+        """`a_few`, as one operation where a tensor of this shape has been met before."""
+        if type(x) is not Tensor:
+            return a_few(x, over)
+        place = x.shape, x.stride(), tuple(over)
+        view = self._views.get(place)
+        if view is None:
+            if len(self._views) >= _VIEWS:
+                self._views.clear()
+            few = a_few(x, over)
+            self._views[place] = (
+                few.shape,
+                few.stride(),
+                int(few.storage_offset() - x.storage_offset()),
+            )
+            return few
+        return x.as_strided(view[0], view[1], x.storage_offset() + view[2])
 
     def _key(self, x: Tensor, over: Sequence[int]) -> Hashable:
         """Says which values these are, and not only where: what is freed in the pass gives its place to others.
