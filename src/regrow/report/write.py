@@ -100,9 +100,10 @@ def rendered(drawing: Drawing) -> dict[str, bytes]:
     with house_style():
         figure = sheet(drawing.size)
         drawing.draw(figure)
-        # Laid out once, not anew for each kind of file: half of the work.
-        figure.draw_without_rendering()
-        figure.set_layout_engine("none")
+        # Laid out once, not anew for each kind of file. Where no engine is left, a file is one drawing and not two.
+        if (engine := figure.get_layout_engine()) is not None:
+            engine.execute(figure)
+        figure.set_layout_engine(None)
         return {
             kind: saved(figure, kind=kind, title=drawing.title, caption=drawing.caption)
             for kind in ("svg", "png")
