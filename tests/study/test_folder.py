@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from fresh import fresh
 from regrow.errors import StoreError
 from regrow.study.folder import folder_held
 
@@ -69,7 +70,6 @@ class Refuse:
         if name == "fcntl":
             raise ModuleNotFoundError(f"no {name} here", name=name)
 
-sys.modules.pop("fcntl", None)
 sys.meta_path.insert(0, Refuse())
 try:
     import fcntl
@@ -101,8 +101,6 @@ for _ in range(2):
         except StoreError as error:
             print(error)
 """
-    done = subprocess.run(
-        [sys.executable, "-c", script, tmp_path], capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.count("another run is at work here (process ") == 2
+    code, said = fresh(script, tmp_path, folder=tmp_path, forget={"regrow", "filelock", "fcntl"})
+    assert code == 0, said
+    assert said.count("another run is at work here (process ") == 2
