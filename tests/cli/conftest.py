@@ -61,6 +61,14 @@ recipe = "random"
 
 
 @pytest.fixture(scope="session")
+def short_study(study_file: Path) -> Path:
+    """The same with two epochs: enough for renewals."""
+    path = study_file.with_name("short.toml")
+    path.write_text(study_file.read_text().replace("epochs = 6", "epochs = 2"))
+    return path
+
+
+@pytest.fixture(scope="session")
 def start(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Start]:
     """Start `regrow` with arguments, in its own process group; what is still alive at the end is ended."""
     folder = tmp_path_factory.mktemp("cwd")
@@ -87,10 +95,10 @@ def start(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Start]:
 
 
 @pytest.fixture(scope="session")
-def finished(study_file: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str, str]:
-    """The study, run once without interruption: its folder, standard output and standard error."""
+def finished(short_study: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str, str]:
+    """The short study, run once without interruption: its folder, standard output and standard error."""
     out = tmp_path_factory.mktemp("finished") / "run"
-    arguments = ["run", str(study_file), "--out", str(out), "--jobs", "2", "--json"]
+    arguments = ["run", str(short_study), "--out", str(out), "--jobs", "2", "--json"]
     found = CliRunner().invoke(app, arguments)
     assert found.exit_code == 0, found.stderr
     return out, found.stdout, found.stderr

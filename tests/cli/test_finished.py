@@ -52,24 +52,24 @@ def test_the_control_repeats_its_partner_in_every_seed(finished: tuple[Path, str
 
 
 def test_a_second_run_in_the_same_folder_is_refused_while_the_first_is_at_work(
-    finished: tuple[Path, str, str], study_file: Path
+    finished: tuple[Path, str, str], short_study: Path
 ) -> None:
     import fcntl
 
     with (finished[0] / ".lock").open("a") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
-        found = CliRunner().invoke(app, ["run", str(study_file), "--out", str(finished[0])])
+        found = CliRunner().invoke(app, ["run", str(short_study), "--out", str(finished[0])])
     assert found.exit_code == 2
     assert "another run is at work here" in found.stderr
 
 
 def test_a_finished_folder_is_only_reported_again(
-    finished: tuple[Path, str, str], study_file: Path, tables: Tables
+    finished: tuple[Path, str, str], short_study: Path, tables: Tables
 ) -> None:
     out = finished[0]
     before = tables(out)
     (out / "report.html").unlink()
-    found = CliRunner().invoke(app, ["run", str(study_file), "--out", str(out)])
+    found = CliRunner().invoke(app, ["run", str(short_study), "--out", str(out)])
     assert found.exit_code == 0, found.stderr
     assert "all 6 trials have ended already" in found.stderr
     assert f"Report: {out / 'report.html'}" in found.stdout
@@ -78,19 +78,23 @@ def test_a_finished_folder_is_only_reported_again(
 
 
 def test_a_folder_of_another_study_is_refused(
-    finished: tuple[Path, str, str], study_file: Path, tables: Tables
+    finished: tuple[Path, str, str], short_study: Path, tables: Tables
 ) -> None:
     out = finished[0]
     before = tables(out)
-    found = CliRunner().invoke(app, ["run", str(study_file), "--out", str(out), "--lr", "0.5"])
+    found = CliRunner().invoke(app, ["run", str(short_study), "--out", str(out), "--lr", "0.5"])
     assert found.exit_code == 2
     assert "train.lr: 0.02 there, 0.5 here" in found.stderr
     assert len(found.stderr.splitlines()) == 1
     assert tables(out) == before
 
 
-def test_the_report_of_a_finished_run(finished: tuple[Path, str, str], tmp_path: Path) -> None:
+def test_the_report_of_a_finished_run(
+    finished: tuple[Path, str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a narrow terminal; it says what failed means."""
     out = finished[0]
+    monkeypatch.setenv("COLUMNS", "60")
     found = CliRunner().invoke(app, ["report", str(out), "--export", str(tmp_path)])
     assert found.exit_code == 0, found.stderr
     for label in ("none", "randomout", "random"):
@@ -98,6 +102,9 @@ def test_the_report_of_a_finished_run(finished: tuple[Path, str, str], tmp_path:
     *_, report, tables = found.stdout.splitlines()
     assert report == f"Report: {out / 'report.html'}"
     assert tables.startswith("Tables: ")
+    text = found.stdout.partition("Report:")[0]
+    assert max(map(len, text.splitlines())) <= 60
+    assert "Failed: at most" in " ".join(text.split())
 
 
 def test_its_json_is_what_the_run_printed(finished: tuple[Path, str, str]) -> None:
@@ -123,16 +130,6 @@ def test_a_folder_that_cannot_be_written_is_shown_all_the_same(
     else:
         assert "Wilcoxon p" in found.stdout
         assert "Report:" not in found.stdout
-
-
-def test_the_terminal_says_what_failed_means_and_keeps_to_its_width(
-    finished: tuple[Path, str, str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("COLUMNS", "60")
-    found = CliRunner().invoke(app, ["report", str(finished[0])])
-    text = found.stdout.partition("Report:")[0]
-    assert max(map(len, text.splitlines())) <= 60
-    assert "Failed: at most" in " ".join(text.split())
 
 
 def test_runs_are_found_with_their_state(finished: tuple[Path, str, str], tmp_path: Path) -> None:

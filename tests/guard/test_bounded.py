@@ -11,6 +11,7 @@ from torch import nn
 from torch.optim import Optimizer
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from crossed import crossed, pairs
 from guard.driving import bits, drive, guarding, noise, same_bits
 from regrow.guard import StepLimit
 from regrow.guard.bounded import longest_steps
@@ -113,9 +114,10 @@ def test_half_precision_rounds_too_much_for_it() -> None:
     assert longest_steps(torch.optim.SGD([half], lr=0.1), [half], [1.0]) is None
 
 
-@pytest.mark.parametrize("by", ["layer", "unit", "network"])
-@pytest.mark.parametrize("momentum", [0.0, 0.9])
-@pytest.mark.parametrize("lr", [0.05, 0.2, 0.8, 3.0])
+@pytest.mark.parametrize(
+    ("lr", "momentum", "by"),
+    crossed(pairs([0.05, 0.2, 0.8, 3.0], [0.0, 0.9]), ["layer", "unit", "network"]),
+)
 def test_with_and_without_the_short_cut_it_is_one_training(
     lr: float, momentum: float, by: str
 ) -> None:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from crossed import crossed
 from guard.driving import bits, drive, guarding, noise, same_bits
 from regrow.guard import AdaptiveClip, Guarding, NormClip, StepLimit, WeightClip
 
@@ -54,8 +55,7 @@ def spoiler(model: nn.Sequential, value: float, at: int) -> Callable[[int], None
     return spoil
 
 
-@pytest.mark.parametrize("value", [NAN, INF, -INF, 1e25])
-@pytest.mark.parametrize("kind", OPTIMIZERS)
+@pytest.mark.parametrize(("kind", "value"), crossed(OPTIMIZERS, [NAN, INF, -INF, 1e25]))
 def test_weights_and_memory_keep_their_bits(kind: str, value: float) -> None:
     model = network()
     optimizer = OPTIMIZERS[kind](model)

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 import regrow
+from crossed import crossed
 from regrow.criteria import Liveness
 from regrow.errors import ConfigError
 from regrow.guard import StepLimit
@@ -127,10 +128,9 @@ def test_where_nothing_is_to_be_done_training_is_bit_equal() -> None:
     assert not regrower.report.guarded
 
 
-@pytest.mark.parametrize("at", [1, 4, 9])
-@pytest.mark.parametrize("make", OPTIMIZERS.values(), ids=OPTIMIZERS)
-def test_resumed_is_uninterrupted(make: Make, at: int) -> None:
-    whole = network()
+@pytest.mark.parametrize(("name", "at"), crossed(OPTIMIZERS, [1, 4, 9]))
+def test_resumed_is_uninterrupted(name: str, at: int) -> None:
+    make, whole = OPTIMIZERS[name], network()
     optimizer = make(whole)
     regrower = attached(whole, optimizer)
     train(whole, optimizer, range(12))
@@ -156,10 +156,12 @@ def test_resumed_is_uninterrupted(make: Make, at: int) -> None:
     assert again.report.events == regrower.report.events
 
 
-@pytest.mark.parametrize("poison", [float("nan"), float("inf"), 1e25])
-@pytest.mark.parametrize("make", OPTIMIZERS.values(), ids=OPTIMIZERS)
-def test_a_step_that_would_poison_is_not_made(make: Make, poison: float) -> None:
+@pytest.mark.parametrize(
+    ("name", "poison"), crossed(OPTIMIZERS, [float("nan"), float("inf"), 1e25])
+)
+def test_a_step_that_would_poison_is_not_made(name: str, poison: float) -> None:
     """As in a training without that batch: weights, optimizer state and counts, renewals before and after."""
+    make = OPTIMIZERS[name]
     poisoned, plain = network(faint=1.0), network(faint=1.0)
     optimizers = [make(poisoned), make(plain)]
     regrowers = [
@@ -182,8 +184,8 @@ def test_a_step_that_would_poison_is_not_made(make: Make, poison: float) -> None
     assert regrowers[0].report.steps == regrowers[1].report.steps == 11
     states = [one.state_dict()["state"] for one in optimizers]
     for number, own in states[0].items():
-        for name, value in own.items():
-            other = states[1][number][name]
+        for key, value in own.items():
+            other = states[1][number][key]
             assert torch.equal(value, other) if isinstance(value, Tensor) else value == other
 
 

@@ -18,7 +18,7 @@ FORMS = [
     pytest.param(dims, relu, id=f"{dims}d{'-relu' if relu else ''}")
     for dims, relu in itertools.product((1, 2, 3), (False, True))
 ]
-SPACE = (3, 4, 2)
+SPACE = (2, 3, 2)
 
 
 @pytest.fixture(autouse=True)

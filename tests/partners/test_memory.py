@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import nn
 
+from crossed import crossed
 from partners import oracle
 from partners.nets import TABLES, Plain, attach, batch, copies, random, step_of, train
 
@@ -52,8 +53,7 @@ def test_kept_memory_keeps_its_bits(name: str) -> None:
     train(models, optimizers, 1, start=3)
 
 
-@pytest.mark.parametrize("name", OPTIMIZERS)
-@pytest.mark.parametrize("networks", [2, 3])
+@pytest.mark.parametrize(("name", "networks"), crossed(OPTIMIZERS, [2, 3]))
 def test_grafted_memory_takes_the_shares_of_its_tensors(name: str, networks: int) -> None:
     models, optimizers = _trained(OPTIMIZERS[name], networks)
     states = [oracle.values(copies(model)) for model in models]

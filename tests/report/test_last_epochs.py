@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from regrow.report.html import page
 from regrow.report.last_epochs import last_epochs_table
 from regrow.report.read import read_results
-from regrow.report.write import write_report
+from regrow.report.summary import summarise
 from regrow.study.records import EpochRecord, TrialResult
 from report.stored import opened
 
@@ -72,5 +73,6 @@ def test_only_where_a_study_tests_after_each_of_several(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("last", "told"), [(3, True), (1, False)])
 def test_the_page_has_the_table(tmp_path: Path, *, last: int, told: bool) -> None:
-    page = write_report(stored(tmp_path, last=last)).html.read_text(encoding="utf-8")
-    assert ("Mean of the last 3 (%)" in page) is told
+    results = read_results(stored(tmp_path, last=last))
+    text = page(results, summarise(results), [])
+    assert ("Mean of the last 3 (%)" in text) is told

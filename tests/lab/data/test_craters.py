@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from scipy.optimize import linear_sum_assignment
 
+from crossed import crossed
 from regrow.errors import ConfigError, DataError
 from regrow.lab.data import load
 from regrow.lab.data.crater_crops import crop_boxes
@@ -154,8 +155,7 @@ def test_overlap_groups_are_the_prepared_ones_and_none_straddles(
 
 
 @pytest.mark.data
-@pytest.mark.parametrize("region", REGIONS)
-@pytest.mark.parametrize("split", SPLITS)
+@pytest.mark.parametrize(("region", "split"), crossed(REGIONS, SPLITS))
 def test_both_ways_give_the_same_halves(
     data_dir: Path, raw_dir: Path, region: str, split: str
 ) -> None:
