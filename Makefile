@@ -7,6 +7,9 @@ JOBS ?= $(shell nproc 2>/dev/null || echo 2)
 # A file's tests go to one worker, which makes what they share once; in the order of the folders, the light ones last.
 WORKERS = -n $(JOBS) --dist loadfile --no-loadscope-reorder
 
+# What Python compiles it keeps, whatever the environment says: tests start many processes.
+export PYTHONDONTWRITEBYTECODE =
+
 .PHONY: demo test test-slow test-part test-all check format bench bench-idle bench-repr bench-graft bench-norm bench-engine bench-activity bench-young bench-memo400 bench-no-harm zoo clean
 
 $(STAMP): pyproject.toml constraints.txt tools/mend_torchvision.py tools/mended_torchvision.py
