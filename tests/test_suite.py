@@ -74,6 +74,7 @@ def test_no_test_reads_a_clock() -> None:
         f"{path.relative_to(HERE)}:{line}"
         for path in sorted(HERE.rglob("*.py"))
         if str(path.relative_to(HERE)) not in TELLS_A_TIME
-        for line in _clocks(ast.parse(path.read_text()))
+        if "time" in (text := path.read_text())  # which both ways of reading a clock have in them
+        for line in _clocks(ast.parse(text))
     ]
     assert found == []

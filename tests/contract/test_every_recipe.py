@@ -171,6 +171,7 @@ class TestEveryRecipe:
         assert _equal(runs[0].values(), runs[2].values()) != row.drawn
 
 
+@pytest.mark.slow  # quick is test_resume.py
 @pytest.mark.parametrize(("name", "optimizer", "cut"), crossed(EACH, OPTIMIZERS, [4, 6, 13]))
 def test_interrupted_and_resumed_is_uninterrupted(
     name: str,

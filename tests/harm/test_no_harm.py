@@ -40,19 +40,19 @@ def test_no_form_of_it_harms_anybody(name: str, recipe: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "fault"),
+    ("name", "faults"),
     [
-        ("zero_head", "living units renewed"),
-        ("rezero_frozen", "blocked units renewed"),
-        ("starved_by_a_frozen_layer", "starved units renewed"),
-        ("l2_in_the_loss", "never found"),
-        ("l2_in_the_loss", "left dead"),
+        ("zero_head", ("living units renewed",)),
+        ("rezero_frozen", ("blocked units renewed",)),
+        ("starved_by_a_frozen_layer", ("starved units renewed",)),
+        ("l2_in_the_loss", ("never found", "left dead")),
     ],
 )
-def test_the_judge_is_not_blind(name: str, fault: str) -> None:
+def test_the_judge_is_not_blind(name: str, faults: tuple[str, ...]) -> None:
     as_if = replace(RECIPES[GRADIENT], rule="death")
     row = judge(SITUATIONS[name], GRADIENT, as_if)
-    assert any(fault in each for each in row["faults"])
+    for fault in faults:
+        assert any(fault in each for each in row["faults"]), fault
 
 
 def test_situations_leave_time_for_every_limit() -> None:

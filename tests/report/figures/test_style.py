@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import matplotlib as mpl
 import pytest
 from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from regrow.report.figures.order import drawings
@@ -57,39 +58,51 @@ def test_marker_and_colour_never_repeat_together(new_run: Callable[..., RunFolde
     assert len({(style.colour, style.marker) for style in styles}) == 21
 
 
-def test_every_figure_names_its_axes_in_letters_of_eight_points(partial: Path) -> None:
-    for drawing in drawings(read_results(partial)):
-        figure = drawn(drawing)
+Figures = list[tuple[str, Figure]]
+
+
+@pytest.fixture(scope="module")
+def laid_out(made: dict[str, Path]) -> dict[str, Figures]:
+    """All figures of two studies by their names, drawn and laid out once."""
+
+    def of(folder: Path) -> Figures:
+        found = [(drawing.name, drawn(drawing)) for drawing in drawings(read_results(folder))]
+        for _, figure in found:  # a collapsed layout warns, and warnings are errors here
+            figure.draw_without_rendering()
+        return found
+
+    return {name: of(made[name]) for name in ("partial", "rescued")}
+
+
+def test_every_figure_names_its_axes_in_letters_of_eight_points(
+    laid_out: dict[str, Figures],
+) -> None:
+    for name, figure in laid_out["partial"]:
         ax = figure.axes[0]
-        assert ax.get_xlabel(), drawing.name
-        assert ax.get_ylabel(), drawing.name
-        figure.draw_without_rendering()
+        assert ax.get_xlabel(), name
+        assert ax.get_ylabel(), name
         for text in figure.findobj(Text):
             assert isinstance(text, Text)
             if text.get_text():
-                assert text.get_fontsize() >= 8, (drawing.name, text.get_text())
+                assert text.get_fontsize() >= 8, (name, text.get_text())
 
 
-def test_accuracy_axes_have_their_unit(rescued: Path) -> None:
-    labels = {d.name: drawn(d).axes[0].get_ylabel() for d in drawings(read_results(rescued))}
+def test_accuracy_axes_have_their_unit(laid_out: dict[str, Figures]) -> None:
+    labels = {name: figure.axes[0].get_ylabel() for name, figure in laid_out["rescued"]}
     for name in ("base-sorted", "base-distribution", "base-curves"):
         assert labels[name] == "Test accuracy (%)"
 
 
-def test_the_layout_has_room_for_everything(partial: Path, rescued: Path) -> None:
-    # A collapsed layout warns, and warnings are errors here; what is drawn must lie inside, too.
-    for folder in (partial, rescued):
-        for drawing in drawings(read_results(folder)):
-            figure = drawn(drawing)
-            ax = figure.axes[0]
-            figure.draw_without_rendering()
-            box, whole = ax.get_window_extent(), figure.bbox
-            assert box.height > 0.35 * whole.height, drawing.name
-            assert box.width > 0.5 * whole.width, drawing.name
-            tight = figure.get_tightbbox()
-            assert tight is not None
-            assert tight.x1 <= figure.get_figwidth() + 0.02, drawing.name
-            assert tight.x0 >= -0.02, drawing.name
+def test_the_layout_has_room_for_everything(laid_out: dict[str, Figures]) -> None:
+    """What is drawn lies inside, too."""
+    for name, figure in (each for found in laid_out.values() for each in found):
+        box, whole = figure.axes[0].get_window_extent(), figure.bbox
+        assert box.height > 0.35 * whole.height, name
+        assert box.width > 0.5 * whole.width, name
+        tight = figure.get_tightbbox()
+        assert tight is not None
+        assert tight.x1 <= figure.get_figwidth() + 0.02, name
+        assert tight.x0 >= -0.02, name
 
 
 def test_the_users_settings_and_backend_stay(rescued: Path) -> None:
