@@ -5,17 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Final, final
+from typing import final
 
 import torch
 from torch import Tensor
 
 from regrow.graph import Filters
 from regrow.graph.slices import rows, unrows
-
-
-_PIECE: Final = 1 << 16
-"""Numbers, by thread: a piece of a tensor and its difference stay in the cache."""
 
 
 @final
@@ -109,15 +105,6 @@ class Moved:
         return self._home.type == "cpu"
 
     @property
-    def is_large(self) -> bool:
-        """Whether a step is best measured by `distances_of`: on a CPU, where memory for all of it costs more than sums."""
-        return (
-            self.on_cpu
-            and max(each.numel() for each in self.parameters) > _PIECE
-            and all(each.dtype in {torch.float32, torch.float64} for each in self.parameters)
-        )
-
-    @property
     def _home(self) -> torch.device:
         return self.parameters[0].device
 
@@ -149,34 +136,6 @@ class Moved:
             return each
         squares = each.new_zeros(len(self.groups)).index_add_(0, self._index, each.square())
         return squares.sqrt_()
-
-
-def distances_of(tensors: Sequence[Tensor], others: Sequence[Tensor]) -> list[float]:
-    """How far each tensor is from its other, piece by piece, without memory for the whole difference.
-
-    Args:
-        tensors: Dense, on the CPU. Read, never written.
-        others: Of the same shapes and dtypes. Read, never written.
-
-    Returns:
-        One a pair, to within a thousandth where the dtype has 24 bits or more.
-
-    Examples:
-        >>> distances_of([torch.ones(2, 2), torch.zeros(3)], [torch.zeros(2, 2), torch.zeros(3)])
-        [2.0, 0.0]
-    """
-    size = _PIECE * torch.get_num_threads()
-    room = {each.dtype: each.new_empty(size) for each in tensors}
-    squares: list[Tensor] = []
-    counts: list[int] = []
-    for one, other in zip(tensors, others, strict=True):
-        pieces = one.reshape(-1).split(size)
-        for piece, beside in zip(pieces, other.reshape(-1).split(size), strict=True):
-            gap = torch.sub(piece, beside, out=room[one.dtype][: len(piece)])
-            squares.append(torch.dot(gap, gap))
-        counts.append(len(pieces))
-    told = iter([float(each) for each in squares])
-    return [sum(next(told) for _ in range(count)) ** 0.5 for count in counts]
 
 
 def lengths_of(tensors: Sequence[Tensor], *, norm: float = 2.0) -> Tensor:

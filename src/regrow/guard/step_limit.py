@@ -13,7 +13,7 @@ from regrow._checks import check_flag, check_positive
 from regrow.errors import ConfigError
 from regrow.functional.step_limit import limited, step_scale
 from regrow.guard.base import Guard
-from regrow.guard.moved import Moved, Part, distances_of
+from regrow.guard.moved import Moved, Part
 
 
 @final
@@ -112,8 +112,6 @@ class StepLimit(Guard):
         Returns:
             By layer whether it was limited, or one for the network; None: nothing was.
         """
-        if moved.is_large and self.within(moved, distances_of(moved.parameters, before)):
-            return None
         steps = torch._foreach_sub(moved.parameters, list(before))  # pyright: ignore[reportPrivateUsage]
         if self.by == "unit":
             return self._by_unit_(moved, before, steps)

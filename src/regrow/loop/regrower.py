@@ -44,7 +44,7 @@ class Regrower:
         self._stepper.tell(loss=loss)
 
     def about_to_pass(self, *args: Any, **named: Any) -> None:
-        """Tell what the coming training pass takes, for loops in which no module is called: a gain check needs the first.
+        """Tell what the coming training pass takes, for loops in which no module is called: a gain check looks at it.
 
         Args:
             args: What the model would be called with.
