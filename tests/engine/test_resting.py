@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -44,17 +45,16 @@ def test_a_network_without_gradients_rests(name: str, batched: bool, rests_at: i
         images, labels = batch(3, 8, 1, 8, 8, seed=step)
         optimizer.stack.gradients(images, labels)
         beside.stack.gradients(images, labels)
+        weights = [each.detach().clone() for each in models[1].parameters()]
+        kept = bits(models[1], optimizer.optimizers[1])
         if step == rests_at:
-            before = [each.detach().clone() for each in models[1].parameters()]
-            kept = bits(models[1], optimizer.optimizers[1])
             optimizer.stack.memory.gradients.flat[1] = torch.nan
             models[1].zero_grad()
         optimizer.step()
         beside.step()
-        if step == rests_at:
-            assert same(before, list(models[1].parameters()))
-            if step:  # before the first step nothing is remembered
-                assert same(kept, bits(models[1], optimizer.optimizers[1]))
+        assert same(weights, list(models[1].parameters())) == (step == rests_at)
+        if step:  # before the first step nothing is remembered
+            assert same(kept, bits(models[1], optimizer.optimizers[1])) == (step == rests_at)
     for at in (0, 2):
         mine, theirs = optimizer.optimizers[at], beside.optimizers[at]
         assert same(bits(models[at], mine), bits(others[at], theirs))
@@ -69,7 +69,8 @@ def test_a_rest_is_that_of_torchs_own_optimizer(name: str) -> None:
     optimizer = MAKES[name](Stack(models))
     own = optimizer.optimizers[0]
     options = {key: value for key, value in own.param_groups[0].items() if key != "params"}
-    other = type(own)(plain.parameters(), lr=own.param_groups[0]["lr"])
+    kind: Any = type(own)
+    other = kind(plain.parameters(), lr=own.param_groups[0]["lr"])
     other.param_groups[0].update(options)
     for step in range(STEPS):
         images, labels = batch(2, 8, 1, 8, 8, seed=step)

@@ -47,8 +47,8 @@ class Regrower:
         """Tell what the coming training pass takes, for loops in which no module is called: a gain check looks at it.
 
         Args:
-            args: What the model would be called with.
-            named: What it would be called with by name.
+            *args: What the model would be called with.
+            **named: What it would be called with by name.
 
         Edge cases:
             Where no gain check is waiting, nothing happens: a loop may tell every pass, or the first of them alone.
