@@ -21,8 +21,11 @@ GRADIENT = "RandomOut(confirm='gradient')"
 BY_DEATH = [name for name, case in RECIPES.items() if case.rule == "death" and name != DEFAULT]
 
 
-OFTEN = [next(name for name, case in SITUATIONS.items() if case.kind == kind) for kind in KINDS]
-"""One of each kind."""
+OFTEN = {
+    *(next(name for name, case in SITUATIONS.items() if case.kind == kind) for kind in KINDS),
+    *("depthwise", "slimmable_widths", "stochastic_depth_row", "checkpointing_reentrant"),
+}
+"""One of each kind, and who alone runs some lines."""
 
 
 @pytest.mark.parametrize("name", seldom(SITUATIONS, often=OFTEN))

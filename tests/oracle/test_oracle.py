@@ -14,7 +14,7 @@ LONG = {
     *("unet_stretched", "encoder_layer", "attention_between", "branch_in_training", "split_norms"),
     *("class_token", "dilated_branches", "bias_in_training", "convolutional_lstm", "highway"),
     *("channel_attention", "from_the_input", "half_in_place", "one_norm_behind_two"),
-    *("pyramid", "siamese", "frozen_norms"),
+    *("pyramid", "siamese"),
 }
 """Those that take longest and have a near relative among the others: the quick ones stay under half a minute."""
 
