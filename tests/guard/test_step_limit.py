@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from crossed import crossed
 from guard.driving import bits, drive, guarding, noise, same_bits
 from regrow.errors import ConfigError
 from regrow.guard import StepLimit
@@ -111,8 +112,7 @@ OPTIMIZERS: dict[str, Callable[[nn.Module], torch.optim.Optimizer]] = {
 }
 
 
-@pytest.mark.parametrize("by", ["layer", "unit", "network"])
-@pytest.mark.parametrize("kind", OPTIMIZERS)
+@pytest.mark.parametrize(("kind", "by"), crossed(OPTIMIZERS, ["layer", "unit", "network"]))
 def test_a_step_within_the_limit_keeps_all_its_bits(kind: str, by: str) -> None:
     plain, guarded = network(), network()
     guard = guarding(StepLimit(by=by), guarded, torch.zeros(2, 2, 6, 6))  # type: ignore[arg-type]

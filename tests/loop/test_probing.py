@@ -12,6 +12,7 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
 import regrow
+from crossed import crossed
 from graph.nets import Forward, build, example
 from loop.loops import sgd, train, weights
 from loop.test_silencing import blocks, plain
@@ -70,8 +71,7 @@ HEARD = {
 }
 
 
-@pytest.mark.parametrize("at_once", [256, 3])
-@pytest.mark.parametrize("layer", HEARD)
+@pytest.mark.parametrize(("layer", "at_once"), crossed(HEARD, [256, 3]))
 def test_activations_and_slopes_are_those_of_single_examples(
     layer: str, at_once: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from crossed import crossed, pairs
 from regrow.errors import ConfigError, TraceError
 from regrow.nn import GainControl1d, GainControl2d, set_start_gain_
 
@@ -34,9 +35,10 @@ def spreads(net: nn.Sequential, x: Tensor) -> list[Tensor]:
 
 
 @pytest.mark.parametrize("relu", [False, True])
-@pytest.mark.parametrize("positive_gain", [False, True])
-@pytest.mark.parametrize("learn_gain", [False, True])
-@pytest.mark.parametrize("mean_scale", [0.0, 0.5, 1.0])
+@pytest.mark.parametrize(
+    ("learn_gain", "positive_gain", "mean_scale"),
+    crossed(pairs([False, True], [False, True]), [0.0, 0.5, 1.0]),
+)
 def test_every_map_gets_the_spread(
     mean_scale: float, *, relu: bool, positive_gain: bool, learn_gain: bool
 ) -> None:

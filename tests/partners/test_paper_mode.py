@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import nn
 
+from crossed import crossed
 from partners import oracle
 from partners.nets import TABLES, Depthwise, Plain, Residual, attach, copies, random
 
@@ -55,8 +56,7 @@ def _distance(own: Sequence[float], partner: Sequence[float]) -> float:
     return 2 * apart / (norm(list(own)) + norm(list(partner)))
 
 
-@pytest.mark.parametrize("build", [Plain, Residual, Depthwise])
-@pytest.mark.parametrize("networks", [2, 3, 4])
+@pytest.mark.parametrize(("build", "networks"), crossed([Plain, Residual, Depthwise], [2, 3, 4]))
 def test_every_tensor_takes_the_share_of_its_layer(build: type[nn.Module], networks: int) -> None:
     _judge(build, networks)
 

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from crossed import crossed, pairs
 from partners import oracle
 from partners.nets import Depthwise, Plain, Residual, attach, copies, random
 from regrow.functional.information import weight_entropy
@@ -13,9 +14,10 @@ from regrow.functional.information import weight_entropy
 SETTINGS = {"mode": "reference", "drop_maximum": True, "decimals": 2}
 
 
-@pytest.mark.parametrize("build", [Plain, Residual, Depthwise])
-@pytest.mark.parametrize("networks", [2, 3])
-@pytest.mark.parametrize("sharpness", [500.0, 5.0])
+@pytest.mark.parametrize(
+    ("build", "sharpness", "networks"),
+    crossed(pairs([Plain, Residual, Depthwise], [500.0, 5.0]), [2, 3]),
+)
 def test_the_share_is_carried_along_in_the_order_of_the_state_dict(
     build: type[nn.Module], networks: int, sharpness: float
 ) -> None:

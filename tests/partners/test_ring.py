@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import nn
 
+from crossed import crossed, pairs
 from partners import oracle
 from partners.nets import Plain, Residual, attach, copies, differing, random
 from regrow.errors import ConfigError, NonFiniteWarning
@@ -85,9 +86,12 @@ def test_a_graft_between_forward_and_backward_is_noticed_by_torch() -> None:
         loss.backward()
 
 
-@pytest.mark.parametrize("criterion", ["entropy", "l1", "filter_entropy"])
-@pytest.mark.parametrize("bad", [math.nan, math.inf])
-@pytest.mark.parametrize("mode", ["paper", "reference"])
+@pytest.mark.parametrize(
+    ("criterion", "bad", "mode"),
+    crossed(
+        pairs(["entropy", "l1", "filter_entropy"], [math.nan, math.inf]), ["paper", "reference"]
+    ),
+)
 def test_layers_that_are_no_numbers_are_left_alone_and_told_once(
     criterion: str, bad: float, mode: str
 ) -> None:

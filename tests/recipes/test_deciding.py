@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 import regrow
+from crossed import crossed
 from regrow.compose import Recipe
 from regrow.criteria import Observation
 from regrow.decision import RecipeState, decide, initial_state, observe
@@ -52,8 +53,7 @@ def _plain(
     }
 
 
-@pytest.mark.parametrize("threshold", THRESHOLDS)
-@pytest.mark.parametrize("seed", range(25))
+@pytest.mark.parametrize(("seed", "threshold"), crossed(range(25), THRESHOLDS))
 def test_against_a_count_filter_by_filter(threshold: float, seed: int) -> None:
     """Scores around the threshold and of every special kind, several types, grace periods, repeated steps."""
     draw = random.Random(seed)  # noqa: S311 # no secret
