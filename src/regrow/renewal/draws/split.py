@@ -15,7 +15,7 @@ from regrow.draw.keys import normal_rows, uniform_rows
 from regrow.errors import ConfigError
 from regrow.graph.filters import Filters, Reader
 from regrow.graph.slices import reader_mask, rows
-from regrow.renewal.base import Edit, Layer, Tensors
+from regrow.renewal.base import Edit, Layer, Need, Tensors
 from regrow.renewal.draws.base import Draw, Drawn, fresh_rows
 
 _SHARES: Final = (0.3, 0.8)
@@ -52,9 +52,9 @@ class Split(Draw):
         return True
 
     @property
-    def needs_homogeneous(self) -> bool:
-        """The function is kept there alone."""
-        return True
+    def needs(self) -> frozenset[Need]:
+        """What lies between the layers: the function is kept behind a ReLU alone."""
+        return frozenset({Need.HOMOGENEOUS})
 
     @property
     def writes_readers(self) -> bool:
@@ -70,7 +70,7 @@ class Split(Draw):
         Raises:
             ConfigError: It is one.
         """
-        why = _unfit(layer.filters) or ("" if layer.homogeneous else "no ReLU before its readers")
+        why = _unfit(layer.filters) or layer.obstacle
         if why:
             raise ConfigError(
                 f"draw=Split() keeps the function only of a layer of plain filters that a ReLU follows, and "
