@@ -133,6 +133,70 @@ def test_centred_units_have_no_mean_on_the_newest_batch_whatever_was_renewed_in_
     assert not regrower.report.notes or all("heard" not in note for note in regrower.report.notes)
 
 
+def test_transposed_layers_with_groups_and_layers_of_one_axis() -> None:
+    torch.manual_seed(0)
+    net = nn.Sequential(
+        nn.ConvTranspose2d(2, 6, 3, groups=2), nn.ReLU(), nn.ConvTranspose2d(6, 4, 2, stride=2), nn.ReLU(),
+        nn.Flatten(2), nn.Conv1d(4, 5, 4, stride=4), nn.ReLU(), nn.AdaptiveAvgPool1d(1), nn.Flatten(),
+        nn.Linear(5, 3),
+    )  # fmt: skip
+    optimizer = sgd(net)
+    taken = {"0": 2, "2": 1, "5": 2}
+    given = recipe("centred", layers=taken)
+    regrower = attached(given, net, optimizer, layers=("conv", "conv_transpose"))
+    train(net, optimizer, range(AT + 1))
+    x = IMAGES[AT].double()
+    for path, module in copy.deepcopy(net).double().named_children():
+        x = module(x).detach()
+        if path in taken:
+            units = x.transpose(0, 1).flatten(1)[renewed(regrower)[path]]
+            assert units.mean(1).abs().max() < 1e-6 * units.abs().max()
+
+
+def test_filters_that_come_back_after_a_drop() -> None:
+    """They are centred in the whole network, on the batch of the step in which they come back."""
+    net = Net()
+    optimizer = sgd(net)
+    given = regrow.RePr(s1=2, s2=2, cycles=1, unit="steps").with_parts(
+        renew=Redraw(draw="centred"), layers=("conv",)
+    )
+    regrower = attached(given, net, optimizer)
+    step = 0
+    while not regrower.report.events:
+        train(net, optimizer, range(step, step + 1))
+        step += 1
+    found = renewed(regrower)
+    for path, sums_of in sums(net, IMAGES[step - 1], *found).items():
+        units = sums_of[found[path]]
+        assert units.mean(1).abs().max() < 1e-6 * units.abs().max()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("late", [False, True])
+def test_a_compiled_model_is_heard_and_stays_in_one_piece(late: bool) -> None:
+    torch._dynamo.reset()
+    net = Net(dropout=0.0)
+    pieces: list[int] = []
+
+    def backend(graph: Any, example: Any) -> Any:
+        pieces.append(len(graph.graph.nodes))
+        return graph.forward
+
+    optimizer = sgd(net)
+    given = recipe("centred")
+    if late:
+        regrower = attached(given, net, optimizer)
+        compiled: Any = torch.compile(net, backend=backend)
+    else:
+        compiled = torch.compile(net, backend=backend)
+        regrower = attached(given, compiled, optimizer)
+    train(compiled, optimizer, range(AT + 1))
+    assert len(pieces) == 1, pieces
+    for path, given_by in sums(net, IMAGES[AT], "stem", "b", "inner").items():
+        units = given_by[renewed(regrower)[path]]
+        assert units.mean(1).abs().max() < 1e-6 * units.abs().max()
+
+
 def test_units_of_unit_variance() -> None:
     net = Net()
     optimizer = sgd(net)
@@ -242,7 +306,32 @@ def test_a_model_that_is_called_in_parts() -> None:
         assert units.mean(1).abs().max() < 1e-5 * units.abs().max()
 
 
-@pytest.mark.parametrize("how", ["written into", "not called", "not a module"])
+@pytest.mark.parametrize("how", ["by place", "by name", "by several biases"])
+def test_a_layer_that_is_called_as_a_function(how: str) -> None:
+    class Functional(Net):
+        def forward(self, x: Tensor) -> Tensor:
+            x, weight, bias = self.features(x), self.inner.weight, self.inner.bias
+            linear = nn.functional.linear
+            if how == "by place":
+                return self.head(linear(x, weight, bias).relu())
+            if how == "by name":
+                return self.head(linear(x, bias=bias, weight=weight).relu())
+            return self.head(linear(x, weight, bias).relu() + linear(-x, weight, 2 * bias).relu())
+
+    net = Functional()
+    optimizer = sgd(net)
+    regrower = attached(
+        recipe("unit_variance", layers={"inner": 2}), net, optimizer, include=["inner"]
+    )
+    train(net, optimizer, range(AT + 1))
+    with torch.no_grad():
+        x = copy.deepcopy(net).features(IMAGES[AT])
+        x = torch.cat((x, -x)) if how == "by several biases" else x
+        given = nn.functional.linear(x, net.inner.weight[renewed(regrower)["inner"]])
+    torch.testing.assert_close(given.std(0, correction=0), torch.ones(2), rtol=1e-4, atol=0)
+
+
+@pytest.mark.parametrize("how", ["written into", "not called", "by a product"])
 def test_where_nothing_was_heard_it_is_said(how: str) -> None:
     """Then it is drawn as without regard to the data: the same weights, and a bias of 0."""
 
@@ -251,7 +340,7 @@ def test_where_nothing_was_heard_it_is_said(how: str) -> None:
             if how == "written into":
                 x = x.sub_(0.5)
             x = self.features(x)
-            inner = self.inner(x) if how != "not a module" else x @ self.inner.weight.T
+            inner = self.inner(x) if how != "by a product" else x @ self.inner.weight.T
             return self.head(inner.relu())
 
     net = Odd()
@@ -273,11 +362,11 @@ def test_where_nothing_was_heard_it_is_said(how: str) -> None:
     told = {
         "written into": "what the model was called with was written into",
         "not called": "the model was not called in training mode",
-        "not a module": "it was not called as a module",
+        "by a product": "nobody was seen to call it with its own weight",
     }
     assert any(told[how] in note for note in regrower.report.notes)
     units = renewed(regrower)["inner"]
-    if how != "not a module":  # whose bias nobody was seen to add
+    if how != "by a product":  # whose bias nobody was seen to add
         assert not net.inner.bias[units].any()
     assert net.inner.weight[units].std() > 0.05
 

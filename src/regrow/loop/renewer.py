@@ -171,6 +171,8 @@ class Renewer:
         self.counted.load_state_dict(state["counted"])
         if self.first:
             self.load_first(state["first"])
+        if self.newest is not None:
+            self.newest.forget()
 
     def refreshed(self) -> dict[str, Tensor]:
         """The tensors as they are now: moving a model replaces its buffers, but never its parameters."""

@@ -8,23 +8,23 @@ from __future__ import annotations
 
 import hashlib
 import random
-from collections.abc import Collection, Generator, Mapping
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Collection, Sequence
+from typing import Final
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.conv import _ConvNd  # pyright: ignore[reportPrivateUsage] # the base of all convolutions
 
 from regrow.activity import ActivityMeter, KeptCall
 from regrow.errors import ConfigError
 from regrow.graph import Filters
 from regrow.graph.calling import call_arguments
 from regrow.graph.undisturbed import undisturbed
+from regrow.loop.measure.layer_calls import LayerCall, LayerCalls, cast
 from regrow.loop.ranks import Ranks
 from regrow.loop.warner import Warner
 from regrow.renewal import Heard, Sums
+
+_WHY: Final = "a draw by what layers heard"
 
 
 class NewestPass:
@@ -63,22 +63,26 @@ class NewestPass:
         self._wanted = wanted
         self._meter.keep_calls(self, wanted=wanted, whole=not self._parts)
 
+    def forget(self) -> None:
+        """Another time's state was loaded: what was asked for belongs to none of its steps."""
+        self._wanted = False
+
     def heard(self, layers: Collection[Filters], *, seed: int, step: int) -> dict[str, Heard]:
         """What layers heard, by path. With several ranks, each must call it."""
         why = self._missing()
         # Norms that speak with other ranks would wait for one that makes no pass.
         if not self._on_all_ranks(not why):
             why = why or "another rank has no training pass of this step"
-        modules = {layer.path: _module_of(self._model, layer) for layer in layers}
-        wanted = {module for module in modules.values() if module is not None}
-        calls = {} if why else self._once_more(wanted, seed=seed, step=step)
+        calls = LayerCalls(self._model, layers)
+        if not why:
+            self._make(calls, seed=seed, step=step)
+            why = "nobody was seen to call it with its own weight"
         found: dict[str, Heard] = {}
         for layer in layers:
-            module = modules[layer.path]
-            mine = calls.get(module, []) if module is not None else []
-            found[layer.path] = _HeardBy(module, mine, count=layer.count, ranks=self._ranks)
+            mine = calls.of(layer.path)
+            found[layer.path] = _HeardBy(layer, mine, ranks=self._ranks)
             if not mine:
-                self._tell(layer.path, why or "it was not called as a module", step=step)
+                self._tell(layer.path, why, step=step)
         return found
 
     def _missing(self) -> str:
@@ -100,52 +104,38 @@ class NewestPass:
             self._deaf[path] = note
             self._warner.deaf(note)
 
-    def _once_more(
-        self, wanted: Collection[nn.Module], *, seed: int, step: int
-    ) -> dict[nn.Module, list[_Call]]:
-        """Make the pass: what came to some modules, call by call."""
-        calls: dict[nn.Module, list[_Call]] = {}
+    def _make(self, calls: LayerCalls, *, seed: int, step: int) -> None:
+        """Make the pass once more, and note the calls of layers in it."""
         flags = {each: bool(getattr(each, "training", False)) for each in self._model.modules()}
         with undisturbed(self._model, training=lambda module: flags[module]):
             _seed(seed, step)
             for path, call in self._meter.calls.newest.items():
                 target = call.module if path else self._model  # not what it is compiled in
-                with _listening(wanted, calls, call), _cast(call.autocast):
+                with cast(call.autocast), calls.noted(call.autocast):
                     _run(target, call)
-        return calls
-
-
-_WHY = "a draw by what layers heard"
-
-
-@dataclass(frozen=True)
-class _Call:
-    """One call of a layer: what came to it, and the types to which was cast."""
-
-    args: tuple[Any, ...]
-    named: dict[str, Any]
-    autocast: Mapping[str, torch.dtype]
 
 
 class _HeardBy:
     """What one layer heard, in all calls of it.
 
     Args:
-        module: The layer; None where it is no module of torch's with a weight.
-        calls: Its calls.
-        count: Its number of filters.
+        layer: The layer.
+        calls: What each of its calls gives with a weight, without a bias.
         ranks: Sums are taken over all of them.
     """
 
-    def __init__(
-        self, module: nn.Module | None, calls: list[_Call], *, count: int, ranks: Ranks
-    ) -> None:
-        self._module, self._calls, self._count = module, calls, count
-        self._ranks = ranks
+    def __init__(self, layer: Filters, calls: Sequence[LayerCall], *, ranks: Ranks) -> None:
+        self._layer, self._calls, self._ranks = layer, calls, ranks
 
     def sums(self, weight: Tensor) -> Sums:
         """What the layer would make of it with another weight, without its bias."""
-        given = [] if self._module is None else _given(self._module, self._calls, weight)
+        exact = torch.float32 if weight.device.type == "mps" else torch.float64
+        axis = -1 if self._layer.kind == "linear" else 1 - weight.ndim
+        with torch.no_grad():
+            given = [
+                call(weight).movedim(axis, 0).flatten(1).to(exact)  # (O, n)
+                for call in self._calls
+            ]
         number = float(sum(each.shape[1] for each in given))
         mean = self._mean([each.sum(1) for each in given], number)
         spread = self._mean(
@@ -155,40 +145,12 @@ class _HeardBy:
 
     def _mean(self, totals: list[Tensor], number: float) -> Tensor:
         """Over all examples and positions of all ranks; 0 where there are none."""
-        both = torch.zeros(self._count + 1, dtype=torch.float64, device="cpu")
+        both = torch.zeros(self._layer.count + 1, dtype=torch.float64, device="cpu")
         for total in totals:
             both[:-1] += total.to(both)
         both[-1] = number
         both = self._ranks.mean(both, why=_WHY)
         return both[:-1] / both[-1] if both[-1] > 0 else torch.zeros_like(both[:-1])
-
-
-def _given(module: nn.Module, calls: list[_Call], weight: Tensor) -> list[Tensor]:
-    """What a layer gives with another weight and no bias, call by call: (O, n)."""
-    exact = torch.float32 if weight.device.type == "mps" else torch.float64
-    axis = -1 if isinstance(module, nn.Linear) else 1 - weight.ndim
-    own = module._parameters  # pyright: ignore[reportPrivateUsage]
-    kept, bias = dict(own), own.get("bias")
-    found: list[Tensor] = []
-    try:
-        own["weight"] = nn.Parameter(weight, requires_grad=False)
-        if bias is not None:  # zeros and not None: a class of the user's may count on it
-            own["bias"] = nn.Parameter(torch.zeros_like(bias), requires_grad=False)
-        with torch.no_grad():
-            for call in calls:
-                with _cast(call.autocast):
-                    given = module.forward(*call.args, **call.named)
-                found.append(given.movedim(axis, 0).flatten(1).to(exact))
-    finally:
-        own.update(kept)
-    return found
-
-
-def _module_of(model: nn.Module, layer: Filters) -> nn.Module | None:
-    owner, _, attribute = layer.weight.rpartition(".")
-    module = model.get_submodule(owner)
-    known = attribute == "weight" and isinstance(module, (_ConvNd, nn.Linear))
-    return module if known else None
 
 
 def _run(target: nn.Module, call: KeptCall) -> None:
@@ -200,39 +162,6 @@ def _run(target: nn.Module, call: KeptCall) -> None:
         raise ConfigError(
             f"the model must run once more on its newest batch, for {_WHY}, and raised {type(error).__name__}: {error}"
         ) from error
-
-
-@contextmanager
-def _listening(
-    wanted: Collection[nn.Module], calls: dict[nn.Module, list[_Call]], call: KeptCall
-) -> Generator[None]:
-    """Note what comes to some modules."""
-
-    def before(module: nn.Module, args: tuple[Any, ...], named: dict[str, Any]) -> None:
-        # Copies: what comes later in the pass may write into them.
-        own, _ = call_arguments(tuple(args))
-        _, by_name = call_arguments(dict(named))
-        calls.setdefault(module, []).append(_Call(own, by_name, call.autocast))
-
-    with ExitStack() as stack:
-        for module in wanted:
-            handle = module.register_forward_pre_hook(before, with_kwargs=True)
-            stack.callback(handle.remove)
-        yield
-
-
-@contextmanager
-def _cast(types: Mapping[str, torch.dtype]) -> Generator[None]:
-    """Under the autocast of that time, whatever there is now."""
-    with ExitStack() as stack:
-        for kind in ("cpu", "cuda", "mps", "xpu"):
-            if kind in types or torch.is_autocast_enabled(kind):
-                stack.enter_context(
-                    torch.autocast(
-                        kind, dtype=types.get(kind), enabled=kind in types, cache_enabled=False
-                    )
-                )
-        yield
 
 
 def _seed(seed: int, step: int) -> None:

@@ -29,7 +29,9 @@ def judged(
     Edge cases:
         A layer that the renewal refuses, or nothing to try the model on: a ConfigError.
     """
-    found = list(layers)
+    by_path = {each.filters.path: each for each in layers}
+    refused: dict[str, str] = {}
+    found: dict[str, Layer] = {}
     if Need.HOMOGENEOUS in renewal.needs:
         given = inputs()
         if given is None:
@@ -37,22 +39,32 @@ def judged(
                 f"renew={renewal!r} tries out what lies between layers: give example_inputs, or calibration_inputs "
                 "beside the wiring (attach)"
             )
-        standing = obstacles(model, [wiring[each.filters.path] for each in layers], given)
-        found = [
-            replace(each, obstacle=standing[each.filters.path] or _lacking(each, wiring))
-            for each in layers
-        ]
-    refused: dict[str, str] = {}
-    for each in found:
-        try:
-            renewal.check(each)
-        except ConfigError as error:
-            refused[each.filters.path] = str(error)
+        for path, each in by_path.items():
+            found[path] = replace(each, obstacle=_lacking(each, wiring))
+            refused.update(_refused(renewal, found[path]))
+        # Only those that are fit otherwise: the model runs several times for each.
+        fit = [wiring[path] for path in by_path if path not in refused]
+        for path, obstacle in obstacles(model, fit, given).items():
+            found[path] = replace(by_path[path], obstacle=obstacle)
+    by_path.update(found)
+    for each in by_path.values():
+        refused.update(_refused(renewal, each))
     if refused:
-        first, paths = next(iter(refused.values())), list(refused)
+        paths = [path for path in by_path if path in refused]
         more = f", and {len(paths) - 1} more layers are refused" if len(paths) > 1 else ""
-        raise ConfigError(f"{first}{more}: give attach(exclude={paths!r}) to leave them alone")
-    return found
+        raise ConfigError(
+            f"{refused[paths[0]]}{more}: give attach(exclude={paths!r}) to leave them alone"
+        )
+    return list(by_path.values())
+
+
+def _refused(renewal: Renewal, layer: Layer) -> dict[str, str]:
+    """Why a renewal refuses a layer, by its path; nothing where it does not."""
+    try:
+        renewal.check(layer)
+    except ConfigError as error:
+        return {layer.filters.path: str(error)}
+    return {}
 
 
 def _lacking(layer: Layer, wiring: Wiring) -> str:
