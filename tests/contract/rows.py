@@ -35,7 +35,6 @@ from regrow.functional import fisher_diagonal, mean_activation, silent, taylor, 
 from regrow.guard import AdaptiveClip, Guard, NormClip, StepLimit, WeightClip
 from regrow.history import Renewed
 from regrow.recipes import InternalScion, KeepAlive, NoiseScion, RandomControl, RandomOut, RePr
-from regrow.renewal import Redraw
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -478,11 +477,6 @@ def _by_silence(**settings: Any) -> Recipe:
     return recipe.with_parts(criterion=replace(recipe.criterion, examples=50))
 
 
-def _from_first_values(**settings: Any) -> Recipe:
-    """RandomOut as it was published, from what its filters began with."""
-    return RandomOut(**settings).with_parts(renew=Redraw(draw="initial"))
-
-
 def _keep_alive(**settings: Any) -> Recipe:
     """KeepAlive with the same window."""
     recipe = KeepAlive(**settings)
@@ -520,9 +514,6 @@ VARIANTS: dict[str, RecipeRow] = (
         "keepalive, centred": replace(
             RECIPES["keepalive"], acts={**RECIPES["keepalive"].acts, "draw": "centred"}
         ),
-        "randomout, first values": replace(
-            RECIPES["randomout"], make=_from_first_values, drawn=False
-        ),
     }
     | {
         f"repr by {word}": replace(_REPR, acts={**_REPR.acts, "rank_by": word})
@@ -538,7 +529,7 @@ VARIANTS: dict[str, RecipeRow] = (
         )
     }
 )
-"""Every recipe, RandomOut as it is by default, draws that must know something, and RePr with each of its rankings."""
+"""Every recipe, RandomOut as it is by default, a draw by what was heard, and RePr with each of its rankings."""
 
 BY_SILENCE = frozenset({"randomout by silence", "keepalive", "keepalive, centred"})
 """Rows that act on filters which give nothing, and on no other."""

@@ -144,9 +144,8 @@ class Renewer:
             )
 
     def noted(self, notes: tuple[str, ...]) -> tuple[str, ...]:
-        """A report's notes, and where nothing was heard."""
-        new = () if self.newest is None else self.newest.notes
-        return (*notes, *(note for note in new if note not in notes))
+        """A report's notes, and where nothing was heard, which is said."""
+        return notes if self.newest is None else self.newest.told(notes)
 
     def leave(self) -> None:
         """Look at no pass any more."""
@@ -209,7 +208,7 @@ class Renewer:
         """Renew the filters of layers that all take part; `trained` is what `TrainedTensors.now` has just said."""
         edits: dict[str, list[Edit]] = {}
         targets: dict[str, _Targets] = {}
-        heard = self._heard(decision.masks, seed=seed, step=step)
+        heard = {} if self.newest is None else self._heard(decision.masks, seed=seed, step=step)
         # All are made before the first is written: an optimizer whose state cannot be edited is an error then, and not
         # between two layers.
         for path, mask in () if self.dry_run else decision.masks.items():
@@ -226,7 +225,8 @@ class Renewer:
                 read = {filters.weight, *[reader.weight for reader in filters.readers]}
                 if shifts or not written.isdisjoint(read) or (written and heard):
                     # Another layer's renewal has changed what these were worked out from.
-                    heard = self._heard([path], seed=seed, step=step) if written else heard
+                    if written and heard:
+                        heard = self._heard([path], seed=seed, step=step)
                     mine = self._edits(
                         path, mask, activity, seed=seed, step=step, trained=trained, heard=heard
                     )

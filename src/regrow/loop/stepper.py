@@ -239,7 +239,6 @@ class Stepper:
         events: list[Renewed] = []
         if (decision is not None and decision.masks) or self._absent.masks:
             events = self._carry_out(decision)
-            self.report.notes = self._renewer.noted(self.report.notes)
         self.report.events.extend(events)
         self._step += 1
         self.report.steps = self._step
@@ -248,7 +247,7 @@ class Stepper:
         # From here on the user's code may raise: all is done and counted.
         if decision is not None and (decision.masks or decision.nonfinite):
             self._say_how_much(decision, step=self._step - 1)
-        if events and self.callbacks:
+        if events and (self.callbacks or self._renewer.newest):
             self.call_back(events)
 
     def _carry_out(self, decision: Decision | None) -> list[Renewed]:
@@ -295,7 +294,8 @@ class Stepper:
                 self._warner.nonfinite(decision.nonfinite, step=step)
 
     def call_back(self, events: Sequence[Renewed]) -> None:
-        """Tell the user's functions of some renewals."""
+        """Tell the user's functions of some renewals, and the user what lacked in them."""
+        self.report.notes = self._renewer.noted(self.report.notes)
         self.calling = True
         try:
             for event in events:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Literal
+from typing import Literal, cast
 
 import torch
 from torch import Tensor
@@ -182,8 +182,8 @@ class Redraw(Renewal):
                     to_rows=partial(rows, filters=filters),
                 )
             )
-            if self._drawn_by is None
-            else self._drawn_by.draw(layer, mask, params=params, key=key)
+            if self.draw is None
+            else cast("Draw", self.draw).draw(layer, mask, params=params, key=key)
         )
         found = [
             Edit(

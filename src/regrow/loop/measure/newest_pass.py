@@ -33,9 +33,6 @@ class NewestPass:
     The pass is made once more, eager, with what it was called with, in the modes that the modules are in and under the
     same autocast; random numbers in it (dropout) are of the renewal's seed and step. Nothing of it stays.
 
-    Attributes:
-        notes: Layers that were renewed without having heard anything, and why, one line each.
-
     Args:
         model: The bare model.
         meter: Of the model.
@@ -51,10 +48,12 @@ class NewestPass:
         self._wanted = self._parts = False
         self._deaf: dict[str, str] = {}
 
-    @property
-    def notes(self) -> tuple[str, ...]:
-        """Where nothing was heard."""
-        return tuple(self._deaf.values())
+    def told(self, notes: tuple[str, ...]) -> tuple[str, ...]:
+        """Some notes, and layers that were renewed without having heard anything: those are warned of."""
+        new = [note for note in self._deaf.values() if note not in notes]
+        for note in new:
+            self._warner.deaf(note)
+        return (*notes, *new)
 
     def ask(self, *, wanted: bool) -> None:
         """Say whether a renewal may happen in the coming step."""
@@ -82,7 +81,8 @@ class NewestPass:
             mine = calls.of(layer.path)
             found[layer.path] = _HeardBy(layer, mine, ranks=self._ranks)
             if not mine:
-                self._tell(layer.path, why, step=step)
+                note = f"{layer.path}: renewed as if it had heard nothing, for in step {step} {why}"
+                self._deaf.setdefault(layer.path, note)
         return found
 
     def _missing(self) -> str:
@@ -97,12 +97,6 @@ class NewestPass:
     def _on_all_ranks(self, here: bool) -> bool:
         flag = torch.tensor([float(here)], dtype=torch.float64, device="cpu")
         return float(self._ranks.mean(flag, why=_WHY)[0]) == 1.0
-
-    def _tell(self, path: str, why: str, *, step: int) -> None:
-        if path not in self._deaf:
-            note = f"{path}: renewed as if it had heard nothing, for in step {step} {why}"
-            self._deaf[path] = note
-            self._warner.deaf(note)
 
     def _make(self, calls: LayerCalls, *, seed: int, step: int) -> None:
         """Make the pass once more, and note the calls of layers in it."""
