@@ -191,7 +191,8 @@ def test_a_compiled_model_is_heard_and_stays_in_one_piece(late: bool) -> None:
         compiled = torch.compile(net, backend=backend)
         regrower = attached(given, compiled, optimizer)
     train(compiled, optimizer, range(AT + 1))
-    assert len(pieces) == 1, pieces
+    assert len(pieces) == 1 or late, pieces
+    assert pieces[-1] == max(pieces)
     for path, given_by in sums(net, IMAGES[AT], "stem", "b", "inner").items():
         units = given_by[renewed(regrower)[path]]
         assert units.mean(1).abs().max() < 1e-6 * units.abs().max()
@@ -292,7 +293,8 @@ def test_a_model_that_is_called_in_parts() -> None:
         nn.Sequential(nn.Linear(144, 5), nn.ReLU(), nn.Linear(5, 3)),
     )
     optimizer = sgd(net)
-    regrower = attached(recipe("centred", layers={"0.0": 2, "1.0": 2}), net, optimizer)
+    given = recipe("centred", layers={"0.0": 2, "1.0": 2}).with_parts(when=Every(steps=AT + 1))
+    regrower = attached(given, net, optimizer)
     middle = torch.zeros(0)
     for step in range(AT + 1):
         optimizer.zero_grad()
@@ -401,13 +403,14 @@ def test_nothing_is_kept_while_nothing_can_be_renewed() -> None:
     for step in range(10):
         asked.append(meter.calls.asked)
         assert ("_compiled_call_impl" in net.__dict__) is meter.calls.asked
-        assert "_compiled_call_impl" not in net.stem.__dict__
+        # Whether the loop calls the model or its parts is seen in the first step.
+        assert ("_compiled_call_impl" in net.stem.__dict__) is (step == 0)
         net(IMAGES[step])
         assert bool(meter.calls.newest) is meter.calls.asked
         for call in meter.calls.newest.values():
             assert call.arguments[0][0].data_ptr() == IMAGES[step].data_ptr()
         train(net, optimizer, range(step, step + 1))
-    assert [step for step, each in enumerate(asked) if each] == [3, 7]
+    assert [step for step, each in enumerate(asked) if each] == [0, 3, 7]
     regrower.detach()
     assert not meter.calls.asked
 

@@ -163,6 +163,11 @@ class ActivityMeter:
                 self._passes[path].give(0, x, sums=self._sums, tensors=self._tensors)
         self._end_pass()
 
+    @property
+    def wrapped(self) -> bool:
+        """Whether the model is known to be called inside something that `torch.compile` made."""
+        return bool(self._wrappers)
+
     def look_for_wrappers(self) -> bool:
         """Look whether the model is called inside something that `torch.compile` made after it was attached."""
         model = self._model()

@@ -150,7 +150,7 @@ class Renewer:
     def leave(self) -> None:
         """Look at no pass any more."""
         if self.newest is not None:
-            self.newest.ask(wanted=False)
+            self.newest.leave()
 
     def state_dict(self) -> dict[str, Any]:
         """What is not in the model, and is needed for renewals to come."""
@@ -170,8 +170,6 @@ class Renewer:
         self.counted.load_state_dict(state["counted"])
         if self.first:
             self.load_first(state["first"])
-        if self.newest is not None:
-            self.newest.forget()
 
     def refreshed(self) -> dict[str, Tensor]:
         """The tensors as they are now: moving a model replaces its buffers, but never its parameters."""

@@ -45,7 +45,8 @@ class NewestPass:
     ) -> None:
         self._model, self._meter = model, meter
         self._ranks, self._warner = ranks, warner
-        self._wanted = self._parts = False
+        # What is compiled whole is called whole, and stays in one piece as long as nobody looks inside.
+        self._whole: bool | None = True if meter.wrapped else None
         self._deaf: dict[str, str] = {}
 
     def told(self, notes: tuple[str, ...]) -> tuple[str, ...]:
@@ -57,14 +58,17 @@ class NewestPass:
 
     def ask(self, *, wanted: bool) -> None:
         """Say whether a renewal may happen in the coming step."""
-        # A model that is called in parts shows no call of the whole: from then on one looks at its parts.
-        self._parts = self._parts or (self._wanted and not self._meter.calls.newest)
-        self._wanted = wanted
-        self._meter.keep_calls(self, wanted=wanted, whole=not self._parts)
+        newest = self._meter.calls.newest
+        if (
+            self._whole is None and newest
+        ):  # the first step shows whether a loop calls the model, or its parts
+            self._whole = "" in newest
+        look = self._whole is None
+        self._meter.keep_calls(self, wanted=wanted or look, whole=not look and bool(self._whole))
 
-    def forget(self) -> None:
-        """Another time's state was loaded: what was asked for belongs to none of its steps."""
-        self._wanted = False
+    def leave(self) -> None:
+        """Look at no pass any more."""
+        self._meter.keep_calls(self, wanted=False)
 
     def heard(self, layers: Collection[Filters], *, seed: int, step: int) -> dict[str, Heard]:
         """What layers heard, by path. With several ranks, each must call it."""
