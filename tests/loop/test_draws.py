@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 import regrow
+from crossed import crossed
 from regrow.compose import Recipe, RecipeInfo
 from regrow.criteria import RandomScore
 from regrow.errors import ConfigError, NoEffectWarning, StateError
@@ -415,8 +416,7 @@ def test_nothing_is_kept_while_nothing_can_be_renewed() -> None:
     assert not meter.calls.asked
 
 
-@pytest.mark.parametrize("cut", [2, 3, 4, 6])
-@pytest.mark.parametrize("draw", ["centred", "initial", "split"])
+@pytest.mark.parametrize(("draw", "cut"), crossed(["centred", "initial", "split"], [3, 4, 6]))
 def test_resumed_is_uninterrupted(draw: str, cut: int) -> None:
     def start(seed: int) -> tuple[nn.Module, torch.optim.Optimizer, regrow.Regrower]:
         net = Net() if draw != "split" else chain()

@@ -53,12 +53,12 @@ class Given:
             net(X)
         handle.remove()
 
-    def sums(self, weight: Tensor) -> Sums:
+    def sums(self, weight: Tensor, mask: Tensor) -> Sums:
         self._module.weight = nn.Parameter(weight)
         self._module.bias = None
         with torch.no_grad():
             given = self._module(self._x).transpose(0, 1).flatten(1)
-        return Sums(mean=given.mean(1), spread=given.std(1, correction=0))
+        return Sums(mean=given.mean(1) * mask, spread=given.std(1, correction=0) * mask)
 
 
 def layers_of(net: nn.Module) -> dict[str, Layer]:

@@ -79,11 +79,12 @@ NOTHING: Final[frozenset[Need]] = frozenset()
 
 @dataclass(frozen=True, kw_only=True)
 class Sums:
-    """What a layer's sums of products are on a batch, filter by filter, over all examples and positions, without bias.
+    """What filters' sums of products are on a batch, over all examples and positions, without bias.
 
     Attributes:
-        mean: Their mean, (O,) float64 on the CPU; 0 where no example came to the layer.
-        spread: Their standard deviation, not corrected, (O,) float64 on the CPU; 0 where no example came.
+        mean: Their mean, (O,) float64 on the CPU; 0 where no example came to the layer, and of filters that are not
+            marked.
+        spread: The same of their standard deviation, not corrected.
     """
 
     mean: Float[Tensor, " O"]
@@ -93,8 +94,8 @@ class Sums:
 class Heard(Protocol):
     """What a layer heard in the newest training pass, all layers in front of it as they are now."""
 
-    def sums(self, weight: Tensor) -> Sums:
-        """What the layer would make of it with another weight. With several ranks, each must call it."""
+    def sums(self, weight: Tensor, mask: Mask) -> Sums:
+        """What the marked filters would make of it with another weight. With several ranks, each must call it."""
         ...
 
 

@@ -14,6 +14,7 @@ from typing import Final
 import torch
 from torch import Tensor, nn
 
+from regrow._shapes import Mask
 from regrow.activity import ActivityMeter, KeptCall
 from regrow.errors import ConfigError
 from regrow.graph import Filters
@@ -125,25 +126,27 @@ class _HeardBy:
     def __init__(self, layer: Filters, calls: Sequence[LayerCall], *, ranks: Ranks) -> None:
         self._layer, self._calls, self._ranks = layer, calls, ranks
 
-    def sums(self, weight: Tensor) -> Sums:
-        """What the layer would make of it with another weight, without its bias."""
+    def sums(self, weight: Tensor, mask: Mask) -> Sums:
+        """What the marked filters would make of it with another weight, without the layer's bias."""
         exact = torch.float32 if weight.device.type == "mps" else torch.float64
         axis = -1 if self._layer.kind == "linear" else 1 - weight.ndim
+        wanted = mask.nonzero()[:, 0].to(weight.device)
         with torch.no_grad():
-            given = [
-                call(weight).movedim(axis, 0).flatten(1).to(exact)  # (O, n)
+            given = [  # (marked, n): of the others it would be as much memory as a pass
+                call(weight).movedim(axis, 0).index_select(0, wanted).flatten(1).to(exact)
                 for call in self._calls
             ]
-        number = float(sum(each.shape[1] for each in given))
-        mean = self._mean([each.sum(1) for each in given], number)
-        spread = self._mean(
-            [(each - mean.to(each)[:, None]).square().sum(1) for each in given], number
-        )
-        return Sums(mean=mean, spread=spread.sqrt())
+        number = sum(each.shape[1] for each in given)
+        mean = self._mean([each.sum(1) for each in given], number, len(wanted))
+        squares = [(each - mean.to(each)[:, None]).square().sum(1) for each in given]
+        spread = self._mean(squares, number, len(wanted)).sqrt()
+        whole = torch.zeros(2, len(mask), dtype=torch.float64, device="cpu")
+        whole[:, wanted.cpu()] = torch.stack((mean, spread))
+        return Sums(mean=whole[0], spread=whole[1])
 
-    def _mean(self, totals: list[Tensor], number: float) -> Tensor:
+    def _mean(self, totals: Sequence[Tensor], number: int, count: int) -> Tensor:
         """Over all examples and positions of all ranks; 0 where there are none."""
-        both = torch.zeros(self._layer.count + 1, dtype=torch.float64, device="cpu")
+        both = torch.zeros(count + 1, dtype=torch.float64, device="cpu")
         for total in totals:
             both[:-1] += total.to(both)
         both[-1] = number

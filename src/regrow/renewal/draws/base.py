@@ -89,4 +89,4 @@ def sums(layer: Layer, mask: Mask, drawn: Tensor, *, params: Tensors, what: str)
             f"draw={what} needs what the layer heard in the newest training pass, and it is not known ({filters.path})"
         )
     present = rows(params[filters.weight].detach(), filters)
-    return layer.heard.sums(unrows(torch.where(mask[:, None], drawn, present), filters))
+    return layer.heard.sums(unrows(torch.where(mask[:, None], drawn, present), filters), mask)
