@@ -245,6 +245,18 @@ def test_a_constant_has_no_variance_to_set() -> None:
 
 
 @pytest.mark.parametrize("draw", [Centred(), UnitVariance()])
+@pytest.mark.parametrize("poison", [float("nan"), float("inf")])
+def test_numbers_that_are_not_finite_are_not_handed_on(draw: Draw, poison: float) -> None:
+    net, layer = made("convolutions", "3")
+    given = Given(net, "3")
+    given._x[0, 0, 0, 0] = poison
+    renewed(net, replace(layer, heard=given), draw, 1, 2)
+    weight, bias = net.get_submodule("3").parameters()
+    assert bool(weight.isfinite().all())
+    assert bias[[1, 2]].tolist() == [0.0, 0.0]
+
+
+@pytest.mark.parametrize("draw", [Centred(), UnitVariance()])
 def test_without_a_batch_it_says_so(draw: Draw) -> None:
     net, layer = made("convolutions", "3")
     with pytest.raises(

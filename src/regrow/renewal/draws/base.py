@@ -82,11 +82,14 @@ def fresh_rows(layer: Layer, mask: Mask, *, params: Tensors, key: Key) -> Tensor
 
 
 def sums(layer: Layer, mask: Mask, drawn: Tensor, *, params: Tensors, what: str) -> Sums:
-    """What the layer would make of what it heard with drawn rows for the marked filters."""
+    """What the layer would make of what it heard with drawn rows for the marked filters; 0 where it is not finite."""
     filters = layer.filters
     if layer.heard is None:
         raise ConfigError(
             f"draw={what} needs what the layer heard in the newest training pass, and it is not known ({filters.path})"
         )
     present = rows(params[filters.weight].detach(), filters)
-    return layer.heard.sums(unrows(torch.where(mask[:, None], drawn, present), filters), mask)
+    found = layer.heard.sums(unrows(torch.where(mask[:, None], drawn, present), filters), mask)
+    # A network that has just blown up must not hand its infinities to a filter that is well.
+    finite = found.mean.isfinite() & found.spread.isfinite()
+    return Sums(mean=found.mean.where(finite, 0.0), spread=found.spread.where(finite, 0.0))

@@ -28,8 +28,8 @@ class Centred(Draw):
     centred give the same sign to all its sums.
 
     Edge cases:
-        A layer without a bias (in front of a norm, which does the same) has weights alone. A layer to which no example
-        came has a bias of 0. fan_in: numbers of one filter.
+        A layer without a bias (in front of a norm, which does the same) has weights alone. In a layer to which no
+        example came, or numbers that are not finite, the bias is 0. fan_in: numbers of one filter.
 
     Source:
         He, Zhang, Ren, Sun, "Delving Deep into Rectifiers", ICCV 2015, equation 10, for the weights. The bias is

@@ -37,8 +37,9 @@ class Split(Draw):
 
     Edge cases:
         Only where everything between the filters and their readers is positively homogeneous (ReLU, pooling): other
-        layers are refused, and so are grouped ones, those with a norm, and those whose channels are others' too. No
-        living filter: fresh ones, and the readers' slices 0. In a companion the living filter is split by the
+        layers are refused, and so are grouped ones, those with a norm, and those whose channels are others' too. What
+        counts as strong are the weights: a filter that stays and is silent may be the one. No filter that stays: fresh
+        ones, and the readers' slices 0. In a companion the living filter is split by the
         companion's own weights, the renewed one is the model's.
 
     Source:

@@ -24,7 +24,7 @@ class UnitVariance(Draw):
 
     Edge cases:
         A filter that gives one value on the whole batch keeps the length that it was drawn with, and so does one of a
-        layer to which no example came.
+        layer to which no example came, or numbers that are not finite.
 
     Source:
         Mishkin, Matas 2016, "All you need is a good init" (LSUV), https://arxiv.org/abs/1511.06422, for single filters.
