@@ -242,13 +242,3 @@ def test_a_device_that_is_not_there_is_refused_before_training() -> None:
         choose("auto", refusal="arm a: it has teachers", begun=None, device="cuda")
     with pytest.raises(ConfigError, match=r"in stacks alone .--engine modules"):
         choose("modules", refusal="", begun=None, device="cuda")
-
-
-def test_a_draw_by_what_a_layer_heard_needs_modules_that_are_called(tiny_study: MakeStudy) -> None:
-    study = tiny_study()
-    spec, data = spec_of(study), load(study)
-    settings = {"step_limit": 0.0, "check_gain": False}
-    for draw, words in (("he", ""), ("initial", ""), ("centred", "by what a layer heard")):
-        told = dataclasses.replace(spec, recipe="keepalive", settings={**settings, "draw": draw})
-        reason = refusal(told, build_model(told, data, seed=0))
-        assert (words in reason) if words else reason == ""

@@ -102,13 +102,14 @@ def preflight(
         )
         if recipe not in attached:
             attached[recipe] = _rehearse(spec, networks[trained])
-        if recipe not in reasons:
-            reasons[recipe] = refusal(spec, networks[trained].model)
+        side = _text(trained, spec.partners > 1, bool(spec.teachers))
+        if side not in reasons:
+            reasons[side] = refusal(spec, networks[trained].model)
         cell = "" if spec.cell == "base" else f"{spec.cell}: "
         notices |= dict.fromkeys(f"{cell}{text}" for text in networks[trained].notices)
         notices |= dict.fromkeys(f"{cell}arm {spec.label}: {text}" for text in attached[recipe])
-        if reasons[recipe] and not refused:
-            refused = f"arm {spec.label}: {reasons[recipe]}"
+        if reasons[side] and not refused:
+            refused = f"arm {spec.label}: {reasons[side]}"
     told = [*notices, *_told_of_teachers(specs)]
     return Preflight(data_digests=digests, notices=tuple(told), refusal=refused)
 

@@ -80,7 +80,7 @@ class Stepper:
         self._working, self._renewer = working, renewer
         self._drop, self._absent = drop, drop.absent
         self._choice = choice
-        self.protection = protection
+        self.protection, self.newest = protection, renewer.newest
         self._seed, self._total = seed, total_steps
         self._streams, self._probe = streams, probe
         self._ranks, self._warner = ranks, warner
@@ -247,7 +247,7 @@ class Stepper:
         # From here on the user's code may raise: all is done and counted.
         if decision is not None and (decision.masks or decision.nonfinite):
             self._say_how_much(decision, step=self._step - 1)
-        if events and (self.callbacks or self._renewer.newest):
+        if events and (self.callbacks or self.newest):
             self.call_back(events)
 
     def _carry_out(self, decision: Decision | None) -> list[Renewed]:
@@ -275,10 +275,10 @@ class Stepper:
         over = self._detached or (last is not None and self._step > last)
         if lookout is not None:
             lookout.ask(self._state, step=self._step, over=over, able=self._working.now)
-        if self._renewer.newest is not None:
+        if self.newest is not None:
             shows = lookout is not None and lookout.decides
             may = bool(lookout.asked) if lookout and shows else self._schedule.due(self._step)
-            self._renewer.newest.ask(wanted=bool(self._absent.masks) or (may and not over))
+            self.newest.ask(wanted=bool(self._absent.masks) or (may and not over))
 
     def _say_how_much(self, decision: Decision, *, step: int) -> None:
         """One decision that takes much is said, and scores that are no numbers are."""

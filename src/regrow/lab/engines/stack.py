@@ -50,6 +50,7 @@ class StackEngine:
         for step, (images, labels) in enumerate(_batches(members, epochs)):
             for member, epoch in zip(members, epochs, strict=True):
                 member.set_rate(epoch, step)
+            _tell(members, images, first=step == 0)
             loss, correct = optimizer.stack.gradients(
                 images, labels, reduction=training.loss_reduction
             )
@@ -90,6 +91,14 @@ def _batches(members: Sequence[Member], epochs: Sequence[int]) -> Iterator[tuple
                 [crop_flip(one, move) for one, move in zip(images, moves, strict=True)]
             )
         yield images, y[batch]
+
+
+def _tell(members: Sequence[Member], images: Tensor, *, first: bool) -> None:
+    """Each recipe what its network is about to see: for a gain check that waits, and renewals by what was heard."""
+    for number, member in enumerate(members):
+        regrower = member.regrower
+        if regrower is not None and (first or regrower.awaits_pass):
+            regrower.about_to_pass(images[number])
 
 
 def _step(members: Sequence[Member], optimizer: StackOptimizer, losses: Tensor) -> None:

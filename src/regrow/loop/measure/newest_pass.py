@@ -19,6 +19,7 @@ from regrow.activity import ActivityMeter, KeptCall
 from regrow.errors import ConfigError
 from regrow.graph import Filters
 from regrow.graph.calling import call_arguments
+from regrow.graph.frames import Arguments
 from regrow.graph.undisturbed import undisturbed
 from regrow.loop.measure.layer_calls import LayerCall, LayerCalls, cast
 from regrow.loop.ranks import Ranks
@@ -66,6 +67,16 @@ class NewestPass:
             self._whole = "" in newest
         look = self._whole is None
         self._meter.keep_calls(self, wanted=wanted or look, whole=not look and bool(self._whole))
+
+    @property
+    def waits(self) -> bool:
+        """Whether the coming pass is kept."""
+        return self._meter.calls.asked
+
+    def about_to_pass(self, given: Arguments) -> None:
+        """What the meter would have seen: a training pass is about to be made, by no module."""
+        if self.waits:
+            self._meter.calls.keep("", self._model, given)
 
     def leave(self) -> None:
         """Look at no pass any more."""
