@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import fmean
 
 from regrow.study.results import Results
+from regrow.study.statistics import deviation_of, mean_of
 from regrow.study.views import THRESHOLDS, Carried
 
 
@@ -41,34 +42,30 @@ def carried(results: Results, cell: str) -> tuple[CarriedNumbers, ...]:
     """
     found: list[CarriedNumbers] = []
     for arm in results.study.arms:
-        trials = [
-            trial.trial
-            for trial in results.arm(cell, arm.label).values()
-            if trial.trial in results.carried
-        ]
-        if not trials:
+        known = results.of_arm(cell, arm.label, results.carried)
+        if not known:
             continue
-        ends = [at_the_end(results.carried[trial]) for trial in trials]
-        entropies = [mean for own in ends if (mean := mean_entropy(own)) is not None]
-        layers = results.layers[trials[0]]
+        ends = [_at_the_end(records) for _, records in known]
+        entropies = [mean_of(network.entropy for network in own) for own in ends]
+        layers = results.layers[known[0][0].trial]
         found.append(
             CarriedNumbers(
                 label=arm.label,
-                n=len(trials),
+                n=len(known),
                 layers=len(layers),
                 filters=sum(layers.values()),
                 invalid=tuple(
-                    (threshold, statistics.fmean(mean_invalid(own, place) for own in ends))
+                    (threshold, fmean(mean_invalid(own, place) for own in ends))
                     for place, threshold in enumerate(THRESHOLDS)
                 ),
-                entropy=statistics.fmean(entropies) if entropies else None,
-                entropy_std=statistics.stdev(entropies) if len(entropies) > 1 else None,
+                entropy=mean_of(entropies),
+                entropy_std=deviation_of(entropies),
             )
         )
     return tuple(found)
 
 
-def at_the_end(records: Sequence[Carried]) -> list[Carried]:
+def _at_the_end(records: Sequence[Carried]) -> list[Carried]:
     """The networks of a trial after its last epoch."""
     last = max(record.epoch for record in records)
     return [record for record in records if record.epoch == last]
@@ -76,10 +73,4 @@ def at_the_end(records: Sequence[Carried]) -> list[Carried]:
 
 def mean_invalid(records: Sequence[Carried], place: int) -> float:
     """Share of invalid filters, mean over networks."""
-    return statistics.fmean(record.invalid[place] for record in records)
-
-
-def mean_entropy(records: Sequence[Carried]) -> float | None:
-    """Sum of the layers' entropies, mean over the networks in which all of them are finite."""
-    known = [record.entropy for record in records if record.entropy is not None]
-    return statistics.fmean(known) if known else None
+    return fmean(record.invalid[place] for record in records)

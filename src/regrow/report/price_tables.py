@@ -9,7 +9,6 @@ from regrow.report import wording
 from regrow.report.findings import ArmNumbers, CellSummary, Comparison
 from regrow.report.several import WAYS, Several, picked
 from regrow.report.table import DIFFERENCE, Table, both, of_last, table_of
-from regrow.study.records import ArmRecord
 
 _AGAINST: Final = {
     "best": "against the best of as many",
@@ -18,8 +17,8 @@ _AGAINST: Final = {
 }
 
 
-Priced = tuple[ArmRecord, str, int, float | None, Comparison | None]
-"""An arm's price, what is tested, with how many networks, its mean, and how it differs from the baseline."""
+Priced = tuple[ArmNumbers, str, int, float | None, Comparison | None]
+"""An arm, what is tested, with how many networks, its mean, and how it differs from the baseline."""
 
 
 def cost_table(cell: CellSummary) -> Table:
@@ -28,21 +27,21 @@ def cost_table(cell: CellSummary) -> Table:
     Returns:
         One row an arm, and one for each way in which several networks are one; no rows where all arms cost the same.
     """
-    if all(arm.asked.relative == 1.0 for arm in cell.arms):
+    if all(arm.relative == 1.0 for arm in cell.arms):
         return Table(caption="", columns=("Trial",), rows=())
     rows: list[Priced] = []
     by_label = {own.label: own for own in cell.several}
     for arm in cell.arms:
         title = arm.label if arm.networks == 1 else f"{arm.label}: mean of {arm.networks}"
         whole = cell.comparison(arm.label, cell.baseline)
-        rows.append((arm.asked, title, 1, arm.accuracy.mean, whole))
+        rows.append((arm, title, 1, arm.accuracy.mean, whole))
         own = by_label.get(arm.label)
         if own is None:
             continue
         for way in own.together:
             name, tested = own.name(way), own.networks if way == "ensemble" else 1
             as_one = cell.comparison(name, cell.baseline)
-            rows.append((arm.asked, name, tested, own.mean_of(way), as_one))
+            rows.append((arm, name, tested, own.mean_of(way), as_one))
     shown = ("n", "Difference (points)", "95 % CI (points)", "Verdict")
     return table_of(
         sorted(rows, key=lambda row: row[0].relative),
@@ -79,8 +78,8 @@ def gain_table(cell: CellSummary) -> Table:
     rows: list[tuple[str, Comparison]] = []
     by_label = {own.label: own for own in cell.several}
     for arm in cell.arms:
-        averaging, apart = arm.averaging_control, arm.apart_control
-        if averaging is None and apart is None:
+        averaging, apart = arm.neutral_control, arm.apart_control
+        if arm.networks == 1 or (averaging is None and apart is None):
             continue
         asked = [("the whole difference", cell.comparison(arm.label, cell.baseline))]
         if averaging is not None:
@@ -119,8 +118,8 @@ def _against_apart(
 
 def _not_counted(arms: Sequence[ArmNumbers]) -> str:
     """What the cost leaves out, arm by arm."""
-    files = [arm.label for arm in arms if arm.asked.files]
-    other = [arm.label for arm in arms if arm.asked.own_model]
+    files = [arm.label for arm in arms if arm.files]
+    other = [arm.label for arm in arms if arm.own_model]
     told = ""
     if files:
         told += f" Teachers that are files are not counted: {', '.join(files)}."

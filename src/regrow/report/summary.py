@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from typing import Final
 
 from regrow.report.carried import carried
@@ -14,13 +14,15 @@ from regrow.report.findings import ArmNumbers, CellSummary, StudySummary, Versus
 from regrow.report.several import WAYS, Several, several
 from regrow.report.sweep.document import sweep_document
 from regrow.report.sweep.panels import panels
-from regrow.study.records import ArmRecord, Trial
+from regrow.study.records import ArmRecord, RestingRecord, Trial
 from regrow.study.results import Results
-from regrow.study.statistics import is_failed, summary
+from regrow.study.statistics import is_failed, mean_of, summary
 from regrow.study.sweep import find_sweep
 
 SUMMARY_VERSION: Final = 1
 _COST: Final = ("networks", "epochs", "teachers", "files", "own_model", "relative")
+_ASKED: Final = ("label", "recipe", "replays", "networks", "apart_control")
+"""What is told of an arm as it was asked for, beside its cost and its neutral control."""
 
 
 def summarise(results: Results) -> StudySummary:
@@ -79,10 +81,18 @@ def _cell_document(results: Results, cell: CellSummary) -> dict[str, object]:
 
 
 def _arm_document(arm: ArmNumbers) -> dict[str, object]:
-    told: dict[str, object] = {
-        k: value for k, value in asdict(arm).items() if k not in {"role", "asked"}
+    every = asdict(arm)
+    left_out = {field.name for field in fields(ArmRecord)} - {*_ASKED}
+    filters, shares = arm.decides == "filters", arm.decides == "shares"
+    return {
+        **{key: value for key, value in every.items() if key not in left_out},
+        "ranked_at_random": filters and arm.neutral,
+        "choice_control": arm.neutral_control if filters else None,
+        "averages": shares and arm.neutral,
+        "averaging_control": arm.neutral_control if shares else None,
+        "cost": {key: every[key] for key in _COST},
+        "missing": arm.missing,
     }
-    return told | {"cost": {k: getattr(arm.asked, k) for k in _COST}, "missing": arm.missing}
 
 
 def _several(own: Several) -> dict[str, object]:
@@ -177,42 +187,24 @@ def _neutral(arms: Mapping[str, ArmRecord], decides: str) -> list[tuple[str, str
 def _arm(arm: ArmRecord, results: Results, own: Reached, *, share: float | None) -> ArmNumbers:
     label, cell, study = arm.label, arm.cell, results.study
     trials, baseline = results.arm(cell, label), results.arm(cell, study.baseline)
-    drops, grafts = results.drops, results.grafts
-    left = [drops[trial.trial] for trial in trials.values() if trial.trial in drops]
-    out = [sum(drop.until is None for drop in each) for each in left]
-    filters, shares = arm.decides == "filters", arm.decides == "shares"
+    resting = [len(own) for _, own in results.of_arm(cell, label, results.of(RestingRecord))]
     return ArmNumbers(
-        label=label,
-        recipe=arm.recipe,
-        role=arm.role,
-        replays=arm.replays,
-        ranked_at_random=filters and arm.neutral,
-        choice_control=arm.neutral_control if filters else None,
-        networks=arm.networks,
-        averages=shares and arm.neutral,
-        averaging_control=arm.neutral_control if shares else None,
-        apart_control=arm.apart_control,
-        asked=arm,
+        **asdict(arm),
         accuracy=summary(own.accuracies, majority_share=share or 0.0, diverged=own.diverged),
         expected=len(study.seeds),
         diverged=len(own.diverged),
-        renewed=_mean(trial.renewed for trial in trials.values()),
+        renewed=mean_of(trial.renewed for trial in trials.values()),
         trials_renewed=sum(bool(trial.renewed) for trial in trials.values()),
-        trials_dropped=len(left),
-        resting=sum(out),
-        trials_resting=sum(map(bool, out)),
-        trials_grafted=sum(trial.trial in grafts for trial in trials.values()),
+        trials_dropped=len(results.of_arm(cell, label, results.drops)),
+        resting=sum(resting),
+        trials_resting=len(resting),
+        trials_grafted=len(results.of_arm(cell, label, results.grafts)),
         restarts=sum(trial.restarts or 0 for trial in trials.values()),
         nonfinite=sum(trial.nonfinite or 0 for trial in trials.values()),
-        seconds=_mean(trial.seconds for trial in trials.values()),
+        seconds=mean_of(trial.seconds for trial in trials.values()),
         extra_time=None if label == study.baseline else _extra_time(trials, baseline),
         recipe_time=_recipe_time(trials.values()),
     )
-
-
-def _mean(values: Iterable[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return math.fsum(known) / len(known) if known else None
 
 
 def _extra_time(trials: Mapping[int, Trial], baseline: Mapping[int, Trial]) -> float | None:

@@ -249,7 +249,7 @@ def _recipe(arm: ArmNumbers) -> str:
         return f"{arm.recipe} ({arm.networks} networks)"
     if arm.replays is not None:
         return f"{arm.recipe} (control of {arm.replays})"
-    return f"{arm.recipe} (ranked at random)" if arm.ranked_at_random else arm.recipe
+    return f"{arm.recipe} (ranked at random)" if arm.neutral else arm.recipe
 
 
 def _widths(table: Table) -> list[int]:

@@ -20,7 +20,7 @@ from regrow.report.figures.dropping import HELD, phases
 from regrow.report.figures.renewing import even
 from regrow.report.figures.scale import last_epoch
 from regrow.report.figures.style import arm_styles
-from regrow.report.weight_series import Series
+from regrow.report.weight_series import ByLayer, layer_series, seen_layers
 from regrow.study.results import Results
 
 if TYPE_CHECKING:
@@ -37,8 +37,7 @@ _SHADE: Final = "#e2e2e2"
 def layer_drawing(
     results: Results,
     cell: str,
-    layers: Mapping[str, int],
-    series: Series,
+    held: ByLayer,
     *,
     name: str,
     title: str,
@@ -46,7 +45,8 @@ def layer_drawing(
     ylabel: str,
     kept: bool = False,
 ) -> Drawing:
-    """A figure of one number of each layer; `layers` has their numbers of filters, in the network's order."""
+    """A figure of one number of each layer."""
+    layers = seen_layers(results, cell, held)
     if len(layers) > PANELS:
         caption += f" {PANELS} of {wording.count(len(layers), 'layer')} are drawn."
     return Drawing(
@@ -58,19 +58,17 @@ def layer_drawing(
         alt=f"Small line charts of {ylabel.partition(' (')[0].lower()} by epoch, one panel a layer, one line an arm.",
         size=panels_size(min(len(layers), PANELS), columns=_COLUMNS, high=1.55),
         kept=kept,
-        draw=partial(
-            _draw, results=results, cell=cell, layers=layers, series=series, ylabel=ylabel
-        ),
+        draw=partial(_draw, results, cell, held, layers, ylabel=ylabel),
     )
 
 
 def _draw(
-    figure: FigureBase,
-    *,
     results: Results,
     cell: str,
+    held: ByLayer,
     layers: Mapping[str, int],
-    series: Series,
+    figure: FigureBase,
+    *,
     ylabel: str,
 ) -> None:
     from matplotlib.patches import Patch
@@ -86,11 +84,10 @@ def _draw(
     ]
     handles: dict[str, Artist] = {}
     out = phases(results, cell)
-    for ax, layer in zip(
-        panels(figure, titles, columns=_COLUMNS, ylabel=ylabel), drawn, strict=True
-    ):
+    grid = panels(figure, titles, columns=_COLUMNS, ylabel=ylabel)
+    for ax, layer in zip(grid, drawn, strict=True):
         for arm, style in arm_styles(results).items():
-            found = series(results, cell, arm, layer)
+            found = layer_series(results, cell, arm, held, layer)
             if found:
                 # Steps, for a value holds from the end of its epoch on; the last one for half an epoch more.
                 found = {**found, max(found) + HELD: found[max(found)]}

@@ -48,8 +48,8 @@ def figures(results: Results, cell: str) -> Iterator[Drawing]:
 def network_curves(results: Results, cell: str, arm: str) -> dict[int, dict[int, float]]:
     """Network of an arm to epoch to accuracy in percent, mean over the trials that reached that epoch."""
     values: dict[int, dict[int, list[float]]] = {}
-    for trial in results.arm(cell, arm).values():
-        for partner in results.partners.get(trial.trial, ()):
+    for _, partners in results.of_arm(cell, arm, results.partners):
+        for partner in partners:
             own = values.setdefault(partner.number, {})
             for epoch, accuracy in partner.accuracies.items():
                 own.setdefault(epoch, []).append(100 * accuracy)

@@ -25,7 +25,7 @@ def figures(results: Results, cell: str) -> Iterator[Drawing]:
     """For each arm that renewed any filter: how many in each epoch of each seed."""
     for number, arm in enumerate(renewing_arms(results, cell)):
         trials = results.arm(cell, arm)
-        touched = sum(trial.trial in results.renewals for trial in trials.values())
+        touched = len(results.of_arm(cell, arm, results.renewals))
         yield Drawing(
             name=f"{cell}-renewals-by-seed-{arm}",
             place=in_turn(number),

@@ -12,6 +12,7 @@ from regrow.report.findings import Versus
 from regrow.report.sweep.chosen import choose
 from regrow.report.sweep.panel import Panel, SweepCell
 from regrow.study.results import Results
+from regrow.study.statistics import mean_of
 from regrow.study.sweep import Sweep, find_sweep
 
 
@@ -89,7 +90,6 @@ def _cell(
     values = {**point, sweep.x.key: at[0], sweep.y.key: at[1]}
     name = ",".join(f"{key}={values[key]}" for key in results.study.grid)
     arm, other = results.arm(name, sweep.arm), results.arm(name, against)
-    renewed = [trial.renewed for trial in arm.values() if trial.renewed is not None]
     return SweepCell(
         cell=name,
         x=at[0],
@@ -100,6 +100,6 @@ def _cell(
             role=role,
             share=majority_share(results, name),
         ),
-        renewed=statistics.fmean(renewed) if renewed else None,
+        renewed=mean_of(trial.renewed for trial in arm.values()),
         missing=2 * len(results.study.seeds) - len(arm) - len(other),
     )
