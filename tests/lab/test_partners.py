@@ -238,8 +238,8 @@ def test_rates_of_partners() -> None:
 @pytest.mark.parametrize(
     ("recipe", "setting", "told"),
     [
-        ("independent", "independent.partners=1", "must be a whole number from 2, got 1"),
-        ("independent", "independent.partner=3", "unknown setting of recipe 'independent'"),
+        ("independent", "independent.partners=1", "partners: must be at least 2, got 1"),
+        ("independent", "independent.partner=3", "unknown setting 'partner'"),
         ("grafting", "grafting.partners=1", "partners must be a whole number of at least 2, got 1"),
         ("grafting", "grafting.mode=papre", "mode must be one of 'paper', 'reference'"),
         ("grafting", "grafting.unit=row", "unit must be 'layer' or 'filter'"),

@@ -48,14 +48,8 @@ def build_model(spec: TrialSpec, data: Dataset, *, seed: int) -> nn.Module:
     Args:
         data: Gives channels, image size and classes, and the images for the gains.
     """
-    model = models.build(
-        spec.model.name,
-        in_channels=data.in_channels,
-        image_size=data.image_size,
-        classes=len(data.classes),
-        settings=spec.model.settings,
-        seed=seed,
-    ).to(data.x_train.device)
+    model = models.build(spec.model.name, settings=spec.model.settings, seed=seed, **data.sizes)
+    model.to(data.x_train.device)
     if spec.train.channels_last:
         # Typed for tensors only by torch's stubs, though modules take it too.
         model.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue, reportUnknownMemberType]

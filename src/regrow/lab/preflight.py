@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Any, Final, TypeVar
 
 from torch import Tensor, nn
 from torch.optim import Optimizer
@@ -34,7 +34,10 @@ from regrow.lab.engines import refusal
 from regrow.lab.teaching import teacher_network
 from regrow.lab.tried import try_model, try_step
 from regrow.lab.weights import read_weights
+from regrow.study.document import DataChoice
 from regrow.study.trials import TrialSpec
+
+Found = TypeVar("Found")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,55 +66,65 @@ def preflight(
     """
     if data_dir is not None and not data_dir.is_dir():
         raise ConfigError(f"--data-dir: must be a folder, got {data_dir}")
+    tried = _Tried(data_dir, cache_dir)
     digests: dict[str, str] = {}
     notices: dict[str, None] = {}
-    loaded: dict[str, Dataset] = {}
-    parted: dict[str, _Parted] = {}
-    networks: dict[str, _Network] = {}
-    attached: dict[str, list[str]] = {}
-    reasons: dict[str, str] = {}
     refused = ""
-    arms: dict[tuple[str, str], TrialSpec] = {}
+    first_of_arm: dict[tuple[str, str], TrialSpec] = {}
     for spec in specs:
-        arms.setdefault((spec.cell, spec.label), spec)
-    for spec in arms.values():
+        first_of_arm.setdefault((spec.cell, spec.label), spec)
+    for spec in first_of_arm.values():
+        network, told, reason = tried.arm(spec)
+        digests[spec.cell] = str(network.data.meta["sha256"])
+        cell = "" if spec.cell == "base" else f"{spec.cell}: "
+        notices |= dict.fromkeys(f"{cell}{text}" for text in network.notices)
+        notices |= dict.fromkeys(f"{cell}arm {spec.label}: {text}" for text in told)
+        if reason and not refused:
+            refused = f"arm {spec.label}: {reason}"
+    return Preflight(
+        data_digests=digests,
+        notices=(*notices, *_told_of_teachers(specs)),
+        refusal=refused,
+    )
+
+
+class _Tried:
+    """What was tried, each thing once: by a text that is equal where all is that it depends on."""
+
+    def __init__(self, data_dir: Path | None, cache_dir: Path | None) -> None:
+        self._data_dir, self._cache_dir = data_dir, cache_dir
+        self._found: dict[str, Any] = {}
+
+    def arm(self, spec: TrialSpec) -> tuple[_Network, list[str], str]:
+        """An arm's network, what is to be told of its recipe, and why it cannot run in a stack."""
         source = _text(spec.data.name, spec.data.settings)
-        if source not in loaded:
-            loaded[source] = data.load(
-                spec.data.name,
-                settings=spec.data.settings,
-                data_dir=data_dir,
-                cache_dir=cache_dir,
-            )
-        digests[spec.cell] = str(loaded[source].meta["sha256"])
+        dataset = self._once(source, lambda: self._loaded(spec.data))
         images = _text(source, spec.train.held_out)
-        if images not in parted:
-            parted[images] = _Parted(*hold_out(loaded[source], spec.train.held_out))
+        parted = self._once(images, lambda: hold_out(dataset, spec.train.held_out))
         trained = _text(
             images,
             [spec.model.name, spec.model.settings],
             spec.train.model_dump(include=STEP),
             spec.diagnostics.model_dump(),
         )
-        if trained not in networks:
-            networks[trained] = _Network(spec, parted[images])
+        network = self._once(trained, lambda: _Network(spec, *parted))
         recipe = _text(
             trained,
             [spec.recipe, spec.settings, spec.like is None, spec.train.epochs],
             [[str(teacher), spec.distillation.temperature] for teacher in spec.teachers],
         )
-        if recipe not in attached:
-            attached[recipe] = _rehearse(spec, networks[trained])
+        told = self._once(recipe, lambda: _rehearse(spec, network))
         side = _text(trained, spec.partners > 1, bool(spec.teachers))
-        if side not in reasons:
-            reasons[side] = refusal(spec, networks[trained].model)
-        cell = "" if spec.cell == "base" else f"{spec.cell}: "
-        notices |= dict.fromkeys(f"{cell}{text}" for text in networks[trained].notices)
-        notices |= dict.fromkeys(f"{cell}arm {spec.label}: {text}" for text in attached[recipe])
-        if reasons[side] and not refused:
-            refused = f"arm {spec.label}: {reasons[side]}"
-    told = [*notices, *_told_of_teachers(specs)]
-    return Preflight(data_digests=digests, notices=tuple(told), refusal=refused)
+        return network, told, self._once(side, lambda: refusal(spec, network.model))
+
+    def _once(self, key: str, find: Callable[[], Found]) -> Found:
+        if key not in self._found:
+            self._found[key] = find()
+        return self._found[key]
+
+    def _loaded(self, asked: DataChoice) -> Dataset:
+        folders = {"data_dir": self._data_dir, "cache_dir": self._cache_dir}
+        return data.load(asked.name, settings=asked.settings, **folders)
 
 
 STEP: Final = {
@@ -132,23 +145,13 @@ def _text(*parts: object) -> str:
     return json.dumps(parts, sort_keys=True)
 
 
-class _Parted(NamedTuple):
-    """A data set, and what was set aside of it."""
-
-    rest: Dataset
-    images: Tensor
-    labels: Tensor
-
-    @property
-    def aside(self) -> tuple[Tensor, Tensor] | None:
-        return (self.images, self.labels) if len(self.images) else None
-
-
 class _Network:
     """A network as a study trains it, tried for one step; fresh again for the recipes that are attached to it."""
 
-    def __init__(self, spec: TrialSpec, parted: _Parted) -> None:
-        self.data, self.aside = parted.rest, parted.aside
+    def __init__(
+        self, spec: TrialSpec, dataset: Dataset, aside: tuple[Tensor, Tensor] | None
+    ) -> None:
+        self.data, self.aside = dataset, aside
         count, batch = len(self.data.x_train), spec.train.batch_size
         if steps_per_epoch(spec.train, count) == 0:
             raise ConfigError(

@@ -68,8 +68,7 @@ class Run:
         hooks: bool = True,
     ) -> None:
         self.spec = spec = specs[0]
-        self.data, *aside = hold_out(data, spec.train.held_out)
-        self.held_out = (aside[0], aside[1]) if spec.train.held_out else None
+        self.data, self.held_out = hold_out(data, spec.train.held_out)
         teaching = Teaching(spec, self.data, teachers) if spec.teachers else None
         self.members = [
             Member(spec, self.data, place=place, teaching=teaching)

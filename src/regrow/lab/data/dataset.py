@@ -19,6 +19,8 @@ from regrow.lab.settings import Settings
 if TYPE_CHECKING:  # a study file is checked against the settings classes before torch is loaded
     from torch import Tensor
 
+    from regrow.lab.models.settings import Sizes
+
 
 class CommonSettings(Settings):
     """What can be set for every data set.
@@ -95,19 +97,14 @@ class Dataset:
         )
 
     @property
-    def in_channels(self) -> int:
-        """Channels of an image."""
-        return self.x_train.shape[1]
-
-    @property
-    def image_size(self) -> tuple[int, int]:
-        """Height and width in pixels."""
-        return self.x_train.shape[2], self.x_train.shape[3]
-
-    @property
-    def majority_share(self) -> float:
-        """Share of the most common class in the test set: what a constant answer scores at best."""
-        return float(self.y_test.bincount().max()) / len(self.y_test)
+    def sizes(self) -> Sizes:
+        """What a network must know of it."""
+        channels, height, width = self.x_train.shape[1:]
+        return {
+            "in_channels": channels,
+            "image_size": (height, width),
+            "classes": len(self.classes),
+        }
 
 
 def _prefix(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Unpack
 
 from regrow._named import FORM, names_function
 from regrow.errors import ConfigError, UnknownNameError
@@ -141,11 +141,9 @@ def recorded_init(name: str, settings: Mapping[str, object] | None = None) -> st
 def build(
     name: str,
     *,
-    in_channels: int,
-    image_size: tuple[int, int],
-    classes: int,
     settings: Mapping[str, object] | None = None,
     seed: int,
+    **sizes: Unpack[Sizes],
 ) -> nn.Module:
     """Build a network whose weights depend on its seed alone.
 
@@ -154,6 +152,7 @@ def build(
             ``in_channels``, ``image_size``, ``classes`` and the settings as keywords and returns an
             `nn.Module`.
         seed: Seed of the weights, at least 0. torch's CPU generator uses the lower 32 bits.
+        sizes: ``in_channels``, ``image_size`` (height and width) and ``classes``.
 
     Returns:
         The network, on the CPU, in training mode. torch's global generator is as it was before.
@@ -164,22 +163,20 @@ def build(
         269722
     """
     for label, value, minimum in (
-        ("in_channels", in_channels, 1),
-        ("image height", image_size[0], 1),
-        ("image width", image_size[1], 1),
-        ("classes", classes, 2),
+        ("in_channels", sizes["in_channels"], 1),
+        ("image height", sizes["image_size"][0], 1),
+        ("image width", sizes["image_size"][1], 1),
+        ("classes", sizes["classes"], 2),
         ("seed", seed, 0),
     ):
         if value < minimum:
             raise ConfigError(f"{label} must be at least {minimum}, got {value} (model {name})")
     from regrow.lab.models.construct import construct, drawn_from_seed  # noqa: PLC0415 # loads torch
 
-    sizes: Sizes = {"in_channels": in_channels, "image_size": image_size, "classes": classes}
     if _is_user_function(name):
         from regrow.lab.models.user_function import call_user_function  # noqa: PLC0415 # loads torch
 
-        return drawn_from_seed(
-            lambda: call_user_function(name, settings=settings or {}, **sizes), seed=seed
-        )
+        given = settings or {}
+        return drawn_from_seed(lambda: call_user_function(name, given, sizes), seed=seed)
     config, depth = _read(name, settings or {}), _entry(name).depth
     return drawn_from_seed(lambda: construct(config, depth=depth, **sizes), seed=seed)
