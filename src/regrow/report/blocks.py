@@ -40,34 +40,23 @@ def table_block(table: Table, *, title: str) -> Markup:
     Args:
         title: What the box is called for those who do not see it.
     """
-
-    def looks(index: int) -> dict[str, str]:
-        return {"class": "word"} if index in table.words else {}
-
-    head = element(
-        "tr",
-        *(
-            element("th", name, attributes={"scope": "col"} | looks(index))
-            for index, name in enumerate(table.columns)
-        ),
-    )
-    rows = [
-        element(
-            "tr",
-            *(
-                element("th", value, attributes={"scope": "row"} | looks(index))
-                if index == 0
-                else element("td", value, attributes=looks(index))
-                for index, value in enumerate(row)
-            ),
-        )
-        for row in table.rows
-    ]
+    head = _row(table, table.columns, head=True)
+    rows = [_row(table, row) for row in table.rows]
     return element(
         "figure",
         scroll_box(element("table", element("thead", head), element("tbody", *rows)), label=title),
         element("figcaption", wording.unbroken(table.caption)),
     )
+
+
+def _row(table: Table, texts: Sequence[str], *, head: bool = False) -> Markup:
+    """One row: every text of the head is a heading, and the first of any other."""
+    cells: list[Markup] = []
+    for index, text in enumerate(texts):
+        heading = {"scope": "col" if head else "row"} if head or index == 0 else {}
+        looks = {"class": "word"} if index in table.words else {}
+        cells.append(element("th" if heading else "td", text, attributes=heading | looks))
+    return element("tr", *cells)
 
 
 def titled(title: str, table: Table, *, label: str = "", most: int | None = None) -> Markup:

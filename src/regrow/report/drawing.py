@@ -40,7 +40,7 @@ class Drawing:
     """
 
     name: str
-    place: Place
+    place: Place = "body"
     of: str
     title: str
     caption: str

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import nn
 
 from regrow.errors import ConfigError
-from regrow.lab.models.norm_settings import GainControlSettings, groups_of
+from regrow.lab.models.settings import GainControlSettings, groups_of
 from regrow.nn import GainControl2d
 
 

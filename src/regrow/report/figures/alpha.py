@@ -57,7 +57,6 @@ def figures(results: Results, cell: str) -> Iterator[Drawing]:
     seeds = counted(results, cell, results.grafts)
     yield Drawing(
         name=f"{cell}-alpha",
-        place="body",
         of=cell,
         title="Shares that the networks kept",
         caption=(

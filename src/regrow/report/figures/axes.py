@@ -83,11 +83,12 @@ def columns_that_fit(lengths: Sequence[int], *, width: float) -> int:
     return 1
 
 
-def whole_numbers(axis: Axis) -> None:
-    """Let an axis of counts have no tick between two whole numbers."""
+def whole_numbers(*axes: Axis) -> None:
+    """Let axes of counts have no tick between two whole numbers."""
     from matplotlib.ticker import MaxNLocator
 
-    axis.set_major_locator(MaxNLocator(nbins="auto", integer=True, steps=[1, 2, 5, 10]))
+    for axis in axes:
+        axis.set_major_locator(MaxNLocator(nbins="auto", integer=True, steps=[1, 2, 5, 10]))
 
 
 def epochs(ax: Axes, last: float) -> None:

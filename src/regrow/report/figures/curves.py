@@ -41,7 +41,6 @@ def figures(results: Results, cell: str) -> Iterator[Drawing]:
         )
     yield Drawing(
         name=f"{cell}-curves",
-        place="body",
         of=cell,
         title="Learning curves",
         caption=text,

@@ -26,7 +26,6 @@ def figures(results: Results, cell: str) -> Iterator[Drawing]:
         return
     yield Drawing(
         name=f"{cell}-distance",
-        place="body",
         of=cell,
         title="Distance between partners",
         caption=(
@@ -59,8 +58,7 @@ def _draw(
         )
         for arm, own in series.items()
     ]
-    ax.set_xlabel("Epoch")
-    ax.set_ylabel("Distance between partners")
+    ax.set(xlabel="Epoch", ylabel="Distance between partners")
     epochs(ax, last + 0.5)
     ax.set_ylim(bottom=0)
     legend_above(ax, handles=lines, labels=list(series))

@@ -41,7 +41,6 @@ def figures(results: Results, cell: str) -> Iterator[Drawing]:
     counts = ", ".join(f"{len(own)} ({label})" for label, own in values.items())
     yield Drawing(
         name=f"{cell}-distribution",
-        place="body",
         of=cell,
         title="Distribution over seeds",
         caption=(

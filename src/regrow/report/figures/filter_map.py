@@ -98,11 +98,9 @@ def _draw(
         edges, range(len(rows) + 1), rows, cmap=ListedColormap(["white", _DARK]), vmin=0, vmax=1,
         rasterized=True,
     )  # fmt: skip
-    ax.set_xlim(0, edges[-1])
-    ax.set_ylim(len(rows), 0)
+    ax.set(xlim=(0, edges[-1]), ylim=(len(rows), 0))
+    ax.set(xlabel="Epoch", ylabel="Filter, by layer (number of filters)")
     ax.set_title(f"{shown(trial.arm)}, seed {trial.seed}", loc="left")
-    ax.set_xlabel("Epoch")
-    ax.set_ylabel("Filter, by layer (number of filters)")
     ax.grid(visible=False)
     whole_numbers(ax.xaxis)
     _name_layers(ax, layers, inches=room / len(rows))

@@ -163,12 +163,10 @@ def _map(
         number.set_in_layout(False)  # it is inside, and there are hundreds
     # Side by side there is no room for a title in one line.
     ax.set_title(shown(title).replace(" (", "\n(" if beside else " ("), loc="left", pad=7)
-    ax.set_xlim(-0.5, columns - 0.5)
-    ax.set_ylim(-0.5, rows - 0.5)
+    ax.set(xlim=(-0.5, columns - 0.5), ylim=(-0.5, rows - 0.5))
+    ax.set(xlabel=shown(panel.x.setting).strip(), ylabel=shown(panel.y.setting).strip())
     ax.set_xticks(range(columns), [str(value) for value in panel.x.values])
     ax.set_yticks(range(rows), [str(value) for value in panel.y.values])
-    ax.set_xlabel(shown(panel.x.setting).strip())
-    ax.set_ylabel(shown(panel.y.setting).strip())
     ax.grid(visible=False)
     ax.tick_params(length=0)
     if max(len(str(value)) for value in panel.x.values) * columns > 90:

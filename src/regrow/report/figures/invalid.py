@@ -34,7 +34,6 @@ def figures(results: Results, cell: str) -> Iterator[Drawing]:
         return
     yield Drawing(
         name=f"{cell}-invalid",
-        place="body",
         of=cell,
         title="Invalid filters",
         caption=(

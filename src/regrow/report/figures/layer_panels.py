@@ -51,7 +51,6 @@ def layer_drawing(
         caption += f" {PANELS} of {wording.count(len(layers), 'layer')} are drawn."
     return Drawing(
         name=f"{cell}-{name}",
-        place="body",
         of=cell,
         title=title,
         caption=caption,

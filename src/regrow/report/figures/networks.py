@@ -29,7 +29,6 @@ def figures(results: Results, cell: str) -> Iterator[Drawing]:
         return
     yield Drawing(
         name=f"{cell}-networks",
-        place="body",
         of=cell,
         title="Each network beside the mean",
         caption=(

@@ -69,15 +69,12 @@ def _draw(
             "facecolor": colour,
             "edgecolor": "white",
             "hatch": hatch,
-            "linewidth": 0.3,
+            "lw": 0.3,
         }
         ax.fill_between(edges, [*base, base[-1]], [*top, top[-1]], step="post", **look)
         handles.append(Patch(**look))
         base = top
-    ax.set_xlim(0.5, part + 0.5)
-    ax.set_ylim(0, 1.05 * max(base))
-    whole_numbers(ax.xaxis)
-    whole_numbers(ax.yaxis)
-    ax.set_xlabel("Epoch")
-    ax.set_ylabel("Filters renewed per epoch,\nall seeds together")
+    ax.set(xlim=(0.5, part + 0.5), ylim=(0, 1.05 * max(base)))
+    ax.set(xlabel="Epoch", ylabel="Filters renewed per epoch,\nall seeds together")
+    whole_numbers(ax.xaxis, ax.yaxis)
     legend_above(ax, handles=handles, labels=list(counts))

@@ -67,8 +67,7 @@ def _draw(results: Results, cell: str, arm: str, figure: FigureBase) -> None:
     )  # fmt: skip
     ax.set_xlim(0.5, shown_epochs(results, cell, arm) + 0.5)
     _mark_failures(ax, results, cell, arm, seeds)
-    whole_numbers(ax.xaxis)
-    whole_numbers(ax.yaxis)
+    whole_numbers(ax.xaxis, ax.yaxis)
     ax.grid(visible=False)
     ax.set_xlabel("Epoch")
     ax.set_ylabel(f"Rank of the seed by\naccuracy under {shown(results.study.baseline).strip()}")
