@@ -17,6 +17,7 @@ from regrow.cli.report import finish
 from regrow.errors import ConfigError
 
 if TYPE_CHECKING:
+    from regrow.lab.worker import WorkerSettings
     from regrow.study.document import EngineName
     from regrow.study.store import Store
     from regrow.study.trials import Plan, TrialSpec
@@ -171,6 +172,7 @@ def run(
     The arms of one seed start from the same weights and see the same batches.
     """
     from regrow.lab.config import Overrides, load_plan
+    from regrow.lab.worker import WorkerSettings
 
     # What a user's module prints goes to stderr; results alone go to stdout.
     with told_as(BAD_USE), redirect_stdout(sys.stderr):
@@ -205,13 +207,15 @@ def run(
         new_crashes = _work(
             specs,
             store,
+            WorkerSettings(
+                data_dir=data_dir,
+                checkpoint_every_s=checkpoint_every,
+                engine=chosen,
+                device=device,
+            ),
             jobs=jobs,
-            data_dir=data_dir,
-            checkpoint_every_s=checkpoint_every,
             retry_crashed=retry_crashed,
-            engine=chosen,
             sharing=sharing,
-            device=device,
             stack_size=stack_size,
         )
         finish(folder, as_json=as_json)
@@ -270,14 +274,11 @@ def _prepare(
 def _work(
     specs: Sequence[TrialSpec],
     store: Store,
+    settings: WorkerSettings,
     *,
     jobs: int | None,
-    data_dir: Path | None,
-    checkpoint_every_s: float,
     retry_crashed: bool,
-    engine: EngineName,
     sharing: bool,
-    device: str,
     stack_size: int | None,
 ) -> int:
     """Run what has not ended yet; the number of crashes."""
@@ -296,12 +297,12 @@ def _work(
             f"{store.folder}: all {len(specs)} trials have ended already; the report is written anew"
         )
         return 0
-    processes = min(jobs or (available_cores() if device == "cpu" else 1), todo)
+    processes = min(jobs or (available_cores() if settings.device == "cpu" else 1), todo)
     seeds = len({spec.seed for spec in specs})
     went_on = f", {len(before)} of them ended before" if before else ""
     say(
         f"{count(len(specs), 'trial')}, {count(seeds, 'seed')}{went_on}; "
-        f"{count(processes, 'process', 'processes')}, engine {engine}; results in {store.folder}"
+        f"{count(processes, 'process', 'processes')}, engine {settings.engine}; results in {store.folder}"
     )
     progress = Progress(specs, before)
     with display(progress, live=sys.stderr.isatty()) as on_event:
@@ -309,11 +310,8 @@ def _work(
             specs,
             store,
             jobs=processes,
-            data_dir=data_dir,
-            checkpoint_every_s=checkpoint_every_s,
-            engine=engine,
+            settings=settings,
             sharing=sharing,
-            device=device,
             stack_size=stack_size,
             on_event=on_event,
         )

@@ -10,7 +10,6 @@ from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from types import FrameType
 from typing import Final
 
@@ -34,7 +33,6 @@ from regrow.lab.worker import (
     Warned,
     WorkerSettings,
 )
-from regrow.study.document import EngineName
 from regrow.study.folder import lost_weights
 from regrow.study.records import EpochRecord, TrialResult
 from regrow.study.store import Store
@@ -65,12 +63,8 @@ def run_study(
     store: Store,
     *,
     jobs: int,
-    data_dir: Path | None = None,
-    cache_dir: Path | None = None,
-    checkpoint_every_s: float = 1.0,
-    engine: EngineName = "modules",
+    settings: WorkerSettings | None = None,
     sharing: bool = True,
-    device: str = "cpu",
     stack_size: int | None = None,
     on_event: Callable[[Event], object] = lambda event: None,
 ) -> Tally:
@@ -88,7 +82,6 @@ def run_study(
 
     Args:
         specs: All trials of the study, a control after the trial that it replays, a student after its teachers.
-        checkpoint_every_s: Least time between two checkpoints of a trial; 0 = after each epoch.
         stack_size: Networks that a worker trains side by side in a stack; None: a few on a CPU, so that their numbers
             stay in its cache, and elsewhere as many as fit: half as many after each failure.
 
@@ -96,23 +89,17 @@ def run_study(
         Results, checkpoints or weights cannot be written any more, or the weights of a teacher that ended are missing
         or damaged: a StoreError; what was written stays.
     """
-    settings = WorkerSettings(
-        data_dir=data_dir,
-        cache_dir=cache_dir,
-        checkpoint_every_s=checkpoint_every_s,
-        engine=engine,
-        device=device,
-    )
-    size = stack_size or (CPU_STACK if device == "cpu" else GPU_STACK)
+    asked = settings or WorkerSettings()
+    size = stack_size or (CPU_STACK if asked.device == "cpu" else GPU_STACK)
     keeper = _Keeper(
         specs,
         store,
         on_event,
         sharing=sharing,
-        stack_size=size if engine == "stack" else 1,
-        checkpoint_every_s=checkpoint_every_s,
+        stack_size=size if asked.engine == "stack" else 1,
+        checkpoint_every_s=asked.checkpoint_every_s,
     )
-    with _stop_signals() as stop, closing(Processes(settings, jobs=jobs)) as workers:
+    with _stop_signals() as stop, closing(Processes(asked, jobs=jobs)) as workers:
         keeper.fill(workers, jobs)
         while keeper.runs.busy and not stop.is_set():
             for batch, message in workers.messages():

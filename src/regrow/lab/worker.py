@@ -50,14 +50,14 @@ class WorkerSettings:
     Attributes:
         data_dir: Folder with data sets, or None.
         cache_dir: Folder for fetched data sets, or None.
-        checkpoint_every_s: Least time between two checkpoints.
+        checkpoint_every_s: Least time between two checkpoints of a trial; 0 = after each epoch.
         engine: What makes the steps.
         device: Where networks are trained.
     """
 
-    data_dir: Path | None
-    cache_dir: Path | None
-    checkpoint_every_s: float
+    data_dir: Path | None = None
+    cache_dir: Path | None = None
+    checkpoint_every_s: float = 1.0
     engine: EngineName = "modules"
     device: str = "cpu"
 

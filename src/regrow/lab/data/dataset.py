@@ -6,7 +6,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,7 @@ from pydantic import Field
 
 from regrow.errors import ConfigError, DataError
 from regrow.lab.data.scale import scaled
+from regrow.lab.data.split import shuffled
 from regrow.lab.settings import Settings
 
 if TYPE_CHECKING:  # a study file is checked against the settings classes before torch is loaded
@@ -61,6 +62,32 @@ class RawImages:
     origin: str
     split: str
     maximum: float | None = None
+
+    @classmethod
+    def divided(
+        cls,
+        images: NDArray[Any],
+        labels: NDArray[Any],
+        *,
+        test: NDArray[np.bool_],
+        seed: int,
+        **told: Any,
+    ) -> Self:
+        """Images of a source that is one set: those marked test, the others train, each side in a fixed shuffled order.
+
+        Args:
+            told: The rest of what a source hands over.
+        """
+        train_rows, test_rows = (
+            shuffled(np.flatnonzero(side), seed=seed) for side in (~test, test)
+        )
+        return cls(
+            x_train=images[train_rows],
+            y_train=labels[train_rows],
+            x_test=images[test_rows],
+            y_test=labels[test_rows],
+            **told,
+        )
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
