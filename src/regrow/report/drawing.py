@@ -20,6 +20,9 @@ Place = Literal["panel", "choice", "overview", "cell", "body", "more"]
 """Where a figure stands: at the head of a sweep's panel or beside its chosen cell; among all cells; in the section of
 one cell at its head, after its tables, or folded up there with others of its kind."""
 
+MANY_CELLS: Final = 8
+"""Of studies with more cells, each cell has the first of its figures alone: a page must open, too."""
+
 _UNFOLDED: Final = 2
 
 

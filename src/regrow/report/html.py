@@ -19,9 +19,9 @@ from regrow.report.blocks import (
     verdict_block,
 )
 from regrow.report.diagnostic_tables import diagnostic_tables
+from regrow.report.drawing import MANY_CELLS
 from regrow.report.effort import effort
 from regrow.report.effort import told as spent_on
-from regrow.report.figures.order import MANY_CELLS
 from regrow.report.findings import CellSummary, StudySummary
 from regrow.report.markup import Markup, element, joined
 from regrow.report.partner_tables import partner_tables

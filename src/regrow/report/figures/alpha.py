@@ -5,7 +5,9 @@ from __future__ import annotations
 import statistics
 from collections.abc import Iterator, Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import Final
+
+from matplotlib.figure import FigureBase
 
 from regrow.report.drawing import Drawing
 from regrow.report.figures.axes import (
@@ -21,9 +23,6 @@ from regrow.report.figures.scale import last_epoch
 from regrow.report.figures.style import INK, by_depth
 from regrow.report.weight_series import counted, grafted_layers, grafting_arms, share_series
 from regrow.study.results import Results
-
-if TYPE_CHECKING:
-    from matplotlib.figure import FigureBase
 
 _COLUMNS: Final = 3
 _NAMED: Final = 6

@@ -5,7 +5,8 @@ from __future__ import annotations
 import statistics
 from collections.abc import Iterator, Mapping
 from functools import partial
-from typing import TYPE_CHECKING
+
+from matplotlib.figure import FigureBase
 
 from regrow.report.drawing import Drawing
 from regrow.report.figures.axes import epochs, legend_above, line_in_band
@@ -13,9 +14,6 @@ from regrow.report.figures.scale import last_epoch
 from regrow.report.figures.style import arm_styles, arms_size
 from regrow.report.weight_series import counted, distance_series
 from regrow.study.results import Results
-
-if TYPE_CHECKING:
-    from matplotlib.figure import FigureBase
 
 
 def figures(results: Results, cell: str) -> Iterator[Drawing]:

@@ -5,7 +5,11 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import Final
+
+from matplotlib.axes import Axes
+from matplotlib.colors import ListedColormap
+from matplotlib.figure import FigureBase
 
 from regrow.report import wording
 from regrow.report.drawing import NARROW, Drawing, in_turn
@@ -15,10 +19,6 @@ from regrow.report.figures.style import INK, QUIET
 from regrow.study.records import Trial
 from regrow.study.results import Results
 from regrow.study.views import Drop
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import FigureBase
 
 _ROW: Final = 0.011  # inches: two pixels of the PNG
 _AROUND: Final = 1.2  # inches above and below the rows
@@ -90,8 +90,6 @@ def _draw(
     room: float,
     figure: FigureBase,
 ) -> None:
-    from matplotlib.colors import ListedColormap
-
     ax = figure.add_subplot()
     edges, rows = out_of_network(trial, layers, drops)
     ax.pcolormesh(

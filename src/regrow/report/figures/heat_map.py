@@ -12,7 +12,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from math import isnan, nan
-from typing import TYPE_CHECKING, Final
+from typing import Final
+
+from matplotlib.axes import Axes
+from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.figure import FigureBase
+from matplotlib.patches import Rectangle
 
 from regrow.report import wording
 from regrow.report.drawing import WIDE, Drawing
@@ -21,10 +26,6 @@ from regrow.report.figures.style import FAINT, INK, QUIET
 from regrow.report.sweep.panel import Panel, SweepCell
 from regrow.report.sweep.tables import pairs
 from regrow.study.results import Results
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import FigureBase
 
 _BESIDE: Final = 6
 """Up to so many columns two maps stand side by side; wider ones stand above each other."""
@@ -133,9 +134,6 @@ def _map(
     unit: str,
 ) -> None:
     """One map: colours, a number a cell, blank cells crossed out."""
-    from matplotlib.colors import LinearSegmentedColormap
-    from matplotlib.patches import Rectangle
-
     columns, rows = len(panel.x.values), len(panel.y.values)
     mesh = ax.pcolormesh(
         [x - 0.5 for x in range(columns + 1)], [y - 0.5 for y in range(rows + 1)],

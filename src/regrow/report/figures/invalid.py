@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import partial
-from typing import TYPE_CHECKING
+
+from matplotlib.artist import Artist
+from matplotlib.figure import FigureBase
 
 from regrow.report.drawing import Drawing
 from regrow.report.figures.axes import (
@@ -22,10 +24,6 @@ from regrow.report.figures.style import arm_styles
 from regrow.report.weight_series import counted, invalid_series, seen_layers
 from regrow.study.results import Results
 from regrow.study.views import THRESHOLDS
-
-if TYPE_CHECKING:
-    from matplotlib.artist import Artist
-    from matplotlib.figure import FigureBase
 
 
 def figures(results: Results, cell: str) -> Iterator[Drawing]:

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import Final
+
+from matplotlib.artist import Artist
+from matplotlib.figure import FigureBase
+from matplotlib.patches import Patch
 
 from regrow.report import wording
 from regrow.report.drawing import WIDE, Drawing
@@ -22,10 +26,6 @@ from regrow.report.figures.scale import last_epoch
 from regrow.report.figures.style import arm_styles
 from regrow.report.weight_series import ByLayer, layer_series, seen_layers
 from regrow.study.results import Results
-
-if TYPE_CHECKING:
-    from matplotlib.artist import Artist
-    from matplotlib.figure import FigureBase
 
 PANELS: Final = 24
 """Layers drawn at most: a deeper network's are taken at even distances from its first to its last."""
@@ -70,8 +70,6 @@ def _draw(
     *,
     ylabel: str,
 ) -> None:
-    from matplotlib.patches import Patch
-
     drawn = list(layers)
     if len(drawn) > PANELS:
         drawn = [drawn[round(place)] for place in even(0, len(drawn) - 1, PANELS)]

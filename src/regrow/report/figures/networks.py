@@ -5,7 +5,9 @@ from __future__ import annotations
 import statistics
 from collections.abc import Iterator, Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import Final
+
+from matplotlib.figure import FigureBase
 
 from regrow.report.drawing import Drawing
 from regrow.report.figures.axes import epochs, legend_of_panels, panels, panels_size, same_scale
@@ -13,9 +15,6 @@ from regrow.report.figures.scale import last_epoch
 from regrow.report.figures.style import FAINT, by_depth
 from regrow.report.weight_series import counted
 from regrow.study.results import Results
-
-if TYPE_CHECKING:
-    from matplotlib.figure import FigureBase
 
 _COLUMNS: Final = 3
 _LINES: Final = ("-", (0, (5, 1.5)), (0, (1, 1)), (0, (5, 1.5, 1, 1.5)))

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Final
 
-from regrow.report.drawing import Drawing, file_name
+from regrow.report.drawing import MANY_CELLS, Drawing, file_name
 from regrow.report.figures import (
     alpha,
     curves,
@@ -28,9 +28,6 @@ from regrow.report.sweep.panel import Panel
 from regrow.report.sweep.panels import panels as sweep_panels
 from regrow.study.results import Results
 from regrow.study.sweep import find_sweep
-
-MANY_CELLS: Final = 8
-"""Of studies with more cells, each cell has the first of its figures alone: a page must open, too."""
 
 _OF_PANEL: Final = (heat_map.figures, held_back.figures)
 

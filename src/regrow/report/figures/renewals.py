@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import matplotlib as mpl
+from matplotlib.figure import FigureBase
+from matplotlib.patches import Patch
 
 from regrow.report import wording
 from regrow.report.drawing import NARROW, Drawing, in_turn
@@ -18,9 +22,6 @@ from regrow.report.figures.renewing import (
 )
 from regrow.report.figures.scale import last_epoch
 from regrow.study.results import Results
-
-if TYPE_CHECKING:
-    from matplotlib.figure import FigureBase
 
 _HATCHES = ("", "////", "....", "\\\\\\\\", "xxxx", "")
 
@@ -54,9 +55,6 @@ def figures(results: Results, cell: str) -> Iterator[Drawing]:
 def _draw(
     counts: Mapping[str, Mapping[int, int]], last: int, part: int, figure: FigureBase
 ) -> None:
-    import matplotlib as mpl
-    from matplotlib.patches import Patch
-
     ax = figure.add_subplot()
     base = [0.0] * last
     handles: list[Patch] = []

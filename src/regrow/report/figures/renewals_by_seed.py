@@ -5,7 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import partial
 from itertools import pairwise
-from typing import TYPE_CHECKING
+
+import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.colors import BoundaryNorm, ListedColormap
+from matplotlib.figure import FigureBase
+from matplotlib.patches import Patch
 
 from regrow.report import wording
 from regrow.report.drawing import NARROW, Drawing, in_turn
@@ -15,10 +20,6 @@ from regrow.report.figures.scale import last_epoch, seed_order
 from regrow.report.figures.style import INK
 from regrow.report.summary import failed_seeds
 from regrow.study.results import Results
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import FigureBase
 
 
 def figures(results: Results, cell: str) -> Iterator[Drawing]:
@@ -44,10 +45,6 @@ def figures(results: Results, cell: str) -> Iterator[Drawing]:
 
 
 def _draw(results: Results, cell: str, arm: str, figure: FigureBase) -> None:
-    import matplotlib as mpl
-    from matplotlib.colors import BoundaryNorm, ListedColormap
-    from matplotlib.patches import Patch
-
     ax = figure.add_subplot()
     trials, last = results.arm(cell, arm), last_epoch(results, cell)
     seeds = [seed for seed in seed_order(results, cell) if seed in trials]

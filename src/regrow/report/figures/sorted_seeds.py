@@ -11,7 +11,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.figure import FigureBase
 
 from regrow.report import wording
 from regrow.report.drawing import WIDE, Drawing
@@ -19,11 +23,6 @@ from regrow.report.figures.axes import legend_above, shown
 from regrow.report.figures.scale import accuracy_axis, seed_order
 from regrow.report.figures.style import FAINT, arm_styles
 from regrow.study.results import Results
-
-if TYPE_CHECKING:
-    from matplotlib.artist import Artist
-    from matplotlib.axes import Axes
-    from matplotlib.figure import FigureBase
 
 _NUMBERED = 30  # more seed numbers than this do not fit below the axis
 
