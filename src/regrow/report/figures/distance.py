@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterator, Mapping
-from functools import partial
+from collections.abc import Iterator
 
 from matplotlib.figure import FigureBase
 
@@ -22,6 +21,25 @@ def figures(results: Results, cell: str) -> Iterator[Drawing]:
     series = {arm: own for arm, own in every.items() if own}
     if not series:
         return
+
+    def draw(figure: FigureBase) -> None:
+        ax = figure.add_subplot()
+        styles = arm_styles(results)
+        lines = [
+            line_in_band(
+                ax,
+                list(own),
+                [(min(values), statistics.fmean(values), max(values)) for values in own.values()],
+                style=styles[arm],
+                label=arm,
+            )
+            for arm, own in series.items()
+        ]
+        ax.set(xlabel="Epoch", ylabel="Distance between partners")
+        epochs(ax, last_epoch(results, cell, arms=series) + 0.5)
+        ax.set_ylim(bottom=0)
+        legend_above(ax, handles=lines, labels=list(series))
+
     yield Drawing(
         name=f"{cell}-distance",
         of=cell,
@@ -34,29 +52,5 @@ def figures(results: Results, cell: str) -> Iterator[Drawing]:
         ),
         alt="Line chart of the distance between partners by epoch, one line an arm.",
         size=arms_size(results),
-        draw=partial(_draw, results, series, last_epoch(results, cell, arms=series)),
+        draw=draw,
     )
-
-
-def _draw(
-    results: Results,
-    series: Mapping[str, Mapping[float, list[float]]],
-    last: int,
-    figure: FigureBase,
-) -> None:
-    ax = figure.add_subplot()
-    styles = arm_styles(results)
-    lines = [
-        line_in_band(
-            ax,
-            list(own),
-            [(min(values), statistics.fmean(values), max(values)) for values in own.values()],
-            style=styles[arm],
-            label=arm,
-        )
-        for arm, own in series.items()
-    ]
-    ax.set(xlabel="Epoch", ylabel="Distance between partners")
-    epochs(ax, last + 0.5)
-    ax.set_ylim(bottom=0)
-    legend_above(ax, handles=lines, labels=list(series))

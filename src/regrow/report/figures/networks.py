@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterator, Mapping
-from functools import partial
+from collections.abc import Iterator
 from typing import Final
 
 from matplotlib.figure import FigureBase
@@ -26,6 +25,34 @@ def figures(results: Results, cell: str) -> Iterator[Drawing]:
     curves = {arm: own for arm, own in every.items() if own}
     if not curves:
         return
+    last = last_epoch(results, cell, arms=curves)
+
+    def draw(figure: FigureBase) -> None:
+        numbers = range(max(number for own in curves.values() for number in own) + 1)
+        colours = by_depth(numbers)
+        grid = panels(figure, list(curves), columns=_COLUMNS, ylabel="Test accuracy (%)")
+        for ax, own in zip(grid, curves.values(), strict=True):
+            common = sorted(set.intersection(*(set(curve) for curve in own.values())))
+            mean = [statistics.fmean(curve[epoch] for curve in own.values()) for epoch in common]
+            # Broad and below: networks that were just grafted lie on top of each other.
+            ax.plot(common, mean, color=FAINT, lw=5, zorder=2)
+            for number, curve in own.items():
+                ax.plot(
+                    list(curve), list(curve.values()), color=colours[number],
+                    ls=_LINES[number % len(_LINES)], lw=1.2, zorder=3,
+                )  # fmt: skip
+            epochs(ax, last + 0.5)
+        same_scale(grid, low=0.0, high=101.0)
+        handles = [
+            grid[0].plot(
+                [], [], color=colours[number], ls=_LINES[number % len(_LINES)], lw=1.6,
+                label=f"network {number}",
+            )[0]
+            for number in numbers
+        ]  # fmt: skip
+        handles += grid[0].plot([], [], color=FAINT, lw=5, label="their mean")
+        legend_of_panels(figure, handles)
+
     yield Drawing(
         name=f"{cell}-networks",
         of=cell,
@@ -39,7 +66,7 @@ def figures(results: Results, cell: str) -> Iterator[Drawing]:
         alt="Line charts of test accuracy by epoch, one panel an arm, one line a network.",
         size=panels_size(len(curves), columns=_COLUMNS),
         kept=True,
-        draw=partial(_draw, curves, last_epoch(results, cell, arms=curves)),
+        draw=draw,
     )
 
 
@@ -56,32 +83,3 @@ def network_curves(results: Results, cell: str, arm: str) -> dict[int, dict[int,
         for number, own in sorted(values.items())
         if own
     }
-
-
-def _draw(
-    curves: Mapping[str, Mapping[int, Mapping[int, float]]], last: int, figure: FigureBase
-) -> None:
-    numbers = range(max(number for own in curves.values() for number in own) + 1)
-    colours = by_depth(numbers)
-    grid = panels(figure, list(curves), columns=_COLUMNS, ylabel="Test accuracy (%)")
-    for ax, own in zip(grid, curves.values(), strict=True):
-        common = sorted(set.intersection(*(set(curve) for curve in own.values())))
-        mean = [statistics.fmean(curve[epoch] for curve in own.values()) for epoch in common]
-        # Broad and below: networks that were just grafted lie on top of each other.
-        ax.plot(common, mean, color=FAINT, lw=5, zorder=2)
-        for number, curve in own.items():
-            ax.plot(
-                list(curve), list(curve.values()), color=colours[number],
-                ls=_LINES[number % len(_LINES)], lw=1.2, zorder=3,
-            )  # fmt: skip
-        epochs(ax, last + 0.5)
-    same_scale(grid, low=0.0, high=101.0)
-    handles = [
-        grid[0].plot(
-            [], [], color=colours[number], ls=_LINES[number % len(_LINES)], lw=1.6,
-            label=f"network {number}",
-        )[0]
-        for number in numbers
-    ]  # fmt: skip
-    handles += grid[0].plot([], [], color=FAINT, lw=5, label="their mean")
-    legend_of_panels(figure, handles)
