@@ -7,6 +7,7 @@ import time
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from statistics import fmean
 from typing import Any, Final
 
 from regrow.errors import RegrowWarning
@@ -138,7 +139,7 @@ class Run:
         """Take an epoch down that an engine has trained: evaluate, and restart if the arm does that."""
         started = time.perf_counter() - seconds
         training, epoch = self.spec.train, self.epoch + 1
-        loss, accuracy = _mean([each[0] for each in found]), _mean([each[1] for each in found])
+        loss, accuracy = (fmean(numbers) for numbers in zip(*found, strict=True))
         finite = any(
             math.isfinite(each[0]) and member.finite()
             for each, member in zip(found, self.members, strict=True)
@@ -310,11 +311,7 @@ class Run:
         )
 
 
-def _mean(values: Sequence[float]) -> float:
-    return values[0] if len(values) == 1 else math.fsum(values) / len(values)
-
-
 def _mean_or_none(values: Sequence[float | None]) -> float | None:
     """The mean of what was measured; None where one of them is none."""
     known = [value for value in values if value is not None]
-    return _mean(known) if len(known) == len(values) else None
+    return fmean(known) if len(known) == len(values) else None

@@ -220,21 +220,17 @@ def _extra_time(trials: Mapping[int, Trial], baseline: Mapping[int, Trial]) -> f
 
 
 def _seconds_per_step(trials: Iterable[Trial]) -> float | None:
-    known = [
-        (trial.seconds, trial.steps)
-        for trial in trials
-        if trial.seconds is not None and trial.steps is not None
-    ]
-    steps = sum(steps for _, steps in known)
-    return math.fsum(seconds for seconds, _ in known) / steps if steps else None
+    seconds, steps = _totals(trials, "seconds", "steps")
+    return seconds / steps if steps else None
 
 
 def _recipe_time(trials: Iterable[Trial]) -> float | None:
-    known = [
-        (trial.recipe_seconds, trial.seconds)
-        for trial in trials
-        if trial.recipe_seconds is not None and trial.seconds is not None
-    ]
-    inside = math.fsum(inside for inside, _ in known)
-    rest = math.fsum(seconds for _, seconds in known) - inside
-    return inside / rest if rest > 0 else None
+    inside, seconds = _totals(trials, "recipe_seconds", "seconds")
+    return inside / (seconds - inside) if seconds > inside else None
+
+
+def _totals(trials: Iterable[Trial], *names: str) -> list[float]:
+    """The sums of some numbers over the trials that have all of them."""
+    rows = [[getattr(trial, name) for name in names] for trial in trials]
+    known = [row for row in rows if None not in row]
+    return [math.fsum(row[place] for row in known) for place in range(len(names))]

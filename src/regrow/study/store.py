@@ -17,6 +17,7 @@ from contextlib import (
     nullcontext,
     suppress,
 )
+from operator import attrgetter
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
@@ -26,6 +27,7 @@ from regrow.errors import StoreError
 from regrow.study.document import EngineName
 from regrow.study.fingerprint import differences, fingerprint
 from regrow.study.folder import checkpoint_path, explained, file_stem, folder_held
+from regrow.study.grouped import grouped
 from regrow.study.records import DETAILS, ArmRecord, RenewalRecord, Trial, TrialResult
 from regrow.study.tables import create, insert, select
 
@@ -190,12 +192,10 @@ class Store:
 
     def renewals(self, trial: str) -> list[tuple[int, str, tuple[int, ...]]]:
         """The renewals of one trial, for the control that replays it."""
-        found: dict[tuple[int, str], list[int]] = {}
         with self._said("cannot be read"):
             records = select(self._connection, RenewalRecord, trial=trial).get(trial, ())
-        for each in records:
-            found.setdefault((each.step, each.layer), []).append(each.filter)
-        return [(step, layer, tuple(filters)) for (step, layer), filters in found.items()]
+        by_place = grouped(records, attrgetter("step", "layer"))
+        return [(*place, tuple(each.filter for each in own)) for place, own in by_place.items()]
 
     def write(self, *results: TrialResult, finished_at: str) -> None:
         """Keep trials that ended, all of them whole or none, and remove nothing.

@@ -15,6 +15,7 @@ from regrow.compose import Recipe
 from regrow.lab.arm_recipes import OWN
 from regrow.lab.sharing.texts import Texts
 from regrow.schedule import Every
+from regrow.study.grouped import grouped
 from regrow.study.trials import TrialSpec
 
 PLAIN: Final = "none"
@@ -40,28 +41,18 @@ def families(specs: Sequence[TrialSpec]) -> list[tuple[TrialSpec, ...]]:
     Examples:
         See `tests/lab/sharing/test_families.py`.
     """
-    keys = _Keys()
-    plain: dict[str, list[TrialSpec]] = {}
-    groups: dict[tuple[str, int], list[TrialSpec]] = {}
-    for spec in specs:
-        ground, kind = keys.of(spec)
-        if kind == _PLAIN:
-            plain.setdefault(ground, []).append(spec)
-        else:
-            groups.setdefault((ground, kind), []).append(spec)
+    groups = grouped(specs, _Keys().of)
+    plain = {ground: members for (ground, kind), members in groups.items() if kind == _PLAIN}
     found = [
         # The first kind of recipe on the same ground takes the plain trials along.
         # Taken out with `pop`: the plain trial is one run, and can go along with one kind of recipe only.
         (*plain.pop(ground, ()), *members)
-        for (ground, _), members in groups.items()
+        for (ground, kind), members in groups.items()
+        if kind != _PLAIN
     ]
-    found += [tuple(members) for members in plain.values()]
-    order = {spec.trial: place for place, members in enumerate(found) for spec in members}
-    first: dict[int, tuple[TrialSpec, ...]] = {}
-    for spec in specs:
-        place = order[spec.trial]
-        first.setdefault(place, found[place])
-    return list(first.values())
+    found += map(tuple, plain.values())
+    place = {spec.trial: number for number, spec in enumerate(specs)}
+    return sorted(found, key=lambda members: min(place[spec.trial] for spec in members))
 
 
 class _Keys:

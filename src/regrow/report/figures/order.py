@@ -31,8 +31,6 @@ from regrow.study.sweep import find_sweep
 
 _OF_PANEL: Final = (heat_map.figures, held_back.figures)
 
-_OF_STUDY: Final = (gains.figures,)
-
 _OF_CELL: Final[Sequence[Callable[[Results, str], Iterable[Drawing]]]] = (
     sorted_seeds.figures,
     distribution.figures,
@@ -63,7 +61,7 @@ def drawings(results: Results, panels: Sequence[Panel] | None = None) -> tuple[D
     found = [one for panel in swept for kind in _OF_PANEL for one in kind(results, panel)]
     sweep = find_sweep(results.study)
     if sweep is None or not sweep.large:
-        found += [one for kind in _OF_STUDY for one in kind(results)]
+        found += gains.figures(results)
         own = _OF_CELL[:1] if len(results.cells) > MANY_CELLS else _OF_CELL
         found += [one for cell in results.cells for kind in own for one in kind(results, cell)]
     return _named_apart(found)
