@@ -16,6 +16,7 @@ from regrow.history import Renewed
 from regrow.lab import models
 from regrow.lab.arm_recipes import OWN
 from regrow.lab.data import Dataset
+from regrow.lab.data.held_out import Labelled
 from regrow.lab.generator_keys import generator_key
 from regrow.loop import Regrower, attach
 from regrow.nn import set_start_gain_
@@ -106,7 +107,7 @@ def attach_recipe(
     optimizer: Optimizer,
     *,
     recipe: Recipe | None,
-    held_out: tuple[Tensor, Tensor] | None = None,
+    held_out: Labelled | None = None,
     hooks: bool = True,
     wiring: Wiring | None = None,
 ) -> Regrower | None:

@@ -10,7 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-from torch import Tensor, nn
+from torch import nn
 from torch.optim import Optimizer
 
 from regrow.criteria import MEASURED
@@ -28,7 +28,7 @@ from regrow.lab.assembly import (
     steps_per_epoch,
 )
 from regrow.lab.data import Dataset
-from regrow.lab.data.held_out import hold_out
+from regrow.lab.data.held_out import Labelled, hold_out
 from regrow.lab.diagnostics import Diagnosis
 from regrow.lab.engines import refusal
 from regrow.lab.teaching import teacher_network
@@ -148,9 +148,7 @@ def _text(*parts: object) -> str:
 class _Network:
     """A network as a study trains it, tried for one step; fresh again for the recipes that are attached to it."""
 
-    def __init__(
-        self, spec: TrialSpec, dataset: Dataset, aside: tuple[Tensor, Tensor] | None
-    ) -> None:
+    def __init__(self, spec: TrialSpec, dataset: Dataset, aside: Labelled | None) -> None:
         self.data, self.aside = dataset, aside
         count, batch = len(self.data.x_train), spec.train.batch_size
         if steps_per_epoch(spec.train, count) == 0:
@@ -171,13 +169,7 @@ class _Network:
         try_model(self.model, self.data, where=where)
         try_step(spec, self.data, where=where)
         try:
-            Diagnosis(
-                spec.diagnostics,
-                model=self.model,
-                example=self.data.x_train[:2],
-                held_out=self.aside,
-                seed=spec.seed,
-            )
+            Diagnosis(spec, self.model, self.data, self.aside)
         except RegrowError as error:
             raise ConfigError(f"diagnostics: {error}") from error
 

@@ -95,13 +95,7 @@ class Run:
         self.grafter = attach_partner_recipe(
             spec, self.data, [(each.model, each.optimizer) for each in self.members]
         )
-        self.diagnosis = Diagnosis(
-            spec.diagnostics,
-            model=first.model,
-            example=self.data.x_train[:2],
-            held_out=self.held_out,
-            seed=spec.seed,
-        )
+        self.diagnosis = Diagnosis(spec, first.model, self.data, self.held_out)
         self.records: list[EpochRecord] = []
         self.inside: list[float] = []
         self.partners: list[PartnerRecord] = []

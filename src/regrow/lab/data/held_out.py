@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
@@ -14,8 +14,11 @@ from regrow.lab.data.split import frozen_generator
 if TYPE_CHECKING:
     from torch import Tensor
 
+Labelled: TypeAlias = "tuple[Tensor, Tensor]"
+"""Images and their classes."""
 
-def hold_out(data: Dataset, count: int) -> tuple[Dataset, tuple[Tensor, Tensor] | None]:
+
+def hold_out(data: Dataset, count: int) -> tuple[Dataset, Labelled | None]:
     """Set some training images aside, each class in proportion to its size.
 
     The choice is random, yet always the same: every seed and every arm has the same images aside.
