@@ -15,24 +15,13 @@ from typing import Final
 
 from regrow.errors import StoreError
 from regrow.history import Renewed
+from regrow.lab import worker
 from regrow.lab.checkpoint import CheckpointFile, held_states
 from regrow.lab.environment import now
 from regrow.lab.events import Ended, Event, Noticed, Progressed, Started
 from regrow.lab.sharing import Batch, Runs, Segment, run_of, segments
 from regrow.lab.trial import Request
 from regrow.lab.weights import Weights, WeightsFile, read_weights
-from regrow.lab.worker import (
-    Died,
-    EpochsDone,
-    Forked,
-    Message,
-    Processes,
-    RunDone,
-    TaskFailed,
-    Unwritable,
-    Warned,
-    WorkerSettings,
-)
 from regrow.study.folder import lost_weights
 from regrow.study.records import EpochRecord, TrialResult
 from regrow.study.store import Store
@@ -63,7 +52,7 @@ def run_study(
     store: Store,
     *,
     jobs: int,
-    settings: WorkerSettings | None = None,
+    settings: worker.WorkerSettings | None = None,
     sharing: bool = True,
     stack_size: int | None = None,
     on_event: Callable[[Event], object] = lambda event: None,
@@ -89,7 +78,7 @@ def run_study(
         Results, checkpoints or weights cannot be written any more, or the weights of a teacher that ended are missing
         or damaged: a StoreError; what was written stays.
     """
-    asked = settings or WorkerSettings()
+    asked = settings or worker.WorkerSettings()
     size = stack_size or (CPU_STACK if asked.device == "cpu" else GPU_STACK)
     keeper = _Keeper(
         specs,
@@ -99,7 +88,7 @@ def run_study(
         stack_size=size if asked.engine == "stack" else 1,
         checkpoint_every_s=asked.checkpoint_every_s,
     )
-    with _stop_signals() as stop, closing(Processes(asked, jobs=jobs)) as workers:
+    with _stop_signals() as stop, closing(worker.Processes(asked, jobs=jobs)) as workers:
         keeper.fill(workers, jobs)
         while keeper.runs.busy and not stop.is_set():
             for batch, message in workers.messages():
@@ -138,7 +127,7 @@ class _Keeper:
         waiting = segments(todo, held, sharing=sharing)
         self.runs = Runs(waiting, ended=status, stack_size=stack_size)
 
-    def fill(self, workers: Processes, jobs: int) -> None:
+    def fill(self, workers: worker.Processes, jobs: int) -> None:
         """Give every free worker a batch while there is one."""
         while workers.free:
             batch = self.runs.begin(workers=jobs)
@@ -151,25 +140,25 @@ class _Keeper:
             for run in batch:
                 self._on_event(Started(run.specs))
 
-    def take(self, batch: Batch, message: Message | Died) -> None:
+    def take(self, batch: Batch, message: worker.Message | worker.Died) -> None:
         """Take down what became of a batch."""
         match message:
-            case Warned():
+            case worker.Warned():
                 self._notice(message.text)
-            case Unwritable():
+            case worker.Unwritable():
                 raise StoreError(message.error)
-            case Died():
+            case worker.Died():
                 self.runs.died(batch, message.how)
-            case TaskFailed():
+            case worker.TaskFailed():
                 self.runs.failed(batch, message.error)
-            case Forked():
+            case worker.Forked():
                 self.runs.part(batch, message.trials)
-            case EpochsDone():
+            case worker.EpochsDone():
                 named = set(message.trials)
                 run = run_of(batch, message.trials[0])
                 specs = tuple(spec for spec in run.specs if spec.trial in named)
                 self._count(specs, message.record, message.epochs, message.samples)
-            case RunDone():
+            case worker.RunDone():
                 run = self.runs.end(batch, message.results)
                 last = message.results[0].last
                 if last is not None:

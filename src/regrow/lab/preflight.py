@@ -17,16 +17,7 @@ from regrow.criteria import MEASURED
 from regrow.errors import ConfigError, NoEffectWarning, RegrowError
 from regrow.graph import Wiring, trace
 from regrow.history import Renewed
-from regrow.lab import data
-from regrow.lab.assembly import (
-    CALIBRATION,
-    arm_recipe,
-    attach_partner_recipe,
-    attach_recipe,
-    build_model,
-    build_optimizer,
-    steps_per_epoch,
-)
+from regrow.lab import assembly, data
 from regrow.lab.data import Dataset
 from regrow.lab.data.held_out import Labelled, hold_out
 from regrow.lab.diagnostics import Diagnosis
@@ -151,7 +142,7 @@ class _Network:
     def __init__(self, spec: TrialSpec, dataset: Dataset, aside: Labelled | None) -> None:
         self.data, self.aside = dataset, aside
         count, batch = len(self.data.x_train), spec.train.batch_size
-        if steps_per_epoch(spec.train, count) == 0:
+        if assembly.steps_per_epoch(spec.train, count) == 0:
             raise ConfigError(
                 f"train.batch_size: must be at most {count}, the number of training images, "
                 f"with drop_last, got {batch} (arm {spec.label})"
@@ -163,8 +154,8 @@ class _Network:
             if batch > count
             else []
         )
-        self.model = build_model(spec, self.data, seed=spec.seed)
-        self.optimizer = build_optimizer(spec.train, self.model)
+        self.model = assembly.build_model(spec, self.data, seed=spec.seed)
+        self.optimizer = assembly.build_optimizer(spec.train, self.model)
         where = f"model '{spec.model.name}'"
         try_model(self.model, self.data, where=where)
         try_step(spec, self.data, where=where)
@@ -186,8 +177,8 @@ def _rehearse(spec: TrialSpec, network: _Network) -> list[str]:
         warnings.simplefilter("always", NoEffectWarning)
         like: list[Renewed] | None = None if spec.like is None else []
         try:
-            recipe = arm_recipe(spec, like=like)
-            regrower = attach_recipe(
+            recipe = assembly.arm_recipe(spec, like=like)
+            regrower = assembly.attach_recipe(
                 spec,
                 network.data,
                 network.model,
@@ -197,7 +188,7 @@ def _rehearse(spec: TrialSpec, network: _Network) -> list[str]:
                 wiring=None if recipe is None else network.wiring,
             )
             grafter = (
-                attach_partner_recipe(spec, network.data, _partners(spec, network.data))
+                assembly.attach_partner_recipe(spec, network.data, _partners(spec, network.data))
                 if recipe is None
                 else None
             )
@@ -208,17 +199,18 @@ def _rehearse(spec: TrialSpec, network: _Network) -> list[str]:
             attached.detach()
     told = [str(warning.message) for warning in caught]
     if recipe is not None and recipe.criterion.needs & MEASURED and network.aside is None:
+        count = min(assembly.CALIBRATION, len(network.data.x_train))
         told.append(
-            f"ranks filters on the first {min(CALIBRATION, len(network.data.x_train))} training images, which it is "
-            "trained on; train.held_out = N sets images aside"
+            f"ranks filters on the first {count} training images, which it is trained on; "
+            "train.held_out = N sets images aside"
         )
     return told
 
 
 def _partners(spec: TrialSpec, dataset: Dataset) -> list[tuple[nn.Module, Optimizer]]:
     """The networks that a recipe for several joins, and their optimizers."""
-    models = [build_model(spec, dataset, seed=spec.seed) for _ in range(spec.partners)]
-    return [(model, build_optimizer(spec.train, model)) for model in models]
+    models = [assembly.build_model(spec, dataset, seed=spec.seed) for _ in range(spec.partners)]
+    return [(model, assembly.build_optimizer(spec.train, model)) for model in models]
 
 
 def _try_teacher_files(spec: TrialSpec, dataset: Dataset) -> None:

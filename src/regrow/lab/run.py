@@ -12,12 +12,7 @@ from typing import Any, Final
 
 from regrow.errors import RegrowWarning
 from regrow.history import Renewed, Report
-from regrow.lab.assembly import (
-    arm_recipe,
-    attach_partner_recipe,
-    attach_recipe,
-    steps_per_epoch,
-)
+from regrow.lab import assembly
 from regrow.lab.data import Dataset
 from regrow.lab.data.held_out import hold_out
 from regrow.lab.diagnostics import Diagnosis
@@ -75,24 +70,24 @@ class Run:
             Member(spec, self.data, place=place, teaching=teaching)
             for place in range(spec.partners)
         ]
-        self.per_epoch = steps_per_epoch(spec.train, len(self.data.x_train))
+        self.per_epoch = assembly.steps_per_epoch(spec.train, len(self.data.x_train))
         clock = Clock(
             total_steps=self.per_epoch * spec.train.epochs, steps_per_epoch=self.per_epoch
         )
         self.crew = Crew(specs, clock=clock) if len(specs) > 1 else None
         first = self.members[0]
-        first.regrower = attach_recipe(
+        first.regrower = assembly.attach_recipe(
             spec,
             self.data,
             first.model,
             first.optimizer,
             held_out=self.held_out,
-            recipe=self.crew.recipe if self.crew else arm_recipe(spec, like=like),
+            recipe=self.crew.recipe if self.crew else assembly.arm_recipe(spec, like=like),
             hooks=hooks,
         )
         if self.crew is not None and first.regrower is not None:
             self.crew.watch(first.regrower.report)
-        self.grafter = attach_partner_recipe(
+        self.grafter = assembly.attach_partner_recipe(
             spec, self.data, [(each.model, each.optimizer) for each in self.members]
         )
         self.diagnosis = Diagnosis(spec, first.model, self.data, self.held_out)

@@ -11,14 +11,7 @@ from typing import Any
 
 import torch
 
-from regrow.errors import (
-    GuardWarning,
-    LargeRenewalWarning,
-    LeftAloneWarning,
-    NoEffectWarning,
-    NonFiniteWarning,
-    StateError,
-)
+from regrow import errors
 from regrow.history import Renewed
 from regrow.lab.checkpoint import CheckpointFile
 from regrow.lab.data import Dataset
@@ -122,7 +115,7 @@ class _Going:
             return
         try:
             self.run.load(state)
-        except (StateError, RuntimeError, KeyError, ValueError) as error:
+        except (errors.StateError, RuntimeError, KeyError, ValueError) as error:
             # Whole by its checksum, yet not of this network: a user's model has changed since.
             checkpoint.set_aside(f"it does not fit the trial ({error})")
             self.run = self._start()
@@ -171,11 +164,11 @@ def _quiet() -> Generator[None]:
     with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
         # Told elsewhere: by the preflight for the whole study, by a column of the store, in the trial's records.
         for told in (
-            NoEffectWarning,
-            NonFiniteWarning,
-            LargeRenewalWarning,
-            LeftAloneWarning,
-            GuardWarning,
+            errors.NoEffectWarning,
+            errors.NonFiniteWarning,
+            errors.LargeRenewalWarning,
+            errors.LeftAloneWarning,
+            errors.GuardWarning,
         ):
             warnings.simplefilter("ignore", told)
         yield

@@ -5,18 +5,11 @@ Reading for reports is `regrow.study.results`.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sqlite3
 import time
 from collections.abc import Generator, Iterable, Mapping
-from contextlib import (
-    AbstractContextManager,
-    ExitStack,
-    closing,
-    contextmanager,
-    nullcontext,
-    suppress,
-)
 from operator import attrgetter
 from pathlib import Path
 from types import TracebackType
@@ -79,13 +72,15 @@ class Store:
         self.notices: list[str] = []
         self._trained = self._written = 0
         self._last_written = time.monotonic()
-        with ExitStack() as held:
+        with contextlib.ExitStack() as held:
             with explained(folder, "cannot be used as a results folder"):
                 (folder / CHECKPOINTS).mkdir(parents=True, exist_ok=True)
                 held.enter_context(folder_held(folder))
             with self._said("cannot be written"):
                 self._connection = held.enter_context(
-                    closing(sqlite3.connect(folder / DATABASE, isolation_level=None, timeout=30))
+                    contextlib.closing(
+                        sqlite3.connect(folder / DATABASE, isolation_level=None, timeout=30)
+                    )
                 )
                 self._open(document, fingerprint_document, environment, tuple(arms))
                 self._write_study(document)
@@ -277,13 +272,13 @@ class Store:
         trace: TracebackType | None,
     ) -> None:
         """Close; an error that is under way is not hidden by that of a disk on which nothing can be written."""
-        with suppress(StoreError) if error is not None else nullcontext():
+        with contextlib.suppress(StoreError) if error is not None else contextlib.nullcontext():
             self.close()
 
     def _put(self, **values: str) -> None:
         self._connection.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", values.items())
 
-    @contextmanager
+    @contextlib.contextmanager
     def _transaction(self) -> Generator[None]:
         self._connection.execute("BEGIN IMMEDIATE")
         try:
@@ -291,11 +286,11 @@ class Store:
             self._connection.execute("COMMIT")
         except BaseException:
             # A full disk may have rolled back by itself, and then there is nothing to roll back.
-            with suppress(sqlite3.Error):
+            with contextlib.suppress(sqlite3.Error):
                 self._connection.execute("ROLLBACK")
             raise
 
-    def _said(self, what: str) -> AbstractContextManager[None]:
+    def _said(self, what: str) -> contextlib.AbstractContextManager[None]:
         return explained(self.folder / DATABASE, what)
 
 
@@ -309,7 +304,9 @@ def engine_of(folder: Path) -> EngineName | None:
     if not path.is_file():
         return None
     try:
-        with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as connection:
+        with contextlib.closing(
+            sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)
+        ) as connection:
             query = "SELECT value FROM meta WHERE key = 'fingerprint_document'"
             row = connection.execute(query).fetchone()
     except sqlite3.Error:
