@@ -7,13 +7,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, fields
 from typing import Final
 
-from regrow.report.carried import carried
 from regrow.report.compared import Reached, compare, majority_share, reached
 from regrow.report.effort import effort
 from regrow.report.findings import ArmNumbers, CellSummary, StudySummary, Versus
 from regrow.report.several import WAYS, Several, several
 from regrow.report.sweep.document import sweep_document
 from regrow.report.sweep.panels import panels
+from regrow.report.weight_series import carried
 from regrow.study.records import ArmRecord, RestingRecord, Trial
 from regrow.study.results import Results
 from regrow.study.statistics import is_failed, mean_of, summary

@@ -1,16 +1,17 @@
-"""Numbers over time, for tables and figures alike: shares, distances, entropies, invalid filters."""
+"""What weights carry, for tables and figures alike: over time, and at the end of the training."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from operator import attrgetter
 from statistics import fmean
 
-from regrow.report.carried import mean_invalid
 from regrow.study.grouped import grouped
 from regrow.study.records import Trial
 from regrow.study.results import Results
-from regrow.study.statistics import deviation_of
+from regrow.study.statistics import deviation_of, mean_of
+from regrow.study.views import THRESHOLDS, Carried
 
 Spread = tuple[float, float | None, int]
 """Mean, standard deviation (None for a single trial) and number of trials."""
@@ -43,7 +44,7 @@ def invalid_series(results: Results, cell: str, arm: str, place: int) -> dict[in
         for _, records in results.of_arm(cell, arm, results.carried)
     ]
     return over_trials(
-        [{e: mean_invalid(own, place) for e, own in each.items()} for each in epochs]
+        [{e: _mean_invalid(own, place) for e, own in each.items()} for each in epochs]
     )
 
 
@@ -102,6 +103,71 @@ def counted(results: Results, cell: str, held: Mapping[str, object]) -> str:
         for arm in results.study.arms
         if (n := len(results.of_arm(cell, arm.label, held)))
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class CarriedNumbers:
+    """One arm in one cell, after the last epoch: means over the networks of a trial, then over the trials.
+
+    Args:
+        label: The arm's label.
+        n: Trials that were looked at.
+        layers: Layers that were looked at.
+        filters: Filters of them all.
+        invalid: Share of filters with an l1 norm below each of the thresholds, as (threshold, share).
+        entropy: Sum of the layers' entropies, in nats; None where one is not finite in every trial.
+        entropy_std: Its standard deviation over the trials, with ddof = 1; None below two.
+    """
+
+    label: str
+    n: int
+    layers: int
+    filters: int
+    invalid: tuple[tuple[str, float], ...]
+    entropy: float | None
+    entropy_std: float | None
+
+
+def carried(results: Results, cell: str) -> tuple[CarriedNumbers, ...]:
+    """What the weights of each arm of a cell carry after the last epoch that was looked at.
+
+    Returns:
+        One entry an arm, in the study's order; arms that were not looked at are absent.
+    """
+    found: list[CarriedNumbers] = []
+    for arm in results.study.arms:
+        known = results.of_arm(cell, arm.label, results.carried)
+        if not known:
+            continue
+        ends = [_at_the_end(records) for _, records in known]
+        entropies = [mean_of(network.entropy for network in own) for own in ends]
+        layers = results.layers[known[0][0].trial]
+        found.append(
+            CarriedNumbers(
+                label=arm.label,
+                n=len(known),
+                layers=len(layers),
+                filters=sum(layers.values()),
+                invalid=tuple(
+                    (threshold, fmean(_mean_invalid(own, place) for own in ends))
+                    for place, threshold in enumerate(THRESHOLDS)
+                ),
+                entropy=mean_of(entropies),
+                entropy_std=deviation_of(entropies),
+            )
+        )
+    return tuple(found)
+
+
+def _at_the_end(records: Sequence[Carried]) -> list[Carried]:
+    """The networks of a trial after its last epoch."""
+    last = max(record.epoch for record in records)
+    return [record for record in records if record.epoch == last]
+
+
+def _mean_invalid(records: Sequence[Carried], place: int) -> float:
+    """Share of invalid filters, mean over networks."""
+    return fmean(record.invalid[place] for record in records)
 
 
 def over_trials(curves: Sequence[Mapping[int, float]]) -> dict[int, Spread]:

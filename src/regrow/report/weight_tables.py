@@ -8,11 +8,12 @@ from functools import partial
 from itertools import chain
 
 from regrow.report import wording
-from regrow.report.carried import CarriedNumbers, carried
 from regrow.report.table import Table, table_of
 from regrow.report.weight_series import (
     ByLayer,
+    CarriedNumbers,
     Spread,
+    carried,
     counted,
     grafted_layers,
     grafting_arms,

@@ -38,12 +38,9 @@ class ConvNet(nn.Module):
                 channels, settings.width, settings.kernel, padding=settings.kernel // 2
             )
             if settings.norm != "none":
+                where = f"features.norm{number}"
                 layers[f"norm{number}"] = norm_layer(
-                    settings.norm,
-                    settings.width,
-                    size=(height, width),
-                    settings=settings,
-                    where=f"features.norm{number}",
+                    settings, settings.width, size=(height, width), where=where
                 )
             layers[f"relu{number}"] = nn.ReLU()
             if settings.pool and min(height, width) >= 4:

@@ -33,11 +33,9 @@ class CraterCNN(nn.Module):
         sides = [_map_sides(side, kernel=kernel, padding=padding) for side in sizes["image_size"]]
         (first, last) = ((sides[0][layer], sides[1][layer]) for layer in (0, 1))
         self.conv1 = nn.Conv2d(sizes["in_channels"], filters, kernel, padding=padding)
-        self.norm1 = norm_layer(
-            settings.norm, filters, size=first, settings=settings, where="norm1"
-        )
+        self.norm1 = norm_layer(settings, filters, size=first, where="norm1")
         self.conv2 = nn.Conv2d(filters, filters, kernel, padding=padding)
-        self.norm2 = norm_layer(settings.norm, filters, size=last, settings=settings, where="norm2")
+        self.norm2 = norm_layer(settings, filters, size=last, where="norm2")
         self.dense = nn.Linear(filters * last[0] * last[1], settings.dense)
         self.head = nn.Linear(settings.dense, sizes["classes"])
         initialise_(self, settings.init)

@@ -120,6 +120,4 @@ def _norm(
     settings: ResNetSettings, where: str, size: tuple[int, int]
 ) -> Callable[[int], nn.Module]:
     """What builds the norms of one stage."""
-    return lambda channels: norm_layer(
-        settings.norm, channels, size=size, settings=settings, where=where
-    )
+    return lambda channels: norm_layer(settings, channels, size=size, where=where)
