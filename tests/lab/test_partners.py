@@ -21,7 +21,7 @@ from regrow.lab.assembly import build_model
 from regrow.lab.checkpoint import CheckpointFile
 from regrow.lab.config import Overrides, load_study
 from regrow.lab.data import Dataset
-from regrow.lab.engines import ModuleEngine
+from regrow.lab.engines.modules import ModuleEngine
 from regrow.lab.generator_keys import generator_key, partner_seed
 from regrow.lab.member import Member, partner_rate
 from regrow.lab.plan import plan

@@ -13,11 +13,11 @@ from regrow.compose import Recipe
 from regrow.errors import ConfigError
 from regrow.graph import Wiring
 from regrow.history import Renewed
-from regrow.lab import models
 from regrow.lab.arm_recipes import OWN
 from regrow.lab.data import Dataset
 from regrow.lab.data.held_out import Labelled
 from regrow.lab.generator_keys import generator_key
+from regrow.lab.models import registry as models
 from regrow.loop import Regrower, attach
 from regrow.nn import set_start_gain_
 from regrow.partners import Grafter, attach_partners

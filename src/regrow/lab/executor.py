@@ -10,7 +10,6 @@ from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
-from types import FrameType
 from typing import Final
 
 from regrow.errors import StoreError
@@ -244,8 +243,7 @@ def _stop_signals() -> Generator[threading.Event]:
     """An event that SIGINT and SIGTERM set, so that nothing is interrupted in the middle of a write."""
     stop = threading.Event()
 
-    def ask(number: int, frame: FrameType | None) -> None:
-        del number, frame
+    def ask(*_: object) -> None:
         stop.set()
 
     if threading.current_thread() is not threading.main_thread():

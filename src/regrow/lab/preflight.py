@@ -21,7 +21,7 @@ from regrow.lab import assembly, data
 from regrow.lab.data import Dataset
 from regrow.lab.data.held_out import Labelled, hold_out
 from regrow.lab.diagnostics import Diagnosis
-from regrow.lab.engines import refusal
+from regrow.lab.engines.choice import refusal
 from regrow.lab.teaching import teacher_network
 from regrow.lab.tried import try_model, try_step
 from regrow.lab.weights import read_weights

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from regrow.errors import ConfigError
-from regrow.lab import models
 from regrow.lab.data import Dataset
+from regrow.lab.models import registry as models
 from regrow.lab.weights import Weights
 from regrow.study.trials import TrialSpec
 from regrow.teachers import Teachers

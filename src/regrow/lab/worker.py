@@ -138,8 +138,7 @@ def work(connection: Connection, settings: WorkerSettings) -> None:
 
     torch.set_num_threads(1)
 
-    def tell(text: Any, category: type[Warning], *rest: Any) -> None:
-        del category, rest
+    def tell(text: Any, *_: object) -> None:
         connection.send(Warned(str(text)))
 
     warnings.showwarning = tell

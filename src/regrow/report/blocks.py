@@ -11,6 +11,7 @@ from regrow.report import wording
 from regrow.report.drawing import Drawing, Place
 from regrow.report.markup import Markup, element, joined
 from regrow.report.table import Table
+from regrow.study.keys import flat
 
 Drawn = Sequence[tuple[Drawing, bytes]]
 """Figures, each with its SVG."""
@@ -122,21 +123,15 @@ def settings_block(rows: Mapping[str, str], *, title: str) -> Markup:
     return scroll_box(table, label=title)
 
 
-def flat(document: Mapping[str, object], *, within: str = "") -> dict[str, str]:
+def settings_of(document: Mapping[str, object]) -> dict[str, str]:
     """Write nested settings by dotted key; what is unset or empty is left out.
 
     Examples:
-        >>> flat({"train": {"lr": 0.03, "clip": None}, "seeds": [0, 1, 2, 3]})
+        >>> settings_of({"train": {"lr": 0.03, "clip": None}, "seeds": [0, 1, 2, 3]})
         {'train.lr': '0.03', 'seeds': '0 to 3'}
     """
-    found: dict[str, str] = {}
-    for key, value in document.items():
-        name = f"{within}{key}"
-        if isinstance(value, dict):
-            found |= flat(cast("dict[str, object]", value), within=f"{name}.")
-        elif value is not None and value != []:
-            found[name] = _written(value)
-    return found
+    every = flat(document)
+    return {key: _written(value) for key, value in every.items() if value not in (None, [], {})}
 
 
 def _written(value: object) -> str:

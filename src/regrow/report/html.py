@@ -10,10 +10,10 @@ from regrow.report import wording
 from regrow.report.blocks import (
     Drawn,
     figures_at,
-    flat,
     folded,
     section,
     settings_block,
+    settings_of,
     table_block,
     titled,
     verdict_block,
@@ -211,9 +211,9 @@ def _settings(results: Results) -> Markup:
     full = json.dumps(document, indent=2, ensure_ascii=False)
     return section(
         "Settings and versions",
-        settings_block(flat(shown | rest), title="Settings"),
+        settings_block(settings_of(shown | rest), title="Settings"),
         element("h3", "Where it ran"),
-        settings_block(flat(results.environment), title="Versions and machine"),
+        settings_block(settings_of(results.environment), title="Versions and machine"),
         element("h3", "How to repeat it"),
         element("pre", element("code", str(command))) if command else "",
         element(

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from regrow.study.cells import Cell
 from regrow.study.document import EngineName, Study
+from regrow.study.keys import flat
 from regrow.study.known import Known
 from regrow.study.later import TRAINING_LATER, distinguishing, without
 
@@ -76,7 +77,7 @@ def differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> list[str]:
         >>> differences({"train": {"lr": 0.1}}, {"train": {"lr": 0.2}})
         ['train.lr: 0.1 there, 0.2 here']
     """
-    flat_there, flat_here = _flat(there), _flat(here)
+    flat_there, flat_here = flat(there), flat(here)
     nothing = object()
 
     def told(flat: Mapping[str, object], key: str) -> str:
@@ -87,13 +88,3 @@ def differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> list[str]:
         for key in dict.fromkeys([*flat_there, *flat_here])
         if flat_there.get(key, nothing) != flat_here.get(key, nothing)
     ]
-
-
-def _flat(found: Mapping[str, Any], prefix: str = "") -> dict[str, object]:
-    flat: dict[str, object] = {}
-    for key, value in found.items():
-        if isinstance(value, Mapping) and value:
-            flat.update(_flat(value, f"{prefix}{key}."))
-        else:
-            flat[f"{prefix}{key}"] = value
-    return flat

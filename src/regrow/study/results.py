@@ -17,7 +17,7 @@ from typing import Any, TypeVar, cast
 from regrow.errors import ConfigError, StoreError
 from regrow.study.asked import Asked
 from regrow.study.cells import Cell, cells
-from regrow.study.document import Study, check_document
+from regrow.study.document import check_document
 from regrow.study.grouped import grouped
 from regrow.study.known import Facts
 from regrow.study.records import DETAILS, ArmRecord, Trial
@@ -153,12 +153,6 @@ def _reading(file: Path) -> Generator[sqlite3.Connection]:
         ) from error
 
 
-def _as_it_is(study: Study, where: str) -> Study:
-    """A stored study has everything written out."""
-    del where
-    return study
-
-
 def _document(meta: Mapping[str, str], key: str, file: Path) -> dict[str, Any]:
     try:
         found = json.loads(meta[key])
@@ -174,7 +168,8 @@ def _cells(document: Mapping[str, object], file: Path) -> tuple[Cell, ...]:
         study = check_document(document, where="meta.study")
     except ConfigError as error:
         raise StoreError(f"{file}: meta.study is not a study: {error}") from error
-    return cells(study, complete=_as_it_is, where=str(file))
+    # A stored study has everything written out.
+    return cells(study, complete=lambda stored, _: stored, where=str(file))
 
 
 def _asked(document: dict[str, Any], arms: tuple[ArmRecord, ...], file: Path) -> Asked:

@@ -12,7 +12,6 @@ import time
 from collections.abc import Generator, Iterable, Mapping
 from operator import attrgetter
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Final, Self
 
 from regrow._whole import write_whole
@@ -265,12 +264,7 @@ class Store:
         """The store itself."""
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
         """Close; an error that is under way is not hidden by that of a disk on which nothing can be written."""
         with contextlib.suppress(StoreError) if error is not None else contextlib.nullcontext():
             self.close()

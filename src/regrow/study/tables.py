@@ -139,10 +139,6 @@ def _told(value: object) -> object:
     return json.dumps(value) if isinstance(value, tuple) else value
 
 
-def _tuple(text: str) -> tuple[object, ...]:
-    return _tupled(json.loads(text))
-
-
 def _tupled(found: Any) -> Any:
     return tuple(map(_tupled, found)) if isinstance(found, list) else found
 
@@ -151,5 +147,5 @@ def _tupled(found: Any) -> Any:
 _READING: Final[Mapping[type, Callable[[Any], object]]] = {
     float: float,
     bool: bool,
-    tuple: _tuple,
+    tuple: lambda text: _tupled(json.loads(text)),
 }
