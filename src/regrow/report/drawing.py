@@ -31,9 +31,10 @@ class Drawing:
     """A figure to be drawn.
 
     Args:
-        name: Its file's name without a suffix; made fit for a file system when a report is put together.
+        name: Its file's name without a suffix; that of its cell or panel is put before it, and it is made fit for a
+            file system, when a report is put together.
         place: Its place on the page.
-        of: Its cell, or its panel's key; empty for a figure of the whole study.
+        of: Its cell, or its panel's key, said when a report is put together; empty for a figure of the whole study.
         title: Its title, a few words.
         caption: Its caption, with n.
         alt: What kind of picture it is, for those who do not see it.
@@ -44,7 +45,7 @@ class Drawing:
 
     name: str
     place: Place = "body"
-    of: str
+    of: str = ""
     title: str
     caption: str
     alt: str

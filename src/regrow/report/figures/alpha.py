@@ -83,8 +83,7 @@ def figures(results: Results, cell: str) -> Iterator[Drawing]:
         legend_of_panels(figure, handles)
 
     yield Drawing(
-        name=f"{cell}-alpha",
-        of=cell,
+        name="alpha",
         title="Shares that the networks kept",
         caption=(
             "Share of its own weights that the network with more information kept at each graft, 0.5 + |alpha - 0.5|, "

@@ -39,8 +39,7 @@ def figures(results: Results, cell: str) -> Iterator[Drawing]:
             "accuracy."
         )
     yield Drawing(
-        name=f"{cell}-curves",
-        of=cell,
+        name="curves",
         title="Learning curves",
         caption=text,
         alt="Line chart of median test accuracy by epoch, one line an arm.",

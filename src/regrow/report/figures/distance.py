@@ -41,8 +41,7 @@ def figures(results: Results, cell: str) -> Iterator[Drawing]:
         legend_above(ax, handles=lines, labels=list(series))
 
     yield Drawing(
-        name=f"{cell}-distance",
-        of=cell,
+        name="distance",
         title="Distance between partners",
         caption=(
             "Distance between the weights of a network and its partner right before each graft, as a share of the mean "

@@ -39,8 +39,7 @@ def figures(results: Results, cell: str) -> Iterator[Drawing]:
         return
     counts = ", ".join(f"{len(own)} ({label})" for label, own in values.items())
     yield Drawing(
-        name=f"{cell}-distribution",
-        of=cell,
+        name="distribution",
         title="Distribution over seeds",
         caption=(
             "Distribution of the test accuracy after the last epoch over seeds; "

@@ -50,9 +50,8 @@ def figures(results: Results, cell: str) -> Iterator[Drawing]:
             )
         height = min(max(_AROUND + _ROW * filters, NARROW[1]), 9.0)
         yield Drawing(
-            name=f"{cell}-filters-{trial.arm}",
+            name=f"filters-{trial.arm}",
             place=in_turn(number),
-            of=cell,
             title=f"Filters of {trial.arm} in and out of the network",
             caption=text,
             alt="Map of filters over epochs, one row a filter, dark while it is out of the network.",

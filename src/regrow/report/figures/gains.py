@@ -36,7 +36,6 @@ def figures(results: Results) -> Iterator[Drawing]:
     yield Drawing(
         name="gains",
         place="overview",
-        of="",
         title="Difference from the baseline in every cell",
         caption=(
             f"Mean paired difference of test accuracy from {results.study.baseline} in every cell, with "

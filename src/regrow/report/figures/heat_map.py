@@ -46,9 +46,8 @@ def figures(_: Results, panel: Panel) -> Iterator[Drawing]:
     beside = len(panel.x.values) <= _BESIDE
     height = 1.05 + 0.29 * len(panel.y.values)
     yield Drawing(
-        name=f"{panel.key}-map",
+        name="map",
         place="panel",
-        of=panel.key,
         title=f"Gain of {panel.arm} over {panel.versus} and failed seeds in every cell",
         caption=(
             f"Mean paired difference of test accuracy, {panel.arm} minus {panel.versus}, in percentage points, and "

@@ -31,8 +31,7 @@ def figures(results: Results, cell: str) -> Iterator[Drawing]:
     if not seen_layers(results, cell, results.entropies):
         return
     yield Drawing(
-        name=f"{cell}-invalid",
-        of=cell,
+        name="invalid",
         title="Invalid filters",
         caption=(
             "Share of the filters whose l1 norm is below a threshold after every epoch, over all convolutions that do "

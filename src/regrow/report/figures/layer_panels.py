@@ -81,8 +81,7 @@ def layer_drawing(
         legend_of_panels(figure, [handles[arm] for arm in order if arm in handles])
 
     return Drawing(
-        name=f"{cell}-{name}",
-        of=cell,
+        name=name,
         title=title,
         caption=caption,
         alt=f"Small line charts of {ylabel.partition(' (')[0].lower()} by epoch, one panel a layer, one line an arm.",

@@ -54,8 +54,7 @@ def figures(results: Results, cell: str) -> Iterator[Drawing]:
         legend_of_panels(figure, handles)
 
     yield Drawing(
-        name=f"{cell}-networks",
-        of=cell,
+        name="networks",
         title="Each network beside the mean",
         caption=(
             "Test accuracy of each network of a trial over the epochs, mean over "

@@ -58,13 +58,22 @@ def drawings(results: Results, panels: Sequence[Panel] | None = None) -> tuple[D
     if not results.trials:
         return ()
     swept = sweep_panels(results) if panels is None else panels
-    found = [one for panel in swept for kind in _OF_PANEL for one in kind(results, panel)]
+    found = [
+        one for panel in swept for kind in _OF_PANEL for one in _of(panel.key, kind(results, panel))
+    ]
     sweep = find_sweep(results.study)
     if sweep is None or not sweep.large:
         found += gains.figures(results)
         own = _OF_CELL[:1] if len(results.cells) > MANY_CELLS else _OF_CELL
-        found += [one for cell in results.cells for kind in own for one in kind(results, cell)]
+        found += [
+            one for cell in results.cells for kind in own for one in _of(cell, kind(results, cell))
+        ]
     return _named_apart(found)
+
+
+def _of(whole: str, found: Iterable[Drawing]) -> Iterable[Drawing]:
+    """Figures as those of a cell or a panel."""
+    return (replace(drawing, name=f"{whole}-{drawing.name}", of=whole) for drawing in found)
 
 
 def _by_turns(*kinds: Iterable[Drawing]) -> Iterable[Drawing]:

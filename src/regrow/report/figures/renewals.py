@@ -39,9 +39,8 @@ def figures(results: Results, cell: str) -> Iterator[Drawing]:
         if replaying:
             text += f" The control {', '.join(replaying)} repeats the same numbers."
         yield Drawing(
-            name=f"{cell}-renewals-{arm}",
+            name=f"renewals-{arm}",
             place=in_turn(number),
-            of=cell,
             title=f"Renewals of {arm} by layer",
             caption=text + hidden_epochs(results, cell, arm),
             alt="Stacked histogram of renewed filters by epoch and layer.",

@@ -28,9 +28,8 @@ def figures(results: Results, cell: str) -> Iterator[Drawing]:
         trials = results.arm(cell, arm)
         touched = len(results.of_arm(cell, arm, results.renewals))
         yield Drawing(
-            name=f"{cell}-renewals-by-seed-{arm}",
+            name=f"renewals-by-seed-{arm}",
             place=in_turn(number),
-            of=cell,
             title=f"Renewals of {arm} by seed",
             caption=(
                 f"Where the renewals of {arm} fall: one row a seed, in the order of the sorted seeds, "

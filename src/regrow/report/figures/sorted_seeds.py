@@ -40,9 +40,8 @@ def figures(results: Results, cell: str) -> Iterator[Drawing]:
         "batches. In the grey band a seed has failed."
     )
     yield Drawing(
-        name=f"{cell}-sorted",
+        name="sorted",
         place="cell",
-        of=cell,
         title="Accuracy of each seed, sorted",
         caption=f"{text} Crosses at the lower edge: {crashed} crashed." if crashed else text,
         alt="Scatter plot of test accuracy by seed, one mark an arm.",
