@@ -17,7 +17,6 @@ from regrow.report.weight_series import carried
 from regrow.study.records import ArmRecord, RestingRecord, Trial
 from regrow.study.results import Results
 from regrow.study.statistics import is_failed, mean_of, summary
-from regrow.study.sweep import find_sweep
 
 SUMMARY_VERSION: Final = 1
 _COST: Final = ("networks", "epochs", "teachers", "files", "own_model", "relative")
@@ -31,13 +30,11 @@ def summarise(results: Results) -> StudySummary:
     Returns:
         The summary; a study without a single trial has no cells. Of a large sweep the panels stand for the cells.
     """
-    sweep = find_sweep(results.study)
-    large = sweep is not None and sweep.large
     return StudySummary(
         name=results.study.name,
         expected=results.study.trials,
         ended=len(results.trials),
-        cells=() if large else tuple(_cell(results, cell) for cell in results.cells),
+        cells=() if results.large else tuple(_cell(results, cell) for cell in results.cells),
         panels=panels(results),
     )
 

@@ -7,7 +7,7 @@ A new kind of record is a class here and a field of `TrialResult`.
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from typing import Final, Literal, get_args, get_origin, get_type_hints
+from typing import Any, Final, Literal, get_args, get_origin, get_type_hints
 
 from regrow.study.known import Role
 from regrow.study.tables import table
@@ -366,7 +366,7 @@ class TrialResult:
 
     def row(self, *, finished_at: str) -> Trial:
         """The trial in one row."""
-        counted = {
+        counted: dict[str, Any] = {
             "epochs": len(self.epochs),
             "renewed": len(self.renewals),
             "renewal_steps": len({record.step for record in self.renewals}),

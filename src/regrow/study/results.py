@@ -23,7 +23,7 @@ from regrow.study.known import Facts
 from regrow.study.records import DETAILS, ArmRecord, Trial
 from regrow.study.relations import arm_records
 from regrow.study.store import BEFORE, DATABASE, SCHEMA_VERSION
-from regrow.study.sweep import find_sweep
+from regrow.study.sweep import Sweep, find_sweep
 from regrow.study.tables import select
 from regrow.study.views import Views
 
@@ -61,6 +61,16 @@ class Results(Views):
     def missing(self) -> int:
         """Trials that the study asked for and that have not ended."""
         return self.study.trials - len(self.trials)
+
+    @cached_property
+    def sweep(self) -> Sweep | None:
+        """What the study sweeps, if anything."""
+        return find_sweep(self.study)
+
+    @property
+    def large(self) -> bool:
+        """Whether it is a sweep of so many cells that panels stand for them."""
+        return self.sweep is not None and self.sweep.large
 
     def arm(self, cell: str, label: str) -> dict[int, Trial]:
         """The trials of one arm in one cell by seed, in the order of the seeds."""

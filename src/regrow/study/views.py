@@ -31,15 +31,6 @@ THRESHOLDS: Final = ("1", "0.1", "0.01", "0.001")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Renewals:
-    """How many filters of one layer were renewed in one epoch of one trial, those renewed twice counted twice."""
-
-    epoch: int
-    layer: str
-    filters: int
-
-
-@dataclass(frozen=True, kw_only=True)
 class Drop:
     """One filter's time out of the network.
 
@@ -114,17 +105,10 @@ class Views:
         """Test accuracy by trial and epoch; epochs without an evaluation are absent."""
         return {trial: _accuracies(own) for trial, own in self.of(EpochRecord).items()}
 
-    @cached_property
-    def renewals(self) -> dict[str, tuple[Renewals, ...]]:
-        """How many filters were renewed, by epoch and layer, in the order in which it happened."""
-        counts = {
-            trial: Counter(map(attrgetter("epoch", "layer"), sorted(own, key=attrgetter("epoch"))))
-            for trial, own in self.of(RenewalRecord).items()
-        }
-        return {
-            trial: tuple(Renewals(epoch=e, layer=name, filters=n) for (e, name), n in own.items())
-            for trial, own in counts.items()
-        }
+    @property
+    def renewals(self) -> Mapping[str, tuple[RenewalRecord, ...]]:
+        """The filters that were renewed, in the order in which it happened."""
+        return self.of(RenewalRecord)
 
     @cached_property
     def layers(self) -> dict[str, dict[str, int]]:

@@ -27,7 +27,6 @@ from regrow.report.figures import (
 from regrow.report.sweep.panel import Panel
 from regrow.report.sweep.panels import panels as sweep_panels
 from regrow.study.results import Results
-from regrow.study.sweep import find_sweep
 
 _OF_PANEL: Final = (heat_map.figures, held_back.figures)
 
@@ -61,8 +60,7 @@ def drawings(results: Results, panels: Sequence[Panel] | None = None) -> tuple[D
     found = [
         one for panel in swept for kind in _OF_PANEL for one in _of(panel.key, kind(results, panel))
     ]
-    sweep = find_sweep(results.study)
-    if sweep is None or not sweep.large:
+    if not results.large:
         found += gains.figures(results)
         own = _OF_CELL[:1] if len(results.cells) > MANY_CELLS else _OF_CELL
         found += [

@@ -50,7 +50,7 @@ def _draw(results: Results, cell: str, arm: str, figure: FigureBase) -> None:
     rows = [[0] * last for _ in seeds]
     for row, seed in zip(rows, seeds, strict=True):
         for renewal in results.renewals.get(trials[seed].trial, ()):
-            row[renewal.epoch - 1] += renewal.filters
+            row[renewal.epoch - 1] += 1
     most = max(n for row in rows for n in row)
     # Lower ends of the colour classes, as far as there are counts.
     bounds = [bound for bound in (1, 2, 5, 20, 100) if bound <= most]

@@ -32,7 +32,7 @@ def by_layer(results: Results, cell: str, arm: str) -> dict[str, Counter[int]]:
     found: dict[str, Counter[int]] = {}
     for _, renewals in results.of_arm(cell, arm, results.renewals):
         for renewal in renewals:
-            found.setdefault(renewal.layer, Counter())[renewal.epoch] += renewal.filters
+            found.setdefault(renewal.layer, Counter())[renewal.epoch] += 1
     kept = sorted(found, key=lambda layer: -found[layer].total())
     rest = kept[LAYERS:] if len(kept) > LAYERS + 1 else []
     named = {layer: found[layer] for layer in sorted(found, key=_natural) if layer not in rest}

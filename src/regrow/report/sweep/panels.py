@@ -13,7 +13,7 @@ from regrow.report.sweep.chosen import choose
 from regrow.report.sweep.panel import Panel, SweepCell
 from regrow.study.results import Results
 from regrow.study.statistics import mean_of
-from regrow.study.sweep import Sweep, find_sweep
+from regrow.study.sweep import Sweep
 
 
 def panels(results: Results) -> tuple[Panel, ...]:
@@ -23,7 +23,7 @@ def panels(results: Results) -> tuple[Panel, ...]:
         One panel for each combination of what is not swept and each arm to compare with, the baseline first; none for
         a study that sweeps nothing.
     """
-    sweep = find_sweep(results.study)
+    sweep = results.sweep
     if sweep is None:
         return ()
     versus: list[tuple[str, Versus]] = [
