@@ -12,8 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from regrow.lab.checkpoint import Held
-from regrow.lab.sharing.families import families
-from regrow.lab.sharing.texts import Texts
+from regrow.lab.sharing.families import Texts, families
 from regrow.study.records import TrialResult
 from regrow.study.trials import TrialSpec
 
