@@ -15,7 +15,6 @@ from regrow.graph import Wiring
 from regrow.history import Renewed
 from regrow.lab.arm_recipes import OWN
 from regrow.lab.data import Dataset
-from regrow.lab.data.held_out import Labelled
 from regrow.lab.generator_keys import generator_key
 from regrow.lab.models import registry as models
 from regrow.loop import Regrower, attach
@@ -107,22 +106,20 @@ def attach_recipe(
     optimizer: Optimizer,
     *,
     recipe: Recipe | None,
-    held_out: Labelled | None = None,
     hooks: bool = True,
     wiring: Wiring | None = None,
 ) -> Regrower | None:
     """Attach a trial's recipe, if it has one.
 
     Args:
-        held_out: Images and classes that are not trained on, for recipes that measure on data; None: the first
-            training images.
+        data: Recipes that measure on data do so on what is held out of it, else on the first training images.
         hooks: It acts by the optimizer's hooks; else whoever makes the steps calls it.
         wiring: Of the network, where it has been traced; None: it is traced now.
     """
     if recipe is None:
         return None
     per_epoch = steps_per_epoch(spec.train, len(data.x_train))
-    images, classes = held_out or (data.x_train[:CALIBRATION], data.y_train[:CALIBRATION])
+    images, classes = data.held_out or (data.x_train[:CALIBRATION], data.y_train[:CALIBRATION])
     return attach(
         recipe,
         model,

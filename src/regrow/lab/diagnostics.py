@@ -19,7 +19,6 @@ from regrow.functional.overlap import filter_overlap
 from regrow.graph import Filters, trace
 from regrow.graph.slices import rows
 from regrow.lab.data import Dataset
-from regrow.lab.data.held_out import Labelled
 from regrow.lab.measure import finite_or_none
 from regrow.lab.rankings import compare_rankings, probe_for_rankings
 from regrow.study.records import CorrelationRecord, OverlapRecord, WeightRecord
@@ -78,17 +77,14 @@ class Diagnosis:
     Args:
         spec: The trial: what the study asks for, and the seed of the random ranking.
         model: The network; it is traced once.
-        data: What it is trained on.
-        held_out: What it is not trained on, for the oracle.
+        data: What it is trained on, and what is held out for the oracle.
 
     Raises:
         ConfigError: An oracle without images that are held out.
     """
 
-    def __init__(
-        self, spec: TrialSpec, model: nn.Module, data: Dataset, held_out: Labelled | None
-    ) -> None:
-        asked = spec.diagnostics
+    def __init__(self, spec: TrialSpec, model: nn.Module, data: Dataset) -> None:
+        asked, held_out = spec.diagnostics, data.held_out
         if asked.oracle_every_epochs and held_out is None:
             raise ConfigError(
                 "oracle_every_epochs needs images that are not trained on: set train.held_out, got 0"

@@ -19,7 +19,7 @@ from regrow.graph import Wiring, trace
 from regrow.history import Renewed
 from regrow.lab import assembly, data
 from regrow.lab.data import Dataset
-from regrow.lab.data.held_out import Labelled, hold_out
+from regrow.lab.data.held_out import hold_out
 from regrow.lab.diagnostics import Diagnosis
 from regrow.lab.engines.choice import refusal
 from regrow.lab.teaching import teacher_network
@@ -98,7 +98,7 @@ class _Tried:
             spec.train.model_dump(include=STEP),
             spec.diagnostics.model_dump(),
         )
-        network = self._once(trained, lambda: _Network(spec, *parted))
+        network = self._once(trained, lambda: _Network(spec, parted))
         recipe = _text(
             trained,
             [spec.recipe, spec.settings, spec.like is None, spec.train.epochs],
@@ -139,8 +139,8 @@ def _text(*parts: object) -> str:
 class _Network:
     """A network as a study trains it, tried for one step; fresh again for the recipes that are attached to it."""
 
-    def __init__(self, spec: TrialSpec, dataset: Dataset, aside: Labelled | None) -> None:
-        self.data, self.aside = dataset, aside
+    def __init__(self, spec: TrialSpec, dataset: Dataset) -> None:
+        self.data = dataset
         count, batch = len(self.data.x_train), spec.train.batch_size
         if assembly.steps_per_epoch(spec.train, count) == 0:
             raise ConfigError(
@@ -160,7 +160,7 @@ class _Network:
         try_model(self.model, self.data, where=where)
         try_step(spec, self.data, where=where)
         try:
-            Diagnosis(spec, self.model, self.data, self.aside)
+            Diagnosis(spec, self.model, self.data)
         except RegrowError as error:
             raise ConfigError(f"diagnostics: {error}") from error
 
@@ -184,7 +184,6 @@ def _rehearse(spec: TrialSpec, network: _Network) -> list[str]:
                 network.model,
                 network.optimizer,
                 recipe=recipe,
-                held_out=network.aside,
                 wiring=None if recipe is None else network.wiring,
             )
             grafter = (
@@ -198,7 +197,7 @@ def _rehearse(spec: TrialSpec, network: _Network) -> list[str]:
         if attached is not None:
             attached.detach()
     told = [str(warning.message) for warning in caught]
-    if recipe is not None and recipe.criterion.needs & MEASURED and network.aside is None:
+    if recipe is not None and recipe.criterion.needs & MEASURED and network.data.held_out is None:
         count = min(assembly.CALIBRATION, len(network.data.x_train))
         told.append(
             f"ranks filters on the first {count} training images, which it is trained on; "

@@ -64,7 +64,7 @@ class Run:
         hooks: bool = True,
     ) -> None:
         self.spec = spec = specs[0]
-        self.data, self.held_out = hold_out(data, spec.train.held_out)
+        self.data = hold_out(data, spec.train.held_out)
         teaching = Teaching(spec, self.data, teachers) if spec.teachers else None
         self.members = [
             Member(spec, self.data, place=place, teaching=teaching)
@@ -81,7 +81,6 @@ class Run:
             self.data,
             first.model,
             first.optimizer,
-            held_out=self.held_out,
             recipe=self.crew.recipe if self.crew else assembly.arm_recipe(spec, like=like),
             hooks=hooks,
         )
@@ -90,7 +89,7 @@ class Run:
         self.grafter = assembly.attach_partner_recipe(
             spec, self.data, [(each.model, each.optimizer) for each in self.members]
         )
-        self.diagnosis = Diagnosis(spec, first.model, self.data, self.held_out)
+        self.diagnosis = Diagnosis(spec, first.model, self.data)
         self.records: list[EpochRecord] = []
         self.inside: list[float] = []
         self.partners: list[PartnerRecord] = []
@@ -293,7 +292,7 @@ class Run:
             [member.model for member in self.members],
             spec=self.spec,
             data=self.data,
-            held_out=self.held_out,
+            held_out=self.data.held_out,
             train_losses=[
                 math.inf if record.train_loss is None else record.train_loss for record in last
             ],

@@ -103,6 +103,7 @@ class Dataset:
         classes: The K class names.
         meta: JSON-ready facts: ``source``, ``split``, ``scale``, ``counts`` (class name to [train,
             test]) and ``sha256`` (of the images and labels in use, before scaling).
+        held_out: Training images and their classes that were set aside (`hold_out`), and are not in `x_train`.
     """
 
     name: str
@@ -112,6 +113,7 @@ class Dataset:
     y_test: Tensor
     classes: tuple[str, ...]
     meta: dict[str, object] = field(default_factory=dict[str, object])
+    held_out: tuple[Tensor, Tensor] | None = None
 
     def to(self, device: str) -> Dataset:
         """The same images elsewhere."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
@@ -11,34 +10,28 @@ from regrow.errors import ConfigError
 from regrow.lab.data.dataset import Dataset
 from regrow.lab.data.split import frozen_generator
 
-if TYPE_CHECKING:
-    from torch import Tensor
 
-Labelled: TypeAlias = "tuple[Tensor, Tensor]"
-"""Images and their classes."""
-
-
-def hold_out(data: Dataset, count: int) -> tuple[Dataset, Labelled | None]:
+def hold_out(data: Dataset, count: int) -> Dataset:
     """Set some training images aside, each class in proportion to its size.
 
     The choice is random, yet always the same: every seed and every arm has the same images aside.
 
     Returns:
-        The data set without them; the images (count, C, H, W) and their classes (count,), None where `count` is 0.
+        The data set with them aside; as it is where `count` is 0.
 
     Examples:
         >>> import torch
         >>> labels = torch.tensor([0, 0, 0, 0, 1, 1])
         >>> images = torch.arange(6.0).reshape(6, 1, 1, 1)
         >>> data = Dataset(name="six", x_train=images, y_train=labels, x_test=images, y_test=labels, classes=("a", "b"))
-        >>> kept, (_, aside) = hold_out(data, 3)
-        >>> kept.y_train.tolist(), sorted(aside.tolist())
+        >>> kept = hold_out(data, 3)
+        >>> kept.y_train.tolist(), sorted(kept.held_out[1].tolist())
         ([0, 0, 1], [0, 0, 1])
     """
     import torch  # noqa: PLC0415 # a study file is checked before torch is loaded
 
     if not count:
-        return data, None
+        return data
     labels = data.y_train.numpy()
     order = frozen_generator(0).permutation(len(labels))
     turn = np.empty(len(labels))
@@ -56,4 +49,4 @@ def hold_out(data: Dataset, count: int) -> tuple[Dataset, Labelled | None]:
     parts = [
         (data.x_train[rows], data.y_train[rows]) for rows in map(torch.from_numpy, (kept, aside))
     ]
-    return replace(data, x_train=parts[0][0], y_train=parts[0][1]), parts[1]
+    return replace(data, x_train=parts[0][0], y_train=parts[0][1], held_out=parts[1])
