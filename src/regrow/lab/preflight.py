@@ -147,13 +147,10 @@ class _Network:
                 f"train.batch_size: must be at most {count}, the number of training images, "
                 f"with drop_last, got {batch} (arm {spec.label})"
             )
-        self.notices = (
-            [
-                f"train.batch_size: {batch} is more than the {count} training images, each step has all"
-            ]
-            if batch > count
-            else []
+        told = (
+            f"train.batch_size: {batch} is more than the {count} training images, each step has all"
         )
+        self.notices = [told] if batch > count else []
         self.model = assembly.build_model(spec, self.data, seed=spec.seed)
         self.optimizer = assembly.build_optimizer(spec.train, self.model)
         where = f"model '{spec.model.name}'"
