@@ -20,8 +20,6 @@ from regrow.study.statistics import is_failed, mean_of, summary
 
 SUMMARY_VERSION: Final = 1
 _COST: Final = ("networks", "epochs", "teachers", "files", "own_model", "relative")
-_ASKED: Final = ("label", "recipe", "replays", "networks", "apart_control")
-"""What is told of an arm as it was asked for, beside its cost and its neutral control."""
 
 
 def summarise(results: Results) -> StudySummary:
@@ -78,16 +76,20 @@ def _cell_document(results: Results, cell: CellSummary) -> dict[str, object]:
 
 
 def _arm_document(arm: ArmNumbers) -> dict[str, object]:
-    every = asdict(arm)
-    left_out = {field.name for field in fields(ArmRecord)} - {*_ASKED}
     filters, shares = arm.decides == "filters", arm.decides == "shares"
+    asked = {field.name for field in fields(ArmRecord)}
     return {
-        **{key: value for key, value in every.items() if key not in left_out},
+        "label": arm.label,
+        "recipe": arm.recipe,
+        "replays": arm.replays,
         "ranked_at_random": filters and arm.neutral,
         "choice_control": arm.neutral_control if filters else None,
+        "networks": arm.networks,
         "averages": shares and arm.neutral,
         "averaging_control": arm.neutral_control if shares else None,
-        "cost": {key: every[key] for key in _COST},
+        "apart_control": arm.apart_control,
+        **{name: value for name, value in asdict(arm).items() if name not in asked},
+        "cost": {name: getattr(arm, name) for name in _COST},
         "missing": arm.missing,
     }
 

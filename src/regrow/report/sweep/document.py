@@ -22,11 +22,12 @@ def sweep_document(panels: Sequence[Panel]) -> dict[str, object]:
 def _panel(panel: Panel) -> dict[str, object]:
     return {
         "panel": panel.name,
+        **_of(panel, "arm", "versus"),
         "headline": headline(panel),
         "findings": [*findings(panel), *choice(panel)],
         "x": asdict(panel.x),
         "y": asdict(panel.y),
-        **_of(panel, "arm", "versus", "seeds", "missing", "mean_gain", "x_trend", "y_trend"),
+        **_of(panel, "seeds", "missing", "mean_gain", "x_trend", "y_trend"),
         "best": None if panel.best is None else panel.best.cell,
         "chosen": [_chosen(chosen) for chosen in panel.chosen],
         "cells": [
@@ -38,8 +39,9 @@ def _panel(panel: Panel) -> dict[str, object]:
 
 def _chosen(chosen: Chosen) -> dict[str, object]:
     return {
-        **_of(chosen, "half", "choosing", "held_back"),
+        "half": chosen.half,
         **_of(chosen.cell, "cell", "x", "y"),
+        **_of(chosen, "choosing", "held_back"),
         "before": _comparison(chosen.before),
         "after": _comparison(chosen.after),
     }
