@@ -21,7 +21,6 @@ from regrow.report.blocks import (
 from regrow.report.diagnostic_tables import diagnostic_tables
 from regrow.report.drawing import MANY_CELLS
 from regrow.report.effort import effort
-from regrow.report.effort import told as spent_on
 from regrow.report.findings import CellSummary, StudySummary
 from regrow.report.markup import Markup, element, joined
 from regrow.report.partner_tables import partner_tables
@@ -235,7 +234,7 @@ def _footer(results: Results, found: StudySummary) -> Markup:
         else ""
     )
     spent = effort(results)
-    cost = "" if spent is None else f" Cost: {spent_on(spent)}."
+    cost = "" if spent is None else f" Cost: {spent.told}."
     return element(
         "footer",
         joined(
