@@ -43,9 +43,8 @@ class Written:
 
 def write_report(run_dir: Path) -> Written:
     """Write the report of a run, finished or not, into its folder."""
-    from regrow.report.figures.order import (
-        drawings,  # loads matplotlib, which numbers alone do without
-    )
+    # Loads matplotlib, which numbers alone do without.
+    from regrow.report.figures.order import drawings
 
     results = read_results(run_dir)
     found = summarise(results)
