@@ -67,6 +67,8 @@ class Store:
         arms: Iterable[ArmRecord],
     ) -> None:
         self.folder = folder
+        self._document, self._fingerprint_document = document, fingerprint_document
+        self._environment, self._arms = environment, tuple(arms)
         self.fingerprint = fingerprint(fingerprint_document)
         self.notices: list[str] = []
         self._trained = self._written = 0
@@ -76,22 +78,14 @@ class Store:
                 (folder / CHECKPOINTS).mkdir(parents=True, exist_ok=True)
                 held.enter_context(folder_held(folder))
             with self._said("cannot be written"):
-                self._connection = held.enter_context(
-                    contextlib.closing(
-                        sqlite3.connect(folder / DATABASE, isolation_level=None, timeout=30)
-                    )
-                )
-                self._open(document, fingerprint_document, environment, tuple(arms))
-                self._write_study(document)
+                database = sqlite3.connect(folder / DATABASE, isolation_level=None, timeout=30)
+                self._connection = held.enter_context(contextlib.closing(database))
+                self._open()
+                text = json.dumps(document, indent=2)
+                write_whole(folder / "study.json", f"{text}\n".encode())
             self._held = held.pop_all()
 
-    def _open(
-        self,
-        document: Mapping[str, Any],
-        fingerprint_document: Mapping[str, Any],
-        environment: Mapping[str, Any],
-        arms: tuple[ArmRecord, ...],
-    ) -> None:
+    def _open(self) -> None:
         """Begin a database, or make sure that the one there is this study's."""
         self._connection.execute("PRAGMA journal_mode = WAL")
         self._connection.execute("PRAGMA synchronous = FULL")
@@ -101,50 +95,47 @@ class Store:
                 self._connection.execute(
                     "CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL)"
                 )
-                self._tabulate(arms)
+                self._tabulate()
                 self._put(
-                    study=json.dumps(document),
+                    study=json.dumps(self._document),
                     fingerprint=self.fingerprint,
-                    fingerprint_document=json.dumps(fingerprint_document),
-                    environment=json.dumps(environment),
+                    fingerprint_document=json.dumps(self._fingerprint_document),
+                    environment=json.dumps(self._environment),
                     sessions=json.dumps([]),
                 )
                 return
             if "meta" not in tables:
                 raise StoreError(f"{self.folder / DATABASE}: is no results file of regrow")
             meta: dict[str, str] = dict(self._connection.execute("SELECT key, value FROM meta"))
-            self._check_same_study(meta, document, fingerprint_document)
-            self._compare_versions(json.loads(meta["environment"]), environment)
+            self._check_same_study(meta)
+            self._compare_versions(json.loads(meta["environment"]), self._environment)
             self._trained = self._written = int(meta.get("trained_network_epochs", 0))
-            self._tabulate(arms)
-            sessions = [*json.loads(meta["sessions"]), environment]
-            self._put(study=json.dumps(document), sessions=json.dumps(sessions))
+            self._tabulate()
+            sessions = [*json.loads(meta["sessions"]), self._environment]
+            self._put(study=json.dumps(self._document), sessions=json.dumps(sessions))
 
-    def _tabulate(self, arms: tuple[ArmRecord, ...]) -> None:
+    def _tabulate(self) -> None:
         """Make the tables that are not there yet, and say how the arms stand to each other."""
         for record in (ArmRecord, Trial, *DETAILS):
             self._connection.execute(create(record))
         self._connection.execute("DELETE FROM arms")
-        insert(self._connection, arms)
+        insert(self._connection, self._arms)
         self._put(schema_version=SCHEMA_VERSION)
 
-    def _check_same_study(
-        self,
-        meta: Mapping[str, str],
-        document: Mapping[str, Any],
-        fingerprint_document: Mapping[str, Any],
-    ) -> None:
+    def _check_same_study(self, meta: Mapping[str, str]) -> None:
         if meta.get("schema_version") not in {BEFORE, SCHEMA_VERSION}:
             raise StoreError(
                 f"{self.folder / DATABASE}: schema_version must be {BEFORE} or {SCHEMA_VERSION}, got "
                 f"{meta.get('schema_version')}; go on with the regrow that began it"
             )
-        before = json.loads(meta["study"])
+        before, seeds = json.loads(meta["study"]), self._document["seeds"]
         found: list[str] = []
         if meta["fingerprint"] != self.fingerprint:
-            found = differences(json.loads(meta["fingerprint_document"]), fingerprint_document)
-        elif not set(before["seeds"]) <= set(document["seeds"]):
-            found = [f"seeds: {_short(before['seeds'])} there, {_short(document['seeds'])} here"]
+            found = differences(
+                json.loads(meta["fingerprint_document"]), self._fingerprint_document
+            )
+        elif not set(before["seeds"]) <= set(seeds):
+            found = [f"seeds: {_short(before['seeds'])} there, {_short(seeds)} here"]
         if found:
             more = f" and {len(found) - 4} more" if len(found) > 4 else ""
             raise StoreError(
@@ -164,9 +155,6 @@ class Store:
                 f"this folder was begun with other versions ({'; '.join(changed)}): "
                 f"trials of the two sessions may differ in their last digits"
             )
-
-    def _write_study(self, document: Mapping[str, Any]) -> None:
-        write_whole(self.folder / "study.json", f"{json.dumps(document, indent=2)}\n".encode())
 
     # ---- trials
 
