@@ -14,7 +14,8 @@ from crossed import seldom
 from regrow.history import Renewed, Report
 from regrow.lab import data as lab_data
 from regrow.lab.data import Dataset
-from regrow.lab.engines import StackEngine, engine_named
+from regrow.lab.engines.choice import engine_named
+from regrow.lab.engines.stack import StackEngine
 from regrow.lab.plan import plan
 from regrow.lab.preflight import preflight
 from regrow.lab.run import Run

@@ -48,13 +48,3 @@ def distinguishing(recipe: str, settings: Mapping[str, object]) -> dict[str, obj
         {'threshold': 1e-08}
     """
     return without(settings, LATER.get(recipe, {}))
-
-
-def with_before(recipe: str, settings: Mapping[str, object]) -> dict[str, object]:
-    """The settings of stored results, which do not have those that came later.
-
-    Examples:
-        >>> with_before("randomout", {"threshold": 1e-8})
-        {'confirm': 'gradient', 'look_every': 100, 'threshold': 1e-08}
-    """
-    return {**LATER.get(recipe, {}), **settings}
