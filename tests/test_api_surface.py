@@ -12,6 +12,7 @@ import pytest
 import regrow
 
 PUBLIC = {
+    "ContinualBackprop",
     "FilterGrafting",
     "Grafter",
     "InternalScion",
@@ -20,6 +21,7 @@ PUBLIC = {
     "PartnerRecipe",
     "RandomControl",
     "RandomOut",
+    "ReDo",
     "RePr",
     "Recipe",
     "Regrower",

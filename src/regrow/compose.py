@@ -152,6 +152,7 @@ class Parts(TypedDict, total=False):
     when: Schedule
     grace_steps: int | None
     min_loss: float | None
+    newborn: bool
     reset_optimizer: bool
     exclude_first: bool
     drop: bool
@@ -185,6 +186,7 @@ class Recipe(Composition):
         when: At which optimizer steps.
         grace_steps: A renewed filter is not renewed again in this many steps after its renewal. None: 0, or 1 where
             its own gradient is exactly 0 until its readers have moved (they start at 0).
+        newborn: The grace period protects filters after the beginning of the training too, as if all were renewed then.
         min_loss: Act only while the training loss is at least this; None = always. The loss is told by
             `Regrower.tell`.
         reset_optimizer: Give a renewed filter the optimizer state that a fresh one would have. False: it stays what it
@@ -210,6 +212,7 @@ class Recipe(Composition):
     renew: Renewal
     when: Schedule
     grace_steps: int | None = 0
+    newborn: bool = False
     min_loss: float | None = None
     reset_optimizer: bool = True
     exclude_first: bool = False
@@ -231,6 +234,7 @@ class Recipe(Composition):
         renew: Renewal,
         when: Schedule,
         grace_steps: int | None = 0,
+        newborn: bool = False,
         min_loss: float | None = None,
         reset_optimizer: bool = True,
         exclude_first: bool = False,
@@ -247,6 +251,7 @@ class Recipe(Composition):
             renew=renew,
             when=when,
             grace_steps=grace_steps,
+            newborn=newborn,
             min_loss=min_loss,
             reset_optimizer=reset_optimizer,
             exclude_first=exclude_first,

@@ -30,6 +30,7 @@ Batches = Callable[[int], list[tuple[Tensor, Tensor]]]
 FIRST = {name: 4 if name.endswith("scion") else 5 for name in VARIANTS} | {
     name: 3 for name in VARIANTS if name.startswith("repr")
 }
+FIRST["redo"] = 4  # in the step before it gets ready to read the passes
 """The step at which a row acts for the first time, or would if there were a dead filter."""
 
 LOOKS = dict.fromkeys(BY_SILENCE, 11)

@@ -65,6 +65,8 @@ class OutletRange:
         self.largest: Tensor | None = None
         self.values: Tensor | None = None
         self.sums: Tensor | None = None
+        self.placed: Tensor | None = None
+        self.given = 0
         self.examples = 0
 
     def read(self, x: Tensor, *, sums: bool, tensors: PassTensors | None = None) -> None:
@@ -205,5 +207,9 @@ class OutletRange:
         found = torch.zeros(4, self._count + 1, dtype=torch.float64, device=x.device)
         found[:3].index_add_(1, self._units, each.flatten(1))
         found = found[:, :-1]
-        found[3] = self._places * (many // max(len(self._outlet.units), 1))
+        each_place = many // max(len(self._outlet.units), 1)
+        found[3] = self._places * each_place
+        placed = each[0].flatten()
+        self.placed = placed if self.placed is None else self.placed + placed
+        self.given += each_place
         self.sums = found if self.sums is None else self.sums + found

@@ -14,6 +14,7 @@ from regrow.loop.activity.lookout import Lookout, neighbours
 from regrow.loop.activity.step_activity import StepActivity
 from regrow.loop.drop import Choice, DropPhase, absent_from
 from regrow.loop.measure.calibration import Calibration
+from regrow.loop.measure.live_means import LiveMeans
 from regrow.loop.measure.probe import Probe
 from regrow.loop.protection import Protection
 from regrow.loop.ranks import Ranks
@@ -58,6 +59,12 @@ def assembled(
             f"renew={renewal!r} must know more of a layer than attach gives it (its first values, or what it gives on "
             f"a batch): such draws are for calls of `edits` by hand ({where})"
         )
+    if renewal.moves_means and not hasattr(recipe.criterion, "means_of"):
+        raise ConfigError(
+            f"renew={renewal!r} moves what filters give on the average, which the criterion "
+            f"{type(recipe.criterion).__name__} does not remember: use Utility(means=True), or another renewal "
+            f"({where})"
+        )
     warner = Warner(
         recipe.info.name,
         reads_gradients=Signal.GRADIENTS in recipe.criterion.needs,
@@ -74,6 +81,9 @@ def assembled(
         companions=companions,
         calibration=calibration,
         dry_run=dry_run,
+        live=LiveMeans(model, wiring, [layer.filters for layer in layers], kept=wiring.shared)
+        if renewal.moves_means
+        else None,
         drops=recipe.drop,
         reset_state=recipe.reset_optimizer,
         leads=ranks.keeps_buffers,
@@ -104,7 +114,13 @@ def assembled(
         probe=probe,
         lookout=None
         if activity is None
-        else Lookout(recipe, activity=activity, neighbours=neighbours(wiring), warner=warner),
+        else Lookout(
+            recipe,
+            activity=activity,
+            neighbours=neighbours(wiring),
+            warner=warner,
+            due=schedule.due,
+        ),
         ranks=ranks,
         warner=warner,
         hooks=hooks,

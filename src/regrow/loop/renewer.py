@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from regrow.decision import Decision
 from regrow.history import Renewed
 from regrow.loop.measure.calibration import Calibration
+from regrow.loop.measure.live_means import LiveMeans
 from regrow.loop.start.initialisers import fresh_entries, with_fresh
 from regrow.loop.trained import WorkingLayers
 from regrow.renewal import Activity, Edit, Layer, Renewal
@@ -62,6 +63,7 @@ class Renewer:
         companions: As above.
         calibration: Needed by a renewal with ``preserve``.
         dry_run: As above.
+        live: Says what readers receive, for a renewal that moves means as the criterion remembers them.
         drops: Whether filters leave the network before they are renewed: then no mean of theirs is moved anywhere.
         reset_state: Give renewed entries the optimizer state of fresh ones.
         leads: Whether no other process's buffers are written over the model's.
@@ -79,6 +81,7 @@ class Renewer:
         companions: Sequence[Companion],
         calibration: Calibration | None,
         dry_run: bool,
+        live: LiveMeans | None = None,
         drops: bool = False,
         reset_state: bool = True,
         leads: bool = True,
@@ -106,6 +109,9 @@ class Renewer:
             self.notes = tuple(
                 note for layer in layers.values() for note in uncut(layer.filters, activity)
             )
+        self._live = live
+        if live is not None:
+            self.notes = tuple(note for each in layers.values() for note in live.lost(each.filters))
         self.calibration = None if dry_run or not renewal.keeps_output else calibration
 
     def load_fresh(self, fresh: Mapping[str, float]) -> None:
@@ -128,7 +134,9 @@ class Renewer:
         self.refreshed()
         calibration = self.calibration
         if calibration is None:
-            return self.carry_out(decision, None, seed=seed, step=step, trained=trained)
+            live = self._live
+            activity = None if live is None else live.activity(decision.means, self.tensors)
+            return self.carry_out(decision, activity, seed=seed, step=step, trained=trained)
         calibration.data.ask(step)
         activity = self._measure(calibration, list(decision.masks))
         before = calibration.outputs()

@@ -22,6 +22,7 @@ from regrow.graph.slices import rows
 from regrow.history import Renewed, Report
 from regrow.loop.activity.lookout import Lookout
 from regrow.loop.drop import Choice, DropPhase
+from regrow.loop.measure.outgoing import OutgoingSizes
 from regrow.loop.measure.probe import Probe
 from regrow.loop.order import StepOrder
 from regrow.loop.protection import Protection
@@ -91,6 +92,11 @@ class Stepper:
         self._every_step = recipe.criterion.every_step
         self._reads_gradients = Signal.GRADIENTS in recipe.criterion.needs
         self._reads_weights = Signal.WEIGHTS in recipe.criterion.needs
+        self._outgoing = (
+            OutgoingSizes({path: layer.filters for path, layer in layers.items()})
+            if Signal.READERS in recipe.criterion.needs
+            else None
+        )
         self._counts = {path: layer.filters.count for path, layer in layers.items()}
         self._state = initial_state(recipe, self._counts)
         self._step = 0
@@ -170,6 +176,9 @@ class Stepper:
                 groups=filters.groups,
                 weight=rows(parameter.detach(), filters) if self._reads_weights else None,
                 grad=None if grad is None else rows(grad, filters),
+                outgoing=None
+                if self._outgoing is None
+                else self._outgoing.of(path, self._renewer.tensors),
             )
 
     def _weigh(
@@ -353,6 +362,7 @@ class Stepper:
             "counted": self._renewer.counted.state_dict(),
             "started_at_zero": [] if self.lookout is None else sorted(self.lookout.started_at_zero),
             "report": self.report.saved(),
+            **({"selection": dict(self._state.selection)} if self.recipe.select.remembers else {}),
             **(
                 {}
                 if self.protection is None

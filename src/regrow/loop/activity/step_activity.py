@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Final
 
 import torch
@@ -17,6 +18,7 @@ from regrow.decision import watching
 from regrow.errors import ConfigError
 from regrow.functional.silence import TOLERANCE
 from regrow.graph import Filters, Wiring
+from regrow.loop.activity import places
 from regrow.loop.activity.factors import Factors, scales
 from regrow.loop.ranks import Ranks
 from regrow.loop.trained import TrainedTensors
@@ -74,6 +76,10 @@ class StepActivity:
             model,
             {path: (*meter.flow(path).factors, *scales(wiring[path])) for path in self._layers},
         )
+        self._orders = {
+            path: [places.by_unit(each.units, layer.count) for each in meter.flow(path).outlets]
+            for path, layer in self._layers.items()
+        }
         self._heard_by = {path: _writers(wiring, path) for path in self._layers}
         self.unknown = tuple(path for path in self._layers if not meter.knows(path))
         self.asked: frozenset[str] = frozenset()
@@ -92,7 +98,7 @@ class StepActivity:
             self.asked = layers
             self._meter.ask(self, layers, sums=self._sums)
 
-    def asks_all(self, *, step: int) -> bool:
+    def asks_all(self, step: int) -> bool:
         """Whether all layers' passes are read in a step, where nobody says otherwise."""
         return step % self._every == 0
 
@@ -137,6 +143,7 @@ class StepActivity:
                 else self._factors.block(path, each.silent, moving=learning - self.started_at_zero),
                 examples=each.examples,
                 lively=each.lively,
+                places=places.means_of(each.placed, self._orders[path]),
                 **_means(each.sums),
             )
             for path, each in found.items()
@@ -174,18 +181,32 @@ class StepActivity:
         rows: list[Tensor] = []
         for path in sorted(self.asked):
             count, own = self._layers[path].count, mine.get(path)
-            rows.append(
+            row = (
                 torch.zeros(_ROWS, count, dtype=torch.float64, device="cpu")
                 if own is None
                 else _row_of(own)
             )
-        everyone = self._ranks.gather(torch.cat(rows, 1), why="confirm='silence'")
-        parts = everyone.split([self._layers[path].count for path in sorted(self.asked)], 2)
+            rows.append(row.flatten())
+            if self._sums:
+                rows.append(places.row_of(() if own is None else own.placed, self._outlets(path)))
+        lengths = [len(row) for row in rows]
+        everyone = self._ranks.gather(torch.cat(rows), why="confirm='silence'")
+        parts = iter(everyone.split(lengths, 1))
         found: dict[str, PassReading] = {}
-        for path, part in zip(sorted(self.asked), parts, strict=True):
+        for path in sorted(self.asked):
+            part = next(parts).unflatten(1, (_ROWS, -1))
+            placed = next(parts) if self._sums else None
             if bool(part[:, 0].any()):
-                found[path] = _together(part, like=self._parameters[self._layers[path].weight])
+                like = self._parameters[self._layers[path].weight]
+                found[path] = _together(part, like=like)
+                if placed is not None:
+                    sums = places.placed_of(placed.sum(0), self._outlets(path), like=like)
+                    found[path] = replace(found[path], placed=sums)
         return found
+
+    def _outlets(self, path: str) -> tuple[int, ...]:
+        """How many places each outlet of a layer has."""
+        return tuple(len(each.units) for each in self._meter.flow(path).outlets)
 
 
 def _writers(wiring: Wiring, path: str) -> tuple[str, ...]:
@@ -280,6 +301,7 @@ def _over_passes(readings: Sequence[PassReading]) -> PassReading:
         starved=(torch.stack([each.starved for each in readings]) | ~seen).all(0),
         examples=sum(each.examples for each in readings),
         sums=torch.stack(sums).sum(0) if sums else None,
+        placed=places.together([each.placed for each in readings if each.placed]),
         strange=all(each.strange for each in readings),
     )
 
