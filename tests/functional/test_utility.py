@@ -53,9 +53,8 @@ def test_the_other_utilities() -> None:
     one, two = torch.tensor([2.0, 4.0]), torch.tensor([0.0, 0.5])
     assert unit_utility("weight", outgoing=one, size=two).tolist() == [2.0, 4.0]
     assert unit_utility("adaptation", outgoing=one, size=one, incoming=two).tolist() == [0.0, 2.0]
-    for kind in ("adaptation", "luck"):
-        with pytest.raises(ConfigError, match="kind must be 'contribution'"):
-            unit_utility(kind, outgoing=one, size=two)  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="'adaptation' with incoming, got 'adaptation'"):
+        unit_utility("adaptation", outgoing=one, size=two)
 
 
 @pytest.mark.parametrize("decay", [0.0, 0.5, 0.99, 0.9999])
