@@ -22,6 +22,7 @@ PUBLIC = {
     "RandomControl",
     "RandomOut",
     "ReDo",
+    "ReGraMa",
     "RePr",
     "Recipe",
     "Regrower",

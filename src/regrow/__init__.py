@@ -1,7 +1,7 @@
 """Find the convolutional filters that training has abandoned, and put them back to work.
 
 Contents: `attach` (a recipe inside your training loop), `attach_partners` (networks that lend each other weights),
-`trace` (who reads whom in your model), the recipes (`KeepAlive`, `RandomOut`, `ReDo`, `ContinualBackprop`,
+`trace` (who reads whom in your model), the recipes (`KeepAlive`, `RandomOut`, `ReDo`, `ContinualBackprop`, `ReGraMa`,
 `RePr`, `FilterGrafting`, `NoiseScion`, `InternalScion`, `RandomControl`), `Recipe` with its parts for your own, `nn`
 (layers), `losses` and `Teachers`.
 """
@@ -38,6 +38,7 @@ if TYPE_CHECKING:  # what type checkers read; tests/test_api_surface.py holds it
     from regrow.recipes import RandomControl as RandomControl
     from regrow.recipes import RandomOut as RandomOut
     from regrow.recipes import ReDo as ReDo
+    from regrow.recipes import ReGraMa as ReGraMa
     from regrow.recipes import RePr as RePr
     from regrow.teachers import Teachers as Teachers
 
@@ -57,6 +58,7 @@ _HOMES = {
     "RandomOut": "recipes",
     "Recipe": "compose",
     "ReDo": "recipes",
+    "ReGraMa": "recipes",
     "Regrower": "loop",
     "Report": "history",
     "RePr": "recipes",

@@ -26,6 +26,7 @@ from regrow.criteria import (
     Oracle,
     RandomScore,
     RelativeActivity,
+    RelativeGradient,
     Silenced,
     Taylor,
     Utility,
@@ -44,6 +45,7 @@ from regrow.recipes import (
     RandomControl,
     RandomOut,
     ReDo,
+    ReGraMa,
     RePr,
 )
 
@@ -229,6 +231,15 @@ def _relative_activity_oracle(
     return [size / mean for size in sizes]
 
 
+def _relative_gradient_oracle(
+    weight: list[list[float]], grad: list[list[float]], settings: Mapping[str, Any]
+) -> list[float]:
+    """As released: means over a unit's weights, by their mean over the layer."""
+    del weight, settings
+    means = [sum(abs(value) for value in row) / len(row) for row in grad]
+    return [each * len(means) / sum(means) for each in means]
+
+
 def _utility_oracle(
     weight: list[list[float]], grad: list[list[float]], settings: Mapping[str, Any]
 ) -> list[float]:
@@ -291,6 +302,9 @@ CRITERIA: dict[str, CriterionRow] = {
         settings=({}, {"as_published": True}),
         oracle=_relative_activity_oracle,
         scale_free=True,
+    ),
+    "RelativeGradient": CriterionRow(
+        make=RelativeGradient, oracle=_relative_gradient_oracle, scale_free=True
     ),
     "Utility": CriterionRow(
         make=Utility,
@@ -524,6 +538,28 @@ RECIPES: dict[str, RecipeRow] = {
             Wrong(settings={"readers": "burn"}, match="readers must be one of keep, zero, redraw"),
             Wrong(settings={"grace_steps": -1}, match="grace_steps must be at least 0"),
             Wrong(settings={"as_published": 1}, match="as_published must be like False, got 1"),
+            Wrong(settings={"treshold": 1.0}, match="did you mean 'threshold'", error=RegrowError),
+        ),
+    ),
+    "regrama": RecipeRow(
+        make=ReGraMa,
+        # Somebody's gradient is no larger than the mean.
+        acts={"threshold": 1.0, "every_steps": 6},
+        # Threshold and interval: as other implementations have them; the rest follows from the paper's zeros.
+        defaults={"threshold": 0.01, "every_steps": 1000, "readers": "zero", "grace_steps": 100},
+        wrong=(
+            Wrong(
+                settings={"threshold": math.inf}, match="threshold must be a finite number, got inf"
+            ),
+            Wrong(settings={"every_steps": 0}, match="every_steps must be a whole number of at"),
+            Wrong(settings={"most_of_layer": -1.0}, match=r"most_of_layer must be within \[0, 1\]"),
+            Wrong(settings={"active_fraction": 1.5}, match=r"within \[0, 1\], got 1.5"),
+            Wrong(settings={"readers": "burn"}, match="readers must be one of keep, zero, redraw"),
+            Wrong(settings={"grace_steps": -1}, match="grace_steps must be at least 0"),
+            Wrong(
+                settings={"as_published": True, "readers": "redraw"},
+                match="leave readers as it is, got readers='redraw'",
+            ),
             Wrong(settings={"treshold": 1.0}, match="did you mean 'threshold'", error=RegrowError),
         ),
     ),

@@ -23,6 +23,7 @@ RECIPES = (
     regrow.NoiseScion,
     regrow.InternalScion,
     regrow.ReDo,
+    regrow.ReGraMa,
     regrow.ContinualBackprop,
 )
 NAMES = [(make, name) for make in RECIPES for name in inspect.signature(make).parameters]

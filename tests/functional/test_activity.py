@@ -39,3 +39,7 @@ def test_in_a_layer_of_zeros_nobody_is_less_than_the_rest() -> None:
 def test_half_precision_is_divided_in_single() -> None:
     sizes = torch.tensor([6e4, 6e4, 0.0], dtype=torch.float16)
     assert relative_activity(sizes).tolist() == pytest.approx([1.5, 1.5, 0.0])
+
+
+def test_infinite_sizes_do_not_make_the_others_small() -> None:
+    assert relative_activity(torch.tensor([1.0, math.inf])).isnan().all()

@@ -14,6 +14,7 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
 import regrow
+from recipes.small import EXAMPLE, dense, is_plain_training, kill, train
 from regrow.criteria import LayerActivity, Observation, Utility
 from regrow.errors import ConfigError
 from regrow.renewal import Redraw
@@ -21,36 +22,6 @@ from regrow.selection import RateOfLayer
 
 Batches = Callable[[int], list[tuple[Tensor, Tensor]]]
 Cnn = Callable[[int], nn.Module]
-EXAMPLE = torch.zeros(2, 1, 8, 8)
-
-
-def dense(width: int = 8) -> nn.Sequential:
-    """Two hidden layers behind images."""
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        return nn.Sequential(
-            *(nn.Flatten(), nn.Linear(64, width), nn.ReLU(), nn.Linear(width, width), nn.ReLU()),
-            nn.Linear(width, 3),
-        )
-
-
-def train(
-    model: nn.Module,
-    batches: list[tuple[Tensor, Tensor]],
-    recipe: regrow.Recipe | None,
-    *,
-    lr: float = 1e-3,
-    **told: Any,
-) -> Any:
-    optimizer = torch.optim.SGD(model.parameters(), lr=lr)
-    regrower = None
-    if recipe is not None:
-        regrower = regrow.attach(recipe, model, optimizer, example_inputs=EXAMPLE, **told)
-    for images, labels in batches:
-        optimizer.zero_grad()
-        F.cross_entropy(model(images), labels).backward()
-        optimizer.step()
-    return regrower
 
 
 def activity(size: list[float], **places: Tensor) -> LayerActivity:
@@ -183,9 +154,8 @@ class TestInTraining:
 
     def test_the_dead_go_first_and_never_the_head(self, batches: Batches) -> None:
         model = dense()
-        with torch.no_grad():
-            for layer, unit in ((model[1], 6), (model[3], 2)):
-                layer.weight[unit], layer.bias[unit] = 0.0, -1.0  # type: ignore[operator,index]
+        kill(model[1], 6)
+        kill(model[3], 2)
         found = train(model, batches(8), regrow.ContinualBackprop(rate=0.05, maturity=4))
         first = {e.layer: e.filters for e in reversed(found.report.events)}
         assert first == {"1": (6,), "3": (2,)}
@@ -203,12 +173,8 @@ class TestInTraining:
         assert event.scores == pytest.approx(expected[list(event.filters)].tolist(), rel=1e-5)
 
     def test_a_rate_of_0_is_plain_training_bit_for_bit(self, batches: Batches) -> None:
-        ends: list[list[Tensor]] = []
-        for recipe in (regrow.ContinualBackprop(rate=0.0, maturity=0), None):
-            model = dense()
-            train(model, batches(12), recipe, lr=0.1)
-            ends.append([each.detach() for each in model.parameters()])
-        assert all(torch.equal(one, other) for one, other in zip(*ends, strict=True))
+        recipe = regrow.ContinualBackprop(rate=0.0, maturity=0)
+        assert is_plain_training(recipe, batches(12))
 
     def test_what_is_saved_up_is_saved(self, batches: Batches) -> None:
         """A rate that takes one unit every few steps: resumed between two of them it goes on where it was."""

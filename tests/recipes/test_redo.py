@@ -8,66 +8,14 @@ from typing import Any
 
 import pytest
 import torch
-import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
 import regrow
+from recipes.small import dense, is_plain_training, kill, renewed, train
 from regrow.errors import NoEffectWarning
 
 Batches = Callable[[int], list[tuple[Tensor, Tensor]]]
 Cnn = Callable[[int], nn.Module]
-EXAMPLE = torch.zeros(2, 1, 8, 8)
-
-
-def dense(seed: int = 0, *, width: int = 8) -> nn.Sequential:
-    """Two hidden layers behind images."""
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        return nn.Sequential(
-            nn.Flatten(),
-            nn.Linear(64, width),
-            nn.ReLU(),
-            nn.Linear(width, width),
-            nn.ReLU(),
-            nn.Linear(width, 3),
-        )
-
-
-def kill(layer: Any, *units: int) -> None:
-    """A ReLU behind it gives 0 for every image."""
-    with torch.no_grad():
-        layer.weight[list(units)] = 0.0
-        layer.bias[list(units)] = -1.0
-
-
-def train(
-    model: nn.Module,
-    batches: list[tuple[Tensor, Tensor]],
-    recipe: regrow.Recipe,
-    *,
-    lr: float = 1e-3,
-    **told: Any,
-) -> regrow.Regrower:
-    """SGD without momentum, small steps: who is dead stays so by itself."""
-    optimizer = torch.optim.SGD(model.parameters(), lr=lr)
-    regrower = regrow.attach(recipe, model, optimizer, example_inputs=EXAMPLE, **told)
-    for images, labels in batches:
-        optimizer.zero_grad()
-        F.cross_entropy(model(images), labels).backward()
-        optimizer.step()
-    return regrower
-
-
-def renewed(regrower: regrow.Regrower) -> dict[str, list[int]]:
-    return {
-        layer: [
-            unit
-            for event in regrower.report.events
-            if event.layer == layer
-            for unit in event.filters
-        ]
-        for layer in {event.layer for event in regrower.report.events}
-    }
 
 
 class TestWhoIsDormant:
@@ -224,23 +172,7 @@ class TestWhatBecomesOfIt:
         assert (model[3].weight != before[1]).any(0).nonzero()[:, 0].tolist() == [2]
 
     def test_a_negative_threshold_is_plain_training_bit_for_bit(self, batches: Batches) -> None:
-        ends: list[list[Tensor]] = []
-        for attached in (True, False):
-            model = dense()
-            kill(model[1], 2)
-            optimizer = torch.optim.AdamW(model.parameters(), lr=0.01)
-            if attached:
-                regrow.attach(
-                    regrow.ReDo(threshold=-1.0, every_steps=2),
-                    *(model, optimizer),
-                    example_inputs=EXAMPLE,
-                )
-            for images, labels in batches(8):
-                optimizer.zero_grad()
-                F.cross_entropy(model(images), labels).backward()
-                optimizer.step()
-            ends.append([each.detach() for each in model.parameters()])
-        assert all(torch.equal(one, other) for one, other in zip(*ends, strict=True))
+        assert is_plain_training(regrow.ReDo(threshold=-1.0, every_steps=2), batches(8))
 
     def test_norm_entries_begin_anew_unless_as_published(
         self, small_cnn: Cnn, batches: Batches

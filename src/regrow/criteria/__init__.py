@@ -24,6 +24,7 @@ from regrow.criteria.momentary import Momentary
 from regrow.criteria.oracle import Oracle
 from regrow.criteria.random_score import RandomScore
 from regrow.criteria.relative_activity import RelativeActivity
+from regrow.criteria.relative_gradient import RelativeGradient
 from regrow.criteria.taylor import Taylor
 from regrow.criteria.utility import Utility
 from regrow.criteria.weight_norm import WeightNorm
@@ -48,6 +49,7 @@ __all__ = [
     "Oracle",
     "RandomScore",
     "RelativeActivity",
+    "RelativeGradient",
     "Remembering",
     "Signal",
     "Silenced",

@@ -4,7 +4,7 @@ from regrow.functional.activity import relative_activity
 from regrow.functional.clipping import adaptive_scale, norm_scale
 from regrow.functional.constants import constant_response
 from regrow.functional.gain_control import gain_control
-from regrow.functional.gradient import gradient_norm
+from regrow.functional.gradient import gradient_norm, relative_gradient
 from regrow.functional.grafting import blend, own_share, scale_share
 from regrow.functional.importance import (
     accuracy_drop,
@@ -65,6 +65,7 @@ __all__ = [
     "radam_update",
     "rank_correlation",
     "relative_activity",
+    "relative_gradient",
     "scale_share",
     "silent",
     "spare_best",

@@ -35,4 +35,5 @@ def relative_activity(size: Scores) -> Scores:
     """
     wide = size.to(torch.promote_types(size.dtype, torch.float32))
     mean = wide.nanmean(-1, keepdim=True)
-    return torch.where((mean == 0) & ~wide.isnan(), 1.0, wide / mean)
+    shares = torch.where(mean.isfinite(), wide / mean, torch.nan)  # a share of infinity would be 0
+    return torch.where((mean == 0) & ~wide.isnan(), 1.0, shares)

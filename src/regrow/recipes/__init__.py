@@ -11,6 +11,7 @@ from regrow.recipes.noise_scion import NoiseScion
 from regrow.recipes.random_control import RandomControl
 from regrow.recipes.randomout import RandomOut
 from regrow.recipes.redo import ReDo
+from regrow.recipes.regrama import ReGraMa
 from regrow.recipes.repr import RePr
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "RandomControl",
     "RandomOut",
     "ReDo",
+    "ReGraMa",
     "RePr",
     "RecipeInfo",
     "build",
