@@ -52,6 +52,22 @@ def check_not_negative(value: float, *, name: str, where: str) -> None:
         raise ConfigError(f"{name} must be at least 0, got {value!r} ({where})")
 
 
+def check_finite(value: object, *, name: str, where: str) -> None:
+    """Refuse what is no finite number.
+
+    Args:
+        value: The number.
+        name: The argument's name.
+        where: Who asked, for the message.
+
+    Raises:
+        ConfigError: `value` is not a finite number.
+    """
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not (number and math.isfinite(value)):
+        raise ConfigError(f"{name} must be a finite number, got {value!r} ({where})")
+
+
 def check_whole(value: object, *, name: str, where: str, least: int = 0) -> None:
     """Refuse what is no whole number, or a smaller one.
 

@@ -153,15 +153,19 @@ def decide(
     eligible = _eligible(recipe, state.born, scores, step=step)
     if streams is not None:
         scores, eligible = streams.gather(scores, eligible)
-    selection, masks = select.chosen(state.selection, scores, eligible=eligible, step=step)
+    selection, masks = (
+        _saving(select, state.selection, scores, eligible=eligible, step=step)
+        if select.remembers
+        else (state.selection, select(scores, eligible=eligible, step=step))
+    )
     if not masks:
         return replace(state, criteria=criteria, selection=selection), Decision(nonfinite=strange)
-    masks = {layer: masks.get(layer, torch.zeros_like(may)) for layer, may in eligible.items()}
     if streams is not None:
         masks = streams.spread(masks)
     masks, nonfinite = _marked(masks, scores)
-    means = _means(recipe.criterion, {layer: criteria[layer] for layer in masks})
+    means: dict[str, Mapping[int, Tensor]] = {}
     if hasattr(recipe.criterion, "renewed"):
+        means = _means(recipe.criterion, criteria, masks)  # before they are forgotten
         remembers = cast("Remembering", recipe.criterion)
         criteria |= {layer: remembers.renewed(criteria[layer], masks[layer]) for layer in masks}
     stamp = {layer: torch.where(masks[layer].cpu(), step, state.born[layer]) for layer in masks}
@@ -174,14 +178,28 @@ def decide(
     )
 
 
+def _saving(
+    select: Selection,
+    state: SelectionState,
+    scores: Mapping[str, Scores],
+    *,
+    eligible: Mapping[str, Mask],
+    step: int,
+) -> tuple[SelectionState, dict[str, Mask]]:
+    """Ask a selection that remembers; nothing where it takes nobody, else a mask for each layer."""
+    state, found = select.chosen(state, scores, eligible=eligible, step=step)
+    nobody = {} if not found else {layer: torch.zeros_like(may) for layer, may in eligible.items()}
+    return state, {**nobody, **found}
+
+
 def _means(
-    criterion: Criterion, states: Mapping[str, CriterionState]
+    criterion: Criterion, states: Mapping[str, CriterionState], layers: Collection[str]
 ) -> dict[str, Mapping[int, Tensor]]:
-    """What filters give on the average, before it is forgotten with them."""
+    """What filters give on the average, by layer, if the criterion knows."""
     if not hasattr(criterion, "means_of"):
         return {}
     averages = cast("Averaging", criterion)
-    return {layer: averages.means_of(state) for layer, state in states.items()}
+    return {layer: averages.means_of(states[layer]) for layer in layers}
 
 
 def _suspect(

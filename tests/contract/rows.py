@@ -312,7 +312,7 @@ CRITERIA: dict[str, CriterionRow] = {
         oracle=_utility_oracle,
         averages=True,
         wrong=(
-            Wrong(settings={"kind": "random"}, match="'weight' or 'adaptation', got 'random'"),
+            Wrong(settings={"kind": "luck"}, match="'adaptation' or 'random', got 'luck'"),
             Wrong(settings={"decay": 1.0}, match=r"decay must be within \[0, 1\), got 1.0"),
         ),
     ),
@@ -572,7 +572,7 @@ RECIPES: dict[str, RecipeRow] = {
             Wrong(settings={"rate": 1.5}, match=r"rate must be within \[0, 1\], got 1.5"),
             Wrong(settings={"maturity": -1}, match="maturity must be a whole number of at least 0"),
             Wrong(settings={"decay": 1.0}, match=r"decay must be within \[0, 1\), got 1.0"),
-            Wrong(settings={"utility": "luck"}, match="'weight' or 'adaptation', got 'luck'"),
+            Wrong(settings={"utility": "luck"}, match="'adaptation' or 'random', got 'luck'"),
             Wrong(settings={"active_fraction": 1.5}, match=r"within \[0, 1\], got 1.5"),
             Wrong(settings={"as_published": 1}, match="as_published must be like False, got 1"),
             Wrong(settings={"mature": 1}, match="did you mean 'maturity'", error=RegrowError),

@@ -45,6 +45,7 @@ class _Request:
 
     layers: Set[str] = frozenset()
     sums: bool = False
+    ranges: bool = True
     passes: list[dict[str, PassReading]] = field(default_factory=list[dict[str, PassReading]])
 
 
@@ -101,15 +102,18 @@ class ActivityMeter:
         """Where a layer's filters leave."""
         return self._flows.get(layer, Flow())
 
-    def ask(self, who: object, layers: Set[str], *, sums: bool = False) -> None:
+    def ask(
+        self, who: object, layers: Set[str], *, sums: bool = False, ranges: bool = True
+    ) -> None:
         """Say what is to be read in the passes from here on, until something else is asked.
 
         Args:
             sums: Sums of all values too, and not only whether they are equal.
+            ranges: Whether they are equal. False: that is worth nothing here, and is not looked at for its sake.
         """
         asked = self._asked.setdefault(id(who), _Request())
-        if (asked.layers, asked.sums) != (layers, sums):
-            asked.layers, asked.sums = layers, sums
+        if (asked.layers, asked.sums, asked.ranges) != (layers, sums, ranges):
+            asked.layers, asked.sums, asked.ranges = layers, sums, ranges
             self._arrange()
 
     def leave(self, who: object) -> None:
@@ -148,7 +152,7 @@ class ActivityMeter:
                 self._passes[path].hear(x)
         for path, x in values.items():
             if path in self._passes:
-                self._passes[path].give(0, x, sums=self._sums, tensors=self._tensors)
+                _gives(self, self._passes[path], 0)(x)
         self._end_pass()
 
     def look_for_wrappers(self) -> bool:
@@ -164,6 +168,10 @@ class ActivityMeter:
     @property
     def _sums(self) -> bool:
         return any(each.sums for each in self._asked.values())
+
+    @property
+    def _ranges(self) -> bool:
+        return any(each.ranges for each in self._asked.values() if each.layers)
 
     def _add(self, wiring: Wiring) -> None:
         for path, flow in wiring.flows.items():
@@ -343,7 +351,14 @@ class _ReadingMode(TorchFunctionMode):
 
 
 def _gives(meter: ActivityMeter, layer: LayerPass, outlet: int) -> Callable[[Tensor], None]:
-    return lambda x: layer.give(outlet, x, sums=meter._sums, tensors=meter._tensors)  # pyright: ignore[reportPrivateUsage]
+    """Take what an outlet gives, as those who ask want it at the moment."""
+    return lambda x: layer.give(
+        outlet,
+        x,
+        sums=meter._sums,  # pyright: ignore[reportPrivateUsage]
+        ranges=meter._ranges,  # pyright: ignore[reportPrivateUsage]
+        tensors=meter._tensors,  # pyright: ignore[reportPrivateUsage]
+    )
 
 
 def _elsewhere() -> bool:

@@ -69,8 +69,13 @@ class OutletRange:
         self.given = 0
         self.examples = 0
 
-    def read(self, x: Tensor, *, sums: bool, tensors: PassTensors | None = None) -> None:
-        """Take one more call in. The argument is read, never written; what is worked out is kept in `tensors`."""
+    def read(
+        self, x: Tensor, *, sums: bool, ranges: bool = True, tensors: PassTensors | None = None
+    ) -> None:
+        """Take one more call in. The argument is read, never written; what is worked out is kept in `tensors`.
+
+        Without `ranges` nobody asks who is silent, and nobody is said to be.
+        """
         tensors = PassTensors() if tensors is None else tensors
         # As it was in the pass before, nearly always, and then it is known what to make of it.
         if x.shape != self._shape or x.dtype is not self._dtype:
@@ -89,7 +94,11 @@ class OutletRange:
         if sums:
             self._add(x, tensors)
         # Where somebody was silent in the last pass, somebody is in this one: a first look would be for nothing.
-        if self.lively or (not self._doubted and x.is_cpu and self._surely_living(x, tensors)):
+        if (
+            not ranges
+            or self.lively
+            or (not self._doubted and x.is_cpu and self._surely_living(x, tensors))
+        ):
             self.lively = True  # nobody is silent in a pass who was not in one call of it
             return
         low, high, largest = self._range(x)

@@ -81,9 +81,11 @@ class LayerPass:
             # Kept and not read: nobody is silent in nearly every pass, and then what was heard does not matter.
             self._heard.append((x.detach(), x._version))  # pyright: ignore[reportPrivateUsage]
 
-    def give(self, outlet: int, x: Tensor, *, sums: bool, tensors: PassTensors) -> None:
+    def give(
+        self, outlet: int, x: Tensor, *, sums: bool, ranges: bool, tensors: PassTensors
+    ) -> None:
         """Take what filters give at one outlet, by its number in `outlets`."""
-        self.outlets[outlet].read(x, sums=sums, tensors=tensors)
+        self.outlets[outlet].read(x, sums=sums, ranges=ranges, tensors=tensors)
         if self._heard and all(each.examples for each in self.outlets):
             if not all(each.lively for each in self.outlets):
                 self._listen()

@@ -19,7 +19,8 @@ from regrow._shapes import FilterRows, Mask, Scores
 class Signal(enum.Enum):
     """What a criterion looks at; the loop records no more than that.
 
-    The first three are there at every step. Activity is read in the training's own forward passes. The others
+    The first three are there at every step. Activity and means are read in the training's own forward passes; for means
+    alone nobody looks who is silent, starved or blocked, which costs less. The others
     (`MEASURED`) are measured on calibration data, where the network hears the filter, and only at a step at which a
     score is due.
     """
@@ -28,6 +29,7 @@ class Signal(enum.Enum):
     GRADIENTS = "gradients"
     READERS = "readers"
     ACTIVITY = "activity"
+    MEANS = "means"
     ACTIVATIONS = "activations"
     GATES = "gates"
     SILENCED_ACCURACY = "silenced accuracy"

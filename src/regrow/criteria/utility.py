@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final, final
+from typing import Final, Literal, final
 
 import torch
 from torch import Tensor
 
 from regrow._shapes import Mask, Scores
 from regrow.criteria.base import CriterionState, LayerActivity, Observation, Signal
+from regrow.criteria.random_score import RandomScore
 from regrow.errors import ConfigError
 from regrow.functional.utility import UtilityKind, debiased, unit_utility
 
 _MEAN: Final = "mean."
-_KINDS: Final = ("contribution", "weight", "adaptation")
+_KINDS: Final = ("contribution", "weight", "adaptation", "random")
 
 
 @final
@@ -29,7 +30,7 @@ class Utility:
 
     Args:
         kind: ``contribution``: what the unit gives times the weights that read it. ``weight``: those weights alone.
-            ``adaptation``: 1 / its own weights.
+            ``adaptation``: 1 / its own weights. ``random``: a draw, for a control with the same memory of means.
         decay: Of the averages, within [0, 1). 0: the last step alone.
         means: Remember what units give on the average too, for a renewal that moves it (``Redraw(transfer=True)``).
 
@@ -45,7 +46,7 @@ class Utility:
         Dohare et al., Nature 632, 2024, Methods; the released code's ``util_type``.
     """
 
-    kind: UtilityKind = "contribution"
+    kind: UtilityKind | Literal["random"] = "contribution"
     decay: float = 0.99
     means: bool = False
 
@@ -55,7 +56,7 @@ class Utility:
         """Check the settings."""
         if self.kind not in _KINDS:
             raise ConfigError(
-                f"kind must be 'contribution', 'weight' or 'adaptation', got {self.kind!r} (utility)"
+                f"kind must be 'contribution', 'weight', 'adaptation' or 'random', got {self.kind!r} (utility)"
             )
         value = self.decay
         if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1:  # pyright: ignore[reportUnnecessaryIsInstance] # users' words
@@ -64,8 +65,10 @@ class Utility:
     @property
     def needs(self) -> frozenset[Signal]:
         """What units give, and the weights on one of their sides."""
+        if self.kind == "random":
+            return frozenset({Signal.MEANS})
         side = Signal.WEIGHTS if self.kind == "adaptation" else Signal.READERS
-        return frozenset({Signal.ACTIVITY, side})
+        return frozenset({Signal.MEANS, side})
 
     def observe(self, state: CriterionState, observation: Observation) -> CriterionState:
         """Take one step into the averages.
@@ -96,8 +99,8 @@ class Utility:
         return after
 
     def _of_step(self, observation: Observation, activity: LayerActivity) -> Tensor | None:
-        if activity.size is None:
-            return None
+        if activity.size is None or self.kind == "random":
+            return activity.size
         if self.kind == "adaptation":
             if observation.weight is None:
                 return None
@@ -118,17 +121,18 @@ class Utility:
 
         Args:
             state: What is remembered. Not changed.
-            layer: Not used.
-            count: Not used.
-            step: Not used.
-            seed: Not used.
+            layer: For a draw, as the rest.
+            count: The same.
+            step: The same.
+            seed: The same.
 
         Returns:
             The same state, and the scores, (*S, O) float64; None where nothing was observed.
         """
-        del layer, count, step, seed
         if "utility" not in state:
             return state, None
+        if self.kind == "random":
+            return RandomScore().score(state, layer=layer, count=count, step=step, seed=seed)
         scores = debiased(state["utility"], age=state["age"], decay=self.decay)
         best = scores.nan_to_num(0.0).amax(-1, keepdim=True)
         return state, torch.where(state["age"] > 0, scores, best)

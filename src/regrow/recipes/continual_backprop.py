@@ -9,6 +9,7 @@ from regrow._checks import check_flag, check_whole
 from regrow._renamed import renamed
 from regrow.compose import BY_WITH_PARTS, Parts, Recipe, RecipeInfo
 from regrow.errors import ConfigError
+from regrow.neutral import Neutral
 from regrow.recipes._registry import register
 from regrow.schedule import Every
 
@@ -46,6 +47,9 @@ INFO = RecipeInfo(
         "Optimizer: the code's own Adam counts steps by element; with any other optimizer nothing is reset. Here "
         "renewed entries have the state of fresh ones under every optimizer that can be followed.",
     ),
+    neutral=Neutral(
+        decides="filters", settings={"utility": "random"}, choice=frozenset({"utility"})
+    ),
 )
 
 
@@ -70,7 +74,7 @@ class ContinualBackprop(Recipe):
         maturity: Steps after a renewal, and after the start, in which a unit is not judged.
         decay: Of the averages, within [0, 1).
         utility: ``contribution``, ``weight`` (the weights that read the unit alone) or ``adaptation`` (1 / its own
-            weights); see `regrow.functional.unit_utility`.
+            weights); see `regrow.functional.unit_utility`. ``random``: the control for the choice.
         active_fraction: Share of the training, from its start, in which units are renewed. Below 1 it needs
             ``attach(total_steps=...)``.
         reset_optimizer: Give the renewed entries the optimizer state of fresh ones.
@@ -99,7 +103,7 @@ class ContinualBackprop(Recipe):
     rate: float = 1e-4
     maturity: int = 100
     decay: float = 0.99
-    utility: Literal["contribution", "weight", "adaptation"] = "contribution"
+    utility: Literal["contribution", "weight", "adaptation", "random"] = "contribution"
     active_fraction: float = 1.0
     reset_optimizer: bool = True
     as_published: bool = False
@@ -116,9 +120,10 @@ class ContinualBackprop(Recipe):
 
         check_flag(self.as_published, name="as_published", where="continual-backprop")
         check_whole(self.maturity, name="maturity", where="continual-backprop")
-        if self.utility not in {"contribution", "weight", "adaptation"}:
+        if self.utility not in {"contribution", "weight", "adaptation", "random"}:
             raise ConfigError(
-                f"utility must be 'contribution', 'weight' or 'adaptation', got {self.utility!r} (continual-backprop)"
+                "utility must be 'contribution', 'weight', 'adaptation' or 'random', got "
+                f"{self.utility!r} (continual-backprop)"
             )
         moves = not self.as_published
         return Parts(

@@ -42,6 +42,7 @@ class RandomControl(Recipe):
         reset_optimizer: As in the run under test.
         readers: As in the run under test.
         preserve: As in the run under test.
+        transfer: Move means into the readers of what is renewed (`ContinualBackprop`, unless as published).
         init: As in the run under test.
         step_limit: As in the run under test (`KeepAlive`); 0: no guard.
         check_gain: As in the run under test.
@@ -64,6 +65,7 @@ class RandomControl(Recipe):
     reset_optimizer: bool = True
     readers: Literal["keep", "zero", "redraw"] = "keep"
     preserve: bool = False
+    transfer: bool = False
     init: str | None = None
     step_limit: float = 0.0
     check_gain: bool = False
@@ -76,7 +78,7 @@ class RandomControl(Recipe):
 
     def compose(self) -> Parts:
         """The parts that follow from the settings."""
-        from regrow.criteria import RandomScore
+        from regrow.criteria import RandomScore, Utility
         from regrow.guard import StepLimit
         from regrow.nn.gain_check import GainCheck
         from regrow.renewal import Redraw
@@ -86,13 +88,14 @@ class RandomControl(Recipe):
         for event in self.like:
             counts[event.step, event.layer] += len(event.filters)
         return Parts(
-            criterion=RandomScore(),
+            criterion=Utility(kind="random", means=True) if self.transfer else RandomScore(),
             select=CountsOf(counts=dict(counts)),
             renew=Redraw(
                 bias="zero" if self.reset_bias else "keep",
                 norm="reset" if self.reset_norm else "keep",
                 readers=self.readers,
                 preserve=self.preserve,
+                transfer=self.transfer,
             ),
             when=AtSteps.of(event.step for event in self.like),
             guard=StepLimit(fraction=self.step_limit) if self.step_limit else None,

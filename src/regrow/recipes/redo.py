@@ -111,12 +111,12 @@ class ReDo(Recipe):
         """The parts that follow from the settings."""
         from regrow.criteria import RelativeActivity
         from regrow.renewal import Redraw
-        from regrow.selection import AtMost
+        from regrow.selection import UpTo
 
         check_flag(self.as_published, name="as_published", where="redo")
         return Parts(
             criterion=RelativeActivity(as_published=self.as_published),
-            select=AtMost(threshold=self.threshold, most_of_layer=self.most_of_layer),
+            select=UpTo(threshold=self.threshold, most_of_layer=self.most_of_layer),
             renew=Redraw(norm="keep" if self.as_published else "reset", readers=self.readers),
             when=Every(
                 steps=self.every_steps, active_fraction=self.active_fraction, prefix="every_"

@@ -66,7 +66,7 @@ class ReGraMa(Recipe):
         most_of_layer: The largest share of a layer that is renewed at once; one unit always stays.
         readers: What the weights that read a renewed unit become: ``zero``, ``redraw`` or ``keep``.
         grace_steps: Steps after a renewal in which the unit is not renewed again: as long as its readers start at 0,
-            next to no gradient comes back to it.
+            next to no gradient comes back to it. None: 1 with ``readers='zero'``, else 0.
         reset_optimizer: Give the renewed entries the optimizer state of fresh ones.
         as_published: Keep readers and norm entries, as the released code does.
         init: What fresh units are drawn from; None: as ``attach`` was told.
@@ -86,7 +86,7 @@ class ReGraMa(Recipe):
 
     Examples:
         >>> ReGraMa(threshold=0.0).select
-        AtMost(threshold=0.0, most_of_layer=1.0)
+        UpTo(threshold=0.0, most_of_layer=1.0)
     """
 
     info = INFO
@@ -96,7 +96,7 @@ class ReGraMa(Recipe):
     active_fraction: float = 1.0
     most_of_layer: float = 1.0
     readers: Literal["keep", "zero", "redraw"] = "zero"
-    grace_steps: int = 100
+    grace_steps: int | None = 100
     reset_optimizer: bool = True
     as_published: bool = False
     init: str | None = None
@@ -108,7 +108,7 @@ class ReGraMa(Recipe):
         """The parts that follow from the settings."""
         from regrow.criteria import RelativeGradient
         from regrow.renewal import Redraw
-        from regrow.selection import AtMost
+        from regrow.selection import UpTo
 
         check_flag(self.as_published, name="as_published", where="regrama")
         if self.as_published and self.readers != "zero":
@@ -117,7 +117,7 @@ class ReGraMa(Recipe):
             )
         return Parts(
             criterion=RelativeGradient(),
-            select=AtMost(threshold=self.threshold, most_of_layer=self.most_of_layer),
+            select=UpTo(threshold=self.threshold, most_of_layer=self.most_of_layer),
             renew=Redraw(norm="keep", readers="keep")
             if self.as_published
             else Redraw(readers=self.readers),

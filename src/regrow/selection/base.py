@@ -16,17 +16,15 @@ SelectionState = Mapping[str, Tensor]
 
 @runtime_checkable
 class Selection(Protocol):
-    """Scores to masks. Inherit from it: then only the call is to be written."""
+    """Scores to masks. Inherit from it: then only the call is to be written.
 
-    @property
-    def quota(self) -> bool:
-        """Whether it was asked for how many are taken, so that many at once are no surprise."""
-        return False
+    Attributes:
+        quota: Whether it was asked for how many are taken, so that many at once are no surprise.
+        remembers: Whether what it takes depends on what it took before: then it is asked by `chosen`.
+    """
 
-    @property
-    def remembers(self) -> bool:
-        """Whether what it takes depends on what it took before (`chosen`)."""
-        return False
+    quota: bool = False
+    remembers: bool = False
 
     @abstractmethod
     def __call__(

@@ -23,10 +23,7 @@ class CountsOf(Selection):
 
     counts: Mapping[tuple[int, str], int]
 
-    @property
-    def quota(self) -> bool:
-        """How many are taken was asked for."""
-        return True
+    quota = True
 
     def __call__(
         self, scores: Mapping[str, Scores], *, eligible: Mapping[str, Mask], step: int

@@ -53,15 +53,8 @@ class RateOfLayer(Selection):
 
     rate: float
 
-    @property
-    def quota(self) -> bool:
-        """How many are taken was asked for."""
-        return True
-
-    @property
-    def remembers(self) -> bool:
-        """What is saved up."""
-        return True
+    quota = True
+    remembers = True
 
     def __post_init__(self) -> None:
         """Check the settings."""

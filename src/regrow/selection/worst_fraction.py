@@ -34,10 +34,7 @@ class WorstFraction(Selection):
     fraction: float
     most_of_layer: float = 1.0
 
-    @property
-    def quota(self) -> bool:
-        """How many are taken was asked for."""
-        return True
+    quota = True
 
     def __post_init__(self) -> None:
         """Check the settings."""

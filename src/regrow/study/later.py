@@ -7,7 +7,7 @@ from typing import Final
 
 LATER: Final[Mapping[str, Mapping[str, object]]] = {
     "randomout": {"confirm": "gradient", "look_every": 100},
-    "random": {"step_limit": 0.0, "check_gain": False, "dense": False},
+    "random": {"step_limit": 0.0, "check_gain": False, "dense": False, "transfer": False},
 }
 """Of recipes."""
 

@@ -45,6 +45,7 @@ class StepActivity:
         layers: Those that the recipe watches.
         trained: What the optimizers train.
         sums: Means and shares are wanted too.
+        ranges: Who is silent is wanted.
         every: Read the passes of one in so many steps, where nobody says otherwise.
         ranks: The processes that train the model together.
     """
@@ -58,13 +59,14 @@ class StepActivity:
         layers: Sequence[Filters],
         trained: TrainedTensors,
         sums: bool,
+        ranges: bool,
         every: int,
         ranks: Ranks,
     ) -> None:
         self._meter = meter
         self._layers = {each.path: each for each in layers}
         self._trained = trained
-        self._sums = sums
+        self._sums, self._ranges = sums, ranges
         self._every = every
         self._ranks = ranks
         self._misses = 0
@@ -96,7 +98,7 @@ class StepActivity:
         layers = layers - set(self.unknown)
         if layers != self.asked:
             self.asked = layers
-            self._meter.ask(self, layers, sums=self._sums)
+            self._meter.ask(self, layers, sums=self._sums, ranges=self._ranges)
 
     def asks_all(self, step: int) -> bool:
         """Whether all layers' passes are read in a step, where nobody says otherwise."""
@@ -232,7 +234,8 @@ def step_activity(
         raise ConfigError(
             f"activity_every must be a whole number of at least 1, got {every!r} (attach)"
         )
-    if Signal.ACTIVITY not in recipe.criterion.needs:
+    needs = recipe.criterion.needs
+    if needs.isdisjoint({Signal.ACTIVITY, Signal.MEANS}):
         return None
     if isinstance(called, nn.DataParallel) and len(called.device_ids) > 1:
         raise ConfigError(
@@ -246,6 +249,7 @@ def step_activity(
         layers=layers,
         trained=trained,
         sums=watching(recipe.criterion) is None,
+        ranges=Signal.ACTIVITY in needs,
         every=every,
         ranks=ranks,
     )

@@ -23,6 +23,7 @@ class Choice(Selection):
     with it, `Absence.bound`), the best of those that would do so stay.
 
     Attributes:
+        remembers: As the recipe's selection.
         absent: Who has filters out of the model at the moment.
 
     Args:
@@ -43,6 +44,7 @@ class Choice(Selection):
         absence: Absence | None = None,
     ) -> None:
         self._select = select
+        self.remembers = select.remembers
         self.absent = absent
         self._own = own
         self._streams = streams
@@ -62,11 +64,6 @@ class Choice(Selection):
         """Mark filters that are in the network."""
         _, masks = self.chosen({}, scores, eligible=eligible, step=step)
         return {path: masks.get(path, torch.zeros_like(each)) for path, each in eligible.items()}
-
-    @property
-    def remembers(self) -> bool:
-        """As the recipe's selection."""
-        return self._select.remembers
 
     def chosen(
         self,

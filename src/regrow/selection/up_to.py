@@ -7,9 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import final
 
-from regrow._checks import check_fraction
+from regrow._checks import check_finite, check_fraction
 from regrow._shapes import Mask, Scores
-from regrow.errors import ConfigError
 from regrow.functional.masks import below, lowest
 from regrow.selection._share import share_of
 from regrow.selection.base import Selection
@@ -17,7 +16,7 @@ from regrow.selection.base import Selection
 
 @final
 @dataclass(frozen=True, kw_only=True)
-class AtMost(Selection):
+class UpTo(Selection):
     """All units whose score is at most a threshold, and of each layer no more than a share, the lowest first.
 
     A threshold that is reached counts, so that 0 marks who scores exactly 0. A layer always keeps one unit.
@@ -37,9 +36,9 @@ class AtMost(Selection):
     Examples:
         >>> import torch
         >>> scores, all_ = {"a": torch.tensor([0.1, 0.0, 2.0])}, {"a": torch.ones(3, dtype=torch.bool)}
-        >>> AtMost(threshold=0.1)(scores, eligible=all_, step=0)
+        >>> UpTo(threshold=0.1)(scores, eligible=all_, step=0)
         {'a': tensor([ True,  True, False])}
-        >>> AtMost(threshold=0.1, most_of_layer=0.4)(scores, eligible=all_, step=0)
+        >>> UpTo(threshold=0.1, most_of_layer=0.4)(scores, eligible=all_, step=0)
         {'a': tensor([False,  True, False])}
     """
 
@@ -48,13 +47,7 @@ class AtMost(Selection):
 
     def __post_init__(self) -> None:
         """Check the settings."""
-        value = self.threshold
-        if (
-            isinstance(value, bool)
-            or not isinstance(value, int | float)
-            or not math.isfinite(value)
-        ):  # pyright: ignore[reportUnnecessaryIsInstance] # users' words
-            raise ConfigError(f"threshold must be a finite number, got {value!r} (selection)")
+        check_finite(self.threshold, name="threshold", where="selection")
         check_fraction(self.most_of_layer, name="most_of_layer", where="selection")
 
     def __call__(
