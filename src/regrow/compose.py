@@ -34,6 +34,8 @@ class RecipeInfo:
         paper: Authors and venue.
         year: Year of the version that is followed.
         url: Where the paper is.
+        family: What kind of method it is, for lists: ``dead units``, ``plasticity``, ``overlap``, ``grafting`` or
+            ``guards``.
         differs: Where paper, released code and this recipe disagree, one entry a difference.
         role: What its arms are for: ``method``, or ``control`` where the recipe replays another run. The
             laboratory's own have ``plain``, ``restart`` and ``apart``.
@@ -47,6 +49,7 @@ class RecipeInfo:
     paper: str = ""
     year: int = 0
     url: str = ""
+    family: str = ""
     differs: tuple[str, ...] = ()
     role: Literal["method", "control", "plain", "restart", "apart"] = "method"
     partners: bool = False

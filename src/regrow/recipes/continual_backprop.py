@@ -19,6 +19,7 @@ INFO = RecipeInfo(
     paper="Dohare, Hernandez-Garcia, Lan, Rahman, Mahmood, Sutton (Nature 632, 2024; arXiv 2306.13812v3)",
     year=2024,
     url="https://www.nature.com/articles/s41586-024-07711-7",
+    family="plasticity",
     summary="Renews a small share of each layer's mature units all the time, those that their readers miss least.",
     differs=(
         "What a removed unit gave on the average goes into its readers' biases, so that the function does not jump: "

@@ -17,6 +17,7 @@ INFO = RecipeInfo(
     paper="Sokar, Agarwal, Castro, Evci (ICML 2023; arXiv 2302.12902v2)",
     year=2023,
     url="https://arxiv.org/abs/2302.12902",
+    family="plasticity",
     summary="Renews units that give next to nothing beside the mean of their layer, at long intervals.",
     differs=(
         "Threshold: the paper's text takes 0.1 for its runs (better than 0 and 0.025, which is what it counts dormant "

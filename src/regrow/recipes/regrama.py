@@ -18,6 +18,7 @@ INFO = RecipeInfo(
     paper="Liu, Wu, Obando-Ceron, Castro, Courville, Pan (NeurIPS 2025; arXiv 2505.24061)",
     year=2025,
     url="https://arxiv.org/abs/2505.24061",
+    family="plasticity",
     summary="Renews units whose gradient is next to nothing beside the mean of their layer, at long intervals.",
     differs=(
         "Whose gradient: the paper's formula takes the derivative by what a unit gives, for each example. A dead ReLU "
