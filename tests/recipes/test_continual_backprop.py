@@ -208,9 +208,6 @@ NETS: Mapping[str, Callable[[], nn.Sequential]] = {
         *(nn.Conv2d(1, 6, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(6 * 9, 5))
     ),
     "conv, 1x1 conv": lambda: nn.Sequential(nn.Conv2d(1, 6, 3), nn.ReLU(), nn.Conv2d(6, 5, 1)),
-    "dense, dropout": lambda: nn.Sequential(
-        nn.Flatten(), nn.Linear(64, 6), nn.ReLU(), nn.Dropout(0.0), nn.Linear(6, 5)
-    ),
     "grouped": lambda: nn.Sequential(nn.Conv2d(1, 6, 3), nn.ReLU(), nn.Conv2d(6, 6, 1, groups=2)),
     "transposed": lambda: nn.Sequential(nn.Conv2d(1, 6, 3), nn.ReLU(), nn.ConvTranspose2d(6, 5, 1)),
 }
@@ -272,9 +269,12 @@ class TestTransfer:
         found = train(model, batches(1), regrow.ContinualBackprop())
         assert any("is not moved into 3" in note for note in found.report.notes)
 
-    def test_the_mean_behind_a_layer_norm_is_not_moved(self, batches: Batches) -> None:
+    @pytest.mark.parametrize("between", [nn.LayerNorm(6), nn.Dropout(0.1)])
+    def test_the_mean_behind_something_else_is_not_moved(
+        self, between: nn.Module, batches: Batches
+    ) -> None:
         model = nn.Sequential(
-            *(nn.Flatten(), nn.Linear(64, 6), nn.ReLU(), nn.LayerNorm(6), nn.Linear(6, 3)),
+            *(nn.Flatten(), nn.Linear(64, 6), nn.ReLU(), between, nn.Linear(6, 3)),
         )
         before = model[4].bias.detach().clone()
         recipe = regrow.ContinualBackprop(rate=0.4, maturity=0)

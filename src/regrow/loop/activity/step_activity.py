@@ -25,6 +25,8 @@ from regrow.loop.trained import TrainedTensors
 
 _ROWS: Final = 9
 
+_WHY_SUMS: Final = "a criterion that reads forward passes"
+
 _PATIENCE: Final = 2
 """Steps of watched layers that had a gradient, and in which no pass was read, after which that is said."""
 
@@ -192,7 +194,9 @@ class StepActivity:
             if self._sums:
                 rows.append(places.row_of(() if own is None else own.placed, self._outlets(path)))
         lengths = [len(row) for row in rows]
-        everyone = self._ranks.gather(torch.cat(rows), why="confirm='silence'")
+        everyone = self._ranks.gather(
+            torch.cat(rows), why=_WHY_SUMS if self._sums else "confirm='silence'"
+        )
         parts = iter(everyone.split(lengths, 1))
         found: dict[str, PassReading] = {}
         for path in sorted(self.asked):
@@ -237,10 +241,12 @@ def step_activity(
     needs = recipe.criterion.needs
     if needs.isdisjoint({Signal.ACTIVITY, Signal.MEANS}):
         return None
+    watches = watching(recipe.criterion) is not None
+    instead = "confirm='gradient'" if watches else "a criterion that does not read them"
     if isinstance(called, nn.DataParallel) and len(called.device_ids) > 1:
         raise ConfigError(
             f"the criterion {type(recipe.criterion).__name__} reads forward passes, and DataParallel makes them in "
-            f"copies on several devices: use DistributedDataParallel, or confirm='gradient' (attach)"
+            f"copies on several devices: use DistributedDataParallel, or {instead} (attach)"
         )
     found = StepActivity(
         ActivityMeter.of(model, wiring, called=called),
@@ -248,7 +254,7 @@ def step_activity(
         wiring=wiring,
         layers=layers,
         trained=trained,
-        sums=watching(recipe.criterion) is None,
+        sums=not watches,
         ranges=Signal.ACTIVITY in needs,
         every=every,
         ranks=ranks,
@@ -256,8 +262,7 @@ def step_activity(
     if len(found.unknown) == len(layers):
         raise ConfigError(
             f"the criterion {type(recipe.criterion).__name__} must know where filters leave, and this wiring says it "
-            f"of no layer: give attach(example_inputs=...), a wiring that regrow.trace made, or confirm='gradient' "
-            f"(attach)"
+            f"of no layer: give attach(example_inputs=...), a wiring that regrow.trace made, or {instead} (attach)"
         )
     return found
 

@@ -119,7 +119,7 @@ class LiveMeans:
 
 
 def _place_of(reader: Reader, outlets: Sequence[Outlet]) -> _Place:
-    """The outlet that is the reader's own argument, or that of a dropout, which keeps means."""
+    """The outlet that is the reader's own argument: behind any other one something may change the mean."""
     widths = {len(each) for each in reader.channels}
     channels = None
     if len(widths) == 1 and widths != {0}:
@@ -128,20 +128,14 @@ def _place_of(reader: Reader, outlets: Sequence[Outlet]) -> _Place:
     if reader.standardised:
         return _Place(outlet=None, channels=channels)
     own = [n for n, each in enumerate(outlets) if each.site.module == reader.path]
-    dropped = [n for n, each in enumerate(outlets) if "dropout" in each.site.function]
-    found = own or (dropped if len(outlets) == 1 else [])
-    return _Place(outlet=found[0] if found else None, channels=channels)
+    return _Place(outlet=own[0] if own else None, channels=channels)
 
 
 def _fill(received: Tensor, place: _Place, mean: Tensor) -> bool:
     """Write the means into the reader's channels; whether they fit."""
-    if place.channels is None:
+    if place.channels is None or place.channels.shape != mean.shape:
         return False
-    mean = mean.to("cpu", torch.float64).nan_to_num(0.0)
-    if mean.shape[1] != place.channels.shape[1]:
-        # Dropped out before it was flattened: of each unit its mean over the places.
-        mean = mean.mean(1, keepdim=True).expand(place.channels.shape)
-    received[place.channels] = mean
+    received[place.channels] = mean.to("cpu", torch.float64).nan_to_num(0.0)
     return True
 
 
