@@ -52,7 +52,7 @@ def check_not_negative(value: float, *, name: str, where: str) -> None:
         raise ConfigError(f"{name} must be at least 0, got {value!r} ({where})")
 
 
-def check_finite(value: object, *, name: str, where: str) -> None:
+def check_finite(value: float, *, name: str, where: str) -> None:
     """Refuse what is no finite number.
 
     Args:
@@ -63,8 +63,7 @@ def check_finite(value: object, *, name: str, where: str) -> None:
     Raises:
         ConfigError: `value` is not a finite number.
     """
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not (number and math.isfinite(value)):
+    if not (_is_number(value) and math.isfinite(value)):
         raise ConfigError(f"{name} must be a finite number, got {value!r} ({where})")
 
 
