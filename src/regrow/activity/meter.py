@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from regrow.activity.kept_calls import KeptCalls
 from regrow.activity.outlet_range import OutletRange
 from regrow.activity.pass_tensors import PassTensors
 from regrow.activity.readings import LayerPass, PassReading
@@ -58,6 +59,10 @@ class ActivityMeter:
 
     Attributes:
         passes: How many were read so far.
+        sums: Whether anybody wants sums.
+        ranges: Whether anybody wants to know who is silent.
+        tensors: What is worked out of the tensors of the pass that is under way.
+        calls: What the newest training pass was called with, while anybody asks for it.
 
     Args:
         model: The bare model.
@@ -81,8 +86,10 @@ class ActivityMeter:
         self._table: dict[str, dict[str, list[_Entry]]] = {}
         self._watching = False
         self._before: list[Callable[[Arguments], None]] = []
-        self._tensors = PassTensors()
+        self.tensors = PassTensors()
+        self.sums = self.ranges = False
         self.passes = 0
+        self.calls = KeptCalls()
 
     @classmethod
     def of(cls, model: nn.Module, wiring: Wiring, *, called: nn.Module | None = None) -> Self:
@@ -134,6 +141,15 @@ class ActivityMeter:
         self._before.append(before)
         self._arrange()
 
+    def keep_calls(self, who: object, *, wanted: bool, whole: bool = True) -> None:
+        """Keep in `calls` what training passes are called with, from here on or not any more.
+
+        Args:
+            whole: Of calls of the whole model alone, which costs the least; else of calls of its parts too.
+        """
+        if self.calls.ask(who, wanted=wanted, whole=whole):
+            self._arrange()
+
     def settle(self) -> None:
         """Look at no pass any more if nobody asks for one: after `call_once`, and not within a pass."""
         self._before.clear()
@@ -155,6 +171,11 @@ class ActivityMeter:
                 _gives(self, self._passes[path], 0)(x)
         self._end_pass()
 
+    @property
+    def wrapped(self) -> bool:
+        """Whether the model is known to be called inside something that `torch.compile` made."""
+        return bool(self._wrappers)
+
     def look_for_wrappers(self) -> bool:
         """Look whether the model is called inside something that `torch.compile` made after it was attached."""
         model = self._model()
@@ -164,14 +185,6 @@ class ActivityMeter:
     def table(self) -> Mapping[str, Mapping[str, Sequence[_Entry]]]:
         """What is read: by module and the name of a function that is called in it."""
         return self._table
-
-    @property
-    def _sums(self) -> bool:
-        return any(each.sums for each in self._asked.values())
-
-    @property
-    def _ranges(self) -> bool:
-        return any(each.ranges for each in self._asked.values() if each.layers)
 
     def _add(self, wiring: Wiring) -> None:
         for path, flow in wiring.flows.items():
@@ -189,10 +202,15 @@ class ActivityMeter:
     def _arrange(self) -> None:
         """Read what anybody asks for, and nothing else."""
         self._frames.remove()
+        asked = [each for each in self._asked.values() if each.layers]
+        self.sums, self.ranges = (
+            any(each.sums for each in asked),
+            any(each.ranges for each in asked),
+        )
         wanted = frozenset[str]().union(*(each.layers for each in self._asked.values()))
         self._passes, self._table = {}, {}
         model = self._model()
-        self._watching = bool(wanted or self._before) and model is not None
+        self._watching = bool(wanted or self._before or self.calls.asked) and model is not None
         if model is None or not self._watching:
             return
         tensors = dict(model.named_parameters(remove_duplicate=False))
@@ -211,7 +229,9 @@ class ActivityMeter:
                 self._enter(flow.inlet, made.hear, None)
         if not self._compiled and (self._compiled is None or self._wrappers):
             self._compiled = compiled_parts(model, self._wrappers)
-        self._frames.install(self._wrappers)
+        self._frames.install(
+            self._wrappers, whole=not (wanted or self._before) and self.calls.whole
+        )
 
     def _enter(self, site: Site, take: Callable[[Tensor], None], kept: OutletRange | None) -> None:
         functions = self._table.setdefault(site.module, {})
@@ -228,6 +248,8 @@ class ActivityMeter:
         # already.
         if _elsewhere():
             return None
+        if self.calls.asked:
+            self.calls.keep(path, module, given)
         if self._before and path == "":
             waiting, self._before = self._before, []
             for each in waiting:
@@ -245,7 +267,7 @@ class ActivityMeter:
         """What is called inside is one pass; one that is broken off by an error is none."""
         self._frames.begin()
         self._ended.clear()
-        self._tensors.clear()
+        self.tensors.clear()
         try:
             with _ReadingMode(self):
                 yield
@@ -291,7 +313,7 @@ class ActivityMeter:
 
     def _end_pass(self) -> None:
         self.passes += 1
-        self._tensors.clear()
+        self.tensors.clear()
         for frame in self._ended:
             functions = self._table.get(frame.path, {})
             for name, count in frame.counts.items():
@@ -353,11 +375,7 @@ class _ReadingMode(TorchFunctionMode):
 def _gives(meter: ActivityMeter, layer: LayerPass, outlet: int) -> Callable[[Tensor], None]:
     """Take what an outlet gives, as those who ask want it at the moment."""
     return lambda x: layer.give(
-        outlet,
-        x,
-        sums=meter._sums,  # pyright: ignore[reportPrivateUsage]
-        ranges=meter._ranges,  # pyright: ignore[reportPrivateUsage]
-        tensors=meter._tensors,  # pyright: ignore[reportPrivateUsage]
+        outlet, x, sums=meter.sums, ranges=meter.ranges, tensors=meter.tensors
     )
 
 

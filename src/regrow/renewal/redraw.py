@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Literal
+from typing import Literal, cast
 
 import torch
 from torch import Tensor
@@ -15,8 +15,8 @@ from regrow.draw import Key, draw_filters, draw_rows
 from regrow.errors import ConfigError
 from regrow.graph.filters import Filters, Reader
 from regrow.graph.slices import bias_mask, norm_mask, reader_mask, rows, unrows, weight_mask
-from regrow.renewal.base import Activity, Edit, Layer, Renewal
-from regrow.renewal.draws import Draw, Drawn
+from regrow.renewal.base import NOTHING, Activity, Edit, Layer, Need, Renewal
+from regrow.renewal.draws import Draw, Drawn, draw_of
 from regrow.renewal.preserve import cut_off
 
 
@@ -39,8 +39,8 @@ class Redraw(Renewal):
         transfer: Move what the old filter gave on the average into its readers' biases, as the criterion has seen it in
             training (`regrow.criteria.Averaging`); `readers` becomes ``zero``. The mean input of the next layer stays
             what it was, and nothing is run for it.
-        draw: What a filter's weights become (`regrow.renewal.draws`), and of some draws the bias and the readers too.
-            None: what the layer's initialiser draws.
+        draw: What a filter's weights become, and of some draws the bias and the readers too: one of
+            `regrow.renewal.draws`, by name or as an object. None: what the layer's initialiser draws.
 
     Raises:
         ConfigError: A setting that is not one of those, ``preserve`` with readers that are to be redrawn, or a draw
@@ -57,7 +57,7 @@ class Redraw(Renewal):
     readers: Literal["keep", "zero", "redraw"] = "keep"
     preserve: bool = False
     transfer: bool = False
-    draw: Draw | None = None
+    draw: Draw | str | None = None
 
     def __post_init__(self) -> None:
         """Check the settings."""
@@ -79,14 +79,12 @@ class Redraw(Renewal):
                 "transfer=True moves means by itself and sets the readers' slices to zero: leave preserve and readers "
                 "as they are (redraw)"
             )
-        if self.draw is not None:
-            self._check_draw(self.draw)
+        found = draw_of(self.draw, where="redraw")
+        object.__setattr__(self, "draw", found)  # equal renewals are equal, however they were given
+        if found is not None:
+            self._check_draw(found)
 
     def _check_draw(self, draw: Draw) -> None:
-        if isinstance(draw, type) or not isinstance(draw, Draw):  # pyright: ignore[reportUnnecessaryIsInstance] # users
-            raise ConfigError(
-                f"draw must be one of regrow.renewal.draws, such as Centred(), got {draw!r} (redraw)"
-            )
         if draw.gives_bias and self.bias == "keep":
             raise ConfigError(f"draw={draw} draws the bias, which bias='keep' keeps (redraw)")
         if draw.writes_readers and (self.preserve or self.transfer or self.readers != "keep"):
@@ -95,25 +93,20 @@ class Redraw(Renewal):
             )
 
     @property
+    def _drawn_by(self) -> Draw | None:
+        """The draw: it is no name any more."""
+        return None if isinstance(self.draw, str) else self.draw
+
+    @property
     def touches_readers(self) -> bool:
         """Unless they are kept."""
-        own = self.preserve or self.transfer or self.readers != "keep"
-        return own or self._asks("writes_readers")
+        written = self._drawn_by is not None and self._drawn_by.writes_readers
+        return self.preserve or self.transfer or self.readers != "keep" or written
 
     @property
-    def needs_first(self) -> bool:
-        """As the draw does."""
-        return self._asks("needs_first")
-
-    @property
-    def needs_batch(self) -> bool:
-        """As the draw does."""
-        return self._asks("needs_batch")
-
-    @property
-    def needs_homogeneous(self) -> bool:
-        """As the draw does."""
-        return self._asks("needs_homogeneous")
+    def needs(self) -> frozenset[Need]:
+        """What the draw needs."""
+        return NOTHING if self._drawn_by is None else self._drawn_by.needs
 
     def check(self, layer: Layer) -> None:
         """Refuse a layer that cannot be drawn for.
@@ -121,11 +114,8 @@ class Redraw(Renewal):
         Args:
             layer: The layer.
         """
-        if self.draw is not None:
-            self.draw.check(layer)
-
-    def _asks(self, what: str) -> bool:
-        return self.draw is not None and bool(getattr(self.draw, what))
+        if self._drawn_by is not None:
+            self._drawn_by.check(layer)
 
     @property
     def draws_readers(self) -> bool:
@@ -207,7 +197,7 @@ class Redraw(Renewal):
                 )
             )
             if self.draw is None
-            else self.draw.draw(layer, mask, params=params, key=key)
+            else cast("Draw", self.draw).draw(layer, mask, params=params, key=key)
         )
         found = [
             Edit(

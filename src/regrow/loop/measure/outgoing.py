@@ -9,8 +9,10 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from regrow.criteria import Criterion, Signal
 from regrow.functional.utility import input_sizes
-from regrow.graph.filters import Filters, Reader
+from regrow.graph.filters import Reader
+from regrow.renewal import Layer
 
 
 @dataclass(frozen=True)
@@ -39,14 +41,19 @@ class OutgoingSizes:
         layers: By path.
     """
 
-    def __init__(self, layers: Mapping[str, Filters]) -> None:
-        self._counts = {path: filters.count for path, filters in layers.items()}
+    def __init__(self, layers: Mapping[str, Layer]) -> None:
+        self._counts = {path: layer.filters.count for path, layer in layers.items()}
         self._columns = {
             path: None
-            if filters.refused or not filters.readers
-            else [_Columns(reader) for reader in filters.readers]
-            for path, filters in layers.items()
+            if layer.filters.refused or not layer.filters.readers
+            else [_Columns(reader) for reader in layer.filters.readers]
+            for path, layer in layers.items()
         }
+
+    @classmethod
+    def asked_by(cls, criterion: Criterion, layers: Mapping[str, Layer]) -> OutgoingSizes | None:
+        """For a criterion that looks at readers; None for others."""
+        return cls(layers) if Signal.READERS in criterion.needs else None
 
     def of(self, path: str, tensors: Mapping[str, Tensor]) -> Tensor | None:
         """(O,) of one layer; None where its readers are not all known."""
