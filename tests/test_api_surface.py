@@ -12,6 +12,7 @@ import pytest
 import regrow
 
 PUBLIC = {
+    "ContinualBackprop",
     "FilterGrafting",
     "Grafter",
     "InternalScion",
@@ -20,6 +21,8 @@ PUBLIC = {
     "PartnerRecipe",
     "RandomControl",
     "RandomOut",
+    "ReDo",
+    "ReGraMa",
     "RePr",
     "Recipe",
     "Regrower",

@@ -1,8 +1,9 @@
 """Find the convolutional filters that training has abandoned, and put them back to work.
 
 Contents: `attach` (a recipe inside your training loop), `attach_partners` (networks that lend each other weights),
-`trace` (who reads whom in your model), the recipes (`RandomOut`, `RePr`, `FilterGrafting`, `NoiseScion`,
-`InternalScion`, `RandomControl`), `Recipe` with its parts for your own, `nn` (layers), `losses` and `Teachers`.
+`trace` (who reads whom in your model), the recipes (`KeepAlive`, `RandomOut`, `ReDo`, `ContinualBackprop`, `ReGraMa`,
+`RePr`, `FilterGrafting`, `NoiseScion`, `InternalScion`, `RandomControl`), `Recipe` with its parts for your own, `nn`
+(layers), `losses` and `Teachers`.
 """
 
 from __future__ import annotations
@@ -29,12 +30,15 @@ if TYPE_CHECKING:  # what type checkers read; tests/test_api_surface.py holds it
     from regrow.partners import Grafter as Grafter
     from regrow.partners import attach_partners as attach_partners
     from regrow.partnership import PartnerRecipe as PartnerRecipe
+    from regrow.recipes import ContinualBackprop as ContinualBackprop
     from regrow.recipes import FilterGrafting as FilterGrafting
     from regrow.recipes import InternalScion as InternalScion
     from regrow.recipes import KeepAlive as KeepAlive
     from regrow.recipes import NoiseScion as NoiseScion
     from regrow.recipes import RandomControl as RandomControl
     from regrow.recipes import RandomOut as RandomOut
+    from regrow.recipes import ReDo as ReDo
+    from regrow.recipes import ReGraMa as ReGraMa
     from regrow.recipes import RePr as RePr
     from regrow.teachers import Teachers as Teachers
 
@@ -43,6 +47,7 @@ __version__ = "0.1.0.dev0"
 _HOMES = {
     "attach": "loop",
     "attach_partners": "partners",
+    "ContinualBackprop": "recipes",
     "FilterGrafting": "recipes",
     "Grafter": "partners",
     "InternalScion": "recipes",
@@ -52,6 +57,8 @@ _HOMES = {
     "RandomControl": "recipes",
     "RandomOut": "recipes",
     "Recipe": "compose",
+    "ReDo": "recipes",
+    "ReGraMa": "recipes",
     "Regrower": "loop",
     "Report": "history",
     "RePr": "recipes",

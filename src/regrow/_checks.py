@@ -52,6 +52,39 @@ def check_not_negative(value: float, *, name: str, where: str) -> None:
         raise ConfigError(f"{name} must be at least 0, got {value!r} ({where})")
 
 
+def check_finite(value: float, *, name: str, where: str) -> None:
+    """Refuse what is no finite number.
+
+    Args:
+        value: The number.
+        name: The argument's name.
+        where: Who asked, for the message.
+
+    Raises:
+        ConfigError: `value` is not a finite number.
+    """
+    if not (_is_number(value) and math.isfinite(value)):
+        raise ConfigError(f"{name} must be a finite number, got {value!r} ({where})")
+
+
+def check_whole(value: object, *, name: str, where: str, least: int = 0) -> None:
+    """Refuse what is no whole number, or a smaller one.
+
+    Args:
+        value: The number.
+        name: The argument's name.
+        where: Who asked, for the message.
+        least: The smallest that may be.
+
+    Raises:
+        ConfigError: `value` is not a whole number of at least `least`.
+    """
+    if not isinstance(value, int) or isinstance(value, bool) or value < least:
+        raise ConfigError(
+            f"{name} must be a whole number of at least {least}, got {value!r} ({where})"
+        )
+
+
 def check_flag(value: object, *, name: str, where: str) -> None:
     """Refuse what is neither true nor false.
 

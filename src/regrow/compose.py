@@ -34,6 +34,8 @@ class RecipeInfo:
         paper: Authors and venue.
         year: Year of the version that is followed.
         url: Where the paper is.
+        family: What kind of method it is, for lists: ``dead units``, ``plasticity``, ``overlap``, ``grafting`` or
+            ``guards``.
         differs: Where paper, released code and this recipe disagree, one entry a difference.
         role: What its arms are for: ``method``, or ``control`` where the recipe replays another run. The
             laboratory's own have ``plain``, ``restart`` and ``apart``.
@@ -47,6 +49,7 @@ class RecipeInfo:
     paper: str = ""
     year: int = 0
     url: str = ""
+    family: str = ""
     differs: tuple[str, ...] = ()
     role: Literal["method", "control", "plain", "restart", "apart"] = "method"
     partners: bool = False
@@ -152,6 +155,7 @@ class Parts(TypedDict, total=False):
     when: Schedule
     grace_steps: int | None
     min_loss: float | None
+    newborn: bool
     reset_optimizer: bool
     exclude_first: bool
     drop: bool
@@ -185,6 +189,7 @@ class Recipe(Composition):
         when: At which optimizer steps.
         grace_steps: A renewed filter is not renewed again in this many steps after its renewal. None: 0, or 1 where
             its own gradient is exactly 0 until its readers have moved (they start at 0).
+        newborn: The grace period protects filters after the beginning of the training too, as if all were renewed then.
         min_loss: Act only while the training loss is at least this; None = always. The loss is told by
             `Regrower.tell`.
         reset_optimizer: Give a renewed filter the optimizer state that a fresh one would have. False: it stays what it
@@ -210,6 +215,7 @@ class Recipe(Composition):
     renew: Renewal
     when: Schedule
     grace_steps: int | None = 0
+    newborn: bool = False
     min_loss: float | None = None
     reset_optimizer: bool = True
     exclude_first: bool = False
@@ -231,6 +237,7 @@ class Recipe(Composition):
         renew: Renewal,
         when: Schedule,
         grace_steps: int | None = 0,
+        newborn: bool = False,
         min_loss: float | None = None,
         reset_optimizer: bool = True,
         exclude_first: bool = False,
@@ -247,6 +254,7 @@ class Recipe(Composition):
             renew=renew,
             when=when,
             grace_steps=grace_steps,
+            newborn=newborn,
             min_loss=min_loss,
             reset_optimizer=reset_optimizer,
             exclude_first=exclude_first,

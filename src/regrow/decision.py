@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import cast
 
 import torch
@@ -11,10 +11,17 @@ from torch import Tensor
 
 from regrow._shapes import Mask, Scores
 from regrow.compose import Recipe
-from regrow.criteria.base import Criterion, CriterionState, Observation, Watching
+from regrow.criteria.base import (
+    Averaging,
+    Criterion,
+    CriterionState,
+    Observation,
+    Remembering,
+    Watching,
+)
 from regrow.errors import ConfigError
 from regrow.graph import Streams
-from regrow.selection import Selection
+from regrow.selection import Selection, SelectionState
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,10 +31,12 @@ class RecipeState:
     Attributes:
         criteria: What the criterion remembers of each layer.
         born: Step of each filter's last renewal, int64 (O,); -1 = never.
+        selection: What the selection remembers.
     """
 
     criteria: Mapping[str, CriterionState]
     born: Mapping[str, Tensor]
+    selection: SelectionState = field(default_factory=dict[str, Tensor])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,12 +47,16 @@ class Decision:
         masks: By layer, (O,); only layers with a filter to renew.
         scores: By layer, (O,), the scores behind it.
         nonfinite: Number of filters whose score is not a number, by layer; only where there are any.
+        means: By layer, what a criterion that remembers it says that filters give on the average (`Utility.means_of`).
         gated: The scores were not used, because the loss is under the recipe's `min_loss`.
     """
 
     masks: Mapping[str, Mask] = field(default_factory=dict[str, Tensor])
     scores: Mapping[str, Scores] = field(default_factory=dict[str, Tensor])
     nonfinite: Mapping[str, int] = field(default_factory=dict[str, int])
+    means: Mapping[str, Mapping[int, Tensor]] = field(
+        default_factory=dict[str, Mapping[int, Tensor]]
+    )
     gated: bool = False
 
 
@@ -67,13 +80,13 @@ def observe(
         layer: recipe.criterion.observe(state.criteria[layer], observation)
         for layer, observation in observations.items()
     }
-    return RecipeState(criteria={**state.criteria, **seen}, born=state.born)
+    return replace(state, criteria={**state.criteria, **seen})
 
 
 def forget(state: RecipeState, layers: Collection[str]) -> RecipeState:
     """What was observed of layers that have left the training is of another time; when they were renewed is kept."""
     nothing: dict[str, CriterionState] = {layer: {} for layer in layers}
-    return RecipeState(criteria={**state.criteria, **nothing}, born=state.born)
+    return replace(state, criteria={**state.criteria, **nothing})
 
 
 def decide(
@@ -133,27 +146,60 @@ def decide(
         if found is not None:
             scores[layer] = found
     if recipe.min_loss is not None and loss is not None and loss < recipe.min_loss:
-        return RecipeState(criteria=criteria, born=state.born), Decision(gated=True)
+        return replace(state, criteria=criteria), Decision(gated=True)
     select = select or recipe.select
     if select.idle(scores):
-        return RecipeState(criteria=criteria, born=state.born), Decision()
+        return replace(state, criteria=criteria), Decision()
     eligible = _eligible(recipe, state.born, scores, step=step)
     if streams is not None:
         scores, eligible = streams.gather(scores, eligible)
-    masks = select(scores, eligible=eligible, step=step)
+    selection, masks = (
+        _saving(select, state.selection, scores, eligible=eligible, step=step)
+        if select.remembers
+        else (state.selection, select(scores, eligible=eligible, step=step))
+    )
+    if not masks:
+        return replace(state, criteria=criteria, selection=selection), Decision(nonfinite=strange)
     if streams is not None:
         masks = streams.spread(masks)
     masks, nonfinite = _marked(masks, scores)
-    if looks is not None:
-        renewed = {layer: looks.renewed(criteria[layer], masks[layer]) for layer in masks}
-        criteria.update(renewed)
+    means: dict[str, Mapping[int, Tensor]] = {}
+    if hasattr(recipe.criterion, "renewed"):
+        means = _means(recipe.criterion, criteria, masks)  # before they are forgotten
+        remembers = cast("Remembering", recipe.criterion)
+        criteria |= {layer: remembers.renewed(criteria[layer], masks[layer]) for layer in masks}
     stamp = {layer: torch.where(masks[layer].cpu(), step, state.born[layer]) for layer in masks}
-    after = RecipeState(criteria=criteria, born={**state.born, **stamp})
+    after = RecipeState(criteria=criteria, born={**state.born, **stamp}, selection=selection)
     return after, Decision(
         masks=masks,
         scores={layer: scores[layer] for layer in masks},
         nonfinite=strange or nonfinite,
+        means=means,
     )
+
+
+def _saving(
+    select: Selection,
+    state: SelectionState,
+    scores: Mapping[str, Scores],
+    *,
+    eligible: Mapping[str, Mask],
+    step: int,
+) -> tuple[SelectionState, dict[str, Mask]]:
+    """Ask a selection that remembers; nothing where it takes nobody, else a mask for each layer."""
+    state, found = select.chosen(state, scores, eligible=eligible, step=step)
+    nobody = {} if not found else {layer: torch.zeros_like(may) for layer, may in eligible.items()}
+    return state, {**nobody, **found}
+
+
+def _means(
+    criterion: Criterion, states: Mapping[str, CriterionState], layers: Collection[str]
+) -> dict[str, Mapping[int, Tensor]]:
+    """What filters give on the average, by layer, if the criterion knows."""
+    if not hasattr(criterion, "means_of"):
+        return {}
+    averages = cast("Averaging", criterion)
+    return {layer: averages.means_of(states[layer]) for layer in layers}
 
 
 def _suspect(
@@ -163,14 +209,14 @@ def _suspect(
     if not due:
         return state, {}
     if looks.idle(state.criteria):
-        return RecipeState(criteria={layer: {} for layer in state.born}, born=state.born), {}
+        return replace(state, criteria={layer: {} for layer in state.born}), {}
     found = {
         layer: looks.suspect(each, layer=layer, count=len(state.born[layer]), step=step, seed=seed)
         for layer, each in state.criteria.items()
     }
     strange = {layer: count for layer, (_, count) in found.items() if count}
     criteria = {layer: each for layer, (each, _) in found.items()}
-    return RecipeState(criteria=criteria, born=state.born), strange
+    return replace(state, criteria=criteria), strange
 
 
 def _eligible(
@@ -181,7 +227,10 @@ def _eligible(
         return {}
     steps = torch.cat([born[layer] for layer in scores])
     first = next(iter(scores.values())).device
-    may = ((steps < 0) | (step - steps > recipe.grace)).to(first)
+    may = step - steps > recipe.grace
+    if not recipe.newborn:
+        may |= steps < 0
+    may = may.to(first)
     parts = may.split([len(born[layer]) for layer in scores])
     return {layer: part.to(scores[layer].device) for layer, part in zip(scores, parts, strict=True)}
 

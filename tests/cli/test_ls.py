@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 from typer.testing import CliRunner
@@ -21,6 +22,22 @@ def test_recipes_with_source_settings_and_differences() -> None:
     assert recipes["randomout"]["settings"]["threshold"] == 1e-8
     assert recipes["randomout"]["differs"]
     assert recipes["random"]["control"]
+
+
+def test_recipes_are_shown_by_family() -> None:
+    families: dict[str, set[str]] = {}
+    for entry in listed("recipes"):
+        families.setdefault(str(entry["family"]), set()).add(str(entry["name"]))
+    assert families["plasticity"] == {"redo", "continual-backprop", "regrama"}
+    assert families["controls"] >= {"none", "random", "restart"}
+    text = CliRunner().invoke(app, ["ls", "recipes"]).stdout
+    _, *parts = re.split(r"^\[(.+)\]$", text, flags=re.MULTILINE)
+    assert parts[::2] == list(families)
+    for family, part in zip(parts[::2], parts[1::2], strict=True):
+        shown = {line.partition(": ")[0] for line in part.splitlines() if line[:1].isalpha()}
+        assert shown == families[family]
+    one = CliRunner().invoke(app, ["ls", "recipes", "redo"]).stdout
+    assert one.startswith("redo: ")
 
 
 def test_recipes_for_several_networks_are_marked() -> None:

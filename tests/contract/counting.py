@@ -9,7 +9,7 @@ import torch
 from regrow.criteria import Observation, Signal
 
 _NUMBERS = ("counted", "counted in one", "counted in Python")
-_OF_STATE = ("suspect", "watches", "ripe", "renewed", "stirred", "encouraged", "kept")
+_OF_STATE = ("suspect", "means_of", "watches", "ripe", "renewed", "stirred", "encouraged", "kept")
 
 
 @dataclass(frozen=True)

@@ -25,8 +25,11 @@ from regrow.criteria import (
     Observation,
     Oracle,
     RandomScore,
+    RelativeActivity,
+    RelativeGradient,
     Silenced,
     Taylor,
+    Utility,
     WeightNorm,
     ZeroShare,
 )
@@ -34,7 +37,17 @@ from regrow.errors import ConfigError, RegrowError
 from regrow.functional import fisher_diagonal, mean_activation, silent, taylor, zero_share
 from regrow.guard import AdaptiveClip, Guard, NormClip, StepLimit, WeightClip
 from regrow.history import Renewed
-from regrow.recipes import InternalScion, KeepAlive, NoiseScion, RandomControl, RandomOut, RePr
+from regrow.recipes import (
+    ContinualBackprop,
+    InternalScion,
+    KeepAlive,
+    NoiseScion,
+    RandomControl,
+    RandomOut,
+    ReDo,
+    ReGraMa,
+    RePr,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,6 +72,8 @@ class CriterionRow:
         Callable[[list[list[float]], list[list[float]], Mapping[str, Any]], list[float]] | None
     ) = None
     wrong: tuple[Wrong, ...] = ()
+    averages: bool = False
+    """Whether two observations are averaged, and not added up."""
     scale_free: bool = False
     """Whether scores stay as they are when all that is observed is multiplied by a number; with `rescale` all do."""
 
@@ -141,7 +156,12 @@ def seen(rows: torch.Tensor) -> Observation:
             starved=nobody,
             blocked=nobody,
             examples=rows.shape[-1],
+            mean=rows.double().mean(-1),
+            size=rows.double().abs().mean(-1),
+            positive=(rows > 0).double().mean(-1),
+            places=(rows.double().mean(-1, keepdim=True),),
         ),
+        outgoing=rows.abs().sum(-1),
         heard=Heard(activation=mean_activation(rows), zeros=zero_share(rows)),
         gates=Gates(slope=taylor(slopes), curvature=fisher_diagonal(slopes)),
         silenced_accuracy=Silenced(whole=rows.mean((-2, -1)), without=rows.mean(-1)),
@@ -201,6 +221,37 @@ def _liveness_oracle(
     return [float(max(row) - min(row) > 1e-6 * largest) for row in weight]
 
 
+def _relative_activity_oracle(
+    weight: list[list[float]], grad: list[list[float]], settings: Mapping[str, Any]
+) -> list[float]:
+    """Equation 1 of the paper, with |h| of each example in a row."""
+    del grad, settings
+    sizes = [sum(abs(value) for value in row) / len(row) for row in weight]
+    mean = sum(sizes) / len(sizes)
+    return [size / mean for size in sizes]
+
+
+def _relative_gradient_oracle(
+    weight: list[list[float]], grad: list[list[float]], settings: Mapping[str, Any]
+) -> list[float]:
+    """As released: means over a unit's weights, by their mean over the layer."""
+    del weight, settings
+    means = [sum(abs(value) for value in row) / len(row) for row in grad]
+    return [each * len(means) / sum(means) for each in means]
+
+
+def _utility_oracle(
+    weight: list[list[float]], grad: list[list[float]], settings: Mapping[str, Any]
+) -> list[float]:
+    """After one step the corrected average is the step's own utility: Equation 1 of the paper, and its rivals."""
+    del grad
+    sums = [sum(abs(value) for value in row) for row in weight]
+    kind = settings.get("kind", "contribution")
+    if kind == "contribution":
+        return [total / len(row) * total for total, row in zip(sums, weight, strict=True)]
+    return sums if kind == "weight" else [1 / total for total in sums]
+
+
 CRITERIA: dict[str, CriterionRow] = {
     "GradientSize": CriterionRow(
         make=GradientSize,
@@ -245,6 +296,25 @@ CRITERIA: dict[str, CriterionRow] = {
     "RandomScore": CriterionRow(make=RandomScore, scale_free=True),
     "MeanActivation": CriterionRow(
         make=MeanActivation, settings=({}, {"rescale": True}), oracle=_activation_oracle
+    ),
+    "RelativeActivity": CriterionRow(
+        make=RelativeActivity,
+        settings=({}, {"as_published": True}),
+        oracle=_relative_activity_oracle,
+        scale_free=True,
+    ),
+    "RelativeGradient": CriterionRow(
+        make=RelativeGradient, oracle=_relative_gradient_oracle, scale_free=True
+    ),
+    "Utility": CriterionRow(
+        make=Utility,
+        settings=({}, {"kind": "weight"}, {"kind": "adaptation"}, {"means": True, "decay": 0.5}),
+        oracle=_utility_oracle,
+        averages=True,
+        wrong=(
+            Wrong(settings={"kind": "luck"}, match="'adaptation' or 'random', got 'luck'"),
+            Wrong(settings={"decay": 1.0}, match=r"decay must be within \[0, 1\), got 1.0"),
+        ),
     ),
     "ZeroShare": CriterionRow(make=ZeroShare, oracle=_zeros_oracle, scale_free=True),
     # The rows are slopes there: the mean of their sizes is what is done to activations too.
@@ -451,6 +521,62 @@ RECIPES: dict[str, RecipeRow] = {
         defaults={"threshold": 0.1, "every_epochs": 1, "reset_optimizer": False},
         wrong=_SCION_WRONG,
         drawn=False,
+    ),
+    "redo": RecipeRow(
+        make=ReDo,
+        # Somebody gives no more than the mean.
+        acts={"threshold": 1.0, "every_steps": 6},
+        # The paper's text: tau of its runs, and the shortest of the intervals that it tries.
+        defaults={"threshold": 0.1, "every_steps": 1000, "readers": "zero", "active_fraction": 1.0},
+        wrong=(
+            Wrong(
+                settings={"threshold": math.nan}, match="threshold must be a finite number, got nan"
+            ),
+            Wrong(settings={"every_steps": 0}, match="every_steps must be a whole number of at"),
+            Wrong(settings={"most_of_layer": 1.5}, match=r"most_of_layer must be within \[0, 1\]"),
+            Wrong(settings={"active_fraction": 1.5}, match=r"within \[0, 1\], got 1.5"),
+            Wrong(settings={"readers": "burn"}, match="readers must be one of keep, zero, redraw"),
+            Wrong(settings={"grace_steps": -1}, match="grace_steps must be at least 0"),
+            Wrong(settings={"as_published": 1}, match="as_published must be like False, got 1"),
+            Wrong(settings={"treshold": 1.0}, match="did you mean 'threshold'", error=RegrowError),
+        ),
+    ),
+    "regrama": RecipeRow(
+        make=ReGraMa,
+        # Somebody's gradient is no larger than the mean.
+        acts={"threshold": 1.0, "every_steps": 6},
+        # Threshold and interval: as other implementations have them; the rest follows from the paper's zeros.
+        defaults={"threshold": 0.01, "every_steps": 1000, "readers": "zero", "grace_steps": 100},
+        wrong=(
+            Wrong(
+                settings={"threshold": math.inf}, match="threshold must be a finite number, got inf"
+            ),
+            Wrong(settings={"every_steps": 0}, match="every_steps must be a whole number of at"),
+            Wrong(settings={"most_of_layer": -1.0}, match=r"most_of_layer must be within \[0, 1\]"),
+            Wrong(settings={"active_fraction": 1.5}, match=r"within \[0, 1\], got 1.5"),
+            Wrong(settings={"readers": "burn"}, match="readers must be one of keep, zero, redraw"),
+            Wrong(settings={"grace_steps": -1}, match="grace_steps must be at least 0"),
+            Wrong(
+                settings={"as_published": True, "readers": "redraw"},
+                match="leave readers as it is, got readers='redraw'",
+            ),
+            Wrong(settings={"treshold": 1.0}, match="did you mean 'threshold'", error=RegrowError),
+        ),
+    ),
+    "continual-backprop": RecipeRow(
+        make=ContinualBackprop,
+        acts={"rate": 0.3, "maturity": 5, "active_fraction": 0.8},
+        # Rate: Kumar et al. 2023, best of a sweep; the others: most of the paper's experiments.
+        defaults={"rate": 1e-4, "maturity": 100, "decay": 0.99, "utility": "contribution"},
+        wrong=(
+            Wrong(settings={"rate": 1.5}, match=r"rate must be within \[0, 1\], got 1.5"),
+            Wrong(settings={"maturity": -1}, match="maturity must be a whole number of at least 0"),
+            Wrong(settings={"decay": 1.0}, match=r"decay must be within \[0, 1\), got 1.0"),
+            Wrong(settings={"utility": "luck"}, match="'adaptation' or 'random', got 'luck'"),
+            Wrong(settings={"active_fraction": 1.5}, match=r"within \[0, 1\], got 1.5"),
+            Wrong(settings={"as_published": 1}, match="as_published must be like False, got 1"),
+            Wrong(settings={"mature": 1}, match="did you mean 'maturity'", error=RegrowError),
+        ),
     ),
     "random": RecipeRow(make=RandomControl, acts={"like": _EVENTS}),
 }

@@ -28,7 +28,7 @@ def test_every_criterion_has_its_row() -> None:
         name
         for name in regrow.criteria.__all__
         if hasattr(getattr(regrow.criteria, name), "score")
-        and name not in {"Criterion", "Momentary", "Watching"}
+        and name not in {"Averaging", "Criterion", "Momentary", "Remembering", "Watching"}
     }
     assert kinds == set(CRITERIA)
 
@@ -103,9 +103,16 @@ class TestEveryCriterion:
     def test_observed_in_parts_is_observed_whole(
         self, name: str, settings: Mapping[str, Any]
     ) -> None:
-        """What is accumulated over two steps is their sum; what is not looks at the last step alone."""
+        """What is accumulated over two steps is their sum or average; what is not looks at the last step alone."""
         criterion = CRITERIA[name].make(**settings)
         first, second = gradients(4, 6), gradients(4, 6, seed=1)
+        if CRITERIA[name].averages:
+            # As a sum of weights: the second is as much as 1, the first has decayed once.
+            decay = settings.get("decay", 0.99)
+            ones = decay * _score(criterion, first), _score(criterion, second)
+            both = _score(criterion, first, second)
+            torch.testing.assert_close(both, sum(ones) / (1 + decay))
+            return
         expected = first + second if criterion.every_step else second
         torch.testing.assert_close(_score(criterion, first, second), _score(criterion, expected))
 

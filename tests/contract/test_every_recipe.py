@@ -120,19 +120,23 @@ class TestEveryRecipe:
                 break
         after, before = acting.values(), acting.stepped
         renewed = {event.layer: list(event.filters) for event in acting.report.events}
+        # What reads filters that come back from a drop is restored with them.
+        writes_readers = recipe.drop or recipe.renew.touches_readers
         for layer in acting.report.layers:
             weight, other = after[f"{layer}.weight"], before[f"{layer}.weight"]
             marked = torch.zeros(weight.shape[0], dtype=torch.bool)
             marked[renewed.get(layer, [])] = True
             assert not (weight[marked] == other[marked]).flatten(1).all(1).any()
             kept = torch.ones_like(weight, dtype=torch.bool)
-            if (
-                recipe.drop and layer == "3"
-            ):  # what reads filters that come back is restored with them
+            if writes_readers and layer == "3":
                 kept[:, renewed.get("0", [])] = False
             assert torch.equal((weight * kept)[~marked], (other * kept)[~marked])
+        read = [16 * unit + place for unit in renewed.get("3", []) for place in range(16)]
+        others = [place for place in range(96) if place not in read or not writes_readers]
         if not recipe.drop:
-            assert torch.equal(after["6.weight"], before["6.weight"])
+            assert torch.equal(after["6.weight"][:, others], before["6.weight"][:, others])
+            if recipe.renew.moves_means or getattr(recipe.renew, "readers", "keep") == "zero":
+                assert not after["6.weight"][:, read].any()
 
     def test_the_optimizers_memory_of_renewed_filters_is_that_of_fresh_ones(
         self,

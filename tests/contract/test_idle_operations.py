@@ -30,10 +30,13 @@ Batches = Callable[[int], list[tuple[Tensor, Tensor]]]
 FIRST = {name: 4 if name.endswith("scion") else 5 for name in VARIANTS} | {
     name: 3 for name in VARIANTS if name.startswith("repr")
 }
+FIRST["redo"] = 4  # in the step before it gets ready to read the passes
 """The step at which a row acts for the first time, or would if there were a dead filter."""
 
-LOOKS = dict.fromkeys(BY_SILENCE, 11)
-"""Rows that look at the sizes of two layers' gradients in every step."""
+LOOKS = dict.fromkeys(BY_SILENCE, ((0, 11), (0, 7)))
+"""Rows that look at the sizes of gradients in every step: operations in passes and steps of two layers, and of one."""
+
+LOOKS["continual-backprop"] = ((76, 104), (32, 56))  # it reads every pass, and averages
 
 FINDS_NOTHING: dict[str, tuple[dict[str, Any], list[int]]] = {
     "randomout": ({"threshold": 0.0, "every_steps": 1}, [12] * 6),
@@ -134,11 +137,9 @@ def test_a_step_before_anything_is_due(
 ) -> None:
     """No operation; nor where a layer waits to be unfrozen."""
     case = Case(small_cnn=small_cnn, batches=batches, optimizer=optimizer, frozen=frozen)
-    looks = LOOKS.get(row, 0)
-    if looks and frozen:
-        looks = 7  # at one layer
+    both, one = LOOKS.get(row, ((0, 0), (0, 0)))
     # The step 0 of a criterion that reads the passes is one in which it looks at all of them.
-    assert case.beyond(row, FIRST[row])[1:] == [(0, looks)] * (FIRST[row] - 1)
+    assert case.beyond(row, FIRST[row])[1:] == [one if frozen else both] * (FIRST[row] - 1)
 
 
 @pytest.mark.parametrize("row", FINDS_NOTHING)

@@ -22,6 +22,9 @@ RECIPES = (
     regrow.FilterGrafting,
     regrow.NoiseScion,
     regrow.InternalScion,
+    regrow.ReDo,
+    regrow.ReGraMa,
+    regrow.ContinualBackprop,
 )
 NAMES = [(make, name) for make in RECIPES for name in inspect.signature(make).parameters]
 WRONG = (-1, 0, 2.5, float("nan"), "no such word")

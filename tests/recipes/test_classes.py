@@ -28,6 +28,9 @@ EVENT = Renewed(step=4, layer="a", filters=(2,), scores=(0.0,))
 ROWS: list[tuple[type[Composition], dict[str, Any], str, dict[str, Any]]] = [
     (regrow.RandomOut, {"threshold": 1e-6}, "threshold=1e-06", {"criterion": WeightNorm()}),
     (regrow.RePr, {"s1": 3, "rank_by": "taylor"}, "s1=3, rank_by='taylor'", {"drop": False}),
+    (regrow.ReDo, {"every_steps": 50}, "every_steps=50", {"criterion": WeightNorm()}),
+    (regrow.ReGraMa, {"threshold": 0.5}, "threshold=0.5", {"newborn": True}),
+    (regrow.ContinualBackprop, {"rate": 0.5}, "rate=0.5", {"newborn": False}),
     (regrow.NoiseScion, {"decay": 0.5}, "decay=0.5", {"when": Every()}),
     (regrow.InternalScion, {"at_end": True}, "at_end=True", {"renew": Redraw()}),
     (regrow.RandomControl, {"like": [EVENT]}, f"like=({EVENT!r},)", {"init": "zeros"}),

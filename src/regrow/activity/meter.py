@@ -46,6 +46,7 @@ class _Request:
 
     layers: Set[str] = frozenset()
     sums: bool = False
+    ranges: bool = True
     passes: list[dict[str, PassReading]] = field(default_factory=list[dict[str, PassReading]])
 
 
@@ -58,6 +59,9 @@ class ActivityMeter:
 
     Attributes:
         passes: How many were read so far.
+        sums: Whether anybody wants sums.
+        ranges: Whether anybody wants to know who is silent.
+        tensors: What is worked out of the tensors of the pass that is under way.
         calls: What the newest training pass was called with, while anybody asks for it.
 
     Args:
@@ -82,7 +86,8 @@ class ActivityMeter:
         self._table: dict[str, dict[str, list[_Entry]]] = {}
         self._watching = False
         self._before: list[Callable[[Arguments], None]] = []
-        self._tensors = PassTensors()
+        self.tensors = PassTensors()
+        self.sums = self.ranges = False
         self.passes = 0
         self.calls = KeptCalls()
 
@@ -104,15 +109,18 @@ class ActivityMeter:
         """Where a layer's filters leave."""
         return self._flows.get(layer, Flow())
 
-    def ask(self, who: object, layers: Set[str], *, sums: bool = False) -> None:
+    def ask(
+        self, who: object, layers: Set[str], *, sums: bool = False, ranges: bool = True
+    ) -> None:
         """Say what is to be read in the passes from here on, until something else is asked.
 
         Args:
             sums: Sums of all values too, and not only whether they are equal.
+            ranges: Whether they are equal. False: that is worth nothing here, and is not looked at for its sake.
         """
         asked = self._asked.setdefault(id(who), _Request())
-        if (asked.layers, asked.sums) != (layers, sums):
-            asked.layers, asked.sums = layers, sums
+        if (asked.layers, asked.sums, asked.ranges) != (layers, sums, ranges):
+            asked.layers, asked.sums, asked.ranges = layers, sums, ranges
             self._arrange()
 
     def leave(self, who: object) -> None:
@@ -160,7 +168,7 @@ class ActivityMeter:
                 self._passes[path].hear(x)
         for path, x in values.items():
             if path in self._passes:
-                self._passes[path].give(0, x, sums=self._sums, tensors=self._tensors)
+                _gives(self, self._passes[path], 0)(x)
         self._end_pass()
 
     @property
@@ -178,10 +186,6 @@ class ActivityMeter:
         """What is read: by module and the name of a function that is called in it."""
         return self._table
 
-    @property
-    def _sums(self) -> bool:
-        return any(each.sums for each in self._asked.values())
-
     def _add(self, wiring: Wiring) -> None:
         for path, flow in wiring.flows.items():
             self._flows.setdefault(path, flow)
@@ -198,6 +202,11 @@ class ActivityMeter:
     def _arrange(self) -> None:
         """Read what anybody asks for, and nothing else."""
         self._frames.remove()
+        asked = [each for each in self._asked.values() if each.layers]
+        self.sums, self.ranges = (
+            any(each.sums for each in asked),
+            any(each.ranges for each in asked),
+        )
         wanted = frozenset[str]().union(*(each.layers for each in self._asked.values()))
         self._passes, self._table = {}, {}
         model = self._model()
@@ -258,7 +267,7 @@ class ActivityMeter:
         """What is called inside is one pass; one that is broken off by an error is none."""
         self._frames.begin()
         self._ended.clear()
-        self._tensors.clear()
+        self.tensors.clear()
         try:
             with _ReadingMode(self):
                 yield
@@ -304,7 +313,7 @@ class ActivityMeter:
 
     def _end_pass(self) -> None:
         self.passes += 1
-        self._tensors.clear()
+        self.tensors.clear()
         for frame in self._ended:
             functions = self._table.get(frame.path, {})
             for name, count in frame.counts.items():
@@ -364,7 +373,10 @@ class _ReadingMode(TorchFunctionMode):
 
 
 def _gives(meter: ActivityMeter, layer: LayerPass, outlet: int) -> Callable[[Tensor], None]:
-    return lambda x: layer.give(outlet, x, sums=meter._sums, tensors=meter._tensors)  # pyright: ignore[reportPrivateUsage]
+    """Take what an outlet gives, as those who ask want it at the moment."""
+    return lambda x: layer.give(
+        outlet, x, sums=meter.sums, ranges=meter.ranges, tensors=meter.tensors
+    )
 
 
 def _elsewhere() -> bool:

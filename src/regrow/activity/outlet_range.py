@@ -65,10 +65,17 @@ class OutletRange:
         self.largest: Tensor | None = None
         self.values: Tensor | None = None
         self.sums: Tensor | None = None
+        self.placed: Tensor | None = None
+        self.given = 0
         self.examples = 0
 
-    def read(self, x: Tensor, *, sums: bool, tensors: PassTensors | None = None) -> None:
-        """Take one more call in. The argument is read, never written; what is worked out is kept in `tensors`."""
+    def read(
+        self, x: Tensor, *, sums: bool, ranges: bool = True, tensors: PassTensors | None = None
+    ) -> None:
+        """Take one more call in. The argument is read, never written; what is worked out is kept in `tensors`.
+
+        Without `ranges` nobody asks who is silent, and nobody is said to be.
+        """
         tensors = PassTensors() if tensors is None else tensors
         # As it was in the pass before, nearly always, and then it is known what to make of it.
         if x.shape != self._shape or x.dtype is not self._dtype:
@@ -87,7 +94,11 @@ class OutletRange:
         if sums:
             self._add(x, tensors)
         # Where somebody was silent in the last pass, somebody is in this one: a first look would be for nothing.
-        if self.lively or (not self._doubted and x.is_cpu and self._surely_living(x, tensors)):
+        if (
+            not ranges
+            or self.lively
+            or (not self._doubted and x.is_cpu and self._surely_living(x, tensors))
+        ):
             self.lively = True  # nobody is silent in a pass who was not in one call of it
             return
         low, high, largest = self._range(x)
@@ -205,5 +216,9 @@ class OutletRange:
         found = torch.zeros(4, self._count + 1, dtype=torch.float64, device=x.device)
         found[:3].index_add_(1, self._units, each.flatten(1))
         found = found[:, :-1]
-        found[3] = self._places * (many // max(len(self._outlet.units), 1))
+        each_place = many // max(len(self._outlet.units), 1)
+        found[3] = self._places * each_place
+        placed = each[0].flatten()
+        self.placed = placed if self.placed is None else self.placed + placed
+        self.given += each_place
         self.sums = found if self.sums is None else self.sums + found

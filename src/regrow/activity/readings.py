@@ -27,6 +27,8 @@ class PassReading:
         starved: What the filter heard did not change, (O,) bool.
         examples: Number of examples.
         sums: Sum, sum of absolute values, number of positive ones and number of all values, (4, O) float64; or None.
+        placed: Of each outlet the sum at each of its places, (P,) float64, and the number of values at each; None and 0
+            where there are no sums.
         lively: Known without a look at the tensors: all were seen, and none was silent.
         strange: Some of it came another way than the one that was traced, and is not judged.
     """
@@ -37,6 +39,7 @@ class PassReading:
     starved: Tensor
     examples: int
     sums: Tensor | None = None
+    placed: tuple[tuple[Tensor | None, int], ...] = ()
     lively: bool = False
     strange: bool = False
 
@@ -78,9 +81,11 @@ class LayerPass:
             # Kept and not read: nobody is silent in nearly every pass, and then what was heard does not matter.
             self._heard.append((x.detach(), x._version))  # pyright: ignore[reportPrivateUsage]
 
-    def give(self, outlet: int, x: Tensor, *, sums: bool, tensors: PassTensors) -> None:
+    def give(
+        self, outlet: int, x: Tensor, *, sums: bool, ranges: bool, tensors: PassTensors
+    ) -> None:
         """Take what filters give at one outlet, by its number in `outlets`."""
-        self.outlets[outlet].read(x, sums=sums, tensors=tensors)
+        self.outlets[outlet].read(x, sums=sums, ranges=ranges, tensors=tensors)
         if self._heard and all(each.examples for each in self.outlets):
             if not all(each.lively for each in self.outlets):
                 self._listen()
@@ -138,6 +143,7 @@ class LayerPass:
                 starved=self._starved(),
                 examples=max(outlet.examples for outlet in self.outlets),
                 sums=sums,
+                placed=() if sums is None else self._placed(),
                 strange=strange,
             )
         elif strange and found is None:
@@ -160,10 +166,20 @@ class LayerPass:
         sums = [outlet.sums for outlet in given if outlet.sums is not None]
         examples = max(outlet.examples for outlet in given)
         if sums:
-            return replace(self._lively, examples=examples, sums=torch.stack(sums).sum(0))
+            return replace(
+                self._lively,
+                examples=examples,
+                sums=torch.stack(sums).sum(0),
+                placed=self._placed(),
+            )
         if examples != self._lively.examples:  # the next pass has as many, and it is made once
             self._lively = replace(self._lively, examples=examples)
         return self._lively
+
+    def _placed(self) -> tuple[tuple[Tensor | None, int], ...]:
+        return tuple(
+            (None, 0) if each.broken else (each.placed, each.given) for each in self.outlets
+        )
 
     def _starved(self) -> Tensor:
         """Filters that hear channels of their group alone, none of which changed."""

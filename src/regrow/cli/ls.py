@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -49,7 +50,17 @@ def ls(
     if as_json:
         show(json.dumps(listed, indent=2))
         return
+    if kind is Kind.RECIPES and which is None:
+        show("\n\n".join(_by_family(listed)))
+        return
     show("\n\n".join(_paragraph(entry) for entry in listed) or f"no {kind}")
+
+
+def _by_family(listed: list[dict[str, Any]]) -> Iterator[str]:
+    """Recipes side by side that one would choose between, what compares them first."""
+    for family in dict.fromkeys(entry["family"] for entry in listed):
+        yield f"[{family}]"
+        yield from (_paragraph(entry) for entry in listed if entry["family"] == family)
 
 
 def _paragraph(entry: dict[str, Any]) -> str:
@@ -80,6 +91,7 @@ def _recipes() -> list[dict[str, Any]]:
         entry: dict[str, Any] = {
             "name": name,
             "summary": info.summary,
+            "family": info.family or ("others" if info.role == "method" else "controls"),
             "settings": dict(arm_recipes.settings(name)),
             "several": info.partners,
         }

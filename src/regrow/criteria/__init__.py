@@ -2,6 +2,7 @@
 
 from regrow.criteria.base import (
     MEASURED,
+    Averaging,
     Criterion,
     CriterionState,
     Gates,
@@ -9,6 +10,7 @@ from regrow.criteria.base import (
     Kept,
     LayerActivity,
     Observation,
+    Remembering,
     Signal,
     Silenced,
     Watching,
@@ -21,12 +23,16 @@ from regrow.criteria.mean_activation import MeanActivation
 from regrow.criteria.momentary import Momentary
 from regrow.criteria.oracle import Oracle
 from regrow.criteria.random_score import RandomScore
+from regrow.criteria.relative_activity import RelativeActivity
+from regrow.criteria.relative_gradient import RelativeGradient
 from regrow.criteria.taylor import Taylor
+from regrow.criteria.utility import Utility
 from regrow.criteria.weight_norm import WeightNorm
 from regrow.criteria.zero_share import ZeroShare
 
 __all__ = [
     "MEASURED",
+    "Averaging",
     "Criterion",
     "CriterionState",
     "FilterOverlap",
@@ -42,9 +48,13 @@ __all__ = [
     "Observation",
     "Oracle",
     "RandomScore",
+    "RelativeActivity",
+    "RelativeGradient",
+    "Remembering",
     "Signal",
     "Silenced",
     "Taylor",
+    "Utility",
     "Watching",
     "WeightNorm",
     "ZeroShare",

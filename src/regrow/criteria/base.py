@@ -19,14 +19,17 @@ from regrow._shapes import FilterRows, Mask, Scores
 class Signal(enum.Enum):
     """What a criterion looks at; the loop records no more than that.
 
-    The first two are there at every step. Activity is read in the training's own forward passes. The others
+    The first three are there at every step. Activity and means are read in the training's own forward passes; for means
+    alone nobody looks who is silent, starved or blocked, which costs less. The others
     (`MEASURED`) are measured on calibration data, where the network hears the filter, and only at a step at which a
     score is due.
     """
 
     WEIGHTS = "weights"
     GRADIENTS = "gradients"
+    READERS = "readers"
     ACTIVITY = "activity"
+    MEANS = "means"
     ACTIVATIONS = "activations"
     GATES = "gates"
     SILENCED_ACCURACY = "silenced accuracy"
@@ -96,6 +99,8 @@ class LayerActivity:
             over some 16 to 31 examples, evenly spaced.
         size: Mean of the absolute values, the same.
         positive: Share of values above 0, the same.
+        places: Mean of what they gave, place by place, (O, P) for each outlet: P is 1 where a reader hears a filter in
+            one channel, and more behind flattening. None where filters have different numbers of places.
         lively: Known without a look at the tensors: all were seen, and nobody was silent.
     """
 
@@ -107,6 +112,7 @@ class LayerActivity:
     mean: Tensor | None = None
     size: Tensor | None = None
     positive: Tensor | None = None
+    places: tuple[Tensor | None, ...] = ()
     lively: bool = False
 
 
@@ -128,6 +134,8 @@ class Observation:
         weight: The layer's weight, one row a filter, or None where the criterion does not ask for it.
         grad: The gradient of the loss with respect to it, or None where it is not asked for or did
             not arrive.
+        outgoing: Sum of the sizes of the weights that read each filter, (O,); None where it is not asked for, or where
+            its readers are not all known.
         activity: What this step's passes show of its filters, or None where it is not asked for or no pass was seen.
         heard: Its activations, or None where they are not asked for or cannot be measured.
         gates: Derivatives by its filters' gates, or None.
@@ -139,6 +147,7 @@ class Observation:
     groups: int = 1
     weight: FilterRows | None = None
     grad: FilterRows | None = None
+    outgoing: Scores | None = None
     activity: LayerActivity | None = None
     heard: Heard | None = None
     gates: Gates | None = None
@@ -179,7 +188,23 @@ class Criterion(Protocol):
         ...
 
 
-class Watching(Criterion, Protocol):
+class Remembering(Criterion, Protocol):
+    """A criterion whose memory of a filter ends with its renewal."""
+
+    def renewed(self, state: CriterionState, mask: Mask) -> CriterionState:
+        """Filters were renewed."""
+        ...
+
+
+class Averaging(Remembering, Protocol):
+    """A criterion that knows what filters give on the average, for a renewal that moves it into their readers."""
+
+    def means_of(self, state: CriterionState) -> Mapping[int, Tensor]:
+        """(O, P) by the number of the outlet; nothing where that was not seen."""
+        ...
+
+
+class Watching(Remembering, Protocol):
     """A criterion that asks for activity only while it has a reason to, and decides when a window has ended."""
 
     def idle(self, states: Mapping[str, CriterionState]) -> bool:
@@ -198,10 +223,6 @@ class Watching(Criterion, Protocol):
 
     def ripe(self, state: CriterionState) -> bool:
         """Whether a decision is due."""
-        ...
-
-    def renewed(self, state: CriterionState, mask: Mask) -> CriterionState:
-        """Filters were renewed."""
         ...
 
     def stirred(self, state: CriterionState) -> tuple[CriterionState, bool]:

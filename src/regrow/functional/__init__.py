@@ -1,9 +1,10 @@
 """Pure tensor functions: no module, no state, no randomness, any leading axes."""
 
+from regrow.functional.activity import relative_activity
 from regrow.functional.clipping import adaptive_scale, norm_scale
 from regrow.functional.constants import constant_response
 from regrow.functional.gain_control import gain_control
-from regrow.functional.gradient import gradient_norm
+from regrow.functional.gradient import gradient_norm, relative_gradient
 from regrow.functional.grafting import blend, own_share, scale_share
 from regrow.functional.importance import (
     accuracy_drop,
@@ -29,6 +30,7 @@ from regrow.functional.rates import adagrad_rate, asgd_rate, asgd_share
 from regrow.functional.rectified import radam_update
 from regrow.functional.silence import silent
 from regrow.functional.step_limit import limited, step_scale
+from regrow.functional.utility import debiased, input_sizes, unit_utility
 
 __all__ = [
     "accuracy_drop",
@@ -42,12 +44,14 @@ __all__ = [
     "below",
     "blend",
     "constant_response",
+    "debiased",
     "expected_overlap",
     "filter_entropies",
     "filter_overlap",
     "fisher_diagonal",
     "gain_control",
     "gradient_norm",
+    "input_sizes",
     "invalid_shares",
     "layer_scaled",
     "limited",
@@ -60,11 +64,14 @@ __all__ = [
     "own_share",
     "radam_update",
     "rank_correlation",
+    "relative_activity",
+    "relative_gradient",
     "scale_share",
     "silent",
     "spare_best",
     "step_scale",
     "taylor",
+    "unit_utility",
     "value_correlation",
     "weight_entropy",
     "weight_l1",

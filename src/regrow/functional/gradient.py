@@ -8,6 +8,7 @@ import torch
 
 from regrow._shapes import FilterRows, Scores
 from regrow.errors import ConfigError
+from regrow.functional.activity import relative_activity
 
 GradientNorm = Literal["l1", "signed", "l2"]
 
@@ -58,3 +59,32 @@ def gradient_norm(grad: FilterRows, *, norm: GradientNorm = "l1") -> Scores:
     if norm == "l2":
         return wide.square().sum(-1).sqrt()
     raise ConfigError(f"norm must be 'l1', 'signed' or 'l2', got {norm!r} (gradient_norm)")
+
+
+def relative_gradient(grad: FilterRows) -> Scores:
+    """How large the gradient of each unit's weights is, measured by the mean of its layer.
+
+        score[o] = size[o] / mean over o' of size[o'],    size[o] = sum over i of |dL/dw_i of unit o|
+
+    A ReLU unit that is silent on the whole batch scores exactly 0. The derivative by what a unit gives does not see
+    it: its readers go on asking for more or less of a unit that cannot answer.
+
+    Args:
+        grad: Gradient of the loss, one row a unit, (*S, O, F). Read, never written.
+
+    Returns:
+        (*S, O), in float32 or wider. Its mean over a layer is 1, so that it does not depend on the loss's scale.
+
+    Edge cases:
+        In a layer that no gradient reaches (a satisfied loss, a head that begins at 0) all score 1. Where a gradient is
+        infinite no score of its layer is a number; nan stays the unit's own.
+
+    Source:
+        Liu et al., "GraMa" (NeurIPS 2025), arXiv 2505.24061, as the released code has it: its mean over a unit's
+        weights is this sum by a constant, and its 1e-9 in the denominator is left out.
+
+    Examples:
+        >>> relative_gradient(torch.tensor([[1.0, -1.0], [0.0, 0.0], [3.0, 1.0]]))
+        tensor([1., 0., 2.])
+    """
+    return relative_activity(gradient_norm(grad))

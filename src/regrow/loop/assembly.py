@@ -9,11 +9,13 @@ from torch import nn
 from regrow.activity import ActivityMeter
 from regrow.compose import Recipe
 from regrow.criteria import Signal
+from regrow.errors import ConfigError
 from regrow.graph import Streams, Wiring
 from regrow.loop.activity.lookout import Lookout, neighbours
 from regrow.loop.activity.step_activity import StepActivity
 from regrow.loop.drop import Choice, DropPhase, absent_from
 from regrow.loop.measure.calibration import Calibration
+from regrow.loop.measure.live_means import LiveMeans
 from regrow.loop.measure.newest_pass import NewestPass
 from regrow.loop.measure.probe import Probe
 from regrow.loop.protection import Protection
@@ -54,6 +56,12 @@ def assembled(
     where = f"recipe '{recipe.info.name}'"
     schedule = recipe.when.bind(clock, where=where)
     renewal = recipe.renew.bind(clock, where=where)
+    if renewal.moves_means and not hasattr(recipe.criterion, "means_of"):
+        raise ConfigError(
+            f"renew={renewal!r} moves what filters give on the average, which the criterion "
+            f"{type(recipe.criterion).__name__} does not remember: use Utility(means=True), or another renewal "
+            f"({where})"
+        )
     warner = Warner(
         recipe.info.name,
         reads_gradients=Signal.GRADIENTS in recipe.criterion.needs,
@@ -81,6 +89,9 @@ def assembled(
         calibration=calibration,
         newest=newest,
         dry_run=dry_run,
+        live=LiveMeans(model, wiring, [layer.filters for layer in layers], kept=wiring.shared)
+        if renewal.moves_means
+        else None,
         drops=recipe.drop,
         reset_state=recipe.reset_optimizer,
         leads=ranks.keeps_buffers,
@@ -111,7 +122,13 @@ def assembled(
         probe=probe,
         lookout=None
         if activity is None
-        else Lookout(recipe, activity=activity, neighbours=neighbours(wiring), warner=warner),
+        else Lookout(
+            recipe,
+            activity=activity,
+            neighbours=neighbours(wiring),
+            warner=warner,
+            due=schedule.due,
+        ),
         ranks=ranks,
         warner=warner,
         hooks=hooks,

@@ -12,6 +12,7 @@ from regrow.decision import Decision
 from regrow.errors import StateError
 from regrow.history import Renewed
 from regrow.loop.measure.calibration import Calibration
+from regrow.loop.measure.live_means import LiveMeans
 from regrow.loop.measure.newest_pass import NewestPass
 from regrow.loop.start.initialisers import fresh_entries, with_fresh
 from regrow.loop.trained import WorkingLayers
@@ -67,6 +68,7 @@ class Renewer:
         calibration: Needed by a renewal with ``preserve``.
         newest: Says what layers heard, for a renewal that must know.
         dry_run: As above.
+        live: Says what readers receive, for a renewal that moves means as the criterion remembers them.
         drops: Whether filters leave the network before they are renewed: then no mean of theirs is moved anywhere.
         reset_state: Give renewed entries the optimizer state of fresh ones.
         leads: Whether no other process's buffers are written over the model's.
@@ -85,6 +87,7 @@ class Renewer:
         calibration: Calibration | None,
         newest: NewestPass | None = None,
         dry_run: bool,
+        live: LiveMeans | None = None,
         drops: bool = False,
         reset_state: bool = True,
         leads: bool = True,
@@ -117,6 +120,9 @@ class Renewer:
             self.notes = tuple(
                 note for layer in layers.values() for note in uncut(layer.filters, activity)
             )
+        self._live = live
+        if live is not None:
+            self.notes = tuple(note for each in layers.values() for note in live.lost(each.filters))
         self.calibration = None if dry_run or not renewal.keeps_output else calibration
 
     def load_fresh(self, fresh: Mapping[str, float]) -> None:
@@ -186,7 +192,9 @@ class Renewer:
         self.refreshed()
         calibration = self.calibration
         if calibration is None:
-            return self.carry_out(decision, None, seed=seed, step=step, trained=trained)
+            live = self._live
+            activity = None if live is None else live.activity(decision.means, self.tensors)
+            return self.carry_out(decision, activity, seed=seed, step=step, trained=trained)
         calibration.data.ask(step)
         activity = self._measure(calibration, list(decision.masks))
         before = calibration.outputs()

@@ -70,6 +70,7 @@ def recipe_state(state: Mapping[str, Any], devices: Mapping[str, torch.device]) 
             for path, device in devices.items()
         },
         born={path: state["born"][path].to("cpu") for path in devices},
+        selection=dict(state.get("selection", {})),
     )
 
 

@@ -22,6 +22,7 @@ from regrow.graph.slices import rows
 from regrow.history import Renewed, Report
 from regrow.loop.activity.lookout import Lookout
 from regrow.loop.drop import Choice, DropPhase
+from regrow.loop.measure.outgoing import OutgoingSizes
 from regrow.loop.measure.probe import Probe
 from regrow.loop.order import StepOrder
 from regrow.loop.protection import Protection
@@ -87,6 +88,7 @@ class Stepper:
         self._every_step = recipe.criterion.every_step
         self._reads_gradients = Signal.GRADIENTS in recipe.criterion.needs
         self._reads_weights = Signal.WEIGHTS in recipe.criterion.needs
+        self._outgoing = OutgoingSizes.asked_by(recipe.criterion, layers)
         self._counts = {path: layer.filters.count for path, layer in layers.items()}
         self._state = initial_state(recipe, self._counts)
         self._step = 0
@@ -166,6 +168,7 @@ class Stepper:
                 groups=filters.groups,
                 weight=rows(parameter.detach(), filters) if self._reads_weights else None,
                 grad=None if grad is None else rows(grad, filters),
+                outgoing=self._outgoing and self._outgoing.of(path, self._renewer.tensors),
             )
 
     def _weigh(
@@ -339,7 +342,7 @@ class Stepper:
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that is needed to resume bit for bit; loadable with ``weights_only=True``."""
-        resets = self.recipe.reset_optimizer
+        guard, resets = self.protection, self.recipe.reset_optimizer
         surgeons = [watch.surgeon if resets else None for watch in self.watches]
         return {
             "version": STATE_VERSION,
@@ -354,11 +357,8 @@ class Stepper:
             **self._renewer.state_dict(),
             "started_at_zero": [] if self.lookout is None else sorted(self.lookout.started_at_zero),
             "report": self.report.saved(),
-            **(
-                {}
-                if self.protection is None
-                else {"guard": self.protection.state_dict(self.report)}
-            ),
+            **({"selection": dict(self._state.selection)} if self.recipe.select.remembers else {}),
+            **({} if guard is None else {"guard": guard.state_dict(self.report)}),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:

@@ -2,6 +2,7 @@
 
 from regrow.compose import RecipeInfo
 from regrow.recipes._registry import build, info, names, register, settings
+from regrow.recipes.continual_backprop import ContinualBackprop
 from regrow.recipes.grafting import FilterGrafting
 from regrow.recipes.guarded import Guarded
 from regrow.recipes.internal_scion import InternalScion
@@ -9,9 +10,12 @@ from regrow.recipes.keep_alive import KeepAlive
 from regrow.recipes.noise_scion import NoiseScion
 from regrow.recipes.random_control import RandomControl
 from regrow.recipes.randomout import RandomOut
+from regrow.recipes.redo import ReDo
+from regrow.recipes.regrama import ReGraMa
 from regrow.recipes.repr import RePr
 
 __all__ = [
+    "ContinualBackprop",
     "FilterGrafting",
     "Guarded",
     "InternalScion",
@@ -19,6 +23,8 @@ __all__ = [
     "NoiseScion",
     "RandomControl",
     "RandomOut",
+    "ReDo",
+    "ReGraMa",
     "RePr",
     "RecipeInfo",
     "build",

@@ -17,6 +17,7 @@ INFO = RecipeInfo(
     paper="Meng, Cheng, Li, Xu, Ji, Sun, Lu (CVPR 2020; arXiv 2001.05868; grafting+: arXiv 2004.12311v2)",
     year=2020,
     url="https://arxiv.org/abs/2001.05868",
+    family="grafting",
     summary="Trains several networks in parallel; at the end of each epoch every layer takes a share of the weights "
     "of the same layer in the network before it, the less the more information its own weights carry.",
     differs=(

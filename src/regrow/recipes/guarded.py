@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 INFO = RecipeInfo(
     name="guarded",
     title="A guard alone",
+    family="guards",
     summary="Clips gradients, or shortens steps that are too long, and renews nothing: what a guard does by itself.",
 )
 

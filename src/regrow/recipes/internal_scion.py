@@ -16,6 +16,7 @@ INFO = RecipeInfo(
     paper="Meng, Cheng, Li, Xu, Ji, Sun, Lu (CVPR 2020; arXiv 2001.05868)",
     year=2020,
     url="https://arxiv.org/abs/2001.05868",
+    family="grafting",
     summary="Adds a layer's i-th largest filter to its i-th smallest where that one's l1 norm is below a threshold.",
     differs=(
         "Threshold: the paper's text gives no number; 0.1 is the released code's.",

@@ -15,6 +15,7 @@ from regrow.schedule import AtSteps, Every
 INFO = RecipeInfo(
     name="keepalive",
     title="KeepAlive: one recipe for units that die, steps that are too long and signals that fade",
+    family="dead units",
     summary="Renews dead units, shortens steps that are too long, mends gains that are far off at the start.",
     differs=(
         "No paper: a composition of RandomOut's renewal (Cohen, Lo, Ding 2016) as this library confirms it, a limit of "

@@ -16,6 +16,7 @@ INFO = RecipeInfo(
     paper="Meng, Cheng, Li, Xu, Ji, Sun, Lu (CVPR 2020; arXiv 2001.05868)",
     year=2020,
     url="https://arxiv.org/abs/2001.05868",
+    family="grafting",
     summary="Adds Gaussian noise, less with every epoch, to filters whose l1 norm is below a threshold.",
     differs=(
         "Numbers: the paper's text gives neither the threshold nor a of sigma_t = a^t; 0.1 and 0.975 are the released "

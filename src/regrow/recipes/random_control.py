@@ -42,6 +42,7 @@ class RandomControl(Recipe):
         reset_optimizer: As in the run under test.
         readers: As in the run under test.
         preserve: As in the run under test.
+        transfer: Move means into the readers of what is renewed (`ContinualBackprop`, unless as published).
         init: As in the run under test.
         step_limit: As in the run under test (`KeepAlive`); 0: no guard.
         check_gain: As in the run under test.
@@ -65,6 +66,7 @@ class RandomControl(Recipe):
     reset_optimizer: bool = True
     readers: Literal["keep", "zero", "redraw"] = "keep"
     preserve: bool = False
+    transfer: bool = False
     init: str | None = None
     step_limit: float = 0.0
     check_gain: bool = False
@@ -78,7 +80,7 @@ class RandomControl(Recipe):
 
     def compose(self) -> Parts:
         """The parts that follow from the settings."""
-        from regrow.criteria import RandomScore
+        from regrow.criteria import RandomScore, Utility
         from regrow.guard import StepLimit
         from regrow.nn.gain_check import GainCheck
         from regrow.renewal import Redraw
@@ -88,13 +90,14 @@ class RandomControl(Recipe):
         for event in self.like:
             counts[event.step, event.layer] += len(event.filters)
         return Parts(
-            criterion=RandomScore(),
+            criterion=Utility(kind="random", means=True) if self.transfer else RandomScore(),
             select=CountsOf(counts=dict(counts)),
             renew=Redraw(
                 bias="zero" if self.reset_bias else "keep",
                 norm="reset" if self.reset_norm else "keep",
                 readers=self.readers,
                 preserve=self.preserve,
+                transfer=self.transfer,
                 draw=self.draw,
             ),
             when=AtSteps.of(event.step for event in self.like),

@@ -17,6 +17,7 @@ INFO = RecipeInfo(
     paper="Cohen, Lo, Ding (ICLR 2016 workshop; arXiv 1602.05931v2)",
     year=2016,
     url="https://arxiv.org/abs/1602.05931",
+    family="dead units",
     summary="Redraws dead filters, suspected by a small gradient norm, during the first part of the training.",
     differs=(
         "What is redrawn: paper and code redraw whatever has a small gradient in one step. Where a whole layer has "

@@ -21,6 +21,7 @@ INFO = RecipeInfo(
     paper="Prakash, Storer, Florencio, Zhang (CVPR 2019; arXiv 1811.07275)",
     year=2019,
     url="https://arxiv.org/abs/1811.07275",
+    family="overlap",
     summary="Takes the filters that overlap most with others out of the network, trains on without them, and brings "
     "them back orthogonal, in cycles.",
     differs=(

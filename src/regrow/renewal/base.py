@@ -141,6 +141,11 @@ class Renewal(Protocol):
         return NOTHING
 
     @property
+    def moves_means(self) -> bool:
+        """Whether what filters gave on the average is moved into their readers, as the criterion remembers it."""
+        return False
+
+    @property
     def keeps_output(self) -> bool:
         """Whether the network's output is kept as it is, so that what readers receive must be measured."""
         return False

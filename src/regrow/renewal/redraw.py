@@ -36,6 +36,9 @@ class Redraw(Renewal):
             inputs of `regrow.attach`. A filter that is constant on the data is cut off without a change but rounding;
             for a living one the change of the output is measured and reported (`Renewed.change`). After a drop nothing
             is moved: the network without the filter never had its mean.
+        transfer: Move what the old filter gave on the average into its readers' biases, as the criterion has seen it in
+            training (`regrow.criteria.Averaging`); `readers` becomes ``zero``. The mean input of the next layer stays
+            what it was, and nothing is run for it.
         draw: What a filter's weights become, and of some draws the bias and the readers too: one of
             `regrow.renewal.draws`, by name or as an object. None: what the layer's initialiser draws.
 
@@ -53,6 +56,7 @@ class Redraw(Renewal):
     norm: Literal["reset", "keep"] = "reset"
     readers: Literal["keep", "zero", "redraw"] = "keep"
     preserve: bool = False
+    transfer: bool = False
     draw: Draw | str | None = None
 
     def __post_init__(self) -> None:
@@ -70,6 +74,11 @@ class Redraw(Renewal):
             raise ConfigError(
                 "preserve=True sets the readers' slices to zero, so that readers='redraw' contradicts it (redraw)"
             )
+        if self.transfer and (self.preserve or self.readers == "redraw"):
+            raise ConfigError(
+                "transfer=True moves means by itself and sets the readers' slices to zero: leave preserve and readers "
+                "as they are (redraw)"
+            )
         found = draw_of(self.draw, where="redraw")
         object.__setattr__(self, "draw", found)  # equal renewals are equal, however they were given
         if found is not None:
@@ -78,7 +87,7 @@ class Redraw(Renewal):
     def _check_draw(self, draw: Draw) -> None:
         if draw.gives_bias and self.bias == "keep":
             raise ConfigError(f"draw={draw} draws the bias, which bias='keep' keeps (redraw)")
-        if draw.writes_readers and (self.preserve or self.readers != "keep"):
+        if draw.writes_readers and (self.preserve or self.transfer or self.readers != "keep"):
             raise ConfigError(
                 f"draw={draw} says what the readers become: leave readers and preserve as they are (redraw)"
             )
@@ -92,7 +101,7 @@ class Redraw(Renewal):
     def touches_readers(self) -> bool:
         """Unless they are kept."""
         written = self._drawn_by is not None and self._drawn_by.writes_readers
-        return self.preserve or self.readers != "keep" or written
+        return self.preserve or self.transfer or self.readers != "keep" or written
 
     @property
     def needs(self) -> frozenset[Need]:
@@ -117,6 +126,11 @@ class Redraw(Renewal):
     def keeps_output(self) -> bool:
         """With `preserve`."""
         return self.preserve
+
+    @property
+    def moves_means(self) -> bool:
+        """With `transfer`."""
+        return self.transfer
 
     def left_alone(self, filters: Filters) -> list[str]:
         """The readers whose slices belong to other filters too.
@@ -203,7 +217,9 @@ class Redraw(Renewal):
                     f"preserve=True needs what the readers receive, and nothing was measured ({filters.path})"
                 )
             found.extend(cut_off(filters, mask, params=params, activity=activity))
-        elif self.readers != "keep":
+        elif self.transfer and activity is not None:
+            found.extend(cut_off(filters, mask, params=params, activity=activity))
+        elif self.transfer or self.readers != "keep":
             found.extend(
                 self._reader_edit(layer, reader, mask, params=params, key=key)
                 for reader in filters.readers
@@ -215,7 +231,7 @@ class Redraw(Renewal):
     ) -> Edit:
         weight = params[reader.weight].detach()
         where = reader_mask(reader, mask, tuple(weight.shape), only_alone=True)
-        if self.readers == "zero":
+        if self.transfer or self.readers == "zero":
             return Edit(name=reader.weight, mask=where, value=0.0)
         drawn = draw_filters(
             layer.reader_initialisers[reader.path],

@@ -7,7 +7,13 @@ from typing import Final
 
 LATER: Final[Mapping[str, Mapping[str, object]]] = {
     "randomout": {"confirm": "gradient", "look_every": 100},
-    "random": {"step_limit": 0.0, "check_gain": False, "dense": False, "draw": None},
+    "random": {
+        "step_limit": 0.0,
+        "check_gain": False,
+        "dense": False,
+        "draw": None,
+        "transfer": False,
+    },
     "keepalive": {"draw": "he"},
 }
 """Of recipes."""

@@ -91,9 +91,9 @@ def common_part(recipe: Recipe) -> tuple[object, ...] | None:
 
     Returns:
         Parts to be compared; None where the recipe cannot share: it takes filters out of the network, or looks at
-        other times than at regular intervals, or acts on steps that renew nothing.
+        other times than at regular intervals, or acts on steps that renew nothing, or its selection remembers.
     """
-    if recipe.drop or not isinstance(recipe.when, Every):
+    if recipe.drop or not isinstance(recipe.when, Every) or recipe.select.remembers:
         return None
     if recipe.guard is not None or recipe.gain_check is not None:
         return None  # they act before anything is renewed: plain training is another run from the first step on
@@ -125,6 +125,7 @@ def _equal(one: object, other: object) -> bool:
 def _rest(recipe: Recipe) -> tuple[object, ...]:
     return (
         recipe.grace,
+        recipe.newborn,
         recipe.min_loss,
         recipe.reset_optimizer,
         recipe.exclude_first,

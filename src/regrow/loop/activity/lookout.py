@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from typing import Final
 
 from torch import Tensor
@@ -30,6 +31,7 @@ class Lookout:
         activity: Reads the passes.
         neighbours: By layer, those that it hears and those that hear it.
         warner: Tells the user.
+        due: Whether a score is due at a step.
     """
 
     def __init__(
@@ -39,11 +41,14 @@ class Lookout:
         activity: StepActivity,
         neighbours: Mapping[str, frozenset[str]],
         warner: Warner,
+        due: Callable[[int], bool],
     ) -> None:
         self._activity = activity
         self._watching = watching(recipe.criterion)
         self._neighbours = neighbours
         self._warner = warner
+        # A criterion that looks only when a score is due has no use for what passes show in between.
+        self._looks = activity.asks_all if recipe.criterion.every_step else due
 
     @property
     def decides(self) -> bool:
@@ -65,10 +70,10 @@ class Lookout:
     ) -> None:
         """Say which passes are to be read in a step."""
         activity, watching = self._activity, self._watching
-        if over:
+        look = self._looks(step) if watching is None else watching.watches({}, step=step)
+        if over or (watching is None and not look):
             activity.ask(frozenset())
             return
-        look = activity.asks_all(step=step) if watching is None else watching.watches({}, step=step)
         wanted = frozenset(
             path
             for path, own in state.criteria.items()
@@ -107,7 +112,7 @@ class Lookout:
             for other in self._neighbours.get(path, ()):
                 if other in criteria:
                     criteria[other] = watching.encouraged(criteria[other])
-        after = RecipeState(criteria=criteria, born=state.born)
+        after = replace(state, criteria=criteria)
         if shown or stirred:
             self._list_kept(watching, after, report, warn=True)
         return after

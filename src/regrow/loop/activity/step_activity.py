@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Final
 
 import torch
@@ -17,11 +18,14 @@ from regrow.decision import watching
 from regrow.errors import ConfigError
 from regrow.functional.silence import TOLERANCE
 from regrow.graph import Filters, Wiring
+from regrow.loop.activity import places
 from regrow.loop.activity.factors import Factors, scales
 from regrow.loop.ranks import Ranks
 from regrow.loop.trained import TrainedTensors
 
 _ROWS: Final = 9
+
+_WHY_SUMS: Final = "a criterion that reads forward passes"
 
 _PATIENCE: Final = 2
 """Steps of watched layers that had a gradient, and in which no pass was read, after which that is said."""
@@ -43,6 +47,7 @@ class StepActivity:
         layers: Those that the recipe watches.
         trained: What the optimizers train.
         sums: Means and shares are wanted too.
+        ranges: Who is silent is wanted.
         every: Read the passes of one in so many steps, where nobody says otherwise.
         ranks: The processes that train the model together.
     """
@@ -56,13 +61,14 @@ class StepActivity:
         layers: Sequence[Filters],
         trained: TrainedTensors,
         sums: bool,
+        ranges: bool,
         every: int,
         ranks: Ranks,
     ) -> None:
         self._meter = meter
         self._layers = {each.path: each for each in layers}
         self._trained = trained
-        self._sums = sums
+        self._sums, self._ranges = sums, ranges
         self._every = every
         self._ranks = ranks
         self._misses = 0
@@ -74,6 +80,10 @@ class StepActivity:
             model,
             {path: (*meter.flow(path).factors, *scales(wiring[path])) for path in self._layers},
         )
+        self._orders = {
+            path: [places.by_unit(each.units, layer.count) for each in meter.flow(path).outlets]
+            for path, layer in self._layers.items()
+        }
         self._heard_by = {path: _writers(wiring, path) for path in self._layers}
         self.unknown = tuple(path for path in self._layers if not meter.knows(path))
         self.asked: frozenset[str] = frozenset()
@@ -90,9 +100,9 @@ class StepActivity:
         layers = layers - set(self.unknown)
         if layers != self.asked:
             self.asked = layers
-            self._meter.ask(self, layers, sums=self._sums)
+            self._meter.ask(self, layers, sums=self._sums, ranges=self._ranges)
 
-    def asks_all(self, *, step: int) -> bool:
+    def asks_all(self, step: int) -> bool:
         """Whether all layers' passes are read in a step, where nobody says otherwise."""
         return step % self._every == 0
 
@@ -137,6 +147,7 @@ class StepActivity:
                 else self._factors.block(path, each.silent, moving=learning - self.started_at_zero),
                 examples=each.examples,
                 lively=each.lively,
+                places=places.means_of(each.placed, self._orders[path]),
                 **_means(each.sums),
             )
             for path, each in found.items()
@@ -174,18 +185,34 @@ class StepActivity:
         rows: list[Tensor] = []
         for path in sorted(self.asked):
             count, own = self._layers[path].count, mine.get(path)
-            rows.append(
+            row = (
                 torch.zeros(_ROWS, count, dtype=torch.float64, device="cpu")
                 if own is None
                 else _row_of(own)
             )
-        everyone = self._ranks.gather(torch.cat(rows, 1), why="confirm='silence'")
-        parts = everyone.split([self._layers[path].count for path in sorted(self.asked)], 2)
+            rows.append(row.flatten())
+            if self._sums:
+                rows.append(places.row_of(() if own is None else own.placed, self._outlets(path)))
+        lengths = [len(row) for row in rows]
+        everyone = self._ranks.gather(
+            torch.cat(rows), why=_WHY_SUMS if self._sums else "confirm='silence'"
+        )
+        parts = iter(everyone.split(lengths, 1))
         found: dict[str, PassReading] = {}
-        for path, part in zip(sorted(self.asked), parts, strict=True):
+        for path in sorted(self.asked):
+            part = next(parts).unflatten(1, (_ROWS, -1))
+            placed = next(parts) if self._sums else None
             if bool(part[:, 0].any()):
-                found[path] = _together(part, like=self._parameters[self._layers[path].weight])
+                like = self._parameters[self._layers[path].weight]
+                found[path] = _together(part, like=like)
+                if placed is not None:
+                    sums = places.placed_of(placed.sum(0), self._outlets(path), like=like)
+                    found[path] = replace(found[path], placed=sums)
         return found
+
+    def _outlets(self, path: str) -> tuple[int, ...]:
+        """How many places each outlet of a layer has."""
+        return tuple(len(each.units) for each in self._meter.flow(path).outlets)
 
 
 def _writers(wiring: Wiring, path: str) -> tuple[str, ...]:
@@ -211,12 +238,15 @@ def step_activity(
         raise ConfigError(
             f"activity_every must be a whole number of at least 1, got {every!r} (attach)"
         )
-    if Signal.ACTIVITY not in recipe.criterion.needs:
+    needs = recipe.criterion.needs
+    if needs.isdisjoint({Signal.ACTIVITY, Signal.MEANS}):
         return None
+    watches = watching(recipe.criterion) is not None
+    instead = "confirm='gradient'" if watches else "a criterion that does not read them"
     if isinstance(called, nn.DataParallel) and len(called.device_ids) > 1:
         raise ConfigError(
             f"the criterion {type(recipe.criterion).__name__} reads forward passes, and DataParallel makes them in "
-            f"copies on several devices: use DistributedDataParallel, or confirm='gradient' (attach)"
+            f"copies on several devices: use DistributedDataParallel, or {instead} (attach)"
         )
     found = StepActivity(
         ActivityMeter.of(model, wiring, called=called),
@@ -224,15 +254,15 @@ def step_activity(
         wiring=wiring,
         layers=layers,
         trained=trained,
-        sums=watching(recipe.criterion) is None,
+        sums=not watches,
+        ranges=Signal.ACTIVITY in needs,
         every=every,
         ranks=ranks,
     )
     if len(found.unknown) == len(layers):
         raise ConfigError(
             f"the criterion {type(recipe.criterion).__name__} must know where filters leave, and this wiring says it "
-            f"of no layer: give attach(example_inputs=...), a wiring that regrow.trace made, or confirm='gradient' "
-            f"(attach)"
+            f"of no layer: give attach(example_inputs=...), a wiring that regrow.trace made, or {instead} (attach)"
         )
     return found
 
@@ -280,6 +310,7 @@ def _over_passes(readings: Sequence[PassReading]) -> PassReading:
         starved=(torch.stack([each.starved for each in readings]) | ~seen).all(0),
         examples=sum(each.examples for each in readings),
         sums=torch.stack(sums).sum(0) if sums else None,
+        placed=places.together([each.placed for each in readings if each.placed]),
         strange=all(each.strange for each in readings),
     )
 

@@ -11,7 +11,7 @@ from regrow._shapes import Mask, Scores
 from regrow.graph import Streams
 from regrow.loop.drop.absent import AbsentFilters
 from regrow.renewal import Absence
-from regrow.selection import Selection
+from regrow.selection import Selection, SelectionState
 
 
 @final
@@ -23,6 +23,7 @@ class Choice(Selection):
     with it, `Absence.bound`), the best of those that would do so stay.
 
     Attributes:
+        remembers: As the recipe's selection.
         absent: Who has filters out of the model at the moment.
 
     Args:
@@ -43,6 +44,7 @@ class Choice(Selection):
         absence: Absence | None = None,
     ) -> None:
         self._select = select
+        self.remembers = select.remembers
         self.absent = absent
         self._own = own
         self._streams = streams
@@ -60,14 +62,28 @@ class Choice(Selection):
         self, scores: Mapping[str, Scores], *, eligible: Mapping[str, Mask], step: int
     ) -> dict[str, Mask]:
         """Mark filters that are in the network."""
+        _, masks = self.chosen({}, scores, eligible=eligible, step=step)
+        return {path: masks.get(path, torch.zeros_like(each)) for path, each in eligible.items()}
+
+    def chosen(
+        self,
+        state: SelectionState,
+        scores: Mapping[str, Scores],
+        *,
+        eligible: Mapping[str, Mask],
+        step: int,
+    ) -> tuple[SelectionState, dict[str, Mask]]:
+        """Mark filters that are in the network, by what the recipe's selection remembers."""
         absent = self._out_elsewhere({path: len(each) for path, each in scores.items()})
         if absent:
-            masks = self._of_those_present(scores, absent, eligible=eligible, step=step)
+            state, masks = self._of_those_present(
+                state, scores, absent, eligible=eligible, step=step
+            )
         else:
-            masks = self._select(scores, eligible=eligible, step=step)
-        return (
-            masks if self._absence is None else self._sparing(masks, scores, self._absence, absent)
-        )
+            state, masks = self._select.chosen(state, scores, eligible=eligible, step=step)
+        if self._absence is not None:
+            masks = self._sparing(masks, scores, self._absence, absent)
+        return state, masks
 
     def _out_elsewhere(self, counts: Mapping[str, int]) -> dict[str, Mask]:
         """The filters that other recipes have out, by layer: they are none of this one's business."""
@@ -81,12 +97,13 @@ class Choice(Selection):
 
     def _of_those_present(
         self,
+        state: SelectionState,
         scores: Mapping[str, Scores],
         absent: Mapping[str, Mask],
         *,
         eligible: Mapping[str, Mask],
         step: int,
-    ) -> dict[str, Mask]:
+    ) -> tuple[SelectionState, dict[str, Mask]]:
         there = {
             path: ~absent.get(path, torch.zeros(len(each), dtype=torch.bool, device="cpu")).to(
                 each.device
@@ -95,7 +112,8 @@ class Choice(Selection):
         }
         # A stream of which a writer is out is not whole.
         may = there if self._streams is None else self._streams.gather(scores, there)[1]
-        found = self._select(
+        state, found = self._select.chosen(
+            state,
             {path: each[there[path]] for path, each in scores.items()},
             eligible={
                 path: (each & may[path].to(each.device))[there[path].to(each.device)]
@@ -103,9 +121,9 @@ class Choice(Selection):
             },
             step=step,
         )
-        return {
-            path: torch.zeros_like(there[path]).masked_scatter(there[path], found[path])
-            for path in scores
+        return state, {
+            path: torch.zeros_like(there[path]).masked_scatter(there[path], mask)
+            for path, mask in found.items()
         }
 
     def _sparing(

@@ -1,0 +1,53 @@
+"""Selection: what every one of them offers."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from typing import Protocol, runtime_checkable
+
+from torch import Tensor
+
+from regrow._shapes import Mask, Scores
+
+SelectionState = Mapping[str, Tensor]
+"""What a selection remembers between two steps, by layer: tensors of one element, which are saved with the rest."""
+
+
+@runtime_checkable
+class Selection(Protocol):
+    """Scores to masks. Inherit from it: then only the call is to be written.
+
+    Attributes:
+        quota: Whether it was asked for how many are taken, so that many at once are no surprise.
+        remembers: Whether what it takes depends on what it took before: then it is asked by `chosen`.
+    """
+
+    quota: bool = False
+    remembers: bool = False
+
+    @abstractmethod
+    def __call__(
+        self, scores: Mapping[str, Scores], *, eligible: Mapping[str, Mask], step: int
+    ) -> dict[str, Mask]:
+        """Masks by layer, (*S, O)."""
+
+    def chosen(
+        self,
+        state: SelectionState,
+        scores: Mapping[str, Scores],
+        *,
+        eligible: Mapping[str, Mask],
+        step: int,
+    ) -> tuple[SelectionState, dict[str, Mask]]:
+        """What it remembers from here on, and masks; layers without a marked filter may be left out. Pure."""
+        return state, self(scores, eligible=eligible, step=step)
+
+    def idle(self, scores: Mapping[str, Scores]) -> bool:
+        """Whether it is sure, without a wait for the device, that nobody is marked by these scores."""
+        del scores
+        return False
+
+    def check(self, counts: Mapping[str, int]) -> None:
+        """Refuse, before training starts, layers (with their number of filters) that cannot be selected from."""
+        del counts
