@@ -20,8 +20,11 @@ from regrow.errors import (
 )
 from regrow.graph import Filters, Policy, Wiring, trace, unwrap
 from regrow.guard import Guard
+from regrow.logs import Log
+from regrow.logs.base import Written
 from regrow.loop.activity.step_activity import step_activity
 from regrow.loop.assembly import assembled
+from regrow.loop.carried import Carried
 from regrow.loop.drop import droppable, refuse_endless
 from regrow.loop.measure.data import CalibrationData
 from regrow.loop.measure.examples import CalibrationLoss
@@ -33,6 +36,7 @@ from regrow.loop.start.initialisers import resolve_layers
 from regrow.loop.start.layers import choose
 from regrow.loop.start.sharding import refuse_sharded_model, refuse_sharded_optimizer
 from regrow.loop.start.wiring import refuse_foreign
+from regrow.loop.step_log import StepLog
 from regrow.loop.trained import TrainedTensors, WorkingLayers
 from regrow.loop.watch import OptimizerWatch
 from regrow.schedule import Clock
@@ -73,6 +77,9 @@ def attach(
     activity_every: int = 1,
     dry_run: bool = False,
     hooks: bool = True,
+    state_in_optimizer: bool = False,
+    log: Log | Written | None = None,
+    log_every: int = 100,
 ) -> Regrower:
     """Let a recipe act on a model while it trains; the training loop stays as it is.
 
@@ -125,6 +132,12 @@ def attach(
         dry_run: Score, select and report, and change nothing.
         hooks: False: nothing is hooked, and you call ``regrower.before_step()`` and ``after_step()`` around each
             ``optimizer.step()`` yourself, or ``regrower.step()`` after it.
+        state_in_optimizer: The regrower's state is a part of ``optimizer.state_dict()``, of the last optimizer's, and
+            is loaded with it, whether that happens before or after this call: what saves and loads the optimizer
+            resumes the regrower. Load the model before the optimizer.
+        log: Where numbers go that show what it does: one of `regrow.logs`, or a function of a step and of numbers by
+            name. One that fails is left out, with a warning.
+        log_every: Steps between two entries of the log; a step that renews something has one besides.
 
     Returns:
         The `Regrower`: report, saved state, detach.
@@ -306,8 +319,14 @@ def attach(
             *wiring.remarks,
         ),
     )
-    regrower = Regrower(stepper, dry_run=dry_run)
+    step_log = None
+    if log is not None and ranks.leads:
+        weights = [(each, bare.get_parameter(each.weight)) for each in watched]
+        step_log = StepLog(stepper, log, every=log_every, weights=weights)
+    regrower = Regrower(stepper, dry_run=dry_run, log=step_log)
     _REGROWERS.add(regrower)
+    if state_in_optimizer:
+        Carried(regrower, optimizers[-1])
     return regrower
 
 

@@ -1,0 +1,98 @@
+"""RegrowHandler for the Engine of PyTorch-Ignite."""
+
+# ignite is an extra, and not there where types are checked.
+# pyright: reportMissingImports=false
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from torch import nn
+
+from regrow.errors import MissingExtraError
+from regrow.integrations.guest import Course, Guest
+
+try:
+    from ignite.engine import Events
+except ImportError as error:
+    raise MissingExtraError("pytorch-ignite", extra="ignite") from error
+
+if TYPE_CHECKING:
+    from regrow.compose import Recipe
+    from regrow.guard import Guard
+    from regrow.history import Report
+    from regrow.loop import Regrower
+
+
+class RegrowHandler:
+    """A recipe in an `ignite.engine.Engine`: ``RegrowHandler(recipe, model, optimizer).attach(trainer)``.
+
+    It attaches right before the first training pass of a run, with what the model is called with, and detaches at the
+    run's end. Its state is in the optimizer's: ``Checkpoint({"trainer": ..., "model": ..., "optimizer": ...})`` saves
+    it, and ``Checkpoint.load_objects`` resumes it bit for bit. The length of the training is the engine's.
+
+    Attributes:
+        regrower: Of the latest run; None before its first pass.
+
+    Args:
+        recipe: A recipe, or its name.
+        model: What the engine's function calls, also inside DistributedDataParallel.
+        optimizer: What it steps; several in a list, in the order in which they step.
+        settings: Of a recipe that is given by name.
+        accumulation: Iterations of the engine in an optimizer step.
+        **options: What else `regrow.attach` takes, such as ``layers``, ``exclude``, ``seed``, ``log``, ``companions``.
+
+    Edge cases:
+        Where the pass is made inside ``optimizer.step(closure)``, give ``example_inputs``: then it attaches when the
+        run begins.
+    """
+
+    def __init__(
+        self,
+        recipe: Recipe | Guard | str,
+        model: nn.Module,
+        optimizer: object,
+        *,
+        settings: Mapping[str, Any] | None = None,
+        accumulation: int = 1,
+        **options: Any,
+    ) -> None:
+        self._guest = Guest(recipe, options, settings=settings)
+        self._model, self._optimizer = model, optimizer
+        self._accumulation = accumulation
+
+    @property
+    def regrower(self) -> Regrower | None:
+        """What `regrow.attach` gave, of the latest run."""
+        return self._guest.regrower
+
+    @property
+    def report(self) -> Report | None:
+        """What happened so far in the latest run."""
+        return self._guest.report
+
+    def attach(self, engine: Any) -> None:
+        """Act in the runs of an engine.
+
+        Args:
+            engine: The `ignite.engine.Engine` that trains.
+        """
+        engine.add_event_handler(Events.STARTED, self._begin)
+        engine.add_event_handler(Events.COMPLETED, lambda: self._guest.end())
+
+    def _begin(self, engine: Any) -> None:
+        state, each = engine.state, self._accumulation
+        per_epoch = None if state.epoch_length is None else math.ceil(state.epoch_length / each)
+        endless = per_epoch is None or state.max_epochs is None
+        course = Course(
+            total=None if endless else math.ceil(state.epoch_length * state.max_epochs / each),
+            done=state.iteration // each,
+            per_epoch=per_epoch,
+        )
+        self._guest.begin()
+        if self._guest.options.keys() & {"example_inputs", "wiring"}:
+            self._guest.attach(self._model, self._optimizer, inputs=None, course=course)
+        else:
+            self._guest.attach_at_first_call(self._model, self._optimizer, course=course)
