@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import logging
-import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +14,21 @@ from torch import Tensor
 from trainers import kit
 
 pl = pytest.importorskip("lightning.pytorch")
-from lightning.pytorch.callbacks import ModelCheckpoint  # noqa: E402
+from lightning.pytorch.callbacks import ModelCheckpoint
 
-from regrow.integrations.lightning import RegrowCallback  # noqa: E402
+from regrow.integrations.lightning import RegrowCallback
 
 logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+
+VERSION = pl.__version__
+STOPPED = 5
+ACCUMULATES = True
+SAVED = ("*.ckpt",)
+PRECISIONS = {
+    "32": {"precision": "32-true"},
+    "bf16-mixed": {"precision": "bf16-mixed"},
+    "bf16": {"precision": "bf16-true"},
+}
 
 
 class Module(pl.LightningModule):
@@ -47,24 +56,29 @@ def train(
     recipe: Any,
     *,
     kill_at: int | None = None,
-    stop: int = -1,
-    callback: Callable[[Any], Any] = RegrowCallback,
+    stop: int = kit.STEPS,
+    exclude: Sequence[str] = (),
+    quiet: bool = True,
+    hold: Callable[[Any], object] = id,
     **settings: Any,
 ) -> kit.Ended:
     """From the newest checkpoint in the folder, if there is one; saved every second step."""
     module = Module(kill_at)
-    ours = [] if recipe is None else [callback(recipe)]
+    ours = [] if recipe is None else [RegrowCallback(recipe, exclude=exclude)]
     saving = ModelCheckpoint(folder, every_n_train_steps=2, save_last=True, save_top_k=-1)
     settings.setdefault("callbacks", [])
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with kit.quietly(quiet):
         trainer = pl.Trainer(
             **{
-                **dict(accelerator="cpu", max_epochs=kit.EPOCHS, max_steps=stop, logger=False),
-                **dict(accumulate_grad_batches=kit.ACCUMULATED, val_check_interval=3),
-                **dict(enable_progress_bar=False, enable_model_summary=False),
+                "accelerator": "cpu",
+                "max_epochs": kit.EPOCHS,
+                "accumulate_grad_batches": kit.ACCUMULATED,
+                "val_check_interval": 3,
+                "logger": False,
+                "enable_progress_bar": False,
+                "enable_model_summary": False,
                 **settings,
-                "callbacks": [*ours, saving, *settings["callbacks"]],
+                "callbacks": [*ours, saving, _Stop(stop), *settings["callbacks"]],
             }
         )
         loader, resumed = kit.Batches(), (folder / "last.ckpt").exists()
@@ -76,4 +90,13 @@ def train(
             weights_only=True,
         )
     report = ours[0].report if ours else None
+    hold(ours[0] if ours else None)
     return kit.Ended.of(module.network, trainer.optimizers[0], report)
+
+
+class _Stop(pl.Callback):
+    def __init__(self, step: int) -> None:
+        self.step = step
+
+    def on_train_batch_end(self, trainer: Any, *others: Any) -> None:
+        trainer.should_stop = trainer.global_step >= self.step

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,16 @@ import torch
 from trainers import kit
 
 skorch = pytest.importorskip("skorch")
-from skorch import NeuralNetClassifier  # noqa: E402
-from skorch.callbacks import Checkpoint, LoadInitState  # noqa: E402
+from skorch import NeuralNetClassifier
+from skorch.callbacks import Checkpoint, LoadInitState
 
-from regrow.integrations.skorch import RegrowCallback  # noqa: E402
+from regrow.integrations.skorch import RegrowCallback
+
+VERSION = skorch.__version__
+STOPPED = 2
+ACCUMULATES = False
+SAVED = ("optimizer.pt",)
+PRECISIONS: dict[str, dict[str, Any]] = {"32": {}}
 
 
 def train(
@@ -23,6 +30,8 @@ def train(
     *,
     kill_at: int | None = None,
     stop: int = kit.EPOCHS,
+    quiet: bool = True,
+    hold: Callable[[Any], object] = id,
     **options: Any,
 ) -> kit.Ended:
     """From the newest checkpoint in the folder, if there is one; saved at the end of each epoch."""
@@ -46,6 +55,9 @@ def train(
             LoadInitState(saving),
         ],
     )
-    net.fit(kit.IMAGES, kit.LABELS)
-    report = None if recipe is None else dict(net.callbacks_)["regrow"].report
+    with kit.quietly(quiet):
+        net.fit(kit.IMAGES, kit.LABELS)
+    ours = dict(net.callbacks_).get("regrow")
+    report = None if ours is None else ours.report
+    hold(ours)
     return kit.Ended.of(net.module_, net.optimizer_, report)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +15,17 @@ from trainers import kit
 os.environ["HF_HUB_OFFLINE"] = "1"
 transformers = pytest.importorskip("transformers")
 pytest.importorskip("accelerate")
-from transformers.trainer_utils import get_last_checkpoint  # noqa: E402
+from transformers.trainer_utils import get_last_checkpoint
 
-from regrow.integrations.transformers import RegrowCallback  # noqa: E402
+from regrow.integrations.transformers import RegrowCallback
 
 transformers.logging.set_verbosity_error()
+
+VERSION = transformers.__version__
+STOPPED = 5
+ACCUMULATES = True
+SAVED = ("*/optimizer.pt",)
+PRECISIONS: dict[str, dict[str, Any]] = {"32": {}, "bf16-mixed": {"bf16": True}}
 
 
 class Model(nn.Module):
@@ -32,7 +37,11 @@ class Model(nn.Module):
 
     def forward(self, x: Tensor, labels: Tensor | None = None) -> dict[str, Tensor]:
         logits = self.network(x)
-        return {"logits": logits} if labels is None else {"loss": kit.loss(logits, labels), "logits": logits}
+        return (
+            {"logits": logits}
+            if labels is None
+            else {"loss": kit.loss(logits, labels), "logits": logits}
+        )
 
 
 def train(
@@ -41,26 +50,37 @@ def train(
     *,
     kill_at: int | None = None,
     stop: int | None = None,
-    callback: Callable[[Any], Any] = RegrowCallback,
+    exclude: Sequence[str] = (),
+    quiet: bool = True,
+    hold: Callable[[Any], object] = id,
     again: bool = False,
     **settings: Any,
 ) -> kit.Ended:
     """From the newest checkpoint in the folder, if there is one; saved every second step."""
     model = Model(kill_at)
-    ours = [] if recipe is None else [callback(recipe)]
-    rows = [{"x": image, "labels": label} for image, label in zip(kit.IMAGES, kit.LABELS, strict=True)]
+    ours = [] if recipe is None else [RegrowCallback(recipe, exclude=exclude)]
+    rows = [
+        {"x": image, "labels": label} for image, label in zip(kit.IMAGES, kit.LABELS, strict=True)
+    ]
     stopping = [] if stop is None else [_Stop(stop)]
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with kit.quietly(quiet):
         trainer = transformers.Trainer(
             model,
             transformers.TrainingArguments(
                 **{
-                    **dict(output_dir=str(folder), use_cpu=True, report_to=[], disable_tqdm=True),
-                    **dict(save_strategy="steps", save_steps=2, num_train_epochs=kit.EPOCHS),
-                    **dict(per_device_train_batch_size=kit.BATCH, logging_strategy="no"),
-                    **dict(gradient_accumulation_steps=kit.ACCUMULATED, learning_rate=0.003),
-                    **dict(eval_strategy="steps", eval_steps=2),
+                    "output_dir": str(folder),
+                    "num_train_epochs": kit.EPOCHS,
+                    "per_device_train_batch_size": kit.BATCH,
+                    "gradient_accumulation_steps": kit.ACCUMULATED,
+                    "learning_rate": 0.003,
+                    "save_strategy": "steps",
+                    "save_steps": 2,
+                    "eval_strategy": "steps",
+                    "eval_steps": 2,
+                    "logging_strategy": "no",
+                    "disable_tqdm": True,
+                    "use_cpu": True,
+                    "report_to": [],
                     **settings,
                 }
             ),
@@ -73,6 +93,7 @@ def train(
         trainer.train(resume_from_checkpoint=last)
         if again:
             trainer.train()
+    hold(ours[0] if ours else None)
     return kit.Ended.of(model, trainer.optimizer, ours[0].report if ours else None)
 
 

@@ -43,8 +43,8 @@ def attach(
     Returns:
         The `Regrower`.
 
-    Raises:
-        ConfigError: As of `regrow.attach`.
+    Edge cases:
+        What `regrow.attach` refuses is refused here.
 
     Examples:
         >>> import torch, regrow

@@ -53,8 +53,8 @@ class Guest:
 
     Args:
         recipe: A recipe, or its name, with its defaults or with `settings`.
-        settings: Of a recipe that is named, as in a configuration file.
         options: As above. ``total_steps`` and ``steps_per_epoch`` are the trainer's unless they are among them.
+        settings: Of a recipe that is named, as in a configuration file.
     """
 
     def __init__(
@@ -81,11 +81,6 @@ class Guest:
         self.waits = True
         self._call_off: Callable[[], None] | None = None
 
-    @property
-    def report(self) -> Report | None:
-        """What happened so far in the latest training; None before the first has begun."""
-        return None if self.regrower is None else self.regrower.report
-
     def begin(self) -> None:
         """A training begins: what is still attached belongs to an earlier one, which was broken off."""
         self.end()
@@ -104,9 +99,8 @@ class Guest:
     ) -> Regrower:
         """Attach, and go on from the state that came with the optimizer.
 
-        Args:
-            inputs: Of the model, a batch; not used where ``example_inputs`` or ``wiring`` is among the options.
-            found: What the trainer has for `regrow.attach`, unless it is among the options.
+        `inputs` are not used where ``example_inputs`` or ``wiring`` is among the options; `found` is what else the
+        trainer has for `regrow.attach`, unless it is among them.
         """
         last = optimizers_of(optimizer)[-1]
         saved = brought(last, self.recipe.info.name)
@@ -138,3 +132,19 @@ class Guest:
             self.attach(model, optimizer, inputs=inputs, course=course)
 
         self._call_off = at_first_call(model, before)
+
+
+class Host:
+    """What every callback shows of its guest."""
+
+    _guest: Guest
+
+    @property
+    def regrower(self) -> Regrower | None:
+        """What `regrow.attach` gave, of the latest training; None before the first has begun."""
+        return self._guest.regrower
+
+    @property
+    def report(self) -> Report | None:
+        """What happened so far in it."""
+        return None if self._guest.regrower is None else self._guest.regrower.report

@@ -7,26 +7,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from torch import nn
 
+from regrow.compose import Recipe
 from regrow.errors import MissingExtraError
-from regrow.integrations.guest import Course, Guest
+from regrow.guard import Guard
+from regrow.integrations.guest import Course, Guest, Host
 
 try:
     from ignite.engine import Events
 except ImportError as error:
     raise MissingExtraError("pytorch-ignite", extra="ignite") from error
 
-if TYPE_CHECKING:
-    from regrow.compose import Recipe
-    from regrow.guard import Guard
-    from regrow.history import Report
-    from regrow.loop import Regrower
 
-
-class RegrowHandler:
+class RegrowHandler(Host):
     """A recipe in an `ignite.engine.Engine`: ``RegrowHandler(recipe, model, optimizer).attach(trainer)``.
 
     It attaches right before the first training pass of a run, with what the model is called with, and detaches at the
@@ -34,6 +30,7 @@ class RegrowHandler:
     it, and ``Checkpoint.load_objects`` resumes it bit for bit. The length of the training is the engine's.
 
     Attributes:
+        report: What happened so far in the latest training; None before its first pass.
         regrower: Of the latest run; None before its first pass.
 
     Args:
@@ -63,16 +60,6 @@ class RegrowHandler:
         self._model, self._optimizer = model, optimizer
         self._accumulation = accumulation
 
-    @property
-    def regrower(self) -> Regrower | None:
-        """What `regrow.attach` gave, of the latest run."""
-        return self._guest.regrower
-
-    @property
-    def report(self) -> Report | None:
-        """What happened so far in the latest run."""
-        return self._guest.report
-
     def attach(self, engine: Any) -> None:
         """Act in the runs of an engine.
 
@@ -80,7 +67,7 @@ class RegrowHandler:
             engine: The `ignite.engine.Engine` that trains.
         """
         engine.add_event_handler(Events.STARTED, self._begin)
-        engine.add_event_handler(Events.COMPLETED, lambda: self._guest.end())
+        engine.add_event_handler(Events.COMPLETED, self._guest.end)
 
     def _begin(self, engine: Any) -> None:
         state, each = engine.state, self._accumulation

@@ -7,27 +7,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from torch import nn
-from torch.optim.swa_utils import AveragedModel
 
+from regrow.compose import Recipe
 from regrow.errors import MissingExtraError
-from regrow.integrations.guest import Course, Guest
+from regrow.guard import Guard
+from regrow.integrations.guest import Course, Guest, Host
 
 try:
     from lightning.pytorch import Callback
 except ImportError as error:
     raise MissingExtraError("lightning", extra="lightning") from error
 
-if TYPE_CHECKING:
-    from regrow.compose import Recipe
-    from regrow.guard import Guard
-    from regrow.history import Report
-    from regrow.loop import Regrower
 
-
-class RegrowCallback(Callback):
+class RegrowCallback(Host, Callback):
     """A recipe in `lightning.pytorch.Trainer`: ``Trainer(callbacks=[RegrowCallback(regrow.KeepAlive())])``.
 
     It attaches at the first batch of a ``fit``, when model and optimizer are loaded and on their device, and detaches
@@ -36,6 +31,7 @@ class RegrowCallback(Callback):
     (`WeightAveraging`, `EMAWeightAveraging`, `StochasticWeightAveraging`) are renewed with it.
 
     Attributes:
+        report: What happened so far in the latest training; None before its first pass.
         regrower: Of the latest ``fit``; None before its first batch.
 
     Args:
@@ -67,21 +63,13 @@ class RegrowCallback(Callback):
         self._part = part
         self._inputs = inputs
 
-    @property
-    def regrower(self) -> Regrower | None:
-        """What `regrow.attach` gave, of the latest ``fit``."""
-        return self._guest.regrower
-
-    @property
-    def report(self) -> Report | None:
-        """What happened so far in the latest ``fit``."""
-        return self._guest.report
-
     def on_train_start(self, trainer: Any, pl_module: Any) -> None:
         """A ``fit`` begins."""
         self._guest.begin()
 
-    def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
+    def on_train_batch_start(
+        self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int
+    ) -> None:
         """Attach before the first pass."""
         if self._guest.waits:
             model = pl_module.get_submodule(self._part or "")
@@ -119,6 +107,6 @@ def _course(trainer: Any) -> Course:
 
 
 def _average(callback: Any) -> nn.Module | None:
-    """The average of the model that a callback keeps."""
+    """The average of the model that a callback keeps: an AveragedModel, or a module of the same names."""
     kept = getattr(callback, "_average_model", None)
-    return kept if isinstance(kept, AveragedModel | nn.Module) else None
+    return kept if isinstance(kept, nn.Module) else None

@@ -6,10 +6,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
+from regrow.compose import Recipe
 from regrow.errors import MissingExtraError
-from regrow.integrations.guest import Course, Guest
+from regrow.guard import Guard
+from regrow.integrations.guest import Course, Guest, Host
 
 try:
     from skorch.callbacks import Callback
@@ -18,14 +20,8 @@ try:
 except ImportError as error:
     raise MissingExtraError("skorch", extra="skorch") from error
 
-if TYPE_CHECKING:
-    from regrow.compose import Recipe
-    from regrow.guard import Guard
-    from regrow.history import Report
-    from regrow.loop import Regrower
 
-
-class RegrowCallback(Callback):
+class RegrowCallback(Host, Callback):
     """A recipe in a `skorch.NeuralNet`: ``NeuralNetClassifier(..., callbacks=[RegrowCallback("keepalive")])``.
 
     It attaches at the first batch of a ``fit``, and detaches at its end. Its state is in the optimizer's, which
@@ -33,6 +29,7 @@ class RegrowCallback(Callback):
     training and of an epoch are the net's.
 
     Attributes:
+        report: What happened so far in the latest training; None before its first pass.
         regrower: Of the latest ``fit``; None before its first batch.
 
     Args:
@@ -54,17 +51,7 @@ class RegrowCallback(Callback):
         **options: Any,
     ) -> None:
         self.recipe, self.settings, self.options = recipe, settings, options
-        self.guest_ = Guest(recipe, options, settings=settings)
-
-    @property
-    def regrower(self) -> Regrower | None:
-        """What `regrow.attach` gave, of the latest ``fit``."""
-        return self.guest_.regrower
-
-    @property
-    def report(self) -> Report | None:
-        """What happened so far in the latest ``fit``."""
-        return self.guest_.report
+        self._guest = Guest(recipe, options, settings=settings)
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
         """What a clone is made with.
@@ -89,21 +76,25 @@ class RegrowCallback(Callback):
         type(self).__init__(self, **{**self.get_params(), **params})
         return self
 
-    def on_train_begin(self, net: Any, X: Any = None, y: Any = None, **others: Any) -> None:  # noqa: N803
+    def on_train_begin(self, net: Any, X: Any = None, y: Any = None, **others: Any) -> None:
         """A ``fit`` begins."""
-        self.guest_.begin()
+        self._guest.begin()
 
     def on_epoch_begin(self, net: Any, dataset_train: Any = None, **others: Any) -> None:
         """An epoch begins: so many batches does it have."""
-        self.batches_ = len(net.get_iterator(dataset_train, training=True)) if self.guest_.waits else 0
+        self.batches_ = (
+            len(net.get_iterator(dataset_train, training=True)) if self._guest.waits else 0
+        )
 
-    def on_batch_begin(self, net: Any, batch: Any = None, training: bool = False, **others: Any) -> None:
+    def on_batch_begin(
+        self, net: Any, batch: Any = None, training: bool = False, **others: Any
+    ) -> None:
         """Attach before the first pass."""
-        if training and self.guest_.waits:
+        if training and self._guest.waits:
             inputs, _ = unpack_data(batch)
             # Asked here: LoadInitState may stand behind this callback, and loads when the training begins.
             done = sum(row.get("train_batch_count", 0) for row in net.history)
-            self.guest_.attach(
+            self._guest.attach(
                 net.module_,
                 net.optimizer_,
                 inputs=to_tensor(inputs, device=net.device),
@@ -114,6 +105,6 @@ class RegrowCallback(Callback):
                 ),
             )
 
-    def on_train_end(self, net: Any, X: Any = None, y: Any = None, **others: Any) -> None:  # noqa: N803
+    def on_train_end(self, net: Any, X: Any = None, y: Any = None, **others: Any) -> None:
         """A ``fit`` ends."""
-        self.guest_.end()
+        self._guest.end()

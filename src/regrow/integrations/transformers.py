@@ -7,33 +7,30 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from torch import nn
+
+from regrow.compose import Recipe
 from regrow.errors import MissingExtraError
-from regrow.integrations.guest import Course, Guest
+from regrow.guard import Guard
+from regrow.integrations.guest import Course, Guest, Host
 
 try:
     from transformers import TrainerCallback
 except ImportError as error:
     raise MissingExtraError("transformers", extra="transformers") from error
 
-if TYPE_CHECKING:
-    from torch import nn
 
-    from regrow.compose import Recipe
-    from regrow.guard import Guard
-    from regrow.history import Report
-    from regrow.loop import Regrower
-
-
-class RegrowCallback(TrainerCallback):
+class RegrowCallback(Host, TrainerCallback):
     """A recipe in `transformers.Trainer`: ``Trainer(..., callbacks=[RegrowCallback(regrow.KeepAlive())])``.
 
     It attaches right before the first training pass, with what the model is called with, and detaches at the end of
-    ``train()``. Its state is in ``optimizer.pt`` of the trainer's own checkpoints: ``train(resume_from_checkpoint=...)``
-    resumes it bit for bit. Length of the training and of an epoch are the trainer's.
+    ``train()``. Its state is in ``optimizer.pt`` of the trainer's own checkpoints, and is resumed bit for bit by
+    ``train(resume_from_checkpoint=...)``. Length of the training and of an epoch are the trainer's.
 
     Attributes:
+        report: What happened so far in the latest training; None before its first pass.
         regrower: Of the latest ``train()``; None before its first pass.
 
     Args:
@@ -54,16 +51,6 @@ class RegrowCallback(TrainerCallback):
         **options: Any,
     ) -> None:
         self._guest = Guest(recipe, options, settings=settings)
-
-    @property
-    def regrower(self) -> Regrower | None:
-        """What `regrow.attach` gave, of the latest ``train()``."""
-        return self._guest.regrower
-
-    @property
-    def report(self) -> Report | None:
-        """What happened so far in the latest ``train()``."""
-        return self._guest.report
 
     def on_train_begin(
         self,

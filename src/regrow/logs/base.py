@@ -21,7 +21,7 @@ class Log(Protocol):
         True
     """
 
-    def write(self, step: int, values: Mapping[str, float]) -> object:
+    def write(self, step: int, values: Mapping[str, float]) -> None:
         """Take some numbers.
 
         Args:
@@ -74,7 +74,7 @@ class SafeLog:
             return
         try:
             self._write(step, values)
-        except Exception as error:  # noqa: BLE001 # whatever it is, it is not worth the training
+        except Exception as error:  # whatever it is, it is not worth the training
             self.failed = True
             warnings.warn(
                 f"{_name(self._log)} has failed at step {step} and is left out from here on, the training goes on: "

@@ -36,7 +36,7 @@ from regrow.loop.start.initialisers import resolve_layers
 from regrow.loop.start.layers import choose
 from regrow.loop.start.sharding import refuse_sharded_model, refuse_sharded_optimizer
 from regrow.loop.start.wiring import refuse_foreign
-from regrow.loop.step_log import StepLog
+from regrow.loop.step_log import step_log
 from regrow.loop.trained import TrainedTensors, WorkingLayers
 from regrow.loop.watch import OptimizerWatch
 from regrow.schedule import Clock
@@ -271,9 +271,7 @@ def attach(
         every=activity_every,
         ranks=ranks,
     )
-    unknown = () if activity is None else activity.unknown
     copies = [Companion(each, tensors, watched) for each in companions]
-    norms = [norm.path for each in watched for norm in each.norms]
     if not able:
         warnings.warn(
             f"no layer can be renewed now, for what the recipe '{recipe.info.name}' must change is not trained: "
@@ -313,17 +311,17 @@ def attach(
             *unknown_init,
             *_too_few(recipe, watched, able),
             *(each.note for each in copies if each.note),
-            *counted_by_others(bare, norms),
+            *counted_by_others(bare, [norm.path for each in watched for norm in each.norms]),
             *(probe.notes if probe else ()),
-            *(f"{path} is not judged: where its filters leave is not known" for path in unknown),
+            *(
+                f"{path} is not judged: where its filters leave is not known"
+                for path in (activity.unknown if activity else ())
+            ),
             *wiring.remarks,
         ),
     )
-    step_log = None
-    if log is not None and ranks.leads:
-        weights = [(each, bare.get_parameter(each.weight)) for each in watched]
-        step_log = StepLog(stepper, log, every=log_every, weights=weights)
-    regrower = Regrower(stepper, dry_run=dry_run, log=step_log)
+    told = step_log(stepper, log, every=log_every, layers=watched, model=bare, ranks=ranks)
+    regrower = Regrower(stepper, dry_run=dry_run, log=told)
     _REGROWERS.add(regrower)
     if state_in_optimizer:
         Carried(regrower, optimizers[-1])

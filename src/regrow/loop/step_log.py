@@ -14,6 +14,7 @@ from regrow.graph import Filters
 from regrow.graph.slices import rows
 from regrow.logs import Log, SafeLog
 from regrow.logs.base import Written
+from regrow.loop.ranks import Ranks
 from regrow.loop.stepper import Stepper
 
 _KEPT: Final = ("starved", "blocked", "given_up")
@@ -79,9 +80,7 @@ class StepLog:
         report, stepper = self._stepper.report, self._stepper
         filters = max(sum(report.layers.values()), 1)
         new = report.events[self._events :]
-        kept = {
-            name: sum(len(each) for each in getattr(report, name).values()) for name in _KEPT
-        }
+        kept = {name: sum(len(each) for each in getattr(report, name).values()) for name in _KEPT}
         renewed = sum(len(event.filters) for event in new)
         asked = frozenset[str]() if stepper.lookout is None else stepper.lookout.asked
         values: dict[str, float] = {
@@ -111,3 +110,19 @@ class StepLog:
                     born = (entries.births.numbers() > 0).expand(weight.shape)
                     count += int(rows(born, filters).any(-1).sum())
         return count
+
+
+def step_log(
+    stepper: Stepper,
+    log: Log | Written | None,
+    *,
+    every: int,
+    layers: Sequence[Filters],
+    model: nn.Module,
+    ranks: Ranks,
+) -> StepLog | None:
+    """What `attach` was told to write; of several ranks the first one writes for all."""
+    if log is None or not ranks.leads:
+        return None
+    weights = [(each, model.get_parameter(each.weight)) for each in layers]
+    return StepLog(stepper, log, every=every, weights=weights)
