@@ -104,8 +104,8 @@ def test_mlflow(by: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     from regrow.logs import MLflowLog
 
     with kit.quietly():
-        client = mlflow.MlflowClient(f"file:{tmp_path}")
-        mlflow.set_tracking_uri(f"file:{tmp_path}")
+        client = mlflow.MlflowClient(f"file:{tmp_path}/store")
+        mlflow.set_tracking_uri(f"file:{tmp_path}/store")
         with mlflow.start_run() as run:
             name = run.info.run_id
             log = {

@@ -71,12 +71,14 @@ class RegrowHandler(Host):
 
     def _begin(self, engine: Any) -> None:
         state, each = engine.state, self._accumulation
-        per_epoch = None if state.epoch_length is None else math.ceil(state.epoch_length / each)
-        endless = per_epoch is None or state.max_epochs is None
+        batches: int | None = state.epoch_length
+        total: int | None = getattr(state, "max_iters", None)
+        if batches is not None and state.max_epochs is not None:
+            total = batches * state.max_epochs
         course = Course(
-            total=None if endless else math.ceil(state.epoch_length * state.max_epochs / each),
+            total=None if total is None else math.ceil(total / each),
             done=state.iteration // each,
-            per_epoch=per_epoch,
+            per_epoch=None if batches is None else math.ceil(batches / each),
         )
         self._guest.begin()
         if self._guest.options.keys() & {"example_inputs", "wiring"}:

@@ -1,5 +1,8 @@
 """MLflowLog: numbers of a training for MLflow."""
 
+# mlflow is an extra, and not there where types are checked.
+# pyright: reportMissingImports=false
+
 from __future__ import annotations
 
 from collections.abc import Mapping

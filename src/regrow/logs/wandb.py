@@ -1,5 +1,8 @@
 """WandbLog: numbers of a training for Weights & Biases."""
 
+# wandb is an extra, and not there where types are checked.
+# pyright: reportMissingImports=false
+
 from __future__ import annotations
 
 from collections.abc import Mapping
