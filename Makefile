@@ -39,12 +39,12 @@ test-all: $(STAMP)
 TRAINERS := $(VENV)/trainers
 $(TRAINERS)/.installed: constraints-trainers.txt $(STAMP)
 	rm -rf $(TRAINERS)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --target $(TRAINERS) -r constraints-trainers.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-compile --target $(TRAINERS) -r constraints-trainers.txt
 	touch $@
 
-# TABLE=results/trainers/table.md writes what the tests have shown.
+# TABLE=results/trainers/table.md runs the slow ones too, and writes what the tests have shown.
 test-trainers: $(TRAINERS)/.installed
-	OMP_NUM_THREADS=1 PYTHONPATH=$(TRAINERS) REGROW_TRAINERS_TABLE=$(TABLE) $(BIN)/python -m pytest -q tests/trainers src/regrow/integrations
+	OMP_NUM_THREADS=1 PYTHONPATH=$(TRAINERS) REGROW_TRAINERS_TABLE=$(TABLE) $(BIN)/python -m pytest -q tests/trainers src/regrow/integrations $(if $(TABLE),,-m 'not slow')
 
 check: $(STAMP)
 	$(BIN)/ruff format --check .

@@ -19,6 +19,7 @@ from regrow.integrations.accelerate import attach
 VERSION = accelerate.__version__
 STOPPED = 5
 ACCUMULATES = True
+RANKS: dict[str, Any] = {}
 SAVED = ("*/optimizer.bin",)
 PRECISIONS: dict[str, dict[str, Any]] = {"32": {}, "bf16-mixed": {"mixed_precision": "bf16"}}
 

@@ -15,6 +15,7 @@ COLUMNS = (
     "killed 5 times",
     "accumulation",
     "precision",
+    "ranks",
     "copies",
 )
 _SEEN: dict[str, dict[str, set[str]]] = {}

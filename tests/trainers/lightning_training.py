@@ -23,6 +23,7 @@ logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
 VERSION = pl.__version__
 STOPPED = 5
 ACCUMULATES = True
+RANKS: dict[str, Any] = {"devices": 2, "strategy": "ddp"}
 SAVED = ("*.ckpt",)
 PRECISIONS = {
     "32": {"precision": "32-true"},

@@ -8,6 +8,9 @@ import multiprocessing
 import pickle
 import random
 import signal
+import socket
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -128,3 +131,22 @@ def test_the_checkpoint_is_plain_data(trainer: Any, tmp_path: Path) -> None:
     ]
     assert found
     assert all("'regrow': {'randomout': {'state':" in str(each) for each in found)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("trainer", ["lightning", "transformers", "accelerate"], indirect=True)
+def test_two_ranks(trainer: Any, tmp_path: Path, says: Says) -> None:
+    """Each rank sees batches of its own; both renew the same filters, and end with the same bits."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    program = Path(__file__).with_name("one_rank.py")
+    ranks = [
+        subprocess.Popen([sys.executable, program, _name(trainer), tmp_path, str(rank), str(port)])
+        for rank in range(2)
+    ]
+    assert [each.wait() for each in ranks] == [0, 0]
+    one, two = (torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in range(2))
+    assert one["events"] == two["events"] != []
+    assert all(torch.equal(each, two["weights"][name]) for name, each in one["weights"].items())
+    says(_name(trainer), trainer.VERSION, "ranks", "2")

@@ -30,7 +30,9 @@ PLAIN: dict[str, Any] = {
 
 def _fit(module: Any, *callbacks: Any, epochs: int = 1, **settings: Any) -> Any:
     with kit.quietly():
-        trainer = pl.Trainer(**{**PLAIN, "max_epochs": epochs, **settings}, callbacks=list(callbacks))
+        trainer = pl.Trainer(
+            **{**PLAIN, "max_epochs": epochs, **settings}, callbacks=list(callbacks)
+        )
         trainer.fit(module, kit.Batches())
     return trainer
 
@@ -163,16 +165,3 @@ def test_a_longer_training_goes_on_where_the_shorter_ended(tmp_path: Path) -> No
     train(tmp_path, kit.dead(), max_epochs=2)
     ended = train(tmp_path, kit.dead(), max_epochs=kit.EPOCHS)
     assert ended.same(train(tmp_path / "whole", kit.dead()))
-
-
-@pytest.mark.slow
-def test_two_ranks(tmp_path: Path) -> None:
-    """Each rank sees its own batches; both renew the same filters, and end with the same bits."""
-    program = Path(__file__).with_name("lightning_ranks.py")
-    import subprocess
-    import sys
-
-    subprocess.run([sys.executable, str(program), str(tmp_path)], check=True)
-    one, two = (torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in range(2))
-    assert one["events"] == two["events"] != []
-    assert all(torch.equal(each, two["weights"][name]) for name, each in one["weights"].items())

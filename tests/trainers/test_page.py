@@ -11,6 +11,8 @@ import torch
 
 from trainers import kit
 
+pytest.importorskip("lightning", reason="make test-trainers installs what the page is about")
+
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "trainers.md"
 NEEDS = {
     "Lightning": "lightning",

@@ -24,6 +24,7 @@ transformers.logging.set_verbosity_error()
 VERSION = transformers.__version__
 STOPPED = 5
 ACCUMULATES = True
+RANKS: dict[str, Any] = {"ddp_backend": "gloo"}
 SAVED = ("*/optimizer.pt",)
 PRECISIONS: dict[str, dict[str, Any]] = {"32": {}, "bf16-mixed": {"bf16": True}}
 

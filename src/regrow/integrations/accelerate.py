@@ -27,8 +27,8 @@ def attach(
 ) -> Regrower:
     """`regrow.attach` in a loop with an `Accelerator`, whose ``save_state`` and ``load_state`` take its state along.
 
-    Call it behind ``accelerator.prepare``, and before ``accelerator.load_state``. The state is in the optimizer's, so
-    that ``optimizer.bin`` of the accelerator's checkpoint has it.
+    Call it behind ``accelerator.prepare``, before ``accelerator.load_state`` or behind it. The state is in the
+    optimizer's, so that ``optimizer.bin`` of the accelerator's checkpoint has it.
 
     Args:
         accelerator: The `accelerate.Accelerator`; asked for the batches that make one step.
@@ -62,6 +62,5 @@ def attach(
         per_epoch = math.ceil(len(loader) / accelerator.gradient_accumulation_steps)
     total = None if per_epoch is None or epochs is None else per_epoch * epochs
     guest = Guest(recipe, options)
-    return guest.attach(
-        model, optimizer, inputs=example_inputs, course=Course(total=total, per_epoch=per_epoch)
-    )
+    course = Course(total=total, done=None, per_epoch=per_epoch)
+    return guest.attach(model, optimizer, inputs=example_inputs, course=course)

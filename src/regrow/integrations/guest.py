@@ -33,12 +33,13 @@ class Course:
 
     Attributes:
         total: Of the whole training; None where it has no end.
-        done: Before this moment: not 0 where it was resumed, or where the trainer counts on.
+        done: Before this moment: not 0 where it was resumed, or where the trainer counts on. None where it does not
+            count: whatever came with the optimizer was resumed.
         per_epoch: Of an epoch; None where nobody knows.
     """
 
     total: int | None
-    done: int = 0
+    done: int | None = 0
     per_epoch: int | None = None
 
 
@@ -106,9 +107,9 @@ class Guest:
         saved = brought(last, self.recipe.info.name)
         # The clock is the trainer's. It begins anew with an optimizer that has been trained with before, and goes on
         # in a training that was resumed; steps that a gradient scaler has skipped are in the trainer's count only.
-        offset = course.done
+        offset = course.done or 0
         if saved is not None:
-            offset = saved["offset"] if course.done else -saved["state"]["step"]
+            offset = -saved["state"]["step"] if course.done == 0 else saved["offset"]
         given: dict[str, Any] = {
             "total_steps": None if course.total is None else course.total - offset,
             "steps_per_epoch": course.per_epoch,

@@ -30,13 +30,13 @@ class Carried:
     Args:
         regrower: Is there already where the state of its recipe came with the optimizer, and goes on from it.
         optimizer: The bare torch optimizer that steps last.
-        offset: As above; another one may be loaded.
+        offset: As above, where nothing came with the optimizer.
     """
 
     def __init__(self, regrower: Regrower, optimizer: Optimizer, *, offset: int = 0) -> None:
         self.regrower, self.optimizer = regrower, optimizer
-        self.offset = offset
         saved = brought(optimizer, regrower.report.recipe)
+        self.offset = offset if saved is None else saved["offset"]
         before = _other(optimizer, regrower.report.recipe)
         if before is not None:
             before.release()

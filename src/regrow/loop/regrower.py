@@ -173,7 +173,10 @@ class Regrower:
                 "regrower.after_step() needs regrower.before_step() before optimizer.step()"
             )
         self._begun = False
-        self._end_step()
+        for watch in self._stepper.watches:
+            self._stepper.step_made(watch)
+        if self._log is not None:
+            self._log.step_made()
 
     def step(self) -> None:
         """Look and act: `before_step` and `after_step` in one, both after the optimizer's step.
@@ -205,9 +208,6 @@ class Regrower:
                 )
         for watch in self._stepper.watches:
             self._stepper.gradients_ready(watch, early=False)
-        self._end_step()
-
-    def _end_step(self) -> None:
         for watch in self._stepper.watches:
             self._stepper.step_made(watch)
         if self._log is not None:
