@@ -85,10 +85,10 @@ def test_a_training_and_a_network_without_what_came_later_are_filed_as_before(
         "clip_grad_norm", "schedule", "partner_rates", "drop_last", "augment", "held_out", "overlap_penalty",
         "channels_last", "eval_every_epochs",
     }  # fmt: skip
-    spelled = {"stair_factor": 0.5, "anneal_epochs": 0, "eval_last_epochs": 1}
+    spelled = {"stair_factor": 0.5, "warm_up_steps": 0, "anneal_epochs": 0, "eval_last_epochs": 1}
     for given in ({}, spelled):
         assert cell(train=given)["train"].keys() == before
-    for given in ({"anneal_epochs": 3}, {"eval_last_epochs": 10}):
+    for given in ({"anneal_epochs": 3}, {"warm_up_steps": 100}, {"eval_last_epochs": 10}):
         assert cell(train=given)["train"].keys() == {*before, *given}
     stairs = cell(train={"schedule": "staircase", "stair_steps": 7})["train"]
     assert stairs.keys() == {*before, "stair_steps"}

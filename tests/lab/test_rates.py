@@ -64,6 +64,17 @@ def test_annealing_is_a_straight_line_to_zero_over_the_last_epochs() -> None:
     assert shares(per_epoch=4, epochs=6) == [1.0] * 24
 
 
+def test_the_warm_up_is_a_straight_line_to_the_whole_rate() -> None:
+    line = [float(Fraction(step, 5)) for step in range(1, 6)]
+    assert shares(per_epoch=4, epochs=3, warm_up_steps=5) == line + [1.0] * 7
+    # It is torch's LinearLR from a fifth on, and it comes on top of a schedule.
+    cosine = shares(per_epoch=4, epochs=3, schedule="cosine")
+    both = shares(per_epoch=4, epochs=3, schedule="cosine", warm_up_steps=5)
+    assert both == pytest.approx(
+        [one * other for one, other in zip(cosine, line + [1.0] * 7, strict=True)], rel=1e-12
+    )
+
+
 def test_annealing_comes_on_top_of_a_schedule() -> None:
     stairs = {"schedule": "staircase", "stair_steps": 5}
     both = shares(per_epoch=4, epochs=6, anneal_epochs=3, **stairs)
@@ -113,6 +124,7 @@ def test_a_trial_takes_its_steps_at_these_rates(tiny_study: MakeStudy, engine: A
         (("train.stair_steps=0",), "train.stair_steps: must be at least 1, got 0"),
         (("train.stair_factor=1.0",), "train.stair_factor: must be below 1, got 1.0"),
         (("train.anneal_epochs=4",), r"anneal_epochs must be at most epochs \(3\), got 4"),
+        (("train.warm_up_steps=-1",), "train.warm_up_steps: must be at least 0, got -1"),
         (("train.anneal_epochs=-1",), "train.anneal_epochs: must be at least 0, got -1"),
         (("train.eval_last_epochs=0",), "train.eval_last_epochs: must be at least 1, got 0"),
     ],

@@ -118,7 +118,7 @@ class Member:
     def set_rate(self, epoch: int, step: int) -> None:
         """Give the optimizer the learning rate of a step."""
         training = self.training
-        if training.schedule != "constant" or training.anneal_epochs:
+        if training.schedule != "constant" or training.warm_up_steps or training.anneal_epochs:
             done = (epoch - 1) * self.steps_per_epoch + step
             rate = self.lr * decay(training, done, per_epoch=self.steps_per_epoch)
             for group in self.optimizer.param_groups:
@@ -179,7 +179,8 @@ def decay(training: Training, done: int, *, per_epoch: int) -> float:
     """What the learning rate is multiplied by."""
     steps = per_epoch * training.epochs
     annealed = min(1.0, (steps - done) / (per_epoch * training.anneal_epochs or 1))
-    return annealed * _scheduled(training, done, share=done / steps)
+    warmed = min(1.0, (done + 1) / (training.warm_up_steps or 1))
+    return warmed * annealed * _scheduled(training, done, share=done / steps)
 
 
 def _scheduled(training: Training, done: int, *, share: float) -> float:

@@ -70,9 +70,10 @@ class Training(_Part):
     The unit of `lr` is a step on the loss as `loss_reduction` makes it: a sum over the batch is `batch_size` times
     the mean. `held_out` training images are not trained on: criteria that look at data measure with them (with 0,
     with the first training images). `schedule` "step" divides the rate by 10 after each 30 % of the training;
-    "staircase" multiplies it by `stair_factor` after each `stair_steps` steps. With either, in the last
-    `anneal_epochs` epochs it falls in a straight line to 0 besides, step by step. The test accuracy is measured after
-    each `eval_every_epochs` epochs, and after each of the last `eval_last_epochs`.
+    "staircase" multiplies it by `stair_factor` after each `stair_steps` steps. With either, step n of the first
+    `warm_up_steps` is made with n / `warm_up_steps` of it, and in the last `anneal_epochs` epochs it falls in a line to
+    0, step by step. The test accuracy is measured after each `eval_every_epochs` epochs, and after each of the
+    last `eval_last_epochs`.
     `partner_rates` "spread" gives partner i of K the rate lr (1 + cos(pi (K - i) / K)) / 2. `overlap_penalty` is
     the weight of `regrow.losses.overlap_penalty`.
     """
@@ -89,6 +90,7 @@ class Training(_Part):
     schedule: Literal["constant", "cosine", "step", "staircase"] = "constant"
     stair_steps: int | None = Field(default=None, ge=1)
     stair_factor: float = Field(default=0.5, gt=0, lt=1)
+    warm_up_steps: int = Field(default=0, ge=0)
     anneal_epochs: int = Field(default=0, ge=0)
     partner_rates: Literal["same", "spread"] = "same"
     drop_last: bool = False

@@ -14,6 +14,7 @@ LATER: Final[Mapping[str, Mapping[str, object]]] = {
 TRAINING_LATER: Final[Mapping[str, object]] = {
     "stair_steps": None,
     "stair_factor": 0.5,
+    "warm_up_steps": 0,
     "anneal_epochs": 0,
     "eval_last_epochs": 1,
 }

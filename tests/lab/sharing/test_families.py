@@ -98,6 +98,7 @@ def test_every_other_setting_of_the_recipe_is_another_run(
         {"schedule": "cosine"},
         {"schedule": "staircase", "stair_steps": 9},
         {"anneal_epochs": 2},
+        {"warm_up_steps": 5},
         {"augment": "crop-flip"},
         {"loss_reduction": "sum"},
         {"clip_grad_norm": 1.0},
