@@ -137,7 +137,7 @@ def attach(
             resumes the regrower. Load the model before the optimizer.
         log: Where numbers go that show what it does: one of `regrow.logs`, or a function of a step and of numbers by
             name. One that fails is left out, with a warning.
-        log_every: Steps between two entries of the log; a step that renews something has one besides.
+        log_every: Steps between two entries of the log; a step that renews something has one too, and so has the end.
 
     Returns:
         The `Regrower`: report, saved state, detach.

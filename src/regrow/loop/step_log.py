@@ -43,7 +43,7 @@ class StepLog:
         self._log = SafeLog(log)
         self._every = every
         self._weights = weights
-        self._step = self._events = 0
+        self._step = self._events = self._written = 0
         self._handle: RemovableHandle | None = None
         if stepper.hooked:
             # Behind the stepper's own hook; where the step itself is compiled, this must not be looked into.
@@ -51,7 +51,9 @@ class StepLog:
             self._handle = stepper.watches[-1].optimizer.register_step_post_hook(told)
 
     def leave(self) -> None:
-        """Write no more."""
+        """Write what has not been written yet, and no more."""
+        if self._step != self._written:
+            self._write()
         # In a callback the optimizer is walking through its hooks: ours stays, and does nothing.
         if self._handle is not None and not self._stepper.calling:
             self._handle.remove()
@@ -64,16 +66,17 @@ class StepLog:
         report = self._stepper.report
         if report.steps == self._step or self._stepper.left:
             return
+        if report.steps != self._step + 1:  # another time's state was loaded
+            self._events = sum(event.step < report.steps - 1 for event in report.events)
         self._step = report.steps
-        if self._log.failed or not (report.steps % self._every == 0 or self._has_renewed()):
-            return
-        self._log.write(report.steps, self.values())
-        self._events = len(report.events)
+        due = report.steps % self._every == 0 or len(report.events) > self._events
+        if due and not self._log.failed:
+            self._write()
 
-    def _has_renewed(self) -> bool:
-        # Less than before: another time's state was loaded.
-        self._events = min(self._events, len(self._stepper.report.events))
-        return len(self._stepper.report.events) > self._events
+    def _write(self) -> None:
+        report = self._stepper.report
+        self._log.write(report.steps, self.values())
+        self._written, self._events = report.steps, len(report.events)
 
     def values(self) -> dict[str, float]:
         """The numbers as they are now, by name; ``docs/trainers.md`` says what each means."""
