@@ -1,4 +1,9 @@
-"""Table over KeepAlive's studies in results/: failed seeds and mean accuracy of every arm.
+"""Tables over KeepAlive's studies in results/.
+
+`keepalive-overview.md`: failed seeds and mean accuracy of every arm in the regimes on which the defaults were chosen.
+`keepalive-held-out.md`: the same on the two regions of the craters that nothing was chosen on.
+`keepalive-harmless.md`: KeepAlive minus plain training where nothing fails.
+`keepalive-edge.md`: accuracy by learning rate, of networks with and without norms.
 
 python benchmarks/keepalive_tables.py        # reads results/keepalive-*/summary.json
 """
@@ -6,54 +11,142 @@ python benchmarks/keepalive_tables.py        # reads results/keepalive-*/summary
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from overview import entry
 
 RESULTS = Path(__file__).resolve().parents[1] / "results"
-ARMS = (
-    "none",
-    "keepalive",
-    "random",
-    "no-guard",
-    "no-renewal",
-    "no-gain-check",
-    "randomout",
-    "published",
-    "clip",
-    "agc",
-    "third",
-)
+REGIMES = ("born-dead", "blown-up", "plateau", "author-plateau", "paper")
 WORDS = {
+    "none": "none",
+    "keepalive": "keepalive",
     "random": "random control",
+    "no-guard": "no guard",
+    "no-renewal": "no renewal",
+    "no-gain-check": "no gain check",
     "randomout": "RandomOut (default)",
     "published": "RandomOut as published",
     "clip": "norm clip 1.0",
+    "agc": "adaptive clip",
     "third": "a third of the rate",
+    "warm-up": "warm-up of 100 steps",
 }
+"""Arms in the order of the rows."""
+
+STANDARDISED = {
+    "none": "standardised inputs, none",
+    "keepalive": "standardised inputs, keepalive",
+}
+"""The arms of the healthy study, whose network is that of the one that is born dead."""
+
+Cell = dict[str, Any]
 
 
-def rows() -> list[tuple[str, ...]]:
+def cells(study: str) -> Iterator[tuple[str, Cell]]:
+    """The cells of a study with short names; none where its results are not there."""
+    path = RESULTS / f"keepalive-{study}" / "summary.json"
+    if path.exists():
+        for cell in json.loads(path.read_text())["cells"]:
+            settings = "" if cell["cell"] == "base" else cell["cell"]
+            short = settings.replace("train.lr=", "rate ").replace("data.region=", "")
+            yield short.replace(",", ", "), cell
+
+
+def arms(cell: Cell) -> dict[str, str]:
+    """By label: failed seeds of n, mean accuracy."""
+    return {arm["label"]: entry(arm) for arm in cell["arms"]}
+
+
+def difference(cell: Cell, arm: str, other: str = "none") -> str:
+    """The paired difference in points and its interval."""
+    for found in cell["comparisons"]:
+        if (found["arm"], found["versus"]) == (arm, other):
+            numbers = found["numbers"]
+            mean, low, high = (numbers[key] for key in ("mean_difference", "low", "high"))
+            if low is None or high is None:
+                return "" if mean is None else f"{100 * mean:+.2f}"
+            return f"{100 * mean:+.2f} [{100 * low:+.2f}, {100 * high:+.2f}]"
+    return ""
+
+
+def by_arm(studies: Sequence[str], healthy: str) -> list[tuple[str, ...]]:
     """One row an arm, one column a study and cell."""
     columns: list[tuple[str, dict[str, str]]] = []
-    for path in sorted(RESULTS.glob("keepalive-*/summary.json")):
-        document = json.loads(path.read_text())
-        for cell in document["cells"]:
-            name = path.parent.name.removeprefix("keepalive-")
-            name = name if cell["cell"] == "base" else f"{name}, {cell['cell']}"
-            columns.append((name, {arm["label"]: entry(arm) for arm in cell["arms"]}))
-    head = ("arm", *(name for name, _ in columns))
-    body = [(WORDS.get(arm, arm), *(cell.get(arm, "") for _, cell in columns)) for arm in ARMS]
-    return [head, *body]
+    for study in studies:
+        regime = study.removeprefix("held-out-").replace("-", " ")
+        for name, cell in cells(study):
+            column = arms(cell)
+            if regime == "born dead":
+                for other, standardised in cells(healthy):
+                    if other == name:
+                        told = arms(standardised)
+                        column |= {STANDARDISED[label]: told[label] for label in STANDARDISED}
+            columns.append((f"{regime}, {name}" if name else regime, column))
+    head = ("failed of n, mean accuracy", *(name for name, _ in columns))
+    keys = [*WORDS.items(), *((name, name) for name in STANDARDISED.values())]
+    rows = [(word, *(column.get(key, "") for _, column in columns)) for key, word in keys]
+    return [head, *(row for row in rows if any(row[1:]))]
+
+
+def harmless() -> list[tuple[str, ...]]:
+    """One row a study and cell in which plain training loses no seed."""
+    rows = [("where", "n", "none (%)", "renewed a trial", "keepalive minus none (points)")]
+    names = ["healthy", "held-out-healthy"]
+    names += sorted(
+        path.name.removeprefix("keepalive-") for path in RESULTS.glob("keepalive-harmless-*")
+    )
+    for study in names:
+        for name, cell in cells(study):
+            found = {arm["label"]: arm for arm in cell["arms"]}
+            plain, kept = found["none"]["accuracy"], found["keepalive"]
+            where = study.removeprefix("harmless-").replace("-", " ")
+            same = RESULTS / f"keepalive-{study}" / "equal.json"
+            equal = same.exists() and cell["cell"] in json.loads(same.read_text())
+            rows.append(
+                (
+                    f"{where}, {name}" if name else where,
+                    str(plain["n"]),
+                    f"{100 * plain['mean']:.1f}",
+                    f"{kept['renewed']:.1f}",
+                    "the same bits" if equal else difference(cell, "keepalive"),
+                )
+            )
+    return rows
+
+
+def edge() -> list[tuple[str, ...]]:
+    """One row a network and learning rate."""
+    rows = [("network", "rate", *(WORDS[arm] for arm in EDGE))]
+    for network in ("plain", "batch"):
+        for name, cell in cells(f"edge-{network}"):
+            told = arms(cell)
+            norms = "no norms" if network == "plain" else "batch norm"
+            rows.append((norms, name.removeprefix("rate "), *(told.get(arm, "") for arm in EDGE)))
+    return rows
+
+
+EDGE = ("none", "clip", "no-renewal", "keepalive")
+
+
+def written(name: str, rows: Iterable[Sequence[str]]) -> None:
+    """Write one table, and print it; nothing where it has no rows."""
+    head, *body = rows
+    if body:
+        lines = ["| " + " | ".join(head) + " |", "|:--" * len(head) + "|"]
+        lines += ["| " + " | ".join(row) + " |" for row in body]
+        (RESULTS / name).write_text("\n".join(lines) + "\n")
+        print("\n".join([name, *lines, ""]))
 
 
 def main() -> None:
-    """Write the table."""
-    head, *body = rows()
-    lines = ["| " + " | ".join(head) + " |", "|:--" * len(head) + "|"]
-    lines += ["| " + " | ".join(row) + " |" for row in body]
-    (RESULTS / "keepalive-overview.md").write_text("\n".join(lines) + "\n")
-    print("\n".join(lines))
+    """Write the tables."""
+    written("keepalive-overview.md", by_arm(REGIMES, "healthy"))
+    held_out = [f"held-out-{regime}" for regime in REGIMES[:3]]
+    written("keepalive-held-out.md", by_arm(held_out, "held-out-healthy"))
+    written("keepalive-harmless.md", harmless())
+    written("keepalive-edge.md", edge())
 
 
 if __name__ == "__main__":

@@ -146,6 +146,14 @@ class Memory:
                 if parameter.grad is not wanted:
                     parameter.grad = wanted
 
+    def without_gradients(self) -> tuple[int, ...]:
+        """The networks whose gradients somebody has taken away since the last pass: every one of them."""
+        return tuple(
+            network
+            for network, pairs in enumerate(self._grads)
+            if all(parameter.grad is None for parameter, _ in pairs)
+        )
+
     def release(self) -> None:
         """Give each network memory of its own again, with the numbers as they are, and no gradients."""
         for model in self._models:

@@ -63,7 +63,7 @@ class Guarding:
         self._moved: dict[int, tuple[list[Tensor], Moved]] = {}  # by optimizer
         self._copies: dict[Tensor, Tensor] = {}
         self._hidden: list[tuple[Tensor, Tensor]] = []
-        self._now: Moved | None = None
+        self._now: tuple[Moved, list[Tensor]] | None = None
 
     @property
     def hits(self) -> dict[str, int]:
@@ -102,13 +102,15 @@ class Guarding:
         if moved is None:
             return True
         self._count(moved, self.guard.clip_(moved, grads, scale=scale))
+        before: list[Tensor] = []
         if self.guard.compares:
             if lengths is not None and moved.on_cpu:
                 most = longest_steps(optimizer, moved.parameters, lengths)
                 if most is not None and self.guard.within(moved, most):
                     return True
-            torch._foreach_copy_(self._before(moved), moved.parameters)  # pyright: ignore[reportPrivateUsage]
-        self._now = moved
+            before = self._before(moved)
+            torch._foreach_copy_(before, moved.parameters)  # pyright: ignore[reportPrivateUsage]
+        self._now = moved, before
         return True
 
     @torch.no_grad()
@@ -120,10 +122,9 @@ class Guarding:
         """
         del optimizer
         self._put_back_()
-        moved, self._now = self._now, None
-        if moved is not None:
-            before = self._before(moved) if self.guard.compares else []
-            self._count(moved, self.guard.limit_(moved, before))
+        now, self._now = self._now, None
+        if now is not None:
+            self._count(now[0], self.guard.limit_(*now))
 
     def state_dict(self) -> dict[str, Any]:
         """What was counted; loadable with ``weights_only=True``."""

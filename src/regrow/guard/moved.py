@@ -105,6 +105,11 @@ class Moved:
         return self._home.type == "cpu"
 
     @property
+    def is_exact(self) -> bool:
+        """Whether no parameter must be widened to be added to: all are float32 or float64."""
+        return all(each.dtype in {torch.float32, torch.float64} for each in self.parameters)
+
+    @property
     def _home(self) -> torch.device:
         return self.parameters[0].device
 

@@ -13,7 +13,7 @@ from regrow._checks import check_flag, check_positive
 from regrow.errors import ConfigError
 from regrow.functional.step_limit import limited, step_scale
 from regrow.guard.base import Guard
-from regrow.guard.moved import Moved, Part
+from regrow.guard.moved import Moved, Part, lengths_of
 
 
 @final
@@ -116,24 +116,24 @@ class StepLimit(Guard):
         if self.by == "unit":
             return self._by_unit_(moved, before, steps)
         whole = self.by == "network"
-        made, fresh = moved.lengths(steps), moved.fresh
-        if whole:
-            made, fresh = _joined(made), _joined(fresh)
+        each = lengths_of(steps)
         # Nearly always: then the length now, which can only be more, need not be known.
-        if moved.on_cpu and bool((made <= self.fraction * fresh).all()):
+        if moved.on_cpu and self.within(moved, each.tolist()):
             return None
-        lengths = moved.lengths(before)
+        made, fresh, lengths = moved.joined(each), moved.fresh, moved.lengths(before)
         if whole:
-            lengths = _joined(lengths)
+            made, fresh, lengths = _joined(made), _joined(fresh), _joined(lengths)
         scale = step_scale(made, torch.maximum(lengths, fresh.to(lengths)), fraction=self.fraction)
         hit = scale < 1
         if moved.on_cpu and not bool(hit.any()):
             return None
-        hits = hit.tolist() if moved.on_cpu else None
-        for part, old, place in zip(moved.parts, before, moved.place, strict=True):
-            place = 0 if whole else place  # noqa: PLW2901
-            if hits is None or hits[place]:
-                now = part.parameter
+        shares = scale.tolist() if moved.on_cpu else None
+        places = [0] * len(moved.parts) if whole else moved.place
+        if shares is not None and moved.is_exact:
+            _shorten_(moved.parameters, before, steps, [shares[place] for place in places])
+            return hit
+        for now, old, place in zip(moved.parameters, before, places, strict=True):
+            if shares is None or shares[place] < 1:
                 now.copy_(limited(old, now, scale[place].to(now.device)))
         return hit
 
@@ -160,6 +160,26 @@ class StepLimit(Guard):
                 now = part.parameter
                 now.copy_(limited(old, now, part.spread(scales[place].to(now.device))))
         return hit
+
+
+def _shorten_(
+    parameters: Sequence[Tensor],
+    before: Sequence[Tensor],
+    steps: Sequence[Tensor],
+    shares: Sequence[float],
+) -> None:
+    """`limited` of all that are beyond, in a few calls: small networks are calls more than numbers."""
+    parted = list(zip(parameters, before, steps, shares, strict=True))
+    for now, old, _, share in parted:
+        if share == 0:
+            now.copy_(old)
+    some = [each for each in parted if 0 < each[3] < 1]
+    if not some:
+        return
+    beyond, olds, parts, kept = map(list, zip(*some, strict=True))
+    torch._foreach_mul_(parts, kept)  # pyright: ignore[reportPrivateUsage]
+    torch._foreach_add_(parts, olds)  # pyright: ignore[reportPrivateUsage]
+    torch._foreach_copy_(beyond, parts)  # pyright: ignore[reportPrivateUsage]
 
 
 def _joined(lengths: Tensor) -> Tensor:

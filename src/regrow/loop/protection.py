@@ -95,6 +95,12 @@ class Protection:
         self._refused.add(watch)
         return False
 
+    def about_to_pass_(self, given: Arguments) -> None:
+        """What the meter would have found: the first training pass is about to be made, by no module."""
+        if self._waits:
+            self.leave()
+            self._scale_(given)
+
     def refused_(self, watch: OptimizerWatch, report: Report) -> bool:
         """Whether an optimizer has just made no step, as it should: then its gradients are put back."""
         if watch not in self._refused:

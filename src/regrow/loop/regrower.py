@@ -48,6 +48,19 @@ class Regrower:
         """
         self._stepper.tell(loss=loss)
 
+    def about_to_pass(self, *args: Any, **named: Any) -> None:
+        """Tell what the coming training pass takes, for loops in which no module is called: a gain check looks at it.
+
+        Args:
+            *args: What the model would be called with.
+            **named: What it would be called with by name.
+
+        Edge cases:
+            Where no gain check is waiting, nothing happens: a loop may tell every pass, or the first of them alone.
+        """
+        if self._stepper.protection is not None:
+            self._stepper.protection.about_to_pass_((args, named))
+
     @property
     def watched(self) -> frozenset[str]:
         """The layers whose forward passes are to be read in the coming step, by path."""

@@ -112,11 +112,16 @@ class StackOptimizer(ABC):
         return found
 
     def step(self) -> None:
-        """One step along the gradients that are there, for all parameters."""
-        self._step(folded=False)
+        """One step along the gradients that are there, for all parameters.
 
-    def _step(self, *, folded: bool) -> None:
-        self._adopt()
+        Edge cases:
+            A network whose gradients somebody has taken away makes none, as torch's optimizers have it: its weights,
+            its optimizer state and its count of steps keep their bits.
+        """
+        self._step(folded=False, resting=self.stack.memory.without_gradients())
+
+    def _step(self, *, folded: bool, resting: Sequence[int] = ()) -> None:
+        self._adopt(resting)
         with torch.no_grad():
             rates: Sequence[float | Tensor] = self.rates
             if self.stack.batched:
@@ -124,9 +129,19 @@ class StackOptimizer(ABC):
                 told = torch.tensor(rates, dtype=flat.dtype, device="cpu")
                 rates = [on_device(told, flat.device)[:, None]]
             portions = self._parts[folded] if self._counts_agree() else self._tensors
+            batched = self.stack.batched
+            kept = self._rows(resting) if batched else []
             for number, (parts, rate) in enumerate(zip(portions, rates, strict=True)):
-                for part in parts:
+                for part in parts if batched or number not in resting else ():
                     self._update(part, rate, number)
+            for row, before in kept:
+                row.copy_(before)
+
+    def _rows(self, networks: Sequence[int]) -> list[tuple[Tensor, Tensor]]:
+        """All that a step of all networks writes of some of them, and copies of it."""
+        flats = [self._flat(), *(rows.flat for rows in self._states.values())]
+        rows = [flat[network] for flat in flats for network in networks]
+        return [(row, row.clone()) for row in rows]
 
     def _counts_agree(self) -> bool:
         """Whether all tensors of a network have made as many steps: one that was renewed as a whole counts anew."""
@@ -180,8 +195,8 @@ class StackOptimizer(ABC):
     def _update(self, part: Part, rate: float | Tensor, portion: int) -> None:
         """Move one part of a portion's networks; `rate` is (N, 1) for all."""
 
-    def _adopt(self) -> None:
-        """Make each optimizer's state views of the memory, with its numbers: at the start, and after a load."""
+    def _adopt(self, resting: Sequence[int]) -> None:
+        """Make each optimizer's state views of the memory, with its numbers, at the start and after a load; count."""
         for network, optimizer in enumerate(self.optimizers):
             # `load_state_dict` puts another dictionary in the place of the state, with tensors of its own: what was
             # loaded is copied into the memory, and the views are put back. Otherwise the step would go on from the
@@ -191,6 +206,8 @@ class StackOptimizer(ABC):
                 self._seen[network] = optimizer.state
         if self.counts:
             self._steps += 1
+            for network in resting:
+                self._steps[network] -= 1
 
     def _adopt_one(self, network: int, optimizer: Optimizer) -> None:
         parameters: dict[str, Tensor] = dict(self.stack.models[network].named_parameters())

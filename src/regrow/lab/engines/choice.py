@@ -10,7 +10,6 @@ from torch import nn
 
 from regrow.engine import UnsupportedError, program_of
 from regrow.errors import ConfigError
-from regrow.lab.assembly import arm_recipe
 from regrow.lab.engines.engine import Engine
 from regrow.lab.engines.modules import ModuleEngine
 from regrow.lab.engines.stack import StackEngine
@@ -23,10 +22,7 @@ ENGINES: Final = ("modules", "stack")
 
 def refusal(spec: TrialSpec, model: nn.Module) -> str:
     """Why a trial cannot run in a stack."""
-    recipe = arm_recipe(spec, like=())
     reasons = {
-        "its recipe has a guard or a gain check": recipe is not None
-        and (recipe.guard is not None or recipe.gain_check is not None),
         f"it trains {spec.partners} networks side by side": spec.partners > 1,
         "it has teachers": bool(spec.teachers),
         "train.overlap_penalty is added to the loss": bool(spec.train.overlap_penalty),

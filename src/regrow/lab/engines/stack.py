@@ -50,6 +50,8 @@ class StackEngine:
         for step, (images, labels) in enumerate(_batches(members, epochs)):
             for member, epoch in zip(members, epochs, strict=True):
                 member.set_rate(epoch, step)
+            if step == 0:
+                _tell(members, images)
             loss, correct = optimizer.stack.gradients(
                 images, labels, reduction=training.loss_reduction
             )
@@ -90,6 +92,13 @@ def _batches(members: Sequence[Member], epochs: Sequence[int]) -> Iterator[tuple
                 [crop_flip(one, move) for one, move in zip(images, moves, strict=True)]
             )
         yield images, y[batch]
+
+
+def _tell(members: Sequence[Member], images: Tensor) -> None:
+    """Each recipe what its network is about to see: a gain check that waits is made on it."""
+    for member, own in zip(members, images, strict=True):
+        if member.regrower is not None:
+            member.regrower.about_to_pass(own)
 
 
 def _step(members: Sequence[Member], optimizer: StackOptimizer, losses: Tensor) -> None:
