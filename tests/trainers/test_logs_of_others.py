@@ -76,7 +76,9 @@ def test_weights_and_biases_offline(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert run.summary["regrow/renewed"] == report.renewed
     assert run.summary["regrow/step"] == max(expected)
     run.finish()
-    assert list(tmp_path.rglob("*.wandb"))  # its content is written by another process, in its own time
+    assert list(
+        tmp_path.rglob("*.wandb")
+    )  # its content is written by another process, in its own time
 
 
 def test_a_closed_run_stops_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
