@@ -33,7 +33,7 @@ from torch import nn
 from written import write_results
 
 import regrow
-from regrow.lab import models
+from regrow.lab.models import registry as models
 from regrow.schedule import Every
 from regrow.selection import CountsOf
 

@@ -28,7 +28,7 @@ from torch import Tensor, nn
 from written import write_results
 
 import regrow
-from regrow.lab import models
+from regrow.lab.models import registry as models
 
 WARM_UP = 6
 VARIANTS: dict[str, Callable[[], Any]] = {

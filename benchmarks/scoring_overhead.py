@@ -20,7 +20,7 @@ from torch import nn
 from written import write_results
 
 import regrow
-from regrow.lab import models
+from regrow.lab.models import registry as models
 
 BATCH = 128
 STEPS_PER_EPOCH = 391  # 50,000 images

@@ -19,6 +19,7 @@ from written import write_results
 from regrow.lab.config import Overrides, load_study
 from regrow.lab.executor import run_study
 from regrow.lab.plan import plan
+from regrow.lab.worker import WorkerSettings
 from regrow.study.document import Study
 from regrow.study.store import Store
 from regrow.study.trials import TrialSpec, of_cells
@@ -31,6 +32,7 @@ Tables = dict[str, list[tuple[object, ...]]]
 
 def run(study: Study, specs: list[TrialSpec], folder: Path, data: Path, *, sharing: bool) -> int:
     """Train all trials: epochs of single networks that it took."""
+    settings = WorkerSettings(data_dir=data, engine="stack")
     digests = {cell.name: "benchmark" for cell in plan(study, where=str(STUDY)).cells}
     with Store(
         folder,
@@ -39,7 +41,7 @@ def run(study: Study, specs: list[TrialSpec], folder: Path, data: Path, *, shari
         arms=plan(study).arms,
         environment={},
     ) as store:
-        run_study(specs, store, jobs=2, data_dir=data, engine="stack", sharing=sharing)
+        run_study(specs, store, jobs=2, settings=settings, sharing=sharing)
         return store.effort
 
 

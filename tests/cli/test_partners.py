@@ -73,11 +73,9 @@ def test_partners_need_an_arm_that_trains_several() -> None:
     )
 
 
-@pytest.mark.parametrize(
-    ("recipe", "words"), [("grafting", "at least 2"), ("independent", "from 2")]
-)
-def test_one_partner_is_none(recipe: str, words: str) -> None:
-    with pytest.raises(ConfigError, match=f"{words}.*got 1"):
+@pytest.mark.parametrize("recipe", ["grafting", "independent"])
+def test_one_partner_is_none(recipe: str) -> None:
+    with pytest.raises(ConfigError, match="at least 2, got 1"):
         load_study(None, Overrides(data="digits", recipes=(recipe,), partners=1))
 
 

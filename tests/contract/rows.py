@@ -499,6 +499,7 @@ RECIPES["keepalive"] = RecipeRow(
         Wrong(settings={"look_every": 0}, match="look_every must be a whole number of at least 1"),
         Wrong(settings={"check_gain": 1}, match="check_gain must be like True, got 1"),
         Wrong(settings={"step": 0.1}, match="step_limit", error=RegrowError),
+        Wrong(settings={"draw": "luck"}, match="'he', 'centred' or 'initial', got 'luck'"),
     ),
 )
 
@@ -507,6 +508,11 @@ VARIANTS: dict[str, RecipeRow] = (
     | {
         "randomout by silence": RecipeRow(
             make=_by_silence, acts={"active_fraction": 1.0, "look_every": 7}, prepare=_silenced
+        ),
+    }
+    | {
+        "keepalive, centred": replace(
+            RECIPES["keepalive"], acts={**RECIPES["keepalive"].acts, "draw": "centred"}
         ),
     }
     | {
@@ -523,13 +529,16 @@ VARIANTS: dict[str, RecipeRow] = (
         )
     }
 )
-"""Every recipe, RandomOut as it is by default, and RePr with each of its rankings."""
+"""Every recipe, RandomOut as it is by default, a draw by what was heard, and RePr with each of its rankings."""
 
-BY_SILENCE = frozenset({"randomout by silence", "keepalive"})
+BY_SILENCE = frozenset({"randomout by silence", "keepalive", "keepalive, centred"})
 """Rows that act on filters which give nothing, and on no other."""
 
-EACH = seldom(VARIANTS, often=(*RECIPES, "randomout by silence", "repr by activations"))
-"""The variants as parameters: quick are the recipes, RandomOut's default, and one ranking that is measured on data."""
+EACH = seldom(
+    VARIANTS,
+    often=(*RECIPES, "randomout by silence", "keepalive, centred", "repr by activations"),
+)
+"""The variants as parameters: quick are the recipes, RandomOut's default, and one of each kind that looks at data."""
 
 DATA: dict[str, Any] = {
     "calibration_inputs": torch.randn(9, 1, 8, 8, generator=torch.Generator().manual_seed(5)),

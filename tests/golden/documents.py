@@ -50,11 +50,10 @@ def _as_before(document: dict[str, Any]) -> dict[str, Any]:
     """A stored document without settings of later date that say what was so before."""
     model = document["model"]
     settings = KNOWN.models.distinguishing(model["name"], model["settings"])
-    # RandomOut's later settings were there when these files were written, the control's were not.
+    # RandomOut's later settings were there when these files were written, those of others were not.
+    later = {recipe: settings for recipe, settings in LATER.items() if recipe != "randomout"}
     arms = {
-        label: {**arm, "settings": without(arm["settings"], LATER["random"])}
-        if arm["recipe"] == "random"
-        else arm
+        label: {**arm, "settings": without(arm["settings"], later.get(arm["recipe"], {}))}
         for label, arm in document["arms"].items()
     }
     return {

@@ -144,7 +144,7 @@ def test_a_study_file_is_read_with_its_types(tmp_path: Path) -> None:
         (
             'recipe = "none"',
             'recipe = "restart"\nsettings = { check_epochs = 0 }',
-            "arms.plain.settings.check_epochs: must be a whole number from 1, got 0",
+            "arms.plain.settings: check_epochs: must be at least 1, got 0",
         ),
         ("[arms.plain]", '[arms."a/b"]', "arms: a label must be letters, digits, '_', '+' and '-'"),
         (

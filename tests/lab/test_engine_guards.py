@@ -14,7 +14,8 @@ from crossed import seldom
 from regrow.history import Renewed, Report
 from regrow.lab import data as lab_data
 from regrow.lab.data import Dataset
-from regrow.lab.engines import StackEngine, engine_named
+from regrow.lab.engines.choice import engine_named
+from regrow.lab.engines.stack import StackEngine
 from regrow.lab.plan import plan
 from regrow.lab.preflight import preflight
 from regrow.lab.run import Run
@@ -143,10 +144,15 @@ def test_the_engines_guard_the_same_steps(tiny_study: MakeStudy, name: str) -> N
         assert sum(report.guarded.values()) > 0
 
 
-def test_the_engines_mend_the_same_gains_and_renew_the_same_units(tiny_study: MakeStudy) -> None:
-    specs = specs_of(tiny_study, "keepalive", {}, {"lr": 0.05, "epochs": 5})
+@pytest.mark.parametrize("draw", ["he", "centred"])
+def test_the_engines_mend_the_same_gains_and_renew_the_same_units(
+    tiny_study: MakeStudy, draw: str
+) -> None:
+    """Drawn by what was heard, too, in a stack in which no module is called."""
+    specs = specs_of(tiny_study, "keepalive", {"draw": draw}, {"lr": 0.05, "epochs": 5})
     reports = compare(specs, spoil=faint)
     for report in reports:
+        assert not any("heard" in note for note in report.notes)
         assert list(report.gains) == ["conv2"]
         layers = {event.layer for event in report.events}
         assert {"conv1", "dense"} <= layers

@@ -15,8 +15,7 @@ from regrow.errors import ConfigError, StoreError
 from regrow.lab import data as lab_data
 from regrow.lab.assembly import build_model
 from regrow.lab.data import Dataset
-from regrow.lab.engines import refusal
-from regrow.lab.engines.choice import check_device, choose
+from regrow.lab.engines.choice import check_device, choose, refusal
 from regrow.lab.plan import plan
 from regrow.lab.preflight import preflight
 from regrow.study.document import EngineName, Study

@@ -10,11 +10,14 @@ from regrow.errors import StoreError
 from regrow.lab.events import Ended, Event, Noticed, Progressed
 from regrow.lab.executor import run_study
 from regrow.lab.plan import plan
+from regrow.lab.worker import WorkerSettings
 from regrow.study.document import Study
 from regrow.study.store import Store
 from regrow.study.trials import TrialSpec
 
 MakeStudy = Callable[..., Study]
+
+OFTEN = WorkerSettings(checkpoint_every_s=0.0)
 
 NETS = """
 import os, pathlib, signal
@@ -67,7 +70,7 @@ def test_crashes_are_recorded_deaths_are_survived_and_the_others_go_on(
     specs = plan(study).trials
     events: list[Event] = []
     with opened(study, tmp_path / "run") as store:
-        tally = run_study(specs, store, jobs=1, checkpoint_every_s=0.0, on_event=events.append)
+        tally = run_study(specs, store, jobs=1, settings=OFTEN, on_event=events.append)
         status = store.ended()
         rows = store._connection.execute(
             "SELECT arm, seed, error FROM trials WHERE status = 'crashed' ORDER BY seed, arm DESC"
@@ -120,7 +123,7 @@ def test_a_full_disk_stops_the_study_and_freeing_it_lets_it_go_on(
         opened(study, small_disk / "run") as store,
         pytest.raises(StoreError, match=r"[Nn]o space|full"),
     ):
-        run_study(slow(specs), store, jobs=1, checkpoint_every_s=0.0, on_event=on_event)
+        run_study(slow(specs), store, jobs=1, settings=OFTEN, on_event=on_event)
     (small_disk / "filler").unlink()
     with opened(study, small_disk / "run") as store:
         assert list(store.ended()) == ["base/none/seed0"]

@@ -21,6 +21,7 @@ from regrow.lab.plan import plan
 from regrow.lab.engines import stack  # what a run loads, before anything is measured
 from regrow.lab.events import Ended
 from regrow.lab.executor import run_study
+from regrow.lab.worker import WorkerSettings
 
 
 
@@ -53,7 +54,7 @@ def queue(study, folder):
     specs = plan(study).trials
     with opened(study, folder, engine="stack") as store:
         try:
-            run_study(specs, store, jobs=1, engine="stack", on_event=stop)
+            run_study(specs, store, jobs=1, settings=WorkerSettings(engine="stack"), on_event=stop)
         except Enough:
             pass
     return len(specs)

@@ -21,7 +21,7 @@ from regrow.lab.assembly import build_model
 from regrow.lab.checkpoint import CheckpointFile
 from regrow.lab.config import Overrides, load_study
 from regrow.lab.data import Dataset
-from regrow.lab.engines import ModuleEngine
+from regrow.lab.engines.modules import ModuleEngine
 from regrow.lab.generator_keys import generator_key, partner_seed
 from regrow.lab.member import Member, partner_rate
 from regrow.lab.plan import plan
@@ -139,7 +139,7 @@ def test_what_networks_are_worth_together(make: Callable[..., Study], tmp_path: 
             state = file.load()
             assert state is not None
             for place, saved in enumerate(state["members"]):
-                kept, *_ = lab_data.held_out.hold_out(data, 12)
+                kept = lab_data.held_out.hold_out(data, 12)
                 member = Member(spec, kept, place=place)
                 member.load(saved)
                 ModuleEngine().train_epoch([member], [3])
@@ -238,8 +238,8 @@ def test_rates_of_partners() -> None:
 @pytest.mark.parametrize(
     ("recipe", "setting", "told"),
     [
-        ("independent", "independent.partners=1", "must be a whole number from 2, got 1"),
-        ("independent", "independent.partner=3", "unknown setting of recipe 'independent'"),
+        ("independent", "independent.partners=1", "partners: must be at least 2, got 1"),
+        ("independent", "independent.partner=3", "unknown setting 'partner'"),
         ("grafting", "grafting.partners=1", "partners must be a whole number of at least 2, got 1"),
         ("grafting", "grafting.mode=papre", "mode must be one of 'paper', 'reference'"),
         ("grafting", "grafting.unit=row", "unit must be 'layer' or 'filter'"),

@@ -30,6 +30,7 @@ from regrow.lab.plan import plan
 from regrow.lab.preflight import preflight
 from regrow.lab.teaching import Teaching
 from regrow.lab.weights import Weights, WeightsFile
+from regrow.lab.worker import WorkerSettings
 from regrow.study.document import Study, check_document
 from regrow.study.fingerprint import differences
 from regrow.study.store import Store
@@ -540,7 +541,7 @@ def test_killed_teachers_and_students_go_on_and_end_with_the_same_bits(
             seeds=[0],
         )
 
-    tally = _run(study("once"), tmp_path / "run", checkpoint_every_s=0.0)
+    tally = _run(study("once"), tmp_path / "run", settings=WorkerSettings(checkpoint_every_s=0.0))
     assert tally.ended == {"finished": 2}
     assert len(list(tmp_path.glob("[35]-0"))) == 2  # each trial was killed once
     assert _rows(tmp_path / "run", _EPOCHS) == _alone(study(""), digits, tmp_path)

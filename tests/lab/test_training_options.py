@@ -96,7 +96,7 @@ def test_augmented_arms_of_one_seed_see_the_same_images(tiny_study: MakeStudy) -
 def test_held_out_images_are_not_trained_on(tiny_study: MakeStudy) -> None:
     study = tiny_study()
     data, spec = load(study), spec_of(study, held_out=16)
-    rest, _, _ = hold_out(data, 16)
+    rest = hold_out(data, 16)
     assert curve(run_trial(spec, data)) == curve(run_trial(spec_of(study), rest))
     assert run_trial(spec, data).steps == 3 * 5  # 80 of 96 images in batches of 16
 

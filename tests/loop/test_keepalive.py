@@ -17,8 +17,6 @@ import regrow
 from regrow.criteria import Liveness
 from regrow.errors import ConfigError
 from regrow.guard import StepLimit
-from regrow.renewal import Redraw
-from regrow.renewal.draws import Centred
 
 IMAGES = torch.rand(12, 32, 1, 8, 8, generator=torch.Generator().manual_seed(1))
 LABELS = torch.randint(0, 3, (12, 32), generator=torch.Generator().manual_seed(2))
@@ -374,13 +372,6 @@ def test_a_dry_run_changes_nothing() -> None:
     train(net, optimizers[0], range(12))
     train(plain, optimizers[1], range(12))
     assert same(net, plain)
-
-
-def test_a_draw_that_attach_cannot_serve_is_refused() -> None:
-    net = network()
-    given = regrow.RandomOut().with_parts(renew=Redraw(draw=Centred()))
-    with pytest.raises(ConfigError, match="must know more of a layer than attach gives it"):
-        attached(net, torch.optim.SGD(net.parameters(), lr=0.1), given)
 
 
 def test_a_gain_check_without_a_guard_is_reported() -> None:

@@ -6,7 +6,7 @@ from sklearn.datasets import load_digits
 from torch import nn
 
 import regrow
-from regrow.lab import models
+from regrow.lab.models import registry as models
 
 STEPS, BATCH = 14, 64
 

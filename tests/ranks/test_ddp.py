@@ -31,6 +31,7 @@ ALIKE = (
     "scaler_with_an_infinity_on_one_rank",
     "local_losses",
     "kept_output",
+    "centred",
     "ranked_by_activations",
     "ranked_by_slopes",
     "ranked_by_the_oracle",
@@ -74,6 +75,11 @@ def test_two_ranks_stay_bit_identical(tmp_path: Path) -> None:
     for part in ("parameters", "optimizer", "regrower"):
         assert quiet[part] == [], part
     assert quiet["events"] == [[4, "second", [1]], [4, "side", [1]]]
+
+    assert found["centred"]["means"]
+    for together, apart in found["centred"]["means"]:
+        assert together < 1e-6
+        assert apart > 1e-3
 
     kept = found["kept_alive"]
     for part in ("parameters", "optimizer", "regrower"):

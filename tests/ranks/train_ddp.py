@@ -114,6 +114,29 @@ def kept_output() -> dict[str, Any]:
     return outcome(model, optimizer, regrower)
 
 
+@scenario
+def centred() -> dict[str, Any]:
+    """The sums of a renewed filter have a mean of 0 over the images of all ranks, and not over those of one."""
+    model, optimizer, _ = build(attach=False)
+    plain = regrow.RandomOut(confirm="gradient", threshold=0.3, every_steps=2, active_fraction=1.0)
+    recipe = plain.with_parts(renew=Redraw(draw="centred"))
+    regrower = regrow.attach(recipe, model, optimizer, example_inputs=EXAMPLE, seed=3)
+    means: list[list[float]] = []
+    for step in range(STEPS):
+        optimizer.zero_grad()
+        images, labels = batch(step, rank=dist.get_rank())
+        backward(model, images + 0.5 * dist.get_rank(), labels)
+        optimizer.step()
+        units = [e.filters for e in regrower.report.events if (e.step, e.layer) == (step, "first")]
+        for own in units:
+            given = model.module.first(images + 0.5 * dist.get_rank()).detach().double()
+            mean = given.mean((0, 2, 3))[list(own)]
+            apart = mean.abs().max()
+            dist.all_reduce(mean)
+            means.append([float(mean.abs().max()), float(apart)])
+    return outcome(model, optimizer, regrower) | {"means": means}
+
+
 def _ranked(word: str) -> dict[str, Any]:
     """Each rank measures on images of its own, three or five of them: all get the numbers of all images together."""
     model, optimizer, _ = build(attach=False)

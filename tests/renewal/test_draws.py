@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -13,11 +14,10 @@ import regrow
 import regrow.renewal.draws
 from regrow.draw import Key, draw_filters
 from regrow.errors import ConfigError
-from regrow.graph.homogeneous import homogeneous_layers
+from regrow.graph.homogeneous import obstacles
 from regrow.loop.start.initialisers import resolve_layers
-from regrow.renewal import Edit, Layer, Orthogonal, Redraw
+from regrow.renewal import Edit, Layer, Need, Orthogonal, Redraw, Sums
 from regrow.renewal.draws import Centred, Draw, FirstValues, LivingScale, Split, UnitVariance
-from regrow.renewal.draws.batch import responding
 from regrow.surgery import apply_edits_
 
 DTYPE = torch.float64
@@ -40,21 +40,41 @@ def transposed() -> nn.Sequential:
 X = torch.rand(16, 2, 8, 8, dtype=DTYPE, generator=torch.Generator().manual_seed(2)) + 0.5
 
 
+class Given:
+    """What a layer hears on the batch, by a copy of it."""
+
+    def __init__(self, net: nn.Module, path: str) -> None:
+        self._module = copy.deepcopy(net.get_submodule(path))
+        self._x = torch.empty(0)
+        handle = net.get_submodule(path).register_forward_pre_hook(
+            lambda module, args: setattr(self, "_x", args[0].detach().clone())
+        )
+        with torch.no_grad():
+            net(X)
+        handle.remove()
+
+    def sums(self, weight: Tensor, mask: Tensor) -> Sums:
+        self._module.weight = nn.Parameter(weight)
+        self._module.bias = None
+        with torch.no_grad():
+            given = self._module(self._x).transpose(0, 1).flatten(1)
+        return Sums(mean=given.mean(1) * mask, spread=given.std(1, correction=0) * mask)
+
+
 def layers_of(net: nn.Module) -> dict[str, Layer]:
     """As a loop would fill them in."""
     wiring = regrow.trace(net, X[:2])
     tensors = dict(net.named_parameters())
     found = resolve_layers(net, wiring.renewable(("conv", "conv_transpose", "linear")), tensors, init=None,
                            with_readers=False)  # fmt: skip
-    heard = responding(net, [each.filters for each in found], X)
-    even = homogeneous_layers(net, [each.filters for each in found], X)
+    standing = obstacles(net, [each.filters for each in found], X)
     first = {name: value.detach().clone() for name, value in tensors.items()}
     return {
         each.filters.path: replace(
             each,
             first=first,
-            respond=heard[each.filters.path],
-            homogeneous=each.filters.path in even,
+            heard=Given(net, each.filters.path),
+            obstacle=standing[each.filters.path],
         )
         for each in found
     }
@@ -215,8 +235,7 @@ def test_a_constant_has_no_variance_to_set() -> None:
     with torch.no_grad():
         for each in (net[3].weight, net[3].bias):
             each.fill_(-1.0)  # nothing comes to the dense layer
-    heard = responding(net, [layer.filters], X)["6"]
-    silent = replace(layer, respond=heard)
+    silent = replace(layer, heard=Given(net, "6"))
     plain = by_filter(net, silent).clone()
     renewed(net, silent, UnitVariance(), 2)
     twin, other = made("convolutions", "6")
@@ -226,13 +245,24 @@ def test_a_constant_has_no_variance_to_set() -> None:
 
 
 @pytest.mark.parametrize("draw", [Centred(), UnitVariance()])
+@pytest.mark.parametrize("poison", [float("nan"), float("inf")])
+def test_numbers_that_are_not_finite_are_not_handed_on(draw: Draw, poison: float) -> None:
+    net, layer = made("convolutions", "3")
+    given = Given(net, "3")
+    given._x[0, 0, 0, 0] = poison
+    renewed(net, replace(layer, heard=given), draw, 1, 2)
+    weight, bias = net.get_submodule("3").parameters()
+    assert bool(weight.isfinite().all())
+    assert bias[[1, 2]].tolist() == [0.0, 0.0]
+
+
+@pytest.mark.parametrize("draw", [Centred(), UnitVariance()])
 def test_without_a_batch_it_says_so(draw: Draw) -> None:
     net, layer = made("convolutions", "3")
-    assert Redraw(draw=draw).needs_batch
     with pytest.raises(
-        ConfigError, match=r"needs what the layer gives on a batch, and nothing .*\(3\)"
+        ConfigError, match=r"needs what the layer heard in the newest training pass, .*\(3\)"
     ):
-        edits(net, replace(layer, respond=None), draw, 1)
+        edits(net, replace(layer, heard=None), draw, 1)
 
 
 def _kill(net: nn.Module, path: str, *filters: int) -> None:
@@ -313,10 +343,10 @@ def test_nobody_to_split_is_fresh_and_unheard() -> None:
 @pytest.mark.parametrize(
     ("change", "why"),
     [
-        (lambda: conv(nn.GELU), "no ReLU"),
-        (lambda: conv(nn.Tanh), "no ReLU"),
-        (lambda: conv(nn.ReLU6), "no ReLU"),
-        (lambda: conv(nn.Softplus), "no ReLU"),
+        (lambda: conv(nn.GELU), "gelu before its readers"),
+        (lambda: conv(nn.Tanh), "tanh before its readers"),
+        (lambda: conv(nn.ReLU6), "hardtanh before its readers"),
+        (lambda: conv(nn.Softplus), "softplus before its readers"),
     ],
 )
 def test_other_activations_are_refused(change: Callable[[], nn.Sequential], why: str) -> None:
@@ -345,14 +375,14 @@ def test_other_surroundings_are_refused() -> None:
 
 def test_what_is_homogeneous_is_tried() -> None:
     for act, expected in (
-        (nn.ReLU, {"0", "3", "6"}),
-        (nn.LeakyReLU, {"0", "3", "6"}),
-        (nn.SiLU, set()),
+        (nn.ReLU, {"0": "", "3": "", "6": ""}),
+        (nn.LeakyReLU, {"0": "", "3": "", "6": ""}),
+        (nn.SiLU, dict.fromkeys(("0", "3", "6"), "silu before its readers")),
     ):
         net = conv(act)
         before = {name: value.clone() for name, value in net.state_dict().items()}
         layers = regrow.trace(net, X[:2]).renewable(("conv", "linear"))
-        assert homogeneous_layers(net, layers, X) == expected
+        assert obstacles(net, layers, X) == expected
         assert all(torch.equal(value, net.state_dict()[name]) for name, value in before.items())
         assert not any(each._forward_pre_hooks for each in net.modules())
 
@@ -360,8 +390,11 @@ def test_what_is_homogeneous_is_tried() -> None:
 @pytest.mark.parametrize(
     ("make", "match"),
     [
-        (lambda: Redraw(draw="centred"), "draw must be one of regrow.renewal.draws.*got 'centred'"),  # type: ignore[arg-type]
-        (lambda: Redraw(draw=Centred), "draw must be one of"),  # type: ignore[arg-type]
+        (
+            lambda: Redraw(draw="centered"),
+            "draw must be 'initialiser', 'initial', .*got 'centered'",
+        ),
+        (lambda: Redraw(draw=Centred), "one of regrow.renewal.draws"),  # type: ignore[arg-type]
         (lambda: Redraw(draw=Centred(), bias="keep"), "draws the bias, which bias='keep' keeps"),
         (lambda: Redraw(draw=Split(), readers="zero"), "leave readers and preserve as they are"),
         (lambda: Redraw(draw=Split(), preserve=True), "leave readers and preserve as they are"),
@@ -374,17 +407,19 @@ def test_wrong_settings_are_refused(make: Callable[[], object], match: str) -> N
         make()
 
 
-def test_what_each_draw_asks_for() -> None:
-    asked = {
-        name: (each.needs_first, each.needs_batch, each.needs_homogeneous, each.touches_readers)
-        for name in regrow.renewal.draws.__all__
-        if name not in {"Draw", "Drawn"}
-        for each in [Redraw(draw=getattr(regrow.renewal.draws, name)())]
+def test_the_menu_by_name_and_what_each_draw_asks_for() -> None:
+    menu = {
+        "initialiser": (None, set(), False),
+        "initial": (FirstValues(), {Need.FIRST}, False),
+        "living_scale": (LivingScale(), set(), False),
+        "centred": (Centred(), {Need.HEARD}, False),
+        "unit_variance": (UnitVariance(), {Need.HEARD}, False),
+        "split": (Split(), {Need.HOMOGENEOUS}, True),
     }
-    assert asked == {
-        "Centred": (False, True, False, False),
-        "FirstValues": (True, False, False, False),
-        "LivingScale": (False, False, False, False),
-        "Split": (False, False, True, True),
-        "UnitVariance": (False, True, False, False),
+    for name, (draw, needs, touches) in menu.items():
+        renewal = Redraw(draw=name)
+        assert renewal == Redraw(draw=draw)
+        assert (renewal.draw, renewal.needs, renewal.touches_readers) == (draw, needs, touches)
+    assert {type(draw).__name__ for draw, _, _ in menu.values() if draw is not None} == {
+        name for name in regrow.renewal.draws.__all__ if name not in {"Draw", "Drawn", "draw_of"}
     }

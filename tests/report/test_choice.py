@@ -78,8 +78,8 @@ def test_it_is_compared_as_a_control_and_marked(new_cycled: Callable[..., Path])
         ("repr", "chance"),
         ("repr", "redraw"),
     ]
-    assert cell.arm("repr").choice_control == "chance"
-    assert cell.arm("half").choice_control is None
+    assert cell.arm("repr").neutral_control == "chance"
+    assert cell.arm("half").neutral_control is None
     assert [row[0] for row in paired_table(cell).rows][-2:] == [
         f"repr \N{MINUS SIGN} {other}" for other in ("chance", "redraw")
     ]

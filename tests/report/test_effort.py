@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from regrow.report.effort import Effort, effort, told
+from regrow.report.effort import Effort, effort
 from regrow.report.export import export
 from regrow.report.read import read_results
 from regrow.study.records import EpochRecord, TrialResult
@@ -37,12 +37,12 @@ def test_plain_training_of_a_sweep_counts_once_a_seed(tmp_path: Path) -> None:
     epochs = read_results(folder).trials[0].epochs
     assert epochs
     assert found == Effort(trained=100, in_trials=(6 + 1) * 12 * epochs, engine="stack")
-    assert "100 network-epochs trained for trials of" in told(found)
-    assert "engine stack" in told(found)
+    assert "100 network-epochs trained for trials of" in found.told
+    assert "engine stack" in found.told
 
 
 def test_nothing_shared_is_said_without_a_share() -> None:
-    assert told(Effort(trained=1, in_trials=1, engine="modules")) == (
+    assert Effort(trained=1, in_trials=1, engine="modules").told == (
         "engine modules, 1 network-epoch trained"
     )
 

@@ -7,12 +7,15 @@ from pathlib import Path
 import pytest
 
 from regrow.errors import StoreError
-from regrow.report.export import _portable_command, export
+from regrow.report.export import _portable, export
 
 
 def test_paths_are_cut_from_the_command() -> None:
     command = "/a/venv/bin/regrow run studies/x.toml --data-dir '/home/some one/data' --out runs/x"
-    assert _portable_command(command) == "regrow run studies/x.toml --data-dir data --out runs/x"
+    assert (
+        _portable({"command": command})["command"]
+        == "regrow run studies/x.toml --data-dir data --out runs/x"
+    )
 
 
 def test_missing_results_are_one_clear_error(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from regrow.activity.kept_calls import KeptCalls
 from regrow.activity.outlet_range import OutletRange
 from regrow.activity.pass_tensors import PassTensors
 from regrow.activity.readings import LayerPass, PassReading
@@ -57,6 +58,7 @@ class ActivityMeter:
 
     Attributes:
         passes: How many were read so far.
+        calls: What the newest training pass was called with, while anybody asks for it.
 
     Args:
         model: The bare model.
@@ -82,6 +84,7 @@ class ActivityMeter:
         self._before: list[Callable[[Arguments], None]] = []
         self._tensors = PassTensors()
         self.passes = 0
+        self.calls = KeptCalls()
 
     @classmethod
     def of(cls, model: nn.Module, wiring: Wiring, *, called: nn.Module | None = None) -> Self:
@@ -130,6 +133,15 @@ class ActivityMeter:
         self._before.append(before)
         self._arrange()
 
+    def keep_calls(self, who: object, *, wanted: bool, whole: bool = True) -> None:
+        """Keep in `calls` what training passes are called with, from here on or not any more.
+
+        Args:
+            whole: Of calls of the whole model alone, which costs the least; else of calls of its parts too.
+        """
+        if self.calls.ask(who, wanted=wanted, whole=whole):
+            self._arrange()
+
     def settle(self) -> None:
         """Look at no pass any more if nobody asks for one: after `call_once`, and not within a pass."""
         self._before.clear()
@@ -150,6 +162,11 @@ class ActivityMeter:
             if path in self._passes:
                 self._passes[path].give(0, x, sums=self._sums, tensors=self._tensors)
         self._end_pass()
+
+    @property
+    def wrapped(self) -> bool:
+        """Whether the model is known to be called inside something that `torch.compile` made."""
+        return bool(self._wrappers)
 
     def look_for_wrappers(self) -> bool:
         """Look whether the model is called inside something that `torch.compile` made after it was attached."""
@@ -184,7 +201,7 @@ class ActivityMeter:
         wanted = frozenset[str]().union(*(each.layers for each in self._asked.values()))
         self._passes, self._table = {}, {}
         model = self._model()
-        self._watching = bool(wanted or self._before) and model is not None
+        self._watching = bool(wanted or self._before or self.calls.asked) and model is not None
         if model is None or not self._watching:
             return
         tensors = dict(model.named_parameters(remove_duplicate=False))
@@ -203,7 +220,9 @@ class ActivityMeter:
                 self._enter(flow.inlet, made.hear, None)
         if not self._compiled and (self._compiled is None or self._wrappers):
             self._compiled = compiled_parts(model, self._wrappers)
-        self._frames.install(self._wrappers)
+        self._frames.install(
+            self._wrappers, whole=not (wanted or self._before) and self.calls.whole
+        )
 
     def _enter(self, site: Site, take: Callable[[Tensor], None], kept: OutletRange | None) -> None:
         functions = self._table.setdefault(site.module, {})
@@ -220,6 +239,8 @@ class ActivityMeter:
         # already.
         if _elsewhere():
             return None
+        if self.calls.asked:
+            self.calls.keep(path, module, given)
         if self._before and path == "":
             waiting, self._before = self._before, []
             for each in waiting:

@@ -97,7 +97,7 @@ def _recipes() -> list[dict[str, Any]]:
 
 
 def _models() -> list[dict[str, Any]]:
-    from regrow.lab import models
+    from regrow.lab.models import registry as models
 
     listed: list[dict[str, Any]] = [
         {"name": name, "summary": models.summary(name), "settings": models.defaults(name)}

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from contextlib import redirect_stdout
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -17,11 +17,20 @@ from regrow.cli.report import finish
 from regrow.errors import ConfigError
 
 if TYPE_CHECKING:
+    from regrow.lab.worker import WorkerSettings
     from regrow.study.document import EngineName
     from regrow.study.store import Store
     from regrow.study.trials import Plan, TrialSpec
 
-_STUDY, _RUN = "Study", "Run"
+
+def _of_study(told: str, *names: str, **more: Any) -> Any:
+    """An option that says what is studied."""
+    return typer.Option(*names, help=told, rich_help_panel="Study", **more)
+
+
+def _of_run(told: str, *names: str, **more: Any) -> Any:
+    """An option that says how and where it is run."""
+    return typer.Option(*names, help=told, rich_help_panel="Run", **more)
 
 
 def run(
@@ -30,138 +39,90 @@ def run(
     ] = None,
     *,
     data: Annotated[
-        str | None,
-        typer.Option(
-            help="Data set: digits, craters, npz:PATH, folder:PATH.", rich_help_panel=_STUDY
-        ),
+        str | None, _of_study("Data set: digits, craters, npz:PATH, folder:PATH.")
     ] = None,
     data_dir: Annotated[
-        Path | None,
-        typer.Option(
-            help="Folder that holds the data; nothing is fetched then.", rich_help_panel=_STUDY
-        ),
+        Path | None, _of_study("Folder that holds the data; nothing is fetched then.")
     ] = None,
     model: Annotated[
         str | None,
-        typer.Option(
-            help="Model: cratercnn, convnet, resnet20, ..., or package.module:function.",
-            rich_help_panel=_STUDY,
-        ),
+        _of_study("Model: cratercnn, convnet, resnet20, ..., or package.module:function."),
     ] = None,
     recipe: Annotated[
         list[str] | None,
-        typer.Option(
-            help="Recipe, repeatable: none (plain training), randomout, ..., or package.module:function. With a study "
-            "file: which of its arms.",
-            rich_help_panel=_STUDY,
+        _of_study(
+            "Recipe, repeatable: none (plain training), randomout, ..., or package.module:function. With a study "
+            "file: which of its arms."
         ),
     ] = None,
     settings: Annotated[
         list[str] | None,
-        typer.Option(
+        _of_study(
+            "Any setting, repeatable: randomout.threshold=1e-8, model.filters=2, "
+            "data.region=East, train.momentum=0.9.",
             "--set",
             metavar="KEY=VALUE",
-            help="Any setting, repeatable: randomout.threshold=1e-8, model.filters=2, "
-            "data.region=East, train.momentum=0.9.",
-            rich_help_panel=_STUDY,
         ),
     ] = None,
     partners: Annotated[
         int | None,
-        typer.Option(
-            help="Networks of a trial, for the recipes that train several: grafting, independent. (default: 2)",
-            rich_help_panel=_STUDY,
+        _of_study(
+            "Networks of a trial, for the recipes that train several: grafting, independent. (default: 2)"
         ),
     ] = None,
-    seeds: Annotated[
-        int | None,
-        typer.Option(help="Number of paired seeds. (default: 16)", rich_help_panel=_STUDY),
-    ] = None,
-    epochs: Annotated[
-        int | None, typer.Option(help="Epochs of each trial.", rich_help_panel=_STUDY)
-    ] = None,
-    lr: Annotated[float | None, typer.Option(help="Learning rate.", rich_help_panel=_STUDY)] = None,
-    optimizer: Annotated[
-        str | None, typer.Option(help="sgd, adam or adamw.", rich_help_panel=_STUDY)
-    ] = None,
-    batch_size: Annotated[
-        int | None, typer.Option(help="Images in a step.", rich_help_panel=_STUDY)
-    ] = None,
-    name: Annotated[
-        str | None, typer.Option(help="Name of the study.", rich_help_panel=_STUDY)
-    ] = None,
+    seeds: Annotated[int | None, _of_study("Number of paired seeds. (default: 16)")] = None,
+    epochs: Annotated[int | None, _of_study("Epochs of each trial.")] = None,
+    lr: Annotated[float | None, _of_study("Learning rate.")] = None,
+    optimizer: Annotated[str | None, _of_study("sgd, adam or adamw.")] = None,
+    batch_size: Annotated[int | None, _of_study("Images in a step.")] = None,
+    name: Annotated[str | None, _of_study("Name of the study.")] = None,
     only: Annotated[
         list[str] | None,
-        typer.Option(
+        _of_run(
+            "Run only the cells of the grid with this value, repeatable; the others wait for another run.",
             metavar="KEY=VALUE",
-            help="Run only the cells of the grid with this value, repeatable; the others wait for another run.",
-            rich_help_panel=_RUN,
         ),
     ] = None,
     jobs: Annotated[
-        int | None,
-        typer.Option(
-            min=1,
-            help="Processes, one thread each. (default: the number of cores)",
-            rich_help_panel=_RUN,
-        ),
+        int | None, _of_run("Processes, one thread each. (default: the number of cores)", min=1)
     ] = None,
-    out: Annotated[
-        Path | None,
-        typer.Option(help="Folder for the results. (default: runs/NAME)", rich_help_panel=_RUN),
-    ] = None,
+    out: Annotated[Path | None, _of_run("Folder for the results. (default: runs/NAME)")] = None,
     checkpoint_every: Annotated[
         float,
-        typer.Option(
+        _of_run(
+            "Least time between two checkpoints of a trial; 0 is after each epoch.",
             min=0,
             metavar="SECONDS",
-            help="Least time between two checkpoints of a trial; 0 is after each epoch.",
-            rich_help_panel=_RUN,
         ),
     ] = 1.0,
     engine: Annotated[
         str,
-        typer.Option(
-            help="auto, modules (torch as you would write it) or stack (small chains of layers, faster). auto: as the "
-            "folder was begun, else stack where every arm can.",
-            rich_help_panel=_RUN,
+        _of_run(
+            "auto, modules (torch as you would write it) or stack (small chains of layers, faster). auto: as the "
+            "folder was begun, else stack where every arm can."
         ),
     ] = "auto",
     device: Annotated[
-        str,
-        typer.Option(
-            help="cpu, or cuda: one process with large stacks (engine stack).",
-            rich_help_panel=_RUN,
-        ),
+        str, _of_run("cpu, or cuda: one process with large stacks (engine stack).")
     ] = "cpu",
     stack_size: Annotated[
         int | None,
-        typer.Option(
-            min=1,
-            help="Networks of a process that are trained side by side in a stack. (default: 4 on a CPU; on a GPU as "
+        _of_run(
+            "Networks of a process that are trained side by side in a stack. (default: 4 on a CPU; on a GPU as "
             "many as fit)",
-            rich_help_panel=_RUN,
+            min=1,
         ),
     ] = None,
     sharing: Annotated[
         bool,
-        typer.Option(
+        _of_run(
+            "Train what trials have in common once; the results are the same bits.",
             "--sharing/--no-sharing",
-            help="Train what trials have in common once; the results are the same bits.",
-            rich_help_panel=_RUN,
         ),
     ] = True,
-    retry_crashed: Annotated[
-        bool,
-        typer.Option("--retry-crashed", help="Run crashed trials again.", rich_help_panel=_RUN),
-    ] = False,
+    retry_crashed: Annotated[bool, _of_run("Run crashed trials again.", "--retry-crashed")] = False,
     as_json: Annotated[
-        bool,
-        typer.Option(
-            "--json",
-            help="Print the summary as JSON and nothing else on stdout.",
-            rich_help_panel=_RUN,
-        ),
+        bool, _of_run("Print the summary as JSON and nothing else on stdout.", "--json")
     ] = False,
 ) -> None:
     """Train every recipe with the same seeds, compare them, and write a report.
@@ -171,6 +132,7 @@ def run(
     The arms of one seed start from the same weights and see the same batches.
     """
     from regrow.lab.config import Overrides, load_plan
+    from regrow.lab.worker import WorkerSettings
 
     # What a user's module prints goes to stderr; results alone go to stdout.
     with told_as(BAD_USE), redirect_stdout(sys.stderr):
@@ -205,13 +167,15 @@ def run(
         new_crashes = _work(
             specs,
             store,
+            WorkerSettings(
+                data_dir=data_dir,
+                checkpoint_every_s=checkpoint_every,
+                engine=chosen,
+                device=device,
+            ),
             jobs=jobs,
-            data_dir=data_dir,
-            checkpoint_every_s=checkpoint_every,
             retry_crashed=retry_crashed,
-            engine=chosen,
             sharing=sharing,
-            device=device,
             stack_size=stack_size,
         )
         finish(folder, as_json=as_json)
@@ -270,14 +234,11 @@ def _prepare(
 def _work(
     specs: Sequence[TrialSpec],
     store: Store,
+    settings: WorkerSettings,
     *,
     jobs: int | None,
-    data_dir: Path | None,
-    checkpoint_every_s: float,
     retry_crashed: bool,
-    engine: EngineName,
     sharing: bool,
-    device: str,
     stack_size: int | None,
 ) -> int:
     """Run what has not ended yet; the number of crashes."""
@@ -296,12 +257,12 @@ def _work(
             f"{store.folder}: all {len(specs)} trials have ended already; the report is written anew"
         )
         return 0
-    processes = min(jobs or (available_cores() if device == "cpu" else 1), todo)
+    processes = min(jobs or (available_cores() if settings.device == "cpu" else 1), todo)
     seeds = len({spec.seed for spec in specs})
     went_on = f", {len(before)} of them ended before" if before else ""
     say(
         f"{count(len(specs), 'trial')}, {count(seeds, 'seed')}{went_on}; "
-        f"{count(processes, 'process', 'processes')}, engine {engine}; results in {store.folder}"
+        f"{count(processes, 'process', 'processes')}, engine {settings.engine}; results in {store.folder}"
     )
     progress = Progress(specs, before)
     with display(progress, live=sys.stderr.isatty()) as on_event:
@@ -309,11 +270,8 @@ def _work(
             specs,
             store,
             jobs=processes,
-            data_dir=data_dir,
-            checkpoint_every_s=checkpoint_every_s,
-            engine=engine,
+            settings=settings,
             sharing=sharing,
-            device=device,
             stack_size=stack_size,
             on_event=on_event,
         )

@@ -77,15 +77,17 @@ class Frames:
         """The innermost call; None while none is looked into."""
         return self._stack[-1] if self._stack else None
 
-    def install(self, wrappers: Iterable[nn.Module] = ()) -> None:
+    def install(self, wrappers: Iterable[nn.Module] = (), *, whole: bool = False) -> None:
         """Be asked at each call from here on.
 
         Args:
             wrappers: Modules that are called in the model's place, as `torch.compile` makes them.
+            whole: Only at calls of the whole model: what is compiled inside of it stays in one piece.
         """
         if self._held:
             return
-        for module, path in (*self._paths.items(), *((each, "") for each in wrappers)):
+        own = [(module, path) for module, path in self._paths.items() if not (whole and path)]
+        for module, path in (*own, *((each, "") for each in wrappers)):
             # What `module.compile()` has put there goes on being called: it is what the own call is wrapped around.
             before = module.__dict__.get(PLACE)
             self._held.append((module, before))

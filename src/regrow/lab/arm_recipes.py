@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
+from pydantic import Field
+
 from regrow import recipes
 from regrow.compose import RecipeInfo
-from regrow.errors import ConfigError, UnknownNameError
+from regrow.errors import ConfigError
+from regrow.lab.settings import Settings, read_settings, settings_of
 from regrow.study.known import filled
 
 OWN: Final = {
@@ -38,12 +41,25 @@ OWN: Final = {
 }
 """Nothing is attached in these arms."""
 
-_SETTINGS: Final[Mapping[str, Mapping[str, int | None]]] = {
-    "none": {},
-    "independent": {"partners": 2},
-    "restart": {"check_epochs": None, "max_restarts": None},
+
+class _Apart(Settings):
+    """Of networks apart."""
+
+    partners: int = Field(default=2, ge=2)
+
+
+class _Restarts(Settings):
+    """Of whole restarts; None: a tenth of the epochs, and as many as it takes."""
+
+    check_epochs: int | None = Field(default=None, ge=1)
+    max_restarts: int | None = Field(default=None, ge=0)
+
+
+_SETTINGS: Final[Mapping[str, type[Settings]]] = {
+    "none": Settings,
+    "independent": _Apart,
+    "restart": _Restarts,
 }
-_LEAST: Final = {"check_epochs": 1, "max_restarts": 0, "partners": 2}
 
 
 def names() -> list[str]:
@@ -58,7 +74,7 @@ def info(name: str) -> RecipeInfo:
 
 def settings(name: str) -> Mapping[str, Any]:
     """All settings of a recipe with their defaults."""
-    return _SETTINGS[name] if name in OWN else recipes.settings(name)
+    return settings_of(_SETTINGS[name]) if name in OWN else recipes.settings(name)
 
 
 def complete(name: str, given: Mapping[str, Any], *, epochs: int, where: str) -> dict[str, Any]:
@@ -70,18 +86,10 @@ def complete(name: str, given: Mapping[str, Any], *, epochs: int, where: str) ->
 
 
 def _own(name: str, given: Mapping[str, Any], *, epochs: int, where: str) -> dict[str, Any]:
-    known = _SETTINGS[name]
-    if not known and given:
+    kind = _SETTINGS[name]
+    if given and not kind.model_fields:
         raise ConfigError(f"{where}: '{name}' has no settings, got {', '.join(given)}")
-    for key, value in given.items():
-        if key not in known:
-            raise UnknownNameError(f"setting of recipe '{name}'", key, known, where=where)
-        whole = isinstance(value, int) and not isinstance(value, bool)
-        if not (whole and value >= _LEAST[key]) and not (value is None and known[key] is None):
-            raise ConfigError(
-                f"{where}.{key}: must be a whole number from {_LEAST[key]}, got {value!r}"
-            )
-    found: dict[str, Any] = {**known, **given}
-    if "check_epochs" in found and found["check_epochs"] is None:
+    found = read_settings(kind, given, where=where).model_dump()
+    if found.get("check_epochs", epochs) is None:
         found["check_epochs"] = max(1, round(0.1 * epochs))
     return found

@@ -13,10 +13,10 @@ from regrow.compose import Recipe
 from regrow.errors import ConfigError
 from regrow.graph import Wiring
 from regrow.history import Renewed
-from regrow.lab import models
 from regrow.lab.arm_recipes import OWN
 from regrow.lab.data import Dataset
 from regrow.lab.generator_keys import generator_key
+from regrow.lab.models import registry as models
 from regrow.loop import Regrower, attach
 from regrow.nn import set_start_gain_
 from regrow.partners import Grafter, attach_partners
@@ -48,14 +48,8 @@ def build_model(spec: TrialSpec, data: Dataset, *, seed: int) -> nn.Module:
     Args:
         data: Gives channels, image size and classes, and the images for the gains.
     """
-    model = models.build(
-        spec.model.name,
-        in_channels=data.in_channels,
-        image_size=data.image_size,
-        classes=len(data.classes),
-        settings=spec.model.settings,
-        seed=seed,
-    ).to(data.x_train.device)
+    model = models.build(spec.model.name, settings=spec.model.settings, seed=seed, **data.sizes)
+    model.to(data.x_train.device)
     if spec.train.channels_last:
         # Typed for tensors only by torch's stubs, though modules take it too.
         model.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue, reportUnknownMemberType]
@@ -112,22 +106,20 @@ def attach_recipe(
     optimizer: Optimizer,
     *,
     recipe: Recipe | None,
-    held_out: tuple[Tensor, Tensor] | None = None,
     hooks: bool = True,
     wiring: Wiring | None = None,
 ) -> Regrower | None:
     """Attach a trial's recipe, if it has one.
 
     Args:
-        held_out: Images and classes that are not trained on, for recipes that measure on data; None: the first
-            training images.
+        data: Recipes that measure on data do so on what is held out of it, else on the first training images.
         hooks: It acts by the optimizer's hooks; else whoever makes the steps calls it.
         wiring: Of the network, where it has been traced; None: it is traced now.
     """
     if recipe is None:
         return None
     per_epoch = steps_per_epoch(spec.train, len(data.x_train))
-    images, classes = held_out or (data.x_train[:CALIBRATION], data.y_train[:CALIBRATION])
+    images, classes = data.held_out or (data.x_train[:CALIBRATION], data.y_train[:CALIBRATION])
     return attach(
         recipe,
         model,

@@ -18,10 +18,11 @@ from regrow.functional.information import invalid_shares, weight_entropy
 from regrow.functional.overlap import filter_overlap
 from regrow.graph import Filters, trace
 from regrow.graph.slices import rows
+from regrow.lab.data import Dataset
 from regrow.lab.measure import finite_or_none
 from regrow.lab.rankings import compare_rankings, probe_for_rankings
-from regrow.study.document import Diagnostics
 from regrow.study.records import CorrelationRecord, OverlapRecord, WeightRecord
+from regrow.study.trials import TrialSpec
 
 THRESHOLDS: Final = (1.0, 0.1, 0.01, 0.001)
 """l1 norms under which a filter counts as invalid: the paper's four."""
@@ -74,33 +75,22 @@ class Diagnosis:
         layers: Number of filters by layer, in the network's order; empty when nothing is asked for.
 
     Args:
-        asked: What the study asks for.
+        spec: The trial: what the study asks for, and the seed of the random ranking.
         model: The network; it is traced once.
-        example: Two images.
-        held_out: Images and classes that are not trained on, for the oracle.
-        seed: The trial's, for the random ranking.
+        data: What it is trained on, and what is held out for the oracle.
 
     Raises:
         ConfigError: An oracle without images that are held out.
     """
 
-    def __init__(
-        self,
-        asked: Diagnostics,
-        *,
-        model: nn.Module,
-        example: Tensor,
-        held_out: tuple[Tensor, Tensor] | None,
-        seed: int,
-    ) -> None:
+    def __init__(self, spec: TrialSpec, model: nn.Module, data: Dataset) -> None:
+        asked, held_out = spec.diagnostics, data.held_out
         if asked.oracle_every_epochs and held_out is None:
             raise ConfigError(
                 "oracle_every_epochs needs images that are not trained on: set train.held_out, got 0"
             )
-        self._asked = asked
-        self._held_out = held_out
-        self._seed = seed
-        self._filters = watched_layers(model, example) if asked.any else ()
+        self._asked, self._held_out, self._seed = asked, held_out, spec.seed
+        self._filters = watched_layers(model, data.x_train[:2]) if asked.any else ()
         self.layers = {filters.path: filters.count for filters in self._filters}
         if asked.oracle_every_epochs and held_out is not None:
             probe_for_rankings(model, self._filters, images=held_out[0], labels=held_out[1])
@@ -123,14 +113,9 @@ class Diagnosis:
         every = self._asked.oracle_every_epochs
         if every and epoch % every == 0 and self._held_out is not None and _finite(model):
             images, labels = self._held_out
+            asked = {"epoch": epoch, "seed": self._seed}
             self._records["correlations"] += compare_rankings(
-                model,
-                self._filters,
-                images=images,
-                labels=labels,
-                epoch=epoch,
-                seed=self._seed,
-                out=out,
+                model, self._filters, images=images, labels=labels, out=out, **asked
             )
         return time.perf_counter() - started
 

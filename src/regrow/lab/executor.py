@@ -10,31 +10,17 @@ from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
-from types import FrameType
 from typing import Final
 
 from regrow.errors import StoreError
 from regrow.history import Renewed
+from regrow.lab import worker
 from regrow.lab.checkpoint import CheckpointFile, held_states
 from regrow.lab.environment import now
 from regrow.lab.events import Ended, Event, Noticed, Progressed, Started
 from regrow.lab.sharing import Batch, Runs, Segment, run_of, segments
 from regrow.lab.trial import Request
 from regrow.lab.weights import Weights, WeightsFile, read_weights
-from regrow.lab.worker import (
-    Died,
-    EpochsDone,
-    Forked,
-    Message,
-    Processes,
-    RunDone,
-    TaskFailed,
-    Unwritable,
-    Warned,
-    WorkerSettings,
-)
-from regrow.study.document import EngineName
 from regrow.study.folder import lost_weights
 from regrow.study.records import EpochRecord, TrialResult
 from regrow.study.store import Store
@@ -65,12 +51,8 @@ def run_study(
     store: Store,
     *,
     jobs: int,
-    data_dir: Path | None = None,
-    cache_dir: Path | None = None,
-    checkpoint_every_s: float = 1.0,
-    engine: EngineName = "modules",
+    settings: worker.WorkerSettings | None = None,
     sharing: bool = True,
-    device: str = "cpu",
     stack_size: int | None = None,
     on_event: Callable[[Event], object] = lambda event: None,
 ) -> Tally:
@@ -88,7 +70,6 @@ def run_study(
 
     Args:
         specs: All trials of the study, a control after the trial that it replays, a student after its teachers.
-        checkpoint_every_s: Least time between two checkpoints of a trial; 0 = after each epoch.
         stack_size: Networks that a worker trains side by side in a stack; None: a few on a CPU, so that their numbers
             stay in its cache, and elsewhere as many as fit: half as many after each failure.
 
@@ -96,23 +77,17 @@ def run_study(
         Results, checkpoints or weights cannot be written any more, or the weights of a teacher that ended are missing
         or damaged: a StoreError; what was written stays.
     """
-    settings = WorkerSettings(
-        data_dir=data_dir,
-        cache_dir=cache_dir,
-        checkpoint_every_s=checkpoint_every_s,
-        engine=engine,
-        device=device,
-    )
-    size = stack_size or (CPU_STACK if device == "cpu" else GPU_STACK)
+    asked = settings or worker.WorkerSettings()
+    size = stack_size or (CPU_STACK if asked.device == "cpu" else GPU_STACK)
     keeper = _Keeper(
         specs,
         store,
         on_event,
         sharing=sharing,
-        stack_size=size if engine == "stack" else 1,
-        checkpoint_every_s=checkpoint_every_s,
+        stack_size=size if asked.engine == "stack" else 1,
+        checkpoint_every_s=asked.checkpoint_every_s,
     )
-    with _stop_signals() as stop, closing(Processes(settings, jobs=jobs)) as workers:
+    with _stop_signals() as stop, closing(worker.Processes(asked, jobs=jobs)) as workers:
         keeper.fill(workers, jobs)
         while keeper.runs.busy and not stop.is_set():
             for batch, message in workers.messages():
@@ -151,7 +126,7 @@ class _Keeper:
         waiting = segments(todo, held, sharing=sharing)
         self.runs = Runs(waiting, ended=status, stack_size=stack_size)
 
-    def fill(self, workers: Processes, jobs: int) -> None:
+    def fill(self, workers: worker.Processes, jobs: int) -> None:
         """Give every free worker a batch while there is one."""
         while workers.free:
             batch = self.runs.begin(workers=jobs)
@@ -164,25 +139,25 @@ class _Keeper:
             for run in batch:
                 self._on_event(Started(run.specs))
 
-    def take(self, batch: Batch, message: Message | Died) -> None:
+    def take(self, batch: Batch, message: worker.Message | worker.Died) -> None:
         """Take down what became of a batch."""
         match message:
-            case Warned():
+            case worker.Warned():
                 self._notice(message.text)
-            case Unwritable():
+            case worker.Unwritable():
                 raise StoreError(message.error)
-            case Died():
+            case worker.Died():
                 self.runs.died(batch, message.how)
-            case TaskFailed():
+            case worker.TaskFailed():
                 self.runs.failed(batch, message.error)
-            case Forked():
+            case worker.Forked():
                 self.runs.part(batch, message.trials)
-            case EpochsDone():
+            case worker.EpochsDone():
                 named = set(message.trials)
                 run = run_of(batch, message.trials[0])
                 specs = tuple(spec for spec in run.specs if spec.trial in named)
                 self._count(specs, message.record, message.epochs, message.samples)
-            case RunDone():
+            case worker.RunDone():
                 run = self.runs.end(batch, message.results)
                 last = message.results[0].last
                 if last is not None:
@@ -268,8 +243,7 @@ def _stop_signals() -> Generator[threading.Event]:
     """An event that SIGINT and SIGTERM set, so that nothing is interrupted in the middle of a write."""
     stop = threading.Event()
 
-    def ask(number: int, frame: FrameType | None) -> None:
-        del number, frame
+    def ask(*_: object) -> None:
         stop.set()
 
     if threading.current_thread() is not threading.main_thread():

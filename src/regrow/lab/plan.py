@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from regrow.lab import arm_recipes, data, models
+from regrow.lab import arm_recipes, data
+from regrow.lab.models import registry as models
 from regrow.study.document import Study
 from regrow.study.known import Known
 from regrow.study.trials import Plan

@@ -4,37 +4,31 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Any, Final, TypeVar
 
-from torch import Tensor, nn
+from torch import nn
 from torch.optim import Optimizer
 
 from regrow.criteria import MEASURED
 from regrow.errors import ConfigError, NoEffectWarning, RegrowError
 from regrow.graph import Wiring, trace
 from regrow.history import Renewed
-from regrow.lab import data
-from regrow.lab.assembly import (
-    CALIBRATION,
-    arm_recipe,
-    attach_partner_recipe,
-    attach_recipe,
-    build_model,
-    build_optimizer,
-    steps_per_epoch,
-)
+from regrow.lab import assembly, data
 from regrow.lab.data import Dataset
 from regrow.lab.data.held_out import hold_out
 from regrow.lab.diagnostics import Diagnosis
-from regrow.lab.engines import refusal
+from regrow.lab.engines.choice import refusal
 from regrow.lab.teaching import teacher_network
 from regrow.lab.tried import try_model, try_step
 from regrow.lab.weights import read_weights
+from regrow.study.document import DataChoice
 from regrow.study.trials import TrialSpec
+
+Found = TypeVar("Found")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,55 +57,65 @@ def preflight(
     """
     if data_dir is not None and not data_dir.is_dir():
         raise ConfigError(f"--data-dir: must be a folder, got {data_dir}")
+    tried = _Tried(data_dir, cache_dir)
     digests: dict[str, str] = {}
     notices: dict[str, None] = {}
-    loaded: dict[str, Dataset] = {}
-    parted: dict[str, _Parted] = {}
-    networks: dict[str, _Network] = {}
-    attached: dict[str, list[str]] = {}
-    reasons: dict[str, str] = {}
     refused = ""
-    arms: dict[tuple[str, str], TrialSpec] = {}
+    first_of_arm: dict[tuple[str, str], TrialSpec] = {}
     for spec in specs:
-        arms.setdefault((spec.cell, spec.label), spec)
-    for spec in arms.values():
+        first_of_arm.setdefault((spec.cell, spec.label), spec)
+    for spec in first_of_arm.values():
+        network, told, reason = tried.arm(spec)
+        digests[spec.cell] = str(network.data.meta["sha256"])
+        cell = "" if spec.cell == "base" else f"{spec.cell}: "
+        notices |= dict.fromkeys(f"{cell}{text}" for text in network.notices)
+        notices |= dict.fromkeys(f"{cell}arm {spec.label}: {text}" for text in told)
+        if reason and not refused:
+            refused = f"arm {spec.label}: {reason}"
+    return Preflight(
+        data_digests=digests,
+        notices=(*notices, *_told_of_teachers(specs)),
+        refusal=refused,
+    )
+
+
+class _Tried:
+    """What was tried, each thing once: by a text that is equal where all is that it depends on."""
+
+    def __init__(self, data_dir: Path | None, cache_dir: Path | None) -> None:
+        self._data_dir, self._cache_dir = data_dir, cache_dir
+        self._found: dict[str, Any] = {}
+
+    def arm(self, spec: TrialSpec) -> tuple[_Network, list[str], str]:
+        """An arm's network, what is to be told of its recipe, and why it cannot run in a stack."""
         source = _text(spec.data.name, spec.data.settings)
-        if source not in loaded:
-            loaded[source] = data.load(
-                spec.data.name,
-                settings=spec.data.settings,
-                data_dir=data_dir,
-                cache_dir=cache_dir,
-            )
-        digests[spec.cell] = str(loaded[source].meta["sha256"])
+        dataset = self._once(source, lambda: self._loaded(spec.data))
         images = _text(source, spec.train.held_out)
-        if images not in parted:
-            parted[images] = _Parted(*hold_out(loaded[source], spec.train.held_out))
+        parted = self._once(images, lambda: hold_out(dataset, spec.train.held_out))
         trained = _text(
             images,
             [spec.model.name, spec.model.settings],
             spec.train.model_dump(include=STEP),
             spec.diagnostics.model_dump(),
         )
-        if trained not in networks:
-            networks[trained] = _Network(spec, parted[images])
+        network = self._once(trained, lambda: _Network(spec, parted))
         recipe = _text(
             trained,
             [spec.recipe, spec.settings, spec.like is None, spec.train.epochs],
             [[str(teacher), spec.distillation.temperature] for teacher in spec.teachers],
         )
-        if recipe not in attached:
-            attached[recipe] = _rehearse(spec, networks[trained])
+        told = self._once(recipe, lambda: _rehearse(spec, network))
         side = _text(trained, spec.partners > 1, bool(spec.teachers))
-        if side not in reasons:
-            reasons[side] = refusal(spec, networks[trained].model)
-        cell = "" if spec.cell == "base" else f"{spec.cell}: "
-        notices |= dict.fromkeys(f"{cell}{text}" for text in networks[trained].notices)
-        notices |= dict.fromkeys(f"{cell}arm {spec.label}: {text}" for text in attached[recipe])
-        if reasons[side] and not refused:
-            refused = f"arm {spec.label}: {reasons[side]}"
-    told = [*notices, *_told_of_teachers(specs)]
-    return Preflight(data_digests=digests, notices=tuple(told), refusal=refused)
+        return network, told, self._once(side, lambda: refusal(spec, network.model))
+
+    def _once(self, key: str, find: Callable[[], Found]) -> Found:
+        if key not in self._found:
+            self._found[key] = find()
+        return self._found[key]
+
+    def _loaded(self, asked: DataChoice) -> Dataset:
+        folders = {"data_dir": self._data_dir, "cache_dir": self._cache_dir}
+        return data.load(asked.name, settings=asked.settings, **folders)
 
 
 STEP: Final = {
@@ -132,49 +136,28 @@ def _text(*parts: object) -> str:
     return json.dumps(parts, sort_keys=True)
 
 
-class _Parted(NamedTuple):
-    """A data set, and what was set aside of it."""
-
-    rest: Dataset
-    images: Tensor
-    labels: Tensor
-
-    @property
-    def aside(self) -> tuple[Tensor, Tensor] | None:
-        return (self.images, self.labels) if len(self.images) else None
-
-
 class _Network:
     """A network as a study trains it, tried for one step; fresh again for the recipes that are attached to it."""
 
-    def __init__(self, spec: TrialSpec, parted: _Parted) -> None:
-        self.data, self.aside = parted.rest, parted.aside
+    def __init__(self, spec: TrialSpec, dataset: Dataset) -> None:
+        self.data = dataset
         count, batch = len(self.data.x_train), spec.train.batch_size
-        if steps_per_epoch(spec.train, count) == 0:
+        if assembly.steps_per_epoch(spec.train, count) == 0:
             raise ConfigError(
                 f"train.batch_size: must be at most {count}, the number of training images, "
                 f"with drop_last, got {batch} (arm {spec.label})"
             )
-        self.notices = (
-            [
-                f"train.batch_size: {batch} is more than the {count} training images, each step has all"
-            ]
-            if batch > count
-            else []
+        told = (
+            f"train.batch_size: {batch} is more than the {count} training images, each step has all"
         )
-        self.model = build_model(spec, self.data, seed=spec.seed)
-        self.optimizer = build_optimizer(spec.train, self.model)
+        self.notices = [told] if batch > count else []
+        self.model = assembly.build_model(spec, self.data, seed=spec.seed)
+        self.optimizer = assembly.build_optimizer(spec.train, self.model)
         where = f"model '{spec.model.name}'"
         try_model(self.model, self.data, where=where)
         try_step(spec, self.data, where=where)
         try:
-            Diagnosis(
-                spec.diagnostics,
-                model=self.model,
-                example=self.data.x_train[:2],
-                held_out=self.aside,
-                seed=spec.seed,
-            )
+            Diagnosis(spec, self.model, self.data)
         except RegrowError as error:
             raise ConfigError(f"diagnostics: {error}") from error
 
@@ -191,18 +174,17 @@ def _rehearse(spec: TrialSpec, network: _Network) -> list[str]:
         warnings.simplefilter("always", NoEffectWarning)
         like: list[Renewed] | None = None if spec.like is None else []
         try:
-            recipe = arm_recipe(spec, like=like)
-            regrower = attach_recipe(
+            recipe = assembly.arm_recipe(spec, like=like)
+            regrower = assembly.attach_recipe(
                 spec,
                 network.data,
                 network.model,
                 network.optimizer,
                 recipe=recipe,
-                held_out=network.aside,
                 wiring=None if recipe is None else network.wiring,
             )
             grafter = (
-                attach_partner_recipe(spec, network.data, _partners(spec, network.data))
+                assembly.attach_partner_recipe(spec, network.data, _partners(spec, network.data))
                 if recipe is None
                 else None
             )
@@ -212,18 +194,19 @@ def _rehearse(spec: TrialSpec, network: _Network) -> list[str]:
         if attached is not None:
             attached.detach()
     told = [str(warning.message) for warning in caught]
-    if recipe is not None and recipe.criterion.needs & MEASURED and network.aside is None:
+    if recipe is not None and recipe.criterion.needs & MEASURED and network.data.held_out is None:
+        count = min(assembly.CALIBRATION, len(network.data.x_train))
         told.append(
-            f"ranks filters on the first {min(CALIBRATION, len(network.data.x_train))} training images, which it is "
-            "trained on; train.held_out = N sets images aside"
+            f"ranks filters on the first {count} training images, which it is trained on; "
+            "train.held_out = N sets images aside"
         )
     return told
 
 
 def _partners(spec: TrialSpec, dataset: Dataset) -> list[tuple[nn.Module, Optimizer]]:
     """The networks that a recipe for several joins, and their optimizers."""
-    models = [build_model(spec, dataset, seed=spec.seed) for _ in range(spec.partners)]
-    return [(model, build_optimizer(spec.train, model)) for model in models]
+    models = [assembly.build_model(spec, dataset, seed=spec.seed) for _ in range(spec.partners)]
+    return [(model, assembly.build_optimizer(spec.train, model)) for model in models]
 
 
 def _try_teacher_files(spec: TrialSpec, dataset: Dataset) -> None:

@@ -7,16 +7,12 @@ import time
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from statistics import fmean
 from typing import Any, Final
 
 from regrow.errors import RegrowWarning
 from regrow.history import Renewed, Report
-from regrow.lab.assembly import (
-    arm_recipe,
-    attach_partner_recipe,
-    attach_recipe,
-    steps_per_epoch,
-)
+from regrow.lab import assembly
 from regrow.lab.data import Dataset
 from regrow.lab.data.held_out import hold_out
 from regrow.lab.diagnostics import Diagnosis
@@ -68,40 +64,32 @@ class Run:
         hooks: bool = True,
     ) -> None:
         self.spec = spec = specs[0]
-        self.data, *aside = hold_out(data, spec.train.held_out)
-        self.held_out = (aside[0], aside[1]) if spec.train.held_out else None
+        self.data = hold_out(data, spec.train.held_out)
         teaching = Teaching(spec, self.data, teachers) if spec.teachers else None
         self.members = [
             Member(spec, self.data, place=place, teaching=teaching)
             for place in range(spec.partners)
         ]
-        self.per_epoch = steps_per_epoch(spec.train, len(self.data.x_train))
+        self.per_epoch = assembly.steps_per_epoch(spec.train, len(self.data.x_train))
         clock = Clock(
             total_steps=self.per_epoch * spec.train.epochs, steps_per_epoch=self.per_epoch
         )
         self.crew = Crew(specs, clock=clock) if len(specs) > 1 else None
         first = self.members[0]
-        first.regrower = attach_recipe(
+        first.regrower = assembly.attach_recipe(
             spec,
             self.data,
             first.model,
             first.optimizer,
-            held_out=self.held_out,
-            recipe=self.crew.recipe if self.crew else arm_recipe(spec, like=like),
+            recipe=self.crew.recipe if self.crew else assembly.arm_recipe(spec, like=like),
             hooks=hooks,
         )
         if self.crew is not None and first.regrower is not None:
             self.crew.watch(first.regrower.report)
-        self.grafter = attach_partner_recipe(
+        self.grafter = assembly.attach_partner_recipe(
             spec, self.data, [(each.model, each.optimizer) for each in self.members]
         )
-        self.diagnosis = Diagnosis(
-            spec.diagnostics,
-            model=first.model,
-            example=self.data.x_train[:2],
-            held_out=self.held_out,
-            seed=spec.seed,
-        )
+        self.diagnosis = Diagnosis(spec, first.model, self.data)
         self.records: list[EpochRecord] = []
         self.inside: list[float] = []
         self.partners: list[PartnerRecord] = []
@@ -139,7 +127,7 @@ class Run:
         """Take an epoch down that an engine has trained: evaluate, and restart if the arm does that."""
         started = time.perf_counter() - seconds
         training, epoch = self.spec.train, self.epoch + 1
-        loss, accuracy = _mean([each[0] for each in found]), _mean([each[1] for each in found])
+        loss, accuracy = (fmean(numbers) for numbers in zip(*found, strict=True))
         finite = any(
             math.isfinite(each[0]) and member.finite()
             for each, member in zip(found, self.members, strict=True)
@@ -304,18 +292,14 @@ class Run:
             [member.model for member in self.members],
             spec=self.spec,
             data=self.data,
-            held_out=self.held_out,
+            held_out=self.data.held_out,
             train_losses=[
                 math.inf if record.train_loss is None else record.train_loss for record in last
             ],
         )
 
 
-def _mean(values: Sequence[float]) -> float:
-    return values[0] if len(values) == 1 else math.fsum(values) / len(values)
-
-
 def _mean_or_none(values: Sequence[float | None]) -> float | None:
     """The mean of what was measured; None where one of them is none."""
     known = [value for value in values if value is not None]
-    return _mean(known) if len(known) == len(values) else None
+    return fmean(known) if len(known) == len(values) else None

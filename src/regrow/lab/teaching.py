@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from regrow.errors import ConfigError
-from regrow.lab import models
 from regrow.lab.data import Dataset
+from regrow.lab.models import registry as models
 from regrow.lab.weights import Weights
 from regrow.study.trials import TrialSpec
 from regrow.teachers import Teachers
@@ -32,7 +32,10 @@ class Teaching:
     """
 
     def __init__(self, spec: TrialSpec, data: Dataset, teachers: Sequence[Weights]) -> None:
-        _check_number(spec, teachers)
+        if not teachers or len(teachers) != len(spec.teachers):
+            raise ConfigError(
+                f"{spec.trial}: needs the weights of its {len(spec.teachers)} teachers, got {len(teachers)}"
+            )
         asked, fixed = spec.distillation, spec.train.augment == "none"
         self._summed = spec.train.loss_reduction == "sum"
         self._teachers = Teachers(
@@ -55,13 +58,6 @@ class Teaching:
         return term * len(logits) if self._summed else term
 
 
-def _check_number(spec: TrialSpec, teachers: Sequence[Weights]) -> None:
-    if not teachers or len(teachers) != len(spec.teachers):
-        raise ConfigError(
-            f"{spec.trial}: needs the weights of its {len(spec.teachers)} teachers, got {len(teachers)}"
-        )
-
-
 def teacher_network(found: Weights, data: Dataset, *, temperature: float) -> nn.Module:
     """A network that teaches as the given weights do.
 
@@ -71,12 +67,7 @@ def teacher_network(found: Weights, data: Dataset, *, temperature: float) -> nn.
     networks: list[nn.Module] = []
     for index, state in enumerate(found.states):
         network = models.build(
-            found.model.name,
-            in_channels=data.in_channels,
-            image_size=data.image_size,
-            classes=len(data.classes),
-            settings=found.model.settings,
-            seed=0,
+            found.model.name, settings=found.model.settings, seed=0, **data.sizes
         )
         try:
             network.load_state_dict(state)

@@ -11,24 +11,20 @@ from typing import Any
 
 import torch
 
-from regrow.errors import (
-    GuardWarning,
-    LargeRenewalWarning,
-    LeftAloneWarning,
-    NoEffectWarning,
-    NonFiniteWarning,
-    StateError,
-)
+from regrow import errors
 from regrow.history import Renewed
 from regrow.lab.checkpoint import CheckpointFile
 from regrow.lab.data import Dataset
-from regrow.lab.engines import Engine, engine_named
+from regrow.lab.engines.choice import engine_named
+from regrow.lab.engines.engine import Engine
 from regrow.lab.run import Run
 from regrow.lab.snapshot import copied, plain
 from regrow.lab.weights import Weights, WeightsFile
 from regrow.study.document import EngineName
 from regrow.study.records import EpochRecord, TrialResult
 from regrow.study.trials import TrialSpec
+
+OnFork = Callable[[tuple[TrialSpec, ...]], object]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +51,7 @@ def train_together(
     data: Dataset,
     *,
     engine: EngineName,
-    on_fork: Callable[[tuple[TrialSpec, ...]], object],
+    on_fork: OnFork,
     on_epoch: Callable[[Sequence[TrialSpec], EpochRecord], object],
     on_end: Callable[[Sequence[TrialResult]], object],
 ) -> None:
@@ -73,21 +69,19 @@ def train_together(
     """
     numerics, hooks = engine_named(engine), engine == "modules"
     with _quiet():
-        going = [_Going(request, data, hooks=hooks) for request in requests]
+        going = [_Going(request, data, on_fork, hooks=hooks) for request in requests]
         while going:
             for each in going:
                 if each.run.ended:
                     on_end(each.results())
             going = [each for each in going if not each.run.ended]
             if going:
-                _train_epoch(going, numerics, on_fork)
+                _train_epoch(going, numerics)
                 for each in going:
                     on_epoch(each.run.trials, each.run.records[-1])
 
 
-def _train_epoch(
-    going: Sequence[_Going], engine: Engine, on_fork: Callable[[tuple[TrialSpec, ...]], object]
-) -> None:
+def _train_epoch(going: Sequence[_Going], engine: Engine) -> None:
     """One epoch of all runs, and what follows from it for each."""
     for each in going:
         each.begin_epoch()
@@ -98,12 +92,12 @@ def _train_epoch(
     except Exception:
         # The error is that of the trials that are left in the run: others have parted with it in this epoch.
         for each in going:
-            each.part(on_fork)
+            each.part()
         raise
     seconds = (time.perf_counter() - started) / len(going)
     for each in going:
         each.run.trained([next(trained) for _ in each.run.members], seconds=seconds)
-        if each.part(on_fork):
+        if each.part():
             each.close_ranks()
         each.save()
 
@@ -111,8 +105,9 @@ def _train_epoch(
 class _Going:
     """A run that is trained, with the files that belong to it."""
 
-    def __init__(self, request: Request, data: Dataset, *, hooks: bool) -> None:
+    def __init__(self, request: Request, data: Dataset, on_fork: OnFork, *, hooks: bool) -> None:
         self._request, self._data, self._hooks = request, data, hooks
+        self._on_fork = on_fork
         self._before: Any = None
         self.run = self._start()
         checkpoint = request.checkpoint
@@ -121,7 +116,7 @@ class _Going:
             return
         try:
             self.run.load(state)
-        except (StateError, RuntimeError, KeyError, ValueError) as error:
+        except (errors.StateError, RuntimeError, KeyError, ValueError) as error:
             # Whole by its checksum, yet not of this network: a user's model has changed since.
             checkpoint.set_aside(f"it does not fit the trial ({error})")
             self.run = self._start()
@@ -133,19 +128,17 @@ class _Going:
     def begin_epoch(self) -> None:
         self._before = copied(self.run.state()) if self.run.may_split else None
 
-    def part(self, on_fork: Callable[[tuple[TrialSpec, ...]], object]) -> bool:
+    def part(self) -> bool:
         """Give away the trials that have left the run in this epoch; whether there are any."""
-        left, checkpoint = (
-            [] if self.run.crew is None else self.run.crew.left,
-            self._request.checkpoint,
-        )
+        left = [] if self.run.crew is None else self.run.crew.left
+        checkpoint = self._request.checkpoint
         parts, left[:] = list(left), []
         for part in parts:
             if checkpoint is None:
                 raise RuntimeError(f"{part[0].trial} leaves its run and has no file to go on from")
             names, epoch = [spec.trial for spec in part], len(self._before["records"])
             checkpoint.of(names[0]).save(plain(self._before), members=names, epoch=epoch)
-            on_fork(part)
+            self._on_fork(part)
         return bool(parts)
 
     def close_ranks(self) -> None:
@@ -172,11 +165,11 @@ def _quiet() -> Generator[None]:
     with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
         # Told elsewhere: by the preflight for the whole study, by a column of the store, in the trial's records.
         for told in (
-            NoEffectWarning,
-            NonFiniteWarning,
-            LargeRenewalWarning,
-            LeftAloneWarning,
-            GuardWarning,
+            errors.NoEffectWarning,
+            errors.NonFiniteWarning,
+            errors.LargeRenewalWarning,
+            errors.LeftAloneWarning,
+            errors.GuardWarning,
         ):
             warnings.simplefilter("ignore", told)
         yield

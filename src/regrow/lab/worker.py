@@ -50,14 +50,14 @@ class WorkerSettings:
     Attributes:
         data_dir: Folder with data sets, or None.
         cache_dir: Folder for fetched data sets, or None.
-        checkpoint_every_s: Least time between two checkpoints.
+        checkpoint_every_s: Least time between two checkpoints of a trial; 0 = after each epoch.
         engine: What makes the steps.
         device: Where networks are trained.
     """
 
-    data_dir: Path | None
-    cache_dir: Path | None
-    checkpoint_every_s: float
+    data_dir: Path | None = None
+    cache_dir: Path | None = None
+    checkpoint_every_s: float = 1.0
     engine: EngineName = "modules"
     device: str = "cpu"
 
@@ -138,66 +138,65 @@ def work(connection: Connection, settings: WorkerSettings) -> None:
 
     torch.set_num_threads(1)
 
-    def tell(text: Any, category: type[Warning], *rest: Any) -> None:
-        del category, rest
+    def tell(text: Any, *_: object) -> None:
         connection.send(Warned(str(text)))
 
     warnings.showwarning = tell
-    data = _DataShelf(settings)
+    bench = _Bench(settings, connection.send)
     try:
         while (task := connection.recv()) is not None:
-            failed = _train(task, data, settings, send=connection.send)
-            if failed is not None:
-                connection.send(failed)
+            bench.train(task)
     except (EOFError, BrokenPipeError, ConnectionResetError):
         return  # the parent is gone; what it had kept is kept
 
 
-def _train(
-    task: Sequence[Request],
-    shelf: _DataShelf,
-    settings: WorkerSettings,
-    *,
-    send: Callable[[Message], None],
-) -> Message | None:
-    """Train all runs of a task; what is to be said when that fails."""
-    try:
-        _train_runs(task, shelf.get(task[0].specs[0]), settings, send=send)
-    except StoreError as error:
-        return Unwritable(str(error))
-    except (BrokenPipeError, ConnectionResetError):
-        raise
-    except Exception as error:  # whatever a trial raises is its result; the others go on
-        return TaskFailed(_one_line(error))
-    return None
+class _Bench:
+    """Where a worker trains: what it must know, whom it tells, and the data sets that it has met, loaded once."""
 
+    def __init__(self, settings: WorkerSettings, send: Callable[[Message], None]) -> None:
+        self._settings, self._send = settings, send
+        self._held: dict[str, Dataset] = {}
 
-def _train_runs(
-    task: Sequence[Request],
-    data: Dataset,
-    settings: WorkerSettings,
-    *,
-    send: Callable[[Message], None],
-) -> None:
-    from regrow.lab.trial import train_together  # noqa: PLC0415 # loads torch
+    def train(self, task: Sequence[Request]) -> None:
+        """Train all runs of a task, and say so if that fails."""
+        try:
+            self._train(task)
+        except StoreError as error:
+            self._send(Unwritable(str(error)))
+        except (BrokenPipeError, ConnectionResetError):
+            raise
+        except Exception as error:  # whatever a trial raises is its result; the others go on
+            self._send(TaskFailed(_one_line(error)))
 
-    first = task[0].specs[0]
-    telling = {
-        run.specs[0].trial: _Telling(
-            send,
-            samples=first.partners * (len(data.x_train) - first.train.held_out),
-            every_s=min(TELL_EVERY_S, settings.checkpoint_every_s),
+    def _train(self, task: Sequence[Request]) -> None:
+        from regrow.lab.trial import train_together  # noqa: PLC0415 # loads torch
+
+        first, send, settings = task[0].specs[0], self._send, self._settings
+        data = self._data(first)
+        samples = first.partners * (len(data.x_train) - first.train.held_out)
+        every_s = min(TELL_EVERY_S, settings.checkpoint_every_s)
+        telling = {
+            run.specs[0].trial: _Telling(send, samples=samples, every_s=every_s) for run in task
+        }
+        train_together(
+            task,
+            data,
+            engine=settings.engine,
+            on_fork=lambda specs: send(Forked(tuple(spec.trial for spec in specs))),
+            on_epoch=lambda specs, record: telling[specs[0].trial](specs, record),
+            on_end=lambda results: send(RunDone(tuple(results), *telling[results[0].trial].rest())),
         )
-        for run in task
-    }
-    train_together(
-        task,
-        data,
-        engine=settings.engine,
-        on_fork=lambda specs: send(Forked(tuple(spec.trial for spec in specs))),
-        on_epoch=lambda specs, record: telling[specs[0].trial](specs, record),
-        on_end=lambda results: send(RunDone(tuple(results), *telling[results[0].trial].rest())),
-    )
+
+    def _data(self, spec: TrialSpec) -> Dataset:
+        from regrow.lab import data  # noqa: PLC0415 # loads numpy
+
+        asked, settings = spec.data, self._settings
+        key = json.dumps([asked.name, asked.settings], sort_keys=True)
+        if key not in self._held:
+            folders = {"data_dir": settings.data_dir, "cache_dir": settings.cache_dir}
+            found = data.load(asked.name, settings=asked.settings, **folders)
+            self._held[key] = found.to(settings.device)
+        return self._held[key]
 
 
 class _Telling:
@@ -222,27 +221,6 @@ class _Telling:
         """Epochs and samples that were not told yet; they count as told then."""
         epochs, self._epochs = self._epochs, 0
         return epochs, epochs * self._samples
-
-
-class _DataShelf:
-    """The data sets that this worker has met, loaded once."""
-
-    def __init__(self, settings: WorkerSettings) -> None:
-        self._settings = settings
-        self._held: dict[str, Dataset] = {}
-
-    def get(self, spec: TrialSpec) -> Dataset:
-        from regrow.lab import data  # noqa: PLC0415
-
-        key = json.dumps([spec.data.name, spec.data.settings], sort_keys=True)
-        if key not in self._held:
-            self._held[key] = data.load(
-                spec.data.name,
-                settings=spec.data.settings,
-                data_dir=self._settings.data_dir,
-                cache_dir=self._settings.cache_dir,
-            ).to(self._settings.device)
-        return self._held[key]
 
 
 def _end_with_parent() -> None:

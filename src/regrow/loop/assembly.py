@@ -6,14 +6,15 @@ from collections.abc import Mapping, Sequence
 
 from torch import nn
 
+from regrow.activity import ActivityMeter
 from regrow.compose import Recipe
 from regrow.criteria import Signal
-from regrow.errors import ConfigError
 from regrow.graph import Streams, Wiring
 from regrow.loop.activity.lookout import Lookout, neighbours
 from regrow.loop.activity.step_activity import StepActivity
 from regrow.loop.drop import Choice, DropPhase, absent_from
 from regrow.loop.measure.calibration import Calibration
+from regrow.loop.measure.newest_pass import NewestPass
 from regrow.loop.measure.probe import Probe
 from regrow.loop.protection import Protection
 from regrow.loop.ranks import Ranks
@@ -22,7 +23,7 @@ from regrow.loop.stepper import Stepper
 from regrow.loop.trained import WorkingLayers
 from regrow.loop.warner import Warner
 from regrow.loop.watch import OptimizerWatch
-from regrow.renewal import Absence, Layer
+from regrow.renewal import Absence, Layer, Need
 from regrow.schedule import Clock
 from regrow.surgery import Companion
 
@@ -53,15 +54,20 @@ def assembled(
     where = f"recipe '{recipe.info.name}'"
     schedule = recipe.when.bind(clock, where=where)
     renewal = recipe.renew.bind(clock, where=where)
-    if renewal.needs_first or renewal.needs_batch or renewal.needs_homogeneous:
-        raise ConfigError(
-            f"renew={renewal!r} must know more of a layer than attach gives it (its first values, or what it gives on "
-            f"a batch): such draws are for calls of `edits` by hand ({where})"
-        )
     warner = Warner(
         recipe.info.name,
         reads_gradients=Signal.GRADIENTS in recipe.criterion.needs,
         hooked=hooks,
+    )
+    newest = (
+        NewestPass(
+            model,
+            ActivityMeter.of(model, wiring, called=called),
+            ranks=ranks,
+            warner=warner,
+        )
+        if Need.HEARD in renewal.needs and not dry_run
+        else None
     )
     by_path: Mapping[str, Layer] = {layer.filters.path: layer for layer in layers}
     absence, absent = Absence(wiring) if recipe.drop else None, absent_from(model)
@@ -73,6 +79,7 @@ def assembled(
         surgeons=[watch.surgeon for watch in watches if watch.surgeon is not None],
         companions=companions,
         calibration=calibration,
+        newest=newest,
         dry_run=dry_run,
         drops=recipe.drop,
         reset_state=recipe.reset_optimizer,
@@ -119,6 +126,7 @@ def assembled(
             exclude=exclude,
             ranks=ranks,
             warner=warner,
+            scaled=renewer.scaled,
         )
         if not dry_run and (recipe.guard is not None or recipe.gain_check is not None)
         else None,

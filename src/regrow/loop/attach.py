@@ -34,6 +34,7 @@ from regrow.loop.regrower import Regrower
 from regrow.loop.start.arguments import checked, optimizers_of
 from regrow.loop.start.initialisers import resolve_layers
 from regrow.loop.start.layers import choose
+from regrow.loop.start.needs import judged
 from regrow.loop.start.sharding import refuse_sharded_model, refuse_sharded_optimizer
 from regrow.loop.start.wiring import refuse_foreign
 from regrow.loop.step_log import step_log
@@ -229,6 +230,14 @@ def attach(
         raise ConfigError(
             f"there is no filter that the recipe may renew: {unknown_init[0]} (attach)"
         )
+    data = CalibrationData(bare, calibration_inputs, targets=calibration_targets)
+    resolved = judged(
+        recipe.renew,
+        resolved,
+        model=bare,
+        wiring=wiring,
+        inputs=lambda: data.inputs if example_inputs is None else example_inputs,
+    )
     watched = [layer.filters for layer in resolved]
     working = WorkingLayers.of(recipe, watched, wiring, trained)
     clock = Clock(total_steps=total_steps, steps_per_epoch=steps_per_epoch)
@@ -250,7 +259,6 @@ def attach(
         },
         where="attach",
     )
-    data = CalibrationData(bare, calibration_inputs, targets=calibration_targets)
     probe = probe_of(
         recipe,
         bare,

@@ -32,8 +32,9 @@ class Detached:
         state: What its `state_dict` gave.
 
     Edge cases:
-        The training loop's calls (``tell``, ``before_step``, ``after_step``, ``step``, ``bring_back``, ``detach``) do
-        nothing, as after `Regrower.detach`. It can be copied and pickled as often as one likes.
+        The training loop's calls (``tell``, ``about_to_pass``, ``before_step``, ``after_step``, ``step``,
+        ``bring_back``, ``detach``) do nothing, as after `Regrower.detach`. It can be copied and pickled as often as one
+        likes.
 
     Examples:
         >>> import copy, torch, regrow
@@ -73,6 +74,19 @@ class Detached:
     def watched(self) -> frozenset[str]:
         """No layers."""
         return frozenset()
+
+    @property
+    def awaits_pass(self) -> bool:
+        """No."""
+        return False
+
+    def about_to_pass(self, *args: Any, **named: Any) -> None:
+        """Nothing.
+
+        Args:
+            *args: Not looked at.
+            **named: Not looked at.
+        """
 
     def tell(self, *, loss: Tensor | float) -> None:
         """Nothing.

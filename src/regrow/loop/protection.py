@@ -7,7 +7,7 @@ nothing is renewed yet: a guard looks at what the optimizer has really done, and
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from torch import nn
@@ -43,6 +43,7 @@ class Protection:
         exclude: Patterns of layers that are never scaled.
         ranks: The processes that train the model together.
         warner: Tells the user.
+        scaled: Told the layers that the gain check has scaled, and by what.
     """
 
     def __init__(
@@ -57,8 +58,9 @@ class Protection:
         exclude: Sequence[str],
         ranks: Ranks,
         warner: Warner,
+        scaled: Callable[[Mapping[str, float]], None],
     ) -> None:
-        self._check = recipe.gain_check
+        self._check, self._scaled = recipe.gain_check, scaled
         self._model, self._wiring = model, wiring
         self._watches, self._companions = tuple(watches), tuple(companions)
         self._exclude, self._ranks, self._warner = tuple(exclude), ranks, warner
@@ -139,6 +141,7 @@ class Protection:
             else lambda sums: ranks.mean(sums, why="a gain check"),
         )
         self._gains = {layer.path: layer.factor for layer in found.scaled}
+        self._scaled(self._gains)
         self._news = True
 
     def note(self, report: Report) -> None:

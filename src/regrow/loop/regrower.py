@@ -49,17 +49,28 @@ class Regrower:
         self._stepper.tell(loss=loss)
 
     def about_to_pass(self, *args: Any, **named: Any) -> None:
-        """Tell what the coming training pass takes, for loops in which no module is called: a gain check looks at it.
+        """Tell what the coming training pass takes, for loops in which no module is called.
+
+        A gain check looks at the first one, and renewals by what layers heard at the newest. What is told is not
+        copied, and must not be written into before the step is made.
 
         Args:
             *args: What the model would be called with.
             **named: What it would be called with by name.
 
         Edge cases:
-            Where no gain check is waiting, nothing happens: a loop may tell every pass, or the first of them alone.
+            Where nobody waits for it, nothing happens: a loop may tell every pass, or the first one and those of steps
+            in which `awaits_pass` is true.
         """
         if self._stepper.protection is not None:
             self._stepper.protection.about_to_pass_((args, named))
+        if self._stepper.newest is not None:
+            self._stepper.newest.about_to_pass((args, named))
+
+    @property
+    def awaits_pass(self) -> bool:
+        """Whether filters may be renewed in the coming step by what layers hear in its training pass."""
+        return self._stepper.newest is not None and self._stepper.newest.waits
 
     @property
     def watched(self) -> frozenset[str]:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence, Set
+from collections.abc import Collection, Iterable, Mapping, Sequence, Set
 from dataclasses import replace
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 from torch import Tensor, nn
 
 from regrow.decision import Decision
+from regrow.errors import StateError
 from regrow.history import Renewed
 from regrow.loop.measure.calibration import Calibration
+from regrow.loop.measure.newest_pass import NewestPass
 from regrow.loop.start.initialisers import fresh_entries, with_fresh
 from regrow.loop.trained import WorkingLayers
-from regrow.renewal import Activity, Edit, Layer, Renewal
+from regrow.renewal import Activity, Edit, Heard, Layer, Need, Renewal
 from regrow.renewal.preserve import uncut
 from regrow.surgery import (
     Companion,
@@ -49,8 +51,10 @@ class Renewer:
         companions: Copies of the model.
         counted: Keeps the running statistics of renewed channels right where a norm has one count for all.
         calibration: Measures what is cut off, for a renewal that keeps the output.
+        newest: Says what layers heard; None where nobody must know.
         dry_run: Change nothing.
         fresh: What an entry of a fresh channel holds, of norms that began with something else than torch's own values.
+        first: Copies of what the layers began with, by name; empty where nobody must know.
         notes: What a renewal that keeps the output cannot do in this model.
 
     Args:
@@ -61,6 +65,7 @@ class Renewer:
         surgeons: As above.
         companions: As above.
         calibration: Needed by a renewal with ``preserve``.
+        newest: Says what layers heard, for a renewal that must know.
         dry_run: As above.
         drops: Whether filters leave the network before they are renewed: then no mean of theirs is moved anywhere.
         reset_state: Give renewed entries the optimizer state of fresh ones.
@@ -78,6 +83,7 @@ class Renewer:
         surgeons: Sequence[OptimizerSurgeon],
         companions: Sequence[Companion],
         calibration: Calibration | None,
+        newest: NewestPass | None = None,
         dry_run: bool,
         drops: bool = False,
         reset_state: bool = True,
@@ -90,6 +96,7 @@ class Renewer:
         self.working = working
         self.surgeons = surgeons
         self.companions = companions
+        self.newest = newest
         self.dry_run = dry_run
         self._reset_state = reset_state
         self._holders = holders
@@ -100,6 +107,10 @@ class Renewer:
         }
         self.fresh: dict[str, float] = {}
         self.load_fresh(fresh_entries(self._layers.values(), self.tensors))
+        self.first: dict[str, Tensor] = {}
+        if Need.FIRST in renewal.needs:
+            own = [name for each in self._layers.values() for name in _own(each)]
+            self.load_first({name: self.tensors[name].detach().clone() for name in own})
         self.notes: tuple[str, ...] = ()
         if calibration is not None and renewal.keeps_output:
             activity = None if drops else self._measure(calibration, list(layers))
@@ -112,6 +123,53 @@ class Renewer:
         """Take what fresh channels began with, by name of a norm's tensor: a norm's scale may begin at 0."""
         self.fresh = dict(fresh)
         self._layers = {path: with_fresh(layer, self.fresh) for path, layer in self._layers.items()}
+
+    def load_first(self, first: Mapping[str, Tensor]) -> None:
+        """Take what the layers began with."""
+        # In main memory: they are looked at in a renewal alone.
+        self.first = {name: values.to("cpu") for name, values in first.items()}
+        self._layers = {
+            path: replace(layer, first=self.first) for path, layer in self._layers.items()
+        }
+
+    def scaled(self, factors: Mapping[str, float]) -> None:
+        """Layers were scaled before the first step, by path: that is what they begin with."""
+        weights = {layer.filters.weight: path for path, layer in self._layers.items()}
+        if self.first:
+            self.load_first(
+                {
+                    name: first * factors.get(weights.get(name, ""), 1.0)
+                    for name, first in self.first.items()
+                }
+            )
+
+    def noted(self, notes: tuple[str, ...]) -> tuple[str, ...]:
+        """A report's notes, and where nothing was heard, which is said."""
+        return notes if self.newest is None else self.newest.told(notes)
+
+    def leave(self) -> None:
+        """Look at no pass any more."""
+        if self.newest is not None:
+            self.newest.leave()
+
+    def state_dict(self) -> dict[str, Any]:
+        """What is not in the model, and is needed for renewals to come."""
+        first = {"first": self.first} if self.first else {}
+        return {"fresh": dict(self.fresh), "counted": self.counted.state_dict(), **first}
+
+    def check_state(self, state: Mapping[str, Any]) -> None:
+        """Refuse what `load_state_dict` cannot work with."""
+        self.counted.check_state(state["counted"])
+        for name, own in self.first.items():
+            if name not in state["first"] or state["first"][name].shape != own.shape:
+                raise StateError(f"the saved regrower's first values of {name} are not whole")
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Resume."""
+        self.load_fresh(state["fresh"])
+        self.counted.load_state_dict(state["counted"])
+        if self.first:
+            self.load_first(state["first"])
 
     def refreshed(self) -> dict[str, Tensor]:
         """The tensors as they are now: moving a model replaces its buffers, but never its parameters."""
@@ -148,10 +206,13 @@ class Renewer:
         """Renew the filters of layers that all take part; `trained` is what `TrainedTensors.now` has just said."""
         edits: dict[str, list[Edit]] = {}
         targets: dict[str, _Targets] = {}
+        heard = {} if self.newest is None else self._heard(decision.masks, seed=seed, step=step)
         # All are made before the first is written: an optimizer whose state cannot be edited is an error then, and not
         # between two layers.
         for path, mask in () if self.dry_run else decision.masks.items():
-            edits[path] = self._edits(path, mask, activity, seed=seed, step=step, trained=trained)
+            edits[path] = self._edits(
+                path, mask, activity, seed=seed, step=step, trained=trained, heard=heard
+            )
             targets[path] = [surgeon.check(edits[path]) for surgeon in self.surgeons]
         events: list[Renewed] = []
         written: set[str] = set()
@@ -160,12 +221,16 @@ class Renewer:
                 mine, filters = edits[path], self._layers[path].filters
                 shifts = False in [edit.fresh for edit in mine]
                 read = {filters.weight, *[reader.weight for reader in filters.readers]}
-                if shifts or not written.isdisjoint(read):
+                if shifts or not written.isdisjoint(read) or (written and heard):
                     # Another layer's renewal has changed what these were worked out from.
-                    mine = self._edits(path, mask, activity, seed=seed, step=step, trained=trained)
+                    if written and heard:
+                        heard = self._heard([path], seed=seed, step=step)
+                    mine = self._edits(
+                        path, mask, activity, seed=seed, step=step, trained=trained, heard=heard
+                    )
                     targets[path] = [surgeon.check(mine) for surgeon in self.surgeons]
                 if shifts:
-                    self._shift_companions(path, mask, activity, seed=seed, step=step)
+                    self._shift_companions(path, mask, activity, seed=seed, step=step, heard=heard)
                 self._write(mine, targets[path])
                 written.update([edit.name for edit in mine])
             units = mask.nonzero()[:, 0]
@@ -179,6 +244,13 @@ class Renewer:
             )
         return events
 
+    def _heard(self, paths: Iterable[str], *, seed: int, step: int) -> dict[str, Heard]:
+        """What layers hear now, with what was renewed in front of them; nothing where nobody must know."""
+        if self.newest is None:
+            return {}
+        layers = [self._layers[path].filters for path in paths]
+        return self.newest.heard(layers, seed=seed, step=step)
+
     def _edits(
         self,
         path: str,
@@ -189,10 +261,12 @@ class Renewer:
         step: int,
         params: Mapping[str, Tensor] | None = None,
         trained: Set[str] | None = None,
+        heard: Mapping[str, Heard] | None = None,
     ) -> list[Edit]:
         """What a renewal writes: never a tensor that nobody trains at the moment."""
+        layer = self._layers[path]
         edits = self._renewal.edits(
-            self._layers[path],
+            replace(layer, heard=heard[path]) if heard else layer,
             mask,
             params=self.tensors if params is None else params,
             seed=seed,
@@ -215,14 +289,23 @@ class Renewer:
             holder.adopt_(edits, self.tensors)
 
     def _shift_companions(
-        self, path: str, mask: Tensor, activity: Activity | None, *, seed: int, step: int
+        self,
+        path: str,
+        mask: Tensor,
+        activity: Activity | None,
+        *,
+        seed: int,
+        step: int,
+        heard: Mapping[str, Heard],
     ) -> None:
         """A copy has readers of its own: what they lose is computed from its weights, not from the model's."""
         for companion in self.companions:
             held = companion.tensors()
             own = {**self.tensors, **held}
             there = mask.to(own[self._layers[path].filters.weight].device)
-            edits = self._edits(path, there, activity, seed=seed, step=step, params=own)
+            edits = self._edits(
+                path, there, activity, seed=seed, step=step, params=own, heard=heard
+            )
             shifts = [edit for edit in edits if not edit.fresh and edit.name in held]
             apply_edits_(held, shifts)
 
@@ -237,6 +320,11 @@ class Renewer:
             path: each if each.running_mean in open_ else replace(each, running_mean=None)
             for path, each in found.items()
         }
+
+
+def _own(layer: Layer) -> list[str]:
+    filters = layer.filters
+    return [filters.weight] if filters.bias is None else [filters.weight, filters.bias]
 
 
 def of_layers(paths: Set[str], decision: Decision) -> Decision:

@@ -77,17 +77,13 @@ class Stepper:
         self.calling = False
         self._schedule, self._last_step = schedule, schedule.last_step
         self._layers = dict(layers)
-        self._working = working
-        self._renewer = renewer
+        self._working, self._renewer = working, renewer
         self._drop, self._absent = drop, drop.absent
         self._choice = choice
-        self.protection = protection
-        self._seed = seed
-        self._total = total_steps
-        self._streams = streams
-        self._probe = probe
-        self._ranks = ranks
-        self._warner = warner
+        self.protection, self.newest = protection, renewer.newest
+        self._seed, self._total = seed, total_steps
+        self._streams, self._probe = streams, probe
+        self._ranks, self._warner = ranks, warner
         self._every_step = recipe.criterion.every_step
         self._reads_gradients = Signal.GRADIENTS in recipe.criterion.needs
         self._reads_weights = Signal.WEIGHTS in recipe.criterion.needs
@@ -251,7 +247,7 @@ class Stepper:
         # From here on the user's code may raise: all is done and counted.
         if decision is not None and (decision.masks or decision.nonfinite):
             self._say_how_much(decision, step=self._step - 1)
-        if events and self.callbacks:
+        if events and (self.callbacks or self.newest):
             self.call_back(events)
 
     def _carry_out(self, decision: Decision | None) -> list[Renewed]:
@@ -269,16 +265,20 @@ class Stepper:
         return events
 
     def _note_absent(self) -> None:
-        absent = self._absent
-        self.report.resting, self.report.bound = absent.filters, dict(absent.bound)
-        self.report.resting_since = absent.since if absent.masks else None
+        absent, report = self._absent, self.report
+        report.resting, report.bound = absent.filters, dict(absent.bound)
+        report.resting_since = absent.since if absent.masks else None
 
     def _ask_for_passes(self) -> None:
         """Say which passes are to be read in the coming step."""
-        if self.lookout is not None:
-            last = self._last_step
-            over = self._detached or (last is not None and self._step > last)
-            self.lookout.ask(self._state, step=self._step, over=over, able=self._working.now)
+        last, lookout = self._last_step, self.lookout
+        over = self._detached or (last is not None and self._step > last)
+        if lookout is not None:
+            lookout.ask(self._state, step=self._step, over=over, able=self._working.now)
+        if self.newest is not None:
+            shows = lookout is not None and lookout.decides
+            may = bool(lookout.asked) if lookout and shows else self._schedule.due(self._step)
+            self.newest.ask(wanted=bool(self._absent.masks) or (may and not over))
 
     def _say_how_much(self, decision: Decision, *, step: int) -> None:
         """One decision that takes much is said, and scores that are no numbers are."""
@@ -294,7 +294,8 @@ class Stepper:
                 self._warner.nonfinite(decision.nonfinite, step=step)
 
     def call_back(self, events: Sequence[Renewed]) -> None:
-        """Tell the user's functions of some renewals."""
+        """Tell the user's functions of some renewals, and the user what lacked in them."""
+        self.report.notes = self._renewer.noted(self.report.notes)
         self.calling = True
         try:
             for event in events:
@@ -322,6 +323,7 @@ class Stepper:
     def leave(self) -> None:
         """Stop acting; the optimizers' hooks are the caller's to take out."""
         already, self._detached = self._detached, True
+        self._renewer.leave()
         if self.lookout is not None:
             self.lookout.leave()
         if self.protection is not None:
@@ -349,8 +351,7 @@ class Stepper:
             "criteria": {layer: dict(state) for layer, state in self._state.criteria.items()},
             "optimizers": [None if each is None else each.state_dict() for each in surgeons],
             "resting": self._drop.state_dict(),
-            "fresh": dict(self._renewer.fresh),
-            "counted": self._renewer.counted.state_dict(),
+            **self._renewer.state_dict(),
             "started_at_zero": [] if self.lookout is None else sorted(self.lookout.started_at_zero),
             "report": self.report.saved(),
             **(
@@ -372,7 +373,7 @@ class Stepper:
         for surgeon, own in saved:
             surgeon.check_state(own)
         self._drop.check_state(state["resting"], self._counts)
-        self._renewer.counted.check_state(state["counted"])
+        self._renewer.check_state(state)
         born = {path: state["born"][path].tolist() for path in self._layers}
         out = {path: mask.tolist() for path, mask in state["resting"]["masks"].items()}
         self._ranks.check_same(
@@ -388,8 +389,7 @@ class Stepper:
             for path, layer in self._layers.items()
         }
         self._state = recipe_state(state, devices)
-        self._renewer.load_fresh(state["fresh"])
-        self._renewer.counted.load_state_dict(state["counted"])
+        self._renewer.load_state_dict(state)
         self.report.restore(state["report"], steps=self._step)
         if self.protection is not None:
             self.protection.load_state_dict(state["guard"], self.report)

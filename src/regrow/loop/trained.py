@@ -13,7 +13,7 @@ from torch.optim import Optimizer
 
 from regrow.compose import Recipe
 from regrow.graph import Filters, Norm, Streams, Wiring, is_shared
-from regrow.renewal import Edit
+from regrow.renewal import Edit, Need
 
 
 @final
@@ -209,6 +209,8 @@ class WorkingLayers:
 def _to_renew(recipe: Recipe, layer: Filters, wiring: Wiring) -> frozenset[str]:
     """The weight, and what else a renewal writes to that is not begun anew with it."""
     found = {layer.weight}
+    if Need.HOMOGENEOUS in recipe.renew.needs and layer.bias is not None:
+        found.add(layer.bias)  # the function is kept by all that is written together, or not at all
     for reader in layer.readers if recipe.renew.touches_readers else ():
         if not any(flag for flags in reader.alone for flag in flags):
             continue

@@ -165,6 +165,14 @@ class Warner:
                 stacklevel=_users_line(),
             )
 
+    def deaf(self, note: str) -> None:
+        """A layer is renewed by what it heard, and nothing was heard."""
+        warnings.warn(
+            f"{note} (recipe '{self._recipe}'; warned once a layer, the report has all of them)",
+            NoEffectWarning,
+            stacklevel=_users_line(),
+        )
+
     def left_out(self, count: int) -> None:
         """Nobody brings back the filters that are out."""
         warnings.warn(

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import final
+from typing import Literal, final
 
 from regrow._checks import check_not_negative
 from regrow._renamed import renamed
 from regrow.compose import BY_WITH_PARTS, EVERY_KIND, Parts, Recipe, RecipeInfo
+from regrow.errors import ConfigError
 from regrow.recipes._registry import register
 from regrow.schedule import AtSteps, Every
 
@@ -43,7 +44,8 @@ class KeepAlive(Recipe):
         after every step          U_l <- U_l * min(1, step_limit * length(l) / norm(U_l))
         a step with a gradient that Adam would not get over is not made
         renew unit u              if it is dead (`regrow.criteria.Liveness`) and step < active_fraction * total_steps:
-                                  weights from He's normal, whatever the network was drawn from, and bias 0
+                                  weights from He's normal, whatever the network was drawn from, and bias 0, or as
+                                  `draw` says
 
     Args:
         step_limit: The largest share of its length by which a step may move a layer (`regrow.guard.StepLimit`); 0: no
@@ -55,6 +57,9 @@ class KeepAlive(Recipe):
             ``total_steps``, all of it.
         threshold: A gradient norm below this is the reason to look at a layer at once.
         look_every: Every layer is looked at in one window in each so many steps besides.
+        draw: What a renewed unit is. ``he``: weights from He's normal and bias 0. ``centred``: the same weights, and a
+            bias of minus the mean of its sums in the newest training pass (`regrow.renewal.draws.Centred`).
+            ``initial``: what it was when the recipe was attached (`regrow.renewal.draws.FirstValues`).
 
     Raises:
         ConfigError: A setting outside its range.
@@ -77,6 +82,7 @@ class KeepAlive(Recipe):
     active_fraction: float = 0.9
     threshold: float = 1e-8
     look_every: int = 100
+    draw: Literal["he", "centred", "initial"] = "he"
 
     init = "kaiming_normal"
     layers = EVERY_KIND
@@ -91,6 +97,10 @@ class KeepAlive(Recipe):
         from regrow.selection import Below
 
         check_not_negative(self.step_limit, name="step_limit", where="keepalive")
+        if self.draw not in {"he", "centred", "initial"}:
+            raise ConfigError(
+                f"draw must be 'he', 'centred' or 'initial', got {self.draw!r} (keepalive)"
+            )
         return Parts(
             criterion=Liveness(
                 gradient=GradientSize(), threshold=self.threshold, look_every=self.look_every
@@ -98,7 +108,7 @@ class KeepAlive(Recipe):
             if self.renew_dead
             else RandomScore(),
             select=Below(threshold=0.0, inclusive=True),
-            renew=Redraw(),
+            renew=Redraw(draw=None if self.draw == "he" else self.draw),
             when=Every(active_fraction=self.active_fraction, needs_end=False)
             if self.renew_dead
             else AtSteps.of(()),

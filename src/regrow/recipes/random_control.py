@@ -46,6 +46,7 @@ class RandomControl(Recipe):
         step_limit: As in the run under test (`KeepAlive`); 0: no guard.
         check_gain: As in the run under test.
         dense: Whether the run under test renews dense units too.
+        draw: As in the run under test; ``he`` there is None here, with the same `init`.
 
     Edge cases:
         No events: the control changes nothing and is the plain training, bit for bit.
@@ -68,6 +69,7 @@ class RandomControl(Recipe):
     step_limit: float = 0.0
     check_gain: bool = False
     dense: bool = False
+    draw: Literal["centred", "initial"] | None = None
 
     def __post_init__(self) -> None:
         """Hold the events as they are now: the list may grow, and recipes that are equal have one hash."""
@@ -93,6 +95,7 @@ class RandomControl(Recipe):
                 norm="reset" if self.reset_norm else "keep",
                 readers=self.readers,
                 preserve=self.preserve,
+                draw=self.draw,
             ),
             when=AtSteps.of(event.step for event in self.like),
             guard=StepLimit(fraction=self.step_limit) if self.step_limit else None,

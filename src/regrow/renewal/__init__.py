@@ -6,11 +6,12 @@
 * `AddNoise`, `AddStrongest`: the filter with something added to its weights (`Scion`).
 * `Absence`: what must be zero while filters are out of the network.
 * `Edit`, `Layer`, `Activity`, `ReaderActivity`, `Renewal`: what a renewal takes and gives.
+* `Need`, `Heard`, `Sums`: what only those that ask for it are told of a layer.
 """
 
 from regrow.renewal import draws as draws
 from regrow.renewal.absence import Absence
-from regrow.renewal.base import Activity, Edit, Layer, ReaderActivity, Renewal
+from regrow.renewal.base import Activity, Edit, Heard, Layer, Need, ReaderActivity, Renewal, Sums
 from regrow.renewal.noise import AddNoise
 from regrow.renewal.orthogonal import Orthogonal
 from regrow.renewal.redraw import Redraw
@@ -23,10 +24,13 @@ __all__ = [
     "AddNoise",
     "AddStrongest",
     "Edit",
+    "Heard",
     "Layer",
+    "Need",
     "Orthogonal",
     "ReaderActivity",
     "Redraw",
     "Renewal",
     "Scion",
+    "Sums",
 ]

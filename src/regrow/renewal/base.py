@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol, Self, runtime_checkable
+from enum import Enum
+from typing import Final, Protocol, Self, runtime_checkable
 
 from jaxtyping import Float
 from torch import Tensor
@@ -64,8 +65,38 @@ Activity = Mapping[str, ReaderActivity]
 Tensors = Mapping[str, Tensor]
 """Parameters and buffers by name."""
 
-Respond = Callable[[Tensor], Tensor]
-"""From a weight to what the layer would give with it on a batch, without its bias: (O, n), n examples and positions."""
+
+class Need(Enum):
+    """What a renewal must know of a layer beyond its wiring, and what only those that ask for it are told."""
+
+    FIRST = "what the layer began with"
+    HEARD = "what the layer heard in the newest training pass"
+    HOMOGENEOUS = "what lies between the layer and its readers"
+
+
+NOTHING: Final[frozenset[Need]] = frozenset()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sums:
+    """What filters' sums of products are on a batch, over all examples and positions, without bias.
+
+    Attributes:
+        mean: Their mean, (O,) float64 on the CPU; 0 where no example came to the layer, and of filters that are not
+            marked.
+        spread: The same of their standard deviation, not corrected.
+    """
+
+    mean: Float[Tensor, " O"]
+    spread: Float[Tensor, " O"]
+
+
+class Heard(Protocol):
+    """What a layer heard in the newest training pass, all layers in front of it as they are now."""
+
+    def sums(self, weight: Tensor, mask: Mask) -> Sums:
+        """What the marked filters would make of it with another weight. With several ranks, each must call it."""
+        ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,17 +108,17 @@ class Layer:
         initialiser: What fresh filters are drawn from.
         reader_initialisers: The same for the layers that read it, by module path.
         first: The values that its weight and bias began with, by name; None where no renewal asks for them.
-        respond: What it gives on the batch; None where no renewal asks for it.
-        homogeneous: Whether all that is between its filters and their readers gives c times as much of c times as much,
-            for c > 0 (ReLU and pooling do), as was tried. False where no renewal asks for it.
+        heard: What it heard in the newest training pass; None where no renewal asks for it.
+        obstacle: What between its filters and their readers does not give c times as much of c times as much, for c > 0
+            (ReLU and pooling do), as was tried; "" where nothing stands there.
     """
 
     filters: Filters
     initialiser: Initialiser
     reader_initialisers: Mapping[str, Initialiser]
     first: Tensors | None = None
-    respond: Respond | None = None
-    homogeneous: bool = False
+    heard: Heard | None = None
+    obstacle: str = "surroundings that were not tried"
 
 
 @runtime_checkable
@@ -105,19 +136,9 @@ class Renewal(Protocol):
         return False
 
     @property
-    def needs_first(self) -> bool:
-        """Whether it must be told what the layers began with (`Layer.first`)."""
-        return False
-
-    @property
-    def needs_batch(self) -> bool:
-        """Whether it must be told what the layers give on a batch (`Layer.respond`), from the input on."""
-        return False
-
-    @property
-    def needs_homogeneous(self) -> bool:
-        """Whether it must be told what lies between the layers (`Layer.homogeneous`)."""
-        return False
+    def needs(self) -> frozenset[Need]:
+        """What it must be told of a layer: `Layer.first`, `Layer.heard` and `Layer.obstacle`."""
+        return NOTHING
 
     @property
     def keeps_output(self) -> bool:

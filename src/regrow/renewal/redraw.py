@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Literal
+from typing import Literal, cast
 
 import torch
 from torch import Tensor
@@ -15,8 +15,8 @@ from regrow.draw import Key, draw_filters, draw_rows
 from regrow.errors import ConfigError
 from regrow.graph.filters import Filters, Reader
 from regrow.graph.slices import bias_mask, norm_mask, reader_mask, rows, unrows, weight_mask
-from regrow.renewal.base import Activity, Edit, Layer, Renewal
-from regrow.renewal.draws import Draw, Drawn
+from regrow.renewal.base import NOTHING, Activity, Edit, Layer, Need, Renewal
+from regrow.renewal.draws import Draw, Drawn, draw_of
 from regrow.renewal.preserve import cut_off
 
 
@@ -36,8 +36,8 @@ class Redraw(Renewal):
             inputs of `regrow.attach`. A filter that is constant on the data is cut off without a change but rounding;
             for a living one the change of the output is measured and reported (`Renewed.change`). After a drop nothing
             is moved: the network without the filter never had its mean.
-        draw: What a filter's weights become (`regrow.renewal.draws`), and of some draws the bias and the readers too.
-            None: what the layer's initialiser draws.
+        draw: What a filter's weights become, and of some draws the bias and the readers too: one of
+            `regrow.renewal.draws`, by name or as an object. None: what the layer's initialiser draws.
 
     Raises:
         ConfigError: A setting that is not one of those, ``preserve`` with readers that are to be redrawn, or a draw
@@ -53,7 +53,7 @@ class Redraw(Renewal):
     norm: Literal["reset", "keep"] = "reset"
     readers: Literal["keep", "zero", "redraw"] = "keep"
     preserve: bool = False
-    draw: Draw | None = None
+    draw: Draw | str | None = None
 
     def __post_init__(self) -> None:
         """Check the settings."""
@@ -70,15 +70,12 @@ class Redraw(Renewal):
             raise ConfigError(
                 "preserve=True sets the readers' slices to zero, so that readers='redraw' contradicts it (redraw)"
             )
-
-        if self.draw is not None:
-            self._check_draw(self.draw)
+        found = draw_of(self.draw, where="redraw")
+        object.__setattr__(self, "draw", found)  # equal renewals are equal, however they were given
+        if found is not None:
+            self._check_draw(found)
 
     def _check_draw(self, draw: Draw) -> None:
-        if isinstance(draw, type) or not isinstance(draw, Draw):  # pyright: ignore[reportUnnecessaryIsInstance] # users
-            raise ConfigError(
-                f"draw must be one of regrow.renewal.draws, such as Centred(), got {draw!r} (redraw)"
-            )
         if draw.gives_bias and self.bias == "keep":
             raise ConfigError(f"draw={draw} draws the bias, which bias='keep' keeps (redraw)")
         if draw.writes_readers and (self.preserve or self.readers != "keep"):
@@ -87,24 +84,20 @@ class Redraw(Renewal):
             )
 
     @property
+    def _drawn_by(self) -> Draw | None:
+        """The draw: it is no name any more."""
+        return None if isinstance(self.draw, str) else self.draw
+
+    @property
     def touches_readers(self) -> bool:
         """Unless they are kept."""
-        return self.preserve or self.readers != "keep" or self._asks("writes_readers")
+        written = self._drawn_by is not None and self._drawn_by.writes_readers
+        return self.preserve or self.readers != "keep" or written
 
     @property
-    def needs_first(self) -> bool:
-        """As the draw does."""
-        return self._asks("needs_first")
-
-    @property
-    def needs_batch(self) -> bool:
-        """As the draw does."""
-        return self._asks("needs_batch")
-
-    @property
-    def needs_homogeneous(self) -> bool:
-        """As the draw does."""
-        return self._asks("needs_homogeneous")
+    def needs(self) -> frozenset[Need]:
+        """What the draw needs."""
+        return NOTHING if self._drawn_by is None else self._drawn_by.needs
 
     def check(self, layer: Layer) -> None:
         """Refuse a layer that cannot be drawn for.
@@ -112,11 +105,8 @@ class Redraw(Renewal):
         Args:
             layer: The layer.
         """
-        if self.draw is not None:
-            self.draw.check(layer)
-
-    def _asks(self, what: str) -> bool:
-        return self.draw is not None and bool(getattr(self.draw, what))
+        if self._drawn_by is not None:
+            self._drawn_by.check(layer)
 
     @property
     def draws_readers(self) -> bool:
@@ -193,7 +183,7 @@ class Redraw(Renewal):
                 )
             )
             if self.draw is None
-            else self.draw.draw(layer, mask, params=params, key=key)
+            else cast("Draw", self.draw).draw(layer, mask, params=params, key=key)
         )
         found = [
             Edit(

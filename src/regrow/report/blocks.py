@@ -11,6 +11,7 @@ from regrow.report import wording
 from regrow.report.drawing import Drawing, Place
 from regrow.report.markup import Markup, element, joined
 from regrow.report.table import Table
+from regrow.study.keys import flat
 
 Drawn = Sequence[tuple[Drawing, bytes]]
 """Figures, each with its SVG."""
@@ -40,34 +41,23 @@ def table_block(table: Table, *, title: str) -> Markup:
     Args:
         title: What the box is called for those who do not see it.
     """
-
-    def looks(index: int) -> dict[str, str]:
-        return {"class": "word"} if index in table.words else {}
-
-    head = element(
-        "tr",
-        *(
-            element("th", name, attributes={"scope": "col"} | looks(index))
-            for index, name in enumerate(table.columns)
-        ),
-    )
-    rows = [
-        element(
-            "tr",
-            *(
-                element("th", value, attributes={"scope": "row"} | looks(index))
-                if index == 0
-                else element("td", value, attributes=looks(index))
-                for index, value in enumerate(row)
-            ),
-        )
-        for row in table.rows
-    ]
+    head = _row(table, table.columns, head=True)
+    rows = [_row(table, row) for row in table.rows]
     return element(
         "figure",
         scroll_box(element("table", element("thead", head), element("tbody", *rows)), label=title),
         element("figcaption", wording.unbroken(table.caption)),
     )
+
+
+def _row(table: Table, texts: Sequence[str], *, head: bool = False) -> Markup:
+    """One row: every text of the head is a heading, and the first of any other."""
+    cells: list[Markup] = []
+    for index, text in enumerate(texts):
+        heading = {"scope": "col" if head else "row"} if head or index == 0 else {}
+        looks = {"class": "word"} if index in table.words else {}
+        cells.append(element("th" if heading else "td", text, attributes=heading | looks))
+    return element("tr", *cells)
 
 
 def titled(title: str, table: Table, *, label: str = "", most: int | None = None) -> Markup:
@@ -133,21 +123,15 @@ def settings_block(rows: Mapping[str, str], *, title: str) -> Markup:
     return scroll_box(table, label=title)
 
 
-def flat(document: Mapping[str, object], *, within: str = "") -> dict[str, str]:
+def settings_of(document: Mapping[str, object]) -> dict[str, str]:
     """Write nested settings by dotted key; what is unset or empty is left out.
 
     Examples:
-        >>> flat({"train": {"lr": 0.03, "clip": None}, "seeds": [0, 1, 2, 3]})
+        >>> settings_of({"train": {"lr": 0.03, "clip": None}, "seeds": [0, 1, 2, 3]})
         {'train.lr': '0.03', 'seeds': '0 to 3'}
     """
-    found: dict[str, str] = {}
-    for key, value in document.items():
-        name = f"{within}{key}"
-        if isinstance(value, dict):
-            found |= flat(cast("dict[str, object]", value), within=f"{name}.")
-        elif value is not None and value != []:
-            found[name] = _written(value)
-    return found
+    every = flat(document)
+    return {key: _written(value) for key, value in every.items() if value not in (None, [], {})}
 
 
 def _written(value: object) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import NamedTuple
 
 from regrow.errors import StoreError
@@ -40,6 +40,26 @@ def compare(arm: Reached, versus: Reached, *, role: Versus, share: float | None)
         diverged_b=versus.diverged,
     )
     return Comparison(arm=arm.name, versus=versus.name, role=role, numbers=numbers)
+
+
+class Against(NamedTuple):
+    """What an arm is compared with, and what that is to it."""
+
+    label: str
+    role: Versus
+
+
+def between(
+    results: Results, cell: str, arm: str, against: Against, *, seeds: Collection[int] | None = None
+) -> Comparison:
+    """An arm against another in one cell, over some seeds or over all."""
+
+    def of(label: str) -> Reached:
+        trials = results.arm(cell, label)
+        return reached(label, {s: trials[s] for s in trials if seeds is None or s in seeds})
+
+    share = majority_share(results, cell)
+    return compare(of(arm), of(against.label), role=against.role, share=share)
 
 
 def majority_share(results: Results, cell: str) -> float | None:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import statistics
+from collections import Counter
 from collections.abc import Sequence
+from statistics import fmean
 
 from regrow.report import wording
 from regrow.report.last_epochs import last_epochs_table
 from regrow.report.table import Table
-from regrow.report.weight_series import overlap_series
 from regrow.report.weight_tables import end_table, weight_tables
-from regrow.study.records import CorrelationRecord
+from regrow.study.records import CorrelationRecord, RestingRecord
 from regrow.study.results import Results
-from regrow.study.statistics import mean_interval
+from regrow.study.statistics import mean_interval, mean_of
 
 
 def diagnostic_tables(results: Results, cell: str) -> tuple[tuple[str, str, Table], ...]:
@@ -41,24 +41,21 @@ def picks_table(results: Results, cell: str) -> Table:
     shares: dict[str, dict[str, float]] = {}
     counts: list[str] = []
     for arm in results.study.arms:
-        trials = [
-            trial.trial
-            for trial in results.arm(cell, arm.label).values()
-            if trial.trial in results.picks and results.layers.get(trial.trial)
+        known = [
+            (results.layers[trial.trial], picks)
+            for trial, picks in results.of_arm(cell, arm.label, results.picks)
+            if trial.trial in results.layers
         ]
-        if not trials:
+        if not known:
             continue
-        decisions = sum(results.picks[trial].decisions for trial in trials)
-        counts.append(f"{decisions} in {wording.count(len(trials), 'seed')} ({arm.label})")
-        own = results.layers[trials[0]]
+        own, picks = known[0][0], [found for _, found in known]
+        decisions = sum(each.decisions for each in picks)
+        counts.append(f"{decisions} in {wording.count(len(picks), 'seed')} ({arm.label})")
         layers |= own
-        picked = {
-            layer: sum(results.picks[trial].by_layer.get(layer, 0) for trial in trials)
-            for layer in own
-        }
+        picked = sum((each.by_layer for each in picks), Counter[str]())
         shares[arm.label] = {
             layer: picked[layer] / (decisions * filters) for layer, filters in own.items()
-        } | {"": sum(picked.values()) / (decisions * sum(own.values()))}
+        } | {"": sum(picked[layer] for layer in own) / (decisions * sum(own.values()))}
     rows = [
         (layer, str(filters), *(wording.percent(share.get(layer)) for share in shares.values()))
         for layer, filters in layers.items()
@@ -81,7 +78,6 @@ def overlap_table(results: Results, cell: str) -> Table:
         results,
         cell,
         results.overlaps,
-        overlap_series,
         caption=lambda counts, arms: (
             "Mean overlap of the filters in the network (sum of |cosine| with the layer's other filters over their "
             "number; no unit) after the last epoch measured: mean \N{PLUS-MINUS SIGN} standard deviation over "
@@ -100,15 +96,14 @@ def oracle_table(results: Results, cell: str) -> Table:
     rows: list[tuple[str, ...]] = []
     epochs: set[int] = set()
     for arm in results.study.arms:
-        trials = [held.get(trial.trial, ()) for trial in results.arm(cell, arm.label).values()]
+        trials = [found for _, found in results.of_arm(cell, arm.label, held)]
         epochs |= {found.epoch for trial in trials for found in trial}
         for ranking in dict.fromkeys(found.ranking for trial in trials for found in trial):
             own = [[found for found in trial if found.ranking == ranking] for trial in trials]
-            ranks = _by_trial([[found.rank for found in trial] for trial in own])
-            values = _by_trial([[found.value for found in trial] for trial in own])
-            rows.append(
-                (arm.label, ranking, str(len(ranks)), *_mean(ranks), *_mean(values)),
-            )
+            ranks = [mean_of(found.rank for found in trial) for trial in own]
+            values = [mean_of(found.value for found in trial) for trial in own]
+            n = sum(rank is not None for rank in ranks)
+            rows.append((arm.label, ranking, str(n), *_mean(ranks), *_mean(values)))
     asked = ", ".join(map(str, sorted(epochs)))
     return Table(
         caption=(
@@ -122,17 +117,13 @@ def oracle_table(results: Results, cell: str) -> Table:
     )
 
 
-def _by_trial(found: Sequence[Sequence[float | None]]) -> list[float]:
-    """One mean a trial; trials in which it is not defined at any epoch are left out."""
-    known = [[value for value in trial if value is not None] for trial in found]
-    return [statistics.fmean(trial) for trial in known if trial]
-
-
-def _mean(values: Sequence[float]) -> tuple[str, str]:
+def _mean(means: Sequence[float | None]) -> tuple[str, str]:
+    """The mean over trials and its interval; trials in which it is not defined at any epoch are left out."""
+    values = [mean for mean in means if mean is not None]
     if not values:
         return wording.NOTHING, wording.NOTHING
     ends = mean_interval(values)
-    written = wording.signed(statistics.fmean(values), digits=2)
+    written = wording.signed(fmean(values), digits=2)
     if ends is None:
         return written, wording.NOTHING
     return written, " to ".join(wording.signed(end, digits=2) for end in ends)
@@ -141,12 +132,12 @@ def _mean(values: Sequence[float]) -> tuple[str, str]:
 def _reduced(results: Results, cell: str, arms: Sequence[str]) -> str:
     """Which arms' values are those of a network that lacks filters: a layer of fewer overlaps less."""
     told: list[str] = []
+    held = results.of(RestingRecord)
     for arm in arms:
-        drops = [results.drops.get(trial.trial, ()) for trial in results.arm(cell, arm).values()]
-        out = [sum(drop.until is None for drop in each) for each in drops]
-        if any(out):
-            trials = wording.count(sum(map(bool, out)), "trial")
-            told.append(f"{wording.count(sum(out), 'filter')} in {trials} ({arm})")
+        resting = [len(found) for _, found in results.of_arm(cell, arm, held)]
+        if resting:
+            trials = wording.count(len(resting), "trial")
+            told.append(f"{wording.count(sum(resting), 'filter')} in {trials} ({arm})")
     if not told:
         return ""
     return (

@@ -20,6 +20,9 @@ Place = Literal["panel", "choice", "overview", "cell", "body", "more"]
 """Where a figure stands: at the head of a sweep's panel or beside its chosen cell; among all cells; in the section of
 one cell at its head, after its tables, or folded up there with others of its kind."""
 
+MANY_CELLS: Final = 8
+"""Of studies with more cells, each cell has the first of its figures alone: a page must open, too."""
+
 _UNFOLDED: Final = 2
 
 
@@ -28,9 +31,10 @@ class Drawing:
     """A figure to be drawn.
 
     Args:
-        name: Its file's name without a suffix; made fit for a file system when a report is put together.
+        name: Its file's name without a suffix; that of its cell or panel is put before it, and it is made fit for a
+            file system, when a report is put together.
         place: Its place on the page.
-        of: Its cell, or its panel's key; empty for a figure of the whole study.
+        of: Its cell, or its panel's key, said when a report is put together; empty for a figure of the whole study.
         title: Its title, a few words.
         caption: Its caption, with n.
         alt: What kind of picture it is, for those who do not see it.
@@ -40,8 +44,8 @@ class Drawing:
     """
 
     name: str
-    place: Place
-    of: str
+    place: Place = "body"
+    of: str = ""
     title: str
     caption: str
     alt: str

@@ -23,6 +23,15 @@ class Effort:
     in_trials: int
     engine: str
 
+    @property
+    def told(self) -> str:
+        """The same in words."""
+        trained = f"engine {self.engine}, {count(self.trained, 'network-epoch')} trained"
+        if self.trained >= self.in_trials:
+            return trained
+        share = self.trained / self.in_trials
+        return f"{trained} for trials of {self.in_trials} in all ({share:.2f} of one by one)"
+
 
 def effort(results: Results) -> Effort | None:
     """Add a study's epochs up; None for results from before they were counted."""
@@ -33,12 +42,3 @@ def effort(results: Results) -> Effort | None:
         arm = results.study.by_cell[trial.cell][trial.arm]
         epochs[trial.arm, arm.identity, trial.seed] = (trial.epochs or 0) * arm.networks
     return Effort(trained=results.trained, in_trials=sum(epochs.values()), engine=results.engine)
-
-
-def told(found: Effort) -> str:
-    """Say it."""
-    trained = f"engine {found.engine}, {count(found.trained, 'network-epoch')} trained"
-    if found.trained >= found.in_trials:
-        return trained
-    share = found.trained / found.in_trials
-    return f"{trained} for trials of {found.in_trials} in all ({share:.2f} of one by one)"

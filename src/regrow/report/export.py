@@ -15,7 +15,6 @@ from regrow.report import wording
 from regrow.report.diagnostic_tables import diagnostic_tables
 from regrow.report.drawing import Drawing, file_name
 from regrow.report.effort import effort
-from regrow.report.effort import told as spent_on
 from regrow.report.findings import CellSummary, StudySummary
 from regrow.report.partner_tables import partner_tables
 from regrow.report.sweep.panel import Panel
@@ -65,7 +64,8 @@ def export(run_dir: Path, into: Path) -> tuple[Path, ...]:
         for picture in (f"{drawing.name}.png" for drawing in figures):
             source = run_dir / "figures" / picture
             written.append(Path(shutil.copyfile(source, into / picture)))
-        put("summary.json", json.dumps(_portable(report.document), indent=1, allow_nan=False))
+        document = {**report.document, "environment": _portable(results.environment)}
+        put("summary.json", json.dumps(document, indent=1, allow_nan=False))
         put("README.md", _readme(results, found, figures))
     except OSError as error:
         raise StoreError(f"{into}: the tables cannot be written: {error}") from error
@@ -81,18 +81,13 @@ def _readme(results: Results, found: StudySummary, figures: Sequence[Drawing]) -
     parts += [part for cell in found.cells for part in _cell(cell, results)]
     parts += [text for text in (caution(found),) if text]
     parts += [_picture(figure) for figure in figures if figure.place not in {"panel", "choice"}]
-    versions = {key: results.environment[key] for key in _VERSIONS if key in results.environment}
-    spent = effort(results)
-    told = "; ".join(
-        [
-            *(f"{key} {value}" for key, value in versions.items()),
-            *([spent_on(spent)] if spent else []),
-        ]
-    )
-    parts += ["## How it was made", f"{told}; fingerprint {results.fingerprint[:16]}."]
-    command = results.environment.get("command")
+    ran, spent = _portable(results.environment), effort(results)
+    command = ran.pop("command", "")
+    told = [f"{key} {value}" for key, value in ran.items()]
+    told += [spent.told] if spent else []
+    parts += ["## How it was made", f"{'; '.join(told)}; fingerprint {results.fingerprint[:16]}."]
     if command:
-        parts.append(f"    {_portable_command(str(command))}")
+        parts.append(f"    {command}")
     document = json.dumps(results.study.document, indent=1, ensure_ascii=False)
     parts.append(f"<details><summary>Settings</summary>\n\n```json\n{document}\n```\n\n</details>")
     return "\n\n".join(parts)
@@ -140,18 +135,11 @@ def _more(cell: CellSummary, results: Results) -> tuple[tuple[str, str, Table], 
     return (*partner_tables(cell), *diagnostic_tables(results, cell.cell))
 
 
-def _portable_command(command: str) -> str:
-    """A command with absolute paths cut to their last part."""
-    words = [Path(word).name if word.startswith("/") else word for word in shlex.split(command)]
-    return shlex.join(words)
-
-
-def _portable(document: Mapping[str, object]) -> dict[str, object]:
-    """A summary whose environment names versions, cores and command, and no machine's folders or kernel."""
-    environment = document.get("environment")
-    if not isinstance(environment, dict):
-        return dict(document)
+def _portable(environment: Mapping[str, object]) -> dict[str, object]:
+    """Versions, cores and command, absolute paths cut to their last part; no machine's folders or kernel."""
     kept = {key: environment[key] for key in _VERSIONS if key in environment}
     if "command" in environment:
-        kept["command"] = _portable_command(str(environment["command"]))
-    return {**document, "environment": kept}
+        words = shlex.split(str(environment["command"]))
+        plain = [Path(word).name if word.startswith("/") else word for word in words]
+        kept["command"] = shlex.join(plain)
+    return kept

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from regrow.report.several import Several
-from regrow.study.known import Role
 from regrow.study.records import ArmRecord
 from regrow.study.statistics import FEWEST_PAIRS, ArmSummary, PairedComparison
 
@@ -18,21 +17,10 @@ Outcome = Literal["gain", "harm", "unclear", "too few"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class ArmNumbers:
-    """One arm in one cell.
+class ArmNumbers(ArmRecord):
+    """One arm in one cell: what was asked of it, and what came of it.
 
     Args:
-        label: The arm's label.
-        recipe: Its recipe.
-        role: What it is for.
-        replays: For a control, the label of the arm that it replays.
-        ranked_at_random: Whether it picks its filters by a ranking at random.
-        choice_control: Label of the arm that is the same but for a ranking at random.
-        networks: How many networks a trial trains; its accuracy is their mean.
-        averages: Whether its networks average half and half, whatever they carry.
-        averaging_control: Label of the arm that is the same but averages so.
-        apart_control: Label of the arm that trains as many networks in the same way, apart.
-        asked: What the study says of it, its price included.
         accuracy: Test accuracy over the seeds.
         expected: Trials that the study asks for.
         diverged: Trials that became non-finite.
@@ -50,17 +38,6 @@ class ArmNumbers:
         recipe_time: Wall time inside the recipe relative to the rest of the same trials.
     """
 
-    label: str
-    recipe: str
-    role: Role
-    replays: str | None
-    ranked_at_random: bool
-    choice_control: str | None
-    networks: int
-    averages: bool
-    averaging_control: str | None
-    apart_control: str | None
-    asked: ArmRecord
     accuracy: ArmSummary
     expected: int
     diverged: int

@@ -10,18 +10,17 @@ from regrow.report import wording
 from regrow.report.blocks import (
     Drawn,
     figures_at,
-    flat,
     folded,
     section,
     settings_block,
+    settings_of,
     table_block,
     titled,
     verdict_block,
 )
 from regrow.report.diagnostic_tables import diagnostic_tables
+from regrow.report.drawing import MANY_CELLS
 from regrow.report.effort import effort
-from regrow.report.effort import told as spent_on
-from regrow.report.figures.order import MANY_CELLS
 from regrow.report.findings import CellSummary, StudySummary
 from regrow.report.markup import Markup, element, joined
 from regrow.report.partner_tables import partner_tables
@@ -211,9 +210,9 @@ def _settings(results: Results) -> Markup:
     full = json.dumps(document, indent=2, ensure_ascii=False)
     return section(
         "Settings and versions",
-        settings_block(flat(shown | rest), title="Settings"),
+        settings_block(settings_of(shown | rest), title="Settings"),
         element("h3", "Where it ran"),
-        settings_block(flat(results.environment), title="Versions and machine"),
+        settings_block(settings_of(results.environment), title="Versions and machine"),
         element("h3", "How to repeat it"),
         element("pre", element("code", str(command))) if command else "",
         element(
@@ -235,7 +234,7 @@ def _footer(results: Results, found: StudySummary) -> Markup:
         else ""
     )
     spent = effort(results)
-    cost = "" if spent is None else f" Cost: {spent_on(spent)}."
+    cost = "" if spent is None else f" Cost: {spent.told}."
     return element(
         "footer",
         joined(

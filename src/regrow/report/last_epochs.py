@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import statistics
-from collections.abc import Iterable
-
 from regrow.report import wording
 from regrow.report.compared import Reached, compare, majority_share, reached
 from regrow.report.findings import Comparison
 from regrow.report.table import DIFFERENCE, Table, of_last, table_of
 from regrow.study.results import Results
+from regrow.study.statistics import mean_of
 
 Row = tuple[Reached, Reached, Comparison | None]
 """An arm in the last epoch, its means over the last ones, and these compared with the baseline's."""
@@ -40,8 +38,10 @@ def last_epochs_table(results: Results, cell: str) -> Table:
         {
             "Arm": lambda row: row[0].name,
             "n": lambda row: str(len(row[0].accuracies)),
-            "Last epoch (%)": lambda row: _mean(row[0].accuracies.values()),
-            f"Mean of the last {count} (%)": lambda row: _mean(row[1].accuracies.values()),
+            "Last epoch (%)": lambda row: wording.percent(mean_of(row[0].accuracies.values())),
+            f"Mean of the last {count} (%)": lambda row: wording.percent(
+                mean_of(row[1].accuracies.values())
+            ),
             **{name: of_last(DIFFERENCE[name]) for name in shown},
         },
         caption=(
@@ -60,10 +60,5 @@ def averaged(results: Results, cell: str, arm: Reached, count: int) -> Reached:
         tests = results.accuracies.get(trial.trial, {})
         last = [tests[epoch] for epoch in tests if epoch > (trial.epochs or 0) - count]
         if found[seed] is not None and last:
-            found[seed] = statistics.fmean(last)
+            found[seed] = mean_of(last)
     return arm._replace(accuracies=found)
-
-
-def _mean(values: Iterable[float | None]) -> str:
-    known = [value for value in values if value is not None]
-    return wording.percent(statistics.fmean(known) if known else None)

@@ -40,12 +40,12 @@ _NO_APART: Final = (
 def shares_told(cell: CellSummary, arm: ArmNumbers) -> list[str]:
     """Say what an arm's controls say of its grafts: how much is the weighing, how much the averaging."""
     told: list[str] = []
-    if arm.averages:
+    if arm.neutral:
         told.append(_AVERAGES)
-    elif arm.averaging_control is None:
+    elif arm.neutral_control is None:
         told.append(_NO_AVERAGING)
     else:
-        told += _weighing(cell, arm, arm.averaging_control)
+        told += _weighing(cell, arm, arm.neutral_control)
     if arm.apart_control is None:
         told.append(_NO_APART)
     else:
@@ -57,17 +57,16 @@ def shares_told(cell: CellSummary, arm: ArmNumbers) -> list[str]:
 
 def networks_told(cell: CellSummary, arm: ArmNumbers) -> list[str]:
     """Say what a trial of an arm costs where that is not what the plain arm's costs."""
-    cost = arm.asked
     told: list[str] = []
     if arm.role == "apart":
         pairs = [(name, cell.baseline) for name in _as_one(cell, arm.label)]
         told.append(f"{'. '.join([_NEVER_MEET, *_all_compared(cell, pairs)])}.")
     if arm.networks > 1:
         told.append(f"Its accuracy is the mean over the {arm.networks} networks of a trial.")
-    if cost.relative != 1.0:
-        taught = f", {cost.teachers} epochs of teachers among them" if cost.teachers else ""
+    if arm.relative != 1.0:
+        taught = f", {arm.teachers} epochs of teachers among them" if arm.teachers else ""
         told.append(
-            f"A trial trains {wording.times(cost.relative)} the epochs of {cell.baseline}{taught}."
+            f"A trial trains {wording.times(arm.relative)} the epochs of {cell.baseline}{taught}."
         )
     return told
 

@@ -9,6 +9,7 @@ from typing import Final
 
 from regrow.study.records import Trial
 from regrow.study.results import Results
+from regrow.study.statistics import deviation_of, mean_of
 from regrow.study.views import Partner
 
 WAYS: Final = ("best", "mean weights", "ensemble")
@@ -64,7 +65,7 @@ class Several:
 
     def mean_of(self, way: str) -> float | None:
         """The mean test accuracy of the networks as one."""
-        return _mean(list(self.together.get(way, {}).values()))
+        return mean_of(self.together.get(way, {}).values())
 
 
 def several(results: Results, cell: str) -> tuple[Several, ...]:
@@ -75,11 +76,10 @@ def several(results: Results, cell: str) -> tuple[Several, ...]:
     """
     found: list[Several] = []
     for label, arm in results.study.by_cell[cell].items():
-        trials = results.arm(cell, label)
-        ended = {seed: trial for seed, trial in trials.items() if trial.trial in results.partners}
+        ended = results.of_arm(cell, label, results.partners)
         if not ended:
             continue
-        last = [at_the_end(trial, results.partners[trial.trial]) for trial in ended.values()]
+        last = [_at_the_end(trial, partners) for trial, partners in ended]
         whole = [list(own.values()) for own in last if len(own) == arm.networks]
         found.append(
             Several(
@@ -87,14 +87,10 @@ def several(results: Results, cell: str) -> tuple[Several, ...]:
                 networks=arm.networks,
                 held_out=arm.held_out,
                 n=len(whole),
-                mean=_mean([statistics.fmean(own) for own in whole]),
-                spread=_mean([max(own) - min(own) for own in whole]),
-                partners=_partners(results, ended),
-                together={
-                    way: accuracies
-                    for way in WAYS
-                    if (accuracies := _together(results, ended, way))
-                },
+                mean=mean_of(map(statistics.fmean, whole)),
+                spread=mean_of(max(own) - min(own) for own in whole),
+                partners=_partners(ended),
+                together=_together(results, cell, label),
             )
         )
     return tuple(found)
@@ -123,7 +119,7 @@ def picked(arms: Sequence[Several]) -> str:
     return f"Best: the network picked by its {' or its '.join(told)}, never by the test set. "
 
 
-def at_the_end(trial: Trial, partners: tuple[Partner, ...]) -> dict[int, float]:
+def _at_the_end(trial: Trial, partners: tuple[Partner, ...]) -> dict[int, float]:
     """The accuracy of each network of a trial after its last epoch."""
     last = trial.epochs or 0
     return {
@@ -133,14 +129,15 @@ def at_the_end(trial: Trial, partners: tuple[Partner, ...]) -> dict[int, float]:
     }
 
 
-def _partners(results: Results, trials: Mapping[int, Trial]) -> tuple[PartnerNumbers, ...]:
+def _partners(
+    trials: Sequence[tuple[Trial, tuple[Partner, ...]]],
+) -> tuple[PartnerNumbers, ...]:
     values: dict[int, list[float]] = {}
     rates: dict[int, list[float]] = {}
-    for trial in trials.values():
-        own = results.partners[trial.trial]
+    for trial, own in trials:
         for partner in own:
             rates.setdefault(partner.number, []).append(partner.lr)
-        for number, accuracy in at_the_end(trial, own).items():
+        for number, accuracy in _at_the_end(trial, own).items():
             values.setdefault(number, []).append(accuracy)
     return tuple(
         PartnerNumbers(
@@ -148,20 +145,14 @@ def _partners(results: Results, trials: Mapping[int, Trial]) -> tuple[PartnerNum
             rates=tuple(dict.fromkeys(rates[number])),
             n=len(known),
             mean=statistics.fmean(known),
-            std=statistics.stdev(known) if len(known) > 1 else None,
+            std=deviation_of(known),
         )
         for number, known in sorted(values.items())
     )
 
 
-def _together(results: Results, trials: Mapping[int, Trial], way: str) -> dict[int, float]:
-    held = results.together
-    return {
-        seed: held[trial.trial][way]
-        for seed, trial in trials.items()
-        if way in held.get(trial.trial, {})
-    }
-
-
-def _mean(values: list[float]) -> float | None:
-    return statistics.fmean(values) if values else None
+def _together(results: Results, cell: str, label: str) -> dict[str, dict[int, float]]:
+    """Way, of those that were measured, and seed to the accuracy."""
+    known = results.of_arm(cell, label, results.together)
+    every = {way: {t.seed: own[way] for t, own in known if way in own} for way in WAYS}
+    return {way: found for way, found in every.items() if found}

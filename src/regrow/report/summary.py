@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from typing import Final
 
-from regrow.report.carried import carried
 from regrow.report.compared import Reached, compare, majority_share, reached
 from regrow.report.effort import effort
 from regrow.report.findings import ArmNumbers, CellSummary, StudySummary, Versus
 from regrow.report.several import WAYS, Several, several
 from regrow.report.sweep.document import sweep_document
 from regrow.report.sweep.panels import panels
-from regrow.study.records import ArmRecord, Trial
+from regrow.report.weight_series import carried
+from regrow.study.records import ArmRecord, RestingRecord, Trial
 from regrow.study.results import Results
-from regrow.study.statistics import is_failed, summary
-from regrow.study.sweep import find_sweep
+from regrow.study.statistics import is_failed, mean_of, summary
 
 SUMMARY_VERSION: Final = 1
 _COST: Final = ("networks", "epochs", "teachers", "files", "own_model", "relative")
@@ -29,13 +28,11 @@ def summarise(results: Results) -> StudySummary:
     Returns:
         The summary; a study without a single trial has no cells. Of a large sweep the panels stand for the cells.
     """
-    sweep = find_sweep(results.study)
-    large = sweep is not None and sweep.large
     return StudySummary(
         name=results.study.name,
         expected=results.study.trials,
         ended=len(results.trials),
-        cells=() if large else tuple(_cell(results, cell) for cell in results.cells),
+        cells=() if results.large else tuple(_cell(results, cell) for cell in results.cells),
         panels=panels(results),
     )
 
@@ -79,10 +76,22 @@ def _cell_document(results: Results, cell: CellSummary) -> dict[str, object]:
 
 
 def _arm_document(arm: ArmNumbers) -> dict[str, object]:
-    told: dict[str, object] = {
-        k: value for k, value in asdict(arm).items() if k not in {"role", "asked"}
+    filters, shares = arm.decides == "filters", arm.decides == "shares"
+    asked = {field.name for field in fields(ArmRecord)}
+    return {
+        "label": arm.label,
+        "recipe": arm.recipe,
+        "replays": arm.replays,
+        "ranked_at_random": filters and arm.neutral,
+        "choice_control": arm.neutral_control if filters else None,
+        "networks": arm.networks,
+        "averages": shares and arm.neutral,
+        "averaging_control": arm.neutral_control if shares else None,
+        "apart_control": arm.apart_control,
+        **{name: value for name, value in asdict(arm).items() if name not in asked},
+        "cost": {name: getattr(arm, name) for name in _COST},
+        "missing": arm.missing,
     }
-    return told | {"cost": {k: getattr(arm.asked, k) for k in _COST}, "missing": arm.missing}
 
 
 def _several(own: Several) -> dict[str, object]:
@@ -177,42 +186,24 @@ def _neutral(arms: Mapping[str, ArmRecord], decides: str) -> list[tuple[str, str
 def _arm(arm: ArmRecord, results: Results, own: Reached, *, share: float | None) -> ArmNumbers:
     label, cell, study = arm.label, arm.cell, results.study
     trials, baseline = results.arm(cell, label), results.arm(cell, study.baseline)
-    drops, grafts = results.drops, results.grafts
-    left = [drops[trial.trial] for trial in trials.values() if trial.trial in drops]
-    out = [sum(drop.until is None for drop in each) for each in left]
-    filters, shares = arm.decides == "filters", arm.decides == "shares"
+    resting = [len(own) for _, own in results.of_arm(cell, label, results.of(RestingRecord))]
     return ArmNumbers(
-        label=label,
-        recipe=arm.recipe,
-        role=arm.role,
-        replays=arm.replays,
-        ranked_at_random=filters and arm.neutral,
-        choice_control=arm.neutral_control if filters else None,
-        networks=arm.networks,
-        averages=shares and arm.neutral,
-        averaging_control=arm.neutral_control if shares else None,
-        apart_control=arm.apart_control,
-        asked=arm,
+        **asdict(arm),
         accuracy=summary(own.accuracies, majority_share=share or 0.0, diverged=own.diverged),
         expected=len(study.seeds),
         diverged=len(own.diverged),
-        renewed=_mean(trial.renewed for trial in trials.values()),
+        renewed=mean_of(trial.renewed for trial in trials.values()),
         trials_renewed=sum(bool(trial.renewed) for trial in trials.values()),
-        trials_dropped=len(left),
-        resting=sum(out),
-        trials_resting=sum(map(bool, out)),
-        trials_grafted=sum(trial.trial in grafts for trial in trials.values()),
+        trials_dropped=len(results.of_arm(cell, label, results.drops)),
+        resting=sum(resting),
+        trials_resting=len(resting),
+        trials_grafted=len(results.of_arm(cell, label, results.grafts)),
         restarts=sum(trial.restarts or 0 for trial in trials.values()),
         nonfinite=sum(trial.nonfinite or 0 for trial in trials.values()),
-        seconds=_mean(trial.seconds for trial in trials.values()),
+        seconds=mean_of(trial.seconds for trial in trials.values()),
         extra_time=None if label == study.baseline else _extra_time(trials, baseline),
         recipe_time=_recipe_time(trials.values()),
     )
-
-
-def _mean(values: Iterable[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return math.fsum(known) / len(known) if known else None
 
 
 def _extra_time(trials: Mapping[int, Trial], baseline: Mapping[int, Trial]) -> float | None:
@@ -228,21 +219,17 @@ def _extra_time(trials: Mapping[int, Trial], baseline: Mapping[int, Trial]) -> f
 
 
 def _seconds_per_step(trials: Iterable[Trial]) -> float | None:
-    known = [
-        (trial.seconds, trial.steps)
-        for trial in trials
-        if trial.seconds is not None and trial.steps is not None
-    ]
-    steps = sum(steps for _, steps in known)
-    return math.fsum(seconds for seconds, _ in known) / steps if steps else None
+    seconds, steps = _totals(trials, "seconds", "steps")
+    return seconds / steps if steps else None
 
 
 def _recipe_time(trials: Iterable[Trial]) -> float | None:
-    known = [
-        (trial.recipe_seconds, trial.seconds)
-        for trial in trials
-        if trial.recipe_seconds is not None and trial.seconds is not None
-    ]
-    inside = math.fsum(inside for inside, _ in known)
-    rest = math.fsum(seconds for _, seconds in known) - inside
-    return inside / rest if rest > 0 else None
+    inside, seconds = _totals(trials, "recipe_seconds", "seconds")
+    return inside / (seconds - inside) if seconds > inside else None
+
+
+def _totals(trials: Iterable[Trial], *names: str) -> list[float]:
+    """The sums of some numbers over the trials that have all of them."""
+    rows = [[getattr(trial, name) for name in names] for trial in trials]
+    known = [row for row in rows if None not in row]
+    return [math.fsum(row[place] for row in known) for place in range(len(names))]

@@ -61,25 +61,22 @@ def table_of(
 
 def arms_table(cell: CellSummary) -> Table:
     """What each arm reached in one cell: one row an arm."""
-    majority = (
-        ""
-        if cell.majority_share is None
-        else (
+    caption = (
+        "Test accuracy after the last epoch. n: trials that ended; SD: standard deviation "
+        "over seeds; crashed trials are in n and in failed, in no mean."
+    )
+    if any(arm.networks > 1 for arm in cell.arms):
+        caption += " A trial of several networks counts with their mean."
+    if any(arm.diverged for arm in cell.arms):
+        caption += (
+            " A diverged network's outputs that are not finite count as wrong: it enters the mean with "
+            "what is left, down to 0 %, which is below guessing."
+        )
+    if cell.majority_share is not None:
+        caption += (
             f" Failed: at most {wording.percent(cell.majority_share + FAILED_MARGIN)} % (the commonest class, "
             f"{wording.percent(cell.majority_share)} %, plus 2 points), diverged or crashed."
         )
-    )
-    diverged = (
-        " A diverged network's outputs that are not finite count as wrong: it enters the mean with "
-        "what is left, down to 0 %, which is below guessing."
-        if any(arm.diverged for arm in cell.arms)
-        else ""
-    )
-    several = (
-        " A trial of several networks counts with their mean."
-        if any(arm.networks > 1 for arm in cell.arms)
-        else ""
-    )
     return table_of(
         cell.arms,
         {
@@ -100,10 +97,7 @@ def arms_table(cell: CellSummary) -> Table:
                 wording.NOTHING if arm.extra_time is None else f"{wording.points(arm.extra_time)} %"
             ),
         },
-        caption=(
-            "Test accuracy after the last epoch. n: trials that ended; SD: standard deviation "
-            f"over seeds; crashed trials are in n and in failed, in no mean.{several}{diverged}{majority}"
-        ),
+        caption=caption,
         words={"Arm", "Recipe"},
     )
 
@@ -249,7 +243,7 @@ def _recipe(arm: ArmNumbers) -> str:
         return f"{arm.recipe} ({arm.networks} networks)"
     if arm.replays is not None:
         return f"{arm.recipe} (control of {arm.replays})"
-    return f"{arm.recipe} (ranked at random)" if arm.ranked_at_random else arm.recipe
+    return f"{arm.recipe} (ranked at random)" if arm.neutral else arm.recipe
 
 
 def _widths(table: Table) -> list[int]:

@@ -169,10 +169,10 @@ def _controls(cell: CellSummary, arm: ArmNumbers) -> list[str]:
         return []
     if arm.networks > 1:
         return shares_told(cell, arm)
-    if arm.ranked_at_random:
+    if arm.neutral:
         return ["It ranks its filters at random: a control, not a choice."]
     told: list[str] = []
-    versus = arm.choice_control
+    versus = arm.neutral_control
     choice = None if versus is None else cell.comparison(arm.label, versus)
     if choice is not None:
         told.append(_told(choice, arm, what=_RANKED, meanings=_CHOICE))

@@ -1,22 +1,27 @@
-"""Numbers over time, for tables and figures alike: shares, distances, entropies, invalid filters."""
+"""What weights carry, for tables and figures alike: over time, and at the end of the training."""
 
 from __future__ import annotations
 
-import statistics
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from operator import attrgetter
+from statistics import fmean
 
-from regrow.report.carried import mean_invalid
-from regrow.study.records import GraftRecord, Trial
+from regrow.study.grouped import grouped
+from regrow.study.records import Trial
 from regrow.study.results import Results
-from regrow.study.views import Carried
+from regrow.study.statistics import deviation_of, mean_of
+from regrow.study.views import THRESHOLDS, Carried
 
 Spread = tuple[float, float | None, int]
-Series = Callable[[Results, str, str, str], Mapping[int, Spread]]
 """Mean, standard deviation (None for a single trial) and number of trials."""
 
+ByLayer = Mapping[str, Mapping[str, Mapping[int, float]]]
+"""A number by trial, layer and epoch, as `Views` has them."""
 
-def seen_layers(results: Results, cell: str, held: Collection[str]) -> dict[str, int]:
-    """The layers of a cell's trials of which something is known."""
+
+def seen_layers(results: Results, cell: str, held: Mapping[str, object]) -> dict[str, int]:
+    """The layers of a cell's trials of which something is known, with their numbers of filters."""
     found: dict[str, int] = {}
     for trial in results.trials_in(cell):
         if trial.trial in held:
@@ -25,33 +30,22 @@ def seen_layers(results: Results, cell: str, held: Collection[str]) -> dict[str,
     return found
 
 
-def overlap_series(results: Results, cell: str, arm: str, layer: str) -> dict[int, Spread]:
-    """The overlap of one layer's filters of an arm over the epochs, over the trials."""
-    held = results.overlaps
-    trials = results.arm(cell, arm).values()
-    return over_trials([dict(held.get(t.trial, {}).get(layer, {})) for t in trials])
-
-
-def entropy_series(results: Results, cell: str, arm: str, layer: str) -> dict[int, Spread]:
-    """The entropy of one layer of an arm over the epochs: mean over a trial's networks, then over the trials."""
-    held = results.entropies
-    curves = [
-        {epoch: statistics.fmean(own) for epoch, own in epochs.items()}
-        for trial in results.arm(cell, arm).values()
-        if (epochs := held.get(trial.trial, {}).get(layer))
-    ]
-    return over_trials(curves)
+def layer_series(
+    results: Results, cell: str, arm: str, held: ByLayer, layer: str
+) -> dict[int, Spread]:
+    """The number of one layer of an arm over the epochs, over the trials."""
+    return over_trials([layers.get(layer, {}) for _, layers in results.of_arm(cell, arm, held)])
 
 
 def invalid_series(results: Results, cell: str, arm: str, place: int) -> dict[int, Spread]:
     """The share of invalid filters of an arm over the epochs: mean over a trial's networks, then over the trials."""
-    curves: list[dict[int, float]] = []
-    for trial in results.arm(cell, arm).values():
-        epochs: dict[int, list[Carried]] = {}
-        for record in results.carried.get(trial.trial, ()):
-            epochs.setdefault(record.epoch, []).append(record)
-        curves.append({epoch: mean_invalid(own, place) for epoch, own in epochs.items()})
-    return over_trials(curves)
+    epochs = [
+        grouped(records, attrgetter("epoch"))
+        for _, records in results.of_arm(cell, arm, results.carried)
+    ]
+    return over_trials(
+        [{e: _mean_invalid(own, place) for e, own in each.items()} for each in epochs]
+    )
 
 
 def grafting_arms(results: Results, cell: str) -> list[str]:
@@ -64,7 +58,7 @@ def grafted_layers(results: Results, cell: str, arm: str) -> list[str]:
     return list(
         dict.fromkeys(
             layer
-            for _, layers in _grafts(results, cell, arm)
+            for _, layers in results.of_arm(cell, arm, results.grafts)
             for layer, grafts in layers.items()
             if any(graft.share is not None for graft in grafts)
         )
@@ -74,7 +68,7 @@ def grafted_layers(results: Results, cell: str, arm: str) -> list[str]:
 def share_series(results: Results, cell: str, arm: str, layer: str) -> dict[float, list[float]]:
     """What one layer of an arm kept of its own at each graft."""
     found: dict[float, list[float]] = {}
-    for trial, layers in _grafts(results, cell, arm):
+    for trial, layers in results.of_arm(cell, arm, results.grafts):
         for graft in layers.get(layer, ()):
             if graft.share is not None:
                 found.setdefault(_time(trial, graft.step), []).append(graft.share)
@@ -88,17 +82,17 @@ def distance_series(results: Results, cell: str, arm: str) -> dict[float, list[f
         Time in epochs to one number a network and trial: the mean over its layers.
     """
     found: dict[float, list[float]] = {}
-    for trial, layers in _grafts(results, cell, arm):
+    for trial, layers in results.of_arm(cell, arm, results.grafts):
         apart: dict[tuple[int, int], list[float]] = {}
         for graft in (graft for grafts in layers.values() for graft in grafts):
             if graft.distance is not None:
                 apart.setdefault((graft.step, graft.partner), []).append(graft.distance)
         for (step, _), own in apart.items():
-            found.setdefault(_time(trial, step), []).append(statistics.fmean(own))
+            found.setdefault(_time(trial, step), []).append(fmean(own))
     return dict(sorted(found.items()))
 
 
-def counted(results: Results, cell: str, held: Collection[str]) -> str:
+def counted(results: Results, cell: str, held: Mapping[str, object]) -> str:
     """How many trials of each arm something is known of.
 
     Returns:
@@ -107,11 +101,76 @@ def counted(results: Results, cell: str, held: Collection[str]) -> str:
     return ", ".join(
         f"{n} ({arm.label})"
         for arm in results.study.arms
-        if (n := sum(t.trial in held for t in results.arm(cell, arm.label).values()))
+        if (n := len(results.of_arm(cell, arm.label, held)))
     )
 
 
-def over_trials(curves: Sequence[dict[int, float]]) -> dict[int, Spread]:
+@dataclass(frozen=True, kw_only=True)
+class CarriedNumbers:
+    """One arm in one cell, after the last epoch: means over the networks of a trial, then over the trials.
+
+    Args:
+        label: The arm's label.
+        n: Trials that were looked at.
+        layers: Layers that were looked at.
+        filters: Filters of them all.
+        invalid: Share of filters with an l1 norm below each of the thresholds, as (threshold, share).
+        entropy: Sum of the layers' entropies, in nats; None where one is not finite in every trial.
+        entropy_std: Its standard deviation over the trials, with ddof = 1; None below two.
+    """
+
+    label: str
+    n: int
+    layers: int
+    filters: int
+    invalid: tuple[tuple[str, float], ...]
+    entropy: float | None
+    entropy_std: float | None
+
+
+def carried(results: Results, cell: str) -> tuple[CarriedNumbers, ...]:
+    """What the weights of each arm of a cell carry after the last epoch that was looked at.
+
+    Returns:
+        One entry an arm, in the study's order; arms that were not looked at are absent.
+    """
+    found: list[CarriedNumbers] = []
+    for arm in results.study.arms:
+        known = results.of_arm(cell, arm.label, results.carried)
+        if not known:
+            continue
+        ends = [_at_the_end(records) for _, records in known]
+        entropies = [mean_of(network.entropy for network in own) for own in ends]
+        layers = results.layers[known[0][0].trial]
+        found.append(
+            CarriedNumbers(
+                label=arm.label,
+                n=len(known),
+                layers=len(layers),
+                filters=sum(layers.values()),
+                invalid=tuple(
+                    (threshold, fmean(_mean_invalid(own, place) for own in ends))
+                    for place, threshold in enumerate(THRESHOLDS)
+                ),
+                entropy=mean_of(entropies),
+                entropy_std=deviation_of(entropies),
+            )
+        )
+    return tuple(found)
+
+
+def _at_the_end(records: Sequence[Carried]) -> list[Carried]:
+    """The networks of a trial after its last epoch."""
+    last = max(record.epoch for record in records)
+    return [record for record in records if record.epoch == last]
+
+
+def _mean_invalid(records: Sequence[Carried], place: int) -> float:
+    """Share of invalid filters, mean over networks."""
+    return fmean(record.invalid[place] for record in records)
+
+
+def over_trials(curves: Sequence[Mapping[int, float]]) -> dict[int, Spread]:
     """Put the curves of several trials together.
 
     Examples:
@@ -121,20 +180,8 @@ def over_trials(curves: Sequence[dict[int, float]]) -> dict[int, Spread]:
     found: dict[int, Spread] = {}
     for epoch in sorted({epoch for curve in curves for epoch in curve}):
         values = [curve[epoch] for curve in curves if epoch in curve]
-        spread = statistics.stdev(values) if len(values) > 1 else None
-        found[epoch] = (statistics.fmean(values), spread, len(values))
+        found[epoch] = (fmean(values), deviation_of(values), len(values))
     return found
-
-
-def _grafts(
-    results: Results, cell: str, arm: str
-) -> list[tuple[Trial, Mapping[str, tuple[GraftRecord, ...]]]]:
-    held = results.grafts
-    return [
-        (trial, held[trial.trial])
-        for trial in results.arm(cell, arm).values()
-        if trial.trial in held
-    ]
 
 
 def _time(trial: Trial, step: int) -> float:

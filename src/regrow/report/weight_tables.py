@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from functools import partial
 from itertools import chain
 
 from regrow.report import wording
-from regrow.report.carried import CarriedNumbers, carried
 from regrow.report.table import Table, table_of
 from regrow.report.weight_series import (
-    Series,
+    ByLayer,
+    CarriedNumbers,
     Spread,
+    carried,
     counted,
-    entropy_series,
     grafted_layers,
     grafting_arms,
+    layer_series,
     seen_layers,
     share_series,
 )
@@ -76,7 +77,6 @@ def entropy_table(results: Results, cell: str) -> Table:
         results,
         cell,
         results.entropies,
-        entropy_series,
         caption=lambda counts, _: (
             "Entropy of each layer's weights (10 bins between the smallest and the largest, nats) after the last "
             "epoch: mean over a trial's networks, then over "
@@ -86,22 +86,13 @@ def entropy_table(results: Results, cell: str) -> Table:
 
 
 def end_table(
-    results: Results,
-    cell: str,
-    held: Collection[str],
-    series: Series,
-    *,
-    caption: Callable[[str, list[str]], str],
+    results: Results, cell: str, held: ByLayer, *, caption: Callable[[str, list[str]], str]
 ) -> Table:
-    """A number of each layer after the last epoch measured, one column an arm.
-
-    Args:
-        series: Results, cell, arm and layer to its mean and spread by epoch.
-    """
+    """A number of each layer after the last epoch measured, one column an arm."""
     layers = seen_layers(results, cell, held)
     ends: dict[str, dict[str, Spread]] = {}
     for arm in results.study.arms:
-        own = {layer: series(results, cell, arm.label, layer) for layer in layers}
+        own = {layer: layer_series(results, cell, arm.label, held, layer) for layer in layers}
         if any(own.values()):
             ends[arm.label] = {layer: found[max(found)] for layer, found in own.items() if found}
     counts = (f"{max(n for _, _, n in own.values())} ({arm})" for arm, own in ends.items())

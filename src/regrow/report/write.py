@@ -10,8 +10,6 @@ from pathlib import Path
 from regrow._whole import write_whole
 from regrow.errors import StoreError
 from regrow.report.drawing import Drawing
-from regrow.report.figures.order import drawings
-from regrow.report.figures.style import house_style, saved, sheet
 from regrow.report.findings import StudySummary
 from regrow.report.html import page
 from regrow.report.read import read_results
@@ -45,6 +43,9 @@ class Written:
 
 def write_report(run_dir: Path) -> Written:
     """Write the report of a run, finished or not, into its folder."""
+    # Loads matplotlib, which numbers alone do without.
+    from regrow.report.figures.order import drawings
+
     results = read_results(run_dir)
     found = summarise(results)
     document = _document(results, found)
@@ -97,6 +98,8 @@ def _document(results: Results, found: StudySummary) -> dict[str, object]:
 
 def rendered(drawing: Drawing) -> dict[str, bytes]:
     """Draw a figure in the house's style: its files by their kind, "svg" and "png"."""
+    from regrow.report.figures.style import house_style, saved, sheet
+
     with house_style():
         figure = sheet(drawing.size)
         drawing.draw(figure)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any, Final
 
-from regrow.study.cells import Cell
-from regrow.study.document import EngineName, Study
+from regrow.study.document import Study
+from regrow.study.keys import flat
 from regrow.study.known import Known
 from regrow.study.later import TRAINING_LATER, distinguishing, without
 
@@ -16,52 +16,18 @@ RESULTS_VERSION: Final = 1
 """Raised when a change of the laboratory changes the results of the same settings."""
 
 
-def fingerprint_document(
-    cells: Iterable[Cell],
-    known: Known,
-    *,
-    data_digests: Mapping[str, str],
-    engine: EngineName = "modules",
-    device: str = "cpu",
-) -> dict[str, Any]:
-    """All that determines the results of a trial: not the seeds' number, the name, the jobs or the folder.
+def of_cell(study: Study, known: Known, *, data_digest: str) -> dict[str, Any]:
+    """What determines the results of a cell's trials: not the seeds' number, the name, the jobs or the folder.
 
-    Args:
-        engine: What makes the steps. Folders from before there were two have none: ``modules``.
+    Settings of later date that change nothing are left out, so that folders from before them go on.
     """
-    return {
-        "results_version": RESULTS_VERSION,
-        **({} if engine == "modules" else {"engine": engine}),
-        **({} if device == "cpu" else {"device": device.partition(":")[0]}),
-        "cells": {
-            cell.name: {
-                **cell.study.model_dump(mode="json", include={"data", "model", "train", "arms"}),
-                "model": _model(cell.study, known),
-                "train": without(cell.study.train.model_dump(mode="json"), TRAINING_LATER),
-                "arms": _arms(cell.study),
-                "data_digest": data_digests[cell.name],
-            }
-            for cell in cells
-        },
-    }
-
-
-def _arms(study: Study) -> dict[str, Any]:
-    """The arms without settings of later date that change nothing."""
-    arms = study.model_dump(mode="json", include={"arms"})["arms"]
-    return {
-        label: {**arm, "settings": distinguishing(arm["recipe"], arm["settings"])}
-        for label, arm in arms.items()
-    }
-
-
-def _model(study: Study, known: Known) -> dict[str, Any]:
-    """The model without settings of later date that change nothing: folders from before them go on."""
-    chosen = study.model
-    return {
-        "name": chosen.name,
-        "settings": known.models.distinguishing(chosen.name, chosen.settings),
-    }
+    found = study.model_dump(mode="json", include={"data", "model", "train", "arms"})
+    model = found["model"]
+    model["settings"] = known.models.distinguishing(model["name"], model["settings"])
+    found["train"] = without(found["train"], TRAINING_LATER)
+    for arm in found["arms"].values():
+        arm["settings"] = distinguishing(arm["recipe"], arm["settings"])
+    return {**found, "data_digest": data_digest}
 
 
 def fingerprint(found: Mapping[str, Any]) -> str:
@@ -76,7 +42,7 @@ def differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> list[str]:
         >>> differences({"train": {"lr": 0.1}}, {"train": {"lr": 0.2}})
         ['train.lr: 0.1 there, 0.2 here']
     """
-    flat_there, flat_here = _flat(there), _flat(here)
+    flat_there, flat_here = flat(there), flat(here)
     nothing = object()
 
     def told(flat: Mapping[str, object], key: str) -> str:
@@ -87,13 +53,3 @@ def differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> list[str]:
         for key in dict.fromkeys([*flat_there, *flat_here])
         if flat_there.get(key, nothing) != flat_here.get(key, nothing)
     ]
-
-
-def _flat(found: Mapping[str, Any], prefix: str = "") -> dict[str, object]:
-    flat: dict[str, object] = {}
-    for key, value in found.items():
-        if isinstance(value, Mapping) and value:
-            flat.update(_flat(value, f"{prefix}{key}."))
-        else:
-            flat[f"{prefix}{key}"] = value
-    return flat

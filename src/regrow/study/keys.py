@@ -70,6 +70,22 @@ def value_at(found: Mapping[str, Any], path: Sequence[str]) -> object:
     return value
 
 
+def flat(found: Mapping[str, Any], *, within: str = "") -> dict[str, Any]:
+    """Nested tables by dotted key.
+
+    Examples:
+        >>> flat({"train": {"lr": 0.03}, "seeds": [0, 1], "grid": {}})
+        {'train.lr': 0.03, 'seeds': [0, 1], 'grid': {}}
+    """
+    values: dict[str, Any] = {}
+    for key, value in found.items():
+        if isinstance(value, Mapping) and value:
+            values |= flat(value, within=f"{within}{key}.")
+        else:
+            values[f"{within}{key}"] = value
+    return values
+
+
 def parse_value(text: str) -> object:
     """A value as it would stand in a TOML file; what is none there is a text.
 

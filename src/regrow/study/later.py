@@ -7,7 +7,8 @@ from typing import Final
 
 LATER: Final[Mapping[str, Mapping[str, object]]] = {
     "randomout": {"confirm": "gradient", "look_every": 100},
-    "random": {"step_limit": 0.0, "check_gain": False, "dense": False},
+    "random": {"step_limit": 0.0, "check_gain": False, "dense": False, "draw": None},
+    "keepalive": {"draw": "he"},
 }
 """Of recipes."""
 
@@ -47,13 +48,3 @@ def distinguishing(recipe: str, settings: Mapping[str, object]) -> dict[str, obj
         {'threshold': 1e-08}
     """
     return without(settings, LATER.get(recipe, {}))
-
-
-def with_before(recipe: str, settings: Mapping[str, object]) -> dict[str, object]:
-    """The settings of stored results, which do not have those that came later.
-
-    Examples:
-        >>> with_before("randomout", {"threshold": 1e-8})
-        {'confirm': 'gradient', 'look_every': 100, 'threshold': 1e-08}
-    """
-    return {**LATER.get(recipe, {}), **settings}

@@ -7,7 +7,7 @@ A new kind of record is a class here and a field of `TrialResult`.
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from typing import Final, Literal, get_args, get_origin, get_type_hints
+from typing import Any, Final, Literal, get_args, get_origin, get_type_hints
 
 from regrow.study.known import Role
 from regrow.study.tables import table
@@ -322,27 +322,14 @@ class TrialResult:
     """A trial that ended.
 
     Attributes:
-        trial: Its name.
-        cell: Its cell.
-        arm: Label of its arm.
-        seed: Its seed.
         status: ``finished``, ``diverged`` (non-finite loss or weights; stopped there) or ``crashed``.
         majority_share: Share of the most common class in the test set; None if it crashed.
-        epochs: One record an epoch.
-        steps: Optimizer steps.
-        renewals: One record a renewed filter.
-        resting: One record a filter that is still out of the network.
-        layers: The watched layers, in the network's order.
-        overlaps: One record a layer and epoch, where the study asks for them.
-        correlations: One record a ranking and epoch, where the study asks for them.
-        partners: One record a network and epoch, where a trial has several.
-        together: What they are worth as one.
-        grafts: One record a layer, network and graft.
-        weights: One record a layer, network and epoch, where the study asks for them.
         nonfinite: Scores that were no numbers.
         restarts: Times that the whole network was redrawn.
         recipe_seconds: Wall time inside regrow's hooks.
         error: The message of a crash.
+
+    What it left behind is a record each; empty where the study did not ask for it or there is nothing of the kind.
     """
 
     trial: str
@@ -379,29 +366,17 @@ class TrialResult:
 
     def row(self, *, finished_at: str) -> Trial:
         """The trial in one row."""
-        last = self.last
-        return Trial(
-            trial=self.trial,
-            cell=self.cell,
-            arm=self.arm,
-            seed=self.seed,
-            status=self.status,
-            test_accuracy=None if last is None else last.test_accuracy,
-            test_loss=None if last is None else last.test_loss,
-            train_accuracy=None if last is None else last.train_accuracy,
-            train_loss=None if last is None else last.train_loss,
-            majority_share=self.majority_share,
-            epochs=len(self.epochs),
-            steps=self.steps,
-            renewed=len(self.renewals),
-            renewal_steps=len({record.step for record in self.renewals}),
-            nonfinite=self.nonfinite,
-            restarts=self.restarts,
-            error=self.error,
-            seconds=self.seconds,
-            recipe_seconds=self.recipe_seconds,
-            finished_at=finished_at,
-        )
+        counted: dict[str, Any] = {
+            "epochs": len(self.epochs),
+            "renewed": len(self.renewals),
+            "renewal_steps": len({record.step for record in self.renewals}),
+            "finished_at": finished_at,
+        }
+        # Everything else has the name that it has here, or in the record of the last epoch.
+        names = [each.name for each in fields(Trial) if each.name not in counted]
+        own = {name: getattr(self, name) for name in names if hasattr(self, name)}
+        metrics = {name: getattr(self.last, name, None) for name in names if name not in own}
+        return Trial(**own, **metrics, **counted)
 
     @property
     def details(self) -> tuple[object, ...]:

@@ -10,20 +10,24 @@ from collections.abc import Callable, Generator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
+from operator import attrgetter
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 from regrow.errors import ConfigError, StoreError
 from regrow.study.asked import Asked
 from regrow.study.cells import Cell, cells
-from regrow.study.document import Study, check_document
+from regrow.study.document import check_document
+from regrow.study.grouped import grouped
 from regrow.study.known import Facts
 from regrow.study.records import DETAILS, ArmRecord, Trial
 from regrow.study.relations import arm_records
 from regrow.study.store import BEFORE, DATABASE, SCHEMA_VERSION
-from regrow.study.sweep import find_sweep
+from regrow.study.sweep import Sweep, find_sweep
 from regrow.study.tables import select
 from regrow.study.views import Views
+
+Seen = TypeVar("Seen")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,27 +62,38 @@ class Results(Views):
         """Trials that the study asked for and that have not ended."""
         return self.study.trials - len(self.trials)
 
+    @cached_property
+    def sweep(self) -> Sweep | None:
+        """What the study sweeps, if anything."""
+        return find_sweep(self.study)
+
+    @property
+    def large(self) -> bool:
+        """Whether it is a sweep of so many cells that panels stand for them."""
+        return self.sweep is not None and self.sweep.large
+
     def arm(self, cell: str, label: str) -> dict[int, Trial]:
         """The trials of one arm in one cell by seed, in the order of the seeds."""
         return self._by_arm.get((cell, label), {})
 
     def trials_in(self, cell: str) -> tuple[Trial, ...]:
         """The trials of one cell, in the order of the store."""
-        return tuple(trial for trial in self._by_cell.get(cell, ()))
+        return tuple(self._by_cell.get(cell, ()))
+
+    def of_arm(self, cell: str, label: str, view: Mapping[str, Seen]) -> list[tuple[Trial, Seen]]:
+        """The trials of one arm in one cell of which a view has something, each with it."""
+        trials = self.arm(cell, label).values()
+        return [(trial, view[trial.trial]) for trial in trials if trial.trial in view]
 
     @cached_property
     def _by_cell(self) -> dict[str, list[Trial]]:
-        found: dict[str, list[Trial]] = {}
-        for trial in self.trials:
-            found.setdefault(trial.cell, []).append(trial)
-        return found
+        return grouped(self.trials, attrgetter("cell"))
 
     @cached_property
     def _by_arm(self) -> dict[tuple[str, str], dict[int, Trial]]:
-        found: dict[tuple[str, str], dict[int, Trial]] = {}
-        for trial in sorted(self.trials, key=lambda trial: trial.seed):
-            found.setdefault((trial.cell, trial.arm), {})[trial.seed] = trial
-        return found
+        in_order = sorted(self.trials, key=attrgetter("seed"))
+        by_arm = grouped(in_order, attrgetter("cell", "arm"))
+        return {arm: {trial.seed: trial for trial in own} for arm, own in by_arm.items()}
 
 
 def read_folder(folder: Path, *, facts: Callable[[str], Facts]) -> Results:
@@ -148,12 +163,6 @@ def _reading(file: Path) -> Generator[sqlite3.Connection]:
         ) from error
 
 
-def _as_it_is(study: Study, where: str) -> Study:
-    """A stored study has everything written out."""
-    del where
-    return study
-
-
 def _document(meta: Mapping[str, str], key: str, file: Path) -> dict[str, Any]:
     try:
         found = json.loads(meta[key])
@@ -169,14 +178,12 @@ def _cells(document: Mapping[str, object], file: Path) -> tuple[Cell, ...]:
         study = check_document(document, where="meta.study")
     except ConfigError as error:
         raise StoreError(f"{file}: meta.study is not a study: {error}") from error
-    return cells(study, complete=_as_it_is, where=str(file))
+    # A stored study has everything written out.
+    return cells(study, complete=lambda stored, _: stored, where=str(file))
 
 
 def _asked(document: dict[str, Any], arms: tuple[ArmRecord, ...], file: Path) -> Asked:
-    by_cell: dict[str, dict[str, ArmRecord]] = {}
-    for arm in arms:
-        by_cell.setdefault(arm.cell, {})[arm.label] = arm
-    if not by_cell:
+    if not arms:
         raise StoreError(f"{file}: the table of arms must name at least one arm")
     try:
         return Asked(
@@ -184,7 +191,10 @@ def _asked(document: dict[str, Any], arms: tuple[ArmRecord, ...], file: Path) ->
             seeds=tuple(document["seeds"]),
             grid=document["grid"],
             document=document,
-            by_cell=by_cell,
+            by_cell={
+                cell: {arm.label: arm for arm in own}
+                for cell, own in grouped(arms, attrgetter("cell")).items()
+            },
         )
     except (KeyError, TypeError) as error:
         raise StoreError(f"{file}: meta.study is not a study: {error!r}") from error

@@ -1,13 +1,14 @@
 """Numbers over seeds: what an arm of a study reached, and how two arms differ pair by pair.
 
-Contents: `is_failed`, `summary` (one arm), `paired` (two arms over the same seeds), `mean_interval` (any numbers).
+Contents: `is_failed`, `summary` (one arm), `paired` (two arms over the same seeds), `mean_of`, `deviation_of` and
+`mean_interval` (any numbers).
 """
 
 from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -161,9 +162,9 @@ def summary(
     values = list(_measured(accuracies).values())
     return ArmSummary(
         n=len(accuracies),
-        mean=statistics.fmean(values) if values else None,
+        mean=mean_of(values),
         median=statistics.median(values) if values else None,
-        std=statistics.stdev(values) if len(values) > 1 else None,
+        std=deviation_of(values),
         worst=min(values, default=None),
         best=max(values, default=None),
         failed=sum(failed.values()),
@@ -222,18 +223,18 @@ def paired(
     difference = np.array(
         [round(measured_a[seed] - measured_b[seed], _DECIMALS) for seed in pairs], dtype=np.float64
     )
-    interval = _interval(difference, confidence=confidence, resamples=resamples)
+    low, high, method = _interval(difference, confidence=confidence, resamples=resamples)
     a_only = sum(failed_a[seed] and not failed_b[seed] for seed in both)
     b_only = sum(failed_b[seed] and not failed_a[seed] for seed in both)
     return PairedComparison(
         n=len(pairs),
-        mean_a=statistics.fmean(measured_a[seed] for seed in pairs) if pairs else None,
-        mean_b=statistics.fmean(measured_b[seed] for seed in pairs) if pairs else None,
+        mean_a=mean_of(measured_a[seed] for seed in pairs),
+        mean_b=mean_of(measured_b[seed] for seed in pairs),
         mean_difference=round(math.fsum(difference) / len(pairs), _DECIMALS) if pairs else None,
-        low=interval[0] if interval else None,
-        high=interval[1] if interval else None,
+        low=low,
+        high=high,
         confidence=confidence,
-        method=interval[2] if interval else None,
+        method=method,
         wilcoxon_p=_signed_rank_p(difference),
         wins=int((difference > 0).sum()),
         losses=int((difference < 0).sum()),
@@ -248,6 +249,28 @@ def paired(
     )
 
 
+def mean_of(values: Iterable[float | None]) -> float | None:
+    """The mean of the numbers that are there; None without any.
+
+    Examples:
+        >>> mean_of([0.25, None, 0.75]), mean_of([])
+        (0.5, None)
+    """
+    known = [value for value in values if value is not None]
+    return statistics.fmean(known) if known else None
+
+
+def deviation_of(values: Iterable[float | None]) -> float | None:
+    """The standard deviation, ddof = 1, of the numbers that are there; None below two.
+
+    Examples:
+        >>> deviation_of([0.5, 0.5, None]), deviation_of([0.5])
+        (0.0, None)
+    """
+    known = [value for value in values if value is not None]
+    return statistics.stdev(known) if len(known) > 1 else None
+
+
 def mean_interval(
     values: Sequence[float], *, confidence: float = 0.95, resamples: int = 9999
 ) -> tuple[float, float] | None:
@@ -258,8 +281,8 @@ def mean_interval(
         ((0.25, 0.25), None)
     """
     rounded = np.array([round(value, _DECIMALS) for value in values], dtype=np.float64)
-    found = _interval(rounded, confidence=confidence, resamples=resamples)
-    return None if found is None else found[:2]
+    low, high, _ = _interval(rounded, confidence=confidence, resamples=resamples)
+    return None if low is None or high is None else (low, high)
 
 
 def _measured(accuracies: Mapping[int, float | None]) -> dict[int, float]:
@@ -281,10 +304,10 @@ def _failed(
 
 def _interval(
     difference: _Floats, *, confidence: float, resamples: int
-) -> tuple[float, float, str] | None:
+) -> tuple[float | None, float | None, str | None]:
     """Ends and method of the bootstrap interval of the mean; None below two pairs."""
     if difference.size < 2:
-        return None
+        return None, None, None
     if np.all(difference == difference[0]):
         # The acceleration of BCa is 0/0 here, while every resample has the same mean.
         return float(difference[0]), float(difference[0]), "constant"

@@ -5,20 +5,13 @@ Reading for reports is `regrow.study.results`.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sqlite3
 import time
 from collections.abc import Generator, Iterable, Mapping
-from contextlib import (
-    AbstractContextManager,
-    ExitStack,
-    closing,
-    contextmanager,
-    nullcontext,
-    suppress,
-)
+from operator import attrgetter
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Final, Self
 
 from regrow._whole import write_whole
@@ -26,6 +19,7 @@ from regrow.errors import StoreError
 from regrow.study.document import EngineName
 from regrow.study.fingerprint import differences, fingerprint
 from regrow.study.folder import checkpoint_path, explained, file_stem, folder_held
+from regrow.study.grouped import grouped
 from regrow.study.records import DETAILS, ArmRecord, RenewalRecord, Trial, TrialResult
 from regrow.study.tables import create, insert, select
 
@@ -73,29 +67,25 @@ class Store:
         arms: Iterable[ArmRecord],
     ) -> None:
         self.folder = folder
+        self._document, self._fingerprint_document = document, fingerprint_document
+        self._environment, self._arms = environment, tuple(arms)
         self.fingerprint = fingerprint(fingerprint_document)
         self.notices: list[str] = []
         self._trained = self._written = 0
         self._last_written = time.monotonic()
-        with ExitStack() as held:
+        with contextlib.ExitStack() as held:
             with explained(folder, "cannot be used as a results folder"):
                 (folder / CHECKPOINTS).mkdir(parents=True, exist_ok=True)
                 held.enter_context(folder_held(folder))
             with self._said("cannot be written"):
-                self._connection = held.enter_context(
-                    closing(sqlite3.connect(folder / DATABASE, isolation_level=None, timeout=30))
-                )
-                self._open(document, fingerprint_document, environment, tuple(arms))
-                self._write_study(document)
+                database = sqlite3.connect(folder / DATABASE, isolation_level=None, timeout=30)
+                self._connection = held.enter_context(contextlib.closing(database))
+                self._open()
+                text = json.dumps(document, indent=2)
+                write_whole(folder / "study.json", f"{text}\n".encode())
             self._held = held.pop_all()
 
-    def _open(
-        self,
-        document: Mapping[str, Any],
-        fingerprint_document: Mapping[str, Any],
-        environment: Mapping[str, Any],
-        arms: tuple[ArmRecord, ...],
-    ) -> None:
+    def _open(self) -> None:
         """Begin a database, or make sure that the one there is this study's."""
         self._connection.execute("PRAGMA journal_mode = WAL")
         self._connection.execute("PRAGMA synchronous = FULL")
@@ -105,50 +95,47 @@ class Store:
                 self._connection.execute(
                     "CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL)"
                 )
-                self._tabulate(arms)
+                self._tabulate()
                 self._put(
-                    study=json.dumps(document),
+                    study=json.dumps(self._document),
                     fingerprint=self.fingerprint,
-                    fingerprint_document=json.dumps(fingerprint_document),
-                    environment=json.dumps(environment),
+                    fingerprint_document=json.dumps(self._fingerprint_document),
+                    environment=json.dumps(self._environment),
                     sessions=json.dumps([]),
                 )
                 return
             if "meta" not in tables:
                 raise StoreError(f"{self.folder / DATABASE}: is no results file of regrow")
             meta: dict[str, str] = dict(self._connection.execute("SELECT key, value FROM meta"))
-            self._check_same_study(meta, document, fingerprint_document)
-            self._compare_versions(json.loads(meta["environment"]), environment)
+            self._check_same_study(meta)
+            self._compare_versions(json.loads(meta["environment"]), self._environment)
             self._trained = self._written = int(meta.get("trained_network_epochs", 0))
-            self._tabulate(arms)
-            sessions = [*json.loads(meta["sessions"]), environment]
-            self._put(study=json.dumps(document), sessions=json.dumps(sessions))
+            self._tabulate()
+            sessions = [*json.loads(meta["sessions"]), self._environment]
+            self._put(study=json.dumps(self._document), sessions=json.dumps(sessions))
 
-    def _tabulate(self, arms: tuple[ArmRecord, ...]) -> None:
+    def _tabulate(self) -> None:
         """Make the tables that are not there yet, and say how the arms stand to each other."""
         for record in (ArmRecord, Trial, *DETAILS):
             self._connection.execute(create(record))
         self._connection.execute("DELETE FROM arms")
-        insert(self._connection, arms)
+        insert(self._connection, self._arms)
         self._put(schema_version=SCHEMA_VERSION)
 
-    def _check_same_study(
-        self,
-        meta: Mapping[str, str],
-        document: Mapping[str, Any],
-        fingerprint_document: Mapping[str, Any],
-    ) -> None:
+    def _check_same_study(self, meta: Mapping[str, str]) -> None:
         if meta.get("schema_version") not in {BEFORE, SCHEMA_VERSION}:
             raise StoreError(
                 f"{self.folder / DATABASE}: schema_version must be {BEFORE} or {SCHEMA_VERSION}, got "
                 f"{meta.get('schema_version')}; go on with the regrow that began it"
             )
-        before = json.loads(meta["study"])
+        before, seeds = json.loads(meta["study"]), self._document["seeds"]
         found: list[str] = []
         if meta["fingerprint"] != self.fingerprint:
-            found = differences(json.loads(meta["fingerprint_document"]), fingerprint_document)
-        elif not set(before["seeds"]) <= set(document["seeds"]):
-            found = [f"seeds: {_short(before['seeds'])} there, {_short(document['seeds'])} here"]
+            found = differences(
+                json.loads(meta["fingerprint_document"]), self._fingerprint_document
+            )
+        elif not set(before["seeds"]) <= set(seeds):
+            found = [f"seeds: {_short(before['seeds'])} there, {_short(seeds)} here"]
         if found:
             more = f" and {len(found) - 4} more" if len(found) > 4 else ""
             raise StoreError(
@@ -169,9 +156,6 @@ class Store:
                 f"trials of the two sessions may differ in their last digits"
             )
 
-    def _write_study(self, document: Mapping[str, Any]) -> None:
-        write_whole(self.folder / "study.json", f"{json.dumps(document, indent=2)}\n".encode())
-
     # ---- trials
 
     def ended(self) -> dict[str, str]:
@@ -190,12 +174,10 @@ class Store:
 
     def renewals(self, trial: str) -> list[tuple[int, str, tuple[int, ...]]]:
         """The renewals of one trial, for the control that replays it."""
-        found: dict[tuple[int, str], list[int]] = {}
         with self._said("cannot be read"):
             records = select(self._connection, RenewalRecord, trial=trial).get(trial, ())
-        for each in records:
-            found.setdefault((each.step, each.layer), []).append(each.filter)
-        return [(step, layer, tuple(filters)) for (step, layer), filters in found.items()]
+        by_place = grouped(records, attrgetter("step", "layer"))
+        return [(*place, tuple(each.filter for each in own)) for place, own in by_place.items()]
 
     def write(self, *results: TrialResult, finished_at: str) -> None:
         """Keep trials that ended, all of them whole or none, and remove nothing.
@@ -270,20 +252,15 @@ class Store:
         """The store itself."""
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
         """Close; an error that is under way is not hidden by that of a disk on which nothing can be written."""
-        with suppress(StoreError) if error is not None else nullcontext():
+        with contextlib.suppress(StoreError) if error is not None else contextlib.nullcontext():
             self.close()
 
     def _put(self, **values: str) -> None:
         self._connection.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", values.items())
 
-    @contextmanager
+    @contextlib.contextmanager
     def _transaction(self) -> Generator[None]:
         self._connection.execute("BEGIN IMMEDIATE")
         try:
@@ -291,11 +268,11 @@ class Store:
             self._connection.execute("COMMIT")
         except BaseException:
             # A full disk may have rolled back by itself, and then there is nothing to roll back.
-            with suppress(sqlite3.Error):
+            with contextlib.suppress(sqlite3.Error):
                 self._connection.execute("ROLLBACK")
             raise
 
-    def _said(self, what: str) -> AbstractContextManager[None]:
+    def _said(self, what: str) -> contextlib.AbstractContextManager[None]:
         return explained(self.folder / DATABASE, what)
 
 
@@ -309,7 +286,9 @@ def engine_of(folder: Path) -> EngineName | None:
     if not path.is_file():
         return None
     try:
-        with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as connection:
+        with contextlib.closing(
+            sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)
+        ) as connection:
             query = "SELECT value FROM meta WHERE key = 'fingerprint_document'"
             row = connection.execute(query).fetchone()
     except sqlite3.Error:

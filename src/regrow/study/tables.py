@@ -14,6 +14,8 @@ from functools import cache
 from types import NoneType, UnionType
 from typing import Any, Final, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
+from regrow.study.grouped import grouped
+
 Record = TypeVar("Record")
 
 _KINDS: Final = {int: "INTEGER", bool: "INTEGER", float: "REAL", str: "TEXT", tuple: "TEXT"}
@@ -72,16 +74,13 @@ def create(record: type) -> str:
 
 def insert(connection: sqlite3.Connection, records: Iterable[object], *, trial: str = "") -> None:
     """Write records, each to the table of its class; those of a trial with its name."""
-    by_class: dict[type, list[tuple[object, ...]]] = {}
-    for record in records:
-        own = (trial,) if _TABLES[type(record)].of_trial else ()
-        by_class.setdefault(type(record), []).append((*own, *_written(record)))
-    for kind, rows in by_class.items():
+    for kind, own in grouped(records, type).items():
         found = _TABLES[kind]
-        names = [*(["trial"] if found.of_trial else []), *(each.name for each in _columns(kind))]
+        first = {"trial": trial} if found.of_trial else {}
+        names = [*first, *(each.name for each in _columns(kind))]
         marks = ", ".join("?" * len(names))
         text = f"INSERT INTO {found.name} ({', '.join(names)}) VALUES ({marks})"  # noqa: S608 # our own names
-        connection.executemany(text, rows)
+        connection.executemany(text, [(*first.values(), *_written(record)) for record in own])
 
 
 def select(
@@ -140,10 +139,6 @@ def _told(value: object) -> object:
     return json.dumps(value) if isinstance(value, tuple) else value
 
 
-def _tuple(text: str) -> tuple[object, ...]:
-    return _tupled(json.loads(text))
-
-
 def _tupled(found: Any) -> Any:
     return tuple(map(_tupled, found)) if isinstance(found, list) else found
 
@@ -152,5 +147,5 @@ def _tupled(found: Any) -> Any:
 _READING: Final[Mapping[type, Callable[[Any], object]]] = {
     float: float,
     bool: bool,
-    tuple: _tuple,
+    tuple: lambda text: _tupled(json.loads(text)),
 }

@@ -23,7 +23,7 @@ from regrow.study.document import (
     Training,
     check_training,
 )
-from regrow.study.fingerprint import fingerprint_document
+from regrow.study.fingerprint import RESULTS_VERSION, of_cell
 from regrow.study.keys import MISSING, parse_setting, path_of, value_at, written
 from regrow.study.known import Known
 from regrow.study.records import ArmRecord
@@ -262,10 +262,21 @@ class Plan:
         engine: EngineName = "modules",
         device: str = "cpu",
     ) -> dict[str, Any]:
-        """All that determines the results of a trial, JSON-ready; `data_digests` are by cell."""
-        return fingerprint_document(
-            self.cells, self.known, data_digests=data_digests, engine=engine, device=device
-        )
+        """All that determines the results of a trial, JSON-ready.
+
+        Args:
+            data_digests: By cell.
+            engine: What makes the steps. Folders from before there were two have none: ``modules``.
+        """
+        return {
+            "results_version": RESULTS_VERSION,
+            **({} if engine == "modules" else {"engine": engine}),
+            **({} if device == "cpu" else {"device": device.partition(":")[0]}),
+            "cells": {
+                cell.name: of_cell(cell.study, self.known, data_digest=data_digests[cell.name])
+                for cell in self.cells
+            },
+        }
 
     def _complete(self, study: Study, where: str) -> Study:
         return complete(study, self.known, where=where)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from operator import itemgetter
+from operator import attrgetter
+from statistics import fmean
 from typing import Any, Final, TypeVar
 
+from regrow.study.grouped import grouped
 from regrow.study.records import (
     EpochRecord,
     GraftRecord,
@@ -26,15 +28,6 @@ Record = TypeVar("Record")
 
 THRESHOLDS: Final = ("1", "0.1", "0.01", "0.001")
 """l1 norms under which a filter counts as invalid."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Renewals:
-    """How many filters of one layer were renewed in one epoch of one trial, those renewed twice counted twice."""
-
-    epoch: int
-    layer: str
-    filters: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +57,7 @@ class Picks:
     """
 
     decisions: int
-    by_layer: Mapping[str, int]
+    by_layer: Counter[str]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,24 +103,12 @@ class Views:
     @cached_property
     def accuracies(self) -> dict[str, dict[int, float]]:
         """Test accuracy by trial and epoch; epochs without an evaluation are absent."""
-        return {
-            trial: {
-                each.epoch: each.test_accuracy for each in own if each.test_accuracy is not None
-            }
-            for trial, own in self.of(EpochRecord).items()
-        }
+        return {trial: _accuracies(own) for trial, own in self.of(EpochRecord).items()}
 
-    @cached_property
-    def renewals(self) -> dict[str, tuple[Renewals, ...]]:
-        """How many filters were renewed, by epoch and layer, in the order in which it happened."""
-        counts = {
-            trial: Counter((each.epoch, each.layer) for each in sorted(own, key=_epoch))
-            for trial, own in self.of(RenewalRecord).items()
-        }
-        return {
-            trial: tuple(Renewals(epoch=e, layer=name, filters=n) for (e, name), n in own.items())
-            for trial, own in counts.items()
-        }
+    @property
+    def renewals(self) -> Mapping[str, tuple[RenewalRecord, ...]]:
+        """The filters that were renewed, in the order in which it happened."""
+        return self.of(RenewalRecord)
 
     @cached_property
     def layers(self) -> dict[str, dict[str, int]]:
@@ -140,59 +121,51 @@ class Views:
     @cached_property
     def overlaps(self) -> dict[str, dict[str, dict[int, float]]]:
         """Mean overlap by layer and epoch."""
-        found: dict[str, dict[str, dict[int, float]]] = {}
-        for trial, own in self.of(OverlapRecord).items():
-            for each in own:
-                if each.mean is not None:
-                    found.setdefault(trial, {}).setdefault(each.layer, {})[each.epoch] = each.mean
-        return found
+        return _by_layer(self.of(OverlapRecord), lambda record: record.mean)
+
+    @cached_property
+    def entropies(self) -> dict[str, dict[str, dict[int, float]]]:
+        """Entropy of the weights by layer and epoch, mean over a trial's networks."""
+        return _by_layer(self.of(WeightRecord), lambda record: record.entropy)
+
+    @cached_property
+    def _picked(self) -> dict[str, list[RenewalRecord | RestingRecord]]:
+        """Filters that were picked: those that were renewed, then those that were out at the end."""
+        renewed, resting = self.of(RenewalRecord), self.of(RestingRecord)
+        return {
+            trial: [*renewed.get(trial, ()), *resting.get(trial, ())]
+            for trial in {**renewed, **resting}
+        }
 
     @cached_property
     def drops(self) -> dict[str, tuple[Drop, ...]]:
         """Times out of the network: of filters that came back, then of those that did not."""
-        found: dict[str, list[Drop]] = {}
-        for trial, own in self.of(RenewalRecord).items():
-            for each in own:
-                if each.dropped is not None:
-                    found.setdefault(trial, []).append(_drop(each, each.dropped, each.step))
-        for trial, resting in self.of(RestingRecord).items():
-            found.setdefault(trial, []).extend(_drop(each, each.dropped, None) for each in resting)
-        return {trial: tuple(drops) for trial, drops in found.items()}
+        found = {
+            trial: tuple(map(_drop, filter(_left, own))) for trial, own in self._picked.items()
+        }
+        return {trial: drops for trial, drops in found.items() if drops}
 
     @cached_property
     def picks(self) -> dict[str, Picks]:
         """In which layers filters were picked, renewed since or not."""
-        found: dict[str, list[tuple[str, int]]] = {}
-        for kind in (RenewalRecord, RestingRecord):
-            for trial, own in self.of(kind).items():
-                found.setdefault(trial, []).extend(map(_picked, own))
         return {
             trial: Picks(
-                decisions=len({step for _, step in own}),
-                by_layer=Counter(layer for layer, _ in sorted(own, key=itemgetter(0))),
+                decisions=len(set(map(_decided, own))),
+                by_layer=Counter(sorted(each.layer for each in own)),
             )
-            for trial, own in found.items()
+            for trial, own in self._picked.items()
         }
 
     @cached_property
     def partners(self) -> dict[str, tuple[Partner, ...]]:
         """The networks of a trial that has several, in their order."""
-        found: dict[str, tuple[Partner, ...]] = {}
-        for trial, own in self.of(PartnerRecord).items():
-            rates = {each.partner: each.lr for each in own}
-            found[trial] = tuple(
-                Partner(
-                    number=number,
-                    lr=rates[number],
-                    accuracies={
-                        each.epoch: each.test_accuracy
-                        for each in own
-                        if each.partner == number and each.test_accuracy is not None
-                    },
-                )
-                for number in sorted(rates)
+        return {
+            trial: tuple(
+                Partner(number=number, lr=epochs[-1].lr, accuracies=_accuracies(epochs))
+                for number, epochs in sorted(grouped(own, lambda each: each.partner).items())
             )
-        return found
+            for trial, own in self.of(PartnerRecord).items()
+        }
 
     @cached_property
     def together(self) -> dict[str, dict[str, float]]:
@@ -203,54 +176,56 @@ class Views:
         }
 
     @cached_property
-    def grafts(self) -> dict[str, dict[str, tuple[GraftRecord, ...]]]:
+    def grafts(self) -> dict[str, dict[str, list[GraftRecord]]]:
         """Layer to what the networks took from each other there, in order."""
-        found: dict[str, dict[str, list[GraftRecord]]] = {}
-        for trial, own in self.of(GraftRecord).items():
-            for each in own:
-                found.setdefault(trial, {}).setdefault(each.layer, []).append(each)
         return {
-            trial: {layer: tuple(grafts) for layer, grafts in layers.items()}
-            for trial, layers in found.items()
+            trial: grouped(own, lambda each: each.layer)
+            for trial, own in self.of(GraftRecord).items()
         }
-
-    @cached_property
-    def entropies(self) -> dict[str, dict[str, dict[int, tuple[float, ...]]]]:
-        """Layer to epoch to the entropies of the networks, in their order."""
-        found: dict[str, dict[str, dict[int, tuple[float, ...]]]] = {}
-        for trial, own in self.of(WeightRecord).items():
-            for each in own:
-                if each.entropy is not None:
-                    epochs = found.setdefault(trial, {}).setdefault(each.layer, {})
-                    epochs[each.epoch] = (*epochs.get(each.epoch, ()), each.entropy)
-        return found
 
     @cached_property
     def carried(self) -> dict[str, tuple[Carried, ...]]:
         """What the weights carry, by epoch and network; a layer has as many votes as it has filters."""
-        layers = self.of(LayerRecord)
         found: dict[str, tuple[Carried, ...]] = {}
         for trial, own in self.of(WeightRecord).items():
-            filters = {each.layer: each.filters for each in layers.get(trial, ())}
-            by_network: dict[tuple[int, int], list[WeightRecord]] = {}
-            for each in own:
-                by_network.setdefault((each.epoch, each.partner), []).append(each)
+            by_network = grouped(own, lambda each: (each.epoch, each.partner))
+            filters = self.layers.get(trial, {})
             found[trial] = tuple(_carried(by_network[key], filters) for key in sorted(by_network))
         return found
 
 
-def _epoch(record: RenewalRecord) -> int:
-    return record.epoch
+def _accuracies(records: Iterable[EpochRecord | PartnerRecord]) -> dict[int, float]:
+    """Test accuracy by epoch; epochs without an evaluation are absent."""
+    return {each.epoch: each.test_accuracy for each in records if each.test_accuracy is not None}
 
 
-def _drop(record: RenewalRecord | RestingRecord, since: int, until: int | None) -> Drop:
-    return Drop(layer=record.layer, filter=record.filter, since=since, until=until)
+def _by_layer(
+    records: Mapping[str, tuple[Record, ...]], number: Callable[[Record], float | None]
+) -> dict[str, dict[str, dict[int, float]]]:
+    """Trial, layer and epoch to the mean of a number over the networks; what is no number is left out."""
+    found: dict[str, dict[str, dict[int, float]]] = {}
+    for trial, own in records.items():
+        places = grouped(own, attrgetter("layer", "epoch"))
+        for (layer, epoch), there in places.items():
+            known = [value for value in map(number, there) if value is not None]
+            if known:
+                found.setdefault(trial, {}).setdefault(layer, {})[epoch] = fmean(known)
+    return found
 
 
-def _picked(record: RenewalRecord | RestingRecord) -> tuple[str, int]:
-    """Its layer and the step of the decision: that of a filter that was dropped is when it left."""
+def _left(record: RenewalRecord | RestingRecord) -> bool:
+    return record.dropped is not None
+
+
+def _drop(record: RenewalRecord | RestingRecord) -> Drop:
+    until = record.step if isinstance(record, RenewalRecord) else None
+    return Drop(layer=record.layer, filter=record.filter, since=_decided(record), until=until)
+
+
+def _decided(record: RenewalRecord | RestingRecord) -> int:
+    """The step of the decision: that of a filter that was dropped is when it left."""
     at_once = record.step if isinstance(record, RenewalRecord) else 0
-    return record.layer, at_once if record.dropped is None else record.dropped
+    return at_once if record.dropped is None else record.dropped
 
 
 def _carried(records: list[WeightRecord], filters: Mapping[str, int]) -> Carried:

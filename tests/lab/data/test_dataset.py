@@ -41,8 +41,8 @@ def test_tensors_facts_and_sizes() -> None:
     assert data.y_test.dtype == torch.int64
     assert data.y_test.tolist() == [0, 1, 2, 2, 2, 0]
     torch.testing.assert_close(data.x_train, torch.from_numpy(raw().x_train) / 255)
-    assert (data.name, data.in_channels, data.image_size) == ("mine", 1, (4, 5))
-    assert data.majority_share == 0.5
+    assert data.name == "mine"
+    assert data.sizes == {"in_channels": 1, "image_size": (4, 5), "classes": 3}
     assert data.meta["counts"] == {"a": [3, 2], "b": [3, 1], "c": [3, 3]}
     assert {key: data.meta[key] for key in ("source", "split", "scale")} == {
         "source": "somewhere",

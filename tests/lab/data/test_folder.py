@@ -65,11 +65,11 @@ def test_colour(tmp_path: Path) -> None:
     flat(tmp_path)
     picture(tmp_path / "dog" / "colour.png", 60, mode="RGB")
     name = f"folder:{tmp_path}"
-    assert load(name).in_channels == 3
-    assert load(name, settings={"colour": "grey"}).in_channels == 1
+    assert load(name).sizes["in_channels"] == 3
+    assert load(name, settings={"colour": "grey"}).sizes["in_channels"] == 1
     (tmp_path / "dog" / "colour.png").unlink()
-    assert load(name).in_channels == 1
-    assert load(name, settings={"colour": "rgb"}).in_channels == 3
+    assert load(name).sizes["in_channels"] == 1
+    assert load(name, settings={"colour": "rgb"}).sizes["in_channels"] == 3
 
 
 def test_sizes_that_differ_need_the_setting(tmp_path: Path) -> None:
@@ -79,7 +79,7 @@ def test_sizes_that_differ_need_the_setting(tmp_path: Path) -> None:
         DataError, match=r"wide\.png: images must have one size, got 9x5 after 6x5; set size"
     ):
         load(f"folder:{tmp_path}")
-    assert load(f"folder:{tmp_path}", settings={"size": 4}).image_size == (4, 4)
+    assert load(f"folder:{tmp_path}", settings={"size": 4}).sizes["image_size"] == (4, 4)
 
 
 def test_a_truncated_and_a_corrupt_image(tmp_path: Path) -> None:

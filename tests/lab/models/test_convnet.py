@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch.nn import functional as F  # noqa: N812
 
-from regrow.lab.models import build
+from regrow.lab.models.registry import build
 
 
 def make(size: int = 32, **settings: Any) -> torch.nn.Module:

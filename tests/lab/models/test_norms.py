@@ -10,8 +10,15 @@ import torch
 from torch import nn
 
 from regrow.errors import ConfigError
-from regrow.lab.models import build, check, defaults, distinguishing, names, starts_from_data
-from regrow.lab.models.norm_settings import Norm, groups_of
+from regrow.lab.models.registry import (
+    build,
+    check,
+    defaults,
+    distinguishing,
+    names,
+    starts_from_data,
+)
+from regrow.lab.models.settings import Norm, groups_of
 from regrow.nn import GainControl2d
 
 CLASSES = {

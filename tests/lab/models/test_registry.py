@@ -9,7 +9,7 @@ import torch
 
 from regrow.draw.initialisers import resolve_initialiser
 from regrow.errors import ConfigError, UnknownNameError
-from regrow.lab.models import build, check, defaults, names, recorded_init, summary
+from regrow.lab.models.registry import build, check, defaults, names, recorded_init, summary
 
 
 def make(name: str, *, seed: int = 0, **changes: Any) -> torch.nn.Module:

@@ -7,7 +7,7 @@ import torch
 from torch.nn import functional as F  # noqa: N812 # the name that every reader of torch code expects
 
 from regrow.errors import ConfigError
-from regrow.lab.models import build
+from regrow.lab.models.registry import build
 from regrow.lab.models.resnet import BasicBlock, ResNet
 from regrow.lab.models.settings import ResNetSettings
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from regrow.errors import ConfigError
-from regrow.lab.models import build, check, defaults, recorded_init
+from regrow.lab.models.registry import build, check, defaults, recorded_init
 
 SOURCE = """
 import torch

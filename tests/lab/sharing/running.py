@@ -12,6 +12,7 @@ from typing import Any
 from regrow.lab.events import Event, Noticed
 from regrow.lab.executor import Tally, run_study
 from regrow.lab.plan import plan
+from regrow.lab.worker import WorkerSettings
 from regrow.study.document import EngineName, Study, check_document
 from regrow.study.store import Store
 from regrow.study.trials import TrialSpec
@@ -90,10 +91,9 @@ def go(
             chosen,
             store,
             jobs=jobs,
-            engine=engine,
+            settings=WorkerSettings(engine=engine, checkpoint_every_s=checkpoint_every_s),
             sharing=sharing,
             stack_size=stack_size,
-            checkpoint_every_s=checkpoint_every_s,
             on_event=told,
         )
         effort = store.effort

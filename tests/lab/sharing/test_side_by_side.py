@@ -13,7 +13,7 @@ from lab.sharing.running import go, small_study, tables
 from regrow.lab.assembly import epoch_order
 from regrow.lab.events import Event, Progressed, Started
 from regrow.lab.plan import plan
-from regrow.lab.sharing import Kinds, Segment, segments
+from regrow.lab.sharing import Runs, Segment, segments
 
 SEEDS = [0, 1, 2, 3]
 
@@ -123,8 +123,8 @@ def test_only_runs_of_one_training_are_put_together(digits_npz: Path) -> None:
         "pair": {"recipe": "independent", "settings": {"partners": 2}},
     }
     runs = segments(plan(small_study(digits_npz, arms)).trials, {})
-    kinds = Kinds()
-    of: dict[str, str] = {run.specs[0].label: kinds.of(run) for run in runs}
+    waiting = Runs(runs, ended={}, stack_size=1)
+    of: dict[str, str] = {run.specs[0].label: waiting.kind(run) for run in runs}
     assert of["slow"] == of["fast"]
     assert len({of["slow"], of["wide"], of["long"]}) == 3
     assert of["pair"] == ""

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from regrow.report.drawing import MANY_CELLS
 from regrow.report.figures import gains
-from regrow.report.figures.order import MANY_CELLS, drawings
+from regrow.report.figures.order import drawings
 from regrow.report.read import read_results
 from regrow.report.summary import summarise
 from report.drawn import caption, first_axes

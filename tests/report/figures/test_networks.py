@@ -12,7 +12,7 @@ import pytest
 from regrow.report.figures import alpha, distance, entropy, invalid, networks
 from regrow.report.figures.order import drawings
 from regrow.report.read import read_results
-from regrow.report.weight_series import entropy_series
+from regrow.report.weight_series import layer_series
 from report.drawn import caption, drawn
 from report.several_study import ARMS
 
@@ -138,7 +138,7 @@ def test_entropy_one_panel_a_layer_one_line_an_arm(several_folder: Path) -> None
             "WHERE arm = 'graft0' AND layer = 'conv10'",
         )
     )
-    series = entropy_series(results, "base", "graft0", "conv10")
+    series = layer_series(results, "base", "graft0", results.entropies, "conv10")
     assert [mean for mean, _, _ in series.values()] == pytest.approx(list(wanted.values()))
     line = next(line for line in figure.axes[1].lines if line.get_label() == "graft0")
     assert list(line.get_ydata())[:-1] == pytest.approx(list(wanted.values()))

@@ -12,19 +12,20 @@ from regrow.report.figures import overlap
 from regrow.report.figures.dropping import phases
 from regrow.report.figures.layer_panels import PANELS
 from regrow.report.read import read_results
-from regrow.report.weight_series import overlap_series
+from regrow.report.weight_series import layer_series
 from regrow.study.records import LayerRecord
 from report.drawn import caption, drawn
 
 
 def test_mean_and_spread_over_the_seeds(cycled: Path, new_cycled: Callable[..., Path]) -> None:
-    series = overlap_series(read_results(cycled), "base", "repr", "conv2")
+    found = read_results(cycled)
+    series = layer_series(found, "base", "repr", found.overlaps, "conv2")
     assert list(series) == list(range(1, 9))
     mean, spread, seeds = series[5]
     assert (mean, seeds) == (pytest.approx(0.3 + 0.05 + 0.01), 2)
     assert spread == pytest.approx(0.02 / 2**0.5)
     alone = read_results(new_cycled(seeds=1, name="alone"))
-    assert overlap_series(alone, "base", "repr", "conv2")[5][1:] == (None, 1)
+    assert layer_series(alone, "base", "repr", alone.overlaps, "conv2")[5][1:] == (None, 1)
 
 
 def test_one_panel_a_layer_in_the_networks_order_with_every_arm(cycled: Path) -> None:

@@ -22,7 +22,7 @@ from regrow.lab.data.crater_files import (
 )
 from regrow.lab.data.crater_split import held_out_half
 from regrow.lab.data.dataset import CommonSettings, RawImages
-from regrow.lab.data.split import SplitSeed, shuffled
+from regrow.lab.data.split import SplitSeed
 
 
 class CraterSettings(CommonSettings):
@@ -163,15 +163,11 @@ def read_craters(
         seed=settings.split_seed,
     )
     chosen = table.tile // 2 == region
-    labels, test = table.labels[chosen], test[chosen]
-    train_rows = shuffled(np.flatnonzero(~test), seed=settings.split_seed)
-    test_rows = shuffled(np.flatnonzero(test), seed=settings.split_seed)
-    images = table.images[:, None]
-    return RawImages(
-        x_train=images[train_rows],
-        y_train=labels[train_rows],
-        x_test=images[test_rows],
-        y_test=labels[test_rows],
+    return RawImages.divided(
+        table.images[:, None],
+        table.labels[chosen],
+        test=test[chosen],
+        seed=settings.split_seed,
         classes=("other", "crater"),
         origin=f"craters {settings.region} from {table.origin}",
         split=f"{settings.split}, seed {settings.split_seed}",

@@ -6,7 +6,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,10 +14,13 @@ from pydantic import Field
 
 from regrow.errors import ConfigError, DataError
 from regrow.lab.data.scale import scaled
+from regrow.lab.data.split import shuffled
 from regrow.lab.settings import Settings
 
 if TYPE_CHECKING:  # a study file is checked against the settings classes before torch is loaded
     from torch import Tensor
+
+    from regrow.lab.models.settings import Sizes
 
 
 class CommonSettings(Settings):
@@ -60,6 +63,32 @@ class RawImages:
     split: str
     maximum: float | None = None
 
+    @classmethod
+    def divided(
+        cls,
+        images: NDArray[Any],
+        labels: NDArray[Any],
+        *,
+        test: NDArray[np.bool_],
+        seed: int,
+        **told: Any,
+    ) -> Self:
+        """Images of a source that is one set: those marked test, the others train, each side in a fixed shuffled order.
+
+        Args:
+            told: The rest of what a source hands over.
+        """
+        train_rows, test_rows = (
+            shuffled(np.flatnonzero(side), seed=seed) for side in (~test, test)
+        )
+        return cls(
+            x_train=images[train_rows],
+            y_train=labels[train_rows],
+            x_test=images[test_rows],
+            y_test=labels[test_rows],
+            **told,
+        )
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Dataset:
@@ -74,6 +103,7 @@ class Dataset:
         classes: The K class names.
         meta: JSON-ready facts: ``source``, ``split``, ``scale``, ``counts`` (class name to [train,
             test]) and ``sha256`` (of the images and labels in use, before scaling).
+        held_out: Training images and their classes that were set aside (`hold_out`), and are not in `x_train`.
     """
 
     name: str
@@ -83,6 +113,7 @@ class Dataset:
     y_test: Tensor
     classes: tuple[str, ...]
     meta: dict[str, object] = field(default_factory=dict[str, object])
+    held_out: tuple[Tensor, Tensor] | None = None
 
     def to(self, device: str) -> Dataset:
         """The same images elsewhere."""
@@ -95,19 +126,14 @@ class Dataset:
         )
 
     @property
-    def in_channels(self) -> int:
-        """Channels of an image."""
-        return self.x_train.shape[1]
-
-    @property
-    def image_size(self) -> tuple[int, int]:
-        """Height and width in pixels."""
-        return self.x_train.shape[2], self.x_train.shape[3]
-
-    @property
-    def majority_share(self) -> float:
-        """Share of the most common class in the test set: what a constant answer scores at best."""
-        return float(self.y_test.bincount().max()) / len(self.y_test)
+    def sizes(self) -> Sizes:
+        """What a network must know of it."""
+        channels, height, width = self.x_train.shape[1:]
+        return {
+            "in_channels": channels,
+            "image_size": (height, width),
+            "classes": len(self.classes),
+        }
 
 
 def _prefix(

@@ -8,12 +8,7 @@ import numpy as np
 
 from regrow.errors import MissingExtraError
 from regrow.lab.data.dataset import CommonSettings, RawImages
-from regrow.lab.data.split import (
-    SplitSeed,
-    frozen_generator,
-    shuffled,
-    stratified_test_mask,
-)
+from regrow.lab.data.split import SplitSeed, frozen_generator, stratified_test_mask
 
 
 class DigitsSettings(CommonSettings):
@@ -47,13 +42,11 @@ def read_digits(
     pixels = np.asarray(images, dtype=np.uint8).reshape(-1, 1, 8, 8)
     classes = np.asarray(labels, dtype=np.int64)
     test = stratified_test_mask(classes, frozen_generator(settings.split_seed), where="digits")
-    train_rows = shuffled(np.flatnonzero(~test), seed=settings.split_seed)
-    test_rows = shuffled(np.flatnonzero(test), seed=settings.split_seed)
-    return RawImages(
-        x_train=pixels[train_rows],
-        y_train=classes[train_rows],
-        x_test=pixels[test_rows],
-        y_test=classes[test_rows],
+    return RawImages.divided(
+        pixels,
+        classes,
+        test=test,
+        seed=settings.split_seed,
         classes=tuple(str(digit) for digit in range(10)),
         origin="scikit-learn load_digits",
         split=f"stratified halves, seed {settings.split_seed}",

@@ -11,7 +11,7 @@ from pydantic import Field
 
 from regrow.errors import DataError, MissingExtraError
 from regrow.lab.data.dataset import CommonSettings, RawImages
-from regrow.lab.data.split import SplitSeed, frozen_generator, shuffled, stratified_test_mask
+from regrow.lab.data.split import SplitSeed, frozen_generator, stratified_test_mask
 
 _GREY_MODES = frozenset({"1", "L", "LA"})
 _COLOUR_MODES = frozenset({"P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "LAB", "HSV"})
@@ -152,26 +152,24 @@ def read_folder(settings: FolderSettings, path: Path) -> RawImages:
     else:
         train_folders = _class_folders(path)
         parts = [_files(train_folders)]
-    pixels = _read([path for part in parts for _, path in part], settings)
-    images = [pixels[: len(parts[0])], pixels[len(parts[0]) :]]
-    labels = [np.array([label for label, _ in part], np.int64) for part in parts]
+    files = [file for part in parts for file in part]
+    images = _read([file for _, file in files], settings)
+    labels = np.array([label for label, _ in files], np.int64)
+    test = np.arange(len(files)) >= len(parts[0])
     split = "folders train and test"
     if not divided:
         test = stratified_test_mask(
-            labels[0],
+            labels,
             frozen_generator(settings.split_seed),
             test_fraction=settings.test_fraction,
             where=str(path),
         )
-        images = [images[0][~test], images[0][test]]
-        labels = [labels[0][~test], labels[0][test]]
         split = f"stratified, {settings.test_fraction:g} for testing, seed {settings.split_seed}"
-    orders = [shuffled(np.arange(len(part)), seed=settings.split_seed) for part in labels]
-    return RawImages(
-        x_train=images[0][orders[0]],
-        y_train=labels[0][orders[0]],
-        x_test=images[1][orders[1]],
-        y_test=labels[1][orders[1]],
+    return RawImages.divided(
+        images,
+        labels,
+        test=test,
+        seed=settings.split_seed,
         classes=tuple(folder.name for folder in train_folders),
         origin=str(path),
         split=split,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -11,29 +10,28 @@ from regrow.errors import ConfigError
 from regrow.lab.data.dataset import Dataset
 from regrow.lab.data.split import frozen_generator
 
-if TYPE_CHECKING:
-    from torch import Tensor
 
-
-def hold_out(data: Dataset, count: int) -> tuple[Dataset, Tensor, Tensor]:
+def hold_out(data: Dataset, count: int) -> Dataset:
     """Set some training images aside, each class in proportion to its size.
 
     The choice is random, yet always the same: every seed and every arm has the same images aside.
 
     Returns:
-        The data set without them, the images (count, C, H, W), and their classes (count,).
+        The data set with them aside; as it is where `count` is 0.
 
     Examples:
         >>> import torch
         >>> labels = torch.tensor([0, 0, 0, 0, 1, 1])
         >>> images = torch.arange(6.0).reshape(6, 1, 1, 1)
         >>> data = Dataset(name="six", x_train=images, y_train=labels, x_test=images, y_test=labels, classes=("a", "b"))
-        >>> kept, _, aside = hold_out(data, 3)
-        >>> kept.y_train.tolist(), sorted(aside.tolist())
+        >>> kept = hold_out(data, 3)
+        >>> kept.y_train.tolist(), sorted(kept.held_out[1].tolist())
         ([0, 0, 1], [0, 0, 1])
     """
     import torch  # noqa: PLC0415 # a study file is checked before torch is loaded
 
+    if not count:
+        return data
     labels = data.y_train.numpy()
     order = frozen_generator(0).permutation(len(labels))
     turn = np.empty(len(labels))
@@ -43,16 +41,12 @@ def hold_out(data: Dataset, count: int) -> tuple[Dataset, Tensor, Tensor]:
     first = np.argsort(turn, kind="stable")
     aside, kept = np.sort(first[:count]), np.sort(first[count:])
     missing = [name for i, name in enumerate(data.classes) if i not in labels[kept]]
-    if count and missing:
+    if missing:
         raise ConfigError(
             f"train.held_out: must leave a training image of every class, {count} of {len(labels)} leave none of "
             f"class '{missing[0]}'"
         )
-    if not count:
-        return data, data.x_train[:0], data.y_train[:0]
-    rest = replace(
-        data,
-        x_train=data.x_train[torch.from_numpy(kept)],
-        y_train=data.y_train[torch.from_numpy(kept)],
-    )
-    return rest, data.x_train[torch.from_numpy(aside)], data.y_train[torch.from_numpy(aside)]
+    parts = [
+        (data.x_train[rows], data.y_train[rows]) for rows in map(torch.from_numpy, (kept, aside))
+    ]
+    return replace(data, x_train=parts[0][0], y_train=parts[0][1], held_out=parts[1])

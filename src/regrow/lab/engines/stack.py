@@ -50,8 +50,7 @@ class StackEngine:
         for step, (images, labels) in enumerate(_batches(members, epochs)):
             for member, epoch in zip(members, epochs, strict=True):
                 member.set_rate(epoch, step)
-            if step == 0:
-                _tell(members, images)
+            _tell(members, images, first=step == 0)
             loss, correct = optimizer.stack.gradients(
                 images, labels, reduction=training.loss_reduction
             )
@@ -94,11 +93,12 @@ def _batches(members: Sequence[Member], epochs: Sequence[int]) -> Iterator[tuple
         yield images, y[batch]
 
 
-def _tell(members: Sequence[Member], images: Tensor) -> None:
-    """Each recipe what its network is about to see: a gain check that waits is made on it."""
-    for member, own in zip(members, images, strict=True):
-        if member.regrower is not None:
-            member.regrower.about_to_pass(own)
+def _tell(members: Sequence[Member], images: Tensor, *, first: bool) -> None:
+    """Each recipe what its network is about to see: for a gain check that waits, and renewals by what was heard."""
+    for number, member in enumerate(members):
+        regrower = member.regrower
+        if regrower is not None and (first or regrower.awaits_pass):
+            regrower.about_to_pass(images[number])
 
 
 def _step(members: Sequence[Member], optimizer: StackOptimizer, losses: Tensor) -> None:

@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from typing import Unpack
 
 from torch import Tensor, nn
 
 from regrow.lab.models.initialise import initialise_
 from regrow.lab.models.norms import norm_layer
-from regrow.lab.models.settings import ConvNetSettings
+from regrow.lab.models.settings import ConvNetSettings, Sizes
 
 
 class ConvNet(nn.Module):
     """`depth` times convolution, ReLU and, if set, pooling; then logits.
 
     Args:
-        in_channels: Channels of the images.
-        image_size: Height and width of the images, pixels.
-        classes: Number of logits.
         settings: Depth, width and the like. Depth 3 and width 32 are C^3(32) of the paper.
+        sizes: Of the images, and the number of logits.
 
     Source:
         Prakash et al., "RePr: Improved Training of Convolutional Filters", CVPR 2019, Section 4.
@@ -29,29 +28,19 @@ class ConvNet(nn.Module):
         the windows lie where TensorFlow's do) and ``init="trunc_normal:0.04:0.08"``.
     """
 
-    def __init__(
-        self,
-        *,
-        in_channels: int,
-        image_size: tuple[int, int],
-        classes: int,
-        settings: ConvNetSettings,
-    ) -> None:
+    def __init__(self, *, settings: ConvNetSettings, **sizes: Unpack[Sizes]) -> None:
         super().__init__()
-        height, width = image_size
+        height, width = sizes["image_size"]
         layers: OrderedDict[str, nn.Module] = OrderedDict()
-        channels = in_channels
+        channels = sizes["in_channels"]
         for number in range(1, settings.depth + 1):
             layers[f"conv{number}"] = nn.Conv2d(
                 channels, settings.width, settings.kernel, padding=settings.kernel // 2
             )
             if settings.norm != "none":
+                where = f"features.norm{number}"
                 layers[f"norm{number}"] = norm_layer(
-                    settings.norm,
-                    settings.width,
-                    size=(height, width),
-                    settings=settings,
-                    where=f"features.norm{number}",
+                    settings, settings.width, size=(height, width), where=where
                 )
             layers[f"relu{number}"] = nn.ReLU()
             if settings.pool and min(height, width) >= 4:
@@ -65,7 +54,7 @@ class ConvNet(nn.Module):
             layers["average"] = nn.AdaptiveAvgPool2d(1)
             height, width = 1, 1
         self.features = nn.Sequential(layers)
-        self.head = nn.Linear(settings.width * height * width, classes)
+        self.head = nn.Linear(settings.width * height * width, sizes["classes"])
         initialise_(self, settings.init)
 
     def forward(self, images: Tensor) -> Tensor:

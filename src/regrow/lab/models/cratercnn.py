@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
+from typing import Unpack
+
 import torch
 from torch import Tensor, nn
 
 from regrow.errors import ConfigError
 from regrow.lab.models.initialise import initialise_
 from regrow.lab.models.norms import norm_layer
-from regrow.lab.models.settings import CraterCNNSettings
+from regrow.lab.models.settings import CraterCNNSettings, Sizes
 
 
 class CraterCNN(nn.Module):
     """Two convolutions without pooling, one hidden dense layer, logits.
 
     Args:
-        in_channels: Channels of the images.
-        image_size: Height and width of the images, pixels.
-        classes: Number of logits.
         settings: Widths and the like.
+        sizes: Of the images, and the number of logits.
 
     Source:
         Cohen, Lo, Ding, "RandomOut: Using a convolutional gradient norm to win The Filter Lottery",
@@ -27,26 +27,17 @@ class CraterCNN(nn.Module):
         open; here no padding, 500 (the author's code) and ReLU.
     """
 
-    def __init__(
-        self,
-        *,
-        in_channels: int,
-        image_size: tuple[int, int],
-        classes: int,
-        settings: CraterCNNSettings,
-    ) -> None:
+    def __init__(self, *, settings: CraterCNNSettings, **sizes: Unpack[Sizes]) -> None:
         super().__init__()
         filters, kernel, padding = settings.filters, settings.kernel, settings.padding
-        sizes = [_map_sides(side, kernel=kernel, padding=padding) for side in image_size]
-        (first, last) = ((sizes[0][layer], sizes[1][layer]) for layer in (0, 1))
-        self.conv1 = nn.Conv2d(in_channels, filters, kernel, padding=padding)
-        self.norm1 = norm_layer(
-            settings.norm, filters, size=first, settings=settings, where="norm1"
-        )
+        sides = [_map_sides(side, kernel=kernel, padding=padding) for side in sizes["image_size"]]
+        (first, last) = ((sides[0][layer], sides[1][layer]) for layer in (0, 1))
+        self.conv1 = nn.Conv2d(sizes["in_channels"], filters, kernel, padding=padding)
+        self.norm1 = norm_layer(settings, filters, size=first, where="norm1")
         self.conv2 = nn.Conv2d(filters, filters, kernel, padding=padding)
-        self.norm2 = norm_layer(settings.norm, filters, size=last, settings=settings, where="norm2")
+        self.norm2 = norm_layer(settings, filters, size=last, where="norm2")
         self.dense = nn.Linear(filters * last[0] * last[1], settings.dense)
-        self.head = nn.Linear(settings.dense, classes)
+        self.head = nn.Linear(settings.dense, sizes["classes"])
         initialise_(self, settings.init)
 
     def forward(self, images: Tensor) -> Tensor:

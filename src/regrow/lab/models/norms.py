@@ -5,17 +5,12 @@ from __future__ import annotations
 from torch import nn
 
 from regrow.errors import ConfigError
-from regrow.lab.models.norm_settings import GainControlSettings, groups_of
+from regrow.lab.models.settings import NetworkSettings, groups_of
 from regrow.nn import GainControl2d
 
 
 def norm_layer(
-    norm: str,
-    channels: int,
-    *,
-    size: tuple[int, int],
-    settings: GainControlSettings,
-    where: str,
+    settings: NetworkSettings, channels: int, *, size: tuple[int, int], where: str
 ) -> nn.Module:
     """Build a norm, with what it learns at its neutral start: gain 1, bias 0.
 
@@ -23,6 +18,7 @@ def norm_layer(
     networks of one seed that differ in their norm start from the same weights; convolutions keep their bias for that
     reason too, though behind a norm it does little or nothing.
     """
+    norm = settings.norm
     if norm == "none":
         return nn.Identity()
     if norm == "batch":

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Unpack
 
 from regrow._named import FORM, names_function
 from regrow.errors import ConfigError, UnknownNameError
-from regrow.lab.models.norm_settings import LATER
 from regrow.lab.models.settings import (
+    LATER,
     ConvNetSettings,
     CraterCNNSettings,
     NetworkSettings,
@@ -63,20 +63,18 @@ def names() -> list[str]:
     return sorted(_MODELS)
 
 
-def _entry(name: str) -> _Entry:
-    if name not in _MODELS:
-        raise UnknownNameError("model", name, [*_MODELS, FORM])
-    return _MODELS[name]
-
-
-def _is_user_function(name: str) -> bool:
+def _entry(name: str) -> _Entry | None:
+    """What is known of a network; None of a user's function."""
     if ":" in name and not names_function(name):
         raise ConfigError(f"model '{name}' must be one of {', '.join(names())}, or {FORM}")
-    return ":" in name
+    if ":" not in name and name not in _MODELS:
+        raise UnknownNameError("model", name, [*_MODELS, FORM])
+    return _MODELS.get(name)
 
 
-def _read(name: str, settings: Mapping[str, object]) -> NetworkSettings:
-    return read_settings(_entry(name).settings, settings, where=f"model {name}")
+def _read(name: str, settings: Mapping[str, object]) -> NetworkSettings | None:
+    entry = _entry(name)
+    return None if entry is None else read_settings(entry.settings, settings, where=f"model {name}")
 
 
 def defaults(name: str) -> dict[str, object]:
@@ -86,9 +84,8 @@ def defaults(name: str) -> dict[str, object]:
         >>> list(defaults("resnet20"))
         ['width', 'norm', 'init', 'gain_control_learn', 'mean_scale', 'start_gain']
     """
-    if _is_user_function(name):
-        return {}
-    found = settings_of(_entry(name).settings)
+    entry = _entry(name)
+    found = {} if entry is None else settings_of(entry.settings)
     # The network's own first: what it shares with others it has from a parent class, whose fields come before its own.
     return {key: found[key] for key in sorted(found, key=lambda key: key in LATER)}
 
@@ -103,18 +100,19 @@ def distinguishing(name: str, settings: Mapping[str, object]) -> dict[str, objec
         >>> distinguishing("resnet20", defaults("resnet20"))
         {'width': 16, 'init': 'kaiming_normal'}
     """
-    later = {} if _is_user_function(name) else {**LATER, **_entry(name).later}
-    return without(settings, later)
+    entry = _entry(name)
+    return without(settings, {} if entry is None else {**LATER, **entry.later})
 
 
 def starts_from_data(name: str, settings: Mapping[str, object]) -> bool:
     """Whether a network's gains are set by training images before its first step."""
-    return not _is_user_function(name) and _read(name, settings).start_gain
+    read = _read(name, settings)
+    return read is not None and read.start_gain
 
 
 def summary(name: str) -> str:
-    """One line on what a network is."""
-    return _entry(name).summary
+    """One line on what a network of `names` is."""
+    return _MODELS[name].summary
 
 
 def check(name: str, settings: Mapping[str, object]) -> None:
@@ -124,8 +122,7 @@ def check(name: str, settings: Mapping[str, object]) -> None:
         name: The network. Of ``package.module:function`` only the form is checked: importing runs
             the user's code.
     """
-    if not _is_user_function(name):
-        _read(name, settings)
+    _read(name, settings)
 
 
 def recorded_init(name: str, settings: Mapping[str, object] | None = None) -> str | None:
@@ -135,17 +132,16 @@ def recorded_init(name: str, settings: Mapping[str, object] | None = None) -> st
         >>> recorded_init("cratercnn", {"init": "uniform:0.01"})
         'uniform:0.01'
     """
-    return None if _is_user_function(name) else _read(name, settings or {}).init
+    read = _read(name, settings or {})
+    return None if read is None else read.init
 
 
 def build(
     name: str,
     *,
-    in_channels: int,
-    image_size: tuple[int, int],
-    classes: int,
     settings: Mapping[str, object] | None = None,
     seed: int,
+    **sizes: Unpack[Sizes],
 ) -> nn.Module:
     """Build a network whose weights depend on its seed alone.
 
@@ -154,6 +150,7 @@ def build(
             ``in_channels``, ``image_size``, ``classes`` and the settings as keywords and returns an
             `nn.Module`.
         seed: Seed of the weights, at least 0. torch's CPU generator uses the lower 32 bits.
+        sizes: ``in_channels``, ``image_size`` (height and width) and ``classes``.
 
     Returns:
         The network, on the CPU, in training mode. torch's global generator is as it was before.
@@ -164,22 +161,20 @@ def build(
         269722
     """
     for label, value, minimum in (
-        ("in_channels", in_channels, 1),
-        ("image height", image_size[0], 1),
-        ("image width", image_size[1], 1),
-        ("classes", classes, 2),
+        ("in_channels", sizes["in_channels"], 1),
+        ("image height", sizes["image_size"][0], 1),
+        ("image width", sizes["image_size"][1], 1),
+        ("classes", sizes["classes"], 2),
         ("seed", seed, 0),
     ):
         if value < minimum:
             raise ConfigError(f"{label} must be at least {minimum}, got {value} (model {name})")
     from regrow.lab.models.construct import construct, drawn_from_seed  # noqa: PLC0415 # loads torch
 
-    sizes: Sizes = {"in_channels": in_channels, "image_size": image_size, "classes": classes}
-    if _is_user_function(name):
+    given, entry = settings or {}, _entry(name)
+    if entry is None:
         from regrow.lab.models.user_function import call_user_function  # noqa: PLC0415 # loads torch
 
-        return drawn_from_seed(
-            lambda: call_user_function(name, settings=settings or {}, **sizes), seed=seed
-        )
-    config, depth = _read(name, settings or {}), _entry(name).depth
-    return drawn_from_seed(lambda: construct(config, depth=depth, **sizes), seed=seed)
+        return drawn_from_seed(lambda: call_user_function(name, given, sizes), seed=seed)
+    config = read_settings(entry.settings, given, where=f"model {name}")
+    return drawn_from_seed(lambda: construct(config, depth=entry.depth, **sizes), seed=seed)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Unpack
 
 import torch
 from torch import Tensor, nn
@@ -11,7 +12,7 @@ from torch.nn import functional as F  # noqa: N812 # the name that every reader 
 from regrow.errors import ConfigError
 from regrow.lab.models.initialise import initialise_
 from regrow.lab.models.norms import norm_layer
-from regrow.lab.models.settings import ResNetSettings
+from regrow.lab.models.settings import ResNetSettings, Sizes
 
 
 class BasicBlock(nn.Module):
@@ -56,10 +57,8 @@ class ResNet(nn.Module):
 
     Args:
         depth: Number of weighted layers, 6 n + 2: 20, 32, 44, 56, 110.
-        in_channels: Channels of the images.
-        image_size: Height and width of the images, pixels; any, unless the norm needs maps of more than one position.
-        classes: Number of logits.
         settings: Width, norm and initialiser. The norms keep the names ``bn1`` and ``bn2``, whichever they are.
+        sizes: Of the images (any, unless the norm needs maps of more than one position), and the number of logits.
 
     Raises:
         ConfigError: `depth` is not 6 n + 2, or the last stage's maps are too small for the norm.
@@ -73,28 +72,20 @@ class ResNet(nn.Module):
         convolutions.
     """
 
-    def __init__(
-        self,
-        *,
-        depth: int,
-        in_channels: int,
-        image_size: tuple[int, int],
-        classes: int,
-        settings: ResNetSettings,
-    ) -> None:
+    def __init__(self, *, depth: int, settings: ResNetSettings, **sizes: Unpack[Sizes]) -> None:
         super().__init__()
         if depth < 8 or depth % 6 != 2:
             raise ConfigError(
                 f"depth must be 6 n + 2 with n at least 1, got {depth} (model resnet)"
             )
-        blocks, width = (depth - 2) // 6, settings.width
-        self.conv1 = nn.Conv2d(in_channels, width, 3, padding=1, bias=False)
+        blocks, width, image_size = (depth - 2) // 6, settings.width, sizes["image_size"]
+        self.conv1 = nn.Conv2d(sizes["in_channels"], width, 3, padding=1, bias=False)
         self.bn1 = _norm(settings, "bn1", image_size)(width)
         norms = [_norm(settings, f"stage{stage}", size) for stage, size in _sizes(image_size)]
         self.stage1 = _stage(width, width, blocks=blocks, stride=1, norm=norms[0])
         self.stage2 = _stage(width, 2 * width, blocks=blocks, stride=2, norm=norms[1])
         self.stage3 = _stage(2 * width, 4 * width, blocks=blocks, stride=2, norm=norms[2])
-        self.head = nn.Linear(4 * width, classes)
+        self.head = nn.Linear(4 * width, sizes["classes"])
         initialise_(self, settings.init)
 
     def forward(self, images: Tensor) -> Tensor:
@@ -129,6 +120,4 @@ def _norm(
     settings: ResNetSettings, where: str, size: tuple[int, int]
 ) -> Callable[[int], nn.Module]:
     """What builds the norms of one stage."""
-    return lambda channels: norm_layer(
-        settings.norm, channels, size=size, settings=settings, where=where
-    )
+    return lambda channels: norm_layer(settings, channels, size=size, where=where)

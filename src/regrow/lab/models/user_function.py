@@ -9,28 +9,17 @@ from torch import nn
 
 from regrow._named import current_folder_importable, imported, in_one_line
 from regrow.errors import ConfigError
+from regrow.lab.models.settings import Sizes
 
 
-def call_user_function(
-    name: str,
-    *,
-    in_channels: int,
-    image_size: tuple[int, int],
-    classes: int,
-    settings: Mapping[str, object],
-) -> nn.Module:
+def call_user_function(name: str, settings: Mapping[str, object], sizes: Sizes) -> nn.Module:
     """Import the user's function and have it build the network."""
-    given: dict[str, object] = {
-        "in_channels": in_channels,
-        "image_size": image_size,
-        "classes": classes,
-    }
-    twice = sorted(given.keys() & settings.keys())
+    twice = sorted(sizes.keys() & settings.keys())
     if twice:
         raise ConfigError(
             f"model '{name}': {twice[0]} comes from the data set and cannot be a setting"
         )
-    arguments = {**given, **settings}
+    arguments = {**sizes, **settings}
     function = imported(name, kind="model")
     with current_folder_importable():
         try:

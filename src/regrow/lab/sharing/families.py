@@ -6,15 +6,17 @@ Called by `lab/sharing/runs.py`, for the queue of runs; a crew compares its memb
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import Final, TypeVar, cast
+
+from pydantic import BaseModel
 
 from regrow import recipes
 from regrow.compose import Recipe
 from regrow.lab.arm_recipes import OWN
-from regrow.lab.sharing.texts import Texts
 from regrow.schedule import Every
+from regrow.study.grouped import grouped
 from regrow.study.trials import TrialSpec
 
 PLAIN: Final = "none"
@@ -40,28 +42,18 @@ def families(specs: Sequence[TrialSpec]) -> list[tuple[TrialSpec, ...]]:
     Examples:
         See `tests/lab/sharing/test_families.py`.
     """
-    keys = _Keys()
-    plain: dict[str, list[TrialSpec]] = {}
-    groups: dict[tuple[str, int], list[TrialSpec]] = {}
-    for spec in specs:
-        ground, kind = keys.of(spec)
-        if kind == _PLAIN:
-            plain.setdefault(ground, []).append(spec)
-        else:
-            groups.setdefault((ground, kind), []).append(spec)
+    groups = grouped(specs, _Keys().of)
+    plain = {ground: members for (ground, kind), members in groups.items() if kind == _PLAIN}
     found = [
         # The first kind of recipe on the same ground takes the plain trials along.
         # Taken out with `pop`: the plain trial is one run, and can go along with one kind of recipe only.
         (*plain.pop(ground, ()), *members)
-        for (ground, _), members in groups.items()
+        for (ground, kind), members in groups.items()
+        if kind != _PLAIN
     ]
-    found += [tuple(members) for members in plain.values()]
-    order = {spec.trial: place for place, members in enumerate(found) for spec in members}
-    first: dict[int, tuple[TrialSpec, ...]] = {}
-    for spec in specs:
-        place = order[spec.trial]
-        first.setdefault(place, found[place])
-    return list(first.values())
+    found += map(tuple, plain.values())
+    place = {spec.trial: number for number, spec in enumerate(specs)}
+    return sorted(found, key=lambda members: min(place[spec.trial] for spec in members))
 
 
 class _Keys:
@@ -143,3 +135,25 @@ def _rest(recipe: Recipe) -> tuple[object, ...]:
 def active_fraction(recipe: Recipe) -> float:
     """The share of the training in which a recipe with a `common_part` is active."""
     return cast("Every", recipe.when).active_fraction
+
+
+class Texts:
+    """Parts of a study as texts that are equal where the parts are; each is written out once, however many have it.
+
+    Args:
+        without: Names of settings that may differ.
+    """
+
+    def __init__(self, *, without: Collection[str] = ()) -> None:
+        self._without = set(without)
+        self._found: dict[tuple[int, ...], str] = {}
+        self._held: list[object] = []
+
+    def of(self, *parts: BaseModel) -> str:
+        """Write parts out."""
+        key = tuple(map(id, parts))
+        if key not in self._found:
+            self._held.append(parts)  # so that no other object takes an id over
+            told = [part.model_dump(mode="json", exclude=self._without) for part in parts]
+            self._found[key] = json.dumps(told, sort_keys=True)
+        return self._found[key]

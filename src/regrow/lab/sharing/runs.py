@@ -12,8 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from regrow.lab.checkpoint import Held
-from regrow.lab.sharing.families import families
-from regrow.lab.sharing.texts import Texts
+from regrow.lab.sharing.families import Texts, families
 from regrow.study.records import TrialResult
 from regrow.study.trials import TrialSpec
 
@@ -85,25 +84,6 @@ def _furthest(trial: str, files: Mapping[str, Held]) -> str | None:
     return max(having, key=lambda name: files[name].epoch, default=None)
 
 
-class Kinds:
-    """Tells which runs can be trained side by side in one stack."""
-
-    def __init__(self) -> None:
-        self._texts = Texts(without={"lr"})
-
-    def of(self, segment: Segment) -> str:
-        """What runs must have in common: data, model and training but for the learning rate.
-
-        Returns:
-            A text that is equal where that is; empty for a run that is alone.
-        """
-        spec = segment.specs[0]
-        # These train by means that a stack has not: several networks of one trial, another network's answers.
-        if spec.partners > 1 or spec.teachers or spec.keeps_weights:
-            return ""
-        return self._texts.of(spec.data, spec.model, spec.train)
-
-
 _ATTEMPTS: Final = 2
 """How often a run is begun whose worker dies."""
 
@@ -133,7 +113,7 @@ class Runs:
         self.crashes: list[tuple[Segment, tuple[TrialResult, ...]]] = []
         self._waiting = deque(waiting)
         self._stack_size = stack_size
-        self._kinds = Kinds()
+        self._texts = Texts(without={"lr"})
         self._batches: list[Batch] = []
         self._attempts: Counter[str] = Counter()
 
@@ -146,6 +126,18 @@ class Runs:
     def unfinished(self) -> bool:
         """Whether any trial has not ended."""
         return self.busy or bool(self._waiting)
+
+    def kind(self, run: Segment) -> str:
+        """What runs in one stack must have in common: data, model and training but for the learning rate.
+
+        Returns:
+            A text that is equal where that is; empty for a run that is alone.
+        """
+        spec = run.specs[0]
+        # These train by means that a stack has not: several networks of one trial, another network's answers.
+        if spec.partners > 1 or spec.teachers or spec.keeps_weights:
+            return ""
+        return self._texts.of(spec.data, spec.model, spec.train)
 
     def begin(self, *, workers: int) -> Batch | None:
         """Take the next runs to be trained side by side, so that none of so many workers is left without."""
@@ -232,10 +224,10 @@ class Runs:
         """Take runs from the front part of the queue that can be trained in one stack with a run, `most` in all."""
         found: list[Segment] = []
         passed: list[Segment] = []
-        kind, room = self._kinds.of(first), min(self._stack_size, first.beside, most)
+        kind, room = self.kind(first), min(self._stack_size, first.beside, most)
         while kind and self._waiting and len(found) + 1 < room and len(passed) < _LOOK:
             run = self._waiting.popleft()
-            fits = self._kinds.of(run) == kind and not run.after and len(found) + 1 < run.beside
+            fits = self.kind(run) == kind and not run.after and len(found) + 1 < run.beside
             (found if fits else passed).append(run)
             room = min(room, run.beside) if fits else room
         self._put_first(*passed)

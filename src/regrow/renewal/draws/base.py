@@ -14,7 +14,7 @@ from regrow._shapes import Mask
 from regrow.draw import Key, draw_rows
 from regrow.errors import ConfigError
 from regrow.graph.slices import rows, unrows
-from regrow.renewal.base import Edit, Layer, Respond, Tensors
+from regrow.renewal.base import NOTHING, Edit, Layer, Need, Sums, Tensors
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,19 +42,9 @@ class Draw(Protocol):
         return False
 
     @property
-    def needs_first(self) -> bool:
-        """Whether the layer's own first values must be known (`Layer.first`)."""
-        return False
-
-    @property
-    def needs_batch(self) -> bool:
-        """Whether it must be known what the layer gives on a batch (`Layer.respond`)."""
-        return False
-
-    @property
-    def needs_homogeneous(self) -> bool:
-        """Whether it must be known what lies between the layer and its readers (`Layer.homogeneous`)."""
-        return False
+    def needs(self) -> frozenset[Need]:
+        """What must be known of a layer: `Layer.first`, `Layer.heard` and `Layer.obstacle`."""
+        return NOTHING
 
     @property
     def writes_readers(self) -> bool:
@@ -91,13 +81,15 @@ def fresh_rows(layer: Layer, mask: Mask, *, params: Tensors, key: Key) -> Tensor
     )
 
 
-def responses(layer: Layer, mask: Mask, drawn: Tensor, *, params: Tensors, what: str) -> Tensor:
-    """What the layer would give on the batch with drawn rows for the marked filters, (O, n), without its bias."""
+def sums(layer: Layer, mask: Mask, drawn: Tensor, *, params: Tensors, what: str) -> Sums:
+    """What the layer would make of what it heard with drawn rows for the marked filters; 0 where it is not finite."""
     filters = layer.filters
-    respond: Respond | None = layer.respond
-    if respond is None:
+    if layer.heard is None:
         raise ConfigError(
-            f"draw={what} needs what the layer gives on a batch, and nothing was measured ({filters.path})"
+            f"draw={what} needs what the layer heard in the newest training pass, and it is not known ({filters.path})"
         )
     present = rows(params[filters.weight].detach(), filters)
-    return respond(unrows(torch.where(mask[:, None], drawn, present), filters))
+    found = layer.heard.sums(unrows(torch.where(mask[:, None], drawn, present), filters), mask)
+    # A network that has just blown up must not hand its infinities to a filter that is well.
+    finite = found.mean.isfinite() & found.spread.isfinite()
+    return Sums(mean=found.mean.where(finite, 0.0), spread=found.spread.where(finite, 0.0))

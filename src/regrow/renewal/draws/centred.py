@@ -12,8 +12,8 @@ from regrow._shapes import Mask
 from regrow.draw import Key
 from regrow.draw.keys import normal_rows
 from regrow.graph.slices import rows
-from regrow.renewal.base import Layer, Tensors
-from regrow.renewal.draws.base import Draw, Drawn, responses
+from regrow.renewal.base import Layer, Need, Tensors
+from regrow.renewal.draws.base import Draw, Drawn, sums
 
 
 @final
@@ -23,12 +23,13 @@ class Centred(Draw):
 
         w  ~  Normal(0, 2 / fan_in),      bias  <-  - mean over batch and positions of (w * h)
 
-    h what the layer receives. A filter that was drawn without regard to its inputs may be dead at birth, on all of
-    them: inputs that are not centred give the same sign to all its sums.
+    h what the layer heard in the newest training pass, of all ranks, with renewed filters of the layers in front of it.
+    A filter that was drawn without regard to its inputs may be dead at birth, on all of them: inputs that are not
+    centred give the same sign to all its sums.
 
     Edge cases:
-        A layer without a bias (in front of a norm, which does the same) has weights alone. fan_in: numbers of one
-        filter.
+        A layer without a bias (in front of a norm, which does the same) has weights alone. In a layer to which no
+        example came, or numbers that are not finite, the bias is 0. fan_in: numbers of one filter.
 
     Source:
         He, Zhang, Ren, Sun, "Delving Deep into Rectifiers", ICCV 2015, equation 10, for the weights. The bias is
@@ -41,15 +42,15 @@ class Centred(Draw):
         return True
 
     @property
-    def needs_batch(self) -> bool:
-        """For the mean."""
-        return True
+    def needs(self) -> frozenset[Need]:
+        """What the layer heard, for the mean."""
+        return frozenset({Need.HEARD})
 
     def draw(self, layer: Layer, mask: Mask, *, params: Tensors, key: Key) -> Drawn:
         """Drawn and centred.
 
         Args:
-            layer: With what it gives on the batch.
+            layer: With what it heard.
             mask: (O,), True = marked.
             params: Parameters by name.
             key: For the weights.
@@ -65,7 +66,5 @@ class Centred(Draw):
         drawn[wanted] = noise.to(present.device, present.dtype)
         if layer.filters.bias is None:
             return Drawn(rows=drawn)
-        given = responses(layer, mask, drawn, params=params, what="Centred()")
-        exact = torch.float32 if given.device.type == "mps" else torch.float64
-        mean = given.mean(1, dtype=exact)
+        mean = sums(layer, mask, drawn, params=params, what="Centred()").mean
         return Drawn(rows=drawn, bias=-mean.to(params[layer.filters.bias].dtype))

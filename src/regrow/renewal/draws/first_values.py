@@ -9,7 +9,7 @@ from regrow._shapes import Mask
 from regrow.draw import Key
 from regrow.errors import ConfigError
 from regrow.graph.slices import rows
-from regrow.renewal.base import Layer, Tensors
+from regrow.renewal.base import Layer, Need, Tensors
 from regrow.renewal.draws.base import Draw, Drawn
 
 
@@ -35,9 +35,9 @@ class FirstValues(Draw):
         return True
 
     @property
-    def needs_first(self) -> bool:
-        """They are what is drawn."""
-        return True
+    def needs(self) -> frozenset[Need]:
+        """The first values, which are what is drawn."""
+        return frozenset({Need.FIRST})
 
     def draw(self, layer: Layer, mask: Mask, *, params: Tensors, key: Key) -> Drawn:
         """Nothing is drawn.

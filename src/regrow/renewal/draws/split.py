@@ -15,7 +15,7 @@ from regrow.draw.keys import normal_rows, uniform_rows
 from regrow.errors import ConfigError
 from regrow.graph.filters import Filters, Reader
 from regrow.graph.slices import reader_mask, rows
-from regrow.renewal.base import Edit, Layer, Tensors
+from regrow.renewal.base import Edit, Layer, Need, Tensors
 from regrow.renewal.draws.base import Draw, Drawn, fresh_rows
 
 _SHARES: Final = (0.3, 0.8)
@@ -37,8 +37,9 @@ class Split(Draw):
 
     Edge cases:
         Only where everything between the filters and their readers is positively homogeneous (ReLU, pooling): other
-        layers are refused, and so are grouped ones, those with a norm, and those whose channels are others' too. No
-        living filter: fresh ones, and the readers' slices 0. In a companion the living filter is split by the
+        layers are refused, and so are grouped ones, those with a norm, and those whose channels are others' too. What
+        counts as strong are the weights: a filter that stays and is silent may be the one. No filter that stays: fresh
+        ones, and the readers' slices 0. In a companion the living filter is split by the
         companion's own weights, the renewed one is the model's.
 
     Source:
@@ -52,9 +53,9 @@ class Split(Draw):
         return True
 
     @property
-    def needs_homogeneous(self) -> bool:
-        """The function is kept there alone."""
-        return True
+    def needs(self) -> frozenset[Need]:
+        """What lies between the layers: the function is kept behind a ReLU alone."""
+        return frozenset({Need.HOMOGENEOUS})
 
     @property
     def writes_readers(self) -> bool:
@@ -70,7 +71,7 @@ class Split(Draw):
         Raises:
             ConfigError: It is one.
         """
-        why = _unfit(layer.filters) or ("" if layer.homogeneous else "no ReLU before its readers")
+        why = _unfit(layer.filters) or layer.obstacle
         if why:
             raise ConfigError(
                 f"draw=Split() keeps the function only of a layer of plain filters that a ReLU follows, and "

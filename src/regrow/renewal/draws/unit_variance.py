@@ -9,8 +9,8 @@ import torch
 
 from regrow._shapes import Mask
 from regrow.draw import Key
-from regrow.renewal.base import Layer, Tensors
-from regrow.renewal.draws.base import Draw, Drawn, fresh_rows, responses
+from regrow.renewal.base import Layer, Need, Tensors
+from regrow.renewal.draws.base import Draw, Drawn, fresh_rows, sums
 
 
 @final
@@ -20,23 +20,26 @@ class UnitVariance(Draw):
 
         w  <-  w / std over batch and positions of (w * h)
 
+    h as for `Centred`.
+
     Edge cases:
-        A filter that gives one value on the whole batch keeps the length that it was drawn with.
+        A filter that gives one value on the whole batch keeps the length that it was drawn with, and so does one of a
+        layer to which no example came, or numbers that are not finite.
 
     Source:
         Mishkin, Matas 2016, "All you need is a good init" (LSUV), https://arxiv.org/abs/1511.06422, for single filters.
     """
 
     @property
-    def needs_batch(self) -> bool:
-        """For the spread."""
-        return True
+    def needs(self) -> frozenset[Need]:
+        """What the layer heard, for the spread."""
+        return frozenset({Need.HEARD})
 
     def draw(self, layer: Layer, mask: Mask, *, params: Tensors, key: Key) -> Drawn:
         """Drawn and scaled.
 
         Args:
-            layer: With what it gives on the batch.
+            layer: With what it heard.
             mask: (O,), True = marked.
             params: Parameters by name.
             key: For the initialiser.
@@ -45,11 +48,8 @@ class UnitVariance(Draw):
             The rows.
         """
         drawn = fresh_rows(layer, mask, params=params, key=key)
-        given = responses(layer, mask, drawn, params=params, what="UnitVariance()")
-        exact = torch.float32 if given.device.type == "mps" else torch.float64
-        wide = given.to(exact)
-        spread = wide.std(1, correction=0)
+        given = sums(layer, mask, drawn, params=params, what="UnitVariance()")
         # A constant has the spread of its rounding.
-        none = spread <= 16 * torch.finfo(given.dtype).eps * wide.abs().amax(1)
-        scaled = drawn.to(exact) / spread.masked_fill(none, 1.0)[:, None]
-        return Drawn(rows=scaled.to(drawn.dtype))
+        none = given.spread <= 16 * torch.finfo(drawn.dtype).eps * given.mean.abs()
+        scaled = drawn.cpu().double() / given.spread.masked_fill(none, 1.0)[:, None]
+        return Drawn(rows=scaled.to(drawn))

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterator, Mapping
-from functools import partial
-from typing import TYPE_CHECKING, Final
+from collections.abc import Iterator
+from typing import Final
+
+from matplotlib.figure import FigureBase
 
 from regrow.report.drawing import Drawing
 from regrow.report.figures.axes import (
@@ -21,9 +22,6 @@ from regrow.report.figures.scale import last_epoch
 from regrow.report.figures.style import INK, by_depth
 from regrow.report.weight_series import counted, grafted_layers, grafting_arms, share_series
 from regrow.study.results import Results
-
-if TYPE_CHECKING:
-    from matplotlib.figure import FigureBase
 
 _COLUMNS: Final = 3
 _NAMED: Final = 6
@@ -55,10 +53,37 @@ def figures(results: Results, cell: str) -> Iterator[Drawing]:
     }
     band = ", band: smallest to largest" if max(map(len, layers.values())) <= _BANDS else ""
     seeds = counted(results, cell, results.grafts)
+    last = last_epoch(results, cell, arms=arms)
+
+    def draw(figure: FigureBase) -> None:
+        named = list(dict.fromkeys(layer for own in larger.values() for layer in own))
+        colours = by_depth(named)
+        grid = panels(figure, list(larger), columns=_COLUMNS, ylabel="Larger share, alpha")
+        for ax, own in zip(grid, larger.values(), strict=True):
+            for layer, series in own.items():
+                times, colour = list(series), colours[layer]
+                if len(own) <= _BANDS:
+                    low, high = (
+                        [pick(values) for values in series.values()] for pick in (min, max)
+                    )
+                    ax.fill_between(times, low, high, color=colour, alpha=0.12, lw=0, zorder=2)
+                means = [statistics.fmean(values) for values in series.values()]
+                marker = "o" if len(times) < 12 else ""
+                ax.plot(times, means, color=colour, lw=1.2, marker=marker, ms=3, zorder=3)
+            ax.axhline(0.5, color=INK, lw=0.7, ls=(0, (2, 2)), zorder=1)
+            epochs(ax, last + 0.5)
+            ax.locator_params(axis="y", nbins=5)
+        same_scale(grid, low=0.49, high=1.0)
+        if len(named) > _NAMED:
+            named = [named[0], named[len(named) // 2], named[-1]]
+        handles = [
+            grid[0].plot([], [], color=colours[layer], lw=1.6, label=shown(shortened(layer, 24)))[0]
+            for layer in named
+        ]
+        legend_of_panels(figure, handles)
+
     yield Drawing(
-        name=f"{cell}-alpha",
-        place="body",
-        of=cell,
+        name="alpha",
         title="Shares that the networks kept",
         caption=(
             "Share of its own weights that the network with more information kept at each graft, 0.5 + |alpha - 0.5|, "
@@ -68,33 +93,5 @@ def figures(results: Results, cell: str) -> Iterator[Drawing]:
         alt="Line charts of alpha by epoch, one panel an arm, one line a layer.",
         size=panels_size(len(arms), columns=_COLUMNS),
         kept=True,
-        draw=partial(_draw, larger, last_epoch(results, cell, arms=arms)),
+        draw=draw,
     )
-
-
-def _draw(
-    larger: Mapping[str, Mapping[str, Mapping[float, list[float]]]], last: int, figure: FigureBase
-) -> None:
-    layers = list(dict.fromkeys(layer for own in larger.values() for layer in own))
-    colours = by_depth(layers)
-    grid = panels(figure, list(larger), columns=_COLUMNS, ylabel="Larger share, alpha")
-    for ax, own in zip(grid, larger.values(), strict=True):
-        for layer, series in own.items():
-            times, colour = list(series), colours[layer]
-            if len(own) <= _BANDS:
-                low, high = ([pick(values) for values in series.values()] for pick in (min, max))
-                ax.fill_between(times, low, high, color=colour, alpha=0.12, lw=0, zorder=2)
-            means = [statistics.fmean(values) for values in series.values()]
-            marker = "o" if len(times) < 12 else ""
-            ax.plot(times, means, color=colour, lw=1.2, marker=marker, ms=3, zorder=3)
-        ax.axhline(0.5, color=INK, lw=0.7, ls=(0, (2, 2)), zorder=1)
-        epochs(ax, last + 0.5)
-        ax.locator_params(axis="y", nbins=5)
-    same_scale(grid, low=0.49, high=1.0)
-    if len(layers) > _NAMED:
-        layers = [layers[0], layers[len(layers) // 2], layers[-1]]
-    handles = [
-        grid[0].plot([], [], color=colours[layer], lw=1.6, label=shown(shortened(layer, 24)))[0]
-        for layer in layers
-    ]
-    legend_of_panels(figure, handles)

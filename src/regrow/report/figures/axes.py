@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.axis import Axis
+from matplotlib.figure import FigureBase
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
 
 from regrow.report.drawing import WIDE
-
-if TYPE_CHECKING:
-    from matplotlib.artist import Artist
-    from matplotlib.axes import Axes
-    from matplotlib.axis import Axis
-    from matplotlib.figure import FigureBase
-    from matplotlib.lines import Line2D
-
-    from regrow.report.figures.style import ArmStyle
+from regrow.report.figures.style import ArmStyle
 
 
 def shown(label: str) -> str:
@@ -83,11 +82,10 @@ def columns_that_fit(lengths: Sequence[int], *, width: float) -> int:
     return 1
 
 
-def whole_numbers(axis: Axis) -> None:
-    """Let an axis of counts have no tick between two whole numbers."""
-    from matplotlib.ticker import MaxNLocator
-
-    axis.set_major_locator(MaxNLocator(nbins="auto", integer=True, steps=[1, 2, 5, 10]))
+def whole_numbers(*axes: Axis) -> None:
+    """Let axes of counts have no tick between two whole numbers."""
+    for axis in axes:
+        axis.set_major_locator(MaxNLocator(nbins="auto", integer=True, steps=[1, 2, 5, 10]))
 
 
 def epochs(ax: Axes, last: float) -> None:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING
+
+from matplotlib.artist import Artist
+from matplotlib.collections import LineCollection
+from matplotlib.figure import FigureBase
 
 from regrow.report import wording
 from regrow.report.drawing import Drawing
@@ -12,10 +15,6 @@ from regrow.report.figures.axes import epochs, legend_above
 from regrow.report.figures.scale import accuracy_axis, last_epoch, quartiles
 from regrow.report.figures.style import arm_styles, arms_size, many_arms
 from regrow.study.results import Results
-
-if TYPE_CHECKING:
-    from matplotlib.artist import Artist
-    from matplotlib.figure import FigureBase
 
 Curves = Mapping[str, Sequence[Mapping[int, float]]]
 """Arm to one curve a trial, epoch to accuracy in percent."""
@@ -40,9 +39,7 @@ def figures(results: Results, cell: str) -> Iterator[Drawing]:
             "accuracy."
         )
     yield Drawing(
-        name=f"{cell}-curves",
-        place="body",
-        of=cell,
+        name="curves",
         title="Learning curves",
         caption=text,
         alt="Line chart of median test accuracy by epoch, one line an arm.",
@@ -80,8 +77,6 @@ def learning_curves(results: Results, cell: str, label: str) -> list[dict[int, f
 
 
 def _draw(results: Results, cell: str, curves: Curves, figure: FigureBase) -> None:
-    from matplotlib.collections import LineCollection
-
     ax = figure.add_subplot()
     handles: list[Artist] = []
     drawn: list[float] = []

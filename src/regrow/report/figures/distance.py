@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterator, Mapping
-from functools import partial
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
+
+from matplotlib.figure import FigureBase
 
 from regrow.report.drawing import Drawing
 from regrow.report.figures.axes import epochs, legend_above, line_in_band
@@ -14,9 +14,6 @@ from regrow.report.figures.style import arm_styles, arms_size
 from regrow.report.weight_series import counted, distance_series
 from regrow.study.results import Results
 
-if TYPE_CHECKING:
-    from matplotlib.figure import FigureBase
-
 
 def figures(results: Results, cell: str) -> Iterator[Drawing]:
     """The distance between partners right before each graft, one line an arm whose networks grafted."""
@@ -24,10 +21,27 @@ def figures(results: Results, cell: str) -> Iterator[Drawing]:
     series = {arm: own for arm, own in every.items() if own}
     if not series:
         return
+
+    def draw(figure: FigureBase) -> None:
+        ax = figure.add_subplot()
+        styles = arm_styles(results)
+        lines = [
+            line_in_band(
+                ax,
+                list(own),
+                [(min(values), statistics.fmean(values), max(values)) for values in own.values()],
+                style=styles[arm],
+                label=arm,
+            )
+            for arm, own in series.items()
+        ]
+        ax.set(xlabel="Epoch", ylabel="Distance between partners")
+        epochs(ax, last_epoch(results, cell, arms=series) + 0.5)
+        ax.set_ylim(bottom=0)
+        legend_above(ax, handles=lines, labels=list(series))
+
     yield Drawing(
-        name=f"{cell}-distance",
-        place="body",
-        of=cell,
+        name="distance",
         title="Distance between partners",
         caption=(
             "Distance between the weights of a network and its partner right before each graft, as a share of the mean "
@@ -37,30 +51,5 @@ def figures(results: Results, cell: str) -> Iterator[Drawing]:
         ),
         alt="Line chart of the distance between partners by epoch, one line an arm.",
         size=arms_size(results),
-        draw=partial(_draw, results, series, last_epoch(results, cell, arms=series)),
+        draw=draw,
     )
-
-
-def _draw(
-    results: Results,
-    series: Mapping[str, Mapping[float, list[float]]],
-    last: int,
-    figure: FigureBase,
-) -> None:
-    ax = figure.add_subplot()
-    styles = arm_styles(results)
-    lines = [
-        line_in_band(
-            ax,
-            list(own),
-            [(min(values), statistics.fmean(values), max(values)) for values in own.values()],
-            style=styles[arm],
-            label=arm,
-        )
-        for arm, own in series.items()
-    ]
-    ax.set_xlabel("Epoch")
-    ax.set_ylabel("Distance between partners")
-    epochs(ax, last + 0.5)
-    ax.set_ylim(bottom=0)
-    legend_above(ax, handles=lines, labels=list(series))

@@ -9,17 +9,16 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterator, Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.figure import FigureBase
 
 from regrow.report.drawing import Drawing
 from regrow.report.figures.axes import legend_above, shortened, shown
 from regrow.report.figures.scale import accuracy_axis, quartiles
 from regrow.report.figures.style import INK, QUIET, arm_styles, arms_size
 from regrow.study.results import Results
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import FigureBase
 
 _LEVELS = 36  # rows of marks that fit one above the other
 _WIDTH = 0.68  # of the marks of one arm; the distance between two arms is 1
@@ -40,9 +39,7 @@ def figures(results: Results, cell: str) -> Iterator[Drawing]:
         return
     counts = ", ".join(f"{len(own)} ({label})" for label, own in values.items())
     yield Drawing(
-        name=f"{cell}-distribution",
-        place="body",
-        of=cell,
+        name="distribution",
         title="Distribution over seeds",
         caption=(
             "Distribution of the test accuracy after the last epoch over seeds; "

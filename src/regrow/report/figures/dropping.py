@@ -14,10 +14,8 @@ HELD: Final = 0.5
 
 def first_dropping(results: Results, cell: str, arm: str) -> Trial | None:
     """The trial of an arm's first seed that took any filter out of the network; None without one."""
-    for trial in results.arm(cell, arm).values():
-        if results.drops.get(trial.trial) and results.layers.get(trial.trial) and trial.epochs:
-            return trial
-    return None
+    trials = (trial for trial, _ in results.of_arm(cell, arm, results.drops))
+    return next((each for each in trials if each.trial in results.layers and each.epochs), None)
 
 
 def times(trial: Trial, drop: Drop) -> tuple[float, float]:

@@ -6,19 +6,17 @@ from collections.abc import Iterator
 
 from regrow.report.drawing import Drawing
 from regrow.report.figures.layer_panels import layer_drawing
-from regrow.report.weight_series import counted, entropy_series, seen_layers
+from regrow.report.weight_series import counted, seen_layers
 from regrow.study.results import Results
 
 
 def figures(results: Results, cell: str) -> Iterator[Drawing]:
     """One figure, where weights were looked at."""
-    layers = seen_layers(results, cell, results.entropies)
-    if layers:
+    if seen_layers(results, cell, results.entropies):
         yield layer_drawing(
             results,
             cell,
-            layers,
-            entropy_series,
+            results.entropies,
             name="entropy",
             title="Entropy of the weights, layer by layer",
             caption=(

@@ -5,7 +5,11 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import Final
+
+from matplotlib.axes import Axes
+from matplotlib.colors import ListedColormap
+from matplotlib.figure import FigureBase
 
 from regrow.report import wording
 from regrow.report.drawing import NARROW, Drawing, in_turn
@@ -15,10 +19,6 @@ from regrow.report.figures.style import INK, QUIET
 from regrow.study.records import Trial
 from regrow.study.results import Results
 from regrow.study.views import Drop
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import FigureBase
 
 _ROW: Final = 0.011  # inches: two pixels of the PNG
 _AROUND: Final = 1.2  # inches above and below the rows
@@ -50,9 +50,8 @@ def figures(results: Results, cell: str) -> Iterator[Drawing]:
             )
         height = min(max(_AROUND + _ROW * filters, NARROW[1]), 9.0)
         yield Drawing(
-            name=f"{cell}-filters-{trial.arm}",
+            name=f"filters-{trial.arm}",
             place=in_turn(number),
-            of=cell,
             title=f"Filters of {trial.arm} in and out of the network",
             caption=text,
             alt="Map of filters over epochs, one row a filter, dark while it is out of the network.",
@@ -90,19 +89,15 @@ def _draw(
     room: float,
     figure: FigureBase,
 ) -> None:
-    from matplotlib.colors import ListedColormap
-
     ax = figure.add_subplot()
     edges, rows = out_of_network(trial, layers, drops)
     ax.pcolormesh(
         edges, range(len(rows) + 1), rows, cmap=ListedColormap(["white", _DARK]), vmin=0, vmax=1,
         rasterized=True,
     )  # fmt: skip
-    ax.set_xlim(0, edges[-1])
-    ax.set_ylim(len(rows), 0)
+    ax.set(xlim=(0, edges[-1]), ylim=(len(rows), 0))
+    ax.set(xlabel="Epoch", ylabel="Filter, by layer (number of filters)")
     ax.set_title(f"{shown(trial.arm)}, seed {trial.seed}", loc="left")
-    ax.set_xlabel("Epoch")
-    ax.set_ylabel("Filter, by layer (number of filters)")
     ax.grid(visible=False)
     whole_numbers(ax.xaxis)
     _name_layers(ax, layers, inches=room / len(rows))

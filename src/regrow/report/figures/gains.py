@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import partial
-from typing import TYPE_CHECKING
+
+from matplotlib.artist import Artist
+from matplotlib.figure import FigureBase
 
 from regrow.report import wording
 from regrow.report.drawing import WIDE, Drawing
@@ -13,10 +15,6 @@ from regrow.report.figures.style import INK, arm_styles
 from regrow.report.findings import StudySummary
 from regrow.report.summary import summarise
 from regrow.study.results import Results
-
-if TYPE_CHECKING:
-    from matplotlib.artist import Artist
-    from matplotlib.figure import FigureBase
 
 _ROW = 0.17  # inches for one arm of one cell
 
@@ -38,7 +36,6 @@ def figures(results: Results) -> Iterator[Drawing]:
     yield Drawing(
         name="gains",
         place="overview",
-        of="",
         title="Difference from the baseline in every cell",
         caption=(
             f"Mean paired difference of test accuracy from {results.study.baseline} in every cell, with "

@@ -12,7 +12,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from math import isnan, nan
-from typing import TYPE_CHECKING, Final
+from typing import Final
+
+from matplotlib.axes import Axes
+from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.figure import FigureBase
+from matplotlib.patches import Rectangle
 
 from regrow.report import wording
 from regrow.report.drawing import WIDE, Drawing
@@ -21,10 +26,6 @@ from regrow.report.figures.style import FAINT, INK, QUIET
 from regrow.report.sweep.panel import Panel, SweepCell
 from regrow.report.sweep.tables import pairs
 from regrow.study.results import Results
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import FigureBase
 
 _BESIDE: Final = 6
 """Up to so many columns two maps stand side by side; wider ones stand above each other."""
@@ -45,9 +46,8 @@ def figures(_: Results, panel: Panel) -> Iterator[Drawing]:
     beside = len(panel.x.values) <= _BESIDE
     height = 1.05 + 0.29 * len(panel.y.values)
     yield Drawing(
-        name=f"{panel.key}-map",
+        name="map",
         place="panel",
-        of=panel.key,
         title=f"Gain of {panel.arm} over {panel.versus} and failed seeds in every cell",
         caption=(
             f"Mean paired difference of test accuracy, {panel.arm} minus {panel.versus}, in percentage points, and "
@@ -133,9 +133,6 @@ def _map(
     unit: str,
 ) -> None:
     """One map: colours, a number a cell, blank cells crossed out."""
-    from matplotlib.colors import LinearSegmentedColormap
-    from matplotlib.patches import Rectangle
-
     columns, rows = len(panel.x.values), len(panel.y.values)
     mesh = ax.pcolormesh(
         [x - 0.5 for x in range(columns + 1)], [y - 0.5 for y in range(rows + 1)],
@@ -163,12 +160,10 @@ def _map(
         number.set_in_layout(False)  # it is inside, and there are hundreds
     # Side by side there is no room for a title in one line.
     ax.set_title(shown(title).replace(" (", "\n(" if beside else " ("), loc="left", pad=7)
-    ax.set_xlim(-0.5, columns - 0.5)
-    ax.set_ylim(-0.5, rows - 0.5)
+    ax.set(xlim=(-0.5, columns - 0.5), ylim=(-0.5, rows - 0.5))
+    ax.set(xlabel=shown(panel.x.setting).strip(), ylabel=shown(panel.y.setting).strip())
     ax.set_xticks(range(columns), [str(value) for value in panel.x.values])
     ax.set_yticks(range(rows), [str(value) for value in panel.y.values])
-    ax.set_xlabel(shown(panel.x.setting).strip())
-    ax.set_ylabel(shown(panel.y.setting).strip())
     ax.grid(visible=False)
     ax.tick_params(length=0)
     if max(len(str(value)) for value in panel.x.values) * columns > 90:

@@ -26,9 +26,8 @@ def figures(results: Results, panel: Panel) -> Iterator[Drawing]:
         return
     before, after = chosen.before, chosen.after
     yield Drawing(
-        name=f"{panel.key}-pairs",
+        name="pairs",
         place="choice",
-        of=panel.key,
         title="The chosen cell, seed by seed, on the seeds that did not choose it",
         caption=(
             f"Test accuracy of the {wording.count(after.numbers.both, 'seed')} held back, sorted by the accuracy under "

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import partial
-from typing import TYPE_CHECKING
+
+from matplotlib.artist import Artist
+from matplotlib.figure import FigureBase
 
 from regrow.report.drawing import Drawing
 from regrow.report.figures.axes import (
@@ -23,19 +25,13 @@ from regrow.report.weight_series import counted, invalid_series, seen_layers
 from regrow.study.results import Results
 from regrow.study.views import THRESHOLDS
 
-if TYPE_CHECKING:
-    from matplotlib.artist import Artist
-    from matplotlib.figure import FigureBase
-
 
 def figures(results: Results, cell: str) -> Iterator[Drawing]:
     """The share of invalid filters, one small panel a threshold, one line an arm; where weights were looked at."""
     if not seen_layers(results, cell, results.entropies):
         return
     yield Drawing(
-        name=f"{cell}-invalid",
-        place="body",
-        of=cell,
+        name="invalid",
         title="Invalid filters",
         caption=(
             "Share of the filters whose l1 norm is below a threshold after every epoch, over all convolutions that do "

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterator, Mapping
-from functools import partial
-from typing import TYPE_CHECKING, Final
+from collections.abc import Iterator
+from typing import Final
+
+from matplotlib.figure import FigureBase
 
 from regrow.report.drawing import Drawing
 from regrow.report.figures.axes import epochs, legend_of_panels, panels, panels_size, same_scale
@@ -13,9 +14,6 @@ from regrow.report.figures.scale import last_epoch
 from regrow.report.figures.style import FAINT, by_depth
 from regrow.report.weight_series import counted
 from regrow.study.results import Results
-
-if TYPE_CHECKING:
-    from matplotlib.figure import FigureBase
 
 _COLUMNS: Final = 3
 _LINES: Final = ("-", (0, (5, 1.5)), (0, (1, 1)), (0, (5, 1.5, 1, 1.5)))
@@ -27,10 +25,36 @@ def figures(results: Results, cell: str) -> Iterator[Drawing]:
     curves = {arm: own for arm, own in every.items() if own}
     if not curves:
         return
+    last = last_epoch(results, cell, arms=curves)
+
+    def draw(figure: FigureBase) -> None:
+        numbers = range(max(number for own in curves.values() for number in own) + 1)
+        colours = by_depth(numbers)
+        grid = panels(figure, list(curves), columns=_COLUMNS, ylabel="Test accuracy (%)")
+        for ax, own in zip(grid, curves.values(), strict=True):
+            common = sorted(set.intersection(*(set(curve) for curve in own.values())))
+            mean = [statistics.fmean(curve[epoch] for curve in own.values()) for epoch in common]
+            # Broad and below: networks that were just grafted lie on top of each other.
+            ax.plot(common, mean, color=FAINT, lw=5, zorder=2)
+            for number, curve in own.items():
+                ax.plot(
+                    list(curve), list(curve.values()), color=colours[number],
+                    ls=_LINES[number % len(_LINES)], lw=1.2, zorder=3,
+                )  # fmt: skip
+            epochs(ax, last + 0.5)
+        same_scale(grid, low=0.0, high=101.0)
+        handles = [
+            grid[0].plot(
+                [], [], color=colours[number], ls=_LINES[number % len(_LINES)], lw=1.6,
+                label=f"network {number}",
+            )[0]
+            for number in numbers
+        ]  # fmt: skip
+        handles += grid[0].plot([], [], color=FAINT, lw=5, label="their mean")
+        legend_of_panels(figure, handles)
+
     yield Drawing(
-        name=f"{cell}-networks",
-        place="body",
-        of=cell,
+        name="networks",
         title="Each network beside the mean",
         caption=(
             "Test accuracy of each network of a trial over the epochs, mean over "
@@ -41,15 +65,15 @@ def figures(results: Results, cell: str) -> Iterator[Drawing]:
         alt="Line charts of test accuracy by epoch, one panel an arm, one line a network.",
         size=panels_size(len(curves), columns=_COLUMNS),
         kept=True,
-        draw=partial(_draw, curves, last_epoch(results, cell, arms=curves)),
+        draw=draw,
     )
 
 
 def network_curves(results: Results, cell: str, arm: str) -> dict[int, dict[int, float]]:
     """Network of an arm to epoch to accuracy in percent, mean over the trials that reached that epoch."""
     values: dict[int, dict[int, list[float]]] = {}
-    for trial in results.arm(cell, arm).values():
-        for partner in results.partners.get(trial.trial, ()):
+    for _, partners in results.of_arm(cell, arm, results.partners):
+        for partner in partners:
             own = values.setdefault(partner.number, {})
             for epoch, accuracy in partner.accuracies.items():
                 own.setdefault(epoch, []).append(100 * accuracy)
@@ -58,32 +82,3 @@ def network_curves(results: Results, cell: str, arm: str) -> dict[int, dict[int,
         for number, own in sorted(values.items())
         if own
     }
-
-
-def _draw(
-    curves: Mapping[str, Mapping[int, Mapping[int, float]]], last: int, figure: FigureBase
-) -> None:
-    numbers = range(max(number for own in curves.values() for number in own) + 1)
-    colours = by_depth(numbers)
-    grid = panels(figure, list(curves), columns=_COLUMNS, ylabel="Test accuracy (%)")
-    for ax, own in zip(grid, curves.values(), strict=True):
-        common = sorted(set.intersection(*(set(curve) for curve in own.values())))
-        mean = [statistics.fmean(curve[epoch] for curve in own.values()) for epoch in common]
-        # Broad and below: networks that were just grafted lie on top of each other.
-        ax.plot(common, mean, color=FAINT, lw=5, zorder=2)
-        for number, curve in own.items():
-            ax.plot(
-                list(curve), list(curve.values()), color=colours[number],
-                ls=_LINES[number % len(_LINES)], lw=1.2, zorder=3,
-            )  # fmt: skip
-        epochs(ax, last + 0.5)
-    same_scale(grid, low=0.0, high=101.0)
-    handles = [
-        grid[0].plot(
-            [], [], color=colours[number], ls=_LINES[number % len(_LINES)], lw=1.6,
-            label=f"network {number}",
-        )[0]
-        for number in numbers
-    ]  # fmt: skip
-    handles += grid[0].plot([], [], color=FAINT, lw=5, label="their mean")
-    legend_of_panels(figure, handles)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Final
 
-from regrow.report.drawing import Drawing, file_name
+from regrow.report.drawing import MANY_CELLS, Drawing, file_name
 from regrow.report.figures import (
     alpha,
     curves,
@@ -27,14 +27,8 @@ from regrow.report.figures import (
 from regrow.report.sweep.panel import Panel
 from regrow.report.sweep.panels import panels as sweep_panels
 from regrow.study.results import Results
-from regrow.study.sweep import find_sweep
-
-MANY_CELLS: Final = 8
-"""Of studies with more cells, each cell has the first of its figures alone: a page must open, too."""
 
 _OF_PANEL: Final = (heat_map.figures, held_back.figures)
-
-_OF_STUDY: Final = (gains.figures,)
 
 _OF_CELL: Final[Sequence[Callable[[Results, str], Iterable[Drawing]]]] = (
     sorted_seeds.figures,
@@ -63,13 +57,21 @@ def drawings(results: Results, panels: Sequence[Panel] | None = None) -> tuple[D
     if not results.trials:
         return ()
     swept = sweep_panels(results) if panels is None else panels
-    found = [one for panel in swept for kind in _OF_PANEL for one in kind(results, panel)]
-    sweep = find_sweep(results.study)
-    if sweep is None or not sweep.large:
-        found += [one for kind in _OF_STUDY for one in kind(results)]
+    found = [
+        one for panel in swept for kind in _OF_PANEL for one in _of(panel.key, kind(results, panel))
+    ]
+    if not results.large:
+        found += gains.figures(results)
         own = _OF_CELL[:1] if len(results.cells) > MANY_CELLS else _OF_CELL
-        found += [one for cell in results.cells for kind in own for one in kind(results, cell)]
+        found += [
+            one for cell in results.cells for kind in own for one in _of(cell, kind(results, cell))
+        ]
     return _named_apart(found)
+
+
+def _of(whole: str, found: Iterable[Drawing]) -> Iterable[Drawing]:
+    """Figures as those of a cell or a panel."""
+    return (replace(drawing, name=f"{whole}-{drawing.name}", of=whole) for drawing in found)
 
 
 def _by_turns(*kinds: Iterable[Drawing]) -> Iterable[Drawing]:

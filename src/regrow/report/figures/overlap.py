@@ -7,14 +7,13 @@ from collections.abc import Iterator
 from regrow.report.drawing import Drawing
 from regrow.report.figures.dropping import phases
 from regrow.report.figures.layer_panels import layer_drawing
-from regrow.report.weight_series import counted, overlap_series, seen_layers
+from regrow.report.weight_series import counted, seen_layers
 from regrow.study.results import Results
 
 
 def figures(results: Results, cell: str) -> Iterator[Drawing]:
     """One figure, where the overlap was measured."""
-    layers = seen_layers(results, cell, results.overlaps)
-    if layers:
+    if seen_layers(results, cell, results.overlaps):
         grey = (
             " Grey: filters are out of the network; a layer is then what is left of it, without them as filters and as "
             "inputs."
@@ -22,8 +21,7 @@ def figures(results: Results, cell: str) -> Iterator[Drawing]:
         yield layer_drawing(
             results,
             cell,
-            layers,
-            overlap_series,
+            results.overlaps,
             name="overlap",
             title="Overlap of the filters, layer by layer",
             caption=(

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import matplotlib as mpl
+from matplotlib.figure import FigureBase
+from matplotlib.patches import Patch
 
 from regrow.report import wording
 from regrow.report.drawing import NARROW, Drawing, in_turn
@@ -18,9 +22,6 @@ from regrow.report.figures.renewing import (
 )
 from regrow.report.figures.scale import last_epoch
 from regrow.study.results import Results
-
-if TYPE_CHECKING:
-    from matplotlib.figure import FigureBase
 
 _HATCHES = ("", "////", "....", "\\\\\\\\", "xxxx", "")
 
@@ -38,9 +39,8 @@ def figures(results: Results, cell: str) -> Iterator[Drawing]:
         if replaying:
             text += f" The control {', '.join(replaying)} repeats the same numbers."
         yield Drawing(
-            name=f"{cell}-renewals-{arm}",
+            name=f"renewals-{arm}",
             place=in_turn(number),
-            of=cell,
             title=f"Renewals of {arm} by layer",
             caption=text + hidden_epochs(results, cell, arm),
             alt="Stacked histogram of renewed filters by epoch and layer.",
@@ -54,9 +54,6 @@ def figures(results: Results, cell: str) -> Iterator[Drawing]:
 def _draw(
     counts: Mapping[str, Mapping[int, int]], last: int, part: int, figure: FigureBase
 ) -> None:
-    import matplotlib as mpl
-    from matplotlib.patches import Patch
-
     ax = figure.add_subplot()
     base = [0.0] * last
     handles: list[Patch] = []
@@ -69,15 +66,12 @@ def _draw(
             "facecolor": colour,
             "edgecolor": "white",
             "hatch": hatch,
-            "linewidth": 0.3,
+            "lw": 0.3,
         }
         ax.fill_between(edges, [*base, base[-1]], [*top, top[-1]], step="post", **look)
         handles.append(Patch(**look))
         base = top
-    ax.set_xlim(0.5, part + 0.5)
-    ax.set_ylim(0, 1.05 * max(base))
-    whole_numbers(ax.xaxis)
-    whole_numbers(ax.yaxis)
-    ax.set_xlabel("Epoch")
-    ax.set_ylabel("Filters renewed per epoch,\nall seeds together")
+    ax.set(xlim=(0.5, part + 0.5), ylim=(0, 1.05 * max(base)))
+    ax.set(xlabel="Epoch", ylabel="Filters renewed per epoch,\nall seeds together")
+    whole_numbers(ax.xaxis, ax.yaxis)
     legend_above(ax, handles=handles, labels=list(counts))

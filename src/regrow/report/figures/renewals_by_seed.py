@@ -5,7 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import partial
 from itertools import pairwise
-from typing import TYPE_CHECKING
+
+import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.colors import BoundaryNorm, ListedColormap
+from matplotlib.figure import FigureBase
+from matplotlib.patches import Patch
 
 from regrow.report import wording
 from regrow.report.drawing import NARROW, Drawing, in_turn
@@ -16,20 +21,15 @@ from regrow.report.figures.style import INK
 from regrow.report.summary import failed_seeds
 from regrow.study.results import Results
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import FigureBase
-
 
 def figures(results: Results, cell: str) -> Iterator[Drawing]:
     """For each arm that renewed any filter: how many in each epoch of each seed."""
     for number, arm in enumerate(renewing_arms(results, cell)):
         trials = results.arm(cell, arm)
-        touched = sum(trial.trial in results.renewals for trial in trials.values())
+        touched = len(results.of_arm(cell, arm, results.renewals))
         yield Drawing(
-            name=f"{cell}-renewals-by-seed-{arm}",
+            name=f"renewals-by-seed-{arm}",
             place=in_turn(number),
-            of=cell,
             title=f"Renewals of {arm} by seed",
             caption=(
                 f"Where the renewals of {arm} fall: one row a seed, in the order of the sorted seeds, "
@@ -44,17 +44,13 @@ def figures(results: Results, cell: str) -> Iterator[Drawing]:
 
 
 def _draw(results: Results, cell: str, arm: str, figure: FigureBase) -> None:
-    import matplotlib as mpl
-    from matplotlib.colors import BoundaryNorm, ListedColormap
-    from matplotlib.patches import Patch
-
     ax = figure.add_subplot()
     trials, last = results.arm(cell, arm), last_epoch(results, cell)
     seeds = [seed for seed in seed_order(results, cell) if seed in trials]
     rows = [[0] * last for _ in seeds]
     for row, seed in zip(rows, seeds, strict=True):
         for renewal in results.renewals.get(trials[seed].trial, ()):
-            row[renewal.epoch - 1] += renewal.filters
+            row[renewal.epoch - 1] += 1
     most = max(n for row in rows for n in row)
     # Lower ends of the colour classes, as far as there are counts.
     bounds = [bound for bound in (1, 2, 5, 20, 100) if bound <= most]
@@ -67,8 +63,7 @@ def _draw(results: Results, cell: str, arm: str, figure: FigureBase) -> None:
     )  # fmt: skip
     ax.set_xlim(0.5, shown_epochs(results, cell, arm) + 0.5)
     _mark_failures(ax, results, cell, arm, seeds)
-    whole_numbers(ax.xaxis)
-    whole_numbers(ax.yaxis)
+    whole_numbers(ax.xaxis, ax.yaxis)
     ax.grid(visible=False)
     ax.set_xlabel("Epoch")
     ax.set_ylabel(f"Rank of the seed by\naccuracy under {shown(results.study.baseline).strip()}")

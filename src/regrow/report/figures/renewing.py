@@ -18,11 +18,8 @@ def renewing_arms(results: Results, cell: str) -> list[str]:
 
     A control has the same renewals as the arm that it replays, and is left out beside it.
     """
-    found = [
-        arm.label
-        for arm in results.study.arms
-        if any(t.trial in results.renewals for t in results.arm(cell, arm.label).values())
-    ]
+    every = [arm.label for arm in results.study.arms]
+    found = [label for label in every if results.of_arm(cell, label, results.renewals)]
     controls = results.study.controls
     return [label for label in found if controls.get(label) not in found]
 
@@ -33,9 +30,9 @@ def by_layer(results: Results, cell: str, arm: str) -> dict[str, Counter[int]]:
     In the order of the numbers in the names; beyond five layers those with the fewest renewals are put together.
     """
     found: dict[str, Counter[int]] = {}
-    for trial in results.arm(cell, arm).values():
-        for renewal in results.renewals.get(trial.trial, ()):
-            found.setdefault(renewal.layer, Counter())[renewal.epoch] += renewal.filters
+    for _, renewals in results.of_arm(cell, arm, results.renewals):
+        for renewal in renewals:
+            found.setdefault(renewal.layer, Counter())[renewal.epoch] += 1
     kept = sorted(found, key=lambda layer: -found[layer].total())
     rest = kept[LAYERS:] if len(kept) > LAYERS + 1 else []
     named = {layer: found[layer] for layer in sorted(found, key=_natural) if layer not in rest}
@@ -46,8 +43,8 @@ def by_layer(results: Results, cell: str, arm: str) -> dict[str, Counter[int]]:
 def shown_epochs(results: Results, cell: str, arm: str) -> int:
     """How many epochs are shown: all, or a little more than those with renewals where these end before half of them."""
     every = max(last_epoch(results, cell), 1)
-    trials = results.arm(cell, arm).values()
-    last = max((r.epoch for t in trials for r in results.renewals.get(t.trial, ())), default=every)
+    trials = results.of_arm(cell, arm, results.renewals)
+    last = max((renewal.epoch for _, own in trials for renewal in own), default=every)
     return every if 2 * last >= every else min(every, max(round(1.2 * last), last + 1, 5))
 
 

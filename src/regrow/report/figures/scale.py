@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Collection, Sequence
-from typing import TYPE_CHECKING
+
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
 
 from regrow.report import wording
 from regrow.report.figures.style import FAILED, INK
 from regrow.study.results import Results
 from regrow.study.statistics import FAILED_MARGIN
-
-if TYPE_CHECKING:
-    from matplotlib.artist import Artist
-    from matplotlib.axes import Axes
 
 
 def seed_order(results: Results, cell: str) -> list[int]:

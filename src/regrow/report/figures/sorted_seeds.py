@@ -11,7 +11,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.figure import FigureBase
 
 from regrow.report import wording
 from regrow.report.drawing import WIDE, Drawing
@@ -19,11 +23,6 @@ from regrow.report.figures.axes import legend_above, shown
 from regrow.report.figures.scale import accuracy_axis, seed_order
 from regrow.report.figures.style import FAINT, arm_styles
 from regrow.study.results import Results
-
-if TYPE_CHECKING:
-    from matplotlib.artist import Artist
-    from matplotlib.axes import Axes
-    from matplotlib.figure import FigureBase
 
 _NUMBERED = 30  # more seed numbers than this do not fit below the axis
 
@@ -41,9 +40,8 @@ def figures(results: Results, cell: str) -> Iterator[Drawing]:
         "batches. In the grey band a seed has failed."
     )
     yield Drawing(
-        name=f"{cell}-sorted",
+        name="sorted",
         place="cell",
-        of=cell,
         title="Accuracy of each seed, sorted",
         caption=f"{text} Crosses at the lower edge: {crashed} crashed." if crashed else text,
         alt="Scatter plot of test accuracy by seed, one mark an arm.",

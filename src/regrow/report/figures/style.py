@@ -7,13 +7,14 @@ import warnings
 from collections.abc import Generator, Hashable, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import Any, Final, TypeVar
+
+import matplotlib as mpl
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
 
 from regrow.report.drawing import NARROW, WIDE
 from regrow.study.results import Results
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 T = TypeVar("T", bound=Hashable)
 
@@ -96,8 +97,6 @@ def arm_styles(results: Results) -> Mapping[str, ArmStyle]:
 
 def by_depth(things: Sequence[T]) -> dict[T, tuple[float, float, float, float]]:
     """Give things in an order their colours, from dark to light."""
-    import matplotlib as mpl
-
     shades = mpl.colormaps["viridis"].resampled(256)
     # The map's end is too pale for white paper.
     places = [0.88 * place / max(len(things) - 1, 1) for place in range(len(things))]
@@ -117,8 +116,6 @@ def arms_size(results: Results) -> tuple[float, float]:
 @contextmanager
 def house_style() -> Generator[None]:
     """Draw in the house's style, and leave the user's own settings as they were."""
-    import matplotlib as mpl
-
     with mpl.rc_context(_SETTINGS), warnings.catch_warnings():
         # A label in a script that the font lacks is drawn as boxes: no reason to stop a report.
         warnings.filterwarnings("ignore", message="Glyph .* missing from")
@@ -127,9 +124,6 @@ def house_style() -> Generator[None]:
 
 def sheet(size: tuple[float, float]) -> Figure:
     """An empty figure of so many inches that no window knows of."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     figure = Figure(figsize=size, layout="constrained")
     FigureCanvasAgg(figure)
     return figure

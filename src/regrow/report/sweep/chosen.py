@@ -6,8 +6,7 @@ import statistics
 from collections.abc import Sequence
 from typing import Literal
 
-from regrow.report.compared import compare, majority_share, reached
-from regrow.report.findings import Comparison, Versus
+from regrow.report.compared import Against, between
 from regrow.report.sweep.panel import Chosen, SweepCell
 from regrow.study.records import Trial
 from regrow.study.results import Results
@@ -15,7 +14,7 @@ from regrow.study.sweep import Sweep
 
 
 def choose(
-    results: Results, sweep: Sweep, cells: Sequence[SweepCell], *, against: str, role: Versus
+    results: Results, sweep: Sweep, cells: Sequence[SweepCell], against: Against
 ) -> tuple[Chosen, ...]:
     """Choose a cell on the seeds at even places, show it on the others; and the other way round.
 
@@ -23,7 +22,7 @@ def choose(
     worth.
 
     Args:
-        against: Label of the arm that the chosen cell is compared with; chosen it is by the gain over the baseline.
+        against: What the chosen cell is compared with; chosen it is by the gain over the baseline.
 
     Returns:
         The choice of the seeds at even places of the study's list, counted from 0, then that of those at odd places.
@@ -41,12 +40,6 @@ def choose(
         "odd": seeds[1::2],
     }
 
-    def over(cell: SweepCell, seeds: Sequence[int]) -> Comparison:
-        arm, versus = (
-            reached(label, _trials(results, label, cell, seeds)) for label in (sweep.arm, against)
-        )
-        return compare(arm, versus, role=role, share=majority_share(results, cell.cell))
-
     found: list[Chosen] = []
     for half, choosing in halves.items():
         cell = _largest(results, sweep, cells, choosing)
@@ -59,8 +52,8 @@ def choose(
                 cell=cell,
                 choosing=choosing,
                 held_back=held_back,
-                before=over(cell, choosing),
-                after=over(cell, held_back),
+                before=between(results, cell.cell, sweep.arm, against, seeds=choosing),
+                after=between(results, cell.cell, sweep.arm, against, seeds=held_back),
             )
         )
     return tuple(found)

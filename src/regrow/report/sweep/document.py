@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 
 from regrow.report.findings import Comparison
-from regrow.report.sweep.panel import Chosen, Panel, SweepCell
+from regrow.report.sweep.panel import Chosen, Panel
 from regrow.report.sweep.told import choice, findings, headline
 
 
@@ -22,42 +22,26 @@ def sweep_document(panels: Sequence[Panel]) -> dict[str, object]:
 def _panel(panel: Panel) -> dict[str, object]:
     return {
         "panel": panel.name,
-        "arm": panel.arm,
-        "versus": panel.versus,
+        **_of(panel, "arm", "versus"),
         "headline": headline(panel),
         "findings": [*findings(panel), *choice(panel)],
-        "x": {"key": panel.x.key, "setting": panel.x.setting, "values": list(panel.x.values)},
-        "y": {"key": panel.y.key, "setting": panel.y.setting, "values": list(panel.y.values)},
-        "seeds": panel.seeds,
-        "missing": panel.missing,
-        "mean_gain": panel.mean_gain,
-        "x_trend": panel.x_trend,
-        "y_trend": panel.y_trend,
+        "x": asdict(panel.x),
+        "y": asdict(panel.y),
+        **_of(panel, "seeds", "missing", "mean_gain", "x_trend", "y_trend"),
         "best": None if panel.best is None else panel.best.cell,
         "chosen": [_chosen(chosen) for chosen in panel.chosen],
-        "cells": [_cell(cell) for cell in panel.cells],
-    }
-
-
-def _cell(cell: SweepCell) -> dict[str, object]:
-    return {
-        "cell": cell.cell,
-        "x": cell.x,
-        "y": cell.y,
-        "renewed": cell.renewed,
-        "missing": cell.missing,
-        **_comparison(cell.comparison),
+        "cells": [
+            _of(cell, "cell", "x", "y", "renewed", "missing") | _comparison(cell.comparison)
+            for cell in panel.cells
+        ],
     }
 
 
 def _chosen(chosen: Chosen) -> dict[str, object]:
     return {
         "half": chosen.half,
-        "cell": chosen.cell.cell,
-        "x": chosen.cell.x,
-        "y": chosen.cell.y,
-        "choosing": list(chosen.choosing),
-        "held_back": list(chosen.held_back),
+        **_of(chosen.cell, "cell", "x", "y"),
+        **_of(chosen, "choosing", "held_back"),
         "before": _comparison(chosen.before),
         "after": _comparison(chosen.after),
     }
@@ -65,3 +49,7 @@ def _chosen(chosen: Chosen) -> dict[str, object]:
 
 def _comparison(comparison: Comparison) -> dict[str, object]:
     return {"numbers": asdict(comparison.numbers), "outcome": comparison.outcome}
+
+
+def _of(record: object, *names: str) -> dict[str, object]:
+    return {name: getattr(record, name) for name in names}

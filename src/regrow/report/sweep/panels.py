@@ -7,12 +7,12 @@ from collections.abc import Mapping, Sequence
 
 from scipy.stats import rankdata
 
-from regrow.report.compared import compare, majority_share, reached
-from regrow.report.findings import Versus
+from regrow.report.compared import Against, between
 from regrow.report.sweep.chosen import choose
 from regrow.report.sweep.panel import Panel, SweepCell
 from regrow.study.results import Results
-from regrow.study.sweep import Sweep, find_sweep
+from regrow.study.statistics import mean_of
+from regrow.study.sweep import Sweep
 
 
 def panels(results: Results) -> tuple[Panel, ...]:
@@ -22,17 +22,15 @@ def panels(results: Results) -> tuple[Panel, ...]:
         One panel for each combination of what is not swept and each arm to compare with, the baseline first; none for
         a study that sweeps nothing.
     """
-    sweep = find_sweep(results.study)
+    sweep = results.sweep
     if sweep is None:
         return ()
-    versus: list[tuple[str, Versus]] = [
-        (sweep.baseline, "baseline"),
-        *((control, "control") for control in sweep.controls),
+    versus = [
+        Against(sweep.baseline, "baseline"),
+        *(Against(control, "control") for control in sweep.controls),
     ]
     return tuple(
-        _panel(results, sweep, dict(point), against=label, role=role)
-        for point in sweep.panels
-        for label, role in versus
+        _panel(results, sweep, dict(point), against) for point in sweep.panels for against in versus
     )
 
 
@@ -52,11 +50,9 @@ def rank_correlation(first: Sequence[float], second: Sequence[float]) -> float |
     return round(statistics.correlation(*ranks), 12)
 
 
-def _panel(
-    results: Results, sweep: Sweep, point: Mapping[str, object], *, against: str, role: Versus
-) -> Panel:
+def _panel(results: Results, sweep: Sweep, point: Mapping[str, object], against: Against) -> Panel:
     cells = tuple(
-        _cell(results, sweep, point, at=(x, y), against=against, role=role)
+        _cell(results, sweep, {**point, sweep.x.key: x, sweep.y.key: y}, (x, y), against)
         # Row by row from the smallest values: the figures and tables count on this order.
         for y in sweep.y.values
         for x in sweep.x.values
@@ -66,40 +62,31 @@ def _panel(
     return Panel(
         name=",".join(f"{key}={value}" for key, value in point.items()) or "base",
         arm=sweep.arm,
-        versus=against,
+        versus=against.label,
         x=sweep.x,
         y=sweep.y,
         cells=cells,
         seeds=len(results.study.seeds),
         x_trend=rank_correlation([cell.x for cell, _ in gains], means),
         y_trend=rank_correlation([cell.y for cell, _ in gains], means),
-        chosen=choose(results, sweep, cells, against=against, role=role),
+        chosen=choose(results, sweep, cells, against),
     )
 
 
 def _cell(
     results: Results,
     sweep: Sweep,
-    point: Mapping[str, object],
-    *,
+    values: Mapping[str, object],
     at: tuple[float, float],
-    against: str,
-    role: Versus,
+    against: Against,
 ) -> SweepCell:
-    values = {**point, sweep.x.key: at[0], sweep.y.key: at[1]}
     name = ",".join(f"{key}={values[key]}" for key in results.study.grid)
-    arm, other = results.arm(name, sweep.arm), results.arm(name, against)
-    renewed = [trial.renewed for trial in arm.values() if trial.renewed is not None]
+    arm, other = results.arm(name, sweep.arm), results.arm(name, against.label)
     return SweepCell(
         cell=name,
         x=at[0],
         y=at[1],
-        comparison=compare(
-            reached(sweep.arm, arm),
-            reached(against, other),
-            role=role,
-            share=majority_share(results, name),
-        ),
-        renewed=statistics.fmean(renewed) if renewed else None,
+        comparison=between(results, name, sweep.arm, against),
+        renewed=mean_of(trial.renewed for trial in arm.values()),
         missing=2 * len(results.study.seeds) - len(arm) - len(other),
     )

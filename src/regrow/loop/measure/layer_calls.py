@@ -1,0 +1,162 @@
+"""LayerCalls: what comes to some layers while a model runs, kept so that each call can be made with another weight."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Generator, Mapping
+from contextlib import ExitStack, contextmanager
+from typing import Any, Final
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.conv import _ConvNd  # pyright: ignore[reportPrivateUsage] # the base of all convolutions
+from torch.overrides import TorchFunctionMode
+
+from regrow.graph import Filters
+from regrow.graph.calling import call_arguments
+
+LayerCall = Callable[[Tensor], Tensor]
+"""From a weight to what the call gives with it and no bias."""
+
+_FUNCTIONS: Final = frozenset(
+    ("linear", *(f"conv{kind}{axes}d" for kind in ("", "_transpose") for axes in (1, 2, 3)))
+)
+_BIAS: Final = 2
+"""Where these have theirs among their arguments, behind the input and the weight."""
+
+
+class LayerCalls:
+    """Notes the calls of some layers.
+
+    Modules of torch's classes are called again as they are, whatever their class makes of the weight. Of a layer that
+    is no such module, or is not called, the functions are noted that are called with its weight.
+
+    Args:
+        model: The bare model.
+        layers: Which.
+    """
+
+    def __init__(self, model: nn.Module, layers: Collection[Filters]) -> None:
+        named = dict(model.named_parameters(remove_duplicate=False))
+        self.weights = {id(named[each.weight]): each.path for each in layers}
+        self._modules: dict[nn.Module, str] = {}
+        for each in layers:
+            owner, _, attribute = each.weight.rpartition(".")
+            module = model.get_submodule(owner)
+            if attribute == "weight" and isinstance(module, (_ConvNd, nn.Linear)):
+                self._modules[module] = each.path
+        self._of_modules: dict[str, list[LayerCall]] = {}
+        self._of_functions: dict[str, list[LayerCall]] = {}
+
+    def of(self, path: str) -> list[LayerCall]:
+        """The calls of a layer, in their order."""
+        return self._of_modules.get(path) or self._of_functions.get(path, [])
+
+    @contextmanager
+    def noted(self, autocast: Mapping[str, torch.dtype]) -> Generator[None]:
+        """Note the calls while the block runs, which casts to these types."""
+
+        def before(module: nn.Module, args: tuple[Any, ...], named: dict[str, Any]) -> None:
+            again = _module_again(module, *_copies(args, named), autocast)
+            self._of_modules.setdefault(self._modules[module], []).append(again)
+
+        with ExitStack() as stack:
+            for module in self._modules:
+                handle = module.register_forward_pre_hook(before, with_kwargs=True)
+                stack.callback(handle.remove)
+            stack.enter_context(_Functions(self, autocast))
+            yield
+
+    def function_called(self, path: str, again: LayerCall) -> None:
+        """A function was called with the weight of a layer."""
+        self._of_functions.setdefault(path, []).append(again)
+
+
+class _Functions(TorchFunctionMode):
+    """Sees which functions are called with a weight."""
+
+    def __init__(self, calls: LayerCalls, autocast: Mapping[str, torch.dtype]) -> None:
+        super().__init__()
+        self._calls, self._autocast = calls, autocast
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        """Note, and call."""
+        del types
+        named = dict(kwargs or {})
+        if getattr(func, "__name__", "") in _FUNCTIONS:
+            weight = args[1] if len(args) > 1 else named.get("weight")
+            path = self._calls.weights.get(id(weight))
+            if path is not None:
+                again = _function_again(func, *_copies(args, named), self._autocast)
+                self._calls.function_called(path, again)
+        return func(*args, **named)
+
+
+def _copies(
+    args: tuple[Any, ...], named: Mapping[str, Any]
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Copies: what comes later in the pass may write into them."""
+    own, _ = call_arguments(tuple(args))
+    _, by_name = call_arguments(dict(named))
+    return own, by_name
+
+
+def _module_again(
+    module: nn.Module,
+    args: tuple[Any, ...],
+    named: dict[str, Any],
+    autocast: Mapping[str, torch.dtype],
+) -> LayerCall:
+    def again(weight: Tensor) -> Tensor:
+        own = module._parameters  # pyright: ignore[reportPrivateUsage]
+        kept, bias = dict(own), own.get("bias")
+        try:
+            own["weight"] = nn.Parameter(weight, requires_grad=False)
+            if bias is not None:  # zeros and not None: a class of the user's may count on it
+                own["bias"] = nn.Parameter(torch.zeros_like(bias), requires_grad=False)
+            with cast(autocast):
+                return module.forward(*args, **named)
+        finally:
+            own.update(kept)
+
+    return again
+
+
+def _function_again(
+    func: Callable[..., Any],
+    args: tuple[Any, ...],
+    named: dict[str, Any],
+    autocast: Mapping[str, torch.dtype],
+) -> LayerCall:
+    given = list(args)
+    if len(given) > _BIAS:
+        given[_BIAS] = None
+    named.pop("bias", None)
+
+    def again(weight: Tensor) -> Tensor:
+        by_name = {**named, "weight": weight} if "weight" in named else named
+        if "weight" not in named:
+            given[1] = weight
+        with cast(autocast):
+            return func(*given, **by_name)
+
+    return again
+
+
+@contextmanager
+def cast(types: Mapping[str, torch.dtype]) -> Generator[None]:
+    """Under this autocast, whatever there is now."""
+    with ExitStack() as stack:
+        for kind in ("cpu", "cuda", "mps", "xpu"):
+            if kind in types or torch.is_autocast_enabled(kind):
+                stack.enter_context(
+                    torch.autocast(
+                        kind, dtype=types.get(kind), enabled=kind in types, cache_enabled=False
+                    )
+                )
+        yield

@@ -1,0 +1,77 @@
+"""What a renewal must know of layers before training starts, and layers that it cannot renew: refused all at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+from torch import nn
+
+from regrow.errors import ConfigError
+from regrow.graph import ExampleInputs, Wiring
+from regrow.graph.homogeneous import obstacles
+from regrow.renewal import Layer, Need, Renewal
+
+
+def judged(
+    renewal: Renewal,
+    layers: Sequence[Layer],
+    *,
+    model: nn.Module,
+    wiring: Wiring,
+    inputs: Callable[[], ExampleInputs | None],
+) -> list[Layer]:
+    """The layers with what the renewal must know of their surroundings.
+
+    Args:
+        inputs: What the model can be tried on, or None; only called where it must be tried.
+
+    Edge cases:
+        A layer that the renewal refuses, or nothing to try the model on: a ConfigError.
+    """
+    by_path = {each.filters.path: each for each in layers}
+    refused: dict[str, str] = {}
+    found: dict[str, Layer] = {}
+    if Need.HOMOGENEOUS in renewal.needs:
+        given = inputs()
+        if given is None:
+            raise ConfigError(
+                f"renew={renewal!r} tries out what lies between layers: give example_inputs, or calibration_inputs "
+                "beside the wiring (attach)"
+            )
+        for path, each in by_path.items():
+            found[path] = replace(each, obstacle=_lacking(each, wiring))
+            refused.update(_refused(renewal, found[path]))
+        # Only those that are fit otherwise: the model runs several times for each.
+        fit = [wiring[path] for path in by_path if path not in refused]
+        for path, obstacle in obstacles(model, fit, given).items():
+            found[path] = replace(by_path[path], obstacle=obstacle)
+    by_path.update(found)
+    for each in by_path.values():
+        refused.update(_refused(renewal, each))
+    if refused:
+        paths = [path for path in by_path if path in refused]
+        more = f", and {len(paths) - 1} more layers are refused" if len(paths) > 1 else ""
+        raise ConfigError(
+            f"{refused[paths[0]]}{more}: give attach(exclude={paths!r}) to leave them alone"
+        )
+    return list(by_path.values())
+
+
+def _refused(renewal: Renewal, layer: Layer) -> dict[str, str]:
+    """Why a renewal refuses a layer, by its path; nothing where it does not."""
+    try:
+        renewal.check(layer)
+    except ConfigError as error:
+        return {layer.filters.path: str(error)}
+    return {}
+
+
+def _lacking(layer: Layer, wiring: Wiring) -> str:
+    """What of a layer may not be written, since somebody else uses it too."""
+    whole, own = wiring[layer.filters.path], layer.filters
+    written = {each.weight for each in own.readers}
+    kept = [each.path for each in whole.readers if each.weight not in written]
+    if whole.bias != own.bias:
+        return "a bias that is used elsewhere too"
+    return f"a reader that must be kept, {', '.join(kept)}" if kept else ""
