@@ -12,12 +12,7 @@ from torch.optim import Optimizer
 
 from regrow.compose import Recipe
 from regrow.draw import InitSpec
-from regrow.errors import (
-    ConfigError,
-    NoEffectWarning,
-    RegrowError,
-    RegrowWarning,
-)
+from regrow.errors import ConfigError, NoEffectWarning, RegrowError, RegrowWarning
 from regrow.graph import Filters, Policy, Wiring, trace, unwrap
 from regrow.guard import Guard
 from regrow.logs import Log
@@ -31,7 +26,7 @@ from regrow.loop.measure.examples import CalibrationLoss
 from regrow.loop.measure.instruments import calibration_of, probe_of
 from regrow.loop.ranks import Ranks
 from regrow.loop.regrower import Regrower
-from regrow.loop.start.arguments import checked, optimizers_of
+from regrow.loop.start.arguments import checked, optimizers_of, refuse_strings
 from regrow.loop.start.initialisers import resolve_layers
 from regrow.loop.start.layers import choose
 from regrow.loop.start.needs import judged
@@ -166,11 +161,7 @@ def attach(
     recipe = checked(recipe, model, companions)
     refuse_endless(recipe)
     layers = recipe.layers if layers is None else layers
-    for argument, given in (("layers", layers), ("include", include), ("exclude", exclude)):
-        if isinstance(given, str):
-            raise ConfigError(
-                f"{argument} must be a list or tuple of strings, got {given!r} (attach)"
-            )
+    refuse_strings(layers=layers, include=include, exclude=exclude)
     if (wiring is None) == (example_inputs is None):
         raise ConfigError("attach needs example_inputs or wiring, one of the two")
     optimizers = optimizers_of(optimizer)
