@@ -1,4 +1,4 @@
-# make demo | test | check | test-slow | test-part | test-all | bench | bench-idle | bench-repr | bench-graft | bench-norm | bench-engine | bench-activity | bench-young | bench-memo400 | bench-no-harm | zoo: each makes .venv first if it is missing or out of date.
+# make demo | test | check | test-slow | test-part | test-all | test-trainers | bench | bench-idle | bench-repr | bench-graft | bench-norm | bench-engine | bench-activity | bench-young | bench-memo400 | bench-no-harm | bench-keepalive | zoo: each makes .venv first if it is missing or out of date.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -10,7 +10,7 @@ WORKERS = -n $(JOBS) --dist loadfile --no-loadscope-reorder
 # What Python compiles it keeps, whatever the environment says: tests start many processes.
 export PYTHONDONTWRITEBYTECODE =
 
-.PHONY: demo test test-slow test-part test-all check format bench bench-idle bench-repr bench-graft bench-norm bench-engine bench-activity bench-young bench-memo400 bench-no-harm zoo clean
+.PHONY: demo test test-slow test-part test-all test-trainers check format bench bench-idle bench-repr bench-graft bench-norm bench-engine bench-activity bench-young bench-memo400 bench-no-harm bench-keepalive zoo clean
 
 $(STAMP): pyproject.toml constraints.txt tools/mend_torchvision.py tools/mended_torchvision.py
 	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "regrow needs Python 3.11 or newer, this is " + sys.version)'
@@ -37,6 +37,17 @@ test-part: $(STAMP)
 
 test-all: $(STAMP)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q $(WORKERS)
+
+# Callbacks, logs and docs/trainers.md against the real packages, which lie in a folder of their own: no other test meets them.
+TRAINERS := $(VENV)/trainers
+$(TRAINERS)/.installed: constraints-trainers.txt $(STAMP)
+	rm -rf $(TRAINERS)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-compile --target $(TRAINERS) -r constraints-trainers.txt
+	touch $@
+
+# TABLE=results/trainers/table.md runs the slow ones too, and writes what the tests have shown.
+test-trainers: $(TRAINERS)/.installed
+	OMP_NUM_THREADS=1 PYTHONPATH=$(TRAINERS) REGROW_TRAINERS_TABLE=$(TABLE) $(BIN)/python -m pytest -q tests/trainers src/regrow/integrations $(if $(TABLE),,-m 'not slow')
 
 check: $(STAMP)
 	$(BIN)/ruff format --check .
@@ -76,6 +87,9 @@ bench-no-harm: $(STAMP)
 
 bench-activity: $(STAMP)
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/activity_cost.py --out results/activity-cost
+
+bench-keepalive: $(STAMP)
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/keepalive_cost.py --out results/keepalive-cost
 
 bench-young: $(STAMP)
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/young_cost.py --out results/young-cost

@@ -47,7 +47,10 @@ class OutletRange:
         self.covered = self._places > 0
         self.covers = bool(self.covered.all())
         self._asked: list[bool] = self.covered.tolist()
-        self._nobody = ~self.covered, torch.full((count,), torch.nan, device=device)
+        self._nobody = (
+            ~self.covered,
+            torch.full((count,), torch.nan, dtype=torch.float32, device=device),
+        )
         self._doubted = False
         self._shape: torch.Size | None = None
         self._dtype: torch.dtype | None = None
@@ -207,7 +210,10 @@ class OutletRange:
             # Each place is the filter of its number, as behind nearly every layer: nothing has to be gathered.
             return flat
         start = torch.full(
-            (self._count + 1,), torch.inf if how == "amin" else -torch.inf, device=flat.device
+            (self._count + 1,),
+            torch.inf if how == "amin" else -torch.inf,
+            dtype=flat.dtype,
+            device=flat.device,
         )
         return start.scatter_reduce(0, units, flat, how)[:-1]
 

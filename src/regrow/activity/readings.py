@@ -66,7 +66,7 @@ class LayerPass:
         self._constant: Tensor | None = None
         self._heard: list[tuple[Tensor, int]] = []
         nobody = torch.zeros(count, dtype=torch.bool, device=device)
-        unknown = torch.full((count,), torch.nan, device=device)
+        unknown = torch.full((count,), torch.nan, dtype=torch.float32, device=device)
         self._lively = PassReading(
             seen=~nobody, silent=nobody, constant=unknown, starved=nobody, examples=0, lively=True
         )
@@ -124,7 +124,9 @@ class LayerPass:
         if any(result is not None for _, result in told):
             everywhere = torch.ones(self._count, dtype=torch.bool, device=self.device)
             seen, is_silent = ~everywhere, everywhere.clone()
-            constant = torch.full((self._count,), torch.nan, device=self.device)
+            constant = torch.full(
+                (self._count,), torch.nan, dtype=torch.float32, device=self.device
+            )
             sums: Tensor | None = None
             for outlet, result in told:
                 if result is not None:

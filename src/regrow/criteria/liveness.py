@@ -276,7 +276,7 @@ class Liveness:
         # The first tensor that is remembered tells how many filters there are.
         for key, value in size.items():  # of whom only the gradient is known, nobody is dead
             shape = value.shape if key == "scores" else value.shape[:-1]
-            return state, torch.ones(shape, device=value.device)
+            return state, torch.ones(shape, dtype=torch.float32, device=value.device)
         return state, None
 
     # ---- what has happened since

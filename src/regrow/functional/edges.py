@@ -55,7 +55,7 @@ def _rounded_up(exact: list[float]) -> Tensor:
     """The first float32 that is not below each edge: comparing with it is comparing in float64."""
     wide = torch.tensor(exact, dtype=torch.float64, device="cpu")
     edges = wide.to(torch.float32)
-    beyond = edges.nextafter(torch.tensor(torch.inf, device="cpu"))
+    beyond = edges.nextafter(torch.tensor(torch.inf, dtype=torch.float32, device="cpu"))
     return torch.where(edges.to(torch.float64) < wide, beyond, edges)
 
 
@@ -87,8 +87,8 @@ def _by_bins(
     base, columns = len(edges) + 2, len(weights) // (4 * _ROW) * _ROW
     body, rest = weights[: 4 * columns], weights[4 * columns :]
     indices = torch.empty(4 * columns, dtype=torch.int16, device="cpu")
-    nearest = torch.empty(4 * columns // _ROW, device="cpu")
-    room = torch.empty(min(_PIECE, len(body)), device="cpu")
+    nearest = torch.empty(4 * columns // _ROW, dtype=torch.float32, device="cpu")
+    room = torch.empty(min(_PIECE, len(body)), dtype=torch.float32, device="cpu")
     # Added to every weight once, here: errors of both signs become errors of one sign, which the part behind the point
     # shows.
     offset = torch.tensor(slack - start, dtype=torch.float32, device="cpu")

@@ -20,7 +20,8 @@ from typing import Any, Final
 import torch
 from torch import nn
 
-_PLACE: Final = "_compiled_call_impl"
+PLACE: Final = "_compiled_call_impl"
+"""Of a module: what is called in its place."""
 
 Inner = Callable[..., Any]
 Arguments = tuple[tuple[Any, ...], dict[str, Any]]
@@ -88,7 +89,7 @@ class Frames:
         own = [(module, path) for module, path in self._paths.items() if not (whole and path)]
         for module, path in (*own, *((each, "") for each in wrappers)):
             # What `module.compile()` has put there goes on being called: it is what the own call is wrapped around.
-            before = module.__dict__.get(_PLACE)
+            before = module.__dict__.get(PLACE)
             self._held.append((module, before))
             known = self._slots.get(module)
             if (
@@ -96,15 +97,15 @@ class Frames:
             ):  # they come and go: to make one takes a while
                 known = before, self._slot(module, path, before or _own_call(module))
                 self._slots[module] = known
-            module.__dict__[_PLACE] = known[1]
+            module.__dict__[PLACE] = known[1]
 
     def remove(self) -> None:
         """Put everything back."""
         for module, before in self._held:
             if before is None:
-                module.__dict__.pop(_PLACE, None)
+                module.__dict__.pop(PLACE, None)
             else:
-                module.__dict__[_PLACE] = before
+                module.__dict__[PLACE] = before
         self._held, self._stack = [], []
 
     def begin(self) -> None:
@@ -168,7 +169,7 @@ def compiled_parts(model: nn.Module, wrappers: Iterable[nn.Module] = ()) -> bool
     if any(True for _ in wrappers):
         return True
     for module in model.modules():
-        if module.__dict__.get(_PLACE) or "_orig_mod" in dict(module.named_children()):
+        if module.__dict__.get(PLACE) or "_orig_mod" in dict(module.named_children()):
             return True
     return compiled_anything()
 

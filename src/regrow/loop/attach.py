@@ -12,28 +12,27 @@ from torch.optim import Optimizer
 
 from regrow.compose import Recipe
 from regrow.draw import InitSpec
-from regrow.errors import (
-    ConfigError,
-    NoEffectWarning,
-    RegrowError,
-    RegrowWarning,
-)
+from regrow.errors import ConfigError, NoEffectWarning, RegrowError, RegrowWarning
 from regrow.graph import Filters, Policy, Wiring, trace, unwrap
 from regrow.guard import Guard
+from regrow.logs import Log
+from regrow.logs.base import Written
 from regrow.loop.activity.step_activity import step_activity
 from regrow.loop.assembly import assembled
+from regrow.loop.carried import Carried
 from regrow.loop.drop import droppable, refuse_endless
 from regrow.loop.measure.data import CalibrationData
 from regrow.loop.measure.examples import CalibrationLoss
 from regrow.loop.measure.instruments import calibration_of, probe_of
 from regrow.loop.ranks import Ranks
 from regrow.loop.regrower import Regrower
-from regrow.loop.start.arguments import checked, optimizers_of
+from regrow.loop.start.arguments import checked, optimizers_of, refuse_strings
 from regrow.loop.start.initialisers import resolve_layers
 from regrow.loop.start.layers import choose
 from regrow.loop.start.needs import judged
 from regrow.loop.start.sharding import refuse_sharded_model, refuse_sharded_optimizer
 from regrow.loop.start.wiring import refuse_foreign
+from regrow.loop.step_log import step_log
 from regrow.loop.trained import TrainedTensors, WorkingLayers
 from regrow.loop.watch import OptimizerWatch
 from regrow.schedule import Clock
@@ -74,6 +73,9 @@ def attach(
     activity_every: int = 1,
     dry_run: bool = False,
     hooks: bool = True,
+    state_in_optimizer: bool = False,
+    log: Log | Written | None = None,
+    log_every: int = 100,
 ) -> Regrower:
     """Let a recipe act on a model while it trains; the training loop stays as it is.
 
@@ -126,6 +128,12 @@ def attach(
         dry_run: Score, select and report, and change nothing.
         hooks: False: nothing is hooked, and you call ``regrower.before_step()`` and ``after_step()`` around each
             ``optimizer.step()`` yourself, or ``regrower.step()`` after it.
+        state_in_optimizer: The regrower's state is a part of ``optimizer.state_dict()``, of the last optimizer's, and
+            is loaded with it, whether that happens before or after this call: what saves and loads the optimizer
+            resumes the regrower. Load the model before the optimizer.
+        log: Where numbers go that show what it does: one of `regrow.logs`, or a function of a step and of numbers by
+            name. One that fails is left out, with a warning.
+        log_every: Steps between two entries of the log; a step that renews something has one too, and so has the end.
 
     Returns:
         The `Regrower`: report, saved state, detach.
@@ -153,11 +161,7 @@ def attach(
     recipe = checked(recipe, model, companions)
     refuse_endless(recipe)
     layers = recipe.layers if layers is None else layers
-    for argument, given in (("layers", layers), ("include", include), ("exclude", exclude)):
-        if isinstance(given, str):
-            raise ConfigError(
-                f"{argument} must be a list or tuple of strings, got {given!r} (attach)"
-            )
+    refuse_strings(layers=layers, include=include, exclude=exclude)
     if (wiring is None) == (example_inputs is None):
         raise ConfigError("attach needs example_inputs or wiring, one of the two")
     optimizers = optimizers_of(optimizer)
@@ -266,9 +270,7 @@ def attach(
         every=activity_every,
         ranks=ranks,
     )
-    unknown = () if activity is None else activity.unknown
     copies = [Companion(each, tensors, watched) for each in companions]
-    norms = [norm.path for each in watched for norm in each.norms]
     if not able:
         warnings.warn(
             f"no layer can be renewed now, for what the recipe '{recipe.info.name}' must change is not trained: "
@@ -308,14 +310,20 @@ def attach(
             *unknown_init,
             *_too_few(recipe, watched, able),
             *(each.note for each in copies if each.note),
-            *counted_by_others(bare, norms),
+            *counted_by_others(bare, [norm.path for each in watched for norm in each.norms]),
             *(probe.notes if probe else ()),
-            *(f"{path} is not judged: where its filters leave is not known" for path in unknown),
+            *(
+                f"{path} is not judged: where its filters leave is not known"
+                for path in (activity.unknown if activity else ())
+            ),
             *wiring.remarks,
         ),
     )
-    regrower = Regrower(stepper, dry_run=dry_run)
+    told = step_log(stepper, log, every=log_every, layers=watched, model=bare, ranks=ranks)
+    regrower = Regrower(stepper, dry_run=dry_run, log=told)
     _REGROWERS.add(regrower)
+    if state_in_optimizer:
+        Carried(regrower, optimizers[-1])
     return regrower
 
 

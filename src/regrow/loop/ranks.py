@@ -35,13 +35,24 @@ class Ranks:
 
     @classmethod
     def of(cls, model: nn.Module) -> Ranks:
-        """The processes of a model that is wrapped in DistributedDataParallel, also inside `torch.compile`."""
+        """The processes of a model that is wrapped in DistributedDataParallel, also inside `torch.compile`.
+
+        Or that is a part of one whose forward is running now, as for a callback that has found its model in a pass.
+        """
         inner: object = model
         while isinstance(inner, nn.Module):
             if isinstance(inner, DistributedDataParallel):
                 return cls(wrapper=inner)
             inner = inner._modules.get("_orig_mod")  # pyright: ignore[reportPrivateUsage]
+        running = DistributedDataParallel._get_active_ddp_module()  # pyright: ignore[reportPrivateUsage]
+        if running is not None and any(each is model for each in running.modules()):
+            return cls(wrapper=running)
         return cls()
+
+    @property
+    def leads(self) -> bool:
+        """Whether this process speaks for all of them."""
+        return self.wrapper is None or dist.get_rank(self.wrapper.process_group) == 0
 
     @property
     def keeps_buffers(self) -> bool:

@@ -12,6 +12,7 @@ from torch.optim import Optimizer
 from regrow.errors import ConfigError
 from regrow.history import Renewed, Report
 from regrow.loop.detached import Detached
+from regrow.loop.step_log import StepLog
 from regrow.loop.stepper import Stepper
 
 
@@ -26,11 +27,15 @@ class Regrower:
     Args:
         stepper: Acts at the optimizer's steps, from here on.
         dry_run: Nothing is changed.
+        log: Is told of each step behind it; None: nobody is.
     """
 
-    def __init__(self, stepper: Stepper, *, dry_run: bool = False) -> None:
+    def __init__(
+        self, stepper: Stepper, *, dry_run: bool = False, log: StepLog | None = None
+    ) -> None:
         self._stepper = stepper
         self._dry_run = dry_run
+        self._log = log
         self._begun = False
         self.report: Report = stepper.report
 
@@ -127,6 +132,8 @@ class Regrower:
             into them afterwards is lost.
         """
         self._stepper.leave()
+        if self._log is not None:
+            self._log.leave()
         for watch in self._stepper.watches:
             # In a callback the optimizer is walking through its hooks: ours stay, and do nothing.
             if self._stepper.calling:
@@ -192,6 +199,8 @@ class Regrower:
         self._begun = False
         for watch in self._stepper.watches:
             self._stepper.step_made(watch)
+        if self._log is not None:
+            self._log.step_made()
 
     def step(self) -> None:
         """Look and act: `before_step` and `after_step` in one, both after the optimizer's step.
@@ -225,6 +234,8 @@ class Regrower:
             self._stepper.gradients_ready(watch, early=False)
         for watch in self._stepper.watches:
             self._stepper.step_made(watch)
+        if self._log is not None:
+            self._log.step_made()
 
     def _is_called(self, name: str) -> bool:
         """Whether a call by the loop is to do anything: not after `detach`."""

@@ -291,7 +291,7 @@ def enter_(
     count = None
     if not family.counts:
         own = None if known is None else known.count
-        count = torch.zeros((), device="cpu") if own is None else own
+        count = torch.zeros((), dtype=torch.float32, device="cpu") if own is None else own
     now: Tensor = state["step"] if count is None else count
     if family.only_counts and not bool(now):
         return  # all of the tensor was renewed right before, and nobody is younger than that

@@ -80,7 +80,9 @@ class StackOptimizer(ABC):
             kind: [self._parts_of(at, spans) for at in self._portions()]
             for kind, spans in spans.items()
         }
-        self._steps = torch.zeros(len(stack), len(parameters.names), device="cpu")
+        self._steps = torch.zeros(
+            len(stack), len(parameters.names), dtype=torch.float32, device="cpu"
+        )
         self._seen: list[object] = [None for _ in optimizers]
         self._started = [False for _ in optimizers]
 

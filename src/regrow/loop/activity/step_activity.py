@@ -269,7 +269,11 @@ def step_activity(
 
 def _row_of(own: PassReading) -> Tensor:
     """What one rank has seen of a layer, as numbers: (rows, O), float64 on the CPU."""
-    sums = torch.zeros(4, len(own.seen), device="cpu") if own.sums is None else own.sums
+    sums = (
+        torch.zeros(4, len(own.seen), dtype=torch.float64, device="cpu")
+        if own.sums is None
+        else own.sums
+    )
     head = (
         own.seen,
         own.silent,

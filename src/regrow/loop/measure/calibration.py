@@ -101,7 +101,11 @@ class Calibration:
         found: dict[str, ReaderActivity] = {}
         # With several ranks all come to each mean, whatever each of them has seen.
         for module, seen in received.items():
-            total = torch.zeros(_inputs(module), device="cpu") if seen.total is None else seen.total
+            total = (
+                torch.zeros(_inputs(module), dtype=torch.float32, device="cpu")
+                if seen.total is None
+                else seen.total
+            )
             sums = torch.cat([total, total.new_tensor([seen.count])])
             sums = self._ranks.mean(sums, why="preserve=True")
             if sums[-1] > 0:

@@ -45,6 +45,13 @@ def checked(recipe: object, model: object, companions: object) -> Recipe:
     return recipe
 
 
+def refuse_strings(**lists: object) -> None:
+    """One name or pattern in the place of a list of them, which would be taken letter by letter."""
+    for name, given in lists.items():
+        if isinstance(given, str):
+            raise ConfigError(f"{name} must be a list or tuple of strings, got {given!r} (attach)")
+
+
 def _kind(thing: object) -> str:
     if isinstance(thing, type):
         return f"the class {thing.__name__}"

@@ -1,0 +1,46 @@
+"""MLflowLog: numbers of a training for MLflow."""
+
+# mlflow is an extra, and not there where types are checked.
+# pyright: reportMissingImports=false
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, final
+
+from regrow.errors import MissingExtraError
+
+
+@final
+class MLflowLog:
+    """Writes metrics into a run of MLflow.
+
+    Args:
+        run_id: The run; None: the one that is open when the first number comes. It is opened by MLflow where there is
+            none, as its own functions do.
+        client: An `MlflowClient`, for a store other than the one that MLflow is set to; needs `run_id`.
+
+    Raises:
+        MissingExtraError: mlflow is not installed.
+    """
+
+    def __init__(self, run_id: str | None = None, *, client: Any = None) -> None:
+        try:
+            import mlflow  # noqa: PLC0415 # asked for just now
+        except ImportError as error:
+            raise MissingExtraError("mlflow", extra="mlflow") from error
+        self._mlflow = mlflow
+        self._run, self._client = run_id, client
+
+    def write(self, step: int, values: Mapping[str, float]) -> None:
+        """Write the numbers.
+
+        Args:
+            step: Optimizer steps made so far.
+            values: Numbers by name.
+        """
+        if self._client is None:
+            self._mlflow.log_metrics(dict(values), step=step, run_id=self._run)
+            return
+        for name, value in values.items():
+            self._client.log_metric(self._run, name, value, step=step)

@@ -1,0 +1,46 @@
+"""TensorBoardLog: numbers of a training for TensorBoard."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from os import PathLike
+from typing import Any, final
+
+from regrow.errors import MissingExtraError
+
+
+@final
+class TensorBoardLog:
+    """Writes scalars with `torch.utils.tensorboard`.
+
+    Args:
+        to: A folder, or a `SummaryWriter` that the training has already, such as a trainer's.
+
+    Raises:
+        MissingExtraError: tensorboard is not installed.
+
+    Edge cases:
+        A writer of its own is made at the first number, so that the log can be copied and pickled until then.
+    """
+
+    def __init__(self, to: str | PathLike[str] | Any) -> None:
+        try:
+            from torch.utils.tensorboard import SummaryWriter  # noqa: PLC0415 # asked for just now
+        except ImportError as error:
+            raise MissingExtraError("tensorboard", extra="tensorboard") from error
+        self._make = SummaryWriter
+        self._folder = str(to) if isinstance(to, str | PathLike) else None
+        self._writer: Any = None if self._folder is not None else to
+
+    def write(self, step: int, values: Mapping[str, float]) -> None:
+        """Write the numbers.
+
+        Args:
+            step: Optimizer steps made so far.
+            values: Numbers by name.
+        """
+        if self._writer is None:
+            self._writer = self._make(self._folder)
+        for name, value in values.items():
+            self._writer.add_scalar(name, value, step)
+        self._writer.flush()

@@ -1,0 +1,51 @@
+"""The first training pass of a model: what it is called with, right before it is made."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import nn
+
+from regrow.graph.frames import PLACE, compiled_wrappers
+
+Before = Callable[[tuple[Any, ...], Mapping[str, Any]], object]
+
+
+def at_first_call(model: nn.Module, before: Before) -> Callable[[], None]:
+    """Call a function with the arguments of the next training pass, once; what comes back calls it off.
+
+    The pass is made behind it as if it were called then, so that what the function puts around the model sees it.
+    """
+    # What torch.compile has made is called in the model's place, and what is called further inside would be compiled.
+    places = [*compiled_wrappers(model), model]
+    held = [(each, each.__dict__.get(PLACE)) for each in places]
+
+    def give_back() -> None:
+        for module, own in held:
+            if module.__dict__.get(PLACE) in slots:
+                module.__dict__.pop(PLACE)
+                if own is not None:
+                    module.__dict__[PLACE] = own
+        held.clear()
+
+    def slot(module: nn.Module, own: Callable[..., Any] | None) -> Callable[..., Any]:
+        def called(*args: Any, **kwargs: Any) -> Any:
+            if held and module.training and torch.is_grad_enabled():
+                give_back()
+                # The model's weights are looked at as they are: a cast of the trainer's is none of theirs.
+                with torch.autocast("cpu", enabled=False), torch.autocast("cuda", enabled=False):
+                    before(args, kwargs)
+                return module(*args, **kwargs)
+            inner = own or module._call_impl  # pyright: ignore[reportPrivateUsage]
+            return inner(*args, **kwargs)
+
+        compiling = "torch._dynamo" in sys.modules
+        return torch.compiler.disable(called, recursive=False) if compiling else called
+
+    slots = [slot(module, own) for module, own in held]
+    for (module, _), each in zip(held, slots, strict=True):
+        module.__dict__[PLACE] = each
+    return give_back

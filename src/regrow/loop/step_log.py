@@ -1,0 +1,131 @@
+"""StepLog: what a regrower has done, as numbers for a log."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+import torch
+from torch import nn
+from torch.utils.hooks import RemovableHandle
+
+from regrow._checks import check_positive
+from regrow.graph import Filters
+from regrow.graph.slices import rows
+from regrow.logs import Log, SafeLog
+from regrow.logs.base import Written
+from regrow.loop.ranks import Ranks
+from regrow.loop.stepper import Stepper
+
+_KEPT: Final = ("starved", "blocked", "given_up")
+
+
+class StepLog:
+    """Writes a regrower's numbers: every so many steps, and at each step that renewed something.
+
+    Args:
+        stepper: Whose they are.
+        log: Where they go.
+        every: Steps.
+        weights: The layers that it watches, each with its weight.
+    """
+
+    def __init__(
+        self,
+        stepper: Stepper,
+        log: Log | Written,
+        *,
+        every: int,
+        weights: Sequence[tuple[Filters, nn.Parameter]],
+    ) -> None:
+        check_positive(every, name="log_every", where="attach")
+        self._stepper = stepper
+        self._log = SafeLog(log)
+        self._every = every
+        self._weights = weights
+        self._step = self._events = self._written = 0
+        self._handle: RemovableHandle | None = None
+        if stepper.hooked:
+            # Behind the stepper's own hook; where the step itself is compiled, this must not be looked into.
+            told: Any = torch.compiler.disable(self._hook)
+            self._handle = stepper.watches[-1].optimizer.register_step_post_hook(told)
+
+    def leave(self) -> None:
+        """Write what has not been written yet, and no more."""
+        if self._step != self._written:
+            self._write()
+        # In a callback the optimizer is walking through its hooks: ours stays, and does nothing.
+        if self._handle is not None and not self._stepper.calling:
+            self._handle.remove()
+
+    def _hook(self, *told: object) -> None:
+        self.step_made()
+
+    def step_made(self) -> None:
+        """A step of the last optimizer has ended. One that was skipped is none, and nested ones are one."""
+        report = self._stepper.report
+        if report.steps == self._step or self._stepper.left:
+            return
+        if report.steps != self._step + 1:  # another time's state was loaded
+            self._events = sum(event.step < report.steps - 1 for event in report.events)
+        self._step = report.steps
+        due = report.steps % self._every == 0 or len(report.events) > self._events
+        if due and not self._log.failed:
+            self._write()
+
+    def _write(self) -> None:
+        report = self._stepper.report
+        self._log.write(report.steps, self.values())
+        self._written, self._events = report.steps, len(report.events)
+
+    def values(self) -> dict[str, float]:
+        """The numbers as they are now, by name; ``docs/trainers.md`` says what each means."""
+        report, stepper = self._stepper.report, self._stepper
+        filters = max(sum(report.layers.values()), 1)
+        new = report.events[self._events :]
+        kept = {name: sum(len(each) for each in getattr(report, name).values()) for name in _KEPT}
+        renewed = sum(len(event.filters) for event in new)
+        asked = frozenset[str]() if stepper.lookout is None else stepper.lookout.asked
+        values: dict[str, float] = {
+            "renewed": report.renewed,
+            **{f"renewed/{event.layer}": 0 for event in new},
+            "suspects": sum(report.layers.get(path, 0) for path in asked),
+            **kept,
+            "out": sum(len(each) for each in report.resting.values()),
+            "guarded": sum(report.guarded.values()),
+            "refused": report.refused,
+            "dead_share": (renewed + sum(kept.values())) / filters,
+            "young_share": self._young() / filters,
+            "seconds": report.seconds,
+        }
+        for event in new:
+            values[f"renewed/{event.layer}"] += len(event.filters)
+        return {f"regrow/{name}": value for name, value in values.items()}
+
+    def _young(self) -> int:
+        """Filters with an entry whose optimizer state is not yet that of an old one."""
+        count = 0
+        for watch in self._stepper.watches:
+            young = {} if watch.surgeon is None else watch.surgeon.young
+            for filters, weight in self._weights if young else ():
+                entries = young.get(weight)
+                if entries is not None:
+                    born = (entries.births.numbers() > 0).expand(weight.shape)
+                    count += int(rows(born, filters).any(-1).sum())
+        return count
+
+
+def step_log(
+    stepper: Stepper,
+    log: Log | Written | None,
+    *,
+    every: int,
+    layers: Sequence[Filters],
+    model: nn.Module,
+    ranks: Ranks,
+) -> StepLog | None:
+    """What `attach` was told to write; of several ranks the first one writes for all."""
+    if log is None or not ranks.leads:
+        return None
+    weights = [(each, model.get_parameter(each.weight)) for each in layers]
+    return StepLog(stepper, log, every=every, weights=weights)
