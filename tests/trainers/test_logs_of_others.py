@@ -117,3 +117,17 @@ def test_mlflow(by: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
             expected, _, _ = _train(log)
         history = client.get_metric_history(name, "regrow/renewed")
     assert {each.step: each.value for each in history} == expected
+
+
+def test_mlflow_takes_the_names_of_a_studys_trials(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mlflow = pytest.importorskip("mlflow")
+    from regrow.logs import MLflowLog
+
+    monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
+    client = mlflow.MlflowClient(f"file:{tmp_path}/store")
+    run = client.create_run(client.create_experiment("study")).info.run_id
+    MLflowLog(run, client=client).write(2, {"regrow/train.lr=0.1/none/seed0/test_loss": 0.5})
+    (found,) = client.get_metric_history(run, "regrow/train.lr_0.1/none/seed0/test_loss")
+    assert (found.step, found.value) == (2, 0.5)

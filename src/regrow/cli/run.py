@@ -18,6 +18,7 @@ from regrow.errors import ConfigError
 
 if TYPE_CHECKING:
     from regrow.lab.worker import WorkerSettings
+    from regrow.logs.base import Log, Written
     from regrow.study.document import EngineName
     from regrow.study.store import Store
     from regrow.study.trials import Plan, TrialSpec
@@ -113,6 +114,14 @@ def run(
             min=1,
         ),
     ] = None,
+    log: Annotated[
+        str | None,
+        _of_run(
+            "Where each trial's metrics go besides, epoch by epoch: csv:FILE, tensorboard:FOLDER, wandb:PROJECT, "
+            "mlflow:EXPERIMENT or package.module:function.",
+            metavar="LOG",
+        ),
+    ] = None,
     sharing: Annotated[
         bool,
         _of_run(
@@ -133,6 +142,7 @@ def run(
     """
     from regrow.lab.config import Overrides, load_plan
     from regrow.lab.worker import WorkerSettings
+    from regrow.logs.named import log_named
 
     # What a user's module prints goes to stderr; results alone go to stdout.
     with told_as(BAD_USE), redirect_stdout(sys.stderr):
@@ -154,6 +164,7 @@ def run(
                 partners=partners,
             ),
         )
+        written = None if log is None else log_named(log)
         folder = out or _default_folder(asked.study.name)
         specs, store, chosen = _prepare(
             asked,
@@ -177,6 +188,7 @@ def run(
             retry_crashed=retry_crashed,
             sharing=sharing,
             stack_size=stack_size,
+            log=written,
         )
         finish(folder, as_json=as_json)
     if new_crashes:
@@ -240,11 +252,13 @@ def _work(
     retry_crashed: bool,
     sharing: bool,
     stack_size: int | None,
+    log: Log | Written | None,
 ) -> int:
     """Run what has not ended yet; the number of crashes."""
     from regrow.cli.progress import Progress, display
     from regrow.lab.environment import available_cores
     from regrow.lab.executor import run_study
+    from regrow.lab.study_log import StudyLog
     from regrow.report.wording import count
 
     if retry_crashed and (forgotten := store.forget_crashed()):
@@ -273,7 +287,7 @@ def _work(
             settings=settings,
             sharing=sharing,
             stack_size=stack_size,
-            on_event=on_event,
+            on_event=on_event if log is None else StudyLog(log, then=on_event),
         )
     if tally.interrupted:
         say(

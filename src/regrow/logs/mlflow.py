@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any, final
 
@@ -39,8 +40,10 @@ class MLflowLog:
             step: Optimizer steps made so far.
             values: Numbers by name.
         """
+        # MLflow refuses names with other characters, such as those of a study's cells (train.lr=0.1).
+        values = {re.sub(r"[^\w. :/-]", "_", name): value for name, value in values.items()}
         if self._client is None:
-            self._mlflow.log_metrics(dict(values), step=step, run_id=self._run)
+            self._mlflow.log_metrics(values, step=step, run_id=self._run)
             return
         for name, value in values.items():
             self._client.log_metric(self._run, name, value, step=step)

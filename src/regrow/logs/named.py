@@ -1,0 +1,64 @@
+"""A log by its name, as the command line takes it."""
+
+# wandb and mlflow are extras, and not there where types are checked.
+# pyright: reportMissingImports=false
+
+from __future__ import annotations
+
+from typing import Any
+
+from regrow._named import FORM, imported, names_function
+from regrow.errors import ConfigError
+from regrow.logs.base import Log, Written
+
+KINDS = f"csv:FILE, tensorboard:FOLDER, wandb:PROJECT, mlflow:EXPERIMENT or {FORM}"
+"""How a log is named."""
+
+
+def log_named(name: str) -> Log | Written:
+    """The log that a text names.
+
+    Args:
+        name: ``csv:FILE``; ``tensorboard:FOLDER``; ``wandb:PROJECT`` and ``mlflow:EXPERIMENT``, which open a run; or
+            ``package.module:function``, a function of a step and of numbers by name.
+
+    Returns:
+        The log. The first two make their file or folder at the first number.
+
+    Raises:
+        ConfigError: It is none of these, or the function cannot be imported.
+        MissingExtraError: What it writes with is not installed.
+
+    Examples:
+        >>> log_named("csv:metrics.csv").path.name
+        'metrics.csv'
+    """
+    kind, _, rest = name.partition(":")
+    # One at a time: what a log writes with is imported only where it is asked for.
+    if rest and kind == "csv":
+        from regrow.logs.csv import CSVLog  # noqa: PLC0415
+
+        return CSVLog(rest)
+    if rest and kind == "tensorboard":
+        from regrow.logs.tensorboard import TensorBoardLog  # noqa: PLC0415
+
+        return TensorBoardLog(rest)
+    if rest and kind == "wandb":
+        from regrow.logs.wandb import WandbLog  # noqa: PLC0415
+
+        log = WandbLog()  # says what is missing
+        import wandb  # noqa: PLC0415
+
+        return log if wandb.run is not None else WandbLog(wandb.init(project=rest))
+    if rest and kind == "mlflow":
+        from regrow.logs.mlflow import MLflowLog  # noqa: PLC0415
+
+        MLflowLog()
+        import mlflow  # noqa: PLC0415
+
+        mlflow.set_experiment(rest)
+        return MLflowLog(mlflow.start_run().info.run_id)
+    if names_function(name):
+        function: Any = imported(name, kind="log")
+        return function
+    raise ConfigError(f"a log must be {KINDS}, got '{name}'")
