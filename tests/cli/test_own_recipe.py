@@ -268,8 +268,8 @@ def test_it_is_not_listed(mine: Path) -> None:
             "my_recipes:odd",
             "the types of its settings must be readable where it is defined: NameErr",
         ),
-        ("my recipes:odd", "unknown recipe 'my recipes:odd'; known: grafting, guarded, "),
-        ("mild", "unknown recipe 'mild'; known: grafting, "),
+        ("my recipes:odd", "unknown recipe 'my recipes:odd'; known: continual-backprop, grafting, guarded, "),
+        ("mild", "unknown recipe 'mild'; known: continual-backprop, grafting, "),
     ],
 )
 def test_what_cannot_be_used_is_one_line_before_anything_runs(

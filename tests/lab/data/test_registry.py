@@ -46,7 +46,7 @@ def test_a_data_folder_that_is_not_there(tmp_path: Path) -> None:
 
 def test_names_and_settings_are_known_without_torch() -> None:
     program = (
-        "import sys; from regrow.lab import data, models\n"
+        "import sys; from regrow.lab import data; from regrow.lab.models import registry as models\n"
         "data.check('craters', {'region': 'West'}); models.check('cratercnn', {'filters': 2})\n"
         "models.recorded_init('resnet20', {}); data.names(); models.defaults('convnet')\n"
         "print([name for name in ('torch', 'sklearn', 'PIL', 'pooch', 'matplotlib') if name in sys.modules])"
