@@ -268,7 +268,10 @@ def test_it_is_not_listed(mine: Path) -> None:
             "my_recipes:odd",
             "the types of its settings must be readable where it is defined: NameErr",
         ),
-        ("my recipes:odd", "unknown recipe 'my recipes:odd'; known: continual-backprop, grafting, guarded, "),
+        (
+            "my recipes:odd",
+            "unknown recipe 'my recipes:odd'; known: continual-backprop, grafting, guarded, ",
+        ),
         ("mild", "unknown recipe 'mild'; known: continual-backprop, grafting, "),
     ],
 )

@@ -87,5 +87,5 @@ def test_nobody_else_writes_files() -> None:
         for path in SRC.rglob("*.py")
         if writes.search(path.read_text(encoding="utf-8"))
     }
-    # Whose the lock is: a word for people, which only its holder writes. And a log, whose lines are appended one by one.
+    # Whose the lock is: a word for people, which only its holder writes. A log's lines are appended one by one.
     assert found == {"_whole.py", "study/folder.py", "logs/csv.py"}

@@ -26,8 +26,8 @@ def log_named(name: str) -> Log | Written:
         The log. The first two make their file or folder at the first number.
 
     Raises:
-        ConfigError: It is none of these, or the function cannot be imported.
-        MissingExtraError: What it writes with is not installed.
+        ConfigError: It is none of these, or the function cannot be imported. What is not installed is said by the log
+            itself, as a MissingExtraError.
 
     Examples:
         >>> log_named("csv:metrics.csv").path.name
