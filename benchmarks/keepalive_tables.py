@@ -2,15 +2,21 @@
 
 `keepalive-overview.md`: failed seeds and mean accuracy of every arm in the regimes on which the defaults were chosen.
 `keepalive-held-out.md`: the same on the two regions of the craters that nothing was chosen on.
+`keepalive-rivals.md`, `keepalive-draws.md`: other rates and a warm-up; what a renewed unit is.
 `keepalive-harmless.md`: KeepAlive minus plain training where nothing fails.
 `keepalive-edge.md`: accuracy by learning rate, of networks with and without norms.
 
-python benchmarks/keepalive_tables.py        # reads results/keepalive-*/summary.json
+python benchmarks/keepalive_tables.py [--runs FOLDER]       # reads results/keepalive-*/summary.json
+
+With `--runs`, the folder that holds the studies' own results folders, it is also looked up and noted beside the tables
+(`equal.json`) in which cells KeepAlive's epochs are those of plain training to the last digit.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
+import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -32,6 +38,9 @@ WORDS = {
     "agc": "adaptive clip",
     "third": "a third of the rate",
     "warm-up": "warm-up of 100 steps",
+    "he": "He's draw (default)",
+    "centred": "centred draw",
+    "initial": "first values",
 }
 """Arms in the order of the rows."""
 
@@ -116,6 +125,24 @@ def harmless() -> list[tuple[str, ...]]:
     return rows
 
 
+def note_equal(runs: Path) -> None:
+    """Note the cells in which every loss and accuracy of every epoch is that of plain training."""
+    for path in sorted(runs.glob("keepalive-*/results.sqlite")):
+        table = RESULTS / path.parent.name
+        if not table.is_dir():
+            continue
+        by_arm: dict[str, dict[str, set[tuple[Any, ...]]]] = {}
+        with sqlite3.connect(path) as database:
+            rows = database.execute(
+                "SELECT cell, arm, seed, epoch, e.train_loss, e.train_accuracy, e.test_loss, e.test_accuracy "
+                "FROM epochs e JOIN trials USING (trial) WHERE arm IN ('none', 'keepalive')"
+            )
+            for cell, arm, *values in rows:
+                by_arm.setdefault(cell, {}).setdefault(arm, set()).add(tuple(values))
+        equal = [cell for cell, arms in by_arm.items() if arms["none"] == arms.get("keepalive")]
+        (table / "equal.json").write_text(json.dumps(equal) + "\n")
+
+
 def edge() -> list[tuple[str, ...]]:
     """One row a network and learning rate."""
     rows = [("network", "rate", *(WORDS[arm] for arm in EDGE))]
@@ -142,9 +169,16 @@ def written(name: str, rows: Iterable[Sequence[str]]) -> None:
 
 def main() -> None:
     """Write the tables."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--runs", type=Path)
+    runs = parser.parse_args().runs
+    if runs is not None:
+        note_equal(runs)
     written("keepalive-overview.md", by_arm(REGIMES, "healthy"))
     held_out = [f"held-out-{regime}" for regime in REGIMES[:3]]
     written("keepalive-held-out.md", by_arm(held_out, "held-out-healthy"))
+    written("keepalive-rivals.md", by_arm(["rivals"], "healthy"))
+    written("keepalive-draws.md", by_arm(["draws"], "healthy"))
     written("keepalive-harmless.md", harmless())
     written("keepalive-edge.md", edge())
 
