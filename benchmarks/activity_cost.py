@@ -80,12 +80,19 @@ class Loop:
 
     def step(self, images: torch.Tensor, labels: torch.Tensor) -> tuple[float, float]:
         """Train one step, and give the processor time of it, and of regrow in it, in seconds."""
-        INSIDE.seconds = 0.0
-        started = time.process_time()
-        self.optimizer.zero_grad()
-        nn.functional.cross_entropy(self.model(images), labels).backward()
-        self.optimizer.step()
-        return time.process_time() - started, INSIDE.seconds
+        return timed_step(self.model, self.optimizer, images, labels)
+
+
+def timed_step(
+    model: nn.Module, optimizer: torch.optim.Optimizer, images: torch.Tensor, labels: torch.Tensor
+) -> tuple[float, float]:
+    """Train one step, and give the processor time of it, and of regrow in it, in seconds."""
+    INSIDE.seconds = 0.0
+    started = time.process_time()
+    optimizer.zero_grad()
+    nn.functional.cross_entropy(model(images), labels).backward()
+    optimizer.step()
+    return time.process_time() - started, INSIDE.seconds
 
 
 class Inside:

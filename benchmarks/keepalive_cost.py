@@ -16,13 +16,12 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import statistics
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
-from activity_cost import INSIDE
+from activity_cost import timed_step
 from idle_cost import interval, resnet20
 from torch import Tensor, nn
 from written import write_results
@@ -113,13 +112,8 @@ class Loop:
             regrow.attach(what, self.model, self.optimizer, example_inputs=example)
 
     def step(self, images: Tensor, labels: Tensor) -> tuple[float, float]:
-        """Train one step, and give the processor time of it, and of regrow in it, in seconds."""
-        INSIDE.seconds = 0.0
-        started = time.process_time()
-        self.optimizer.zero_grad()
-        nn.functional.cross_entropy(self.model(images), labels).backward()
-        self.optimizer.step()
-        return time.process_time() - started, INSIDE.seconds
+        """Train one step, timed."""
+        return timed_step(self.model, self.optimizer, images, labels)
 
 
 def measure(case: Case, rounds: int) -> list[dict[str, Any]]:
