@@ -13,7 +13,7 @@ from torch.optim import Optimizer
 from regrow.errors import StateError
 from regrow.graph import Wiring
 from regrow.guard.base import Guard
-from regrow.guard.bounded import longest_steps
+from regrow.guard.bounded import StepBounds
 from regrow.guard.groups import alone, parts_of
 from regrow.guard.moved import Moved, Part
 from regrow.guard.poison import gradient_lengths, poisons
@@ -61,6 +61,7 @@ class Guarding:
         self._names = list(groups.values()) if guard.by_layer else [NETWORK]
         self._hits = torch.zeros(len(self._names), dtype=torch.int64, device="cpu")
         self._moved: dict[int, tuple[list[Tensor], Moved]] = {}  # by optimizer
+        self._bounds: dict[int, StepBounds] = {}
         self._copies: dict[Tensor, Tensor] = {}
         self._hidden: list[tuple[Tensor, Tensor]] = []
         self._now: tuple[Moved, list[Tensor]] | None = None
@@ -105,9 +106,13 @@ class Guarding:
         before: list[Tensor] = []
         if self.guard.compares:
             if lengths is not None and moved.on_cpu:
-                most = longest_steps(optimizer, moved.parameters, lengths)
-                if most is not None and self.guard.within(moved, most):
-                    return True
+                bounds = self._bounds_of(optimizer)
+                for anew in (False, True):
+                    most = bounds.longest(moved.parameters, lengths, anew=anew)
+                    if most is None:
+                        break
+                    if self.guard.within(moved, most):
+                        return True
             before = self._before(moved)
             torch._foreach_copy_(before, moved.parameters)  # pyright: ignore[reportPrivateUsage]
         self._now = moved, before
@@ -120,8 +125,9 @@ class Guarding:
         Args:
             optimizer: Which has stepped, the one of the last `before_step_`. Its parameters are written.
         """
-        del optimizer
         self._put_back_()
+        if id(optimizer) in self._bounds:
+            self._bounds[id(optimizer)].stepped()
         now, self._now = self._now, None
         if now is not None:
             self._count(now[0], self.guard.limit_(*now))
@@ -187,6 +193,12 @@ class Guarding:
         moved = Moved(parts)
         self._moved[id(optimizer)] = parameters, moved
         return moved
+
+    def _bounds_of(self, optimizer: Optimizer) -> StepBounds:
+        """What is known of its steps beforehand."""
+        if id(optimizer) not in self._bounds:
+            self._bounds[id(optimizer)] = StepBounds(optimizer)
+        return self._bounds[id(optimizer)]
 
     def _part(self, parameter: Tensor) -> Part:
         """Of a parameter that is not the model's (a loss has some) one of its own."""
