@@ -18,7 +18,6 @@ from regrow.report.effort import effort
 from regrow.report.findings import CellSummary, StudySummary
 from regrow.report.partner_tables import partner_tables
 from regrow.report.sweep.panel import Panel
-from regrow.report.sweep.section import title as panel_title
 from regrow.report.sweep.tables import cells_table, panels_table
 from regrow.report.sweep.told import choice, findings, headline
 from regrow.report.table import Table, arms_table, as_markdown, paired_table
@@ -99,7 +98,7 @@ def _panel(panel: Panel, figures: Sequence[Drawing]) -> list[str]:
     own = [figure for figure in figures if figure.of == panel.key]
     rows = wording.count(len(table.rows), "cell")
     parts = [
-        f"## {panel_title(panel)}",
+        f"## {panel.title}",
         f"**{panel.arm}: {headline(panel)}.** {' '.join(findings(panel))}",
         *(_picture(figure) for figure in own if figure.place == "panel"),
         " ".join(choice(panel)),

@@ -97,6 +97,13 @@ class Panel:
         return f"{self.name}{against}"
 
     @property
+    def title(self) -> str:
+        """The title of its section: what is not swept, as in the names of cells; else what is."""
+        swept = f"{self.arm} over {self.y.setting} and {self.x.setting}"
+        name = swept if self.name == "base" else self.name
+        return name if self.against_baseline else f"{name}, against {self.versus}"
+
+    @property
     def against_baseline(self) -> bool:
         """Whether the arm is compared with plain training and not with a control."""
         return all(cell.comparison.role == "baseline" for cell in self.cells)
