@@ -92,7 +92,9 @@ def _about(results: Results) -> list[str]:
     """Data set and model, and how many cells, arms and seeds there are."""
     study = results.study
     parts = (study.document.get(key) for key in ("data", "model"))
-    names = [str(cast("dict[str, object]", p).get("name", "")) for p in parts if isinstance(p, dict)]
+    names = [
+        str(cast("dict[str, object]", p).get("name", "")) for p in parts if isinstance(p, dict)
+    ]
     counts = [wording.count(len(study.arms), "arm"), wording.count(len(study.seeds), "seed")]
     if study.grid:
         counts.insert(0, wording.count(len(results.cells), "cell"))

@@ -12,7 +12,7 @@ from matplotlib.collections import QuadMesh
 from matplotlib.colors import to_rgb
 
 from regrow.report import wording
-from regrow.report.figures import heat_map, held_back
+from regrow.report.figures import heat_map, sorted_seeds
 from regrow.report.figures.heat_map import colour_limit
 from regrow.report.figures.order import drawings
 from regrow.report.read import read_results
@@ -120,7 +120,7 @@ def test_the_chosen_cell_shows_the_seeds_that_did_not_choose_it(tmp_path: Path) 
     results = read_results(write_sweep(tmp_path))
     (panel,) = panels(results)
     chosen = panel.chosen[0]
-    (found,) = held_back.figures(results, panel)
+    (found,) = sorted_seeds.held_back(results, panel)
     ax = drawn(found).axes[0]
     order = [int(text.get_text()) for text in ax.get_xticklabels()]
     assert sorted(order) == [1, 3, 5, 7, 9, 11]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from regrow.report.figures import alpha, distance, entropy, invalid, networks
+from regrow.report.figures import alpha, distance, invalid, layers, networks
 from regrow.report.figures.order import drawings
 from regrow.report.read import read_results
 from regrow.report.weight_series import layer_series
@@ -127,7 +127,7 @@ def test_invalid_filters_one_panel_a_threshold(several_folder: Path) -> None:
 
 def test_entropy_one_panel_a_layer_one_line_an_arm(several_folder: Path) -> None:
     results = read_results(several_folder)
-    (found,) = entropy.figures(results, "base")
+    (found,) = layers.entropy(results, "base")
     figure = drawn(found)
     titles = [ax.get_title(loc="left") for ax in figure.axes]
     assert titles == ["stem (4)", "conv10 (12)", "conv2 (8)"]
@@ -158,7 +158,7 @@ def test_a_deep_network_names_some_layers_and_draws_no_bands(
     assert names == ["block0.conv", "block15.conv", "block29.conv"]
     assert not ax.collections
     assert "band" not in found.caption
-    assert "24 of 30 layers are drawn" in caption(entropy.figures(results, "base"))
+    assert "24 of 30 layers are drawn" in caption(layers.entropy(results, "base"))
 
 
 def test_they_are_there_only_where_there_is_something_to_draw(

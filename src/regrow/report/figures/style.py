@@ -105,6 +105,18 @@ def by_depth(things: Sequence[T]) -> dict[T, tuple[float, float, float, float]]:
     return dict(zip(things, map(shades, places), strict=True))
 
 
+def even(first: float, last: float, number: int) -> list[float]:
+    """Numbers at even distances.
+
+    Examples:
+        >>> even(0.0, 1.0, 3), even(0.0, 1.0, 1), even(0.0, 1.0, 0)
+        ([0.0, 0.5, 1.0], [1.0], [])
+    """
+    if number == 1:
+        return [last]
+    return [first + (last - first) * index / (number - 1) for index in range(number)]
+
+
 def many_arms(results: Results) -> bool:
     """Whether a study has more arms than fit side by side into one column of a paper."""
     return len(results.study.arms) > _FEW

@@ -1,7 +1,8 @@
-"""One small panel a layer, one line an arm: mean and spread of any number over the epochs."""
+"""How the filters of each layer overlap, and what its weights carry: one small panel a layer, one line an arm."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Final
 
 from matplotlib.artist import Artist
@@ -18,11 +19,10 @@ from regrow.report.figures.axes import (
     panels_size,
     shortened,
 )
-from regrow.report.figures.dropping import HELD, phases
-from regrow.report.figures.renewing import even
+from regrow.report.figures.filter_map import HELD, phases
 from regrow.report.figures.scale import last_epoch
-from regrow.report.figures.style import arm_styles
-from regrow.report.weight_series import ByLayer, layer_series, seen_layers
+from regrow.report.figures.style import arm_styles, even
+from regrow.report.weight_series import ByLayer, counted, layer_series, seen_layers
 from regrow.study.results import Results
 
 PANELS: Final = 24
@@ -32,7 +32,50 @@ _COLUMNS: Final = 4
 _SHADE: Final = "#e2e2e2"
 
 
-def layer_drawing(
+def overlap(results: Results, cell: str) -> Iterator[Drawing]:
+    """The overlap of the filters, where it was measured."""
+    if seen_layers(results, cell, results.overlaps):
+        grey = (
+            " Grey: filters are out of the network; a layer is then what is left of it, without them as filters and as "
+            "inputs."
+        )
+        yield _layers(
+            results,
+            cell,
+            results.overlaps,
+            name="overlap",
+            title="Overlap of the filters, layer by layer",
+            caption=(
+                "Inter-filter overlap (sum of |cosine| with the layer's other filters over their number; no unit), "
+                "averaged over the filters in the network after every epoch; panels have scales of their own, the "
+                "number of filters stands in brackets. Line: mean, band: one standard deviation over "
+                f"n = {counted(results, cell, results.overlaps)} seeds.{grey if phases(results, cell) else ''}"
+            ),
+            ylabel="Mean overlap",
+            kept=True,
+        )
+
+
+def entropy(results: Results, cell: str) -> Iterator[Drawing]:
+    """The entropy of the weights, where they were looked at."""
+    if seen_layers(results, cell, results.entropies):
+        yield _layers(
+            results,
+            cell,
+            results.entropies,
+            name="entropy",
+            title="Entropy of the weights, layer by layer",
+            caption=(
+                "Entropy of each layer's weights after every epoch (10 bins between the smallest and the largest "
+                "weight, natural logarithm), mean over a trial's networks; panels have scales of their own, the number "
+                "of filters stands in brackets. Line: mean, band: one standard deviation over "
+                f"n = {counted(results, cell, results.entropies)} seeds."
+            ),
+            ylabel="Entropy (nats)",
+        )
+
+
+def _layers(
     results: Results,
     cell: str,
     held: ByLayer,
