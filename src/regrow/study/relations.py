@@ -6,17 +6,18 @@ import hashlib
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from regrow.study.cells import Cell
+from regrow.study.cells import Cell, in_order
 from regrow.study.document import Arm, Study
-from regrow.study.known import Facts
 from regrow.study.later import distinguishing
 from regrow.study.records import ArmRecord
-from regrow.study.teacher_arms import in_order
+
+if TYPE_CHECKING:
+    from regrow.compose import RecipeInfo
 
 
-def arm_records(cells: Iterable[Cell], facts: Callable[[str], Facts]) -> tuple[ArmRecord, ...]:
+def arm_records(cells: Iterable[Cell], facts: Callable[[str], RecipeInfo]) -> tuple[ArmRecord, ...]:
     """Resolve every arm in every cell: a grid may make arms differ in one and not in another.
 
     Returns:
@@ -35,7 +36,7 @@ class _Asked:
     """One arm in one cell, its training written out."""
 
     arm: Arm
-    facts: Facts
+    facts: RecipeInfo
     train: Mapping[str, Any]
 
     @property
@@ -64,7 +65,7 @@ class _Asked:
         return self.arm.recipe, kept, self.setting
 
 
-def _of_cell(cell: Cell, facts: Callable[[str], Facts]) -> list[ArmRecord]:
+def _of_cell(cell: Cell, facts: Callable[[str], RecipeInfo]) -> list[ArmRecord]:
     study = cell.study
     base = study.train.model_dump(mode="json")
     asked = {
