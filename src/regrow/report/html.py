@@ -1,6 +1,6 @@
 """One self-contained page: what was asked, what came out, how it was measured, and how to repeat it.
 
-`page.html` says how it looks, and calls what is handed to it here.
+`page.html` says how it looks; what it is given is worked out here.
 """
 
 from __future__ import annotations
@@ -10,38 +10,18 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Final, cast
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
 from regrow.report import wording
-from regrow.report.diagnostic_tables import diagnostic_tables
 from regrow.report.drawing import MANY_CELLS, Drawing, Place
 from regrow.report.effort import effort
 from regrow.report.findings import StudySummary
-from regrow.report.partner_tables import partner_tables
-from regrow.report.sweep.tables import best_table, cells_table, panels_table
-from regrow.report.sweep.told import choice, findings, headline, outcome
-from regrow.report.table import (
-    Table,
-    activity_table,
-    arms_table,
-    overview_table,
-    paired_table,
-    table_of,
-)
-from regrow.report.verdict import caution, standing, verdicts
+from regrow.report.table import Table, table_of
+from regrow.report.template import filled
 from regrow.study.keys import flat
 from regrow.study.results import Results
 from regrow.study.statistics import FEWEST_PAIRS
 
 Drawn = Sequence[tuple[Drawing, bytes]]
 """Figures, each with its SVG."""
-
-_CALLED: Final = (
-    *(activity_table, arms_table, best_table, cells_table, diagnostic_tables, overview_table),
-    *(paired_table, panels_table, partner_tables),
-    *(caution, choice, findings, headline, outcome, standing, verdicts, wording.count),
-)
-"""What the template calls."""
 
 _FIRST: Final = ("data", "model", "train", "arms", "grid", "seeds")
 """Settings in the order of the page; others come after them."""
@@ -63,13 +43,8 @@ def page(results: Results, found: StudySummary, drawn: Drawn) -> str:
     def figures_at(place: Place, of: str = "") -> list[tuple[Drawing, str]]:
         return [(one, svg) for one, svg in inlined if (one.place, one.of) == (place, of)]
 
-    # A name that is not there is an error, and every text is escaped.
-    look = Environment(
-        loader=PackageLoader("regrow.report", ""), undefined=StrictUndefined, autoescape=True
-    )
-    look.filters["unbroken"] = wording.unbroken
-    look.globals.update({each.__name__: each for each in _CALLED})
-    return look.get_template("page.html").render(
+    return filled(
+        "page.html",
         results=results,
         found=found,
         about=_about(results),
