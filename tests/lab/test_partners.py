@@ -140,7 +140,7 @@ def test_what_networks_are_worth_together(make: Callable[..., Study], tmp_path: 
             state = file.load()
             assert state is not None
             for place, saved in enumerate(state["members"]):
-                kept = lab_data.held_out.hold_out(data, 12)
+                kept = lab_data.dataset.hold_out(data, 12)
                 member = Member(spec, kept, place=place)
                 member.load(saved)
                 ModuleEngine().train_epoch([member], [3])

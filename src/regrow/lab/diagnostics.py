@@ -19,7 +19,7 @@ from regrow.functional.overlap import filter_overlap
 from regrow.graph import Filters, trace
 from regrow.graph.slices import rows
 from regrow.lab.data import Dataset
-from regrow.lab.measure import finite_or_none
+from regrow.lab.measure import finite, finite_or_none
 from regrow.lab.rankings import compare_rankings, probe_for_rankings
 from regrow.study.records import CorrelationRecord, OverlapRecord, WeightRecord
 from regrow.study.trials import TrialSpec
@@ -111,7 +111,7 @@ class Diagnosis:
         if self._asked.overlap:
             self._records["overlaps"] += self._overlaps(model, epoch=epoch, out=out)
         every = self._asked.oracle_every_epochs
-        if every and epoch % every == 0 and self._held_out is not None and _finite(model):
+        if every and epoch % every == 0 and self._held_out is not None and finite(model):
             images, labels = self._held_out
             asked = {"epoch": epoch, "seed": self._seed}
             self._records["correlations"] += compare_rankings(
@@ -159,9 +159,3 @@ class Diagnosis:
         self._records = {
             kind: [record(**each) for each in state[kind]] for kind, record in _KINDS.items()
         }
-
-
-def _finite(model: nn.Module) -> bool:
-    """A network that blew up has no ranking."""
-    with torch.no_grad():
-        return all(bool(parameter.isfinite().all()) for parameter in model.parameters())
