@@ -9,7 +9,7 @@ from statistics import fmean
 from regrow.report import wording
 from regrow.report.last_epochs import last_epochs_table
 from regrow.report.table import Table
-from regrow.report.weight_tables import end_table, weight_tables
+from regrow.report.weights import end_table, weight_tables
 from regrow.study.records import CorrelationRecord, RestingRecord
 from regrow.study.results import Results
 from regrow.study.statistics import mean_interval, mean_of

@@ -14,7 +14,7 @@ from regrow.report.several import WAYS, Several, several
 from regrow.report.sweep.panel import Chosen, Panel
 from regrow.report.sweep.panels import panels
 from regrow.report.sweep.told import choice, findings, headline
-from regrow.report.weight_series import carried
+from regrow.report.weights import carried
 from regrow.study.records import ArmRecord, RestingRecord, Trial
 from regrow.study.results import Results
 from regrow.study.statistics import is_failed, mean_of, summary

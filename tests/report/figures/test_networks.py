@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from regrow.report.figures import alpha, distance, invalid, layers, networks
+from regrow.report.figures import grafting, invalid, layers, networks
 from regrow.report.figures.order import drawings
 from regrow.report.read import read_results
-from regrow.report.weight_series import layer_series
+from regrow.report.weights import layer_series
 from report.drawn import caption, drawn
 from report.several_study import ARMS
 
@@ -33,7 +33,7 @@ def _means(rows: list[tuple[float, float]]) -> dict[float, float]:
 
 def test_the_larger_share_of_each_layer_one_panel_an_arm(several_folder: Path) -> None:
     results = read_results(several_folder)
-    (found,) = alpha.figures(results, "base")
+    (found,) = grafting.shares(results, "base")
     figure = drawn(found)
     assert [ax.get_title(loc="left") for ax in figure.axes] == ["grafting", "graft0", "plus"]
     layers = [text.get_text() for text in figure.legends[0].get_texts()]
@@ -59,7 +59,7 @@ def test_the_larger_share_of_each_layer_one_panel_an_arm(several_folder: Path) -
 
 def test_distances_are_means_over_layers(several_folder: Path) -> None:
     results = read_results(several_folder)
-    (found,) = distance.figures(results, "base")
+    (found,) = grafting.distances(results, "base")
     ax = drawn(found).axes[0]
     assert len(ax.lines) == 3
     wanted = _means(
@@ -151,7 +151,7 @@ def test_a_deep_network_names_some_layers_and_draws_no_bands(
     layers = {f"block{index}.conv": 4 for index in range(30)}
     arms = {label: ARMS[label] for label in ("none", "grafting")}
     results = read_results(new_several(arms=arms, layers=layers, seeds=range(2)))
-    (found,) = alpha.figures(results, "base")
+    (found,) = grafting.shares(results, "base")
     figure = drawn(found)
     ax = figure.axes[0]
     names = [text.get_text() for text in figure.legends[0].get_texts()]

@@ -12,7 +12,7 @@ from regrow.report.figures import layers
 from regrow.report.figures.filter_map import phases
 from regrow.report.figures.layers import PANELS
 from regrow.report.read import read_results
-from regrow.report.weight_series import layer_series
+from regrow.report.weights import layer_series
 from regrow.study.records import LayerRecord
 from report.drawn import caption, drawn
 

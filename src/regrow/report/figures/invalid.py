@@ -21,7 +21,7 @@ from regrow.report.figures.axes import (
 )
 from regrow.report.figures.scale import last_epoch
 from regrow.report.figures.style import arm_styles
-from regrow.report.weight_series import counted, invalid_series, seen_layers
+from regrow.report.weights import counted, invalid_series, seen_layers
 from regrow.study.results import Results
 from regrow.study.views import THRESHOLDS
 

@@ -22,7 +22,7 @@ from regrow.report.figures.axes import (
 from regrow.report.figures.filter_map import HELD, phases
 from regrow.report.figures.scale import last_epoch
 from regrow.report.figures.style import arm_styles, even
-from regrow.report.weight_series import ByLayer, counted, layer_series, seen_layers
+from regrow.report.weights import ByLayer, counted, layer_series, seen_layers
 from regrow.study.results import Results
 
 PANELS: Final = 24

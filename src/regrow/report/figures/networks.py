@@ -12,7 +12,7 @@ from regrow.report.drawing import Drawing
 from regrow.report.figures.axes import epochs, legend_of_panels, panels, panels_size, same_scale
 from regrow.report.figures.scale import last_epoch
 from regrow.report.figures.style import FAINT, by_depth
-from regrow.report.weight_series import counted
+from regrow.report.weights import counted
 from regrow.study.results import Results
 
 _COLUMNS: Final = 3

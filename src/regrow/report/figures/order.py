@@ -8,12 +8,11 @@ from typing import Final
 
 from regrow.report.drawing import MANY_CELLS, Drawing, file_name
 from regrow.report.figures import (
-    alpha,
     curves,
-    distance,
     distribution,
     filter_map,
     gains,
+    grafting,
     heat_map,
     invalid,
     layers,
@@ -35,8 +34,8 @@ _OF_CELL: Final[Sequence[Callable[[Results, str], Iterable[Drawing]]]] = (
     layers.overlap,
     filter_map.figures,
     networks.figures,
-    alpha.figures,
-    distance.figures,
+    grafting.shares,
+    grafting.distances,
     invalid.figures,
     layers.entropy,
 )

@@ -1,4 +1,4 @@
-"""How much of their own weights networks kept when they were grafted, layer by layer."""
+"""What grafting does: how much of their own weights networks kept, layer by layer, and how far they were apart."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ from matplotlib.figure import FigureBase
 from regrow.report.drawing import Drawing
 from regrow.report.figures.axes import (
     epochs,
+    legend_above,
     legend_of_panels,
+    line_in_band,
     panels,
     panels_size,
     same_scale,
@@ -19,8 +21,13 @@ from regrow.report.figures.axes import (
     shown,
 )
 from regrow.report.figures.scale import last_epoch
-from regrow.report.figures.style import INK, by_depth
-from regrow.report.weight_series import counted, grafted_layers, grafting_arms, share_series
+from regrow.report.figures.style import INK, arm_styles, arms_size, by_depth
+from regrow.report.weights import (
+    counted,
+    distance_series,
+    grafted_layers,
+    share_series,
+)
 from regrow.study.results import Results
 
 _COLUMNS: Final = 3
@@ -31,16 +38,15 @@ _BANDS: Final = 4
 """More layers than this are lines alone: their ranges would hide each other."""
 
 
-def figures(results: Results, cell: str) -> Iterator[Drawing]:
+def shares(results: Results, cell: str) -> Iterator[Drawing]:
     """The larger side of each layer's share, one panel an arm whose networks grafted, one line a layer.
 
     Alpha of two networks adds up to 1, so that its mean is 0.5 whatever they carry. Drawn is the share that the one
     with more information kept, 0.5 + |alpha - 0.5|.
     """
-    arms = grafting_arms(results, cell)
-    if not arms:
+    layers = grafted_layers(results, cell)
+    if not layers:
         return
-    layers = {arm: grafted_layers(results, cell, arm) for arm in arms}
     larger = {
         arm: {
             layer: {
@@ -53,7 +59,7 @@ def figures(results: Results, cell: str) -> Iterator[Drawing]:
     }
     band = ", band: smallest to largest" if max(map(len, layers.values())) <= _BANDS else ""
     seeds = counted(results, cell, results.grafts)
-    last = last_epoch(results, cell, arms=arms)
+    last = last_epoch(results, cell, arms=layers)
 
     def draw(figure: FigureBase) -> None:
         named = list(dict.fromkeys(layer for own in larger.values() for layer in own))
@@ -91,7 +97,47 @@ def figures(results: Results, cell: str) -> Iterator[Drawing]:
             f"mean is 0.5 always.) Line: mean{band} over networks and n = {seeds} seeds. 0.5 is averaging."
         ),
         alt="Line charts of alpha by epoch, one panel an arm, one line a layer.",
-        size=panels_size(len(arms), columns=_COLUMNS),
+        size=panels_size(len(layers), columns=_COLUMNS),
         kept=True,
+        draw=draw,
+    )
+
+
+def distances(results: Results, cell: str) -> Iterator[Drawing]:
+    """The distance between partners right before each graft, one line an arm whose networks grafted."""
+    every = {arm.label: distance_series(results, cell, arm.label) for arm in results.study.arms}
+    series = {arm: own for arm, own in every.items() if own}
+    if not series:
+        return
+
+    def draw(figure: FigureBase) -> None:
+        ax = figure.add_subplot()
+        styles = arm_styles(results)
+        lines = [
+            line_in_band(
+                ax,
+                list(own),
+                [(min(values), statistics.fmean(values), max(values)) for values in own.values()],
+                style=styles[arm],
+                label=arm,
+            )
+            for arm, own in series.items()
+        ]
+        ax.set(xlabel="Epoch", ylabel="Distance between partners")
+        epochs(ax, last_epoch(results, cell, arms=series) + 0.5)
+        ax.set_ylim(bottom=0)
+        legend_above(ax, handles=lines, labels=list(series))
+
+    yield Drawing(
+        name="distance",
+        title="Distance between partners",
+        caption=(
+            "Distance between the weights of a network and its partner right before each graft, as a share of the mean "
+            "of their lengths (no unit; about 1.41 for directions that have nothing in common), mean over the layers. "
+            "Line: mean, band: smallest to largest over networks and "
+            f"n = {counted(results, cell, results.grafts)} seeds."
+        ),
+        alt="Line chart of the distance between partners by epoch, one line an arm.",
+        size=arms_size(results),
         draw=draw,
     )
