@@ -33,18 +33,15 @@ def shortened(path: str, letters: int) -> str:
     return path if len(path) <= letters else f"\N{HORIZONTAL ELLIPSIS}{path[1 - letters :]}"
 
 
-def legend_above(
-    ax: Axes, *, handles: Sequence[Artist], labels: Sequence[str], title: str | None = None
-) -> None:
+def legend_above(ax: Axes, handles: Sequence[Artist], *, title: str | None = None) -> None:
     """Set the legend above the axes, where it hides no data, in as few rows as fit; names have `title` in common."""
     # The layout will widen the axes a little over their first position.
     share = min(1.1 * ax.get_position().width, 0.9)
     ax.legend(
-        list(handles),
-        [shown(label) for label in labels],
+        handles=list(handles),
         loc="lower left",
         bbox_to_anchor=(0.0, 1.02),
-        ncols=columns_that_fit([len(label) for label in labels], width=share * _points(ax.figure)),
+        ncols=_columns(handles, width=share * _points(ax.figure)),
         columnspacing=1.4,
         handletextpad=0.6,
         title=title,
@@ -54,10 +51,13 @@ def legend_above(
 
 
 def legend_of_panels(figure: FigureBase, handles: Sequence[Artist]) -> None:
-    """Set one legend above all panels, in as few rows as fit, of handles that carry their labels."""
-    lengths = [len(str(handle.get_label())) for handle in handles]
-    columns = columns_that_fit(lengths, width=0.95 * _points(figure))
+    """Set one legend above all panels, in as few rows as fit."""
+    columns = _columns(handles, width=0.95 * _points(figure))
     figure.legend(handles=list(handles), loc="outside upper left", ncols=columns)
+
+
+def _columns(handles: Sequence[Artist], *, width: float) -> int:
+    return columns_that_fit([len(str(handle.get_label())) for handle in handles], width=width)
 
 
 def columns_that_fit(lengths: Sequence[int], *, width: float) -> int:

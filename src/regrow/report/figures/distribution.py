@@ -74,7 +74,7 @@ def _draw(
     results: Results, cell: str, values: Mapping[str, list[float]], figure: FigureBase
 ) -> None:
     ax = figure.add_subplot()
-    handles, labels = accuracy_axis(ax, results, cell)
+    failed = accuracy_axis(ax, results, cell)
     styles = arm_styles(results)
     low, high = ax.get_ylim()
     for index, (label, own) in enumerate(values.items()):
@@ -94,7 +94,7 @@ def _draw(
             clip_on=False,
         )  # fmt: skip
     _label_arms(ax, values)
-    legend_above(ax, handles=handles, labels=labels)
+    legend_above(ax, failed)
 
 
 def _label_arms(ax: Axes, values: Mapping[str, list[float]]) -> None:

@@ -126,7 +126,7 @@ def distances(results: Results, cell: str) -> Iterator[Drawing]:
         ax.set(xlabel="Epoch", ylabel="Distance between partners")
         epochs(ax, last_epoch(results, cell, arms=series) + 0.5)
         ax.set_ylim(bottom=0)
-        legend_above(ax, handles=lines, labels=list(series))
+        legend_above(ax, lines)
 
     yield Drawing(
         name="distance",

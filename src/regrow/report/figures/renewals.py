@@ -118,7 +118,7 @@ def _draw_layers(
     handles: list[Patch] = []
     # Dark to light, so that layers stay apart in grey.
     shades = [mpl.colormaps["cividis"](x) for x in even(0.9, 0.1, len(counts))][::-1]
-    for own, colour, hatch in zip(counts.values(), shades, _HATCHES, strict=False):
+    for (layer, own), colour, hatch in zip(counts.items(), shades, _HATCHES, strict=False):
         top = [low + own.get(epoch, 0) for epoch, low in enumerate(base, start=1)]
         edges = [0.5 + epoch for epoch in range(last + 1)]
         look: dict[str, Any] = {
@@ -128,12 +128,12 @@ def _draw_layers(
             "lw": 0.3,
         }
         ax.fill_between(edges, [*base, base[-1]], [*top, top[-1]], step="post", **look)
-        handles.append(Patch(**look))
+        handles.append(Patch(**look, label=shown(layer)))
         base = top
     ax.set(xlim=(0.5, part + 0.5), ylim=(0, 1.05 * max(base)))
     ax.set(xlabel="Epoch", ylabel="Filters renewed per epoch,\nall seeds together")
     whole_numbers(ax.xaxis, ax.yaxis)
-    legend_above(ax, handles=handles, labels=list(counts))
+    legend_above(ax, handles)
 
 
 def _draw_seeds(results: Results, cell: str, arm: str, part: int, figure: FigureBase) -> None:
@@ -161,12 +161,9 @@ def _draw_seeds(results: Results, cell: str, arm: str, part: int, figure: Figure
     ax.set_xlabel("Epoch")
     ax.set_ylabel(f"Rank of the seed by\naccuracy under {shown(results.study.baseline).strip()}")
     names = [f"{a}" if b == a + 1 else f"{a} to {b - 1}" for a, b in pairwise(bounds)]
-    legend_above(
-        ax,
-        handles=[Patch(facecolor=shade) for shade in shades],
-        labels=[*names, f"{bounds[-1]} or more"],
-        title="Filters renewed in the epoch",
-    )
+    names.append(f"{bounds[-1]} or more")
+    handles = [Patch(facecolor=c, label=name) for c, name in zip(shades, names, strict=True)]
+    legend_above(ax, handles, title="Filters renewed in the epoch")
 
 
 def _mark_failures(ax: Axes, results: Results, cell: str, arm: str, seeds: list[int]) -> None:

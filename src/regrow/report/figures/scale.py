@@ -57,10 +57,10 @@ def quartiles(values: Sequence[float]) -> tuple[float, float, float]:
     return low, middle, high
 
 
-def accuracy_axis(ax: Axes, results: Results, cell: str) -> tuple[list[Artist], list[str]]:
+def accuracy_axis(ax: Axes, results: Results, cell: str) -> list[Artist]:
     """Label the y axis in percent, fit it to the cell's data, and mark where seeds have failed.
 
-    Returns handle and label of the failed line for the legend; empty without one.
+    Returns the failed line for the legend; empty without one.
     """
     line = failed_line(results, cell)
     trials = results.trials_in(cell)
@@ -71,7 +71,7 @@ def accuracy_axis(ax: Axes, results: Results, cell: str) -> tuple[list[Artist], 
     ax.set_ylim(100 * max(low - 2 * margin, -margin), 100 * min(high + margin, 1 + margin))
     ax.set_ylabel("Test accuracy (%)")
     if line is None:
-        return [], []
+        return []
     ax.axhspan(-100.0, 100 * line, color=FAILED, lw=0, zorder=0)
-    drawn = ax.axhline(100 * line, color=INK, lw=0.8, ls=(0, (2, 2)), zorder=1)
-    return [drawn], [f"failed: {wording.percent(line)} % or less"]
+    label = f"failed: {wording.percent(line)} % or less"
+    return [ax.axhline(100 * line, color=INK, lw=0.8, ls=(0, (2, 2)), zorder=1, label=label)]

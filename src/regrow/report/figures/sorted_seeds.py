@@ -97,7 +97,7 @@ def _draw(results: Results, cell: str, figure: FigureBase) -> None:
     ax = figure.add_subplot()
     seeds = seed_order(results, cell)
     place = {seed: index for index, seed in enumerate(seeds, start=1)}
-    failed, failed_label = accuracy_axis(ax, results, cell)
+    failed = accuracy_axis(ax, results, cell)
     # A thin line through all marks of a seed leads the eye from arm to arm.
     for seed in seeds:
         every = [results.arm(cell, arm.label).get(seed) for arm in results.study.arms]
@@ -114,8 +114,7 @@ def _draw(results: Results, cell: str, figure: FigureBase) -> None:
         ax.set_xlabel(f"Seed number, sorted by accuracy under {name}")
     else:
         ax.set_xlabel(f"Rank of the seed by accuracy under {name}")
-    labels = [arm.label for arm in results.study.arms]
-    legend_above(ax, handles=[*arms, *failed], labels=[*labels, *failed_label])
+    legend_above(ax, [*arms, *failed])
 
 
 def _draw_arm(ax: Axes, results: Results, cell: str, index: int, place: dict[int, int]) -> Artist:
@@ -133,7 +132,7 @@ def _draw_arm(ax: Axes, results: Results, cell: str, index: int, place: dict[int
         look = {"mfc": "white", "mew": 0.9, "zorder": 3}
     (drawn,) = ax.plot(
         [place[seed] + shift for seed in known], [100 * y for y in known.values()], ls="none",
-        marker=style.marker, ms=size, mec=style.colour, clip_on=not known, **look,
+        marker=style.marker, ms=size, mec=style.colour, clip_on=not known, label=shown(label), **look,
     )  # fmt: skip
     crashed = [place[seed] + shift for seed in trials if seed not in known]
     if crashed:  # an empty unclipped line would reach to the figure's corner in the layout
