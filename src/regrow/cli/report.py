@@ -15,7 +15,7 @@ from regrow.errors import StoreError
 
 if TYPE_CHECKING:
     from regrow.report.findings import StudySummary
-    from regrow.report.sweep.panel import Panel
+    from regrow.report.sweep.panels import Panel
 
 
 def report(

@@ -16,7 +16,7 @@ from regrow.report.drawing import Drawing, file_name
 from regrow.report.effort import effort
 from regrow.report.findings import StudySummary
 from regrow.report.partner_tables import partner_tables
-from regrow.report.sweep.panel import Panel
+from regrow.report.sweep.panels import Panel
 from regrow.report.sweep.tables import cells_table, panels_table
 from regrow.report.table import arms_table, as_markdown, paired_table
 from regrow.report.template import filled

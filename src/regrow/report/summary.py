@@ -11,8 +11,7 @@ from regrow.report.compared import Reached, compare, majority_share, reached
 from regrow.report.effort import effort
 from regrow.report.findings import ArmNumbers, CellSummary, Comparison, StudySummary, Versus
 from regrow.report.several import WAYS, Several, several
-from regrow.report.sweep.panel import Chosen, Panel
-from regrow.report.sweep.panels import panels
+from regrow.report.sweep.panels import Chosen, Panel, panels
 from regrow.report.sweep.told import choice, findings, headline
 from regrow.report.weights import carried
 from regrow.study.records import ArmRecord, RestingRecord, Trial

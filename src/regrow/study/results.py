@@ -15,14 +15,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from regrow.errors import ConfigError, StoreError
-from regrow.study.asked import Asked
+from regrow.study.asked import Asked, Sweep, find_sweep
 from regrow.study.cells import Cell, cells
 from regrow.study.document import check_document
 from regrow.study.grouped import grouped
 from regrow.study.records import DETAILS, ArmRecord, Trial
 from regrow.study.relations import arm_records
 from regrow.study.store import BEFORE, DATABASE, SCHEMA_VERSION
-from regrow.study.sweep import Sweep, find_sweep
 from regrow.study.tables import select
 from regrow.study.views import Views
 

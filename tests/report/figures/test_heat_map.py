@@ -16,8 +16,7 @@ from regrow.report.figures import heat_map, sorted_seeds
 from regrow.report.figures.heat_map import colour_limit
 from regrow.report.figures.order import drawings
 from regrow.report.read import read_results
-from regrow.report.sweep.panel import Panel
-from regrow.report.sweep.panels import panels
+from regrow.report.sweep.panels import Panel, panels
 from regrow.study.results import Results
 from report.drawn import drawn, first_axes
 from report.sweep_study import MISSING, TAU, P, rescuing, write_sweep

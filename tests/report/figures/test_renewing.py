@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from regrow.report.figures import renewals
+from regrow.report.figures.axes import seed_order
 from regrow.report.figures.renewals import by_layer, renewing_arms, shown_epochs
-from regrow.report.figures.scale import seed_order
 from regrow.report.read import read_results
 from report.drawn import caption, drawn, first_axes
 

@@ -11,8 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 # the name that every reader of torch code expects
 
 from regrow.errors import ConfigError
-from regrow.lab.models.initialise import initialise_
-from regrow.lab.models.norms import norm_layer
+from regrow.lab.models.parts import initialise_, norm_layer
 from regrow.lab.models.settings import ResNetSettings, Sizes
 
 

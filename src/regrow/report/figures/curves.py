@@ -11,8 +11,14 @@ from matplotlib.figure import FigureBase
 
 from regrow.report import wording
 from regrow.report.drawing import Drawing
-from regrow.report.figures.axes import epochs, legend_above, shown
-from regrow.report.figures.scale import accuracy_axis, last_epoch, quartiles
+from regrow.report.figures.axes import (
+    accuracy_axis,
+    epochs,
+    last_epoch,
+    legend_above,
+    quartiles,
+    shown,
+)
 from regrow.report.figures.style import arm_styles, arms_size, many_arms
 from regrow.study.results import Results
 

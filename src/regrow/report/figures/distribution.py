@@ -15,8 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import FigureBase
 
 from regrow.report.drawing import Drawing
-from regrow.report.figures.axes import legend_above, shortened, shown
-from regrow.report.figures.scale import accuracy_axis, quartiles
+from regrow.report.figures.axes import accuracy_axis, legend_above, quartiles, shortened, shown
 from regrow.report.figures.style import INK, QUIET, arm_styles, arms_size
 from regrow.study.results import Results
 

@@ -11,6 +11,7 @@ from matplotlib.figure import FigureBase
 from regrow.report.drawing import Drawing
 from regrow.report.figures.axes import (
     epochs,
+    last_epoch,
     legend_above,
     legend_of_panels,
     line_in_band,
@@ -20,7 +21,6 @@ from regrow.report.figures.axes import (
     shortened,
     shown,
 )
-from regrow.report.figures.scale import last_epoch
 from regrow.report.figures.style import INK, arm_styles, arms_size, by_depth
 from regrow.report.weights import (
     counted,

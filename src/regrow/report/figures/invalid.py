@@ -14,12 +14,12 @@ from matplotlib.figure import FigureBase
 from regrow.report.drawing import Drawing
 from regrow.report.figures.axes import (
     epochs,
+    last_epoch,
     legend_of_panels,
     line_in_band,
     panels,
     panels_size,
 )
-from regrow.report.figures.scale import last_epoch
 from regrow.report.figures.style import arm_styles
 from regrow.report.weights import counted, invalid_series, seen_layers
 from regrow.study.results import Results

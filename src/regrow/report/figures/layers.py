@@ -13,6 +13,7 @@ from regrow.report import wording
 from regrow.report.drawing import WIDE, Drawing
 from regrow.report.figures.axes import (
     epochs,
+    last_epoch,
     legend_of_panels,
     line_in_band,
     panels,
@@ -20,7 +21,6 @@ from regrow.report.figures.axes import (
     shortened,
 )
 from regrow.report.figures.filter_map import HELD, phases
-from regrow.report.figures.scale import last_epoch
 from regrow.report.figures.style import arm_styles, even
 from regrow.report.weights import ByLayer, counted, layer_series, seen_layers
 from regrow.study.results import Results

@@ -9,8 +9,14 @@ from typing import Final
 from matplotlib.figure import FigureBase
 
 from regrow.report.drawing import Drawing
-from regrow.report.figures.axes import epochs, legend_of_panels, panels, panels_size, same_scale
-from regrow.report.figures.scale import last_epoch
+from regrow.report.figures.axes import (
+    epochs,
+    last_epoch,
+    legend_of_panels,
+    panels,
+    panels_size,
+    same_scale,
+)
 from regrow.report.figures.style import FAINT, by_depth
 from regrow.report.weights import counted
 from regrow.study.results import Results

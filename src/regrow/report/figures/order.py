@@ -20,7 +20,7 @@ from regrow.report.figures import (
     renewals,
     sorted_seeds,
 )
-from regrow.report.sweep.panel import Panel
+from regrow.report.sweep.panels import Panel
 from regrow.report.sweep.panels import panels as sweep_panels
 from regrow.study.results import Results
 

@@ -17,8 +17,7 @@ from matplotlib.patches import Patch
 
 from regrow.report import wording
 from regrow.report.drawing import NARROW, Drawing, in_turn
-from regrow.report.figures.axes import legend_above, shown, whole_numbers
-from regrow.report.figures.scale import last_epoch, seed_order
+from regrow.report.figures.axes import last_epoch, legend_above, seed_order, shown, whole_numbers
 from regrow.report.figures.style import INK, even
 from regrow.report.summary import failed_seeds
 from regrow.study.results import Results

@@ -20,11 +20,10 @@ from matplotlib.figure import FigureBase
 
 from regrow.report import wording
 from regrow.report.drawing import WIDE, Drawing
-from regrow.report.figures.axes import legend_above, shown
-from regrow.report.figures.scale import accuracy_axis, seed_order
+from regrow.report.figures.axes import accuracy_axis, legend_above, seed_order, shown
 from regrow.report.figures.style import FAINT, arm_styles
 from regrow.report.sentences import brackets
-from regrow.report.sweep.panel import Chosen, Panel
+from regrow.report.sweep.panels import Chosen, Panel
 from regrow.report.sweep.told import failed
 from regrow.study.results import Results
 

@@ -7,7 +7,7 @@ from typing import Final
 from regrow.report import wording
 from regrow.report.findings import Outcome
 from regrow.report.sentences import brackets
-from regrow.report.sweep.panel import Chosen, Panel, SweepCell
+from regrow.report.sweep.panels import Chosen, Panel, SweepCell
 
 _HEADLINES: Final[dict[Outcome, str]] = {
     "gain": "a gain",
