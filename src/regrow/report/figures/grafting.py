@@ -9,18 +9,7 @@ from typing import Final
 from matplotlib.figure import FigureBase
 
 from regrow.report.drawing import Drawing
-from regrow.report.figures.axes import (
-    epochs,
-    last_epoch,
-    legend_above,
-    legend_of_panels,
-    line_in_band,
-    panels,
-    panels_size,
-    same_scale,
-    shortened,
-    shown,
-)
+from regrow.report.figures import axes
 from regrow.report.figures.style import INK, arm_styles, arms_size, by_depth
 from regrow.report.weights import (
     counted,
@@ -59,12 +48,12 @@ def shares(results: Results, cell: str) -> Iterator[Drawing]:
     }
     band = ", band: smallest to largest" if max(map(len, layers.values())) <= _BANDS else ""
     seeds = counted(results, cell, results.grafts)
-    last = last_epoch(results, cell, arms=layers)
+    last = axes.last_epoch(results, cell, arms=layers)
 
     def draw(figure: FigureBase) -> None:
         named = list(dict.fromkeys(layer for own in larger.values() for layer in own))
         colours = by_depth(named)
-        grid = panels(figure, list(larger), columns=_COLUMNS, ylabel="Larger share, alpha")
+        grid = axes.panels(figure, list(larger), columns=_COLUMNS, ylabel="Larger share, alpha")
         for ax, own in zip(grid, larger.values(), strict=True):
             for layer, series in own.items():
                 times, colour = list(series), colours[layer]
@@ -77,16 +66,18 @@ def shares(results: Results, cell: str) -> Iterator[Drawing]:
                 marker = "o" if len(times) < 12 else ""
                 ax.plot(times, means, color=colour, lw=1.2, marker=marker, ms=3, zorder=3)
             ax.axhline(0.5, color=INK, lw=0.7, ls=(0, (2, 2)), zorder=1)
-            epochs(ax, last + 0.5)
+            axes.epochs(ax, last + 0.5)
             ax.locator_params(axis="y", nbins=5)
-        same_scale(grid, low=0.49, high=1.0)
+        axes.same_scale(grid, low=0.49, high=1.0)
         if len(named) > _NAMED:
             named = [named[0], named[len(named) // 2], named[-1]]
         handles = [
-            grid[0].plot([], [], color=colours[layer], lw=1.6, label=shown(shortened(layer, 24)))[0]
+            grid[0].plot(
+                [], [], color=colours[layer], lw=1.6, label=axes.shown(axes.shortened(layer, 24))
+            )[0]
             for layer in named
         ]
-        legend_of_panels(figure, handles)
+        axes.legend_of_panels(figure, handles)
 
     yield Drawing(
         name="alpha",
@@ -97,7 +88,7 @@ def shares(results: Results, cell: str) -> Iterator[Drawing]:
             f"mean is 0.5 always.) Line: mean{band} over networks and n = {seeds} seeds. 0.5 is averaging."
         ),
         alt="Line charts of alpha by epoch, one panel an arm, one line a layer.",
-        size=panels_size(len(layers), columns=_COLUMNS),
+        size=axes.panels_size(len(layers), columns=_COLUMNS),
         kept=True,
         draw=draw,
     )
@@ -114,7 +105,7 @@ def distances(results: Results, cell: str) -> Iterator[Drawing]:
         ax = figure.add_subplot()
         styles = arm_styles(results)
         lines = [
-            line_in_band(
+            axes.line_in_band(
                 ax,
                 list(own),
                 [(min(values), statistics.fmean(values), max(values)) for values in own.values()],
@@ -124,9 +115,9 @@ def distances(results: Results, cell: str) -> Iterator[Drawing]:
             for arm, own in series.items()
         ]
         ax.set(xlabel="Epoch", ylabel="Distance between partners")
-        epochs(ax, last_epoch(results, cell, arms=series) + 0.5)
+        axes.epochs(ax, axes.last_epoch(results, cell, arms=series) + 0.5)
         ax.set_ylim(bottom=0)
-        legend_above(ax, lines)
+        axes.legend_above(ax, lines)
 
     yield Drawing(
         name="distance",

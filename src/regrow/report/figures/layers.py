@@ -11,15 +11,7 @@ from matplotlib.patches import Patch
 
 from regrow.report import wording
 from regrow.report.drawing import WIDE, Drawing
-from regrow.report.figures.axes import (
-    epochs,
-    last_epoch,
-    legend_of_panels,
-    line_in_band,
-    panels,
-    panels_size,
-    shortened,
-)
+from regrow.report.figures import axes
 from regrow.report.figures.filter_map import HELD, phases
 from regrow.report.figures.style import arm_styles, even
 from regrow.report.weights import ByLayer, counted, layer_series, seen_layers
@@ -95,14 +87,14 @@ def _layers(
     # At 8 points a letter is about 4.5 points wide, and an axis with its numbers takes 38.
     room = int((72 * WIDE[0] / min(_COLUMNS, len(drawn)) - 38) / 4.5)
     titles = [
-        f"{shortened(layer, room - len(str(layers[layer])) - 3)} ({layers[layer]})"
+        f"{axes.shortened(layer, room - len(str(layers[layer])) - 3)} ({layers[layer]})"
         for layer in drawn
     ]
 
     def draw(figure: FigureBase) -> None:
         handles: dict[str, Artist] = {}
         out = phases(results, cell)
-        grid = panels(figure, titles, columns=_COLUMNS, ylabel=ylabel)
+        grid = axes.panels(figure, titles, columns=_COLUMNS, ylabel=ylabel)
         for ax, layer in zip(grid, drawn, strict=True):
             for arm, style in arm_styles(results).items():
                 found = layer_series(results, cell, arm, held, layer)
@@ -110,25 +102,25 @@ def _layers(
                     # Steps, for a value holds from the end of its epoch on; the last one for half an epoch more.
                     found = {**found, max(found) + HELD: found[max(found)]}
                     values = [(m - (sd or 0.0), m, m + (sd or 0.0)) for m, sd, _ in found.values()]
-                    handles[arm] = line_in_band(
+                    handles[arm] = axes.line_in_band(
                         ax, list(found), values, style=style, label=arm, step=True
                     )
             for start, end in out:
                 ax.axvspan(start, end, color=_SHADE, lw=0, zorder=0)
-            epochs(ax, last_epoch(results, cell) + HELD)
+            axes.epochs(ax, axes.last_epoch(results, cell) + HELD)
             ax.locator_params(axis="y", nbins=5)
         if out:
             handles[""] = Patch(facecolor=_SHADE, label="filters out of the network")
         # In the order of the study, which the first layer need not have: not every arm knows every layer.
         order = [arm.label for arm in results.study.arms] + [""]
-        legend_of_panels(figure, [handles[arm] for arm in order if arm in handles])
+        axes.legend_of_panels(figure, [handles[arm] for arm in order if arm in handles])
 
     return Drawing(
         name=name,
         title=title,
         caption=caption,
         alt=f"Small line charts of {ylabel.partition(' (')[0].lower()} by epoch, one panel a layer, one line an arm.",
-        size=panels_size(len(drawn), columns=_COLUMNS, high=1.55),
+        size=axes.panels_size(len(drawn), columns=_COLUMNS, high=1.55),
         kept=kept,
         draw=draw,
     )
