@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 Point = tuple[tuple[str, object], ...]
 
+_TAKEN_OVER = ("model", "teachers", "teacher_digests", "distillation")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Cell:
@@ -136,28 +138,27 @@ def _completed(
     place, _, path = where.rpartition(": ")
     training = {**study.train.model_dump(), **arm.train}
     epochs = check_training(training, where=place, path=f"{path}.train").epochs
-    recipes = known.recipes
-    control = facts[label].role == "control"
-    if arm.like is not None and not control:
+    if facts[label].role == "control":
+        like = _partner(facts, arm, where=where)
+        arm = _as_partner(arm, like, study.arms[like], known.recipes.settings(arm.recipe))
+    elif arm.like is not None:
         raise ConfigError(f"{where}.like: is for controls, and recipe '{arm.recipe}' is none")
-    place = f"{where}.settings"
-    if not control:
-        full = recipes.complete(arm.recipe, arm.settings, epochs=epochs, where=place)
-        return arm.model_copy(update={"settings": full})
-    like = _partner(facts, arm, where=where)
-    partner = study.arms[like]
-    defaults = recipes.settings(arm.recipe)
-    shared = {key: value for key, value in partner.settings.items() if key in defaults}
-    given = {**shared, **arm.settings}
+    full = known.recipes.complete(
+        arm.recipe, arm.settings, epochs=epochs, where=f"{where}.settings"
+    )
+    return arm.model_copy(update={"settings": full})
+
+
+def _as_partner(arm: Arm, like: str, partner: Arm, settings: Mapping[str, object]) -> Arm:
+    """A control with what it takes over from the arm that it replays: what it has not itself."""
+    shared = {key: value for key, value in partner.settings.items() if key in settings}
+    own = {key: getattr(arm, key) or getattr(partner, key) for key in _TAKEN_OVER}
     return arm.model_copy(
         update={
-            "settings": recipes.complete(arm.recipe, given, epochs=epochs, where=place),
-            "train": {**partner.train, **arm.train},
             "like": like,
-            "model": arm.model or partner.model,
-            "teachers": arm.teachers or partner.teachers,
-            "teacher_digests": arm.teacher_digests or partner.teacher_digests,
-            "distillation": arm.distillation or partner.distillation,
+            "settings": {**shared, **arm.settings},
+            "train": {**partner.train, **arm.train},
+            **own,
         }
     )
 
