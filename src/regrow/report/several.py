@@ -131,9 +131,7 @@ def _at_the_end(trial: Trial, partners: tuple[Partner, ...]) -> dict[int, float]
     }
 
 
-def _partners(
-    trials: Sequence[tuple[Trial, tuple[Partner, ...]]],
-) -> tuple[PartnerNumbers, ...]:
+def _partners(trials: Sequence[tuple[Trial, tuple[Partner, ...]]]) -> tuple[PartnerNumbers, ...]:
     networks = grouped((one for _, own in trials for one in own), attrgetter("number"))
     ends = grouped(
         (end for trial, own in trials for end in _at_the_end(trial, own).items()), itemgetter(0)

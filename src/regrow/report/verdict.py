@@ -7,13 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from regrow.report import wording
-from regrow.report.findings import (
-    ArmNumbers,
-    CellSummary,
-    Comparison,
-    Outcome,
-    StudySummary,
-)
+from regrow.report.findings import ArmNumbers, CellSummary, Comparison, Outcome, StudySummary
 from regrow.report.partner_verdict import networks_told, shares_told
 from regrow.report.sentences import against, brackets, meanings
 from regrow.study.statistics import FEWEST_PAIRS

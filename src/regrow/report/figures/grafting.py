@@ -11,12 +11,7 @@ from matplotlib.figure import FigureBase
 from regrow.report.drawing import Drawing
 from regrow.report.figures import axes
 from regrow.report.figures.style import INK, arm_styles, arms_size, by_depth
-from regrow.report.weights import (
-    counted,
-    distance_series,
-    grafted_layers,
-    share_series,
-)
+from regrow.report.weights import counted, distance_series, grafted_layers, share_series
 from regrow.study.results import Results
 
 _COLUMNS: Final = 3
