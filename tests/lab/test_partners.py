@@ -221,7 +221,7 @@ def test_a_network_that_blows_up_leaves_the_others_at_work(
     assert [record.train_loss is None for record in result.partners[-2:]] == [False, True]
     found = {record.how: record for record in result.together}
     assert found["best"].partner == 0
-    monkeypatch.setattr(Member, "finite", lambda self: False)
+    monkeypatch.setattr("regrow.lab.run.finite", lambda model: False)
     assert run_trial(spec, data).status == "diverged"
 
 
