@@ -21,13 +21,9 @@ from regrow.graph.slices import rows
 from regrow.lab.data import Dataset
 from regrow.lab.measure import finite, finite_or_none
 from regrow.lab.rankings import compare_rankings, probe_for_rankings
-from regrow.study.records import CorrelationRecord, OverlapRecord, WeightRecord
+from regrow.study.records import BELOW, CorrelationRecord, OverlapRecord, WeightRecord
 from regrow.study.trials import TrialSpec
 
-THRESHOLDS: Final = (1.0, 0.1, 0.01, 0.001)
-"""l1 norms under which a filter counts as invalid: the paper's four."""
-
-_BELOW: Final = ("below_1", "below_0_1", "below_0_01", "below_0_001")
 _KINDS: Final[Mapping[str, type]] = {
     "overlaps": OverlapRecord,
     "correlations": CorrelationRecord,
@@ -133,17 +129,18 @@ class Diagnosis:
 
     @torch.no_grad()
     def _weights(self, models: Sequence[nn.Module], *, epoch: int) -> Iterator[WeightRecord]:
+        thresholds = [float(norm) for norm in BELOW.values()]
         for partner, model in enumerate(models):
             parameters = dict(model.named_parameters())
             for layer in self._filters:
                 weight = rows(parameters[layer.weight].detach(), layer)
-                below: list[float] = invalid_shares(weight, thresholds=THRESHOLDS).tolist()
+                below: list[float] = invalid_shares(weight, thresholds=thresholds).tolist()
                 yield WeightRecord(
                     epoch=epoch,
                     partner=partner,
                     layer=layer.path,
                     entropy=finite_or_none(float(weight_entropy(weight.flatten()))),
-                    **dict(zip(_BELOW, below, strict=True)),
+                    **dict(zip(BELOW, below, strict=True)),
                 )
 
     def found(self) -> dict[str, Any]:

@@ -15,10 +15,10 @@ from statistics import fmean
 from regrow.report import wording
 from regrow.report.table import Table, table_of
 from regrow.study.grouped import grouped
-from regrow.study.records import Trial
+from regrow.study.records import BELOW, Trial
 from regrow.study.results import Results
 from regrow.study.statistics import deviation_of, mean_of
-from regrow.study.views import THRESHOLDS, Carried
+from regrow.study.views import Carried
 
 Spread = tuple[float, float | None, int]
 """Mean, standard deviation (None for a single trial) and number of trials."""
@@ -151,7 +151,7 @@ def carried(results: Results, cell: str) -> tuple[CarriedNumbers, ...]:
                 filters=sum(layers.values()),
                 invalid=tuple(
                     (threshold, fmean(_mean_invalid(own, place) for own in ends))
-                    for place, threshold in enumerate(THRESHOLDS)
+                    for place, threshold in enumerate(BELOW.values())
                 ),
                 entropy=mean_of(entropies),
                 entropy_std=deviation_of(entropies),
@@ -191,15 +191,6 @@ def _time(trial: Trial, step: int) -> float:
     return (step + 1) / max((trial.steps or epochs) / epochs, 1.0)
 
 
-def weight_tables(results: Results, cell: str) -> tuple[tuple[str, str, Table], ...]:
-    """All of them for one cell."""
-    return (
-        ("invalid", "Invalid filters and entropy", invalid_table(results, cell)),
-        ("entropy", "Entropy of the layers at the end", entropy_table(results, cell)),
-        ("alpha", "Shares that the networks kept", share_table(results, cell)),
-    )
-
-
 def invalid_table(results: Results, cell: str) -> Table:
     """How many filters have next to no weights at the end, and what all weights carry.
 
@@ -208,7 +199,7 @@ def invalid_table(results: Results, cell: str) -> Table:
     """
     below: dict[str, Callable[[CarriedNumbers], str]] = {
         f"l1 < {threshold} (%)": partial(_invalid, place)
-        for place, threshold in enumerate(THRESHOLDS)
+        for place, threshold in enumerate(BELOW.values())
     }
     return table_of(
         carried(results, cell),

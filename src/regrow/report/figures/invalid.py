@@ -15,8 +15,8 @@ from regrow.report.drawing import Drawing
 from regrow.report.figures import axes
 from regrow.report.figures.style import arm_styles
 from regrow.report.weights import counted, invalid_series, seen_layers
+from regrow.study.records import BELOW
 from regrow.study.results import Results
-from regrow.study.views import THRESHOLDS
 
 
 def figures(results: Results, cell: str) -> Iterator[Drawing]:
@@ -39,7 +39,7 @@ def figures(results: Results, cell: str) -> Iterator[Drawing]:
 
 
 def _draw(results: Results, cell: str, figure: FigureBase) -> None:
-    titles = [f"l1 < {threshold}" for threshold in THRESHOLDS]
+    titles = [f"l1 < {threshold}" for threshold in BELOW.values()]
     handles: dict[str, Artist] = {}
     grid = axes.panels(figure, titles, columns=len(titles), ylabel="Invalid filters (%)")
     for place, ax in enumerate(grid):
