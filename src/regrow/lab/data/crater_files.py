@@ -62,7 +62,7 @@ def fetch_files(cache_dir: Path | None, *, base_url: str = BASE_URL) -> Path:
     for path in SHA256:
         try:
             store.fetch(path)
-        except (OSError, ValueError) as error:  # what requests raises; a wrong hash
+        except (OSError, ValueError) as error:  # requests' errors are OSErrors
             first_line = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise DataError(
                 f"craters: cannot fetch {path} from {base_url}: {first_line}. Without a network, put the "
