@@ -216,18 +216,17 @@ def _told_of_teachers(specs: Sequence[TrialSpec]) -> list[str]:
     by_trial = {spec.trial: spec for spec in specs}
     found: dict[str, None] = {}
     for spec in specs:
-        files = [teacher.path for teacher in spec.teachers if teacher.trial is None]
         lineage = _lineage(spec, by_trial)
-        parts = [f"{other.label} {_epochs(other)}" for other in lineage]
-        told = [
-            f"its teachers train {sum(map(_epochs, lineage))} epochs in all ({', '.join(parts)})"
-        ]
-        told = (told if lineage else []) + [f"what {path} has cost is not known" for path in files]
+        files = [teacher.path for teacher in spec.teachers if teacher.trial is None]
+        told = [f"what {path} has cost is not known" for path in files]
+        if lineage:
+            parts = ", ".join(f"{other.label} {_epochs(other)}" for other in lineage)
+            every = sum(map(_epochs, lineage))
+            told.insert(0, f"its teachers train {every} epochs in all ({parts})")
         if told:
+            told.append(f"its own epochs, {_epochs(spec)}, do not count that")
             cell = "" if spec.cell == "base" else f"{spec.cell}: "
-            found[
-                f"{cell}arm {spec.label}: {'; '.join(told)}; its own epochs, {_epochs(spec)}, do not count that"
-            ] = None
+            found[f"{cell}arm {spec.label}: {'; '.join(told)}"] = None
     return list(found)
 
 

@@ -6,6 +6,7 @@ A sweep varies two settings of one recipe over a grid, beside plain training.
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -114,10 +115,8 @@ class Sweep:
     @property
     def cells(self) -> int:
         """How many cells the study has."""
-        found = len(self.x.values) * len(self.y.values)
-        for _, values in self.rest:
-            found *= len(values)
-        return found
+        others = [len(values) for _, values in self.rest]
+        return math.prod([len(self.x.values), len(self.y.values), *others])
 
     @property
     def large(self) -> bool:
