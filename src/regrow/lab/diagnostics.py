@@ -21,8 +21,9 @@ from regrow.graph.slices import rows
 from regrow.lab.data import Dataset
 from regrow.lab.measure import finite, finite_or_none
 from regrow.lab.rankings import compare_rankings, probe_for_rankings
-from regrow.study.records import BELOW, CorrelationRecord, OverlapRecord, WeightRecord
+from regrow.study.records import CorrelationRecord, OverlapRecord, WeightRecord
 from regrow.study.trials import TrialSpec
+from regrow.study.views import BELOW
 
 _KINDS: Final[Mapping[str, type]] = {
     "overlaps": OverlapRecord,

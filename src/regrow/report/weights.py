@@ -15,10 +15,10 @@ from statistics import fmean
 from regrow.report import wording
 from regrow.report.table import Table, table_of
 from regrow.study.grouped import grouped
-from regrow.study.records import BELOW, Trial
+from regrow.study.records import Trial
 from regrow.study.results import Results
 from regrow.study.statistics import deviation_of, mean_of
-from regrow.study.views import Carried
+from regrow.study.views import BELOW, Carried
 
 Spread = tuple[float, float | None, int]
 """Mean, standard deviation (None for a single trial) and number of trials."""

@@ -317,10 +317,6 @@ class WeightRecord:
     below_0_001: float
 
 
-BELOW: Final = {"below_1": "1", "below_0_1": "0.1", "below_0_01": "0.01", "below_0_001": "0.001"}
-"""The l1 norm under which a filter counts as invalid, the paper's four, by the field of `WeightRecord`."""
-
-
 @dataclass(frozen=True, kw_only=True)
 class TrialResult:
     """A trial that ended.

@@ -9,11 +9,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from operator import attrgetter
 from statistics import fmean
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from regrow.study.grouped import grouped
 from regrow.study.records import (
-    BELOW,
     EpochRecord,
     GraftRecord,
     LayerRecord,
@@ -26,6 +25,9 @@ from regrow.study.records import (
 )
 
 Record = TypeVar("Record")
+
+BELOW: Final = {"below_1": "1", "below_0_1": "0.1", "below_0_01": "0.01", "below_0_001": "0.001"}
+"""The l1 norm under which a filter counts as invalid, the paper's four, by the field of `WeightRecord`."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,4 +1,7 @@
-"""What stands around the data, shared so that figures can be laid side by side: axes, labels, legends, small panels."""
+"""What stands around the data, shared so that figures can be laid side by side: axes, labels, legends, small panels.
+
+Called by every figure; `report/figures/style.py` has colours and marks.
+"""
 
 from __future__ import annotations
 

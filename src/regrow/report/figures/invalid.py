@@ -15,8 +15,8 @@ from regrow.report.drawing import Drawing
 from regrow.report.figures import axes
 from regrow.report.figures.style import arm_styles
 from regrow.report.weights import counted, invalid_series, seen_layers
-from regrow.study.records import BELOW
 from regrow.study.results import Results
+from regrow.study.views import BELOW
 
 
 def figures(results: Results, cell: str) -> Iterator[Drawing]:

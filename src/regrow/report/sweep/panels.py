@@ -1,4 +1,7 @@
-"""The numbers of a sweep, computed once from the stored trials; the best cell is chosen on one half of the seeds."""
+"""The numbers of a sweep, computed once from the stored trials; the best cell is chosen on one half of the seeds.
+
+Called by `report/summary.py`; the panels go to the figures of sweeps, to `told` and to `tables`.
+"""
 
 from __future__ import annotations
 
