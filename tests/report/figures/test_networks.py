@@ -148,9 +148,9 @@ def test_entropy_one_panel_a_layer_one_line_an_arm(several_folder: Path) -> None
 def test_a_deep_network_names_some_layers_and_draws_no_bands(
     new_several: Callable[..., Path],
 ) -> None:
-    layers = {f"block{index}.conv": 4 for index in range(30)}
+    deep = {f"block{index}.conv": 4 for index in range(30)}
     arms = {label: ARMS[label] for label in ("none", "grafting")}
-    results = read_results(new_several(arms=arms, layers=layers, seeds=range(2)))
+    results = read_results(new_several(arms=arms, layers=deep, seeds=range(2)))
     (found,) = grafting.shares(results, "base")
     figure = drawn(found)
     ax = figure.axes[0]

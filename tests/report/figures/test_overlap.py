@@ -63,8 +63,8 @@ def test_drop_phases_are_shaded_where_they_were(cycled: Path) -> None:
 
 
 def test_a_deep_network_is_drawn_in_part_and_told_so(new_cycled: Callable[..., Path]) -> None:
-    layers = {f"block{index}.conv": 8 for index in range(60)}
-    results = read_results(new_cycled(layers))
+    deep = {f"block{index}.conv": 8 for index in range(60)}
+    results = read_results(new_cycled(deep))
     titles = [ax.get_title(loc="left") for ax in drawn(*layers.overlap(results, "base")).axes]
     assert len(titles) == PANELS
     assert (titles[0], titles[-1]) == ("block0.conv (8)", "block59.conv (8)")
