@@ -72,7 +72,7 @@ def test_a_study_file_is_read_with_its_types(tmp_path: Path) -> None:
         (
             "seeds = 4\nfirst_seed = 10",
             "seeds = []",
-            "seeds: must hold at least one entry",
+            "seeds: must hold at least one seed, got none",
         ),
         ("seeds = 4\nfirst_seed = 10", "seeds = [1, 2, 1]", "seeds: must be distinct, got 1 twice"),
         (

@@ -184,7 +184,7 @@ class Study(_Part):
     diagnostics: Diagnostics = Diagnostics()
     arms: dict[str, Arm] = Field(min_length=1)
     grid: dict[str, list[Any]] = Field(default_factory=dict)
-    seeds: Annotated[tuple[_Seed, ...], Field(strict=False, min_length=1)] = tuple(range(16))
+    seeds: Annotated[tuple[_Seed, ...], Field(strict=False)] = tuple(range(16))
 
     @model_validator(mode="before")
     @classmethod
@@ -213,6 +213,8 @@ class Study(_Part):
     @field_validator("seeds")
     @classmethod
     def _distinct(cls, seeds: tuple[int, ...]) -> tuple[int, ...]:
+        if not seeds:
+            raise ValueError("must hold at least one seed, got none")
         if len(set(seeds)) < len(seeds):
             twice = next(seed for seed in seeds if seeds.count(seed) > 1)
             raise ValueError(f"must be distinct, got {twice} twice")
