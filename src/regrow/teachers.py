@@ -72,7 +72,7 @@ class Teachers:
         self.temperature = temperature
         self.combine: Literal["mean", "sum"] = combine
         self.weight = weight
-        self._kept = None if cache is None else _Kept(cache)
+        self._kept = None if cache is None else _StoredLogits(cache)
         self._hold_in_eval()
 
     def to(self, device: torch.device | str) -> Teachers:
@@ -146,7 +146,7 @@ class Teachers:
             self._kept.put(piece, self._answers(images[piece.to(images.device)]))
 
     def _looked_up(
-        self, kept: _Kept, images: Tensor, indices: Tensor | Sequence[int] | None
+        self, kept: _StoredLogits, images: Tensor, indices: Tensor | Sequence[int] | None
     ) -> list[Tensor]:
         """The kept logits of a batch, after those of new examples were computed."""
         if indices is None:
@@ -196,7 +196,7 @@ class Teachers:
                 model.eval()
 
 
-class _Kept:
+class _StoredLogits:
     """Logits of examples by index; where they lie is where they were computed."""
 
     def __init__(self, size: int) -> None:

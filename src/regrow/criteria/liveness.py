@@ -16,7 +16,7 @@ from torch import Tensor
 
 from regrow._checks import check_not_negative
 from regrow._shapes import Mask, Scores
-from regrow.criteria.base import CriterionState, Kept, LayerActivity, Observation, Signal
+from regrow.criteria.base import CriterionState, KeepReason, LayerActivity, Observation, Signal
 from regrow.criteria.gradient_size import GradientSize
 from regrow.errors import ConfigError
 
@@ -142,9 +142,9 @@ class Liveness:
         # Without an end, a filter that nothing can help would be drawn anew every few steps for the whole training.
         given_up = (was["vain"] >= _VAIN) & alive.any()
         for code, who in (
-            (Kept.GIVEN_UP, given_up),
-            (Kept.BLOCKED, blocked),
-            (Kept.STARVED, starved),
+            (KeepReason.GIVEN_UP, given_up),
+            (KeepReason.BLOCKED, blocked),
+            (KeepReason.STARVED, starved),
         ):
             kept = torch.where(ended & who, code.value, kept)
         judged = ended & (kept > 0)
@@ -217,7 +217,7 @@ class Liveness:
         was = _whole(own, low)
         # A gradient counts too: a fresh filter that learns was not renewed in vain, whatever it gives yet.
         lives = ~low & sizes.isfinite() & (was["vain"] > 0)
-        gave_up = was["kept"] == Kept.GIVEN_UP.value
+        gave_up = was["kept"] == KeepReason.GIVEN_UP.value
         after = {
             **was,
             "watch": torch.where((low & (was["kept"] == 0)).any(), self.steps, was["watch"]),
@@ -326,8 +326,8 @@ class Liveness:
         size, own = _parted(state)
         if not own:
             return state
-        gave_up = own["kept"] == Kept.GIVEN_UP.value
-        starved = own["kept"] == Kept.STARVED.value
+        gave_up = own["kept"] == KeepReason.GIVEN_UP.value
+        starved = own["kept"] == KeepReason.STARVED.value
         after = {
             **own,
             "vain": torch.zeros_like(own["vain"]),
@@ -336,7 +336,7 @@ class Liveness:
         }
         return _joined(size, _pruned(after))
 
-    def kept(self, state: CriterionState) -> dict[Kept, tuple[int, ...]]:
+    def kept(self, state: CriterionState) -> dict[KeepReason, tuple[int, ...]]:
         """Silent filters that are left alone.
 
         Args:
@@ -348,7 +348,9 @@ class Liveness:
         _, own = _parted(state)
         if not own:
             return {}
-        found = {code: tuple((own["kept"] == code.value).nonzero()[:, 0].tolist()) for code in Kept}
+        found = {
+            code: tuple((own["kept"] == code.value).nonzero()[:, 0].tolist()) for code in KeepReason
+        }
         return {code: filters for code, filters in found.items() if filters}
 
 

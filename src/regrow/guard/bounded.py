@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.optim import SGD, Optimizer
 
-from regrow.guard.moved import lengths_of
+from regrow.guard.step_parameters import lengths_of
 
 
 def longest_steps(

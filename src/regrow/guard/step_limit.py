@@ -13,7 +13,7 @@ from regrow._checks import check_flag, check_positive
 from regrow.errors import ConfigError
 from regrow.functional.step_limit import limited, step_scale
 from regrow.guard.base import Guard
-from regrow.guard.moved import Moved, Part, lengths_of
+from regrow.guard.step_parameters import Part, StepParameters, lengths_of
 
 
 @final
@@ -80,7 +80,7 @@ class StepLimit(Guard):
         """Unless by network."""
         return self.by != "network"
 
-    def within(self, moved: Moved, most: Sequence[float]) -> bool:
+    def within(self, moved: StepParameters, most: Sequence[float]) -> bool:
         """Whether steps that are at most so long are short for layers that are fresh.
 
         Args:
@@ -102,7 +102,7 @@ class StepLimit(Guard):
             for square, group in zip(squares, moved.groups, strict=True)
         )
 
-    def limit_(self, moved: Moved, before: Sequence[Tensor]) -> Tensor | None:
+    def limit_(self, moved: StepParameters, before: Sequence[Tensor]) -> Tensor | None:
         """Shorten what is too long.
 
         Args:
@@ -138,7 +138,7 @@ class StepLimit(Guard):
         return hit
 
     def _by_unit_(
-        self, moved: Moved, before: Sequence[Tensor], steps: Sequence[Tensor]
+        self, moved: StepParameters, before: Sequence[Tensor], steps: Sequence[Tensor]
     ) -> Tensor | None:
         """The same for each unit: what a layer's parts have of a unit is one vector."""
         made, lengths = (_by_units(moved, each) for each in (steps, before))
@@ -186,7 +186,7 @@ def _joined(lengths: Tensor) -> Tensor:
     return torch.linalg.vector_norm(lengths).reshape(1)
 
 
-def _by_units(moved: Moved, tensors: Sequence[Tensor]) -> list[Tensor]:
+def _by_units(moved: StepParameters, tensors: Sequence[Tensor]) -> list[Tensor]:
     """By group the length of each of its units, (units,)."""
     squares: dict[int, Tensor] = {}
     for part, tensor, place in zip(moved.parts, tensors, moved.place, strict=True):

@@ -19,7 +19,6 @@ from regrow.logs import Log
 from regrow.logs.base import Written
 from regrow.loop.activity.step_activity import step_activity
 from regrow.loop.assembly import assembled
-from regrow.loop.carried import Carried
 from regrow.loop.drop import droppable, refuse_endless
 from regrow.loop.measure.data import CalibrationData
 from regrow.loop.measure.examples import CalibrationLoss
@@ -32,6 +31,7 @@ from regrow.loop.start.layers import choose
 from regrow.loop.start.needs import judged
 from regrow.loop.start.sharding import refuse_sharded_model, refuse_sharded_optimizer
 from regrow.loop.start.wiring import refuse_foreign
+from regrow.loop.state_in_optimizer import StateInOptimizer
 from regrow.loop.step_log import step_log
 from regrow.loop.trained import TrainedTensors, WorkingLayers
 from regrow.loop.watch import OptimizerWatch
@@ -323,7 +323,7 @@ def attach(
     regrower = Regrower(stepper, dry_run=dry_run, log=told)
     _REGROWERS.add(regrower)
     if state_in_optimizer:
-        Carried(regrower, optimizers[-1])
+        StateInOptimizer(regrower, optimizers[-1])
     return regrower
 
 

@@ -16,7 +16,7 @@ from regrow.loop.measure.live_means import LiveMeans
 from regrow.loop.measure.newest_pass import NewestPass
 from regrow.loop.start.initialisers import fresh_entries, with_fresh
 from regrow.loop.trained import WorkingLayers
-from regrow.renewal import Activity, Edit, Heard, Layer, Need, Renewal
+from regrow.renewal import Activity, Edit, Layer, LayerInput, Need, Renewal
 from regrow.renewal.preserve import uncut
 from regrow.surgery import (
     Companion,
@@ -252,7 +252,7 @@ class Renewer:
             )
         return events
 
-    def _heard(self, paths: Iterable[str], *, seed: int, step: int) -> dict[str, Heard]:
+    def _heard(self, paths: Iterable[str], *, seed: int, step: int) -> dict[str, LayerInput]:
         """What layers hear now, with what was renewed in front of them; nothing where nobody must know."""
         if self.newest is None:
             return {}
@@ -269,7 +269,7 @@ class Renewer:
         step: int,
         params: Mapping[str, Tensor] | None = None,
         trained: Set[str] | None = None,
-        heard: Mapping[str, Heard] | None = None,
+        heard: Mapping[str, LayerInput] | None = None,
     ) -> list[Edit]:
         """What a renewal writes: never a tensor that nobody trains at the moment."""
         layer = self._layers[path]
@@ -304,7 +304,7 @@ class Renewer:
         *,
         seed: int,
         step: int,
-        heard: Mapping[str, Heard],
+        heard: Mapping[str, LayerInput],
     ) -> None:
         """A copy has readers of its own: what they lose is computed from its weights, not from the model's."""
         for companion in self.companions:

@@ -60,7 +60,7 @@ class FoldReport:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Folded:
+class FoldedModel:
     """A folded model, and what was done.
 
     Attributes:
@@ -72,7 +72,7 @@ class Folded:
     report: FoldReport
 
 
-def fold(model: nn.Module, example_inputs: ExampleInputs) -> Folded:
+def fold(model: nn.Module, example_inputs: ExampleInputs) -> FoldedModel:
     """Move the gains and biases of a copy's gain control layers into the weights around them, where that is exact.
 
     With y = g (x - k mean of x) + b:
@@ -139,7 +139,7 @@ def fold(model: nn.Module, example_inputs: ExampleInputs) -> Folded:
         largest_difference=difference,
         rounding=_difference(_outputs(model, example_inputs), _outputs(made, example_inputs)),
     )
-    return Folded(model=made, report=report)
+    return FoldedModel(model=made, report=report)
 
 
 class _Folding:

@@ -37,8 +37,8 @@ class Redraw(Renewal):
             for a living one the change of the output is measured and reported (`Renewed.change`). After a drop nothing
             is moved: the network without the filter never had its mean.
         transfer: Move what the old filter gave on the average into its readers' biases, as the criterion has seen it in
-            training (`regrow.criteria.Averaging`); `readers` becomes ``zero``. The mean input of the next layer stays
-            what it was, and nothing is run for it.
+            training (`regrow.criteria.AveragingCriterion`); `readers` becomes ``zero``. The mean input of the next
+            layer stays what it was, and nothing is run for it.
         draw: What a filter's weights become, and of some draws the bias and the readers too: one of
             `regrow.renewal.draws`, by name or as an object. None: what the layer's initialiser draws.
 

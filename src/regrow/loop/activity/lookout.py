@@ -9,7 +9,7 @@ from typing import Final
 from torch import Tensor
 
 from regrow.compose import Recipe
-from regrow.criteria import Kept, LayerActivity, Watching
+from regrow.criteria import KeepReason, LayerActivity, WatchingCriterion
 from regrow.decision import RecipeState, watching
 from regrow.graph import Wiring
 from regrow.history import Report
@@ -17,9 +17,9 @@ from regrow.loop.activity.step_activity import StepActivity
 from regrow.loop.warner import Warner
 
 _WHY_KEPT: Final = {
-    Kept.STARVED: "silent filters are left alone, since what they hear is constant",
-    Kept.BLOCKED: "silent filters are left alone, since a factor of 0 stands behind them",
-    Kept.GIVEN_UP: "silent filters are left alone after three renewals without a sign of life",
+    KeepReason.STARVED: "silent filters are left alone, since what they hear is constant",
+    KeepReason.BLOCKED: "silent filters are left alone, since a factor of 0 stands behind them",
+    KeepReason.GIVEN_UP: "silent filters are left alone after three renewals without a sign of life",
 }
 
 
@@ -134,14 +134,14 @@ class Lookout:
         self._activity.leave()
 
     def _list_kept(
-        self, watching: Watching, state: RecipeState, report: Report, *, warn: bool
+        self, watching: WatchingCriterion, state: RecipeState, report: Report, *, warn: bool
     ) -> None:
         """Into the report, and once as a warning."""
         report.unjudged = self._activity.unjudged
         lists = {
-            Kept.STARVED: report.starved,
-            Kept.BLOCKED: report.blocked,
-            Kept.GIVEN_UP: report.given_up,
+            KeepReason.STARVED: report.starved,
+            KeepReason.BLOCKED: report.blocked,
+            KeepReason.GIVEN_UP: report.given_up,
         }
         for path, own in state.criteria.items():
             kept = watching.kept(own)
@@ -160,11 +160,11 @@ class Lookout:
                         count = f"{len(filters)} of {report.layers[path]} filters of '{path}'"
                         self._warner.kept(reason.name, f"{_WHY_KEPT[reason]}: {count}{said}")
 
-    def _cause(self, reason: Kept, path: str, filters: tuple[int, ...]) -> str:
+    def _cause(self, reason: KeepReason, path: str, filters: tuple[int, ...]) -> str:
         """The likely cause, by path."""
-        if reason is Kept.GIVEN_UP:
+        if reason is KeepReason.GIVEN_UP:
             return ""
-        if reason is Kept.STARVED:
+        if reason is KeepReason.STARVED:
             return f"it hears {self._activity.why_starved(path)}"
         return f"see {self._activity.why_blocked(path, filters)}"
 

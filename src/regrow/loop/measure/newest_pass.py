@@ -24,7 +24,7 @@ from regrow.graph.undisturbed import undisturbed
 from regrow.loop.measure.layer_calls import LayerCall, LayerCalls, cast
 from regrow.loop.ranks import Ranks
 from regrow.loop.warner import Warner
-from regrow.renewal import Heard, Sums
+from regrow.renewal import LayerInput, Sums
 
 _WHY: Final = "a draw by what layers heard"
 
@@ -82,7 +82,7 @@ class NewestPass:
         """Look at no pass any more."""
         self._meter.keep_calls(self, wanted=False)
 
-    def heard(self, layers: Collection[Filters], *, seed: int, step: int) -> dict[str, Heard]:
+    def heard(self, layers: Collection[Filters], *, seed: int, step: int) -> dict[str, LayerInput]:
         """What layers heard, by path. With several ranks, each must call it."""
         why = self._missing()
         # Norms that speak with other ranks would wait for one that makes no pass.
@@ -92,10 +92,10 @@ class NewestPass:
         if not why:
             self._make(calls, seed=seed, step=step)
             why = "nobody was seen to call it with its own weight"
-        found: dict[str, Heard] = {}
+        found: dict[str, LayerInput] = {}
         for layer in layers:
             mine = calls.of(layer.path)
-            found[layer.path] = _HeardBy(layer, mine, ranks=self._ranks)
+            found[layer.path] = _KeptInput(layer, mine, ranks=self._ranks)
             if not mine:
                 note = f"{layer.path}: renewed as if it had heard nothing, for in step {step} {why}"
                 self._deaf.setdefault(layer.path, note)
@@ -125,7 +125,7 @@ class NewestPass:
                     _run(target, call)
 
 
-class _HeardBy:
+class _KeptInput:
     """What one layer heard, in all calls of it.
 
     Args:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from regrow.functional.moments import as_fine, bias_correction
-from regrow.surgery.optimizers.recomputed import Recomputed
+from regrow.surgery.optimizers.recomputed import RecomputedFamily
 from regrow.surgery.optimizers.step import (
     Options,
     StepResult,
@@ -20,7 +20,7 @@ from regrow.surgery.optimizers.step import (
 
 
 @final
-class Adan(Recomputed):
+class Adan(RecomputedFamily):
     """All averages zeroed; bias corrections by the group's steps since the renewal; the first difference is zero.
 
     The count goes on in steps without a gradient, as that of a fresh optimizer's group does. A fresh parameter has no

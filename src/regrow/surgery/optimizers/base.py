@@ -146,7 +146,7 @@ class Family:
         return 1
 
 
-class Ageing(Family):
+class AgeingFamily(Family):
     """Optimizers of which a renewed unit must be seen right before its steps: all of them, or its first."""
 
     def knows_age(self, group: Options) -> bool:

@@ -8,7 +8,7 @@ from typing import Any, Final, final
 import torch
 from torch import Tensor
 
-from regrow.surgery.optimizers.recomputed import Recomputed
+from regrow.surgery.optimizers.recomputed import RecomputedFamily
 from regrow.surgery.optimizers.step import (
     Options,
     StepResult,
@@ -23,7 +23,7 @@ _RATES: Final = ("exp_avg_lr_1", "exp_avg_lr_2")
 
 
 @final
-class LaProp(Recomputed):
+class LaProp(RecomputedFamily):
     """Both moments zeroed; the averages of the learning rate, which correct their bias, are the unit's own.
 
     They are kept in the type in which the optimizer keeps its own, so that both are rounded alike.

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from regrow.functional import nadam_momentum, nadam_update
-from regrow.surgery.optimizers.base import Ageing
+from regrow.surgery.optimizers.base import AgeingFamily
 from regrow.surgery.optimizers.moments import updates_until
 from regrow.surgery.optimizers.step import (
     FORGOTTEN,
@@ -22,7 +22,7 @@ from regrow.surgery.optimizers.step import (
 )
 
 
-class NAdam(Ageing):
+class NAdam(AgeingFamily):
     """Moments zeroed; bias correction, momentum and product of momenta of the unit's own age.
 
     The step uses the gradient and the moments, with coupled weight decay of the old parameter, so the

@@ -48,7 +48,7 @@ def rectified_update(
     return torch.where(known, rectified, plain)
 
 
-class _Rectified(RecomputedMoments):
+class _RectifiedMoments(RecomputedMoments):
     """The rectification lags by age * beta2^age, so the bound on beta2^age is a stricter one."""
 
     def horizon(self, group: Options) -> int:
@@ -57,7 +57,7 @@ class _Rectified(RecomputedMoments):
 
 
 @final
-class RAdamLegacy(_Rectified):
+class RAdamLegacy(_RectifiedMoments):
     """Moments zeroed; bias correction and rectification of the unit's own age. Its arithmetic is in float32 always."""
 
     zeroed = ("exp_avg", "exp_avg_sq")
@@ -77,7 +77,7 @@ class RAdamLegacy(_Rectified):
 
 
 @final
-class AdaBelief(_Rectified):
+class AdaBelief(_RectifiedMoments):
     """Mean, variance and its maximum zeroed; bias corrections, and rectification, of the unit's own age.
 
     Source:

@@ -8,12 +8,12 @@ from typing import Any, final
 import torch
 from torch import Tensor
 
-from regrow.surgery.optimizers.base import Ageing
+from regrow.surgery.optimizers.base import AgeingFamily
 from regrow.surgery.optimizers.step import Options, learning_rate
 
 
 @final
-class Rprop(Ageing):
+class Rprop(AgeingFamily):
     """Previous gradient zeroed; step size = the learning rate of the unit's first step.
 
     torch fills the step sizes at a parameter's first step, with the learning rate of that moment. A scheduler
