@@ -106,9 +106,9 @@ def assembled(
     )
     own = [note for layer in layers for note in recipe.renew.left_alone(layer.filters)]
     return Stepper(
-        recipe,
+        recipe=recipe,
         schedule=schedule,
-        watches=watches,
+        watches=tuple(watches),
         layers=by_path,
         working=working,
         renewer=renewer,
@@ -131,7 +131,7 @@ def assembled(
         ),
         ranks=ranks,
         warner=warner,
-        hooks=hooks,
+        hooked=hooks,
         notes=(*recipe.when.notes(clock), *own, *renewer.notes, *notes),
         protection=Protection(
             recipe,

@@ -11,6 +11,7 @@ from torch.optim import Optimizer
 
 from regrow.errors import ConfigError
 from regrow.history import Renewed, Report
+from regrow.loop import saved_state
 from regrow.loop.detached import Detached
 from regrow.loop.step_log import StepLog
 from regrow.loop.stepper import Stepper
@@ -247,7 +248,7 @@ class Regrower:
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that is needed to resume bit for bit; loadable with ``weights_only=True``."""
-        return self._stepper.state_dict()
+        return saved_state.saved(self._stepper)
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Resume from a saved state. Load the model and the optimizers first; with several ranks, on each of them.
@@ -260,5 +261,5 @@ class Regrower:
             is changed. So is one with filters out of the network that are not 0 in the model.
             The settings of the recipe and the length of the training are those of this regrower.
         """
-        self._stepper.load_state_dict(state)
+        saved_state.load(self._stepper, state)
         self._begun = False

@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from regrow.decision import Decision
-from regrow.history import Renewed
+from regrow.history import Renewed, Report
 from regrow.loop.drop.absent import AbsentFilters, check_absent
 from regrow.loop.renewer import Renewer, of_layers
 from regrow.loop.warner import Warner
@@ -131,6 +131,12 @@ class DropPhase:
             unheard = self._absence.unheard(self.absent.masks, params=tensors)
             edits = [Edit(name=name, mask=mask, value=0.0) for name, mask in unheard.items()]
             apply_edits_(tensors, self._renewer.working.trained.permitted(edits))
+
+    def note(self, report: Report) -> None:
+        """Say in a report what is out."""
+        absent = self.absent
+        report.resting, report.bound = absent.filters, dict(absent.bound)
+        report.resting_since = absent.since if absent.masks else None
 
     def leave(self) -> bool:
         """Hold nothing at zero any more; whether filters were out, and now stay as they are."""
