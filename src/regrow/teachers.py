@@ -8,7 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from regrow._checks import check_not_negative, check_positive
+from regrow._checks import check_choice, check_not_negative, check_positive
 from regrow.errors import ConfigError, ShapeError
 from regrow.losses import distillation
 
@@ -243,8 +243,7 @@ def _check_models(models: Sequence[object]) -> None:
 def _check_settings(temperature: float, combine: str, weight: float, cache: int | None) -> None:
     check_positive(temperature, name="temperature", where="teachers")
     check_not_negative(weight, name="weight", where="teachers")
-    if combine not in {"mean", "sum"}:
-        raise ConfigError(f"combine must be 'mean' or 'sum', got {combine!r} (teachers)")
+    check_choice(combine, ("mean", "sum"), name="combine", where="teachers")
     if cache is not None and (isinstance(cache, bool) or cache < 1):
         raise ConfigError(
             f"cache must be a number of examples, at least 1, or None, got {cache!r} (teachers)"

@@ -14,11 +14,10 @@ from typing import Final, final
 import torch
 from torch import Tensor
 
-from regrow._checks import check_not_negative
+from regrow._checks import check_not_negative, check_whole
 from regrow._shapes import Mask, Scores
 from regrow.criteria.base import CriterionState, KeepReason, LayerActivity, Observation, Signal
 from regrow.criteria.gradient_size import GradientSize
-from regrow.errors import ConfigError
 
 _OF_GRADIENT: Final = "gradient."
 _SIZES: Final = f"{_OF_GRADIENT}scores"
@@ -84,11 +83,7 @@ class Liveness:
         """Check the settings."""
         check_not_negative(self.threshold, name="threshold", where="liveness")
         for name in ("look_every", "steps", "examples"):
-            value = getattr(self, name)
-            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-                raise ConfigError(
-                    f"{name} must be a whole number of at least 1, got {value!r} (liveness)"
-                )
+            check_whole(getattr(self, name), name=name, where="liveness", least=1)
 
     needs = frozenset({Signal.GRADIENTS, Signal.ACTIVITY})
 

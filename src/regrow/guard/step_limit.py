@@ -9,8 +9,7 @@ from typing import Literal, final
 import torch
 from torch import Tensor
 
-from regrow._checks import check_flag, check_positive
-from regrow.errors import ConfigError
+from regrow._checks import check_choice, check_flag, check_positive
 from regrow.functional.step_limit import limited, step_scale
 from regrow.guard.base import Guard
 from regrow.guard.step_parameters import Part, StepParameters, lengths_of
@@ -65,10 +64,7 @@ class StepLimit(Guard):
         """Check the settings."""
         check_flag(self.skip_poison, name="skip_poison", where="step limit")
         check_positive(self.fraction, name="fraction", where="step limit")
-        if self.by not in {"layer", "unit", "network"}:
-            raise ConfigError(
-                f"by must be 'layer', 'unit' or 'network', got {self.by!r} (step limit)"
-            )
+        check_choice(self.by, ("layer", "unit", "network"), name="by", where="step limit")
 
     @property
     def compares(self) -> bool:

@@ -10,6 +10,7 @@ from typing import Literal, cast
 import torch
 from torch import Tensor
 
+from regrow._checks import check_choice
 from regrow._shapes import Mask
 from regrow.draw import Key, draw_filters, draw_rows
 from regrow.errors import ConfigError
@@ -66,10 +67,7 @@ class Redraw(Renewal):
             ("norm", ("reset", "keep")),
             ("readers", ("keep", "zero", "redraw")),
         ):
-            if getattr(self, name) not in known:
-                raise ConfigError(
-                    f"{name} must be one of {', '.join(known)}, got {getattr(self, name)!r} (redraw)"
-                )
+            check_choice(getattr(self, name), known, name=name, where="redraw")
         if self.preserve and self.readers == "redraw":
             raise ConfigError(
                 "preserve=True sets the readers' slices to zero, so that readers='redraw' contradicts it (redraw)"

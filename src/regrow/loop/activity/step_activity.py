@@ -10,6 +10,7 @@ from typing import Final
 import torch
 from torch import Tensor, nn
 
+from regrow._checks import check_whole
 from regrow.activity import ActivityMeter
 from regrow.activity.readings import PassReading
 from regrow.compose import Recipe
@@ -234,10 +235,7 @@ def step_activity(
     ranks: Ranks,
 ) -> StepActivity | None:
     """What reads the training's passes, for a criterion that asks for them."""
-    if isinstance(every, bool) or not isinstance(every, int) or every < 1:  # pyright: ignore[reportUnnecessaryIsInstance] # users' words
-        raise ConfigError(
-            f"activity_every must be a whole number of at least 1, got {every!r} (attach)"
-        )
+    check_whole(every, name="activity_every", where="attach", least=1)
     needs = recipe.criterion.needs
     if needs.isdisjoint({Signal.ACTIVITY, Signal.MEANS}):
         return None
