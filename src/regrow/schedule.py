@@ -65,12 +65,13 @@ class BoundSchedule(Protocol):
 
 @runtime_checkable
 class Schedule(Protocol):
-    """When to look, in the user's units. Inherit from it: then only `bind` is to be written."""
+    """When to look, in the user's units. Inherit from it: then only `bind` is to be written.
 
-    @property
-    def brings_back(self) -> bool:
-        """Whether filters that were dropped come back: a recipe that drops needs that."""
-        return False
+    Attributes:
+        brings_back: Whether filters that were dropped come back: a recipe that drops needs that.
+    """
+
+    brings_back: bool = False
 
     def notes(self, clock: Clock) -> list[str]:
         """What the user should know of it in a training of this length."""
@@ -327,10 +328,7 @@ class Cycles(Schedule):
     cycles: int
     unit: Literal["epochs", "steps"] = "epochs"
 
-    @property
-    def brings_back(self) -> bool:
-        """After each part with the reduced network."""
-        return True
+    brings_back = True
 
     def __post_init__(self) -> None:
         """Check the settings."""

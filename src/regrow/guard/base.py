@@ -18,14 +18,11 @@ class Guard(Protocol):
 
     Attributes:
         skip_poison: Whether no step is made with a gradient that the optimizer would not get over.
+        compares: Whether it must know the parameters as they were before the step.
     """
 
     skip_poison: bool = False
-
-    @property
-    def compares(self) -> bool:
-        """Whether it must know the parameters as they were before the step."""
-        return False
+    compares: bool = False
 
     @property
     def by_layer(self) -> bool:

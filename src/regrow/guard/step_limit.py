@@ -60,16 +60,13 @@ class StepLimit(Guard):
     by: Literal["layer", "unit", "network"] = "layer"
     skip_poison: bool = True
 
+    compares = True
+
     def __post_init__(self) -> None:
         """Check the settings."""
         check_flag(self.skip_poison, name="skip_poison", where="step limit")
         check_positive(self.fraction, name="fraction", where="step limit")
         check_choice(self.by, ("layer", "unit", "network"), name="by", where="step limit")
-
-    @property
-    def compares(self) -> bool:
-        """The step is what has changed."""
-        return True
 
     @property
     def by_layer(self) -> bool:

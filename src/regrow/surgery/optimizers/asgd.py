@@ -26,6 +26,7 @@ class ASGD(AgeingFamily):
     zeroed = ("ax",)
     others = ("eta", "mu")
     kept = ("ax",)
+    settles = None
 
     def newborn(self, state: Mapping[str, Any], group: Options) -> dict[str, Tensor]:
         """Room for the learning rate, which the first step sets."""
@@ -51,7 +52,3 @@ class ASGD(AgeingFamily):
         average = young.earlier("ax")
         average = torch.where(share == 1, value, average + (value - average) * share)
         return StepResult(value=value, state={"ax": average})
-
-    def horizon(self, group: Options) -> None:
-        """Never."""
-        del group

@@ -34,6 +34,7 @@ class Family:
         only_counts: All that is kept once for a whole tensor is its count of updates, so that a tensor without
             old entries may count its own.
         counts: Whether the optimizer counts the updates of a tensor (``state["step"]``).
+        settles: `horizon`, where that does not depend on the options.
     """
 
     zeroed: ClassVar[tuple[str, ...]] = ()
@@ -42,6 +43,7 @@ class Family:
     prepares: ClassVar[bool] = False
     only_counts: ClassVar[bool] = False
     counts: ClassVar[bool] = True
+    settles: ClassVar[int | None] = 1
 
     def check(
         self, name: str, parameter: nn.Parameter, optimizer: Optimizer, *, group: Options
@@ -107,8 +109,7 @@ class Family:
 
     def needs_pre_step(self, group: Options) -> bool:
         """Whether something must be done or read right before a step."""
-        del group
-        return False
+        return self.knows_age(group)
 
     def reads_before(self, group: Options, *, coarse: bool) -> bool:
         """Whether `result` wants the parameter and its gradient as they were right before the step."""
@@ -141,20 +142,15 @@ class Family:
         return StepResult()
 
     def horizon(self, group: Options) -> int | None:
-        """The age at which a unit's steps are those of its tensor, up to rounding."""
+        """The age at which a unit's steps are those of its tensor, up to rounding; None: never."""
         del group
-        return 1
+        return self.settles
 
 
 class AgeingFamily(Family):
     """Optimizers of which a renewed unit must be seen right before its steps: all of them, or its first."""
 
     def knows_age(self, group: Options) -> bool:
-        """Always."""
-        del group
-        return True
-
-    def needs_pre_step(self, group: Options) -> bool:
         """Always."""
         del group
         return True

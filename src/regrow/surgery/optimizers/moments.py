@@ -54,6 +54,11 @@ class MomentFamily(Family):
         del group
         return True
 
+    def needs_pre_step(self, group: Options) -> bool:
+        """Never: what a step should have left follows from what it has left."""
+        del group
+        return False
+
     def reads_before(self, group: Options, *, coarse: bool) -> bool:
         """Only where that gives more digits."""
         del group
