@@ -14,6 +14,7 @@ from regrow.compose import Recipe
 from regrow.draw import InitSpec
 from regrow.errors import ConfigError, NoEffectWarning, RegrowError, RegrowWarning
 from regrow.graph import Filters, Policy, Wiring, trace, unwrap
+from regrow.graph.remarks import listed
 from regrow.guard import Guard
 from regrow.logs import Log
 from regrow.logs.base import Written
@@ -347,9 +348,9 @@ def _left_to_include(paths: Sequence[str]) -> list[str]:
     """Why layers of the right kind are not watched."""
     if not paths:
         return []
-    some = ", ".join(paths[:3]) + f" and {len(paths) - 3} more" * (len(paths) > 3)
     return [
-        f"{some}: left alone, for their units are part of a residual stream or of attention; include=[...] takes them"
+        f"{listed(paths, 3)}: left alone, for their units are part of a residual stream or of attention; include=[...] "
+        "takes them"
     ]
 
 

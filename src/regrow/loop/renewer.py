@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence, Set
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, Final, Protocol
 
 from torch import Tensor, nn
@@ -32,6 +32,25 @@ _MANY: Final = 4
 
 _Targets = list[list[Target]]
 """By optimizer, what of its state a layer's renewal begins anew."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Occasion:
+    """What all layers have in common that are renewed at one step.
+
+    Attributes:
+        seed: For random numbers.
+        step: The step.
+        activity: What readers receive, where that is known.
+        trained: What `TrainedTensors.now` has just said.
+        heard: What layers hear, by path; empty where nobody must know.
+    """
+
+    seed: int
+    step: int
+    activity: Activity | None
+    trained: Set[str] | None
+    heard: Mapping[str, LayerInput]
 
 
 class ZeroHolder(Protocol):
@@ -214,13 +233,17 @@ class Renewer:
         """Renew the filters of layers that all take part; `trained` is what `TrainedTensors.now` has just said."""
         edits: dict[str, list[Edit]] = {}
         targets: dict[str, _Targets] = {}
-        heard = {} if self.newest is None else self._heard(decision.masks, seed=seed, step=step)
+        occasion = _Occasion(
+            seed=seed,
+            step=step,
+            activity=activity,
+            trained=trained,
+            heard=self._heard(decision.masks, seed=seed, step=step),
+        )
         # All are made before the first is written: an optimizer whose state cannot be edited is an error then, and not
         # between two layers.
         for path, mask in () if self.dry_run else decision.masks.items():
-            edits[path] = self._edits(
-                path, mask, activity, seed=seed, step=step, trained=trained, heard=heard
-            )
+            edits[path] = self._edits(path, mask, occasion)
             targets[path] = [surgeon.check(edits[path]) for surgeon in self.surgeons]
         events: list[Renewed] = []
         written: set[str] = set()
@@ -229,16 +252,16 @@ class Renewer:
                 mine, filters = edits[path], self._layers[path].filters
                 shifts = False in [edit.fresh for edit in mine]
                 read = {filters.weight, *[reader.weight for reader in filters.readers]}
-                if shifts or not written.isdisjoint(read) or (written and heard):
+                if shifts or not written.isdisjoint(read) or (written and occasion.heard):
                     # Another layer's renewal has changed what these were worked out from.
-                    if written and heard:
-                        heard = self._heard([path], seed=seed, step=step)
-                    mine = self._edits(
-                        path, mask, activity, seed=seed, step=step, trained=trained, heard=heard
-                    )
+                    if written and occasion.heard:
+                        occasion = replace(
+                            occasion, heard=self._heard([path], seed=seed, step=step)
+                        )
+                    mine = self._edits(path, mask, occasion)
                     targets[path] = [surgeon.check(mine) for surgeon in self.surgeons]
                 if shifts:
-                    self._shift_companions(path, mask, activity, seed=seed, step=step, heard=heard)
+                    self._shift_companions(path, mask, occasion)
                 self._write(mine, targets[path])
                 written.update([edit.name for edit in mine])
             units = mask.nonzero()[:, 0]
@@ -260,28 +283,19 @@ class Renewer:
         return self.newest.heard(layers, seed=seed, step=step)
 
     def _edits(
-        self,
-        path: str,
-        mask: Tensor,
-        activity: Activity | None,
-        *,
-        seed: int,
-        step: int,
-        params: Mapping[str, Tensor] | None = None,
-        trained: Set[str] | None = None,
-        heard: Mapping[str, LayerInput] | None = None,
+        self, path: str, mask: Tensor, at: _Occasion, *, params: Mapping[str, Tensor] | None = None
     ) -> list[Edit]:
         """What a renewal writes: never a tensor that nobody trains at the moment."""
         layer = self._layers[path]
         edits = self._renewal.edits(
-            replace(layer, heard=heard[path]) if heard else layer,
+            replace(layer, heard=at.heard[path]) if at.heard else layer,
             mask,
             params=self.tensors if params is None else params,
-            seed=seed,
-            step=step,
-            activity=activity,
+            seed=at.seed,
+            step=at.step,
+            activity=at.activity,
         )
-        return self.working.trained.permitted(edits, trained)
+        return self.working.trained.permitted(edits, at.trained)
 
     def _write(self, edits: Sequence[Edit], targets: _Targets) -> None:
         """In the model, in its copies, and in the optimizers' state."""
@@ -296,26 +310,14 @@ class Renewer:
         for holder in self._holders:
             holder.adopt_(edits, self.tensors)
 
-    def _shift_companions(
-        self,
-        path: str,
-        mask: Tensor,
-        activity: Activity | None,
-        *,
-        seed: int,
-        step: int,
-        heard: Mapping[str, LayerInput],
-    ) -> None:
+    def _shift_companions(self, path: str, mask: Tensor, at: _Occasion) -> None:
         """A copy has readers of its own: what they lose is computed from its weights, not from the model's."""
         for companion in self.companions:
             held = companion.tensors()
             own = {**self.tensors, **held}
             there = mask.to(own[self._layers[path].filters.weight].device)
-            edits = self._edits(
-                path, there, activity, seed=seed, step=step, params=own, heard=heard
-            )
-            shifts = [edit for edit in edits if not edit.fresh and edit.name in held]
-            apply_edits_(held, shifts)
+            edits = self._edits(path, there, replace(at, trained=None), params=own)
+            apply_edits_(held, [edit for edit in edits if not edit.fresh and edit.name in held])
 
     def _measure(self, calibration: Calibration, paths: Sequence[str]) -> Activity:
         """What readers receive; no mean can go into the statistics of a norm that is frozen."""

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import get_args
+from functools import partial
+from typing import Final, get_args
 
 from torch import Tensor
 
 from regrow.errors import ConfigError, UnknownNameError
 from regrow.graph import Filters, Policy, Streams, Wiring, as_one, is_shared, streams_of
+from regrow.graph.remarks import listed
 from regrow.graph.streams import Unit
 from regrow.loop.start.shared_tensors import without_shared_entries, without_shared_weights
 from regrow.loop.trained import TrainedTensors
 
-_FEW = 6
+_FEW: Final = 6
 """Layers that a message names."""
+
+_few = partial(listed, most=_FEW)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,6 +148,7 @@ def _why_none(
     notes: Sequence[str],
 ) -> str:
     """Which condition left no layer, and what can be done."""
+    paths = [each.path for each in candidates]
     if not any(trained.held(name) for name in parameters):
         why = (
             "the optimizer trains none of this model's parameters: give the optimizer of this model, or a list of all "
@@ -155,13 +160,12 @@ def _why_none(
             f"layer and layers that could not be traced: {_other_kinds(wiring)}"
         )
     elif all(filters.weight in wiring.shared for filters in candidates):
-        why = f"somebody else uses the weights of {_few([each.path for each in candidates])} too"
+        why = f"somebody else uses the weights of {_few(paths)} too"
     elif any(trained.held(filters.weight) for filters in candidates):
-        paths = _few([each.path for each in candidates])
-        why = f"coupled='{coupled}' leaves none of {paths}: coupled='writer' takes all"
+        why = f"coupled='{coupled}' leaves none of {_few(paths)}: coupled='writer' takes all"
     else:
         why = (
-            f"the optimizer trains none of {_few([each.path for each in candidates])}: give the optimizer that holds "
+            f"the optimizer trains none of {_few(paths)}: give the optimizer that holds "
             f"them, or a list of all optimizers; attach later where they are to join it, or freeze them till then"
         )
     said = "".join(f"; {note}" for note in (*notes, *wiring.remarks)[:_FEW])
@@ -175,12 +179,6 @@ def _other_kinds(wiring: Wiring) -> str:
     if not kinds:
         return "it has no layer between its input and its output that could be renewed"
     return f"besides them it has {_few([each.path for each in hidden])}; give layers={kinds!r}"
-
-
-def _few(paths: Sequence[str]) -> str:
-    shown = ", ".join(paths[:_FEW])
-    more = len(paths) - _FEW
-    return f"{shown} and {more} more" if more > 0 else shown
 
 
 def _without_standardised_readers(
