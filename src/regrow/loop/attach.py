@@ -7,14 +7,13 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Literal
 from weakref import WeakSet
 
-from torch import Tensor, nn
+from torch import nn
 from torch.optim import Optimizer
 
 from regrow.compose import Recipe
 from regrow.draw import InitSpec
 from regrow.errors import ConfigError, NoEffectWarning, RegrowError, RegrowWarning
 from regrow.graph import Filters, Policy, Wiring, trace, unwrap
-from regrow.graph.remarks import listed
 from regrow.guard import Guard
 from regrow.logs import Log
 from regrow.logs.base import Written
@@ -31,21 +30,17 @@ from regrow.loop.start.initialisers import resolve_layers
 from regrow.loop.start.layers import choose
 from regrow.loop.start.needs import judged
 from regrow.loop.start.sharding import refuse_sharded_model, refuse_sharded_optimizer
+from regrow.loop.start.watches import watches_of
 from regrow.loop.start.wiring import refuse_foreign
 from regrow.loop.state_in_optimizer import StateInOptimizer
 from regrow.loop.step_log import step_log
 from regrow.loop.trained import TrainedTensors, WorkingLayers
-from regrow.loop.watch import OptimizerWatch
 from regrow.schedule import Clock
 from regrow.surgery import (
     Companion,
-    OptimizerSurgeon,
     counted_by_others,
     refuse_slow_without_hooks,
 )
-
-_WATCHES: WeakSet[OptimizerWatch] = WeakSet()
-"""All that are at work: two recipes on one optimizer share what is kept of its state."""
 
 _REGROWERS: WeakSet[Regrower] = WeakSet()
 """Those that `attach` has given, as long as somebody holds them: the optimizer's hooks do."""
@@ -182,23 +177,15 @@ def attach(
         parameters,
         norms=[norm for each in wiring.layers for norm in (*each.norms, *each.shared_norms)],
     )
-    candidates = wiring.renewable(
-        layers=tuple(layers),
-        include=tuple(include),
-        exclude=(*exclude, *_first(wiring, layers)) if recipe.exclude_first else tuple(exclude),
-    )
-    entangled = (
-        [each.path for each in candidates if not each.hidden]
-        if recipe.hidden_alone and tuple(include) == ("*",)
-        else []
-    )
     chosen = choose(
+        recipe,
         wiring,
-        candidates=[each for each in candidates if each.path not in entangled],
+        layers=layers,
+        include=include,
+        exclude=exclude,
         parameters=parameters,
         trained=trained,
         coupled=coupled,
-        touches_readers=recipe.renew.touches_readers,
     )
     if recipe.drop:
         chosen = droppable(chosen, wiring)
@@ -288,12 +275,9 @@ def attach(
         exclude=exclude,
         layers=resolved,
         working=working,
-        watches=[
-            _watch(
-                one, parameters, reset_state=None if dry_run else _treatment(recipe, reset_state)
-            )
-            for one in optimizers
-        ],
+        watches=watches_of(
+            recipe, optimizers, parameters, reset_state=reset_state, dry_run=dry_run
+        ),
         companions=copies,
         calibration=calibration_of(recipe, bare, data, kept=wiring.shared, ranks=ranks),
         probe=probe,
@@ -306,7 +290,6 @@ def attach(
         hooks=hooks,
         notes=(
             *chosen.notes,
-            *_left_to_include(entangled),
             *working.notes(watched, chosen.streams),
             *unknown_init,
             *_too_few(recipe, watched, able),
@@ -344,21 +327,6 @@ def _warn_of_another(
             )
 
 
-def _left_to_include(paths: Sequence[str]) -> list[str]:
-    """Why layers of the right kind are not watched."""
-    if not paths:
-        return []
-    return [
-        f"{listed(paths, 3)}: left alone, for their units are part of a residual stream or of attention; include=[...] "
-        "takes them"
-    ]
-
-
-def _first(wiring: Wiring, layers: Sequence[str]) -> list[str]:
-    """The network's first layer of these kinds, whether anybody trains it or not."""
-    return [layer.path for layer in wiring.renewable(layers=tuple(layers))[:1]]
-
-
 def _too_few(recipe: Recipe, watched: Sequence[Filters], able: Collection[str]) -> list[str]:
     """Why the recipe can take nothing of the layers that take part now, where it can of all of them."""
     if not able or len(able) == len(watched):
@@ -368,30 +336,3 @@ def _too_few(recipe: Recipe, watched: Sequence[Filters], able: Collection[str]) 
     except ConfigError as error:
         return [f"as long as {', '.join(sorted(able))} alone take part: {error}"]
     return []
-
-
-def _treatment(
-    recipe: Recipe, reset_state: Literal["exact", "zero"]
-) -> Literal["exact", "zero"] | None:
-    """Without `Recipe.reset_optimizer` a drop still clears what is out: any optimizer's state can be zeroed."""
-    if recipe.reset_optimizer:
-        return reset_state
-    return "zero" if recipe.drop else None
-
-
-def _watch(
-    optimizer: Optimizer,
-    parameters: Mapping[str, Tensor],
-    *,
-    reset_state: Literal["exact", "zero"] | None,
-) -> OptimizerWatch:
-    """With a surgeon that shares its young entries with that of another recipe: apart, two would correct them twice."""
-    surgeon: OptimizerSurgeon | None = None
-    if reset_state is not None:
-        mine = {name: each for name, each in parameters.items() if isinstance(each, nn.Parameter)}
-        others = (each for each in _WATCHES if each.active and each.optimizer is optimizer)
-        other = next((each.surgeon for each in others if each.surgeon is not None), None)
-        surgeon = OptimizerSurgeon(optimizer, mine, reset_state=reset_state, other=other)
-    watch = OptimizerWatch(optimizer, surgeon)
-    _WATCHES.add(watch)
-    return watch

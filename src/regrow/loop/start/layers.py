@@ -9,6 +9,7 @@ from typing import Final, get_args
 
 from torch import Tensor
 
+from regrow.compose import Recipe
 from regrow.errors import ConfigError, UnknownNameError
 from regrow.graph import Filters, Policy, Streams, Wiring, as_one, is_shared, streams_of
 from regrow.graph.remarks import listed
@@ -38,20 +39,23 @@ class WatchedLayers:
 
 
 def choose(
+    recipe: Recipe,
     wiring: Wiring,
     *,
-    candidates: Sequence[Filters],
+    layers: Sequence[str],
+    include: Sequence[str],
+    exclude: Sequence[str],
     parameters: Mapping[str, Tensor],
     trained: TrainedTensors,
     coupled: Policy,
-    touches_readers: bool,
 ) -> WatchedLayers:
-    """The candidates that may be trained at some time, under the policy for filters that share their readers.
+    """The layers that may be trained at some time, under the policy for filters that share their readers.
 
     Whether one is trained is asked at every step (`regrow.loop.trained`).
     """
     if coupled not in get_args(Policy):
         raise UnknownNameError("policy for coupled filters", str(coupled), get_args(Policy))
+    candidates, entangled = _candidates(recipe, wiring, layers, include=include, exclude=exclude)
     watched = [filters for filters in candidates if filters.weight in parameters]
     watched, notes = without_shared_weights(watched, wiring.shared)
     streams: Streams | None = None
@@ -76,12 +80,39 @@ def choose(
                 notes=notes,
             )
         )
+    touches_readers = recipe.renew.touches_readers
     watched, kept = without_shared_entries(watched, wiring.shared, touches_readers=touches_readers)
     notes += kept
     watched, deaf = _without_standardised_readers(watched)
     if touches_readers:
         notes += deaf
+    if entangled:
+        notes.append(
+            f"{listed(entangled, 3)}: left alone, for their units are part of a residual stream or of attention; "
+            "include=[...] takes them"
+        )
     return WatchedLayers(layers=tuple(watched), streams=streams, notes=tuple(notes))
+
+
+def _candidates(
+    recipe: Recipe,
+    wiring: Wiring,
+    layers: Sequence[str],
+    *,
+    include: Sequence[str],
+    exclude: Sequence[str],
+) -> tuple[list[Filters], list[str]]:
+    """What user and recipe ask for; and paths of what the recipe leaves alone, for its units mean nothing alone."""
+    # The network's first layer of these kinds, whether anybody trains it or not.
+    first = wiring.renewable(layers=tuple(layers))[:1] if recipe.exclude_first else ()
+    found = wiring.renewable(
+        layers=tuple(layers),
+        include=tuple(include),
+        exclude=(*exclude, *(each.path for each in first)),
+    )
+    alone = recipe.hidden_alone and tuple(include) == ("*",)
+    entangled = [each.path for each in found if alone and not each.hidden]
+    return [each for each in found if each.path not in entangled], entangled
 
 
 def _may_begin(
