@@ -15,7 +15,15 @@ from regrow._shapes import Mask
 from regrow.draw import Key, draw_filters, draw_rows
 from regrow.errors import ConfigError
 from regrow.graph.filters import Filters, Reader
-from regrow.graph.slices import bias_mask, norm_mask, reader_mask, rows, unrows, weight_mask
+from regrow.graph.slices import (
+    bias_mask,
+    fresh_entry,
+    norm_mask,
+    reader_mask,
+    rows,
+    unrows,
+    weight_mask,
+)
 from regrow.renewal.base import NOTHING, Activity, Edit, Layer, Need, Renewal
 from regrow.renewal.draws import Draw, Drawn, draw_of
 from regrow.renewal.preserve import cut_off
@@ -248,7 +256,7 @@ def _norm_resets(filters: Filters, mask: Mask, params: Mapping[str, Tensor]) -> 
             size = params[each.name].shape[0]
             if size not in masks:
                 masks[size] = norm_mask(norm, mask, size)
-            value = each.fresh_value(params)
+            value = fresh_entry(each, params)
             found.append(
                 Edit(
                     name=each.name,
