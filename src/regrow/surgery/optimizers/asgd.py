@@ -9,12 +9,12 @@ import torch
 from torch import Tensor
 
 from regrow.functional import asgd_rate, asgd_share
-from regrow.surgery.optimizers.base import AgeingFamily
+from regrow.surgery.optimizers.base import Family
 from regrow.surgery.optimizers.step import Options, StepResult, YoungStep, fine, learning_rate
 
 
 @final
-class ASGD(AgeingFamily):
+class ASGD(Family):
     """Learning rate (eta), averaging share (mu) and average (ax) of the unit's own age.
 
     torch computes the rate of the next step at the end of each step, from the learning rate of that moment;
@@ -26,6 +26,7 @@ class ASGD(AgeingFamily):
     zeroed = ("ax",)
     others = ("eta", "mu")
     kept = ("ax",)
+    ages = True
     settles = None
 
     def newborn(self, state: Mapping[str, Any], group: Options) -> dict[str, Tensor]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, ClassVar, Final, cast
 
@@ -10,7 +11,7 @@ from torch.optim import Optimizer
 
 from regrow.errors import OptimizerError
 from regrow.surgery.optimizers.slow import SLOW, begin_slow_
-from regrow.surgery.optimizers.step import Options, StepResult, YoungStep
+from regrow.surgery.optimizers.step import FORGOTTEN, Options, StepResult, YoungStep
 
 LEAVE: Final = (
     "reset_optimizer=False in the recipe (RandomOut(reset_optimizer=False)) leaves the optimizer's state of renewed "
@@ -34,7 +35,10 @@ class Family:
         only_counts: All that is kept once for a whole tensor is its count of updates, so that a tensor without
             old entries may count its own.
         counts: Whether the optimizer counts the updates of a tensor (``state["step"]``).
-        settles: `horizon`, where that does not depend on the options.
+        ages: Whether later steps of a renewed unit differ from those of its tensor, whatever the options.
+        rest: What may be left, in the slowest average, of its having begun at zero, where a unit is as old as its
+            tensor; 0: the family has no averages that are corrected for that.
+        settles: The age then, instead; None: a unit never is.
     """
 
     zeroed: ClassVar[tuple[str, ...]] = ()
@@ -43,6 +47,8 @@ class Family:
     prepares: ClassVar[bool] = False
     only_counts: ClassVar[bool] = False
     counts: ClassVar[bool] = True
+    ages: ClassVar[bool] = False
+    rest: ClassVar[float] = 0.0
     settles: ClassVar[int | None] = 1
 
     def check(
@@ -105,7 +111,7 @@ class Family:
     def knows_age(self, group: Options) -> bool:
         """Whether later steps of a renewed unit differ from those of its tensor."""
         del group
-        return False
+        return self.ages
 
     def needs_pre_step(self, group: Options) -> bool:
         """Whether something must be done or read right before a step."""
@@ -143,17 +149,19 @@ class Family:
 
     def horizon(self, group: Options) -> int | None:
         """The age at which a unit's steps are those of its tensor, up to rounding; None: never."""
-        del group
-        return self.settles
+        if not self.rest:
+            return self.settles
+        return updates_until(max(float(beta) for beta in group["betas"]), below=self.rest)
 
 
-class AgeingFamily(Family):
-    """Optimizers of which a renewed unit must be seen right before its steps: all of them, or its first."""
+def updates_until(beta: float, *, below: float = FORGOTTEN) -> int:
+    """The number of updates after which beta^n is below a bound.
 
-    def knows_age(self, group: Options) -> bool:
-        """Always."""
-        del group
-        return True
+    Examples:
+        >>> updates_until(0.5), updates_until(0.0)
+        (30, 1)
+    """
+    return max(1, math.ceil(math.log(below) / math.log(beta))) if beta > 0 else 1
 
 
 def options_by_parameter(optimizer: Optimizer) -> dict[int, dict[str, Any]]:

@@ -26,6 +26,8 @@ class MADGRAD(RecomputedFamily):
     zeroed = ("grad_sum_sq", "s")
     others = ("x0",)
     kept = ("grad_sum_sq", "s")
+    rest = 0.0
+    settles = None
 
     def begin_(
         self,
@@ -68,7 +70,3 @@ class MADGRAD(RecomputedFamily):
         return StepResult(
             value=momentum * value + (1.0 - momentum) * there, state={**state, "x0": start}
         )
-
-    def horizon(self, group: Options) -> None:
-        """Never."""
-        del group

@@ -10,8 +10,7 @@ import torch
 from torch import Tensor
 
 from regrow.functional import nadam_momentum, nadam_update
-from regrow.surgery.optimizers.base import AgeingFamily
-from regrow.surgery.optimizers.moments import updates_until
+from regrow.surgery.optimizers.base import Family, updates_until
 from regrow.surgery.optimizers.step import (
     FORGOTTEN,
     Options,
@@ -22,7 +21,7 @@ from regrow.surgery.optimizers.step import (
 )
 
 
-class NAdam(AgeingFamily):
+class NAdam(Family):
     """Moments zeroed; bias correction, momentum and product of momenta of the unit's own age.
 
     The step uses the gradient and the moments, with coupled weight decay of the old parameter, so the
@@ -32,6 +31,7 @@ class NAdam(AgeingFamily):
 
     zeroed = ("exp_avg", "exp_avg_sq")
     others = ("mu_product",)
+    ages = True
 
     def newborn(self, state: Mapping[str, Any], group: Options) -> dict[str, Tensor]:
         """An empty product."""

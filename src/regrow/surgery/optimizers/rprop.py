@@ -8,12 +8,12 @@ from typing import Any, final
 import torch
 from torch import Tensor
 
-from regrow.surgery.optimizers.base import AgeingFamily
+from regrow.surgery.optimizers.base import Family
 from regrow.surgery.optimizers.step import Options, learning_rate
 
 
 @final
-class Rprop(AgeingFamily):
+class Rprop(Family):
     """Previous gradient zeroed; step size = the learning rate of the unit's first step.
 
     torch fills the step sizes at a parameter's first step, with the learning rate of that moment. A scheduler
@@ -23,6 +23,7 @@ class Rprop(AgeingFamily):
 
     zeroed = ("prev",)
     others = ("step_size",)
+    ages = True
     prepares = True
 
     def reads_before(self, group: Options, *, coarse: bool) -> bool:
