@@ -77,7 +77,7 @@ class Regrower:
     def watched(self) -> frozenset[str]:
         """The layers whose forward passes are to be read in the coming step, by path."""
         lookout = self._stepper.lookout
-        return frozenset() if lookout is None else lookout.asked
+        return frozenset() if lookout is None else lookout.activity.asked
 
     def show(self, values: Mapping[str, Tensor], *, inputs: Mapping[str, Tensor]) -> None:
         """Tell what a forward pass has shown, for loops in which no module is called.
@@ -90,7 +90,7 @@ class Regrower:
             inputs: For each what it was called with.
         """
         if self._stepper.lookout is not None:
-            self._stepper.lookout.show(values, inputs)
+            self._stepper.lookout.activity.show(values, inputs)
 
     def on_renewal(self, callback: Callable[[Renewed], object]) -> None:
         """Call a function after each renewal, once all renewals of its step have been made.

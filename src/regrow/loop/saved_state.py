@@ -38,7 +38,7 @@ def saved(stepper: Stepper) -> dict[str, Any]:
         "optimizers": [None if each is None else each.state_dict() for each in surgeons],
         "resting": stepper.drop.state_dict(),
         **stepper.renewer.state_dict(),
-        "started_at_zero": [] if lookout is None else sorted(lookout.started_at_zero),
+        "started_at_zero": [] if lookout is None else sorted(lookout.activity.started_at_zero),
         "report": stepper.report.saved(),
         **({"selection": dict(state.selection)} if recipe.select.remembers else {}),
         **({} if guard is None else {"guard": guard.state_dict(stepper.report)}),

@@ -286,7 +286,9 @@ class Stepper:
             lookout.ask(self.state, step=self.step, over=over, able=self.working.now)
         if self.newest is not None:
             shows = lookout is not None and lookout.decides
-            may = bool(lookout.asked) if lookout and shows else self.schedule.due(self.step)
+            may = (
+                bool(lookout.activity.asked) if lookout and shows else self.schedule.due(self.step)
+            )
             self.newest.ask(wanted=bool(self._absent.masks) or (may and not over))
 
     def _say_how_much(self, decision: Decision, *, step: int) -> None:
@@ -334,7 +336,7 @@ class Stepper:
         already, self.left = self.left, True
         self.renewer.leave()
         if self.lookout is not None:
-            self.lookout.leave()
+            self.lookout.activity.leave()
         if self.protection is not None:
             self.protection.leave()
         if self.drop.leave() and not already:
