@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from regrow.surgery.blocks import Grid, grid_of
 from regrow.surgery.optimizers.base import Family
+from regrow.surgery.optimizers.slow import SLOW, begin_slow_
 from regrow.surgery.optimizers.step import Options
 
 
@@ -289,7 +290,9 @@ def begin_(
     Where no entry of a tensor is old any more, the optimizer is told to count from the earliest birth that is left:
     with all born at once its own steps are right then.
     """
-    family.forget_(parameter, state, mask, group=group, defaults=defaults)
+    family.begin_(parameter, state, mask, group=group, defaults=defaults)
+    if SLOW in state:
+        begin_slow_(parameter, state, mask)
     if not family.knows_age(group):
         return
     known = young.get(parameter)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from regrow.errors import OptimizerError
-from regrow.surgery.optimizers.slow import SLOW, begin_slow_
+from regrow.surgery.optimizers.slow import SLOW
 from regrow.surgery.optimizers.step import FORGOTTEN, Options, StepResult, YoungStep
 
 LEAVE: Final = (
@@ -73,20 +73,6 @@ class Family:
                 f"a fresh filter would have there is not known. {LEAVE}"
             )
 
-    def forget_(
-        self,
-        parameter: nn.Parameter,
-        state: Mapping[str, Any],
-        mask: Tensor,
-        *,
-        group: Options,
-        defaults: Options,
-    ) -> None:
-        """Give the marked entries of all that is kept of a parameter what a fresh unit's would be."""
-        self.begin_(parameter, state, mask, group=group, defaults=defaults)
-        if SLOW in state:
-            begin_slow_(parameter, state, mask)
-
     def begin_(
         self,
         parameter: nn.Parameter,
@@ -96,7 +82,7 @@ class Family:
         group: Options,
         defaults: Options,
     ) -> None:
-        """The part of `forget_` that is the family's own."""
+        """Give the marked entries of all that is kept of a parameter what a fresh unit's would be."""
         del parameter
         first = {**dict.fromkeys(self.zeroed, 0.0), **self.first(group, defaults)}
         for key, value in first.items():
