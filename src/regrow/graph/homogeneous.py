@@ -107,7 +107,6 @@ class _Steps(TorchFunctionMode):
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
         """Call, and write down."""
-        del types
         named = kwargs or {}
         result = func(*args, **named)
         given = tuple(tensors_in(result))

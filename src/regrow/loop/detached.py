@@ -64,7 +64,6 @@ class Detached:
         Raises:
             ConfigError: Always.
         """
-        del state
         raise ConfigError(
             f"this is the copy of a {self._kind} and acts on no model: attach to the copied model and optimizer, and "
             f"load the state there (load_state_dict)"

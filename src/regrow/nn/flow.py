@@ -133,7 +133,6 @@ class Flow:
                 recorder.enter(module, args)
 
         def leave(module: nn.Module, args: Any, output: Any) -> None:
-            del args
             if module in self._path_of:
                 recorder.leave(module, output)
 

@@ -118,7 +118,6 @@ class Grafter:
         Args:
             loss: Of a closure.
         """
-        del loss
 
     def _due(self, step: int) -> bool:
         return self._schedule is not None and self._schedule.due(step)

@@ -156,7 +156,6 @@ def _hooks(
             _add(received[module], cast("_ConvNd | nn.Linear", module), args[0])
 
     def after(module: nn.Module, args: Any, output: Any) -> None:
-        del args
         if module in received and isinstance(output, Tensor):
             received[module].outputs.append(uses.follow(output))
 

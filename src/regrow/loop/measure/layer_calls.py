@@ -86,7 +86,6 @@ class _Functions(TorchFunctionMode):
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
         """Note, and call."""
-        del types
         named = dict(kwargs or {})
         if getattr(func, "__name__", "") in _FUNCTIONS:
             weight = args[1] if len(args) > 1 else named.get("weight")

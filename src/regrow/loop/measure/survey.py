@@ -84,7 +84,6 @@ class Survey:
                 begun.append((module, uses.of(weight)))
 
         def after(module: nn.Module, args: Any, output: Any) -> None:
-            del args
             calls = self._calls.get(module)
             if calls is None:
                 return

@@ -68,7 +68,6 @@ class Uses(TorchFunctionMode):
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
         """Count, and go on."""
-        del types
         given = kwargs or {}
         taken = list(tensors_in((args, given)))
         result = func(*args, **given)

@@ -135,7 +135,6 @@ def _by_reset(module: nn.Module, attribute: str) -> Callable[[Tensor], Tensor]:
     """A function that lets a copy of the layer draw itself."""
 
     def fill(weight: Tensor) -> Tensor:
-        del weight
         twin = copy.deepcopy(module).to("cpu")
         twin.reset_parameters()  # pyright: ignore[reportCallIssue] # its presence was checked
         return getattr(twin, attribute).detach()

@@ -27,7 +27,6 @@ class Adagrad(Family):
 
     def first(self, group: Options, defaults: Options) -> Mapping[str, float | Tensor]:
         """The sum of a fresh parameter is the constructor's, whatever its group says."""
-        del group
         return {"sum": defaults["initial_accumulator_value"]}
 
     def knows_age(self, group: Options) -> bool:

@@ -41,7 +41,6 @@ class Adan(RecomputedFamily):
         self, kept: Mapping[str, Tensor], *, age: Tensor, group: Options
     ) -> dict[str, Tensor]:
         """The count at the birth; 0 once `restart_opt` has set the group's count back."""
-        del age
         behind = kept["behind"]
         return {"behind": torch.where(behind < float(group["step"]), behind, 0.0)}
 

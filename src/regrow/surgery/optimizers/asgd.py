@@ -31,7 +31,6 @@ class ASGD(Family):
 
     def newborn(self, state: Mapping[str, Any], group: Options) -> dict[str, Tensor]:
         """Room for the learning rate, which the first step sets."""
-        del group
         return {"eta": torch.zeros((), dtype=state["eta"].dtype, device="cpu")}
 
     def grown(

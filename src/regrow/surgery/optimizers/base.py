@@ -83,7 +83,6 @@ class Family:
         defaults: Options,
     ) -> None:
         """Give the marked entries of all that is kept of a parameter what a fresh unit's would be."""
-        del parameter
         first = {**dict.fromkeys(self.zeroed, 0.0), **self.first(group, defaults)}
         for key, value in first.items():
             if isinstance(state.get(key), Tensor):
@@ -91,12 +90,10 @@ class Family:
 
     def first(self, group: Options, defaults: Options) -> Mapping[str, float | Tensor]:
         """What a fresh unit has where that is not zero."""
-        del group, defaults
         return {}
 
     def knows_age(self, group: Options) -> bool:
         """Whether later steps of a renewed unit differ from those of its tensor."""
-        del group
         return self.ages
 
     def needs_pre_step(self, group: Options) -> bool:
@@ -105,24 +102,20 @@ class Family:
 
     def reads_before(self, group: Options, *, coarse: bool) -> bool:
         """Whether `result` wants the parameter and its gradient as they were right before the step."""
-        del coarse
         return self.needs_pre_step(group)
 
     def overwrites_grad(self, group: Options) -> bool:
         """Whether the optimizer writes into the gradient of a tensor while it steps."""
-        del group
         return False
 
     def newborn(self, state: Mapping[str, Any], group: Options) -> dict[str, Tensor]:
         """What is kept of a young entry besides its birth, at its birth. Those born together share it."""
-        del state, group
         return {}
 
     def grown(
         self, kept: Mapping[str, Tensor], *, age: Tensor, group: Options
     ) -> dict[str, Tensor]:
         """What a step makes of what is kept."""
-        del age, group
         return dict(kept)
 
     def prepare_(self, state: Mapping[str, Any], newborn: Tensor, *, group: Options) -> None:
@@ -130,7 +123,6 @@ class Family:
 
     def result(self, young: YoungStep) -> StepResult:
         """What the step should have left in young entries."""
-        del young
         return StepResult()
 
     def horizon(self, group: Options) -> int | None:

@@ -37,7 +37,6 @@ class LaProp(RecomputedFamily):
 
     def newborn(self, state: Mapping[str, Any], group: Options) -> dict[str, Tensor]:
         """Averages of nothing."""
-        del group
         other = counting_type(state["exp_avg"])
         kinds = {key: state[key] for key in _RATES}
         return {
@@ -51,7 +50,6 @@ class LaProp(RecomputedFamily):
         self, kept: Mapping[str, Tensor], *, age: Tensor, group: Options
     ) -> dict[str, Tensor]:
         """The averages of the learning rate, this step included."""
-        del age
         beta1, beta2 = (float(beta) for beta in group["betas"])
         return {
             "exp_avg_lr_1": kept["exp_avg_lr_1"] * beta1 + (1.0 - beta1) * learning_rate(group),

@@ -42,12 +42,10 @@ class MomentFamily(Family):
 
     def needs_pre_step(self, group: Options) -> bool:
         """Never: what a step should have left follows from what it has left."""
-        del group
         return False
 
     def reads_before(self, group: Options, *, coarse: bool) -> bool:
         """Only where that gives more digits."""
-        del group
         return coarse
 
     def decoupled(self, group: Options) -> bool:
@@ -128,7 +126,6 @@ class Adam(MomentFamily):
 
     def prepared(self, second: Tensor, *, group: Options) -> Tensor:
         """Its root."""
-        del group
         return safe_root(second)
 
     def rate(self, prepared: Tensor, factors: Sequence[Tensor], *, group: Options) -> Tensor:
@@ -148,7 +145,6 @@ class AdamW(Adam):
 
     def decoupled(self, group: Options) -> bool:
         """Always."""
-        del group
         return True
 
 
@@ -162,7 +158,6 @@ class RAdam(MomentFamily):
 
     def moments(self, group: Options) -> tuple[str, str]:
         """Adam's."""
-        del group
         return "exp_avg", "exp_avg_sq"
 
     def factors(self, age: Tensor, *, group: Options) -> tuple[Tensor, ...]:
@@ -176,7 +171,6 @@ class RAdam(MomentFamily):
 
     def rate(self, prepared: Tensor, factors: Sequence[Tensor], *, group: Options) -> Tensor:
         """RAdam's."""
-        del group
         return radam_rate(prepared, *factors)
 
 
@@ -188,7 +182,6 @@ class Adamax(MomentFamily):
 
     def moments(self, group: Options) -> tuple[str, str]:
         """The maximum in the place of the second."""
-        del group
         return "exp_avg", "exp_inf"
 
     def factors(self, age: Tensor, *, group: Options) -> tuple[Tensor, ...]:
@@ -197,12 +190,10 @@ class Adamax(MomentFamily):
 
     def prepared(self, second: Tensor, *, group: Options) -> Tensor:
         """Its inverse."""
-        del group
         return second.reciprocal()
 
     def rate(self, prepared: Tensor, factors: Sequence[Tensor], *, group: Options) -> Tensor:
         """Adamax's."""
-        del group
         return prepared * factors[0]
 
     def horizon(self, group: Options) -> int:

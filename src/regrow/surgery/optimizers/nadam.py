@@ -35,7 +35,6 @@ class NAdam(Family):
 
     def newborn(self, state: Mapping[str, Any], group: Options) -> dict[str, Tensor]:
         """An empty product."""
-        del group
         return {"mu_product": torch.ones((), dtype=state["mu_product"].dtype, device="cpu")}
 
     def grown(
@@ -87,7 +86,6 @@ class NAdamLegacy(NAdam):
 
     def newborn(self, state: Mapping[str, Any], group: Options) -> dict[str, Tensor]:
         """An empty product."""
-        del group
         return {"mu_product": torch.ones((), dtype=counting_type(state["exp_avg"]), device="cpu")}
 
     def speed(self, group: Options) -> float:

@@ -28,12 +28,10 @@ class Rprop(Family):
 
     def reads_before(self, group: Options, *, coarse: bool) -> bool:
         """Never: the optimizer's own step is right."""
-        del group, coarse
         return False
 
     def first(self, group: Options, defaults: Options) -> Mapping[str, float | Tensor]:
         """The step sizes are the learning rate, as of the moment; `prepare_` takes that of the first step."""
-        del defaults
         return {"step_size": learning_rate(group)}
 
     def prepare_(self, state: Mapping[str, Any], newborn: Tensor, *, group: Options) -> None:

@@ -28,7 +28,6 @@ class SGD(Family):
 
     def reads_before(self, group: Options, *, coarse: bool) -> bool:
         """In every step that touches the momentum of a unit whose first such step is still to come."""
-        del coarse
         return bool(group["momentum"] != 0)
 
     def overwrites_grad(self, group: Options) -> bool:
