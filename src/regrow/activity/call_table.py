@@ -44,13 +44,7 @@ class CallTable(TorchFunctionMode):
         functions = self._entries.setdefault(site.module, {})
         functions.setdefault(site.function, []).append((site, take, kept))
 
-    def __torch_function__(
-        self,
-        func: Callable[..., Any],
-        types: Any,
-        args: tuple[Any, ...] = (),
-        kwargs: Mapping[str, Any] | None = None,
-    ) -> Any:
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Read, and call."""
         named = kwargs or {}
         frame = self._frames.top
