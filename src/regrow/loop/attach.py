@@ -10,6 +10,7 @@ from weakref import WeakSet
 from torch import nn
 from torch.optim import Optimizer
 
+from regrow._checks import check_whole
 from regrow.compose import Recipe
 from regrow.draw import InitSpec
 from regrow.errors import ConfigError, NoEffectWarning, RegrowError, RegrowWarning
@@ -17,7 +18,7 @@ from regrow.graph import Filters, Policy, Wiring, trace, unwrap
 from regrow.guard import Guard
 from regrow.logs import Log
 from regrow.logs.base import Written
-from regrow.loop.activity.step_activity import step_activity
+from regrow.loop.activity.step_activity import StepActivity
 from regrow.loop.assembly import assembled
 from regrow.loop.drop import droppable, refuse_endless
 from regrow.loop.measure.data import CalibrationData
@@ -158,6 +159,7 @@ def attach(
     refuse_endless(recipe)
     layers = recipe.layers if layers is None else layers
     refuse_strings(layers=layers, include=include, exclude=exclude)
+    check_whole(activity_every, name="activity_every", where="attach", least=1)
     if (wiring is None) == (example_inputs is None):
         raise ConfigError("attach needs example_inputs or wiring, one of the two")
     optimizers = optimizers_of(optimizer)
@@ -248,15 +250,19 @@ def attach(
         loss=calibration_loss,
         ranks=ranks,
     )
-    activity = step_activity(
-        recipe,
-        bare,
-        model,
-        wiring,
-        watched,
-        trained=trained,
-        every=activity_every,
-        ranks=ranks,
+    activity = (
+        StepActivity(
+            recipe,
+            model=bare,
+            called=model,
+            wiring=wiring,
+            layers=watched,
+            trained=trained,
+            every=activity_every,
+            ranks=ranks,
+        )
+        if StepActivity.asked_by(recipe)
+        else None
     )
     copies = [Companion(each, tensors, watched) for each in companions]
     if not able:

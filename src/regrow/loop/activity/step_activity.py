@@ -10,7 +10,6 @@ from typing import Final
 import torch
 from torch import Tensor, nn
 
-from regrow._checks import check_whole
 from regrow.activity import ActivityMeter
 from regrow.activity.readings import PassReading
 from regrow.compose import Recipe
@@ -42,34 +41,51 @@ class StepActivity:
         unknown: Layers of which it is not known where their filters leave: they cannot be judged.
 
     Args:
-        meter: Of the model.
+        recipe: Whose criterion asks.
         model: The bare model.
+        called: The model as it is called, in its wrappers.
         wiring: Its wiring.
         layers: Those that the recipe watches.
         trained: What the optimizers train.
-        sums: Means and shares are wanted too.
-        ranges: Who is silent is wanted.
         every: Read the passes of one in so many steps, where nobody says otherwise.
         ranks: The processes that train the model together.
+
+    Edge cases:
+        Passes that are made in several copies of the model, and layers of none of which it is known where filters
+        leave, are a ConfigError.
     """
 
     def __init__(
         self,
-        meter: ActivityMeter,
+        recipe: Recipe,
         *,
         model: nn.Module,
+        called: nn.Module,
         wiring: Wiring,
         layers: Sequence[Filters],
         trained: TrainedTensors,
-        sums: bool,
-        ranges: bool,
         every: int,
         ranks: Ranks,
     ) -> None:
-        self._meter = meter
+        criterion = recipe.criterion
+        watches = watching(criterion) is not None
+        instead = "confirm='gradient'" if watches else "a criterion that does not read them"
+        if isinstance(called, nn.DataParallel) and len(called.device_ids) > 1:
+            raise ConfigError(
+                f"the criterion {type(criterion).__name__} reads forward passes, and DataParallel makes them in "
+                f"copies on several devices: use DistributedDataParallel, or {instead} (attach)"
+            )
+        self._meter = meter = ActivityMeter.of(model, wiring, called=called)
         self._layers = {each.path: each for each in layers}
+        self.unknown = tuple(path for path in self._layers if not meter.knows(path))
+        if len(self.unknown) == len(layers):
+            raise ConfigError(
+                f"the criterion {type(criterion).__name__} must know where filters leave, and this wiring says it of "
+                f"no layer: give attach(example_inputs=...), a wiring that regrow.trace made, or {instead} (attach)"
+            )
         self._trained = trained
-        self._sums, self._ranges = sums, ranges
+        # Means and shares are wanted too; who is silent is wanted.
+        self._sums, self._ranges = not watches, Signal.ACTIVITY in criterion.needs
         self._every = every
         self._ranks = ranks
         self._misses = 0
@@ -86,10 +102,14 @@ class StepActivity:
             for path, layer in self._layers.items()
         }
         self._heard_by = {path: _writers(wiring, path) for path in self._layers}
-        self.unknown = tuple(path for path in self._layers if not meter.knows(path))
         self.asked: frozenset[str] = frozenset()
         weights = (filters.weight for filters in self._layers.values())
         self.started_at_zero = self._factors.zeros(weights)
+
+    @classmethod
+    def asked_by(cls, recipe: Recipe) -> bool:
+        """Whether a recipe's criterion wants to know what passes show."""
+        return not recipe.criterion.needs.isdisjoint({Signal.ACTIVITY, Signal.MEANS})
 
     @property
     def unjudged(self) -> tuple[str, ...]:
@@ -221,48 +241,6 @@ def _writers(wiring: Wiring, path: str) -> tuple[str, ...]:
     return tuple(
         each.path for each in wiring.layers if any(reader.path == path for reader in each.readers)
     )
-
-
-def step_activity(
-    recipe: Recipe,
-    model: nn.Module,
-    called: nn.Module,
-    wiring: Wiring,
-    layers: Sequence[Filters],
-    *,
-    trained: TrainedTensors,
-    every: int,
-    ranks: Ranks,
-) -> StepActivity | None:
-    """What reads the training's passes, for a criterion that asks for them."""
-    check_whole(every, name="activity_every", where="attach", least=1)
-    needs = recipe.criterion.needs
-    if needs.isdisjoint({Signal.ACTIVITY, Signal.MEANS}):
-        return None
-    watches = watching(recipe.criterion) is not None
-    instead = "confirm='gradient'" if watches else "a criterion that does not read them"
-    if isinstance(called, nn.DataParallel) and len(called.device_ids) > 1:
-        raise ConfigError(
-            f"the criterion {type(recipe.criterion).__name__} reads forward passes, and DataParallel makes them in "
-            f"copies on several devices: use DistributedDataParallel, or {instead} (attach)"
-        )
-    found = StepActivity(
-        ActivityMeter.of(model, wiring, called=called),
-        model=model,
-        wiring=wiring,
-        layers=layers,
-        trained=trained,
-        sums=not watches,
-        ranges=Signal.ACTIVITY in needs,
-        every=every,
-        ranks=ranks,
-    )
-    if len(found.unknown) == len(layers):
-        raise ConfigError(
-            f"the criterion {type(recipe.criterion).__name__} must know where filters leave, and this wiring says it "
-            f"of no layer: give attach(example_inputs=...), a wiring that regrow.trace made, or {instead} (attach)"
-        )
-    return found
 
 
 def _row_of(own: PassReading) -> Tensor:
