@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
-from typing import Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final
 
 from torch import Tensor, nn
 
@@ -26,6 +26,9 @@ from regrow.surgery import (
     apply_edits_,
     copy_over_,
 )
+
+if TYPE_CHECKING:  # the drop phase is made of a renewer
+    from regrow.loop.drop.absent import AbsentFilters
 
 _MANY: Final = 4
 """A layer, or a network, with fewer filters is not said to lose many at once."""
@@ -51,14 +54,6 @@ class _Occasion:
     activity: Activity | None
     trained: Set[str] | None
     heard: Mapping[str, LayerInput]
-
-
-class ZeroHolder(Protocol):
-    """Keeps entries of the model at 0 at the moment, for a recipe that has filters out of it."""
-
-    def adopt_(self, edits: Sequence[Edit], tensors: Mapping[str, Tensor]) -> None:
-        """Somebody has written into them: keep what was written for later, and put them back to 0."""
-        ...
 
 
 class Renewer:
@@ -110,7 +105,7 @@ class Renewer:
         drops: bool = False,
         reset_state: bool = True,
         leads: bool = True,
-        holders: Collection[ZeroHolder] = (),
+        holders: Collection[AbsentFilters] = (),
     ) -> None:
         self._renewal = renewal
         self._model = model

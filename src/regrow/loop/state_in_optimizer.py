@@ -30,13 +30,12 @@ class StateInOptimizer:
     Args:
         regrower: Is there already where the state of its recipe came with the optimizer, and goes on from it.
         optimizer: The bare torch optimizer that steps last.
-        offset: As above, where nothing came with the optimizer.
     """
 
-    def __init__(self, regrower: Regrower, optimizer: Optimizer, *, offset: int = 0) -> None:
+    def __init__(self, regrower: Regrower, optimizer: Optimizer) -> None:
         self.regrower, self.optimizer = regrower, optimizer
         saved = brought(optimizer, regrower.report.recipe)
-        self.offset = offset if saved is None else saved["offset"]
+        self.offset: int = 0 if saved is None else saved["offset"]
         before = _other(optimizer, regrower.report.recipe)
         if before is not None:
             before.release()

@@ -28,6 +28,12 @@ class Fate:
     norm: nn.Module | None = None
 
 
+def only_norm(fates: Iterable[Fate]) -> nn.Module | None:
+    """The one norm that takes all of some tensors, with nobody else."""
+    norms = {fate.norm if fate.uses == 1 else None for fate in fates}
+    return next(iter(norms)) if len(norms) == 1 else None
+
+
 class Uses(TorchFunctionMode):
     """Counts, while it is on, the operations that take certain tensors and give tensors.
 
