@@ -34,8 +34,8 @@ def measured_run(
         written: What the function writes to: after an error it is what it was.
         where: The caller, for messages.
 
-    Raises:
-        TraceError: The model does not run.
+    Edge cases:
+        A model that does not run is a TraceError.
     """
     kept = [each.detach().clone() for each in written]
     try:
