@@ -13,9 +13,10 @@ from torch import Tensor
 
 from regrow.graph.foreign import moved
 from regrow.graph.ledger import Ledger
+from regrow.graph.meetings import Reason
 from regrow.graph.record import Call, Record
 from regrow.graph.rules import COPIES
-from regrow.graph.sets import NAMES, Reason
+from regrow.graph.sets import NAMES
 
 _EXACT: Final = frozenset(
     {

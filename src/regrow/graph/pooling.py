@@ -7,8 +7,8 @@ from typing import Final
 
 from torch import Tensor
 
+from regrow.graph.meetings import Reason
 from regrow.graph.record import Call, Record, names_in
-from regrow.graph.sets import Reason
 from regrow.graph.windows import adaptive_positions, at, join_windows, kernel_positions
 
 SLIDING: Final = (

@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 
 from regrow.graph import foreign, pooling
+from regrow.graph.meetings import Reason
 from regrow.graph.norms import CHANNEL_NORMS, LAST_AXES_NORMS, channel_norm, last_axes_norm
 from regrow.graph.record import Call, Record, names_in
-from regrow.graph.sets import Reason
 
 Rule = Callable[[Call, Record], None]
 
