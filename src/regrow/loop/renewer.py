@@ -233,7 +233,7 @@ class Renewer:
             step=step,
             activity=activity,
             trained=trained,
-            heard=self._heard(decision.masks, seed=seed, step=step),
+            heard={} if self.newest is None else self._heard(decision.masks, seed=seed, step=step),
         )
         # All are made before the first is written: an optimizer whose state cannot be edited is an error then, and not
         # between two layers.

@@ -129,7 +129,7 @@ class Family:
         """The age at which a unit's steps are those of its tensor, up to rounding; None: never."""
         if not self.rest:
             return self.settles
-        return updates_until(max(float(beta) for beta in group["betas"]), below=self.rest)
+        return updates_until(max(map(float, group["betas"])), below=self.rest)
 
 
 def updates_until(beta: float, *, below: float = FORGOTTEN) -> int:
