@@ -143,7 +143,7 @@ def assembled(
             exclude=exclude,
             ranks=ranks,
             warner=warner,
-            scaled=renewer.scaled,
+            scaled=renewer.beginnings.scaled,
         )
         if not dry_run and (recipe.guard is not None or recipe.gain_check is not None)
         else None,

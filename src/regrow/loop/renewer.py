@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING, Any, Final
 from torch import Tensor, nn
 
 from regrow.decision import Decision
-from regrow.errors import StateError
 from regrow.history import Renewed
 from regrow.loop.measure.calibration import Calibration
 from regrow.loop.measure.live_means import LiveMeans
 from regrow.loop.measure.newest_pass import NewestPass
-from regrow.loop.start.initialisers import fresh_entries, with_fresh
+from regrow.loop.start.beginnings import Beginnings
 from regrow.loop.trained import WorkingLayers
 from regrow.renewal import Activity, Edit, Layer, LayerInput, Need, Renewal
 from regrow.renewal.preserve import uncut
@@ -68,8 +67,7 @@ class Renewer:
         calibration: Measures what is cut off, for a renewal that keeps the output.
         newest: Says what layers heard; None where nobody must know.
         dry_run: Change nothing.
-        fresh: What an entry of a fresh channel holds, of norms that began with something else than torch's own values.
-        first: Copies of what the layers began with, by name; empty where nobody must know.
+        beginnings: The layers, each with what it began with.
         notes: What a renewal that keeps the output cannot do in this model.
 
     Args:
@@ -109,7 +107,6 @@ class Renewer:
     ) -> None:
         self._renewal = renewal
         self._model = model
-        self._layers = dict(layers)
         self.working = working
         self.surgeons = surgeons
         self.companions = companions
@@ -122,12 +119,7 @@ class Renewer:
             **dict(model.named_parameters(remove_duplicate=False)),
             **dict(model.named_buffers(remove_duplicate=False)),
         }
-        self.fresh: dict[str, float] = {}
-        self.load_fresh(fresh_entries(self._layers.values(), self.tensors))
-        self.first: dict[str, Tensor] = {}
-        if Need.FIRST in renewal.needs:
-            own = [name for each in self._layers.values() for name in _own(each)]
-            self.load_first({name: self.tensors[name].detach().clone() for name in own})
+        self.beginnings = Beginnings(layers, self.tensors, first=Need.FIRST in renewal.needs)
         self.notes: tuple[str, ...] = ()
         if calibration is not None and renewal.keeps_output:
             activity = None if drops else self._measure(calibration, list(layers))
@@ -139,57 +131,19 @@ class Renewer:
             self.notes = tuple(note for each in layers.values() for note in live.lost(each.filters))
         self.calibration = None if dry_run or not renewal.keeps_output else calibration
 
-    def load_fresh(self, fresh: Mapping[str, float]) -> None:
-        """Take what fresh channels began with, by name of a norm's tensor: a norm's scale may begin at 0."""
-        self.fresh = dict(fresh)
-        self._layers = {path: with_fresh(layer, self.fresh) for path, layer in self._layers.items()}
-
-    def load_first(self, first: Mapping[str, Tensor]) -> None:
-        """Take what the layers began with."""
-        # In main memory: they are looked at in a renewal alone.
-        self.first = {name: values.to("cpu") for name, values in first.items()}
-        self._layers = {
-            path: replace(layer, first=self.first) for path, layer in self._layers.items()
-        }
-
-    def scaled(self, factors: Mapping[str, float]) -> None:
-        """Layers were scaled before the first step, by path: that is what they begin with."""
-        weights = {layer.filters.weight: path for path, layer in self._layers.items()}
-        if self.first:
-            self.load_first(
-                {
-                    name: first * factors.get(weights.get(name, ""), 1.0)
-                    for name, first in self.first.items()
-                }
-            )
-
-    def noted(self, notes: tuple[str, ...]) -> tuple[str, ...]:
-        """A report's notes, and where nothing was heard, which is said."""
-        return notes if self.newest is None else self.newest.told(notes)
-
-    def leave(self) -> None:
-        """Look at no pass any more."""
-        if self.newest is not None:
-            self.newest.leave()
-
     def state_dict(self) -> dict[str, Any]:
         """What is not in the model, and is needed for renewals to come."""
-        first = {"first": self.first} if self.first else {}
-        return {"fresh": dict(self.fresh), "counted": self.counted.state_dict(), **first}
+        return {"counted": self.counted.state_dict(), **self.beginnings.state_dict()}
 
     def check_state(self, state: Mapping[str, Any]) -> None:
         """Refuse what `load_state_dict` cannot work with."""
         self.counted.check_state(state["counted"])
-        for name, own in self.first.items():
-            if name not in state["first"] or state["first"][name].shape != own.shape:
-                raise StateError(f"the saved regrower's first values of {name} are not whole")
+        self.beginnings.check_state(state)
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Resume."""
-        self.load_fresh(state["fresh"])
         self.counted.load_state_dict(state["counted"])
-        if self.first:
-            self.load_first(state["first"])
+        self.beginnings.load_state_dict(state)
 
     def refreshed(self) -> dict[str, Tensor]:
         """The tensors as they are now: moving a model replaces its buffers, but never its parameters."""
@@ -244,7 +198,7 @@ class Renewer:
         written: set[str] = set()
         for path, mask in decision.masks.items():
             if not self.dry_run:
-                mine, filters = edits[path], self._layers[path].filters
+                mine, filters = edits[path], self.beginnings.layers[path].filters
                 shifts = False in [edit.fresh for edit in mine]
                 read = {filters.weight, *[reader.weight for reader in filters.readers]}
                 if shifts or not written.isdisjoint(read) or (written and occasion.heard):
@@ -274,14 +228,14 @@ class Renewer:
         """What layers hear now, with what was renewed in front of them; nothing where nobody must know."""
         if self.newest is None:
             return {}
-        layers = [self._layers[path].filters for path in paths]
+        layers = [self.beginnings.layers[path].filters for path in paths]
         return self.newest.heard(layers, seed=seed, step=step)
 
     def _edits(
         self, path: str, mask: Tensor, at: _Occasion, *, params: Mapping[str, Tensor] | None = None
     ) -> list[Edit]:
         """What a renewal writes: never a tensor that nobody trains at the moment."""
-        layer = self._layers[path]
+        layer = self.beginnings.layers[path]
         edits = self._renewal.edits(
             replace(layer, heard=at.heard[path]) if at.heard else layer,
             mask,
@@ -310,14 +264,14 @@ class Renewer:
         for companion in self.companions:
             held = companion.tensors()
             own = {**self.tensors, **held}
-            there = mask.to(own[self._layers[path].filters.weight].device)
+            there = mask.to(own[self.beginnings.layers[path].filters.weight].device)
             edits = self._edits(path, there, replace(at, trained=None), params=own)
             apply_edits_(held, [edit for edit in edits if not edit.fresh and edit.name in held])
 
     def _measure(self, calibration: Calibration, paths: Sequence[str]) -> Activity:
         """What readers receive; no mean can go into the statistics of a norm that is frozen."""
         found = calibration.activity(
-            reader for path in paths for reader in self._layers[path].filters.readers
+            reader for path in paths for reader in self.beginnings.layers[path].filters.readers
         )
         means = [each.running_mean for each in found.values() if each.running_mean is not None]
         open_ = self.working.trained.writable(means)
@@ -325,11 +279,6 @@ class Renewer:
             path: each if each.running_mean in open_ else replace(each, running_mean=None)
             for path, each in found.items()
         }
-
-
-def _own(layer: Layer) -> list[str]:
-    filters = layer.filters
-    return [filters.weight] if filters.bias is None else [filters.weight, filters.bias]
 
 
 def of_layers(paths: Set[str], decision: Decision) -> Decision:

@@ -306,7 +306,8 @@ class Stepper:
 
     def call_back(self, events: Sequence[Renewed]) -> None:
         """Tell the user's functions of some renewals, and the user what lacked in them."""
-        self.report.notes = self.renewer.noted(self.report.notes)
+        if self.newest is not None:
+            self.report.notes = self.newest.told(self.report.notes)
         self.calling = True
         try:
             for event in events:
@@ -334,7 +335,8 @@ class Stepper:
     def leave(self) -> None:
         """Stop acting; the optimizers' hooks are the caller's to take out."""
         already, self.left = self.left, True
-        self.renewer.leave()
+        if self.newest is not None:
+            self.newest.leave()
         if self.lookout is not None:
             self.lookout.activity.leave()
         if self.protection is not None:
