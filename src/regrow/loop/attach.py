@@ -26,6 +26,7 @@ from regrow.loop.measure.examples import CalibrationLoss
 from regrow.loop.measure.instruments import calibration_of, probe_of
 from regrow.loop.ranks import Ranks
 from regrow.loop.regrower import Regrower
+from regrow.loop.site import Site
 from regrow.loop.start.arguments import checked, optimizers_of, refuse_strings
 from regrow.loop.start.initialisers import resolve_layers
 from regrow.loop.start.layers import choose
@@ -240,31 +241,21 @@ def attach(
         },
         where="attach",
     )
-    probe = probe_of(
-        recipe,
-        bare,
-        # With all their readers, also those that the optimizer does not train.
-        [wiring[layer.path] for layer in watched],
-        wiring,
-        data=data,
-        loss=calibration_loss,
-        ranks=ranks,
-    )
-    activity = (
-        StepActivity(
-            recipe,
-            model=bare,
-            called=model,
-            wiring=wiring,
-            layers=watched,
-            trained=trained,
-            every=activity_every,
-            ranks=ranks,
-        )
-        if StepActivity.asked_by(recipe)
-        else None
-    )
     copies = [Companion(each, tensors, watched) for each in companions]
+    site = Site(
+        model=bare,
+        called=model,
+        wiring=wiring,
+        layers={layer.filters.path: layer for layer in resolved},
+        working=working,
+        companions=copies,
+        ranks=ranks,
+        dry_run=dry_run,
+    )
+    probe = probe_of(recipe, site, data, loss=calibration_loss)
+    activity = (
+        StepActivity(recipe, site, every=activity_every) if StepActivity.asked_by(recipe) else None
+    )
     if not able:
         warnings.warn(
             f"no layer can be renewed now, for what the recipe '{recipe.info.name}' must change is not trained: "
@@ -275,24 +266,17 @@ def attach(
     _warn_of_another(recipe, optimizers, [layer.path for layer in watched], dry_run=dry_run)
     stepper = assembled(
         recipe,
-        model=bare,
-        called=model,
-        wiring=wiring,
+        site,
         exclude=exclude,
-        layers=resolved,
-        working=working,
         watches=watches_of(
             recipe, optimizers, parameters, reset_state=reset_state, dry_run=dry_run
         ),
-        companions=copies,
-        calibration=calibration_of(recipe, bare, data, kept=wiring.shared, ranks=ranks),
+        calibration=calibration_of(recipe, site, data),
         probe=probe,
         activity=activity,
         clock=clock,
         seed=seed,
         streams=chosen.streams,
-        ranks=ranks,
-        dry_run=dry_run,
         hooks=hooks,
         notes=(
             *chosen.notes,

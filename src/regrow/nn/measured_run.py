@@ -34,8 +34,9 @@ def measured_run(
         written: What the function writes to: after an error it is what it was.
         where: The caller, for messages.
 
-    Edge cases:
-        A model that does not run is a TraceError.
+    Raises:
+        TraceError: The model does not run.
+        BaseException: What is no mistake of the model's (an interrupt, say), as it came.
     """
     kept = [each.detach().clone() for each in written]
     try:

@@ -17,11 +17,10 @@ from regrow.criteria import LayerActivity, Signal
 from regrow.decision import watching
 from regrow.errors import ConfigError
 from regrow.functional.silence import TOLERANCE
-from regrow.graph import Filters, Wiring
+from regrow.graph import Wiring
 from regrow.loop.activity import places
 from regrow.loop.activity.factors import Factors, scales
-from regrow.loop.ranks import Ranks
-from regrow.loop.trained import TrainedTensors
+from regrow.loop.site import Site
 
 _ROWS: Final = 9
 
@@ -42,31 +41,16 @@ class StepActivity:
 
     Args:
         recipe: Whose criterion asks.
-        model: The bare model.
-        called: The model as it is called, in its wrappers.
-        wiring: Its wiring.
-        layers: Those that the recipe watches.
-        trained: What the optimizers train.
+        site: Where.
         every: Read the passes of one in so many steps, where nobody says otherwise.
-        ranks: The processes that train the model together.
 
     Edge cases:
         Passes that are made in several copies of the model, and layers of none of which it is known where filters
         leave, are a ConfigError.
     """
 
-    def __init__(
-        self,
-        recipe: Recipe,
-        *,
-        model: nn.Module,
-        called: nn.Module,
-        wiring: Wiring,
-        layers: Sequence[Filters],
-        trained: TrainedTensors,
-        every: int,
-        ranks: Ranks,
-    ) -> None:
+    def __init__(self, recipe: Recipe, site: Site, *, every: int) -> None:
+        model, called, wiring = site.model, site.called, site.wiring
         criterion = recipe.criterion
         watches = watching(criterion) is not None
         instead = "confirm='gradient'" if watches else "a criterion that does not read them"
@@ -76,18 +60,18 @@ class StepActivity:
                 f"copies on several devices: use DistributedDataParallel, or {instead} (attach)"
             )
         self._meter = meter = ActivityMeter.of(model, wiring, called=called)
-        self._layers = {each.path: each for each in layers}
+        self._layers = {path: layer.filters for path, layer in site.layers.items()}
         self.unknown = tuple(path for path in self._layers if not meter.knows(path))
-        if len(self.unknown) == len(layers):
+        if len(self.unknown) == len(self._layers):
             raise ConfigError(
                 f"the criterion {type(criterion).__name__} must know where filters leave, and this wiring says it of "
                 f"no layer: give attach(example_inputs=...), a wiring that regrow.trace made, or {instead} (attach)"
             )
-        self._trained = trained
+        self._trained = site.working.trained
         # Means and shares are wanted too; who is silent is wanted.
         self._sums, self._ranges = not watches, Signal.ACTIVITY in criterion.needs
         self._every = every
-        self._ranks = ranks
+        self._ranks = site.ranks
         self._misses = 0
         self._passes = 0
         self._strange: Counter[str] = Counter()

@@ -23,6 +23,7 @@ from regrow.graph.frames import Arguments
 from regrow.graph.undisturbed import undisturbed
 from regrow.loop.measure.layer_calls import LayerCall, LayerCalls, cast
 from regrow.loop.ranks import Ranks
+from regrow.loop.site import Site
 from regrow.loop.warner import Warner
 from regrow.renewal import LayerInput, Sums
 
@@ -36,17 +37,13 @@ class NewestPass:
     same autocast; random numbers in it (dropout) are of the renewal's seed and step. Nothing of it stays.
 
     Args:
-        model: The bare model.
-        meter: Of the model.
-        ranks: The processes that train it together.
+        site: Where.
         warner: Tells the user.
     """
 
-    def __init__(
-        self, model: nn.Module, meter: ActivityMeter, *, ranks: Ranks, warner: Warner
-    ) -> None:
-        self._model, self._meter = model, meter
-        self._ranks, self._warner = ranks, warner
+    def __init__(self, site: Site, warner: Warner) -> None:
+        self._model, self._ranks, self._warner = site.model, site.ranks, warner
+        self._meter = meter = ActivityMeter.of(site.model, site.wiring, called=site.called)
         # What is compiled whole is called whole, and stays in one piece as long as nobody looks inside.
         self._whole: bool | None = True if meter.wrapped else None
         self._deaf: dict[str, str] = {}
