@@ -11,13 +11,13 @@ from regrow.graph import Streams
 from regrow.loop.activity.lookout import Lookout, neighbours
 from regrow.loop.activity.step_activity import StepActivity
 from regrow.loop.drop import Choice, DropPhase, absent_from
+from regrow.loop.host import Host
 from regrow.loop.measure.calibration import Calibration
 from regrow.loop.measure.live_means import LiveMeans
 from regrow.loop.measure.newest_pass import NewestPass
 from regrow.loop.measure.probe import Probe
 from regrow.loop.protection import Protection
 from regrow.loop.renewer import Renewer
-from regrow.loop.site import Site
 from regrow.loop.stepper import Stepper
 from regrow.loop.warner import Warner
 from regrow.loop.watch import OptimizerWatch
@@ -27,7 +27,7 @@ from regrow.schedule import Clock
 
 def assembled(
     recipe: Recipe,
-    site: Site,
+    host: Host,
     *,
     exclude: Sequence[str],
     watches: Sequence[OptimizerWatch],
@@ -55,29 +55,29 @@ def assembled(
         reads_gradients=Signal.GRADIENTS in recipe.criterion.needs,
         hooked=hooks,
     )
-    hears = Need.HEARD in renewal.needs and not site.dry_run
-    absence, absent = Absence(site.wiring) if recipe.drop else None, absent_from(site.model)
+    hears = Need.HEARD in renewal.needs and not host.dry_run
+    absence, absent = Absence(host.wiring) if recipe.drop else None, absent_from(host.model)
     renewer = Renewer(
         renewal,
-        site,
+        host,
         surgeons=[watch.surgeon for watch in watches if watch.surgeon is not None],
         calibration=calibration,
-        newest=NewestPass(site, warner) if hears else None,
-        live=LiveMeans(site) if renewal.moves_means else None,
+        newest=NewestPass(host, warner) if hears else None,
+        live=LiveMeans(host) if renewal.moves_means else None,
         drops=recipe.drop,
         reset_state=recipe.reset_optimizer,
         holders=absent,
     )
     drop = DropPhase(renewer, absence=absence, reset_state=recipe.reset_optimizer, warner=warner)
     own = [
-        note for layer in site.layers.values() for note in recipe.renew.left_alone(layer.filters)
+        note for layer in host.layers.values() for note in recipe.renew.left_alone(layer.filters)
     ]
     return Stepper(
         recipe=recipe,
         schedule=schedule,
         watches=tuple(watches),
-        layers=site.layers,
-        working=site.working,
+        layers=host.layers,
+        working=host.working,
         renewer=renewer,
         drop=drop,
         choice=Choice(
@@ -92,22 +92,22 @@ def assembled(
         else Lookout(
             recipe,
             activity=activity,
-            neighbours=neighbours(site.wiring),
+            neighbours=neighbours(host.wiring),
             warner=warner,
             due=schedule.due,
         ),
-        ranks=site.ranks,
+        ranks=host.ranks,
         warner=warner,
         hooked=hooks,
         notes=(*recipe.when.notes(clock), *own, *renewer.notes, *notes),
         protection=Protection(
             recipe,
-            site,
+            host,
             watches=watches,
             exclude=exclude,
             warner=warner,
             scaled=renewer.beginnings.scaled,
         )
-        if not site.dry_run and (recipe.guard is not None or recipe.gain_check is not None)
+        if not host.dry_run and (recipe.guard is not None or recipe.gain_check is not None)
         else None,
     )

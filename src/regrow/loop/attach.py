@@ -21,12 +21,12 @@ from regrow.logs.base import Written
 from regrow.loop.activity.step_activity import StepActivity
 from regrow.loop.assembly import assembled
 from regrow.loop.drop import droppable, refuse_endless
+from regrow.loop.host import Host
 from regrow.loop.measure.data import CalibrationData
 from regrow.loop.measure.examples import CalibrationLoss
 from regrow.loop.measure.instruments import calibration_of, probe_of
 from regrow.loop.ranks import Ranks
 from regrow.loop.regrower import Regrower
-from regrow.loop.site import Site
 from regrow.loop.start.arguments import checked, optimizers_of, refuse_strings
 from regrow.loop.start.initialisers import resolve_layers
 from regrow.loop.start.layers import choose
@@ -242,7 +242,7 @@ def attach(
         where="attach",
     )
     copies = [Companion(each, tensors, watched) for each in companions]
-    site = Site(
+    host = Host(
         model=bare,
         called=model,
         wiring=wiring,
@@ -252,9 +252,9 @@ def attach(
         ranks=ranks,
         dry_run=dry_run,
     )
-    probe = probe_of(recipe, site, data, loss=calibration_loss)
+    probe = probe_of(recipe, host, data, loss=calibration_loss)
     activity = (
-        StepActivity(recipe, site, every=activity_every) if StepActivity.asked_by(recipe) else None
+        StepActivity(recipe, host, every=activity_every) if StepActivity.asked_by(recipe) else None
     )
     if not able:
         warnings.warn(
@@ -266,12 +266,12 @@ def attach(
     _warn_of_another(recipe, optimizers, [layer.path for layer in watched], dry_run=dry_run)
     stepper = assembled(
         recipe,
-        site,
+        host,
         exclude=exclude,
         watches=watches_of(
             recipe, optimizers, parameters, reset_state=reset_state, dry_run=dry_run
         ),
-        calibration=calibration_of(recipe, site, data),
+        calibration=calibration_of(recipe, host, data),
         probe=probe,
         activity=activity,
         clock=clock,

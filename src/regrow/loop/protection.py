@@ -15,7 +15,7 @@ from regrow.compose import Recipe
 from regrow.graph.frames import Arguments
 from regrow.guard import Guarding
 from regrow.history import Report
-from regrow.loop.site import Site
+from regrow.loop.host import Host
 from regrow.loop.warner import Warner
 from regrow.loop.watch import OptimizerWatch
 from regrow.nn.gain_check import Call, check_gain_
@@ -31,7 +31,7 @@ class Protection:
 
     Args:
         recipe: Has at least one of the two.
-        site: Where. Copies of the model are scaled with it.
+        host: The model in its training. Copies of the model are scaled with it.
         watches: The optimizers.
         exclude: Patterns of layers that are never scaled.
         warner: Tells the user.
@@ -41,21 +41,21 @@ class Protection:
     def __init__(
         self,
         recipe: Recipe,
-        site: Site,
+        host: Host,
         *,
         watches: Sequence[OptimizerWatch],
         exclude: Sequence[str],
         warner: Warner,
         scaled: Callable[[Mapping[str, float]], None],
     ) -> None:
-        self._site, self._watches, self._exclude = site, tuple(watches), tuple(exclude)
+        self._host, self._watches, self._exclude = host, tuple(watches), tuple(exclude)
         self._check, self._scaled, self._warner = recipe.gain_check, scaled, warner
         # One an optimizer: in a loop without hooks the steps of several lie between `before_` and `after_`.
         guard = recipe.guard
         self._guardings = (
             {}
             if guard is None
-            else {watch: Guarding(guard, site.model, site.wiring) for watch in watches}
+            else {watch: Guarding(guard, host.model, host.wiring) for watch in watches}
         )
         self._refused: set[OptimizerWatch] = set()
         self._meter: ActivityMeter | None = None
@@ -64,7 +64,7 @@ class Protection:
         self._waits = self._check is not None
         self._missed = False
         if self._check is not None:
-            self._meter = ActivityMeter.of(site.model, site.wiring, called=site.called)
+            self._meter = ActivityMeter.of(host.model, host.wiring, called=host.called)
             self._meter.call_once(self._scale_)
 
     @property
@@ -115,15 +115,15 @@ class Protection:
         check, self._waits = self._check, False
         if check is None or any(watch.has_stepped for watch in self._watches):
             return
-        site, ranks = self._site, self._site.ranks
+        host, ranks = self._host, self._host.ranks
         found = check_gain_(
-            site.model,
+            host.model,
             Call(args=given[0], named=given[1]),
             low=check.low,
             high=check.high,
             exclude=self._exclude,
-            companions=[each.tensors() for each in site.companions],
-            wiring=site.wiring,
+            companions=[each.tensors() for each in host.companions],
+            wiring=host.wiring,
             reduce=None
             if ranks.wrapper is None
             else lambda sums: ranks.mean(sums, why="a gain check"),

@@ -10,10 +10,10 @@ from torch import Tensor
 
 from regrow.decision import Decision
 from regrow.history import Renewed
+from regrow.loop.host import Host
 from regrow.loop.measure.calibration import Calibration
 from regrow.loop.measure.live_means import LiveMeans
 from regrow.loop.measure.newest_pass import NewestPass
-from regrow.loop.site import Site
 from regrow.loop.start.beginnings import Beginnings
 from regrow.renewal import Activity, Edit, LayerInput, Need, Renewal
 from regrow.renewal.preserve import uncut
@@ -59,7 +59,7 @@ class Renewer:
 
     Attributes:
         tensors: The model's parameters and buffers by name.
-        site: Where: the model, its layers and copies.
+        host: The model in its training, with its layers and copies.
         surgeons: One for each optimizer whose state is edited.
         counted: Keeps the running statistics of renewed channels right where a norm has one count for all.
         calibration: Measures what is cut off, for a renewal that keeps the output.
@@ -69,7 +69,7 @@ class Renewer:
 
     Args:
         renewal: Masks to edits.
-        site: As above.
+        host: As above.
         surgeons: As above.
         calibration: Needed by a renewal with ``preserve``.
         newest: Says what layers heard, for a renewal that must know.
@@ -82,7 +82,7 @@ class Renewer:
     def __init__(
         self,
         renewal: Renewal,
-        site: Site,
+        host: Host,
         *,
         surgeons: Sequence[OptimizerSurgeon],
         calibration: Calibration | None,
@@ -92,11 +92,11 @@ class Renewer:
         reset_state: bool,
         holders: Collection[AbsentFilters],
     ) -> None:
-        self._renewal, self.site = renewal, site
+        self._renewal, self.host = renewal, host
         self.surgeons, self.newest = surgeons, newest
         self._reset_state, self._holders = reset_state, holders
-        model, layers = site.model, site.layers
-        self.counted = CountedNorms(model, leads=site.ranks.keeps_buffers)
+        model, layers = host.model, host.layers
+        self.counted = CountedNorms(model, leads=host.ranks.keeps_buffers)
         self.tensors: dict[str, Tensor] = {
             **dict(model.named_parameters(remove_duplicate=False)),
             **dict(model.named_buffers(remove_duplicate=False)),
@@ -111,7 +111,7 @@ class Renewer:
         self._live = live
         if live is not None:
             self.notes = tuple(note for each in layers.values() for note in live.lost(each.filters))
-        self.calibration = None if site.dry_run or not renewal.keeps_output else calibration
+        self.calibration = None if host.dry_run or not renewal.keeps_output else calibration
 
     def state_dict(self) -> dict[str, Any]:
         """What is not in the model, and is needed for renewals to come."""
@@ -129,14 +129,14 @@ class Renewer:
 
     def refreshed(self) -> dict[str, Tensor]:
         """The tensors as they are now: moving a model replaces its buffers, but never its parameters."""
-        self.tensors.update(self.site.model.named_buffers(remove_duplicate=False))
+        self.tensors.update(self.host.model.named_buffers(remove_duplicate=False))
         return self.tensors
 
     def renew(self, decision: Decision, *, seed: int, step: int) -> list[Renewed]:
         """Renew what was decided, one event a layer."""
         # A loop may have frozen a layer since it was decided.
-        trained = self.site.working.trained.now()
-        decision = of_layers(self.site.working.now(trained), decision)
+        trained = self.host.working.trained.now()
+        decision = of_layers(self.host.working.now(trained), decision)
         if not decision.masks:
             return []
         self.refreshed()
@@ -173,13 +173,13 @@ class Renewer:
         )
         # All are made before the first is written: an optimizer whose state cannot be edited is an error then, and not
         # between two layers.
-        for path, mask in () if self.site.dry_run else decision.masks.items():
+        for path, mask in () if self.host.dry_run else decision.masks.items():
             edits[path] = self._edits(path, mask, occasion)
             targets[path] = [surgeon.check(edits[path]) for surgeon in self.surgeons]
         events: list[Renewed] = []
         written: set[str] = set()
         for path, mask in decision.masks.items():
-            if not self.site.dry_run:
+            if not self.host.dry_run:
                 mine, filters = edits[path], self.beginnings.layers[path].filters
                 shifts = False in [edit.fresh for edit in mine]
                 read = {filters.weight, *[reader.weight for reader in filters.readers]}
@@ -226,14 +226,14 @@ class Renewer:
             step=at.step,
             activity=at.activity,
         )
-        return self.site.working.trained.permitted(edits, at.trained)
+        return self.host.working.trained.permitted(edits, at.trained)
 
     def _write(self, edits: Sequence[Edit], targets: _Targets) -> None:
         """In the model, in its copies, and in the optimizers' state."""
         apply_edits_(self.tensors, edits)
         if None in [norm.momentum for norm in self.counted.norms]:
             self.counted.enter(edits)
-        for companion in self.site.companions:
+        for companion in self.host.companions:
             copy_over_(companion.tensors(), self.tensors, edits)
         for surgeon, mine in zip(self.surgeons, targets, strict=True):
             if self._reset_state:
@@ -243,7 +243,7 @@ class Renewer:
 
     def _shift_companions(self, path: str, mask: Tensor, at: _Occasion) -> None:
         """A copy has readers of its own: what they lose is computed from its weights, not from the model's."""
-        for companion in self.site.companions:
+        for companion in self.host.companions:
             held = companion.tensors()
             own = {**self.tensors, **held}
             there = mask.to(own[self.beginnings.layers[path].filters.weight].device)
@@ -256,7 +256,7 @@ class Renewer:
             reader for path in paths for reader in self.beginnings.layers[path].filters.readers
         )
         means = [each.running_mean for each in found.values() if each.running_mean is not None]
-        open_ = self.site.working.trained.writable(means)
+        open_ = self.host.working.trained.writable(means)
         return {
             path: each if each.running_mean in open_ else replace(each, running_mean=None)
             for path, each in found.items()

@@ -20,7 +20,7 @@ from regrow.functional.silence import TOLERANCE
 from regrow.graph import Wiring
 from regrow.loop.activity import places
 from regrow.loop.activity.factors import Factors, scales
-from regrow.loop.site import Site
+from regrow.loop.host import Host
 
 _ROWS: Final = 9
 
@@ -41,7 +41,7 @@ class StepActivity:
 
     Args:
         recipe: Whose criterion asks.
-        site: Where.
+        host: The model in its training.
         every: Read the passes of one in so many steps, where nobody says otherwise.
 
     Edge cases:
@@ -49,8 +49,8 @@ class StepActivity:
         leave, are a ConfigError.
     """
 
-    def __init__(self, recipe: Recipe, site: Site, *, every: int) -> None:
-        model, called, wiring = site.model, site.called, site.wiring
+    def __init__(self, recipe: Recipe, host: Host, *, every: int) -> None:
+        model, called, wiring = host.model, host.called, host.wiring
         criterion = recipe.criterion
         watches = watching(criterion) is not None
         instead = "confirm='gradient'" if watches else "a criterion that does not read them"
@@ -60,18 +60,18 @@ class StepActivity:
                 f"copies on several devices: use DistributedDataParallel, or {instead} (attach)"
             )
         self._meter = meter = ActivityMeter.of(model, wiring, called=called)
-        self._layers = {path: layer.filters for path, layer in site.layers.items()}
+        self._layers = {path: layer.filters for path, layer in host.layers.items()}
         self.unknown = tuple(path for path in self._layers if not meter.knows(path))
         if len(self.unknown) == len(self._layers):
             raise ConfigError(
                 f"the criterion {type(criterion).__name__} must know where filters leave, and this wiring says it of "
                 f"no layer: give attach(example_inputs=...), a wiring that regrow.trace made, or {instead} (attach)"
             )
-        self._trained = site.working.trained
+        self._trained = host.working.trained
         # Means and shares are wanted too; who is silent is wanted.
         self._sums, self._ranges = not watches, Signal.ACTIVITY in criterion.needs
         self._every = every
-        self._ranks = site.ranks
+        self._ranks = host.ranks
         self._misses = 0
         self._passes = 0
         self._strange: Counter[str] = Counter()

@@ -43,9 +43,9 @@ class DropPhase:
         self._reset_state = reset_state
         self._warner = warner
         self._parameters = {
-            name for name, _ in renewer.site.model.named_parameters(remove_duplicate=False)
+            name for name, _ in renewer.host.model.named_parameters(remove_duplicate=False)
         }
-        self.absent = AbsentFilters(renewer.site.model)
+        self.absent = AbsentFilters(renewer.host.model)
 
     # ---- at each step in which filters are out
 
@@ -65,23 +65,23 @@ class DropPhase:
     def drop(self, decision: Decision, *, step: int) -> None:
         """Take what was decided out of the network."""
         renewer = self._renewer
-        trained = renewer.site.working.trained.now()
-        decision = of_layers(renewer.site.working.now(trained), decision)
+        trained = renewer.host.working.trained.now()
+        decision = of_layers(renewer.host.working.now(trained), decision)
         if self._absence is None or not decision.masks:
             return
         self.absent.begin(decision, step=step)
         self.absent.bound = self._absence.bound(self.absent.masks)
-        if renewer.site.dry_run:
+        if renewer.host.dry_run:
             return
         tensors = renewer.refreshed()
         edits = self._absence.edits(decision.masks, params=tensors)
-        edits = renewer.site.working.trained.permitted(edits, trained)
+        edits = renewer.host.working.trained.permitted(edits, trained)
         for surgeon in renewer.surgeons:
             surgeon.check(edits)
         renewer.counted.after_step()
         self.absent.take_out_(edits, tensors)
         renewer.counted.leave(edits)
-        for companion in renewer.site.companions:
+        for companion in renewer.host.companions:
             copy_over_(companion.tensors(), tensors, edits)
         for surgeon in renewer.surgeons:
             if not self._reset_state:
@@ -106,9 +106,9 @@ class DropPhase:
         if calibration is not None:
             self._cut_(tensors)
         restored = absent.edits(tensors)
-        for companion in renewer.site.companions:
+        for companion in renewer.host.companions:
             copy_over_(companion.tensors(), tensors, restored)
-        held = [edit for edit in restored if renewer.site.working.trained.held(edit.name)]
+        held = [edit for edit in restored if renewer.host.working.trained.held(edit.name)]
         for surgeon in renewer.surgeons:
             if self._reset_state:
                 surgeon.reset(held)
@@ -117,7 +117,7 @@ class DropPhase:
                     absent.put_state_back_(edit.name, surgeon.state_of(edit.name))
         absent.adopted_by_others_(restored, tensors)
         absent.end()
-        decision = of_layers(renewer.site.working.returning(), decision)
+        decision = of_layers(renewer.host.working.returning(), decision)
         events = renewer.carry_out(decision, {}, seed=seed, step=step)
         change = None if calibration is None else calibration.change_since(before)
         return [replace(event, dropped=since, change=change) for event in events]
@@ -130,7 +130,7 @@ class DropPhase:
         if self._absence is not None:
             unheard = self._absence.unheard(self.absent.masks, params=tensors)
             edits = [Edit(name=name, mask=mask, value=0.0) for name, mask in unheard.items()]
-            apply_edits_(tensors, self._renewer.site.working.trained.permitted(edits))
+            apply_edits_(tensors, self._renewer.host.working.trained.permitted(edits))
 
     def note(self, report: Report) -> None:
         """Say in a report what is out."""
@@ -142,7 +142,7 @@ class DropPhase:
         """Hold nothing at zero any more; whether filters were out, and now stay as they are."""
         self.absent.zeros.end()
         self.absent.leave()
-        return bool(self.absent.masks) and not self._renewer.site.dry_run
+        return bool(self.absent.masks) and not self._renewer.host.dry_run
 
     # ---- saved states
 

@@ -13,7 +13,7 @@ from torch.nn.modules.conv import _ConvTransposeNd  # pyright: ignore[reportPriv
 from regrow.graph import Filters
 from regrow.graph.filters import Reader
 from regrow.graph.flows import Outlet
-from regrow.loop.site import Site
+from regrow.loop.host import Host
 from regrow.renewal import Activity, ReaderActivity
 
 
@@ -34,13 +34,13 @@ class LiveMeans:
     """The means of units, at the inputs of their readers.
 
     Args:
-        site: Where. No constant is moved into what somebody else uses too.
+        host: The model in its training. No constant is moved into what somebody else uses too.
     """
 
-    def __init__(self, site: Site) -> None:
-        wiring = site.wiring
-        self._layers = {path: layer.filters for path, layer in site.layers.items()}
-        self._modules = dict(site.model.named_modules())
+    def __init__(self, host: Host) -> None:
+        wiring = host.wiring
+        self._layers = {path: layer.filters for path, layer in host.layers.items()}
+        self._modules = dict(host.model.named_modules())
         self._biases = {
             each.path: each.bias for each in wiring.layers if each.bias not in wiring.shared
         }

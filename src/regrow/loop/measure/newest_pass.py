@@ -21,9 +21,9 @@ from regrow.graph import Filters
 from regrow.graph.calling import call_arguments
 from regrow.graph.frames import Arguments
 from regrow.graph.undisturbed import undisturbed
+from regrow.loop.host import Host
 from regrow.loop.measure.layer_calls import LayerCall, LayerCalls, cast
 from regrow.loop.ranks import Ranks
-from regrow.loop.site import Site
 from regrow.loop.warner import Warner
 from regrow.renewal import LayerInput, Sums
 
@@ -37,13 +37,13 @@ class NewestPass:
     same autocast; random numbers in it (dropout) are of the renewal's seed and step. Nothing of it stays.
 
     Args:
-        site: Where.
+        host: The model in its training.
         warner: Tells the user.
     """
 
-    def __init__(self, site: Site, warner: Warner) -> None:
-        self._model, self._ranks, self._warner = site.model, site.ranks, warner
-        self._meter = meter = ActivityMeter.of(site.model, site.wiring, called=site.called)
+    def __init__(self, host: Host, warner: Warner) -> None:
+        self._model, self._ranks, self._warner = host.model, host.ranks, warner
+        self._meter = meter = ActivityMeter.of(host.model, host.wiring, called=host.called)
         # What is compiled whole is called whole, and stays in one piece as long as nobody looks inside.
         self._whole: bool | None = True if meter.wrapped else None
         self._deaf: dict[str, str] = {}

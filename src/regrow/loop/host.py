@@ -1,4 +1,4 @@
-"""Site: a model in its training, as the parts of a recipe meet it."""
+"""Host: the model that a recipe is attached to, in its training, as the parts of the recipe meet it."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from regrow.surgery import Companion
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Site:
-    """Where a recipe acts.
+class Host:
+    """What all that a recipe does in one training has in common.
 
     Attributes:
         model: The bare model.
