@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.optim import SGD, Adam, AdamW, Optimizer
 
-from regrow.guard.moved import lengths_of
+from regrow.guard.step_parameters import lengths_of
 
 _EPS: Final = 1e-10
 """With less of it in Adam's denominator, squares too small for float32 would count."""
