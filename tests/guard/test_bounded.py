@@ -91,15 +91,16 @@ def test_no_step_is_longer_than_it_can_be(settings: dict[str, Any]) -> None:
     parameters = list(net.parameters())
     optimizer = torch.optim.SGD(parameters, lr=0.3, **settings)
     bounds = StepBounds(optimizer)
-    for step, (x, y) in enumerate(noise(10, 5)):
+    for number, (x, y) in enumerate(noise(10, 5)):
         optimizer.zero_grad()
         nn.functional.cross_entropy(net(x), y).backward()
         before = [each.detach().clone() for each in parameters]
         lengths = [float(each.grad.norm()) for each in parameters]  # type: ignore[union-attr]
         followed = bounds.longest(parameters, lengths)
         found = StepBounds(optimizer).longest(parameters, lengths)
-        assert found is not None and followed is not None
-        if step == 5:  # somebody writes: then it is looked at again
+        assert found is not None
+        assert followed is not None
+        if number == 5:  # somebody writes: then it is looked at again
             for each in parameters:
                 for kept in optimizer.state[each].values():
                     if isinstance(kept, Tensor):

@@ -167,7 +167,9 @@ class StepBounds:
             square = state.get("exp_avg_sq", torch.zeros_like(mean))
             sound = _is_bounded(mean, square, most=_adam_most(betas, count))
             made_with = betas if sound else ()
-        elif made_with != betas:  # a schedule moves them: what was made with others is not bounded by these
+        elif (
+            made_with != betas
+        ):  # a schedule moves them: what was made with others is not bounded by these
             made_with = ()
         self._coming[parameter] = made_with
         if not made_with:
