@@ -215,12 +215,23 @@ class Renewer:
         edits: dict[str, list[Edit]] = {}
         targets: dict[str, _Targets] = {}
         heard = {} if self.newest is None else self._heard(decision.masks, seed=seed, step=step)
+
+        def made(path: str) -> list[Edit]:
+            return self._edits(
+                path,
+                decision.masks[path],
+                activity,
+                seed=seed,
+                step=step,
+                trained=trained,
+                heard=heard,
+                strengths=decision.strengths.get(path),
+            )
+
         # All are made before the first is written: an optimizer whose state cannot be edited is an error then, and not
         # between two layers.
-        for path, mask in () if self.dry_run else decision.masks.items():
-            edits[path] = self._edits(
-                path, mask, activity, seed=seed, step=step, trained=trained, heard=heard
-            )
+        for path in () if self.dry_run else decision.masks:
+            edits[path] = made(path)
             targets[path] = [surgeon.check(edits[path]) for surgeon in self.surgeons]
         events: list[Renewed] = []
         written: set[str] = set()
@@ -233,12 +244,18 @@ class Renewer:
                     # Another layer's renewal has changed what these were worked out from.
                     if written and heard:
                         heard = self._heard([path], seed=seed, step=step)
-                    mine = self._edits(
-                        path, mask, activity, seed=seed, step=step, trained=trained, heard=heard
-                    )
+                    mine = made(path)
                     targets[path] = [surgeon.check(mine) for surgeon in self.surgeons]
                 if shifts:
-                    self._shift_companions(path, mask, activity, seed=seed, step=step, heard=heard)
+                    self._shift_companions(
+                        path,
+                        mask,
+                        activity,
+                        seed=seed,
+                        step=step,
+                        heard=heard,
+                        strengths=decision.strengths.get(path),
+                    )
                 self._write(mine, targets[path])
                 written.update([edit.name for edit in mine])
             units = mask.nonzero()[:, 0]
@@ -270,11 +287,14 @@ class Renewer:
         params: Mapping[str, Tensor] | None = None,
         trained: Set[str] | None = None,
         heard: Mapping[str, Heard] | None = None,
+        strengths: Tensor | None = None,
     ) -> list[Edit]:
         """What a renewal writes: never a tensor that nobody trains at the moment."""
         layer = self._layers[path]
+        if heard or strengths is not None:
+            layer = replace(layer, heard=heard[path] if heard else None, strengths=strengths)
         edits = self._renewal.edits(
-            replace(layer, heard=heard[path]) if heard else layer,
+            layer,
             mask,
             params=self.tensors if params is None else params,
             seed=seed,
@@ -305,6 +325,7 @@ class Renewer:
         seed: int,
         step: int,
         heard: Mapping[str, Heard],
+        strengths: Tensor | None,
     ) -> None:
         """A copy has readers of its own: what they lose is computed from its weights, not from the model's."""
         for companion in self.companions:
@@ -312,7 +333,14 @@ class Renewer:
             own = {**self.tensors, **held}
             there = mask.to(own[self._layers[path].filters.weight].device)
             edits = self._edits(
-                path, there, activity, seed=seed, step=step, params=own, heard=heard
+                path,
+                there,
+                activity,
+                seed=seed,
+                step=step,
+                params=own,
+                heard=heard,
+                strengths=strengths,
             )
             shifts = [edit for edit in edits if not edit.fresh and edit.name in held]
             apply_edits_(held, shifts)

@@ -10,9 +10,10 @@ from typing import Any
 
 from regrow._named import FORM
 from regrow.errors import ConfigError, UnknownNameError
+from regrow.neutral import OF
 from regrow.study.document import Arm, ModelChoice, Study, check_document, check_training
 from regrow.study.keys import set_key
-from regrow.study.known import Facts, Known, filled
+from regrow.study.known import CONTROLS, Facts, Known, filled
 from regrow.study.teacher_arms import in_order, taught
 
 Point = tuple[tuple[str, object], ...]
@@ -65,8 +66,8 @@ def _points(study: Study, *, where: str) -> list[Point]:
 def complete(study: Study, known: Known, *, where: str) -> Study:
     """Write out every default of data, model and recipes, and check every name.
 
-    A control takes over the settings, the training, the model and the teachers of the arm that it replays, as far as
-    it has not its own.
+    A control takes over the settings, the training, the model and the teachers of the arm that it is like, as far as
+    it has not its own; where it is made of that arm's recipe, all of the settings, and the recipe's name.
     """
     parts: dict[str, Any] = {}
     for part, choice, shelf in (
@@ -124,7 +125,7 @@ def _completed(
     training = {**study.train.model_dump(), **arm.train}
     epochs = check_training(training, where=place, path=f"{path}.train").epochs
     recipes = known.recipes
-    control = facts[label].role == "control"
+    control = facts[label].role in CONTROLS
     if arm.like is not None and not control:
         raise ConfigError(f"{where}.like: is for controls, and recipe '{arm.recipe}' is none")
     place = f"{where}.settings"
@@ -134,8 +135,11 @@ def _completed(
     like = _partner(facts, arm, where=where)
     partner = study.arms[like]
     defaults = recipes.settings(arm.recipe)
-    shared = {key: value for key, value in partner.settings.items() if key in defaults}
-    given = {**shared, **arm.settings}
+    if _of_recipe(facts[label], facts[like], arm):
+        given = {**partner.settings, **arm.settings, OF: partner.recipe}
+    else:
+        shared = {key: value for key, value in partner.settings.items() if key in defaults}
+        given = {**shared, **arm.settings}
     return arm.model_copy(
         update={
             "settings": recipes.complete(arm.recipe, given, epochs=epochs, where=place),
@@ -147,6 +151,14 @@ def _completed(
             "distillation": arm.distillation or partner.distillation,
         }
     )
+
+
+def _of_recipe(control: Facts, tested: Facts, arm: Arm) -> bool:
+    """Whether a control is made of the recipe under test, and not of settings that only it has."""
+    if control.role != "control":
+        return True
+    made_of = {control.made_of, tested.made_of}
+    return "settings" not in made_of and (not arm.settings or OF in arm.settings)
 
 
 def _modelled(study: Study, known: Known, arm: Arm, *, where: str) -> Arm:

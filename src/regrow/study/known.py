@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Final, Literal, Protocol
 
 from regrow.neutral import Neutral
 
-Role = Literal["method", "control", "plain", "restart", "apart"]
-"""What an arm is for: a ``method`` under test, a ``control`` that replays one, ``plain`` training, whole ``restart``s,
-or several networks ``apart``."""
+Role = Literal["method", "control", "inverted", "never", "plain", "restart", "apart"]
+"""What an arm is for: a ``method`` under test, a ``control`` that replays one, one ``inverted``, one that ``never`` acts,
+``plain`` training, whole ``restart``s, or several networks ``apart``."""
+
+CONTROLS: Final = frozenset({"control", "inverted", "never"})
+"""What is said to be `like` another arm."""
 
 
 class Shelf(Protocol):
@@ -39,6 +42,11 @@ class Facts(Protocol):
     @property
     def role(self) -> Role:
         """What its arms are for."""
+        ...
+
+    @property
+    def made_of(self) -> Literal["recipe", "settings"]:
+        """What a control is made of; of a method, what its random control is."""
         ...
 
     @property

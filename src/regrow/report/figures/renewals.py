@@ -35,7 +35,7 @@ def figures(results: Results, cell: str) -> Iterator[Drawing]:
             f"When and where {arm} renewed filters: number per epoch by layer, summed over "
             f"n = {wording.count(len(results.arm(cell, arm)), 'seed')}; {renewed} in all."
         )
-        replaying = [label for label, tested in results.study.controls.items() if tested == arm]
+        replaying = [label for label, tested in results.study.replays.items() if tested == arm]
         if replaying:
             text += f" The control {', '.join(replaying)} repeats the same numbers."
         yield Drawing(

@@ -20,7 +20,7 @@ def renewing_arms(results: Results, cell: str) -> list[str]:
     """
     every = [arm.label for arm in results.study.arms]
     found = [label for label in every if results.of_arm(cell, label, results.renewals)]
-    controls = results.study.controls
+    controls = results.study.replays
     return [label for label in found if controls.get(label) not in found]
 
 
