@@ -2,8 +2,8 @@
 
 Contents: `attach` (a recipe inside your training loop), `attach_partners` (networks that lend each other weights),
 `trace` (who reads whom in your model), the recipes (`KeepAlive`, `RandomOut`, `ReDo`, `ContinualBackprop`, `ReGraMa`,
-`PartialReset`, `RePr`, `FilterGrafting`, `NoiseScion`, `InternalScion`, `RandomControl`), `Recipe` with its parts for your own, `nn`
-(layers), `losses` and `Teachers`.
+`PartialReset`, `RePr`, `FilterGrafting`, `NoiseScion`, `InternalScion`, `RandomControl`), `Recipe` with its parts for
+your own, `nn` (layers), `losses` and `Teachers`.
 """
 
 from __future__ import annotations

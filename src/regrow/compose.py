@@ -317,12 +317,13 @@ class Recipe(Composition):
                 )
         if self.select.graded and not self.renew.partial:
             raise ConfigError(
-                f"select={self.select!r} says how far units are moved, and renew={self.renew!r} renews them as a whole: "
-                f"take renewal.Blend() ({where})"
+                f"select={self.select!r} says how far units are moved, and renew={self.renew!r} renews them as a "
+                f"whole: take renewal.Blend() ({where})"
             )
         if self.drop and self.renew.partial:
             raise ConfigError(
-                f"drop=True takes filters out as a whole, and renew={self.renew!r} moves them a part of the way ({where})"
+                f"drop=True takes filters out as a whole, and renew={self.renew!r} moves them a part of the way "
+                f"({where})"
             )
         grace = self.grace_steps
         if grace is None:

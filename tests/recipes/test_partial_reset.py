@@ -231,7 +231,9 @@ class TestInTraining:
                 recipe = regrow.PartialReset(
                     rate=0.5, transform="linear", sharpness=1e6, every_steps=3
                 )
-                found = regrow.attach(recipe, model, optimizer, example_inputs=EXAMPLE, include=["3"])
+                found = regrow.attach(
+                    recipe, model, optimizer, example_inputs=EXAMPLE, include=["3"]
+                )
             steps(model, optimizer, batches(3))
             ends.append(flat(model))
         here, there = ends

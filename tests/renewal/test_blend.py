@@ -143,9 +143,7 @@ def test_an_entry_that_is_no_number_stays_none_unless_nothing_is_left_of_it() ->
     with torch.no_grad():
         net[0].weight[:2] = math.nan  # type: ignore[index]
     strengths = torch.tensor([1.0, 0.5, 0, 0, 0, 0], dtype=torch.float64)
-    apply_edits_(
-        tensors_of(net), made(Blend(), net, replace(layer, strengths=strengths), MARKED)
-    )
+    apply_edits_(tensors_of(net), made(Blend(), net, replace(layer, strengths=strengths), MARKED))
     assert net[0].weight[0].isfinite().all()  # type: ignore[index]
     assert net[0].weight[1].isnan().all()  # type: ignore[index]
 

@@ -110,7 +110,9 @@ def test_inverted_and_never_are_no_random_control(new_run: Callable[..., RunFold
     found = {verdict.arm: verdict.text for verdict in verdicts(cell)}
     assert set(found) == {"randomout"}
     text = found["randomout"]
-    assert "Its inverted control, inverted, renews the best filters in the place of the worst" in text
+    assert (
+        "Its inverted control, inverted, renews the best filters in the place of the worst" in text
+    )
     assert "randomout minus inverted: +30.0 points" in text
     assert "so what it goes by matters." in text
     assert "no random control of its own" in text

@@ -18,27 +18,27 @@ INFO = RecipeInfo(
     year=2026,
     url="https://arxiv.org/abs/2607.24996",
     family="plasticity",
-    summary="Moves every unit a little towards a fresh one, the further the less it learns beside the mean of its layer.",
+    summary="Moves every unit a little towards a fresh one, the further the less it learns beside its layer's mean.",
     differs=(
-        "The source is the released code (LucMc/continual-learning, cpr.py, as of 20 May 2026); the paper's full text was "
-        "not at hand.",
+        "The source is the released code (LucMc/continual-learning, cpr.py, as of 20 May 2026); the paper's full text "
+        "was not at hand.",
         "Rate, sharpness, threshold, decay, interval, transform: 0.015, 16, 1, 0.99, 1,000 and sigmoid, the code's "
-        "defaults, and as far as they are in it those of the earlier paper's Table 3 (CCBP, as its PyTorch port quotes "
-        "it). An earlier version of the code has 0.012, threshold 0.95 and exp.",
-        "The average: the code begins each unit's at 1, the mean of its layer, and corrects nothing, so that a young unit "
-        "counts as one at the threshold, whatever it learns. At an interval of 1,000 steps that is forgotten, at short "
-        "ones it decides. Here averages are corrected by each unit's own age; as_published=True begins at 1.",
+        "defaults, and as far as they are in it those of the earlier paper's Table 3 (CCBP, as its PyTorch port "
+        "quotes it). An earlier version of the code has 0.012, threshold 0.95 and exp.",
+        "The average: the code begins each unit's at 1, the mean of its layer, and corrects nothing, so that a young "
+        "unit counts as one at the threshold, whatever it learns. At an interval of 1,000 steps that is forgotten, at "
+        "short ones it decides. Here averages are corrected by each unit's own age; as_published=True begins at 1.",
         "Both begin a unit's average anew when it has been moved, however little.",
-        "A layer that no gradient reaches: the code adds 1e-8 to the mean, so that all of its units score 0 and the whole "
-        "layer is moved by the full rate. Here such a step counts for nothing.",
+        "A layer that no gradient reaches: the code adds 1e-8 to the mean, so that all of its units score 0 and the "
+        "whole layer is moved by the full rate. Here such a step counts for nothing.",
         "Incoming weights: the code draws He's uniform, whatever the layer was initialised with. Default: the layer "
         "class's own initialiser, or what init and attach(init=...) say.",
-        "Bias and norm entries: the code leaves them, so that a ReLU that its bias holds shut stays shut. Default: they "
-        "go the same share of the way, to 0 and to what they were at the start; as_published=True keeps them. Running "
-        "statistics follow the data by themselves.",
+        "Bias and norm entries: the code leaves them, so that a ReLU that its bias holds shut stays shut. Default: "
+        "they go the same share of the way, to 0 and to what they were at the start; as_published=True keeps them. "
+        "Running statistics follow the data by themselves.",
         "Optimizer: neither touches its state. Only an entry of which nothing is left (rate=1) begins anew here.",
-        "Output layer: never, as in the code. The PyTorch port of the continuous form moves the class head of networks in "
-        "which it is not told which layer that is; here it is traced.",
+        "Output layer: never, as in the code, which knows it by its name. The PyTorch port moves the class head of "
+        "networks in which it is not told which layer that is; here it is traced.",
         "Readers: the code takes the layer that comes next by name, in the order of (height, width, channel) behind "
         "convolutions. Here they are traced.",
     ),
@@ -52,7 +52,7 @@ class PartialReset(Recipe):
     """Move every unit a share of the way towards a fresh one: the less it learns, the further.
 
     A whole renewal is a bet on one threshold, and a jump for the network. Here no unit is lost at once, none is kept
-    for ever, and the network's output changes by no more than a share of the rate.
+    for ever, and the network's output changes in proportion to the rate.
 
         u <- decay * u + (1 - decay) * |dL/dw of unit| / mean of that over its layer,    corrected by the unit's age
         every `every_steps` steps:

@@ -47,7 +47,8 @@ class Blend(Renewal):
 
     Edge cases:
         Companions are moved by the same shares towards the same fresh values, from where they are. A share of 0 changes
-        no bit. An entry that is no number stays none, unless r = 1.
+        no bit. An entry that is no number stays none, unless r = 1. An optimizer that keeps a copy of the weights
+        (Lookahead) keeps it too, and pulls the entry back towards it.
 
     Source:
         "Calibrated partial resets", arXiv 2607.24996, as released: weights towards a fresh draw, those that read the
@@ -141,7 +142,9 @@ class Blend(Renewal):
             For each tensor one edit that shifts entries which live on, and one of entries that are fresh, as far as
             there are any.
         """
-        shares = mask.to(torch.float64) if layer.strengths is None else layer.strengths.to(mask.device)
+        shares = (
+            mask.to(torch.float64) if layer.strengths is None else layer.strengths.to(mask.device)
+        )
         shares = torch.where(mask, self.strength * shares, 0.0)
         mask = shares > 0
         if not bool(mask.any()):

@@ -9,8 +9,8 @@ from typing import Any, Final, Literal, Protocol
 from regrow.neutral import Neutral
 
 Role = Literal["method", "control", "inverted", "never", "plain", "restart", "apart"]
-"""What an arm is for: a ``method`` under test, a ``control`` that replays one, one ``inverted``, one that ``never`` acts,
-``plain`` training, whole ``restart``s, or several networks ``apart``."""
+"""What an arm is for: a ``method`` under test, a ``control`` that replays one, one ``inverted``, one that ``never``
+acts, ``plain`` training, whole ``restart``s, or several networks ``apart``."""
 
 CONTROLS: Final = frozenset({"control", "inverted", "never"})
 """What is said to be `like` another arm."""
