@@ -113,7 +113,7 @@ class TestUtility:
             asked = silent * math.exp(-0.5 / s**2) + math.erf(1 / (s * math.sqrt(2)))
             # Each step is measured by its own mean, so that this is only nearly the ratio of the means.
             assert found[-1] == pytest.approx(2 * silent / (silent + asked), rel=0.25)
-        assert found[0] > 3 * found[1] > 3 * 3 * found[2]
+        assert found[0] > 2 * found[1] > 4 * found[2]
 
 
 def flat(model: nn.Module) -> dict[str, Tensor]:
@@ -179,7 +179,7 @@ class TestInTraining:
             before = model(images.double()).detach()
             F.cross_entropy(model(images.double()), labels).backward()
             optimizer.step()
-            moves.append(float((model(images.double()) - before).abs().amax()))
+            moves.append(float((model(images.double()).detach() - before).abs().amax()))
         assert moves[0] / moves[1] == pytest.approx(2.0, rel=0.1)
         assert moves[1] / moves[2] == pytest.approx(2.0, rel=0.05)
 

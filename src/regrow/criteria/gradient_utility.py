@@ -11,7 +11,6 @@ from regrow._checks import check_flag
 from regrow._shapes import Mask, Scores
 from regrow.criteria.base import CriterionState, Observation, Signal
 from regrow.errors import ConfigError
-from regrow.functional.activity import relative_activity
 from regrow.functional.gradient import gradient_norm
 from regrow.functional.utility import debiased
 
@@ -33,8 +32,9 @@ class GradientUtility:
         ConfigError: A setting outside its range.
 
     Edge cases:
-        A step in which no gradient reaches any unit of a layer counts for nothing, and so does one whose gradient is
-        not finite. A layer that has had none yet has no score; a unit that has had none scores as the best of it.
+        A step in which no gradient reaches any unit of a layer counts for nothing in it, and so does one in which a
+        gradient is not finite. A layer that has had no other yet has no score; a unit that has had none since it was
+        renewed scores as the best of it.
 
     Source:
         "Calibrated partial resets", arXiv 2607.24996, as released, without its 1e-8 in the denominator.
@@ -66,11 +66,11 @@ class GradientUtility:
         if observation.grad is None:
             return state
         sizes = gradient_norm(observation.grad).double()
-        value = relative_activity(sizes)
-        counts = value.isfinite() & (sizes > 0).any(-1, keepdim=True)
-        was = state["utility"] if state else torch.full_like(value, float(self.from_one))
-        age = state["age"] if state else torch.zeros_like(value, dtype=torch.int64)
-        averaged = self.decay * was + (1 - self.decay) * value
+        mean = sizes.mean(-1, keepdim=True)
+        counts = (mean > 0) & mean.isfinite()  # else its shares are no numbers
+        was = state["utility"] if state else torch.full_like(sizes, float(self.from_one))
+        age = state["age"] if state else torch.zeros_like(sizes, dtype=torch.int64)
+        averaged = was.lerp(sizes / mean, 1 - self.decay)
         return {"utility": torch.where(counts, averaged, was), "age": age + counts}
 
     def score(
