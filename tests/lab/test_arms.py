@@ -71,11 +71,12 @@ def test_a_stored_study_is_completed_to_itself(study: MakeStudy) -> None:
 
 
 def test_a_random_control_with_settings_of_its_own_is_made_of_those(study: MakeStudy) -> None:
-    arms = UNITS | {"random": {"recipe": "random", "settings": {"dense": True}}}
+    few = {"recipe": "redo", "settings": {"readers": "redraw"}}
+    arms = {"few": few, "random": {"recipe": "random", "settings": {"dense": True}}}
     found = {spec.label: spec.settings for spec in plan(study(arms=arms, seeds=1)).trials}
     assert "of" not in found["random"]
     assert found["random"]["dense"]
-    assert found["random"]["readers"] == "zero"  # of the same name
+    assert found["random"]["readers"] == "redraw"  # said of the arm, by the same name
 
 
 def test_which_of_several_arms_must_be_said_of_every_control(study: MakeStudy) -> None:

@@ -75,9 +75,6 @@ def register_control(name: str, make: MakeControl, *, info: RecipeInfo | None = 
         name: Its name in study files.
         make: From that recipe, and the events of its run.
         info: What it is; None: a recipe of this name is registered, and has settings of its own besides.
-
-    Raises:
-        ConfigError: The name is taken.
     """
 
     def nothing(*, of: str = "") -> Recipe:
