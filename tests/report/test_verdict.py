@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from regrow.report import wording
-from regrow.report.figures.renewing import renewing_arms
+from regrow.report.figures.renewals import renewing_arms
 from regrow.report.read import read_results
 from regrow.report.summary import summarise
 from regrow.report.verdict import caution, standing, verdicts

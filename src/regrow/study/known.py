@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Final, Literal, Protocol
 
-from regrow.neutral import Neutral
+if TYPE_CHECKING:
+    from regrow.compose import RecipeInfo
 
 Role = Literal["method", "control", "inverted", "never", "plain", "restart", "apart"]
 """What an arm is for: a ``method`` under test, a ``control`` that replays one, one ``inverted``, one that ``never``
@@ -36,30 +37,6 @@ class Models(Shelf, Protocol):
         ...
 
 
-class Facts(Protocol):
-    """How a recipe is compared; `regrow.compose.RecipeInfo` says it."""
-
-    @property
-    def role(self) -> Role:
-        """What its arms are for."""
-        ...
-
-    @property
-    def made_of(self) -> Literal["recipe", "settings"]:
-        """What a control is made of; of a method, what its random control is."""
-        ...
-
-    @property
-    def partners(self) -> bool:
-        """Whether it acts on several networks that are trained side by side."""
-        ...
-
-    @property
-    def neutral(self) -> Neutral | None:
-        """How it is its own neutral control, if it can be."""
-        ...
-
-
 class Recipes(Protocol):
     """The recipes, those of the laboratory included."""
 
@@ -67,7 +44,7 @@ class Recipes(Protocol):
         """All names."""
         ...
 
-    def info(self, name: str) -> Facts:
+    def info(self, name: str) -> RecipeInfo:
         """How one is compared."""
         ...
 
