@@ -6,9 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import final
 
-from regrow._checks import check_finite, check_fraction, check_not_negative
+from regrow._checks import check_choice, check_finite, check_fraction, check_not_negative
 from regrow._shapes import Mask, Scores
-from regrow.errors import ConfigError
 from regrow.functional.strength import Transform, renewal_strength
 from regrow.selection.base import Selection
 
@@ -61,10 +60,8 @@ class Graded(Selection):
         check_not_negative(self.sharpness, name="sharpness", where="selection")
         check_finite(self.sharpness, name="sharpness", where="selection")
         check_finite(self.threshold, name="threshold", where="selection")
-        if self.transform not in {"sigmoid", "exp", "softplus", "linear"}:
-            raise ConfigError(
-                f"transform must be 'sigmoid', 'exp', 'softplus' or 'linear', got {self.transform!r} (selection)"
-            )
+        known = ("sigmoid", "exp", "softplus", "linear")
+        check_choice(self.transform, known, name="transform", where="selection")
 
     def __call__(
         self, scores: Mapping[str, Scores], *, eligible: Mapping[str, Mask], step: int
