@@ -28,8 +28,13 @@ def test_recipes_are_shown_by_family() -> None:
     families: dict[str, set[str]] = {}
     for entry in listed("recipes"):
         families.setdefault(str(entry["family"]), set()).add(str(entry["name"]))
-    assert families["plasticity"] == {"redo", "continual-backprop", "regrama"}
-    assert families["controls"] >= {"none", "random", "restart"}
+    assert families["plasticity"] == {
+        "redo",
+        "continual-backprop",
+        "partial-reset",
+        "regrama",
+    }
+    assert families["controls"] >= {"none", "random", "inverted", "never", "restart"}
     text = CliRunner().invoke(app, ["ls", "recipes"]).stdout
     _, *parts = re.split(r"^\[(.+)\]$", text, flags=re.MULTILINE)
     assert parts[::2] == list(families)

@@ -21,6 +21,7 @@ from regrow.criteria.base import (
 from regrow.criteria.filter_overlap import FilterOverlap
 from regrow.criteria.fisher_diagonal import FisherDiagonal
 from regrow.criteria.gradient_size import GradientSize
+from regrow.criteria.gradient_utility import GradientUtility
 from regrow.criteria.liveness import Liveness
 from regrow.criteria.mean_activation import MeanActivation
 from regrow.criteria.momentary import Momentary
@@ -28,6 +29,7 @@ from regrow.criteria.oracle import Oracle
 from regrow.criteria.random_score import RandomScore
 from regrow.criteria.relative_activity import RelativeActivity
 from regrow.criteria.relative_gradient import RelativeGradient
+from regrow.criteria.shuffled import Shuffled
 from regrow.criteria.taylor import Taylor
 from regrow.criteria.utility import Utility
 from regrow.criteria.weight_norm import WeightNorm
@@ -44,6 +46,7 @@ __all__ = [
     "FisherDiagonal",
     "Gates",
     "GradientSize",
+    "GradientUtility",
     "KeepReason",
     "LayerActivity",
     "Liveness",
@@ -55,6 +58,7 @@ __all__ = [
     "RelativeActivity",
     "RelativeGradient",
     "RememberingCriterion",
+    "Shuffled",
     "Signal",
     "Taylor",
     "Utility",

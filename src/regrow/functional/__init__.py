@@ -30,6 +30,7 @@ from regrow.functional.rates import adagrad_rate, asgd_rate, asgd_share
 from regrow.functional.rectified import radam_update
 from regrow.functional.silence import silent
 from regrow.functional.step_limit import limited, step_scale
+from regrow.functional.strength import renewal_strength
 from regrow.functional.utility import debiased, input_sizes, unit_utility
 
 __all__ = [
@@ -66,6 +67,7 @@ __all__ = [
     "rank_correlation",
     "relative_activity",
     "relative_gradient",
+    "renewal_strength",
     "scale_share",
     "silent",
     "spare_best",
