@@ -457,7 +457,7 @@ RECIPES: dict[str, RecipeRow] = {
             Wrong(settings={"threshold": -1.0}, match="threshold must be at least 0, got -1"),
             Wrong(settings={"active_fraction": 1.5}, match=r"within \[0, 1\], got 1.5"),
             Wrong(settings={"norm": "l3"}, match="'l1', 'signed' or 'l2', got 'l3'"),
-            Wrong(settings={"readers": "burn"}, match="readers must be one of keep, zero, redraw"),
+            Wrong(settings={"readers": "burn"}, match="readers must be 'keep', 'zero' or 'redraw'"),
             Wrong(
                 settings={"every_steps": 0},
                 match="every_steps must be a whole number of at least 1",
@@ -535,7 +535,7 @@ RECIPES: dict[str, RecipeRow] = {
             Wrong(settings={"every_steps": 0}, match="every_steps must be a whole number of at"),
             Wrong(settings={"most_of_layer": 1.5}, match=r"most_of_layer must be within \[0, 1\]"),
             Wrong(settings={"active_fraction": 1.5}, match=r"within \[0, 1\], got 1.5"),
-            Wrong(settings={"readers": "burn"}, match="readers must be one of keep, zero, redraw"),
+            Wrong(settings={"readers": "burn"}, match="readers must be 'keep', 'zero' or 'redraw'"),
             Wrong(settings={"grace_steps": -1}, match="grace_steps must be at least 0"),
             Wrong(settings={"as_published": 1}, match="as_published must be like False, got 1"),
             Wrong(settings={"treshold": 1.0}, match="did you mean 'threshold'", error=RegrowError),
@@ -554,7 +554,7 @@ RECIPES: dict[str, RecipeRow] = {
             Wrong(settings={"every_steps": 0}, match="every_steps must be a whole number of at"),
             Wrong(settings={"most_of_layer": -1.0}, match=r"most_of_layer must be within \[0, 1\]"),
             Wrong(settings={"active_fraction": 1.5}, match=r"within \[0, 1\], got 1.5"),
-            Wrong(settings={"readers": "burn"}, match="readers must be one of keep, zero, redraw"),
+            Wrong(settings={"readers": "burn"}, match="readers must be 'keep', 'zero' or 'redraw'"),
             Wrong(settings={"grace_steps": -1}, match="grace_steps must be at least 0"),
             Wrong(
                 settings={"as_published": True, "readers": "redraw"},
