@@ -248,7 +248,7 @@ def test_the_root_can_be_a_norm() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"from_": "layernorm"}, "from_ must be one of"),
+        ({"from_": "layernorm"}, "from_ must be 'batchnorm', "),
         ({"to": "none", "from_": "none"}, "from_ must be another kind"),
         ({"to": "batchnorm"}, "from_ must be another kind"),
         ({"to": "groupnorm"}, "num_groups is needed"),

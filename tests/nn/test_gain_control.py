@@ -185,14 +185,14 @@ def test_inputs_that_do_not_fit(x: Tensor, message: str) -> None:
 @pytest.mark.parametrize(
     ("channels", "options", "message"),
     [
-        (0, {}, "channels must be an integer of at least 1, got 0"),
-        (2.0, {}, "channels must be an integer"),
-        (True, {}, "channels must be an integer"),
+        (0, {}, "channels must be a whole number of at least 1, got 0"),
+        (2.0, {}, "channels must be a whole number"),
+        (True, {}, "channels must be a whole number"),
         (3, {"gain": float("nan")}, "gain must be a finite number"),
         (3, {"mean_scale": "1"}, "mean_scale must be a finite number"),
         (3, {"bias": float("inf")}, "bias must be a finite number"),
         (3, {"gain": 0.0, "positive_gain": True}, "gain must be above 0 with positive_gain=True"),
-        (3, {"single_position": "pass"}, "single_position must be one of"),
+        (3, {"single_position": "pass"}, "single_position must be 'error', "),
         (3, {"dtype": torch.int32}, "dtype must be real floating point"),
     ],
 )

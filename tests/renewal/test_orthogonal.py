@@ -132,7 +132,7 @@ def test_what_it_says_of_itself() -> None:
     assert Orthogonal(preserve=True).touches_readers
     for wrong, message in (
         ({"scale": "one"}, "scale must be 'survivors' or 'initialiser', got 'one'"),
-        ({"bias": "one"}, "bias must be one of zero, keep, got 'one'"),
+        ({"bias": "one"}, "bias must be 'zero' or 'keep', got 'one'"),
         ({"readers": "redraw", "preserve": True}, "contradicts"),
     ):
         with pytest.raises(ConfigError, match=message):

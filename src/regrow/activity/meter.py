@@ -20,7 +20,7 @@ from regrow.activity.kept_calls import KeptCalls
 from regrow.activity.pass_tensors import PassTensors
 from regrow.activity.readings import LayerPass, PassReading
 from regrow.graph import Filters, Wiring
-from regrow.graph.calling import call_arguments
+from regrow.graph.calling import copied
 from regrow.graph.flows import Flow
 from regrow.graph.frames import (
     Arguments,
@@ -30,7 +30,7 @@ from regrow.graph.frames import (
     compiled_parts,
     compiled_wrappers,
 )
-from regrow.graph.undisturbed import undisturbed
+from regrow.graph.undisturbed import as_they_are, undisturbed
 
 _METERS: WeakKeyDictionary[nn.Module, ActivityMeter] = WeakKeyDictionary()
 
@@ -270,12 +270,9 @@ class ActivityMeter:
         self, model: nn.Module, target: nn.Module, path: str, given: Arguments
     ) -> None:
         """The same pass once more, before it is made: eager, with the same random numbers, and nothing stays."""
-        # As the modules are set now: frozen norms stay in evaluation mode, as in the pass that comes.
-        flags = {module: module.training for module in model.modules()}
-        positional, _ = call_arguments(tuple(given[0]))
-        _, named = call_arguments(dict(given[1]))
-        with undisturbed(model, training=lambda module: flags[module]), self._pass():
-            self._frames.inside(path, target._call_impl, positional, named)  # pyright: ignore[reportPrivateUsage]
+        args, named = copied(*given)
+        with undisturbed(model, training=as_they_are(model)), self._pass():
+            self._frames.inside(path, target._call_impl, args, named)  # pyright: ignore[reportPrivateUsage]
 
     def _end_pass(self) -> None:
         self.passes += 1

@@ -39,6 +39,11 @@ def call_arguments(example_inputs: object) -> tuple[tuple[Any, ...], dict[str, A
     )
 
 
+def copied(args: Iterable[Any], named: Mapping[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Arguments by place and by name, tensors copied: what comes later in a pass may write into them."""
+    return call_arguments(tuple(args))[0], call_arguments(dict(named))[1]
+
+
 def tensors_in(value: object) -> Iterator[Tensor]:
     """The tensors in nested containers, and in the attributes of objects of any class.
 

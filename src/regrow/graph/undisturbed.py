@@ -14,6 +14,30 @@ from torch import Tensor, nn
 from torch.nn.modules import module as global_hooks
 
 
+@contextmanager
+def hooked(
+    before: Callable[..., Any], after: Callable[..., Any], *, named: bool = False
+) -> Generator[None]:
+    """Call these in front of and behind each module's forward while the block runs.
+
+    The hooks are torch's own, for all modules: one on the model's modules would be seen by its compiled forms.
+
+    Args:
+        before: Takes the module and its arguments by place.
+        after: Takes these, and the output behind them.
+        named: `after` takes the arguments by name too, in front of the output.
+    """
+    first = global_hooks.register_module_forward_pre_hook(before)
+    second = global_hooks.register_module_forward_hook(after, with_kwargs=named)
+    try:
+        yield
+    finally:
+        first.remove()
+        second.remove()
+        # torch forgets to, and takes the rest for a hook from then on.
+        global_hooks._global_forward_hooks_with_kwargs.pop(second.id, None)  # pyright: ignore[reportPrivateUsage]
+
+
 class RunningModule:
     """Knows which module of a model is running, by hooks that belong to torch and not to the model.
 
@@ -50,15 +74,8 @@ class RunningModule:
     def watching(self) -> Generator[None]:
         """Keep track while the block runs; an error leaves the path where it was raised."""
         self._running.clear()
-        before = global_hooks.register_module_forward_pre_hook(self._enter)
-        after = global_hooks.register_module_forward_hook(self._leave, with_kwargs=True)
-        try:
+        with hooked(self._enter, self._leave, named=True):
             yield
-        finally:
-            before.remove()
-            after.remove()
-            # torch forgets to, and takes the rest for a hook from then on.
-            global_hooks._global_forward_hooks_with_kwargs.pop(after.id, None)  # pyright: ignore[reportPrivateUsage]
 
     def _enter(self, module: nn.Module, args: Any) -> None:
         if module in self._path_of:
@@ -71,6 +88,12 @@ class RunningModule:
                 break
         if module in self._closed and self._left is not None and not self.inside_closed:
             self._left(module, self._path_of[module], (args, kwargs), output)
+
+
+def as_they_are(model: nn.Module) -> Callable[[nn.Module], bool]:
+    """For `undisturbed`: each module in the mode that it is in now; frozen norms stay in evaluation mode."""
+    flags = {module: bool(getattr(module, "training", False)) for module in model.modules()}
+    return lambda module: flags[module]
 
 
 def _never(module: nn.Module) -> bool:

@@ -243,6 +243,7 @@ class Renewer:
         for surgeon, mine in zip(self.surgeons, targets, strict=True):
             if self._reset_state:
                 surgeon.begin(mine)
+        # Last: what another recipe holds at 0 learns its new values, and is 0 again.
         for holder in self._holders:
             holder.adopt_(edits, self.tensors)
 

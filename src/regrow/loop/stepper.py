@@ -134,6 +134,7 @@ class Stepper:
             self.warner.forgotten(type(watch.optimizer).__name__)
         if self.step == self.total_steps:
             self.warner.past_the_end(self.step)
+        # A decision belongs to one step: of one that was broken off by an error nothing must be carried out later.
         self._pending = None
         protection = self.protection
         if not watch.skips() and (protection is None or not early or protection.before_(watch)):
@@ -147,6 +148,7 @@ class Stepper:
     def _observe(self, watch: OptimizerWatch) -> None:
         """Look at the layers that this optimizer trains; behind the last optimizer, remember and decide."""
         step, last = self.step, watch is self.watches[-1]
+        # While filters are out none is chosen: at 0 they would have the lowest scores again.
         due = self.schedule.due(step) and not self._absent.masks
         watching = self._every_step and (self._last_step is None or step <= self._last_step)
         shown = self.lookout.shown() if last and self.lookout is not None else {}
@@ -239,6 +241,7 @@ class Stepper:
             if last:
                 self._pending = self._loss = None
             return
+        # Young entries first: a guard is to measure the step that they make in the end.
         if watch.surgeon is not None and watch.surgeon.young:
             watch.surgeon.after_step()
         if protection is not None:
@@ -246,6 +249,7 @@ class Stepper:
         if not last:
             return
         decision, self._pending, self._loss = self._pending, None, None
+        # Before anything is renewed: what is entered as young then counts from this step's averages on.
         if self.renewer.counted.young:
             self.renewer.counted.after_step()
         if self._absent.masks:

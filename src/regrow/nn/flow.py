@@ -11,10 +11,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules import module as global_hooks
 
 from regrow.graph.calling import ExampleInputs, call_arguments
-from regrow.graph.undisturbed import undisturbed
+from regrow.graph.undisturbed import hooked, undisturbed
 from regrow.nn.recorder import Arrival, Recorder, Value
 
 
@@ -136,16 +135,8 @@ class Flow:
             if module in self._path_of:
                 recorder.leave(module, output)
 
-        hooks = (
-            global_hooks.register_module_forward_pre_hook(enter),
-            global_hooks.register_module_forward_hook(leave),
-        )
-        try:
-            with recorder:
-                yield recorder
-        finally:
-            for hook in hooks:
-                hook.remove()
+        with hooked(enter, leave), recorder:
+            yield recorder
 
 
 def record(

@@ -14,7 +14,7 @@ from torch.nn.modules.conv import _ConvNd  # pyright: ignore[reportPrivateUsage]
 from regrow._checks import check_positive
 from regrow.errors import ConfigError, TraceError
 from regrow.graph import ExampleInputs, Filters, Wiring, trace, unwrap
-from regrow.graph.calling import call_arguments
+from regrow.graph.calling import call_arguments, copied
 from regrow.graph.users import others
 from regrow.nn.gain_report import Gain, GainReport
 from regrow.nn.measured_run import measured_run
@@ -252,11 +252,11 @@ class _Measuring:
         """Run the model once, writing the weights of the layers that may be scaled: ratios by path."""
         self._found, self._may = dict.fromkeys(self._all), may_scale
         self.calls, self.factors = {}, {}
-        if isinstance(inputs, Call):
-            args, _ = call_arguments(inputs.args)
-            _, named = call_arguments(dict(inputs.named))
-        else:
-            args, named = call_arguments(inputs)
+        args, named = (
+            copied(inputs.args, inputs.named)
+            if isinstance(inputs, Call)
+            else call_arguments(inputs)
+        )
         measured_run(
             self._model,
             args,

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final, Literal, get_args
+from typing import Any, Final, Literal
 
 import torch
 from torch import Tensor, nn
@@ -103,7 +103,7 @@ def dims_of(module: nn.Module) -> int | None:
     Returns:
         1, 2 or 3; None for a layer that takes several, and for ``BatchNorm1d``, which takes features too.
     """
-    if isinstance(module, (GainControl1d, GainControl2d, GainControl3d)):
+    if isinstance(module, GainControl):
         return module.dims
     for dims, kind in _INSTANCE_NORM.items():
         if isinstance(module, (kind, *((_BATCH_NORM[dims],) if dims > 1 else ()))):
@@ -206,9 +206,7 @@ def put_back(old: NormAct, norm: nn.Module) -> nn.Module:
 def gain_control_modules(model: nn.Module) -> dict[str, GainControl]:
     """All gain control layers of a model by their first path, in the order of registration."""
     return {
-        path: module
-        for path, module in model.named_modules()
-        if isinstance(module, (GainControl1d, GainControl2d, GainControl3d))
+        path: module for path, module in model.named_modules() if isinstance(module, GainControl)
     }
 
 
@@ -240,12 +238,12 @@ def _freeze_alike(old: nn.Module, new: nn.Module) -> None:
 def _copy_affine(old: nn.Module, new: nn.Module) -> None:
     scale, shift = (
         (old.gains(), old.bias)
-        if isinstance(old, (GainControl1d, GainControl2d, GainControl3d))
+        if isinstance(old, GainControl)
         else (getattr(old, "weight", None), getattr(old, "bias", None))
     )
     with torch.no_grad():
         if scale is not None:
-            if isinstance(new, (GainControl1d, GainControl2d, GainControl3d)):
+            if isinstance(new, GainControl):
                 if new.positive_gain and not bool((scale > 0).all()):
                     raise ConfigError(
                         "scales must be above 0 for positive_gain=True with keep_affine=True, and some are not: "
@@ -274,25 +272,4 @@ def _computes_as_torchs(module: nn.Module) -> bool:
 def _has_weights(module: nn.Module) -> bool:
     return any(parameter.ndim > 1 for parameter in module.parameters()) and bool(
         list(module.children())
-    )
-
-
-def check_kind(kind: str, *, name: str) -> NormKind:
-    """Refuse an unknown kind.
-
-    Args:
-        kind: What came.
-        name: The argument.
-
-    Returns:
-        The kind.
-
-    Raises:
-        ConfigError: It is none of them.
-    """
-    for known in get_args(NormKind):
-        if kind == known:
-            return known
-    raise ConfigError(
-        f"{name} must be one of {', '.join(get_args(NormKind))}, got {kind!r} (convert)"
     )

@@ -9,11 +9,12 @@ import math
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
-from typing import Any, Final
+from typing import Any, Final, get_args
 
 from torch import nn
 from torch.nn.modules.conv import _ConvNd  # pyright: ignore[reportPrivateUsage]
 
+from regrow._checks import check_choice
 from regrow.errors import ConfigError, NoEffectWarning
 from regrow.graph.calling import ExampleInputs
 from regrow.nn.conversion import ConversionReport
@@ -22,7 +23,6 @@ from regrow.nn.norm_act import FusedReLU, NormAct
 from regrow.nn.norm_kinds import (
     NormKind,
     build,
-    check_kind,
     dims_of,
     gain_control_modules,
     put_back,
@@ -53,14 +53,16 @@ class Replacing:
     def __init__(
         self,
         model: nn.Module,
-        from_: str,
-        to: str,
+        from_: NormKind,
+        to: NormKind,
         keep_affine: bool,
         options: Mapping[str, Any],
     ) -> None:
         self.model = model
-        self._from: NormKind = check_kind(from_, name="from_")
-        self._to: NormKind = check_kind(to, name="to")
+        for name, kind in (("from_", from_), ("to", to)):
+            check_choice(kind, get_args(NormKind), name=name, where="convert")
+        self._from: NormKind = from_
+        self._to: NormKind = to
         if self._from in ("none", self._to):
             raise ConfigError(
                 "from_ must be another kind than to, and not none (where a norm is missing is not known), got "

@@ -56,7 +56,7 @@ class BatchNorm2d(Layer):
                 raise ShapeError(
                     f"'{self._step.path}' must have more than one number a channel in training"
                 )
-            mean, var = self._running("running_mean", at), self._running("running_var", at)
+            mean, var = self._values("running_mean", at), self._values("running_var", at)
             if batch and self._averages:
                 mean, var = (torch.zeros_like(self._moments[0][0]) for _ in range(2))
             saved = self._moments[number]
@@ -91,8 +91,8 @@ class BatchNorm2d(Layer):
                 self._rows(self.grad, at),
                 self._rows(self._source.out, at),
                 self._values("weight", at),
-                self._running("running_mean", at),
-                self._running("running_var", at),
+                self._values("running_mean", at),
+                self._values("running_var", at),
                 mean,
                 scale,
                 batch,
@@ -132,15 +132,9 @@ class BatchNorm2d(Layer):
         return part.flatten(0, 2)[None].flatten(2) if part.ndim == 6 else part.flatten(2)
 
     def _values(self, name: str, at: At) -> Tensor | None:
-        if not self._step.affine:
-            return None
-        return self._setting.value(self._step.path, name)[at].flatten()
-
-    def _running(self, name: str, at: At) -> Tensor | None:
-        """A view of one network's, or a copy of all: `_write` brings it back."""
-        if not self._step.tracks:
-            return None
-        return self._setting.value(self._step.path, name)[at].flatten()
+        """A view of one network's, or a copy of all (`_write` brings statistics back); None where there are none."""
+        there = self._step.tracks if name.startswith("running") else self._step.affine
+        return self._setting.value(self._step.path, name)[at].flatten() if there else None
 
     def _write(self, name: str, at: At, value: Tensor) -> None:
         place = self._setting.value(self._step.path, name)[at]

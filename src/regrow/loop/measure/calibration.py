@@ -16,8 +16,9 @@ from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd  # pyright: ignore[r
 from regrow.errors import ConfigError
 from regrow.graph.calling import tensors_in
 from regrow.graph.filters import Reader
+from regrow.graph.undisturbed import hooked
 from regrow.loop.measure.data import CalibrationData
-from regrow.loop.measure.uses import Fate, Uses, hooked, only_norm
+from regrow.loop.measure.uses import Fate, Uses, only_norm
 from regrow.loop.ranks import Ranks
 from regrow.renewal import Activity, ReaderActivity
 

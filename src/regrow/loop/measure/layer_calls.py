@@ -12,7 +12,7 @@ from torch.nn.modules.conv import _ConvNd  # pyright: ignore[reportPrivateUsage]
 from torch.overrides import TorchFunctionMode
 
 from regrow.graph import Filters
-from regrow.graph.calling import call_arguments
+from regrow.graph.calling import copied
 
 LayerCall = Callable[[Tensor], Tensor]
 """From a weight to what the call gives with it and no bias."""
@@ -56,7 +56,7 @@ class LayerCalls:
         """Note the calls while the block runs, which casts to these types."""
 
         def before(module: nn.Module, args: tuple[Any, ...], named: dict[str, Any]) -> None:
-            again = _module_again(module, *_copies(args, named), autocast)
+            again = _module_again(module, *copied(args, named), autocast)
             self._of_modules.setdefault(self._modules[module], []).append(again)
 
         with ExitStack() as stack:
@@ -85,18 +85,9 @@ class _Functions(TorchFunctionMode):
             weight = args[1] if len(args) > 1 else named.get("weight")
             path = self._calls.weights.get(id(weight))
             if path is not None:
-                again = _function_again(func, *_copies(args, named), self._autocast)
+                again = _function_again(func, *copied(args, named), self._autocast)
                 self._calls.function_called(path, again)
         return func(*args, **named)
-
-
-def _copies(
-    args: tuple[Any, ...], named: Mapping[str, Any]
-) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """Copies: what comes later in the pass may write into them."""
-    own, _ = call_arguments(tuple(args))
-    _, by_name = call_arguments(dict(named))
-    return own, by_name
 
 
 def _module_again(

@@ -18,9 +18,9 @@ from regrow._shapes import Mask
 from regrow.activity import ActivityMeter, KeptCall
 from regrow.errors import ConfigError
 from regrow.graph import Filters
-from regrow.graph.calling import call_arguments
+from regrow.graph.calling import copied
 from regrow.graph.frames import Arguments
-from regrow.graph.undisturbed import undisturbed
+from regrow.graph.undisturbed import as_they_are, undisturbed
 from regrow.loop.host import Host
 from regrow.loop.measure.layer_calls import LayerCall, LayerCalls, cast
 from regrow.loop.ranks import Ranks
@@ -113,8 +113,7 @@ class NewestPass:
 
     def _make(self, calls: LayerCalls, *, seed: int, step: int) -> None:
         """Make the pass once more, and note the calls of layers in it."""
-        flags = {each: bool(getattr(each, "training", False)) for each in self._model.modules()}
-        with undisturbed(self._model, training=lambda module: flags[module]):
+        with undisturbed(self._model, training=as_they_are(self._model)):
             _seed(seed, step)
             for path, call in self._meter.calls.newest.items():
                 target = call.module if path else self._model  # not what it is compiled in
@@ -163,8 +162,7 @@ class _KeptInput:
 
 
 def _run(target: nn.Module, call: KeptCall) -> None:
-    args, _ = call_arguments(tuple(call.arguments[0]))
-    _, named = call_arguments(dict(call.arguments[1]))
+    args, named = copied(*call.arguments)
     try:
         target(*args, **named)
     except Exception as error:

@@ -14,8 +14,8 @@ from torch.nn.modules.batchnorm import _NormBase  # pyright: ignore[reportPrivat
 from torch.nn.modules.conv import _ConvNd  # pyright: ignore[reportPrivateUsage] # the base of all convolutions
 
 from regrow.graph import ChannelNorm, Filters, Norm, Wiring
+from regrow.graph.undisturbed import hooked
 from regrow.loop.measure.survey import Survey
-from regrow.loop.measure.uses import hooked
 from regrow.renewal import Absence
 
 

@@ -74,21 +74,17 @@ class Silencer:
                     without = self._judge(
                         outputs, start, stop, copies=len(filters), accuracy=accuracy
                     )
-                    found[:2, filters] += (
-                        torch.stack((whole[0].expand_as(without[0]), without[0])) * rows
-                    )
-                    found[2:4, filters] += (
-                        torch.stack((whole[1].expand_as(without[1]), without[1])) * rows
-                    )
+                    both = torch.stack((whole.expand_as(without), without), 1).flatten(0, 1)
+                    found[:4, filters] += both * rows
             for found in sums.values():
                 found[4] += rows
         return sums
 
     def _rows_at_once(self) -> int:
         """On a CPU no more than its cache holds: half of a convolution's time goes by in waiting for memory."""
-        if self._examples.data.device.type != "cpu":
-            return max(_ROWS_LEAST, min(_ROWS, _NUMBERS_AT_ONCE // self._examples.numbers))
-        return max(_ROWS_LEAST, min(_ROWS, _NUMBERS_IN_CACHE // self._examples.numbers))
+        on_cpu = self._examples.data.device.type == "cpu"
+        numbers = _NUMBERS_IN_CACHE if on_cpu else _NUMBERS_AT_ONCE
+        return max(_ROWS_LEAST, min(_ROWS, numbers // self._examples.numbers))
 
     def _without(
         self, path: str, filters: Sequence[int], start: int, stop: int, *, late: bool | None = None
@@ -120,12 +116,15 @@ class Silencer:
 
     def _judge(
         self, outputs: Any, start: int, stop: int, *, accuracy: bool, copies: int = 1
-    ) -> tuple[Tensor, Tensor]:
-        """Loss and share of right answers of each copy."""
+    ) -> Tensor:
+        """Loss and share of right answers of each copy: (2, copies)."""
         loss = self._examples.losses(outputs, start, stop, copies=copies)
-        if not accuracy:
-            return loss, torch.zeros_like(loss)
-        return loss, self._examples.correct(outputs, start, stop, copies=copies)
+        right = (
+            self._examples.correct(outputs, start, stop, copies=copies)
+            if accuracy
+            else torch.zeros_like(loss)
+        )
+        return torch.stack((loss, right))
 
 
 def _silencer(filters: Sequence[int], rows: int) -> Callable[[Tensor, Sequence[Tap]], Tensor]:

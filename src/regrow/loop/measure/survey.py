@@ -10,8 +10,9 @@ from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd  # pyright: ignore[reportPrivateUsage] # the base of all convolutions
 
 from regrow.graph.filters import Filters
+from regrow.graph.undisturbed import hooked
 from regrow.loop.measure.examples import Examples
-from regrow.loop.measure.uses import Fate, Uses, hooked, only_norm
+from regrow.loop.measure.uses import Fate, Uses, only_norm
 
 
 @dataclass(kw_only=True)

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Generator, Iterable
-from contextlib import contextmanager
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor, nn
-from torch.nn.modules import module as global_hooks
 from torch.overrides import TorchFunctionMode
 
 from regrow.graph.calling import tensors_in
@@ -79,20 +77,3 @@ class Uses(TorchFunctionMode):
                 if found is not None:
                     found[2].uses += 1
         return result
-
-
-@contextmanager
-def hooked(before: Callable[..., Any], after: Callable[..., Any]) -> Generator[None]:
-    """Call these in front of and behind each module's forward while the block runs.
-
-    The hooks are torch's own, for all modules: one on the model's modules would be seen by its compiled forms.
-    """
-    handles = (
-        global_hooks.register_module_forward_pre_hook(before),
-        global_hooks.register_module_forward_hook(after),
-    )
-    try:
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
