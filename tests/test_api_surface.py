@@ -27,6 +27,7 @@ PUBLIC = {
     "Recipe",
     "Regrower",
     "Report",
+    "SelfNormalizedResets",
     "StepLimit",
     "Teachers",
     "attach",

@@ -28,7 +28,12 @@ def test_recipes_are_shown_by_family() -> None:
     families: dict[str, set[str]] = {}
     for entry in listed("recipes"):
         families.setdefault(str(entry["family"]), set()).add(str(entry["name"]))
-    assert families["plasticity"] == {"redo", "continual-backprop", "regrama"}
+    assert families["plasticity"] == {
+        "redo",
+        "continual-backprop",
+        "regrama",
+        "self-normalized-resets",
+    }
     assert families["controls"] >= {"none", "random", "restart"}
     text = CliRunner().invoke(app, ["ls", "recipes"]).stdout
     _, *parts = re.split(r"^\[(.+)\]$", text, flags=re.MULTILINE)

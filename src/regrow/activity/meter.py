@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from regrow.activity.centres import Centres
 from regrow.activity.kept_calls import KeptCalls
 from regrow.activity.outlet_range import OutletRange
 from regrow.activity.pass_tensors import PassTensors
@@ -83,6 +84,7 @@ class ActivityMeter:
         self._compiled: bool | None = None
         self._passes: dict[str, LayerPass] = {}
         self._made: dict[str, LayerPass] = {}
+        self.centres = Centres(self._made)
         self._table: dict[str, dict[str, list[_Entry]]] = {}
         self._watching = False
         self._before: list[Callable[[Arguments], None]] = []
@@ -203,10 +205,8 @@ class ActivityMeter:
         """Read what anybody asks for, and nothing else."""
         self._frames.remove()
         asked = [each for each in self._asked.values() if each.layers]
-        self.sums, self.ranges = (
-            any(each.sums for each in asked),
-            any(each.ranges for each in asked),
-        )
+        self.sums = any(each.sums for each in asked)
+        self.ranges = any(each.ranges for each in asked)
         wanted = frozenset[str]().union(*(each.layers for each in self._asked.values()))
         self._passes, self._table = {}, {}
         model = self._model()

@@ -3,6 +3,7 @@
 from regrow.criteria.base import (
     MEASURED,
     Averaging,
+    Centring,
     Criterion,
     CriterionState,
     Gates,
@@ -16,15 +17,21 @@ from regrow.criteria.base import (
     Watching,
 )
 from regrow.criteria.filter_overlap import FilterOverlap
+from regrow.criteria.firing_rate import FiringRate
 from regrow.criteria.fisher_diagonal import FisherDiagonal
 from regrow.criteria.gradient_size import GradientSize
 from regrow.criteria.liveness import Liveness
 from regrow.criteria.mean_activation import MeanActivation
 from regrow.criteria.momentary import Momentary
 from regrow.criteria.oracle import Oracle
+from regrow.criteria.output_gradient import OutputGradient
+from regrow.criteria.own_silence import OwnSilence
 from regrow.criteria.random_score import RandomScore
 from regrow.criteria.relative_activity import RelativeActivity
 from regrow.criteria.relative_gradient import RelativeGradient
+from regrow.criteria.silence_limit import SilenceLimit
+from regrow.criteria.since_firing import SinceFiring
+from regrow.criteria.stagnation import Stagnation
 from regrow.criteria.taylor import Taylor
 from regrow.criteria.utility import Utility
 from regrow.criteria.weight_norm import WeightNorm
@@ -33,9 +40,11 @@ from regrow.criteria.zero_share import ZeroShare
 __all__ = [
     "MEASURED",
     "Averaging",
+    "Centring",
     "Criterion",
     "CriterionState",
     "FilterOverlap",
+    "FiringRate",
     "FisherDiagonal",
     "Gates",
     "GradientSize",
@@ -47,12 +56,17 @@ __all__ = [
     "Momentary",
     "Observation",
     "Oracle",
+    "OutputGradient",
+    "OwnSilence",
     "RandomScore",
     "RelativeActivity",
     "RelativeGradient",
     "Remembering",
     "Signal",
+    "SilenceLimit",
     "Silenced",
+    "SinceFiring",
+    "Stagnation",
     "Taylor",
     "Utility",
     "Watching",

@@ -13,6 +13,7 @@ from regrow.recipes.randomout import RandomOut
 from regrow.recipes.redo import ReDo
 from regrow.recipes.regrama import ReGraMa
 from regrow.recipes.repr import RePr
+from regrow.recipes.self_normalized_resets import SelfNormalizedResets
 
 __all__ = [
     "ContinualBackprop",
@@ -27,6 +28,7 @@ __all__ = [
     "ReGraMa",
     "RePr",
     "RecipeInfo",
+    "SelfNormalizedResets",
     "build",
     "info",
     "names",

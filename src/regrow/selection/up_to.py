@@ -10,6 +10,7 @@ from typing import final
 from regrow._checks import check_finite, check_fraction
 from regrow._shapes import Mask, Scores
 from regrow.functional.masks import below, lowest
+from regrow.selection._ends import ends
 from regrow.selection._share import share_of
 from regrow.selection.base import Selection
 
@@ -71,3 +72,17 @@ class UpTo(Selection):
             most = min(share_of(self.most_of_layer, count), count - 1)
             masks[layer] = may & lowest(values.where(may, math.inf), count=most)
         return masks
+
+    def idle(self, scores: Mapping[str, Scores]) -> bool:
+        """Whether all scores are numbers above the threshold, as in nearly every step of a recipe that looks at each.
+
+        Asked on the CPU alone, where the answer costs no wait; compared in the scores' own type, as `below` does.
+
+        Args:
+            scores: By layer, (*S, O).
+
+        Returns:
+            True: nobody is marked, and no score is to be counted as none. False: it may be otherwise.
+        """
+        found = ends(scores)
+        return found is not None and bool(found[0] > self.threshold) and found[1].item() < math.inf
