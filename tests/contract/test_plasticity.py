@@ -226,6 +226,30 @@ class TestWhoIsLeftAlone:
 
 
 @EACH
+def test_a_dry_run_says_who_and_changes_nothing(row: Row, batches: Batches) -> None:
+    run = Run(with_dead_units(), row.make(**row.eager), dry_run=True)
+    before = [each.detach().clone() for each in run.model.parameters()]
+    run.until_it_acts(batches)
+    assert run.renewed == {"1": [2], "3": [5]}
+    assert all(
+        torch.equal(one, other) for one, other in zip(before, run.model.parameters(), strict=True)
+    )
+
+
+@EACH
+def test_a_target_network_is_renewed_with_it(row: Row, batches: Batches) -> None:
+    target = dense(seed=9)
+    old = target[1].weight.detach().clone()
+    run = Run(with_dead_units(), row.make(**row.eager), companions=[target])
+    run.until_it_acts(batches)
+    mine, theirs = run.model[1].weight.detach(), target[1].weight.detach()
+    assert torch.equal(mine[2], theirs[2])
+    rest = [unit for unit in range(8) if unit != 2]
+    assert torch.equal(theirs[rest], old[rest])
+    assert not target[3].weight[[0, 1, 2, 3, 4, 6, 7], 2].any()
+
+
+@EACH
 def test_parameters_stay_the_optimizers_and_train_on(row: Row, batches: Batches) -> None:
     """Replaced modules are held by no optimizer: their heads stay at random values for ever."""
     run = Run(with_dead_units(), row.make(**row.eager), make=adam)
@@ -313,7 +337,7 @@ class Masked(nn.Module):
 def test_in_500_steps_nobody_is_renewed_more_than_5_times_without_a_signal_or_a_gradient(
     row: Row, batches: Batches
 ) -> None:
-    """A gradient criterion whose readers begin at 0 renews for ever, and so does one without an end for the hopeless."""
+    """A gradient criterion whose readers begin at 0 renews for ever, and so may one that sees nobody live again."""
     with torch.random.fork_rng():
         torch.manual_seed(0)
         model = Masked()
