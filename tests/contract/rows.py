@@ -270,7 +270,6 @@ def _utility_oracle(
                 "adaptation": 1 / size,
                 "zero_contribution": apart * size,
                 "adaptable_contribution": apart * size / size,
-                "feature_by_input": apart / size,
             }[settings.get("kind", "contribution")]
         )
     return scores
@@ -378,7 +377,6 @@ CRITERIA: dict[str, CriterionRow] = {
             {"kind": "adaptation"},
             {"kind": "zero_contribution"},
             {"kind": "adaptable_contribution"},
-            {"kind": "feature_by_input", "decay": 0.5},
             {"means": True, "decay": 0.5},
         ),
         oracle=_utility_oracle,
@@ -791,7 +789,7 @@ VARIANTS: dict[str, RecipeRow] = (
     | {
         "self-normalized-resets, as published": replace(
             RECIPES["self-normalized-resets"],
-            acts={"min_silence": 3, "max_silence": 6, "as_published": True, "update_every": 4},
+            acts={"min_silence": 3, "max_silence": 6, "as_published": True, "update_every": 7},
         ),
         "keepalive, centred": replace(
             RECIPES["keepalive"], acts={**RECIPES["keepalive"].acts, "draw": "centred"}
@@ -813,7 +811,15 @@ VARIANTS: dict[str, RecipeRow] = (
 )
 """Every recipe, RandomOut as it is by default, a draw by what was heard, and RePr with each of its rankings."""
 
-BY_SILENCE = frozenset({"randomout by silence", "keepalive", "keepalive, centred"})
+BY_SILENCE = frozenset(
+    {
+        "randomout by silence",
+        "keepalive",
+        "keepalive, centred",
+        "self-normalized-resets",
+        "self-normalized-resets, as published",
+    }
+)
 """Rows that act on filters which give nothing, and on no other."""
 
 EACH = seldom(

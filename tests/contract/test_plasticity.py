@@ -21,7 +21,6 @@ from regrow import recipes
 from regrow.criteria import (
     Criterion,
     FiringRate,
-    OwnSilence,
     RelativeActivity,
     RelativeGradient,
     SinceFiring,
@@ -83,7 +82,10 @@ def adam(model: nn.Module) -> torch.optim.Optimizer:
 
 
 def with_dead_units() -> nn.Sequential:
+    """One in each layer, and no other."""
     model = dense()
+    with torch.no_grad():
+        model[3].bias.fill_(0.5)  # type: ignore[operator, union-attr]
     kill(model[1], 2)
     kill(model[3], 5)
     return model
@@ -112,10 +114,9 @@ class TestPreservation:
     ) -> None:
         run = Run(with_dead_units(), row.make(**row.eager))
         probe = batches(3)[-1][0]
-        with torch.no_grad():
-            before = run.model(probe)
-            run.until_it_acts(batches)
-            assert torch.equal(run.model(probe), before)
+        before = run.model(probe)
+        run.until_it_acts(batches)
+        assert torch.equal(run.model(probe), before)
 
     @pytest.mark.parametrize("row", [row for row in ROWS.values() if row.constant is not None])
     def test_who_gave_one_value_leaves_it_in_the_biases(self, row: Row, batches: Batches) -> None:
@@ -125,11 +126,10 @@ class TestPreservation:
         assert row.constant is not None
         run = Run(model, row.make(**row.constant), include=["1"])
         probe = batches(3)[-1][0]
-        with torch.no_grad():
-            before = run.model(probe)
-            run.until_it_acts(batches)
-            assert run.renewed == {"1": [2]}
-            torch.testing.assert_close(run.model(probe), before)
+        before = run.model(probe)
+        run.until_it_acts(batches)
+        assert run.renewed == {"1": [2]}
+        torch.testing.assert_close(run.model(probe), before)
 
 
 class Flattened(nn.Module):
@@ -309,9 +309,8 @@ def test_in_the_long_run_the_rate_is_met_within_one_unit_of_a_layer(
     for event in run.regrower.report.events:
         assert len(event.filters) == 1
         layers[event.layer] += 1
-    # One unit is young in each step: 19 of 20 are eligible.
     for count in layers.values():
-        assert abs(count - row.steady * 19 * 60) <= 1.5
+        assert abs(count - row.steady * 20 * 60) <= 1
 
 
 class Masked(nn.Module):
@@ -334,8 +333,9 @@ class Masked(nn.Module):
 
 
 @EACH
+@pytest.mark.parametrize("steps", [120, pytest.param(500, marks=pytest.mark.slow)])
 def test_in_500_steps_nobody_is_renewed_more_than_5_times_without_a_signal_or_a_gradient(
-    row: Row, batches: Batches
+    row: Row, steps: int, batches: Batches
 ) -> None:
     """A gradient criterion whose readers begin at 0 renews for ever, and so may one that sees nobody live again."""
     with torch.random.fork_rng():
@@ -348,7 +348,7 @@ def test_in_500_steps_nobody_is_renewed_more_than_5_times_without_a_signal_or_a_
     vain: Counter[tuple[str, int]] = Counter()
     total: Counter[tuple[str, int]] = Counter()
     known = 0
-    for images, labels in (batches(50) * 10)[:500]:
+    for images, labels in (batches(50) * 10)[:steps]:
         with torch.no_grad():
             given = model.given(images)
         run.step(images, labels)
@@ -386,8 +386,7 @@ def _recipe(criterion: Criterion, threshold: float) -> regrow.Recipe:
     [
         (RelativeActivity(), 0.1, True),  # a unit that this example did not ask gave nothing
         (RelativeGradient(), 0.01, True),  # and learnt nothing
-        (SinceFiring(), -7.0, True),
-        (OwnSilence(), 0.01, True),  # one in a hundred of its silences
+        (SinceFiring(), -4.0, True),
         (
             FiringRate(),
             0.01,
@@ -399,16 +398,19 @@ def _recipe(criterion: Criterion, threshold: float) -> regrow.Recipe:
 def test_who_takes_healthy_units_for_dead_at_one_example_a_step(
     criterion: Criterion, threshold: float, alone: bool
 ) -> None:
-    """The same units, which fire on a third of all examples; at 64 of them a step nobody is taken by any criterion."""
+    """The same units, which fire on two thirds of all examples; at 64 of them a step no criterion takes anybody.
+
+    Self-normalized resets have a test of their own, which is longer: tests/criteria/test_silences.py.
+    """
     taken: dict[int, bool] = {}
     for examples in (1, 64):
         with torch.random.fork_rng():
             torch.manual_seed(3)
             model = nn.Sequential(nn.Flatten(), nn.Linear(64, 8), nn.ReLU(), nn.Linear(8, 3))
             with torch.no_grad():
-                model[1].bias.fill_(-0.25)
+                model[1].bias.fill_(0.25)
             run = Run(model, _recipe(criterion, threshold), dry_run=True)
-            for _ in range(1500 if examples == 1 else 150):
+            for _ in range(130):
                 run.step(torch.randn(examples, 1, 8, 8), torch.randint(3, (examples,)))
         taken[examples] = bool(run.regrower.report.events)
     assert taken == {1: alone, 64: False}

@@ -139,7 +139,7 @@ def test_only_one_recipe_can_ask_and_another_can_after_it(batches: Batches) -> N
     own = recipe("zero_contribution")
     regrower = regrow.attach(own, model, first, example_inputs=EXAMPLE)
     other = torch.optim.SGD(model.parameters(), lr=0.1)
-    with pytest.raises(ConfigError, match="only one recipe can measure how far what '1' gives is"):
+    with pytest.raises(ConfigError, match="only one recipe can measure how far what"):
         regrow.attach(own, model, other, example_inputs=EXAMPLE)
     regrower.detach()
     regrow.attach(own, model, other, example_inputs=EXAMPLE)

@@ -161,7 +161,7 @@ class TestBatchSize:
     """The same healthy units, which fire on each example with probability 0.2, seen in batches of several sizes."""
 
     @staticmethod
-    def rejected(examples: int, *, steps: int = 4000) -> float:
+    def rejected(examples: int, *, steps: int) -> float:
         """Rejections in a thousand steps, of forty units whose history goes on."""
         criterion = OwnSilence()
         generator = torch.Generator().manual_seed(0)
@@ -180,7 +180,7 @@ class TestBatchSize:
     def test_at_one_example_a_step_healthy_units_are_rejected_and_at_sixteen_they_are_not(
         self,
     ) -> None:
-        one, sixteen = self.rejected(1), self.rejected(16)
+        one, sixteen = self.rejected(1, steps=1500), self.rejected(16, steps=500)
         # Every silence of which no hundred were longer: of the order of one in a hundred silences of five steps.
         assert 0.2 < one < 3.0
         assert sixteen == 0.0

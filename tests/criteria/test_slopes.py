@@ -45,7 +45,7 @@ def measured(criterion: Any, model: nn.Module, layer: str) -> Tensor:
     images, labels = data()
     wiring = regrow.trace(model, images[:2])
     probe = Probe(
-        model, wiring.renewable(), images, targets=labels, signals=criterion.needs, wiring=wiring
+        model, [wiring[layer]], images, targets=labels, signals=criterion.needs, wiring=wiring
     )
     found = criterion.scores_of(probe.observe()[layer])
     assert found is not None

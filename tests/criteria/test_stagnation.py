@@ -42,11 +42,12 @@ def test_a_unit_that_no_gradient_reaches_is_found_and_moves_again(batches: Batch
         select=UpTo(threshold=1e-6),
         renew=Redraw(readers="zero"),
         when=Every(steps=3),
+        layers=("linear",),
     )
     model = dense()
     with torch.no_grad():
         model[1].weight[2], model[1].bias[2] = 0.1, -100.0  # a ReLU behind it is silent
-    found = train(model, batches(12), recipe, lr=0.05, layers=["linear"])
+    found = train(model, batches(12), recipe, lr=0.05, include=["1"])
     assert renewed(found) == {"1": [2]}
     # Unknown at the first look, found at the second, on its way again at those after it.
     assert [event.step for event in found.report.events] == [5]

@@ -83,11 +83,6 @@ def test_who_hears_nobody_has_no_utility_by_its_weights() -> None:
     assert unit_utility("feature_by_input", deviation=two + 1, incoming=two).tolist() == [0.0, 3.0]
 
 
-def test_other_utilities_are_refused() -> None:
-    with pytest.raises(ConfigError, match="'feature_by_input', got 'luck'"):
-        unit_utility("luck")  # type: ignore[arg-type]
-
-
 @pytest.mark.parametrize("decay", [0.0, 0.5, 0.99, 0.9999])
 def test_debiased_is_a_weighted_mean(decay: float) -> None:
     values = _rows(30, 3).tolist()
