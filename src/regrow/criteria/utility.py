@@ -15,6 +15,9 @@ from regrow.criteria.random_score import RandomScore
 from regrow.errors import ConfigError
 from regrow.functional.utility import FACTORS, UtilityKind, debiased, unit_utility
 
+KINDS: Final = (*FACTORS, "random")
+"""What a utility can be."""
+
 _MEAN: Final = "mean."
 _CENTRE: Final = "centre"
 
@@ -60,9 +63,11 @@ class Utility(LifeAverage):
 
     def __post_init__(self) -> None:
         """Check the settings."""
-        if self.kind not in FACTORS and self.kind != "random":
-            known = ", ".join(repr(kind) for kind in FACTORS)
-            raise ConfigError(f"kind must be {known} or 'random', got {self.kind!r} (utility)")
+        if self.kind not in KINDS:
+            *known, last = map(repr, KINDS)
+            raise ConfigError(
+                f"kind must be {', '.join(known)} or {last}, got {self.kind!r} (utility)"
+            )
         self.check_decay("utility")
 
     @property

@@ -124,17 +124,16 @@ class ContinualBackprop(Recipe):
 
     def compose(self) -> Parts:
         """The parts that follow from the settings."""
-        from regrow.criteria import Utility
-        from regrow.functional.utility import FACTORS
+        from regrow.criteria.utility import KINDS, Utility
         from regrow.renewal import Redraw
         from regrow.selection import RateOfLayer
 
         check_flag(self.as_published, name="as_published", where="continual-backprop")
         check_whole(self.maturity, name="maturity", where="continual-backprop")
-        if self.utility not in FACTORS and self.utility != "random":
-            known = ", ".join(repr(each) for each in FACTORS)
+        if self.utility not in KINDS:
+            *known, last = map(repr, KINDS)
             raise ConfigError(
-                f"utility must be {known} or 'random', got {self.utility!r} (continual-backprop)"
+                f"utility must be {', '.join(known)} or {last}, got {self.utility!r} (continual-backprop)"
             )
         moves = not self.as_published
         return Parts(
