@@ -29,7 +29,14 @@ def test_every_criterion_has_its_row() -> None:
         for name in regrow.criteria.__all__
         if hasattr(getattr(regrow.criteria, name), "score")
         and name
-        not in {"Averaging", "Centring", "Criterion", "Momentary", "Remembering", "Watching"}
+        not in {
+            "AveragingCriterion",
+            "CentringCriterion",
+            "Criterion",
+            "Momentary",
+            "RememberingCriterion",
+            "WatchingCriterion",
+        }
     }
     assert kinds == set(CRITERIA)
 

@@ -1,20 +1,23 @@
 """Criteria: one score a filter, higher = worth keeping."""
 
+from typing import TYPE_CHECKING
+
+from regrow._renamed import renamed_in
 from regrow.criteria.base import (
     MEASURED,
-    Averaging,
-    Centring,
+    Ablation,
+    ActivationStatistics,
+    AveragingCriterion,
+    CentringCriterion,
     Criterion,
     CriterionState,
     Gates,
-    Heard,
-    Kept,
+    KeepReason,
     LayerActivity,
     Observation,
-    Remembering,
+    RememberingCriterion,
     Signal,
-    Silenced,
-    Watching,
+    WatchingCriterion,
 )
 from regrow.criteria.filter_overlap import FilterOverlap
 from regrow.criteria.firing_rate import FiringRate
@@ -39,8 +42,10 @@ from regrow.criteria.zero_share import ZeroShare
 
 __all__ = [
     "MEASURED",
-    "Averaging",
-    "Centring",
+    "Ablation",
+    "ActivationStatistics",
+    "AveragingCriterion",
+    "CentringCriterion",
     "Criterion",
     "CriterionState",
     "FilterOverlap",
@@ -48,8 +53,7 @@ __all__ = [
     "FisherDiagonal",
     "Gates",
     "GradientSize",
-    "Heard",
-    "Kept",
+    "KeepReason",
     "LayerActivity",
     "Liveness",
     "MeanActivation",
@@ -61,15 +65,27 @@ __all__ = [
     "RandomScore",
     "RelativeActivity",
     "RelativeGradient",
-    "Remembering",
+    "RememberingCriterion",
     "Signal",
     "SilenceLimit",
-    "Silenced",
     "SinceFiring",
     "Stagnation",
     "Taylor",
     "Utility",
-    "Watching",
+    "WatchingCriterion",
     "WeightNorm",
     "ZeroShare",
 ]
+
+if not TYPE_CHECKING:  # to type checkers a module with a `__getattr__` has every name
+    __getattr__ = renamed_in(
+        __name__,
+        {
+            "Averaging": "AveragingCriterion",
+            "Heard": "ActivationStatistics",
+            "Kept": "KeepReason",
+            "Remembering": "RememberingCriterion",
+            "Silenced": "Ablation",
+            "Watching": "WatchingCriterion",
+        },
+    )

@@ -21,8 +21,8 @@ class Signal(enum.Enum):
 
     The first three are there at every step. Activity and means are read in the training's own forward passes; for means
     alone nobody looks who is silent, starved or blocked, which costs less. Deviations come with means, for a criterion
-    that says what they are measured from (`Centring`). The others (`MEASURED`) are measured on calibration data, where
-    the network hears the filter, and only at a step at which a score is due.
+    that says what they are measured from (`CentringCriterion`). The others (`MEASURED`) are measured on calibration
+    data, where the network hears the filter, and only at a step at which a score is due.
     """
 
     WEIGHTS = "weights"
@@ -55,7 +55,7 @@ MEASURED = frozenset(
 
 
 @dataclass(frozen=True, kw_only=True)
-class Heard:
+class ActivationStatistics:
     """What the network hears of each filter, over all examples and positions.
 
     Attributes:
@@ -85,7 +85,7 @@ class Gates:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Silenced:
+class Ablation:
     """One number of the network, whole and without each filter.
 
     Attributes:
@@ -132,7 +132,7 @@ class LayerActivity:
     lively: bool = False
 
 
-class Kept(enum.Enum):
+class KeepReason(enum.Enum):
     """Why a silent filter is left alone."""
 
     STARVED = 1
@@ -168,13 +168,13 @@ class Observation:
     grad: FilterRows | None = None
     outgoing: Scores | None = None
     activity: LayerActivity | None = None
-    heard: Heard | None = None
+    heard: ActivationStatistics | None = None
     gates: Gates | None = None
     exchanges: Gates | None = None
     output_gradient: Scores | None = None
     preactivation_gradient: Scores | None = None
-    silenced_accuracy: Silenced | None = None
-    silenced_loss: Silenced | None = None
+    silenced_accuracy: Ablation | None = None
+    silenced_loss: Ablation | None = None
 
 
 CriterionState = dict[str, Tensor]
@@ -210,7 +210,7 @@ class Criterion(Protocol):
         ...
 
 
-class Remembering(Criterion, Protocol):
+class RememberingCriterion(Criterion, Protocol):
     """A criterion whose memory of a filter ends with its renewal."""
 
     def renewed(self, state: CriterionState, mask: Mask) -> CriterionState:
@@ -218,7 +218,7 @@ class Remembering(Criterion, Protocol):
         ...
 
 
-class Averaging(Remembering, Protocol):
+class AveragingCriterion(RememberingCriterion, Protocol):
     """A criterion that knows what filters give on the average, for a renewal that moves it into their readers."""
 
     def means_of(self, state: CriterionState) -> Mapping[int, Tensor]:
@@ -226,7 +226,7 @@ class Averaging(Remembering, Protocol):
         ...
 
 
-class Centring(Remembering, Protocol):
+class CentringCriterion(RememberingCriterion, Protocol):
     """A criterion that asks how far what filters give is from their own means (`Signal.DEVIATIONS`)."""
 
     def centre_of(self, state: CriterionState) -> tuple[Tensor | float, Tensor | float]:
@@ -234,7 +234,7 @@ class Centring(Remembering, Protocol):
         ...
 
 
-class Watching(Remembering, Protocol):
+class WatchingCriterion(RememberingCriterion, Protocol):
     """A criterion that asks for activity only while it has a reason to, and decides when a window has ended."""
 
     def idle(self, states: Mapping[str, CriterionState]) -> bool:
@@ -263,6 +263,6 @@ class Watching(Remembering, Protocol):
         """A neighbouring layer has come to life."""
         ...
 
-    def kept(self, state: CriterionState) -> dict[Kept, tuple[int, ...]]:
+    def kept(self, state: CriterionState) -> dict[KeepReason, tuple[int, ...]]:
         """Filters that are left alone, by reason."""
         ...

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, final
 
+from regrow._checks import check_choice
 from regrow._shapes import Scores
 from regrow.criteria.base import Observation, Signal
 from regrow.criteria.momentary import Momentary
-from regrow.errors import ConfigError
 from regrow.functional.activity import relative_activity
 
 
@@ -43,10 +43,8 @@ class OutputGradient(Momentary):
 
     def __post_init__(self) -> None:
         """Check the settings."""
-        if self.where not in {"preactivation", "activation"}:
-            raise ConfigError(
-                f"where must be 'preactivation' or 'activation', got {self.where!r} (output gradient)"
-            )
+        known = ("preactivation", "activation")
+        check_choice(self.where, known, name="where", where="output gradient")
 
     @property
     def needs(self) -> frozenset[Signal]:

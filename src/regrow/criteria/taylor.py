@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, final
 
+from regrow._checks import check_choice
 from regrow._shapes import Scores
 from regrow.criteria.base import Observation, Signal
 from regrow.criteria.momentary import Momentary
-from regrow.errors import ConfigError
 from regrow.functional.importance import layer_scaled
 
 
@@ -22,8 +22,8 @@ class Taylor(Momentary):
 
     Args:
         rescale: Divide a layer's scores by their length, as Molchanov et al. do.
-        reference: What a filter is exchanged for: ``zero`` or ``mean``, its mean over the examples (of which at most
-            256 are run at once). A renewal that moves means (``Redraw(transfer=True)``) leaves the mean.
+        reference: What a filter is exchanged for: ``zero`` or ``mean``, its mean where its readers hear it, over the
+            examples (of which at most 256 are run at once). A renewal that moves means (``Redraw(transfer=True)``) leaves the mean.
 
     Raises:
         ConfigError: Another reference.
@@ -39,10 +39,7 @@ class Taylor(Momentary):
 
     def __post_init__(self) -> None:
         """Check the settings."""
-        if self.reference not in {"zero", "mean"}:
-            raise ConfigError(
-                f"reference must be 'zero' or 'mean', got {self.reference!r} (taylor)"
-            )
+        check_choice(self.reference, ("zero", "mean"), name="reference", where="taylor")
 
     @property
     def needs(self) -> frozenset[Signal]:

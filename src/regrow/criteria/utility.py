@@ -8,11 +8,11 @@ from typing import ClassVar, Final, Literal, final
 
 from torch import Tensor
 
+from regrow._checks import check_choice
 from regrow._shapes import Scores
 from regrow.criteria._life_average import LifeAverage
 from regrow.criteria.base import CriterionState, LayerActivity, Observation, Signal
 from regrow.criteria.random_score import RandomScore
-from regrow.errors import ConfigError
 from regrow.functional.utility import FACTORS, UtilityKind, debiased, unit_utility
 
 KINDS: Final = (*FACTORS, "random")
@@ -63,11 +63,7 @@ class Utility(LifeAverage):
 
     def __post_init__(self) -> None:
         """Check the settings."""
-        if self.kind not in KINDS:
-            *known, last = map(repr, KINDS)
-            raise ConfigError(
-                f"kind must be {', '.join(known)} or {last}, got {self.kind!r} (utility)"
-            )
+        check_choice(self.kind, KINDS, name="kind", where="utility")
         self.check_decay("utility")
 
     @property

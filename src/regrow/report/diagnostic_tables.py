@@ -9,7 +9,7 @@ from statistics import fmean
 from regrow.report import wording
 from regrow.report.last_epochs import last_epochs_table
 from regrow.report.table import Table
-from regrow.report.weight_tables import end_table, weight_tables
+from regrow.report.weights import end_table, entropy_table, invalid_table, share_table
 from regrow.study.records import CorrelationRecord, RestingRecord
 from regrow.study.results import Results
 from regrow.study.statistics import mean_interval, mean_of
@@ -26,7 +26,9 @@ def diagnostic_tables(results: Results, cell: str) -> tuple[tuple[str, str, Tabl
         ("picks", "Which layers were picked", picks_table(results, cell)),
         ("overlap", "Overlap at the end", overlap_table(results, cell)),
         ("oracle", "Agreement with the oracle", oracle_table(results, cell)),
-        *weight_tables(results, cell),
+        ("invalid", "Invalid filters and entropy", invalid_table(results, cell)),
+        ("entropy", "Entropy of the layers at the end", entropy_table(results, cell)),
+        ("alpha", "Shares that the networks kept", share_table(results, cell)),
     )
     return tuple(entry for entry in every if entry[2].rows)
 

@@ -10,16 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from regrow.errors import DataError
+from regrow.lab.data import crater_files as source
 from regrow.lab.data.archive import read_archive
 from regrow.lab.data.crater_crops import crop_and_resize, crop_boxes
-from regrow.lab.data.crater_files import (
-    COMMIT,
-    REGIONS,
-    fetch_files,
-    find_files,
-    read_candidates,
-    read_tile,
-)
 from regrow.lab.data.crater_split import held_out_half
 from regrow.lab.data.dataset import CommonSettings, RawImages
 from regrow.lab.data.split import SplitSeed
@@ -67,10 +60,10 @@ def build_table(folder: Path, *, region: int, size: int) -> CraterTable:
     Returns:
         The table, in the order of the source's files: tile by tile, craters before the others.
     """
-    candidates = read_candidates(folder)
+    candidates = source.read_candidates(folder)
     boxes = crop_boxes(candidates.xyr)
     crops = [
-        crop_and_resize(read_tile(folder, tile), boxes[candidates.tile == tile], size=size)
+        crop_and_resize(source.read_tile(folder, tile), boxes[candidates.tile == tile], size=size)
         for tile in (2 * region, 2 * region + 1)
     ]
     return CraterTable(
@@ -78,7 +71,7 @@ def build_table(folder: Path, *, region: int, size: int) -> CraterTable:
         tile=candidates.tile,
         boxes=boxes,
         images=np.concatenate(crops),
-        origin=f"ieee8023/CraterDataset at {COMMIT[:7]}",
+        origin=f"ieee8023/CraterDataset at {source.COMMIT[:7]}",
     )
 
 
@@ -101,14 +94,16 @@ def read_table(path: Path, *, region: int, size: int) -> CraterTable:
             )
     if images.dtype != np.uint8:
         raise DataError(f"{path}: {key} must be uint8, got {images.dtype}")
-    for name, values, high in (("labels", labels, 1), ("tile", tile, 2 * len(REGIONS) - 1)):
+    for name, values, high in (("labels", labels, 1), ("tile", tile, 2 * len(source.REGIONS) - 1)):
         if values.min(initial=0) < 0 or values.max(initial=0) > high:
             raise DataError(
                 f"{path}: {name} must be within 0..{high}, got {values.min()}..{values.max()}"
             )
     chosen = tile // 2 == region
     if not chosen.any():
-        raise DataError(f"{path}: must hold candidates of region {REGIONS[region]}, got none")
+        raise DataError(
+            f"{path}: must hold candidates of region {source.REGIONS[region]}, got none"
+        )
     return CraterTable(
         labels=labels.astype(np.int64),
         tile=tile.astype(np.int64),
@@ -142,13 +137,13 @@ def read_craters(
         sub-km craters in high resolution planetary images", Planetary and Space Science 57, 2009.
         Files: https://github.com/ieee8023/CraterDataset.
     """
-    region = REGIONS.index(settings.region)
+    region = source.REGIONS.index(settings.region)
     if data_dir is None:
-        table = build_table(fetch_files(cache_dir), region=region, size=settings.size)
+        table = build_table(source.fetch_files(cache_dir), region=region, size=settings.size)
     elif (data_dir / "craters.npz").is_file():
         table = read_table(data_dir / "craters.npz", region=region, size=settings.size)
     else:
-        folder = find_files(data_dir)
+        folder = source.find_files(data_dir)
         if folder is None:
             raise DataError(
                 f"craters: {data_dir} must hold craters.npz, or urbach2009_tile_images/ and bandeira2010_candidates/ "

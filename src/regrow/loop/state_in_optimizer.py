@@ -1,4 +1,4 @@
-"""Carried: a regrower's state inside its optimizer's state dict, for trainers that save and load the optimizer.
+"""A regrower's state inside its optimizer's state dict, for trainers that save and load the optimizer.
 
 Entries of a parameter group survive `Optimizer.load_state_dict`, whoever calls it and whenever: so the state travels in
 the first group of what is saved. It is never in the optimizer at work, but from a load until somebody attaches.
@@ -17,11 +17,11 @@ from regrow.loop.regrower import Regrower
 
 _KEY: Final = "regrow"
 
-_CARRIED: WeakSet[Carried] = WeakSet()
+_AT_WORK: WeakSet[StateInOptimizer] = WeakSet()
 """All that there are, as long as their optimizers are: these hold them by their hooks."""
 
 
-class Carried:
+class StateInOptimizer:
     """Saves a regrower with its last optimizer, and loads it behind it.
 
     Attributes:
@@ -30,13 +30,12 @@ class Carried:
     Args:
         regrower: Is there already where the state of its recipe came with the optimizer, and goes on from it.
         optimizer: The bare torch optimizer that steps last.
-        offset: As above, where nothing came with the optimizer.
     """
 
-    def __init__(self, regrower: Regrower, optimizer: Optimizer, *, offset: int = 0) -> None:
+    def __init__(self, regrower: Regrower, optimizer: Optimizer) -> None:
         self.regrower, self.optimizer = regrower, optimizer
         saved = brought(optimizer, regrower.report.recipe)
-        self.offset = offset if saved is None else saved["offset"]
+        self.offset: int = 0 if saved is None else saved["offset"]
         before = _other(optimizer, regrower.report.recipe)
         if before is not None:
             before.release()
@@ -47,13 +46,13 @@ class Carried:
             optimizer.register_state_dict_post_hook(self._put),
             optimizer.register_load_state_dict_post_hook(self._take),
         ]
-        _CARRIED.add(self)
+        _AT_WORK.add(self)
 
     def release(self) -> None:
         """Save and load no more."""
         for handle in self._handles:
             handle.remove()
-        _CARRIED.discard(self)
+        _AT_WORK.discard(self)
 
     @property
     def saved(self) -> dict[str, Any]:
@@ -91,8 +90,8 @@ def brought(optimizer: Optimizer, recipe: str) -> Mapping[str, Any] | None:
     return before.saved
 
 
-def _other(optimizer: Optimizer, recipe: str) -> Carried | None:
-    mine = (each for each in _CARRIED if each.optimizer is optimizer)
+def _other(optimizer: Optimizer, recipe: str) -> StateInOptimizer | None:
+    mine = (each for each in _AT_WORK if each.optimizer is optimizer)
     return next((each for each in mine if each.regrower.report.recipe == recipe), None)
 
 

@@ -79,7 +79,7 @@ class Part:
 
 
 @final
-class Moved:
+class StepParameters:
     """The parameters of one step.
 
     Attributes:

@@ -1,4 +1,4 @@
-"""How much of their own weights networks kept when they were grafted, layer by layer."""
+"""What grafting does: how much of their own weights networks kept, layer by layer, and how far they were apart."""
 
 from __future__ import annotations
 
@@ -9,18 +9,9 @@ from typing import Final
 from matplotlib.figure import FigureBase
 
 from regrow.report.drawing import Drawing
-from regrow.report.figures.axes import (
-    epochs,
-    legend_of_panels,
-    panels,
-    panels_size,
-    same_scale,
-    shortened,
-    shown,
-)
-from regrow.report.figures.scale import last_epoch
-from regrow.report.figures.style import INK, by_depth
-from regrow.report.weight_series import counted, grafted_layers, grafting_arms, share_series
+from regrow.report.figures import axes
+from regrow.report.figures.style import INK, arm_styles, arms_size, by_depth
+from regrow.report.weights import counted, distance_series, grafted_layers, share_series
 from regrow.study.results import Results
 
 _COLUMNS: Final = 3
@@ -31,16 +22,15 @@ _BANDS: Final = 4
 """More layers than this are lines alone: their ranges would hide each other."""
 
 
-def figures(results: Results, cell: str) -> Iterator[Drawing]:
+def shares(results: Results, cell: str) -> Iterator[Drawing]:
     """The larger side of each layer's share, one panel an arm whose networks grafted, one line a layer.
 
     Alpha of two networks adds up to 1, so that its mean is 0.5 whatever they carry. Drawn is the share that the one
     with more information kept, 0.5 + |alpha - 0.5|.
     """
-    arms = grafting_arms(results, cell)
-    if not arms:
+    layers = grafted_layers(results, cell)
+    if not layers:
         return
-    layers = {arm: grafted_layers(results, cell, arm) for arm in arms}
     larger = {
         arm: {
             layer: {
@@ -53,12 +43,12 @@ def figures(results: Results, cell: str) -> Iterator[Drawing]:
     }
     band = ", band: smallest to largest" if max(map(len, layers.values())) <= _BANDS else ""
     seeds = counted(results, cell, results.grafts)
-    last = last_epoch(results, cell, arms=arms)
+    last = axes.last_epoch(results, cell, arms=layers)
 
     def draw(figure: FigureBase) -> None:
         named = list(dict.fromkeys(layer for own in larger.values() for layer in own))
         colours = by_depth(named)
-        grid = panels(figure, list(larger), columns=_COLUMNS, ylabel="Larger share, alpha")
+        grid = axes.panels(figure, list(larger), columns=_COLUMNS, ylabel="Larger share, alpha")
         for ax, own in zip(grid, larger.values(), strict=True):
             for layer, series in own.items():
                 times, colour = list(series), colours[layer]
@@ -71,16 +61,18 @@ def figures(results: Results, cell: str) -> Iterator[Drawing]:
                 marker = "o" if len(times) < 12 else ""
                 ax.plot(times, means, color=colour, lw=1.2, marker=marker, ms=3, zorder=3)
             ax.axhline(0.5, color=INK, lw=0.7, ls=(0, (2, 2)), zorder=1)
-            epochs(ax, last + 0.5)
+            axes.epochs(ax, last + 0.5)
             ax.locator_params(axis="y", nbins=5)
-        same_scale(grid, low=0.49, high=1.0)
+        axes.same_scale(grid, low=0.49, high=1.0)
         if len(named) > _NAMED:
             named = [named[0], named[len(named) // 2], named[-1]]
         handles = [
-            grid[0].plot([], [], color=colours[layer], lw=1.6, label=shown(shortened(layer, 24)))[0]
+            grid[0].plot(
+                [], [], color=colours[layer], lw=1.6, label=axes.shown(axes.shortened(layer, 24))
+            )[0]
             for layer in named
         ]
-        legend_of_panels(figure, handles)
+        axes.legend_of_panels(figure, handles)
 
     yield Drawing(
         name="alpha",
@@ -91,7 +83,47 @@ def figures(results: Results, cell: str) -> Iterator[Drawing]:
             f"mean is 0.5 always.) Line: mean{band} over networks and n = {seeds} seeds. 0.5 is averaging."
         ),
         alt="Line charts of alpha by epoch, one panel an arm, one line a layer.",
-        size=panels_size(len(arms), columns=_COLUMNS),
+        size=axes.panels_size(len(layers), columns=_COLUMNS),
         kept=True,
+        draw=draw,
+    )
+
+
+def distances(results: Results, cell: str) -> Iterator[Drawing]:
+    """The distance between partners right before each graft, one line an arm whose networks grafted."""
+    every = {arm.label: distance_series(results, cell, arm.label) for arm in results.study.arms}
+    series = {arm: own for arm, own in every.items() if own}
+    if not series:
+        return
+
+    def draw(figure: FigureBase) -> None:
+        ax = figure.add_subplot()
+        styles = arm_styles(results)
+        lines = [
+            axes.line_in_band(
+                ax,
+                list(own),
+                [(min(values), statistics.fmean(values), max(values)) for values in own.values()],
+                style=styles[arm],
+                label=arm,
+            )
+            for arm, own in series.items()
+        ]
+        ax.set(xlabel="Epoch", ylabel="Distance between partners")
+        axes.epochs(ax, axes.last_epoch(results, cell, arms=series) + 0.5)
+        ax.set_ylim(bottom=0)
+        axes.legend_above(ax, lines)
+
+    yield Drawing(
+        name="distance",
+        title="Distance between partners",
+        caption=(
+            "Distance between the weights of a network and its partner right before each graft, as a share of the mean "
+            "of their lengths (no unit; about 1.41 for directions that have nothing in common), mean over the layers. "
+            "Line: mean, band: smallest to largest over networks and "
+            f"n = {counted(results, cell, results.grafts)} seeds."
+        ),
+        alt="Line chart of the distance between partners by epoch, one line an arm.",
+        size=arms_size(results),
         draw=draw,
     )
