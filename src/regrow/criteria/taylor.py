@@ -22,8 +22,9 @@ class Taylor(Momentary):
 
     Args:
         rescale: Divide a layer's scores by their length, as Molchanov et al. do.
-        reference: What a filter is exchanged for: ``zero`` or ``mean``, its mean where its readers hear it, over the
-            examples (of which at most 256 are run at once). A renewal that moves means (``Redraw(transfer=True)``) leaves the mean.
+        reference: What a filter is exchanged for: ``zero``, or ``mean``, its mean where its readers hear it, over the
+            examples that are run at once (256 at most). A renewal that moves means (``Redraw(transfer=True)``) leaves
+            the mean.
 
     Raises:
         ConfigError: Another reference.
