@@ -37,5 +37,5 @@ def filled(name: str, **given: object) -> str:
         keep_trailing_newline=True,
     )
     look.filters["unbroken"] = wording.unbroken
-    look.globals.update({each.__name__: each for each in _CALLED})
-    return look.get_template(name).render(given)
+    called = {each.__name__: each for each in _CALLED}
+    return look.get_template(name).render({**called, **given})

@@ -22,10 +22,9 @@ TILES = ("1_24", "1_25", "2_24", "2_25", "3_24", "3_25")
 TILE_SIDE = 1700
 TILE_STRIDE = 1500  # neighbouring tiles share 200 pixels
 
-SHA256: Mapping[str, str] = dict(
-    reversed(line.split())
-    for line in files("regrow.lab.data").joinpath("craters.sha256").read_text("utf-8").splitlines()
-)
+_LIST = files("regrow.lab.data").joinpath("craters.sha256").read_text(encoding="utf-8")
+
+SHA256: Mapping[str, str] = {path: digest for digest, path in map(str.split, _LIST.splitlines())}
 """Every file that is needed, by its path in the repository, and its hash; `sha256sum -c` reads the list as well."""
 
 
