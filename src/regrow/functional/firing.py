@@ -80,7 +80,7 @@ def silence_limit(
 
     Examples:
         >>> counts = torch.tensor([[0, 8, 1, 1, 0], [0, 0, 0, 0, 5]])
-        >>> silence_limit(counts, limit=torch.tensor([4, 4]), percentile=0.9, growth=2, least=1, most=20)
+        >>> silence_limit(counts, limit=torch.tensor([4, 4]), percentile=0.9, growth=2.0, least=1, most=20)
         tensor([2, 8])
     """
     total = counts.sum(-1, keepdim=True)

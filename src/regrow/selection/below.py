@@ -12,7 +12,6 @@ import torch
 from regrow._checks import check_not_negative
 from regrow._shapes import Mask, Scores
 from regrow.functional.masks import below, spare_best
-from regrow.selection._ends import ends
 from regrow.selection.base import Selection
 
 
@@ -84,9 +83,10 @@ class Below(Selection):
         Returns:
             True: nobody is marked, and no score is to be counted as none. False: it may be otherwise.
         """
-        found = None if self.inclusive else ends(scores)
-        return (
-            found is not None
-            and found[0].item() >= self.threshold
-            and found[1].item() < math.inf  # nan, if there is one, is not
-        )
+        values = list(scores.values())
+        if self.inclusive or not values or not all(each.is_cpu for each in values):
+            return False
+        least, most = torch.cat(
+            [each.flatten() for each in values]
+        ).aminmax()  # NaN if there is one
+        return least.item() >= self.threshold and most.item() < math.inf

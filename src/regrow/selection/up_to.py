@@ -7,10 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import final
 
+import torch
+
 from regrow._checks import check_finite, check_fraction
 from regrow._shapes import Mask, Scores
 from regrow.functional.masks import below, lowest
-from regrow.selection._ends import ends
 from regrow.selection._share import share_of
 from regrow.selection.base import Selection
 
@@ -84,5 +85,8 @@ class UpTo(Selection):
         Returns:
             True: nobody is marked, and no score is to be counted as none. False: it may be otherwise.
         """
-        found = ends(scores)
-        return found is not None and bool(found[0] > self.threshold) and found[1].item() < math.inf
+        values = list(scores.values())
+        if not all(each.is_cpu for each in values) or len({each.dtype for each in values}) != 1:
+            return False
+        least, most = torch.cat([each.flatten() for each in values]).aminmax()  # nan if one is
+        return bool(least > self.threshold) and most.item() < math.inf
