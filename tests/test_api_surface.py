@@ -18,6 +18,7 @@ PUBLIC = {
     "InternalScion",
     "KeepAlive",
     "NoiseScion",
+    "PartialReset",
     "PartnerRecipe",
     "RandomControl",
     "RandomOut",

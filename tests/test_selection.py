@@ -7,7 +7,17 @@ import pytest
 import torch
 
 from regrow.errors import ConfigError
-from regrow.selection import Below, CountsOf, WorstFraction
+from regrow.selection import (
+    Below,
+    CountsOf,
+    FractionOfLayer,
+    Graded,
+    Inverted,
+    Nobody,
+    RateOfLayer,
+    UpTo,
+    WorstFraction,
+)
 
 SCORES = {"a": torch.tensor([0.0, 0.5, 2.0]), "b": torch.tensor([0.0, 0.0])}
 ALL = {layer: torch.ones_like(scores, dtype=torch.bool) for layer, scores in SCORES.items()}
@@ -140,3 +150,94 @@ def test_layers_that_cannot_be_laid_side_by_side() -> None:
     )
     assert both["a"].tolist() == told["stack"]
     assert both["b"].tolist() == [[True], [False]]
+
+
+def _taken(select: FractionOfLayer, step: int, *, of: int = 20) -> int:
+    scores = {"a": torch.arange(of, dtype=torch.float32).flip(0)}
+    mask = select(scores, eligible={"a": torch.ones(of, dtype=torch.bool)}, step=step)["a"]
+    count = int(mask.sum())
+    assert mask[of - count :].all()  # the lowest
+    return count
+
+
+def test_a_share_of_each_layer_falls_along_a_quarter_of_a_cosine() -> None:
+    select = FractionOfLayer(fraction=0.3, end_step=1000)
+    for step in range(0, 1001, 50):
+        share = 0.3 * math.cos(math.pi / 2 * step / 1000)
+        expected = max(math.floor(20 * share + 1e-9), 1) if step < 1000 else 0
+        assert _taken(select, step) == expected
+    assert _taken(FractionOfLayer(fraction=0.3), 10**9) == 6
+
+
+@pytest.mark.parametrize(
+    ("fraction", "of", "count"), [(0.0, 20, 0), (1.0, 20, 19), (0.01, 20, 1), (0.5, 1, 0)]
+)
+def test_a_share_of_each_layer_at_its_ends(fraction: float, of: int, count: int) -> None:
+    """Nobody ever, one always stays, at least one, and a layer of one keeps it."""
+    assert _taken(FractionOfLayer(fraction=fraction), 0, of=of) == count
+
+
+def test_a_share_of_each_layer_takes_no_more_than_are_eligible_and_known() -> None:
+    scores = {"a": torch.tensor([0.0, math.nan, 1.0, 2.0, 3.0])}
+    may = {"a": torch.tensor([False, True, True, False, True])}
+    found = FractionOfLayer(fraction=0.8)(scores, eligible=may, step=0)["a"]
+    assert found.tolist() == [False, False, True, False, True]
+    for wrong, said in (
+        ({"fraction": 1.5}, r"fraction must be within \[0, 1\]"),
+        ({"fraction": 0.5, "end_step": 0}, "end_step must be a whole number of at least 1"),
+    ):
+        with pytest.raises(ConfigError, match=said):
+            FractionOfLayer(**wrong)  # type: ignore[arg-type]
+
+
+GRADED = Graded(rate=0.5, transform="linear", sharpness=0.5)
+UTILITY = {"a": torch.tensor([0.5, 2.0, 9.0, math.nan, 1.5])}
+
+
+def test_a_graded_selection_says_how_far() -> None:
+    all_ = {"a": torch.ones(5, dtype=torch.bool)}
+    assert GRADED.strengths(UTILITY)["a"].tolist() == [0.5, 0.25, 0.0, 0.0, 0.375]
+    assert GRADED(UTILITY, eligible=all_, step=0)["a"].tolist() == [True, True, False, False, True]
+    assert not Graded(rate=0.0)(UTILITY, eligible=all_, step=0)["a"].any()
+
+
+def test_others_move_whoever_they_mark_all_the_way() -> None:
+    assert Below(threshold=1.0).strengths(SCORES)["a"].tolist() == [1.0, 1.0, 1.0]
+
+
+def test_inverted_takes_as_many_of_each_layer_from_the_other_end() -> None:
+    scores = {"a": torch.tensor([0.0, 5.0, 0.1, 3.0, math.nan]), "b": torch.tensor([0.0, 1.0])}
+    may = {"a": torch.tensor([True, False, True, True, True]), "b": torch.ones(2).bool()}
+    whole = UpTo(threshold=0.5)(scores, eligible=may, step=0)
+    found = Inverted(select=UpTo(threshold=0.5))(scores, eligible=may, step=0)
+    assert whole["a"].tolist() == [True, False, True, False, False]
+    assert found["a"].tolist() == [False, False, True, True, False]  # the best may not be taken
+    assert found["b"].tolist() == [False, True]
+
+
+def test_inverted_goes_on_with_what_a_selection_has_saved_up() -> None:
+    scores, may = {"a": torch.arange(4.0)}, {"a": torch.ones(4).bool()}
+    select, state = Inverted(select=RateOfLayer(rate=0.1)), {}
+    assert select.remembers
+    found = []
+    for step in range(3):
+        state, masks = select.chosen(state, scores, eligible=may, step=step)  # type: ignore[assignment, arg-type]
+        found.append(masks["a"].tolist() if masks else None)
+    assert found == [None, None, [False, False, False, True]]
+
+
+def test_inverted_strengths_are_those_of_the_other_end() -> None:
+    """From the worst to the best: 0.5, 0.375, 0.25 and 0 become 0, 0.25, 0.375 and 0.5."""
+    select = Inverted(select=GRADED)
+    assert select.graded
+    assert select.strengths(UTILITY)["a"].tolist() == [0.0, 0.375, 0.5, 0.0, 0.25]
+    found = select(UTILITY, eligible={"a": torch.ones(5).bool()}, step=0)["a"]
+    assert found.tolist() == [False, True, True, False, True]
+
+
+def test_nobody_is_asked_as_ever_and_nobody_is_marked() -> None:
+    scores, may = {"a": torch.arange(4.0)}, {"a": torch.ones(4).bool()}
+    state, masks = Nobody(select=RateOfLayer(rate=0.9)).chosen({}, scores, eligible=may, step=0)
+    assert not masks
+    assert float(state["a"]) == pytest.approx(0.6)  # 3.6, of which 3 would have been taken
+    assert not Nobody(select=UpTo(threshold=9.0))(scores, eligible=may, step=0)["a"].any()

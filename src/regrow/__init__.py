@@ -2,8 +2,8 @@
 
 Contents: `attach` (a recipe inside your training loop), `attach_partners` (networks that lend each other weights),
 `trace` (who reads whom in your model), the recipes (`KeepAlive`, `RandomOut`, `ReDo`, `ContinualBackprop`, `ReGraMa`,
-`SelfNormalizedResets`, `RePr`, `FilterGrafting`, `NoiseScion`, `InternalScion`, `RandomControl`), `Recipe` with its
-parts for your own, `nn` (layers), `losses` and `Teachers`.
+`PartialReset`, `SelfNormalizedResets`, `RePr`, `FilterGrafting`, `NoiseScion`, `InternalScion`, `RandomControl`),
+`Recipe` with its parts for your own, `nn` (layers), `losses` and `Teachers`.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ if TYPE_CHECKING:  # what type checkers read; tests/test_api_surface.py holds it
     from regrow.recipes import InternalScion as InternalScion
     from regrow.recipes import KeepAlive as KeepAlive
     from regrow.recipes import NoiseScion as NoiseScion
+    from regrow.recipes import PartialReset as PartialReset
     from regrow.recipes import RandomControl as RandomControl
     from regrow.recipes import RandomOut as RandomOut
     from regrow.recipes import ReDo as ReDo
@@ -54,6 +55,7 @@ _HOMES = {
     "InternalScion": "recipes",
     "KeepAlive": "recipes",
     "NoiseScion": "recipes",
+    "PartialReset": "recipes",
     "PartnerRecipe": "partnership",
     "RandomControl": "recipes",
     "RandomOut": "recipes",

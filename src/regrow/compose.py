@@ -37,8 +37,11 @@ class RecipeInfo:
         family: What kind of method it is, for lists: ``dead units``, ``plasticity``, ``overlap``, ``grafting`` or
             ``guards``.
         differs: Where paper, released code and this recipe disagree, one entry a difference.
-        role: What its arms are for: ``method``, or ``control`` where the recipe replays another run. The
-            laboratory's own have ``plain``, ``restart`` and ``apart``.
+        role: What its arms are for: ``method``; ``control`` where the recipe replays another run, ``inverted`` and
+            ``never`` where it is another one that takes the best, or nobody. The laboratory's own have ``plain``,
+            ``restart`` and ``apart``.
+        made_of: What a control is made of: the ``recipe`` that it is one of, with all its parts, or ``settings`` of its
+            own, of which it takes over those by the same name. Of a method: what its random control is made of.
         partners: Whether it acts on several networks that are trained side by side.
         neutral: How it is its own neutral control, if it can be: with which settings its decision says nothing.
     """
@@ -51,7 +54,8 @@ class RecipeInfo:
     url: str = ""
     family: str = ""
     differs: tuple[str, ...] = ()
-    role: Literal["method", "control", "plain", "restart", "apart"] = "method"
+    role: Literal["method", "control", "inverted", "never", "plain", "restart", "apart"] = "method"
+    made_of: Literal["recipe", "settings"] = "recipe"
     partners: bool = False
     neutral: Neutral | None = None
 
@@ -311,6 +315,16 @@ class Recipe(Composition):
                     f"{name} must be a {kind.__name__} (inherit from {kind.__module__}.{kind.__name__}), got {part!r} "
                     f"({where})"
                 )
+        if self.select.graded and not self.renew.partial:
+            raise ConfigError(
+                f"select={self.select!r} says how far units are moved, and renew={self.renew!r} renews them as a "
+                f"whole: take renewal.Blend() ({where})"
+            )
+        if self.drop and self.renew.partial:
+            raise ConfigError(
+                f"drop=True takes filters out as a whole, and renew={self.renew!r} moves them a part of the way "
+                f"({where})"
+            )
         grace = self.grace_steps
         if grace is None:
             grace = int(self.renew.touches_readers and not self.renew.draws_readers)

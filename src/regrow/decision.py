@@ -47,6 +47,7 @@ class Decision:
         masks: By layer, (O,); only layers with a filter to renew.
         scores: By layer, (O,), the scores behind it.
         nonfinite: Number of filters whose score is not a number, by layer; only where there are any.
+        strengths: By layer, (O,), how far each marked filter is moved; only of a graded selection.
         means: By layer, what a criterion that remembers it says that filters give on the average (`Utility.means_of`).
         gated: The scores were not used, because the loss is under the recipe's `min_loss`.
     """
@@ -54,6 +55,7 @@ class Decision:
     masks: Mapping[str, Mask] = field(default_factory=dict[str, Tensor])
     scores: Mapping[str, Scores] = field(default_factory=dict[str, Tensor])
     nonfinite: Mapping[str, int] = field(default_factory=dict[str, int])
+    strengths: Mapping[str, Tensor] = field(default_factory=dict[str, Tensor])
     means: Mapping[str, Mapping[int, Tensor]] = field(
         default_factory=dict[str, Mapping[int, Tensor]]
     )
@@ -163,6 +165,7 @@ def decide(
     if streams is not None:
         masks = streams.spread(masks)
     masks, nonfinite = _marked(masks, scores)
+    marked = {layer: scores[layer] for layer in masks}
     means: dict[str, Mapping[int, Tensor]] = {}
     if hasattr(recipe.criterion, "renewed"):
         means = _means(recipe.criterion, criteria, masks)  # before they are forgotten
@@ -172,8 +175,9 @@ def decide(
     after = RecipeState(criteria=criteria, born={**state.born, **stamp}, selection=selection)
     return after, Decision(
         masks=masks,
-        scores={layer: scores[layer] for layer in masks},
+        scores=marked,
         nonfinite=strange or nonfinite,
+        strengths=select.strengths(marked) if select.graded else {},
         means=means,
     )
 

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal, final
+from typing import Final, Literal, final
+
+OF: Final = "of"
+"""The setting of a control that names the recipe that it is made of; its other settings are that recipe's."""
 
 
 @final

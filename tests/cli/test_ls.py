@@ -31,10 +31,11 @@ def test_recipes_are_shown_by_family() -> None:
     assert families["plasticity"] == {
         "redo",
         "continual-backprop",
+        "partial-reset",
         "regrama",
         "self-normalized-resets",
     }
-    assert families["controls"] >= {"none", "random", "restart"}
+    assert families["controls"] >= {"none", "random", "inverted", "never", "restart"}
     text = CliRunner().invoke(app, ["ls", "recipes"]).stdout
     _, *parts = re.split(r"^\[(.+)\]$", text, flags=re.MULTILINE)
     assert parts[::2] == list(families)

@@ -19,6 +19,7 @@ from regrow.compose import Recipe
 from regrow.errors import ConfigError
 from regrow.lab.config import Overrides, load_study
 from regrow.lab.plan import plan
+from regrow.renewal import Redraw
 from regrow.study.fingerprint import fingerprint
 from regrow.study.trials import Plan
 
@@ -208,6 +209,18 @@ def test_a_class_of_settings_is_taken_as_a_function_is(mine: Path) -> None:
     asked = Overrides(data="digits", recipes=("none", "redone:Smallest", "random"))
     arms = load_study(None, asked).arms
     assert arms["Smallest"].recipe == "redone:Smallest"
+
+
+def test_its_controls_are_made_of_it(mine: Path) -> None:
+    (mine / "redone.py").write_text(SHOWN + AS_CLASS)
+    names = ("redone:Smallest", "random", "inverted", "never")
+    study = load_study(None, Overrides(data="digits", recipes=names))
+    arms = plan(study).cells[0].study.arms
+    for control in names[1:]:
+        assert arms[control].settings == {"of": "redone:Smallest", "fraction": 0.2}
+        made = recipes.build(control, arms[control].settings, like=[])
+        assert isinstance(made, Recipe)
+        assert made.renew == Redraw(readers="zero")
 
 
 def test_it_is_part_of_the_fingerprint_as_its_name_and_all_its_settings(mine: Path) -> None:

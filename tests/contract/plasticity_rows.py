@@ -30,20 +30,21 @@ class Row:
         make: Makes it.
         eager: Settings with which it renews a dead unit within eight steps, and at first no other.
         off: Settings with which it never renews.
-        greedy: Settings with which it would take whole layers, each unit at most once in `gap` steps.
+        greedy: Settings with which it would take whole layers, each unit at most once in `gap` steps; None: it takes
+            nobody whole, but moves all a share of the way.
         gap: The same.
         before_each_step: What makes it want all units of a layer.
         many: Settings with which it renews 200 dead units of 400 at once.
         constant: Settings with which it takes a unit that gives one value, and moves its mean; None: it moves none.
         steady: Settings with which it has a rate: units of a layer and step; None: it has none.
-        every_step: Its default, but for an interval of one step.
+        every_step: Its default, but for an interval of one step (of a hundred, where it moves all).
     """
 
     make: Callable[..., regrow.Recipe]
     eager: Mapping[str, Any]
     off: Mapping[str, Any]
-    greedy: Mapping[str, Any]
-    gap: int
+    greedy: Mapping[str, Any] | None = None
+    gap: int = 0
     before_each_step: Callable[[nn.Sequential], None] = _as_it_is
     many: Mapping[str, Any] = field(default_factory=dict)
     constant: Mapping[str, Any] | None = None
@@ -79,6 +80,14 @@ ROWS: dict[str, Row] = {
         many={"rate": 0.5, "maturity": 2},
         constant={"utility": "zero_contribution", "rate": 0.13, "maturity": 2},
         steady=0.05,
+    ),
+    "partial-reset": Row(
+        make=regrow.PartialReset,
+        # So steep that who learns nothing is moved all of the way, and everybody else nothing.
+        eager={"rate": 1.0, "sharpness": 1e6, "threshold": 1e-4, "every_steps": 3},
+        off={"rate": 0.0, "every_steps": 2},
+        many={"rate": 1.0, "sharpness": 1e6, "threshold": 1e-4, "every_steps": 3},
+        every_step={"every_steps": 100},
     ),
     "self-normalized-resets": Row(
         make=regrow.SelfNormalizedResets,

@@ -21,6 +21,7 @@ from regrow.criteria import (
     FisherDiagonal,
     Gates,
     GradientSize,
+    GradientUtility,
     LayerActivity,
     Liveness,
     MeanActivation,
@@ -31,6 +32,7 @@ from regrow.criteria import (
     RandomScore,
     RelativeActivity,
     RelativeGradient,
+    Shuffled,
     SilenceLimit,
     SinceFiring,
     Stagnation,
@@ -48,6 +50,7 @@ from regrow.recipes import (
     InternalScion,
     KeepAlive,
     NoiseScion,
+    PartialReset,
     RandomControl,
     RandomOut,
     ReDo,
@@ -85,6 +88,8 @@ class CriterionRow:
     """Whether what was seen before counts in another way: its own tests say in which."""
     scale_free: bool = False
     """Whether scores stay as they are when all that is observed is multiplied by a number; with `rescale` all do."""
+    needs_some: bool = False
+    """Whether a layer of which all numbers are 0 has no score."""
 
 
 def _gradient_oracle(
@@ -369,6 +374,19 @@ CRITERIA: dict[str, CriterionRow] = {
     "RelativeGradient": CriterionRow(
         make=RelativeGradient, oracle=_relative_gradient_oracle, scale_free=True
     ),
+    "GradientUtility": CriterionRow(
+        make=GradientUtility,
+        settings=({}, {"decay": 0.5}),
+        oracle=_relative_gradient_oracle,  # what the corrected average of one step is
+        averages=True,
+        scale_free=True,
+        needs_some=True,
+        wrong=(
+            Wrong(settings={"decay": 1.0}, match=r"decay must be within \[0, 1\), got 1.0"),
+            Wrong(settings={"from_one": 1}, match="from_one must be true or false, got 1"),
+        ),
+    ),
+    "Shuffled": CriterionRow(make=partial(Shuffled, criterion=WeightNorm())),
     "Utility": CriterionRow(
         make=Utility,
         settings=(
@@ -603,7 +621,7 @@ RECIPES: dict[str, RecipeRow] = {
             Wrong(settings={"threshold": -1.0}, match="threshold must be at least 0, got -1"),
             Wrong(settings={"active_fraction": 1.5}, match=r"within \[0, 1\], got 1.5"),
             Wrong(settings={"norm": "l3"}, match="'l1', 'signed' or 'l2', got 'l3'"),
-            Wrong(settings={"readers": "burn"}, match="readers must be one of keep, zero, redraw"),
+            Wrong(settings={"readers": "burn"}, match="readers must be 'keep', 'zero' or 'redraw'"),
             Wrong(
                 settings={"every_steps": 0},
                 match="every_steps must be a whole number of at least 1",
@@ -681,7 +699,7 @@ RECIPES: dict[str, RecipeRow] = {
             Wrong(settings={"every_steps": 0}, match="every_steps must be a whole number of at"),
             Wrong(settings={"most_of_layer": 1.5}, match=r"most_of_layer must be within \[0, 1\]"),
             Wrong(settings={"active_fraction": 1.5}, match=r"within \[0, 1\], got 1.5"),
-            Wrong(settings={"readers": "burn"}, match="readers must be one of keep, zero, redraw"),
+            Wrong(settings={"readers": "burn"}, match="readers must be 'keep', 'zero' or 'redraw'"),
             Wrong(settings={"grace_steps": -1}, match="grace_steps must be at least 0"),
             Wrong(settings={"as_published": 1}, match="as_published must be like False, got 1"),
             Wrong(settings={"treshold": 1.0}, match="did you mean 'threshold'", error=RegrowError),
@@ -700,7 +718,7 @@ RECIPES: dict[str, RecipeRow] = {
             Wrong(settings={"every_steps": 0}, match="every_steps must be a whole number of at"),
             Wrong(settings={"most_of_layer": -1.0}, match=r"most_of_layer must be within \[0, 1\]"),
             Wrong(settings={"active_fraction": 1.5}, match=r"within \[0, 1\], got 1.5"),
-            Wrong(settings={"readers": "burn"}, match="readers must be one of keep, zero, redraw"),
+            Wrong(settings={"readers": "burn"}, match="readers must be 'keep', 'zero' or 'redraw'"),
             Wrong(settings={"grace_steps": -1}, match="grace_steps must be at least 0"),
             Wrong(
                 settings={"as_published": True, "readers": "redraw"},
@@ -722,6 +740,32 @@ RECIPES: dict[str, RecipeRow] = {
             Wrong(settings={"active_fraction": 1.5}, match=r"within \[0, 1\], got 1.5"),
             Wrong(settings={"as_published": 1}, match="as_published must be like False, got 1"),
             Wrong(settings={"mature": 1}, match="did you mean 'maturity'", error=RegrowError),
+        ),
+    ),
+    "partial-reset": RecipeRow(
+        make=PartialReset,
+        # So flat that everybody is moved by a good deal.
+        acts={"rate": 0.5, "sharpness": 0.5, "every_steps": 6},
+        # The released code's; rate, sharpness, decay and interval are the earlier paper's too.
+        defaults={
+            "rate": 0.015,
+            "every_steps": 1000,
+            "transform": "sigmoid",
+            "sharpness": 16.0,
+            "threshold": 1.0,
+            "decay": 0.99,
+        },
+        wrong=(
+            Wrong(settings={"rate": 1.5}, match=r"rate must be within \[0, 1\], got 1.5"),
+            Wrong(settings={"every_steps": 0}, match="every_steps must be a whole number of at"),
+            Wrong(settings={"transform": "step"}, match="'softplus' or 'linear', got 'step'"),
+            Wrong(settings={"sharpness": -1.0}, match="sharpness must be at least 0, got -1"),
+            Wrong(settings={"sharpness": math.inf}, match="sharpness must be a finite number"),
+            Wrong(settings={"threshold": math.nan}, match="threshold must be a finite number"),
+            Wrong(settings={"decay": 1.0}, match=r"decay must be within \[0, 1\), got 1.0"),
+            Wrong(settings={"active_fraction": 1.5}, match=r"within \[0, 1\], got 1.5"),
+            Wrong(settings={"as_published": 1}, match="as_published must be like False, got 1"),
+            Wrong(settings={"rat": 0.1}, match="did you mean 'rate'", error=RegrowError),
         ),
     ),
     "self-normalized-resets": RecipeRow(

@@ -130,8 +130,8 @@ class Run:
 
 
 def _resets(name: str) -> bool:
-    """Whether a renewal gives a channel the statistics of a fresh one: a scion keeps its filter's norm."""
-    return not name.endswith("scion")
+    """Whether a renewal gives a channel the statistics of a fresh one: a scion and a partial reset leave them."""
+    return not name.endswith("scion") and name != "partial-reset"
 
 
 RESETTING = [each for each in EACH if _resets(each.values[0])]

@@ -36,6 +36,7 @@ FIRST["redo"] = 4  # in the step before it gets ready to read the passes
 LOOKS = dict.fromkeys(BY_SILENCE, ((0, 11), (0, 7)))
 """Rows that look at the sizes of gradients in every step: operations in passes and steps of two layers, and of one."""
 
+LOOKS["partial-reset"] = ((0, 32), (0, 16))  # it averages the gradients of every step
 # They read every pass, and average, or count.
 LOOKS["continual-backprop"] = ((76, 104), (32, 56))
 LOOKS["self-normalized-resets"] = ((76, 85), (32, 45))

@@ -25,6 +25,7 @@ RECIPES = (
     regrow.ReDo,
     regrow.ReGraMa,
     regrow.ContinualBackprop,
+    regrow.PartialReset,
     regrow.SelfNormalizedResets,
 )
 NAMES = [(make, name) for make in RECIPES for name in inspect.signature(make).parameters]

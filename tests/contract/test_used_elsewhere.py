@@ -364,7 +364,10 @@ def test_what_somebody_else_uses_keeps_its_bits_and_the_rest_is_renewed(
             changed = (after[weight] != run.stepped[weight])[rows].flatten(1).any(1)
             assert changed.all() or name == "internal-scion"
         seen = len(report.events)
-    assert seen
+    weights = [run.net.get_parameter(f"{path}.weight") for path in report.layers]
+    heard = any(each.grad is not None and bool(each.grad.any()) for each in weights)
+    # Where no gradient comes, nobody learns less than the rest.
+    assert seen or (name == "partial-reset" and not heard)
     if name in EVERYTHING:
         assert {event.layer for event in report.events} == set(told.watched.split())
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from crossed import seldom
 from lab.alone import run_trial
 from regrow.engine import Stack
 from regrow.errors import ConfigError, StoreError
@@ -115,6 +116,47 @@ def test_the_engines_renew_the_same_filters(tiny_study: MakeStudy) -> None:
     ]
     assert places[0] == places[1] != []
     agree(modules, stack, rel=1e-2)
+
+
+GRADED = ("partial-reset.every_steps=4", "partial-reset.rate=0.3")
+
+
+@pytest.mark.parametrize(
+    "arm", seldom(["partial-reset", "random", "inverted"], often=["partial-reset"])
+)
+def test_the_engines_move_units_alike(tiny_study: MakeStudy, arm: str) -> None:
+    """A graded recipe and its controls: the same units by the same shares, and so the same networks."""
+    arms = dict.fromkeys(("partial-reset", arm))
+    study = tiny_study(*arms, settings=GRADED)
+    spec, data = spec_of(study, arm), load(study)
+    modules, stack = (
+        run_trial(spec, data, engine=name, like=[] if arm == "random" else None)
+        for name in ("modules", "stack")
+    )
+    places = [
+        [(each.step, each.layer, each.filter) for each in one.renewals] for one in (modules, stack)
+    ]
+    assert places[0] == places[1] != []
+    agree(modules, stack, rel=1e-2)
+
+
+@pytest.mark.parametrize("engine", ["modules", "stack"])
+def test_an_arm_that_never_acts_is_plain_training_in_each_engine(
+    tiny_study: MakeStudy, engine: EngineName
+) -> None:
+    study = tiny_study("none", "partial-reset", "never", settings=GRADED)
+    data = load(study)
+    plain, never, acting = (
+        run_trial(spec_of(study, arm), data, engine=engine)
+        for arm in ("none", "never", "partial-reset")
+    )
+
+    def losses(result: TrialResult) -> list[Any]:
+        return [(each.train_loss, each.test_loss) for each in result.epochs]
+
+    assert losses(never) == losses(plain) != losses(acting)
+    assert not never.renewals
+    assert never.recipe_seconds > 0
 
 
 @pytest.mark.parametrize(

@@ -31,6 +31,7 @@ ROWS: list[tuple[type[Composition], dict[str, Any], str, dict[str, Any]]] = [
     (regrow.ReDo, {"every_steps": 50}, "every_steps=50", {"criterion": WeightNorm()}),
     (regrow.ReGraMa, {"threshold": 0.5}, "threshold=0.5", {"newborn": True}),
     (regrow.ContinualBackprop, {"rate": 0.5}, "rate=0.5", {"newborn": False}),
+    (regrow.PartialReset, {"rate": 0.5}, "rate=0.5", {"criterion": WeightNorm()}),
     (
         regrow.SelfNormalizedResets,
         {"rejection": 0.05},
@@ -48,7 +49,8 @@ EACH = pytest.mark.parametrize(("kind", "settings", "shown", "other"), ROWS)
 
 
 def test_every_recipe_has_its_row() -> None:
-    registered = {recipes.build(name, {}, like=[]).__class__ for name in recipes.names()}
+    made = {"inverted", "never"}  # of another recipe, whose class they have
+    registered = {recipes.build(name, {}, like=[]).__class__ for name in {*recipes.names()} - made}
     assert {kind for kind, *_ in ROWS} == registered
 
 

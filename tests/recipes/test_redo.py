@@ -13,6 +13,7 @@ from torch import Tensor, nn
 import regrow
 from recipes.small import dense, is_plain_training, kill, renewed, train
 from regrow.errors import NoEffectWarning
+from regrow.selection import FractionOfLayer
 
 Batches = Callable[[int], list[tuple[Tensor, Tensor]]]
 Cnn = Callable[[int], nn.Module]
@@ -206,3 +207,13 @@ class TestWhatBecomesOfIt:
 def test_the_end_of_training_is_told_where_nothing_can_happen(batches: Batches) -> None:
     with pytest.warns(NoEffectWarning, match="recipe 'redo' will never act"):
         train(dense(), batches(1), regrow.ReDo(), total_steps=500)
+
+
+def test_the_scheduled_variant_takes_a_share_that_falls_along_a_cosine(batches: Batches) -> None:
+    """Of 8 units 0.5 cos(pi/2 step/12), rounded down, at least one, and nobody from the step 12 on."""
+    recipe = regrow.ReDo(every_steps=3).with_parts(
+        select=FractionOfLayer(fraction=0.5, end_step=12)
+    )
+    found = train(dense(), batches(15), recipe)
+    counts = [(e.step, len(e.filters)) for e in found.report.events if e.layer == "1"]
+    assert counts == [(2, 3), (5, 3), (8, 2), (11, 1)]

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from regrow.report import wording
+from regrow.report.figures.renewals import renewing_arms
 from regrow.report.read import read_results
 from regrow.report.summary import summarise
 from regrow.report.verdict import caution, standing, verdicts
@@ -94,6 +95,30 @@ def test_arms_without_a_control_are_told_so_unless_they_renew_nothing_by_design(
     assert "no random control of its own" in found["randomout"]
     assert "control" not in found["restart"]
     assert "control" not in found["clip"]
+
+
+def test_inverted_and_never_are_no_random_control(new_run: Callable[..., RunFolder]) -> None:
+    """The inverted one is told apart in its own words; one that never acts is in the tables alone."""
+    labels = ("none", "randomout", "inverted", "never")
+    run = new_run(arms={label: {"recipe": label} for label in labels})
+    for seed in range(8):
+        for arm, accuracy in zip(labels, (0.7, 0.9, 0.6, 0.7), strict=True):
+            renewals = [(1, "conv1", 1)] if arm in {"randomout", "inverted"} else []
+            run.add(arm, seed, accuracy + 0.001 * seed, renewals=renewals)
+    results = read_results(run.close())
+    (cell,) = summarise(results).cells
+    found = {verdict.arm: verdict.text for verdict in verdicts(cell)}
+    assert set(found) == {"randomout"}
+    text = found["randomout"]
+    assert (
+        "Its inverted control, inverted, renews the best filters in the place of the worst" in text
+    )
+    assert "randomout minus inverted: +30.0 points" in text
+    assert "so what it goes by matters." in text
+    assert "no random control of its own" in text
+    assert "never" not in text
+    assert {(each.arm, each.versus) for each in cell.comparisons} >= {("randomout", "never")}
+    assert renewing_arms(results, "base") == ["randomout", "inverted"]  # counts of its own
 
 
 def test_standing_and_caution(rescued: Path, partial: Path) -> None:

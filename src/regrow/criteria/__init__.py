@@ -23,6 +23,7 @@ from regrow.criteria.filter_overlap import FilterOverlap
 from regrow.criteria.firing_rate import FiringRate
 from regrow.criteria.fisher_diagonal import FisherDiagonal
 from regrow.criteria.gradient_size import GradientSize
+from regrow.criteria.gradient_utility import GradientUtility
 from regrow.criteria.liveness import Liveness
 from regrow.criteria.mean_activation import MeanActivation
 from regrow.criteria.momentary import Momentary
@@ -32,6 +33,7 @@ from regrow.criteria.own_silence import OwnSilence
 from regrow.criteria.random_score import RandomScore
 from regrow.criteria.relative_activity import RelativeActivity
 from regrow.criteria.relative_gradient import RelativeGradient
+from regrow.criteria.shuffled import Shuffled
 from regrow.criteria.silence_limit import SilenceLimit
 from regrow.criteria.since_firing import SinceFiring
 from regrow.criteria.stagnation import Stagnation
@@ -53,6 +55,7 @@ __all__ = [
     "FisherDiagonal",
     "Gates",
     "GradientSize",
+    "GradientUtility",
     "KeepReason",
     "LayerActivity",
     "Liveness",
@@ -66,6 +69,7 @@ __all__ = [
     "RelativeActivity",
     "RelativeGradient",
     "RememberingCriterion",
+    "Shuffled",
     "Signal",
     "SilenceLimit",
     "SinceFiring",

@@ -32,6 +32,7 @@ from regrow.functional.rectified import radam_update
 from regrow.functional.silence import silent
 from regrow.functional.stagnation import relative_step
 from regrow.functional.step_limit import limited, step_scale
+from regrow.functional.strength import renewal_strength
 from regrow.functional.utility import debiased, input_sizes, unit_utility
 
 __all__ = [
@@ -69,6 +70,7 @@ __all__ = [
     "relative_activity",
     "relative_gradient",
     "relative_step",
+    "renewal_strength",
     "scale_share",
     "silence_limit",
     "silence_share",

@@ -5,6 +5,7 @@ Called by the renewals, the loop, grafting and the diagnostics, wherever "filter
 * `weight_mask`, `bias_mask`, `norm_mask`: a filter's own entries.
 * `fresh_entry`: what a norm's entry of a fresh channel holds.
 * `reader_mask`: the entries of a later weight that multiply what a filter writes.
+* In the place of a mask they take a number a filter as well, and put it at the filter's entries (0 at all others).
 * `rows`, `unrows`: a weight as one row a filter, and back.
 
 Pure functions of the names in `regrow.graph.filters`. All take leading axes ``*S`` (a stack of networks, usually none).
@@ -232,12 +233,15 @@ def unrows(flat: FilterRows, filters: Filters) -> Tensor:
 def _spread(
     mask: Mask, channels: tuple[tuple[int, ...], ...], size: int
 ) -> Bool[Tensor, "*S size"]:
-    """For each entry, whether one of the filters that it is listed under is marked."""
+    """For each entry, whether one of the filters that it is listed under is marked; of numbers the largest of them."""
     filters = [f for f, entries in enumerate(channels) for _ in entries]
     entries = [entry for listed in channels for entry in listed]
     marked = mask[..., torch.tensor(filters, dtype=torch.int64, device=mask.device)]
-    counts = torch.zeros(*mask.shape[:-1], size, dtype=torch.int32, device=mask.device)
     index = torch.tensor(entries, dtype=torch.int64, device=mask.device)
+    if mask.dtype != torch.bool:
+        values = mask.new_zeros(*mask.shape[:-1], size)
+        return values.scatter_reduce(-1, index.expand_as(marked), marked, "amax")
+    counts = torch.zeros(*mask.shape[:-1], size, dtype=torch.int32, device=mask.device)
     return counts.index_add_(-1, index, marked.to(torch.int32)) > 0
 
 

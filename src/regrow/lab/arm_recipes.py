@@ -11,6 +11,7 @@ from regrow import recipes
 from regrow.compose import RecipeInfo
 from regrow.errors import ConfigError
 from regrow.lab.settings import Settings, read_settings, settings_of
+from regrow.neutral import OF
 from regrow.study.known import filled
 
 OWN: Final = {
@@ -82,6 +83,9 @@ def complete(name: str, given: Mapping[str, Any], *, epochs: int, where: str) ->
     if name in OWN:
         return _own(name, given, epochs=epochs, where=where)
     recipes.build(name, given, like=[] if info(name).control else None, where=where)
+    if given.get(OF):  # a control with the settings of the recipe that it is made of
+        own = {key: value for key, value in given.items() if key != OF}
+        return {OF: given[OF], **filled(recipes.settings(given[OF]), own)}
     return filled(recipes.settings(name), given)
 
 

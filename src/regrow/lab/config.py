@@ -167,5 +167,6 @@ def _settings_of(recipe: object) -> Mapping[str, object]:
 def _default_name(found: Mapping[str, Any]) -> str:
     """A folder's name from the data set and the tested recipes."""
     data = str(found["data"].get("name", "digits"))
-    tested = [label for label in found["arms"] if label not in {*arm_recipes.OWN, "random"}]
+    others = {*arm_recipes.OWN, "random", "inverted", "never"}
+    tested = [label for label in found["arms"] if label not in others]
     return "-".join(re.sub(r"[^A-Za-z0-9]+", "-", part).strip("-") for part in [data, *tested[:1]])

@@ -45,6 +45,7 @@ class _Occasion:
         activity: What readers receive, where that is known.
         trained: What `TrainedTensors.now` has just said.
         heard: What layers hear, by path; empty where nobody must know.
+        strengths: How far filters are moved, by path; empty but for a graded selection.
     """
 
     seed: int
@@ -52,6 +53,7 @@ class _Occasion:
     activity: Activity | None
     trained: Set[str] | None
     heard: Mapping[str, LayerInput]
+    strengths: Mapping[str, Tensor]
 
 
 class Renewer:
@@ -170,6 +172,7 @@ class Renewer:
             activity=activity,
             trained=trained,
             heard={} if self.newest is None else self._heard(decision.masks, seed=seed, step=step),
+            strengths=decision.strengths,
         )
         # All are made before the first is written: an optimizer whose state cannot be edited is an error then, and not
         # between two layers.
@@ -218,8 +221,10 @@ class Renewer:
     ) -> list[Edit]:
         """What a renewal writes: never a tensor that nobody trains at the moment."""
         layer = self.beginnings.layers[path]
+        if at.heard or at.strengths:
+            layer = replace(layer, heard=at.heard.get(path), strengths=at.strengths.get(path))
         edits = self._renewal.edits(
-            replace(layer, heard=at.heard[path]) if at.heard else layer,
+            layer,
             mask,
             params=self.tensors if params is None else params,
             seed=at.seed,

@@ -3,11 +3,13 @@
 from regrow.compose import RecipeInfo
 from regrow.recipes._registry import build, info, names, register, settings
 from regrow.recipes.continual_backprop import ContinualBackprop
+from regrow.recipes.controls import at_random, inverted, never
 from regrow.recipes.grafting import FilterGrafting
 from regrow.recipes.guarded import Guarded
 from regrow.recipes.internal_scion import InternalScion
 from regrow.recipes.keep_alive import KeepAlive
 from regrow.recipes.noise_scion import NoiseScion
+from regrow.recipes.partial_reset import PartialReset
 from regrow.recipes.random_control import RandomControl
 from regrow.recipes.randomout import RandomOut
 from regrow.recipes.redo import ReDo
@@ -22,6 +24,7 @@ __all__ = [
     "InternalScion",
     "KeepAlive",
     "NoiseScion",
+    "PartialReset",
     "RandomControl",
     "RandomOut",
     "ReDo",
@@ -29,9 +32,12 @@ __all__ = [
     "RePr",
     "RecipeInfo",
     "SelfNormalizedResets",
+    "at_random",
     "build",
     "info",
+    "inverted",
     "names",
+    "never",
     "register",
     "settings",
 ]

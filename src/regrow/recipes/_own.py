@@ -51,7 +51,9 @@ def own_recipe(name: str) -> tuple[RecipeInfo, Make]:
     made = make(like=[]) if control else make()
     partners = isinstance(made, PartnerRecipe)
     role = "control" if control else "method"
-    return replace(made.info, name=name, role=role, partners=partners), make
+    made_of = "settings" if control else made.info.made_of
+    info = replace(made.info, name=name, role=role, made_of=made_of, partners=partners)
+    return info, make
 
 
 def _parameters(function: Callable[..., object], *, name: str) -> Mapping[str, inspect.Parameter]:

@@ -13,6 +13,7 @@ from regrow._named import FORM, names_function
 from regrow.compose import Recipe, RecipeInfo
 from regrow.errors import ConfigError, UnknownNameError
 from regrow.history import Renewed
+from regrow.neutral import OF
 from regrow.partnership import PartnerRecipe
 from regrow.recipes._own import own_recipe
 
@@ -38,6 +39,11 @@ _ENTRIES: dict[str, _Entry] = {}
 _OWN: dict[str, _Entry] = {}
 """Users' functions, by the names that they are called by; they are not listed."""
 
+MakeControl = Callable[[Recipe, Sequence[Renewed]], Recipe]
+
+_CONTROLS: dict[str, MakeControl] = {}
+"""Controls that are made of the recipe that they control, by name."""
+
 _WORDS: dict[Any, str] = {
     int: "a whole number",
     float: "a number",
@@ -60,6 +66,23 @@ def register(info: RecipeInfo, make: Callable[..., Recipe | PartnerRecipe]) -> N
     if info.name in _ENTRIES:
         raise ConfigError(f"a recipe named '{info.name}' is registered already")
     _ENTRIES[info.name] = _Entry(info, make)
+
+
+def register_control(name: str, make: MakeControl, *, info: RecipeInfo | None = None) -> None:
+    """Add a control that is made of the recipe that it controls: its setting ``of`` names that one.
+
+    Args:
+        name: Its name in study files.
+        make: From that recipe, and the events of its run.
+        info: What it is; None: a recipe of this name is registered, and has settings of its own besides.
+    """
+
+    def nothing(*, of: str = "") -> Recipe:
+        raise ConfigError(f"of must name the recipe that '{name}' is a control of, got {of!r}")
+
+    if info is not None:
+        register(info, nothing)
+    _CONTROLS[name] = make
 
 
 def names() -> list[str]:
@@ -128,6 +151,8 @@ def build(
         ConfigError: A setting has the wrong type or is out of range, or a control lacks `like`.
     """
     entry = _entry(name, where)
+    if given.get(OF) and name in _CONTROLS:
+        return _control(name, given, like=like, where=where)
     place = f"{where}: " if where else ""
     parameters = entry.parameters
     for key, value in given.items():
@@ -150,6 +175,23 @@ def build(
         return entry.make(**given, **extra)
     except ConfigError as error:
         raise ConfigError(f"{place}{error}") from error
+
+
+def _control(
+    name: str, given: Mapping[str, object], *, like: Sequence[Renewed] | None, where: str
+) -> Recipe:
+    """A control, made of the recipe that it controls."""
+    own = {key: value for key, value in given.items() if key != OF}
+    of, place = str(given[OF]), f"{where}: " if where else ""
+    tested = _entry(of, where).info
+    recipe = None if tested.role != "method" or tested.partners else build(of, own, where=where)
+    if not isinstance(recipe, Recipe):
+        raise ConfigError(f"{place}of must name a recipe that renews filters, got '{of}'")
+    if info(name).control and like is None:
+        raise ConfigError(
+            f"{place}recipe '{name}' is a control and needs the events of the run that it is like"
+        )
+    return _CONTROLS[name](recipe, like or ())
 
 
 def _fits(value: object, annotation: Any) -> bool:

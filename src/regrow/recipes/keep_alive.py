@@ -27,6 +27,7 @@ INFO = RecipeInfo(
         "LSUV scales every layer to unit variance; here only layers whose gain is out by a factor of ten are touched, "
         "and none that a norm, a sum or a product follows.",
     ),
+    made_of="settings",
 )
 
 

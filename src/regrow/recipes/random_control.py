@@ -34,6 +34,7 @@ class RandomControl(Recipe):
     If a recipe that redraws filters at once beats this control, its choice of filters matters; if both do equally well,
     the disturbance alone did it. A recipe with a drop phase differs in more than the choice: this control redraws at
     once, and without the phase. For its choice, compare it with itself under ``rank_by="random"``.
+    `regrow.recipes.at_random` makes a control of a recipe, with all of its parts; here they are said one by one.
 
     Args:
         like: The events of the run under test: its report's ``events``.

@@ -44,6 +44,7 @@ INFO = RecipeInfo(
         "Distribution: the paper draws random values from the network's initialiser; torch records none, so "
         "it is the layer class's own default unless attach(init=...) tells.",
     ),
+    made_of="settings",
 )
 
 

@@ -45,6 +45,8 @@ INFO = RecipeInfo(
         "makes their neighbours' too long. Here renewed entries have the state of fresh ones, and their neighbours "
         "keep theirs; reset_optimizer=False leaves all of it.",
         "most_of_layer, a cap on the share of a layer that is renewed at once, is ours (off by default).",
+        "Scheduled variant: the released code can take the lowest share of each layer, which falls along a cosine, in "
+        "the place of the threshold. That is with_parts(select=selection.FractionOfLayer(...)).",
     ),
 )
 

@@ -56,6 +56,7 @@ INFO = RecipeInfo(
         settings={"rank_by": "random"},
         choice=frozenset({"rank_by", "normalise", "corrected"}),
     ),
+    made_of="settings",
 )
 
 

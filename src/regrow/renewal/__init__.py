@@ -1,6 +1,7 @@
 """Renewals: what a marked filter becomes.
 
 * `Redraw`: fresh weights, and what belongs to them as told; with ``preserve=True`` without a jump of the output.
+* `Blend`: a part of the way towards a fresh filter.
 * `draws`: what its weights become, other than what the layer's initialiser draws.
 * `Orthogonal`: directions that no filter of the layer has.
 * `AddNoise`, `AddStrongest`: the filter with something added to its weights (`Scion`).
@@ -24,6 +25,7 @@ from regrow.renewal.base import (
     Renewal,
     Sums,
 )
+from regrow.renewal.blend import Blend
 from regrow.renewal.noise import AddNoise
 from regrow.renewal.orthogonal import Orthogonal
 from regrow.renewal.redraw import Redraw
@@ -35,6 +37,7 @@ __all__ = [
     "Activity",
     "AddNoise",
     "AddStrongest",
+    "Blend",
     "Edit",
     "Layer",
     "LayerInput",

@@ -111,6 +111,8 @@ class Layer:
         heard: What it heard in the newest training pass; None where no renewal asks for it.
         obstacle: What between its filters and their readers does not give c times as much of c times as much, for c > 0
             (ReLU and pooling do), as was tried; "" where nothing stands there.
+        strengths: How far each marked filter is moved towards a fresh one, (O,) within [0, 1], where a graded selection
+            says so; None: all the way.
     """
 
     filters: Filters
@@ -119,11 +121,17 @@ class Layer:
     first: Tensors | None = None
     heard: LayerInput | None = None
     obstacle: str = "surroundings that were not tried"
+    strengths: Tensor | None = None
 
 
 @runtime_checkable
 class Renewal(Protocol):
     """Masks to new values. Inherit from it: then only `edits` is to be written, and readers are left alone."""
+
+    @property
+    def partial(self) -> bool:
+        """Whether it goes a part of the way: as far as `Layer.strengths` says, for a graded selection."""
+        return False
 
     @property
     def touches_readers(self) -> bool:

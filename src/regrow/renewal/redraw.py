@@ -104,10 +104,14 @@ class Redraw(Renewal):
         return None if isinstance(self.draw, str) else self.draw
 
     @property
+    def writes_readers(self) -> bool:
+        """Whether it is the draw that says what the readers become."""
+        return self._drawn_by is not None and self._drawn_by.writes_readers
+
+    @property
     def touches_readers(self) -> bool:
         """Unless they are kept."""
-        written = self._drawn_by is not None and self._drawn_by.writes_readers
-        return self.preserve or self.transfer or self.readers != "keep" or written
+        return self.preserve or self.transfer or self.readers != "keep" or self.writes_readers
 
     @property
     def needs(self) -> frozenset[Need]:

@@ -19,6 +19,7 @@ _REDRAWN: Final = (
     "The control {} renews as many filters in the same layers at the same steps, but picked at random and redrawn at "
     "once, with no phase without them"
 )
+_INVERTED: Final = "Its inverted control, {}, renews the best filters in the place of the worst"
 _RANKED: Final = (
     "Its control for the choice, {}, has the same settings and ranks the filters at random"
 )
@@ -29,6 +30,7 @@ _TOGETHER: Final = meanings(
     "redrawing at random and at once does better",
     several=True,
 )
+_WORST: Final = meanings("what it goes by", "renewing the best filters does better")
 _NO_CONTROL: Final = (
     "It has no random control of its own: whether its choice of filters matters is not shown."
 )
@@ -164,15 +166,22 @@ def _controls(cell: CellSummary, arm: ArmNumbers) -> list[str]:
     choice = None if versus is None else cell.comparison(arm.label, versus)
     if choice is not None:
         told.append(_told(choice, arm, what=_RANKED, meanings=_CHOICE))
+    at_random = choice is not None
     for replay in cell.comparisons:
-        if replay.arm != arm.label or cell.arm(replay.versus).replays != arm.label:
+        other = cell.arm(replay.versus)
+        # One that never acts is plain training: that it is, a comparison with it does not say.
+        if replay.arm != arm.label or other.replays != arm.label or other.role == "never":
             continue
+        if other.role == "inverted":
+            told.append(_told(replay, arm, what=_INVERTED, meanings=_WORST))
+            continue
+        at_random = True
         if arm.trials_dropped:
             told.append(_told(replay, arm, what=_REDRAWN, meanings=_TOGETHER))
             told += [] if choice else [_NO_CHOICE]
         else:
             told.append(_told(replay, arm, what=_REPLAYED, meanings=_CHOICE))
-    return told or [_NO_CONTROL]
+    return told if at_random else [*told, _NO_CONTROL]
 
 
 def _told(

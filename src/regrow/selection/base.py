@@ -6,6 +6,7 @@ from abc import abstractmethod
 from collections.abc import Mapping
 from typing import Protocol, runtime_checkable
 
+import torch
 from torch import Tensor
 
 from regrow._shapes import Mask, Scores
@@ -21,10 +22,12 @@ class Selection(Protocol):
     Attributes:
         quota: Whether it was asked for how many are taken, so that many at once are no surprise.
         remembers: Whether what it takes depends on what it took before: then it is asked by `chosen`.
+        graded: Whether it says of marked filters how far they are moved towards fresh ones, by `strengths`.
     """
 
     quota: bool = False
     remembers: bool = False
+    graded: bool = False
 
     @abstractmethod
     def __call__(
@@ -42,6 +45,10 @@ class Selection(Protocol):
     ) -> tuple[SelectionState, dict[str, Mask]]:
         """What it remembers from here on, and masks; layers without a marked filter may be left out. Pure."""
         return state, self(scores, eligible=eligible, step=step)
+
+    def strengths(self, scores: Mapping[str, Scores]) -> dict[str, Scores]:
+        """How far filters with these scores are moved, by layer, (*S, O) within [0, 1]; asked of a graded one alone."""
+        return {layer: torch.ones_like(each) for layer, each in scores.items()}
 
     def idle(self, scores: Mapping[str, Scores]) -> bool:
         """Whether it is sure, without a wait for the device, that nobody is marked by these scores."""

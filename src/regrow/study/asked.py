@@ -54,8 +54,17 @@ class Asked:
 
     @property
     def controls(self) -> dict[str, str]:
-        """Label of each control to the label of the arm that it replays."""
+        """Label of each control to the label of the arm that it is like."""
         return {arm.label: arm.replays for arm in self.arms if arm.replays is not None}
+
+    @property
+    def replays(self) -> dict[str, str]:
+        """The controls that have renewed as many as the arm that they are like, in the same steps."""
+        return {
+            arm.label: arm.replays
+            for arm in self.arms
+            if arm.replays is not None and arm.role == "control"
+        }
 
     @property
     def trials_per_cell(self) -> int:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from regrow._named import FORM
 from regrow.errors import ConfigError, UnknownNameError
+from regrow.neutral import OF
 from regrow.study.document import (
     Arm,
     Distillation,
@@ -25,7 +26,7 @@ from regrow.study.document import (
 )
 from regrow.study.folder import sha256_of
 from regrow.study.keys import set_key
-from regrow.study.known import Known, filled
+from regrow.study.known import CONTROLS, Known, filled
 
 if TYPE_CHECKING:
     from regrow.compose import RecipeInfo
@@ -82,8 +83,8 @@ def _points(study: Study, *, where: str) -> list[Point]:
 def complete(study: Study, known: Known, *, where: str) -> Study:
     """Write out every default of data, model and recipes, and check every name.
 
-    A control takes over the settings, the training, the model and the teachers of the arm that it replays, as far as
-    it has not its own.
+    A control takes over the settings, the training, the model and the teachers of the arm that it is like, as far as
+    it has not its own; where it is made of that arm's recipe, all of the settings, and the recipe's name.
     """
     parts: dict[str, Any] = {}
     for part, choice, shelf in (
@@ -138,9 +139,15 @@ def _completed(
     place, _, path = where.rpartition(": ")
     training = {**study.train.model_dump(), **arm.train}
     epochs = check_training(training, where=place, path=f"{path}.train").epochs
-    if facts[label].role == "control":
+    if facts[label].role in CONTROLS:
         like = _partner(facts, arm, where=where)
-        arm = _as_partner(arm, like, study.arms[like], known.recipes.settings(arm.recipe))
+        partner, shared = study.arms[like], known.recipes.settings(arm.recipe)
+        if _of_recipe(facts[label], facts[like], arm):
+            partner = partner.model_copy(
+                update={"settings": {**partner.settings, OF: partner.recipe}}
+            )
+            shared = partner.settings
+        arm = _as_partner(arm, like, partner, shared)
     elif arm.like is not None:
         raise ConfigError(f"{where}.like: is for controls, and recipe '{arm.recipe}' is none")
     full = known.recipes.complete(
@@ -161,6 +168,14 @@ def _as_partner(arm: Arm, like: str, partner: Arm, settings: Mapping[str, object
             **own,
         }
     )
+
+
+def _of_recipe(control: RecipeInfo, tested: RecipeInfo, arm: Arm) -> bool:
+    """Whether a control is made of the recipe under test, and not of settings that only it has."""
+    if control.role != "control":
+        return True
+    made_of = {control.made_of, tested.made_of}
+    return "settings" not in made_of and (not arm.settings or OF in arm.settings)
 
 
 def _modelled(study: Study, known: Known, arm: Arm, *, where: str) -> Arm:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Final, Literal, Protocol
 
 if TYPE_CHECKING:
     from regrow.compose import RecipeInfo
 
-Role = Literal["method", "control", "plain", "restart", "apart"]
-"""What an arm is for: a ``method`` under test, a ``control`` that replays one, ``plain`` training, whole ``restart``s,
-or several networks ``apart``."""
+Role = Literal["method", "control", "inverted", "never", "plain", "restart", "apart"]
+"""What an arm is for: a ``method`` under test, a ``control`` that replays one, one ``inverted``, one that ``never``
+acts, ``plain`` training, whole ``restart``s, or several networks ``apart``."""
+
+CONTROLS: Final = frozenset({"control", "inverted", "never"})
+"""What is said to be `like` another arm."""
 
 
 class Shelf(Protocol):

@@ -29,7 +29,7 @@ class ArmRecord:
         networks: How many networks a trial trains; its accuracy is their mean.
         epochs: Epochs of each.
         held_out: Training images that are not trained on.
-        replays: For a control, the arm that it replays.
+        replays: For a control, the arm that it is like.
         decides: What its recipe decides, where it can be neutral: ``filters`` or ``shares``.
         neutral: Whether its decision says nothing: a ranking at random, shares of a half.
         neutral_control: The arm that is the same but neutral.

@@ -153,7 +153,8 @@ def _parts(cell: Cell, known: Known, *, where: str) -> Iterator[TrialSpec]:
             train=check_training(training, where=where, path=f"arms.{label}.train"),
             recipe=arm.recipe,
             settings=arm.settings,
-            like=arm.like,
+            # Who is like another arm without replaying its events waits for nothing.
+            like=arm.like if known.recipes.info(arm.recipe).role == "control" else None,
             diagnostics=study.diagnostics,
             teachers=_teachers(arm, model=study.model),
             distillation=arm.distillation or Distillation(),

@@ -263,3 +263,14 @@ def test_the_figure_of_the_paper_is_one_run_a_region_and_seed() -> None:
     found = families(specs)
     assert len(found) == 100
     assert len({len(members) for members in found}) == 1
+
+
+def test_how_far_units_are_moved_is_no_mask_and_such_runs_are_not_shared(
+    two: Callable[..., Study],
+) -> None:
+    """Two rates mark the same units: as one run the second would be moved by the first one's strengths."""
+    moved = {
+        label: {"recipe": "partial-reset", "settings": {"rate": rate}}
+        for label, rate in (("a", 0.1), ("b", 0.2))
+    }
+    assert labels(two({"none": {"recipe": "none"}, **moved})) == [["none"], ["a"], ["b"]]

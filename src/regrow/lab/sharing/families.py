@@ -91,9 +91,11 @@ def common_part(recipe: Recipe) -> tuple[object, ...] | None:
 
     Returns:
         Parts to be compared; None where the recipe cannot share: it takes filters out of the network, or looks at
-        other times than at regular intervals, or acts on steps that renew nothing, or its selection remembers.
+        other times than at regular intervals, or acts on steps that renew nothing, or its selection remembers or is
+        graded.
     """
-    if recipe.drop or not isinstance(recipe.when, Every) or recipe.select.remembers:
+    select = recipe.select
+    if recipe.drop or not isinstance(recipe.when, Every) or select.remembers or select.graded:
         return None
     if recipe.guard is not None or recipe.gain_check is not None:
         return None  # they act before anything is renewed: plain training is another run from the first step on

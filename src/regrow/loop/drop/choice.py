@@ -24,6 +24,7 @@ class Choice(Selection):
 
     Attributes:
         remembers: As the recipe's selection.
+        graded: The same.
         absent: Who has filters out of the model at the moment.
 
     Args:
@@ -45,6 +46,7 @@ class Choice(Selection):
     ) -> None:
         self._select = select
         self.remembers = select.remembers
+        self.graded = select.graded
         self.absent = absent
         self._own = own
         self._streams = streams
@@ -57,6 +59,10 @@ class Choice(Selection):
     def idle(self, scores: Mapping[str, Scores]) -> bool:
         """As the recipe's selection: it marks nobody whom that does not mark."""
         return self._select.idle(scores)
+
+    def strengths(self, scores: Mapping[str, Scores]) -> dict[str, Scores]:
+        """As the recipe's selection."""
+        return self._select.strengths(scores)
 
     def __call__(
         self, scores: Mapping[str, Scores], *, eligible: Mapping[str, Mask], step: int

@@ -35,7 +35,7 @@ def figures(results: Results, cell: str) -> Iterator[Drawing]:
         counts = by_layer(results, cell, arm)
         renewed = sum(n for own in counts.values() for n in own.values())
         touched = len(results.of_arm(cell, arm, results.renewals))
-        replaying = [label for label, tested in results.study.controls.items() if tested == arm]
+        replaying = [label for label, tested in results.study.replays.items() if tested == arm]
         repeated = f" The control {', '.join(replaying)} repeats the same numbers."
         seeds = wording.count(len(trials), "seed")
         last, part = last_epoch(results, cell), shown_epochs(results, cell, arm)
@@ -76,7 +76,7 @@ def renewing_arms(results: Results, cell: str) -> list[str]:
     """
     every = [arm.label for arm in results.study.arms]
     found = [label for label in every if results.of_arm(cell, label, results.renewals)]
-    controls = results.study.controls
+    controls = results.study.replays
     return [label for label in found if controls.get(label) not in found]
 
 
