@@ -72,7 +72,7 @@ def test_of_a_part(make: Callable[..., object], settings: dict[str, Any], said: 
 
 def test_of_a_recipe_that_was_composed() -> None:
     info = RecipeInfo(name="own", summary="a recipe of one's own")
-    with pytest.raises(ConfigError, match=r"^mode must be one of 'paper', 'reference', got 'x'"):
+    with pytest.raises(ConfigError, match=r"^mode must be 'paper' or 'reference', got 'x'"):
         PartnerRecipe(
             info=info,
             partners=2,
