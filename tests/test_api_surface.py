@@ -28,6 +28,7 @@ PUBLIC = {
     "Recipe",
     "Regrower",
     "Report",
+    "SelfNormalizedResets",
     "StepLimit",
     "Teachers",
     "attach",

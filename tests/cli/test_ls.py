@@ -33,6 +33,7 @@ def test_recipes_are_shown_by_family() -> None:
         "continual-backprop",
         "partial-reset",
         "regrama",
+        "self-normalized-resets",
     }
     assert families["controls"] >= {"none", "random", "inverted", "never", "restart"}
     text = CliRunner().invoke(app, ["ls", "recipes"]).stdout

@@ -17,6 +17,7 @@ from regrow.criteria import (
     ActivationStatistics,
     Criterion,
     FilterOverlap,
+    FiringRate,
     FisherDiagonal,
     Gates,
     GradientSize,
@@ -26,10 +27,15 @@ from regrow.criteria import (
     MeanActivation,
     Observation,
     Oracle,
+    OutputGradient,
+    OwnSilence,
     RandomScore,
     RelativeActivity,
     RelativeGradient,
     Shuffled,
+    SilenceLimit,
+    SinceFiring,
+    Stagnation,
     Taylor,
     Utility,
     WeightNorm,
@@ -50,6 +56,7 @@ from regrow.recipes import (
     ReDo,
     ReGraMa,
     RePr,
+    SelfNormalizedResets,
 )
 
 
@@ -77,6 +84,8 @@ class CriterionRow:
     wrong: tuple[Wrong, ...] = ()
     averages: bool = False
     """Whether two observations are averaged, and not added up."""
+    lasting: bool = False
+    """Whether what was seen before counts in another way: its own tests say in which."""
     scale_free: bool = False
     """Whether scores stay as they are when all that is observed is multiplied by a number; with `rescale` all do."""
     needs_some: bool = False
@@ -164,11 +173,15 @@ def seen(rows: torch.Tensor) -> Observation:
             mean=rows.double().mean(-1),
             size=rows.double().abs().mean(-1),
             positive=(rows > 0).double().mean(-1),
+            deviation=(rows - rows.mean(-1, keepdim=True)).double().abs().mean(-1),
             places=(rows.double().mean(-1, keepdim=True),),
         ),
         outgoing=rows.abs().sum(-1),
         heard=ActivationStatistics(activation=mean_activation(rows), zeros=zero_share(rows)),
         gates=Gates(slope=taylor(slopes), curvature=fisher_diagonal(slopes)),
+        exchanges=Gates(slope=taylor(slopes), curvature=fisher_diagonal(slopes)),
+        output_gradient=rows.double().abs().mean(-1),
+        preactivation_gradient=rows.double().abs().mean(-1),
         silenced_accuracy=Ablation(whole=rows.mean((-2, -1)), without=rows.mean(-1)),
         silenced_loss=Ablation(whole=rows.square().mean((-2, -1)), without=rows.square().mean(-1)),
     )
@@ -250,11 +263,61 @@ def _utility_oracle(
 ) -> list[float]:
     """After one step the corrected average is the step's own utility: Equation 1 of the paper, and its rivals."""
     del grad
-    sums = [sum(abs(value) for value in row) for row in weight]
-    kind = settings.get("kind", "contribution")
-    if kind == "contribution":
-        return [total / len(row) * total for total, row in zip(sums, weight, strict=True)]
-    return sums if kind == "weight" else [1 / total for total in sums]
+    scores = []
+    for row in weight:
+        size = sum(abs(value) for value in row)  # of the incoming and of the outgoing weights
+        given = size / len(row)
+        apart = sum(abs(value - sum(row) / len(row)) for value in row) / len(row)
+        scores.append(
+            {
+                "contribution": given * size,
+                "weight": size,
+                "adaptation": 1 / size,
+                "zero_contribution": apart * size,
+                "adaptable_contribution": apart * size / size,
+            }[settings.get("kind", "contribution")]
+        )
+    return scores
+
+
+def _firing_oracle(
+    weight: list[list[float]], grad: list[list[float]], settings: Mapping[str, Any]
+) -> list[float]:
+    del grad, settings
+    return [sum(value > 0 for value in row) / len(row) for row in weight]
+
+
+def _silent_oracle(
+    weight: list[list[float]], grad: list[list[float]], settings: Mapping[str, Any]
+) -> list[float]:
+    """After one step: 0 for who fires, else -1, for a step of silence."""
+    del grad, settings
+    return [0.0 if any(value > 0 for value in row) else -1.0 for row in weight]
+
+
+def _own_silence_oracle(
+    weight: list[list[float]], grad: list[list[float]], settings: Mapping[str, Any]
+) -> list[float]:
+    """After one step nobody has a history: the longest silence alone decides."""
+    del grad
+    silent = [not any(value > 0 for value in row) for row in weight]
+    return [0.0 if each and settings.get("max_silence") == 1 else 1.0 for each in silent]
+
+
+def _limit_oracle(
+    weight: list[list[float]], grad: list[list[float]], settings: Mapping[str, Any]
+) -> list[float]:
+    del grad
+    silent = [not any(value > 0 for value in row) for row in weight]
+    return [1.0 - each / settings.get("max_silence", 1250) for each in silent]
+
+
+def _first_look_oracle(
+    weight: list[list[float]], grad: list[list[float]], settings: Mapping[str, Any]
+) -> list[float]:
+    """Nothing is known of anybody's way."""
+    del grad, settings
+    return [1.0 for _ in weight]
 
 
 CRITERIA: dict[str, CriterionRow] = {
@@ -326,18 +389,86 @@ CRITERIA: dict[str, CriterionRow] = {
     "Shuffled": CriterionRow(make=partial(Shuffled, criterion=WeightNorm())),
     "Utility": CriterionRow(
         make=Utility,
-        settings=({}, {"kind": "weight"}, {"kind": "adaptation"}, {"means": True, "decay": 0.5}),
+        settings=(
+            {},
+            {"kind": "weight"},
+            {"kind": "adaptation"},
+            {"kind": "zero_contribution"},
+            {"kind": "adaptable_contribution"},
+            {"means": True, "decay": 0.5},
+        ),
         oracle=_utility_oracle,
         averages=True,
         wrong=(
-            Wrong(settings={"kind": "luck"}, match="'adaptation' or 'random', got 'luck'"),
+            Wrong(settings={"kind": "luck"}, match="'feature_by_input' or 'random', got 'luck'"),
             Wrong(settings={"decay": 1.0}, match=r"decay must be within \[0, 1\), got 1.0"),
+        ),
+    ),
+    "FiringRate": CriterionRow(
+        make=FiringRate,
+        settings=({}, {"decay": 0.5}),
+        oracle=_firing_oracle,
+        averages=True,
+        scale_free=True,
+        wrong=(Wrong(settings={"decay": -0.1}, match=r"decay must be within \[0, 1\), got -0.1"),),
+    ),
+    "SinceFiring": CriterionRow(
+        make=SinceFiring,
+        settings=({}, {"as_published": True}),
+        oracle=_silent_oracle,
+        lasting=True,
+        scale_free=True,
+        wrong=(Wrong(settings={"as_published": 1}, match="as_published must be true or false"),),
+    ),
+    "OwnSilence": CriterionRow(
+        make=OwnSilence,
+        settings=({}, {"min_silence": 1, "max_silence": 1}, {"as_published": True}),
+        oracle=_own_silence_oracle,
+        lasting=True,
+        scale_free=True,
+        wrong=(
+            Wrong(settings={"rejection": 2}, match=r"rejection must be within \[0, 1\], got 2"),
+            Wrong(settings={"rejection": 1e-9}, match="rejection must be 0 or at least 0.0001"),
+            Wrong(settings={"min_silence": 0}, match="min_silence must be a whole number of at"),
+            Wrong(settings={"max_silence": 6}, match="at most max_silence, got 7 and 6"),
+            Wrong(settings={"as_published": 1}, match="as_published must be true or false"),
+        ),
+    ),
+    "SilenceLimit": CriterionRow(
+        make=SilenceLimit,
+        settings=({}, {"min_silence": 1, "max_silence": 2}),
+        oracle=_limit_oracle,
+        lasting=True,
+        scale_free=True,
+        wrong=(
+            Wrong(settings={"rejection": -1}, match=r"rejection must be within \[0, 1\], got -1"),
+            Wrong(settings={"update_every": 0}, match="update_every must be a whole number of at"),
+            Wrong(settings={"growth": 1.0}, match="growth must be above 1, got 1.0"),
+            Wrong(settings={"min_silence": 2000}, match="at most max_silence, got 2000 and 1250"),
+            Wrong(settings={"max_silence": 10**6}, match="max_silence must be at most 100,000"),
+        ),
+    ),
+    "Stagnation": CriterionRow(
+        make=Stagnation, oracle=_first_look_oracle, lasting=True, scale_free=True
+    ),
+    "OutputGradient": CriterionRow(
+        make=OutputGradient,
+        settings=({}, {"where": "activation"}),
+        oracle=_relative_activity_oracle,
+        scale_free=True,
+        wrong=(
+            Wrong(
+                settings={"where": "weight"}, match="'preactivation' or 'activation', got 'weight'"
+            ),
         ),
     ),
     "ZeroShare": CriterionRow(make=ZeroShare, oracle=_zeros_oracle, scale_free=True),
     # The rows are slopes there: the mean of their sizes is what is done to activations too.
     "Taylor": CriterionRow(
-        make=Taylor, settings=({}, {"rescale": True}), oracle=_activation_oracle
+        make=Taylor,
+        settings=({}, {"rescale": True}, {"reference": "mean"}),
+        oracle=_activation_oracle,
+        wrong=(Wrong(settings={"reference": "one"}, match="'zero' or 'mean', got 'one'"),),
     ),
     "FisherDiagonal": CriterionRow(
         make=FisherDiagonal, settings=({}, {"rescale": True}), oracle=_fisher_oracle
@@ -459,6 +590,21 @@ _SCION_WRONG = (
     Wrong(settings={"at_end": 1}, match="at_end must be like False, got 1"),
     Wrong(settings={"treshold": 1.0}, match="did you mean 'threshold'", error=RegrowError),
 )
+
+
+def _silenced(model: torch.nn.Module) -> None:
+    """Two filters that give one value to all that read them."""
+    named = dict(model.named_parameters())
+    with torch.no_grad():
+        for weight, shift in (
+            ("3.weight", "3.bias"),
+            ("0.weight", "1.bias"),
+            ("a.weight", "norm.bias"),
+        ):
+            if weight in named:
+                named[weight][1] = 0.0
+                named[shift][1] = -100.0
+
 
 RECIPES: dict[str, RecipeRow] = {
     "randomout": RecipeRow(
@@ -590,7 +736,7 @@ RECIPES: dict[str, RecipeRow] = {
             Wrong(settings={"rate": 1.5}, match=r"rate must be within \[0, 1\], got 1.5"),
             Wrong(settings={"maturity": -1}, match="maturity must be a whole number of at least 0"),
             Wrong(settings={"decay": 1.0}, match=r"decay must be within \[0, 1\), got 1.0"),
-            Wrong(settings={"utility": "luck"}, match="'adaptation' or 'random', got 'luck'"),
+            Wrong(settings={"utility": "luck"}, match="'feature_by_input' or 'random', got 'luck'"),
             Wrong(settings={"active_fraction": 1.5}, match=r"within \[0, 1\], got 1.5"),
             Wrong(settings={"as_published": 1}, match="as_published must be like False, got 1"),
             Wrong(settings={"mature": 1}, match="did you mean 'maturity'", error=RegrowError),
@@ -622,22 +768,26 @@ RECIPES: dict[str, RecipeRow] = {
             Wrong(settings={"rat": 0.1}, match="did you mean 'rate'", error=RegrowError),
         ),
     ),
+    "self-normalized-resets": RecipeRow(
+        make=SelfNormalizedResets,
+        # Nobody but the two that `prepare` silences is silent on a whole batch.
+        acts={"min_silence": 3, "max_silence": 6},
+        prepare=_silenced,
+        # The code's percentile of 0.99; the notebook's 100 and 20,000 examples, in batches of 16.
+        defaults={"rejection": 0.01, "min_silence": 7, "max_silence": 1250, "update_every": None},
+        wrong=(
+            Wrong(settings={"rejection": 1.5}, match=r"rejection must be within \[0, 1\], got 1.5"),
+            Wrong(settings={"rejection": 1e-5}, match="rejection must be 0 or at least 0.0001"),
+            Wrong(settings={"min_silence": 0}, match="min_silence must be a whole number of at"),
+            Wrong(settings={"max_silence": 5}, match="at most max_silence, got 7 and 5"),
+            Wrong(settings={"update_every": 9}, match="belongs to as_published=True"),
+            Wrong(settings={"active_fraction": 1.5}, match=r"within \[0, 1\], got 1.5"),
+            Wrong(settings={"as_published": 1}, match="as_published must be like False, got 1"),
+            Wrong(settings={"rejections": 1}, match="did you mean 'rejection'", error=RegrowError),
+        ),
+    ),
     "random": RecipeRow(make=RandomControl, acts={"like": _EVENTS}),
 }
-
-
-def _silenced(model: torch.nn.Module) -> None:
-    """Two filters that give one value to all that read them."""
-    named = dict(model.named_parameters())
-    with torch.no_grad():
-        for weight, shift in (
-            ("3.weight", "3.bias"),
-            ("0.weight", "1.bias"),
-            ("a.weight", "norm.bias"),
-        ):
-            if weight in named:
-                named[weight][1] = 0.0
-                named[shift][1] = -100.0
 
 
 def _by_silence(**settings: Any) -> Recipe:
@@ -681,6 +831,10 @@ VARIANTS: dict[str, RecipeRow] = (
         ),
     }
     | {
+        "self-normalized-resets, as published": replace(
+            RECIPES["self-normalized-resets"],
+            acts={"min_silence": 3, "max_silence": 6, "as_published": True, "update_every": 7},
+        ),
         "keepalive, centred": replace(
             RECIPES["keepalive"], acts={**RECIPES["keepalive"].acts, "draw": "centred"}
         ),
@@ -701,7 +855,15 @@ VARIANTS: dict[str, RecipeRow] = (
 )
 """Every recipe, RandomOut as it is by default, a draw by what was heard, and RePr with each of its rankings."""
 
-BY_SILENCE = frozenset({"randomout by silence", "keepalive", "keepalive, centred"})
+BY_SILENCE = frozenset(
+    {
+        "randomout by silence",
+        "keepalive",
+        "keepalive, centred",
+        "self-normalized-resets",
+        "self-normalized-resets, as published",
+    }
+)
 """Rows that act on filters which give nothing, and on no other."""
 
 EACH = seldom(

@@ -37,7 +37,10 @@ LOOKS = dict.fromkeys(BY_SILENCE, ((0, 11), (0, 7)))
 """Rows that look at the sizes of gradients in every step: operations in passes and steps of two layers, and of one."""
 
 LOOKS["partial-reset"] = ((0, 32), (0, 16))  # it averages the gradients of every step
-LOOKS["continual-backprop"] = ((76, 104), (32, 56))  # it reads every pass, and averages
+# They read every pass, and average, or count.
+LOOKS["continual-backprop"] = ((76, 104), (32, 56))
+LOOKS["self-normalized-resets"] = ((76, 85), (32, 45))
+LOOKS["self-normalized-resets, as published"] = ((76, 55), (32, 30))
 
 FINDS_NOTHING: dict[str, tuple[dict[str, Any], list[int]]] = {
     "randomout": ({"threshold": 0.0, "every_steps": 1}, [12] * 6),

@@ -26,6 +26,7 @@ RECIPES = (
     regrow.ReGraMa,
     regrow.ContinualBackprop,
     regrow.PartialReset,
+    regrow.SelfNormalizedResets,
 )
 NAMES = [(make, name) for make in RECIPES for name in inspect.signature(make).parameters]
 WRONG = (-1, 0, 2.5, float("nan"), "no such word")

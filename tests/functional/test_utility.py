@@ -8,6 +8,7 @@ import torch.nn.functional as F  # noqa: N812
 
 from regrow.errors import ConfigError
 from regrow.functional import debiased, input_sizes, unit_utility
+from regrow.functional.utility import FACTORS
 
 
 def _rows(*shape: int) -> torch.Tensor:
@@ -49,12 +50,37 @@ def test_contribution_is_equation_1() -> None:
     assert found.tolist() == pytest.approx([float(each) for each in by_hand], rel=1e-12)
 
 
-def test_the_other_utilities() -> None:
-    one, two = torch.tensor([2.0, 4.0]), torch.tensor([0.0, 0.5])
-    assert unit_utility("weight", outgoing=one, size=two).tolist() == [2.0, 4.0]
-    assert unit_utility("adaptation", outgoing=one, size=one, incoming=two).tolist() == [0.0, 2.0]
-    with pytest.raises(ConfigError, match="'adaptation' with incoming, got 'adaptation'"):
-        unit_utility("adaptation", outgoing=one, size=two)
+def test_all_six_are_the_released_codes_up_to_what_a_layer_has_in_common() -> None:
+    """There weights are averaged where they are summed here: a factor for the layer, which changes no order."""
+    given, reads, own = _rows(9, 4).relu().tolist(), _rows(3, 4).tolist(), _rows(4, 6).tolist()
+    centre = [0.1, -0.2, 0.7, 0.0]
+    size = [math.fsum(abs(row[i]) for row in given) / 9 for i in range(4)]
+    apart = [math.fsum(abs(row[i] - centre[i]) for row in given) / 9 for i in range(4)]
+    out = [math.fsum(abs(row[i]) for row in reads) for i in range(4)]
+    into = [math.fsum(abs(value) for value in row) for row in own]
+    expected = {
+        "weight": out,
+        "contribution": [w * h for w, h in zip(out, size, strict=True)],
+        "adaptation": [1 / w for w in into],
+        "zero_contribution": [w * h for w, h in zip(out, apart, strict=True)],
+        "adaptable_contribution": [w * h / v for w, h, v in zip(out, apart, into, strict=True)],
+        "feature_by_input": [h / v for h, v in zip(apart, into, strict=True)],
+    }
+    assert expected.keys() == FACTORS.keys()
+    known = {"size": size, "deviation": apart, "outgoing": out, "incoming": into}
+    tensors = {name: torch.tensor(each, dtype=torch.float64) for name, each in known.items()}
+    for kind, values in expected.items():
+        some = {name: tensors[name] for name in FACTORS[kind]}
+        assert unit_utility(kind, **some).tolist() == pytest.approx(values, rel=1e-14)  # type: ignore[arg-type]
+        for name in some:  # none of them is there for nothing
+            with pytest.raises(ConfigError, match=f"kind='{kind}' needs {name}, got None"):
+                unit_utility(kind, **{key: some[key] for key in some if key != name})  # type: ignore[arg-type]
+
+
+def test_who_hears_nobody_has_no_utility_by_its_weights() -> None:
+    two = torch.tensor([0.0, 0.5])
+    assert unit_utility("adaptation", incoming=two).tolist() == [0.0, 2.0]
+    assert unit_utility("feature_by_input", deviation=two + 1, incoming=two).tolist() == [0.0, 3.0]
 
 
 @pytest.mark.parametrize("decay", [0.0, 0.5, 0.99, 0.9999])

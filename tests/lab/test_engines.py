@@ -159,9 +159,18 @@ def test_an_arm_that_never_acts_is_plain_training_in_each_engine(
     assert never.recipe_seconds > 0
 
 
-def test_the_engines_find_the_same_filters_dead(study: MakeStudy) -> None:
+@pytest.mark.parametrize(
+    ("recipe", "settings"),
+    [
+        ("randomout", {"active_fraction": 1.0}),
+        ("self-normalized-resets", {"min_silence": 5, "max_silence": 5}),
+    ],
+)
+def test_the_engines_find_the_same_filters_dead(
+    study: MakeStudy, recipe: str, settings: dict[str, Any]
+) -> None:
     """On the digits a filter of this seed is born dead; its reader follows."""
-    arms = {"ro": {"recipe": "randomout", "settings": {"active_fraction": 1.0}}}
+    arms = {"ro": {"recipe": recipe, "settings": settings}}
     model = {"filters": 2, "dense": 32, "init": "kaiming_normal"}
     found = study(
         data={"name": "digits", "settings": {"scale": "unit"}},

@@ -30,6 +30,7 @@ ALIKE = (
     "empty_batches_on_one_rank",
     "scaler_with_an_infinity_on_one_rank",
     "local_losses",
+    "distances",
     "kept_output",
     "centred",
     "ranked_by_activations",
@@ -75,6 +76,11 @@ def test_two_ranks_stay_bit_identical(tmp_path: Path) -> None:
     for part in ("parameters", "optimizer", "regrower"):
         assert quiet[part] == [], part
     assert quiet["events"] == [[4, "second", [1]], [4, "side", [1]]]
+
+    own = found["own_silences"]
+    for part in ("parameters", "optimizer", "regrower"):
+        assert own[part] == [], part
+    assert own["events"][0] == [3, "first", [1, 3]]
 
     assert found["centred"]["means"]
     for together, apart in found["centred"]["means"]:

@@ -101,6 +101,33 @@ def silence() -> dict[str, Any]:
 
 
 @scenario
+def own_silences() -> dict[str, Any]:
+    """One rank sees nothing but black images: who fires on the other one is not silent."""
+    model, optimizer, _ = build(attach=False)
+    with torch.no_grad():
+        model.module.norm.weight[[1, 3]], model.module.norm.bias[[1, 3]] = 0.0, -1.0
+    recipe = regrow.SelfNormalizedResets(min_silence=3, max_silence=4)
+    regrower = regrow.attach(recipe, model, optimizer, example_inputs=EXAMPLE, include=["first"])
+    for step in range(STEPS):
+        images, labels = batch(step, rank=dist.get_rank())
+        optimizer.zero_grad()
+        backward(model, images * float(dist.get_rank() > 0), labels)
+        optimizer.step()
+    events = [(event.step, event.layer, event.filters) for event in regrower.report.events]
+    return {**outcome(model, optimizer, regrower), "events": events}
+
+
+@scenario
+def distances() -> dict[str, Any]:
+    """From means over all ranks' images, each rank's own share of the step's apart."""
+    model, optimizer, _ = build(attach=False)
+    recipe = regrow.ContinualBackprop(utility="adaptable_contribution", rate=0.3, maturity=1)
+    regrower = regrow.attach(recipe, model, optimizer, example_inputs=EXAMPLE, include=["first"])
+    train(model, optimizer)
+    return outcome(model, optimizer, regrower)
+
+
+@scenario
 def kept_output() -> dict[str, Any]:
     """Each rank calibrates on images of its own, with running statistics of its own."""
     model, optimizer, _ = build(attach=False)

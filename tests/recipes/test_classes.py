@@ -32,6 +32,12 @@ ROWS: list[tuple[type[Composition], dict[str, Any], str, dict[str, Any]]] = [
     (regrow.ReGraMa, {"threshold": 0.5}, "threshold=0.5", {"newborn": True}),
     (regrow.ContinualBackprop, {"rate": 0.5}, "rate=0.5", {"newborn": False}),
     (regrow.PartialReset, {"rate": 0.5}, "rate=0.5", {"criterion": WeightNorm()}),
+    (
+        regrow.SelfNormalizedResets,
+        {"rejection": 0.05},
+        "rejection=0.05",
+        {"criterion": WeightNorm()},
+    ),
     (regrow.NoiseScion, {"decay": 0.5}, "decay=0.5", {"when": Every()}),
     (regrow.InternalScion, {"at_end": True}, "at_end=True", {"renew": Redraw()}),
     (regrow.RandomControl, {"like": [EVENT]}, f"like=({EVENT!r},)", {"init": "zeros"}),

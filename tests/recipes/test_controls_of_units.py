@@ -18,6 +18,7 @@ ROWS: list[tuple[regrow.Recipe, dict[str, Any]]] = [
     (regrow.ReDo(threshold=0.8, every_steps=4), {"readers": "zero"}),
     (regrow.ReGraMa(threshold=0.5, every_steps=4), {"readers": "zero"}),
     (regrow.ContinualBackprop(rate=0.1, maturity=3), {"transfer": True}),
+    (regrow.SelfNormalizedResets(min_silence=4, max_silence=4), {"readers": "zero"}),
 ]
 
 

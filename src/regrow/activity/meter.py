@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from regrow.activity.call_table import CallTable
+from regrow.activity.centres import Centres
 from regrow.activity.kept_calls import KeptCalls
 from regrow.activity.pass_tensors import PassTensors
 from regrow.activity.readings import LayerPass, PassReading
@@ -78,6 +79,7 @@ class ActivityMeter:
         self._compiled: bool | None = None
         self._passes: dict[str, LayerPass] = {}
         self._made: dict[str, LayerPass] = {}
+        self.centres = Centres(self._made)
         self._table = CallTable(self._frames)
         self._watching = False
         self._before: list[Callable[[Arguments], None]] = []
@@ -193,10 +195,8 @@ class ActivityMeter:
         """Read what anybody asks for, and nothing else."""
         self._frames.remove()
         asked = [each for each in self._asked.values() if each.layers]
-        self.sums, self.ranges = (
-            any(each.sums for each in asked),
-            any(each.ranges for each in asked),
-        )
+        self.sums = any(each.sums for each in asked)
+        self.ranges = any(each.ranges for each in asked)
         wanted = frozenset[str]().union(*(each.layers for each in self._asked.values()))
         self._passes = {}
         self._table.clear()

@@ -13,7 +13,7 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from regrow.activity.pass_tensors import FIRST, PassTensors
+from regrow.activity.pass_tensors import FIRST, PassTensors, sampled
 from regrow.functional.silence import silent
 from regrow.graph.flows import Outlet
 
@@ -23,9 +23,15 @@ _SURELY: Final = 1e-3
 _FEW_CHANNELS: Final = 256
 """So many numbers are compared faster as Python's than by operations on tensors."""
 
+Centre = tuple[Tensor | float, Tensor | float]
+"""a and b, by filter or for all of them: the centre is a + b * (the mean of the pass)."""
+
 
 class OutletRange:
     """The range of what filters give at one outlet, over the calls of a pass.
+
+    Attributes:
+        centre: What distances are measured from, where somebody asks for them.
 
     Args:
         outlet: The outlet.
@@ -35,6 +41,7 @@ class OutletRange:
 
     def __init__(self, outlet: Outlet, count: int, device: torch.device) -> None:
         self.broken = False
+        self.centre: Centre | None = None
         self._outlet = outlet
         self._count = count
         units = torch.tensor(outlet.units, device=device)
@@ -224,7 +231,22 @@ class OutletRange:
         found = found[:, :-1]
         each_place = many // max(len(self._outlet.units), 1)
         found[3] = self._places * each_place
+        if self.centre is not None:
+            found = torch.cat((found, self._deviations(x, found[0] / found[3], self.centre)[None]))
         placed = each[0].flatten()
         self.placed = placed if self.placed is None else self.placed + placed
         self.given += each_place
         self.sums = found if self.sums is None else self.sums + found
+
+    def _deviations(self, x: Tensor, mean: Tensor, centre: Centre) -> Tensor:
+        """Sums of distances from the centre, by filter, over the examples that `PassTensors.sums` takes."""
+        whole = torch.cat(
+            (centre[0] + centre[1] * mean, mean.new_zeros(1))
+        )  # one for nobody's places
+        shape = [1] * x.ndim
+        for axis in self._outlet.axes:
+            shape[axis] = x.shape[axis]
+        apart = (sampled(x, self._rest) if self._rest else x) - whole[self._units].to(x).view(shape)
+        each = (apart.abs().float().sum(self._rest) if self._rest else apart.abs()).double()
+        sums = torch.zeros(self._count + 1, dtype=torch.float64, device=x.device)
+        return sums.index_add_(0, self._units, each.flatten())[:-1]

@@ -102,8 +102,7 @@ class PassTensors:
         if not over:
             return torch.stack((x, x.abs(), (x > 0).to(x.dtype))).double(), x.numel()
         first, *others = over
-        step = max(1, x.shape[first] // _SUMMED)
-        x = x[(slice(None),) * first + (slice(None, None, step),)]
+        x = sampled(x, over)
         moved = x.movedim(first, 0).float()
         axes = tuple(axis + (axis < first) for axis in others)  # where the other axes went
         rows = max(1, _PIECE // max(1, moved[0].numel()))
@@ -123,6 +122,13 @@ class PassTensors:
             total = three if total is None else total + three
         assert total is not None  # noqa: S101 # there are examples
         return total, x.numel()
+
+
+def sampled(x: Tensor, over: Sequence[int]) -> Tensor:
+    """A view of the examples that sums are taken of, evenly spaced; `over` as in `sums`."""
+    first = over[0]
+    step = max(1, x.shape[first] // _SUMMED)
+    return x[(slice(None),) * first + (slice(None, None, step),)]
 
 
 def a_few(x: Tensor, over: Sequence[int]) -> Tensor:

@@ -26,7 +26,8 @@ class PassReading:
         constant: The value itself where it was, (O,).
         starved: What the filter heard did not change, (O,) bool.
         examples: Number of examples.
-        sums: Sum, sum of absolute values, number of positive ones and number of all values, (4, O) float64; or None.
+        sums: Sum, sum of absolute values, number of positive ones and number of all values, (4, O) float64, and where
+            somebody asks for it the sum of distances from a centre, (5, O); or None.
         placed: Of each outlet the sum at each of its places, (P,) float64, and the number of values at each; None and 0
             where there are no sums.
         lively: Known without a look at the tensors: all were seen, and none was silent.

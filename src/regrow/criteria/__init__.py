@@ -8,6 +8,7 @@ from regrow.criteria.base import (
     Ablation,
     ActivationStatistics,
     AveragingCriterion,
+    CentringCriterion,
     Criterion,
     CriterionState,
     Gates,
@@ -19,6 +20,7 @@ from regrow.criteria.base import (
     WatchingCriterion,
 )
 from regrow.criteria.filter_overlap import FilterOverlap
+from regrow.criteria.firing_rate import FiringRate
 from regrow.criteria.fisher_diagonal import FisherDiagonal
 from regrow.criteria.gradient_size import GradientSize
 from regrow.criteria.gradient_utility import GradientUtility
@@ -26,10 +28,15 @@ from regrow.criteria.liveness import Liveness
 from regrow.criteria.mean_activation import MeanActivation
 from regrow.criteria.momentary import Momentary
 from regrow.criteria.oracle import Oracle
+from regrow.criteria.output_gradient import OutputGradient
+from regrow.criteria.own_silence import OwnSilence
 from regrow.criteria.random_score import RandomScore
 from regrow.criteria.relative_activity import RelativeActivity
 from regrow.criteria.relative_gradient import RelativeGradient
 from regrow.criteria.shuffled import Shuffled
+from regrow.criteria.silence_limit import SilenceLimit
+from regrow.criteria.since_firing import SinceFiring
+from regrow.criteria.stagnation import Stagnation
 from regrow.criteria.taylor import Taylor
 from regrow.criteria.utility import Utility
 from regrow.criteria.weight_norm import WeightNorm
@@ -40,9 +47,11 @@ __all__ = [
     "Ablation",
     "ActivationStatistics",
     "AveragingCriterion",
+    "CentringCriterion",
     "Criterion",
     "CriterionState",
     "FilterOverlap",
+    "FiringRate",
     "FisherDiagonal",
     "Gates",
     "GradientSize",
@@ -54,12 +63,17 @@ __all__ = [
     "Momentary",
     "Observation",
     "Oracle",
+    "OutputGradient",
+    "OwnSilence",
     "RandomScore",
     "RelativeActivity",
     "RelativeGradient",
     "RememberingCriterion",
     "Shuffled",
     "Signal",
+    "SilenceLimit",
+    "SinceFiring",
+    "Stagnation",
     "Taylor",
     "Utility",
     "WatchingCriterion",

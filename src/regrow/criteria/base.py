@@ -20,9 +20,9 @@ class Signal(enum.Enum):
     """What a criterion looks at; the loop records no more than that.
 
     The first three are there at every step. Activity and means are read in the training's own forward passes; for means
-    alone nobody looks who is silent, starved or blocked, which costs less. The others
-    (`MEASURED`) are measured on calibration data, where the network hears the filter, and only at a step at which a
-    score is due.
+    alone nobody looks who is silent, starved or blocked, which costs less. Deviations come with means, for a criterion
+    that says what they are measured from (`CentringCriterion`). The others (`MEASURED`) are measured on calibration
+    data, where the network hears the filter, and only at a step at which a score is due.
     """
 
     WEIGHTS = "weights"
@@ -30,14 +30,26 @@ class Signal(enum.Enum):
     READERS = "readers"
     ACTIVITY = "activity"
     MEANS = "means"
+    DEVIATIONS = "deviations"
     ACTIVATIONS = "activations"
     GATES = "gates"
+    EXCHANGES = "exchanges"
+    OUTPUT_GRADIENTS = "output gradients"
+    PREACTIVATION_GRADIENTS = "pre-activation gradients"
     SILENCED_ACCURACY = "silenced accuracy"
     SILENCED_LOSS = "silenced loss"
 
 
 MEASURED = frozenset(
-    {Signal.ACTIVATIONS, Signal.GATES, Signal.SILENCED_ACCURACY, Signal.SILENCED_LOSS}
+    {
+        Signal.ACTIVATIONS,
+        Signal.GATES,
+        Signal.EXCHANGES,
+        Signal.OUTPUT_GRADIENTS,
+        Signal.PREACTIVATION_GRADIENTS,
+        Signal.SILENCED_ACCURACY,
+        Signal.SILENCED_LOSS,
+    }
 )
 """Signals that need calibration data; all but the first need their targets too."""
 
@@ -58,6 +70,8 @@ class ActivationStatistics:
 @dataclass(frozen=True, kw_only=True)
 class Gates:
     """Derivatives of each example's loss by a gate of 1 that multiplies what the network hears of a filter.
+
+    Of an exchange the gate multiplies its distance from its mean, so that 0 leaves the mean in its place.
 
     They come as their means over the examples: all of them, 5,000 examples of a ResNet-50, would be half a gigabyte.
 
@@ -99,6 +113,7 @@ class LayerActivity:
             over some 16 to 31 examples, evenly spaced.
         size: Mean of the absolute values, the same.
         positive: Share of values above 0, the same.
+        deviation: Mean distance of what they gave from a centre, the same; None where nobody asks for it.
         places: Mean of what they gave, place by place, (O, P) for each outlet: P is 1 where a reader hears a filter in
             one channel, and more behind flattening. None where filters have different numbers of places.
         lively: Known without a look at the tensors: all were seen, and nobody was silent.
@@ -112,6 +127,7 @@ class LayerActivity:
     mean: Tensor | None = None
     size: Tensor | None = None
     positive: Tensor | None = None
+    deviation: Tensor | None = None
     places: tuple[Tensor | None, ...] = ()
     lively: bool = False
 
@@ -139,6 +155,9 @@ class Observation:
         activity: What this step's passes show of its filters, or None where it is not asked for or no pass was seen.
         heard: Its activations, or None where they are not asked for or cannot be measured.
         gates: Derivatives by its filters' gates, or None.
+        exchanges: The same of gates that leave the mean, or None.
+        output_gradient: Mean size of each example's derivative by what the network hears of a filter, (O,); or None.
+        preactivation_gradient: The same by what the layer itself gives, in front of norm and activation; or None.
         silenced_accuracy: Accuracy with its filters silenced one by one, or None.
         silenced_loss: Loss with its filters silenced one by one, or None.
     """
@@ -151,6 +170,9 @@ class Observation:
     activity: LayerActivity | None = None
     heard: ActivationStatistics | None = None
     gates: Gates | None = None
+    exchanges: Gates | None = None
+    output_gradient: Scores | None = None
+    preactivation_gradient: Scores | None = None
     silenced_accuracy: Ablation | None = None
     silenced_loss: Ablation | None = None
 
@@ -201,6 +223,14 @@ class AveragingCriterion(RememberingCriterion, Protocol):
 
     def means_of(self, state: CriterionState) -> Mapping[int, Tensor]:
         """(O, P) by the number of the outlet; nothing where that was not seen."""
+        ...
+
+
+class CentringCriterion(RememberingCriterion, Protocol):
+    """A criterion that asks how far what filters give is from their own means (`Signal.DEVIATIONS`)."""
+
+    def centre_of(self, state: CriterionState) -> tuple[Tensor | float, Tensor | float]:
+        """What is measured from in the coming step, as a and b of: a + b * (mean of the pass)."""
         ...
 
 

@@ -63,6 +63,7 @@ class Liveness:
         Ours. RandomOut (Cohen, Lo, Ding 2016, Section 2) takes the gradient for the fact.
 
     Examples:
+        >>> from regrow.criteria import LayerActivity
         >>> silent, no = torch.tensor([False, True]), torch.zeros(2, dtype=torch.bool)
         >>> seen = LayerActivity(seen=~no, silent=silent, starved=no, blocked=no, examples=64)
         >>> criterion, state = Liveness(threshold=1e-8), {}

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import final
+from typing import Literal, final
 
+from regrow._checks import check_choice
 from regrow._shapes import Scores
 from regrow.criteria.base import Observation, Signal
 from regrow.criteria.momentary import Momentary
@@ -16,27 +17,47 @@ from regrow.functional.importance import layer_scaled
 class Taylor(Momentary):
     """The mean over the examples of |dL_n / dg|, g a gate on what the network hears: see `regrow.functional.taylor`.
 
+        reference zero:  dL_n / dg = sum over positions of  h dL_n / dh           what silencing the filter costs
+        reference mean:  dL_n / dg = sum over positions of (h - r) dL_n / dh      what putting its mean r there costs
+
     Args:
         rescale: Divide a layer's scores by their length, as Molchanov et al. do.
+        reference: What a filter is exchanged for: ``zero``, or ``mean``, its mean where its readers hear it, over the
+            examples that are run at once (256 at most). A renewal that moves means (``Redraw(transfer=True)``) leaves
+            the mean.
+
+    Raises:
+        ConfigError: Another reference.
 
     Source:
-        Molchanov et al. 2017, equation 8; the ranking "Taylor" of Prakash et al. 2019, Section 5.
+        Molchanov et al. 2017, equation 8; the ranking "Taylor" of Prakash et al. 2019, Section 5. ``mean``: GXD, arXiv
+        2605.06834, whose abstract says gradient times distance from a reference; that this is the mean, and that sizes
+        are averaged, is our reading.
     """
 
     rescale: bool = False
+    reference: Literal["zero", "mean"] = "zero"
 
-    needs = frozenset({Signal.GATES})
+    def __post_init__(self) -> None:
+        """Check the settings."""
+        check_choice(self.reference, ("zero", "mean"), name="reference", where="taylor")
+
+    @property
+    def needs(self) -> frozenset[Signal]:
+        """Gates that leave nothing, or the mean."""
+        return frozenset({Signal.EXCHANGES if self.reference == "mean" else Signal.GATES})
 
     def scores_of(self, observation: Observation) -> Scores | None:
         """The derivatives as they were measured.
 
         Args:
-            observation: With `gates`.
+            observation: With `gates` or `exchanges`.
 
         Returns:
             (*S, O); None where they could not be measured.
         """
-        if observation.gates is None:
+        gates = observation.exchanges if self.reference == "mean" else observation.gates
+        if gates is None:
             return None
-        scores = observation.gates.slope
+        scores = gates.slope
         return layer_scaled(scores) if self.rescale else scores

@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final, Literal, final
+from typing import ClassVar, Final, Literal, final
 
-import torch
 from torch import Tensor
 
-from regrow._shapes import Mask, Scores
+from regrow._checks import check_choice
+from regrow._shapes import Scores
+from regrow.criteria._life_average import LifeAverage
 from regrow.criteria.base import CriterionState, LayerActivity, Observation, Signal
 from regrow.criteria.random_score import RandomScore
-from regrow.errors import ConfigError
-from regrow.functional.utility import UtilityKind, debiased, unit_utility
+from regrow.functional.utility import FACTORS, UtilityKind, debiased, unit_utility
+
+KINDS: Final = (*FACTORS, "random")
+"""What a utility can be."""
 
 _MEAN: Final = "mean."
-_KINDS: Final = ("contribution", "weight", "adaptation", "random")
+_CENTRE: Final = "centre"
 
 
 @final
 @dataclass(frozen=True, kw_only=True)
-class Utility:
+class Utility(LifeAverage):
     """How much a unit has been worth to its readers, on the average of the steps since it was renewed.
 
         u <- decay * u + (1 - decay) * utility of the step,    score = u / (1 - decay^age)
@@ -30,7 +34,10 @@ class Utility:
 
     Args:
         kind: ``contribution``: what the unit gives times the weights that read it. ``weight``: those weights alone.
-            ``adaptation``: 1 / its own weights. ``random``: a draw, for a control with the same memory of means.
+            ``adaptation``: 1 / its own weights. ``zero_contribution``: as contribution, with the distance of what it
+            gives from its own running mean. ``adaptable_contribution``: that over its own weights.
+            ``feature_by_input``: the distance over its own weights. ``random``: a draw, for a control with the same
+            memory of means.
         decay: Of the averages, within [0, 1). 0: the last step alone.
         means: Remember what units give on the average too, for a renewal that moves it (``Redraw(transfer=True)``).
 
@@ -40,84 +47,88 @@ class Utility:
     Edge cases:
         A step in which a unit is not seen, or in which its utility is not finite, counts for nothing: its age is the
         number of steps that count. One that was never seen scores as the best of its layer. A layer whose readers are
-        not all known has no score but for ``adaptation``.
+        not all known has scores of ``adaptation`` and ``feature_by_input`` alone. The running mean has the same decay,
+        and takes the step's own mean in before the distance is measured, as in the released code: at one example a step
+        the first distance of a unit's life is 0.
 
     Source:
         Dohare et al., Nature 632, 2024, Methods; the released code's ``util_type``.
     """
 
+    key: ClassVar[str] = "utility"
+
     kind: UtilityKind | Literal["random"] = "contribution"
     decay: float = 0.99
     means: bool = False
 
-    every_step = True
-
     def __post_init__(self) -> None:
         """Check the settings."""
-        if self.kind not in _KINDS:
-            raise ConfigError(
-                f"kind must be 'contribution', 'weight', 'adaptation' or 'random', got {self.kind!r} (utility)"
-            )
-        value = self.decay
-        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1:  # pyright: ignore[reportUnnecessaryIsInstance] # users' words
-            raise ConfigError(f"decay must be within [0, 1), got {value!r} (utility)")
+        check_choice(self.kind, KINDS, name="kind", where="utility")
+        self.check_decay("utility")
+
+    @property
+    def _factors(self) -> frozenset[str]:
+        return frozenset() if self.kind == "random" else FACTORS[self.kind]
 
     @property
     def needs(self) -> frozenset[Signal]:
-        """What units give, and the weights on one of their sides."""
-        if self.kind == "random":
-            return frozenset({Signal.MEANS})
-        side = Signal.WEIGHTS if self.kind == "adaptation" else Signal.READERS
-        return frozenset({Signal.MEANS, side})
+        """What units give, and the weights on one of their sides or on both."""
+        known = {
+            "deviation": Signal.DEVIATIONS,
+            "outgoing": Signal.READERS,
+            "incoming": Signal.WEIGHTS,
+        }
+        asked = {signal for factor, signal in known.items() if factor in self._factors}
+        return frozenset({Signal.MEANS, *asked})
 
-    def observe(self, state: CriterionState, observation: Observation) -> CriterionState:
-        """Take one step into the averages.
+    def of_step(self, observation: Observation, activity: LayerActivity) -> Scores | None:
+        """The utilities of the step.
 
         Args:
-            state: What is remembered so far. Not changed.
-            observation: With `activity`, and `outgoing` or `weight`.
+            observation: With `outgoing` or `weight`, or both.
+            activity: With `size` or `deviation`.
 
         Returns:
-            ``utility`` and ``age`` by unit, and ``mean.K``, (O, P), what it gives at the places of outlet K.
+            (*S, O); None where one of the factors is not known.
         """
-        activity = observation.activity
-        value = None if activity is None else self._of_step(observation, activity)
-        if activity is None or value is None:
-            return state
-        counts = activity.seen & value.isfinite()
-        was = state.get("utility")
-        was = torch.zeros_like(value) if was is None else was
-        age = state.get("age")
-        age = torch.zeros_like(counts, dtype=torch.int64) if age is None else age
-        after = {"utility": self._averaged(was, value, counts), "age": age + counts}
+        if self.kind == "random":
+            return activity.size
+        weight, outgoing = observation.weight, observation.outgoing
+        given = {
+            "size": activity.size,
+            "deviation": activity.deviation,
+            "outgoing": None if outgoing is None else outgoing.double(),
+            "incoming": None if weight is None else weight.double().abs().sum(-1),
+        }
+        found = {factor: given[factor] for factor in self._factors}
+        if activity.size is None or None in [
+            None if each is None else 0 for each in found.values()
+        ]:
+            return None
+        return unit_utility(self.kind, **found)
+
+    def beside(self, activity: LayerActivity) -> Mapping[str, Tensor]:
+        """The means, in all and place by place.
+
+        Args:
+            activity: With `mean` and `places`.
+
+        Returns:
+            ``centre``, (O,), where distances are measured from it; ``mean.K``, (O, P), what units give at the places of
+            outlet K, where those are asked for.
+        """
+        found: dict[str, Tensor] = {}
+        if "deviation" in self._factors and activity.mean is not None:
+            found[_CENTRE] = activity.mean
         for number, given in enumerate(activity.places if self.means else ()):
             if given is not None:
-                key = f"{_MEAN}{number}"
-                before = state.get(key)
-                before = torch.zeros_like(given) if before is None else before
-                after[key] = self._averaged(before, given, counts[:, None] & given.isfinite())
-        return after
-
-    def _of_step(self, observation: Observation, activity: LayerActivity) -> Tensor | None:
-        if activity.size is None or self.kind == "random":
-            return activity.size
-        if self.kind == "adaptation":
-            if observation.weight is None:
-                return None
-            incoming = observation.weight.double().abs().sum(-1)
-            return unit_utility(self.kind, outgoing=incoming, size=activity.size, incoming=incoming)
-        if observation.outgoing is None:
-            return None
-        outgoing = observation.outgoing.double()
-        return unit_utility(self.kind, outgoing=outgoing, size=activity.size)
-
-    def _averaged(self, was: Tensor, value: Tensor, counts: Tensor) -> Tensor:
-        return torch.where(counts, self.decay * was + (1 - self.decay) * value, was)
+                found[f"{_MEAN}{number}"] = given
+        return found
 
     def score(
         self, state: CriterionState, *, layer: str, count: int, step: int, seed: int
     ) -> tuple[CriterionState, Scores | None]:
-        """The averages, corrected by each unit's own age.
+        """The averages, corrected by each unit's own age, or a draw.
 
         Args:
             state: What is remembered. Not changed.
@@ -129,30 +140,23 @@ class Utility:
         Returns:
             The same state, and the scores, (*S, O) float64; None where nothing was observed.
         """
-        if "utility" not in state:
-            return state, None
-        if self.kind == "random":
+        if self.kind == "random" and self.key in state:
             return RandomScore().score(state, layer=layer, count=count, step=step, seed=seed)
-        scores = debiased(state["utility"], age=state["age"], decay=self.decay)
-        best = scores.nan_to_num(0.0).amax(-1, keepdim=True)
-        return state, torch.where(state["age"] > 0, scores, best)
+        return super().score(state, layer=layer, count=count, step=step, seed=seed)
 
-    def renewed(self, state: CriterionState, mask: Mask) -> CriterionState:
-        """Units were renewed: their averages begin anew.
+    def centre_of(self, state: CriterionState) -> tuple[Tensor | float, Tensor | float]:
+        """What distances are measured from in the coming step: the running mean with that step's own in it.
 
         Args:
-            state: What is remembered. Not changed.
-            mask: (O,).
+            state: What is remembered of the layer.
 
         Returns:
-            What is remembered from here on.
+            a and b, by unit: the centre is a + b * (mean of the step).
         """
-        return {
-            key: torch.where(
-                mask.reshape(-1, *[1] * (value.ndim - 1)), torch.zeros_like(value), value
-            )
-            for key, value in state.items()
-        }
+        if _CENTRE not in state:
+            return 0.0, 1.0
+        whole = 1.0 - self.decay ** (state["age"] + 1).double()
+        return self.decay * state[_CENTRE] / whole, (1.0 - self.decay) / whole
 
     def means_of(self, state: CriterionState) -> dict[int, Tensor]:
         """What units give on the average, by outlet, corrected by their ages.

@@ -3,6 +3,7 @@
 from regrow.functional.activity import relative_activity
 from regrow.functional.clipping import adaptive_scale, norm_scale
 from regrow.functional.constants import constant_response
+from regrow.functional.firing import silence_limit, silence_share
 from regrow.functional.gain_control import gain_control
 from regrow.functional.gradient import gradient_norm, relative_gradient
 from regrow.functional.grafting import blend, own_share, scale_share
@@ -29,6 +30,7 @@ from regrow.functional.ranking import rank_correlation, value_correlation
 from regrow.functional.rates import adagrad_rate, asgd_rate, asgd_share
 from regrow.functional.rectified import radam_update
 from regrow.functional.silence import silent
+from regrow.functional.stagnation import relative_step
 from regrow.functional.step_limit import limited, step_scale
 from regrow.functional.strength import renewal_strength
 from regrow.functional.utility import debiased, input_sizes, unit_utility
@@ -67,8 +69,11 @@ __all__ = [
     "rank_correlation",
     "relative_activity",
     "relative_gradient",
+    "relative_step",
     "renewal_strength",
     "scale_share",
+    "silence_limit",
+    "silence_share",
     "silent",
     "spare_best",
     "step_scale",

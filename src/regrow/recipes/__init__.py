@@ -15,6 +15,7 @@ from regrow.recipes.randomout import RandomOut
 from regrow.recipes.redo import ReDo
 from regrow.recipes.regrama import ReGraMa
 from regrow.recipes.repr import RePr
+from regrow.recipes.self_normalized_resets import SelfNormalizedResets
 
 __all__ = [
     "ContinualBackprop",
@@ -30,6 +31,7 @@ __all__ = [
     "ReGraMa",
     "RePr",
     "RecipeInfo",
+    "SelfNormalizedResets",
     "at_random",
     "build",
     "info",

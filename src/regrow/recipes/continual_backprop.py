@@ -35,8 +35,8 @@ INFO = RecipeInfo(
         "Rate: the paper's experiments take 1e-6 to 1e-2, Kumar et al. find 1e-4 or 1e-3 best on five problems. "
         "Default 1e-4. Maturity: 100 in most experiments (1,000 on CIFAR-100, 10,000 with PPO). Default 100.",
         "Utility: 'contribution' is the Nature paper's Equation 1; earlier versions and the MNIST and regression "
-        "experiments take one with the distance from the mean, over the incoming weights (adaptable contribution), "
-        "which is not here. The paper sums over the outgoing weights, the code averages: the same order in a layer.",
+        "experiments take 'adaptable_contribution', with the distance from the running mean, over the incoming "
+        "weights. The paper sums over the outgoing weights, the code averages: the same order in a layer.",
         "A convolution before a dense layer: the code multiplies position by position. Here the mean of a channel over "
         "its positions is multiplied with the sum of its weights over them.",
         "When: the layer versions of the code act inside the backward pass, before the optimizer's step. Here units "
@@ -73,8 +73,9 @@ class ContinualBackprop(Recipe):
         rate: The paper's replacement rate: share of a layer's mature units that is renewed in a step. 0: nobody.
         maturity: Steps after a renewal, and after the start, in which a unit is not judged.
         decay: Of the averages, within [0, 1).
-        utility: ``contribution``, ``weight`` (the weights that read the unit alone) or ``adaptation`` (1 / its own
-            weights); see `regrow.functional.unit_utility`. ``random``: the control for the choice.
+        utility: ``contribution``, or another of the released code's six, ``weight`` (the weights that read the unit
+            alone), ``adaptation`` (1 / its own weights), ``zero_contribution``, ``adaptable_contribution`` and
+            ``feature_by_input``; see `regrow.functional.unit_utility`. ``random``: the control for the choice.
         active_fraction: Share of the training, from its start, in which units are renewed. Below 1 it needs
             ``attach(total_steps=...)``.
         reset_optimizer: Give the renewed entries the optimizer state of fresh ones.
@@ -103,7 +104,15 @@ class ContinualBackprop(Recipe):
     rate: float = 1e-4
     maturity: int = 100
     decay: float = 0.99
-    utility: Literal["contribution", "weight", "adaptation", "random"] = "contribution"
+    utility: Literal[
+        "contribution",
+        "weight",
+        "adaptation",
+        "zero_contribution",
+        "adaptable_contribution",
+        "feature_by_input",
+        "random",
+    ] = "contribution"
     active_fraction: float = 1.0
     reset_optimizer: bool = True
     as_published: bool = False
@@ -114,14 +123,13 @@ class ContinualBackprop(Recipe):
 
     def compose(self) -> Parts:
         """The parts that follow from the settings."""
-        from regrow.criteria import Utility
+        from regrow.criteria.utility import KINDS, Utility
         from regrow.renewal import Redraw
         from regrow.selection import RateOfLayer
 
         check_flag(self.as_published, name="as_published", where="continual-backprop")
         check_whole(self.maturity, name="maturity", where="continual-backprop")
-        kinds = ("contribution", "weight", "adaptation", "random")
-        check_choice(self.utility, kinds, name="utility", where="continual-backprop")
+        check_choice(self.utility, KINDS, name="utility", where="continual-backprop")
         moves = not self.as_published
         return Parts(
             criterion=Utility(kind=self.utility, decay=self.decay, means=moves),

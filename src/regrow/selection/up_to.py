@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import final
 
+import torch
+
 from regrow._checks import check_finite, check_fraction
 from regrow._shapes import Mask, Scores
 from regrow.functional.masks import below, lowest
@@ -71,3 +73,20 @@ class UpTo(Selection):
             most = min(share_of(self.most_of_layer, count), count - 1)
             masks[layer] = may & lowest(values.where(may, math.inf), count=most)
         return masks
+
+    def idle(self, scores: Mapping[str, Scores]) -> bool:
+        """Whether all scores are numbers above the threshold, as in nearly every step of a recipe that looks at each.
+
+        Asked on the CPU alone, where the answer costs no wait; compared in the scores' own type, as `below` does.
+
+        Args:
+            scores: By layer, (*S, O).
+
+        Returns:
+            True: nobody is marked, and no score is to be counted as none. False: it may be otherwise.
+        """
+        values = list(scores.values())
+        if not all(each.is_cpu for each in values) or len({each.dtype for each in values}) != 1:
+            return False
+        least, most = torch.cat([each.flatten() for each in values]).aminmax()  # nan if one is
+        return bool(least > self.threshold) and most.item() < math.inf

@@ -4,10 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
-from typing import Final
+from typing import Final, cast
 
 from regrow.compose import Recipe
-from regrow.criteria import KeepReason, LayerActivity, WatchingCriterion
+from regrow.criteria import (
+    CentringCriterion,
+    KeepReason,
+    LayerActivity,
+    Signal,
+    WatchingCriterion,
+)
 from regrow.decision import RecipeState, watching
 from regrow.graph import Wiring
 from regrow.history import Report
@@ -46,6 +52,8 @@ class Lookout:
     ) -> None:
         self.activity = activity
         self._watching = watching(recipe.criterion)
+        centred = Signal.DEVIATIONS in recipe.criterion.needs
+        self._centring = cast("CentringCriterion", recipe.criterion) if centred else None
         self._neighbours = neighbours
         self._warner = warner
         # A criterion that looks only when a score is due has no use for what passes show in between.
@@ -76,6 +84,9 @@ class Lookout:
             if look or (watching is not None and own and watching.watches(own, step=step))
         )
         activity.ask(wanted & able() if wanted else wanted)
+        if self._centring is not None:
+            own = {path: state.criteria[path] for path in activity.asked}
+            activity.centre({path: self._centring.centre_of(each) for path, each in own.items()})
 
     def shown(self) -> dict[str, LayerActivity]:
         """What the passes of this step have shown."""

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from regrow.activity import ActivityMeter
+from regrow.activity.outlet_range import Centre
 from regrow.activity.readings import PassReading
 from regrow.compose import Recipe
 from regrow.criteria import LayerActivity, Signal
@@ -22,7 +23,8 @@ from regrow.loop.activity import places
 from regrow.loop.activity.factors import Factors, scales
 from regrow.loop.host import Host
 
-_ROWS: Final = 9
+_FLAGS: Final = 5
+"""What is told of each filter besides sums: seen, silent, starved, its constant, examples."""
 
 _WHY_SUMS: Final = "a criterion that reads forward passes"
 
@@ -70,6 +72,8 @@ class StepActivity:
         self._trained = host.working.trained
         # Means and shares are wanted too; who is silent is wanted.
         self._sums, self._ranges = not watches, Signal.ACTIVITY in criterion.needs
+        # And where it is asked for, how far what they give is from a centre; see `centre`.
+        self._rows = _FLAGS + (5 if Signal.DEVIATIONS in criterion.needs else 4)
         self._every = every
         self._ranks = host.ranks
         self._misses = 0
@@ -107,6 +111,10 @@ class StepActivity:
             self.asked = layers
             self._meter.ask(self, layers, sums=self._sums, ranges=self._ranges)
 
+    def centre(self, centres: Mapping[str, Centre]) -> None:
+        """Measure distances from these in the coming passes."""
+        self._meter.centres.put(self, centres)
+
     def asks_all(self, step: int) -> bool:
         """Whether all layers' passes are read in a step, where nobody says otherwise."""
         return step % self._every == 0
@@ -118,6 +126,7 @@ class StepActivity:
     def leave(self) -> None:
         """Read nothing any more."""
         self._meter.leave(self)
+        self._meter.centres.leave(self)
         self.asked = frozenset()
 
     def show(self, values: Mapping[str, Tensor], inputs: Mapping[str, Tensor]) -> None:
@@ -190,11 +199,9 @@ class StepActivity:
         rows: list[Tensor] = []
         for path in sorted(self.asked):
             count, own = self._layers[path].count, mine.get(path)
-            row = (
-                torch.zeros(_ROWS, count, dtype=torch.float64, device="cpu")
-                if own is None
-                else _row_of(own)
-            )
+            row = torch.zeros(self._rows, count, dtype=torch.float64, device="cpu")
+            if own is not None:
+                row = _row_of(own, self._rows)
             rows.append(row.flatten())
             if self._sums:
                 rows.append(places.row_of(() if own is None else own.placed, self._outlets(path)))
@@ -205,7 +212,7 @@ class StepActivity:
         parts = iter(everyone.split(lengths, 1))
         found: dict[str, PassReading] = {}
         for path in sorted(self.asked):
-            part = next(parts).unflatten(1, (_ROWS, -1))
+            part = next(parts).unflatten(1, (self._rows, -1))
             placed = next(parts) if self._sums else None
             if bool(part[:, 0].any()):
                 like = self._parameters[self._layers[path].weight]
@@ -227,13 +234,11 @@ def _writers(wiring: Wiring, path: str) -> tuple[str, ...]:
     )
 
 
-def _row_of(own: PassReading) -> Tensor:
+def _row_of(own: PassReading, rows: int) -> Tensor:
     """What one rank has seen of a layer, as numbers: (rows, O), float64 on the CPU."""
-    sums = (
-        torch.zeros(4, len(own.seen), dtype=torch.float64, device="cpu")
-        if own.sums is None
-        else own.sums
-    )
+    sums = torch.zeros(rows - _FLAGS, len(own.seen), dtype=torch.float64, device="cpu")
+    if own.sums is not None:
+        sums = own.sums[: rows - _FLAGS]  # another recipe may ask for more
     head = (
         own.seen,
         own.silent,
@@ -257,7 +262,7 @@ def _together(ranks: Tensor, *, like: Tensor) -> PassReading:
         constant=low.to(like.device),
         starved=(ranks[:, 2].bool() | ~seen).all(0).to(like.device),
         examples=int(ranks[:, 4].amax(1).sum()),
-        sums=ranks[:, 5:].sum(0).to(like.device),
+        sums=ranks[:, _FLAGS:].sum(0).to(like.device),
     )
 
 
@@ -283,5 +288,6 @@ def _means(sums: Tensor | None) -> dict[str, Tensor]:
     """A `LayerActivity`'s means from sums; nothing where there are none."""
     if sums is None:
         return {}
-    total, size, positive, values = sums
-    return {"mean": total / values, "size": size / values, "positive": positive / values}
+    total, size, positive, values, *apart = sums
+    found = {"mean": total / values, "size": size / values, "positive": positive / values}
+    return {**found, "deviation": apart[0] / values} if apart else found

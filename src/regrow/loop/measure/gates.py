@@ -41,7 +41,11 @@ def activation_sums(
 
 
 def slope_sums(
-    places: Mapping[str, Sequence[Place]], counts: Mapping[str, int], examples: Examples
+    places: Mapping[str, Sequence[Place]],
+    counts: Mapping[str, int],
+    examples: Examples,
+    *,
+    towards_mean: bool = False,
 ) -> dict[str, Tensor]:
     """Sums over the examples of what `taylor` and `fisher_diagonal` are means of, and the number of examples.
 
@@ -49,6 +53,7 @@ def slope_sums(
 
     Args:
         places: By layer; those of one layer lie side by side, not one behind the other.
+        towards_mean: A gate of 0 leaves a filter's mean over the examples that are run at once, instead of nothing.
 
     Edge cases:
         Examples must not depend on each other, as they do not in evaluation mode: the loss of one that hears another
@@ -70,14 +75,8 @@ def slope_sums(
                 )
                 for path in places
             }
-            with tapping(places, _multiplier(gates)):
-                loss = examples.loss(examples.run(start, stop), start, stop)
-                if not loss.requires_grad:
-                    raise ConfigError(
-                        "calibration_loss must depend on the model's output through torch's operations: it has no "
-                        "gradient (attach)"
-                    )
-                total = loss * (stop - start)
+            with tapping(places, _multiplier(gates, towards_mean=towards_mean)):
+                total = _total(examples, start, stop)
                 # Inside the hooks: a part that is checkpointed runs once more.
                 slopes = _gradients(total, list(gates.values()))
         for (path, gate), slope in zip(gates.items(), slopes, strict=True):
@@ -87,7 +86,57 @@ def slope_sums(
     return sums
 
 
-def _multiplier(gates: Mapping[str, Tensor]) -> Callable[[Tensor, Sequence[Tap]], Tensor]:
+def gradient_sums(
+    places: Mapping[str, Sequence[Place]], counts: Mapping[str, int], examples: Examples
+) -> dict[str, Tensor]:
+    """Sums of the sizes of each example's derivative by what passes at the filters' places, and numbers of all of them.
+
+    Where one tensor is taken by several readers it is the derivative by that tensor, what all of them ask for together.
+    """
+    sums = {
+        path: torch.zeros(2, counts[path], dtype=torch.float64, device="cpu") for path in places
+    }
+    for start, stop in examples.parts(_AT_ONCE):
+        met: list[tuple[Tensor, Sequence[Tap]]] = []
+
+        def meet(
+            x: Tensor, taps: Sequence[Tap], *, met: list[tuple[Tensor, Sequence[Tap]]] = met
+        ) -> Tensor:
+            held = x if x.requires_grad else x.detach().requires_grad_()
+            met.append((held, taps))
+            return held.clone()  # what comes behind it may write into it in place
+
+        with torch.enable_grad(), tapping(places, meet):
+            total = _total(examples, start, stop)
+            seen = list(met)  # a part that is checkpointed runs once more in the backward pass
+            tensors = {id(x): x for x, _ in seen}
+            found = dict(zip(tensors, _gradients(total, list(tensors.values())), strict=True))
+        for x, taps in seen:
+            grad = found[id(x)]
+            for path, place in taps:
+                slopes = (torch.zeros_like(x) if grad is None else grad).detach()
+                channels = slopes.movedim(place.axis, 0).flatten(1)
+                each = mean_activation(channels).cpu().double()
+                each = each[index_of(place.channels, each.device)]
+                passed = channels.shape[1]
+                both = torch.stack((each * passed, torch.full_like(each, passed)))
+                sums[path].index_add_(1, index_of(place.filters, each.device), both)
+    return sums
+
+
+def _total(examples: Examples, start: int, stop: int) -> Tensor:
+    """The sum of the losses of some examples, with its gradients."""
+    loss = examples.loss(examples.run(start, stop), start, stop)
+    if not loss.requires_grad:
+        raise ConfigError(
+            "calibration_loss must depend on the model's output through torch's operations: it has no gradient (attach)"
+        )
+    return loss * (stop - start)
+
+
+def _multiplier(
+    gates: Mapping[str, Tensor], *, towards_mean: bool
+) -> Callable[[Tensor, Sequence[Tap]], Tensor]:
     def multiply(x: Tensor, taps: Sequence[Tap]) -> Tensor:
         axis = taps[0][1].axis % x.ndim
         rows = len(next(iter(gates.values())))
@@ -99,7 +148,10 @@ def _multiplier(gates: Mapping[str, Tensor]) -> Callable[[Tensor, Sequence[Tap]]
             whole = whole.index_copy(1, channels, gate)
         shape = [1] * x.ndim
         shape[0], shape[axis] = whole.shape
-        return x * whole.reshape(shape)
+        if not towards_mean:
+            return x * whole.reshape(shape)
+        mean = x.detach().mean([each for each in range(x.ndim) if each != axis], keepdim=True)
+        return mean + (x - mean) * whole.reshape(shape)
 
     return multiply
 

@@ -66,6 +66,14 @@ def heard_at(filters: Filters, survey: Survey) -> tuple[Place, ...]:
     return found.places(survey)
 
 
+def given_at(filters: Filters, survey: Survey) -> tuple[Place, ...]:
+    """What the layer itself gives, in front of norm and activation."""
+    found = _PlaceList()
+    for index in range(filters.count):
+        found.add(survey.module(filters.weight), "output", index, (index,))
+    return found.places(survey)
+
+
 def silenced_at(
     filters: Filters, survey: Survey, *, wiring: Wiring | None = None
 ) -> tuple[Place, ...]:

@@ -15,8 +15,13 @@ from regrow.graph import Filters, Wiring
 from regrow.graph.slices import rows
 from regrow.loop.measure.data import CalibrationData
 from regrow.loop.measure.examples import CalibrationLoss, Examples
-from regrow.loop.measure.gates import activation_sums, slope_sums, weight_gradients
-from regrow.loop.measure.places import Place, UnheardError, heard_at, silenced_at
+from regrow.loop.measure.gates import (
+    activation_sums,
+    gradient_sums,
+    slope_sums,
+    weight_gradients,
+)
+from regrow.loop.measure.places import Place, UnheardError, given_at, heard_at, silenced_at
 from regrow.loop.measure.silencer import Silencer
 from regrow.loop.measure.survey import Survey
 from regrow.loop.ranks import Ranks
@@ -25,8 +30,21 @@ _TRIED = 3
 """Examples on which everything is tried before training. Few, and an unlikely size of another axis."""
 
 _SILENCED = frozenset({Signal.SILENCED_ACCURACY, Signal.SILENCED_LOSS})
-_COMPARED = frozenset({Signal.GRADIENTS, Signal.GATES, *_SILENCED})
+_SLOPES = frozenset({Signal.GATES, Signal.EXCHANGES, Signal.OUTPUT_GRADIENTS})
+"""Signals that are derivatives where the network hears a filter."""
+_COMPARED = frozenset({Signal.GRADIENTS, Signal.PREACTIVATION_GRADIENTS, *_SLOPES, *_SILENCED})
 """Signals that need targets."""
+
+_ADDED = (
+    "heard",
+    "gates",
+    "exchanges",
+    "output_gradient",
+    "preactivation_gradient",
+    "silenced_accuracy",
+    "silenced_loss",
+)
+"""What an observation of an optimizer's step gets besides."""
 
 
 class Probe:
@@ -94,6 +112,7 @@ class Probe:
         self._examples = Examples(model, data, loss=loss)
         self._counts = {path: filters.count for path, filters in self._layers.items()}
         self._heard: dict[str, tuple[Place, ...]] = {}
+        self._given: dict[str, tuple[Place, ...]] = {}
         self._silencer: Silencer | None = None
         with self._examples.data.undisturbed():
             self.notes = self._try()
@@ -104,7 +123,11 @@ class Probe:
         heard_at = {path: each for path, each in self._heard.items() if path in wanted}
         with self._examples.data.undisturbed():
             heard = self._heard_now(heard_at)
-            gates = self._gates_now(heard_at)
+            gates = self._gates_now(heard_at, Signal.GATES)
+            exchanges = self._gates_now(heard_at, Signal.EXCHANGES)
+            outputs = self._slopes_now(heard_at, Signal.OUTPUT_GRADIENTS)
+            given_at = {path: each for path, each in self._given.items() if path in wanted}
+            sums = self._slopes_now(given_at, Signal.PREACTIVATION_GRADIENTS)
             accuracy, loss = self._silenced_now(wanted)
             grads = self._gradients_now()
         weights = self._weights()
@@ -117,6 +140,9 @@ class Probe:
                 grad=rows(grads[path], filters) if path in grads else None,
                 heard=heard.get(path),
                 gates=gates.get(path),
+                exchanges=exchanges.get(path),
+                output_gradient=outputs.get(path),
+                preactivation_gradient=sums.get(path),
                 silenced_accuracy=accuracy.get(path),
                 silenced_loss=loss.get(path),
             )
@@ -129,13 +155,7 @@ class Probe:
         self._examples.ask(step)
         measured = self.observe(seen.keys())
         return {
-            path: replace(
-                one,
-                heard=measured[path].heard,
-                gates=measured[path].gates,
-                silenced_accuracy=measured[path].silenced_accuracy,
-                silenced_loss=measured[path].silenced_loss,
-            )
+            path: replace(one, **{name: getattr(measured[path], name) for name in _ADDED})
             for path, one in seen.items()
         }
 
@@ -149,9 +169,12 @@ class Probe:
         if Signal.SILENCED_ACCURACY in self._signals:
             self._examples.correct(survey.outputs, 0, tried, copies=1)
         notes: list[str] = []
-        if self._signals & {Signal.ACTIVATIONS, Signal.GATES}:
+        if self._signals & {Signal.ACTIVATIONS, *_SLOPES}:
             self._heard, left = self._places(heard_at, survey)
             notes += left
+        if Signal.PREACTIVATION_GRADIENTS in self._signals:
+            self._given, left = self._places(given_at, survey)
+            notes += [note for note in left if note not in notes]
         if self._signals & _SILENCED:
             silenced, left = self._places(partial(silenced_at, wiring=self._wiring), survey)
             notes += [note for note in left if note not in notes]
@@ -203,14 +226,23 @@ class Probe:
             for path, each in sums.items()
         }
 
-    def _gates_now(self, places: Mapping[str, Sequence[Place]]) -> dict[str, Gates]:
-        if Signal.GATES not in self._signals or not places:
+    def _gates_now(self, places: Mapping[str, Sequence[Place]], signal: Signal) -> dict[str, Gates]:
+        if signal not in self._signals or not places:
             return {}
-        sums = self._mean(slope_sums(places, self._counts, self._examples))
+        exchanged = signal is Signal.EXCHANGES
+        sums = self._mean(slope_sums(places, self._counts, self._examples, towards_mean=exchanged))
         return {
             path: Gates(slope=each[0] / each[2], curvature=each[1] / each[2])
             for path, each in sums.items()
         }
+
+    def _slopes_now(
+        self, places: Mapping[str, Sequence[Place]], signal: Signal
+    ) -> dict[str, Tensor]:
+        if signal not in self._signals or not places:
+            return {}
+        sums = self._mean(gradient_sums(places, self._counts, self._examples))
+        return {path: each[0] / each[1] for path, each in sums.items()}
 
     def _silenced_now(self, wanted: Set[str]) -> tuple[dict[str, Ablation], dict[str, Ablation]]:
         if self._silencer is None or not wanted:

@@ -1,0 +1,135 @@
+"""Averages over each unit's own life: what a renewed unit did before is not counted to it."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from regrow._shapes import Mask, Scores
+from regrow.criteria.base import CriterionState, LayerActivity, Observation
+from regrow.errors import ConfigError
+from regrow.functional.utility import debiased
+
+
+class LifeAverage(ABC):
+    """The running average of one number a step, corrected by the unit's own age, as a score.
+
+        a <- decay * a + (1 - decay) * number of the step,    score = a / (1 - decay^age)
+
+    Attributes:
+        key: What the average is called in the state.
+    """
+
+    key: ClassVar[str]
+    decay: float
+
+    every_step = True
+
+    def check_decay(self, where: str) -> None:
+        """Refuse a decay outside [0, 1).
+
+        Args:
+            where: Who asks, for the message.
+
+        Raises:
+            ConfigError: It is.
+        """
+        value = self.decay
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1:  # pyright: ignore[reportUnnecessaryIsInstance] # users' words
+            raise ConfigError(f"decay must be within [0, 1), got {value!r} ({where})")
+
+    @abstractmethod
+    def of_step(self, observation: Observation, activity: LayerActivity) -> Scores | None:
+        """The number of each unit in one step.
+
+        Args:
+            observation: The step's.
+            activity: Its activity.
+
+        Returns:
+            (*S, O), nan where nothing is known of a unit; None where nothing is known of the layer.
+        """
+
+    def beside(self, activity: LayerActivity) -> Mapping[str, Tensor]:
+        """What else is averaged, in the same steps.
+
+        Args:
+            activity: The step's.
+
+        Returns:
+            By name in the state, units in front.
+        """
+        del activity
+        return {}
+
+    def observe(self, state: CriterionState, observation: Observation) -> CriterionState:
+        """Take one step into the averages.
+
+        Args:
+            state: What is remembered so far. Not changed.
+            observation: With `activity`.
+
+        Returns:
+            The averages, and ``age`` by unit: the number of steps that count.
+        """
+        activity = observation.activity
+        value = None if activity is None else self.of_step(observation, activity)
+        if activity is None or value is None:
+            return state
+        counts = activity.seen & value.isfinite()
+        age = state.get("age")
+        age = torch.zeros_like(counts, dtype=torch.int64) if age is None else age
+        after = {self.key: self._averaged(state, self.key, value, counts), "age": age + counts}
+        for key, other in self.beside(activity).items():
+            known = counts.reshape(*counts.shape, *[1] * (other.ndim - counts.ndim))
+            after[key] = self._averaged(state, key, other, known & other.isfinite())
+        return after
+
+    def _averaged(self, state: CriterionState, key: str, value: Tensor, counts: Tensor) -> Tensor:
+        was = state.get(key)
+        was = torch.zeros_like(value) if was is None else was
+        return torch.where(counts, self.decay * was + (1 - self.decay) * value, was)
+
+    def score(
+        self, state: CriterionState, *, layer: str, count: int, step: int, seed: int
+    ) -> tuple[CriterionState, Scores | None]:
+        """The averages, corrected by each unit's own age.
+
+        Args:
+            state: What is remembered. Not changed.
+            layer: Not used.
+            count: Not used.
+            step: Not used.
+            seed: Not used.
+
+        Returns:
+            The same state, and the scores, (*S, O) float64: of a unit that was never seen the best of its layer; None
+            where nothing was observed.
+        """
+        del layer, count, step, seed
+        if self.key not in state:
+            return state, None
+        scores = debiased(state[self.key], age=state["age"], decay=self.decay)
+        best = scores.nan_to_num(0.0).amax(-1, keepdim=True)
+        return state, torch.where(state["age"] > 0, scores, best)
+
+    def renewed(self, state: CriterionState, mask: Mask) -> CriterionState:
+        """Units were renewed: their averages begin anew.
+
+        Args:
+            state: What is remembered. Not changed.
+            mask: (O,).
+
+        Returns:
+            What is remembered from here on.
+        """
+        return {
+            key: torch.where(
+                mask.reshape(-1, *[1] * (value.ndim - 1)), torch.zeros_like(value), value
+            )
+            for key, value in state.items()
+        }

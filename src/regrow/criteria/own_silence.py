@@ -1,0 +1,162 @@
+"""Own silence: a unit's present silence beside its own past ones; the criterion of self-normalized resets."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Final, final
+
+import torch
+
+from regrow._checks import check_flag, check_fraction
+from regrow._shapes import Mask, Scores
+from regrow.criteria._firing import anew, begun, check_silences, counted, fires, longer
+from regrow.criteria.base import CriterionState, Observation, Signal
+from regrow.errors import ConfigError
+from regrow.functional.firing import silence_share
+
+_WINDOW: Final = 128
+"""Past silences that are remembered at least."""
+
+_FINEST: Final = 1e-4
+
+_BEGIN: Final = {"silence": 0, "known": -1, "past": -1}
+"""Of a fresh unit; its first silence has no beginning, so that `known` is 0 when it ends."""
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class OwnSilence:
+    """The share of a unit's own silences that lasted as long as its present one: see `regrow.functional.silence_share`.
+
+    A unit fires in a step if it gives a value above 0 to any example, and its silence is the number of steps since.
+
+        score(u) = share of its last silences, the present one included, that are not shorter than the present one
+        1 while the silence is shorter than `min_silence`,    0 from `max_silence` on, whatever its history
+
+    Args:
+        rejection: The share at which units are to be renewed, within [0, 1]: as many silences are remembered as it
+            takes to tell it, and 128 at least.
+        min_silence: Steps of silence before which nobody is judged, at least 1.
+        max_silence: Steps of silence from which on a unit scores 0, also without any history.
+        as_published: A value above 0 is all that counts. By default a unit that gives one value throughout a step does
+            not fire, since behind a norm the silence of a dead ReLU is a constant of any size; and a step in which it
+            is starved or blocked is none in which it is silent.
+
+    Raises:
+        ConfigError: A setting outside its range, or `min_silence` above `max_silence`.
+
+    Edge cases:
+        A step in which a unit is not seen counts for nothing. What happened before its first firing is no silence of
+        known length, and is not remembered. A renewed unit begins without a history. A unit that cannot be silent (one
+        of a sigmoid, whose values are all above 0) is judged by `as_published` never, and else by whether it is one
+        value.
+
+    Source:
+        Farias, Jozefiak, ICLR 2025, arXiv 2410.20098. The time between firings is counted in examples there.
+
+    Examples:
+        >>> from regrow.criteria import LayerActivity
+        >>> no = torch.zeros(1, dtype=torch.bool)
+        >>> criterion, state = OwnSilence(rejection=0.2, min_silence=1), {}
+        >>> for positive in (0.5, 0.5, 0.5, 0.5, 0.5, 0.0):
+        ...     shown = LayerActivity(
+        ...         seen=~no, silent=no, starved=no, blocked=no, examples=16, positive=torch.tensor([positive])
+        ...     )
+        ...     state = criterion.observe(state, Observation(count=1, activity=shown))
+        >>> criterion.score(state, layer="fc1", count=1, step=5, seed=0)[1]
+        tensor([0.2000], dtype=torch.float64)
+    """
+
+    rejection: float = 0.01
+    min_silence: int = 7
+    max_silence: int = 1250
+    as_published: bool = False
+
+    every_step = True
+
+    def __post_init__(self) -> None:
+        """Check the settings."""
+        check_fraction(self.rejection, name="rejection", where="own silence")
+        if 0 < self.rejection < _FINEST:
+            raise ConfigError(
+                f"rejection must be 0 or at least {_FINEST}, since 1 / rejection silences of each unit are remembered, "
+                f"got {self.rejection!r} (own silence)"
+            )
+        check_silences(self.min_silence, self.max_silence, where="own silence")
+        check_flag(self.as_published, name="as_published", where="own silence")
+
+    @property
+    def needs(self) -> frozenset[Signal]:
+        """What units give; who is silent, starved or blocked only where that is asked."""
+        return frozenset({Signal.MEANS if self.as_published else Signal.ACTIVITY})
+
+    @property
+    def window(self) -> int:
+        """How many silences of each unit are remembered."""
+        # A unit with n of them cannot score below 1 / (n + 1).
+        needed = math.ceil(1 / self.rejection - 1e-9) - 1 if self.rejection else 0
+        return max(_WINDOW, needed)
+
+    def observe(self, state: CriterionState, observation: Observation) -> CriterionState:
+        """Count silences on, and remember those that have ended.
+
+        Args:
+            state: What is remembered so far. Not changed.
+            observation: With `activity`.
+
+        Returns:
+            By unit ``silence``, how many silences have ended (``known``), and the last of them, ``past`` (O, W).
+        """
+        activity = observation.activity
+        fire = None if activity is None else fires(activity, as_published=self.as_published)
+        if activity is None or fire is None:
+            return state
+        if not state:
+            state = {key: begun(fire, value=_BEGIN[key]) for key in ("silence", "known")}
+            state["past"] = begun(fire, self.window, value=_BEGIN["past"])
+        silence, known, past = state["silence"], state["known"], state["past"]
+        place = (known % self.window).unsqueeze(-1).long()
+        ended = torch.where(fire & (known >= 0), silence, past.gather(-1, place).squeeze(-1))
+        counts = counted(activity, as_published=self.as_published)
+        return {
+            "silence": longer(silence, counts=counts, fire=fire),
+            "known": known + fire.to(known.dtype),
+            "past": past.scatter(-1, place, ended.unsqueeze(-1)),
+        }
+
+    def score(
+        self, state: CriterionState, *, layer: str, count: int, step: int, seed: int
+    ) -> tuple[CriterionState, Scores | None]:
+        """How unusual the present silences are.
+
+        Args:
+            state: What is remembered. Not changed.
+            layer: Not used.
+            count: Not used.
+            step: Not used.
+            seed: Not used.
+
+        Returns:
+            The same state, and the scores, (*S, O) float64; None where no pass was seen.
+        """
+        del layer, count, step, seed
+        if not state:
+            return state, None
+        silence = state["silence"]
+        share = silence_share(silence, past=state["past"])
+        return state, share.where(silence >= self.min_silence, 1.0).where(
+            silence < self.max_silence, 0.0
+        )
+
+    def renewed(self, state: CriterionState, mask: Mask) -> CriterionState:
+        """Units were renewed: they begin without a history.
+
+        Args:
+            state: What is remembered. Not changed.
+            mask: (O,).
+
+        Returns:
+            What is remembered from here on.
+        """
+        return anew(state, mask, _BEGIN)

@@ -1,0 +1,155 @@
+"""Silence limit: self-normalized resets as they were released, with limits that are set anew now and then."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, final
+
+import torch
+
+from regrow._checks import check_fraction, check_whole
+from regrow._shapes import Mask, Scores
+from regrow.criteria._firing import begun, check_silences, counted, fires, longer
+from regrow.criteria.base import CriterionState, Observation, Signal
+from regrow.errors import ConfigError
+from regrow.functional.firing import silence_limit
+
+_MOST: Final = 100_000
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class SilenceLimit:
+    """How much of the silence that a unit is allowed is left to it: 1 for who fires, 0 from its limit on.
+
+        score(u) = max(0, 1 - silence(u) / limit(u))
+        every `update_every` steps:  limit(u) by `regrow.functional.silence_limit`, of the silences since the last time
+
+    Args:
+        rejection: The part of a unit's own silences that may be longer than its limit, within [0, 1]: 1 minus the
+            released code's percentile.
+        update_every: Steps from one update of the limits to the next.
+        growth: What a limit that was filled is multiplied by; above 1.
+        min_silence: The smallest limit, in steps.
+        max_silence: The largest, and the first; at most 100,000.
+
+    Raises:
+        ConfigError: A setting outside its range, or a `min_silence` above `max_silence`.
+
+    Edge cases:
+        A unit fires if it gives any value above 0; whether it can is not asked. What it was silent for when it is
+        renewed is counted too, and its history goes on: so it is in the released code. Lengths are counted to the
+        largest limit, (O, max_silence + 1) numbers a layer: `OwnSilence` needs less.
+
+    Source:
+        Farias, Jozefiak, ICLR 2025, arXiv 2410.20098, as released.
+    """
+
+    rejection: float = 0.01
+    update_every: int = 10_000
+    growth: float = 2.0
+    min_silence: int = 7
+    max_silence: int = 1250
+
+    needs = frozenset({Signal.MEANS})
+
+    every_step = True
+
+    def __post_init__(self) -> None:
+        """Check the settings."""
+        check_fraction(self.rejection, name="rejection", where="silence limit")
+        check_whole(self.update_every, name="update_every", where="silence limit", least=1)
+        check_silences(self.min_silence, self.max_silence, where="silence limit")
+        if self.max_silence > _MOST:
+            raise ConfigError(
+                f"max_silence must be at most {_MOST:,} where silences are counted by their length, got "
+                f"{self.max_silence} (silence limit)"
+            )
+        value = self.growth
+        if isinstance(value, bool) or not isinstance(value, int | float) or not value > 1:  # pyright: ignore[reportUnnecessaryIsInstance] # users' words
+            raise ConfigError(f"growth must be above 1, got {value!r} (silence limit)")
+
+    def observe(self, state: CriterionState, observation: Observation) -> CriterionState:
+        """Count silences on, and set the limits anew where that is due.
+
+        Args:
+            state: What is remembered so far. Not changed.
+            observation: With `activity`.
+
+        Returns:
+            By unit ``silence``, ``limit`` and ``counts``, (O, max_silence + 1); and ``steps`` since the last update.
+        """
+        activity = observation.activity
+        fire = None if activity is None else fires(activity, as_published=True)
+        if activity is None or fire is None:
+            return state
+        if not state:
+            state = {
+                "silence": begun(fire),
+                "limit": begun(fire, value=self.max_silence),
+                "counts": begun(fire, self.max_silence + 1),
+                "steps": torch.zeros((), dtype=torch.int64, device="cpu"),
+            }
+        silence, counts, steps = state["silence"], state["counts"], state["steps"] + 1
+        after = {
+            "silence": longer(silence, counts=counted(activity, as_published=True), fire=fire),
+            "limit": state["limit"],
+            "counts": self._entered(counts, silence, fire),
+            "steps": steps,
+        }
+        if int(steps) < self.update_every:
+            return after
+        after["limit"] = silence_limit(
+            after["counts"],
+            limit=state["limit"],
+            percentile=1.0 - self.rejection,
+            growth=self.growth,
+            least=self.min_silence,
+            most=self.max_silence,
+        )
+        return {**after, "counts": torch.zeros_like(counts), "steps": torch.zeros_like(steps)}
+
+    def _entered(self, counts: Mask, silence: Mask, who: Mask) -> Mask:
+        """One more silence of some units, by its length."""
+        place = silence.clamp(max=self.max_silence).unsqueeze(-1).long()
+        return counts.scatter_add(-1, place, who.unsqueeze(-1).to(counts.dtype))
+
+    def score(
+        self, state: CriterionState, *, layer: str, count: int, step: int, seed: int
+    ) -> tuple[CriterionState, Scores | None]:
+        """What is left.
+
+        Args:
+            state: What is remembered. Not changed.
+            layer: Not used.
+            count: Not used.
+            step: Not used.
+            seed: Not used.
+
+        Returns:
+            The same state, and the scores, (*S, O) float64 within [0, 1]; None where no pass was seen.
+        """
+        del layer, count, step, seed
+        if not state:
+            return state, None
+        left = 1.0 - state["silence"].double() / state["limit"].double()
+        return state, left.clamp(min=0.0)
+
+    def renewed(self, state: CriterionState, mask: Mask) -> CriterionState:
+        """Units were renewed: their silence has ended, and is counted.
+
+        Args:
+            state: What is remembered. Not changed.
+            mask: (O,).
+
+        Returns:
+            What is remembered from here on.
+        """
+        if not state:
+            return state
+        silence = state["silence"]
+        return {
+            **state,
+            "silence": torch.where(mask, 0, silence),
+            "counts": self._entered(state["counts"], silence, mask),
+        }
