@@ -660,11 +660,14 @@ VARIANTS: dict[str, RecipeRow] = (
 BY_SILENCE = frozenset({"randomout by silence", "keepalive", "keepalive, centred"})
 """Rows that act on filters which give nothing, and on no other."""
 
-EACH = seldom(
+EACH = seldom(VARIANTS, often=(*RECIPES, "randomout by silence"))
+"""The variants as parameters: quick are the recipes, and RandomOut's default."""
+
+SAMPLE = seldom(
     VARIANTS,
-    often=(*RECIPES, "randomout by silence", "keepalive, centred", "repr by activations"),
+    often=("randomout", "keepalive, centred", "repr by activations", "continual-backprop"),
 )
-"""The variants as parameters: quick are the recipes, RandomOut's default, and one of each kind that looks at data."""
+"""The same where a recipe is one of its kind: it looks at gradients, at passes, at data and drops, or at every pass."""
 
 DATA: dict[str, Any] = {
     "calibration_inputs": torch.randn(9, 1, 8, 8, generator=torch.Generator().manual_seed(5)),

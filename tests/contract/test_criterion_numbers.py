@@ -10,7 +10,7 @@ from torch import nn
 
 import regrow
 from contract.counting import Counting, counts
-from contract.rows import DATA, EACH, VARIANTS
+from contract.rows import DATA, SAMPLE, VARIANTS
 from regrow.errors import StateError
 from regrow.lab.snapshot import copied, plain
 
@@ -46,7 +46,7 @@ def _train(training: Training, batches: Batches) -> regrow.Regrower:
     return regrower
 
 
-@pytest.mark.parametrize("name", EACH)
+@pytest.mark.parametrize("name", SAMPLE)
 def test_interrupted_and_resumed_the_numbers_are_those_of_one_run(
     name: str,
     small_cnn: Callable[[int], nn.Module],
