@@ -35,6 +35,7 @@ from regrow.criteria import (
 )
 from regrow.errors import ConfigError, RegrowError
 from regrow.functional import fisher_diagonal, mean_activation, silent, taylor, zero_share
+from regrow.graph import Wiring, trace
 from regrow.guard import AdaptiveClip, Guard, NormClip, StepLimit, WeightClip
 from regrow.history import Renewed
 from regrow.recipes import (
@@ -674,6 +675,17 @@ DATA: dict[str, Any] = {
     "calibration_targets": torch.arange(9) % 3,
 }
 """What `attach` is told for recipes that measure on data."""
+
+
+_TRACED: dict[str, Wiring] = {}
+
+
+def wiring_of(model: torch.nn.Sequential) -> Wiring:
+    """That of the model which most of the contract trains, and a regrower watches a thousand times: traced once."""
+    kind = repr(model)
+    if kind not in _TRACED:
+        _TRACED[kind] = trace(model, torch.zeros(2, 1, 8, 8))
+    return _TRACED[kind]
 
 
 def gradients(*shape: int, seed: int = 0) -> torch.Tensor:

@@ -12,7 +12,7 @@ from torch import nn
 import regrow
 from contract.partner_rows import EACH as EACH_PARTNER
 from contract.partner_rows import VARIANTS as PARTNERS
-from contract.rows import DATA, SAMPLE, VARIANTS
+from contract.rows import DATA, SAMPLE, VARIANTS, wiring_of
 from crossed import crossed
 from partners.nets import Plain, step_of
 from regrow.errors import ConfigError
@@ -42,7 +42,7 @@ def _attached(name: str, holder: Holder, optimizer: torch.optim.Optimizer) -> An
         row.make(**row.acts),
         holder.net,
         optimizer,
-        example_inputs=EXAMPLE,
+        wiring=wiring_of(holder.net),
         total_steps=STEPS,
         steps_per_epoch=5,
         seed=3,

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 import regrow
-from contract.rows import DATA, RECIPES, SAMPLE, VARIANTS
+from contract.rows import DATA, RECIPES, SAMPLE, VARIANTS, wiring_of
 from crossed import crossed, seldom
 from surgery.rows import ROWS
 
@@ -39,7 +39,7 @@ class Run:
         self.scaler = torch.amp.GradScaler("cpu", enabled=scaled, init_scale=4.0, growth_interval=3)
         self.regrower = regrow.attach(
             *(row.make(**row.acts), model, self.optimizer),
-            example_inputs=EXAMPLE,
+            wiring=wiring_of(model),
             total_steps=STEPS,
             steps_per_epoch=5,
             seed=3,

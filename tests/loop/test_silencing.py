@@ -187,7 +187,7 @@ class Case:
 
 
 @pytest.mark.parametrize(
-    "name", seldom([*OWN, *NETS], often=[*OWN, *NETS[1::6], "resnet", "self_attention"])
+    "name", seldom([*OWN, *NETS], often=[*OWN, *NETS[1::12], "resnet", "self_attention"])
 )
 def test_silenced_is_out_of_the_network(name: str) -> None:
     case = Case(name)
@@ -209,7 +209,7 @@ def test_silenced_is_out_of_the_network(name: str) -> None:
         assert case.silencer.late == LATE[name]
 
 
-@pytest.mark.parametrize("name", seldom([*OWN, *NETS], often=[*OWN, *NETS[::6]]))
+@pytest.mark.parametrize("name", seldom([*OWN, *NETS], often=[*OWN, *NETS[::12]]))
 def test_a_gate_of_zero_is_out_of_the_network(name: str) -> None:
     """What slopes are derivatives by: at 0 it takes away all that is heard of a filter, and nothing else."""
     case = Case(name)
