@@ -136,7 +136,7 @@ class Depthwise(nn.Module):
 LAYERS = [f"body.{3 * number}" for number in range(6)]
 
 
-@pytest.mark.parametrize("seed", seldom(range(8), often=range(3)))
+@pytest.mark.parametrize("seed", seldom(range(8), often=(0, 7)))
 def test_a_drop_never_empties_a_layer_by_what_goes_with_it(seed: int) -> None:
     with torch.random.fork_rng():
         torch.manual_seed(seed)
