@@ -13,11 +13,14 @@ from regrow.surgery.optimizers import MomentFamily, family_of
 from surgery.rows import ROWS
 from surgery.split import SHAPE, begin, furthest, oracle, same_bits, train
 
-OF_MOMENTS = [
-    pytest.param(name, marks=pytest.mark.slow if row.slow else ())
-    for name, row in ROWS.items()
-    if isinstance(family_of(row.make([nn.Parameter(torch.ones(1))])), MomentFamily)
-]
+OF_MOMENTS = seldom(
+    [
+        name
+        for name, row in ROWS.items()
+        if isinstance(family_of(row.make([nn.Parameter(torch.ones(1))])), MomentFamily)
+    ],
+    often=("Adam amsgrad", "AdamW fused", "RAdam decoupled foreach", "Adamax decay"),
+)
 SHAPES = {"conv": (12, 5, 3, 3), "1x1": (9, 14, 1, 1), "linear": (11, 17), "bias": (64,)}
 
 
@@ -61,9 +64,7 @@ def _train(
     return weight.detach().contiguous(), never
 
 
-@pytest.mark.parametrize(
-    ("apart", "name"), crossed([True, False], seldom(OF_MOMENTS, often=OF_MOMENTS[::2]))
-)
+@pytest.mark.parametrize(("apart", "name"), crossed([True, False], OF_MOMENTS))
 def test_float64_as_if_every_unit_were_alone(
     name: str, apart: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
