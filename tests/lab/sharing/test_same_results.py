@@ -50,7 +50,7 @@ def test_a_grid_has_the_same_results_with_sharing_and_without(
     assert shared.effort < 0.6 * alone.effort
     assert (progressed(shared), progressed(alone)) == (shared.effort, alone.effort)
     # Forks happened, some of them in the middle of the training.
-    assert {1, 2} <= first_renewals(shared.folder)
+    assert first_renewals(shared.folder) > {1}
     begun = [event.specs for event in shared.events if isinstance(event, Started)]
     assert len(begun) > len(kinds) * 2  # a family and a control each
     assert any(len(specs) > 1 for specs in begun[1:])
