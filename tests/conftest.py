@@ -13,13 +13,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from jaxtyping import config as jaxtyping_config
 from jaxtyping import install_import_hook
 
 if TYPE_CHECKING:
     import torch
 
-# Every shape annotation in the pure parts is checked while the tests run; users pay nothing for it.
+# Shape annotations in the pure parts are checked while tests run; users pay nothing for it.
 install_import_hook(["regrow.functional"], "beartype.beartype")
+
+SHAPES_CHECKED = {"contract", "functional", "recipes"}
+"""Folders whose tests meet every pure function. In others the checks, a tenth of the time, are for slow tests."""
 
 # What collecting makes stays until the end: looking through it for garbage takes a fifth of collecting, and more later.
 gc.disable()
@@ -43,6 +47,13 @@ def pytest_sessionstart(session: pytest.Session) -> None:
 
 
 @pytest.hookimpl(wrapper=True)
+def pytest_collect_file() -> Generator[None, list[pytest.Collector], list[pytest.Collector]]:
+    """Examples in docstrings are looked for in src alone: whatever tests share would be imported twice for it."""
+    found = yield
+    return [each for each in found if type(each) is pytest.Module]
+
+
+@pytest.hookimpl(wrapper=True)
 def pytest_make_collect_report(
     collector: pytest.Collector,
 ) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
@@ -57,6 +68,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """All workers hold them in the same order, as xdist wants it: examples in docstrings, which are light, last."""
     if _in_any_order(config):
         items.sort(key=lambda item: (isinstance(item, pytest.DoctestItem), str(item.path)))
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    folder = item.path.relative_to(item.config.rootpath).parts[1]
+    checked = folder in SHAPES_CHECKED or item.get_closest_marker("slow") is not None
+    jaxtyping_config.update("jaxtyping_disable", not checked)
 
 
 def pytest_collection_finish() -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import regrow
+from fresh import fresh
 
 PUBLIC = {
     "ContinualBackprop",
@@ -111,8 +112,8 @@ def test_an_unknown_name_is_an_attribute_error() -> None:
     assert not hasattr(regrow, "randomout")
 
 
-def test_the_core_needs_torch_and_jaxtyping_alone() -> None:
-    """A whole attach and renewal in a fresh interpreter in which the laboratory's packages cannot be imported."""
+def test_the_core_needs_torch_and_jaxtyping_alone(tmp_path: Path) -> None:
+    """A whole attach and renewal where the laboratory's packages cannot be imported."""
     program = f"""
 import sys
 sys.modules.update(dict.fromkeys({LABORATORY!r}))
@@ -125,11 +126,7 @@ model(torch.rand(2, 1, 8, 8)).sum().backward()
 optimizer.step()
 print(run.report.renewed)
 """
-    done = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.strip() == "2"
+    assert fresh(program, folder=tmp_path, forget={"regrow", *LABORATORY}) == (0, "2\n")
 
 
 def test_importing_regrow_does_not_wait_for_torch() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import warnings
 from pathlib import Path
 
@@ -74,7 +75,8 @@ def test_no_test_reads_a_clock() -> None:
         f"{path.relative_to(HERE)}:{line}"
         for path in sorted(HERE.rglob("*.py"))
         if str(path.relative_to(HERE)) not in TELLS_A_TIME
-        if "time" in (text := path.read_text())  # which both ways of reading a clock have in them
+        # Most files have neither in them, and need not be parsed.
+        if re.search(r"\btime\.|\btimeout\b", text := path.read_text())
         for line in _clocks(ast.parse(text))
     ]
     assert found == []

@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 
 from regrow.cli.main import app
 from regrow.errors import StoreError
+from report.drawn import blank
 
 Tables = Callable[[Path], dict[str, list[tuple[object, ...]]]]
 
@@ -69,7 +70,8 @@ def test_a_finished_folder_is_only_reported_again(
     out = finished[0]
     before = tables(out)
     (out / "report.html").unlink()
-    found = CliRunner().invoke(app, ["run", str(short_study), "--out", str(out)])
+    with blank():
+        found = CliRunner().invoke(app, ["run", str(short_study), "--out", str(out)])
     assert found.exit_code == 0, found.stderr
     assert "all 6 trials have ended already" in found.stderr
     assert f"Report: {out / 'report.html'}" in found.stdout
@@ -95,7 +97,8 @@ def test_the_report_of_a_finished_run(
     """On a narrow terminal; it says what failed means."""
     out = finished[0]
     monkeypatch.setenv("COLUMNS", "60")
-    found = CliRunner().invoke(app, ["report", str(out), "--export", str(tmp_path)])
+    with blank():
+        found = CliRunner().invoke(app, ["report", str(out), "--export", str(tmp_path)])
     assert found.exit_code == 0, found.stderr
     for label in ("none", "randomout", "random"):
         assert label in found.stdout
@@ -108,7 +111,8 @@ def test_the_report_of_a_finished_run(
 
 
 def test_its_json_is_what_the_run_printed(finished: tuple[Path, str, str]) -> None:
-    found = CliRunner().invoke(app, ["report", str(finished[0]), "--json"])
+    with blank():
+        found = CliRunner().invoke(app, ["report", str(finished[0]), "--json"])
     assert json.loads(found.stdout) == json.loads(finished[1])
 
 

@@ -22,6 +22,7 @@ from regrow.lab.plan import plan
 from regrow.renewal import Redraw
 from regrow.study.fingerprint import fingerprint
 from regrow.study.trials import Plan
+from report.drawn import blank
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs" / "own-recipes.md").read_text()
@@ -109,9 +110,10 @@ def test_it_trains_as_the_registered_recipe_that_it_stands_for(
     study = mine / "study.toml"
     study.write_text(text + "".join(f"\n[arms.{label}]\n{arm}\n" for label, arm in arms.items()))
     quick = ["--seeds", 1, "--epochs", 2, "--jobs", 1 + alone, "--json"]
-    code, said, more = (regrow if alone else here)(
-        "run", study, "--out", "run", *quick, folder=mine
-    )
+    with blank():
+        code, said, more = (regrow if alone else here)(
+            "run", study, "--out", "run", *quick, folder=mine
+        )
     assert code == 0, more
     assert json.loads(said)["trials"] == {"expected": 6, "ended": 6, "missing": 0}
     if alone:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from contract.rows import Wrong
+from crossed import seldom
 from regrow import FilterGrafting, PartnerRecipe
 from regrow.errors import RegrowError
 
@@ -61,3 +62,6 @@ VARIANTS: dict[str, PartnerRow] = PARTNER_RECIPES | {
     }.items()
 }
 """Every partner recipe, and Filter Grafting with its options."""
+
+EACH = seldom(VARIANTS, often=(*PARTNER_RECIPES, "grafting as released", "grafting by filter"))
+"""As parameters: quick are the recipes, and each way in which shares are found."""

@@ -43,6 +43,7 @@ from regrow.criteria import (
 )
 from regrow.errors import ConfigError, RegrowError
 from regrow.functional import fisher_diagonal, mean_activation, silent, taylor, zero_share
+from regrow.graph import Wiring, trace
 from regrow.guard import AdaptiveClip, Guard, NormClip, StepLimit, WeightClip
 from regrow.history import Renewed
 from regrow.recipes import (
@@ -866,17 +867,31 @@ BY_SILENCE = frozenset(
 )
 """Rows that act on filters which give nothing, and on no other."""
 
-EACH = seldom(
+EACH = seldom(VARIANTS, often=(*RECIPES, "randomout by silence"))
+"""The variants as parameters: quick are the recipes, and RandomOut's default."""
+
+SAMPLE = seldom(
     VARIANTS,
-    often=(*RECIPES, "randomout by silence", "keepalive, centred", "repr by activations"),
+    often=("randomout", "keepalive, centred", "repr by activations", "continual-backprop"),
 )
-"""The variants as parameters: quick are the recipes, RandomOut's default, and one of each kind that looks at data."""
+"""The same where a recipe is one of its kind: it looks at gradients, at passes, at data and drops, or at every pass."""
 
 DATA: dict[str, Any] = {
     "calibration_inputs": torch.randn(9, 1, 8, 8, generator=torch.Generator().manual_seed(5)),
     "calibration_targets": torch.arange(9) % 3,
 }
 """What `attach` is told for recipes that measure on data."""
+
+
+_TRACED: dict[str, Wiring] = {}
+
+
+def wiring_of(model: torch.nn.Sequential) -> Wiring:
+    """That of the model which most of the contract trains, and a regrower watches a thousand times: traced once."""
+    kind = repr(model)
+    if kind not in _TRACED:
+        _TRACED[kind] = trace(model, torch.zeros(2, 1, 8, 8))
+    return _TRACED[kind]
 
 
 def gradients(*shape: int, seed: int = 0) -> torch.Tensor:

@@ -10,8 +10,9 @@ import torch
 from torch import nn
 
 import regrow
+from contract.partner_rows import EACH as EACH_PARTNER
 from contract.partner_rows import VARIANTS as PARTNERS
-from contract.rows import DATA, EACH, VARIANTS
+from contract.rows import DATA, SAMPLE, VARIANTS, wiring_of
 from crossed import crossed
 from partners.nets import Plain, step_of
 from regrow.errors import ConfigError
@@ -41,7 +42,7 @@ def _attached(name: str, holder: Holder, optimizer: torch.optim.Optimizer) -> An
         row.make(**row.acts),
         holder.net,
         optimizer,
-        example_inputs=EXAMPLE,
+        wiring=wiring_of(holder.net),
         total_steps=STEPS,
         steps_per_epoch=5,
         seed=3,
@@ -62,7 +63,7 @@ COPIES: dict[str, Callable[[Any], Any]] = {
 }
 
 
-@pytest.mark.parametrize(("name", "way"), crossed(EACH, COPIES))
+@pytest.mark.parametrize(("name", "way"), crossed(SAMPLE, COPIES))
 def test_a_copy_goes_on_where_the_original_was(
     name: str,
     way: str,
@@ -101,7 +102,7 @@ def test_a_copy_goes_on_where_the_original_was(
     assert regrower.report.events == holder.regrower.report.events
 
 
-@pytest.mark.parametrize(("name", "way"), crossed(PARTNERS, COPIES))
+@pytest.mark.parametrize(("name", "way"), crossed(EACH_PARTNER, COPIES))
 def test_a_grafter_is_copied_as_its_report_and_state(name: str, way: str) -> None:
     models = [Plain() for _ in range(2)]
     optimizers = [_optimizer(each) for each in models]

@@ -20,7 +20,7 @@ from torch.optim.swa_utils import (
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import regrow
-from contract.rows import DATA, EACH, VARIANTS
+from contract.rows import DATA, SAMPLE, VARIANTS
 from crossed import crossed
 from regrow.errors import StateError
 
@@ -134,7 +134,7 @@ def _resets(name: str) -> bool:
     return not name.endswith("scion") and name != "partial-reset"
 
 
-RESETTING = [each for each in EACH if _resets(each.values[0])]
+RESETTING = [each for each in SAMPLE if _resets(each.values[0])]
 
 
 @pytest.mark.parametrize(("name", "passes"), crossed(RESETTING, [1, 3]))
@@ -275,7 +275,7 @@ AVERAGES: dict[str, tuple[Callable[[nn.Module], nn.Module], bool]] = {
 
 @pytest.mark.parametrize(
     ("name", "average"),
-    crossed(EACH, ("equal", "moving")) + [("randomout", average) for average in AVERAGES],
+    crossed(SAMPLE, ("equal", "moving")) + [("randomout", average) for average in AVERAGES],
 )
 def test_an_average_by_a_count_of_its_own_is_spoken_of(name: str, average: str) -> None:
     net, (make, told) = Net(), AVERAGES[average]

@@ -10,11 +10,10 @@ from torch import nn
 
 import regrow
 from contract.counting import Counting, counts
-from contract.rows import DATA, EACH, VARIANTS
+from contract.rows import DATA, SAMPLE, VARIANTS, wiring_of
 from regrow.errors import StateError
 from regrow.lab.checkpoint import copied, plain
 
-EXAMPLE = torch.zeros(2, 1, 8, 8)
 STEPS = 20
 Batches = list[tuple[torch.Tensor, torch.Tensor]]
 Training = tuple[nn.Module, torch.optim.Optimizer, regrow.Regrower]
@@ -28,7 +27,7 @@ def _begin(name: str, model: nn.Module) -> Training:
         recipe.with_parts(criterion=Counting(recipe.criterion)),
         model,
         optimizer,
-        example_inputs=EXAMPLE,
+        wiring=wiring_of(model),
         total_steps=STEPS,
         steps_per_epoch=5,
         seed=3,
@@ -46,7 +45,7 @@ def _train(training: Training, batches: Batches) -> regrow.Regrower:
     return regrower
 
 
-@pytest.mark.parametrize("name", EACH)
+@pytest.mark.parametrize("name", SAMPLE)
 def test_interrupted_and_resumed_the_numbers_are_those_of_one_run(
     name: str,
     small_cnn: Callable[[int], nn.Module],

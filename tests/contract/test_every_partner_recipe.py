@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 import regrow
-from contract.partner_rows import PARTNER_RECIPES, VARIANTS
+from contract.partner_rows import EACH, PARTNER_RECIPES, VARIANTS
 from crossed import crossed, seldom
 from partners.nets import Plain, copies, differing, step_of
 from regrow import recipes
@@ -76,7 +76,7 @@ def test_every_partner_recipe_has_its_row() -> None:
     assert names == set(PARTNER_RECIPES)
 
 
-@pytest.mark.parametrize(("name", "optimizer"), crossed(VARIANTS, OPTIMIZERS))
+@pytest.mark.parametrize(("name", "optimizer"), crossed(EACH, OPTIMIZERS))
 class TestEveryPartnerRecipe:
     def test_until_they_meet_training_is_bit_equal(self, name: str, optimizer: str) -> None:
         acting, plain = (Run(each, OPTIMIZERS[optimizer]) for each in (name, None))
@@ -150,7 +150,7 @@ def test_a_network_is_what_it_is_at_every_place_of_the_ring(name: str) -> None:
         assert differing(one, two) == []
 
 
-@pytest.mark.parametrize("name", VARIANTS)
+@pytest.mark.parametrize("name", EACH)
 def test_attaching_modifies_nothing(name: str) -> None:
     run = Run(None, OPTIMIZERS["adamw"]).train(0, 2)
     twin = copy.deepcopy(run.models)

@@ -10,12 +10,11 @@ import torch
 from torch import nn
 
 import regrow
-from contract.rows import DATA, EACH, RECIPES, VARIANTS
+from contract.rows import DATA, EACH, RECIPES, VARIANTS, wiring_of
 from crossed import crossed
 from regrow import recipes
 from regrow.errors import ConfigError, NoEffectWarning
 
-EXAMPLE = torch.zeros(2, 1, 8, 8)
 STEPS = 20
 Batches = list[tuple[torch.Tensor, torch.Tensor]]
 Make = Callable[[nn.Module], torch.optim.Optimizer]
@@ -48,7 +47,7 @@ class Run:
                 recipe,
                 model,
                 self.optimizer,
-                example_inputs=EXAMPLE,
+                wiring=wiring_of(model),
                 total_steps=STEPS,
                 steps_per_epoch=5,
                 seed=seed,

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import regrow
+from contract.partner_rows import EACH as EACH_PARTNER
 from contract.partner_rows import VARIANTS as PARTNER_VARIANTS
 from contract.rows import BY_SILENCE, DATA, EACH, VARIANTS
 from crossed import crossed, pairs
@@ -162,7 +163,7 @@ def test_a_step_in_which_filters_are_out(row: str, small_cnn: Cnn, batches: Batc
     assert found[1] <= 4, found
 
 
-@pytest.mark.parametrize("name", PARTNER_VARIANTS)
+@pytest.mark.parametrize("name", EACH_PARTNER)
 def test_partners_between_two_meetings(name: str, batches: Batches) -> None:
     """No operation."""
     row, found = PARTNER_VARIANTS[name], list[list[Cost]]()

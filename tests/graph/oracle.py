@@ -62,8 +62,8 @@ def check_filter(
     readers = {reader.path: reader for reader in layer.readers}
     changed: dict[str, set[int]] = {path: set() for path in readers}
     first: tuple[Tensor, _Seen] | None = None
+    altered = copy.deepcopy(net)
     for seed in range(_DRAWS):
-        altered = copy.deepcopy(net)
         redraw(altered, layer, unit, seed=seed)
         silence_readers(altered, layer, unit)
         with capturing(altered) as seen:

@@ -126,7 +126,7 @@ def accuracy(kind: str, optimizer: str, *, guarded: bool) -> float:
         return float((net(x[1280:]).argmax(1) == y[1280:]).float().mean())
 
 
-OFTEN = {"zero head", "LoRA of parameters", "ReZero", "norm at 0", "biases only"}
+OFTEN = {"LoRA of parameters", "ReZero", "norm at 0"}
 """The others are near relatives of these."""
 
 

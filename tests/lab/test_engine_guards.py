@@ -144,7 +144,7 @@ def test_the_engines_guard_the_same_steps(tiny_study: MakeStudy, name: str) -> N
         assert sum(report.guarded.values()) > 0
 
 
-@pytest.mark.parametrize("draw", ["he", "centred"])
+@pytest.mark.parametrize("draw", seldom(["he", "centred"], often=["centred"]))
 def test_the_engines_mend_the_same_gains_and_renew_the_same_units(
     tiny_study: MakeStudy, draw: str
 ) -> None:
@@ -172,7 +172,7 @@ def test_the_engines_mend_the_same_gains_and_renew_the_same_units(
     assert list(told.gains) == ["conv2"]
 
 
-@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+@pytest.mark.parametrize("optimizer", seldom(["sgd", "adam"], often=["adam"]))
 def test_one_network_whose_step_is_refused_leaves_the_others_their_bits(
     tiny_study: MakeStudy, optimizer: str
 ) -> None:
@@ -215,7 +215,7 @@ def equal(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
     return all(torch.equal(value, other[key]) for key, value in one.items())
 
 
-@pytest.mark.parametrize("name", ["step limit, adam", "keepalive"])
+@pytest.mark.parametrize("name", seldom(["step limit, adam", "keepalive"], often=["keepalive"]))
 def test_neighbours_change_no_bit_of_a_guarded_network(tiny_study: MakeStudy, name: str) -> None:
     recipe, settings, options = ARMS[name]
     specs = specs_of(tiny_study, recipe, settings, options)

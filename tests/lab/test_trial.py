@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
+from crossed import crossed
 from lab.alone import run_trial
 from regrow.errors import RegrowWarning
 from regrow.history import Renewed
@@ -166,8 +167,7 @@ def test_seeds_differ(tiny_study: MakeStudy) -> None:
     assert one.epochs[0].train_loss != two.epochs[0].train_loss
 
 
-@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
-@pytest.mark.parametrize("label", ["randomout", "restart"])
+@pytest.mark.parametrize(("label", "optimizer"), crossed(["randomout", "restart"], ["sgd", "adam"]))
 def test_an_interrupted_trial_goes_on_bit_for_bit(
     tiny_study: MakeStudy, tmp_path: Path, optimizer: str, label: str
 ) -> None:

@@ -57,7 +57,11 @@ def _check_equal_to_eager(
 
 @pytest.mark.parametrize(
     ("when", "backend", "make"),
-    crossed(["before", "after", "before the first call"], ["aot_eager", "eager"], [sgd, adam]),
+    crossed(
+        seldom(["before", "after", "before the first call"], often=["before", "after"]),
+        ["aot_eager", "eager"],
+        [sgd, adam],
+    ),
 )
 def test_renewals_cost_no_recompilation_and_no_break(
     when: str, backend: str, make: Make, small_cnn: Cnn, batches: Some

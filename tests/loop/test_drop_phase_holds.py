@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import warnings
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -13,6 +12,7 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
 import regrow
+from crossed import crossed, pairs
 from loop.test_drop_phase import GONE, _batch, _dropping
 from loop.test_drop_phase_loops import _assert_out, _attach, _build, _sgd, _silent, _step
 from regrow.errors import ConfigError, RegrowWarning, StateError
@@ -54,30 +54,23 @@ def _by_hand(net: nn.Module, optimizer: torch.optim.Optimizer, step: int) -> Non
     optimizer.step()
 
 
-@pytest.mark.parametrize("net", ["sigmoid", "residual"])
-@pytest.mark.parametrize(
-    ("train", "kind", "hooks"),
-    [
-        (_noise, _sgd, True),
-        (_by_hand, _sgd, True),
-        (_by_hand, _sgd, False),
-        (_noise, _sgd, False),
-        (_step, lambda net: Restless(net.parameters(), lr=0.05, momentum=0.9), True),
-    ],
-    ids=[
-        "noise in grad.data",
-        "autograd.grad",
-        "autograd.grad, no hooks",
-        "noise, no hooks",
-        "optimizer",
-    ],
-)
-def test_gradients_that_pass_by_the_hooks(
-    net: str,
-    train: Callable[[nn.Module, torch.optim.Optimizer, int], None],
-    kind: Callable[[nn.Module], torch.optim.Optimizer],
-    hooks: bool,
-) -> None:
+PASSING: dict[str, tuple[Any, Any, bool]] = {
+    "noise in grad.data": (_noise, _sgd, True),
+    "autograd.grad": (_by_hand, _sgd, True),
+    "autograd.grad, no hooks": (_by_hand, _sgd, False),
+    "noise, no hooks": (_noise, _sgd, False),
+    "optimizer": (
+        _step,
+        lambda net: Restless(net.parameters(), lr=0.05, momentum=0.9),
+        True,
+    ),
+}
+"""How gradients come that no hook of a parameter sees, the optimizer, and whether it has hooks."""
+
+
+@pytest.mark.parametrize(("way", "net"), crossed(PASSING, ["sigmoid", "residual"]))
+def test_gradients_that_pass_by_the_hooks(way: str, net: str) -> None:
+    train, kind, hooks = PASSING[way]
     model = _build(net)
     optimizer = kind(model)
     # An optimizer with a step of its own cannot be followed.
@@ -105,21 +98,18 @@ def test_one_who_begins_late_is_found_within_a_while() -> None:
         _out(model, regrower)
 
 
+KINDS: dict[str, Any] = {
+    "sgd": lambda params: torch.optim.SGD(params, lr=0.05, momentum=0.9, dampening=0.5),
+    "adamw": lambda params: torch.optim.AdamW(params, lr=0.01),
+}
+
+
 @pytest.mark.parametrize(
-    "kind",
-    [
-        lambda params: torch.optim.SGD(params, lr=0.05, momentum=0.9, dampening=0.5),
-        lambda params: torch.optim.AdamW(params, lr=0.01),
-    ],
-    ids=["sgd", "adamw"],
+    ("which", "hooks", "resumed"), crossed(pairs(KINDS, [True, False]), [False, True])
 )
-@pytest.mark.parametrize("resumed", [False, True])
-@pytest.mark.parametrize("hooks", [False, True])
-def test_memory_that_is_not_reset_is_what_it_was(
-    kind: Any,
-    resumed: bool,
-    hooks: bool,
-) -> None:
+def test_memory_that_is_not_reset_is_what_it_was(which: str, hooks: bool, resumed: bool) -> None:
+    kind = KINDS[which]
+
     def attach(net: nn.Module, by: torch.optim.Optimizer) -> regrow.Regrower:
         recipe = _dropping(reset_optimizer=False)
         return regrow.attach(recipe, net, by, example_inputs=_batch(0)[0], hooks=hooks)

@@ -8,7 +8,7 @@ from torch import nn
 import regrow
 from regrow.lab.models import registry as models
 
-STEPS, BATCH = 14, 64
+STEPS, BATCH = 14, 32
 
 
 def _images() -> tuple[torch.Tensor, torch.Tensor]:

@@ -290,15 +290,16 @@ def test_export(strict: bool) -> None:
 
 
 @COMPILES
+@pytest.mark.parametrize("backend", seldom(["aot_eager", "inductor"], often=["aot_eager"]))
 @pytest.mark.parametrize("relu", seldom([True, False], often=[True]))
 @pytest.mark.parametrize(
     "layout",
     seldom([torch.channels_last, torch.contiguous_format], often=[torch.channels_last]),
 )
-def test_compiled(relu: bool, layout: torch.memory_format) -> None:
+def test_compiled(relu: bool, layout: torch.memory_format, backend: str) -> None:
     layer = mixed(GainControl2d(4, relu=relu))
     torch._dynamo.reset()
-    compiled = torch.compile(layer, fullgraph=True)
+    compiled = torch.compile(layer, fullgraph=True, backend=backend)
     x = maps(3, 4, 8, 8).to(memory_format=layout).requires_grad_()
     come = maps(3, 4, 8, 8, seed=7)
     leaves = [x, *layer.parameters()]

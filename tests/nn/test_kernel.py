@@ -54,7 +54,7 @@ def runs_the_function(output: Tensor) -> bool:
     return type(output.grad_fn).__name__ == "GainControlFunctionBackward"
 
 
-@pytest.mark.parametrize(("dims", "relu"), FORMS)
+@pytest.mark.parametrize(("dims", "relu"), crossed([1, 2, 3], [False, True]))
 def test_the_compiled_form_is_the_formula_with_all_its_derivatives(dims: int, relu: bool) -> None:
     k, g, b = (each.requires_grad_() for each in numbers(3))
     x = maps(2, 3, *SPACE[:dims]).requires_grad_()
@@ -83,30 +83,29 @@ def test_small_maps_take_the_formula_and_have_the_same_bits(
 
 
 @pytest.mark.parametrize(
-    ("dims", "relu", "zero_gain"),
-    crossed([1, 2, 3], [True, False], [True, False]),
+    ("learnt", "dims", "relu", "zero_gain"),
+    crossed(
+        ["all", "the gain, of one example", "all but the gain"], [2, 3, 1], *[[True, False]] * 2
+    ),
 )
-def test_first_and_second_derivatives(dims: int, relu: bool, zero_gain: bool) -> None:
-    k, g, b = numbers(3)
+def test_first_and_second_derivatives(learnt: str, dims: int, relu: bool, zero_gain: bool) -> None:
+    numbers_of = numbers(3)
     if zero_gain:
-        g[1] = 0.0
-    for batch, learnt in (
-        ((2,), (True, True, True)),
-        ((), (False, True, False)),
-        ((2,), (True, False, True)),
-    ):
-        given = [
-            each.clone().requires_grad_(learn)
-            for each, learn in zip((k, g, b), learnt, strict=True)
-        ]
-        x = maps(*batch, 3, *SPACE[:dims]).requires_grad_()
+        numbers_of[1][1] = 0.0
+    batch, learn = {
+        "all": ((2,), (True, True, True)),
+        "the gain, of one example": ((), (False, True, False)),
+        "all but the gain": ((2,), (True, False, True)),
+    }[learnt]
+    given = [each.requires_grad_(own) for each, own in zip(numbers_of, learn, strict=True)]
+    x = maps(*batch, 3, *SPACE[:dims]).requires_grad_()
 
-        def layer(x: Tensor, k: Tensor, g: Tensor, b: Tensor) -> Tensor:
-            return controlled(x, mean_scale=k, gain=g, bias=b, dims=dims, relu=relu)
+    def layer(x: Tensor, k: Tensor, g: Tensor, b: Tensor) -> Tensor:
+        return controlled(x, mean_scale=k, gain=g, bias=b, dims=dims, relu=relu)
 
-        assert runs_the_function(layer(x, *given))
-        assert torch.autograd.gradcheck(layer, (x, *given))
-        assert torch.autograd.gradgradcheck(layer, (x, *given))
+    assert runs_the_function(layer(x, *given))
+    assert torch.autograd.gradcheck(layer, (x, *given))
+    assert torch.autograd.gradgradcheck(layer, (x, *given))
 
 
 @pytest.mark.parametrize(("dims", "relu"), FORMS)

@@ -85,6 +85,7 @@ def test_resnet20_as_the_public_code_does_it() -> None:
             assert torch.allclose(value, expected[k][name], rtol=0, atol=1e-6), name
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(importlib.util.find_spec("torchvision") is None, reason=WHY_NOT_HERE)
 def test_torchvisions_shufflenet() -> None:
     """Depthwise layers, and channels that are split and shuffled."""

@@ -14,9 +14,10 @@ from partners import oracle
 from partners.nets import Plain, Residual, attach, copies, differing, random
 from regrow.errors import ConfigError, NonFiniteWarning
 
+DTYPES = [torch.float32, torch.float64, torch.bfloat16]
 
-@pytest.mark.parametrize("mode", ["paper", "reference"])
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+
+@pytest.mark.parametrize(("dtype", "mode"), crossed(DTYPES, ["paper", "reference"]))
 def test_two_networks_are_alike_afterwards(mode: str, dtype: torch.dtype) -> None:
     models = [random(Residual, seed, dtype=dtype) for seed in range(2)]
     attach(models, mode=mode).graft()
@@ -28,8 +29,7 @@ def test_two_networks_are_alike_afterwards(mode: str, dtype: torch.dtype) -> Non
         assert torch.allclose(first[name].double(), second[name].double(), rtol=close, atol=close)
 
 
-@pytest.mark.parametrize("unit", ["layer", "filter"])
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+@pytest.mark.parametrize(("dtype", "unit"), crossed(DTYPES, ["layer", "filter"]))
 def test_plain_averaging_gives_the_same_bits_from_both_sides(unit: str, dtype: torch.dtype) -> None:
     models = [random(Residual, seed, dtype=dtype) for seed in range(2)]
     with torch.no_grad():
@@ -41,8 +41,9 @@ def test_plain_averaging_gives_the_same_bits_from_both_sides(unit: str, dtype: t
     assert [name for name in first if not torch.equal(first[name], second[name])] == []
 
 
-@pytest.mark.parametrize("settings", [{}, {"mode": "reference"}, {"unit": "filter"}])
-@pytest.mark.parametrize("networks", [2, 3])
+@pytest.mark.parametrize(
+    ("settings", "networks"), crossed([{}, {"mode": "reference"}, {"unit": "filter"}], [2, 3])
+)
 def test_equal_networks_stay_as_they_are(settings: dict[str, str], networks: int) -> None:
     models = [random(Residual, 5, dtype=torch.float32) for _ in range(networks)]
     before = copies(models[0])

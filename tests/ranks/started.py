@@ -16,7 +16,8 @@ HERE = Path(__file__).parent
 
 def environment() -> dict[str, str]:
     """That of a program which imports what the tests share."""
-    return {**os.environ, "PYTHONPATH": str(HERE.parent), "OMP_NUM_THREADS": "1"}
+    path = [str(HERE.parent), *filter(None, [os.environ.get("PYTHONPATH")])]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(path), "OMP_NUM_THREADS": "1"}
 
 
 def free_port() -> int:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
+
+import pytest
 
 from regrow.report.drawing import Drawing
 from regrow.report.figures.style import house_style, sheet
@@ -19,6 +22,16 @@ def drawn(drawing: Drawing) -> Figure:
         figure = sheet(drawing.size)
         drawing.draw(figure)
     return figure
+
+
+@contextmanager
+def blank() -> Iterator[None]:
+    """Reports get empty pictures, where a test is about what stands beside them: painting takes most of the time."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(
+            "regrow.report.write.rendered", lambda drawing: {"svg": b"<svg/>", "png": b""}
+        )
+        yield
 
 
 def first_axes(drawings: Iterable[Drawing]) -> Axes:

@@ -8,6 +8,7 @@ import pytest
 
 from regrow.errors import StoreError
 from regrow.report.export import _portable, export
+from report.drawn import blank
 
 
 def test_paths_are_cut_from_the_command() -> None:
@@ -27,7 +28,8 @@ def test_missing_results_are_one_clear_error(tmp_path: Path) -> None:
 def plain(made: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, ...]:
     """What is written of a study without diagnostics, all in one folder."""
     folder = tmp_path_factory.mktemp("plain")
-    return export(shutil.copytree(made["rescued"], folder / "run"), folder / "into")
+    with blank():
+        return export(shutil.copytree(made["rescued"], folder / "run"), folder / "into")
 
 
 def test_everything_is_written(plain: tuple[Path, ...]) -> None:
@@ -47,7 +49,8 @@ def test_everything_is_written(plain: tuple[Path, ...]) -> None:
 def test_diagnostics_go_along_where_there_are_any(
     cycled: Path, plain: tuple[Path, ...], tmp_path: Path
 ) -> None:
-    names = {path.name for path in export(cycled, tmp_path / "into")}
+    with blank():
+        names = {path.name for path in export(cycled, tmp_path / "into")}
     assert {"picks.md", "overlap.md", "oracle.md", "base-overlap.png"} <= names
     text = (tmp_path / "into" / "README.md").read_text()
     for name in ("picks.md", "overlap.md", "oracle.md"):

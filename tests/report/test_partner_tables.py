@@ -20,6 +20,7 @@ from regrow.report.summary import summarise
 from regrow.report.table import Table, arms_table, paired_table
 from regrow.report.weights import entropy_table, invalid_table, share_table
 from regrow.report.write import summary_json
+from report.drawn import blank
 
 MINUS = "\N{MINUS SIGN}"
 TIMES = "\N{MULTIPLICATION SIGN}"
@@ -278,7 +279,8 @@ def test_the_summary_and_the_export_hold_them(several_folder: Path, tmp_path: Pa
     assert arms["grafting"]["averaging_control"] == "graft0"
     assert arms["plus"]["cost"]["relative"] == 4.0
     assert len(cell["weights"]) == 6
-    names = {path.name for path in export(several_folder, tmp_path / "into")}
+    with blank():
+        names = {path.name for path in export(several_folder, tmp_path / "into")}
     wanted = {
         "networks.md",
         "partners.md",

@@ -15,6 +15,7 @@ import pytest
 
 from regrow.errors import StoreError
 from regrow.report.write import Written, summary_json, write_report
+from report.drawn import blank
 from report.stored import relabelled
 
 if TYPE_CHECKING:
@@ -109,7 +110,8 @@ def test_labels_make_no_paths(new_run: Callable[..., RunFolder]) -> None:
     for arm in ("none", "a", "b"):
         run.add(arm, 0, 0.9, renewals=[] if arm == "none" else [(1, "conv1", 1)])
     arms = {"a": "../../a b", "b": "..//..//a b"}
-    written = write_report(relabelled(run.close(), arms=arms, cells={"base": "x=a/b"}))
+    with blank():
+        written = write_report(relabelled(run.close(), arms=arms, cells={"base": "x=a/b"}))
     assert {path.parent for path in written.figures} == {run.folder / "figures"}
     names = [path.name for path in written.figures]
     assert len({name.lower() for name in names}) == len(names) == 2 * 7

@@ -1,5 +1,6 @@
 """The oracle: a renewed unit is a parameter of its own, with a fresh optimizer of torch's, from its renewal on."""
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -29,11 +30,15 @@ NEVER = ~((ROW == 1) | (ROW == 3) | (COLUMN == 2))
 STEPS = 180
 
 
+@functools.cache
+def _noise(step: int) -> Tensor:
+    generator = torch.Generator().manual_seed(step)
+    return torch.randn(SHAPE, dtype=torch.float64, generator=generator)
+
+
 def gradient(step: int, value: Tensor) -> Tensor:
     """Noise, and a part that depends on the entry's value: an error in one step is felt in the next ones."""
-    generator = torch.Generator().manual_seed(step)
-    noise = torch.randn(SHAPE, dtype=torch.float64, generator=generator)
-    return noise.to(value.dtype) + 0.5 * value
+    return _noise(step).to(value.dtype) + 0.5 * value
 
 
 def first_values(dtype: torch.dtype) -> Tensor:

@@ -6,18 +6,21 @@ import pytest
 import torch
 from torch import Tensor, nn, optim
 
-from crossed import crossed
+from crossed import crossed, seldom
 from regrow.renewal import Edit
 from regrow.surgery import OptimizerSurgeon, apply_edits_, blocks
 from regrow.surgery.optimizers import MomentFamily, family_of
 from surgery.rows import ROWS
 from surgery.split import SHAPE, begin, furthest, oracle, same_bits, train
 
-OF_MOMENTS = [
-    pytest.param(name, marks=pytest.mark.slow if row.slow else ())
-    for name, row in ROWS.items()
-    if isinstance(family_of(row.make([nn.Parameter(torch.ones(1))])), MomentFamily)
-]
+OF_MOMENTS = seldom(
+    [
+        name
+        for name, row in ROWS.items()
+        if isinstance(family_of(row.make([nn.Parameter(torch.ones(1))])), MomentFamily)
+    ],
+    often=("Adam amsgrad", "AdamW fused", "RAdam decoupled foreach", "Adamax decay"),
+)
 SHAPES = {"conv": (12, 5, 3, 3), "1x1": (9, 14, 1, 1), "linear": (11, 17), "bias": (64,)}
 
 

@@ -46,10 +46,7 @@ NETWORKS = {
 }
 """How many norms there are, and how many of them take over a ReLU."""
 
-OFTEN = (
-    *("torchvision/shufflenet_v2_x0_5", "timm/ese_vovnet19b_slim"),
-    *("timm/resnet10t", "timm/starnet_s050"),
-)
+OFTEN = ("torchvision/shufflenet_v2_x0_5", "timm/resnet10t", "timm/starnet_s050")
 
 SIZE = 32
 LARGER = {"torchvision/efficientnet_b0": 64}

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+from fresh import fresh
 from regrow.errors import ConfigError, DataError, UnknownNameError
 from regrow.lab.data import check, defaults, load, names, summary
 
@@ -44,14 +43,12 @@ def test_a_data_folder_that_is_not_there(tmp_path: Path) -> None:
         load("craters", data_dir=tmp_path / "gone")
 
 
-def test_names_and_settings_are_known_without_torch() -> None:
+def test_names_and_settings_are_known_without_torch(tmp_path: Path) -> None:
+    heavy = ("torch", "sklearn", "PIL", "pooch", "matplotlib")
     program = (
         "import sys; from regrow.lab import data; from regrow.lab.models import registry as models\n"
         "data.check('craters', {'region': 'West'}); models.check('cratercnn', {'filters': 2})\n"
         "models.recorded_init('resnet20', {}); data.names(); models.defaults('convnet')\n"
-        "print([name for name in ('torch', 'sklearn', 'PIL', 'pooch', 'matplotlib') if name in sys.modules])"
+        f"print([name for name in {heavy} if name in sys.modules])"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, check=True
-    )
-    assert done.stdout.strip() == "[]"
+    assert fresh(program, folder=tmp_path, forget={"regrow", *heavy}) == (0, "[]\n")

@@ -42,15 +42,17 @@ def progressed(outcome: Outcome) -> int:
 def test_a_grid_has_the_same_results_with_sharing_and_without(
     digits_npz: Path, tmp_path: Path, engine: EngineName
 ) -> None:
-    shared, alone = run_both(digits_npz, tmp_path, QUICK, engine, epochs=4)
+    # Adam, augmented and with another rate at each step, is met in a stack and, by itself, below.
+    kinds = {name: QUICK[name] for name in (QUICK if engine == "stack" else ("sgd", "blown"))}
+    shared, alone = run_both(digits_npz, tmp_path, kinds, engine, epochs=4)
     # What is trained alone is all that was asked for, but for trials that diverged.
     assert alone.effort == sum(column(alone.folder, "SELECT epochs FROM trials"))
     assert shared.effort < 0.6 * alone.effort
     assert (progressed(shared), progressed(alone)) == (shared.effort, alone.effort)
     # Forks happened, some of them in the middle of the training.
-    assert {1, 2} <= first_renewals(shared.folder)
+    assert first_renewals(shared.folder) > {1}
     begun = [event.specs for event in shared.events if isinstance(event, Started)]
-    assert len(begun) > len(QUICK) * 2  # a family and a control each
+    assert len(begun) > len(kinds) * 2  # a family and a control each
     assert any(len(specs) > 1 for specs in begun[1:])
     ends = "SELECT COUNT(DISTINCT test_loss) FROM trials WHERE arm LIKE 'sgd-%'"
     assert column(shared.folder, ends)[0] >= 3

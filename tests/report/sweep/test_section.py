@@ -19,6 +19,7 @@ from regrow.report.sweep.panels import panels
 from regrow.report.sweep.tables import best_table, cells_table, panels_table
 from regrow.report.table import as_markdown
 from regrow.report.write import summary_json, write_report
+from report.drawn import blank
 from report.sweep_study import ARMS, CRASHED, GRID, MISSING, TAU, P, rescuing, write_sweep
 
 LARGE = {"data.region": ["East", "West"], TAU: GRID[TAU], P: [0.1, 0.2, 0.5, 0.6, 0.8, 0.9, 1.0]}
@@ -39,7 +40,8 @@ def _page(folder: Path) -> str:
 @pytest.fixture(scope="module")
 def exported(large: Path) -> tuple[Path, ...]:
     """What is exported of it, all in one folder; the report is written with it."""
-    return export(large, large / "into")
+    with blank():
+        return export(large, large / "into")
 
 
 @pytest.mark.usefixtures("exported")
