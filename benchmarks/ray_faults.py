@@ -2,9 +2,10 @@
 
     make bench-ray, or: python benchmarks/ray_faults.py [--faults 50] [--seed 0] [--out results/ray/faults]
 
-Studies with families that part, controls, teachers and students are run by `regrow run --ray`, one after the other, until
-all faults have happened: a worker, a node or the command killed, the shared folder away, the object store full. After
-each fault the trials that had ended must be there, and each study's tables must be those of a local run (but for times).
+Studies with families that part, controls, teachers and students are run by `regrow run --ray`, one after the other,
+until all faults have happened: a worker, a node or the command killed, the shared folder away, the object store full.
+After each fault the trials that had ended must be there, and each study's tables must be those of a local run, but for
+times.
 """
 
 from __future__ import annotations

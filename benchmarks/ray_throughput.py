@@ -28,7 +28,6 @@ sys.path[0] = str(Path(__file__).resolve().parents[1] / "tests")
 
 from lab.sharing.running import opened, tables  # noqa: E402
 from on_ray.nodes import Nodes  # noqa: E402
-
 from regrow.lab.events import Ended, Event  # noqa: E402
 from regrow.lab.executor import run_study  # noqa: E402
 from regrow.lab.on_ray import Cluster, RayTasks  # noqa: E402
@@ -94,9 +93,7 @@ def run_one(trials: int, folder: Path, address: str, stop_after: int) -> dict[st
     with opened(study, folder, engine="stack", files=files if address else None) as store:
         queued = megabytes()
         started = time.perf_counter()
-        tally = run_study(
-            specs, store, jobs=2, settings=settings, on_event=count, workers=workers
-        )
+        tally = run_study(specs, store, jobs=2, settings=settings, on_event=count, workers=workers)
         seconds = time.perf_counter() - started
     return {
         "ended": sum(tally.ended.values()),
@@ -108,7 +105,7 @@ def run_one(trials: int, folder: Path, address: str, stop_after: int) -> dict[st
 def apart(trials: int, folder: Path, address: str = "", stop_after: int = 0) -> dict[str, Any]:
     """The same in a process of its own."""
     words = [sys.executable, __file__, "--one", str(trials), str(folder), address, str(stop_after)]
-    found = subprocess.run(words, check=True, capture_output=True, text=True)
+    found = subprocess.run(words, check=True, capture_output=True, text=True)  # noqa: S603 # itself
     return json.loads(found.stdout.splitlines()[-1])
 
 

@@ -114,7 +114,7 @@ class Faults:
         self, nodes: Nodes, folder: Path, study: Path, local: Tables, *, seed: int
     ) -> None:
         self._nodes, self._folder, self._study, self._local = nodes, folder, study, local
-        self._random = random.Random(seed)
+        self._random = random.Random(seed)  # noqa: S311 # what breaks when
         self._shared = folder / "shared"
         self.found = Outcome()
         self._kinds: dict[str, Callable[[], bool]] = {

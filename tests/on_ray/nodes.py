@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,27 @@ QUICK = {
     "health_check_failure_threshold": 3,
 }
 """A node that is killed is noticed within seconds."""
+
+
+SETTINGS = {
+    "PYTHONDONTWRITEBYTECODE": "",  # Ray starts many processes
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # a machine is 127.0.0.1 to itself
+    # However busy the machine.
+    "RAY_agent_register_timeout_ms": "600000",
+    "RAY_raylet_start_wait_time_s": "600",
+}
+
+os.environ.update(SETTINGS)  # before Ray is imported
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports that nobody listens on."""
+    with ExitStack() as held:
+        sockets = [held.enter_context(socket.socket()) for _ in range(count)]
+        for each in sockets:
+            each.bind(("127.0.0.1", 0))
+        return [each.getsockname()[1] for each in sockets]
 
 
 class Nodes:
@@ -38,10 +61,19 @@ class Nodes:
         return str(self.cluster.address)
 
     def _node(self) -> dict[str, Any]:
-        return {"num_cpus": 1, "object_store_memory": self._store}
+        # With ports of their own, the node need not wait for its agents to say theirs, for which it has little patience.
+        names = ("metrics_agent_port", "metrics_export_port", "runtime_env_agent_port", "dashboard_agent_listen_port")
+        ports = dict(zip(names, free_ports(len(names)), strict=True))
+        return {
+            "node_ip_address": "127.0.0.1",
+            "num_cpus": 1,
+            "object_store_memory": self._store,
+            **ports,
+        }
 
     def add(self) -> None:
-        self.cluster.add_node(**self._node())
+        node = self.cluster.add_node(**self._node(), wait=False)
+        self.cluster._wait_for_node(node, 600)
 
     def kill_one(self) -> None:
         """Kill a node that is not the head, with all that runs on it."""

@@ -11,8 +11,8 @@ import pytest
 
 from lab.sharing.grids import Kind
 from lab.sharing.running import Outcome, go, small_study, tables
-from on_ray.nodes import Nodes
 from on_ray.bucket import Bucket
+from on_ray.nodes import Nodes
 from regrow.errors import ConfigError
 from regrow.lab.events import Event, Progressed
 from regrow.lab.on_ray import Cluster, RayTasks
@@ -22,9 +22,13 @@ from regrow.study.storage import Stored
 
 pytest.importorskip("ray", reason="Ray is not installed here: make test-ray")
 
+
+Whole = tuple[Study, Outcome]
+
+
 @pytest.fixture(scope="module")
-def whole(digits_npz: Path) -> Study:
-    """Families that part, a control, several networks, a teacher and its student, for two seeds."""
+def whole(digits_npz: Path, tmp_path_factory: pytest.TempPathFactory) -> Whole:
+    """Families that part, a control, several networks, a teacher and its student, for two seeds; run locally."""
     kind = Kind(settings={"source": "accumulated", "every_steps": 5}, thresholds=(0.3, 0.05))
     arms = {
         **kind.arms("a"),
@@ -33,12 +37,8 @@ def whole(digits_npz: Path) -> Study:
         "kd": {"recipe": "none", "teachers": ["big"]},
     }
     train = {"epochs": 5, "batch_size": 16, "lr": 0.1}
-    return small_study(digits_npz, arms, train=train, seeds=[0, 1])
-
-
-@pytest.fixture(scope="module")
-def local(whole: Study, tmp_path_factory: pytest.TempPathFactory) -> Outcome:
-    return go(whole, tmp_path_factory.mktemp("local") / "run")
+    study = small_study(digits_npz, arms, train=train, seeds=[0, 1])
+    return study, go(study, tmp_path_factory.mktemp("local") / "run")
 
 
 @pytest.fixture
@@ -69,9 +69,9 @@ def check(found: Outcome, local: Outcome) -> None:
 
 
 def test_a_node_is_killed_and_the_results_are_those_of_one_machine(
-    whole: Study, local: Outcome, nodes: Nodes, join: Callable[..., Any], tmp_path: Path
+    whole: Whole, nodes: Nodes, join: Callable[..., Any], tmp_path: Path
 ) -> None:
-    progress = 0
+    (study, local), progress = whole, 0
 
     def kill(event: Event) -> None:
         nonlocal progress
@@ -81,7 +81,7 @@ def test_a_node_is_killed_and_the_results_are_those_of_one_machine(
             nodes.add()
 
     how = join(tmp_path / "shared")
-    found = go(whole, tmp_path / "run", on_event=kill, **how)
+    found = go(study, tmp_path / "run", on_event=kill, **how)
     assert progress > 12
     check(found, local)
     assert any("its node is gone" in text for text in found.notices)
@@ -90,13 +90,17 @@ def test_a_node_is_killed_and_the_results_are_those_of_one_machine(
 
 
 def test_a_worker_dies_the_object_store_is_full_and_the_storage_fails_for_a_while(
-    whole: Study, local: Outcome, nodes: Nodes, bucket: Bucket, join: Callable[..., Any], tmp_path: Path
+    whole: Whole,
+    nodes: Nodes,
+    bucket: Bucket,
+    join: Callable[..., Any],
+    tmp_path: Path,
 ) -> None:
     import ray
 
     held: list[object] = []
     killed: list[bool] = []
-    progress = 0
+    (study, local), progress = whole, 0
 
     def trouble(event: Event) -> None:
         nonlocal progress
@@ -110,7 +114,7 @@ def test_a_worker_dies_the_object_store_is_full_and_the_storage_fails_for_a_whil
         if progress >= 12 and not any(killed):
             killed.append(nodes.kill_task())
 
-    found = go(whole, tmp_path / "run", on_event=trouble, **join(bucket.url))
+    found = go(study, tmp_path / "run", on_event=trouble, **join(bucket.url))
     check(found, local)
     assert any(killed)
     assert any("it goes on in a new one" in text for text in found.notices)

@@ -83,21 +83,25 @@ def test_what_fails_is_tried_again_and_told(
     monkeypatch: pytest.MonkeyPatch, at_once: list[float]
 ) -> None:
     file = Stored("memory://patient/a")
-    system = fsspec.filesystem("memory")
+    system = type(fsspec.filesystem("memory"))
     file.write(b"content")
     monkeypatch.setattr(system, "cat_file", Failing(1, lambda: b"once"))
     assert file.read_bytes() == b"once"
     monkeypatch.setattr(system, "cat_file", Failing(4, lambda: b"at last"))
-    with pytest.warns(RegrowWarning, match="memory://patient: the storage fails .*no route") as said:
+    with pytest.warns(
+        RegrowWarning, match="memory://patient: the storage fails .*no route"
+    ) as said:
         assert file.read_bytes() == b"at last"
     assert len(said) == 1
     assert at_once == [*storage.PAUSES[:1], *storage.PAUSES[:4]]
 
 
-def test_after_a_while_it_is_an_error(monkeypatch: pytest.MonkeyPatch, at_once: list[float]) -> None:
+def test_after_a_while_it_is_an_error(
+    monkeypatch: pytest.MonkeyPatch, at_once: list[float]
+) -> None:
     file = Stored("memory://patient/a")
     gone = Failing(1000, lambda: None)
-    monkeypatch.setattr(fsspec.filesystem("memory"), "pipe_file", gone)
+    monkeypatch.setattr(type(fsspec.filesystem("memory")), "pipe_file", gone)
     with pytest.warns(RegrowWarning), pytest.raises(OSError, match="no route") as caught:
         file.write(b"content")
     assert caught.value.strerror is not None
@@ -140,5 +144,5 @@ def test_a_shared_folder_that_is_away_is_waited_for(
 
 
 def test_storage_that_nothing_is_known_of_is_a_line() -> None:
-    with pytest.raises(ConfigError, match="nothing://there/a: .*Protocol not known: nothing"):
+    with pytest.raises(ConfigError, match=r"nothing://there/a: .*Protocol not known: nothing"):
         (Stored("nothing://there") / "a").write(b"")

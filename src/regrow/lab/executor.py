@@ -23,7 +23,7 @@ from regrow.lab.checkpoint import CheckpointFile, held_states
 from regrow.lab.environment import now
 from regrow.lab.events import Ended, Event, Noticed, Progressed, Started
 from regrow.lab.pool import Processes
-from regrow.lab.queue import Batch, Runs, Segment, run_of, segments
+from regrow.lab.queue import Batch, Runs, Segment, segments
 from regrow.lab.trial import Request
 from regrow.lab.weights import Weights, WeightsFile, read_weights
 from regrow.study.folder import explained, lost_weights

@@ -50,7 +50,9 @@ def unfit(asked: Stored, wanted: Versions, node: str = "") -> str:
         node: Write an answer to the storage in this name.
     """
     here = dict(versions())
-    other = [f"{key} {here[key]} there, {value} here" for key, value in wanted if here[key] != value]
+    other = [
+        f"{key} {here[key]} there, {value} here" for key, value in wanted if here[key] != value
+    ]
     if other:
         return f"must have the versions of this machine: {'; '.join(sorted(other))}"
     try:

@@ -96,7 +96,9 @@ class RayTasks:
                 f"--ray {self._cluster.address}: no node has {_share(self._cluster)} for a task; --jobs N waits for "
                 "nodes that come later"
             )
-        self._asked = storage / f".asked-{uuid.uuid4().hex}"  # there to the end: nodes may come later
+        self._asked = (
+            storage / f".asked-{uuid.uuid4().hex}"
+        )  # there to the end: nodes may come later
         asked = replace(self._asked, patient=False)
         try:
             asked.parent.mkdir(parents=True, exist_ok=True)
@@ -110,7 +112,7 @@ class RayTasks:
 
     def _check_nodes(self, asked: Stored) -> None:
         ray = self._ray
-        tell = ray.remote(on_node.unfit).options(num_cpus=0, max_retries=0)
+        tell = ray.remote(num_cpus=0, max_retries=0)(on_node.unfit)
         from ray.util.scheduling_strategies import (  # noqa: PLC0415 # pyright: ignore[reportMissingImports]
             NodeAffinitySchedulingStrategy as On,
         )
@@ -270,8 +272,8 @@ def _connected(cluster: Cluster) -> Any:
         raise MissingExtraError("ray", extra="ray") from None
     if "://" in cluster.address:
         raise ConfigError(
-            f"{where}: must be auto or HOST:PORT, and the command be run on a machine of the cluster, as a job for one; "
-            "a client (ray://) has no messages while tasks run"
+            f"{where}: must be auto or HOST:PORT, and the command be run on a machine of the cluster, as a job for "
+            "one; a client (ray://) has no messages while tasks run"
         )
     host, colon, port = cluster.address.rpartition(":")
     try:
