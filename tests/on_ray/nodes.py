@@ -62,7 +62,12 @@ class Nodes:
 
     def _node(self) -> dict[str, Any]:
         # With ports of their own, the node need not wait for its agents to say theirs, for which it has little patience.
-        names = ("metrics_agent_port", "metrics_export_port", "runtime_env_agent_port", "dashboard_agent_listen_port")
+        names = (
+            "metrics_agent_port",
+            "metrics_export_port",
+            "runtime_env_agent_port",
+            "dashboard_agent_listen_port",
+        )
         ports = dict(zip(names, free_ports(len(names)), strict=True))
         return {
             "node_ip_address": "127.0.0.1",
@@ -98,7 +103,8 @@ class Nodes:
                 title = (folder / "cmdline").read_bytes()
             except OSError:
                 continue
-            if parent in raylets and title.startswith(b"ray::") and b"IDLE" not in title:
+            # A task is called as its first trial; a node dies with its agents.
+            if parent in raylets and title.startswith(b"ray::") and b"/seed" in title:
                 found.append(int(folder.name))
         return found
 

@@ -87,6 +87,7 @@ class RayTasks:
         self._nodes: set[str] = set()
         self._gone: set[str] = set()
         self._slots, self._looked = 0, 0.0
+        self._here = str(self._ray.get_runtime_context().get_node_id())
         self._look()
 
     def check(self, storage: Stored) -> None:
@@ -220,7 +221,8 @@ class RayTasks:
 
     def _lost(self, error: Exception) -> str:
         """The node that an error speaks of, if that is gone."""
-        named = isinstance(error, self._ray.exceptions.NodeDiedError)
+        of_node = (self._ray.exceptions.NodeDiedError, self._ray.exceptions.LocalRayletDiedError)
+        named = isinstance(error, of_node)
         self._look()
         gone = next((node for node in self._gone if node[:16] in str(error)), "")
         return gone[:16] or ("unreachable" if named else "")
@@ -234,6 +236,8 @@ class RayTasks:
         """Count the places that there are."""
         alive, cluster = self._alive(), self._cluster
         there = {node["NodeID"] for node in alive}
+        if self._here not in there:
+            raise StoreError("--ray: the node of this machine is gone, and the cluster with it")
         self._gone |= self._nodes - there
         self._nodes, self._looked = there, time.monotonic()
         asked = {"CPU": cluster.cpus, "GPU": cluster.gpus}
