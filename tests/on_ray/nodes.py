@@ -61,7 +61,7 @@ class Nodes:
         return str(self.cluster.address)
 
     def _node(self) -> dict[str, Any]:
-        # With ports of their own, the node need not wait for its agents to say theirs, for which it has little patience.
+        # With ports of their own the node need not wait for its agents to say theirs: it has little patience.
         names = (
             "metrics_agent_port",
             "metrics_export_port",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -68,24 +69,30 @@ def check(found: Outcome, local: Outcome) -> None:
     assert found.tally.ended == local.tally.ended
 
 
-def test_a_node_is_killed_and_the_results_are_those_of_one_machine(
+def test_a_node_is_killed_and_a_folder_is_away_and_the_results_are_those_of_one_machine(
     whole: Whole, nodes: Nodes, join: Callable[..., Any], tmp_path: Path
 ) -> None:
     (study, local), progress = whole, 0
 
+    shared, aside = tmp_path / "shared", tmp_path / "aside"
+
     def kill(event: Event) -> None:
         nonlocal progress
         progress += isinstance(event, Progressed)
+        if isinstance(event, Progressed) and progress == 5:
+            shared.rename(aside)
+            threading.Timer(3.0, aside.rename, [shared]).start()
         if isinstance(event, Progressed) and progress == 12:
             nodes.kill_one()
             nodes.add()
 
-    how = join(tmp_path / "shared")
+    how = join(shared)
     found = go(study, tmp_path / "run", on_event=kill, **how)
     assert progress > 12
     check(found, local)
     assert any("its node is gone" in text for text in found.notices)
-    assert list((tmp_path / "shared" / "checkpoints").iterdir()) == []
+    assert any("the storage fails" in text for text in found.notices)
+    assert list((shared / "checkpoints").iterdir()) == []
     assert not (tmp_path / "run" / "checkpoints").exists()
 
 
@@ -118,7 +125,7 @@ def test_a_worker_dies_the_object_store_is_full_and_the_storage_fails_for_a_whil
     check(found, local)
     assert any(killed)
     assert any("it goes on in a new one" in text for text in found.notices)
-    assert any("the storage fails" in text for text in found.notices)
+    # s3fs has some patience of its own: what it gets over is not told.
     assert list(Stored(f"{bucket.url}/checkpoints").iterdir()) == []
     assert [each.suffix for each in Stored(f"{bucket.url}/weights").iterdir()] == [".pt", ".pt"]
 
@@ -137,7 +144,7 @@ def test_mistakes_are_a_line_before_anything_runs(
     file.touch()
     for place, told in {
         # Each process has a memory of its own: as a folder that a node does not mount.
-        "memory://study": r"--ray: node .* does not share the storage memory://study: .*not found",
+        "memory://study": r"--ray: node .* does not share the storage memory://study: FileNotFound",
         f"{file}/below": r"file/below: cannot be used here: Not a directory",
         "nothing://there": r"nothing://there: .*Protocol not known: nothing",
     }.items():

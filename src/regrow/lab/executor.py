@@ -156,12 +156,9 @@ class _Keeper:
         status = store.ended()
         todo = [spec for spec in specs if spec.trial not in status]
         store.sweep()
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always")
+        with self._heard():
             names = (spec.trial for spec in todo if sharing)
             held = held_states(store.checkpoints, names, fingerprint=store.fingerprint)
-        for warning in caught:
-            self._notice(str(warning.message))
         _check_teachers(todo, status, store)
         waiting = segments(todo, held, sharing=sharing)
         self.runs = Runs(waiting, ended=status, stack_size=stack_size, attempts=attempts)
@@ -256,12 +253,22 @@ class _Keeper:
 
     def _keep(self, run: Segment, results: Sequence[TrialResult]) -> None:
         self._store.write(*results, finished_at=now())
-        with explained(checkpoint := self._store.checkpoint(run.name), "cannot be removed"):
+        checkpoint = self._store.checkpoint(run.name)
+        with self._heard(), explained(checkpoint, "cannot be removed"):
             checkpoint.unlink(missing_ok=True)
         specs = {spec.trial: spec for spec in run.specs}
         for result in results:
             self.ended[result.status] += 1
             self._on_event(Ended(specs[result.trial], result))
+
+    @contextmanager
+    def _heard(self) -> Generator[None]:
+        """Tell what is warned of as everything else is told."""
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            yield
+        for warning in caught:
+            self._notice(str(warning.message))
 
     def _notice(self, text: str) -> None:
         if text not in self._told:

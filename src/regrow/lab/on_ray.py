@@ -205,6 +205,7 @@ class RayTasks:
         self._ray.shutdown()
         if self._asked is not None:
             self._asked.unlink(missing_ok=True)
+            self._asked = None
 
     def _next(self, going: Any) -> Message | Died | None:
         """The next message of a task; None when it is over."""
