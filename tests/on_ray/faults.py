@@ -140,6 +140,7 @@ class Faults:
     def _one_study(self, todo: list[str]) -> None:
         out = self._folder / f"study{self.found.studies}"
         self._begin(out)
+        struck = self._state(out)
         while True:
             code = self._driver.poll()
             if code == 0:
@@ -147,16 +148,25 @@ class Faults:
             if code is not None:
                 self._heard()
                 self._begin(out)
-            elif todo and self._nodes.tasks():
-                time.sleep(self._random.uniform(0.2, 2.0))
+            elif todo and self._state(out) != struck:
+                time.sleep(self._random.uniform(0.0, 1.5))
                 if self._driver.poll() is None and self._strike(todo[-1], out):
                     todo.pop()
+                struck = self._state(out)
             else:
                 time.sleep(0.1)
         self._heard()
         found = tables(out)
         self.found.different += sum(found[table] != held for table, held in self._local.items())
         self.found.studies += 1
+
+    def _state(self, out: Path) -> tuple[object, ...]:
+        """What changes while a study goes on: nothing breaks before something has been trained since the last time."""
+        files = sorted(self._shared.glob("*/checkpoints/*.ckpt"))
+        try:
+            return (len(rows(out)), *((path.name, path.stat().st_mtime_ns) for path in files))
+        except FileNotFoundError:  # removed meanwhile
+            return (len(rows(out)),)
 
     def _strike(self, kind: str, out: Path) -> bool:
         before = rows(out)
