@@ -175,7 +175,7 @@ class Loop:
         # What is called in a step: by the optimizer, and (for gradients that have just come) by autograd.
         for name in ("gradients_ready", "step_made"):
             self._clock(self.regrower._stepper, name)
-        self._clock(self.regrower._stepper._absent.zeros, "_clear")
+        self._clock(self.regrower._stepper.drop.absent.zeros, "_clear")
 
     def _clock(self, owner: object, name: str) -> None:
         clock = Clocked(getattr(owner, name))

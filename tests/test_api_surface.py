@@ -44,6 +44,17 @@ MOVED = {
     "Renewed": "history",
     "Wiring": "graph",
 }
+RENAMED = {
+    "criteria.Averaging": "AveragingCriterion",
+    "criteria.Heard": "ActivationStatistics",
+    "criteria.Kept": "KeepReason",
+    "criteria.Remembering": "RememberingCriterion",
+    "criteria.Silenced": "Ablation",
+    "criteria.Watching": "WatchingCriterion",
+    "guard.Moved": "StepParameters",
+    "nn.Folded": "FoldedModel",
+    "renewal.Heard": "LayerInput",
+}
 
 LABORATORY = ("scipy", "matplotlib", "pydantic", "typer", "rich", "sklearn", "pooch", "PIL")
 
@@ -73,6 +84,17 @@ def test_type_checkers_read_what_is_imported() -> None:
             assert getattr(regrow, name).__name__ == f"regrow.{name}"
         else:
             assert getattr(importlib.import_module(home or ""), name) is getattr(regrow, name)
+
+
+@pytest.mark.parametrize(("old", "new"), RENAMED.items())
+def test_a_name_that_was_changed_is_told_with_the_new_one(old: str, new: str) -> None:
+    home, _, name = old.rpartition(".")
+    module = importlib.import_module(f"regrow.{home}")
+    with pytest.raises(AttributeError, match=f"^regrow.{old} is now regrow.{home}.{new}$"):
+        getattr(module, name)
+    assert getattr(module, new).__name__ == new
+    with pytest.raises(AttributeError, match=f"^module 'regrow.{home}' has no attribute 'Tree'$"):
+        module.Tree  # noqa: B018
 
 
 @pytest.mark.parametrize(("name", "home"), MOVED.items())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 from regrow.errors import ConfigError
 
@@ -98,6 +99,29 @@ def check_flag(value: object, *, name: str, where: str) -> None:
     """
     if not isinstance(value, bool):
         raise ConfigError(f"{name} must be true or false, got {value!r} ({where})")
+
+
+def check_choice(value: object, known: Sequence[str], *, name: str, where: str) -> None:
+    """Refuse what is none of some words.
+
+    Args:
+        value: The word.
+        known: Two or more, of which it must be one.
+        name: The argument's name.
+        where: Who asked, for the message.
+
+    Raises:
+        ConfigError: `value` is none of them.
+
+    Examples:
+        >>> check_choice("row", ("sum", "mean"), name="combine", where="doc")
+        Traceback (most recent call last):
+            ...
+        regrow.errors.ConfigError: combine must be 'sum' or 'mean', got 'row' (doc)
+    """
+    if value not in known:
+        *words, last = map(repr, known)
+        raise ConfigError(f"{name} must be {', '.join(words)} or {last}, got {value!r} ({where})")
 
 
 def _is_number(value: object) -> bool:

@@ -1,10 +1,10 @@
-"""Old spellings: a class says how an argument is spelled now, instead of that it does not know it."""
+"""Old spellings: a class says how an argument is spelled now, a module a name, instead of that it does not know it."""
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from typing import Any, Never, TypeVar
 
 Kind = TypeVar("Kind")
 
@@ -40,5 +40,30 @@ def renamed(words: Mapping[str, str]) -> Callable[[type[Kind]], type[Kind]]:
 
         kind.__init__ = checked
         return kind
+
+    return refuse_old
+
+
+def renamed_in(module: str, words: Mapping[str, str]) -> Callable[[str], Never]:
+    """Refuse old names of a module's classes by the new ones.
+
+    Args:
+        module: Its ``__name__``.
+        words: Old name to new name.
+
+    Returns:
+        What the module has for ``__getattr__``.
+
+    Examples:
+        >>> renamed_in("shop", {"Sold": "Sale"})("Sold")
+        Traceback (most recent call last):
+            ...
+        AttributeError: shop.Sold is now shop.Sale
+    """
+
+    def refuse_old(name: str) -> Never:
+        if name in words:
+            raise AttributeError(f"{module}.{name} is now {module}.{words[name]}")
+        raise AttributeError(f"module '{module}' has no attribute '{name}'")
 
     return refuse_old

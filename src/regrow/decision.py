@@ -12,12 +12,12 @@ from torch import Tensor
 from regrow._shapes import Mask, Scores
 from regrow.compose import Recipe
 from regrow.criteria.base import (
-    Averaging,
+    AveragingCriterion,
     Criterion,
     CriterionState,
     Observation,
-    Remembering,
-    Watching,
+    RememberingCriterion,
+    WatchingCriterion,
 )
 from regrow.errors import ConfigError
 from regrow.graph import Streams
@@ -166,7 +166,7 @@ def decide(
     means: dict[str, Mapping[int, Tensor]] = {}
     if hasattr(recipe.criterion, "renewed"):
         means = _means(recipe.criterion, criteria, masks)  # before they are forgotten
-        remembers = cast("Remembering", recipe.criterion)
+        remembers = cast("RememberingCriterion", recipe.criterion)
         criteria |= {layer: remembers.renewed(criteria[layer], masks[layer]) for layer in masks}
     stamp = {layer: torch.where(masks[layer].cpu(), step, state.born[layer]) for layer in masks}
     after = RecipeState(criteria=criteria, born={**state.born, **stamp}, selection=selection)
@@ -198,12 +198,12 @@ def _means(
     """What filters give on the average, by layer, if the criterion knows."""
     if not hasattr(criterion, "means_of"):
         return {}
-    averages = cast("Averaging", criterion)
+    averages = cast("AveragingCriterion", criterion)
     return {layer: averages.means_of(states[layer]) for layer in layers}
 
 
 def _suspect(
-    looks: Watching, state: RecipeState, *, due: bool, step: int, seed: int
+    looks: WatchingCriterion, state: RecipeState, *, due: bool, step: int, seed: int
 ) -> tuple[RecipeState, dict[str, int]]:
     """At a step that is due, let the criterion look at what is cheap; mostly there is nothing to see."""
     if not due:
@@ -260,6 +260,6 @@ def _side_by_side(tensors: Iterable[Tensor], device: torch.device) -> Tensor:
     return torch.cat([each.flatten().to(device) for each in tensors])
 
 
-def watching(criterion: Criterion) -> Watching | None:
+def watching(criterion: Criterion) -> WatchingCriterion | None:
     """The criterion itself, if it asks for activity only while it has a reason to; else None."""
-    return cast("Watching", criterion) if hasattr(criterion, "watches") else None
+    return cast("WatchingCriterion", criterion) if hasattr(criterion, "watches") else None

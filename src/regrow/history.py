@@ -178,10 +178,7 @@ class Report:
             "seconds": self.seconds,
             "large": list(self.large),
             "events": [
-                [
-                    *(event.step, event.layer, list(event.filters), list(event.scores)),
-                    *(event.dropped, event.change),
-                ]
+                [list(each) if isinstance(each, tuple) else each for each in vars(event).values()]
                 for event in self.events
             ],
         }
@@ -194,22 +191,17 @@ class Report:
             steps: Optimizer steps at that time.
         """
         self.steps = steps
-        self.checks, self.nonfinite, self.seconds = (
-            saved["checks"],
-            saved["nonfinite"],
-            saved["seconds"],
-        )
-        self.large = tuple(saved["large"])
+        self.checks, self.nonfinite = saved["checks"], saved["nonfinite"]
+        self.seconds, self.large = saved["seconds"], tuple(saved["large"])
+        names = [each.name for each in fields(Renewed)]
         self.events = [
             Renewed(
-                step=step,
-                layer=layer,
-                filters=tuple(filters),
-                scores=tuple(scores),
-                dropped=dropped,
-                change=change,
+                **{
+                    name: tuple(each) if isinstance(each, list) else each
+                    for name, each in zip(names, values, strict=True)
+                }
             )
-            for step, layer, filters, scores, dropped, change in saved["events"]
+            for values in saved["events"]
         ]
 
     def __str__(self) -> str:

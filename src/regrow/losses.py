@@ -12,7 +12,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from regrow._checks import check_not_negative, check_positive
+from regrow._checks import check_choice, check_not_negative, check_positive
 from regrow._shapes import FilterRows
 from regrow.errors import ConfigError, ShapeError
 from regrow.graph import Filters
@@ -101,8 +101,7 @@ def distillation(
         0.0
     """
     check_positive(temperature, name="temperature", where="distillation")
-    if combine not in {"mean", "sum"}:
-        raise ConfigError(f"combine must be 'mean' or 'sum', got {combine!r} (distillation)")
+    check_choice(combine, ("mean", "sum"), name="combine", where="distillation")
     if not teachers:
         raise ConfigError("distillation needs at least one teacher")
     for teacher in teachers:

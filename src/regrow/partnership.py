@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, TypedDict, Unpack
+from typing import TYPE_CHECKING, Literal, TypedDict, Unpack, get_args
 
+from regrow._checks import check_choice, check_whole
 from regrow._renamed import renamed
 from regrow.compose import Composition, RecipeInfo
-from regrow.errors import ConfigError
 
 if TYPE_CHECKING:
     from regrow.schedule import Schedule
@@ -86,18 +86,6 @@ class PartnerRecipe(Composition):
         return PartnerRecipe(info=self.info, **self._changed(parts))._after(self)
 
     def _check(self, where: str) -> None:
-        if (
-            isinstance(self.partners, bool)
-            or not isinstance(self.partners, int)  # pyright: ignore[reportUnnecessaryIsInstance] # users' words
-            or self.partners < 2
-        ):
-            raise ConfigError(
-                f"partners must be a whole number of at least 2, got {self.partners!r} ({where})"
-            )
-        for name, value, known in (
-            ("mode", self.mode, ("paper", "reference")),
-            ("memory", self.memory, ("keep", "graft", "reset")),
-        ):
-            if value not in known:
-                words = ", ".join(repr(each) for each in known)
-                raise ConfigError(f"{name} must be one of {words}, got {value!r} ({where})")
+        check_whole(self.partners, name="partners", where=where, least=2)
+        check_choice(self.mode, get_args(Mode), name="mode", where=where)
+        check_choice(self.memory, get_args(Memory), name="memory", where=where)

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Literal, Protocol, SupportsIndex, final, runtime_checkable
 
-from regrow._checks import check_fraction
+from regrow._checks import check_choice, check_flag, check_fraction, check_whole
 from regrow._renamed import renamed
 from regrow.errors import ConfigError, NoEffectWarning
 
@@ -65,12 +65,13 @@ class BoundSchedule(Protocol):
 
 @runtime_checkable
 class Schedule(Protocol):
-    """When to look, in the user's units. Inherit from it: then only `bind` is to be written."""
+    """When to look, in the user's units. Inherit from it: then only `bind` is to be written.
 
-    @property
-    def brings_back(self) -> bool:
-        """Whether filters that were dropped come back: a recipe that drops needs that."""
-        return False
+    Attributes:
+        brings_back: Whether filters that were dropped come back: a recipe that drops needs that.
+    """
+
+    brings_back: bool = False
 
     def notes(self, clock: Clock) -> list[str]:
         """What the user should know of it in a training of this length."""
@@ -151,8 +152,7 @@ class Every(Schedule):
                     f"{self.prefix}{name} must be a whole number of at least 1, got {value!r} (schedule)"
                 )
         check_fraction(self.active_fraction, name="active_fraction", where="schedule")
-        if not isinstance(self.at_end, bool):  # pyright: ignore[reportUnnecessaryIsInstance] # users' words
-            raise ConfigError(f"at_end must be true or false, got {self.at_end!r} (schedule)")
+        check_flag(self.at_end, name="at_end", where="schedule")
 
     def notes(self, clock: Clock) -> list[str]:
         """That the end is not known, where it would matter.
@@ -328,24 +328,13 @@ class Cycles(Schedule):
     cycles: int
     unit: Literal["epochs", "steps"] = "epochs"
 
-    @property
-    def brings_back(self) -> bool:
-        """After each part with the reduced network."""
-        return True
+    brings_back = True
 
     def __post_init__(self) -> None:
         """Check the settings."""
-        for name, value in (
-            ("s1", self.s1),
-            ("s2", self.s2),
-            ("cycles", self.cycles),
-        ):
-            if not isinstance(value, int) or isinstance(value, bool) or value < 1:  # pyright: ignore[reportUnnecessaryIsInstance] # users' words
-                raise ConfigError(
-                    f"{name} must be a whole number of at least 1, got {value!r} (schedule)"
-                )
-        if self.unit not in {"epochs", "steps"}:
-            raise ConfigError(f"unit must be 'epochs' or 'steps', got {self.unit!r} (schedule)")
+        for name in ("s1", "s2", "cycles"):
+            check_whole(getattr(self, name), name=name, where="schedule", least=1)
+        check_choice(self.unit, ("epochs", "steps"), name="unit", where="schedule")
 
     def bind(self, clock: Clock, *, where: str) -> BoundSchedule:
         """Convert to optimizer steps.

@@ -8,7 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from regrow._checks import check_not_negative, check_positive
+from regrow._checks import check_choice, check_not_negative, check_positive
 from regrow.errors import ConfigError, ShapeError
 from regrow.losses import distillation
 
@@ -72,7 +72,7 @@ class Teachers:
         self.temperature = temperature
         self.combine: Literal["mean", "sum"] = combine
         self.weight = weight
-        self._kept = None if cache is None else _Kept(cache)
+        self._kept = None if cache is None else _StoredLogits(cache)
         self._hold_in_eval()
 
     def to(self, device: torch.device | str) -> Teachers:
@@ -146,7 +146,7 @@ class Teachers:
             self._kept.put(piece, self._answers(images[piece.to(images.device)]))
 
     def _looked_up(
-        self, kept: _Kept, images: Tensor, indices: Tensor | Sequence[int] | None
+        self, kept: _StoredLogits, images: Tensor, indices: Tensor | Sequence[int] | None
     ) -> list[Tensor]:
         """The kept logits of a batch, after those of new examples were computed."""
         if indices is None:
@@ -196,7 +196,7 @@ class Teachers:
                 model.eval()
 
 
-class _Kept:
+class _StoredLogits:
     """Logits of examples by index; where they lie is where they were computed."""
 
     def __init__(self, size: int) -> None:
@@ -243,8 +243,7 @@ def _check_models(models: Sequence[object]) -> None:
 def _check_settings(temperature: float, combine: str, weight: float, cache: int | None) -> None:
     check_positive(temperature, name="temperature", where="teachers")
     check_not_negative(weight, name="weight", where="teachers")
-    if combine not in {"mean", "sum"}:
-        raise ConfigError(f"combine must be 'mean' or 'sum', got {combine!r} (teachers)")
+    check_choice(combine, ("mean", "sum"), name="combine", where="teachers")
     if cache is not None and (isinstance(cache, bool) or cache < 1):
         raise ConfigError(
             f"cache must be a number of examples, at least 1, or None, got {cache!r} (teachers)"

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, Protocol, final
+from typing import Literal, Protocol, final, get_args
 
-from regrow._checks import check_fraction, check_positive
+from regrow._checks import check_choice, check_flag, check_fraction, check_positive, check_whole
 from regrow._renamed import renamed
 from regrow._shapes import FilterRows, Scores
-from regrow.errors import ConfigError
 from regrow.functional.grafting import own_share, scale_share
 from regrow.functional.information import PerLayer, filter_entropies, weight_entropy, weight_l1
 
@@ -80,23 +79,12 @@ class ByInformation:
 
     def __post_init__(self) -> None:
         """Check the settings."""
-        if self.criterion not in {"entropy", "filter_entropy", "l1"}:
-            raise ConfigError(
-                f"criterion must be 'entropy', 'filter_entropy' or 'l1', got {self.criterion!r} (weighing)"
-            )
-        if self.unit not in {"layer", "filter"}:
-            raise ConfigError(f"unit must be 'layer' or 'filter', got {self.unit!r} (weighing)")
-        for name, value, least in (("bins", self.bins, 1), ("decimals", self.decimals, 0)):
-            if value is not None and (
-                isinstance(value, bool) or not isinstance(value, int) or value < least  # pyright: ignore[reportUnnecessaryIsInstance] # users' words
-            ):
-                raise ConfigError(
-                    f"{name} must be a whole number of at least {least}, got {value!r} (weighing)"
-                )
-        if not isinstance(self.drop_maximum, bool):  # pyright: ignore[reportUnnecessaryIsInstance] # users' words
-            raise ConfigError(
-                f"drop_maximum must be true or false, got {self.drop_maximum!r} (weighing)"
-            )
+        check_choice(self.criterion, get_args(Measure), name="criterion", where="weighing")
+        check_choice(self.unit, ("layer", "filter"), name="unit", where="weighing")
+        check_whole(self.bins, name="bins", where="weighing", least=1)
+        if self.decimals is not None:
+            check_whole(self.decimals, name="decimals", where="weighing")
+        check_flag(self.drop_maximum, name="drop_maximum", where="weighing")
         check_fraction(self.amplitude, name="amplitude", where="weighing")
         check_positive(self.sharpness, name="sharpness", where="weighing")
 

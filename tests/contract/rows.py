@@ -13,12 +13,13 @@ import torch
 from crossed import seldom
 from regrow.compose import Recipe
 from regrow.criteria import (
+    Ablation,
+    ActivationStatistics,
     Criterion,
     FilterOverlap,
     FisherDiagonal,
     Gates,
     GradientSize,
-    Heard,
     LayerActivity,
     Liveness,
     MeanActivation,
@@ -27,7 +28,6 @@ from regrow.criteria import (
     RandomScore,
     RelativeActivity,
     RelativeGradient,
-    Silenced,
     Taylor,
     Utility,
     WeightNorm,
@@ -162,10 +162,10 @@ def seen(rows: torch.Tensor) -> Observation:
             places=(rows.double().mean(-1, keepdim=True),),
         ),
         outgoing=rows.abs().sum(-1),
-        heard=Heard(activation=mean_activation(rows), zeros=zero_share(rows)),
+        heard=ActivationStatistics(activation=mean_activation(rows), zeros=zero_share(rows)),
         gates=Gates(slope=taylor(slopes), curvature=fisher_diagonal(slopes)),
-        silenced_accuracy=Silenced(whole=rows.mean((-2, -1)), without=rows.mean(-1)),
-        silenced_loss=Silenced(whole=rows.square().mean((-2, -1)), without=rows.square().mean(-1)),
+        silenced_accuracy=Ablation(whole=rows.mean((-2, -1)), without=rows.mean(-1)),
+        silenced_loss=Ablation(whole=rows.square().mean((-2, -1)), without=rows.square().mean(-1)),
     )
 
 

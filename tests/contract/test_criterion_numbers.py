@@ -12,7 +12,7 @@ import regrow
 from contract.counting import Counting, counts
 from contract.rows import DATA, EACH, VARIANTS
 from regrow.errors import StateError
-from regrow.lab.snapshot import copied, plain
+from regrow.lab.checkpoint import copied, plain
 
 EXAMPLE = torch.zeros(2, 1, 8, 8)
 STEPS = 20

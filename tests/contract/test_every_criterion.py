@@ -28,7 +28,14 @@ def test_every_criterion_has_its_row() -> None:
         name
         for name in regrow.criteria.__all__
         if hasattr(getattr(regrow.criteria, name), "score")
-        and name not in {"Averaging", "Criterion", "Momentary", "Remembering", "Watching"}
+        and name
+        not in {
+            "AveragingCriterion",
+            "Criterion",
+            "Momentary",
+            "RememberingCriterion",
+            "WatchingCriterion",
+        }
     }
     assert kinds == set(CRITERIA)
 

@@ -16,7 +16,7 @@ import regrow.guard
 from contract.rows import GUARD_VARIANTS, GUARDS
 from crossed import crossed
 from guard.driving import bits, drive, guarding, noise, same_bits
-from regrow.guard import Guard, Guarding, Moved
+from regrow.guard import Guard, Guarding, StepParameters
 
 OPTIMIZERS: dict[str, Callable[[nn.Module], Optimizer]] = {
     "sgd": lambda net: torch.optim.SGD(net.parameters(), lr=0.05, momentum=0.9, weight_decay=0.01),
@@ -186,7 +186,7 @@ def test_the_way_that_waits_for_no_device_is_the_same_training(
     """On an accelerator nothing is read to decide: what is within the limit must keep its bits all the same."""
     trained = []
     for waits in (True, False):
-        monkeypatch.setattr(Moved, "on_cpu", property(lambda moved, waits=waits: waits))
+        monkeypatch.setattr(StepParameters, "on_cpu", property(lambda moved, waits=waits: waits))
         net = network()
         guard = made(name, settings, net)
         drive(net, OPTIMIZERS["sgd"](net), BATCHES, guard)

@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from regrow.graph.sets import Reason, SetTable
+from regrow.graph.meetings import Reason
+from regrow.graph.sets import SetTable
 
 WHY = Reason("summed", "here")
 
@@ -97,11 +98,11 @@ def test_join_over_nothing_and_of_a_number() -> None:
 def test_who_came_together_is_remembered() -> None:
     table, first, second = with_two_layers()
     table.join(first[:2], second, Reason("summed", "a"))
-    assert list(table.partners[0]) == [("summed", 1)]
-    assert list(table.partners[1]) == [("summed", 0)]
+    assert list(table.meetings.partners[0]) == [("summed", 1)]
+    assert list(table.meetings.partners[1]) == [("summed", 0)]
     table.join_over(first, [0], Reason("mixed", "softmax in 'b'"))
-    assert list(table.company[0]) == ["mixed by softmax in 'b'"]
-    assert 1 not in table.company
+    assert list(table.meetings.mixed[0]) == ["mixed by softmax in 'b'"]
+    assert 1 not in table.meetings.mixed
 
 
 @pytest.mark.parametrize("second", [torch.zeros(3, dtype=torch.int32), None])
@@ -109,32 +110,32 @@ def test_the_same_and_the_empty_bring_nothing_together(second: Tensor | None) ->
     table, first, _ = with_two_layers()
     joined = table.join(first, first.clone() if second is None else second, WHY)
     assert torch.equal(joined, first)
-    assert table.partners == {}
+    assert table.meetings.partners == {}
 
 
 def test_a_maximum_over_branches_joins_and_does_not_mix() -> None:
     table, first, second = with_two_layers()
     table.join_over(torch.stack([first[:2], second]), [0], Reason("mixed", "amax in 'b'"))
-    assert table.company == {}
-    assert list(table.partners[0]) == [("joined", 1)]
-    assert list(table.partners[1]) == [("joined", 0)]
+    assert table.meetings.mixed == {}
+    assert list(table.meetings.partners[0]) == [("joined", 1)]
+    assert list(table.meetings.partners[1]) == [("joined", 0)]
     table.join_over(first[:2], [0], Reason("mixed", "amax in 'b'"))
-    assert list(table.company) == [0]
+    assert list(table.meetings.mixed) == [0]
 
 
 def test_filters_of_one_layer_that_are_added_are_remembered() -> None:
     table, first, second = with_two_layers()
     table.join(first[:2], first[1:], Reason("summed", "a"))
-    assert list(table.partners[0]) == [("summed", 0)]
+    assert list(table.meetings.partners[0]) == [("summed", 0)]
     table.join(first[:2], second, Reason("multiplied", "a"))
-    assert list(table.partners[0]) == [("summed", 0), ("multiplied", 1)]
+    assert list(table.meetings.partners[0]) == [("summed", 0), ("multiplied", 1)]
 
 
 def test_a_filter_that_meets_itself_is_not_mixed() -> None:
     table, first, second = with_two_layers()
     both = table.join(first[:2], second, Reason("summed", "a"))
     table.join_over(torch.stack([first[:2], both]), [0], Reason("mixed", "amax in 'b'"))
-    assert table.company == {}
+    assert table.meetings.mixed == {}
 
 
 def test_what_is_folded_keeps_its_layers_only() -> None:

@@ -140,14 +140,14 @@ def test_accelerate_needs_to_be_asked_for_its_accumulation_alone(behind: bool) -
 
     model, optimizer = _parts()
     regrower = attach(model, optimizer)
-    assert regrower._stepper._total == 12
+    assert regrower._stepper.total_steps == 12
     _train(model, optimizer, 3)
     again, resumed = _parts()
     regrower = None if behind else attach(again, resumed)
     again.load_state_dict(model.state_dict())
     resumed.load_state_dict(optimizer.state_dict())
     regrower = regrower or attach(again, resumed)
-    assert (regrower.report.steps, regrower._stepper._total) == (3, 12)
+    assert (regrower.report.steps, regrower._stepper.total_steps) == (3, 12)
 
 
 @pytest.mark.parametrize(

@@ -78,7 +78,7 @@ def test_a_study_file_is_read_with_its_types(tmp_path: Path) -> None:
         (
             "seeds = 4\nfirst_seed = 10",
             "seeds = [-1]",
-            "seeds: must be between 0 and 2147483647, got -1",
+            "seeds.0: must be at least 0, got -1",
         ),
         (
             "seeds = 4",
@@ -93,7 +93,7 @@ def test_a_study_file_is_read_with_its_types(tmp_path: Path) -> None:
         (
             "first_seed = 10",
             "first_seed = -1",
-            "first_seed: must be between 0 and 2147483647, got -1",
+            "first_seed: must be a whole number from 0 to 2147483647, got -1",
         ),
         ('name = "good"', 'name = ""', "name: must hold more than spaces, got ''"),
         ('name = "digits"', "", "data.name: is missing"),

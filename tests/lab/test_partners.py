@@ -140,7 +140,7 @@ def test_what_networks_are_worth_together(make: Callable[..., Study], tmp_path: 
             state = file.load()
             assert state is not None
             for place, saved in enumerate(state["members"]):
-                kept = lab_data.held_out.hold_out(data, 12)
+                kept = lab_data.dataset.hold_out(data, 12)
                 member = Member(spec, kept, place=place)
                 member.load(saved)
                 ModuleEngine().train_epoch([member], [3])
@@ -221,7 +221,7 @@ def test_a_network_that_blows_up_leaves_the_others_at_work(
     assert [record.train_loss is None for record in result.partners[-2:]] == [False, True]
     found = {record.how: record for record in result.together}
     assert found["best"].partner == 0
-    monkeypatch.setattr(Member, "finite", lambda self: False)
+    monkeypatch.setattr("regrow.lab.run.finite", lambda model: False)
     assert run_trial(spec, data).status == "diverged"
 
 

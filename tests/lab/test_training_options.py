@@ -18,7 +18,7 @@ from regrow.lab import data as lab_data
 from regrow.lab.assembly import build_model
 from regrow.lab.checkpoint import CheckpointFile
 from regrow.lab.data import Dataset
-from regrow.lab.data.held_out import hold_out
+from regrow.lab.data.dataset import hold_out
 from regrow.lab.plan import plan
 from regrow.lab.preflight import preflight
 from regrow.study.document import Study

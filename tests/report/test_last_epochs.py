@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from regrow.report.diagnostic_tables import last_epochs_table
 from regrow.report.html import page
-from regrow.report.last_epochs import last_epochs_table
 from regrow.report.read import read_results
 from regrow.report.summary import summarise
 from regrow.study.records import EpochRecord, TrialResult

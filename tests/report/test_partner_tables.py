@@ -18,7 +18,7 @@ from regrow.report.partner_tables import partner_tables
 from regrow.report.read import read_results
 from regrow.report.summary import summarise
 from regrow.report.table import Table, arms_table, paired_table
-from regrow.report.weight_tables import entropy_table, invalid_table, share_table
+from regrow.report.weights import entropy_table, invalid_table, share_table
 from regrow.report.write import summary_json
 
 MINUS = "\N{MINUS SIGN}"

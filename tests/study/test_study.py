@@ -44,7 +44,10 @@ def test_a_number_of_seeds_counts_from_the_first() -> None:
             {"data": {"name": "digits", "settings": {"a": []}}},
             "x: data.settings: a must be a text, a number",
         ),
-        ({"first_seed": True}, "x: first_seed: must be a whole number, got True"),
+        (
+            {"first_seed": True},
+            "x: first_seed: must be a whole number from 0 to 2147483647, got True",
+        ),
     ],
 )
 def test_shapes_of_the_document_are_checked(change: dict[str, Any], message: str) -> None:

@@ -1,29 +1,27 @@
 """ActivityMeter: reads the training passes of one model, once for all who ask.
 
 The loop asks it for layers (`loop/activity`), and takes what was read at the optimizer's steps. It finds the calls by
-`graph/frames.py`; what passes there goes to `activity/readings.py`.
+`graph/frames.py` and `activity/call_table.py`; what passes there goes to `activity/readings.py`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence, Set
+from collections.abc import Callable, Generator, Iterable, Mapping, Set
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
-from itertools import chain
-from typing import Any, Self
+from typing import Self
 from weakref import WeakKeyDictionary, ref
 
 import torch
 from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
 
+from regrow.activity.call_table import CallTable
 from regrow.activity.kept_calls import KeptCalls
-from regrow.activity.outlet_range import OutletRange
 from regrow.activity.pass_tensors import PassTensors
 from regrow.activity.readings import LayerPass, PassReading
 from regrow.graph import Filters, Wiring
-from regrow.graph.calling import call_arguments, tensors_in
-from regrow.graph.flows import Flow, Site
+from regrow.graph.calling import call_arguments
+from regrow.graph.flows import Flow
 from regrow.graph.frames import (
     Arguments,
     Frame,
@@ -33,9 +31,6 @@ from regrow.graph.frames import (
     compiled_wrappers,
 )
 from regrow.graph.undisturbed import undisturbed
-
-_Entry = tuple[Site, Callable[[Tensor], None], OutletRange | None]
-"""Where something is read, who takes it, and of an outlet what is kept of it."""
 
 _METERS: WeakKeyDictionary[nn.Module, ActivityMeter] = WeakKeyDictionary()
 
@@ -83,7 +78,7 @@ class ActivityMeter:
         self._compiled: bool | None = None
         self._passes: dict[str, LayerPass] = {}
         self._made: dict[str, LayerPass] = {}
-        self._table: dict[str, dict[str, list[_Entry]]] = {}
+        self._table = CallTable(self._frames)
         self._watching = False
         self._before: list[Callable[[Arguments], None]] = []
         self.tensors = PassTensors()
@@ -181,11 +176,6 @@ class ActivityMeter:
         model = self._model()
         return model is not None and self._wrap(compiled_wrappers(model))
 
-    @property
-    def table(self) -> Mapping[str, Mapping[str, Sequence[_Entry]]]:
-        """What is read: by module and the name of a function that is called in it."""
-        return self._table
-
     def _add(self, wiring: Wiring) -> None:
         for path, flow in wiring.flows.items():
             self._flows.setdefault(path, flow)
@@ -208,7 +198,8 @@ class ActivityMeter:
             any(each.ranges for each in asked),
         )
         wanted = frozenset[str]().union(*(each.layers for each in self._asked.values()))
-        self._passes, self._table = {}, {}
+        self._passes = {}
+        self._table.clear()
         model = self._model()
         self._watching = bool(wanted or self._before or self.calls.asked) and model is not None
         if model is None or not self._watching:
@@ -224,18 +215,14 @@ class ActivityMeter:
                 self._made[path] = made
             self._passes[path] = made
             for number, (outlet, kept) in enumerate(zip(flow.outlets, made.outlets, strict=True)):
-                self._enter(outlet.site, _gives(self, made, number), kept)
+                self._table.enter(outlet.site, _gives(self, made, number), kept)
             if flow.inlet is not None:
-                self._enter(flow.inlet, made.hear, None)
+                self._table.enter(flow.inlet, made.hear, None)
         if not self._compiled and (self._compiled is None or self._wrappers):
             self._compiled = compiled_parts(model, self._wrappers)
         self._frames.install(
             self._wrappers, whole=not (wanted or self._before) and self.calls.whole
         )
-
-    def _enter(self, site: Site, take: Callable[[Tensor], None], kept: OutletRange | None) -> None:
-        functions = self._table.setdefault(site.module, {})
-        functions.setdefault(site.function, []).append((site, take, kept))
 
     def _outermost(
         self, module: nn.Module, path: str, given: Arguments, compiling: bool
@@ -269,7 +256,7 @@ class ActivityMeter:
         self._ended.clear()
         self.tensors.clear()
         try:
-            with _ReadingMode(self):
+            with self._table:
                 yield
         except BaseException:
             for each in self._passes.values():
@@ -290,47 +277,11 @@ class ActivityMeter:
         with undisturbed(model, training=lambda module: flags[module]), self._pass():
             self._frames.inside(path, target._call_impl, positional, named)  # pyright: ignore[reportPrivateUsage]
 
-    def called(
-        self,
-        entries: Sequence[_Entry],
-        call: int,
-        number: int,
-        args: Sequence[Any],
-        named: Mapping[str, Any],
-    ) -> None:
-        """A function is about to be called, for the `number`-th time from 0 in a module's call number `call`."""
-        for site, take, _ in entries:
-            if site.number == number and site.call in (-1, call):
-                first = (
-                    args[0] if args else None
-                )  # nearly always it is the one, and found without a search
-                if site.argument == 0 and isinstance(first, Tensor):
-                    take(first)
-                    continue
-                tensors = list(tensors_in((args, named)))
-                if site.argument < len(tensors):
-                    take(tensors[site.argument])
-
     def _end_pass(self) -> None:
         self.passes += 1
         self.tensors.clear()
-        for frame in self._ended:
-            functions = self._table.get(frame.path, {})
-            for name, count in frame.counts.items():
-                for site, _, kept in functions.get(name, ()):
-                    # A call that took another way than the one that was traced tells nothing: a branch that calls
-                    # `relu` once more shifts all later calls by one, whose values would be those of other filters.
-                    if site.times != count and kept is not None and site.call in (-1, frame.call):
-                        kept.broken = True
+        self._table.check(self._ended)
         self._ended.clear()
-        for functions in self._table.values():
-            for site, _, kept in chain.from_iterable(functions.values()):
-                if (
-                    site.call >= 0
-                    and kept is not None
-                    and self._frames.calls[site.module] not in (0, site.calls)
-                ):
-                    kept.broken = True
         found = {
             path: reading
             for path, each in self._passes.items()
@@ -341,35 +292,6 @@ class ActivityMeter:
                 mine = {path: each for path, each in found.items() if path in asked.layers}
                 if mine:
                     asked.passes.append(mine)
-
-
-class _ReadingMode(TorchFunctionMode):
-    """While a pass runs, each function call is shown to the meter."""
-
-    def __init__(self, meter: ActivityMeter) -> None:
-        super().__init__()
-        self._meter = meter
-        self._frames = meter._frames  # pyright: ignore[reportPrivateUsage] # one object in two halves
-
-    def __torch_function__(
-        self,
-        func: Callable[..., Any],
-        types: Any,
-        args: tuple[Any, ...] = (),
-        kwargs: Mapping[str, Any] | None = None,
-    ) -> Any:
-        """Read, and call."""
-        named = kwargs or {}
-        frame = self._frames.top
-        functions = None if frame is None else self._meter.table.get(frame.path)
-        if frame is not None and functions is not None:
-            name = getattr(func, "__name__", "")
-            entries = functions.get(name)
-            if entries is not None:
-                number = frame.counts[name]
-                frame.counts[name] = number + 1
-                self._meter.called(entries, frame.call, number, args, named)
-        return func(*args, **named)
 
 
 def _gives(meter: ActivityMeter, layer: LayerPass, outlet: int) -> Callable[[Tensor], None]:

@@ -15,7 +15,7 @@ from regrow.errors import StoreError
 
 if TYPE_CHECKING:
     from regrow.report.findings import StudySummary
-    from regrow.report.sweep.panel import Panel
+    from regrow.report.sweep.panels import Panel
 
 
 def report(
@@ -90,13 +90,12 @@ def _tables(found: StudySummary) -> None:
 
 def _panels(panels: Sequence[Panel], width: int | None) -> None:
     """Print what a sweep found: of each panel the words and its best cells, not every cell."""
-    from regrow.report.sweep.section import title
     from regrow.report.sweep.tables import best_table, panels_table
     from regrow.report.sweep.told import choice, findings, headline
 
     for panel in panels:
         told = " ".join([f"{panel.arm}: {headline(panel)}.", *findings(panel)])
-        for paragraph in (title(panel), told, " ".join(choice(panel))):
+        for paragraph in (panel.title, told, " ".join(choice(panel))):
             if paragraph:
                 show(f"\n{wrapped(paragraph, width)}")
         best = best_table(panel)

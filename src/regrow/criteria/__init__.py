@@ -1,19 +1,22 @@
 """Criteria: one score a filter, higher = worth keeping."""
 
+from typing import TYPE_CHECKING
+
+from regrow._renamed import renamed_in
 from regrow.criteria.base import (
     MEASURED,
-    Averaging,
+    Ablation,
+    ActivationStatistics,
+    AveragingCriterion,
     Criterion,
     CriterionState,
     Gates,
-    Heard,
-    Kept,
+    KeepReason,
     LayerActivity,
     Observation,
-    Remembering,
+    RememberingCriterion,
     Signal,
-    Silenced,
-    Watching,
+    WatchingCriterion,
 )
 from regrow.criteria.filter_overlap import FilterOverlap
 from regrow.criteria.fisher_diagonal import FisherDiagonal
@@ -32,15 +35,16 @@ from regrow.criteria.zero_share import ZeroShare
 
 __all__ = [
     "MEASURED",
-    "Averaging",
+    "Ablation",
+    "ActivationStatistics",
+    "AveragingCriterion",
     "Criterion",
     "CriterionState",
     "FilterOverlap",
     "FisherDiagonal",
     "Gates",
     "GradientSize",
-    "Heard",
-    "Kept",
+    "KeepReason",
     "LayerActivity",
     "Liveness",
     "MeanActivation",
@@ -50,12 +54,24 @@ __all__ = [
     "RandomScore",
     "RelativeActivity",
     "RelativeGradient",
-    "Remembering",
+    "RememberingCriterion",
     "Signal",
-    "Silenced",
     "Taylor",
     "Utility",
-    "Watching",
+    "WatchingCriterion",
     "WeightNorm",
     "ZeroShare",
 ]
+
+if not TYPE_CHECKING:  # to type checkers a module with a `__getattr__` has every name
+    __getattr__ = renamed_in(
+        __name__,
+        {
+            "Averaging": "AveragingCriterion",
+            "Heard": "ActivationStatistics",
+            "Kept": "KeepReason",
+            "Remembering": "RememberingCriterion",
+            "Silenced": "Ablation",
+            "Watching": "WatchingCriterion",
+        },
+    )

@@ -43,7 +43,7 @@ MEASURED = frozenset(
 
 
 @dataclass(frozen=True, kw_only=True)
-class Heard:
+class ActivationStatistics:
     """What the network hears of each filter, over all examples and positions.
 
     Attributes:
@@ -71,7 +71,7 @@ class Gates:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Silenced:
+class Ablation:
     """One number of the network, whole and without each filter.
 
     Attributes:
@@ -116,7 +116,7 @@ class LayerActivity:
     lively: bool = False
 
 
-class Kept(enum.Enum):
+class KeepReason(enum.Enum):
     """Why a silent filter is left alone."""
 
     STARVED = 1
@@ -149,10 +149,10 @@ class Observation:
     grad: FilterRows | None = None
     outgoing: Scores | None = None
     activity: LayerActivity | None = None
-    heard: Heard | None = None
+    heard: ActivationStatistics | None = None
     gates: Gates | None = None
-    silenced_accuracy: Silenced | None = None
-    silenced_loss: Silenced | None = None
+    silenced_accuracy: Ablation | None = None
+    silenced_loss: Ablation | None = None
 
 
 CriterionState = dict[str, Tensor]
@@ -188,7 +188,7 @@ class Criterion(Protocol):
         ...
 
 
-class Remembering(Criterion, Protocol):
+class RememberingCriterion(Criterion, Protocol):
     """A criterion whose memory of a filter ends with its renewal."""
 
     def renewed(self, state: CriterionState, mask: Mask) -> CriterionState:
@@ -196,7 +196,7 @@ class Remembering(Criterion, Protocol):
         ...
 
 
-class Averaging(Remembering, Protocol):
+class AveragingCriterion(RememberingCriterion, Protocol):
     """A criterion that knows what filters give on the average, for a renewal that moves it into their readers."""
 
     def means_of(self, state: CriterionState) -> Mapping[int, Tensor]:
@@ -204,7 +204,7 @@ class Averaging(Remembering, Protocol):
         ...
 
 
-class Watching(Remembering, Protocol):
+class WatchingCriterion(RememberingCriterion, Protocol):
     """A criterion that asks for activity only while it has a reason to, and decides when a window has ended."""
 
     def idle(self, states: Mapping[str, CriterionState]) -> bool:
@@ -233,6 +233,6 @@ class Watching(Remembering, Protocol):
         """A neighbouring layer has come to life."""
         ...
 
-    def kept(self, state: CriterionState) -> dict[Kept, tuple[int, ...]]:
+    def kept(self, state: CriterionState) -> dict[KeepReason, tuple[int, ...]]:
         """Filters that are left alone, by reason."""
         ...

@@ -7,6 +7,7 @@ from typing import Literal, final
 
 import torch
 
+from regrow._checks import check_choice
 from regrow._shapes import Scores
 from regrow.criteria.base import Observation, Signal
 from regrow.criteria.momentary import Momentary
@@ -35,10 +36,7 @@ class FilterOverlap(Momentary):
 
     def __post_init__(self) -> None:
         """Check the settings."""
-        if self.normalise not in {"row", "matrix"}:
-            raise ConfigError(
-                f"normalise must be 'row' or 'matrix', got {self.normalise!r} (filter overlap)"
-            )
+        check_choice(self.normalise, ("row", "matrix"), name="normalise", where="filter overlap")
         if self.corrected and self.normalise == "matrix":
             raise ConfigError("corrected=True needs normalise='row' (filter overlap)")
 

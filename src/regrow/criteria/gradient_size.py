@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, final
+from typing import Literal, final, get_args
 
 import torch
 
+from regrow._checks import check_choice
 from regrow._shapes import Scores
 from regrow.criteria.base import CriterionState, Observation, Signal
-from regrow.errors import ConfigError
 from regrow.functional.gradient import GradientNorm, gradient_norm
 
 
@@ -37,14 +37,8 @@ class GradientSize:
 
     def __post_init__(self) -> None:
         """Check the settings."""
-        if self.norm not in {"l1", "signed", "l2"}:
-            raise ConfigError(
-                f"norm must be 'l1', 'signed' or 'l2', got {self.norm!r} (gradient size)"
-            )
-        if self.source not in {"last", "accumulated"}:
-            raise ConfigError(
-                f"source must be 'last' or 'accumulated', got {self.source!r} (gradient size)"
-            )
+        check_choice(self.norm, get_args(GradientNorm), name="norm", where="gradient size")
+        check_choice(self.source, ("last", "accumulated"), name="source", where="gradient size")
 
     needs = frozenset({Signal.GRADIENTS})
 

@@ -14,17 +14,15 @@ from typing import Final, final
 import torch
 from torch import Tensor
 
-from regrow._checks import check_not_negative
+from regrow._checks import check_not_negative, check_whole
 from regrow._shapes import Mask, Scores
-from regrow.criteria.base import CriterionState, Kept, LayerActivity, Observation, Signal
+from regrow.criteria.base import CriterionState, KeepReason, Observation, Signal
 from regrow.criteria.gradient_size import GradientSize
-from regrow.errors import ConfigError
+from regrow.criteria.silence_window import counted, pruned, whole
 
 _OF_GRADIENT: Final = "gradient."
 _SIZES: Final = f"{_OF_GRADIENT}scores"
 _QUIET: Final = frozenset({_SIZES})
-_VAIN: Final = 3
-"""Renewals without a sign of life in between, after which a filter is left alone."""
 
 
 @final
@@ -84,11 +82,7 @@ class Liveness:
         """Check the settings."""
         check_not_negative(self.threshold, name="threshold", where="liveness")
         for name in ("look_every", "steps", "examples"):
-            value = getattr(self, name)
-            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-                raise ConfigError(
-                    f"{name} must be a whole number of at least 1, got {value!r} (liveness)"
-                )
+            check_whole(getattr(self, name), name=name, where="liveness", least=1)
 
     needs = frozenset({Signal.GRADIENTS, Signal.ACTIVITY})
 
@@ -113,56 +107,10 @@ class Liveness:
         size = self.gradient.observe(size, observation)
         activity = observation.activity
         if activity is not None:
-            own = self._counted(own, activity)
+            own = counted(own, activity, steps=self.steps, examples=self.examples)
         elif own:
-            own = _pruned({**own, "now": torch.zeros_like(own["now"])})
+            own = pruned({**own, "now": torch.zeros_like(own["now"])})
         return _joined(size, own)
-
-    def _counted(self, own: CriterionState, activity: LayerActivity) -> CriterionState:
-        if not own and (activity.lively or not bool((activity.silent | ~activity.seen).any())):
-            return own
-        # Begun with the first silent filter: where all live there is nothing to keep, to save or to look at.
-        was = _whole(own, activity.silent)
-        # Who was not seen is neither: a step that leaves a block out (stochastic depth) neither goes on nor breaks off
-        # a window.
-        silent, alive = activity.silent & activity.seen, activity.seen & ~activity.silent
-        zero = torch.zeros_like(was["steps"])
-        first = was["steps"] == 0
-        steps = torch.where(silent, was["steps"] + 1, torch.where(alive, zero, was["steps"]))
-        examples = torch.where(
-            silent, was["examples"] + activity.examples, torch.where(alive, zero, was["examples"])
-        )
-        # Starved in every step of the window; one change in what it hears shows that it could have answered. Blocked in
-        # any of them: one factor of 0 explains the silence.
-        starved = torch.where(silent, activity.starved & (first | was["starved"]), was["starved"])
-        blocked = torch.where(silent, activity.blocked | (~first & was["blocked"]), was["blocked"])
-        ended = (steps >= self.steps) & (examples >= self.examples) & silent
-        kept = torch.where(alive | ended, 0, was["kept"])  # a window that has ended judges anew
-        # Where nobody in a layer lives the network is cut, and there is nothing else to try.
-        # Without an end, a filter that nothing can help would be drawn anew every few steps for the whole training.
-        given_up = (was["vain"] >= _VAIN) & alive.any()
-        for code, who in (
-            (Kept.GIVEN_UP, given_up),
-            (Kept.BLOCKED, blocked),
-            (Kept.STARVED, starved),
-        ):
-            kept = torch.where(ended & who, code.value, kept)
-        judged = ended & (kept > 0)
-        dead = ended & (kept == 0)
-        return {
-            # Judged and kept, it begins a new window; one that is dead keeps its count until it is renewed.
-            "steps": torch.where(judged, 0, steps),
-            "examples": torch.where(judged, 0, examples),
-            "starved": starved,
-            "blocked": blocked,
-            "kept": kept.to(torch.int8),
-            "vain": torch.where(alive, 0, was["vain"]).to(torch.int8),
-            # Who is silent now and then is caught when it is silent for long: the watch goes on for a window's length,
-            # and until it has seen something.
-            "watch": (was["watch"] - activity.seen.any().to(torch.int16)).clamp(min=0),
-            "now": dead,
-            "stirred": was["stirred"] | (alive & (was["vain"] > 0)),
-        }
 
     # ---- what is concluded
 
@@ -214,10 +162,10 @@ class Liveness:
         low = (sizes < self.threshold) & sizes.isfinite()
         if not own and not bool(low.any()):
             return _joined(size, {}), strange
-        was = _whole(own, low)
+        was = whole(own, low)
         # A gradient counts too: a fresh filter that learns was not renewed in vain, whatever it gives yet.
         lives = ~low & sizes.isfinite() & (was["vain"] > 0)
-        gave_up = was["kept"] == Kept.GIVEN_UP.value
+        gave_up = was["kept"] == KeepReason.GIVEN_UP.value
         after = {
             **was,
             "watch": torch.where((low & (was["kept"] == 0)).any(), self.steps, was["watch"]),
@@ -225,7 +173,7 @@ class Liveness:
             "kept": torch.where(lives & gave_up, 0, was["kept"]).to(torch.int8),
             "stirred": was["stirred"] | lives,
         }
-        return _joined(size, _pruned(after)), strange
+        return _joined(size, pruned(after)), strange
 
     def watches(self, state: CriterionState, *, step: int) -> bool:
         """Whether a layer's passes are to be read in a step.
@@ -292,7 +240,7 @@ class Liveness:
             What is remembered from here on.
         """
         size, own = _parted(state)
-        was = _whole(own, mask)
+        was = whole(own, mask)
         after = {
             key: torch.where(mask, torch.zeros_like(value), value) for key, value in was.items()
         }
@@ -312,7 +260,7 @@ class Liveness:
         if not own or not bool(own["stirred"].any()):
             return state, False
         quiet = {**own, "stirred": torch.zeros_like(own["stirred"])}
-        return _joined(size, _pruned(quiet)), True
+        return _joined(size, pruned(quiet)), True
 
     def encouraged(self, state: CriterionState) -> CriterionState:
         """A neighbouring layer has come to life: what was given up or starved is looked at again.
@@ -326,17 +274,17 @@ class Liveness:
         size, own = _parted(state)
         if not own:
             return state
-        gave_up = own["kept"] == Kept.GIVEN_UP.value
-        starved = own["kept"] == Kept.STARVED.value
+        gave_up = own["kept"] == KeepReason.GIVEN_UP.value
+        starved = own["kept"] == KeepReason.STARVED.value
         after = {
             **own,
             "vain": torch.zeros_like(own["vain"]),
             "kept": torch.where(gave_up, 0, own["kept"]).to(torch.int8),
             "watch": torch.where(starved.any(), self.steps, own["watch"]),
         }
-        return _joined(size, _pruned(after))
+        return _joined(size, pruned(after))
 
-    def kept(self, state: CriterionState) -> dict[Kept, tuple[int, ...]]:
+    def kept(self, state: CriterionState) -> dict[KeepReason, tuple[int, ...]]:
         """Silent filters that are left alone.
 
         Args:
@@ -348,36 +296,10 @@ class Liveness:
         _, own = _parted(state)
         if not own:
             return {}
-        found = {code: tuple((own["kept"] == code.value).nonzero()[:, 0].tolist()) for code in Kept}
+        found = {
+            code: tuple((own["kept"] == code.value).nonzero()[:, 0].tolist()) for code in KeepReason
+        }
         return {code: filters for code, filters in found.items() if filters}
-
-
-_KINDS: Final = {
-    "steps": torch.int64,
-    "examples": torch.int64,
-    "starved": torch.bool,
-    "blocked": torch.bool,
-    "kept": torch.int8,
-    "vain": torch.int8,
-    "watch": torch.int16,
-    "now": torch.bool,
-    "stirred": torch.bool,
-}
-
-
-def _whole(own: CriterionState, like: Tensor) -> CriterionState:
-    """What is remembered, begun where there is nothing."""
-    if own:
-        return own
-    return {
-        key: torch.zeros(like.shape, dtype=kind, device=like.device) for key, kind in _KINDS.items()
-    }
-
-
-def _pruned(own: CriterionState) -> CriterionState:
-    """Nothing, where nobody is silent, kept, or was renewed in vain."""
-    telling = ("steps", "kept", "vain", "watch", "stirred")
-    return own if any(bool(own[key].any()) for key in telling) else {}
 
 
 def _parted(state: CriterionState) -> tuple[CriterionState, CriterionState]:

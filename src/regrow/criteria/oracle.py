@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, final
 
+from regrow._checks import check_choice
 from regrow._shapes import Scores
 from regrow.criteria.base import Observation, Signal
 from regrow.criteria.momentary import Momentary
-from regrow.errors import ConfigError
 from regrow.functional.importance import accuracy_drop
 
 
@@ -36,10 +36,7 @@ class Oracle(Momentary):
 
     def __post_init__(self) -> None:
         """Check the settings."""
-        if self.measure not in {"accuracy", "loss"}:
-            raise ConfigError(
-                f"measure must be 'accuracy' or 'loss', got {self.measure!r} (oracle)"
-            )
+        check_choice(self.measure, ("accuracy", "loss"), name="measure", where="oracle")
 
     @property
     def needs(self) -> frozenset[Signal]:

@@ -7,10 +7,10 @@ from typing import Literal, final
 
 import torch
 
+from regrow._checks import check_choice, check_flag
 from regrow._shapes import Scores
 from regrow.criteria.base import Observation, Signal
 from regrow.criteria.momentary import Momentary
-from regrow.errors import ConfigError
 
 
 @final
@@ -49,12 +49,8 @@ class WeightNorm(Momentary):
 
     def __post_init__(self) -> None:
         """Check the settings."""
-        if self.norm not in {"l2", "l1"}:
-            raise ConfigError(f"norm must be 'l2' or 'l1', got {self.norm!r} (weight norm)")
-        if not isinstance(self.normalise, bool):  # pyright: ignore[reportUnnecessaryIsInstance] # users' words
-            raise ConfigError(
-                f"normalise must be true or false, got {self.normalise!r} (weight norm)"
-            )
+        check_choice(self.norm, ("l2", "l1"), name="norm", where="weight norm")
+        check_flag(self.normalise, name="normalise", where="weight norm")
 
     needs = frozenset({Signal.WEIGHTS})
 

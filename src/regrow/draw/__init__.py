@@ -1,16 +1,10 @@
 """Random numbers that depend on nothing but their key: seed, optimizer step, layer name and filter.
 
-Contents: `keys` (who asks, and the generator), `initialisers` (fresh weights).
+Contents: `initialisers` (what fresh weights are drawn from), `keys` (who asks, the generator, and what it gives).
 """
 
-from regrow.draw.initialisers import (
-    Initialiser,
-    InitSpec,
-    draw_filters,
-    draw_rows,
-    resolve_initialiser,
-)
-from regrow.draw.keys import Key, uniform_rows
+from regrow.draw.initialisers import Initialiser, InitSpec, resolve_initialiser
+from regrow.draw.keys import Key, draw_filters, draw_rows, uniform_rows
 
 __all__ = [
     "InitSpec",

@@ -1,11 +1,10 @@
-"""Fresh weights from the initialiser that a layer had, keyed by filter.
+"""What fresh weights are drawn from: a name, or a function of the user's, as a distribution.
 
-Called by `loop/start` when a recipe is attached (`resolve_initialiser`), and by the renewals (`draw_filters`).
+Called by `loop/start`, once a layer, when a recipe is attached. What is drawn is in `draw/keys.py`.
 """
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -14,7 +13,6 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from regrow.draw.keys import Key, normal_rows, uniform_rows
 from regrow.errors import ConfigError, ShapeError, UnknownNameError
 
 InitSpec = str | Callable[[Tensor], object]
@@ -140,123 +138,3 @@ def resolve_initialiser(spec: InitSpec, *, weight: Tensor, where: str) -> Initia
     if name.endswith("uniform"):
         return Initialiser(distribution="uniform", scale=math.sqrt(3.0) * std)
     return Initialiser(distribution="normal", scale=std)
-
-
-def _truncated(key: Key, *, filters: Tensor, count: int, std: float, bound: float) -> Tensor:
-    """Normal numbers within -bound and bound (in absolute terms, as torch.nn.init), by the inverse distribution."""
-    low = 0.5 * (1.0 + math.erf(-bound / std / math.sqrt(2.0)))
-    share = low + uniform_rows(key, filters=filters, count=count) * (1.0 - 2.0 * low)
-    # Rounding may put the last numbers just beyond the bound.
-    return (std * math.sqrt(2.0) * torch.erfinv(2.0 * share - 1.0)).clamp(-bound, bound)
-
-
-def _orthogonal(key: Key, *, shape: Sequence[int], gain: float) -> Tensor:
-    """A whole layer with orthonormal rows (or columns, where there are more rows), as torch.nn.init.orthogonal_."""
-    rows, columns = shape[0], math.prod(shape[1:])
-    flat = normal_rows(key, filters=torch.arange(rows, device="cpu"), count=columns)
-    q, r = torch.linalg.qr(flat.T if rows < columns else flat)
-    # QR is free to choose signs: with those of R it is the same matrix whichever library computes it.
-    q = q * r.diagonal().sign()
-    return gain * (q.T if rows < columns else q)
-
-
-def _custom(key: Key, *, weight: Tensor, fill: Callable[[Tensor], object]) -> Tensor:
-    """A whole layer from the user's function, with torch's own generator seeded by the key and then put back."""
-    # Filled with nan, so that what the function leaves out is seen below. Of `empty` it would be old numbers, which
-    # differ from run to run.
-    scratch = torch.full(weight.shape, math.nan, dtype=weight.dtype, device="cpu")
-    name = repr((key.seed, key.step, key.layer, key.purpose)).encode()
-    seed = int.from_bytes(hashlib.blake2b(name, digest_size=8).digest(), "little") >> 1
-    with torch.random.fork_rng(devices=[]), torch.no_grad():
-        torch.default_generator.manual_seed(seed)
-        filled = fill(scratch)
-    result = filled if isinstance(filled, Tensor) else scratch
-    if result.shape != weight.shape:
-        raise ShapeError(
-            f"the init function must fill a tensor of shape {tuple(weight.shape)}, "
-            f"it returned {tuple(result.shape)} ({key.layer})"
-        )
-    if not bool(result.isfinite().all()):
-        raise ConfigError(
-            f"the init function must fill the whole tensor that it is given, in place, with finite "
-            f"numbers, or return such a tensor ({key.layer})"
-        )
-    return result
-
-
-def draw_filters(
-    initialiser: Initialiser,
-    *,
-    key: Key,
-    weight: Tensor,
-    filters: Tensor,
-    to_rows: Callable[[Tensor], Tensor] = lambda weight: weight.flatten(1),
-) -> Tensor:
-    """Fresh values for some filters of a layer, one row each.
-
-    Drawn on the CPU in float64 and rounded to the weight's dtype, so that every device gets the same bits.
-
-    Args:
-        initialiser: What `resolve_initialiser` gave for this layer.
-        key: Seed, step and layer.
-        weight: The weight that the values are for; gives shape, dtype and device. Not written.
-        filters: Indices of the filters, int64 (R,).
-        to_rows: How the layer's weight becomes one row a filter, (O, F); by default its first axis
-            numbers the filters.
-
-    Returns:
-        (R, F), in `weight`'s dtype, on its device.
-
-    Raises:
-        ConfigError: A custom initialiser came without its function.
-
-    Edge cases:
-        A user's function and ``orthogonal`` draw the whole layer and the rows are taken from it, so
-        that rows drawn together fit together. torch's own generator, which a user's function draws
-        from, takes 32 bits of the hashed key.
-    """
-    wanted = filters.to("cpu", torch.int64)
-    rows, count = to_rows(weight).shape
-    if initialiser.distribution == "uniform":
-        values = initialiser.scale * (2.0 * uniform_rows(key, filters=wanted, count=count) - 1.0)
-    elif initialiser.distribution == "normal":
-        values = initialiser.scale * normal_rows(key, filters=wanted, count=count)
-    elif initialiser.distribution == "trunc_normal":
-        values = _truncated(
-            key, filters=wanted, count=count, std=initialiser.scale, bound=initialiser.bound
-        )
-    elif initialiser.distribution == "orthogonal":
-        values = _orthogonal(key, shape=(rows, count), gain=initialiser.scale)[wanted]
-    else:
-        if initialiser.fill is None:
-            raise ConfigError(f"a custom initialiser needs its function ({key.layer})")
-        values = to_rows(_custom(key, weight=weight, fill=initialiser.fill))[wanted]
-    return values.to(device=weight.device, dtype=weight.dtype)
-
-
-def draw_rows(
-    initialiser: Initialiser,
-    *,
-    key: Key,
-    weight: Tensor,
-    mask: Tensor,
-    to_rows: Callable[[Tensor], Tensor],
-) -> Tensor:
-    """A layer of which the marked filters are drawn, and the others 0.
-
-    Args:
-        initialiser: As in `draw_filters`.
-        key: As in `draw_filters`.
-        weight: As in `draw_filters`.
-        mask: (O,), True = drawn.
-        to_rows: As in `draw_filters`.
-
-    Returns:
-        (O, F).
-    """
-    wanted = mask.nonzero()[:, 0]
-    flat = torch.zeros_like(to_rows(weight))
-    flat[wanted] = draw_filters(
-        initialiser, key=key, weight=weight, filters=wanted, to_rows=to_rows
-    )
-    return flat

@@ -23,6 +23,7 @@ from regrow.engine.steps import (
 )
 from regrow.errors import ConfigError
 from regrow.nn import GainControl2d
+from regrow.nn.neighbours import has_hooks
 
 
 def describe(module: nn.Module, *, path: str) -> Step | None:
@@ -31,7 +32,7 @@ def describe(module: nn.Module, *, path: str) -> Step | None:
     maker = _MAKERS.get(type(module))
     if maker is None:
         raise UnsupportedError(path, f"{type(module).__name__} is not among {_known()}")
-    if hooked(module):
+    if has_hooks(module):
         raise UnsupportedError(path, "it has hooks, which the engine would not call")
     return maker(module, path)
 
@@ -39,12 +40,6 @@ def describe(module: nn.Module, *, path: str) -> Step | None:
 def is_known(module: nn.Module) -> bool:
     """Whether the class of a module is one of those that `describe` takes."""
     return type(module) in _MAKERS
-
-
-def hooked(module: nn.Module) -> bool:
-    """Whether calling the module does more than its `forward`: it has hooks of the forward or backward pass."""
-    kinds = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
-    return any(bool(getattr(module, kind)) for kind in kinds)
 
 
 class UnsupportedError(ConfigError):

@@ -12,8 +12,9 @@ import torch
 from torch import fx, nn
 from torch.nn import functional as F  # noqa: N812
 
-from regrow.engine.describe import UnsupportedError, describe, hooked, is_known
+from regrow.engine.describe import UnsupportedError, describe, is_known
 from regrow.engine.steps import Conv2dStep, FlattenStep, LinearStep, ReLUStep, Step
+from regrow.nn.neighbours import has_hooks
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,7 +77,7 @@ def program_of(model: nn.Module) -> Program:
     """
     for path, module in model.named_modules():
         # Containers are not called by the engine: a hook on one would be passed over without a word.
-        if not is_known(module) and hooked(module):
+        if not is_known(module) and has_hooks(module):
             raise UnsupportedError(
                 path or type(model).__name__, "it has hooks, which the engine would not call"
             )

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from regrow._shapes import Scores
 
-Heard = Float[Tensor, "*S O M"]
+HeardValues = Float[Tensor, "*S O M"]
 """What the network hears of each filter: M numbers, over examples and positions."""
 
 Slopes = Float[Tensor, "*S N O"]
@@ -21,7 +21,7 @@ TIE = 1e-7
 """What the loss may add to a drop in accuracy, at most: less than one example in five million."""
 
 
-def mean_activation(heard: Heard) -> Scores:
+def mean_activation(heard: HeardValues) -> Scores:
     """The mean size of what the network hears of each filter.
 
         score[o] = sum over m of |x[o, m]| / M
@@ -44,7 +44,7 @@ def mean_activation(heard: Heard) -> Scores:
     return _wide(heard).abs().mean(-1)
 
 
-def zero_share(heard: Heard) -> Scores:
+def zero_share(heard: HeardValues) -> Scores:
     """The share of zeros in what the network hears of each filter: APoZ.
 
         score[o] = number of m with x[o, m] = 0 / M

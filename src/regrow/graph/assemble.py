@@ -14,10 +14,10 @@ from torch import Tensor, nn
 from torch.nn.modules.instancenorm import _InstanceNorm  # pyright: ignore[reportPrivateUsage]
 
 from regrow.graph.filters import Filters, Norm, Reader
+from regrow.graph.meetings import Reason
 from regrow.graph.offsets import heard
 from regrow.graph.record import Record
 from regrow.graph.remarks import left_out, listed, named_layers, untraced, way_out
-from regrow.graph.sets import Reason
 from regrow.graph.users import User, others, with_several
 from regrow.graph.weights import path_of
 from regrow.graph.wiring import Wiring
@@ -293,7 +293,7 @@ def _coupling(record: Record, number: int, readers: Sequence[Reader]) -> str:
     if all(flag for reader in readers for flags in reader.alone for flag in flags):
         return ""
     by_verb: dict[str, list[int | str]] = {}
-    for verb, other in record.table.partners.get(number, {}):
+    for verb, other in record.table.meetings.partners.get(number, {}):
         by_verb.setdefault(verb, []).append(other)
     reasons: list[str] = []
     for verb, partners in by_verb.items():
@@ -310,12 +310,12 @@ def _multiplied(record: Record, number: int) -> tuple[str, ...]:
     """What a layer's filters are multiplied with, by name."""
     return tuple(
         other if isinstance(other, str) else path_of(record.layers[other].weight)
-        for verb, other in record.table.partners.get(number, {})
+        for verb, other in record.table.meetings.partners.get(number, {})
         if verb == "multiplied"
     )
 
 
 def _mixing(record: Record, number: int) -> str:
     """The operations that bring a layer's own filters together; "" for none."""
-    groups = (record.table.company.get(number, ()), record.statistics.get(number, ()))
+    groups = (record.table.meetings.mixed.get(number, ()), record.statistics.get(number, ()))
     return "; ".join(listed(list(each)) for each in groups if each)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
 from typing import Any, Final
 
@@ -26,7 +26,7 @@ def call_arguments(example_inputs: object) -> tuple[tuple[Any, ...], dict[str, A
     Args:
         example_inputs: One tensor, a tuple or list of positional arguments, or a dict of keyword arguments.
     """
-    copied = _copied(example_inputs)
+    copied = map_tensors(example_inputs, lambda tensor: tensor.detach().clone())
     if isinstance(copied, Tensor):
         return (copied,), {}
     if isinstance(copied, Mapping):
@@ -96,12 +96,12 @@ def _names(slots: object) -> list[str]:
     return [slots] if isinstance(slots, str) else list(slots) if isinstance(slots, Iterable) else []
 
 
-def _copied(value: object) -> object:
-    """The same nest of containers with copies of its tensors."""
+def map_tensors(value: object, change: Callable[[Tensor], Tensor]) -> object:
+    """The same nest of dicts, lists and tuples with other tensors; what is in objects of other classes stays."""
     if isinstance(value, Tensor):
-        return value.detach().clone()
+        return change(value)
     if isinstance(value, Mapping):
-        return {key: _copied(item) for key, item in value.items()}
+        return {key: map_tensors(item, change) for key, item in value.items()}
     if type(value) in {list, tuple}:
-        return type(value)(_copied(item) for item in value)  # pyright: ignore
+        return type(value)(map_tensors(item, change) for item in value)  # pyright: ignore
     return value

@@ -9,8 +9,9 @@ from torch import Tensor, nn
 
 from regrow.errors import TraceError
 from regrow.graph.filters import NormTensor
+from regrow.graph.meetings import Reason
 from regrow.graph.record import NormRecord, Record
-from regrow.graph.sets import NAMES, Reason
+from regrow.graph.sets import NAMES
 
 _SCALES: Final = ("weight", "gain")
 _SHIFTS: Final = ("bias",)

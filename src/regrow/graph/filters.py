@@ -6,12 +6,10 @@ these records.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Set
+from collections.abc import Set
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Final, Literal
-
-from torch import Tensor
 
 LayerKind = Literal["conv", "conv_transpose", "linear"]
 
@@ -34,17 +32,6 @@ class NormTensor:
     name: str
     fresh: float | str
     is_parameter: bool
-
-    def fresh_value(self, tensors: Mapping[str, Tensor]) -> float:
-        """What the entry of a fresh channel holds now.
-
-        Args:
-            tensors: The model's, by name.
-
-        Returns:
-            A number.
-        """
-        return float(tensors[self.fresh]) if isinstance(self.fresh, str) else self.fresh
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,8 +12,9 @@ from torch import Tensor
 
 from regrow.graph import foreign
 from regrow.graph.filters import LayerKind
+from regrow.graph.meetings import Reason
 from regrow.graph.record import Call, LayerRecord, Record
-from regrow.graph.sets import NAMES, Reason
+from regrow.graph.sets import NAMES
 from regrow.graph.weights import WeightUse, own_name, path_of, weight_use, why_no_weight
 from regrow.graph.windows import at, join_windows, kernel_positions
 

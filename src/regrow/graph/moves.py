@@ -13,55 +13,22 @@ from torch import Tensor
 
 from regrow.graph.foreign import moved
 from regrow.graph.ledger import Ledger
+from regrow.graph.meetings import Reason
 from regrow.graph.record import Call, Record
 from regrow.graph.rules import COPIES
-from regrow.graph.sets import NAMES, Reason
+from regrow.graph.sets import NAMES
 
 _EXACT: Final = frozenset(
     {
-        "cat",
-        "stack",
-        "index_select",
-        "index",
-        "_unsafe_index",
-        "gather",
-        "take",
-        "roll",
-        "flip",
-        "rot90",
-    }
-    | {
-        "constant_pad_nd",
-        "pixel_shuffle",
-        "pixel_unshuffle",
-        "channel_shuffle",
-        "native_channel_shuffle",
-    }
-    | {
-        "repeat",
-        "repeat_interleave",
-        "tril",
-        "triu",
-        "diag_embed",
-        "narrow_copy",
-        "unfold_copy",
-        "slice_scatter",
-    }
-    | {
-        "select_scatter",
-        "diagonal_scatter",
-        "index_put",
-        "_index_put_impl",
-        "index_copy",
-        "scatter",
+        *("cat", "stack", "index_select", "index", "_unsafe_index", "gather", "take", "roll"),
+        *("flip", "rot90", "constant_pad_nd", "pixel_shuffle", "pixel_unshuffle"),
+        *("channel_shuffle", "native_channel_shuffle", "repeat", "repeat_interleave", "tril"),
+        *("triu", "diag_embed", "narrow_copy", "unfold_copy", "slice_scatter", "select_scatter"),
+        *("diagonal_scatter", "index_put", "_index_put_impl", "index_copy", "scatter"),
     }
 )
 _BY_PREFIX: Final = (
-    "reflection_pad",
-    "replication_pad",
-    "im2col",
-    "upsample_nearest",
-    "_upsample_nearest_exact",
+    *("reflection_pad", "replication_pad", "im2col", "upsample_nearest", "_upsample_nearest_exact"),
 )
 """Moves whose kernels take floating-point numbers only; a double holds every name exactly."""
 

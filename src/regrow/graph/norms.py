@@ -8,8 +8,9 @@ from typing import Final, cast
 import torch
 from torch import Tensor
 
+from regrow.graph.meetings import Reason
 from regrow.graph.record import Call, NormRecord, Record, names_in
-from regrow.graph.sets import NAMES, Reason, squeezed
+from regrow.graph.sets import NAMES, squeezed
 from regrow.graph.weights import own_name, path_of
 
 CHANNEL_NORMS: Final = (

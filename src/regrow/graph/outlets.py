@@ -95,13 +95,7 @@ class OutletFinder(TorchFunctionMode):
         self._seen: list[_Sighting] = []
         self._found: dict[int, _FlowParts] = {}
 
-    def __torch_function__(
-        self,
-        func: Callable[..., Any],
-        types: Any,
-        args: tuple[Any, ...] = (),
-        kwargs: Mapping[str, Any] | None = None,
-    ) -> Any:
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Call, and compare."""
         named = kwargs or {}
         name = getattr(func, "__name__", "")

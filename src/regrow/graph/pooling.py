@@ -7,20 +7,13 @@ from typing import Final
 
 from torch import Tensor
 
+from regrow.graph.meetings import Reason
 from regrow.graph.record import Call, Record, names_in
-from regrow.graph.sets import Reason
 from regrow.graph.windows import adaptive_positions, at, join_windows, kernel_positions
 
 SLIDING: Final = (
-    *(
-        "max_pool2d_with_indices",
-        "max_pool3d_with_indices",
-        "max_pool2d",
-        "max_pool3d",
-        "avg_pool2d",
-        "avg_pool3d",
-    ),
-    *("max_pool1d", "avg_pool1d"),
+    *("max_pool2d_with_indices", "max_pool3d_with_indices", "max_pool1d", "max_pool2d"),
+    *("max_pool3d", "avg_pool1d", "avg_pool2d", "avg_pool3d"),
 )
 ADAPTIVE: Final = (
     *("_adaptive_avg_pool2d", "_adaptive_avg_pool3d", "adaptive_avg_pool1d", "adaptive_avg_pool2d"),

@@ -15,11 +15,10 @@ from regrow.graph.weights import path_of
 _NAMED_IN_A_NOTE: Final = 2
 
 
-def listed(names: Sequence[str]) -> str:
+def listed(names: Sequence[str], most: int = _NAMED_IN_A_NOTE) -> str:
     """The first names, and how many more there are."""
-    shown = ", ".join(names[:_NAMED_IN_A_NOTE])
-    more = len(names) - _NAMED_IN_A_NOTE
-    return f"{shown} and {more} more" if more > 0 else shown
+    more = len(names) - most
+    return ", ".join(names[:most]) + f" and {more} more" * (more > 0)
 
 
 def named_layers(model: nn.Module) -> dict[str, list[nn.Module]]:

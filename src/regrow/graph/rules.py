@@ -11,18 +11,10 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from regrow.graph import foreign
+from regrow.graph import foreign, pooling
+from regrow.graph.meetings import Reason
 from regrow.graph.norms import CHANNEL_NORMS, LAST_AXES_NORMS, channel_norm, last_axes_norm
-from regrow.graph.pooling import (
-    ADAPTIVE,
-    SLIDING,
-    WHOLE_SPACE,
-    adaptive_window,
-    sliding_window,
-    whole_space,
-)
 from regrow.graph.record import Call, Record, names_in
-from regrow.graph.sets import Reason
 
 Rule = Callable[[Call, Record], None]
 
@@ -31,43 +23,24 @@ COPIES: Final = frozenset({"clone", "_to_copy", "lift_fresh_copy", "_conj_physic
 
 FILLS: Final = frozenset(
     {
-        "zero",
-        "fill",
-        "bernoulli",
-        "normal",
-        "uniform",
-        "random",
-        "exponential",
-        "log_normal",
-        "geometric",
-        "cauchy",
+        *("zero", "fill", "bernoulli", "normal", "uniform", "random", "exponential", "log_normal"),
+        *("geometric", "cauchy"),
     }
 )
 """In place, these overwrite with numbers that depend on nothing."""
 
 MADE_ANEW: Final = frozenset(
     {
-        "zeros_like",
-        "ones_like",
-        "empty_like",
-        "full_like",
-        "rand_like",
-        "randn_like",
-        "randint_like",
+        *("zeros_like", "ones_like", "empty_like", "full_like", "rand_like", "randn_like"),
+        *("randint_like", "new_zeros", "new_ones", "new_empty", "new_full", "new_empty_strided"),
     }
-    | {"new_zeros", "new_ones", "new_empty", "new_full", "new_empty_strided"}
 )
 """Of an argument these use the shape only."""
 
 _POINTWISE: Final = frozenset(
     {
-        "hardswish",
-        "_prelu_kernel",
-        "rrelu_with_noise",
-        "native_dropout",
-        "_fused_dropout",
-        "where",
-        "masked_fill",
+        *("hardswish", "_prelu_kernel", "rrelu_with_noise", "native_dropout", "_fused_dropout"),
+        *("where", "masked_fill"),
     }
 )
 """Pointwise operations that some releases of torch do not tag as such."""
@@ -191,44 +164,10 @@ def attention(call: Call, record: Record) -> None:
 
 
 _REDUCTIONS: Final = (
-    *(
-        "sum",
-        "mean",
-        "prod",
-        "amax",
-        "amin",
-        "aminmax",
-        "max",
-        "min",
-        "median",
-        "nanmedian",
-        "mode",
-        "kthvalue",
-    ),
-    *(
-        "argmax",
-        "argmin",
-        "std",
-        "var",
-        "std_mean",
-        "var_mean",
-        "norm",
-        "linalg_vector_norm",
-        "logsumexp",
-        "nansum",
-    ),
-    *(
-        "any",
-        "all",
-        "count_nonzero",
-        "_softmax",
-        "_safe_softmax",
-        "_log_softmax",
-        "softmax",
-        "log_softmax",
-        "cumsum",
-        "cumprod",
-    ),
+    *("sum", "mean", "prod", "amax", "amin", "aminmax", "max", "min", "median", "nanmedian"),
+    *("mode", "kthvalue", "argmax", "argmin", "std", "var", "std_mean", "var_mean", "norm"),
+    *("linalg_vector_norm", "logsumexp", "nansum", "any", "all", "count_nonzero", "_softmax"),
+    *("_safe_softmax", "_log_softmax", "softmax", "log_softmax", "cumsum", "cumprod"),
     *("logcumsumexp", "cummax", "cummin", "sort", "argsort", "topk"),
 )
 _LOSSES: Final = (
@@ -238,8 +177,8 @@ _LOSSES: Final = (
 RULES: Final[Mapping[str, Rule]] = {
     **dict.fromkeys((*COPIES, "copy"), copy),
     **dict.fromkeys(_REDUCTIONS, reduction),
-    **dict.fromkeys(SLIDING, sliding_window),
-    **dict.fromkeys(ADAPTIVE, adaptive_window),
+    **dict.fromkeys(pooling.SLIDING, pooling.sliding_window),
+    **dict.fromkeys(pooling.ADAPTIVE, pooling.adaptive_window),
     **dict.fromkeys(CHANNEL_NORMS, channel_norm),
     **dict.fromkeys(LAST_AXES_NORMS, last_axes_norm),
     **dict.fromkeys(_LOSSES, loss),
@@ -256,8 +195,8 @@ def rule_for(call: Call) -> Rule | None:
     rule = RULES.get(call.op)
     if rule is None and call.in_place and call.op in FILLS:
         rule = fill
-    if rule is None and call.op.startswith(WHOLE_SPACE):
-        rule = whole_space
+    if rule is None and call.op.startswith(pooling.WHOLE_SPACE):
+        rule = pooling.whole_space
     if rule is None and call.op.startswith("_scaled_dot_product_"):
         rule = attention
     return rule

@@ -11,7 +11,6 @@ Tensors of names repeat few values, so every union is worked out once a distinct
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -19,29 +18,13 @@ from typing import Final
 import torch
 from torch import Tensor
 
+from regrow.graph.meetings import Meetings, Reason
+
 NAMES: Final = torch.int32
 """The type of a tensor of names."""
 
-_KEEP_APART: Final = frozenset({"summed", "read together"})
-"""What each filter adds can still be told apart."""
-
 _NO_LAYER: Final = -1
 """Stands where the layer of an atom stands that is no filter (`SetTable.foreign`, `SetTable.fold`)."""
-
-
-@dataclass(frozen=True)
-class Reason:
-    """What brought several sets together.
-
-    Attributes:
-        verb: ``summed``, ``multiplied``, ``joined`` for operations on equal shapes; ``mixed`` for those that run across
-            channels or positions. Layers of which no two filters meet in such an operation (a maximum over branches)
-            are remembered as joined; those whose filters are multiplied with a sum of themselves as mixed.
-        place: The operation and the module that ran it, such as ``layer_norm in 'blocks.0.norm'``.
-    """
-
-    verb: str
-    place: str
 
 
 @dataclass(frozen=True)
@@ -79,18 +62,13 @@ class SetTable:
         self._layer_of_atom: list[int] = []
         self._first_atom: list[int] = []
         self._folded: dict[tuple[int, str], int] = {}
-        # What was remembered already. Without it the partners of a stream would be put together once a channel and a
-        # block.
-        self._remembered: set[tuple[object, ...]] = set()
         # Answers that are asked for again and again: `single` for each name of each tensor at each call of a function.
         self._parts: dict[int, dict[int, frozenset[int]]] = {0: {}}
         self._singles: dict[int, tuple[int, int] | None] = {}
         self.unions = 0
         """How often different sets came together."""
-        self.company: dict[int, dict[str, None]] = {}
-        """By layer, in the order met: where its filters came together with each other ("mixed by ...")."""
-        self.partners: dict[int, dict[tuple[str, int | str], None]] = {}
-        """By layer, with the verb: the layers whose filters joined its own, and the labels of what is no filter."""
+        self.meetings = Meetings()
+        """Whose filters came together with whose."""
 
     def add_layer(self, count: int) -> Tensor:
         """Make one set for each filter of a new layer.
@@ -211,7 +189,11 @@ class SetTable:
             return self._renamed(distinct[0], offsets) if distinct else 0
         self.unions += 1
         if why is not None:
-            self._remember(distinct, why)
+            self.meetings.note(
+                why,
+                [(self._layers[name], self._labels[name]) for name in distinct],
+                filters=lambda: map(self._by_layer, distinct),
+            )
         atoms = frozenset[int]().union(*(self._atoms[name] for name in distinct))
         labels = frozenset[str]().union(*(self._labels[name] for name in distinct))
         return self._renamed(self._name(atoms, self.layers_of(distinct), labels), offsets)
@@ -291,58 +273,6 @@ class SetTable:
         if self._offsets[name] == offsets:
             return name
         return self._name(self._atoms[name], self._layers[name], self._labels[name], offsets)
-
-    def _remember(self, names: Sequence[int], why: Reason) -> None:
-        # Filters that are summed, or read by one layer, still add each a part of their own. Anything else that brings a
-        # layer's filters together (a softmax over them) makes channels of which none is one filter's.
-        mixed = frozenset[int]()
-        if why.verb not in _KEEP_APART:
-            mixed = self._layers_that_meet_themselves(names, pairs=why.verb == "mixed")
-            for layer in mixed:
-                self.company.setdefault(layer, {})[f"mixed by {why.place}"] = None
-            # Mixed is said of a layer's own filters. Those of different layers that met in the same operation are
-            # joined.
-            if why.verb == "mixed":
-                why = Reason("joined", why.place)
-        # Channels by the hundred repeat the same layers; which filters they are does not matter here.
-        counts = Counter(self._layers[name] for name in names)
-        kinds = {(self._layers[name], self._labels[name]) for name in names}
-        twice = frozenset(group for group, times in counts.items() if times > 1)
-        key = (why.verb, mixed, frozenset(kinds), twice)
-        if key in self._remembered:
-            return
-        self._remembered.add(key)
-        for group, times in counts.items():
-            # With itself a group is a partner only where it comes twice: two filters of one layer in one channel are
-            # coupled, one filter of it among strangers is not coupled with its own layer.
-            others = frozenset[int]().union(*(each for each in counts if each is not group))
-            # Labels that every set of these layers bore before have not come with this operation.
-            had = frozenset.intersection(*(labels for each, labels in kinds if each == group))
-            met = frozenset[str]().union(*(labels for _, labels in kinds)) - had
-            for layer in group - mixed:
-                partners = self.partners.setdefault(layer, {})
-                for label in sorted(met):
-                    partners[why.verb, label] = None
-                for other in sorted(others | group if times > 1 else others):
-                    partners[why.verb, other] = None
-
-    def _layers_that_meet_themselves(self, names: Sequence[int], *, pairs: bool) -> frozenset[int]:
-        """The layers of which different filters are in different ones of these sets.
-
-        Without `pairs` one filter that meets one other does not count: half of the channels may gate the other half.
-        """
-        first: dict[int, frozenset[int]] = {}
-        met: set[int] = set()
-        for name in names:
-            # Compared with the first alone: where any two of a layer's parts differ, one of them differs from the
-            # first.
-            for layer, atoms in self._by_layer(name).items():
-                known = first.setdefault(layer, atoms)
-                # In GLU filter 3 meets filter 35 and nobody else, so that a channel still tells who is in it. A filter
-                # that meets a sum of others, or a sum with itself as in channel attention, is mixed.
-                if known != atoms and (pairs or len(known) > 1 or len(atoms) > 1):
-                    met.add(layer)
-        return frozenset(met)
 
     def _by_layer(self, name: int) -> dict[int, frozenset[int]]:
         found = self._parts.get(name)

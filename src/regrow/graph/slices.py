@@ -3,6 +3,7 @@
 Called by the renewals, the loop, grafting and the diagnostics, wherever "filter 3" has to become entries of a tensor.
 
 * `weight_mask`, `bias_mask`, `norm_mask`: a filter's own entries.
+* `fresh_entry`: what a norm's entry of a fresh channel holds.
 * `reader_mask`: the entries of a later weight that multiply what a filter writes.
 * `rows`, `unrows`: a weight as one row a filter, and back.
 
@@ -12,6 +13,7 @@ Pure functions of the names in `regrow.graph.filters`. All take leading axes ``*
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 import torch
 from jaxtyping import Bool
@@ -19,7 +21,7 @@ from torch import Tensor
 
 from regrow._shapes import FilterRows, Mask
 from regrow.errors import ShapeError
-from regrow.graph.filters import Filters, Norm, Reader
+from regrow.graph.filters import Filters, Norm, NormTensor, Reader
 
 
 def weight_mask(filters: Filters, mask: Mask) -> Bool[Tensor, ...]:
@@ -92,6 +94,19 @@ def norm_mask(norm: Norm, mask: Mask, size: int) -> Bool[Tensor, "*S size"]:
     if mask.ndim == 0 or mask.shape[-1] != len(norm.channels):
         raise ShapeError(_wrong_mask(mask, len(norm.channels), norm.path))
     return _spread(mask, norm.channels, size)
+
+
+def fresh_entry(entry: NormTensor, tensors: Mapping[str, Tensor]) -> float:
+    """What the entry of a fresh channel holds now, in a tensor of a normalisation layer.
+
+    Args:
+        entry: The tensor, as the layer lists it.
+        tensors: The model's, by name.
+
+    Returns:
+        A number.
+    """
+    return float(tensors[entry.fresh]) if isinstance(entry.fresh, str) else entry.fresh
 
 
 def reader_mask(

@@ -31,14 +31,9 @@ _NONE: Final = -1
 _SEVERAL: Final = -2
 """Depends on several filters."""
 
-_CHANNEL_NORMS: Final = frozenset(
-    {
-        "native_batch_norm",
-        "_native_batch_norm_legit",
-        "_batch_norm_with_update",
-        "cudnn_batch_norm",
-        "miopen_batch_norm",
-    }
+_CHANNEL_NORMS: Final = (
+    *("native_batch_norm", "_native_batch_norm_legit", "_batch_norm_with_update"),
+    *("cudnn_batch_norm", "miopen_batch_norm"),
 )
 _SPREADS: Final = frozenset({"var", "std", "var_mean", "std_mean", "norm", "linalg_vector_norm"})
 _SUMMARIES: Final = _SPREADS | {"mean", "sum", "amax", "amin"}

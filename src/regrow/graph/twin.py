@@ -59,13 +59,7 @@ class Twin(WatchingMode):
         self._record = record
         self._running = running
 
-    def __torch_dispatch__(
-        self,
-        func: OpOverload[..., Any],
-        types: Sequence[type],
-        args: tuple[Any, ...] = (),
-        kwargs: Mapping[str, Any] | None = None,
-    ) -> Any:
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Run an operation, then follow it."""
         named = dict(kwargs or {})
         # What comes out has to be there before it can be followed: the notes are kept by its storage.

@@ -74,7 +74,6 @@ class RunningModule:
 
 
 def _never(module: nn.Module) -> bool:
-    del module
     return False
 
 

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from regrow.graph.sets import Reason, SetTable
+from regrow.graph.meetings import Reason
+from regrow.graph.sets import SetTable
 
 
 def kernel_positions(

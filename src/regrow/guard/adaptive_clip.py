@@ -12,7 +12,7 @@ from torch import Tensor
 from regrow._checks import check_flag, check_positive
 from regrow.functional.clipping import adaptive_scale
 from regrow.guard.base import Guard
-from regrow.guard.moved import Moved, Part
+from regrow.guard.step_parameters import Part, StepParameters
 
 
 @final
@@ -55,7 +55,7 @@ class AdaptiveClip(Guard):
         check_positive(self.eps, name="eps", where="adaptive clip")
 
     def clip_(
-        self, moved: Moved, grads: Sequence[Tensor], *, scale: Tensor | None
+        self, moved: StepParameters, grads: Sequence[Tensor], *, scale: Tensor | None
     ) -> Tensor | None:
         """Clip.
 

@@ -7,7 +7,7 @@ from typing import Protocol, runtime_checkable
 
 from torch import Tensor
 
-from regrow.guard.moved import Moved
+from regrow.guard.step_parameters import StepParameters
 
 
 @runtime_checkable
@@ -18,21 +18,18 @@ class Guard(Protocol):
 
     Attributes:
         skip_poison: Whether no step is made with a gradient that the optimizer would not get over.
+        compares: Whether it must know the parameters as they were before the step.
     """
 
     skip_poison: bool = False
-
-    @property
-    def compares(self) -> bool:
-        """Whether it must know the parameters as they were before the step."""
-        return False
+    compares: bool = False
 
     @property
     def by_layer(self) -> bool:
         """Whether it looks at each layer on its own; False: at the whole network."""
         return True
 
-    def within(self, moved: Moved, most: Sequence[float]) -> bool:
+    def within(self, moved: StepParameters, most: Sequence[float]) -> bool:
         """Whether the coming step is surely within the limit, so that the parameters need not be copied for it.
 
         Args:
@@ -46,7 +43,7 @@ class Guard(Protocol):
         return False
 
     def clip_(
-        self, moved: Moved, grads: Sequence[Tensor], *, scale: Tensor | None
+        self, moved: StepParameters, grads: Sequence[Tensor], *, scale: Tensor | None
     ) -> Tensor | None:
         """Make gradients smaller, in place, before the optimizer sees them.
 
@@ -60,7 +57,7 @@ class Guard(Protocol):
         """
         del moved, grads, scale
 
-    def limit_(self, moved: Moved, before: Sequence[Tensor]) -> Tensor | None:
+    def limit_(self, moved: StepParameters, before: Sequence[Tensor]) -> Tensor | None:
         """Take back, in place, what the step has moved too far.
 
         Args:

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from regrow.graph import Wiring
 from regrow.guard.fresh import fresh_length
-from regrow.guard.moved import Group, Part
+from regrow.guard.step_parameters import Group, Part
 
 
 def parts_of(model: nn.Module, wiring: Wiring) -> dict[Tensor, Part]:

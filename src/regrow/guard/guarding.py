@@ -13,10 +13,10 @@ from torch.optim import Optimizer
 from regrow.errors import StateError
 from regrow.graph import Wiring
 from regrow.guard.base import Guard
-from regrow.guard.bounded import longest_steps
+from regrow.guard.bounded import StepBounds
 from regrow.guard.groups import alone, parts_of
-from regrow.guard.moved import Moved, Part
 from regrow.guard.poison import gradient_lengths, poisons
+from regrow.guard.step_parameters import Part, StepParameters
 
 _RARELY: Final = 100
 """Steps between two looks at what an accelerator has counted."""
@@ -60,10 +60,11 @@ class Guarding:
         groups = {part.group.number: part.group.name for part in self._parts.values()}
         self._names = list(groups.values()) if guard.by_layer else [NETWORK]
         self._hits = torch.zeros(len(self._names), dtype=torch.int64, device="cpu")
-        self._moved: dict[int, tuple[list[Tensor], Moved]] = {}  # by optimizer
+        self._moved: dict[int, tuple[list[Tensor], StepParameters]] = {}  # by optimizer
+        self._bounds: dict[int, StepBounds] = {}
         self._copies: dict[Tensor, Tensor] = {}
         self._hidden: list[tuple[Tensor, Tensor]] = []
-        self._now: tuple[Moved, list[Tensor]] | None = None
+        self._now: tuple[StepParameters, list[Tensor]] | None = None
 
     @property
     def hits(self) -> dict[str, int]:
@@ -105,9 +106,13 @@ class Guarding:
         before: list[Tensor] = []
         if self.guard.compares:
             if lengths is not None and moved.on_cpu:
-                most = longest_steps(optimizer, moved.parameters, lengths)
-                if most is not None and self.guard.within(moved, most):
-                    return True
+                bounds = self._bounds_of(optimizer)
+                for anew in (False, True):
+                    most = bounds.longest(moved.parameters, lengths, anew=anew)
+                    if most is None:
+                        break
+                    if self.guard.within(moved, most):
+                        return True
             before = self._before(moved)
             torch._foreach_copy_(before, moved.parameters)  # pyright: ignore[reportPrivateUsage]
         self._now = moved, before
@@ -120,8 +125,9 @@ class Guarding:
         Args:
             optimizer: Which has stepped, the one of the last `before_step_`. Its parameters are written.
         """
-        del optimizer
         self._put_back_()
+        if id(optimizer) in self._bounds:
+            self._bounds[id(optimizer)].stepped()
         now, self._now = self._now, None
         if now is not None:
             self._count(now[0], self.guard.limit_(*now))
@@ -172,7 +178,7 @@ class Guarding:
             if parameter.grad is None:
                 parameter.grad = grad
 
-    def _of(self, optimizer: Optimizer, parameters: list[Tensor]) -> Moved | None:
+    def _of(self, optimizer: Optimizer, parameters: list[Tensor]) -> StepParameters | None:
         """What this step moves: as at the last one, where the same parameters have a gradient."""
         known = self._moved.get(id(optimizer))
         if (
@@ -184,9 +190,15 @@ class Guarding:
         parts = [self._part(each) for each in parameters if each.numel()]
         if not parts:
             return None
-        moved = Moved(parts)
+        moved = StepParameters(parts)
         self._moved[id(optimizer)] = parameters, moved
         return moved
+
+    def _bounds_of(self, optimizer: Optimizer) -> StepBounds:
+        """What is known of its steps beforehand."""
+        if id(optimizer) not in self._bounds:
+            self._bounds[id(optimizer)] = StepBounds(optimizer)
+        return self._bounds[id(optimizer)]
 
     def _part(self, parameter: Tensor) -> Part:
         """Of a parameter that is not the model's (a loss has some) one of its own."""
@@ -200,7 +212,7 @@ class Guarding:
                 self._hits = torch.cat([self._hits, self._hits.new_zeros(1)])
         return self._parts[parameter]
 
-    def _before(self, moved: Moved) -> list[Tensor]:
+    def _before(self, moved: StepParameters) -> list[Tensor]:
         """The copies, in memory that is used again at every step."""
         copies = self._copies
         for each in moved.parameters:
@@ -208,7 +220,7 @@ class Guarding:
                 copies[each] = torch.empty_like(each)
         return [copies[each] for each in moved.parameters]
 
-    def _count(self, moved: Moved, hit: Tensor | None) -> None:
+    def _count(self, moved: StepParameters, hit: Tensor | None) -> None:
         """On the device, where nobody waits for it."""
         if hit is None:
             return

@@ -12,7 +12,7 @@ from torch import Tensor
 from regrow._checks import check_flag, check_positive
 from regrow.functional.clipping import norm_scale
 from regrow.guard.base import Guard
-from regrow.guard.moved import Moved, lengths_of
+from regrow.guard.step_parameters import StepParameters, lengths_of
 
 
 @final
@@ -50,7 +50,7 @@ class NormClip(Guard):
         return False
 
     def clip_(
-        self, moved: Moved, grads: Sequence[Tensor], *, scale: Tensor | None
+        self, moved: StepParameters, grads: Sequence[Tensor], *, scale: Tensor | None
     ) -> Tensor | None:
         """Clip.
 

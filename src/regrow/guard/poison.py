@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from regrow.guard.moved import lengths_of
+from regrow.guard.step_parameters import lengths_of
 
 _HARMLESS: Final = 255.0
 """Its square is finite in every type that an optimizer keeps its state in."""

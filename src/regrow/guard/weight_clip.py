@@ -11,7 +11,7 @@ from torch import Tensor
 
 from regrow._checks import check_flag, check_positive
 from regrow.guard.base import Guard
-from regrow.guard.moved import Moved, lengths_of
+from regrow.guard.step_parameters import StepParameters, lengths_of
 
 
 @final
@@ -45,7 +45,7 @@ class WeightClip(Guard):
         check_flag(self.skip_poison, name="skip_poison", where="weight clip")
         check_positive(self.multiple, name="multiple", where="weight clip")
 
-    def limit_(self, moved: Moved, before: Sequence[Tensor]) -> Tensor | None:
+    def limit_(self, moved: StepParameters, before: Sequence[Tensor]) -> Tensor | None:
         """Clip.
 
         Args:

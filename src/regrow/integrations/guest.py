@@ -1,7 +1,7 @@
 """Guest: a recipe in a loop that belongs to somebody else. What all callbacks share.
 
 A callback says when a training begins and ends, how long it is, and what is trained; the regrower's state travels in
-the optimizer's (`regrow.loop.carried`), which every trainer saves and loads.
+the optimizer's (`regrow.loop.state_in_optimizer`), which every trainer saves and loads.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from regrow.graph import unwrap
 from regrow.guard import Guard
 from regrow.history import Report
 from regrow.loop import Regrower, attach
-from regrow.loop.carried import Carried, brought
 from regrow.loop.first_call import at_first_call
 from regrow.loop.start.arguments import optimizers_of
+from regrow.loop.state_in_optimizer import StateInOptimizer, brought
 from regrow.recipes import build
 from regrow.recipes.guarded import guard_alone
 
@@ -120,7 +120,7 @@ class Guest:
             given.setdefault("example_inputs", inputs)
         self.regrower = attach(self.recipe, model, optimizer, **given)
         self.waits = False
-        Carried(self.regrower, last).offset = offset
+        StateInOptimizer(self.regrower, last).offset = offset
         return self.regrower
 
     def attach_at_first_call(self, model: nn.Module, optimizer: object, *, course: Course) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -74,17 +75,16 @@ def build_optimizer(training: Training, model: nn.Module, *, lr: float | None = 
         raise ConfigError(
             f"the model must have parameters to train, {type(model).__name__} has none"
         )
+    kind = {"sgd": SGD, "adam": Adam, "adamw": AdamW}[training.optimizer]
     rate = training.lr if lr is None else lr
-    if training.optimizer == "sgd":
-        return SGD(
-            parameters,
-            lr=rate,
-            momentum=training.momentum,
-            nesterov=training.nesterov,
-            weight_decay=training.weight_decay,
-        )
-    kind = Adam if training.optimizer == "adam" else AdamW
-    return kind(parameters, lr=rate, weight_decay=training.weight_decay)
+    return kind(parameters, lr=rate, **step_settings(training))
+
+
+def step_settings(training: Training) -> dict[str, Any]:
+    """What an optimizer takes beside the rate."""
+    of_sgd = {"momentum": training.momentum, "nesterov": training.nesterov}
+    own = of_sgd if training.optimizer == "sgd" else {}
+    return {"weight_decay": training.weight_decay, **own}
 
 
 def arm_recipe(spec: TrialSpec, *, like: Sequence[Renewed] | None = None) -> Recipe | None:

@@ -1,4 +1,7 @@
-"""Checkpoints of a trial in progress: written whole or not at all, and never trusted without their checksum."""
+"""Checkpoints of a trial in progress: written whole or not at all, and never trusted without their checksum.
+
+Contents: `CheckpointFile`, `held_states`, and what a state is to a file: `copied` and `plain`.
+"""
 
 from __future__ import annotations
 
@@ -6,14 +9,15 @@ import hashlib
 import io
 import time
 import warnings
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from typing import Any, Final
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, is_dataclass
+from typing import Any, Final, cast
 
 import torch
+from torch import Tensor
 
-from regrow.errors import RegrowWarning, StoreError
-from regrow.study.folder import checkpoint_path
+from regrow.errors import RegrowWarning
+from regrow.study.folder import checkpoint_path, explained
 from regrow.study.storage import Place, write
 
 CHECKPOINT_VERSION: Final = 1
@@ -83,12 +87,8 @@ class CheckpointFile:
         payload = buffer.getbuffer()
         digest = hashlib.sha256(payload).hexdigest()
         header = f"{_MAGIC} {CHECKPOINT_VERSION} {digest}\n".encode()
-        try:
+        with explained(self.path, "the checkpoint cannot be written"):
             write(self.path, header, payload)
-        except OSError as error:
-            raise StoreError(
-                f"{self.path}: the checkpoint cannot be written: {error.strerror}"
-            ) from error
         self._last = time.monotonic()
 
     def load(self, *, members: Sequence[str] = ()) -> dict[str, Any] | None:
@@ -148,12 +148,8 @@ class CheckpointFile:
     def set_aside(self, reason: str) -> None:
         """Take the file out of the way and report it; the trial then starts anew."""
         aside = self.path.with_suffix(".damaged")
-        try:
+        with explained(self.path, f"{reason}, and it cannot be renamed"):
             self.path.replace(aside)  # pyright: ignore[reportArgumentType] # both are of one kind
-        except OSError as error:
-            raise StoreError(
-                f"{self.path}: {reason}, and it cannot be renamed: {error.strerror}"
-            ) from error
         warnings.warn(
             f"checkpoint {self.path}: {reason}; set aside as {aside.name}, the trial starts anew",
             RegrowWarning,
@@ -188,3 +184,28 @@ def _damage(content: bytes) -> str:
     if hashlib.sha256(payload).hexdigest() != words[2]:
         return "its checksum does not match: it is truncated or damaged"
     return ""
+
+
+def copied(state: Any) -> Any:
+    """A state that later training does not change."""
+    return _with(state, lambda part: part.detach().clone() if isinstance(part, Tensor) else part)
+
+
+def plain(state: Any) -> Any:
+    """A state as a checkpoint can hold it."""
+    return _with(state, _as_values)
+
+
+def _as_values(part: Any) -> Any:
+    return asdict(part) if is_dataclass(part) and not isinstance(part, type) else part
+
+
+def _with(state: Any, change: Callable[[Any], Any]) -> Any:
+    """A state in which each part that is no mapping and no list is changed."""
+    if isinstance(state, Mapping):
+        found = cast("Mapping[Any, Any]", state)
+        return {key: _with(value, change) for key, value in found.items()}
+    if isinstance(state, list | tuple):
+        several = cast("list[Any] | tuple[Any, ...]", state)
+        return type(several)(_with(value, change) for value in several)
+    return change(state)

@@ -19,15 +19,12 @@ from regrow.functional.overlap import filter_overlap
 from regrow.graph import Filters, trace
 from regrow.graph.slices import rows
 from regrow.lab.data import Dataset
-from regrow.lab.measure import finite_or_none
+from regrow.lab.measure import finite, finite_or_none
 from regrow.lab.rankings import compare_rankings, probe_for_rankings
 from regrow.study.records import CorrelationRecord, OverlapRecord, WeightRecord
 from regrow.study.trials import TrialSpec
+from regrow.study.views import BELOW
 
-THRESHOLDS: Final = (1.0, 0.1, 0.01, 0.001)
-"""l1 norms under which a filter counts as invalid: the paper's four."""
-
-_BELOW: Final = ("below_1", "below_0_1", "below_0_01", "below_0_001")
 _KINDS: Final[Mapping[str, type]] = {
     "overlaps": OverlapRecord,
     "correlations": CorrelationRecord,
@@ -111,7 +108,7 @@ class Diagnosis:
         if self._asked.overlap:
             self._records["overlaps"] += self._overlaps(model, epoch=epoch, out=out)
         every = self._asked.oracle_every_epochs
-        if every and epoch % every == 0 and self._held_out is not None and _finite(model):
+        if every and epoch % every == 0 and self._held_out is not None and finite(model):
             images, labels = self._held_out
             asked = {"epoch": epoch, "seed": self._seed}
             self._records["correlations"] += compare_rankings(
@@ -133,17 +130,18 @@ class Diagnosis:
 
     @torch.no_grad()
     def _weights(self, models: Sequence[nn.Module], *, epoch: int) -> Iterator[WeightRecord]:
+        thresholds = [float(norm) for norm in BELOW.values()]
         for partner, model in enumerate(models):
             parameters = dict(model.named_parameters())
             for layer in self._filters:
                 weight = rows(parameters[layer.weight].detach(), layer)
-                below: list[float] = invalid_shares(weight, thresholds=THRESHOLDS).tolist()
+                below: list[float] = invalid_shares(weight, thresholds=thresholds).tolist()
                 yield WeightRecord(
                     epoch=epoch,
                     partner=partner,
                     layer=layer.path,
                     entropy=finite_or_none(float(weight_entropy(weight.flatten()))),
-                    **dict(zip(_BELOW, below, strict=True)),
+                    **dict(zip(BELOW, below, strict=True)),
                 )
 
     def found(self) -> dict[str, Any]:
@@ -159,9 +157,3 @@ class Diagnosis:
         self._records = {
             kind: [record(**each) for each in state[kind]] for kind, record in _KINDS.items()
         }
-
-
-def _finite(model: nn.Module) -> bool:
-    """A network that blew up has no ranking."""
-    with torch.no_grad():
-        return all(bool(parameter.isfinite().all()) for parameter in model.parameters())

@@ -56,6 +56,12 @@ def majority_share(labels: Tensor) -> float:
     return int(labels.bincount().max()) / len(labels)
 
 
+def finite(model: nn.Module) -> bool:
+    """Whether all weights of a network are finite numbers."""
+    with torch.no_grad():
+        return all(bool(parameter.isfinite().all()) for parameter in model.parameters())
+
+
 def finite_or_none(value: float) -> float | None:
     """The number, or None for NaN and infinities, which the store cannot hold."""
     return value if math.isfinite(value) else None

@@ -134,11 +134,6 @@ class Member:
             found.append(self._teaching.loss(outputs, images, batch))
         return found
 
-    def finite(self) -> bool:
-        """Whether all its weights are finite numbers."""
-        with torch.no_grad():
-            return all(bool(parameter.isfinite().all()) for parameter in self.model.parameters())
-
     def state(self) -> dict[str, Any]:
         """Everything that its next epoch depends on."""
         return {

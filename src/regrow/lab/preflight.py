@@ -14,18 +14,19 @@ from torch import nn
 from torch.optim import Optimizer
 
 from regrow.criteria import MEASURED
-from regrow.errors import ConfigError, NoEffectWarning, RegrowError
+from regrow.errors import ConfigError, NoEffectWarning
 from regrow.graph import Wiring, trace
 from regrow.history import Renewed
 from regrow.lab import assembly, data
 from regrow.lab.data import Dataset
-from regrow.lab.data.held_out import hold_out
+from regrow.lab.data.dataset import hold_out
 from regrow.lab.diagnostics import Diagnosis
 from regrow.lab.engines.choice import refusal
 from regrow.lab.teaching import teacher_network
 from regrow.lab.tried import try_model, try_step
 from regrow.lab.weights import read_weights
-from regrow.study.document import DataChoice
+from regrow.partners import Grafter
+from regrow.study.document import DataChoice, at
 from regrow.study.trials import TrialSpec
 
 Found = TypeVar("Found")
@@ -156,10 +157,8 @@ class _Network:
         where = f"model '{spec.model.name}'"
         try_model(self.model, self.data, where=where)
         try_step(spec, self.data, where=where)
-        try:
+        with at("diagnostics"):
             Diagnosis(spec, self.model, self.data)
-        except RegrowError as error:
-            raise ConfigError(f"diagnostics: {error}") from error
 
     @cached_property
     def wiring(self) -> Wiring:
@@ -170,32 +169,23 @@ class _Network:
 def _rehearse(spec: TrialSpec, network: _Network) -> list[str]:
     """An arm's recipe attached and taken off again: what is to be told."""
     _try_teacher_files(spec, network.data)
-    with warnings.catch_warnings(record=True) as caught:
+    dataset, like = network.data, None if spec.like is None else list[Renewed]()
+    grafter: Grafter | None = None
+    with warnings.catch_warnings(record=True) as caught, at(f"arm {spec.label}"):
         warnings.simplefilter("always", NoEffectWarning)
-        like: list[Renewed] | None = None if spec.like is None else []
-        try:
-            recipe = assembly.arm_recipe(spec, like=like)
-            regrower = assembly.attach_recipe(
-                spec,
-                network.data,
-                network.model,
-                network.optimizer,
-                recipe=recipe,
-                wiring=None if recipe is None else network.wiring,
-            )
-            grafter = (
-                assembly.attach_partner_recipe(spec, network.data, _partners(spec, network.data))
-                if recipe is None
-                else None
-            )
-        except RegrowError as error:
-            raise ConfigError(f"arm {spec.label}: {error}") from error
+        recipe = assembly.arm_recipe(spec, like=like)
+        wiring = None if recipe is None else network.wiring
+        regrower = assembly.attach_recipe(
+            spec, dataset, network.model, network.optimizer, recipe=recipe, wiring=wiring
+        )
+        if recipe is None:
+            grafter = assembly.attach_partner_recipe(spec, dataset, _partners(spec, dataset))
     for attached in (regrower, grafter):
         if attached is not None:
             attached.detach()
     told = [str(warning.message) for warning in caught]
-    if recipe is not None and recipe.criterion.needs & MEASURED and network.data.held_out is None:
-        count = min(assembly.CALIBRATION, len(network.data.x_train))
+    if recipe is not None and recipe.criterion.needs & MEASURED and dataset.held_out is None:
+        count = min(assembly.CALIBRATION, len(dataset.x_train))
         told.append(
             f"ranks filters on the first {count} training images, which it is trained on; "
             "train.held_out = N sets images aside"
@@ -215,11 +205,9 @@ def _try_teacher_files(spec: TrialSpec, dataset: Dataset) -> None:
         if teacher.trial is not None:
             continue
         plain = teacher.model or spec.model
-        try:
+        with at(f"arm {spec.label}"):
             found = read_weights(teacher.path, plain=plain, sha256=teacher.sha256)
             network = teacher_network(found, dataset, temperature=spec.distillation.temperature)
-        except RegrowError as error:
-            raise ConfigError(f"arm {spec.label}: {error}") from error
         try_model(network, dataset, where=f"arm {spec.label}: teacher {teacher.path}")
 
 
@@ -228,18 +216,17 @@ def _told_of_teachers(specs: Sequence[TrialSpec]) -> list[str]:
     by_trial = {spec.trial: spec for spec in specs}
     found: dict[str, None] = {}
     for spec in specs:
-        files = [teacher.path for teacher in spec.teachers if teacher.trial is None]
         lineage = _lineage(spec, by_trial)
-        parts = [f"{other.label} {_epochs(other)}" for other in lineage]
-        told = [
-            f"its teachers train {sum(map(_epochs, lineage))} epochs in all ({', '.join(parts)})"
-        ]
-        told = (told if lineage else []) + [f"what {path} has cost is not known" for path in files]
+        files = [teacher.path for teacher in spec.teachers if teacher.trial is None]
+        told = [f"what {path} has cost is not known" for path in files]
+        if lineage:
+            parts = ", ".join(f"{other.label} {_epochs(other)}" for other in lineage)
+            every = sum(map(_epochs, lineage))
+            told.insert(0, f"its teachers train {every} epochs in all ({parts})")
         if told:
+            told.append(f"its own epochs, {_epochs(spec)}, do not count that")
             cell = "" if spec.cell == "base" else f"{spec.cell}: "
-            found[
-                f"{cell}arm {spec.label}: {'; '.join(told)}; its own epochs, {_epochs(spec)}, do not count that"
-            ] = None
+            found[f"{cell}arm {spec.label}: {'; '.join(told)}"] = None
     return list(found)
 
 

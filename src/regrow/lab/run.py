@@ -14,10 +14,10 @@ from regrow.errors import RegrowWarning
 from regrow.history import Renewed, Report
 from regrow.lab import assembly
 from regrow.lab.data import Dataset
-from regrow.lab.data.held_out import hold_out
+from regrow.lab.data.dataset import hold_out
 from regrow.lab.diagnostics import Diagnosis
 from regrow.lab.ending import graft_records, partner_records, renewal_records, resting_records
-from regrow.lab.measure import finite_or_none, majority_share, measure
+from regrow.lab.measure import finite, finite_or_none, majority_share, measure
 from regrow.lab.member import Member
 from regrow.lab.sharing.crew import Crew
 from regrow.lab.sharing.families import PLAIN
@@ -84,8 +84,8 @@ class Run:
             recipe=self.crew.recipe if self.crew else assembly.arm_recipe(spec, like=like),
             hooks=hooks,
         )
-        if self.crew is not None and first.regrower is not None:
-            self.crew.watch(first.regrower.report)
+        if self.crew is not None:
+            self.crew.watch(self._report)
         self.grafter = assembly.attach_partner_recipe(
             spec, self.data, [(each.model, each.optimizer) for each in self.members]
         )
@@ -128,16 +128,16 @@ class Run:
         started = time.perf_counter() - seconds
         training, epoch = self.spec.train, self.epoch + 1
         loss, accuracy = (fmean(numbers) for numbers in zip(*found, strict=True))
-        finite = any(
-            math.isfinite(each[0]) and member.finite()
+        whole = any(
+            math.isfinite(each[0]) and finite(member.model)
             for each, member in zip(found, self.members, strict=True)
         )
-        self.diverged = not finite and not self._restart_ahead(epoch)
+        self.diverged = not whole and not self._restart_ahead(epoch)
         at_end = epoch > training.epochs - training.eval_last_epochs
         looks = epoch % training.eval_every_epochs == 0 or at_end or self.diverged
         tests = [self._test(member) if looks else (None, None) for member in self.members]
         started += self._diagnose(epoch)
-        stuck = not finite or accuracy <= majority_share(self.data.y_train) + STUCK_MARGIN
+        stuck = not whole or accuracy <= majority_share(self.data.y_train) + STUCK_MARGIN
         if stuck and not self.diverged and self._checks_at(epoch):
             self.restarts += 1
             self.members[0].restart(self.restarts)
@@ -152,23 +152,22 @@ class Run:
             seconds=time.perf_counter() - started,
         )
         self.records.append(record)
-        self.inside.append(self._inside() - sum(self.inside))
+        self.inside.append(self._report.seconds - sum(self.inside))
         return record
 
-    def _inside(self) -> float:
-        """Seconds that the recipe has taken."""
+    @property
+    def _report(self) -> Report:
+        """What the recipe has told so far; nothing where there is none."""
         regrower = self.members[0].regrower
-        return 0.0 if regrower is None else regrower.report.seconds
+        return Report(recipe=PLAIN, layers={}) if regrower is None else regrower.report
 
     def _test(self, member: Member) -> tuple[float | None, float | None]:
         return measure(member.model, self.data.x_test, self.data.y_test)
 
     def _diagnose(self, epoch: int) -> float:
         """Look at the networks beside their accuracy: the seconds that it took."""
-        regrower = self.members[0].regrower
-        out = {} if regrower is None else regrower.report.resting
         models = [member.model for member in self.members]
-        return self.diagnosis.look(models, epoch=epoch, out=out)
+        return self.diagnosis.look(models, epoch=epoch, out=self._report.resting)
 
     # ---- the arm "restart"
 
@@ -191,7 +190,7 @@ class Run:
     def state(self) -> dict[str, Any]:
         """Everything that the next epoch depends on, and what was measured so far.
 
-        Its tensors are those in training, and its records objects: `regrow.lab.snapshot` makes copies and plain values.
+        Its tensors are those in training, and its records objects: `checkpoint.copied` and `plain` make values of them.
         """
         return {
             "members": [member.state() for member in self.members],
@@ -216,13 +215,13 @@ class Run:
         self.inside = list(state.get("inside", [0.0] * len(self.records)))
         self.diagnosis.load_state_dict(state["diagnosis"])
         counts: Mapping[str, int] = state.get("nonfinite") or {}
-        report = None if self.members[0].regrower is None else self.members[0].regrower.report
-        if self.crew is not None and counts:
+        report = self._report
+        if self.crew is None:  # others of the crew that it was in may have looked longer
+            report.nonfinite = counts.get(self.spec.trial, report.nonfinite)
+            return
+        if counts:
             self.crew.remember(counts)
-        elif report is not None and self.spec.trial in counts:
-            report.nonfinite = counts[self.spec.trial]  # others of the crew may have looked longer
-        if self.crew is not None and report is not None:
-            self.crew.watch(report)
+        self.crew.watch(report)
 
     def keep(self, weights: WeightsFile) -> None:
         """Write the networks as they are, for the trials that they teach."""
@@ -242,8 +241,7 @@ class Run:
                 regrower.detach()
         if self.grafter is not None:
             self.grafter.detach()
-        nothing = Report(recipe=PLAIN, layers={})
-        report = nothing if regrower is None else regrower.report
+        nothing, report = Report(recipe=PLAIN, layers={}), self._report
         counts = {self.spec.trial: report.nonfinite} if self.crew is None else self.crew.nonfinite()
         return tuple(
             self._result(spec, nothing if spec.recipe == PLAIN else report, counts[spec.trial])

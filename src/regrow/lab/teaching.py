@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from regrow.errors import ConfigError
 from regrow.lab.data import Dataset
+from regrow.lab.measure import finite
 from regrow.lab.models import registry as models
 from regrow.lab.weights import Weights
 from regrow.study.trials import TrialSpec
@@ -77,19 +78,14 @@ def teacher_network(found: Weights, data: Dataset, *, temperature: float) -> nn.
             raise ConfigError(
                 f"teacher {found.source}: its weights must fit model '{found.model.name}' ({settings}): {told}"
             ) from error
-        if not _finite(network):
+        # Buffers may hold infinities, as masks do.
+        if not finite(network) or any(bool(value.isnan().any()) for value in network.buffers()):
             raise ConfigError(
                 f"teacher {found.source}: network {index} of {len(found.states)} has weights that are not finite, and "
                 f"nothing to teach"
             )
         networks.append(network.eval().requires_grad_(False))
     return networks[0] if len(networks) == 1 else _Together(networks, temperature)
-
-
-def _finite(network: nn.Module) -> bool:
-    """Whether its weights are numbers; buffers may hold infinities, as masks do."""
-    weights = all(bool(value.isfinite().all()) for value in network.parameters())
-    return weights and not any(bool(value.isnan().any()) for value in network.buffers())
 
 
 class _Together(nn.Module):

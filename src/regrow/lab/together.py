@@ -39,26 +39,21 @@ def together(
         Accuracies on the test set: ``ensemble`` (mean of the probabilities), ``mean weights`` (statistics of batch
         norms measured anew on the training images) and ``best`` (picked without the test set).
     """
-    probabilities = torch.stack(
-        [logits_of(model, data.x_test).double().softmax(1) for model in models]
-    ).mean(0)
+
+    def tested(model: nn.Module) -> float:
+        return measure(model, data.x_test, data.y_test)[1]
+
+    softened = [logits_of(model, data.x_test).double().softmax(1) for model in models]
+    ensemble = accuracy_of(torch.stack(softened).mean(0), data.y_test)
+    mean_weights = tested(_mean_weights(models, spec=spec, data=data))
     if held_out is None:
         best = min(range(len(models)), key=lambda k: train_losses[k])
     else:
         best = max(range(len(models)), key=lambda k: measure(models[k], *held_out)[1])
     return (
-        TogetherRecord(how="ensemble", test_accuracy=accuracy_of(probabilities, data.y_test)),
-        TogetherRecord(
-            how="mean weights",
-            test_accuracy=measure(
-                _mean_weights(models, spec=spec, data=data), data.x_test, data.y_test
-            )[1],
-        ),
-        TogetherRecord(
-            how="best",
-            test_accuracy=measure(models[best], data.x_test, data.y_test)[1],
-            partner=best,
-        ),
+        TogetherRecord(how="ensemble", test_accuracy=ensemble),
+        TogetherRecord(how="mean weights", test_accuracy=mean_weights),
+        TogetherRecord(how="best", test_accuracy=tested(models[best]), partner=best),
     )
 
 

@@ -8,9 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from regrow._named import in_one_line
-from regrow.errors import ConfigError, RegrowError
+from regrow.errors import ConfigError
 from regrow.lab.engines.modules import learn
 from regrow.lab.member import Member
+from regrow.study.document import at
 
 if TYPE_CHECKING:
     from regrow.lab.data import Dataset
@@ -19,10 +20,8 @@ if TYPE_CHECKING:
 
 def try_step(spec: TrialSpec, data: Dataset, *, where: str) -> None:
     """Train a fresh network for one step, on the last and smallest batch of an epoch, and throw it away."""
-    try:
+    with at(where):
         member = Member(spec, data)
-    except RegrowError as error:
-        raise ConfigError(f"{where}: {error}") from error
     batch, images, labels = member.last_batch()
     what = f"the last batch of an epoch, images of shape {tuple(images.shape)}"
     way_out = ""
@@ -40,9 +39,7 @@ def try_step(spec: TrialSpec, data: Dataset, *, where: str) -> None:
         checked = _scores(scores, data, count=len(batch), where=f"{where}: in training mode")
         try:
             learn(member, checked, batch, images, labels)
-        except (
-            Exception
-        ) as error:  # a loss, a backward pass, a step: torch's own errors, or the user's
+        except Exception as error:  # a loss, a backward pass or a step: torch's, or the user's
             raise ConfigError(
                 f"{where}: cannot learn from {what}: {in_one_line(error)}{way_out}"
             ) from error

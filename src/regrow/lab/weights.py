@@ -17,7 +17,7 @@ from torch import Tensor
 
 from regrow.errors import ConfigError, RegrowError, StoreError
 from regrow.study.document import ModelChoice
-from regrow.study.folder import lost_weights, weights_content
+from regrow.study.folder import explained, lost_weights, weights_content
 from regrow.study.storage import Place, write
 
 FORMAT: Final = "regrow-weights"
@@ -71,13 +71,9 @@ class WeightsFile:
         }
         buffer = io.BytesIO()
         torch.save(content, buffer)
-        try:
+        with explained(self.path, "the weights cannot be written"):
             self.path.parent.mkdir(exist_ok=True)
             write(self.path, buffer.getbuffer(), forced=True)
-        except OSError as error:
-            raise StoreError(
-                f"{self.path}: the weights cannot be written: {error.strerror}"
-            ) from error
 
     def load(self) -> Weights:
         """Read the weights of a trial that has ended."""

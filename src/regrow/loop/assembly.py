@@ -2,53 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
-from torch import nn
-
-from regrow.activity import ActivityMeter
 from regrow.compose import Recipe
 from regrow.criteria import Signal
 from regrow.errors import ConfigError
-from regrow.graph import Streams, Wiring
+from regrow.graph import Streams
 from regrow.loop.activity.lookout import Lookout, neighbours
 from regrow.loop.activity.step_activity import StepActivity
 from regrow.loop.drop import Choice, DropPhase, absent_from
+from regrow.loop.host import Host
 from regrow.loop.measure.calibration import Calibration
 from regrow.loop.measure.live_means import LiveMeans
 from regrow.loop.measure.newest_pass import NewestPass
 from regrow.loop.measure.probe import Probe
 from regrow.loop.protection import Protection
-from regrow.loop.ranks import Ranks
 from regrow.loop.renewer import Renewer
 from regrow.loop.stepper import Stepper
-from regrow.loop.trained import WorkingLayers
 from regrow.loop.warner import Warner
 from regrow.loop.watch import OptimizerWatch
-from regrow.renewal import Absence, Layer, Need
+from regrow.renewal import Absence, Need
 from regrow.schedule import Clock
-from regrow.surgery import Companion
 
 
 def assembled(
     recipe: Recipe,
+    host: Host,
     *,
-    model: nn.Module,
-    called: nn.Module,
-    wiring: Wiring,
     exclude: Sequence[str],
-    layers: Sequence[Layer],
-    working: WorkingLayers,
     watches: Sequence[OptimizerWatch],
-    companions: Sequence[Companion],
     calibration: Calibration | None,
     probe: Probe | None,
     activity: StepActivity | None,
     clock: Clock,
     seed: int,
     streams: Streams | None,
-    ranks: Ranks,
-    dry_run: bool,
     hooks: bool,
     notes: Sequence[str],
 ) -> Stepper:
@@ -67,50 +55,29 @@ def assembled(
         reads_gradients=Signal.GRADIENTS in recipe.criterion.needs,
         hooked=hooks,
     )
-    newest = (
-        NewestPass(
-            model,
-            ActivityMeter.of(model, wiring, called=called),
-            ranks=ranks,
-            warner=warner,
-        )
-        if Need.HEARD in renewal.needs and not dry_run
-        else None
-    )
-    by_path: Mapping[str, Layer] = {layer.filters.path: layer for layer in layers}
-    absence, absent = Absence(wiring) if recipe.drop else None, absent_from(model)
+    hears = Need.HEARD in renewal.needs and not host.dry_run
+    absence, absent = Absence(host.wiring) if recipe.drop else None, absent_from(host.model)
     renewer = Renewer(
         renewal,
-        model=model,
-        layers=by_path,
-        working=working,
+        host,
         surgeons=[watch.surgeon for watch in watches if watch.surgeon is not None],
-        companions=companions,
         calibration=calibration,
-        newest=newest,
-        dry_run=dry_run,
-        live=LiveMeans(model, wiring, [layer.filters for layer in layers], kept=wiring.shared)
-        if renewal.moves_means
-        else None,
+        newest=NewestPass(host, warner) if hears else None,
+        live=LiveMeans(host) if renewal.moves_means else None,
         drops=recipe.drop,
         reset_state=recipe.reset_optimizer,
-        leads=ranks.keeps_buffers,
         holders=absent,
     )
-    drop = DropPhase(
-        renewer,
-        model=model,
-        absence=absence,
-        reset_state=recipe.reset_optimizer,
-        warner=warner,
-    )
-    own = [note for layer in layers for note in recipe.renew.left_alone(layer.filters)]
+    drop = DropPhase(renewer, absence=absence, reset_state=recipe.reset_optimizer, warner=warner)
+    own = [
+        note for layer in host.layers.values() for note in recipe.renew.left_alone(layer.filters)
+    ]
     return Stepper(
-        recipe,
+        recipe=recipe,
         schedule=schedule,
-        watches=watches,
-        layers=by_path,
-        working=working,
+        watches=tuple(watches),
+        layers=host.layers,
+        working=host.working,
         renewer=renewer,
         drop=drop,
         choice=Choice(
@@ -125,26 +92,22 @@ def assembled(
         else Lookout(
             recipe,
             activity=activity,
-            neighbours=neighbours(wiring),
+            neighbours=neighbours(host.wiring),
             warner=warner,
             due=schedule.due,
         ),
-        ranks=ranks,
+        ranks=host.ranks,
         warner=warner,
-        hooks=hooks,
+        hooked=hooks,
         notes=(*recipe.when.notes(clock), *own, *renewer.notes, *notes),
         protection=Protection(
             recipe,
-            model=model,
-            called=called,
-            wiring=wiring,
+            host,
             watches=watches,
-            companions=companions,
             exclude=exclude,
-            ranks=ranks,
             warner=warner,
-            scaled=renewer.scaled,
+            scaled=renewer.beginnings.scaled,
         )
-        if not dry_run and (recipe.guard is not None or recipe.gain_check is not None)
+        if not host.dry_run and (recipe.guard is not None or recipe.gain_check is not None)
         else None,
     )

@@ -7,9 +7,10 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Literal
 from weakref import WeakSet
 
-from torch import Tensor, nn
+from torch import nn
 from torch.optim import Optimizer
 
+from regrow._checks import check_whole
 from regrow.compose import Recipe
 from regrow.draw import InitSpec
 from regrow.errors import ConfigError, NoEffectWarning, RegrowError, RegrowWarning
@@ -17,10 +18,10 @@ from regrow.graph import Filters, Policy, Wiring, trace, unwrap
 from regrow.guard import Guard
 from regrow.logs import Log
 from regrow.logs.base import Written
-from regrow.loop.activity.step_activity import step_activity
+from regrow.loop.activity.step_activity import StepActivity
 from regrow.loop.assembly import assembled
-from regrow.loop.carried import Carried
 from regrow.loop.drop import droppable, refuse_endless
+from regrow.loop.host import Host
 from regrow.loop.measure.data import CalibrationData
 from regrow.loop.measure.examples import CalibrationLoss
 from regrow.loop.measure.instruments import calibration_of, probe_of
@@ -31,20 +32,17 @@ from regrow.loop.start.initialisers import resolve_layers
 from regrow.loop.start.layers import choose
 from regrow.loop.start.needs import judged
 from regrow.loop.start.sharding import refuse_sharded_model, refuse_sharded_optimizer
+from regrow.loop.start.watches import watches_of
 from regrow.loop.start.wiring import refuse_foreign
+from regrow.loop.state_in_optimizer import StateInOptimizer
 from regrow.loop.step_log import step_log
 from regrow.loop.trained import TrainedTensors, WorkingLayers
-from regrow.loop.watch import OptimizerWatch
 from regrow.schedule import Clock
 from regrow.surgery import (
     Companion,
-    OptimizerSurgeon,
     counted_by_others,
     refuse_slow_without_hooks,
 )
-
-_WATCHES: WeakSet[OptimizerWatch] = WeakSet()
-"""All that are at work: two recipes on one optimizer share what is kept of its state."""
 
 _REGROWERS: WeakSet[Regrower] = WeakSet()
 """Those that `attach` has given, as long as somebody holds them: the optimizer's hooks do."""
@@ -162,6 +160,7 @@ def attach(
     refuse_endless(recipe)
     layers = recipe.layers if layers is None else layers
     refuse_strings(layers=layers, include=include, exclude=exclude)
+    check_whole(activity_every, name="activity_every", where="attach", least=1)
     if (wiring is None) == (example_inputs is None):
         raise ConfigError("attach needs example_inputs or wiring, one of the two")
     optimizers = optimizers_of(optimizer)
@@ -181,23 +180,15 @@ def attach(
         parameters,
         norms=[norm for each in wiring.layers for norm in (*each.norms, *each.shared_norms)],
     )
-    candidates = wiring.renewable(
-        layers=tuple(layers),
-        include=tuple(include),
-        exclude=(*exclude, *_first(wiring, layers)) if recipe.exclude_first else tuple(exclude),
-    )
-    entangled = (
-        [each.path for each in candidates if not each.hidden]
-        if recipe.hidden_alone and tuple(include) == ("*",)
-        else []
-    )
     chosen = choose(
+        recipe,
         wiring,
-        candidates=[each for each in candidates if each.path not in entangled],
+        layers=layers,
+        include=include,
+        exclude=exclude,
         parameters=parameters,
         trained=trained,
         coupled=coupled,
-        touches_readers=recipe.renew.touches_readers,
     )
     if recipe.drop:
         chosen = droppable(chosen, wiring)
@@ -250,27 +241,21 @@ def attach(
         },
         where="attach",
     )
-    probe = probe_of(
-        recipe,
-        bare,
-        # With all their readers, also those that the optimizer does not train.
-        [wiring[layer.path] for layer in watched],
-        wiring,
-        data=data,
-        loss=calibration_loss,
-        ranks=ranks,
-    )
-    activity = step_activity(
-        recipe,
-        bare,
-        model,
-        wiring,
-        watched,
-        trained=trained,
-        every=activity_every,
-        ranks=ranks,
-    )
     copies = [Companion(each, tensors, watched) for each in companions]
+    host = Host(
+        model=bare,
+        called=model,
+        wiring=wiring,
+        layers={layer.filters.path: layer for layer in resolved},
+        working=working,
+        companions=copies,
+        ranks=ranks,
+        dry_run=dry_run,
+    )
+    probe = probe_of(recipe, host, data, loss=calibration_loss)
+    activity = (
+        StepActivity(recipe, host, every=activity_every) if StepActivity.asked_by(recipe) else None
+    )
     if not able:
         warnings.warn(
             f"no layer can be renewed now, for what the recipe '{recipe.info.name}' must change is not trained: "
@@ -281,31 +266,20 @@ def attach(
     _warn_of_another(recipe, optimizers, [layer.path for layer in watched], dry_run=dry_run)
     stepper = assembled(
         recipe,
-        model=bare,
-        called=model,
-        wiring=wiring,
+        host,
         exclude=exclude,
-        layers=resolved,
-        working=working,
-        watches=[
-            _watch(
-                one, parameters, reset_state=None if dry_run else _treatment(recipe, reset_state)
-            )
-            for one in optimizers
-        ],
-        companions=copies,
-        calibration=calibration_of(recipe, bare, data, kept=wiring.shared, ranks=ranks),
+        watches=watches_of(
+            recipe, optimizers, parameters, reset_state=reset_state, dry_run=dry_run
+        ),
+        calibration=calibration_of(recipe, host, data),
         probe=probe,
         activity=activity,
         clock=clock,
         seed=seed,
         streams=chosen.streams,
-        ranks=ranks,
-        dry_run=dry_run,
         hooks=hooks,
         notes=(
             *chosen.notes,
-            *_left_to_include(entangled),
             *working.notes(watched, chosen.streams),
             *unknown_init,
             *_too_few(recipe, watched, able),
@@ -323,7 +297,7 @@ def attach(
     regrower = Regrower(stepper, dry_run=dry_run, log=told)
     _REGROWERS.add(regrower)
     if state_in_optimizer:
-        Carried(regrower, optimizers[-1])
+        StateInOptimizer(regrower, optimizers[-1])
     return regrower
 
 
@@ -343,21 +317,6 @@ def _warn_of_another(
             )
 
 
-def _left_to_include(paths: Sequence[str]) -> list[str]:
-    """Why layers of the right kind are not watched."""
-    if not paths:
-        return []
-    some = ", ".join(paths[:3]) + f" and {len(paths) - 3} more" * (len(paths) > 3)
-    return [
-        f"{some}: left alone, for their units are part of a residual stream or of attention; include=[...] takes them"
-    ]
-
-
-def _first(wiring: Wiring, layers: Sequence[str]) -> list[str]:
-    """The network's first layer of these kinds, whether anybody trains it or not."""
-    return [layer.path for layer in wiring.renewable(layers=tuple(layers))[:1]]
-
-
 def _too_few(recipe: Recipe, watched: Sequence[Filters], able: Collection[str]) -> list[str]:
     """Why the recipe can take nothing of the layers that take part now, where it can of all of them."""
     if not able or len(able) == len(watched):
@@ -367,30 +326,3 @@ def _too_few(recipe: Recipe, watched: Sequence[Filters], able: Collection[str]) 
     except ConfigError as error:
         return [f"as long as {', '.join(sorted(able))} alone take part: {error}"]
     return []
-
-
-def _treatment(
-    recipe: Recipe, reset_state: Literal["exact", "zero"]
-) -> Literal["exact", "zero"] | None:
-    """Without `Recipe.reset_optimizer` a drop still clears what is out: any optimizer's state can be zeroed."""
-    if recipe.reset_optimizer:
-        return reset_state
-    return "zero" if recipe.drop else None
-
-
-def _watch(
-    optimizer: Optimizer,
-    parameters: Mapping[str, Tensor],
-    *,
-    reset_state: Literal["exact", "zero"] | None,
-) -> OptimizerWatch:
-    """With a surgeon that shares its young entries with that of another recipe: apart, two would correct them twice."""
-    surgeon: OptimizerSurgeon | None = None
-    if reset_state is not None:
-        mine = {name: each for name, each in parameters.items() if isinstance(each, nn.Parameter)}
-        others = (each for each in _WATCHES if each.active and each.optimizer is optimizer)
-        other = next((each.surgeon for each in others if each.surgeon is not None), None)
-        surgeon = OptimizerSurgeon(optimizer, mine, reset_state=reset_state, other=other)
-    watch = OptimizerWatch(optimizer, surgeon)
-    _WATCHES.add(watch)
-    return watch

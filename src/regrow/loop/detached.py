@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
-from types import TracebackType
 from typing import Any, Self
-
-from torch import Tensor
 
 from regrow.errors import ConfigError
 from regrow.history import PartnerReport, Renewed, Report
@@ -64,7 +61,6 @@ class Detached:
         Raises:
             ConfigError: Always.
         """
-        del state
         raise ConfigError(
             f"this is the copy of a {self._kind} and acts on no model: attach to the copied model and optimizer, and "
             f"load the state there (load_state_dict)"
@@ -80,47 +76,20 @@ class Detached:
         """No."""
         return False
 
-    def about_to_pass(self, *args: Any, **named: Any) -> None:
-        """Nothing.
+    def _nothing(self, *args: Any, **named: Any) -> None:
+        """Nothing, as after `Regrower.detach`."""
 
-        Args:
-            *args: Not looked at.
-            **named: Not looked at.
-        """
-
-    def tell(self, *, loss: Tensor | float) -> None:
-        """Nothing.
-
-        Args:
-            loss: Not looked at.
-        """
-
-    def before_step(self) -> None:
-        """Nothing."""
-
-    def after_step(self) -> None:
-        """Nothing."""
-
-    def step(self) -> None:
-        """Nothing."""
+    about_to_pass = tell = before_step = after_step = step = detach = _nothing
 
     def bring_back(self) -> tuple[Renewed, ...]:
         """Nothing: filters that are out of the copied network are renewed by a Regrower that was given the state."""
         return ()
 
-    def detach(self) -> None:
-        """Nothing."""
-
     def __enter__(self) -> Self:
         """Itself."""
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         """Nothing."""
 
     def __repr__(self) -> str:

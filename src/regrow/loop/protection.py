@@ -10,19 +10,15 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
-from torch import nn
-
 from regrow.activity import ActivityMeter
 from regrow.compose import Recipe
-from regrow.graph import Wiring
 from regrow.graph.frames import Arguments
 from regrow.guard import Guarding
 from regrow.history import Report
-from regrow.loop.ranks import Ranks
+from regrow.loop.host import Host
 from regrow.loop.warner import Warner
 from regrow.loop.watch import OptimizerWatch
 from regrow.nn.gain_check import Call, check_gain_
-from regrow.surgery import Companion
 
 _MISSED: Final = (
     "gains were not checked: the model was not called as a whole in training mode before the first step; "
@@ -35,13 +31,9 @@ class Protection:
 
     Args:
         recipe: Has at least one of the two.
-        model: The bare model.
-        called: The model as it is called, in its wrappers.
-        wiring: What was traced of it.
+        host: The model in its training. Copies of the model are scaled with it.
         watches: The optimizers.
-        companions: Copies of the model that are scaled with it.
         exclude: Patterns of layers that are never scaled.
-        ranks: The processes that train the model together.
         warner: Tells the user.
         scaled: Told the layers that the gain check has scaled, and by what.
     """
@@ -49,25 +41,21 @@ class Protection:
     def __init__(
         self,
         recipe: Recipe,
+        host: Host,
         *,
-        model: nn.Module,
-        called: nn.Module,
-        wiring: Wiring,
         watches: Sequence[OptimizerWatch],
-        companions: Sequence[Companion],
         exclude: Sequence[str],
-        ranks: Ranks,
         warner: Warner,
         scaled: Callable[[Mapping[str, float]], None],
     ) -> None:
-        self._check, self._scaled = recipe.gain_check, scaled
-        self._model, self._wiring = model, wiring
-        self._watches, self._companions = tuple(watches), tuple(companions)
-        self._exclude, self._ranks, self._warner = tuple(exclude), ranks, warner
+        self._host, self._watches, self._exclude = host, tuple(watches), tuple(exclude)
+        self._check, self._scaled, self._warner = recipe.gain_check, scaled, warner
         # One an optimizer: in a loop without hooks the steps of several lie between `before_` and `after_`.
         guard = recipe.guard
         self._guardings = (
-            {} if guard is None else {watch: Guarding(guard, model, wiring) for watch in watches}
+            {}
+            if guard is None
+            else {watch: Guarding(guard, host.model, host.wiring) for watch in watches}
         )
         self._refused: set[OptimizerWatch] = set()
         self._meter: ActivityMeter | None = None
@@ -76,7 +64,7 @@ class Protection:
         self._waits = self._check is not None
         self._missed = False
         if self._check is not None:
-            self._meter = ActivityMeter.of(model, wiring, called=called)
+            self._meter = ActivityMeter.of(host.model, host.wiring, called=host.called)
             self._meter.call_once(self._scale_)
 
     @property
@@ -127,15 +115,15 @@ class Protection:
         check, self._waits = self._check, False
         if check is None or any(watch.has_stepped for watch in self._watches):
             return
-        ranks = self._ranks
+        host, ranks = self._host, self._host.ranks
         found = check_gain_(
-            self._model,
+            host.model,
             Call(args=given[0], named=given[1]),
             low=check.low,
             high=check.high,
             exclude=self._exclude,
-            companions=[each.tensors() for each in self._companions],
-            wiring=self._wiring,
+            companions=[each.tensors() for each in host.companions],
+            wiring=host.wiring,
             reduce=None
             if ranks.wrapper is None
             else lambda sums: ranks.mean(sums, why="a gain check"),

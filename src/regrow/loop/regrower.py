@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from types import TracebackType
 from typing import Any, Self
 
 from torch import Tensor
@@ -11,6 +10,7 @@ from torch.optim import Optimizer
 
 from regrow.errors import ConfigError
 from regrow.history import Renewed, Report
+from regrow.loop import saved_state
 from regrow.loop.detached import Detached
 from regrow.loop.step_log import StepLog
 from regrow.loop.stepper import Stepper
@@ -76,7 +76,7 @@ class Regrower:
     def watched(self) -> frozenset[str]:
         """The layers whose forward passes are to be read in the coming step, by path."""
         lookout = self._stepper.lookout
-        return frozenset() if lookout is None else lookout.asked
+        return frozenset() if lookout is None else lookout.activity.asked
 
     def show(self, values: Mapping[str, Tensor], *, inputs: Mapping[str, Tensor]) -> None:
         """Tell what a forward pass has shown, for loops in which no module is called.
@@ -89,7 +89,7 @@ class Regrower:
             inputs: For each what it was called with.
         """
         if self._stepper.lookout is not None:
-            self._stepper.lookout.show(values, inputs)
+            self._stepper.lookout.activity.show(values, inputs)
 
     def on_renewal(self, callback: Callable[[Renewed], object]) -> None:
         """Call a function after each renewal, once all renewals of its step have been made.
@@ -145,12 +145,7 @@ class Regrower:
         """The regrower itself."""
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         """Detach."""
         self.detach()
 
@@ -247,7 +242,7 @@ class Regrower:
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that is needed to resume bit for bit; loadable with ``weights_only=True``."""
-        return self._stepper.state_dict()
+        return saved_state.saved(self._stepper)
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Resume from a saved state. Load the model and the optimizers first; with several ranks, on each of them.
@@ -260,5 +255,5 @@ class Regrower:
             is changed. So is one with filters out of the network that are not 0 in the model.
             The settings of the recipe and the length of the training are those of this regrower.
         """
-        self._stepper.load_state_dict(state)
+        saved_state.load(self._stepper, state)
         self._begun = False

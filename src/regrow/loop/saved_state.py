@@ -1,4 +1,8 @@
-"""What a saved regrower must be before it is loaded."""
+"""A regrower's state: what is saved of a `Stepper`, what it must be before it is loaded, and how it is taken over.
+
+Called by `Regrower.state_dict` and `Regrower.load_state_dict`. Nothing is written before all of a state has been looked
+at: one that does not fit leaves the training as it is.
+"""
 
 from __future__ import annotations
 
@@ -10,11 +14,64 @@ from torch import Tensor
 
 from regrow.decision import RecipeState
 from regrow.errors import StateError
+from regrow.loop.stepper import Stepper
 
 STATE_VERSION: Final = 5
 """Raised with every change of what a saved regrower holds."""
 
 _SAME: Final = ("version", "recipe", "layers", "seed")
+
+
+def saved(stepper: Stepper) -> dict[str, Any]:
+    """Everything that is needed to resume bit for bit; loadable with ``weights_only=True``."""
+    guard, recipe, state = stepper.protection, stepper.recipe, stepper.state
+    lookout = stepper.lookout
+    surgeons = [watch.surgeon if recipe.reset_optimizer else None for watch in stepper.watches]
+    return {
+        "version": STATE_VERSION,
+        "recipe": recipe.info.name,
+        "layers": dict(stepper.counts),
+        "seed": stepper.seed,
+        "step": stepper.step,
+        "born": dict(state.born),
+        "criteria": {layer: dict(own) for layer, own in state.criteria.items()},
+        "optimizers": [None if each is None else each.state_dict() for each in surgeons],
+        "resting": stepper.drop.state_dict(),
+        **stepper.renewer.state_dict(),
+        "started_at_zero": [] if lookout is None else sorted(lookout.activity.started_at_zero),
+        "report": stepper.report.saved(),
+        **({"selection": dict(state.selection)} if recipe.select.remembers else {}),
+        **({} if guard is None else {"guard": guard.state_dict(stepper.report)}),
+    }
+
+
+def load(stepper: Stepper, state: Mapping[str, Any]) -> None:
+    """Resume; see `Regrower.load_state_dict`."""
+    state = brought_up(state)
+    check_saved(state, saved(stepper))
+    surgeons = [
+        (watch.surgeon, own)
+        for watch, own in zip(stepper.watches, state["optimizers"], strict=True)
+        if watch.surgeon is not None and own is not None
+    ]
+    for surgeon, own in surgeons:
+        surgeon.check_state(own)
+    stepper.drop.check_state(state["resting"], stepper.counts)
+    stepper.renewer.check_state(state)
+    born = {path: state["born"][path].tolist() for path in stepper.layers}
+    out = {path: mask.tolist() for path, mask in state["resting"]["masks"].items()}
+    step = int(state["step"])
+    stepper.ranks.check_same({"step": step, "born": born, "resting": out}, where="load_state_dict")
+    for surgeon, own in surgeons:
+        surgeon.load_state_dict(own)
+    stepper.drop.load_state_dict(state["resting"])
+    tensors = stepper.renewer.tensors
+    devices = {path: tensors[each.filters.weight].device for path, each in stepper.layers.items()}
+    stepper.renewer.load_state_dict(state)
+    stepper.report.restore(state["report"], steps=step)
+    if stepper.protection is not None:
+        stepper.protection.load_state_dict(state["guard"], stepper.report)
+    stepper.resume(recipe_state(state, devices), step=step, zeros=state["started_at_zero"])
 
 
 def brought_up(state: object) -> Any:

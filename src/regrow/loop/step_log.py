@@ -85,7 +85,7 @@ class StepLog:
         new = report.events[self._events :]
         kept = {name: sum(len(each) for each in getattr(report, name).values()) for name in _KEPT}
         renewed = sum(len(event.filters) for event in new)
-        asked = frozenset[str]() if stepper.lookout is None else stepper.lookout.asked
+        asked = frozenset[str]() if stepper.lookout is None else stepper.lookout.activity.asked
         values: dict[str, float] = {
             "renewed": report.renewed,
             **{f"renewed/{event.layer}": 0 for event in new},

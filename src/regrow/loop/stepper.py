@@ -7,16 +7,15 @@ calls `step_made`, where young entries are corrected and `regrow.loop.renewer` c
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence, Set
-from dataclasses import replace
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
 
 from regrow.compose import Recipe
 from regrow.criteria import LayerActivity, Observation, Signal
-from regrow.decision import Decision, decide, forget, initial_state, observe
+from regrow.decision import Decision, RecipeState, decide, forget, initial_state, observe
 from regrow.graph import Streams
 from regrow.graph.slices import rows
 from regrow.history import Renewed, Report
@@ -28,7 +27,6 @@ from regrow.loop.order import StepOrder
 from regrow.loop.protection import Protection
 from regrow.loop.ranks import Ranks
 from regrow.loop.renewer import Renewer, large_share
-from regrow.loop.saved_state import STATE_VERSION, brought_up, check_saved, recipe_state
 from regrow.loop.trained import WorkingLayers
 from regrow.loop.warner import Warner
 from regrow.loop.watch import OptimizerWatch
@@ -36,71 +34,84 @@ from regrow.renewal import Layer
 from regrow.schedule import BoundSchedule
 
 
+@dataclass(eq=False, repr=False, kw_only=True)
 class Stepper:
     """One recipe at the steps of one training.
 
-    What only some need is chosen here, once: a drop phase, passes that are read (`lookout`), several optimizers.
+    What only some need is chosen by `regrow.loop.assembly`, once: a drop phase, passes that are read, a protection,
+    several optimizers. `regrow.loop.saved_state` saves it and loads it.
 
     Attributes:
+        recipe: What to do.
+        schedule: When.
         watches: The optimizers, in the order in which they step.
+        layers: The layers that may be renewed, by path.
+        working: Which of them take part in the training now.
+        renewer: Carries a decision out.
+        drop: Keeps filters out of the network, for a recipe that drops.
+        choice: The recipe's selection, told what is out of the network.
+        seed: For all random numbers.
+        total_steps: Optimizer steps of the whole training, if that is known.
+        streams: Filters that are renewed as one, if there are any.
+        probe: Measures filters on calibration data; None where the criterion does not ask.
         lookout: Which passes are read, and what is said of them; None where the criterion does not ask.
-        report: What happened so far.
+        ranks: The processes that train the model together.
+        warner: Tells the user.
+        hooked: The optimizers' hooks call it, and not the user's loop.
+        notes: What the report is to say from the start.
+        protection: The recipe's guard and gain check; None where it has none.
         callbacks: Called with each renewal, once all of its step are made and counted; `calling` while they are.
+        report: What happened so far.
+        state: What the recipe remembers.
+        step: Number of the coming step.
+        left: Whether `leave` was called.
     """
 
-    def __init__(
-        self,
-        recipe: Recipe,
-        *,
-        schedule: BoundSchedule,
-        watches: Sequence[OptimizerWatch],
-        layers: Mapping[str, Layer],
-        working: WorkingLayers,
-        renewer: Renewer,
-        drop: DropPhase,
-        choice: Choice,
-        seed: int,
-        total_steps: int | None,
-        streams: Streams | None,
-        probe: Probe | None,
-        lookout: Lookout | None,
-        ranks: Ranks,
-        warner: Warner,
-        hooks: bool,
-        notes: Sequence[str],
-        protection: Protection | None,
-    ) -> None:
-        self.recipe = recipe
-        self.watches = tuple(watches)
-        self.lookout = lookout
-        self.hooked = hooks
-        self.callbacks: list[Callable[[Renewed], object]] = []
-        self.calling = False
-        self._schedule, self._last_step = schedule, schedule.last_step
-        self._layers = dict(layers)
-        self._working, self._renewer = working, renewer
-        self._drop, self._absent = drop, drop.absent
-        self._choice = choice
-        self.protection, self.newest = protection, renewer.newest
-        self._seed, self._total = seed, total_steps
-        self._streams, self._probe = streams, probe
-        self._ranks, self._warner = ranks, warner
-        self._every_step = recipe.criterion.every_step
-        self._reads_gradients = Signal.GRADIENTS in recipe.criterion.needs
-        self._reads_weights = Signal.WEIGHTS in recipe.criterion.needs
-        self._outgoing = OutgoingSizes.asked_by(recipe.criterion, layers)
-        self._counts = {path: layer.filters.count for path, layer in layers.items()}
-        self._state = initial_state(recipe, self._counts)
-        self._step = 0
-        self._loaded = self._detached = False
-        self._loss: float | None = None
-        self._seen: dict[str, Observation] = {}
-        self._pending: Decision | None = None
-        self.report = Report(recipe=recipe.info.name, layers={}, notes=tuple(notes))
-        self._list(working.now())
+    recipe: Recipe
+    schedule: BoundSchedule
+    watches: tuple[OptimizerWatch, ...]
+    layers: Mapping[str, Layer]
+    working: WorkingLayers
+    renewer: Renewer
+    drop: DropPhase
+    choice: Choice
+    seed: int
+    total_steps: int | None
+    streams: Streams | None
+    probe: Probe | None
+    lookout: Lookout | None
+    ranks: Ranks
+    warner: Warner
+    hooked: bool
+    notes: tuple[str, ...]
+    protection: Protection | None
+    callbacks: list[Callable[[Renewed], object]] = field(
+        init=False, default_factory=list[Callable[[Renewed], object]]
+    )
+    calling: bool = field(init=False, default=False)
+    step: int = field(init=False, default=0)
+    left: bool = field(init=False, default=False)
+    _loaded: bool = field(init=False, default=False)
+    _loss: float | None = field(init=False, default=None)
+    _seen: dict[str, Observation] = field(init=False, default_factory=dict[str, Observation])
+    _pending: Decision | None = field(init=False, default=None)
+
+    def __post_init__(self) -> None:
+        """Ask once what is the same in every step, and listen."""
+        criterion = self.recipe.criterion
+        self.newest = self.renewer.newest
+        self._absent, self._last_step = self.drop.absent, self.schedule.last_step
+        self._every_step = criterion.every_step
+        self._reads_gradients = Signal.GRADIENTS in criterion.needs
+        self._reads_weights = Signal.WEIGHTS in criterion.needs
+        self._outgoing = OutgoingSizes.asked_by(criterion, self.layers)
+        self.counts = {path: layer.filters.count for path, layer in self.layers.items()}
+        self.state = initial_state(self.recipe, self.counts)
+        self.report = Report(recipe=self.recipe.info.name, layers={}, notes=self.notes)
+        self._list(self.working.now())
         self._ask_for_passes()
-        listener = self if len(self.watches) == 1 else StepOrder(self, self.watches, warner)
-        for watch in self.watches if hooks else ():
+        listener = self if len(self.watches) == 1 else StepOrder(self, self.watches, self.warner)
+        for watch in self.watches if self.hooked else ():
             watch.listen(listener)
 
     def _list(self, able: Set[str]) -> None:
@@ -108,7 +119,7 @@ class Stepper:
         if not able <= self.report.layers.keys():
             known = self.report.layers.keys() | able
             self.report.layers = {
-                path: count for path, count in self._counts.items() if path in known
+                path: count for path, count in self.counts.items() if path in known
             }
 
     # ---- before the optimizer moves
@@ -119,15 +130,15 @@ class Stepper:
         `early`: its step is still to come; a loop without hooks may call this behind it.
         """
         started = time.perf_counter()
-        if self._step == 0 and early and not self._loaded and watch.has_stepped:
-            self._warner.forgotten(type(watch.optimizer).__name__)
-        if self._step == self._total:
-            self._warner.past_the_end(self._step)
+        if self.step == 0 and early and not self._loaded and watch.has_stepped:
+            self.warner.forgotten(type(watch.optimizer).__name__)
+        if self.step == self.total_steps:
+            self.warner.past_the_end(self.step)
         self._pending = None
         protection = self.protection
         if not watch.skips() and (protection is None or not early or protection.before_(watch)):
             if self._absent.masks:
-                self._drop.before_step(self._step, look=early and watch is self.watches[0])
+                self.drop.before_step(self.step, look=early and watch is self.watches[0])
             if watch.surgeon is not None and watch.surgeon.young:
                 watch.surgeon.before_step()
             self._observe(watch)
@@ -135,13 +146,13 @@ class Stepper:
 
     def _observe(self, watch: OptimizerWatch) -> None:
         """Look at the layers that this optimizer trains; behind the last optimizer, remember and decide."""
-        step, last = self._step, watch is self.watches[-1]
-        due = self._schedule.due(step) and not self._absent.masks
+        step, last = self.step, watch is self.watches[-1]
+        due = self.schedule.due(step) and not self._absent.masks
         watching = self._every_step and (self._last_step is None or step <= self._last_step)
         shown = self.lookout.shown() if last and self.lookout is not None else {}
         if not (due or watching or shown):
             return
-        able = self._working.now()
+        able = self.working.now()
         if due or watching:
             mine = able if len(self.watches) == 1 else self._trained_by(watch)
             self._look(mine, scale=watch.gradient_scale)
@@ -150,16 +161,16 @@ class Stepper:
 
     def _trained_by(self, watch: OptimizerWatch) -> set[str]:
         """The layers whose weight one of several optimizers trains now."""
-        weights = self._working.trained.by(watch.optimizer)
-        return {path for path, layer in self._layers.items() if layer.filters.weight in weights}
+        weights = self.working.trained.by(watch.optimizer)
+        return {path for path, layer in self.layers.items() if layer.filters.weight in weights}
 
     def _look(self, paths: Set[str], *, scale: Tensor | None) -> None:
         """One observation for each of these layers; `scale`: what their gradients are still multiplied by."""
-        for path, layer in self._layers.items():
+        for path, layer in self.layers.items():
             if path not in paths:
                 continue
             filters = layer.filters
-            parameter = self._renewer.tensors[filters.weight]
+            parameter = self.renewer.tensors[filters.weight]
             grad = parameter.grad if self._reads_gradients else None
             if grad is not None and scale is not None:
                 grad = grad / scale
@@ -168,7 +179,7 @@ class Stepper:
                 groups=filters.groups,
                 weight=rows(parameter.detach(), filters) if self._reads_weights else None,
                 grad=None if grad is None else rows(grad, filters),
-                outgoing=self._outgoing and self._outgoing.of(path, self._renewer.tensors),
+                outgoing=self._outgoing and self._outgoing.of(path, self.renewer.tensors),
             )
 
     def _weigh(
@@ -178,7 +189,7 @@ class Stepper:
         found, self._seen = self._seen, {}
         self._list(able)
         seen: dict[str, Observation] = {}
-        for path, layer in self._layers.items():
+        for path, layer in self.layers.items():
             activity = shown.get(path)
             if path not in able or not (due or watching or activity is not None):
                 continue
@@ -188,32 +199,32 @@ class Stepper:
             one = found[path]
             seen[path] = one if activity is None else replace(one, activity=activity)
         shown = {path: each for path, each in shown.items() if path in able}
-        if due and self._probe is not None:
-            seen = self._probe.complete(seen, step=self._step)
+        if due and self.probe is not None:
+            seen = self.probe.complete(seen, step=self.step)
         decides = self.lookout is not None and bool(shown) and self.lookout.decides
         with torch.no_grad():
-            left = self._state.criteria.keys() - able
+            left = self.state.criteria.keys() - able
             if left:
-                self._state = forget(self._state, left)
-            self._state = observe(self.recipe, self._state, seen)
+                self.state = forget(self.state, left)
+            self.state = observe(self.recipe, self.state, seen)
             if due or decides:
                 self._decide(able, seen, due=due)
         if due or decides:
             self.report.checks += due
             if self.lookout is not None:
-                self._state = self.lookout.noted(self._state, shown, report=self.report)
+                self.state = self.lookout.noted(self.state, shown, report=self.report)
 
     def _decide(self, able: Set[str], seen: Mapping[str, Observation], *, due: bool) -> None:
         if due and seen and not [True for one in seen.values() if one.grad is not None]:
-            self._warner.no_gradient(step=self._step)
-        self._state, self._pending = decide(
+            self.warner.no_gradient(step=self.step)
+        self.state, self._pending = decide(
             self.recipe,
-            self._state,
-            step=self._step,
-            seed=self._seed,
-            loss=None if self.recipe.min_loss is None else self._ranks.mean_loss(self._loss),
-            streams=self._streams,
-            select=self._choice if self.recipe.drop or self._choice.absent else None,
+            self.state,
+            step=self.step,
+            seed=self.seed,
+            loss=None if self.recipe.min_loss is None else self.ranks.mean_loss(self._loss),
+            streams=self.streams,
+            select=self.choice if self.recipe.drop or self.choice.absent else None,
             due=due,
             layers=able,
         )
@@ -235,21 +246,21 @@ class Stepper:
         if not last:
             return
         decision, self._pending, self._loss = self._pending, None, None
-        if self._renewer.counted.young:
-            self._renewer.counted.after_step()
+        if self.renewer.counted.young:
+            self.renewer.counted.after_step()
         if self._absent.masks:
-            self._drop.after_step()
+            self.drop.after_step()
         events: list[Renewed] = []
         if (decision is not None and decision.masks) or self._absent.masks:
             events = self._carry_out(decision)
         self.report.events.extend(events)
-        self._step += 1
-        self.report.steps = self._step
+        self.step += 1
+        self.report.steps = self.step
         self._ask_for_passes()
         self.report.seconds += time.perf_counter() - started
         # From here on the user's code may raise: all is done and counted.
         if decision is not None and (decision.masks or decision.nonfinite):
-            self._say_how_much(decision, step=self._step - 1)
+            self._say_how_much(decision, step=self.step - 1)
         if events and (self.callbacks or self.newest):
             self.call_back(events)
 
@@ -258,29 +269,26 @@ class Stepper:
         events: list[Renewed] = []
         if decision is not None and decision.masks:
             if self.recipe.drop:
-                self._drop.drop(decision, step=self._step)
-                self._note_absent()
+                self.drop.drop(decision, step=self.step)
+                self.drop.note(self.report)
             else:
-                events = self._renewer.renew(decision, seed=self._seed, step=self._step)
-        elif self._absent.masks and self._schedule.ends(self._step):
-            events = self._drop.bring_back(seed=self._seed, step=self._step)
-            self._note_absent()
+                events = self.renewer.renew(decision, seed=self.seed, step=self.step)
+        elif self._absent.masks and self.schedule.ends(self.step):
+            events = self.drop.bring_back(seed=self.seed, step=self.step)
+            self.drop.note(self.report)
         return events
-
-    def _note_absent(self) -> None:
-        absent, report = self._absent, self.report
-        report.resting, report.bound = absent.filters, dict(absent.bound)
-        report.resting_since = absent.since if absent.masks else None
 
     def _ask_for_passes(self) -> None:
         """Say which passes are to be read in the coming step."""
         last, lookout = self._last_step, self.lookout
-        over = self._detached or (last is not None and self._step > last)
+        over = self.left or (last is not None and self.step > last)
         if lookout is not None:
-            lookout.ask(self._state, step=self._step, over=over, able=self._working.now)
+            lookout.ask(self.state, step=self.step, over=over, able=self.working.now)
         if self.newest is not None:
             shows = lookout is not None and lookout.decides
-            may = bool(lookout.asked) if lookout and shows else self._schedule.due(self._step)
+            may = (
+                bool(lookout.activity.asked) if lookout and shows else self.schedule.due(self.step)
+            )
             self.newest.ask(wanted=bool(self._absent.masks) or (may and not over))
 
     def _say_how_much(self, decision: Decision, *, step: int) -> None:
@@ -289,16 +297,17 @@ class Stepper:
         if much:
             text = f"step {step} renews {much}"
             self.report.large = (*self.report.large, text)
-            self._warner.large(text)
+            self.warner.large(text)
         if decision.nonfinite:
             first = self.report.nonfinite == 0
             self.report.nonfinite += sum(decision.nonfinite.values())
             if first:
-                self._warner.nonfinite(decision.nonfinite, step=step)
+                self.warner.nonfinite(decision.nonfinite, step=step)
 
     def call_back(self, events: Sequence[Renewed]) -> None:
         """Tell the user's functions of some renewals, and the user what lacked in them."""
-        self.report.notes = self._renewer.noted(self.report.notes)
+        if self.newest is not None:
+            self.report.notes = self.newest.told(self.report.notes)
         self.calling = True
         try:
             for event in events:
@@ -318,83 +327,32 @@ class Stepper:
         """Renew the filters that are out of the network now, between two steps; one event a layer."""
         if not self._absent.masks:
             return ()
-        events = self._drop.bring_back(seed=self._seed, step=self._step - 1)
+        events = self.drop.bring_back(seed=self.seed, step=self.step - 1)
         self.report.events.extend(events)
-        self._note_absent()
+        self.drop.note(self.report)
         return tuple(events)
 
     def leave(self) -> None:
         """Stop acting; the optimizers' hooks are the caller's to take out."""
-        already, self._detached = self._detached, True
-        self._renewer.leave()
+        already, self.left = self.left, True
+        if self.newest is not None:
+            self.newest.leave()
         if self.lookout is not None:
-            self.lookout.leave()
+            self.lookout.activity.leave()
         if self.protection is not None:
             self.protection.leave()
-        if self._drop.leave() and not already:
+        if self.drop.leave() and not already:
             count = sum(len(filters) for filters in self.report.resting.values())
-            self._warner.left_out(count)
+            self.warner.left_out(count)
 
-    @property
-    def left(self) -> bool:
-        """Whether `leave` was called."""
-        return self._detached
+    def resume(self, state: RecipeState, *, step: int, zeros: Iterable[str]) -> None:
+        """Go on from another time, whose optimizers, filters and report are there already.
 
-    def state_dict(self) -> dict[str, Any]:
-        """Everything that is needed to resume bit for bit; loadable with ``weights_only=True``."""
-        guard, resets = self.protection, self.recipe.reset_optimizer
-        surgeons = [watch.surgeon if resets else None for watch in self.watches]
-        return {
-            "version": STATE_VERSION,
-            "recipe": self.recipe.info.name,
-            "layers": dict(self._counts),
-            "seed": self._seed,
-            "step": self._step,
-            "born": dict(self._state.born),
-            "criteria": {layer: dict(state) for layer, state in self._state.criteria.items()},
-            "optimizers": [None if each is None else each.state_dict() for each in surgeons],
-            "resting": self._drop.state_dict(),
-            **self._renewer.state_dict(),
-            "started_at_zero": [] if self.lookout is None else sorted(self.lookout.started_at_zero),
-            "report": self.report.saved(),
-            **({"selection": dict(self._state.selection)} if self.recipe.select.remembers else {}),
-            **({} if guard is None else {"guard": guard.state_dict(self.report)}),
-        }
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Resume: all of it is looked at before anything is changed. See `Regrower.load_state_dict`."""
-        state = brought_up(state)
-        check_saved(state, self.state_dict())
-        saved = [
-            (watch.surgeon, own)
-            for watch, own in zip(self.watches, state["optimizers"], strict=True)
-            if watch.surgeon is not None and own is not None
-        ]
-        for surgeon, own in saved:
-            surgeon.check_state(own)
-        self._drop.check_state(state["resting"], self._counts)
-        self._renewer.check_state(state)
-        born = {path: state["born"][path].tolist() for path in self._layers}
-        out = {path: mask.tolist() for path, mask in state["resting"]["masks"].items()}
-        self._ranks.check_same(
-            {"step": int(state["step"]), "born": born, "resting": out}, where="load_state_dict"
-        )
-        for surgeon, own in saved:
-            surgeon.load_state_dict(own)
-        self._drop.load_state_dict(state["resting"])
-        self._loaded = True
-        self._step = int(state["step"])
-        devices = {
-            path: self._renewer.tensors[layer.filters.weight].device
-            for path, layer in self._layers.items()
-        }
-        self._state = recipe_state(state, devices)
-        self._renewer.load_state_dict(state)
-        self.report.restore(state["report"], steps=self._step)
-        if self.protection is not None:
-            self.protection.load_state_dict(state["guard"], self.report)
-        self._list(self._working.now() | {event.layer for event in self.report.events})
-        self._note_absent()
+        `zeros`: parameters that were nothing but zeros before training.
+        """
+        self._loaded, self.step, self.state = True, step, state
+        self._list(self.working.now() | {event.layer for event in self.report.events})
+        self.drop.note(self.report)
         if self.lookout is not None:
-            self.lookout.forget(self._state, state["started_at_zero"], report=self.report)
+            self.lookout.forget(state, zeros, report=self.report)
         self._ask_for_passes()

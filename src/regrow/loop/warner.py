@@ -40,9 +40,13 @@ class Warner:
         self._recipe = recipe
         self._reads_gradients = reads_gradients
         self._hooked = hooked
-        self._told_gradient = self._told_order = self._told_large = self._told_unseen = False
-        self._told_forgotten = self._told_end = False
-        self._told_kept: set[str] = set()
+        self._said: set[str] = set()
+
+    def _warn(self, text: str, kind: type[Warning] = RegrowWarning, *, once: str = "") -> None:
+        """`once`: what a text is about of which one is enough."""
+        if once not in self._said:
+            self._said |= {once} if once else set()
+            warnings.warn(text, kind, stacklevel=_users_line())
 
     def guarded(self, report: Report) -> None:
         """The guard has acted for the first time."""
@@ -51,135 +55,111 @@ class Warner:
             if report.refused
             else f"a step was too long in {', '.join(report.guarded)}, and was shortened"
         )
-        warnings.warn(
+        self._warn(
             f"{what} (step {report.steps}; warned once, report.guarded and report.refused count on; recipe "
             f"'{self._recipe}')",
             GuardWarning,
-            stacklevel=6,
         )
 
     def nonfinite(self, counts: Mapping[str, int], *, step: int) -> None:
         """Scores that are no numbers."""
         found = ", ".join(f"{count} in {layer}" for layer, count in counts.items())
-        warnings.warn(
+        self._warn(
             f"scores that are not finite at step {step}: {found}; they select no filter "
             f"(warned once; report.nonfinite counts on)",
             NonFiniteWarning,
-            stacklevel=_users_line(),
         )
 
     def disturbed(self, found: Sequence[str], *, step: int) -> None:
         """Filters that are out have been written into: by a checkpoint of another time, mostly."""
         if found:
-            warnings.warn(
+            self._warn(
                 f"filters that are out of the network were written into before step {step}, in {found[0]} and "
                 f"{len(found) - 1} others, and are 0 again; they come back from what they were when they were dropped: "
-                f"with a model, load the optimizer and the regrower of the same time too (recipe '{self._recipe}')",
-                RegrowWarning,
-                stacklevel=_users_line(),
+                f"with a model, load the optimizer and the regrower of the same time too (recipe '{self._recipe}')"
             )
 
     def no_gradient(self, *, step: int) -> None:
         """No watched layer has a gradient."""
-        if self._told_gradient or not self._reads_gradients:
-            return
-        self._told_gradient = True
         early = (
             ""
             if self._hooked
             else ": call regrower.before_step() after backward(), or regrower.step() before zero_grad(); where a "
             "closure makes the gradients inside the step, attach with hooks=True"
         )
-        warnings.warn(
-            f"no watched layer has a gradient at step {step}, so that no filter is scored{early} (warned once)",
-            NoEffectWarning,
-            stacklevel=_users_line(),
-        )
+        if self._reads_gradients:
+            self._warn(
+                f"no watched layer has a gradient at step {step}, so that no filter is scored{early} (warned once)",
+                NoEffectWarning,
+                once="gradient",
+            )
 
     def forgotten(self, optimizer: str) -> None:
         """The optimizer has stepped before, and no state was loaded: a resume that forgets the regrower."""
-        if not self._told_forgotten:
-            self._told_forgotten = True
-            warnings.warn(
-                f"the {optimizer} has made steps before the first one that this regrower sees: a run that is resumed "
-                "must load its state too, regrower.load_state_dict(...), or its schedule, its windows and the ages of "
-                "renewed entries begin anew; one that attaches in the middle on purpose loses nothing "
-                f"(recipe '{self._recipe}'; warned once)",
-                RegrowWarning,
-                stacklevel=_users_line(),
-            )
+        self._warn(
+            f"the {optimizer} has made steps before the first one that this regrower sees: a run that is resumed "
+            "must load its state too, regrower.load_state_dict(...), or its schedule, its windows and the ages of "
+            "renewed entries begin anew; one that attaches in the middle on purpose loses nothing "
+            f"(recipe '{self._recipe}'; warned once)",
+            once="forgotten",
+        )
 
     def past_the_end(self, steps: int) -> None:
         """The training goes on behind the end that was announced."""
-        if not self._told_end:
-            self._told_end = True
-            warnings.warn(
-                f"the training goes on after total_steps={steps}, by which the recipe has measured its schedule: give "
-                "the whole number to attach; a run that is resumed attaches with that of the whole training and loads "
-                f"the regrower's state, load_state_dict (recipe '{self._recipe}'; warned once)",
-                RegrowWarning,
-                stacklevel=_users_line(),
-            )
+        self._warn(
+            f"the training goes on after total_steps={steps}, by which the recipe has measured its schedule: give "
+            "the whole number to attach; a run that is resumed attaches with that of the whole training and loads "
+            f"the regrower's state, load_state_dict (recipe '{self._recipe}'; warned once)",
+            once="end",
+        )
 
     def order(self) -> None:
         """Not all have stepped at the end of the first step: the last in the list is not the last in the loop."""
-        if not self._told_order:
-            self._told_order = True
-            warnings.warn(
-                "several optimizers must be listed in the order in which they step: the last one ends a step, and has "
-                "stepped before the others, or not at all; renewed filters are moved by gradients of the old ones, or "
-                "none is renewed (attach; warned once)",
-                RegrowWarning,
-                stacklevel=_users_line(),
-            )
+        self._warn(
+            "several optimizers must be listed in the order in which they step: the last one ends a step, and has "
+            "stepped before the others, or not at all; renewed filters are moved by gradients of the old ones, or "
+            "none is renewed (attach; warned once)",
+            once="order",
+        )
 
     def large(self, text: str) -> None:
         """One decision takes much of a layer or of the network."""
-        if not self._told_large:
-            self._told_large = True
-            warnings.warn(
-                f"{text} (recipe '{self._recipe}'; warned once, the report has all of them)",
-                LargeRenewalWarning,
-                stacklevel=_users_line(),
-            )
+        self._warn(
+            f"{text} (recipe '{self._recipe}'; warned once, the report has all of them)",
+            LargeRenewalWarning,
+            once="large",
+        )
 
     def kept(self, reason: str, text: str) -> None:
         """Silent filters are left alone."""
-        if reason not in self._told_kept:
-            self._told_kept.add(reason)
-            warnings.warn(
-                f"{text} (recipe '{self._recipe}'; warned once, the report has all of them)",
-                LeftAloneWarning,
-                stacklevel=_users_line(),
-            )
+        self._warn(
+            f"{text} (recipe '{self._recipe}'; warned once, the report has all of them)",
+            LeftAloneWarning,
+            once=f"kept: {reason}",
+        )
 
     def unseen(self) -> None:
         """Layers train, and no forward pass of theirs is seen."""
-        if not self._told_unseen:
-            self._told_unseen = True
-            warnings.warn(
-                "watched layers have gradients and no forward pass of the model was seen, so that no filter is found "
-                "dead: attach to what the loop calls, and call it and not its forward(), or set confirm='gradient' "
-                f"(recipe '{self._recipe}'; warned once)",
-                NoEffectWarning,
-                stacklevel=_users_line(),
-            )
+        self._warn(
+            "watched layers have gradients and no forward pass of the model was seen, so that no filter is found "
+            "dead: attach to what the loop calls, and call it and not its forward(), or set confirm='gradient' "
+            f"(recipe '{self._recipe}'; warned once)",
+            NoEffectWarning,
+            once="unseen",
+        )
 
     def deaf(self, note: str) -> None:
         """A layer is renewed by what it heard, and nothing was heard."""
-        warnings.warn(
+        self._warn(
             f"{note} (recipe '{self._recipe}'; warned once a layer, the report has all of them)",
             NoEffectWarning,
-            stacklevel=_users_line(),
         )
 
     def left_out(self, count: int) -> None:
         """Nobody brings back the filters that are out."""
-        warnings.warn(
+        self._warn(
             f"{count} filters are out of the network, and the recipe does not bring them back any more: call "
-            f"regrower.bring_back() (recipe '{self._recipe}')",
-            RegrowWarning,
-            stacklevel=_users_line(),
+            f"regrower.bring_back() (recipe '{self._recipe}')"
         )
 
 

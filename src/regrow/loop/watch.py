@@ -129,7 +129,6 @@ class OptimizerWatch:
 
     def _after(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
         """The step has been made."""
-        del optimizer, args, kwargs
         self._depth = max(self._depth - 1, 0)
         if self._listener is not None and self._depth == 0:
             self._listener.step_made(self)

@@ -10,7 +10,7 @@ from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.modules import module as global_hooks
 
 from regrow.graph.calling import ExampleInputs, call_arguments
@@ -91,29 +91,30 @@ class Flow:
 
     def views_whole(self, module: nn.Module, taker: nn.Module) -> bool:
         """Whether a follower takes the output as it was given: the same shape, entry by entry."""
-        for arrival in self._taken[taker]:
-            if arrival.value is None or arrival.tensor is None:
-                return False
-            given = arrival.value.made[module][1]
-            taken = arrival.tensor
-            if (given.shape, given.stride()) != (taken.shape, taken.stride()):
-                return False
-            if given.storage_offset() != taken.storage_offset():
-                return False
-        return True
+        pairs = self._passed_on(module, taker)
+        return pairs is not None and all(
+            (given.shape, given.stride(), given.storage_offset())
+            == (taken.shape, taken.stride(), taken.storage_offset())
+            for given, taken in pairs
+        )
 
     def views_flat(self, module: nn.Module, taker: nn.Module) -> bool:
         """Whether a follower takes the output flattened, channel after channel, a row a sample."""
+        pairs = self._passed_on(module, taker)
+        return pairs is not None and all(
+            (given.is_contiguous() and taken.is_contiguous() and taken.ndim == 2)
+            and (taken.shape[0], taken.numel()) == (given.shape[0], given.numel())
+            for given, taken in pairs
+        )
+
+    def _passed_on(self, module: nn.Module, taker: nn.Module) -> list[tuple[Tensor, Tensor]] | None:
+        """What a module gave and its follower took of it, call by call; None where that is not known."""
+        found: list[tuple[Tensor, Tensor]] = []
         for arrival in self._taken[taker]:
             if arrival.value is None or arrival.tensor is None:
-                return False
-            given = arrival.value.made[module][1]
-            taken = arrival.tensor
-            if not (given.is_contiguous() and taken.is_contiguous() and taken.ndim == 2):
-                return False
-            if (taken.shape[0], taken.numel()) != (given.shape[0], given.numel()):
-                return False
-        return True
+                return None
+            found.append((arrival.value.made[module][1], arrival.tensor))
+        return found
 
     def path(self, module: nn.Module) -> str:
         """The first path of a module."""
@@ -132,7 +133,6 @@ class Flow:
                 recorder.enter(module, args)
 
         def leave(module: nn.Module, args: Any, output: Any) -> None:
-            del args
             if module in self._path_of:
                 recorder.leave(module, output)
 

@@ -9,13 +9,13 @@ import copy
 from collections.abc import Mapping
 from dataclasses import dataclass
 from textwrap import wrap
-from typing import Any, Final, cast
+from typing import Final, cast
 
 import torch
 from torch import Tensor, nn
 
 from regrow.errors import TraceError
-from regrow.graph.calling import ExampleInputs, call_arguments, tensors_in
+from regrow.graph.calling import ExampleInputs, call_arguments, map_tensors, tensors_in
 from regrow.graph.trace import unwrap
 from regrow.graph.undisturbed import undisturbed
 from regrow.nn import fold_rules as rules
@@ -60,7 +60,7 @@ class FoldReport:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Folded:
+class FoldedModel:
     """A folded model, and what was done.
 
     Attributes:
@@ -72,7 +72,7 @@ class Folded:
     report: FoldReport
 
 
-def fold(model: nn.Module, example_inputs: ExampleInputs) -> Folded:
+def fold(model: nn.Module, example_inputs: ExampleInputs) -> FoldedModel:
     """Move the gains and biases of a copy's gain control layers into the weights around them, where that is exact.
 
     With y = g (x - k mean of x) + b:
@@ -139,7 +139,7 @@ def fold(model: nn.Module, example_inputs: ExampleInputs) -> Folded:
         largest_difference=difference,
         rounding=_difference(_outputs(model, example_inputs), _outputs(made, example_inputs)),
     )
-    return Folded(model=made, report=report)
+    return FoldedModel(model=made, report=report)
 
 
 class _Folding:
@@ -282,15 +282,6 @@ def _difference(before: list[Tensor], after: list[Tensor]) -> float:
 
 
 def _in_double(inputs: ExampleInputs) -> ExampleInputs:
-    """The same nest of containers with real numbers in float64."""
-
-    def double(value: Any) -> Any:
-        if isinstance(value, Tensor):
-            return value.double() if value.is_floating_point() else value
-        if isinstance(value, Mapping):
-            return {key: double(item) for key, item in value.items()}
-        if type(value) in {list, tuple}:
-            return type(value)(double(item) for item in value)
-        return value
-
-    return double(inputs)
+    """The same with real numbers in float64."""
+    made = map_tensors(inputs, lambda x: x.double() if x.is_floating_point() else x)
+    return cast("ExampleInputs", made)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Generator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any, final
@@ -17,9 +15,9 @@ from regrow._checks import check_positive
 from regrow.errors import ConfigError, TraceError
 from regrow.graph import ExampleInputs, Filters, Wiring, trace, unwrap
 from regrow.graph.calling import call_arguments
-from regrow.graph.undisturbed import undisturbed
 from regrow.graph.users import others
 from regrow.nn.gain_report import Gain, GainReport
+from regrow.nn.measured_run import measured_run
 
 
 @final
@@ -254,42 +252,21 @@ class _Measuring:
         """Run the model once, writing the weights of the layers that may be scaled: ratios by path."""
         self._found, self._may = dict.fromkeys(self._all), may_scale
         self.calls, self.factors = {}, {}
-        before = {
-            module: module.weight.detach().clone()  # pyright: ignore[reportCallIssue]
-            for module, path in self._paths.items()
-            if path in may_scale
-        }
-        done = False
-        try:
-            with undisturbed(self._model), self._hooked():
-                if isinstance(inputs, Call):
-                    args, _ = call_arguments(inputs.args)
-                    _, kwargs = call_arguments(dict(inputs.named))
-                else:
-                    args, kwargs = call_arguments(inputs)
-                with _uncompiled():
-                    self._model(*args, **kwargs)
-            done = True
-        except TraceError:
-            raise
-        except Exception as error:
-            raise TraceError(
-                f"the model must run on the inputs; its forward raised {type(error).__name__}: {error} (check_gain_)"
-            ) from error
-        finally:
-            if not done:
-                with torch.no_grad():
-                    for module, weight in before.items():
-                        _weight(module).copy_(weight)
+        if isinstance(inputs, Call):
+            args, _ = call_arguments(inputs.args)
+            _, named = call_arguments(dict(inputs.named))
+        else:
+            args, named = call_arguments(inputs)
+        measured_run(
+            self._model,
+            args,
+            named,
+            layers=self._paths,
+            before=self._before,
+            written=[_weight(each) for each, path in self._paths.items() if path in may_scale],
+            where="check_gain_",
+        )
         return self._found
-
-    @contextmanager
-    def _hooked(self) -> Generator[None]:
-        with ExitStack() as stack:
-            for layer in self._paths:
-                handle = layer.register_forward_pre_hook(self._before, with_kwargs=True)
-                stack.callback(handle.remove)
-            yield
 
     def _before(self, module: nn.Module, args: tuple[Any, ...], named: dict[str, Any]) -> None:
         path = self._paths[module]
@@ -321,15 +298,6 @@ class _Measuring:
         if not heard_sum > 0 or not given_sum > 0:
             return None
         return (given_sum / given_count / (heard_sum / heard_count)) ** 0.5
-
-
-def _uncompiled() -> AbstractContextManager[object]:
-    """Within this, what is compiled runs eagerly: hooks are not called in compiled code that is older than they are."""
-    return (
-        torch.compiler.set_stance("force_eager")
-        if "torch._dynamo" in sys.modules
-        else nullcontext()
-    )
 
 
 def _weight(module: nn.Module) -> Tensor:

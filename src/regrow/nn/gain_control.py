@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import ClassVar, Literal, Never
+from typing import ClassVar, Literal, Never, get_args
 
 import torch
 import torch.fx
 from torch import Tensor, nn
 
+from regrow._checks import check_choice, check_finite, check_whole
 from regrow.errors import ConfigError, ShapeError
 from regrow.functional.gain_control import check_maps
 from regrow.nn.kernel import controlled
@@ -52,17 +53,15 @@ class _GainControl(nn.Module):
     ) -> None:
         super().__init__()
         where = type(self).__name__
-        _check_count(channels, where=where)
+        check_whole(channels, name="channels", where=where, least=1)
         for name, value in (("mean_scale", mean_scale), ("gain", gain), ("bias", bias)):
-            _check_finite(value, name=name, where=where)
+            check_finite(value, name=name, where=where)
         if positive_gain and gain <= 0:
             raise ConfigError(
                 f"gain must be above 0 with positive_gain=True, got {gain!r} ({where})"
             )
-        if single_position not in ("error", "pass_through", "formula"):
-            raise ConfigError(
-                f"single_position must be one of error, pass_through, formula, got {single_position!r} ({where})"
-            )
+        known = get_args(SinglePosition)
+        check_choice(single_position, known, name="single_position", where=where)
         if dtype is not None and not dtype.is_floating_point:
             raise ConfigError(f"dtype must be real floating point, got {dtype} ({where})")
         self.channels = channels
@@ -229,18 +228,6 @@ def _check(
             f"counts as 0 there) or 'formula' (for a mean_scale below 1) ({where})"
         )
     return positions
-
-
-def _check_count(channels: object, *, where: str) -> None:
-    """Refuse what is no number of channels."""
-    if not isinstance(channels, int) or isinstance(channels, bool) or channels < 1:
-        raise ConfigError(f"channels must be an integer of at least 1, got {channels!r} ({where})")
-
-
-def _check_finite(value: object, *, name: str, where: str) -> None:
-    """Refuse what is no finite number."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise ConfigError(f"{name} must be a finite number, got {value!r} ({where})")
 
 
 class GainControl1d(_GainControl):

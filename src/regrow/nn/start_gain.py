@@ -5,8 +5,6 @@ A user calls it once, before training.
 
 from __future__ import annotations
 
-from collections.abc import Generator
-from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from textwrap import wrap
 from typing import Any, Final
@@ -17,7 +15,7 @@ from torch import Tensor, nn
 from regrow._checks import check_positive
 from regrow.errors import TraceError
 from regrow.graph.calling import ExampleInputs, call_arguments
-from regrow.graph.undisturbed import undisturbed
+from regrow.nn.measured_run import measured_run
 from regrow.nn.norm_kinds import GainControl, gain_control_modules, kept_gain, write_gains
 
 _ROUNDING: Final = 64.0
@@ -130,24 +128,20 @@ def set_start_gain_(
         )
     paths = {layer: path for path, layer in layers.items()}
     measuring = _Measuring(paths, target=target, per_channel=per_channel)
-    before = {layer: kept_gain(layer).detach().clone() for layer in paths}
-    done = False
-    try:
-        with undisturbed(model):
-            args, kwargs = call_arguments(inputs)
-            with measuring.hooked():
-                model(*args, **kwargs)
-        done = True
-    except TraceError:
-        raise
-    except Exception as error:
-        raise TraceError(
-            f"the model must run on the inputs; its forward raised {type(error).__name__}: {error} (set_start_gain_)"
-        ) from error
-    finally:
-        if not done:
-            _put(before)
-    _put(measuring.kept)  # gains that are buffers were put back with the other buffers
+    args, named = call_arguments(inputs)
+    measured_run(
+        model,
+        args,
+        named,
+        layers=paths,
+        before=measuring.before,
+        written=[kept_gain(layer) for layer in paths],
+        where="set_start_gain_",
+    )
+    # Gains that are buffers were put back with the other buffers.
+    with torch.no_grad():
+        for layer, values in measuring.kept.items():
+            kept_gain(layer).copy_(values)
     for layer, found in measuring.found.items():
         if found.mean is not None:
             layer.begin_with_(found.mean)
@@ -158,12 +152,6 @@ def set_start_gain_(
     )
 
 
-def _put(kept: dict[GainControl, Tensor]) -> None:
-    with torch.no_grad():
-        for layer, values in kept.items():
-            kept_gain(layer).copy_(values)
-
-
 class _Measuring:
     """Sets each layer when the run comes to it."""
 
@@ -172,16 +160,8 @@ class _Measuring:
         self.found: dict[GainControl, StartGain] = {}
         self.kept: dict[GainControl, Tensor] = {}
 
-    @contextmanager
-    def hooked(self) -> Generator[None]:
-        """Measure while the block runs: behind the layers' own hooks, which may change what they take."""
-        with ExitStack() as stack:
-            for layer in self._paths:
-                handle = layer.register_forward_pre_hook(self._before, with_kwargs=True)
-                stack.callback(handle.remove)
-            yield
-
-    def _before(self, layer: GainControl, args: tuple[Any, ...], named: dict[str, Any]) -> None:
+    def before(self, layer: GainControl, args: tuple[Any, ...], named: dict[str, Any]) -> None:
+        """The run has come to a layer."""
         # Only the first run of a layer: set anew in each, it would be measured by what its own new gain has made of the
         # maps.
         if layer in self.found:

@@ -10,7 +10,6 @@ import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from types import TracebackType
 from typing import Any, Final, Self, final
 
 from torch import Tensor
@@ -118,7 +117,6 @@ class Grafter:
         Args:
             loss: Of a closure.
         """
-        del loss
 
     def _due(self, step: int) -> bool:
         return self._schedule is not None and self._schedule.due(step)
@@ -208,12 +206,7 @@ class Grafter:
         """The grafter itself."""
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         """Detach."""
         self.detach()
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, final
 
-from regrow._checks import check_flag, check_whole
+from regrow._checks import check_choice, check_flag, check_whole
 from regrow._renamed import renamed
 from regrow.compose import BY_WITH_PARTS, Parts, Recipe, RecipeInfo
-from regrow.errors import ConfigError
 from regrow.neutral import Neutral
 from regrow.recipes._registry import register
 from regrow.schedule import Every
@@ -121,11 +120,8 @@ class ContinualBackprop(Recipe):
 
         check_flag(self.as_published, name="as_published", where="continual-backprop")
         check_whole(self.maturity, name="maturity", where="continual-backprop")
-        if self.utility not in {"contribution", "weight", "adaptation", "random"}:
-            raise ConfigError(
-                "utility must be 'contribution', 'weight', 'adaptation' or 'random', got "
-                f"{self.utility!r} (continual-backprop)"
-            )
+        kinds = ("contribution", "weight", "adaptation", "random")
+        check_choice(self.utility, kinds, name="utility", where="continual-backprop")
         moves = not self.as_published
         return Parts(
             criterion=Utility(kind=self.utility, decay=self.decay, means=moves),

@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, final
 
-from regrow._checks import check_not_negative
+from regrow._checks import check_choice, check_not_negative
 from regrow._renamed import renamed
 from regrow.compose import BY_WITH_PARTS, EVERY_KIND, Parts, Recipe, RecipeInfo
-from regrow.errors import ConfigError
 from regrow.recipes._registry import register
 from regrow.schedule import AtSteps, Every
 
@@ -98,10 +97,7 @@ class KeepAlive(Recipe):
         from regrow.selection import Below
 
         check_not_negative(self.step_limit, name="step_limit", where="keepalive")
-        if self.draw not in {"he", "centred", "initial"}:
-            raise ConfigError(
-                f"draw must be 'he', 'centred' or 'initial', got {self.draw!r} (keepalive)"
-            )
+        check_choice(self.draw, ("he", "centred", "initial"), name="draw", where="keepalive")
         return Parts(
             criterion=Liveness(
                 gradient=GradientSize(), threshold=self.threshold, look_every=self.look_every

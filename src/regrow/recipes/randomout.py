@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final, Literal, final
 
+from regrow._checks import check_choice
 from regrow._renamed import renamed
 from regrow.compose import BY_WITH_PARTS, Parts, Recipe, RecipeInfo
 from regrow.errors import ConfigError
@@ -136,11 +137,8 @@ class RandomOut(Recipe):
         from regrow.renewal import Redraw
         from regrow.selection import Below
 
+        check_choice(self.confirm, ("silence", "gradient"), name="confirm", where="randomout")
         silence = self.confirm == "silence"
-        if not silence and self.confirm != "gradient":
-            raise ConfigError(
-                f"confirm must be 'silence' or 'gradient', got {self.confirm!r} (randomout)"
-            )
         if not silence and self.look_every != _LOOK_EVERY:
             raise ConfigError(
                 f"look_every={self.look_every} belongs to confirm='silence' (randomout)"

@@ -6,12 +6,24 @@
 * `AddNoise`, `AddStrongest`: the filter with something added to its weights (`Scion`).
 * `Absence`: what must be zero while filters are out of the network.
 * `Edit`, `Layer`, `Activity`, `ReaderActivity`, `Renewal`: what a renewal takes and gives.
-* `Need`, `Heard`, `Sums`: what only those that ask for it are told of a layer.
+* `Need`, `LayerInput`, `Sums`: what only those that ask for it are told of a layer.
 """
 
+from typing import TYPE_CHECKING
+
+from regrow._renamed import renamed_in
 from regrow.renewal import draws as draws
 from regrow.renewal.absence import Absence
-from regrow.renewal.base import Activity, Edit, Heard, Layer, Need, ReaderActivity, Renewal, Sums
+from regrow.renewal.base import (
+    Activity,
+    Edit,
+    Layer,
+    LayerInput,
+    Need,
+    ReaderActivity,
+    Renewal,
+    Sums,
+)
 from regrow.renewal.noise import AddNoise
 from regrow.renewal.orthogonal import Orthogonal
 from regrow.renewal.redraw import Redraw
@@ -24,8 +36,8 @@ __all__ = [
     "AddNoise",
     "AddStrongest",
     "Edit",
-    "Heard",
     "Layer",
+    "LayerInput",
     "Need",
     "Orthogonal",
     "ReaderActivity",
@@ -34,3 +46,11 @@ __all__ = [
     "Scion",
     "Sums",
 ]
+
+if not TYPE_CHECKING:  # to type checkers a module with a `__getattr__` has every name
+    __getattr__ = renamed_in(
+        __name__,
+        {
+            "Heard": "LayerInput",
+        },
+    )

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from regrow._shapes import Mask
 from regrow.graph import Norm, Reader, Wiring, gates
-from regrow.graph.slices import bias_mask, weight_mask
+from regrow.graph.slices import bias_mask, fresh_entry, weight_mask
 from regrow.renewal.base import Edit
 
 
@@ -245,7 +245,7 @@ def _norm_edits(
     for each in norm.tensors:
         silent = heard.silent(present, params[each.name].shape[0])
         if bool(silent.any()):
-            value = 0.0 if each.is_parameter else each.fresh_value(params)
+            value = 0.0 if each.is_parameter else fresh_entry(each, params)
             yield Edit(name=each.name, mask=silent, value=value, is_parameter=each.is_parameter)
 
 

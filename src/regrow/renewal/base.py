@@ -91,7 +91,7 @@ class Sums:
     spread: Float[Tensor, " O"]
 
 
-class Heard(Protocol):
+class LayerInput(Protocol):
     """What a layer heard in the newest training pass, all layers in front of it as they are now."""
 
     def sums(self, weight: Tensor, mask: Mask) -> Sums:
@@ -117,7 +117,7 @@ class Layer:
     initialiser: Initialiser
     reader_initialisers: Mapping[str, Initialiser]
     first: Tensors | None = None
-    heard: Heard | None = None
+    heard: LayerInput | None = None
     obstacle: str = "surroundings that were not tried"
 
 

@@ -9,6 +9,7 @@ from typing import Literal, final
 import torch
 from torch import Tensor
 
+from regrow._checks import check_choice
 from regrow._shapes import Mask
 from regrow.errors import ConfigError
 from regrow.functional.orthogonal import avoiding_directions
@@ -47,10 +48,7 @@ class Orthogonal(Redraw):
 
     def __post_init__(self) -> None:
         """Check the settings."""
-        if self.scale not in {"survivors", "initialiser"}:
-            raise ConfigError(
-                f"scale must be 'survivors' or 'initialiser', got {self.scale!r} (orthogonal)"
-            )
+        check_choice(self.scale, ("survivors", "initialiser"), name="scale", where="orthogonal")
         super().__post_init__()
         if self.draw is not None:
             raise ConfigError(

@@ -10,11 +10,20 @@ from typing import Literal, cast
 import torch
 from torch import Tensor
 
+from regrow._checks import check_choice
 from regrow._shapes import Mask
 from regrow.draw import Key, draw_filters, draw_rows
 from regrow.errors import ConfigError
 from regrow.graph.filters import Filters, Reader
-from regrow.graph.slices import bias_mask, norm_mask, reader_mask, rows, unrows, weight_mask
+from regrow.graph.slices import (
+    bias_mask,
+    fresh_entry,
+    norm_mask,
+    reader_mask,
+    rows,
+    unrows,
+    weight_mask,
+)
 from regrow.renewal.base import NOTHING, Activity, Edit, Layer, Need, Renewal
 from regrow.renewal.draws import Draw, Drawn, draw_of
 from regrow.renewal.preserve import cut_off
@@ -37,8 +46,8 @@ class Redraw(Renewal):
             for a living one the change of the output is measured and reported (`Renewed.change`). After a drop nothing
             is moved: the network without the filter never had its mean.
         transfer: Move what the old filter gave on the average into its readers' biases, as the criterion has seen it in
-            training (`regrow.criteria.Averaging`); `readers` becomes ``zero``. The mean input of the next layer stays
-            what it was, and nothing is run for it.
+            training (`regrow.criteria.AveragingCriterion`); `readers` becomes ``zero``. The mean input of the next
+            layer stays what it was, and nothing is run for it.
         draw: What a filter's weights become, and of some draws the bias and the readers too: one of
             `regrow.renewal.draws`, by name or as an object. None: what the layer's initialiser draws.
 
@@ -66,10 +75,7 @@ class Redraw(Renewal):
             ("norm", ("reset", "keep")),
             ("readers", ("keep", "zero", "redraw")),
         ):
-            if getattr(self, name) not in known:
-                raise ConfigError(
-                    f"{name} must be one of {', '.join(known)}, got {getattr(self, name)!r} (redraw)"
-                )
+            check_choice(getattr(self, name), known, name=name, where="redraw")
         if self.preserve and self.readers == "redraw":
             raise ConfigError(
                 "preserve=True sets the readers' slices to zero, so that readers='redraw' contradicts it (redraw)"
@@ -250,7 +256,7 @@ def _norm_resets(filters: Filters, mask: Mask, params: Mapping[str, Tensor]) -> 
             size = params[each.name].shape[0]
             if size not in masks:
                 masks[size] = norm_mask(norm, mask, size)
-            value = each.fresh_value(params)
+            value = fresh_entry(each, params)
             found.append(
                 Edit(
                     name=each.name,

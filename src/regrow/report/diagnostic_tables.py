@@ -1,4 +1,7 @@
-"""The tables of what trials looked at beside their accuracy; none where nothing was looked at."""
+"""The tables of what trials looked at beside their last accuracy; none where nothing was looked at.
+
+Called by the page and the export.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +10,10 @@ from collections.abc import Sequence
 from statistics import fmean
 
 from regrow.report import wording
-from regrow.report.last_epochs import last_epochs_table
-from regrow.report.table import Table
-from regrow.report.weight_tables import end_table, weight_tables
+from regrow.report.compared import Reached, compare, majority_share, reached
+from regrow.report.findings import Comparison
+from regrow.report.table import DIFFERENCE, Table, of_last, table_of
+from regrow.report.weights import end_table, entropy_table, invalid_table, share_table
 from regrow.study.records import CorrelationRecord, RestingRecord
 from regrow.study.results import Results
 from regrow.study.statistics import mean_interval, mean_of
@@ -26,9 +30,62 @@ def diagnostic_tables(results: Results, cell: str) -> tuple[tuple[str, str, Tabl
         ("picks", "Which layers were picked", picks_table(results, cell)),
         ("overlap", "Overlap at the end", overlap_table(results, cell)),
         ("oracle", "Agreement with the oracle", oracle_table(results, cell)),
-        *weight_tables(results, cell),
+        ("invalid", "Invalid filters and entropy", invalid_table(results, cell)),
+        ("entropy", "Entropy of the layers at the end", entropy_table(results, cell)),
+        ("alpha", "Shares that the networks kept", share_table(results, cell)),
     )
     return tuple(entry for entry in every if entry[2].rows)
+
+
+def last_epochs_table(results: Results, cell: str) -> Table:
+    """What each arm reached in the last epochs, where the study tests after each of several.
+
+    Returns:
+        One row an arm; no rows where only the last epoch is tested.
+    """
+    train = results.study.document.get("train")
+    count: int = train.get("eval_last_epochs", 1) if isinstance(train, dict) else 1
+    baseline, share = results.study.baseline, majority_share(results, cell)
+    ends = {
+        arm.label: reached(arm.label, results.arm(cell, arm.label)) for arm in results.study.arms
+    }
+    means = {label: averaged(results, cell, end, count) for label, end in ends.items()}
+    rows: list[tuple[Reached, Reached, Comparison | None]] = []
+    for label, own in means.items() if count > 1 else ():
+        found = None
+        if label != baseline:
+            found = compare(own, means[baseline], role="baseline", share=share)
+        rows.append((ends[label], own, found))
+    shown = ("Difference (points)", "95 % CI (points)", "Verdict", "Wilcoxon p")
+    return table_of(
+        rows,
+        {
+            "Arm": lambda row: row[0].name,
+            "n": lambda row: str(len(row[0].accuracies)),
+            "Last epoch (%)": lambda row: wording.percent(mean_of(row[0].accuracies.values())),
+            f"Mean of the last {count} (%)": lambda row: wording.percent(
+                mean_of(row[1].accuracies.values())
+            ),
+            **{name: of_last(DIFFERENCE[name]) for name in shown},
+        },
+        caption=(
+            f"Test accuracy in the last epoch, and its mean over the last {count} epochs of a trial; both over the n "
+            f"trials that ended. Difference: of the means over epochs, paired, from {baseline}; CI and Wilcoxon as in "
+            "the table of pairs."
+        ),
+        words={"Arm", "Verdict"},
+    )
+
+
+def averaged(results: Results, cell: str, arm: Reached, count: int) -> Reached:
+    """An arm by the mean over the last `count` epochs of each trial, those without a test left out."""
+    found: dict[int, float | None] = dict(arm.accuracies)
+    for seed, trial in results.arm(cell, arm.name).items():
+        tests = results.accuracies.get(trial.trial, {})
+        last = [tests[epoch] for epoch in tests if epoch > (trial.epochs or 0) - count]
+        if found[seed] is not None and last:
+            found[seed] = mean_of(last)
+    return arm._replace(accuracies=found)
 
 
 def picks_table(results: Results, cell: str) -> Table:

@@ -11,18 +11,15 @@ from typing import Final
 
 from regrow._whole import write_whole
 from regrow.errors import StoreError
-from regrow.report import wording
 from regrow.report.diagnostic_tables import diagnostic_tables
 from regrow.report.drawing import Drawing, file_name
 from regrow.report.effort import effort
-from regrow.report.findings import CellSummary, StudySummary
+from regrow.report.findings import StudySummary
 from regrow.report.partner_tables import partner_tables
-from regrow.report.sweep.panel import Panel
-from regrow.report.sweep.section import title as panel_title
+from regrow.report.sweep.panels import Panel
 from regrow.report.sweep.tables import cells_table, panels_table
-from regrow.report.sweep.told import choice, findings, headline
-from regrow.report.table import Table, arms_table, as_markdown, paired_table
-from regrow.report.verdict import caution, standing, verdicts
+from regrow.report.table import arms_table, as_markdown, paired_table
+from regrow.report.template import filled
 from regrow.report.write import write_report
 from regrow.study.results import Results
 
@@ -59,7 +56,7 @@ def export(run_dir: Path, into: Path) -> tuple[Path, ...]:
             suffix = "" if cell.cell == "base" else f"-{file_name(cell.cell)}"
             put(f"arms{suffix}.md", as_markdown(arms_table(cell)))
             put(f"paired{suffix}.md", as_markdown(paired_table(cell)))
-            for name, _, table in _more(cell, results):
+            for name, _, table in (*partner_tables(cell), *diagnostic_tables(results, cell.cell)):
                 put(f"{name}{suffix}.md", as_markdown(table))
         for picture in (f"{drawing.name}.png" for drawing in figures):
             source = run_dir / "figures" / picture
@@ -73,66 +70,22 @@ def export(run_dir: Path, into: Path) -> tuple[Path, ...]:
 
 
 def _readme(results: Results, found: StudySummary, figures: Sequence[Drawing]) -> str:
-    parts = [f"# {results.study.name}", standing(found)]
-    if len(found.panels) > 1:
-        every = panels_table(found.panels)
-        parts += [as_markdown(every), every.caption]
-    parts += [part for panel in found.panels for part in _panel(panel, figures)]
-    parts += [part for cell in found.cells for part in _cell(cell, results)]
-    parts += [text for text in (caution(found),) if text]
-    parts += [_picture(figure) for figure in figures if figure.place not in {"panel", "choice"}]
     ran, spent = _portable(results.environment), effort(results)
     command = ran.pop("command", "")
     told = [f"{key} {value}" for key, value in ran.items()]
-    told += [spent.told] if spent else []
-    parts += ["## How it was made", f"{'; '.join(told)}; fingerprint {results.fingerprint[:16]}."]
-    if command:
-        parts.append(f"    {command}")
-    document = json.dumps(results.study.document, indent=1, ensure_ascii=False)
-    parts.append(f"<details><summary>Settings</summary>\n\n```json\n{document}\n```\n\n</details>")
-    return "\n\n".join(parts)
-
-
-def _panel(panel: Panel, figures: Sequence[Drawing]) -> list[str]:
-    """A panel of a sweep: its words, its figures where they belong, and the numbers of its cells folded up."""
-    table = cells_table(panel)
-    own = [figure for figure in figures if figure.of == panel.key]
-    rows = wording.count(len(table.rows), "cell")
-    parts = [
-        f"## {panel_title(panel)}",
-        f"**{panel.arm}: {headline(panel)}.** {' '.join(findings(panel))}",
-        *(_picture(figure) for figure in own if figure.place == "panel"),
-        " ".join(choice(panel)),
-        *(_picture(figure) for figure in own if figure.place == "choice"),
-        f"<details><summary>{rows}</summary>\n\n{as_markdown(table)}\n\n{table.caption}\n\n</details>",
-    ]
-    return [part for part in parts if part]
-
-
-def _picture(figure: Drawing) -> str:
-    return f"![{figure.name}]({figure.name}.png)"
+    return filled(
+        "readme.md",
+        results=results,
+        found=found,
+        figures=figures,
+        ran=[*told, spent.told] if spent else told,
+        command=command,
+        document=json.dumps(results.study.document, indent=1, ensure_ascii=False),
+    )
 
 
 def _file(panel: Panel) -> str:
     return "sweep" if panel.key == "base" else f"sweep-{file_name(panel.key)}"
-
-
-def _cell(cell: CellSummary, results: Results) -> list[str]:
-    parts = [] if cell.cell == "base" else [f"## {cell.cell}"]
-    for table in (arms_table(cell), paired_table(cell)):
-        if table.rows:
-            parts += [as_markdown(table), table.caption]
-    parts += [
-        f"**{verdict.arm}: {verdict.headline}.** {verdict.text}" for verdict in verdicts(cell)
-    ]
-    for _, title, table in _more(cell, results):
-        parts += [f"### {title}", as_markdown(table), table.caption]
-    return parts
-
-
-def _more(cell: CellSummary, results: Results) -> tuple[tuple[str, str, Table], ...]:
-    """The tables that are there for some studies alone."""
-    return (*partner_tables(cell), *diagnostic_tables(results, cell.cell))
 
 
 def _portable(environment: Mapping[str, object]) -> dict[str, object]:

@@ -10,7 +10,7 @@ from regrow.study.records import ArmRecord
 from regrow.study.statistics import FEWEST_PAIRS, ArmSummary, PairedComparison
 
 if TYPE_CHECKING:
-    from regrow.report.sweep.panel import Panel
+    from regrow.report.sweep.panels import Panel
 
 Versus = Literal["baseline", "control"]
 Outcome = Literal["gain", "harm", "unclear", "too few"]

@@ -119,10 +119,5 @@ def _all_compared(cell: CellSummary, pairs: Sequence[tuple[str, str]]) -> list[s
 
 def _compared(comparison: Comparison) -> str:
     """A comparison with networks as one, and what may be said of it."""
-    meant = {
-        "gain": "better",
-        "harm": "worse",
-        "unclear": "no difference shown",
-        "too few": "too few pairs to tell",
-    }[comparison.outcome]
+    meant = {**wording.HEADLINES, "gain": "better", "harm": "worse"}[comparison.outcome]
     return f"{difference(comparison)}, {meant}"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from regrow.study.results import Results, read_folder
 
 if TYPE_CHECKING:
-    from regrow.study.known import Facts
+    from regrow.compose import RecipeInfo
 
 
 def read_results(folder: Path) -> Results:
@@ -16,7 +16,7 @@ def read_results(folder: Path) -> Results:
     return read_folder(folder, facts=_facts)
 
 
-def _facts(recipe: str) -> Facts:
+def _facts(recipe: str) -> RecipeInfo:
     """Folders from before the relations of the arms were stored ask what the recipes say today."""
     from regrow.lab.arm_recipes import info  # loads torch, which other folders do without
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from operator import attrgetter, itemgetter
 from typing import Final
 
+from regrow.study.grouped import grouped
 from regrow.study.records import Trial
 from regrow.study.results import Results
 from regrow.study.statistics import deviation_of, mean_of
@@ -129,25 +131,20 @@ def _at_the_end(trial: Trial, partners: tuple[Partner, ...]) -> dict[int, float]
     }
 
 
-def _partners(
-    trials: Sequence[tuple[Trial, tuple[Partner, ...]]],
-) -> tuple[PartnerNumbers, ...]:
-    values: dict[int, list[float]] = {}
-    rates: dict[int, list[float]] = {}
-    for trial, own in trials:
-        for partner in own:
-            rates.setdefault(partner.number, []).append(partner.lr)
-        for number, accuracy in _at_the_end(trial, own).items():
-            values.setdefault(number, []).append(accuracy)
+def _partners(trials: Sequence[tuple[Trial, tuple[Partner, ...]]]) -> tuple[PartnerNumbers, ...]:
+    networks = grouped((one for _, own in trials for one in own), attrgetter("number"))
+    ends = grouped(
+        (end for trial, own in trials for end in _at_the_end(trial, own).items()), itemgetter(0)
+    )
     return tuple(
         PartnerNumbers(
             number=number,
-            rates=tuple(dict.fromkeys(rates[number])),
+            rates=tuple(dict.fromkeys(network.lr for network in networks[number])),
             n=len(known),
-            mean=statistics.fmean(known),
-            std=deviation_of(known),
+            mean=statistics.fmean(accuracy for _, accuracy in known),
+            std=deviation_of(accuracy for _, accuracy in known),
         )
-        for number, known in sorted(values.items())
+        for number, known in sorted(ends.items())
     )
 
 

@@ -9,11 +9,11 @@ from typing import Final
 
 from regrow.report.compared import Reached, compare, majority_share, reached
 from regrow.report.effort import effort
-from regrow.report.findings import ArmNumbers, CellSummary, StudySummary, Versus
+from regrow.report.findings import ArmNumbers, CellSummary, Comparison, StudySummary, Versus
 from regrow.report.several import WAYS, Several, several
-from regrow.report.sweep.document import sweep_document
-from regrow.report.sweep.panels import panels
-from regrow.report.weight_series import carried
+from regrow.report.sweep.panels import Chosen, Panel, panels
+from regrow.report.sweep.told import choice, findings, headline
+from regrow.report.weights import carried
 from regrow.study.records import ArmRecord, RestingRecord, Trial
 from regrow.study.results import Results
 from regrow.study.statistics import is_failed, mean_of, summary
@@ -55,7 +55,7 @@ def summary_document(results: Results, found: StudySummary) -> dict[str, object]
     if spent is not None:
         document["network_epochs"] = asdict(spent)
     if found.panels:
-        document["sweep"] = sweep_document(found.panels)
+        document["sweep"] = {"panels": [_panel(panel) for panel in found.panels]}
     if found.cells or not found.panels:
         document["cells"] = [_cell_document(results, cell) for cell in found.cells]
     return document
@@ -89,7 +89,7 @@ def _arm_document(arm: ArmNumbers) -> dict[str, object]:
         "averaging_control": arm.neutral_control if shares else None,
         "apart_control": arm.apart_control,
         **{name: value for name, value in asdict(arm).items() if name not in asked},
-        "cost": {name: getattr(arm, name) for name in _COST},
+        "cost": _of(arm, *_COST),
         "missing": arm.missing,
     }
 
@@ -98,6 +98,42 @@ def _several(own: Several) -> dict[str, object]:
     """Seeds are keys of text in JSON; here they and their accuracies are pairs."""
     pairs = {way: list(map(list, found.items())) for way, found in own.together.items()}
     return {**asdict(own), "together": pairs}
+
+
+def _panel(panel: Panel) -> dict[str, object]:
+    return {
+        "panel": panel.name,
+        **_of(panel, "arm", "versus"),
+        "headline": headline(panel),
+        "findings": [*findings(panel), *choice(panel)],
+        "x": asdict(panel.x),
+        "y": asdict(panel.y),
+        **_of(panel, "seeds", "missing", "mean_gain", "x_trend", "y_trend"),
+        "best": None if panel.best is None else panel.best.cell,
+        "chosen": [_chosen(chosen) for chosen in panel.chosen],
+        "cells": [
+            _of(cell, "cell", "x", "y", "renewed", "missing") | _comparison(cell.comparison)
+            for cell in panel.cells
+        ],
+    }
+
+
+def _chosen(chosen: Chosen) -> dict[str, object]:
+    return {
+        "half": chosen.half,
+        **_of(chosen.cell, "cell", "x", "y"),
+        **_of(chosen, "choosing", "held_back"),
+        "before": _comparison(chosen.before),
+        "after": _comparison(chosen.after),
+    }
+
+
+def _comparison(comparison: Comparison) -> dict[str, object]:
+    return {"numbers": asdict(comparison.numbers), "outcome": comparison.outcome}
+
+
+def _of(record: object, *names: str) -> dict[str, object]:
+    return {name: getattr(record, name) for name in names}
 
 
 def failed_seeds(trials: Mapping[int, Trial]) -> frozenset[int]:

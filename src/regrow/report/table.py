@@ -205,11 +205,9 @@ def as_text(table: Table) -> str:
         ----  --
         none  24
     """
-    widths = _widths(table)
-    lines = [_line(table, table.columns, widths, "  ")]
-    lines.append("  ".join("-" * width for width in widths))
-    lines += [_line(table, row, widths, "  ") for row in table.rows]
-    return "\n".join(line.rstrip() for line in lines)
+    head, *rows = _padded(table)
+    rule = ["-" * len(text) for text in head]
+    return "\n".join("  ".join(row).rstrip() for row in (head, rule, *rows))
 
 
 def as_markdown(table: Table) -> str:
@@ -224,18 +222,26 @@ def as_markdown(table: Table) -> str:
     columns, *rows = (
         tuple(value.replace("|", r"\|") for value in row) for row in (table.columns, *table.rows)
     )
-    table = replace(table, columns=columns, rows=tuple(rows))
-    widths = _widths(table)
+    head, *body = _padded(replace(table, columns=columns, rows=tuple(rows)))
     rule = [
-        ":" + "-" * (width + 1) if index in table.words else "-" * (width + 1) + ":"
-        for index, width in enumerate(widths)
+        f":{dashes}-" if place in table.words else f"-{dashes}:"
+        for place, dashes in enumerate("-" * len(text) for text in head)
     ]
-    lines = [
-        _line(table, table.columns, widths, " | "),
-        *(_line(table, row, widths, " | ") for row in table.rows),
+    lines = [f"| {' | '.join(row)} |" for row in (head, *body)]
+    return "\n".join([lines[0], f"|{'|'.join(rule)}|", *lines[1:]])
+
+
+def _padded(table: Table) -> list[list[str]]:
+    """The head and the rows, every column as wide as its widest text: words flush left, numbers flush right."""
+    every = (table.columns, *table.rows)
+    widths = [max(map(len, column)) for column in zip(*every, strict=True)]
+    return [
+        [
+            text.ljust(width) if place in table.words else text.rjust(width)
+            for place, (text, width) in enumerate(zip(row, widths, strict=True))
+        ]
+        for row in every
     ]
-    bars = [f"| {line} |" for line in lines]
-    return "\n".join([bars[0], "|" + "|".join(rule) + "|", *bars[1:]])
 
 
 def _recipe(arm: ArmNumbers) -> str:
@@ -244,17 +250,3 @@ def _recipe(arm: ArmNumbers) -> str:
     if arm.replays is not None:
         return f"{arm.recipe} (control of {arm.replays})"
     return f"{arm.recipe} (ranked at random)" if arm.neutral else arm.recipe
-
-
-def _widths(table: Table) -> list[int]:
-    return [
-        max(len(row[index]) for row in (table.columns, *table.rows))
-        for index in range(len(table.columns))
-    ]
-
-
-def _line(table: Table, row: tuple[str, ...], widths: list[int], between: str) -> str:
-    return between.join(
-        value.ljust(width) if index in table.words else value.rjust(width)
-        for index, (value, width) in enumerate(zip(row, widths, strict=True))
-    )

@@ -7,23 +7,11 @@ from dataclasses import dataclass
 from typing import Final
 
 from regrow.report import wording
-from regrow.report.findings import (
-    ArmNumbers,
-    CellSummary,
-    Comparison,
-    Outcome,
-    StudySummary,
-)
+from regrow.report.findings import ArmNumbers, CellSummary, Comparison, Outcome, StudySummary
 from regrow.report.partner_verdict import networks_told, shares_told
 from regrow.report.sentences import against, brackets, meanings
 from regrow.study.statistics import FEWEST_PAIRS
 
-_HEADLINES: Final[dict[Outcome, str]] = {
-    "gain": "a gain",
-    "harm": "harm",
-    "unclear": "no difference shown",
-    "too few": "too few pairs to tell",
-}
 _REPLAYED: Final = (
     "Its control, {}, renews as many filters in the same layers at the same steps, picked at random"
 )
@@ -126,7 +114,7 @@ def _verdict(cell: CellSummary, arm: ArmNumbers) -> Verdict:
     return Verdict(
         arm=arm.label,
         outcome=comparison.outcome,
-        headline=_HEADLINES[comparison.outcome],
+        headline=wording.HEADLINES[comparison.outcome],
         text=" ".join(sentence for sentence in sentences if sentence),
     )
 

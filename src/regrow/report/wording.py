@@ -11,6 +11,15 @@ NOTHING: Final = "\N{EN DASH}"
 _MINUS: Final = "\N{MINUS SIGN}"
 
 
+HEADLINES: Final = {
+    "gain": "a gain",
+    "harm": "harm",
+    "unclear": "no difference shown",
+    "too few": "too few pairs to tell",
+}
+"""What is said of an outcome in a few words."""
+
+
 def percent(share: float | None, *, digits: int = 1) -> str:
     """Write a share as a percentage without its sign.
 

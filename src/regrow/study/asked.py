@@ -1,11 +1,16 @@
-"""What a study asked for, as its results say it: its arms in every cell, its seeds, its grid."""
+"""What a study asked for, as its results say it: its arms, seeds and grid; and whether it sweeps.
+
+A sweep varies two settings of one recipe over a grid, beside plain training.
+"""
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, Final, cast
 
 from regrow.study.records import ArmRecord
 from regrow.study.relations import baseline_of
@@ -61,3 +66,123 @@ class Asked:
     def trials(self) -> int:
         """How many trials the whole study should have."""
         return self.trials_per_cell * len(self.by_cell)
+
+
+SMALL: Final = 12
+"""A sweep of at most so many cells keeps the section and the figures of each; of more, the panels stand for them."""
+
+_APART: Final = ("train.", "model.", "distillation.")
+"""What is varied of an arm beside its recipe's settings."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Axis:
+    """One setting that is varied.
+
+    Args:
+        key: Its key in the grid.
+        setting: Its name in the recipe.
+        values: Its values, ascending.
+    """
+
+    key: str
+    setting: str
+    values: tuple[float, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sweep:
+    """What a study sweeps.
+
+    Args:
+        arm: Label of the arm whose settings are varied.
+        baseline: Label of the arm with plain training.
+        controls: Labels of the arms that replay the arm's renewals.
+        first: The setting that the grid names first.
+        x: The setting with more values, across; of two with as many, the second.
+        y: The other, upwards.
+        rest: The other keys of the grid with their values: each of their combinations is a panel.
+    """
+
+    arm: str
+    baseline: str
+    controls: tuple[str, ...]
+    first: Axis
+    x: Axis
+    y: Axis
+    rest: tuple[tuple[str, tuple[object, ...]], ...]
+
+    @property
+    def cells(self) -> int:
+        """How many cells the study has."""
+        others = [len(values) for _, values in self.rest]
+        return math.prod([len(self.x.values), len(self.y.values), *others])
+
+    @property
+    def large(self) -> bool:
+        """Whether there are too many cells for a section each."""
+        return self.cells > SMALL
+
+    @property
+    def panels(self) -> tuple[tuple[tuple[str, object], ...], ...]:
+        """The combinations of the other keys, in the order of the grid; a single empty one without any."""
+        axes = [[(key, value) for value in values] for key, values in self.rest]
+        return tuple(itertools.product(*axes))
+
+
+def find_sweep(study: Asked) -> Sweep | None:
+    """Find what a study sweeps.
+
+    A sweep varies at least two settings of one recipe, each over at least two different numbers, and has an arm with
+    plain training to compare with. Of more than two such settings those with the most values are the axes.
+
+    Edge cases:
+        Two arms that are both varied so: the first in the study's order.
+    """
+    roles = {arm.label: arm.role for arm in study.arms}
+    if roles[study.baseline] != "plain":
+        return None
+    for arm in study.arms:
+        if arm.role in {"plain", "restart"} or arm.label in study.controls:
+            continue
+        axes = [
+            axis
+            for key, values in study.grid.items()
+            if (axis := _axis(key, values, label=arm.label)) is not None
+        ]
+        if len(axes) < 2:
+            continue
+        longest = sorted(axes, key=lambda axis: -len(axis.values))[:2]
+        first, second = (axis for axis in axes if axis in longest)
+        x, y = (first, second) if len(first.values) > len(second.values) else (second, first)
+        return Sweep(
+            arm=arm.label,
+            baseline=study.baseline,
+            controls=tuple(
+                control for control, tested in study.controls.items() if tested == arm.label
+            ),
+            first=first,
+            x=x,
+            y=y,
+            rest=tuple(
+                (key, tuple(values))
+                for key, values in study.grid.items()
+                if key not in {x.key, y.key}
+            ),
+        )
+    return None
+
+
+def _axis(key: str, values: list[object], *, label: str) -> Axis | None:
+    """The axis of a key of the grid, if it varies a number among the settings of an arm's recipe."""
+    # A label may be called as a part of the study is; without "arms." the part is meant then.
+    first, _, rest = key.removeprefix("arms.").partition(".")
+    of_study = first in {"train", "data", "model", "diagnostics"} and not key.startswith("arms.")
+    if first != label or of_study or not rest or rest.startswith(_APART):
+        return None
+    if any(isinstance(value, bool) or not isinstance(value, int | float) for value in values):
+        return None
+    numbers = sorted(cast("list[float]", values))
+    if len(numbers) < 2 or len(set(numbers)) < len(numbers):
+        return None
+    return Axis(key=key, setting=rest.removeprefix("settings."), values=tuple(numbers))

@@ -1,4 +1,7 @@
-"""A study at each point of its grid, completed: defaults written out, controls paired with what they replay."""
+"""A study at each point of its grid, completed: defaults written out, controls paired, teachers checked.
+
+Called by `study/trials.py`, which makes trials of the cells, and by `study/relations.py`.
+"""
 
 from __future__ import annotations
 
@@ -6,16 +9,30 @@ import itertools
 from collections.abc import Callable, Mapping
 from copy import deepcopy
 from dataclasses import dataclass
-from typing import Any
+from graphlib import CycleError, TopologicalSorter
+from typing import TYPE_CHECKING, Any
 
 from regrow._named import FORM
 from regrow.errors import ConfigError, UnknownNameError
-from regrow.study.document import Arm, ModelChoice, Study, check_document, check_training
+from regrow.study.document import (
+    Arm,
+    Distillation,
+    ModelChoice,
+    Study,
+    at,
+    check_document,
+    check_training,
+)
+from regrow.study.folder import sha256_of
 from regrow.study.keys import set_key
-from regrow.study.known import Facts, Known, filled
-from regrow.study.teacher_arms import in_order, taught
+from regrow.study.known import Known, filled
+
+if TYPE_CHECKING:
+    from regrow.compose import RecipeInfo
 
 Point = tuple[tuple[str, object], ...]
+
+_TAKEN_OVER = ("model", "teachers", "teacher_digests", "distillation")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,10 +90,8 @@ def complete(study: Study, known: Known, *, where: str) -> Study:
         ("data", study.data, known.data),
         ("model", study.model, known.models),
     ):
-        try:
+        with at(f"{where}: {part}"):
             shelf.check(choice.name, choice.settings)
-        except (ConfigError, UnknownNameError) as error:
-            raise ConfigError(f"{where}: {part}: {error}") from error
         full = filled(shelf.defaults(choice.name), choice.settings)
         parts[part] = choice.model_copy(update={"settings": full})
     facts = {
@@ -90,7 +105,7 @@ def complete(study: Study, known: Known, *, where: str) -> Study:
     found = study.model_copy(update={"arms": arms, **parts})
     for label, arm in arms.items():
         place = f"{where}: arms.{label}"
-        arms[label] = taught(found, label, _modelled(found, known, arm, where=place), where=place)
+        arms[label] = _taught(found, label, _modelled(found, known, arm, where=place), where=place)
     in_order(arms, where=where)
     return found.model_copy(update={"arms": arms})
 
@@ -104,7 +119,7 @@ def model_of(study: Study, known: Known, arm: Arm) -> ModelChoice:
     return ModelChoice(name=name, settings=filled(defaults, {**base, **own}))
 
 
-def _facts(known: Known, recipe: str, *, where: str) -> Facts:
+def _facts(known: Known, recipe: str, *, where: str) -> RecipeInfo:
     """How a recipe is compared; a user's is imported."""
     try:
         return known.recipes.info(recipe)
@@ -116,35 +131,34 @@ def _facts(known: Known, recipe: str, *, where: str) -> Facts:
 
 
 def _completed(
-    study: Study, known: Known, facts: Mapping[str, Facts], label: str, *, where: str
+    study: Study, known: Known, facts: Mapping[str, RecipeInfo], label: str, *, where: str
 ) -> Arm:
     """The arm with its recipe's defaults written out and, for a control, its partner found."""
     arm = study.arms[label]
     place, _, path = where.rpartition(": ")
     training = {**study.train.model_dump(), **arm.train}
     epochs = check_training(training, where=place, path=f"{path}.train").epochs
-    recipes = known.recipes
-    control = facts[label].role == "control"
-    if arm.like is not None and not control:
+    if facts[label].role == "control":
+        like = _partner(facts, arm, where=where)
+        arm = _as_partner(arm, like, study.arms[like], known.recipes.settings(arm.recipe))
+    elif arm.like is not None:
         raise ConfigError(f"{where}.like: is for controls, and recipe '{arm.recipe}' is none")
-    place = f"{where}.settings"
-    if not control:
-        full = recipes.complete(arm.recipe, arm.settings, epochs=epochs, where=place)
-        return arm.model_copy(update={"settings": full})
-    like = _partner(facts, arm, where=where)
-    partner = study.arms[like]
-    defaults = recipes.settings(arm.recipe)
-    shared = {key: value for key, value in partner.settings.items() if key in defaults}
-    given = {**shared, **arm.settings}
+    full = known.recipes.complete(
+        arm.recipe, arm.settings, epochs=epochs, where=f"{where}.settings"
+    )
+    return arm.model_copy(update={"settings": full})
+
+
+def _as_partner(arm: Arm, like: str, partner: Arm, settings: Mapping[str, object]) -> Arm:
+    """A control with what it takes over from the arm that it replays: what it has not itself."""
+    shared = {key: value for key, value in partner.settings.items() if key in settings}
+    own = {key: getattr(arm, key) or getattr(partner, key) for key in _TAKEN_OVER}
     return arm.model_copy(
         update={
-            "settings": recipes.complete(arm.recipe, given, epochs=epochs, where=place),
-            "train": {**partner.train, **arm.train},
             "like": like,
-            "model": arm.model or partner.model,
-            "teachers": arm.teachers or partner.teachers,
-            "teacher_digests": arm.teacher_digests or partner.teacher_digests,
-            "distillation": arm.distillation or partner.distillation,
+            "settings": {**shared, **arm.settings},
+            "train": {**partner.train, **arm.train},
+            **own,
         }
     )
 
@@ -154,21 +168,19 @@ def _modelled(study: Study, known: Known, arm: Arm, *, where: str) -> Arm:
     name: object = arm.model.get("name", study.model.name)
     if not isinstance(name, str):
         raise ConfigError(f"{where}.model.name: must be a text, got {name!r}")
-    try:
+    with at(f"{where}.model"):
         full = model_of(study, known, arm)
         known.models.check(name, full.settings)
-    except (ConfigError, UnknownNameError) as error:
-        raise ConfigError(f"{where}.model: {error}") from error
     own = {key: name if key == "name" else full.settings[key] for key in arm.model}
     return arm.model_copy(update={"model": own})
 
 
-def _renews(facts: Facts) -> bool:
+def _renews(facts: RecipeInfo) -> bool:
     """Whether a recipe renews filters, so that a control can replay it."""
     return facts.role == "method" and not facts.partners
 
 
-def _partner(facts: Mapping[str, Facts], arm: Arm, *, where: str) -> str:
+def _partner(facts: Mapping[str, RecipeInfo], arm: Arm, *, where: str) -> str:
     """The label of the arm that a control replays."""
     tested = [label for label, found in facts.items() if _renews(found)]
     if arm.like is None:
@@ -185,3 +197,71 @@ def _partner(facts: Mapping[str, Facts], arm: Arm, *, where: str) -> str:
     if arm.like not in tested:
         raise UnknownNameError("arm with a recipe", arm.like, tested, where=f"{where}.like")
     return arm.like
+
+
+def _taught(study: Study, label: str, arm: Arm, *, where: str) -> Arm:
+    """Check the teachers of an arm, hash their files, and write its distillation out."""
+    if not arm.teachers:
+        for key, given in (
+            ("distillation", arm.distillation),
+            ("teacher_digests", arm.teacher_digests),
+        ):
+            if given:
+                raise ConfigError(f"{where}.{key}: needs teachers, and the arm has none")
+        return arm
+    digests: dict[str, str] = {}
+    for teacher in arm.teachers:
+        if arm.teachers.count(teacher) > 1:
+            raise ConfigError(f"{where}.teachers: '{teacher}' is there twice")
+        if teacher == label:
+            raise ConfigError(f"{where}.teachers: an arm cannot teach itself, got '{teacher}'")
+        if teacher.endswith(".pt"):
+            digests[teacher] = _digest(teacher, arm.teacher_digests.get(teacher), where=where)
+        elif teacher not in study.arms:
+            others = [other for other in study.arms if other != label]
+            raise UnknownNameError(
+                "teacher", teacher, [*others, "PATH.pt"], where=f"{where}.teachers"
+            )
+    strange = [path for path in arm.teacher_digests if path not in digests]
+    if strange:
+        raise UnknownNameError(
+            "file among the teachers", strange[0], digests, where=f"{where}.teacher_digests"
+        )
+    asked = arm.distillation or Distillation()
+    return arm.model_copy(update={"teacher_digests": digests, "distillation": asked})
+
+
+def in_order(arms: Mapping[str, Arm], *, where: str) -> list[str]:
+    """The arms in an order in which each comes after what it replays and what teaches it.
+
+    Returns:
+        Labels: those that wait for nothing first, then those that wait for them; else as they were written.
+    """
+    sorter = TopologicalSorter(
+        {
+            label: {other for other in (arm.like, *arm.teachers) if other in arms}
+            for label, arm in arms.items()
+        }
+    )
+    try:
+        sorter.prepare()
+    except CycleError as error:
+        raise ConfigError(
+            f"{where}: arms: an arm runs after its teachers and after the arm that it replays, and "
+            f"{' -> '.join(error.args[1])} is a circle"
+        ) from error
+    found: list[str] = []
+    while sorter.is_active():
+        ready = sorter.get_ready()
+        found += [label for label in arms if label in ready]
+        sorter.done(*ready)
+    return found
+
+
+def _digest(path: str, told: str | None, *, where: str) -> str:
+    """A file's hash: part of what determines the results, and the same to the study's end."""
+    with at(f"{where}.teachers"):
+        found = sha256_of(path)
+    if told not in {None, found}:
+        raise ConfigError(f"{where}.teacher_digests: {path} must have {told}, got {found}")
+    return found

@@ -7,8 +7,9 @@ Contents: `Study` and its parts (`DataChoice`, `ModelChoice`, `Training`, `Diagn
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from typing import Annotated, Any, Final, Literal, Self, cast
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
+from typing import Annotated, Any, Final, Literal, Self, TypeVar, cast
 
 from pydantic import (
     BaseModel,
@@ -21,7 +22,7 @@ from pydantic import (
 )
 from pydantic_core import ErrorDetails
 
-from regrow.errors import ConfigError, UnknownNameError
+from regrow.errors import ConfigError, RegrowError, UnknownNameError
 
 LABEL: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_+-]*")
 """What an arm may be called: it becomes part of trial names and of dotted keys."""
@@ -32,6 +33,9 @@ EngineName = Literal["modules", "stack"]
 MAX_SEED: Final = 2**31 - 1
 MAX_SEEDS: Final = 100_000
 """More than anybody trains: a larger number is a slip of the keyboard."""
+
+
+_Seed = Annotated[int, Field(ge=0, le=MAX_SEED)]
 
 
 def _scalars(value: object) -> object:
@@ -48,6 +52,9 @@ Settings = Annotated[dict[str, Any], BeforeValidator(_scalars)]
 
 class _Part(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+
+_Kind = TypeVar("_Kind", bound=_Part)
 
 
 class DataChoice(_Part):
@@ -177,7 +184,7 @@ class Study(_Part):
     diagnostics: Diagnostics = Diagnostics()
     arms: dict[str, Arm] = Field(min_length=1)
     grid: dict[str, list[Any]] = Field(default_factory=dict)
-    seeds: Annotated[tuple[int, ...], Field(strict=False)] = tuple(range(16))
+    seeds: Annotated[tuple[_Seed, ...], Field(strict=False)] = tuple(range(16))
 
     @model_validator(mode="before")
     @classmethod
@@ -190,10 +197,11 @@ class Study(_Part):
         counted = isinstance(seeds, int) and not isinstance(seeds, bool)
         if first is not None and not counted:
             raise ValueError("first_seed: must come with seeds as a number, not as a list")
-        if first is not None and (isinstance(first, bool) or not isinstance(first, int)):
-            raise ValueError(f"first_seed: must be a whole number, got {first!r}")
-        if first is not None and not 0 <= first <= MAX_SEED:
-            raise ValueError(f"first_seed: must be between 0 and {MAX_SEED}, got {first}")
+        whole = isinstance(first, int) and not isinstance(first, bool)
+        if first is not None and not (whole and 0 <= first <= MAX_SEED):
+            raise ValueError(
+                f"first_seed: must be a whole number from 0 to {MAX_SEED}, got {first!r}"
+            )
         if counted:
             if seeds < 1:
                 raise ValueError(f"seeds: must be at least 1, got {seeds}")
@@ -207,9 +215,6 @@ class Study(_Part):
     def _distinct(cls, seeds: tuple[int, ...]) -> tuple[int, ...]:
         if not seeds:
             raise ValueError("must hold at least one seed, got none")
-        for seed in seeds:
-            if not 0 <= seed <= MAX_SEED:
-                raise ValueError(f"must be between 0 and {MAX_SEED}, got {seed}")
         if len(set(seeds)) < len(seeds):
             twice = next(seed for seed in seeds if seeds.count(seed) > 1)
             raise ValueError(f"must be distinct, got {twice} twice")
@@ -228,19 +233,31 @@ class Study(_Part):
 
 def check_document(document: Mapping[str, Any], *, where: str) -> Study:
     """Make a study from plain data."""
-    try:
-        return Study.model_validate(dict(document))
-    except ValidationError as error:
-        raise ConfigError("\n".join(mistakes(error, Study, where=where))) from None
+    return _checked(Study, document, where=where)
 
 
 def check_training(values: Mapping[str, Any], *, where: str, path: str = "train") -> Training:
     """Make the training of one arm."""
+    return _checked(Training, values, where=where, prefix=(path,))
+
+
+def _checked(
+    kind: type[_Kind], values: Mapping[str, Any], *, where: str, prefix: tuple[str, ...] = ()
+) -> _Kind:
     try:
-        return Training.model_validate(dict(values))
+        return kind.model_validate(dict(values))
     except ValidationError as error:
-        lines = mistakes(error, Training, where=where, prefix=(path,))
+        lines = mistakes(error, kind, where=where, prefix=prefix)
         raise ConfigError("\n".join(lines)) from None
+
+
+@contextmanager
+def at(where: str) -> Generator[None]:
+    """Say of a mistake where it is: the study's key or the arm that it is in."""
+    try:
+        yield
+    except RegrowError as error:
+        raise ConfigError(f"{where}: {error}") from error
 
 
 def mistakes(
@@ -259,25 +276,29 @@ def mistakes(
     return list(dict.fromkeys(_line(detail, where, root, prefix=prefix) for detail in details))
 
 
-_BOUNDS: Final = {
-    "greater_than": ("must be above", "gt"),
-    "greater_than_equal": ("must be at least", "ge"),
-    "less_than": ("must be below", "lt"),
-    "less_than_equal": ("must be at most", "le"),
+_TOLD: Final = {
+    "greater_than": "must be above {gt}, got {came!r}",
+    "greater_than_equal": "must be at least {ge}, got {came!r}",
+    "less_than": "must be below {lt}, got {came!r}",
+    "less_than_equal": "must be at most {le}, got {came!r}",
+    "int_type": "must be a whole number, got {came!r}",
+    "int_from_float": "must be a whole number, got {came!r}",
+    "float_type": "must be a number, got {came!r}",
+    "string_type": "must be a text, got {came!r}",
+    "bool_type": "must be true or false, got {came!r}",
+    "finite_number": "must be a finite number, got {came!r}",
+    "list_type": "must be a list, got {came!r}",
+    "tuple_type": "must be a number or a list of numbers, got {came!r}",
+    "dict_type": "must be a table, got {came!r}",
+    "model_type": "must be a table, got {came!r}",
+    "mapping_type": "must be a table, got {came!r}",
+    "literal_error": "must be one of {expected}, got {came!r}",
+    "missing": "is missing",
+    "string_pattern_mismatch": "must hold more than spaces, got {came!r}",
+    "too_short": "must hold at least one entry",
+    "value_error": "{error}",
 }
-_TYPES: Final = {
-    "int_type": "must be a whole number",
-    "int_from_float": "must be a whole number",
-    "float_type": "must be a number",
-    "string_type": "must be a text",
-    "bool_type": "must be true or false",
-    "finite_number": "must be a finite number",
-    "list_type": "must be a list",
-    "tuple_type": "must be a number or a list of numbers",
-    "dict_type": "must be a table",
-    "model_type": "must be a table",
-    "mapping_type": "must be a table",
-}
+"""What is said of each kind of mistake that pydantic finds."""
 
 
 def _line(
@@ -286,28 +307,16 @@ def _line(
     """One mistake as ``file: key: what must hold, got what``."""
     inside = [str(part) for part in detail["loc"]]
     location = [*prefix, *inside]
-    kind, context, came = detail["type"], detail.get("ctx", {}), detail["input"]
-    if kind == "extra_forbidden":
+    if detail["type"] == "extra_forbidden":
         place = ": ".join(part for part in (where, ".".join(location[:-1])) if part)
         return str(UnknownNameError("key", location[-1], _known(root, inside[:-1]), where=place))
-    if kind in _BOUNDS:
-        words, key = _BOUNDS[kind]
-        bound = context[key]  # a large whole number in all its digits
-        told = f"{words} {bound if isinstance(bound, int) else f'{bound:g}'}, got {came!r}"
-    elif kind in _TYPES:
-        told = f"{_TYPES[kind]}, got {came!r}"
-    elif kind == "literal_error":
-        told = f"must be one of {context['expected']}, got {came!r}"
-    elif kind == "missing":
-        told = "is missing"
-    elif kind == "string_pattern_mismatch":
-        told = f"must hold more than spaces, got {came!r}"
-    elif kind == "too_short":
-        told = "must hold at least one entry"
-    elif kind == "value_error":
-        told = str(context["error"])
-    else:
-        told = detail["msg"]
+    # A large whole number is written in all its digits.
+    context = {
+        key: f"{value:g}" if isinstance(value, float) else value
+        for key, value in detail.get("ctx", {}).items()
+    }
+    told = _TOLD.get(detail["type"], "{msg}")
+    told = told.format(came=detail["input"], msg=detail["msg"], **context)
     return ": ".join(part for part in (where, ".".join(location), told) if part)
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-from regrow.neutral import Neutral
+if TYPE_CHECKING:
+    from regrow.compose import RecipeInfo
 
 Role = Literal["method", "control", "plain", "restart", "apart"]
 """What an arm is for: a ``method`` under test, a ``control`` that replays one, ``plain`` training, whole ``restart``s,
@@ -33,25 +34,6 @@ class Models(Shelf, Protocol):
         ...
 
 
-class Facts(Protocol):
-    """How a recipe is compared; `regrow.compose.RecipeInfo` says it."""
-
-    @property
-    def role(self) -> Role:
-        """What its arms are for."""
-        ...
-
-    @property
-    def partners(self) -> bool:
-        """Whether it acts on several networks that are trained side by side."""
-        ...
-
-    @property
-    def neutral(self) -> Neutral | None:
-        """How it is its own neutral control, if it can be."""
-        ...
-
-
 class Recipes(Protocol):
     """The recipes, those of the laboratory included."""
 
@@ -59,7 +41,7 @@ class Recipes(Protocol):
         """All names."""
         ...
 
-    def info(self, name: str) -> Facts:
+    def info(self, name: str) -> RecipeInfo:
         """How one is compared."""
         ...
 

@@ -6,17 +6,18 @@ import hashlib
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from regrow.study.cells import Cell
+from regrow.study.cells import Cell, in_order
 from regrow.study.document import Arm, Study
-from regrow.study.known import Facts
 from regrow.study.later import distinguishing
 from regrow.study.records import ArmRecord
-from regrow.study.teacher_arms import in_order
+
+if TYPE_CHECKING:
+    from regrow.compose import RecipeInfo
 
 
-def arm_records(cells: Iterable[Cell], facts: Callable[[str], Facts]) -> tuple[ArmRecord, ...]:
+def arm_records(cells: Iterable[Cell], facts: Callable[[str], RecipeInfo]) -> tuple[ArmRecord, ...]:
     """Resolve every arm in every cell: a grid may make arms differ in one and not in another.
 
     Returns:
@@ -35,7 +36,7 @@ class _Asked:
     """One arm in one cell, its training written out."""
 
     arm: Arm
-    facts: Facts
+    facts: RecipeInfo
     train: Mapping[str, Any]
 
     @property
@@ -63,8 +64,18 @@ class _Asked:
         kept = {key: value for key, value in self.arm.settings.items() if key not in choice}
         return self.arm.recipe, kept, self.setting
 
+    def is_neutral_control_of(self, own: _Asked) -> bool:
+        """Whether it is the same but for a decision that says nothing."""
+        differ = self.neutral and own.facts.neutral is not None and not own.neutral
+        return differ and self.all_but_the_choice == own.all_but_the_choice
 
-def _of_cell(cell: Cell, facts: Callable[[str], Facts]) -> list[ArmRecord]:
+    def is_apart_control_of(self, own: _Asked) -> bool:
+        """Whether it trains as many networks apart, in the same way."""
+        differ = self.facts.role == "apart" and own.facts.role != "apart" and own.networks > 1
+        return differ and (self.networks, self.setting) == (own.networks, own.setting)
+
+
+def _of_cell(cell: Cell, facts: Callable[[str], RecipeInfo]) -> list[ArmRecord]:
     study = cell.study
     base = study.train.model_dump(mode="json")
     asked = {
@@ -81,6 +92,8 @@ def _of_cell(cell: Cell, facts: Callable[[str], Facts]) -> list[ArmRecord]:
     found: list[ArmRecord] = []
     for label, each in asked.items():
         neutral = each.facts.neutral
+        same = [one for one, other in asked.items() if other.is_neutral_control_of(each)]
+        apart = [one for one, other in asked.items() if other.is_apart_control_of(each)]
         found.append(
             ArmRecord(
                 cell=cell.name,
@@ -94,8 +107,8 @@ def _of_cell(cell: Cell, facts: Callable[[str], Facts]) -> list[ArmRecord]:
                 replays=each.arm.like,
                 decides=None if neutral is None else neutral.decides,
                 neutral=each.neutral,
-                neutral_control=None if each.neutral else _neutral_control(asked, each),
-                apart_control=_apart_control(asked, each),
+                neutral_control=next(iter(same), None),
+                apart_control=next(iter(apart), None),
                 teachers=prices[label] - each.epochs,
                 files=sum(one not in asked for one in teachers[label]),
                 own_model=each.arm.model != asked[baseline].arm.model,
@@ -110,26 +123,6 @@ def baseline_of(arms: Sequence[tuple[str, str]]) -> str:
     labels = [label for label, _ in arms]
     plain = [label for label, role in arms if role == "plain"]
     return "none" if "none" in labels else [*plain, *labels][0]
-
-
-def _neutral_control(asked: Mapping[str, _Asked], own: _Asked) -> str | None:
-    """The arm that is the same but for a decision that says nothing."""
-    if own.facts.neutral is None:
-        return None
-    same = own.all_but_the_choice
-    controls = (label for label, each in asked.items() if each.neutral)
-    return next((label for label in controls if asked[label].all_but_the_choice == same), None)
-
-
-def _apart_control(asked: Mapping[str, _Asked], own: _Asked) -> str | None:
-    """The arm that trains as many networks apart, in the same way."""
-    if own.networks == 1 or own.facts.role == "apart":
-        return None
-    same = own.networks, own.setting
-    controls = (label for label, each in asked.items() if each.facts.role == "apart")
-    return next(
-        (one for one in controls if (asked[one].networks, asked[one].setting) == same), None
-    )
 
 
 def _teachers(asked: Mapping[str, _Asked], label: str) -> set[str]:

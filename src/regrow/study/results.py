@@ -12,20 +12,21 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from operator import attrgetter
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from regrow.errors import ConfigError, StoreError
-from regrow.study.asked import Asked
+from regrow.study.asked import Asked, Sweep, find_sweep
 from regrow.study.cells import Cell, cells
 from regrow.study.document import check_document
 from regrow.study.grouped import grouped
-from regrow.study.known import Facts
 from regrow.study.records import DETAILS, ArmRecord, Trial
 from regrow.study.relations import arm_records
 from regrow.study.store import BEFORE, DATABASE, SCHEMA_VERSION
-from regrow.study.sweep import Sweep, find_sweep
 from regrow.study.tables import select
 from regrow.study.views import Views
+
+if TYPE_CHECKING:
+    from regrow.compose import RecipeInfo
 
 Seen = TypeVar("Seen")
 
@@ -96,7 +97,7 @@ class Results(Views):
         return {arm: {trial.seed: trial for trial in own} for arm, own in by_arm.items()}
 
 
-def read_folder(folder: Path, *, facts: Callable[[str], Facts]) -> Results:
+def read_folder(folder: Path, *, facts: Callable[[str], RecipeInfo]) -> Results:
     """Read a run's folder, finished or not, without changing anything in it.
 
     Args:

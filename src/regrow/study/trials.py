@@ -11,7 +11,7 @@ from functools import cached_property
 from typing import Any, Final
 
 from regrow.errors import ConfigError
-from regrow.study.cells import Cell, cells, complete, model_of
+from regrow.study.cells import Cell, cells, complete, in_order, model_of
 from regrow.study.document import (
     Arm,
     DataChoice,
@@ -28,7 +28,6 @@ from regrow.study.keys import MISSING, parse_setting, path_of, value_at, written
 from regrow.study.known import Known
 from regrow.study.records import ArmRecord
 from regrow.study.relations import arm_records
-from regrow.study.teacher_arms import in_order
 
 MANY: Final = 12
 """As many values or cells as a message names."""

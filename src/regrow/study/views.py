@@ -26,8 +26,8 @@ from regrow.study.records import (
 
 Record = TypeVar("Record")
 
-THRESHOLDS: Final = ("1", "0.1", "0.01", "0.001")
-"""l1 norms under which a filter counts as invalid."""
+BELOW: Final = {"below_1": "1", "below_0_1": "0.1", "below_0_01": "0.01", "below_0_001": "0.001"}
+"""The l1 norm under which a filter counts as invalid, the paper's four, by the field of `WeightRecord`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,7 +77,7 @@ class Carried:
         epoch: 1-based.
         partner: Number of the network.
         entropy: Sum of the layers' entropies, in nats; None if one is not finite.
-        invalid: Share of the filters whose l1 norm is below each of `THRESHOLDS`, over all layers' filters.
+        invalid: Share of the filters whose l1 norm is below each of `BELOW`, over all layers' filters.
     """
 
     epoch: int
@@ -229,7 +229,7 @@ def _decided(record: RenewalRecord | RestingRecord) -> int:
 
 
 def _carried(records: list[WeightRecord], filters: Mapping[str, int]) -> Carried:
-    shares = [(r.below_1, r.below_0_1, r.below_0_01, r.below_0_001) for r in records]
+    shares: list[list[float]] = [[getattr(each, name) for name in BELOW] for each in records]
     votes = [filters[record.layer] for record in records]
     entropies = [record.entropy for record in records]
     return Carried(

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from regrow.surgery.optimizers.moments import MomentFamily
 from regrow.surgery.optimizers.step import fine
-from regrow.surgery.young import Places, ages, still_young
+from regrow.surgery.young import YoungEntries, ages, still_young
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,18 +20,26 @@ class SteppedTensor:
     """A tensor with young entries whose step has been made.
 
     Attributes:
-        parameter: The tensor.
-        state: The optimizer's state of it.
-        counts: The tensor's count of updates at each birth, its own (0) first.
-        step: That count now, this step included.
+        entry: The young entries.
+        state: The optimizer's state of the tensor.
+        step: Its count of updates now, this step included.
         moved: Whether this step was made.
     """
 
-    parameter: nn.Parameter
+    entry: YoungEntries
     state: Mapping[str, Any]
-    counts: Tensor
     step: Tensor
     moved: bool | Tensor
+
+    @property
+    def parameter(self) -> nn.Parameter:
+        """The tensor."""
+        return self.entry.parameter
+
+    @property
+    def counts(self) -> Tensor:
+        """The tensor's count of updates at each birth, its own (0) first."""
+        return self.entry.births.counts
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,27 +88,37 @@ def table_of(
 
 
 def settle_together(
-    members: Sequence[tuple[SteppedTensor, int, Places, Tensor]],
+    members: Sequence[tuple[SteppedTensor, int]],
     table: AgeTable,
     *,
     family: MomentFamily,
     group: Mapping[str, Any],
 ) -> None:
-    """Make the step right for the young parts of tensors with the same options, type and device."""
-    parts = [member.parameter.detach()[at] for member, _, at, _ in members]
+    """Make the step right for the young parts of tensors with the same options, type and device.
+
+    Args:
+        members: Each with its number in the table.
+    """
+    young = [member.entry.young for member, _ in members]
+    parts = [
+        member.parameter.detach()[at] for (member, _), (at, _) in zip(members, young, strict=True)
+    ]
     kind = fine(parts[0])
     first, second = (
-        torch.cat([member.state[key][at].reshape(-1) for member, _, at, _ in members]).to(kind)
+        _joined(
+            member.state[key][at] for (member, _), (at, _) in zip(members, young, strict=True)
+        ).to(kind)
         for key in family.moments(group)
     )
     value = _joined(parts)
+    starts = [table.starts[index] for _, index in members]
     numbers = _joined(
-        (number + table.starts[index]).expand(part.shape)
-        for (_, index, _, number), part in zip(members, parts, strict=True)
+        (number + start).expand(part.shape)
+        for start, (_, number), part in zip(starts, young, parts, strict=True)
     )
     tensors = _joined(
-        torch.full_like(part, table.starts[index], dtype=numbers.dtype)
-        for (_, index, _, _), part in zip(members, parts, strict=True)
+        torch.full_like(part, start, dtype=numbers.dtype)
+        for start, part in zip(starts, parts, strict=True)
     )
     gap = family.gap(
         second,
@@ -112,7 +130,7 @@ def settle_together(
     if table.young is not None:
         right = torch.where(table.young[numbers], right, value)
     pieces = right.split([part.numel() for part in parts])
-    for (member, _, at, _), part, new in zip(members, parts, pieces, strict=True):
+    for (member, _), (at, _), part, new in zip(members, young, parts, pieces, strict=True):
         member.parameter[at] = new.reshape(part.shape)
 
 

@@ -104,33 +104,22 @@ class Correction:
         self, entries: Iterable[YoungEntries], *, family: MomentFamily, group: Mapping[str, Any]
     ) -> None:
         """Families whose step is a function of the state after it: all tensors at once."""
-        chosen: list[YoungEntries] = []
         stepped: list[SteppedTensor] = []
         horizon = family.horizon(group)
         for entry in entries:
             state = self.optimizer.state[entry.parameter]
             step: Tensor = state["step"]
             moved = entry.moved(step)
-            if moved is False or not self._has_young(entry, step, horizon=horizon):
-                continue
-            chosen.append(entry)
-            stepped.append(
-                SteppedTensor(
-                    parameter=entry.parameter,
-                    state=state,
-                    counts=entry.births.counts,
-                    step=step,
-                    moved=moved,
-                )
-            )
-        if not chosen:
+            if moved is not False and self._has_young(entry, step, horizon=horizon):
+                stepped.append(SteppedTensor(entry=entry, state=state, step=step, moved=moved))
+        if not stepped:
             return
         table = table_of(stepped, family=family, group=group)
-        small: list[tuple[SteppedTensor, int, Places, Tensor]] = []
-        for index, (entry, member) in enumerate(zip(chosen, stepped, strict=True)):
-            grid, own = entry.grid, [member.state[key] for key in family.moments(group)]
+        small: list[tuple[SteppedTensor, int]] = []
+        for index, member in enumerate(stepped):
+            grid, own = member.entry.grid, [member.state[key] for key in family.moments(group)]
             if grid is None or not grid.fits([member.parameter, *own]):
-                small.append((member, index, *entry.young))
+                small.append((member, index))
                 continue
             settle_in_blocks(
                 member.parameter,
@@ -142,8 +131,8 @@ class Correction:
             )
         if small:
             settle_together(small, table, family=family, group=group)
-        for entry, member in zip(chosen, stepped, strict=True):
-            self._aged(entry, member.step, horizon=horizon)
+        for member in stepped:
+            self._aged(member.entry, member.step, horizon=horizon)
 
     def _settle(
         self, entry: YoungEntries, before: Snapshot | None, group: Mapping[str, Any]

@@ -16,7 +16,7 @@ from regrow.surgery.correction import Correction
 from regrow.surgery.optimizers.base import LEAVE, options_by_parameter
 from regrow.surgery.saved_young import check_saved_young, loaded, saved
 from regrow.surgery.trial import tried_family
-from regrow.surgery.young import enter_
+from regrow.surgery.young import begin_
 
 
 def apply_edits_(tensors: Mapping[str, Tensor], edits: Iterable[Edit]) -> None:
@@ -156,21 +156,16 @@ class OptimizerSurgeon:
         defaults = self._optimizer.defaults
         with torch.no_grad():
             for target in targets:
-                parameter, mask, group = target.parameter, target.mask, target.group
-                state = self._optimizer.state[parameter]
-                self._family.forget_(parameter, state, mask, group=group, defaults=defaults)
-                if self._family.knows_age(group):
-                    aligned = mask.reshape((1,) * (parameter.dim() - mask.dim()) + mask.shape)
-                    name = self._names[target.name]
-                    enter_(
-                        self.young,
-                        parameter,
-                        aligned,
-                        state=state,
-                        group=group,
-                        family=self._family,
-                        name=name,
-                    )
+                begin_(
+                    self.young,
+                    target.parameter,
+                    target.mask,
+                    state=self._optimizer.state[target.parameter],
+                    group=target.group,
+                    defaults=defaults,
+                    family=self._family,
+                    name=self._names[target.name],
+                )
 
     def clear(self, edits: Iterable[Edit]) -> None:
         """Set the optimizer's state of entries that leave the network to zero; there is nothing to correct."""

@@ -27,7 +27,7 @@ from regrow.surgery.optimizers import (
     family_of,
     known_kind,
 )
-from regrow.surgery.young import enter_
+from regrow.surgery.young import begin_
 
 _SHAPES: Final = ((3, 2, 1, 1), (3,))
 _STEPS: Final = 12
@@ -144,27 +144,18 @@ def _distance(optimizer: Optimizer, family: Family, kind: Mapping[str, Any]) -> 
                     mask = _last_of(parameter, axis)
                     parameter.copy_(torch.where(mask, fresh_values[k], parameter))
                     owner.copy_(torch.where(mask, len(parts), owner))
-                    _renew(correction, family, parameter, mask, name=str(k))
+                    begin_(
+                        correction.young,
+                        parameter,
+                        mask,
+                        state=live_optimizer.state[parameter],
+                        group=live_optimizer.param_groups[0],
+                        defaults=live_optimizer.defaults,
+                        family=family,
+                        name=str(k),
+                    )
                 parts.append(fresh(fresh_values))
     return furthest / way if way > 0.0 else float("inf")
-
-
-def _renew(
-    correction: Correction, family: Family, parameter: nn.Parameter, mask: Tensor, *, name: str
-) -> None:
-    optimizer = correction.optimizer
-    group, state = optimizer.param_groups[0], optimizer.state[parameter]
-    family.forget_(parameter, state, mask, group=group, defaults=optimizer.defaults)
-    if family.knows_age(group):
-        enter_(
-            correction.young,
-            parameter,
-            mask,
-            state=state,
-            group=group,
-            family=family,
-            name=name,
-        )
 
 
 def _alone(

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from regrow.surgery.blocks import Grid, grid_of
 from regrow.surgery.optimizers.base import Family
+from regrow.surgery.optimizers.slow import SLOW, begin_slow_
 from regrow.surgery.optimizers.step import Options
 
 
@@ -272,21 +273,28 @@ class YoungEntries:
         return True
 
 
-def enter_(
+def begin_(
     young: dict[nn.Parameter, YoungEntries],
     parameter: nn.Parameter,
     mask: Tensor,
     *,
     state: Mapping[str, Any],
     group: Options,
+    defaults: Options,
     family: Family,
     name: str,
 ) -> None:
-    """Note that the marked entries of a tensor, which the optimizer has stepped before, begin anew.
+    """Let the marked entries of a tensor, which the optimizer has stepped before, begin anew in it.
 
+    What is kept of them is that of fresh ones, and where later steps depend on the age, they are noted in `young`.
     Where no entry of a tensor is old any more, the optimizer is told to count from the earliest birth that is left:
     with all born at once its own steps are right then.
     """
+    family.begin_(parameter, state, mask, group=group, defaults=defaults)
+    if SLOW in state:
+        begin_slow_(parameter, state, mask)
+    if not family.knows_age(group):
+        return
     known = young.get(parameter)
     count = None
     if not family.counts:
@@ -297,7 +305,7 @@ def enter_(
         return  # all of the tensor was renewed right before, and nobody is younger than that
     births = with_births(
         None if known is None else known.births,
-        mask,
+        mask.reshape((1,) * (parameter.dim() - mask.dim()) + mask.shape),
         now=now,
         newborn=family.newborn(state, group),
         horizon=family.horizon(group),

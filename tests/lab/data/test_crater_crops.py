@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from regrow.lab.data.crater_crops import crop_and_resize, crop_boxes
 from regrow.lab.data.crater_files import TILE_SIDE
+from regrow.lab.data.craters import crop_and_resize, crop_boxes
 
 
 def test_squares_by_hand() -> None:

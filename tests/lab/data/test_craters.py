@@ -16,7 +16,6 @@ from scipy.optimize import linear_sum_assignment
 from crossed import crossed
 from regrow.errors import ConfigError, DataError
 from regrow.lab.data import load
-from regrow.lab.data.crater_crops import crop_boxes
 from regrow.lab.data.crater_files import (
     REGIONS,
     SHA256,
@@ -26,7 +25,7 @@ from regrow.lab.data.crater_files import (
     read_candidates,
 )
 from regrow.lab.data.crater_split import SPLITS, held_out_half, overlap_groups
-from regrow.lab.data.craters import CraterSettings, build_table, read_craters
+from regrow.lab.data.craters import CraterSettings, build_table, crop_boxes, read_craters
 from regrow.lab.settings import read_settings
 
 PAPER = {"East": (458, 765), "West": (1121, 1385), "Center": (443, 738)}

@@ -5,7 +5,7 @@ import torch
 
 from regrow.errors import ConfigError
 from regrow.lab.data import Dataset
-from regrow.lab.data.held_out import hold_out
+from regrow.lab.data.dataset import hold_out
 
 
 def make(labels: list[int], classes: int) -> Dataset:

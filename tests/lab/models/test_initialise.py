@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from regrow.lab.models.initialise import initialise_
+from regrow.lab.models.parts import initialise_
 
 
 def drawn(init: str) -> torch.nn.Module:

@@ -12,12 +12,11 @@ from matplotlib.collections import QuadMesh
 from matplotlib.colors import to_rgb
 
 from regrow.report import wording
-from regrow.report.figures import heat_map, held_back
+from regrow.report.figures import heat_map, sorted_seeds
 from regrow.report.figures.heat_map import colour_limit
 from regrow.report.figures.order import drawings
 from regrow.report.read import read_results
-from regrow.report.sweep.panel import Panel
-from regrow.report.sweep.panels import panels
+from regrow.report.sweep.panels import Panel, panels
 from regrow.study.results import Results
 from report.drawn import drawn, first_axes
 from report.sweep_study import MISSING, TAU, P, rescuing, write_sweep
@@ -120,7 +119,7 @@ def test_the_chosen_cell_shows_the_seeds_that_did_not_choose_it(tmp_path: Path) 
     results = read_results(write_sweep(tmp_path))
     (panel,) = panels(results)
     chosen = panel.chosen[0]
-    (found,) = held_back.figures(results, panel)
+    (found,) = sorted_seeds.held_back(results, panel)
     ax = drawn(found).axes[0]
     order = [int(text.get_text()) for text in ax.get_xticklabels()]
     assert sorted(order) == [1, 3, 5, 7, 9, 11]

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from regrow.report.figures import alpha, distance, entropy, invalid, networks
+from regrow.report.figures import grafting, invalid, layers, networks
 from regrow.report.figures.order import drawings
 from regrow.report.read import read_results
-from regrow.report.weight_series import layer_series
+from regrow.report.weights import layer_series
 from report.drawn import caption, drawn
 from report.several_study import ARMS
 
@@ -33,7 +33,7 @@ def _means(rows: list[tuple[float, float]]) -> dict[float, float]:
 
 def test_the_larger_share_of_each_layer_one_panel_an_arm(several_folder: Path) -> None:
     results = read_results(several_folder)
-    (found,) = alpha.figures(results, "base")
+    (found,) = grafting.shares(results, "base")
     figure = drawn(found)
     assert [ax.get_title(loc="left") for ax in figure.axes] == ["grafting", "graft0", "plus"]
     layers = [text.get_text() for text in figure.legends[0].get_texts()]
@@ -59,7 +59,7 @@ def test_the_larger_share_of_each_layer_one_panel_an_arm(several_folder: Path) -
 
 def test_distances_are_means_over_layers(several_folder: Path) -> None:
     results = read_results(several_folder)
-    (found,) = distance.figures(results, "base")
+    (found,) = grafting.distances(results, "base")
     ax = drawn(found).axes[0]
     assert len(ax.lines) == 3
     wanted = _means(
@@ -127,7 +127,7 @@ def test_invalid_filters_one_panel_a_threshold(several_folder: Path) -> None:
 
 def test_entropy_one_panel_a_layer_one_line_an_arm(several_folder: Path) -> None:
     results = read_results(several_folder)
-    (found,) = entropy.figures(results, "base")
+    (found,) = layers.entropy(results, "base")
     figure = drawn(found)
     titles = [ax.get_title(loc="left") for ax in figure.axes]
     assert titles == ["stem (4)", "conv10 (12)", "conv2 (8)"]
@@ -148,17 +148,17 @@ def test_entropy_one_panel_a_layer_one_line_an_arm(several_folder: Path) -> None
 def test_a_deep_network_names_some_layers_and_draws_no_bands(
     new_several: Callable[..., Path],
 ) -> None:
-    layers = {f"block{index}.conv": 4 for index in range(30)}
+    deep = {f"block{index}.conv": 4 for index in range(30)}
     arms = {label: ARMS[label] for label in ("none", "grafting")}
-    results = read_results(new_several(arms=arms, layers=layers, seeds=range(2)))
-    (found,) = alpha.figures(results, "base")
+    results = read_results(new_several(arms=arms, layers=deep, seeds=range(2)))
+    (found,) = grafting.shares(results, "base")
     figure = drawn(found)
     ax = figure.axes[0]
     names = [text.get_text() for text in figure.legends[0].get_texts()]
     assert names == ["block0.conv", "block15.conv", "block29.conv"]
     assert not ax.collections
     assert "band" not in found.caption
-    assert "24 of 30 layers are drawn" in caption(entropy.figures(results, "base"))
+    assert "24 of 30 layers are drawn" in caption(layers.entropy(results, "base"))
 
 
 def test_they_are_there_only_where_there_is_something_to_draw(

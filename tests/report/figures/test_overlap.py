@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from regrow.report.figures import overlap
-from regrow.report.figures.dropping import phases
-from regrow.report.figures.layer_panels import PANELS
+from regrow.report.figures import layers
+from regrow.report.figures.filter_map import phases
+from regrow.report.figures.layers import PANELS
 from regrow.report.read import read_results
-from regrow.report.weight_series import layer_series
+from regrow.report.weights import layer_series
 from regrow.study.records import LayerRecord
 from report.drawn import caption, drawn
 
@@ -30,7 +30,7 @@ def test_mean_and_spread_over_the_seeds(cycled: Path, new_cycled: Callable[..., 
 
 def test_one_panel_a_layer_in_the_networks_order_with_every_arm(cycled: Path) -> None:
     results = read_results(cycled)
-    figure = drawn(*overlap.figures(results, "base"))
+    figure = drawn(*layers.overlap(results, "base"))
     ax = figure.axes[0]
     titles = [panel.get_title(loc="left") for panel in figure.axes]
     assert titles == ["conv1 (4)", "conv10 (10)", "conv2 (6)"]
@@ -53,28 +53,28 @@ def test_drop_phases_are_shaded_where_they_were(cycled: Path) -> None:
         (2.0, 4.0),
         (6.0, 8.5),
     ]  # the value that is drawn last was measured without some
-    figure = drawn(*overlap.figures(results, "base"))
+    figure = drawn(*layers.overlap(results, "base"))
     for panel in figure.axes:
         spans = [
             patch.get_extents().transformed(panel.transData.inverted()) for patch in panel.patches
         ]
         assert [(round(span.x0, 6), round(span.x1, 6)) for span in spans] == [(2, 4), (6, 8.5)]
-    assert "Grey: filters are out" in caption(overlap.figures(results, "base"))
+    assert "Grey: filters are out" in caption(layers.overlap(results, "base"))
 
 
 def test_a_deep_network_is_drawn_in_part_and_told_so(new_cycled: Callable[..., Path]) -> None:
-    layers = {f"block{index}.conv": 8 for index in range(60)}
-    results = read_results(new_cycled(layers))
-    titles = [ax.get_title(loc="left") for ax in drawn(*overlap.figures(results, "base")).axes]
+    deep = {f"block{index}.conv": 8 for index in range(60)}
+    results = read_results(new_cycled(deep))
+    titles = [ax.get_title(loc="left") for ax in drawn(*layers.overlap(results, "base")).axes]
     assert len(titles) == PANELS
     assert (titles[0], titles[-1]) == ("block0.conv (8)", "block59.conv (8)")
-    assert "24 of 60 layers are drawn" in caption(overlap.figures(results, "base"))
+    assert "24 of 60 layers are drawn" in caption(layers.overlap(results, "base"))
 
 
 def test_a_single_layer_and_none(cycled: Path, rescued: Path) -> None:
     results = read_results(cycled)
     only = {trial: (LayerRecord(layer="conv1", filters=4),) for trial in results.of(LayerRecord)}
     alone = replace(results, details={**results.details, LayerRecord: only})
-    (ax,) = drawn(*overlap.figures(alone, "base")).axes
+    (ax,) = drawn(*layers.overlap(alone, "base")).axes
     assert ax.get_title(loc="left") == "conv1 (4)"
-    assert not list(overlap.figures(read_results(rescued), "base"))
+    assert not list(layers.overlap(read_results(rescued), "base"))

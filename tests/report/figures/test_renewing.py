@@ -8,14 +8,21 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from regrow.report.figures import renewals, renewals_by_seed
-from regrow.report.figures.renewing import by_layer, hidden_epochs, renewing_arms, shown_epochs
-from regrow.report.figures.scale import seed_order
+from regrow.report.figures import renewals
+from regrow.report.figures.axes import seed_order
+from regrow.report.figures.renewals import by_layer, renewing_arms, shown_epochs
 from regrow.report.read import read_results
-from report.drawn import caption, first_axes
+from report.drawn import caption, drawn, first_axes
 
 if TYPE_CHECKING:
     from conftest import RunFolder  # pyright: ignore[reportMissingImports]
+    from regrow.report.drawing import Drawing
+    from regrow.study.results import Results
+
+
+def _by_seed(results: Results) -> Drawing:
+    """The second figure of the first arm."""
+    return list(renewals.figures(results, "base"))[1]
 
 
 def test_a_control_beside_its_recipe_needs_no_figure_of_its_own(rescued: Path) -> None:
@@ -63,26 +70,26 @@ def test_many_layers_are_put_together_in_the_order_of_their_numbers(
 
 def test_rows_are_the_seeds_in_the_order_of_the_sorted_figure(rescued: Path) -> None:
     results = read_results(rescued)
-    ax = first_axes(renewals_by_seed.figures(results, "base"))
+    ax = drawn(_by_seed(results)).axes[0]
     (image,) = ax.get_images()
     rows = np.asarray(image.get_array())
     order = seed_order(results, "base")
     assert rows.shape == (24, 20)
     for row, seed in zip(rows, order, strict=True):
         assert row.sum() == (results.arm("base", "randomout")[seed].renewed or 0)
-    assert "n = 24 seeds" in caption(renewals_by_seed.figures(results, "base"))
+    assert "n = 24 seeds" in _by_seed(results).caption
 
 
 def test_crosses_mark_the_seeds_that_failed(rescued: Path) -> None:
     results = read_results(rescued)
-    ax = first_axes(renewals_by_seed.figures(results, "base"))
+    ax = drawn(_by_seed(results)).axes[0]
     order = seed_order(results, "base")
-    drawn = [{order[int(y) - 1] for y in line.get_ydata()} for line in ax.get_lines()]
+    crosses = [{order[int(y) - 1] for y in line.get_ydata()} for line in ax.get_lines()]
     expected = [
         {s for s, t in results.arm("base", arm).items() if (t.test_accuracy or 0) <= 0.52}
         for arm in ("none", "randomout")
     ]
-    assert drawn == [seeds for seeds in expected if seeds]
+    assert crosses == [seeds for seeds in expected if seeds]
 
 
 def test_long_quiet_ends_are_cut_and_told(new_run: Callable[..., RunFolder]) -> None:
@@ -95,7 +102,6 @@ def test_long_quiet_ends_are_cut_and_told(new_run: Callable[..., RunFolder]) -> 
     run.add("random", 0, 0.9, renewals=[(60, "conv1", 1)])
     results = read_results(run.close())
     assert shown_epochs(results, "base", "random") == 100
-    assert hidden_epochs(results, "base", "random") == ""
 
 
 def test_a_renewal_in_the_epoch_in_which_a_trial_diverged_is_drawn(
@@ -104,7 +110,7 @@ def test_a_renewal_in_the_epoch_in_which_a_trial_diverged_is_drawn(
     run = new_run(seeds=range(1), epochs=4)
     # the trial ends two whole epochs, and renews in the third before its loss becomes NaN
     run.add("randomout", 0, 0.5, status="diverged", renewals=[(3, "conv1", 1)])
-    ax = first_axes(renewals_by_seed.figures(read_results(run.close()), "base"))
+    ax = drawn(_by_seed(read_results(run.close()))).axes[0]
     assert np.asarray(ax.get_images()[0].get_array()).tolist() == [[0, 0, 1]]
 
 
@@ -112,4 +118,4 @@ def test_without_renewals_there_are_no_such_figures(new_run: Callable[..., RunFo
     run = new_run(seeds=range(1))
     run.add("none", 0, 0.9)
     results = read_results(run.close())
-    assert not [*renewals.figures(results, "base"), *renewals_by_seed.figures(results, "base")]
+    assert not [*renewals.figures(results, "base")]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from regrow.report.figures import sorted_seeds
-from regrow.report.figures.scale import failed_line, seed_order
+from regrow.report.figures.axes import failed_line, seed_order
 from regrow.report.read import read_results
 from report.drawn import drawn, first_axes
 

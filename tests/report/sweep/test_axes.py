@@ -5,9 +5,8 @@ from __future__ import annotations
 import pytest
 
 from regrow.lab.arm_recipes import info
-from regrow.study.asked import Asked
+from regrow.study.asked import Asked, find_sweep
 from regrow.study.records import ArmRecord
-from regrow.study.sweep import find_sweep
 
 
 def study(grid: dict[str, list[object]], *arms: tuple[str, str, str | None]) -> Asked:

@@ -12,8 +12,8 @@ from scipy.stats import spearmanr
 from regrow.report.read import read_results
 from regrow.report.summary import summarise
 from regrow.report.sweep.panels import panels, rank_correlation
+from regrow.study.asked import SMALL
 from regrow.study.results import Results
-from regrow.study.sweep import SMALL
 from report.sweep_study import ARMS, CRASHED, GRID, MISSING, TAU, P, rescuing, write_sweep
 
 

@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from regrow.report.read import read_results
-from regrow.report.sweep.panel import Panel
-from regrow.report.sweep.panels import panels
+from regrow.report.sweep.panels import Panel, panels
 from regrow.report.sweep.told import choice, findings, headline, outcome
 from report.sweep_study import GRID, MISSING, TAU, P, Reached, rescuing, write_sweep
 

@@ -18,7 +18,6 @@ class Flatten(Layer):
     """
 
     def __init__(self, step: FlattenStep, source: Layer, setting: Setting) -> None:
-        del step
         self._source = source
         self.learning = source.learning
         self._views = source.out.ndim == 3 or setting.places.tiles == 1

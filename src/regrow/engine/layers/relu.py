@@ -20,7 +20,6 @@ class ReLU(Layer):
     """
 
     def __init__(self, step: ReLUStep, source: Layer, setting: Setting) -> None:
-        del step
         self._source = source
         self.learning = source.learning
         self.out = source.out if source.owned else setting.places.zeros(*source.out.shape)

@@ -24,7 +24,7 @@ class Adam(StackOptimizer):
         lr: Learning rate, of all or of each.
         betas: beta1 and beta2.
         eps: Added to the root.
-        weight_decay: Strength of the pull to 0: added to the gradient.
+        weight_decay: Strength of the pull to 0: added to the gradient. None: torch's own default.
         optimizers: Of each network, made with these options; None: fresh ones.
     """
 
@@ -32,6 +32,7 @@ class Adam(StackOptimizer):
     counts = True
     _kind: type[torch.optim.Adam] = torch.optim.Adam
     _decoupled = False
+    _default_decay = 0.0
     # One pass over memory instead of seven, with the bits of torch's plain loop in float64.
     _fused: ClassVar = torch.ops.aten._fused_adam_.default  # pyright: ignore
 
@@ -42,12 +43,13 @@ class Adam(StackOptimizer):
         lr: float | Sequence[float] = 1e-3,
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-8,
-        weight_decay: float = 0.0,
+        weight_decay: float | None = None,
         optimizers: Sequence[torch.optim.Adam] | None = None,
     ) -> None:
-        self._betas, self._eps, self._decay = betas, eps, weight_decay
+        decay = self._default_decay if weight_decay is None else weight_decay
+        self._betas, self._eps, self._decay = betas, eps, decay
         own = optimizers or [
-            self._kind(model.parameters(), lr=rate, betas=betas, eps=eps, weight_decay=weight_decay)
+            self._kind(model.parameters(), lr=rate, betas=betas, eps=eps, weight_decay=decay)
             for model, rate in zip(stack.models, rates_of(lr, stack), strict=True)
         ]
         super().__init__(stack, own)
@@ -106,24 +108,11 @@ class AdamW(Adam):
         lr: Learning rate, of all or of each.
         betas: beta1 and beta2.
         eps: Added to the root.
-        weight_decay: Strength of the pull.
+        weight_decay: Strength of the pull. None: torch's own default, 0.01.
         optimizers: Of each network, made with these options; None: fresh ones.
     """
 
     _kind = torch.optim.AdamW
     _decoupled = True
+    _default_decay = 1e-2
     _fused: ClassVar = torch.ops.aten._fused_adamw_.default  # pyright: ignore
-
-    def __init__(
-        self,
-        stack: Stack,
-        *,
-        lr: float | Sequence[float] = 1e-3,
-        betas: tuple[float, float] = (0.9, 0.999),
-        eps: float = 1e-8,
-        weight_decay: float = 1e-2,
-        optimizers: Sequence[torch.optim.Adam] | None = None,
-    ) -> None:
-        super().__init__(
-            stack, lr=lr, betas=betas, eps=eps, weight_decay=weight_decay, optimizers=optimizers
-        )

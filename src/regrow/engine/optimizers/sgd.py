@@ -77,7 +77,6 @@ class SGD(StackOptimizer):
         return bool(self._decay or self._nesterov)
 
     def _update(self, part: Part, rate: float | Tensor, portion: int) -> None:
-        del portion
         grad = part.grad
         if self._decay:
             grad = torch.add(grad, part.value, alpha=self._decay, out=part.spare)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -21,27 +22,10 @@ TILES = ("1_24", "1_25", "2_24", "2_25", "3_24", "3_25")
 TILE_SIDE = 1700
 TILE_STRIDE = 1500  # neighbouring tiles share 200 pixels
 
-SHA256: Mapping[str, str] = {
-    "bandeira2010_candidates/1_24_tn.csv": "11600099b5c314da54eba7c872d7b780ccd21ee2a2bb2694146aa71441c65673",
-    "bandeira2010_candidates/1_24_tp.csv": "ad8ee264b2c5ff33813c969ea7b34e5440b718e24b75d38b56f1dfb38bd3ec42",
-    "bandeira2010_candidates/1_25_tn.csv": "2c2dc3cd6cd3245254ca4b30692671e59352ffae19cb7b9a0bf61c090d0a439b",
-    "bandeira2010_candidates/1_25_tp.csv": "3e6df425de9839abdd748b0898a0fd6296960a33053efc39a1fc96d591c59c28",
-    "bandeira2010_candidates/2_24_tn.csv": "d9cf3999e69ed0b8407aecb62ccbfb12f678fb947210854de85234d5cd9e3982",
-    "bandeira2010_candidates/2_24_tp.csv": "d81089bf7c6248a6cdc63970f2d7a75fecc32acde516203b86f6c056ec19e3d2",
-    "bandeira2010_candidates/2_25_tn.csv": "581d84dbd562366a50b7f1e2aed7f4326bf79510e140dd6b4527bba3810fcafb",
-    "bandeira2010_candidates/2_25_tp.csv": "32d79c8387d6976017b8898cebc74fb5bf6d222f069d6845145e362e7c3467ef",
-    "bandeira2010_candidates/3_24_tn.csv": "9fee00e78013265564a85c7bdacdd8a376dcf6bda84a454d6c66c2c2d1e94adc",
-    "bandeira2010_candidates/3_24_tp.csv": "a51d013d0babc7de44b4c92f6e6b3e57356600cf80e215f69425c637b48c6d6d",
-    "bandeira2010_candidates/3_25_tn.csv": "d51256ae1c7852ca17b9c64b32b54729b92982cd8015c9b29822c4b67ce3bff2",
-    "bandeira2010_candidates/3_25_tp.csv": "c49a9c030d335c33304679460975d331751a48e43ea1e2cf4bdadb3d7e3fb83c",
-    "urbach2009_tile_images/tile1_24.pgm": "69670909c13b442346295030d6f17ff52a97e941b222ec98ea3ffa33db3ec016",
-    "urbach2009_tile_images/tile1_25.pgm": "d97270481cb63ecfd4c623ba64e1170accd0f8b7d9e0460306f4de5378d6cb75",
-    "urbach2009_tile_images/tile2_24.pgm": "6dcbdd40fc6f9a2dde59208887e89940e2cd85be4a0e41100cedbe0edb281cd4",
-    "urbach2009_tile_images/tile2_25.pgm": "7e120f2e7a1e976335ded1ebbc7d07974c1cf3b92f99e0e3c6d5ce6667cd0b9c",
-    "urbach2009_tile_images/tile3_24.pgm": "8d4275e549204d81ffcbf9f0dbc704e776552e8ed8ed354c66b6f7ed6e71a4c0",
-    "urbach2009_tile_images/tile3_25.pgm": "59a20dea750427009cd9ce70bee8a46ddcbdd747b32e9fd2e1a1585a188ecfcc",
-}
-"""Every file that is needed, by its path in the repository, and its hash."""
+_LIST = files("regrow.lab.data").joinpath("craters.sha256").read_text(encoding="utf-8")
+
+SHA256: Mapping[str, str] = {path: digest for digest, path in map(str.split, _LIST.splitlines())}
+"""Every file that is needed, by its path in the repository, and its hash; `sha256sum -c` reads the list as well."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -77,10 +61,7 @@ def fetch_files(cache_dir: Path | None, *, base_url: str = BASE_URL) -> Path:
     for path in SHA256:
         try:
             store.fetch(path)
-        except (
-            OSError,
-            ValueError,
-        ) as error:  # requests' errors are OSErrors, a wrong hash is a ValueError
+        except (OSError, ValueError) as error:  # requests' errors are OSErrors
             first_line = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise DataError(
                 f"craters: cannot fetch {path} from {base_url}: {first_line}. Without a network, put the "

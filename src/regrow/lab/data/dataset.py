@@ -14,7 +14,7 @@ from pydantic import Field
 
 from regrow.errors import ConfigError, DataError
 from regrow.lab.data.scale import scaled
-from regrow.lab.data.split import shuffled
+from regrow.lab.data.split import frozen_generator, shuffled
 from regrow.lab.settings import Settings
 
 if TYPE_CHECKING:  # a study file is checked against the settings classes before torch is loaded
@@ -137,31 +137,29 @@ class Dataset:
 
 
 def _prefix(
-    images: NDArray[Any], labels: NDArray[Any], limit: int | None, *, name: str, origin: str
+    images: NDArray[Any], labels: NDArray[Any], limit: int | None, *, name: str
 ) -> tuple[NDArray[Any], NDArray[Any]]:
     if limit is None:
         return images, labels
     if limit > len(images):
-        raise ConfigError(f"{name} must be at most {len(images)}, got {limit} ({origin})")
+        raise ConfigError(f"{name} must be at most {len(images)}, got {limit}")
     return images[:limit], labels[:limit]
 
 
-def _check_images(images: NDArray[Any], *, part: str, origin: str) -> None:
+def _check_images(images: NDArray[Any], *, part: str) -> None:
     if images.ndim != 4 or 0 in images.shape[1:]:
-        raise DataError(
-            f"{part} images must have shape (N, C, H, W), got {images.shape} ({origin})"
-        )
+        raise DataError(f"{part} images must have shape (N, C, H, W), got {images.shape}")
     if len(images) == 0:
-        raise DataError(f"{part} set must hold at least one image, got none ({origin})")
+        raise DataError(f"{part} set must hold at least one image, got none")
     if images.dtype != np.uint8 and not np.issubdtype(images.dtype, np.floating):
-        raise DataError(f"{part} images must be uint8 or floating, got {images.dtype} ({origin})")
+        raise DataError(f"{part} images must be uint8 or floating, got {images.dtype}")
     if images.dtype != np.uint8:
         finite = np.isfinite(images).all(axis=(1, 2, 3))
         if not finite.all():
             first = int(np.argmin(finite))
             raise DataError(
                 f"{part} images must be finite, {int((~finite).sum())} hold NaN or infinity, "
-                f"the first is image {first} ({origin})"
+                f"the first is image {first}"
             )
         largest = np.maximum(images.max(axis=(1, 2, 3)), -images.min(axis=(1, 2, 3)))
         most = np.finfo(np.float32).max
@@ -169,39 +167,37 @@ def _check_images(images: NDArray[Any], *, part: str, origin: str) -> None:
             first = int(np.argmax(largest > most))
             raise DataError(
                 f"{part} images must be within float32's range, -{most:.3g} to {most:.3g}, image {first} holds "
-                f"{largest[first]:g} or its negative ({origin})"
+                f"{largest[first]:g} or its negative"
             )
 
 
-def _check_labels(
-    labels: NDArray[Any], count: int, classes: int, *, part: str, origin: str
-) -> None:
+def _check_labels(labels: NDArray[Any], count: int, classes: int, *, part: str) -> None:
     if labels.ndim != 1 or len(labels) != count:
         raise DataError(
-            f"{part} set must have one label an image: {count} images, labels of shape {labels.shape} ({origin})"
+            f"{part} set must have one label an image: {count} images, labels of shape {labels.shape}"
         )
     if not np.issubdtype(labels.dtype, np.integer):
-        raise DataError(f"{part} labels must be integers, got {labels.dtype} ({origin})")
+        raise DataError(f"{part} labels must be integers, got {labels.dtype}")
     low, high = int(labels.min()), int(labels.max())
     if low < 0 or high >= classes:
         wrong = low if low < 0 else high
         raise DataError(
-            f"{part} labels must be within 0..{classes - 1} ({classes} classes), got {wrong} ({origin})"
+            f"{part} labels must be within 0..{classes - 1} ({classes} classes), got {wrong}"
         )
 
 
-def _check_classes(labels: NDArray[Any], classes: Sequence[str], *, origin: str) -> None:
+def _check_classes(labels: NDArray[Any], classes: Sequence[str]) -> None:
     counts = np.bincount(labels, minlength=len(classes))
     present = np.flatnonzero(counts)
     if len(present) < 2:
         raise DataError(
             f"the training set must hold at least 2 classes, all {len(labels)} images are of class "
-            f"'{classes[int(present[0])]}' ({origin})"
+            f"'{classes[int(present[0])]}'"
         )
     empty = [name for name, count in zip(classes, counts, strict=True) if count == 0]
     if empty:
         raise DataError(
-            f"every class must have a training image, class '{empty[0]}' has none among {len(labels)} ({origin})"
+            f"every class must have a training image, class '{empty[0]}' has none among {len(labels)}"
         )
 
 
@@ -220,30 +216,33 @@ def assemble(name: str, raw: RawImages, settings: CommonSettings) -> Dataset:
         A class without test images is allowed. The prefix is checked like a whole set: one
         that loses a class is an error.
     """
+    try:
+        return _assembled(name, raw, settings)
+    except (ConfigError, DataError) as error:
+        raise type(error)(f"{error} ({raw.origin})") from error
+
+
+def _assembled(name: str, raw: RawImages, settings: CommonSettings) -> Dataset:
     import torch  # noqa: PLC0415 # see TYPE_CHECKING above
 
-    origin, classes = raw.origin, len(raw.classes)
+    classes = len(raw.classes)
     for part, images, labels in (
         ("training", raw.x_train, raw.y_train),
         ("test", raw.x_test, raw.y_test),
     ):
-        _check_images(images, part=part, origin=origin)
-        _check_labels(labels, len(images), classes, part=part, origin=origin)
+        _check_images(images, part=part)
+        _check_labels(labels, len(images), classes, part=part)
     if raw.x_train.shape[1:] != raw.x_test.shape[1:]:
         raise DataError(
             f"training and test images must have one shape, got {raw.x_train.shape[1:]} and "
-            f"{raw.x_test.shape[1:]} ({origin})"
+            f"{raw.x_test.shape[1:]}"
         )
-    x_train, y_train = _prefix(
-        raw.x_train, raw.y_train, settings.n_train, name="n_train", origin=origin
-    )
-    x_test, y_test = _prefix(raw.x_test, raw.y_test, settings.n_test, name="n_test", origin=origin)
-    _check_classes(y_train, raw.classes, origin=origin)
+    x_train, y_train = _prefix(raw.x_train, raw.y_train, settings.n_train, name="n_train")
+    x_test, y_test = _prefix(raw.x_test, raw.y_test, settings.n_test, name="n_test")
+    _check_classes(y_train, raw.classes)
     train_counts, test_counts = Counter(y_train.tolist()), Counter(y_test.tolist())
     counts = {key: [train_counts[i], test_counts[i]] for i, key in enumerate(raw.classes)}
-    scaled_train, scaled_test = scaled(
-        x_train, x_test, scale=settings.scale, maximum=raw.maximum, where=origin
-    )
+    scaled_train, scaled_test = scaled(x_train, x_test, scale=settings.scale, maximum=raw.maximum)
     return Dataset(
         name=name,
         x_train=torch.from_numpy(scaled_train),
@@ -252,10 +251,51 @@ def assemble(name: str, raw: RawImages, settings: CommonSettings) -> Dataset:
         y_test=torch.from_numpy(y_test.astype(np.int64)),
         classes=raw.classes,
         meta={
-            "source": origin,
+            "source": raw.origin,
             "split": raw.split,
             "scale": settings.scale,
             "counts": counts,
             "sha256": _digest(x_train, y_train, x_test, y_test),
         },
     )
+
+
+def hold_out(data: Dataset, count: int) -> Dataset:
+    """Set some training images aside, each class in proportion to its size.
+
+    The choice is random, yet always the same: every seed and every arm has the same images aside.
+
+    Returns:
+        The data set with them aside; as it is where `count` is 0.
+
+    Examples:
+        >>> import torch
+        >>> labels = torch.tensor([0, 0, 0, 0, 1, 1])
+        >>> images = torch.arange(6.0).reshape(6, 1, 1, 1)
+        >>> data = Dataset(name="six", x_train=images, y_train=labels, x_test=images, y_test=labels, classes=("a", "b"))
+        >>> kept = hold_out(data, 3)
+        >>> kept.y_train.tolist(), sorted(kept.held_out[1].tolist())
+        ([0, 0, 1], [0, 0, 1])
+    """
+    import torch  # noqa: PLC0415 # a study file is checked before torch is loaded
+
+    if not count:
+        return data
+    labels = data.y_train.numpy()
+    order = frozen_generator(0).permutation(len(labels))
+    turn = np.empty(len(labels))
+    for label in np.unique(labels):
+        members = order[labels[order] == label]
+        turn[members] = (np.arange(len(members)) + 0.5) / len(members)
+    first = np.argsort(turn, kind="stable")
+    aside, kept = np.sort(first[:count]), np.sort(first[count:])
+    missing = [name for i, name in enumerate(data.classes) if i not in labels[kept]]
+    if missing:
+        raise ConfigError(
+            f"train.held_out: must leave a training image of every class, {count} of {len(labels)} leave none of "
+            f"class '{missing[0]}'"
+        )
+    parts = [
+        (data.x_train[rows], data.y_train[rows]) for rows in map(torch.from_numpy, (kept, aside))
+    ]
+    return replace(data, x_train=parts[0][0], y_train=parts[0][1], held_out=parts[1])

@@ -131,33 +131,27 @@ def read_folder(settings: FolderSettings, path: Path) -> RawImages:
         raise DataError(
             f"{path}: must be a folder of images, there is {'a file' if path.is_file() else 'nothing'}"
         )
-    train_dir, test_dir = path / "train", path / "test"
-    divided = train_dir.is_dir() and test_dir.is_dir()
-    if divided:
-        train_folders, test_folders = _class_folders(train_dir), _class_folders(test_dir)
-        train_names = {folder.name for folder in train_folders}
-        odd = train_names ^ {folder.name for folder in test_folders}
-        if odd:
-            name = min(odd)
-            holder, other = ("train", "test") if name in train_names else ("test", "train")
-            raise DataError(
-                f"{path}: train and test must hold the same classes, '{name}' is in {holder}, not in {other}"
-            )
-        parts = [_files(train_folders), _files(test_folders)]
-    elif train_dir.is_dir() or test_dir.is_dir():
-        here, gone = ("train", "test") if train_dir.is_dir() else ("test", "train")
+    sides = [side for side in ("train", "test") if (path / side).is_dir()]
+    if len(sides) == 1:
+        gone = "test" if sides == ["train"] else "train"
         raise DataError(
-            f"{path}: must hold both train and test, or neither, got {here} without {gone}"
+            f"{path}: must hold both train and test, or neither, got {sides[0]} without {gone}"
         )
-    else:
-        train_folders = _class_folders(path)
-        parts = [_files(train_folders)]
+    folders = [_class_folders(path / side) for side in sides] or [_class_folders(path)]
+    names = [[folder.name for folder in side] for side in folders]
+    if odd := set(names[0]) ^ set(names[-1]):
+        name = min(odd)
+        holder, other = ("train", "test") if name in names[0] else ("test", "train")
+        raise DataError(
+            f"{path}: train and test must hold the same classes, '{name}' is in {holder}, not in {other}"
+        )
+    parts = [_files(side) for side in folders]
     files = [file for part in parts for file in part]
     images = _read([file for _, file in files], settings)
     labels = np.array([label for label, _ in files], np.int64)
     test = np.arange(len(files)) >= len(parts[0])
     split = "folders train and test"
-    if not divided:
+    if not sides:
         test = stratified_test_mask(
             labels,
             frozen_generator(settings.split_seed),
@@ -170,7 +164,7 @@ def read_folder(settings: FolderSettings, path: Path) -> RawImages:
         labels,
         test=test,
         seed=settings.split_seed,
-        classes=tuple(folder.name for folder in train_folders),
+        classes=tuple(names[0]),
         origin=str(path),
         split=split,
     )

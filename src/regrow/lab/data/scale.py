@@ -43,7 +43,7 @@ def _per_image(images: NDArray[Any]) -> NDArray[np.float32]:
     return result
 
 
-def _white(train: NDArray[Any], *, maximum: float | None, where: str) -> float:
+def _white(train: NDArray[Any], maximum: float | None) -> float:
     """The value that ``unit`` maps to 1."""
     if maximum is not None:
         return maximum
@@ -51,16 +51,14 @@ def _white(train: NDArray[Any], *, maximum: float | None, where: str) -> float:
         return 255.0
     low, high = float(train.min()), float(train.max())
     if low < 0:
-        raise ConfigError(
-            f"scale 'unit' needs pixel values of at least 0, the smallest is {low:g} ({where})"
-        )
+        raise ConfigError(f"scale 'unit' needs pixel values of at least 0, the smallest is {low:g}")
     if high == 0:
-        raise DataError(f"scale 'unit' needs a pixel value above 0, all are 0 ({where})")
+        raise DataError("scale 'unit' needs a pixel value above 0, all are 0")
     return 1.0 if high <= 1.0 else high
 
 
 def scaled(
-    train: NDArray[Any], test: NDArray[Any], *, scale: str, maximum: float | None = None, where: str
+    train: NDArray[Any], test: NDArray[Any], *, scale: str, maximum: float | None = None
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Scale training and test images by one rule, learned from the training images alone.
 
@@ -81,25 +79,25 @@ def scaled(
 
     Examples:
         >>> train = np.array([[[[0.0, 4.0]]]])
-        >>> scaled(train, train, scale="standard", where="two pixels")[0].tolist()
+        >>> scaled(train, train, scale="standard")[0].tolist()
         [[[[-1.0, 1.0]]]]
-        >>> scaled(train, train, scale="unit", where="two pixels")[0].tolist()
+        >>> scaled(train, train, scale="unit")[0].tolist()
         [[[[0.0, 1.0]]]]
     """
     with np.errstate(all="ignore"):  # what comes out is looked at instead
-        found = _scaled(train, test, scale=scale, maximum=maximum, where=where)
+        found = _scaled(train, test, scale=scale, maximum=maximum)
     for part, images, result in zip(("training", "test"), (train, test), found, strict=True):
-        _check_range(images, result, part=part, scale=scale, where=where)
+        _check_range(images, result, part=part, scale=scale)
     return found
 
 
 def _scaled(
-    train: NDArray[Any], test: NDArray[Any], *, scale: str, maximum: float | None, where: str
+    train: NDArray[Any], test: NDArray[Any], *, scale: str, maximum: float | None
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     if scale == "per_image":
         return _per_image(train), _per_image(test)
     if scale == "unit":
-        white = _white(train, maximum=maximum, where=where)
+        white = _white(train, maximum)
         return _affine(train, 0.0, white), _affine(test, 0.0, white)
     if scale == "standard":
         mean, std = _channel_moments(train)
@@ -107,15 +105,14 @@ def _scaled(
         if (low == high).any():
             channel = int(np.argmax(low == high))
             raise DataError(
-                f"scale 'standard' needs pixel values that vary, channel {channel} is {low[channel]} "
-                f"throughout ({where})"
+                f"scale 'standard' needs pixel values that vary, channel {channel} is {low[channel]} throughout"
             )
         return _affine(train, mean, std), _affine(test, mean, std)
-    raise ConfigError(f"scale must be one of {', '.join(SCALES)}, got {scale!r} ({where})")
+    raise ConfigError(f"scale must be one of {', '.join(SCALES)}, got {scale!r}")
 
 
 def _check_range(
-    images: NDArray[Any], result: NDArray[np.float32], *, part: str, scale: str, where: str
+    images: NDArray[Any], result: NDArray[np.float32], *, part: str, scale: str
 ) -> None:
     """Values so small, or so far from the others, that the scaled ones are no numbers of float32 any more."""
     for i in range(0, len(result), _BLOCK):
@@ -125,5 +122,5 @@ def _check_range(
             low, high = images[number].min(), images[number].max()
             raise DataError(
                 f"scale '{scale}' must keep images within float32's range, {part} image {number}, with values from "
-                f"{low:g} to {high:g}, leaves it ({where})"
+                f"{low:g} to {high:g}, leaves it"
             )

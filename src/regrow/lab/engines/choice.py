@@ -10,8 +10,7 @@ from torch import nn
 
 from regrow.engine import UnsupportedError, program_of
 from regrow.errors import ConfigError
-from regrow.lab.engines.engine import Engine
-from regrow.lab.engines.modules import ModuleEngine
+from regrow.lab.engines.modules import Engine, ModuleEngine
 from regrow.lab.engines.stack import StackEngine
 from regrow.study.document import EngineName
 from regrow.study.trials import TrialSpec

@@ -1,9 +1,9 @@
-"""Plain modules, autograd and torch's optimizers: any network, one after the other."""
+"""What an engine does, and the plain one: modules, autograd and torch's optimizers, any network after the other."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import final
+from typing import Protocol, final
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +11,23 @@ from torch.nn import functional as F  # noqa: N812
 
 from regrow.lab.measure import right_answers
 from regrow.lab.member import Member
+
+
+class Engine(Protocol):
+    """Trains networks, each as it would be trained alone."""
+
+    def train_epoch(
+        self, members: Sequence[Member], epochs: Sequence[int]
+    ) -> list[tuple[float, float]]:
+        """Train each network for one epoch.
+
+        Args:
+            members: The networks; the same as in the last call as long as they train on.
+
+        Returns:
+            Mean loss and share of right predictions of each, as they were met.
+        """
+        ...
 
 
 @final

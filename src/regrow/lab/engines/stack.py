@@ -11,6 +11,7 @@ from torch.optim import SGD, Adam, Optimizer
 
 from regrow import engine
 from regrow.engine import Program, Stack, StackOptimizer, program_of
+from regrow.lab.assembly import step_settings
 from regrow.lab.data.augment import crop_flip
 from regrow.lab.member import Member
 from regrow.loop import Regrower
@@ -136,19 +137,10 @@ def stack_optimizer(
 ) -> StackOptimizer:
     """What makes the steps of torch optimizers in a stack."""
     rates = [float(one.param_groups[0]["lr"]) for one in optimizers]
+    settings = step_settings(training)
     if training.optimizer == "sgd":
-        return engine.SGD(
-            stack,
-            lr=rates,
-            momentum=training.momentum,
-            nesterov=training.nesterov,
-            weight_decay=training.weight_decay,
-            optimizers=[one for one in optimizers if isinstance(one, SGD)],
-        )
+        sgd = [one for one in optimizers if isinstance(one, SGD)]
+        return engine.SGD(stack, lr=rates, optimizers=sgd, **settings)
     kind = engine.Adam if training.optimizer == "adam" else engine.AdamW
-    return kind(
-        stack,
-        lr=rates,
-        weight_decay=training.weight_decay,
-        optimizers=[one for one in optimizers if isinstance(one, Adam)],
-    )
+    adam = [one for one in optimizers if isinstance(one, Adam)]
+    return kind(stack, lr=rates, optimizers=adam, **settings)

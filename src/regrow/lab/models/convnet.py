@@ -7,8 +7,7 @@ from typing import Unpack
 
 from torch import Tensor, nn
 
-from regrow.lab.models.initialise import initialise_
-from regrow.lab.models.norms import norm_layer
+from regrow.lab.models.parts import initialise_, norm_layer
 from regrow.lab.models.settings import ConvNetSettings, Sizes
 
 

@@ -8,8 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from regrow.errors import ConfigError
-from regrow.lab.models.initialise import initialise_
-from regrow.lab.models.norms import norm_layer
+from regrow.lab.models.parts import initialise_, norm_layer
 from regrow.lab.models.settings import CraterCNNSettings, Sizes
 
 

@@ -169,12 +169,12 @@ def build(
     ):
         if value < minimum:
             raise ConfigError(f"{label} must be at least {minimum}, got {value} (model {name})")
-    from regrow.lab.models.construct import construct, drawn_from_seed  # noqa: PLC0415 # loads torch
+    from regrow.lab.models import construct as made  # noqa: PLC0415 # loads torch
 
     given, entry = settings or {}, _entry(name)
     if entry is None:
-        from regrow.lab.models.user_function import call_user_function  # noqa: PLC0415 # loads torch
-
-        return drawn_from_seed(lambda: call_user_function(name, given, sizes), seed=seed)
+        return made.drawn_from_seed(lambda: made.call_user_function(name, given, sizes), seed=seed)
     config = read_settings(entry.settings, given, where=f"model {name}")
-    return drawn_from_seed(lambda: construct(config, depth=entry.depth, **sizes), seed=seed)
+    return made.drawn_from_seed(
+        lambda: made.construct(config, depth=entry.depth, **sizes), seed=seed
+    )

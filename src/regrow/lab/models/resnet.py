@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Unpack
 
 import torch
@@ -10,8 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 # the name that every reader of torch code expects
 
 from regrow.errors import ConfigError
-from regrow.lab.models.initialise import initialise_
-from regrow.lab.models.norms import norm_layer
+from regrow.lab.models.parts import initialise_, norm_layer
 from regrow.lab.models.settings import ResNetSettings, Sizes
 
 
@@ -80,8 +80,11 @@ class ResNet(nn.Module):
             )
         blocks, width, image_size = (depth - 2) // 6, settings.width, sizes["image_size"]
         self.conv1 = nn.Conv2d(sizes["in_channels"], width, 3, padding=1, bias=False)
-        self.bn1 = _norm(settings, "bn1", image_size)(width)
-        norms = [_norm(settings, f"stage{stage}", size) for stage, size in _sizes(image_size)]
+        self.bn1 = norm_layer(settings, width, size=image_size, where="bn1")
+        norms = [
+            partial(norm_layer, settings, size=size, where=f"stage{stage}")
+            for stage, size in enumerate(_sizes(image_size), 1)
+        ]
         self.stage1 = _stage(width, width, blocks=blocks, stride=1, norm=norms[0])
         self.stage2 = _stage(width, 2 * width, blocks=blocks, stride=2, norm=norms[1])
         self.stage3 = _stage(2 * width, 4 * width, blocks=blocks, stride=2, norm=norms[2])
@@ -108,16 +111,7 @@ def _stage(
     return nn.Sequential(first, *rest)
 
 
-def _sizes(image_size: tuple[int, int]) -> list[tuple[int, tuple[int, int]]]:
-    """Each stage and the size of its maps: halved from the second on, and rounded up."""
+def _sizes(image_size: tuple[int, int]) -> list[tuple[int, int]]:
+    """The size of each stage's maps: halved from the second on, and rounded up."""
     height, width = image_size
-    return [
-        (stage, (-(-height // step), -(-width // step))) for stage, step in enumerate((1, 2, 4), 1)
-    ]
-
-
-def _norm(
-    settings: ResNetSettings, where: str, size: tuple[int, int]
-) -> Callable[[int], nn.Module]:
-    """What builds the norms of one stage."""
-    return lambda channels: norm_layer(settings, channels, size=size, where=where)
+    return [(-(-height // step), -(-width // step)) for step in (1, 2, 4)]

@@ -6,10 +6,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Final
 
-from torch import Tensor
-
 from regrow.compose import Recipe
-from regrow.criteria import Kept, LayerActivity, Watching
+from regrow.criteria import KeepReason, LayerActivity, WatchingCriterion
 from regrow.decision import RecipeState, watching
 from regrow.graph import Wiring
 from regrow.history import Report
@@ -17,18 +15,21 @@ from regrow.loop.activity.step_activity import StepActivity
 from regrow.loop.warner import Warner
 
 _WHY_KEPT: Final = {
-    Kept.STARVED: "silent filters are left alone, since what they hear is constant",
-    Kept.BLOCKED: "silent filters are left alone, since a factor of 0 stands behind them",
-    Kept.GIVEN_UP: "silent filters are left alone after three renewals without a sign of life",
+    KeepReason.STARVED: "silent filters are left alone, since what they hear is constant",
+    KeepReason.BLOCKED: "silent filters are left alone, since a factor of 0 stands behind them",
+    KeepReason.GIVEN_UP: "silent filters are left alone after three renewals without a sign of life",
 }
 
 
 class Lookout:
     """What a recipe wants to see of a training's passes, and what comes of it.
 
+    Attributes:
+        activity: Reads the passes.
+
     Args:
         recipe: Whose criterion asks.
-        activity: Reads the passes.
+        activity: As above.
         neighbours: By layer, those that it hears and those that hear it.
         warner: Tells the user.
         due: Whether a score is due at a step.
@@ -43,7 +44,7 @@ class Lookout:
         warner: Warner,
         due: Callable[[int], bool],
     ) -> None:
-        self._activity = activity
+        self.activity = activity
         self._watching = watching(recipe.criterion)
         self._neighbours = neighbours
         self._warner = warner
@@ -55,11 +56,6 @@ class Lookout:
         """Whether what passes show may make a decision due."""
         return self._watching is not None
 
-    @property
-    def asked(self) -> frozenset[str]:
-        """The layers that are read in the coming step."""
-        return self._activity.asked
-
     def ask(
         self,
         state: RecipeState,
@@ -69,7 +65,7 @@ class Lookout:
         able: Callable[[], frozenset[str]],
     ) -> None:
         """Say which passes are to be read in a step."""
-        activity, watching = self._activity, self._watching
+        activity, watching = self.activity, self._watching
         look = self._looks(step) if watching is None else watching.watches({}, step=step)
         if over or (watching is None and not look):
             activity.ask(frozenset())
@@ -83,16 +79,12 @@ class Lookout:
 
     def shown(self) -> dict[str, LayerActivity]:
         """What the passes of this step have shown."""
-        if not self._activity.asked:
+        if not self.activity.asked:
             return {}
-        found = self._activity.take()
-        if self._activity.missed():
+        found = self.activity.take()
+        if self.activity.missed():
             self._warner.unseen()
         return found
-
-    def show(self, values: Mapping[str, Tensor], inputs: Mapping[str, Tensor]) -> None:
-        """Take a pass that no module has made; see `Regrower.show`."""
-        self._activity.show(values, inputs)
 
     def noted(
         self, state: RecipeState, shown: Mapping[str, LayerActivity], *, report: Report
@@ -117,31 +109,22 @@ class Lookout:
             self._list_kept(watching, after, report, warn=True)
         return after
 
-    @property
-    def started_at_zero(self) -> frozenset[str]:
-        """Parameters that were nothing but zeros before training."""
-        return self._activity.started_at_zero
-
     def forget(self, state: RecipeState, zeros: Iterable[str], *, report: Report) -> None:
         """Another time's state was loaded: what was read so far belongs to none of its passes."""
-        self._activity.forget()
-        self._activity.started_at_zero = frozenset(zeros)
+        self.activity.forget()
+        self.activity.started_at_zero = frozenset(zeros)
         if self._watching is not None:
             self._list_kept(self._watching, state, report, warn=False)
 
-    def leave(self) -> None:
-        """Read nothing any more."""
-        self._activity.leave()
-
     def _list_kept(
-        self, watching: Watching, state: RecipeState, report: Report, *, warn: bool
+        self, watching: WatchingCriterion, state: RecipeState, report: Report, *, warn: bool
     ) -> None:
         """Into the report, and once as a warning."""
-        report.unjudged = self._activity.unjudged
+        report.unjudged = self.activity.unjudged
         lists = {
-            Kept.STARVED: report.starved,
-            Kept.BLOCKED: report.blocked,
-            Kept.GIVEN_UP: report.given_up,
+            KeepReason.STARVED: report.starved,
+            KeepReason.BLOCKED: report.blocked,
+            KeepReason.GIVEN_UP: report.given_up,
         }
         for path, own in state.criteria.items():
             kept = watching.kept(own)
@@ -160,13 +143,13 @@ class Lookout:
                         count = f"{len(filters)} of {report.layers[path]} filters of '{path}'"
                         self._warner.kept(reason.name, f"{_WHY_KEPT[reason]}: {count}{said}")
 
-    def _cause(self, reason: Kept, path: str, filters: tuple[int, ...]) -> str:
+    def _cause(self, reason: KeepReason, path: str, filters: tuple[int, ...]) -> str:
         """The likely cause, by path."""
-        if reason is Kept.GIVEN_UP:
+        if reason is KeepReason.GIVEN_UP:
             return ""
-        if reason is Kept.STARVED:
-            return f"it hears {self._activity.why_starved(path)}"
-        return f"see {self._activity.why_blocked(path, filters)}"
+        if reason is KeepReason.STARVED:
+            return f"it hears {self.activity.why_starved(path)}"
+        return f"see {self.activity.why_blocked(path, filters)}"
 
 
 def neighbours(wiring: Wiring) -> dict[str, frozenset[str]]:

@@ -17,11 +17,10 @@ from regrow.criteria import LayerActivity, Signal
 from regrow.decision import watching
 from regrow.errors import ConfigError
 from regrow.functional.silence import TOLERANCE
-from regrow.graph import Filters, Wiring
+from regrow.graph import Wiring
 from regrow.loop.activity import places
 from regrow.loop.activity.factors import Factors, scales
-from regrow.loop.ranks import Ranks
-from regrow.loop.trained import TrainedTensors
+from regrow.loop.host import Host
 
 _ROWS: Final = 9
 
@@ -41,36 +40,38 @@ class StepActivity:
         unknown: Layers of which it is not known where their filters leave: they cannot be judged.
 
     Args:
-        meter: Of the model.
-        model: The bare model.
-        wiring: Its wiring.
-        layers: Those that the recipe watches.
-        trained: What the optimizers train.
-        sums: Means and shares are wanted too.
-        ranges: Who is silent is wanted.
+        recipe: Whose criterion asks.
+        host: The model in its training.
         every: Read the passes of one in so many steps, where nobody says otherwise.
-        ranks: The processes that train the model together.
+
+    Edge cases:
+        Passes that are made in several copies of the model, and layers of none of which it is known where filters
+        leave, are a ConfigError.
     """
 
-    def __init__(
-        self,
-        meter: ActivityMeter,
-        *,
-        model: nn.Module,
-        wiring: Wiring,
-        layers: Sequence[Filters],
-        trained: TrainedTensors,
-        sums: bool,
-        ranges: bool,
-        every: int,
-        ranks: Ranks,
-    ) -> None:
-        self._meter = meter
-        self._layers = {each.path: each for each in layers}
-        self._trained = trained
-        self._sums, self._ranges = sums, ranges
+    def __init__(self, recipe: Recipe, host: Host, *, every: int) -> None:
+        model, called, wiring = host.model, host.called, host.wiring
+        criterion = recipe.criterion
+        watches = watching(criterion) is not None
+        instead = "confirm='gradient'" if watches else "a criterion that does not read them"
+        if isinstance(called, nn.DataParallel) and len(called.device_ids) > 1:
+            raise ConfigError(
+                f"the criterion {type(criterion).__name__} reads forward passes, and DataParallel makes them in "
+                f"copies on several devices: use DistributedDataParallel, or {instead} (attach)"
+            )
+        self._meter = meter = ActivityMeter.of(model, wiring, called=called)
+        self._layers = {path: layer.filters for path, layer in host.layers.items()}
+        self.unknown = tuple(path for path in self._layers if not meter.knows(path))
+        if len(self.unknown) == len(self._layers):
+            raise ConfigError(
+                f"the criterion {type(criterion).__name__} must know where filters leave, and this wiring says it of "
+                f"no layer: give attach(example_inputs=...), a wiring that regrow.trace made, or {instead} (attach)"
+            )
+        self._trained = host.working.trained
+        # Means and shares are wanted too; who is silent is wanted.
+        self._sums, self._ranges = not watches, Signal.ACTIVITY in criterion.needs
         self._every = every
-        self._ranks = ranks
+        self._ranks = host.ranks
         self._misses = 0
         self._passes = 0
         self._strange: Counter[str] = Counter()
@@ -85,10 +86,14 @@ class StepActivity:
             for path, layer in self._layers.items()
         }
         self._heard_by = {path: _writers(wiring, path) for path in self._layers}
-        self.unknown = tuple(path for path in self._layers if not meter.knows(path))
         self.asked: frozenset[str] = frozenset()
         weights = (filters.weight for filters in self._layers.values())
         self.started_at_zero = self._factors.zeros(weights)
+
+    @classmethod
+    def asked_by(cls, recipe: Recipe) -> bool:
+        """Whether a recipe's criterion wants to know what passes show."""
+        return not recipe.criterion.needs.isdisjoint({Signal.ACTIVITY, Signal.MEANS})
 
     @property
     def unjudged(self) -> tuple[str, ...]:
@@ -220,51 +225,6 @@ def _writers(wiring: Wiring, path: str) -> tuple[str, ...]:
     return tuple(
         each.path for each in wiring.layers if any(reader.path == path for reader in each.readers)
     )
-
-
-def step_activity(
-    recipe: Recipe,
-    model: nn.Module,
-    called: nn.Module,
-    wiring: Wiring,
-    layers: Sequence[Filters],
-    *,
-    trained: TrainedTensors,
-    every: int,
-    ranks: Ranks,
-) -> StepActivity | None:
-    """What reads the training's passes, for a criterion that asks for them."""
-    if isinstance(every, bool) or not isinstance(every, int) or every < 1:  # pyright: ignore[reportUnnecessaryIsInstance] # users' words
-        raise ConfigError(
-            f"activity_every must be a whole number of at least 1, got {every!r} (attach)"
-        )
-    needs = recipe.criterion.needs
-    if needs.isdisjoint({Signal.ACTIVITY, Signal.MEANS}):
-        return None
-    watches = watching(recipe.criterion) is not None
-    instead = "confirm='gradient'" if watches else "a criterion that does not read them"
-    if isinstance(called, nn.DataParallel) and len(called.device_ids) > 1:
-        raise ConfigError(
-            f"the criterion {type(recipe.criterion).__name__} reads forward passes, and DataParallel makes them in "
-            f"copies on several devices: use DistributedDataParallel, or {instead} (attach)"
-        )
-    found = StepActivity(
-        ActivityMeter.of(model, wiring, called=called),
-        model=model,
-        wiring=wiring,
-        layers=layers,
-        trained=trained,
-        sums=not watches,
-        ranges=Signal.ACTIVITY in needs,
-        every=every,
-        ranks=ranks,
-    )
-    if len(found.unknown) == len(layers):
-        raise ConfigError(
-            f"the criterion {type(recipe.criterion).__name__} must know where filters leave, and this wiring says it "
-            f"of no layer: give attach(example_inputs=...), a wiring that regrow.trace made, or {instead} (attach)"
-        )
-    return found
 
 
 def _row_of(own: PassReading) -> Tensor:

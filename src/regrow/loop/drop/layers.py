@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 
 from regrow.compose import Recipe
 from regrow.errors import ConfigError
 from regrow.graph import Filters, Wiring, gates, is_shared
+from regrow.graph.remarks import listed
 from regrow.graph.users import others
 from regrow.loop.start.layers import WatchedLayers
 from regrow.loop.start.shared_tensors import never_silent
 
-_FEW = 3
-"""Layers that a note names."""
+_few = partial(listed, most=3)
 
 
 def refuse_endless(recipe: Recipe) -> None:
@@ -90,9 +90,3 @@ def droppable(chosen: WatchedLayers, wiring: Wiring) -> WatchedLayers:
 
 def _heard_by_standardised(wiring: Wiring, layer: Filters) -> bool:
     return any(reader.standardised for reader in wiring[layer.path].readers)
-
-
-def _few(paths: Sequence[str]) -> str:
-    shown = ", ".join(paths[:_FEW])
-    more = len(paths) - _FEW
-    return f"{shown} and {more} more" if more > 0 else shown

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from regrow.decision import Decision
-from regrow.history import Renewed
+from regrow.history import Renewed, Report
 from regrow.loop.drop.absent import AbsentFilters, check_absent
 from regrow.loop.renewer import Renewer, of_layers
 from regrow.loop.warner import Warner
@@ -25,7 +25,6 @@ class DropPhase:
 
     Args:
         renewer: Renews what comes back; holds the tensors and optimizers.
-        model: The bare model.
         absence: What is silent with filters that are out; None where nothing is dropped.
         reset_state: Give what comes back the optimizer state of fresh entries. False: what it was.
         warner: Tells the user.
@@ -35,7 +34,6 @@ class DropPhase:
         self,
         renewer: Renewer,
         *,
-        model: nn.Module,
         absence: Absence | None,
         reset_state: bool,
         warner: Warner,
@@ -44,8 +42,10 @@ class DropPhase:
         self._absence = absence
         self._reset_state = reset_state
         self._warner = warner
-        self._parameters = {name for name, _ in model.named_parameters(remove_duplicate=False)}
-        self.absent = AbsentFilters(model)
+        self._parameters = {
+            name for name, _ in renewer.host.model.named_parameters(remove_duplicate=False)
+        }
+        self.absent = AbsentFilters(renewer.host.model)
 
     # ---- at each step in which filters are out
 
@@ -65,23 +65,23 @@ class DropPhase:
     def drop(self, decision: Decision, *, step: int) -> None:
         """Take what was decided out of the network."""
         renewer = self._renewer
-        trained = renewer.working.trained.now()
-        decision = of_layers(renewer.working.now(trained), decision)
+        trained = renewer.host.working.trained.now()
+        decision = of_layers(renewer.host.working.now(trained), decision)
         if self._absence is None or not decision.masks:
             return
         self.absent.begin(decision, step=step)
         self.absent.bound = self._absence.bound(self.absent.masks)
-        if renewer.dry_run:
+        if renewer.host.dry_run:
             return
         tensors = renewer.refreshed()
         edits = self._absence.edits(decision.masks, params=tensors)
-        edits = renewer.working.trained.permitted(edits, trained)
+        edits = renewer.host.working.trained.permitted(edits, trained)
         for surgeon in renewer.surgeons:
             surgeon.check(edits)
         renewer.counted.after_step()
         self.absent.take_out_(edits, tensors)
         renewer.counted.leave(edits)
-        for companion in renewer.companions:
+        for companion in renewer.host.companions:
             copy_over_(companion.tensors(), tensors, edits)
         for surgeon in renewer.surgeons:
             if not self._reset_state:
@@ -106,9 +106,9 @@ class DropPhase:
         if calibration is not None:
             self._cut_(tensors)
         restored = absent.edits(tensors)
-        for companion in renewer.companions:
+        for companion in renewer.host.companions:
             copy_over_(companion.tensors(), tensors, restored)
-        held = [edit for edit in restored if renewer.working.trained.held(edit.name)]
+        held = [edit for edit in restored if renewer.host.working.trained.held(edit.name)]
         for surgeon in renewer.surgeons:
             if self._reset_state:
                 surgeon.reset(held)
@@ -117,7 +117,7 @@ class DropPhase:
                     absent.put_state_back_(edit.name, surgeon.state_of(edit.name))
         absent.adopted_by_others_(restored, tensors)
         absent.end()
-        decision = of_layers(renewer.working.returning(), decision)
+        decision = of_layers(renewer.host.working.returning(), decision)
         events = renewer.carry_out(decision, {}, seed=seed, step=step)
         change = None if calibration is None else calibration.change_since(before)
         return [replace(event, dropped=since, change=change) for event in events]
@@ -130,13 +130,19 @@ class DropPhase:
         if self._absence is not None:
             unheard = self._absence.unheard(self.absent.masks, params=tensors)
             edits = [Edit(name=name, mask=mask, value=0.0) for name, mask in unheard.items()]
-            apply_edits_(tensors, self._renewer.working.trained.permitted(edits))
+            apply_edits_(tensors, self._renewer.host.working.trained.permitted(edits))
+
+    def note(self, report: Report) -> None:
+        """Say in a report what is out."""
+        absent = self.absent
+        report.resting, report.bound = absent.filters, dict(absent.bound)
+        report.resting_since = absent.since if absent.masks else None
 
     def leave(self) -> bool:
         """Hold nothing at zero any more; whether filters were out, and now stay as they are."""
         self.absent.zeros.end()
         self.absent.leave()
-        return bool(self.absent.masks) and not self._renewer.dry_run
+        return bool(self.absent.masks) and not self._renewer.host.dry_run
 
     # ---- saved states
 

@@ -17,7 +17,7 @@ from regrow.errors import ConfigError
 from regrow.graph.calling import tensors_in
 from regrow.graph.filters import Reader
 from regrow.loop.measure.data import CalibrationData
-from regrow.loop.measure.uses import Fate, Uses, hooked
+from regrow.loop.measure.uses import Fate, Uses, hooked, only_norm
 from regrow.loop.ranks import Ranks
 from regrow.renewal import Activity, ReaderActivity
 
@@ -117,8 +117,7 @@ class Calibration:
         self, module: nn.Module, seen: _ReaderInput, normed: Counter[nn.Module], mean: Tensor
     ) -> ReaderActivity:
         path = self._path_of[module]
-        fates = {fate.norm if fate.uses == 1 else None for fate in seen.outputs}
-        behind = next(iter(fates)) if len(fates) == 1 else None
+        behind = only_norm(seen.outputs)
         # One that is called with something else too has its means from there as well.
         running = (
             behind is not None
@@ -156,7 +155,6 @@ def _hooks(
             _add(received[module], cast("_ConvNd | nn.Linear", module), args[0])
 
     def after(module: nn.Module, args: Any, output: Any) -> None:
-        del args
         if module in received and isinstance(output, Tensor):
             received[module].outputs.append(uses.follow(output))
 

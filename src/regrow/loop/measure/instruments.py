@@ -2,29 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Sequence
-
-from torch import nn
-
 from regrow.compose import Recipe
 from regrow.criteria import MEASURED, Signal
 from regrow.errors import ConfigError
-from regrow.graph import Filters, Wiring
+from regrow.loop.host import Host
 from regrow.loop.measure.calibration import Calibration
 from regrow.loop.measure.data import CalibrationData
 from regrow.loop.measure.examples import CalibrationLoss
 from regrow.loop.measure.probe import Probe
-from regrow.loop.ranks import Ranks
 
 
-def calibration_of(
-    recipe: Recipe,
-    model: nn.Module,
-    data: CalibrationData,
-    *,
-    kept: Container[str | None],
-    ranks: Ranks,
-) -> Calibration | None:
+def calibration_of(recipe: Recipe, host: Host, data: CalibrationData) -> Calibration | None:
     """What runs the model on fixed inputs for a renewal that keeps its output; None for every other one."""
     if not recipe.renew.keeps_output:
         return None
@@ -33,18 +21,11 @@ def calibration_of(
             "preserve=True moves a filter's mean activation into its readers, and measures it on real data: give "
             "attach(calibration_inputs=...), a batch of training images, say"
         )
-    return Calibration(model, data, kept=kept, ranks=ranks)
+    return Calibration(host.model, data, kept=host.wiring.shared, ranks=host.ranks)
 
 
 def probe_of(
-    recipe: Recipe,
-    model: nn.Module,
-    layers: Sequence[Filters],
-    wiring: Wiring,
-    *,
-    data: CalibrationData,
-    loss: CalibrationLoss | None,
-    ranks: Ranks,
+    recipe: Recipe, host: Host, data: CalibrationData, *, loss: CalibrationLoss | None
 ) -> Probe | None:
     """What measures the filters for a criterion that looks at more than weights and gradients; None for others."""
     signals = recipe.criterion.needs & MEASURED
@@ -60,11 +41,12 @@ def probe_of(
                 f"choose another ranking (rank_by, recipe '{recipe.info.name}')"
             )
     return Probe(
-        model,
-        layers,
+        host.model,
+        # With all their readers, also those that the optimizer does not train.
+        [host.wiring[path] for path in host.layers],
         data,
         signals=signals,
         loss=loss,
-        wiring=wiring,
-        ranks=ranks,
+        wiring=host.wiring,
+        ranks=host.ranks,
     )

@@ -78,15 +78,8 @@ class _Functions(TorchFunctionMode):
         super().__init__()
         self._calls, self._autocast = calls, autocast
 
-    def __torch_function__(
-        self,
-        func: Callable[..., Any],
-        types: Any,
-        args: tuple[Any, ...] = (),
-        kwargs: Mapping[str, Any] | None = None,
-    ) -> Any:
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Note, and call."""
-        del types
         named = dict(kwargs or {})
         if getattr(func, "__name__", "") in _FUNCTIONS:
             weight = args[1] if len(args) > 1 else named.get("weight")

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.modules.conv import _ConvTransposeNd  # pyright: ignore[reportPrivateUsage] # its base class
 
-from regrow.graph import Filters, Wiring
+from regrow.graph import Filters
 from regrow.graph.filters import Reader
 from regrow.graph.flows import Outlet
+from regrow.loop.host import Host
 from regrow.renewal import Activity, ReaderActivity
 
 
@@ -33,26 +34,19 @@ class LiveMeans:
     """The means of units, at the inputs of their readers.
 
     Args:
-        model: The bare model.
-        wiring: Its wiring, with where units leave.
-        layers: Those that may be renewed.
-        kept: Names of tensors that somebody else uses too: no constant is moved there.
+        host: The model in its training. No constant is moved into what somebody else uses too.
     """
 
-    def __init__(
-        self,
-        model: nn.Module,
-        wiring: Wiring,
-        layers: Sequence[Filters],
-        *,
-        kept: Container[str | None] = (),
-    ) -> None:
-        self._layers = {each.path: each for each in layers}
-        self._modules = dict(model.named_modules())
-        self._biases = {each.path: each.bias for each in wiring.layers if each.bias not in kept}
+    def __init__(self, host: Host) -> None:
+        wiring = host.wiring
+        self._layers = {path: layer.filters for path, layer in host.layers.items()}
+        self._modules = dict(host.model.named_modules())
+        self._biases = {
+            each.path: each.bias for each in wiring.layers if each.bias not in wiring.shared
+        }
         self._places = {
             (each.path, reader.path): _place_of(reader, wiring.flows[each.path].outlets)
-            for each in layers
+            for each in self._layers.values()
             for reader in each.readers
             if each.path in wiring.flows
         }

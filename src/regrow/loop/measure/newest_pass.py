@@ -21,10 +21,11 @@ from regrow.graph import Filters
 from regrow.graph.calling import call_arguments
 from regrow.graph.frames import Arguments
 from regrow.graph.undisturbed import undisturbed
+from regrow.loop.host import Host
 from regrow.loop.measure.layer_calls import LayerCall, LayerCalls, cast
 from regrow.loop.ranks import Ranks
 from regrow.loop.warner import Warner
-from regrow.renewal import Heard, Sums
+from regrow.renewal import LayerInput, Sums
 
 _WHY: Final = "a draw by what layers heard"
 
@@ -36,17 +37,13 @@ class NewestPass:
     same autocast; random numbers in it (dropout) are of the renewal's seed and step. Nothing of it stays.
 
     Args:
-        model: The bare model.
-        meter: Of the model.
-        ranks: The processes that train it together.
+        host: The model in its training.
         warner: Tells the user.
     """
 
-    def __init__(
-        self, model: nn.Module, meter: ActivityMeter, *, ranks: Ranks, warner: Warner
-    ) -> None:
-        self._model, self._meter = model, meter
-        self._ranks, self._warner = ranks, warner
+    def __init__(self, host: Host, warner: Warner) -> None:
+        self._model, self._ranks, self._warner = host.model, host.ranks, warner
+        self._meter = meter = ActivityMeter.of(host.model, host.wiring, called=host.called)
         # What is compiled whole is called whole, and stays in one piece as long as nobody looks inside.
         self._whole: bool | None = True if meter.wrapped else None
         self._deaf: dict[str, str] = {}
@@ -82,7 +79,7 @@ class NewestPass:
         """Look at no pass any more."""
         self._meter.keep_calls(self, wanted=False)
 
-    def heard(self, layers: Collection[Filters], *, seed: int, step: int) -> dict[str, Heard]:
+    def heard(self, layers: Collection[Filters], *, seed: int, step: int) -> dict[str, LayerInput]:
         """What layers heard, by path. With several ranks, each must call it."""
         why = self._missing()
         # Norms that speak with other ranks would wait for one that makes no pass.
@@ -92,10 +89,10 @@ class NewestPass:
         if not why:
             self._make(calls, seed=seed, step=step)
             why = "nobody was seen to call it with its own weight"
-        found: dict[str, Heard] = {}
+        found: dict[str, LayerInput] = {}
         for layer in layers:
             mine = calls.of(layer.path)
-            found[layer.path] = _HeardBy(layer, mine, ranks=self._ranks)
+            found[layer.path] = _KeptInput(layer, mine, ranks=self._ranks)
             if not mine:
                 note = f"{layer.path}: renewed as if it had heard nothing, for in step {step} {why}"
                 self._deaf.setdefault(layer.path, note)
@@ -125,7 +122,7 @@ class NewestPass:
                     _run(target, call)
 
 
-class _HeardBy:
+class _KeptInput:
     """What one layer heard, in all calls of it.
 
     Args:

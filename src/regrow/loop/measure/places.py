@@ -203,7 +203,6 @@ def tapping(
         return (change(args[0], taps["input"][module]), *args[1:])
 
     def after(module: nn.Module, args: Any, output: Any) -> Any:
-        del args
         if module not in taps["output"]:
             return None
         return change(output, taps["output"][module])

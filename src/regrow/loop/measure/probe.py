@@ -9,7 +9,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from regrow.criteria import Gates, Heard, Observation, Signal, Silenced
+from regrow.criteria import Ablation, ActivationStatistics, Gates, Observation, Signal
 from regrow.errors import ConfigError
 from regrow.graph import Filters, Wiring
 from regrow.graph.slices import rows
@@ -194,12 +194,12 @@ class Probe:
             for (path, each), part in zip(sums.items(), parts, strict=True)
         }
 
-    def _heard_now(self, places: Mapping[str, Sequence[Place]]) -> dict[str, Heard]:
+    def _heard_now(self, places: Mapping[str, Sequence[Place]]) -> dict[str, ActivationStatistics]:
         if Signal.ACTIVATIONS not in self._signals or not places:
             return {}
         sums = self._mean(activation_sums(places, self._counts, self._examples))
         return {
-            path: Heard(activation=each[0] / each[2], zeros=each[1] / each[2])
+            path: ActivationStatistics(activation=each[0] / each[2], zeros=each[1] / each[2])
             for path, each in sums.items()
         }
 
@@ -212,7 +212,7 @@ class Probe:
             for path, each in sums.items()
         }
 
-    def _silenced_now(self, wanted: Set[str]) -> tuple[dict[str, Silenced], dict[str, Silenced]]:
+    def _silenced_now(self, wanted: Set[str]) -> tuple[dict[str, Ablation], dict[str, Ablation]]:
         if self._silencer is None or not wanted:
             return {}, {}
         counted = Signal.SILENCED_ACCURACY in self._signals
@@ -234,5 +234,5 @@ class Probe:
         return {path: named[filters.weight] for path, filters in self._layers.items()}
 
 
-def _silenced(both: Tensor) -> Silenced:
-    return Silenced(whole=both[0, 0], without=both[1])
+def _silenced(both: Tensor) -> Ablation:
+    return Ablation(whole=both[0, 0], without=both[1])

@@ -11,7 +11,7 @@ from torch.nn.modules.conv import _ConvNd  # pyright: ignore[reportPrivateUsage]
 
 from regrow.graph.filters import Filters
 from regrow.loop.measure.examples import Examples
-from regrow.loop.measure.uses import Fate, Uses, hooked
+from regrow.loop.measure.uses import Fate, Uses, hooked, only_norm
 
 
 @dataclass(kw_only=True)
@@ -84,7 +84,6 @@ class Survey:
                 begun.append((module, uses.of(weight)))
 
         def after(module: nn.Module, args: Any, output: Any) -> None:
-            del args
             calls = self._calls.get(module)
             if calls is None:
                 return
@@ -112,9 +111,7 @@ class Survey:
 
     def only_norm(self, weight: str) -> nn.Module | None:
         """The norm that alone takes what a layer gives."""
-        fates = self._calls[self.module(weight)].fates
-        norms = {fate.norm if fate.uses == 1 else None for fate in fates}
-        return next(iter(norms)) if len(norms) == 1 else None
+        return only_norm(self._calls[self.module(weight)].fates)
 
     def why_not(self, module: nn.Module, at: Literal["input", "output"], axis: int) -> str:
         """What keeps a module's inputs or outputs from being changed example by example and channel by channel."""

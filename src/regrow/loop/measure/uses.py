@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Generator, Iterable, Mapping
+from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -26,6 +26,12 @@ class Fate:
 
     uses: int = 0
     norm: nn.Module | None = None
+
+
+def only_norm(fates: Iterable[Fate]) -> nn.Module | None:
+    """The one norm that takes all of some tensors, with nobody else."""
+    norms = {fate.norm if fate.uses == 1 else None for fate in fates}
+    return next(iter(norms)) if len(norms) == 1 else None
 
 
 class Uses(TorchFunctionMode):
@@ -60,15 +66,8 @@ class Uses(TorchFunctionMode):
         found = self._followed.get(id(tensor))
         return found if found is not None and found[0]() is tensor else None
 
-    def __torch_function__(
-        self,
-        func: Callable[..., Any],
-        types: Any,
-        args: tuple[Any, ...] = (),
-        kwargs: Mapping[str, Any] | None = None,
-    ) -> Any:
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Count, and go on."""
-        del types
         given = kwargs or {}
         taken = list(tensors_in((args, given)))
         result = func(*args, **given)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
 from fnmatch import fnmatchcase
 
 import torch
@@ -72,45 +71,6 @@ def resolve_layers(
     return found
 
 
-def fresh_entries(layers: Iterable[Layer], tensors: Mapping[str, Tensor]) -> dict[str, float]:
-    """What the entries of fresh channels hold, in norms that do not begin as torch's do.
-
-    A scale that a network starts at 0, so that its blocks begin as nothing, begins at 0 again for a renewed filter. It
-    is read before training; where entries differ, the network has been trained, and torch's own value stands. A layer
-    that says itself what is fresh (`regrow.graph.ChannelNorm`) is believed.
-    """
-    found: dict[str, float] = {}
-    for layer in layers:
-        for norm in layer.filters.norms:
-            for each in () if norm.declared else norm.tensors:  # else the layer itself has said it
-                entries = tensors[each.name].detach().flatten()
-                alike = each.is_parameter and not isinstance(each.fresh, str) and len(entries) > 0
-                if (
-                    alike
-                    and bool((entries == entries[0]).all())
-                    and float(entries[0]) != each.fresh
-                ):
-                    found[each.name] = float(entries[0])
-    return found
-
-
-def with_fresh(layer: Layer, fresh: Mapping[str, float]) -> Layer:
-    """A layer whose norms know what their fresh channels began with."""
-    names = {each.name for norm in layer.filters.norms for each in norm.tensors}
-    if names.isdisjoint(fresh):
-        return layer
-    norms = tuple(
-        replace(
-            norm,
-            declared=tuple(
-                replace(each, fresh=fresh.get(each.name, each.fresh)) for each in norm.tensors
-            ),
-        )
-        for norm in layer.filters.norms
-    )
-    return replace(layer, filters=replace(layer.filters, norms=norms))
-
-
 def _told(path: str, init: InitSpec | Mapping[str, InitSpec] | None) -> InitSpec | None:
     """What the user said about this layer: the first matching pattern, or the one answer for all."""
     if isinstance(init, Mapping):
@@ -135,7 +95,6 @@ def _by_reset(module: nn.Module, attribute: str) -> Callable[[Tensor], Tensor]:
     """A function that lets a copy of the layer draw itself."""
 
     def fill(weight: Tensor) -> Tensor:
-        del weight
         twin = copy.deepcopy(module).to("cpu")
         twin.reset_parameters()  # pyright: ignore[reportCallIssue] # its presence was checked
         return getattr(twin, attribute).detach()

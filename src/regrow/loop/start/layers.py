@@ -4,18 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import get_args
+from functools import partial
+from typing import Final, get_args
 
 from torch import Tensor
 
+from regrow.compose import Recipe
 from regrow.errors import ConfigError, UnknownNameError
 from regrow.graph import Filters, Policy, Streams, Wiring, as_one, is_shared, streams_of
+from regrow.graph.remarks import listed
 from regrow.graph.streams import Unit
 from regrow.loop.start.shared_tensors import without_shared_entries, without_shared_weights
 from regrow.loop.trained import TrainedTensors
 
-_FEW = 6
+_FEW: Final = 6
 """Layers that a message names."""
+
+_few = partial(listed, most=_FEW)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,20 +39,23 @@ class WatchedLayers:
 
 
 def choose(
+    recipe: Recipe,
     wiring: Wiring,
     *,
-    candidates: Sequence[Filters],
+    layers: Sequence[str],
+    include: Sequence[str],
+    exclude: Sequence[str],
     parameters: Mapping[str, Tensor],
     trained: TrainedTensors,
     coupled: Policy,
-    touches_readers: bool,
 ) -> WatchedLayers:
-    """The candidates that may be trained at some time, under the policy for filters that share their readers.
+    """The layers that may be trained at some time, under the policy for filters that share their readers.
 
     Whether one is trained is asked at every step (`regrow.loop.trained`).
     """
     if coupled not in get_args(Policy):
         raise UnknownNameError("policy for coupled filters", str(coupled), get_args(Policy))
+    candidates, entangled = _candidates(recipe, wiring, layers, include=include, exclude=exclude)
     watched = [filters for filters in candidates if filters.weight in parameters]
     watched, notes = without_shared_weights(watched, wiring.shared)
     streams: Streams | None = None
@@ -72,12 +80,39 @@ def choose(
                 notes=notes,
             )
         )
+    touches_readers = recipe.renew.touches_readers
     watched, kept = without_shared_entries(watched, wiring.shared, touches_readers=touches_readers)
     notes += kept
     watched, deaf = _without_standardised_readers(watched)
     if touches_readers:
         notes += deaf
+    if entangled:
+        notes.append(
+            f"{listed(entangled, 3)}: left alone, for their units are part of a residual stream or of attention; "
+            "include=[...] takes them"
+        )
     return WatchedLayers(layers=tuple(watched), streams=streams, notes=tuple(notes))
+
+
+def _candidates(
+    recipe: Recipe,
+    wiring: Wiring,
+    layers: Sequence[str],
+    *,
+    include: Sequence[str],
+    exclude: Sequence[str],
+) -> tuple[list[Filters], list[str]]:
+    """What user and recipe ask for; and paths of what the recipe leaves alone, for its units mean nothing alone."""
+    # The network's first layer of these kinds, whether anybody trains it or not.
+    first = wiring.renewable(layers=tuple(layers))[:1] if recipe.exclude_first else ()
+    found = wiring.renewable(
+        layers=tuple(layers),
+        include=tuple(include),
+        exclude=(*exclude, *(each.path for each in first)),
+    )
+    alone = recipe.hidden_alone and tuple(include) == ("*",)
+    entangled = [each.path for each in found if alone and not each.hidden]
+    return [each for each in found if each.path not in entangled], entangled
 
 
 def _may_begin(
@@ -144,6 +179,7 @@ def _why_none(
     notes: Sequence[str],
 ) -> str:
     """Which condition left no layer, and what can be done."""
+    paths = [each.path for each in candidates]
     if not any(trained.held(name) for name in parameters):
         why = (
             "the optimizer trains none of this model's parameters: give the optimizer of this model, or a list of all "
@@ -155,13 +191,12 @@ def _why_none(
             f"layer and layers that could not be traced: {_other_kinds(wiring)}"
         )
     elif all(filters.weight in wiring.shared for filters in candidates):
-        why = f"somebody else uses the weights of {_few([each.path for each in candidates])} too"
+        why = f"somebody else uses the weights of {_few(paths)} too"
     elif any(trained.held(filters.weight) for filters in candidates):
-        paths = _few([each.path for each in candidates])
-        why = f"coupled='{coupled}' leaves none of {paths}: coupled='writer' takes all"
+        why = f"coupled='{coupled}' leaves none of {_few(paths)}: coupled='writer' takes all"
     else:
         why = (
-            f"the optimizer trains none of {_few([each.path for each in candidates])}: give the optimizer that holds "
+            f"the optimizer trains none of {_few(paths)}: give the optimizer that holds "
             f"them, or a list of all optimizers; attach later where they are to join it, or freeze them till then"
         )
     said = "".join(f"; {note}" for note in (*notes, *wiring.remarks)[:_FEW])
@@ -175,12 +210,6 @@ def _other_kinds(wiring: Wiring) -> str:
     if not kinds:
         return "it has no layer between its input and its output that could be renewed"
     return f"besides them it has {_few([each.path for each in hidden])}; give layers={kinds!r}"
-
-
-def _few(paths: Sequence[str]) -> str:
-    shown = ", ".join(paths[:_FEW])
-    more = len(paths) - _FEW
-    return f"{shown} and {more} more" if more > 0 else shown
 
 
 def _without_standardised_readers(

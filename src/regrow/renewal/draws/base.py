@@ -34,22 +34,17 @@ class Drawn:
 
 @runtime_checkable
 class Draw(Protocol):
-    """What marked filters become. Inherit from it: then only `draw` is to be written."""
+    """What marked filters become. Inherit from it: then only `draw` is to be written.
 
-    @property
-    def gives_bias(self) -> bool:
-        """Whether the bias is a part of what is drawn."""
-        return False
+    Attributes:
+        gives_bias: Whether the bias is a part of what is drawn.
+        needs: What must be known of a layer: `Layer.first`, `Layer.heard` and `Layer.obstacle`.
+        writes_readers: Whether the weights that read the filters are a part of what is drawn.
+    """
 
-    @property
-    def needs(self) -> frozenset[Need]:
-        """What must be known of a layer: `Layer.first`, `Layer.heard` and `Layer.obstacle`."""
-        return NOTHING
-
-    @property
-    def writes_readers(self) -> bool:
-        """Whether the weights that read the filters are a part of what is drawn."""
-        return False
+    gives_bias: bool = False
+    needs: frozenset[Need] = NOTHING
+    writes_readers: bool = False
 
     def check(self, layer: Layer) -> None:
         """Refuse, before training starts, a layer for which it cannot draw."""

@@ -36,15 +36,8 @@ class Centred(Draw):
         half of a data-dependent initialisation (Salimans, Kingma 2016, Section 3, https://arxiv.org/abs/1602.07868).
     """
 
-    @property
-    def gives_bias(self) -> bool:
-        """Minus the mean."""
-        return True
-
-    @property
-    def needs(self) -> frozenset[Need]:
-        """What the layer heard, for the mean."""
-        return frozenset({Need.HEARD})
+    gives_bias = True  # minus the mean
+    needs = frozenset({Need.HEARD})  # what the layer heard, for the mean
 
     def draw(self, layer: Layer, mask: Mask, *, params: Tensors, key: Key) -> Drawn:
         """Drawn and centred.

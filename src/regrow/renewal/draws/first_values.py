@@ -29,15 +29,8 @@ class FirstValues(Draw):
         2023, https://arxiv.org/abs/2308.11958: towards the first values, not towards new ones.
     """
 
-    @property
-    def gives_bias(self) -> bool:
-        """Its first one."""
-        return True
-
-    @property
-    def needs(self) -> frozenset[Need]:
-        """The first values, which are what is drawn."""
-        return frozenset({Need.FIRST})
+    gives_bias = True  # its first one
+    needs = frozenset({Need.FIRST})  # the first values, which are what is drawn
 
     def draw(self, layer: Layer, mask: Mask, *, params: Tensors, key: Key) -> Drawn:
         """Nothing is drawn.

@@ -47,20 +47,10 @@ class Split(Draw):
         (ReBorn), NeurIPS 2024. Differs: only the strongest give, each to as few as possible.
     """
 
-    @property
-    def gives_bias(self) -> bool:
-        """The donor's, shortened."""
-        return True
-
-    @property
-    def needs(self) -> frozenset[Need]:
-        """What lies between the layers: the function is kept behind a ReLU alone."""
-        return frozenset({Need.HOMOGENEOUS})
-
-    @property
-    def writes_readers(self) -> bool:
-        """The shares."""
-        return True
+    gives_bias = True  # the donor's, shortened
+    # What lies between the layers: the function is kept behind a ReLU alone.
+    needs = frozenset({Need.HOMOGENEOUS})
+    writes_readers = True  # the shares
 
     def check(self, layer: Layer) -> None:
         """Refuse layers whose function would not be kept.

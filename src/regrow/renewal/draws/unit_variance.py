@@ -30,10 +30,7 @@ class UnitVariance(Draw):
         Mishkin, Matas 2016, "All you need is a good init" (LSUV), https://arxiv.org/abs/1511.06422, for single filters.
     """
 
-    @property
-    def needs(self) -> frozenset[Need]:
-        """What the layer heard, for the spread."""
-        return frozenset({Need.HEARD})
+    needs = frozenset({Need.HEARD})  # what the layer heard, for the spread
 
     def draw(self, layer: Layer, mask: Mask, *, params: Tensors, key: Key) -> Drawn:
         """Drawn and scaled.

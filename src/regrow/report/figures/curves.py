@@ -11,8 +11,7 @@ from matplotlib.figure import FigureBase
 
 from regrow.report import wording
 from regrow.report.drawing import Drawing
-from regrow.report.figures.axes import epochs, legend_above
-from regrow.report.figures.scale import accuracy_axis, last_epoch, quartiles
+from regrow.report.figures import axes
 from regrow.report.figures.style import arm_styles, arms_size, many_arms
 from regrow.study.results import Results
 
@@ -55,7 +54,7 @@ def learning_curves(results: Results, cell: str, label: str) -> list[dict[int, f
     A trial that diverged stops; it is continued at its last accuracy up to the last epoch of the cell, for leaving it
     out would flatter its arm.
     """
-    last = last_epoch(results, cell)
+    last = axes.last_epoch(results, cell)
     evaluated = sorted(
         {
             epoch
@@ -80,14 +79,15 @@ def _draw(results: Results, cell: str, curves: Curves, figure: FigureBase) -> No
     ax = figure.add_subplot()
     handles: list[Artist] = []
     drawn: list[float] = []
-    failed, failed_label = accuracy_axis(ax, results, cell)
-    labels = [label for label, own in curves.items() if own]
+    failed = axes.accuracy_axis(ax, results, cell)
     for index, (label, style) in enumerate(arm_styles(results).items()):
         own = curves[label]
         if not own:
             continue
         times = sorted({epoch for curve in own for epoch in curve})
-        bands = [quartiles([curve[epoch] for curve in own if epoch in curve]) for epoch in times]
+        bands = [
+            axes.quartiles([curve[epoch] for curve in own if epoch in curve]) for epoch in times
+        ]
         low, middle, high = zip(*bands, strict=True)
         if not many_arms(results):
             lines = [sorted(curve.items()) for curve in own]
@@ -104,11 +104,11 @@ def _draw(results: Results, cell: str, curves: Curves, figure: FigureBase) -> No
         step = max(1, len(times) // 6)
         handles += ax.plot(
             times, middle, color=style.colour, ls=style.line, lw=1.6, marker=style.marker,
-            ms=3.5, markevery=(index * step // len(curves), step), zorder=3,
+            ms=3.5, markevery=(index * step // len(curves), step), zorder=3, label=axes.shown(label),
         )  # fmt: skip
         drawn += middle
     ax.set_xlabel("Epoch")
-    epochs(ax, last_epoch(results, cell) + 0.5)
+    axes.epochs(ax, axes.last_epoch(results, cell) + 0.5)
     low, high = ax.get_ylim()
     ax.set_ylim(min(low, min(drawn) - 1), max(high, min(max(drawn) + 1, 101)))
-    legend_above(ax, handles=[*handles, *failed], labels=[*labels, *failed_label])
+    axes.legend_above(ax, [*handles, *failed])

@@ -15,8 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import FigureBase
 
 from regrow.report.drawing import Drawing
-from regrow.report.figures.axes import legend_above, shortened, shown
-from regrow.report.figures.scale import accuracy_axis, quartiles
+from regrow.report.figures.axes import accuracy_axis, legend_above, quartiles, shortened, shown
 from regrow.report.figures.style import INK, QUIET, arm_styles, arms_size
 from regrow.study.results import Results
 
@@ -74,7 +73,7 @@ def _draw(
     results: Results, cell: str, values: Mapping[str, list[float]], figure: FigureBase
 ) -> None:
     ax = figure.add_subplot()
-    handles, labels = accuracy_axis(ax, results, cell)
+    failed = accuracy_axis(ax, results, cell)
     styles = arm_styles(results)
     low, high = ax.get_ylim()
     for index, (label, own) in enumerate(values.items()):
@@ -94,7 +93,7 @@ def _draw(
             clip_on=False,
         )  # fmt: skip
     _label_arms(ax, values)
-    legend_above(ax, handles=handles, labels=labels)
+    legend_above(ax, failed)
 
 
 def _label_arms(ax: Axes, values: Mapping[str, list[float]]) -> None:

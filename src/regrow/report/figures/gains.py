@@ -67,7 +67,7 @@ def _draw(results: Results, found: StudySummary, arms: list[str], figure: Figure
                 ax.hlines(step * place + index, *ends, color=colour, lw=1.6)
         handles += ax.plot(
             list(known.values()), list(known), ls="none", marker=styles[arm].marker, ms=5,
-            mfc=colour, mec="white", mew=0.5,
+            mfc=colour, mec="white", mew=0.5, label=shown(arm),
         )  # fmt: skip
     ax.set_yticks(
         [step * place + (len(arms) - 1) / 2 for place in range(len(found.cells))],
@@ -80,4 +80,4 @@ def _draw(results: Results, found: StudySummary, arms: list[str], figure: Figure
     baseline = shown(results.study.baseline).strip()
     ax.set_xlabel(f"Difference of test accuracy from {baseline} (percentage points)")
     ax.set_ylabel("Cell of the grid")
-    legend_above(ax, handles=handles, labels=arms)
+    legend_above(ax, handles)

@@ -23,7 +23,7 @@ from regrow.report import wording
 from regrow.report.drawing import WIDE, Drawing
 from regrow.report.figures.axes import shown
 from regrow.report.figures.style import FAINT, INK, QUIET
-from regrow.report.sweep.panel import Panel, SweepCell
+from regrow.report.sweep.panels import Panel, SweepCell
 from regrow.report.sweep.tables import pairs
 from regrow.study.results import Results
 

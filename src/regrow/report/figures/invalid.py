@@ -12,18 +12,11 @@ from matplotlib.artist import Artist
 from matplotlib.figure import FigureBase
 
 from regrow.report.drawing import Drawing
-from regrow.report.figures.axes import (
-    epochs,
-    legend_of_panels,
-    line_in_band,
-    panels,
-    panels_size,
-)
-from regrow.report.figures.scale import last_epoch
+from regrow.report.figures import axes
 from regrow.report.figures.style import arm_styles
-from regrow.report.weight_series import counted, invalid_series, seen_layers
+from regrow.report.weights import counted, invalid_series, seen_layers
 from regrow.study.results import Results
-from regrow.study.views import THRESHOLDS
+from regrow.study.views import BELOW
 
 
 def figures(results: Results, cell: str) -> Iterator[Drawing]:
@@ -39,16 +32,16 @@ def figures(results: Results, cell: str) -> Iterator[Drawing]:
             f"standard deviation over n = {counted(results, cell, results.carried)} seeds."
         ),
         alt="Line charts of the share of filters with small weights by epoch, one panel a threshold, one line an arm.",
-        size=panels_size(1, columns=1),
+        size=axes.panels_size(1, columns=1),
         kept=True,
         draw=partial(_draw, results, cell),
     )
 
 
 def _draw(results: Results, cell: str, figure: FigureBase) -> None:
-    titles = [f"l1 < {threshold}" for threshold in THRESHOLDS]
+    titles = [f"l1 < {threshold}" for threshold in BELOW.values()]
     handles: dict[str, Artist] = {}
-    grid = panels(figure, titles, columns=len(titles), ylabel="Invalid filters (%)")
+    grid = axes.panels(figure, titles, columns=len(titles), ylabel="Invalid filters (%)")
     for place, ax in enumerate(grid):
         highest = 0.0
         for arm, style in arm_styles(results).items():
@@ -58,10 +51,10 @@ def _draw(results: Results, cell: str, figure: FigureBase) -> None:
                 for mean, sd, _ in series.values()
             ]
             if values:
-                handles[arm] = line_in_band(ax, list(series), values, style=style, label=arm)
+                handles[arm] = axes.line_in_band(ax, list(series), values, style=style, label=arm)
                 highest = max(highest, *(high for _, _, high in values))
-        epochs(ax, last_epoch(results, cell) + 0.5)
+        axes.epochs(ax, axes.last_epoch(results, cell) + 0.5)
         # Where no filter is invalid the line lies on the axis, and not in the middle of a scale of nothing.
         ax.set_ylim(0, max(1.08 * highest, 1.0))
         ax.locator_params(axis="y", nbins=5)
-    legend_of_panels(figure, list(handles.values()))
+    axes.legend_of_panels(figure, list(handles.values()))

@@ -9,10 +9,9 @@ from typing import Final
 from matplotlib.figure import FigureBase
 
 from regrow.report.drawing import Drawing
-from regrow.report.figures.axes import epochs, legend_of_panels, panels, panels_size, same_scale
-from regrow.report.figures.scale import last_epoch
+from regrow.report.figures import axes
 from regrow.report.figures.style import FAINT, by_depth
-from regrow.report.weight_series import counted
+from regrow.report.weights import counted
 from regrow.study.results import Results
 
 _COLUMNS: Final = 3
@@ -25,12 +24,12 @@ def figures(results: Results, cell: str) -> Iterator[Drawing]:
     curves = {arm: own for arm, own in every.items() if own}
     if not curves:
         return
-    last = last_epoch(results, cell, arms=curves)
+    last = axes.last_epoch(results, cell, arms=curves)
 
     def draw(figure: FigureBase) -> None:
         numbers = range(max(number for own in curves.values() for number in own) + 1)
         colours = by_depth(numbers)
-        grid = panels(figure, list(curves), columns=_COLUMNS, ylabel="Test accuracy (%)")
+        grid = axes.panels(figure, list(curves), columns=_COLUMNS, ylabel="Test accuracy (%)")
         for ax, own in zip(grid, curves.values(), strict=True):
             common = sorted(set.intersection(*(set(curve) for curve in own.values())))
             mean = [statistics.fmean(curve[epoch] for curve in own.values()) for epoch in common]
@@ -41,8 +40,8 @@ def figures(results: Results, cell: str) -> Iterator[Drawing]:
                     list(curve), list(curve.values()), color=colours[number],
                     ls=_LINES[number % len(_LINES)], lw=1.2, zorder=3,
                 )  # fmt: skip
-            epochs(ax, last + 0.5)
-        same_scale(grid, low=0.0, high=101.0)
+            axes.epochs(ax, last + 0.5)
+        axes.same_scale(grid, low=0.0, high=101.0)
         handles = [
             grid[0].plot(
                 [], [], color=colours[number], ls=_LINES[number % len(_LINES)], lw=1.6,
@@ -51,7 +50,7 @@ def figures(results: Results, cell: str) -> Iterator[Drawing]:
             for number in numbers
         ]  # fmt: skip
         handles += grid[0].plot([], [], color=FAINT, lw=5, label="their mean")
-        legend_of_panels(figure, handles)
+        axes.legend_of_panels(figure, handles)
 
     yield Drawing(
         name="networks",
@@ -63,7 +62,7 @@ def figures(results: Results, cell: str) -> Iterator[Drawing]:
             "little."
         ),
         alt="Line charts of test accuracy by epoch, one panel an arm, one line a network.",
-        size=panels_size(len(curves), columns=_COLUMNS),
+        size=axes.panels_size(len(curves), columns=_COLUMNS),
         kept=True,
         draw=draw,
     )

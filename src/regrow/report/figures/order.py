@@ -8,42 +8,36 @@ from typing import Final
 
 from regrow.report.drawing import MANY_CELLS, Drawing, file_name
 from regrow.report.figures import (
-    alpha,
     curves,
-    distance,
     distribution,
-    entropy,
     filter_map,
     gains,
+    grafting,
     heat_map,
-    held_back,
     invalid,
+    layers,
     networks,
-    overlap,
     renewals,
-    renewals_by_seed,
     sorted_seeds,
 )
-from regrow.report.sweep.panel import Panel
+from regrow.report.sweep.panels import Panel
 from regrow.report.sweep.panels import panels as sweep_panels
 from regrow.study.results import Results
 
-_OF_PANEL: Final = (heat_map.figures, held_back.figures)
+_OF_PANEL: Final = (heat_map.figures, sorted_seeds.held_back)
 
 _OF_CELL: Final[Sequence[Callable[[Results, str], Iterable[Drawing]]]] = (
     sorted_seeds.figures,
     distribution.figures,
     curves.figures,
-    lambda results, cell: _by_turns(
-        renewals.figures(results, cell), renewals_by_seed.figures(results, cell)
-    ),
-    overlap.figures,
+    renewals.figures,
+    layers.overlap,
     filter_map.figures,
     networks.figures,
-    alpha.figures,
-    distance.figures,
+    grafting.shares,
+    grafting.distances,
     invalid.figures,
-    entropy.figures,
+    layers.entropy,
 )
 
 
@@ -72,11 +66,6 @@ def drawings(results: Results, panels: Sequence[Panel] | None = None) -> tuple[D
 def _of(whole: str, found: Iterable[Drawing]) -> Iterable[Drawing]:
     """Figures as those of a cell or a panel."""
     return (replace(drawing, name=f"{whole}-{drawing.name}", of=whole) for drawing in found)
-
-
-def _by_turns(*kinds: Iterable[Drawing]) -> Iterable[Drawing]:
-    """Figures of several kinds side by side, arm by arm."""
-    return (one for arm in zip(*kinds, strict=True) for one in arm)
 
 
 def _named_apart(found: Iterable[Drawing]) -> tuple[Drawing, ...]:

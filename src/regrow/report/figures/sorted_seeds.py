@@ -10,6 +10,7 @@ Figure 4. https://arxiv.org/abs/1602.05931
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -19,9 +20,11 @@ from matplotlib.figure import FigureBase
 
 from regrow.report import wording
 from regrow.report.drawing import WIDE, Drawing
-from regrow.report.figures.axes import legend_above, shown
-from regrow.report.figures.scale import accuracy_axis, seed_order
+from regrow.report.figures.axes import accuracy_axis, legend_above, seed_order, shown
 from regrow.report.figures.style import FAINT, arm_styles
+from regrow.report.sentences import brackets
+from regrow.report.sweep.panels import Chosen, Panel
+from regrow.report.sweep.told import failed
 from regrow.study.results import Results
 
 _NUMBERED = 30  # more seed numbers than this do not fit below the axis
@@ -47,16 +50,53 @@ def figures(results: Results, cell: str) -> Iterator[Drawing]:
         alt="Scatter plot of test accuracy by seed, one mark an arm.",
         size=WIDE,
         kept=True,
-        draw=partial(draw_sorted, results, cell),
+        draw=partial(_draw, results, cell),
     )
 
 
-def draw_sorted(results: Results, cell: str, figure: FigureBase) -> None:
+def held_back(results: Results, panel: Panel) -> Iterator[Drawing]:
+    """The held-back seeds in the chosen cell, pair by pair, where plain training is what the panel is compared with."""
+    chosen = panel.chosen[0] if panel.chosen and panel.against_baseline else None
+    if chosen is None or not chosen.after.numbers.both:
+        return
+    before, after = chosen.before, chosen.after
+    yield Drawing(
+        name="pairs",
+        place="choice",
+        title="The chosen cell, seed by seed, on the seeds that did not choose it",
+        caption=(
+            f"Test accuracy of the {wording.count(after.numbers.both, 'seed')} held back, sorted by the accuracy under "
+            f"{after.versus}, at {panel.place(chosen.cell)}: the cell with the largest mean gain over the other "
+            f"{wording.count(before.numbers.n, 'seed')}, those at {chosen.half} places of the study's list. Gain on "
+            f"the seeds that chose {wording.points(before.numbers.mean_difference)} points {brackets(before)}; on "
+            f"those shown {wording.points(after.numbers.mean_difference)} points {brackets(after)}. Of the seeds that "
+            f"chose, {failed(chosen, before=True)}; of those shown, {failed(chosen, before=False)}. Marks above one "
+            "another started from the same weights and saw the same batches. In the grey band a seed has failed."
+        ),
+        alt="Scatter plot of test accuracy by seed, one mark an arm.",
+        size=WIDE,
+        kept=True,
+        draw=partial(_draw, _part(results, chosen), chosen.cell.cell),
+    )
+
+
+def _part(results: Results, chosen: Chosen) -> Results:
+    """What was read of the chosen cell's two arms and held-back seeds."""
+    labels = {chosen.after.arm, chosen.after.versus}
+    trials = tuple(
+        trial
+        for trial in results.trials_in(chosen.cell.cell)
+        if trial.seed in chosen.held_back and trial.arm in labels
+    )
+    return replace(results, study=results.study.of_arms(labels), trials=trials)
+
+
+def _draw(results: Results, cell: str, figure: FigureBase) -> None:
     """Draw the marks of all trials of a cell; crashed ones measured nothing and are crosses at the lower edge."""
     ax = figure.add_subplot()
     seeds = seed_order(results, cell)
     place = {seed: index for index, seed in enumerate(seeds, start=1)}
-    failed, failed_label = accuracy_axis(ax, results, cell)
+    failed = accuracy_axis(ax, results, cell)
     # A thin line through all marks of a seed leads the eye from arm to arm.
     for seed in seeds:
         every = [results.arm(cell, arm.label).get(seed) for arm in results.study.arms]
@@ -73,8 +113,7 @@ def draw_sorted(results: Results, cell: str, figure: FigureBase) -> None:
         ax.set_xlabel(f"Seed number, sorted by accuracy under {name}")
     else:
         ax.set_xlabel(f"Rank of the seed by accuracy under {name}")
-    labels = [arm.label for arm in results.study.arms]
-    legend_above(ax, handles=[*arms, *failed], labels=[*labels, *failed_label])
+    legend_above(ax, [*arms, *failed])
 
 
 def _draw_arm(ax: Axes, results: Results, cell: str, index: int, place: dict[int, int]) -> Artist:
@@ -92,7 +131,7 @@ def _draw_arm(ax: Axes, results: Results, cell: str, index: int, place: dict[int
         look = {"mfc": "white", "mew": 0.9, "zorder": 3}
     (drawn,) = ax.plot(
         [place[seed] + shift for seed in known], [100 * y for y in known.values()], ls="none",
-        marker=style.marker, ms=size, mec=style.colour, clip_on=not known, **look,
+        marker=style.marker, ms=size, mec=style.colour, clip_on=not known, label=shown(label), **look,
     )  # fmt: skip
     crashed = [place[seed] + shift for seed in trials if seed not in known]
     if crashed:  # an empty unclipped line would reach to the figure's corner in the layout

@@ -7,9 +7,10 @@ import warnings
 from collections.abc import Generator, Hashable, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 
 import matplotlib as mpl
+from matplotlib import style
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
@@ -30,38 +31,6 @@ FAILED: Final = "#f1f1f1"
 _COLOURS: Final = ("#0072b2", "#e69f00", "#d55e00", "#56b4e9", "#009e73", "#cc79a7")
 _MARKERS: Final = ("o", "^", "s", "v", "D", "P", "X", "<", ">")
 _LINES: Final = ("-", (0, (5, 1.5)), (0, (1, 1)), (0, (5, 1.5, 1, 1.5)), (0, (8, 2, 1, 2, 1, 2)))
-
-_SETTINGS: Final[dict[Any, Any]] = {
-    "axes.edgecolor": INK,
-    "axes.grid": True,
-    "axes.axisbelow": True,
-    "axes.labelcolor": INK,
-    "axes.labelsize": 9,
-    "axes.linewidth": 0.7,
-    "axes.spines.right": False,
-    "axes.spines.top": False,
-    "axes.titlesize": 9,
-    "figure.autolayout": False,
-    "figure.constrained_layout.use": False,
-    "figure.facecolor": "white",
-    "font.family": "sans-serif",
-    "font.sans-serif": ["DejaVu Sans"],  # shipped with matplotlib: the same on every machine
-    "font.size": 9,
-    "grid.color": "#e6e6e6",
-    "grid.linewidth": 0.6,
-    "hatch.linewidth": 0.5,
-    "legend.borderaxespad": 0.0,
-    "legend.fontsize": 8,
-    "legend.frameon": False,
-    "legend.handlelength": 2.4,
-    "savefig.dpi": 200,
-    "svg.fonttype": "path",
-    "svg.hashsalt": "regrow",
-    "xtick.color": INK,
-    "xtick.labelsize": 8,
-    "ytick.color": INK,
-    "ytick.labelsize": 8,
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,6 +74,18 @@ def by_depth(things: Sequence[T]) -> dict[T, tuple[float, float, float, float]]:
     return dict(zip(things, map(shades, places), strict=True))
 
 
+def even(first: float, last: float, number: int) -> list[float]:
+    """Numbers at even distances.
+
+    Examples:
+        >>> even(0.0, 1.0, 3), even(0.0, 1.0, 1), even(0.0, 1.0, 0)
+        ([0.0, 0.5, 1.0], [1.0], [])
+    """
+    if number == 1:
+        return [last]
+    return [first + (last - first) * index / (number - 1) for index in range(number)]
+
+
 def many_arms(results: Results) -> bool:
     """Whether a study has more arms than fit side by side into one column of a paper."""
     return len(results.study.arms) > _FEW
@@ -118,7 +99,7 @@ def arms_size(results: Results) -> tuple[float, float]:
 @contextmanager
 def house_style() -> Generator[None]:
     """Draw in the house's style, and leave the user's own settings as they were."""
-    with mpl.rc_context(_SETTINGS), warnings.catch_warnings():
+    with style.context("regrow.report.figures.house"), warnings.catch_warnings():
         # A label in a script that the font lacks is drawn as boxes: no reason to stop a report.
         warnings.filterwarnings("ignore", message="Glyph .* missing from")
         yield

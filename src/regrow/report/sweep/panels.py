@@ -1,18 +1,147 @@
-"""The numbers of a sweep, computed once from the stored trials."""
+"""The numbers of a sweep, computed once from the stored trials; the best cell is chosen on one half of the seeds.
+
+Called by `report/summary.py`; the panels go to the figures of sweeps, to `told` and to `tables`.
+"""
 
 from __future__ import annotations
 
 import statistics
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
 
 from scipy.stats import rankdata
 
 from regrow.report.compared import Against, between
-from regrow.report.sweep.chosen import choose
-from regrow.report.sweep.panel import Panel, SweepCell
+from regrow.report.findings import Comparison
+from regrow.study.asked import Axis, Sweep
+from regrow.study.records import Trial
 from regrow.study.results import Results
-from regrow.study.statistics import mean_of
-from regrow.study.sweep import Sweep
+from regrow.study.statistics import PairedComparison, mean_of
+
+
+@dataclass(frozen=True, kw_only=True)
+class SweepCell:
+    """One cell of a panel.
+
+    Args:
+        cell: Its name.
+        x: Value of the setting across.
+        y: Value of the setting upwards.
+        comparison: The arm minus what it is compared with.
+        renewed: Mean number of filters renewed per trial of the arm; None without a trial.
+        missing: Trials of the two arms that have not ended.
+    """
+
+    cell: str
+    x: float
+    y: float
+    comparison: Comparison
+    renewed: float | None
+    missing: int
+
+    @property
+    def numbers(self) -> PairedComparison:
+        """The paired differences."""
+        return self.comparison.numbers
+
+    @property
+    def gain(self) -> float | None:
+        """Mean paired difference; None without a pair."""
+        return self.comparison.numbers.mean_difference
+
+
+@dataclass(frozen=True, kw_only=True)
+class Chosen:
+    """A cell that was chosen on some seeds, and what it gives on the others.
+
+    Args:
+        half: Which half of the seeds chose, by their places in the study, counted from 0.
+        cell: The cell.
+        choosing: The seeds that chose it.
+        held_back: The other seeds.
+        before: The comparison over the seeds that chose: too good by the choice.
+        after: The comparison over the seeds that were held back.
+    """
+
+    half: Literal["even", "odd"]
+    cell: SweepCell
+    choosing: tuple[int, ...]
+    held_back: tuple[int, ...]
+    before: Comparison
+    after: Comparison
+
+
+@dataclass(frozen=True, kw_only=True)
+class Panel:
+    """All cells of one combination of what is not swept.
+
+    Args:
+        name: The combination, as in the names of cells; "base" where everything is swept.
+        arm: Label of the arm whose settings are varied.
+        versus: Label of the arm that it is compared with.
+        x: The setting across.
+        y: The setting upwards.
+        cells: Its cells, row by row from the smallest values; those without a trial are there, too.
+        seeds: Seeds that the study asks for.
+        x_trend: Rank correlation of the cells' mean gains with the setting across; None where it is not defined.
+        y_trend: The same for the setting upwards.
+        chosen: The cell that the seeds at even places choose by the gain over the baseline, then that of the others.
+    """
+
+    name: str
+    arm: str
+    versus: str
+    x: Axis
+    y: Axis
+    cells: tuple[SweepCell, ...]
+    seeds: int
+    x_trend: float | None
+    y_trend: float | None
+    chosen: tuple[Chosen, ...]
+
+    @property
+    def key(self) -> str:
+        """A name of its own among the panels of a study, for files."""
+        against = "" if self.against_baseline else f"-against-{self.versus}"
+        return f"{self.name}{against}"
+
+    @property
+    def title(self) -> str:
+        """The title of its section: what is not swept, as in the names of cells; else what is."""
+        swept = f"{self.arm} over {self.y.setting} and {self.x.setting}"
+        name = swept if self.name == "base" else self.name
+        return name if self.against_baseline else f"{name}, against {self.versus}"
+
+    @property
+    def against_baseline(self) -> bool:
+        """Whether the arm is compared with plain training and not with a control."""
+        return all(cell.comparison.role == "baseline" for cell in self.cells)
+
+    @property
+    def measured(self) -> tuple[SweepCell, ...]:
+        """The cells with at least one pair."""
+        return tuple(cell for cell in self.cells if cell.gain is not None)
+
+    @property
+    def best(self) -> SweepCell | None:
+        """The cell with the largest mean gain, the first of several; None without a pair."""
+        return max(self.measured, key=lambda cell: cell.gain or 0.0, default=None)
+
+    @property
+    def missing(self) -> int:
+        """Trials of the two arms that have not ended."""
+        return sum(cell.missing for cell in self.cells)
+
+    @property
+    def mean_gain(self) -> float | None:
+        """Mean of the cells' mean gains; None without any."""
+        gains = [cell.gain for cell in self.cells if cell.gain is not None]
+        return sum(gains) / len(gains) if gains else None
+
+    def place(self, cell: SweepCell) -> str:
+        """Where a cell is."""
+        return f"{self.y.setting} {cell.y}, {self.x.setting} {cell.x}"
 
 
 def panels(results: Results) -> tuple[Panel, ...]:
@@ -69,7 +198,7 @@ def _panel(results: Results, sweep: Sweep, point: Mapping[str, object], against:
         seeds=len(results.study.seeds),
         x_trend=rank_correlation([cell.x for cell, _ in gains], means),
         y_trend=rank_correlation([cell.y for cell, _ in gains], means),
-        chosen=choose(results, sweep, cells, against),
+        chosen=_choose(results, sweep, cells, against),
     )
 
 
@@ -90,3 +219,87 @@ def _cell(
         renewed=mean_of(trial.renewed for trial in arm.values()),
         missing=2 * len(results.study.seeds) - len(arm) - len(other),
     )
+
+
+def _choose(
+    results: Results, sweep: Sweep, cells: Sequence[SweepCell], against: Against
+) -> tuple[Chosen, ...]:
+    """Choose a cell on the seeds at even places, show it on the others; and the other way round.
+
+    The largest of many means is too large by the picking alone. The seeds that did not pick say what the picked cell is
+    worth.
+
+    Args:
+        against: What the chosen cell is compared with; chosen it is by the gain over the baseline.
+
+    Returns:
+        The choice of the seeds at even places of the study's list, counted from 0, then that of those at odd places.
+        One is left out where its seeds have no pair yet.
+
+    Edge cases:
+        The largest mean gain wins; of equal ones the smaller value of the setting that the grid names first, then of
+        the other. A cell with less than half as many pairs as the fullest is not chosen: its mean is too uncertain
+        to be compared with the others.
+    """
+    seeds = results.study.seeds
+    # By place and not by number: seeds may be any integers, and all of them even.
+    halves: dict[Literal["even", "odd"], tuple[int, ...]] = {
+        "even": seeds[0::2],
+        "odd": seeds[1::2],
+    }
+
+    found: list[Chosen] = []
+    for half, choosing in halves.items():
+        cell = _largest(results, sweep, cells, choosing)
+        if cell is None:
+            continue
+        held_back = halves["odd" if half == "even" else "even"]
+        found.append(
+            Chosen(
+                half=half,
+                cell=cell,
+                choosing=choosing,
+                held_back=held_back,
+                before=between(results, cell.cell, sweep.arm, against, seeds=choosing),
+                after=between(results, cell.cell, sweep.arm, against, seeds=held_back),
+            )
+        )
+    return tuple(found)
+
+
+def _largest(
+    results: Results, sweep: Sweep, cells: Sequence[SweepCell], seeds: Sequence[int]
+) -> SweepCell | None:
+    gains: list[tuple[SweepCell, list[float]]] = []
+    for cell in cells:
+        arm = _trials(results, sweep.arm, cell, seeds)
+        plain = _trials(results, sweep.baseline, cell, seeds)
+        known = [
+            mine - other
+            # Only pairs: a seed that ended under one arm alone would shift the mean by how hard the seed is.
+            for seed in arm.keys() & plain.keys()
+            if (mine := arm[seed].test_accuracy) is not None
+            and (other := plain[seed].test_accuracy) is not None
+        ]
+        gains.append((cell, known))
+    fullest = max((len(known) for _, known in gains), default=0)
+    allowed = [(cell, known) for cell, known in gains if known and 2 * len(known) >= fullest]
+    if not allowed:
+        return None
+    across = sweep.first == sweep.x
+
+    def worth(entry: tuple[SweepCell, list[float]]) -> tuple[float, float, float]:
+        cell, known = entry
+        first, second = (cell.x, cell.y) if across else (cell.y, cell.x)
+        # Fractions of one test set whose sums disagree in their last bits are equal.
+        return -round(statistics.fmean(known), 12), first, second
+
+    return min(allowed, key=worth)[0]
+
+
+def _trials(
+    results: Results, label: str, cell: SweepCell, seeds: Sequence[int]
+) -> dict[int, Trial]:
+    """The trials of some seeds under one arm."""
+    found = results.arm(cell.cell, label)
+    return {seed: found[seed] for seed in seeds if seed in found}

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from regrow.report import wording
-from regrow.report.sweep.panel import Chosen, Panel, SweepCell
+from regrow.report.sweep.panels import Chosen, Panel, SweepCell
 from regrow.report.table import OUTCOMES, Table, table_of
 
 BEST: Final = 5

@@ -7,14 +7,9 @@ from typing import Final
 from regrow.report import wording
 from regrow.report.findings import Outcome
 from regrow.report.sentences import brackets
-from regrow.report.sweep.panel import Chosen, Panel, SweepCell
+from regrow.report.sweep.panels import Chosen, Panel, SweepCell
 
-_HEADLINES: Final[dict[Outcome, str]] = {
-    "gain": "a gain",
-    "harm": "harm",
-    "unclear": "no gain shown",
-    "too few": "too few pairs to tell",
-}
+_HEADLINES: Final = {**wording.HEADLINES, "unclear": "no gain shown"}
 
 _HARDLY: Final = 0.2
 """A rank correlation nearer to 0 is called hardly any change."""

@@ -23,19 +23,15 @@ class Adagrad(Family):
 
     others = ("sum",)
     only_counts = True
+    settles = None
 
     def first(self, group: Options, defaults: Options) -> Mapping[str, float | Tensor]:
         """The sum of a fresh parameter is the constructor's, whatever its group says."""
-        del group
         return {"sum": defaults["initial_accumulator_value"]}
 
     def knows_age(self, group: Options) -> bool:
         """With lr_decay."""
         return bool(group["lr_decay"] != 0)
-
-    def needs_pre_step(self, group: Options) -> bool:
-        """With lr_decay."""
-        return self.knows_age(group)
 
     def result(self, young: YoungStep) -> StepResult:
         """Adagrad's step with the learning rate of the unit's own age."""
@@ -47,7 +43,3 @@ class Adagrad(Family):
         return StepResult(
             value=young.value - rate * direction / (young.now("sum").sqrt() + group["eps"])
         )
-
-    def horizon(self, group: Options) -> None:
-        """Never."""
-        del group

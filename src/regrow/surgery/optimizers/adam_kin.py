@@ -74,10 +74,6 @@ class TransformersAdamW(RecomputedMoments):
         """With bias correction."""
         return bool(group["correct_bias"])
 
-    def needs_pre_step(self, group: Options) -> bool:
-        """With bias correction."""
-        return self.knows_age(group)
-
     def update(self, young: YoungStep) -> Tensor:
         """Adam's, with another eps."""
         group, mean = young.group, young.now("exp_avg")

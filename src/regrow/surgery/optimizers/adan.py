@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from regrow.functional.moments import as_fine, bias_correction
-from regrow.surgery.optimizers.recomputed import Recomputed
+from regrow.surgery.optimizers.recomputed import RecomputedFamily
 from regrow.surgery.optimizers.step import (
     Options,
     StepResult,
@@ -20,7 +20,7 @@ from regrow.surgery.optimizers.step import (
 
 
 @final
-class Adan(Recomputed):
+class Adan(RecomputedFamily):
     """All averages zeroed; bias corrections by the group's steps since the renewal; the first difference is zero.
 
     The count goes on in steps without a gradient, as that of a fresh optimizer's group does. A fresh parameter has no
@@ -41,7 +41,6 @@ class Adan(Recomputed):
         self, kept: Mapping[str, Tensor], *, age: Tensor, group: Options
     ) -> dict[str, Tensor]:
         """The count at the birth; 0 once `restart_opt` has set the group's count back."""
-        del age
         behind = kept["behind"]
         return {"behind": torch.where(behind < float(group["step"]), behind, 0.0)}
 

@@ -6,12 +6,12 @@ from typing import final
 
 import torch
 
-from regrow.surgery.optimizers.recomputed import Recomputed
+from regrow.surgery.optimizers.recomputed import RecomputedFamily
 from regrow.surgery.optimizers.step import Options, StepResult, YoungStep, learning_rate, lost_share
 
 
 @final
-class Adopt(Recomputed):
+class Adopt(RecomputedFamily):
     """Moments zeroed; the first update leaves the parameter where it is, and sets the second moment.
 
     With ``clip_exp`` the normalised gradient is clipped at ``(age - 1)^clip_exp``, which has no limit: then young

@@ -9,12 +9,12 @@ import torch
 from torch import Tensor
 
 from regrow.functional import asgd_rate, asgd_share
-from regrow.surgery.optimizers.base import Ageing
+from regrow.surgery.optimizers.base import Family
 from regrow.surgery.optimizers.step import Options, StepResult, YoungStep, fine, learning_rate
 
 
 @final
-class ASGD(Ageing):
+class ASGD(Family):
     """Learning rate (eta), averaging share (mu) and average (ax) of the unit's own age.
 
     torch computes the rate of the next step at the end of each step, from the learning rate of that moment;
@@ -26,10 +26,11 @@ class ASGD(Ageing):
     zeroed = ("ax",)
     others = ("eta", "mu")
     kept = ("ax",)
+    ages = True
+    settles = None
 
     def newborn(self, state: Mapping[str, Any], group: Options) -> dict[str, Tensor]:
         """Room for the learning rate, which the first step sets."""
-        del group
         return {"eta": torch.zeros((), dtype=state["eta"].dtype, device="cpu")}
 
     def grown(
@@ -51,7 +52,3 @@ class ASGD(Ageing):
         average = young.earlier("ax")
         average = torch.where(share == 1, value, average + (value - average) * share)
         return StepResult(value=value, state={"ax": average})
-
-    def horizon(self, group: Options) -> None:
-        """Never."""
-        del group

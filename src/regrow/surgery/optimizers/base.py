@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, ClassVar, Final, cast
 
@@ -9,8 +10,8 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from regrow.errors import OptimizerError
-from regrow.surgery.optimizers.slow import SLOW, begin_slow_
-from regrow.surgery.optimizers.step import Options, StepResult, YoungStep
+from regrow.surgery.optimizers.slow import SLOW
+from regrow.surgery.optimizers.step import FORGOTTEN, Options, StepResult, YoungStep
 
 LEAVE: Final = (
     "reset_optimizer=False in the recipe (RandomOut(reset_optimizer=False)) leaves the optimizer's state of renewed "
@@ -34,6 +35,10 @@ class Family:
         only_counts: All that is kept once for a whole tensor is its count of updates, so that a tensor without
             old entries may count its own.
         counts: Whether the optimizer counts the updates of a tensor (``state["step"]``).
+        ages: Whether later steps of a renewed unit differ from those of its tensor, whatever the options.
+        rest: What may be left, in the slowest average, of its having begun at zero, where a unit is as old as its
+            tensor; 0: the family has no averages that are corrected for that.
+        settles: The age then, instead; None: a unit never is.
     """
 
     zeroed: ClassVar[tuple[str, ...]] = ()
@@ -42,6 +47,9 @@ class Family:
     prepares: ClassVar[bool] = False
     only_counts: ClassVar[bool] = False
     counts: ClassVar[bool] = True
+    ages: ClassVar[bool] = False
+    rest: ClassVar[float] = 0.0
+    settles: ClassVar[int | None] = 1
 
     def check(
         self, name: str, parameter: nn.Parameter, optimizer: Optimizer, *, group: Options
@@ -65,20 +73,6 @@ class Family:
                 f"a fresh filter would have there is not known. {LEAVE}"
             )
 
-    def forget_(
-        self,
-        parameter: nn.Parameter,
-        state: Mapping[str, Any],
-        mask: Tensor,
-        *,
-        group: Options,
-        defaults: Options,
-    ) -> None:
-        """Give the marked entries of all that is kept of a parameter what a fresh unit's would be."""
-        self.begin_(parameter, state, mask, group=group, defaults=defaults)
-        if SLOW in state:
-            begin_slow_(parameter, state, mask)
-
     def begin_(
         self,
         parameter: nn.Parameter,
@@ -88,8 +82,7 @@ class Family:
         group: Options,
         defaults: Options,
     ) -> None:
-        """The part of `forget_` that is the family's own."""
-        del parameter
+        """Give the marked entries of all that is kept of a parameter what a fresh unit's would be."""
         first = {**dict.fromkeys(self.zeroed, 0.0), **self.first(group, defaults)}
         for key, value in first.items():
             if isinstance(state.get(key), Tensor):
@@ -97,39 +90,32 @@ class Family:
 
     def first(self, group: Options, defaults: Options) -> Mapping[str, float | Tensor]:
         """What a fresh unit has where that is not zero."""
-        del group, defaults
         return {}
 
     def knows_age(self, group: Options) -> bool:
         """Whether later steps of a renewed unit differ from those of its tensor."""
-        del group
-        return False
+        return self.ages
 
     def needs_pre_step(self, group: Options) -> bool:
         """Whether something must be done or read right before a step."""
-        del group
-        return False
+        return self.knows_age(group)
 
     def reads_before(self, group: Options, *, coarse: bool) -> bool:
         """Whether `result` wants the parameter and its gradient as they were right before the step."""
-        del coarse
         return self.needs_pre_step(group)
 
     def overwrites_grad(self, group: Options) -> bool:
         """Whether the optimizer writes into the gradient of a tensor while it steps."""
-        del group
         return False
 
     def newborn(self, state: Mapping[str, Any], group: Options) -> dict[str, Tensor]:
         """What is kept of a young entry besides its birth, at its birth. Those born together share it."""
-        del state, group
         return {}
 
     def grown(
         self, kept: Mapping[str, Tensor], *, age: Tensor, group: Options
     ) -> dict[str, Tensor]:
         """What a step makes of what is kept."""
-        del age, group
         return dict(kept)
 
     def prepare_(self, state: Mapping[str, Any], newborn: Tensor, *, group: Options) -> None:
@@ -137,27 +123,23 @@ class Family:
 
     def result(self, young: YoungStep) -> StepResult:
         """What the step should have left in young entries."""
-        del young
         return StepResult()
 
     def horizon(self, group: Options) -> int | None:
-        """The age at which a unit's steps are those of its tensor, up to rounding."""
-        del group
-        return 1
+        """The age at which a unit's steps are those of its tensor, up to rounding; None: never."""
+        if not self.rest:
+            return self.settles
+        return updates_until(max(map(float, group["betas"])), below=self.rest)
 
 
-class Ageing(Family):
-    """Optimizers of which a renewed unit must be seen right before its steps: all of them, or its first."""
+def updates_until(beta: float, *, below: float = FORGOTTEN) -> int:
+    """The number of updates after which beta^n is below a bound.
 
-    def knows_age(self, group: Options) -> bool:
-        """Always."""
-        del group
-        return True
-
-    def needs_pre_step(self, group: Options) -> bool:
-        """Always."""
-        del group
-        return True
+    Examples:
+        >>> updates_until(0.5), updates_until(0.0)
+        (30, 1)
+    """
+    return max(1, math.ceil(math.log(below) / math.log(beta))) if beta > 0 else 1
 
 
 def options_by_parameter(optimizer: Optimizer) -> dict[int, dict[str, Any]]:

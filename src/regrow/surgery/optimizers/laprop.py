@@ -8,7 +8,7 @@ from typing import Any, Final, final
 import torch
 from torch import Tensor
 
-from regrow.surgery.optimizers.recomputed import Recomputed
+from regrow.surgery.optimizers.recomputed import RecomputedFamily
 from regrow.surgery.optimizers.step import (
     Options,
     StepResult,
@@ -23,7 +23,7 @@ _RATES: Final = ("exp_avg_lr_1", "exp_avg_lr_2")
 
 
 @final
-class LaProp(Recomputed):
+class LaProp(RecomputedFamily):
     """Both moments zeroed; the averages of the learning rate, which correct their bias, are the unit's own.
 
     They are kept in the type in which the optimizer keeps its own, so that both are rounded alike.
@@ -37,7 +37,6 @@ class LaProp(Recomputed):
 
     def newborn(self, state: Mapping[str, Any], group: Options) -> dict[str, Tensor]:
         """Averages of nothing."""
-        del group
         other = counting_type(state["exp_avg"])
         kinds = {key: state[key] for key in _RATES}
         return {
@@ -51,7 +50,6 @@ class LaProp(Recomputed):
         self, kept: Mapping[str, Tensor], *, age: Tensor, group: Options
     ) -> dict[str, Tensor]:
         """The averages of the learning rate, this step included."""
-        del age
         beta1, beta2 = (float(beta) for beta in group["betas"])
         return {
             "exp_avg_lr_1": kept["exp_avg_lr_1"] * beta1 + (1.0 - beta1) * learning_rate(group),

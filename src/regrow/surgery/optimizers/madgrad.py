@@ -8,12 +8,12 @@ from typing import Any, final
 import torch
 from torch import Tensor, nn
 
-from regrow.surgery.optimizers.recomputed import Recomputed
+from regrow.surgery.optimizers.recomputed import RecomputedFamily
 from regrow.surgery.optimizers.step import Options, StepResult, YoungStep, fine, learning_rate
 
 
 @final
-class MADGRAD(Recomputed):
+class MADGRAD(RecomputedFamily):
     """Both sums zeroed; the weights of their terms by the unit's own age; the first value is that of the first step.
 
     The weights of old and new never meet, so young entries stay young.
@@ -26,6 +26,8 @@ class MADGRAD(Recomputed):
     zeroed = ("grad_sum_sq", "s")
     others = ("x0",)
     kept = ("grad_sum_sq", "s")
+    rest = 0.0
+    settles = None
 
     def begin_(
         self,
@@ -68,7 +70,3 @@ class MADGRAD(Recomputed):
         return StepResult(
             value=momentum * value + (1.0 - momentum) * there, state={**state, "x0": start}
         )
-
-    def horizon(self, group: Options) -> None:
-        """Never."""
-        del group

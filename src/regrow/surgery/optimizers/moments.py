@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from abc import abstractmethod
 from collections.abc import Sequence
 from typing import final
@@ -12,7 +11,7 @@ from torch import Tensor
 
 from regrow.functional.moments import adam_factors, adam_rate, bias_correction, safe_root
 from regrow.functional.rectified import radam_factors, radam_rate
-from regrow.surgery.optimizers.base import Family
+from regrow.surgery.optimizers.base import Family, updates_until
 from regrow.surgery.optimizers.step import (
     FORGOTTEN,
     Options,
@@ -21,16 +20,6 @@ from regrow.surgery.optimizers.step import (
     fine,
     learning_rate,
 )
-
-
-def updates_until(beta: float, *, below: float = FORGOTTEN) -> int:
-    """The number of updates after which beta^n is below a bound.
-
-    Examples:
-        >>> updates_until(0.5), updates_until(0.0)
-        (30, 1)
-    """
-    return max(1, math.ceil(math.log(below) / math.log(beta))) if beta > 0 else 1
 
 
 class MomentFamily(Family):
@@ -48,15 +37,15 @@ class MomentFamily(Family):
     """
 
     only_counts = True
+    ages = True
+    rest = FORGOTTEN
 
-    def knows_age(self, group: Options) -> bool:
-        """Until the bias corrections are 1."""
-        del group
-        return True
+    def needs_pre_step(self, group: Options) -> bool:
+        """Never: what a step should have left follows from what it has left."""
+        return False
 
     def reads_before(self, group: Options, *, coarse: bool) -> bool:
         """Only where that gives more digits."""
-        del group
         return coarse
 
     def decoupled(self, group: Options) -> bool:
@@ -137,7 +126,6 @@ class Adam(MomentFamily):
 
     def prepared(self, second: Tensor, *, group: Options) -> Tensor:
         """Its root."""
-        del group
         return safe_root(second)
 
     def rate(self, prepared: Tensor, factors: Sequence[Tensor], *, group: Options) -> Tensor:
@@ -150,10 +138,6 @@ class Adam(MomentFamily):
         length, spread = factors
         return (length / spread) / (prepared + float(group["eps"]) / spread)
 
-    def horizon(self, group: Options) -> int:
-        """Until the slower average has forgotten that it began at zero."""
-        return updates_until(max(map(float, group["betas"])))
-
 
 @final
 class AdamW(Adam):
@@ -161,7 +145,6 @@ class AdamW(Adam):
 
     def decoupled(self, group: Options) -> bool:
         """Always."""
-        del group
         return True
 
 
@@ -170,10 +153,11 @@ class RAdam(MomentFamily):
     """Moments zeroed; bias corrections and rectification of the unit's own age."""
 
     zeroed = ("exp_avg", "exp_avg_sq")
+    # The rectification lags by age * beta2^age.
+    rest = FORGOTTEN**1.6
 
     def moments(self, group: Options) -> tuple[str, str]:
         """Adam's."""
-        del group
         return "exp_avg", "exp_avg_sq"
 
     def factors(self, age: Tensor, *, group: Options) -> tuple[Tensor, ...]:
@@ -187,12 +171,7 @@ class RAdam(MomentFamily):
 
     def rate(self, prepared: Tensor, factors: Sequence[Tensor], *, group: Options) -> Tensor:
         """RAdam's."""
-        del group
         return radam_rate(prepared, *factors)
-
-    def horizon(self, group: Options) -> int:
-        """The rectification lags by age * beta2^age, so the bound on beta2^age is a stricter one."""
-        return updates_until(max(map(float, group["betas"])), below=FORGOTTEN**1.6)
 
 
 @final
@@ -203,7 +182,6 @@ class Adamax(MomentFamily):
 
     def moments(self, group: Options) -> tuple[str, str]:
         """The maximum in the place of the second."""
-        del group
         return "exp_avg", "exp_inf"
 
     def factors(self, age: Tensor, *, group: Options) -> tuple[Tensor, ...]:
@@ -212,12 +190,10 @@ class Adamax(MomentFamily):
 
     def prepared(self, second: Tensor, *, group: Options) -> Tensor:
         """Its inverse."""
-        del group
         return second.reciprocal()
 
     def rate(self, prepared: Tensor, factors: Sequence[Tensor], *, group: Options) -> Tensor:
         """Adamax's."""
-        del group
         return prepared * factors[0]
 
     def horizon(self, group: Options) -> int:

@@ -10,8 +10,7 @@ import torch
 from torch import Tensor
 
 from regrow.functional import nadam_momentum, nadam_update
-from regrow.surgery.optimizers.base import Ageing
-from regrow.surgery.optimizers.moments import updates_until
+from regrow.surgery.optimizers.base import Family, updates_until
 from regrow.surgery.optimizers.step import (
     FORGOTTEN,
     Options,
@@ -22,7 +21,7 @@ from regrow.surgery.optimizers.step import (
 )
 
 
-class NAdam(Ageing):
+class NAdam(Family):
     """Moments zeroed; bias correction, momentum and product of momenta of the unit's own age.
 
     The step uses the gradient and the moments, with coupled weight decay of the old parameter, so the
@@ -32,10 +31,10 @@ class NAdam(Ageing):
 
     zeroed = ("exp_avg", "exp_avg_sq")
     others = ("mu_product",)
+    ages = True
 
     def newborn(self, state: Mapping[str, Any], group: Options) -> dict[str, Tensor]:
         """An empty product."""
-        del group
         return {"mu_product": torch.ones((), dtype=state["mu_product"].dtype, device="cpu")}
 
     def grown(
@@ -87,7 +86,6 @@ class NAdamLegacy(NAdam):
 
     def newborn(self, state: Mapping[str, Any], group: Options) -> dict[str, Tensor]:
         """An empty product."""
-        del group
         return {"mu_product": torch.ones((), dtype=counting_type(state["exp_avg"]), device="cpu")}
 
     def speed(self, group: Options) -> float:

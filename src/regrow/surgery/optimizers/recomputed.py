@@ -7,12 +7,18 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from regrow.surgery.optimizers.base import Ageing
-from regrow.surgery.optimizers.moments import updates_until
-from regrow.surgery.optimizers.step import Options, StepResult, YoungStep, learning_rate, lost_share
+from regrow.surgery.optimizers.base import Family
+from regrow.surgery.optimizers.step import (
+    FORGOTTEN,
+    Options,
+    StepResult,
+    YoungStep,
+    learning_rate,
+    lost_share,
+)
 
 
-class Recomputed(Ageing):
+class RecomputedFamily(Family):
     """The new value comes from the tensor right before the step and the unit's own count, which the surgeon keeps.
 
     Such classes count in Python's numbers in one version and in tensors in the next, for a tensor or for a whole group.
@@ -20,13 +26,11 @@ class Recomputed(Ageing):
     """
 
     counts = False
-
-    def horizon(self, group: Options) -> int | None:
-        """Until the slowest average has forgotten that it began at zero."""
-        return updates_until(max(float(beta) for beta in group["betas"]))
+    ages = True
+    rest = FORGOTTEN
 
 
-class RecomputedMoments(Recomputed):
+class RecomputedMoments(RecomputedFamily):
     """The step is a function of the moments after it and of the age, apart from weight decay."""
 
     decay_after: ClassVar[bool] = False

@@ -8,9 +8,11 @@ import torch
 from torch import Tensor
 
 from regrow.functional.moments import as_fine, bias_correction
-from regrow.surgery.optimizers.moments import updates_until
 from regrow.surgery.optimizers.recomputed import RecomputedMoments
 from regrow.surgery.optimizers.step import FORGOTTEN, Options, YoungStep, learning_rate
+
+_REST = FORGOTTEN**1.6
+"""The rectification lags by age * beta2^age, so that the bound on beta2^age is a stricter one."""
 
 _LEAST = 5.0
 """From this length of the average on its variance can be rectified; RAdam's paper has 4, as an approximation."""
@@ -48,19 +50,12 @@ def rectified_update(
     return torch.where(known, rectified, plain)
 
 
-class _Rectified(RecomputedMoments):
-    """The rectification lags by age * beta2^age, so the bound on beta2^age is a stricter one."""
-
-    def horizon(self, group: Options) -> int:
-        """Until the rectification is at its limit."""
-        return updates_until(max(float(beta) for beta in group["betas"]), below=FORGOTTEN**1.6)
-
-
 @final
-class RAdamLegacy(_Rectified):
+class RAdamLegacy(RecomputedMoments):
     """Moments zeroed; bias correction and rectification of the unit's own age. Its arithmetic is in float32 always."""
 
     zeroed = ("exp_avg", "exp_avg_sq")
+    rest = _REST
 
     def update(self, young: YoungStep) -> Tensor:
         """RAdam's, with eps added to the uncorrected moment."""
@@ -77,7 +72,7 @@ class RAdamLegacy(_Rectified):
 
 
 @final
-class AdaBelief(_Rectified):
+class AdaBelief(RecomputedMoments):
     """Mean, variance and its maximum zeroed; bias corrections, and rectification, of the unit's own age.
 
     Source:
@@ -85,6 +80,7 @@ class AdaBelief(_Rectified):
     """
 
     zeroed = ("exp_avg", "exp_avg_var", "max_exp_avg_var")
+    rest = _REST
 
     def share(self, group: Options) -> float | Tensor:
         """The share of itself that the parameter loses."""

@@ -8,7 +8,8 @@ from typing import Any, Final
 from torch import optim
 from torch.optim import Optimizer
 
-from regrow.errors import ConfigError, OptimizerError
+from regrow._checks import check_choice
+from regrow.errors import OptimizerError
 from regrow.surgery.optimizers.adagrad import Adagrad
 from regrow.surgery.optimizers.asgd import ASGD
 from regrow.surgery.optimizers.base import LEAVE, Family, coupling
@@ -107,8 +108,7 @@ def _refusal(optimizer: Optimizer) -> tuple[str, str]:
 
 def family_of(optimizer: Optimizer, *, reset_state: str = "exact") -> Family:
     """How to treat the state of an optimizer."""
-    if reset_state not in {"exact", "zero"}:
-        raise ConfigError(f"reset_state must be 'exact' or 'zero', got {reset_state!r} (attach)")
+    check_choice(reset_state, ("exact", "zero"), name="reset_state", where="attach")
     name = type(optimizer).__name__
     if any(group.get("differentiable", False) for group in optimizer.param_groups):
         raise OptimizerError(

@@ -20,5 +20,4 @@ class RMSpropTF(Family):
 
     def first(self, group: Options, defaults: Options) -> Mapping[str, float | Tensor]:
         """The average of squares is one."""
-        del group, defaults
         return {"square_avg": 1.0}

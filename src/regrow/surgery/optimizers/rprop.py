@@ -8,12 +8,12 @@ from typing import Any, final
 import torch
 from torch import Tensor
 
-from regrow.surgery.optimizers.base import Ageing
+from regrow.surgery.optimizers.base import Family
 from regrow.surgery.optimizers.step import Options, learning_rate
 
 
 @final
-class Rprop(Ageing):
+class Rprop(Family):
     """Previous gradient zeroed; step size = the learning rate of the unit's first step.
 
     torch fills the step sizes at a parameter's first step, with the learning rate of that moment. A scheduler
@@ -23,16 +23,15 @@ class Rprop(Ageing):
 
     zeroed = ("prev",)
     others = ("step_size",)
+    ages = True
     prepares = True
 
     def reads_before(self, group: Options, *, coarse: bool) -> bool:
         """Never: the optimizer's own step is right."""
-        del group, coarse
         return False
 
     def first(self, group: Options, defaults: Options) -> Mapping[str, float | Tensor]:
         """The step sizes are the learning rate, as of the moment; `prepare_` takes that of the first step."""
-        del defaults
         return {"step_size": learning_rate(group)}
 
     def prepare_(self, state: Mapping[str, Any], newborn: Tensor, *, group: Options) -> None:

@@ -26,13 +26,8 @@ class SGD(Family):
         """With dampening, for one step."""
         return bool(group["dampening"] != 0)
 
-    def needs_pre_step(self, group: Options) -> bool:
-        """With dampening."""
-        return self.knows_age(group)
-
     def reads_before(self, group: Options, *, coarse: bool) -> bool:
         """In every step that touches the momentum of a unit whose first such step is still to come."""
-        del coarse
         return bool(group["momentum"] != 0)
 
     def overwrites_grad(self, group: Options) -> bool:

@@ -34,7 +34,6 @@ class Zeroed(Family):
             What is kept is not one floating point number an entry, or is not in the optimizer's state of this
             parameter: an OptimizerError, for zeroing would do nothing, or something else.
         """
-        del group
         kind, state = type(optimizer).__name__, optimizer.state.get(parameter, {})
         for key, kept in _own(state, parameter).items():
             if type(kept) not in {Tensor, nn.Parameter}:
@@ -70,7 +69,6 @@ class Zeroed(Family):
         defaults: Options,
     ) -> None:
         """Zero what has the parameter's shape, and has passed `check`."""
-        del group, defaults
         for kept in _own(state, parameter).values():
             kept.masked_fill_(mask, 0.0)
 

@@ -1,0 +1,119 @@
+"""What layers began with: it is read before training, and is in the saved state, for a model does not keep it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from torch import Tensor
+
+from regrow.errors import StateError
+from regrow.renewal import Layer
+
+
+class Beginnings:
+    """The layers of a model, each with what it began with.
+
+    Attributes:
+        layers: By module path, as a renewal is to see them.
+        fresh: What an entry of a fresh channel holds, of norms that began with something else than torch's own values.
+        first: Copies of the weights and biases that the layers began with, by name; empty where nobody must know.
+
+    Args:
+        layers: As they were resolved.
+        tensors: The model's parameters and buffers by name.
+        first: Whether a renewal must know the first weights and biases.
+    """
+
+    def __init__(
+        self, layers: Mapping[str, Layer], tensors: Mapping[str, Tensor], *, first: bool
+    ) -> None:
+        self.layers = dict(layers)
+        self._load_fresh(_fresh_entries(layers.values(), tensors))
+        self.first: dict[str, Tensor] = {}
+        if first:
+            own = [name for each in layers.values() for name in _own(each)]
+            self._load_first({name: tensors[name].detach().clone() for name in own})
+
+    def _load_fresh(self, fresh: Mapping[str, float]) -> None:
+        self.fresh = dict(fresh)
+        self.layers = {path: _with_fresh(layer, fresh) for path, layer in self.layers.items()}
+
+    def _load_first(self, first: Mapping[str, Tensor]) -> None:
+        # In main memory: they are looked at in a renewal alone.
+        self.first = {name: values.to("cpu") for name, values in first.items()}
+        self.layers = {
+            path: replace(layer, first=self.first) for path, layer in self.layers.items()
+        }
+
+    def scaled(self, factors: Mapping[str, float]) -> None:
+        """Layers were scaled before the first step, by path: that is what they begin with."""
+        weights = {layer.filters.weight: path for path, layer in self.layers.items()}
+        if self.first:
+            self._load_first(
+                {
+                    name: first * factors.get(weights.get(name, ""), 1.0)
+                    for name, first in self.first.items()
+                }
+            )
+
+    def state_dict(self) -> dict[str, Any]:
+        """Plain values and tensors."""
+        return {"fresh": dict(self.fresh), **({"first": self.first} if self.first else {})}
+
+    def check_state(self, state: Mapping[str, Any]) -> None:
+        """Refuse what `load_state_dict` cannot work with."""
+        for name, own in self.first.items():
+            if name not in state["first"] or state["first"][name].shape != own.shape:
+                raise StateError(f"the saved regrower's first values of {name} are not whole")
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Resume."""
+        self._load_fresh(state["fresh"])
+        if self.first:
+            self._load_first(state["first"])
+
+
+def _fresh_entries(layers: Iterable[Layer], tensors: Mapping[str, Tensor]) -> dict[str, float]:
+    """What the entries of fresh channels hold, in norms that do not begin as torch's do.
+
+    A scale that a network starts at 0, so that its blocks begin as nothing, begins at 0 again for a renewed filter. It
+    is read before training; where entries differ, the network has been trained, and torch's own value stands. A layer
+    that says itself what is fresh (`regrow.graph.ChannelNorm`) is believed.
+    """
+    found: dict[str, float] = {}
+    for layer in layers:
+        for norm in layer.filters.norms:
+            for each in () if norm.declared else norm.tensors:  # else the layer itself has said it
+                entries = tensors[each.name].detach().flatten()
+                alike = each.is_parameter and not isinstance(each.fresh, str) and len(entries) > 0
+                if (
+                    alike
+                    and bool((entries == entries[0]).all())
+                    and float(entries[0]) != each.fresh
+                ):
+                    found[each.name] = float(entries[0])
+    return found
+
+
+def _with_fresh(layer: Layer, fresh: Mapping[str, float]) -> Layer:
+    """A layer whose norms know what their fresh channels began with."""
+    names = {each.name for norm in layer.filters.norms for each in norm.tensors}
+    if names.isdisjoint(fresh):
+        return layer
+    norms = tuple(
+        replace(
+            norm,
+            declared=tuple(
+                replace(each, fresh=fresh.get(each.name, each.fresh)) for each in norm.tensors
+            ),
+        )
+        for norm in layer.filters.norms
+    )
+    return replace(layer, filters=replace(layer.filters, norms=norms))
+
+
+def _own(layer: Layer) -> list[str]:
+    filters = layer.filters
+    return [filters.weight] if filters.bias is None else [filters.weight, filters.bias]

@@ -1,0 +1,52 @@
+"""The watches of a recipe on its optimizers: who sees their steps, and keeps their state of renewed entries right."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Literal
+from weakref import WeakSet
+
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from regrow.compose import Recipe
+from regrow.loop.watch import OptimizerWatch
+from regrow.surgery import OptimizerSurgeon
+
+_WATCHES: WeakSet[OptimizerWatch] = WeakSet()
+"""All that are at work: two recipes on one optimizer share what is kept of its state."""
+
+
+def watches_of(
+    recipe: Recipe,
+    optimizers: Sequence[Optimizer],
+    parameters: Mapping[str, Tensor],
+    *,
+    reset_state: Literal["exact", "zero"],
+    dry_run: bool,
+) -> list[OptimizerWatch]:
+    """One a optimizer; with a surgeon, where its state is written."""
+    treatment: Literal["exact", "zero"] | None = reset_state if recipe.reset_optimizer else None
+    if recipe.drop and treatment is None:
+        # A drop still clears what is out: any optimizer's state can be zeroed.
+        treatment = "zero"
+    surgeons = [
+        None if dry_run or treatment is None else _surgeon(one, parameters, reset_state=treatment)
+        for one in optimizers
+    ]
+    found = [OptimizerWatch(*each) for each in zip(optimizers, surgeons, strict=True)]
+    _WATCHES.update(found)
+    return found
+
+
+def _surgeon(
+    optimizer: Optimizer,
+    parameters: Mapping[str, Tensor],
+    *,
+    reset_state: Literal["exact", "zero"],
+) -> OptimizerSurgeon:
+    """It shares its young entries with that of another recipe: apart, two would correct them twice."""
+    mine = {name: each for name, each in parameters.items() if isinstance(each, nn.Parameter)}
+    others = (each for each in _WATCHES if each.active and each.optimizer is optimizer)
+    other = next((each.surgeon for each in others if each.surgeon is not None), None)
+    return OptimizerSurgeon(optimizer, mine, reset_state=reset_state, other=other)

@@ -1,0 +1,56 @@
+"""One run of a model in which layers are measured, and set, before it comes to them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import ExitStack
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from regrow.errors import TraceError
+from regrow.graph.undisturbed import undisturbed
+
+
+def measured_run(
+    model: nn.Module,
+    args: Sequence[Any],
+    named: Mapping[str, Any],
+    *,
+    layers: Iterable[nn.Module],
+    before: Callable[[Any, tuple[Any, ...], dict[str, Any]], None],
+    written: Sequence[Tensor],
+    where: str,
+) -> None:
+    """Call a model once, and a function in front of each of some layers: behind their own hooks, which change inputs.
+
+    Args:
+        model: Left as it was, but for what is written.
+        args: What it is called with by place.
+        named: And by name.
+        layers: In front of which the function is called.
+        before: Takes the layer, and its arguments by place and by name.
+        written: What the function writes to: after an error it is what it was.
+        where: The caller, for messages.
+
+    Raises:
+        TraceError: The model does not run.
+        BaseException: What is no mistake of the model's (an interrupt, say), as it came.
+    """
+    kept = [each.detach().clone() for each in written]
+    try:
+        with undisturbed(model), ExitStack() as stack:
+            for layer in layers:
+                handle = layer.register_forward_pre_hook(before, with_kwargs=True)
+                stack.callback(handle.remove)
+            model(*args, **named)
+    except BaseException as error:
+        with torch.no_grad():
+            for tensor, values in zip(written, kept, strict=True):
+                tensor.copy_(values)
+        if isinstance(error, TraceError) or not isinstance(error, Exception):
+            raise
+        raise TraceError(
+            f"the model must run on the inputs; its forward raised {type(error).__name__}: {error} ({where})"
+        ) from error
