@@ -1,4 +1,4 @@
-# make demo | test | check | test-slow | test-part | test-all | test-trainers | bench | bench-idle | bench-repr | bench-graft | bench-norm | bench-engine | bench-activity | bench-young | bench-memo400 | bench-no-harm | bench-keepalive | zoo: each makes .venv first if it is missing or out of date.
+# make demo | test | check | test-slow | test-part | test-all | test-trainers | test-ray | bench | bench-idle | bench-repr | bench-graft | bench-norm | bench-engine | bench-activity | bench-young | bench-memo400 | bench-no-harm | bench-keepalive | bench-ray | zoo: each makes .venv first if it is missing or out of date.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -10,7 +10,7 @@ WORKERS = -n $(JOBS) --dist loadfile --no-loadscope-reorder
 # What Python compiles it keeps, whatever the environment says: tests start many processes.
 export PYTHONDONTWRITEBYTECODE =
 
-.PHONY: demo test test-slow test-part test-all test-trainers check format bench bench-idle bench-repr bench-graft bench-norm bench-engine bench-activity bench-young bench-memo400 bench-no-harm bench-keepalive zoo clean
+.PHONY: demo test test-slow test-part test-all test-trainers test-ray check format bench bench-idle bench-repr bench-graft bench-norm bench-engine bench-activity bench-young bench-memo400 bench-no-harm bench-keepalive bench-ray zoo clean
 
 $(STAMP): pyproject.toml constraints.txt tools/mend_torchvision.py tools/mended_torchvision.py
 	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "regrow needs Python 3.11 or newer, this is " + sys.version)'
@@ -48,6 +48,16 @@ $(TRAINERS)/.installed: constraints-trainers.txt $(STAMP)
 # TABLE=results/trainers/table.md runs the slow ones too, and writes what the tests have shown.
 test-trainers: $(TRAINERS)/.installed
 	OMP_NUM_THREADS=1 PYTHONPATH=$(TRAINERS) REGROW_TRAINERS_TABLE=$(TABLE) $(BIN)/python -m pytest -q tests/trainers src/regrow/integrations $(if $(TABLE),,-m 'not slow')
+
+# Studies on a cluster of two nodes of this machine, with Ray and a server for S3 in a folder of their own.
+RAY := $(VENV)/ray
+$(RAY)/.installed: constraints-ray.txt $(STAMP)
+	rm -rf $(RAY)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-compile --target $(RAY) -r constraints-ray.txt
+	touch $@
+
+test-ray: $(RAY)/.installed
+	OMP_NUM_THREADS=1 PYTHONPATH=$(RAY) $(BIN)/python -m pytest -q tests/on_ray -m 'not slow'
 
 check: $(STAMP)
 	$(BIN)/ruff format --check .
@@ -93,6 +103,10 @@ bench-keepalive: $(STAMP)
 
 bench-young: $(STAMP)
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/young_cost.py --out results/young-cost
+
+bench-ray: $(RAY)/.installed
+	OMP_NUM_THREADS=1 PYTHONPATH=$(RAY) $(BIN)/python benchmarks/ray_throughput.py --out results/ray/throughput
+	OMP_NUM_THREADS=1 PYTHONPATH=$(RAY) $(BIN)/python benchmarks/ray_faults.py --out results/ray/faults
 
 zoo: $(STAMP)
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/zoo.py

@@ -88,14 +88,14 @@ def _nursery() -> Iterator[None]:  # pyright: ignore[reportUnusedFunction]
         if "forkserver" in multiprocessing.get_all_start_methods():
             # The first optimizer loads torch._dynamo, which takes as long as torch itself.
             multiprocessing.set_forkserver_preload(["regrow.lab.trial", "torch._dynamo"])
-            patched.setattr("regrow.lab.worker.START", "forkserver")
+            patched.setattr("regrow.lab.pool.START", "forkserver")
         yield
 
 
 @pytest.fixture
 def spawned(monkeypatch: pytest.MonkeyPatch) -> None:
     """Workers begin as they do for users: as programs of their own, children of this process."""
-    monkeypatch.setattr("regrow.lab.worker.START", "spawn")
+    monkeypatch.setattr("regrow.lab.pool.START", "spawn")
 
 
 @pytest.fixture(scope="session")

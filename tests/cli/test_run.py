@@ -7,6 +7,7 @@ import resource
 import signal
 import sqlite3
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -142,6 +143,9 @@ def test_no_space_for_results_is_one_line_and_no_damage(study_file: Path, tmp_pa
         (["--name", " "], "name: must hold more than spaces, got ' '"),
         (["--set", "model.kernel=9"], "cratercnn"),
         (["--out", "/proc/version"], "cannot be used as a results folder"),
+        (["--storage", "s3://mine"], "--storage: is of a cluster, and --ray is not given"),
+        (["--ray", "auto", "--device", "cuda"], "--device cuda: with --ray needs --gpus-per-task"),
+        (["--ray", "auto"], "'ray' is needed here: pip install 'regrow[ray]'"),
     ],
 )
 def test_bad_use_is_a_line_and_exit_code_2(
@@ -149,6 +153,7 @@ def test_bad_use_is_a_line_and_exit_code_2(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "flat_nets.py").write_text(FLAT)
+    monkeypatch.setitem(sys.modules, "ray", None)  # as where it is not installed
     base = ["run", "--data", "digits", "--out", str(tmp_path / "run")]
     found = CliRunner().invoke(app, [*base, *arguments])
     assert found.exit_code == 2, found.stderr

@@ -30,6 +30,16 @@ def test_what_is_saved_comes_back(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["a.ckpt"]
 
 
+def test_a_state_of_fewer_trials_than_go_on_from_it_is_not_used(tmp_path: Path) -> None:
+    """Their run has gone on without them, and whoever trained it died before that was heard."""
+    file = checkpoint(tmp_path / "a.ckpt")
+    file.save(STATE, members=["a", "b"], epoch=1)
+    assert file.load(members=["b"]) is not None
+    with pytest.warns(RegrowWarning, match="c is no part of it any more; set aside"):
+        assert file.load(members=["a", "c"]) is None
+    assert [path.name for path in tmp_path.iterdir()] == ["a.damaged"]
+
+
 def test_nothing_is_saved_before_its_time(tmp_path: Path) -> None:
     file = checkpoint(tmp_path / "a.ckpt", every_s=1000.0)
     assert not file.save_if_due(lambda: STATE)

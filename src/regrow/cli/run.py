@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from regrow.cli.cluster import joined, shared_files
 from regrow.cli.exits import BAD_USE, INTERRUPTED, TROUBLE, fail, say, told_as
 from regrow.cli.report import finish
 from regrow.errors import ConfigError
 
 if TYPE_CHECKING:
+    from regrow.lab.on_ray import RayTasks
     from regrow.lab.worker import WorkerSettings
     from regrow.logs.base import Log, Written
     from regrow.study.document import EngineName
@@ -32,6 +34,11 @@ def _of_study(told: str, *names: str, **more: Any) -> Any:
 def _of_run(told: str, *names: str, **more: Any) -> Any:
     """An option that says how and where it is run."""
     return typer.Option(*names, help=told, rich_help_panel="Run", **more)
+
+
+def _of_cluster(told: str, *names: str, **more: Any) -> Any:
+    """An option that says how it is run on many machines."""
+    return typer.Option(*names, help=told, rich_help_panel="Cluster (docs/scale.md)", **more)
 
 
 def run(
@@ -85,7 +92,11 @@ def run(
         ),
     ] = None,
     jobs: Annotated[
-        int | None, _of_run("Processes, one thread each. (default: the number of cores)", min=1)
+        int | None,
+        _of_run(
+            "Processes, one thread each; with --ray, tasks in flight at most. (default: the number of cores)",
+            min=1,
+        ),
     ] = None,
     out: Annotated[Path | None, _of_run("Folder for the results. (default: runs/NAME)")] = None,
     checkpoint_every: Annotated[
@@ -120,6 +131,30 @@ def run(
             "Where each trial's metrics go besides, epoch by epoch: csv:FILE, tensorboard:FOLDER, wandb:PROJECT, "
             "mlflow:EXPERIMENT or package.module:function.",
             metavar="LOG",
+        ),
+    ] = None,
+    ray: Annotated[
+        str | None,
+        _of_cluster("Train on a Ray cluster: auto, or HOST:PORT of its head.", metavar="ADDRESS"),
+    ] = None,
+    storage: Annotated[
+        str | None,
+        _of_cluster(
+            "Where checkpoints and weights are kept, for all nodes: a folder that they mount, s3://... or gs://... "
+            "(default: --out)",
+            metavar="PLACE",
+        ),
+    ] = None,
+    cpus_per_task: Annotated[
+        float | None, _of_cluster("CPUs that a task reserves; it has one thread. (default: 1)")
+    ] = None,
+    gpus_per_task: Annotated[
+        float | None, _of_cluster("GPUs that a task reserves, also less than one. (default: 0)")
+    ] = None,
+    working_dir: Annotated[
+        Path | None,
+        _of_cluster(
+            "Folder with your own modules, copied to all nodes. (default: this one, where a model or recipe is yours)"
         ),
     ] = None,
     sharing: Annotated[
@@ -166,6 +201,16 @@ def run(
         )
         written = None if log is None else log_named(log)
         folder = out or _default_folder(asked.study.name)
+        cluster = joined(
+            asked,
+            ray,
+            jobs=jobs,
+            storage=storage,
+            cpus=cpus_per_task,
+            gpus=gpus_per_task,
+            working_dir=working_dir,
+            device=device,
+        )
         specs, store, chosen = _prepare(
             asked,
             folder,
@@ -173,6 +218,8 @@ def run(
             engine=engine,
             device=device,
             only=tuple(only or ()),
+            cluster=cluster,
+            storage=storage,
         )
     with store, told_as(TROUBLE):
         new_crashes = _work(
@@ -185,6 +232,7 @@ def run(
                 device=device,
             ),
             jobs=jobs,
+            cluster=cluster,
             retry_crashed=retry_crashed,
             sharing=sharing,
             stack_size=stack_size,
@@ -217,6 +265,8 @@ def _prepare(
     engine: str,
     device: str,
     only: Sequence[str],
+    cluster: RayTasks | None,
+    storage: str | None,
 ) -> tuple[tuple[TrialSpec, ...], Store, EngineName]:
     """Everything that can be checked before the first trial runs."""
     from regrow.lab.engines.choice import check_device, choose
@@ -225,10 +275,12 @@ def _prepare(
     from regrow.study.store import Store, engine_of
     from regrow.study.trials import of_cells
 
-    check_device(device)
+    if cluster is None:  # what the nodes have is theirs
+        check_device(device)
     wanted = of_cells(asked.trials, only, among=asked.cells)
     checked = preflight(asked.trials, data_dir=data_dir)
     chosen = choose(engine, refusal=checked.refusal, begun=engine_of(folder), device=device)
+    files = None if cluster is None else shared_files(cluster, folder, storage)
     store = Store(
         folder,
         document=asked.document,
@@ -237,6 +289,7 @@ def _prepare(
         ),
         environment=environment(),
         arms=asked.arms,
+        files=files,
     )
     for notice in (*checked.notices, *store.notices):
         say(f"warning: {notice}")
@@ -249,6 +302,7 @@ def _work(
     settings: WorkerSettings,
     *,
     jobs: int | None,
+    cluster: RayTasks | None,
     retry_crashed: bool,
     sharing: bool,
     stack_size: int | None,
@@ -276,7 +330,7 @@ def _work(
     went_on = f", {len(before)} of them ended before" if before else ""
     say(
         f"{count(len(specs), 'trial')}, {count(seeds, 'seed')}{went_on}; "
-        f"{count(processes, 'process', 'processes')}, engine {settings.engine}; results in {store.folder}"
+        f"{cluster or count(processes, 'process', 'processes')}, engine {settings.engine}; results in {store.folder}"
     )
     progress = Progress(specs, before)
     with display(progress, live=sys.stderr.isatty()) as on_event:
@@ -288,6 +342,7 @@ def _work(
             sharing=sharing,
             stack_size=stack_size,
             on_event=on_event if log is None else StudyLog(log, then=on_event),
+            workers=None if cluster is None else cluster.begin(settings),
         )
     if tally.interrupted:
         say(

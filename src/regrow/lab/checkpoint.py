@@ -11,15 +11,14 @@ import time
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, is_dataclass
-from pathlib import Path
 from typing import Any, Final, cast
 
 import torch
 from torch import Tensor
 
-from regrow._whole import write_whole
 from regrow.errors import RegrowWarning
 from regrow.study.folder import checkpoint_path, explained
+from regrow.study.storage import Place, write
 
 CHECKPOINT_VERSION: Final = 1
 _MAGIC: Final = "regrow-checkpoint"
@@ -51,7 +50,7 @@ class CheckpointFile:
         every_s: Least time between two checkpoints; 0 = after each epoch. It has no influence on results.
     """
 
-    def __init__(self, path: Path, *, trial: str, fingerprint: str, every_s: float = 1.0) -> None:
+    def __init__(self, path: Place, *, trial: str, fingerprint: str, every_s: float = 1.0) -> None:
         self.path = path
         self._identity = {"trial": trial, "fingerprint": fingerprint}
         self._every_s = every_s
@@ -89,21 +88,31 @@ class CheckpointFile:
         digest = hashlib.sha256(payload).hexdigest()
         header = f"{_MAGIC} {CHECKPOINT_VERSION} {digest}\n".encode()
         with explained(self.path, "the checkpoint cannot be written"):
-            write_whole(self.path, header, payload)
+            write(self.path, header, payload)
         self._last = time.monotonic()
 
-    def load(self) -> dict[str, Any] | None:
+    def load(self, *, members: Sequence[str] = ()) -> dict[str, Any] | None:
         """Read the state.
+
+        Args:
+            members: The trials that are to go on from it.
 
         Returns:
             What was saved; None when there is nothing, or nothing that can be trusted.
 
         Edge cases:
-            A file that is truncated, damaged, of another version or of another trial is renamed to
-            ``*.damaged`` and reported by a RegrowWarning.
+            A file that is truncated, damaged, of another version or of another trial, or that lacks a member, is
+            renamed to ``*.damaged`` and reported by a RegrowWarning.
         """
         found = self._read()
-        return None if found is None else found["state"]
+        if found is None:
+            return None
+        lacking = set(members) - set(found.get("members", members))
+        if lacking:
+            # Whoever wrote it has died before anybody heard that these had left the run.
+            self.set_aside(f"{min(lacking)} is no part of it any more")
+            return None
+        return found["state"]
 
     def held(self) -> Held | None:
         """Look whose state the file has.
@@ -140,7 +149,7 @@ class CheckpointFile:
         """Take the file out of the way and report it; the trial then starts anew."""
         aside = self.path.with_suffix(".damaged")
         with explained(self.path, f"{reason}, and it cannot be renamed"):
-            self.path.replace(aside)
+            self.path.replace(aside)  # pyright: ignore[reportArgumentType] # both are of one kind
         warnings.warn(
             f"checkpoint {self.path}: {reason}; set aside as {aside.name}, the trial starts anew",
             RegrowWarning,
@@ -148,7 +157,7 @@ class CheckpointFile:
         )
 
 
-def held_states(folder: Path, trials: Iterable[str], *, fingerprint: str) -> dict[str, Held]:
+def held_states(folder: Place, trials: Iterable[str], *, fingerprint: str) -> dict[str, Held]:
     """Whose states the checkpoints of a folder have, by the trial that each file is named after.
 
     Damaged files are set aside with a warning.

@@ -1,4 +1,8 @@
-"""All trials of a study on this machine: worker processes of one thread each, and a parent that keeps the results."""
+"""All trials of a study: a queue of runs, those who work it off, and the one process that keeps the results.
+
+Called by `cli/run`. The queue is `lab/queue.py`; it is worked off by processes of this machine (`lab/pool.py`) or by a
+cluster (`lab/on_ray.py`), and what becomes of it is written into `regrow.study.store`.
+"""
 
 from __future__ import annotations
 
@@ -6,11 +10,11 @@ import signal
 import threading
 import warnings
 from collections import Counter
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import Final
+from typing import Final, Protocol
 
 from regrow.errors import StoreError
 from regrow.history import Renewed
@@ -18,10 +22,11 @@ from regrow.lab import worker
 from regrow.lab.checkpoint import CheckpointFile, held_states
 from regrow.lab.environment import now
 from regrow.lab.events import Ended, Event, Noticed, Progressed, Started
-from regrow.lab.sharing import Batch, Runs, Segment, run_of, segments
+from regrow.lab.pool import Processes
+from regrow.lab.queue import Batch, Runs, Segment, segments
 from regrow.lab.trial import Request
 from regrow.lab.weights import Weights, WeightsFile, read_weights
-from regrow.study.folder import lost_weights
+from regrow.study.folder import explained, lost_weights
 from regrow.study.records import EpochRecord, TrialResult
 from regrow.study.store import Store
 from regrow.study.trials import TeacherSpec, TrialSpec
@@ -46,6 +51,37 @@ class Tally:
     interrupted: bool
 
 
+class Workers(Protocol):
+    """Those who work the queue off."""
+
+    @property
+    def jobs(self) -> int:
+        """How many batches they train at a time."""
+        ...
+
+    @property
+    def attempts(self) -> int:
+        """How often a run is begun that gets no further when a worker dies."""
+        ...
+
+    @property
+    def free(self) -> bool:
+        """Whether they take another batch."""
+        ...
+
+    def give(self, batch: Batch, task: Sequence[Request]) -> worker.Died | None:
+        """Let a batch be trained; its worker may be gone already."""
+        ...
+
+    def messages(self) -> Iterator[tuple[Batch, worker.Message | worker.Died]]:
+        """What they say of which batch, for one tick at most."""
+        ...
+
+    def close(self) -> None:
+        """End them, whatever they do."""
+        ...
+
+
 def run_study(
     specs: Sequence[TrialSpec],
     store: Store,
@@ -55,12 +91,13 @@ def run_study(
     sharing: bool = True,
     stack_size: int | None = None,
     on_event: Callable[[Event], object] = lambda event: None,
+    workers: Workers | None = None,
 ) -> Tally:
     """Train the trials that are not in the store yet.
 
     Each result is written by this process, once, when it comes. A trial that raises an error is
     recorded as crashed and the others go on. A worker process that dies (out of memory, killed) is
-    replaced, and its trial goes on from its checkpoint once; the second death is a crash. Of several
+    replaced, and its trial goes on from its checkpoint; the second death with nothing in between is a crash. Of several
     trials that were one run each then goes on by itself, and of several runs half as many go on together. SIGINT and
     SIGTERM end the workers at once; all that ended is kept, and checkpoints wait for the next run.
 
@@ -72,6 +109,7 @@ def run_study(
         specs: All trials of the study, a control after the trial that it replays, a student after its teachers.
         stack_size: Networks that a worker trains side by side in a stack; None: a few on a CPU, so that their numbers
             stay in its cache, and elsewhere as many as fit: half as many after each failure.
+        workers: Who trains, closed at the end; None: so many processes of this machine as `jobs`.
 
     Edge cases:
         Results, checkpoints or weights cannot be written any more, or the weights of a teacher that ended are missing
@@ -79,20 +117,21 @@ def run_study(
     """
     asked = settings or worker.WorkerSettings()
     size = stack_size or (CPU_STACK if asked.device == "cpu" else GPU_STACK)
-    keeper = _Keeper(
-        specs,
-        store,
-        on_event,
-        sharing=sharing,
-        stack_size=size if asked.engine == "stack" else 1,
-        checkpoint_every_s=asked.checkpoint_every_s,
-    )
-    with _stop_signals() as stop, closing(worker.Processes(asked, jobs=jobs)) as workers:
-        keeper.fill(workers, jobs)
+    with _stop_signals() as stop, closing(workers or Processes(asked, jobs=jobs)) as those:
+        keeper = _Keeper(
+            specs,
+            store,
+            on_event,
+            sharing=sharing,
+            stack_size=size if asked.engine == "stack" else 1,
+            attempts=those.attempts,
+            checkpoint_every_s=asked.checkpoint_every_s,
+        )
+        keeper.fill(those)
         while keeper.runs.busy and not stop.is_set():
-            for batch, message in workers.messages():
+            for batch, message in those.messages():
                 keeper.take(batch, message)
-            keeper.fill(workers, jobs)
+            keeper.fill(those)
     return Tally(ended=keeper.ended, interrupted=keeper.runs.unfinished)
 
 
@@ -107,6 +146,7 @@ class _Keeper:
         *,
         sharing: bool,
         stack_size: int,
+        attempts: int,
         checkpoint_every_s: float,
     ) -> None:
         self._store, self._on_event = store, on_event
@@ -116,20 +156,17 @@ class _Keeper:
         status = store.ended()
         todo = [spec for spec in specs if spec.trial not in status]
         store.sweep()
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always")
+        with self._heard():
             names = (spec.trial for spec in todo if sharing)
             held = held_states(store.checkpoints, names, fingerprint=store.fingerprint)
-        for warning in caught:
-            self._notice(str(warning.message))
         _check_teachers(todo, status, store)
         waiting = segments(todo, held, sharing=sharing)
-        self.runs = Runs(waiting, ended=status, stack_size=stack_size)
+        self.runs = Runs(waiting, ended=status, stack_size=stack_size, attempts=attempts)
 
-    def fill(self, workers: worker.Processes, jobs: int) -> None:
+    def fill(self, workers: Workers) -> None:
         """Give every free worker a batch while there is one."""
         while workers.free:
-            batch = self.runs.begin(workers=jobs)
+            batch = self.runs.begin(workers=workers.jobs)
             self._settle()
             if batch is None:
                 return
@@ -147,14 +184,14 @@ class _Keeper:
             case worker.Unwritable():
                 raise StoreError(message.error)
             case worker.Died():
-                self.runs.died(batch, message.how)
+                self.runs.died(batch, message.how, lost=message.lost)
             case worker.TaskFailed():
                 self.runs.failed(batch, message.error)
             case worker.Forked():
                 self.runs.part(batch, message.trials)
             case worker.EpochsDone():
                 named = set(message.trials)
-                run = run_of(batch, message.trials[0])
+                run = self.runs.moved(batch, message.trials[0], epoch=message.record.epoch)
                 specs = tuple(spec for spec in run.specs if spec.trial in named)
                 self._count(specs, message.record, message.epochs, message.samples)
             case worker.RunDone():
@@ -216,11 +253,22 @@ class _Keeper:
 
     def _keep(self, run: Segment, results: Sequence[TrialResult]) -> None:
         self._store.write(*results, finished_at=now())
-        self._store.checkpoint(run.name).unlink(missing_ok=True)
+        checkpoint = self._store.checkpoint(run.name)
+        with self._heard(), explained(checkpoint, "cannot be removed"):
+            checkpoint.unlink(missing_ok=True)
         specs = {spec.trial: spec for spec in run.specs}
         for result in results:
             self.ended[result.status] += 1
             self._on_event(Ended(specs[result.trial], result))
+
+    @contextmanager
+    def _heard(self) -> Generator[None]:
+        """Tell what is warned of as everything else is told."""
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            yield
+        for warning in caught:
+            self._notice(str(warning.message))
 
     def _notice(self, text: str) -> None:
         if text not in self._told:

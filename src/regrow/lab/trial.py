@@ -110,7 +110,8 @@ class _Going:
         self._before: Any = None
         self.run = self._start()
         checkpoint = request.checkpoint
-        state = None if checkpoint is None else checkpoint.load()
+        names = [spec.trial for spec in request.specs]
+        state = None if checkpoint is None else checkpoint.load(members=names)
         if checkpoint is None or state is None:
             return
         try:

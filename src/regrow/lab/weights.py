@@ -10,16 +10,15 @@ import hashlib
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final, cast
 
 import torch
 from torch import Tensor
 
-from regrow._whole import write_whole
 from regrow.errors import ConfigError, RegrowError, StoreError
 from regrow.study.document import ModelChoice
 from regrow.study.folder import explained, lost_weights, weights_content
+from regrow.study.storage import Place, write
 
 FORMAT: Final = "regrow-weights"
 VERSION: Final = 1
@@ -55,7 +54,7 @@ class WeightsFile:
         fingerprint: Hash of what determines the trial.
     """
 
-    def __init__(self, path: Path, *, trial: str, fingerprint: str) -> None:
+    def __init__(self, path: Place, *, trial: str, fingerprint: str) -> None:
         self.path = path
         self._identity = {"trial": trial, "fingerprint": fingerprint}
 
@@ -73,8 +72,8 @@ class WeightsFile:
         buffer = io.BytesIO()
         torch.save(content, buffer)
         with explained(self.path, "the weights cannot be written"):
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            write_whole(self.path, buffer.getbuffer(), forced=True)
+            self.path.parent.mkdir(exist_ok=True)
+            write(self.path, buffer.getbuffer(), forced=True)
 
     def load(self) -> Weights:
         """Read the weights of a trial that has ended."""

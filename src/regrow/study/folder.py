@@ -14,12 +14,13 @@ from typing import Final
 from filelock import FileLock, Timeout
 
 from regrow.errors import ConfigError, StoreError
+from regrow.study.storage import Place
 
 _DAMAGED: Final = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 
 
 @contextmanager
-def explained(path: Path, what: str) -> Generator[None]:
+def explained(path: Place, what: str) -> Generator[None]:
     """Turn what the file system and SQLite say into one line."""
     try:
         yield
@@ -71,7 +72,7 @@ def file_stem(trial: str) -> str:
     return f"{readable}-{hashlib.sha256(trial.encode()).hexdigest()[:8]}"
 
 
-def checkpoint_path(folder: Path, trial: str) -> Path:
+def checkpoint_path(folder: Place, trial: str) -> Place:
     """Where the checkpoint of a trial lies."""
     return folder / f"{file_stem(trial)}.ckpt"
 
@@ -91,7 +92,7 @@ def sha256_of(path: str) -> str:
     return hashlib.sha256(weights_content(path)).hexdigest()
 
 
-def lost_weights(path: Path, trial: str, told: str) -> str:
+def lost_weights(path: Place, trial: str, told: str) -> str:
     """What is said when the kept weights of a trial cannot be used: nothing is trained anew in their place."""
     return (
         f"{path}: the weights of {trial}, which has ended and is to teach, cannot be used: {told}. Put the file "

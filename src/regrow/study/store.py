@@ -9,7 +9,7 @@ import contextlib
 import json
 import sqlite3
 import time
-from collections.abc import Generator, Iterable, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
 from operator import attrgetter
 from pathlib import Path
 from typing import Any, Final, Self
@@ -21,6 +21,7 @@ from regrow.study.fingerprint import differences, fingerprint
 from regrow.study.folder import checkpoint_path, explained, file_stem, folder_held
 from regrow.study.grouped import grouped
 from regrow.study.records import DETAILS, ArmRecord, RenewalRecord, Trial, TrialResult
+from regrow.study.storage import Place
 from regrow.study.tables import create, insert, select
 
 DATABASE: Final = "results.sqlite"
@@ -44,6 +45,7 @@ class Store:
         fingerprint_document: What determines its results.
         environment: Versions, machine, command.
         arms: How its arms stand to each other in each cell.
+        files: From the fingerprint, where checkpoints and weights are kept; None: in the folder.
 
     Attributes:
         folder: The folder.
@@ -65,17 +67,20 @@ class Store:
         fingerprint_document: Mapping[str, Any],
         environment: Mapping[str, Any],
         arms: Iterable[ArmRecord],
+        files: Callable[[str], Place] | None = None,
     ) -> None:
         self.folder = folder
         self._document, self._fingerprint_document = document, fingerprint_document
         self._environment, self._arms = environment, tuple(arms)
         self.fingerprint = fingerprint(fingerprint_document)
+        self._files: Place = folder if files is None else files(self.fingerprint)
         self.notices: list[str] = []
         self._trained = self._written = 0
         self._last_written = time.monotonic()
         with contextlib.ExitStack() as held:
             with explained(folder, "cannot be used as a results folder"):
-                (folder / CHECKPOINTS).mkdir(parents=True, exist_ok=True)
+                folder.mkdir(parents=True, exist_ok=True)
+                self.checkpoints.mkdir(parents=True, exist_ok=True)
                 held.enter_context(folder_held(folder))
             with self._said("cannot be written"):
                 database = sqlite3.connect(folder / DATABASE, isolation_level=None, timeout=30)
@@ -213,30 +218,30 @@ class Store:
             return self._connection.execute("DELETE FROM trials WHERE status = 'crashed'").rowcount
 
     @property
-    def checkpoints(self) -> Path:
+    def checkpoints(self) -> Place:
         """The folder of the checkpoints."""
-        return self.folder / CHECKPOINTS
+        return self._files / CHECKPOINTS
 
-    def checkpoint(self, trial: str) -> Path:
+    def checkpoint(self, trial: str) -> Place:
         """Where the checkpoint of a trial lies."""
         return checkpoint_path(self.checkpoints, trial)
 
-    def weights(self, trial: str) -> Path:
+    def weights(self, trial: str) -> Place:
         """Where the final weights of a trial lie, if they are kept.
 
         Returns:
             A readable file name, made unique by a hash; its folder is made when the first weights are written.
         """
-        return self.folder / WEIGHTS / f"{file_stem(trial)}.pt"
+        return self._files / WEIGHTS / f"{file_stem(trial)}.pt"
 
     def sweep(self) -> None:
         """Remove checkpoints of trials that ended, and what killed processes left half written; weights stay."""
         over = {self.checkpoint(trial) for trial in self.ended()}
-        with explained(self.folder, "cannot be written"):
+        with explained(self._files, "cannot be written"):
             for path in self.checkpoints.iterdir():
                 if path.suffix == ".tmp" or path in over:
                     path.unlink(missing_ok=True)
-            for path in (self.folder / WEIGHTS).glob("*.tmp"):
+            for path in (self._files / WEIGHTS).glob("*.tmp"):
                 path.unlink(missing_ok=True)
 
     # ---- the connection

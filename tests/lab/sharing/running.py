@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from regrow.lab.events import Event, Noticed
-from regrow.lab.executor import Tally, run_study
+from regrow.lab.executor import Tally, Workers, run_study
 from regrow.lab.plan import plan
 from regrow.lab.worker import WorkerSettings
 from regrow.study.document import EngineName, Study, check_document
+from regrow.study.storage import Place
 from regrow.study.store import Store
 from regrow.study.trials import TrialSpec
 
@@ -55,7 +56,9 @@ def small_study(digits: Path, arms: Mapping[str, Mapping[str, Any]], **parts: An
     return check_document({**base, **parts}, where="test")
 
 
-def opened(study: Study, folder: Path, *, engine: EngineName = "modules") -> Store:
+def opened(
+    study: Study, folder: Path, *, engine: EngineName = "modules", files: Place | None = None
+) -> Store:
     digests = {cell.name: "d" for cell in plan(study, where="test").cells}
     return Store(
         folder,
@@ -63,6 +66,7 @@ def opened(study: Study, folder: Path, *, engine: EngineName = "modules") -> Sto
         fingerprint_document=plan(study).fingerprint_document(data_digests=digests, engine=engine),
         arms=plan(study).arms,
         environment={},
+        files=None if files is None else lambda _: files,
     )
 
 
@@ -77,6 +81,8 @@ def go(
     stack_size: int | None = None,
     checkpoint_every_s: float = 1000.0,
     on_event: Callable[[Event], object] = lambda event: None,
+    workers: Workers | None = None,
+    files: Place | None = None,
 ) -> Outcome:
     """Run a study, or go on with it."""
     chosen = plan(study).trials if specs is None else specs
@@ -86,7 +92,7 @@ def go(
         events.append(event)
         on_event(event)
 
-    with opened(study, folder, engine=engine) as store:
+    with opened(study, folder, engine=engine, files=files) as store:
         tally = run_study(
             chosen,
             store,
@@ -95,6 +101,7 @@ def go(
             sharing=sharing,
             stack_size=stack_size,
             on_event=told,
+            workers=workers,
         )
         effort = store.effort
     asked = sum(spec.train.epochs * spec.partners for spec in chosen)

@@ -11,7 +11,8 @@ import pytest
 
 from regrow.lab.checkpoint import Held
 from regrow.lab.plan import plan
-from regrow.lab.sharing import families, segments
+from regrow.lab.queue import segments
+from regrow.lab.sharing import families
 from regrow.study.document import Study
 from regrow.study.trials import TrialSpec
 

@@ -13,7 +13,7 @@ from lab.sharing.running import go, small_study, tables
 from regrow.lab.assembly import epoch_order
 from regrow.lab.events import Event, Progressed, Started
 from regrow.lab.plan import plan
-from regrow.lab.sharing import Runs, Segment, segments
+from regrow.lab.queue import Runs, Segment, segments
 
 SEEDS = [0, 1, 2, 3]
 

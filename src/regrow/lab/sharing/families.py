@@ -1,6 +1,6 @@
 """Which trials of a study begin as one run.
 
-Called by `lab/sharing/runs.py`, for the queue of runs; a crew compares its members' selections by `place_of`.
+Called by `lab/queue.py`, for the queue of runs; a crew compares its members' selections by `place_of`.
 """
 
 from __future__ import annotations

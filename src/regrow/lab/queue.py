@@ -1,7 +1,7 @@
 """What is left of a study: which trials are one run, which runs wait, which are at work. It knows of no process.
 
-Whatever works runs off (processes of this machine, or others later) asks for a batch with `Runs.begin`, and tells what
-became of it.
+Whatever works runs off (`lab/pool.py`, `lab/on_ray.py`) is given what `Runs.begin` takes out, and what becomes of it is
+told here: `part`, `moved`, `end`, `failed`, `died`. The driver of both is `lab/executor.py`.
 """
 
 from __future__ import annotations
@@ -84,9 +84,6 @@ def _furthest(trial: str, files: Mapping[str, Held]) -> str | None:
     return max(having, key=lambda name: files[name].epoch, default=None)
 
 
-_ATTEMPTS: Final = 2
-"""How often a run is begun whose worker dies."""
-
 Batch = list[Segment]
 """Runs that are trained side by side. A run leaves it when it ends."""
 
@@ -98,6 +95,7 @@ class Runs:
         waiting: Those that are to be trained.
         ended: Status of the trials that ended before.
         stack_size: How many runs are trained side by side at most.
+        attempts: How often a run is begun that gets no further when its worker dies.
 
     Attributes:
         status: Of every trial that ended, by its name.
@@ -106,16 +104,22 @@ class Runs:
     """
 
     def __init__(
-        self, waiting: Iterable[Segment], *, ended: Mapping[str, str], stack_size: int
+        self,
+        waiting: Iterable[Segment],
+        *,
+        ended: Mapping[str, str],
+        stack_size: int,
+        attempts: int = 2,
     ) -> None:
         self.status = dict(ended)
         self.notices: list[str] = []
         self.crashes: list[tuple[Segment, tuple[TrialResult, ...]]] = []
         self._waiting = deque(waiting)
-        self._stack_size = stack_size
+        self._stack_size, self._most = stack_size, attempts
         self._texts = Texts(without={"lr"})
         self._batches: list[Batch] = []
         self._attempts: Counter[str] = Counter()
+        self._furthest: dict[str, int] = {}
 
     @property
     def busy(self) -> bool:
@@ -159,10 +163,20 @@ class Runs:
         batch[batch.index(run)] = replace(run, specs=tuple(by_name.values()))
         self._put_first(replace(run, specs=leave))
 
+    def moved(self, batch: Batch, trial: str, *, epoch: int) -> Segment:
+        """A run has trained on; one that gets further than it ever was may be begun as often again."""
+        run = run_of(batch, trial)
+        if self._furthest.get(run.name, 0) < epoch:
+            self._furthest[run.name] = epoch
+            self._attempts[run.name] = 1
+        return run
+
     def end(self, batch: Batch, results: Sequence[TrialResult]) -> Segment:
         """All trials that a run still was have ended; it is at work no more."""
         run = run_of(batch, results[0].trial)
         batch.remove(run)
+        self._furthest.pop(run.name, None)
+        self._attempts.pop(run.name, None)
         self.status.update({result.trial: result.status for result in results})
         return run
 
@@ -174,14 +188,24 @@ class Runs:
         else:
             self._halve(runs, error)
 
-    def died(self, batch: Batch, how: str) -> None:
-        """Who worked has died: a run goes on in another, once; of several, half as many go on side by side."""
+    def died(self, batch: Batch, how: str, *, lost: bool = False) -> None:
+        """Who worked has died: a run goes on in another, so often; of several, half as many go on side by side.
+
+        Args:
+            lost: The machine is gone, which is no fault of the runs: all go on as they were, and no attempt is counted.
+        """
         runs = self._stopped(batch)
+        if lost and runs:
+            more = f", and {len(runs) - 1} runs beside it" if len(runs) > 1 else ""
+            self.notices.append(f"{_told(runs[0])}{more}: {how}; training goes on elsewhere")
+            self._attempts.subtract(run.name for run in runs)
+            self._put_first(*runs)
+            return
         if len(runs) > 1:
             self._halve(runs, f"their process died ({how})")
             return
         for run in runs:
-            if self._attempts[run.name] < _ATTEMPTS:
+            if self._attempts[run.name] < self._most:
                 self.notices.append(
                     f"{_told(run)}: its process died ({how}); it goes on in a new one"
                 )
@@ -193,7 +217,7 @@ class Runs:
                 self._put_first(*(replace(run, specs=(spec,)) for spec in run.specs))
                 self._attempts[run.name] = 0
             else:
-                self._crash(run, f"its process died {_ATTEMPTS} times ({how}); out of memory?")
+                self._crash(run, f"its process died {self._most} times ({how}); out of memory?")
 
     def _stopped(self, batch: Batch) -> list[Segment]:
         """The runs of a batch that is at work no more."""

@@ -7,8 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from regrow.lab.plan import plan
-from regrow.lab.sharing import Segment
-from regrow.lab.sharing.runs import Batch, Runs
+from regrow.lab.queue import Batch, Runs, Segment
 from regrow.study.document import Study
 from regrow.study.records import Status, TrialResult
 from regrow.study.trials import TrialSpec
@@ -107,6 +106,43 @@ def test_a_run_goes_on_after_one_death_alone_after_two_and_crashes_then(study: M
     assert result.trial == specs["none"].trial
     assert result.error == "its process died 2 times (exit status 9); out of memory?"
     assert labels(begun(runs)) == [["ro"]]
+
+
+def test_a_run_that_has_got_further_is_begun_as_often_again(study: MakeStudy) -> None:
+    runs, specs = runs_of(study(), ("none",))
+    trial = specs["none"].trial
+    for epoch in (1, 2, 5):
+        batch = begun(runs)
+        assert runs.moved(batch, trial, epoch=epoch).name == trial
+        runs.died(batch, "killed by SIGKILL")
+    # What was trained before is trained again up to there: that is no progress.
+    batch = begun(runs)
+    runs.moved(batch, trial, epoch=5)
+    runs.died(batch, "killed by SIGKILL")
+    ((_, (result,)),) = runs.crashes
+    assert result.error == "its process died 2 times (killed by SIGKILL); out of memory?"
+
+
+def test_a_machine_that_is_gone_is_no_fault_of_what_it_trained(study: MakeStudy) -> None:
+    arms = {f"a{n}": {"recipe": "none"} for n in range(4)}
+    runs, _ = runs_of(study(arms=arms), *[(label,) for label in arms], stack_size=4)
+    for _ in range(9):
+        batch = begun(runs)
+        assert labels(batch) == [[label] for label in arms]
+        runs.died(batch, "its node is gone", lost=True)
+        assert batch == []
+    assert set(runs.notices) == {
+        "base/a0/seed3, and 3 runs beside it: its node is gone; training goes on elsewhere"
+    }
+    assert not runs.crashes
+
+
+def test_how_often_a_run_is_begun_is_said_by_who_trains(study: MakeStudy) -> None:
+    specs = plan(study()).trials[:1]
+    runs = Runs([Segment(specs=specs)], ended={}, stack_size=1, attempts=4)
+    for left in (3, 2, 1, 0):
+        runs.died(begun(runs), "killed")
+        assert bool(runs.crashes) is not bool(left)
 
 
 def test_of_several_side_by_side_half_as_many_go_on_together(study: MakeStudy) -> None:

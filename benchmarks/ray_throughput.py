@@ -1,0 +1,168 @@
+"""A study on a local Ray cluster beside the local pool: the same results, trials a second, memory of who keeps them.
+
+    make bench-ray, or: python benchmarks/ray_throughput.py [--out results/ray/throughput]
+
+1,200 trials of small networks on digits, by two local processes and by two nodes of one processor each; all tables are
+compared, but for times. Then the memory of the process that keeps the results, with a thousand and with a hundred
+thousand trials queued, stopped when a hundred have ended. Each run is a process of its own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from written import write_results
+
+# The nodes lie beside the tests.
+sys.path[0] = str(Path(__file__).resolve().parents[1] / "tests")
+
+from lab.sharing.running import opened, tables  # noqa: E402
+from on_ray.nodes import Nodes  # noqa: E402
+from regrow.lab.events import Ended, Event  # noqa: E402
+from regrow.lab.executor import run_study  # noqa: E402
+from regrow.lab.on_ray import Cluster, RayTasks  # noqa: E402
+from regrow.lab.plan import plan  # noqa: E402
+from regrow.lab.worker import WorkerSettings  # noqa: E402
+from regrow.study.document import Study, check_document  # noqa: E402
+from regrow.study.storage import Stored  # noqa: E402
+
+ARMS = 4
+STOPPED_AFTER = 100
+
+
+def study_of(trials: int) -> Study:
+    """Plain training, two thresholds and a control, so many seeds of each."""
+    settings = {"confirm": "gradient", "source": "accumulated", "every_steps": 5}
+    return check_document(
+        {
+            "name": "throughput",
+            "data": {"name": "digits", "settings": {"n_train": 400, "n_test": 200}},
+            "model": {
+                "name": "cratercnn",
+                "settings": {"filters": 4, "dense": 16, "init": "kaiming_normal"},
+            },
+            "train": {"epochs": 10, "batch_size": 16, "lr": 0.05},
+            "arms": {
+                "none": {"recipe": "none"},
+                "low": {"recipe": "randomout", "settings": {**settings, "threshold": 0.05}},
+                "high": {"recipe": "randomout", "settings": {**settings, "threshold": 0.3}},
+                "random": {"recipe": "random", "like": "high"},
+            },
+            "seeds": list(range(trials // ARMS)),
+        },
+        where="benchmark",
+    )
+
+
+def megabytes() -> float:
+    """The most memory that this process has had."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def run_one(trials: int, folder: Path, address: str, stop_after: int) -> dict[str, Any]:
+    """Run a study in this process: seconds, trials that ended, memory."""
+    before = megabytes()
+    study = study_of(trials)
+    specs = plan(study).trials
+    planned = megabytes()
+    settings = WorkerSettings(engine="stack")
+    left = stop_after
+
+    def count(event: Event) -> None:
+        nonlocal left
+        left -= isinstance(event, Ended)
+        if left == 0:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    files = Stored(str(folder / "shared"))
+    workers = None
+    if address:
+        workers = RayTasks(Cluster(address=address))
+        workers.check(files)
+        workers.begin(settings)
+    with opened(study, folder, engine="stack", files=files if address else None) as store:
+        queued = megabytes()
+        started = time.perf_counter()
+        tally = run_study(specs, store, jobs=2, settings=settings, on_event=count, workers=workers)
+        seconds = time.perf_counter() - started
+    return {
+        "ended": sum(tally.ended.values()),
+        "seconds": seconds,
+        "megabytes": {"start": before, "planned": planned, "joined": queued, "most": megabytes()},
+    }
+
+
+def apart(trials: int, folder: Path, address: str = "", stop_after: int = 0) -> dict[str, Any]:
+    """The same in a process of its own."""
+    words = [sys.executable, __file__, "--one", str(trials), str(folder), address, str(stop_after)]
+    found = subprocess.run(words, check=True, capture_output=True, text=True)  # noqa: S603 # itself
+    return json.loads(found.stdout.splitlines()[-1])
+
+
+def compare(folder: Path, trials: int) -> tuple[dict[str, Any], list[str]]:
+    """Both ways, and the table."""
+    nodes = Nodes(count=2)
+    try:
+        found = {
+            "local": apart(trials, folder / "local"),
+            "ray": apart(trials, folder / "ray", nodes.address),
+        }
+        queued = {
+            f"{how} {count}": apart(count, folder / f"{how}{count}", address, STOPPED_AFTER)
+            for how, address in (("local", ""), ("ray", nodes.address))
+            for count in (1_000, 100_000)
+        }
+    finally:
+        nodes.close()
+    local, far = tables(folder / "local"), tables(folder / "ray")
+    equal = sum(far[table] == rows for table, rows in local.items())
+    lines = ["| who trains | trials | seconds | trials a second |", "|:--|--:|--:|--:|"]
+    for how, one in found.items():
+        rate = one["ended"] / one["seconds"]
+        lines.append(f"| {how} | {one['ended']} | {one['seconds']:.1f} | {rate:.1f} |")
+    share = found["local"]["seconds"] / found["ray"]["seconds"]
+    lines += [
+        "",
+        f"Ray has {share:.2f} of the local pool's throughput. Equal tables: {equal} of {len(local)}.",
+        "",
+        "Memory of the process that keeps the results, in MB:",
+        "",
+        "| who trains, queued | at its start | with the trials planned | joined | most until 100 had ended |",
+        "|:--|--:|--:|--:|--:|",
+    ]
+    for how, one in queued.items():
+        cells = " | ".join(f"{value:.0f}" for value in one["megabytes"].values())
+        lines.append(f"| {how} | {cells} |")
+    return {**found, "queued": queued, "equal_tables": [equal, len(local)]}, lines
+
+
+def main() -> None:
+    """Measure, and write the table."""
+    if sys.argv[1:2] == ["--one"]:
+        trials, folder, address, stop_after = sys.argv[2:]
+        found = run_one(int(trials), Path(folder), address, int(stop_after))
+        print(json.dumps(found))
+        return
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--trials", type=int, default=1200)
+    parser.add_argument("--out", type=Path)
+    asked = parser.parse_args()
+    with tempfile.TemporaryDirectory() as name:
+        document, lines = compare(Path(name), asked.trials)
+    print("\n".join(lines))
+    if asked.out is not None:
+        write_results(asked.out, document, lines)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,119 @@
+"""Ray nodes on 127.0.0.1, with one processor each: started, killed and asked for what they run."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+STORE = 80 * 2**20
+"""Bytes of a node's object store: a machine's shared memory may be small."""
+
+QUICK = {
+    "health_check_initial_delay_ms": 0,
+    "health_check_period_ms": 500,
+    "health_check_timeout_ms": 2000,
+    "health_check_failure_threshold": 3,
+}
+"""A node that is killed is noticed within seconds."""
+
+
+SETTINGS = {
+    "PYTHONDONTWRITEBYTECODE": "",  # Ray starts many processes
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # a machine is 127.0.0.1 to itself
+    # However busy the machine.
+    "RAY_agent_register_timeout_ms": "600000",
+    "RAY_raylet_start_wait_time_s": "600",
+}
+
+os.environ.update(SETTINGS)  # before Ray is imported
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports that nobody listens on."""
+    with ExitStack() as held:
+        sockets = [held.enter_context(socket.socket()) for _ in range(count)]
+        for each in sockets:
+            each.bind(("127.0.0.1", 0))
+        return [each.getsockname()[1] for each in sockets]
+
+
+class Nodes:
+    """A cluster of this process; every process that is killed is one of its own."""
+
+    def __init__(self, *, count: int, store: int = STORE) -> None:
+        from ray.cluster_utils import Cluster
+
+        self._store = store
+        self.cluster = Cluster(
+            initialize_head=True,
+            head_node_args={**self._node(), "include_dashboard": False, "_system_config": QUICK},
+        )
+        for _ in range(count - 1):
+            self.add()
+
+    @property
+    def address(self) -> str:
+        return str(self.cluster.address)
+
+    def _node(self) -> dict[str, Any]:
+        # With ports of their own the node need not wait for its agents to say theirs: it has little patience.
+        names = (
+            "metrics_agent_port",
+            "metrics_export_port",
+            "runtime_env_agent_port",
+            "dashboard_agent_listen_port",
+        )
+        ports = dict(zip(names, free_ports(len(names)), strict=True))
+        return {
+            "node_ip_address": "127.0.0.1",
+            "num_cpus": 1,
+            "object_store_memory": self._store,
+            **ports,
+        }
+
+    def add(self) -> None:
+        node = self.cluster.add_node(**self._node(), wait=False)
+        self.cluster._wait_for_node(node, 600)
+
+    def kill_one(self) -> None:
+        """Kill a node that is not the head, with all that runs on it."""
+        self.cluster.remove_node(next(iter(self.cluster.worker_nodes)), allow_graceful=False)
+
+    def tasks(self) -> list[int]:
+        """The processes that train: children of the nodes that have a task."""
+        nodes = [self.cluster.head_node, *self.cluster.worker_nodes]
+        raylets = {
+            info.process.pid
+            for node in nodes
+            for kind, infos in node.all_processes.items()
+            if kind == "raylet"
+            for info in infos
+        }
+        found: list[int] = []
+        for folder in Path("/proc").iterdir():
+            if not folder.name.isdigit():
+                continue
+            try:
+                parent = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
+                title = (folder / "cmdline").read_bytes()
+            except OSError:
+                continue
+            # A task is called as its first trial; a node dies with its agents.
+            if parent in raylets and title.startswith(b"ray::") and b"/seed" in title:
+                found.append(int(folder.name))
+        return found
+
+    def kill_task(self) -> bool:
+        """Kill a process that trains, if there is one."""
+        running = self.tasks()
+        if running:
+            os.kill(running[0], signal.SIGKILL)
+        return bool(running)
+
+    def close(self) -> None:
+        self.cluster.shutdown()

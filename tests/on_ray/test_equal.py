@@ -1,0 +1,158 @@
+"""A study on a cluster and a local one are the same results, whatever dies in between."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from lab.sharing.grids import Kind
+from lab.sharing.running import Outcome, go, small_study, tables
+from on_ray.bucket import Bucket
+from on_ray.nodes import Nodes
+from regrow.errors import ConfigError
+from regrow.lab.events import Event, Progressed
+from regrow.lab.on_ray import Cluster, RayTasks
+from regrow.lab.worker import WorkerSettings
+from regrow.study.document import Study
+from regrow.study.storage import Stored
+
+pytest.importorskip("ray", reason="Ray is not installed here: make test-ray")
+
+
+Whole = tuple[Study, Outcome]
+
+
+@pytest.fixture(scope="module")
+def whole(digits_npz: Path, tmp_path_factory: pytest.TempPathFactory) -> Whole:
+    """Families that part, a control, several networks, a teacher and its student, for two seeds; run locally."""
+    kind = Kind(settings={"source": "accumulated", "every_steps": 5}, thresholds=(0.3, 0.05))
+    arms = {
+        **kind.arms("a"),
+        "graft": {"recipe": "grafting", "settings": {"partners": 2}},
+        "big": {"recipe": "none", "model": {"filters": 4}},
+        "kd": {"recipe": "none", "teachers": ["big"]},
+    }
+    train = {"epochs": 5, "batch_size": 16, "lr": 0.1}
+    study = small_study(digits_npz, arms, train=train, seeds=[0, 1])
+    return study, go(study, tmp_path_factory.mktemp("local") / "run")
+
+
+@pytest.fixture
+def join(nodes: Nodes) -> Iterator[Callable[[Path], dict[str, Any]]]:
+    """Join the cluster: what `go` must be told."""
+    joined: list[RayTasks] = []
+
+    def join(place: Path | str) -> dict[str, Any]:
+        workers = RayTasks(Cluster(address=nodes.address))
+        joined.append(workers)
+        files = Stored(str(place))
+        workers.check(files)
+        settings = WorkerSettings(checkpoint_every_s=0.0)
+        return {"workers": workers.begin(settings), "files": files, "checkpoint_every_s": 0.0}
+
+    yield join
+    for each in joined:
+        each.close()
+
+
+def check(found: Outcome, local: Outcome) -> None:
+    expected = tables(local.folder)
+    there = tables(found.folder)
+    assert there.keys() == expected.keys()
+    for table, rows in expected.items():
+        assert there[table] == rows, table
+    assert found.tally.ended == local.tally.ended
+
+
+def test_a_node_is_killed_and_a_folder_is_away_and_the_results_are_those_of_one_machine(
+    whole: Whole, nodes: Nodes, join: Callable[..., Any], tmp_path: Path
+) -> None:
+    (study, local), progress = whole, 0
+
+    shared, aside = tmp_path / "shared", tmp_path / "aside"
+
+    def kill(event: Event) -> None:
+        nonlocal progress
+        progress += isinstance(event, Progressed)
+        if isinstance(event, Progressed) and progress == 5:
+            shared.rename(aside)
+            threading.Timer(3.0, aside.rename, [shared]).start()
+        if isinstance(event, Progressed) and progress == 12:
+            nodes.kill_one()
+            nodes.add()
+
+    how = join(shared)
+    found = go(study, tmp_path / "run", on_event=kill, **how)
+    assert progress > 12
+    check(found, local)
+    assert any("its node is gone" in text for text in found.notices)
+    assert any("the storage fails" in text for text in found.notices)
+    assert list((shared / "checkpoints").iterdir()) == []
+    assert not (tmp_path / "run" / "checkpoints").exists()
+
+
+def test_a_worker_dies_the_object_store_is_full_and_the_storage_fails_for_a_while(
+    whole: Whole,
+    nodes: Nodes,
+    bucket: Bucket,
+    join: Callable[..., Any],
+    tmp_path: Path,
+) -> None:
+    import ray
+
+    held: list[object] = []
+    killed: list[bool] = []
+    (study, local), progress = whole, 0
+
+    def trouble(event: Event) -> None:
+        nonlocal progress
+        progress += isinstance(event, Progressed)
+        if not isinstance(event, Progressed):
+            return
+        if progress == 5:
+            held.extend(ray.put(np.zeros(2**20)) for _ in range(9))  # of the 80 MiB 72
+        if progress == 8:
+            bucket.fail_for(seconds=3.0)
+        if progress >= 12 and not any(killed):
+            killed.append(nodes.kill_task())
+
+    found = go(study, tmp_path / "run", on_event=trouble, **join(bucket.url))
+    check(found, local)
+    assert any(killed)
+    assert any("it goes on in a new one" in text for text in found.notices)
+    # s3fs has some patience of its own: what it gets over is not told.
+    assert list(Stored(f"{bucket.url}/checkpoints").iterdir()) == []
+    assert [each.suffix for each in Stored(f"{bucket.url}/weights").iterdir()] == [".pt", ".pt"]
+
+
+def test_mistakes_are_a_line_before_anything_runs(
+    nodes: Nodes, join: Callable[..., Any], tmp_path: Path
+) -> None:
+    for address, told in {
+        "127.0.0.1:1": r"--ray 127.0.0.1:1: there is no cluster that can be joined \(.*refused",
+        f"ray://{nodes.address}": r"must be auto or HOST:PORT, .* as a job for one",
+    }.items():
+        with pytest.raises(ConfigError, match=told) as caught:
+            RayTasks(Cluster(address=address))
+        assert "\n" not in str(caught.value)
+    file = tmp_path / "file"
+    file.touch()
+    for place, told in {
+        # Each process has a memory of its own: as a folder that a node does not mount.
+        "memory://study": r"--ray: node .* does not share the storage memory://study: FileNotFound",
+        f"{file}/below": r"file/below: cannot be used here: Not a directory",
+        "nothing://there": r"nothing://there: .*Protocol not known: nothing",
+    }.items():
+        with pytest.raises(ConfigError, match=f"(?i){told}") as caught:
+            join(place)
+        assert "\n" not in str(caught.value)
+        __import__("ray").shutdown()
+    large = RayTasks(Cluster(address=nodes.address, cpus=64))
+    with pytest.raises(ConfigError, match="no node has 64 CPUs for a task; --jobs N waits"):
+        large.check(Stored(str(tmp_path)))
+    large.close()
