@@ -197,6 +197,7 @@ def attach(
         parameters=parameters,
         trained=trained,
         coupled=coupled,
+        products=recipe.hidden_alone and coupled == "writer",
         touches_readers=recipe.renew.touches_readers,
     )
     if recipe.drop:
