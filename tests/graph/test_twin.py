@@ -84,7 +84,10 @@ def one_layer(use: Callable[[nn.Module, Tensor], Tensor], **more: nn.Module) -> 
             "another type of number",
         ),
         (
-            one_layer(lambda net, x: x.mean((2, 3)) @ net.turned.weight, turned=nn.Linear(64, 4)),
+            one_layer(
+                lambda net, x: x.mean((2, 3)) @ net.folded.weight.reshape(4, 64),
+                folded=nn.Linear(16, 16),
+            ),
             "its axes are not (filters, inputs)",
         ),
         (
@@ -111,7 +114,7 @@ def one_layer(use: Callable[[nn.Module, Tensor], Tensor], **more: nn.Module) -> 
         "item",
         "bilinear",
         "complex",
-        "turned",
+        "folded",
         "scatter_add",
         "scaled",
         "two weights",

@@ -56,7 +56,6 @@ def test_a_weight_is_recognised_on_its_way(
 @pytest.mark.parametrize(
     "make",
     [
-        lambda net: net.weight.t(),
         lambda net: net.weight * 1,
         lambda net: torch.cat([net.weight, net.weight.new_zeros(1, 3)]),
         lambda net: net.weight.reshape(2, 6),
@@ -65,7 +64,6 @@ def test_a_weight_is_recognised_on_its_way(
         lambda net: net.bias[:, None],
     ],
     ids=[
-        "turned",
         "computed",
         "with zeros",
         "reshaped",
@@ -77,6 +75,45 @@ def test_a_weight_is_recognised_on_its_way(
 def test_what_is_no_weight_is_not_recognised(make: Callable[[nn.Module], Tensor]) -> None:
     record, tensor = seen(nn.Linear(3, 4), make)
     assert weight_use(record, tensor, filter_axis=0, input_axis=1) is None
+
+
+@pytest.mark.parametrize(
+    ("make", "axes", "filters", "inputs", "whole"),
+    [
+        (lambda net: net.weight, (1, 0), [0, 1, 2], [0, 1, 2, 3], True),
+        (lambda net: net.weight.t(), (0, 1), [0, 1, 2], [0, 1, 2, 3], True),
+        (lambda net: net.weight.double(), (1, 0), [0, 1, 2], [0, 1, 2, 3], True),
+        (lambda net: net.weight[None], (2, 1), [0, 1, 2], [0, 1, 2, 3], True),
+        (lambda net: net.weight[:, 1:], (1, 0), [1, 2], [0, 1, 2, 3], False),
+        (lambda net: net.weight[[2, 0]], (1, 0), [0, 1, 2], [2, 0], False),
+    ],
+)
+def test_columns_are_recognised_too(
+    make: Callable[[nn.Module], Tensor],
+    axes: tuple[int, int],
+    filters: list[int],
+    inputs: list[int],
+    whole: bool,
+) -> None:
+    """``x @ weight`` makes a filter of each column."""
+    record, tensor = seen(nn.Linear(3, 4), make)
+    use = weight_use(record, tensor, filter_axis=axes[0], input_axis=axes[1])
+    assert use is not None
+    assert (use.filters.tolist(), use.inputs.tolist()) == (filters, inputs)
+    assert (use.columns, use.whole) == (True, whole)
+
+
+@pytest.mark.parametrize("shape", [(1, 4), (4, 1), (4, 4)])
+def test_sides_of_any_length_are_told_apart(shape: tuple[int, int]) -> None:
+    net = nn.Module()
+    net.weight = nn.Parameter(torch.zeros(shape))
+    for columns, axes in ((False, (0, 1)), (True, (1, 0))):
+        for make in (lambda net: net.weight, lambda net: net.weight.double()):
+            record, tensor = seen(net, make)
+            use = weight_use(record, tensor, filter_axis=axes[0], input_axis=axes[1])
+            assert use is not None
+            assert use.columns == columns
+            assert len(use.filters) == shape[axes[0]]
 
 
 def test_a_kernel_as_a_matrix_keeps_its_channels() -> None:

@@ -130,6 +130,24 @@ def mixer() -> nn.Module:
     )
 
 
+@network("filters as columns, read by rows: inputs times a matrix, plus a bias", (2, 4, 5))
+def columns() -> nn.Module:
+    def run(net: Net, x: Tensor) -> Tensor:
+        x = net.stem(x)
+        up = F.gelu(torch.addmm(net.first, x.flatten(0, 1), net.up))
+        return net.head((x + (up @ net.down + net.second).view(x.shape)).mean(1))
+
+    return Net(
+        run,
+        stem=nn.Linear(5, 4),
+        up=nn.Parameter(torch.zeros(4, 6)),
+        first=nn.Parameter(torch.zeros(6)),
+        down=nn.Parameter(torch.zeros(6, 4)),
+        second=nn.Parameter(torch.zeros(4)),
+        head=nn.Linear(4, 2),
+    )
+
+
 @network("words that scale and shift a picture's channels", (2, 3, 6, 6), TOKENS)
 def scaled_by_words() -> nn.Module:
     def run(net: Net, x: Tensor, tokens: Tensor) -> Tensor:

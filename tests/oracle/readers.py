@@ -20,13 +20,13 @@ WORLDS = 4
 
 def spot_of(layer: Filters, unit: int) -> Spot:
     """Where a layer's filter lies in its weight."""
-    return Spot(layer.weight, 1 if layer.kind == "conv_transpose" else 0, unit)
+    return Spot(layer.weight, 1 if layer.inputs_first else 0, unit)
 
 
 def named(layer: Filters, unit: int) -> set[Spot]:
     """What the wiring says of who reads a filter."""
     return {
-        Spot(reader.weight, 0 if reader.kind == "conv_transpose" else 1, channel)
+        Spot(reader.weight, 0 if reader.inputs_first else 1, channel)
         for reader in layer.readers
         for channel in reader.channels[unit]
     }

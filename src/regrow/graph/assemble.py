@@ -63,6 +63,7 @@ def assemble(
                     channels=channels,
                     alone=alone,
                     standardised=layer.standardised,
+                    columns=layer.columns,
                 )
             )
     # With one example they look like batch normalisation from inside.
@@ -230,6 +231,7 @@ def _filters(
         foreign=tuple(unit in foreign for unit in range(len(layer.names))) if foreign else (),
         refused=refused,
         biased=() if bias is not None else (*biases, *biased),
+        columns=layer.columns,
     )
 
 

@@ -112,6 +112,7 @@ class Reader:
             over positions (a bias or a scale, one number a channel, is the channel's own).
         standardised: The layer multiplies by what it works out from its weight, filter by filter (weight
             standardisation). Entries that are set to zero do not silence it there.
+        columns: A linear layer with its filters as columns (see `Filters`).
     """
 
     path: str
@@ -121,6 +122,12 @@ class Reader:
     channels: tuple[tuple[int, ...], ...]
     alone: tuple[tuple[bool, ...], ...]
     standardised: bool = False
+    columns: bool = False
+
+    @property
+    def inputs_first(self) -> bool:
+        """Whether the first axis of its weight counts inputs: (I, O/groups, *K) instead of (O, I/groups, *K)."""
+        return self.columns or self.kind == "conv_transpose"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -156,6 +163,8 @@ class Filters:
             added, and where: filters that give 0 are heard then. "" where they are gone.
         refused: Why their readers cannot be known, with the operation that stopped the trace; "" where they are.
         initialiser: The layer class's own initialiser, as a name that `regrow.draw` knows (``torch_default``).
+        columns: Of a linear layer: its weight is (I, O) with a filter a column, as in ``x @ weight``, and not (O, I) as
+            in `nn.Linear`.
     """
 
     path: str
@@ -178,6 +187,12 @@ class Filters:
     refused: str = ""
     biased: tuple[str, ...] = ()
     initialiser: str = field(default="torch_default")
+    columns: bool = False
+
+    @property
+    def inputs_first(self) -> bool:
+        """Whether the first axis of its weight counts inputs: (I, O/groups, *K) instead of (O, I/groups, *K)."""
+        return self.columns or self.kind == "conv_transpose"
 
     @property
     def hidden(self) -> bool:

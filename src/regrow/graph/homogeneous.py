@@ -13,6 +13,7 @@ from torch.overrides import TorchFunctionMode
 
 from regrow.graph.calling import ExampleInputs, call_arguments, tensors_in
 from regrow.graph.filters import Filters
+from regrow.graph.plain import has_columns
 from regrow.graph.undisturbed import undisturbed
 
 _FACTORS: Final = (1024.0, 2.0**-10)
@@ -179,7 +180,7 @@ def _received(
 
 
 def _channels_second(module: nn.Module, x: Tensor) -> Tensor:
-    if isinstance(module, nn.Linear):
+    if isinstance(module, nn.Linear) or has_columns(module):
         return x.reshape(-1, x.shape[-1])
     dims = x.ndim - len(getattr(module, "kernel_size", ()))
     return x if dims == 2 else x[None]

@@ -45,6 +45,9 @@ def follow_convolution(call: Call, record: Record) -> None:
         else:
             _stop_at_weight(call, record, weight)
         return
+    if transposed and use.columns:  # a matrix as a transposed kernel, its outputs in front
+        _stop_at_weight(call, record, weight)
+        return
     # Which group a slice's filters are of, and which channels they read, cannot be told from the slice.
     if (transposed or groups > 1) and not use.whole:
         record.stop(call, "a part of a grouped or transposed weight is used")
@@ -76,7 +79,7 @@ def follow_product(call: Call, record: Record) -> None:
         return
     out = call.outputs[0]
     if first.ndim >= 2 and second.ndim >= 2:
-        # x @ W.t(), as nn.Linear has it; and W @ x
+        # x @ W.t(), as nn.Linear has it, x @ W and W @ x
         # Whichever factor is the weight: attention by hand multiplies from the left as often as from the right.
         for x, weight, filter_axis, input_axis in (
             (first, second, second.ndim - 1, second.ndim - 2),
@@ -190,7 +193,7 @@ def _use_layer(
     bias: Tensor | None,
 ) -> LayerRecord | None:
     """The layer's record; None, after a refusal, where its weight was used in another layout before."""
-    layer = record.layer(use.name, kind=kind, groups=groups)
+    layer = record.layer(use.name, kind=kind, groups=groups, columns=use.columns)
     if layer is None:
         record.stop(call, f"it uses {use.name} in another layout than an operation before it")
         return None

@@ -31,6 +31,7 @@ class LayerRecord:
         names: The sets of its filters, (O,).
         reads: For each input channel the names of the sets that were seen on it, over all calls.
         standardised: What multiplied was worked out from the weight, filter by filter (see `standardised.py`).
+        columns: The weight is a matrix with its filters as columns.
     """
 
     weight: str
@@ -39,6 +40,7 @@ class LayerRecord:
     names: Tensor
     reads: list[set[int]]
     standardised: bool = False
+    columns: bool = False
     biases: dict[str, None] = field(default_factory=dict[str, None])
     biased: dict[str, None] = field(default_factory=dict[str, None])
 
@@ -131,7 +133,9 @@ class Record:
     refusals: int = 0
     lost: set[Offset] = field(default_factory=set[Offset])
 
-    def layer(self, weight: str, *, kind: LayerKind, groups: int) -> LayerRecord | None:
+    def layer(
+        self, weight: str, *, kind: LayerKind, groups: int, columns: bool
+    ) -> LayerRecord | None:
         """The record of a weight, begun where there is none.
 
         Returns:
@@ -142,13 +146,15 @@ class Record:
             if known.weight == weight:
                 # A weight that is used with filters along one axis here and along another there: renewing rows would
                 # tear the other use.
-                return known if (known.kind, known.groups) == (kind, groups) else None
+                layout = known.kind, known.groups, known.columns
+                return known if layout == (kind, groups, columns) else None
         shape = self.ledger.tensors[weight].shape
-        transposed = kind == "conv_transpose"
-        count = shape[1] * groups if transposed else shape[0]
-        inputs = shape[0] if transposed else shape[1] * groups
+        inputs_first = columns or kind == "conv_transpose"
+        count = shape[1] * groups if inputs_first else shape[0]
+        inputs = shape[0] if inputs_first else shape[1] * groups
         names = self.table.add_layer(count)
-        made = LayerRecord(weight, kind, groups, names, [set() for _ in range(inputs)])
+        reads = [set[int]() for _ in range(inputs)]
+        made = LayerRecord(weight, kind, groups, names, reads, columns=columns)
         self.layers.append(made)
         return made
 

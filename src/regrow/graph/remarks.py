@@ -6,9 +6,9 @@ from collections.abc import Container, Iterable, Sequence
 from typing import Final
 
 from torch import nn
-from torch.nn.modules.conv import _ConvNd  # pyright: ignore[reportPrivateUsage]  # the base of all convolutions
 
 from regrow.graph.filters import Filters
+from regrow.graph.plain import is_layer
 from regrow.graph.record import Record
 from regrow.graph.weights import path_of
 
@@ -22,11 +22,11 @@ def listed(names: Sequence[str], most: int = _NAMED_IN_A_NOTE) -> str:
 
 
 def named_layers(model: nn.Module) -> dict[str, list[nn.Module]]:
-    """The modules that own a weight as torch's layers do, by the weight's canonical name."""
+    """The modules that are one layer, by their weight's canonical name."""
     canonical = {id(tensor): name for name, tensor in model.named_parameters()}
     found: dict[str, list[nn.Module]] = {}
     for module in model.modules():
-        if isinstance(module, (_ConvNd, nn.Linear)):
+        if is_layer(module):
             name = canonical.get(id(module._parameters.get("weight")))  # pyright: ignore[reportPrivateUsage]
             if name is not None:
                 found.setdefault(name, []).append(module)
@@ -48,7 +48,7 @@ def untraced(model: nn.Module, record: Record) -> tuple[str, ...]:
     canonical = {id(tensor): name for name, tensor in model.named_parameters()}
     found: list[str] = []
     for path, module in model.named_modules():
-        if not path or not (isinstance(module, (_ConvNd, nn.Linear)) or path in record.stopped):
+        if not path or not (path in record.stopped or is_layer(module)):
             continue
         owned = {canonical[id(tensor)] for tensor in module.parameters()}
         if owned.isdisjoint(followed):

@@ -50,7 +50,7 @@ def weight_mask(filters: Filters, mask: Mask) -> Bool[Tensor, ...]:
         raise ShapeError(_wrong_mask(mask, filters.count, filters.path))
     spatial = (1,) * (len(filters.weight_shape) - 2)
     lead = mask.shape[:-1]
-    if filters.kind != "conv_transpose":
+    if not filters.inputs_first:
         return mask.reshape(*lead, filters.count, 1, *spatial)
     if filters.groups == 1:
         return mask.reshape(*lead, 1, filters.count, *spatial)
@@ -149,7 +149,7 @@ def reader_mask(
             tuple(c for c, single in zip(entries, flags, strict=True) if single)
             for entries, flags in zip(reader.channels, reader.alone, strict=True)
         )
-    if reader.kind == "conv_transpose":
+    if reader.inputs_first:
         return _spread(mask, channels, weight_shape[0]).reshape(*lead, weight_shape[0], 1, *spatial)
     outputs, width = weight_shape[:2]
     read = _spread(mask, channels, width * reader.groups)
@@ -184,7 +184,7 @@ def rows(weight: Tensor, filters: Filters) -> FilterRows:
                 [2., 5.]])
     """
     shape = filters.weight_shape
-    if weight.shape == shape and filters.kind != "conv_transpose":
+    if weight.shape == shape and not filters.inputs_first:
         return weight.reshape(filters.count, -1)  # nearly always, in every step
     axes = len(shape)
     if tuple(weight.shape[weight.ndim - axes :]) != shape:
@@ -193,7 +193,7 @@ def rows(weight: Tensor, filters: Filters) -> FilterRows:
             f"a weight of shape (*S, {_comma(shape)}) is needed, got {came} ({filters.path})"
         )
     lead = weight.shape[: weight.ndim - axes]
-    if filters.kind != "conv_transpose":
+    if not filters.inputs_first:
         return weight.reshape(*lead, filters.count, math.prod(shape[1:]))
     groups = filters.groups
     grouped = weight.reshape(*lead, groups, shape[0] // groups, *shape[1:])  # (*S, g, I/g, O/g, *K)
@@ -221,7 +221,7 @@ def unrows(flat: FilterRows, filters: Filters) -> Tensor:
             f"rows of shape (*S, {filters.count}, {length}) are needed, got {came} ({filters.path})"
         )
     lead = flat.shape[:-2]
-    if filters.kind != "conv_transpose":
+    if not filters.inputs_first:
         return flat.reshape(*lead, *shape)
     groups = filters.groups
     grouped = flat.reshape(

@@ -167,6 +167,8 @@ class Streams:
         groups: Filters by layer and index; a filter is in one group at most.
         counts: Number of filters of every layer that takes part.
         barred: Filters that are never selected: a part of their group is out of reach.
+        products: Groups are of factors, and are as good as the worst of them: whatever it is multiplied with, a factor
+            of 0 gives 0. Else of terms, and are as good as the best.
     """
 
     def __init__(
@@ -175,7 +177,9 @@ class Streams:
         counts: Mapping[str, int],
         *,
         barred: Sequence[Unit] = (),
+        products: bool = False,
     ) -> None:
+        self._how = "amin" if products else "amax"
         self.groups = tuple(tuple(group) for group in groups)
         self._counts = dict(counts)
         start: dict[str, int] = {}
@@ -200,7 +204,8 @@ class Streams:
     ) -> tuple[dict[str, Scores], dict[str, Mask]]:
         """Give every filter of a group the score of its best, and let the group's first filter stand for it.
 
-        A channel is worth keeping if one of its writers is.
+        A channel is worth keeping if one of its writers is; a product if all of its factors are: it
+        has the worst one's score.
 
         Args:
             scores: By layer, (O,).
@@ -222,9 +227,9 @@ class Streams:
         members, owners, firsts = (
             index.to(flat.device) for index in (self._members, self._owners, self._firsts)
         )
-        best = flat.new_full((len(self.groups),), float("-inf"))
-        # The maximum passes nan on, so that one score that is no number spoils its group's; nan is never selected.
-        best = best.scatter_reduce(0, owners, flat[members], "amax")
+        best = flat.new_zeros(len(self.groups))
+        # Either passes nan on, so that one score that is no number spoils its group's; nan is never selected.
+        best = best.scatter_reduce(0, owners, flat[members], self._how, include_self=False)
         flat = flat.index_copy(0, members, best[owners])
         all_may = torch.ones(len(self.groups), dtype=torch.int32, device=flat.device)
         all_may = all_may.scatter_reduce(0, owners, may[members].to(torch.int32), "amin")

@@ -24,6 +24,7 @@ class WeightUse:
         inputs: For each input of the operation (within a group) the parameter's input channel that reads it.
         whole: Filters and inputs are all there, in order.
         standardised: Not the parameter itself, but what was worked out from it filter by filter.
+        columns: The parameter is a matrix whose columns are the filters, and whose rows the inputs.
     """
 
     name: str
@@ -31,6 +32,7 @@ class WeightUse:
     inputs: Tensor
     whole: bool
     standardised: bool = False
+    columns: bool = False
 
 
 COMPUTED: Final = "its weight is computed, not one of the model's parameters"
@@ -45,28 +47,25 @@ def weight_use(
 ) -> WeightUse | None:
     """Recognise a weight, however it was viewed or copied on its way.
 
-    A parameter of shape (O, I, ...) is recognised through transpositions, slices, views that keep its axes apart (a 1x1
-    kernel as a matrix, say), copies, changes of precision and weight standardisation.
+    A parameter of shape (O, I, ...), and a matrix (I, O), is recognised through transpositions, slices, views that keep
+    its axes apart (a 1x1 kernel as a matrix, say), copies, changes of precision and weight standardisation.
 
     Returns:
         What it is; None where it is no parameter, or its axes are not the expected ones.
     """
     ledger = record.ledger
-    # `nn.Linear` calls ``mm`` with ``W.t()``: turned back, it is the parameter as it is.
     standard = (filter_axis, input_axis) == (0, 1)
-    name = (
-        ledger.whole(tensor if standard else tensor.t()) if standard or tensor.ndim == 2 else None
-    )
     # The way of nearly all layers: no number an entry is made, which for a large weight would take longer than its
     # product.
-    if name is not None and name in record.parameters and tensor.ndim >= 2:
-        shape = ledger.tensors[name].shape
-        return WeightUse(
-            name,
-            torch.arange(shape[0], device="cpu"),
-            torch.arange(shape[1], device="cpu"),
-            whole=True,
-        )
+    for columns in (False, True) if tensor.ndim == 2 else (False,) if standard else ():
+        # `nn.Linear` calls ``mm`` with ``W.t()``: turned back, it is the parameter as it is.
+        name = ledger.whole(tensor if standard != columns else tensor.t())
+        if name is not None and name in record.parameters and tensor.ndim >= 2:
+            first, second = (
+                torch.arange(size, device="cpu") for size in ledger.tensors[name].shape[:2]
+            )
+            filters, inputs = (second, first) if columns else (first, second)
+            return WeightUse(name, filters, inputs, whole=True, columns=columns)
     standardised = False
     found = _standardised(record, tensor)
     if found is not None:
@@ -84,16 +83,21 @@ def weight_use(
     per_input = per_filter // own.shape[1]
     # Entries are counted row by row in the parameter, whatever has become of their order: filter and input channel can
     # be read off the count, and must be constant along all other axes.
-    filters = _line(index // per_filter, filter_axis)
-    inputs = _line(index % per_filter // per_input, input_axis)
+    first, second = index // per_filter, index % per_filter // per_input
+    filters, inputs = _line(first, filter_axis), _line(second, input_axis)
+    columns = False
+    if (filters is None or inputs is None) and own.ndim == 2 and not standardised:
+        filters, inputs = _line(second, filter_axis), _line(first, input_axis)
+        columns = True
     if filters is None or inputs is None:
         return None
+    sizes = own.shape[1::-1] if columns else own.shape[:2]
     whole = (
         tensor.numel() == own.numel()
-        and torch.equal(filters, torch.arange(own.shape[0], device="cpu"))
-        and torch.equal(inputs, torch.arange(own.shape[1], device="cpu"))
+        and torch.equal(filters, torch.arange(sizes[0], device="cpu"))
+        and torch.equal(inputs, torch.arange(sizes[1], device="cpu"))
     )
-    return WeightUse(name, filters, inputs, whole, standardised)
+    return WeightUse(name, filters, inputs, whole, standardised, columns)
 
 
 def why_no_weight(record: Record, tensor: Tensor) -> str:

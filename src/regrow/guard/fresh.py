@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import copy
 import math
 from typing import Final
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd  # pyright: ignore[reportPrivateUsage] # the base of all convolutions
+
+from regrow.draw import drawn_anew
+from regrow.graph.plain import has_columns
 
 _DENSE: Final = (nn.Linear.reset_parameters, _ConvNd.reset_parameters)
 """Weight and bias uniform within 1 / sqrt(fan_in)."""
@@ -18,7 +20,8 @@ def fresh_length(owner: nn.Module, attribute: str, parameter: Tensor) -> float:
     """The length that a parameter has when its module has just been made.
 
     It is worked out where torch's own initialiser is known: sqrt of the number of entries times their variance. A
-    class with a ``reset_parameters`` of its own draws a copy of the module once. What has no initialiser that is known,
+    class with a ``reset_parameters`` of its own draws a copy of the module once, and so does the constructor of a layer
+    that has none. What has no initialiser that is known,
     or one that a copy cannot run, is taken for a layer's weight, and a vector (a norm's scale, a gate) for ones,
     whatever it holds: those that begin at 0 must be able to leave it.
 
@@ -47,7 +50,7 @@ def fresh_length(owner: nn.Module, attribute: str, parameter: Tensor) -> float:
         return math.sqrt(parameter.numel())
     if reset is nn.Embedding.reset_parameters:
         return math.sqrt(parameter.numel())
-    drawn = None if reset is None else _drawn(owner, attribute)
+    drawn = _drawn(owner, attribute) if reset is not None or has_columns(owner) else None
     if drawn is not None and drawn > 0:
         return drawn
     return math.sqrt(parameter.numel() / (3 * math.prod(sides[1:])))
@@ -63,10 +66,11 @@ def _drawn(owner: nn.Module, attribute: str) -> float | None:
     """The length in a copy of the module that has drawn itself; None where it cannot."""
     try:
         with torch.random.fork_rng(devices=[]), torch.no_grad():
+            make = drawn_anew(owner)
+            if make is None:
+                return None
             torch.default_generator.manual_seed(0)
-            twin = copy.deepcopy(owner).to("cpu")
-            twin.reset_parameters()  # pyright: ignore[reportCallIssue] # its presence was checked
-            length = float(getattr(twin, attribute).double().norm())
+            length = float(getattr(make(), attribute).double().norm())
     except Exception:  # whatever a foreign class raises: its shape is all that is known then
         return None
     return length if math.isfinite(length) else None

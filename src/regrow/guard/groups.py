@@ -29,7 +29,11 @@ def parts_of(model: nn.Module, wiring: Wiring) -> dict[Tensor, Part]:
         new = [name for name in own if named[name] not in found]
         if not new or tuple(named[new[0]].shape) not in (layer.weight_shape, (layer.count,)):
             continue
-        length = math.sqrt(sum(_fresh(model, name, named[name]) ** 2 for name in own))
+        by_filter = {
+            name: named[name].t() if layer.columns and name == layer.weight else named[name]
+            for name in own
+        }
+        length = math.sqrt(sum(_fresh(model, *each) ** 2 for each in by_filter.items()))
         group = Group(
             number=number,
             name=layer.path,

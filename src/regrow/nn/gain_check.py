@@ -15,6 +15,7 @@ from regrow._checks import check_positive
 from regrow.errors import ConfigError, TraceError
 from regrow.graph import ExampleInputs, Filters, Wiring, trace, unwrap
 from regrow.graph.calling import call_arguments, copied
+from regrow.graph.plain import is_layer
 from regrow.graph.users import others
 from regrow.nn.gain_report import Gain, GainReport
 from regrow.nn.measured_run import measured_run
@@ -234,7 +235,7 @@ class _Measuring:
         for layer in wiring.layers:
             owner, _, attribute = layer.weight.rpartition(".")
             module = model.get_submodule(owner)
-            if isinstance(module, (_ConvNd, nn.Linear)) and attribute == "weight":
+            if attribute == "weight" and is_layer(module):
                 self._paths[module] = layer.path
         self._all = tuple(wiring)
         self._found: dict[str, float | None] = {}
@@ -311,7 +312,9 @@ def _without_bias(module: nn.Module, args: tuple[Any, ...], named: dict[str, Any
     own = module._parameters  # pyright: ignore[reportPrivateUsage]
     bias = own.get("bias")
     try:
-        own["bias"] = None
+        # Torch's layers take none; others may count on theirs.
+        torchs = isinstance(module, (_ConvNd, nn.Linear))
+        own["bias"] = None if bias is None or torchs else nn.Parameter(torch.zeros_like(bias))
         return module.forward(*args, **named)
     finally:
         own["bias"] = bias

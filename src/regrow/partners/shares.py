@@ -198,7 +198,7 @@ def _of_weight(plan: Plan, index: int, each: Sequence[Tensor], *, multiply: bool
     kernel = 1
     for length in filters.weight_shape[2:]:
         kernel *= length
-    transposed = filters.kind == "conv_transpose"
+    transposed = filters.inputs_first
     width = filters.weight_shape[0] // filters.groups if transposed else filters.weight_shape[1]
     both = rows.expand(-1, width)
     if claims:

@@ -173,7 +173,7 @@ class Absence:
             changed = False
             for layer in self._grouped:
                 shape = layer.weight_shape
-                inputs = shape[0] if layer.kind == "conv_transpose" else shape[1] * layer.groups
+                inputs = shape[0] if layer.inputs_first else shape[1] * layer.groups
                 silent = self._readers[layer.weight][1].silent(present, inputs)
                 deaf = silent.reshape(layer.groups, -1).all(1)
                 mask = deaf.repeat_interleave(layer.count // layer.groups)
@@ -255,7 +255,7 @@ def _reader_edits(
     if reader.standardised:
         return
     shape = tuple(params[reader.weight].shape)
-    inputs = shape[0] if reader.kind == "conv_transpose" else shape[1] * reader.groups
+    inputs = shape[0] if reader.inputs_first else shape[1] * reader.groups
     silent = heard.silent(present, inputs)
     if bool(silent.any()):
         yield Edit(name=reader.weight, mask=_input_mask(reader, silent, shape), value=0.0)
@@ -264,7 +264,7 @@ def _reader_edits(
 def _input_mask(reader: Reader, silent: Tensor, shape: tuple[int, ...]) -> Tensor:
     """The entries of a weight that multiply these channels: as `reader_mask`, by channel and not by filter."""
     spatial = (1,) * (len(shape) - 2)
-    if reader.kind == "conv_transpose":
+    if reader.inputs_first:
         return silent.reshape(shape[0], 1, *spatial)
     if reader.groups == 1:
         return silent.reshape(1, shape[1], *spatial)

@@ -103,7 +103,7 @@ def _shift(
     if name is None:
         return []
     response = constant_response(  # on the CPU: not every device has float64
-        removed.to("cpu", torch.float64),
+        (removed.t() if reader.columns else removed).to("cpu", torch.float64),
         seen.mean.to("cpu", torch.float64),
         kind=reader.kind,
         groups=reader.groups,

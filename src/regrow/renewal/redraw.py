@@ -247,9 +247,11 @@ class Redraw(Renewal):
             layer.reader_initialisers[reader.path],
             key=replace(key, layer=reader.path, purpose=f"reader of {key.layer}"),
             weight=weight,
-            filters=torch.arange(weight.shape[0], device="cpu"),
+            filters=torch.arange(weight.shape[1 if reader.columns else 0], device="cpu"),
+            to_rows=torch.t if reader.columns else partial(torch.flatten, start_dim=1),
         )
-        return Edit(name=reader.weight, mask=where, value=drawn.reshape(weight.shape))
+        value = drawn.t() if reader.columns else drawn.reshape(weight.shape)
+        return Edit(name=reader.weight, mask=where, value=value)
 
 
 def _norm_resets(filters: Filters, mask: Mask, params: Mapping[str, Tensor]) -> list[Edit]:

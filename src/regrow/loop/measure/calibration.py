@@ -11,11 +11,12 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase  # pyright: ignore[reportPrivateUsage] # base of all with statistics
-from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd  # pyright: ignore[reportPrivateUsage] # their base classes
+from torch.nn.modules.conv import _ConvTransposeNd  # pyright: ignore[reportPrivateUsage] # their base class
 
 from regrow.errors import ConfigError
 from regrow.graph.calling import tensors_in
 from regrow.graph.filters import Reader
+from regrow.graph.plain import has_columns, is_layer
 from regrow.graph.undisturbed import hooked
 from regrow.loop.measure.data import CalibrationData
 from regrow.loop.measure.uses import Fate, Uses, only_norm
@@ -90,9 +91,7 @@ class Calibration:
         wanted = {
             modules[owner]: reader.path
             for reader in readers
-            if isinstance(
-                modules.get(owner := reader.weight.rpartition(".")[0]), (_ConvNd, nn.Linear)
-            )
+            if is_layer(modules.get(owner := reader.weight.rpartition(".")[0]))
         }
         received = {module: _ReaderInput() for module in wanted}
         uses, normed = Uses(), Counter[nn.Module]()
@@ -153,7 +152,7 @@ def _hooks(
             uses.normed(args[0], module)
             normed[module] += 1
         if module in received:
-            _add(received[module], cast("_ConvNd | nn.Linear", module), args[0])
+            _add(received[module], module, args[0])
 
     def after(module: nn.Module, args: Any, output: Any) -> None:
         if module in received and isinstance(output, Tensor):
@@ -165,15 +164,14 @@ def _hooks(
 def _inputs(module: nn.Module) -> int:
     """Input channels, or features."""
     weight = cast("Tensor", module.weight)
-    if isinstance(module, _ConvTransposeNd):
+    if isinstance(module, _ConvTransposeNd) or has_columns(module):
         return weight.shape[0]
     return weight.shape[1] * int(getattr(module, "groups", 1))
 
 
-def _add(seen: _ReaderInput, module: _ConvNd | nn.Linear, x: Tensor) -> None:
-    axis = x.ndim - (
-        module.weight.ndim - 1
-    )  # convolutions have their channels in front of the space
+def _add(seen: _ReaderInput, module: nn.Module, x: Tensor) -> None:
+    # Convolutions have their channels in front of the space.
+    axis = x.ndim - (cast("Tensor", module.weight).ndim - 1)
     exact = torch.float32 if x.device.type == "mps" else torch.float64
     over = [other for other in range(x.ndim) if other != axis]
     total = x.detach().sum(over, dtype=exact) if over else x.detach().to(exact)

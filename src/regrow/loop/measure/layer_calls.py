@@ -8,11 +8,11 @@ from typing import Any, Final
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.conv import _ConvNd  # pyright: ignore[reportPrivateUsage] # the base of all convolutions
 from torch.overrides import TorchFunctionMode
 
 from regrow.graph import Filters
 from regrow.graph.calling import copied
+from regrow.graph.plain import is_layer
 
 LayerCall = Callable[[Tensor], Tensor]
 """From a weight to what the call gives with it and no bias."""
@@ -27,7 +27,7 @@ _BIAS: Final = 2
 class LayerCalls:
     """Notes the calls of some layers.
 
-    Modules of torch's classes are called again as they are, whatever their class makes of the weight. Of a layer that
+    Modules that are one layer are called again as they are, whatever their class makes of the weight. Of a layer that
     is no such module, or is not called, the functions are noted that are called with its weight.
 
     Args:
@@ -42,7 +42,7 @@ class LayerCalls:
         for each in layers:
             owner, _, attribute = each.weight.rpartition(".")
             module = model.get_submodule(owner)
-            if attribute == "weight" and isinstance(module, (_ConvNd, nn.Linear)):
+            if attribute == "weight" and is_layer(module):
                 self._modules[module] = each.path
         self._of_modules: dict[str, list[LayerCall]] = {}
         self._of_functions: dict[str, list[LayerCall]] = {}

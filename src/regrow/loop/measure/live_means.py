@@ -135,6 +135,6 @@ def _fill(received: Tensor, place: _Place, mean: Tensor) -> bool:
 
 def _inputs(reader: Reader, weight: Tensor) -> int:
     """Input channels of a reader, over all groups."""
-    if reader.kind == "conv_transpose":
+    if reader.inputs_first:
         return weight.shape[0]
     return weight.shape[1] * reader.groups

@@ -63,8 +63,9 @@ class OutgoingSizes:
         found: Tensor | None = None
         for each in columns:
             reader = each.reader
+            weight = tensors[reader.weight].detach()
             sizes = input_sizes(
-                tensors[reader.weight].detach(), kind=reader.kind, groups=reader.groups
+                weight.t() if reader.columns else weight, kind=reader.kind, groups=reader.groups
             )
             if not each.plain or len(sizes) != self._counts[path]:
                 units, channels = (index.to(sizes.device) for index in each.pairs)

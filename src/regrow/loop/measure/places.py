@@ -14,6 +14,7 @@ from torch.nn.modules.batchnorm import _NormBase  # pyright: ignore[reportPrivat
 from torch.nn.modules.conv import _ConvNd  # pyright: ignore[reportPrivateUsage] # the base of all convolutions
 
 from regrow.graph import ChannelNorm, Filters, Norm, Wiring
+from regrow.graph.plain import has_columns
 from regrow.graph.undisturbed import hooked
 from regrow.loop.measure.survey import Survey
 from regrow.renewal import Absence
@@ -187,7 +188,7 @@ def _axis(module: nn.Module) -> int:
         return 1 - module.weight.ndim
     if isinstance(module, ChannelNorm):
         return module.channel_axis
-    return -1 if isinstance(module, (nn.Linear, nn.LayerNorm)) else 1
+    return -1 if isinstance(module, (nn.Linear, nn.LayerNorm)) or has_columns(module) else 1
 
 
 Tap = tuple[str, Place]

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, cast
 
 from torch import Tensor, nn
-from torch.nn.modules.conv import _ConvNd  # pyright: ignore[reportPrivateUsage] # the base of all convolutions
 
 from regrow.graph.filters import Filters
+from regrow.graph.plain import is_layer
 from regrow.graph.undisturbed import hooked
 from regrow.loop.measure.examples import Examples
 from regrow.loop.measure.uses import Fate, Uses, only_norm
@@ -135,6 +135,6 @@ class Survey:
 
 
 def _weight(module: nn.Module) -> Tensor | None:
-    if not isinstance(module, (_ConvNd, nn.Linear)):
+    if not is_layer(module):
         return None
     return cast("Tensor | None", module._parameters.get("weight"))  # pyright: ignore[reportPrivateUsage]

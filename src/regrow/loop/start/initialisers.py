@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Mapping, Sequence
 from fnmatch import fnmatchcase
 
 import torch
 from torch import Tensor, nn
 
-from regrow.draw import Initialiser, InitSpec, Key, draw_filters, resolve_initialiser
+from regrow.draw import Initialiser, InitSpec, Key, draw_filters, drawn_anew, resolve_initialiser
 from regrow.errors import ConfigError, RegrowError
-from regrow.graph import Filters
+from regrow.graph import Filters, Reader
 from regrow.renewal import Layer
 
 _STOCK_RESETS = {nn.Conv2d.reset_parameters, nn.Linear.reset_parameters}
@@ -43,13 +42,16 @@ def resolve_layers(
                     f"init pattern '{pattern}' matches no layer that is drawn; drawn: {', '.join(paths)} (attach)"
                 )
 
-    def resolve(path: str, weight: str) -> Initialiser:
+    def resolve(layer: Filters | Reader) -> Initialiser:
+        path, weight = layer.path, layer.weight
         spec = _told(path, init)
         if spec is None:
             # Not by the path: where the weight is not called weight, the path is the weight's own name.
             owner, _, attribute = weight.rpartition(".")
             spec = _own(model.get_submodule(owner), attribute, path=path)
-        resolved = resolve_initialiser(spec, weight=tensors[weight], where=path)
+        # A name's scale goes by the numbers of one filter, wherever they lie.
+        by_filter = tensors[weight].t() if layer.columns else tensors[weight]
+        resolved = resolve_initialiser(spec, weight=by_filter, where=path)
         if resolved.fill is not None:
             # A function that does not fill must not be found out hours later.
             rehearsal = Key(seed=0, step=0, layer=path)
@@ -61,8 +63,8 @@ def resolve_layers(
     for layer in filters:
         readers = layer.readers if with_readers else ()
         try:
-            own = resolve(layer.path, layer.weight)
-            theirs = {reader.path: resolve(reader.path, reader.weight) for reader in readers}
+            own = resolve(layer)
+            theirs = {reader.path: resolve(reader) for reader in readers}
         except RegrowError as error:
             if not unless(layer, error):
                 raise
@@ -80,23 +82,12 @@ def _told(path: str, init: InitSpec | Mapping[str, InitSpec] | None) -> InitSpec
 
 def _own(module: nn.Module, attribute: str, *, path: str) -> InitSpec:
     """The layer class's own way to draw its weight."""
-    reset = getattr(type(module), "reset_parameters", None)
-    if reset in _STOCK_RESETS:
+    if getattr(type(module), "reset_parameters", None) in _STOCK_RESETS:
         return "torch_default"
-    if reset is None:
+    make = drawn_anew(module)
+    if make is None:
         raise ConfigError(
-            f"{type(module).__name__} has no reset_parameters(), so its initialiser is not known: "
-            f"tell it with init={{'{path}': ...}} ({path})"
+            f"{type(module).__name__} has no reset_parameters() and no constructor that is seen to draw its weight, so "
+            f"its initialiser is not known: tell it with init={{'{path}': ...}} ({path})"
         )
-    return _by_reset(module, attribute)
-
-
-def _by_reset(module: nn.Module, attribute: str) -> Callable[[Tensor], Tensor]:
-    """A function that lets a copy of the layer draw itself."""
-
-    def fill(weight: Tensor) -> Tensor:
-        twin = copy.deepcopy(module).to("cpu")
-        twin.reset_parameters()  # pyright: ignore[reportCallIssue] # its presence was checked
-        return getattr(twin, attribute).detach()
-
-    return fill
+    return lambda weight: getattr(make(), attribute).detach()

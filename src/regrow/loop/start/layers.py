@@ -12,6 +12,7 @@ from torch import Tensor
 from regrow.compose import Recipe
 from regrow.errors import ConfigError, UnknownNameError
 from regrow.graph import Filters, Policy, Streams, Wiring, as_one, is_shared, streams_of
+from regrow.graph.gates import gates
 from regrow.graph.remarks import listed
 from regrow.graph.streams import Unit
 from regrow.loop.start.shared_tensors import without_shared_entries, without_shared_weights
@@ -48,10 +49,14 @@ def choose(
     parameters: Mapping[str, Tensor],
     trained: TrainedTensors,
     coupled: Policy,
+    products: bool,
 ) -> WatchedLayers:
     """The layers that may be trained at some time, under the policy for filters that share their readers.
 
     Whether one is trained is asked at every step (`regrow.loop.trained`).
+
+    Args:
+        products: Renew units that are read as each other's factors together, under the policy ``writer`` too.
     """
     if coupled not in get_args(Policy):
         raise UnknownNameError("policy for coupled filters", str(coupled), get_args(Policy))
@@ -69,6 +74,8 @@ def choose(
     elif coupled == "stream":
         watched, streams, left_out = _whole_streams(wiring, watched)
         notes += left_out
+    elif products:
+        watched, streams = _whole_products(wiring, watched)
     if not _may_begin(watched, parameters, trained):
         raise ConfigError(
             _why_none(
@@ -167,6 +174,34 @@ def _whole_streams(
     counts = {filters.path: filters.count for filters in found}
     remaining = [unit for unit in barred if unit[0] in counts]
     return found, Streams(groups, counts, barred=remaining), notes
+
+
+def _whole_products(
+    wiring: Wiring, watched: Sequence[Filters]
+) -> tuple[list[Filters], Streams | None]:
+    """Units that are read as products alone, as gate and up in a gated MLP: one unit, whose readers are its own."""
+    sure = {path for path, gate in gates(wiring).items() if gate.sure}
+    factors = {
+        each.path: each
+        for each in watched
+        if each.multiplied
+        and each.path
+        not in sure  # worked out from what it scales: a factor of it, and no half of a unit
+        and not (each.refused or each.foreign)
+        and all(part.startswith("multiplied with") for part in each.coupled.split("; "))
+    }
+    groups = [
+        group
+        for group in (streams_of(wiring) if factors else ())
+        # Two units, also of one layer (its halves), or one of each layer: a product with everybody is none of a unit's.
+        if all(path in factors for path, _ in group)
+        and (len(group) == 2 or len({path for path, _ in group}) == len(group))
+    ]
+    if not groups:
+        return list(watched), None
+    together = {path for group in groups for path, _ in group}
+    found = [as_one(each) if each.path in together else each for each in watched]
+    return found, Streams(groups, {each.path: each.count for each in found}, products=True)
 
 
 def _why_none(

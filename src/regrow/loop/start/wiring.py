@@ -23,7 +23,7 @@ def refuse_foreign(wiring: Wiring, tensors: Mapping[str, Tensor]) -> None:
             raise ConfigError(
                 _told(f"its {layer.weight} has shape {layer.weight_shape}, the model's {shape}")
             )
-        own = shape[1] * layer.groups if layer.kind == "conv_transpose" else shape[0]
+        own = shape[1] * layer.groups if layer.inputs_first else shape[0]
         if layer.count != own:
             raise ConfigError(
                 _told(f"'{layer.path}' has {layer.count} filters in it, and {own} in the model")
@@ -47,14 +47,14 @@ def _check_norm(norm: Norm, layer: Filters, tensors: Mapping[str, Tensor]) -> No
 def _check_reader(reader: Reader, layer: Filters, tensors: Mapping[str, Tensor]) -> None:
     _refuse_missing(reader.weight, tensors, layer)
     shape = tuple(tensors[reader.weight].shape)
-    outputs = shape[0] if reader.kind != "conv_transpose" else shape[1] * reader.groups
+    outputs = shape[0] if not reader.inputs_first else shape[1] * reader.groups
     if reader.groups < 1 or outputs % reader.groups:
         raise ConfigError(
             _told(
                 f"reader '{reader.path}' of '{layer.path}' cannot have {reader.groups} groups with shape {shape}"
             )
         )
-    size = shape[0] if reader.kind == "conv_transpose" else shape[1] * reader.groups
+    size = shape[0] if reader.inputs_first else shape[1] * reader.groups
     _check_channels(reader.channels, layer, size=size, what=f"reader '{reader.path}'")
     if [len(flags) for flags in reader.alone] != [len(each) for each in reader.channels]:
         raise ConfigError(

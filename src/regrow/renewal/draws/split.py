@@ -126,7 +126,7 @@ def _unfit(filters: Filters) -> str:
 
 def _by_input(reader: Reader, weight: Tensor) -> Tensor:
     """A reader's weight as (inputs, outputs, *kernel), in the same memory."""
-    return weight if reader.kind == "conv_transpose" else weight.transpose(0, 1)
+    return weight if reader.inputs_first else weight.transpose(0, 1)
 
 
 def _donors(
