@@ -36,7 +36,7 @@ FIRST["redo"] = 4  # in the step before it gets ready to read the passes
 LOOKS = dict.fromkeys(BY_SILENCE, ((0, 11), (0, 7)))
 """Rows that look at the sizes of gradients in every step: operations in passes and steps of two layers, and of one."""
 
-LOOKS["continual-backprop"] = ((76, 104), (32, 56))  # it reads every pass, and averages
+LOOKS["continual-backprop"] = ((60, 49), (22, 26))  # it reads every pass, and averages
 
 FINDS_NOTHING: dict[str, tuple[dict[str, Any], list[int]]] = {
     "randomout": ({"threshold": 0.0, "every_steps": 1}, [12] * 6),

@@ -196,6 +196,17 @@ class Remembering(Criterion, Protocol):
         ...
 
 
+class Steady(Criterion, Protocol):
+    """A criterion whose score is a number for each filter of a layer, or there is none.
+
+    So it need not be asked in a step in which a selection takes nobody, and to score changes nothing that it remembers.
+    """
+
+    def is_scored(self, state: CriterionState) -> bool:
+        """Whether a layer has a score."""
+        ...
+
+
 class Averaging(Remembering, Protocol):
     """A criterion that knows what filters give on the average, for a renewal that moves it into their readers."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Final, Literal, final
 
@@ -16,6 +17,11 @@ from regrow.functional.utility import UtilityKind, debiased, unit_utility
 
 _MEAN: Final = "mean."
 _KINDS: Final = ("contribution", "weight", "adaptation", "random")
+
+
+def _all_finite(values: Tensor | None) -> bool:
+    """Whether all are, if that is seen without a wait for another device; sums that overflow are looked at in full."""
+    return values is not None and values.device.type == "cpu" and math.isfinite(values.sum().item())
 
 
 @final
@@ -84,18 +90,29 @@ class Utility:
         value = None if activity is None else self._of_step(observation, activity)
         if activity is None or value is None:
             return state
-        counts = activity.seen & value.isfinite()
+        # Nearly always: every unit was seen, and all is finite. Then nothing has to be chosen entry by entry.
+        all_count = activity.lively and _all_finite(value)
+        # Where the sizes are finite, the sums that are at most as large are too.
+        sized = all_count and (self.kind == "contribution" or _all_finite(activity.size))
+        counts = None if all_count else activity.seen & value.isfinite()
         was = state.get("utility")
         was = torch.zeros_like(value) if was is None else was
         age = state.get("age")
-        age = torch.zeros_like(counts, dtype=torch.int64) if age is None else age
-        after = {"utility": self._averaged(was, value, counts), "age": age + counts}
+        age = torch.zeros_like(value, dtype=torch.int64) if age is None else age
+        after = {
+            "utility": self._averaged(was, value, counts),
+            "age": age + (1 if counts is None else counts),
+        }
         for number, given in enumerate(activity.places if self.means else ()):
             if given is not None:
                 key = f"{_MEAN}{number}"
                 before = state.get(key)
                 before = torch.zeros_like(given) if before is None else before
-                after[key] = self._averaged(before, given, counts[:, None] & given.isfinite())
+                there = None
+                if not sized:
+                    seen = activity.seen & value.isfinite() if counts is None else counts
+                    there = seen[:, None] & given.isfinite()
+                after[key] = self._averaged(before, given, there)
         return after
 
     def _of_step(self, observation: Observation, activity: LayerActivity) -> Tensor | None:
@@ -111,8 +128,20 @@ class Utility:
         outgoing = observation.outgoing.double()
         return unit_utility(self.kind, outgoing=outgoing, size=activity.size)
 
-    def _averaged(self, was: Tensor, value: Tensor, counts: Tensor) -> Tensor:
-        return torch.where(counts, self.decay * was + (1 - self.decay) * value, was)
+    def _averaged(self, was: Tensor, value: Tensor, counts: Tensor | None) -> Tensor:
+        after = self.decay * was + (1 - self.decay) * value
+        return after if counts is None else torch.where(counts, after, was)
+
+    def is_scored(self, state: CriterionState) -> bool:
+        """Whether a layer has a score: then each of its units has one, and it is a number.
+
+        Args:
+            state: What is remembered of the layer.
+
+        Returns:
+            True where something was observed.
+        """
+        return "utility" in state
 
     def score(
         self, state: CriterionState, *, layer: str, count: int, step: int, seed: int

@@ -43,6 +43,11 @@ class Selection(Protocol):
         """What it remembers from here on, and masks; layers without a marked filter may be left out. Pure."""
         return state, self(scores, eligible=eligible, step=step)
 
+    def waits(self, state: SelectionState, counts: Mapping[str, int]) -> SelectionState | None:
+        """What it remembers behind a step in which it takes nobody, whatever so many scores are; None: they count."""
+        del state, counts
+        return None
+
     def idle(self, scores: Mapping[str, Scores]) -> bool:
         """Whether it is sure, without a wait for the device, that nobody is marked by these scores."""
         del scores

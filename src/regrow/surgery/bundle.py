@@ -105,7 +105,7 @@ def settle_together(
     gap = family.gap(
         second,
         [factor.index_select(0, numbers) for factor in table.factors],
-        [factor.index_select(0, tensors) for factor in table.factors],
+        family.common([factor.index_select(0, tensors) for factor in table.factors], group=group),
         group=group,
     )
     right = (value.to(kind) + gap.mul_(first)).to(value.dtype)

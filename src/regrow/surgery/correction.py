@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from regrow.errors import OptimizerError
-from regrow.surgery.blocks import settle_in_blocks
+from regrow.surgery.blocks import Scratch, settle_in_blocks
 from regrow.surgery.bundle import SteppedTensor, settle_together, table_of
 from regrow.surgery.optimizers.base import Family, options_by_parameter
 from regrow.surgery.optimizers.moments import MomentFamily
@@ -32,6 +32,7 @@ class Correction:
         self.family = family
         self.young: dict[nn.Parameter, YoungEntries] = {}
         self._snapshots: dict[nn.Parameter, Snapshot] = {}
+        self._scratch = Scratch()
 
     def replace(self, parameter: nn.Parameter, entries: YoungEntries | None) -> None:
         """Put loaded young entries of a tensor in the place of what was; None: there are none."""
@@ -139,6 +140,7 @@ class Correction:
                 factors=table.of(index, member.counts.shape[0]),
                 family=family,
                 group=group,
+                scratch=self._scratch,
             )
         if small:
             settle_together(small, table, family=family, group=group)
