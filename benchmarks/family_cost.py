@@ -35,7 +35,6 @@ from typing import Any
 
 import torch
 from idle_cost import interval, resnet20
-from keepalive_cost import mlp
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from written import write_results
@@ -170,6 +169,13 @@ def _snr() -> regrow.Recipe:
     if kind is None:
         raise Skipped("this regrow has no SelfNormalizedResets")
     return kind()
+
+
+def mlp() -> nn.Module:
+    """784-300-150-10."""
+    torch.manual_seed(0)
+    wide, narrow = (nn.Linear(784, 300), nn.ReLU()), (nn.Linear(300, 150), nn.ReLU())
+    return nn.Sequential(*wide, *narrow, nn.Linear(150, 10))
 
 
 def nature() -> nn.Module:

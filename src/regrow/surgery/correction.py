@@ -12,7 +12,7 @@ from torch.optim import Optimizer
 
 from regrow.errors import OptimizerError
 from regrow.surgery.blocks import Scratch, settle_in_blocks
-from regrow.surgery.bundle import SteppedTensor, settle_together, table_of
+from regrow.surgery.bundle import BirthsOfEntries, SteppedTensor, settle_together, table_of
 from regrow.surgery.optimizers.base import Family, options_by_parameter
 from regrow.surgery.optimizers.moments import MomentFamily
 from regrow.surgery.optimizers.step import Snapshot, YoungStep, is_coarse
@@ -33,6 +33,7 @@ class Correction:
         self.young: dict[nn.Parameter, YoungEntries] = {}
         self._snapshots: dict[nn.Parameter, Snapshot] = {}
         self._scratch = Scratch()
+        self._births: dict[int, BirthsOfEntries] = {}
 
     def replace(self, parameter: nn.Parameter, entries: YoungEntries | None) -> None:
         """Put loaded young entries of a tensor in the place of what was; None: there are none."""
@@ -143,7 +144,8 @@ class Correction:
                 scratch=self._scratch,
             )
         if small:
-            settle_together(small, table, family=family, group=group)
+            births = self._births.setdefault(id(group), BirthsOfEntries())
+            settle_together(small, table, family=family, group=group, births=births)
         for entry, member in zip(chosen, stepped, strict=True):
             self._aged(entry, member.step, horizon=horizon)
 
