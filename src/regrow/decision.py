@@ -200,8 +200,8 @@ def decide(
         remembers = cast("Remembering", recipe.criterion)
         criteria |= {layer: remembers.renewed(criteria[layer], masks[layer]) for layer in masks}
     stamp = {layer: torch.where(masks[layer].cpu(), step, state.born[layer]) for layer in masks}
-    counted = isinstance(state.born, Born)
-    born = state.born.with_(stamp) if counted else {**state.born, **stamp}
+    was = state.born
+    born = was.with_(stamp) if isinstance(was, Born) else {**was, **stamp}
     after = RecipeState(criteria=criteria, born=born, selection=selection)
     return after, Decision(
         masks=masks,
