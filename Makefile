@@ -1,4 +1,4 @@
-# make demo | test | check | test-slow | test-part | test-all | test-trainers | test-ray | bench | bench-idle | bench-repr | bench-graft | bench-norm | bench-engine | bench-activity | bench-young | bench-memo400 | bench-no-harm | bench-keepalive | bench-ray | zoo: each makes .venv first if it is missing or out of date.
+# make demo | test | check | test-slow | test-part | test-all | test-trainers | test-ray | bench | bench-idle | bench-repr | bench-graft | bench-norm | bench-engine | bench-activity | bench-young | bench-memo400 | bench-no-harm | bench-keepalive | bench-ray | bench-family | zoo: each makes .venv first if it is missing or out of date.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -10,7 +10,7 @@ WORKERS = -n $(JOBS) --dist loadfile --no-loadscope-reorder
 # What Python compiles it keeps, whatever the environment says: tests start many processes.
 export PYTHONDONTWRITEBYTECODE =
 
-.PHONY: demo test test-slow test-part test-all test-trainers test-ray check format bench bench-idle bench-repr bench-graft bench-norm bench-engine bench-activity bench-young bench-memo400 bench-no-harm bench-keepalive bench-ray zoo clean
+.PHONY: demo test test-slow test-part test-all test-trainers test-ray check format bench bench-idle bench-repr bench-graft bench-norm bench-engine bench-activity bench-young bench-memo400 bench-no-harm bench-keepalive bench-ray bench-family zoo clean
 
 $(STAMP): pyproject.toml constraints.txt tools/mend_torchvision.py tools/mended_torchvision.py
 	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "regrow needs Python 3.11 or newer, this is " + sys.version)'
@@ -65,7 +65,7 @@ check: $(STAMP)
 	$(BIN)/basedpyright
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/pydoclint src
-	$(BIN)/codespell src tests docs studies benchmarks README.md DESIGN.md CONTRIBUTING.md CHANGELOG.md
+	$(BIN)/codespell src tests docs studies benchmarks examples README.md DESIGN.md CONTRIBUTING.md CHANGELOG.md
 
 format: $(STAMP)
 	$(BIN)/ruff format .
@@ -100,6 +100,12 @@ bench-activity: $(STAMP)
 
 bench-keepalive: $(STAMP)
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/keepalive_cost.py --out results/keepalive-cost
+
+# ccbp-pytorch lies in a folder of its own, as the trainers do; where it cannot be had its rows say so.
+PEERS := $(VENV)/peers
+bench-family: $(STAMP)
+	-$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --target $(PEERS) ccbp-pytorch==0.0.3 einops==0.8.2 torch-einops-utils==0.2.0
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/family_cost.py --peers $(PEERS) --out results/family-cost
 
 bench-young: $(STAMP)
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/young_cost.py --out results/young-cost

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import cast
+from typing import cast, final
 
 import torch
 from torch import Tensor
@@ -17,11 +18,36 @@ from regrow.criteria.base import (
     CriterionState,
     Observation,
     RememberingCriterion,
+    SteadyCriterion,
     WatchingCriterion,
 )
 from regrow.errors import ConfigError
 from regrow.graph import Streams
 from regrow.selection import Selection, SelectionState
+
+
+@final
+class Born(dict[str, Tensor]):
+    """As `RecipeState.born`; knows how many of a layer are past a grace without a look at a tensor. Not changed."""
+
+    def __init__(self, born: Mapping[str, Tensor]) -> None:
+        super().__init__(born)
+        self._sorted: dict[str, list[int]] = {}
+
+    def with_(self, renewed: Mapping[str, Tensor]) -> Born:
+        """The same, with other steps in some layers."""
+        found = Born({**self, **renewed})
+        found._sorted = {
+            layer: each for layer, each in self._sorted.items() if layer not in renewed
+        }
+        return found
+
+    def count_before(self, step: int, layer: str) -> int:
+        """How many of a layer's filters were renewed before a step, or never."""
+        steps = self._sorted.get(layer)
+        if steps is None:  # until the next renewal
+            steps = self._sorted[layer] = sorted(self[layer].tolist())
+        return bisect_left(steps, step)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,12 +91,14 @@ class Decision:
 def initial_state(recipe: Recipe, counts: Mapping[str, int]) -> RecipeState:
     """Nothing observed, nothing renewed; refuses layers (with their number of filters) that cannot be selected from."""
     recipe.select.check(counts)
+    born = {
+        layer: torch.full((count,), -1, dtype=torch.int64, device="cpu")
+        for layer, count in counts.items()
+    }
     return RecipeState(
         criteria={layer: {} for layer in counts},
-        born={
-            layer: torch.full((count,), -1, dtype=torch.int64, device="cpu")
-            for layer, count in counts.items()
-        },
+        # Who may be taken is counted in every step by selections that save up.
+        born=Born(born) if recipe.select.remembers else born,
     )
 
 
@@ -137,6 +165,11 @@ def decide(
         state, strange = _suspect(looks, state, due=due, step=step, seed=seed)
         if not any(looks.ripe(each) for each in state.criteria.values()):
             return state, Decision(nonfinite=strange)
+    gated = recipe.min_loss is not None and loss is not None and loss < recipe.min_loss
+    may_wait = recipe.select.remembers and not gated and streams is None and select is None
+    saved = _only_saves(recipe, state, step=step, layers=layers) if may_wait else None
+    if saved is not None:
+        return replace(state, selection=saved), Decision()
     criteria = dict(state.criteria)
     scores: dict[str, Scores] = {}
     for layer, born in state.born.items():
@@ -147,11 +180,9 @@ def decide(
         )
         if found is not None:
             scores[layer] = found
-    if recipe.min_loss is not None and loss is not None and loss < recipe.min_loss:
-        return replace(state, criteria=criteria), Decision(gated=True)
     select = select or recipe.select
-    if select.idle(scores):
-        return replace(state, criteria=criteria), Decision()
+    if gated or select.idle(scores):
+        return replace(state, criteria=criteria), Decision(gated=gated)
     eligible = _eligible(recipe, state.born, scores, step=step)
     if streams is not None:
         scores, eligible = streams.gather(scores, eligible)
@@ -172,7 +203,9 @@ def decide(
         remembers = cast("RememberingCriterion", recipe.criterion)
         criteria |= {layer: remembers.renewed(criteria[layer], masks[layer]) for layer in masks}
     stamp = {layer: torch.where(masks[layer].cpu(), step, state.born[layer]) for layer in masks}
-    after = RecipeState(criteria=criteria, born={**state.born, **stamp}, selection=selection)
+    was = state.born
+    born = was.with_(stamp) if isinstance(was, Born) else {**was, **stamp}
+    after = RecipeState(criteria=criteria, born=born, selection=selection)
     return after, Decision(
         masks=masks,
         scores=marked,
@@ -180,6 +213,23 @@ def decide(
         strengths=select.strengths(marked) if select.graded else {},
         means=means,
     )
+
+
+def _only_saves(
+    recipe: Recipe, state: RecipeState, *, step: int, layers: Collection[str] | None
+) -> SelectionState | None:
+    """What a selection remembers behind a step in which it takes nobody, whatever the scores are; None: they count."""
+    if not hasattr(recipe.criterion, "is_scored"):
+        return None
+    criterion = cast("SteadyCriterion", recipe.criterion)
+    born = state.born if isinstance(state.born, Born) else Born(state.born)
+    first = step - recipe.grace
+    counts = {
+        layer: born.count_before(first if recipe.newborn else max(first, 0), layer)
+        for layer in born
+        if (layers is None or layer in layers) and criterion.is_scored(state.criteria[layer])
+    }
+    return recipe.select.waits(state.selection, counts)
 
 
 def _saving(

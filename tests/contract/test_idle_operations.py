@@ -39,9 +39,9 @@ LOOKS = dict.fromkeys(BY_SILENCE, ((0, 11), (0, 7)))
 
 LOOKS["partial-reset"] = ((0, 32), (0, 16))  # it averages the gradients of every step
 # They read every pass, and average, or count.
-LOOKS["continual-backprop"] = ((76, 104), (32, 56))
-LOOKS["self-normalized-resets"] = ((76, 85), (32, 45))
-LOOKS["self-normalized-resets, as published"] = ((76, 55), (32, 30))
+LOOKS["continual-backprop"] = ((60, 53), (22, 28))
+LOOKS["self-normalized-resets"] = ((63, 85), (25, 45))
+LOOKS["self-normalized-resets, as published"] = ((60, 55), (22, 30))
 
 FINDS_NOTHING: dict[str, tuple[dict[str, Any], list[int]]] = {
     "randomout": ({"threshold": 0.0, "every_steps": 1}, [12] * 6),

@@ -62,6 +62,7 @@ class OutletRange:
         self._shape: torch.Size | None = None
         self._dtype: torch.dtype | None = None
         self._many = 0
+        self._many_each: tuple[int, Tensor] | None = None
         self.low: Tensor | None = None
         self.reset()
 
@@ -226,11 +227,15 @@ class OutletRange:
 
     def _add(self, x: Tensor, tensors: PassTensors) -> None:
         each, many = tensors.sums(x, self._rest)
-        found = torch.zeros(4, self._count + 1, dtype=torch.float64, device=x.device)
-        found[:3].index_add_(1, self._units, each.flatten(1))
-        found = found[:, :-1]
+        flat = each.flatten(1)
         each_place = many // max(len(self._outlet.units), 1)
-        found[3] = self._places * each_place
+        if self._many_each is None or each_place != self._many_each[0]:
+            # The same in nearly every pass.
+            self._many_each = each_place, (self._places * each_place).double()[None]
+        if not self._whole:
+            by_unit = torch.zeros(3, self._count + 1, dtype=torch.float64, device=x.device)
+            flat = by_unit.index_add_(1, self._units, flat)[:, :-1]
+        found = torch.cat((flat, self._many_each[1]))
         if self.centre is not None:
             found = torch.cat((found, self._deviations(x, found[0] / found[3], self.centre)[None]))
         placed = each[0].flatten()

@@ -24,6 +24,9 @@ _SUMMED: Final = 16
 _PIECE: Final = 2**18
 """Numbers that are summed at once: what is worked out on the way stays in the processor's cache."""
 
+_FEW_VALUES: Final = 2**13
+"""Without positions so many numbers are worked on in the time in which an operation begins."""
+
 _VIEWS: Final = 256
 """Shapes of which it is remembered where these lie: sentences come in all lengths."""
 
@@ -102,13 +105,18 @@ class PassTensors:
         if not over:
             return torch.stack((x, x.abs(), (x > 0).to(x.dtype))).double(), x.numel()
         first, *others = over
+        if x.shape[first] == 1 and not others:  # one value of each: sums are what they are of
+            one = x.reshape(x.shape[:first] + x.shape[first + 1 :]).float()
+            return torch.stack((one, one.abs(), (one > 0).to(one.dtype))).double(), x.numel()
         x = sampled(x, over)
         moved = x.movedim(first, 0).float()
         axes = tuple(axis + (axis < first) for axis in others)  # where the other axes went
         rows = max(1, _PIECE // max(1, moved[0].numel()))
         waits = x.device.type != "cpu"
-        # Behind a ReLU nothing is negative, and half of the work can be left out: if a few show none, all are asked.
-        signed = waits or bool(self.ends_of_a_few(x, over)[0].amin() < 0)
+        # Behind a ReLU nothing is negative, and half of the work can be left out: if a few show none, all are asked. Of
+        # few values to ask is more work than to do it.
+        few = not axes and x.numel() <= _FEW_VALUES and moved.is_contiguous()
+        signed = waits or few or bool(self.ends_of_a_few(x, over)[0].amin() < 0)
         total: Tensor | None = None
         for piece in moved.split(len(moved) if waits else rows):
             if self._buffer is None or self._buffer.shape != piece.shape:

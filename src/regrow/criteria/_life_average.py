@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import ClassVar
@@ -13,6 +14,11 @@ from regrow._shapes import Mask, Scores
 from regrow.criteria.base import CriterionState, LayerActivity, Observation
 from regrow.errors import ConfigError
 from regrow.functional.utility import debiased
+
+
+def _all_finite(values: Tensor) -> bool:
+    """Whether all are, if that is seen without a wait for another device; sums that overflow are looked at in full."""
+    return values.device.type == "cpu" and math.isfinite(values.sum().item())
 
 
 class LifeAverage(ABC):
@@ -80,19 +86,42 @@ class LifeAverage(ABC):
         value = None if activity is None else self.of_step(observation, activity)
         if activity is None or value is None:
             return state
-        counts = activity.seen & value.isfinite()
+        # Nearly always every unit was seen, and all is finite: then nothing has to be chosen entry by entry.
+        all_count = activity.lively and _all_finite(value)
+        counts = None if all_count else activity.seen & value.isfinite()
         age = state.get("age")
-        age = torch.zeros_like(counts, dtype=torch.int64) if age is None else age
-        after = {self.key: self._averaged(state, self.key, value, counts), "age": age + counts}
+        age = torch.zeros_like(value, dtype=torch.int64) if age is None else age
+        after = {
+            self.key: self._averaged(state, self.key, value, counts),
+            "age": age + (1 if counts is None else counts),
+        }
         for key, other in self.beside(activity).items():
-            known = counts.reshape(*counts.shape, *[1] * (other.ndim - counts.ndim))
-            after[key] = self._averaged(state, key, other, known & other.isfinite())
+            known: Tensor | None = None
+            if counts is not None or not _all_finite(other):
+                known = activity.seen & value.isfinite() if counts is None else counts
+                known = known.reshape(*known.shape, *[1] * (other.ndim - known.ndim))
+                known = known & other.isfinite()
+            after[key] = self._averaged(state, key, other, known)
         return after
 
-    def _averaged(self, state: CriterionState, key: str, value: Tensor, counts: Tensor) -> Tensor:
+    def _averaged(
+        self, state: CriterionState, key: str, value: Tensor, counts: Tensor | None
+    ) -> Tensor:
         was = state.get(key)
         was = torch.zeros_like(value) if was is None else was
-        return torch.where(counts, self.decay * was + (1 - self.decay) * value, was)
+        after = self.decay * was + (1 - self.decay) * value
+        return after if counts is None else torch.where(counts, after, was)
+
+    def is_scored(self, state: CriterionState) -> bool:
+        """Whether a layer has a score: then each of its units has one, and it is a number.
+
+        Args:
+            state: What is remembered of the layer.
+
+        Returns:
+            True where something was observed.
+        """
+        return self.key in state
 
     def score(
         self, state: CriterionState, *, layer: str, count: int, step: int, seed: int

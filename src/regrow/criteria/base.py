@@ -218,6 +218,17 @@ class RememberingCriterion(Criterion, Protocol):
         ...
 
 
+class SteadyCriterion(Criterion, Protocol):
+    """A criterion whose score is a number for each filter of a layer, or there is none.
+
+    So it need not be asked in a step in which a selection takes nobody, and to score changes nothing that it remembers.
+    """
+
+    def is_scored(self, state: CriterionState) -> bool:
+        """Whether a layer has a score."""
+        ...
+
+
 class AveragingCriterion(RememberingCriterion, Protocol):
     """A criterion that knows what filters give on the average, for a renewal that moves it into their readers."""
 

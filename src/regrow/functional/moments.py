@@ -74,40 +74,45 @@ def adam_factors(
     return lr / bias_correction(beta1, age), bias_correction(beta2, age).rsqrt()
 
 
-def safe_root(second: Tensor) -> Tensor:
+def safe_root(second: Tensor, *, out: Tensor | None = None) -> Tensor:
     """The root of a second moment, not quite 0 where that is 0.
 
     MKL's root takes thirty times as long on zeros, of which dead filters have many. The root of the smallest normal
     number, 1e-19 in float32, is nothing compared with Adam's eps.
 
     Args:
-        second: The second moment.
+        second: The second moment. Read, never written.
+        out: Where to put it; None: a new tensor.
 
     Returns:
-        A new tensor of its shape.
+        A tensor of its shape.
 
     Examples:
         >>> safe_root(torch.tensor([4.0, 0.0])) > 0
         tensor([True, True])
     """
-    return second.clamp(min=torch.finfo(second.dtype).tiny).sqrt_()
+    return torch.clamp(second, min=torch.finfo(second.dtype).tiny, out=out).sqrt_()
 
 
-def adam_rate(root: Tensor, length: Tensor, spread: Tensor, *, eps: float) -> Tensor:
+def adam_rate(
+    root: Tensor, length: Tensor, spread: Tensor, *, eps: float, out: Tensor | None = None
+) -> Tensor:
     """What Adam multiplies the first moment by.
 
         rate = length / (root * spread + eps)
 
     Args:
-        root: The root of the second moment. Read, never written.
+        root: The root of the second moment. Read, and written only where it is `out`.
         length: As `adam_factors` has it; broadcasts to `root`.
         spread: Likewise.
         eps: Added to the denominator.
+        out: Where to put it; None: a new tensor.
 
     Returns:
         The rate, of the shape of `root`.
     """
-    return length / (root * spread).add_(eps)
+    below = torch.mul(root, spread, out=out).add_(eps)
+    return torch.div(length, below, out=out)
 
 
 def adam_update(

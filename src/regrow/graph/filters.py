@@ -124,7 +124,7 @@ class Reader:
     standardised: bool = False
     columns: bool = False
 
-    @property
+    @cached_property
     def inputs_first(self) -> bool:
         """Whether the first axis of its weight counts inputs: (I, O/groups, *K) instead of (O, I/groups, *K)."""
         return self.columns or self.kind == "conv_transpose"
@@ -189,7 +189,7 @@ class Filters:
     initialiser: str = field(default="torch_default")
     columns: bool = False
 
-    @property
+    @cached_property
     def inputs_first(self) -> bool:
         """Whether the first axis of its weight counts inputs: (I, O/groups, *K) instead of (O, I/groups, *K)."""
         return self.columns or self.kind == "conv_transpose"

@@ -12,7 +12,7 @@ from typing import Any, Final, cast
 import torch
 from torch import Tensor
 
-from regrow.decision import RecipeState
+from regrow.decision import Born, RecipeState
 from regrow.errors import StateError
 from regrow.loop.stepper import Stepper
 
@@ -126,7 +126,7 @@ def recipe_state(state: Mapping[str, Any], devices: Mapping[str, torch.device]) 
             }
             for path, device in devices.items()
         },
-        born={path: state["born"][path].to("cpu") for path in devices},
+        born=Born({path: state["born"][path].to("cpu") for path in devices}),
         selection=dict(state.get("selection", {})),
     )
 

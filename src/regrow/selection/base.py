@@ -50,6 +50,11 @@ class Selection(Protocol):
         """How far filters with these scores are moved, by layer, (*S, O) within [0, 1]; asked of a graded one alone."""
         return {layer: torch.ones_like(each) for layer, each in scores.items()}
 
+    def waits(self, state: SelectionState, counts: Mapping[str, int]) -> SelectionState | None:
+        """What it remembers behind a step in which it takes nobody, whatever so many scores are; None: they count."""
+        del state, counts
+        return None
+
     def idle(self, scores: Mapping[str, Scores]) -> bool:
         """Whether it is sure, without a wait for the device, that nobody is marked by these scores."""
         del scores

@@ -110,11 +110,35 @@ class RateOfLayer(Selection):
         for (layer, values), count in zip(scores.items(), many, strict=True):
             if not count:
                 continue
-            sum_ = float(saved.get(layer, 0.0)) + self.rate * count
-            whole = math.floor(sum_ + 1e-9)  # a tenth ten times is less than 1
-            saved[layer] = torch.tensor(sum_ - whole, dtype=torch.float64, device="cpu")
+            whole, saved[layer] = self._due(saved.get(layer), count)
             taken = min(whole, count, values.shape[-1] - 1)
             if taken > 0:
                 order = values.where(may[layer], math.inf)
                 masks[layer] = lowest(order, count=taken) & may[layer]
         return saved, masks
+
+    def waits(self, state: SelectionState, counts: Mapping[str, int]) -> SelectionState | None:
+        """Save up, where that is all that a step does.
+
+        Args:
+            state: What is saved up, by layer. Not changed.
+            counts: Of each layer with scores how many are eligible.
+
+        Returns:
+            What is saved up from here on; None where a whole unit is due.
+        """
+        if self.rate == 0:
+            return state
+        saved = dict(state)
+        for layer, count in counts.items():
+            if count:
+                whole, saved[layer] = self._due(saved.get(layer), count)
+                if whole:
+                    return None
+        return saved
+
+    def _due(self, saved: Tensor | None, count: int) -> tuple[int, Tensor]:
+        """How many are due with this step, and what is left over."""
+        sum_ = (0.0 if saved is None else float(saved)) + self.rate * count
+        whole = math.floor(sum_ + 1e-9)  # a tenth ten times is less than 1
+        return whole, torch.tensor(sum_ - whole, dtype=torch.float64, device="cpu")

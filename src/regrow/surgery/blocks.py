@@ -22,6 +22,8 @@ LEAST: Final = 4096
 """Entries of a tensor for which blocks are worth their overhead."""
 _BLOCK: Final = 65_536
 """Entries of one block, measured: smaller ones pay more for calls than for arithmetic, larger ones wait for memory."""
+_SHAPES: Final = 64
+"""So many shapes of blocks are remembered."""
 _WHOLE: Final = 4.0
 _ROWS: Final = 5.0
 _COLUMNS: Final = 12.0
@@ -75,13 +77,48 @@ class Grid:
         """(R, 1), for `_only_`: where a row is old."""
         return _limit(self.rows == 0, self.kind)[:, None]
 
+    @cached_property
+    def _is_matrix(self) -> bool:
+        """Whether the tensor is one as it is."""
+        return self.order == (0, 1)
+
+    @cached_property
+    def row_blocks(self) -> tuple[tuple[Tensor, Tensor], ...]:
+        """The young rows, some at a time, and the numbers of their births."""
+        parts = self.young_rows.split(_height(len(self.columns)))
+        return tuple((at, self.rows.index_select(0, at)) for at in parts if len(at))
+
     def matrix(self, tensor: Tensor) -> Tensor:
         """A tensor that lies as the parameter does, as a matrix."""
-        return tensor.detach().permute(self.order).view(tensor.shape[0], -1)
+        tensor = tensor.detach()
+        return tensor if self._is_matrix else tensor.permute(self.order).view(len(self.rows), -1)
 
     def fits(self, tensors: Sequence[Tensor]) -> bool:
         """Whether tensors can be worked on so."""
         return all(each.stride() == self.stride and each.dtype == self.kind for each in tensors)
+
+
+class Scratch:
+    """Memory for one block, that is used for each of them in turn: to find it for each takes as long as a pass does."""
+
+    def __init__(self) -> None:
+        self._kept: dict[torch.dtype, tuple[Tensor, Tensor]] = {}
+        self._views: dict[tuple[torch.Size, torch.dtype], tuple[Tensor, Tensor]] = {}
+
+    def two(self, shape: torch.Size, like: Tensor) -> tuple[Tensor, Tensor]:
+        """Two tensors of a block's shape, with any numbers in them, until this is called again."""
+        key = shape, like.dtype
+        found = self._views.get(key)
+        if found is None:
+            count = shape.numel()
+            kept = self._kept.get(like.dtype)
+            if kept is None or kept[0].numel() < count or len(self._views) > _SHAPES:
+                size = max(count, _BLOCK)
+                kept = self._kept[like.dtype] = like.new_empty(size), like.new_empty(size)
+                self._views.clear()
+            first, second = (each[:count].view(shape) for each in kept)
+            found = self._views[key] = first, second
+        return found
 
 
 def grid_of(parts: Mapping[str, Tensor], parameter: Tensor) -> Grid | None:
@@ -123,37 +160,46 @@ def settle_in_blocks(
     factors: Sequence[Tensor],
     family: MomentFamily,
     group: Mapping[str, Any],
+    scratch: Scratch,
 ) -> None:
     """Make the step right for the young rows and columns of one tensor."""
     value = grid.matrix(parameter)
     first, second = (grid.matrix(state[key]) for key in family.moments(group))
-    theirs = [factor[0] for factor in factors]
-    rows = [factor.index_select(0, grid.rows)[:, None] for factor in factors]
-    columns = [factor.index_select(0, grid.columns) for factor in factors]
-    width, young = value.shape[1], grid.young_columns.shape[0]
+    theirs = family.common([factor[0] for factor in factors], group=group)
+    young = len(grid.young_columns)
+    columns = [factor.index_select(0, grid.columns) for factor in factors] if young else []
 
-    def change(moment: Tensor, second_moment: Tensor, own: Sequence[Tensor]) -> Tensor:
-        return family.gap(second_moment, own, theirs, group=group).mul_(moment)
+    def change(
+        moment: Tensor, square: Tensor, own: Sequence[Tensor], into: tuple[Tensor, Tensor]
+    ) -> Tensor:
+        return family.gap(square, own, theirs, group=group, into=into).mul_(moment)
 
     if not grid.apart:
+        rows = [factor.index_select(0, grid.rows)[:, None] for factor in factors]
         for there, mean, square, limit, *own in _blocks(
-            width, value, first, second, grid.in_rows, *rows
+            value.shape[1], value, first, second, grid.in_rows, *rows
         ):
-            added = change(mean, square, _later(own, columns))
+            into = scratch.two(square.shape, square)
+            added = change(mean, square, _later(own, columns, grid), into)
             if not grid.is_whole:
-                _only_(added, torch.maximum(limit, grid.in_columns))
+                [where] = _later([limit], [grid.in_columns], grid)
+                _only_(added, where)
             there.add_(added)
         return
-    if grid.young_rows.shape[0]:
-        for at in grid.young_rows.split(_height(width)):
-            own = _later([row.index_select(0, at) for row in rows], columns)
-            added = change(first.index_select(0, at), second.index_select(0, at), own)
-            value.index_copy_(0, at, value.index_select(0, at).add_(added))
+    for at, births in grid.row_blocks:
+        own = [factor.index_select(0, births)[:, None] for factor in factors]
+        into = scratch.two(torch.Size((len(at), value.shape[1])), second)
+        square = torch.index_select(second, 0, at, out=into[0])
+        added = family.gap(square, _later(own, columns, grid), theirs, group=group, into=into)
+        # What was worked in is free again.
+        added.mul_(torch.index_select(first, 0, at, out=square))
+        value.index_copy_(0, at, torch.index_select(value, 0, at, out=square).add_(added))
     if young:
         own = [column.index_select(0, grid.young_columns) for column in columns]
         for there, mean, square, limit in _blocks(young, value, first, second, grid.in_old_rows):
             at = grid.young_columns.expand(there.shape[0], -1)
-            added = change(mean.gather(1, at), square.gather(1, at), own)
+            into = scratch.two(at.shape, second)
+            added = change(mean.gather(1, at), square.gather(1, at), own, into)
             _only_(added, limit)
             there.scatter_add_(1, at, added)
 
@@ -171,8 +217,14 @@ def _blocks(width: int, *matrices: Tensor) -> Iterator[tuple[Tensor, ...]]:
     return zip(*(matrix.split(height) for matrix in matrices), strict=True)
 
 
-def _later(rows: Sequence[Tensor], columns: Sequence[Tensor]) -> list[Tensor]:
+def _later(rows: Sequence[Tensor], columns: Sequence[Tensor], grid: Grid) -> Sequence[Tensor]:
     """Of two births the later one counts, which has the larger factors."""
+    # Of a side that is old throughout no factor is larger than the other's. Left out, nothing becomes as large as the
+    # tensor, and a third of all passes over it is saved.
+    if not len(grid.young_columns):
+        return rows
+    if not len(grid.young_rows):
+        return columns
     return [torch.maximum(row, column) for row, column in zip(rows, columns, strict=True)]
 
 

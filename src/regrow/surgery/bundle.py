@@ -87,12 +87,45 @@ def table_of(
     )
 
 
+class BirthsOfEntries:
+    """Which births the entries of a bundle are of: the same in each step until somebody is born."""
+
+    def __init__(self) -> None:
+        self._of: list[tuple[int, Tensor]] = []
+        self._found: tuple[Tensor, Tensor] | None = None
+
+    def of(
+        self, members: Sequence[tuple[int, Tensor]], parts: Sequence[Tensor]
+    ) -> tuple[Tensor, Tensor]:
+        """Each entry's own number in the table, and that of its tensor.
+
+        Args:
+            members: Where the births of each tensor begin, and the numbers of its entries' births.
+            parts: Its young entries.
+        """
+        alike = len(members) == len(self._of) and all(
+            start == known and number is kept
+            for (start, number), (known, kept) in zip(members, self._of, strict=True)
+        )
+        if self._found is None or not alike:
+            own = [
+                (number + start).expand(part.shape)
+                for (start, number), part in zip(members, parts, strict=True)
+            ]
+            all_ = [
+                torch.full_like(each, start) for (start, _), each in zip(members, own, strict=True)
+            ]
+            self._of, self._found = list(members), (_joined(own), _joined(all_))
+        return self._found
+
+
 def settle_together(
     members: Sequence[tuple[SteppedTensor, int]],
     table: AgeTable,
     *,
     family: MomentFamily,
     group: Mapping[str, Any],
+    births: BirthsOfEntries | None = None,
 ) -> None:
     """Make the step right for the young parts of tensors with the same options, type and device.
 
@@ -111,19 +144,15 @@ def settle_together(
         for key in family.moments(group)
     )
     value = _joined(parts)
-    starts = [table.starts[index] for _, index in members]
-    numbers = _joined(
-        (number + start).expand(part.shape)
-        for start, (_, number), part in zip(starts, young, parts, strict=True)
-    )
-    tensors = _joined(
-        torch.full_like(part, start, dtype=numbers.dtype)
-        for start, part in zip(starts, parts, strict=True)
-    )
+    each = [
+        (table.starts[index], number)
+        for (_, index), (_, number) in zip(members, young, strict=True)
+    ]
+    numbers, tensors = (births or BirthsOfEntries()).of(each, parts)
     gap = family.gap(
         second,
         [factor.index_select(0, numbers) for factor in table.factors],
-        [factor.index_select(0, tensors) for factor in table.factors],
+        family.common([factor.index_select(0, tensors) for factor in table.factors], group=group),
         group=group,
     )
     right = (value.to(kind) + gap.mul_(first)).to(value.dtype)

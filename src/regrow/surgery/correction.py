@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from regrow.errors import OptimizerError
-from regrow.surgery.blocks import settle_in_blocks
-from regrow.surgery.bundle import SteppedTensor, settle_together, table_of
+from regrow.surgery.blocks import Scratch, settle_in_blocks
+from regrow.surgery.bundle import BirthsOfEntries, SteppedTensor, settle_together, table_of
 from regrow.surgery.optimizers.base import Family, options_by_parameter
 from regrow.surgery.optimizers.moments import MomentFamily
 from regrow.surgery.optimizers.step import Snapshot, YoungStep, is_coarse
@@ -32,6 +32,8 @@ class Correction:
         self.family = family
         self.young: dict[nn.Parameter, YoungEntries] = {}
         self._snapshots: dict[nn.Parameter, Snapshot] = {}
+        self._scratch = Scratch()
+        self._births: dict[int, BirthsOfEntries] = {}
 
     def replace(self, parameter: nn.Parameter, entries: YoungEntries | None) -> None:
         """Put loaded young entries of a tensor in the place of what was; None: there are none."""
@@ -128,9 +130,11 @@ class Correction:
                 factors=table.of(index, member.counts.shape[0]),
                 family=family,
                 group=group,
+                scratch=self._scratch,
             )
         if small:
-            settle_together(small, table, family=family, group=group)
+            births = self._births.setdefault(id(group), BirthsOfEntries())
+            settle_together(small, table, family=family, group=group, births=births)
         for member in stepped:
             self._aged(member.entry, member.step, horizon=horizon)
 

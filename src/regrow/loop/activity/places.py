@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 import torch
 from torch import Tensor
+
+Order = Tensor | tuple[slice, None] | None
+"""What makes (O, P) of the places of an outlet; None: units have different numbers of them."""
+
+_IN_ORDER: Final = (slice(None), None)
 
 Placed = tuple[tuple[Tensor | None, int], ...]
 """Of each outlet the sum at each of its places, and of how many values each is; None and 0 where nothing came."""
@@ -30,8 +36,10 @@ def placed_of(row: Tensor, lengths: Sequence[int], *, like: Tensor) -> Placed:
     )
 
 
-def by_unit(units: Sequence[int], count: int) -> Tensor | None:
+def by_unit(units: Sequence[int], count: int) -> Order:
     """Where the places of each unit are, (O, P), in their order; None where units have different numbers of them."""
+    if tuple(units) == tuple(range(count)):
+        return _IN_ORDER  # as behind nearly every layer: nothing has to be gathered
     places: list[list[int]] = [[] for _ in range(count)]
     for place, unit in enumerate(units):
         if unit >= 0:
@@ -41,14 +49,14 @@ def by_unit(units: Sequence[int], count: int) -> Tensor | None:
     return torch.tensor(places, dtype=torch.int64, device="cpu")
 
 
-def means_of(placed: Placed, orders: Sequence[Tensor | None]) -> tuple[Tensor | None, ...]:
+def means_of(placed: Placed, orders: Sequence[Order]) -> tuple[Tensor | None, ...]:
     """The mean at each place, by outlet and unit."""
     if not placed:
         return ()
     return tuple(
         None
         if sums is None or order is None or not given
-        else (sums / given)[order.to(sums.device)]
+        else (sums / given)[order.to(sums.device) if isinstance(order, Tensor) else order]
         for (sums, given), order in zip(placed, orders, strict=True)
     )
 

@@ -73,10 +73,14 @@ class MomentFamily(Family):
         """What the first moment is multiplied by."""
 
     def taken(self, prepared: Tensor, factors: Sequence[Tensor], *, group: Options) -> Tensor:
-        """As `rate`, of the age that the step was made with, which a whole tensor has in common."""
+        """As `rate`, of the age that the step was made with, by what `common` has made of its factors."""
         return self.rate(prepared, factors, group=group)
 
-    @final
+    def common(self, factors: Sequence[Tensor], *, group: Options) -> Sequence[Tensor]:
+        """What `taken` needs of the factors of a whole tensor, worked out once for all of its blocks."""
+        del group
+        return factors
+
     def gap(
         self,
         second: Tensor,
@@ -84,8 +88,15 @@ class MomentFamily(Family):
         theirs: Sequence[Tensor],
         *,
         group: Options,
+        into: tuple[Tensor, Tensor] | None = None,
     ) -> Tensor:
-        """What to add to a parameter, after a step, for each unit of the first moment."""
+        """What to add to a parameter, after a step, for each unit of the first moment.
+
+        Args:
+            theirs: By `common`.
+            into: Two tensors of the shape of `second` to work in; the second of them may be what is returned.
+        """
+        del into
         prepared = self.prepared(second, group=group)
         taken = self.taken(prepared, theirs, group=group)
         return taken.sub_(self.rate(prepared, own, group=group))
@@ -133,10 +144,30 @@ class Adam(MomentFamily):
         length, spread = factors
         return adam_rate(prepared, length, spread, eps=float(group["eps"]))
 
-    def taken(self, prepared: Tensor, factors: Sequence[Tensor], *, group: Options) -> Tensor:
-        """With the fraction reduced by the spread: one pass less."""
+    def gap(
+        self,
+        second: Tensor,
+        own: Sequence[Tensor],
+        theirs: Sequence[Tensor],
+        *,
+        group: Options,
+        into: tuple[Tensor, Tensor] | None = None,
+    ) -> Tensor:
+        """Taken with the fraction reduced by the spread: one pass less; and all in two tensors.
+
+        To find memory for each pass takes as long as a pass does.
+        """
+        above, added = theirs
+        first, other = (None, None) if into is None else into
+        root = safe_root(second, out=first)
+        taken = torch.add(root, added, out=other)
+        torch.div(above, taken, out=taken)
+        return taken.sub_(adam_rate(root, *own, eps=float(group["eps"]), out=root))
+
+    def common(self, factors: Sequence[Tensor], *, group: Options) -> Sequence[Tensor]:
+        """Numerator and what is added to the root, both reduced by the spread."""
         length, spread = factors
-        return (length / spread) / (prepared + float(group["eps"]) / spread)
+        return length / spread, float(group["eps"]) / spread
 
 
 @final
