@@ -57,7 +57,7 @@ $(RAY)/.installed: constraints-ray.txt $(STAMP)
 	touch $@
 
 test-ray: $(RAY)/.installed
-	OMP_NUM_THREADS=1 PYTHONPATH=$(RAY) $(BIN)/python -m pytest -q tests/on_ray -m 'not slow'
+	OMP_NUM_THREADS=1 PYTHONPATH=$(CURDIR)/$(RAY) $(BIN)/python -m pytest -q tests/on_ray -m 'not slow'
 
 check: $(STAMP)
 	$(BIN)/ruff format --check .
@@ -111,8 +111,8 @@ bench-young: $(STAMP)
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/young_cost.py --out results/young-cost
 
 bench-ray: $(RAY)/.installed
-	OMP_NUM_THREADS=1 PYTHONPATH=$(RAY) $(BIN)/python benchmarks/ray_throughput.py --out results/ray/throughput
-	OMP_NUM_THREADS=1 PYTHONPATH=$(RAY) $(BIN)/python benchmarks/ray_faults.py --out results/ray/faults
+	OMP_NUM_THREADS=1 PYTHONPATH=$(CURDIR)/$(RAY) $(BIN)/python benchmarks/ray_throughput.py --out results/ray/throughput
+	OMP_NUM_THREADS=1 PYTHONPATH=$(CURDIR)/$(RAY) $(BIN)/python benchmarks/ray_faults.py --out results/ray/faults
 
 zoo: $(STAMP)
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/zoo.py

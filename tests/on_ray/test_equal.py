@@ -145,7 +145,7 @@ def test_mistakes_are_a_line_before_anything_runs(
     for place, told in {
         # Each process has a memory of its own: as a folder that a node does not mount.
         "memory://study": r"--ray: node .* does not share the storage memory://study: FileNotFound",
-        f"{file}/below": r"file/below: cannot be used here: Not a directory",
+        f"{file}/below": r"file/below: cannot be used here: NotADirectory",
         "nothing://there": r"nothing://there: .*Protocol not known: nothing",
     }.items():
         with pytest.raises(ConfigError, match=f"(?i){told}") as caught:

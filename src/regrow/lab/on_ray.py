@@ -12,6 +12,7 @@ import socket
 import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -97,9 +98,8 @@ class RayTasks:
                 f"--ray {self._cluster.address}: no node has {_share(self._cluster)} for a task; --jobs N waits for "
                 "nodes that come later"
             )
-        self._asked = (
-            storage / f".asked-{uuid.uuid4().hex}"
-        )  # there to the end: nodes may come later
+        # There to the end: nodes may come later.
+        self._asked = storage / f".asked-{uuid.uuid4().hex}"
         asked = replace(self._asked, patient=False)
         try:
             asked.parent.mkdir(parents=True, exist_ok=True)
@@ -107,9 +107,6 @@ class RayTasks:
             self._check_nodes(asked)
         except OSError as error:
             raise ConfigError(f"{storage}: cannot be used here: {error.strerror}") from error
-        except RegrowError:
-            asked.unlink(missing_ok=True)
-            raise
 
     def _check_nodes(self, asked: Stored) -> None:
         ray = self._ray
@@ -204,8 +201,10 @@ class RayTasks:
         """Leave the cluster; it ends the tasks."""
         self._ray.shutdown()
         if self._asked is not None:
-            self._asked.unlink(missing_ok=True)
-            self._asked = None
+            with suppress(
+                OSError, RegrowError
+            ):  # of no use to anybody, and the storage may be gone
+                replace(self._asked, patient=False).unlink(missing_ok=True)
 
     def _next(self, going: Any) -> Message | Died | None:
         """The next message of a task; None when it is over."""
