@@ -194,15 +194,14 @@ class Report:
         self.checks, self.nonfinite = saved["checks"], saved["nonfinite"]
         self.seconds, self.large = saved["seconds"], tuple(saved["large"])
         names = [each.name for each in fields(Renewed)]
-        self.events = [
-            Renewed(
-                **{
-                    name: tuple(each) if isinstance(each, list) else each
-                    for name, each in zip(names, values, strict=True)
-                }
-            )
+        given: list[dict[str, Any]] = [
+            {
+                name: tuple(each) if isinstance(each, list) else each
+                for name, each in zip(names, values, strict=True)
+            }
             for values in saved["events"]
         ]
+        self.events = [Renewed(**each) for each in given]
 
     def __str__(self) -> str:
         """A few lines for a terminal."""
