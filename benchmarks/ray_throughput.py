@@ -24,7 +24,7 @@ from typing import Any
 from written import write_results
 
 # The nodes lie beside the tests.
-sys.path[0] = str(Path(__file__).resolve().parents[1] / "tests")
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 
 from lab.sharing.running import opened, tables  # noqa: E402
 from on_ray.nodes import Nodes  # noqa: E402
@@ -81,7 +81,7 @@ def run_one(trials: int, folder: Path, address: str, stop_after: int) -> dict[st
     def count(event: Event) -> None:
         nonlocal left
         left -= isinstance(event, Ended)
-        if left == 0:
+        if stop_after and left == 0:
             os.kill(os.getpid(), signal.SIGINT)
 
     files = Stored(str(folder / "shared"))
@@ -96,7 +96,7 @@ def run_one(trials: int, folder: Path, address: str, stop_after: int) -> dict[st
         tally = run_study(specs, store, jobs=2, settings=settings, on_event=count, workers=workers)
         seconds = time.perf_counter() - started
     return {
-        "ended": sum(tally.ended.values()),
+        "ended": tally.ended["finished"],
         "seconds": seconds,
         "megabytes": {"start": before, "planned": planned, "joined": queued, "most": megabytes()},
     }
