@@ -313,11 +313,11 @@ def test_renewed_filters_that_leave_the_optimizer(
 
 
 class Bare(nn.Module):
-    """A convolution that does not say how it is drawn."""
+    """A convolution that does not say how it is drawn, nor remember what it was made with."""
 
-    def __init__(self) -> None:
+    def __init__(self, filters: int) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.randn(4, 1, 3, 3))
+        self.weight = nn.Parameter(torch.randn(filters, 1, 3, 3))
 
     def forward(self, x: Tensor) -> Tensor:
         """The maps."""
@@ -326,7 +326,7 @@ class Bare(nn.Module):
 
 def _unknown() -> nn.Sequential:
     return nn.Sequential(
-        Bare(), nn.ReLU(), nn.Conv2d(4, 6, 3), nn.ReLU(), nn.Flatten(), nn.Linear(96, 3)
+        Bare(4), nn.ReLU(), nn.Conv2d(4, 6, 3), nn.ReLU(), nn.Flatten(), nn.Linear(96, 3)
     )
 
 

@@ -217,7 +217,8 @@ def test_a_gate_of_zero_is_out_of_the_network(name: str) -> None:
         for index in range(layer.count):
             gates = torch.ones(ROWS, layer.count, dtype=torch.float64)
             gates[:, index] = 0.0
-            with torch.no_grad(), tapping({path: places}, _multiplier({path: gates})):
+            multiplier = _multiplier({path: gates}, towards_mean=False)
+            with torch.no_grad(), tapping({path: places}, multiplier):
                 gated = case.net(case.x)
             gone = case.without(path, index)
             equal.append(torch.allclose(gated, gone, rtol=0, atol=1e-13))

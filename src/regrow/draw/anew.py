@@ -22,7 +22,8 @@ def drawn_anew(module: nn.Module) -> Callable[[], nn.Module] | None:
 
     Edge cases:
         A constructor is called with the attributes that are named as its arguments. It is taken for an initialiser only
-        if it fills every parameter, and other numbers come with another seed: many classes leave that to their model.
+        if it fills every parameter, and each weight of the module itself varies with the seed: many classes leave that
+        to their model.
     """
     if hasattr(type(module), "reset_parameters"):
         return lambda: _reset(module)
@@ -63,7 +64,7 @@ def _arguments(module: nn.Module) -> dict[str, Any] | None:
 
 
 def _draws(build: Callable[[], nn.Module], module: nn.Module) -> bool:
-    """Whether what is built has the module's parameters, all filled, and its weights vary with the seed."""
+    """Whether what is built has the module's parameters, all filled, and each weight of its own varies with the seed."""
     made: list[dict[str, Tensor]] = []
     with torch.random.fork_rng(devices=[]):
         for seed in range(2):
@@ -73,13 +74,13 @@ def _draws(build: Callable[[], nn.Module], module: nn.Module) -> bool:
             except Exception:  # whatever a foreign class raises: how it is made is not known then
                 return False
     shapes = {name: each.shape for name, each in module.named_parameters()}
+    # Of a module that also holds layers, those may be drawn while its own weight is a constant.
+    own = [name for name, each in module.named_parameters() if each.ndim > 1 and ("." not in name)]
     return all(
         {name: each.shape for name, each in some.items()} == shapes
         and all(bool(each.isfinite().all()) for each in some.values())
         for some in made
-    ) and any(
-        each.ndim > 1 and not torch.equal(each, made[1][name]) for name, each in made[0].items()
-    )
+    ) and all(not torch.equal(made[0][name], made[1][name]) for name in own)
 
 
 class _Unfilled(TorchDispatchMode):
