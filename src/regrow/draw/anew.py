@@ -64,7 +64,7 @@ def _arguments(module: nn.Module) -> dict[str, Any] | None:
 
 
 def _draws(build: Callable[[], nn.Module], module: nn.Module) -> bool:
-    """Whether what is built has the module's parameters, all filled, and each weight of its own varies with the seed."""
+    """Whether what is built has the module's parameters, all filled, and each own weight varies with the seed."""
     made: list[dict[str, Tensor]] = []
     with torch.random.fork_rng(devices=[]):
         for seed in range(2):
