@@ -53,8 +53,11 @@ SELDOM = (
     "clipping",
     "ranked_by_slopes",
     "resumed_with_counts",
+    "redo",
+    "regrama",
+    "partial_resets",
 )
-"""Other ways to come by gradients and scores, of which regrow notices nothing: slow."""
+"""Other ways to come by gradients and scores: slow."""
 
 
 def _run(start: Start, ranks: int, folder: Path, *scenarios: str) -> dict[str, dict[str, Any]]:

@@ -127,6 +127,32 @@ def distances() -> dict[str, Any]:
     return outcome(model, optimizer, regrower)
 
 
+def of_family(recipe: regrow.Recipe) -> dict[str, Any]:
+    """Scores of what all ranks have seen, or of averaged gradients."""
+    model, optimizer, _ = build(attach=False)
+    regrower = regrow.attach(recipe, model, optimizer, example_inputs=EXAMPLE, include=["first"])
+    train(model, optimizer)
+    return outcome(model, optimizer, regrower)
+
+
+@scenario
+def redo() -> dict[str, Any]:
+    """By activity."""
+    return of_family(regrow.ReDo(threshold=0.99, every_steps=2))
+
+
+@scenario
+def regrama() -> dict[str, Any]:
+    """By gradients."""
+    return of_family(regrow.ReGraMa(threshold=0.99, every_steps=2, grace_steps=0))
+
+
+@scenario
+def partial_resets() -> dict[str, Any]:
+    """All units, each by a share of its own."""
+    return of_family(regrow.PartialReset(rate=0.1, every_steps=3, sharpness=2.0))
+
+
 @scenario
 def kept_output() -> dict[str, Any]:
     """Each rank calibrates on images of its own, with running statistics of its own."""
