@@ -130,8 +130,9 @@ class Run:
 
 
 def _resets(name: str) -> bool:
-    """Whether a renewal gives a channel the statistics of a fresh one: a scion and a partial reset leave them."""
-    return not name.endswith("scion") and name != "partial-reset"
+    """Whether a renewal gives a channel the statistics of a fresh one: some leave them."""
+    leave = {"partial-reset", "self-normalized-resets, as published"}
+    return not name.endswith("scion") and name not in leave
 
 
 RESETTING = [each for each in SAMPLE if _resets(each.values[0])]
