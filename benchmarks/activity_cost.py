@@ -28,6 +28,7 @@ import statistics
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import Any, Final
 
 import torch
@@ -37,7 +38,7 @@ from written import write_results
 
 import regrow
 from regrow._shapes import Scores
-from regrow.activity import ActivityMeter
+from regrow.activity import ActivityMeter, call_table
 from regrow.criteria import CriterionState, Liveness, Observation, Signal
 from regrow.loop.watch import OptimizerWatch
 
@@ -96,9 +97,9 @@ def timed_step(
 
 
 class Inside:
-    """The time spent in some methods, each of them counted once where they call each other."""
+    """The time spent in some methods and functions, each of them counted once where they call each other."""
 
-    def __init__(self, *methods: tuple[type, str]) -> None:
+    def __init__(self, *methods: tuple[type | ModuleType, str]) -> None:
         self.seconds = 0.0
         self._depth = 0
         for kind, name in methods:
@@ -120,7 +121,7 @@ class Inside:
 
 
 INSIDE: Final = Inside(
-    (ActivityMeter, "called"),
+    (call_table, "_take"),
     (ActivityMeter, "_end_pass"),
     (OptimizerWatch, "_before"),
     (OptimizerWatch, "_after"),
