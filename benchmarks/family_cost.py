@@ -109,7 +109,7 @@ class PublicReDo:
         self, model: nn.Module, optimizer: torch.optim.Optimizer, example: Tensor
     ) -> torch.optim.Optimizer:
         """Act behind each step of it."""
-        batch = example.expand(64, *example.shape[1:]).clone()
+        batch = example[:1].expand(64, *example.shape[1:]).clone()
         count = 0
 
         def after(stepped: Any, args: Any, named: Any) -> None:
