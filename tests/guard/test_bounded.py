@@ -57,6 +57,15 @@ def test_plain_descent_within_the_limit_costs_the_gradients_lengths() -> None:
     assert counts == {"_foreach_norm": 1, "stack": 1}
 
 
+def test_the_state_of_plain_descent_stays_empty() -> None:
+    """To look for what is not there must not make an entry, which would be saved with the optimizer."""
+    net = network()
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.01)
+    asked_for(optimizer, net)
+    assert not optimizer.state
+    assert optimizer.state_dict()["state"] == {}
+
+
 @pytest.mark.parametrize("kind", [torch.optim.Adam, torch.optim.AdamW])
 def test_adam_at_a_small_rate_costs_the_gradients_lengths(kind: type[Optimizer]) -> None:
     net = network()

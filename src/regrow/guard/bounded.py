@@ -80,7 +80,8 @@ class StepBounds:
     def stepped(self) -> None:
         """The step was made: what was bounded before it is what is kept now."""
         for parameter, value in self._coming.items():
-            kept = self._optimizer.state[parameter].get(self._key)
+            # `get`, for to look at an optimizer's state makes an entry there, which would be saved.
+            kept = self._optimizer.state.get(parameter, {}).get(self._key)
             if isinstance(kept, Tensor):
                 self._known[parameter] = kept, kept._version, value
         self._coming.clear()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import final
@@ -63,12 +64,6 @@ class _Changed(Selection):
         _, masks = self.chosen({}, scores, eligible=eligible, step=step)
         return {layer: torch.zeros_like(may) for layer, may in eligible.items()} | masks
 
-
-@final
-@dataclass(frozen=True, kw_only=True)
-class Nobody(_Changed):
-    """Ask a selection as ever, and mark nobody: its recipe with the mechanism on, and the rate 0."""
-
     def chosen(
         self,
         state: SelectionState,
@@ -77,7 +72,7 @@ class Nobody(_Changed):
         eligible: Mapping[str, Mask],
         step: int,
     ) -> tuple[SelectionState, dict[str, Mask]]:
-        """What the selection remembers from here on, and no masks.
+        """What the selection remembers from here on, and what is taken instead of its choice.
 
         Args:
             state: What it remembers. Not changed.
@@ -86,10 +81,34 @@ class Nobody(_Changed):
             step: Optimizer step.
 
         Returns:
-            Its state, and nothing.
+            Its state, and masks.
         """
-        state, _ = self.select.chosen(state, scores, eligible=eligible, step=step)
-        return state, {}
+        state, masks = self.select.chosen(state, scores, eligible=eligible, step=step)
+        return state, self._instead(masks, scores, eligible)
+
+    @abstractmethod
+    def _instead(
+        self,
+        masks: Mapping[str, Mask],
+        scores: Mapping[str, Scores],
+        eligible: Mapping[str, Mask],
+    ) -> dict[str, Mask]:
+        """What is taken instead of the selection's masks."""
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Nobody(_Changed):
+    """Ask a selection as ever, and mark nobody: its recipe with the mechanism on, and the rate 0."""
+
+    def _instead(
+        self,
+        masks: Mapping[str, Mask],
+        scores: Mapping[str, Scores],
+        eligible: Mapping[str, Mask],
+    ) -> dict[str, Mask]:
+        del masks, scores, eligible
+        return {}
 
 
 @final
@@ -104,35 +123,21 @@ class Inverted(_Changed):
         all score alike are those that would be taken anyway.
     """
 
-    def chosen(
+    def _instead(
         self,
-        state: SelectionState,
+        masks: Mapping[str, Mask],
         scores: Mapping[str, Scores],
-        *,
         eligible: Mapping[str, Mask],
-        step: int,
-    ) -> tuple[SelectionState, dict[str, Mask]]:
-        """What the selection remembers from here on, and the highest scores.
-
-        Args:
-            state: What it remembers. Not changed.
-            scores: By layer, (O,).
-            eligible: By layer, (O,).
-            step: Optimizer step.
-
-        Returns:
-            Its state, and masks.
-        """
-        state, masks = self.select.chosen(state, scores, eligible=eligible, step=step)
+    ) -> dict[str, Mask]:
         if self.graded:
             strengths = self.strengths(scores)
-            return state, {layer: eligible[layer] & (strengths[layer] > 0) for layer in masks}
+            return {layer: eligible[layer] & (strengths[layer] > 0) for layer in masks}
         found: dict[str, Mask] = {}
         for layer, mask in masks.items():
             may = eligible[layer].to(mask.device) & scores[layer].isfinite()
             order = torch.where(may, -scores[layer], math.inf)
             found[layer] = may & lowest(order, count=mask.sum(-1))
-        return state, found
+        return found
 
     def strengths(self, scores: Mapping[str, Scores]) -> dict[str, Scores]:
         """The selection's strengths, those of the worst for the best.
