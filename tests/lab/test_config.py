@@ -134,7 +134,7 @@ def test_a_study_file_is_read_with_its_types(tmp_path: Path) -> None:
         (
             'recipe = "none"',
             'recipe = "randomout"',
-            "arms.control.like: must say which arm is replayed, one of plain, ro",
+            "arms.control.like: must say whose control it is, one of plain, ro",
         ),
         (
             'recipe = "random"',

@@ -196,7 +196,7 @@ def _renews(facts: RecipeInfo) -> bool:
 
 
 def _partner(facts: Mapping[str, RecipeInfo], arm: Arm, *, where: str) -> str:
-    """The label of the arm that a control replays."""
+    """The label of the arm that a control is the control of."""
     tested = [label for label, found in facts.items() if _renews(found)]
     if arm.like is None:
         if len(tested) == 1:
@@ -206,9 +206,7 @@ def _partner(facts: Mapping[str, RecipeInfo], arm: Arm, *, where: str) -> str:
                 f"{where}: the control '{arm.recipe}' replays an arm with a recipe, and the study has none that renews "
                 "filters; networks that graft are compared with recipe 'independent' and with amplitude=0"
             )
-        raise ConfigError(
-            f"{where}.like: must say which arm is replayed, one of {', '.join(tested)}"
-        )
+        raise ConfigError(f"{where}.like: must say whose control it is, one of {', '.join(tested)}")
     if arm.like not in tested:
         raise UnknownNameError("arm with a recipe", arm.like, tested, where=f"{where}.like")
     return arm.like
