@@ -1,6 +1,6 @@
 """The edge of the learning rate, plain, with a clip of the gradient's norm and with KeepAlive: one figure.
 
-python benchmarks/keepalive_edge.py       # from results/keepalive-edge-*/summary.json; writes results/keepalive-edge.png
+python benchmarks/keepalive_edge.py   # from results/keepalive-edge-*/summary.json; writes results/keepalive-edge.png
 """
 
 from __future__ import annotations
