@@ -122,7 +122,7 @@ def test_only_runs_of_one_training_are_put_together(digits_npz: Path) -> None:
         "long": {"recipe": "none", "train": {"epochs": 9}},
         "pair": {"recipe": "independent", "settings": {"partners": 2}},
     }
-    runs = segments(plan(small_study(digits_npz, arms)).trials, {})
+    runs = list(segments(plan(small_study(digits_npz, arms)).trials, {}))
     waiting = Runs(runs, ended={}, stack_size=1)
     of: dict[str, str] = {run.specs[0].label: waiting.kind(run) for run in runs}
     assert of["slow"] == of["fast"]
