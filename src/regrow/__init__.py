@@ -2,7 +2,8 @@
 
 Contents: `attach` (a recipe inside your training loop), `attach_partners` (networks that lend each other weights),
 `trace` (who reads whom in your model), the recipes (`KeepAlive`, `RandomOut`, `ReDo`, `ContinualBackprop`, `ReGraMa`,
-`PartialReset`, `SelfNormalizedResets`, `RePr`, `FilterGrafting`, `NoiseScion`, `InternalScion`, `RandomControl`),
+`PartialReset`, `SelfNormalizedResets`, `ShrinkPerturb`, `RePr`, `FilterGrafting`, `NoiseScion`, `InternalScion`,
+`RandomControl`),
 `Recipe` with its parts for your own, `nn` (layers), `losses` and `Teachers`.
 """
 
@@ -42,6 +43,7 @@ if TYPE_CHECKING:  # what type checkers read; tests/test_api_surface.py holds it
     from regrow.recipes import ReGraMa as ReGraMa
     from regrow.recipes import RePr as RePr
     from regrow.recipes import SelfNormalizedResets as SelfNormalizedResets
+    from regrow.recipes import ShrinkPerturb as ShrinkPerturb
     from regrow.teachers import Teachers as Teachers
 
 __version__ = "0.1.0.dev0"
@@ -66,6 +68,7 @@ _HOMES = {
     "Report": "history",
     "RePr": "recipes",
     "SelfNormalizedResets": "recipes",
+    "ShrinkPerturb": "recipes",
     "StepLimit": "guard",
     "Teachers": "teachers",
     "trace": "graph",

@@ -241,6 +241,7 @@ OLD: list[tuple[Callable[..., Any], str, str]] = [
         if kind is not regrow.FilterGrafting
         for part in ("criterion", "select", "renew", "when")
     ),
+    (regrow.ReDo, "reset_optimizer", "ReDo: reset_optimizer is now optimizer_state: 'exact'"),
 ]
 
 
@@ -251,6 +252,13 @@ def test_an_old_spelling_is_told_by_the_new_one(
     with pytest.raises(TypeError) as caught:
         kind(**{name: 1})
     assert str(caught.value).startswith(told)
+
+
+def test_an_old_setting_and_an_old_part_are_told_by_the_new_one() -> None:
+    with pytest.raises(ConfigError, match=r"^s: reset_optimizer is now optimizer_state: 'exact' w"):
+        recipes.build("redo", {"reset_optimizer": False}, where="s")
+    with pytest.raises(ConfigError, match="reset_optimizer is now optimizer_state"):
+        regrow.ReDo().with_parts(reset_optimizer=False)  # type: ignore[call-arg]
 
 
 def test_an_old_way_to_other_parts_is_told_by_the_new_one() -> None:

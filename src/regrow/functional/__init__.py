@@ -29,6 +29,7 @@ from regrow.functional.overlap import expected_overlap, filter_overlap
 from regrow.functional.ranking import rank_correlation, value_correlation
 from regrow.functional.rates import adagrad_rate, asgd_rate, asgd_share
 from regrow.functional.rectified import radam_update
+from regrow.functional.shrinking import pulled, shrink_and_add
 from regrow.functional.silence import silent
 from regrow.functional.stagnation import relative_step
 from regrow.functional.step_limit import limited, step_scale
@@ -65,6 +66,7 @@ __all__ = [
     "nadam_update",
     "norm_scale",
     "own_share",
+    "pulled",
     "radam_update",
     "rank_correlation",
     "relative_activity",
@@ -72,6 +74,7 @@ __all__ = [
     "relative_step",
     "renewal_strength",
     "scale_share",
+    "shrink_and_add",
     "silence_limit",
     "silence_share",
     "silent",

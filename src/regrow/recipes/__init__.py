@@ -16,6 +16,7 @@ from regrow.recipes.redo import ReDo
 from regrow.recipes.regrama import ReGraMa
 from regrow.recipes.repr import RePr
 from regrow.recipes.self_normalized_resets import SelfNormalizedResets
+from regrow.recipes.shrink_perturb import ShrinkPerturb
 
 __all__ = [
     "ContinualBackprop",
@@ -32,6 +33,7 @@ __all__ = [
     "RePr",
     "RecipeInfo",
     "SelfNormalizedResets",
+    "ShrinkPerturb",
     "at_random",
     "build",
     "info",
