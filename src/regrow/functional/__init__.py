@@ -21,6 +21,7 @@ from regrow.functional.information import (
     weight_entropy,
     weight_l1,
 )
+from regrow.functional.isometry import isometric, polar_factor
 from regrow.functional.masks import below, lowest, lowest_of_all, spare_best
 from regrow.functional.moments import adam_update, adamax_update
 from regrow.functional.nesterov import nadam_momentum, nadam_update
@@ -57,6 +58,7 @@ __all__ = [
     "gradient_norm",
     "input_sizes",
     "invalid_shares",
+    "isometric",
     "layer_scaled",
     "limited",
     "lowest",
@@ -66,6 +68,7 @@ __all__ = [
     "nadam_update",
     "norm_scale",
     "own_share",
+    "polar_factor",
     "pulled",
     "radam_update",
     "rank_correlation",

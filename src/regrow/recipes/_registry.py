@@ -186,7 +186,8 @@ def _control(
     own = {key: value for key, value in given.items() if key != OF}
     of, place = str(given[OF]), f"{where}: " if where else ""
     tested = _entry(of, where).info
-    recipe = None if tested.role != "method" or tested.partners else build(of, own, where=where)
+    chooses = tested.role == "method" and not tested.partners and tested.family != "network"
+    recipe = build(of, own, where=where) if chooses else None
     if not isinstance(recipe, Recipe):
         raise ConfigError(f"{place}of must name a recipe that renews filters, got '{of}'")
     if info(name).control and like is None:
