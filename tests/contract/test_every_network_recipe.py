@@ -14,12 +14,13 @@ from torch import Tensor, nn
 import regrow
 from contract.network_rows import NETWORK, VARIANTS
 from contract.rows import wiring_of
+from contract.test_idle_operations import Counter
 from crossed import crossed, seldom
 from regrow import recipes
 from regrow.errors import ConfigError
 from regrow.graph import Wiring
 from regrow.loop import Detached
-from regrow.renewal.network import Pull
+from regrow.renewal.network import Pull, ShrinkAndAdd
 from surgery.rows import ROWS
 
 Batches = list[tuple[Tensor, Tensor]]
@@ -399,6 +400,35 @@ def test_after_detach_nothing_happens_and_a_copy_does_nothing(
     run.acting.boundary()
     assert same(before, run.values())
     assert run.acting.report.boundaries == 1
+
+
+@pytest.mark.parametrize("name", AT_BOUNDARIES)
+def test_a_step_without_a_boundary_costs_nothing(name: str, small_cnn: Cnn, batches: Some) -> None:
+    """Counted in operations of passes and steps."""
+    counts = []
+    for recipe in (None, made(name)):
+        run = Run(small_cnn(0), recipe).train(batches(2))
+        with Counter() as counter:
+            run.train(batches(3), start=2)
+        counts.append(counter.count)
+    assert counts[0] == counts[1] > 0
+
+
+def test_filters_that_are_out_stay_out(small_cnn: Cnn, batches: Some) -> None:
+    """The network is changed around them, and they come back from changed values."""
+    recipe = regrow.RePr(s1=4, s2=4, cycles=1, unit="steps").with_parts(
+        network=ShrinkAndAdd(shrink=0.5, noise=0.2)
+    )
+    run = Run(small_cnn(0), recipe).train(batches(6))  # a boundary is told before step 5
+    resting = run.acting.report.resting
+    assert resting
+    assert run.acting.report.network_changes == 1
+    for path, filters in resting.items():
+        assert not run.model.get_parameter(f"{path}.weight")[list(filters)].any()
+    for images, labels in batches(STEPS)[6:]:
+        run.step(images, labels)
+    assert run.acting.report.renewed
+    assert not run.acting.report.resting
 
 
 @pytest.mark.slow  # the compiler takes its time
