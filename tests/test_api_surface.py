@@ -14,10 +14,12 @@ from fresh import fresh
 
 PUBLIC = {
     "ContinualBackprop",
+    "FIRE",
     "FilterGrafting",
     "Grafter",
     "InternalScion",
     "KeepAlive",
+    "L2Init",
     "NoiseScion",
     "PartialReset",
     "PartnerRecipe",
@@ -30,6 +32,7 @@ PUBLIC = {
     "Regrower",
     "Report",
     "SelfNormalizedResets",
+    "ShrinkPerturb",
     "StepLimit",
     "Teachers",
     "attach",

@@ -2,7 +2,8 @@
 
 Contents: `attach` (a recipe inside your training loop), `attach_partners` (networks that lend each other weights),
 `trace` (who reads whom in your model), the recipes (`KeepAlive`, `RandomOut`, `ReDo`, `ContinualBackprop`, `ReGraMa`,
-`PartialReset`, `SelfNormalizedResets`, `RePr`, `FilterGrafting`, `NoiseScion`, `InternalScion`, `RandomControl`),
+`PartialReset`, `SelfNormalizedResets`, `ShrinkPerturb`, `L2Init`, `FIRE`, `RePr`, `FilterGrafting`,
+`NoiseScion`, `InternalScion`, `RandomControl`),
 `Recipe` with its parts for your own, `nn` (layers), `losses` and `Teachers`.
 """
 
@@ -30,10 +31,12 @@ if TYPE_CHECKING:  # what type checkers read; tests/test_api_surface.py holds it
     from regrow.partners import Grafter as Grafter
     from regrow.partners import attach_partners as attach_partners
     from regrow.partnership import PartnerRecipe as PartnerRecipe
+    from regrow.recipes import FIRE as FIRE
     from regrow.recipes import ContinualBackprop as ContinualBackprop
     from regrow.recipes import FilterGrafting as FilterGrafting
     from regrow.recipes import InternalScion as InternalScion
     from regrow.recipes import KeepAlive as KeepAlive
+    from regrow.recipes import L2Init as L2Init
     from regrow.recipes import NoiseScion as NoiseScion
     from regrow.recipes import PartialReset as PartialReset
     from regrow.recipes import RandomControl as RandomControl
@@ -42,6 +45,7 @@ if TYPE_CHECKING:  # what type checkers read; tests/test_api_surface.py holds it
     from regrow.recipes import ReGraMa as ReGraMa
     from regrow.recipes import RePr as RePr
     from regrow.recipes import SelfNormalizedResets as SelfNormalizedResets
+    from regrow.recipes import ShrinkPerturb as ShrinkPerturb
     from regrow.teachers import Teachers as Teachers
 
 __version__ = "0.1.0.dev0"
@@ -51,9 +55,11 @@ _HOMES = {
     "attach_partners": "partners",
     "ContinualBackprop": "recipes",
     "FilterGrafting": "recipes",
+    "FIRE": "recipes",
     "Grafter": "partners",
     "InternalScion": "recipes",
     "KeepAlive": "recipes",
+    "L2Init": "recipes",
     "NoiseScion": "recipes",
     "PartialReset": "recipes",
     "PartnerRecipe": "partnership",
@@ -66,6 +72,7 @@ _HOMES = {
     "Report": "history",
     "RePr": "recipes",
     "SelfNormalizedResets": "recipes",
+    "ShrinkPerturb": "recipes",
     "StepLimit": "guard",
     "Teachers": "teachers",
     "trace": "graph",

@@ -27,6 +27,9 @@ RECIPES = (
     regrow.ContinualBackprop,
     regrow.PartialReset,
     regrow.SelfNormalizedResets,
+    regrow.ShrinkPerturb,
+    regrow.L2Init,
+    regrow.FIRE,
 )
 NAMES = [(make, name) for make in RECIPES for name in inspect.signature(make).parameters]
 WRONG = (-1, 0, 2.5, float("nan"), "no such word")

@@ -159,7 +159,7 @@ def test_as_the_authors_code_touches_the_weights_alone(
         active_fraction=1.0,
         reset_bias=False,
         reset_norm=False,
-        reset_optimizer=False,
+        optimizer_state="kept",
     )
     regrow.attach(recipe, model, optimizer, example_inputs=EXAMPLE)
     _train(model, optimizer, batches(1))
@@ -554,9 +554,9 @@ def test_optimizers_that_cannot_be_followed(
     with pytest.raises(OptimizerError, match="LBFGS"):
         regrow.attach(recipe, model, torch.optim.LBFGS(model.parameters()), example_inputs=EXAMPLE)
     adafactor = torch.optim.Adafactor(model.parameters())
-    with pytest.raises(OptimizerError, match="reset_optimizer=False in the recipe"):
+    with pytest.raises(OptimizerError, match="optimizer_state='kept' in the recipe"):
         regrow.attach(recipe, model, adafactor, example_inputs=EXAMPLE)
-    as_is = regrow.RandomOut(confirm="gradient", active_fraction=1.0, reset_optimizer=False)
+    as_is = regrow.RandomOut(confirm="gradient", active_fraction=1.0, optimizer_state="kept")
     assert regrow.attach(as_is, model, adafactor, example_inputs=EXAMPLE).report.steps == 0
 
 
@@ -569,7 +569,7 @@ def test_a_state_of_another_run_is_refused(
     for key, value in (("seed", 3), ("recipe", "repr"), ("layers", {"0": 4}), ("version", 99)):
         with pytest.raises(StateError, match=f"saved regrower has {key}"):
             regrower.load_state_dict({**copy.deepcopy(state), key: value})
-    with pytest.raises(StateError, match="reset_optimizer"):
+    with pytest.raises(StateError, match="optimizer_state"):
         regrower.load_state_dict({**state, "optimizers": [None]})
     with pytest.raises(StateError, match="lacks born, report"):
         regrower.load_state_dict({k: v for k, v in state.items() if k not in {"born", "report"}})

@@ -111,7 +111,7 @@ def test_memory_that_is_not_reset_is_what_it_was(which: str, hooks: bool, resume
     kind = KINDS[which]
 
     def attach(net: nn.Module, by: torch.optim.Optimizer) -> regrow.Regrower:
-        recipe = _dropping(reset_optimizer=False)
+        recipe = _dropping(optimizer_state="kept")
         return regrow.attach(recipe, net, by, example_inputs=_batch(0)[0], hooks=hooks)
 
     def train(steps: range) -> None:
@@ -168,7 +168,7 @@ def test_an_optimizer_that_nobody_knows_may_keep_its_memory() -> None:
     model = _build()
     optimizer = Own(model.parameters(), {})
     regrower = regrow.attach(
-        _dropping(reset_optimizer=False), model, optimizer, example_inputs=_batch(0)[0]
+        _dropping(optimizer_state="kept"), model, optimizer, example_inputs=_batch(0)[0]
     )
     for step in range(8):
         _step(model, optimizer, step)

@@ -154,6 +154,21 @@ def partial_resets() -> dict[str, Any]:
 
 
 @scenario
+def boundaries() -> dict[str, Any]:
+    """Changes of the whole network, drawn alike whatever each rank's own generator says."""
+    found = {}
+    for recipe in (regrow.ShrinkPerturb(), regrow.L2Init(strength=0.5), regrow.FIRE()):
+        model, optimizer, _ = build(attach=False, adam=True)
+        regrower = regrow.attach(recipe, model, optimizer, example_inputs=EXAMPLE)
+        train(model, optimizer, 4)
+        regrower.boundary()
+        train(model, optimizer, 4)
+        changes = {"changes": regrower.report.network_changes}
+        found[recipe.info.name] = outcome(model, optimizer, regrower) | changes
+    return found
+
+
+@scenario
 def kept_output() -> dict[str, Any]:
     """Each rank calibrates on images of its own, with running statistics of its own."""
     model, optimizer, _ = build(attach=False)

@@ -21,6 +21,7 @@ from regrow.functional.information import (
     weight_entropy,
     weight_l1,
 )
+from regrow.functional.isometry import isometric, polar_factor
 from regrow.functional.masks import below, lowest, lowest_of_all, spare_best
 from regrow.functional.moments import adam_update, adamax_update
 from regrow.functional.nesterov import nadam_momentum, nadam_update
@@ -29,6 +30,7 @@ from regrow.functional.overlap import expected_overlap, filter_overlap
 from regrow.functional.ranking import rank_correlation, value_correlation
 from regrow.functional.rates import adagrad_rate, asgd_rate, asgd_share
 from regrow.functional.rectified import radam_update
+from regrow.functional.shrinking import pulled, shrink_and_add
 from regrow.functional.silence import silent
 from regrow.functional.stagnation import relative_step
 from regrow.functional.step_limit import limited, step_scale
@@ -56,6 +58,7 @@ __all__ = [
     "gradient_norm",
     "input_sizes",
     "invalid_shares",
+    "isometric",
     "layer_scaled",
     "limited",
     "lowest",
@@ -65,6 +68,8 @@ __all__ = [
     "nadam_update",
     "norm_scale",
     "own_share",
+    "polar_factor",
+    "pulled",
     "radam_update",
     "rank_correlation",
     "relative_activity",
@@ -72,6 +77,7 @@ __all__ = [
     "relative_step",
     "renewal_strength",
     "scale_share",
+    "shrink_and_add",
     "silence_limit",
     "silence_share",
     "silent",

@@ -179,6 +179,8 @@ def places(births: Births) -> tuple[Places, Tensor]:
         (tensor([[2, 3]]), tensor([[1]], dtype=torch.int32))
     """
     numbers = births.numbers()
+    if not numbers.shape:
+        return (), numbers  # one number, such as a temperature
     found = (numbers > 0).nonzero(as_tuple=True)
     at = tuple(
         index if size > 1 else slice(None) for index, size in zip(found, numbers.shape, strict=True)
@@ -283,17 +285,18 @@ def begin_(
     defaults: Options,
     family: Family,
     name: str,
+    ages: bool = True,
 ) -> None:
     """Let the marked entries of a tensor, which the optimizer has stepped before, begin anew in it.
 
     What is kept of them is that of fresh ones, and where later steps depend on the age, they are noted in `young`.
     Where no entry of a tensor is old any more, the optimizer is told to count from the earliest birth that is left:
-    with all born at once its own steps are right then.
+    with all born at once its own steps are right then. Without `ages` nobody is noted, and nobody told.
     """
     family.begin_(parameter, state, mask, group=group, defaults=defaults)
     if SLOW in state:
         begin_slow_(parameter, state, mask)
-    if not family.knows_age(group):
+    if not (ages and family.knows_age(group)):
         return
     known = young.get(parameter)
     count = None

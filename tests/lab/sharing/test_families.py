@@ -71,7 +71,7 @@ def test_what_is_selected_and_how_long_may_differ(
         {"every_epochs": 1},
         {"reset_bias": False},
         {"reset_norm": False},
-        {"reset_optimizer": False},
+        {"optimizer_state": "kept"},
         {"readers": "zero"},
         {"preserve": True},
         {"grace_steps": 3},

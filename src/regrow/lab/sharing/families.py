@@ -100,7 +100,7 @@ def common_part(recipe: Recipe) -> tuple[object, ...] | None:
     select = recipe.select
     if recipe.drop or not isinstance(recipe.when, Every) or select.remembers or select.graded:
         return None
-    if recipe.guard is not None or recipe.gain_check is not None:
+    if not all(each is None for each in (recipe.guard, recipe.gain_check, recipe.network)):
         return None  # they act before anything is renewed: plain training is another run from the first step on
     # How long it looks may differ: up to where the first one stops they are the same run.
     same = replace(recipe.when, active_fraction=1.0)
@@ -132,7 +132,7 @@ def _rest(recipe: Recipe) -> tuple[object, ...]:
         recipe.grace,
         recipe.newborn,
         recipe.min_loss,
-        recipe.reset_optimizer,
+        recipe.optimizer_state,
         recipe.exclude_first,
         recipe.init,
     )
