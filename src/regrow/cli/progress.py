@@ -74,8 +74,7 @@ class Progress:
                 self._first = (self.clock(), self._gone, self._samples)
         elif isinstance(event, Ended):
             self._left.pop(event.spec.trial, None)
-            last = event.result.last
-            self.accuracies[event.spec.trial] = None if last is None else last.test_accuracy
+            self.accuracies[event.spec.trial] = event.result.accuracy
 
     @property
     def done(self) -> int:
@@ -246,10 +245,9 @@ def duration(seconds: float | None) -> str:
 
 def _ended(event: Ended) -> str:
     """One trial that ended, in words."""
-    result, last = event.result, event.result.last
+    result, accuracy = event.result, event.result.accuracy
     if result.status == "crashed":
         return f"{result.trial}: crashed: {result.error}"
-    accuracy = last.test_accuracy if last is not None else None
     told = "-" if accuracy is None else f"{100 * accuracy:.1f} %"
     if event.spec.partners > 1:
         told += f", mean of {event.spec.partners} networks"

@@ -7,22 +7,25 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.conv import _ConvNd  # pyright: ignore[reportPrivateUsage] # the only common base
 from torch.optim import SGD, Adam, AdamW, Optimizer
 
 from regrow import recipes
 from regrow.compose import Recipe
 from regrow.errors import ConfigError
 from regrow.graph import Wiring
+from regrow.graph.filters import LayerKind
 from regrow.history import Renewed
 from regrow.lab.arm_recipes import OWN
 from regrow.lab.data import Dataset
-from regrow.lab.generator_keys import generator_key
 from regrow.lab.models import registry as models
 from regrow.loop import Regrower, attach
 from regrow.nn import set_start_gain_
 from regrow.partners import Grafter, attach_partners
 from regrow.partnership import PartnerRecipe
+from regrow.streams import tasks
 from regrow.study.document import Training
+from regrow.study.generator_keys import generator_key
 from regrow.study.trials import TrialSpec
 
 CALIBRATION = 256
@@ -32,10 +35,23 @@ START_IMAGES = 256
 """Training images that set the gains of a network which asks for it."""
 
 
+def images_per_epoch(spec: TrialSpec, available: int) -> int:
+    """How many images an epoch trains on: all that are available, or as the stream says."""
+    if spec.stream is None:
+        return available
+    batch_size = spec.train.batch_size
+    return tasks.images_per_epoch(spec.stream, available=available, batch_size=batch_size)
+
+
 def steps_per_epoch(training: Training, examples: int) -> int:
-    """Optimizer steps of an epoch."""
+    """Optimizer steps of an epoch that trains on so many images."""
     whole, rest = divmod(examples, training.batch_size)
     return whole + (1 if rest and not training.drop_last else 0)
+
+
+def steps_of(spec: TrialSpec, data: Dataset) -> int:
+    """Optimizer steps of an epoch of a trial."""
+    return steps_per_epoch(spec.train, images_per_epoch(spec, len(data.x_train)))
 
 
 def build_model(spec: TrialSpec, data: Dataset, *, seed: int) -> nn.Module:
@@ -118,7 +134,7 @@ def attach_recipe(
     """
     if recipe is None:
         return None
-    per_epoch = steps_per_epoch(spec.train, len(data.x_train))
+    per_epoch = steps_of(spec, data)
     images, classes = data.held_out or (data.x_train[:CALIBRATION], data.y_train[:CALIBRATION])
     return attach(
         recipe,
@@ -130,10 +146,17 @@ def attach_recipe(
         calibration_targets=classes,
         total_steps=per_epoch * spec.train.epochs,
         steps_per_epoch=per_epoch,
+        layers=acted_on(model),
         seed=spec.seed,
         init=models.recorded_init(spec.model.name, spec.model.settings),
         hooks=hooks,
     )
+
+
+def acted_on(model: nn.Module) -> tuple[LayerKind, ...] | None:
+    """The kinds of layers that recipes act on: as each says, but of a network without convolutions its dense ones."""
+    convolves = any(isinstance(module, _ConvNd) for module in model.modules())
+    return None if convolves else ("linear",)
 
 
 def attach_partner_recipe(
@@ -145,7 +168,7 @@ def attach_partner_recipe(
     recipe = recipes.build(spec.recipe, spec.settings, where=spec.trial)
     if not isinstance(recipe, PartnerRecipe):
         raise TypeError(f"recipe '{spec.recipe}' says that it is for several networks, and is none")
-    per_epoch = steps_per_epoch(spec.train, len(data.x_train))
+    per_epoch = steps_of(spec, data)
     return attach_partners(
         recipe,
         [model for model, _ in members],
