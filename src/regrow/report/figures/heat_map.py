@@ -53,7 +53,8 @@ def figures(results: Results, panel: Panel) -> Iterator[Drawing]:
         caption=(
             f"Mean paired difference of {judged_by(results.study.stream).accuracy}, {panel.arm} minus {panel.versus}, "
             f"in percentage points, and failed seeds, in each of {len(panel.cells)} cells; "
-            f"n = {pairs(panel.measured)} pairs each. Bold in a frame: the 95 % bootstrap interval excludes 0 (each cell by itself, not corrected for their number)."
+            f"n = {pairs(panel.measured)} pairs each. Bold in a frame: the 95 % "
+            "bootstrap interval excludes 0 (each cell by itself, not corrected for their number)."
             f"{crossed}{ends}"
         ),
         alt=f"Two heat maps over {panel.x.setting} and {panel.y.setting}, a number in each cell.",
