@@ -24,11 +24,11 @@ from regrow.lab.engines.stack import _batches  # pyright: ignore[reportPrivateUs
 from regrow.lab.member import Member
 from regrow.lab.plan import plan
 from regrow.lab.preflight import preflight
-from regrow.loop import Regrower
+from regrow.loop import Regrower, attach
 from regrow.streams import tasks
 from regrow.study.document import EngineName, Study
 from regrow.study.generator_keys import generator_key
-from regrow.study.records import TrialResult
+from regrow.study.records import EpochRecord, TrialResult
 from regrow.study.trials import TrialSpec
 
 STREAM = {"kind": "random-labels", "tasks": 4, "epochs": 3, "images": 40}
@@ -240,6 +240,33 @@ def test_a_recipe_is_told_of_each_task_once(
     assert told == whole
 
 
+def test_recipes_that_measure_do_so_on_the_images_of_the_task(
+    digits_npz: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: dict[str, Any] = {}
+
+    def attached(*args: Any, **named: Any) -> Regrower:
+        given.update(named)
+        return attach(*args, **named)
+
+    monkeypatch.setattr("regrow.lab.assembly.attach", attached)
+    study = a_study(digits_npz, stream=of_kind("permuted"))
+    spec, data = spec_of(study, "redo"), dataset_of(study)
+    assert spec.stream is not None
+    seen: list[int] = []
+
+    def look(record: EpochRecord) -> None:
+        """Behind an epoch, which is a task here, the next one is the newest; behind the last there is none."""
+        if record.epoch < 3:
+            task = tasks.task(spec.stream, data, seed=spec.seed, index=record.epoch)
+            assert torch.equal(given["calibration_inputs"](), task.images)
+            assert torch.equal(given["calibration_targets"](), task.labels)
+            seen.append(record.epoch)
+
+    run_trial(spec, data, on_epoch=look)
+    assert seen == [1, 2]
+
+
 DEADLY = """
 import os, pathlib, signal
 from torch import nn
@@ -362,6 +389,10 @@ MISTAKES: list[tuple[dict[str, Any], str]] = [
     ),
     ({"train": {"augment": "crop-flip"}}, r"arms\.none: train\.augment must be 'none'"),
     ({"train": {"eval_every_epochs": 2}}, r"train\.eval_every_epochs must be 1"),
+    (
+        {"diagnostics": {"oracle_every_epochs": 2}, "train": {**TRAIN, "held_out": 9}},
+        r"oracle_every_epochs: must be 0 with \[stream\].*got 2",
+    ),
     ({"arms": {"two": {"recipe": "independent"}}}, r"arms\.two: trains several networks"),
     (
         {"arms": {"t": {"recipe": "none"}, "s": {"recipe": "none", "teachers": ["t"]}}},
@@ -379,10 +410,6 @@ def test_a_mistake_is_one_line(digits_npz: Path, parts: dict[str, Any], message:
 LATE: list[tuple[dict[str, Any], str]] = [
     ({"stream": {**STREAM, "images": 97}}, r"stream\.images: must be at most 96"),
     ({"stream": None}, "arm fresh: recipe 'restart-each-task' begins anew with each task"),
-    (
-        {"arms": {"r": {"recipe": "repr", "settings": {"rank_by": "oracle"}}}},
-        "arm r: ranks filters on images that stay the same",
-    ),
 ]
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from regrow.report import wording
 from regrow.report.export import export
 from regrow.report.figures import rates, tasks
 from regrow.report.judged import judged_by
@@ -162,7 +163,7 @@ def test_the_tables_say_it(one: Results) -> None:
     row = dict(zip(table.columns, table.rows[2], strict=True))
     assert row["Arm"] == "redo"
     assert row["Renewed per task"] == "3.0"
-    assert row["Share of the gap (%)"] not in {"", "–"}
+    assert row["Share of the gap (%)"] not in {"", wording.NOTHING}
     assert "fresh is above none" in table.caption
     chance = chance_table(one, "base")
     ((arm, other, renewed, n, difference, *_),) = chance.rows

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -124,6 +124,7 @@ def attach_recipe(
     recipe: Recipe | None,
     hooks: bool = True,
     wiring: Wiring | None = None,
+    newest: Callable[[], tuple[Tensor, Tensor]] | None = None,
 ) -> Regrower | None:
     """Attach a trial's recipe, if it has one.
 
@@ -131,19 +132,26 @@ def attach_recipe(
         data: Recipes that measure on data do so on what is held out of it, else on the first training images.
         hooks: It acts by the optimizer's hooks; else whoever makes the steps calls it.
         wiring: Of the network, where it has been traced; None: it is traced now.
+        newest: Gives the images and classes that are trained on now, where a stream changes them: recipes that measure
+            on data do so on the first of these.
     """
     if recipe is None:
         return None
     per_epoch = steps_of(spec, data)
-    images, classes = data.held_out or (data.x_train[:CALIBRATION], data.y_train[:CALIBRATION])
+    examples: tuple[Any, Any] = data.held_out or (
+        data.x_train[:CALIBRATION],
+        data.y_train[:CALIBRATION],
+    )
+    if newest is not None:
+        examples = lambda: newest()[0][:CALIBRATION], lambda: newest()[1][:CALIBRATION]
     return attach(
         recipe,
         model,
         optimizer,
         example_inputs=data.x_train[:2] if wiring is None else None,
         wiring=wiring,
-        calibration_inputs=images,
-        calibration_targets=classes,
+        calibration_inputs=examples[0],
+        calibration_targets=examples[1],
         total_steps=per_epoch * spec.train.epochs,
         steps_per_epoch=per_epoch,
         layers=acted_on(model),

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
+from contextlib import suppress
 from typing import Final
 
 import torch
 from torch import Tensor, nn
 
-from regrow.criteria import Signal
-from regrow.functional.activity import relative_activity
-from regrow.graph import trace
+from regrow.criteria import Observation, Signal
+from regrow.errors import ConfigError, TraceError
+from regrow.graph import Filters, trace
 from regrow.graph.slices import rows
 from regrow.lab.assembly import acted_on
 from regrow.lab.measure import finite_or_none
@@ -37,7 +38,10 @@ class Health:
 
     def __init__(self, model: nn.Module, example: Tensor) -> None:
         kinds = acted_on(model) or ("conv", "linear")
-        self._filters = trace(model, example).renewable(layers=kinds)
+        self._filters: tuple[Filters, ...] = ()
+        # A network that cannot be followed is trained all the same, and has no records.
+        with suppress(TraceError):
+            self._filters = trace(model, example).renewable(layers=kinds)
         self.layers = {filters.path: filters.count for filters in self._filters}
 
     def look(self, model: nn.Module, images: Tensor, *, task: int) -> list[HealthRecord]:
@@ -52,15 +56,20 @@ class Health:
         """
         if not self._filters:
             return []
-        probe = Probe(model, self._filters, images[:_EXAMPLES], signals=[Signal.ACTIVATIONS])
-        seen, weights = probe.observe(), dict(model.named_parameters())
+        seen: dict[str, Observation] = {}
+        with suppress(ConfigError):  # no layer can be heard apart
+            shown = images[:_EXAMPLES]
+            probe = Probe(model, self._filters, shown, signals=[Signal.ACTIVATIONS])
+            seen = probe.observe()
+        weights = dict(model.named_parameters())
         found: list[HealthRecord] = []
         for filters in self._filters:
-            heard = seen[filters.path].heard
+            heard = seen[filters.path].heard if filters.path in seen else None
             dead = dormant = None
             if heard is not None:
                 dead = _share(heard.zeros == 1)
-                dormant = _share(~(relative_activity(heard.activation) > DORMANT))
+                # Not `relative_activity`, for which nobody is dormant in a layer that gives nothing at all.
+                dormant = _share(heard.activation <= DORMANT * heard.activation.mean())
             weight = rows(weights[filters.weight].detach(), filters).double()
             found.append(
                 HealthRecord(

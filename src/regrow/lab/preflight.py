@@ -197,11 +197,7 @@ def _rehearse(spec: TrialSpec, network: _Network) -> list[str]:
             attached.detach()
     told = [str(warning.message) for warning in caught]
     measures = recipe is not None and bool(recipe.criterion.needs & MEASURED)
-    if measures and spec.stream is not None:
-        raise ConfigError(
-            f"arm {spec.label}: ranks filters on images that stay the same, which a study with a stream has not"
-        )
-    if measures and dataset.held_out is None:
+    if measures and spec.stream is None and dataset.held_out is None:
         count = min(assembly.CALIBRATION, len(dataset.x_train))
         told.append(
             f"ranks filters on the first {count} training images, which it is trained on; "

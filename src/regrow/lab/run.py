@@ -79,6 +79,7 @@ class Run:
         )
         self.crew = Crew(specs, clock=clock) if len(specs) > 1 else None
         first = self.members[0]
+        self.records: list[EpochRecord] = []
         first.regrower = assembly.attach_recipe(
             spec,
             self.data,
@@ -86,6 +87,7 @@ class Run:
             first.optimizer,
             recipe=self.crew.recipe if self.crew else assembly.arm_recipe(spec, like=like),
             hooks=hooks,
+            newest=None if spec.stream is None else lambda: first.shown(self.epoch + 1),
         )
         if self.crew is not None:
             self.crew.watch(self._report)
@@ -95,7 +97,6 @@ class Run:
         self.diagnosis = Diagnosis(spec, first.model, self.data)
         stream = spec.stream
         self.tasks = None if stream is None else TaskLog(stream, first.model, self.data)
-        self.records: list[EpochRecord] = []
         self.inside: list[float] = []
         self.partners: list[PartnerRecord] = []
         self.restarts = 0

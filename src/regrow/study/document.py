@@ -238,6 +238,11 @@ class Study(_Part):
         """With a stream its tasks say how many epochs there are, and the training only repeats it."""
         if self.stream is None:
             return self
+        if self.diagnostics.oracle_every_epochs:
+            raise ValueError(
+                "diagnostics.oracle_every_epochs: must be 0 with [stream], for the held-out images are of no task, got "
+                f"{self.diagnostics.oracle_every_epochs}"
+            )
         whole = self.stream.epochs_in_all
         told = (
             {"train.epochs": self.train.epochs} if "epochs" in self.train.model_fields_set else {}
