@@ -23,10 +23,10 @@ from regrow.lab.checkpoint import CheckpointFile
 from regrow.lab.config import Overrides, load_study
 from regrow.lab.data import Dataset
 from regrow.lab.engines.modules import ModuleEngine
-from regrow.lab.generator_keys import generator_key, partner_seed
 from regrow.lab.member import Member, partner_rate
 from regrow.lab.plan import plan
 from regrow.study.document import Study, Training
+from regrow.study.generator_keys import generator_key, partner_seed
 from regrow.study.records import EpochRecord, TrialResult
 from regrow.study.trials import TrialSpec
 

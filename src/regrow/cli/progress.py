@@ -104,8 +104,7 @@ class Progress:
             self._leave(event.spec, 0)
             del self._begun[event.spec.trial]
             self._open[event.spec.seed] -= 1
-            last = event.result.last
-            self.arms[event.spec.label].end(None if last is None else last.test_accuracy)
+            self.arms[event.spec.label].end(event.result.accuracy)
 
     def _leave(self, spec: TrialSpec, epochs: int) -> None:
         """So many epochs of a trial are left."""
@@ -278,10 +277,9 @@ def duration(seconds: float | None) -> str:
 
 def _ended(event: Ended) -> str:
     """One trial that ended, in words."""
-    result, last = event.result, event.result.last
+    result, accuracy = event.result, event.result.accuracy
     if result.status == "crashed":
         return f"{result.trial}: crashed: {result.error}"
-    accuracy = last.test_accuracy if last is not None else None
     told = "-" if accuracy is None else f"{100 * accuracy:.1f} %"
     if event.spec.partners > 1:
         told += f", mean of {event.spec.partners} networks"

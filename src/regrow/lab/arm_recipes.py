@@ -1,4 +1,4 @@
-"""What an arm may be: the registered recipes, and the three that the laboratory runs by itself."""
+"""What an arm may be: the registered recipes, and those that the laboratory runs by itself."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from regrow.errors import ConfigError
 from regrow.lab.settings import Settings, read_settings, settings_of
 from regrow.neutral import OF
 from regrow.study.known import filled
+from regrow.study.stream import AT_EACH_TASK
 
 OWN: Final = {
     info.name: info
@@ -38,6 +39,13 @@ OWN: Final = {
             "looks after each check_epochs epochs (null: a tenth of them).",
             role="restart",
         ),
+        RecipeInfo(
+            name=AT_EACH_TASK,
+            title="A fresh network for each task",
+            summary="Begins each task of a stream with a fresh network and a fresh optimizer: what the stream's tasks "
+            "are worth to a network that has lost nothing.",
+            role="restart",
+        ),
     )
 }
 """Nothing is attached in these arms."""
@@ -60,6 +68,7 @@ _SETTINGS: Final[Mapping[str, type[Settings]]] = {
     "none": Settings,
     "independent": _Apart,
     "restart": _Restarts,
+    AT_EACH_TASK: Settings,
 }
 
 

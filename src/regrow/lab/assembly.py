@@ -2,27 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.conv import _ConvNd  # pyright: ignore[reportPrivateUsage] # the only common base
 from torch.optim import SGD, Adam, AdamW, Optimizer
 
 from regrow import recipes
 from regrow.compose import Recipe
 from regrow.errors import ConfigError
 from regrow.graph import Wiring
+from regrow.graph.filters import LayerKind
 from regrow.history import Renewed
 from regrow.lab.arm_recipes import OWN
 from regrow.lab.data import Dataset
-from regrow.lab.generator_keys import generator_key
 from regrow.lab.models import registry as models
 from regrow.loop import Regrower, attach
 from regrow.nn import set_start_gain_
 from regrow.partners import Grafter, attach_partners
 from regrow.partnership import PartnerRecipe
+from regrow.streams import tasks
 from regrow.study.document import Training
+from regrow.study.generator_keys import generator_key
 from regrow.study.trials import TrialSpec
 
 CALIBRATION = 256
@@ -32,10 +35,23 @@ START_IMAGES = 256
 """Training images that set the gains of a network which asks for it."""
 
 
+def images_per_epoch(spec: TrialSpec, available: int) -> int:
+    """How many images an epoch trains on: all that are available, or as the stream says."""
+    if spec.stream is None:
+        return available
+    batch_size = spec.train.batch_size
+    return tasks.images_per_epoch(spec.stream, available=available, batch_size=batch_size)
+
+
 def steps_per_epoch(training: Training, examples: int) -> int:
-    """Optimizer steps of an epoch."""
+    """Optimizer steps of an epoch that trains on so many images."""
     whole, rest = divmod(examples, training.batch_size)
     return whole + (1 if rest and not training.drop_last else 0)
+
+
+def steps_of(spec: TrialSpec, data: Dataset) -> int:
+    """Optimizer steps of an epoch of a trial."""
+    return steps_per_epoch(spec.train, images_per_epoch(spec, len(data.x_train)))
 
 
 def build_model(spec: TrialSpec, data: Dataset, *, seed: int) -> nn.Module:
@@ -108,6 +124,7 @@ def attach_recipe(
     recipe: Recipe | None,
     hooks: bool = True,
     wiring: Wiring | None = None,
+    newest: Callable[[], tuple[Tensor, Tensor]] | None = None,
 ) -> Regrower | None:
     """Attach a trial's recipe, if it has one.
 
@@ -115,25 +132,39 @@ def attach_recipe(
         data: Recipes that measure on data do so on what is held out of it, else on the first training images.
         hooks: It acts by the optimizer's hooks; else whoever makes the steps calls it.
         wiring: Of the network, where it has been traced; None: it is traced now.
+        newest: Gives the images and classes that are trained on now, where a stream changes them: recipes that measure
+            on data do so on the first of these.
     """
     if recipe is None:
         return None
-    per_epoch = steps_per_epoch(spec.train, len(data.x_train))
-    images, classes = data.held_out or (data.x_train[:CALIBRATION], data.y_train[:CALIBRATION])
+    per_epoch = steps_of(spec, data)
+    examples: tuple[Any, Any] = data.held_out or (
+        data.x_train[:CALIBRATION],
+        data.y_train[:CALIBRATION],
+    )
+    if newest is not None:
+        examples = lambda: newest()[0][:CALIBRATION], lambda: newest()[1][:CALIBRATION]
     return attach(
         recipe,
         model,
         optimizer,
         example_inputs=data.x_train[:2] if wiring is None else None,
         wiring=wiring,
-        calibration_inputs=images,
-        calibration_targets=classes,
+        calibration_inputs=examples[0],
+        calibration_targets=examples[1],
         total_steps=per_epoch * spec.train.epochs,
         steps_per_epoch=per_epoch,
+        layers=acted_on(model),
         seed=spec.seed,
         init=models.recorded_init(spec.model.name, spec.model.settings),
         hooks=hooks,
     )
+
+
+def acted_on(model: nn.Module) -> tuple[LayerKind, ...] | None:
+    """The kinds of layers that recipes act on: as each says, but of a network without convolutions its dense ones."""
+    convolves = any(isinstance(module, _ConvNd) for module in model.modules())
+    return None if convolves else ("linear",)
 
 
 def attach_partner_recipe(
@@ -145,7 +176,7 @@ def attach_partner_recipe(
     recipe = recipes.build(spec.recipe, spec.settings, where=spec.trial)
     if not isinstance(recipe, PartnerRecipe):
         raise TypeError(f"recipe '{spec.recipe}' says that it is for several networks, and is none")
-    per_epoch = steps_per_epoch(spec.train, len(data.x_train))
+    per_epoch = steps_of(spec, data)
     return attach_partners(
         recipe,
         [model for model, _ in members],

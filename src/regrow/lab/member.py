@@ -10,16 +10,25 @@ import torch
 from torch import Tensor
 
 from regrow.graph import Filters, trace
-from regrow.lab.assembly import build_model, build_optimizer, epoch_order, steps_per_epoch
+from regrow.lab.assembly import (
+    build_model,
+    build_optimizer,
+    epoch_order,
+    images_per_epoch,
+    steps_of,
+)
 from regrow.lab.data.augment import crop_flip
-from regrow.lab.generator_keys import generator_key, partner_seed
 from regrow.losses import overlap_penalty
+from regrow.streams import tasks
+from regrow.study.generator_keys import generator_key, partner_seed
 
 if TYPE_CHECKING:
     from regrow.lab.data import Dataset
     from regrow.lab.teaching import Teaching
     from regrow.loop import Regrower
+    from regrow.streams.task import Task
     from regrow.study.document import Training
+    from regrow.study.stream import AnyStream
     from regrow.study.trials import TrialSpec
 
 STEP_SHARE = 0.3
@@ -36,8 +45,6 @@ class Member:
         model: The network.
         optimizer: Its optimizer.
         training: How it is trained.
-        images: What it is trained on, (N, C, H, W).
-        labels: Their classes, (N,).
         device: Where it is trained.
         lr: Its learning rate before any schedule.
         regrower: The recipe at work in it, or None; set by the trial.
@@ -54,11 +61,11 @@ class Member:
     ) -> None:
         self._spec, self._data, self._teaching = spec, data, teaching
         self.training, self.device = spec.train, data.x_train.device
-        self.images, self.labels = data.x_train, data.y_train
         self._seed = partner_seed(spec.seed, place)
-        self.steps_per_epoch = steps_per_epoch(spec.train, len(data.x_train))
+        self.steps_per_epoch = steps_of(spec, data)
         self.lr = partner_rate(spec.train, place=place, partners=spec.partners)
         self.regrower: Regrower | None = None
+        self._task: tuple[int, Task] | None = None
         self._begin(self._seed)
         self._apart = self._kept_apart()
 
@@ -76,15 +83,37 @@ class Member:
     @property
     def seen_in_epoch(self) -> int:
         """Images that an epoch trains on."""
-        return min(self.steps_per_epoch * self.training.batch_size, len(self.images))
+        there = images_per_epoch(self._spec, len(self._data.x_train))
+        return min(self.steps_per_epoch * self.training.batch_size, there)
+
+    def shown(self, epoch: int) -> tuple[Tensor, Tensor]:
+        """What an epoch trains on: images (N, C, H, W) and their classes (N,)."""
+        if self._spec.stream is None:
+            return self._data.x_train, self._data.y_train
+        task = self.task(self._spec.stream, epoch)
+        return task.images, task.labels
+
+    def task(self, stream: AnyStream, epoch: int) -> Task:
+        """The task of a stream that an epoch is in."""
+        index = stream.task_of(epoch) - 1
+        if self._task is None or self._task[0] != index:
+            found = tasks.task(stream, self._data, seed=self._seed, index=index)
+            self._task = index, found
+        return self._task[1]
 
     def noise_key(self, epoch: int) -> int:
         """The seed of torch's global generator in an epoch, for dropout."""
         return generator_key("noise", self._seed, epoch)
 
     def order(self, epoch: int) -> Tensor:
-        """The order of the images."""
-        return epoch_order(self._seed, epoch=epoch, examples=len(self.images))
+        """The order of the images that an epoch trains on."""
+        stream, count = self._spec.stream, len(self.shown(epoch)[0])
+        if stream is None:
+            return epoch_order(self._seed, epoch=epoch, examples=count)
+        batch_size = self.training.batch_size
+        return tasks.order(
+            stream, seed=self._seed, epoch=epoch, images=count, batch_size=batch_size
+        )
 
     def moves(self, epoch: int) -> torch.Generator:
         """Where an epoch's augmentation comes from."""
@@ -92,23 +121,22 @@ class Member:
 
     def batches(self, epoch: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
         """The batches of an epoch."""
-        moves = self.moves(epoch)
+        moves, (images, labels) = self.moves(epoch), self.shown(epoch)
         for batch in self._splits(epoch):
-            yield batch, self._shown(batch, moves), self.labels[batch]
+            yield batch, self._seen(images[batch], moves), labels[batch]
 
     def last_batch(self) -> tuple[Tensor, Tensor, Tensor]:
         """The last batch of the first epoch, the smallest of all: indices, images and classes."""
-        batch = self._splits(1)[-1]
-        return batch, self._shown(batch, self.moves(1)), self.labels[batch]
+        batch, (images, labels) = self._splits(1)[-1], self.shown(1)
+        return batch, self._seen(images[batch], self.moves(1)), labels[batch]
 
     def _splits(self, epoch: int) -> Sequence[Tensor]:
         """The indices of an epoch's batches."""
         order = self.order(epoch).to(self.device)
         return order.split(self.training.batch_size)[: self.steps_per_epoch]
 
-    def _shown(self, batch: Tensor, moves: torch.Generator) -> Tensor:
+    def _seen(self, images: Tensor, moves: torch.Generator) -> Tensor:
         """The images of a batch as the network sees them."""
-        images = self.images[batch]
         if self.training.augment == "crop-flip":
             images = crop_flip(images, moves)
         if self.training.channels_last:

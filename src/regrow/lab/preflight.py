@@ -26,7 +26,9 @@ from regrow.lab.teaching import teacher_network
 from regrow.lab.tried import try_model, try_step
 from regrow.lab.weights import read_weights
 from regrow.partners import Grafter
+from regrow.streams import tasks
 from regrow.study.document import DataChoice, at
+from regrow.study.stream import AT_EACH_TASK
 from regrow.study.trials import TrialSpec
 
 Found = TypeVar("Found")
@@ -98,6 +100,7 @@ class _Tried:
             [spec.model.name, spec.model.settings],
             spec.train.model_dump(include=STEP),
             spec.diagnostics.model_dump(),
+            None if spec.stream is None else spec.stream.model_dump(),
         )
         network = self._once(trained, lambda: _Network(spec, parted))
         recipe = _text(
@@ -142,8 +145,13 @@ class _Network:
 
     def __init__(self, spec: TrialSpec, dataset: Dataset) -> None:
         self.data = dataset
-        count, batch = len(self.data.x_train), spec.train.batch_size
-        if assembly.steps_per_epoch(spec.train, count) == 0:
+        if spec.stream is not None:
+            tasks.refuse_data(spec.stream, self.data)
+        count, batch = (
+            assembly.images_per_epoch(spec, len(self.data.x_train)),
+            spec.train.batch_size,
+        )
+        if assembly.steps_of(spec, self.data) == 0:
             raise ConfigError(
                 f"train.batch_size: must be at most {count}, the number of training images, "
                 f"with drop_last, got {batch} (arm {spec.label})"
@@ -169,6 +177,10 @@ class _Network:
 def _rehearse(spec: TrialSpec, network: _Network) -> list[str]:
     """An arm's recipe attached and taken off again: what is to be told."""
     _try_teacher_files(spec, network.data)
+    if spec.recipe == AT_EACH_TASK and spec.stream is None:
+        raise ConfigError(
+            f"arm {spec.label}: recipe '{AT_EACH_TASK}' begins anew with each task, and the study has no [stream]"
+        )
     dataset, like = network.data, None if spec.like is None else list[Renewed]()
     grafter: Grafter | None = None
     with warnings.catch_warnings(record=True) as caught, at(f"arm {spec.label}"):
@@ -184,7 +196,8 @@ def _rehearse(spec: TrialSpec, network: _Network) -> list[str]:
         if attached is not None:
             attached.detach()
     told = [str(warning.message) for warning in caught]
-    if recipe is not None and recipe.criterion.needs & MEASURED and dataset.held_out is None:
+    measures = recipe is not None and bool(recipe.criterion.needs & MEASURED)
+    if measures and spec.stream is None and dataset.held_out is None:
         count = min(assembly.CALIBRATION, len(dataset.x_train))
         told.append(
             f"ranks filters on the first {count} training images, which it is trained on; "

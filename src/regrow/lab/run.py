@@ -13,6 +13,7 @@ from typing import Any, Final
 from regrow.errors import RegrowWarning
 from regrow.history import Renewed, Report
 from regrow.lab import assembly
+from regrow.lab.boundary import tell_boundary
 from regrow.lab.data import Dataset
 from regrow.lab.data.dataset import hold_out
 from regrow.lab.diagnostics import Diagnosis
@@ -21,6 +22,7 @@ from regrow.lab.measure import finite, finite_or_none, majority_share, measure
 from regrow.lab.member import Member
 from regrow.lab.sharing.crew import Crew
 from regrow.lab.sharing.families import PLAIN
+from regrow.lab.task_log import TaskLog
 from regrow.lab.teaching import Teaching
 from regrow.lab.together import together
 from regrow.lab.weights import Weights, WeightsFile
@@ -32,6 +34,7 @@ from regrow.study.records import (
     TogetherRecord,
     TrialResult,
 )
+from regrow.study.stream import AT_EACH_TASK
 from regrow.study.trials import TrialSpec
 
 STUCK_MARGIN: Final = 0.02
@@ -70,12 +73,13 @@ class Run:
             Member(spec, self.data, place=place, teaching=teaching)
             for place in range(spec.partners)
         ]
-        self.per_epoch = assembly.steps_per_epoch(spec.train, len(self.data.x_train))
+        self.per_epoch = assembly.steps_of(spec, self.data)
         clock = Clock(
             total_steps=self.per_epoch * spec.train.epochs, steps_per_epoch=self.per_epoch
         )
         self.crew = Crew(specs, clock=clock) if len(specs) > 1 else None
         first = self.members[0]
+        self.records: list[EpochRecord] = []
         first.regrower = assembly.attach_recipe(
             spec,
             self.data,
@@ -83,6 +87,7 @@ class Run:
             first.optimizer,
             recipe=self.crew.recipe if self.crew else assembly.arm_recipe(spec, like=like),
             hooks=hooks,
+            newest=None if spec.stream is None else lambda: first.shown(self.epoch + 1),
         )
         if self.crew is not None:
             self.crew.watch(self._report)
@@ -90,7 +95,8 @@ class Run:
             spec, self.data, [(each.model, each.optimizer) for each in self.members]
         )
         self.diagnosis = Diagnosis(spec, first.model, self.data)
-        self.records: list[EpochRecord] = []
+        stream = spec.stream
+        self.tasks = None if stream is None else TaskLog(stream, first.model, self.data)
         self.inside: list[float] = []
         self.partners: list[PartnerRecord] = []
         self.restarts = 0
@@ -123,6 +129,17 @@ class Run:
 
     # ---- training
 
+    def begin_epoch(self) -> None:
+        """Where a task begins, the arm may begin anew, and its recipe may be told; elsewhere nothing happens."""
+        stream, member = self.spec.stream, self.members[0]
+        if stream is None or not stream.begins_task(self.epoch + 1):
+            return
+        if self.spec.recipe == AT_EACH_TASK:
+            self.restarts += 1
+            member.restart(self.restarts)
+        elif stream.told:
+            tell_boundary(member.regrower)
+
     def trained(self, found: Sequence[tuple[float, float]], *, seconds: float) -> EpochRecord:
         """Take an epoch down that an engine has trained: evaluate, and restart if the arm does that."""
         started = time.perf_counter() - seconds
@@ -135,7 +152,9 @@ class Run:
         self.diverged = not whole and not self._restart_ahead(epoch)
         at_end = epoch > training.epochs - training.eval_last_epochs
         looks = epoch % training.eval_every_epochs == 0 or at_end or self.diverged
-        tests = [self._test(member) if looks else (None, None) for member in self.members]
+        if self.spec.stream is not None:
+            looks = self.spec.stream.ends_task(epoch) or self.diverged
+        tests = [self._test(member, epoch) if looks else (None, None) for member in self.members]
         started += self._diagnose(epoch)
         stuck = not whole or accuracy <= majority_share(self.data.y_train) + STUCK_MARGIN
         if stuck and not self.diverged and self._checks_at(epoch):
@@ -152,6 +171,8 @@ class Run:
             seconds=time.perf_counter() - started,
         )
         self.records.append(record)
+        if self.tasks is not None:
+            self.tasks.note(self.records)
         self.inside.append(self._report.seconds - sum(self.inside))
         return record
 
@@ -161,15 +182,22 @@ class Run:
         regrower = self.members[0].regrower
         return Report(recipe=PLAIN, layers={}) if regrower is None else regrower.report
 
-    def _test(self, member: Member) -> tuple[float | None, float | None]:
-        return measure(member.model, self.data.x_test, self.data.y_test)
+    def _test(self, member: Member, epoch: int) -> tuple[float | None, float | None]:
+        if self.spec.stream is None:
+            return measure(member.model, self.data.x_test, self.data.y_test)
+        task = member.task(self.spec.stream, epoch)
+        return measure(member.model, task.test_images, task.test_labels)
 
     def _diagnose(self, epoch: int) -> float:
         """Look at the networks beside their accuracy: the seconds that it took."""
         models = [member.model for member in self.members]
-        return self.diagnosis.look(models, epoch=epoch, out=self._report.resting)
+        seconds = self.diagnosis.look(models, epoch=epoch, out=self._report.resting)
+        if self.tasks is not None and self.spec.stream is not None:
+            task = self.members[0].task(self.spec.stream, epoch)
+            seconds += self.tasks.look(models[0], task, epoch=epoch)
+        return seconds
 
-    # ---- the arm "restart"
+    # ---- the arms "restart" and "restart-each-task"
 
     def _checks_at(self, epoch: int) -> bool:
         """Whether the arm may restart after this epoch."""
@@ -182,7 +210,10 @@ class Run:
         )
 
     def _restart_ahead(self, epoch: int) -> bool:
-        """Whether a check is still to come that can save a network which is not finite."""
+        """Whether a restart is still to come that can save a network which is not finite."""
+        stream = self.spec.stream
+        if stream is not None and self.spec.recipe == AT_EACH_TASK:
+            return stream.task_of(epoch) < stream.tasks
         return any(self._checks_at(later) for later in range(epoch, self.spec.train.epochs))
 
     # ---- saving and ending
@@ -201,6 +232,7 @@ class Run:
             "restarts": self.restarts,
             "diagnosis": self.diagnosis.state_dict(),
             "nonfinite": {} if self.crew is None else self.crew.nonfinite(),
+            "tasks": None if self.tasks is None else self.tasks.state_dict(),
         }
 
     def load(self, state: Mapping[str, Any]) -> None:
@@ -214,6 +246,8 @@ class Run:
         self.restarts = state["restarts"]
         self.inside = list(state.get("inside", [0.0] * len(self.records)))
         self.diagnosis.load_state_dict(state["diagnosis"])
+        if self.tasks is not None:
+            self.tasks.load_state_dict(state["tasks"])
         counts: Mapping[str, int] = state.get("nonfinite") or {}
         report = self._report
         if self.crew is None:  # others of the crew that it was in may have looked longer
@@ -250,20 +284,22 @@ class Run:
 
     def _result(self, spec: TrialSpec, report: Report, nonfinite: int) -> TrialResult:
         grafted = None if self.grafter is None else self.grafter.report
-        layers = self.diagnosis.layers or report.layers
+        streamed = self.tasks.found() if self.tasks else {}
+        layers = self.tasks.layers if self.tasks else self.diagnosis.layers or report.layers
         return TrialResult(
             trial=spec.trial,
             cell=spec.cell,
             arm=spec.label,
             seed=spec.seed,
             status="diverged" if self.diverged else "finished",
-            majority_share=majority_share(self.data.y_test),
+            majority_share=self.tasks.chance if self.tasks else majority_share(self.data.y_test),
             epochs=self._epochs(without=spec.recipe == PLAIN),
             steps=self._steps_done,
             renewals=renewal_records(report.events, per_epoch=self.per_epoch),
             resting=resting_records(report),
             layers=tuple(LayerRecord(layer=path, filters=n) for path, n in layers.items()),
             **self.diagnosis.found(),
+            **streamed,
             partners=tuple(self.partners),
             together=self._together(),
             grafts=graft_records(grafted.events if grafted else (), per_epoch=self.per_epoch),

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import update_bn
 
 from regrow.lab.assembly import build_model
-from regrow.lab.generator_keys import generator_key
 from regrow.lab.measure import accuracy_of, logits_of, measure
+from regrow.study.generator_keys import generator_key
 from regrow.study.records import TogetherRecord
 
 if TYPE_CHECKING:

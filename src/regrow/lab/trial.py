@@ -126,7 +126,9 @@ class _Going:
         return Run(asked.specs, self._data, like=asked.like, teachers=teachers, hooks=self._hooks)
 
     def begin_epoch(self) -> None:
+        # Those that leave the run in this epoch go on from here, and begin it themselves.
         self._before = copied(self.run.state()) if self.run.may_split else None
+        self.run.begin_epoch()
 
     def part(self) -> bool:
         """Give away the trials that have left the run in this epoch; whether there are any."""

@@ -154,11 +154,13 @@ class Bench:
         return False
 
     def _train(self, task: Sequence[Request]) -> None:
+        from regrow.lab.assembly import images_per_epoch  # noqa: PLC0415 # loads torch
         from regrow.lab.trial import train_together  # noqa: PLC0415 # loads torch
 
         first, send, settings = task[0].specs[0], self._send, self._settings
         data = self._data(first)
-        samples = first.partners * (len(data.x_train) - first.train.held_out)
+        available = len(data.x_train) - first.train.held_out
+        samples = first.partners * images_per_epoch(first, available)
         every_s = min(settings.tell_every_s, settings.checkpoint_every_s)
         telling = {
             run.specs[0].trial: _Telling(send, samples=samples, every_s=every_s) for run in task

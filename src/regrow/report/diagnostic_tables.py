@@ -13,6 +13,7 @@ from regrow.report import wording
 from regrow.report.compared import Reached, compare, majority_share, reached
 from regrow.report.findings import Comparison
 from regrow.report.table import DIFFERENCE, Table, of_last, table_of
+from regrow.report.task_tables import chance_table, tasks_table
 from regrow.report.weights import end_table, entropy_table, invalid_table, share_table
 from regrow.study.records import CorrelationRecord, RestingRecord
 from regrow.study.results import Results
@@ -26,6 +27,8 @@ def diagnostic_tables(results: Results, cell: str) -> tuple[tuple[str, str, Tabl
         Name of its file, title, table; tables without rows are left out.
     """
     every = (
+        ("tasks", "Over the tasks", tasks_table(results, cell)),
+        ("chance", "Criterion against chance", chance_table(results, cell)),
         ("last-epochs", "The last epochs", last_epochs_table(results, cell)),
         ("picks", "Which layers were picked", picks_table(results, cell)),
         ("overlap", "Overlap at the end", overlap_table(results, cell)),

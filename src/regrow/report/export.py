@@ -19,6 +19,7 @@ from regrow.report.partner_tables import partner_tables
 from regrow.report.sweep.panels import Panel
 from regrow.report.sweep.tables import cells_table, panels_table
 from regrow.report.table import arms_table, as_markdown, paired_table
+from regrow.report.task_tables import rates_table
 from regrow.report.template import filled
 from regrow.report.write import write_report
 from regrow.study.results import Results
@@ -52,6 +53,8 @@ def export(run_dir: Path, into: Path) -> tuple[Path, ...]:
             put(f"{_file(panel)}.md", as_markdown(cells_table(panel)))
         if len(found.panels) > 1:
             put("panels.md", as_markdown(panels_table(found.panels)))
+        if (own := rates_table(results)).rows:
+            put("rates.md", as_markdown(own))
         for cell in found.cells:
             suffix = "" if cell.cell == "base" else f"-{file_name(cell.cell)}"
             put(f"arms{suffix}.md", as_markdown(arms_table(cell)))

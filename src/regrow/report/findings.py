@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from regrow.report.judged import Judged
 from regrow.report.several import Several
 from regrow.study.records import ArmRecord
 from regrow.study.statistics import FEWEST_PAIRS, ArmSummary, PairedComparison
@@ -99,6 +100,7 @@ class CellSummary:
         comparisons: Each arm with the baseline, then each recipe with its controls.
         several: The arms that train several networks.
         joint: Their networks as one, compared with the baseline and with those of the networks trained apart.
+        judged: What the accuracies are.
     """
 
     cell: str
@@ -109,6 +111,7 @@ class CellSummary:
     comparisons: tuple[Comparison, ...]
     several: tuple[Several, ...]
     joint: tuple[Comparison, ...]
+    judged: Judged
 
     @property
     def ended(self) -> int:

@@ -14,6 +14,7 @@ from regrow.report import wording
 from regrow.report.drawing import MANY_CELLS, Drawing, Place
 from regrow.report.effort import effort
 from regrow.report.findings import StudySummary
+from regrow.report.judged import judged_by
 from regrow.report.table import Table, table_of
 from regrow.report.template import filled
 from regrow.study.keys import flat
@@ -23,7 +24,7 @@ from regrow.study.statistics import FEWEST_PAIRS
 Drawn = Sequence[tuple[Drawing, bytes]]
 """Figures, each with its SVG."""
 
-_FIRST: Final = ("data", "model", "train", "arms", "grid", "seeds")
+_FIRST: Final = ("data", "model", "stream", "train", "arms", "grid", "seeds")
 """Settings in the order of the page; others come after them."""
 
 _LONG: Final = 30
@@ -48,6 +49,7 @@ def page(results: Results, found: StudySummary, drawn: Drawn) -> str:
         results=results,
         found=found,
         about=_about(results),
+        judged=judged_by(results.study.stream),
         several=any(arm.networks > 1 for cell in found.cells for arm in cell.arms),
         figures_at=figures_at,
         crashed=_crashed(results, found),

@@ -10,9 +10,12 @@ from typing import Final
 from regrow.report.compared import Reached, compare, majority_share, reached
 from regrow.report.effort import effort
 from regrow.report.findings import ArmNumbers, CellSummary, Comparison, StudySummary, Versus
+from regrow.report.judged import judged_by
+from regrow.report.rates import at_their_rates
 from regrow.report.several import WAYS, Several, several
 from regrow.report.sweep.panels import Chosen, Panel, panels
 from regrow.report.sweep.told import choice, findings, headline
+from regrow.report.task_numbers import arm_tasks
 from regrow.report.weights import carried
 from regrow.study.records import ArmRecord, RestingRecord, Trial
 from regrow.study.results import Results
@@ -54,6 +57,8 @@ def summary_document(results: Results, found: StudySummary) -> dict[str, object]
     spent = effort(results)
     if spent is not None:
         document["network_epochs"] = asdict(spent)
+    if rates := at_their_rates(results):
+        document["rates"] = [asdict(each) for each in rates]
     if found.panels:
         document["sweep"] = {"panels": [_panel(panel) for panel in found.panels]}
     if found.cells or not found.panels:
@@ -72,6 +77,15 @@ def _cell_document(results: Results, cell: CellSummary) -> dict[str, object]:
         "several": [_several(own) for own in cell.several],
         "joint": [asdict(each) | {"outcome": each.outcome} for each in cell.joint],
         "weights": [asdict(weights) for weights in carried(results, cell.cell)],
+        **({} if results.study.stream is None else _tasks(results, cell)),
+    }
+
+
+def _tasks(results: Results, cell: CellSummary) -> dict[str, object]:
+    """What a stream has besides."""
+    return {
+        "judged_by": cell.judged.whole,
+        "tasks": [asdict(arm) for arm in arm_tasks(results, cell.cell)],
     }
 
 
@@ -175,6 +189,7 @@ def _cell(results: Results, cell: str) -> CellSummary:
         comparisons=told,
         several=joined,
         joint=told_as_one,
+        judged=judged_by(study.stream),
     )
 
 

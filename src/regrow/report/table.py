@@ -62,9 +62,11 @@ def table_of(
 def arms_table(cell: CellSummary) -> Table:
     """What each arm reached in one cell: one row an arm."""
     caption = (
-        "Test accuracy after the last epoch. n: trials that ended; SD: standard deviation "
+        f"{cell.judged.whole}. n: trials that ended; SD: standard deviation "
         "over seeds; crashed trials are in n and in failed, in no mean."
     )
+    if cell.judged.told:
+        caption += f" {cell.judged.told}"
     if any(arm.networks > 1 for arm in cell.arms):
         caption += " A trial of several networks counts with their mean."
     if any(arm.diverged for arm in cell.arms):
@@ -161,7 +163,7 @@ def paired_table(cell: CellSummary) -> Table:
             "McNemar p": lambda found: wording.p_value(found.numbers.mcnemar_p),
         },
         caption=(
-            "Paired differences of test accuracy, first arm minus second, over n seeds with both. "
+            f"Paired differences of {cell.judged.accuracy}, first arm minus second, over n seeds with both. "
             "CI: bias-corrected and accelerated bootstrap of the mean (9999 resamples). Wilcoxon: "
             "exact signed-rank test, from six differing pairs on. McNemar: exact test on failed seeds."
         ),
@@ -172,6 +174,7 @@ def paired_table(cell: CellSummary) -> Table:
 def overview_table(study: StudySummary) -> Table:
     """All cells of a study at one glance: one row for each cell and arm compared with the baseline."""
     shown = ("n", "Difference (points)", "95 % CI (points)")
+    accuracy = next((cell.judged.accuracy for cell in study.cells), "")
     return table_of(
         [
             (cell.cell, comparison)
@@ -189,7 +192,7 @@ def overview_table(study: StudySummary) -> Table:
             "Verdict": lambda row: OUTCOMES[row[1].outcome],
         },
         caption=(
-            "Every cell: paired difference of test accuracy from the baseline over n seeds, "
+            f"Every cell: paired difference of {accuracy} from the baseline over n seeds, "
             "and failed seeds without and with."
         ),
         words={"Cell", "Arm", "Verdict"},

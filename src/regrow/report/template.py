@@ -18,11 +18,12 @@ from regrow.report.table import (
     overview_table,
     paired_table,
 )
+from regrow.report.task_tables import rates_table
 from regrow.report.verdict import caution, standing, verdicts
 
 _CALLED: Final = (
     *(activity_table, arms_table, best_table, cells_table, diagnostic_tables, overview_table),
-    *(paired_table, panels_table, partner_tables, as_markdown),
+    *(paired_table, panels_table, partner_tables, rates_table, as_markdown),
     *(caution, choice, findings, headline, outcome, standing, verdicts, wording.count),
 )
 """What templates call."""

@@ -8,6 +8,7 @@ from typing import Final
 
 from regrow.report import wording
 from regrow.report.findings import ArmNumbers, CellSummary, Comparison, Outcome, StudySummary
+from regrow.report.judged import Judged
 from regrow.report.partner_verdict import networks_told, shares_told
 from regrow.report.sentences import against, brackets, meanings
 from regrow.study.statistics import FEWEST_PAIRS
@@ -108,7 +109,7 @@ def _verdict(cell: CellSummary, arm: ArmNumbers) -> Verdict:
         raise AssertionError(arm.label)
     sentences = [
         _failures(comparison),
-        _difference(comparison),
+        _difference(comparison, cell.judged),
         *_controls(cell, arm),
         *networks_told(cell, arm),
         *_caveats(arm, comparison),
@@ -138,12 +139,12 @@ def _failures(comparison: Comparison) -> str:
     )
 
 
-def _difference(comparison: Comparison) -> str:
+def _difference(comparison: Comparison, judged: Judged) -> str:
     numbers = comparison.numbers
     if numbers.mean_difference is None:
         return ""
     text = (
-        f"Mean test accuracy {wording.percent(numbers.mean_b)} % under {comparison.versus}, "
+        f"Mean {judged.accuracy} {wording.percent(numbers.mean_b)} % under {comparison.versus}, "
         f"{wording.percent(numbers.mean_a)} % under {comparison.arm}: a difference of "
         f"{wording.points(numbers.mean_difference)} points {brackets(comparison)}"
     )

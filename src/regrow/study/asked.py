@@ -14,6 +14,7 @@ from typing import Any, Final, cast
 
 from regrow.study.records import ArmRecord
 from regrow.study.relations import baseline_of
+from regrow.study.stream import AnyStream, stream_in
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +39,11 @@ class Asked:
     def arms(self) -> tuple[ArmRecord, ...]:
         """Its arms as they are in the first cell: labels, recipes and what each is for are the same in all."""
         return tuple(next(iter(self.by_cell.values())).values())
+
+    @cached_property
+    def stream(self) -> AnyStream | None:
+        """Its stream of tasks, if it has one."""
+        return stream_in(self.document)
 
     @cached_property
     def baseline(self) -> str:
@@ -186,7 +192,9 @@ def _axis(key: str, values: list[object], *, label: str) -> Axis | None:
     """The axis of a key of the grid, if it varies a number among the settings of an arm's recipe."""
     # A label may be called as a part of the study is; without "arms." the part is meant then.
     first, _, rest = key.removeprefix("arms.").partition(".")
-    of_study = first in {"train", "data", "model", "diagnostics"} and not key.startswith("arms.")
+    of_study = first in {"train", "data", "model", "stream", "diagnostics"} and not key.startswith(
+        "arms."
+    )
     if first != label or of_study or not rest or rest.startswith(_APART):
         return None
     if any(isinstance(value, bool) or not isinstance(value, int | float) for value in values):

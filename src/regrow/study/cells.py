@@ -27,6 +27,7 @@ from regrow.study.document import (
 from regrow.study.folder import sha256_of
 from regrow.study.keys import set_key
 from regrow.study.known import CONTROLS, Known, filled
+from regrow.study.stream import refuse_beside_stream
 
 if TYPE_CHECKING:
     from regrow.compose import RecipeInfo
@@ -52,6 +53,8 @@ class Cell:
 def cells(study: Study, *, complete: Callable[[Study, str], Study], where: str) -> tuple[Cell, ...]:
     """Multiply the grid out and complete the study at each of its points, the last key varying fastest."""
     base = study.model_dump(exclude={"grid"})
+    if study.stream is not None:
+        del base["train"]["epochs"]  # the stream says it, in each cell its own
     found: dict[str, Cell] = {}
     for point in _points(study, where=where):
         document = deepcopy(base)
@@ -138,7 +141,11 @@ def _completed(
     arm = study.arms[label]
     place, _, path = where.rpartition(": ")
     training = {**study.train.model_dump(), **arm.train}
-    epochs = check_training(training, where=place, path=f"{path}.train").epochs
+    checked = check_training(training, where=place, path=f"{path}.train")
+    if study.stream is not None:
+        refuse_beside_stream(
+            checked, networks=facts[label].partners, teachers=bool(arm.teachers), where=where
+        )
     if facts[label].role in CONTROLS:
         like = _partner(facts, arm, where=where)
         partner, shared = study.arms[like], known.recipes.settings(arm.recipe)
@@ -151,7 +158,7 @@ def _completed(
     elif arm.like is not None:
         raise ConfigError(f"{where}.like: is for controls, and recipe '{arm.recipe}' is none")
     full = known.recipes.complete(
-        arm.recipe, arm.settings, epochs=epochs, where=f"{where}.settings"
+        arm.recipe, arm.settings, epochs=checked.epochs, where=f"{where}.settings"
     )
     return arm.model_copy(update={"settings": full})
 

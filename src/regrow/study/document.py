@@ -1,7 +1,8 @@
 """What a study asks for: one data set, one model, a training, its arms, its seeds, and a grid.
 
 Contents: `Study` and its parts (`DataChoice`, `ModelChoice`, `Training`, `Diagnostics`, `Arm`), and
-`check_document`, which makes a Study from plain data with one clear line for each mistake. Nothing here imports torch.
+`check_document`, which makes a Study from plain data with one clear line for each mistake. `[stream]` is in
+`study/stream.py`. Nothing here imports torch.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from pydantic import (
 from pydantic_core import ErrorDetails
 
 from regrow.errors import ConfigError, RegrowError, UnknownNameError
+from regrow.study.stream import KINDS, StreamChoice
 
 LABEL: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_+-]*")
 """What an arm may be called: it becomes part of trial names and of dotted keys."""
@@ -180,6 +182,7 @@ class Study(_Part):
     name: Annotated[str, Field(pattern=r"\S")]
     data: DataChoice
     model: ModelChoice = ModelChoice()
+    stream: StreamChoice | None = None
     train: Training = Training()
     diagnostics: Diagnostics = Diagnostics()
     arms: dict[str, Arm] = Field(min_length=1)
@@ -229,6 +232,32 @@ class Study(_Part):
                     f"a label must be letters, digits, '_', '+' and '-', got '{label}'"
                 )
         return arms
+
+    @model_validator(mode="after")
+    def _as_long_as_the_stream(self) -> Self:
+        """With a stream its tasks say how many epochs there are, and the training only repeats it."""
+        if self.stream is None:
+            return self
+        if self.diagnostics.oracle_every_epochs:
+            raise ValueError(
+                "diagnostics.oracle_every_epochs: must be 0 with [stream], for the held-out images are of no task, got "
+                f"{self.diagnostics.oracle_every_epochs}"
+            )
+        whole = self.stream.epochs_in_all
+        told = (
+            {"train.epochs": self.train.epochs} if "epochs" in self.train.model_fields_set else {}
+        )
+        told |= {
+            f"arms.{label}.train.epochs": arm.train["epochs"]
+            for label, arm in self.arms.items()
+            if "epochs" in arm.train
+        }
+        for key, epochs in told.items():
+            if epochs != whole:
+                raise ValueError(
+                    f"{key}: must be left out, for [stream] says how long training is ({whole} epochs), got {epochs!r}"
+                )
+        return self.model_copy(update={"train": self.train.model_copy(update={"epochs": whole})})
 
 
 def check_document(document: Mapping[str, Any], *, where: str) -> Study:
@@ -294,6 +323,9 @@ _TOLD: Final = {
     "mapping_type": "must be a table, got {came!r}",
     "literal_error": "must be one of {expected}, got {came!r}",
     "missing": "is missing",
+    "union_tag_invalid": "kind must be one of {expected_tags}, got {tag!r}",
+    "union_tag_not_found": "kind is missing",
+    "model_attributes_type": "must be a table, got {came!r}",
     "string_pattern_mismatch": "must hold more than spaces, got {came!r}",
     "too_short": "must hold at least one entry",
     "value_error": "{error}",
@@ -306,7 +338,11 @@ def _line(
 ) -> str:
     """One mistake as ``file: key: what must hold, got what``."""
     inside = [str(part) for part in detail["loc"]]
-    location = [*prefix, *inside]
+    # Of a stream pydantic names the kind as if it were a key.
+    location = [
+        *prefix,
+        *(part for n, part in enumerate(inside) if (n, inside[0]) != (1, "stream")),
+    ]
     if detail["type"] == "extra_forbidden":
         place = ": ".join(part for part in (where, ".".join(location[:-1])) if part)
         return str(UnknownNameError("key", location[-1], _known(root, inside[:-1]), where=place))
@@ -329,6 +365,8 @@ def _known(root: type[BaseModel], path: list[str]) -> list[str]:
         "diagnostics": Diagnostics,
         "arms": Arm,
     }
+    if path[:1] == ["stream"]:
+        return [*KINDS[path[1]].model_fields]
     found = parts[path[0]] if path else root
     if found is Arm and path[2:3] == ["distillation"]:
         found = Distillation

@@ -27,6 +27,8 @@ def of_cell(study: Study, known: Known, *, data_digest: str) -> dict[str, Any]:
     found["train"] = without(found["train"], TRAINING_LATER)
     for arm in found["arms"].values():
         arm["settings"] = distinguishing(arm["recipe"], arm["settings"])
+    if study.stream is not None:
+        found["stream"] = study.stream.model_dump(mode="json")
     return {**found, "data_digest": data_digest}
 
 

@@ -16,9 +16,9 @@ MISSING: Final = object()
 def set_key(found: dict[str, Any], key: str, value: object, *, where: str) -> None:
     """Set one value of a study by its dotted key, in place.
 
-    ``train.<key>``, ``diagnostics.<key>``, ``model.<setting>``, ``data.<setting>``, ``<arm>.<setting>``,
-    ``<arm>.train.<key>``, ``<arm>.model.<setting>``, ``<arm>.distillation.<key>``; a leading ``arms.`` is allowed
-    before a label.
+    ``train.<key>``, ``stream.<key>``, ``diagnostics.<key>``, ``model.<setting>``, ``data.<setting>``,
+    ``<arm>.<setting>``, ``<arm>.train.<key>``, ``<arm>.model.<setting>``, ``<arm>.distillation.<key>``; a leading
+    ``arms.`` is allowed before a label.
     """
     *parents, last = path_of(found, key, where=where)
     table = found
@@ -47,7 +47,7 @@ def path_of(found: Mapping[str, Any], key: str, *, where: str) -> tuple[str, ...
     first, _, rest = key.removeprefix("arms.").partition(".")
     if not rest:
         raise ConfigError(f"{where}: must be like train.lr or randomout.threshold, got '{key}'")
-    if first in {"train", "diagnostics"} and not key.startswith("arms."):
+    if first in {"train", "stream", "diagnostics"} and not key.startswith("arms."):
         return first, rest
     if first in {"data", "model"} and not key.startswith("arms."):
         return first, "settings", rest
@@ -56,7 +56,7 @@ def path_of(found: Mapping[str, Any], key: str, *, where: str) -> tuple[str, ...
         if part in {"train", "settings", "model", "distillation"} and name:
             return "arms", first, part, name
         return "arms", first, "settings", rest
-    known = ["train", "model", "data", "diagnostics", *found.get("arms", {})]
+    known = ["train", "model", "data", "stream", "diagnostics", *found.get("arms", {})]
     raise UnknownNameError("part of the study", first, known, where=where)
 
 

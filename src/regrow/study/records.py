@@ -1,7 +1,8 @@
 """What is kept of a study: how its arms stand to each other, and what each trial leaves behind.
 
 Plain records that a worker sends, the store keeps and the report reads, one table a class (`regrow.study.tables`).
-A new kind of record is a class here and a field of `TrialResult`.
+A new kind of record is a class here and a field of `TrialResult`. Those of the tasks of a stream are in
+`study/task_records.py`.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from typing import Any, Final, Literal, get_args, get_origin, get_type_hints
 
 from regrow.study.known import Role
 from regrow.study.tables import table
+from regrow.study.task_records import HealthRecord, TaskRecord
 
 Status = Literal["finished", "diverged", "crashed"]
 
@@ -63,6 +65,8 @@ class ArmRecord:
 @dataclass(frozen=True, kw_only=True)
 class Trial:
     """A trial that ended, in one row; metrics are those of its last epoch, accuracies fractions.
+
+    Of a trial over a stream `test_accuracy` is what it is judged by: the mean over the last tenth of its tasks.
 
     Attributes:
         trial: Its name.
@@ -328,6 +332,7 @@ class TrialResult:
         restarts: Times that the whole network was redrawn.
         recipe_seconds: Wall time inside regrow's hooks.
         error: The message of a crash.
+        judged: What a trial over a stream is judged by; None without a stream: by the last epoch.
 
     What it left behind is a record each; empty where the study did not ask for it or there is nothing of the kind.
     """
@@ -349,15 +354,25 @@ class TrialResult:
     together: tuple[TogetherRecord, ...] = ()
     grafts: tuple[GraftRecord, ...] = ()
     weights: tuple[WeightRecord, ...] = ()
+    tasks: tuple[TaskRecord, ...] = ()
+    health: tuple[HealthRecord, ...] = ()
     nonfinite: int = 0
     restarts: int = 0
     recipe_seconds: float = 0.0
     error: str | None = None
+    judged: float | None = None
 
     @property
     def last(self) -> EpochRecord | None:
-        """The last epoch's metrics: what a trial is judged by."""
+        """The last epoch's metrics."""
         return self.epochs[-1] if self.epochs else None
+
+    @property
+    def accuracy(self) -> float | None:
+        """What the trial is judged by: the last epoch's test accuracy, or what its stream says."""
+        if self.judged is not None or self.last is None:
+            return self.judged
+        return self.last.test_accuracy
 
     @property
     def seconds(self) -> float:
@@ -368,6 +383,7 @@ class TrialResult:
         """The trial in one row."""
         counted: dict[str, Any] = {
             "epochs": len(self.epochs),
+            "test_accuracy": self.accuracy,
             "renewed": len(self.renewals),
             "renewal_steps": len({record.step for record in self.renewals}),
             "finished_at": finished_at,

@@ -139,7 +139,8 @@ def _teachers(asked: Mapping[str, _Asked], label: str) -> set[str]:
 
 def _identities(study: Study, asked: Mapping[str, _Asked], *, where: str) -> dict[str, str]:
     """A text for each arm that is the same in two cells where all that determines its trials is."""
-    base = study.model_dump(mode="json", include={"data", "model"})
+    parts = {"data", "model"} if study.stream is None else {"data", "model", "stream"}
+    base = study.model_dump(mode="json", include=parts)
     found: dict[str, str] = {}
     for label in in_order(study.arms, where=where):
         arm = asked[label].arm

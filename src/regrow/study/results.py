@@ -22,7 +22,7 @@ from regrow.study.grouped import grouped
 from regrow.study.records import DETAILS, ArmRecord, Trial
 from regrow.study.relations import arm_records
 from regrow.study.store import BEFORE, DATABASE, SCHEMA_VERSION
-from regrow.study.tables import select
+from regrow.study.tables import select, table_of
 from regrow.study.views import Views
 
 if TYPE_CHECKING:
@@ -130,6 +130,9 @@ def read_folder(folder: Path, *, facts: Callable[[str], RecipeInfo]) -> Results:
         # A large sweep's report shows final accuracies alone: its epochs, millions of rows, stay where they are.
         sweep = find_sweep(asked)
         kinds = () if sweep is not None and sweep.large else DETAILS
+        # A folder from before a kind of record has no table of it.
+        there = {row[0] for row in database.execute("SELECT name FROM sqlite_master")}
+        kinds = [record for record in kinds if table_of(record).name in there]
         details = {record: select(database, record) for record in kinds}
     return Results(
         folder=folder,

@@ -28,6 +28,7 @@ from regrow.study.keys import MISSING, parse_setting, path_of, value_at, written
 from regrow.study.known import Known
 from regrow.study.records import ArmRecord
 from regrow.study.relations import arm_records
+from regrow.study.stream import AnyStream
 
 MANY: Final = 12
 """As many values or cells as a message names."""
@@ -64,6 +65,7 @@ class TrialSpec:
         recipe: Name of the recipe.
         settings: Its settings.
         like: For a control, the trial that it replays.
+        stream: The stream of tasks; None: one task, the data set.
         diagnostics: What is looked at beside the accuracy.
         teachers: Whom the network follows beside the classes.
         distillation: How it follows them.
@@ -79,6 +81,7 @@ class TrialSpec:
     recipe: str
     settings: Mapping[str, Any]
     like: str | None = None
+    stream: AnyStream | None = None
     diagnostics: Diagnostics = field(default_factory=Diagnostics)
     teachers: tuple[TeacherSpec, ...] = ()
     distillation: Distillation = field(default_factory=Distillation)
@@ -179,6 +182,7 @@ def _arms(cell: Cell, known: Known, *, where: str) -> Iterator[TrialSpec]:
             settings=arm.settings,
             # Who is like another arm without replaying its events waits for nothing.
             like=arm.like if known.recipes.info(arm.recipe).role == "control" else None,
+            stream=study.stream,
             diagnostics=study.diagnostics,
             teachers=_teachers(arm, model=study.model),
             distillation=arm.distillation or Distillation(),
@@ -274,7 +278,7 @@ class Plan:
         """
         base = self.study.model_copy(update={"grid": {}})
         found = self._complete(base, self.where) if self.study.grid else self.cells[0].study
-        whole = found.model_dump(mode="json")
+        whole = found.model_dump(mode="json", exclude={"stream"} if found.stream is None else None)
         return {**whole, "grid": dict(self.study.grid), "seeds": list(self.study.seeds)}
 
     def fingerprint_document(

@@ -30,6 +30,10 @@ CLASSES = {
 }
 
 
+NORMED = [name for name in names() if name != "mlp"]
+"""Networks of dense layers alone have no maps."""
+
+
 def make(name: str, size: int | tuple[int, int] = 16, **settings: Any) -> nn.Module:
     sides = (size, size) if isinstance(size, int) else size
     return build(name, in_channels=1, image_size=sides, classes=3, settings=settings, seed=3)
@@ -102,7 +106,7 @@ def test_what_gain_control_learns_and_where_it_starts(learn: str) -> None:
     assert [float(state[name][0]) for name in ("mean_scale", "gain", "bias")] == [0.5, 1.0, 0.0]
 
 
-@pytest.mark.parametrize("name", names())
+@pytest.mark.parametrize("name", NORMED)
 def test_norms_share_the_first_weights_of_a_seed(name: str) -> None:
     plain, controlled = make(name), make(name, norm="gain_control")
     layers = [key for key, layer in plain.named_modules() if isinstance(layer, nn.Conv2d)]
@@ -190,7 +194,7 @@ def test_groups_of_one_map_need_more_than_one_position_too() -> None:
         ({"norm": "gain_control", "start_gain": 1}, "start_gain: must be true or false"),
     ],
 )
-@pytest.mark.parametrize("name", names())
+@pytest.mark.parametrize("name", NORMED)
 def test_settings_that_do_not_fit(name: str, settings: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         check(name, settings)
@@ -202,7 +206,7 @@ def test_later_settings_tell_networks_apart_only_where_they_change_something() -
         "cratercnn": {"filters", "dense", "kernel", "padding", "norm", "init"},
         **{name: {"width", "init"} for name in ("resnet20", "resnet32", "resnet56")},
     }
-    assert set(older) == set(names())
+    assert set(older) == set(NORMED)
     for name, keys in older.items():
         full = defaults(name)
         assert set(distinguishing(name, full)) == keys

@@ -84,14 +84,22 @@ def _batches(members: Sequence[Member], epochs: Sequence[int]) -> Iterator[tuple
     pairs = list(zip(members, epochs, strict=True))
     order = torch.stack([member.order(epoch) for member, epoch in pairs]).to(first.device)
     moves = [member.moves(epoch) for member, epoch in pairs]
-    x, y = first.images, first.labels
+    shown = [member.shown(epoch) for member, epoch in pairs]
+    x, y = shown[0]
+    # Without a stream all have the same images, and one call takes those of all.
+    alike = all(images is x and labels is y for images, labels in shown)
     for batch in order.split(first.training.batch_size, dim=1)[: first.steps_per_epoch]:
-        images = x[batch]
+        if alike:
+            images, labels = x[batch], y[batch]
+        else:
+            own = list(zip(shown, batch, strict=True))
+            images = torch.stack([there[rows] for (there, _), rows in own])
+            labels = torch.stack([there[rows] for (_, there), rows in own])
         if first.training.augment == "crop-flip":
             images = torch.stack(
                 [crop_flip(one, move) for one, move in zip(images, moves, strict=True)]
             )
-        yield images, y[batch]
+        yield images, labels
 
 
 def _tell(members: Sequence[Member], images: Tensor, *, first: bool) -> None:

@@ -13,8 +13,15 @@ from regrow._named import current_folder_importable, imported, in_one_line
 from regrow.errors import ConfigError
 from regrow.lab.models.convnet import ConvNet
 from regrow.lab.models.cratercnn import CraterCNN
+from regrow.lab.models.mlp import MLP
 from regrow.lab.models.resnet import ResNet
-from regrow.lab.models.settings import ConvNetSettings, NetworkSettings, ResNetSettings, Sizes
+from regrow.lab.models.settings import (
+    ConvNetSettings,
+    MLPSettings,
+    NetworkSettings,
+    ResNetSettings,
+    Sizes,
+)
 
 
 def construct(settings: NetworkSettings, *, depth: int, **sizes: Unpack[Sizes]) -> nn.Module:
@@ -25,6 +32,8 @@ def construct(settings: NetworkSettings, *, depth: int, **sizes: Unpack[Sizes]) 
     """
     if isinstance(settings, ResNetSettings):
         return ResNet(depth=depth, settings=settings, **sizes)
+    if isinstance(settings, MLPSettings):
+        return MLP(settings=settings, **sizes)
     if isinstance(settings, ConvNetSettings):
         return ConvNet(settings=settings, **sizes)
     return CraterCNN(settings=settings, **sizes)

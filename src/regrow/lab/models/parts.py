@@ -8,12 +8,12 @@ from torch.nn.modules.conv import _ConvNd  # pyright: ignore[reportPrivateUsage]
 
 from regrow.draw.initialisers import resolve_initialiser
 from regrow.errors import ConfigError
-from regrow.lab.models.settings import NetworkSettings, groups_of
+from regrow.lab.models.settings import ConvolutionSettings, groups_of
 from regrow.nn import GainControl2d
 
 
 def norm_layer(
-    settings: NetworkSettings, channels: int, *, size: tuple[int, int], where: str
+    settings: ConvolutionSettings, channels: int, *, size: tuple[int, int], where: str
 ) -> nn.Module:
     """Build a norm, with what it learns at its neutral start: gain 1, bias 0.
 

@@ -12,6 +12,8 @@ from regrow.lab.models.settings import (
     LATER,
     ConvNetSettings,
     CraterCNNSettings,
+    GainControlSettings,
+    MLPSettings,
     NetworkSettings,
     ResNetSettings,
     Sizes,
@@ -41,6 +43,10 @@ _MODELS: dict[str, _Entry] = {
         summary="a plain stack of convolutions: the RePr paper's C^n(width)",
         later={"kernel": 3, "pool_size": 2},
     ),
+    "mlp": _Entry(
+        settings=MLPSettings,
+        summary="dense layers alone, 2 of 100 units: the network of most streams of tasks",
+    ),
     **{
         f"resnet{depth}": _Entry(
             settings=ResNetSettings,
@@ -58,7 +64,7 @@ def names() -> list[str]:
 
     Examples:
         >>> names()
-        ['convnet', 'cratercnn', 'resnet20', 'resnet32', 'resnet56']
+        ['convnet', 'cratercnn', 'mlp', 'resnet20', 'resnet32', 'resnet56']
     """
     return sorted(_MODELS)
 
@@ -107,7 +113,7 @@ def distinguishing(name: str, settings: Mapping[str, object]) -> dict[str, objec
 def starts_from_data(name: str, settings: Mapping[str, object]) -> bool:
     """Whether a network's gains are set by training images before its first step."""
     read = _read(name, settings)
-    return read is not None and read.start_gain
+    return isinstance(read, GainControlSettings) and read.start_gain
 
 
 def summary(name: str) -> str:

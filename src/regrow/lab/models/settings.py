@@ -151,6 +151,20 @@ class ConvNetSettings(GainControlSettings):
         return self
 
 
+class MLPSettings(Settings):
+    """Settings of `mlp`.
+
+    Attributes:
+        depth: Number of hidden layers.
+        width: Units of each.
+        init: Initialiser of all weights; see `check_init`.
+    """
+
+    depth: int = Field(default=2, ge=1)
+    width: int = Field(default=100, ge=1)
+    init: Init = "torch_default"
+
+
 class ResNetSettings(GainControlSettings):
     """Settings of `resnet20`, `resnet32` and `resnet56`; those of gain control are described in `GainControlSettings`.
 
@@ -175,7 +189,8 @@ def groups_of(channels: int) -> int:
     return next(groups for groups in range(GROUPS, 0, -1) if channels % groups == 0)
 
 
-NetworkSettings = CraterCNNSettings | ConvNetSettings | ResNetSettings
+ConvolutionSettings = CraterCNNSettings | ConvNetSettings | ResNetSettings
+NetworkSettings = ConvolutionSettings | MLPSettings
 
 
 class Sizes(TypedDict):

@@ -76,7 +76,8 @@ class Keys:
         return (spec.trial, kind) if kind == _ALONE else (self._ground(spec), kind)
 
     def _ground(self, spec: TrialSpec) -> str:
-        alike = self._texts.of(spec.data, spec.model, spec.train, spec.diagnostics)
+        stream = () if spec.stream is None else (spec.stream,)
+        alike = self._texts.of(spec.data, spec.model, spec.train, spec.diagnostics, *stream)
         return f"{spec.seed} {alike}"
 
     def _kind(self, spec: TrialSpec) -> int:

@@ -20,6 +20,7 @@ from matplotlib.ticker import MaxNLocator
 from regrow.report import wording
 from regrow.report.drawing import WIDE
 from regrow.report.figures.style import FAILED, INK, ArmStyle
+from regrow.report.judged import judged_by
 from regrow.study.results import Results
 from regrow.study.statistics import FAILED_MARGIN
 
@@ -207,7 +208,7 @@ def accuracy_axis(ax: Axes, results: Results, cell: str) -> list[Artist]:
     high = max([*values, line or 1.0])
     margin = 0.04 * max(high - low, 0.1)
     ax.set_ylim(100 * max(low - 2 * margin, -margin), 100 * min(high + margin, 1 + margin))
-    ax.set_ylabel("Test accuracy (%)")
+    ax.set_ylabel(f"{judged_by(results.study.stream).title} (%)")
     if line is None:
         return []
     ax.axhspan(-100.0, 100 * line, color=FAILED, lw=0, zorder=0)

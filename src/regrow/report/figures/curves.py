@@ -20,7 +20,12 @@ Curves = Mapping[str, Sequence[Mapping[int, float]]]
 
 
 def figures(results: Results, cell: str) -> Iterator[Drawing]:
-    """Median and quartiles of each arm and every seed faintly, of many arms medians alone; where any was evaluated."""
+    """Median and quartiles of each arm and every seed faintly, of many arms medians alone; where any was evaluated.
+
+    Tasks of a stream have a figure of their own.
+    """
+    if results.study.stream is not None:
+        return
     curves = {arm.label: learning_curves(results, cell, arm.label) for arm in results.study.arms}
     if not any(curves.values()):
         return

@@ -17,6 +17,7 @@ from matplotlib.figure import FigureBase
 from regrow.report.drawing import Drawing
 from regrow.report.figures.axes import accuracy_axis, legend_above, quartiles, shortened, shown
 from regrow.report.figures.style import INK, QUIET, arm_styles, arms_size
+from regrow.report.judged import judged_by
 from regrow.study.results import Results
 
 _LEVELS = 36  # rows of marks that fit one above the other
@@ -41,7 +42,7 @@ def figures(results: Results, cell: str) -> Iterator[Drawing]:
         name="distribution",
         title="Distribution over seeds",
         caption=(
-            "Distribution of the test accuracy after the last epoch over seeds; "
+            f"{judged_by(results.study.stream).whole}: distribution over seeds; "
             f"n = {counts}. One mark a seed; at their left the median (ring), the quartiles (thick) and "
             "the worst and best (thin)."
         ),

@@ -13,6 +13,7 @@ from regrow.report.drawing import WIDE, Drawing
 from regrow.report.figures.axes import legend_above, shown
 from regrow.report.figures.style import INK, arm_styles
 from regrow.report.findings import StudySummary
+from regrow.report.judged import judged_by
 from regrow.report.summary import summarise
 from regrow.study.results import Results
 
@@ -31,15 +32,15 @@ def figures(results: Results) -> Iterator[Drawing]:
         for comparison in cell.comparisons
         if comparison.role == "baseline"
     ]
-    n = wording.span(pairs or [0])
+    n, accuracy = wording.span(pairs or [0]), judged_by(results.study.stream).accuracy
     noun = "pair" if n == "1" else "pairs"
     yield Drawing(
         name="gains",
         place="overview",
         title="Difference from the baseline in every cell",
         caption=(
-            f"Mean paired difference of test accuracy from {results.study.baseline} in every cell, with "
-            f"its 95 % bootstrap interval; n = {n} {noun} each. Right of 0: better than the baseline."
+            f"Mean paired difference of {accuracy} from {results.study.baseline} in every cell, with its 95 % "
+            f"bootstrap interval; n = {n} {noun} each. Right of 0: better than the baseline."
         ),
         alt="Chart of mean differences with intervals, one group of rows a cell.",
         size=(WIDE[0], 1.1 + _ROW * (len(arms) + 0.8) * len(found.cells)),
@@ -78,6 +79,7 @@ def _draw(results: Results, found: StudySummary, arms: list[str], figure: Figure
     ax.grid(visible=False, axis="y")
     ax.tick_params(axis="y", length=0)
     baseline = shown(results.study.baseline).strip()
-    ax.set_xlabel(f"Difference of test accuracy from {baseline} (percentage points)")
+    accuracy = judged_by(results.study.stream).accuracy
+    ax.set_xlabel(f"Difference of {accuracy} from {baseline} (percentage points)")
     ax.set_ylabel("Cell of the grid")
     legend_above(ax, handles)

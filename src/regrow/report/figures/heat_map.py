@@ -23,6 +23,7 @@ from regrow.report import wording
 from regrow.report.drawing import WIDE, Drawing
 from regrow.report.figures.axes import shown
 from regrow.report.figures.style import FAINT, INK, QUIET
+from regrow.report.judged import judged_by
 from regrow.report.sweep.panels import Panel, SweepCell
 from regrow.report.sweep.tables import pairs
 from regrow.study.results import Results
@@ -36,7 +37,7 @@ _LEAST: Final = 0.005
 """Half a point: the scale never shrinks below it, so that nothing looks like much."""
 
 
-def figures(_: Results, panel: Panel) -> Iterator[Drawing]:
+def figures(results: Results, panel: Panel) -> Iterator[Drawing]:
     """The gains and the failed seeds of every cell, at the head of every panel."""
     blank = len(panel.cells) - len(panel.measured)
     crossed = f" Crossed out: {wording.count(blank, 'cell')} without a pair." if blank else ""
@@ -50,9 +51,10 @@ def figures(_: Results, panel: Panel) -> Iterator[Drawing]:
         place="panel",
         title=f"Gain of {panel.arm} over {panel.versus} and failed seeds in every cell",
         caption=(
-            f"Mean paired difference of test accuracy, {panel.arm} minus {panel.versus}, in percentage points, and "
-            f"failed seeds, in each of {len(panel.cells)} cells; n = {pairs(panel.measured)} pairs each. Bold in a "
-            "frame: the 95 % bootstrap interval excludes 0 (each cell by itself, not corrected for their number)."
+            f"Mean paired difference of {judged_by(results.study.stream).accuracy}, {panel.arm} minus {panel.versus}, "
+            f"in percentage points, and failed seeds, in each of {len(panel.cells)} cells; "
+            f"n = {pairs(panel.measured)} pairs each. Bold in a frame: the 95 % "
+            "bootstrap interval excludes 0 (each cell by itself, not corrected for their number)."
             f"{crossed}{ends}"
         ),
         alt=f"Two heat maps over {panel.x.setting} and {panel.y.setting}, a number in each cell.",

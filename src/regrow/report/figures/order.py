@@ -17,8 +17,10 @@ from regrow.report.figures import (
     invalid,
     layers,
     networks,
+    rates,
     renewals,
     sorted_seeds,
+    tasks,
 )
 from regrow.report.sweep.panels import Panel
 from regrow.report.sweep.panels import panels as sweep_panels
@@ -28,6 +30,9 @@ _OF_PANEL: Final = (heat_map.figures, sorted_seeds.held_back)
 
 _OF_CELL: Final[Sequence[Callable[[Results, str], Iterable[Drawing]]]] = (
     sorted_seeds.figures,
+    tasks.accuracy,
+    tasks.health,
+    tasks.renewals,
     distribution.figures,
     curves.figures,
     renewals.figures,
@@ -55,7 +60,7 @@ def drawings(results: Results, panels: Sequence[Panel] | None = None) -> tuple[D
         one for panel in swept for kind in _OF_PANEL for one in _of(panel.key, kind(results, panel))
     ]
     if not results.large:
-        found += gains.figures(results)
+        found += [*rates.figures(results), *gains.figures(results)]
         own = _OF_CELL[:1] if len(results.cells) > MANY_CELLS else _OF_CELL
         found += [
             one for cell in results.cells for kind in own for one in _of(cell, kind(results, cell))

@@ -22,6 +22,7 @@ from regrow.report import wording
 from regrow.report.drawing import WIDE, Drawing
 from regrow.report.figures.axes import accuracy_axis, legend_above, seed_order, shown
 from regrow.report.figures.style import FAINT, arm_styles
+from regrow.report.judged import judged_by
 from regrow.report.sentences import brackets
 from regrow.report.sweep.panels import Chosen, Panel
 from regrow.report.sweep.told import failed
@@ -37,7 +38,7 @@ def figures(results: Results, cell: str) -> Iterator[Drawing]:
     paired = sum(all(seed in trials for trials in arms) for seed in seeds)
     crashed = sum(trial.test_accuracy is None for trial in results.trials_in(cell))
     text = (
-        f"Test accuracy after the last epoch of each seed, sorted by the accuracy under "
+        f"{judged_by(results.study.stream).whole} of each seed, sorted by the accuracy under "
         f"{results.study.baseline}; n = {wording.count(len(seeds), 'seed')}, {paired} of them with "
         "every arm. Marks above one another started from the same weights and saw the same "
         "batches. In the grey band a seed has failed."
@@ -65,7 +66,8 @@ def held_back(results: Results, panel: Panel) -> Iterator[Drawing]:
         place="choice",
         title="The chosen cell, seed by seed, on the seeds that did not choose it",
         caption=(
-            f"Test accuracy of the {wording.count(after.numbers.both, 'seed')} held back, sorted by the accuracy under "
+            f"{judged_by(results.study.stream).title} of the {wording.count(after.numbers.both, 'seed')} held back, "
+            f"sorted by the accuracy under "
             f"{after.versus}, at {panel.place(chosen.cell)}: the cell with the largest mean gain over the other "
             f"{wording.count(before.numbers.n, 'seed')}, those at {chosen.half} places of the study's list. Gain on "
             f"the seeds that chose {wording.points(before.numbers.mean_difference)} points {brackets(before)}; on "

@@ -19,6 +19,8 @@ from regrow.study.records import Trial
 from regrow.study.results import Results
 from regrow.study.statistics import PairedComparison, mean_of
 
+Half = Literal["even", "odd"]
+
 
 @dataclass(frozen=True, kw_only=True)
 class SweepCell:
@@ -64,7 +66,7 @@ class Chosen:
         after: The comparison over the seeds that were held back.
     """
 
-    half: Literal["even", "odd"]
+    half: Half
     cell: SweepCell
     choosing: tuple[int, ...]
     held_back: tuple[int, ...]
@@ -163,6 +165,11 @@ def panels(results: Results) -> tuple[Panel, ...]:
     )
 
 
+def halves(seeds: Sequence[int]) -> dict[Half, tuple[int, ...]]:
+    """The seeds that choose and those that judge: by place and not by number, for all numbers may be even."""
+    return {"even": tuple(seeds[0::2]), "odd": tuple(seeds[1::2])}
+
+
 def rank_correlation(first: Sequence[float], second: Sequence[float]) -> float | None:
     """Spearman's correlation, ties with their mean ranks.
 
@@ -241,19 +248,13 @@ def _choose(
         the other. A cell with less than half as many pairs as the fullest is not chosen: its mean is too uncertain
         to be compared with the others.
     """
-    seeds = results.study.seeds
-    # By place and not by number: seeds may be any integers, and all of them even.
-    halves: dict[Literal["even", "odd"], tuple[int, ...]] = {
-        "even": seeds[0::2],
-        "odd": seeds[1::2],
-    }
-
+    parts = halves(results.study.seeds)
     found: list[Chosen] = []
-    for half, choosing in halves.items():
+    for half, choosing in parts.items():
         cell = _largest(results, sweep, cells, choosing)
         if cell is None:
             continue
-        held_back = halves["odd" if half == "even" else "even"]
+        held_back = parts["odd" if half == "even" else "even"]
         found.append(
             Chosen(
                 half=half,

@@ -1,0 +1,87 @@
+"""How the units of a network are at the end of a task: who is dead, who is dormant, how large the weights are."""
+
+from __future__ import annotations
+
+import math
+from contextlib import suppress
+from typing import Final
+
+import torch
+from torch import Tensor, nn
+
+from regrow.criteria import Observation, Signal
+from regrow.errors import ConfigError, TraceError
+from regrow.graph import Filters, trace
+from regrow.graph.slices import rows
+from regrow.lab.assembly import acted_on
+from regrow.lab.measure import finite_or_none
+from regrow.loop.measure.probe import Probe
+from regrow.study.task_records import HealthRecord
+
+DORMANT: Final = 0.1
+"""A unit is dormant if it gives at most this share of its layer's mean: ReDo's tau."""
+
+_EXAMPLES: Final = 512
+"""Images that are looked at, the first of the task's test images."""
+
+
+class Health:
+    """Looks at the layers that recipes may act on, in evaluation mode, where the network hears them.
+
+    Attributes:
+        layers: Number of units by layer, in the network's order.
+
+    Args:
+        model: A network of the trial's kind.
+        example: Two images.
+    """
+
+    def __init__(self, model: nn.Module, example: Tensor) -> None:
+        kinds = acted_on(model) or ("conv", "linear")
+        self._filters: tuple[Filters, ...] = ()
+        # A network that cannot be followed is trained all the same, and has no records.
+        with suppress(TraceError):
+            self._filters = trace(model, example).renewable(layers=kinds)
+        self.layers = {filters.path: filters.count for filters in self._filters}
+
+    def look(self, model: nn.Module, images: Tensor, *, task: int) -> list[HealthRecord]:
+        """Look at a network.
+
+        Args:
+            images: Test images of the task, of which the first are looked at.
+            task: Its number, from 1.
+
+        Edge cases:
+            A layer that no place in the network hears apart from others has no shares.
+        """
+        if not self._filters:
+            return []
+        seen: dict[str, Observation] = {}
+        with suppress(ConfigError):  # no layer can be heard apart
+            shown = images[:_EXAMPLES]
+            probe = Probe(model, self._filters, shown, signals=[Signal.ACTIVATIONS])
+            seen = probe.observe()
+        weights = dict(model.named_parameters())
+        found: list[HealthRecord] = []
+        for filters in self._filters:
+            heard = seen[filters.path].heard if filters.path in seen else None
+            dead = dormant = None
+            if heard is not None:
+                dead = _share(heard.zeros == 1)
+                # Not `relative_activity`, for which nobody is dormant in a layer that gives nothing at all.
+                dormant = _share(heard.activation <= DORMANT * heard.activation.mean())
+            weight = rows(weights[filters.weight].detach(), filters).double()
+            found.append(
+                HealthRecord(
+                    task=task,
+                    layer=filters.path,
+                    dead=dead,
+                    dormant=dormant,
+                    weight_norm=finite_or_none(math.sqrt(float(weight.square().sum()))),
+                )
+            )
+        return found
+
+
+def _share(marked: Tensor) -> float:
+    return float(marked.to(torch.float64).mean())

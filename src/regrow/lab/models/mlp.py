@@ -1,0 +1,37 @@
+"""`mlp`: dense layers and nothing else, the network of most streams of tasks."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import Unpack
+
+from torch import Tensor, nn
+
+from regrow.lab.models.parts import initialise_
+from regrow.lab.models.settings import MLPSettings, Sizes
+
+
+class MLP(nn.Module):
+    """`depth` times a dense layer and ReLU; then logits.
+
+    Args:
+        settings: Depth and width. Two layers of 100 units are those of the permuted MNIST of most papers.
+        sizes: Of the images, and the number of logits.
+    """
+
+    def __init__(self, *, settings: MLPSettings, **sizes: Unpack[Sizes]) -> None:
+        super().__init__()
+        height, width = sizes["image_size"]
+        layers: OrderedDict[str, nn.Module] = OrderedDict()
+        features = sizes["in_channels"] * height * width
+        for number in range(1, settings.depth + 1):
+            layers[f"dense{number}"] = nn.Linear(features, settings.width)
+            layers[f"relu{number}"] = nn.ReLU()
+            features = settings.width
+        self.hidden = nn.Sequential(layers)
+        self.head = nn.Linear(features, sizes["classes"])
+        initialise_(self, settings.init)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Classify."""
+        return self.head(self.hidden(images.flatten(1)))

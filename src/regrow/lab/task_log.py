@@ -1,0 +1,93 @@
+"""What a trial over a stream leaves behind, task by task: how much was right, and how the units are at the end."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from statistics import fmean
+from typing import Any, final
+
+from torch import nn
+
+from regrow.lab.health import Health
+from regrow.lab.measure import finite
+from regrow.streams import tasks
+from regrow.streams.task import Source, Task
+from regrow.study.records import EpochRecord
+from regrow.study.stream import AnyStream
+from regrow.study.task_records import HealthRecord, TaskRecord
+
+
+@final
+class TaskLog:
+    """The tasks of one trial.
+
+    Attributes:
+        layers: Number of units by layer that is looked at.
+        chance: What a network reaches that has learnt nothing.
+
+    Args:
+        stream: What the study says of it.
+        model: The network; it is traced once.
+        source: The data that the stream draws from.
+    """
+
+    def __init__(self, stream: AnyStream, model: nn.Module, source: Source) -> None:
+        self._stream = stream
+        self._health = Health(model, source.x_train[:2])
+        self.layers = self._health.layers
+        self.chance = tasks.chance(stream, source)
+        self._tasks: list[TaskRecord] = []
+        self._looks: list[HealthRecord] = []
+
+    def look(self, model: nn.Module, task: Task, *, epoch: int) -> float:
+        """Look at the units after an epoch, where it ends a task: the seconds that it took."""
+        started = time.perf_counter()
+        if self._stream.ends_task(epoch) and finite(model):
+            number = self._stream.task_of(epoch)
+            self._looks += self._health.look(model, task.test_images, task=number)
+        return time.perf_counter() - started
+
+    def note(self, epochs: Sequence[EpochRecord]) -> None:
+        """Take a task down that has ended with the last of these epochs, if one has."""
+        last = epochs[-1]
+        if not self._stream.ends_task(last.epoch):
+            return
+        own = epochs[-self._stream.epochs_per_task :]
+        losses = [each.train_loss for each in own if each.train_loss is not None]
+        self._tasks.append(
+            TaskRecord(
+                task=self._stream.task_of(last.epoch),
+                online_accuracy=fmean(each.train_accuracy for each in own),
+                online_loss=fmean(losses) if len(losses) == len(own) else None,
+                accuracy=last.test_accuracy,
+                loss=last.test_loss,
+            )
+        )
+
+    @property
+    def judged(self) -> float:
+        """What the trial is judged by: the mean of its last tasks; of one that was not reached nothing is right."""
+        count = self._stream.judged_tasks
+        last = [each for each in self._tasks if each.task > self._stream.tasks - count]
+        online = self._stream.judged_by == "online"
+        right = [each.online_accuracy if online else each.accuracy or 0.0 for each in last]
+        return sum(right) / count
+
+    def found(self) -> dict[str, Any]:
+        """What was found, by the fields of `TrialResult`."""
+        return {
+            "tasks": tuple(self._tasks),
+            "health": tuple(self._looks),
+            "judged": self.judged,
+        }
+
+    def state_dict(self) -> dict[str, Any]:
+        """What was found so far, as plain values."""
+        return {"tasks": list(map(asdict, self._tasks)), "health": list(map(asdict, self._looks))}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from what `state_dict` gave."""
+        self._tasks = [TaskRecord(**each) for each in state["tasks"]]
+        self._looks = [HealthRecord(**each) for each in state["health"]]

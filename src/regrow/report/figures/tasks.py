@@ -1,0 +1,187 @@
+"""What happens over the tasks of a stream: accuracy, the state of the units, and how many are renewed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from operator import attrgetter
+from statistics import fmean
+
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.figure import FigureBase
+
+from regrow.report import wording
+from regrow.report.drawing import WIDE, Drawing
+from regrow.report.figures import axes
+from regrow.report.figures.style import INK, arm_styles, many_arms
+from regrow.report.task_numbers import ByTask, measured, of_units, renewed_by_task
+from regrow.study.results import Results
+from regrow.study.statistics import t_interval
+from regrow.study.task_records import HealthRecord
+
+_INTERVAL = "Line: mean, band: its 95 % t interval over the seeds"
+
+
+def accuracy(results: Results, cell: str) -> Iterator[Drawing]:
+    """The online accuracy of each task, of every arm."""
+    found = _of_arms(
+        results, lambda arm: measured(results, cell, arm, attrgetter("online_accuracy"))
+    )
+    if not found:
+        return
+    yield Drawing(
+        name="tasks",
+        place="cell",
+        title="Online accuracy, task by task",
+        caption=(
+            f"Share of right predictions in each task, each made before the update that its batch led to. "
+            f"{_bands(results)}; n = {_counts(found)}. Dashed: what chance reaches."
+        ),
+        alt="Line chart of online accuracy by task, one line an arm.",
+        size=(WIDE[0], 3.6),
+        kept=True,
+        draw=partial(_draw_accuracy, results, cell, found),
+    )
+
+
+def health(results: Results, cell: str) -> Iterator[Drawing]:
+    """How the units are at the end of each task, of every arm: a panel a number."""
+    panels = {
+        panel: found
+        for panel in _PANELS
+        if (found := _of_arms(results, lambda arm, p=panel: of_units(results, cell, arm, p.number)))
+    }
+    if not panels:
+        return
+    told = " ".join(panel.told for panel in panels)
+    counts = _counts(next(iter(panels.values())))
+    yield Drawing(
+        name="health",
+        title="The units at the end of each task",
+        caption=(
+            f"{told} Over all layers' units, each layer with as many votes as it has units. {_bands(results)}; "
+            f"n = {counts}. A symptom, not a verdict."
+        ),
+        alt="Small line charts by task, one line an arm.",
+        size=axes.panels_size(len(panels), columns=len(panels), high=2.3),
+        draw=partial(_draw_health, results, panels),
+    )
+
+
+def renewals(results: Results, cell: str) -> Iterator[Drawing]:
+    """How many units each arm renews in each task."""
+    found = _of_arms(results, lambda arm: renewed_by_task(results, cell, arm))
+    found = {arm: own for arm, own in found.items() if any(map(any, own.values()))}
+    if not found:
+        return
+    yield Drawing(
+        name="renewals-by-task",
+        title="Renewed units, task by task",
+        caption=(
+            f"Units that a trial renewed in each task. {_bands(results)}; n = {_counts(found)}. Arms that renewed "
+            "nothing are left out."
+        ),
+        alt="Line chart of renewed units by task, one line an arm.",
+        size=(WIDE[0], 3.0),
+        draw=partial(_draw_renewals, results, found),
+    )
+
+
+@dataclass(frozen=True)
+class _Panel:
+    """One number of the units."""
+
+    title: str
+    told: str
+    number: Callable[[HealthRecord], float | None]
+    scale: float = 1.0
+
+
+_PANELS = (
+    _Panel("Dead (%)", "Dead: gives 0 on all test images looked at.", attrgetter("dead"), 100.0),
+    _Panel(
+        "Dormant (%)",
+        "Dormant: gives at most a tenth of its layer's mean.",
+        attrgetter("dormant"),
+        100.0,
+    ),
+    _Panel(
+        "Length of the weights",
+        "Length of a layer's weights: the root of the sum of their squares.",
+        attrgetter("weight_norm"),
+    ),
+)
+
+
+def _of_arms(results: Results, numbers: Callable[[str], ByTask]) -> dict[str, ByTask]:
+    """Those of which anything is known, in the order of the study."""
+    found = {arm.label: numbers(arm.label) for arm in results.study.arms}
+    return {arm: own for arm, own in found.items() if own}
+
+
+def _counts(found: Mapping[str, ByTask]) -> str:
+    counts = [max(map(len, own.values())) for own in found.values()]
+    return f"{wording.span(counts)} {'seed' if max(counts) == 1 else 'seeds'}"
+
+
+def _bands(results: Results) -> str:
+    if many_arms(results):
+        return "Line: mean over the seeds; with so many arms, intervals are left out"
+    return _INTERVAL
+
+
+def _draw_accuracy(
+    results: Results, cell: str, found: Mapping[str, ByTask], figure: FigureBase
+) -> None:
+    ax = figure.add_subplot()
+    handles = _lines(results, ax, found, scale=100.0)
+    shares = (trial.majority_share for trial in results.trials_in(cell))
+    chance = next((share for share in shares if share is not None), None)
+    if chance is not None:
+        ax.axhline(100 * chance, color=INK, lw=0.8, ls=(0, (2, 2)), zorder=1)
+    ax.set_ylabel("Online accuracy (%)")
+    axes.legend_above(ax, handles)
+
+
+def _draw_health(
+    results: Results, panels: Mapping[_Panel, Mapping[str, ByTask]], figure: FigureBase
+) -> None:
+    titles = [panel.title for panel in panels]
+    grid = axes.panels(figure, titles, columns=len(panels), ylabel="")
+    handles: list[Artist] = []
+    for ax, (panel, found) in zip(grid, panels.items(), strict=True):
+        own = _lines(results, ax, found, scale=panel.scale)
+        handles = own if len(own) > len(handles) else handles
+    axes.legend_of_panels(figure, handles)
+
+
+def _draw_renewals(results: Results, found: Mapping[str, ByTask], figure: FigureBase) -> None:
+    ax = figure.add_subplot()
+    handles = _lines(results, ax, found, scale=1.0)
+    ax.set_ylim(bottom=0)
+    ax.set_ylabel("Units renewed in a task")
+    axes.legend_above(ax, handles)
+
+
+def _lines(
+    results: Results, ax: Axes, found: Mapping[str, ByTask], *, scale: float
+) -> list[Artist]:
+    """Means over the tasks with their intervals, a line an arm."""
+    styles, bands = arm_styles(results), not many_arms(results)
+    handles: list[Artist] = []
+    for arm, own in found.items():
+        values = [_ends(numbers, scale, interval=bands) for numbers in own.values()]
+        handles.append(axes.line_in_band(ax, list(own), values, style=styles[arm], label=arm))
+    ax.set_xlabel("Task")
+    last = max(max(own) for own in found.values())
+    ax.set_xlim(min(1, last - 1), last + 0.02 * last)
+    axes.whole_numbers(ax.xaxis)
+    return handles
+
+
+def _ends(numbers: Sequence[float], scale: float, *, interval: bool) -> tuple[float, float, float]:
+    middle = fmean(numbers)
+    low, high = (t_interval(numbers) if interval else None) or (middle, middle)
+    return scale * low, scale * middle, scale * high

@@ -1,0 +1,145 @@
+"""What the arms of a study with a stream did, task by task, and how much of what plain training loses they keep."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from operator import attrgetter
+
+from regrow.report.compared import Against, between
+from regrow.study.grouped import grouped
+from regrow.study.results import Results
+from regrow.study.statistics import mean_of
+from regrow.study.stream import AT_EACH_TASK, AnyStream
+from regrow.study.task_records import HealthRecord, TaskRecord
+
+ByTask = dict[int, list[float]]
+"""Task to one number a trial."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ArmTasks:
+    """One arm over the tasks of a stream; means over trials, None where nothing was measured.
+
+    Args:
+        label: The arm's label.
+        n: Trials with at least one task.
+        first: Online accuracy in the first tasks, as many as trials are judged by.
+        last: Online accuracy in the last tasks, of the trials that reached them.
+        every: Mean online accuracy of all tasks that were reached: the area under the curve.
+        end: Accuracy at the end of the last tasks.
+        kept: Of what a fresh network for each task is better than plain training, the share that the arm is better;
+            None where a fresh network is not shown to be better.
+        renewed: Units renewed in a task.
+        dead: Share of the units that are dead after the last task reached, over all layers' units.
+        dormant: Likewise of those that are dormant.
+    """
+
+    label: str
+    n: int
+    first: float | None
+    last: float | None
+    every: float | None
+    end: float | None
+    kept: float | None
+    renewed: float | None
+    dead: float | None
+    dormant: float | None
+
+
+def arm_tasks(results: Results, cell: str) -> tuple[ArmTasks, ...]:
+    """The arms of one cell; none of a study without a stream."""
+    stream = results.study.stream
+    if stream is None:
+        return ()
+    return tuple(_arm(results, cell, arm.label, stream) for arm in results.study.arms)
+
+
+def fresh_arm(results: Results) -> str | None:
+    """The arm that begins each task with a fresh network."""
+    found = (arm.label for arm in results.study.arms if arm.recipe == AT_EACH_TASK)
+    return next(found, None)
+
+
+def measured(
+    results: Results, cell: str, arm: str, number: Callable[[TaskRecord], float | None]
+) -> ByTask:
+    """A number of each task of an arm's trials."""
+    records = results.of_arm(cell, arm, results.of(TaskRecord))
+    return _by_task((each.task, number(each)) for _, own in records for each in own)
+
+
+def of_units(
+    results: Results, cell: str, arm: str, number: Callable[[HealthRecord], float | None]
+) -> ByTask:
+    """A number of each task's units, mean over the layers of a trial with as many votes as a layer has units."""
+    found: list[tuple[int, float | None]] = []
+    for trial, looks in results.of_arm(cell, arm, results.of(HealthRecord)):
+        units = results.layers.get(trial.trial, {})
+        for task, own in grouped(looks, attrgetter("task")).items():
+            votes = [(units.get(each.layer, 1), number(each)) for each in own]
+            known = [(vote, value) for vote, value in votes if value is not None]
+            whole = sum(vote for vote, _ in known)
+            found.append((task, sum(v * x for v, x in known) / whole if whole else None))
+    return _by_task(found)
+
+
+def renewed_by_task(results: Results, cell: str, arm: str) -> ByTask:
+    """Units that the trials of an arm renewed in each task that they ended."""
+    stream = results.study.stream
+    if stream is None:
+        return {}
+    found: list[tuple[int, float | None]] = []
+    for trial, ended in results.of_arm(cell, arm, results.of(TaskRecord)):
+        counted = Counter(stream.task_of(e.epoch) for e in results.renewals.get(trial.trial, ()))
+        found += [(each.task, float(counted[each.task])) for each in ended]
+    return _by_task(found)
+
+
+def _arm(results: Results, cell: str, label: str, stream: AnyStream) -> ArmTasks:
+    count = stream.judged_tasks
+    online = measured(results, cell, label, attrgetter("online_accuracy"))
+    end = measured(results, cell, label, attrgetter("accuracy"))
+    late = range(stream.tasks - count + 1, stream.tasks + 1)
+    dead, dormant = (
+        of_units(results, cell, label, attrgetter(name)) for name in ("dead", "dormant")
+    )
+    return ArmTasks(
+        label=label,
+        n=len(results.of_arm(cell, label, results.of(TaskRecord))),
+        first=_over(online, range(1, count + 1)),
+        last=_over(online, late),
+        every=_over(online, online),
+        end=_over(end, late),
+        kept=_kept(results, cell, label),
+        renewed=mean_of(x for own in renewed_by_task(results, cell, label).values() for x in own),
+        dead=_over(dead, [max(dead, default=0)]),
+        dormant=_over(dormant, [max(dormant, default=0)]),
+    )
+
+
+def _kept(results: Results, cell: str, label: str) -> float | None:
+    fresh, baseline = fresh_arm(results), results.study.baseline
+    if fresh is None or label == baseline:
+        return None
+    gap = between(results, cell, fresh, Against(baseline, "baseline")).numbers
+    if gap.mean_difference is None or gap.low is None or gap.low <= 0:
+        return None
+    common = results.arm(cell, fresh).keys() & results.arm(cell, baseline).keys()
+    own = between(results, cell, label, Against(baseline, "baseline"), seeds=common).numbers
+    if own.mean_difference is None:
+        return None
+    return own.mean_difference / gap.mean_difference
+
+
+def _over(numbers: ByTask, tasks: Iterable[int]) -> float | None:
+    return mean_of(each for task in tasks for each in numbers.get(task, ()))
+
+
+def _by_task(pairs: Iterable[tuple[int, float | None]]) -> ByTask:
+    found: ByTask = {}
+    for task, number in pairs:
+        if number is not None:
+            found.setdefault(task, []).append(number)
+    return dict(sorted(found.items()))

@@ -1,0 +1,111 @@
+"""The tables of a study with a stream: what each arm keeps, whether its choice matters, and each at its own rate.
+
+Called by `report/diagnostic_tables.py` for a cell, by the page for the whole study.
+"""
+
+from __future__ import annotations
+
+from regrow.report import wording
+from regrow.report.compared import Against, between
+from regrow.report.judged import judged_by
+from regrow.report.rates import at_their_rates
+from regrow.report.table import DIFFERENCE, Table, of_last, table_of
+from regrow.report.task_numbers import arm_tasks, fresh_arm
+from regrow.study.results import Results
+
+
+def tasks_table(results: Results, cell: str) -> Table:
+    """What each arm reached over the tasks; no rows without a stream."""
+    stream = results.study.stream
+    count = 1 if stream is None else stream.judged_tasks
+    few = f"{count} tasks" if count > 1 else "task"
+    fresh = fresh_arm(results)
+    share = (
+        ""
+        if fresh is None
+        else (
+            f" Share of the gap: of what {fresh} is above {results.study.baseline} in what trials are judged by, over "
+            f"the seeds of both; none is given where {fresh} is not shown to be above it."
+        )
+    )
+    return table_of(
+        arm_tasks(results, cell),
+        {
+            "Arm": lambda arm: arm.label,
+            "n": lambda arm: str(arm.n),
+            f"First {few} (%)": lambda arm: wording.percent(arm.first),
+            f"Last {few} (%)": lambda arm: wording.percent(arm.last),
+            "All tasks (%)": lambda arm: wording.percent(arm.every),
+            "At the end (%)": lambda arm: wording.percent(arm.end),
+            "Share of the gap (%)": lambda arm: wording.percent(arm.kept, digits=0),
+            "Renewed per task": lambda arm: wording.decimal(arm.renewed),
+            "Dead (%)": lambda arm: wording.percent(arm.dead),
+            "Dormant (%)": lambda arm: wording.percent(arm.dormant),
+        },
+        caption=(
+            "Online accuracy (right predictions, each before the update that its batch led to) in the first and last "
+            f"tasks and in all, means over n trials; a trial that stopped early counts in the tasks that it ended. At "
+            f"the end: accuracy on the images of the last {few} when they end.{share} Dead: units that give 0 on all "
+            "test images looked at; dormant: at most a tenth of their layer's mean; both after the last task, over all "
+            "layers' units."
+        ),
+    )  # fmt: skip
+
+
+def chance_table(results: Results, cell: str) -> Table:
+    """Each arm against its control that picks at random; no rows without a stream or such a control."""
+    pairs: list[tuple[str, str]] = []
+    if results.study.stream is not None:
+        arms = results.study.by_cell[cell]
+        pairs = [
+            (tested, control)
+            for control, tested in results.study.replays.items()
+            if tested in arms and control in arms
+        ]
+        pairs += [(arm.label, arm.neutral_control) for arm in arms.values() if arm.neutral_control]
+    shown = ("n", "Difference (points)", "95 % CI (points)", "Verdict", "Wilcoxon p")
+    renewed = {arm.label: wording.decimal(arm.renewed) for arm in arm_tasks(results, cell)}
+    return table_of(
+        [between(results, cell, tested, Against(other, "control")) for tested, other in pairs],
+        {
+            "Arm": lambda found: found.arm,
+            "Picked at random": lambda found: found.versus,
+            "Renewed per task": lambda found: f"{renewed[found.arm]} / {renewed[found.versus]}",
+            **{name: DIFFERENCE[name] for name in shown},
+        },
+        caption=(
+            "Whether the criterion is better than chance: each arm minus the one that renews as many units of the same "
+            f"layers at the same steps, picked at random; {judged_by(results.study.stream).accuracy}, paired over n "
+            "seeds."
+        ),
+        words={"Arm", "Picked at random", "Verdict"},
+    )
+
+
+def rates_table(results: Results) -> Table:
+    """Each arm at the learning rate that one half of the seeds chose for it, judged on the other half."""
+    judged = judged_by(results.study.stream)
+    baseline = results.study.baseline
+    shown = ("n", "Difference (points)", "95 % CI (points)", "Verdict")
+
+    def rate(found: float | None) -> str:
+        return wording.NOTHING if found is None else f"{found:g}"
+
+    return table_of(
+        [(row, row.versus) for row in at_their_rates(results)],
+        {
+            "Arm": lambda row: row[0].label,
+            "Rate": lambda row: rate(row[0].rate),
+            "At the grid's end": lambda row: "yes" if row[0].at_the_end else "",
+            "Other half's rate": lambda row: rate(row[0].other),
+            "On the half that chose (%)": lambda row: wording.percent(row[0].before),
+            "On the other half (%)": lambda row: wording.percent(row[0].after),
+            **{name: of_last(DIFFERENCE[name]) for name in shown},
+        },
+        caption=(
+            f"Each arm at its own learning rate: that with the largest mean {judged.accuracy} over the seeds at even "
+            f"places, judged on those at odd places. Difference: from {baseline} at its own rate, paired over n of "
+            "those seeds. A best rate at the grid's end may lie beyond it: give the grid one more on that side."
+        ),
+        words={"Arm", "At the grid's end", "Verdict"},
+    )

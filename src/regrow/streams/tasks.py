@@ -1,0 +1,116 @@
+"""Any kind of stream: its tasks, the order of an epoch, how much an epoch trains on, and what chance has.
+
+Called by `lab/member.py` and `lab/preflight.py`. All of it follows from settings, data, seed and number alone: whoever
+asks, and whenever, has the same bits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+import torch
+from torch import Tensor
+
+from regrow.errors import ConfigError
+from regrow.streams import (
+    noisy,
+    permuted,
+    permuted_labels,
+    random_labels,
+    stationary,
+    warm_start,
+)
+from regrow.streams.task import Source, Task, dice
+from regrow.study import stream as asked
+
+_TASKS: Final[Mapping[type[asked.TaskStream], Callable[..., Task]]] = {
+    asked.RandomLabels: random_labels.task,
+    asked.Permuted: permuted.task,
+    asked.PermutedLabels: permuted_labels.task,
+    asked.Stationary: stationary.task,
+    asked.WarmStart: warm_start.task,
+    asked.Noisy: noisy.task,
+}
+
+
+def task(settings: asked.AnyStream, source: Source, *, seed: int, index: int) -> Task:
+    """A task of a stream.
+
+    Args:
+        settings: What the study says of it.
+        source: What it draws from. Read, never written.
+        seed: Of the trial.
+        index: Number of the task, from 0.
+
+    Returns:
+        Its images and labels, on the source's device.
+
+    Examples:
+        >>> from regrow.lab import data
+        >>> digits = data.load("digits")
+        >>> settings = asked.RandomLabels(kind="random-labels", tasks=2, epochs=1, images=5)
+        >>> [task(settings, digits, seed=0, index=index).labels.tolist() for index in (0, 1)]
+        [[0, 2, 5, 4, 9], [8, 8, 3, 6, 2]]
+    """
+    return _TASKS[type(settings)](settings, source, seed=seed, index=index)
+
+
+def order(
+    settings: asked.TaskStream, *, seed: int, epoch: int, images: int, batch_size: int
+) -> Tensor:
+    """The places of the images of a task in the order in which an epoch trains on them.
+
+    A random order of all; where the task's length is said in steps, as many such orders one behind the other as it
+    takes, cut off behind the last step.
+
+    Args:
+        settings: What the study says of the stream.
+        seed: Of the trial.
+        epoch: Counted from 1, over all tasks.
+        images: How many the task has.
+        batch_size: Images of a step.
+
+    Returns:
+        Whole numbers from 0 to images - 1, int64, as many as `images_per_epoch` says.
+    """
+    numbers = dice("order", seed, epoch)
+    wanted = images if settings.steps is None else settings.steps * batch_size
+    passes = [
+        torch.randperm(images, generator=numbers, device="cpu") for _ in range(-(-wanted // images))
+    ]
+    return torch.cat(passes)[:wanted]
+
+
+def images_per_epoch(settings: asked.TaskStream, *, available: int, batch_size: int) -> int:
+    """How many images an epoch trains on, each as often as it is met; the same in all epochs.
+
+    Args:
+        settings: What the study says of the stream.
+        available: Training images.
+        batch_size: Images of a step.
+
+    Returns:
+        The number.
+    """
+    if settings.steps is not None:
+        return settings.steps * batch_size
+    return getattr(settings, "images", None) or available
+
+
+def refuse_data(settings: asked.TaskStream, source: Source) -> None:
+    """Refuse a stream that asks for more than there is."""
+    wanted: Any = getattr(settings, "images", None)
+    available = len(source.x_train)
+    if wanted is not None and wanted > available:
+        raise ConfigError(
+            f"stream.images: must be at most {available}, the training images, got {wanted}"
+        )
+
+
+def chance(settings: asked.TaskStream, source: Source) -> float:
+    """What a network reaches that has learnt nothing: the share of the commonest class, or 1 / K of drawn labels."""
+    if isinstance(settings, asked.RandomLabels) and settings.labels == "drawn":
+        return 1 / len(source.classes)
+    counted = source.y_train if isinstance(settings, asked.RandomLabels) else source.y_test
+    return int(counted.bincount().max()) / len(counted)

@@ -1,0 +1,227 @@
+"""What a study says of a stream of tasks: `[stream]`, one class a kind. Nothing here imports torch.
+
+`study/document.py` has it in a study. What the images, the labels and the order of a task are is worked out in
+`regrow.streams`, one file a kind; `docs/streams.md` has the protocols and their sources.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, ClassVar, Final, Literal, Self, get_args
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, model_validator
+
+from regrow.errors import ConfigError
+
+if TYPE_CHECKING:
+    from regrow.study.document import Training
+
+JudgedBy = Literal["online", "end"]
+"""What a trial is judged by, in the last tenth of its tasks: ``online``: its right answers, each before the update;
+``end``: the accuracy on the task's test images when the task ends."""
+
+
+class TaskStream(BaseModel):
+    """What all kinds have in common.
+
+    Attributes:
+        tasks: How many tasks follow each other.
+        epochs: Length of a task in passes over its images; or
+        steps: in optimizer steps: as many random orders of its images as it takes, and one epoch in the records.
+        told: Whether a recipe is told when a task begins (but for the first).
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+    judged_by: ClassVar[JudgedBy] = "online"
+
+    tasks: int = Field(ge=1)
+    epochs: int | None = Field(default=None, ge=1)
+    steps: int | None = Field(default=None, ge=1)
+    told: bool = False
+
+    @model_validator(mode="after")
+    def _one_length(self) -> Self:
+        if (self.epochs is None) == (self.steps is None):
+            given = "neither" if self.epochs is None else f"{self.epochs} and {self.steps}"
+            raise ValueError(
+                f"the length of a task is said by epochs or by steps, one of them, got {given}"
+            )
+        return self
+
+    @property
+    def epochs_per_task(self) -> int:
+        """Epochs of the records in a task."""
+        return self.epochs or 1
+
+    @property
+    def epochs_in_all(self) -> int:
+        """Epochs of the records in a trial."""
+        return self.tasks * self.epochs_per_task
+
+    @property
+    def judged_tasks(self) -> int:
+        """How many tasks at the end a trial is judged by: a tenth of them, at least one."""
+        return math.ceil(self.tasks / 10)
+
+    def task_of(self, epoch: int) -> int:
+        """The task that an epoch is in, both counted from 1.
+
+        Examples:
+            >>> stream = Permuted(kind="permuted", tasks=3, epochs=2)
+            >>> [stream.task_of(epoch) for epoch in range(1, 7)]
+            [1, 1, 2, 2, 3, 3]
+        """
+        return (epoch - 1) // self.epochs_per_task + 1
+
+    def ends_task(self, epoch: int) -> bool:
+        """Whether a task ends with an epoch."""
+        return epoch % self.epochs_per_task == 0
+
+    def begins_task(self, epoch: int) -> bool:
+        """Whether another task than the last one begins with an epoch: not with the first."""
+        return epoch > 1 and (epoch - 1) % self.epochs_per_task == 0
+
+
+class _Sampled(TaskStream):
+    """Kinds that draw their images.
+
+    Attributes:
+        images: How many training images a task has; None: all.
+    """
+
+    images: int | None = Field(default=None, ge=1)
+
+
+class RandomLabels(_Sampled):
+    """Labels that say nothing: each task is to be learnt by heart.
+
+    Attributes:
+        images: How many images; drawn once for each seed, the same in all tasks. None: all training images.
+        labels: ``drawn``: each label at random among the classes; ``dealt``: the true labels, shuffled.
+    """
+
+    kind: Literal["random-labels"]
+    labels: Literal["drawn", "dealt"] = "drawn"
+
+
+class Permuted(_Sampled):
+    """The same classes, seen through another permutation of the pixels in each task.
+
+    Attributes:
+        images: How many training images a task has, drawn anew for each; None: all.
+    """
+
+    kind: Literal["permuted"]
+
+
+class PermutedLabels(_Sampled):
+    """The same images, with the classes' names exchanged in each task.
+
+    Attributes:
+        images: How many training images a task has, drawn anew for each; None: all.
+    """
+
+    kind: Literal["permuted-labels"]
+
+
+class Stationary(_Sampled):
+    """Nothing changes: the control for streams whose images are drawn anew.
+
+    Attributes:
+        images: How many training images a task has, drawn anew for each; None: all.
+    """
+
+    kind: Literal["stationary"]
+
+
+class WarmStart(TaskStream):
+    """First a share of the images, then all of them.
+
+    Attributes:
+        share: Of the training images, in the first task; drawn for each seed.
+        first_labels: ``true``, or ``random``: those of the first task say nothing.
+    """
+
+    judged_by: ClassVar[JudgedBy] = "end"
+
+    kind: Literal["warm-start"]
+    tasks: int = Field(default=2, ge=2, le=2)
+    share: float = Field(default=0.5, gt=0, lt=1)
+    first_labels: Literal["true", "random"] = "true"
+
+    @model_validator(mode="after")
+    def _in_steps(self) -> Self:
+        if self.steps is None:
+            raise ValueError(
+                "the tasks of 'warm-start' have different numbers of images: their length must be said by steps, got "
+                f"epochs = {self.epochs}"
+            )
+        return self
+
+
+class Noisy(TaskStream):
+    """A share of the labels is wrong, throughout or in the first tasks.
+
+    Attributes:
+        noise: Share of the training images that get the label of another class, drawn once for each seed.
+        noisy_tasks: So many tasks have them, and those behind the true labels; None: all have them.
+    """
+
+    judged_by: ClassVar[JudgedBy] = "end"
+
+    kind: Literal["noisy"]
+    noise: float = Field(default=0.4, gt=0, lt=1)
+    noisy_tasks: int | None = Field(default=None, ge=1)
+
+    @model_validator(mode="after")
+    def _within_the_tasks(self) -> Self:
+        if self.noisy_tasks is not None and self.noisy_tasks > self.tasks:
+            raise ValueError(
+                f"noisy_tasks must be at most tasks ({self.tasks}), got {self.noisy_tasks}"
+            )
+        return self
+
+
+AT_EACH_TASK: Final = "restart-each-task"
+"""The recipe that a stream's other arms are measured by: a fresh network for each task."""
+
+AnyStream = RandomLabels | Permuted | PermutedLabels | Stationary | WarmStart | Noisy
+StreamChoice = Annotated[AnyStream, Field(discriminator="kind")]
+"""The table `[stream]`."""
+
+_ANY: Final = TypeAdapter[AnyStream](StreamChoice)
+
+KINDS: Final[dict[str, type[TaskStream]]] = {
+    get_args(kind.model_fields["kind"].annotation)[0]: kind for kind in get_args(AnyStream)
+}
+"""The kinds by name."""
+
+_SETTLED: Final = {"augment": "none", "eval_every_epochs": 1, "eval_last_epochs": 1}
+"""What a stream leaves no choice of: tasks are measured when they end, and show images as they are."""
+
+
+def stream_in(document: Mapping[str, object]) -> AnyStream | None:
+    """The stream of a study that was stored as plain data; None where it has none."""
+    found = document.get("stream")
+    return None if found is None else _ANY.validate_python(found)
+
+
+def refuse_beside_stream(training: Training, *, networks: bool, teachers: bool, where: str) -> None:
+    """Refuse what an arm of a study with a stream cannot have.
+
+    Args:
+        networks: It trains several networks.
+        teachers: It has any.
+        where: The arm, for the message.
+    """
+    for key, settled in _SETTLED.items():
+        found = getattr(training, key)
+        if found != settled:
+            raise ConfigError(
+                f"{where}: train.{key} must be {settled!r} in a study with a stream, got {found!r}"
+            )
+    for holds, what in ((networks, "trains several networks"), (teachers, "has teachers")):
+        if holds:
+            raise ConfigError(f"{where}: {what}, which a study with a stream cannot")

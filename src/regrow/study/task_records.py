@@ -1,0 +1,47 @@
+"""What is kept of a trial over a stream, task by task."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from regrow.study.tables import table
+
+
+@table("tasks", key="task")
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TaskRecord:
+    """One task of a stream, when it has ended; None where a number is not finite.
+
+    Attributes:
+        task: 1-based.
+        online_accuracy: Share of right predictions in the task, each made before the update that its batch led to.
+        online_loss: Mean loss of the same.
+        accuracy: Share on the task's test images when it ends.
+        loss: Mean loss there.
+    """
+
+    task: int
+    online_accuracy: float
+    online_loss: float | None
+    accuracy: float | None
+    loss: float | None
+
+
+@table("health", key="task layer")
+@dataclass(frozen=True, kw_only=True, slots=True)
+class HealthRecord:
+    """The units of one layer at the end of a task; None where they cannot be heard apart.
+
+    Attributes:
+        task: 1-based.
+        layer: Module path.
+        dead: Share of the units that give 0 on all images looked at.
+        dormant: Share that give at most a tenth of the mean of the layer.
+        weight_norm: Length of the layer's weights, sqrt(sum of w^2); None if not finite.
+    """
+
+    task: int
+    layer: str
+    dead: float | None
+    dormant: float | None
+    weight_norm: float | None
