@@ -16,6 +16,7 @@ PUBLIC = {
     "ContinualBackprop",
     "FilterGrafting",
     "Grafter",
+    "Health",
     "InternalScion",
     "KeepAlive",
     "NoiseScion",
@@ -34,6 +35,7 @@ PUBLIC = {
     "Teachers",
     "attach",
     "attach_partners",
+    "inspect",
     "trace",
 }
 MOVED = {

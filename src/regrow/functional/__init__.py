@@ -3,6 +3,7 @@
 from regrow.functional.activity import relative_activity
 from regrow.functional.clipping import adaptive_scale, norm_scale
 from regrow.functional.constants import constant_response
+from regrow.functional.duplicates import largest_cosine
 from regrow.functional.firing import silence_limit, silence_share
 from regrow.functional.gain_control import gain_control
 from regrow.functional.gradient import gradient_norm, relative_gradient
@@ -21,6 +22,7 @@ from regrow.functional.information import (
     weight_entropy,
     weight_l1,
 )
+from regrow.functional.isometry import isometry_deviation
 from regrow.functional.masks import below, lowest, lowest_of_all, spare_best
 from regrow.functional.moments import adam_update, adamax_update
 from regrow.functional.nesterov import nadam_momentum, nadam_update
@@ -30,6 +32,7 @@ from regrow.functional.ranking import rank_correlation, value_correlation
 from regrow.functional.rates import adagrad_rate, asgd_rate, asgd_share
 from regrow.functional.rectified import radam_update
 from regrow.functional.silence import silent
+from regrow.functional.spectrum import effective_rank, share_rank
 from regrow.functional.stagnation import relative_step
 from regrow.functional.step_limit import limited, step_scale
 from regrow.functional.strength import renewal_strength
@@ -48,6 +51,7 @@ __all__ = [
     "blend",
     "constant_response",
     "debiased",
+    "effective_rank",
     "expected_overlap",
     "filter_entropies",
     "filter_overlap",
@@ -56,6 +60,8 @@ __all__ = [
     "gradient_norm",
     "input_sizes",
     "invalid_shares",
+    "isometry_deviation",
+    "largest_cosine",
     "layer_scaled",
     "limited",
     "lowest",
@@ -72,6 +78,7 @@ __all__ = [
     "relative_step",
     "renewal_strength",
     "scale_share",
+    "share_rank",
     "silence_limit",
     "silence_share",
     "silent",
