@@ -50,11 +50,12 @@ def screen(
         lines += _wrapped(line)
     lines += ["", "advice" if advice else "advice: none that was measured here fits these symptoms"]
     for each in advice:
-        lines += _wrapped(f"- {each.title}. {each.text}")
+        told = f"; costs {each.cost}" if each.cost else ""
+        lines += _wrapped(f"- {each.title} (shown in {each.source}{told})")
         if each.code:
             lines.append(f"    {each.code}")
-        told = [f"costs {each.cost}"] if each.cost else []
-        lines.append(f"    {'; '.join([*told, f'shown in {each.source}'])}")
+    if advice:
+        lines.append("what was measured, and where it does not hold: health.advice")
     if notes:
         lines += ["", *_wrapped(f"not measured: {notes[0]}")]
         if len(notes) > 1:
