@@ -41,7 +41,9 @@ def test_training_is_bit_equal_with_looks_in_between() -> None:
 def test_the_optimizer_is_the_trainings_own() -> None:
     net = Cnn()
     optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
-    regrower = regrow.attach(regrow.RandomOut(active_fraction=1.0), net, optimizer, example_inputs=X[:2])
+    regrower = regrow.attach(
+        regrow.RandomOut(active_fraction=1.0), net, optimizer, example_inputs=X[:2]
+    )
     told = regrower.inspect(X, targets=Y)
     alone = regrow.inspect(net, X, targets=Y, optimizer=optimizer)
     assert told == alone

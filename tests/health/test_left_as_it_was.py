@@ -31,6 +31,7 @@ WAYS: dict[str, Callable[[], dict[str, Any]]] = {
         "targets": Y,
         "loss": nn.functional.multi_margin_loss,
     },
+    "steps": lambda: {"batch_or_loader": X, "targets": Y, "steps": 2},
     "loader": lambda: {"batch_or_loader": _loader()},
 }
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from collections import defaultdict
 from collections.abc import Callable, Mapping
 from typing import Any, cast
 
@@ -13,6 +12,7 @@ from torch.optim import Optimizer
 
 from regrow.errors import ConfigError
 from regrow.health.data import Batch
+from regrow.health.optimizer_twin import optimizer_twin
 
 Loss = Callable[[Any, Any], Tensor]
 """What the model gives, and targets, to the mean loss of the batch."""
@@ -140,19 +140,8 @@ def _stepped(
     """A copy of one tensor after a step of a copy of its optimizer, with a copy of its state."""
     own = nn.Parameter(parameter.detach().clone())
     own.grad = gradient.to(own.dtype)
-    twin = cast("Optimizer", type(optimizer).__new__(type(optimizer)))
     state = copy.deepcopy(dict(optimizer.state.get(parameter, {})))
-    alone = {key: copy.deepcopy(value) for key, value in group.items() if key != "params"}
-    # As unpickling makes it: without hooks, and without what a scheduler has put around the original's step.
-    kept = {
-        key: value
-        for key, value in optimizer.__dict__.items()
-        if not key.startswith("_") and key not in {"state", "param_groups", "step"}
-    }
-    states: defaultdict[Tensor, dict[str, Any]] = defaultdict(dict)
-    if state:
-        states[own] = state
-    twin.__setstate__({**kept, "state": states, "param_groups": [{**alone, "params": [own]}]})
+    twin = optimizer_twin(optimizer, [(group, [own])], {own: state} if state else None)
     try:
         with torch.enable_grad():
             twin.step()

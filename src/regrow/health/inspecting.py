@@ -22,6 +22,7 @@ from regrow.health.gradients import Loss, MeanGradient, check_optimizer, loss_of
 from regrow.health.health import Health
 from regrow.health.layer_health import LayerHealth
 from regrow.health.layer_values import gradient_values, unit_values, weight_values
+from regrow.health.probe import probe_gap
 from regrow.health.thresholds import Thresholds
 from regrow.nn.gain_check import settled
 
@@ -45,7 +46,7 @@ def inspect(
 ) -> Health:
     """Look at a network: what is dead, what is dormant, what repeats, what is about to blow up, and what has helped.
 
-    Nothing is trained. The model runs in evaluation mode, once a batch; where there are targets, with one backward
+    The model is not trained. It runs in evaluation mode, once a batch; where there are targets, with one backward
     pass. Everything is a symptom, no verdict: networks with dead or dormant units often train well.
 
     Args:
@@ -58,7 +59,8 @@ def inspect(
             are targets, and where there are none what the model's output has as its ``loss``.
         targets: Of one batch; a loader brings its own.
         optimizer: The optimizer that trains the model: how long its next step would be. It is not stepped.
-        steps: Optimizer steps of the fresh-probe gap; 0: it is not measured.
+        steps: Optimizer steps of the fresh-probe gap: copies of this network, and of one with fresh weights, learn the
+            first batch with its targets shuffled; 0: it is not measured.
         wiring: What `regrow.trace` gave for this model; None: it is traced.
         thresholds: From which number on something is named; None: the papers' own.
 
@@ -116,6 +118,11 @@ def inspect(
             if value is not None:
                 backward.add(value, len(batch))
         gradients = backward.mean()
+        gap, kept = (
+            probe_gap(bare, first.on(device), loss=loss, optimizer=bare_optimizer, steps=steps)
+            if steps
+            else (None, ())
+        )
     # A tied parameter has several names, and each layer knows it by its own.
     by_tensor = {id(parameters[name]): grad for name, grad in gradients.items()}
     gradients = {
@@ -140,15 +147,22 @@ def inspect(
         for path, layer in layers.items()
     )
     evidence = ["weights only", "one forward", *(["one backward"] if gradients else [])]
+    if steps:
+        evidence.append(f"{steps} steps")
     return Health(
         layers=measured,
         examples=forward.examples,
         evidence=tuple(evidence),
         input_shift=forward.batches.shift(),
         loss=backward.loss,
+        probe_gap=gap,
         thresholds=limits,
         notes=(
             *_fresh_norms(bare),
+            *(
+                f"the fresh-probe gap with fresh values of {name}: no module draws it"
+                for name in kept
+            ),
             *_notes(measured, found, optimizer=optimizer, gradients=gradients),
         ),
         pictures=_pictures(found.layers, tensors),

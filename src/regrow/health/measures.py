@@ -218,7 +218,7 @@ INPUT_SHIFT: Final = Measure(
 PROBE_GAP: Final = Measure(
     key="probe_gap",
     title="fresh-probe gap",
-    formula="loss after k steps on random labels from these weights - the same from fresh ones",
+    formula="loss after k steps on shuffled targets from these weights - the same from fresh ones",
     source="plasticity as defined by Lyle et al. 2023",
     evidence="k steps",
 )
