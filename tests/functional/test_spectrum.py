@@ -13,6 +13,7 @@ from regrow.functional import (
     isometry_deviation,
     largest_cosine,
     share_rank,
+    singular_values,
 )
 
 
@@ -34,30 +35,32 @@ def _ranks(features: torch.Tensor, delta: float) -> tuple[float, int]:
 
 def test_ranks_are_those_of_the_singular_values() -> None:
     features = _features(40, 7) @ torch.diag(10.0 ** -torch.arange(7, dtype=torch.float64) * 3)
-    products = features.mT @ features
+    values = singular_values(features.mT @ features)
+    torch.testing.assert_close(values, torch.linalg.svdvals(features), rtol=1e-5, atol=1e-7)
     for delta in (0.01, 0.2):
         rank, count = _ranks(features, delta)
-        assert float(effective_rank(products)) == pytest.approx(rank, rel=1e-5)
-        assert int(share_rank(products, delta=delta)) == count
+        assert float(effective_rank(values)) == pytest.approx(rank, rel=1e-5)
+        assert int(share_rank(values, delta=delta)) == count
 
 
 def test_ranks_of_a_stack_are_those_of_each() -> None:
     features = _features(3, 20, 5)
-    products = features.mT @ features
+    values = singular_values(features.mT @ features)
+    torch.testing.assert_close(values[1], singular_values(features[1].mT @ features[1]))
     for rank in (effective_rank, share_rank):
-        each = torch.stack([rank(one) for one in products])
-        torch.testing.assert_close(rank(products), each)
+        torch.testing.assert_close(rank(values), torch.stack([rank(one) for one in values]))
 
 
 def test_features_of_nothing_have_no_rank() -> None:
-    assert effective_rank(torch.zeros(4, 4)) == 0
-    assert share_rank(torch.zeros(4, 4)) == 0
+    values = singular_values(torch.zeros(4, 4))
+    assert effective_rank(values) == 0
+    assert share_rank(values) == 0
 
 
 def test_a_direction_that_is_only_rounding_does_not_count() -> None:
     base = _features(50, 2)
     features = torch.cat([base, base @ torch.tensor([[0.6], [0.8]], dtype=torch.float64)], dim=1)
-    assert int(share_rank(features.mT @ features, delta=0.0)) == 2
+    assert int(share_rank(singular_values(features.mT @ features), delta=0.0)) == 2
 
 
 def test_the_most_similar_other_unit() -> None:

@@ -145,9 +145,8 @@ def test_numbers_are_those_of_a_pass_of_ones_own() -> None:
     sums = (heard @ net.one.weight.mT).detach()
     given = (sums + net.one.bias.detach()).relu()
     numbers = health["one"].numbers
-    assert numbers["gain"] == pytest.approx(
-        float(sums.square().mean().sqrt() / heard.square().mean().sqrt())
-    )
+    ratio = sums[::12].square().mean() / heard[::12].square().mean()  # 17 of 200 examples
+    assert numbers["gain"] == pytest.approx(float(ratio.sqrt()))
     values = torch.linalg.svdvals(given)
     shares = values / values.sum()
     assert numbers["effective_rank"] == pytest.approx(

@@ -74,3 +74,5 @@ def test_it_can_be_called_without_gradients_and_in_inference_mode() -> None:
     expected = regrow.inspect(net, X, targets=Y)
     with torch.no_grad():
         assert regrow.inspect(net, X, targets=Y) == expected
+    with torch.inference_mode():
+        assert regrow.inspect(net, X.clone(), targets=Y.clone()) == expected

@@ -32,7 +32,7 @@ from regrow.functional.ranking import rank_correlation, value_correlation
 from regrow.functional.rates import adagrad_rate, asgd_rate, asgd_share
 from regrow.functional.rectified import radam_update
 from regrow.functional.silence import silent
-from regrow.functional.spectrum import effective_rank, share_rank
+from regrow.functional.spectrum import effective_rank, share_rank, singular_values
 from regrow.functional.stagnation import relative_step
 from regrow.functional.step_limit import limited, step_scale
 from regrow.functional.strength import renewal_strength
@@ -82,6 +82,7 @@ __all__ = [
     "silence_limit",
     "silence_share",
     "silent",
+    "singular_values",
     "spare_best",
     "step_scale",
     "taylor",

@@ -32,7 +32,8 @@ class Batch:
         """The same where the model is: loaders give batches on the CPU."""
         return Batch(
             inputs=map_tensors(self.inputs, lambda each: each.to(device)),
-            targets=map_tensors(self.targets, lambda each: each.to(device)),
+            # Not the loader's own: what was made in inference mode could not be kept for a backward pass.
+            targets=map_tensors(self.targets, lambda each: each.detach().clone().to(device)),
         )
 
     def arguments(self) -> tuple[tuple[Any, ...], dict[str, Any]]:

@@ -270,5 +270,5 @@ def _pictures(
         return ()
     return tuple(
         tuple(tuple(tuple(row) for row in channel) for channel in each)
-        for each in weight[:_PICTURES, :3].float().cpu().tolist()
+        for each in weight[:_PICTURES, :3].float().nan_to_num(0.0, 0.0, 0.0).cpu().tolist()
     )

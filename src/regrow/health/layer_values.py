@@ -22,6 +22,7 @@ from regrow.functional import (
     relative_gradient,
     share_rank,
     silent,
+    singular_values,
     weight_l1,
 )
 from regrow.graph.filters import Filters, Norm
@@ -148,8 +149,9 @@ def unit_values(
     first = given[0]
     if first.products is not None and first.rows and not bool(wrong.any()):
         marks["alike"] = _alike(first, layer.count, limits.duplicate) & ~mute
-        numbers["effective_rank"] = float(effective_rank(first.products))
-        numbers["srank"] = float(share_rank(first.products))
+        values = singular_values(first.products)
+        numbers["effective_rank"] = float(effective_rank(values))
+        numbers["srank"] = float(share_rank(values))
         compared = len(first.compared)
         numbers["zeros"] = float(first.zeros.sum() / (first.rows * compared))
     return Values(marks=marks, numbers=numbers)

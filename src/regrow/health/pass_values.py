@@ -101,8 +101,16 @@ def _ends(x: Tensor) -> Ends:
         return Ends(low=one, high=one, size=one.abs(), positions=1)
     low, high = x.amin(-1), x.amax(-1)
     # Behind a ReLU nothing is negative, and a pass over the tensor can be left out.
-    size = x.sum(-1) if bool(low.amin() >= 0) else x.abs().sum(-1)
+    size = x.sum(-1) if bool(low.amin() >= 0) else _sizes(x)
     return Ends(low=low, high=high, size=size, positions=x.shape[-1])
+
+
+def _sizes(x: Tensor) -> Tensor:
+    """Sums of absolute values."""
+    if not x.is_cpu:
+        return x.abs().sum(-1)
+    # Example by example the absolute values stay in the cache, in place of a second tensor as large as the first.
+    return torch.stack([one.abs().sum(-1) for one in x])
 
 
 def exact(device: torch.device) -> torch.dtype:
