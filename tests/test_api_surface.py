@@ -17,6 +17,7 @@ PUBLIC = {
     "FIRE",
     "FilterGrafting",
     "Grafter",
+    "Health",
     "InternalScion",
     "KeepAlive",
     "L2Init",
@@ -37,6 +38,7 @@ PUBLIC = {
     "Teachers",
     "attach",
     "attach_partners",
+    "inspect",
     "trace",
 }
 MOVED = {

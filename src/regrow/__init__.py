@@ -1,9 +1,9 @@
 """Find the convolutional filters that training has abandoned, and put them back to work.
 
 Contents: `attach` (a recipe inside your training loop), `attach_partners` (networks that lend each other weights),
-`trace` (who reads whom in your model), the recipes (`KeepAlive`, `RandomOut`, `ReDo`, `ContinualBackprop`, `ReGraMa`,
-`PartialReset`, `SelfNormalizedResets`, `ShrinkPerturb`, `L2Init`, `FIRE`, `RePr`, `FilterGrafting`,
-`NoiseScion`, `InternalScion`, `RandomControl`),
+`trace` (who reads whom in your model), `inspect` (what is wrong with it: a `Health`), the recipes (`KeepAlive`,
+`RandomOut`, `ReDo`, `ContinualBackprop`, `ReGraMa`, `PartialReset`, `SelfNormalizedResets`, `ShrinkPerturb`, `L2Init`,
+`FIRE`, `RePr`, `FilterGrafting`, `NoiseScion`, `InternalScion`, `RandomControl`),
 `Recipe` with its parts for your own, `nn` (layers), `losses` and `Teachers`.
 """
 
@@ -25,6 +25,8 @@ if TYPE_CHECKING:  # what type checkers read; tests/test_api_surface.py holds it
     from regrow.compose import Recipe as Recipe
     from regrow.graph import trace as trace
     from regrow.guard import StepLimit as StepLimit
+    from regrow.health import Health as Health
+    from regrow.health import inspect as inspect
     from regrow.history import Report as Report
     from regrow.loop import Regrower as Regrower
     from regrow.loop import attach as attach
@@ -57,6 +59,8 @@ _HOMES = {
     "FilterGrafting": "recipes",
     "FIRE": "recipes",
     "Grafter": "partners",
+    "Health": "health",
+    "inspect": "health",
     "InternalScion": "recipes",
     "KeepAlive": "recipes",
     "L2Init": "recipes",

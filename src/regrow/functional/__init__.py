@@ -3,6 +3,7 @@
 from regrow.functional.activity import relative_activity
 from regrow.functional.clipping import adaptive_scale, norm_scale
 from regrow.functional.constants import constant_response
+from regrow.functional.duplicates import largest_cosine
 from regrow.functional.firing import silence_limit, silence_share
 from regrow.functional.gain_control import gain_control
 from regrow.functional.gradient import gradient_norm, relative_gradient
@@ -21,7 +22,7 @@ from regrow.functional.information import (
     weight_entropy,
     weight_l1,
 )
-from regrow.functional.isometry import isometric, polar_factor
+from regrow.functional.isometry import isometric, isometry_deviation, polar_factor
 from regrow.functional.masks import below, lowest, lowest_of_all, spare_best
 from regrow.functional.moments import adam_update, adamax_update
 from regrow.functional.nesterov import nadam_momentum, nadam_update
@@ -32,6 +33,7 @@ from regrow.functional.rates import adagrad_rate, asgd_rate, asgd_share
 from regrow.functional.rectified import radam_update
 from regrow.functional.shrinking import pulled, shrink_and_add
 from regrow.functional.silence import silent
+from regrow.functional.spectrum import effective_rank, share_rank, singular_values
 from regrow.functional.stagnation import relative_step
 from regrow.functional.step_limit import limited, step_scale
 from regrow.functional.strength import renewal_strength
@@ -50,6 +52,7 @@ __all__ = [
     "blend",
     "constant_response",
     "debiased",
+    "effective_rank",
     "expected_overlap",
     "filter_entropies",
     "filter_overlap",
@@ -59,6 +62,8 @@ __all__ = [
     "input_sizes",
     "invalid_shares",
     "isometric",
+    "isometry_deviation",
+    "largest_cosine",
     "layer_scaled",
     "limited",
     "lowest",
@@ -78,9 +83,11 @@ __all__ = [
     "renewal_strength",
     "scale_share",
     "shrink_and_add",
+    "share_rank",
     "silence_limit",
     "silence_share",
     "silent",
+    "singular_values",
     "spare_best",
     "step_scale",
     "taylor",

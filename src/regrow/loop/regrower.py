@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from regrow.errors import ConfigError
+from regrow.health import Health, inspect
 from regrow.history import Renewed, Report
 from regrow.loop import saved_state
 from regrow.loop.detached import Detached
@@ -123,6 +124,21 @@ class Regrower:
             callback: Takes one `Renewed`: step, layer, filters, scores.
         """
         self._stepper.callbacks.append(callback)
+
+    def inspect(self, batch_or_loader: Any, **options: Any) -> Health:
+        """Look at the network that is being trained: `regrow.inspect` with its wiring and its optimizer.
+
+        Args:
+            batch_or_loader: As there.
+            **options: As there. Of several optimizers the first one is asked for its next step; ``optimizer=None``:
+                none.
+
+        Returns:
+            The report.
+        """
+        host = self._stepper.renewer.host
+        options.setdefault("optimizer", self._stepper.watches[0].optimizer)
+        return inspect(host.model, batch_or_loader, wiring=host.wiring, **options)
 
     def bring_back(self) -> tuple[Renewed, ...]:
         """Renew the filters that are out of the network now, before the schedule does: between two steps.
