@@ -17,6 +17,7 @@ from crossed import crossed
 from partners.nets import Plain, step_of
 from regrow.errors import ConfigError
 from regrow.loop import Detached
+from traced import attach_partners_traced
 
 EXAMPLE = torch.zeros(2, 1, 8, 8)
 STEPS, CUT = 16, 6
@@ -106,7 +107,7 @@ def test_a_copy_goes_on_where_the_original_was(
 def test_a_grafter_is_copied_as_its_report_and_state(name: str, way: str) -> None:
     models = [Plain() for _ in range(2)]
     optimizers = [_optimizer(each) for each in models]
-    grafter = regrow.attach_partners(
+    grafter = attach_partners_traced(
         PARTNERS[name].make(**{**PARTNERS[name].acts, "partners": 2}),
         models,
         optimizers,

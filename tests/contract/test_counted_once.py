@@ -23,9 +23,10 @@ import regrow
 from contract.rows import DATA, SAMPLE, VARIANTS
 from crossed import crossed
 from regrow.errors import StateError
+from traced import attach_traced
 
 STEPS = 20
-BEFORE = 40
+BEFORE = 10
 """Batches that the norms have seen before the recipe is attached."""
 
 
@@ -103,6 +104,8 @@ class Run:
 
     def _note(self, images: Tensor) -> None:
         """Mean and variance of this batch, worked out apart."""
+        if not self.seen:
+            return
         whole = copy.deepcopy(self.net).double().train()
         with torch.no_grad():
             a = whole.a(images.double())
@@ -331,7 +334,7 @@ class Renorm(nn.Module):
 def test_other_counts_are_spoken_of() -> None:
     net = Net()
     net.norm = Renorm(4)
-    regrower = regrow.attach(
+    regrower = attach_traced(
         _recipe("repr by random"),
         net,
         torch.optim.SGD(net.parameters(), lr=0.05),

@@ -1,6 +1,7 @@
 """Interrupted and resumed is uninterrupted, bit for bit: every recipe, every optimizer, with a scaler and without."""
 
 import copy
+import functools
 import inspect
 import io
 from collections.abc import Callable
@@ -14,6 +15,7 @@ from torch import nn
 import regrow
 from contract.rows import DATA, RECIPES, SAMPLE, VARIANTS, wiring_of
 from crossed import crossed, seldom
+from regrow.graph import Wiring
 from surgery.rows import ROWS
 
 EXAMPLE = torch.zeros(2, 1, 8, 8)
@@ -147,6 +149,11 @@ class Branch(nn.Module):
         return self.head(self.inner(x.flatten(1)).relu())
 
 
+@functools.cache
+def _branch() -> Wiring:
+    return regrow.trace(Branch(), EXAMPLE)
+
+
 @pytest.mark.parametrize(
     ("recipe", "way", "closures", "cut"),
     crossed(
@@ -192,7 +199,7 @@ def test_every_recipe_in_every_way(
             ]
         regrower = regrow.attach(
             *(row.make(**{**acts, **settings}), model, optimizers),
-            example_inputs=EXAMPLE,
+            wiring=_branch(),
             total_steps=STEPS,
             steps_per_epoch=5,
             companions=[copied],

@@ -12,6 +12,7 @@ from torch import nn
 import regrow
 from loop.loops import EXAMPLE, Batches, Make, adam, assert_same_bits, kill, often, sgd, weights
 from regrow.errors import ConfigError, RegrowWarning
+from traced import attach_traced
 
 Cnn = Callable[[int], nn.Module]
 Some = Callable[[int], Batches]
@@ -35,7 +36,7 @@ def _backward(model: nn.Module, batch: tuple[torch.Tensor, torch.Tensor]) -> tor
 
 def _attach(model: nn.Module, optimizer: torch.optim.Optimizer, **settings: Any) -> regrow.Regrower:
     recipe = settings.pop("recipe", None) or often()
-    return regrow.attach(recipe, model, optimizer, example_inputs=EXAMPLE, **settings)
+    return attach_traced(recipe, model, optimizer, example_inputs=EXAMPLE, **settings)
 
 
 def _assert_same(first: Any, second: Any) -> None:
@@ -83,7 +84,7 @@ def test_of_several_optimizers(small_cnn: Cnn, batches: Some) -> None:
         model = small_cnn(0)
         parts = list(model.children())
         optimizers = [sgd(nn.Sequential(*parts[:3])), adam(nn.Sequential(*parts[3:]))]
-        regrower = regrow.attach(often(), model, optimizers, example_inputs=EXAMPLE, hooks=hooks)
+        regrower = attach_traced(often(), model, optimizers, example_inputs=EXAMPLE, hooks=hooks)
         for batch in batches(8):
             _backward(model, batch)
             if not hooks:

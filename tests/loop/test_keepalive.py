@@ -18,6 +18,7 @@ from crossed import crossed
 from regrow.criteria import Liveness
 from regrow.errors import ConfigError
 from regrow.guard import StepLimit
+from traced import attach_traced
 
 IMAGES = torch.rand(12, 32, 1, 8, 8, generator=torch.Generator().manual_seed(1))
 LABELS = torch.randint(0, 3, (12, 32), generator=torch.Generator().manual_seed(2))
@@ -59,7 +60,7 @@ def recipe(**settings: Any) -> regrow.Recipe:
 def attached(
     net: nn.Module, optimizer: Any, given: regrow.Recipe | None = None, **more: Any
 ) -> regrow.Regrower:
-    return regrow.attach(
+    return attach_traced(
         given or recipe(), net, optimizer, example_inputs=IMAGES[0], total_steps=12, **more
     )
 
@@ -333,11 +334,11 @@ def test_of_a_transformer_hidden_units_alone_are_watched() -> None:
     net = Encoder()
     optimizer = torch.optim.AdamW(net.parameters())
     x = torch.randn(4, 5, 16)
-    regrower = regrow.attach(regrow.KeepAlive(), net, optimizer, example_inputs=x, total_steps=9)
+    regrower = attach_traced(regrow.KeepAlive(), net, optimizer, example_inputs=x, total_steps=9)
     assert list(regrower.report.layers) == ["layer.linear1"]
     assert any("include=[...] takes them" in note for note in regrower.report.notes)
     regrower.detach()
-    named = regrow.attach(
+    named = attach_traced(
         *(regrow.KeepAlive(), net, optimizer),
         example_inputs=x,
         total_steps=9,
@@ -349,7 +350,7 @@ def test_of_a_transformer_hidden_units_alone_are_watched() -> None:
 def test_a_training_of_unknown_length_is_looked_after_to_its_end() -> None:
     net = network()
     optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
-    regrower = regrow.attach(regrow.KeepAlive(), net, optimizer, example_inputs=IMAGES[0])
+    regrower = attach_traced(regrow.KeepAlive(), net, optimizer, example_inputs=IMAGES[0])
     assert any("total_steps is not known" in note for note in regrower.report.notes)
     regrower.detach()
     told = attached(net, optimizer).report.notes
@@ -359,7 +360,7 @@ def test_a_training_of_unknown_length_is_looked_after_to_its_end() -> None:
 def test_a_guard_alone_is_a_recipe() -> None:
     net, plain = network(faint=1.0), network(faint=1.0)
     optimizers = [torch.optim.SGD(each.parameters(), lr=5.0) for each in (net, plain)]
-    regrower = regrow.attach(StepLimit(fraction=0.05), net, optimizers[0], example_inputs=IMAGES[0])
+    regrower = attach_traced(StepLimit(fraction=0.05), net, optimizers[0], example_inputs=IMAGES[0])
     train(net, optimizers[0], range(4))
     train(plain, optimizers[1], range(4))
     assert regrower.report.guarded

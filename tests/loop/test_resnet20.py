@@ -7,6 +7,7 @@ from torch import nn
 
 import regrow
 from regrow.lab.models import registry as models
+from traced import attach_traced
 
 STEPS, BATCH = 14, 32
 
@@ -44,7 +45,7 @@ def _sgd(model: nn.Module) -> torch.optim.Optimizer:
 def test_trains_bit_equal_until_a_filter_dies_and_is_renewed() -> None:
     plain, watched = _model(), _model()
     plain_optimizer, optimizer = _sgd(plain), _sgd(watched)
-    regrower = regrow.attach(
+    regrower = attach_traced(
         regrow.RandomOut(confirm="gradient", threshold=1e-12, active_fraction=1.0),
         watched,
         optimizer,

@@ -15,6 +15,7 @@ from regrow.renewal import Edit
 from regrow.surgery import OptimizerSurgeon, apply_edits_, unwrap_optimizer
 from regrow.surgery.optimizers.slow import SLOW
 from surgery.split import NEVER, RENEWALS, STEPS, first_values, gradient, new_values, same_bits
+from traced import attach_traced
 
 needs_timm = pytest.mark.skipif(
     importlib.util.find_spec("timm") is None, reason="timm is not installed"
@@ -112,7 +113,7 @@ def test_either_may_be_attached(
     """Filters that are renewed in the very step of a synchronisation and between two keep their new values there."""
     data, model = batches(14), small_cnn(0)
     optimizer = _lookahead(optim.SGD(model.parameters(), lr=0.0))
-    regrower = regrow.attach(
+    regrower = attach_traced(
         regrow.RandomOut(confirm="gradient", threshold=1e9, every_steps=4, active_fraction=1.0),
         model,
         optimizer if given == "Lookahead" else optimizer._base_optimizer,
@@ -141,7 +142,7 @@ def test_it_needs_hooks(small_cnn: Callable[[int], nn.Module]) -> None:
     optimizer = _lookahead(optim.SGD(model.parameters(), lr=0.1))
     for given in (optimizer, optimizer._base_optimizer):
         with pytest.raises(ConfigError, match=r"Lookahead meets its slow weights.*hooks=True"):
-            regrow.attach(
+            attach_traced(
                 regrow.RandomOut(),
                 model,
                 given,
