@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 import regrow
+from crossed import crossed
 from regrow.errors import (
     ConfigError,
     NoEffectWarning,
@@ -230,8 +231,7 @@ def test_the_head_is_never_renewed(
     assert not torch.equal(_state(model)["6.weight"], before["6.weight"])
 
 
-@pytest.mark.parametrize("source", ["last", "accumulated"])
-@pytest.mark.parametrize("make", [_sgd, _adam])
+@pytest.mark.parametrize(("source", "make"), crossed(["last", "accumulated"], [_sgd, _adam]))
 def test_resumed_is_bit_equal_to_uninterrupted(
     make: Callable[[nn.Module], torch.optim.Optimizer],
     source: Any,

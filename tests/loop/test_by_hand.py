@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 import regrow
+from crossed import seldom
 from loop.loops import EXAMPLE, Batches, Make, adam, assert_same_bits, kill, often, sgd, weights
 from regrow.errors import ConfigError, RegrowWarning
 from traced import attach_traced
@@ -55,7 +56,7 @@ def _assert_same(first: Any, second: Any) -> None:
         assert first == second
 
 
-@pytest.mark.parametrize("make", [sgd, adam, _dampened, _rprop])
+@pytest.mark.parametrize("make", seldom([sgd, adam, _dampened, _rprop], often=[adam, _dampened]))
 def test_before_and_after_are_the_hooks(make: Make, small_cnn: Cnn, batches: Some) -> None:
     """Weights, the optimizer's memory and the regrower's own, in a run with many renewals."""
     runs: list[tuple[nn.Module, torch.optim.Optimizer, regrow.Regrower]] = []
