@@ -12,7 +12,7 @@ from torch import nn
 import regrow
 from contract.partner_rows import EACH as EACH_PARTNER
 from contract.partner_rows import VARIANTS as PARTNERS
-from contract.rows import DATA, SAMPLE, VARIANTS, wiring_of
+from contract.rows import DATA, FEW, VARIANTS, wiring_of
 from crossed import crossed
 from partners.nets import Plain, step_of
 from regrow.errors import ConfigError
@@ -64,7 +64,7 @@ COPIES: dict[str, Callable[[Any], Any]] = {
 }
 
 
-@pytest.mark.parametrize(("name", "way"), crossed(SAMPLE, COPIES))
+@pytest.mark.parametrize(("name", "way"), crossed(FEW, COPIES))
 def test_a_copy_goes_on_where_the_original_was(
     name: str,
     way: str,

@@ -20,7 +20,7 @@ from torch.optim.swa_utils import (
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import regrow
-from contract.rows import DATA, SAMPLE, VARIANTS
+from contract.rows import DATA, FEW, SAMPLE, VARIANTS
 from crossed import crossed
 from regrow.errors import StateError
 from traced import attach_traced
@@ -138,7 +138,7 @@ def _resets(name: str) -> bool:
     return not name.endswith("scion") and name not in leave
 
 
-RESETTING = [each for each in SAMPLE if _resets(each.values[0])]
+RESETTING = [each for each in FEW if _resets(each.values[0])]
 
 
 @pytest.mark.parametrize(("name", "passes"), crossed(RESETTING, [1, 3]))

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 import regrow
 from contract.partner_rows import EACH as EACH_PARTNER
 from contract.partner_rows import VARIANTS as PARTNER_VARIANTS
-from contract.rows import DATA, EACH, SAMPLE, VARIANTS
+from contract.rows import DATA, EACH, FEW, SAMPLE, VARIANTS
 from crossed import crossed, seldom
 from partners.nets import Plain, copies, step_of
 from regrow.errors import ConfigError, NoEffectWarning
@@ -258,7 +258,7 @@ def test_a_layer_waits_for_a_frozen_reader_that_must_change_with_it(
     assert loop.renewed == {"0", "3"}
 
 
-@pytest.mark.parametrize("name", SAMPLE)
+@pytest.mark.parametrize("name", FEW)
 def test_interrupted_while_a_layer_is_frozen(name: str, small_cnn: Cnn, batches: Batches) -> None:
     """The state knows the layers that wait; who is frozen then, the loop says itself."""
 
