@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 import regrow
 from regrow.graph import Wiring, trace, unwrap
+from regrow.renewal import Need
 
 WIRED_AS_SHOWN = "wired_as_shown"
 """A class of which each network with the same text is wired alike says so by an attribute of this name."""
@@ -34,8 +35,11 @@ def attach_traced(
     example_inputs: Any,
     **told: Any,
 ) -> regrow.Regrower:
-    """As `regrow.attach`, with the wiring for the example."""
-    return regrow.attach(recipe, model, optimizer, wiring=traced(model, example_inputs), **told)
+    """As `regrow.attach`, with the wiring for the example, where the model need not be tried out on it."""
+    tried = isinstance(recipe, regrow.Recipe) and Need.HOMOGENEOUS in recipe.renew.needs
+    given = "example_inputs" if tried else "wiring"
+    told[given] = example_inputs if tried else traced(model, example_inputs)
+    return regrow.attach(recipe, model, optimizer, **told)
 
 
 def attach_partners_traced(
