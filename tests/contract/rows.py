@@ -876,6 +876,9 @@ SAMPLE = seldom(
 )
 """The same where a recipe is one of its kind: it looks at gradients, at passes, at data and drops, or at every pass."""
 
+FEW = seldom(VARIANTS, often=("repr by activations", "continual-backprop"))
+"""The same where the loop does nearly all of it: one that drops, and one that counts in every pass."""
+
 DATA: dict[str, Any] = {
     "calibration_inputs": torch.randn(9, 1, 8, 8, generator=torch.Generator().manual_seed(5)),
     "calibration_targets": torch.arange(9) % 3,

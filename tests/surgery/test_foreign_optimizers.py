@@ -28,6 +28,7 @@ from regrow.surgery.optimizers import (
     qualified,
 )
 from surgery.foreign_rows import FOREIGN_ROWS, maker
+from traced import attach_traced
 
 DOCS = Path(__file__).parents[2] / "docs" / "optimizers.md"
 needs_timm = pytest.mark.skipif(
@@ -318,7 +319,7 @@ def test_in_a_loop_with_hooks(
         return (
             model,
             optimizer,
-            regrow.attach(recipe, model, optimizer, example_inputs=data[0][0], total_steps=12),
+            attach_traced(recipe, model, optimizer, example_inputs=data[0][0], total_steps=12),
         )
 
     def train(training: tuple[nn.Module, Optimizer, regrow.Regrower], part: Any) -> regrow.Regrower:
