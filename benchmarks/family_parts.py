@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from functools import wraps
 from typing import Any
@@ -34,7 +34,7 @@ PARTS: tuple[tuple[int, str, object, str], ...] = (
 
 
 @contextmanager
-def timed_parts() -> Iterator[dict[str, float]]:
+def timed_parts() -> Generator[dict[str, float]]:
     """While this lasts, the seconds of each part."""
     spent = {name: 0.0 for _, name, _, _ in PARTS}
     before = [(where, name, getattr(where, name)) for _, _, where, name in PARTS]

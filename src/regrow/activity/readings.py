@@ -123,12 +123,13 @@ class LayerPass:
             self._listen()
         strange = any(outlet.broken for outlet in self.outlets)
         told = [] if found is not None else [(each, each.silent()) for each in self.outlets]
-        if len(told) == 1 and told[0][0].covers and told[0][1] is not None and not strange:
-            [(outlet, (is_silent, constant))] = told
+        alone = told[0][1] if len(told) == 1 else None
+        if alone is not None and self.outlets[0].covers and not strange:
+            outlet = self.outlets[0]
             found = replace(
                 self._lively,
-                silent=is_silent,
-                constant=constant,
+                silent=alone[0],
+                constant=alone[1],
                 starved=self._starved(),
                 examples=outlet.examples,
                 sums=outlet.sums,

@@ -334,6 +334,6 @@ def begin_(
             name=name,
             parameter=parameter,
             births=births,
-            seen=read(now.detach().clone()),
+            seen=now.item() if now.is_cpu else now.detach().clone(),
             count=count,
         )
