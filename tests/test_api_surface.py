@@ -14,10 +14,13 @@ from fresh import fresh
 
 PUBLIC = {
     "ContinualBackprop",
+    "FIRE",
     "FilterGrafting",
     "Grafter",
+    "Health",
     "InternalScion",
     "KeepAlive",
+    "L2Init",
     "NoiseScion",
     "PartialReset",
     "PartnerRecipe",
@@ -30,10 +33,12 @@ PUBLIC = {
     "Regrower",
     "Report",
     "SelfNormalizedResets",
+    "ShrinkPerturb",
     "StepLimit",
     "Teachers",
     "attach",
     "attach_partners",
+    "inspect",
     "trace",
 }
 MOVED = {

@@ -1,8 +1,9 @@
 """Find the convolutional filters that training has abandoned, and put them back to work.
 
 Contents: `attach` (a recipe inside your training loop), `attach_partners` (networks that lend each other weights),
-`trace` (who reads whom in your model), the recipes (`KeepAlive`, `RandomOut`, `ReDo`, `ContinualBackprop`, `ReGraMa`,
-`PartialReset`, `SelfNormalizedResets`, `RePr`, `FilterGrafting`, `NoiseScion`, `InternalScion`, `RandomControl`),
+`trace` (who reads whom in your model), `inspect` (what is wrong with it: a `Health`), the recipes (`KeepAlive`,
+`RandomOut`, `ReDo`, `ContinualBackprop`, `ReGraMa`, `PartialReset`, `SelfNormalizedResets`, `ShrinkPerturb`, `L2Init`,
+`FIRE`, `RePr`, `FilterGrafting`, `NoiseScion`, `InternalScion`, `RandomControl`),
 `Recipe` with its parts for your own, `nn` (layers), `losses` and `Teachers`.
 """
 
@@ -24,16 +25,20 @@ if TYPE_CHECKING:  # what type checkers read; tests/test_api_surface.py holds it
     from regrow.compose import Recipe as Recipe
     from regrow.graph import trace as trace
     from regrow.guard import StepLimit as StepLimit
+    from regrow.health import Health as Health
+    from regrow.health import inspect as inspect
     from regrow.history import Report as Report
     from regrow.loop import Regrower as Regrower
     from regrow.loop import attach as attach
     from regrow.partners import Grafter as Grafter
     from regrow.partners import attach_partners as attach_partners
     from regrow.partnership import PartnerRecipe as PartnerRecipe
+    from regrow.recipes import FIRE as FIRE
     from regrow.recipes import ContinualBackprop as ContinualBackprop
     from regrow.recipes import FilterGrafting as FilterGrafting
     from regrow.recipes import InternalScion as InternalScion
     from regrow.recipes import KeepAlive as KeepAlive
+    from regrow.recipes import L2Init as L2Init
     from regrow.recipes import NoiseScion as NoiseScion
     from regrow.recipes import PartialReset as PartialReset
     from regrow.recipes import RandomControl as RandomControl
@@ -42,6 +47,7 @@ if TYPE_CHECKING:  # what type checkers read; tests/test_api_surface.py holds it
     from regrow.recipes import ReGraMa as ReGraMa
     from regrow.recipes import RePr as RePr
     from regrow.recipes import SelfNormalizedResets as SelfNormalizedResets
+    from regrow.recipes import ShrinkPerturb as ShrinkPerturb
     from regrow.teachers import Teachers as Teachers
 
 __version__ = "0.1.0.dev0"
@@ -51,9 +57,13 @@ _HOMES = {
     "attach_partners": "partners",
     "ContinualBackprop": "recipes",
     "FilterGrafting": "recipes",
+    "FIRE": "recipes",
     "Grafter": "partners",
+    "Health": "health",
+    "inspect": "health",
     "InternalScion": "recipes",
     "KeepAlive": "recipes",
+    "L2Init": "recipes",
     "NoiseScion": "recipes",
     "PartialReset": "recipes",
     "PartnerRecipe": "partnership",
@@ -66,6 +76,7 @@ _HOMES = {
     "Report": "history",
     "RePr": "recipes",
     "SelfNormalizedResets": "recipes",
+    "ShrinkPerturb": "recipes",
     "StepLimit": "guard",
     "Teachers": "teachers",
     "trace": "graph",

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import MISSING, FrozenInstanceError, dataclass, fields, is_dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal, Self, TypedDict, Unpack, final
 
-from regrow._checks import check_not_negative
+from regrow._checks import check_choice, check_not_negative
 from regrow.errors import ConfigError, UnknownNameError
 from regrow.neutral import Neutral
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from regrow.guard import Guard
     from regrow.nn.gain_check import GainCheck
     from regrow.renewal import Renewal
+    from regrow.renewal.network import NetworkRenewal
     from regrow.schedule import Schedule
     from regrow.selection import Selection
 
@@ -34,8 +35,8 @@ class RecipeInfo:
         paper: Authors and venue.
         year: Year of the version that is followed.
         url: Where the paper is.
-        family: What kind of method it is, for lists: ``dead units``, ``plasticity``, ``overlap``, ``grafting`` or
-            ``guards``.
+        family: What kind of method it is, for lists: ``dead units``, ``plasticity``, ``network``, ``overlap``,
+            ``grafting`` or ``guards``.
         differs: Where paper, released code and this recipe disagree, one entry a difference.
         role: What its arms are for: ``method``; ``control`` where the recipe replays another run, ``inverted`` and
             ``never`` where it is another one that takes the best, or nobody. The laboratory's own have ``plain``,
@@ -99,6 +100,8 @@ class Composition:
     def _changed(self, other: Mapping[str, object]) -> dict[str, Any]:
         """All parts, some of them replaced."""
         for name in other:
+            if name in OLD_SETTINGS:
+                raise ConfigError(f"{name} is now {OLD_SETTINGS[name]} (recipe '{self.info.name}')")
             if name not in self.part_names:
                 raise UnknownNameError(f"part of recipe '{self.info.name}'", name, self.part_names)
         return {**self.parts, **other}
@@ -150,6 +153,10 @@ def _written(given: Mapping[str, object], default: Mapping[str, object] | None =
     )
 
 
+OptimizerState = Literal["exact", "zeroed", "kept"]
+"""What becomes of what an optimizer remembers of entries that a recipe makes new; see `Recipe`."""
+
+
 class Parts(TypedDict, total=False):
     """The parts of a `Recipe` by name."""
 
@@ -160,12 +167,14 @@ class Parts(TypedDict, total=False):
     grace_steps: int | None
     min_loss: float | None
     newborn: bool
-    reset_optimizer: bool
+    optimizer_state: OptimizerState
     exclude_first: bool
     drop: bool
     init: str | None
     guard: Guard | None
     gain_check: GainCheck | None
+    network: NetworkRenewal | None
+    network_when: Schedule | None
     layers: tuple[str, ...]
     hidden_alone: bool
 
@@ -173,10 +182,16 @@ class Parts(TypedDict, total=False):
 EVERY_KIND: Final = ("conv", "conv_transpose", "linear")
 """All kinds of layers, for `Recipe.layers`."""
 
-BY_WITH_PARTS: Final = {
-    name: f"recipe.with_parts({name}=...)" for name in ("criterion", "select", "renew", "when")
+OLD_SETTINGS: Final = {
+    "reset_optimizer": "optimizer_state: 'exact' where it was true, 'kept' where it was false"
 }
-"""Where parts are changed, by the names that `dataclasses.replace` changes them by no longer."""
+"""Settings that had other names once, and what is written now."""
+
+BY_WITH_PARTS: Final = {
+    **{name: f"recipe.with_parts({name}=...)" for name in ("criterion", "select", "renew", "when")},
+    **OLD_SETTINGS,
+}
+"""Where parts are changed, by the names that `dataclasses.replace` changes them by no longer; and old settings."""
 
 
 class Recipe(Composition):
@@ -196,14 +211,18 @@ class Recipe(Composition):
         newborn: The grace period protects filters after the beginning of the training too, as if all were renewed then.
         min_loss: Act only while the training loss is at least this; None = always. The loss is told by
             `Regrower.tell`.
-        reset_optimizer: Give a renewed filter the optimizer state that a fresh one would have. False: it stays what it
-            is, or, after a drop, comes back as it was.
+        optimizer_state: What becomes of what the optimizer remembers of renewed entries. ``exact``: what a fresh entry
+            has, its own age included, so that it trains on as in a new optimizer. ``zeroed``: moments as of a fresh
+            entry, while the tensor's count of steps goes on (what most released codes do). ``kept``: nothing is
+            touched, or, after a drop, comes back as it was.
         exclude_first: Leave the first layer of the network alone.
         drop: A selected filter first leaves the network, and is renewed when the schedule ends the phase without it.
         init: What fresh filters are drawn from, instead of what `attach` was told; None = as
             `attach` was told.
         guard: What no optimizer step may do, whatever is renewed: `regrow.guard`.
         gain_check: Scale layers that pass next to nothing on, or far too much, right before the first training pass.
+        network: What becomes of all of the network's parameters at once: `regrow.renewal.network`.
+        network_when: At which optimizer steps, or `regrow.schedule.AtBoundary`; None: at boundaries.
         layers: Kinds of layers to act on where `attach` is not told.
         hidden_alone: Of these kinds leave alone what writes to a residual stream or takes part in attention, unless
             ``attach(include=...)`` names it.
@@ -221,12 +240,14 @@ class Recipe(Composition):
     grace_steps: int | None = 0
     newborn: bool = False
     min_loss: float | None = None
-    reset_optimizer: bool = True
+    optimizer_state: OptimizerState = "exact"
     exclude_first: bool = False
     drop: bool = False
     init: str | None = None
     guard: Guard | None = None
     gain_check: GainCheck | None = None
+    network: NetworkRenewal | None = None
+    network_when: Schedule | None = None
     layers: tuple[str, ...] = ("conv",)
     hidden_alone: bool = False
     grace: int
@@ -243,12 +264,14 @@ class Recipe(Composition):
         grace_steps: int | None = 0,
         newborn: bool = False,
         min_loss: float | None = None,
-        reset_optimizer: bool = True,
+        optimizer_state: OptimizerState = "exact",
         exclude_first: bool = False,
         drop: bool = False,
         init: str | None = None,
         guard: Guard | None = None,
         gain_check: GainCheck | None = None,
+        network: NetworkRenewal | None = None,
+        network_when: Schedule | None = None,
         layers: tuple[str, ...] = ("conv",),
         hidden_alone: bool = False,
     ) -> None:
@@ -260,12 +283,14 @@ class Recipe(Composition):
             grace_steps=grace_steps,
             newborn=newborn,
             min_loss=min_loss,
-            reset_optimizer=reset_optimizer,
+            optimizer_state=optimizer_state,
             exclude_first=exclude_first,
             drop=drop,
             init=init,
             guard=guard,
             gain_check=gain_check,
+            network=network,
+            network_when=network_when,
             layers=layers,
             hidden_alone=hidden_alone,
         )
@@ -308,6 +333,12 @@ class Recipe(Composition):
             from regrow.guard import Guard
 
             kinds["guard"] = Guard
+        if self.network is not None:
+            from regrow.renewal.network import NetworkRenewal
+
+            kinds["network"] = NetworkRenewal
+        if self.network_when is not None:
+            kinds["network_when"] = Schedule
         for name, kind in kinds.items():
             part = getattr(self, name, None)
             if isinstance(part, type) or not isinstance(part, kind):
@@ -325,6 +356,9 @@ class Recipe(Composition):
                 f"drop=True takes filters out as a whole, and renew={self.renew!r} moves them a part of the way "
                 f"({where})"
             )
+        check_choice(
+            self.optimizer_state, ("exact", "zeroed", "kept"), name="optimizer_state", where=where
+        )
         grace = self.grace_steps
         if grace is None:
             grace = int(self.renew.touches_readers and not self.renew.draws_readers)

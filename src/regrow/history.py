@@ -141,6 +141,8 @@ class Report:
         large: Decisions that took more than a third of a layer or of the network, one line each.
         guarded: Steps that the recipe's guard has shortened, by layer.
         refused: Steps that were not made, since their gradients would have spoilt the optimizer state for ever.
+        boundaries: How often the user has said that the task changes (`regrow.loop.Regrower.boundary`).
+        network_changes: How often the whole network was changed at once.
         gains: What the weights of a layer were multiplied by before the first step, by the recipe's gain check.
     """
 
@@ -163,6 +165,8 @@ class Report:
     large: tuple[str, ...] = ()
     guarded: Mapping[str, int] = field(default_factory=dict[str, int])
     refused: int = 0
+    boundaries: int = 0
+    network_changes: int = 0
     gains: Mapping[str, float] = field(default_factory=dict[str, float])
 
     @property
@@ -177,6 +181,7 @@ class Report:
             "nonfinite": self.nonfinite,
             "seconds": self.seconds,
             "large": list(self.large),
+            **({"boundaries": self.boundaries} if self.boundaries else {}),
             "events": [
                 [list(each) if isinstance(each, tuple) else each for each in vars(event).values()]
                 for event in self.events
@@ -193,6 +198,7 @@ class Report:
         self.steps = steps
         self.checks, self.nonfinite = saved["checks"], saved["nonfinite"]
         self.seconds, self.large = saved["seconds"], tuple(saved["large"])
+        self.boundaries = saved.get("boundaries", 0)
         names = [each.name for each in fields(Renewed)]
         given: list[dict[str, Any]] = [
             {
@@ -215,6 +221,7 @@ class Report:
                 {index for event in self.events if event.layer == layer for index in event.filters}
             )
             lines.append(f"  {layer}: {counts[layer]} renewals of {distinct} of {count} filters")
+        lines += _of_tasks(self)
         for layer, gain in self.gains.items():
             lines.append(f"  {layer}: weights times {gain:.4g} before the first step (gain check)")
         if self.guarded:
@@ -259,6 +266,15 @@ class Report:
             lines.append(f"  {self.nonfinite} scores were not finite; they selected nothing")
         lines.extend(f"  note: {note}" for note in self.notes)
         return "\n".join(lines)
+
+
+def _of_tasks(report: Report) -> list[str]:
+    """What was told of tasks, and what was done to the network as a whole."""
+    times = f"the whole network was changed {report.network_changes} times"
+    told = f"{report.boundaries} boundaries between tasks were told"
+    if report.network_changes:
+        return [f"  {times}; {told}" if report.boundaries else f"  {times}"]
+    return [f"  {told}"] if report.boundaries else []
 
 
 _SHOWN: Final = 3

@@ -285,9 +285,9 @@ def test_it_is_not_listed(mine: Path) -> None:
         ),
         (
             "my recipes:odd",
-            "unknown recipe 'my recipes:odd'; known: continual-backprop, grafting, guarded, ",
+            "unknown recipe 'my recipes:odd'; known: continual-backprop, fire, grafting, ",
         ),
-        ("mild", "unknown recipe 'mild'; known: continual-backprop, grafting, "),
+        ("mild", "unknown recipe 'mild'; known: continual-backprop, fire, grafting, "),
     ],
 )
 def test_what_cannot_be_used_is_one_line_before_anything_runs(

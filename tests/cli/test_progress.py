@@ -77,22 +77,18 @@ def progressed(*specs: TrialSpec, epoch: int) -> Progressed:
 
 def test_trials_seeds_and_means_are_counted() -> None:
     progress = Progress(SPECS, {"base/a/seed0": 0.5})
-    assert (progress.done, progress.seeds_done, progress.mean("a"), progress.mean("b")) == (
-        1,
-        0,
-        0.5,
-        None,
-    )
+    assert (progress.done, progress.seeds_done) == (1, 0)
+    assert (progress.arms["a"].mean, progress.arms["b"].mean) == (0.5, None)
     progress.take(ended(SPECS[1], 0.9))
     progress.take(ended(SPECS[2], 0.7))
-    assert (progress.done, progress.seeds_done, progress.ended("a")) == (3, 1, 2)
-    assert progress.mean("a") == pytest.approx(0.6)
+    assert (progress.done, progress.seeds_done, progress.arms["a"].ended) == (3, 1, 2)
+    assert progress.arms["a"].mean == pytest.approx(0.6)
 
 
 def test_a_crash_is_done_and_in_no_mean() -> None:
     progress = Progress(SPECS, {})
     progress.take(ended(SPECS[0], 0.5, status="crashed", epochs=()))
-    assert (progress.done, progress.mean("a")) == (1, None)
+    assert (progress.done, progress.arms["a"].mean) == (1, None)
 
 
 def test_time_left_is_the_pace_times_the_epochs_left(clock: Clock) -> None:

@@ -671,9 +671,9 @@ RECIPES: dict[str, RecipeRow] = {
     ),
     "noise-scion": RecipeRow(
         make=NoiseScion,
-        acts={"threshold": 2.9, "reset_optimizer": True},
+        acts={"threshold": 2.9, "optimizer_state": "exact"},
         # Threshold and decay: the released code; the paper has no numbers.
-        defaults={"threshold": 0.1, "decay": 0.975, "every_epochs": 1, "reset_optimizer": False},
+        defaults={"threshold": 0.1, "decay": 0.975, "every_epochs": 1, "optimizer_state": "kept"},
         wrong=(
             *_SCION_WRONG,
             Wrong(settings={"decay": 0.0}, match="decay must be above 0, got 0.0"),
@@ -682,8 +682,8 @@ RECIPES: dict[str, RecipeRow] = {
     ),
     "internal-scion": RecipeRow(
         make=InternalScion,
-        acts={"threshold": 2.9, "reset_optimizer": True},
-        defaults={"threshold": 0.1, "every_epochs": 1, "reset_optimizer": False},
+        acts={"threshold": 2.9, "optimizer_state": "exact"},
+        defaults={"threshold": 0.1, "every_epochs": 1, "optimizer_state": "kept"},
         wrong=_SCION_WRONG,
         drawn=False,
     ),
@@ -875,6 +875,9 @@ SAMPLE = seldom(
     often=("randomout", "keepalive, centred", "repr by activations", "continual-backprop"),
 )
 """The same where a recipe is one of its kind: it looks at gradients, at passes, at data and drops, or at every pass."""
+
+FEW = seldom(VARIANTS, often=("repr by activations", "continual-backprop"))
+"""The same where the loop does nearly all of it: one that drops, and one that counts in every pass."""
 
 DATA: dict[str, Any] = {
     "calibration_inputs": torch.randn(9, 1, 8, 8, generator=torch.Generator().manual_seed(5)),

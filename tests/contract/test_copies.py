@@ -12,11 +12,12 @@ from torch import nn
 import regrow
 from contract.partner_rows import EACH as EACH_PARTNER
 from contract.partner_rows import VARIANTS as PARTNERS
-from contract.rows import DATA, SAMPLE, VARIANTS, wiring_of
+from contract.rows import DATA, FEW, VARIANTS, wiring_of
 from crossed import crossed
 from partners.nets import Plain, step_of
 from regrow.errors import ConfigError
 from regrow.loop import Detached
+from traced import attach_partners_traced
 
 EXAMPLE = torch.zeros(2, 1, 8, 8)
 STEPS, CUT = 16, 6
@@ -63,7 +64,7 @@ COPIES: dict[str, Callable[[Any], Any]] = {
 }
 
 
-@pytest.mark.parametrize(("name", "way"), crossed(SAMPLE, COPIES))
+@pytest.mark.parametrize(("name", "way"), crossed(FEW, COPIES))
 def test_a_copy_goes_on_where_the_original_was(
     name: str,
     way: str,
@@ -106,7 +107,7 @@ def test_a_copy_goes_on_where_the_original_was(
 def test_a_grafter_is_copied_as_its_report_and_state(name: str, way: str) -> None:
     models = [Plain() for _ in range(2)]
     optimizers = [_optimizer(each) for each in models]
-    grafter = regrow.attach_partners(
+    grafter = attach_partners_traced(
         PARTNERS[name].make(**{**PARTNERS[name].acts, "partners": 2}),
         models,
         optimizers,

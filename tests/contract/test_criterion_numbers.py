@@ -10,7 +10,7 @@ from torch import nn
 
 import regrow
 from contract.counting import Counting, counts
-from contract.rows import DATA, SAMPLE, VARIANTS, wiring_of
+from contract.rows import DATA, FEW, VARIANTS, wiring_of
 from regrow.errors import StateError
 from regrow.lab.checkpoint import copied, plain
 
@@ -45,7 +45,7 @@ def _train(training: Training, batches: Batches) -> regrow.Regrower:
     return regrower
 
 
-@pytest.mark.parametrize("name", SAMPLE)
+@pytest.mark.parametrize("name", FEW)
 def test_interrupted_and_resumed_the_numbers_are_those_of_one_run(
     name: str,
     small_cnn: Callable[[int], nn.Module],

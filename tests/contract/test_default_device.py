@@ -16,7 +16,7 @@ from torch.utils._device import _device_constructors
 import regrow
 from contract.partner_rows import EACH as EACH_PARTNER
 from contract.partner_rows import VARIANTS as PARTNER_VARIANTS
-from contract.rows import DATA, SAMPLE, VARIANTS
+from contract.rows import DATA, FEW, VARIANTS
 from crossed import crossed
 from partners.nets import Plain
 
@@ -59,7 +59,7 @@ def values_of(model: nn.Module, optimizer: torch.optim.Optimizer) -> list[torch.
 
 
 @pytest.mark.filterwarnings("ignore:the .* has made steps before:regrow.errors.RegrowWarning")
-@pytest.mark.parametrize(("name", "optimizer"), crossed(SAMPLE, OPTIMIZERS))
+@pytest.mark.parametrize(("name", "optimizer"), crossed(FEW, OPTIMIZERS))
 def test_every_recipe_is_the_same_bits_under_another_default_device(
     name: str,
     optimizer: str,

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 import regrow
+from crossed import crossed
 from regrow.criteria import Liveness
 from regrow.history import Renewed
 
@@ -51,8 +52,11 @@ def _trained(dtype: torch.dtype, optimizer: type[torch.optim.Optimizer]) -> list
     return regrower.report.events
 
 
-@pytest.mark.parametrize("default", [torch.float64, torch.bfloat16], indirect=True)
-@pytest.mark.parametrize("optimizer", [torch.optim.AdamW, torch.optim.Rprop])
+@pytest.mark.parametrize(
+    ("default", "optimizer"),
+    crossed([torch.float64, torch.bfloat16], [torch.optim.AdamW, torch.optim.Rprop]),
+    indirect=["default"],
+)
 def test_the_same_is_renewed(default: torch.dtype, optimizer: type[torch.optim.Optimizer]) -> None:
     expected = _trained(torch.float32, optimizer)
     assert expected

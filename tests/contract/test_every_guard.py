@@ -178,8 +178,7 @@ def test_wrong_settings_are_refused(name: str) -> None:
             GUARDS[name].make(**wrong.settings)
 
 
-@pytest.mark.parametrize("settings", ["acts", "idle"])
-@pytest.mark.parametrize("name", GUARD_VARIANTS)
+@pytest.mark.parametrize(("name", "settings"), crossed(GUARD_VARIANTS, ["acts", "idle"]))
 def test_the_way_that_waits_for_no_device_is_the_same_training(
     name: str, settings: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -11,12 +11,12 @@ import pytest
 import torch
 from torch import nn
 
-import regrow
 from contract.partner_rows import EACH, PARTNER_RECIPES, VARIANTS
 from crossed import crossed, seldom
 from partners.nets import Plain, copies, differing, step_of
 from regrow import recipes
 from regrow.history import PartnerReport
+from traced import attach_partners_traced
 
 EXAMPLE = torch.zeros(2, 1, 8, 8)
 NETWORKS, STEPS, EPOCH = 3, 13, 5
@@ -42,7 +42,7 @@ class Run:
         self.grafter = None
         if name is not None:
             row = VARIANTS[name]
-            self.grafter = regrow.attach_partners(
+            self.grafter = attach_partners_traced(
                 row.make(**{**row.acts, "partners": NETWORKS}),
                 self.models,
                 self.optimizers,
@@ -138,7 +138,7 @@ def test_a_network_is_what_it_is_at_every_place_of_the_ring(name: str) -> None:
     for shift in range(2):
         models = Run(None, OPTIMIZERS["sgd"]).train(0, 2).models
         ring = [*models[shift:], *models[:shift]]
-        regrow.attach_partners(
+        attach_partners_traced(
             row.make(**{**row.acts, "partners": NETWORKS}),
             ring,
             [OPTIMIZERS["sgd"](model) for model in ring],
@@ -157,7 +157,7 @@ def test_attaching_modifies_nothing(name: str) -> None:
     modes = [module.training for model in run.models for module in model.modules()]
     example = EXAMPLE.clone()
     row = VARIANTS[name]
-    grafter = regrow.attach_partners(
+    grafter = attach_partners_traced(
         row.make(**{**row.acts, "partners": NETWORKS}),
         run.models,
         run.optimizers,

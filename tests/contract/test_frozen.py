@@ -21,10 +21,11 @@ from torch import Tensor, nn
 import regrow
 from contract.partner_rows import EACH as EACH_PARTNER
 from contract.partner_rows import VARIANTS as PARTNER_VARIANTS
-from contract.rows import DATA, EACH, SAMPLE, VARIANTS
+from contract.rows import DATA, EACH, FEW, SAMPLE, VARIANTS
 from crossed import crossed, seldom
 from partners.nets import Plain, copies, step_of
 from regrow.errors import ConfigError, NoEffectWarning
+from traced import attach_partners_traced, attach_traced
 
 EXAMPLE = torch.zeros(2, 1, 8, 8)
 STEPS = 13
@@ -83,7 +84,7 @@ class Loop:
 
     def attach(self, name: str, **settings: Any) -> Loop:
         row = VARIANTS[name]
-        self.regrower = regrow.attach(
+        self.regrower = attach_traced(
             row.make(**{**row.acts, **settings}),
             self.model,
             self.optimizer,
@@ -143,7 +144,7 @@ def _moved(first: dict[str, Tensor], second: dict[str, Tensor], names: Iterable[
     return [name for name in names if not torch.equal(first[name], second[name])]
 
 
-@pytest.mark.parametrize(("name", "way", "part"), _ways(crossed(EACH, WAYS, PARTS)))
+@pytest.mark.parametrize(("name", "way", "part"), _ways(crossed(SAMPLE, WAYS, PARTS)))
 def test_frozen_after_attach_it_keeps_its_bits(
     name: str, part: str, way: str, small_cnn: Cnn, batches: Batches
 ) -> None:
@@ -257,7 +258,7 @@ def test_a_layer_waits_for_a_frozen_reader_that_must_change_with_it(
     assert loop.renewed == {"0", "3"}
 
 
-@pytest.mark.parametrize("name", SAMPLE)
+@pytest.mark.parametrize("name", FEW)
 def test_interrupted_while_a_layer_is_frozen(name: str, small_cnn: Cnn, batches: Batches) -> None:
     """The state knows the layers that wait; who is frozen then, the loop says itself."""
 
@@ -300,7 +301,7 @@ def test_renewed_filters_that_leave_the_optimizer(
     options: dict[str, Any] = {"momentum": 0.9, "dampening": 0.5} if make is torch.optim.SGD else {}
     optimizer = make([{"params": [each]} for each in model.parameters()], lr=0.01, **options)
     recipe = VARIANTS["random"].make(**VARIANTS["random"].acts)
-    regrower = regrow.attach(recipe, model, optimizer, example_inputs=EXAMPLE, total_steps=20)
+    regrower = attach_traced(recipe, model, optimizer, example_inputs=EXAMPLE, total_steps=20)
     for step, (images, labels) in enumerate(batches(10)):
         optimizer.zero_grad()
         F.cross_entropy(model(images), labels).backward()
@@ -335,9 +336,9 @@ def test_a_frozen_layer_needs_no_initialiser() -> None:
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     recipe = regrow.RandomOut(active_fraction=1.0)
     with pytest.raises(ConfigError, match="its initialiser is not known"):
-        regrow.attach(recipe, model, optimizer, example_inputs=EXAMPLE)
+        attach_traced(recipe, model, optimizer, example_inputs=EXAMPLE)
     model[0].requires_grad_(requires_grad=False)
-    regrower = regrow.attach(recipe, model, optimizer, example_inputs=EXAMPLE)
+    regrower = attach_traced(recipe, model, optimizer, example_inputs=EXAMPLE)
     assert regrower.report.layers == {"2": 6}
     assert any(
         note.startswith("0: left alone, also when it is unfrozen, for Bare has no")
@@ -353,11 +354,11 @@ def test_nothing_is_trained_yet(small_cnn: Cnn, batches: Batches) -> None:
     with pytest.raises(
         ConfigError, match="trains none of 0, 3: give the optimizer that holds them"
     ):
-        regrow.attach(recipe, model, head, example_inputs=EXAMPLE)
+        attach_traced(recipe, model, head, example_inputs=EXAMPLE)
     for layer in (0, 1, 3):
         model[layer].requires_grad_(requires_grad=False)  # type: ignore[index]
     with pytest.warns(NoEffectWarning, match="nothing happens before one of 0, 3 is"):
-        regrower = regrow.attach(recipe, model, head, example_inputs=EXAMPLE)
+        regrower = attach_traced(recipe, model, head, example_inputs=EXAMPLE)
     images, labels = batches(1)[0]
 
     def step() -> None:
@@ -386,7 +387,7 @@ def test_rates_of_0(small_cnn: Cnn, batches: Batches) -> None:
         recipe = regrow.RandomOut(confirm="gradient", threshold=1e9, active_fraction=1.0)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", NoEffectWarning)
-            regrower = regrow.attach(recipe, model, optimizer, example_inputs=EXAMPLE)
+            regrower = attach_traced(recipe, model, optimizer, example_inputs=EXAMPLE)
         for images, labels in batches(3):
             optimizer.zero_grad()
             F.cross_entropy(model(images), labels).backward()
@@ -417,7 +418,7 @@ def test_a_stream_waits_for_all_of_its_writers(when: str, batches: Batches) -> N
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     model.a.requires_grad_(requires_grad=when == "later")
     recipe = regrow.RandomOut(confirm="gradient", threshold=1e9, active_fraction=1.0)
-    regrower = regrow.attach(recipe, model, optimizer, example_inputs=EXAMPLE, coupled="stream")
+    regrower = attach_traced(recipe, model, optimizer, example_inputs=EXAMPLE, coupled="stream")
     told = "b: 4 of 4 filters are not renewed before a can be, which write into their stream too"
     assert (told in regrower.report.notes) == (when == "at attach")
     model.a.requires_grad_(requires_grad=False)
@@ -450,7 +451,7 @@ def test_partners_leave_alone_what_is_frozen(name: str, frozen: tuple[str, ...],
     row = PARTNER_VARIANTS[name]
     models = [Plain() for _ in range(NETWORKS)]
     loops = [Loop(model, way) for model in models]
-    grafter = regrow.attach_partners(
+    grafter = attach_partners_traced(
         row.make(**{**row.acts, "partners": NETWORKS}),
         models,
         [loop.optimizer for loop in loops],

@@ -17,12 +17,12 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-import regrow
 from contract.partner_rows import EACH as EACH_PARTNER
 from contract.partner_rows import VARIANTS as PARTNER_VARIANTS
 from contract.rows import BY_SILENCE, DATA, EACH, VARIANTS
 from crossed import crossed, pairs
 from partners.nets import Plain
+from traced import attach_partners_traced, attach_traced
 
 EXAMPLE = torch.zeros(2, 1, 8, 8)
 Cnn = Callable[[int], nn.Module]
@@ -117,7 +117,7 @@ class Case:
         optimizer = OPTIMIZERS[self.optimizer](model)
         if row is not None:
             recipe = VARIANTS[row].make(**{**VARIANTS[row].acts, **settings})
-            regrow.attach(
+            attach_traced(
                 recipe.with_parts(guard=None),  # what a guard costs is its own, in every step
                 model,
                 optimizer,
@@ -173,7 +173,7 @@ def test_partners_between_two_meetings(name: str, batches: Batches) -> None:
             models = [Plain() for _ in range(2)]
         optimizers = [OPTIMIZERS["sgd"](model) for model in models]
         if attached:
-            regrow.attach_partners(
+            attach_partners_traced(
                 row.make(**{**row.acts, "partners": 2}),
                 models,
                 optimizers,

@@ -15,6 +15,7 @@ from regrow.errors import ConfigError
 from regrow.partnership import PartnerRecipe
 from regrow.schedule import Cycles, Every
 from regrow.weighing import ByInformation
+from traced import attach_traced
 
 RECIPES = (
     regrow.RandomOut,
@@ -27,6 +28,9 @@ RECIPES = (
     regrow.ContinualBackprop,
     regrow.PartialReset,
     regrow.SelfNormalizedResets,
+    regrow.ShrinkPerturb,
+    regrow.L2Init,
+    regrow.FIRE,
 )
 NAMES = [(make, name) for make in RECIPES for name in inspect.signature(make).parameters]
 WRONG = (-1, 0, 2.5, float("nan"), "no such word")
@@ -94,4 +98,4 @@ def test_when_it_is_attached(recipe: regrow.Recipe, said: str) -> None:
     model = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 36, 2))
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     with pytest.raises(ConfigError, match=re.escape(said)):
-        regrow.attach(recipe, model, optimizer, example_inputs=torch.zeros(1, 1, 8, 8))
+        attach_traced(recipe, model, optimizer, example_inputs=torch.zeros(1, 1, 8, 8))

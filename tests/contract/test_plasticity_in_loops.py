@@ -8,13 +8,14 @@ from torch import nn
 
 import regrow
 from contract.plasticity_rows import ROWS
-from crossed import seldom
+from crossed import crossed, seldom
 from loop.loops import EXAMPLE, Batches, assert_same_bits, kill, marked, sgd, train, weights
+from traced import attach_traced
 
 Cnn = Callable[[int], nn.Module]
 Some = Callable[[int], Batches]
 STEPS = 12
-EACH = pytest.mark.parametrize("name", seldom(ROWS, often=["continual-backprop", "partial-reset"]))
+SOME = seldom(ROWS, often=["continual-backprop", "partial-reset"])
 
 # Compiling a step imports a part of torch that uses torch.jit.
 pytestmark = pytest.mark.filterwarnings("ignore:.torch.jit.script:DeprecationWarning")
@@ -23,10 +24,10 @@ pytestmark = pytest.mark.filterwarnings("ignore:.torch.jit.script:DeprecationWar
 def _attached(name: str, model: nn.Module, optimizer: torch.optim.Optimizer) -> regrow.Regrower:
     """With settings with which it renews who is dead within a few steps."""
     recipe = ROWS[name].make(**ROWS[name].eager)
-    return regrow.attach(recipe, model, optimizer, example_inputs=EXAMPLE)
+    return attach_traced(recipe, model, optimizer, example_inputs=EXAMPLE)
 
 
-@EACH
+@pytest.mark.parametrize("name", seldom(ROWS, often=["continual-backprop"]))
 def test_a_compiled_model_trains_as_an_eager_one(name: str, small_cnn: Cnn, batches: Some) -> None:
     """The same renewals at the same steps, and the same bits; attached to what `torch.compile` gave."""
     torch._dynamo.reset()
@@ -44,8 +45,7 @@ def test_a_compiled_model_trains_as_an_eager_one(name: str, small_cnn: Cnn, batc
     assert_same_bits(weights(plain), weights(model))
 
 
-@EACH
-@pytest.mark.parametrize("fused", [False, True])
+@pytest.mark.parametrize(("name", "fused"), crossed(SOME, [False, True]))
 def test_a_scaled_run_decides_as_an_unscaled_one(
     name: str, fused: bool, small_cnn: Cnn, batches: Some
 ) -> None:

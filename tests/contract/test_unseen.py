@@ -13,10 +13,11 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
 import regrow
-from contract.rows import DATA, EACH, SAMPLE, VARIANTS, RecipeRow
+from contract.rows import DATA, FEW, SAMPLE, VARIANTS, RecipeRow
 from crossed import crossed
 from regrow.criteria import Oracle
 from regrow.errors import TraceError
+from traced import attach_traced
 
 STEPS, EPOCH = 20, 5
 
@@ -219,7 +220,7 @@ def build(row: RecipeRow, make: Callable[[], nn.Module]) -> nn.Module:
     return net
 
 
-@pytest.mark.parametrize(("name", "kind"), crossed(EACH, KINDS))
+@pytest.mark.parametrize(("name", "kind"), crossed(SAMPLE, KINDS))
 def test_what_the_example_does_not_show_keeps_its_bits(name: str, kind: str) -> None:
     row, case = VARIANTS[name], KINDS[kind]
     report, changed = train(row, build(row, case.make), case.loss, **case.told)
@@ -236,12 +237,12 @@ def test_what_the_example_does_not_show_keeps_its_bits(name: str, kind: str) -> 
         assert any(words in note for note in report.notes)
 
 
-@pytest.mark.parametrize("name", SAMPLE)
+@pytest.mark.parametrize("name", FEW)
 def test_a_head_that_is_named_is_watched(name: str) -> None:
     """Where `include` names it: whoever says so knows better than the example."""
     row, case = VARIANTS[name], KINDS["heads out of sight"]
     net = build(row, case.make)
-    regrower = regrow.attach(
+    regrower = attach_traced(
         recipe_of(row),
         net,
         torch.optim.SGD(net.parameters(), lr=0.1),
@@ -279,7 +280,7 @@ def with_aux(net: nn.Module, x: Tensor, y: Tensor) -> Tensor:
     return F.cross_entropy(out, y) + F.cross_entropy(aux.mean((2, 3)), y)
 
 
-@pytest.mark.parametrize("name", SAMPLE)
+@pytest.mark.parametrize("name", FEW)
 def test_what_training_alone_uses_goes_with_the_rest(name: str) -> None:
     """The second norm's entries of a renewed filter are those of a fresh channel; the second head is a head."""
     row = VARIANTS[name]
@@ -296,7 +297,7 @@ def test_what_training_alone_uses_goes_with_the_rest(name: str) -> None:
         assert (f"1.{tensor}" in changed) == (f"second.{tensor}" in changed)
 
 
-@pytest.mark.parametrize("name", EACH)
+@pytest.mark.parametrize("name", SAMPLE)
 def test_a_list_of_tensors_and_sixteen_bits(name: str) -> None:
     class Listed(Net):
         def forward(self, images: Any) -> Any:

@@ -15,6 +15,7 @@ import regrow
 from recipes.small import EXAMPLE, dense
 from regrow.criteria import Utility
 from regrow.errors import ConfigError
+from traced import attach_traced
 
 Batches = Callable[[int], list[tuple[Tensor, Tensor]]]
 DECAY = 0.7
@@ -65,7 +66,7 @@ def test_scores_are_the_released_codes(
 ) -> None:
     model, layer, behind, reader = nets()[name]
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-    found = regrow.attach(recipe(kind), model, optimizer, example_inputs=EXAMPLE, include=[layer])
+    found = attach_traced(recipe(kind), model, optimizer, example_inputs=EXAMPLE, include=[layer])
     given: list[Tensor] = []
     out: list[Tensor] = []
     into: list[Tensor] = []
@@ -95,7 +96,7 @@ def test_a_unit_that_gives_one_value_is_worth_nothing_however_large_it_is(batche
             model[1].weight[5], model[1].bias[5] = 0.0, 30.0
         optimizer = torch.optim.SGD(model.parameters(), lr=1e-30)
         own = recipe(kind, rate=0.126)
-        found = regrow.attach(own, model, optimizer, example_inputs=EXAMPLE, include=["1"])
+        found = attach_traced(own, model, optimizer, example_inputs=EXAMPLE, include=["1"])
         for images, labels in batches(2):
             F.cross_entropy(model(images), labels).backward()
             optimizer.step()
@@ -109,7 +110,7 @@ def test_resumed_the_distances_are_those_of_one_run(batches: Batches) -> None:
         model = dense()
         optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
         own = recipe("adaptable_contribution", rate=0.05)
-        return model, optimizer, regrow.attach(own, model, optimizer, example_inputs=EXAMPLE)
+        return model, optimizer, attach_traced(own, model, optimizer, example_inputs=EXAMPLE)
 
     def on(parts: Any, some: list[tuple[Tensor, Tensor]]) -> Any:
         model, optimizer, _ = parts
@@ -137,9 +138,9 @@ def test_only_one_recipe_can_ask_and_another_can_after_it(batches: Batches) -> N
     model = dense()
     first = torch.optim.SGD(model.parameters(), lr=0.1)
     own = recipe("zero_contribution")
-    regrower = regrow.attach(own, model, first, example_inputs=EXAMPLE)
+    regrower = attach_traced(own, model, first, example_inputs=EXAMPLE)
     other = torch.optim.SGD(model.parameters(), lr=0.1)
     with pytest.raises(ConfigError, match="only one recipe can measure how far what"):
-        regrow.attach(own, model, other, example_inputs=EXAMPLE)
+        attach_traced(own, model, other, example_inputs=EXAMPLE)
     regrower.detach()
-    regrow.attach(own, model, other, example_inputs=EXAMPLE)
+    attach_traced(own, model, other, example_inputs=EXAMPLE)

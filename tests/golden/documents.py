@@ -24,7 +24,7 @@ from regrow.report.table import (
 )
 from regrow.report.write import summary_json
 from regrow.study.fingerprint import fingerprint
-from regrow.study.later import LATER, TRAINING_LATER, without
+from regrow.study.later import LATER, TRAINING_LATER, as_before, without
 
 HERE = Path(__file__).parent
 STUDIES = HERE.parent.parent / "studies"
@@ -53,7 +53,10 @@ def _as_before(document: dict[str, Any]) -> dict[str, Any]:
     # RandomOut's later settings were there when these files were written, those of others were not.
     later = {recipe: settings for recipe, settings in LATER.items() if recipe != "randomout"}
     arms = {
-        label: {**arm, "settings": without(arm["settings"], later.get(arm["recipe"], {}))}
+        label: {
+            **arm,
+            "settings": as_before(without(arm["settings"], later.get(arm["recipe"], {}))),
+        }
         for label, arm in document["arms"].items()
     }
     return {

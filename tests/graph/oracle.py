@@ -19,7 +19,13 @@ _DRAWS = 8
 
 
 def check_wiring(
-    net: nn.Module, x: Tensor, wiring: Wiring, *, per_layer: int = 3, exact: bool = True
+    net: nn.Module,
+    x: Tensor,
+    wiring: Wiring,
+    *,
+    per_layer: int = 3,
+    exact: bool = True,
+    draws: int = _DRAWS,
 ) -> int:
     """Judge every layer that was followed, by some of its filters.
 
@@ -29,6 +35,7 @@ def check_wiring(
         wiring: What is judged.
         per_layer: How many filters of each layer.
         exact: False where more channels may be named than depend on a filter.
+        draws: As `check_filter` takes it.
 
     Returns:
         The number of filters that were judged.
@@ -38,14 +45,20 @@ def check_wiring(
         if layer.is_head or layer.refused:
             continue
         for unit in range(min(per_layer, layer.count)):
-            check_filter(net, x, layer, unit, exact=exact)
+            check_filter(net, x, layer, unit, exact=exact, draws=draws)
             check_alone(net, x, layer, unit)
             judged += 1
     return judged
 
 
 def check_filter(
-    net: nn.Module, x: Tensor, layer: Filters, unit: int, *, exact: bool = True
+    net: nn.Module,
+    x: Tensor,
+    layer: Filters,
+    unit: int,
+    *,
+    exact: bool = True,
+    draws: int = _DRAWS,
 ) -> None:
     """With every weight that reads it set to zero, a filter is drawn anew several times.
 
@@ -58,12 +71,13 @@ def check_filter(
         layer: What is judged.
         unit: Which filter.
         exact: False where more channels may be named than change.
+        draws: How often it is drawn anew: fewer are enough where nothing hides one.
     """
     readers = {reader.path: reader for reader in layer.readers}
     changed: dict[str, set[int]] = {path: set() for path in readers}
     first: tuple[Tensor, _Seen] | None = None
     altered = copy.deepcopy(net)
-    for seed in range(_DRAWS):
+    for seed in range(draws):
         redraw(altered, layer, unit, seed=seed)
         silence_readers(altered, layer, unit)
         with capturing(altered) as seen:

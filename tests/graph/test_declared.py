@@ -7,6 +7,7 @@ from torch import Tensor, nn
 import regrow
 from regrow.errors import TraceError
 from regrow.graph import ChannelNorm, NormTensor
+from traced import attach_traced
 
 
 class Rescale(nn.Module):
@@ -91,7 +92,7 @@ def test_a_renewed_filter_gets_what_the_layer_says_and_the_others_keep_their_bit
     with torch.no_grad():
         model[1].first.fill_(0.25)
         model[3].weight[:, 2] = 0  # so that filter 2 has no gradient
-    with regrow.attach(
+    with attach_traced(
         recipe, model, optimizer, example_inputs=torch.zeros(1, 1, 8, 8), total_steps=2
     ) as regrower:
         model(torch.randn(2, 1, 8, 8)).square().sum().backward()
@@ -111,7 +112,7 @@ def test_what_the_optimizer_does_not_train_stays() -> None:
     optimizer = torch.optim.SGD(others, lr=0.0)
     with torch.no_grad():
         model[3].weight[:, 2] = 0
-    with regrow.attach(
+    with attach_traced(
         regrow.RandomOut(confirm="gradient", threshold=1e-3, active_fraction=1.0),
         model,
         optimizer,

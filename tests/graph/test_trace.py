@@ -22,7 +22,7 @@ def test_every_reader_is_found_and_no_other(name: str) -> None:
     wiring = trace(net, example(name))
     assert not wiring.remarks
     assert all(not layer.refused for layer in wiring.layers)
-    assert check_wiring(net, example(name, count=6, seed=3), wiring) >= 3
+    assert check_wiring(net, example(name, count=6, seed=3), wiring, per_layer=2) >= 2
 
 
 def test_the_oracle_sees_a_reader_that_is_missing() -> None:

@@ -8,15 +8,15 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-import regrow
 from regrow.guard import Guard, Guarding
+from traced import traced
 
 Batch = tuple[Tensor, Tensor]
 
 
 def guarding(guard: Guard, model: nn.Module, example: Tensor, **options: object) -> Guarding:
     """A guard for a model, by its trace."""
-    return Guarding(guard, model, regrow.trace(model, example), **options)  # type: ignore[arg-type]
+    return Guarding(guard, model, traced(model, example), **options)  # type: ignore[arg-type]
 
 
 def drive(

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from crossed import crossed, pairs
+from crossed import crossed
 from guard.driving import bits, drive, guarding, noise, same_bits
 from regrow.guard import StepLimit
 from regrow.guard.bounded import StepBounds
@@ -136,8 +136,9 @@ ADAMS: list[Any] = [
 ]
 
 
-@pytest.mark.parametrize("make", ADAMS)
-@pytest.mark.parametrize("gradients", ["equal", "one spike", "rare", "growing", "tiny"])
+@pytest.mark.parametrize(
+    ("make", "gradients"), crossed(ADAMS, ["equal", "one spike", "rare", "growing", "tiny"])
+)
 def test_no_step_of_adam_is_longer_than_it_can_be(make: Any, gradients: str) -> None:
     """Whatever gradients come: those that make its steps as long as they get are among them."""
     weight = nn.Parameter(torch.linspace(-1, 1, 16))
@@ -216,7 +217,7 @@ def test_half_precision_rounds_too_much_for_it() -> None:
 
 @pytest.mark.parametrize(
     ("lr", "momentum", "by"),
-    crossed(pairs([0.05, 0.2, 0.8, 3.0], [0.0, 0.9]), ["layer", "unit", "network"]),
+    crossed([0.05, 0.2, 0.8, 3.0], [0.9, 0.0], ["layer", "unit", "network"]),
 )
 def test_with_and_without_the_short_cut_it_is_one_training(
     lr: float, momentum: float, by: str
@@ -240,7 +241,7 @@ def test_with_and_without_the_short_cut_it_is_one_training(
 
 @pytest.mark.parametrize(
     ("lr", "decay", "by"),
-    crossed(pairs([0.003, 0.01, 0.02, 0.3], [0.0, 0.1]), ["layer", "unit", "network"]),
+    crossed([0.003, 0.01, 0.02, 0.3], [0.0, 0.1], ["layer", "unit", "network"]),
 )
 def test_with_and_without_the_short_cut_adam_is_one_training(
     lr: float, decay: float, by: str

@@ -130,17 +130,25 @@ def _left(situation: Situation, case: Case, run: Run) -> list[str]:
     since = len(run.states) - 1 - patience
     if since < 0:
         return []
-    looks = [run.oracle.classes(state) for state in (*run.states[since::5], run.states[-1])]
     recent = {(e.layer, unit) for e in run.events if e.step >= since for unit in e.filters}
     given_up = getattr(run.report, "given_up", {})
-    return [
-        f"{layer}[{unit}]"
-        for layer in looks[0]
+    first = run.oracle.classes(run.states[since])
+    left = [
+        (layer, unit)
+        for layer in first
         if layer in run.report.layers
-        for unit in range(len(looks[0][layer]))
-        if all(_class_of(situation, layer, unit, look[layer][unit]) == "dead" for look in looks)
+        for unit in range(len(first[layer]))
         if (layer, unit) not in recent and unit not in given_up.get(layer, ())
     ]
+    for state in (*run.states[since::5], run.states[-1]):
+        if left:  # most often nobody is, from the first on
+            look = run.oracle.classes(state)
+            left = [
+                (layer, unit)
+                for layer, unit in left
+                if _class_of(situation, layer, unit, look[layer][unit]) == "dead"
+            ]
+    return [f"{layer}[{unit}]" for layer, unit in left]
 
 
 def _named(situation: Situation, run: Run) -> Row:

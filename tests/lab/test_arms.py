@@ -81,5 +81,7 @@ def test_a_random_control_with_settings_of_its_own_is_made_of_those(study: MakeS
 
 def test_which_of_several_arms_must_be_said_of_every_control(study: MakeStudy) -> None:
     arms = UNITS | {"more": {"recipe": "regrama"}, "i": {"recipe": "inverted"}}
-    with pytest.raises(ConfigError, match=r"arms\.i\.like: must say whose control it is, one of few, more"):
+    with pytest.raises(
+        ConfigError, match=r"arms\.i\.like: must say whose control it is, one of few, more"
+    ):
         _ = plan(study(arms=arms)).cells

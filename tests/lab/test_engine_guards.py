@@ -24,7 +24,7 @@ from regrow.study.trials import TrialSpec
 
 MakeStudy = Callable[..., Study]
 
-EPOCHS = 3
+EPOCHS = 2
 
 # Rates at which the guard has something to do in some steps, and in some not.
 ARMS: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import islice
 
 import pytest
 
 from regrow.lab.plan import plan
-from regrow.lab.queue import Batch, Runs, Segment
+from regrow.lab.queue import Batch, Runs, Segment, segments
 from regrow.study.document import Study
 from regrow.study.records import Status, TrialResult
 from regrow.study.trials import TrialSpec
@@ -170,3 +171,39 @@ def test_a_trial_that_nobody_was_given_is_an_error(study: MakeStudy) -> None:
     runs, specs = runs_of(study(), ("none",), ("ro",))
     with pytest.raises(RuntimeError, match="which it was not given"):
         runs.end(begun(runs), [ended(specs["ro"])])
+
+
+def test_no_more_runs_are_made_than_can_begin_however_many_wait(study: MakeStudy) -> None:
+    """A plan of a hundred thousand trials: of what waits only the nearest are held."""
+    every = plan(study(seeds=25_000)).trials
+    made: list[str] = []
+
+    def waiting() -> Iterator[Segment]:
+        for run in segments(every, {}):
+            made.append(run.name)
+            yield run
+
+    runs = Runs(waiting(), ended={}, stack_size=4)
+    assert len(every) >= 75_000
+    assert not made
+    first = begun(runs, workers=2)
+    assert len(first) == 4  # no smaller than if all were known
+    # Two workers' stacks, the hundred that are passed over in search of what fits, and the rest of a seed.
+    assert len(made) <= 2 * 4 + 100 + 4
+    assert made == [run.name for run in islice(segments(every, {}), len(made))]
+    before = len(made)
+    runs.end(first, [ended(spec) for spec in first[0].specs])
+    begun(runs, workers=2)
+    assert len(made) <= before + 2 * 4
+    assert runs.unfinished
+
+
+def test_trials_are_made_when_they_are_asked_for(study: MakeStudy) -> None:
+    every = plan(study(seeds=[3, 5])).trials
+    labels = ["none", "ro", "control"]
+    assert [(spec.seed, spec.label) for spec in every] == [(s, a) for s in (3, 5) for a in labels]
+    assert every[-1].trial == "base/control/seed5"
+    assert every[-1].like == "base/ro/seed5"
+    assert [spec.trial for spec in every[2:4]] == ["base/control/seed3", "base/none/seed5"]
+    with pytest.raises(IndexError):
+        every[6]

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 import regrow
 from regrow.errors import ConfigError, RegrowWarning
 from regrow.logs import CSVLog
+from traced import attach_traced
 
 IMAGES = torch.randn(16, 1, 8, 8, generator=torch.Generator().manual_seed(1))
 LABELS = torch.arange(16) % 3
@@ -30,7 +31,7 @@ def _train(log: Any, *, steps: int = 12, **options: Any) -> tuple[list[Tensor], 
         model = nn.Sequential(nn.Conv2d(1, 8, 3), nn.ReLU(), nn.Flatten(), nn.Linear(8 * 36, 3))
     optimizer = torch.optim.AdamW(model.parameters(), lr=0.01)
     recipe = regrow.RandomOut(confirm="gradient", threshold=0.1, active_fraction=0.7)
-    regrower = regrow.attach(
+    regrower = attach_traced(
         recipe,
         model,
         optimizer,
@@ -102,7 +103,7 @@ def test_a_resumed_training_goes_on_in_the_log() -> None:
     optimizer = torch.optim.AdamW(model.parameters(), lr=0.01)
     written: dict[int, Mapping[str, float]] = {}
     recipe = regrow.RandomOut(confirm="gradient", threshold=0.0)
-    regrower = regrow.attach(
+    regrower = attach_traced(
         recipe,
         model,
         optimizer,
@@ -179,7 +180,7 @@ def test_a_log_ends_with_its_regrower(every: int, expected: list[int]) -> None:
     written: list[int] = []
     model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU(), nn.Flatten(), nn.Linear(72, 3))
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-    regrower = regrow.attach(
+    regrower = attach_traced(
         regrow.RandomOut(active_fraction=1.0),
         model,
         optimizer,

@@ -23,6 +23,7 @@ from loop.loops import (
     weights,
 )
 from regrow.errors import NonFiniteWarning
+from traced import attach_traced
 
 Cnn = Callable[[int], nn.Module]
 Some = Callable[[int], Batches]
@@ -58,7 +59,7 @@ def test_a_scaled_run_decides_and_trains_as_an_unscaled_one(
         model = small_cnn(0)
         kill(model, 1)
         optimizer = OPTIMIZERS[name](model)
-        regrower = regrow.attach(often(), model, optimizer, example_inputs=EXAMPLE)
+        regrower = attach_traced(often(), model, optimizer, example_inputs=EXAMPLE)
         train(model, optimizer, batches(10), scaler=scaler, autocast=dtype)
         runs.append((model, regrower))
     (plain, first), (scaled, second) = runs
@@ -80,7 +81,7 @@ def test_float16_underflow_looks_like_a_dead_filter_and_the_scaler_prevents_it(
         model = small_cnn(0)
         optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
         recipe = regrow.RandomOut(confirm="gradient", threshold=1e-30, active_fraction=1.0)
-        regrower = regrow.attach(recipe, model, optimizer, example_inputs=EXAMPLE)
+        regrower = attach_traced(recipe, model, optimizer, example_inputs=EXAMPLE)
         train(
             model,
             optimizer,
@@ -105,7 +106,7 @@ def test_a_skipped_step_is_as_if_it_had_not_been_tried(
         kill(model, 1)
         optimizer = OPTIMIZERS[name](model)
         recipe = often(source=source, threshold=0.5)
-        regrower = regrow.attach(recipe, model, optimizer, example_inputs=EXAMPLE)
+        regrower = attach_traced(recipe, model, optimizer, example_inputs=EXAMPLE)
         some = [batches(10)[step] for step in tried]
         factor = _infinite(*bad) if len(tried) == 10 else _infinite()
         train(model, optimizer, some, scaler=_scaler(backoff_factor=0.5), factor=factor)
@@ -128,7 +129,7 @@ def test_the_scaler_grows_and_backs_off_as_without_regrow(
         optimizer = sgd(model, fused=fused)
         scaler = _scaler(init_scale=256.0)
         if attached:
-            regrow.attach(often(), model, optimizer, example_inputs=EXAMPLE)
+            attach_traced(often(), model, optimizer, example_inputs=EXAMPLE)
         history = []
         for step in range(12):
             train(
@@ -150,7 +151,7 @@ def test_unscaled_and_clipped_before_the_step(name: str, small_cnn: Cnn, batches
     model = small_cnn(0)
     optimizer, scaler = OPTIMIZERS[name](model), _scaler()
     recipe = regrow.RandomOut(confirm="gradient", threshold=1e9, active_fraction=1.0, every_steps=2)
-    regrower = regrow.attach(recipe, model, optimizer, example_inputs=EXAMPLE, dry_run=True)
+    regrower = attach_traced(recipe, model, optimizer, example_inputs=EXAMPLE, dry_run=True)
     expected: list[list[float]] = []
 
     def clip() -> None:
@@ -178,7 +179,7 @@ def test_a_model_in_bfloat16_decides_alike_and_gets_the_same_draws_rounded(
         recipe = regrow.RandomOut(
             confirm="gradient", threshold=1e-12, active_fraction=1.0, init="normal:0.2"
         )
-        regrower = regrow.attach(recipe, model, optimizer, example_inputs=EXAMPLE.to(dtype))
+        regrower = attach_traced(recipe, model, optimizer, example_inputs=EXAMPLE.to(dtype))
         train(model, optimizer, batches(1), cast=lambda images, dtype=dtype: images.to(dtype))
         assert marked(regrower) == [(0, "3", (1, 4))]
         drawn.append(model[3].weight.detach()[[1, 4]].clone())  # type: ignore[index]
@@ -202,7 +203,7 @@ def test_attached_inside_autocast(dtype: torch.dtype, small_cnn: Cnn, batches: S
         kill(model, 1)
         optimizer = adam(model)
         with torch.autocast("cpu", dtype=dtype, enabled=inside):
-            regrower = regrow.attach(often(), model, optimizer, example_inputs=EXAMPLE)
+            regrower = attach_traced(often(), model, optimizer, example_inputs=EXAMPLE)
         train(model, optimizer, batches(8), scaler=_scaler(), autocast=dtype)
         assert regrower.report.layers == {"0": 4, "3": 6}
         runs.append((weights(model), regrower.report.events))
@@ -222,7 +223,7 @@ def test_one_filter_that_is_no_number_does_not_hide_the_others(
     recipe = regrow.RandomOut(
         confirm="gradient", threshold=1e-12, active_fraction=1.0, source=source
     )
-    regrower = regrow.attach(recipe, model, optimizer, example_inputs=EXAMPLE)
+    regrower = attach_traced(recipe, model, optimizer, example_inputs=EXAMPLE)
 
     def spoil() -> None:
         model[3].weight.grad[2, 0, 0, 0] = bad  # type: ignore[index]

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 import regrow
+from crossed import crossed
 from regrow.errors import (
     ConfigError,
     NoEffectWarning,
@@ -20,6 +21,7 @@ from regrow.errors import (
     StateError,
 )
 from regrow.history import Renewed
+from traced import attach_traced
 
 Batches = list[tuple[torch.Tensor, torch.Tensor]]
 EXAMPLE = torch.zeros(2, 1, 8, 8)
@@ -88,7 +90,7 @@ def test_before_the_first_renewal_training_is_bit_equal(
     plain, watched = small_cnn(0), small_cnn(0)
     _train(plain, make(plain), batches(STEPS))
     optimizer = make(watched)
-    regrower = regrow.attach(recipe, watched, optimizer, example_inputs=EXAMPLE)
+    regrower = attach_traced(recipe, watched, optimizer, example_inputs=EXAMPLE)
     _train(watched, optimizer, batches(STEPS))
     assert regrower.report.renewed == 0
     assert regrower.report.checks == STEPS
@@ -103,7 +105,7 @@ def test_dead_filters_are_redrawn_and_learn(
     optimizer = _sgd(model)
     before = _state(model)
     seen: list[Renewed] = []
-    regrower = regrow.attach(recipe, model, optimizer, example_inputs=EXAMPLE)
+    regrower = attach_traced(recipe, model, optimizer, example_inputs=EXAMPLE)
     regrower.on_renewal(seen.append)
     _train(model, optimizer, batches(1))
     assert [
@@ -133,7 +135,7 @@ def test_norm_entries_of_a_renewed_filter_are_those_of_a_fresh_one(
     with torch.no_grad():
         model[1].weight[2], model[1].bias[2] = 0.0, -1.0  # type: ignore[index]
     optimizer = _sgd(model)
-    regrower = regrow.attach(
+    regrower = attach_traced(
         regrow.RandomOut(confirm="gradient", threshold=1e-12, active_fraction=1.0, norm="l2"),
         model,
         optimizer,
@@ -159,9 +161,9 @@ def test_as_the_authors_code_touches_the_weights_alone(
         active_fraction=1.0,
         reset_bias=False,
         reset_norm=False,
-        reset_optimizer=False,
+        optimizer_state="kept",
     )
-    regrow.attach(recipe, model, optimizer, example_inputs=EXAMPLE)
+    attach_traced(recipe, model, optimizer, example_inputs=EXAMPLE)
     _train(model, optimizer, batches(1))
     assert model[3].bias[1].item() == -1.0  # type: ignore[index]
     assert model[3].weight[1].abs().max() > 0  # type: ignore[index]
@@ -181,7 +183,7 @@ def test_zeroed_and_redrawn_readers(
         plain = small_cnn(0)
         _kill(plain, 1)
         _train(plain, _sgd(plain), batches(1))
-        regrower = regrow.attach(recipe, model, optimizer, example_inputs=EXAMPLE)
+        regrower = attach_traced(recipe, model, optimizer, example_inputs=EXAMPLE)
         _train(model, optimizer, batches(1))
         head, untouched = model[6].weight.detach(), plain[6].weight.detach()  # type: ignore[index]
         if readers == "zero":
@@ -205,7 +207,7 @@ def test_without_grace_zeroed_readers_would_be_redrawn_for_ever(
     recipe = regrow.RandomOut(
         confirm="gradient", threshold=1e-12, active_fraction=1.0, readers="zero", grace_steps=0
     )
-    regrower = regrow.attach(recipe, model, optimizer, example_inputs=EXAMPLE)
+    regrower = attach_traced(recipe, model, optimizer, example_inputs=EXAMPLE)
     _train(model, optimizer, batches(4))
     assert [event.step for event in regrower.report.events] == [0, 1, 2, 3]
 
@@ -216,7 +218,7 @@ def test_the_head_is_never_renewed(
     model = small_cnn(0)
     optimizer = _sgd(model)
     recipe = regrow.RandomOut(confirm="gradient", threshold=1e9, active_fraction=1.0)
-    regrower = regrow.attach(
+    regrower = attach_traced(
         recipe, model, optimizer, example_inputs=EXAMPLE, layers=("conv", "linear")
     )
     before = _state(model)
@@ -229,8 +231,7 @@ def test_the_head_is_never_renewed(
     assert not torch.equal(_state(model)["6.weight"], before["6.weight"])
 
 
-@pytest.mark.parametrize("source", ["last", "accumulated"])
-@pytest.mark.parametrize("make", [_sgd, _adam])
+@pytest.mark.parametrize(("source", "make"), crossed(["last", "accumulated"], [_sgd, _adam]))
 def test_resumed_is_bit_equal_to_uninterrupted(
     make: Callable[[nn.Module], torch.optim.Optimizer],
     source: Any,
@@ -249,7 +250,7 @@ def test_resumed_is_bit_equal_to_uninterrupted(
             every_steps=3,
             init="normal:0.2",
         )
-        regrower = regrow.attach(
+        regrower = attach_traced(
             recipe, model, optimizer, example_inputs=EXAMPLE, total_steps=STEPS, seed=5
         )
         return model, optimizer, regrower
@@ -284,7 +285,7 @@ def test_accumulated_sees_what_the_last_batch_does_not(
         for source in ("last", "accumulated")
     }
     regrowers = {
-        source: regrow.attach(recipe, model, optimizer, example_inputs=EXAMPLE, dry_run=True)
+        source: attach_traced(recipe, model, optimizer, example_inputs=EXAMPLE, dry_run=True)
         for source, recipe in recipes.items()
     }
     for factor in (1.0, 0.0):  # the second step's gradient is exactly 0
@@ -303,7 +304,7 @@ def test_dry_run_reports_and_changes_nothing(
     _kill(plain, 1)
     optimizer = _sgd(model)
     recipe = regrow.RandomOut(confirm="gradient", threshold=1e-12, active_fraction=1.0)
-    regrower = regrow.attach(recipe, model, optimizer, example_inputs=EXAMPLE, dry_run=True)
+    regrower = attach_traced(recipe, model, optimizer, example_inputs=EXAMPLE, dry_run=True)
     _train(model, optimizer, batches(3))
     _train(plain, _sgd(plain), batches(3))
     assert regrower.report.renewed == 3
@@ -315,7 +316,7 @@ def test_a_gradient_that_is_no_number_selects_nothing_and_is_reported(
 ) -> None:
     model = small_cnn(0)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
-    regrower = regrow.attach(recipe, model, optimizer, example_inputs=EXAMPLE)
+    regrower = attach_traced(recipe, model, optimizer, example_inputs=EXAMPLE)
     with pytest.warns(NonFiniteWarning, match="not finite at step 0"):
         _train(model, optimizer, batches(1), scale=float("nan"))
     assert regrower.report.renewed == 0
@@ -331,11 +332,11 @@ def test_min_loss_is_a_gate(
     recipe = regrow.RandomOut(
         confirm="gradient", threshold=1e-12, active_fraction=1.0, min_loss=0.5
     )
-    regrower = regrow.attach(recipe, model, optimizer, example_inputs=EXAMPLE)
+    regrower = attach_traced(recipe, model, optimizer, example_inputs=EXAMPLE)
     with pytest.raises(ConfigError, match=r"call regrower\.tell\(loss=\.\.\.\)"):
         _train(model, optimizer, batches(1))
     regrower.detach()
-    regrower = regrow.attach(recipe, model, optimizer, example_inputs=EXAMPLE)
+    regrower = attach_traced(recipe, model, optimizer, example_inputs=EXAMPLE)
     for told in (0.4, 0.6):
         optimizer.zero_grad()
         nn.functional.cross_entropy(model(batches(1)[0][0]), batches(1)[0][1]).backward()
@@ -353,7 +354,7 @@ def test_closures_are_followed(
     recipe = regrow.RandomOut(
         confirm="gradient", threshold=1e-12, active_fraction=1.0, min_loss=0.0
     )
-    regrower = regrow.attach(recipe, model, optimizer, example_inputs=EXAMPLE)
+    regrower = attach_traced(recipe, model, optimizer, example_inputs=EXAMPLE)
     images, labels = batches(1)[0]
 
     def closure() -> torch.Tensor:
@@ -377,7 +378,7 @@ def test_three_ways_in_are_one(
         model = small_cnn(0)
         _kill(model, 1, 2)
         optimizer = _adam(model)
-        regrower = regrow.attach(
+        regrower = attach_traced(
             recipe, model, optimizer, example_inputs=EXAMPLE, hooks=way != "step"
         )
         for images, labels in batches(6):
@@ -400,14 +401,14 @@ def test_the_control_copies_steps_layers_and_counts(
     model = small_cnn(0)
     _kill(model, 1, 4)
     optimizer = _sgd(model)
-    tested = regrow.attach(recipe, model, optimizer, example_inputs=EXAMPLE)
+    tested = attach_traced(recipe, model, optimizer, example_inputs=EXAMPLE)
     _train(model, optimizer, batches(6))
     picked = set()
     for seed in range(6):
         other = small_cnn(0)
         _kill(other, 1, 4)
         other_optimizer = _sgd(other)
-        control = regrow.attach(
+        control = attach_traced(
             regrow.RandomControl(like=tested.report.events),
             other,
             other_optimizer,
@@ -427,7 +428,7 @@ def test_detach_and_context_manager(
 ) -> None:
     model = small_cnn(0)
     optimizer = _sgd(model)
-    with regrow.attach(recipe, model, optimizer, example_inputs=EXAMPLE) as regrower:
+    with attach_traced(recipe, model, optimizer, example_inputs=EXAMPLE) as regrower:
         _train(model, optimizer, batches(2))
     _train(model, optimizer, batches(2))
     assert regrower.report.steps == 2
@@ -444,7 +445,7 @@ def test_scaled_gradients_of_a_fused_optimizer_are_read_unscaled(
         optimizer = torch.optim.SGD(model.parameters(), lr=0.1, fused=True)
         scaler = torch.amp.GradScaler("cpu", init_scale=1024.0, enabled=scaled)
         recipe = regrow.RandomOut(confirm="gradient", threshold=1e9, active_fraction=1.0)
-        regrower = regrow.attach(recipe, model, optimizer, example_inputs=EXAMPLE, dry_run=True)
+        regrower = attach_traced(recipe, model, optimizer, example_inputs=EXAMPLE, dry_run=True)
         for factor in (float("inf"), 1.0) if scaled else (1.0,):
             optimizer.zero_grad()
             images, labels = batches(1)[0]
@@ -463,7 +464,7 @@ def test_names_inside_wrappers(
     model = nn.DataParallel(small_cnn(0))
     _kill(model.module, 1)
     optimizer = _sgd(model)
-    regrower = regrow.attach(recipe, model, optimizer, example_inputs=EXAMPLE)
+    regrower = attach_traced(recipe, model, optimizer, example_inputs=EXAMPLE)
     _train(model, optimizer, batches(1))
     assert list(regrower.report.layers) == ["0", "3"]
     assert regrower.report.renewed == 1
@@ -476,8 +477,8 @@ def test_linear_layers_when_asked(batches: Callable[[int], Batches]) -> None:
     optimizer = _sgd(model)
     recipe = regrow.RandomOut(confirm="gradient", threshold=1e-12, active_fraction=1.0)
     with pytest.raises(ConfigError, match="no filter that the recipe may renew"):
-        regrow.attach(recipe, model, optimizer, example_inputs=EXAMPLE)
-    regrower = regrow.attach(recipe, model, optimizer, example_inputs=EXAMPLE, layers=("linear",))
+        attach_traced(recipe, model, optimizer, example_inputs=EXAMPLE)
+    regrower = attach_traced(recipe, model, optimizer, example_inputs=EXAMPLE, layers=("linear",))
     _train(model, optimizer, batches(1))
     assert [(event.layer, event.filters) for event in regrower.report.events] == [("1", (7,))]
 
@@ -487,7 +488,7 @@ def test_frozen_layers_are_left(
 ) -> None:
     model = small_cnn(0)
     optimizer = torch.optim.SGD(model[3].parameters(), lr=0.1)  # type: ignore[index]
-    assert list(regrow.attach(recipe, model, optimizer, example_inputs=EXAMPLE).report.layers) == [
+    assert list(attach_traced(recipe, model, optimizer, example_inputs=EXAMPLE).report.layers) == [
         "3"
     ]
 
@@ -507,7 +508,7 @@ def test_a_frozen_reader_keeps_its_bits(
     recipe = regrow.RandomOut(
         confirm="gradient", threshold=1e-12, active_fraction=1.0, readers=readers
     )
-    regrower = regrow.attach(recipe, model, optimizer, example_inputs=EXAMPLE)
+    regrower = attach_traced(recipe, model, optimizer, example_inputs=EXAMPLE)
     _train(model, optimizer, batches(2))
     assert regrower.report.renewed == renewed
     assert torch.equal(head, model[6].weight)  # type: ignore[index]
@@ -552,24 +553,24 @@ def test_optimizers_that_cannot_be_followed(
 ) -> None:
     model = small_cnn(0)
     with pytest.raises(OptimizerError, match="LBFGS"):
-        regrow.attach(recipe, model, torch.optim.LBFGS(model.parameters()), example_inputs=EXAMPLE)
+        attach_traced(recipe, model, torch.optim.LBFGS(model.parameters()), example_inputs=EXAMPLE)
     adafactor = torch.optim.Adafactor(model.parameters())
-    with pytest.raises(OptimizerError, match="reset_optimizer=False in the recipe"):
-        regrow.attach(recipe, model, adafactor, example_inputs=EXAMPLE)
-    as_is = regrow.RandomOut(confirm="gradient", active_fraction=1.0, reset_optimizer=False)
-    assert regrow.attach(as_is, model, adafactor, example_inputs=EXAMPLE).report.steps == 0
+    with pytest.raises(OptimizerError, match="optimizer_state='kept' in the recipe"):
+        attach_traced(recipe, model, adafactor, example_inputs=EXAMPLE)
+    as_is = regrow.RandomOut(confirm="gradient", active_fraction=1.0, optimizer_state="kept")
+    assert attach_traced(as_is, model, adafactor, example_inputs=EXAMPLE).report.steps == 0
 
 
 def test_a_state_of_another_run_is_refused(
     recipe: regrow.Recipe, small_cnn: Callable[[int], nn.Module]
 ) -> None:
     model = small_cnn(0)
-    regrower = regrow.attach(recipe, model, _sgd(model), example_inputs=EXAMPLE)
+    regrower = attach_traced(recipe, model, _sgd(model), example_inputs=EXAMPLE)
     state = regrower.state_dict()
     for key, value in (("seed", 3), ("recipe", "repr"), ("layers", {"0": 4}), ("version", 99)):
         with pytest.raises(StateError, match=f"saved regrower has {key}"):
             regrower.load_state_dict({**copy.deepcopy(state), key: value})
-    with pytest.raises(StateError, match="reset_optimizer"):
+    with pytest.raises(StateError, match="optimizer_state"):
         regrower.load_state_dict({**state, "optimizers": [None]})
     with pytest.raises(StateError, match="lacks born, report"):
         regrower.load_state_dict({k: v for k, v in state.items() if k not in {"born", "report"}})
@@ -590,7 +591,7 @@ def test_the_report_reads_well(
     model = small_cnn(0)
     _kill(model, 1)
     optimizer = _sgd(model)
-    regrower = regrow.attach(recipe, model, optimizer, example_inputs=EXAMPLE)
+    regrower = attach_traced(recipe, model, optimizer, example_inputs=EXAMPLE)
     _train(model, optimizer, batches(1))
     text = str(regrower.report)
     assert text.splitlines()[0].startswith("randomout: 1 renewals in 1 steps, 1 checks")
@@ -604,7 +605,7 @@ def test_half_precision_models_are_tested_against_the_threshold(
     _kill(model, 1)
     optimizer = _sgd(model)
     recipe = regrow.RandomOut(confirm="gradient", threshold=1e-8, active_fraction=1.0)
-    regrower = regrow.attach(recipe, model, optimizer, example_inputs=EXAMPLE.half())
+    regrower = attach_traced(recipe, model, optimizer, example_inputs=EXAMPLE.half())
     images, labels = batches(1)[0]
     nn.functional.cross_entropy(model(images.half()).float(), labels).backward()
     optimizer.step()
@@ -623,7 +624,7 @@ def test_a_wrapper_that_is_an_optimizer_itself_is_looked_through(
     model = small_cnn(0)
     _kill(model, 1)
     optimizer = _adam(model)
-    regrower = regrow.attach(recipe, model, Accelerated(optimizer), example_inputs=EXAMPLE)
+    regrower = attach_traced(recipe, model, Accelerated(optimizer), example_inputs=EXAMPLE)
     _train(model, optimizer, batches(1))
     assert regrower.report.renewed == 1
 
@@ -651,7 +652,7 @@ def test_two_recipes_on_one_optimizer_correct_its_steps_once(
         _train(model, optimizer, batches(4))
         _kill(model, 1)
         regrowers = [
-            regrow.attach(recipe, model, optimizer, example_inputs=EXAMPLE) for _ in range(count)
+            attach_traced(recipe, model, optimizer, example_inputs=EXAMPLE) for _ in range(count)
         ]
         _train(model, optimizer, batches(10), start=4)
         assert {regrower.report.renewed for regrower in regrowers} == {1}
@@ -675,7 +676,7 @@ def test_undamped_first_steps_under_a_gradient_scaler(
             model.parameters(), lr=0.01, momentum=0.9, dampening=0.5, fused=True
         )
         scaler = torch.amp.GradScaler("cpu", init_scale=1024.0, enabled=scaled)
-        regrower = regrow.attach(recipe, model, optimizer, example_inputs=EXAMPLE)
+        regrower = attach_traced(recipe, model, optimizer, example_inputs=EXAMPLE)
         for step, (images, labels) in enumerate(batches(4)):
             for factor in (float("inf"), 1.0) if scaled and overflow and step == 1 else (1.0,):
                 optimizer.zero_grad()
@@ -697,7 +698,7 @@ def test_a_callback_that_raises_leaves_nothing_half_done(
     with torch.no_grad():
         model[1].weight[2], model[1].bias[2] = 0.0, -1.0  # type: ignore[index]
     optimizer = _sgd(model)
-    regrower = regrow.attach(recipe, model, optimizer, example_inputs=EXAMPLE)
+    regrower = attach_traced(recipe, model, optimizer, example_inputs=EXAMPLE)
 
     def fail(event: Renewed) -> None:
         raise ValueError(event.layer)
@@ -718,7 +719,7 @@ def test_a_callback_may_detach(
     _kill(model, 1)
     optimizer = _sgd(model)
     first, second = (
-        regrow.attach(recipe, model, optimizer, example_inputs=EXAMPLE) for _ in range(2)
+        attach_traced(recipe, model, optimizer, example_inputs=EXAMPLE) for _ in range(2)
     )
     first.on_renewal(lambda event: first.detach())
     _train(model, optimizer, batches(3))
@@ -733,7 +734,7 @@ def test_a_model_that_is_moved_after_attach(
     with torch.no_grad():
         model[1].weight[2], model[1].bias[2] = 0.0, -1.0  # type: ignore[index]
     optimizer = _sgd(model)
-    regrow.attach(recipe, model, optimizer, example_inputs=EXAMPLE)
+    attach_traced(recipe, model, optimizer, example_inputs=EXAMPLE)
     model.double()
     _train(model, optimizer, [(images.double(), labels) for images, labels in batches(1)])
     norm = model[1]  # type: ignore[index]
@@ -746,7 +747,7 @@ def test_gradients_that_are_gone_already_are_missed_aloud(
 ) -> None:
     model = small_cnn(0)
     optimizer = _sgd(model)
-    regrower = regrow.attach(recipe, model, optimizer, example_inputs=EXAMPLE, hooks=False)
+    regrower = attach_traced(recipe, model, optimizer, example_inputs=EXAMPLE, hooks=False)
     _train(model, optimizer, batches(1))
     optimizer.zero_grad()
     with pytest.warns(NoEffectWarning, match=r"or regrower\.step\(\) before zero_grad\(\)"):
@@ -760,7 +761,7 @@ def test_a_control_that_cannot_copy_its_run_says_so(small_cnn: Callable[[int], n
     def attach(layer: str, count: int, **clock: int) -> None:
         event = Renewed(step=4, layer=layer, filters=tuple(range(count)), scores=(0.0,) * count)
         control = regrow.RandomControl(like=[event])
-        regrow.attach(control, model, _sgd(model), example_inputs=EXAMPLE, **clock).detach()
+        attach_traced(control, model, _sgd(model), example_inputs=EXAMPLE, **clock).detach()
 
     attach("3", 6, total_steps=5)
     with pytest.raises(ConfigError, match="'features', which is not watched here; watched: 0, 3"):
@@ -789,7 +790,7 @@ def test_what_the_trace_left_out_is_in_the_notes(
 ) -> None:
     model = small_cnn(0)
     nn.utils.parametrizations.weight_norm(model[3])  # type: ignore[index]
-    regrower = regrow.attach(recipe, model, _sgd(model), example_inputs=EXAMPLE)
+    regrower = attach_traced(recipe, model, _sgd(model), example_inputs=EXAMPLE)
     assert list(regrower.report.layers) == ["0"]
     assert "convolution in '3': its weight is computed" in str(regrower.report)
 
@@ -807,9 +808,9 @@ class _OwnKernel(nn.Module):
 def test_a_weight_of_its_own_name_needs_its_initialiser_told(recipe: regrow.Recipe) -> None:
     model = _OwnKernel()
     with pytest.raises(ConfigError, match=r"tell it with init=\{'kernel': \.\.\.\}"):
-        regrow.attach(recipe, model, _sgd(model), example_inputs=EXAMPLE)
+        attach_traced(recipe, model, _sgd(model), example_inputs=EXAMPLE)
     told = {"kernel": "normal:0.1"}
-    regrower = regrow.attach(recipe, model, _sgd(model), example_inputs=EXAMPLE, init=told)
+    regrower = attach_traced(recipe, model, _sgd(model), example_inputs=EXAMPLE, init=told)
     assert regrower.report.layers == {"kernel": 5}
 
 
@@ -823,6 +824,6 @@ def test_readers_that_are_drawn_can_be_told_their_initialiser(
     )
     optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
     init = {"6": "uniform:100"}
-    regrow.attach(recipe, model, optimizer, example_inputs=EXAMPLE, init=init)
+    attach_traced(recipe, model, optimizer, example_inputs=EXAMPLE, init=init)
     _train(model, optimizer, batches(1))
     assert model[6].weight[:, 16:32].abs().max() > 10  # type: ignore[index]

@@ -10,6 +10,7 @@ from torch import nn
 
 import regrow
 from regrow.errors import ConfigError, RegrowWarning, StateError
+from traced import attach_traced
 
 EXAMPLE = torch.zeros(2, 1, 8, 8)
 IMAGES = torch.randn(8, 1, 8, 8, generator=torch.Generator().manual_seed(0))
@@ -38,7 +39,7 @@ def _step(model: nn.Module, *optimizers: torch.optim.Optimizer, steps: int = 1) 
 
 
 def _attach(model: nn.Module, optimizer: Any, recipe: Any = RECIPE, **more: Any) -> regrow.Regrower:
-    return regrow.attach(recipe, model, optimizer, example_inputs=EXAMPLE, **more)
+    return attach_traced(recipe, model, optimizer, example_inputs=EXAMPLE, **more)
 
 
 @pytest.mark.parametrize("kind", OPTIMIZERS)
@@ -108,7 +109,7 @@ class TestWhatIsWrongIsTold:
         wrong = torch.optim.Adam(opponent.parameters())
         told = "of several networks, as of a GAN, each is attached with its own"
         with pytest.raises(ConfigError, match=told):
-            regrow.attach(
+            attach_traced(
                 RECIPE,
                 generator,
                 wrong,
@@ -121,7 +122,7 @@ class TestWhatIsWrongIsTold:
             nn.ConvTranspose2d(4, 8, 4), nn.ReLU(), nn.ConvTranspose2d(8, 1, 4)
         )
         with pytest.raises(ConfigError, match=r"it has 0; give layers=\('conv_transpose',\)"):
-            regrow.attach(
+            attach_traced(
                 RECIPE,
                 generator,
                 torch.optim.Adam(generator.parameters()),
@@ -129,7 +130,7 @@ class TestWhatIsWrongIsTold:
             )
         alone = nn.Linear(3, 2)
         with pytest.raises(ConfigError, match="no layer between its input and its output"):
-            regrow.attach(
+            attach_traced(
                 RECIPE,
                 alone,
                 torch.optim.Adam(alone.parameters()),

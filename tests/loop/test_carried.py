@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 import regrow
 from regrow.errors import ConfigError
+from traced import attach_traced
 
 IMAGES = torch.randn(16, 1, 8, 8, generator=torch.Generator().manual_seed(1))
 LABELS = torch.arange(16) % 3
@@ -31,7 +32,7 @@ def _parts() -> tuple[nn.Module, torch.optim.Optimizer]:
 
 def _attach(model: nn.Module, optimizer: object, **options: Any) -> regrow.Regrower:
     options = {"total_steps": STEPS, "state_in_optimizer": True, **options}
-    return regrow.attach(_recipe(), model, optimizer, example_inputs=IMAGES[:2], **options)
+    return attach_traced(_recipe(), model, optimizer, example_inputs=IMAGES[:2], **options)
 
 
 def _train(model: nn.Module, optimizer: torch.optim.Optimizer, steps: int) -> None:

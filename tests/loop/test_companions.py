@@ -10,6 +10,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 import regrow
 from regrow.errors import ConfigError
+from traced import attach_traced
 
 EXAMPLE = torch.zeros(2, 1, 8, 8)
 Batches = list[tuple[torch.Tensor, torch.Tensor]]
@@ -49,7 +50,7 @@ def test_renewed_filters_are_copied_over_and_the_rest_is_its_own(
     recipe = regrow.RandomOut(
         confirm="gradient", threshold=0.4, active_fraction=1.0, every_steps=4, readers="zero"
     )
-    regrower = regrow.attach(
+    regrower = attach_traced(
         recipe, model, optimizer, example_inputs=EXAMPLE, companions=[companion]
     )
     for number, (images, labels) in enumerate(batches(4)):
@@ -103,7 +104,7 @@ def test_a_copy_keeps_its_own_output_when_the_model_does() -> None:
     recipe = regrow.RandomOut(
         confirm="gradient", threshold=1e-12, active_fraction=1.0, preserve=True
     )
-    regrower = regrow.attach(
+    regrower = attach_traced(
         *(recipe, model, optimizer),
         example_inputs=x,
         calibration_inputs=x,
@@ -127,7 +128,7 @@ def test_strangers_are_refused(small_cnn: Callable[[int], nn.Module]) -> None:
         (wider, r"0.weight has shape \(8, 1, 3, 3\), the model's \(4, 1, 3, 3\)"),
     ):
         with pytest.raises(ConfigError, match=match):
-            regrow.attach(
+            attach_traced(
                 *(regrow.RandomOut(confirm="gradient", active_fraction=1.0), model, optimizer),
                 example_inputs=EXAMPLE,
                 companions=[companion],

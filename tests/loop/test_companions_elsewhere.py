@@ -10,6 +10,7 @@ from torch.optim.swa_utils import AveragedModel
 
 import regrow
 from regrow.errors import ConfigError
+from traced import attach_traced
 
 RECIPE = regrow.RandomOut(confirm="gradient", threshold=1e9, active_fraction=1.0, every_steps=4)
 IMAGES = torch.randn(8, 1, 8, 8, generator=torch.Generator().manual_seed(0))
@@ -48,7 +49,7 @@ class Shadows:
 def _train(model: nn.Module, parameters: Any, companion: object, *, steps: int = 4) -> Any:
     """Until all filters of the convolution are renewed, which happens behind the last step."""
     optimizer = torch.optim.SGD(parameters, lr=0.1)
-    regrower = regrow.attach(
+    regrower = attach_traced(
         RECIPE, model, optimizer, example_inputs=IMAGES[:1], companions=[companion]
     )
     for number in range(steps):

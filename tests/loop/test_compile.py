@@ -9,7 +9,6 @@ from torch import nn
 from torch._dynamo.testing import CompileCounterWithBackend
 from torch._dynamo.utils import counters
 
-import regrow
 from crossed import crossed, seldom
 from loop.loops import (
     EXAMPLE,
@@ -24,6 +23,7 @@ from loop.loops import (
     train,
     weights,
 )
+from traced import attach_traced
 
 Cnn = Callable[[int], nn.Module]
 Some = Callable[[int], Batches]
@@ -70,7 +70,7 @@ def test_renewals_cost_no_recompilation_and_no_break(
     plain = small_cnn(0)
     kill(plain, 1)
     optimizer = make(plain)
-    expected = regrow.attach(often(), plain, optimizer, example_inputs=EXAMPLE)
+    expected = attach_traced(often(), plain, optimizer, example_inputs=EXAMPLE)
     train(plain, optimizer, batches(12))
 
     model = small_cnn(0)
@@ -78,14 +78,14 @@ def test_renewals_cost_no_recompilation_and_no_break(
     optimizer, counter = make(model), CompileCounterWithBackend(backend)
     regrower = None
     if when == "before":
-        regrower = regrow.attach(often(), model, optimizer, example_inputs=EXAMPLE)
+        regrower = attach_traced(often(), model, optimizer, example_inputs=EXAMPLE)
     compiled: nn.Module = torch.compile(model, backend=counter, fullgraph=True)  # type: ignore[assignment]
     if when == "after":
         compiled(batches(1)[0][0]).sum().backward()
         model.load_state_dict(weights(small_cnn(0)))
         kill(model, 1)
     if regrower is None:
-        regrower = regrow.attach(often(), compiled, optimizer, example_inputs=EXAMPLE)
+        regrower = attach_traced(often(), compiled, optimizer, example_inputs=EXAMPLE)
     train(compiled, optimizer, batches(12))
 
     assert len({event.step for event in regrower.report.events}) >= 4
@@ -114,7 +114,7 @@ def test_a_model_compiled_in_place(make: Make, small_cnn: Cnn, batches: Some) ->
     kill(model.layers, 1)
     optimizer = make(model)
     model.compile(backend=counter, fullgraph=True)
-    regrower = regrow.attach(often(), model, optimizer, example_inputs=EXAMPLE)
+    regrower = attach_traced(often(), model, optimizer, example_inputs=EXAMPLE)
     train(model, optimizer, batches(12))
     assert len({event.step for event in regrower.report.events}) >= 4
     assert (counter.frame_count, _breaks()) == (1, 0)
@@ -129,7 +129,7 @@ def test_one_compiled_part_of_a_model(small_cnn: Cnn, batches: Some) -> None:
     kill(net, 1)
     model = nn.Sequential(torch.compile(net[:5], backend=counter, fullgraph=True), *net[5:])  # type: ignore[index]
     optimizer = sgd(model)
-    regrower = regrow.attach(often(), model, optimizer, example_inputs=EXAMPLE)
+    regrower = attach_traced(often(), model, optimizer, example_inputs=EXAMPLE)
     train(model, optimizer, batches(12))
     assert regrower.report.layers == {"0._orig_mod.0": 4, "0._orig_mod.3": 6}
     assert len({event.step for event in regrower.report.events}) >= 4
@@ -142,7 +142,7 @@ def test_looking_at_the_model_compiles_nothing(small_cnn: Cnn, batches: Some) ->
     model, counter = _Net(small_cnn(0)), CompileCounterWithBackend("eager")
     optimizer = sgd(model)
     model.compile(backend=counter, fullgraph=True)
-    regrower = regrow.attach(
+    regrower = attach_traced(
         often(preserve=True),
         model,
         optimizer,
@@ -169,7 +169,7 @@ def test_a_compiled_step_is_hooked_and_not_traced_into(
         optimizer, counter = make(model), CompileCounterWithBackend("eager")
         regrower = None
         if attached:
-            regrower = regrow.attach(often(), model, optimizer, example_inputs=EXAMPLE)
+            regrower = attach_traced(often(), model, optimizer, example_inputs=EXAMPLE)
         step = torch.compile(optimizer.step, backend=counter)
         for images, labels in batches(12):
             optimizer.zero_grad()
@@ -191,7 +191,7 @@ def test_a_compiled_step_trains_renewed_filters_as_an_eager_one(
         model = small_cnn(0).double()
         kill(model, 1)
         optimizer = make(model)
-        regrower = regrow.attach(often(), model, optimizer, example_inputs=EXAMPLE.double())
+        regrower = attach_traced(often(), model, optimizer, example_inputs=EXAMPLE.double())
         step = torch.compile(optimizer.step, backend="eager") if compiled else optimizer.step
         for images, labels in batches(8):
             optimizer.zero_grad()
@@ -213,7 +213,7 @@ def test_inductor_sees_renewed_weights(make: Make, small_cnn: Cnn, batches: Some
     kill(model, 1)
     optimizer = make(model)
     compiled: nn.Module = torch.compile(model, fullgraph=True)  # type: ignore[assignment]
-    regrower = regrow.attach(often(), compiled, optimizer, example_inputs=EXAMPLE)
+    regrower = attach_traced(often(), compiled, optimizer, example_inputs=EXAMPLE)
     train(compiled, optimizer, batches(2))
     with torch.compiler.set_stance("fail_on_recompile"):
         train(compiled, optimizer, batches(10))

@@ -7,6 +7,7 @@ from torch import nn
 import regrow
 from graph.nets import resnet
 from regrow.errors import ConfigError, UnknownNameError
+from traced import attach_traced
 
 X = torch.randn(6, 3, 8, 8, generator=torch.Generator().manual_seed(1))
 Y = torch.tensor([0, 1, 2, 0, 1, 2])
@@ -38,7 +39,7 @@ def _watch(
     recipe = regrow.RandomOut(
         confirm="gradient", threshold=1e-12, active_fraction=1.0, readers="zero"
     )
-    return optimizer, regrow.attach(
+    return optimizer, attach_traced(
         recipe, net, optimizer, example_inputs=X, coupled=coupled, **told
     )
 

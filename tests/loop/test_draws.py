@@ -20,6 +20,7 @@ from regrow.errors import ConfigError, NoEffectWarning, StateError
 from regrow.renewal import Redraw
 from regrow.schedule import Every
 from regrow.selection import CountsOf
+from traced import attach_traced
 
 G = torch.Generator().manual_seed(4)
 IMAGES = torch.rand(12, 16, 2, 8, 8, generator=G) + 0.5
@@ -30,6 +31,8 @@ AT = 3
 
 class Net(nn.Module):
     """A stem, a block with norms on a skip connection, dropout, and dense layers."""
+
+    wired_as_shown = True
 
     def __init__(self, *, dropout: float = 0.3) -> None:
         super().__init__()
@@ -76,7 +79,7 @@ def sgd(net: nn.Module) -> torch.optim.Optimizer:
 def attached(
     given: Recipe, net: nn.Module, optimizer: torch.optim.Optimizer, **more: Any
 ) -> regrow.Regrower:
-    return regrow.attach(
+    return attach_traced(
         given,
         *(net, optimizer),
         example_inputs=IMAGES[0],
@@ -243,7 +246,7 @@ def test_dropout_is_of_the_renewals_own_numbers() -> None:
         )  # fmt: skip
         optimizer = torch.optim.SGD(net.parameters(), lr=0.0)
         given = recipe("centred", layers={"3": 2})
-        regrow.attach(
+        attach_traced(
             given, net, optimizer, example_inputs=IMAGES[0], total_steps=9, seed=seed, include=["3"]
         )
         torch.manual_seed(number)
@@ -517,7 +520,7 @@ def test_a_split_of_dead_units_keeps_what_the_network_computes() -> None:
     optimizer = torch.optim.SGD(net.parameters(), lr=1e-300)
     given = regrow.KeepAlive(step_limit=0, check_gain=False).with_parts(renew=Redraw(draw="split"))
     images = IMAGES.double()
-    regrower = regrow.attach(
+    regrower = attach_traced(
         given, net, optimizer, example_inputs=images[0], total_steps=30, companions=[ema]
     )
     with torch.no_grad():

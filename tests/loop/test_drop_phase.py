@@ -10,6 +10,7 @@ from torch import Tensor, nn
 import regrow
 from crossed import crossed
 from regrow.selection import Selection
+from traced import attach_traced
 
 CLASSES = 3
 GONE = {"a": (1, 4), "b": (0,)}
@@ -156,7 +157,7 @@ def test_the_drop_phase_is_the_smaller_network(case: str, optimizer: str) -> Non
         whole = CASES[case]((6, 6)).double()
         small = CASES[case]((4, 5)).double()
     big = OPTIMIZERS[optimizer](whole.parameters())
-    regrower = regrow.attach(
+    regrower = attach_traced(
         *(_dropping(), whole, big),
         example_inputs=_batch(0)[0],
         layers=("conv", "conv_transpose"),

@@ -16,6 +16,7 @@ from crossed import crossed, seldom
 from loop.test_drop_phase import Plain, _batch
 from loop.test_drop_phase_loops import _build, _sgd, _silent, _step
 from regrow.selection import Selection
+from traced import attach_traced
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:the recipe .* is at work:regrow.errors.RegrowWarning"),
@@ -175,7 +176,7 @@ def test_who_stays_are_the_best_of_those_that_would_empty_a_layer() -> None:
     recipe = told["recipe"].with_parts(  # type: ignore[attr-defined]
         criterion=regrow.RePr(rank_by="weights").criterion
     )
-    regrower = regrow.attach(recipe, model, optimizer, example_inputs=_batch(0)[0])
+    regrower = attach_traced(recipe, model, optimizer, example_inputs=_batch(0)[0])
     _step(model, optimizer, 0)
     assert regrower.report.resting == {"body.0": (0, 1), "body.3": (2,)}
     assert regrower.report.bound == {"body.3": (0, 1)}

@@ -17,6 +17,7 @@ from loop.test_drop_phase import GONE, _batch, _dropping
 from loop.test_drop_phase_loops import _assert_out, _attach, _build, _sgd, _silent, _step
 from regrow.errors import ConfigError, RegrowWarning, StateError
 from regrow.schedule import AtSteps, Every
+from traced import attach_traced
 
 
 def _out(net: nn.Module, regrower: regrow.Regrower) -> None:
@@ -90,7 +91,7 @@ def test_one_who_begins_late_is_found_within_a_while() -> None:
     model = _build("sigmoid")
     optimizer = _sgd(model)
     recipe = regrow.RePr(s1=1, s2=200, cycles=1, unit="steps", rank_by="random")
-    regrower = regrow.attach(recipe, model, optimizer, example_inputs=_batch(0)[0])
+    regrower = attach_traced(recipe, model, optimizer, example_inputs=_batch(0)[0])
     for step in range(70):
         (_step if step < 10 else _noise)(model, optimizer, step % 4)
     for step in range(70, 74):
@@ -111,8 +112,8 @@ def test_memory_that_is_not_reset_is_what_it_was(which: str, hooks: bool, resume
     kind = KINDS[which]
 
     def attach(net: nn.Module, by: torch.optim.Optimizer) -> regrow.Regrower:
-        recipe = _dropping(reset_optimizer=False)
-        return regrow.attach(recipe, net, by, example_inputs=_batch(0)[0], hooks=hooks)
+        recipe = _dropping(optimizer_state="kept")
+        return attach_traced(recipe, net, by, example_inputs=_batch(0)[0], hooks=hooks)
 
     def train(steps: range) -> None:
         for step in steps:
@@ -167,8 +168,8 @@ def test_an_optimizer_that_nobody_knows_may_keep_its_memory() -> None:
 
     model = _build()
     optimizer = Own(model.parameters(), {})
-    regrower = regrow.attach(
-        _dropping(reset_optimizer=False), model, optimizer, example_inputs=_batch(0)[0]
+    regrower = attach_traced(
+        _dropping(optimizer_state="kept"), model, optimizer, example_inputs=_batch(0)[0]
     )
     for step in range(8):
         _step(model, optimizer, step)
@@ -179,7 +180,7 @@ def test_an_optimizer_that_nobody_knows_may_keep_its_memory() -> None:
 def test_a_model_that_changes_its_type_in_mid_phase() -> None:
     model = _build().float()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.05)
-    regrower = regrow.attach(
+    regrower = attach_traced(
         _dropping(), model, optimizer, example_inputs=_batch(0)[0].float(), coupled="writer"
     )
     for step in range(6):
@@ -203,7 +204,7 @@ def test_a_state_of_another_type_is_loaded() -> None:
     for number, model in enumerate(nets):
         optimizer = torch.optim.SGD(model.parameters(), lr=0.05)
         kind = next(model.parameters()).dtype
-        regrower = regrow.attach(
+        regrower = attach_traced(
             _dropping(), model, optimizer, example_inputs=_batch(0)[0].to(kind)
         )
         if not number:
@@ -271,7 +272,7 @@ def test_after_detach_nobody_reserves_the_filters() -> None:
     lottery = regrow.RandomOut(
         confirm="gradient", threshold=1e9, every_steps=1, active_fraction=1.0
     )
-    other = regrow.attach(lottery, model, optimizer, example_inputs=_batch(0)[0])
+    other = attach_traced(lottery, model, optimizer, example_inputs=_batch(0)[0])
     _step(model, optimizer, 6)
     assert {event.layer: event.filters for event in other.report.events}["a"] == tuple(range(6))
 
@@ -297,7 +298,7 @@ def test_a_drop_without_an_end_is_refused(when: Any) -> None:
     model = _build()
     recipe = regrow.RePr(unit="steps").with_parts(when=when)
     with pytest.raises(ConfigError, match=r"schedule that brings them back.*never does.*Cycles"):
-        regrow.attach(recipe, model, _sgd(model), example_inputs=_batch(0)[0])
+        attach_traced(recipe, model, _sgd(model), example_inputs=_batch(0)[0])
 
 
 def test_a_shorter_schedule_brings_back_what_it_finds_out() -> None:
@@ -306,7 +307,7 @@ def test_a_shorter_schedule_brings_back_what_it_finds_out() -> None:
     with pytest.warns(RegrowWarning):
         regrower.detach()
     shorter = _dropping().with_parts(when=regrow.RePr(s1=1, s2=1, cycles=1, unit="steps").when)
-    other = regrow.attach(shorter, model, optimizer, example_inputs=_batch(0)[0])
+    other = attach_traced(shorter, model, optimizer, example_inputs=_batch(0)[0])
     other.load_state_dict(state)
     assert other.report.resting == GONE
     _step(model, optimizer, 6)

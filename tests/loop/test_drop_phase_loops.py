@@ -19,6 +19,7 @@ from crossed import crossed, seldom
 from loop.test_drop_phase import GONE, Plain, Residual, _batch, _dropping
 from regrow.errors import NoEffectWarning, RegrowWarning, StateError
 from regrow.history import Renewed
+from traced import attach_traced
 
 NETS: dict[str, Callable[[], nn.Module]] = {
     "sigmoid": lambda: Plain((6, 6), norm=False, act=torch.sigmoid),
@@ -52,7 +53,7 @@ def _sgd(net: nn.Module) -> torch.optim.Optimizer:
 
 
 def _attach(net: nn.Module, optimizer: Any, **told: Any) -> regrow.Regrower:
-    return regrow.attach(_dropping(), net, optimizer, example_inputs=_batch(0)[0], **told)
+    return attach_traced(_dropping(), net, optimizer, example_inputs=_batch(0)[0], **told)
 
 
 def _step(net: nn.Module, optimizer: torch.optim.Optimizer, step: int) -> None:
@@ -180,7 +181,7 @@ def test_every_way_of_training(way: str, net: str) -> None:
     model = wrapped(bare)
     optimizer = _sgd(model)
     example = _batch(0)[0].to(next(bare.parameters()).dtype)
-    regrower = regrow.attach(_dropping(), model, optimizer, example_inputs=example)
+    regrower = attach_traced(_dropping(), model, optimizer, example_inputs=example)
     for step in range(4):
         train(model, optimizer, step)
     for step in range(4, 9):
@@ -337,7 +338,7 @@ def test_policies_for_streams(policy: str) -> None:
     model = _build()
     optimizer = _sgd(model)
     recipe = regrow.RePr(s1=2, s2=4, cycles=1, unit="steps", rank_by="random")
-    regrower = regrow.attach(recipe, model, optimizer, example_inputs=_batch(0)[0], coupled=policy)  # type: ignore[arg-type]
+    regrower = attach_traced(recipe, model, optimizer, example_inputs=_batch(0)[0], coupled=policy)  # type: ignore[arg-type]
     for step in range(5):
         _step(model, optimizer, step)
     out = regrower.report.resting
@@ -362,7 +363,7 @@ def test_beside_another_recipe() -> None:
     lottery = regrow.RandomOut(
         confirm="gradient", threshold=0.5, every_steps=1, active_fraction=1.0
     )
-    other = regrow.attach(lottery, model, optimizer, example_inputs=_batch(0)[0])
+    other = attach_traced(lottery, model, optimizer, example_inputs=_batch(0)[0])
     regrower = _attach(model, optimizer)
     for step in range(4):
         _step(model, optimizer, step)

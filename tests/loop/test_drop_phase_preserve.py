@@ -13,6 +13,7 @@ from torch.optim.swa_utils import AveragedModel
 import regrow
 from loop.test_drop_phase import GONE, Depthwise, Plain, Transposed, _batch, _dropping
 from loop.test_drop_phase_loops import _sgd, _step
+from traced import attach_traced
 
 NETS: dict[str, Callable[[], nn.Module]] = {
     "norm and relu": lambda: Plain((6, 6), norm=True, act=F.relu),
@@ -30,7 +31,7 @@ def _build(name: str) -> nn.Module:
 
 
 def _attach(net: nn.Module, optimizer: torch.optim.Optimizer, **told: object) -> regrow.Regrower:
-    return regrow.attach(
+    return attach_traced(
         _dropping(preserve=True),
         net,
         optimizer,

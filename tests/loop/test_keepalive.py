@@ -14,10 +14,11 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 import regrow
-from crossed import crossed
+from crossed import crossed, seldom
 from regrow.criteria import Liveness
 from regrow.errors import ConfigError
 from regrow.guard import StepLimit
+from traced import attach_traced
 
 IMAGES = torch.rand(12, 32, 1, 8, 8, generator=torch.Generator().manual_seed(1))
 LABELS = torch.randint(0, 3, (12, 32), generator=torch.Generator().manual_seed(2))
@@ -59,7 +60,7 @@ def recipe(**settings: Any) -> regrow.Recipe:
 def attached(
     net: nn.Module, optimizer: Any, given: regrow.Recipe | None = None, **more: Any
 ) -> regrow.Regrower:
-    return regrow.attach(
+    return attach_traced(
         given or recipe(), net, optimizer, example_inputs=IMAGES[0], total_steps=12, **more
     )
 
@@ -76,10 +77,10 @@ def same(one: nn.Module, other: nn.Module) -> bool:
     return all(torch.equal(a, b) for a, b in pairs)
 
 
-@pytest.mark.parametrize("make", OPTIMIZERS.values(), ids=OPTIMIZERS)
-def test_all_its_parts_act_and_the_network_stays_finite(make: Make) -> None:
+@pytest.mark.parametrize("name", seldom(OPTIMIZERS, often=["momentum", "fused"]))
+def test_all_its_parts_act_and_the_network_stays_finite(name: str) -> None:
     net = network()
-    optimizer = make(net)
+    optimizer = OPTIMIZERS[name](net)
     regrower = attached(net, optimizer)
     train(net, optimizer, range(12))
     report = regrower.report
@@ -93,11 +94,11 @@ def test_all_its_parts_act_and_the_network_stays_finite(make: Make) -> None:
     assert "steps that the guard has shortened" in said
 
 
-@pytest.mark.parametrize("make", OPTIMIZERS.values(), ids=OPTIMIZERS)
-def test_no_step_moves_a_layer_by_more_than_its_share(make: Make) -> None:
+@pytest.mark.parametrize("name", seldom(OPTIMIZERS, often=["sgd", "adam"]))
+def test_no_step_moves_a_layer_by_more_than_its_share(name: str) -> None:
     """Weight and bias of a layer together, measured here in float64."""
     net = network(faint=1.0)
-    optimizer = make(net)
+    optimizer = OPTIMIZERS[name](net)
     attached(net, optimizer, recipe(renew_dead=False))
     layers = [net[0], net[3], net[5]]
     fresh = [
@@ -126,7 +127,9 @@ def test_where_nothing_is_to_be_done_training_is_bit_equal() -> None:
     assert not regrower.report.guarded
 
 
-@pytest.mark.parametrize(("name", "at"), crossed(OPTIMIZERS, [1, 4, 9]))
+@pytest.mark.parametrize(
+    ("name", "at"), crossed(seldom(OPTIMIZERS, often=["momentum", "adam", "fused"]), [1, 4, 9])
+)
 def test_resumed_is_uninterrupted(name: str, at: int) -> None:
     make, whole = OPTIMIZERS[name], network()
     optimizer = make(whole)
@@ -155,7 +158,10 @@ def test_resumed_is_uninterrupted(name: str, at: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "poison"), crossed(OPTIMIZERS, [float("nan"), float("inf"), 1e25])
+    ("name", "poison"),
+    crossed(
+        seldom(OPTIMIZERS, often=["momentum", "adam", "fused"]), [float("nan"), float("inf"), 1e25]
+    ),
 )
 def test_a_step_that_would_poison_is_not_made(name: str, poison: float) -> None:
     """As in a training without that batch: weights, optimizer state and counts, renewals before and after."""
@@ -333,11 +339,11 @@ def test_of_a_transformer_hidden_units_alone_are_watched() -> None:
     net = Encoder()
     optimizer = torch.optim.AdamW(net.parameters())
     x = torch.randn(4, 5, 16)
-    regrower = regrow.attach(regrow.KeepAlive(), net, optimizer, example_inputs=x, total_steps=9)
+    regrower = attach_traced(regrow.KeepAlive(), net, optimizer, example_inputs=x, total_steps=9)
     assert list(regrower.report.layers) == ["layer.linear1"]
     assert any("include=[...] takes them" in note for note in regrower.report.notes)
     regrower.detach()
-    named = regrow.attach(
+    named = attach_traced(
         *(regrow.KeepAlive(), net, optimizer),
         example_inputs=x,
         total_steps=9,
@@ -349,7 +355,7 @@ def test_of_a_transformer_hidden_units_alone_are_watched() -> None:
 def test_a_training_of_unknown_length_is_looked_after_to_its_end() -> None:
     net = network()
     optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
-    regrower = regrow.attach(regrow.KeepAlive(), net, optimizer, example_inputs=IMAGES[0])
+    regrower = attach_traced(regrow.KeepAlive(), net, optimizer, example_inputs=IMAGES[0])
     assert any("total_steps is not known" in note for note in regrower.report.notes)
     regrower.detach()
     told = attached(net, optimizer).report.notes
@@ -359,7 +365,7 @@ def test_a_training_of_unknown_length_is_looked_after_to_its_end() -> None:
 def test_a_guard_alone_is_a_recipe() -> None:
     net, plain = network(faint=1.0), network(faint=1.0)
     optimizers = [torch.optim.SGD(each.parameters(), lr=5.0) for each in (net, plain)]
-    regrower = regrow.attach(StepLimit(fraction=0.05), net, optimizers[0], example_inputs=IMAGES[0])
+    regrower = attach_traced(StepLimit(fraction=0.05), net, optimizers[0], example_inputs=IMAGES[0])
     train(net, optimizers[0], range(4))
     train(plain, optimizers[1], range(4))
     assert regrower.report.guarded

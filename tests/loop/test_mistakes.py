@@ -41,7 +41,7 @@ def test_a_closure_that_is_called_twice_makes_one_decision(
         model[3].bias[1] = -1.0  # type: ignore[index]
     optimizer = ClosureTwice(model.parameters(), lr=0.1)
     recipe = regrow.RandomOut(
-        confirm="gradient", threshold=1e-12, active_fraction=1.0, reset_optimizer=False
+        confirm="gradient", threshold=1e-12, active_fraction=1.0, optimizer_state="kept"
     )
     regrower = regrow.attach(recipe, model, optimizer, example_inputs=EXAMPLE)
     for images, labels in batches(2):

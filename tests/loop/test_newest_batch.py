@@ -14,6 +14,7 @@ from regrow.errors import ConfigError
 from regrow.renewal import Redraw
 from regrow.schedule import Every
 from regrow.selection import CountsOf
+from traced import attach_traced
 
 INFO = RecipeInfo(name="newest", summary="Of these tests.")
 BATCHES = torch.randn(9, 6, 1, 4, 4, generator=torch.Generator().manual_seed(0))
@@ -56,7 +57,7 @@ def _recipe(*, preserve: bool = False, steps: int = 2) -> Recipe:
 
 def _attach(recipe: Recipe, net: nn.Module, inputs: Any, **told: Any) -> regrow.Regrower:
     optimizer = torch.optim.SGD(net.parameters(), lr=0.0)
-    return regrow.attach(
+    return attach_traced(
         recipe, net, optimizer, example_inputs=BATCHES[0], calibration_inputs=inputs, **told
     )
 

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 import regrow
+from crossed import seldom
 from graph.nets import Forward, conv_bn_pool, crater, one_dimension, resnet, transposed
 from regrow.compose import Recipe, RecipeInfo
 from regrow.criteria import RandomScore
@@ -15,6 +16,7 @@ from regrow.loop.start.initialisers import resolve_layers
 from regrow.renewal import Redraw
 from regrow.schedule import Every
 from regrow.selection import CountsOf
+from traced import attach_traced
 
 X = torch.randn(16, 3, 8, 8, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
 INFO = RecipeInfo(name="test", title="", paper="", year=2026, url="", summary="", differs=())
@@ -54,7 +56,7 @@ def _output(net: nn.Module, x: Tensor = X) -> Tensor:
 def _renew(net: nn.Module, recipe: Recipe, x: Tensor = X, **told: object) -> regrow.Regrower:
     """One renewal without an optimizer's step: the learning rate is 0."""
     optimizer = torch.optim.SGD(net.parameters(), lr=0.0)
-    regrower = regrow.attach(
+    regrower = attach_traced(
         recipe,
         net,
         optimizer,
@@ -93,7 +95,7 @@ def _case(name: str) -> tuple[nn.Module, str, Tensor]:
     return _made(make), layer, X[:, :, 0] if name == "one dimension" else X
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", seldom(CASES, often=list(CASES)[::2]))
 def test_a_silent_filter_goes_without_any_change(name: str) -> None:
     """Every filter of the layer gives 0 on the data, behind its ReLU; all bits of the output stay."""
     net, layer, x = _case(name)
@@ -114,7 +116,7 @@ def test_a_silent_filter_goes_without_any_change(name: str) -> None:
     assert "moved the output by 0.0e+00" in str(regrower.report)
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", seldom(CASES, often=list(CASES)[1::2]))
 def test_the_change_of_a_living_filter_is_measured_and_small(name: str) -> None:
     """Against the same renewal that only zeroes the readers."""
     net, layer, x = _case(name)
@@ -189,7 +191,7 @@ def test_the_mean_goes_into_the_bias_without_disturbing_its_momentum() -> None:
         renew=Redraw(preserve=True),
         when=Every(steps=1),
     )
-    regrow.attach(recipe, net, optimizer, example_inputs=X[:2], calibration_inputs=X)
+    attach_traced(recipe, net, optimizer, example_inputs=X[:2], calibration_inputs=X)
     for _ in range(3):
         optimizer.zero_grad()
         net(X).square().sum().backward()
@@ -285,7 +287,7 @@ def test_inside_autocast_the_change_is_still_the_true_one() -> None:
     net = _made(crater).float()
     x = X.float()
     optimizer = torch.optim.SGD(net.parameters(), lr=0.0)
-    regrower = regrow.attach(
+    regrower = attach_traced(
         *(_recipe("0", 4), net, optimizer), example_inputs=x[:2], calibration_inputs=x
     )
     before = _output(net, x)
@@ -303,7 +305,7 @@ def test_the_model_is_left_as_it_was() -> None:
     flags = [module.training for module in net.modules()]
     state, generator = {k: v.clone() for k, v in net.state_dict().items()}, torch.get_rng_state()
     optimizer = torch.optim.SGD(net.parameters(), lr=0.0)
-    regrow.attach(_recipe("2.conv1"), net, optimizer, example_inputs=X[:2], calibration_inputs=X)
+    attach_traced(_recipe("2.conv1"), net, optimizer, example_inputs=X[:2], calibration_inputs=X)
     assert flags == [module.training for module in net.modules()]
     assert all(torch.equal(value, state[name]) for name, value in net.state_dict().items())
     assert torch.equal(generator, torch.get_rng_state())
@@ -314,7 +316,7 @@ def test_bad_use_is_refused_before_training() -> None:
     optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
 
     def attach(recipe: Recipe, **told: object) -> None:
-        regrow.attach(recipe, net, optimizer, example_inputs=X[:2], **told)  # type: ignore[arg-type]
+        attach_traced(recipe, net, optimizer, example_inputs=X[:2], **told)  # type: ignore[arg-type]
 
     with pytest.raises(ConfigError, match=r"give attach\(calibration_inputs=...\)"):
         attach(_recipe("0"))

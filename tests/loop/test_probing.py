@@ -20,6 +20,7 @@ from regrow.criteria import MEASURED, FisherDiagonal, Observation, Oracle, Signa
 from regrow.errors import ConfigError
 from regrow.loop.measure import gates
 from regrow.loop.measure.probe import Probe
+from traced import attach_traced
 
 X = torch.randn(7, 3, 8, 8, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
 Y = torch.tensor([0, 2, 1, 1, 0, 2, 2])
@@ -380,7 +381,7 @@ def test_mistakes_are_one_line_before_training(mistake: str) -> None:
         net.b = nn.Linear(4, 4).double()
         words = words.replace("(3,)", "(4,)").replace(r"\(3,\)", r"\(4,\)")
     with pytest.raises(ConfigError, match=words) as caught:
-        regrow.attach(recipe, net, sgd(net), example_inputs=X[:2], **told)
+        attach_traced(recipe, net, sgd(net), example_inputs=X[:2], **told)
     assert "\n" not in str(caught.value)
 
 
@@ -395,10 +396,10 @@ def test_recipes_that_do_not_measure_need_no_data() -> None:
     for word in ("overlap", "weights", "random", "gradients"):
         net = _made(_crater)
         recipe = regrow.RePr(unit="steps", rank_by=word)  # type: ignore[arg-type]
-        regrow.attach(recipe, net, sgd(net), example_inputs=X[:2]).detach()
+        attach_traced(recipe, net, sgd(net), example_inputs=X[:2]).detach()
     net = _made(_crater)
     recipe = regrow.RePr(unit="steps", rank_by="apoz")
-    regrow.attach(recipe, net, sgd(net), example_inputs=X[:2], calibration_inputs=X).detach()
+    attach_traced(recipe, net, sgd(net), example_inputs=X[:2], calibration_inputs=X).detach()
 
 
 def _score(criterion: Any, seen: Observation) -> Tensor:
@@ -424,7 +425,7 @@ def test_a_recipe_drops_what_the_measurement_says(
     optimizer = torch.optim.SGD(net.parameters(), lr=0.05)
     x, y = batches(1)[0]
     recipe = regrow.RePr(s1=4, s2=3, cycles=2, unit="steps", rank_by=word)
-    regrower = regrow.attach(
+    regrower = attach_traced(
         *(recipe, net, optimizer),
         example_inputs=x[:2],
         calibration_inputs=x,

@@ -7,6 +7,7 @@ from torch import nn
 
 import regrow
 from regrow.lab.models import registry as models
+from traced import attach_traced
 
 STEPS, BATCH = 14, 32
 
@@ -15,12 +16,12 @@ def _images() -> tuple[torch.Tensor, torch.Tensor]:
     digits = load_digits()
     images = torch.tensor(digits.images[: STEPS * BATCH], dtype=torch.float32)[:, None] / 16
     labels = torch.tensor(digits.target[: STEPS * BATCH])
-    return nn.functional.interpolate(images, size=16).repeat(1, 3, 1, 1), labels
+    return images.repeat(1, 3, 1, 1), labels
 
 
 def _model() -> nn.Module:
     return models.build(
-        "resnet20", in_channels=3, image_size=(16, 16), classes=10, settings={}, seed=0
+        "resnet20", in_channels=3, image_size=(8, 8), classes=10, settings={}, seed=0
     )
 
 
@@ -44,7 +45,7 @@ def _sgd(model: nn.Module) -> torch.optim.Optimizer:
 def test_trains_bit_equal_until_a_filter_dies_and_is_renewed() -> None:
     plain, watched = _model(), _model()
     plain_optimizer, optimizer = _sgd(plain), _sgd(watched)
-    regrower = regrow.attach(
+    regrower = attach_traced(
         regrow.RandomOut(confirm="gradient", threshold=1e-12, active_fraction=1.0),
         watched,
         optimizer,

@@ -9,6 +9,7 @@ from torch import nn
 
 import regrow
 from regrow.errors import ConfigError, RegrowWarning, StateError
+from traced import attach_traced
 
 EXAMPLE = torch.zeros(2, 1, 8, 8)
 Batches = list[tuple[torch.Tensor, torch.Tensor]]
@@ -37,7 +38,7 @@ def _attach(model: nn.Module, optimizers: list[torch.optim.Optimizer]) -> regrow
     recipe = regrow.RandomOut(
         confirm="gradient", threshold=0.4, active_fraction=1.0, every_steps=4, readers="zero"
     )
-    return regrow.attach(recipe, model, optimizers, example_inputs=EXAMPLE)
+    return attach_traced(recipe, model, optimizers, example_inputs=EXAMPLE)
 
 
 def test_filters_of_both_are_renewed_with_the_memory_of_fresh_ones(
@@ -128,8 +129,8 @@ def test_hooks_off(
     hooked, by_hand = small_cnn(0), small_cnn(0)
     first, second = _split(hooked), _split(by_hand)
     recipe = regrow.RandomOut(confirm="gradient", threshold=0.4, active_fraction=1.0, every_steps=4)
-    report = regrow.attach(recipe, hooked, first, example_inputs=EXAMPLE).report
-    regrower = regrow.attach(recipe, by_hand, second, example_inputs=EXAMPLE, hooks=False)
+    report = attach_traced(recipe, hooked, first, example_inputs=EXAMPLE).report
+    regrower = attach_traced(recipe, by_hand, second, example_inputs=EXAMPLE, hooks=False)
     for batch in batches(9):
         _train(hooked, first, [batch])
         _train(by_hand, second, [batch])

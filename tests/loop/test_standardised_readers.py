@@ -8,6 +8,7 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
 import regrow
+from traced import attach_traced
 
 
 class StandardisedConv(nn.Conv2d):
@@ -33,7 +34,7 @@ def test_a_reader_that_standardises_its_weight_is_left_alone_and_noted(standardi
     recipe = regrow.RandomOut(
         confirm="gradient", threshold=1e-12, active_fraction=1.0, readers="zero"
     )
-    regrower = regrow.attach(
+    regrower = attach_traced(
         recipe, net, optimizer, example_inputs=x, include=("0",), steps_per_epoch=1
     )
     for _ in range(2):

@@ -23,6 +23,7 @@ from loop.loops import (
     train,
     weights,
 )
+from traced import attach_traced
 
 Cnn = Callable[[int], nn.Module]
 Some = Callable[[int], Batches]
@@ -45,7 +46,7 @@ def test_one_decision_for_an_accumulated_gradient(
     for split in (1, parts):
         model = small_cnn(0).eval()  # a norm would see smaller batches
         optimizer = make(model)
-        regrower = regrow.attach(often(), model, optimizer, example_inputs=EXAMPLE)
+        regrower = attach_traced(often(), model, optimizer, example_inputs=EXAMPLE)
         for images, labels in batches(10):
             optimizer.zero_grad()
             for some, same in zip(images.chunk(split), labels.chunk(split), strict=True):
@@ -68,7 +69,7 @@ def test_the_score_is_that_of_the_sum_and_not_of_the_last_micro_batch(
     kill(model, 1)
     optimizer = sgd(model)
     recipe = regrow.RandomOut(confirm="gradient", threshold=1e-12, active_fraction=1.0)
-    regrower = regrow.attach(recipe, model, optimizer, example_inputs=EXAMPLE)
+    regrower = attach_traced(recipe, model, optimizer, example_inputs=EXAMPLE)
     for (images, labels), factor in zip(batches(2), (1.0, 0.0), strict=True):
         (factor * nn.functional.cross_entropy(model(images), labels)).backward()
     optimizer.step()
@@ -83,7 +84,7 @@ def test_scores_are_of_the_clipped_gradient(kind: str, small_cnn: Cnn, batches: 
     model = small_cnn(0)
     optimizer = sgd(model)
     recipe = regrow.RandomOut(confirm="gradient", threshold=1e9, active_fraction=1.0)
-    regrower = regrow.attach(recipe, model, optimizer, example_inputs=EXAMPLE, dry_run=True)
+    regrower = attach_traced(recipe, model, optimizer, example_inputs=EXAMPLE, dry_run=True)
     seen: dict[str, list[list[float]]] = {"before": [], "after": []}
 
     def clip() -> None:
@@ -119,8 +120,10 @@ class _Checkpointed(nn.Module):
         return self.net[stop:](x)  # type: ignore[index]
 
 
-@pytest.mark.parametrize(("use_reentrant", "make"), crossed([False, True], [sgd, adam]))
-@pytest.mark.parametrize("part", [slice(2, 5), slice(1, 6)], ids=["without norm", "with norm"])
+@pytest.mark.parametrize(
+    ("part", "use_reentrant", "make"),
+    crossed([slice(2, 5), slice(1, 6)], [False, True], [sgd, adam]),
+)
 def test_checkpointing_changes_no_decision_and_no_bit(
     part: slice, use_reentrant: bool, make: Make, small_cnn: Cnn, batches: Some
 ) -> None:
@@ -128,7 +131,7 @@ def test_checkpointing_changes_no_decision_and_no_bit(
     for mode in (None, use_reentrant):
         model = _Checkpointed(small_cnn(0), part, use_reentrant=mode)
         optimizer = make(model)
-        regrower = regrow.attach(often(), model, optimizer, example_inputs=EXAMPLE)
+        regrower = attach_traced(often(), model, optimizer, example_inputs=EXAMPLE)
         train(model, optimizer, batches(10))
         runs.append((model, regrower))
     (plain, first), (saving, second) = runs
@@ -141,7 +144,7 @@ def test_checkpointing_changes_no_decision_and_no_bit(
 def test_attaching_leaves_no_trace_in_a_checkpointed_norm(small_cnn: Cnn) -> None:
     model = _Checkpointed(small_cnn(0), slice(1, 6), use_reentrant=False)
     before = weights(model)
-    regrow.attach(often(), model, sgd(model), example_inputs=torch.ones(2, 1, 8, 8))
+    attach_traced(often(), model, sgd(model), example_inputs=torch.ones(2, 1, 8, 8))
     assert_same_bits(before, weights(model))
 
 
@@ -168,7 +171,7 @@ def test_channels_last_keeps_its_strides_and_the_draws_are_the_same(
         recipe = regrow.RandomOut(
             confirm="gradient", threshold=1e-12, active_fraction=1.0, readers=readers
         )
-        regrower = regrow.attach(recipe, model, optimizer, example_inputs=EXAMPLE.double())
+        regrower = attach_traced(recipe, model, optimizer, example_inputs=EXAMPLE.double())
         train(
             model,
             optimizer,
@@ -197,7 +200,7 @@ def test_a_redraw_writes_the_same_numbers_in_both_memory_formats(
         kill(model, 1)
         optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
         recipe = regrow.RandomOut(confirm="gradient", threshold=1e-12, active_fraction=1.0)
-        regrow.attach(recipe, model, optimizer, example_inputs=EXAMPLE)
+        attach_traced(recipe, model, optimizer, example_inputs=EXAMPLE)
         train(model, optimizer, batches(1))
         drawn.append(model[3].weight.detach()[1])  # type: ignore[index]
         assert drawn[-1].any()
@@ -225,7 +228,7 @@ def test_a_scheduler_may_be_made_before_or_after_attach(
         kill(model, 1)
         optimizer = make(model)
         scheduler = SCHEDULERS[name](optimizer) if early else None
-        regrower = regrow.attach(often(), model, optimizer, example_inputs=EXAMPLE)
+        regrower = attach_traced(often(), model, optimizer, example_inputs=EXAMPLE)
         scheduler = scheduler or SCHEDULERS[name](optimizer)
         for batch in batches(12):
             train(model, optimizer, [batch])
@@ -246,7 +249,7 @@ def test_a_young_filter_steps_by_the_rate_that_its_step_was_made_with(batches: S
     optimizer = torch.optim.Adam(model.parameters(), lr=0.01, eps=1e-20)
     scheduler = torch.optim.lr_scheduler.ExponentialLR(optimizer, gamma=0.8)
     recipe = regrow.RandomOut(confirm="gradient", threshold=1e9, active_fraction=0.5, every_steps=6)
-    regrower = regrow.attach(recipe, model, optimizer, example_inputs=EXAMPLE, total_steps=12)
+    regrower = attach_traced(recipe, model, optimizer, example_inputs=EXAMPLE, total_steps=12)
     for batch in batches(6):
         train(model, optimizer, [batch])
         scheduler.step()
@@ -273,7 +276,7 @@ def test_zeroed_gradients_and_absent_ones_give_the_same_run(
         model = small_cnn(0)
         kill(model, 1)
         optimizer = make(model)
-        regrower = regrow.attach(often(), model, optimizer, example_inputs=EXAMPLE)
+        regrower = attach_traced(often(), model, optimizer, example_inputs=EXAMPLE)
         train(model, optimizer, batches(10), set_to_none=set_to_none)
         runs.append((weights(model), regrower.report.events))
     assert runs[0][1] == runs[1][1]
@@ -304,7 +307,7 @@ def test_a_layer_that_a_step_leaves_out(
     model = _Branching()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
     recipe = regrow.RandomOut(confirm="gradient", threshold=1e-12, active_fraction=1.0)
-    regrower = regrow.attach(recipe, model, optimizer, example_inputs=EXAMPLE)
+    regrower = attach_traced(recipe, model, optimizer, example_inputs=EXAMPLE)
     train(model, optimizer, batches(1), set_to_none=set_to_none)
     assert regrower.report.events == []
     model.use_side = False
@@ -318,7 +321,7 @@ def test_two_losses_of_one_retained_graph(make: Make, small_cnn: Cnn, batches: S
     for retained in (False, True):
         model = small_cnn(0).double()  # rounding would be magnified by Adam
         optimizer = make(model)
-        regrower = regrow.attach(often(), model, optimizer, example_inputs=EXAMPLE.double())
+        regrower = attach_traced(often(), model, optimizer, example_inputs=EXAMPLE.double())
         for images, labels in batches(8):
             optimizer.zero_grad()
             scores = model(images.double())
@@ -345,7 +348,7 @@ def test_a_graph_kept_over_a_renewal_raises_and_gives_no_wrong_gradient(
     kill(model, 1)
     optimizer = torch.optim.SGD([model[3].weight], lr=0.0)  # type: ignore[index]
     recipe = regrow.RandomOut(confirm="gradient", threshold=1e-12, active_fraction=1.0)
-    regrower = regrow.attach(recipe, model, optimizer, example_inputs=EXAMPLE, hooks=False)
+    regrower = attach_traced(recipe, model, optimizer, example_inputs=EXAMPLE, hooks=False)
     images, labels = batches(1)[0]
     loss = nn.functional.cross_entropy(model(images), labels)
     loss.backward(retain_graph=True)

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 import regrow
+from traced import attach_traced
 
 ROOT = Path(regrow.__file__).parent
 FILES, CALLS = 16, 160
@@ -28,7 +29,7 @@ def _walk(*, renews: bool) -> Counter[tuple[str, str]]:
     optimizer = torch.optim.Adam(model.parameters())
     images, labels = torch.randn(32, 3, 6, 6), torch.randint(0, 5, (32,))
     recipe = regrow.RandomOut(threshold=1e-8, active_fraction=1.0, confirm="gradient")
-    regrower = regrow.attach(recipe, model, optimizer, example_inputs=images, total_steps=100)
+    regrower = attach_traced(recipe, model, optimizer, example_inputs=images, total_steps=100)
     calls: Counter[tuple[str, str]] = Counter()
 
     def seen(frame: FrameType, event: str, argument: object) -> None:

@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from crossed import crossed
 from regrow.errors import TraceError
 from regrow.nn import GainControl1d, GainControl2d, GainControl3d, fold
 
@@ -51,8 +52,10 @@ FRONTS: tuple[tuple[nn.Module, nn.Module, tuple[int, ...]], ...] = (
 )
 
 
-@pytest.mark.parametrize(("conv", "layer", "shape"), FRONTS)
-@pytest.mark.parametrize("gain", [1.0, -1.0])
+@pytest.mark.parametrize(
+    ("conv", "layer", "shape", "gain"),
+    crossed([pytest.param(*each) for each in FRONTS], [1.0, -1.0]),
+)
 def test_the_gain_goes_into_the_convolution_in_front(
     conv: nn.Module, layer: nn.Module, shape: tuple[int, ...], gain: float
 ) -> None:
@@ -93,8 +96,10 @@ BEHIND: tuple[tuple[Callable[[], list[nn.Module]], bool], ...] = (
 )
 
 
-@pytest.mark.parametrize(("parts", "shifts"), BEHIND)
-@pytest.mark.parametrize("relu", [False, True])
+@pytest.mark.parametrize(
+    ("parts", "shifts", "relu"),
+    crossed([pytest.param(*each) for each in BEHIND], [False, True]),
+)
 def test_gain_and_bias_go_into_what_is_behind(
     parts: Callable[[], list[nn.Module]], *, shifts: bool, relu: bool
 ) -> None:

@@ -14,9 +14,12 @@ LONG = {
     *("unet_stretched", "encoder_layer", "attention_between", "branch_in_training", "split_norms"),
     *("class_token", "dilated_branches", "bias_in_training", "convolutional_lstm", "highway"),
     *("channel_attention", "from_the_input", "half_in_place", "one_norm_behind_two"),
-    *("pyramid", "siamese"),
+    *("pyramid", "siamese", "head_in_training", "gru_cell", "noisy", "unet", "frozen_norms"),
+    *("head_on_an_attribute", "over_time", "columns", "scaled_by_words", "frequencies"),
+    *("output_in_an_object", "both_signs", "two_towers", "turned_and_summed", "two_heads"),
+    *("norm_elsewhere", "positions_from_a_parameter", "by_einsum", "three_dimensions", "two_steps"),
 }
-"""Those that take longest and have a near relative among the others: the quick ones stay under half a minute."""
+"""Those that take longest and have a near relative among the others: the quick ones take some seconds."""
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,8 @@ Make = Callable[[nn.Module], torch.optim.Optimizer]
 class Plain(nn.Module):
     """Two convolutions with their norms, and a head."""
 
+    wired_as_shown = True
+
     def __init__(self) -> None:
         super().__init__()
         self.conv1, self.bn1 = nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4)
@@ -32,6 +34,8 @@ class Plain(nn.Module):
 
 class Residual(nn.Module):
     """A norm behind a sum of two convolutions, one of them with a name of its own kind; a number that nobody claims."""
+
+    wired_as_shown = True
 
     def __init__(self) -> None:
         super().__init__()
@@ -49,6 +53,8 @@ class Residual(nn.Module):
 
 class Depthwise(nn.Module):
     """A convolution, a depthwise and a pointwise one, each with a norm."""
+
+    wired_as_shown = True
 
     def __init__(self) -> None:
         super().__init__()

@@ -25,6 +25,7 @@ from partners.nets import (
     train,
 )
 from regrow.errors import ConfigError
+from traced import attach_partners_traced
 
 
 def _pair(dtype: torch.dtype = torch.float32) -> list[nn.Module]:
@@ -107,7 +108,7 @@ def test_partners_that_get_out_of_step_are_told() -> None:
 def test_when_they_meet(settings: dict[str, Any], steps: list[int]) -> None:
     models = _pair()
     optimizers = [sgd(model) for model in models]
-    grafter = regrow.attach_partners(
+    grafter = attach_partners_traced(
         regrow.FilterGrafting(**settings),
         models,
         optimizers,

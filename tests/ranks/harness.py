@@ -14,13 +14,16 @@ from torch.nn.parallel import DistributedDataParallel
 import regrow
 from contract.counting import Counting
 from regrow.errors import ConfigError
+from traced import attach_traced
 
 EXAMPLE = torch.zeros(2, 1, 8, 8)
 STEPS = 12
 
 
 class Net(nn.Module):
-    """Two convolutions with a norm, and a branch that not every forward pass uses."""
+    """Two convolutions with a norm, and a branch that not every forward pass uses: the one with the example does."""
+
+    wired_as_shown = True
 
     def __init__(self) -> None:
         super().__init__()
@@ -67,7 +70,7 @@ def build(
     chosen = regrow.RandomOut(confirm="gradient", **settings)
     if counting:
         chosen = chosen.with_parts(criterion=Counting(chosen.criterion))
-    return model, optimizer, regrow.attach(chosen, model, optimizer, example_inputs=EXAMPLE, seed=3)
+    return model, optimizer, attach_traced(chosen, model, optimizer, example_inputs=EXAMPLE, seed=3)
 
 
 def backward(model: nn.Module, images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:

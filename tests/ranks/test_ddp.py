@@ -115,6 +115,10 @@ def test_two_ranks_stay_bit_identical(tmp_path: Path) -> None:
     # Running statistics stay as DistributedDataParallel leaves them: each rank's own after its last batch.
     assert found["adam"]["running"] == ["/norm.running_mean", "/norm.running_var"]
 
+    for name, told in found["boundaries"].items():
+        assert [told[part] for part in ("parameters", "optimizer", "regrower")] == [[], [], []]
+        assert told["changes"] == (8 if name == "l2-init" else 1)
+
     spoilt = found["nan_on_one_rank"]  # the weights are NaN too, on all ranks: as without regrow
     assert [spoilt[part] for part in ("parameters", "optimizer", "regrower")] == [[], [], []]
     assert (spoilt["nonfinite"], spoilt["steps"], spoilt["checks"]) == (1, 4, 4)

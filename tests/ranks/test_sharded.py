@@ -83,7 +83,10 @@ def test_optimizers_that_are_split_are_refused(reset: bool, small_cnn: Cnn) -> N
 
     model = DistributedDataParallel(small_cnn(0))
     recipe = regrow.RandomOut(
-        confirm="gradient", threshold=1e-12, active_fraction=1.0, reset_optimizer=reset
+        confirm="gradient",
+        threshold=1e-12,
+        active_fraction=1.0,
+        optimizer_state="exact" if reset else "kept",
     )
     split = ZeroRedundancyOptimizer(model.parameters(), torch.optim.Adam, lr=0.1)
     with pytest.raises(OptimizerError, match=r"ZeroRedundancyOptimizer splits it: give the optim"):

@@ -44,6 +44,7 @@ from regrow.errors import GuardWarning, LargeRenewalWarning, NonFiniteWarning
 from regrow.loop.measure.probe import Probe
 from regrow.loop.ranks import Ranks
 from regrow.renewal import Redraw
+from traced import attach_traced
 
 SCENARIOS: dict[str, Callable[[], dict[str, Any]]] = {}
 
@@ -90,7 +91,7 @@ def silence() -> dict[str, Any]:
     recipe = regrow.RandomOut(active_fraction=1.0)
     assert isinstance(recipe.criterion, Liveness)
     recipe = recipe.with_parts(criterion=dataclasses.replace(recipe.criterion, examples=60))
-    regrower = regrow.attach(recipe, model, optimizer, example_inputs=EXAMPLE, seed=3)
+    regrower = attach_traced(recipe, model, optimizer, example_inputs=EXAMPLE, seed=3)
     for step in range(STEPS):
         images, labels = batch(step, rank=dist.get_rank())
         optimizer.zero_grad()
@@ -107,7 +108,7 @@ def own_silences() -> dict[str, Any]:
     with torch.no_grad():
         model.module.norm.weight[[1, 3]], model.module.norm.bias[[1, 3]] = 0.0, -1.0
     recipe = regrow.SelfNormalizedResets(min_silence=3, max_silence=4)
-    regrower = regrow.attach(recipe, model, optimizer, example_inputs=EXAMPLE, include=["first"])
+    regrower = attach_traced(recipe, model, optimizer, example_inputs=EXAMPLE, include=["first"])
     for step in range(STEPS):
         images, labels = batch(step, rank=dist.get_rank())
         optimizer.zero_grad()
@@ -122,7 +123,7 @@ def distances() -> dict[str, Any]:
     """From means over all ranks' images, each rank's own share of the step's apart."""
     model, optimizer, _ = build(attach=False)
     recipe = regrow.ContinualBackprop(utility="adaptable_contribution", rate=0.3, maturity=1)
-    regrower = regrow.attach(recipe, model, optimizer, example_inputs=EXAMPLE, include=["first"])
+    regrower = attach_traced(recipe, model, optimizer, example_inputs=EXAMPLE, include=["first"])
     train(model, optimizer)
     return outcome(model, optimizer, regrower)
 
@@ -130,7 +131,7 @@ def distances() -> dict[str, Any]:
 def of_family(recipe: regrow.Recipe) -> dict[str, Any]:
     """Scores of what all ranks have seen, or of averaged gradients."""
     model, optimizer, _ = build(attach=False)
-    regrower = regrow.attach(recipe, model, optimizer, example_inputs=EXAMPLE, include=["first"])
+    regrower = attach_traced(recipe, model, optimizer, example_inputs=EXAMPLE, include=["first"])
     train(model, optimizer)
     return outcome(model, optimizer, regrower)
 
@@ -154,13 +155,28 @@ def partial_resets() -> dict[str, Any]:
 
 
 @scenario
+def boundaries() -> dict[str, Any]:
+    """Changes of the whole network, drawn alike whatever each rank's own generator says."""
+    found = {}
+    for recipe in (regrow.ShrinkPerturb(), regrow.L2Init(strength=0.5), regrow.FIRE()):
+        model, optimizer, _ = build(attach=False, adam=True)
+        regrower = regrow.attach(recipe, model, optimizer, example_inputs=EXAMPLE)
+        train(model, optimizer, 4)
+        regrower.boundary()
+        train(model, optimizer, 4)
+        changes = {"changes": regrower.report.network_changes}
+        found[recipe.info.name] = outcome(model, optimizer, regrower) | changes
+    return found
+
+
+@scenario
 def kept_output() -> dict[str, Any]:
     """Each rank calibrates on images of its own, with running statistics of its own."""
     model, optimizer, _ = build(attach=False)
     plain = regrow.RandomOut(confirm="gradient", threshold=0.3, every_steps=2, active_fraction=1.0)
     recipe = plain.with_parts(renew=Redraw(preserve=True), grace_steps=1)
     images, _ = batch(99, rank=dist.get_rank())
-    regrower = regrow.attach(
+    regrower = attach_traced(
         recipe, model, optimizer, example_inputs=EXAMPLE, calibration_inputs=images
     )
     train(model, optimizer)
@@ -173,7 +189,7 @@ def centred() -> dict[str, Any]:
     model, optimizer, _ = build(attach=False)
     plain = regrow.RandomOut(confirm="gradient", threshold=0.3, every_steps=2, active_fraction=1.0)
     recipe = plain.with_parts(renew=Redraw(draw="centred"))
-    regrower = regrow.attach(recipe, model, optimizer, example_inputs=EXAMPLE, seed=3)
+    regrower = attach_traced(recipe, model, optimizer, example_inputs=EXAMPLE, seed=3)
     means: list[list[float]] = []
     for step in range(STEPS):
         optimizer.zero_grad()
@@ -196,7 +212,7 @@ def _ranked(word: str) -> dict[str, Any]:
     rank, ranks = dist.get_rank(), dist.get_world_size()
     own = [batch(99, rank=each, size=3 + 2 * (each % 2)) for each in range(ranks)]
     recipe = regrow.RePr(s1=2, s2=1, cycles=4, unit="steps", rank_by=word)  # type: ignore[arg-type]
-    regrower = regrow.attach(
+    regrower = attach_traced(
         *(recipe, model, optimizer),
         example_inputs=EXAMPLE,
         calibration_inputs=own[rank][0],
@@ -262,7 +278,7 @@ def calibration_data_on_one_rank() -> dict[str, Any]:
             del told[missing]
         with refusal() as said:
             recipe = regrow.RePr(unit="steps", rank_by="taylor")
-            regrow.attach(recipe, model, optimizer, example_inputs=EXAMPLE, **told)
+            attach_traced(recipe, model, optimizer, example_inputs=EXAMPLE, **told)
         found[missing] = said
     return found
 
@@ -274,7 +290,7 @@ def attached_before_it_is_wrapped() -> dict[str, Any]:
     net = Net()
     optimizer = torch.optim.SGD(net.parameters(), lr=0.05, momentum=0.9)
     recipe = regrow.RandomOut(confirm="gradient", threshold=0.3, every_steps=2, active_fraction=1.0)
-    regrower = regrow.attach(recipe, net, optimizer, example_inputs=EXAMPLE)
+    regrower = attach_traced(recipe, net, optimizer, example_inputs=EXAMPLE)
     model = DistributedDataParallel(net)
     train(model, optimizer)
     return outcome(model, optimizer, regrower)
@@ -313,8 +329,8 @@ def compiled() -> dict[str, Any]:
     recipe = regrow.RandomOut(confirm="gradient", threshold=0.3, every_steps=2, active_fraction=1.0)
     with refusal() as told:
         seed = dist.get_rank()  # only ranks that know of each other can notice
-        regrow.attach(recipe, model, optimizer, example_inputs=EXAMPLE, seed=seed)  # type: ignore[arg-type]
-    regrower = regrow.attach(recipe, model, optimizer, example_inputs=EXAMPLE)  # type: ignore[arg-type]
+        attach_traced(recipe, model, optimizer, example_inputs=EXAMPLE, seed=seed)  # type: ignore[arg-type]
+    regrower = attach_traced(recipe, model, optimizer, example_inputs=EXAMPLE)  # type: ignore[arg-type]
     train(model, optimizer)  # type: ignore[arg-type]
     return outcome(net, optimizer, regrower) | {"refused": told}
 
@@ -426,7 +442,7 @@ def kept_alive() -> dict[str, Any]:
         net[3].weight.mul_(1e-3)
     model = DistributedDataParallel(net)
     optimizer = torch.optim.Adam(model.parameters(), lr=0.2)
-    regrower = regrow.attach(
+    regrower = attach_traced(
         *(regrow.KeepAlive(), model, optimizer), example_inputs=EXAMPLE, total_steps=STEPS
     )
     spoil = [False]
@@ -537,7 +553,7 @@ def settings_that_differ() -> dict[str, Any]:
         )
         with refusal() as told:
             seed = int(odd and name == "seed")
-            regrow.attach(recipe, model, optimizer, example_inputs=EXAMPLE, seed=seed)
+            attach_traced(recipe, model, optimizer, example_inputs=EXAMPLE, seed=seed)
         found[name] = told
     return found
 
@@ -581,7 +597,7 @@ def equal_data_on_all_ranks() -> dict[str, Any]:
             mine.copy_(value)
     other = torch.optim.SGD(alone.parameters(), lr=0.05, momentum=0.9, weight_decay=1e-3)
     recipe = regrow.RandomOut(confirm="gradient", threshold=0.3, every_steps=2, active_fraction=1.0)
-    watcher = regrow.attach(recipe, alone, other, example_inputs=EXAMPLE, seed=3)
+    watcher = attach_traced(recipe, alone, other, example_inputs=EXAMPLE, seed=3)
     for net, its in ((model, optimizer), (alone, other)):
         for step in range(STEPS):
             its.zero_grad()
@@ -600,7 +616,7 @@ def dropping() -> dict[str, Any]:
     """Filters leave and come back: the same on all ranks, without gradient on any, in buckets or not."""
     model, optimizer, _ = build(attach=False, gradient_as_bucket_view=True)
     recipe = regrow.RePr(s1=3, s2=3, cycles=2, fraction=0.5, unit="steps")
-    regrower = regrow.attach(recipe, model, optimizer, example_inputs=EXAMPLE)
+    regrower = attach_traced(recipe, model, optimizer, example_inputs=EXAMPLE)
     still, alike = True, True
     for step in range(STEPS):
         optimizer.zero_grad()

@@ -9,6 +9,7 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
 import regrow
+from traced import attach_traced
 
 EXAMPLE = torch.zeros(2, 1, 8, 8)
 
@@ -44,7 +45,7 @@ def train(
 ) -> regrow.Regrower:
     """SGD without momentum, small steps: who is dead stays so by itself."""
     optimizer = torch.optim.SGD(model.parameters(), lr=lr)
-    regrower = regrow.attach(recipe, model, optimizer, example_inputs=EXAMPLE, **told)
+    regrower = attach_traced(recipe, model, optimizer, example_inputs=EXAMPLE, **told)
     steps(model, optimizer, batches)
     return regrower
 
@@ -67,7 +68,7 @@ def is_plain_training(recipe: regrow.Recipe, batches: list[tuple[Tensor, Tensor]
         kill(model[3], 5)
         optimizer = torch.optim.AdamW(model.parameters(), lr=0.01)
         if attached:
-            regrow.attach(recipe, model, optimizer, example_inputs=EXAMPLE)
+            attach_traced(recipe, model, optimizer, example_inputs=EXAMPLE)
         steps(model, optimizer, batches)
         ends.append([each.detach() for each in model.parameters()])
     return all(torch.equal(one, other) for one, other in zip(*ends, strict=True))

@@ -38,6 +38,9 @@ ROWS: list[tuple[type[Composition], dict[str, Any], str, dict[str, Any]]] = [
         "rejection=0.05",
         {"criterion": WeightNorm()},
     ),
+    (regrow.ShrinkPerturb, {"shrink": 0.5}, "shrink=0.5", {"network_when": Every()}),
+    (regrow.L2Init, {"norms": False}, "norms=False", {"optimizer_state": "exact"}),
+    (regrow.FIRE, {"iterations": 5}, "iterations=5", {"optimizer_state": "zeroed"}),
     (regrow.NoiseScion, {"decay": 0.5}, "decay=0.5", {"when": Every()}),
     (regrow.InternalScion, {"at_end": True}, "at_end=True", {"renew": Redraw()}),
     (regrow.RandomControl, {"like": [EVENT]}, f"like=({EVENT!r},)", {"init": "zeros"}),
@@ -241,6 +244,7 @@ OLD: list[tuple[Callable[..., Any], str, str]] = [
         if kind is not regrow.FilterGrafting
         for part in ("criterion", "select", "renew", "when")
     ),
+    (regrow.ReDo, "reset_optimizer", "ReDo: reset_optimizer is now optimizer_state: 'exact'"),
 ]
 
 
@@ -251,6 +255,13 @@ def test_an_old_spelling_is_told_by_the_new_one(
     with pytest.raises(TypeError) as caught:
         kind(**{name: 1})
     assert str(caught.value).startswith(told)
+
+
+def test_an_old_setting_and_an_old_part_are_told_by_the_new_one() -> None:
+    with pytest.raises(ConfigError, match=r"^s: reset_optimizer is now optimizer_state: 'exact' w"):
+        recipes.build("redo", {"reset_optimizer": False}, where="s")
+    with pytest.raises(ConfigError, match="reset_optimizer is now optimizer_state"):
+        regrow.ReDo().with_parts(reset_optimizer=False)  # type: ignore[call-arg]
 
 
 def test_an_old_way_to_other_parts_is_told_by_the_new_one() -> None:

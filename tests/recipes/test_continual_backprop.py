@@ -19,6 +19,7 @@ from regrow.criteria import LayerActivity, Observation, Utility
 from regrow.errors import ConfigError
 from regrow.renewal import Redraw
 from regrow.selection import RateOfLayer
+from traced import attach_traced
 
 Batches = Callable[[int], list[tuple[Tensor, Tensor]]]
 Cnn = Callable[[int], nn.Module]
@@ -183,7 +184,7 @@ class TestInTraining:
         assert len(whole.report.events) > 4
         model = dense()
         optimizer = torch.optim.SGD(model.parameters(), lr=1e-3)
-        regrower = regrow.attach(recipe, model, optimizer, example_inputs=EXAMPLE)
+        regrower = attach_traced(recipe, model, optimizer, example_inputs=EXAMPLE)
         for step, (images, labels) in enumerate(batches(30)):
             if step == 13:
                 file = io.BytesIO()
@@ -192,7 +193,7 @@ class TestInTraining:
                 regrower.detach()
                 model = dense()
                 optimizer = torch.optim.SGD(model.parameters(), lr=1e-3)
-                regrower = regrow.attach(recipe, model, optimizer, example_inputs=EXAMPLE)
+                regrower = attach_traced(recipe, model, optimizer, example_inputs=EXAMPLE)
                 states = torch.load(file, weights_only=True)
                 for part, state in zip((model, optimizer, regrower), states, strict=True):
                     part.load_state_dict(state)
@@ -238,7 +239,7 @@ class TestTransfer:
         )
         inner = "0.0" if isinstance(body[0], nn.Conv2d) else "0.1"
         optimizer = torch.optim.SGD(model.parameters(), lr=1e-200)
-        found = regrow.attach(
+        found = attach_traced(
             recipe, model, optimizer, example_inputs=EXAMPLE.double(), include=[inner]
         )
         F.cross_entropy(model(images), labels).backward()
@@ -297,7 +298,7 @@ def test_averages_hold_over_micro_batches(batches: Batches) -> None:
         model = dense()
         optimizer = torch.optim.SGD(model.parameters(), lr=1e-30)
         recipe = regrow.ContinualBackprop(rate=0.4, maturity=0, decay=0.0)
-        found = regrow.attach(recipe, model, optimizer, example_inputs=EXAMPLE)
+        found = attach_traced(recipe, model, optimizer, example_inputs=EXAMPLE)
         [(images, labels)] = batches(1)
         for some, same in zip(images.chunk(parts), labels.chunk(parts), strict=True):
             F.cross_entropy(model(some), same).backward()

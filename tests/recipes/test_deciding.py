@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 import regrow
-from crossed import crossed
+from crossed import crossed, seldom
 from regrow.compose import Recipe
 from regrow.criteria import Observation
 from regrow.decision import RecipeState, decide, initial_state, observe
@@ -53,7 +53,9 @@ def _plain(
     }
 
 
-@pytest.mark.parametrize(("seed", "threshold"), crossed(range(25), THRESHOLDS))
+@pytest.mark.parametrize(
+    ("seed", "threshold"), crossed(seldom(range(25), often=range(8)), THRESHOLDS)
+)
 def test_against_a_count_filter_by_filter(threshold: float, seed: int) -> None:
     """Scores around the threshold and of every special kind, several types, grace periods, repeated steps."""
     draw = random.Random(seed)  # noqa: S311 # no secret

@@ -18,6 +18,7 @@ from regrow.criteria import GradientUtility, Observation
 from regrow.errors import ConfigError
 from regrow.renewal import Blend
 from regrow.selection import Graded, UpTo
+from traced import attach_traced
 
 Batches = Callable[[int], list[tuple[Tensor, Tensor]]]
 Cnn = Callable[[int], nn.Module]
@@ -143,7 +144,7 @@ class TestInTraining:
         recipe = regrow.PartialReset(
             rate=rate, sharpness=k, every_steps=1, as_published=as_published
         )
-        regrow.attach(recipe, model, optimizer, example_inputs=EXAMPLE.double())
+        attach_traced(recipe, model, optimizer, example_inputs=EXAMPLE.double())
         optimizer.step()
         after = flat(model)
         keep = {layer: 1 - r[layer] for layer in r}
@@ -175,7 +176,7 @@ class TestInTraining:
             model = dense().double()
             optimizer = torch.optim.SGD(model.parameters(), lr=1e-300)
             recipe = regrow.PartialReset(rate=rate, every_steps=1)
-            regrow.attach(recipe, model, optimizer, example_inputs=EXAMPLE.double())
+            attach_traced(recipe, model, optimizer, example_inputs=EXAMPLE.double())
             before = model(images.double()).detach()
             F.cross_entropy(model(images.double()), labels).backward()
             optimizer.step()
@@ -190,7 +191,7 @@ class TestInTraining:
         before = model[1].weight.detach().clone()
         optimizer = torch.optim.SGD(model.parameters(), lr=1e-300)
         recipe = regrow.PartialReset(rate=0.25, sharpness=0.0, every_steps=1)  # all alike
-        regrow.attach(recipe, model, optimizer, example_inputs=EXAMPLE.double())
+        attach_traced(recipe, model, optimizer, example_inputs=EXAMPLE.double())
         F.cross_entropy(model(images.double()), labels).backward()
         optimizer.step()
         drawn = ((model[1].weight.detach() - 0.75 * before) / 0.25).flatten() * math.sqrt(64)
@@ -208,7 +209,7 @@ class TestInTraining:
             optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
             if move:
                 recipe = regrow.PartialReset(rate=0.015, every_steps=30)
-                regrow.attach(recipe, model, optimizer, example_inputs=EXAMPLE)
+                attach_traced(recipe, model, optimizer, example_inputs=EXAMPLE)
             steps(model, optimizer, batches(30))
             state = copy.deepcopy(optimizer.state_dict()["state"])
             before = model[1].weight.detach().clone()
@@ -231,7 +232,7 @@ class TestInTraining:
                 recipe = regrow.PartialReset(
                     rate=0.5, transform="linear", sharpness=1e6, every_steps=3
                 )
-                found = regrow.attach(
+                found = attach_traced(
                     recipe, model, optimizer, example_inputs=EXAMPLE, include=["3"]
                 )
             steps(model, optimizer, batches(3))
@@ -249,7 +250,7 @@ class TestInTraining:
         model = dense()
         optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
         recipe = regrow.PartialReset(rate=0.3, every_steps=2)
-        regrow.attach(recipe, model, optimizer, example_inputs=EXAMPLE)
+        attach_traced(recipe, model, optimizer, example_inputs=EXAMPLE)
         held = [id(each) for group in optimizer.param_groups for each in group["params"]]
         assert held == [id(each) for each in model.parameters()]
         steps(model, optimizer, batches(2))
@@ -264,7 +265,7 @@ class TestInTraining:
         before, there = flat(model), flat(target)
         optimizer = torch.optim.SGD(model.parameters(), lr=1e-300)
         recipe = regrow.PartialReset(rate=0.5, sharpness=0.0, every_steps=1)
-        regrow.attach(
+        attach_traced(
             recipe, model, optimizer, example_inputs=EXAMPLE.double(), companions=[target]
         )
         [(images, labels)] = batches(1)

@@ -14,6 +14,7 @@ import regrow
 from regrow.criteria import LayerActivity, Observation, Utility
 from regrow.decision import Born
 from regrow.selection import RateOfLayer
+from traced import attach_traced
 
 
 class Asked:
@@ -40,7 +41,7 @@ def _train(recipe: regrow.Recipe) -> tuple[Any, dict[str, Any], list[torch.Tenso
     )
     optimizer = torch.optim.Adam(net.parameters(), lr=0.02)
     x = torch.randn(60, 8, 6, generator=torch.Generator().manual_seed(1))
-    regrower = regrow.attach(recipe, net, optimizer, example_inputs=x[0])
+    regrower = attach_traced(recipe, net, optimizer, example_inputs=x[0])
     for batch in x:
         optimizer.zero_grad()
         F.cross_entropy(net(batch), torch.arange(8) % 3).backward()

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 import regrow
 from recipes.small import EXAMPLE, dense, is_plain_training, kill, renewed, steps, train
 from regrow.functional import relative_gradient
+from traced import attach_traced
 
 Batches = Callable[[int], list[tuple[Tensor, Tensor]]]
 Cnn = Callable[[int], nn.Module]
@@ -112,7 +113,7 @@ def test_optimizer_state_by_place_and_not_by_number(batches: Batches) -> None:
     )
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
     recipe = regrow.ReGraMa(threshold=1e9, every_steps=4, most_of_layer=0.25)
-    found = regrow.attach(recipe, model, optimizer, example_inputs=EXAMPLE)
+    found = attach_traced(recipe, model, optimizer, example_inputs=EXAMPLE)
     steps(model, optimizer, batches(4))
     units = renewed(found)
     for layer, reader in (("1", 4), ("4", 6)):

@@ -146,8 +146,8 @@ def test_the_optimizers_memory_goes_on_or_begins_anew(
     optimizer.register_step_post_hook(  # before the recipe's own
         lambda *_: seen.append(optimizer.state[weight]["momentum_buffer"].clone())
     )
-    recipe = make(threshold=THRESHOLD, reset_optimizer=reset)
-    assert recipe.reset_optimizer is reset  # without it any optimizer will do
+    recipe = make(threshold=THRESHOLD, optimizer_state="exact" if reset else "kept")
+    assert make(threshold=THRESHOLD).optimizer_state == "kept"  # so that any optimizer will do
     regrower = _attach(recipe, model, optimizer)
     for batch in batches(EPOCH):
         _step(model, optimizer, batch)
@@ -168,7 +168,7 @@ def test_a_companion_lives_on_or_takes_the_new_filter_over(
 ) -> None:
     model, average = small_cnn(0), small_cnn(1)
     optimizer = _sgd(model)
-    recipe = regrow.NoiseScion(threshold=THRESHOLD, reset_optimizer=reset)
+    recipe = regrow.NoiseScion(threshold=THRESHOLD, optimizer_state="exact" if reset else "kept")
     own = average.get_parameter("0.weight").detach().clone()
     stepped: dict[str, torch.Tensor] = {}
     optimizer.register_step_post_hook(

@@ -14,6 +14,7 @@ import regrow
 from recipes.small import EXAMPLE, dense, kill, renewed, steps, train
 from regrow.criteria import OwnSilence, SilenceLimit
 from regrow.selection import UpTo
+from traced import attach_traced
 
 Batches = Callable[[int], list[tuple[Tensor, Tensor]]]
 
@@ -41,7 +42,7 @@ class TestWhoIsRenewed:
         recipe = regrow.SelfNormalizedResets(rejection=0.03, min_silence=2, max_silence=10**6)
         model = gated(*rates)
         optimizer = torch.optim.SGD(model.parameters(), lr=1e-30)
-        found = regrow.attach(
+        found = attach_traced(
             recipe, model, optimizer, example_inputs=torch.zeros(1, 3), dry_run=True
         )
         expected: list[tuple[int, int]] = []
@@ -146,7 +147,7 @@ class TestWhoIsRenewed:
             kill(model[1], 6)
             optimizer = torch.optim.SGD(model.parameters(), lr=1e-30)
             recipe = regrow.SelfNormalizedResets(min_silence=5, max_silence=5)
-            found = regrow.attach(recipe, model, optimizer, example_inputs=EXAMPLE, include=["1"])
+            found = attach_traced(recipe, model, optimizer, example_inputs=EXAMPLE, include=["1"])
             for images, labels in batches(6):
                 for some, same in zip(images.chunk(parts), labels.chunk(parts), strict=True):
                     F.cross_entropy(model(some), same).backward()
@@ -165,7 +166,7 @@ class TestWhatBecomesOfIt:
         kill(model[1], 2)
         optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
         recipe = regrow.SelfNormalizedResets(min_silence=60, max_silence=60)
-        found = regrow.attach(recipe, model, optimizer, example_inputs=EXAMPLE, include=["1"])
+        found = attach_traced(recipe, model, optimizer, example_inputs=EXAMPLE, include=["1"])
         steps(model, optimizer, batches(60))
         assert renewed(found) == {"1": [2]}
         readers = model[3].weight.detach()[:, 2].clone()

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 import regrow
 import regrow.renewal.draws
+from crossed import crossed
 from regrow.draw import Key, draw_filters
 from regrow.errors import ConfigError
 from regrow.graph.homogeneous import obstacles
@@ -134,8 +135,13 @@ def made(kind: str, path: str) -> tuple[nn.Sequential, Layer]:
     return net, layers_of(net)[path]
 
 
-@pytest.mark.parametrize("draw", [None, FirstValues(), LivingScale(), Centred(), UnitVariance()])
-@pytest.mark.parametrize(("kind", "path"), PLACES)
+@pytest.mark.parametrize(
+    ("draw", "kind", "path"),
+    crossed(
+        [None, FirstValues(), LivingScale(), Centred(), UnitVariance()],
+        [pytest.param(*each) for each in PLACES],
+    ),
+)
 def test_only_the_marked_filters_are_written(kind: str, path: str, draw: Draw | None) -> None:
     net, layer = made(kind, path)
     with torch.no_grad():
@@ -186,8 +192,9 @@ def test_first_values(kind: str, path: str) -> None:
         edits(net, replace(layer, first=None), FirstValues(), 2)
 
 
-@pytest.mark.parametrize(("kind", "path"), PLACES)
-@pytest.mark.parametrize("factor", [1.0, 0.2])
+@pytest.mark.parametrize(
+    ("kind", "path", "factor"), crossed([pytest.param(*each) for each in PLACES], [1.0, 0.2])
+)
 def test_living_scale(kind: str, path: str, factor: float) -> None:
     net, layer = made(kind, path)
     with torch.no_grad():

@@ -120,7 +120,9 @@ def oracle(row: Row, dtype: torch.dtype = torch.float64) -> dict[str, Tensor]:
 
     for step in range(STEPS):
         grad = gradient(step, whole([part.detach() for part in parts]))
-        for part, optimizer in zip(parts, optimizers, strict=True):
+        for number, (part, optimizer) in enumerate(zip(parts, optimizers, strict=True)):
+            if number not in owner:  # later renewals have taken all that was its own
+                continue
             row.vary(optimizer, step)
             part.grad = None if step in NO_GRADIENT else grad.clone()
             optimizer.step()

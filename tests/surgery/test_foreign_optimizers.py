@@ -28,6 +28,7 @@ from regrow.surgery.optimizers import (
     qualified,
 )
 from surgery.foreign_rows import FOREIGN_ROWS, maker
+from traced import attach_traced
 
 DOCS = Path(__file__).parents[2] / "docs" / "optimizers.md"
 needs_timm = pytest.mark.skipif(
@@ -108,7 +109,9 @@ def _made(name: str) -> Optimizer:
 def test_refusals_name_the_reason_and_the_way_out(name: str) -> None:
     optimizer = _made(name)
     reason = re.escape(FOREIGN_REFUSED[name])
-    with pytest.raises(OptimizerError, match=rf"cannot be edited.*{reason}.*reset_optimizer=False"):
+    with pytest.raises(
+        OptimizerError, match=rf"cannot be edited.*{reason}.*optimizer_state='kept'"
+    ):
         _surgeon(optimizer)
     assert f"`{type(optimizer).__name__}`" in DOCS.read_text(encoding="utf-8")
 
@@ -152,7 +155,7 @@ def test_options_that_couple_units_are_refused_by_name(name: str) -> None:
     """At attach; and, set while training, at the renewal, before anything is written."""
     options = COUPLED[name]
     option = next(iter(options))
-    wanted = rf"cannot be edited.*{option}=.*over the whole tensor.*reset_optimizer=False"
+    wanted = rf"cannot be edited.*{option}=.*over the whole tensor.*optimizer_state='kept'"
     with pytest.raises(OptimizerError, match=wanted):
         _surgeon(maker(name)([_weight()], **options))
     optimizer = maker(name)([_weight()], **{**options, option: None})
@@ -316,7 +319,7 @@ def test_in_a_loop_with_hooks(
         return (
             model,
             optimizer,
-            regrow.attach(recipe, model, optimizer, example_inputs=data[0][0], total_steps=12),
+            attach_traced(recipe, model, optimizer, example_inputs=data[0][0], total_steps=12),
         )
 
     def train(training: tuple[nn.Module, Optimizer, regrow.Regrower], part: Any) -> regrow.Regrower:

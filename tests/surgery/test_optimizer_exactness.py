@@ -31,6 +31,13 @@ ROWS = {**TORCH_ROWS, **FOREIGN_ROWS}
 ONE_OF_A_KIND = {row.kind: name for name, row in reversed(ROWS.items()) if not row.slow}.values()
 
 
+RELATIVES = {
+    *("timm AdamWLegacy", "timm RAdamLegacy", "timm NAdamLegacy", "timm NAdamW"),
+    *("timm MADGRAD no momentum", "timm SGDW dampening", "timm RMSpropTF"),
+}
+"""Of others here: quick in one of the other tests alone."""
+
+
 def _quick(names: Collection[str]) -> list[Any]:
     """All rows, slow but for these."""
     return [
@@ -53,7 +60,7 @@ def _oracle(name: str) -> dict[str, Tensor]:
     return oracle(ROWS[name])
 
 
-@pytest.mark.parametrize("name", _quick(ONE_OF_A_KIND))
+@pytest.mark.parametrize("name", _quick([each for each in ONE_OF_A_KIND if each not in RELATIVES]))
 def test_float64_as_if_every_unit_were_alone(name: str) -> None:
     row = ROWS[name]
     live = train(begin(row, torch.float64), row)

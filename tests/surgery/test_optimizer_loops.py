@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn, optim
 from torch.optim import Optimizer
 
+from crossed import seldom
 from regrow.renewal import Edit
 from regrow.surgery import OptimizerSurgeon, apply_edits_
 
@@ -66,7 +67,7 @@ def _scaled(make: Make, *, start: float, first: int, row: int | None) -> Tensor:
     return weight.detach()
 
 
-@pytest.mark.parametrize("name", SCALED)
+@pytest.mark.parametrize("name", seldom(SCALED, often=list(SCALED)[::2]))
 def test_under_a_gradient_scaler(name: str) -> None:
     """Fused optimizers see scaled gradients, and their hooks fire though an infinity has cancelled the step."""
     found = _scaled(SCALED[name], start=1.0, first=0, row=None)

@@ -44,7 +44,7 @@ def test_every_optimizer_of_torch_is_known_or_refused(kind: type[Optimizer]) -> 
         (
             lambda: optim.Adafactor([_weight()]),
             "clipped by a norm over the whole tensor",
-            "reset_optimizer",
+            "optimizer_state",
         ),
         (
             lambda: optim.Muon([_weight()]),
@@ -56,15 +56,15 @@ def test_every_optimizer_of_torch_is_known_or_refused(kind: type[Optimizer]) -> 
             "makes the momentum of a whole matrix",
             "reset_state='zero'",
         ),
-        (lambda: optim.LBFGS([_weight()]), "couples all parameters", "reset_optimizer=False"),
-        (lambda: optim.SparseAdam([_weight()]), "sparse gradients only", "reset_optimizer=False"),
+        (lambda: optim.LBFGS([_weight()]), "couples all parameters", "optimizer_state='kept'"),
+        (lambda: optim.SparseAdam([_weight()]), "sparse gradients only", "optimizer_state='kept'"),
         (lambda: Overrides([_weight()]), r"optimizers_of_users\.Overrides", "reset_state='zero'"),
         (lambda: OtherState([_weight()]), r"optimizers_of_users\.OtherState", "reset_state='zero'"),
         (lambda: Mine([_weight()], torch.zeros_like), r"Mine.*known: ASGD, ", "reset_state='zero'"),
         (
             lambda: optim.Adam([_weight()], differentiable=True),
             "differentiable=True",
-            "reset_optimizer",
+            "optimizer_state",
         ),
     ],
 )
@@ -79,7 +79,7 @@ def test_refusals_name_the_reason_and_the_way_out(
 @pytest.mark.parametrize("kind", [optim.Adafactor, optim.LBFGS, optim.SparseAdam])
 def test_where_zero_is_no_way_out_either(kind: type[Optimizer]) -> None:
     with pytest.raises(
-        OptimizerError, match=f"'zero' is not for {kind.__name__}: .*reset_optimizer"
+        OptimizerError, match=f"'zero' is not for {kind.__name__}: .*optimizer_state"
     ):
         _surgeon(kind([_weight()]), "zero")
 
@@ -146,7 +146,7 @@ class Whole:
         self.memory = memory
 
 
-WAY = r"reset_optimizer=False in the recipe \(RandomOut\(reset_optimizer=False\)\)"
+WAY = r"optimizer_state='kept' in the recipe \(RandomOut\(optimizer_state='kept'\)\)"
 
 
 @pytest.mark.parametrize(

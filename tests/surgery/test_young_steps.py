@@ -100,7 +100,7 @@ def _as_before(state: dict[str, Any]) -> dict[str, Any]:
                 "Adagrad lr_decay",
                 "ASGD falling",
             ],
-            often=["SGD dampening", "AdamW fused", "ASGD falling"],
+            often=["SGD dampening", "ASGD falling"],
         ),
     ),
 )

@@ -8,17 +8,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import chain
-from typing import Any
+from typing import Any, Protocol
 
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from regrow.activity.outlet_range import OutletRange
 from regrow.graph.calling import tensors_in
 from regrow.graph.flows import Site
 from regrow.graph.frames import Frame, Frames
 
-_Entry = tuple[Site, Callable[[Tensor], None], OutletRange | None]
+
+class Kept(Protocol):
+    """What is kept of an outlet; `broken` once something came another way than the traced one."""
+
+    broken: bool
+
+
+_Entry = tuple[Site, Callable[[Tensor], None], Kept | None]
 """Where something is read, who takes it, and of an outlet what is kept of it."""
 
 
@@ -39,7 +45,7 @@ class CallTable(TorchFunctionMode):
         """Nothing is read any more."""
         self._entries = {}
 
-    def enter(self, site: Site, take: Callable[[Tensor], None], kept: OutletRange | None) -> None:
+    def enter(self, site: Site, take: Callable[[Tensor], None], kept: Kept | None) -> None:
         """Read an argument of a call; `kept` is what is kept of an outlet."""
         functions = self._entries.setdefault(site.module, {})
         functions.setdefault(site.function, []).append((site, take, kept))

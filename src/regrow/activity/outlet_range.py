@@ -13,7 +13,7 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from regrow.activity.pass_tensors import FIRST, PassTensors, sampled
+from regrow.activity.pass_tensors import FEW_VALUES, FIRST, PassTensors, sampled
 from regrow.functional.silence import silent
 from regrow.graph.flows import Outlet
 
@@ -179,12 +179,13 @@ class OutletRange:
         if x.device.type != "cpu" or not self._rest or x.shape[self._rest[0]] <= FIRST:
             return self._range_of(x)
         # Few examples say of nearly everybody that they are living. Who is not sure of it is looked at in all.
-        low, high = self._ends(x.narrow(self._rest[0], 0, FIRST))
-        size = torch.maximum(low.abs(), high.abs())
-        size = size.where(self.covered, 0.0).amax()
+        all_ = len(self._rest) == 1 and x.numel() <= FEW_VALUES
+        low, high, size = self._range_of(x if all_ else x.narrow(self._rest[0], 0, FIRST))
         sure = (high - low > _SURELY * size) | ~self.covered
         if bool(sure.all()):
             self.lively = any(self._asked)
+            return low, high, size
+        if all_:
             return low, high, size
         if not bool(sure.any()):
             return self._range_of(x)

@@ -65,6 +65,7 @@ class LayerPass:
         self._groups = groups
         self.device = device
         self._constant: Tensor | None = None
+        self._moved = False
         self._heard: list[tuple[Tensor, int]] = []
         nobody = torch.zeros(count, dtype=torch.bool, device=device)
         unknown = torch.full((count,), torch.nan, dtype=torch.float32, device=device)
@@ -106,7 +107,7 @@ class LayerPass:
                 few = a_few(given, rest)
                 moving = (few.amax(rest) != few.amin(rest)).reshape(self._groups, -1)
                 if bool(moving.any(1).all()):  # nobody is starved who hears a channel that moves
-                    self._constant = torch.zeros(moving.numel(), dtype=torch.bool, device="cpu")
+                    self._moved = True
                     continue
             low, high = given.amin(rest).float(), given.amax(rest).float()
             # A single value is constant if it is 0.
@@ -122,7 +123,19 @@ class LayerPass:
             self._listen()
         strange = any(outlet.broken for outlet in self.outlets)
         told = [] if found is not None else [(each, each.silent()) for each in self.outlets]
-        if any(result is not None for _, result in told):
+        if len(told) == 1 and told[0][0].covers and told[0][1] is not None and not strange:
+            [(outlet, (is_silent, constant))] = told
+            found = replace(
+                self._lively,
+                silent=is_silent,
+                constant=constant,
+                starved=self._starved(),
+                examples=outlet.examples,
+                sums=outlet.sums,
+                placed=() if outlet.sums is None else self._placed(),
+                lively=False,
+            )
+        elif any(result is not None for _, result in told):
             everywhere = torch.ones(self._count, dtype=torch.bool, device=self.device)
             seen, is_silent = ~everywhere, everywhere.clone()
             constant = torch.full(
@@ -155,7 +168,7 @@ class LayerPass:
             )
         for outlet in self.outlets:
             outlet.reset()
-        self._constant = None
+        self._constant, self._moved = None, False
         self._heard.clear()
         return found
 
@@ -172,7 +185,7 @@ class LayerPass:
             return replace(
                 self._lively,
                 examples=examples,
-                sums=torch.stack(sums).sum(0),
+                sums=sums[0] if len(sums) == 1 else torch.stack(sums).sum(0),
                 placed=self._placed(),
             )
         if examples != self._lively.examples:  # the next pass has as many, and it is made once
@@ -186,7 +199,7 @@ class LayerPass:
 
     def _starved(self) -> Tensor:
         """Filters that hear channels of their group alone, none of which changed."""
-        if self._constant is None:
-            return torch.zeros(self._count, dtype=torch.bool, device=self.device)
+        if self._constant is None or self._moved:
+            return self._lively.starved
         by_group = self._constant.reshape(self._groups, -1).all(1)
         return by_group.repeat_interleave(self._count // self._groups)

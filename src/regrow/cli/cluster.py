@@ -44,7 +44,7 @@ def joined(
         raise ConfigError(
             f"--device {device}: with --ray needs --gpus-per-task, so that tasks have GPUs"
         )
-    names = {name for spec in asked.trials for name in (spec.model.name, spec.recipe)}
+    names = {name for spec in asked.trials.arms for name in (spec.model.name, spec.recipe)}
     own = Path.cwd() if any(map(names_function, names)) else None
     return RayTasks(
         Cluster(

@@ -6,6 +6,7 @@ import typer
 
 from regrow import __version__
 from regrow.cli.exits import EXIT_CODES
+from regrow.cli.inspect import inspect
 from regrow.cli.ls import ls
 from regrow.cli.report import report
 from regrow.cli.run import run
@@ -60,6 +61,14 @@ app.command(
 app.command(
     epilog=f"Examples:\n\nregrow report runs/demo\n\nregrow report runs/demo --json\n\n{EXIT_CODES}"
 )(report)
+app.command(
+    epilog=(
+        "Examples:\n\nregrow inspect mypackage.nets:make --weights model.pt --data npz:batch.npz\n\n"
+        "regrow inspect mypackage.nets:make --data npz:batch.npz --html health.html\n\n"
+        "regrow inspect mypackage.nets:make --weights model.pt --data npz:batch.npz --json --fail-on dead=0.1\n\n"
+        "Exit codes: 0 done · 1 more than --fail-on allows, or the page cannot be written · 2 bad use"
+    )
+)(inspect)
 app.command(
     epilog=(
         "Examples:\n\nregrow ls recipes\n\nregrow ls recipes randomout\n\nregrow ls models --json\n\n"

@@ -6,7 +6,9 @@ import math
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Self
 
 from regrow.cli.exits import say
@@ -25,8 +27,30 @@ SILENT_S: Final = 25.0
 """Longest time without a line, where there is no terminal: two a minute, with room for a machine that is busy."""
 
 
+@dataclass
+class ArmProgress:
+    """How far an arm is: its trials, those that ended, and the accuracies of those that have one."""
+
+    trials: int = 0
+    ended: int = 0
+    measured: int = 0
+    sum: float = 0.0
+
+    @property
+    def mean(self) -> float | None:
+        """Mean accuracy so far; None without any."""
+        return self.sum / self.measured if self.measured else None
+
+    def end(self, accuracy: float | None) -> None:
+        """Count a trial that ended; None for a crash."""
+        self.ended += 1
+        if accuracy is not None:
+            self.measured += 1
+            self.sum += accuracy
+
+
 class Progress:
-    """The numbers behind any display.
+    """The numbers behind any display: sums alone, for a study may have a hundred thousand trials.
 
     Args:
         specs: All trials of the study.
@@ -45,18 +69,22 @@ class Progress:
         self.started = clock()
         self.lock = threading.RLock()
         """Held by whoever counts or shows: a display draws in a thread of its own."""
-        self.specs = tuple(specs)
-        self.accuracies: dict[str, float | None] = dict(accuracies)
-        self.seeds = frozenset(spec.seed for spec in self.specs)
-        self.by_arm: dict[str, list[TrialSpec]] = {}
-        for spec in self.specs:
-            self.by_arm.setdefault(spec.label, []).append(spec)
-        self._left = {
-            spec.trial: spec.partners * spec.train.epochs
-            for spec in self.specs
-            if spec.trial not in accuracies
-        }  # epochs of single networks: an epoch of a trial of several takes as much longer
+        self.arms: dict[str, ArmProgress] = {}
         self.trained = 0
+        # Trials that have not ended, by seed.
+        self._open: Counter[int] = Counter()
+        # Epochs of single networks: an epoch of a trial of several takes as much longer. Of trials that have begun and
+        # not ended, by trial; of all that have not ended.
+        self._begun: dict[str, int] = {}
+        self._left = 0
+        for spec in specs:
+            arm = self.arms.setdefault(spec.label, ArmProgress())
+            arm.trials += 1
+            ended = spec.trial in accuracies
+            if ended:
+                arm.end(accuracies[spec.trial])
+            self._open[spec.seed] += not ended
+            self._left += 0 if ended else spec.partners * spec.train.epochs
         # Of the epochs asked for: one that trials have in common counts for each of them.
         self._gone = 0
         self._samples = 0
@@ -66,26 +94,43 @@ class Progress:
         """Count one event."""
         if isinstance(event, Progressed):
             for spec in event.specs:
-                self._left[spec.trial] = spec.partners * (spec.train.epochs - event.record.epoch)
+                self._leave(spec, spec.partners * (spec.train.epochs - event.record.epoch))
             self.trained += event.network_epochs
             self._gone += event.network_epochs * len(event.specs)
             self._samples += event.samples
             if self._first is None:
                 self._first = (self.clock(), self._gone, self._samples)
         elif isinstance(event, Ended):
-            self._left.pop(event.spec.trial, None)
-            self.accuracies[event.spec.trial] = event.result.accuracy
+            self._leave(event.spec, 0)
+            del self._begun[event.spec.trial]
+            self._open[event.spec.seed] -= 1
+            self.arms[event.spec.label].end(event.result.accuracy)
+
+    def _leave(self, spec: TrialSpec, epochs: int) -> None:
+        """So many epochs of a trial are left."""
+        before = self._begun.get(spec.trial, spec.partners * spec.train.epochs)
+        self._left += epochs - before
+        self._begun[spec.trial] = epochs
+
+    @property
+    def total(self) -> int:
+        """Trials of the study."""
+        return sum(arm.trials for arm in self.arms.values())
 
     @property
     def done(self) -> int:
         """Trials that ended, in this run or before."""
-        return len(self.accuracies)
+        return sum(arm.ended for arm in self.arms.values())
+
+    @property
+    def seeds(self) -> int:
+        """Seeds of the study."""
+        return len(self._open)
 
     @property
     def seeds_done(self) -> int:
         """Seeds of which all trials ended."""
-        open_seeds = {spec.seed for spec in self.specs if spec.trial not in self.accuracies}
-        return len(self.seeds - open_seeds)
+        return sum(not trials for trials in self._open.values())
 
     @property
     def elapsed_s(self) -> float:
@@ -110,20 +155,7 @@ class Progress:
         if self._first is None or self._gone <= self._first[1]:
             return None
         pace_s = (self.clock() - self._first[0]) / (self._gone - self._first[1])
-        return sum(self._left.values()) * pace_s
-
-    def mean(self, label: str) -> float | None:
-        """Mean accuracy of an arm's trials so far; None without any."""
-        found = [
-            accuracy
-            for spec in self.by_arm[label]
-            if (accuracy := self.accuracies.get(spec.trial)) is not None
-        ]
-        return sum(found) / len(found) if found else None
-
-    def ended(self, label: str) -> int:
-        """Trials of an arm that ended."""
-        return sum(spec.trial in self.accuracies for spec in self.by_arm[label])
+        return self._left * pace_s
 
 
 class Lines:
@@ -149,7 +181,7 @@ class Lines:
                 say(f"warning: {event.text}")
             elif isinstance(event, Ended):
                 crashed = event.result.status == "crashed"
-                over = self._progress.done == len(self._progress.specs)
+                over = self._progress.done == self._progress.total
                 if crashed or over or self._progress.clock() - self._last >= LINE_EVERY_S:
                     self._say(_ended(event))
 
@@ -261,13 +293,13 @@ def _ended(event: Ended) -> str:
 def _line(progress: Progress, what: str) -> str:
     """What happens, and where the study stands."""
     means = ", ".join(
-        f"{label} {100 * mean:.1f} %"
-        for label in progress.by_arm
-        if (mean := progress.mean(label)) is not None
+        f"{label} {100 * arm.mean:.1f} %"
+        for label, arm in progress.arms.items()
+        if arm.mean is not None
     )
     mean_so_far = f" | mean {means}" if means else ""
     return (
-        f"[{progress.done}/{len(progress.specs)}] {what}{mean_so_far} | {_work(progress)} | "
+        f"[{progress.done}/{progress.total}] {what}{mean_so_far} | {_work(progress)} | "
         f"{duration(progress.elapsed_s)} gone, {duration(progress.left_s)} left"
     )
 
@@ -289,11 +321,11 @@ def drawing(progress: Progress) -> Group:
     from rich.text import Text
 
     with progress.lock:
-        total = len(progress.specs)
+        total = progress.total
         head = Table.grid(padding=(0, 2))
         head.add_row(
             f"[bold]{progress.done}[/] of {total} trials, "
-            f"{progress.seeds_done} of {count(len(progress.seeds), 'seed')}",
+            f"{progress.seeds_done} of {count(progress.seeds, 'seed')}",
             ProgressBar(total=total, completed=progress.done, width=30),
             f"{duration(progress.elapsed_s)} gone",
             f"{duration(progress.left_s)} left",
@@ -301,8 +333,7 @@ def drawing(progress: Progress) -> Group:
         table = Table("arm", box=None, pad_edge=False, header_style="dim")
         table.add_column("trials done", justify="right")
         table.add_column("mean test accuracy", justify="right")
-        for label, specs in progress.by_arm.items():
-            mean = progress.mean(label)
-            accuracy = "-" if mean is None else f"{100 * mean:.1f} %"
-            table.add_row(Text(label), f"{progress.ended(label)} of {len(specs)}", accuracy)
+        for label, arm in progress.arms.items():
+            accuracy = "-" if arm.mean is None else f"{100 * arm.mean:.1f} %"
+            table.add_row(Text(label), f"{arm.ended} of {arm.trials}", accuracy)
         return Group(head, Text(_work(progress), style="dim"), table)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from regrow.logs.base import Log, Written
     from regrow.study.document import EngineName
     from regrow.study.store import Store
-    from regrow.study.trials import Plan, TrialSpec
+    from regrow.study.trials import Plan, Trials
 
 
 def _of_study(told: str, *names: str, **more: Any) -> Any:
@@ -267,7 +267,7 @@ def _prepare(
     only: Sequence[str],
     cluster: RayTasks | None,
     storage: str | None,
-) -> tuple[tuple[TrialSpec, ...], Store, EngineName]:
+) -> tuple[Trials, Store, EngineName]:
     """Everything that can be checked before the first trial runs."""
     from regrow.lab.engines.choice import check_device, choose
     from regrow.lab.environment import environment
@@ -297,7 +297,7 @@ def _prepare(
 
 
 def _work(
-    specs: Sequence[TrialSpec],
+    specs: Trials,
     store: Store,
     settings: WorkerSettings,
     *,
@@ -317,8 +317,8 @@ def _work(
 
     if retry_crashed and (forgotten := store.forget_crashed()):
         say(f"{count(forgotten, 'crashed trial')} {'runs' if forgotten == 1 else 'run'} again")
-    names = {spec.trial for spec in specs}
-    before = {trial: value for trial, value in store.accuracies().items() if trial in names}
+    ended = store.accuracies()
+    before = {spec.trial: ended[spec.trial] for spec in specs if spec.trial in ended}
     todo = len(specs) - len(before)
     if not todo:
         say(
@@ -326,10 +326,9 @@ def _work(
         )
         return 0
     processes = min(jobs or (available_cores() if settings.device == "cpu" else 1), todo)
-    seeds = len({spec.seed for spec in specs})
     went_on = f", {len(before)} of them ended before" if before else ""
     say(
-        f"{count(len(specs), 'trial')}, {count(seeds, 'seed')}{went_on}; "
+        f"{count(len(specs), 'trial')}, {count(len(specs.seeds), 'seed')}{went_on}; "
         f"{cluster or count(processes, 'process', 'processes')}, engine {settings.engine}; results in {store.folder}"
     )
     progress = Progress(specs, before)

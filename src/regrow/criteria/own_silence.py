@@ -143,11 +143,17 @@ class OwnSilence:
         del layer, count, step, seed
         if not state:
             return state, None
-        silence = state["silence"]
-        share = silence_share(silence, past=state["past"])
-        return state, share.where(silence >= self.min_silence, 1.0).where(
-            silence < self.max_silence, 0.0
-        )
+        silence, past = state["silence"], state["past"]
+        judged = silence >= self.min_silence
+        if silence.is_cpu and silence.ndim == 1:
+            # Nearly all fire, and without a history the share is 1.
+            who = (judged & (state["known"] > 0)).nonzero()[:, 0]
+            share = torch.ones(silence.shape, dtype=torch.float64, device="cpu")
+            if len(who):
+                share.index_copy_(0, who, silence_share(silence[who], past=past[who]))
+        else:
+            share = silence_share(silence, past=past).where(judged, 1.0)
+        return state, share.where(silence < self.max_silence, 0.0)
 
     def renewed(self, state: CriterionState, mask: Mask) -> CriterionState:
         """Units were renewed: they begin without a history.

@@ -290,6 +290,21 @@ def _completed(
     return merged(found, finder.flows())
 
 
+def evaluation_flows(model: nn.Module, example_inputs: ExampleInputs) -> dict[str, Flow]:
+    """Where each layer's filters leave in evaluation mode, by module path.
+
+    `Wiring.flows` are those of training passes: what they pass by differs, and so may the calls that find it again.
+
+    Args:
+        model: The bare network.
+        example_inputs: As in `trace`.
+
+    Returns:
+        The flows of the layers that evaluation mode runs.
+    """
+    return _run(model, example_inputs, _begin(model), finds=True)[1].flows()
+
+
 def _shapes(tensors: Sequence[Tensor]) -> str:
     return ", ".join(str(tuple(each.shape)) for each in tensors)
 

@@ -154,13 +154,16 @@ class _Keeper:
         self._told: set[str] = set()
         self.ended: Counter[str] = Counter()
         status = store.ended()
-        todo = [spec for spec in specs if spec.trial not in status]
+
+        def todo() -> Iterator[TrialSpec]:
+            return (spec for spec in specs if spec.trial not in status)
+
         store.sweep()
         with self._heard():
-            names = (spec.trial for spec in todo if sharing)
+            names = (spec.trial for spec in todo() if sharing)
             held = held_states(store.checkpoints, names, fingerprint=store.fingerprint)
-        _check_teachers(todo, status, store)
-        waiting = segments(todo, held, sharing=sharing)
+        _check_teachers(todo(), status, store)
+        waiting = segments(todo(), held, sharing=sharing)
         self.runs = Runs(waiting, ended=status, stack_size=stack_size, attempts=attempts)
 
     def fill(self, workers: Workers) -> None:

@@ -81,6 +81,8 @@ class RayTasks:
 
     def __init__(self, cluster: Cluster) -> None:
         self._cluster, self._ray = cluster, _connected(cluster)
+        # Made once: what is made anew is sent to every node anew.
+        self._train = self._ray.remote(on_node.train)
         self._settings = WorkerSettings(tell_every_s=_TELL_EVERY_S)
         self._asked: Stored | None = None
         self._going: dict[Any, Batch] = {}
@@ -170,7 +172,7 @@ class RayTasks:
                 for each in task
             ]
             # In a list they are not fetched before the task begins: a worker may have them from the task before.
-            going = self._ray.remote(on_node.train).options(
+            going = self._train.options(
                 num_cpus=self._cluster.cpus,
                 num_gpus=self._cluster.gpus,
                 max_retries=0,

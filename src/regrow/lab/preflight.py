@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -77,7 +77,7 @@ def preflight(
             refused = f"arm {spec.label}: {reason}"
     return Preflight(
         data_digests=digests,
-        notices=(*notices, *_told_of_teachers(specs)),
+        notices=(*notices, *_told_of_teachers(first_of_arm.values())),
         refusal=refused,
     )
 
@@ -224,7 +224,7 @@ def _try_teacher_files(spec: TrialSpec, dataset: Dataset) -> None:
         try_model(network, dataset, where=f"arm {spec.label}: teacher {teacher.path}")
 
 
-def _told_of_teachers(specs: Sequence[TrialSpec]) -> list[str]:
+def _told_of_teachers(specs: Collection[TrialSpec]) -> list[str]:
     """What the teachers of each arm are trained for: the arm's own epochs do not count it."""
     by_trial = {spec.trial: spec for spec in specs}
     found: dict[str, None] = {}

@@ -7,12 +7,14 @@ told here: `part`, `moved`, `end`, `failed`, `died`. The driver of both is `lab/
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import groupby, islice
+from operator import attrgetter
 from typing import Final
 
 from regrow.lab.checkpoint import Held
-from regrow.lab.sharing.families import Texts, families
+from regrow.lab.sharing.families import Keys, Texts, families
 from regrow.study.records import TrialResult
 from regrow.study.trials import TrialSpec
 
@@ -47,21 +49,30 @@ class Segment:
 
 
 def segments(
-    specs: Sequence[TrialSpec], held: Mapping[str, Held], *, sharing: bool = True
-) -> list[Segment]:
-    """Put together what belongs together, and find the file from which each trial can go on.
+    specs: Iterable[TrialSpec], held: Mapping[str, Held], *, sharing: bool = True
+) -> Iterator[Segment]:
+    """Put together what belongs together, and find the file from which each trial can go on: seed by seed, as asked.
 
     Each file of a stopped study has the state of all trials that it names, at its time. A trial goes on from the file
     that bears its name, or else from the one that is furthest. Trials that go on from one file are one run; so are
     those of a family that no file has.
 
     Args:
+        specs: The trials, one seed after the other: no two seeds are one run.
         held: What the checkpoints are of, by the trial that each is named after.
     """
     if not sharing:
-        return [Segment(specs=(spec,)) for spec in specs]
+        yield from (Segment(specs=(spec,)) for spec in specs)
+        return
+    keys = Keys()
+    for _, own in groupby(specs, attrgetter("seed")):
+        yield from _of_seed(tuple(own), held, keys)
+
+
+def _of_seed(specs: Sequence[TrialSpec], held: Mapping[str, Held], keys: Keys) -> list[Segment]:
+    """The runs of one seed, in the order of their first trials."""
     found: list[Segment] = []
-    for members in families(specs):
+    for members in families(specs, keys):
         names = {spec.trial for spec in members}
         files = {name: held[name] for name in names if name in held}
         # Trials that a killed study had in two files have come to differ there, or may have: they are not joined again.
@@ -92,7 +103,8 @@ class Runs:
     """The runs of a study.
 
     Args:
-        waiting: Those that are to be trained.
+        waiting: Those that are to be trained. They are asked for as they are needed: a hundred thousand that wait take
+            no more memory than a hundred.
         ended: Status of the trials that ended before.
         stack_size: How many runs are trained side by side at most.
         attempts: How often a run is begun that gets no further when its worker dies.
@@ -114,7 +126,8 @@ class Runs:
         self.status = dict(ended)
         self.notices: list[str] = []
         self.crashes: list[tuple[Segment, tuple[TrialResult, ...]]] = []
-        self._waiting = deque(waiting)
+        self._waiting: deque[Segment] = deque()
+        self._later = iter(waiting)
         self._stack_size, self._most = stack_size, attempts
         self._texts = Texts(without={"lr"})
         self._batches: list[Batch] = []
@@ -129,6 +142,7 @@ class Runs:
     @property
     def unfinished(self) -> bool:
         """Whether any trial has not ended."""
+        self._ask_for(1)
         return self.busy or bool(self._waiting)
 
     def kind(self, run: Segment) -> str:
@@ -146,13 +160,15 @@ class Runs:
 
     def begin(self, *, workers: int) -> Batch | None:
         """Take the next runs to be trained side by side, so that none of so many workers is left without."""
+        # As many as could begin now, and those that may be passed over in search of them.
+        self._ask_for(self._stack_size * workers + _LOOK)
         first = self._next()
         if first is None:
             return None
         share = -(-(len(self._waiting) + 1) // workers)
         batch = [first, *self._beside(first, most=share)]
         self._attempts.update(run.name for run in batch)
-        self._batches.append(batch)
+        self._batches = [*filter(None, self._batches), batch]
         return batch
 
     def part(self, batch: Batch, trials: Sequence[str]) -> None:
@@ -225,6 +241,10 @@ class Runs:
         runs, batch[:] = list(batch), []
         return runs
 
+    def _ask_for(self, least: int) -> None:
+        """See to it that so many runs wait, if so many are left."""
+        self._waiting.extend(islice(self._later, max(least - len(self._waiting), 0)))
+
     def _put_first(self, *runs: Segment) -> None:
         """Let runs be the next to begin."""
         self._waiting.extendleft(reversed(runs))
@@ -242,6 +262,7 @@ class Runs:
                 found = run
             else:
                 waits.append(run)
+                self._ask_for(1)
         self._put_first(*waits)
         return found
 

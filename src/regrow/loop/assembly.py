@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from regrow.compose import Recipe
 from regrow.criteria import Signal
@@ -16,13 +16,15 @@ from regrow.loop.measure.calibration import Calibration
 from regrow.loop.measure.live_means import LiveMeans
 from regrow.loop.measure.newest_pass import NewestPass
 from regrow.loop.measure.probe import Probe
+from regrow.loop.network import FreshNetwork, NetworkChange, known_parameters
 from regrow.loop.protection import Protection
 from regrow.loop.renewer import Renewer
 from regrow.loop.stepper import Stepper
 from regrow.loop.warner import Warner
 from regrow.loop.watch import OptimizerWatch
-from regrow.renewal import Absence, Need
-from regrow.schedule import Clock
+from regrow.renewal import Absence, Layer, Need
+from regrow.renewal.network import NetworkNeed
+from regrow.schedule import AtBoundary, Clock
 
 
 def assembled(
@@ -39,6 +41,8 @@ def assembled(
     streams: Streams | None,
     hooks: bool,
     notes: Sequence[str],
+    fresh_layers: Sequence[Layer],
+    include: Sequence[str],
 ) -> Stepper:
     """What acts at the optimizer's steps, from here on."""
     where = f"recipe '{recipe.info.name}'"
@@ -65,10 +69,32 @@ def assembled(
         newest=NewestPass(host, warner) if hears else None,
         live=LiveMeans(host) if renewal.moves_means else None,
         drops=recipe.drop,
-        reset_state=recipe.reset_optimizer,
+        reset_state=recipe.optimizer_state != "kept",
         holders=absent,
     )
-    drop = DropPhase(renewer, absence=absence, reset_state=recipe.reset_optimizer, warner=warner)
+    drop = DropPhase(
+        renewer,
+        absence=absence,
+        reset_state=recipe.optimizer_state != "kept",
+        warner=warner,
+    )
+    network = _network_change(
+        recipe,
+        host,
+        clock=clock,
+        watches=watches,
+        renewer=renewer,
+        layers=fresh_layers,
+        include=include,
+        exclude=exclude,
+        seed=seed,
+    )
+
+    def scaled(factors: Mapping[str, float]) -> None:
+        renewer.beginnings.scaled(factors)
+        if network is not None:
+            network.scaled(factors)
+
     own = [
         note for layer in host.layers.values() for note in recipe.renew.left_alone(layer.filters)
     ]
@@ -99,15 +125,54 @@ def assembled(
         ranks=host.ranks,
         warner=warner,
         hooked=hooks,
-        notes=(*recipe.when.notes(clock), *own, *renewer.notes, *notes),
+        notes=(
+            *recipe.when.notes(clock),
+            *own,
+            *renewer.notes,
+            *(network.notes if network else ()),
+            *notes,
+        ),
+        network=network,
         protection=Protection(
             recipe,
             host,
             watches=watches,
             exclude=exclude,
             warner=warner,
-            scaled=renewer.beginnings.scaled,
+            scaled=scaled,
         )
         if not host.dry_run and (recipe.guard is not None or recipe.gain_check is not None)
         else None,
+    )
+
+
+def _network_change(
+    recipe: Recipe,
+    host: Host,
+    *,
+    clock: Clock,
+    watches: Sequence[OptimizerWatch],
+    renewer: Renewer,
+    layers: Sequence[Layer],
+    include: Sequence[str],
+    exclude: Sequence[str],
+    seed: int,
+) -> NetworkChange | None:
+    """What changes the network as a whole, where the recipe says that something does."""
+    if recipe.network is None:
+        return None
+    when = AtBoundary() if recipe.network_when is None else recipe.network_when
+    known = known_parameters(host.model, host.wiring, include=include, exclude=exclude)
+    draws = NetworkNeed.FRESH in recipe.network.needs
+    return NetworkChange(
+        recipe.network,
+        when.bind(clock, where=f"recipe '{recipe.info.name}'"),
+        at_boundaries=when.at_boundaries,
+        known=known,
+        fresh=FreshNetwork(host.model, layers, known) if draws else None,
+        host=host,
+        watches=watches,
+        renewer=renewer,
+        resets=recipe.optimizer_state != "kept",
+        seed=seed,
     )

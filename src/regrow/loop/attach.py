@@ -28,7 +28,7 @@ from regrow.loop.measure.instruments import calibration_of, probe_of
 from regrow.loop.ranks import Ranks
 from regrow.loop.regrower import Regrower
 from regrow.loop.start.arguments import checked, optimizers_of, refuse_strings
-from regrow.loop.start.initialisers import resolve_layers
+from regrow.loop.start.initialisers import draws_whole, layers_drawn_whole, resolve_layers
 from regrow.loop.start.layers import choose
 from regrow.loop.start.needs import judged
 from regrow.loop.start.sharding import refuse_sharded_model, refuse_sharded_optimizer
@@ -208,6 +208,7 @@ def attach(
         init=init if recipe.init is None else recipe.init,
         with_readers=recipe.renew.draws_readers,
         unless=sleeps,
+        also=[each.path for each in wiring.layers] if draws_whole(recipe) else (),
     )
     if not resolved:
         raise ConfigError(
@@ -268,7 +269,16 @@ def attach(
     stepper = assembled(
         recipe,
         host,
+        include=include,
         exclude=exclude,
+        fresh_layers=layers_drawn_whole(
+            recipe,
+            bare,
+            wiring,
+            tensors,
+            init=init if recipe.init is None else recipe.init,
+            trained=trained.now(),
+        ),
         watches=watches_of(
             recipe, optimizers, parameters, reset_state=reset_state, dry_run=dry_run
         ),

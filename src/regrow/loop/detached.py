@@ -29,7 +29,7 @@ class Detached:
         state: What its `state_dict` gave.
 
     Edge cases:
-        The training loop's calls (``tell``, ``about_to_pass``, ``before_step``, ``after_step``, ``step``,
+        The training loop's calls (``tell``, ``about_to_pass``, ``boundary``, ``before_step``, ``after_step``, ``step``,
         ``bring_back``, ``detach``) do nothing, as after `Regrower.detach`. It can be copied and pickled as often as one
         likes.
 
@@ -79,7 +79,7 @@ class Detached:
     def _nothing(self, *args: Any, **named: Any) -> None:
         """Nothing, as after `Regrower.detach`."""
 
-    about_to_pass = tell = before_step = after_step = step = detach = _nothing
+    about_to_pass = boundary = tell = before_step = after_step = step = detach = _nothing
 
     def bring_back(self) -> tuple[Renewed, ...]:
         """Nothing: filters that are out of the copied network are renewed by a Regrower that was given the state."""

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from regrow.errors import ConfigError
+from regrow.health import Health, inspect
 from regrow.history import Renewed, Report
 from regrow.loop import saved_state
 from regrow.loop.detached import Detached
@@ -47,6 +48,31 @@ class Regrower:
                 their mean counts.
         """
         self._stepper.tell(loss=loss)
+
+    def boundary(self) -> None:
+        """Tell that the task changes here: the data, the targets or the reward are others from the next step on.
+
+        Some recipes act at such boundaries: `regrow.ShrinkPerturb` makes the network smaller before it meets new data.
+        A change of the whole network is made in this call; filters are chosen in the first step behind it
+        (`regrow.schedule.AtBoundary`). Call it between two steps, before the first one of a new task; the first task of
+        a training has no boundary before it.
+
+        Raises:
+            ConfigError: Between `before_step` and `after_step`; or ranks differ in their number of steps or boundaries.
+
+        Edge cases:
+            A recipe that has no use for boundaries takes no notice: a loop may tell all of them, whatever is attached.
+            ``report.boundaries`` counts them in any case, in a dry run too. After `detach` nothing happens.
+            Every rank must tell the same boundaries.
+            Each call counts: two of them without a step between them are two boundaries, with draws of their own.
+        """
+        if self._begun:
+            raise ConfigError(
+                "regrower.boundary() must be called between two steps, and before_step() was called without "
+                "after_step() (regrower.boundary)"
+            )
+        if not self._stepper.left:
+            self._stepper.boundary()
 
     def about_to_pass(self, *args: Any, **named: Any) -> None:
         """Tell what the coming training pass takes, for loops in which no module is called.
@@ -98,6 +124,21 @@ class Regrower:
             callback: Takes one `Renewed`: step, layer, filters, scores.
         """
         self._stepper.callbacks.append(callback)
+
+    def inspect(self, batch_or_loader: Any, **options: Any) -> Health:
+        """Look at the network that is being trained: `regrow.inspect` with its wiring and its optimizer.
+
+        Args:
+            batch_or_loader: As there.
+            **options: As there. Of several optimizers the first one is asked for its next step; ``optimizer=None``:
+                none.
+
+        Returns:
+            The report.
+        """
+        host = self._stepper.renewer.host
+        options.setdefault("optimizer", self._stepper.watches[0].optimizer)
+        return inspect(host.model, batch_or_loader, wiring=host.wiring, **options)
 
     def bring_back(self) -> tuple[Renewed, ...]:
         """Renew the filters that are out of the network now, before the schedule does: between two steps.
@@ -218,7 +259,9 @@ class Regrower:
                 f"the guard of recipe '{self._stepper.recipe.info.name}' must see the gradients before the optimizer's "
                 "step: call before_step() and after_step(), or attach with hooks=True (regrower.step)"
             )
-        for watch in self._stepper.watches if self._stepper.recipe.reset_optimizer else ():
+        for watch in (
+            self._stepper.watches if self._stepper.recipe.optimizer_state == "exact" else ()
+        ):
             if watch.surgeon is not None and watch.surgeon.needs_pre_step:
                 raise ConfigError(
                     f"{type(watch.optimizer).__name__} with these options needs hooks=True, or before_step() and "

@@ -66,6 +66,7 @@ class Renewer:
         counted: Keeps the running statistics of renewed channels right where a norm has one count for all.
         calibration: Measures what is cut off, for a renewal that keeps the output.
         newest: Says what layers heard; None where nobody must know.
+        holders: Who keeps entries of the model at 0, of all recipes on it.
         beginnings: The layers, each with what it began with.
         notes: What a renewal that keeps the output cannot do in this model.
 
@@ -78,7 +79,7 @@ class Renewer:
         live: Says what readers receive, for a renewal that moves means as the criterion remembers them.
         drops: Whether filters leave the network before they are renewed: then no mean of theirs is moved anywhere.
         reset_state: Give renewed entries the optimizer state of fresh ones.
-        holders: Who keeps entries of the model at 0, of all recipes on it.
+        holders: As above.
     """
 
     def __init__(
@@ -96,7 +97,7 @@ class Renewer:
     ) -> None:
         self._renewal, self.host = renewal, host
         self.surgeons, self.newest = surgeons, newest
-        self._reset_state, self._holders = reset_state, holders
+        self._reset_state, self.holders = reset_state, holders
         model, layers = host.model, host.layers
         self.counted = CountedNorms(model, leads=host.ranks.keeps_buffers)
         self.tensors: dict[str, Tensor] = {
@@ -244,7 +245,7 @@ class Renewer:
             if self._reset_state:
                 surgeon.begin(mine)
         # Last: what another recipe holds at 0 learns its new values, and is 0 again.
-        for holder in self._holders:
+        for holder in self.holders:
             holder.adopt_(edits, self.tensors)
 
     def _shift_companions(self, path: str, mask: Tensor, at: _Occasion) -> None:

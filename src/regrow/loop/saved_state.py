@@ -26,7 +26,8 @@ def saved(stepper: Stepper) -> dict[str, Any]:
     """Everything that is needed to resume bit for bit; loadable with ``weights_only=True``."""
     guard, recipe, state = stepper.protection, stepper.recipe, stepper.state
     lookout = stepper.lookout
-    surgeons = [watch.surgeon if recipe.reset_optimizer else None for watch in stepper.watches]
+    kept = recipe.optimizer_state == "kept"
+    surgeons = [None if kept else watch.surgeon for watch in stepper.watches]
     return {
         "version": STATE_VERSION,
         "recipe": recipe.info.name,
@@ -41,6 +42,8 @@ def saved(stepper: Stepper) -> dict[str, Any]:
         "started_at_zero": [] if lookout is None else sorted(lookout.activity.started_at_zero),
         "report": stepper.report.saved(),
         **({"selection": dict(state.selection)} if recipe.select.remembers else {}),
+        **({"at_boundary": True} if stepper.boundary_at == stepper.step else {}),
+        **({} if stepper.network is None else {"network": stepper.network.state_dict()}),
         **({} if guard is None else {"guard": guard.state_dict(stepper.report)}),
     }
 
@@ -58,6 +61,8 @@ def load(stepper: Stepper, state: Mapping[str, Any]) -> None:
         surgeon.check_state(own)
     stepper.drop.check_state(state["resting"], stepper.counts)
     stepper.renewer.check_state(state)
+    if stepper.network is not None:
+        stepper.network.check_state(state["network"])
     born = {path: state["born"][path].tolist() for path in stepper.layers}
     out = {path: mask.tolist() for path, mask in state["resting"]["masks"].items()}
     step = int(state["step"])
@@ -71,7 +76,14 @@ def load(stepper: Stepper, state: Mapping[str, Any]) -> None:
     stepper.report.restore(state["report"], steps=step)
     if stepper.protection is not None:
         stepper.protection.load_state_dict(state["guard"], stepper.report)
-    stepper.resume(recipe_state(state, devices), step=step, zeros=state["started_at_zero"])
+    if stepper.network is not None:
+        stepper.network.load_state_dict(state["network"], stepper.report)
+    stepper.resume(
+        recipe_state(state, devices),
+        step=step,
+        zeros=state["started_at_zero"],
+        at_boundary=bool(state.get("at_boundary", False)),
+    )
 
 
 def brought_up(state: object) -> Any:
@@ -105,7 +117,7 @@ def check_saved(state: Mapping[str, Any], mine: Mapping[str, Any]) -> None:
     kept = [[each is not None for each in one["optimizers"]] for one in (state, mine)]
     if kept[0] != kept[1]:
         raise StateError(
-            "the saved regrower and this one differ in reset_optimizer, or in their number of optimizers"
+            "the saved regrower and this one differ in optimizer_state, or in their number of optimizers"
         )
     lacking = sorted(set(mine["report"]) - set(state["report"]))
     if lacking:

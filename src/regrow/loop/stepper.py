@@ -23,6 +23,7 @@ from regrow.loop.activity.lookout import Lookout
 from regrow.loop.drop import Choice, DropPhase
 from regrow.loop.measure.outgoing import OutgoingSizes
 from regrow.loop.measure.probe import Probe
+from regrow.loop.network import NetworkChange
 from regrow.loop.order import StepOrder
 from regrow.loop.protection import Protection
 from regrow.loop.ranks import Ranks
@@ -60,10 +61,12 @@ class Stepper:
         hooked: The optimizers' hooks call it, and not the user's loop.
         notes: What the report is to say from the start.
         protection: The recipe's guard and gain check; None where it has none.
+        network: Changes the whole network at once; None where the recipe does not.
         callbacks: Called with each renewal, once all of its step are made and counted; `calling` while they are.
         report: What happened so far.
         state: What the recipe remembers.
         step: Number of the coming step.
+        boundary_at: Number of the first step behind the last boundary; -1 where none was told.
         left: Whether `leave` was called.
     """
 
@@ -85,11 +88,13 @@ class Stepper:
     hooked: bool
     notes: tuple[str, ...]
     protection: Protection | None
+    network: NetworkChange | None
     callbacks: list[Callable[[Renewed], object]] = field(
         init=False, default_factory=list[Callable[[Renewed], object]]
     )
     calling: bool = field(init=False, default=False)
     step: int = field(init=False, default=0)
+    boundary_at: int = field(init=False, default=-1)
     left: bool = field(init=False, default=False)
     _loaded: bool = field(init=False, default=False)
     _loss: float | None = field(init=False, default=None)
@@ -254,6 +259,8 @@ class Stepper:
             self.renewer.counted.after_step()
         if self._absent.masks:
             self.drop.after_step()
+        if self.network is not None:
+            self.network.step_made_(self.step, self.report)
         events: list[Renewed] = []
         if (decision is not None and decision.masks) or self._absent.masks:
             events = self._carry_out(decision)
@@ -327,6 +334,23 @@ class Stepper:
         if self.recipe.min_loss is not None:
             self._loss = float(loss.detach() if isinstance(loss, Tensor) else loss)
 
+    def boundary(self) -> None:
+        """The task changes between two steps."""
+        started = time.perf_counter()
+        if self.recipe.when.at_boundaries or (self.network and self.network.at_boundaries):
+            told = {"step": self.step, "boundaries told": self.report.boundaries}
+            self.ranks.check_same(told, where="boundary")
+        self.report.boundaries += 1
+        self._tell_boundary()
+        if self.network is not None:
+            self.network.boundary_(self.report)
+        self.report.seconds += time.perf_counter() - started
+
+    def _tell_boundary(self) -> None:
+        self.boundary_at = self.step
+        self.schedule.boundary(self.step)
+        self._ask_for_passes()
+
     def bring_back(self) -> tuple[Renewed, ...]:
         """Renew the filters that are out of the network now, between two steps; one event a layer."""
         if not self._absent.masks:
@@ -349,14 +373,20 @@ class Stepper:
             count = sum(len(filters) for filters in self.report.resting.values())
             self.warner.left_out(count)
 
-    def resume(self, state: RecipeState, *, step: int, zeros: Iterable[str]) -> None:
+    def resume(
+        self, state: RecipeState, *, step: int, zeros: Iterable[str], at_boundary: bool
+    ) -> None:
         """Go on from another time, whose optimizers, filters and report are there already.
 
-        `zeros`: parameters that were nothing but zeros before training.
+        `zeros`: parameters that were nothing but zeros before training. `at_boundary`: a boundary was told since the
+        last step.
         """
         self._loaded, self.step, self.state = True, step, state
         self._list(self.working.now() | {event.layer for event in self.report.events})
         self.drop.note(self.report)
         if self.lookout is not None:
             self.lookout.forget(state, zeros, report=self.report)
+        self.boundary_at = -1
+        if at_boundary:
+            self._tell_boundary()
         self._ask_for_passes()

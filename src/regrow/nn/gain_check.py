@@ -176,13 +176,14 @@ def _kept(model: nn.Module, wiring: Wiring, exclude: Sequence[str]) -> dict[str,
             why[layer.path] = "frozen"
         elif layer.weight in wiring.shared:
             why[layer.path] = f"shared with {others(wiring.shared[layer.weight], layer.path)}"
-        elif reason := _settled(layer, wiring, set()):
+        elif reason := settled(layer, wiring):
             why[layer.path] = reason
     return why
 
 
-def _settled(layer: Filters, wiring: Wiring, met: set[str]) -> str:
+def settled(layer: Filters, wiring: Wiring, met: set[str] | None = None) -> str:
     """Why the size of what a layer gives is not its own affair, here or further on; "" where it is."""
+    met = set() if met is None else met
     met.add(layer.path)
     norms = [*layer.norms, *layer.shared_norms]
     if norms:
@@ -194,7 +195,7 @@ def _settled(layer: Filters, wiring: Wiring, met: set[str]) -> str:
             return f"read by '{reader.path}', which standardises"
         if reader.path in wiring and reader.path not in met:
             behind = wiring[reader.path]
-            reason = "" if behind.is_head else _settled(behind, wiring, met)
+            reason = "" if behind.is_head else settled(behind, wiring, met)
             if reason:
                 return reason
     return ""

@@ -10,7 +10,7 @@ from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin
 
 from regrow._named import FORM, names_function
-from regrow.compose import Recipe, RecipeInfo
+from regrow.compose import OLD_SETTINGS, Recipe, RecipeInfo
 from regrow.errors import ConfigError, UnknownNameError
 from regrow.history import Renewed
 from regrow.neutral import OF
@@ -156,6 +156,8 @@ def build(
     place = f"{where}: " if where else ""
     parameters = entry.parameters
     for key, value in given.items():
+        if key in OLD_SETTINGS and key not in parameters:
+            raise ConfigError(f"{place}{key} is now {OLD_SETTINGS[key]}")
         if key not in parameters:
             raise UnknownNameError(f"setting of recipe '{name}'", key, parameters, where=where)
         if not _fits(value, parameters[key].annotation):
@@ -184,7 +186,8 @@ def _control(
     own = {key: value for key, value in given.items() if key != OF}
     of, place = str(given[OF]), f"{where}: " if where else ""
     tested = _entry(of, where).info
-    recipe = None if tested.role != "method" or tested.partners else build(of, own, where=where)
+    chooses = tested.role == "method" and not tested.partners and tested.family != "network"
+    recipe = build(of, own, where=where) if chooses else None
     if not isinstance(recipe, Recipe):
         raise ConfigError(f"{place}of must name a recipe that renews filters, got '{of}'")
     if info(name).control and like is None:

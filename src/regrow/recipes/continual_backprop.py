@@ -7,7 +7,7 @@ from typing import Literal, final
 
 from regrow._checks import check_choice, check_flag, check_whole
 from regrow._renamed import renamed
-from regrow.compose import BY_WITH_PARTS, Parts, Recipe, RecipeInfo
+from regrow.compose import BY_WITH_PARTS, OptimizerState, Parts, Recipe, RecipeInfo
 from regrow.neutral import Neutral
 from regrow.recipes._registry import register
 from regrow.schedule import Every
@@ -78,7 +78,8 @@ class ContinualBackprop(Recipe):
             ``feature_by_input``; see `regrow.functional.unit_utility`. ``random``: the control for the choice.
         active_fraction: Share of the training, from its start, in which units are renewed. Below 1 it needs
             ``attach(total_steps=...)``.
-        reset_optimizer: Give the renewed entries the optimizer state of fresh ones.
+        optimizer_state: What becomes of what the optimizer remembers of renewed entries: ``exact``, ``zeroed`` or
+            ``kept``; see `regrow.Recipe`.
         as_published: Move no means, as the released code does not.
         init: What fresh units are drawn from; None: as ``attach`` was told.
 
@@ -114,7 +115,7 @@ class ContinualBackprop(Recipe):
         "random",
     ] = "contribution"
     active_fraction: float = 1.0
-    reset_optimizer: bool = True
+    optimizer_state: OptimizerState = "exact"
     as_published: bool = False
     init: str | None = None
 

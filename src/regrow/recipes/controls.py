@@ -107,7 +107,8 @@ def never(recipe: Recipe) -> Recipe:
         recipe: The recipe under test.
 
     Returns:
-        A recipe for `regrow.attach`, without guard and gain check: those act on steps in which nothing is renewed.
+        A recipe for `regrow.attach`, without guard, gain check and changes of the whole network: those act
+        where nothing is renewed.
 
     Examples:
         >>> from regrow import ReDo
@@ -117,7 +118,7 @@ def never(recipe: Recipe) -> Recipe:
     from regrow.selection import Nobody
 
     select = Nobody(select=recipe.select)
-    return _changed(recipe, NEVER, select=select, guard=None, gain_check=None)
+    return _changed(recipe, NEVER, select=select, guard=None, gain_check=None, network=None)
 
 
 def _changed(recipe: Recipe, info: RecipeInfo, **parts: object) -> Recipe:

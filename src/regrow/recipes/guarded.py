@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Literal, final
 from regrow._renamed import renamed
 from regrow.compose import BY_WITH_PARTS, EVERY_KIND, Parts, Recipe, RecipeInfo
 from regrow.errors import ConfigError
+from regrow.recipes._no_filters import no_filters
 from regrow.recipes._registry import register
-from regrow.schedule import AtSteps
 
 if TYPE_CHECKING:
     from regrow.guard import Guard
@@ -72,18 +72,7 @@ class Guarded(Recipe):
 
 def _parts_of(guard: Guard) -> Parts:
     """The parts of a recipe that is a guard and nothing else."""
-    from regrow.criteria import RandomScore
-    from regrow.renewal import Redraw
-    from regrow.selection import CountsOf
-
-    return Parts(
-        criterion=RandomScore(),
-        select=CountsOf(counts={}),
-        renew=Redraw(),
-        when=AtSteps.of(()),
-        guard=guard,
-        layers=EVERY_KIND,
-    )
+    return {**no_filters(), "guard": guard}
 
 
 def guard_alone(guard: Guard) -> Recipe:

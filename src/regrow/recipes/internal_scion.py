@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import final
 
 from regrow._renamed import renamed
-from regrow.compose import BY_WITH_PARTS, Parts, Recipe, RecipeInfo
+from regrow.compose import BY_WITH_PARTS, OptimizerState, Parts, Recipe, RecipeInfo
 from regrow.recipes._registry import register
 from regrow.schedule import Every
 
@@ -34,7 +34,7 @@ INFO = RecipeInfo(
         "optimizer step; they are put in order and added right behind it.",
         "What is touched: a filter's weights alone, in paper and code; bias, norm entries and readers stay. Filters of "
         "the convolutions that attach watches, whatever their module is called; the code goes by names.",
-        "Optimizer state: not in the paper, kept in the code and here; reset_optimizer=True (ours) forgets it.",
+        "Optimizer state: not in the paper, kept in the code and here; optimizer_state='exact' (ours) forgets it.",
         "Part of the training: all of it in paper and code; active_fraction is ours.",
     ),
 )
@@ -57,8 +57,8 @@ class InternalScion(Recipe):
         active_fraction: Share of the training, from its start, in which filters are added. Below 1 it needs
             ``attach(total_steps=...)``.
         at_end: Also at the very last step of the training, after which nobody trains the filter.
-        reset_optimizer: Give the filter the optimizer state of a fresh one. False: the optimizer goes on with its
-            memory of it.
+        optimizer_state: What becomes of what the optimizer remembers of the filter: ``kept``, or as if the filter were
+            a new one, ``exact`` or ``zeroed``; see `regrow.Recipe`.
 
     Edge cases:
         See `regrow.renewal.AddStrongest`: ties, the middle of a layer, more than half of it below the threshold.
@@ -78,7 +78,7 @@ class InternalScion(Recipe):
     every_epochs: int = 1
     active_fraction: float = 1.0
     at_end: bool = False
-    reset_optimizer: bool = False
+    optimizer_state: OptimizerState = "kept"
 
     def compose(self) -> Parts:
         """The parts that follow from the settings."""
@@ -89,7 +89,7 @@ class InternalScion(Recipe):
         return Parts(
             criterion=WeightNorm(norm="l1", normalise=False),
             select=Below(threshold=self.threshold),
-            renew=AddStrongest(reset_optimizer=self.reset_optimizer),
+            renew=AddStrongest(reset_optimizer=self.optimizer_state != "kept"),
             when=Every(
                 epochs=self.every_epochs,
                 active_fraction=self.active_fraction,

@@ -7,7 +7,7 @@ from typing import Literal, final
 
 from regrow._checks import check_choice, check_not_negative
 from regrow._renamed import renamed
-from regrow.compose import BY_WITH_PARTS, EVERY_KIND, Parts, Recipe, RecipeInfo
+from regrow.compose import BY_WITH_PARTS, EVERY_KIND, OptimizerState, Parts, Recipe, RecipeInfo
 from regrow.recipes._registry import register
 from regrow.schedule import AtSteps, Every
 
@@ -61,6 +61,8 @@ class KeepAlive(Recipe):
         draw: What a renewed unit is. ``he``: weights from He's normal and bias 0. ``centred``: the same weights, and a
             bias of minus the mean of its sums in the newest training pass (`regrow.renewal.draws.Centred`).
             ``initial``: what it was when the recipe was attached (`regrow.renewal.draws.FirstValues`).
+        optimizer_state: What becomes of what the optimizer remembers of renewed entries: ``exact``, ``zeroed`` or
+            ``kept``; see `regrow.Recipe`.
 
     Raises:
         ConfigError: A setting outside its range.
@@ -84,6 +86,7 @@ class KeepAlive(Recipe):
     threshold: float = 1e-8
     look_every: int = 100
     draw: Literal["he", "centred", "initial"] = "he"
+    optimizer_state: OptimizerState = "exact"
 
     init = "kaiming_normal"
     layers = EVERY_KIND

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import final
 
 from regrow._renamed import renamed
-from regrow.compose import BY_WITH_PARTS, Parts, Recipe, RecipeInfo
+from regrow.compose import BY_WITH_PARTS, OptimizerState, Parts, Recipe, RecipeInfo
 from regrow.recipes._registry import register
 from regrow.schedule import Every
 
@@ -31,7 +31,7 @@ INFO = RecipeInfo(
         "optimizer step, and the noise is added right behind it.",
         "What is touched: a filter's weights alone, in paper and code; bias, norm entries and readers stay. Filters of "
         "the convolutions that attach watches, whatever their module is called; the code goes by names.",
-        "Optimizer state: not in the paper, kept in the code and here; reset_optimizer=True (ours) forgets it.",
+        "Optimizer state: not in the paper, kept in the code and here; optimizer_state='exact' (ours) forgets it.",
         "Part of the training: all of it in paper and code; active_fraction is ours.",
         "Random numbers: by seed, step, layer and filter, so that a resumed run is bit-equal; the code's are "
         "torch's own.",
@@ -57,8 +57,8 @@ class NoiseScion(Recipe):
         active_fraction: Share of the training, from its start, in which noise is added. Below 1 it needs
             ``attach(total_steps=...)``.
         at_end: Also at the very last step of the training, after which nobody trains the filter.
-        reset_optimizer: Give the filter the optimizer state of a fresh one. False: the optimizer goes on with its
-            memory of it.
+        optimizer_state: What becomes of what the optimizer remembers of the filter: ``kept``, or as if the filter were
+            a new one, ``exact`` or ``zeroed``; see `regrow.Recipe`.
 
     Edge cases:
         A filter of zeros gets noise like any other. A filter that is still below the threshold an epoch later gets
@@ -80,7 +80,7 @@ class NoiseScion(Recipe):
     every_epochs: int = 1
     active_fraction: float = 1.0
     at_end: bool = False
-    reset_optimizer: bool = False
+    optimizer_state: OptimizerState = "kept"
 
     def compose(self) -> Parts:
         """The parts that follow from the settings."""
@@ -91,7 +91,7 @@ class NoiseScion(Recipe):
         return Parts(
             criterion=WeightNorm(norm="l1", normalise=False),
             select=Below(threshold=self.threshold),
-            renew=AddNoise(decay=self.decay, reset_optimizer=self.reset_optimizer),
+            renew=AddNoise(decay=self.decay, reset_optimizer=self.optimizer_state != "kept"),
             when=Every(
                 epochs=self.every_epochs,
                 active_fraction=self.active_fraction,

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Literal, final
 
 from regrow._renamed import renamed
-from regrow.compose import BY_WITH_PARTS, EVERY_KIND, Parts, Recipe, RecipeInfo
+from regrow.compose import BY_WITH_PARTS, EVERY_KIND, OptimizerState, Parts, Recipe, RecipeInfo
 from regrow.history import Renewed
 from regrow.recipes._registry import register
 from regrow.schedule import AtSteps
@@ -40,7 +40,7 @@ class RandomControl(Recipe):
         like: The events of the run under test: its report's ``events``.
         reset_bias: As in the run under test.
         reset_norm: As in the run under test.
-        reset_optimizer: As in the run under test.
+        optimizer_state: As in the run under test.
         readers: As in the run under test.
         preserve: As in the run under test.
         transfer: Move means into the readers of what is renewed (`ContinualBackprop`, unless as published).
@@ -64,7 +64,7 @@ class RandomControl(Recipe):
     like: Sequence[Renewed]
     reset_bias: bool = True
     reset_norm: bool = True
-    reset_optimizer: bool = True
+    optimizer_state: OptimizerState = "exact"
     readers: Literal["keep", "zero", "redraw"] = "keep"
     preserve: bool = False
     transfer: bool = False

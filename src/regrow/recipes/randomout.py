@@ -7,7 +7,7 @@ from typing import Final, Literal, final
 
 from regrow._checks import check_choice
 from regrow._renamed import renamed
-from regrow.compose import BY_WITH_PARTS, Parts, Recipe, RecipeInfo
+from regrow.compose import BY_WITH_PARTS, OptimizerState, Parts, Recipe, RecipeInfo
 from regrow.errors import ConfigError
 from regrow.recipes._registry import register
 from regrow.schedule import Every
@@ -37,7 +37,8 @@ INFO = RecipeInfo(
         "1e-6. It is absolute: a loss summed over the batch (the author's framework) gives batch-size times "
         "the gradient of a mean.",
         "Bias, norm entries and optimizer state of a redrawn filter: the paper is silent, the code leaves "
-        "them. Default: as a fresh filter's; reset_bias, reset_norm, reset_optimizer = False are the code.",
+        "them. Default: as a fresh filter's; reset_bias=False, reset_norm=False, "
+        "optimizer_state='kept' are the code.",
         "Readers of a redrawn filter: neither touches them. Default 'keep'; 'zero', 'redraw' and preserve are ours.",
         "High error: the paper motivates the test with a high network error, neither its rule nor the code "
         "tests it. min_loss (off by default) is that test.",
@@ -83,7 +84,8 @@ class RandomOut(Recipe):
         every_epochs: Check every so many epochs; needs ``attach(steps_per_epoch=...)``.
         reset_bias: Set a redrawn filter's bias to 0.
         reset_norm: Reset the norm entries that see this filter alone.
-        reset_optimizer: Give the redrawn entries the optimizer state of fresh ones.
+        optimizer_state: What becomes of what the optimizer remembers of redrawn entries: ``exact``, ``zeroed`` or
+            ``kept``; see `regrow.Recipe`.
         readers: ``keep``, ``zero`` or ``redraw`` the weights that read the filter.
         preserve: Keep the network's output at a redraw: the readers' slices become 0, and the old filter's mean goes
             into their biases; needs ``attach(calibration_inputs=...)``.
@@ -122,7 +124,7 @@ class RandomOut(Recipe):
     every_epochs: int | None = None
     reset_bias: bool = True
     reset_norm: bool = True
-    reset_optimizer: bool = True
+    optimizer_state: OptimizerState = "exact"
     readers: Literal["keep", "zero", "redraw"] = "keep"
     preserve: bool = False
     keep_one: bool = False

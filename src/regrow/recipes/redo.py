@@ -7,7 +7,7 @@ from typing import Literal, final
 
 from regrow._checks import check_flag
 from regrow._renamed import renamed
-from regrow.compose import BY_WITH_PARTS, Parts, Recipe, RecipeInfo
+from regrow.compose import BY_WITH_PARTS, OptimizerState, Parts, Recipe, RecipeInfo
 from regrow.recipes._registry import register
 from regrow.schedule import Every
 
@@ -43,7 +43,7 @@ INFO = RecipeInfo(
         "Optimizer: the released code sets the moments of weights to 0 and leaves their count and the biases' moments, "
         "so that fresh weights make steps up to five times too long; ports set the count of whole tensors to 0, which "
         "makes their neighbours' too long. Here renewed entries have the state of fresh ones, and their neighbours "
-        "keep theirs; reset_optimizer=False leaves all of it.",
+        "keep theirs; optimizer_state='kept' leaves all of it.",
         "most_of_layer, a cap on the share of a layer that is renewed at once, is ours (off by default).",
         "Scheduled variant: the released code can take the lowest share of each layer, which falls along a cosine, in "
         "the place of the threshold. That is with_parts(select=selection.FractionOfLayer(...)).",
@@ -75,7 +75,8 @@ class ReDo(Recipe):
         readers: What the weights that read a renewed unit become: ``zero``, ``redraw`` or ``keep``.
         grace_steps: Steps after a renewal in which the unit is not renewed again. None: 1 with ``readers='zero'``,
             where its own gradient is exactly 0 until its readers have moved; else 0.
-        reset_optimizer: Give the renewed entries the optimizer state of fresh ones.
+        optimizer_state: What becomes of what the optimizer remembers of renewed entries: ``exact``, ``zeroed`` or
+            ``kept``; see `regrow.Recipe`.
         as_published: Judge by the size of what units give alone, and keep norm entries (see ``INFO.differs``).
         init: What fresh units are drawn from; None: as ``attach`` was told.
 
@@ -103,7 +104,7 @@ class ReDo(Recipe):
     most_of_layer: float = 1.0
     readers: Literal["keep", "zero", "redraw"] = "zero"
     grace_steps: int | None = None
-    reset_optimizer: bool = True
+    optimizer_state: OptimizerState = "exact"
     as_published: bool = False
     init: str | None = None
 

@@ -7,7 +7,7 @@ from typing import Literal, final
 
 from regrow._checks import check_flag
 from regrow._renamed import renamed
-from regrow.compose import BY_WITH_PARTS, Parts, Recipe, RecipeInfo
+from regrow.compose import BY_WITH_PARTS, OptimizerState, Parts, Recipe, RecipeInfo
 from regrow.errors import ConfigError
 from regrow.recipes._registry import register
 from regrow.schedule import Every
@@ -68,7 +68,8 @@ class ReGraMa(Recipe):
         readers: What the weights that read a renewed unit become: ``zero``, ``redraw`` or ``keep``.
         grace_steps: Steps after a renewal in which the unit is not renewed again: as long as its readers start at 0,
             next to no gradient comes back to it. None: 1 with ``readers='zero'``, else 0.
-        reset_optimizer: Give the renewed entries the optimizer state of fresh ones.
+        optimizer_state: What becomes of what the optimizer remembers of renewed entries: ``exact``, ``zeroed`` or
+            ``kept``; see `regrow.Recipe`.
         as_published: Keep readers and norm entries, as the released code does.
         init: What fresh units are drawn from; None: as ``attach`` was told.
 
@@ -98,7 +99,7 @@ class ReGraMa(Recipe):
     most_of_layer: float = 1.0
     readers: Literal["keep", "zero", "redraw"] = "zero"
     grace_steps: int | None = 100
-    reset_optimizer: bool = True
+    optimizer_state: OptimizerState = "exact"
     as_published: bool = False
     init: str | None = None
 

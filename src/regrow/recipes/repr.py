@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, final
 
 from regrow._renamed import renamed
-from regrow.compose import BY_WITH_PARTS, Parts, Recipe, RecipeInfo
+from regrow.compose import BY_WITH_PARTS, OptimizerState, Parts, Recipe, RecipeInfo
 from regrow.errors import ConfigError
 from regrow.neutral import Neutral
 from regrow.recipes._registry import register
@@ -93,8 +93,9 @@ class RePr(Recipe):
         scale: Length of a new filter: the ``survivors``' mean, or what the ``initialiser`` draws.
         reset_bias: Set a renewed filter's bias to 0.
         reset_norm: Reset the norm entries that see this filter alone.
-        reset_optimizer: Give the renewed entries the optimizer state of fresh ones; False: what it was when they were
-            dropped. While they are out it is cleared in any case.
+        optimizer_state: What becomes of what the optimizer remembers of renewed entries: ``exact``, ``zeroed``, or
+            ``kept``, as it was when they were dropped; see `regrow.Recipe`. While they are out it is cleared in any
+            case.
         readers: ``keep``, ``zero`` or ``redraw`` the weights that read the filter.
         preserve: Keep the network's output when filters come back: what reads them stays 0 until it has learnt; needs
             ``attach(calibration_inputs=...)``, on which `Renewed.change` is measured.
@@ -134,7 +135,7 @@ class RePr(Recipe):
     scale: Literal["survivors", "initialiser"] = "survivors"
     reset_bias: bool = True
     reset_norm: bool = True
-    reset_optimizer: bool = True
+    optimizer_state: OptimizerState = "exact"
     readers: Literal["keep", "zero", "redraw"] = "keep"
     preserve: bool = False
     init: str | None = None

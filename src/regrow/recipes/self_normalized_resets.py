@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, final
 
 from regrow._checks import check_flag
 from regrow._renamed import renamed
-from regrow.compose import BY_WITH_PARTS, Parts, Recipe, RecipeInfo
+from regrow.compose import BY_WITH_PARTS, OptimizerState, Parts, Recipe, RecipeInfo
 from regrow.errors import ConfigError
 from regrow.recipes._registry import register
 from regrow.schedule import Every
@@ -74,7 +74,8 @@ class SelfNormalizedResets(Recipe):
         max_silence: Steps of silence after which it is renewed, also without a history.
         active_fraction: Share of the training, from its start, in which units are renewed. Below 1 it needs
             ``attach(total_steps=...)``.
-        reset_optimizer: Give the renewed entries the optimizer state of fresh ones.
+        optimizer_state: What becomes of what the optimizer remembers of renewed entries: ``exact``, ``zeroed`` or
+            ``kept``; see `regrow.Recipe`.
         as_published: Limits that are set anew now and then, judged by the sign alone, with histories that go on after a
             renewal; norm entries stay (see ``INFO.differs``).
         update_every: Steps from one update of the limits to the next, with `as_published` alone. None: 10,000.
@@ -105,7 +106,7 @@ class SelfNormalizedResets(Recipe):
     min_silence: int = 7
     max_silence: int = 1250
     active_fraction: float = 1.0
-    reset_optimizer: bool = True
+    optimizer_state: OptimizerState = "exact"
     as_published: bool = False
     update_every: int | None = None
     init: str | None = None

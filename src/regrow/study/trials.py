@@ -1,6 +1,6 @@
 """The trials of a study, in the order in which they run.
 
-Contents: `TeacherSpec`, `TrialSpec`, `trial_name`, `trials`, `of_cells`.
+Contents: `TeacherSpec`, `TrialSpec`, `Trials`, `trial_name`, `trials`, `of_cells`.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, Final
+from typing import Any, Final, overload
 
 from regrow.errors import ConfigError
 from regrow.study.cells import Cell, cells, complete, in_order, model_of
@@ -114,34 +114,58 @@ def trial_name(cell: str, label: str, seed: int) -> str:
     return f"{cell}/{label}/seed{seed}"
 
 
-def trials(
-    cells: Iterable[Cell], known: Known, *, seeds: Sequence[int], where: str
-) -> tuple[TrialSpec, ...]:
-    """List the trials in the order in which they run.
+@dataclass(frozen=True, kw_only=True)
+class Trials(Sequence[TrialSpec]):
+    """The trials of a study in the order in which they run, each made when it is asked for.
 
-    Seed by seed, so that a study that is stopped early has all arms of the seeds that ended; a
-    control comes after the trial that it replays, and a trial after its teachers.
+    Seed by seed, so that a study that is stopped early has all arms of the seeds that ended. A hundred thousand of
+    them take no more memory than a thousand.
+
+    Attributes:
+        arms: What all seeds of an arm have in common, by cell and arm. Who is like a trial comes after it, and who is
+            taught after the teachers, all named by their arms.
+        seeds: The seeds.
     """
-    parts = [part for cell in cells for part in _parts(cell, known, where=where)]
-    return tuple(
-        replace(
-            part,
+
+    arms: tuple[TrialSpec, ...]
+    seeds: tuple[int, ...]
+
+    def __len__(self) -> int:
+        """How many there are."""
+        return len(self.arms) * len(self.seeds)
+
+    @overload
+    def __getitem__(self, place: int) -> TrialSpec: ...
+    @overload
+    def __getitem__(self, place: slice) -> tuple[TrialSpec, ...]: ...
+
+    def __getitem__(self, place: int | slice) -> TrialSpec | tuple[TrialSpec, ...]:
+        """Make the trial at a place, or those of a slice."""
+        if isinstance(place, slice):
+            return tuple(self[number] for number in range(*place.indices(len(self))))
+        number = range(len(self))[place]
+        seed, arm = self.seeds[number // len(self.arms)], self.arms[number % len(self.arms)]
+        return replace(
+            arm,
             seed=seed,
-            like=None if part.like is None else trial_name(part.cell, part.like, seed),
+            like=None if arm.like is None else trial_name(arm.cell, arm.like, seed),
             teachers=tuple(
                 teacher
                 if teacher.trial is None
-                else replace(teacher, trial=trial_name(part.cell, teacher.trial, seed))
-                for teacher in part.teachers
+                else replace(teacher, trial=trial_name(arm.cell, teacher.trial, seed))
+                for teacher in arm.teachers
             ),
         )
-        for seed in seeds
-        for part in parts
-    )
 
 
-def _parts(cell: Cell, known: Known, *, where: str) -> Iterator[TrialSpec]:
-    """What all seeds of an arm have in common, built once: a study may have thousands of trials."""
+def trials(cells: Iterable[Cell], known: Known, *, seeds: Sequence[int], where: str) -> Trials:
+    """The trials of all cells."""
+    arms = (arm for cell in cells for arm in _arms(cell, known, where=where))
+    return Trials(arms=tuple(arms), seeds=tuple(seeds))
+
+
+def _arms(cell: Cell, known: Known, *, where: str) -> Iterator[TrialSpec]:
+    """What all seeds of an arm have in common, for each arm of a cell."""
     study, arms = cell.study, cell.study.arms
     teaching = {teacher for arm in arms.values() for teacher in arm.teachers}
     for label in in_order(arms, where=where):
@@ -166,9 +190,7 @@ def _parts(cell: Cell, known: Known, *, where: str) -> Iterator[TrialSpec]:
         )
 
 
-def of_cells(
-    specs: Sequence[TrialSpec], wanted: Sequence[str], *, among: Sequence[Cell]
-) -> tuple[TrialSpec, ...]:
+def of_cells(every: Trials, wanted: Sequence[str], *, among: Sequence[Cell]) -> Trials:
     """Take the trials of some cells.
 
     Args:
@@ -188,7 +210,7 @@ def of_cells(
         if not left:
             asked = " and ".join(wanted[:count])
             raise ConfigError(_none_has(asked, key, there.values(), grid=among))
-    return tuple(spec for spec in specs if spec.cell in left)
+    return replace(every, arms=tuple(arm for arm in every.arms if arm.cell in left))
 
 
 def _same(one: object, other: object) -> bool:
@@ -239,7 +261,7 @@ class Plan:
         return cells(self.study, complete=self._complete, where=self.where)
 
     @cached_property
-    def trials(self) -> tuple[TrialSpec, ...]:
+    def trials(self) -> Trials:
         """All trials, in the order in which they run."""
         return trials(self.cells, self.known, seeds=self.study.seeds, where=self.where)
 

@@ -20,7 +20,7 @@ from regrow.surgery.optimizers import MomentFamily
 
 LEAST: Final = 4096
 """Entries of a tensor for which blocks are worth their overhead."""
-_BLOCK: Final = 65_536
+_BLOCK: Final = 131_072
 """Entries of one block, measured: smaller ones pay more for calls than for arithmetic, larger ones wait for memory."""
 _SHAPES: Final = 64
 """So many shapes of blocks are remembered."""
@@ -45,6 +45,7 @@ class Grid:
         young_rows: (Y,), which rows are young.
         young_columns: (Z,), which columns are.
         apart: These are few, and are worked on in copies.
+        small: The tensor is worked on together with others, by `regrow.surgery.small`.
     """
 
     order: tuple[int, ...]
@@ -55,6 +56,7 @@ class Grid:
     young_rows: Tensor
     young_columns: Tensor
     apart: bool
+    small: bool
 
     @cached_property
     def is_whole(self) -> bool:
@@ -63,19 +65,29 @@ class Grid:
         return any(len(young) == len(every) for young, every in found)
 
     @cached_property
+    def old_rows(self) -> list[Tensor]:
+        """The old rows of each block of all rows."""
+        blocks = self.rows.split(_height(len(self.columns)))
+        return [(each == 0).nonzero()[:, 0] for each in blocks]
+
+    @cached_property
     def in_rows(self) -> Tensor:
-        """(R, 1), for `_only_`: where a row is young."""
-        return _limit(self.rows > 0, self.kind)[:, None]
+        """(R, 1), for `only`: where a row is young."""
+        return limits(self.rows > 0, self.kind)[:, None]
 
     @cached_property
     def in_columns(self) -> Tensor:
-        """(M,), for `_only_`: where a column is young."""
-        return _limit(self.columns > 0, self.kind)
+        """(M,), for `only`: where a column is young."""
+        return limits(self.columns > 0, self.kind)
 
     @cached_property
     def in_old_rows(self) -> Tensor:
-        """(R, 1), for `_only_`: where a row is old."""
-        return _limit(self.rows == 0, self.kind)[:, None]
+        """(R, 1), for `only`: where a row is old."""
+        return limits(self.rows == 0, self.kind)[:, None]
+
+    def numbers(self) -> Tensor:
+        """(R, M), the number of each entry's birth: the later one of its row's and its column's."""
+        return torch.maximum(self.rows[:, None], self.columns)
 
     @cached_property
     def _is_matrix(self) -> bool:
@@ -128,7 +140,6 @@ def grid_of(parts: Mapping[str, Tensor], parameter: Tensor) -> Grid | None:
     if (
         parameter.device.type != "cpu"
         or parameter.dtype not in _BITS
-        or parameter.numel() < LEAST
         or "entries" in parts
         or order[0] != 0
         or not parameter.permute(order).is_contiguous()
@@ -149,6 +160,7 @@ def grid_of(parts: Mapping[str, Tensor], parameter: Tensor) -> Grid | None:
         young_rows=young_rows,
         young_columns=young_columns,
         apart=cost < _WHOLE,
+        small=parameter.numel() < LEAST,
     )
 
 
@@ -158,14 +170,19 @@ def settle_in_blocks(
     *,
     grid: Grid,
     factors: Sequence[Tensor],
+    theirs: Sequence[Tensor],
     family: MomentFamily,
     group: Mapping[str, Any],
     scratch: Scratch,
 ) -> None:
-    """Make the step right for the young rows and columns of one tensor."""
+    """Make the step right for the young rows and columns of one tensor.
+
+    Args:
+        factors: Of its births.
+        theirs: By `MomentFamily.common`, of its own age.
+    """
     value = grid.matrix(parameter)
     first, second = (grid.matrix(state[key]) for key in family.moments(group))
-    theirs = family.common([factor[0] for factor in factors], group=group)
     young = len(grid.young_columns)
     columns = [factor.index_select(0, grid.columns) for factor in factors] if young else []
 
@@ -176,14 +193,14 @@ def settle_in_blocks(
 
     if not grid.apart:
         rows = [factor.index_select(0, grid.rows)[:, None] for factor in factors]
-        for there, mean, square, limit, *own in _blocks(
-            value.shape[1], value, first, second, grid.in_rows, *rows
-        ):
+        blocks = _blocks(value.shape[1], value, first, second, grid.in_rows, *rows)
+        for (there, mean, square, limit, *own), old in zip(blocks, grid.old_rows, strict=True):
             into = scratch.two(square.shape, square)
             added = change(mean, square, _later(own, columns, grid), into)
-            if not grid.is_whole:
-                [where] = _later([limit], [grid.in_columns], grid)
-                _only_(added, where)
+            if young and not grid.is_whole:
+                only(added, torch.maximum(limit, grid.in_columns))
+            elif len(old):
+                added.index_fill_(0, old, -0.0)
             there.add_(added)
         return
     for at, births in grid.row_blocks:
@@ -200,7 +217,7 @@ def settle_in_blocks(
             at = grid.young_columns.expand(there.shape[0], -1)
             into = scratch.two(at.shape, second)
             added = change(mean.gather(1, at), square.gather(1, at), own, into)
-            _only_(added, limit)
+            only(added, limit)
             there.scatter_add_(1, at, added)
 
 
@@ -228,13 +245,13 @@ def _later(rows: Sequence[Tensor], columns: Sequence[Tensor], grid: Grid) -> Seq
     return [torch.maximum(row, column) for row, column in zip(rows, columns, strict=True)]
 
 
-def _limit(where: Tensor, kind: torch.dtype) -> Tensor:
-    """For `_only_`: the largest number where something is to be added, the smallest elsewhere."""
+def limits(where: Tensor, kind: torch.dtype) -> Tensor:
+    """For `only`: the largest number where something is to be added, the smallest elsewhere."""
     bits = torch.iinfo(_BITS[kind])
     return torch.where(where, bits.max, bits.min).to(_BITS[kind])
 
 
-def _only_(added: Tensor, limit: Tensor) -> None:
+def only(added: Tensor, limit: Tensor) -> None:
     """Put -0.0, which changes no bit of what it is added to, where the limit is the smallest number.
 
     The bits of -0.0 are those of the smallest integer: one pass, where choosing entry by entry takes as long as twenty.

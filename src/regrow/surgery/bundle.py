@@ -5,14 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, chain
-from typing import Any
+from operator import is_
+from typing import Any, Final
 
 import torch
 from torch import Tensor, nn
 
 from regrow.surgery.optimizers.moments import MomentFamily
-from regrow.surgery.optimizers.step import fine
-from regrow.surgery.young import YoungEntries, ages, still_young
+from regrow.surgery.optimizers.step import counting_type, fine
+from regrow.surgery.young import Births, Count, YoungEntries, ages, still_young
+
+_AHEAD: Final = 32
+"""Steps that are worked out together at most; fewer while somebody is born every few steps."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,24 +26,19 @@ class SteppedTensor:
     Attributes:
         entry: The young entries.
         state: The optimizer's state of the tensor.
-        step: Its count of updates now, this step included.
+        now: Its count of updates, this step included.
         moved: Whether this step was made.
     """
 
     entry: YoungEntries
     state: Mapping[str, Any]
-    step: Tensor
+    now: Count
     moved: bool | Tensor
 
     @property
     def parameter(self) -> nn.Parameter:
         """The tensor."""
         return self.entry.parameter
-
-    @property
-    def counts(self) -> Tensor:
-        """The tensor's count of updates at each birth, its own (0) first."""
-        return self.entry.births.counts
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,43 +47,120 @@ class AgeTable:
 
     Attributes:
         factors: What the family makes of an age, a tensor each.
+        parts: The same by tensor; its own age is the first of its births.
+        theirs: What `MomentFamily.taken` needs of the tensors' own ages, one number a tensor.
+        singles: The same by tensor.
+        alike: All tensors are of one age.
         young: Whose steps must be made right; None: those of all but the tensors themselves.
-        starts: Where each tensor's births begin; its own age is the first of them.
+        starts: Where each tensor's births begin.
     """
 
-    factors: tuple[Tensor, ...]
+    factors: Sequence[Tensor]
+    parts: Sequence[Sequence[Tensor]]
+    theirs: Sequence[Tensor]
+    singles: Sequence[Sequence[Tensor]]
+    alike: bool
     young: Tensor | None
-    starts: tuple[int, ...]
-
-    def of(self, index: int, length: int) -> tuple[Tensor, ...]:
-        """The factors of one tensor's births."""
-        start = self.starts[index]
-        return tuple(factor[start : start + length] for factor in self.factors)
+    starts: Sequence[int]
 
 
-def table_of(
-    members: Sequence[SteppedTensor], *, family: MomentFamily, group: Mapping[str, Any]
-) -> AgeTable:
-    """Work out the ages of all births."""
-    counts = torch.cat([member.counts for member in members])
-    lengths = [member.counts.shape[0] for member in members]
-    starts = (0, *accumulate(lengths))
-    age = ages(
-        counts, step=_each([member.step for member in members], lengths, device=counts.device)
-    )
-    kind = fine(members[0].parameter)
-    young = None
-    if counts.device.type != "cpu":  # there who has grown up is left out before
-        horizon = family.horizon(group)
-        each = zip(members, age.split(lengths), strict=True)
-        young = torch.cat(
-            [still_young(one, moved=member.moved, horizon=horizon) for member, one in each]
+class AgeTables:
+    """The tables of some steps ahead: to begin an operation takes longer than to work out thirty steps by it.
+
+    They hold until somebody is born, an option changes, or a tensor is not stepped with the others.
+    """
+
+    def __init__(self) -> None:
+        self._births: list[Births] = []
+        self._options: dict[str, Any] | None = None
+        self._first: list[Count] = []
+        self._tables: list[AgeTable] = []
+
+    def now(
+        self,
+        members: Sequence[SteppedTensor],
+        *,
+        family: MomentFamily,
+        group: Mapping[str, Any],
+    ) -> AgeTable:
+        """The table of the step that was just made."""
+        births, now = [member.entry.births for member in members], [each.now for each in members]
+        options = None if any(isinstance(one, Tensor) for one in now) else _fixed(group)
+        many = 1
+        if len(births) != len(self._births) or not all(map(is_, births, self._births)):
+            self._births = births
+            self._arrange([each.counts for each in births])
+        elif options is not None and options == self._options and self._counts.is_cpu:
+            passed = {one - first for one, first in zip(now, self._first, strict=True)}
+            number, known = passed.pop() if len(passed) == 1 else -1, len(self._tables)
+            if number in range(known):
+                return self._tables[int(number)]
+            many = min(2 * known, _AHEAD) if number == known else 1
+        self._first, self._options = now, options
+        age, kind = self._ages(now, many), fine(members[0].parameter)
+        young = None
+        if age.device.type != "cpu":  # there who has grown up is left out before
+            horizon = family.horizon(group)
+            each = zip(members, age[0].split(self._lengths), strict=True)
+            young = torch.cat(
+                [still_young(one, moved=member.moved, horizon=horizon) for member, one in each]
+            )
+        factors = [factor.to(kind) for factor in family.factors(age, group=group)]
+        own = [factor.index_select(1, self._firsts) for factor in factors]
+        theirs = family.common(own, group=group)
+        parts = [[part.unbind() for part in each.split(self._lengths, 1)] for each in factors]
+        singles = [each.reshape(-1).unbind() for each in theirs]
+        alike = all(not isinstance(one, Tensor) and one == now[0] for one in now)
+        self._tables = [
+            AgeTable(
+                factors=[each[row] for each in factors],
+                parts=[[part[row] for part in own] for own in zip(*parts, strict=True)],
+                theirs=[each[row] for each in theirs],
+                singles=[
+                    [each[row * len(members) + index] for each in singles]
+                    for index in range(len(members))
+                ],
+                alike=alike,
+                young=young,
+                starts=self._starts,
+            )
+            for row in range(many)
+        ]
+        return self._tables[0]
+
+    def _arrange(self, counts: Sequence[Tensor]) -> None:
+        """Lay the counts of all births one after the other."""
+        self._lengths = list(map(len, counts))
+        self._starts = (0, *accumulate(self._lengths))
+        self._counts = torch.cat([*counts])
+        self._whose = torch.cat(
+            [torch.full_like(each, index, dtype=torch.int64) for index, each in enumerate(counts)]
         )
-    return AgeTable(
-        factors=tuple(factor.to(kind) for factor in family.factors(age, group=group)),
-        young=young,
-        starts=starts,
-    )
+        starts = zip(self._starts, counts, strict=False)
+        self._firsts = torch.cat(
+            [torch.full_like(each[:1], start, dtype=torch.int64) for start, each in starts]
+        )
+
+    def _ages(self, now: Sequence[Count], many: int) -> Tensor:
+        """How old those are who were born together, a row for each of some steps from now on."""
+        there, exact = self._counts.device, counting_type(self._counts)
+        # A number goes to a GPU as an argument: a copy of its tensor would wait for the GPU.
+        each = [
+            one.to(exact).reshape(())
+            if isinstance(one, Tensor)
+            else torch.full((), one, dtype=exact, device=there)
+            for one in now
+        ]
+        ahead = torch.arange(many, dtype=exact, device=there)[:, None]
+        return ages(self._counts, step=torch.stack(each).index_select(0, self._whose) + ahead)
+
+
+def _fixed(group: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The options; None where one is a tensor, which may be changed unseen."""
+    options = {key: value for key, value in group.items() if key != "params"}
+    several = [value for value in options.values() if isinstance(value, tuple)]
+    held = [isinstance(one, Tensor) for one in chain(options.values(), *several)]
+    return None if any(held) else options
 
 
 class BirthsOfEntries:
@@ -95,27 +171,28 @@ class BirthsOfEntries:
         self._found: tuple[Tensor, Tensor] | None = None
 
     def of(
-        self, members: Sequence[tuple[int, Tensor]], parts: Sequence[Tensor]
+        self, members: Sequence[tuple[int, Tensor]], parts: Sequence[Tensor], starts: Sequence[int]
     ) -> tuple[Tensor, Tensor]:
         """Each entry's own number in the table, and that of its tensor.
 
         Args:
-            members: Where the births of each tensor begin, and the numbers of its entries' births.
+            members: The number of each tensor, and the numbers of its entries' births.
             parts: Its young entries.
+            starts: Where the births of each tensor begin.
         """
         alike = len(members) == len(self._of) and all(
-            start == known and number is kept
-            for (start, number), (known, kept) in zip(members, self._of, strict=True)
+            index == known and number is kept
+            for (index, number), (known, kept) in zip(members, self._of, strict=True)
         )
         if self._found is None or not alike:
             own = [
-                (number + start).expand(part.shape)
-                for (start, number), part in zip(members, parts, strict=True)
+                (number + starts[index]).expand(part.shape)
+                for (index, number), part in zip(members, parts, strict=True)
             ]
             all_ = [
-                torch.full_like(each, start) for (start, _), each in zip(members, own, strict=True)
+                torch.full_like(each, index) for (index, _), each in zip(members, own, strict=True)
             ]
-            self._of, self._found = list(members), (_joined(own), _joined(all_))
+            self._of, self._found = list(members), (joined(own), joined(all_))
         return self._found
 
 
@@ -138,21 +215,18 @@ def settle_together(
     ]
     kind = fine(parts[0])
     first, second = (
-        _joined(
+        joined(
             member.state[key][at] for (member, _), (at, _) in zip(members, young, strict=True)
         ).to(kind)
         for key in family.moments(group)
     )
-    value = _joined(parts)
-    each = [
-        (table.starts[index], number)
-        for (_, index), (_, number) in zip(members, young, strict=True)
-    ]
-    numbers, tensors = (births or BirthsOfEntries()).of(each, parts)
+    value = joined(parts)
+    each = [(index, number) for (_, index), (_, number) in zip(members, young, strict=True)]
+    numbers, tensors = (births or BirthsOfEntries()).of(each, parts, table.starts)
     gap = family.gap(
         second,
         [factor.index_select(0, numbers) for factor in table.factors],
-        family.common([factor.index_select(0, tensors) for factor in table.factors], group=group),
+        [factor.index_select(0, tensors) for factor in table.theirs],
         group=group,
     )
     right = (value.to(kind) + gap.mul_(first)).to(value.dtype)
@@ -163,22 +237,6 @@ def settle_together(
         member.parameter[at] = new.reshape(part.shape)
 
 
-def _joined(tensors: Iterable[Tensor]) -> Tensor:
+def joined(tensors: Iterable[Tensor]) -> Tensor:
     """One after the other."""
     return torch.cat([tensor.reshape(-1) for tensor in tensors])
-
-
-def _each(values: Sequence[Tensor], lengths: Sequence[int], *, device: torch.device) -> Tensor:
-    """One value a member as one value a birth."""
-    if all(value.device.type == "cpu" for value in values) and device.type == "cpu":
-        every = ([value.item()] * length for value, length in zip(values, lengths, strict=True))
-        return torch.tensor([*chain.from_iterable(every)], dtype=values[0].dtype, device="cpu")
-    return torch.cat(
-        [
-            # A number in the host's memory goes to a GPU as an argument: a copy of its tensor would wait for the GPU.
-            torch.full((length,), value.item(), dtype=value.dtype, device=device)
-            if value.device.type == "cpu"
-            else value.reshape(1).expand(length)
-            for value, length in zip(values, lengths, strict=True)
-        ]
-    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
@@ -12,11 +13,17 @@ from torch.optim import Optimizer
 
 from regrow.errors import OptimizerError
 from regrow.surgery.blocks import Scratch, settle_in_blocks
-from regrow.surgery.bundle import BirthsOfEntries, SteppedTensor, settle_together, table_of
+from regrow.surgery.bundle import (
+    AgeTables,
+    BirthsOfEntries,
+    SteppedTensor,
+    settle_together,
+)
 from regrow.surgery.optimizers.base import Family, options_by_parameter
 from regrow.surgery.optimizers.moments import MomentFamily
 from regrow.surgery.optimizers.step import Snapshot, YoungStep, is_coarse
-from regrow.surgery.young import Places, YoungEntries, ages, still_young
+from regrow.surgery.small import Small, SmallTensors
+from regrow.surgery.young import Count, Places, YoungEntries, ages, read, still_young
 
 
 class Correction:
@@ -33,7 +40,10 @@ class Correction:
         self.young: dict[nn.Parameter, YoungEntries] = {}
         self._snapshots: dict[nn.Parameter, Snapshot] = {}
         self._scratch = Scratch()
-        self._births: dict[int, BirthsOfEntries] = {}
+        # By the parameter group, as all that is worked out once for many steps.
+        self._tables: defaultdict[int, AgeTables] = defaultdict(AgeTables)
+        self._births: defaultdict[int, BirthsOfEntries] = defaultdict(BirthsOfEntries)
+        self._small: defaultdict[int, SmallTensors] = defaultdict(SmallTensors)
 
     def replace(self, parameter: nn.Parameter, entries: YoungEntries | None) -> None:
         """Put loaded young entries of a tensor in the place of what was; None: there are none."""
@@ -52,6 +62,8 @@ class Correction:
         if not self.young:
             return
         self._snapshots = {}
+        if isinstance(self.family, MomentFamily) and not any(map(is_coarse, self.young)):
+            return
         groups, family = options_by_parameter(self.optimizer), self.family
         with torch.no_grad():
             for parameter, entry in list(self.young.items()):
@@ -110,40 +122,49 @@ class Correction:
         horizon = family.horizon(group)
         for entry in entries:
             state = self.optimizer.state[entry.parameter]
-            step: Tensor = state["step"]
-            moved = entry.moved(step)
-            if moved is not False and self._has_young(entry, step, horizon=horizon):
-                stepped.append(SteppedTensor(entry=entry, state=state, step=step, moved=moved))
+            now = read(state["step"])
+            moved = entry.moved(now)
+            if moved is not False and self._has_young(entry, now, horizon=horizon):
+                stepped.append(SteppedTensor(entry=entry, state=state, now=now, moved=moved))
         if not stepped:
             return
-        table = table_of(stepped, family=family, group=group)
-        small: list[tuple[SteppedTensor, int]] = []
+        which, keys = id(group), family.moments(group)
+        table = self._tables[which].now(stepped, family=family, group=group)
+        small: list[Small] = []
+        others: list[tuple[SteppedTensor, int]] = []
         for index, member in enumerate(stepped):
-            grid, own = member.entry.grid, [member.state[key] for key in family.moments(group)]
+            grid, own = member.entry.grid, [member.state[key] for key in keys]
             if grid is None or not grid.fits([member.parameter, *own]):
-                small.append((member, index))
+                others.append((member, index))
+                continue
+            if grid.small:
+                small.append((member, index, grid))
                 continue
             settle_in_blocks(
                 member.parameter,
                 member.state,
                 grid=grid,
-                factors=table.of(index, member.counts.shape[0]),
+                factors=table.parts[index],
+                theirs=table.singles[index],
                 family=family,
                 group=group,
                 scratch=self._scratch,
             )
         if small:
-            births = self._births.setdefault(id(group), BirthsOfEntries())
-            settle_together(small, table, family=family, group=group, births=births)
+            self._small[which].settle(small, table, family=family, group=group)
+        if others:
+            births = self._births[which]
+            settle_together(others, table, family=family, group=group, births=births)
         for member in stepped:
-            self._aged(member.entry, member.step, horizon=horizon)
+            self._aged(member.entry, member.now, horizon=horizon)
 
     def _settle(
         self, entry: YoungEntries, before: Snapshot | None, group: Mapping[str, Any]
     ) -> None:
         parameter, family, horizon = entry.parameter, self.family, self.family.horizon(group)
         state, step = self.optimizer.state[parameter], self._count(entry, before)
-        moved = entry.moved(step)
+        now = read(step)
+        moved = entry.moved(now)
         if moved is False:
             return
         if family.reads_before(group, coarse=False) and not self._in_time(before, entry.name, step):
@@ -173,18 +194,18 @@ class Correction:
         entry.births = replace(births, kept=kept)
         if entry.count is not None:
             entry.count = step
-        self._aged(entry, step, horizon=horizon)
+        self._aged(entry, now, horizon=horizon)
 
-    def _has_young(self, entry: YoungEntries, step: Tensor, *, horizon: int | None) -> bool:
+    def _has_young(self, entry: YoungEntries, now: Count, *, horizon: int | None) -> bool:
         """Whether this step must be made right: an option may have changed so that nobody is young any more."""
-        if step.device.type == "cpu" and not entry.shed(step, horizon=horizon, by=1):
+        if not isinstance(now, Tensor) and not entry.shed(now, horizon=horizon, by=1):
             del self.young[entry.parameter]
             return False
         return True
 
-    def _aged(self, entry: YoungEntries, step: Tensor, *, horizon: int | None) -> None:
-        entry.aged(step)
-        if not entry.shed(step, horizon=horizon):
+    def _aged(self, entry: YoungEntries, now: Count, *, horizon: int | None) -> None:
+        entry.aged(now)
+        if not entry.shed(now, horizon=horizon):
             del self.young[entry.parameter]
 
     def _count(self, entry: YoungEntries, before: Snapshot | None) -> Tensor:

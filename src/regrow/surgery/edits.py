@@ -71,6 +71,8 @@ class OptimizerSurgeon:
             state tensor of the parameter's shape is zeroed, and that is all.
         other: Another surgeon at work on the same optimizer, under whatever names: the two share the young entries, so
             that each step is made right once.
+        ages: Whether entries that begin anew have a count of their own from then on. False: what is kept of them is
+            that of fresh ones, while their tensor's count goes on for them.
 
     Raises:
         ValueError: `other` works on another optimizer.
@@ -86,7 +88,9 @@ class OptimizerSurgeon:
         *,
         reset_state: Literal["exact", "zero"] = "exact",
         other: OptimizerSurgeon | None = None,
+        ages: bool = True,
     ) -> None:
+        self._ages = ages
         self._optimizer = optimizer
         self._family = tried_family(optimizer, reset_state=reset_state)
         self._parameters = dict(parameters)
@@ -165,6 +169,7 @@ class OptimizerSurgeon:
                     defaults=defaults,
                     family=self._family,
                     name=self._names[target.name],
+                    ages=self._ages,
                 )
 
     def clear(self, edits: Iterable[Edit]) -> None:

@@ -11,7 +11,7 @@ from torch.optim import Optimizer
 
 from regrow.errors import StateError
 from regrow.surgery.optimizers.base import Family, options_by_parameter
-from regrow.surgery.young import Births, YoungEntries, by_part, without
+from regrow.surgery.young import Births, YoungEntries, by_part, read, without
 
 _PARTS: Final = ("rows", "columns", "entries")
 _OF_TENSOR: Final = ("waited", "seen", "count")
@@ -22,9 +22,12 @@ _BORN: Final = "born"
 
 def saved(entries: YoungEntries) -> dict[str, Tensor]:
     """What to save of a tensor's young entries, not to be written into."""
+    seen = entries.seen
     found = {
         **saved_births(entries.births),
-        "seen": entries.seen,
+        "seen": seen
+        if isinstance(seen, Tensor)
+        else torch.tensor(seen, dtype=entries.births.counts.dtype, device="cpu"),
         "waited": torch.tensor(entries.waited, dtype=torch.int64, device="cpu"),
     }
     return found if entries.count is None else {**found, "count": entries.count}
@@ -53,7 +56,7 @@ def loaded(
         name=name,
         parameter=parameter,
         births=births,
-        seen=state["seen"],
+        seen=read(state["seen"]),
         waited=int(state["waited"]),
         count=None if counts else state["count"].to("cpu"),
     )

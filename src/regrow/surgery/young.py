@@ -15,6 +15,14 @@ from regrow.surgery.optimizers.base import Family
 from regrow.surgery.optimizers.slow import SLOW, begin_slow_
 from regrow.surgery.optimizers.step import Options
 
+Count = float | Tensor
+"""A count of updates: a number where it is in the host's memory, a tensor where reading it would wait for a device."""
+
+
+def read(count: Tensor) -> Count:
+    """A count as it is kept here."""
+    return count.item() if count.is_cpu else count
+
 
 @dataclass(frozen=True, kw_only=True)
 class Births:
@@ -101,7 +109,7 @@ def with_births(
     return without(born, older=None if horizon is None else now, horizon=horizon)
 
 
-def without(births: Births, *, older: Tensor | None, horizon: int | None) -> Births | None:
+def without(births: Births, *, older: Count | None, horizon: int | None) -> Births | None:
     """Leave out who has grown up, births of which no entry is left, and parts that say nothing.
 
     Examples:
@@ -115,7 +123,7 @@ def without(births: Births, *, older: Tensor | None, horizon: int | None) -> Bir
     counts = births.counts
     young = torch.ones_like(counts, dtype=torch.bool)
     if older is not None and horizon is not None:
-        young = older.to(counts) - counts < horizon
+        young = (older.to(counts) if isinstance(older, Tensor) else older) - counts < horizon
     young[0] = False
     left: dict[str, Tensor] = {}
     for name, part in births.parts.items():
@@ -179,6 +187,8 @@ def places(births: Births) -> tuple[Places, Tensor]:
         (tensor([[2, 3]]), tensor([[1]], dtype=torch.int32))
     """
     numbers = births.numbers()
+    if not numbers.shape:
+        return (), numbers  # one number, such as a temperature
     found = (numbers > 0).nonzero(as_tuple=True)
     at = tuple(
         index if size > 1 else slice(None) for index, size in zip(found, numbers.shape, strict=True)
@@ -186,7 +196,7 @@ def places(births: Births) -> tuple[Places, Tensor]:
     return at, numbers[at]
 
 
-def ages(counts: Tensor, *, step: Tensor) -> Tensor:
+def ages(counts: Tensor, *, step: Count) -> Tensor:
     """How old those are who were born together.
 
     Examples:
@@ -194,7 +204,8 @@ def ages(counts: Tensor, *, step: Tensor) -> Tensor:
         tensor([7., 5., 1.], dtype=torch.float64)
     """
     exact = torch.float32 if counts.device.type == "mps" else torch.float64
-    return (step.to(exact) - counts.to(exact)).clamp(min=1.0)
+    now = step.to(exact) if isinstance(step, Tensor) else step
+    return (now - counts.to(exact)).clamp(min=1.0)
 
 
 def still_young(age: Tensor, *, moved: bool | Tensor, horizon: int | None) -> Tensor:
@@ -226,7 +237,7 @@ class YoungEntries:
     name: str
     parameter: nn.Parameter
     births: Births
-    seen: Tensor
+    seen: Count
     waited: int = 0
     count: Tensor | None = None
 
@@ -244,23 +255,24 @@ class YoungEntries:
     def _eldest(self) -> float:
         return float(self.births.counts[1])
 
-    def moved(self, step: Tensor) -> bool | Tensor:
+    def moved(self, step: Count) -> bool | Tensor:
         """Whether the tensor was stepped since it was last looked at."""
-        if step.device.type != "cpu":
-            return step != self.seen.to(step.device)
-        return step.item() != self.seen.item()
+        seen = self.seen
+        if isinstance(seen, Tensor):  # the count may have been loaded onto another device
+            seen = seen.to(step.device) if isinstance(step, Tensor) else seen.item()
+        return step != seen
 
-    def aged(self, step: Tensor) -> None:
+    def aged(self, step: Count) -> None:
         """An update has been looked at."""
-        self.seen = step.detach().clone()
+        self.seen = step.detach().clone() if isinstance(step, Tensor) else step
         self.waited += 1
 
-    def shed(self, step: Tensor, *, horizon: int | None, by: int = 0) -> bool:
+    def shed(self, step: Count, *, horizon: int | None, by: int = 0) -> bool:
         """Leave out who has grown up, if it is time to look."""
         if horizon is None:
             return True
-        if step.device.type == self.births.counts.device.type == "cpu":
-            if step.item() - self._eldest < horizon + by:
+        if not isinstance(step, Tensor) and self.births.counts.is_cpu:
+            if step - self._eldest < horizon + by:
                 return True
         elif self.waited < horizon or (self.waited - horizon) % _LOOK_AGAIN:
             return True
@@ -283,17 +295,18 @@ def begin_(
     defaults: Options,
     family: Family,
     name: str,
+    ages: bool = True,
 ) -> None:
     """Let the marked entries of a tensor, which the optimizer has stepped before, begin anew in it.
 
     What is kept of them is that of fresh ones, and where later steps depend on the age, they are noted in `young`.
     Where no entry of a tensor is old any more, the optimizer is told to count from the earliest birth that is left:
-    with all born at once its own steps are right then.
+    with all born at once its own steps are right then. Without `ages` nobody is noted, and nobody told.
     """
     family.begin_(parameter, state, mask, group=group, defaults=defaults)
     if SLOW in state:
         begin_slow_(parameter, state, mask)
-    if not family.knows_age(group):
+    if not (ages and family.knows_age(group)):
         return
     known = young.get(parameter)
     count = None
@@ -321,6 +334,6 @@ def begin_(
             name=name,
             parameter=parameter,
             births=births,
-            seen=now.detach().clone(),
+            seen=read(now.detach().clone()),
             count=count,
         )

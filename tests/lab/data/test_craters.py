@@ -21,6 +21,7 @@ from regrow.lab.data.crater_files import (
     SHA256,
     TILE_STRIDE,
     TILES,
+    Candidates,
     fetch_files,
     read_candidates,
 )
@@ -44,6 +45,12 @@ def raw_dir(data_dir: Path) -> Path:
     return data_dir / "craters_raw"
 
 
+@pytest.fixture(scope="module")
+def found(raw_dir: Path) -> Candidates:
+    """The published candidates, read once."""
+    return read_candidates(raw_dir)
+
+
 def correlation(left: np.ndarray, right: np.ndarray) -> np.ndarray:
     """Pearson's, image by image."""
     left, right = (images.reshape(len(images), -1).astype(np.float64) for images in (left, right))
@@ -59,9 +66,8 @@ def test_the_local_files_have_the_hashes_that_a_download_must_have(raw_dir: Path
 
 @pytest.mark.data
 def test_labels_centres_order_and_counts_equal_the_prepared_file(
-    raw_dir: Path, prepared: dict[str, Any]
+    found: Candidates, prepared: dict[str, Any]
 ) -> None:
-    found = read_candidates(raw_dir)
     np.testing.assert_array_equal(found.labels, prepared["labels"])
     np.testing.assert_array_equal(found.xyr, prepared["xyr"])
     np.testing.assert_array_equal(
@@ -75,19 +81,30 @@ def test_labels_centres_order_and_counts_equal_the_prepared_file(
 
 @pytest.mark.data
 def test_squares_lie_within_two_pixels_and_nearly_all_are_equal(
-    raw_dir: Path, prepared: dict[str, Any]
+    found: Candidates, prepared: dict[str, Any]
 ) -> None:
-    boxes = crop_boxes(read_candidates(raw_dir).xyr)
+    boxes = crop_boxes(found.xyr)
     assert np.abs(boxes - prepared["box"]).max() <= 2
     assert (boxes == prepared["box"]).all(axis=1).sum() >= 4788
 
 
 @pytest.mark.data
 @pytest.mark.parametrize(
-    ("size", "key", "in_place", "unmatched"), [(15, "images", 4845, 1), (28, "images28", 4803, 2)]
+    ("size", "key", "in_place", "unmatched"),
+    [
+        (15, "images", 4845, 1),
+        pytest.param(28, "images28", 4803, 2, marks=pytest.mark.slow),
+    ],
 )
 def test_images_correlate_one_by_one(
-    *, raw_dir: Path, prepared: dict[str, Any], size: int, key: str, in_place: int, unmatched: int
+    *,
+    raw_dir: Path,
+    found: Candidates,
+    prepared: dict[str, Any],
+    size: int,
+    key: str,
+    in_place: int,
+    unmatched: int,
 ) -> None:
     """Row by row; and one to one among near-duplicates, which were told apart the other way round.
 
@@ -96,7 +113,6 @@ def test_images_correlate_one_by_one(
     not among the published crops, and one that the prepared file gives to two candidates (seen at 28
     pixels only).
     """
-    found = read_candidates(raw_dir)
     images = np.concatenate(
         [build_table(raw_dir, region=region, size=size).images for region in range(3)]
     )
@@ -129,9 +145,8 @@ def test_images_correlate_one_by_one(
 @pytest.mark.data
 @pytest.mark.parametrize("split", SPLITS)
 def test_the_split_of_seed_0_is_the_prepared_one(
-    raw_dir: Path, prepared: dict[str, Any], split: str
+    found: Candidates, prepared: dict[str, Any], split: str
 ) -> None:
-    found = read_candidates(raw_dir)
     for boxes in (crop_boxes(found.xyr), prepared["box"].astype(np.int64)):
         test = held_out_half(split, labels=found.labels, tile=found.tile, boxes=boxes, seed=0)
         np.testing.assert_array_equal(test, prepared[split] == 1)
@@ -139,9 +154,8 @@ def test_the_split_of_seed_0_is_the_prepared_one(
 
 @pytest.mark.data
 def test_overlap_groups_are_the_prepared_ones_and_none_straddles(
-    raw_dir: Path, prepared: dict[str, Any]
+    found: Candidates, prepared: dict[str, Any]
 ) -> None:
-    found = read_candidates(raw_dir)
     boxes = crop_boxes(found.xyr)
     groups = overlap_groups(boxes, found.tile)
     np.testing.assert_array_equal(groups, prepared["group"])

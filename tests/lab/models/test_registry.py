@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 
+from crossed import crossed
 from regrow.draw.initialisers import resolve_initialiser
 from regrow.errors import ConfigError, UnknownNameError
 from regrow.lab.models.registry import build, check, defaults, names, recorded_init, summary
@@ -51,8 +52,10 @@ def test_the_global_generator_is_put_back_after_an_error() -> None:
     assert torch.equal(torch.get_rng_state(), before)
 
 
-@pytest.mark.parametrize("name", names())
-@pytest.mark.parametrize(("channels", "size"), [(1, (8, 8)), (3, (15, 17))])
+@pytest.mark.parametrize(
+    ("name", "channels", "size"),
+    crossed(names(), [pytest.param(1, (8, 8)), pytest.param(3, (15, 17))]),
+)
 def test_logits_and_gradients_reach_every_parameter(
     name: str, channels: int, size: tuple[int, int]
 ) -> None:

@@ -71,7 +71,7 @@ def test_what_is_selected_and_how_long_may_differ(
         {"every_epochs": 1},
         {"reset_bias": False},
         {"reset_norm": False},
-        {"reset_optimizer": False},
+        {"optimizer_state": "kept"},
         {"readers": "zero"},
         {"preserve": True},
         {"grace_steps": 3},
@@ -241,16 +241,16 @@ def test_trials_go_on_from_their_own_file_or_from_the_furthest(two: MakeStudy) -
         return Held(members=tuple(name[label] for label in members), epoch=epoch)
 
     files = {name["a"]: held("abcdef", 3), name["c"]: held("cd", 5), name["e"]: held("e", 1)}
-    found = segments(specs, files)
+    found = list(segments(specs, files))
     assert ["".join(spec.label for spec in each.specs) for each in found] == ["abf", "cd", "e"]
     assert [each.name for each in found] == [name["a"], name["c"], name["e"]]
     # The trial that names the file leads its run, wherever it stands.
-    found = segments(specs, {name["f"]: held("fab", 2)})
+    found = list(segments(specs, {name["f"]: held("fab", 2)}))
     assert ["".join(spec.label for spec in each.specs) for each in found] == ["fab", "cde"]
     # A file of a trial that has ended leads nobody.
-    found = segments(specs[1:], {name["a"]: held("abcdef", 3)})
+    found = list(segments(specs[1:], {name["a"]: held("abcdef", 3)}))
     assert ["".join(spec.label for spec in each.specs) for each in found] == ["bcdef"]
-    found = segments(specs, files, sharing=False)
+    found = list(segments(specs, files, sharing=False))
     assert [[spec.label for spec in each.specs] for each in found] == [[x] for x in "abcdef"]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -68,50 +69,23 @@ def _is_worker(process: int) -> bool:
     return b"spawn_main" in Path(f"/proc/{process}/cmdline").read_bytes()
 
 
-@pytest.mark.usefixtures("spawned")
 def test_an_error_beside_others_is_of_the_run_that_has_it(
     digits_npz: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The worker imports a data order that fails for one seed: of four runs in a stack three must end."""
-    (tmp_path / "sitecustomize.py").write_text(FAILING)
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path) + os.pathsep + os.environ.get("PYTHONPATH", ""))
-    assert epoch_order(2, epoch=1, examples=3).shape == (3,)  # not in this process
+    """The worker has a data order that fails for one seed: of four runs in a stack three must end."""
+
+    def failing(seed: int, **rest: Any) -> Any:
+        if seed == 2:
+            raise ValueError("seed 2 has no order")
+        return epoch_order(seed, **rest)
+
     study = small_study(digits_npz, {"none": {"recipe": "none"}}, seeds=SEEDS)
-    found = go(study, tmp_path / "run", engine="stack", stack_size=4)
+    with monkeypatch.context() as patched:
+        patched.setattr("regrow.lab.member.epoch_order", failing)
+        patched.setattr("regrow.lab.pool.START", "fork")  # a worker has what this process has
+        found = go(study, tmp_path / "run", engine="stack", stack_size=4)
     assert found.tally.ended == {"finished": 3, "crashed": 1}
     assert len([text for text in found.notices if "side by side stopped" in text]) == 2
-
-
-FAILING = """
-import sys
-from importlib.abc import MetaPathFinder
-from importlib.machinery import PathFinder
-
-
-class Finder(MetaPathFinder):
-    def find_spec(self, name, path, target=None):
-        if name != "regrow.lab.member":
-            return None
-        spec = PathFinder.find_spec(name, path)
-        load = spec.loader.exec_module
-
-        def loaded(module):
-            load(module)
-            order = module.epoch_order
-
-            def failing(seed, **rest):
-                if seed == 2:
-                    raise ValueError("seed 2 has no order")
-                return order(seed, **rest)
-
-            module.epoch_order = failing
-
-        spec.loader.exec_module = loaded
-        return spec
-
-
-sys.meta_path.insert(0, Finder())
-"""
 
 
 def test_only_runs_of_one_training_are_put_together(digits_npz: Path) -> None:
@@ -122,7 +96,7 @@ def test_only_runs_of_one_training_are_put_together(digits_npz: Path) -> None:
         "long": {"recipe": "none", "train": {"epochs": 9}},
         "pair": {"recipe": "independent", "settings": {"partners": 2}},
     }
-    runs = segments(plan(small_study(digits_npz, arms)).trials, {})
+    runs = list(segments(plan(small_study(digits_npz, arms)).trials, {}))
     waiting = Runs(runs, ended={}, stack_size=1)
     of: dict[str, str] = {run.specs[0].label: waiting.kind(run) for run in runs}
     assert of["slow"] == of["fast"]

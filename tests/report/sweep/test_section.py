@@ -171,7 +171,8 @@ def test_a_control_has_a_panel_of_its_own(tmp_path: Path) -> None:
             point, arm if arm == "randomout" else "none", seed
         ),
     )
-    written = write_report(folder)
+    with blank():
+        written = write_report(folder)
     assert [path.stem for path in written.figures if path.suffix == ".png"] == [
         "base-map",
         "base-pairs",

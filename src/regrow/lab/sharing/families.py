@@ -28,12 +28,15 @@ _ALONE: Final = -2
 Part = TypeVar("Part")
 
 
-def families(specs: Sequence[TrialSpec]) -> list[tuple[TrialSpec, ...]]:
+def families(specs: Sequence[TrialSpec], keys: Keys | None = None) -> list[tuple[TrialSpec, ...]]:
     """Group trials that are the same run until a recipe first decides otherwise for one of them than for another.
 
     Such trials have the same seed, data, model and training, and recipes that differ at most in which filters are
     selected from the scores and in the share of the training that the recipe is active in (RandomOut's tau and P).
     Plain training belongs to all of them: it is the run in which nothing is ever selected.
+
+    Args:
+        keys: Of the trials of other seeds, which are grouped apart; None: there are no others.
 
     Returns:
         The groups, in the order of their first trials. Trials that cannot share are groups of one: several networks,
@@ -42,7 +45,7 @@ def families(specs: Sequence[TrialSpec]) -> list[tuple[TrialSpec, ...]]:
     Examples:
         See `tests/lab/sharing/test_families.py`.
     """
-    groups = grouped(specs, _Keys().of)
+    groups = grouped(specs, (keys or Keys()).of)
     plain = {ground: members for (ground, kind), members in groups.items() if kind == _PLAIN}
     found = [
         # The first kind of recipe on the same ground takes the plain trials along.
@@ -56,8 +59,8 @@ def families(specs: Sequence[TrialSpec]) -> list[tuple[TrialSpec, ...]]:
     return sorted(found, key=lambda members: min(place[spec.trial] for spec in members))
 
 
-class _Keys:
-    """What is equal where runs are: a text for the ground, a number for the kind of recipe."""
+class Keys:
+    """What is equal where runs are: a text for the ground, a number for the kind of recipe; recipes are built once."""
 
     def __init__(self) -> None:
         self._kinds: dict[str, int] = {}
@@ -98,7 +101,7 @@ def common_part(recipe: Recipe) -> tuple[object, ...] | None:
     select = recipe.select
     if recipe.drop or not isinstance(recipe.when, Every) or select.remembers or select.graded:
         return None
-    if recipe.guard is not None or recipe.gain_check is not None:
+    if not all(each is None for each in (recipe.guard, recipe.gain_check, recipe.network)):
         return None  # they act before anything is renewed: plain training is another run from the first step on
     # How long it looks may differ: up to where the first one stops they are the same run.
     same = replace(recipe.when, active_fraction=1.0)
@@ -130,7 +133,7 @@ def _rest(recipe: Recipe) -> tuple[object, ...]:
         recipe.grace,
         recipe.newborn,
         recipe.min_loss,
-        recipe.reset_optimizer,
+        recipe.optimizer_state,
         recipe.exclude_first,
         recipe.init,
     )

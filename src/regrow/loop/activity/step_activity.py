@@ -288,6 +288,7 @@ def _means(sums: Tensor | None) -> dict[str, Tensor]:
     """A `LayerActivity`'s means from sums; nothing where there are none."""
     if sums is None:
         return {}
-    total, size, positive, values, *apart = sums
-    found = {"mean": total / values, "size": size / values, "positive": positive / values}
-    return {**found, "deviation": apart[0] / values} if apart else found
+    totals, values, apart = sums.split([3, 1, len(sums) - 4])
+    names = ("mean", "size", "positive", "deviation")
+    each = torch.cat((totals, apart)) if len(apart) else totals
+    return dict(zip(names, (each / values).unbind(), strict=False))

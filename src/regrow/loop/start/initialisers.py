@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from fnmatch import fnmatchcase
 
 import torch
 from torch import Tensor, nn
 
+from regrow.compose import Recipe
 from regrow.draw import Initialiser, InitSpec, Key, draw_filters, drawn_anew, resolve_initialiser
 from regrow.errors import ConfigError, RegrowError
-from regrow.graph import Filters, Reader
+from regrow.graph import Filters, Reader, Wiring
 from regrow.renewal import Layer
+from regrow.renewal.network import NetworkNeed
 
 _STOCK_RESETS = {nn.Conv2d.reset_parameters, nn.Linear.reset_parameters}
 """The reset methods whose distribution is ``torch_default``; all convolutions share one."""
@@ -25,17 +27,19 @@ def resolve_layers(
     init: InitSpec | Mapping[str, InitSpec] | None,
     with_readers: bool,
     unless: Callable[[Filters, RegrowError], bool] = lambda filters, error: False,
+    also: Sequence[str] = (),
 ) -> list[Layer]:
     """Give every layer what its fresh filters are drawn from.
 
     Args:
         unless: Whether a layer is left out instead of raising what is wrong with its initialiser.
+        also: Paths of layers that are drawn elsewhere, so that `init` may name them.
     """
     if isinstance(init, Mapping):
         paths = [layer.path for layer in filters]
         if with_readers:
             paths += [reader.path for layer in filters for reader in layer.readers]
-        paths = list(dict.fromkeys(paths))
+        paths = list(dict.fromkeys([*paths, *also]))
         for pattern in init:
             if not any(fnmatchcase(path, pattern) for path in paths):
                 raise ConfigError(
@@ -71,6 +75,37 @@ def resolve_layers(
         else:
             found.append(Layer(filters=layer, initialiser=own, reader_initialisers=theirs))
     return found
+
+
+def draws_whole(recipe: Recipe) -> bool:
+    """Whether a recipe draws a whole network anew."""
+    return recipe.network is not None and NetworkNeed.FRESH in recipe.network.needs
+
+
+def layers_drawn_whole(
+    recipe: Recipe,
+    model: nn.Module,
+    wiring: Wiring,
+    tensors: Mapping[str, Tensor],
+    *,
+    init: InitSpec | Mapping[str, InitSpec] | None,
+    trained: Set[str],
+) -> list[Layer]:
+    """All layers with their initialisers, the output layer's too, for a recipe that draws a whole network anew.
+
+    Those that are not trained now are left out where theirs is not known.
+    """
+    if not draws_whole(recipe):
+        return []
+    layers = [each for each in wiring.layers if each.weight in tensors]
+    return resolve_layers(
+        model,
+        layers,
+        tensors,
+        init=init,
+        with_readers=False,
+        unless=lambda layer, error: layer.weight not in trained,
+    )
 
 
 def _told(path: str, init: InitSpec | Mapping[str, InitSpec] | None) -> InitSpec | None:

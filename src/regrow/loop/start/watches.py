@@ -26,12 +26,13 @@ def watches_of(
     dry_run: bool,
 ) -> list[OptimizerWatch]:
     """One a optimizer; with a surgeon, where its state is written."""
-    treatment: Literal["exact", "zero"] | None = reset_state if recipe.reset_optimizer else None
-    if recipe.drop and treatment is None:
-        # A drop still clears what is out: any optimizer's state can be zeroed.
-        treatment = "zero"
+    exact = recipe.optimizer_state == "exact"
+    # Where nothing is kept, and in a drop, which clears what is out: any optimizer's state can be zeroed.
+    writes = recipe.drop or recipe.optimizer_state != "kept"
     surgeons = [
-        None if dry_run or treatment is None else _surgeon(one, parameters, reset_state=treatment)
+        _surgeon(one, parameters, reset_state=reset_state if exact else "zero", ages=exact)
+        if writes and not dry_run
+        else None
         for one in optimizers
     ]
     found = [OptimizerWatch(*each) for each in zip(optimizers, surgeons, strict=True)]
@@ -44,9 +45,10 @@ def _surgeon(
     parameters: Mapping[str, Tensor],
     *,
     reset_state: Literal["exact", "zero"],
+    ages: bool,
 ) -> OptimizerSurgeon:
     """It shares its young entries with that of another recipe: apart, two would correct them twice."""
     mine = {name: each for name, each in parameters.items() if isinstance(each, nn.Parameter)}
     others = (each for each in _WATCHES if each.active and each.optimizer is optimizer)
     other = next((each.surgeon for each in others if each.surgeon is not None), None)
-    return OptimizerSurgeon(optimizer, mine, reset_state=reset_state, other=other)
+    return OptimizerSurgeon(optimizer, mine, reset_state=reset_state, other=other, ages=ages)

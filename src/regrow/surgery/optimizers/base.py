@@ -14,7 +14,7 @@ from regrow.surgery.optimizers.slow import SLOW
 from regrow.surgery.optimizers.step import FORGOTTEN, Options, StepResult, YoungStep
 
 LEAVE: Final = (
-    "reset_optimizer=False in the recipe (RandomOut(reset_optimizer=False)) leaves the optimizer's state of renewed "
+    "optimizer_state='kept' in the recipe (RandomOut(optimizer_state='kept')) leaves the optimizer's state of renewed "
     "filters as it is"
 )
 """The way out that every optimizer has."""

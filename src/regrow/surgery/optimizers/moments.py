@@ -155,14 +155,17 @@ class Adam(MomentFamily):
     ) -> Tensor:
         """Taken with the fraction reduced by the spread: one pass less; and all in two tensors.
 
-        To find memory for each pass takes as long as a pass does.
+        To find memory for each pass takes as long as a pass does. Divided and subtracted in one pass, which rounds as
+        two do, since the factor between them is -1.
         """
         above, added = theirs
+        length, spread = own
         first, other = (None, None) if into is None else into
         root = safe_root(second, out=first)
         taken = torch.add(root, added, out=other)
         torch.div(above, taken, out=taken)
-        return taken.sub_(adam_rate(root, *own, eps=float(group["eps"]), out=root))
+        below = torch.mul(root, spread, out=first).add_(float(group["eps"]))
+        return taken.addcdiv_(length, below, value=-1)
 
     def common(self, factors: Sequence[Tensor], *, group: Options) -> Sequence[Tensor]:
         """Numerator and what is added to the root, both reduced by the spread."""

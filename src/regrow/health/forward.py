@@ -1,0 +1,114 @@
+"""ForwardReading: the model runs as it is, and what passes at outlets and inlets is taken while it runs.
+
+Called by `health/inspecting.py` with one batch after the other. Nothing of a pass is kept but sums.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from regrow.activity.call_table import CallTable
+from regrow.errors import TraceError
+from regrow.graph.calling import tensors_in
+from regrow.graph.filters import Filters
+from regrow.graph.flows import Flow
+from regrow.graph.frames import Frame, Frames
+from regrow.graph.undisturbed import hooked
+from regrow.health.data import Batch
+from regrow.health.input_reading import BatchReading, GainReading, InletReading
+from regrow.health.pass_values import BOUNDS, PassValues
+from regrow.health.unit_reading import UnitReading
+
+
+class _BoundsTable(CallTable):
+    """Notes besides which tensors come from an activation with bounds."""
+
+    def __init__(self, frames: Frames, values: PassValues) -> None:
+        super().__init__(frames)
+        self._values = values
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Read, call, and note."""
+        out = super().__torch_function__(func, types, args, kwargs)
+        bounds = BOUNDS.get(getattr(func, "__name__", ""))
+        if bounds is not None and isinstance(out, Tensor):
+            self._values.bounded(out, bounds)
+        return out
+
+
+class ForwardReading:
+    """Everything that forward passes show.
+
+    Attributes:
+        units: By layer, one for each outlet; none where it is not known where units leave.
+        inlets: By layer.
+        gains: Of all layers.
+        batches: Of the model's own inputs.
+        examples: How many have passed.
+
+    Args:
+        model: The bare model, in the mode in which it is run.
+        layers: By path, in the order of the calls.
+        flows: Where their units leave in that mode.
+    """
+
+    def __init__(
+        self, model: nn.Module, layers: Mapping[str, Filters], flows: Mapping[str, Flow]
+    ) -> None:
+        self._model = model
+        self._ended: list[Frame] = []
+        self._frames = Frames(model, left=self._ended.append)
+        self._values = PassValues()
+        self._table = _BoundsTable(self._frames, self._values)
+        self.gains = GainReading(model, layers)
+        self.batches = BatchReading()
+        self.examples = 0
+        self.units: dict[str, list[UnitReading]] = {}
+        self.inlets: dict[str, InletReading] = {}
+        tensors = dict(model.named_parameters(remove_duplicate=False))
+        for path, layer in layers.items():
+            flow = flows.get(path, Flow())
+            device = tensors[layer.weight].device
+            self.units[path] = []
+            for number, outlet in enumerate(flow.outlets):
+                # Of a unit that is read at two places one is enough to see whom it is like.
+                reading = UnitReading(outlet, layer.count, device, compared=number == 0)
+                self.units[path].append(reading)
+                self._table.enter(outlet.site, self._taken_by(reading), reading)
+            if flow.inlet is not None:
+                inlet = self.inlets[path] = InletReading(flow.inlet_axis)
+                self._table.enter(flow.inlet, self._taken_by(inlet), None)
+
+    def _taken_by(self, reading: UnitReading | InletReading) -> Callable[[Tensor], None]:
+        return lambda x: reading.take(x, self._values)
+
+    def run(self, batch: Batch) -> Any:
+        """Run the model on a batch: what it gives."""
+        args, named = batch.arguments()
+        self.batches.take(list(tensors_in((args, named))))
+        self._frames.install()
+        try:
+            self._frames.begin()
+            self._ended.clear()
+            with hooked(self.gains.before, self.gains.after, named=True), self._table:
+                given = self._model(*args, **named)
+        except Exception as error:
+            raise TraceError(
+                f"the model must run on every batch; its forward raised {type(error).__name__}: {error} (inspect)"
+            ) from error
+        finally:
+            self._frames.remove()
+            self._values.clear()
+        self._table.check(self._ended)
+        self._ended.clear()
+        self.examples += len(batch)
+        return given
+
+
+def first_device(model: nn.Module) -> torch.device:
+    """Where batches are taken to."""
+    return next((each.device for each in model.parameters()), torch.device("cpu"))

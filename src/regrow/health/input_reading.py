@@ -1,0 +1,145 @@
+"""What layers hear, and what they make of it: sums over all passes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Final, cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.conv import _ConvNd  # pyright: ignore[reportPrivateUsage] # the base of all convolutions
+
+from regrow.graph.filters import Filters
+from regrow.graph.plain import is_layer
+from regrow.health.pass_values import PassValues, by_example, exact
+
+_EXAMPLES: Final = 16
+"""So many of a batch, to twice as many, are enough for a gain."""
+
+
+class InletReading:
+    """Which of the channels that one layer hears have changed.
+
+    Attributes:
+        broken: Some of it was not what was traced.
+
+    Args:
+        axis: Of the channels, from the end.
+    """
+
+    def __init__(self, axis: int) -> None:
+        self.broken = False
+        self._axis = axis
+        self.low: Tensor | None = None
+        self.high: Tensor | None = None
+        self.values = 0
+
+    def take(self, x: Tensor, values: PassValues) -> None:
+        """Take one call in."""
+        if not (x.numel() and -x.ndim <= self._axis < x.ndim and x.is_floating_point()):
+            self.broken = self.broken or bool(x.numel())
+            return
+        ends = values.ends(x.detach(), (x.ndim + self._axis,))
+        low, high = ends.low.amin(0), ends.high.amax(0)
+        if self.low is not None and self.high is not None:
+            if low.shape != self.low.shape:
+                self.broken = True
+                return
+            low, high = torch.minimum(self.low, low), torch.maximum(self.high, high)
+        self.low, self.high = low, high
+        self.values += len(ends.low) * ends.positions
+
+
+class GainReading:
+    """rms(out without the bias) / rms(in) of layers that are modules, by hooks that belong to torch and not to them.
+
+    Args:
+        model: The bare model.
+        layers: Which.
+    """
+
+    def __init__(self, model: nn.Module, layers: Mapping[str, Filters]) -> None:
+        self._paths: dict[nn.Module, str] = {}
+        for path, layer in layers.items():
+            owner, _, attribute = layer.weight.rpartition(".")
+            module = model.get_submodule(owner)
+            if attribute == "weight" and is_layer(module):
+                self._paths[module] = path
+        self._sums: dict[str, list[float]] = {}
+
+    def before(self, module: nn.Module, args: tuple[object, ...]) -> None:
+        """Nothing is looked at in front of a layer."""
+
+    def after(
+        self, module: nn.Module, args: tuple[object, ...], named: dict[str, object], out: object
+    ) -> None:
+        """A module has run."""
+        path = self._paths.get(module)
+        heard = args[0] if args else named.get("input")
+        if path is None or not (isinstance(heard, Tensor) and isinstance(out, Tensor)):
+            return
+        sums = self._sums.setdefault(path, [0.0, 0.0, 0.0, 0.0])
+        for place, x in ((0, _some(heard)), (2, _without_bias(module, _some(out)))):
+            sums[place] += _square(x)
+            sums[place + 1] += x.numel()
+
+    def gain(self, path: str) -> float | None:
+        """None where the layer did not run as a module, hears nothing or gives nothing."""
+        sums = self._sums.get(path)
+        if sums is None or not (sums[0] != 0 and sums[2] != 0 and sums[1] and sums[3]):
+            return None
+        ratio = (sums[2] / sums[3]) / (sums[0] / sums[1])
+        return math.sqrt(ratio) if ratio >= 0 else math.nan
+
+
+class BatchReading:
+    """Means and spreads of the numbers that the model is called with, channel by channel."""
+
+    def __init__(self) -> None:
+        self._sums: dict[int, Tensor] = {}
+
+    def take(self, given: list[Tensor]) -> None:
+        """Take one batch in; whole numbers are no measurements."""
+        for place, x in enumerate(given):
+            if not (x.is_floating_point() and x.ndim > 1 and x.numel()):
+                continue
+            kind = exact(x.device)
+            wide = by_example(x.detach(), (1,)).movedim(1, 0).flatten(1).to(kind)
+            sums = torch.stack(
+                (wide.sum(1), wide.square().sum(1), torch.full_like(wide[:, 0], wide.shape[1]))
+            )
+            before = self._sums.get(place)
+            if before is None or before.shape == sums.shape:
+                self._sums[place] = sums if before is None else before + sums
+
+    def shift(self) -> float | None:
+        """|mean| / |spread| over the channels, of the input that is out by most; None without such an input."""
+        found: list[float] = []
+        for sums in self._sums.values():
+            mean = sums[0] / sums[2]
+            variance = (sums[1] / sums[2] - mean.square()).clamp(min=0)
+            spread = float(variance.sum().sqrt())
+            size = float(torch.linalg.vector_norm(mean))
+            if spread > 1e-6 * size:
+                found.append(size / spread)
+        return max(found, default=None)
+
+
+def _some(x: Tensor) -> Tensor:
+    """Some of the examples, evenly spaced: a ratio of means needs no more."""
+    return x[:: max(1, len(x) // _EXAMPLES)] if x.ndim > 1 else x
+
+
+def _without_bias(module: nn.Module, out: Tensor) -> Tensor:
+    """A large bias is no gain: it says the same to every example."""
+    bias = module._parameters.get("bias")  # pyright: ignore[reportPrivateUsage]
+    if bias is None:
+        return out.detach()
+    # Behind the channels of a convolution are its positions.
+    spatial = (1,) * (cast("Tensor", module.weight).ndim - 2) if isinstance(module, _ConvNd) else ()
+    return out.detach() - bias.detach().reshape(-1, *spatial)
+
+
+def _square(x: Tensor) -> float:
+    return float(torch.linalg.vector_norm(x.detach().float())) ** 2

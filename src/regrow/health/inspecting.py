@@ -1,0 +1,274 @@
+"""inspect: what is wrong with a network, by measurement, without training it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, nullcontext
+from itertools import chain
+from typing import Any, Final
+
+import torch
+from torch import Tensor, nn
+
+from regrow._checks import check_whole
+from regrow.errors import ConfigError
+from regrow.graph import Filters, Wiring, trace, unwrap
+from regrow.graph.flows import Flow
+from regrow.graph.trace import evaluation_flows
+from regrow.graph.undisturbed import undisturbed
+from regrow.health.data import Batch, batches_of, generators_kept
+from regrow.health.forward import ForwardReading, first_device
+from regrow.health.gradients import Loss, MeanGradient, check_optimizer, loss_of, next_steps
+from regrow.health.health import Health
+from regrow.health.layer_health import LayerHealth
+from regrow.health.layer_values import gradient_values, unit_values, weight_values
+from regrow.health.probe import probe_gap
+from regrow.health.thresholds import Thresholds
+from regrow.nn.gain_check import settled
+
+_PICTURES: Final = 64
+"""Filters of the first layer that a page shows, at most."""
+
+_SIDE: Final = 32
+"""Rows and columns of such a filter, at most."""
+
+
+def inspect(
+    model: nn.Module,
+    batch_or_loader: Any,
+    *,
+    loss: Loss | None = None,
+    targets: Any = None,
+    optimizer: object = None,
+    steps: int = 0,
+    wiring: Wiring | None = None,
+    thresholds: Thresholds | None = None,
+) -> Health:
+    """Look at a network: what is dead, what is dormant, what repeats, what is about to blow up, and what has helped.
+
+    The model is not trained. It runs in evaluation mode, once a batch; where there are targets, with one backward
+    pass. Everything is a symptom, no verdict: networks with dead or dormant units often train well.
+
+    Args:
+        model: Any network that `regrow.trace` can follow, wrapped or not. Left as it was: parameters, buffers,
+            gradients, flags, hooks, random state.
+        batch_or_loader: One batch, as the model is called with it (a tensor, a tuple of the forward's arguments, a dict
+            of its keyword arguments); or an iterable of batches, each a tensor, such a dict, or a pair of inputs and
+            targets. It is gone through once, and nothing of a batch is kept. A list is one of batches.
+        loss: Takes the model's output and a batch's targets and gives the mean loss. None: cross entropy where there
+            are targets, and where there are none what the model's output has as its ``loss``.
+        targets: Of one batch; a loader brings its own.
+        optimizer: The optimizer that trains the model: how long its next step would be. It is not stepped.
+        steps: Optimizer steps of the fresh-probe gap: copies of this network, and of one with fresh weights, learn the
+            first batch with its targets shuffled; 0: it is not measured.
+        wiring: What `regrow.trace` gave for this model; None: it is traced.
+        thresholds: From which number on something is named; None: the papers' own.
+
+    Returns:
+        The report: `print` it, or look at its ``layers``, ``symptoms`` and ``advice``.
+
+    Raises:
+        ConfigError: A loader without a batch.
+
+    Edge cases:
+        A batch, target, loss or optimizer that does not fit is a ConfigError; a model that cannot be followed, or does
+        not run, a TraceError.
+        Without targets and without a loss in the model's output nothing that needs a gradient is measured. Layers whose
+        units cannot be followed are measured by their weights alone; `Health.notes` says why. A unit that fires on few
+        examples looks dead on fewer: the report says which share it cannot see.
+
+    Examples:
+        >>> _ = torch.manual_seed(0)
+        >>> net = nn.Sequential(nn.Linear(20, 30), nn.ReLU(), nn.Linear(30, 2))
+        >>> with torch.no_grad():
+        ...     _ = net[0].bias[3].fill_(-100)
+        >>> health = inspect(net, torch.randn(500, 20), targets=torch.randint(2, (500,)))
+        >>> health["0"].units["dead"]
+        (3,)
+        >>> [str(each.key) for each in health.advice]
+        ['renew_dead']
+    """
+    check_whole(steps, name="steps", where="inspect")
+    limits = Thresholds() if thresholds is None else thresholds
+    bare = unwrap(model)
+    parameters = dict(bare.named_parameters(remove_duplicate=False))
+    tensors = {**parameters, **dict(bare.named_buffers(remove_duplicate=False))}
+    bare_optimizer = None if optimizer is None else check_optimizer(optimizer, parameters)
+    device = first_device(bare)
+    with ExitStack() as stack:
+        # Before the loader is asked for anything: to begin takes a random number.
+        stack.enter_context(generators_kept(batch_or_loader))
+        stack.enter_context(undisturbed(bare))
+        stack.enter_context(torch.autocast(device.type, enabled=False))
+        batches = iter(batches_of(batch_or_loader, targets=targets))
+        first = next(batches, None)
+        if first is None:
+            raise ConfigError("batch_or_loader must give a batch, and gave none (inspect)")
+        example = first.on(device).example()
+        found = trace(bare, example) if wiring is None else wiring
+        flows = evaluation_flows(bare, example)
+        layers = {layer.path: layer for layer in found.layers}
+        forward = ForwardReading(bare, layers, flows)
+        backward = MeanGradient(dict(bare.named_parameters()))
+        for batch in _on(device, chain((first,), batches)):
+            wanted = loss is not None or batch.targets is not None or _may_have_labels(batch)
+            with torch.enable_grad() if wanted else nullcontext():
+                given = forward.run(batch)
+                value = loss_of(given, batch, loss) if wanted else None
+            if value is not None:
+                backward.add(value, len(batch))
+        gradients = backward.mean()
+        gap, kept = (
+            probe_gap(bare, first.on(device), loss=loss, optimizer=bare_optimizer, steps=steps)
+            if steps
+            else (None, ())
+        )
+    # A tied parameter has several names, and each layer knows it by its own.
+    by_tensor = {id(parameters[name]): grad for name, grad in gradients.items()}
+    gradients = {
+        name: by_tensor[id(each)] for name, each in parameters.items() if id(each) in by_tensor
+    }
+    moved = (
+        next_steps(bare_optimizer, parameters, gradients)
+        if bare_optimizer is not None and gradients
+        else {}
+    )
+    measured = tuple(
+        _of_layer(
+            layer,
+            wiring=found,
+            flow=flows.get(path, Flow()),
+            forward=forward,
+            tensors=tensors,
+            gradients=gradients,
+            moved=moved,
+            limits=limits,
+        )
+        for path, layer in layers.items()
+    )
+    evidence = ["weights only", "one forward", *(["one backward"] if gradients else [])]
+    if steps:
+        evidence.append(f"{steps} steps")
+    return Health(
+        layers=measured,
+        examples=forward.examples,
+        evidence=tuple(evidence),
+        input_shift=forward.batches.shift(),
+        loss=backward.loss,
+        probe_gap=gap,
+        thresholds=limits,
+        notes=(
+            *_fresh_norms(bare),
+            *(
+                f"the fresh-probe gap with fresh values of {name}: no module draws it"
+                for name in kept
+            ),
+            *_notes(measured, found, optimizer=optimizer, gradients=gradients),
+        ),
+        pictures=_pictures(found.layers, tensors),
+    )
+
+
+def _on(device: torch.device, batches: Iterator[Batch]) -> Iterator[Batch]:
+    return (batch.on(device) for batch in batches)
+
+
+def _may_have_labels(batch: Batch) -> bool:
+    """Models that work out their loss themselves take labels by name."""
+    return isinstance(batch.inputs, Mapping) and any("label" in str(each) for each in batch.inputs)
+
+
+def _of_layer(
+    layer: Filters,
+    *,
+    wiring: Wiring,
+    flow: Flow,
+    forward: ForwardReading,
+    tensors: Mapping[str, Tensor],
+    gradients: Mapping[str, Tensor],
+    moved: Mapping[str, tuple[float, float]],
+    limits: Thresholds,
+) -> LayerHealth:
+    weights = weight_values(layer, tensors, flow.factors, limits)
+    units = unit_values(
+        layer,
+        [] if layer.is_head else forward.units[layer.path],
+        forward.inlets.get(layer.path),
+        tensors=tensors,
+        weights=weights,
+        limits=limits,
+    )
+    slopes = gradient_values(layer, gradients, moved, tensors, limits)
+    marks = {**weights.marks, **units.marks, **slopes.marks}
+    if "norm_killed" in marks:
+        marks["zero_by_construction"] = marks["zero_by_construction"] & ~marks["norm_killed"]
+    if "low_gradient" in marks:
+        # Who gives one value throughout is named already, and gets no gradient for that reason.
+        for key in ("dead", "blocked", "starved"):
+            if key in marks:
+                marks["low_gradient"] = marks["low_gradient"] & ~marks[key]
+    numbers = {**weights.numbers, **units.numbers, **slopes.numbers}
+    gain = forward.gains.gain(layer.path)
+    if gain is not None:
+        numbers["gain"] = gain
+    return LayerHealth(
+        path=layer.path,
+        kind=layer.kind,
+        count=layer.count,
+        is_head=layer.is_head,
+        units={key: tuple(each.nonzero()[:, 0].tolist()) for key, each in marks.items()},
+        numbers=numbers,
+        settled="it is an output layer" if layer.is_head else settled(layer, wiring),
+        why_not=units.why_not,
+    )
+
+
+def _notes(
+    layers: Sequence[LayerHealth],
+    wiring: Wiring,
+    *,
+    optimizer: object,
+    gradients: Mapping[str, Tensor],
+) -> tuple[str, ...]:
+    unjudged = [
+        f"what {layer.path or 'the model'} gives: {layer.why_not}"
+        for layer in layers
+        if layer.why_not and not layer.is_head
+    ]
+    without = (
+        ["gradients: there are no targets, and the model gives no loss"] if not gradients else []
+    )
+    if optimizer is not None and not gradients:
+        without.append("the optimizer's next step: it needs a gradient")
+    return (*without, *unjudged, *wiring.remarks)
+
+
+def _fresh_norms(model: nn.Module) -> tuple[str, ...]:
+    """Norms that have counted no batch do not normalise in evaluation mode, and what they give is another network's."""
+    fresh = [
+        path
+        for path, module in model.named_modules()
+        if isinstance(count := getattr(module, "num_batches_tracked", None), Tensor)
+        and int(count) == 0
+    ]
+    if not fresh:
+        return ()
+    more = f" and {len(fresh) - 1} more" if len(fresh) > 1 else ""
+    return (
+        f"what a training pass would show: '{fresh[0]}'{more} has seen no batch yet, so that evaluation mode does not "
+        "normalise",
+    )
+
+
+def _pictures(
+    layers: Sequence[Filters], tensors: Mapping[str, Tensor]
+) -> tuple[tuple[tuple[tuple[float, ...], ...], ...], ...]:
+    """The filters of the first layer, where they are images."""
+    first = layers[0]
+    weight = tensors[first.weight].detach()
+    if first.kind != "conv" or weight.ndim != 4 or max(weight.shape[2:]) > _SIDE:
+        return ()
+    return tuple(
+        tuple(tuple(tuple(row) for row in channel) for channel in each)
+        for each in weight[:_PICTURES, :3].float().nan_to_num(0.0, 0.0, 0.0).cpu().tolist()
+    )

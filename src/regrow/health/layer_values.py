@@ -1,0 +1,235 @@
+"""What was read of a layer, turned into its `LayerHealth`: who is named by which measure, and the layer's numbers.
+
+Called by `health/inspecting.py` at the end, once a layer.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from regrow.draw import resolve_initialiser
+from regrow.functional import (
+    effective_rank,
+    filter_overlap,
+    isometry_deviation,
+    largest_cosine,
+    relative_activity,
+    relative_gradient,
+    share_rank,
+    silent,
+    singular_values,
+    weight_l1,
+)
+from regrow.graph.filters import Filters, Norm
+from regrow.graph.flows import Factor
+from regrow.graph.slices import rows
+from regrow.health.input_reading import InletReading
+from regrow.health.thresholds import Thresholds
+from regrow.health.unit_reading import UnitReading
+
+
+@dataclass(frozen=True, kw_only=True)
+class Values:
+    """Marks of units by measure, (O,) bool on the CPU, and numbers."""
+
+    marks: Mapping[str, Tensor]
+    numbers: Mapping[str, float]
+    why_not: str = ""
+
+
+def weight_values(
+    layer: Filters, tensors: Mapping[str, Tensor], factors: Sequence[Factor], limits: Thresholds
+) -> Values:
+    """What weights alone show."""
+    weight = tensors[layer.weight].detach()
+    wide = rows(weight, layer).to(torch.promote_types(weight.dtype, torch.float32))
+    empty = not bool(wide.any())
+    zero = _behind_zero(layer, tensors, factors)
+    marks = {"zero_by_construction": torch.ones_like(zero) if empty else zero}
+    numbers = {"weight_ratio": float(wide.norm()) / fresh_norm(layer, weight)}
+    if empty:  # what has not begun has no directions
+        return Values(marks=marks, numbers=numbers)
+    marks["invalid"] = (weight_l1(wide) < limits.invalid).cpu()
+    many = layer.is_head or layer.count > limits.most_units
+    near = layer.count // layer.groups
+    if not many and near > 1 and wide.shape[-1] >= limits.least_numbers:
+        blocks = wide.unflatten(0, (layer.groups, near))
+        marks["duplicate"] = (largest_cosine(blocks @ blocks.mT).flatten() > limits.duplicate).cpu()
+        numbers["overlap"] = float(filter_overlap(wide, groups=layer.groups).mean())
+    if not many and bool(wide.isfinite().all()):
+        numbers["isometry"] = float(
+            isometry_deviation(wide.unflatten(0, (layer.groups, near))).mean()
+        )
+    return Values(marks=marks, numbers=numbers)
+
+
+def fresh_norm(layer: Filters, weight: Tensor) -> float:
+    """The norm that the weight would have as torch's own layers draw it."""
+    shaped = weight.detach().mT if layer.columns else weight.detach()
+    bound = resolve_initialiser("torch_default", weight=shaped, where=layer.path).scale
+    return bound * math.sqrt(weight.numel() / 3)
+
+
+def _behind_zero(
+    layer: Filters, tensors: Mapping[str, Tensor], factors: Sequence[Factor]
+) -> Tensor:
+    """Units with a norm scale or another factor of exactly 0 in front of their readers."""
+    found = torch.zeros(layer.count, dtype=torch.bool)
+    scales = [
+        Factor(name=norm.weight, entries=norm.channels)
+        for norm in layer.norms
+        if norm.weight is not None
+    ]
+    for factor in (*scales, *factors):
+        none = tensors[factor.name].detach().flatten().cpu() == 0
+        if bool(none.any()):
+            for unit, entries in enumerate(factor.entries):
+                found[unit] |= any(bool(none[entry]) for entry in entries)
+    return found
+
+
+def unit_values(
+    layer: Filters,
+    readings: Sequence[UnitReading],
+    inlet: InletReading | None,
+    *,
+    tensors: Mapping[str, Tensor],
+    weights: Values,
+    limits: Thresholds,
+) -> Values:
+    """What forward passes show of a layer's units."""
+    given = [each for each in readings if each.examples and not each.broken]
+    covered = torch.zeros(layer.count, dtype=torch.bool)
+    for each in given:
+        covered |= each.covered.cpu()
+    if not bool(covered.all()) or len(given) < len(readings):
+        return Values(marks={}, numbers={}, why_not=_why_not(layer, readings))
+    low = torch.stack([each.low for each in given])
+    high = torch.stack([each.high for each in given])
+    constant = torch.ones(layer.count, dtype=torch.bool, device=low.device)
+    for each in given:
+        largest = torch.maximum(each.low.abs(), each.high.abs()).where(each.covered, 0.0).amax()
+        still = silent(each.low, each.high, largest=largest, values=each.values.long())
+        constant &= still | ~each.covered
+    nowhere = low.amin(0).isnan() | high.amax(0).isnan()
+    wrong = (nowhere | low.amin(0).isinf() | high.amax(0).isinf()).cpu()
+    mute, zero = constant.cpu() & ~wrong, ((low == 0) & (high == 0)).all(0).cpu()
+    killed = mute & zero & _below_zero(layer, tensors)
+    begins = weights.marks["zero_by_construction"]
+    if weights.numbers["weight_ratio"] == 0:  # all of it begins as nothing, and nobody is to blame
+        blocked, idle = torch.zeros_like(mute), mute
+    else:
+        blocked = idle = mute & begins & ~killed
+    starved = mute & _hears_constants(layer, inlet) & ~killed & ~idle
+    dead = mute & ~idle & ~starved
+    size = torch.stack([each.size for each in given]).sum(0)
+    mean = (size / torch.stack([each.values for each in given]).sum(0)).cpu()
+    fired = torch.stack([each.fired / each.examples for each in given]).amax(0).cpu()
+    rare = ~mute & ~wrong & (fired > 0) & (fired < limits.rare)
+    small = relative_activity(mean.where(~wrong, torch.nan)) <= limits.dormant
+    marks = {
+        "dead": dead,
+        "norm_killed": killed,
+        "blocked": blocked,
+        "starved": starved,
+        "not_finite": wrong,
+        "rare": rare,
+        "dormant": small & ~mute & ~rare,
+    }
+    numbers: dict[str, float] = {}
+    bounded = [each for each in given if each.at_bounds is not None]
+    if bounded:
+        share = torch.stack([_share_at_bounds(each) for each in bounded]).amin(0).cpu()
+        marks["saturated"] = ~mute & (share > limits.saturated)
+    first = given[0]
+    if first.products is not None and first.rows and not bool(wrong.any()):
+        marks["alike"] = _alike(first, layer.count, limits.duplicate) & ~mute
+        values = singular_values(first.products)
+        numbers["effective_rank"] = float(effective_rank(values))
+        numbers["srank"] = float(share_rank(values))
+        compared = len(first.compared)
+        numbers["zeros"] = float(first.zeros.sum() / (first.rows * compared))
+    return Values(marks=marks, numbers=numbers)
+
+
+def _why_not(layer: Filters, readings: Sequence[UnitReading]) -> str:
+    if layer.is_head:
+        return "its units are the output"
+    if not readings:
+        return layer.refused or "where its units leave is not known"
+    if any(each.broken for each in readings):
+        return "what it gives came another way than the traced one"
+    return "it did not run"
+
+
+def _share_at_bounds(reading: UnitReading) -> Tensor:
+    assert reading.at_bounds is not None  # noqa: S101 # only those are asked
+    # A unit that is not covered here is judged elsewhere.
+    return (reading.at_bounds / reading.values).where(reading.covered, 1.0)
+
+
+def _alike(reading: UnitReading, count: int, threshold: float) -> Tensor:
+    assert reading.products is not None  # noqa: S101 # only those are asked
+    mean = reading.sums / reading.rows
+    covariance = reading.products / reading.rows - torch.outer(mean, mean)
+    # What is left of a difference of equal numbers is rounding and no spread.
+    own = covariance.diagonal()
+    covariance = covariance.where(own > 1e-9 * reading.products.diagonal() / reading.rows, 0.0)
+    found = torch.zeros(count, dtype=torch.bool)
+    found[reading.compared.cpu()] = (largest_cosine(covariance) > threshold).cpu()
+    return found
+
+
+def _below_zero(layer: Filters, tensors: Mapping[str, Tensor]) -> Tensor:
+    """Units whose norm shifts them below 0, by ten times what its scale lets them move."""
+    found = torch.zeros(layer.count, dtype=torch.bool)
+    for norm in layer.norms:
+        if norm.weight is not None and norm.bias is not None:
+            scale, shift = (
+                tensors[each].detach().float().cpu() for each in (norm.weight, norm.bias)
+            )
+            low = (shift < 0) & (scale.abs() <= 0.1 * shift.abs())
+            found |= _all_entries(norm, low)
+    return found
+
+
+def _all_entries(norm: Norm, marks: Tensor) -> Tensor:
+    return torch.tensor(
+        [bool(entries) and all(bool(marks[each]) for each in entries) for entries in norm.channels]
+    )
+
+
+def _hears_constants(layer: Filters, inlet: InletReading | None) -> Tensor:
+    """Units that hear channels of their group alone, none of which changed."""
+    if inlet is None or inlet.broken or inlet.low is None or inlet.high is None:
+        return torch.zeros(layer.count, dtype=torch.bool)
+    largest = torch.maximum(inlet.low.abs(), inlet.high.abs()).amax()
+    values = torch.full(inlet.low.shape, inlet.values, device=inlet.low.device)
+    still = silent(inlet.low, inlet.high, largest=largest, values=values)
+    by_group = still.reshape(layer.groups, -1).all(1)
+    return by_group.repeat_interleave(layer.count // layer.groups).cpu()
+
+
+def gradient_values(
+    layer: Filters,
+    gradients: Mapping[str, Tensor],
+    steps: Mapping[str, tuple[float, float]],
+    tensors: Mapping[str, Tensor],
+    limits: Thresholds,
+) -> Values:
+    """What the gradient of the mean loss shows, and the step that an optimizer would make of it."""
+    grad = gradients.get(layer.weight)
+    if grad is None:
+        return Values(marks={}, numbers={})
+    each = rows(grad, layer)
+    numbers = {"gradient": float(torch.linalg.vector_norm(grad))}
+    if layer.weight in steps:
+        way, length = steps[layer.weight]
+        numbers["step"] = way / max(length, fresh_norm(layer, tensors[layer.weight]))
+    low = relative_gradient(each) <= limits.gradient
+    return Values(marks={"low_gradient": low.cpu()}, numbers=numbers)

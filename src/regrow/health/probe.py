@@ -1,0 +1,136 @@
+"""The fresh-probe gap: how well a copy of the network learns something new, beside one with fresh weights.
+
+Called by `health/inspecting.py` where steps are asked for. Both are copies, and what they learn is thrown away.
+"""
+
+from __future__ import annotations
+
+import copy
+from typing import Final
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Adam, Optimizer
+
+from regrow.errors import ConfigError
+from regrow.graph.undisturbed import undisturbed
+from regrow.health.data import Batch
+from regrow.health.gradients import Loss, loss_of
+from regrow.health.optimizer_twin import optimizer_twin
+
+_SEED: Final = 0
+"""Of the labels and the fresh weights: two looks at one network must agree."""
+
+_RATE: Final = 1e-3
+
+_RESETS: Final = ("reset_parameters", "_reset_parameters")
+
+
+def probe_gap(
+    model: nn.Module,
+    batch: Batch,
+    *,
+    loss: Loss | None,
+    optimizer: Optimizer | None,
+    steps: int,
+) -> tuple[float, tuple[str, ...]]:
+    """Loss after some steps on shuffled targets from these weights, minus the same from fresh ones.
+
+    Args:
+        model: The bare model. Left as it is.
+        batch: What is learnt, with its targets in another order.
+        loss: As in `inspect`.
+        optimizer: Whose settings the copies are trained with, from a fresh state; None: Adam with a rate of 1e-3.
+        steps: How many.
+
+    Returns:
+        The gap, above 0 where the network learns worse than a fresh one; and the names of parameters that the fresh
+        network has from this one.
+
+    Raises:
+        ConfigError: No targets, or a network most of whose weights nobody can draw anew.
+    """
+    if not isinstance(batch.targets, Tensor) or not batch.targets.ndim:
+        raise ConfigError(
+            "steps need targets that are a tensor with an entry an example: what is learnt is the same examples with "
+            "shuffled targets (inspect)"
+        )
+    with undisturbed(model):
+        torch.manual_seed(_SEED)
+        order = torch.randperm(len(batch.targets), device="cpu").to(batch.targets.device)
+        shuffled = Batch(inputs=batch.inputs, targets=batch.targets[order])
+        here, fresh = copy.deepcopy(model), copy.deepcopy(model)
+        kept = _draw_anew(fresh)
+        if sum(each.numel() for each in kept.values()) > 0.5 * sum(
+            each.numel() for each in fresh.parameters()
+        ):
+            raise ConfigError(
+                f"steps need modules that draw their own weights (reset_parameters), and most weights have none, such "
+                f"as {next(iter(kept))}: leave steps out (inspect)"
+            )
+        found = [
+            _learnt(each, model, shuffled, loss=loss, optimizer=optimizer, steps=steps)
+            for each in (here, fresh)
+        ]
+    return found[0] - found[1], tuple(kept)
+
+
+def _draw_anew(model: nn.Module) -> dict[str, nn.Parameter]:
+    """Every module that can draws its own; the parameters of all others."""
+    kept: dict[str, nn.Parameter] = {}
+    for path, module in model.named_modules():
+        reset = next((getattr(module, name) for name in _RESETS if hasattr(module, name)), None)
+        if callable(reset):
+            reset()
+            continue
+        kept.update(module.named_parameters(prefix=path, recurse=False))
+    return kept
+
+
+def _learnt(
+    net: nn.Module,
+    model: nn.Module,
+    batch: Batch,
+    *,
+    loss: Loss | None,
+    optimizer: Optimizer | None,
+    steps: int,
+) -> float:
+    """The loss of one copy behind its last step."""
+    # Flags are those of evaluation where this is called: the copies are trained.
+    for module in net.modules():
+        module.training = True
+    names = {id(each): name for name, each in model.named_parameters(remove_duplicate=False)}
+    own = dict(net.named_parameters(remove_duplicate=False))
+    trains = _like(
+        optimizer, {key: own[name] for key, name in names.items()}, list(net.parameters())
+    )
+    torch.manual_seed(_SEED)  # dropout draws the same in both
+    with torch.enable_grad():
+        for _ in range(steps):
+            trains.zero_grad()
+            _loss(net, batch, loss).backward()
+            trains.step()
+        return float(_loss(net, batch, loss).detach())
+
+
+def _loss(net: nn.Module, batch: Batch, loss: Loss | None) -> Tensor:
+    args, named = batch.arguments()
+    value = loss_of(net(*args, **named), batch, loss)
+    assert value is not None  # noqa: S101 # there are targets
+    return value
+
+
+def _like(
+    optimizer: Optimizer | None, own: dict[int, nn.Parameter], every: list[nn.Parameter]
+) -> Optimizer:
+    """An optimizer of a copy's parameters, with another's settings and nothing that it remembers."""
+    if optimizer is None:
+        return Adam([each for each in every if each.requires_grad], lr=_RATE)
+    return optimizer_twin(
+        optimizer,
+        [
+            (group, [own[id(each)] for each in group["params"] if id(each) in own])
+            for group in optimizer.param_groups
+        ],
+    )

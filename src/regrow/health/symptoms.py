@@ -1,0 +1,129 @@
+"""Symptoms: what of a health report is worth a look, each with what it was taken from. None of them is a verdict."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Final
+
+from regrow.health.layer_health import LayerHealth
+from regrow.health.measures import BY_KEY, INPUT_SHIFT, PROBE_GAP, Measure
+from regrow.health.thresholds import Thresholds
+
+_ANY: Final = (
+    *("not_finite", "norm_killed", "dead", "blocked", "starved", "rare", "saturated", "duplicate"),
+    *("invalid", "zero_by_construction"),
+)
+"""One unit is enough."""
+
+_MANY: Final = ("dormant", "low_gradient")
+"""A few are in every network."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Symptom:
+    """One thing that is worth a look.
+
+    Attributes:
+        measure: Its key in `regrow.health.MEASURES`.
+        layer: Module path; "" for the whole network.
+        text: How many units, or which number.
+        formula: What that means.
+        evidence: What it was taken from.
+        count: Units that have it; 0 where it is a number of the layer.
+    """
+
+    measure: str
+    layer: str
+    text: str
+    formula: str
+    evidence: str
+    count: int = 0
+
+    def __str__(self) -> str:
+        """One line."""
+        where = self.layer or "network"
+        return f"{where}: {self.text} [symptom; {self.evidence}; {self.formula}]"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values."""
+        return asdict(self)
+
+
+def symptoms_of(
+    layers: Sequence[LayerHealth],
+    limits: Thresholds,
+    *,
+    input_shift: float | None,
+    probe_gap: float | None,
+) -> tuple[Symptom, ...]:
+    """All of them, the network's first, and then layer by layer."""
+    return tuple(_all(layers, limits, input_shift=input_shift, probe_gap=probe_gap))
+
+
+def _all(
+    layers: Iterable[LayerHealth],
+    limits: Thresholds,
+    *,
+    input_shift: float | None,
+    probe_gap: float | None,
+) -> Iterator[Symptom]:
+    if input_shift is not None and input_shift > limits.shift:
+        yield _number(INPUT_SHIFT, "", f"the inputs' mean is {input_shift:.3g} times their spread")
+    if probe_gap is not None and probe_gap > limits.probe:
+        yield _number(
+            PROBE_GAP,
+            "",
+            f"learns a new task worse than a fresh network, by {probe_gap:.3g} of loss",
+        )
+    for layer in layers:
+        for key in _ANY:
+            if found := layer.units.get(key):
+                yield _units(BY_KEY[key], layer, len(found))
+        for key in _MANY:
+            if (layer.share(key) or 0) >= limits.share:
+                yield _units(BY_KEY[key], layer, len(layer.units[key]))
+        # Units whose weights differ may agree on few examples: most of a layer that does so is another matter.
+        if (layer.share("alike") or 0) > 0.5:
+            yield _units(BY_KEY["alike"], layer, len(layer.units["alike"]))
+        yield from _of_numbers(layer, limits)
+
+
+def _of_numbers(layer: LayerHealth, limits: Thresholds) -> Iterator[Symptom]:
+    gain = layer.numbers.get("gain")
+    if gain is not None and not layer.settled:
+        if math.isnan(gain) or gain > limits.gain_high:
+            yield _number(
+                BY_KEY["gain"], layer.path, f"blown up, gives {gain:.3g} times what it hears"
+            )
+        elif gain < limits.gain_low:
+            yield _number(
+                BY_KEY["gain"], layer.path, f"fades, gives {gain:.3g} times what it hears"
+            )
+    step = layer.numbers.get("step")
+    if step is not None and not step <= limits.step:
+        yield _number(
+            BY_KEY["step"], layer.path, f"the next step is {step:.3g} of the weight's length"
+        )
+
+
+def _units(measure: Measure, layer: LayerHealth, count: int) -> Symptom:
+    return Symptom(
+        measure=measure.key,
+        layer=layer.path,
+        text=f"{count} of {layer.count} units {measure.title}",
+        formula=measure.formula,
+        evidence=measure.evidence,
+        count=count,
+    )
+
+
+def _number(measure: Measure, layer: str, text: str) -> Symptom:
+    return Symptom(
+        measure=measure.key,
+        layer=layer,
+        text=text,
+        formula=measure.formula,
+        evidence=measure.evidence,
+    )

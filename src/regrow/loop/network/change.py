@@ -1,0 +1,197 @@
+"""NetworkChange: what a recipe does to all of a network's parameters at once, in one training.
+
+The stepper calls `boundary_` where the user says that the task changes, and `step_made_` after each step. It walks over
+the parameters that are trained, asks the recipe's network renewal what becomes of each, and writes that into the model,
+its copies and, where the network is another one afterwards, the optimizer's state.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import cache
+from typing import Any, final
+
+import torch
+from torch import Tensor
+
+from regrow.errors import StateError
+from regrow.history import Report
+from regrow.loop.host import Host
+from regrow.loop.network.fresh import FreshNetwork
+from regrow.loop.network.parameters import KnownParameter
+from regrow.loop.renewer import Renewer
+from regrow.loop.watch import OptimizerWatch
+from regrow.renewal import Edit
+from regrow.renewal.network import NetworkNeed, NetworkRenewal, NetworkTensor
+from regrow.schedule import BoundSchedule
+
+
+@final
+class NetworkChange:
+    """Changes the network at its times.
+
+    Attributes:
+        at_boundaries: Whether it acts where a boundary is told, and not after steps.
+        count: Changes so far, in a dry run those that would have been made. Part of the random numbers' key.
+        notes: What is left alone.
+
+    Args:
+        renewal: What becomes of a parameter.
+        schedule: After which steps.
+        at_boundaries: As above.
+        known: The parameters that may be changed.
+        fresh: Draws what a fresh network has in their place; None where nobody asks.
+        host: The model in its training.
+        watches: The optimizers.
+        renewer: Who renews filters of the same model.
+        resets: Whether the optimizer's state begins anew with the network.
+        seed: For random numbers.
+    """
+
+    def __init__(
+        self,
+        renewal: NetworkRenewal,
+        schedule: BoundSchedule,
+        *,
+        at_boundaries: bool,
+        known: Sequence[KnownParameter],
+        fresh: FreshNetwork | None,
+        host: Host,
+        watches: Sequence[OptimizerWatch],
+        renewer: Renewer,
+        resets: bool,
+        seed: int,
+    ) -> None:
+        self._renewal, self._schedule, self._fresh = renewal, schedule, fresh
+        self._host, self._watches, self._renewer = host, tuple(watches), renewer
+        self._known, self._seed = tuple(known), seed
+        self._resets = resets and renewal.jumps
+        self.at_boundaries = at_boundaries
+        self.count = 0
+        self.first: dict[str, Tensor] = {}
+        if NetworkNeed.FIRST in renewal.needs:
+            self.first = {each.name: each.parameter.detach().clone() for each in known}
+        unknown = () if fresh is None else fresh.unknown
+        self.notes = (
+            (f"{', '.join(unknown)}: left alone, for how a fresh network draws them is not known",)
+            if unknown
+            else ()
+        )
+
+    def boundary_(self, report: Report) -> None:
+        """The task changes, between two steps."""
+        if self.at_boundaries:
+            self._change_(report)
+
+    def step_made_(self, step: int, report: Report) -> None:
+        """A step has been made."""
+        if not self.at_boundaries and self._schedule.due(step):
+            self._change_(report)
+
+    def scaled(self, factors: Mapping[str, float]) -> None:
+        """Layers were scaled before the first step, by path: that is what they begin with."""
+        for each in self._known:
+            if self.first and each.filters is not None:
+                self.first[each.name] *= factors.get(each.filters.path, 1.0)
+
+    @torch.no_grad()
+    def _change_(self, report: Report) -> None:
+        number, self.count = self.count, self.count + 1
+        report.network_changes = self.count
+        if self._host.dry_run:
+            return
+        # All are made before the first is written: an optimizer whose state cannot be edited is an error then.
+        found = [
+            (tensor, value)
+            for tensor in self._tensors(number)
+            if (value := self._renewal.renewed(tensor)) is not None
+        ]
+        edits = [
+            Edit(
+                name=tensor.name,
+                mask=torch.ones((), dtype=torch.bool, device=value.device).expand(value.shape),
+                value=value,
+            )
+            for tensor, value in found
+        ]
+        surgeons = [each.surgeon for each in self._watches if each.surgeon and self._resets]
+        targets = [surgeon.check(edits) for surgeon in surgeons]
+        for companion in self._host.companions if self._renewal.jumps else ():
+            self._move_copy_(companion.tensors(), [tensor for tensor, _ in found])
+        for tensor, value in found:
+            tensor.value.copy_(value)
+        for surgeon, mine in zip(surgeons, targets, strict=True):
+            surgeon.begin(mine)
+        for holder in self._renewer.holders:
+            holder.adopt_(edits, self._renewer.tensors)
+
+    def _move_copy_(self, copied: Mapping[str, Tensor], tensors: Sequence[NetworkTensor]) -> None:
+        """A copy goes the same way, from where it is."""
+        for tensor in tensors:
+            own = copied.get(tensor.name)
+            value = (
+                None if own is None else self._renewal.renewed(replace(tensor, value=own.detach()))
+            )
+            if own is not None and value is not None:
+                own.copy_(value)
+
+    def _tensors(self, number: int) -> Iterator[NetworkTensor]:
+        """The parameters that are trained now, one after the other."""
+        jumps, fresh = self._renewal.jumps, self._fresh
+        trained = self._host.working.trained.now() if jumps else frozenset()
+        rates = {
+            id(parameter): group.get("lr", 0.0)
+            for watch in self._watches
+            for group in watch.optimizer.param_groups
+            for parameter in group["params"]
+        }
+        for each in self._known:
+            parameter = each.parameter
+            # As with weight decay: what has no part in a step is not moved by it.
+            takes_part = each.name in trained if jumps else parameter.grad is not None
+            if takes_part and id(parameter) in rates:
+                yield NetworkTensor(
+                    name=each.name,
+                    value=parameter.detach(),
+                    filters=each.filters,
+                    of_norm=each.of_norm,
+                    rate=rates[id(parameter)],
+                    first=self._first_of(each),
+                    draw=None if fresh is None else self._draw_of(fresh, each, number),
+                )
+
+    def _first_of(self, each: KnownParameter) -> Tensor | None:
+        first = self.first.get(each.name)
+        if first is not None and first.device != each.parameter.device:
+            first = self.first[each.name] = first.to(each.parameter.device)  # the model was moved
+        return first
+
+    def _draw_of(
+        self, fresh: FreshNetwork, each: KnownParameter, number: int
+    ) -> Callable[[], Tensor | None]:
+        """Once, though copies of the model ask too."""
+        value = each.parameter.detach()
+        return cache(lambda: fresh.draw(each.name, value, seed=self._seed, occasion=number))
+
+    def state_dict(self) -> dict[str, Any]:
+        """What is not in the model, and is needed for changes to come."""
+        return {
+            "changes": self.count,
+            "first": dict(self.first),
+            **({} if self._fresh is None else self._fresh.state_dict()),
+        }
+
+    def check_state(self, state: Mapping[str, Any]) -> None:
+        """Refuse what `load_state_dict` cannot work with."""
+        for name, own in self.first.items():
+            if name not in state["first"] or state["first"][name].shape != own.shape:
+                raise StateError(f"the saved regrower's first values of {name} are not whole")
+
+    def load_state_dict(self, state: Mapping[str, Any], report: Report) -> None:
+        """Resume."""
+        self.count = report.network_changes = int(state["changes"])
+        for name, own in self.first.items():
+            self.first[name] = state["first"][name].to(own, copy=True)
+        if self._fresh is not None:
+            self._fresh.load_state_dict(state)

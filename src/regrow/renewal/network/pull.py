@@ -1,0 +1,69 @@
+"""Pull: every parameter is drawn back a little towards what it was at the beginning, step by step."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import final
+
+from torch import Tensor
+
+from regrow._checks import check_flag, check_not_negative
+from regrow.functional import pulled
+from regrow.renewal.network.base import NetworkNeed, NetworkRenewal, NetworkTensor
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Pull(NetworkRenewal):
+    """Decay towards the values of the beginning instead of 0, apart from the gradient as in AdamW.
+
+        w  <-  w - rate * strength * (w - w_first)
+
+    Args:
+        strength: The paper's lambda, at least 0.
+        norms: Scales and shifts of normalisation layers too.
+
+    Raises:
+        ConfigError: A negative strength, or a flag that is none.
+
+    Examples:
+        >>> import torch
+        >>> one = NetworkTensor(
+        ...     name="weight", value=torch.tensor([3.0]), first=torch.tensor([1.0]), rate=0.5
+        ... )
+        >>> Pull(strength=0.5).renewed(one)
+        tensor([2.5000])
+    """
+
+    strength: float = 0.01
+    norms: bool = True
+
+    def __post_init__(self) -> None:
+        """Check the settings."""
+        check_not_negative(self.strength, name="strength", where="pull")
+        check_flag(self.norms, name="norms", where="pull")
+
+    @property
+    def needs(self) -> frozenset[NetworkNeed]:
+        """The values of the beginning."""
+        return frozenset({NetworkNeed.FIRST})
+
+    @property
+    def jumps(self) -> bool:
+        """It is a part of every step."""
+        return False
+
+    def renewed(self, tensor: NetworkTensor) -> Tensor | None:
+        """Pull.
+
+        Args:
+            tensor: The parameter.
+
+        Returns:
+            Its new value; None where nothing is to be done.
+        """
+        share = tensor.rate * self.strength
+        idle = not isinstance(share, Tensor) and share == 0.0
+        if idle or tensor.first is None or (tensor.of_norm and not self.norms):
+            return None
+        return pulled(tensor.value, tensor.first, share=share)

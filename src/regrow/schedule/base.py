@@ -1,0 +1,85 @@
+"""What every schedule is: optimizer step in, yes or no out, once it knows the length of the training."""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+from dataclasses import dataclass
+from typing import Protocol, SupportsIndex, runtime_checkable
+
+from regrow.errors import ConfigError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Clock:
+    """How long the training is, as far as the user has said.
+
+    Attributes:
+        total_steps: Optimizer steps of the whole training, or None.
+        steps_per_epoch: Optimizer steps of one epoch, or None.
+    """
+
+    total_steps: int | None = None
+    steps_per_epoch: int | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what is no whole number from 1 on."""
+        for name, value in (
+            ("total_steps", self.total_steps),
+            ("steps_per_epoch", self.steps_per_epoch),
+        ):
+            if value is not None and not is_length(value):
+                raise ConfigError(
+                    f"{name} must be a whole number of at least 1, got {value!r} (attach)"
+                )
+
+
+def is_length(value: object) -> bool:
+    """A whole number from 1 on, whoever wrote it: a float of that value counts, and numpy's and torch's numbers do."""
+    if isinstance(value, bool) or not isinstance(value, SupportsIndex | float):
+        return False
+    return math.isfinite(value) and value == int(value) and int(value) >= 1
+
+
+class BoundSchedule(Protocol):
+    """A schedule that knows the length of the training: everything in optimizer steps."""
+
+    @property
+    @abstractmethod
+    def last_step(self) -> int | None:
+        """The last step at which something may be due, or None when there is no end."""
+
+    @abstractmethod
+    def due(self, step: int) -> bool:
+        """Whether the network is looked at in this step (0-based)."""
+
+    def ends(self, step: int) -> bool:
+        """Whether filters that were dropped come back right after this step."""
+        del step
+        return False
+
+    def boundary(self, step: int) -> None:
+        """The user has said that the task changes: this step is the first one of the next."""
+        del step
+
+
+@runtime_checkable
+class Schedule(Protocol):
+    """When to look, in the user's units. Inherit from it: then only `bind` is to be written.
+
+    Attributes:
+        brings_back: Whether filters that were dropped come back: a recipe that drops needs that.
+        at_boundaries: Whether it listens to `regrow.loop.Regrower.boundary`.
+    """
+
+    brings_back: bool = False
+    at_boundaries: bool = False
+
+    def notes(self, clock: Clock) -> list[str]:
+        """What the user should know of it in a training of this length."""
+        del clock
+        return []
+
+    @abstractmethod
+    def bind(self, clock: Clock, *, where: str) -> BoundSchedule:
+        """Convert epochs and shares to optimizer steps, once, before training starts."""
