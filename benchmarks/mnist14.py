@@ -49,8 +49,7 @@ def main() -> None:
         x_train, y_train = part(packed, "train", TRAIN)
         x_test, y_test = part(packed, "test", TEST)
     folder.mkdir(parents=True, exist_ok=True)
-    arrays = {"x_train": x_train, "y_train": y_train, "x_test": x_test, "y_test": y_test}
-    np.savez(folder / "mnist14.npz", **arrays)
+    np.savez(folder / "mnist14.npz", x_train=x_train, y_train=y_train, x_test=x_test, y_test=y_test)
 
 
 if __name__ == "__main__":

@@ -252,13 +252,14 @@ def test_recipes_that_measure_do_so_on_the_images_of_the_task(
     monkeypatch.setattr("regrow.lab.assembly.attach", attached)
     study = a_study(digits_npz, stream=of_kind("permuted"))
     spec, data = spec_of(study, "redo"), dataset_of(study)
-    assert spec.stream is not None
+    stream = spec.stream
+    assert stream is not None
     seen: list[int] = []
 
     def look(record: EpochRecord) -> None:
         """Behind an epoch, which is a task here, the next one is the newest; behind the last there is none."""
         if record.epoch < 3:
-            task = tasks.task(spec.stream, data, seed=spec.seed, index=record.epoch)
+            task = tasks.task(stream, data, seed=spec.seed, index=record.epoch)
             assert torch.equal(given["calibration_inputs"](), task.images)
             assert torch.equal(given["calibration_targets"](), task.labels)
             seen.append(record.epoch)

@@ -195,6 +195,7 @@ def test_each_arm_is_judged_at_the_rate_that_other_seeds_chose(rated: Results) -
     assert [each.at_the_end for each in found.values()] == [True, True, False, False]
     even, odd = range(0, SEEDS, 2), range(1, SEEDS, 2)
     redo = found["redo"]
+    assert redo.after is not None
     assert redo.before == pytest.approx(over("redo", [19, 20], seeds=even))
     assert redo.after == pytest.approx(over("redo", [19, 20], seeds=odd))
     assert redo.other == 0.1

@@ -24,7 +24,7 @@ from regrow.streams import (
 from regrow.streams.task import Source, Task, dice
 from regrow.study import stream as asked
 
-_TASKS: Final[Mapping[type[asked.TaskStream], Callable[..., Task]]] = {
+_TASKS: Final[Mapping[type[Any], Callable[..., Task]]] = {
     asked.RandomLabels: random_labels.task,
     asked.Permuted: permuted.task,
     asked.PermutedLabels: permuted_labels.task,

@@ -38,11 +38,12 @@ def figures(results: Results, cell: str) -> Iterator[Drawing]:
     if not any(values.values()):
         return
     counts = ", ".join(f"{len(own)} ({label})" for label, own in values.items())
+    judged = judged_by(results.study.stream)
     yield Drawing(
         name="distribution",
         title="Distribution over seeds",
         caption=(
-            f"{judged_by(results.study.stream).whole}: distribution over seeds; "
+            f"Distribution of the {judged.accuracy} {judged.when} over seeds; "
             f"n = {counts}. One mark a seed; at their left the median (ring), the quartiles (thick) and "
             "the worst and best (thin)."
         ),
