@@ -20,13 +20,15 @@ from regrow.errors import ConfigError
 from regrow.lab.config import Overrides, load_study
 from regrow.lab.plan import plan
 from regrow.renewal import Redraw
+from regrow.renewal.network import Pull
+from regrow.schedule import AtBoundary
 from regrow.study.fingerprint import fingerprint
 from regrow.study.trials import Plan
 from report.drawn import blank
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs" / "own-recipes.md").read_text()
-SHOWN, AS_CLASS = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
+SHOWN, AS_CLASS, WHOLE = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
 
 SOURCE = """
 import regrow
@@ -211,6 +213,19 @@ def test_a_class_of_settings_is_taken_as_a_function_is(mine: Path) -> None:
     asked = Overrides(data="digits", recipes=("none", "redone:Smallest", "random"))
     arms = load_study(None, asked).arms
     assert arms["Smallest"].recipe == "redone:Smallest"
+
+
+def test_changes_of_the_whole_network_are_parts(mine: Path) -> None:
+    (mine / "whole.py").write_text(
+        WHOLE + "\n\ndef one(*, which: str = 'held'):\n    return globals()[which]\n"
+    )
+    held, each_task = (
+        recipes.build("whole:one", {"which": name}) for name in ("held", "each_task")
+    )
+    assert isinstance(held, Recipe)
+    assert held.network == Pull(strength=0.01)
+    assert isinstance(each_task, Recipe)
+    assert each_task.when == AtBoundary()
 
 
 def test_its_controls_are_made_of_it(mine: Path) -> None:

@@ -70,7 +70,7 @@ NETWORK: dict[str, NetworkRow] = {
         wrong=(
             Wrong(settings={"strength": -0.1}, match="strength must be at least 0, got -0.1"),
             Wrong(settings={"norms": 1}, match="norms must be like True, got 1"),
-            Wrong(settings={"strenth": 0.1}, match="did you mean 'strength'", error=RegrowError),
+            Wrong(settings={"strengths": 0.1}, match="did you mean 'strength'", error=RegrowError),
         ),
         at_boundaries=False,
     ),

@@ -101,6 +101,7 @@ def made(name: str, **other: Any) -> regrow.Recipe:
     return VARIANTS[name].make(**{**VARIANTS[name].acts, **other})
 
 
+EACH = seldom(VARIANTS, often=NETWORK)
 AT_BOUNDARIES = [name for name, row in VARIANTS.items() if row.at_boundaries]
 
 
@@ -127,7 +128,7 @@ def test_wrong_settings_are_refused_in_one_line(name: str) -> None:
         assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("name", VARIANTS)
+@pytest.mark.parametrize("name", EACH)
 def test_plain_training_bit_for_bit_until_it_acts(name: str, small_cnn: Cnn, batches: Some) -> None:
     row = VARIANTS[name]
     plain = Run(small_cnn(0), None).train(batches(STEPS))
@@ -142,7 +143,7 @@ def test_plain_training_bit_for_bit_until_it_acts(name: str, small_cnn: Cnn, bat
         assert same(plain.memory(), idle.memory())
 
 
-@pytest.mark.parametrize("name", VARIANTS)
+@pytest.mark.parametrize("name", EACH)
 def test_what_is_written_and_what_not(name: str, small_cnn: Cnn, batches: Some) -> None:
     run = Run(small_cnn(0), made(name)).train(batches(5))
     before, memory = run.values(), run.memory()
@@ -249,7 +250,7 @@ def test_interrupted_and_resumed_is_uninterrupted(
     assert second.acting.report.boundaries == 2
 
 
-@pytest.mark.parametrize("name", VARIANTS)
+@pytest.mark.parametrize("name", EACH)
 def test_the_seed_decides_the_draw_and_each_boundary_has_its_own(
     name: str, small_cnn: Cnn, batches: Some
 ) -> None:
@@ -265,7 +266,7 @@ def test_the_seed_decides_the_draw_and_each_boundary_has_its_own(
         assert not torch.equal(drawn[0]["3.weight"], drawn[1]["3.weight"])
 
 
-@pytest.mark.parametrize("name", VARIANTS)
+@pytest.mark.parametrize("name", EACH)
 def test_a_dry_run_counts_and_changes_nothing(name: str, small_cnn: Cnn, batches: Some) -> None:
     plain = Run(small_cnn(0), None).train(batches(STEPS))
     dry = Run(small_cnn(0), made(name), dry_run=True).train(batches(STEPS))
@@ -278,7 +279,7 @@ def test_a_dry_run_counts_and_changes_nothing(name: str, small_cnn: Cnn, batches
     assert counts[0] == counts[1] == (2, 2 if VARIANTS[name].at_boundaries else STEPS)
 
 
-@pytest.mark.parametrize("name", VARIANTS)
+@pytest.mark.parametrize("name", EACH)
 def test_copies_go_the_same_way_where_the_network_jumps(
     name: str, small_cnn: Cnn, batches: Some
 ) -> None:
@@ -297,7 +298,7 @@ def test_copies_go_the_same_way_where_the_network_jumps(
     assert not same(twin.state_dict(), other.state_dict())
 
 
-@pytest.mark.parametrize("name", VARIANTS)
+@pytest.mark.parametrize("name", EACH)
 def test_what_nobody_trains_keeps_its_bits(name: str, small_cnn: Cnn, batches: Some) -> None:
     model = small_cnn(0)
     model.get_submodule("3").requires_grad_(False)
@@ -314,7 +315,7 @@ def test_what_nobody_trains_keeps_its_bits(name: str, small_cnn: Cnn, batches: S
     } == set(kept)
 
 
-@pytest.mark.parametrize("name", VARIANTS)
+@pytest.mark.parametrize("name", EACH)
 def test_include_and_exclude_say_which_modules(name: str, small_cnn: Cnn, batches: Some) -> None:
     """Behind one step, and a boundary: what is excluded is where plain training leaves it."""
     run, plain = Run(small_cnn(0), made(name), exclude=["6"]), Run(small_cnn(0), None)
@@ -354,7 +355,7 @@ def test_by_hooks_by_hand_and_with_several_optimizers_alike(
     assert same(whole.values(), model.state_dict())
 
 
-@pytest.mark.parametrize("name", VARIANTS)
+@pytest.mark.parametrize("name", EACH)
 def test_mixed_precision_and_a_step_that_is_not_made(
     name: str, small_cnn: Cnn, batches: Some
 ) -> None:
@@ -383,7 +384,7 @@ def test_mixed_precision_and_a_step_that_is_not_made(
     assert regrower.report.steps == STEPS
 
 
-@pytest.mark.parametrize("name", VARIANTS)
+@pytest.mark.parametrize("name", EACH)
 def test_after_detach_nothing_happens_and_a_copy_does_nothing(
     name: str, small_cnn: Cnn, batches: Some
 ) -> None:
@@ -432,7 +433,7 @@ def test_filters_that_are_out_stay_out(small_cnn: Cnn, batches: Some) -> None:
 
 
 @pytest.mark.slow  # the compiler takes its time
-@pytest.mark.parametrize("name", VARIANTS)
+@pytest.mark.parametrize("name", EACH)
 def test_a_compiled_model_follows(name: str, small_cnn: Cnn, batches: Some) -> None:
     model = small_cnn(0).double().eval()
     compiled: Any = torch.compile(model, backend="aot_eager")
