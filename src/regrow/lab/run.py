@@ -26,11 +26,10 @@ from regrow.lab.teaching import Teaching
 from regrow.lab.together import together
 from regrow.lab.weights import Weights, WeightsFile
 from regrow.schedule import Clock
+from regrow.study.partner_records import PartnerRecord, TogetherRecord
 from regrow.study.records import (
     EpochRecord,
     LayerRecord,
-    PartnerRecord,
-    TogetherRecord,
     TrialResult,
 )
 from regrow.study.stream import AT_EACH_TASK
