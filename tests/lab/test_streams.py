@@ -227,7 +227,7 @@ def test_a_recipe_is_told_of_each_task_once(
     def boundary(regrower: Regrower) -> None:
         told.append(regrower.report.steps)
 
-    monkeypatch.setattr(Regrower, "boundary", boundary, raising=False)
+    monkeypatch.setattr(Regrower, "boundary", boundary)
     study = a_study(digits_npz, stream={**STREAM, "told": True})
     spec, data = spec_of(study, "redo"), dataset_of(study)
     run_trial(spec, data, engine=engine)
@@ -329,6 +329,20 @@ def test_trials_that_share_a_run_leave_what_they_leave_alone(
     assert len(rows["health"]) == 6 * 4 * 2
 
 
+def test_a_recipe_that_acts_at_boundaries_does_so_in_a_trial(
+    digits_npz: Path, tmp_path: Path
+) -> None:
+    arms = {"shrink": {"recipe": "shrink-perturb", "settings": {"shrink": 0.5}}}
+    study = a_study(digits_npz, arms=arms, stream={**STREAM, "told": True})
+    spec, data = spec_of(study, "shrink"), dataset_of(study)
+    whole = run_trial(spec, data)
+    plain = run_trial(replace(spec, recipe="none", settings={}), data)
+    assert whole.tasks[0] == plain.tasks[0]
+    assert whole.tasks[1] != plain.tasks[1]
+    pieces = in_pieces(spec, data, tmp_path, [3, 7], engine="modules")
+    assert without_times(pieces) == without_times(whole)
+
+
 class TestHealth:
     """Shares and lengths against the network written out in float64."""
 
@@ -342,7 +356,8 @@ class TestHealth:
         return found
 
     def test_dead_dormant_and_large(self, digits_npz: Path, tmp_path: Path) -> None:
-        study = a_study(digits_npz, train={**TRAIN, "lr": 0.05})
+        asked = {"ranks": True}
+        study = a_study(digits_npz, train={**TRAIN, "lr": 0.05}, diagnostics=asked)
         spec, data = spec_of(study, "none"), dataset_of(study)
         file = CheckpointFile(tmp_path / "t.ckpt", trial=spec.trial, fingerprint="f", every_s=0.0)
         with pytest.raises(Interrupted):
@@ -364,6 +379,12 @@ class TestHealth:
             assert known[path]["dead"] == pytest.approx(float(dead))
             assert known[path]["dormant"] == pytest.approx(float(dormant))
             assert known[path]["weight_norm"] == pytest.approx(float(weight.norm()))
+            singular = torch.linalg.svdvals(given)
+            shares = singular[singular > 0] / singular.sum()
+            rank = float((-(shares * shares.log()).sum()).exp())
+            assert known[path]["effective_rank"] == pytest.approx(rank, rel=1e-4)
+            enough = (shares.cumsum(0) < 0.99).sum() + 1
+            assert known[path]["srank"] == int(enough)
             some_dead += known[path]["dormant"]
         assert some_dead > 0
 
@@ -394,6 +415,10 @@ MISTAKES: list[tuple[dict[str, Any], str]] = [
         {"diagnostics": {"oracle_every_epochs": 2}, "train": {**TRAIN, "held_out": 9}},
         r"oracle_every_epochs: must be 0 with \[stream\].*got 2",
     ),
+    (
+        {"stream": None, "diagnostics": {"ranks": True}, "arms": {"a": {"recipe": "none"}}},
+        r"diagnostics\.ranks: needs a \[stream\]",
+    ),
     ({"arms": {"two": {"recipe": "independent"}}}, r"arms\.two: trains several networks"),
     (
         {"arms": {"t": {"recipe": "none"}, "s": {"recipe": "none", "teachers": ["t"]}}},
@@ -406,6 +431,14 @@ MISTAKES: list[tuple[dict[str, Any], str]] = [
 def test_a_mistake_is_one_line(digits_npz: Path, parts: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         plan(a_study(digits_npz, **parts), where="test").cells  # noqa: B018 # all is checked here
+
+
+def test_a_recipe_that_waits_for_tasks_and_is_not_told_is_noticed(digits_npz: Path) -> None:
+    arms = {"none": {"recipe": "none"}, "shrink": {"recipe": "shrink-perturb"}}
+    for told in (False, True):
+        study = a_study(digits_npz, arms=arms, stream={**STREAM, "told": told})
+        noticed = any("nobody tells it" in each for each in preflight(plan(study).trials).notices)
+        assert noticed is not told
 
 
 LATE: list[tuple[dict[str, Any], str]] = [

@@ -7,12 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
+from regrow.study.partner_records import GraftRecord, PartnerRecord, TogetherRecord
 from regrow.study.records import (
     EpochRecord,
-    GraftRecord,
     LayerRecord,
-    PartnerRecord,
-    TogetherRecord,
     TrialResult,
     WeightRecord,
 )

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from regrow.history import Grafted, Renewed, Report
 from regrow.lab.measure import finite_or_none
 from regrow.lab.member import Member
-from regrow.study.records import GraftRecord, PartnerRecord, RenewalRecord, RestingRecord
+from regrow.study.partner_records import GraftRecord, PartnerRecord
+from regrow.study.records import RenewalRecord, RestingRecord
 
 
 def renewal_records(events: Sequence[Renewed], *, per_epoch: int) -> tuple[RenewalRecord, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import Final
 
@@ -11,8 +12,9 @@ from torch import Tensor, nn
 
 from regrow.criteria import Observation, Signal
 from regrow.errors import ConfigError, TraceError
-from regrow.graph import Filters, trace
+from regrow.graph import Filters, Wiring, trace
 from regrow.graph.slices import rows
+from regrow.health import LayerHealth, inspect
 from regrow.lab.assembly import acted_on
 from regrow.lab.measure import finite_or_none
 from regrow.loop.measure.probe import Probe
@@ -34,14 +36,18 @@ class Health:
     Args:
         model: A network of the trial's kind.
         example: Two images.
+        ranks: The ranks of what the units give, too.
     """
 
-    def __init__(self, model: nn.Module, example: Tensor) -> None:
+    def __init__(self, model: nn.Module, example: Tensor, *, ranks: bool = False) -> None:
         kinds = acted_on(model) or ("conv", "linear")
         self._filters: tuple[Filters, ...] = ()
+        self._wiring: Wiring | None = None
         # A network that cannot be followed is trained all the same, and has no records.
         with suppress(TraceError):
-            self._filters = trace(model, example).renewable(layers=kinds)
+            wiring = trace(model, example)
+            self._filters = wiring.renewable(layers=kinds)
+            self._wiring = wiring if ranks else None
         self.layers = {filters.path: filters.count for filters in self._filters}
 
     def look(self, model: nn.Module, images: Tensor, *, task: int) -> list[HealthRecord]:
@@ -56,9 +62,12 @@ class Health:
         """
         if not self._filters:
             return []
+        shown = images[:_EXAMPLES]
+        ranks: Mapping[str, LayerHealth] = {}
+        if self._wiring is not None:
+            ranks = {each.path: each for each in inspect(model, shown, wiring=self._wiring).layers}
         seen: dict[str, Observation] = {}
         with suppress(ConfigError):  # no layer can be heard apart
-            shown = images[:_EXAMPLES]
             probe = Probe(model, self._filters, shown, signals=[Signal.ACTIVATIONS])
             seen = probe.observe()
         weights = dict(model.named_parameters())
@@ -78,9 +87,15 @@ class Health:
                     dead=dead,
                     dormant=dormant,
                     weight_norm=finite_or_none(math.sqrt(float(weight.square().sum()))),
+                    effective_rank=_number(ranks.get(filters.path), "effective_rank"),
+                    srank=_number(ranks.get(filters.path), "srank"),
                 )
             )
         return found
+
+
+def _number(layer: LayerHealth | None, key: str) -> float | None:
+    return None if layer is None else layer.numbers.get(key)
 
 
 def _share(marked: Tensor) -> float:

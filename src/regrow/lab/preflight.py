@@ -13,6 +13,7 @@ from typing import Any, Final, TypeVar
 from torch import nn
 from torch.optim import Optimizer
 
+from regrow.compose import Recipe
 from regrow.criteria import MEASURED
 from regrow.errors import ConfigError, NoEffectWarning
 from regrow.graph import Wiring, trace
@@ -196,6 +197,8 @@ def _rehearse(spec: TrialSpec, network: _Network) -> list[str]:
         if attached is not None:
             attached.detach()
     told = [str(warning.message) for warning in caught]
+    if recipe is not None and _waits(recipe) and not (spec.stream and spec.stream.told):
+        told.append("acts where a task begins, and nobody tells it: [stream] with told = true does")
     measures = recipe is not None and bool(recipe.criterion.needs & MEASURED)
     if measures and spec.stream is None and dataset.held_out is None:
         count = min(assembly.CALIBRATION, len(dataset.x_train))
@@ -204,6 +207,14 @@ def _rehearse(spec: TrialSpec, network: _Network) -> list[str]:
             "train.held_out = N sets images aside"
         )
     return told
+
+
+def _waits(recipe: Recipe) -> bool:
+    """Whether a recipe acts at boundaries alone."""
+    whole = recipe.network is not None and (
+        recipe.network_when is None or recipe.network_when.at_boundaries
+    )
+    return whole or recipe.when.at_boundaries
 
 
 def _partners(spec: TrialSpec, dataset: Dataset) -> list[tuple[nn.Module, Optimizer]]:

@@ -13,7 +13,6 @@ from typing import Any, Final
 from regrow.errors import RegrowWarning
 from regrow.history import Renewed, Report
 from regrow.lab import assembly
-from regrow.lab.boundary import tell_boundary
 from regrow.lab.data import Dataset
 from regrow.lab.data.dataset import hold_out
 from regrow.lab.diagnostics import Diagnosis
@@ -27,11 +26,10 @@ from regrow.lab.teaching import Teaching
 from regrow.lab.together import together
 from regrow.lab.weights import Weights, WeightsFile
 from regrow.schedule import Clock
+from regrow.study.partner_records import PartnerRecord, TogetherRecord
 from regrow.study.records import (
     EpochRecord,
     LayerRecord,
-    PartnerRecord,
-    TogetherRecord,
     TrialResult,
 )
 from regrow.study.stream import AT_EACH_TASK
@@ -96,7 +94,10 @@ class Run:
         )
         self.diagnosis = Diagnosis(spec, first.model, self.data)
         stream = spec.stream
-        self.tasks = None if stream is None else TaskLog(stream, first.model, self.data)
+        self.tasks = None
+        if stream is not None:
+            ranks = spec.diagnostics.ranks
+            self.tasks = TaskLog(stream, first.model, self.data, ranks=ranks)
         self.inside: list[float] = []
         self.partners: list[PartnerRecord] = []
         self.restarts = 0
@@ -137,8 +138,8 @@ class Run:
         if self.spec.recipe == AT_EACH_TASK:
             self.restarts += 1
             member.restart(self.restarts)
-        elif stream.told:
-            tell_boundary(member.regrower)
+        elif stream.told and member.regrower is not None:
+            member.regrower.boundary()
 
     def trained(self, found: Sequence[tuple[float, float]], *, seconds: float) -> EpochRecord:
         """Take an epoch down that an engine has trained: evaluate, and restart if the arm does that."""

@@ -31,11 +31,14 @@ class TaskLog:
         stream: What the study says of it.
         model: The network; it is traced once.
         source: The data that the stream draws from.
+        ranks: Whether the ranks of what the units give are asked for.
     """
 
-    def __init__(self, stream: AnyStream, model: nn.Module, source: Source) -> None:
+    def __init__(
+        self, stream: AnyStream, model: nn.Module, source: Source, *, ranks: bool = False
+    ) -> None:
         self._stream = stream
-        self._health = Health(model, source.x_train[:2])
+        self._health = Health(model, source.x_train[:2], ranks=ranks)
         self.layers = self._health.layers
         self.chance = tasks.chance(stream, source)
         self._tasks: list[TaskRecord] = []

@@ -12,7 +12,7 @@ from torch.optim.swa_utils import update_bn
 from regrow.lab.assembly import build_model
 from regrow.lab.measure import accuracy_of, logits_of, measure
 from regrow.study.generator_keys import generator_key
-from regrow.study.records import TogetherRecord
+from regrow.study.partner_records import TogetherRecord
 
 if TYPE_CHECKING:
     from regrow.lab.data import Dataset

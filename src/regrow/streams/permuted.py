@@ -19,7 +19,7 @@ def task(settings: Permuted, source: Source, *, seed: int, index: int) -> Task:
     Source:
         Goodfellow et al., "An Empirical Investigation of Catastrophic Forgetting in Gradient-Based Neural Networks",
         2013; as a test of plasticity: Dohare et al., "Loss of plasticity in deep continual learning", Nature 632, 2024,
-        and Kumar, Marklund, Van Roy, CoLLAs 2025 (10,000 images, one pass, batches of 16).
+        and Kumar, Marklund, Van Roy, CoLLAs 2024 (10,000 images, one pass, batches of 16).
     """
     images, labels = drawn(source, settings.images, dice("images", seed, index))
     pixels = images[0, 0].numel()

@@ -17,7 +17,7 @@ def task(settings: RandomLabels, source: Source, *, seed: int, index: int) -> Ta
     Source:
         Lyle, Rowland, Dabney, "Understanding and Preventing Capacity Loss in Reinforcement Learning", ICLR 2022;
         Kumar, Marklund, Van Roy, "Maintaining Plasticity in Continual Learning via Regenerative Regularization",
-        CoLLAs 2025, whose released code shuffles the true labels (``labels = "dealt"``).
+        CoLLAs 2024, whose released code shuffles the true labels (``labels = "dealt"``).
     """
     images, labels = drawn(source, settings.images, dice("images", seed))
     numbers = dice("labels", seed, index)

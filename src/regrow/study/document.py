@@ -135,12 +135,13 @@ class Diagnostics(_Part):
     `overlap`: after every epoch, the inter-filter overlap of each layer. `weights`: after every epoch, the entropy of
     each layer's weights and the shares of filters with an l1 norm below 1, 0.1, 0.01 and 0.001. `oracle_every_epochs`:
     after so many epochs each, how the rankings of the filters agree with the oracle's on the `train.held_out` images;
-    0 = never.
+    0 = never. `ranks`: with a stream, at each task's end, in how many directions the units of each layer vary.
     """
 
     overlap: bool = False
     weights: bool = False
     oracle_every_epochs: int = Field(default=0, ge=0)
+    ranks: bool = False
 
     @property
     def any(self) -> bool:
@@ -237,6 +238,10 @@ class Study(_Part):
     def _as_long_as_the_stream(self) -> Self:
         """With a stream its tasks say how many epochs there are, and the training only repeats it."""
         if self.stream is None:
+            if self.diagnostics.ranks:
+                raise ValueError(
+                    "diagnostics.ranks: needs a [stream], at whose tasks' ends they are"
+                )
             return self
         if self.diagnostics.oracle_every_epochs:
             raise ValueError(

@@ -38,6 +38,9 @@ class HealthRecord:
         dead: Share of the units that give 0 on all images looked at.
         dormant: Share that give at most a tenth of the mean of the layer.
         weight_norm: Length of the layer's weights, sqrt(sum of w^2); None if not finite.
+        effective_rank: How many directions what the units give has, exp(entropy of the shares of its singular values);
+            None where the study did not ask.
+        srank: The fewest singular values that make up 99 % of their sum.
     """
 
     task: int
@@ -45,3 +48,5 @@ class HealthRecord:
     dead: float | None
     dormant: float | None
     weight_norm: float | None
+    effective_rank: float | None = None
+    srank: float | None = None

@@ -12,15 +12,13 @@ from statistics import fmean
 from typing import Any, Final, TypeVar
 
 from regrow.study.grouped import grouped
+from regrow.study.partner_records import GraftRecord, PartnerRecord, TogetherRecord
 from regrow.study.records import (
     EpochRecord,
-    GraftRecord,
     LayerRecord,
     OverlapRecord,
-    PartnerRecord,
     RenewalRecord,
     RestingRecord,
-    TogetherRecord,
     WeightRecord,
 )
 

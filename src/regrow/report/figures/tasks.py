@@ -112,6 +112,11 @@ _PANELS = (
         "Length of a layer's weights: the root of the sum of their squares.",
         attrgetter("weight_norm"),
     ),
+    _Panel(
+        "Effective rank",
+        "Effective rank: the exponential of the entropy of the shares of the singular values of what units give.",
+        attrgetter("effective_rank"),
+    ),
 )
 
 
