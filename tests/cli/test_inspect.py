@@ -46,8 +46,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     np.savez(tmp_path / "other.npz", z=x)
     net = nn.Sequential(nn.Linear(6, 10), nn.ReLU(), nn.Linear(10, 3))
     with torch.no_grad():
-        net[0].bias[:] = 0
-        net[0].bias[[2, 5]] = -100
+        net[0].get_parameter("bias")[:] = 0
+        net[0].get_parameter("bias")[[2, 5]] = -100
     torch.save(net.state_dict(), tmp_path / "dead.pt")
     wrapped = {f"module.{key}": value for key, value in net.state_dict().items()}
     torch.save({"epoch": 3, "state_dict": wrapped}, tmp_path / "checkpoint.pt")

@@ -54,7 +54,7 @@ def test_the_version_is_printed() -> None:
     assert (found.exit_code, found.stdout) == (0, f"regrow {__version__}\n")
 
 
-@pytest.mark.parametrize("command", ["run", "report", "ls"])
+@pytest.mark.parametrize("command", ["run", "report", "ls", "inspect"])
 def test_every_command_has_examples_and_exit_codes(command: str) -> None:
     found = CliRunner().invoke(app, [command, "--help"])
     assert found.exit_code == 0

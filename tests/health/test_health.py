@@ -20,7 +20,7 @@ X, Y = images(200)
 @pytest.fixture(scope="module")
 def sick() -> tuple[Cnn, regrow.Health, regrow.Health]:
     """A network, a look at it, and another after one unit has died."""
-    net = Cnn()
+    net: Any = Cnn()
     before = regrow.inspect(net, X, targets=Y)
     with torch.no_grad():
         net.two.bias[4] = -100.0

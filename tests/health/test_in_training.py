@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from torch import nn
@@ -13,7 +15,7 @@ X, Y = images(64)
 
 
 def _train(steps: int, *, looks: bool) -> tuple[dict[str, torch.Tensor], list[int]]:
-    net = Cnn()
+    net: Any = Cnn()
     with torch.no_grad():
         net.two.bias[4] = -100.0
     optimizer = torch.optim.Adam(net.parameters(), lr=1e-3)
@@ -53,7 +55,7 @@ def test_the_optimizer_is_the_trainings_own() -> None:
 
 @pytest.mark.parametrize("kind", [torch.float16, torch.bfloat16])
 def test_half_precision(kind: torch.dtype) -> None:
-    net = Cnn().to(kind)
+    net: Any = Cnn().to(kind)
     health = regrow.inspect(net, X.to(kind), targets=Y)
     assert health["two"].units["dead"] == ()
     with torch.no_grad():
@@ -67,6 +69,9 @@ def test_frozen_layers_have_no_gradient() -> None:
     health = regrow.inspect(net, X, targets=Y)
     assert "gradient" not in health["one"].numbers
     assert "gradient" in health["two"].numbers
+    frozen = regrow.inspect(net.requires_grad_(False), X, targets=Y)
+    assert frozen.loss is None
+    assert any(note.startswith("gradients:") for note in frozen.notes)
 
 
 def test_it_can_be_called_without_gradients_and_in_inference_mode() -> None:

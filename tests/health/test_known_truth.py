@@ -30,41 +30,41 @@ def test_nothing_is_found_in_a_healthy_network(make: Callable[[], nn.Module]) ->
     assert not [layer.path for layer in health.layers if layer.why_not and not layer.is_head]
 
 
-def _kill(net: Cnn) -> None:
+def _kill(net: Any) -> None:
     net.two.bias[4] = -100.0
 
 
-def _kill_dense(net: Cnn) -> None:
+def _kill_dense(net: Any) -> None:
     net.dense.bias[2] = -100.0
 
 
-def _duplicate(net: Cnn) -> None:
+def _duplicate(net: Any) -> None:
     net.two.weight[7] = 1.5 * net.two.weight[3]
     net.two.bias[7] = 1.5 * net.two.bias[3]
 
 
-def _prune(net: Cnn) -> None:
+def _prune(net: Any) -> None:
     net.one.weight[5] = 0.0
 
 
-def _norm_kill(net: Cnn) -> None:
+def _norm_kill(net: Any) -> None:
     net.norm.weight[6], net.norm.bias[6] = 1e-4, -0.5
 
 
-def _blow_up(net: Cnn) -> None:
+def _blow_up(net: Any) -> None:
     net.dense.weight *= 1000.0
     net.dense.bias *= 1000.0
 
 
-def _fade(net: Cnn) -> None:
+def _fade(net: Any) -> None:
     net.dense.weight *= 0.02
     net.dense.bias *= 0.02
 
 
-def _rare(net: Cnn) -> None:
+def _rare(net: Any) -> None:
     """So that the unit fires on two of the 400 images alone."""
-    seen: list[torch.Tensor] = []
-    handle = net.dense.register_forward_hook(lambda module, args, out: seen.append(out))
+    seen: list[Any] = []
+    handle = net.dense.register_forward_hook(lambda *told: seen.append(told[2]))
     net.eval()(X)
     handle.remove()
     third = seen[0][:, 1].sort(descending=True).values[1:3]

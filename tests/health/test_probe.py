@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -16,7 +18,7 @@ X, Y = images(60)
 def test_a_network_that_cannot_learn_any_more_has_a_gap() -> None:
     gaps: dict[str, float] = {}
     for name, bias in (("well", 0.0), ("dead", -100.0)):
-        net = Mlp(nn.ReLU())
+        net: Any = Mlp(nn.ReLU())
         with torch.no_grad():
             net.two.bias += bias
         optimizer = torch.optim.Adam(net.parameters(), lr=1e-2)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 
 import torch
@@ -28,14 +28,14 @@ def loss_of(given: Any, batch: Batch, loss: Loss | None) -> Tensor | None:
         ConfigError: Targets that cross entropy does not take, or a loss that is no number with a gradient.
     """
     if loss is not None:
-        value: object = loss(given, batch.targets)
+        value = cast("object", loss(given, batch.targets))
     elif batch.targets is None:
         value = given.get("loss") if isinstance(given, Mapping) else getattr(given, "loss", None)
         if not isinstance(value, Tensor):
             return None
     elif isinstance(given, Tensor):
         try:
-            value = nn.functional.cross_entropy(given, batch.targets)
+            value = cast("object", nn.functional.cross_entropy(given, batch.targets))
         except (RuntimeError, ValueError, IndexError, TypeError) as error:
             raise ConfigError(
                 f"loss must be given: cross entropy, which is taken without one, does not take the model's output of "
@@ -72,7 +72,9 @@ class MeanGradient:
 
     def add(self, loss: Tensor, examples: int) -> None:
         """One batch's mean loss."""
-        found = torch.autograd.grad(loss, list(self._trained.values()), allow_unused=True)
+        found: Sequence[Tensor | None] = torch.autograd.grad(
+            loss, list(self._trained.values()), allow_unused=True
+        )
         for name, grad in zip(self._trained, found, strict=True):
             if grad is None:
                 continue
@@ -81,6 +83,11 @@ class MeanGradient:
             self._sums[name] = self._sums[name] + share if name in self._sums else share
         self._examples += examples
         self._loss += float(loss.detach()) * examples
+
+    @property
+    def possible(self) -> bool:
+        """Whether any parameter is trained."""
+        return bool(self._trained)
 
     @property
     def loss(self) -> float | None:

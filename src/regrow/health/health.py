@@ -1,6 +1,6 @@
 """Health: what `regrow.inspect` found, as numbers, symptoms and advice; for people on one screen, for machines as JSON.
 
-Holds no tensor and needs no torch, so that a page can be made of a stored one.
+Holds no tensor, so that it can be stored, and a page be made of it later.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Final, cast
+from typing import Final
 
 import torch
 from torch import Tensor, nn
@@ -137,7 +137,7 @@ def _without_bias(module: nn.Module, out: Tensor) -> Tensor:
     if bias is None:
         return out.detach()
     # Behind the channels of a convolution are its positions.
-    spatial = (1,) * (cast("Tensor", module.weight).ndim - 2) if isinstance(module, _ConvNd) else ()
+    spatial = (1,) * (module.weight.ndim - 2) if isinstance(module, _ConvNd) else ()
     return out.detach() - bias.detach().reshape(-1, *spatial)
 
 

@@ -111,7 +111,9 @@ def inspect(
         forward = ForwardReading(bare, layers, flows)
         backward = MeanGradient(dict(bare.named_parameters()))
         for batch in _on(device, chain((first,), batches)):
-            wanted = loss is not None or batch.targets is not None or _may_have_labels(batch)
+            wanted = backward.possible and (
+                loss is not None or batch.targets is not None or _may_have_labels(batch)
+            )
             with torch.enable_grad() if wanted else nullcontext():
                 given = forward.run(batch)
                 value = loss_of(given, batch, loss) if wanted else None
@@ -236,7 +238,9 @@ def _notes(
         if layer.why_not and not layer.is_head
     ]
     without = (
-        ["gradients: there are no targets, and the model gives no loss"] if not gradients else []
+        ["gradients: there are no targets and no loss, or nothing is trained"]
+        if not gradients
+        else []
     )
     if optimizer is not None and not gradients:
         without.append("the optimizer's next step: it needs a gradient")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from typing import Any, cast
+from typing import Any
 
 from torch import Tensor
 from torch.optim import Optimizer
@@ -23,7 +23,7 @@ def optimizer_twin(
         groups: Parameter groups of the other one, each with the tensors in the place of its own.
         states: What it is to remember of these tensors; None: nothing.
     """
-    twin = cast("Optimizer", type(optimizer).__new__(type(optimizer)))
+    twin = type(optimizer).__new__(type(optimizer))
     kept = {
         key: value
         for key, value in optimizer.__dict__.items()
