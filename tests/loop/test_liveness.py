@@ -17,7 +17,6 @@ from torch._dynamo.utils import counters
 from torch.nn import functional as F  # noqa: N812
 
 import regrow
-from crossed import seldom
 from loop.loops import EXAMPLE, adam, assert_same_bits, kill, sgd, weights
 from regrow.criteria import CriterionState, LayerActivity, Liveness, Observation, Signal
 from regrow.errors import ConfigError, LargeRenewalWarning, LeftAloneWarning, NoEffectWarning
@@ -322,7 +321,7 @@ class TestCompiled:
         torch._dynamo.reset()
 
     @pytest.mark.filterwarnings("ignore:.torch.jit.script:DeprecationWarning")
-    @pytest.mark.parametrize("when", seldom(["before", "after", "in place"], often=["before"]))
+    @pytest.mark.parametrize("when", ["before", "after", "in place"])
     def test_a_compiled_model(self, when: str, small_cnn: Cnn) -> None:
         class Own(nn.Module):
             def __init__(self, layers: nn.Module) -> None:

@@ -10,7 +10,6 @@ from torch import Tensor, nn
 
 import regrow
 from regrow.nn import GainControl2d
-from traced import attach_traced
 
 
 def net(*, relu: bool = True, seed: int = 0, **options: object) -> nn.Sequential:
@@ -86,7 +85,7 @@ def test_a_renewed_filter_starts_afresh_and_its_neighbours_keep_their_bits(
         model[3].weight[:, 2] = 0  # nobody reads filter 2 any more: no gradient
     before = {name: each.clone() for name, each in model.state_dict().items()}
     still = torch.optim.SGD(model.parameters(), lr=0.0)
-    with attach_traced(
+    with regrow.attach(
         regrow.RandomOut(confirm="gradient", threshold=1e-9, active_fraction=1.0),
         model,
         still,
@@ -117,7 +116,7 @@ def test_the_gain_of_a_fresh_filter_is_the_measured_one_also_if_measured_after_a
 ) -> None:
     model = net(positive_gain=positive)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
-    regrower = attach_traced(
+    regrower = regrow.attach(
         regrow.RandomOut(confirm="gradient", threshold=1e-9, active_fraction=1.0),
         model,
         optimizer,
@@ -149,7 +148,7 @@ def test_the_gain_of_a_fresh_filter_is_the_measured_one_also_if_measured_after_a
 )
 def test_training_goes_on_bit_for_bit_from_a_saved_state(recipe: regrow.Recipe) -> None:
     def attached(model: nn.Module, optimizer: torch.optim.Optimizer) -> regrow.Regrower:
-        return attach_traced(
+        return regrow.attach(
             recipe,
             model,
             optimizer,
@@ -161,7 +160,7 @@ def test_training_goes_on_bit_for_bit_from_a_saved_state(recipe: regrow.Recipe) 
     def run(stop: int | None) -> tuple[dict[str, Tensor], int]:
         model = net(mean_scale=0.8)
         optimizer = torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9)
-        regrower = attach_traced(model, optimizer)
+        regrower = attached(model, optimizer)
         data = batches(12)
         if stop is None:
             train(model, optimizer, data)
@@ -170,7 +169,7 @@ def test_training_goes_on_bit_for_bit_from_a_saved_state(recipe: regrow.Recipe) 
         saved = model.state_dict(), optimizer.state_dict(), regrower.state_dict()
         other = net(seed=5, mean_scale=0.8)
         again = torch.optim.SGD(other.parameters(), lr=0.05, momentum=0.9)
-        second = attach_traced(other, again)
+        second = attached(other, again)
         other.load_state_dict(saved[0])
         again.load_state_dict(saved[1])
         second.load_state_dict(saved[2])
@@ -187,7 +186,7 @@ def test_training_goes_on_bit_for_bit_from_a_saved_state(recipe: regrow.Recipe) 
 def test_a_dropped_filter_is_silent_and_the_output_that_of_the_smaller_network() -> None:
     model = net(bias=0.3, mean_scale=0.7)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
-    attach_traced(
+    regrow.attach(
         regrow.RePr(s1=1, s2=4, cycles=1, fraction=0.3),
         model,
         optimizer,
