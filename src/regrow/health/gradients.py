@@ -72,9 +72,8 @@ class MeanGradient:
 
     def add(self, loss: Tensor, examples: int) -> None:
         """One batch's mean loss."""
-        found: Sequence[Tensor | None] = torch.autograd.grad(
-            loss, list(self._trained.values()), allow_unused=True
-        )
+        grads = torch.autograd.grad(loss, list(self._trained.values()), allow_unused=True)
+        found = cast("Sequence[Tensor | None]", grads)  # what the loss does not depend on has none
         for name, grad in zip(self._trained, found, strict=True):
             if grad is None:
                 continue

@@ -6,7 +6,7 @@ asks, and whenever, has the same bits.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, Final
 
 import torch
@@ -24,7 +24,7 @@ from regrow.streams import (
 from regrow.streams.task import Source, Task, dice
 from regrow.study import stream as asked
 
-_TASKS: Final[Mapping[type[Any], Callable[..., Task]]] = {
+_TASKS: Final[dict[type[Any], Callable[..., Task]]] = {
     asked.RandomLabels: random_labels.task,
     asked.Permuted: permuted.task,
     asked.PermutedLabels: permuted_labels.task,
