@@ -21,7 +21,9 @@ def _inspected(model: nn.Module, **named: Any) -> regrow.Health:
 
 
 @pytest.mark.parametrize(
-    "make", [Cnn, lambda: Mlp(nn.GELU()), lambda: Mlp(nn.Tanh()), Vit, Tied], ids=str
+    "make",
+    [Cnn, lambda: Mlp(nn.GELU()), lambda: Mlp(nn.Tanh()), Vit, Tied],
+    ids=["cnn", "gelu", "tanh", "vit", "tied"],
 )
 def test_nothing_is_found_in_a_healthy_network(make: Callable[[], nn.Module]) -> None:
     health = _inspected(make())
