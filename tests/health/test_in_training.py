@@ -22,11 +22,11 @@ def _train(steps: int, *, looks: bool) -> tuple[dict[str, torch.Tensor], list[in
     recipe = regrow.RandomOut(active_fraction=1.0)
     regrower = regrow.attach(recipe, net, optimizer, example_inputs=X[:2])
     dead: list[int] = []
-    for _ in range(steps):
+    for step in range(steps):
         optimizer.zero_grad()
         nn.functional.cross_entropy(net(X), Y).backward()
         optimizer.step()
-        if looks:
+        if looks and step in {0, 5, steps - 1}:
             dead.append(len(regrower.inspect(X, targets=Y)["two"].units["dead"]))
     return net.state_dict(), dead
 

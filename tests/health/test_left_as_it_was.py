@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
 import regrow
+from crossed import crossed
 from health.sick import Cnn, Mlp, Vit, images
 from regrow.errors import TraceError
 
@@ -69,10 +70,16 @@ def _same(one: Any, other: Any) -> bool:
     return bool(one == other)
 
 
-@pytest.mark.parametrize("make", [Cnn, Vit, lambda: Mlp(nn.Tanh())], ids=["cnn", "vit", "mlp"])
-@pytest.mark.parametrize("way", WAYS)
-def test_everything_is_as_it_was(make: Callable[[], nn.Module], way: str) -> None:
-    net = make()
+NETS: dict[str, Callable[[], nn.Module]] = {
+    "cnn": Cnn,
+    "vit": Vit,
+    "mlp": lambda: Mlp(nn.Tanh()),
+}
+
+
+@pytest.mark.parametrize(("name", "way"), crossed(NETS, WAYS))
+def test_everything_is_as_it_was(name: str, way: str) -> None:
+    net = NETS[name]()
     next(net.children()).eval()  # a part that its user keeps frozen
     optimizer = torch.optim.Adam(net.parameters(), lr=1e-3)
     nn.functional.cross_entropy(net(X), Y).backward()
