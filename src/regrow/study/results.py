@@ -130,9 +130,9 @@ def read_folder(folder: Path, *, facts: Callable[[str], RecipeInfo]) -> Results:
         # A large sweep's report shows final accuracies alone: its epochs, millions of rows, stay where they are.
         sweep = find_sweep(asked)
         kinds = () if sweep is not None and sweep.large else DETAILS
-        # A folder from before a kind of record has no table of it.
         there = {row[0] for row in database.execute("SELECT name FROM sqlite_master")}
-        kinds = [record for record in kinds if table_of(record).name in there]
+        tables = {record: table_of(record) for record in kinds}
+        kinds = [r for r, own in tables.items() if not own.later or own.name in there]
         details = {record: select(database, record) for record in kinds}
     return Results(
         folder=folder,

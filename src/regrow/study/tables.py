@@ -29,11 +29,13 @@ class Table:
         name: The table's.
         key: The columns that tell one record from all others.
         of_trial: Whether each record belongs to a trial: the first column, which is no field of it.
+        later: Whether it came later than the folders that have the others, and may be missing in one.
     """
 
     name: str
     key: tuple[str, ...]
     of_trial: bool
+    later: bool
 
 
 @dataclass(frozen=True)
@@ -46,11 +48,13 @@ class _Column:
 _TABLES: dict[type, Table] = {}
 
 
-def table(name: str, *, key: str, of_trial: bool = True) -> Callable[[type[Record]], type[Record]]:
+def table(
+    name: str, *, key: str, of_trial: bool = True, later: bool = False
+) -> Callable[[type[Record]], type[Record]]:
     """Say where the records of a dataclass are kept; `key` names the columns that tell them apart."""
 
     def declared(record: type[Record]) -> type[Record]:
-        _TABLES[record] = Table(name, tuple(key.split()), of_trial)
+        _TABLES[record] = Table(name, tuple(key.split()), of_trial, later)
         return record
 
     return declared

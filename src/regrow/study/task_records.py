@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from regrow.study.tables import table
 
 
-@table("tasks", key="task")
+@table("tasks", key="task", later=True)
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TaskRecord:
     """One task of a stream, when it has ended; None where a number is not finite.
@@ -27,7 +27,7 @@ class TaskRecord:
     loss: float | None
 
 
-@table("health", key="task layer")
+@table("health", key="task layer", later=True)
 @dataclass(frozen=True, kw_only=True, slots=True)
 class HealthRecord:
     """The units of one layer at the end of a task; None where they cannot be heard apart.
