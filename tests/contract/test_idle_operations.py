@@ -39,9 +39,9 @@ LOOKS = dict.fromkeys(BY_SILENCE, ((0, 11), (0, 7)))
 
 LOOKS["partial-reset"] = ((0, 32), (0, 16))  # it averages the gradients of every step
 # They read every pass, and average, or count.
-LOOKS["continual-backprop"] = ((60, 53), (22, 28))
-LOOKS["self-normalized-resets"] = ((63, 85), (25, 45))
-LOOKS["self-normalized-resets, as published"] = ((60, 55), (22, 30))
+LOOKS["continual-backprop"] = ((53, 51), (19, 27))
+LOOKS["self-normalized-resets"] = ((56, 69), (22, 37))
+LOOKS["self-normalized-resets, as published"] = ((53, 53), (19, 29))
 
 FINDS_NOTHING: dict[str, tuple[dict[str, Any], list[int]]] = {
     "randomout": ({"threshold": 0.0, "every_steps": 1}, [12] * 6),

@@ -62,15 +62,14 @@ class Correction:
         if not self.young:
             return
         self._snapshots = {}
+        for parameter in [each for each in self.young if not self.optimizer.state.get(each)]:
+            del self.young[parameter]
         if isinstance(self.family, MomentFamily) and not any(map(is_coarse, self.young)):
             return
         groups, family = options_by_parameter(self.optimizer), self.family
         with torch.no_grad():
-            for parameter, entry in list(self.young.items()):
-                group, state = groups.get(id(parameter)), self.optimizer.state.get(parameter)
-                if not state:
-                    del self.young[parameter]
-                    continue
+            for parameter, entry in self.young.items():
+                group, state = groups.get(id(parameter)), self.optimizer.state[parameter]
                 if parameter.grad is None or group is None:  # it may come back into the optimizer
                     continue
                 if family.prepares:
