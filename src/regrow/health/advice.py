@@ -249,8 +249,8 @@ RULES: Final = (
             key="nothing",
             title="Nothing found: leave it as it is",
             text=(
-                "In networks that train KeepAlive changed nothing that could be told from chance: -0.05 points "
-                "[-0.21, +0.09] at one rate, and digits +0.07 [-0.10, +0.24]."
+                "In networks that train KeepAlive had little to gain: digits +0.07 points [-0.10, +0.24], small "
+                "networks on craters -0.05 [-0.21, +0.09], and in the worst of their settings -0.30 [-0.63, -0.10]."
             ),
             code="",
             cost="",
@@ -258,6 +258,6 @@ RULES: Final = (
             measures=(),
         ),
         applies=lambda symptoms, layers: not symptoms,
-        quotes=("-0.05 [-0.21, +0.09]", "+0.07 [-0.10, +0.24]"),
+        quotes=("-0.05 [-0.21, +0.09]", "+0.07 [-0.10, +0.24]", "-0.30 [-0.63, -0.10]"),
     ),
 )
