@@ -7,6 +7,7 @@ for them, if the optimizer needs that: this is about the steps before.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -50,6 +51,13 @@ FINDS_NOTHING: dict[str, tuple[dict[str, Any], list[int]]] = {
     "random": ({"like": ()}, [0] * 6),
 }
 """Settings with which nothing is ever selected, and the operations of six steps; RePr always takes its share."""
+
+
+@pytest.fixture(autouse=True)
+def nothing_was_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where anything was compiled in this process, by a test before, every pass that is read is run once more."""
+    if (frames := sys.modules.get("torch._dynamo.convert_frame")) is not None:
+        monkeypatch.setattr(frames, "FRAME_COUNTER", 0)
 
 
 class Counter(TorchDispatchMode):
