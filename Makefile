@@ -106,6 +106,7 @@ PEERS := $(VENV)/peers
 bench-family: $(STAMP)
 	-$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --target $(PEERS) ccbp-pytorch==0.0.3 einops==0.8.2 torch-einops-utils==0.2.0
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/family_cost.py --peers $(PEERS) --out results/family-cost
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/family_cost.py --only Adam --rounds 4 --profile --out results/family-profile
 
 bench-young: $(STAMP)
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/young_cost.py --out results/young-cost
