@@ -210,20 +210,26 @@ RULES: Final = (
     Rule(
         advice=Advice(
             key="plasticity",
-            title="Compare a plasticity recipe with its controls, if targets move",
+            title="Renew units if targets move, beside a control",
             text=(
-                "Many units give or learn next to nothing. For targets that move, papers renew such units (ReDo, "
-                "ContinualBackprop, ReGraMa, SelfNormalizedResets); nothing was measured with this code that would "
-                "say when that helps, and such shares do not predict who trains. Run it beside 'random' and "
-                "'inverted'."
+                "Many units give or learn next to nothing. Where targets move, renewing them has helped: over ten "
+                "tasks of new random labels RandomOut kept 79 % of what a fresh network for each task gains, as many "
+                "units picked at random 33 % (six seeds of a small network). On one fixed task such shares do not "
+                "predict who trains. Run it beside 'random'."
             ),
-            code="regrow.attach(regrow.ReDo(), model, optimizer, example_inputs=batch)",
-            cost="a pass that is read every 1000 steps",
-            source="docs/recipes/redo.md",
+            code=(
+                "regrow.attach(regrow.RandomOut(confirm='gradient', active_fraction=1.0), model, optimizer, "
+                "example_inputs=batch)"
+            ),
+            cost="0.3 % of a ResNet-20's step",
+            source="results/streams-digits/tasks.md",
             measures=("dormant", "low_gradient", "probe_gap"),
         ),
         applies=_has("dormant", "low_gradient", "probe_gap"),
-        quotes=("## What was measured", "compare with `random` and `inverted`"),
+        quotes=(
+            "|           58.9 |                   79 |",
+            "|           30.0 |                   33 |",
+        ),
     ),
     Rule(
         advice=Advice(
