@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import queue
 from pathlib import Path
 
 from regrow.lab import on_node
-from regrow.lab.worker import Message, Warned
 from regrow.study.storage import Stored
 
 
@@ -36,14 +34,3 @@ def test_a_storage_that_is_not_there_is_named(tmp_path: Path) -> None:
     told = on_node.unfit(asked, on_node.versions())
     assert told.startswith(f"does not share the storage {tmp_path}/not-mounted: ")
     assert "--storage names a folder that all nodes mount" in told
-
-
-def test_messages_are_handed_on_some_at_a_time_in_their_order_and_the_last_at_once() -> None:
-    said: queue.SimpleQueue[Message | None] = queue.SimpleQueue()
-    for text in "abc":
-        said.put(Warned(text))
-    assert on_node._gathered(said) == [Warned("a"), Warned("b"), Warned("c")]
-    said.put(Warned("d"))
-    said.put(None)
-    assert on_node._gathered(said) == [Warned("d")]
-    assert on_node._gathered(said) == on_node._gathered(said) == []

@@ -5,11 +5,9 @@ Handed in by `lab/on_ray.py`. Nothing heavy is imported before a task begins.
 
 from __future__ import annotations
 
-import math
 import queue
 import socket
 import threading
-import time
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -32,9 +30,6 @@ STACK: Final = "stack_size"
 
 ARRAYS: Final = ("x_train", "y_train", "x_test", "y_test")
 """What of a data set travels as arrays."""
-
-_GATHER_S: Final = 0.2
-"""How long messages are gathered."""
 
 Versions = frozenset[tuple[str, object]]
 
@@ -91,8 +86,8 @@ def train(
     data: Sequence[Any],
     asked: Stored,
     wanted: Versions,
-) -> Iterator[Sequence[Message]]:
-    """Train a batch, and hand on what is said, some messages at a time: each time costs as much as ten of them.
+) -> Iterator[Message]:
+    """Train a batch, and hand on what is said as soon as it is.
 
     Args:
         data: The data set in the object store; in a list it is not fetched before the task begins.
@@ -100,7 +95,7 @@ def train(
         wanted: As for `unfit`.
     """
     if reason := _unfit_once(asked, wanted):
-        yield [Unwritable(f"--ray: node {socket.gethostname()} {reason}")]
+        yield Unwritable(f"--ray: node {socket.gethostname()} {reason}")
         return
     key, held = _data_here(data[0], settings.device)
     said: queue.SimpleQueue[Message | None] = queue.SimpleQueue()
@@ -126,27 +121,10 @@ def train(
     # A thread, since training calls and Ray asks: what is said is on its way while the training goes on.
     thread = threading.Thread(target=work)
     thread.start()
-    while gathered := _gathered(said):
-        yield gathered
+    while (message := said.get()) is not None:
+        yield message
     thread.join()
     warnings.showwarning = before
-
-
-def _gathered(said: queue.SimpleQueue[Message | None]) -> list[Message]:
-    """What is said next, and shortly after it; nothing at the end."""
-    found: list[Message] = []
-    until = math.inf
-    while True:
-        try:
-            message = said.get(timeout=None if not found else max(until - time.monotonic(), 0))
-        except queue.Empty:
-            return found
-        if message is None:
-            said.put(None)  # for the next call: it is the end
-            return found
-        if not found:
-            until = time.monotonic() + _GATHER_S
-        found.append(message)
 
 
 _held: dict[str, tuple[str, Dataset]] = {}

@@ -195,10 +195,9 @@ class RayTasks:
         except ray.exceptions.RayError as error:
             raise StoreError(f"--ray: the cluster is gone: {_said(error)}") from error
         for each in ready:
-            batch = self._going[each]
-            for message in self._next(each):
-                if batch:  # else it is over, and nobody need hear how
-                    yield batch, message
+            batch, message = self._going[each], self._next(each)
+            if message is not None and batch:
+                yield batch, message
 
     def close(self) -> None:
         """Leave the cluster; it ends the tasks."""
@@ -209,18 +208,18 @@ class RayTasks:
             ):  # of no use to anybody, and the storage may be gone
                 replace(self._asked, patient=False).unlink(missing_ok=True)
 
-    def _next(self, going: Any) -> Sequence[Message | Died]:
-        """The next messages of a task."""
+    def _next(self, going: Any) -> Message | Died | None:
+        """The next message of a task; None when it is over."""
         ray = self._ray
         try:
             return ray.get(next(going))
         except StopIteration:
             del self._going[going]
-            return [Died("it ended without a word")]  # for nobody, where all runs have ended
+            return Died("it ended without a word")  # for nobody, where all runs have ended
         except ray.exceptions.RayError as error:
             del self._going[going]
             lost = self._lost(error)
-            return [Died(f"its node is gone ({lost})" if lost else _said(error), lost=bool(lost))]
+            return Died(f"its node is gone ({lost})" if lost else _said(error), lost=bool(lost))
 
     def _lost(self, error: Exception) -> str:
         """The node that an error speaks of, if that is gone."""
