@@ -79,7 +79,7 @@ def _behind_zero(
     layer: Filters, tensors: Mapping[str, Tensor], factors: Sequence[Factor]
 ) -> Tensor:
     """Units with a norm scale or another factor of exactly 0 in front of their readers."""
-    found = torch.zeros(layer.count, dtype=torch.bool, device="cpu")
+    found = _nobody(layer.count)
     scales = [
         Factor(name=norm.weight, entries=norm.channels)
         for norm in layer.norms
@@ -104,7 +104,7 @@ def unit_values(
 ) -> Values:
     """What forward passes show of a layer's units."""
     given = [each for each in readings if each.examples and not each.broken]
-    covered = torch.zeros(layer.count, dtype=torch.bool, device="cpu")
+    covered = _nobody(layer.count)
     for each in given:
         covered |= each.covered.cpu()
     if not bool(covered.all()) or len(given) < len(readings):
@@ -180,14 +180,14 @@ def _alike(reading: UnitReading, count: int, threshold: float) -> Tensor:
     # What is left of a difference of equal numbers is rounding and no spread.
     own = covariance.diagonal()
     covariance = covariance.where(own > 1e-9 * reading.products.diagonal() / reading.rows, 0.0)
-    found = torch.zeros(count, dtype=torch.bool, device="cpu")
+    found = _nobody(count)
     found[reading.compared.cpu()] = (largest_cosine(covariance) > threshold).cpu()
     return found
 
 
 def _below_zero(layer: Filters, tensors: Mapping[str, Tensor]) -> Tensor:
     """Units whose norm shifts them below 0, by ten times what its scale lets them move."""
-    found = torch.zeros(layer.count, dtype=torch.bool, device="cpu")
+    found = _nobody(layer.count)
     for norm in layer.norms:
         if norm.weight is not None and norm.bias is not None:
             scale, shift = (
@@ -196,6 +196,11 @@ def _below_zero(layer: Filters, tensors: Mapping[str, Tensor]) -> Tensor:
             low = (shift < 0) & (scale.abs() <= 0.1 * shift.abs())
             found |= _all_entries(norm, low)
     return found
+
+
+def _nobody(count: int) -> Tensor:
+    """No unit of so many."""
+    return torch.zeros(count, dtype=torch.bool, device="cpu")
 
 
 def _all_entries(norm: Norm, marks: Tensor) -> Tensor:
@@ -208,7 +213,7 @@ def _all_entries(norm: Norm, marks: Tensor) -> Tensor:
 def _hears_constants(layer: Filters, inlet: InletReading | None) -> Tensor:
     """Units that hear channels of their group alone, none of which changed."""
     if inlet is None or inlet.broken or inlet.low is None or inlet.high is None:
-        return torch.zeros(layer.count, dtype=torch.bool, device="cpu")
+        return _nobody(layer.count)
     largest = torch.maximum(inlet.low.abs(), inlet.high.abs()).amax()
     values = torch.full(inlet.low.shape, inlet.values, device=inlet.low.device)
     still = silent(inlet.low, inlet.high, largest=largest, values=values)

@@ -10,8 +10,8 @@ from typing import Any, final
 
 from torch import nn
 
-from regrow.lab.health import Health
 from regrow.lab.measure import finite
+from regrow.lab.task_health import TaskHealth
 from regrow.streams import tasks
 from regrow.streams.task import Source, Task
 from regrow.study.records import EpochRecord
@@ -38,7 +38,7 @@ class TaskLog:
         self, stream: AnyStream, model: nn.Module, source: Source, *, ranks: bool = False
     ) -> None:
         self._stream = stream
-        self._health = Health(model, source.x_train[:2], ranks=ranks)
+        self._health = TaskHealth(model, source.x_train[:2], ranks=ranks)
         self.layers = self._health.layers
         self.chance = tasks.chance(stream, source)
         self._tasks: list[TaskRecord] = []

@@ -27,7 +27,7 @@ _EXAMPLES: Final = 512
 """Images that are looked at, the first of the task's test images."""
 
 
-class Health:
+class TaskHealth:
     """Looks at the layers that recipes may act on, in evaluation mode, where the network hears them.
 
     Attributes:
