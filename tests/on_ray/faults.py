@@ -118,7 +118,7 @@ class Faults:
         self._shared = folder / "shared"
         self.found = Outcome()
         self._kinds: dict[str, Callable[[], bool]] = {
-            "worker killed": nodes.kill_task,
+            "worker killed": lambda: nodes.kill_task(within_s=1.0),
             "node killed": self._kill_node,
             "driver killed": self._kill_driver,
             "storage away for 2 s": self._storage_away,
@@ -201,9 +201,10 @@ class Faults:
     # ---- what breaks
 
     def _kill_node(self) -> bool:
-        self._nodes.kill_one()
-        self._nodes.add()
-        return True
+        killed = self._nodes.kill_busy(within_s=1.0)
+        if killed:
+            self._nodes.add()
+        return killed
 
     def _kill_driver(self) -> bool:
         self._driver.send_signal(signal.SIGKILL)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import time
+from collections.abc import Iterable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -80,13 +82,19 @@ class Nodes:
         node = self.cluster.add_node(**self._node(), wait=False)
         self.cluster._wait_for_node(node, 600)
 
-    def kill_one(self) -> None:
-        """Kill a node that is not the head, with all that runs on it."""
-        self.cluster.remove_node(next(iter(self.cluster.worker_nodes)), allow_graceful=False)
+    def kill_busy(self, *, within_s: float = 60.0) -> bool:
+        """Kill a node that has a task and is not the head, with all that runs on it, as soon as there is one."""
+        end = time.monotonic() + within_s
+        while time.monotonic() < end:
+            for node in self.cluster.worker_nodes:
+                if self._tasks([node]):
+                    self.cluster.remove_node(node, allow_graceful=False)
+                    return True
+            time.sleep(0.1)
+        return False
 
-    def tasks(self) -> list[int]:
+    def _tasks(self, nodes: Iterable[Any]) -> list[int]:
         """The processes that train: children of the nodes that have a task."""
-        nodes = [self.cluster.head_node, *self.cluster.worker_nodes]
         raylets = {
             info.process.pid
             for node in nodes
@@ -108,12 +116,16 @@ class Nodes:
                 found.append(int(folder.name))
         return found
 
-    def kill_task(self) -> bool:
-        """Kill a process that trains, if there is one."""
-        running = self.tasks()
-        if running:
-            os.kill(running[0], signal.SIGKILL)
-        return bool(running)
+    def kill_task(self, *, within_s: float = 60.0) -> bool:
+        """Kill a process that trains, as soon as there is one."""
+        end = time.monotonic() + within_s
+        while time.monotonic() < end:
+            running = self._tasks([self.cluster.head_node, *self.cluster.worker_nodes])
+            if running:
+                os.kill(running[0], signal.SIGKILL)
+                return True
+            time.sleep(0.1)
+        return False
 
     def close(self) -> None:
         self.cluster.shutdown()
