@@ -1,4 +1,4 @@
-"""The walk of a trial in its worker: through which files of the laboratory it goes, beside its data set and its network."""
+"""The walk of a trial in its worker: through which files of the laboratory it goes, beside its data and its network."""
 
 from __future__ import annotations
 
