@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -184,33 +186,55 @@ def test_the_words_are_those_of_what_is_compared(one: Results) -> None:
     assert judged_by(long).whole == "Online accuracy in the last 10 of 100 tasks"
 
 
-def test_each_arm_is_judged_at_the_rate_that_other_seeds_chose(rated: Results) -> None:
+def test_each_seed_is_judged_at_the_rate_that_the_other_half_chose(rated: Results) -> None:
     found = {each.label: each for each in at_their_rates(rated)}
-    assert {label: each.rate for label, each in found.items()} == {
-        "none": 0.01,
-        "fresh": 1.0,
-        "redo": 0.1,
-        "random": 0.1,
+    assert {label: each.chosen for label, each in found.items()} == {
+        "none": (0.01, 0.01),
+        "fresh": (1.0, 1.0),
+        "redo": (0.1, 0.1),
+        "random": (0.1, 0.1),
     }
     assert [each.at_the_end for each in found.values()] == [True, True, False, False]
-    even, odd = range(0, SEEDS, 2), range(1, SEEDS, 2)
+    seeds = range(SEEDS)
     redo = found["redo"]
     assert redo.after is not None
-    assert redo.before == pytest.approx(over("redo", [19, 20], seeds=even))
-    assert redo.after == pytest.approx(over("redo", [19, 20], seeds=odd))
-    assert redo.other == 0.1
+    assert redo.after == pytest.approx(over("redo", [19, 20], seeds=seeds))
+    assert redo.before == pytest.approx(redo.after)
     assert redo.versus is not None
-    plain = over("none", [19, 20], rate=0.01, seeds=odd)
-    assert redo.versus.numbers.n == 4
+    plain = over("none", [19, 20], rate=0.01, seeds=seeds)
+    assert redo.versus.numbers.n == SEEDS
     assert redo.versus.numbers.mean_difference == pytest.approx(redo.after - plain)
-    assert found["none"].versus is None
+    fresh = over("fresh", [19, 20], rate=1.0, seeds=seeds)
+    assert redo.kept == pytest.approx((redo.after - plain) / (fresh - plain))
+    assert redo.chance is not None
+    assert redo.chance.numbers.mean_difference == pytest.approx(
+        redo.after - over("random", [19, 20], seeds=seeds)
+    )
+    assert (found["none"].versus, found["none"].chance, found["none"].kept) == (None, None, None)
     table = rates_table(rated)
-    assert [row[:3] for row in table.rows] == [
-        ("none", "0.01", "yes"),
-        ("fresh", "1", "yes"),
-        ("redo", "0.1", ""),
-        ("random", "0.1", ""),
-    ]
+    ranked = sorted(found.values(), key=lambda each: -(each.after or 0.0))
+    assert [row[0] for row in table.rows] == [each.label for each in ranked]
+    rows = {row[0]: row[1:3] for row in table.rows}
+    assert rows["none"] == ("0.01", "yes")
+    assert rows["redo"] == ("0.1", "")
+
+
+def test_halves_that_choose_otherwise_judge_each_other_there(tmp_path: Path) -> None:
+    """Even seeds are best at 1, odd ones at 0.01: so even ones are judged at 0.01, and odd ones at 1."""
+    folder = written(tmp_path / "run", rated=RATES, seeds=4)
+    with closing(sqlite3.connect(folder / "results.sqlite")) as database, database:
+        for rate, high in ((0.01, 1), (1.0, 0)):
+            database.execute(
+                "UPDATE trials SET test_accuracy = 0.9 WHERE arm = 'redo' AND cell = ? AND seed % 2 = ?",
+                (f"train.lr={rate}", high),
+            )
+            database.execute(
+                "UPDATE trials SET test_accuracy = 0.3 WHERE arm = 'redo' AND cell = ? AND seed % 2 = ?",
+                (f"train.lr={rate}", 1 - high),
+            )
+    redo = {each.label: each for each in at_their_rates(read_results(folder))}["redo"]
+    assert (redo.chosen, redo.at_the_end) == ((1.0, 0.01), True)
+    assert (redo.before, redo.after) == (pytest.approx(0.9), pytest.approx(0.3))
 
 
 def test_only_a_stream_over_rates_alone_has_them(one: Results) -> None:

@@ -1,4 +1,4 @@
-"""Each arm at its own learning rate, chosen on one half of the seeds and judged on the other."""
+"""Each arm at its own learning rate, chosen on one half of the seeds and judged on the other, both ways round."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from typing import Final
 from regrow.report.compared import compare, majority_share, reached
 from regrow.report.findings import Comparison
 from regrow.report.sweep.panels import halves
+from regrow.report.task_numbers import fresh_arm
 from regrow.study.records import Trial
 from regrow.study.results import Results
-from regrow.study.statistics import mean_of
+from regrow.study.statistics import PairedComparison, mean_of
 
 RATE: Final = "train.lr"
 """The key of the grid that is a learning rate."""
@@ -19,27 +20,29 @@ RATE: Final = "train.lr"
 
 @dataclass(frozen=True, kw_only=True)
 class AtItsRate:
-    """One arm at its best rate.
+    """One arm at its best rates: each half of the seeds is judged at the rate that the other half chose.
 
     Args:
         label: The arm's label.
-        cell: The cell.
-        rate: Its learning rate.
-        at_the_end: Whether no larger or no smaller one was tried.
-        other: What the other half of the seeds would have chosen; None where it has nothing.
-        before: Mean accuracy over the seeds that chose.
-        after: Mean accuracy over the others.
-        versus: Compared with the baseline at its own best rate, over the seeds that did not choose; None for it itself.
+        chosen: The rate that the seeds at even places chose, then that of those at odd places; None where a half has
+            nothing.
+        at_the_end: Whether no larger or no smaller one than one of them was tried.
+        before: Mean accuracy over the seeds that chose, which the choice flatters.
+        after: Mean accuracy over all seeds, each at the rate that the other half chose.
+        kept: Of what a fresh network for each task is better than plain training, both at their own rates, the share
+            that the arm is better; None where a fresh network is not shown to be better.
+        versus: Compared with the baseline at its own rates; None for it itself.
+        chance: Compared with the arm that picks at random, at the rates of this one; None where there is none.
     """
 
     label: str
-    cell: str
-    rate: float
+    chosen: tuple[float | None, float | None]
     at_the_end: bool
-    other: float | None
     before: float | None
     after: float | None
+    kept: float | None
     versus: Comparison | None
+    chance: Comparison | None
 
 
 def rates_of(results: Results) -> Mapping[float, str]:
@@ -51,45 +54,78 @@ def rates_of(results: Results) -> Mapping[float, str]:
 
 
 def at_their_rates(results: Results) -> tuple[AtItsRate, ...]:
-    """Every arm at the rate that the seeds at even places choose for it; none where `rates_of` has none.
+    """Every arm, each seed at the rate that the other half of the seeds chose; none where `rates_of` has none.
 
     Edge cases:
-        A rate with less than half as many trials as the fullest is not chosen. Of equal ones the smaller.
+        A rate with less than half as many trials as the fullest is not chosen. Of equal ones the smaller. With one
+        seed nothing can be judged.
     """
-    rates = rates_of(results)
+    rates, arms = rates_of(results), [arm.label for arm in results.study.arms]
     if not rates:
         return ()
-    parts = halves(results.study.seeds)
-    choosing, judging = parts["even"], parts["odd"]
-    labels = [arm.label for arm in results.study.arms]
-    best = {label: _best(results, label, rates, choosing) for label in labels}
-    base_rate = best[results.study.baseline]
+    parts = tuple(halves(results.study.seeds).values())
+    chosen = {label: tuple(_best(results, label, rates, part) for part in parts) for label in arms}
+    own = {label: _judged(results, label, rates, chosen[label]) for label in arms}
+    baseline, fresh = results.study.baseline, fresh_arm(results)
+    share = majority_share(results, next(iter(rates.values())))
+    gaps = {
+        label: compare(
+            reached(label, own[label]), reached(baseline, own[baseline]), role="baseline", share=share
+        )
+        for label in arms
+        if label != baseline and own[label]
+    }  # fmt: skip
+    gap = None if fresh is None or fresh not in gaps else gaps[fresh].numbers
     found: list[AtItsRate] = []
-    for label, rate in best.items():
-        if rate is None:
+    for label in arms:
+        if not own[label]:
             continue
-        own = _of(results, label, rates[rate], judging)
-        versus = None
-        if label != results.study.baseline and base_rate is not None:
-            baseline = results.study.baseline
-            plain = _of(results, baseline, rates[base_rate], judging)
-            share = majority_share(results, rates[rate])
-            versus = compare(
-                reached(label, own), reached(baseline, plain), role="baseline", share=share
-            )
+        even, odd = chosen[label]
+        versus = gaps.get(label)
+        difference = None if versus is None else versus.numbers.mean_difference
+        picked = next((arm for arm, tested in results.study.replays.items() if tested == label), "")
+        drawn = _judged(results, picked, rates, (even, odd)) if picked else {}
         found.append(
             AtItsRate(
                 label=label,
-                cell=rates[rate],
-                rate=rate,
-                at_the_end=rate in {min(rates), max(rates)},
-                other=_best(results, label, rates, judging),
-                before=_mean(_of(results, label, rates[rate], choosing)),
-                after=_mean(own),
+                chosen=(even, odd),
+                at_the_end=bool({even, odd} & {min(rates), max(rates)}),
+                before=mean_of(
+                    trial.test_accuracy
+                    for rate, part in zip((even, odd), parts, strict=True)
+                    if rate is not None
+                    for trial in _of(results, label, rates[rate], part).values()
+                ),
+                after=_mean(own[label]),
+                kept=_share(difference, gap),
                 versus=versus,
+                chance=compare(
+                    reached(label, own[label]), reached(picked, drawn), role="control", share=share
+                )
+                if drawn
+                else None,
             )
         )
     return tuple(found)
+
+
+def _judged(
+    results: Results, label: str, rates: Mapping[float, str], chosen: Sequence[float | None]
+) -> dict[int, Trial]:
+    """The trials of both halves, each at the rate that the other one chose."""
+    found: dict[int, Trial] = {}
+    for part, rate in zip(
+        halves(results.study.seeds).values(), reversed(tuple(chosen)), strict=True
+    ):
+        if rate is not None:
+            found |= _of(results, label, rates[rate], part)
+    return found
+
+
+def _share(difference: float | None, gap: PairedComparison | None) -> float | None:
+    if difference is None or gap is None or gap.mean_difference is None:
+        return None
+    return None if gap.low is None or gap.low <= 0 else difference / gap.mean_difference
 
 
 def _best(

@@ -7,11 +7,14 @@ from __future__ import annotations
 
 from regrow.report import wording
 from regrow.report.compared import Against, between
+from regrow.report.findings import Comparison
 from regrow.report.judged import judged_by
-from regrow.report.rates import at_their_rates
+from regrow.report.rates import AtItsRate, at_their_rates
 from regrow.report.table import DIFFERENCE, Table, of_last, table_of
 from regrow.report.task_numbers import arm_tasks, fresh_arm
 from regrow.study.results import Results
+
+_SHOWN = ("n", "Difference (points)", "95 % CI (points)", "Verdict")
 
 
 def tasks_table(results: Results, cell: str) -> Table:
@@ -63,7 +66,7 @@ def chance_table(results: Results, cell: str) -> Table:
             if tested in arms and control in arms
         ]
         pairs += [(arm.label, arm.neutral_control) for arm in arms.values() if arm.neutral_control]
-    shown = ("n", "Difference (points)", "95 % CI (points)", "Verdict", "Wilcoxon p")
+    shown = (*_SHOWN, "Wilcoxon p")
     renewed = {arm.label: wording.decimal(arm.renewed) for arm in arm_tasks(results, cell)}
     return table_of(
         [between(results, cell, tested, Against(other, "control")) for tested, other in pairs],
@@ -83,29 +86,45 @@ def chance_table(results: Results, cell: str) -> Table:
 
 
 def rates_table(results: Results) -> Table:
-    """Each arm at the learning rate that one half of the seeds chose for it, judged on the other half."""
+    """The arms from the best to the worst, each seed at the learning rate that the other half of the seeds chose."""
     judged = judged_by(results.study.stream)
-    baseline = results.study.baseline
-    shown = ("n", "Difference (points)", "95 % CI (points)", "Verdict")
+    baseline, fresh = results.study.baseline, fresh_arm(results)
+    rows = sorted(at_their_rates(results), key=lambda row: -(row.after or 0.0))
+    kept = (
+        ""
+        if fresh is None
+        else f" Share of the gap: of what {fresh} is above {baseline}, both at their own rates."
+    )
 
     def rate(found: float | None) -> str:
         return wording.NOTHING if found is None else f"{found:g}"
 
+    def interval(row: AtItsRate) -> str:
+        return wording.NOTHING if row.chance is None else _with_interval(row.chance)
+
     return table_of(
-        [(row, row.versus) for row in at_their_rates(results)],
+        [(row, row.versus) for row in rows],
         {
             "Arm": lambda row: row[0].label,
-            "Rate": lambda row: rate(row[0].rate),
+            "Rates": lambda row: " / ".join(dict.fromkeys(map(rate, row[0].chosen))),
             "At the grid's end": lambda row: "yes" if row[0].at_the_end else "",
-            "Other half's rate": lambda row: rate(row[0].other),
-            "On the half that chose (%)": lambda row: wording.percent(row[0].before),
-            "On the other half (%)": lambda row: wording.percent(row[0].after),
-            **{name: of_last(DIFFERENCE[name]) for name in shown},
+            "Where it was chosen (%)": lambda row: wording.percent(row[0].before),
+            "Judged (%)": lambda row: wording.percent(row[0].after),
+            "Share of the gap (%)": lambda row: wording.percent(row[0].kept, digits=0),
+            **{name: of_last(DIFFERENCE[name]) for name in _SHOWN},
+            "Minus picked at random (points)": lambda row: interval(row[0]),
         },
         caption=(
-            f"Each arm at its own learning rate: that with the largest mean {judged.accuracy} over the seeds at even "
-            f"places, judged on those at odd places. Difference: from {baseline} at its own rate, paired over n of "
-            "those seeds. A best rate at the grid's end may lie beyond it: give the grid one more on that side."
+            f"Each arm at its own learning rate, from the best to the worst: {judged.accuracy}, each half of the seeds "
+            f"at the rate with the largest mean over the other half (where both halves chose one, it stands there "
+            f"once).{kept} Difference: from {baseline} at its own rates, paired over n seeds. Minus picked at random: "
+            "from the arm that renews as many units of the same layers at the same steps, at the same rates. A best "
+            "rate at the grid's end may lie beyond it: give the grid one more on that side."
         ),
         words={"Arm", "At the grid's end", "Verdict"},
     )
+
+
+def _with_interval(found: Comparison) -> str:
+    """A difference and its interval, in one cell."""
+    return f"{DIFFERENCE['Difference (points)'](found)} [{DIFFERENCE['95 % CI (points)'](found)}]"
