@@ -23,6 +23,7 @@ $(STAMP): pyproject.toml constraints.txt tools/mend_torchvision.py tools/mended_
 
 demo: $(STAMP)
 	$(BIN)/regrow run studies/demo-digits.toml --out runs/demo
+	$(BIN)/regrow run studies/streams-digits.toml --out runs/demo-stream
 
 test: $(STAMP)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q $(WORKERS) -m 'not slow and not gpu'
