@@ -211,6 +211,9 @@ def test_each_seed_is_judged_at_the_rate_that_the_other_half_chose(rated: Result
         redo.after - over("random", [19, 20], seeds=seeds)
     )
     assert (found["none"].versus, found["none"].chance, found["none"].kept) == (None, None, None)
+    assert found["fresh"].behind is None
+    assert redo.behind is not None
+    assert redo.behind.numbers.mean_difference == pytest.approx(redo.after - fresh)
     table = rates_table(rated)
     ranked = sorted(found.values(), key=lambda each: -(each.after or 0.0))
     assert [row[0] for row in table.rows] == [each.label for each in ranked]

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from typing import Final
 
 from regrow.report.compared import compare, majority_share, reached
-from regrow.report.findings import Comparison
+from regrow.report.findings import Comparison, Versus
 from regrow.report.sweep.panels import halves
 from regrow.report.task_numbers import fresh_arm
 from regrow.study.records import Trial
 from regrow.study.results import Results
-from regrow.study.statistics import PairedComparison, mean_of
+from regrow.study.statistics import mean_of
 
 RATE: Final = "train.lr"
 """The key of the grid that is a learning rate."""
@@ -33,6 +33,7 @@ class AtItsRate:
             that the arm is better; None where a fresh network is not shown to be better.
         versus: Compared with the baseline at its own rates; None for it itself.
         chance: Compared with the arm that picks at random, at the rates of this one; None where there is none.
+        behind: Compared with the arm that has the largest mean, at its own rates; None for it itself.
     """
 
     label: str
@@ -43,6 +44,7 @@ class AtItsRate:
     kept: float | None
     versus: Comparison | None
     chance: Comparison | None
+    behind: Comparison | None
 
 
 def rates_of(results: Results) -> Mapping[float, str]:
@@ -68,21 +70,22 @@ def at_their_rates(results: Results) -> tuple[AtItsRate, ...]:
     own = {label: _judged(results, label, rates, chosen[label]) for label in arms}
     baseline, fresh = results.study.baseline, fresh_arm(results)
     share = majority_share(results, next(iter(rates.values())))
-    gaps = {
-        label: compare(
-            reached(label, own[label]), reached(baseline, own[baseline]), role="baseline", share=share
-        )
-        for label in arms
-        if label != baseline and own[label]
-    }  # fmt: skip
-    gap = None if fresh is None or fresh not in gaps else gaps[fresh].numbers
+
+    def minus(
+        label: str, name: str, trials: Mapping[int, Trial], role: Versus
+    ) -> Comparison | None:
+        """Nothing where there is nothing to compare with, and of an arm with itself."""
+        if label == name or not trials:
+            return None
+        return compare(reached(label, own[label]), reached(name, trials), role=role, share=share)
+
+    ranked = [label for label in arms if own[label]]
+    first = max(ranked, key=lambda label: _mean(own[label]) or 0.0, default="")
+    gap = minus(fresh, baseline, own[baseline], "baseline") if fresh in ranked else None
     found: list[AtItsRate] = []
-    for label in arms:
-        if not own[label]:
-            continue
+    for label in ranked:
         even, odd = chosen[label]
-        versus = gaps.get(label)
-        difference = None if versus is None else versus.numbers.mean_difference
+        versus = minus(label, baseline, own[baseline], "baseline")
         picked = next((arm for arm, tested in results.study.replays.items() if tested == label), "")
         drawn = _judged(results, picked, rates, (even, odd)) if picked else {}
         found.append(
@@ -97,13 +100,10 @@ def at_their_rates(results: Results) -> tuple[AtItsRate, ...]:
                     for trial in _of(results, label, rates[rate], part).values()
                 ),
                 after=_mean(own[label]),
-                kept=_share(difference, gap),
+                kept=_share(versus, gap),
                 versus=versus,
-                chance=compare(
-                    reached(label, own[label]), reached(picked, drawn), role="control", share=share
-                )
-                if drawn
-                else None,
+                chance=minus(label, picked, drawn, "control"),
+                behind=minus(label, first, own[first], "baseline"),
             )
         )
     return tuple(found)
@@ -122,10 +122,11 @@ def _judged(
     return found
 
 
-def _share(difference: float | None, gap: PairedComparison | None) -> float | None:
-    if difference is None or gap is None or gap.mean_difference is None:
+def _share(own: Comparison | None, gap: Comparison | None) -> float | None:
+    if own is None or gap is None or own.numbers.mean_difference is None:
         return None
-    return None if gap.low is None or gap.low <= 0 else difference / gap.mean_difference
+    whole, low = gap.numbers.mean_difference, gap.numbers.low
+    return None if whole is None or low is None or low <= 0 else own.numbers.mean_difference / whole
 
 
 def _best(

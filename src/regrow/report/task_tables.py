@@ -9,7 +9,7 @@ from regrow.report import wording
 from regrow.report.compared import Against, between
 from regrow.report.findings import Comparison
 from regrow.report.judged import judged_by
-from regrow.report.rates import AtItsRate, at_their_rates
+from regrow.report.rates import at_their_rates
 from regrow.report.table import DIFFERENCE, Table, of_last, table_of
 from regrow.report.task_numbers import arm_tasks, fresh_arm
 from regrow.study.results import Results
@@ -99,9 +99,6 @@ def rates_table(results: Results) -> Table:
     def rate(found: float | None) -> str:
         return wording.NOTHING if found is None else f"{found:g}"
 
-    def interval(row: AtItsRate) -> str:
-        return wording.NOTHING if row.chance is None else _with_interval(row.chance)
-
     return table_of(
         [(row, row.versus) for row in rows],
         {
@@ -112,19 +109,23 @@ def rates_table(results: Results) -> Table:
             "Judged (%)": lambda row: wording.percent(row[0].after),
             "Share of the gap (%)": lambda row: wording.percent(row[0].kept, digits=0),
             **{name: of_last(DIFFERENCE[name]) for name in _SHOWN},
-            "Minus picked at random (points)": lambda row: interval(row[0]),
+            "Minus picked at random (points)": lambda row: _with_interval(row[0].chance),
+            "Behind the first (points)": lambda row: _with_interval(row[0].behind),
         },
         caption=(
             f"Each arm at its own learning rate, from the best to the worst: {judged.accuracy}, each half of the seeds "
             f"at the rate with the largest mean over the other half (where both halves chose one, it stands there "
             f"once).{kept} Difference: from {baseline} at its own rates, paired over n seeds. Minus picked at random: "
-            "from the arm that renews as many units of the same layers at the same steps, at the same rates. A best "
-            "rate at the grid's end may lie beyond it: give the grid one more on that side."
+            "from the arm that renews as many units of the same layers at the same steps, at the same rates. Behind "
+            "the first: from the arm at the top, which was found by looking. A best rate at the grid's end may lie "
+            "beyond it: give the grid one more on that side."
         ),
         words={"Arm", "At the grid's end", "Verdict"},
     )
 
 
-def _with_interval(found: Comparison) -> str:
+def _with_interval(found: Comparison | None) -> str:
     """A difference and its interval, in one cell."""
+    if found is None:
+        return wording.NOTHING
     return f"{DIFFERENCE['Difference (points)'](found)} [{DIFFERENCE['95 % CI (points)'](found)}]"
