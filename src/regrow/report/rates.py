@@ -62,12 +62,11 @@ def at_their_rates(results: Results) -> tuple[AtItsRate, ...]:
         A rate with less than half as many trials as the fullest is not chosen. Of equal ones the smaller. With one
         seed nothing can be judged.
     """
-    rates, arms = rates_of(results), [arm.label for arm in results.study.arms]
+    rates = rates_of(results)
     if not rates:
         return ()
     parts = tuple(halves(results.study.seeds).values())
-    chosen = {label: tuple(_best(results, label, rates, part) for part in parts) for label in arms}
-    own = {label: _judged(results, label, rates, chosen[label]) for label in arms}
+    chosen, own = _chosen(results), judged_trials(results)
     baseline, fresh = results.study.baseline, fresh_arm(results)
     share = majority_share(results, next(iter(rates.values())))
 
@@ -79,13 +78,13 @@ def at_their_rates(results: Results) -> tuple[AtItsRate, ...]:
             return None
         return compare(reached(label, own[label]), reached(name, trials), role=role, share=share)
 
-    ranked = [label for label in arms if own[label]]
-    first = max(ranked, key=lambda label: _mean(own[label]) or 0.0, default="")
-    gap = minus(fresh, baseline, own[baseline], "baseline") if fresh in ranked else None
+    plain = own.get(baseline, {})
+    first = max(own, key=lambda label: _mean(own[label]) or 0.0, default="")
+    gap = minus(fresh, baseline, plain, "baseline") if fresh in own else None
     found: list[AtItsRate] = []
-    for label in ranked:
+    for label in own:
         even, odd = chosen[label]
-        versus = minus(label, baseline, own[baseline], "baseline")
+        versus = minus(label, baseline, plain, "baseline")
         picked = next((arm for arm, tested in results.study.replays.items() if tested == label), "")
         drawn = _judged(results, picked, rates, (even, odd)) if picked else {}
         found.append(
@@ -107,6 +106,28 @@ def at_their_rates(results: Results) -> tuple[AtItsRate, ...]:
             )
         )
     return tuple(found)
+
+
+def judged_trials(results: Results) -> dict[str, dict[int, Trial]]:
+    """Every arm that has any to its trials by seed, each at the rate that the other half of the seeds chose for it."""
+    rates = rates_of(results)
+    found = {
+        label: _judged(results, label, rates, chosen)
+        for label, chosen in (_chosen(results) if rates else {}).items()
+    }
+    return {label: trials for label, trials in found.items() if trials}
+
+
+def _chosen(results: Results) -> dict[str, tuple[float | None, float | None]]:
+    """The rate that the seeds at even places choose for each arm, and the one of those at odd places."""
+    rates, parts = rates_of(results), halves(results.study.seeds)
+    return {
+        arm.label: (
+            _best(results, arm.label, rates, parts["even"]),
+            _best(results, arm.label, rates, parts["odd"]),
+        )
+        for arm in results.study.arms
+    }
 
 
 def _judged(

@@ -1,0 +1,234 @@
+"""Tables over the studies of streams: a league over streams, questions with their answers, what of a renewal matters.
+
+    python benchmarks/streams_tables.py RUNS       # the folder that holds the studies' own results folders
+
+Every arm is taken at its own learning rate, each half of the seeds at the rate that the other half chose (as in each
+study's own table). Written are results/streams-league.md, streams-questions.md and streams-ablation.md, and the numbers
+beside them.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from statistics import fmean
+from typing import Any, Final
+
+from written import write_results
+
+from regrow.report.compared import compare, majority_share, reached
+from regrow.report.findings import Comparison
+from regrow.report.judged import judged_by
+from regrow.report.rates import AtItsRate, at_their_rates, judged_trials
+from regrow.report.read import read_results
+from regrow.study.records import Trial
+from regrow.study.results import Results
+
+RESULTS: Final = Path(__file__).resolve().parents[1] / "results"
+LEAGUE: Final = ("memo400", "cmemo300", "perm14")
+"""Streams in which plain training loses plasticity, and each arm has a learning rate of its own."""
+
+CONTROL: Final = "stationary14"
+"""The stream in which nothing changes."""
+
+QUESTIONS: Final = (
+    ("RandomOut (2016) minus a fresh network for each task", "randomout", "fresh"),
+    ("RandomOut minus ReDo (2023), each as published", "randomout", "redo"),
+    ("RandomOut minus Continual Backprop (2024)", "randomout", "cbp"),
+    ("KeepAlive minus a fresh network for each task", "keepalive", "fresh"),
+    ("KeepAlive minus RandomOut", "keepalive", "randomout"),
+    ("RandomOut: its units minus as many picked at random", "randomout", "random-of-randomout"),
+    ("ReDo: its units minus as many picked at random", "redo", "random-of-redo"),
+    ("ReDo, readers kept: its units minus as many picked at random", "redo-kept", "random-of-redo-kept"),
+    ("Continual Backprop: its units minus as many picked at random", "cbp", "random-of-cbp"),
+    ("ReDo: readers kept minus readers zeroed", "redo-kept", "redo"),
+    ("ReDo: exact optimizer state minus moments zeroed and the count kept", "redo", "redo-zeroed"),
+)  # fmt: skip
+"""What is asked, and which two arms answer it."""
+
+READERS: Final = ("zero", "keep")
+STATES: Final = ("exact", "zeroed", "kept")
+
+
+def found_in(runs: Path, names: tuple[str, ...]) -> dict[str, Results]:
+    """The studies that have been run."""
+    folders = {name: runs / f"streams-{name}" for name in names}
+    return {
+        name: read_results(folder)
+        for name, folder in folders.items()
+        if (folder / "results.sqlite").exists()
+    }
+
+
+def signed(found: Comparison) -> str:
+    """A difference in points with its interval, and over how many seeds."""
+    numbers = found.numbers
+    if numbers.mean_difference is None:
+        return ""
+    middle = f"{100 * numbers.mean_difference:+.1f}"
+    if numbers.low is None or numbers.high is None:
+        return middle
+    return f"{middle} [{100 * numbers.low:+.1f}, {100 * numbers.high:+.1f}]"
+
+
+def entry(row: AtItsRate | None) -> str:
+    """Accuracy, rate and share of the gap in one cell."""
+    if row is None or row.after is None:
+        return ""
+    rates = "/".join(f"{rate:g}" for rate in dict.fromkeys(row.chosen) if rate is not None)
+    end = "*" if row.at_the_end else ""
+    kept = "" if row.kept is None else f", {100 * row.kept:.0f} %"
+    return f"{100 * row.after:.1f} ({rates}{end}{kept})"
+
+
+def league(found: Mapping[str, Results]) -> tuple[list[str], dict[str, Any]]:
+    """Arms by the mean share of the gap that they keep over the streams that they were run on."""
+    rows = {name: {row.label: row for row in at_their_rates(of)} for name, of in found.items()}
+    control = {
+        each.arm: each
+        for name, of in found.items()
+        if name == CONTROL
+        for each in against_plain(of)
+    }
+    arms = dict.fromkeys(label for own in rows.values() for label in own)
+
+    def standing(label: str) -> float:
+        kept = [own[label].kept for own in rows.values() if label in own]
+        return fmean([0.0 if each is None else each for each in kept])
+
+    streams = [name for name in LEAGUE if rows.get(name)]
+    heads = [f"{name}, n = {most(rows[name])}" for name in streams]
+    lines = [
+        f"| arm | {' | '.join(heads)} | nothing changes: minus none |",
+        f"|:--|{'--:|' * len(heads)}--:|",
+    ]
+    for label in sorted(arms, key=standing, reverse=True):
+        cells = [entry(rows[name].get(label)) for name in streams]
+        last = signed(control[label]) if label in control else ""
+        lines.append(f"| {label} | {' | '.join(cells)} | {last} |")
+    numbers = {name: [asdict(row) for row in own.values()] for name, own in rows.items() if own}
+    numbers[CONTROL] = [asdict(each) for each in control.values()]
+    return lines, numbers
+
+
+def most(rows: Mapping[str, AtItsRate]) -> int:
+    """Over how many seeds the arms were compared."""
+    return max(row.versus.numbers.n for row in rows.values() if row.versus is not None)
+
+
+def against_plain(results: Results) -> Iterator[Comparison]:
+    """Every arm minus plain training, in the only cell."""
+    for arm in results.study.arms:
+        if arm.label != results.study.baseline:
+            yield minus(results, "base", arm.label, results.study.baseline)
+
+
+def minus(results: Results, cell: str, first: str, second: str) -> Comparison:
+    """One arm minus another in one cell."""
+    own, other = results.arm(cell, first), results.arm(cell, second)
+    return between(results, (first, own), (second, other))
+
+
+def between(
+    results: Results,
+    first: tuple[str, Mapping[int, Trial]],
+    second: tuple[str, Mapping[int, Trial]],
+) -> Comparison:
+    """The trials of one arm minus those of another; chance is the same in all cells."""
+    share = majority_share(results, results.cells[0])
+    return compare(reached(*first), reached(*second), role="baseline", share=share)
+
+
+def questions(found: Mapping[str, Results]) -> tuple[list[str], dict[str, Any]]:
+    """Pairs of arms, each at its own rates; a control that picks at random has those of its arm."""
+    streams = [name for name in LEAGUE if name in found]
+    lines = [f"| question | {' | '.join(streams)} |", f"|:--|{'--:|' * len(streams)}"]
+    numbers: dict[str, Any] = {name: [] for name in streams}
+    judged = {name: judged_trials(found[name]) for name in streams}
+    for asked, first, second in QUESTIONS:
+        cells: list[str] = []
+        for name in streams:
+            own = judged[name]
+            if first not in own or second not in own:
+                cells.append("")
+                continue
+            results = found[name]
+            row = next(row for row in at_their_rates(results) if row.label == first)
+            answer = (
+                row.chance
+                if second.startswith("random-of-") and row.chance is not None
+                else between(results, (first, own[first]), (second, own[second]))
+            )
+            numbers[name].append({"question": asked, **asdict(answer)})
+            cells.append(signed(answer))
+        if any(cells):
+            lines.append(f"| {asked} | {' | '.join(cells)} |")
+    return lines, numbers
+
+
+def ablation(results: Results) -> tuple[list[str], dict[str, Any]]:
+    """Readers kept or zeroed, the optimizer's state, the criterion: one number each, and what it is against chance."""
+    rates = [cell for cell in results.cells if results.trials_in(cell)]
+    lines = [
+        "| rate | readers | optimizer state | units by ReDo's rule (%) | picked at random (%) | difference (points) |",
+        "|:--|:--|:--|--:|--:|--:|",
+    ]
+    numbers: dict[str, Any] = {}
+    for cell in rates:
+        rate = cell.partition("=")[2]
+        lines += [
+            f"| {rate} | | {label} | {mean(results, cell, label)} | | |"
+            for label in (results.study.baseline, "fresh")
+        ]
+        for readers in READERS:
+            for state in STATES:
+                own, drawn = f"{readers}-{state}", f"random-{readers}-{state}"
+                answer = minus(results, cell, own, drawn)
+                numbers[f"{cell}/{own}"] = asdict(answer)
+                told = {"zero": "zeroed", "keep": "kept"}[readers]
+                lines.append(
+                    f"| {rate} | {told} | {state} | {mean(results, cell, own)} | "
+                    f"{mean(results, cell, drawn)} | {signed(answer)} |"
+                )
+        pairs = [
+            *(("readers kept minus zeroed", f"keep-{state}", f"zero-{state}") for state in STATES),
+            *(("state exact minus zeroed", f"{r}-exact", f"{r}-zeroed") for r in READERS),
+            *(("state exact minus kept", f"{r}-exact", f"{r}-kept") for r in READERS),
+        ]
+        for asked, first, second in pairs:
+            answer = minus(results, cell, first, second)
+            numbers[f"{cell}/{asked}/{first}"] = asdict(answer)
+            lines.append(f"| {rate} | {asked} | {first} | | | {signed(answer)} |")
+    return lines, numbers
+
+
+def mean(results: Results, cell: str, label: str) -> str:
+    """The mean accuracy of an arm's trials, in percent."""
+    known = [
+        trial.test_accuracy
+        for trial in results.arm(cell, label).values()
+        if trial.test_accuracy is not None
+    ]
+    return f"{100 * fmean(known):.1f}" if known else ""
+
+
+def main() -> None:
+    """Write the tables."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("runs", type=Path)
+    runs = parser.parse_args().runs
+    found = found_in(runs, (*LEAGUE, CONTROL))
+    judged = {name: judged_by(of.study.stream).whole for name, of in found.items()}
+    for name, (lines, numbers) in {
+        "league": league(found),
+        "questions": questions(found),
+        **{name: ablation(of) for name, of in found_in(runs, ("ablation",)).items()},
+    }.items():
+        write_results(RESULTS / f"streams-{name}-tables", {"judged": judged, **numbers}, lines)
+        print("\n".join(lines), end="\n\n")
+
+
+if __name__ == "__main__":
+    main()
