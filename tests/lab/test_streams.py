@@ -389,6 +389,59 @@ class TestHealth:
         assert some_dead > 0
 
 
+class TestProbe:
+    """What a network can still learn, against two networks that are trained by hand."""
+
+    @pytest.mark.parametrize("engine", ["modules", "stack"])
+    def test_the_gap_is_that_of_two_networks_trained_by_hand(
+        self, digits_npz: Path, tmp_path: Path, engine: EngineName
+    ) -> None:
+        study = a_study(digits_npz, diagnostics={"probe_steps": 3})
+        spec, data = spec_of(study, "none"), dataset_of(study)
+        file = CheckpointFile(tmp_path / "t.ckpt", trial=spec.trial, fingerprint="f", every_s=0.0)
+        with pytest.raises(Interrupted):
+            run_trial(spec, data, checkpoint=file, on_epoch=stop_after(6), engine=engine)
+        state = file.load()
+        assert state is not None
+        assert spec.stream is not None
+        task = tasks.task(spec.stream, data, seed=spec.seed, index=1)
+        losses: list[float] = []
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            shuffled = task.test_labels[torch.randperm(len(task.test_labels))]
+            fresh = build_model(spec, data, seed=spec.seed)
+            for module in fresh.modules():
+                if isinstance(module, nn.Linear):
+                    module.reset_parameters()
+            here = build_model(spec, data, seed=spec.seed)
+            here.load_state_dict(state["members"][0]["model"])
+            for model in (here, fresh):
+                optimizer = build_optimizer(spec.train, model)
+                for _ in range(3):
+                    optimizer.zero_grad()
+                    F.cross_entropy(model(task.test_images), shuffled).backward()
+                    optimizer.step()
+                losses.append(float(F.cross_entropy(model(task.test_images), shuffled).detach()))
+        known = {each["task"]: each["gap"] for each in state["tasks"]["probes"]}
+        assert set(known) == {1, 2}
+        assert known[2] == pytest.approx(losses[0] - losses[1], abs=1e-5)
+
+    @pytest.mark.parametrize("engine", ["modules", "stack"])
+    def test_it_changes_nothing_else(self, digits_npz: Path, engine: EngineName) -> None:
+        asked = a_study(digits_npz, diagnostics={"probe_steps": 2})
+        data = dataset_of(asked)
+        whole = run_trial(spec_of(asked, "redo"), data, engine=engine)
+        plain = run_trial(spec_of(a_study(digits_npz), "redo"), data, engine=engine)
+        assert len(whole.probes) == len(whole.tasks)
+        assert without_times(replace(whole, probes=())) == without_times(plain)
+
+    def test_a_trial_goes_on_with_what_it_had_found(self, digits_npz: Path, tmp_path: Path) -> None:
+        study = a_study(digits_npz, diagnostics={"probe_steps": 2})
+        spec, data = spec_of(study, "none"), dataset_of(study)
+        pieces = in_pieces(spec, data, tmp_path, [5, 7], engine="modules")
+        assert pieces.probes == run_trial(spec, data).probes
+
+
 MISTAKES: list[tuple[dict[str, Any], str]] = [
     ({"stream": {"kind": "permuted", "tasks": 2}}, r"stream: .*by epochs or by steps.*got neither"),
     ({"stream": {"tasks": 2, "epochs": 1}}, "stream: kind is missing"),
@@ -418,6 +471,10 @@ MISTAKES: list[tuple[dict[str, Any], str]] = [
     (
         {"stream": None, "diagnostics": {"ranks": True}, "arms": {"a": {"recipe": "none"}}},
         r"diagnostics\.ranks: needs a \[stream\]",
+    ),
+    (
+        {"stream": None, "diagnostics": {"probe_steps": 3}, "arms": {"a": {"recipe": "none"}}},
+        r"diagnostics\.probe_steps: needs a \[stream\]",
     ),
     ({"arms": {"two": {"recipe": "independent"}}}, r"arms\.two: trains several networks"),
     (

@@ -26,7 +26,7 @@ from regrow.study.records import EpochRecord, LayerRecord, RenewalRecord, TrialR
 from regrow.study.results import Results
 from regrow.study.statistics import t_interval
 from regrow.study.stream import Noisy, Permuted
-from regrow.study.task_records import HealthRecord, TaskRecord
+from regrow.study.task_records import HealthRecord, ProbeRecord, TaskRecord
 from report.drawn import blank, drawn
 from report.stored import opened
 
@@ -90,6 +90,10 @@ def trial(arm: str, seed: int, *, cell: str, rate: float, reached: int = TASKS) 
             )
             for task in range(1, reached + 1)
             for layer, share in (("a", 0.1), ("b", 0.5))
+        ),
+        probes=tuple(
+            ProbeRecord(task=task, gap=0.01 * task if arm == "none" else -0.02)
+            for task in range(1, reached + 1)
         ),
         judged=sum(last) / 2,
     )
@@ -165,6 +169,12 @@ def test_the_tables_say_it(one: Results) -> None:
     row = dict(zip(table.columns, table.rows[2], strict=True))
     assert row["Arm"] == "redo"
     assert row["Renewed per task"] == "3.0"
+    assert (row["Of them again (%)"], row["Fresh-probe gap"]) == (
+        "100",
+        wording.decimal(-0.02, digits=2),
+    )
+    assert table.rows[0][-1] == "0.20"
+    assert "diagnostics.probe_steps" in table.caption
     assert row["Share of the gap (%)"] not in {"", wording.NOTHING}
     assert "fresh is above none" in table.caption
     chance = chance_table(one, "base")
@@ -247,7 +257,8 @@ def test_only_a_stream_over_rates_alone_has_them(one: Results) -> None:
 
 def test_figures(one: Results, rated: Results) -> None:
     found = [*tasks.accuracy(one, "base"), *tasks.health(one, "base"), *tasks.renewals(one, "base")]
-    assert [each.name for each in found] == ["tasks", "health", "renewals-by-task"]
+    found += tasks.probes(one, "base")
+    assert [each.name for each in found] == ["tasks", "health", "renewals-by-task", "probes"]
     assert all(f"n = {SEEDS} seeds" in each.caption for each in found)
     (curve,) = rates.figures(rated)
     assert "Online accuracy in the last 2 of 20 tasks" in curve.caption

@@ -96,8 +96,7 @@ class Run:
         stream = spec.stream
         self.tasks = None
         if stream is not None:
-            ranks = spec.diagnostics.ranks
-            self.tasks = TaskLog(stream, first.model, self.data, ranks=ranks)
+            self.tasks = TaskLog(stream, first.model, self.data, asked=spec.diagnostics)
         self.inside: list[float] = []
         self.partners: list[PartnerRecord] = []
         self.restarts = 0
@@ -194,8 +193,9 @@ class Run:
         models = [member.model for member in self.members]
         seconds = self.diagnosis.look(models, epoch=epoch, out=self._report.resting)
         if self.tasks is not None and self.spec.stream is not None:
-            task = self.members[0].task(self.spec.stream, epoch)
-            seconds += self.tasks.look(models[0], task, epoch=epoch)
+            first = self.members[0]
+            task = first.task(self.spec.stream, epoch)
+            seconds += self.tasks.look(first.model, task, first.optimizer, epoch=epoch)
         return seconds
 
     # ---- the arms "restart" and "restart-each-task"

@@ -23,7 +23,7 @@ from regrow.study.task_records import HealthRecord
 DORMANT: Final = 0.1
 """A unit is dormant if it gives at most this share of its layer's mean: ReDo's tau."""
 
-_EXAMPLES: Final = 512
+EXAMPLES: Final = 512
 """Images that are looked at, the first of the task's test images."""
 
 
@@ -62,7 +62,7 @@ class TaskHealth:
         """
         if not self._filters:
             return []
-        shown = images[:_EXAMPLES]
+        shown = images[:EXAMPLES]
         ranks: Mapping[str, LayerHealth] = {}
         if self._wiring is not None:
             ranks = {each.path: each for each in inspect(model, shown, wiring=self._wiring).layers}

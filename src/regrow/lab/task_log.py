@@ -9,14 +9,18 @@ from statistics import fmean
 from typing import Any, final
 
 from torch import nn
+from torch.optim import Optimizer
 
-from regrow.lab.measure import finite
-from regrow.lab.task_health import TaskHealth
+from regrow.health.data import Batch
+from regrow.health.probe import probe_gap
+from regrow.lab.measure import finite, finite_or_none
+from regrow.lab.task_health import EXAMPLES, TaskHealth
 from regrow.streams import tasks
 from regrow.streams.task import Source, Task
+from regrow.study.document import Diagnostics
 from regrow.study.records import EpochRecord
 from regrow.study.stream import AnyStream
-from regrow.study.task_records import HealthRecord, TaskRecord
+from regrow.study.task_records import HealthRecord, ProbeRecord, TaskRecord
 
 
 @final
@@ -31,25 +35,32 @@ class TaskLog:
         stream: What the study says of it.
         model: The network; it is traced once.
         source: The data that the stream draws from.
-        ranks: Whether the ranks of what the units give are asked for.
+        asked: What is looked at that costs more.
     """
 
     def __init__(
-        self, stream: AnyStream, model: nn.Module, source: Source, *, ranks: bool = False
+        self, stream: AnyStream, model: nn.Module, source: Source, *, asked: Diagnostics
     ) -> None:
         self._stream = stream
-        self._health = TaskHealth(model, source.x_train[:2], ranks=ranks)
+        self._probe_steps = asked.probe_steps
+        self._health = TaskHealth(model, source.x_train[:2], ranks=asked.ranks)
         self.layers = self._health.layers
         self.chance = tasks.chance(stream, source)
         self._tasks: list[TaskRecord] = []
         self._looks: list[HealthRecord] = []
+        self._probes: list[ProbeRecord] = []
 
-    def look(self, model: nn.Module, task: Task, *, epoch: int) -> float:
-        """Look at the units after an epoch, where it ends a task: the seconds that it took."""
+    def look(self, model: nn.Module, task: Task, optimizer: Optimizer, *, epoch: int) -> float:
+        """Look at the network after an epoch, where it ends a task: the seconds that it took."""
         started = time.perf_counter()
         if self._stream.ends_task(epoch) and finite(model):
             number = self._stream.task_of(epoch)
             self._looks += self._health.look(model, task.test_images, task=number)
+            if self._probe_steps:
+                images, labels = task.test_images[:EXAMPLES], task.test_labels[:EXAMPLES]
+                shown, steps = Batch(inputs=images, targets=labels), self._probe_steps
+                gap, _ = probe_gap(model, shown, loss=None, optimizer=optimizer, steps=steps)
+                self._probes.append(ProbeRecord(task=number, gap=finite_or_none(gap)))
         return time.perf_counter() - started
 
     def note(self, epochs: Sequence[EpochRecord]) -> None:
@@ -83,14 +94,17 @@ class TaskLog:
         return {
             "tasks": tuple(self._tasks),
             "health": tuple(self._looks),
+            "probes": tuple(self._probes),
             "judged": self.judged,
         }
 
     def state_dict(self) -> dict[str, Any]:
         """What was found so far, as plain values."""
-        return {"tasks": list(map(asdict, self._tasks)), "health": list(map(asdict, self._looks))}
+        kept = {"tasks": self._tasks, "health": self._looks, "probes": self._probes}
+        return {name: list(map(asdict, records)) for name, records in kept.items()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from what `state_dict` gave."""
         self._tasks = [TaskRecord(**each) for each in state["tasks"]]
         self._looks = [HealthRecord(**each) for each in state["health"]]
+        self._probes = [ProbeRecord(**each) for each in state.get("probes", ())]

@@ -12,7 +12,7 @@ from regrow.study.grouped import grouped
 from regrow.study.results import Results
 from regrow.study.statistics import mean_of
 from regrow.study.stream import AT_EACH_TASK, AnyStream
-from regrow.study.task_records import HealthRecord, TaskRecord
+from regrow.study.task_records import HealthRecord, ProbeRecord, TaskRecord
 
 ByTask = dict[int, list[float]]
 """Task to one number a trial."""
@@ -32,6 +32,8 @@ class ArmTasks:
         kept: Of what a fresh network for each task is better than plain training, the share that the arm is better;
             None where a fresh network is not shown to be better.
         renewed: Units renewed in a task.
+        again: Of these, the share that was renewed in the task before, too; None where nothing was renewed twice.
+        probe: Fresh-probe gap after the last task reached; None where the study did not ask.
         dead: Share of the units that are dead after the last task reached, over all layers' units.
         dormant: Likewise of those that are dormant.
     """
@@ -44,6 +46,8 @@ class ArmTasks:
     end: float | None
     kept: float | None
     renewed: float | None
+    again: float | None
+    probe: float | None
     dead: float | None
     dormant: float | None
 
@@ -97,11 +101,36 @@ def renewed_by_task(results: Results, cell: str, arm: str) -> ByTask:
     return _by_task(found)
 
 
+def renewed_again(results: Results, cell: str, arm: str) -> ByTask:
+    """Of the units that a trial renewed in a task, the share that it had renewed in the task before."""
+    stream = results.study.stream
+    if stream is None:
+        return {}
+    found: list[tuple[int, float | None]] = []
+    for trial in results.arm(cell, arm).values():
+        units: dict[int, set[tuple[str, int]]] = {}
+        for each in results.renewals.get(trial.trial, ()):
+            units.setdefault(stream.task_of(each.epoch), set()).add((each.layer, each.filter))
+        found += [
+            (task, len(own & units[task - 1]) / len(own))
+            for task, own in units.items()
+            if task - 1 in units
+        ]
+    return _by_task(found)
+
+
+def probed(results: Results, cell: str, arm: str) -> ByTask:
+    """The fresh-probe gap of each task."""
+    records = results.of_arm(cell, arm, results.of(ProbeRecord))
+    return _by_task((each.task, each.gap) for _, own in records for each in own)
+
+
 def _arm(results: Results, cell: str, label: str, stream: AnyStream) -> ArmTasks:
     count = stream.judged_tasks
     online = measured(results, cell, label, attrgetter("online_accuracy"))
     end = measured(results, cell, label, attrgetter("accuracy"))
     late = range(stream.tasks - count + 1, stream.tasks + 1)
+    probes = probed(results, cell, label)
     dead, dormant = (
         of_units(results, cell, label, attrgetter(name)) for name in ("dead", "dormant")
     )
@@ -114,6 +143,8 @@ def _arm(results: Results, cell: str, label: str, stream: AnyStream) -> ArmTasks
         end=_over(end, late),
         kept=_kept(results, cell, label),
         renewed=mean_of(x for own in renewed_by_task(results, cell, label).values() for x in own),
+        again=mean_of(x for own in renewed_again(results, cell, label).values() for x in own),
+        probe=_over(probes, [max(probes, default=0)]),
         dead=_over(dead, [max(dead, default=0)]),
         dormant=_over(dormant, [max(dormant, default=0)]),
     )

@@ -5,13 +5,15 @@ Called by `report/diagnostic_tables.py` for a cell, by the page for the whole st
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from regrow.report import wording
 from regrow.report.compared import Against, between
 from regrow.report.findings import Comparison
 from regrow.report.judged import judged_by
 from regrow.report.rates import at_their_rates
 from regrow.report.table import DIFFERENCE, Table, of_last, table_of
-from regrow.report.task_numbers import arm_tasks, fresh_arm
+from regrow.report.task_numbers import ArmTasks, arm_tasks, fresh_arm
 from regrow.study.results import Results
 
 _SHOWN = ("n", "Difference (points)", "95 % CI (points)", "Verdict")
@@ -31,8 +33,17 @@ def tasks_table(results: Results, cell: str) -> Table:
             f"the seeds of both; none is given where {fresh} is not shown to be above it."
         )
     )
+    rows = arm_tasks(results, cell)
+    probe: dict[str, Callable[[ArmTasks], str]] = {}
+    probed = ""
+    if any(row.probe is not None for row in rows):
+        probe["Fresh-probe gap"] = lambda arm: wording.decimal(arm.probe, digits=2)
+        probed = (
+            " Fresh-probe gap: the loss that is left after diagnostics.probe_steps steps on shuffled labels, minus "
+            "that of a fresh network, after the last task: above 0 where the network learns worse."
+        )
     return table_of(
-        arm_tasks(results, cell),
+        rows,
         {
             "Arm": lambda arm: arm.label,
             "n": lambda arm: str(arm.n),
@@ -42,15 +53,18 @@ def tasks_table(results: Results, cell: str) -> Table:
             "At the end (%)": lambda arm: wording.percent(arm.end),
             "Share of the gap (%)": lambda arm: wording.percent(arm.kept, digits=0),
             "Renewed per task": lambda arm: wording.decimal(arm.renewed),
+            "Of them again (%)": lambda arm: wording.percent(arm.again, digits=0),
             "Dead (%)": lambda arm: wording.percent(arm.dead),
             "Dormant (%)": lambda arm: wording.percent(arm.dormant),
+            **probe,
         },
         caption=(
             "Online accuracy (right predictions, each before the update that its batch led to) in the first and last "
             f"tasks and in all, means over n trials; a trial that stopped early counts in the tasks that it ended. At "
-            f"the end: accuracy on the images of the last {few} when they end.{share} Dead: units that give 0 on all "
+            f"the end: accuracy on the images of the last {few} when they end.{share} "
+            "Of them again: units renewed in the task before as well. Dead: units that give 0 on all "
             "test images looked at; dormant: at most a tenth of their layer's mean; both after the last task, over all "
-            "layers' units."
+            f"layers' units.{probed}"
         ),
     )  # fmt: skip
 

@@ -136,12 +136,15 @@ class Diagnostics(_Part):
     each layer's weights and the shares of filters with an l1 norm below 1, 0.1, 0.01 and 0.001. `oracle_every_epochs`:
     after so many epochs each, how the rankings of the filters agree with the oracle's on the `train.held_out` images;
     0 = never. `ranks`: with a stream, at each task's end, in how many directions the units of each layer vary.
+    `probe_steps`: with a stream, at each task's end, the loss that a copy of the network has left after so many steps
+    on the same images with shuffled labels, minus that of a fresh one; 0 = never.
     """
 
     overlap: bool = False
     weights: bool = False
     oracle_every_epochs: int = Field(default=0, ge=0)
     ranks: bool = False
+    probe_steps: int = Field(default=0, ge=0)
 
     @property
     def any(self) -> bool:
@@ -238,10 +241,11 @@ class Study(_Part):
     def _as_long_as_the_stream(self) -> Self:
         """With a stream its tasks say how many epochs there are, and the training only repeats it."""
         if self.stream is None:
-            if self.diagnostics.ranks:
-                raise ValueError(
-                    "diagnostics.ranks: needs a [stream], at whose tasks' ends they are"
-                )
+            for name in ("ranks", "probe_steps"):
+                if getattr(self.diagnostics, name):
+                    raise ValueError(
+                        f"diagnostics.{name}: needs a [stream], at whose tasks' ends it is looked at"
+                    )
             return self
         if self.diagnostics.oracle_every_epochs:
             raise ValueError(

@@ -13,7 +13,7 @@ from typing import Any, Final, Literal, get_args, get_origin, get_type_hints
 from regrow.study.known import Role
 from regrow.study.partner_records import GraftRecord, PartnerRecord, TogetherRecord
 from regrow.study.tables import table
-from regrow.study.task_records import HealthRecord, TaskRecord
+from regrow.study.task_records import HealthRecord, ProbeRecord, TaskRecord
 
 Status = Literal["finished", "diverged", "crashed"]
 
@@ -291,6 +291,7 @@ class TrialResult:
     weights: tuple[WeightRecord, ...] = ()
     tasks: tuple[TaskRecord, ...] = ()
     health: tuple[HealthRecord, ...] = ()
+    probes: tuple[ProbeRecord, ...] = ()
     nonfinite: int = 0
     restarts: int = 0
     recipe_seconds: float = 0.0

@@ -50,3 +50,18 @@ class HealthRecord:
     weight_norm: float | None
     effective_rank: float | None = None
     srank: float | None = None
+
+
+@table("probes", key="task", later=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ProbeRecord:
+    """What the network can still learn at the end of a task, where the study asked for it.
+
+    Attributes:
+        task: 1-based.
+        gap: The fresh-probe gap: loss after some steps on shuffled labels, minus that of a fresh network; above 0 where
+            it learns worse. None if not finite.
+    """
+
+    task: int
+    gap: float | None

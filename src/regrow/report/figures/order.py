@@ -32,6 +32,7 @@ _OF_CELL: Final[Sequence[Callable[[Results, str], Iterable[Drawing]]]] = (
     sorted_seeds.figures,
     tasks.accuracy,
     tasks.health,
+    tasks.probes,
     tasks.renewals,
     distribution.figures,
     curves.figures,

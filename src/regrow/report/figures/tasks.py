@@ -16,7 +16,7 @@ from regrow.report import wording
 from regrow.report.drawing import WIDE, Drawing
 from regrow.report.figures import axes
 from regrow.report.figures.style import INK, arm_styles, many_arms
-from regrow.report.task_numbers import ByTask, measured, of_units, renewed_by_task
+from regrow.report.task_numbers import ByTask, measured, of_units, probed, renewed_by_task
 from regrow.study.results import Results
 from regrow.study.statistics import t_interval
 from regrow.study.task_records import HealthRecord
@@ -86,6 +86,25 @@ def renewals(results: Results, cell: str) -> Iterator[Drawing]:
         alt="Line chart of renewed units by task, one line an arm.",
         size=(WIDE[0], 3.0),
         draw=partial(_draw_renewals, results, found),
+    )
+
+
+def probes(results: Results, cell: str) -> Iterator[Drawing]:
+    """What each arm's network can still learn when a task ends, where the study asked."""
+    found = _of_arms(results, lambda arm: probed(results, cell, arm))
+    if not found:
+        return
+    yield Drawing(
+        name="probes",
+        title="What the network can still learn",
+        caption=(
+            "Fresh-probe gap at the end of each task: the loss that a copy of the network has left after "
+            "diagnostics.probe_steps steps on the task's test images with shuffled labels, minus that of a network "
+            f"with fresh weights. Above 0: it learns worse than a fresh one. {_bands(results)}; n = {_counts(found)}."
+        ),
+        alt="Line chart of the fresh-probe gap by task, one line an arm.",
+        size=(WIDE[0], 3.0),
+        draw=partial(_draw_probes, results, found),
     )
 
 
@@ -167,6 +186,14 @@ def _draw_renewals(results: Results, found: Mapping[str, ByTask], figure: Figure
     handles = _lines(results, ax, found, scale=1.0)
     ax.set_ylim(bottom=0)
     ax.set_ylabel("Units renewed in a task")
+    axes.legend_above(ax, handles)
+
+
+def _draw_probes(results: Results, found: Mapping[str, ByTask], figure: FigureBase) -> None:
+    ax = figure.add_subplot()
+    handles = _lines(results, ax, found, scale=1.0)
+    ax.axhline(0.0, color=INK, linewidth=0.8)
+    ax.set_ylabel("Fresh-probe gap")
     axes.legend_above(ax, handles)
 
 
