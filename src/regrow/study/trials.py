@@ -279,7 +279,11 @@ class Plan:
         base = self.study.model_copy(update={"grid": {}})
         found = self._complete(base, self.where) if self.study.grid else self.cells[0].study
         # What only streams have is left out where there is none: documents of such studies are as they were.
-        unsaid = {"stream": True, "diagnostics": {"ranks"}} if found.stream is None else None
+        unsaid = (
+            {"stream": True, "diagnostics": {"ranks", "probe_steps"}}
+            if found.stream is None
+            else None
+        )
         whole = found.model_dump(mode="json", exclude=unsaid)
         return {**whole, "grid": dict(self.study.grid), "seeds": list(self.study.seeds)}
 
