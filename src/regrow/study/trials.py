@@ -278,12 +278,11 @@ class Plan:
         """
         base = self.study.model_copy(update={"grid": {}})
         found = self._complete(base, self.where) if self.study.grid else self.cells[0].study
-        # What only streams have is left out where there is none: documents of such studies are as they were.
-        unsaid = (
-            {"stream": True, "diagnostics": {"ranks", "probe_steps"}}
-            if found.stream is None
-            else None
-        )
+        # What came later is left out where it is not asked for: documents of such studies are as they were.
+        later = set[str]() if found.diagnostics.probe_steps else {"probe_steps"}
+        unsaid: dict[str, Any] = {"diagnostics": later}
+        if found.stream is None:
+            unsaid = {"stream": True, "diagnostics": {"ranks", "probe_steps"}}
         whole = found.model_dump(mode="json", exclude=unsaid)
         return {**whole, "grid": dict(self.study.grid), "seeds": list(self.study.seeds)}
 
