@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -43,8 +44,8 @@ RATES = [0.01, 0.1, 1.0]
 
 def level(arm: str, task: int, seed: int, rate: float) -> float:
     """Plain training falls from 0.8 to 0.42, a fresh network keeps 0.8; each arm has a rate that suits it."""
-    lost = {"none": 0.02, "fresh": 0.0, "redo": 0.004, "random": 0.01}[arm]
-    best = {"none": 0.01, "fresh": 1.0, "redo": 0.1, "random": 0.1}[arm]
+    lost = {"none": 0.02, "fresh": 0.0, "redo": 0.004, "random": 0.01}[arm.rstrip("0123456789")]
+    best = {"none": 0.01, "fresh": 1.0, "redo": 0.1, "random": 0.1}[arm.rstrip("0123456789")]
     noise = np.random.default_rng([seed, task]).normal(0, 0.01)
     return 0.8 - lost * (task - 1) - 0.05 * abs(np.log10(rate / best)) + noise
 
@@ -99,11 +100,13 @@ def trial(arm: str, seed: int, *, cell: str, rate: float, reached: int = TASKS) 
     )
 
 
-def written(folder: Path, *, rated: Sequence[float] = (), seeds: int = SEEDS) -> Path:
+def written(
+    folder: Path, *, rated: Sequence[float] = (), seeds: int = SEEDS, arms: Mapping[str, Any] = ARMS
+) -> Path:
     grid = {"train.lr": list(rated)} if rated else {}
     store = opened(
         folder,
-        arms=ARMS,
+        arms=arms,
         stream=STREAM,
         model={"name": "mlp"},
         grid=grid,
@@ -114,7 +117,7 @@ def written(folder: Path, *, rated: Sequence[float] = (), seeds: int = SEEDS) ->
     results = [
         trial(arm, seed, cell=cell, rate=rate)
         for cell, rate in cells.items()
-        for arm in ARMS
+        for arm in arms
         for seed in range(seeds)
     ]
     store.write(*results, finished_at="2026-01-01T13:00:00+00:00")
@@ -132,7 +135,9 @@ def rated(tmp_path_factory: pytest.TempPathFactory) -> Results:
     return read_results(written(tmp_path_factory.mktemp("rated") / "run", rated=RATES))
 
 
-def over(arm: str, tasks: Sequence[int], *, rate: float = 0.1, seeds: Sequence[int]) -> float:
+def over(
+    arm: str, tasks: Sequence[int], *, rate: float = 0.1, seeds: Sequence[int] = range(SEEDS)
+) -> float:
     return float(np.mean([level(arm, task, seed, rate) for task in tasks for seed in seeds]))
 
 
@@ -265,6 +270,22 @@ def test_figures(one: Results, rated: Results) -> None:
     for each in (*found, curve):
         lines = [line for ax in drawn(each).axes for line in ax.get_lines()]
         assert len(lines) >= 2
+
+
+def test_of_many_arms_each_has_a_panel_beside_plain_and_fresh(tmp_path: Path) -> None:
+    more = {f"redo{number}": {"recipe": "redo"} for number in range(4)}
+    folder = written(tmp_path / "run", rated=RATES, arms={**ARMS, **more})
+    results = read_results(folder)
+    for drawing in (*tasks.accuracy(results, "train.lr=0.1"), *rates.figures(results)):
+        assert "Black: none, dashed: fresh; in colour: the panel's arm" in drawing.caption
+        panels = drawn(drawing).axes
+        assert [ax.get_title(loc="left") for ax in panels] == ["redo", "random", *more]
+        assert len({ax.get_ylim() for ax in panels}) == 1
+        for ax, arm in zip(panels, ["redo", "random", *more], strict=True):
+            ends = [float(np.asarray(line.get_ydata())[-1]) for line in ax.get_lines()[:3]]
+            last, rate = ([20], 0.1) if drawing.name == "tasks" else ([19, 20], 1.0)
+            expected = [over(each, last, rate=rate) for each in ("none", "fresh", arm)]
+            assert ends == pytest.approx([100 * each for each in expected])
 
 
 def test_an_interval_of_the_mean() -> None:

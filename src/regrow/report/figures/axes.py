@@ -107,15 +107,17 @@ def panels_size(number: int, *, columns: int, high: float = 1.9) -> tuple[float,
     return WIDE[0], 0.7 + high * -(-number // columns)
 
 
-def panels(figure: FigureBase, titles: Sequence[str], *, columns: int, ylabel: str) -> list[Axes]:
-    """Make small panels over the epochs, one a title, row by row; their axes are named at the left and below alone."""
+def panels(
+    figure: FigureBase, titles: Sequence[str], *, columns: int, ylabel: str, xlabel: str = "Epoch"
+) -> list[Axes]:
+    """Make small panels, one a title, row by row; their axes are named at the left and below alone."""
     columns = min(columns, len(titles))
     grid: list[Axes] = []
     for place, title in enumerate(titles):
         ax = figure.add_subplot(-(-len(titles) // columns), columns, place + 1)
         ax.set_title(shown(title), loc="left", fontsize=8)
         ax.set_ylabel(ylabel if place % columns == 0 else "")
-        ax.set_xlabel("Epoch" if place + columns >= len(titles) else "")
+        ax.set_xlabel(xlabel if place + columns >= len(titles) else "")
         grid.append(ax)
     return grid
 

@@ -11,7 +11,7 @@ from matplotlib.figure import FigureBase
 
 from regrow.report import wording
 from regrow.report.drawing import WIDE, Drawing
-from regrow.report.figures import axes
+from regrow.report.figures import apart, axes
 from regrow.report.figures.style import arm_styles, many_arms
 from regrow.report.judged import judged_by
 from regrow.report.rates import rates_of
@@ -29,18 +29,19 @@ def figures(results: Results) -> Iterator[Drawing]:
     if not curves:
         return
     counts = [len(values) for own in curves.values() for values in own.values()]
-    bands = "" if many_arms(results) else "; band: its 95 % t interval over the seeds"
+    many = many_arms(results)
+    lines = apart.told(results) if many else "Line: mean; band: its 95 % t interval over the seeds"
     judged = judged_by(results.study.stream)
     yield Drawing(
         name="rates",
         place="overview",
         title="Every arm at every learning rate",
         caption=(
-            f"{judged.whole}, by learning rate. Line: mean{bands}; n = {wording.span(counts)} seeds. An arm that is "
+            f"{judged.whole}, by learning rate. {lines}; n = {wording.span(counts)} seeds. An arm that is "
             "best at an end of the axis may be better still beyond it."
         ),
         alt="Line chart of accuracy by learning rate, one line an arm.",
-        size=(WIDE[0], 3.6),
+        size=apart.size(results, curves) if many else (WIDE[0], 3.6),
         kept=True,
         draw=partial(_draw, results, curves),
     )
@@ -59,16 +60,23 @@ def _curve(results: Results, label: str) -> dict[float, list[float]]:
 
 
 def _draw(results: Results, curves: Curves, figure: FigureBase) -> None:
+    ends = {label: [(x, _ends(each)) for x, each in own.items()] for label, own in curves.items()}
+    if many_arms(results):
+        apart.draw(results, ends, figure, xlabel="Rate", ylabel="Accuracy (%)", log=True)
+        return
     ax = figure.add_subplot()
     styles, handles = arm_styles(results), list[Artist]()
-    for label, own in curves.items():
-        values: list[tuple[float, float, float]] = []
-        for each in own.values():
-            middle = fmean(each)
-            low, high = (None if many_arms(results) else t_interval(each)) or (middle, middle)
-            values.append((low, middle, high))
-        handles.append(axes.line_in_band(ax, list(own), values, style=styles[label], label=label))
+    for label, points in ends.items():
+        rates, values = zip(*points, strict=True)
+        handles.append(axes.line_in_band(ax, rates, values, style=styles[label], label=label))
     ax.set_xscale("log")
     ax.set_xlabel("Learning rate")
     ax.set_ylabel(f"{judged_by(results.study.stream).title} (%)")
     axes.legend_above(ax, handles)
+
+
+def _ends(values: list[float]) -> tuple[float, float, float]:
+    """The interval of a mean, around it."""
+    middle = fmean(values)
+    low, high = t_interval(values) or (middle, middle)
+    return low, middle, high

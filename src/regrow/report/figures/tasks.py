@@ -14,7 +14,7 @@ from matplotlib.figure import FigureBase
 
 from regrow.report import wording
 from regrow.report.drawing import WIDE, Drawing
-from regrow.report.figures import axes
+from regrow.report.figures import apart, axes
 from regrow.report.figures.style import INK, arm_styles, many_arms
 from regrow.report.task_numbers import ByTask, measured, of_units, probed, renewed_by_task
 from regrow.study.results import Results
@@ -31,16 +31,18 @@ def accuracy(results: Results, cell: str) -> Iterator[Drawing]:
     )
     if not found:
         return
+    many = many_arms(results)
+    lines = apart.told(results) if many else _INTERVAL
     yield Drawing(
         name="tasks",
         place="cell",
         title="Online accuracy, task by task",
         caption=(
-            f"Share of right predictions in each task, each made before the update that its batch led to. "
-            f"{_bands(results)}; n = {_counts(found)}. Dashed: what chance reaches."
+            "Share of right predictions in each task, each made before the update that its batch led to. "
+            f"{lines}; n = {_counts(found)}. {'Dotted' if many else 'Dashed'}: what chance reaches."
         ),
         alt="Line chart of online accuracy by task, one line an arm.",
-        size=(WIDE[0], 3.6),
+        size=apart.size(results, found) if many else (WIDE[0], 3.6),
         kept=True,
         draw=partial(_draw_accuracy, results, cell, found),
     )
@@ -159,10 +161,20 @@ def _bands(results: Results) -> str:
 def _draw_accuracy(
     results: Results, cell: str, found: Mapping[str, ByTask], figure: FigureBase
 ) -> None:
-    ax = figure.add_subplot()
-    handles = _lines(results, ax, found, scale=100.0)
     shares = (trial.majority_share for trial in results.trials_in(cell))
     chance = next((share for share in shares if share is not None), None)
+    if many_arms(results):
+        level = None if chance is None else 100 * chance
+        points = {
+            arm: [
+                (float(task), _ends(values, 100.0, interval=True)) for task, values in own.items()
+            ]
+            for arm, own in found.items()
+        }
+        apart.draw(results, points, figure, xlabel="Task", ylabel="Online (%)", level=level)
+        return
+    ax = figure.add_subplot()
+    handles = _lines(results, ax, found, scale=100.0)
     if chance is not None:
         ax.axhline(100 * chance, color=INK, lw=0.8, ls=(0, (2, 2)), zorder=1)
     ax.set_ylabel("Online accuracy (%)")
