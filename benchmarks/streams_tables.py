@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from statistics import fmean
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from written import write_results
 
@@ -47,6 +47,21 @@ QUESTIONS: Final = (
     ("ReDo: exact optimizer state minus moments zeroed and the count kept", "redo", "redo-zeroed"),
 )  # fmt: skip
 """What is asked, and which two arms answer it."""
+
+BEYOND: Final = {"memo400-low": "memo400", "cmemo300-high": "cmemo300"}
+"""Studies of one rate beyond an end of another's grid."""
+
+SHORT: Final = {
+    "none": "nothing",
+    "fresh": "a fresh network for each task (is told where they begin)",
+    "keepalive": "`KeepAlive`",
+    "randomout": "`RandomOut` (2016)",
+    "redo": "`ReDo` (2023)",
+    "cbp": "`ContinualBackprop` (2024)",
+    "shrink-perturb": "`ShrinkPerturb` (2020; is told)",
+    "l2-init": "`L2Init` (2023)",
+}
+"""The arms of the README's table, and what they are called there."""
 
 READERS: Final = ("zero", "keep")
 STATES: Final = ("exact", "zeroed", "kept")
@@ -110,6 +125,50 @@ def league(found: Mapping[str, Results]) -> tuple[list[str], dict[str, Any]]:
         lines.append(f"| {label} | {' | '.join(cells)} | {last} |")
     numbers = {name: [asdict(row) for row in own.values()] for name, own in rows.items() if own}
     numbers[CONTROL] = [asdict(each) for each in control.values()]
+    return lines, numbers
+
+
+def short(found: Mapping[str, Results]) -> tuple[list[str], dict[str, Any]]:
+    """The README's table: accuracy at each arm's own rates, and what it costs where nothing changes."""
+    rows = {
+        name: {row.label: row for row in at_their_rates(found[name])}
+        for name in LEAGUE
+        if name in found
+    }
+    control = {each.arm: each for each in against_plain(found[CONTROL])} if CONTROL in found else {}
+    heads = [f"{name}, n = {most(own)}" for name, own in rows.items()]
+    lines = [
+        f"| what acts | {' | '.join(heads)} | nothing changes: points |",
+        f"|:--|{'--:|' * len(heads)}--:|",
+    ]
+    numbers: dict[str, Any] = {}
+    for label, words in SHORT.items():
+        after = [own[label].after if label in own else None for own in rows.values()]
+        cells = ["" if each is None else f"{100 * each:.1f}" for each in after]
+        last = signed(control[label]) if label in control else ""
+        lines.append(f"| {words} | {' | '.join(cells)} | {last} |")
+        numbers[label] = after
+    return lines, numbers
+
+
+def beyond(
+    found: Mapping[str, Results], more: Mapping[str, Results]
+) -> tuple[list[str], dict[str, Any]]:
+    """What one more rate does for the arms whose best one is an end of the grid."""
+    lines = ["| stream | arm | in the grid | beyond its end |", "|:--|:--|--:|--:|"]
+    numbers: dict[str, Any] = {}
+    for name, results in more.items():
+        stream = BEYOND[name]
+        rate = cast("Mapping[str, Any]", results.study.document["train"])["lr"]
+        rows = {row.label: row for row in at_their_rates(found[stream])}
+        for arm in results.study.arms:
+            row = rows.get(arm.label)
+            if row is not None:
+                reached_there = mean(results, "base", arm.label)
+                lines.append(
+                    f"| {stream} | {arm.label} | {entry(row)} | {reached_there} ({rate:g}) |"
+                )
+                numbers[f"{stream}/{arm.label}"] = {"rate": rate, "accuracy": reached_there}
     return lines, numbers
 
 
@@ -223,6 +282,8 @@ def main() -> None:
     judged = {name: judged_by(of.study.stream).whole for name, of in found.items()}
     for name, (lines, numbers) in {
         "league": league(found),
+        "short": short(found),
+        "beyond": beyond(found, found_in(runs, tuple(BEYOND))),
         "questions": questions(found),
         **{name: ablation(of) for name, of in found_in(runs, ("ablation",)).items()},
     }.items():
