@@ -29,7 +29,8 @@ def blank() -> Iterator[None]:
     """Reports get empty pictures, where a test is about what stands beside them: painting takes most of the time."""
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(
-            "regrow.report.write.rendered", lambda drawing: {"svg": b"<svg/>", "png": b""}
+            "regrow.report.write.rendered",
+            lambda drawing, **_: {"svg": b"<svg/>", "png": b""},
         )
         yield
 

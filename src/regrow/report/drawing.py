@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 NARROW: Final = (3.5, 2.9)
 """Width and height in inches of a figure for one column of a paper."""
 
+PHONE: Final = 3.6
+"""Width in inches of a figure for a narrow screen."""
+
 WIDE: Final = (7.2, 3.0)
 """Width and height in inches of a figure across two columns."""
 
@@ -39,6 +42,8 @@ class Drawing:
         caption: Its caption, with n.
         alt: What kind of picture it is, for those who do not see it.
         size: Width and height in inches.
+        narrow: The same for a narrow screen, where the wide figure could not be read; None for one that fits.
+        arm: The arm that it is about, where that is one alone.
         kept: Whether it goes along where a study is exported; the page has the others.
         draw: Draws it on an empty figure, or on an empty part of one.
     """
@@ -50,6 +55,8 @@ class Drawing:
     caption: str
     alt: str
     size: tuple[float, float]
+    narrow: tuple[float, float] | None = None
+    arm: str = ""
     kept: bool = False
     draw: Callable[[FigureBase], object]
 

@@ -63,8 +63,8 @@ class Strip:
 def health_page(health: Health, *, title: str) -> str:
     """Write it as one HTML document.
 
-    It loads nothing, reads without its script, which sorts, searches and saves tables, and reads well on a telephone,
-    in the dark and on paper.
+    It loads nothing, reads without its script, which sorts, searches and saves tables and saves figures, and reads well
+    on a telephone, in the dark and on paper.
     """
     strips = [_strip(layer) for layer in health.layers]
     present = {run.state for strip in strips for run in strip.runs}
@@ -76,7 +76,7 @@ def health_page(health: Health, *, title: str) -> str:
         headline=_headline(health),
         legend=[(key, _word(key)) for key in (*STATES, "", "unknown") if key in present],
         strips=strips,
-        numbers={layer.path: place for place, layer in enumerate(health.layers)},
+        links={_named(layer): f"layer-{place}" for place, layer in enumerate(health.layers)},
         pictures=_pictures(health),
         advice=[(each, _places(each, health.symptoms)) for each in health.advice],
         symptoms=_symptoms(health.symptoms),
@@ -104,6 +104,10 @@ def _headline(health: Health) -> str:
     layers = {each.layer for each in health.symptoms if each.layer}
     told = wording.count(len(health.symptoms), "symptom")
     return f"{told} in {wording.count(len(layers), 'layer')}." if layers else f"{told}."
+
+
+def _named(layer: LayerHealth) -> str:
+    return layer.path or "(the model)"
 
 
 def _word(state: str) -> str:
@@ -164,7 +168,7 @@ def _units(layers: Sequence[LayerHealth]) -> Table:
         ),
         columns=("Layer", "Units", *(_heading(key) for key in asked)),
         rows=tuple(
-            (layer.path or "(the model)", str(layer.count), *_counts(layer, asked))
+            (_named(layer), str(layer.count), *_counts(layer, asked))
             for layer in layers
         ),
     )
@@ -185,7 +189,7 @@ def _numbers(layers: Sequence[LayerHealth]) -> Table:
         caption="A dash where it could not be taken. Formulas and sources are below.",
         columns=("Layer", *(_heading(key) for key in asked)),
         rows=tuple(
-            (layer.path or "(the model)", *(_written(layer.numbers.get(key)) for key in asked))
+            (_named(layer), *(_written(layer.numbers.get(key)) for key in asked))
             for layer in layers
         ),
     )

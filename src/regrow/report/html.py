@@ -8,15 +8,18 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Mapping, Sequence
-from typing import Final, cast
+from operator import attrgetter
+from types import MappingProxyType
+from typing import Final, NamedTuple, cast
 
 from regrow.report import wording
-from regrow.report.drawing import MANY_CELLS, Drawing, Place
+from regrow.report.drawing import MANY_CELLS, Drawing, Place, file_name
 from regrow.report.effort import effort
 from regrow.report.findings import StudySummary
 from regrow.report.judged import judged_by
 from regrow.report.table import Table, table_of
 from regrow.report.template import filled
+from regrow.study.grouped import grouped
 from regrow.study.keys import flat
 from regrow.study.results import Results
 from regrow.study.statistics import FEWEST_PAIRS
@@ -31,18 +34,40 @@ _LONG: Final = 30
 """Rows of a table that is folded up at first."""
 
 
-def page(results: Results, found: StudySummary, drawn: Drawn) -> str:
+class OfArms(NamedTuple):
+    """Figures of one arm alone: all of them by its label, and an anchor for each label."""
+
+    every: Mapping[str, Sequence[Drawing]]
+    links: Mapping[str, str]
+
+
+def page(
+    results: Results,
+    found: StudySummary,
+    drawn: Drawn,
+    *,
+    narrow: Mapping[str, bytes] = MappingProxyType({}),
+) -> str:
     """Write the report as one HTML document.
 
-    It loads nothing, runs nothing, and reads well on a telephone, in the dark and on paper.
+    It loads nothing, reads without its script, which sorts, searches and saves, and reads well on a telephone, in the
+    dark and on paper.
+
+    Args:
+        narrow: By their names, the wide figures as SVG for a narrow screen.
     """
     document, environment = results.study.document, results.environment
     first = {key: document[key] for key in _FIRST if key in document}
-    rest = {key: value for key, value in document.items() if key not in first and key != "name"}
-    inlined = [(one, base64.b64encode(svg).decode("ascii")) for one, svg in drawn]
+    rest = {key: value for key, value in document.items() if key not in first and key not in {"name", "note"}}
+    inlined = [(one, _base64(svg), _base64(narrow.get(one.name, b""))) for one, svg in drawn]
 
-    def figures_at(place: Place, of: str = "") -> list[tuple[Drawing, str]]:
-        return [(one, svg) for one, svg in inlined if (one.place, one.of) == (place, of)]
+    def figures_at(place: Place, of: str = "") -> list[tuple[Drawing, str, str]]:
+        return [each for each in inlined if (each[0].place, each[0].of) == (place, of)]
+
+    def arm_figures(cell: str) -> OfArms:
+        own = [one for one, _ in drawn if one.of == cell and one.arm]
+        every = grouped(own, attrgetter("arm"))
+        return OfArms(every, {arm: f"figure-{several[0].name}" for arm, several in every.items()})
 
     return filled(
         "page.html",
@@ -51,10 +76,14 @@ def page(results: Results, found: StudySummary, drawn: Drawn) -> str:
         about=_about(results),
         judged=judged_by(results.study.stream),
         several=any(arm.networks > 1 for cell in found.cells for arm in cell.arms),
+        note=document.get("note"),
+        file_name=file_name,
         figures_at=figures_at,
+        arm_figures=arm_figures,
+        cell_links={cell.cell: f"cell-{place}" for place, cell in enumerate(found.cells)},
         crashed=_crashed(results, found),
-        settings=settings_of(first | rest),
-        environment=settings_of(environment),
+        settings=_settings_table(first | rest),
+        environment=_settings_table(environment),
         command=environment.get("command"),
         version=environment.get("regrow"),
         document=json.dumps(document, indent=2, ensure_ascii=False),
@@ -94,6 +123,19 @@ def _crashed(results: Results, found: StudySummary) -> Table:
         },
         caption=f"Trials that stopped with an error: counted as failed, in no mean.{more}",
         words={"Trial", "Error"},
+    )
+
+
+def _base64(content: bytes) -> str:
+    return base64.b64encode(content).decode("ascii")
+
+
+def _settings_table(document: Mapping[str, object]) -> Table:
+    return table_of(
+        settings_of(document).items(),
+        {"Setting": lambda each: each[0], "Value": lambda each: each[1]},
+        caption="",
+        words={"Setting", "Value"},
     )
 
 

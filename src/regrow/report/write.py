@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from regrow._whole import write_whole
@@ -51,6 +51,7 @@ def write_report(run_dir: Path) -> Written:
     document = _document(results, found)
     written: list[Path] = []
     drawn: list[tuple[Drawing, bytes]] = []
+    narrow: dict[str, bytes] = {}
     try:
         (run_dir / "figures").mkdir(exist_ok=True)
         for drawing in drawings(results, found.panels):
@@ -58,10 +59,13 @@ def write_report(run_dir: Path) -> Written:
                 written.append(run_dir / "figures" / f"{drawing.name}.{kind}")
                 write_whole(written[-1], content)
             drawn.append((drawing, files["svg"]))
+            if drawing.narrow is not None:
+                of_narrow = replace(drawing, size=drawing.narrow)
+                narrow[drawing.name] = rendered(of_narrow, kinds=("svg",))["svg"]
         summary, html = run_dir / "summary.json", run_dir / "report.html"
         text = json.dumps(document, indent=2, allow_nan=False)
         write_whole(summary, f"{text}\n".encode())
-        write_whole(html, page(results, found, drawn).encode())
+        write_whole(html, page(results, found, drawn, narrow=narrow).encode())
     except OSError as error:
         raise StoreError(f"{run_dir}: the report cannot be written: {error}") from error
     return Written(
@@ -96,8 +100,8 @@ def _document(results: Results, found: StudySummary) -> dict[str, object]:
     return document
 
 
-def rendered(drawing: Drawing) -> dict[str, bytes]:
-    """Draw a figure in the house's style: its files by their kind, "svg" and "png"."""
+def rendered(drawing: Drawing, *, kinds: Sequence[str] = ("svg", "png")) -> dict[str, bytes]:
+    """Draw a figure in the house's style: its files by their kind."""
     from regrow.report.figures.style import house_style, saved, sheet
 
     with house_style():
@@ -109,5 +113,5 @@ def rendered(drawing: Drawing) -> dict[str, bytes]:
         figure.set_layout_engine(None)
         return {
             kind: saved(figure, kind=kind, title=drawing.title, caption=drawing.caption)
-            for kind in ("svg", "png")
+            for kind in kinds
         }

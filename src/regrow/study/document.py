@@ -181,9 +181,13 @@ class Arm(_Part):
 
 
 class Study(_Part):
-    """A whole study, checked on its own; names of recipes, models and data are checked by `load_study`."""
+    """A whole study, checked on its own; names of recipes, models and data are checked by `load_study`.
+
+    `note` is a sentence or two for the head of its report; it changes no result.
+    """
 
     name: Annotated[str, Field(pattern=r"\S")]
+    note: str = ""
     data: DataChoice
     model: ModelChoice = ModelChoice()
     stream: StreamChoice | None = None

@@ -29,8 +29,16 @@ def references(results: Results) -> tuple[str, ...]:
 
 def size(results: Results, arms: Mapping[str, object]) -> tuple[float, float]:
     """The size of a figure with a panel for each of these arms but the references."""
-    count = len([arm for arm in arms if arm not in references(results)])
-    return axes.panels_size(count, columns=COLUMNS, high=_HIGH)
+    return axes.panels_size(_count(results, arms), columns=COLUMNS, high=_HIGH)
+
+
+def narrow(results: Results, arms: Mapping[str, object]) -> tuple[float, float]:
+    """The same for a narrow screen."""
+    return axes.narrow_panels(_count(results, arms), high=_HIGH)
+
+
+def _count(results: Results, arms: Mapping[str, object]) -> int:
+    return len([arm for arm in arms if arm not in references(results)])
 
 
 def told(results: Results) -> str:

@@ -18,7 +18,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from regrow.report import wording
-from regrow.report.drawing import WIDE
+from regrow.report.drawing import PHONE, WIDE
 from regrow.report.figures.style import FAILED, INK, ArmStyle
 from regrow.report.judged import judged_by
 from regrow.study.results import Results
@@ -107,11 +107,29 @@ def panels_size(number: int, *, columns: int, high: float = 1.9) -> tuple[float,
     return WIDE[0], 0.7 + high * -(-number // columns)
 
 
+def narrow_panels(number: int, *, high: float = 1.9) -> tuple[float, float]:
+    """The size of the same on a narrow screen, where two stand side by side and the legend takes more rows."""
+    return PHONE, 1.2 + high * -(-number // 2)
+
+
+def inches(figure: FigureBase) -> float:
+    """The width of a figure, or of a part of one."""
+    return _points(figure) / 72
+
+
+def is_narrow(figure: FigureBase) -> bool:
+    """Whether it is for a narrow screen, or one column of a paper."""
+    return inches(figure) < (PHONE + WIDE[0]) / 2
+
+
 def panels(
     figure: FigureBase, titles: Sequence[str], *, columns: int, ylabel: str, xlabel: str = "Epoch"
 ) -> list[Axes]:
-    """Make small panels, one a title, row by row; their axes are named at the left and below alone."""
-    columns = min(columns, len(titles))
+    """Make small panels, one a title, row by row; their axes are named at the left and below alone.
+
+    On a narrow figure two stand side by side, however many columns are asked for.
+    """
+    columns = min(columns, len(titles), 2 if is_narrow(figure) else columns)
     grid: list[Axes] = []
     for place, title in enumerate(titles):
         ax = figure.add_subplot(-(-len(titles) // columns), columns, place + 1)

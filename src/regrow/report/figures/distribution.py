@@ -14,9 +14,9 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import FigureBase
 
-from regrow.report.drawing import Drawing
-from regrow.report.figures.axes import accuracy_axis, legend_above, quartiles, shortened, shown
-from regrow.report.figures.style import INK, QUIET, arm_styles, arms_size
+from regrow.report.drawing import NARROW, PHONE, WIDE, Drawing
+from regrow.report.figures.axes import accuracy_axis, is_narrow, legend_above, quartiles, shortened, shown
+from regrow.report.figures.style import INK, QUIET, arm_styles, many_arms, narrow_arms
 from regrow.report.judged import judged_by
 from regrow.study.results import Results
 
@@ -48,7 +48,8 @@ def figures(results: Results, cell: str) -> Iterator[Drawing]:
             "the worst and best (thin)."
         ),
         alt="Strip plot of test accuracy with quartiles, one column an arm.",
-        size=arms_size(results),
+        size=NARROW if len(values) == 1 else (WIDE[0], 3.6 if many_arms(results) else NARROW[1]),
+        narrow=None if len(values) == 1 else narrow_arms(results) or (PHONE, NARROW[1]),
         draw=partial(_draw, results, cell, values),
     )
 
@@ -94,12 +95,12 @@ def _draw(
             ms=3.6, mfc=styles[label].colour, mec="white", mew=0.4, alpha=0.9, zorder=3,
             clip_on=False,
         )  # fmt: skip
-    _label_arms(ax, values)
+    _label_arms(ax, values, figure)
     legend_above(ax, failed)
 
 
-def _label_arms(ax: Axes, values: Mapping[str, list[float]]) -> None:
-    crowded = len(values) > 4
+def _label_arms(ax: Axes, values: Mapping[str, list[float]], figure: FigureBase) -> None:
+    crowded = len(values) > (4 if is_narrow(figure) else 8)
     names = [
         f"{shown(shortened(label, 18)).strip()} (n={len(own)})"
         if crowded

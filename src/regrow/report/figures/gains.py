@@ -9,8 +9,8 @@ from matplotlib.artist import Artist
 from matplotlib.figure import FigureBase
 
 from regrow.report import wording
-from regrow.report.drawing import WIDE, Drawing
-from regrow.report.figures.axes import legend_above, shown
+from regrow.report.drawing import PHONE, WIDE, Drawing
+from regrow.report.figures.axes import is_narrow, legend_above, shown
 from regrow.report.figures.style import INK, arm_styles
 from regrow.report.findings import StudySummary
 from regrow.report.judged import judged_by
@@ -44,6 +44,7 @@ def figures(results: Results) -> Iterator[Drawing]:
         ),
         alt="Chart of mean differences with intervals, one group of rows a cell.",
         size=(WIDE[0], 1.1 + _ROW * (len(arms) + 0.8) * len(found.cells)),
+        narrow=(PHONE, 1.6 + max(_ROW * (len(arms) + 0.8), 0.5) * len(found.cells)),
         kept=True,
         draw=partial(_draw, results, found, arms),
     )
@@ -70,9 +71,12 @@ def _draw(results: Results, found: StudySummary, arms: list[str], figure: Figure
             list(known.values()), list(known), ls="none", marker=styles[arm].marker, ms=5,
             mfc=colour, mec="white", mew=0.5, label=shown(arm),
         )  # fmt: skip
+    narrow = is_narrow(figure)
+    # The name of a cell has its settings one after the other: on a narrow screen one below the other.
+    broken = ",\n" if narrow else ","
     ax.set_yticks(
         [step * place + (len(arms) - 1) / 2 for place in range(len(found.cells))],
-        [shown(cell.cell).strip() for cell in found.cells],
+        [shown(cell.cell).strip().replace(",", broken) for cell in found.cells],
     )
     ax.set_ylim(step * len(found.cells) - 0.9, -0.9)
     ax.axvline(0.0, color=INK, lw=0.8)
@@ -80,6 +84,7 @@ def _draw(results: Results, found: StudySummary, arms: list[str], figure: Figure
     ax.tick_params(axis="y", length=0)
     baseline = shown(results.study.baseline).strip()
     accuracy = judged_by(results.study.stream).accuracy
-    ax.set_xlabel(f"Difference of {accuracy} from {baseline} (percentage points)")
-    ax.set_ylabel("Cell of the grid")
+    told = f"Difference of {accuracy} from {baseline} (percentage points)"
+    ax.set_xlabel(told.replace(" from", "\nfrom").replace(" (", "\n(") if narrow else told)
+    ax.set_ylabel("" if narrow else "Cell of the grid")
     legend_above(ax, handles)

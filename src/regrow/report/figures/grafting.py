@@ -10,7 +10,7 @@ from matplotlib.figure import FigureBase
 
 from regrow.report.drawing import Drawing
 from regrow.report.figures import axes
-from regrow.report.figures.style import INK, arm_styles, arms_size, by_depth
+from regrow.report.figures.style import INK, arm_styles, arms_size, by_depth, narrow_arms
 from regrow.report.weights import counted, distance_series, grafted_layers, share_series
 from regrow.study.results import Results
 
@@ -79,11 +79,12 @@ def shares(results: Results, cell: str) -> Iterator[Drawing]:
         title="Shares that the networks kept",
         caption=(
             "Share of its own weights that the network with more information kept at each graft, 0.5 + |alpha - 0.5|, "
-            "one line a layer, dark to light from the first to the last. (Alphas of two networks add up to 1: their "
+            "one line a layer, coloured from the first to the last. (Alphas of two networks add up to 1: their "
             f"mean is 0.5 always.) Line: mean{band} over networks and n = {seeds} seeds. 0.5 is averaging."
         ),
         alt="Line charts of alpha by epoch, one panel an arm, one line a layer.",
         size=axes.panels_size(len(layers), columns=_COLUMNS),
+        narrow=axes.narrow_panels(len(layers)),
         kept=True,
         draw=draw,
     )
@@ -125,5 +126,6 @@ def distances(results: Results, cell: str) -> Iterator[Drawing]:
         ),
         alt="Line chart of the distance between partners by epoch, one line an arm.",
         size=arms_size(results),
+        narrow=narrow_arms(results),
         draw=draw,
     )

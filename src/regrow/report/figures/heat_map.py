@@ -20,8 +20,8 @@ from matplotlib.figure import FigureBase
 from matplotlib.patches import Rectangle
 
 from regrow.report import wording
-from regrow.report.drawing import WIDE, Drawing
-from regrow.report.figures.axes import shown
+from regrow.report.drawing import PHONE, WIDE, Drawing
+from regrow.report.figures.axes import is_narrow, shown
 from regrow.report.figures.style import FAINT, INK, QUIET
 from regrow.report.judged import judged_by
 from regrow.report.sweep.panels import Panel, SweepCell
@@ -59,6 +59,7 @@ def figures(results: Results, panel: Panel) -> Iterator[Drawing]:
         ),
         alt=f"Two heat maps over {panel.x.setting} and {panel.y.setting}, a number in each cell.",
         size=(WIDE[0], height if beside else 2 * height),
+        narrow=(PHONE, 2 * (height + 0.2)),
         kept=True,
         draw=partial(_draw, panel, 100 * limit, beyond, beside),
     )
@@ -78,10 +79,13 @@ def colour_limit(gains: Sequence[float | None]) -> tuple[float, bool]:
 
 
 def _draw(panel: Panel, limit: float, beyond: bool, beside: bool, figure: FigureBase) -> None:
+    narrow = is_narrow(figure)
+    beside = beside and not narrow
     gains, lost = (figure.add_subplot(*((1, 2) if beside else (2, 1)), place) for place in (1, 2))
     _map(
         gains,
         panel,
+        narrow=narrow,
         title=f"Mean gain of {panel.arm} over {panel.versus} (points)",
         beside=beside,
         values=[nan if cell.gain is None else 100 * cell.gain for cell in panel.cells],
@@ -105,6 +109,7 @@ def _draw(panel: Panel, limit: float, beyond: bool, beside: bool, figure: Figure
     _map(
         lost,
         panel,
+        narrow=narrow,
         title=title,
         beside=beside,
         values=[
@@ -124,6 +129,7 @@ def _map(
     ax: Axes,
     panel: Panel,
     *,
+    narrow: bool,
     title: str,
     beside: bool,
     values: Sequence[float],
@@ -143,6 +149,7 @@ def _map(
         edgecolors=FAINT, lw=0.5,
     )  # fmt: skip
     size = 7.0 if columns <= 12 else max(3.0, 6.0 * 16 / max(columns, 16))
+    size = min(size, max(3.0, 56 / columns)) if narrow else size
     for place, (cell, value) in enumerate(zip(panel.cells, values, strict=True)):
         y, x = divmod(place, columns)
         # Crossed out and not white, which is the colour of no difference.
@@ -161,14 +168,14 @@ def _map(
         )  # fmt: skip
         number.set_in_layout(False)  # it is inside, and there are hundreds
     # Side by side there is no room for a title in one line.
-    ax.set_title(shown(title).replace(" (", "\n(" if beside else " ("), loc="left", pad=7)
+    ax.set_title(shown(title).replace(" (", "\n(" if beside or narrow else " ("), loc="left", pad=7)
     ax.set(xlim=(-0.5, columns - 0.5), ylim=(-0.5, rows - 0.5))
     ax.set(xlabel=shown(panel.x.setting).strip(), ylabel=shown(panel.y.setting).strip())
     ax.set_xticks(range(columns), [str(value) for value in panel.x.values])
     ax.set_yticks(range(rows), [str(value) for value in panel.y.values])
     ax.grid(visible=False)
     ax.tick_params(length=0)
-    if max(len(str(value)) for value in panel.x.values) * columns > 90:
+    if max(len(str(value)) for value in panel.x.values) * columns > (45 if narrow else 90):
         ax.tick_params(axis="x", rotation=90)
     ax.spines[:].set_visible(False)
     bar = ax.figure.colorbar(mesh, ax=ax, pad=0.015, fraction=0.04, aspect=22, extend=extend)

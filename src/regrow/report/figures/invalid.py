@@ -33,6 +33,7 @@ def figures(results: Results, cell: str) -> Iterator[Drawing]:
         ),
         alt="Line charts of the share of filters with small weights by epoch, one panel a threshold, one line an arm.",
         size=axes.panels_size(1, columns=1),
+        narrow=axes.narrow_panels(len(BELOW)),
         kept=True,
         draw=partial(_draw, results, cell),
     )

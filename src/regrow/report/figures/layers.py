@@ -121,6 +121,7 @@ def _layers(
         caption=caption,
         alt=f"Small line charts of {ylabel.partition(' (')[0].lower()} by epoch, one panel a layer, one line an arm.",
         size=axes.panels_size(len(drawn), columns=_COLUMNS, high=1.55),
+        narrow=axes.narrow_panels(len(drawn), high=1.55),
         kept=kept,
         draw=draw,
     )

@@ -63,6 +63,7 @@ def figures(results: Results, cell: str) -> Iterator[Drawing]:
         ),
         alt="Line charts of test accuracy by epoch, one panel an arm, one line a network.",
         size=axes.panels_size(len(curves), columns=_COLUMNS),
+        narrow=axes.narrow_panels(len(curves)),
         kept=True,
         draw=draw,
     )

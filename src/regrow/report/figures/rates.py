@@ -10,7 +10,7 @@ from matplotlib.artist import Artist
 from matplotlib.figure import FigureBase
 
 from regrow.report import wording
-from regrow.report.drawing import WIDE, Drawing
+from regrow.report.drawing import PHONE, WIDE, Drawing
 from regrow.report.figures import apart, axes
 from regrow.report.figures.style import arm_styles, many_arms
 from regrow.report.judged import judged_by
@@ -42,6 +42,8 @@ def figures(results: Results) -> Iterator[Drawing]:
         ),
         alt="Line chart of accuracy by learning rate, one line an arm.",
         size=apart.size(results, curves) if many else (WIDE[0], 3.6),
+        narrow=apart.narrow(results, curves) if many else (PHONE, 3.6),
+        as_printed=many,
         kept=True,
         draw=partial(_draw, results, curves),
     )

@@ -51,6 +51,7 @@ def figures(results: Results, cell: str) -> Iterator[Drawing]:
             ),
             alt="Stacked histogram of renewed filters by epoch and layer.",
             size=NARROW,
+            arm=arm,
             draw=partial(_draw_layers, counts, last, part),
         )
         yield Drawing(
@@ -59,12 +60,13 @@ def figures(results: Results, cell: str) -> Iterator[Drawing]:
             title=f"Renewals of {arm} by seed",
             caption=(
                 f"Where the renewals of {arm} fall: one row a seed, in the order of the sorted seeds, "
-                f"n = {seeds}, {touched} of them with a renewal. White: none. "
+                f"n = {seeds}, {touched} of them with a renewal. Blank: none. "
                 f"Crosses at the right: the seed failed under {results.study.baseline} (left) or "
                 f"{arm} (right).{hidden}"
             ),
             alt="Map of renewed filters, one row a seed, one column an epoch.",
             size=NARROW,
+            arm=arm,
             draw=partial(_draw_seeds, results, cell, arm, part),
         )
 

@@ -19,8 +19,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import FigureBase
 
 from regrow.report import wording
-from regrow.report.drawing import WIDE, Drawing
-from regrow.report.figures.axes import accuracy_axis, legend_above, seed_order, shown
+from regrow.report.drawing import PHONE, WIDE, Drawing
+from regrow.report.figures.axes import accuracy_axis, inches, is_narrow, legend_above, seed_order, shown
 from regrow.report.figures.style import FAINT, arm_styles
 from regrow.report.judged import judged_by
 from regrow.report.sentences import brackets
@@ -28,7 +28,8 @@ from regrow.report.sweep.panels import Chosen, Panel
 from regrow.report.sweep.told import failed
 from regrow.study.results import Results
 
-_NUMBERED = 30  # more seed numbers than this do not fit below the axis
+_NUMBERED = 4.2  # seed numbers to an inch that fit below the axis
+_NARROW = (PHONE, 3.6)
 
 
 def figures(results: Results, cell: str) -> Iterator[Drawing]:
@@ -50,6 +51,7 @@ def figures(results: Results, cell: str) -> Iterator[Drawing]:
         caption=f"{text} Crosses at the lower edge: {crashed} crashed." if crashed else text,
         alt="Scatter plot of test accuracy by seed, one mark an arm.",
         size=WIDE,
+        narrow=_NARROW,
         kept=True,
         draw=partial(_draw, results, cell),
     )
@@ -77,6 +79,7 @@ def held_back(results: Results, panel: Panel) -> Iterator[Drawing]:
         ),
         alt="Scatter plot of test accuracy by seed, one mark an arm.",
         size=WIDE,
+        narrow=_NARROW,
         kept=True,
         draw=partial(_draw, _part(results, chosen), chosen.cell.cell),
     )
@@ -109,12 +112,13 @@ def _draw(results: Results, cell: str, figure: FigureBase) -> None:
     ax.set_xlim(0.3, len(seeds) + 0.7)
     ax.grid(visible=False, axis="x")
     name = shown(results.study.baseline).strip()
-    if len(seeds) <= _NUMBERED:
+    by = "sorted by\naccuracy" if is_narrow(figure) else "sorted by accuracy"
+    if len(seeds) <= _NUMBERED * inches(figure):
         ax.set_xticks(range(1, len(seeds) + 1), [str(seed) for seed in seeds])
         ax.tick_params(axis="x", length=0)
-        ax.set_xlabel(f"Seed number, sorted by accuracy under {name}")
+        ax.set_xlabel(f"Seed number, {by} under {name}")
     else:
-        ax.set_xlabel(f"Rank of the seed by accuracy under {name}")
+        ax.set_xlabel(f"Rank of the seed, {by} under {name}")
     legend_above(ax, [*arms, *failed])
 
 

@@ -14,7 +14,7 @@ from matplotlib import style
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from regrow.report.drawing import NARROW, WIDE
+from regrow.report.drawing import NARROW, PHONE, WIDE
 from regrow.study.results import Results
 
 T = TypeVar("T", bound=Hashable)
@@ -94,6 +94,11 @@ def many_arms(results: Results) -> bool:
 def arms_size(results: Results) -> tuple[float, float]:
     """The size of a figure whose width depends on the number of arms."""
     return (WIDE[0], 3.6) if many_arms(results) else NARROW
+
+
+def narrow_arms(results: Results) -> tuple[float, float] | None:
+    """The size of such a figure on a narrow screen; None where it fits as it is."""
+    return (PHONE, 4.2) if many_arms(results) else None
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import FigureBase
 
 from regrow.report import wording
-from regrow.report.drawing import WIDE, Drawing
+from regrow.report.drawing import PHONE, WIDE, Drawing
 from regrow.report.figures import apart, axes
 from regrow.report.figures.style import INK, arm_styles, many_arms
 from regrow.report.task_numbers import ByTask, measured, of_units, probed, renewed_by_task
@@ -43,6 +43,8 @@ def accuracy(results: Results, cell: str) -> Iterator[Drawing]:
         ),
         alt="Line chart of online accuracy by task, one line an arm.",
         size=apart.size(results, found) if many else (WIDE[0], 3.6),
+        narrow=apart.narrow(results, found) if many else (PHONE, 3.6),
+        as_printed=many,
         kept=True,
         draw=partial(_draw_accuracy, results, cell, found),
     )
@@ -68,6 +70,7 @@ def health(results: Results, cell: str) -> Iterator[Drawing]:
         ),
         alt="Small line charts by task, one line an arm.",
         size=axes.panels_size(len(panels), columns=len(panels), high=2.3),
+        narrow=axes.narrow_panels(len(panels)),
         draw=partial(_draw_health, results, panels),
     )
 
@@ -87,6 +90,7 @@ def renewals(results: Results, cell: str) -> Iterator[Drawing]:
         ),
         alt="Line chart of renewed units by task, one line an arm.",
         size=(WIDE[0], 3.0),
+        narrow=(PHONE, 3.0),
         draw=partial(_draw_renewals, results, found),
     )
 
@@ -106,6 +110,7 @@ def probes(results: Results, cell: str) -> Iterator[Drawing]:
         ),
         alt="Line chart of the fresh-probe gap by task, one line an arm.",
         size=(WIDE[0], 3.0),
+        narrow=(PHONE, 3.0),
         draw=partial(_draw_probes, results, found),
     )
 
