@@ -10,6 +10,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,12 +23,22 @@ BROWSER: Final = shutil.which("chromium") or shutil.which("chromium-browser")
 ABSENT: Final = "chromium is not installed (Debian's package has this name)"
 
 
+_START: Final = """
+import fcntl, os, sys
+heard, told = (fcntl.fcntl(int(each), fcntl.F_DUPFD, 10) for each in sys.argv[1:3])
+os.dup2(heard, 3), os.dup2(told, 4)
+os.execv(sys.argv[3], sys.argv[3:])
+"""
+"""Chromium reads its commands from 3 and writes its answers to 4."""
+
+
 class Browser:
     """One tab: commands of the DevTools protocol go in at one pipe, and answers come out of the other."""
 
     def __init__(self, commands: int, answers: int, downloads: Path) -> None:
         self._commands, self._answers = commands, answers
         self._number, self._session, self._rest = 0, "", b""
+        self._told: list[dict[str, Any]] = []
         self.downloads = downloads
         target = self.send("Target.createTarget", url="about:blank")["targetId"]
         self._session = self.send("Target.attachToTarget", targetId=target, flatten=True)[
@@ -44,6 +55,7 @@ class Browser:
     def send(self, method: str, **given: object) -> dict[str, Any]:
         """Give a command and wait for its answer."""
         self._number += 1
+        self._told.clear()
         message: dict[str, object] = {"id": self._number, "method": method, "params": given}
         if self._session:
             message["sessionId"] = self._session
@@ -53,11 +65,12 @@ class Browser:
             if found.get("id") == self._number:
                 assert "error" not in found, f"{method}: {found['error']}"
                 return found["result"]
+            self._told.append(found)
 
     def wait_for(self, event: str, **having: object) -> dict[str, Any]:
-        """Wait until something is told that comes after the last command."""
+        """Wait until something is told that the last command led to, if it was not told before the command's answer."""
         while True:
-            found = self._read()
+            found = self._told.pop(0) if self._told else self._read()
             told = found.get("params", {})
             if found.get("method") == event and all(told.get(k) == having[k] for k in having):
                 return told
@@ -122,12 +135,11 @@ def browsing() -> Generator[Browser]:
     assert BROWSER is not None, ABSENT
     with TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         (downloads := Path(folder) / "downloads").mkdir()
-        # Chromium reads its commands from 3 and writes its answers to 4.
         heard, commands = os.pipe()
         answers, told = os.pipe()
         process = subprocess.Popen(
             [
-                *("/bin/sh", "-c", f'exec "$@" 3<&{heard} 4>&{told}', "sh", BROWSER),
+                *(sys.executable, "-ISc", _START, str(heard), str(told), BROWSER),
                 *("--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars"),
                 *("--no-first-run", "--remote-debugging-pipe", f"--user-data-dir={folder}/profile"),
             ],
@@ -144,4 +156,5 @@ def browsing() -> Generator[Browser]:
         finally:
             os.close(commands)
             os.close(answers)
+            process.terminate()
             process.wait()

@@ -60,7 +60,7 @@ def _as_before(document: dict[str, Any]) -> dict[str, Any]:
         for label, arm in document["arms"].items()
     }
     return {
-        **document,
+        **{key: value for key, value in document.items() if key != "note"},
         "arms": arms,
         "model": {**model, "settings": settings},
         "train": without(document["train"], TRAINING_LATER),

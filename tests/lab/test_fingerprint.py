@@ -18,6 +18,7 @@ def fingerprint_of(chosen: Study) -> str:
 def test_the_fingerprint_sees_what_determines_results_and_nothing_else(study: MakeStudy) -> None:
     base = fingerprint_of(study())
     assert base == fingerprint_of(study(name="other", seeds=[9]))
+    assert base == fingerprint_of(study(note="The rate was picked."))
     assert base == fingerprint_of(study(arms=dict(reversed(study().model_dump()["arms"].items()))))
     assert base == fingerprint_of(study(diagnostics={"overlap": True}))
     assert base != fingerprint_of(study(train={"epochs": 21}))
@@ -54,6 +55,8 @@ def test_defaults_are_written_out(study: MakeStudy) -> None:
     assert stored["model"]["settings"]["filters"] == 20
     assert stored["data"]["settings"]["scale"] == "standard"
     assert stored["seeds"] == [3, 5]
+    assert "note" not in stored
+    assert plan(study(note="Picked.")).document["note"] == "Picked."
 
 
 def test_settings_of_later_date_do_not_part_results_from_before_them(

@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -44,6 +46,19 @@ def test_everything_is_written(plain: tuple[Path, ...]) -> None:
     for path in plain:
         if path.name.startswith(("arms", "paired")):
             assert path.read_text().strip() in text
+
+
+def test_a_studys_note_goes_along(rescued: Path, plain: tuple[Path, ...], tmp_path: Path) -> None:
+    with closing(sqlite3.connect(rescued / "results.sqlite")) as database, database:
+        [text] = database.execute("SELECT value FROM meta WHERE key = 'study'").fetchone()
+        noted = json.dumps({**json.loads(text), "note": "Picked."})
+        database.execute("UPDATE meta SET value = ? WHERE key = 'study'", (noted,))
+    with blank():
+        export(rescued, tmp_path / "into")
+    told = (tmp_path / "into" / "README.md").read_text()
+    without = (plain[0].parent / "README.md").read_text()
+    assert "of the study ended.\n\nPicked.\n" in told
+    assert "Picked." not in without
 
 
 def test_diagnostics_go_along_where_there_are_any(

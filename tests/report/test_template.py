@@ -10,14 +10,15 @@ from jinja2 import UndefinedError
 from regrow.report.template import filled
 
 
-@pytest.mark.parametrize("name", ["page.html", "readme.md"])
+@pytest.mark.parametrize("name", ["page.html", "health.html", "readme.md"])
 def test_a_gap_that_nothing_fills_is_an_error(name: str) -> None:
     with pytest.raises(UndefinedError, match="is undefined"):
         filled(name)
 
 
-def test_no_text_is_taken_as_markup() -> None:
+@pytest.mark.parametrize("name", ["base.html", "parts.html", "page.html", "health.html"])
+def test_no_text_is_taken_as_markup(name: str) -> None:
     """Whatever is written on a page goes through the escaping: no template switches it off."""
-    text = files("regrow.report").joinpath("page.html").read_text(encoding="utf-8")
+    text = files("regrow.report").joinpath(name).read_text(encoding="utf-8")
     assert "safe" not in text
     assert "autoescape" not in text

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from regrow.errors import StoreError
+from regrow.report.drawing import PHONE
 from regrow.report.write import Written, summary_json, write_report
 from report.drawn import blank
 from report.stored import relabelled
@@ -58,10 +59,20 @@ def test_page_numbers_and_figures_are_written(once: Once) -> None:
         assert start == (b"\x89PNG\r\n\x1a\n" if path.suffix == ".png" else b"<?xml ve")
     assert json.loads(written.summary.read_text()) == summary_json(folder)
     # the figures on the page are those beside it
-    inlined = re.findall(r"data:image/svg\+xml;base64,([^\"]+)", written.html.read_text())
+    inlined = re.findall(r"src=\"data:image/svg\+xml;base64,([^\"]+)", written.html.read_text())
     assert [base64.b64decode(one) for one in inlined] == [
         path.read_bytes() for path in written.figures if path.suffix == ".svg"
     ]
+
+
+def test_wide_figures_are_there_a_second_time_for_narrow_screens(once: Once) -> None:
+    written = once.written
+    narrow = re.findall(r"srcset=\"data:image/svg\+xml;base64,([^\"]+)", written.html.read_text())
+    widths = [re.search(rb'width="([\d.]+)pt"', base64.b64decode(one)) for one in narrow]
+    assert all(
+        found is not None and float(found[1]) == pytest.approx(72 * PHONE) for found in widths
+    )
+    assert len(narrow) == sum(drawing.wide for drawing in written.drawings) > 0
 
 
 def test_writing_again_gives_the_same_bytes_and_leaves_no_scraps(once: Once) -> None:

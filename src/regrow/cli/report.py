@@ -56,16 +56,17 @@ def finish(folder: Path, *, as_json: bool) -> None:
         if as_json:
             show(json.dumps(summary_json(folder), indent=2, allow_nan=False))
         else:
-            _tables(summarise(read_results(folder)))
+            results = read_results(folder)
+            _tables(summarise(results), note=results.study.document.get("note"))
         raise
     if as_json:
         show(json.dumps(written.document, indent=2, allow_nan=False))
     else:
-        _tables(written.found)
+        _tables(written.found, note=written.results.study.document.get("note"))
         show(f"\nReport: {written.html}")
 
 
-def _tables(found: StudySummary) -> None:
+def _tables(found: StudySummary, *, note: object) -> None:
     """Print what a page of the report says in words and numbers."""
     from regrow.report.partner_tables import partner_tables
     from regrow.report.table import arms_table, paired_table
@@ -73,6 +74,8 @@ def _tables(found: StudySummary) -> None:
 
     width = terminal_width()
     show(wrapped(standing(found), width))
+    if note:
+        show(wrapped(str(note), width))
     _panels(found.panels, width)
     for cell in found.cells:
         if cell.cell != "base":

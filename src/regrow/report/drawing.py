@@ -44,6 +44,7 @@ class Drawing:
         size: Width and height in inches.
         narrow: The same for a narrow screen, where the wide figure could not be read; None for one that fits.
         arm: The arm that it is about, where that is one alone.
+        as_printed: Whether its caption names colours, so that a page in the dark must not turn them over.
         kept: Whether it goes along where a study is exported; the page has the others.
         draw: Draws it on an empty figure, or on an empty part of one.
     """
@@ -57,6 +58,7 @@ class Drawing:
     size: tuple[float, float]
     narrow: tuple[float, float] | None = None
     arm: str = ""
+    as_printed: bool = False
     kept: bool = False
     draw: Callable[[FigureBase], object]
 

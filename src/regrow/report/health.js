@@ -34,14 +34,16 @@ const strips = (figure) => {
   return sheet(width, y + 20, parts);
 };
 const filters = (figure) => {
-  const every = [...figure.querySelectorAll(".filters li")], across = Math.min(every.length, 12), step = 84;
+  const every = [...figure.querySelectorAll(".filters li")], across = Math.min(every.length, 12), step = 84, high = 116;
   const parts = every.map((entry, number) => {
-    const image = entry.querySelector("img"), x = 20 + step * (number % across), y = 20 + 96 * Math.floor(number / across);
+    const image = entry.querySelector("img"), x = 20 + step * (number % across), y = 20 + high * Math.floor(number / across);
+    const [name, state] = [entry.querySelector("span").firstChild.textContent.trim(), entry.querySelector("small")];
     return '<image x="' + x + '" y="' + y + '" width="72" height="72" style="image-rendering:pixelated" href="' + image.src + '"/>' +
       block(x, y, 72, 72, "none", 'stroke-width="2" stroke="' + colour(image, "borderTopColor") + '"') +
-      written(x + 36, y + 88, said(entry), 'text-anchor="middle" font-size="11"');
+      written(x + 36, y + 87, name, 'text-anchor="middle" font-size="11"') +
+      (state ? written(x + 36, y + 100, cut(said(state), 14), 'text-anchor="middle" font-size="10"') : "");
   });
-  return sheet(28 + step * across, 24 + 96 * Math.ceil(every.length / across), parts);
+  return sheet(28 + step * across, 24 + high * Math.ceil(every.length / across), parts);
 };
 for (const [kind, made] of [["units", strips], ["first-filters", filters]]) {
   const figure = document.querySelector('figure[data-name="' + kind + '"]');

@@ -167,10 +167,7 @@ def _units(layers: Sequence[LayerHealth]) -> Table:
             f"strip shows the worst.{f' Nobody is named by: {none}.' if none else ''}"
         ),
         columns=("Layer", "Units", *(_heading(key) for key in asked)),
-        rows=tuple(
-            (_named(layer), str(layer.count), *_counts(layer, asked))
-            for layer in layers
-        ),
+        rows=tuple((_named(layer), str(layer.count), *_counts(layer, asked)) for layer in layers),
     )
 
 

@@ -58,7 +58,11 @@ def page(
     """
     document, environment = results.study.document, results.environment
     first = {key: document[key] for key in _FIRST if key in document}
-    rest = {key: value for key, value in document.items() if key not in first and key not in {"name", "note"}}
+    rest = {
+        key: value
+        for key, value in document.items()
+        if key not in first and key not in {"name", "note"}
+    }
     inlined = [(one, _base64(svg), _base64(narrow.get(one.name, b""))) for one, svg in drawn]
 
     def figures_at(place: Place, of: str = "") -> list[tuple[Drawing, str, str]]:

@@ -283,6 +283,8 @@ class Plan:
         unsaid: dict[str, Any] = {"diagnostics": later}
         if found.stream is None:
             unsaid = {"stream": True, "diagnostics": {"ranks", "probe_steps"}}
+        if not found.note:
+            unsaid["note"] = True
         whole = found.model_dump(mode="json", exclude=unsaid)
         return {**whole, "grid": dict(self.study.grid), "seeds": list(self.study.seeds)}
 

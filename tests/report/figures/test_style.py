@@ -97,9 +97,9 @@ def test_accuracy_axes_have_their_unit(laid_out: dict[str, Figures]) -> None:
 def test_the_layout_has_room_for_everything(laid_out: dict[str, Figures]) -> None:
     """What is drawn lies inside, too."""
     for name, figure in (each for found in laid_out.values() for each in found):
-        box, whole = figure.axes[0].get_window_extent(), figure.bbox
-        assert box.height > 0.35 * whole.height, name
-        assert box.width > 0.5 * whole.width, name
+        boxes, whole = [ax.get_window_extent() for ax in figure.axes], figure.bbox
+        assert sum(box.height for box in boxes) > 0.35 * whole.height, name
+        assert max(b.x1 for b in boxes) - min(b.x0 for b in boxes) > 0.5 * whole.width, name
         tight = figure.get_tightbbox()
         assert tight is not None
         assert tight.x1 <= figure.get_figwidth() + 0.02, name

@@ -53,12 +53,10 @@ def figures(results: Results, cell: str) -> Iterator[Drawing]:
     lines = (
         "Median over the seeds; with so many arms, quartiles and single seeds are left out."
         if many_arms(results)
-        else "One panel an arm. Thick: median; band: quartiles; thin: single seeds."
+        else "Thick: median; thin: quartiles; faint: single seeds."
     )
     text = f"Test accuracy over the epochs; n = {counts} seeds. {lines}"
     drawn = [label for label, own in curves.items() if own]
-    if results.study.baseline in drawn and len(drawn) > 1 and not many_arms(results):
-        text += f" Dotted: the median of {results.study.baseline}."
     stopped = sum(trial.status == "diverged" for trial in results.trials_in(cell))
     if stopped:
         text += (
@@ -130,7 +128,7 @@ def _draw_panels(results: Results, cell: str, curves: Curves, figure: FigureBase
         _fit(ax, [y for every in drawn.values() for curve in every for y in curve.values()])
     handles: list[Artist] = [
         Line2D([], [], color=QUIET, lw=1.8, label="median"),
-        Patch(facecolor=QUIET, alpha=0.25, label="quartiles"),
+        Patch(facecolor=QUIET, edgecolor=QUIET, alpha=0.4, lw=0.6, label="quartiles"),
         Line2D([], [], color=QUIET, lw=0.6, alpha=0.7, label="one seed"),
     ]
     if below and len(drawn) > 1:

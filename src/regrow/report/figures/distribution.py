@@ -15,7 +15,14 @@ from matplotlib.axes import Axes
 from matplotlib.figure import FigureBase
 
 from regrow.report.drawing import NARROW, PHONE, WIDE, Drawing
-from regrow.report.figures.axes import accuracy_axis, is_narrow, legend_above, quartiles, shortened, shown
+from regrow.report.figures.axes import (
+    accuracy_axis,
+    is_narrow,
+    legend_above,
+    quartiles,
+    shortened,
+    shown,
+)
 from regrow.report.figures.style import INK, QUIET, arm_styles, many_arms, narrow_arms
 from regrow.report.judged import judged_by
 from regrow.study.results import Results

@@ -32,7 +32,7 @@ HELD: Final = 0.5
 
 
 def figures(results: Results, cell: str) -> Iterator[Drawing]:
-    """For each arm that took filters out of the network: its first such seed, a row a filter, filled while it is out."""
+    """For each arm that took filters out of the network: its first such seed, a row a filter, dark while it is out."""
     dropping = (first_dropping(results, cell, arm.label) for arm in results.study.arms)
     for number, trial in enumerate(filter(None, dropping)):
         layers = results.layers[trial.trial]
@@ -40,7 +40,7 @@ def figures(results: Results, cell: str) -> Iterator[Drawing]:
         filters = sum(layers.values())
         distinct = len({(drop.layer, drop.filter) for drop in drops})
         text = (
-            f"One row a filter of {trial.arm}, seed {trial.seed} (n = 1 trial): filled while the filter is out of the "
+            f"One row a filter of {trial.arm}, seed {trial.seed} (n = 1 trial): dark while the filter is out of the "
             f"network. Filters left {wording.count(len({drop.since for drop in drops}), 'time')}, {distinct} of "
             f"{wording.count(filters, 'filter')} at least once."
         )
@@ -56,9 +56,10 @@ def figures(results: Results, cell: str) -> Iterator[Drawing]:
             place=in_turn(number),
             title=f"Filters of {trial.arm} in and out of the network",
             caption=text,
-            alt="Map of filters over epochs, one row a filter, filled while it is out of the network.",
+            alt="Map of filters over epochs, one row a filter, dark while it is out of the network.",
             size=(NARROW[0], height),
             arm=trial.arm,
+            as_printed=True,
             draw=partial(_draw, trial, layers, drops, height - _AROUND),
         )
 

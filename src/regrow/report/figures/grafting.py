@@ -79,12 +79,13 @@ def shares(results: Results, cell: str) -> Iterator[Drawing]:
         title="Shares that the networks kept",
         caption=(
             "Share of its own weights that the network with more information kept at each graft, 0.5 + |alpha - 0.5|, "
-            "one line a layer, coloured from the first to the last. (Alphas of two networks add up to 1: their "
+            "one line a layer, dark to light from the first to the last. (Alphas of two networks add up to 1: their "
             f"mean is 0.5 always.) Line: mean{band} over networks and n = {seeds} seeds. 0.5 is averaging."
         ),
         alt="Line charts of alpha by epoch, one panel an arm, one line a layer.",
         size=axes.panels_size(len(layers), columns=_COLUMNS),
         narrow=axes.narrow_panels(len(layers)),
+        as_printed=True,
         kept=True,
         draw=draw,
     )

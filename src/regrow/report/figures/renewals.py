@@ -60,13 +60,14 @@ def figures(results: Results, cell: str) -> Iterator[Drawing]:
             title=f"Renewals of {arm} by seed",
             caption=(
                 f"Where the renewals of {arm} fall: one row a seed, in the order of the sorted seeds, "
-                f"n = {seeds}, {touched} of them with a renewal. Blank: none. "
+                f"n = {seeds}, {touched} of them with a renewal. White: none. "
                 f"Crosses at the right: the seed failed under {results.study.baseline} (left) or "
                 f"{arm} (right).{hidden}"
             ),
             alt="Map of renewed filters, one row a seed, one column an epoch.",
             size=NARROW,
             arm=arm,
+            as_printed=True,
             draw=partial(_draw_seeds, results, cell, arm, part),
         )
 

@@ -20,7 +20,14 @@ from matplotlib.figure import FigureBase
 
 from regrow.report import wording
 from regrow.report.drawing import PHONE, WIDE, Drawing
-from regrow.report.figures.axes import accuracy_axis, inches, is_narrow, legend_above, seed_order, shown
+from regrow.report.figures.axes import (
+    accuracy_axis,
+    inches,
+    is_narrow,
+    legend_above,
+    seed_order,
+    shown,
+)
 from regrow.report.figures.style import FAINT, arm_styles
 from regrow.report.judged import judged_by
 from regrow.report.sentences import brackets
