@@ -169,7 +169,9 @@ def test_arms_lead_to_their_figures_and_cells_to_their_sections(
     named = "Figures of one arm: randomout: " + ", ".join(own)
     assert f"{named}." in re.sub(r"</?a[^>]*>", "", text)
     grid, _ = _page(partial)
-    assert '<a href="#cell-1">train.lr=0.03</a>' in grid
+    places = {cell: f"#cell-{place}" for place, cell in enumerate(read_results(partial).cells)}
+    row = '<th scope="row" class="word"><a href="([^"]+)">(train[^<]+)</a>'
+    assert {(cell, place) for place, cell in re.findall(row, grid)} == set(places.items())
 
 
 def test_a_partial_study_says_what_is_missing(partial: Path) -> None:

@@ -66,7 +66,7 @@ def finish(folder: Path, *, as_json: bool) -> None:
         show(f"\nReport: {written.html}")
 
 
-def _tables(found: StudySummary, *, note: object) -> None:
+def _tables(found: StudySummary, *, note: object = None) -> None:
     """Print what a page of the report says in words and numbers."""
     from regrow.report.partner_tables import partner_tables
     from regrow.report.table import arms_table, paired_table

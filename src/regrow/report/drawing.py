@@ -44,7 +44,8 @@ class Drawing:
         size: Width and height in inches.
         narrow: The same for a narrow screen, where the wide figure could not be read; None for one that fits.
         arm: The arm that it is about, where that is one alone.
-        as_printed: Whether its caption names colours, so that a page in the dark must not turn them over.
+        as_printed: Whether a page in the dark leaves its colours alone: its caption names them, or a scale is read by
+            them.
         kept: Whether it goes along where a study is exported; the page has the others.
         draw: Draws it on an empty figure, or on an empty part of one.
     """

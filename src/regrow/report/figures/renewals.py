@@ -52,6 +52,7 @@ def figures(results: Results, cell: str) -> Iterator[Drawing]:
             alt="Stacked histogram of renewed filters by epoch and layer.",
             size=NARROW,
             arm=arm,
+            as_printed=True,
             draw=partial(_draw_layers, counts, last, part),
         )
         yield Drawing(
