@@ -22,9 +22,11 @@ const save = (content, type, name) => {
 };
 // A link into something folded up opens it: not every browser does so by itself.
 const unfold = () => {
-  const wanted = location.hash.length > 1 && document.getElementById(decodeURIComponent(location.hash.slice(1)));
-  for (let at = wanted; at; at = at.parentElement) if (at.localName === "details") at.open = true;
-  if (wanted) wanted.scrollIntoView();
+  const wanted = document.querySelector(":target"), closed = wanted ? wanted.closest("details:not([open])") : null;
+  if (closed === null) return;
+  closed.open = true;
+  unfold();
+  wanted.scrollIntoView();
 };
 addEventListener("hashchange", unfold);
-unfold();
+addEventListener("load", unfold);
