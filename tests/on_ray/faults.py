@@ -118,7 +118,7 @@ class Faults:
         self._shared = folder / "shared"
         self.found = Outcome()
         self._kinds: dict[str, Callable[[], bool]] = {
-            "worker killed": lambda: nodes.kill_task(within_s=1.0),
+            "worker killed": lambda: nodes.kill_task(looks=10),
             "node killed": self._kill_node,
             "driver killed": self._kill_driver,
             "storage away for 2 s": self._storage_away,
@@ -201,7 +201,7 @@ class Faults:
     # ---- what breaks
 
     def _kill_node(self) -> bool:
-        killed = self._nodes.kill_busy(within_s=1.0)
+        killed = self._nodes.kill_busy(looks=10)
         if killed:
             self._nodes.add()
         return killed

@@ -82,10 +82,13 @@ class Nodes:
         node = self.cluster.add_node(**self._node(), wait=False)
         self.cluster._wait_for_node(node, 600)
 
-    def kill_busy(self, *, within_s: float = 60.0) -> bool:
-        """Kill a node that has a task and is not the head, with all that runs on it, as soon as there is one."""
-        end = time.monotonic() + within_s
-        while time.monotonic() < end:
+    def kill_busy(self, *, looks: int = 600) -> bool:
+        """Kill a node that has a task and is not the head, with all that runs on it, as soon as there is one.
+
+        Args:
+            looks: How often it is looked for, ten times a second.
+        """
+        for _ in range(looks):
             for node in self.cluster.worker_nodes:
                 if self._tasks([node]):
                     self.cluster.remove_node(node, allow_graceful=False)
@@ -116,10 +119,9 @@ class Nodes:
                 found.append(int(folder.name))
         return found
 
-    def kill_task(self, *, within_s: float = 60.0) -> bool:
+    def kill_task(self, *, looks: int = 600) -> bool:
         """Kill a process that trains, as soon as there is one."""
-        end = time.monotonic() + within_s
-        while time.monotonic() < end:
+        for _ in range(looks):
             running = self._tasks([self.cluster.head_node, *self.cluster.worker_nodes])
             if running:
                 os.kill(running[0], signal.SIGKILL)
