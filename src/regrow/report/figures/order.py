@@ -29,8 +29,8 @@ from regrow.study.results import Results
 _OF_PANEL: Final = (heat_map.figures, sorted_seeds.held_back)
 
 _OF_CELL: Final[Sequence[Callable[[Results, str], Iterable[Drawing]]]] = (
-    sorted_seeds.figures,
     tasks.accuracy,
+    sorted_seeds.figures,
     tasks.health,
     tasks.probes,
     tasks.renewals,
