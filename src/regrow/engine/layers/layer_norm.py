@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
@@ -9,6 +11,80 @@ from regrow.engine.layers.base import Layer, Setting
 from regrow.engine.places import At
 from regrow.engine.steps import LayerNormStep
 from regrow.errors import ShapeError
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Piece:
+    """One portion of networks: the views that it needs, made once; a view takes as long as the sum of a layer.
+
+    Attributes:
+        given: x, (..., F, B).
+        out: y.
+        normal: n.
+        scale: r, (..., 1, B).
+        gain: g, (..., F, 1); None where there is none.
+        shift: b, likewise.
+    """
+
+    given: Tensor
+    out: Tensor
+    normal: Tensor
+    scale: Tensor
+    gain: Tensor | None
+    shift: Tensor | None
+
+    def run(self, eps: float) -> None:
+        """Fill n, r and y."""
+        torch.sub(self.given, _mean(self.given, out=self.scale), out=self.normal)
+        torch.mul(self.normal, self.normal, out=self.out)
+        _mean(self.out, out=self.scale).add_(eps).rsqrt_()
+        self.normal.mul_(self.scale)
+        # A product that is broadcast and an addition: `addcmul` with a column takes as long as three of them.
+        if self.gain is None:
+            self.out.copy_(self.normal)
+        else:
+            torch.mul(self.normal, self.gain, out=self.out)
+        if self.shift is not None:
+            self.out.add_(self.shift)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _BackPiece:
+    """The way back of a portion.
+
+    Attributes:
+        ahead: Its way there.
+        grad: Of y, which becomes that of n, and is nobody's after that.
+        to: Gradient of x; None where nobody asks for it.
+        gain: Gradient of g, (..., F); None where there is none.
+        shift: That of b, likewise.
+        spare: Memory to work in, (..., F, B).
+        mean: The same, (..., 1, B).
+    """
+
+    ahead: _Piece
+    grad: Tensor
+    to: Tensor | None
+    gain: Tensor | None
+    shift: Tensor | None
+    spare: Tensor
+    mean: Tensor
+
+    def run(self) -> None:
+        """Fill the gradients."""
+        grad, normal, spare = self.grad, self.ahead.normal, self.spare
+        if self.shift is not None:
+            torch.sum(grad, -1, out=self.shift)
+        if self.gain is not None:
+            torch.sum(torch.mul(grad, normal, out=spare), -1, out=self.gain)
+        if self.to is None:
+            return
+        if self.ahead.gain is not None:
+            grad.mul_(self.ahead.gain)
+        along = _mean(torch.mul(grad, normal, out=spare), out=self.mean)
+        torch.mul(normal, along, out=spare)
+        grad.sub_(_mean(grad, out=self.mean)).sub_(spare)
+        torch.mul(grad, self.ahead.scale, out=self.to)
 
 
 class LayerNorm(Layer):
@@ -35,55 +111,64 @@ class LayerNorm(Layer):
             found = f"{shape[1]} features" if len(shape) == 3 else "maps: flatten them before"
             raise ShapeError(f"'{step.path}' must read {step.features} features, got {found}")
         places = setting.places
-        self._step, self._source, self._setting = step, source, setting
-        # What comes in stays as it is: recipes look at it after the backward pass.
-        self.out = places.zeros(places.networks, *shape[1:])
+        self._step = step
+        # Not in place: recipes look at what comes in after the backward pass.
+        self.out = places.zeros(*shape)
         self.grad = places.zeros(*shape) if setting.learns else None
-        self._normal = places.zeros(*shape)
-        self._scale = places.zeros(places.networks, 1, places.samples)
-        self._spare = places.zeros(*shape) if setting.learns else None
+        normal = places.zeros(*shape)
+        scale, mean = (places.zeros(shape[0], 1, shape[2]) for _ in range(2))
+        values = [
+            setting.value(step.path, name)[..., None] if name in step.learnt else None
+            for name in ("weight", "bias")
+        ]
+        # Network by network on the CPU: a sum may go another way where there are more numbers.
+        self._forward = [
+            _Piece(
+                given=source.out[at],
+                out=self.out[at],
+                normal=normal[at],
+                scale=scale[at],
+                gain=_at(values[0], at),
+                shift=_at(values[1], at),
+            )
+            for at in places.each
+        ]
+        self._backward: list[_BackPiece] = []
+        if self.grad is None:
+            return
+        grads = [
+            setting.gradient(step.path, name) if name in step.learnt else None
+            for name in ("weight", "bias")
+        ]
+        spare, to = places.zeros(*shape), source.grad if source.learning else None
+        self._backward = [
+            _BackPiece(
+                ahead=ahead,
+                grad=self.grad[at],
+                to=_at(to, at),
+                gain=_at(grads[0], at),
+                shift=_at(grads[1], at),
+                spare=spare[at],
+                mean=mean[at],
+            )
+            for ahead, at in zip(self._forward, places.each, strict=True)
+        ]
 
     def forward(self) -> None:
-        """Network by network: a sum may go another way where there are more numbers."""
-        for at in self._setting.places.each:
-            given, normal, scale = self._source.out[at], self._normal[at], self._scale[at]
-            torch.sub(given, given.mean(-2, keepdim=True), out=normal)
-            out = torch.mul(normal, normal, out=self.out[at])
-            torch.mean(out, -2, keepdim=True, out=scale)
-            scale.add_(self._step.eps).rsqrt_()
-            normal.mul_(scale)
-            gain, shift = self._value("weight", at), self._value("bias", at)
-            if gain is None:
-                out.copy_(normal)
-            elif shift is None:
-                torch.mul(normal, gain, out=out)
-            else:
-                torch.addcmul(shift, normal, gain, out=out)
+        """Portion by portion."""
+        for piece in self._forward:
+            piece.run(self._step.eps)
 
     def backward(self) -> None:
         """See the class."""
-        if self.grad is None or self._spare is None:
-            return
-        to = self._source.grad if self._source.learning else None
-        for at in self._setting.places.each:
-            come, normal, spare = self.grad[at], self._normal[at], self._spare[at]
-            for name in self._step.learnt:
-                each = come if name == "bias" else torch.mul(come, normal, out=spare)
-                torch.sum(each, -1, out=self._setting.gradient(self._step.path, name)[at])
-            if to is None:
-                continue
-            gain = self._value("weight", at)
-            if gain is not None:
-                # The gradient of the output is nobody's any more: what the next step needs is written anew.
-                come.mul_(gain)
-            torch.mul(come, normal, out=spare)
-            slope = spare.mean(-2, keepdim=True)
-            come.sub_(come.mean(-2, keepdim=True))
-            come.addcmul_(normal, slope, value=-1.0)
-            torch.mul(come, self._scale[at], out=to[at])
+        for piece in self._backward:
+            piece.run()
 
-    def _value(self, name: str, at: At) -> Tensor | None:
-        """(..., F, 1); None where there is none."""
-        if name not in self._step.learnt:
-            return None
-        return self._setting.value(self._step.path, name)[at][..., None]
+
+def _at(values: Tensor | None, at: At) -> Tensor | None:
+    return None if values is None else values[at]
+
+
+def _mean(values: Tensor, *, out: Tensor) -> Tensor:
+    """Over the features: a sum and a division, which take half as long as torch's mean along this axis."""
+    return torch.sum(values, -2, keepdim=True, out=out).div_(values.shape[-2])
