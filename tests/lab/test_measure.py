@@ -41,7 +41,7 @@ def test_the_majority_and_what_is_no_number() -> None:
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
 def test_one_weight_that_is_no_number_is_found(value: float) -> None:
-    model = nn.Sequential(nn.Linear(40, 50), nn.Linear(50, 2), nn.Linear(0, 3, bias=False))
+    model = nn.Sequential(nn.Linear(40, 50), nn.Linear(50, 2), nn.ParameterList([torch.zeros(0)]))
     assert finite(model)
     with torch.no_grad():
         model.get_parameter("0.weight")[49, 39] = value
