@@ -90,6 +90,9 @@ bench-norm: $(STAMP)
 bench-engine: $(STAMP)
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/engine_speed.py --out results/engine-speed
 
+bench-streams: $(STAMP)
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/stream_speed.py --out results/stream-speed
+
 bench-memo400: $(STAMP)
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/memo400.py --jobs $(JOBS) --out results/memo400
 

@@ -50,6 +50,24 @@ def everything() -> nn.Module:
     )
 
 
+def streamed() -> nn.Module:
+    """The layers of networks for streams of tasks: strides, layer norms, leaky ReLUs."""
+    return nn.Sequential(
+        nn.Conv2d(1, 4, 3, stride=2, padding=1),
+        nn.LeakyReLU(),
+        nn.Conv2d(4, 5, 3, stride=(2, 1), padding=1),
+        nn.ReLU(),
+        nn.Flatten(),
+        nn.Linear(40, 9),
+        nn.LayerNorm(9),
+        nn.LeakyReLU(0.1),
+        nn.Linear(9, 6),
+        nn.LayerNorm(6),
+        nn.ReLU(),
+        nn.Linear(6, 3),
+    )
+
+
 def several(build: Build, count: int, *, dtype: torch.dtype) -> list[nn.Module]:
     """Networks of seeds 0, 1, ..., with no number at its plain start."""
     found: list[nn.Module] = []

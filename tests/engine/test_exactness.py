@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
 from crossed import crossed, pairs
-from engine.nets import Build, Crater, batch, copies, everything, several
+from engine.nets import Build, Crater, batch, copies, everything, several, streamed
 from regrow.engine import SGD, Adam, AdamW, Stack, StackOptimizer, tiles
 
 STEPS = 20
@@ -60,7 +60,7 @@ def train_plain(
 
 @pytest.mark.parametrize(
     ("name", "build", "batched"),
-    crossed(OPTIMIZERS, pairs([Crater, everything], [False, True])),
+    crossed(OPTIMIZERS, pairs([Crater, everything, streamed], [False, True])),
 )
 def test_twenty_steps_are_those_of_plain_modules(name: str, build: Build, batched: bool) -> None:
     mine, torchs, options, scale = OPTIMIZERS[name]
@@ -102,7 +102,7 @@ def test_a_folded_step_is_the_same_step(batched: bool) -> None:
             torch.testing.assert_close(ours, value, rtol=1e-10, atol=1e-12)
 
 
-@pytest.mark.parametrize("build", [Crater, everything])
+@pytest.mark.parametrize("build", [Crater, everything, streamed])
 def test_float32_stays_near_float64(build: Build) -> None:
     """20 steps at these sizes: losses within 2e-5 of float64, as eager float32 is."""
     models = several(build, 3, dtype=torch.float32)
@@ -125,6 +125,7 @@ def test_float32_stays_near_float64(build: Build) -> None:
             pytest.param(Crater, "sgd"),
             pytest.param(Crater, "folded"),
             pytest.param(everything, "adam"),
+            pytest.param(streamed, "folded"),
         ],
         [
             pytest.param(samples, room)

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from engine.nets import Build, Crater, batch, copies, everything, several
+from engine.nets import Build, Crater, batch, copies, everything, several, streamed
 from regrow.engine import SGD, Adam, AdamW, Stack, StackOptimizer
 
 pytestmark = [
@@ -56,7 +56,7 @@ def no_waiting() -> Generator[None]:
         torch.cuda.set_sync_debug_mode("default")
 
 
-@pytest.mark.parametrize("build", [Crater, everything, averaging])
+@pytest.mark.parametrize("build", [Crater, everything, averaging, streamed])
 @pytest.mark.parametrize("name", MAKES)
 def test_it_is_the_cpus_training(name: str, build: Build) -> None:
     """In float64: the order of sums is all that differs."""
@@ -75,7 +75,7 @@ def test_it_is_the_cpus_training(name: str, build: Build) -> None:
             torch.testing.assert_close(value.cpu(), model.state_dict()[key], rtol=1e-8, atol=1e-10)
 
 
-@pytest.mark.parametrize("build", [Crater, everything, averaging])
+@pytest.mark.parametrize("build", [Crater, everything, averaging, streamed])
 @pytest.mark.parametrize("name", MAKES)
 def test_no_step_waits_for_the_device(name: str, build: Build) -> None:
     stack = Stack([model.cuda() for model in several(build, 3, dtype=torch.float32)])

@@ -65,6 +65,7 @@ def headed(features: int, *layers: nn.Module) -> nn.Module:
     channels=st.sampled_from([1, 2, 9]),
     kernel=st.tuples(st.integers(1, 5), st.integers(1, 5)),
     padding=st.tuples(st.integers(0, 3), st.integers(0, 3)),
+    stride=st.sampled_from([(1, 1), (1, 1), (2, 2), (1, 3), (2, 1)]),
     extra=st.tuples(st.integers(0, 4), st.integers(0, 4)),
     bias=st.booleans(),
     samples=BATCHES,
@@ -75,6 +76,7 @@ def test_conv2d(
     channels: int,
     kernel: tuple[int, int],
     padding: tuple[int, int],
+    stride: tuple[int, int],
     extra: tuple[int, int],
     bias: bool,
     samples: int,
@@ -84,13 +86,14 @@ def test_conv2d(
         max(1, k - 2 * p) + more for k, p, more in zip(kernel, padding, extra, strict=True)
     )
     after = [
-        side + 2 * p - k + 1 for side, p, k in zip((height, width), padding, kernel, strict=True)
+        (side + 2 * p - k) // s + 1
+        for side, p, k, s in zip((height, width), padding, kernel, stride, strict=True)
     ]
     check(
         lambda: headed(
             3 * after[0] * after[1],
             nn.Conv2d(2, channels, 1),  # so that the input has a gradient to be found
-            nn.Conv2d(channels, 3, kernel, padding=padding, bias=bias),
+            nn.Conv2d(channels, 3, kernel, padding=padding, stride=stride, bias=bias),
         ),
         image=(2, height, width),
         samples=samples,
@@ -120,8 +123,75 @@ def test_linear_and_relu(
 
 
 @pytest.mark.parametrize("batched", [False, True])
+@pytest.mark.parametrize("samples", [1, 7, 64])
+@pytest.mark.parametrize("activation", [nn.ReLU, nn.LeakyReLU])
+def test_a_small_cnn_whose_convolutions_halve_the_maps(
+    activation: type[nn.Module], samples: int, batched: bool
+) -> None:
+    """The first convolution reads the images, whose gradient nobody asks for; 64 samples are two tiles."""
+    check(
+        lambda: nn.Sequential(
+            nn.Conv2d(3, 4, 3, stride=2, padding=1),
+            activation(),
+            nn.Conv2d(4, 5, 3, stride=2, padding=1),
+            activation(),
+            nn.Flatten(),
+            nn.Linear(20, 6),
+            activation(),
+            nn.Linear(6, 3),
+        ),
+        image=(3, 7, 8),
+        samples=samples,
+        batched=batched,
+    )
+
+
+@SOME
+@given(
+    features=st.integers(1, 9),
+    hidden=st.integers(2, 7),
+    affine=st.booleans(),
+    bias=st.booleans(),
+    slope=st.sampled_from([None, 0.0, 0.01, 0.5, 3.0]),
+    first=st.booleans(),
+    samples=BATCHES,
+    batched=st.booleans(),
+)
+def test_layer_norm_and_leaky_relu(
+    *,
+    features: int,
+    hidden: int,
+    affine: bool,
+    bias: bool,
+    slope: float | None,
+    first: bool,
+    samples: int,
+    batched: bool,
+) -> None:
+    check(
+        lambda: nn.Sequential(
+            nn.Flatten(),
+            *([nn.LayerNorm(features, eps=1e-2)] if first else []),
+            nn.Linear(features, hidden),
+            nn.LayerNorm(hidden, elementwise_affine=affine, bias=bias),
+            nn.ReLU() if slope is None else nn.LeakyReLU(slope),
+            nn.Linear(hidden, 3),
+        ),
+        image=(features, 1, 1),
+        samples=samples,
+        batched=batched,
+    )
+
+
+@pytest.mark.parametrize("batched", [False, True])
 @pytest.mark.parametrize("samples", [3, 64])
 def test_an_activation_or_a_pool_that_reads_the_images(samples: int, batched: bool) -> None:
+    check(
+        lambda: headed(4, nn.LeakyReLU(0.3), nn.MaxPool2d(2), nn.LeakyReLU()),
+        image=(1, 4, 5),
+        samples=samples,
+        batched=batched,
+    )
     check(
         lambda: headed(4, nn.ReLU(), nn.MaxPool2d(2), nn.ReLU()),
         image=(1, 4, 5),
@@ -268,11 +338,23 @@ def test_gain_control(
     )
 
 
+def seq_norm() -> nn.Module:
+    return headed(5, nn.Flatten(), nn.LayerNorm(5))
+
+
 @pytest.mark.parametrize(
     ("model", "image", "told"),
     [
         (headed(3, nn.Conv2d(2, 3, 1)), (1, 1, 1), "'0' must read maps of 2 channels, got 1"),
         (headed(3, nn.Conv2d(1, 3, 3)), (1, 2, 9), "'0' has a kernel of 3x3, larger than"),
+        (headed(3, nn.Conv2d(1, 3, 3, 2)), (1, 2, 9), "'0' has a kernel of 3x3, larger than"),
+        (headed(3, nn.Conv2d(2, 3, 1, 2)), (1, 1, 1), "'0' must read maps of 2 channels, got 1"),
+        (seq_norm(), (4, 1, 1), "'1' must read 5 features, got 4"),
+        (
+            nn.Sequential(nn.LayerNorm(4), nn.Linear(4, 3)),
+            (4, 1, 1),
+            "'0' must read 4 features, got maps",
+        ),
         (nn.Sequential(nn.Linear(4, 3)), (4, 1, 1), "'0' must read 4 features, got maps"),
         (headed(4, nn.Conv2d(1, 3, 1)), (1, 1, 1), "'2' must read 4 features, got 3"),
         (headed(3, nn.Conv2d(1, 3, 1), nn.MaxPool2d(3)), (1, 2, 3), "'1' has windows of 3x3"),

@@ -12,9 +12,17 @@ from torch.nn.utils import parametrizations
 from engine.nets import Crater
 from fresh import fresh
 from regrow.engine import UnsupportedError, program_of
-from regrow.engine.steps import Conv2dStep, FlattenStep, LinearStep, ReLUStep
+from regrow.engine.steps import (
+    Conv2dStep,
+    FlattenStep,
+    LayerNormStep,
+    LeakyReLUStep,
+    LinearStep,
+    ReLUStep,
+)
 from regrow.lab.models.convnet import ConvNet
 from regrow.lab.models.cratercnn import CraterCNN
+from regrow.lab.models.registry import build
 from regrow.lab.models.settings import ConvNetSettings, CraterCNNSettings
 
 
@@ -44,6 +52,53 @@ def test_the_laboratorys_networks_have_programs(norm: str, padding: int) -> None
         settings = ConvNetSettings(norm=norm, head=head)
         net = ConvNet(in_channels=3, image_size=(9, 9), classes=4, settings=settings)
         assert len(program_of(net).steps) == 6 + 3 * (norm != "none") + 2 + 2 + (head == "average")
+
+
+@pytest.mark.parametrize("activation", ["relu", "leaky_relu"])
+def test_the_networks_of_streams_have_programs(activation: str) -> None:
+    mlp = build(
+        "mlp",
+        in_channels=1,
+        image_size=(4, 4),
+        classes=3,
+        settings={"norm": "layer", "activation": activation},
+        seed=0,
+    )
+    kind = ReLUStep if activation == "relu" else LeakyReLUStep
+    kinds = [FlattenStep, *2 * [LinearStep, LayerNormStep, kind], LinearStep]
+    assert [type(step) for step in program_of(mlp).steps] == kinds
+    # A layer norm takes the units of a layer together: what each of them gives is what that reads.
+    assert program_of(mlp).reader("hidden.dense1") == "hidden.norm1"
+    assert program_of(mlp).reader("head") is None
+    net = build(
+        "stridednet",
+        in_channels=3,
+        image_size=(16, 16),
+        classes=10,
+        settings={"activation": activation},
+        seed=0,
+    )
+    program = program_of(net)
+    kinds = [*2 * [Conv2dStep, kind], FlattenStep, LinearStep, kind, LinearStep]
+    assert [type(step) for step in program.steps] == kinds
+    assert program.reader("features.conv2") == "dense"
+    assert isinstance(program.steps[0], Conv2dStep)
+    assert program.steps[0].stride == (2, 2)
+
+
+@pytest.mark.parametrize("inplace", [False, True])
+def test_a_leaky_relu_may_be_called(inplace: bool) -> None:
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.dense = nn.Linear(4, 2)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return nn.functional.leaky_relu(self.dense(x), 0.2, inplace=inplace)
+
+    step = program_of(Net()).steps[1]
+    assert isinstance(step, LeakyReLUStep)
+    assert step.slope == 0.2
 
 
 def test_padding_by_name_and_flatten_with_keywords() -> None:
@@ -128,7 +183,6 @@ def hooked(path: str) -> nn.Module:
 @pytest.mark.parametrize(
     ("model", "told"),
     [
-        (seq(nn.Conv2d(1, 1, 3, stride=2)), "'0': stride must be"),
         (seq(nn.Conv2d(1, 1, 3, dilation=2)), "'0': dilation must be"),
         (seq(nn.Conv2d(2, 2, 3, groups=2)), "'0': groups must be 1, got 2"),
         (seq(nn.Conv2d(1, 1, 3, padding_mode="reflect", padding=1)), "'0': padding_mode"),
@@ -137,6 +191,8 @@ def hooked(path: str) -> nn.Module:
         (seq(nn.MaxPool2d(2, ceil_mode=True)), "'0': padding, dilation, ceil_mode"),
         (seq(nn.AdaptiveAvgPool2d(2)), "'0': output_size must be 1"),
         (seq(nn.Flatten(2)), "'0': all axes but the first"),
+        (seq(nn.LeakyReLU(-0.1)), "'0': negative_slope must be at least 0, got -0.1"),
+        (seq(nn.LayerNorm((2, 3))), r"'0': normalized_shape must be one axis .* got \(2, 3\)"),
         (seq(nn.Linear(2, 2), nn.Dropout()), "'1': Dropout is not among"),
         (seq(seq(Subclass(1, 1, 1))), "'0.0': Subclass is not among"),
         (seq(parametrizations.weight_norm(nn.Linear(2, 2))), "ParametrizedLinear"),

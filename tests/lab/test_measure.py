@@ -1,9 +1,10 @@
 from __future__ import annotations
 
+import pytest
 import torch
 from torch import Tensor, nn
 
-from regrow.lab.measure import finite_or_none, majority_share, measure
+from regrow.lab.measure import finite, finite_or_none, majority_share, measure
 
 
 def test_outputs_that_are_not_finite_are_wrong() -> None:
@@ -36,3 +37,13 @@ def test_the_majority_and_what_is_no_number() -> None:
         None,
         None,
     ]
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+def test_one_weight_that_is_no_number_is_found(value: float) -> None:
+    model = nn.Sequential(nn.Linear(40, 50), nn.Linear(50, 2), nn.ParameterList([torch.zeros(0)]))
+    assert finite(model)
+    with torch.no_grad():
+        model.get_parameter("0.weight")[49, 39] = value
+    assert not finite(model)
+    assert finite(nn.ReLU())

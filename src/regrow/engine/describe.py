@@ -16,6 +16,8 @@ from regrow.engine.steps import (
     Conv2dStep,
     FlattenStep,
     GainControl2dStep,
+    LayerNormStep,
+    LeakyReLUStep,
     LinearStep,
     MaxPool2dStep,
     ReLUStep,
@@ -55,7 +57,7 @@ class UnsupportedError(ConfigError):
 
 
 def _conv2d(module: nn.Conv2d, path: str) -> Step:
-    for name, wanted in (("stride", (1, 1)), ("dilation", (1, 1)), ("groups", 1)):
+    for name, wanted in (("dilation", (1, 1)), ("groups", 1)):
         if getattr(module, name) != wanted:
             raise UnsupportedError(path, f"{name} must be {wanted}, got {getattr(module, name)}")
     if module.padding_mode != "zeros":
@@ -72,6 +74,7 @@ def _conv2d(module: nn.Conv2d, path: str) -> Step:
         filters=module.out_channels,
         kernel=(height, width),
         padding=(above, left),
+        stride=_pair(module.stride),
         bias="bias" in dict(module.named_parameters()),
     )
 
@@ -82,6 +85,27 @@ def _linear(module: nn.Linear, path: str) -> Step:
         features=module.in_features,
         filters=module.out_features,
         bias="bias" in dict(module.named_parameters()),
+    )
+
+
+def leaky_relu(slope: Any, *, path: str) -> Step:
+    """A leaky ReLU; an UnsupportedError where it is none."""
+    # Below 0 the sign of what comes out would not tell that of what went in.
+    if not isinstance(slope, int | float) or not slope >= 0:
+        raise UnsupportedError(path, f"negative_slope must be at least 0, got {slope}")
+    return LeakyReLUStep(path=path, slope=float(slope))
+
+
+def _layer_norm(module: nn.LayerNorm, path: str) -> Step:
+    if len(module.normalized_shape) != 1:
+        raise UnsupportedError(
+            path, f"normalized_shape must be one axis of features, got {module.normalized_shape}"
+        )
+    return LayerNormStep(
+        path=path,
+        features=module.normalized_shape[0],
+        eps=module.eps,
+        learnt=tuple(name for name, _ in module.named_parameters()),
     )
 
 
@@ -143,6 +167,8 @@ _MAKERS: Final[dict[type[nn.Module], Callable[[Any, str], Step | None]]] = {
     nn.Conv2d: _conv2d,
     nn.Linear: _linear,
     nn.ReLU: lambda _, path: ReLUStep(path=path),
+    nn.LeakyReLU: lambda module, path: leaky_relu(module.negative_slope, path=path),
+    nn.LayerNorm: _layer_norm,
     nn.MaxPool2d: _max_pool,
     nn.AdaptiveAvgPool2d: _average_pool,
     nn.Flatten: _flatten,

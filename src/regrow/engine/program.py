@@ -12,8 +12,15 @@ import torch
 from torch import fx, nn
 from torch.nn import functional as F  # noqa: N812
 
-from regrow.engine.describe import UnsupportedError, describe, is_known
-from regrow.engine.steps import Conv2dStep, FlattenStep, LinearStep, ReLUStep, Step
+from regrow.engine.describe import UnsupportedError, describe, is_known, leaky_relu
+from regrow.engine.steps import (
+    Conv2dStep,
+    FlattenStep,
+    LayerNormStep,
+    LinearStep,
+    ReLUStep,
+    Step,
+)
 from regrow.nn.neighbours import has_hooks
 
 
@@ -40,16 +47,17 @@ class Program:
         return tuple(step.path for step in self.steps if isinstance(step, LinearStep))
 
     def reader(self, path: str) -> str | None:
-        """Who reads a layer.
+        """Who takes a layer's units together: what it is called with is what each of them gives.
 
         Args:
             path: Of a convolution or dense layer.
 
         Returns:
-            The path of the next of them; None for the last.
+            The path of the next of them, or of a layer norm in front of that; None for the last.
         """
-        weighted = [each.path for each in self.steps if isinstance(each, Conv2dStep | LinearStep)]
-        behind = weighted[weighted.index(path) + 1 :]
+        kinds = (Conv2dStep, LinearStep, LayerNormStep)
+        mixing = [each.path for each in self.steps if isinstance(each, kinds)]
+        behind = mixing[mixing.index(path) + 1 :]
         return behind[0] if behind else None
 
 
@@ -71,9 +79,9 @@ def program_of(model: nn.Module) -> Program:
             why; such a network is trained as a plain module.
 
     Examples:
-        >>> program_of(nn.Sequential(nn.Conv2d(1, 4, 3, stride=2)))
+        >>> program_of(nn.Sequential(nn.Conv2d(1, 4, 3, dilation=2)))
         Traceback (most recent call last):
-        regrow.engine.describe.UnsupportedError: the engine cannot run '0': stride must be (1, 1), got (2, 2)
+        regrow.engine.describe.UnsupportedError: the engine cannot run '0': dilation must be (1, 1), got (2, 2)
     """
     for path, module in model.named_modules():
         # Containers are not called by the engine: a hook on one would be passed over without a word.
@@ -140,13 +148,18 @@ def _step(node: fx.Node, module: nn.Module | None) -> Step | None:
     if target in (torch.relu, F.relu, "relu", torch.relu_, "relu_"):
         if not options and len(rest) <= 1:
             return ReLUStep(path=node.name)
+    elif target in (F.leaky_relu, F.leaky_relu_):
+        given = {**dict(zip(("negative_slope", "inplace"), rest, strict=False)), **options}
+        return leaky_relu(given.get("negative_slope", 0.01), path=node.name)
     elif target in (torch.flatten, "flatten"):
         given = {**dict(zip(("start_dim", "end_dim"), rest, strict=False)), **options}
         if {"start_dim": 0, "end_dim": -1, **given} == {"start_dim": 1, "end_dim": -1}:
             return FlattenStep(path=node.name)
         raise UnsupportedError(node.name, "all axes but the first must be flattened")
     told = target if isinstance(target, str) else getattr(target, "__name__", repr(target))
-    raise UnsupportedError(node.name, f"the call of {told} is neither relu nor flatten(1)")
+    raise UnsupportedError(
+        node.name, f"the call of {told} is none of relu, leaky_relu and flatten(1)"
+    )
 
 
 def _check_parameters(model: nn.Module, steps: list[Step]) -> None:

@@ -8,7 +8,7 @@ from typing import TypeAlias
 
 @dataclass(frozen=True, kw_only=True)
 class Conv2dStep:
-    """A convolution with stride 1, one group and zeros around its input.
+    """A convolution with one group and zeros around its input.
 
     Attributes:
         path: Of the module, for the names of its tensors.
@@ -16,6 +16,7 @@ class Conv2dStep:
         filters: O.
         kernel: Height and width, pixels.
         padding: Zeros above and below, left and right, pixels.
+        stride: Down and to the right, pixels.
         bias: It has one.
     """
 
@@ -24,7 +25,18 @@ class Conv2dStep:
     filters: int
     kernel: tuple[int, int]
     padding: tuple[int, int]
+    stride: tuple[int, int] = (1, 1)
     bias: bool
+
+    def size_of(self, height: int, width: int) -> tuple[int, int]:
+        """Height and width of the output; not above 0 where the input is smaller than the kernel."""
+        down, right = (
+            (side + 2 * zeros - kernel) // stride + 1
+            for side, zeros, kernel, stride in zip(
+                (height, width), self.padding, self.kernel, self.stride, strict=True
+            )
+        )
+        return down, right
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +65,36 @@ class ReLUStep:
     """
 
     path: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class LeakyReLUStep:
+    """Negative numbers become `slope` times as large.
+
+    Attributes:
+        path: Of the module, or the name of the call.
+        slope: At least 0.
+    """
+
+    path: str
+    slope: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class LayerNormStep:
+    """Layer normalisation over the features of a dense layer.
+
+    Attributes:
+        path: Of the module.
+        features: F.
+        eps: Added to the variance.
+        learnt: Which of ``weight`` and ``bias`` it has.
+    """
+
+    path: str
+    features: int
+    eps: float
+    learnt: tuple[str, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,6 +178,8 @@ Step: TypeAlias = (
     Conv2dStep
     | LinearStep
     | ReLUStep
+    | LeakyReLUStep
+    | LayerNormStep
     | MaxPool2dStep
     | AveragePoolStep
     | FlattenStep

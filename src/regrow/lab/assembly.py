@@ -19,6 +19,7 @@ from regrow.history import Renewed
 from regrow.lab.arm_recipes import OWN
 from regrow.lab.data import Dataset
 from regrow.lab.models import registry as models
+from regrow.lab.models.stridednet import StridedNet
 from regrow.loop import Regrower, attach
 from regrow.nn import set_start_gain_
 from regrow.partners import Grafter, attach_partners
@@ -162,7 +163,13 @@ def attach_recipe(
 
 
 def acted_on(model: nn.Module) -> tuple[LayerKind, ...] | None:
-    """The kinds of layers that recipes act on: as each says, but of a network without convolutions its dense ones."""
+    """The kinds of layers that recipes act on.
+
+    As each recipe says, which may be convolutions alone; but of a network without convolutions its dense layers, and of
+    `stridednet`, whose arms are to be compared and most of whose units are dense, both.
+    """
+    if isinstance(model, StridedNet):
+        return ("conv", "linear")
     convolves = any(isinstance(module, _ConvNd) for module in model.modules())
     return None if convolves else ("linear",)
 

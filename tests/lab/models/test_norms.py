@@ -30,7 +30,7 @@ CLASSES = {
 }
 
 
-NORMED = [name for name in names() if name != "mlp"]
+NORMED = [name for name in names() if name not in {"mlp", "stridednet"}]
 """Networks of dense layers alone have no maps."""
 
 

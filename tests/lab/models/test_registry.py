@@ -120,6 +120,10 @@ def test_unknown_names_and_settings() -> None:
         ("convnet", {"init": "trunc_normal:0.1:inf"}, "needs a number above 0 after the colon"),
         ("convnet", {"init": "normal:0.1:0.2"}, "needs a number above 0 after the colon"),
         ("convnet", {"head": "max"}, "head: must be one of 'flatten' or 'average'"),
+        ("mlp", {"norm": "batch"}, "norm: must be one of 'none' or 'layer', got 'batch'"),
+        ("mlp", {"activation": "elu"}, "activation: must be one of 'relu' or 'leaky_relu'"),
+        ("stridednet", {"kernel": 4}, "kernel must be odd, got 4"),
+        ("stridednet", {"stride": 0}, "stride: must be at least 1, got 0"),
         ("resnet20", {"width": 0}, "width: must be at least 1"),
         (
             "resnet20",

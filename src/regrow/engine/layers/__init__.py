@@ -12,16 +12,27 @@ from regrow.engine.layers.batch_norm2d import BatchNorm2d
 from regrow.engine.layers.conv2d import Conv2d
 from regrow.engine.layers.flatten import Flatten
 from regrow.engine.layers.gain_control2d import GainControl2d
+from regrow.engine.layers.layer_norm import LayerNorm
+from regrow.engine.layers.leaky_relu import LeakyReLU
 from regrow.engine.layers.linear import Linear
 from regrow.engine.layers.max_pool2d import MaxPool2d
 from regrow.engine.layers.relu import ReLU
+from regrow.engine.layers.strided_conv2d import StridedConv2d
 
 __all__ = ["Images", "Layer", "Linear", "Setting", "layer_of"]
 
+
+def _conv2d(step: steps.Conv2dStep, source: Layer, setting: Setting) -> Layer:
+    kind = Conv2d if step.stride == (1, 1) else StridedConv2d
+    return kind(step, source, setting)
+
+
 _LAYERS: Final[dict[type, Callable[[Any, Layer, Setting], Layer]]] = {
-    steps.Conv2dStep: Conv2d,
+    steps.Conv2dStep: _conv2d,
     steps.LinearStep: Linear,
     steps.ReLUStep: ReLU,
+    steps.LeakyReLUStep: LeakyReLU,
+    steps.LayerNormStep: LayerNorm,
     steps.MaxPool2dStep: MaxPool2d,
     steps.AveragePoolStep: AveragePool,
     steps.FlattenStep: Flatten,

@@ -32,7 +32,7 @@ from regrow.engine.steps import Conv2dStep
 
 
 class Conv2d(Layer):
-    """A convolution with stride 1, one group, zeros around its input.
+    """A convolution with stride 1 (others: `strided_conv2d.py`), one group, zeros around its input.
 
     Args:
         step: What it computes.

@@ -93,7 +93,10 @@ def _batches(members: Sequence[Member], epochs: Sequence[int]) -> Iterator[tuple
             images, labels = x[batch], y[batch]
         else:
             own = list(zip(shown, batch, strict=True))
-            images = torch.stack([there[rows] for (there, _), rows in own])
+            # Each network's images into their place: stacked afterwards, they would be copied twice.
+            images = x.new_empty(len(own), batch.shape[1], *x.shape[1:])
+            for place, ((there, _), rows) in zip(images, own, strict=True):
+                torch.index_select(there, 0, rows, out=place)
             labels = torch.stack([there[rows] for (_, there), rows in own])
         if first.training.augment == "crop-flip":
             images = torch.stack(

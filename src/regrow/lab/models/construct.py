@@ -21,7 +21,9 @@ from regrow.lab.models.settings import (
     NetworkSettings,
     ResNetSettings,
     Sizes,
+    StridedNetSettings,
 )
+from regrow.lab.models.stridednet import StridedNet
 
 
 def construct(settings: NetworkSettings, *, depth: int, **sizes: Unpack[Sizes]) -> nn.Module:
@@ -34,6 +36,8 @@ def construct(settings: NetworkSettings, *, depth: int, **sizes: Unpack[Sizes]) 
         return ResNet(depth=depth, settings=settings, **sizes)
     if isinstance(settings, MLPSettings):
         return MLP(settings=settings, **sizes)
+    if isinstance(settings, StridedNetSettings):
+        return StridedNet(settings=settings, **sizes)
     if isinstance(settings, ConvNetSettings):
         return ConvNet(settings=settings, **sizes)
     return CraterCNN(settings=settings, **sizes)

@@ -7,15 +7,17 @@ from typing import Unpack
 
 from torch import Tensor, nn
 
-from regrow.lab.models.parts import initialise_
+from regrow.lab.models.parts import activation_layer, initialise_
 from regrow.lab.models.settings import MLPSettings, Sizes
 
 
 class MLP(nn.Module):
-    """`depth` times a dense layer and ReLU; then logits.
+    """`depth` times a dense layer, a norm if set, and an activation; then logits.
+
+    Networks of one seed that differ in norm or activation start from the same weights.
 
     Args:
-        settings: Depth and width. Two layers of 100 units are those of the permuted MNIST of most papers.
+        settings: Depth, width and the like. Two layers of 100 units are those of the permuted MNIST of most papers.
         sizes: Of the images, and the number of logits.
     """
 
@@ -26,7 +28,9 @@ class MLP(nn.Module):
         features = sizes["in_channels"] * height * width
         for number in range(1, settings.depth + 1):
             layers[f"dense{number}"] = nn.Linear(features, settings.width)
-            layers[f"relu{number}"] = nn.ReLU()
+            if settings.norm == "layer":
+                layers[f"norm{number}"] = nn.LayerNorm(settings.width)
+            layers[f"{settings.activation}{number}"] = activation_layer(settings.activation)
             features = settings.width
         self.hidden = nn.Sequential(layers)
         self.head = nn.Linear(features, sizes["classes"])

@@ -1,4 +1,4 @@
-"""What networks are made of, by name: the norm between a convolution and its ReLU, and the first weights."""
+"""What networks are made of, by name: norms of convolutions, activations, and the first weights."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from torch.nn.modules.conv import _ConvNd  # pyright: ignore[reportPrivateUsage]
 
 from regrow.draw.initialisers import resolve_initialiser
 from regrow.errors import ConfigError
-from regrow.lab.models.settings import ConvolutionSettings, groups_of
+from regrow.lab.models.settings import Activation, ConvolutionSettings, groups_of
 from regrow.nn import GainControl2d
 
 
@@ -42,6 +42,11 @@ def norm_layer(
         learn_mean_scale=settings.gain_control_learn == "all",
         learn_gain=settings.gain_control_learn != "bias",
     )
+
+
+def activation_layer(name: Activation) -> nn.Module:
+    """Build an activation; a leaky ReLU with torch's own slope, 0.01."""
+    return nn.ReLU() if name == "relu" else nn.LeakyReLU()
 
 
 def initialise_(model: nn.Module, init: str) -> None:

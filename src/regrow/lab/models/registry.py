@@ -17,6 +17,7 @@ from regrow.lab.models.settings import (
     NetworkSettings,
     ResNetSettings,
     Sizes,
+    StridedNetSettings,
 )
 from regrow.lab.settings import read_settings, settings_of
 from regrow.study.later import without
@@ -46,6 +47,11 @@ _MODELS: dict[str, _Entry] = {
     "mlp": _Entry(
         settings=MLPSettings,
         summary="dense layers alone, 2 of 100 units: the network of most streams of tasks",
+        later={"norm": "none", "activation": "relu"},
+    ),
+    "stridednet": _Entry(
+        settings=StridedNetSettings,
+        summary="2 convolutions 3x3 with stride 2, one dense layer: a small CNN for streams of tasks",
     ),
     **{
         f"resnet{depth}": _Entry(
@@ -64,7 +70,7 @@ def names() -> list[str]:
 
     Examples:
         >>> names()
-        ['convnet', 'cratercnn', 'mlp', 'resnet20', 'resnet32', 'resnet56']
+        ['convnet', 'cratercnn', 'mlp', 'resnet20', 'resnet32', 'resnet56', 'stridednet']
     """
     return sorted(_MODELS)
 

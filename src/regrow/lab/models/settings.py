@@ -11,6 +11,7 @@ from regrow.lab.settings import Settings
 
 Norm = Literal["none", "batch", "group", "instance", "gain_control"]
 ResidualNorm = Literal["batch", "group", "gain_control"]
+Activation = Literal["relu", "leaky_relu"]
 
 GROUPS: Final = 8
 """Groups of a group norm, where that divides the width."""
@@ -157,12 +158,44 @@ class MLPSettings(Settings):
     Attributes:
         depth: Number of hidden layers.
         width: Units of each.
+        norm: ``none``, or ``layer``: `torch.nn.LayerNorm` over the units of a layer, in front of its activation.
+        activation: ``relu``, or ``leaky_relu``, whose slope below 0 is 0.01.
         init: Initialiser of all weights; see `check_init`.
     """
 
     depth: int = Field(default=2, ge=1)
     width: int = Field(default=100, ge=1)
+    norm: Literal["none", "layer"] = "none"
+    activation: Activation = "relu"
     init: Init = "torch_default"
+
+
+class StridedNetSettings(Settings):
+    """Settings of `stridednet`.
+
+    Attributes:
+        depth: Number of convolutions.
+        width: Filters of the first; each of the others has twice as many as the one before.
+        kernel: Height and width of the filters, pixels; odd. Around each map are ``kernel // 2`` zeros.
+        stride: Of each convolution, pixels: a map of n pixels becomes one of n / stride, rounded up.
+        dense: Units of the hidden dense layer.
+        activation: ``relu``, or ``leaky_relu``, whose slope below 0 is 0.01.
+        init: Initialiser of all weights; see `check_init`.
+    """
+
+    depth: int = Field(default=2, ge=1)
+    width: int = Field(default=8, ge=1)
+    kernel: int = Field(default=3, ge=1)
+    stride: int = Field(default=2, ge=1)
+    dense: int = Field(default=64, ge=1)
+    activation: Activation = "relu"
+    init: Init = "torch_default"
+
+    @model_validator(mode="after")
+    def _has_a_middle(self) -> Self:
+        if self.kernel % 2 == 0:
+            raise ValueError(f"kernel must be odd, got {self.kernel}")
+        return self
 
 
 class ResNetSettings(GainControlSettings):
@@ -190,7 +223,7 @@ def groups_of(channels: int) -> int:
 
 
 ConvolutionSettings = CraterCNNSettings | ConvNetSettings | ResNetSettings
-NetworkSettings = ConvolutionSettings | MLPSettings
+NetworkSettings = ConvolutionSettings | MLPSettings | StridedNetSettings
 
 
 class Sizes(TypedDict):

@@ -1,0 +1,174 @@
+"""Layer normalisation over features, batch-last: `torch.nn.LayerNorm`'s arithmetic with its gradients by hand."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from regrow.engine.layers.base import Layer, Setting
+from regrow.engine.places import At
+from regrow.engine.steps import LayerNormStep
+from regrow.errors import ShapeError
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Piece:
+    """One portion of networks: the views that it needs, made once; a view takes as long as the sum of a layer.
+
+    Attributes:
+        given: x, (..., F, B).
+        out: y.
+        normal: n.
+        scale: r, (..., 1, B).
+        gain: g, (..., F, 1); None where there is none.
+        shift: b, likewise.
+    """
+
+    given: Tensor
+    out: Tensor
+    normal: Tensor
+    scale: Tensor
+    gain: Tensor | None
+    shift: Tensor | None
+
+    def run(self, eps: float) -> None:
+        """Fill n, r and y."""
+        torch.sub(self.given, _mean(self.given, out=self.scale), out=self.normal)
+        torch.mul(self.normal, self.normal, out=self.out)
+        _mean(self.out, out=self.scale).add_(eps).rsqrt_()
+        self.normal.mul_(self.scale)
+        # A product that is broadcast and an addition: `addcmul` with a column takes as long as three of them.
+        if self.gain is None:
+            self.out.copy_(self.normal)
+        else:
+            torch.mul(self.normal, self.gain, out=self.out)
+        if self.shift is not None:
+            self.out.add_(self.shift)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _BackPiece:
+    """The way back of a portion.
+
+    Attributes:
+        ahead: Its way there.
+        grad: Of y, which becomes that of n, and is nobody's after that.
+        to: Gradient of x; None where nobody asks for it.
+        gain: Gradient of g, (..., F); None where there is none.
+        shift: That of b, likewise.
+        spare: Memory to work in, (..., F, B).
+        mean: The same, (..., 1, B).
+    """
+
+    ahead: _Piece
+    grad: Tensor
+    to: Tensor | None
+    gain: Tensor | None
+    shift: Tensor | None
+    spare: Tensor
+    mean: Tensor
+
+    def run(self) -> None:
+        """Fill the gradients."""
+        grad, normal, spare = self.grad, self.ahead.normal, self.spare
+        if self.shift is not None:
+            torch.sum(grad, -1, out=self.shift)
+        if self.gain is not None:
+            torch.sum(torch.mul(grad, normal, out=spare), -1, out=self.gain)
+        if self.to is None:
+            return
+        if self.ahead.gain is not None:
+            grad.mul_(self.ahead.gain)
+        along = _mean(torch.mul(grad, normal, out=spare), out=self.mean)
+        torch.mul(normal, along, out=spare)
+        grad.sub_(_mean(grad, out=self.mean)).sub_(spare)
+        torch.mul(grad, self.ahead.scale, out=self.to)
+
+
+class LayerNorm(Layer):
+    """y = g n + b with n = (x - m) r, sample by sample; m the mean of x over its F features, r = 1 / sqrt(var + eps).
+
+    With d the gradient of y and e = g d:
+
+        dL/dg = sum over samples of d n     dL/db = sum of d     dL/dx = r (e - mean of e - n * mean of e n)
+
+    The means of the last are over the features.
+
+    Args:
+        step: What it computes.
+        source: The layer before.
+        setting: Where it is at work.
+
+    Raises:
+        ShapeError: The input has another number of features, or has not been flattened.
+    """
+
+    def __init__(self, step: LayerNormStep, source: Layer, setting: Setting) -> None:
+        shape = tuple(source.out.shape)
+        if len(shape) != 3 or shape[1] != step.features:
+            found = f"{shape[1]} features" if len(shape) == 3 else "maps: flatten them before"
+            raise ShapeError(f"'{step.path}' must read {step.features} features, got {found}")
+        places = setting.places
+        self._step = step
+        # Not in place: recipes look at what comes in after the backward pass.
+        self.out = places.zeros(*shape)
+        self.grad = places.zeros(*shape) if setting.learns else None
+        normal = places.zeros(*shape)
+        scale, mean = (places.zeros(shape[0], 1, shape[2]) for _ in range(2))
+        values = [
+            setting.value(step.path, name)[..., None] if name in step.learnt else None
+            for name in ("weight", "bias")
+        ]
+        # Network by network on the CPU: a sum may go another way where there are more numbers.
+        self._forward = [
+            _Piece(
+                given=source.out[at],
+                out=self.out[at],
+                normal=normal[at],
+                scale=scale[at],
+                gain=_at(values[0], at),
+                shift=_at(values[1], at),
+            )
+            for at in places.each
+        ]
+        self._backward: list[_BackPiece] = []
+        if self.grad is None:
+            return
+        grads = [
+            setting.gradient(step.path, name) if name in step.learnt else None
+            for name in ("weight", "bias")
+        ]
+        spare, to = places.zeros(*shape), source.grad if source.learning else None
+        self._backward = [
+            _BackPiece(
+                ahead=ahead,
+                grad=self.grad[at],
+                to=_at(to, at),
+                gain=_at(grads[0], at),
+                shift=_at(grads[1], at),
+                spare=spare[at],
+                mean=mean[at],
+            )
+            for ahead, at in zip(self._forward, places.each, strict=True)
+        ]
+
+    def forward(self) -> None:
+        """Portion by portion."""
+        for piece in self._forward:
+            piece.run(self._step.eps)
+
+    def backward(self) -> None:
+        """See the class."""
+        for piece in self._backward:
+            piece.run()
+
+
+def _at(values: Tensor | None, at: At) -> Tensor | None:
+    return None if values is None else values[at]
+
+
+def _mean(values: Tensor, *, out: Tensor) -> Tensor:
+    """Over the features: a sum and a division, which take half as long as torch's mean along this axis."""
+    return torch.sum(values, -2, keepdim=True, out=out).div_(values.shape[-2])
