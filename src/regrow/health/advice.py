@@ -219,7 +219,7 @@ RULES: Final = (
             ),
             code=(
                 "regrow.attach(regrow.RandomOut(confirm='gradient', active_fraction=1.0), model, optimizer, "
-                "example_inputs=batch)"
+                "example_inputs=batch, layers=('conv', 'linear'))"
             ),
             cost="0.3 % of a ResNet-20's step",
             source="results/streams-digits/tasks.md",
