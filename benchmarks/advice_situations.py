@@ -1,4 +1,4 @@
-"""Networks with the symptom that a piece of advice is about, and how the advice is followed. Used by `inspect_advice.py`."""
+"""Networks with the symptom that an advice is about, and how it is followed. Used by `inspect_advice.py`."""
 
 from __future__ import annotations
 
@@ -123,8 +123,8 @@ def _scaled_and_clipped(training: Training) -> None:
 
 
 def _too_large(model: nn.Module) -> None:
-    for layer in (model.conv2, model.dense):
-        layer.weight.mul_(20.0)
+    for name in ("conv2.weight", "dense.weight"):
+        model.get_parameter(name).mul_(20.0)
 
 
 class Residual(nn.Module):

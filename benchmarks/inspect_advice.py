@@ -55,11 +55,11 @@ def measure(situation: Situation, seeds: int) -> dict[str, Any]:
             situation.follow(advised)
         elif situation.instead is not None:
             situation.instead[1](other)
-        found: dict[str, Any] = {"seed": seed, "before": read(before)}
+        found: dict[str, Any] = {"seed": seed, "before": _plain(read(before))}
         for name, branch in (("advised", advised), ("other", other)):
             found[f"{name}_accuracy"] = branch.go_on()
             after = branch.look(steps=situation.probe)
-            found[f"{name}_after"] = read(after)
+            found[f"{name}_after"] = _plain(read(after))
             found[f"{name}_given"] = situation.rule in {each.key for each in after.advice}
         row["runs"].append(found)
         row["majority"] = begun.majority if situation.chance else None
@@ -76,13 +76,13 @@ def summed_up(row: dict[str, Any]) -> dict[str, Any]:
     for name in ("advised", "other"):
         values = [each[f"{name}_accuracy"] for each in runs]
         found[f"{name}_accuracy"] = mean_of(values)
-        found[f"{name}_after"] = mean_of([each[f"{name}_after"] for each in runs])
+        found[f"{name}_after"] = mean_of([float(each[f"{name}_after"]) for each in runs])
         found[f"{name}_given"] = sum(each[f"{name}_given"] for each in runs)
         if majority is not None:
             found[f"{name}_failed"] = sum(
                 is_failed(each, majority_share=majority) for each in values
             )
-    found["before"] = mean_of([each["before"] for each in runs])
+    found["before"] = mean_of([float(each["before"]) for each in runs])
     told = paired(
         {each["seed"]: each["advised_accuracy"] for each in runs},
         {each["seed"]: each["other_accuracy"] for each in runs},
@@ -136,6 +136,11 @@ def table(rows: dict[str, dict[str, Any]]) -> list[str]:
     return lines
 
 
+def _plain(value: float) -> float | str:
+    """JSON knows no nan."""
+    return value if math.isfinite(value) else str(value)
+
+
 def _number(value: float) -> str:
     return f"{value:.3g}" if math.isfinite(value) else str(value)
 
@@ -166,6 +171,8 @@ def main() -> None:
         if given.out is not None:
             ordered = {each: rows[each] for each in SITUATIONS if each in rows}
             write_results(given.out, {"rows": ordered}, table(ordered))
+    if given.out is not None:
+        write_results(given.out, {"rows": rows}, table(rows))
     print("\n".join(table(rows)))
 
 

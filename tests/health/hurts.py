@@ -1,4 +1,4 @@
-"""What is done to one layer by hand, and what `inspect` must then say of it; nothing else of the network may be named."""
+"""What is done to one layer by hand, and what `inspect` must then say of it, and of nothing else."""
 
 from __future__ import annotations
 
@@ -65,10 +65,6 @@ def _empty(weight: torch.Tensor, bias: torch.Tensor) -> None:
 
 def _kill_all(weight: torch.Tensor, bias: torch.Tensor) -> None:
     bias.fill_(-100.0)
-
-
-def _break(weight: torch.Tensor, bias: torch.Tensor) -> None:
-    bias[UNIT] = torch.nan
 
 
 HURTS = {

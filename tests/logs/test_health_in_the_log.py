@@ -86,7 +86,9 @@ def test_data_are_what_inspect_takes_or_a_function_that_gives_them(given: Any) -
 
 
 def test_a_look_that_fails_costs_one_warning_and_no_training() -> None:
-    with pytest.warns(RegrowWarning, match="has failed at step 3, and there is none from here on") as said:
+    with pytest.warns(
+        RegrowWarning, match="has failed at step 3, and there is none from here on"
+    ) as said:
         _, written = _train(inspect_on=X[:, :, :3], inspect_every=3)
     assert len(said) == 1
     assert written == {}
@@ -95,7 +97,10 @@ def test_a_look_that_fails_costs_one_warning_and_no_training() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"inspect_on": iter([X])}, "inspect_on must be a batch, or something .* got a list_iterator"),
+        (
+            {"inspect_on": iter([X])},
+            "inspect_on must be a batch, or something .* got a list_iterator",
+        ),
         ({"inspect_on": X, "inspect_every": 0}, "inspect_every must be"),
     ],
 )
@@ -109,5 +114,9 @@ def test_without_a_log_there_is_nowhere_to_write() -> None:
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     with pytest.raises(ConfigError, match="inspect_on needs a log"):
         attach_traced(
-            regrow.RandomOut(active_fraction=1.0), model, optimizer, example_inputs=X[:2], inspect_on=X
+            regrow.RandomOut(active_fraction=1.0),
+            model,
+            optimizer,
+            example_inputs=X[:2],
+            inspect_on=X,
         )
