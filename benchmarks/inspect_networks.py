@@ -59,7 +59,6 @@ NAMES = {
         ese_vovnet19b_slim cs3darknet_s resnetv2_18 darknet17 mobilenetv1_100 mobilenetv2_035 cspnext_tiny mixnet_s
         seresnet18 tinynet_e convnext_atto convnextv2_atto inception_next_atto dla46_c regnetx_002 ghostnet_050
         poolformer_s12 repghostnet_050 mobilenetv4_conv_small_035 res2next50 vit_tiny_patch16_224 deit_tiny_patch16_224
-        mixer_s32_224 gmlp_s16_224 resmlp_12_224 cait_xxs24_224 xcit_nano_12_p16_224 mobilevit_xxs
     """,
 }
 LARGE = {"test_coatnet": 160, "test_maxvit": 160}
