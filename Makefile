@@ -1,4 +1,4 @@
-# make demo | test | check | test-slow | test-part | test-all | test-trainers | test-ray | bench | bench-idle | bench-repr | bench-graft | bench-norm | bench-engine | bench-activity | bench-young | bench-memo400 | bench-no-harm | bench-keepalive | bench-ray | bench-family | zoo: each makes .venv first if it is missing or out of date.
+# make demo | test | check | test-slow | test-part | test-all | test-trainers | test-ray | bench | bench-idle | bench-repr | bench-graft | bench-norm | bench-engine | bench-activity | bench-young | bench-memo400 | bench-no-harm | bench-keepalive | bench-ray | bench-family | bench-inspect | zoo: each makes .venv first if it is missing or out of date.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -10,7 +10,7 @@ WORKERS = -n $(JOBS) --dist loadfile --no-loadscope-reorder
 # What Python compiles it keeps, whatever the environment says: tests start many processes.
 export PYTHONDONTWRITEBYTECODE =
 
-.PHONY: demo test test-slow test-part test-all test-trainers test-ray check format bench bench-idle bench-repr bench-graft bench-norm bench-engine bench-activity bench-young bench-memo400 bench-no-harm bench-keepalive bench-ray bench-family zoo clean
+.PHONY: demo test test-slow test-part test-all test-trainers test-ray check format bench bench-idle bench-repr bench-graft bench-norm bench-engine bench-activity bench-young bench-memo400 bench-no-harm bench-keepalive bench-ray bench-family bench-inspect zoo clean
 
 $(STAMP): pyproject.toml constraints.txt tools/mend_torchvision.py tools/mended_torchvision.py
 	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "regrow needs Python 3.11 or newer, this is " + sys.version)'
@@ -104,6 +104,12 @@ bench-activity: $(STAMP)
 
 bench-keepalive: $(STAMP)
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/keepalive_cost.py --out results/keepalive-cost
+
+# Advice followed, networks of torchvision and timm judged, cost. What is measured already is not measured again but for the cost.
+bench-inspect: $(STAMP)
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/inspect_advice.py --out results/inspect
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/inspect_networks.py --out results/inspect-networks
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/inspect_cost.py --out results/inspect-cost
 
 # ccbp-pytorch lies in a folder of its own, as the trainers do; where it cannot be had its rows say so.
 PEERS := $(VENV)/peers

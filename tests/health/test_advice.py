@@ -52,6 +52,30 @@ def test_a_rule_speaks_of_its_symptom_alone(rule: Rule) -> None:
     assert _advice(layer, **given) == [rule.advice.key]
 
 
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.advice.key)
+def test_every_rule_was_followed_and_says_so_where_that_did_not_help(rule: Rule) -> None:
+    lines = (ROOT / "results/inspect/table.md").read_text().splitlines()
+    found = [line for line in lines if f"(`{rule.advice.key}`)" in line]
+    assert found
+    for line in found:
+        assert "skipped" not in line
+        if "HARMS" in line:
+            assert "results/inspect/table.md" in rule.advice.text
+
+
+@pytest.mark.parametrize(
+    ("key", "quotes"),
+    [
+        ("standardise", ("| 16 filters a layer, craters in [0, 1]", "| 0 | 8 | helps |")),
+        ("begins_at_zero", ("(scales set to 1) | -1.2 [-2.5, -0.7] |",)),
+    ],
+)
+def test_what_a_rule_says_of_its_own_trial_stands_there(key: str, quotes: tuple[str, ...]) -> None:
+    lines = (ROOT / "results/inspect/table.md").read_text().splitlines()
+    of_rule = [line for line in lines if f"(`{key}`)" in line]
+    assert any(all(quote in line for quote in quotes) for line in of_rule)
+
+
 def test_every_rule_is_about_measures_that_exist() -> None:
     known = {each.key for each in MEASURES} | {"input_shift", "probe_gap"}
     for rule in RULES:

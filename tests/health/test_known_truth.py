@@ -166,23 +166,3 @@ def test_a_rate_at_the_edge() -> None:
         optimizer = torch.optim.Adam(net.parameters(), lr=rate)
         health = _inspected(net, optimizer=optimizer)
         assert {each.layer for each in health.symptoms if each.measure == "step"} == found
-
-
-def test_a_language_model() -> None:
-    transformers = pytest.importorskip("transformers")
-    config = transformers.GPT2Config(
-        n_embd=32, n_layer=1, n_head=2, n_positions=16, vocab_size=40, use_cache=False
-    )
-    config.bos_token_id = config.eos_token_id = None
-    torch.manual_seed(6)
-    net = transformers.GPT2LMHeadModel(config)
-    tokens = torch.randint(40, (16, 12))
-    batch = {"input_ids": tokens, "labels": tokens}
-    assert named(regrow.inspect(net, batch)) == set()
-    dense = net.transformer.h[0].mlp.c_fc
-    with torch.no_grad():
-        dense.weight[:, 17], dense.bias[17] = 0.0, -50.0
-    health = regrow.inspect(net, batch)
-    path = "transformer.h.0.mlp.c_fc"
-    assert named(health) == {("dead", path), ("invalid", path)}
-    assert health[path].units["dead"] == (17,)

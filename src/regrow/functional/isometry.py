@@ -108,7 +108,11 @@ def isometry_deviation(weight: FilterRows) -> Float[Tensor, "*S"]:
     wide = weight.to(torch.promote_types(weight.dtype, torch.float32))
     count, length = wide.shape[-2:]
     products = wide @ wide.mT if count <= length else wide.mT @ wide
+    return deviation_of_products(products)
+
+
+def deviation_of_products(products: torch.Tensor) -> torch.Tensor:
+    """`isometry_deviation`, where the products of the shorter side are there already, (*S, n, n)."""
     squares = products.diagonal(dim1=-2, dim2=-1).sum(-1)
-    return (min(count, length) * products.square().sum((-2, -1)) / squares.square() - 1).clamp(
-        min=0.0
-    )
+    both = torch.linalg.vector_norm(products, dim=(-2, -1)).square()
+    return (products.shape[-1] * both / squares.square() - 1).clamp(min=0.0)

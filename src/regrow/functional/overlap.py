@@ -81,6 +81,20 @@ def filter_overlap(
     return overlap
 
 
+def overlap_of_products(products: torch.Tensor, groups: int) -> torch.Tensor:
+    """`filter_overlap` by rows, where W W^T is there already, in blocks of the groups, (groups, near, near)."""
+    squares = products.diagonal(dim1=-2, dim2=-1)
+    norms = squares.clamp(min=0.0).sqrt()
+    longest = norms.amax()
+    empty = (norms <= _TINY * longest) | (longest == 0)
+    scale = norms.where(~empty, 1.0)
+    # What a filter is with itself is taken off: the sums need no mask as large as the products.
+    sums = (products / (scale.unsqueeze(-1) * scale.unsqueeze(-2))).abs().sum(-1)
+    sums = sums - squares / scale.square()
+    count = groups * products.shape[-1]
+    return (sums.clamp(min=0.0).where(~empty, float(count - 1)) / count).flatten()
+
+
 def _products(rows: FilterRows, groups: int) -> torch.Tensor:
     """W W^T, or its blocks of the groups."""
     if groups > 1:

@@ -14,7 +14,7 @@ from regrow.graph.filters import Filters
 from regrow.graph.plain import is_layer
 from regrow.health.pass_values import PassValues, by_example, exact
 
-_EXAMPLES: Final = 16
+_EXAMPLES: Final = 8
 """So many of a batch, to twice as many, are enough for a gain."""
 
 
@@ -142,4 +142,6 @@ def _without_bias(module: nn.Module, out: Tensor) -> Tensor:
 
 
 def _square(x: Tensor) -> float:
-    return float(torch.linalg.vector_norm(x.detach().float())) ** 2
+    """Example by example: of every second one together torch would make a copy first."""
+    norms = [torch.linalg.vector_norm(each.detach().float()) for each in (x if x.ndim > 1 else [x])]
+    return float(torch.stack(norms).to(exact(x.device)).square().sum()) if norms else 0.0

@@ -15,7 +15,6 @@ from torch import Tensor
 from regrow.draw import resolve_initialiser
 from regrow.functional import (
     effective_rank,
-    filter_overlap,
     isometry_deviation,
     largest_cosine,
     relative_activity,
@@ -25,6 +24,8 @@ from regrow.functional import (
     singular_values,
     weight_l1,
 )
+from regrow.functional.isometry import deviation_of_products
+from regrow.functional.overlap import overlap_of_products
 from regrow.graph.filters import Filters, Norm
 from regrow.graph.flows import Factor
 from regrow.graph.slices import rows
@@ -55,16 +56,17 @@ def weight_values(
     if empty:  # what has not begun has no directions
         return Values(marks=marks, numbers=numbers)
     marks["invalid"] = (weight_l1(wide) < limits.invalid).cpu()
-    many = layer.is_head or layer.count > limits.most_units
-    near = layer.count // layer.groups
-    if not many and near > 1 and wide.shape[-1] >= limits.least_numbers:
-        blocks = wide.unflatten(0, (layer.groups, near))
-        marks["duplicate"] = (largest_cosine(blocks @ blocks.mT).flatten() > limits.duplicate).cpu()
-        numbers["overlap"] = float(filter_overlap(wide, groups=layer.groups).mean())
-    if not many and bool(wide.isfinite().all()):
-        numbers["isometry"] = float(
-            isometry_deviation(wide.unflatten(0, (layer.groups, near))).mean()
-        )
+    if layer.is_head or layer.count > limits.most_units or not bool(wide.isfinite().all()):
+        return Values(marks=marks, numbers=numbers)
+    near, length = layer.count // layer.groups, wide.shape[-1]
+    blocks = wide.unflatten(0, (layer.groups, near))
+    # Once for all that asks for them: of a large layer they take longer than a forward pass.
+    products = blocks @ blocks.mT
+    if near > 1 and length >= limits.least_numbers:
+        marks["duplicate"] = (largest_cosine(products).flatten() > limits.duplicate).cpu()
+        numbers["overlap"] = float(overlap_of_products(products, layer.groups).mean())
+    deviation = deviation_of_products(products) if near <= length else isometry_deviation(blocks)
+    numbers["isometry"] = float(deviation.mean())
     return Values(marks=marks, numbers=numbers)
 
 
@@ -147,9 +149,10 @@ def unit_values(
         share = torch.stack([_share_at_bounds(each) for each in bounded]).amin(0).cpu()
         marks["saturated"] = ~mute & (share > limits.saturated)
     first = given[0]
-    if first.products is not None and first.rows and not bool(wrong.any()):
-        marks["alike"] = _alike(first, layer.count, limits.duplicate) & ~mute
-        values = singular_values(first.products)
+    products = first.products
+    if products is not None and first.rows and not bool(wrong.any()):
+        marks["alike"] = _alike(first, products, layer.count, limits.duplicate) & ~mute
+        values = singular_values(products)
         numbers["effective_rank"] = float(effective_rank(values))
         numbers["srank"] = float(share_rank(values))
         compared = len(first.compared)
@@ -173,13 +176,12 @@ def _share_at_bounds(reading: UnitReading) -> Tensor:
     return (reading.at_bounds / reading.values).where(reading.covered, 1.0)
 
 
-def _alike(reading: UnitReading, count: int, threshold: float) -> Tensor:
-    assert reading.products is not None  # noqa: S101 # only those are asked
+def _alike(reading: UnitReading, products: Tensor, count: int, threshold: float) -> Tensor:
     mean = reading.sums / reading.rows
-    covariance = reading.products / reading.rows - torch.outer(mean, mean)
+    covariance = products / reading.rows - torch.outer(mean, mean)
     # What is left of a difference of equal numbers is rounding and no spread.
     own = covariance.diagonal()
-    covariance = covariance.where(own > 1e-9 * reading.products.diagonal() / reading.rows, 0.0)
+    covariance = covariance.where(own > 1e-9 * products.diagonal() / reading.rows, 0.0)
     found = _nobody(count)
     found[reading.compared.cpu()] = (largest_cosine(covariance) > threshold).cpu()
     return found

@@ -16,8 +16,11 @@ from regrow.health.pass_values import PassValues, by_example, exact
 MOST_UNITS: Final = 1024
 """Of more units these many, evenly spaced, are compared with each other: the products of all would fill the memory."""
 
-_POSITIONS: Final = 16
-"""Positions of each example, evenly spaced, whose values are compared and ranked."""
+_POSITIONS: Final = 8
+"""Positions of each example, evenly spaced, to twice as many, whose values are compared and ranked."""
+
+_BLOCKS: Final = 4
+"""Products are symmetric: of so many blocks of columns only those with later ones are worked out."""
 
 _NEAR: Final = 0.01
 """Of the way from one bound of an activation to the other: who is nearer is at the bound."""
@@ -37,7 +40,6 @@ class UnitReading:
         at_bounds: Values at a bound of the layer's activation; None where it is not known to have any.
         zeros: Zeros among the values that are looked at for `products`.
         rows: How many of these each unit has.
-        products: H^T H of them; None where that is not measured.
         sums: Their sums, in the order of `products`.
 
     Args:
@@ -68,8 +70,16 @@ class UnitReading:
         self.rows = 0
         self._some = self._order() if compared else None
         some = 0 if self._some is None else len(self._some)
-        self.products = None if not some else torch.zeros(some, some, dtype=kind, device=device)
+        self._products = None if not some else torch.zeros(some, some, dtype=kind, device=device)
         self.sums = torch.zeros(some, dtype=kind, device=device)
+
+    @property
+    def products(self) -> Tensor | None:
+        """H^T H of what is looked at; None where that is not measured."""
+        if self._products is None:
+            return None
+        upper = self._products.triu()
+        return upper + upper.triu(1).mT
 
     @property
     def compared(self) -> Tensor:
@@ -141,8 +151,11 @@ class UnitReading:
         else:
             few = arranged[:, some].flatten(2)[:, :, ::step]
         rows = few.movedim(1, -1).flatten(0, 1).to(self.size.dtype)
-        assert self.products is not None  # noqa: S101 # there are units to compare
-        self.products.addmm_(rows.mT, rows)
+        assert self._products is not None  # noqa: S101 # there are units to compare
+        width = -(-len(self._products) // _BLOCKS)
+        for first in range(0, len(self._products), width):
+            part = slice(first, first + width)
+            self._products[part, first:].addmm_(rows[:, part].mT, rows[:, first:])
         self.sums += rows.sum(0)
         self.rows += len(rows)
         self.zeros.index_add_(0, self.compared, (rows == 0).sum(0).to(self.zeros.dtype))

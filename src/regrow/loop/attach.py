@@ -21,6 +21,7 @@ from regrow.logs.base import Written
 from regrow.loop.activity.step_activity import StepActivity
 from regrow.loop.assembly import assembled
 from regrow.loop.drop import droppable, refuse_endless
+from regrow.loop.health_log import health_log
 from regrow.loop.host import Host
 from regrow.loop.measure.data import CalibrationData
 from regrow.loop.measure.examples import CalibrationLoss
@@ -74,6 +75,8 @@ def attach(
     state_in_optimizer: bool = False,
     log: Log | Written | None = None,
     log_every: int = 100,
+    inspect_on: Any = None,
+    inspect_every: int = 1000,
 ) -> Regrower:
     """Let a recipe act on a model while it trains; the training loop stays as it is.
 
@@ -132,6 +135,10 @@ def attach(
         log: Where numbers go that show what it does: one of `regrow.logs`, or a function of a step and of numbers by
             name. One that fails is left out, with a warning.
         log_every: Steps between two entries of the log; a step that renews something has one too, and so has the end.
+        inspect_on: Data on which the network is looked at while it trains, as `regrow.inspect` takes them: a batch, or
+            a loader of batches, best with targets (``[(images, labels)]``); or a function without arguments that gives
+            them. What is found goes into the log as ``regrow/health/...``; the training keeps its bits. None: no look.
+        inspect_every: Steps between two such looks; each takes as long as some passes over the data.
 
     Returns:
         The `Regrower`: report, saved state, detach.
@@ -304,7 +311,15 @@ def attach(
             *wiring.remarks,
         ),
     )
-    told = step_log(stepper, log, every=log_every, layers=watched, model=bare, ranks=ranks)
+    told = step_log(
+        stepper,
+        log,
+        every=log_every,
+        layers=watched,
+        model=bare,
+        ranks=ranks,
+        health=health_log(stepper, inspect_on, every=inspect_every, logged=log is not None),
+    )
     regrower = Regrower(stepper, dry_run=dry_run, log=told)
     _REGROWERS.add(regrower)
     if state_in_optimizer:

@@ -14,6 +14,7 @@ from regrow.graph import Filters
 from regrow.graph.slices import rows
 from regrow.logs import Log, SafeLog
 from regrow.logs.base import Written
+from regrow.loop.health_log import HealthLog
 from regrow.loop.ranks import Ranks
 from regrow.loop.stepper import Stepper
 
@@ -28,6 +29,7 @@ class StepLog:
         log: Where they go.
         every: Steps.
         weights: The layers that it watches, each with its weight.
+        health: Looks at the network now and then; None: nobody does.
     """
 
     def __init__(
@@ -37,12 +39,14 @@ class StepLog:
         *,
         every: int,
         weights: Sequence[tuple[Filters, nn.Parameter]],
+        health: HealthLog | None = None,
     ) -> None:
         check_positive(every, name="log_every", where="attach")
         self._stepper = stepper
         self._log = SafeLog(log)
         self._every = every
         self._weights = weights
+        self._health = health
         self._step = self._events = self._written = 0
         self._handle: RemovableHandle | None = None
         if stepper.hooked:
@@ -72,6 +76,10 @@ class StepLog:
         due = report.steps % self._every == 0 or len(report.events) > self._events
         if due and not self._log.failed:
             self._write()
+        if self._health is not None and self._health.due(report.steps) and not self._log.failed:
+            found = self._health.values()
+            if found:
+                self._log.write(report.steps, found)
 
     def _write(self) -> None:
         report = self._stepper.report
@@ -123,9 +131,10 @@ def step_log(
     layers: Sequence[Filters],
     model: nn.Module,
     ranks: Ranks,
+    health: HealthLog | None = None,
 ) -> StepLog | None:
     """What `attach` was told to write; of several ranks the first one writes for all."""
     if log is None or not ranks.leads:
         return None
     weights = [(each, model.get_parameter(each.weight)) for each in layers]
-    return StepLog(stepper, log, every=every, weights=weights)
+    return StepLog(stepper, log, every=every, weights=weights, health=health)

@@ -1,0 +1,97 @@
+"""Every sickness in every kind of layer: found, and nothing else named. GPT-2 is in `tests/trainers`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import nn
+
+import regrow
+from crossed import seldom
+from health.hurts import HURTS, UNIT, check, hurt
+from health.sick import Cnn, Lora, Mlp, Tied, Vit, images
+
+X, Y = images()
+GAINS = ("blown up", "faded")
+
+LAYERS: dict[str, tuple[Callable[[], nn.Module], str, str | None]] = {
+    "first of an MLP": (lambda: Mlp(nn.GELU()), "one", "two"),
+    "last of an MLP": (lambda: Mlp(nn.GELU()), "two", None),
+    "convolution": (Cnn, "two", "dense"),
+    "dense behind a convolution": (Cnn, "dense", None),
+    "MLP of a ViT": (Vit, "block.up", "block.down"),
+    "called twice": (Tied, "again", None),
+    "in front of one that is called twice": (Tied, "into", None),
+}
+"""A network, one of its layers, and who alone reads it, where that is no output layer and judged."""
+
+STREAMED = {"MLP of a ViT", "called twice", "in front of one that is called twice"}
+"""What they give is added or goes into a norm further on: their size is not their own affair."""
+
+ROWS = [
+    (layer, how)
+    for layer in LAYERS
+    for how in HURTS
+    # The dense layer's biases were set for what it hears: of a convolution that gives more, other units would die.
+    if not (how in GAINS and layer in {*STREAMED, "convolution"})
+    # Whoever is called twice and hears one value gives one value at one of its calls, and is dead at both: see below.
+    and not (HURTS[how].starves and layer == "in front of one that is called twice")
+]
+
+
+@pytest.mark.parametrize(
+    "row",
+    seldom(ROWS, often=[("first of an MLP", "repeated"), ("MLP of a ViT", "all killed")]),
+    ids=" ".join,
+)
+def test_it_is_found_and_nothing_else_is_named(row: tuple[str, str]) -> None:
+    layer, how = row
+    make, path, reader = LAYERS[layer]
+    net = make()
+    hurt(net, path, HURTS[how])
+    check(regrow.inspect(net, X, targets=Y), path, HURTS[how], reader)
+
+
+@pytest.mark.parametrize("layer", seldom(sorted(STREAMED), often=["MLP of a ViT"]))
+@pytest.mark.parametrize("how", seldom(GAINS, often=["blown up"]))
+def test_a_gain_that_is_not_the_layers_own_affair_is_a_number_and_no_symptom(
+    layer: str, how: str
+) -> None:
+    make, path, _ = LAYERS[layer]
+    net = make()
+    hurt(net, path, HURTS[how])
+    health = regrow.inspect(net, X)
+    assert health[path].settled
+    assert not 0.1 < health[path].numbers["gain"] < 10
+    assert "gain" not in {each.measure for each in health.symptoms}
+
+
+def test_a_unit_that_is_erased_beside_an_adapter_is_found_beside_it() -> None:
+    net = Lora()
+    hurt(net, "base", HURTS["erased"])
+    health = regrow.inspect(net, X, targets=Y)
+    found = {(each.measure, each.layer) for each in health.symptoms}
+    assert found == {("dead", "base"), ("invalid", "base"), ("zero_by_construction", "up")}
+    assert health["base"].units["dead"] == (UNIT,)
+
+
+def test_an_adapter_that_has_learnt_is_named_by_nothing() -> None:
+    net = Lora()
+    with torch.no_grad():
+        net.up.weight.normal_(std=0.3, generator=torch.Generator().manual_seed(0))
+    assert regrow.inspect(net, X, targets=Y).symptoms == ()
+
+
+@pytest.mark.parametrize("part", [0, 16, 32], ids=["query", "key", "value"])
+def test_a_unit_of_packed_attention(part: int) -> None:
+    net = Vit()
+    with torch.no_grad():
+        net.block.qkv.weight[part + UNIT], net.block.qkv.bias[part + UNIT] = 0.0, -50.0
+    health = regrow.inspect(net, X, targets=Y)
+    assert {(each.measure, each.layer) for each in health.symptoms} == {
+        ("dead", "block.qkv"),
+        ("invalid", "block.qkv"),
+    }
+    assert health["block.qkv"].units["dead"] == (part + UNIT,)
