@@ -46,6 +46,8 @@ _OF_CELL: Final[Sequence[Callable[[Results, str], Iterable[Drawing]]]] = (
     layers.entropy,
 )
 
+_OF_MANY_CELLS: Final = (sorted_seeds.figures,)
+
 
 def drawings(results: Results, panels: Sequence[Panel] | None = None) -> tuple[Drawing, ...]:
     """All figures of a report.
@@ -62,7 +64,7 @@ def drawings(results: Results, panels: Sequence[Panel] | None = None) -> tuple[D
     ]
     if not results.large:
         found += [*rates.figures(results), *gains.figures(results)]
-        own = _OF_CELL[:1] if len(results.cells) > MANY_CELLS else _OF_CELL
+        own = _OF_MANY_CELLS if len(results.cells) > MANY_CELLS else _OF_CELL
         found += [
             one for cell in results.cells for kind in own for one in _of(cell, kind(results, cell))
         ]
