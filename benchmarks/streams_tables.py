@@ -59,7 +59,6 @@ SHORT: Final = {
     "redo": "`ReDo` (2023)",
     "cbp": "`ContinualBackprop` (2024)",
     "shrink-perturb": "`ShrinkPerturb` (2020; is told)",
-    "l2-init": "`L2Init` (2023)",
 }
 """The arms of the README's table, and what they are called there."""
 
