@@ -2,9 +2,10 @@
 
     make bench-ray, or: python benchmarks/ray_throughput.py [--out results/ray/throughput]
 
-1,200 trials of small networks on digits, by two local processes and by two nodes of one processor each; all tables are
-compared, but for times. Then the memory of the process that keeps the results, with a thousand and with a hundred
-thousand trials queued, stopped when a hundred have ended. Each run is a process of its own.
+1,200 trials of small networks on digits, by two local processes and by two nodes of one processor each, then 400 that
+are ten times as long; all tables are compared, but for times. Then the memory of the process that keeps the results,
+with a thousand and with a hundred thousand trials queued, stopped when a hundred have ended. Each run is a process of
+its own.
 """
 
 from __future__ import annotations
@@ -41,7 +42,11 @@ ARMS = 4
 STOPPED_AFTER = 100
 
 
-def study_of(trials: int) -> Study:
+SHORT, LONG = 4, 40
+"""Epochs of a trial: a few, and as many more."""
+
+
+def study_of(trials: int, epochs: int) -> Study:
     """Plain training, two thresholds and a control, so many seeds of each."""
     settings = {"confirm": "gradient", "source": "accumulated", "every_steps": 5}
     return check_document(
@@ -52,7 +57,7 @@ def study_of(trials: int) -> Study:
                 "name": "cratercnn",
                 "settings": {"filters": 4, "dense": 16, "init": "kaiming_normal"},
             },
-            "train": {"epochs": 4, "batch_size": 16, "lr": 0.05},
+            "train": {"epochs": epochs, "batch_size": 16, "lr": 0.05},
             "arms": {
                 "none": {"recipe": "none"},
                 "low": {"recipe": "randomout", "settings": {**settings, "threshold": 0.05}},
@@ -70,10 +75,12 @@ def megabytes() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
-def run_one(trials: int, folder: Path, address: str, stop_after: int) -> dict[str, Any]:
+def run_one(
+    trials: int, epochs: int, folder: Path, address: str, stop_after: int
+) -> dict[str, Any]:
     """Run a study in this process: seconds, trials that ended, memory."""
     before = megabytes()
-    study = study_of(trials)
+    study = study_of(trials, epochs)
     specs = plan(study).trials
     preflight(specs)  # as the command does: torch and the data set are loaded there
     planned = megabytes()
@@ -105,9 +112,12 @@ def run_one(trials: int, folder: Path, address: str, stop_after: int) -> dict[st
     }
 
 
-def apart(trials: int, folder: Path, address: str = "", stop_after: int = 0) -> dict[str, Any]:
+def apart(
+    trials: int, folder: Path, address: str = "", *, epochs: int = SHORT, stop_after: int = 0
+) -> dict[str, Any]:
     """The same in a process of its own."""
-    words = [sys.executable, __file__, "--one", str(trials), str(folder), address, str(stop_after)]
+    told = (trials, epochs, folder, address, stop_after)
+    words = [sys.executable, __file__, "--one", *map(str, told)]
     found = subprocess.run(words, check=True, capture_output=True, text=True)  # noqa: S603 # itself
     return json.loads(found.stdout.splitlines()[-1])
 
@@ -117,33 +127,39 @@ def compare(folder: Path, trials: int) -> tuple[dict[str, Any], list[str]]:
     nodes = Nodes(count=2)
     try:
         found = {
-            "local": apart(trials, folder / "local"),
-            "ray": apart(trials, folder / "ray", nodes.address),
+            (how, epochs): apart(count, folder / f"{how}{epochs}", address, epochs=epochs)
+            for epochs, count in ((SHORT, trials), (LONG, trials // 3))
+            for how, address in (("local", ""), ("ray", nodes.address))
         }
         queued = {
-            f"{how} {count}": apart(count, folder / f"{how}{count}", address, STOPPED_AFTER)
+            f"{how} {count}": apart(
+                count, folder / f"{how}-of-{count}", address, stop_after=STOPPED_AFTER
+            )
             for how, address in (("local", ""), ("ray", nodes.address))
             for count in (1_000, 100_000)
         }
     finally:
         nodes.close()
-    local, far = tables(folder / "local"), tables(folder / "ray")
-    equal = sum(far[table] == rows for table, rows in local.items())
-    lines = [
-        "| who trains | trials | seconds | of them until the first ended | trials a second, from then on |",
-        "|:--|--:|--:|--:|--:|",
+    equal = [
+        tables(folder / f"ray{epochs}")[table] == rows
+        for epochs in (SHORT, LONG)
+        for table, rows in tables(folder / f"local{epochs}").items()
     ]
-    rates: dict[str, float] = {}
-    for how, one in found.items():
-        rates[how] = (one["ended"] - 1) / (one["seconds"] - one["first"])
-        cells = f"{one['ended']} | {one['seconds']:.1f} | {one['first']:.1f} | {rates[how]:.1f}"
-        lines.append(f"| {how} | {cells} |")
-    share = rates["ray"] / rates["local"]
-    whole = found["local"]["seconds"] / found["ray"]["seconds"]
+    lines = [
+        "| epochs of a trial | who trains | trials | seconds | of them until the first ended "
+        "| trials a second, from then on |",
+        "|--:|:--|--:|--:|--:|--:|",
+    ]
+    rates: dict[tuple[str, int], float] = {}
+    for (how, epochs), one in found.items():
+        rate = rates[how, epochs] = (one["ended"] - 1) / (one["seconds"] - one["first"])
+        cells = f"{one['ended']} | {one['seconds']:.1f} | {one['first']:.1f} | {rate:.1f}"
+        lines.append(f"| {epochs} | {how} | {cells} |")
+    shares = {epochs: rates["ray", epochs] / rates["local", epochs] for epochs in (SHORT, LONG)}
+    told = ", ".join(f"{share:.2f} with {epochs} epochs" for epochs, share in shares.items())
     lines += [
         "",
-        f"Ray has {share:.2f} of the local pool's throughput, {whole:.2f} with the time in which its workers start. "
-        f"Equal tables: {equal} of {len(local)}.",
+        f"Ray has of the local pool's throughput: {told}. Equal tables: {sum(equal)} of {len(equal)}.",
         "",
         "Memory of the process that keeps the results, in MB:",
         "",
@@ -154,18 +170,18 @@ def compare(folder: Path, trials: int) -> tuple[dict[str, Any], list[str]]:
         cells = " | ".join(f"{value:.0f}" for value in one["megabytes"].values())
         lines.append(f"| {how} | {cells} |")
     return {
-        **found,
-        "throughput": share,
+        **{f"{how} {epochs}": one for (how, epochs), one in found.items()},
+        "throughput": shares,
         "queued": queued,
-        "equal_tables": [equal, len(local)],
+        "equal_tables": [sum(equal), len(equal)],
     }, lines
 
 
 def main() -> None:
     """Measure, and write the table."""
     if sys.argv[1:2] == ["--one"]:
-        trials, folder, address, stop_after = sys.argv[2:]
-        found = run_one(int(trials), Path(folder), address, int(stop_after))
+        trials, epochs, folder, address, stop_after = sys.argv[2:]
+        found = run_one(int(trials), int(epochs), Path(folder), address, int(stop_after))
         print(json.dumps(found))
         return
     parser = argparse.ArgumentParser(description=__doc__)
