@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Iterator
+from statistics import median
 
 import pytest
 import torch
@@ -178,7 +179,7 @@ def test_an_epoch_of_digits(name: str) -> None:
     model = made.model.train()
     x, labels = digits(LARGER.get(name, SIZE))
     set_start_gain_(model, x[:64])
-    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
+    optimizer = torch.optim.Adam(model.parameters(), lr=3e-4)
     losses: list[float] = []
     for images, answers in zip(x.split(32), labels.split(32), strict=True):
         optimizer.zero_grad()
@@ -188,5 +189,6 @@ def test_an_epoch_of_digits(name: str) -> None:
         optimizer.step()
         losses.append(float(loss.detach()))
     assert all(math.isfinite(loss) for loss in losses)
-    first, last = sum(losses[:3]) / 3, sum(losses[-3:]) / 3
+    # A single batch may jump.
+    first, last = median(losses[:5]), median(losses[-5:])
     assert last < first, (first, last)
