@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import sys
 import tempfile
-from dataclasses import asdict
 from pathlib import Path
 
 from written import write_results
@@ -55,7 +54,8 @@ def main() -> None:
     ]
     print("\n".join(lines))
     if asked.out is not None:
-        numbers = {**asdict(found), "trials": len(local["trials"]), "seed": asked.seed}
+        # Not `asdict`, which counts a counter's items.
+        numbers = {**vars(found), "trials": len(local["trials"]), "seed": asked.seed}
         write_results(asked.out, numbers, lines)
 
 
