@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import select
 import shutil
 import subprocess
 import sys
@@ -30,6 +31,10 @@ os.dup2(heard, 3), os.dup2(told, 4)
 os.execv(sys.argv[3], sys.argv[3:])
 """
 """Chromium reads its commands from 3 and writes its answers to 4."""
+
+
+PATIENCE_S = 300
+"""Seconds without a word from the browser, however busy the machine."""
 
 
 class Browser:
@@ -122,6 +127,9 @@ class Browser:
 
     def _read(self) -> dict[str, Any]:
         while b"\0" not in self._rest:
+            # One that hangs must not hold up the whole suite.
+            ready, _, _ = select.select([self._answers], [], [], PATIENCE_S)
+            assert ready, f"chromium has said nothing for {PATIENCE_S} s"
             part = os.read(self._answers, 1 << 20)
             assert part, "chromium has ended"
             self._rest += part
@@ -141,7 +149,12 @@ def browsing() -> Generator[Browser]:
             [
                 *(sys.executable, "-ISc", _START, str(heard), str(told), BROWSER),
                 *("--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars"),
-                *("--no-first-run", "--remote-debugging-pipe", f"--user-data-dir={folder}/profile"),
+                *(
+                    "--disable-dev-shm-usage",
+                    "--no-first-run",
+                    "--remote-debugging-pipe",
+                    f"--user-data-dir={folder}/profile",
+                ),
             ],
             pass_fds=(heard, told),
             stdout=subprocess.DEVNULL,
@@ -156,5 +169,5 @@ def browsing() -> Generator[Browser]:
         finally:
             os.close(commands)
             os.close(answers)
-            process.terminate()
+            process.kill()
             process.wait()
