@@ -205,6 +205,7 @@ def questions(found: Mapping[str, Results]) -> tuple[list[str], dict[str, Any]]:
     lines = [f"| question | {' | '.join(streams)} |", f"|:--|{'--:|' * len(streams)}"]
     numbers: dict[str, Any] = {name: [] for name in streams}
     judged = {name: judged_trials(found[name]) for name in streams}
+    rows = {name: {row.label: row for row in at_their_rates(found[name])} for name in streams}
     for asked, first, second in QUESTIONS:
         cells: list[str] = []
         for name in streams:
@@ -213,7 +214,7 @@ def questions(found: Mapping[str, Results]) -> tuple[list[str], dict[str, Any]]:
                 cells.append("")
                 continue
             results = found[name]
-            row = next(row for row in at_their_rates(results) if row.label == first)
+            row = rows[name][first]
             answer = (
                 row.chance
                 if second.startswith("random-of-") and row.chance is not None

@@ -66,7 +66,8 @@ def at_their_rates(results: Results) -> tuple[AtItsRate, ...]:
     if not rates:
         return ()
     parts = tuple(halves(results.study.seeds).values())
-    chosen, own = _chosen(results), judged_trials(results)
+    chosen = _chosen(results)
+    own = _judged_by(results, chosen)
     baseline, fresh = results.study.baseline, fresh_arm(results)
     share = majority_share(results, next(iter(rates.values())))
 
@@ -110,11 +111,14 @@ def at_their_rates(results: Results) -> tuple[AtItsRate, ...]:
 
 def judged_trials(results: Results) -> dict[str, dict[int, Trial]]:
     """Every arm that has any to its trials by seed, each at the rate that the other half of the seeds chose for it."""
+    return _judged_by(results, _chosen(results)) if rates_of(results) else {}
+
+
+def _judged_by(
+    results: Results, chosen: Mapping[str, Sequence[float | None]]
+) -> dict[str, dict[int, Trial]]:
     rates = rates_of(results)
-    found = {
-        label: _judged(results, label, rates, chosen)
-        for label, chosen in (_chosen(results) if rates else {}).items()
-    }
+    found = {label: _judged(results, label, rates, own) for label, own in chosen.items()}
     return {label: trials for label, trials in found.items() if trials}
 
 

@@ -22,7 +22,7 @@ from regrow.report.drawing import PHONE, WIDE
 from regrow.report.figures.style import FAILED, INK, ArmStyle
 from regrow.report.judged import judged_by
 from regrow.study.results import Results
-from regrow.study.statistics import FAILED_MARGIN
+from regrow.study.statistics import FAILED_MARGIN, t_interval
 
 
 def shown(label: str) -> str:
@@ -201,6 +201,15 @@ def failed_line(results: Results, cell: str) -> float | None:
     """The accuracy at or below which a seed has failed: majority share plus two points; None without any."""
     shares = (trial.majority_share for trial in results.trials_in(cell))
     return next((share + FAILED_MARGIN for share in shares if share is not None), None)
+
+
+def mean_in_interval(
+    values: Sequence[float], *, scale: float = 1.0, interval: bool = True
+) -> tuple[float, float, float]:
+    """The ends of the mean's 95 % t interval with the mean between them; of one value, or unasked, the mean alone."""
+    middle = statistics.fmean(values)
+    low, high = (t_interval(values) if interval else None) or (middle, middle)
+    return scale * low, scale * middle, scale * high
 
 
 def quartiles(values: Sequence[float]) -> tuple[float, float, float]:

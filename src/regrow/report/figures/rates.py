@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from functools import partial
-from statistics import fmean
 
 from matplotlib.artist import Artist
 from matplotlib.figure import FigureBase
@@ -16,7 +15,6 @@ from regrow.report.figures.style import arm_styles, many_arms
 from regrow.report.judged import judged_by
 from regrow.report.rates import rates_of
 from regrow.study.results import Results
-from regrow.study.statistics import t_interval
 
 Curves = Mapping[str, Mapping[float, list[float]]]
 """Arm to rate to the accuracies of its trials, in percent."""
@@ -62,7 +60,10 @@ def _curve(results: Results, label: str) -> dict[float, list[float]]:
 
 
 def _draw(results: Results, curves: Curves, figure: FigureBase) -> None:
-    ends = {label: [(x, _ends(each)) for x, each in own.items()] for label, own in curves.items()}
+    ends = {
+        label: [(x, axes.mean_in_interval(each)) for x, each in own.items()]
+        for label, own in curves.items()
+    }
     if many_arms(results):
         apart.draw(results, ends, figure, xlabel="Rate", ylabel="Accuracy (%)", log=True)
         return
@@ -75,10 +76,3 @@ def _draw(results: Results, curves: Curves, figure: FigureBase) -> None:
     ax.set_xlabel("Learning rate")
     ax.set_ylabel(f"{judged_by(results.study.stream).title} (%)")
     axes.legend_above(ax, handles)
-
-
-def _ends(values: list[float]) -> tuple[float, float, float]:
-    """The interval of a mean, around it."""
-    middle = fmean(values)
-    low, high = t_interval(values) or (middle, middle)
-    return low, middle, high

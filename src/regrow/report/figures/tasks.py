@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from operator import attrgetter
-from statistics import fmean
 
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
@@ -18,7 +17,6 @@ from regrow.report.figures import apart, axes
 from regrow.report.figures.style import INK, arm_styles, many_arms
 from regrow.report.task_numbers import ByTask, measured, of_units, probed, renewed_by_task
 from regrow.study.results import Results
-from regrow.study.statistics import t_interval
 from regrow.study.task_records import HealthRecord
 
 _INTERVAL = "Line: mean, band: its 95 % t interval over the seeds"
@@ -172,7 +170,8 @@ def _draw_accuracy(
         level = None if chance is None else 100 * chance
         points = {
             arm: [
-                (float(task), _ends(values, 100.0, interval=True)) for task, values in own.items()
+                (float(task), axes.mean_in_interval(values, scale=100.0))
+                for task, values in own.items()
             ]
             for arm, own in found.items()
         }
@@ -221,16 +220,12 @@ def _lines(
     styles, bands = arm_styles(results), not many_arms(results)
     handles: list[Artist] = []
     for arm, own in found.items():
-        values = [_ends(numbers, scale, interval=bands) for numbers in own.values()]
+        values = [
+            axes.mean_in_interval(numbers, scale=scale, interval=bands) for numbers in own.values()
+        ]
         handles.append(axes.line_in_band(ax, list(own), values, style=styles[arm], label=arm))
     ax.set_xlabel("Task")
     last = max(max(own) for own in found.values())
     ax.set_xlim(min(1, last - 1), last + 0.02 * last)
     axes.whole_numbers(ax.xaxis)
     return handles
-
-
-def _ends(numbers: Sequence[float], scale: float, *, interval: bool) -> tuple[float, float, float]:
-    middle = fmean(numbers)
-    low, high = (t_interval(numbers) if interval else None) or (middle, middle)
-    return scale * low, scale * middle, scale * high
