@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import time
+import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,9 @@ import numpy as np
 import pytest
 
 from lab.sharing.grids import Kind
-from lab.sharing.running import Outcome, go, small_study, tables
+from lab.sharing.running import Outcome, column, go, small_study, tables
 from on_ray.bucket import Bucket
+from on_ray.hold import Hold
 from on_ray.nodes import Nodes
 from regrow.errors import ConfigError
 from regrow.lab.events import Event, Noticed, Progressed
@@ -24,12 +26,13 @@ from regrow.study.storage import Stored
 pytest.importorskip("ray", reason="Ray is not installed here: make test-ray")
 
 
-Whole = tuple[Study, Outcome]
+Whole = tuple[Study, Outcome, Hold]
 
 
 @pytest.fixture(scope="module")
 def whole(digits_npz: Path, tmp_path_factory: pytest.TempPathFactory) -> Whole:
     """Families that part, a control, several networks, a teacher and its student, for two seeds; run locally."""
+    hold = Hold(tmp_path_factory.mktemp("hold"))
     kind = Kind(settings={"source": "accumulated", "every_steps": 5}, thresholds=(0.3, 0.05))
     arms = {
         **kind.arms("a"),
@@ -38,8 +41,10 @@ def whole(digits_npz: Path, tmp_path_factory: pytest.TempPathFactory) -> Whole:
         "kd": {"recipe": "none", "teachers": ["big"]},
     }
     train = {"epochs": 5, "batch_size": 16, "lr": 0.1}
-    study = small_study(digits_npz, arms, train=train, seeds=[0, 1])
-    return study, go(study, tmp_path_factory.mktemp("local") / "run")
+    study = small_study(digits_npz, arms, model=hold.model, train=train, seeds=[0, 1])
+    local = go(study, tmp_path_factory.mktemp("local") / "run")
+    assert set(column(local.folder, "SELECT status FROM trials")) == {"finished"}
+    return study, local, hold
 
 
 @pytest.fixture
@@ -72,25 +77,30 @@ def check(found: Outcome, local: Outcome) -> None:
 def test_a_node_is_killed_and_a_folder_is_away_and_the_results_are_those_of_one_machine(
     whole: Whole, nodes: Nodes, join: Callable[..., Any], tmp_path: Path
 ) -> None:
-    (study, local), away, killed = whole, False, False
+    study, local, hold = whole
     shared, aside = tmp_path / "shared", tmp_path / "aside"
+    failing = threading.Event()
 
-    def trouble(event: Event) -> None:
-        nonlocal away, killed
-        if isinstance(event, Progressed) and not away:
-            away = True
-            shared.rename(aside)
-        # All tasks wait for the folder now: the node that is killed has one that has not ended, however quick they are.
-        if isinstance(event, Noticed) and "the storage fails" in event.text and not killed:
-            killed = nodes.kill_busy()
-            aside.rename(shared)
+    def break_both() -> bool:
+        # Whoever makes a network waits, in the end on both nodes: the one that is killed has a task that has not ended.
+        killed = nodes.kill_busy(among=hold.waiting)
+        shared.rename(aside)
+        hold.open()
+        failing.wait(60)
+        aside.rename(shared)
+        return killed
+
+    def heard(event: Event) -> None:
+        if isinstance(event, Noticed) and "the storage fails" in event.text:
+            failing.set()
+        if isinstance(event, Noticed) and "its node is gone" in event.text:
             nodes.add()
 
-    how = join(shared)
-    found = go(study, tmp_path / "run", on_event=trouble, **how)
+    found, killed = _with_trouble(study, tmp_path, hold, break_both, heard, **join(shared))
     check(found, local)
     assert killed
     assert any("its node is gone" in text for text in found.notices), found.notices
+    assert failing.is_set()
     assert list((shared / "checkpoints").iterdir()) == []
     assert not (tmp_path / "run" / "checkpoints").exists()
 
@@ -105,23 +115,44 @@ def test_a_worker_dies_the_object_store_is_full_and_the_storage_fails_for_a_whil
     import ray
 
     held: list[object] = []
-    (study, local), killed = whole, False
+    study, local, hold = whole
 
-    def trouble(event: Event) -> None:
-        nonlocal killed
-        if isinstance(event, Progressed) and not held:
-            held.extend(ray.put(np.zeros(2**20)) for _ in range(9))  # of the 80 MiB 72
-            bucket.fail_for(seconds=3.0)
-            time.sleep(1.0)  # what was about to end has ended
-            killed = nodes.kill_task()
+    def break_three() -> bool:
+        held.extend(ray.put(np.zeros(2**20)) for _ in range(9))  # of the 80 MiB 72
+        killed = nodes.kill_task(among=hold.waiting)
+        bucket.fail_for(seconds=3.0)
+        hold.open()
+        return killed
 
-    found = go(study, tmp_path / "run", on_event=trouble, **join(bucket.url))
+    found, killed = _with_trouble(study, tmp_path, hold, break_three, **join(bucket.url))
     check(found, local)
     assert killed
     assert any("it goes on in a new one" in text for text in found.notices), found.notices
     # s3fs has some patience of its own: what it gets over is not told.
     assert list(Stored(f"{bucket.url}/checkpoints").iterdir()) == []
     assert [each.suffix for each in Stored(f"{bucket.url}/weights").iterdir()] == [".pt", ".pt"]
+
+
+def _with_trouble(
+    study: Study,
+    folder: Path,
+    hold: Hold,
+    trouble: Callable[[], bool],
+    heard: Callable[[Event], object] = lambda event: None,
+    **how: Any,
+) -> tuple[Outcome, bool]:
+    """Run a study; once something has been trained, whoever makes a network waits, and there is trouble."""
+    with ThreadPoolExecutor(1) as aside:
+        at_work: list[Future[bool]] = []
+
+        def on_event(event: Event) -> None:
+            if isinstance(event, Progressed) and not at_work:
+                hold.close()
+                at_work.append(aside.submit(trouble))
+            heard(event)
+
+        found = go(study, folder / "run", on_event=on_event, **how)
+        return found, at_work[0].result()
 
 
 def test_mistakes_are_a_line_before_anything_runs(
