@@ -155,6 +155,27 @@ def _with_trouble(
         return found, at_work[0].result()
 
 
+def test_a_stream_has_the_same_tasks_on_a_cluster(
+    digits_npz: Path, join: Callable[..., Any], tmp_path: Path
+) -> None:
+    study = small_study(
+        digits_npz,
+        {
+            "none": {"recipe": "none"},
+            "fresh": {"recipe": "restart-each-task"},
+            "redo": {"recipe": "redo", "settings": {"every_steps": 4, "threshold": 0.6}},
+            "random": {"recipe": "random", "like": "redo"},
+        },
+        model={"name": "mlp", "settings": {"width": 12}},
+        train={"batch_size": 16, "optimizer": "adam", "lr": 0.01},
+        stream={"kind": "permuted", "tasks": 3, "epochs": 2, "images": 40},
+    )
+    local = go(study, tmp_path / "local")
+    assert set(column(local.folder, "SELECT status FROM trials")) == {"finished"}
+    assert len(column(local.folder, "SELECT online_accuracy FROM tasks")) == 4 * 3
+    check(go(study, tmp_path / "run", **join(tmp_path / "shared")), local)
+
+
 def test_mistakes_are_a_line_before_anything_runs(
     nodes: Nodes, join: Callable[..., Any], tmp_path: Path
 ) -> None:
