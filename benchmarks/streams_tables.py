@@ -3,8 +3,7 @@
     python benchmarks/streams_tables.py RUNS       # the folder that holds the studies' own results folders
 
 Every arm is taken at its own learning rate, each half of the seeds at the rate that the other half chose (as in each
-study's own table). Written are results/streams-league.md, streams-questions.md and streams-ablation.md, and the numbers
-beside them.
+study's own table). Written are results/streams-*-tables, each with the numbers beside it.
 """
 
 from __future__ import annotations
@@ -50,6 +49,12 @@ QUESTIONS: Final = (
 
 BEYOND: Final = {"memo400-low": "memo400", "cmemo300-high": "cmemo300"}
 """Studies of one rate beyond an end of another's grid."""
+
+SGD: Final = "memo400-sgd"
+"""The first stream of the league with plain SGD."""
+
+TWO_TASKS: Final = ("warm-start", "noisy")
+"""Streams of two tasks, at one learning rate, judged by the test accuracy at the end."""
 
 SHORT: Final = {
     "none": "nothing",
@@ -171,6 +176,41 @@ def beyond(
     return lines, numbers
 
 
+def by_sgd(of: Results) -> tuple[list[str], dict[str, Any]]:
+    """Arms with plain SGD, each at its own rates, from best to worst."""
+    rows = sorted(at_their_rates(of), key=lambda row: row.after or 0.0, reverse=True)
+    own = {row.label: row for row in rows}
+    lines = [
+        f"| arm, n = {most(own)} | accuracy (rate, share of the gap) | minus none | its units minus picked at random |",
+        "|:--|--:|--:|--:|",
+    ]
+    for row in rows:
+        cells = [
+            "" if each is None else signed(each)
+            for each in (None if row.label == "none" else row.versus, row.chance)
+        ]
+        lines.append(f"| {row.label} | {entry(row)} | {' | '.join(cells)} |")
+    return lines, {SGD: [asdict(row) for row in rows]}
+
+
+def two_tasks(found: Mapping[str, Results]) -> tuple[list[str], dict[str, Any]]:
+    """Accuracy at the end, and minus plain training, at one learning rate."""
+    versus = {name: {each.arm: each for each in against_plain(of)} for name, of in found.items()}
+    heads = [
+        f"{name}, n = {max(each.numbers.n for each in own.values())} | minus none"
+        for name, own in versus.items()
+    ]
+    lines = [f"| arm | {' | '.join(heads)} |", f"|:--|{'--:|--:|' * len(heads)}"]
+    labels = dict.fromkeys(arm.label for of in found.values() for arm in of.study.arms)
+    for label in labels:
+        cells = [
+            f"{mean(of, 'base', label)} | {signed(versus[name][label]) if label in versus[name] else ''}"
+            for name, of in found.items()
+        ]
+        lines.append(f"| {label} | {' | '.join(cells)} |")
+    return lines, {name: [asdict(each) for each in own.values()] for name, own in versus.items()}
+
+
 def most(rows: Mapping[str, AtItsRate]) -> int:
     """Over how many seeds the arms were compared."""
     return max(row.versus.numbers.n for row in rows.values() if row.versus is not None)
@@ -286,6 +326,8 @@ def main() -> None:
         "beyond": beyond(found, found_in(runs, tuple(BEYOND))),
         "questions": questions(found),
         **{name: ablation(of) for name, of in found_in(runs, ("ablation",)).items()},
+        **{"sgd": by_sgd(of) for of in found_in(runs, (SGD,)).values()},
+        **{"two": two_tasks(of) for of in [found_in(runs, TWO_TASKS)] if of},
     }.items():
         write_results(RESULTS / f"streams-{name}-tables", {"judged": judged, **numbers}, lines)
         print("\n".join(lines), end="\n\n")
