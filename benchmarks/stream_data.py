@@ -1,10 +1,10 @@
 """The images that the studies of streams read: `mnist14.npz`, `mnist28.npz` and `cifar16.npz`.
 
 MNIST: the first 10,000 training and 2,000 test images, at 28x28 pixels and at 14x14, each value the mean of 2x2.
-CIFAR-10: the first 5,000 and 1,000, at 16x16. All in [0, 1]. The sources are read in the folder named by
-REGROW_DATA_DIR, else in ../shared/data: `mnist.npz`, and either `cifar10-full.npz`, which holds x_train, y_train, x_test
-and y_test of all images as uint8 (other studies read it too), or `cifar10.npz`, packed; with the `load.py` that unpacks
-what is packed.
+CIFAR-10: the first 5,000 and 1,000, at 16x16. All in [0, 1]. Of both, the source is read in the folder named by
+REGROW_DATA_DIR, else in ../shared/data: `mnist-full.npz` and `cifar10-full.npz`, which hold x_train, y_train, x_test
+and y_test of all images as uint8 (other studies read the second too), or `mnist.npz` and `cifar10.npz`, packed, with
+the `load.py` that unpacks them.
 
     python benchmarks/stream_data.py FOLDER
     regrow run studies/streams-memo400.toml --data-dir FOLDER

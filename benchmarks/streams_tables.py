@@ -326,8 +326,8 @@ def main() -> None:
         "beyond": beyond(found, found_in(runs, tuple(BEYOND))),
         "questions": questions(found),
         **{name: ablation(of) for name, of in found_in(runs, ("ablation",)).items()},
-        **{"sgd": by_sgd(of) for of in found_in(runs, (SGD,)).values()},
-        **{"two": two_tasks(of) for of in [found_in(runs, TWO_TASKS)] if of},
+        **{name.rpartition("-")[2]: by_sgd(of) for name, of in found_in(runs, (SGD,)).items()},
+        **({"two": two_tasks(two)} if (two := found_in(runs, TWO_TASKS)) else {}),
     }.items():
         write_results(RESULTS / f"streams-{name}-tables", {"judged": judged, **numbers}, lines)
         print("\n".join(lines), end="\n\n")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -26,6 +27,7 @@ from regrow.lab.plan import plan
 from regrow.lab.preflight import preflight
 from regrow.loop import Regrower, attach
 from regrow.streams import tasks
+from regrow.streams.task import Task
 from regrow.study.document import EngineName, Study
 from regrow.study.generator_keys import generator_key
 from regrow.study.records import EpochRecord, TrialResult
@@ -355,6 +357,22 @@ class TestHealth:
             found[path] = x
         return found
 
+    def steps(
+        self, spec: TrialSpec, model: nn.Module, state: Mapping[str, Any], task: Task
+    ) -> dict[str, float]:
+        """By layer the length of the next step over that of the weight, which is longer than a fresh one."""
+        before = {name: each.detach().clone() for name, each in model.named_parameters()}
+        optimizer = build_optimizer(spec.train, model)
+        optimizer.load_state_dict(state["optimizer"])
+        F.cross_entropy(model(task.test_images), task.test_labels).backward()
+        optimizer.step()
+        found: dict[str, float] = {}
+        for path in ("hidden.dense1", "hidden.dense2"):
+            old, new = before[f"{path}.weight"], model.state_dict()[f"{path}.weight"]
+            assert old.norm() > math.sqrt(old.numel() / (3 * old.shape[1]))
+            found[path] = float((new - old).norm() / old.norm())
+        return found
+
     def test_dead_dormant_and_large(self, digits_npz: Path, tmp_path: Path) -> None:
         asked = {"ranks": True}
         study = a_study(digits_npz, train={**TRAIN, "lr": 0.05}, diagnostics=asked)
@@ -385,6 +403,10 @@ class TestHealth:
             assert known[path]["effective_rank"] == pytest.approx(rank, rel=1e-4)
             enough = (shares.cumsum(0) < 0.99).sum() + 1
             assert known[path]["srank"] == int(enough)
+            fires = (given != 0).double().mean(0)
+            assert known[path]["rare"] == float(((fires > 0) & (fires < 0.01)).double().mean())
+        for path, step in self.steps(spec, model, state["members"][0], task).items():
+            assert known[path]["step"] == pytest.approx(step, rel=1e-4)
             some_dead += known[path]["dormant"]
         assert some_dead > 0
 

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import pytest
 
 from regrow.study.records import DETAILS, ArmRecord, Trial, TrialResult
-from regrow.study.tables import create, insert, select, table, table_of
+from regrow.study.tables import complete, create, insert, select, table, table_of
 
 
 @table("everything", key="text", of_trial=False)
@@ -93,6 +93,25 @@ def test_records_of_trials_are_read_by_trial_in_their_order() -> None:
     assert select(database, Point, trial="b") == {"b": (Point(3), Point(1))}
     with pytest.raises(sqlite3.IntegrityError, match="UNIQUE"):
         insert(database, [Point(2)], trial="a")
+
+
+def test_columns_of_later_date_are_what_was_so_before_until_they_are_added() -> None:
+    @table("points", key="at", of_trial=False)
+    @dataclass(frozen=True)
+    class Point:
+        at: int
+        height: float | None = None
+
+    database = sqlite3.connect(":memory:")
+    database.execute("CREATE TABLE points (at INTEGER NOT NULL, PRIMARY KEY (at))")
+    database.execute("INSERT INTO points VALUES (1)")
+    assert select(database, Point) == {"": (Point(1),)}
+    with pytest.raises(sqlite3.OperationalError, match="no column named height"):
+        insert(database, [Point(2, 0.5)])
+    complete(database, Point)
+    complete(database, Point)
+    insert(database, [Point(2, 0.5)])
+    assert select(database, Point) == {"": (Point(1), Point(2, 0.5))}
 
 
 @pytest.mark.parametrize("kind", [dict[str, int], int | str, list[int]])

@@ -9,12 +9,14 @@ from typing import Final
 
 import torch
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from regrow.criteria import Observation, Signal
 from regrow.errors import ConfigError, TraceError
 from regrow.graph import Filters, Wiring, trace
 from regrow.graph.slices import rows
 from regrow.health import LayerHealth, inspect
+from regrow.health.data import Batch
 from regrow.lab.assembly import acted_on
 from regrow.lab.measure import finite_or_none
 from regrow.loop.measure.probe import Probe
@@ -36,7 +38,7 @@ class TaskHealth:
     Args:
         model: A network of the trial's kind.
         example: Two images.
-        ranks: The ranks of what the units give, too.
+        ranks: Besides, what `regrow.inspect` finds: ranks of what the units give, units that rarely fire, steps.
     """
 
     def __init__(self, model: nn.Module, example: Tensor, *, ranks: bool = False) -> None:
@@ -50,11 +52,14 @@ class TaskHealth:
             self._wiring = wiring if ranks else None
         self.layers = {filters.path: filters.count for filters in self._filters}
 
-    def look(self, model: nn.Module, images: Tensor, *, task: int) -> list[HealthRecord]:
+    def look(
+        self, model: nn.Module, shown: Batch, optimizer: Optimizer, *, task: int
+    ) -> list[HealthRecord]:
         """Look at a network.
 
         Args:
-            images: Test images of the task, of which the first are looked at.
+            shown: Test images of the task, and their labels.
+            optimizer: What trains the network.
             task: Its number, from 1.
 
         Edge cases:
@@ -62,13 +67,13 @@ class TaskHealth:
         """
         if not self._filters:
             return []
-        shown = images[:EXAMPLES]
-        ranks: Mapping[str, LayerHealth] = {}
+        more: Mapping[str, LayerHealth] = {}
         if self._wiring is not None:
-            ranks = {each.path: each for each in inspect(model, shown, wiring=self._wiring).layers}
+            asked = {"targets": shown.targets, "optimizer": optimizer, "wiring": self._wiring}
+            more = {each.path: each for each in inspect(model, shown.inputs, **asked).layers}
         seen: dict[str, Observation] = {}
         with suppress(ConfigError):  # no layer can be heard apart
-            probe = Probe(model, self._filters, shown, signals=[Signal.ACTIVATIONS])
+            probe = Probe(model, self._filters, shown.inputs, signals=[Signal.ACTIVATIONS])
             seen = probe.observe()
         weights = dict(model.named_parameters())
         found: list[HealthRecord] = []
@@ -79,6 +84,7 @@ class TaskHealth:
                 dead = _share(heard.zeros == 1)
                 # Not `relative_activity`, for which nobody is dormant in a layer that gives nothing at all.
                 dormant = _share(heard.activation <= DORMANT * heard.activation.mean())
+            own = more.get(filters.path)
             weight = rows(weights[filters.weight].detach(), filters).double()
             found.append(
                 HealthRecord(
@@ -87,15 +93,13 @@ class TaskHealth:
                     dead=dead,
                     dormant=dormant,
                     weight_norm=finite_or_none(math.sqrt(float(weight.square().sum()))),
-                    effective_rank=_number(ranks.get(filters.path), "effective_rank"),
-                    srank=_number(ranks.get(filters.path), "srank"),
+                    effective_rank=own.numbers.get("effective_rank") if own else None,
+                    srank=own.numbers.get("srank") if own else None,
+                    rare=own.share("rare") if own else None,
+                    step=own.numbers.get("step") if own else None,
                 )
             )
         return found
-
-
-def _number(layer: LayerHealth | None, key: str) -> float | None:
-    return None if layer is None else layer.numbers.get(key)
 
 
 def _share(marked: Tensor) -> float:

@@ -55,10 +55,10 @@ class TaskLog:
         started = time.perf_counter()
         if self._stream.ends_task(epoch) and finite(model):
             number = self._stream.task_of(epoch)
-            self._looks += self._health.look(model, task.test_images, task=number)
-            if self._probe_steps:
-                images, labels = task.test_images[:EXAMPLES], task.test_labels[:EXAMPLES]
-                shown, steps = Batch(inputs=images, targets=labels), self._probe_steps
+            images, labels = task.test_images[:EXAMPLES], task.test_labels[:EXAMPLES]
+            shown, steps = Batch(inputs=images, targets=labels), self._probe_steps
+            self._looks += self._health.look(model, shown, optimizer, task=number)
+            if steps:
                 gap, _ = probe_gap(model, shown, loss=None, optimizer=optimizer, steps=steps)
                 self._probes.append(ProbeRecord(task=number, gap=finite_or_none(gap)))
         return time.perf_counter() - started

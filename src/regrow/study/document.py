@@ -135,7 +135,8 @@ class Diagnostics(_Part):
     `overlap`: after every epoch, the inter-filter overlap of each layer. `weights`: after every epoch, the entropy of
     each layer's weights and the shares of filters with an l1 norm below 1, 0.1, 0.01 and 0.001. `oracle_every_epochs`:
     after so many epochs each, how the rankings of the filters agree with the oracle's on the `train.held_out` images;
-    0 = never. `ranks`: with a stream, at each task's end, in how many directions the units of each layer vary.
+    0 = never. `ranks`: with a stream, at each task's end, in how many directions the units of each layer vary, how many
+    rarely fire, and how long the optimizer's next step is.
     `probe_steps`: with a stream, at each task's end, the loss that a copy of the network has left after so many steps
     on the same images with shuffled labels, minus that of a fresh one; 0 = never.
     """

@@ -22,7 +22,7 @@ from regrow.study.folder import checkpoint_path, explained, file_stem, folder_he
 from regrow.study.grouped import grouped
 from regrow.study.records import DETAILS, ArmRecord, RenewalRecord, Trial, TrialResult
 from regrow.study.storage import Place
-from regrow.study.tables import create, insert, select
+from regrow.study.tables import complete, insert, select
 
 DATABASE: Final = "results.sqlite"
 CHECKPOINTS: Final = "checkpoints"
@@ -122,7 +122,7 @@ class Store:
     def _tabulate(self) -> None:
         """Make the tables that are not there yet, and say how the arms stand to each other."""
         for record in (ArmRecord, Trial, *DETAILS):
-            self._connection.execute(create(record))
+            complete(self._connection, record)
         self._connection.execute("DELETE FROM arms")
         insert(self._connection, self._arms)
         self._put(schema_version=SCHEMA_VERSION)

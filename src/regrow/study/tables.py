@@ -1,7 +1,8 @@
 """Frozen dataclasses as rows of SQLite: CREATE, INSERT and SELECT derived from their fields.
 
 A field is an int, a float, a str, a bool or a tuple (of these, or of tuples), and may be None. What is read is equal
-to what was written, and not a number stays not a number.
+to what was written, and not a number stays not a number. Fields of later date must have a default, which is what is
+read where a folder has no such column; `complete` adds it before anything is written.
 """
 
 from __future__ import annotations
@@ -69,11 +70,17 @@ def create(record: type) -> str:
     """The statement that makes the table, unless it is there."""
     found = _TABLES[record]
     columns = ["trial TEXT NOT NULL REFERENCES trials"] if found.of_trial else []
-    columns += [
-        f"{column.name} {_KINDS[column.kind]}{'' if column.optional else ' NOT NULL'}"
-        for column in _columns(record)
-    ]
+    columns += map(_declared, _columns(record))
     return f"CREATE TABLE IF NOT EXISTS {found.name} ({', '.join(columns)}, PRIMARY KEY ({_key(found)}))"
+
+
+def complete(connection: sqlite3.Connection, record: type) -> None:
+    """Make the table, or add to the one that is there the columns that came later."""
+    connection.execute(create(record))
+    there = _there(connection, record)
+    for column in _columns(record):
+        if column.name not in there:
+            connection.execute(f"ALTER TABLE {_TABLES[record].name} ADD COLUMN {_declared(column)}")
 
 
 def insert(connection: sqlite3.Connection, records: Iterable[object], *, trial: str = "") -> None:
@@ -91,7 +98,8 @@ def select(
     connection: sqlite3.Connection, record: type[Record], *, trial: str | None = None
 ) -> dict[str, tuple[Record, ...]]:
     """Read records in the order in which they were written, by trial; all under "" that belong to none."""
-    found, columns = _TABLES[record], _columns(record)
+    found, there = _TABLES[record], _there(connection, record)
+    columns = [column for column in _columns(record) if column.name in there]
     first = "trial" if found.of_trial else "''"
     names = ", ".join((first, *(column.name for column in columns)))
     where, values = (" WHERE trial = ?", (trial,)) if trial is not None else ("", ())
@@ -108,6 +116,15 @@ def select(
         }
         several.setdefault(owner, []).append(record(**told))
     return {owner: tuple(own) for owner, own in several.items()}
+
+
+def _there(connection: sqlite3.Connection, record: type) -> set[str]:
+    """The columns that the table has."""
+    return {row[1] for row in connection.execute(f"PRAGMA table_info({_TABLES[record].name})")}
+
+
+def _declared(column: _Column) -> str:
+    return f"{column.name} {_KINDS[column.kind]}{'' if column.optional else ' NOT NULL'}"
 
 
 def _key(found: Table) -> str:

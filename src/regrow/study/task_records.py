@@ -40,7 +40,10 @@ class HealthRecord:
         weight_norm: Length of the layer's weights, sqrt(sum of w^2); None if not finite.
         effective_rank: How many directions what the units give has, exp(entropy of the shares of its singular values);
             None where the study did not ask.
-        srank: The fewest singular values that make up 99 % of their sum.
+        srank: The fewest singular values that make up 99 % of their sum; None as above.
+        rare: Share of the units that give something on fewer than one image of a hundred, but on some; None as above.
+        step: Length of the step that the optimizer would make next, over that of the layer's weights or of fresh ones,
+            whichever is larger; None as above.
     """
 
     task: int
@@ -50,6 +53,8 @@ class HealthRecord:
     weight_norm: float | None
     effective_rank: float | None = None
     srank: float | None = None
+    rare: float | None = None
+    step: float | None = None
 
 
 @table("probes", key="task", later=True)

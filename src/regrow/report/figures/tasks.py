@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+import math
+from collections.abc import Callable, Iterator, Mapping, Sized
 from dataclasses import dataclass
 from functools import partial
 from operator import attrgetter
+from typing import Final
 
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
@@ -67,7 +69,7 @@ def health(results: Results, cell: str) -> Iterator[Drawing]:
             f"n = {counts}. A symptom, not a verdict."
         ),
         alt="Small line charts by task, one line an arm.",
-        size=axes.panels_size(len(panels), columns=len(panels), high=2.3),
+        size=axes.panels_size(len(panels), columns=_beside(panels), high=2.3),
         narrow=axes.narrow_panels(len(panels)),
         draw=partial(_draw_health, results, panels),
     )
@@ -113,6 +115,9 @@ def probes(results: Results, cell: str) -> Iterator[Drawing]:
     )
 
 
+_IN_A_ROW: Final = 4
+
+
 @dataclass(frozen=True)
 class _Panel:
     """One number of the units."""
@@ -121,14 +126,18 @@ class _Panel:
     told: str
     number: Callable[[HealthRecord], float | None]
     scale: float = 1.0
+    most: float = math.inf
 
 
 _PANELS = (
-    _Panel("Dead (%)", "Dead: gives 0 on all test images looked at.", attrgetter("dead"), 100.0),
+    _Panel(
+        "Dead (%)", "Dead: gives 0 on all test images looked at.", attrgetter("dead"), 100.0, 100.0
+    ),
     _Panel(
         "Dormant (%)",
         "Dormant: gives at most a tenth of its layer's mean.",
         attrgetter("dormant"),
+        100.0,
         100.0,
     ),
     _Panel(
@@ -141,7 +150,25 @@ _PANELS = (
         "Effective rank: the exponential of the entropy of the shares of the singular values of what units give.",
         attrgetter("effective_rank"),
     ),
+    _Panel(
+        "Rare-firing (%)",
+        "Rare-firing: gives something, but on fewer than one image of a hundred.",
+        attrgetter("rare"),
+        100.0,
+        100.0,
+    ),
+    _Panel(
+        "Step / weight (%)",
+        "Step: the length of the optimizer's next step, over that of the layer's weights.",
+        attrgetter("step"),
+        100.0,
+    ),
 )
+
+
+def _beside(panels: Sized) -> int:
+    """How many stand in a row."""
+    return len(panels) if len(panels) <= _IN_A_ROW else 3
 
 
 def _of_arms(results: Results, numbers: Callable[[str], ByTask]) -> dict[str, ByTask]:
@@ -189,10 +216,13 @@ def _draw_health(
     results: Results, panels: Mapping[_Panel, Mapping[str, ByTask]], figure: FigureBase
 ) -> None:
     titles = [panel.title for panel in panels]
-    grid = axes.panels(figure, titles, columns=len(panels), ylabel="")
+    grid = axes.panels(figure, titles, columns=_beside(panels), ylabel="")
     handles: list[Artist] = []
     for ax, (panel, found) in zip(grid, panels.items(), strict=True):
         own = _lines(results, ax, found, scale=panel.scale)
+        axes.same_scale(
+            [ax], low=0.0, high=panel.most
+        )  # bands of few seeds reach further than the numbers can
         handles = own if len(own) > len(handles) else handles
     axes.legend_of_panels(figure, handles)
 
