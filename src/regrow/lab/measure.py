@@ -32,7 +32,9 @@ def measure(
             found += task_loss(loss, outputs, labels, reduction="sum").to(torch.float64)
             if loss == "cross-entropy":
                 right += int(right_answers(outputs, labels).sum())
-    return finite_or_none(float(found) / len(y)), right / len(y) if loss == "cross-entropy" else None
+    return finite_or_none(float(found) / len(y)), right / len(
+        y
+    ) if loss == "cross-entropy" else None
 
 
 def logits_of(model: nn.Module, x: Tensor) -> Tensor:

@@ -158,10 +158,9 @@ class Run:
             looks = self.spec.stream.ends_task(epoch) or self.diverged
         tests = [self._test(member, epoch) if looks else (None, None) for member in self.members]
         started += self._diagnose(epoch)
-        if self._checks_at(epoch) and not self.diverged:
-            if not whole or accuracy <= majority_share(self.data.y_train) + STUCK_MARGIN:
-                self.restarts += 1
-                self.members[0].restart(self.restarts)
+        if not self.diverged and self._checks_at(epoch) and (not whole or self._stuck(accuracy)):
+            self.restarts += 1
+            self.members[0].restart(self.restarts)
         if len(self.members) > 1:
             self.partners += partner_records(epoch, self.members, found, tests)
         record = EpochRecord(
@@ -201,6 +200,10 @@ class Run:
         return seconds
 
     # ---- the arms "restart" and "restart-each-task"
+
+    def _stuck(self, accuracy: float) -> bool:
+        """Whether a network has learnt nothing."""
+        return accuracy <= majority_share(self.data.y_train) + STUCK_MARGIN
 
     def _checks_at(self, epoch: int) -> bool:
         """Whether the arm may restart after this epoch."""

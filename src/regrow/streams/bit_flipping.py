@@ -102,10 +102,7 @@ def _target(settings: BitFlipping, *, seed: int) -> _Target:
 
     weights, bias = signs(units, bits), signs(units)
     negative = (bits - weights.sum(1)) / 2
-    if settings.form == "article":
-        counted = negative + (1 - bias) / 2
-    else:
-        counted = negative + bias / 2
+    counted = negative + ((1 - bias) / 2 if settings.form == "article" else bias / 2)
     # In float64, so that a count that must be above its bound is not taken for equal to it.
     above = settings.beta * (bits + 1) - counted.double() - bias.double()
     return _Target(weights=weights, above=above, outer=signs(units), offset=signs())

@@ -226,7 +226,7 @@ class Study(_Part):
     @model_validator(mode="before")
     @classmethod
     def _data_of_the_stream(cls, document: Any) -> Any:
-        """A stream that makes its own examples needs no `[data]`: how many inputs there are is all that is left of it."""
+        """A stream that makes its examples needs no `[data]`: all that is left of it is how many inputs there are."""
         if not isinstance(document, Mapping):
             return document
         given = dict(cast("Mapping[str, Any]", document))

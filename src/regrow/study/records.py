@@ -307,6 +307,11 @@ class TrialResult:
         return self.epochs[-1] if self.epochs else None
 
     @property
+    def number(self) -> float | None:
+        """What the trial is judged by: its accuracy, or its error where numbers are learnt."""
+        return self.accuracy if self.judged_loss is None else self.judged_loss
+
+    @property
     def accuracy(self) -> float | None:
         """What the trial is judged by: the last epoch's test accuracy, or what its stream says."""
         if self.judged is not None or self.last is None:

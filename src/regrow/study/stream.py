@@ -235,9 +235,7 @@ class BitFlipping(TaskStream):
 AT_EACH_TASK: Final = "restart-each-task"
 """The recipe that a stream's other arms are measured by: a fresh network for each task."""
 
-AnyStream = (
-    RandomLabels | Permuted | PermutedLabels | Stationary | WarmStart | Noisy | BitFlipping
-)
+AnyStream = RandomLabels | Permuted | PermutedLabels | Stationary | WarmStart | Noisy | BitFlipping
 StreamChoice = Annotated[AnyStream, Field(discriminator="kind")]
 """The table `[stream]`."""
 
@@ -247,6 +245,7 @@ KINDS: Final[dict[str, type[TaskStream]]] = {
     get_args(kind.model_fields["kind"].annotation)[0]: kind for kind in get_args(AnyStream)
 }
 """The kinds by name."""
+
 
 def makes_examples(stream: object) -> bool:
     """Whether a `[stream]`, as it was written, makes its own examples."""
@@ -299,6 +298,6 @@ def refuse_beside_stream(
         )
     if recipe == "restart":
         raise ConfigError(
-            f"{where}: recipe 'restart' begins anew where a network is no better than the commonest class, and [stream] "
-            f"kind 'bit-flipping' has no classes; '{AT_EACH_TASK}' begins anew with each task"
+            f"{where}: recipe 'restart' begins anew where a network is no better than the commonest class, and "
+            f"[stream] kind 'bit-flipping' has no classes; '{AT_EACH_TASK}' begins anew with each task"
         )
