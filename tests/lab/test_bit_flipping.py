@@ -132,7 +132,9 @@ def test_what_a_trial_gets_is_the_same_alone_and_beside_others() -> None:
 @pytest.mark.slow
 def test_the_number_of_processes_changes_nothing(tmp_path: Path) -> None:
     study = a_study(seeds=[0, 1], grid={"train.lr": [0.01, 0.02]})
-    rows = [tables(go(study, tmp_path / str(jobs), engine="stack", jobs=jobs).folder) for jobs in (1, 2)]
+    rows = [
+        tables(go(study, tmp_path / str(jobs), engine="stack", jobs=jobs).folder) for jobs in (1, 2)
+    ]
     assert rows[0] == rows[1]
 
 
@@ -169,7 +171,7 @@ def test_recipes_are_tried_with_numbers(recipe: str) -> None:
 
 def test_a_ranking_by_right_answers_is_told_that_there_are_none() -> None:
     study = a_study(arms={"a": {"recipe": "repr", "settings": {"rank_by": "oracle"}}})
-    with pytest.raises(ConfigError, match="arm a: accuracy needs .* class numbers"):
+    with pytest.raises(ConfigError, match=r"arm a: accuracy needs .* class numbers"):
         preflight(plan(study).trials)
 
 
@@ -189,7 +191,8 @@ def test_the_data_set_is_that_of_the_stream() -> None:
 def test_the_study_file_needs_no_data(tmp_path: Path) -> None:
     file = tmp_path / "bits.toml"
     file.write_text(
-        'name = "bits"\n[model]\nname = "mlp"\n[stream]\nkind = "bit-flipping"\ntasks = 2\n[arms.none]\nrecipe = "none"\n'
+        'name = "bits"\n[model]\nname = "mlp"\n[stream]\nkind = "bit-flipping"\ntasks = 2\n'
+        '[arms.none]\nrecipe = "none"\n'
     )
     found = load_plan(file, Overrides(settings=("stream.examples=5",))).study
     assert (found.data.name, found.train.epochs) == ("bits", 2)

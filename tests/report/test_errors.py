@@ -174,7 +174,11 @@ def test_the_sentences_and_tables_call_it_an_error(one: Results) -> None:
     assert "Failed: diverged or crashed." in table.caption
     assert "below 0 the first is better" in paired_table(cell).caption
     texts = [told.text, table.caption, paired_table(cell).caption]
-    for own in (tasks_table(one, "base"), chance_table(one, "base"), overview_table(summarise(one))):
+    for own in (
+        tasks_table(one, "base"),
+        chance_table(one, "base"),
+        overview_table(summarise(one)),
+    ):
         texts += [own.caption, *own.columns]
     for text in texts:
         assert "ccurac" not in text

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -140,7 +142,7 @@ def bit_flipping(asked: BitFlipping, seed: int, index: int) -> Oracle:
     biases, outer = signs(asked.units, numbers), signs(asked.units, numbers)
     (offset,) = signs(1, numbers)
 
-    def answer(bits: list[float]) -> float:
+    def answer(bits: Sequence[int]) -> float:
         total = float(offset)
         for unit in range(asked.units):
             own = weights[unit * asked.bits : (unit + 1) * asked.bits]
@@ -211,7 +213,9 @@ CASES: list[AnyStream] = [
     BitFlipping(kind="bit-flipping", tasks=4, examples=7, units=30),
     BitFlipping(kind="bit-flipping", tasks=3, examples=7, form="shipped", units=30),
     # Several flips in a task, and tasks without one; a threshold that is a whole number.
-    BitFlipping(kind="bit-flipping", tasks=3, examples=9, flip_every=4, bits=9, flipping=3, beta=0.5),
+    BitFlipping(
+        kind="bit-flipping", tasks=3, examples=9, flip_every=4, bits=9, flipping=3, beta=0.5
+    ),
     BitFlipping(kind="bit-flipping", tasks=4, examples=5, flip_every=11, bits=6, flipping=6),
     BitFlipping(kind="bit-flipping", tasks=2, examples=5, bits=3, flipping=0, form="shipped"),
 ]
@@ -315,7 +319,7 @@ def test_tasks_of_bits_follow_each_other_as_one_stream() -> None:
     whole_stream = tasks.task(one, DATA, seed=3, index=0).images[..., :5]
     cut = [tasks.task(four, DATA, seed=3, index=index).images[..., :5] for index in range(4)]
     assert torch.equal(torch.cat(cut), whole_stream)
-    changed = [int((a[-1] != b[0]).sum()) for a, b in zip(cut, cut[1:], strict=False)]
+    changed = [int((a[-1] != b[0]).sum()) for a, b in pairwise(cut)]
     assert changed == [1, 1, 1]
 
 

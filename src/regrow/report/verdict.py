@@ -144,7 +144,9 @@ def _difference(comparison: Comparison, judged: Judged) -> str:
     if numbers.mean_difference is None:
         return ""
     unit = judged.unit
-    what = judged.title if unit.lower else f"Mean {judged.accuracy}"  # an error is a mean by its name
+    what = (
+        judged.title if unit.lower else f"Mean {judged.accuracy}"
+    )  # an error is a mean by its name
     text = (
         f"{what} {unit.value(numbers.mean_b)}{unit.sign} under {comparison.versus}, "
         f"{unit.value(numbers.mean_a)}{unit.sign} under {comparison.arm}: a difference of "

@@ -117,8 +117,7 @@ def refuse_data(settings: asked.TaskStream, source: Source) -> None:
 def chance(settings: asked.TaskStream, source: Source) -> float | None:
     """What a network reaches that has learnt nothing: the share of the commonest class, or 1 / K of drawn labels.
 
-    Returns:
-        The share; None where numbers are learnt, of which each seed has its own.
+    None where numbers are learnt, of which each seed has its own.
     """
     if settings.loss == "squared":
         return None
