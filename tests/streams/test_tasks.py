@@ -210,13 +210,15 @@ CASES: list[AnyStream] = [
     WarmStart(kind="warm-start", steps=9, share=0.25, first_labels="random"),
     Noisy(kind="noisy", tasks=2, epochs=3),
     Noisy(kind="noisy", tasks=2, epochs=3, noise=0.6, noisy_tasks=1),
-    BitFlipping(kind="bit-flipping", tasks=4, examples=7, units=30),
-    BitFlipping(kind="bit-flipping", tasks=3, examples=7, form="shipped", units=30),
+    BitFlipping(kind="bit-flipping", tasks=4, examples=7, units=12),
+    BitFlipping(kind="bit-flipping", tasks=3, examples=7, form="shipped", units=12),
     # Several flips in a task, and tasks without one; a threshold that is a whole number.
     BitFlipping(
         kind="bit-flipping", tasks=3, examples=9, flip_every=4, bits=9, flipping=3, beta=0.5
     ),
-    BitFlipping(kind="bit-flipping", tasks=4, examples=5, flip_every=11, bits=6, flipping=6),
+    BitFlipping(
+        kind="bit-flipping", tasks=4, examples=5, flip_every=11, bits=6, flipping=6, units=9
+    ),
     BitFlipping(kind="bit-flipping", tasks=2, examples=5, bits=3, flipping=0, form="shipped"),
 ]
 
