@@ -99,6 +99,14 @@ def test_a_stream_is_trained_as_in_a_loop_written_out(
     assert all(each.train_accuracy is None for each in result.epochs)
 
 
+def test_what_is_looked_at_in_units_takes_numbers_too() -> None:
+    study = a_study(diagnostics={"ranks": True}, arms={"none": ARMS["none"]})
+    result = run_trial(spec_of(study, "none"), data_of(study))
+    assert [each.task for each in result.health] == [1, 2, 3]
+    assert all(each.step is not None and each.step > 0 for each in result.health)
+    assert all(each.effective_rank is not None for each in result.health)
+
+
 @pytest.mark.parametrize("engine", ["modules", "stack"])
 def test_it_goes_on_in_mid_stream_bit_for_bit(tmp_path: Path, engine: EngineName) -> None:
     """A task of which flips take place within it, too."""

@@ -50,7 +50,7 @@ class TaskLog:
     ) -> None:
         self._stream, self._source, self._seed = stream, source, seed
         self._probe_steps = asked.probe_steps
-        self._health = TaskHealth(model, source.x_train[:2], ranks=asked.ranks)
+        self._health = TaskHealth(model, source.x_train[:2], ranks=asked.ranks, loss=stream.loss)
         self.layers = self._health.layers
         self.chance = tasks.chance(stream, source)
         self._tasks: list[TaskRecord] = []
