@@ -10,8 +10,8 @@ from pydantic import Field
 from regrow.lab.data.dataset import Dataset
 from regrow.lab.settings import Settings
 
-_SHOWN = 2
-"""Examples, all of 0: recipes are traced with them, nothing is trained on them."""
+_SHOWN = 256
+"""Examples: networks are traced with them, and gains may be set by them; nothing is trained on them."""
 
 
 class BitsSettings(Settings):
@@ -25,15 +25,18 @@ class BitsSettings(Settings):
 
 
 def made_bits(settings: BitsSettings, *, data_dir: Path | None, cache_dir: Path | None) -> Dataset:
-    """Make a data set of two examples of 0, whose targets are numbers.
+    """Make a data set of a few examples of random bits, always the same, whose targets are numbers: 0.
 
     Returns:
-        Images (2, 1, 1, bits) and targets (2,), both float32. What is trained on is made by `regrow.streams`.
+        Images (256, 1, 1, bits) and targets (256,), both float32. What is trained on is made by `regrow.streams`.
     """
     del data_dir, cache_dir
     import torch  # noqa: PLC0415 # a study file is checked before torch is loaded
 
-    images, targets = torch.zeros(_SHOWN, 1, 1, settings.bits), torch.zeros(_SHOWN)
+    numbers = torch.Generator().manual_seed(0)
+    shape = (_SHOWN, 1, 1, settings.bits)
+    images = torch.randint(2, shape, generator=numbers, device="cpu").float()
+    targets = torch.zeros(_SHOWN)
     return Dataset(
         name="bits",
         x_train=images,
