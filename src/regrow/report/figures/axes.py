@@ -229,14 +229,18 @@ def quartiles(values: Sequence[float]) -> tuple[float, float, float]:
     return low, middle, high
 
 
-def errors_axis(ax: Axes, values: Sequence[float]) -> None:
-    """Fit the y axis to errors: from 0 on, or on a logarithmic scale where some are many times as large as others."""
+def errors_axis(ax: Axes, values: Sequence[float], *, ends: Sequence[float] = ()) -> None:
+    """Fit the y axis to errors: from 0 on, or on a logarithmic scale where some are many times as large as others.
+
+    The upper ends of their intervals are shown, but not where they would make the errors small.
+    """
     known = [value for value in values if value > 0]
     if known and max(known) > _MANY_TIMES * min(known):
         ax.set_yscale("log")
         ax.set_ylim(min(known) / 1.5, 1.5 * max(known))
     else:
-        ax.set_ylim(0.0, 1.06 * max(known, default=1.0))
+        top = max(known, default=1.0)
+        ax.set_ylim(0.0, 1.06 * min(max(top, *ends), 1.5 * top) if ends else 1.06 * top)
 
 
 def accuracy_axis(ax: Axes, results: Results, cell: str) -> list[Artist]:

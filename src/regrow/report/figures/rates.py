@@ -80,6 +80,7 @@ def _draw(results: Results, curves: Curves, figure: FigureBase) -> None:
     ax.set_xscale("log")
     ax.set_xlabel("Learning rate")
     if unit.lower:
-        axes.errors_axis(ax, [y[1] for points in ends.values() for _, y in points])
+        every = [y for points in ends.values() for _, y in points]
+        axes.errors_axis(ax, [y[1] for y in every], ends=[y[2] for y in every])
     ax.set_ylabel(f"{judged.title}{unit.of_value}")
     axes.legend_above(ax, handles)

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator, Mapping, Sized
 from dataclasses import dataclass
 from functools import partial
 from operator import attrgetter
-from statistics import fmean
 from typing import Final
 
 from matplotlib.artist import Artist
@@ -222,7 +221,10 @@ def _draw_accuracy(
     if chance is not None:
         ax.axhline(100 * chance, color=INK, lw=0.8, ls=(0, (2, 2)), zorder=1)
     if unit.lower:
-        axes.errors_axis(ax, [fmean(own[task]) for own in found.values() for task in own])
+        every = [
+            axes.mean_in_interval(numbers) for own in found.values() for numbers in own.values()
+        ]
+        axes.errors_axis(ax, [y[1] for y in every], ends=[y[2] for y in every])
     ax.set_ylabel(f"{_online_of(unit)}{unit.of_value}")
     axes.legend_above(ax, handles)
 
