@@ -199,3 +199,36 @@ def test_one_networks_infinity_stays_its_own() -> None:
     SGD(Stack(alone[1:]), lr=0.1).train(images[1:], labels[1:])
     for key, value in alone[1].state_dict().items():
         assert torch.equal(models[1].state_dict()[key], value)
+
+
+def numbers_net() -> nn.Module:
+    """A network of one number, as bit flipping has it."""
+    return nn.Sequential(nn.Flatten(), nn.Linear(20, 5), nn.ReLU(), nn.Linear(5, 1))
+
+
+@pytest.mark.parametrize(
+    ("name", "batched", "samples"), crossed(["sgd", "momentum", "adam"], [False, True], [1, 4])
+)
+def test_a_number_is_learnt_as_plain_modules_learn_it(
+    name: str, batched: bool, samples: int
+) -> None:
+    ours, theirs, settings, factor = OPTIMIZERS[name]
+    models = several(numbers_net, 3, dtype=torch.float64)
+    plain = copies(models)
+    rates = [factor * rate for rate in RATES]
+    stack = Stack(models, batched=batched, loss="squared")
+    optimizer = ours(stack, lr=rates, **settings)
+    generator = torch.Generator().manual_seed(0)
+    bits = torch.randint(2, (STEPS, 3, samples, 1, 1, 20), generator=generator).double()
+    targets = bits.sum((3, 4, 5)) / 10 - 1
+    found = [optimizer.train(*pair)[0] for pair in zip(bits, targets, strict=True)]
+    for at, (model, other) in enumerate(zip(models, plain, strict=True)):
+        steps = theirs(other.parameters(), lr=rates[at], **settings)
+        for step in range(STEPS):
+            loss = F.mse_loss(other(bits[step, at]).squeeze(1), targets[step, at])
+            steps.zero_grad()
+            loss.backward()
+            steps.step()
+            torch.testing.assert_close(found[step][at], loss.detach(), rtol=1e-9, atol=1e-11)
+        for mine, its in zip(model.parameters(), other.parameters(), strict=True):
+            torch.testing.assert_close(mine, its, rtol=1e-9, atol=1e-11)

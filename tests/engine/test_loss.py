@@ -1,4 +1,4 @@
-"""Cross-entropy of several networks against torch's, one by one; what counts as right."""
+"""Losses of several networks against torch's, one by one; what counts as right."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
-from regrow.engine.loss import CrossEntropy, Reduction
+from regrow.engine.loss import CrossEntropy, Reduction, SquaredError
+from regrow.errors import ShapeError
 
 NAN, INF = float("nan"), float("inf")
 
@@ -68,3 +69,39 @@ def test_what_is_right(scores: list[float], label: int, right: int) -> None:
     logits = torch.tensor(scores)[None, :, None]
     loss = CrossEntropy(logits, torch.empty_like(logits))
     assert int(loss(torch.tensor([label]), reduction="mean")[1]) == right
+
+
+@pytest.mark.parametrize("reduction", ["mean", "sum"])
+@pytest.mark.parametrize("samples", [1, 7, 64])
+def test_squared_error_is_torchs(samples: int, reduction: Reduction) -> None:
+    outputs, _ = given(3, 1, samples, dtype=torch.float64)
+    targets = torch.arange(3.0 * samples, dtype=torch.float64).view(3, samples).sin()
+    grad = torch.full_like(outputs, NAN)
+    losses, right = SquaredError(outputs, grad)(targets, reduction=reduction)
+    for number, (numbers, told) in enumerate(zip(outputs, targets, strict=True)):
+        own = numbers.T.clone().requires_grad_()
+        loss = F.mse_loss(own[:, 0], told, reduction=reduction)
+        loss.backward()
+        torch.testing.assert_close(losses[number], loss.detach(), rtol=1e-12, atol=1e-12)
+        assert own.grad is not None
+        torch.testing.assert_close(grad[number], own.grad.T, rtol=1e-12, atol=1e-14)
+    assert right.tolist() == [0, 0, 0]
+
+
+def test_neighbours_change_no_bit_of_a_squared_error() -> None:
+    for samples in (*range(1, 40), 128, 611):
+        outputs, _ = given(5, 1, samples, dtype=torch.float32)
+        targets = torch.linspace(-3, 3, 5 * samples).view(5, samples)
+        grad = torch.empty_like(outputs)
+        losses, _ = SquaredError(outputs, grad)(targets, reduction="mean")
+        for number in range(5):
+            alone = torch.empty_like(grad[:1])
+            one = SquaredError(outputs[number : number + 1].clone(), alone)
+            loss, _ = one(targets[number], reduction="mean")
+            assert torch.equal(loss[0], losses[number])
+            assert torch.equal(alone[0], grad[number])
+
+
+def test_a_squared_error_is_of_one_number() -> None:
+    with pytest.raises(ShapeError, match=r"must give one number, \(B, 1\), got \(B, 2\)"):
+        SquaredError(torch.zeros(1, 2, 3), torch.zeros(1, 2, 3))

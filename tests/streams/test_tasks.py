@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -16,6 +18,7 @@ from regrow.streams.task import Task, dice
 from regrow.study.stream import (
     KINDS,
     AnyStream,
+    BitFlipping,
     Noisy,
     Permuted,
     PermutedLabels,
@@ -64,7 +67,7 @@ def lists(
     return flat(data.x_train), data.y_train.tolist(), flat(data.x_test), data.y_test.tolist()
 
 
-Oracle = tuple[list[Any], list[int], list[Any], list[int]]
+Oracle = tuple[list[Any], list[Any], list[Any], list[Any]]
 
 
 def sampled(asked: Any, seed: int, index: int) -> list[int]:
@@ -131,6 +134,60 @@ def noisy(asked: Noisy, seed: int, index: int) -> Oracle:
     return x, y, x_test, y_test
 
 
+def bit_flipping(asked: BitFlipping, seed: int, index: int) -> Oracle:
+    """One example after the other from the first task's first, as a machine that makes them would go on."""
+    numbers = dice("target", seed)
+    inputs, fast = asked.bits + 1, asked.bits - asked.flipping
+    weights = signs(asked.units * asked.bits, numbers)
+    biases, outer = signs(asked.units, numbers), signs(asked.units, numbers)
+    (offset,) = signs(1, numbers)
+
+    def answer(bits: Sequence[int]) -> float:
+        total = float(offset)
+        for unit in range(asked.units):
+            own = weights[unit * asked.bits : (unit + 1) * asked.bits]
+            heard = sum(w * x for w, x in zip(own, bits, strict=True)) + biases[unit]
+            negative = own.count(-1)
+            if asked.form == "article":
+                negative += biases[unit] == -1
+                # In whole numbers: how many of its inputs, the constant 1 too, agree with its weights.
+                agree = sum((w == 1) == (x == 1) for w, x in zip(own, bits, strict=True))
+                assert heard + negative == agree + (biases[unit] == 1)
+            else:
+                negative += biases[unit] / 2
+            total += outer[unit] * (heard > asked.beta * inputs - negative)
+        return total
+
+    slow = whole(0, 2, asked.flipping, dice("slow bits", seed))
+    every = asked.flip_every or asked.examples
+    images: list[Any] = []
+    for task in range(index + 1):
+        drawn = whole(0, 2, asked.examples * fast, dice("bits", seed, task))
+        images = []
+        for place in range(asked.examples):
+            number = task * asked.examples + place
+            if number and number % every == 0 and asked.flipping:
+                numbers = dice("flip", seed, number // every)
+                if asked.form == "article":
+                    flips = int(torch.randint(asked.flipping, (), generator=numbers))
+                    slow[flips] = 1 - slow[flips]
+                else:
+                    slow = whole(0, 2, asked.flipping, numbers)
+            images.append([[*slow, *drawn[place * fast : (place + 1) * fast]]])
+    drawn = whole(0, 2, 512 * fast, dice("test bits", seed, index))
+    tested = [[[*slow, *drawn[n * fast : (n + 1) * fast]]] for n in range(512)]
+    return (
+        images,
+        [answer(bits) for (bits,) in images],
+        tested,
+        [answer(bits) for (bits,) in tested],
+    )
+
+
+def signs(count: int, numbers: torch.Generator) -> list[int]:
+    return [2 * one - 1 for one in whole(0, 2, count, numbers)]
+
+
 ORACLES = {
     RandomLabels: random_labels,
     Permuted: permuted,
@@ -138,6 +195,7 @@ ORACLES = {
     Stationary: stationary,
     WarmStart: warm_start,
     Noisy: noisy,
+    BitFlipping: bit_flipping,
 }
 
 CASES: list[AnyStream] = [
@@ -152,12 +210,22 @@ CASES: list[AnyStream] = [
     WarmStart(kind="warm-start", steps=9, share=0.25, first_labels="random"),
     Noisy(kind="noisy", tasks=2, epochs=3),
     Noisy(kind="noisy", tasks=2, epochs=3, noise=0.6, noisy_tasks=1),
+    BitFlipping(kind="bit-flipping", tasks=4, examples=7, units=12),
+    BitFlipping(kind="bit-flipping", tasks=3, examples=7, form="shipped", units=12),
+    # Several flips in a task, and tasks without one; a threshold that is a whole number.
+    BitFlipping(
+        kind="bit-flipping", tasks=3, examples=9, flip_every=4, bits=9, flipping=3, beta=0.5
+    ),
+    BitFlipping(
+        kind="bit-flipping", tasks=4, examples=5, flip_every=11, bits=6, flipping=6, units=9
+    ),
+    BitFlipping(kind="bit-flipping", tasks=2, examples=5, bits=3, flipping=0, form="shipped"),
 ]
 
 
 def as_lists(task: Task) -> Oracle:
     def flat(images: Tensor) -> list[Any]:
-        assert images.shape[1:] == SHAPE
+        assert images.shape[1:] == SHAPE or images.shape[1:3] == (1, 1)  # the latter of bits
         return images.flatten(2).tolist()
 
     labels, test_labels = task.labels.tolist(), task.test_labels.tolist()
@@ -181,13 +249,17 @@ def test_a_task_is_that_of_the_protocol(asked: AnyStream) -> None:
 
 
 @pytest.mark.parametrize("asked", CASES, ids=lambda asked: asked.kind)
-def test_an_epoch_goes_through_the_images_in_random_orders(asked: AnyStream) -> None:
+def test_an_epoch_goes_through_the_images_in_its_order(asked: AnyStream) -> None:
     batch = 4
     count = len(tasks.task(asked, DATA, seed=1, index=1).images)
     found = [
         tasks.order(asked, seed=1, epoch=epoch, images=count, batch_size=batch).tolist()
         for epoch in (1, 2)
     ]
+    if isinstance(asked, BitFlipping):  # as they were made: bits flip between them
+        assert found == [list(range(asked.examples))] * 2
+        assert asked.examples == tasks.images_per_epoch(asked, available=N, batch_size=batch)
+        return
     assert found[0] != found[1]
     wanted = count if asked.steps is None else asked.steps * batch
     assert len(found[0]) == wanted
@@ -239,3 +311,25 @@ def test_more_images_than_there_are_is_told() -> None:
     asked = Permuted(kind="permuted", tasks=1, epochs=1, images=15)
     with pytest.raises(ConfigError, match=r"stream\.images: must be at most 14, .* got 15"):
         tasks.refuse_data(asked, DATA)
+
+
+def test_tasks_of_bits_follow_each_other_as_one_stream() -> None:
+    """However it is cut into tasks, the slow bits are the same at the same example."""
+    parts: dict[str, Any] = {"kind": "bit-flipping", "flip_every": 6, "bits": 8, "flipping": 5}
+    one = BitFlipping(tasks=1, examples=24, **parts)
+    four = BitFlipping(tasks=4, examples=6, **parts)
+    whole_stream = tasks.task(one, DATA, seed=3, index=0).images[..., :5]
+    cut = [tasks.task(four, DATA, seed=3, index=index).images[..., :5] for index in range(4)]
+    assert torch.equal(torch.cat(cut), whole_stream)
+    changed = [int((a[-1] != b[0]).sum()) for a, b in pairwise(cut)]
+    assert changed == [1, 1, 1]
+
+
+def test_units_of_the_target_are_on_as_often_as_the_threshold_says() -> None:
+    """A unit is on if at least 15 of 21 fair bits agree, but that the constant is no bit: (P(15 of 20) + P(14)) / 2."""
+    asked = BitFlipping(kind="bit-flipping", tasks=1, examples=4000, flipping=0)
+    labels = torch.cat([tasks.task(asked, DATA, seed=s, index=0).labels for s in range(20)])
+    # Of 100 units each with a random sign the sum has a second moment of 100 p around an offset of 1 or -1; p is
+    # 0.0392. Seeds differ in their units: within a sixth of it.
+    assert float((labels.square()).mean()) == pytest.approx(100 * 0.0392 + 1, rel=0.17)
+    assert torch.equal(labels, labels.round())

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final, Self
 
 from regrow.cli.exits import say
 from regrow.lab.events import Ended, Event, Noticed, Progressed
+from regrow.report.unit import ACCURACY, ERROR, Unit
 from regrow.report.wording import count
 
 if TYPE_CHECKING:
@@ -29,8 +30,9 @@ SILENT_S: Final = 25.0
 
 @dataclass
 class ArmProgress:
-    """How far an arm is: its trials, those that ended, and the accuracies of those that have one."""
+    """How far an arm is: its trials, those that ended, and the accuracies (or errors) of those that have one."""
 
+    unit: Unit = ACCURACY
     trials: int = 0
     ended: int = 0
     measured: int = 0
@@ -38,7 +40,7 @@ class ArmProgress:
 
     @property
     def mean(self) -> float | None:
-        """Mean accuracy so far; None without any."""
+        """Mean so far; None without any."""
         return self.sum / self.measured if self.measured else None
 
     def end(self, accuracy: float | None) -> None:
@@ -78,7 +80,7 @@ class Progress:
         self._begun: dict[str, int] = {}
         self._left = 0
         for spec in specs:
-            arm = self.arms.setdefault(spec.label, ArmProgress())
+            arm = self.arms.setdefault(spec.label, ArmProgress(unit=_unit(spec)))
             arm.trials += 1
             ended = spec.trial in accuracies
             if ended:
@@ -104,7 +106,7 @@ class Progress:
             self._leave(event.spec, 0)
             del self._begun[event.spec.trial]
             self._open[event.spec.seed] -= 1
-            self.arms[event.spec.label].end(event.result.accuracy)
+            self.arms[event.spec.label].end(event.result.number)
 
     def _leave(self, spec: TrialSpec, epochs: int) -> None:
         """So many epochs of a trial are left."""
@@ -275,12 +277,22 @@ def duration(seconds: float | None) -> str:
     return f"{whole // 60} min {whole % 60:02d} s" if whole >= 60 else f"{whole} s"
 
 
+def _unit(spec: TrialSpec) -> Unit:
+    """What a trial is judged by."""
+    return ERROR if spec.loss == "squared" else ACCURACY
+
+
+def _told(unit: Unit, number: float | None) -> str:
+    """What a trial reached, or several in the mean."""
+    return "-" if number is None else f"{unit.value(number)}{unit.sign}"
+
+
 def _ended(event: Ended) -> str:
     """One trial that ended, in words."""
-    result, accuracy = event.result, event.result.accuracy
+    result = event.result
     if result.status == "crashed":
         return f"{result.trial}: crashed: {result.error}"
-    told = "-" if accuracy is None else f"{100 * accuracy:.1f} %"
+    told = _told(_unit(event.spec), result.number)
     if event.spec.partners > 1:
         told += f", mean of {event.spec.partners} networks"
     if result.status == "diverged":
@@ -293,7 +305,7 @@ def _ended(event: Ended) -> str:
 def _line(progress: Progress, what: str) -> str:
     """What happens, and where the study stands."""
     means = ", ".join(
-        f"{label} {100 * arm.mean:.1f} %"
+        f"{label} {_told(arm.unit, arm.mean)}"
         for label, arm in progress.arms.items()
         if arm.mean is not None
     )
@@ -332,8 +344,9 @@ def drawing(progress: Progress) -> Group:
         )
         table = Table("arm", box=None, pad_edge=False, header_style="dim")
         table.add_column("trials done", justify="right")
-        table.add_column("mean test accuracy", justify="right")
+        errors = any(arm.unit.lower for arm in progress.arms.values())
+        table.add_column("mean squared error" if errors else "mean test accuracy", justify="right")
         for label, arm in progress.arms.items():
-            accuracy = "-" if arm.mean is None else f"{100 * arm.mean:.1f} %"
-            table.add_row(Text(label), f"{arm.ended} of {arm.trials}", accuracy)
+            told = _told(arm.unit, arm.mean)
+            table.add_row(Text(label), f"{arm.ended} of {arm.trials}", told)
         return Group(head, Text(_work(progress), style="dim"), table)

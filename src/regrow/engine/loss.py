@@ -1,13 +1,25 @@
-"""Cross-entropy of several networks at once, and its gradient by the logits."""
+"""Losses of several networks at once, and their gradients by what the networks give: classes, or a number."""
 
 from __future__ import annotations
 
-from typing import Literal, TypeAlias, final
+from collections.abc import Mapping
+from typing import Final, Literal, Protocol, TypeAlias, final
 
 import torch
 from torch import Tensor
 
+from regrow.errors import ShapeError
+
 Reduction: TypeAlias = Literal["mean", "sum"]
+LossName: TypeAlias = Literal["cross-entropy", "squared"]
+
+
+class Loss(Protocol):
+    """A loss with its memory for one size of batch."""
+
+    def __call__(self, labels: Tensor, *, reduction: Reduction) -> tuple[Tensor, Tensor]:
+        """Read what the networks give, fill the gradient; loss and right answers of each, (N,)."""
+        ...
 
 
 @final
@@ -63,3 +75,55 @@ class CrossEntropy:
         # finite if its logits are; NaN is not above anything.
         right = (logits.max(1).indices == own) & (log_shares.amin(1) > self._lowest)
         return losses, right.sum(1)
+
+
+@final
+class SquaredError:
+    """Squared error of each network's number; the gradient on the way.
+
+        loss = sum or mean over b of (y_b - t_b)^2,   dloss/dy = 2 (y - t), divided by B for the mean
+
+    Args:
+        outputs: (N, 1, B), read at each call.
+        grad: Where the gradient goes, (N, 1, B).
+
+    Raises:
+        ShapeError: A network gives more than one number.
+
+    Examples:
+        >>> outputs, grad = torch.full((1, 1, 2), 3.0), torch.empty(1, 1, 2)
+        >>> SquaredError(outputs, grad)(torch.tensor([[1.0, 3.0]]), reduction="mean")
+        (tensor([2.]), tensor([0]))
+        >>> grad.flatten()
+        tensor([2., 0.])
+    """
+
+    def __init__(self, outputs: Tensor, grad: Tensor) -> None:
+        networks, numbers, samples = outputs.shape
+        if numbers != 1:
+            raise ShapeError(
+                f"with a squared loss a network must give one number, (B, 1), got (B, {numbers}) (Stack)"
+            )
+        self._outputs, self._grad = outputs, grad
+        self._scales = {"mean": 1.0 / samples, "sum": 1.0}
+        # No number is a right answer or a wrong one.
+        self._right = torch.zeros(networks, dtype=torch.int64, device=outputs.device)
+
+    def __call__(self, labels: Tensor, *, reduction: Reduction) -> tuple[Tensor, Tensor]:
+        """Read the numbers, fill the gradient.
+
+        Returns:
+            Loss (N,), and zeros (N,) int64: nothing is counted as right.
+        """
+        grad, scale = self._grad, self._scales[reduction]
+        torch.sub(self._outputs, labels.unsqueeze(-2), out=grad)
+        losses = grad.square().sum((1, 2)).mul_(scale)
+        grad.mul_(2.0 * scale)
+        return losses, self._right.clone()
+
+
+LOSSES: Final[Mapping[LossName, type[CrossEntropy] | type[SquaredError]]] = {
+    "cross-entropy": CrossEntropy,
+    "squared": SquaredError,
+}
+"""By name."""

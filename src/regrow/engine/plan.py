@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from regrow.engine.layers import Images, Layer, Linear, Setting, layer_of
-from regrow.engine.loss import CrossEntropy, Reduction
+from regrow.engine.loss import LOSSES, Loss, LossName, Reduction
 from regrow.engine.memory import Memory
 from regrow.engine.places import Places
 from regrow.engine.program import Program
@@ -26,6 +26,7 @@ class Plan:
         shape: Of one image.
         shared: All networks see the same images.
         learns: With a backward pass.
+        loss: Of what.
 
     Raises:
         ShapeError: The images do not fit the first layer, or the last gives no logits.
@@ -41,6 +42,7 @@ class Plan:
         shape: tuple[int, ...],
         shared: bool,
         learns: bool,
+        loss: LossName = "cross-entropy",
     ) -> None:
         if len(shape) not in (1, 3):
             raise ShapeError(f"an image must have axes (C, H, W) or (F,), got {shape} (Stack)")
@@ -57,9 +59,8 @@ class Plan:
         if last.out.ndim != 3:
             raise ShapeError("the last layer must give (B, K) logits: flatten the maps (Stack)")
         self._layers, self._last = layers, last
-        self._loss = CrossEntropy(
-            last.out, torch.empty_like(last.out) if last.grad is None else last.grad
-        )
+        grad = torch.empty_like(last.out) if last.grad is None else last.grad
+        self._loss: Loss = LOSSES[loss](last.out, grad)
         self._dense = {
             step.path: layer
             for step, layer in zip(program.steps, layers, strict=True)

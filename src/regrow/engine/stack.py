@@ -11,7 +11,7 @@ from collections.abc import Collection, Sequence
 import torch
 from torch import Tensor, nn
 
-from regrow.engine.loss import Reduction
+from regrow.engine.loss import LossName, Reduction
 from regrow.engine.memory import Memory
 from regrow.engine.places import Places, on_device
 from regrow.engine.plan import Plan
@@ -35,6 +35,7 @@ class Stack:
         models: The networks. Their tensors move into the stack's memory.
         program: What they compute, where that is known (`program_of` of one of them); None: each is traced.
         batched: One call for all networks, as it pays on a GPU; None: not on the CPU.
+        loss: ``cross-entropy`` of classes, or the ``squared`` error of one number.
 
     Raises:
         ConfigError: Networks that differ, or none.
@@ -61,6 +62,7 @@ class Stack:
         *,
         program: Program | None = None,
         batched: bool | None = None,
+        loss: LossName = "cross-entropy",
     ) -> None:
         if not models:
             raise ConfigError("a stack must have at least one network (Stack)")
@@ -76,6 +78,7 @@ class Stack:
         self.memory = Memory(self.models)
         flat = self.memory.parameters.flat
         self._batched = flat.device.type != "cpu" if batched is None else batched
+        self._loss: LossName = loss
         self._plans: dict[tuple[object, ...], Plan] = {}
         self._last: Plan | None = None
 
@@ -96,19 +99,20 @@ class Stack:
         rates: Sequence[float] | None = None,
         folded: Collection[str] = (),
     ) -> tuple[Tensor, Tensor]:
-        """Cross-entropy of each network, and its gradients in place of those that were there.
+        """The loss of each network, and its gradients in place of those that were there.
 
         Args:
             images: (N, B, C, H, W), or (B, C, H, W) for all networks; (F,) instead of (C, H, W) for a first dense
                 layer.
-            labels: Classes, (N, B) or (B,).
+            labels: Classes, or numbers for a squared loss, (N, B) or (B,).
             reduction: ``mean`` or ``sum`` over the samples.
             rates: A learning rate for each network; needed with `folded`.
             folded: Paths of dense layers that take their step of plain SGD with these rates inside the backward pass.
                 They have no gradient then: their ``grad`` is None.
 
         Returns:
-            Loss (N,), and how many predictions are right, (N,) int64. New tensors, on the networks' device.
+            Loss (N,), and how many predictions are right, (N,) int64, of numbers none. New tensors, on the networks'
+            device.
 
         Raises:
             ShapeError: Images or labels do not fit.
@@ -204,6 +208,7 @@ class Stack:
             shape=tuple(shape),
             shared=shared,
             learns=learns,
+            loss=self._loss,
         )
 
     def _rates(

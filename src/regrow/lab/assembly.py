@@ -20,6 +20,7 @@ from regrow.lab.arm_recipes import OWN
 from regrow.lab.data import Dataset
 from regrow.lab.models import registry as models
 from regrow.lab.models.stridednet import StridedNet
+from regrow.lab.task_loss import mean_squared_error
 from regrow.loop import Regrower, attach
 from regrow.nn import set_start_gain_
 from regrow.partners import Grafter, attach_partners
@@ -153,6 +154,7 @@ def attach_recipe(
         wiring=wiring,
         calibration_inputs=examples[0],
         calibration_targets=examples[1],
+        calibration_loss=mean_squared_error if spec.loss == "squared" else None,
         total_steps=per_epoch * spec.train.epochs,
         steps_per_epoch=per_epoch,
         layers=acted_on(model),

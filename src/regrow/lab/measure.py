@@ -7,27 +7,34 @@ from typing import Final
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F  # noqa: N812
+
+from regrow.lab.task_loss import task_loss
+from regrow.study.stream import LossName
 
 _TEST_BATCH: Final = 1024
 
 
-def measure(model: nn.Module, x: Tensor, y: Tensor) -> tuple[float | None, float]:
+def measure(
+    model: nn.Module, x: Tensor, y: Tensor, *, loss: LossName = "cross-entropy"
+) -> tuple[float | None, float | None]:
     """Loss and accuracy in evaluation mode.
 
     Returns:
-        Mean cross-entropy, None if it is not finite, and the share of right predictions. A
+        Mean loss, None if it is not finite, and the share of right predictions, None where numbers are learnt. A
         prediction from an output that is not finite is wrong.
     """
     model.eval()
-    loss = torch.zeros((), dtype=torch.float64, device=x.device)
+    found = torch.zeros((), dtype=torch.float64, device=x.device)
     right = 0
     with torch.no_grad():
         for images, labels in zip(x.split(_TEST_BATCH), y.split(_TEST_BATCH), strict=True):
             outputs = model(images)
-            loss += F.cross_entropy(outputs, labels, reduction="sum").to(torch.float64)
-            right += int(right_answers(outputs, labels).sum())
-    return finite_or_none(float(loss) / len(y)), right / len(y)
+            found += task_loss(loss, outputs, labels, reduction="sum").to(torch.float64)
+            if loss == "cross-entropy":
+                right += int(right_answers(outputs, labels).sum())
+    return finite_or_none(float(found) / len(y)), right / len(
+        y
+    ) if loss == "cross-entropy" else None
 
 
 def logits_of(model: nn.Module, x: Tensor) -> Tensor:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from regrow.loop import Regrower
     from regrow.streams.task import Task
     from regrow.study.document import Training
-    from regrow.study.stream import AnyStream
+    from regrow.study.stream import AnyStream, LossName
     from regrow.study.trials import TrialSpec
 
 STEP_SHARE = 0.3
@@ -45,6 +45,7 @@ class Member:
         model: The network.
         optimizer: Its optimizer.
         training: How it is trained.
+        loss: What it learns.
         device: Where it is trained.
         lr: Its learning rate before any schedule.
         regrower: The recipe at work in it, or None; set by the trial.
@@ -61,6 +62,7 @@ class Member:
     ) -> None:
         self._spec, self._data, self._teaching = spec, data, teaching
         self.training, self.device = spec.train, data.x_train.device
+        self.loss: LossName = spec.loss
         self._seed = partner_seed(spec.seed, place)
         self.steps_per_epoch = steps_of(spec, data)
         self.lr = partner_rate(spec.train, place=place, partners=spec.partners)

@@ -96,7 +96,9 @@ class Run:
         stream = spec.stream
         self.tasks = None
         if stream is not None:
-            self.tasks = TaskLog(stream, first.model, self.data, asked=spec.diagnostics)
+            self.tasks = TaskLog(
+                stream, first.model, self.data, seed=spec.seed, asked=spec.diagnostics
+            )
         self.inside: list[float] = []
         self.partners: list[PartnerRecord] = []
         self.restarts = 0
@@ -156,8 +158,7 @@ class Run:
             looks = self.spec.stream.ends_task(epoch) or self.diverged
         tests = [self._test(member, epoch) if looks else (None, None) for member in self.members]
         started += self._diagnose(epoch)
-        stuck = not whole or accuracy <= majority_share(self.data.y_train) + STUCK_MARGIN
-        if stuck and not self.diverged and self._checks_at(epoch):
+        if not self.diverged and self._checks_at(epoch) and (not whole or self._stuck(accuracy)):
             self.restarts += 1
             self.members[0].restart(self.restarts)
         if len(self.members) > 1:
@@ -165,7 +166,7 @@ class Run:
         record = EpochRecord(
             epoch=epoch,
             train_loss=finite_or_none(loss),
-            train_accuracy=accuracy,
+            train_accuracy=accuracy if self.spec.loss == "cross-entropy" else None,
             test_loss=_mean_or_none([test[0] for test in tests]),
             test_accuracy=_mean_or_none([test[1] for test in tests]),
             seconds=time.perf_counter() - started,
@@ -186,7 +187,7 @@ class Run:
         if self.spec.stream is None:
             return measure(member.model, self.data.x_test, self.data.y_test)
         task = member.task(self.spec.stream, epoch)
-        return measure(member.model, task.test_images, task.test_labels)
+        return measure(member.model, task.test_images, task.test_labels, loss=self.spec.loss)
 
     def _diagnose(self, epoch: int) -> float:
         """Look at the networks beside their accuracy: the seconds that it took."""
@@ -199,6 +200,10 @@ class Run:
         return seconds
 
     # ---- the arms "restart" and "restart-each-task"
+
+    def _stuck(self, accuracy: float) -> bool:
+        """Whether a network has learnt nothing."""
+        return accuracy <= majority_share(self.data.y_train) + STUCK_MARGIN
 
     def _checks_at(self, epoch: int) -> bool:
         """Whether the arm may restart after this epoch."""

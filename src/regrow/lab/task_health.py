@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from contextlib import suppress
-from typing import Final
+from typing import Any, Final
 
 import torch
 from torch import Tensor, nn
@@ -19,7 +19,9 @@ from regrow.health import LayerHealth, inspect
 from regrow.health.data import Batch
 from regrow.lab.assembly import acted_on
 from regrow.lab.measure import finite_or_none
+from regrow.lab.task_loss import mean_squared_error
 from regrow.loop.measure.probe import Probe
+from regrow.study.stream import LossName
 from regrow.study.task_records import HealthRecord
 
 DORMANT: Final = 0.1
@@ -39,9 +41,18 @@ class TaskHealth:
         model: A network of the trial's kind.
         example: Two images.
         ranks: Besides, what `regrow.inspect` finds: ranks of what the units give, units that rarely fire, steps.
+        loss: Whose step that is.
     """
 
-    def __init__(self, model: nn.Module, example: Tensor, *, ranks: bool = False) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        example: Tensor,
+        *,
+        ranks: bool = False,
+        loss: LossName = "cross-entropy",
+    ) -> None:
+        self._loss = mean_squared_error if loss == "squared" else None
         kinds = acted_on(model) or ("conv", "linear")
         self._filters: tuple[Filters, ...] = ()
         self._wiring: Wiring | None = None
@@ -69,7 +80,8 @@ class TaskHealth:
             return []
         more: Mapping[str, LayerHealth] = {}
         if self._wiring is not None:
-            asked = {"targets": shown.targets, "optimizer": optimizer, "wiring": self._wiring}
+            asked: dict[str, Any] = {"optimizer": optimizer, "wiring": self._wiring}
+            asked |= {"targets": shown.targets, "loss": self._loss}
             more = {each.path: each for each in inspect(model, shown.inputs, **asked).layers}
         seen: dict[str, Observation] = {}
         with suppress(ConfigError):  # no layer can be heard apart

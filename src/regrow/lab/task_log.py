@@ -29,21 +29,28 @@ class TaskLog:
 
     Attributes:
         layers: Number of units by layer that is looked at.
-        chance: What a network reaches that has learnt nothing.
+        chance: What a network reaches that has learnt nothing; None where numbers are learnt.
 
     Args:
         stream: What the study says of it.
         model: The network; it is traced once.
         source: The data that the stream draws from.
+        seed: Of the trial.
         asked: What is looked at that costs more.
     """
 
     def __init__(
-        self, stream: AnyStream, model: nn.Module, source: Source, *, asked: Diagnostics
+        self,
+        stream: AnyStream,
+        model: nn.Module,
+        source: Source,
+        *,
+        seed: int,
+        asked: Diagnostics,
     ) -> None:
-        self._stream = stream
+        self._stream, self._source, self._seed = stream, source, seed
         self._probe_steps = asked.probe_steps
-        self._health = TaskHealth(model, source.x_train[:2], ranks=asked.ranks)
+        self._health = TaskHealth(model, source.x_train[:2], ranks=asked.ranks, loss=stream.loss)
         self.layers = self._health.layers
         self.chance = tasks.chance(stream, source)
         self._tasks: list[TaskRecord] = []
@@ -69,12 +76,11 @@ class TaskLog:
         if not self._stream.ends_task(last.epoch):
             return
         own = epochs[-self._stream.epochs_per_task :]
-        losses = [each.train_loss for each in own if each.train_loss is not None]
         self._tasks.append(
             TaskRecord(
                 task=self._stream.task_of(last.epoch),
-                online_accuracy=fmean(each.train_accuracy for each in own),
-                online_loss=fmean(losses) if len(losses) == len(own) else None,
+                online_accuracy=_mean_of_all([each.train_accuracy for each in own]),
+                online_loss=_mean_of_all([each.train_loss for each in own]),
                 accuracy=last.test_accuracy,
                 loss=last.test_loss,
             )
@@ -86,8 +92,27 @@ class TaskLog:
         count = self._stream.judged_tasks
         last = [each for each in self._tasks if each.task > self._stream.tasks - count]
         online = self._stream.judged_by == "online"
-        right = [each.online_accuracy if online else each.accuracy or 0.0 for each in last]
+        right = [(each.online_accuracy if online else each.accuracy) or 0.0 for each in last]
         return sum(right) / count
+
+    @property
+    def judged_loss(self) -> float:
+        """What the trial is judged by where numbers are learnt: the mean online loss of its last tasks.
+
+        A task that was not reached, or whose loss is no number, counts as one in which every answer was 0.
+        """
+        stream = self._stream
+        known = {each.task: each.online_loss for each in self._tasks}
+        last = range(stream.tasks - stream.judged_tasks + 1, stream.tasks + 1)
+        return fmean(
+            self._of_no_answer(task) if (found := known.get(task)) is None else found
+            for task in last
+        )
+
+    def _of_no_answer(self, task: int) -> float:
+        """The mean squared error of a network that answers 0 in a task."""
+        made = tasks.task(self._stream, self._source, seed=self._seed, index=task - 1)
+        return float(made.labels.double().square().mean())
 
     def found(self) -> dict[str, Any]:
         """What was found, by the fields of `TrialResult`."""
@@ -95,7 +120,11 @@ class TaskLog:
             "tasks": tuple(self._tasks),
             "health": tuple(self._looks),
             "probes": tuple(self._probes),
-            "judged": self.judged,
+            **(
+                {"judged": self.judged}
+                if self._stream.loss == "cross-entropy"
+                else {"judged_loss": self.judged_loss}
+            ),
         }
 
     def state_dict(self) -> dict[str, Any]:
@@ -108,3 +137,9 @@ class TaskLog:
         self._tasks = [TaskRecord(**each) for each in state["tasks"]]
         self._looks = [HealthRecord(**each) for each in state["health"]]
         self._probes = [ProbeRecord(**each) for each in state.get("probes", ())]
+
+
+def _mean_of_all(numbers: Sequence[float | None]) -> float | None:
+    """Their mean; None where one of them is none."""
+    known = [each for each in numbers if each is not None]
+    return fmean(known) if len(known) == len(numbers) else None

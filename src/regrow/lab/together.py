@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import update_bn
 
 from regrow.lab.assembly import build_model
-from regrow.lab.measure import accuracy_of, logits_of, measure
+from regrow.lab.measure import accuracy_of, logits_of
 from regrow.study.generator_keys import generator_key
 from regrow.study.partner_records import TogetherRecord
 
@@ -41,7 +41,7 @@ def together(
     """
 
     def tested(model: nn.Module) -> float:
-        return measure(model, data.x_test, data.y_test)[1]
+        return accuracy_of(logits_of(model, data.x_test), data.y_test)
 
     softened = [logits_of(model, data.x_test).double().softmax(1) for model in models]
     ensemble = accuracy_of(torch.stack(softened).mean(0), data.y_test)
@@ -49,7 +49,10 @@ def together(
     if held_out is None:
         best = min(range(len(models)), key=lambda k: train_losses[k])
     else:
-        best = max(range(len(models)), key=lambda k: measure(models[k], *held_out)[1])
+        images, labels = held_out
+        best = max(
+            range(len(models)), key=lambda k: accuracy_of(logits_of(models[k], images), labels)
+        )
     return (
         TogetherRecord(how="ensemble", test_accuracy=ensemble),
         TogetherRecord(how="mean weights", test_accuracy=mean_weights),

@@ -70,6 +70,11 @@ def _scores(scores: object, data: Dataset, *, count: int, where: str) -> Tensor:
     wanted = (count, len(data.classes))
     if not isinstance(scores, Tensor):
         raise ConfigError(f"{where}: must return a tensor of scores, got {type(scores).__name__}")
+    if tuple(scores.shape) != wanted and wanted[1] == 1:
+        raise ConfigError(
+            f"{where}: must return one number for each example, shape {wanted}, for the stream has no classes, got "
+            f"{tuple(scores.shape)}"
+        )
     if tuple(scores.shape) != wanted:
         raise ConfigError(
             f"{where}: must return one score for each of {wanted[1]} classes, shape {wanted} for "

@@ -4,29 +4,37 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Mapping
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from regrow.errors import StoreError
-from regrow.report.findings import Comparison, Versus
+from regrow.report.findings import Comparison, ErrorComparison, Versus
+from regrow.report.judged import Judged, judged_by
 from regrow.study.records import Trial
 from regrow.study.results import Results
 from regrow.study.statistics import paired
 
+_PLAIN: Final = judged_by(None)
+
 
 class Reached(NamedTuple):
-    """What is compared: its name, the test accuracy of each seed (None: crashed), the seeds that became non-finite."""
+    """What is compared: its name, the test accuracy of each seed (None: crashed), the seeds that became non-finite.
+
+    Of studies in which numbers are learnt they are errors, and `lower` is true: less is better.
+    """
 
     name: str
     accuracies: Mapping[int, float | None]
     diverged: tuple[int, ...]
+    lower: bool = False
 
 
-def reached(label: str, trials: Mapping[int, Trial]) -> Reached:
+def reached(label: str, trials: Mapping[int, Trial], judged: Judged = _PLAIN) -> Reached:
     """What the trials of one arm reached, by their seeds."""
     return Reached(
         label,
-        {seed: trial.test_accuracy for seed, trial in trials.items()},
+        {seed: judged.of(trial) for seed, trial in trials.items()},
         tuple(seed for seed, trial in trials.items() if trial.status == "diverged"),
+        judged.unit.lower,
     )
 
 
@@ -38,8 +46,10 @@ def compare(arm: Reached, versus: Reached, *, role: Versus, share: float | None)
         majority_share=share or 0.0,
         diverged_a=arm.diverged,
         diverged_b=versus.diverged,
+        lower=arm.lower,
     )
-    return Comparison(arm=arm.name, versus=versus.name, role=role, numbers=numbers)
+    kind = ErrorComparison if arm.lower else Comparison
+    return kind(arm=arm.name, versus=versus.name, role=role, numbers=numbers)
 
 
 class Against(NamedTuple):
@@ -56,7 +66,8 @@ def between(
 
     def of(label: str) -> Reached:
         trials = results.arm(cell, label)
-        return reached(label, {s: trials[s] for s in trials if seeds is None or s in seeds})
+        own = {s: trials[s] for s in trials if seeds is None or s in seeds}
+        return reached(label, own, judged_by(results.study.stream))
 
     share = majority_share(results, cell)
     return compare(of(arm), of(against.label), role=against.role, share=share)

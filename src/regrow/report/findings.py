@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from regrow.report.judged import Judged
 from regrow.report.several import Several
+from regrow.report.unit import ACCURACY, ERROR, Unit
 from regrow.study.records import ArmRecord
 from regrow.study.statistics import FEWEST_PAIRS, ArmSummary, PairedComparison
 
@@ -71,6 +72,8 @@ class Comparison:
         numbers: Differences are `arm` minus `versus`.
     """
 
+    unit: ClassVar[Unit] = ACCURACY
+
     arm: str
     versus: str
     role: Versus
@@ -82,9 +85,16 @@ class Comparison:
         low, high = self.numbers.low, self.numbers.high
         if self.numbers.n < FEWEST_PAIRS or low is None or high is None:
             return "too few"
-        if low > 0:
+        if self.unit.is_better(low, high):
             return "gain"
-        return "harm" if high < 0 else "unclear"
+        return "harm" if self.unit.is_worse(low, high) else "unclear"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ErrorComparison(Comparison):
+    """A comparison of errors, of which less is better."""
+
+    unit: ClassVar[Unit] = ERROR
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from regrow.report.unit import ACCURACY, ERROR, Unit
+from regrow.study.records import Trial
 from regrow.study.stream import AnyStream
+from regrow.study.task_records import TaskRecord
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -12,14 +15,16 @@ class Judged:
     """What is compared.
 
     Args:
-        accuracy: What it is called within a sentence.
+        accuracy: What it is called within a sentence; an error where numbers are learnt.
         when: When it is measured.
         told: What that means, where it is not plain; a sentence, or empty.
+        unit: How it is written, and which way is better.
     """
 
     accuracy: str = "test accuracy"
     when: str = "after the last epoch"
     told: str = ""
+    unit: Unit = ACCURACY
 
     @property
     def title(self) -> str:
@@ -30,6 +35,20 @@ class Judged:
     def whole(self) -> str:
         """What and when, to begin a sentence with."""
         return f"{self.title} {self.when}"
+
+    def of(self, trial: Trial) -> float | None:
+        """The number that a trial is judged by; None of one that crashed."""
+        if not self.unit.lower:
+            return trial.test_accuracy
+        return None if trial.status == "crashed" else trial.test_loss
+
+    def online(self, task: TaskRecord) -> float | None:
+        """What is measured in a task, of predictions each made before the update that its batch led to."""
+        return task.online_loss if self.unit.lower else task.online_accuracy
+
+    def at_end(self, task: TaskRecord) -> float | None:
+        """What is measured when a task ends."""
+        return task.loss if self.unit.lower else task.accuracy
 
 
 def judged_by(stream: AnyStream | None) -> Judged:
@@ -43,6 +62,14 @@ def judged_by(stream: AnyStream | None) -> Judged:
         return Judged()
     last, every = stream.judged_tasks, stream.tasks
     tasks = f"the last {last} of {every} tasks" if last > 1 else f"the last of {every} tasks"
+    if stream.loss == "squared":
+        return Judged(
+            accuracy="online mean squared error",
+            when=f"in {tasks}",
+            told="Online mean squared error: of predictions each made before the update that its batch led to; less is "
+            "better.",
+            unit=ERROR,
+        )
     if stream.judged_by == "end":
         return Judged(when=f"at the end of {tasks}")
     return Judged(

@@ -8,6 +8,7 @@ from typing import Final
 
 from regrow.report.compared import compare, majority_share, reached
 from regrow.report.findings import Comparison, Versus
+from regrow.report.judged import judged_by
 from regrow.report.sweep.panels import halves
 from regrow.report.task_numbers import fresh_arm
 from regrow.study.records import Trial
@@ -27,13 +28,13 @@ class AtItsRate:
         chosen: The rate that the seeds at even places chose, then that of those at odd places; None where a half has
             nothing.
         at_the_end: Whether no larger or no smaller one than one of them was tried.
-        before: Mean accuracy over the seeds that chose, which the choice flatters.
+        before: Mean accuracy (an error where numbers are learnt) over the seeds that chose, which the choice flatters.
         after: Mean accuracy over all seeds, each at the rate that the other half chose.
         kept: Of what a fresh network for each task is better than plain training, both at their own rates, the share
             that the arm is better; None where a fresh network is not shown to be better.
         versus: Compared with the baseline at its own rates; None for it itself.
         chance: Compared with the arm that picks at random, at the rates of this one; None where there is none.
-        behind: Compared with the arm that has the largest mean, at its own rates; None for it itself.
+        behind: Compared with the arm that has the best mean, at its own rates; None for it itself.
     """
 
     label: str
@@ -70,6 +71,7 @@ def at_their_rates(results: Results) -> tuple[AtItsRate, ...]:
     own = _judged_by(results, chosen)
     baseline, fresh = results.study.baseline, fresh_arm(results)
     share = majority_share(results, next(iter(rates.values())))
+    judged = judged_by(results.study.stream)
 
     def minus(
         label: str, name: str, trials: Mapping[int, Trial], role: Versus
@@ -77,10 +79,12 @@ def at_their_rates(results: Results) -> tuple[AtItsRate, ...]:
         """Nothing where there is nothing to compare with, and of an arm with itself."""
         if label == name or not trials:
             return None
-        return compare(reached(label, own[label]), reached(name, trials), role=role, share=share)
+        tested, other = reached(label, own[label], judged), reached(name, trials, judged)
+        return compare(tested, other, role=role, share=share)
 
     plain = own.get(baseline, {})
-    first = max(own, key=lambda label: _mean(own[label]) or 0.0, default="")
+    means = {label: mean for label in own if (mean := _mean(results, own[label])) is not None}
+    first = max(means, key=lambda label: judged.unit.worth(means[label]), default="")
     gap = minus(fresh, baseline, plain, "baseline") if fresh in own else None
     found: list[AtItsRate] = []
     for label in own:
@@ -94,16 +98,16 @@ def at_their_rates(results: Results) -> tuple[AtItsRate, ...]:
                 chosen=(even, odd),
                 at_the_end=bool({even, odd} & {min(rates), max(rates)}),
                 before=mean_of(
-                    trial.test_accuracy
+                    judged.of(trial)
                     for rate, part in zip((even, odd), parts, strict=True)
                     if rate is not None
                     for trial in _of(results, label, rates[rate], part).values()
                 ),
-                after=_mean(own[label]),
+                after=means.get(label),
                 kept=_share(versus, gap),
                 versus=versus,
                 chance=minus(label, picked, drawn, "control"),
-                behind=minus(label, first, own[first], "baseline"),
+                behind=minus(label, first, own.get(first, {}), "baseline"),
             )
         )
     return tuple(found)
@@ -150,21 +154,23 @@ def _judged(
 def _share(own: Comparison | None, gap: Comparison | None) -> float | None:
     if own is None or gap is None or own.numbers.mean_difference is None:
         return None
-    whole, low = gap.numbers.mean_difference, gap.numbers.low
-    return None if whole is None or low is None or low <= 0 else own.numbers.mean_difference / whole
+    whole = gap.numbers.mean_difference
+    shown = gap.unit.is_better(gap.numbers.low, gap.numbers.high)
+    return own.numbers.mean_difference / whole if whole is not None and shown else None
 
 
 def _best(
     results: Results, label: str, rates: Mapping[float, str], seeds: Sequence[int]
 ) -> float | None:
+    unit = judged_by(results.study.stream).unit
     trials = {rate: _of(results, label, cell, seeds) for rate, cell in rates.items()}
     fullest = max(map(len, trials.values()))
     means = {
         rate: mean
         for rate, own in trials.items()
-        if 2 * len(own) >= fullest and (mean := _mean(own)) is not None
+        if 2 * len(own) >= fullest and (mean := _mean(results, own)) is not None
     }
-    return max(means, key=lambda rate: (round(means[rate], 12), -rate), default=None)
+    return max(means, key=lambda rate: (unit.worth(round(means[rate], 12)), -rate), default=None)
 
 
 def _of(results: Results, label: str, cell: str, seeds: Sequence[int]) -> dict[int, Trial]:
@@ -172,5 +178,5 @@ def _of(results: Results, label: str, cell: str, seeds: Sequence[int]) -> dict[i
     return {seed: every[seed] for seed in seeds if seed in every}
 
 
-def _mean(trials: Mapping[int, Trial]) -> float | None:
-    return mean_of(trial.test_accuracy for trial in trials.values())
+def _mean(results: Results, trials: Mapping[int, Trial]) -> float | None:
+    return mean_of(map(judged_by(results.study.stream).of, trials.values()))

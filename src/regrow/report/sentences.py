@@ -18,7 +18,7 @@ def brackets(comparison: Comparison) -> str:
     pairs = f"n = {wording.count(numbers.n, 'pair')}"
     if numbers.low is None:
         return f"[no interval; {pairs}]"
-    ends = wording.interval(numbers.low, numbers.high)
+    ends = comparison.unit.interval(numbers.low, numbers.high)
     return f"[{100 * numbers.confidence:.0f} % CI {ends}; {pairs}]"
 
 
@@ -28,9 +28,10 @@ def difference(comparison: Comparison) -> str:
     Returns:
         Such as "a minus b: +1.5 points [95 % CI +1.0 to +2.0; n = 8 pairs]".
     """
+    unit = comparison.unit
     return (
         f"{comparison.arm} minus {comparison.versus}: "
-        f"{wording.points(comparison.numbers.mean_difference)} points {brackets(comparison)}"
+        f"{unit.difference(comparison.numbers.mean_difference)}{unit.apart} {brackets(comparison)}"
     )
 
 
@@ -49,11 +50,11 @@ def meanings(
 
 def against(comparison: Comparison, *, what: str, meanings: Mapping[Outcome, str] | None) -> str:
     """Say what one control did, and what that says of the arm."""
-    numbers, versus = comparison.numbers, comparison.versus
+    numbers, versus, unit = comparison.numbers, comparison.versus, comparison.unit
     if numbers.mean_difference is None:
         return f"Its control, {versus}, has no pairs with it yet."
     meaning = "." if meanings is None else meanings[comparison.outcome]
     return (
-        f"{what}: {wording.percent(numbers.mean_b)} %, {numbers.failed_b} of "
+        f"{what}: {unit.value(numbers.mean_b)}{unit.sign}, {numbers.failed_b} of "
         f"{wording.count(numbers.both, 'seed')} failed. {difference(comparison)}{meaning}"
     )

@@ -10,7 +10,7 @@ from typing import Final
 from regrow.report.compared import Reached, compare, majority_share, reached
 from regrow.report.effort import effort
 from regrow.report.findings import ArmNumbers, CellSummary, Comparison, StudySummary, Versus
-from regrow.report.judged import judged_by
+from regrow.report.judged import Judged, judged_by
 from regrow.report.rates import at_their_rates
 from regrow.report.several import WAYS, Several, several
 from regrow.report.sweep.panels import Chosen, Panel, panels
@@ -22,6 +22,7 @@ from regrow.study.results import Results
 from regrow.study.statistics import is_failed, mean_of, summary
 
 SUMMARY_VERSION: Final = 1
+_PLAIN: Final = judged_by(None)
 _COST: Final = ("networks", "epochs", "teachers", "files", "own_model", "relative")
 
 
@@ -85,6 +86,7 @@ def _tasks(results: Results, cell: CellSummary) -> dict[str, object]:
     """What a stream has besides."""
     return {
         "judged_by": cell.judged.whole,
+        **({"less_is_better": True} if cell.judged.unit.lower else {}),
         "tasks": [asdict(arm) for arm in arm_tasks(results, cell.cell)],
     }
 
@@ -150,8 +152,10 @@ def _of(record: object, *names: str) -> dict[str, object]:
     return {name: getattr(record, name) for name in names}
 
 
-def failed_seeds(trials: Mapping[int, Trial]) -> frozenset[int]:
+def failed_seeds(trials: Mapping[int, Trial], judged: Judged = _PLAIN) -> frozenset[int]:
     """The seeds that failed in one arm, by the same rule as in every table."""
+    if judged.unit.lower:
+        return frozenset(seed for seed, each in trials.items() if each.status != "finished")
     return frozenset(
         seed
         for seed, trial in trials.items()
@@ -164,7 +168,8 @@ def _cell(results: Results, cell: str) -> CellSummary:
     study, arms = results.study, results.study.by_cell[cell]
     joined = several(results, cell)
     share = majority_share(results, cell)
-    known = {label: reached(label, results.arm(cell, label)) for label in arms}
+    judged = judged_by(study.stream)
+    known = {label: reached(label, results.arm(cell, label), judged) for label in arms}
     as_one = {
         (name := own.name(way)): Reached(name, found, known[own.label].diverged)
         for own in joined
@@ -189,7 +194,7 @@ def _cell(results: Results, cell: str) -> CellSummary:
         comparisons=told,
         several=joined,
         joint=told_as_one,
-        judged=judged_by(study.stream),
+        judged=judged,
     )
 
 
@@ -240,7 +245,12 @@ def _arm(arm: ArmRecord, results: Results, own: Reached, *, share: float | None)
     resting = [len(own) for _, own in results.of_arm(cell, label, results.of(RestingRecord))]
     return ArmNumbers(
         **asdict(arm),
-        accuracy=summary(own.accuracies, majority_share=share or 0.0, diverged=own.diverged),
+        accuracy=summary(
+            own.accuracies,
+            majority_share=share or 0.0,
+            diverged=own.diverged,
+            lower=own.lower,
+        ),
         expected=len(study.seeds),
         diverged=len(own.diverged),
         renewed=mean_of(trial.renewed for trial in trials.values()),

@@ -8,6 +8,8 @@ from typing import Any, Final, TypeVar
 
 from regrow.report import wording
 from regrow.report.findings import ArmNumbers, CellSummary, Comparison, Outcome, StudySummary
+from regrow.report.judged import Judged
+from regrow.report.unit import ACCURACY, Unit
 from regrow.study.statistics import FAILED_MARGIN
 
 T = TypeVar("T")
@@ -59,6 +61,16 @@ def table_of(
     )
 
 
+_OF_DIVERGED: Final = (
+    " A diverged network's outputs that are not finite count as wrong: it enters the mean with "
+    "what is left, down to 0 %, which is below guessing."
+)
+_OF_DIVERGED_ERRORS: Final = (
+    " A diverged network enters the mean with what was measured before; the tasks that it did not reach count as those "
+    "of a network that always answers 0."
+)
+
+
 def arms_table(cell: CellSummary) -> Table:
     """What each arm reached in one cell: one row an arm."""
     caption = (
@@ -69,12 +81,12 @@ def arms_table(cell: CellSummary) -> Table:
         caption += f" {cell.judged.told}"
     if any(arm.networks > 1 for arm in cell.arms):
         caption += " A trial of several networks counts with their mean."
+    unit = cell.judged.unit
     if any(arm.diverged for arm in cell.arms):
-        caption += (
-            " A diverged network's outputs that are not finite count as wrong: it enters the mean with "
-            "what is left, down to 0 %, which is below guessing."
-        )
-    if cell.majority_share is not None:
+        caption += _OF_DIVERGED_ERRORS if unit.lower else _OF_DIVERGED
+    if unit.lower:
+        caption += " Failed: diverged or crashed."
+    elif cell.majority_share is not None:
         caption += (
             f" Failed: at most {wording.percent(cell.majority_share + FAILED_MARGIN)} % (the commonest class, "
             f"{wording.percent(cell.majority_share)} %, plus 2 points), diverged or crashed."
@@ -87,11 +99,11 @@ def arms_table(cell: CellSummary) -> Table:
             "n": lambda arm: (
                 f"{arm.accuracy.n} of {arm.expected}" if arm.missing else str(arm.accuracy.n)
             ),
-            "Mean (%)": lambda arm: wording.percent(arm.accuracy.mean),
-            "Median (%)": lambda arm: wording.percent(arm.accuracy.median),
-            "SD (points)": lambda arm: wording.percent(arm.accuracy.std),
-            "Worst (%)": lambda arm: wording.percent(arm.accuracy.worst),
-            "Best (%)": lambda arm: wording.percent(arm.accuracy.best),
+            f"Mean{unit.of_value}": lambda arm: unit.value(arm.accuracy.mean),
+            f"Median{unit.of_value}": lambda arm: unit.value(arm.accuracy.median),
+            f"SD{unit.of_difference}": lambda arm: unit.value(arm.accuracy.std),
+            f"Worst{unit.of_value}": lambda arm: unit.value(arm.accuracy.worst),
+            f"Best{unit.of_value}": lambda arm: unit.value(arm.accuracy.best),
             "Failed": lambda arm: str(arm.accuracy.failed),
             "Diverged / crashed": lambda arm: f"{arm.diverged} / {arm.accuracy.crashed}",
             "Renewed per trial": lambda arm: wording.decimal(arm.renewed),
@@ -127,17 +139,34 @@ def activity_table(cell: CellSummary) -> Table:
     )
 
 
-DIFFERENCE: Final[Mapping[str, Callable[[Comparison], str]]] = {
-    "n": lambda found: str(found.numbers.n),
-    "Difference (points)": lambda found: wording.points(found.numbers.mean_difference),
-    "95 % CI (points)": lambda found: wording.interval(found.numbers.low, found.numbers.high),
-    "Verdict": lambda found: OUTCOMES[found.outcome],
-    "Wilcoxon p": lambda found: wording.p_value(found.numbers.wilcoxon_p),
-    "Wins / losses / ties": lambda found: (
-        f"{found.numbers.wins} / {found.numbers.losses} / {found.numbers.ties}"
-    ),
-}
-"""The columns of every table of paired differences."""
+def differences(unit: Unit, *names: str) -> dict[str, Callable[[Comparison], str]]:
+    """The columns of every table of paired differences, or some of them, headed as the unit asks.
+
+    Args:
+        unit: Of what is compared.
+        names: Those that are wanted, in this order, without a unit; none: all.
+
+    Examples:
+        >>> from regrow.report.unit import ERROR
+        >>> list(differences(ACCURACY, "n", "Difference")), list(differences(ERROR, "Difference"))
+        (['n', 'Difference (points)'], ['Difference'])
+    """
+    every: dict[str, Callable[[Comparison], str]] = {
+        "n": lambda found: str(found.numbers.n),
+        "Difference": lambda found: unit.difference(found.numbers.mean_difference),
+        "95 % CI": lambda found: unit.interval(found.numbers.low, found.numbers.high),
+        "Verdict": lambda found: OUTCOMES[found.outcome],
+        "Wilcoxon p": lambda found: wording.p_value(found.numbers.wilcoxon_p),
+        "Wins / losses / ties": lambda found: (
+            f"{found.numbers.wins} / {found.numbers.losses} / {found.numbers.ties}"
+        ),
+    }
+    headed = {"Difference": unit.of_difference, "95 % CI": unit.of_difference}
+    return {f"{name}{headed.get(name, '')}": every[name] for name in names or every}
+
+
+DIFFERENCE: Final = differences(ACCURACY)
+"""Those of accuracies."""
 
 
 def of_last(write: Callable[[Comparison], str]) -> Callable[[Sequence[Any]], str]:
@@ -152,18 +181,19 @@ def both(comparison: Comparison) -> str:
 
 def paired_table(cell: CellSummary) -> Table:
     """How the arms of one cell differ, seed by seed: one row a comparison, the first arm minus the second."""
+    better = "; below 0 the first is better" if cell.judged.unit.lower else ""
     return table_of(
         cell.comparisons,
         {
             "Comparison": both,
-            **DIFFERENCE,
+            **differences(cell.judged.unit),
             "Failed only in first / second": lambda found: (
                 f"{found.numbers.failed_a_only} / {found.numbers.failed_b_only}"
             ),
             "McNemar p": lambda found: wording.p_value(found.numbers.mcnemar_p),
         },
         caption=(
-            f"Paired differences of {cell.judged.accuracy}, first arm minus second, over n seeds with both. "
+            f"Paired differences of {cell.judged.accuracy}, first arm minus second, over n seeds with both{better}. "
             "CI: bias-corrected and accelerated bootstrap of the mean (9999 resamples). Wilcoxon: "
             "exact signed-rank test, from six differing pairs on. McNemar: exact test on failed seeds."
         ),
@@ -173,8 +203,7 @@ def paired_table(cell: CellSummary) -> Table:
 
 def overview_table(study: StudySummary) -> Table:
     """All cells of a study at one glance: one row for each cell and arm compared with the baseline."""
-    shown = ("n", "Difference (points)", "95 % CI (points)")
-    accuracy = next((cell.judged.accuracy for cell in study.cells), "")
+    judged = next((cell.judged for cell in study.cells), Judged())
     return table_of(
         [
             (cell.cell, comparison)
@@ -185,14 +214,17 @@ def overview_table(study: StudySummary) -> Table:
         {
             "Cell": lambda row: row[0],
             "Arm": lambda row: row[1].arm,
-            **{name: of_last(DIFFERENCE[name]) for name in shown},
+            **{
+                name: of_last(write)
+                for name, write in differences(judged.unit, "n", "Difference", "95 % CI").items()
+            },
             "Failed without / with": of_last(
                 lambda found: f"{found.numbers.failed_b} / {found.numbers.failed_a}"
             ),
             "Verdict": lambda row: OUTCOMES[row[1].outcome],
         },
         caption=(
-            f"Every cell: paired difference of {accuracy} from the baseline over n seeds, "
+            f"Every cell: paired difference of {judged.accuracy} from the baseline over n seeds, "
             "and failed seeds without and with."
         ),
         words={"Cell", "Arm", "Verdict"},

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from operator import attrgetter
 
 from regrow.report.compared import Against, between
+from regrow.report.judged import judged_by
 from regrow.study.grouped import grouped
 from regrow.study.results import Results
 from regrow.study.statistics import mean_of
@@ -25,7 +26,7 @@ class ArmTasks:
     Args:
         label: The arm's label.
         n: Trials with at least one task.
-        first: Online accuracy in the first tasks, as many as trials are judged by.
+        first: Online accuracy, or error where numbers are learnt, in the first tasks, as many as trials are judged by.
         last: Online accuracy in the last tasks, of the trials that reached them.
         every: Mean online accuracy of all tasks that were reached: the area under the curve.
         end: Accuracy at the end of the last tasks.
@@ -126,9 +127,9 @@ def probed(results: Results, cell: str, arm: str) -> ByTask:
 
 
 def _arm(results: Results, cell: str, label: str, stream: AnyStream) -> ArmTasks:
-    count = stream.judged_tasks
-    online = measured(results, cell, label, attrgetter("online_accuracy"))
-    end = measured(results, cell, label, attrgetter("accuracy"))
+    count, judged = stream.judged_tasks, judged_by(stream)
+    online = measured(results, cell, label, judged.online)
+    end = measured(results, cell, label, judged.at_end)
     late = range(stream.tasks - count + 1, stream.tasks + 1)
     probes = probed(results, cell, label)
     dead, dormant = (
@@ -154,8 +155,9 @@ def _kept(results: Results, cell: str, label: str) -> float | None:
     fresh, baseline = fresh_arm(results), results.study.baseline
     if fresh is None or label == baseline:
         return None
-    gap = between(results, cell, fresh, Against(baseline, "baseline")).numbers
-    if gap.mean_difference is None or gap.low is None or gap.low <= 0:
+    found = between(results, cell, fresh, Against(baseline, "baseline"))
+    gap = found.numbers
+    if gap.mean_difference is None or not found.unit.is_better(gap.low, gap.high):
         return None
     common = results.arm(cell, fresh).keys() & results.arm(cell, baseline).keys()
     own = between(results, cell, label, Against(baseline, "baseline"), seeds=common).numbers

@@ -12,16 +12,18 @@ from regrow.report.compared import Against, between
 from regrow.report.findings import Comparison
 from regrow.report.judged import judged_by
 from regrow.report.rates import at_their_rates
-from regrow.report.table import DIFFERENCE, Table, of_last, table_of
+from regrow.report.table import Table, differences, of_last, table_of
 from regrow.report.task_numbers import ArmTasks, arm_tasks, fresh_arm
+from regrow.report.unit import Unit
 from regrow.study.results import Results
 
-_SHOWN = ("n", "Difference (points)", "95 % CI (points)", "Verdict")
+_SHOWN = ("n", "Difference", "95 % CI", "Verdict")
 
 
 def tasks_table(results: Results, cell: str) -> Table:
     """What each arm reached over the tasks; no rows without a stream."""
     stream = results.study.stream
+    unit = judged_by(stream).unit
     count = 1 if stream is None else stream.judged_tasks
     few = f"{count} tasks" if count > 1 else "task"
     fresh = fresh_arm(results)
@@ -29,8 +31,8 @@ def tasks_table(results: Results, cell: str) -> Table:
         ""
         if fresh is None
         else (
-            f" Share of the gap: of what {fresh} is above {results.study.baseline} in what trials are judged by, over "
-            f"the seeds of both; none is given where {fresh} is not shown to be above it."
+            f" Share of the gap: of what {fresh} is {_better(unit)} {results.study.baseline} in what trials are "
+            f"judged by, over the seeds of both; none is given where {fresh} is not shown to be {_better(unit)} it."
         )
     )
     rows = arm_tasks(results, cell)
@@ -47,10 +49,10 @@ def tasks_table(results: Results, cell: str) -> Table:
         {
             "Arm": lambda arm: arm.label,
             "n": lambda arm: str(arm.n),
-            f"First {few} (%)": lambda arm: wording.percent(arm.first),
-            f"Last {few} (%)": lambda arm: wording.percent(arm.last),
-            "All tasks (%)": lambda arm: wording.percent(arm.every),
-            "At the end (%)": lambda arm: wording.percent(arm.end),
+            f"First {few}{unit.of_value}": lambda arm: unit.value(arm.first),
+            f"Last {few}{unit.of_value}": lambda arm: unit.value(arm.last),
+            f"All tasks{unit.of_value}": lambda arm: unit.value(arm.every),
+            f"At the end{unit.of_value}": lambda arm: unit.value(arm.end),
             "Share of the gap (%)": lambda arm: wording.percent(arm.kept, digits=0),
             "Renewed per task": lambda arm: wording.decimal(arm.renewed),
             "Of them again (%)": lambda arm: wording.percent(arm.again, digits=0),
@@ -59,14 +61,29 @@ def tasks_table(results: Results, cell: str) -> Table:
             **probe,
         },
         caption=(
-            "Online accuracy (right predictions, each before the update that its batch led to) in the first and last "
+            f"{_online(unit)} in the first and last "
             f"tasks and in all, means over n trials; a trial that stopped early counts in the tasks that it ended. At "
-            f"the end: accuracy on the images of the last {few} when they end.{share} "
+            f"the end: {'error on new examples' if unit.lower else 'accuracy on the images'} of the last {few} when "
+            f"they end.{share} "
             "Of them again: units renewed in the task before as well. Dead: units that give 0 on all "
             "test images looked at; dormant: at most a tenth of their layer's mean; both after the last task, over all "
             f"layers' units.{probed}"
         ),
     )  # fmt: skip
+
+
+def _online(unit: Unit) -> str:
+    """What is measured in a task."""
+    if unit.lower:
+        return (
+            "Mean squared error (of predictions each made before the update that its batch led to)"
+        )
+    return "Online accuracy (right predictions, each before the update that its batch led to)"
+
+
+def _better(unit: Unit) -> str:
+    """On which side of another an arm is better."""
+    return "below" if unit.lower else "above"
 
 
 def chance_table(results: Results, cell: str) -> Table:
@@ -80,7 +97,7 @@ def chance_table(results: Results, cell: str) -> Table:
             if tested in arms and control in arms
         ]
         pairs += [(arm.label, arm.neutral_control) for arm in arms.values() if arm.neutral_control]
-    shown = (*_SHOWN, "Wilcoxon p")
+    judged = judged_by(results.study.stream)
     renewed = {arm.label: wording.decimal(arm.renewed) for arm in arm_tasks(results, cell)}
     return table_of(
         [between(results, cell, tested, Against(other, "control")) for tested, other in pairs],
@@ -88,12 +105,12 @@ def chance_table(results: Results, cell: str) -> Table:
             "Arm": lambda found: found.arm,
             "Picked at random": lambda found: found.versus,
             "Renewed per task": lambda found: f"{renewed[found.arm]} / {renewed[found.versus]}",
-            **{name: DIFFERENCE[name] for name in shown},
+            **differences(judged.unit, *_SHOWN, "Wilcoxon p"),
         },
         caption=(
             "Whether the criterion is better than chance: each arm minus the one that renews as many units of the same "
-            f"layers at the same steps, picked at random; {judged_by(results.study.stream).accuracy}, paired over n "
-            "seeds."
+            f"layers at the same steps, picked at random; {judged.accuracy}, paired over n seeds"
+            f"{', below 0 where it is better' if judged.unit.lower else ''}."
         ),
         words={"Arm", "Picked at random", "Verdict"},
     )
@@ -102,13 +119,16 @@ def chance_table(results: Results, cell: str) -> Table:
 def rates_table(results: Results) -> Table:
     """The arms from the best to the worst, each seed at the learning rate that the other half of the seeds chose."""
     judged = judged_by(results.study.stream)
+    unit = judged.unit
     baseline, fresh = results.study.baseline, fresh_arm(results)
-    rows = sorted(at_their_rates(results), key=lambda row: -(row.after or 0.0))
+    rows = sorted(at_their_rates(results), key=lambda row: _place(unit, row.after))
     kept = (
         ""
         if fresh is None
-        else f" Share of the gap: of what {fresh} is above {baseline}, both at their own rates."
+        else f" Share of the gap: of what {fresh} is {_better(unit)} {baseline}, both at their own rates."
     )
+
+    best = "least" if unit.lower else "largest"
 
     def rate(found: float | None) -> str:
         return wording.NOTHING if found is None else f"{found:g}"
@@ -119,16 +139,18 @@ def rates_table(results: Results) -> Table:
             "Arm": lambda row: row[0].label,
             "Rates": lambda row: " / ".join(dict.fromkeys(map(rate, row[0].chosen))),
             "At the grid's end": lambda row: "yes" if row[0].at_the_end else "",
-            "Where it was chosen (%)": lambda row: wording.percent(row[0].before),
-            "Judged (%)": lambda row: wording.percent(row[0].after),
+            f"Where it was chosen{unit.of_value}": lambda row: unit.value(row[0].before),
+            f"Judged{unit.of_value}": lambda row: unit.value(row[0].after),
             "Share of the gap (%)": lambda row: wording.percent(row[0].kept, digits=0),
-            **{name: of_last(DIFFERENCE[name]) for name in _SHOWN},
-            "Minus picked at random (points)": lambda row: _with_interval(row[0].chance),
-            "Behind the first (points)": lambda row: _with_interval(row[0].behind),
+            **{name: of_last(write) for name, write in differences(unit, *_SHOWN).items()},
+            f"Minus picked at random{unit.of_difference}": lambda row: _with_interval(
+                row[0].chance
+            ),
+            f"Behind the first{unit.of_difference}": lambda row: _with_interval(row[0].behind),
         },
         caption=(
             f"Each arm at its own learning rate, from the best to the worst: {judged.accuracy}, each half of the seeds "
-            f"at the rate with the largest mean over the other half (where both halves chose one, it stands there "
+            f"at the rate with the {best} mean over the other half (where both halves chose one, it stands there "
             f"once).{kept} Difference: from {baseline} at its own rates, paired over n seeds. Minus picked at random: "
             "from the arm that renews as many units of the same layers at the same steps, at the same rates. Behind "
             "the first: from the arm at the top, which was found by looking. A best rate at the grid's end may lie "
@@ -142,4 +164,11 @@ def _with_interval(found: Comparison | None) -> str:
     """A difference and its interval, in one cell."""
     if found is None:
         return wording.NOTHING
-    return f"{DIFFERENCE['Difference (points)'](found)} [{DIFFERENCE['95 % CI (points)'](found)}]"
+    numbers, unit = found.numbers, found.unit
+    ends = unit.interval(numbers.low, numbers.high)
+    return f"{unit.difference(numbers.mean_difference)} [{ends}]"
+
+
+def _place(unit: Unit, number: float | None) -> tuple[bool, float]:
+    """Where an arm stands: the best first, those of which nothing is known last."""
+    return (True, 0.0) if number is None else (False, -unit.worth(number))

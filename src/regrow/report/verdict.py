@@ -143,10 +143,14 @@ def _difference(comparison: Comparison, judged: Judged) -> str:
     numbers = comparison.numbers
     if numbers.mean_difference is None:
         return ""
+    unit = judged.unit
+    what = (
+        judged.title if unit.lower else f"Mean {judged.accuracy}"
+    )  # an error is a mean by its name
     text = (
-        f"Mean {judged.accuracy} {wording.percent(numbers.mean_b)} % under {comparison.versus}, "
-        f"{wording.percent(numbers.mean_a)} % under {comparison.arm}: a difference of "
-        f"{wording.points(numbers.mean_difference)} points {brackets(comparison)}"
+        f"{what} {unit.value(numbers.mean_b)}{unit.sign} under {comparison.versus}, "
+        f"{unit.value(numbers.mean_a)}{unit.sign} under {comparison.arm}: a difference of "
+        f"{unit.difference(numbers.mean_difference)}{unit.apart} {brackets(comparison)}"
     )
     if numbers.wilcoxon_p is not None:
         told = f"{text}, Wilcoxon {wording.equals_p(numbers.wilcoxon_p)}."
@@ -204,7 +208,7 @@ def _caveats(arm: ArmNumbers, comparison: Comparison) -> list[str]:
     if arm.diverged:
         found.append(
             f"{wording.count(arm.diverged, 'trial')} of {arm.label} became non-finite: failed, "
-            "with the accuracy that was measured."
+            f"with the {comparison.unit.name} that was measured."
         )
     if arm.resting:
         found.append(

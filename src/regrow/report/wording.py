@@ -8,7 +8,8 @@ from typing import Final
 NOTHING: Final = "\N{EN DASH}"
 """Stands where no number is possible."""
 
-_MINUS: Final = "\N{MINUS SIGN}"
+MINUS: Final = "\N{MINUS SIGN}"
+"""Stands before a number below 0."""
 
 
 HEADLINES: Final = {
@@ -60,7 +61,7 @@ def signed(number: float, *, digits: int = 1) -> str:
     written = _signless(abs(number), digits)
     if float(written) == 0.0:
         return written
-    return (_MINUS if number < 0 else "+") + written
+    return (MINUS if number < 0 else "+") + written
 
 
 def interval(low: float | None, high: float | None) -> str:
@@ -171,4 +172,4 @@ def _end(end: float) -> str:
 
 def _signless(number: float, digits: int) -> str:
     written = f"{number:.{digits}f}"
-    return written.removeprefix("-") if float(written) == 0.0 else written.replace("-", _MINUS)
+    return written.removeprefix("-") if float(written) == 0.0 else written.replace("-", MINUS)

@@ -47,9 +47,9 @@ class Task:
 
     Attributes:
         images: What is trained on, (n, C, H, W).
-        labels: Their classes, (n,).
+        labels: Their classes, int64 (n,); the numbers to be learnt, float32 (n,), where the stream's loss is squared.
         test_images: What is tested on when the task ends.
-        test_labels: Their classes.
+        test_labels: Their classes or numbers.
     """
 
     images: Tensor

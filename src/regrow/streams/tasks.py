@@ -14,6 +14,7 @@ from torch import Tensor
 
 from regrow.errors import ConfigError
 from regrow.streams import (
+    bit_flipping,
     noisy,
     permuted,
     permuted_labels,
@@ -31,6 +32,7 @@ _TASKS: Final[dict[type[Any], Callable[..., Task]]] = {
     asked.Stationary: stationary.task,
     asked.WarmStart: warm_start.task,
     asked.Noisy: noisy.task,
+    asked.BitFlipping: bit_flipping.task,
 }
 
 
@@ -62,7 +64,7 @@ def order(
     """The places of the images of a task in the order in which an epoch trains on them.
 
     A random order of all; where the task's length is said in steps, as many such orders one behind the other as it
-    takes, cut off behind the last step.
+    takes, cut off behind the last step. Examples of `bit-flipping` are met as they were made, for bits flip in between.
 
     Args:
         settings: What the study says of the stream.
@@ -74,6 +76,8 @@ def order(
     Returns:
         Whole numbers from 0 to images - 1, int64, as many as `images_per_epoch` says.
     """
+    if isinstance(settings, asked.BitFlipping):
+        return torch.arange(images, device="cpu")
     numbers = dice("order", seed, epoch)
     wanted = images if settings.steps is None else settings.steps * batch_size
     passes = [
@@ -95,6 +99,8 @@ def images_per_epoch(settings: asked.TaskStream, *, available: int, batch_size: 
     """
     if settings.steps is not None:
         return settings.steps * batch_size
+    if isinstance(settings, asked.BitFlipping):
+        return settings.examples
     return getattr(settings, "images", None) or available
 
 
@@ -108,8 +114,13 @@ def refuse_data(settings: asked.TaskStream, source: Source) -> None:
         )
 
 
-def chance(settings: asked.TaskStream, source: Source) -> float:
-    """What a network reaches that has learnt nothing: the share of the commonest class, or 1 / K of drawn labels."""
+def chance(settings: asked.TaskStream, source: Source) -> float | None:
+    """What a network reaches that has learnt nothing: the share of the commonest class, or 1 / K of drawn labels.
+
+    None where numbers are learnt, of which each seed has its own.
+    """
+    if settings.loss == "squared":
+        return None
     if isinstance(settings, asked.RandomLabels) and settings.labels == "drawn":
         return 1 / len(source.classes)
     counted = source.y_train if isinstance(settings, asked.RandomLabels) else source.y_test

@@ -152,8 +152,11 @@ def find_sweep(study: Asked) -> Sweep | None:
     plain training to compare with. Of more than two such settings those with the most values are the axes.
 
     Edge cases:
-        Two arms that are both varied so: the first in the study's order.
+        Two arms that are both varied so: the first in the study's order. Where numbers are learnt nothing is a sweep:
+        its figures and sentences are of gains in accuracy, and each cell has its own section.
     """
+    if study.stream is not None and study.stream.loss == "squared":
+        return None
     roles = {arm.label: arm.role for arm in study.arms}
     if roles[study.baseline] != "plain":
         return None

@@ -17,6 +17,7 @@ from regrow.errors import ConfigError, UnknownNameError
 from regrow.neutral import OF
 from regrow.study.document import (
     Arm,
+    DataChoice,
     Distillation,
     ModelChoice,
     Study,
@@ -27,7 +28,7 @@ from regrow.study.document import (
 from regrow.study.folder import sha256_of
 from regrow.study.keys import set_key
 from regrow.study.known import CONTROLS, Known, filled
-from regrow.study.stream import refuse_beside_stream
+from regrow.study.stream import BitFlipping, refuse_beside_stream
 
 if TYPE_CHECKING:
     from regrow.compose import RecipeInfo
@@ -91,7 +92,7 @@ def complete(study: Study, known: Known, *, where: str) -> Study:
     """
     parts: dict[str, Any] = {}
     for part, choice, shelf in (
-        ("data", study.data, known.data),
+        ("data", _data_of(study, where=where), known.data),
         ("model", study.model, known.models),
     ):
         with at(f"{where}: {part}"):
@@ -112,6 +113,21 @@ def complete(study: Study, known: Known, *, where: str) -> Study:
         arms[label] = _taught(found, label, _modelled(found, known, arm, where=place), where=place)
     in_order(arms, where=where)
     return found.model_copy(update={"arms": arms})
+
+
+def _data_of(study: Study, *, where: str) -> DataChoice:
+    """The data set; of a stream that makes its own examples what it says of them, in each cell its own."""
+    stream, data = study.stream, study.data
+    if not isinstance(stream, BitFlipping):
+        return data
+    strange = {**data.settings, "bits": stream.bits} != {"bits": stream.bits}
+    if strange or data.settings.get("bits", stream.bits) != stream.bits:
+        told = ", ".join(f"{key} = {value}" for key, value in data.settings.items())
+        raise ConfigError(
+            f"{where}: data.settings: must be left out, for stream.bits says how many inputs there are "
+            f"({stream.bits}), got {told}"
+        )
+    return data.model_copy(update={"settings": {"bits": stream.bits}})
 
 
 def model_of(study: Study, known: Known, arm: Arm) -> ModelChoice:
@@ -144,7 +160,12 @@ def _completed(
     checked = check_training(training, where=place, path=f"{path}.train")
     if study.stream is not None:
         refuse_beside_stream(
-            checked, networks=facts[label].partners, teachers=bool(arm.teachers), where=where
+            study.stream,
+            checked,
+            recipe=arm.recipe,
+            networks=facts[label].partners,
+            teachers=bool(arm.teachers),
+            where=where,
         )
     if facts[label].role in CONTROLS:
         like = _partner(facts, arm, where=where)

@@ -24,7 +24,7 @@ from pydantic import (
 from pydantic_core import ErrorDetails
 
 from regrow.errors import ConfigError, RegrowError, UnknownNameError
-from regrow.study.stream import KINDS, StreamChoice
+from regrow.study.stream import BITS, KINDS, BitFlipping, StreamChoice, makes_examples
 
 LABEL: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_+-]*")
 """What an arm may be called: it becomes part of trial names and of dotted keys."""
@@ -184,7 +184,8 @@ class Arm(_Part):
 class Study(_Part):
     """A whole study, checked on its own; names of recipes, models and data are checked by `load_study`.
 
-    `note` is a sentence or two for the head of its report; it changes no result.
+    `note` is a sentence or two for the head of its report; it changes no result. `data` is left out where the stream
+    makes its own examples.
     """
 
     name: Annotated[str, Field(pattern=r"\S")]
@@ -221,6 +222,35 @@ class Study(_Part):
                 raise ValueError(f"seeds: must be at most {MAX_SEEDS}, got {seeds}")
             given["seeds"] = tuple(range(first or 0, (first or 0) + seeds))
         return given
+
+    @model_validator(mode="before")
+    @classmethod
+    def _data_of_the_stream(cls, document: Any) -> Any:
+        """A stream that makes its examples needs no `[data]`: all that is left of it is how many inputs there are."""
+        if not isinstance(document, Mapping):
+            return document
+        given = dict(cast("Mapping[str, Any]", document))
+        if makes_examples(given.get("stream")) and not given.get("data"):
+            given["data"] = {"name": BITS}
+        return given
+
+    @model_validator(mode="after")
+    def _makes_examples(self) -> Self:
+        """Bits belong to streams that make their own examples, and those to nothing else."""
+        alone = isinstance(self.stream, BitFlipping)
+        if alone != (self.data.name == BITS):
+            raise ValueError(
+                f"data: must be left out, for [stream] kind 'bit-flipping' makes its own examples, got "
+                f"'{self.data.name}'"
+                if alone
+                else f"data: '{BITS}' is for [stream] kind 'bit-flipping', which makes its own examples"
+            )
+        if alone and self.diagnostics.probe_steps:
+            raise ValueError(
+                "diagnostics.probe_steps: must be 0 with [stream] kind 'bit-flipping', for the fresh-probe gap is of "
+                f"labels that are shuffled, and it has none, got {self.diagnostics.probe_steps}"
+            )
+        return self
 
     @field_validator("seeds")
     @classmethod

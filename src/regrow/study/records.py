@@ -67,7 +67,8 @@ class ArmRecord:
 class Trial:
     """A trial that ended, in one row; metrics are those of its last epoch, accuracies fractions.
 
-    Of a trial over a stream `test_accuracy` is what it is judged by: the mean over the last tenth of its tasks.
+    Of a trial over a stream `test_accuracy` is what it is judged by: the mean over the last tenth of its tasks. Where
+    numbers are learnt and not classes, all accuracies are None, and `test_loss` is what it is judged by.
 
     Attributes:
         trial: Its name.
@@ -122,7 +123,7 @@ class EpochRecord:
     Attributes:
         epoch: 1-based.
         train_loss: Mean over the examples as they were trained on.
-        train_accuracy: Share, of the same predictions.
+        train_accuracy: Share, of the same predictions; None where numbers are learnt.
         test_loss: Mean over the test set after the epoch.
         test_accuracy: Share.
         seconds: Wall time, evaluation included.
@@ -130,7 +131,7 @@ class EpochRecord:
 
     epoch: int
     train_loss: float | None
-    train_accuracy: float
+    train_accuracy: float | None
     test_loss: float | None
     test_accuracy: float | None
     seconds: float
@@ -268,6 +269,7 @@ class TrialResult:
         recipe_seconds: Wall time inside regrow's hooks.
         error: The message of a crash.
         judged: What a trial over a stream is judged by; None without a stream: by the last epoch.
+        judged_loss: Likewise where numbers are learnt: a mean squared error; None elsewhere.
 
     What it left behind is a record each; empty where the study did not ask for it or there is nothing of the kind.
     """
@@ -297,11 +299,17 @@ class TrialResult:
     recipe_seconds: float = 0.0
     error: str | None = None
     judged: float | None = None
+    judged_loss: float | None = None
 
     @property
     def last(self) -> EpochRecord | None:
         """The last epoch's metrics."""
         return self.epochs[-1] if self.epochs else None
+
+    @property
+    def number(self) -> float | None:
+        """What the trial is judged by: its accuracy, or its error where numbers are learnt."""
+        return self.accuracy if self.judged_loss is None else self.judged_loss
 
     @property
     def accuracy(self) -> float | None:
@@ -324,6 +332,8 @@ class TrialResult:
             "renewal_steps": len({record.step for record in self.renewals}),
             "finished_at": finished_at,
         }
+        if self.judged_loss is not None:
+            counted["test_loss"] = self.judged_loss
         # Everything else has the name that it has here, or in the record of the last epoch.
         names = [each.name for each in fields(Trial) if each.name not in counted]
         own = {name: getattr(self, name) for name in names if hasattr(self, name)}

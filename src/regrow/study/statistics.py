@@ -40,8 +40,8 @@ class ArmSummary:
         mean: Mean accuracy of the trials that have one, 0 to 1.
         median: Their median.
         std: Their standard deviation with ddof = 1; None below two trials.
-        worst: The lowest accuracy.
-        best: The highest accuracy.
+        worst: The lowest accuracy; of errors the highest.
+        best: The highest accuracy; of errors the lowest.
         failed: Trials at chance, diverged or crashed.
         crashed: Trials that left no accuracy: in `n` and `failed`, not in the mean.
     """
@@ -140,6 +140,7 @@ def summary(
     *,
     majority_share: float,
     diverged: Collection[int] = (),
+    lower: bool = False,
 ) -> ArmSummary:
     """Summarise one arm over its seeds, failures counted and crashes named.
 
@@ -148,6 +149,8 @@ def summary(
     Args:
         accuracies: Seed to test accuracy after the last epoch, 0 to 1; None where a trial crashed.
         majority_share: Share of the commonest class in the test set, 0 to 1.
+        lower: They are no accuracies but errors, at least 0, of which the lowest is the best; only who diverged or
+            crashed has failed.
 
     Edge cases:
         No seed: zero counts, no numbers. One seed: no standard deviation. A seed in `diverged`
@@ -158,15 +161,15 @@ def summary(
         >>> found.mean, found.worst, found.failed, found.crashed
         (0.7, 0.5, 2, 1)
     """
-    failed = _failed(accuracies, majority_share=majority_share, diverged=diverged)
+    failed = _failed(accuracies, majority_share=majority_share, diverged=diverged, lower=lower)
     values = list(_measured(accuracies).values())
     return ArmSummary(
         n=len(accuracies),
         mean=mean_of(values),
         median=statistics.median(values) if values else None,
         std=deviation_of(values),
-        worst=min(values, default=None),
-        best=max(values, default=None),
+        worst=(max if lower else min)(values, default=None),
+        best=(min if lower else max)(values, default=None),
         failed=sum(failed.values()),
         crashed=len(accuracies) - len(values),
     )
@@ -181,6 +184,7 @@ def paired(
     diverged_b: Collection[int] = (),
     confidence: float = 0.95,
     resamples: int = 9999,
+    lower: bool = False,
 ) -> PairedComparison:
     """Compare two arms seed by seed: difference a - b with its interval, and the failures.
 
@@ -191,6 +195,8 @@ def paired(
     Args:
         a: Seed to test accuracy of the arm under test, 0 to 1; None where a trial crashed.
         majority_share: Share of the commonest class in the test set, 0 to 1.
+        lower: They are no accuracies but errors: the lower one of a pair wins, and only who diverged or crashed has
+            failed. The difference is a - b all the same.
 
     Returns:
         The comparison. A pair with a crashed trial counts among the failures only.
@@ -215,8 +221,8 @@ def paired(
         raise ConfigError(f"confidence must be within (0, 1), got {confidence!r}")
     if resamples < 100:
         raise ConfigError(f"resamples must be at least 100, got {resamples!r}")
-    failed_a = _failed(a, majority_share=majority_share, diverged=diverged_a)
-    failed_b = _failed(b, majority_share=majority_share, diverged=diverged_b)
+    failed_a = _failed(a, majority_share=majority_share, diverged=diverged_a, lower=lower)
+    failed_b = _failed(b, majority_share=majority_share, diverged=diverged_b, lower=lower)
     measured_a, measured_b = _measured(a), _measured(b)
     both = sorted(a.keys() & b.keys())
     pairs = [seed for seed in both if seed in measured_a and seed in measured_b]
@@ -236,8 +242,8 @@ def paired(
         confidence=confidence,
         method=method,
         wilcoxon_p=_signed_rank_p(difference),
-        wins=int((difference > 0).sum()),
-        losses=int((difference < 0).sum()),
+        wins=int((difference < 0).sum() if lower else (difference > 0).sum()),
+        losses=int((difference > 0).sum() if lower else (difference < 0).sum()),
         ties=int((difference == 0).sum()),
         both=len(both),
         failed_a_only=a_only,
@@ -309,8 +315,15 @@ def _measured(accuracies: Mapping[int, float | None]) -> dict[int, float]:
 
 
 def _failed(
-    accuracies: Mapping[int, float | None], *, majority_share: float, diverged: Collection[int]
+    accuracies: Mapping[int, float | None],
+    *,
+    majority_share: float,
+    diverged: Collection[int],
+    lower: bool,
 ) -> dict[int, bool]:
+    if lower:
+        known = _measured(accuracies)
+        return {seed: seed not in known or seed in diverged for seed in accuracies}
     return {
         seed: is_failed(accuracy, majority_share=majority_share) or seed in diverged
         for seed, accuracy in accuracies.items()

@@ -22,6 +22,7 @@ from regrow.study.folder import checkpoint_path, explained, file_stem, folder_he
 from regrow.study.grouped import grouped
 from regrow.study.records import DETAILS, ArmRecord, RenewalRecord, Trial, TrialResult
 from regrow.study.storage import Place
+from regrow.study.stream import stream_in
 from regrow.study.tables import complete, insert, select
 
 DATABASE: Final = "results.sqlite"
@@ -169,13 +170,18 @@ class Store:
             return dict(self._connection.execute("SELECT trial, status FROM trials"))
 
     def accuracies(self) -> dict[str, float | None]:
-        """Last-epoch test accuracies so far.
+        """What trials are judged by so far: test accuracies, or errors where numbers are learnt.
 
         Returns:
             Accuracy by trial, for every trial that ended; None for a crash.
         """
+        stream = stream_in(self._document)
+        number = "test_accuracy"
+        if stream is not None and stream.loss == "squared":
+            number = "CASE WHEN status != 'crashed' THEN test_loss END"
         with self._said("cannot be read"):
-            return dict(self._connection.execute("SELECT trial, test_accuracy FROM trials"))
+            text = f"SELECT trial, {number} FROM trials"  # noqa: S608 # our own names
+            return dict(self._connection.execute(text))
 
     def renewals(self, trial: str) -> list[tuple[int, str, tuple[int, ...]]]:
         """The renewals of one trial, for the control that replays it."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, ClassVar, Final, Literal, Self, get_args
+from typing import TYPE_CHECKING, Annotated, ClassVar, Final, Literal, Self, cast, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, model_validator
 
@@ -20,6 +20,10 @@ if TYPE_CHECKING:
 JudgedBy = Literal["online", "end"]
 """What a trial is judged by, in the last tenth of its tasks: ``online``: its right answers, each before the update;
 ``end``: the accuracy on the task's test images when the task ends."""
+
+LossName = Literal["cross-entropy", "squared"]
+"""What is learnt: ``cross-entropy``: classes; ``squared``: a number, and a trial is judged by its mean squared error in
+the place of the accuracy. What each is is in `regrow.lab.task_loss`."""
 
 
 class TaskStream(BaseModel):
@@ -35,6 +39,7 @@ class TaskStream(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
     judged_by: ClassVar[JudgedBy] = "online"
+    loss: ClassVar[LossName] = "cross-entropy"
 
     tasks: int = Field(ge=1)
     epochs: int | None = Field(default=None, ge=1)
@@ -184,10 +189,53 @@ class Noisy(TaskStream):
         return self
 
 
+BITS: Final = "bits"
+"""The data set of a stream that makes its own examples: it says how many inputs there are, and nothing else."""
+
+
+class BitFlipping(TaskStream):
+    """A number is to be learnt from bits, most of which stay as they are for a long time: regression.
+
+    Attributes:
+        epochs: 1: every example is met once, in the order in which it was made.
+        examples: Length of a task: a bin of the figure, or what lies between two flips.
+        flip_every: Examples between two flips, counted over all tasks; None: as many as a task has.
+        bits: Inputs of an example.
+        flipping: How many of them, the first, keep their value until they flip; the others are random each time.
+        units: Of the target network: linear threshold units behind weights of 1 and -1.
+        beta: Share of its inputs that must agree with a unit's weights for it to be on.
+        form: ``article``: one of the slow bits flips at a time; ``shipped``: the released settings, which draw all of
+            them anew, and the released code's thresholds (`regrow.streams.bit_flipping`).
+    """
+
+    loss: ClassVar[LossName] = "squared"
+
+    kind: Literal["bit-flipping"]
+    epochs: int | None = Field(default=1, ge=1, le=1)
+    examples: int = Field(default=10_000, ge=1)
+    flip_every: int | None = Field(default=None, ge=1)
+    bits: int = Field(default=20, ge=1)
+    flipping: int = Field(default=15, ge=0)
+    units: int = Field(default=100, ge=1)
+    beta: float = Field(default=0.7, ge=0, le=1)
+    form: Literal["article", "shipped"] = "article"
+
+    @model_validator(mode="after")
+    def _one_length(self) -> Self:
+        if self.steps is not None or self.epochs is None:
+            raise ValueError(
+                "the length of a task of 'bit-flipping' is said by examples, each of which is met once: steps must be "
+                f"left out, got {self.steps}"
+            )
+        if self.flipping > self.bits:
+            raise ValueError(f"flipping must be at most bits ({self.bits}), got {self.flipping}")
+        return self
+
+
 AT_EACH_TASK: Final = "restart-each-task"
 """The recipe that a stream's other arms are measured by: a fresh network for each task."""
 
-AnyStream = RandomLabels | Permuted | PermutedLabels | Stationary | WarmStart | Noisy
+AnyStream = RandomLabels | Permuted | PermutedLabels | Stationary | WarmStart | Noisy | BitFlipping
 StreamChoice = Annotated[AnyStream, Field(discriminator="kind")]
 """The table `[stream]`."""
 
@@ -197,6 +245,13 @@ KINDS: Final[dict[str, type[TaskStream]]] = {
     get_args(kind.model_fields["kind"].annotation)[0]: kind for kind in get_args(AnyStream)
 }
 """The kinds by name."""
+
+
+def makes_examples(stream: object) -> bool:
+    """Whether a `[stream]`, as it was written, makes its own examples."""
+    kind = cast("Mapping[str, object]", stream).get("kind") if isinstance(stream, Mapping) else None
+    return kind == "bit-flipping"
+
 
 _SETTLED: Final = {"augment": "none", "eval_every_epochs": 1, "eval_last_epochs": 1}
 """What a stream leaves no choice of: tasks are measured when they end, and show images as they are."""
@@ -208,10 +263,19 @@ def stream_in(document: Mapping[str, object]) -> AnyStream | None:
     return None if found is None else _ANY.validate_python(found)
 
 
-def refuse_beside_stream(training: Training, *, networks: bool, teachers: bool, where: str) -> None:
+def refuse_beside_stream(
+    stream: TaskStream,
+    training: Training,
+    *,
+    recipe: str,
+    networks: bool,
+    teachers: bool,
+    where: str,
+) -> None:
     """Refuse what an arm of a study with a stream cannot have.
 
     Args:
+        recipe: Its recipe.
         networks: It trains several networks.
         teachers: It has any.
         where: The arm, for the message.
@@ -225,3 +289,15 @@ def refuse_beside_stream(training: Training, *, networks: bool, teachers: bool, 
     for holds, what in ((networks, "trains several networks"), (teachers, "has teachers")):
         if holds:
             raise ConfigError(f"{where}: {what}, which a study with a stream cannot")
+    if stream.loss == "cross-entropy":
+        return
+    if training.held_out:
+        raise ConfigError(
+            f"{where}: train.held_out must be 0 with [stream] kind 'bit-flipping', which makes as many examples as it "
+            f"needs, got {training.held_out}"
+        )
+    if recipe == "restart":
+        raise ConfigError(
+            f"{where}: recipe 'restart' begins anew where a network is no better than the commonest class, and "
+            f"[stream] kind 'bit-flipping' has no classes; '{AT_EACH_TASK}' begins anew with each task"
+        )

@@ -14,14 +14,15 @@ class TaskRecord:
 
     Attributes:
         task: 1-based.
-        online_accuracy: Share of right predictions in the task, each made before the update that its batch led to.
+        online_accuracy: Share of right predictions in the task, each made before the update that its batch led to; None
+            where numbers are learnt, as are all accuracies there.
         online_loss: Mean loss of the same.
         accuracy: Share on the task's test images when it ends.
         loss: Mean loss there.
     """
 
     task: int
-    online_accuracy: float
+    online_accuracy: float | None
     online_loss: float | None
     accuracy: float | None
     loss: float | None

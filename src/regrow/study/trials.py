@@ -28,7 +28,7 @@ from regrow.study.keys import MISSING, parse_setting, path_of, value_at, written
 from regrow.study.known import Known
 from regrow.study.records import ArmRecord
 from regrow.study.relations import arm_records
-from regrow.study.stream import AnyStream
+from regrow.study.stream import AnyStream, LossName
 
 MANY: Final = 12
 """As many values or cells as a message names."""
@@ -96,6 +96,11 @@ class TrialSpec:
     def partners(self) -> int:
         """How many networks the trial trains."""
         return int(self.settings.get("partners", 1))
+
+    @property
+    def loss(self) -> LossName:
+        """What is learnt: classes, or what its stream says."""
+        return "cross-entropy" if self.stream is None else self.stream.loss
 
     @property
     def after(self) -> tuple[str, ...]:

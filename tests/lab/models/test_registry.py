@@ -149,7 +149,7 @@ def test_settings_out_of_range(name: str, settings: dict[str, Any], message: str
         ({"in_channels": 0}, r"in_channels must be at least 1, got 0 \(model convnet\)"),
         ({"image_size": (0, 8)}, "image height must be at least 1"),
         ({"image_size": (8, 0)}, "image width must be at least 1"),
-        ({"classes": 1}, "classes must be at least 2"),
+        ({"classes": 0}, "classes must be at least 1"),
         ({"seed": -1}, "seed must be at least 0"),
     ],
 )

@@ -97,7 +97,7 @@ class Dataset:
     Attributes:
         name: The name that it was asked for, ``digits`` or ``npz:some/file.npz``.
         x_train: float32 (N, C, H, W).
-        y_train: int64 (N,), 0 to K - 1.
+        y_train: int64 (N,), 0 to K - 1; of `bits` numbers, float32.
         x_test: float32 (M, C, H, W).
         y_test: int64 (M,).
         classes: The K class names.
@@ -132,7 +132,7 @@ class Dataset:
         return {
             "in_channels": channels,
             "image_size": (height, width),
-            "classes": len(self.classes),
+            "classes": len(self.classes),  # of `bits` one: a number
         }
 
 

@@ -8,20 +8,21 @@ from pathlib import Path
 from typing import Any
 
 from regrow.errors import ConfigError, DataError, UnknownNameError
+from regrow.lab.data.bits import BitsSettings, made_bits
 from regrow.lab.data.craters import CraterSettings, read_craters
-from regrow.lab.data.dataset import CommonSettings, Dataset, RawImages, assemble
+from regrow.lab.data.dataset import Dataset, RawImages, assemble
 from regrow.lab.data.digits import DigitsSettings, read_digits
 from regrow.lab.data.folder import FolderSettings, read_folder
 from regrow.lab.data.npz import NpzSettings, read_npz
-from regrow.lab.settings import read_settings, settings_of
+from regrow.lab.settings import Settings, read_settings, settings_of
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Source:
     """One way to get images: its settings, its reader, and a line that says what it is."""
 
-    settings: type[CommonSettings]
-    read: Callable[..., RawImages]
+    settings: type[Settings]
+    read: Callable[..., RawImages | Dataset]
     takes_path: bool
     summary: str
 
@@ -32,6 +33,12 @@ _SOURCES: dict[str, _Source] = {
         read=read_digits,
         takes_path=False,
         summary="1,797 scanned digits, 8x8 grey, 10 classes; shipped with scikit-learn",
+    ),
+    "bits": _Source(
+        settings=BitsSettings,
+        read=made_bits,
+        takes_path=False,
+        summary="nothing: the inputs of [stream] kind bit-flipping, which makes its own examples",
     ),
     "craters": _Source(
         settings=CraterSettings,
@@ -59,7 +66,7 @@ def names() -> list[str]:
 
     Examples:
         >>> names()
-        ['craters', 'digits', 'folder', 'npz']
+        ['bits', 'craters', 'digits', 'folder', 'npz']
     """
     return sorted(_SOURCES)
 
@@ -132,4 +139,4 @@ def load(
         raw = source.read(config, place if data_dir is None else data_dir / place)
     else:
         raw = source.read(config, data_dir=data_dir, cache_dir=cache_dir)
-    return assemble(name, raw, config)
+    return raw if isinstance(raw, Dataset) else assemble(name, raw, config)

@@ -7,10 +7,10 @@ from typing import Protocol, final
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F  # noqa: N812
 
 from regrow.lab.measure import right_answers
 from regrow.lab.member import Member
+from regrow.lab.task_loss import task_loss
 
 
 class Engine(Protocol):
@@ -25,7 +25,8 @@ class Engine(Protocol):
             members: The networks; the same as in the last call as long as they train on.
 
         Returns:
-            Mean loss and share of right predictions of each, as they were met.
+            Mean loss and share of right predictions of each, as they were met; where numbers are learnt, nothing is
+            right.
         """
         ...
 
@@ -53,15 +54,16 @@ def _train(member: Member, epoch: int) -> tuple[float, float]:
         loss = learn(member, outputs, batch, images, labels)
         share = len(batch) if member.training.loss_reduction == "mean" else 1
         loss_sum += loss.to(torch.float64) * share
-        right += right_answers(outputs.detach(), labels).sum()
+        if member.loss == "cross-entropy":
+            right += right_answers(outputs.detach(), labels).sum()
     seen = member.seen_in_epoch
     return float(loss_sum) / seen, int(right) / seen
 
 
 def learn(member: Member, outputs: Tensor, batch: Tensor, images: Tensor, labels: Tensor) -> Tensor:
-    """Make one step from what the network gave: the loss of the classes, without what is added to it."""
+    """Make one step from what the network gave: the loss of the task, without what is added to it."""
     training, model, optimizer = member.training, member.model, member.optimizer
-    loss = F.cross_entropy(outputs, labels, reduction=training.loss_reduction)
+    loss = task_loss(member.loss, outputs, labels, reduction=training.loss_reduction)
     beside = member.beside(outputs, images, batch)
     optimizer.zero_grad(set_to_none=True)
     torch.stack([loss, *beside]).sum().backward() if beside else loss.backward()

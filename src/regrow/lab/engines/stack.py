@@ -71,7 +71,9 @@ class StackEngine:
         if self._steps is None or models != self._models:
             if self._program is None:
                 self._program = program_of(models[0])
-            stack = Stack(models, program=self._program, batched=self._batched)
+            stack = Stack(
+                models, program=self._program, batched=self._batched, loss=members[0].loss
+            )
             optimizers = [member.optimizer for member in members]
             self._steps = stack_optimizer(members[0].training, stack, optimizers)
             self._models = models

@@ -162,7 +162,7 @@ def build(
             ``in_channels``, ``image_size``, ``classes`` and the settings as keywords and returns an
             `nn.Module`.
         seed: Seed of the weights, at least 0. torch's CPU generator uses the lower 32 bits.
-        sizes: ``in_channels``, ``image_size`` (height and width) and ``classes``.
+        sizes: ``in_channels``, ``image_size`` (height and width) and ``classes``, 1 where a number is learnt.
 
     Returns:
         The network, on the CPU, in training mode. torch's global generator is as it was before.
@@ -176,7 +176,7 @@ def build(
         ("in_channels", sizes["in_channels"], 1),
         ("image height", sizes["image_size"][0], 1),
         ("image width", sizes["image_size"][1], 1),
-        ("classes", sizes["classes"], 2),
+        ("classes", sizes["classes"], 1),
         ("seed", seed, 0),
     ):
         if value < minimum:

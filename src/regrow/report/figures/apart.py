@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Final
 
@@ -10,6 +11,7 @@ from matplotlib.figure import FigureBase
 from regrow.report.figures import axes
 from regrow.report.figures.style import INK, QUIET, arm_styles
 from regrow.report.task_numbers import fresh_arm
+from regrow.report.unit import ACCURACY, Unit
 from regrow.study.results import Results
 
 COLUMNS: Final = 5
@@ -59,12 +61,14 @@ def draw(
     ylabel: str,
     level: float | None = None,
     log: bool = False,
+    unit: Unit = ACCURACY,
 ) -> None:
-    """Draw the panels, all on one scale in percent.
+    """Draw the panels, all on one scale.
 
     Args:
         level: What chance reaches.
         log: Whether the places are on a logarithmic scale.
+        unit: What the numbers are: percent, which end at 100, or errors.
     """
     known, styles = references(results), arm_styles(results)
     own = {arm: points for arm, points in arms.items() if arm not in known}
@@ -83,4 +87,4 @@ def draw(
             ax.axhline(level, color=INK, lw=0.6, ls=(0, (1, 2)), zorder=1)
         if log:
             ax.set_xscale("log")
-    axes.same_scale(grid, low=0.0, high=100.0)
+    axes.same_scale(grid, low=0.0, high=math.inf if unit.lower else 100.0)

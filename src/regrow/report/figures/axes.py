@@ -8,7 +8,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Collection, Sequence
 from itertools import pairwise
-from typing import Any
+from typing import Any, Final
 
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
@@ -23,6 +23,8 @@ from regrow.report.figures.style import FAILED, INK, ArmStyle
 from regrow.report.judged import judged_by
 from regrow.study.results import Results
 from regrow.study.statistics import FAILED_MARGIN, t_interval
+
+_MANY_TIMES: Final = 30.0
 
 
 def shown(label: str) -> str:
@@ -179,12 +181,14 @@ def seed_order(results: Results, cell: str) -> list[int]:
     Those that crashed in the baseline come first, those that it has not trained yet last; equals go by seed.
     """
     baseline = results.arm(cell, results.study.baseline)
+    judged = judged_by(results.study.stream)
 
     def place(seed: int) -> tuple[int, float]:
         trial = baseline.get(seed)
         if trial is None:
             return 2, 0.0
-        return (0, 0.0) if trial.test_accuracy is None else (1, trial.test_accuracy)
+        found = judged.of(trial)
+        return (0, 0.0) if found is None else (1, judged.unit.worth(found))
 
     return sorted(sorted({trial.seed for trial in results.trials_in(cell)}), key=place)
 
@@ -225,19 +229,37 @@ def quartiles(values: Sequence[float]) -> tuple[float, float, float]:
     return low, middle, high
 
 
+def errors_axis(ax: Axes, values: Sequence[float], *, ends: Sequence[float] = ()) -> None:
+    """Fit the y axis to errors: from 0 on, or on a logarithmic scale where some are many times as large as others.
+
+    The upper ends of their intervals are shown, but not where they would make the errors small.
+    """
+    known = [value for value in values if value > 0]
+    if known and max(known) > _MANY_TIMES * min(known):
+        ax.set_yscale("log")
+        ax.set_ylim(min(known) / 1.5, 1.5 * max(known))
+    else:
+        top = max(known, default=1.0)
+        ax.set_ylim(0.0, 1.06 * min(max(top, *ends), 1.5 * top) if ends else 1.06 * top)
+
+
 def accuracy_axis(ax: Axes, results: Results, cell: str) -> list[Artist]:
-    """Label the y axis in percent, fit it to the cell's data, and mark where seeds have failed.
+    """Label the y axis in the unit of the study, fit it to the cell's data, and mark where seeds have failed.
 
     Returns the failed line for the legend; empty without one.
     """
+    trials, judged = results.trials_in(cell), judged_by(results.study.stream)
+    if judged.unit.lower:
+        errors_axis(ax, [found for trial in trials if (found := judged.of(trial)) is not None])
+        ax.set_ylabel(judged.title)
+        return []
     line = failed_line(results, cell)
-    trials = results.trials_in(cell)
     values = [trial.test_accuracy for trial in trials if trial.test_accuracy is not None]
     low = min([*values, line or 0.0, 1.0])
     high = max([*values, line or 1.0])
     margin = 0.04 * max(high - low, 0.1)
     ax.set_ylim(100 * max(low - 2 * margin, -margin), 100 * min(high + margin, 1 + margin))
-    ax.set_ylabel(f"{judged_by(results.study.stream).title} (%)")
+    ax.set_ylabel(f"{judged.title}{judged.unit.of_value}")
     if line is None:
         return []
     ax.axhspan(-100.0, 100 * line, color=FAILED, lw=0, zorder=0)

@@ -34,18 +34,18 @@ _BOX = -0.42  # where the quartiles stand
 
 def figures(results: Results, cell: str) -> Iterator[Drawing]:
     """The accuracies in every cell in which any was measured."""
+    judged = judged_by(results.study.stream)
     values = {
         arm.label: [
-            100 * trial.test_accuracy
+            judged.unit.scale * found
             for trial in results.arm(cell, arm.label).values()
-            if trial.test_accuracy is not None
+            if (found := judged.of(trial)) is not None
         ]
         for arm in results.study.arms
     }
     if not any(values.values()):
         return
     counts = ", ".join(f"{len(own)} ({label})" for label, own in values.items())
-    judged = judged_by(results.study.stream)
     yield Drawing(
         name="distribution",
         title="Distribution over seeds",
@@ -54,7 +54,7 @@ def figures(results: Results, cell: str) -> Iterator[Drawing]:
             f"n = {counts}. One mark a seed; at their left the median (ring), the quartiles (thick) and "
             "the worst and best (thin)."
         ),
-        alt="Strip plot of test accuracy with quartiles, one column an arm.",
+        alt=f"Strip plot of {'the error' if judged.unit.lower else 'test accuracy'} with quartiles, one column an arm.",
         size=NARROW if len(values) == 1 else (WIDE[0], 3.6 if many_arms(results) else NARROW[1]),
         narrow=None if len(values) == 1 else narrow_arms(results) or (PHONE, NARROW[1]),
         draw=partial(_draw, results, cell, values),
@@ -102,11 +102,13 @@ def _draw(
             ms=3.6, mfc=styles[label].colour, mec="white", mew=0.4, alpha=0.9, zorder=3,
             clip_on=False,
         )  # fmt: skip
-    _label_arms(ax, values, figure)
+    _label_arms(ax, values, figure, name=judged_by(results.study.stream).unit.name)
     legend_above(ax, failed)
 
 
-def _label_arms(ax: Axes, values: Mapping[str, list[float]], figure: FigureBase) -> None:
+def _label_arms(
+    ax: Axes, values: Mapping[str, list[float]], figure: FigureBase, *, name: str
+) -> None:
     crowded = len(values) > (4 if is_narrow(figure) else 8)
     names = [
         f"{shown(shortened(label, 18)).strip()} (n={len(own)})"
@@ -120,4 +122,4 @@ def _label_arms(ax: Axes, values: Mapping[str, list[float]], figure: FigureBase)
     ax.set_xlim(-0.6, len(values) - 0.4)
     ax.grid(visible=False, axis="x")
     ax.tick_params(axis="x", length=0)
-    ax.set_xlabel("Arm (n = seeds with an accuracy)")
+    ax.set_xlabel(f"Arm (n = seeds with an {name})")

@@ -32,15 +32,16 @@ def figures(results: Results) -> Iterator[Drawing]:
         for comparison in cell.comparisons
         if comparison.role == "baseline"
     ]
-    n, accuracy = wording.span(pairs or [0]), judged_by(results.study.stream).accuracy
+    n, judged = wording.span(pairs or [0]), judged_by(results.study.stream)
     noun = "pair" if n == "1" else "pairs"
     yield Drawing(
         name="gains",
         place="overview",
         title="Difference from the baseline in every cell",
         caption=(
-            f"Mean paired difference of {accuracy} from {results.study.baseline} in every cell, with its 95 % "
-            f"bootstrap interval; n = {n} {noun} each. Right of 0: better than the baseline."
+            f"Mean paired difference of {judged.accuracy} from {results.study.baseline} in every cell, with its 95 % "
+            f"bootstrap interval; n = {n} {noun} each. {'Left' if judged.unit.lower else 'Right'} of 0: better "
+            "than the baseline."
         ),
         alt="Chart of mean differences with intervals, one group of rows a cell.",
         size=(WIDE[0], 1.1 + _ROW * (len(arms) + 0.8) * len(found.cells)),
@@ -53,6 +54,8 @@ def figures(results: Results) -> Iterator[Drawing]:
 def _draw(results: Results, found: StudySummary, arms: list[str], figure: FigureBase) -> None:
     ax = figure.add_subplot()
     styles = arm_styles(results)
+    judged = judged_by(results.study.stream)
+    scale = judged.unit.scale
     step = len(arms) + 0.8
     handles: list[Artist] = []
     for index, arm in enumerate(arms):
@@ -63,9 +66,9 @@ def _draw(results: Results, found: StudySummary, arms: list[str], figure: Figure
             pair = None if comparison is None else comparison.numbers
             if pair is None or pair.mean_difference is None:
                 continue
-            known[step * place + index] = 100 * pair.mean_difference
+            known[step * place + index] = scale * pair.mean_difference
             if pair.low is not None and pair.high is not None:  # a single pair has no interval
-                ends = 100 * pair.low, 100 * pair.high
+                ends = scale * pair.low, scale * pair.high
                 ax.hlines(step * place + index, *ends, color=colour, lw=1.6)
         handles += ax.plot(
             list(known.values()), list(known), ls="none", marker=styles[arm].marker, ms=5,
@@ -83,8 +86,7 @@ def _draw(results: Results, found: StudySummary, arms: list[str], figure: Figure
     ax.grid(visible=False, axis="y")
     ax.tick_params(axis="y", length=0)
     baseline = shown(results.study.baseline).strip()
-    accuracy = judged_by(results.study.stream).accuracy
-    told = f"Difference of {accuracy} from {baseline} (percentage points)"
+    told = f"Difference of {judged.accuracy} from {baseline}{judged.unit.of_drawn_difference}"
     ax.set_xlabel(told.replace(" from", "\nfrom").replace(" (", "\n(") if narrow else told)
     ax.set_ylabel("" if narrow else "Cell of the grid")
     legend_above(ax, handles)

@@ -17,7 +17,7 @@ from regrow.report.rates import rates_of
 from regrow.study.results import Results
 
 Curves = Mapping[str, Mapping[float, list[float]]]
-"""Arm to rate to the accuracies of its trials, in percent."""
+"""Arm to rate to what its trials are judged by: accuracies in percent, or errors."""
 
 
 def figures(results: Results) -> Iterator[Drawing]:
@@ -30,15 +30,16 @@ def figures(results: Results) -> Iterator[Drawing]:
     many = many_arms(results)
     lines = apart.told(results) if many else "Line: mean; band: its 95 % t interval over the seeds"
     judged = judged_by(results.study.stream)
+    less = " Less is better." if judged.unit.lower else ""
     yield Drawing(
         name="rates",
         place="overview",
         title="Every arm at every learning rate",
         caption=(
             f"{judged.whole}, by learning rate. {lines}; n = {wording.span(counts)} seeds. An arm that is "
-            "best at an end of the axis may be better still beyond it."
+            f"best at an end of the axis may be better still beyond it.{less}"
         ),
-        alt="Line chart of accuracy by learning rate, one line an arm.",
+        alt=f"Line chart of {judged.unit.name} by learning rate, one line an arm.",
         size=apart.size(results, curves) if many else (WIDE[0], 3.6),
         narrow=apart.narrow(results, curves) if many else (PHONE, 3.6),
         as_printed=many,
@@ -48,11 +49,12 @@ def figures(results: Results) -> Iterator[Drawing]:
 
 
 def _curve(results: Results, label: str) -> dict[float, list[float]]:
+    judged = judged_by(results.study.stream)
     found = {
         rate: [
-            100 * trial.test_accuracy
+            judged.unit.scale * number
             for trial in results.arm(cell, label).values()
-            if trial.test_accuracy is not None
+            if (number := judged.of(trial)) is not None
         ]
         for rate, cell in rates_of(results).items()
     }
@@ -64,8 +66,11 @@ def _draw(results: Results, curves: Curves, figure: FigureBase) -> None:
         label: [(x, axes.mean_in_interval(each)) for x, each in own.items()]
         for label, own in curves.items()
     }
+    judged = judged_by(results.study.stream)
+    unit = judged.unit
     if many_arms(results):
-        apart.draw(results, ends, figure, xlabel="Rate", ylabel="Accuracy (%)", log=True)
+        named = f"{unit.name.capitalize()}{unit.of_value}"
+        apart.draw(results, ends, figure, xlabel="Rate", ylabel=named, log=True, unit=unit)
         return
     ax = figure.add_subplot()
     styles, handles = arm_styles(results), list[Artist]()
@@ -74,5 +79,8 @@ def _draw(results: Results, curves: Curves, figure: FigureBase) -> None:
         handles.append(axes.line_in_band(ax, rates, values, style=styles[label], label=label))
     ax.set_xscale("log")
     ax.set_xlabel("Learning rate")
-    ax.set_ylabel(f"{judged_by(results.study.stream).title} (%)")
+    if unit.lower:
+        every = [y for points in ends.values() for _, y in points]
+        axes.errors_axis(ax, [y[1] for y in every], ends=[y[2] for y in every])
+    ax.set_ylabel(f"{judged.title}{unit.of_value}")
     axes.legend_above(ax, handles)

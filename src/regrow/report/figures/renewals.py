@@ -19,6 +19,7 @@ from regrow.report import wording
 from regrow.report.drawing import NARROW, Drawing, in_turn
 from regrow.report.figures.axes import last_epoch, legend_above, seed_order, shown, whole_numbers
 from regrow.report.figures.style import INK, even
+from regrow.report.judged import judged_by
 from regrow.report.summary import failed_seeds
 from regrow.study.results import Results
 
@@ -162,7 +163,8 @@ def _draw_seeds(results: Results, cell: str, arm: str, part: int, figure: Figure
     whole_numbers(ax.xaxis, ax.yaxis)
     ax.grid(visible=False)
     ax.set_xlabel("Epoch")
-    ax.set_ylabel(f"Rank of the seed by\naccuracy under {shown(results.study.baseline).strip()}")
+    name = judged_by(results.study.stream).unit.name
+    ax.set_ylabel(f"Rank of the seed by\n{name} under {shown(results.study.baseline).strip()}")
     names = [f"{a}" if b == a + 1 else f"{a} to {b - 1}" for a, b in pairwise(bounds)]
     names.append(f"{bounds[-1]} or more")
     handles = [Patch(facecolor=c, label=name) for c, name in zip(shades, names, strict=True)]
@@ -173,7 +175,7 @@ def _mark_failures(ax: Axes, results: Results, cell: str, arm: str, seeds: list[
     across = ax.get_yaxis_transform()
     ax.text(1.07, 1.02, "failed", transform=ax.transAxes, ha="center", va="bottom", fontsize=8)
     for place, label in ((1.04, results.study.baseline), (1.10, arm)):
-        failed = failed_seeds(results.arm(cell, label))
+        failed = failed_seeds(results.arm(cell, label), judged_by(results.study.stream))
         heights = [index for index, seed in enumerate(seeds, start=1) if seed in failed]
         if heights:  # an empty unclipped line would reach to the figure's corner in the layout
             ax.plot(

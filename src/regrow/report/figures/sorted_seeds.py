@@ -44,19 +44,21 @@ def figures(results: Results, cell: str) -> Iterator[Drawing]:
     seeds = seed_order(results, cell)
     arms = [results.arm(cell, arm.label) for arm in results.study.arms]
     paired = sum(all(seed in trials for trials in arms) for seed in seeds)
-    crashed = sum(trial.test_accuracy is None for trial in results.trials_in(cell))
+    judged = judged_by(results.study.stream)
+    name, lower = judged.unit.name, judged.unit.lower
+    crashed = sum(judged.of(trial) is None for trial in results.trials_in(cell))
     text = (
-        f"{judged_by(results.study.stream).whole} of each seed, sorted by the accuracy under "
+        f"{judged.whole} of each seed, sorted by the {name} under "
         f"{results.study.baseline}; n = {wording.count(len(seeds), 'seed')}, {paired} of them with "
         "every arm. Marks above one another started from the same weights and saw the same "
-        "batches. In the grey band a seed has failed."
+        f"batches. {'Less is better.' if lower else 'In the grey band a seed has failed.'}"
     )
     yield Drawing(
         name="sorted",
         place="cell",
-        title="Accuracy of each seed, sorted",
+        title=f"{name.capitalize()} of each seed, sorted",
         caption=f"{text} Crosses at the lower edge: {crashed} crashed." if crashed else text,
-        alt="Scatter plot of test accuracy by seed, one mark an arm.",
+        alt=f"Scatter plot of {'the' if lower else 'test'} {name} by seed, one mark an arm.",
         size=WIDE,
         narrow=_NARROW,
         kept=True,
@@ -106,20 +108,21 @@ def _part(results: Results, chosen: Chosen) -> Results:
 def _draw(results: Results, cell: str, figure: FigureBase) -> None:
     """Draw the marks of all trials of a cell; crashed ones measured nothing and are crosses at the lower edge."""
     ax = figure.add_subplot()
-    seeds = seed_order(results, cell)
+    judged = judged_by(results.study.stream)
+    unit, seeds = judged.unit, seed_order(results, cell)
     place = {seed: index for index, seed in enumerate(seeds, start=1)}
     failed = accuracy_axis(ax, results, cell)
     # A thin line through all marks of a seed leads the eye from arm to arm.
     for seed in seeds:
         every = [results.arm(cell, arm.label).get(seed) for arm in results.study.arms]
-        found = [100 * t.test_accuracy for t in every if t and t.test_accuracy is not None]
+        found = [unit.scale * y for t in every if t and (y := judged.of(t)) is not None]
         if found:
             ax.vlines(place[seed], min(found), max(found), color=FAINT, lw=0.8, zorder=1.5)
     arms = [_draw_arm(ax, results, cell, index, place) for index in range(len(results.study.arms))]
     ax.set_xlim(0.3, len(seeds) + 0.7)
     ax.grid(visible=False, axis="x")
     name = shown(results.study.baseline).strip()
-    by = "sorted by\naccuracy" if is_narrow(figure) else "sorted by accuracy"
+    by = f"sorted by\n{unit.name}" if is_narrow(figure) else f"sorted by {unit.name}"
     if len(seeds) <= _NUMBERED * inches(figure):
         ax.set_xticks(range(1, len(seeds) + 1), [str(seed) for seed in seeds])
         ax.tick_params(axis="x", length=0)
@@ -138,12 +141,14 @@ def _draw_arm(ax: Axes, results: Results, cell: str, index: int, place: dict[int
     size, width = (3.6, 0.7) if crowded else (5.0, 0.5)
     shift = width * (index / (len(arms) - 1) - 0.5) if len(arms) > 1 else 0.0
     trials = results.arm(cell, label)
-    known = {s: t.test_accuracy for s, t in trials.items() if t.test_accuracy is not None}
+    judged = judged_by(results.study.stream)
+    known = {s: y for s, t in trials.items() if (y := judged.of(t)) is not None}
     look: dict[str, Any] = {"mfc": style.colour, "mew": 0.4, "zorder": 4}
     if label == results.study.baseline:
         look = {"mfc": "white", "mew": 0.9, "zorder": 3}
     (drawn,) = ax.plot(
-        [place[seed] + shift for seed in known], [100 * y for y in known.values()], ls="none",
+        [place[seed] + shift for seed in known], [judged.unit.scale * y for y in known.values()],
+        ls="none",
         marker=style.marker, ms=size, mec=style.colour, clip_on=not known, label=shown(label), **look,
     )  # fmt: skip
     crashed = [place[seed] + shift for seed in trials if seed not in known]

@@ -17,7 +17,9 @@ from regrow.report import wording
 from regrow.report.drawing import PHONE, WIDE, Drawing
 from regrow.report.figures import apart, axes
 from regrow.report.figures.style import INK, arm_styles, many_arms
+from regrow.report.judged import judged_by
 from regrow.report.task_numbers import ByTask, measured, of_units, probed, renewed_by_task
+from regrow.report.unit import Unit
 from regrow.study.results import Results
 from regrow.study.task_records import HealthRecord
 
@@ -25,23 +27,26 @@ _INTERVAL = "Line: mean, band: its 95 % t interval over the seeds"
 
 
 def accuracy(results: Results, cell: str) -> Iterator[Drawing]:
-    """The online accuracy of each task, of every arm."""
-    found = _of_arms(
-        results, lambda arm: measured(results, cell, arm, attrgetter("online_accuracy"))
-    )
+    """The online accuracy of each task, of every arm; the error where numbers are learnt."""
+    judged = judged_by(results.study.stream)
+    found = _of_arms(results, lambda arm: measured(results, cell, arm, judged.online))
     if not found:
         return
     many = many_arms(results)
     lines = apart.told(results) if many else _INTERVAL
+    what = "Share of right predictions in each task, each"
+    below = f"{'Dotted' if many else 'Dashed'}: what chance reaches."
+    if judged.unit.lower:
+        what, below = "Mean squared error of the predictions in each task, each", "Less is better."
+    named = _online_of(judged.unit)
     yield Drawing(
         name="tasks",
         place="cell",
-        title="Online accuracy, task by task",
+        title=f"{named}, task by task",
         caption=(
-            "Share of right predictions in each task, each made before the update that its batch led to. "
-            f"{lines}; n = {_counts(found)}. {'Dotted' if many else 'Dashed'}: what chance reaches."
+            f"{what} made before the update that its batch led to. {lines}; n = {_counts(found)}. {below}"
         ),
-        alt="Line chart of online accuracy by task, one line an arm.",
+        alt=f"Line chart of {named.lower()} by task, one line an arm.",
         size=apart.size(results, found) if many else (WIDE[0], 3.6),
         narrow=apart.narrow(results, found) if many else (PHONE, 3.6),
         as_printed=many,
@@ -171,6 +176,11 @@ def _beside(panels: Sized) -> int:
     return len(panels) if len(panels) <= _IN_A_ROW else 3
 
 
+def _online_of(unit: Unit) -> str:
+    """What is measured in a task, to begin a title with."""
+    return "Online mean squared error" if unit.lower else "Online accuracy"
+
+
 def _of_arms(results: Results, numbers: Callable[[str], ByTask]) -> dict[str, ByTask]:
     """Those of which anything is known, in the order of the study."""
     found = {arm.label: numbers(arm.label) for arm in results.study.arms}
@@ -191,24 +201,31 @@ def _bands(results: Results) -> str:
 def _draw_accuracy(
     results: Results, cell: str, found: Mapping[str, ByTask], figure: FigureBase
 ) -> None:
+    unit = judged_by(results.study.stream).unit
     shares = (trial.majority_share for trial in results.trials_in(cell))
     chance = next((share for share in shares if share is not None), None)
     if many_arms(results):
         level = None if chance is None else 100 * chance
         points = {
             arm: [
-                (float(task), axes.mean_in_interval(values, scale=100.0))
+                (float(task), axes.mean_in_interval(values, scale=unit.scale))
                 for task, values in own.items()
             ]
             for arm, own in found.items()
         }
-        apart.draw(results, points, figure, xlabel="Task", ylabel="Online (%)", level=level)
+        named = f"Online{unit.of_value}"
+        apart.draw(results, points, figure, xlabel="Task", ylabel=named, level=level, unit=unit)
         return
     ax = figure.add_subplot()
-    handles = _lines(results, ax, found, scale=100.0)
+    handles = _lines(results, ax, found, scale=unit.scale)
     if chance is not None:
         ax.axhline(100 * chance, color=INK, lw=0.8, ls=(0, (2, 2)), zorder=1)
-    ax.set_ylabel("Online accuracy (%)")
+    if unit.lower:
+        every = [
+            axes.mean_in_interval(numbers) for own in found.values() for numbers in own.values()
+        ]
+        axes.errors_axis(ax, [y[1] for y in every], ends=[y[2] for y in every])
+    ax.set_ylabel(f"{_online_of(unit)}{unit.of_value}")
     axes.legend_above(ax, handles)
 
 

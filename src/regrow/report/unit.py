@@ -1,0 +1,141 @@
+"""How what trials are judged by is written, and which way is better: shares of right answers, or errors.
+
+Called by whatever writes such a number, so that an error is never called an accuracy, nor less of it harm.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from regrow.report import wording
+
+_DIGITS: Final = 3
+"""Of an error behind the point."""
+
+_LARGE: Final = 1000.0
+"""Errors from here on are those of a network that has blown up: three digits of them will do."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Unit:
+    """Numbers of one kind.
+
+    Attributes:
+        name: What one is called where it is short.
+        lower: Less is better.
+        scale: What a number is multiplied by where it is drawn.
+        of_value: Behind the heading or the axis of values.
+        of_difference: Behind the heading of differences.
+        of_drawn_difference: Behind the axis of differences.
+        sign: Behind a value in a sentence.
+        apart: Behind a difference in a sentence.
+    """
+
+    name: str
+    lower: bool
+    scale: float
+    of_value: str
+    of_difference: str
+    of_drawn_difference: str
+    sign: str
+    apart: str
+
+    def value(self, number: float | None) -> str:
+        """Write a number.
+
+        Examples:
+            >>> ACCURACY.value(0.7531), ERROR.value(0.7531), ERROR.value(2.5e8), ERROR.value(None)
+            ('75.3', '0.753', '2.5e+08', '–')
+        """
+        if not self.lower:
+            return wording.percent(number)
+        if number is None:
+            return wording.NOTHING
+        return f"{number:.3g}" if number >= _LARGE else wording.decimal(number, digits=_DIGITS)
+
+    def difference(self, number: float | None) -> str:
+        """Write a difference of two, with its sign.
+
+        Examples:
+            >>> ACCURACY.difference(0.125), ERROR.difference(-0.125), ERROR.difference(0.0)
+            ('+12.5', '−0.125', '0.000')
+        """
+        if not self.lower:
+            return wording.points(number)
+        return wording.NOTHING if number is None else _error(number, _DIGITS)
+
+    def interval(self, low: float | None, high: float | None) -> str:
+        """Write the two ends of an interval of a difference; an end that is not 0 is never written as 0.
+
+        Examples:
+            >>> ACCURACY.interval(0.061, 0.189), ERROR.interval(-0.2, -0.0004)
+            ('+6.1 to +18.9', '−0.200 to −0.0004')
+        """
+        if not self.lower:
+            return wording.interval(low, high)
+        if low is None or high is None:
+            return wording.NOTHING
+        return f"{_end(low)} to {_end(high)}"
+
+    def is_better(self, low: float | None, high: float | None) -> bool:
+        """Whether an interval of differences lies on the better side of 0.
+
+        Examples:
+            >>> ACCURACY.is_better(0.1, 0.2), ERROR.is_better(0.1, 0.2), ERROR.is_better(-0.2, -0.1)
+            (True, False, True)
+        """
+        if low is None or high is None:
+            return False
+        return high < 0 if self.lower else low > 0
+
+    def is_worse(self, low: float | None, high: float | None) -> bool:
+        """Whether it lies on the other side."""
+        return low is not None and high is not None and self.is_better(-high, -low)
+
+    def worth(self, number: float) -> float:
+        """A number that is the larger the better.
+
+        Examples:
+            >>> min([0.5, 0.25], key=ERROR.worth), max([0.5, 0.25], key=ERROR.worth)
+            (0.5, 0.25)
+        """
+        return -number if self.lower else number
+
+
+ACCURACY: Final = Unit(
+    name="accuracy",
+    lower=False,
+    scale=100.0,
+    of_value=" (%)",
+    of_difference=" (points)",
+    of_drawn_difference=" (percentage points)",
+    sign=" %",
+    apart=" points",
+)
+"""Shares of right answers, 0 to 1: written in percent, differences in percentage points."""
+
+ERROR: Final = Unit(
+    name="error",
+    lower=True,
+    scale=1.0,
+    of_value="",
+    of_difference="",
+    of_drawn_difference="",
+    sign="",
+    apart="",
+)
+"""Mean squared errors, in the unit of the target squared: less is better."""
+
+
+def _error(number: float, digits: int) -> str:
+    if abs(number) >= _LARGE:
+        return f"{number:+.3g}".replace("-", wording.MINUS)
+    return wording.signed(number, digits=digits)
+
+
+def _end(end: float) -> str:
+    digits = _DIGITS
+    while end and float(f"{end:.{digits}f}") == 0.0 and digits < 6:
+        digits += 1
+    return _error(end, digits)
