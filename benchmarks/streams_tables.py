@@ -136,7 +136,7 @@ def short(found: Mapping[str, Results]) -> tuple[list[str], dict[str, Any]]:
     """The README's table: accuracy at each arm's own rates, and what it costs where nothing changes."""
     rows = {
         name: {row.label: row for row in at_their_rates(found[name])}
-        for name in LEAGUE
+        for name in (*LEAGUE, SGD)
         if name in found
     }
     control = {each.arm: each for each in against_plain(found[CONTROL])} if CONTROL in found else {}
@@ -319,14 +319,15 @@ def main() -> None:
     parser.add_argument("runs", type=Path)
     runs = parser.parse_args().runs
     found = found_in(runs, (*LEAGUE, CONTROL))
+    with_sgd = found_in(runs, (SGD,))
     judged = {name: judged_by(of.study.stream).whole for name, of in found.items()}
     for name, (lines, numbers) in {
         "league": league(found),
-        "short": short(found),
+        "short": short({**found, **with_sgd}),
         "beyond": beyond(found, found_in(runs, tuple(BEYOND))),
         "questions": questions(found),
         **{name: ablation(of) for name, of in found_in(runs, ("ablation",)).items()},
-        **{name.rpartition("-")[2]: by_sgd(of) for name, of in found_in(runs, (SGD,)).items()},
+        **{name.rpartition("-")[2]: by_sgd(of) for name, of in with_sgd.items()},
         **({"two": two_tasks(two)} if (two := found_in(runs, TWO_TASKS)) else {}),
     }.items():
         write_results(RESULTS / f"streams-{name}-tables", {"judged": judged, **numbers}, lines)
