@@ -12,9 +12,9 @@ from torch import Tensor, nn
 
 from regrow._checks import check_whole
 from regrow.errors import ConfigError
-from regrow.graph import Filters, Wiring, trace, unwrap
+from regrow.graph import Filters, Wiring, unwrap
 from regrow.graph.flows import Flow
-from regrow.graph.trace import evaluation_flows
+from regrow.graph.trace import evaluation_flows, trace_for_evaluation
 from regrow.graph.undisturbed import undisturbed
 from regrow.health.data import Batch, batches_of, generators_kept
 from regrow.health.forward import ForwardReading, first_device
@@ -105,8 +105,11 @@ def inspect(
         if first is None:
             raise ConfigError("batch_or_loader must give a batch, and gave none (inspect)")
         example = first.on(device).example()
-        found = trace(bare, example) if wiring is None else wiring
-        flows = evaluation_flows(bare, example)
+        found, flows = (
+            trace_for_evaluation(bare, example)
+            if wiring is None
+            else (wiring, evaluation_flows(bare, example))
+        )
         layers = {layer.path: layer for layer in found.layers}
         forward = ForwardReading(bare, layers, flows)
         backward = MeanGradient(dict(bare.named_parameters()))
