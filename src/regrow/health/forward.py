@@ -20,7 +20,8 @@ from regrow.graph.frames import Frame, Frames
 from regrow.graph.undisturbed import hooked
 from regrow.health.data import Batch
 from regrow.health.input_reading import BatchReading, GainReading, InletReading
-from regrow.health.pass_values import BOUNDS, PassValues
+from regrow.health.pass_values import BOUNDS, FLOORED, PassValues
+from regrow.health.turns import Turns
 from regrow.health.unit_reading import UnitReading
 
 
@@ -34,7 +35,10 @@ class _BoundsTable(CallTable):
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Read, call, and note."""
         out = super().__torch_function__(func, types, args, kwargs)
-        bounds = BOUNDS.get(getattr(func, "__name__", ""))
+        name = getattr(func, "__name__", "")
+        if name in FLOORED and isinstance(out, Tensor):
+            self._values.floored(out)
+        bounds = BOUNDS.get(name)
         if bounds is not None and isinstance(out, Tensor):
             self._values.bounded(out, bounds)
         return out
@@ -48,6 +52,7 @@ class ForwardReading:
         inlets: By layer.
         gains: Of all layers.
         batches: Of the model's own inputs.
+        turns: Whose units are compared with each other in which batch.
         examples: How many have passed.
 
     Args:
@@ -80,14 +85,17 @@ class ForwardReading:
                 self.units[path].append(reading)
                 self._table.enter(outlet.site, self._taken_by(reading), reading)
             if flow.inlet is not None:
-                inlet = self.inlets[path] = InletReading(flow.inlet_axis)
+                inlet = InletReading(flow.inlet_axis, groups=layer.groups)
+                self.inlets[path] = inlet
                 self._table.enter(flow.inlet, self._taken_by(inlet), None)
+        self.turns = Turns(each for several in self.units.values() for each in several)
 
     def _taken_by(self, reading: UnitReading | InletReading) -> Callable[[Tensor], None]:
         return lambda x: reading.take(x, self._values)
 
-    def run(self, batch: Batch) -> Any:
-        """Run the model on a batch: what it gives."""
+    def run(self, batch: Batch, *, last: bool) -> Any:
+        """Run the model on a batch, the last one or not: what it gives."""
+        self.turns.begin(last=last)
         args, named = batch.arguments()
         self.batches.take(list(tensors_in((args, named))))
         self._frames.install()
@@ -105,6 +113,7 @@ class ForwardReading:
             self._values.clear()
         self._table.check(self._ended)
         self._ended.clear()
+        self.turns.end(last=last)
         self.examples += len(batch)
         return given
 

@@ -113,12 +113,13 @@ def inspect(
         layers = {layer.path: layer for layer in found.layers}
         forward = ForwardReading(bare, layers, flows)
         backward = MeanGradient(dict(bare.named_parameters()))
-        for batch in _on(device, chain((first,), batches)):
+        for given_batch, last in _with_last(chain((first,), batches)):
+            batch = given_batch.on(device)
             wanted = backward.possible and (
                 loss is not None or batch.targets is not None or _may_have_labels(batch)
             )
             with torch.enable_grad() if wanted else nullcontext():
-                given = forward.run(batch)
+                given = forward.run(batch, last=last)
                 value = loss_of(given, batch, loss) if wanted else None
             if value is not None:
                 backward.add(value, len(batch))
@@ -168,14 +169,20 @@ def inspect(
                 f"the fresh-probe gap with fresh values of {name}: no module draws it"
                 for name in kept
             ),
+            *forward.turns.notes(),
             *_notes(measured, found, optimizer=optimizer, gradients=gradients),
         ),
         pictures=_pictures(found.layers, tensors),
     )
 
 
-def _on(device: torch.device, batches: Iterator[Batch]) -> Iterator[Batch]:
-    return (batch.on(device) for batch in batches)
+def _with_last(batches: Iterator[Batch]) -> Iterator[tuple[Batch, bool]]:
+    """Each batch, and whether it is the last one: the next one is asked for before it is used."""
+    one = next(batches, None)
+    while one is not None:
+        following = next(batches, None)
+        yield one, following is None
+        one = following
 
 
 def _may_have_labels(batch: Batch) -> bool:

@@ -14,14 +14,11 @@ from torch import Tensor
 
 from regrow.draw import resolve_initialiser
 from regrow.functional import (
-    effective_rank,
     isometry_deviation,
     largest_cosine,
     relative_activity,
     relative_gradient,
-    share_rank,
     silent,
-    singular_values,
     weight_l1,
 )
 from regrow.functional.isometry import deviation_of_products
@@ -149,14 +146,12 @@ def unit_values(
         share = torch.stack([_share_at_bounds(each) for each in bounded]).amin(0).cpu()
         marks["saturated"] = ~mute & (share > limits.saturated)
     first = given[0]
-    products = first.products
-    if products is not None and first.rows and not bool(wrong.any()):
-        marks["alike"] = _alike(first, products, layer.count, limits.duplicate) & ~mute
-        values = singular_values(products)
-        numbers["effective_rank"] = float(effective_rank(values))
-        numbers["srank"] = float(share_rank(values))
-        compared = len(first.compared)
-        numbers["zeros"] = float(first.zeros.sum() / (first.rows * compared))
+    found = None if first.products is None else first.products.found
+    if found is not None and not bool(wrong.any()):
+        marks["alike"] = (found.largest > limits.duplicate) & ~mute
+        numbers["effective_rank"] = found.effective_rank
+        numbers["srank"] = found.srank
+        numbers["zeros"] = found.zeros
     return Values(marks=marks, numbers=numbers)
 
 
@@ -174,17 +169,6 @@ def _share_at_bounds(reading: UnitReading) -> Tensor:
     assert reading.at_bounds is not None  # noqa: S101 # only those are asked
     # A unit that is not covered here is judged elsewhere.
     return (reading.at_bounds / reading.values).where(reading.covered, 1.0)
-
-
-def _alike(reading: UnitReading, products: Tensor, count: int, threshold: float) -> Tensor:
-    mean = reading.sums / reading.rows
-    covariance = products / reading.rows - torch.outer(mean, mean)
-    # What is left of a difference of equal numbers is rounding and no spread.
-    own = covariance.diagonal()
-    covariance = covariance.where(own > 1e-9 * products.diagonal() / reading.rows, 0.0)
-    found = _nobody(count)
-    found[reading.compared.cpu()] = (largest_cosine(covariance) > threshold).cpu()
-    return found
 
 
 def _below_zero(layer: Filters, tensors: Mapping[str, Tensor]) -> Tensor:
@@ -214,7 +198,7 @@ def _all_entries(norm: Norm, marks: Tensor) -> Tensor:
 
 def _hears_constants(layer: Filters, inlet: InletReading | None) -> Tensor:
     """Units that hear channels of their group alone, none of which changed."""
-    if inlet is None or inlet.broken or inlet.low is None or inlet.high is None:
+    if inlet is None or inlet.broken or inlet.changes or inlet.low is None or inlet.high is None:
         return _nobody(layer.count)
     largest = torch.maximum(inlet.low.abs(), inlet.high.abs()).amax()
     values = torch.full(inlet.low.shape, inlet.values, device=inlet.low.device)

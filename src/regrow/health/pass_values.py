@@ -24,6 +24,9 @@ BOUNDS: Final = {
 }
 """Functions between two bounds, at both of which they are flat; ReLU6, flat at 0 in ordinary work, is none of them."""
 
+FLOORED: Final = frozenset({"relu", "relu_", "relu6"})
+"""Functions that give nothing below 0."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Ends:
@@ -32,13 +35,11 @@ class Ends:
     Attributes:
         low: The smallest value.
         high: The largest.
-        size: The sum of the absolute values.
         positions: How many values each of them is of.
     """
 
     low: Tensor
     high: Tensor
-    size: Tensor
     positions: int
 
 
@@ -47,6 +48,7 @@ class PassValues:
 
     def __init__(self) -> None:
         self._ends: dict[Hashable, Ends] = {}
+        self._floored: set[tuple[int, int]] = set()
         self._bounds: dict[Hashable, tuple[float, float]] = {}
         # A weak reference keeps the storage's own number from being used again, and none of its memory.
         self._met: dict[int, StorageWeakRef] = {}
@@ -54,6 +56,7 @@ class PassValues:
     def clear(self) -> None:
         """Another pass begins."""
         self._ends.clear()
+        self._floored.clear()
         self._bounds.clear()
         self._met.clear()
 
@@ -65,12 +68,21 @@ class PassValues:
         """Those of the function that made it; None where it is not known to have any."""
         return self._bounds.get(self._memory(x))
 
-    def ends(self, x: Tensor, axes: Sequence[int]) -> Ends:
-        """Over all axes but those of the channels, and the first other one, which has the examples."""
+    def floored(self, x: Tensor) -> None:
+        """Nothing in this tensor lies below 0."""
+        self._floored.add(self._memory(x))
+
+    def ends(self, x: Tensor, axes: Sequence[int], *, lowest: bool = False) -> Ends:
+        """Over all axes but those of the channels, and the first other one, which has the examples.
+
+        With `lowest` the smallest values do not matter if they are not below 0, and are given as 0 where that is known.
+        """
         key = *self._memory(x), x.storage_offset(), tuple(x.shape), tuple(x.stride()), tuple(axes)
-        found = self._ends.get(key)
+        lowest = lowest and self._memory(x) in self._floored
+        found = self._ends.get(key) or self._ends.get((*key, lowest))
         if found is None:
-            found = self._ends[key] = _ends(by_example(x, axes))
+            found = _ends(by_example(x, axes), lowest=lowest)
+            self._ends[(*key, lowest) if lowest else key] = found
         return found
 
     def _memory(self, x: Tensor) -> tuple[int, int]:
@@ -93,24 +105,36 @@ def by_example(x: Tensor, axes: Sequence[int]) -> Tensor:
     return moved.reshape(x.shape[first], places, -1)
 
 
-def _ends(x: Tensor) -> Ends:
-    if not x.dtype.is_floating_point or x.dtype.itemsize < 4:  # sums of half precision end at 65504
-        x = x.float()
-    if x.shape[-1] == 1:
-        one = x[..., 0]
-        return Ends(low=one, high=one, size=one.abs(), positions=1)
-    low, high = x.amin(-1), x.amax(-1)
+def sizes(x: Tensor, axes: Sequence[int], ends: Ends) -> Tensor:
+    """The sums of a tensor's absolute values, by example and channel as its `ends`."""
+    wide = _summable(by_example(x, axes))
     # Behind a ReLU nothing is negative, and a pass over the tensor can be left out.
-    size = x.sum(-1) if bool(low.amin() >= 0) else _sizes(x)
-    return Ends(low=low, high=high, size=size, positions=x.shape[-1])
+    return wide.sum(-1) if bool(ends.low.amin() >= 0) else _sizes(wide)
+
+
+def _summable(x: Tensor) -> Tensor:
+    """Sums of half precision end at 65504."""
+    return x if x.dtype.is_floating_point and x.dtype.itemsize >= 4 else x.float()
+
+
+def _ends(x: Tensor, *, lowest: bool) -> Ends:
+    x = _summable(x)
+    if x.shape[-1] == 1:
+        return Ends(low=x[..., 0], high=x[..., 0], positions=1)
+    high = x.amax(-1)
+    return Ends(
+        low=torch.zeros_like(high) if lowest else x.amin(-1), high=high, positions=x.shape[-1]
+    )
 
 
 def _sizes(x: Tensor) -> Tensor:
     """Sums of absolute values."""
     if not x.is_cpu:
         return x.abs().sum(-1)
-    # Example by example the absolute values stay in the cache, in place of a second tensor as large as the first.
-    return torch.stack([one.abs().sum(-1) for one in x])
+    # Example by example, into one place that stays in the cache: a second tensor as large as the first costs more to
+    # get than to fill.
+    place = torch.empty_like(x[0])
+    return torch.stack([torch.abs(one, out=place).sum(-1) for one in x])
 
 
 def exact(device: torch.device) -> torch.dtype:
