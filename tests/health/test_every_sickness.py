@@ -10,7 +10,7 @@ from torch import nn
 
 import regrow
 from crossed import seldom
-from health.hurts import HURTS, UNIT, check, hurt
+from health.hurts import ALL, HURTS, UNIT, check, hurt
 from health.sick import Cnn, Lora, Mlp, Tied, Vit, images
 
 X, Y = images()
@@ -68,13 +68,26 @@ def test_a_gain_that_is_not_the_layers_own_affair_is_a_number_and_no_symptom(
     assert "gain" not in {each.measure for each in health.symptoms}
 
 
-def test_a_unit_that_is_erased_beside_an_adapter_is_found_beside_it() -> None:
+@pytest.mark.parametrize("how", ["erased", "killed", "repeated", "all killed"])
+def test_a_layer_that_is_hurt_beside_an_adapter_that_begins_at_zero(how: str) -> None:
+    """What is added to it is nothing yet: its units are judged behind the sum."""
     net = Lora()
-    hurt(net, "base", HURTS["erased"])
+    hurt(net, "base", HURTS[how])
     health = regrow.inspect(net, X, targets=Y)
     found = {(each.measure, each.layer) for each in health.symptoms}
-    assert found == {("dead", "base"), ("invalid", "base"), ("zero_by_construction", "up")}
-    assert health["base"].units["dead"] == (UNIT,)
+    named = {(measure, "base") for measure in HURTS[how].named}
+    assert found == {*named, ("zero_by_construction", "up")}
+    for measure, units in HURTS[how].named.items():
+        assert health["base"].units[measure] == (tuple(range(12)) if units == ALL else units)
+
+
+def test_a_unit_whose_adapter_keeps_it_alive_is_not_dead() -> None:
+    net = Lora()
+    hurt(net, "base", HURTS["killed"])
+    with torch.no_grad():  # what the adapter learns lifts the unit over what kills it
+        net.up.weight.normal_(generator=torch.Generator().manual_seed(0))
+        net.up.weight[UNIT] = 200.0
+    assert "dead" not in {each.measure for each in regrow.inspect(net, X).symptoms}
 
 
 def test_an_adapter_that_has_learnt_is_named_by_nothing() -> None:

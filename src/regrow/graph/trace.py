@@ -156,10 +156,15 @@ class _TrainingRun:
     why: str = ""
 
 
-def _begin(model: nn.Module) -> Record:
+def _begin(model: nn.Module, mute: Set[str] = frozenset()) -> Record:
     parameters = dict(model.named_parameters())
     ledger = Ledger({**dict(model.named_buffers()), **parameters})
-    return Record(ledger=ledger, parameters=frozenset(parameters), late_biases=_late_biases(model))
+    return Record(
+        ledger=ledger,
+        parameters=frozenset(parameters),
+        late_biases=_late_biases(model),
+        mute=mute,
+    )
 
 
 def _run(
@@ -321,9 +326,15 @@ def _completed(
     return merged(found, evaluated)
 
 
-def evaluation_flows(model: nn.Module, example_inputs: ExampleInputs) -> dict[str, Flow]:
-    """The second half of what `trace_for_evaluation` gives, where the wiring is known already."""
-    return _run(model, example_inputs, _begin(model), finds=True)[1].flows()
+def evaluation_flows(
+    model: nn.Module, example_inputs: ExampleInputs, *, mute: Set[str] = frozenset()
+) -> dict[str, Flow]:
+    """The second half of what `trace_for_evaluation` gives, where the wiring is known already.
+
+    With `mute`, names of weights that are 0 throughout: what these layers give is a constant, and filters that it is
+    added to are alone behind the sum.
+    """
+    return _run(model, example_inputs, _begin(model, mute), finds=True)[1].flows()
 
 
 def _shapes(tensors: Sequence[Tensor]) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, nullcontext
 from itertools import chain
 from typing import Any, Final
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from regrow._checks import check_whole
 from regrow.errors import ConfigError
 from regrow.graph import Filters, Wiring, unwrap
-from regrow.graph.flows import Flow
+from regrow.graph.flows import Flow, merged
 from regrow.graph.trace import evaluation_flows, trace_for_evaluation
 from regrow.graph.undisturbed import undisturbed
 from regrow.health.data import Batch, batches_of, generators_kept
@@ -111,6 +111,7 @@ def inspect(
             else (wiring, evaluation_flows(bare, example))
         )
         layers = {layer.path: layer for layer in found.layers}
+        flows = _beside_nothing(flows, bare, example, layers.values(), tensors)
         forward = ForwardReading(bare, layers, flows)
         backward = MeanGradient(dict(bare.named_parameters()))
         for given_batch, last in _with_last(chain((first,), batches)):
@@ -174,6 +175,20 @@ def inspect(
         ),
         pictures=_pictures(found.layers, tensors),
     )
+
+
+def _beside_nothing(
+    flows: Mapping[str, Flow],
+    model: nn.Module,
+    example: Any,
+    layers: Iterable[Filters],
+    tensors: Mapping[str, Tensor],
+) -> Mapping[str, Flow]:
+    """Where units leave if what is added to them is taken for what it is: an adapter that begins at 0 adds nothing."""
+    empty = {each.weight for each in layers if not bool(tensors[each.weight].detach().any())}
+    if not empty:
+        return flows
+    return merged(evaluation_flows(model, example, mute=empty), flows)
 
 
 def _with_last(batches: Iterator[Batch]) -> Iterator[tuple[Batch, bool]]:
