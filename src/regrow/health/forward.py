@@ -21,25 +21,32 @@ from regrow.graph.undisturbed import hooked
 from regrow.health.data import Batch
 from regrow.health.input_reading import BatchReading, GainReading, InletReading
 from regrow.health.pass_values import BOUNDS, FLOORED, PassValues
+from regrow.health.slopes import TAILED, FlatEnds
 from regrow.health.turns import Turns
 from regrow.health.unit_reading import UnitReading
 
 
 class _BoundsTable(CallTable):
-    """Notes besides which tensors come from an activation with bounds."""
+    """Notes besides what is known of tensors by the activation that they come from."""
 
-    def __init__(self, frames: Frames, values: PassValues) -> None:
+    def __init__(self, frames: Frames, values: PassValues, flat: float) -> None:
         super().__init__(frames)
         self._values = values
+        self._ends = FlatEnds(flat)
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Read, call, and note."""
-        out = super().__torch_function__(func, types, args, kwargs)
         name = getattr(func, "__name__", "")
-        if name in FLOORED and isinstance(out, Tensor):
+        # Before the call, which may write over its input.
+        flat = self._ends.marked(func, args, kwargs or {}) if name in TAILED else None
+        out = super().__torch_function__(func, types, args, kwargs)
+        if not isinstance(out, Tensor):
+            return out
+        if flat is not None:
+            self._values.flattened(out, flat)
+        if name in FLOORED:
             self._values.floored(out)
-        bounds = BOUNDS.get(name)
-        if bounds is not None and isinstance(out, Tensor):
+        if (bounds := BOUNDS.get(name)) is not None:
             self._values.bounded(out, bounds)
         return out
 
@@ -59,16 +66,22 @@ class ForwardReading:
         model: The bare model, in the mode in which it is run.
         layers: By path, in the order of the calls.
         flows: Where their units leave in that mode.
+        flat: The share of an activation's steepest slope up to which it is flat.
     """
 
     def __init__(
-        self, model: nn.Module, layers: Mapping[str, Filters], flows: Mapping[str, Flow]
+        self,
+        model: nn.Module,
+        layers: Mapping[str, Filters],
+        flows: Mapping[str, Flow],
+        *,
+        flat: float,
     ) -> None:
         self._model = model
         self._ended: list[Frame] = []
         self._frames = Frames(model, left=self._ended.append)
         self._values = PassValues()
-        self._table = _BoundsTable(self._frames, self._values)
+        self._table = _BoundsTable(self._frames, self._values, flat)
         self.gains = GainReading(model, layers)
         self.batches = BatchReading()
         self.examples = 0

@@ -112,7 +112,7 @@ def inspect(
         )
         layers = {layer.path: layer for layer in found.layers}
         flows = _beside_nothing(flows, bare, example, layers.values(), tensors)
-        forward = ForwardReading(bare, layers, flows)
+        forward = ForwardReading(bare, layers, flows, flat=limits.flat)
         backward = MeanGradient(dict(bare.named_parameters()))
         for given_batch, last in _with_last(chain((first,), batches)):
             batch = given_batch.on(device)
@@ -246,6 +246,7 @@ def _of_layer(
         units={key: tuple(each.nonzero()[:, 0].tolist()) for key, each in marks.items()},
         numbers=numbers,
         settled="it is an output layer" if layer.is_head else settled(layer, wiring),
+        normed=bool(layer.norms or layer.shared_norms),
         why_not=units.why_not,
     )
 

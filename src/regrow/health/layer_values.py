@@ -141,10 +141,10 @@ def unit_values(
         "dormant": small & ~mute & ~rare,
     }
     numbers: dict[str, float] = {}
-    bounded = [each for each in given if each.at_bounds is not None]
+    bounded = [each for each in given if each.flat is not None]
     if bounded:
-        share = torch.stack([_share_at_bounds(each) for each in bounded]).amin(0).cpu()
-        marks["saturated"] = ~mute & (share > limits.saturated)
+        share = torch.stack([_share_flat(each) for each in bounded]).amin(0).cpu()
+        marks["saturated"] = ~mute & ~rare & (share > limits.saturated)
     first = given[0]
     found = None if first.products is None else first.products.found
     if found is not None and not bool(wrong.any()):
@@ -165,10 +165,10 @@ def _why_not(layer: Filters, readings: Sequence[UnitReading]) -> str:
     return "it did not run"
 
 
-def _share_at_bounds(reading: UnitReading) -> Tensor:
-    assert reading.at_bounds is not None  # noqa: S101 # only those are asked
+def _share_flat(reading: UnitReading) -> Tensor:
+    assert reading.flat is not None  # noqa: S101 # only those are asked
     # A unit that is not covered here is judged elsewhere.
-    return (reading.at_bounds / reading.values).where(reading.covered, 1.0)
+    return (reading.flat / reading.values).where(reading.covered, 1.0)
 
 
 def _below_zero(layer: Filters, tensors: Mapping[str, Tensor]) -> Tensor:

@@ -49,6 +49,7 @@ class PassValues:
     def __init__(self) -> None:
         self._ends: dict[Hashable, Ends] = {}
         self._floored: set[tuple[int, int]] = set()
+        self._flat: dict[tuple[int, int], tuple[Tensor, int]] = {}
         self._bounds: dict[Hashable, tuple[float, float]] = {}
         # A weak reference keeps the storage's own number from being used again, and none of its memory.
         self._met: dict[int, StorageWeakRef] = {}
@@ -57,6 +58,7 @@ class PassValues:
         """Another pass begins."""
         self._ends.clear()
         self._floored.clear()
+        self._flat.clear()
         self._bounds.clear()
         self._met.clear()
 
@@ -71,6 +73,24 @@ class PassValues:
     def floored(self, x: Tensor) -> None:
         """Nothing in this tensor lies below 0."""
         self._floored.add(self._memory(x))
+
+    def flattened(self, out: Tensor, flat: Tensor) -> None:
+        """What an activation gives, and where it is flat there."""
+        # A mark for every number of a pass would be a quarter of all activations: those of tensors that are gone go.
+        for memory in [each for each in self._flat if self._met[each[0]].expired()]:
+            del self._flat[memory]
+        if flat.shape == out.shape and flat.stride() == out.stride():
+            self._flat[self._memory(out)] = flat, int(out.storage_offset())
+
+    def flat(self, x: Tensor) -> Tensor | None:
+        """Where the function that made this tensor, or what it is a view of, is flat; None where that is not known."""
+        flat, start = self._flat.get(self._memory(x), (None, 0))
+        if flat is None:
+            return None
+        start = int(x.storage_offset()) - start
+        last = start + sum((n - 1) * step for n, step in zip(x.shape, x.stride(), strict=True))
+        inside = start >= 0 and last < flat.untyped_storage().nbytes()
+        return flat.as_strided(x.shape, x.stride(), start) if inside else None
 
     def ends(self, x: Tensor, axes: Sequence[int], *, lowest: bool = False) -> Ends:
         """Over all axes but those of the channels, and the first other one, which has the examples.

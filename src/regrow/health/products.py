@@ -23,7 +23,7 @@ ROWS_A_UNIT: Final = 2
 _POSITIONS: Final = 8
 """Positions of each example, evenly spaced, to twice as many, whose values are compared and ranked."""
 
-_BLOCKS: Final = 4
+_BLOCKS: Final = 8
 """Products are symmetric: of so many blocks of columns only those with later ones are worked out."""
 
 
@@ -145,12 +145,14 @@ class Products:
         least = _POSITIONS
         if self._wanted is not None:
             least = max(least, -(-(self._wanted - self.rows) // len(arranged)))
-        step = max(1, positions // least)
+        spaced: slice | Tensor = slice(None, None, max(1, positions // least))
+        if self._wanted is not None and least < positions:  # no more than are wanted
+            spaced = torch.arange(least, device=arranged.device) * positions // least
         if some.shape[1] == 1:
-            few = arranged[:, :, ::step]
+            few = arranged[:, :, spaced]
             few = few if self._whole else few[:, some[:, 0]]
         else:
-            few = arranged[:, some].flatten(2)[:, :, ::step]
+            few = arranged[:, some].flatten(2)[:, :, spaced]
         return few.movedim(1, -1).flatten(0, 1)
 
 

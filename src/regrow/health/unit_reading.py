@@ -29,7 +29,7 @@ class UnitReading:
         values: How many they are.
         fired: Examples in which the unit gave something else than 0.
         examples: How many came.
-        at_bounds: Values at a bound of the layer's activation; None where it is not known to have any.
+        flat: Values at which the layer's activation is flat; None where it is not known to be anywhere.
         products: Of units with each other; None where they are not compared here.
 
     Args:
@@ -55,7 +55,7 @@ class UnitReading:
         self.values = torch.zeros(count, dtype=kind, device=device)
         self.fired = torch.zeros(count, dtype=kind, device=device)
         self.examples = 0
-        self.at_bounds: Tensor | None = None
+        self.flat: Tensor | None = None
         products = Products(self._units, count) if compared else None
         self.products = products if products is not None and products.possible else None
 
@@ -84,8 +84,10 @@ class UnitReading:
             fires = each.index_add_(1, self._units, fires.to(each.dtype))[:, :-1] > 0
         self.fired += fires.sum(0)
         bounds = values.bounds(x)
-        if bounds is not None:
-            self._add_at_bounds(by_example(x, axes), bounds)
+        flat = values.flat(x) if bounds is None else self._near(x, bounds)
+        if flat is not None:
+            found = self._by_unit(by_example(flat, axes).sum((0, 2)), "sum")
+            self.flat = found if self.flat is None else self.flat + found
         if self.products is not None:
             self.products.take(by_example(x, axes))
 
@@ -97,8 +99,7 @@ class UnitReading:
         into = torch.full((self._count + 1,), start, dtype=each.dtype, device=each.device)
         return into.scatter_reduce(0, self._units, each, how)[:-1]
 
-    def _add_at_bounds(self, arranged: Tensor, bounds: tuple[float, float]) -> None:
+    @staticmethod
+    def _near(x: Tensor, bounds: tuple[float, float]) -> Tensor:
         margin = _NEAR * (bounds[1] - bounds[0])
-        near = (arranged <= bounds[0] + margin) | (arranged >= bounds[1] - margin)
-        found = self._by_unit(near.sum((0, 2)), "sum")
-        self.at_bounds = found if self.at_bounds is None else self.at_bounds + found
+        return (x <= bounds[0] + margin) | (x >= bounds[1] - margin)
