@@ -16,7 +16,7 @@ from torch import Tensor
 TAILED: Final = frozenset(
     {
         *("gelu", "silu", "silu_", "hardswish", "hardswish_", "mish", "mish_", "softplus"),
-        *("elu", "elu_", "selu", "selu_", "celu", "celu_", "logsigmoid", "log_sigmoid"),
+        *("elu", "elu_", "selu", "selu_", "celu", "celu_"),
     }
 )
 """Functions that are flat on one side. Those between two bounds are known by what they give."""
