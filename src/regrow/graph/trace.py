@@ -36,6 +36,7 @@ _LISTED: Final = (
     "; a list is taken for the forward's arguments one by one: for a model that takes a list of tensors give a tuple "
     "with the list in it, example_inputs=([...],)"
 )
+_SCRIPTED: Final = "the model must be an nn.Module whose forward is Python, got TorchScript ({}): trace it as it was before torch.jit"
 _UNTRAINED: Final = (
     "in training mode the model does not run on the example inputs ({}): what training alone uses is not seen. Give "
     "example inputs with everything that it takes there, such as targets"
@@ -84,7 +85,10 @@ def trace(model: nn.Module, example_inputs: ExampleInputs) -> Wiring:
         >>> reader.path, reader.channels[1][0], reader.channels[1][-1]
         ('3', 16, 31)
     """
-    return _traced(unwrap(model), example_inputs, finds=False)[0]
+    model = unwrap(model)
+    if is_scripted(model):
+        raise TraceError(_SCRIPTED.format(type(model).__name__))
+    return _traced(model, example_inputs, finds=False)[0]
 
 
 def trace_for_evaluation(
@@ -100,7 +104,12 @@ def trace_for_evaluation(
 
     Returns:
         The wiring, and the flows of the layers that evaluation mode runs.
+
+    Raises:
+        TraceError: As `trace`.
     """
+    if is_scripted(model):
+        raise TraceError(_SCRIPTED.format(type(model).__name__))
     return _traced(model, example_inputs, finds=True)
 
 
@@ -108,11 +117,6 @@ def _traced(
     model: nn.Module, example_inputs: ExampleInputs, *, finds: bool
 ) -> tuple[Wiring, dict[str, Flow]]:
     """The wiring of a bare model; with `finds` also where filters leave in evaluation mode, and else no such flows."""
-    if is_scripted(model):
-        raise TraceError(
-            f"the model must be an nn.Module whose forward is Python, got TorchScript ({type(model).__name__}): trace "
-            "it as it was before torch.jit"
-        )
     _refuse_lazy(model)
     record = _begin(model)
     outputs, finder = _run(model, example_inputs, record, finds=finds)
