@@ -36,7 +36,10 @@ _LISTED: Final = (
     "; a list is taken for the forward's arguments one by one: for a model that takes a list of tensors give a tuple "
     "with the list in it, example_inputs=([...],)"
 )
-_SCRIPTED: Final = "the model must be an nn.Module whose forward is Python, got TorchScript ({}): trace it as it was before torch.jit"
+_SCRIPTED: Final = (
+    "the model must be an nn.Module whose forward is Python, got TorchScript ({}): trace it as it was before "
+    "torch.jit"
+)
 _UNTRAINED: Final = (
     "in training mode the model does not run on the example inputs ({}): what training alone uses is not seen. Give "
     "example inputs with everything that it takes there, such as targets"
