@@ -124,3 +124,21 @@ def test_a_function_without_flat_ends_has_none() -> None:
     assert (
         FlatEnds(0.01).marked(nn.functional.gelu, (torch.ones(3, dtype=torch.int64),), {}) is None
     )
+
+
+def test_a_part_that_was_written_over_says_nothing_of_the_rest() -> None:
+    values = PassValues()
+    x = torch.tensor([[1.0, -2.0], [3.0, -4.0]])
+    values.floored(x[:, :1])  # as x[:, :1].relu_() does
+    values.bounded(x[:, :1], (0.0, 1.0))
+    assert values.ends(x, (1,), lowest=True).low.tolist() == [[1.0, -2.0], [3.0, -4.0]]
+    assert values.bounds(x) is None
+
+
+def test_the_smallest_value_is_left_out_only_for_who_does_not_need_it() -> None:
+    values = PassValues()
+    x = torch.tensor([[[1.0, 2.0], [0.0, 5.0]]])
+    values.floored(x)
+    assert values.ends(x, (1,), lowest=True).low.tolist() == [[0.0, 0.0]]
+    assert values.ends(x, (1,)).low.tolist() == [[1.0, 0.0]]
+    assert values.ends(x, (1,), lowest=True).high.tolist() == [[2.0, 5.0]]

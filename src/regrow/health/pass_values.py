@@ -64,7 +64,8 @@ class PassValues:
 
     def bounded(self, x: Tensor, bounds: tuple[float, float]) -> None:
         """All of this tensor lies between two bounds."""
-        self._bounds[self._memory(x)] = bounds
+        if _fills_its_memory(x):
+            self._bounds[self._memory(x)] = bounds
 
     def bounds(self, x: Tensor) -> tuple[float, float] | None:
         """Those of the function that made it; None where it is not known to have any."""
@@ -72,7 +73,8 @@ class PassValues:
 
     def floored(self, x: Tensor) -> None:
         """Nothing in this tensor lies below 0."""
-        self._floored.add(self._memory(x))
+        if _fills_its_memory(x):
+            self._floored.add(self._memory(x))
 
     def flattened(self, out: Tensor, flat: Tensor) -> None:
         """What an activation gives, and where it is flat there."""
@@ -109,6 +111,11 @@ class PassValues:
         met = StorageWeakRef(x.untyped_storage())
         self._met.setdefault(met.cdata, met)
         return met.cdata, x._version  # pyright: ignore[reportPrivateUsage]
+
+
+def _fills_its_memory(x: Tensor) -> bool:
+    """Not so of a part that was written over in place: the rest of the memory is something else."""
+    return x.untyped_storage().nbytes() == x.numel() * x.itemsize
 
 
 def by_example(x: Tensor, axes: Sequence[int]) -> Tensor:
