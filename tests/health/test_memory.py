@@ -133,6 +133,29 @@ def test_a_branch_that_is_seldom_taken_is_compared_when_it_is(
     assert health["seldom"].numbers["effective_rank"] > 1
 
 
+def test_what_is_certain_is_not_looked_for_and_comes_out_the_same() -> None:
+    """Later batches are larger, have dead units, or are no numbers: each unit is named as in one batch of all."""
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Conv2d(3, 12, 3), nn.ReLU(), nn.Conv2d(12, 8, 3), nn.Flatten())
+    net.append(nn.Linear(8 * 16, 5))
+    with torch.no_grad():
+        net[0].weight[4], net[0].bias[4] = 0.0, -1.0
+        net[0].weight[7], net[0].bias[7] = 0.0, 2.0
+    generator = torch.Generator().manual_seed(1)
+    quiet = torch.randn(6, 3, 8, 8, generator=generator)
+    for later in (quiet.flip(0), 30 * quiet, 1e5 * quiet, quiet * torch.inf, 0 * quiet):
+        batches = [quiet, quiet + 0.1, later, quiet]
+        apart = regrow.inspect(net, iter(batches))
+        together = regrow.inspect(net, torch.cat(batches))
+        for one, other in zip(apart.layers, together.layers, strict=True):
+            # As a share of what came to be the largest, units of the other batches gave one value; they did not.
+            if later.abs().max() < 1e4 or not later.isfinite().all():
+                assert one.units == other.units
+            assert {4, 7} & set(one.units.get("dead", ())) == {4, 7} & set(
+                other.units.get("dead", ())
+            )
+
+
 def test_who_hears_what_changes_is_found_as_by_reading_everything() -> None:
     """Over jumps of size that make what has changed before look like nothing."""
     generator = torch.Generator().manual_seed(0)

@@ -6,9 +6,10 @@ Called once a model, by `attach`, `attach_partners`, the laboratory and users. I
 
 from __future__ import annotations
 
+import gc
 import random
-from collections.abc import Mapping, Sequence, Set
-from contextlib import nullcontext
+from collections.abc import Generator, Mapping, Sequence, Set
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -91,7 +92,8 @@ def trace(model: nn.Module, example_inputs: ExampleInputs) -> Wiring:
     model = unwrap(model)
     if is_scripted(model):
         raise TraceError(_SCRIPTED.format(type(model).__name__))
-    return _traced(model, example_inputs, finds=False)[0]
+    with _uncollected():
+        return _traced(model, example_inputs, finds=False)[0]
 
 
 def trace_for_evaluation(
@@ -113,7 +115,20 @@ def trace_for_evaluation(
     """
     if is_scripted(model):
         raise TraceError(_SCRIPTED.format(type(model).__name__))
-    return _traced(model, example_inputs, finds=True)
+    with _uncollected():
+        return _traced(model, example_inputs, finds=True)
+
+
+@contextmanager
+def _uncollected() -> Generator[None]:
+    """A trace makes very many small things, all of which stay: to look for garbage among them takes a sixth of it."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def _traced(

@@ -114,7 +114,8 @@ def unit_values(
     for each in given:
         largest = torch.maximum(each.low.abs(), each.high.abs()).where(each.covered, 0.0).amax()
         still = silent(each.low, each.high, largest=largest, values=each.values.long())
-        constant &= still | ~each.covered
+        # Who was certain to change is no constant because something larger came later.
+        constant &= (still & (each.changes is None)) | ~each.covered
     nowhere = low.amin(0).isnan() | high.amax(0).isnan()
     wrong = (nowhere | low.amin(0).isinf() | high.amax(0).isinf()).cpu()
     mute, zero = constant.cpu() & ~wrong, ((low == 0) & (high == 0)).all(0).cpu()

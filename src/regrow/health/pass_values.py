@@ -24,6 +24,9 @@ BOUNDS: Final = {
 }
 """Functions between two bounds, at both of which they are flat; ReLU6, flat at 0 in ordinary work, is none of them."""
 
+_SMALL: Final = 2**14
+"""Examples of fewer numbers are not gone through one by one."""
+
 FLOORED: Final = frozenset({"relu", "relu_", "relu6"})
 """Functions that give nothing below 0."""
 
@@ -107,6 +110,12 @@ class PassValues:
             self._ends[(*key, lowest) if lowest else key] = found
         return found
 
+    def sizes(self, x: Tensor, axes: Sequence[int]) -> Tensor:
+        """The sums of absolute values, as `ends`."""
+        wide = _summable(by_example(x, axes))
+        # Behind a ReLU nothing is negative, and a pass over the tensor can be left out.
+        return wide.sum(-1) if self._memory(x) in self._floored else _sizes(wide)
+
     def _memory(self, x: Tensor) -> tuple[int, int]:
         met = StorageWeakRef(x.untyped_storage())
         self._met.setdefault(met.cdata, met)
@@ -132,13 +141,6 @@ def by_example(x: Tensor, axes: Sequence[int]) -> Tensor:
     return moved.reshape(x.shape[first], places, -1)
 
 
-def sizes(x: Tensor, axes: Sequence[int], ends: Ends) -> Tensor:
-    """The sums of a tensor's absolute values, by example and channel as its `ends`."""
-    wide = _summable(by_example(x, axes))
-    # Behind a ReLU nothing is negative, and a pass over the tensor can be left out.
-    return wide.sum(-1) if bool(ends.low.amin() >= 0) else _sizes(wide)
-
-
 def _summable(x: Tensor) -> Tensor:
     """Sums of half precision end at 65504."""
     return x if x.dtype.is_floating_point and x.dtype.itemsize >= 4 else x.float()
@@ -156,7 +158,7 @@ def _ends(x: Tensor, *, lowest: bool) -> Ends:
 
 def _sizes(x: Tensor) -> Tensor:
     """Sums of absolute values."""
-    if not x.is_cpu:
+    if not x.is_cpu or x[0].numel() < _SMALL:
         return x.abs().sum(-1)
     # Example by example, into one place that stays in the cache: a second tensor as large as the first costs more to
     # get than to fill.

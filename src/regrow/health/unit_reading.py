@@ -10,9 +10,13 @@ from typing import Final
 import torch
 from torch import Tensor
 
+from regrow.functional.silence import TOLERANCE
 from regrow.graph.flows import Outlet
-from regrow.health.pass_values import PassValues, by_example, exact, sizes
+from regrow.health.pass_values import PassValues, by_example, exact
 from regrow.health.products import Products
+
+_CERTAIN: Final = 1000.0
+"""A spread so many times what it takes to be none, of the largest value so far, is certain."""
 
 _NEAR: Final = 0.01
 """Of the way from one bound of an activation to the other: who is nearer is at the bound."""
@@ -24,7 +28,8 @@ class UnitReading:
     Attributes:
         broken: Something came another way than the traced one, and is not judged.
         covered: Units of which there is a place at this outlet, (O,) bool.
-        low, high: The smallest and the largest value of each unit.
+        low, high: The smallest and the largest value of each unit, as long as they were looked for.
+        changes: All units are certain to change, whatever comes up to this size; None where that is not known.
         size: Sum of absolute values.
         values: How many they are.
         fired: Examples in which the unit gave something else than 0.
@@ -55,6 +60,7 @@ class UnitReading:
         self.values = torch.zeros(count, dtype=kind, device=device)
         self.fired = torch.zeros(count, dtype=kind, device=device)
         self.examples = 0
+        self.changes: float | None = None
         self.flat: Tensor | None = None
         products = Products(self._units, count) if compared else None
         self.products = products if products is not None and products.possible else None
@@ -71,14 +77,18 @@ class UnitReading:
         if not x.numel():
             return  # no example came to this branch
         x = x.detach()
-        # Behind a ReLU nothing lies below 0: once every unit has been 0 there is nothing lower to be looked for.
-        ends = values.ends(x, axes, lowest=self._whole and bool((self.low == 0).all()))
-        self.examples += len(ends.high)
-        self.low = torch.minimum(self.low, self._by_unit(ends.low.amin(0), "amin"))
-        self.high = torch.maximum(self.high, self._by_unit(ends.high.amax(0), "amax"))
-        self.size += self._by_unit(sizes(x, axes, ends).sum(0, dtype=self.size.dtype), "sum")
-        self.values += self._places * (len(ends.high) * ends.positions)
-        fires = (ends.low != 0) | (ends.high != 0)
+        arranged = by_example(x, axes)
+        size = values.sizes(x, axes)
+        if self.changes is None or not bool((size <= self.changes).all()):
+            # Behind a ReLU nothing lies below 0: once every unit has been 0 nothing lower has to be looked for.
+            ends = values.ends(x, axes, lowest=self._whole and bool((self.low == 0).all()))
+            self.low = torch.minimum(self.low, self._by_unit(ends.low.amin(0), "amin"))
+            self.high = torch.maximum(self.high, self._by_unit(ends.high.amax(0), "amax"))
+            self.changes = self._certain() if self.changes is None else self.changes
+        self.examples += len(size)
+        self.size += self._by_unit(size.sum(0, dtype=self.size.dtype), "sum")
+        self.values += self._places * (len(size) * arranged.shape[-1])
+        fires = size != 0
         if not self._whole:
             each = torch.zeros(len(fires), self._count + 1, device=x.device)
             fires = each.index_add_(1, self._units, fires.to(each.dtype))[:, :-1] > 0
@@ -89,7 +99,16 @@ class UnitReading:
             found = self._by_unit(by_example(flat, axes).sum((0, 2)), "sum")
             self.flat = found if self.flat is None else self.flat + found
         if self.products is not None:
-            self.products.take(by_example(x, axes))
+            self.products.take(arranged)
+
+    def _certain(self) -> float | None:
+        """Below which size nothing can make a constant of a unit any more; None where one may be, or be no number."""
+        largest = torch.maximum(self.low.abs(), self.high.abs())[self.covered].amax()
+        least = (self.high - self.low)[self.covered].amin()
+        certain = bool(least > _CERTAIN * TOLERANCE * largest) and bool(largest.isfinite())
+        # No value is larger than the sum of its example's: while that is so small, a unit's spread stays far above what
+        # it takes to be none, and neither its smallest nor its largest value has to be looked for.
+        return _CERTAIN * float(largest) if certain else None
 
     def _by_unit(self, each: Tensor, how: str) -> Tensor:
         each = each.to(self.size.dtype)
