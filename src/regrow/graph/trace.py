@@ -6,10 +6,9 @@ Called once a model, by `attach`, `attach_partners`, the laboratory and users. I
 
 from __future__ import annotations
 
-import gc
 import random
-from collections.abc import Generator, Mapping, Sequence, Set
-from contextlib import contextmanager, nullcontext
+from collections.abc import Mapping, Sequence, Set
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -92,8 +91,7 @@ def trace(model: nn.Module, example_inputs: ExampleInputs) -> Wiring:
     model = unwrap(model)
     if is_scripted(model):
         raise TraceError(_SCRIPTED.format(type(model).__name__))
-    with _uncollected():
-        return _traced(model, example_inputs, finds=False)[0]
+    return _traced(model, example_inputs, finds=False)[0]
 
 
 def trace_for_evaluation(
@@ -115,20 +113,7 @@ def trace_for_evaluation(
     """
     if is_scripted(model):
         raise TraceError(_SCRIPTED.format(type(model).__name__))
-    with _uncollected():
-        return _traced(model, example_inputs, finds=True)
-
-
-@contextmanager
-def _uncollected() -> Generator[None]:
-    """A trace makes very many small things, all of which stay: to look for garbage among them takes a sixth of it."""
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()
+    return _traced(model, example_inputs, finds=True)
 
 
 def _traced(
