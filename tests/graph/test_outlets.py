@@ -16,6 +16,7 @@ from torch.optim.swa_utils import AveragedModel
 import regrow
 from regrow.graph.flows import Flow
 from regrow.graph.frames import Frames
+from regrow.graph.trace import evaluation_flows, trace_for_evaluation
 
 IMAGES = torch.zeros(2, 3, 8, 8)
 
@@ -209,3 +210,15 @@ def test_calls_are_seen_without_a_trace_in_copies(through: Callable[[Any], Any])
     net(IMAGES)
     assert frames.calls["2.2"] == 1
     assert not any("_compiled_call_impl" in module.__dict__ for module in net.modules())
+
+
+def test_one_run_does_for_the_wiring_and_for_where_filters_leave_in_evaluation() -> None:
+    net = nn.Sequential(
+        nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Dropout(), nn.Flatten(), nn.Linear(4 * 36, 5), nn.ReLU()
+    )
+    net.append(nn.Linear(5, 2))
+    x = torch.zeros(2, 3, 8, 8)
+    wiring, flows = trace_for_evaluation(net, x)
+    assert wiring == regrow.trace(net, x)
+    assert flows == evaluation_flows(net, x)
+    assert flows["0"] != wiring.flows["0"]  # training has its dropout in front of the reader

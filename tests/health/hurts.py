@@ -58,6 +58,11 @@ def _fade(weight: torch.Tensor, bias: torch.Tensor) -> None:
     bias.mul_(0.01)
 
 
+def _flatten(weight: torch.Tensor, bias: torch.Tensor) -> None:
+    weight[UNIT] *= 0.5  # GELU's slope is next to nothing below -3
+    bias[UNIT] = -4.0
+
+
 def _empty(weight: torch.Tensor, bias: torch.Tensor) -> None:
     weight.zero_()
     bias.zero_()
@@ -74,6 +79,7 @@ HURTS = {
     "repeated": Hurt(do=_repeat, named={"duplicate": (UNIT - 1, UNIT)}),
     "blown up": Hurt(do=_blow_up, named={"gain": None}),
     "faded": Hurt(do=_fade, named={"gain": None}),
+    "where GELU is flat": Hurt(do=_flatten, named={"saturated": (UNIT,)}),
     "begins at zero": Hurt(do=_empty, named={"zero_by_construction": ALL}, starves=True),
     "all killed": Hurt(do=_kill_all, named={"dead": ALL}, starves=True),
 }

@@ -135,6 +135,23 @@ class Tied(nn.Module):
         return self.head(nn.functional.gelu(self.again(nn.functional.gelu(self.again(x)))))
 
 
+class Normed(nn.Module):
+    """Three dense layers: one in front of a norm, one that another one's gate multiplies, a head."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(6)
+        self.one = nn.Linear(3 * 64, 20)
+        self.norm = nn.LayerNorm(20)
+        self.value, self.gate = nn.Linear(20, 16), nn.Linear(20, 16)
+        self.head = nn.Linear(16, CLASSES)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Images to logits."""
+        x = nn.functional.gelu(self.norm(self.one(x.flatten(1))))
+        return self.head(self.value(x) * self.gate(x).sigmoid())
+
+
 def named(health: Health) -> set[tuple[str, str]]:
     """What was found, and where."""
     return {(each.measure, each.layer) for each in health.symptoms}

@@ -10,8 +10,8 @@ from torch import nn
 
 import regrow
 from crossed import seldom
-from health.hurts import HURTS, UNIT, check, hurt
-from health.sick import Cnn, Lora, Mlp, Tied, Vit, images
+from health.hurts import ALL, HURTS, UNIT, check, hurt
+from health.sick import Cnn, Lora, Mlp, Normed, Tied, Vit, images
 
 X, Y = images()
 GAINS = ("blown up", "faded")
@@ -27,15 +27,25 @@ LAYERS: dict[str, tuple[Callable[[], nn.Module], str, str | None]] = {
 }
 """A network, one of its layers, and who alone reads it, where that is no output layer and judged."""
 
-STREAMED = {"MLP of a ViT", "called twice", "in front of one that is called twice"}
-"""What they give is added or goes into a norm further on: their size is not their own affair."""
+FLAT = "where GELU is flat"
+RELUS = {"convolution", "dense behind a convolution"}
+
+SETTLED: dict[str, tuple[Callable[[], nn.Module], str]] = {
+    "MLP of a ViT": (Vit, "block.up"),
+    "called twice": (Tied, "again"),
+    "in front of one that is called twice": (Tied, "into"),
+    "in front of a norm": (Normed, "one"),
+    "multiplied by a gate": (Normed, "value"),
+}
+"""What they give is added, multiplied or goes into a norm: their size is not their own affair."""
 
 ROWS = [
     (layer, how)
     for layer in LAYERS
     for how in HURTS
     # The dense layer's biases were set for what it hears: of a convolution that gives more, other units would die.
-    if not (how in GAINS and layer in {*STREAMED, "convolution"})
+    if not (how in GAINS and layer in {*SETTLED, "convolution"})
+    and not (how == FLAT and layer in RELUS)
     # Whoever is called twice and hears one value gives one value at one of its calls, and is dead at both: see below.
     and not (HURTS[how].starves and layer == "in front of one that is called twice")
 ]
@@ -54,27 +64,64 @@ def test_it_is_found_and_nothing_else_is_named(row: tuple[str, str]) -> None:
     check(regrow.inspect(net, X, targets=Y), path, HURTS[how], reader)
 
 
-@pytest.mark.parametrize("layer", seldom(sorted(STREAMED), often=["MLP of a ViT"]))
-@pytest.mark.parametrize("how", seldom(GAINS, often=["blown up"]))
-def test_a_gain_that_is_not_the_layers_own_affair_is_a_number_and_no_symptom(
-    layer: str, how: str
-) -> None:
-    make, path, _ = LAYERS[layer]
+@pytest.mark.parametrize("layer", seldom(sorted(SETTLED), often=["in front of a norm"]))
+@pytest.mark.parametrize("how", GAINS)
+def test_a_layer_out_of_size_whose_size_is_not_its_own_affair(layer: str, how: str) -> None:
+    """Named by its weight beside a fresh one, and by nothing else."""
+    make, path = SETTLED[layer]
     net = make()
     hurt(net, path, HURTS[how])
-    health = regrow.inspect(net, X)
+    health = regrow.inspect(net, X, targets=Y)
     assert health[path].settled
-    assert not 0.1 < health[path].numbers["gain"] < 10
-    assert "gain" not in {each.measure for each in health.symptoms}
+    assert {(each.measure, each.layer) for each in health.symptoms} == {("weight_ratio", path)}
+    told = next(each.text for each in health.symptoms)
+    assert told.startswith("blown up" if how == "blown up" else "faded")
 
 
-def test_a_unit_that_is_erased_beside_an_adapter_is_found_beside_it() -> None:
+@pytest.mark.parametrize("factor", [1 / 8, 8.0])
+@pytest.mark.parametrize("layer", seldom(sorted(SETTLED), often=["multiplied by a gate"]))
+def test_a_layer_a_little_out_of_size_is_not_named(layer: str, factor: float) -> None:
+    make, path = SETTLED[layer]
+    net = make()
+    with torch.no_grad():
+        net.get_submodule(path).weight.mul_(factor)
+    assert regrow.inspect(net, X, targets=Y).symptoms == ()
+
+
+def test_a_branch_that_begins_near_zero_is_a_wish_and_one_in_front_of_a_norm_is_none() -> None:
+    net = Normed()
+    with torch.no_grad():
+        net.value.weight.mul_(3e-4)
+        net.value.bias.fill_(1.0)
+    found = {(each.measure, each.layer) for each in regrow.inspect(net, X, targets=Y).symptoms}
+    assert ("weight_ratio", "value") not in found
+    net = Normed()
+    with torch.no_grad():
+        net.one.weight.mul_(3e-4)
+    found = {(each.measure, each.layer) for each in regrow.inspect(net, X, targets=Y).symptoms}
+    assert ("weight_ratio", "one") in found
+
+
+@pytest.mark.parametrize("how", ["erased", "killed", "repeated", "all killed"])
+def test_a_layer_that_is_hurt_beside_an_adapter_that_begins_at_zero(how: str) -> None:
+    """What is added to it is nothing yet: its units are judged behind the sum."""
     net = Lora()
-    hurt(net, "base", HURTS["erased"])
+    hurt(net, "base", HURTS[how])
     health = regrow.inspect(net, X, targets=Y)
     found = {(each.measure, each.layer) for each in health.symptoms}
-    assert found == {("dead", "base"), ("invalid", "base"), ("zero_by_construction", "up")}
-    assert health["base"].units["dead"] == (UNIT,)
+    named = {(measure, "base") for measure in HURTS[how].named}
+    assert found == {*named, ("zero_by_construction", "up")}
+    for measure, units in HURTS[how].named.items():
+        assert health["base"].units[measure] == (tuple(range(12)) if units == ALL else units)
+
+
+def test_a_unit_whose_adapter_keeps_it_alive_is_not_dead() -> None:
+    net = Lora()
+    hurt(net, "base", HURTS["killed"])
+    with torch.no_grad():  # what the adapter learns lifts the unit over what kills it
+        net.up.weight.normal_(generator=torch.Generator().manual_seed(0))
+        net.up.weight[UNIT] = 200.0
+    assert "dead" not in {each.measure for each in regrow.inspect(net, X).symptoms}
 
 
 def test_an_adapter_that_has_learnt_is_named_by_nothing() -> None:

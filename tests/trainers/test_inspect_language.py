@@ -35,17 +35,25 @@ def test_nothing_is_found_in_a_healthy_one() -> None:
     assert health.loss is not None
 
 
-@pytest.mark.parametrize("how", [each for each in HURTS if each not in {"blown up", "faded"}])
+# Its GELU is put together of other functions, and where that is flat is not known.
+KNOWN = [each for each in HURTS if each not in {"blown up", "faded", "where GELU is flat"}]
+
+
+@pytest.mark.parametrize("how", KNOWN)
 def test_what_was_hurt_is_found_and_nothing_else(how: str) -> None:
     net = _gpt2()
     hurt(net, MLP, HURTS[how])
     check(regrow.inspect(net, BATCH), MLP, HURTS[how], READER)
 
 
-def test_a_gain_in_front_of_a_norm_is_no_symptom() -> None:
+@pytest.mark.parametrize(("how", "besides"), [("blown up", set()), ("faded", {"invalid"})])
+def test_a_layer_out_of_size_in_front_of_a_sum_is_found_by_its_weight(
+    how: str, besides: set[str]
+) -> None:
     net = _gpt2()
-    hurt(net, MLP, HURTS["blown up"])
-    health = regrow.inspect(net, BATCH)
+    hurt(net, MLP, HURTS[how])
+    health = regrow.inspect(net, {"input_ids": TOKENS})  # gradients of later layers do suffer
     assert health[MLP].settled
-    assert health[MLP].numbers["gain"] > 10
-    assert "gain" not in {each.measure for each in health.symptoms}
+    found = {(each.measure, each.layer) for each in health.symptoms}
+    # 32 weights of 0.02, a hundredth of that left, are invalid by their sum too.
+    assert found == {(measure, MLP) for measure in {"weight_ratio", *besides}}

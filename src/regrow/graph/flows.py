@@ -101,7 +101,7 @@ def joined(outlets: Sequence[Outlet]) -> tuple[Outlet, ...]:
 
 
 def merged(first: Mapping[str, Flow], second: Mapping[str, Flow]) -> dict[str, Flow]:
-    """What a run in training mode (`first`) has shown, and of layers that it left out what evaluation mode has."""
-    # Training comes first, since its passes are the ones that are read: in evaluation dropout and stochastic depth are
-    # not there, and a filter would seem to leave behind them.
+    """What one run (`first`) has shown, and of layers that it left out what another one has."""
+    # Where passes of training are read, training comes first: in evaluation dropout and stochastic depth are not there,
+    # and a filter would seem to leave behind them.
     return {**second, **{path: flow for path, flow in first.items() if flow.outlets}}

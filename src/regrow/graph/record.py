@@ -6,7 +6,7 @@ it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 
 import torch
@@ -110,6 +110,7 @@ class Record:
         users: Who used each of the model's tensors.
         claimed: Of the operation that is being followed: the tensors that it used as what they are.
         late_biases: By the name of a bias, the weights of the modules that hold it.
+        mute: Weights of layers that are followed as if they had no filters, and gave constants.
         stops: Where the trace could not follow, in order.
         stopped: Paths of the modules that were running there.
         used: The weight of each product with a weight, in order.
@@ -127,6 +128,7 @@ class Record:
     users: Users = field(default_factory=dict[str, dict[User, None]])
     claimed: set[str] = field(default_factory=set[str])
     late_biases: Mapping[str, frozenset[str]] = field(default_factory=dict[str, frozenset[str]])
+    mute: Set[str] = frozenset()
     stops: dict[str, None] = field(default_factory=dict[str, None])
     stopped: dict[str, None] = field(default_factory=dict[str, None])
     used: list[str] = field(default_factory=list[str])
@@ -153,6 +155,8 @@ class Record:
         count = shape[1] * groups if inputs_first else shape[0]
         inputs = shape[0] if inputs_first else shape[1] * groups
         names = self.table.add_layer(count)
+        if weight in self.mute:
+            names = torch.zeros_like(names)
         reads = [set[int]() for _ in range(inputs)]
         made = LayerRecord(weight, kind, groups, names, reads, columns=columns)
         self.layers.append(made)

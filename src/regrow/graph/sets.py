@@ -181,6 +181,8 @@ class SetTable:
             why: Remembered as the reason that their layers share a stream, where more than one set comes together.
         """
         given = set(names) - {0}
+        if len(given) < 2:  # most unions are with nothing, or with oneself
+            return next(iter(given), 0)
         # By plain names: ``x + sigmoid(x)`` brings a set together with itself, which is no union. Its layer would
         # otherwise be said to be summed with itself.
         distinct = sorted({self._plain[name] for name in given})

@@ -36,6 +36,10 @@ _LISTED: Final = (
     "; a list is taken for the forward's arguments one by one: for a model that takes a list of tensors give a tuple "
     "with the list in it, example_inputs=([...],)"
 )
+_SCRIPTED: Final = (
+    "the model must be an nn.Module whose forward is Python, got TorchScript ({}): trace it as it was before "
+    "torch.jit"
+)
 _UNTRAINED: Final = (
     "in training mode the model does not run on the example inputs ({}): what training alone uses is not seen. Give "
     "example inputs with everything that it takes there, such as targets"
@@ -86,13 +90,41 @@ def trace(model: nn.Module, example_inputs: ExampleInputs) -> Wiring:
     """
     model = unwrap(model)
     if is_scripted(model):
-        raise TraceError(
-            f"the model must be an nn.Module whose forward is Python, got TorchScript ({type(model).__name__}): trace "
-            "it as it was before torch.jit"
-        )
+        raise TraceError(_SCRIPTED.format(type(model).__name__))
+    return _traced(model, example_inputs, finds=False)[0]
+
+
+def trace_for_evaluation(
+    model: nn.Module, example_inputs: ExampleInputs
+) -> tuple[Wiring, dict[str, Flow]]:
+    """`trace`, and where each layer's filters leave in evaluation mode, by module path: one run does for both.
+
+    `Wiring.flows` are those of training passes: what they pass by differs, and so may the calls that find it again.
+
+    Args:
+        model: The bare network.
+        example_inputs: As in `trace`.
+
+    Returns:
+        The wiring, and the flows of the layers that evaluation mode runs.
+
+    Raises:
+        TraceError: As `trace`.
+    """
+    if is_scripted(model):
+        raise TraceError(_SCRIPTED.format(type(model).__name__))
+    return _traced(model, example_inputs, finds=True)
+
+
+def _traced(
+    model: nn.Module, example_inputs: ExampleInputs, *, finds: bool
+) -> tuple[Wiring, dict[str, Flow]]:
+    """The wiring of a bare model; with `finds` also where filters leave in evaluation mode, and else no such flows."""
     _refuse_lazy(model)
     record = _begin(model)
-    outputs, _ = _run(model, example_inputs, record)
+    outputs, finder = _run(model, example_inputs, record, finds=finds)
+    # Before training adds layers of its own to the record.
+    flows = finder.flows() if finds else None
     # One record for both modes. What is used in one of them alone is told apart by what each of them used.
     evaluated = frozenset(record.used)
     record.used.clear()
@@ -106,7 +138,8 @@ def trace(model: nn.Module, example_inputs: ExampleInputs) -> Wiring:
         )
     if not trained.ran:
         wiring = replace(wiring, remarks=(*wiring.remarks, _UNTRAINED.format(trained.why)))
-    return replace(wiring, flows=_completed(trained.flows, model, example_inputs, wiring))
+    completed = _completed(trained.flows, flows, model, example_inputs, wiring)
+    return replace(wiring, flows=completed), flows or {}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,10 +163,15 @@ class _TrainingRun:
     why: str = ""
 
 
-def _begin(model: nn.Module) -> Record:
+def _begin(model: nn.Module, mute: Set[str] = frozenset()) -> Record:
     parameters = dict(model.named_parameters())
     ledger = Ledger({**dict(model.named_buffers()), **parameters})
-    return Record(ledger=ledger, parameters=frozenset(parameters), late_biases=_late_biases(model))
+    return Record(
+        ledger=ledger,
+        parameters=frozenset(parameters),
+        late_biases=_late_biases(model),
+        mute=mute,
+    )
 
 
 def _run(
@@ -279,30 +317,31 @@ def _seen_by_norms_around(record: Record, owner: str) -> Set[int]:
 
 
 def _completed(
-    found: Mapping[str, Flow], model: nn.Module, example_inputs: ExampleInputs, wiring: Wiring
+    found: Mapping[str, Flow],
+    evaluated: Mapping[str, Flow] | None,
+    model: nn.Module,
+    example_inputs: ExampleInputs,
+    wiring: Wiring,
 ) -> Mapping[str, Flow]:
     """With what a run in evaluation mode shows of layers that the one in training mode has left out."""
     # Only where a layer that could be renewed is missing: a run costs as much as a forward pass.
     asked = (each.path for each in wiring.layers if not (each.is_head or each.refused))
     if all(path in found and found[path].outlets for path in asked):
         return found
-    _, finder = _run(model, example_inputs, _begin(model), finds=True)
-    return merged(found, finder.flows())
+    if evaluated is None:
+        evaluated = evaluation_flows(model, example_inputs)
+    return merged(found, evaluated)
 
 
-def evaluation_flows(model: nn.Module, example_inputs: ExampleInputs) -> dict[str, Flow]:
-    """Where each layer's filters leave in evaluation mode, by module path.
+def evaluation_flows(
+    model: nn.Module, example_inputs: ExampleInputs, *, mute: Set[str] = frozenset()
+) -> dict[str, Flow]:
+    """The second half of what `trace_for_evaluation` gives, where the wiring is known already.
 
-    `Wiring.flows` are those of training passes: what they pass by differs, and so may the calls that find it again.
-
-    Args:
-        model: The bare network.
-        example_inputs: As in `trace`.
-
-    Returns:
-        The flows of the layers that evaluation mode runs.
+    With `mute`, names of weights that are 0 throughout: what these layers give is a constant, and filters that it is
+    added to are alone behind the sum.
     """
-    return _run(model, example_inputs, _begin(model), finds=True)[1].flows()
+    return _run(model, example_inputs, _begin(model, mute), finds=True)[1].flows()
 
 
 def _shapes(tensors: Sequence[Tensor]) -> str:

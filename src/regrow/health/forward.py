@@ -20,22 +20,33 @@ from regrow.graph.frames import Frame, Frames
 from regrow.graph.undisturbed import hooked
 from regrow.health.data import Batch
 from regrow.health.input_reading import BatchReading, GainReading, InletReading
-from regrow.health.pass_values import BOUNDS, PassValues
+from regrow.health.pass_values import BOUNDS, FLOORED, PassValues
+from regrow.health.slopes import TAILED, FlatEnds
+from regrow.health.turns import Turns
 from regrow.health.unit_reading import UnitReading
 
 
 class _BoundsTable(CallTable):
-    """Notes besides which tensors come from an activation with bounds."""
+    """Notes besides what is known of tensors by the activation that they come from."""
 
-    def __init__(self, frames: Frames, values: PassValues) -> None:
+    def __init__(self, frames: Frames, values: PassValues, flat: float) -> None:
         super().__init__(frames)
         self._values = values
+        self._ends = FlatEnds(flat)
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Read, call, and note."""
+        name = getattr(func, "__name__", "")
+        # Before the call, which may write over its input.
+        flat = self._ends.marked(func, args, kwargs or {}) if name in TAILED else None
         out = super().__torch_function__(func, types, args, kwargs)
-        bounds = BOUNDS.get(getattr(func, "__name__", ""))
-        if bounds is not None and isinstance(out, Tensor):
+        if not isinstance(out, Tensor):
+            return out
+        if flat is not None:
+            self._values.flattened(out, flat)
+        if name in FLOORED:
+            self._values.floored(out)
+        if (bounds := BOUNDS.get(name)) is not None:
             self._values.bounded(out, bounds)
         return out
 
@@ -48,22 +59,29 @@ class ForwardReading:
         inlets: By layer.
         gains: Of all layers.
         batches: Of the model's own inputs.
+        turns: Whose units are compared with each other in which batch.
         examples: How many have passed.
 
     Args:
         model: The bare model, in the mode in which it is run.
         layers: By path, in the order of the calls.
         flows: Where their units leave in that mode.
+        flat: The share of an activation's steepest slope up to which it is flat.
     """
 
     def __init__(
-        self, model: nn.Module, layers: Mapping[str, Filters], flows: Mapping[str, Flow]
+        self,
+        model: nn.Module,
+        layers: Mapping[str, Filters],
+        flows: Mapping[str, Flow],
+        *,
+        flat: float,
     ) -> None:
         self._model = model
         self._ended: list[Frame] = []
         self._frames = Frames(model, left=self._ended.append)
         self._values = PassValues()
-        self._table = _BoundsTable(self._frames, self._values)
+        self._table = _BoundsTable(self._frames, self._values, flat)
         self.gains = GainReading(model, layers)
         self.batches = BatchReading()
         self.examples = 0
@@ -80,14 +98,17 @@ class ForwardReading:
                 self.units[path].append(reading)
                 self._table.enter(outlet.site, self._taken_by(reading), reading)
             if flow.inlet is not None:
-                inlet = self.inlets[path] = InletReading(flow.inlet_axis)
+                inlet = InletReading(flow.inlet_axis, groups=layer.groups)
+                self.inlets[path] = inlet
                 self._table.enter(flow.inlet, self._taken_by(inlet), None)
+        self.turns = Turns(each for several in self.units.values() for each in several)
 
     def _taken_by(self, reading: UnitReading | InletReading) -> Callable[[Tensor], None]:
         return lambda x: reading.take(x, self._values)
 
-    def run(self, batch: Batch) -> Any:
-        """Run the model on a batch: what it gives."""
+    def run(self, batch: Batch, *, last: bool) -> Any:
+        """Run the model on a batch, the last one or not: what it gives."""
+        self.turns.begin(last=last)
         args, named = batch.arguments()
         self.batches.take(list(tensors_in((args, named))))
         self._frames.install()
@@ -105,6 +126,7 @@ class ForwardReading:
             self._values.clear()
         self._table.check(self._ended)
         self._ended.clear()
+        self.turns.end(last=last)
         self.examples += len(batch)
         return given
 

@@ -10,12 +10,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd  # pyright: ignore[reportPrivateUsage] # the base of all convolutions
 
+from regrow.functional.silence import TOLERANCE
 from regrow.graph.filters import Filters
 from regrow.graph.plain import is_layer
 from regrow.health.pass_values import PassValues, by_example, exact
 
-_EXAMPLES: Final = 8
-"""So many of a batch, to twice as many, are enough for a gain."""
+_EXAMPLES: Final = 4
+"""So many of a batch, to twice as many, are enough for a gain where each of them has many numbers."""
+
+_NUMBERS: Final = 2**14
+"""And so many numbers."""
 
 
 class InletReading:
@@ -23,20 +27,24 @@ class InletReading:
 
     Attributes:
         broken: Some of it was not what was traced.
+        changes: It is certain that a channel has changed, and nothing more is read.
 
     Args:
         axis: Of the channels, from the end.
+        groups: Of the layer: a unit of one of several hears a part of the channels.
     """
 
-    def __init__(self, axis: int) -> None:
-        self.broken = False
-        self._axis = axis
+    def __init__(self, axis: int, *, groups: int) -> None:
+        self.broken = self.changes = False
+        self._axis, self._groups = axis, groups
         self.low: Tensor | None = None
         self.high: Tensor | None = None
         self.values = 0
 
     def take(self, x: Tensor, values: PassValues) -> None:
         """Take one call in."""
+        if self.changes:
+            return
         if not (x.numel() and -x.ndim <= self._axis < x.ndim and x.is_floating_point()):
             self.broken = self.broken or bool(x.numel())
             return
@@ -49,6 +57,11 @@ class InletReading:
             low, high = torch.minimum(self.low, low), torch.maximum(self.high, high)
         self.low, self.high = low, high
         self.values += len(ends.low) * ends.positions
+        if self._groups == 1:
+            # Twice what it takes to be no constant is for good. Values that come later may make the largest one larger;
+            # more than twice as large, they are themselves a change.
+            largest = torch.maximum(low.abs(), high.abs()).amax()
+            self.changes = bool((high - low > 2 * TOLERANCE * largest).any())
 
 
 class GainReading:
@@ -80,7 +93,12 @@ class GainReading:
         if path is None or not (isinstance(heard, Tensor) and isinstance(out, Tensor)):
             return
         sums = self._sums.setdefault(path, [0.0, 0.0, 0.0, 0.0])
-        for place, x in ((0, _some(heard)), (2, _without_bias(module, _some(out)))):
+        # The same examples of both: what one of them hears may be much larger than what another one does.
+        wanted = max(_wanted(heard), _wanted(out))
+        for place, x in (
+            (0, _some(heard, wanted)),
+            (2, _without_bias(module, _some(out, wanted))),
+        ):
             sums[place] += _square(x)
             sums[place + 1] += x.numel()
 
@@ -126,9 +144,14 @@ class BatchReading:
         return max(found, default=None)
 
 
-def _some(x: Tensor) -> Tensor:
-    """Some of the examples, evenly spaced: a ratio of means needs no more."""
-    return x[:: max(1, len(x) // _EXAMPLES)] if x.ndim > 1 else x
+def _wanted(x: Tensor) -> int:
+    """How many examples are enough for a ratio of means."""
+    return max(_EXAMPLES, -(-_NUMBERS * len(x) // max(x.numel(), 1))) if x.ndim else 1
+
+
+def _some(x: Tensor, wanted: int) -> Tensor:
+    """So many of the examples, to twice as many, evenly spaced."""
+    return x[:: max(1, len(x) // wanted)] if x.ndim > 1 else x
 
 
 def _without_bias(module: nn.Module, out: Tensor) -> Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, nullcontext
 from itertools import chain
 from typing import Any, Final
@@ -12,9 +12,9 @@ from torch import Tensor, nn
 
 from regrow._checks import check_whole
 from regrow.errors import ConfigError
-from regrow.graph import Filters, Wiring, trace, unwrap
-from regrow.graph.flows import Flow
-from regrow.graph.trace import evaluation_flows
+from regrow.graph import Filters, Wiring, unwrap
+from regrow.graph.flows import Flow, merged
+from regrow.graph.trace import evaluation_flows, trace_for_evaluation
 from regrow.graph.undisturbed import undisturbed
 from regrow.health.data import Batch, batches_of, generators_kept
 from regrow.health.forward import ForwardReading, first_device
@@ -105,17 +105,22 @@ def inspect(
         if first is None:
             raise ConfigError("batch_or_loader must give a batch, and gave none (inspect)")
         example = first.on(device).example()
-        found = trace(bare, example) if wiring is None else wiring
-        flows = evaluation_flows(bare, example)
+        found, flows = (
+            trace_for_evaluation(bare, example)
+            if wiring is None
+            else (wiring, evaluation_flows(bare, example))
+        )
         layers = {layer.path: layer for layer in found.layers}
-        forward = ForwardReading(bare, layers, flows)
+        flows = _beside_nothing(flows, bare, example, layers.values(), tensors)
+        forward = ForwardReading(bare, layers, flows, flat=limits.flat)
         backward = MeanGradient(dict(bare.named_parameters()))
-        for batch in _on(device, chain((first,), batches)):
+        for given_batch, last in _with_last(chain((first,), batches)):
+            batch = given_batch.on(device)
             wanted = backward.possible and (
                 loss is not None or batch.targets is not None or _may_have_labels(batch)
             )
             with torch.enable_grad() if wanted else nullcontext():
-                given = forward.run(batch)
+                given = forward.run(batch, last=last)
                 value = loss_of(given, batch, loss) if wanted else None
             if value is not None:
                 backward.add(value, len(batch))
@@ -165,14 +170,34 @@ def inspect(
                 f"the fresh-probe gap with fresh values of {name}: no module draws it"
                 for name in kept
             ),
+            *forward.turns.notes(),
             *_notes(measured, found, optimizer=optimizer, gradients=gradients),
         ),
         pictures=_pictures(found.layers, tensors),
     )
 
 
-def _on(device: torch.device, batches: Iterator[Batch]) -> Iterator[Batch]:
-    return (batch.on(device) for batch in batches)
+def _beside_nothing(
+    flows: Mapping[str, Flow],
+    model: nn.Module,
+    example: Any,
+    layers: Iterable[Filters],
+    tensors: Mapping[str, Tensor],
+) -> Mapping[str, Flow]:
+    """Where units leave if what is added to them is taken for what it is: an adapter that begins at 0 adds nothing."""
+    empty = {each.weight for each in layers if not bool(tensors[each.weight].detach().any())}
+    if not empty:
+        return flows
+    return merged(evaluation_flows(model, example, mute=empty), flows)
+
+
+def _with_last(batches: Iterator[Batch]) -> Iterator[tuple[Batch, bool]]:
+    """Each batch, and whether it is the last one: the next one is asked for before it is used."""
+    one = next(batches, None)
+    while one is not None:
+        following = next(batches, None)
+        yield one, following is None
+        one = following
 
 
 def _may_have_labels(batch: Batch) -> bool:
@@ -221,6 +246,7 @@ def _of_layer(
         units={key: tuple(each.nonzero()[:, 0].tolist()) for key, each in marks.items()},
         numbers=numbers,
         settled="it is an output layer" if layer.is_head else settled(layer, wiring),
+        normed=bool(layer.norms or layer.shared_norms),
         why_not=units.why_not,
     )
 

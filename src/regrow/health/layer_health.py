@@ -32,6 +32,7 @@ class LayerHealth:
         numbers: By measure, a number. A measure that could not be taken is not there.
         settled: Why the size of what it gives is not its own affair (a norm, a sum or a product follows); "" where it
             is.
+        normed: A norm follows it at once: whatever it gives is scaled.
         why_not: Why what its units give was not judged; "" where it was.
     """
 
@@ -42,6 +43,7 @@ class LayerHealth:
     units: Mapping[str, tuple[int, ...]] = field(default_factory=dict[str, tuple[int, ...]])
     numbers: Mapping[str, float] = field(default_factory=dict[str, float])
     settled: str = ""
+    normed: bool = False
     why_not: str = ""
 
     def share(self, key: str) -> float | None:
@@ -77,6 +79,7 @@ class LayerHealth:
                 for key, each in self.numbers.items()
             },
             "settled": self.settled,
+            "normed": self.normed,
             "why_not": self.why_not,
         }
 
@@ -103,6 +106,7 @@ class LayerHealth:
                 units={key: tuple(each) for key, each in named.items()},
                 numbers={key: float(each) for key, each in document["numbers"].items()},
                 settled=document["settled"],
+                normed=document.get("normed", False),
                 why_not=document["why_not"],
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:

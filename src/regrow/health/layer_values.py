@@ -14,14 +14,11 @@ from torch import Tensor
 
 from regrow.draw import resolve_initialiser
 from regrow.functional import (
-    effective_rank,
     isometry_deviation,
     largest_cosine,
     relative_activity,
     relative_gradient,
-    share_rank,
     silent,
-    singular_values,
     weight_l1,
 )
 from regrow.functional.isometry import deviation_of_products
@@ -117,7 +114,8 @@ def unit_values(
     for each in given:
         largest = torch.maximum(each.low.abs(), each.high.abs()).where(each.covered, 0.0).amax()
         still = silent(each.low, each.high, largest=largest, values=each.values.long())
-        constant &= still | ~each.covered
+        # Who was certain to change is no constant because something larger came later.
+        constant &= (still & (each.changes is None)) | ~each.covered
     nowhere = low.amin(0).isnan() | high.amax(0).isnan()
     wrong = (nowhere | low.amin(0).isinf() | high.amax(0).isinf()).cpu()
     mute, zero = constant.cpu() & ~wrong, ((low == 0) & (high == 0)).all(0).cpu()
@@ -144,19 +142,17 @@ def unit_values(
         "dormant": small & ~mute & ~rare,
     }
     numbers: dict[str, float] = {}
-    bounded = [each for each in given if each.at_bounds is not None]
+    bounded = [each for each in given if each.flat is not None]
     if bounded:
-        share = torch.stack([_share_at_bounds(each) for each in bounded]).amin(0).cpu()
-        marks["saturated"] = ~mute & (share > limits.saturated)
+        share = torch.stack([_share_flat(each) for each in bounded]).amin(0).cpu()
+        marks["saturated"] = ~mute & ~rare & (share > limits.saturated)
     first = given[0]
-    products = first.products
-    if products is not None and first.rows and not bool(wrong.any()):
-        marks["alike"] = _alike(first, products, layer.count, limits.duplicate) & ~mute
-        values = singular_values(products)
-        numbers["effective_rank"] = float(effective_rank(values))
-        numbers["srank"] = float(share_rank(values))
-        compared = len(first.compared)
-        numbers["zeros"] = float(first.zeros.sum() / (first.rows * compared))
+    found = None if first.products is None else first.products.found
+    if found is not None and not bool(wrong.any()):
+        marks["alike"] = (found.largest > limits.duplicate) & ~mute
+        numbers["effective_rank"] = found.effective_rank
+        numbers["srank"] = found.srank
+        numbers["zeros"] = found.zeros
     return Values(marks=marks, numbers=numbers)
 
 
@@ -170,21 +166,10 @@ def _why_not(layer: Filters, readings: Sequence[UnitReading]) -> str:
     return "it did not run"
 
 
-def _share_at_bounds(reading: UnitReading) -> Tensor:
-    assert reading.at_bounds is not None  # noqa: S101 # only those are asked
+def _share_flat(reading: UnitReading) -> Tensor:
+    assert reading.flat is not None  # noqa: S101 # only those are asked
     # A unit that is not covered here is judged elsewhere.
-    return (reading.at_bounds / reading.values).where(reading.covered, 1.0)
-
-
-def _alike(reading: UnitReading, products: Tensor, count: int, threshold: float) -> Tensor:
-    mean = reading.sums / reading.rows
-    covariance = products / reading.rows - torch.outer(mean, mean)
-    # What is left of a difference of equal numbers is rounding and no spread.
-    own = covariance.diagonal()
-    covariance = covariance.where(own > 1e-9 * products.diagonal() / reading.rows, 0.0)
-    found = _nobody(count)
-    found[reading.compared.cpu()] = (largest_cosine(covariance) > threshold).cpu()
-    return found
+    return (reading.flat / reading.values).where(reading.covered, 1.0)
 
 
 def _below_zero(layer: Filters, tensors: Mapping[str, Tensor]) -> Tensor:
@@ -214,7 +199,7 @@ def _all_entries(norm: Norm, marks: Tensor) -> Tensor:
 
 def _hears_constants(layer: Filters, inlet: InletReading | None) -> Tensor:
     """Units that hear channels of their group alone, none of which changed."""
-    if inlet is None or inlet.broken or inlet.low is None or inlet.high is None:
+    if inlet is None or inlet.broken or inlet.changes or inlet.low is None or inlet.high is None:
         return _nobody(layer.count)
     largest = torch.maximum(inlet.low.abs(), inlet.high.abs()).amax()
     values = torch.full(inlet.low.shape, inlet.values, device=inlet.low.device)

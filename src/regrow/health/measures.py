@@ -85,7 +85,10 @@ MEASURES: Final = (
     Measure(
         key="saturated",
         title="saturated",
-        formula="share of h within 1 % of a bound of tanh or sigmoid > 0.99",
+        formula=(
+            "share of h within 1 % of a bound of tanh or sigmoid, or where the slope of GELU, SiLU or their like is "
+            "<= 0.01 of its steepest, > 0.99"
+        ),
         source="after Plasticine and Joudaki et al.",
         evidence="one forward",
         of_units=True,

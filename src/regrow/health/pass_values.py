@@ -24,6 +24,12 @@ BOUNDS: Final = {
 }
 """Functions between two bounds, at both of which they are flat; ReLU6, flat at 0 in ordinary work, is none of them."""
 
+_SMALL: Final = 2**14
+"""Examples of fewer numbers are not gone through one by one."""
+
+FLOORED: Final = frozenset({"relu", "relu_", "relu6"})
+"""Functions that give nothing below 0."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Ends:
@@ -32,13 +38,11 @@ class Ends:
     Attributes:
         low: The smallest value.
         high: The largest.
-        size: The sum of the absolute values.
         positions: How many values each of them is of.
     """
 
     low: Tensor
     high: Tensor
-    size: Tensor
     positions: int
 
 
@@ -47,6 +51,8 @@ class PassValues:
 
     def __init__(self) -> None:
         self._ends: dict[Hashable, Ends] = {}
+        self._floored: set[tuple[int, int]] = set()
+        self._flat: dict[tuple[int, int], tuple[Tensor, int]] = {}
         self._bounds: dict[Hashable, tuple[float, float]] = {}
         # A weak reference keeps the storage's own number from being used again, and none of its memory.
         self._met: dict[int, StorageWeakRef] = {}
@@ -54,29 +60,71 @@ class PassValues:
     def clear(self) -> None:
         """Another pass begins."""
         self._ends.clear()
+        self._floored.clear()
+        self._flat.clear()
         self._bounds.clear()
         self._met.clear()
 
     def bounded(self, x: Tensor, bounds: tuple[float, float]) -> None:
         """All of this tensor lies between two bounds."""
-        self._bounds[self._memory(x)] = bounds
+        if _fills_its_memory(x):
+            self._bounds[self._memory(x)] = bounds
 
     def bounds(self, x: Tensor) -> tuple[float, float] | None:
         """Those of the function that made it; None where it is not known to have any."""
         return self._bounds.get(self._memory(x))
 
-    def ends(self, x: Tensor, axes: Sequence[int]) -> Ends:
-        """Over all axes but those of the channels, and the first other one, which has the examples."""
+    def floored(self, x: Tensor) -> None:
+        """Nothing in this tensor lies below 0."""
+        if _fills_its_memory(x):
+            self._floored.add(self._memory(x))
+
+    def flattened(self, out: Tensor, flat: Tensor) -> None:
+        """What an activation gives, and where it is flat there."""
+        # A mark for every number of a pass would be a quarter of all activations: those of tensors that are gone go.
+        for memory in [each for each in self._flat if self._met[each[0]].expired()]:
+            del self._flat[memory]
+        if flat.shape == out.shape and flat.stride() == out.stride():
+            self._flat[self._memory(out)] = flat, int(out.storage_offset())
+
+    def flat(self, x: Tensor) -> Tensor | None:
+        """Where the function that made this tensor, or what it is a view of, is flat; None where that is not known."""
+        flat, start = self._flat.get(self._memory(x), (None, 0))
+        if flat is None:
+            return None
+        start = int(x.storage_offset()) - start
+        last = start + sum((n - 1) * step for n, step in zip(x.shape, x.stride(), strict=True))
+        inside = start >= 0 and last < flat.untyped_storage().nbytes()
+        return flat.as_strided(x.shape, x.stride(), start) if inside else None
+
+    def ends(self, x: Tensor, axes: Sequence[int], *, lowest: bool = False) -> Ends:
+        """Over all axes but those of the channels, and the first other one, which has the examples.
+
+        With `lowest` the smallest values do not matter if they are not below 0, and are given as 0 where that is known.
+        """
         key = *self._memory(x), x.storage_offset(), tuple(x.shape), tuple(x.stride()), tuple(axes)
-        found = self._ends.get(key)
+        lowest = lowest and self._memory(x) in self._floored
+        found = self._ends.get(key) or self._ends.get((*key, lowest))
         if found is None:
-            found = self._ends[key] = _ends(by_example(x, axes))
+            found = _ends(by_example(x, axes), lowest=lowest)
+            self._ends[(*key, lowest) if lowest else key] = found
         return found
+
+    def sizes(self, x: Tensor, axes: Sequence[int]) -> Tensor:
+        """The sums of absolute values, as `ends`."""
+        wide = _summable(by_example(x, axes))
+        # Behind a ReLU nothing is negative, and a pass over the tensor can be left out.
+        return wide.sum(-1) if self._memory(x) in self._floored else _sizes(wide)
 
     def _memory(self, x: Tensor) -> tuple[int, int]:
         met = StorageWeakRef(x.untyped_storage())
         self._met.setdefault(met.cdata, met)
         return met.cdata, x._version  # pyright: ignore[reportPrivateUsage]
+
+
+def _fills_its_memory(x: Tensor) -> bool:
+    """Not so of a part that was written over in place: the rest of the memory is something else."""
+    return x.untyped_storage().nbytes() == x.numel() * x.itemsize
 
 
 def by_example(x: Tensor, axes: Sequence[int]) -> Tensor:
@@ -93,24 +141,29 @@ def by_example(x: Tensor, axes: Sequence[int]) -> Tensor:
     return moved.reshape(x.shape[first], places, -1)
 
 
-def _ends(x: Tensor) -> Ends:
-    if not x.dtype.is_floating_point or x.dtype.itemsize < 4:  # sums of half precision end at 65504
-        x = x.float()
+def _summable(x: Tensor) -> Tensor:
+    """Sums of half precision end at 65504."""
+    return x if x.dtype.is_floating_point and x.dtype.itemsize >= 4 else x.float()
+
+
+def _ends(x: Tensor, *, lowest: bool) -> Ends:
+    x = _summable(x)
     if x.shape[-1] == 1:
-        one = x[..., 0]
-        return Ends(low=one, high=one, size=one.abs(), positions=1)
-    low, high = x.amin(-1), x.amax(-1)
-    # Behind a ReLU nothing is negative, and a pass over the tensor can be left out.
-    size = x.sum(-1) if bool(low.amin() >= 0) else _sizes(x)
-    return Ends(low=low, high=high, size=size, positions=x.shape[-1])
+        return Ends(low=x[..., 0], high=x[..., 0], positions=1)
+    high = x.amax(-1)
+    return Ends(
+        low=torch.zeros_like(high) if lowest else x.amin(-1), high=high, positions=x.shape[-1]
+    )
 
 
 def _sizes(x: Tensor) -> Tensor:
     """Sums of absolute values."""
-    if not x.is_cpu:
+    if not x.is_cpu or x[0].numel() < _SMALL:
         return x.abs().sum(-1)
-    # Example by example the absolute values stay in the cache, in place of a second tensor as large as the first.
-    return torch.stack([one.abs().sum(-1) for one in x])
+    # Example by example, into one place that stays in the cache: a second tensor as large as the first costs more to
+    # get than to fill.
+    place = torch.empty_like(x[0])
+    return torch.stack([torch.abs(one, out=place).sum(-1) for one in x])
 
 
 def exact(device: torch.device) -> torch.dtype:

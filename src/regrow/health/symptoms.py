@@ -91,21 +91,43 @@ def _all(
 
 
 def _of_numbers(layer: LayerHealth, limits: Thresholds) -> Iterator[Symptom]:
-    gain = layer.numbers.get("gain")
-    if gain is not None and not layer.settled:
-        if math.isnan(gain) or gain > limits.gain_high:
-            yield _number(
-                BY_KEY["gain"], layer.path, f"blown up, gives {gain:.3g} times what it hears"
-            )
-        elif gain < limits.gain_low:
-            yield _number(
-                BY_KEY["gain"], layer.path, f"fades, gives {gain:.3g} times what it hears"
-            )
+    yield from _of_gain(layer, limits)
     step = layer.numbers.get("step")
     if step is not None and not step <= limits.step:
         yield _number(
             BY_KEY["step"], layer.path, f"the next step is {step:.3g} of the weight's length"
         )
+
+
+def _of_gain(layer: LayerHealth, limits: Thresholds) -> Iterator[Symptom]:
+    gain = layer.numbers.get("gain")
+    if gain is None:
+        return
+    if layer.settled:
+        yield from _of_settled(layer, gain, limits)
+    elif math.isnan(gain) or gain > limits.gain_high:
+        yield _number(BY_KEY["gain"], layer.path, f"blown up, gives {gain:.3g} times what it hears")
+    elif gain < limits.gain_low:
+        yield _number(BY_KEY["gain"], layer.path, f"fades, gives {gain:.3g} times what it hears")
+
+
+def _of_settled(layer: LayerHealth, gain: float, limits: Thresholds) -> Iterator[Symptom]:
+    """What follows makes up for a gain: only one whose weight is no initialiser's any more, either, is told."""
+    length = layer.numbers.get("weight_ratio")
+    if layer.is_head or length is None:
+        return
+    wished = length < limits.weight_none and not layer.normed
+    if gain > limits.gain_high and length > limits.weight_high:
+        word = "blown up"
+    elif gain < limits.gain_low and length < limits.weight_low and not wished:
+        word = "faded"
+    else:
+        return
+    yield _number(
+        BY_KEY["weight_ratio"],
+        layer.path,
+        f"{word}, {length:.3g} times as long as a fresh weight, gives {gain:.3g} times what it hears",
+    )
 
 
 def _units(measure: Measure, layer: LayerHealth, count: int) -> Symptom:

@@ -10,17 +10,13 @@ from typing import Final
 import torch
 from torch import Tensor
 
+from regrow.functional.silence import TOLERANCE
 from regrow.graph.flows import Outlet
 from regrow.health.pass_values import PassValues, by_example, exact
+from regrow.health.products import Products
 
-MOST_UNITS: Final = 1024
-"""Of more units these many, evenly spaced, are compared with each other: the products of all would fill the memory."""
-
-_POSITIONS: Final = 8
-"""Positions of each example, evenly spaced, to twice as many, whose values are compared and ranked."""
-
-_BLOCKS: Final = 4
-"""Products are symmetric: of so many blocks of columns only those with later ones are worked out."""
+_CERTAIN: Final = 1000.0
+"""A spread so many times what it takes to be none, of the largest value so far, is certain."""
 
 _NEAR: Final = 0.01
 """Of the way from one bound of an activation to the other: who is nearer is at the bound."""
@@ -32,15 +28,14 @@ class UnitReading:
     Attributes:
         broken: Something came another way than the traced one, and is not judged.
         covered: Units of which there is a place at this outlet, (O,) bool.
-        low, high: The smallest and the largest value of each unit.
+        low, high: The smallest and the largest value of each unit, as long as they were looked for.
+        changes: All units are certain to change, whatever comes up to this size; None where that is not known.
         size: Sum of absolute values.
         values: How many they are.
         fired: Examples in which the unit gave something else than 0.
         examples: How many came.
-        at_bounds: Values at a bound of the layer's activation; None where it is not known to have any.
-        zeros: Zeros among the values that are looked at for `products`.
-        rows: How many of these each unit has.
-        sums: Their sums, in the order of `products`.
+        flat: Values at which the layer's activation is flat; None where it is not known to be anywhere.
+        products: Of units with each other; None where they are not compared here.
 
     Args:
         outlet: Where.
@@ -65,32 +60,15 @@ class UnitReading:
         self.values = torch.zeros(count, dtype=kind, device=device)
         self.fired = torch.zeros(count, dtype=kind, device=device)
         self.examples = 0
-        self.at_bounds: Tensor | None = None
-        self.zeros = torch.zeros(count, dtype=kind, device=device)
-        self.rows = 0
-        self._some = self._order() if compared else None
-        some = 0 if self._some is None else len(self._some)
-        self._products = None if not some else torch.zeros(some, some, dtype=kind, device=device)
-        self.sums = torch.zeros(some, dtype=kind, device=device)
-
-    @property
-    def products(self) -> Tensor | None:
-        """H^T H of what is looked at; None where that is not measured."""
-        if self._products is None:
-            return None
-        upper = self._products.triu()
-        return upper + upper.triu(1).mT
-
-    @property
-    def compared(self) -> Tensor:
-        """The units that `products` are of, in its order."""
-        assert self._some is not None  # noqa: S101 # asked only where there are products
-        return self._units[self._some[:, 0]]
+        self.changes: float | None = None
+        self.flat: Tensor | None = None
+        products = Products(self._units, count) if compared else None
+        self.products = products if products is not None and products.possible else None
 
     def take(self, x: Tensor, values: PassValues) -> None:
         """Take one call in. The argument is read, never written."""
-        axes, sizes = self._outlet.axes, self._outlet.sizes
-        if x.ndim != self._outlet.ndim or tuple(x.shape[axis] for axis in axes) != sizes:
+        axes, lengths = self._outlet.axes, self._outlet.sizes
+        if x.ndim != self._outlet.ndim or tuple(x.shape[axis] for axis in axes) != lengths:
             self.broken = True
             return
         if not x.is_floating_point():
@@ -99,23 +77,38 @@ class UnitReading:
         if not x.numel():
             return  # no example came to this branch
         x = x.detach()
-        ends = values.ends(x, axes)
-        self.examples += len(ends.low)
-        self.low = torch.minimum(self.low, self._by_unit(ends.low.amin(0), "amin"))
-        self.high = torch.maximum(self.high, self._by_unit(ends.high.amax(0), "amax"))
-        self.size += self._by_unit(ends.size.sum(0, dtype=self.size.dtype), "sum")
-        self.values += self._places * (len(ends.low) * ends.positions)
-        fires = (ends.low != 0) | (ends.high != 0)
+        arranged = by_example(x, axes)
+        size = values.sizes(x, axes)
+        if self.changes is None or not bool((size <= self.changes).all()):
+            # Behind a ReLU nothing lies below 0: once every unit has been 0 nothing lower has to be looked for.
+            ends = values.ends(x, axes, lowest=self._whole and bool((self.low == 0).all()))
+            self.low = torch.minimum(self.low, self._by_unit(ends.low.amin(0), "amin"))
+            self.high = torch.maximum(self.high, self._by_unit(ends.high.amax(0), "amax"))
+            self.changes = self._certain() if self.changes is None else self.changes
+        self.examples += len(size)
+        self.size += self._by_unit(size.sum(0, dtype=self.size.dtype), "sum")
+        self.values += self._places * (len(size) * arranged.shape[-1])
+        fires = size != 0
         if not self._whole:
             each = torch.zeros(len(fires), self._count + 1, device=x.device)
             fires = each.index_add_(1, self._units, fires.to(each.dtype))[:, :-1] > 0
         self.fired += fires.sum(0)
         bounds = values.bounds(x)
-        arranged = by_example(x, axes)
-        if bounds is not None:
-            self._add_at_bounds(arranged, bounds)
-        if self._some is not None:
-            self._compare(arranged, self._some)
+        flat = values.flat(x) if bounds is None else self._near(x, bounds)
+        if flat is not None:
+            found = self._by_unit(by_example(flat, axes).sum((0, 2)), "sum")
+            self.flat = found if self.flat is None else self.flat + found
+        if self.products is not None:
+            self.products.take(arranged)
+
+    def _certain(self) -> float | None:
+        """Below which size nothing can make a constant of a unit any more; None where one may be, or be no number."""
+        largest = torch.maximum(self.low.abs(), self.high.abs())[self.covered].amax()
+        least = (self.high - self.low)[self.covered].amin()
+        certain = bool(least > _CERTAIN * TOLERANCE * largest) and bool(largest.isfinite())
+        # No value is larger than the sum of its example's: while that is so small, a unit's spread stays far above what
+        # it takes to be none, and neither its smallest nor its largest value has to be looked for.
+        return _CERTAIN * float(largest) if certain else None
 
     def _by_unit(self, each: Tensor, how: str) -> Tensor:
         each = each.to(self.size.dtype)
@@ -125,37 +118,7 @@ class UnitReading:
         into = torch.full((self._count + 1,), start, dtype=each.dtype, device=each.device)
         return into.scatter_reduce(0, self._units, each, how)[:-1]
 
-    def _add_at_bounds(self, arranged: Tensor, bounds: tuple[float, float]) -> None:
+    @staticmethod
+    def _near(x: Tensor, bounds: tuple[float, float]) -> Tensor:
         margin = _NEAR * (bounds[1] - bounds[0])
-        near = (arranged <= bounds[0] + margin) | (arranged >= bounds[1] - margin)
-        found = self._by_unit(near.sum((0, 2)), "sum")
-        self.at_bounds = found if self.at_bounds is None else self.at_bounds + found
-
-    def _order(self) -> Tensor | None:
-        """Where the places of some units are, (units, places of each); None where they have different numbers."""
-        many = self._places[self.covered]
-        if not len(many) or bool((many != many[0]).any()) or not bool(self.covered.all()):
-            return None
-        order = torch.argsort(self._units, stable=True)[: int(self._places.sum())]
-        order = order.reshape(self._count, -1)
-        step = -(-self._count // MOST_UNITS)
-        return order[::step]
-
-    def _compare(self, arranged: Tensor, some: Tensor) -> None:
-        """Products of a few positions of each example."""
-        positions = some.shape[1] * arranged.shape[2]
-        step = max(1, positions // _POSITIONS)
-        if some.shape[1] == 1:
-            few = arranged[:, :, ::step]
-            few = few if self._whole and len(some) == self._count else few[:, some[:, 0]]
-        else:
-            few = arranged[:, some].flatten(2)[:, :, ::step]
-        rows = few.movedim(1, -1).flatten(0, 1).to(self.size.dtype)
-        assert self._products is not None  # noqa: S101 # there are units to compare
-        width = -(-len(self._products) // _BLOCKS)
-        for first in range(0, len(self._products), width):
-            part = slice(first, first + width)
-            self._products[part, first:].addmm_(rows[:, part].mT, rows[:, first:])
-        self.sums += rows.sum(0)
-        self.rows += len(rows)
-        self.zeros.index_add_(0, self.compared, (rows == 0).sum(0).to(self.zeros.dtype))
+        return (x <= bounds[0] + margin) | (x >= bounds[1] - margin)

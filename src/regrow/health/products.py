@@ -1,0 +1,173 @@
+"""Products: what units of one layer give, compared with each other: who says the same, how many directions there are.
+
+Held by `health/unit_reading.py`; which layers are compared while a batch passes is said by `health/turns.py`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import torch
+from torch import Tensor
+
+from regrow.functional import effective_rank, largest_cosine, share_rank, singular_values
+from regrow.health.pass_values import exact
+
+MOST_UNITS: Final = 1024
+"""Of more units these many, evenly spaced, are compared with each other: the products of all would fill the memory."""
+
+ROWS_A_UNIT: Final = 2
+"""A turn is over with so many: fewer than one a unit would bound the rank."""
+
+_POSITIONS: Final = 8
+"""Positions of each example, evenly spaced, to twice as many, whose values are compared and ranked."""
+
+_BLOCKS: Final = 8
+"""Products are symmetric: of so many blocks of columns only those with later ones are worked out."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Likeness:
+    """What was found; no matrix.
+
+    Attributes:
+        largest: By unit the largest correlation with another one's, (O,) on the CPU; -1 for those not compared.
+        effective_rank, srank: Of what they give.
+        zeros: The share of it that is 0.
+    """
+
+    largest: Tensor
+    effective_rank: float
+    srank: float
+    zeros: float
+
+
+class Products:
+    """H^T H of a few positions of each example, one matrix from `open` to `close`.
+
+    Attributes:
+        found: What was found when it was closed; None before that, and where nothing came or it was not finite.
+        rows: How many positions have come.
+        once: The next call is compared alone, and the matrix is gone when it has passed.
+
+    Args:
+        units: The unit at each place of the outlet, (P,); `count` = none of this layer's.
+        count: Units of the layer.
+    """
+
+    def __init__(self, units: Tensor, count: int) -> None:
+        self.found: Likeness | None = None
+        self.rows = 0
+        self.once = False
+        self._count = count
+        self._units = units
+        self._some = _order(units, count)
+        self._whole = count == len(units) <= MOST_UNITS and bool(
+            (units == torch.arange(count, device=units.device)).all()
+        )
+        self._matrix: Tensor | None = None
+        self._wanted: int | None = None
+
+    @property
+    def possible(self) -> bool:
+        """Whether units have as many places each, and can be laid side by side."""
+        return self._some is not None
+
+    @property
+    def compared(self) -> int:
+        """How many units are."""
+        return 0 if self._some is None else len(self._some)
+
+    @property
+    def nbytes(self) -> int:
+        """Of the matrix while it is there."""
+        return self.compared**2 * exact(self._units.device).itemsize
+
+    @property
+    def is_open(self) -> bool:
+        """Whether calls are compared now."""
+        return self._matrix is not None
+
+    @property
+    def enough(self) -> bool:
+        """Whether a turn may end."""
+        return self.rows >= ROWS_A_UNIT * self.compared
+
+    def open(self, *, everything: bool) -> None:
+        """Begin; with `everything` a few positions of each example that comes, else so many as soon make enough."""
+        kind, device = exact(self._units.device), self._units.device
+        self._matrix = torch.zeros(self.compared, self.compared, dtype=kind, device=device)
+        self._sums = torch.zeros(self.compared, dtype=kind, device=device)
+        self._zeros = 0
+        self._wanted = None if everything else ROWS_A_UNIT * self.compared
+
+    def take(self, arranged: Tensor) -> None:
+        """One call's values, (examples, places, positions)."""
+        if self.once and self.rows == 0:
+            self.open(everything=False)
+        if self._matrix is None or self._some is None:
+            return
+        few = self._rows(arranged, self._some)
+        self._zeros += few.numel() - int(few.count_nonzero())
+        rows = few.to(self._sums.dtype)
+        width = -(-len(self._matrix) // _BLOCKS)
+        for first in range(0, len(self._matrix), width):
+            part = slice(first, first + width)
+            self._matrix[part, first:].addmm_(rows[:, part].mT, rows[:, first:])
+        self._sums += rows.sum(0)
+        self.rows += len(rows)
+        if self.once:
+            self.close()
+
+    def close(self) -> None:
+        """Make numbers of the matrix, and let it go."""
+        if self._matrix is None or self._some is None:
+            return
+        upper, self._matrix = self._matrix.triu(), None
+        if not self.rows or not bool(upper.isfinite().all()):
+            return
+        products = upper + upper.triu(1).mT
+        values = singular_values(products)
+        largest = torch.full((self._count,), -1.0, dtype=products.dtype, device="cpu")
+        compared = self._units[self._some[:, 0]].cpu()
+        largest[compared] = largest_cosine(_covariance(products, self._sums, self.rows)).cpu()
+        self.found = Likeness(
+            largest=largest,
+            effective_rank=float(effective_rank(values)),
+            srank=float(share_rank(values)),
+            zeros=self._zeros / (self.rows * self.compared),
+        )
+
+    def _rows(self, arranged: Tensor, some: Tensor) -> Tensor:
+        """Some positions of each example, one a row."""
+        positions = some.shape[1] * arranged.shape[2]
+        least = _POSITIONS
+        if self._wanted is not None:
+            least = max(least, -(-(self._wanted - self.rows) // len(arranged)))
+        spaced: slice | Tensor = slice(None, None, max(1, positions // least))
+        if self._wanted is not None and least < positions:  # no more than are wanted
+            spaced = torch.arange(least, device=arranged.device) * positions // least
+        if some.shape[1] == 1:
+            few = arranged[:, :, spaced]
+            few = few if self._whole else few[:, some[:, 0]]
+        else:
+            few = arranged[:, some].flatten(2)[:, :, spaced]
+        return few.movedim(1, -1).flatten(0, 1)
+
+
+def _order(units: Tensor, count: int) -> Tensor | None:
+    """Where the places of some units are, (units, places of each); None where they have different numbers."""
+    many = torch.bincount(units, minlength=count + 1)[:count]
+    if not count or bool((many != many[0]).any()) or not bool(many[0]):
+        return None
+    order = torch.argsort(units, stable=True)[: int(many.sum())].reshape(count, -1)
+    return order[:: -(-count // MOST_UNITS)]
+
+
+def _covariance(products: Tensor, sums: Tensor, rows: int) -> Tensor:
+    mean = sums / rows
+    covariance = products / rows - torch.outer(mean, mean)
+    # What is left of a difference of equal numbers is rounding and no spread.
+    own = covariance.diagonal()
+    return covariance.where(own > 1e-9 * products.diagonal() / rows, 0.0)
