@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from regrow.engine.layers.base import Layer, Setting
-from regrow.engine.places import multiply_
+from regrow.engine.places import add_product, multiply_
 from regrow.engine.steps import LinearStep
 from regrow.errors import ShapeError
 
@@ -60,10 +60,11 @@ class Linear(Layer):
                 grad[at],
                 source.out[at].mT,
                 (weight[at], weight_grad[at]),
-                None if bias is None or bias_grad is None else (bias[at], bias_grad[at]),
+                None if bias is None else bias[at],
             )
             for at in places.each
         ]
+        self._bias_grad = bias_grad
         to = source.grad if source.learning else None
         self._input = (
             [] if to is None else [(to[at], weight[at].mT, grad[at]) for at in places.each]
@@ -75,23 +76,25 @@ class Linear(Layer):
             if bias is None:
                 multiply_(out, weight, given)
             else:
-                out.copy_(bias)
-                multiply_(out, weight, given, beta=1.0)
+                add_product(bias, weight, given, out=out)
 
     def backward(self) -> None:
         """The input's gradient first: `rates` move the weights that it is made with."""
         for out, weight, grad in self._input:
             multiply_(out, weight, grad)
-        for number, (grad, given, weights, biases) in enumerate(self._grads):
-            if self.rates is None:
+        if self.rates is None:
+            for grad, given, weights, _ in self._grads:
                 multiply_(weights[1], grad, given)
-                if biases is not None:
-                    torch.sum(grad, -1, keepdim=True, out=biases[1])
-                continue
+            if self._bias_grad is not None and self.grad is not None:
+                torch.sum(
+                    self.grad, -1, keepdim=True, out=self._bias_grad
+                )  # of all networks: row by row
+            return
+        for number, (grad, given, weights, bias) in enumerate(self._grads):
             if isinstance(self.rates, Tensor):
                 change, alpha = grad * -self.rates, 1.0
             else:
                 change, alpha = grad, -self.rates[number]
             multiply_(weights[0], change, given, beta=1.0, alpha=alpha)
-            if biases is not None:
-                biases[0].add_(change.sum(-1, keepdim=True), alpha=alpha)
+            if bias is not None:
+                bias.add_(change.sum(-1, keepdim=True), alpha=alpha)
