@@ -94,27 +94,10 @@ def multiply_(
         >>> out
         tensor([[7.]])
     """
-    if out.ndim == 2:
+    if out.dim() == 2:
         out.addmm_(left, right, beta=beta, alpha=alpha)
     else:
         out.baddbmm_(left, right, beta=beta, alpha=alpha)
-
-
-def add_product(added: Tensor, left: Tensor, right: Tensor, *, out: Tensor) -> None:
-    """Fill a matrix, or each of several.
-
-        out = added + left @ right,    (O, P) or (N, O, P)
-
-    Examples:
-        >>> out = torch.empty(1, 1)
-        >>> add_product(torch.ones(1, 1), torch.tensor([[2.0]]), torch.tensor([[3.0]]), out=out)
-        >>> out
-        tensor([[7.]])
-    """
-    if out.ndim == 2:
-        torch.addmm(added, left, right, out=out)
-    else:
-        torch.baddbmm(added, left, right, out=out)
 
 
 def on_device(values: Tensor, device: torch.device) -> Tensor:

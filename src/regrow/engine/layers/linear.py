@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from regrow.engine.layers.base import Layer, Setting
-from regrow.engine.places import add_product, multiply_
+from regrow.engine.places import multiply_
 from regrow.engine.steps import LinearStep
 from regrow.errors import ShapeError
 
@@ -41,15 +41,8 @@ class Linear(Layer):
         self.grad = setting.places.zeros(*self.out.shape) if setting.learns else None
         weight = setting.value(step.path, "weight")
         bias = setting.value(step.path, "bias")[..., None] if step.bias else None
-        self._forward = [
-            (
-                weight[at],
-                None if bias is None else bias[at].expand(self.out[at].shape),
-                source.out[at],
-                self.out[at],
-            )
-            for at in places.each
-        ]
+        self._bias = None if bias is None else bias.expand(self.out.shape)
+        self._forward = [(self.out[at], weight[at], source.out[at]) for at in places.each]
         if self.grad is None:
             return
         grad = self.grad
@@ -72,11 +65,12 @@ class Linear(Layer):
 
     def forward(self) -> None:
         """One product a network."""
-        for weight, bias, given, out in self._forward:
-            if bias is None:
-                multiply_(out, weight, given)
-            else:
-                add_product(bias, weight, given, out=out)
+        beta = 0.0
+        if self._bias is not None:
+            self.out.copy_(self._bias)
+            beta = 1.0
+        for out, weight, given in self._forward:
+            multiply_(out, weight, given, beta=beta)
 
     def backward(self) -> None:
         """The input's gradient first: `rates` move the weights that it is made with."""
@@ -86,9 +80,7 @@ class Linear(Layer):
             for grad, given, weights, _ in self._grads:
                 multiply_(weights[1], grad, given)
             if self._bias_grad is not None and self.grad is not None:
-                torch.sum(
-                    self.grad, -1, keepdim=True, out=self._bias_grad
-                )  # of all networks: row by row
+                torch.sum(self.grad, -1, keepdim=True, out=self._bias_grad)  # row by row, of all
             return
         for number, (grad, given, weights, bias) in enumerate(self._grads):
             if isinstance(self.rates, Tensor):

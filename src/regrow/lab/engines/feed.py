@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, final
 
 import torch
 from torch import Tensor
@@ -44,27 +44,47 @@ class Shown:
         return own.t().contiguous().view(-1, *self.shape) if self.laid else own
 
 
-def shown(stack: Stack, members: Sequence[Member], epochs: Sequence[int]) -> Iterator[Shown]:
-    """The batches of an epoch of each network."""
-    first, size = members[0], members[0].training.batch_size
-    sources = [member.shown(epoch)[0] for member, epoch in zip(members, epochs, strict=True)]
-    shape = tuple(sources[0].shape[1:])
-    if first.training.augment != "none" or stack.columns(size, shape) is None:
-        for images, labels in batches(members, epochs):
-            yield Shown(labels=labels, shape=shape, images=images)
-        return
-    order, labels = _ordered(members, epochs)
-    alike = {id(images): images.flatten(1) for images in sources}
-    pixels = [alike[id(images)] for images in sources]
-    most = max(1, AHEAD // (size * pixels[0].shape[1] * pixels[0].element_size()))
-    for rows, own in _several(order, labels, size=size, steps=first.steps_per_epoch, most=most):
-        columns = stack.columns(rows.shape[2], shape)
-        if columns is None:
-            raise RuntimeError("a smaller batch must lie as a whole one does")
-        turned = _gathered(pixels, rows).mT.contiguous()
-        for step in range(rows.shape[1]):
-            columns.copy_(turned[:, step])
-            yield Shown(labels=own[:, step], shape=shape, images=columns, laid=True)
+@final
+class Feed:
+    """Shows networks their batches, by way of memory that it keeps: fresh memory of that size is mapped anew each time."""
+
+    def __init__(self) -> None:
+        self._memory: dict[tuple[int, ...], tuple[Tensor, Tensor]] = {}
+
+    def epoch(
+        self, stack: Stack, members: Sequence[Member], epochs: Sequence[int]
+    ) -> Iterator[Shown]:
+        """The batches of an epoch of each network."""
+        first, size = members[0], members[0].training.batch_size
+        sources = [member.shown(epoch)[0] for member, epoch in zip(members, epochs, strict=True)]
+        shape = tuple(sources[0].shape[1:])
+        if first.training.augment != "none" or stack.columns(size, shape) is None:
+            for images, labels in batches(members, epochs):
+                yield Shown(labels=labels, shape=shape, images=images)
+            return
+        order, labels = _ordered(members, epochs)
+        pixels = [images.flatten(1) for images in sources]
+        most = max(1, AHEAD // (size * pixels[0].shape[1] * pixels[0].element_size()))
+        for rows, own in _several(order, labels, size=size, steps=first.steps_per_epoch, most=most):
+            columns = stack.columns(rows.shape[2], shape)
+            if columns is None:
+                raise RuntimeError("a smaller batch must lie as a whole one does")
+            turned = self._turned(pixels, rows)
+            for step in range(rows.shape[1]):
+                columns.copy_(turned[:, step])
+                yield Shown(labels=own[:, step], shape=shape, images=columns, laid=True)
+
+    def _turned(self, pixels: Sequence[Tensor], rows: Tensor) -> Tensor:
+        """The images of some steps of each network, (N, S, pixels, B)."""
+        networks, steps, samples = rows.shape
+        wanted = networks, steps, samples, pixels[0].shape[1]
+        if wanted not in self._memory:
+            found = pixels[0].new_empty(wanted)
+            self._memory[wanted] = found, found.new_empty(networks, steps, wanted[-1], samples)
+        gathered, turned = self._memory[wanted]
+        for place, there, own in zip(gathered.flatten(1, 2), pixels, rows.flatten(1), strict=True):
+            torch.index_select(there, 0, own, out=place)
+        return turned.copy_(gathered.mT)
 
 
 def _several(
@@ -78,17 +98,6 @@ def _several(
     if whole < steps:
         rest = slice(whole * size, None)
         yield order[:, None, rest], labels[:, None, rest]
-
-
-def _gathered(pixels: Sequence[Tensor], rows: Tensor) -> Tensor:
-    """The images of some steps of each network, (N, S, B, pixels)."""
-    flat, every = rows.flatten(1), pixels[0]
-    if _alike(pixels):
-        return every[flat].unflatten(1, rows.shape[1:])
-    found = every.new_empty(*flat.shape, every.shape[1])
-    for place, there, own in zip(found, pixels, flat, strict=True):
-        torch.index_select(there, 0, own, out=place)
-    return found.unflatten(1, rows.shape[1:])
 
 
 def batches(members: Sequence[Member], epochs: Sequence[int]) -> Iterator[tuple[Tensor, Tensor]]:

@@ -12,7 +12,7 @@ from torch.optim import SGD, Adam, Optimizer
 from regrow import engine
 from regrow.engine import Answers, Program, Stack, StackOptimizer, program_of
 from regrow.lab.assembly import step_settings
-from regrow.lab.engines.feed import Shown, shown
+from regrow.lab.engines.feed import Feed, Shown
 from regrow.lab.measure import finite
 from regrow.lab.member import Member
 from regrow.loop import Regrower
@@ -38,6 +38,7 @@ class StackEngine:
         self._models: tuple[nn.Module, ...] = ()
         self._program: Program | None = None
         self._steps: StackOptimizer | None = None
+        self._feed = Feed()
 
     def train_epoch(
         self, members: Sequence[Member], epochs: Sequence[int]
@@ -49,7 +50,7 @@ class StackEngine:
         for member in members:
             if not member.model.training:
                 member.model.train()
-        for step, batch in enumerate(shown(stack, members, epochs)):
+        for step, batch in enumerate(self._feed.epoch(stack, members, epochs)):
             for member, epoch in zip(members, epochs, strict=True):
                 member.set_rate(epoch, step)
             _tell(members, batch, first=step == 0)
