@@ -7,8 +7,8 @@ from collections.abc import Collection, Sequence
 import torch
 from torch import Tensor, nn
 
-from regrow.engine.layers import Images, Layer, Linear, Setting, layer_of
 from regrow.engine.answers import Answers
+from regrow.engine.layers import Images, Layer, Linear, Setting, layer_of
 from regrow.engine.loss import LOSSES, Loss, LossName, Reduction
 from regrow.engine.memory import Memory
 from regrow.engine.places import Places

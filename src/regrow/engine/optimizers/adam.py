@@ -60,7 +60,7 @@ class Adam(StackOptimizer):
         by_rate: dict[float, list[tuple[Part, int]]] = {}
         for part, rate, portion in moves:
             if isinstance(rate, Tensor):
-                self._update(part, rate, portion)
+                self._update_all(part, rate)
             else:
                 by_rate.setdefault(rate, []).append((part, portion))
         for rate, parts in by_rate.items():
@@ -94,7 +94,7 @@ class Adam(StackOptimizer):
             )
         return self._taken[key]
 
-    def _update(self, part: Part, rate: float | Tensor, portion: int) -> None:
+    def _update_all(self, part: Part, rate: Tensor) -> None:
         """The formula: torch's kernel has one rate for all."""
         value, grad, spare = part.value, part.grad, part.spare
         mean, square = (part.states[key] for key in self.entries)

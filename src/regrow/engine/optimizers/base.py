@@ -206,14 +206,9 @@ class StackOptimizer(ABC):
         """Whether these options need spare memory."""
         return True
 
-    def _move(self, moves: Sequence[Move]) -> None:
-        """Move parts of several portions."""
-        for part, rate, portion in moves:
-            self._update(part, rate, portion)
-
     @abstractmethod
-    def _update(self, part: Part, rate: float | Tensor, portion: int) -> None:
-        """Move one part of a portion's networks; `rate` is (N, 1) for all."""
+    def _move(self, moves: Sequence[Move]) -> None:
+        """Move parts of several portions; the rate is (N, 1) where all networks are one portion."""
 
     def _adopt(self, resting: Sequence[int]) -> None:
         """Make each optimizer's state views of the memory, with its numbers, at the start and after a load; count."""

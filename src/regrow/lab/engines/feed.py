@@ -46,7 +46,7 @@ class Shown:
 
 @final
 class Feed:
-    """Shows networks their batches, by way of memory that it keeps: fresh memory of that size is mapped anew each time."""
+    """Shows networks their batches, by way of memory that it keeps: fresh memory of that size is mapped each time."""
 
     def __init__(self) -> None:
         self._memory: dict[tuple[int, ...], tuple[Tensor, Tensor]] = {}
