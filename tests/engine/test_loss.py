@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
+from regrow.engine.answers import Answers
 from regrow.engine.loss import CrossEntropy, Reduction, SquaredError
 from regrow.errors import ShapeError
 
@@ -105,3 +106,52 @@ def test_neighbours_change_no_bit_of_a_squared_error() -> None:
 def test_a_squared_error_is_of_one_number() -> None:
     with pytest.raises(ShapeError, match=r"must give one number, \(B, 1\), got \(B, 2\)"):
         SquaredError(torch.zeros(1, 2, 3), torch.zeros(1, 2, 3))
+
+
+@pytest.mark.parametrize("reduction", ["mean", "sum"])
+def test_what_is_judged_later_is_what_each_step_gives(reduction: Reduction) -> None:
+    """Sums of as many steps as are judged at once and more, of a smaller last batch, and with logits that are none."""
+    answers = Answers(3, device=torch.device("cpu"))
+    losses = torch.zeros(3, dtype=torch.float64)
+    right = torch.zeros(3, dtype=torch.int64)
+    for step, samples in enumerate([50] * 18 + [7] + [50] * 2):
+        logits, labels = given(3, 10, samples, dtype=torch.float32)
+        logits += 0.1 * step
+        if step == 4:
+            logits[1, 2, 3] = NAN
+        grads = [torch.empty_like(logits) for _ in range(2)]
+        own, hits = CrossEntropy(logits, grads[0])(labels, reduction=reduction)
+        CrossEntropy(logits, grads[1]).note(labels, reduction=reduction, answers=answers)
+        torch.testing.assert_close(grads[0], grads[1], rtol=0, atol=0, equal_nan=True)
+        torch.testing.assert_close(answers.newest(), own, rtol=0, atol=0, equal_nan=True)
+        losses += own.to(torch.float64) * (samples if reduction == "mean" else 1)
+        right += hits
+        logits.zero_()  # the stack's memory is written anew in the next step
+    found = answers.sums()
+    torch.testing.assert_close(found[0], losses, rtol=0, atol=0, equal_nan=True)
+    assert torch.equal(found[1], right)
+    assert bool(losses[1].isnan())
+    assert torch.equal(answers.sums()[1], right)  # asked again
+
+
+def test_nothing_answered_is_nothing() -> None:
+    losses, right = Answers(2, device=torch.device("cpu")).sums()
+    assert losses.tolist() == [0.0, 0.0]
+    assert right.tolist() == [0, 0]
+
+
+@pytest.mark.parametrize("reduction", ["mean", "sum"])
+def test_numbers_are_answers_too(reduction: Reduction) -> None:
+    answers, losses = Answers(2, device=torch.device("cpu")), torch.zeros(2, dtype=torch.float64)
+    for step, samples in enumerate((5, 5, 2)):
+        outputs = torch.randn(2, 1, samples, generator=torch.Generator().manual_seed(step))
+        grads = [torch.empty_like(outputs) for _ in range(2)]
+        wanted = torch.ones(2, samples)
+        own, _ = SquaredError(outputs, grads[0])(wanted, reduction=reduction)
+        SquaredError(outputs, grads[1]).note(wanted, reduction=reduction, answers=answers)
+        assert torch.equal(*grads)
+        assert torch.equal(answers.newest(), own)
+        losses += own.to(torch.float64) * (samples if reduction == "mean" else 1)
+    found = answers.sums()
+    assert torch.equal(found[0], losses)
+    assert found[1].tolist() == [0, 0]

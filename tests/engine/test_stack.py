@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from engine.nets import Crater, batch, copies, everything, several
-from regrow.engine import SGD, Adam, Stack, program_of
+from engine.nets import Crater, batch, copies, everything, several, streamed
+from regrow.engine import SGD, Adam, Answers, Stack, program_of
 from regrow.errors import ConfigError, ShapeError
 
 
@@ -176,3 +176,43 @@ def test_refusals() -> None:
         SGD(stack, lr=0.1, momentum=0.9, folded=["dense"])
     with pytest.raises(ConfigError, match="lr must be one number or 1, got 2"):
         Adam(stack, lr=[0.1, 0.2])
+
+
+@pytest.mark.parametrize("laid", [False, True])
+def test_to_learn_is_to_find_the_same_gradients_and_to_be_judged_later(laid: bool) -> None:
+    """Also where the images are laid into the stack's memory by somebody else."""
+    stacks = [Stack(several(streamed, 2, dtype=torch.float32)) for _ in range(2)]
+    answers = Answers(2, device=torch.device("cpu"))
+    losses, right = torch.zeros(2, dtype=torch.float64), torch.zeros(2, dtype=torch.int64)
+    for step, samples in enumerate((6, 6, 4)):
+        images, labels = batch(2, samples, 1, 8, 8, seed=step, dtype=torch.float32)
+        loss, hits = stacks[0].gradients(images, labels)
+        losses += loss.to(torch.float64) * samples
+        right += hits
+        columns = stacks[1].columns(samples, (1, 8, 8))
+        assert columns is not None
+        if laid:
+            columns.copy_(images.flatten(2).mT)
+        given = None if laid else images
+        stacks[1].learn(given, labels, answers=answers, shape=(1, 8, 8) if laid else ())
+        for one, other in zip(*(stack.models for stack in stacks), strict=True):
+            for mine, theirs in zip(one.parameters(), other.parameters(), strict=True):
+                assert mine.grad is not None
+                assert theirs.grad is not None
+                assert torch.equal(mine.grad, theirs.grad)
+        assert torch.equal(stacks[0].heard("0", 1), stacks[1].heard("0", 1))
+    found = answers.sums()
+    assert torch.equal(found[0], losses)
+    assert torch.equal(found[1], right)
+
+
+def test_batches_that_lie_in_tiles_have_no_columns() -> None:
+    stack = Stack(
+        several(
+            lambda: nn.Sequential(nn.Conv2d(8, 2, 5), nn.Flatten(), nn.Linear(2048, 2)),
+            1,
+            dtype=torch.float32,
+        )
+    )
+    assert stack.columns(4, (8, 36, 36)) is not None
+    assert stack.columns(256, (8, 36, 36)) is None

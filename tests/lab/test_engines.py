@@ -192,9 +192,9 @@ def test_each_engine_repeats_itself_and_is_not_the_other_in_disguise(
 ) -> None:
     """By who makes the passes: on some processors both round alike."""
     calls: list[int] = []
-    passes = Stack.gradients
+    passes = Stack.learn
     monkeypatch.setattr(
-        Stack, "gradients", lambda *args, **kwargs: (calls.append(1), passes(*args, **kwargs))[1]
+        Stack, "learn", lambda *args, **kwargs: (calls.append(1), passes(*args, **kwargs))[1]
     )
     study = tiny_study()
     spec, data = spec_of(study), load(study)

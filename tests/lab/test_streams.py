@@ -17,11 +17,12 @@ from crossed import crossed
 from lab.alone import run_trial
 from lab.sharing.running import go, small_study, tables
 from lab.test_trial import Interrupted, dataset_of, stop_after, without_times
+from regrow.engine import Stack
 from regrow.errors import ConfigError
 from regrow.lab.assembly import build_model, build_optimizer
 from regrow.lab.checkpoint import CheckpointFile
 from regrow.lab.data import Dataset
-from regrow.lab.engines.stack import _batches  # pyright: ignore[reportPrivateUsage]
+from regrow.lab.engines.feed import Feed, batches
 from regrow.lab.member import Member
 from regrow.lab.plan import plan
 from regrow.lab.preflight import preflight
@@ -164,7 +165,17 @@ def test_all_arms_and_engines_see_the_same_images_labels_and_order(
     for epoch in (1, last):
         alone = [shown(spec, data, epoch) for spec in specs]
         other = shown(spec_of(study, "redo"), data, epoch)
-        together = list(_batches([Member(spec, data) for spec in specs], [epoch, epoch]))
+        members = [Member(spec, data) for spec in specs]
+        together = list(batches(members, [epoch, epoch]))
+        stack = Stack([member.model for member in members])
+        fed = [
+            (torch.stack([each.of(0), each.of(1)]), each.labels.clone(), each.laid)
+            for each in Feed().epoch(stack, members, [epoch, epoch])
+        ]
+        assert all(laid for *_, laid in fed)
+        for one, (images, labels, _) in zip(together, fed, strict=True):
+            assert torch.equal(one[0], images)
+            assert torch.equal(one[1], labels)
         for number, (images, labels) in enumerate(together):
             for place, own in enumerate(alone):
                 assert torch.equal(images[place], own[number][0])

@@ -8,6 +8,7 @@ from typing import Final, Literal, Protocol, TypeAlias, final
 import torch
 from torch import Tensor
 
+from regrow.engine.answers import Answers, Step, judged
 from regrow.errors import ShapeError
 
 Reduction: TypeAlias = Literal["mean", "sum"]
@@ -19,6 +20,10 @@ class Loss(Protocol):
 
     def __call__(self, labels: Tensor, *, reduction: Reduction) -> tuple[Tensor, Tensor]:
         """Read what the networks give, fill the gradient; loss and right answers of each, (N,)."""
+        ...
+
+    def note(self, labels: Tensor, *, reduction: Reduction, answers: Answers) -> None:
+        """Fill the gradient, and let what the networks have answered be judged later."""
         ...
 
 
@@ -46,35 +51,59 @@ class CrossEntropy:
     def __init__(self, logits: Tensor, grad: Tensor) -> None:
         networks, _, samples = logits.shape
         self._logits, self._grad = logits, grad
-        self._labels = torch.zeros(networks, 1, samples, dtype=torch.int64, device=logits.device)
-        self._one_less = logits.new_full((), -1.0).expand(self._labels.shape)
+        self._shape = (networks, samples)
+        self._one_less = logits.new_full((), -1.0).expand(networks, 1, samples)
         self._samples = logits.new_full((), samples)
+        self._lowest = logits.new_full((), -torch.inf)
         self._scales = {
             "mean": logits.new_full((), -1.0 / samples),
             "sum": logits.new_full((), -1.0),
         }
-        self._lowest = logits.new_full((), -torch.inf)
 
     def __call__(self, labels: Tensor, *, reduction: Reduction) -> tuple[Tensor, Tensor]:
         """Read the logits, fill the gradient.
+
+        Args:
+            labels: Classes, (N, B), or (B,) of all.
+            reduction: Of the loss.
 
         Returns:
             Loss (N,), and how many predictions are right, (N,) int64. A prediction from logits that are not all finite
             is wrong.
         """
-        logits, grad, at = self._logits, self._grad, self._labels
-        own = at[:, 0]
-        own.copy_(labels)
-        log_shares = torch.log_softmax(logits, 1)
-        losses = log_shares.gather(1, at).sum((1, 2)).mul_(self._scales[reduction])
+        labels = labels.expand(self._shape)
+        return judged(
+            self._logits,
+            self.slope(labels, reduction=reduction),
+            labels,
+            scale=self._scales[reduction],
+            lowest=self._lowest,
+        )
+
+    def slope(self, labels: Tensor, *, reduction: Reduction) -> Tensor:
+        """Fill the gradient: the logarithms of the classes' shares, (N, K, B), a new tensor."""
+        grad = self._grad
+        log_shares = torch.log_softmax(self._logits, 1)
         torch.exp(log_shares, out=grad)
-        grad.scatter_add_(1, at, self._one_less)
+        grad.scatter_add_(1, labels.unsqueeze(1), self._one_less)
         if reduction == "mean":
             grad.div_(self._samples)
-        # The first of equal ones, as argmax has it, which takes twice as long. The log shares of a sample are all
-        # finite if its logits are; NaN is not above anything.
-        right = (logits.max(1).indices == own) & (log_shares.amin(1) > self._lowest)
-        return losses, right.sum(1)
+        return log_shares
+
+    def note(self, labels: Tensor, *, reduction: Reduction, answers: Answers) -> None:
+        """Fill the gradient, and let what the networks have answered be judged later."""
+        labels = labels.expand(self._shape)
+        shares = self.slope(labels, reduction=reduction)
+        weight = self._shape[1] if reduction == "mean" else 1
+        answers.add(
+            Step(
+                logits=self._logits.clone(),
+                log_shares=shares,
+                labels=labels,
+                scale=self._scales[reduction],
+                weight=weight,
+            )
+        )
 
 
 @final
@@ -104,7 +133,7 @@ class SquaredError:
             raise ShapeError(
                 f"with a squared loss a network must give one number, (B, 1), got (B, {numbers}) (Stack)"
             )
-        self._outputs, self._grad = outputs, grad
+        self._outputs, self._grad, self._samples = outputs, grad, samples
         self._scales = {"mean": 1.0 / samples, "sum": 1.0}
         # No number is a right answer or a wrong one.
         self._right = torch.zeros(networks, dtype=torch.int64, device=outputs.device)
@@ -120,6 +149,11 @@ class SquaredError:
         losses = grad.square().sum((1, 2)).mul_(scale)
         grad.mul_(2.0 * scale)
         return losses, self._right.clone()
+
+    def note(self, labels: Tensor, *, reduction: Reduction, answers: Answers) -> None:
+        """Fill the gradient; the loss is at hand."""
+        losses, right = self(labels, reduction=reduction)
+        answers.count(losses, right, weight=self._samples if reduction == "mean" else 1)
 
 
 LOSSES: Final[Mapping[LossName, type[CrossEntropy] | type[SquaredError]]] = {

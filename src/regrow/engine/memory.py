@@ -139,9 +139,14 @@ class Memory:
         """
         names = self.parameters.names
         for pairs in self._grads:
-            for name, (parameter, grad) in zip(names, pairs, strict=True):
+            if not hidden:
                 # `zero_grad()` sets gradients to None, and a user's own code may too: the views are put back at each
                 # pass.
+                for parameter, grad in pairs:
+                    if parameter.grad is not grad:
+                        parameter.grad = grad
+                continue
+            for name, (parameter, grad) in zip(names, pairs, strict=True):
                 wanted = None if name in hidden else grad
                 if parameter.grad is not wanted:
                     parameter.grad = wanted
@@ -151,7 +156,7 @@ class Memory:
         return tuple(
             network
             for network, pairs in enumerate(self._grads)
-            if all(parameter.grad is None for parameter, _ in pairs)
+            if pairs[0][0].grad is None and all(parameter.grad is None for parameter, _ in pairs)
         )
 
     def release(self) -> None:

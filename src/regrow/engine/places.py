@@ -94,7 +94,7 @@ def multiply_(
         >>> out
         tensor([[7.]])
     """
-    if out.ndim == 2:
+    if out.dim() == 2:
         out.addmm_(left, right, beta=beta, alpha=alpha)
     else:
         out.baddbmm_(left, right, beta=beta, alpha=alpha)

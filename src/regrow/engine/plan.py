@@ -7,6 +7,7 @@ from collections.abc import Collection, Sequence
 import torch
 from torch import Tensor, nn
 
+from regrow.engine.answers import Answers
 from regrow.engine.layers import Images, Layer, Linear, Setting, layer_of
 from regrow.engine.loss import LOSSES, Loss, LossName, Reduction
 from regrow.engine.memory import Memory
@@ -59,6 +60,7 @@ class Plan:
         if last.out.ndim != 3:
             raise ShapeError("the last layer must give (B, K) logits: flatten the maps (Stack)")
         self._layers, self._last = layers, last
+        self._backwards = layers[::-1]
         grad = torch.empty_like(last.out) if last.grad is None else last.grad
         self._loss: Loss = LOSSES[loss](last.out, grad)
         self._dense = {
@@ -70,8 +72,7 @@ class Plan:
     def forward(self, images: Tensor) -> Tensor:
         """From images, (N, B, *shape) or shared (B, *shape), to logits, (N, K, B): this plan's memory."""
         self._given.take(images)
-        for layer in self._layers:
-            layer.forward()
+        self._run()
         return self._last.out
 
     def heard(self, path: str, network: int) -> Tensor:
@@ -94,9 +95,38 @@ class Plan:
     ) -> tuple[Tensor, Tensor]:
         """Both passes: loss and right answers of each network; dense layers in `folded` take their step at once."""
         self.forward(images)
-        losses, right = self._loss(labels, reduction=reduction)
+        found = self._loss(labels, reduction=reduction)
         for path, layer in self._dense.items():
             layer.rates = rates if path in folded else None
-        for layer in reversed(self._layers):
+        self._backward()
+        return found
+
+    def learn(
+        self, images: Tensor | None, labels: Tensor, *, reduction: Reduction, answers: Answers
+    ) -> None:
+        """Both passes, and what was answered is kept.
+
+        Args:
+            images: As for `forward`; None: they lie in `columns` already.
+        """
+        if images is None:
+            self._run()
+        else:
+            self.forward(images)
+        self._loss.note(labels, reduction=reduction, answers=answers)
+        for layer in self._dense.values():
+            layer.rates = None
+        self._backward()
+
+    @property
+    def columns(self) -> Tensor | None:
+        """Where the images go, (N, pixels, B); None where they do not lie so."""
+        return self._given.columns
+
+    def _run(self) -> None:
+        for layer in self._layers:
+            layer.forward()
+
+    def _backward(self) -> None:
+        for layer in self._backwards:
             layer.backward()
-        return losses, right

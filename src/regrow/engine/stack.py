@@ -11,6 +11,7 @@ from collections.abc import Collection, Sequence
 import torch
 from torch import Tensor, nn
 
+from regrow.engine.answers import Answers
 from regrow.engine.loss import LossName, Reduction
 from regrow.engine.memory import Memory
 from regrow.engine.places import Places, on_device
@@ -133,6 +134,53 @@ class Stack:
                 )
             self.memory.show_gradients(hidden)
             return plan.gradients(images, labels, reduction=reduction, rates=told, folded=folded)
+
+    def columns(self, samples: int, shape: tuple[int, ...]) -> Tensor | None:
+        """Where `learn` reads a batch of each network's own: whoever has the images turned already lays them there.
+
+        Args:
+            samples: B.
+            shape: Of an image.
+
+        Returns:
+            Memory of all networks, (N, pixels, B); None where batches of that size do not lie so.
+        """
+        return None if self._batched else self._own(samples, shape).columns
+
+    def learn(
+        self,
+        images: Tensor | None,
+        labels: Tensor,
+        *,
+        answers: Answers,
+        reduction: Reduction = "mean",
+        shape: tuple[int, ...] = (),
+    ) -> None:
+        """As `gradients`, and what the networks have answered is judged later.
+
+        Args:
+            images: As for `gradients`; None: they lie in `columns`.
+            labels: Classes, (N, B). Not copied: they must stay as they are until the answers are judged.
+            answers: Where they are kept.
+            reduction: Of the loss.
+            shape: Of an image, where `images` is None.
+        """
+        with torch.no_grad():
+            laid = images is None
+            plan = self._own(labels.shape[-1], shape) if laid else self._plan(images, learns=True)
+            self._last = plan
+            self.memory.show_gradients()
+            plan.learn(images, labels, reduction=reduction, answers=answers)
+
+    def _own(self, samples: int, shape: tuple[int, ...]) -> Plan:
+        """The plan for batches of each network's own."""
+        key = (len(self), samples, shape)
+        plan = self._plans.get(key)
+        if plan is None:
+            flat = self.memory.parameters.flat
+            example = flat.new_empty(()).expand(len(self), samples, *shape)
+            plan = self._plans[key] = self._plan(example, learns=True)
+        return plan
 
     def heard(self, path: str, network: int) -> Tensor:
         """What a layer was called with in the last call of `gradients`.

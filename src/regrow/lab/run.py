@@ -17,7 +17,7 @@ from regrow.lab.data import Dataset
 from regrow.lab.data.dataset import hold_out
 from regrow.lab.diagnostics import Diagnosis
 from regrow.lab.ending import graft_records, partner_records, renewal_records, resting_records
-from regrow.lab.measure import finite, finite_or_none, majority_share, measure
+from regrow.lab.measure import finite_or_none, majority_share, measure
 from regrow.lab.member import Member
 from regrow.lab.sharing.crew import Crew
 from regrow.lab.sharing.families import PLAIN
@@ -142,14 +142,21 @@ class Run:
         elif stream.told and member.regrower is not None:
             member.regrower.boundary()
 
-    def trained(self, found: Sequence[tuple[float, float]], *, seconds: float) -> EpochRecord:
-        """Take an epoch down that an engine has trained: evaluate, and restart if the arm does that."""
+    def trained(
+        self, found: Sequence[tuple[float, float]], *, finite: Sequence[bool], seconds: float
+    ) -> EpochRecord:
+        """Take an epoch down that an engine has trained: evaluate, and restart if the arm does that.
+
+        Args:
+            found: Loss and share of right predictions of each network.
+            finite: Whether the weights of each are numbers.
+            seconds: That it took.
+        """
         started = time.perf_counter() - seconds
         training, epoch = self.spec.train, self.epoch + 1
         loss, accuracy = (fmean(numbers) for numbers in zip(*found, strict=True))
         whole = any(
-            math.isfinite(each[0]) and finite(member.model)
-            for each, member in zip(found, self.members, strict=True)
+            math.isfinite(each[0]) and weights for each, weights in zip(found, finite, strict=True)
         )
         self.diverged = not whole and not self._restart_ahead(epoch)
         at_end = epoch > training.epochs - training.eval_last_epochs

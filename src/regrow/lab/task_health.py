@@ -56,6 +56,8 @@ class TaskHealth:
         kinds = acted_on(model) or ("conv", "linear")
         self._filters: tuple[Filters, ...] = ()
         self._wiring: Wiring | None = None
+        self._probe: tuple[nn.Module, Probe] | None = None
+        self._shown: Tensor = example
         # A network that cannot be followed is trained all the same, and has no records.
         with suppress(TraceError):
             wiring = trace(model, example)
@@ -85,8 +87,7 @@ class TaskHealth:
             more = {each.path: each for each in inspect(model, shown.inputs, **asked).layers}
         seen: dict[str, Observation] = {}
         with suppress(ConfigError):  # no layer can be heard apart
-            probe = Probe(model, self._filters, shown.inputs, signals=[Signal.ACTIVATIONS])
-            seen = probe.observe()
+            seen = self._heard(model, shown.inputs, task=task)
         weights = dict(model.named_parameters())
         found: list[HealthRecord] = []
         for filters in self._filters:
@@ -112,6 +113,18 @@ class TaskHealth:
                 )
             )
         return found
+
+    def _heard(self, model: nn.Module, shown: Tensor, *, task: int) -> dict[str, Observation]:
+        """What the units give on some images; where they are heard is found once for a network."""
+        self._shown = shown
+        if self._probe is None or self._probe[0] is not model:
+            self._probe = None
+            signals = [Signal.ACTIVATIONS]
+            self._probe = model, Probe(model, self._filters, lambda: self._shown, signals=signals)
+        nothing = {
+            each.path: Observation(count=each.count, groups=each.groups) for each in self._filters
+        }
+        return self._probe[1].complete(nothing, step=task)
 
 
 def _share(marked: Tensor) -> float:

@@ -87,7 +87,9 @@ def _train_epoch(going: Sequence[_Going], engine: Engine) -> None:
     members = [(member, each.run.epoch + 1) for each in going for member in each.run.members]
     started = time.perf_counter()
     try:
-        trained = iter(engine.train_epoch(*map(list, zip(*members, strict=True))))
+        networks, epochs = map(list, zip(*members, strict=True))
+        trained = iter(engine.train_epoch(networks, epochs))
+        finite = iter(engine.finite(networks))
     except Exception:
         # The error is that of the trials that are left in the run: others have parted with it in this epoch.
         for each in going:
@@ -95,7 +97,9 @@ def _train_epoch(going: Sequence[_Going], engine: Engine) -> None:
         raise
     seconds = (time.perf_counter() - started) / len(going)
     for each in going:
-        each.run.trained([next(trained) for _ in each.run.members], seconds=seconds)
+        own = [(next(trained), next(finite)) for _ in each.run.members]
+        found, whole = zip(*own, strict=True)
+        each.run.trained(found, finite=whole, seconds=seconds)
         if each.part():
             each.close_ranks()
         each.save()

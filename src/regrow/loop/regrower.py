@@ -99,6 +99,11 @@ class Regrower:
         return self._stepper.newest is not None and self._stepper.newest.waits
 
     @property
+    def awaits_loss(self) -> bool:
+        """Whether the recipe wants to be told the loss of each step (`tell`): it has a ``min_loss``."""
+        return self._stepper.recipe.min_loss is not None
+
+    @property
     def watched(self) -> frozenset[str]:
         """The layers whose forward passes are to be read in the coming step, by path."""
         lookout = self._stepper.lookout

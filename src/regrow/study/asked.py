@@ -86,7 +86,7 @@ class Asked:
 SMALL: Final = 12
 """A sweep of at most so many cells keeps the section and the figures of each; of more, the panels stand for them."""
 
-_APART: Final = ("train.", "model.", "distillation.")
+_APART: Final = ("train.", "model.", "data.", "distillation.")
 """What is varied of an arm beside its recipe's settings."""
 
 

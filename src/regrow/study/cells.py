@@ -35,7 +35,10 @@ if TYPE_CHECKING:
 
 Point = tuple[tuple[str, object], ...]
 
-_TAKEN_OVER = ("model", "teachers", "teacher_digests", "distillation")
+_TAKEN_OVER = ("model", "data", "teachers", "teacher_digests", "distillation")
+
+OF_AN_ARM = frozenset({"scale"})
+"""Settings of the data that an arm may have for itself: what they change leaves arms comparable image by image."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,6 +142,11 @@ def model_of(study: Study, known: Known, arm: Arm) -> ModelChoice:
     return ModelChoice(name=name, settings=filled(defaults, {**base, **own}))
 
 
+def data_of(study: Study, arm: Arm) -> DataChoice:
+    """The data of one arm with all settings: the study's, or its own where it says so."""
+    return study.data.model_copy(update={"settings": {**study.data.settings, **arm.data}})
+
+
 def _facts(known: Known, recipe: str, *, where: str) -> RecipeInfo:
     """How a recipe is compared; a user's is imported."""
     try:
@@ -207,13 +215,19 @@ def _of_recipe(control: RecipeInfo, tested: RecipeInfo, arm: Arm) -> bool:
 
 
 def _modelled(study: Study, known: Known, arm: Arm, *, where: str) -> Arm:
-    """The arm with its own model's settings checked, and numbers as the model takes them."""
+    """The arm with its own model's and data's settings checked, and numbers as the model takes them."""
     name: object = arm.model.get("name", study.model.name)
     if not isinstance(name, str):
         raise ConfigError(f"{where}.model.name: must be a text, got {name!r}")
     with at(f"{where}.model"):
         full = model_of(study, known, arm)
         known.models.check(name, full.settings)
+    for key in sorted(arm.data.keys() - OF_AN_ARM):
+        raise UnknownNameError(
+            "setting of the data for an arm alone", key, OF_AN_ARM, where=f"{where}.data"
+        )
+    with at(f"{where}.data"):
+        known.data.check(study.data.name, data_of(study, arm).settings)
     own = {key: name if key == "name" else full.settings[key] for key in arm.model}
     return arm.model_copy(update={"model": own})
 
@@ -262,6 +276,10 @@ def _taught(study: Study, label: str, arm: Arm, *, where: str) -> Arm:
             others = [other for other in study.arms if other != label]
             raise UnknownNameError(
                 "teacher", teacher, [*others, "PATH.pt"], where=f"{where}.teachers"
+            )
+        elif data_of(study, study.arms[teacher]) != data_of(study, arm):
+            raise ConfigError(
+                f"{where}.teachers: '{teacher}' must see images of the arm's own scale, for it answers to the arm's"
             )
     strange = [path for path in arm.teacher_digests if path not in digests]
     if strange:

@@ -17,8 +17,10 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    SerializerFunctionWrapHandler,
     ValidationError,
     field_validator,
+    model_serializer,
     model_validator,
 )
 from pydantic_core import ErrorDetails
@@ -165,7 +167,8 @@ class Arm(_Part):
     """One contestant: a recipe, its settings, and where its training differs from the study's.
 
     `like` is for controls: the label of the arm whose renewals are replayed. `model` has settings of the model for
-    this arm alone; its key ``name`` takes another network, whose settings start from their defaults. `teachers` are
+    this arm alone; its key ``name`` takes another network, whose settings start from their defaults. `data` has the
+    ``scale`` of the images for this arm alone, which are the same and come in the same order. `teachers` are
     labels of other arms, whose networks of the same cell and seed teach when they are trained, or weight files
     (``*.pt``, relative to the working directory) of fixed networks. `teacher_digests` says the SHA-256 of each file;
     it is filled in.
@@ -176,9 +179,18 @@ class Arm(_Part):
     train: dict[str, Any] = Field(default_factory=dict)
     like: str | None = None
     model: Settings = Field(default_factory=dict)
+    data: Settings = Field(default_factory=dict)
     teachers: list[str] = Field(default_factory=list)
     teacher_digests: dict[str, str] = Field(default_factory=dict)
     distillation: Distillation | None = None
+
+    @model_serializer(mode="wrap")
+    def _as_before(self, written: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Without `data` where it says nothing: it came later, and results are filed under what is written here."""
+        found: dict[str, Any] = written(self)
+        if not self.data:
+            found.pop("data", None)
+        return found
 
 
 class Study(_Part):

@@ -17,8 +17,8 @@ def set_key(found: dict[str, Any], key: str, value: object, *, where: str) -> No
     """Set one value of a study by its dotted key, in place.
 
     ``train.<key>``, ``stream.<key>``, ``diagnostics.<key>``, ``model.<setting>``, ``data.<setting>``,
-    ``<arm>.<setting>``, ``<arm>.train.<key>``, ``<arm>.model.<setting>``, ``<arm>.distillation.<key>``; a leading
-    ``arms.`` is allowed before a label.
+    ``<arm>.<setting>``, ``<arm>.train.<key>``, ``<arm>.model.<setting>``, ``<arm>.data.scale``,
+    ``<arm>.distillation.<key>``; a leading ``arms.`` is allowed before a label.
     """
     *parents, last = path_of(found, key, where=where)
     table = found
@@ -53,7 +53,7 @@ def path_of(found: Mapping[str, Any], key: str, *, where: str) -> tuple[str, ...
         return first, "settings", rest
     if first in found.get("arms", {}):
         part, _, name = rest.partition(".")
-        if part in {"train", "settings", "model", "distillation"} and name:
+        if part in {"train", "settings", "model", "data", "distillation"} and name:
             return "arms", first, part, name
         return "arms", first, "settings", rest
     known = ["train", "model", "data", "stream", "diagnostics", *found.get("arms", {})]

@@ -25,8 +25,8 @@ def arm_records(cells: Iterable[Cell], facts: Callable[[str], RecipeInfo]) -> tu
 
     Edge cases:
         Several controls that are alike: the first. An arm that is neutral itself has no neutral control. Another
-        training (its learning rates, its length), another model or other teachers: no control. A teacher that is
-        there by two ways is paid for once.
+        training (its learning rates, its length), another model, another scale or other teachers: no control. A teacher
+        that is there by two ways is paid for once.
     """
     return tuple(record for cell in cells for record in _of_cell(cell, facts))
 
@@ -56,7 +56,7 @@ class _Asked:
     @property
     def setting(self) -> tuple[object, ...]:
         """How its networks are trained, whatever its recipe does to them."""
-        return self.train, self.arm.model, self.arm.teachers, self.arm.distillation
+        return self.train, self.arm.model, self.arm.data, self.arm.teachers, self.arm.distillation
 
     @property
     def all_but_the_choice(self) -> tuple[object, ...]:
@@ -154,6 +154,7 @@ def _identities(study: Study, asked: Mapping[str, _Asked], *, where: str) -> dic
             [found.get(one, arm.teacher_digests.get(one, one)) for one in arm.teachers],
             None if arm.distillation is None else arm.distillation.model_dump(mode="json"),
         ]
+        told += [{"data": arm.data}] if arm.data else []
         text = json.dumps(told, sort_keys=True)
         found[label] = hashlib.sha256(text.encode()).hexdigest()[:16]
     return found

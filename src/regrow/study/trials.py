@@ -11,7 +11,7 @@ from functools import cached_property
 from typing import Any, Final, overload
 
 from regrow.errors import ConfigError
-from regrow.study.cells import Cell, cells, complete, in_order, model_of
+from regrow.study.cells import Cell, cells, complete, data_of, in_order, model_of
 from regrow.study.document import (
     Arm,
     DataChoice,
@@ -59,7 +59,7 @@ class TrialSpec:
         cell: Name of the cell.
         label: Label of the arm.
         seed: The seed; the arms of one seed start from the same weights and see the same batches.
-        data: The data set.
+        data: The data set, the arm's own settings included.
         model: The model, the arm's own settings included.
         train: The training, the arm's own overrides included.
         recipe: Name of the recipe.
@@ -180,7 +180,7 @@ def _arms(cell: Cell, known: Known, *, where: str) -> Iterator[TrialSpec]:
             cell=cell.name,
             label=label,
             seed=0,
-            data=study.data,
+            data=data_of(study, arm),
             model=model_of(study, known, arm),
             train=check_training(training, where=where, path=f"arms.{label}.train"),
             recipe=arm.recipe,

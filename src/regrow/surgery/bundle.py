@@ -18,6 +18,9 @@ from regrow.surgery.young import Births, Count, YoungEntries, ages, still_young
 _AHEAD: Final = 32
 """Steps that are worked out together at most; fewer while somebody is born every few steps."""
 
+_AT_FIRST: Final = 4
+"""Steps that are worked out together when somebody was born: a row more costs next to nothing."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class SteppedTensor:
@@ -74,7 +77,7 @@ class AgeTables:
         self._births: list[Births] = []
         self._options: dict[str, Any] | None = None
         self._first: list[Count] = []
-        self._tables: list[AgeTable] = []
+        self._many = 0
 
     def now(
         self,
@@ -86,16 +89,18 @@ class AgeTables:
         """The table of the step that was just made."""
         births, now = [member.entry.births for member in members], [each.now for each in members]
         options = None if any(isinstance(one, Tensor) for one in now) else _fixed(group)
-        many = 1
+        many, ahead = 1, _AT_FIRST
         if len(births) != len(self._births) or not all(map(is_, births, self._births)):
             self._births = births
             self._arrange([each.counts for each in births])
         elif options is not None and options == self._options and self._counts.is_cpu:
             passed = {one - first for one, first in zip(now, self._first, strict=True)}
-            number, known = passed.pop() if len(passed) == 1 else -1, len(self._tables)
+            number, known = passed.pop() if len(passed) == 1 else -1, self._many
             if number in range(known):
-                return self._tables[int(number)]
-            many = min(2 * known, _AHEAD) if number == known else 1
+                return self._table(int(number))
+            ahead = min(2 * known, _AHEAD) if number == known else _AT_FIRST
+        if options is not None and self._counts.is_cpu:
+            many = ahead
         self._first, self._options = now, options
         age, kind = self._ages(now, many), fine(members[0].parameter)
         young = None
@@ -108,25 +113,24 @@ class AgeTables:
         factors = [factor.to(kind) for factor in family.factors(age, group=group)]
         own = [factor.index_select(1, self._firsts) for factor in factors]
         theirs = family.common(own, group=group)
-        parts = [[part.unbind() for part in each.split(self._lengths, 1)] for each in factors]
-        singles = [each.reshape(-1).unbind() for each in theirs]
-        alike = all(not isinstance(one, Tensor) and one == now[0] for one in now)
-        self._tables = [
-            AgeTable(
-                factors=[each[row] for each in factors],
-                parts=[[part[row] for part in own] for own in zip(*parts, strict=True)],
-                theirs=[each[row] for each in theirs],
-                singles=[
-                    [each[row * len(members) + index] for each in singles]
-                    for index in range(len(members))
-                ],
-                alike=alike,
-                young=young,
-                starts=self._starts,
-            )
-            for row in range(many)
-        ]
-        return self._tables[0]
+        self._many, self._factors, self._theirs, self._young = many, factors, theirs, young
+        self._alike = all(not isinstance(one, Tensor) and one == now[0] for one in now)
+        return self._table(0)
+
+    def _table(self, row: int) -> AgeTable:
+        """One of the steps; taken apart when it is asked for, as somebody may be born before most of them are."""
+        factors = [each[row] for each in self._factors]
+        theirs = [each[row] for each in self._theirs]
+        parts = [each.split(self._lengths) for each in factors]
+        return AgeTable(
+            factors=factors,
+            parts=list(zip(*parts, strict=True)),
+            theirs=theirs,
+            singles=list(zip(*(each.unbind() for each in theirs), strict=True)),
+            alike=self._alike,
+            young=self._young,
+            starts=self._starts,
+        )
 
     def _arrange(self, counts: Sequence[Tensor]) -> None:
         """Lay the counts of all births one after the other."""

@@ -92,6 +92,11 @@ class Images(Layer):
         self._flat = self._one.flatten(2, -2)
         self._parts = () if places.batched else tuple(self._flat.flatten(0, 1))
 
+    @property
+    def columns(self) -> Tensor | None:
+        """The memory of the images, (N, pixels, samples); None where a batch lies in several tiles."""
+        return self._flat[:, 0] if self._flat.shape[1] == 1 else None
+
     def take(self, images: Tensor) -> None:
         """Turn a batch's axes: images (N, B, *shape), or (B, *shape) where all networks see the same ones."""
         one, tiles, pixels, samples = self._flat.shape

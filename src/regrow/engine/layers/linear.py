@@ -41,15 +41,8 @@ class Linear(Layer):
         self.grad = setting.places.zeros(*self.out.shape) if setting.learns else None
         weight = setting.value(step.path, "weight")
         bias = setting.value(step.path, "bias")[..., None] if step.bias else None
-        self._forward = [
-            (
-                weight[at],
-                None if bias is None else bias[at].expand(self.out[at].shape),
-                source.out[at],
-                self.out[at],
-            )
-            for at in places.each
-        ]
+        self._bias = None if bias is None else bias.expand(self.out.shape)
+        self._forward = [(self.out[at], weight[at], source.out[at]) for at in places.each]
         if self.grad is None:
             return
         grad = self.grad
@@ -60,10 +53,11 @@ class Linear(Layer):
                 grad[at],
                 source.out[at].mT,
                 (weight[at], weight_grad[at]),
-                None if bias is None or bias_grad is None else (bias[at], bias_grad[at]),
+                None if bias is None else bias[at],
             )
             for at in places.each
         ]
+        self._bias_grad = bias_grad
         to = source.grad if source.learning else None
         self._input = (
             [] if to is None else [(to[at], weight[at].mT, grad[at]) for at in places.each]
@@ -71,27 +65,28 @@ class Linear(Layer):
 
     def forward(self) -> None:
         """One product a network."""
-        for weight, bias, given, out in self._forward:
-            if bias is None:
-                multiply_(out, weight, given)
-            else:
-                out.copy_(bias)
-                multiply_(out, weight, given, beta=1.0)
+        beta = 0.0
+        if self._bias is not None:
+            self.out.copy_(self._bias)
+            beta = 1.0
+        for out, weight, given in self._forward:
+            multiply_(out, weight, given, beta=beta)
 
     def backward(self) -> None:
         """The input's gradient first: `rates` move the weights that it is made with."""
         for out, weight, grad in self._input:
             multiply_(out, weight, grad)
-        for number, (grad, given, weights, biases) in enumerate(self._grads):
-            if self.rates is None:
+        if self.rates is None:
+            for grad, given, weights, _ in self._grads:
                 multiply_(weights[1], grad, given)
-                if biases is not None:
-                    torch.sum(grad, -1, keepdim=True, out=biases[1])
-                continue
+            if self._bias_grad is not None and self.grad is not None:
+                torch.sum(self.grad, -1, keepdim=True, out=self._bias_grad)  # row by row, of all
+            return
+        for number, (grad, given, weights, bias) in enumerate(self._grads):
             if isinstance(self.rates, Tensor):
                 change, alpha = grad * -self.rates, 1.0
             else:
                 change, alpha = grad, -self.rates[number]
             multiply_(weights[0], change, given, beta=1.0, alpha=alpha)
-            if biases is not None:
-                biases[0].add_(change.sum(-1, keepdim=True), alpha=alpha)
+            if bias is not None:
+                bias.add_(change.sum(-1, keepdim=True), alpha=alpha)

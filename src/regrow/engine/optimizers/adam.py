@@ -8,7 +8,7 @@ from typing import ClassVar, final
 import torch
 from torch import Tensor
 
-from regrow.engine.optimizers.base import Part, StackOptimizer, rates_of
+from regrow.engine.optimizers.base import Move, Part, StackOptimizer, rates_of
 from regrow.engine.places import on_device
 from regrow.engine.stack import Stack
 
@@ -52,28 +52,47 @@ class Adam(StackOptimizer):
             self._kind(model.parameters(), lr=rate, betas=betas, eps=eps, weight_decay=decay)
             for model, rate in zip(stack.models, rates_of(lr, stack), strict=True)
         ]
+        self._taken: dict[tuple[tuple[int, int], ...], tuple[list[Tensor], ...]] = {}
         super().__init__(stack, own)
 
-    def _update(self, part: Part, rate: float | Tensor, portion: int) -> None:
-        if isinstance(rate, Tensor):
-            self._update_all(part, rate)
-            return
-        mean, square = (part.states[key] for key in self.entries)
-        self._fused(
-            [part.value],
-            [part.grad],
-            [mean],
-            [square],
-            [],
-            [self._steps[portion, part.first]],
-            lr=rate,
-            beta1=self._betas[0],
-            beta2=self._betas[1],
-            weight_decay=self._decay,
-            eps=self._eps,
-            amsgrad=False,
-            maximize=False,
-        )
+    def _move(self, moves: Sequence[Move]) -> None:
+        """All that have one rate in one call, in which each tensor gets the bits that it has alone."""
+        by_rate: dict[float, list[tuple[Part, int]]] = {}
+        for part, rate, portion in moves:
+            if isinstance(rate, Tensor):
+                self._update_all(part, rate)
+            else:
+                by_rate.setdefault(rate, []).append((part, portion))
+        for rate, parts in by_rate.items():
+            values, grads, means, squares, steps = self._lists(parts)
+            self._fused(
+                values,
+                grads,
+                means,
+                squares,
+                [],
+                steps,
+                lr=rate,
+                beta1=self._betas[0],
+                beta2=self._betas[1],
+                weight_decay=self._decay,
+                eps=self._eps,
+                amsgrad=False,
+                maximize=False,
+            )
+
+    def _lists(self, parts: Sequence[tuple[Part, int]]) -> tuple[list[Tensor], ...]:
+        """What the kernel takes; made once for the parts that are moved together step after step."""
+        key = tuple((id(part), portion) for part, portion in parts)
+        if key not in self._taken:
+            own = [part.states for part, _ in parts]
+            self._taken[key] = (
+                [part.value for part, _ in parts],
+                [part.grad for part, _ in parts],
+                *([states[name] for states in own] for name in self.entries),
+                [self._steps[portion, part.first] for part, portion in parts],
+            )
+        return self._taken[key]
 
     def _update_all(self, part: Part, rate: Tensor) -> None:
         """The formula: torch's kernel has one rate for all."""

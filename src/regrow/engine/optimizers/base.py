@@ -41,6 +41,10 @@ class Part:
     first: int = 0
 
 
+Move = tuple[Part, "float | Tensor", int]
+"""A part, its learning rate, and the number of its portion."""
+
+
 class StackOptimizer(ABC):
     """Steps all networks of a stack; each has a `torch.optim` optimizer of its own, that holds options and state.
 
@@ -83,6 +87,7 @@ class StackOptimizer(ABC):
         self._steps = torch.zeros(
             len(stack), len(parameters.names), dtype=torch.float32, device="cpu"
         )
+        self._agree, self._counted = True, -1
         self._seen: list[object] = [None for _ in optimizers]
         self._started = [False for _ in optimizers]
 
@@ -131,9 +136,15 @@ class StackOptimizer(ABC):
             portions = self._parts[folded] if self._counts_agree() else self._tensors
             batched = self.stack.batched
             kept = self._rows(resting) if batched else []
-            for number, (parts, rate) in enumerate(zip(portions, rates, strict=True)):
-                for part in parts if batched or number not in resting else ():
-                    self._update(part, rate, number)
+            stay = () if batched else resting
+            self._move(
+                [
+                    (part, rate, number)
+                    for number, (parts, rate) in enumerate(zip(portions, rates, strict=True))
+                    if number not in stay
+                    for part in parts
+                ]
+            )
             for row, before in kept:
                 row.copy_(before)
 
@@ -145,7 +156,11 @@ class StackOptimizer(ABC):
 
     def _counts_agree(self) -> bool:
         """Whether all tensors of a network have made as many steps: one that was renewed as a whole counts anew."""
-        return not self.counts or all(len(set(one)) == 1 for one in self._steps.tolist())
+        if self.counts and self._steps._version != self._counted:
+            # Somebody has written a count since this was asked last: one that renews, or a load.
+            self._agree = all(len(set(one)) == 1 for one in self._steps.tolist())
+            self._counted = self._steps._version
+        return self._agree
 
     @cached_property
     def _tensors(self) -> list[list[Part]]:
@@ -192,8 +207,8 @@ class StackOptimizer(ABC):
         return True
 
     @abstractmethod
-    def _update(self, part: Part, rate: float | Tensor, portion: int) -> None:
-        """Move one part of a portion's networks; `rate` is (N, 1) for all."""
+    def _move(self, moves: Sequence[Move]) -> None:
+        """Move parts of several portions; the rate is (N, 1) where all networks are one portion."""
 
     def _adopt(self, resting: Sequence[int]) -> None:
         """Make each optimizer's state views of the memory, with its numbers, at the start and after a load; count."""
@@ -205,9 +220,14 @@ class StackOptimizer(ABC):
                 self._adopt_one(network, optimizer)
                 self._seen[network] = optimizer.state
         if self.counts:
+            known = self._counted == self._steps._version
             self._steps += 1
             for network in resting:
                 self._steps[network] -= 1
+            if (
+                known
+            ):  # a step more of all tensors of a network changes nothing in whether they agree
+                self._counted = self._steps._version
 
     def _adopt_one(self, network: int, optimizer: Optimizer) -> None:
         parameters: dict[str, Tensor] = dict(self.stack.models[network].named_parameters())

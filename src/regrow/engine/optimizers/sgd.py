@@ -8,7 +8,7 @@ from typing import final
 import torch
 from torch import Tensor
 
-from regrow.engine.optimizers.base import Part, StackOptimizer, rates_of
+from regrow.engine.optimizers.base import Move, Part, StackOptimizer, rates_of
 from regrow.engine.stack import Stack
 from regrow.errors import ConfigError
 
@@ -76,7 +76,11 @@ class SGD(StackOptimizer):
     def _works(self) -> bool:
         return bool(self._decay or self._nesterov)
 
-    def _update(self, part: Part, rate: float | Tensor, portion: int) -> None:
+    def _move(self, moves: Sequence[Move]) -> None:
+        for part, rate, _ in moves:
+            self._update(part, rate)
+
+    def _update(self, part: Part, rate: float | Tensor) -> None:
         grad = part.grad
         if self._decay:
             grad = torch.add(grad, part.value, alpha=self._decay, out=part.spare)

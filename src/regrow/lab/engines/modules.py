@@ -8,7 +8,7 @@ from typing import Protocol, final
 import torch
 from torch import Tensor, nn
 
-from regrow.lab.measure import right_answers
+from regrow.lab.measure import finite, right_answers
 from regrow.lab.member import Member
 from regrow.lab.task_loss import task_loss
 
@@ -30,6 +30,10 @@ class Engine(Protocol):
         """
         ...
 
+    def finite(self, members: Sequence[Member]) -> list[bool]:
+        """Whether all weights of each network are finite numbers."""
+        ...
+
 
 @final
 class ModuleEngine:
@@ -40,6 +44,10 @@ class ModuleEngine:
     ) -> list[tuple[float, float]]:
         """Train each network for one epoch."""
         return [_train(member, epoch) for member, epoch in zip(members, epochs, strict=True)]
+
+    def finite(self, members: Sequence[Member]) -> list[bool]:
+        """Look at each network."""
+        return [finite(member.model) for member in members]
 
 
 def _train(member: Member, epoch: int) -> tuple[float, float]:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Sequence
 from typing import final
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.optim import SGD, Adam, Optimizer
 
 from regrow import engine
-from regrow.engine import Program, Stack, StackOptimizer, program_of
+from regrow.engine import Answers, Program, Stack, StackOptimizer, program_of
 from regrow.lab.assembly import step_settings
-from regrow.lab.data.augment import crop_flip
+from regrow.lab.engines.feed import Feed, Shown
+from regrow.lab.measure import finite
 from regrow.lab.member import Member
 from regrow.loop import Regrower
 from regrow.study.document import Training
@@ -37,32 +38,44 @@ class StackEngine:
         self._models: tuple[nn.Module, ...] = ()
         self._program: Program | None = None
         self._steps: StackOptimizer | None = None
+        self._feed = Feed()
 
     def train_epoch(
         self, members: Sequence[Member], epochs: Sequence[int]
     ) -> list[tuple[float, float]]:
         """Train each network for one epoch."""
         optimizer = self._joined(members)
-        training, device = members[0].training, members[0].device
-        loss_sum = torch.zeros(len(members), dtype=torch.float64, device=device)
-        right = torch.zeros(len(members), dtype=torch.int64, device=device)
+        stack, training = optimizer.stack, members[0].training
+        answers = Answers(len(members), device=members[0].device)
         for member in members:
-            member.model.train()
-        for step, (images, labels) in enumerate(_batches(members, epochs)):
+            if not member.model.training:
+                member.model.train()
+        for step, batch in enumerate(self._feed.epoch(stack, members, epochs)):
             for member, epoch in zip(members, epochs, strict=True):
                 member.set_rate(epoch, step)
-            _tell(members, images, first=step == 0)
-            loss, correct = optimizer.stack.gradients(
-                images, labels, reduction=training.loss_reduction
+            _tell(members, batch, first=step == 0)
+            stack.learn(
+                None if batch.laid else batch.images,
+                batch.labels,
+                answers=answers,
+                reduction=training.loss_reduction,
+                shape=batch.shape,
             )
-            _step(members, optimizer, loss)
-            share = images.shape[1] if training.loss_reduction == "mean" else 1
-            loss_sum += loss.to(torch.float64) * share
-            right += correct
+            _step(members, optimizer, answers)
+        loss_sum, right = answers.sums()
         seen = members[0].seen_in_epoch
         return [
             (one / seen, hits / seen)
             for one, hits in zip(loss_sum.tolist(), right.tolist(), strict=True)
+        ]
+
+    def finite(self, members: Sequence[Member]) -> list[bool]:
+        """Look at the sum of all weights of each, which is no number where one of them is none."""
+        sums = self._joined(members).stack.memory.parameters.flat.detach().sum(1).tolist()
+        # Large weights may have an infinite sum.
+        return [
+            math.isfinite(each) or finite(member.model)
+            for each, member in zip(sums, members, strict=True)
         ]
 
     def _joined(self, members: Sequence[Member]) -> StackOptimizer:
@@ -80,59 +93,33 @@ class StackEngine:
         return self._steps
 
 
-def _batches(members: Sequence[Member], epochs: Sequence[int]) -> Iterator[tuple[Tensor, Tensor]]:
-    """Images (N, B, C, H, W) and labels (N, B) of all networks, each in its own order."""
-    first = members[0]
-    pairs = list(zip(members, epochs, strict=True))
-    order = torch.stack([member.order(epoch) for member, epoch in pairs]).to(first.device)
-    moves = [member.moves(epoch) for member, epoch in pairs]
-    shown = [member.shown(epoch) for member, epoch in pairs]
-    x, y = shown[0]
-    # Without a stream all have the same images, and one call takes those of all.
-    alike = all(images is x and labels is y for images, labels in shown)
-    for batch in order.split(first.training.batch_size, dim=1)[: first.steps_per_epoch]:
-        if alike:
-            images, labels = x[batch], y[batch]
-        else:
-            own = list(zip(shown, batch, strict=True))
-            # Each network's images into their place: stacked afterwards, they would be copied twice.
-            images = x.new_empty(len(own), batch.shape[1], *x.shape[1:])
-            for place, ((there, _), rows) in zip(images, own, strict=True):
-                torch.index_select(there, 0, rows, out=place)
-            labels = torch.stack([there[rows] for (_, there), rows in own])
-        if first.training.augment == "crop-flip":
-            images = torch.stack(
-                [crop_flip(one, move) for one, move in zip(images, moves, strict=True)]
-            )
-        yield images, labels
-
-
-def _tell(members: Sequence[Member], images: Tensor, *, first: bool) -> None:
+def _tell(members: Sequence[Member], batch: Shown, *, first: bool) -> None:
     """Each recipe what its network is about to see: for a gain check that waits, and renewals by what was heard."""
     for number, member in enumerate(members):
         regrower = member.regrower
         if regrower is not None and (first or regrower.awaits_pass):
-            regrower.about_to_pass(images[number])
+            regrower.about_to_pass(batch.of(number))
 
 
-def _step(members: Sequence[Member], optimizer: StackOptimizer, losses: Tensor) -> None:
+def _step(members: Sequence[Member], optimizer: StackOptimizer, answers: Answers) -> None:
     """One step of all networks, with what each does before and after it."""
     limit = members[0].training.clip_grad_norm
     if limit is not None:
         for member in members:
             nn.utils.clip_grad_norm_(member.model.parameters(), limit)
     acting = [
-        (number, member.regrower, loss)
-        for number, (member, loss) in enumerate(zip(members, losses, strict=True))
+        (number, member.regrower)
+        for number, member in enumerate(members)
         if member.regrower is not None
     ]
-    for number, regrower, loss in acting:
-        regrower.tell(loss=loss)
+    for number, regrower in acting:
+        if regrower.awaits_loss:
+            regrower.tell(loss=answers.newest()[number])
         if regrower.watched:
             _show(regrower, optimizer.stack, number)
         regrower.before_step()
     optimizer.step()
-    for _, regrower, _ in acting:
+    for _, regrower in acting:
         regrower.after_step()
 
 
