@@ -18,9 +18,9 @@ from regrow.graph.filters import LayerKind
 from regrow.history import Renewed
 from regrow.lab.arm_recipes import OWN
 from regrow.lab.data import Dataset
+from regrow.lab.measure import mean_squared_error
 from regrow.lab.models import registry as models
 from regrow.lab.models.stridednet import StridedNet
-from regrow.lab.task_loss import mean_squared_error
 from regrow.loop import Regrower, attach
 from regrow.nn import set_start_gain_
 from regrow.partners import Grafter, attach_partners

@@ -1,14 +1,17 @@
-"""What a network is worth: loss, right answers, and the share that a constant answer reaches."""
+"""What a network is worth: its loss, by the name that a stream gives it, right answers, the share of a constant answer.
+
+Stacks have their own arithmetic for the losses (`regrow.engine.loss`).
+"""
 
 from __future__ import annotations
 
 import math
-from typing import Final
+from typing import Final, Literal
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812
 
-from regrow.lab.task_loss import task_loss
 from regrow.study.stream import LossName
 
 _TEST_BATCH: Final = 1024
@@ -32,9 +35,33 @@ def measure(
             found += task_loss(loss, outputs, labels, reduction="sum").to(torch.float64)
             if loss == "cross-entropy":
                 right += int(right_answers(outputs, labels).sum())
-    return finite_or_none(float(found) / len(y)), right / len(
-        y
-    ) if loss == "cross-entropy" else None
+    share = right / len(y) if loss == "cross-entropy" else None
+    return finite_or_none(float(found) / len(y)), share
+
+
+def task_loss(
+    name: LossName, outputs: Tensor, targets: Tensor, *, reduction: Literal["mean", "sum"] = "mean"
+) -> Tensor:
+    """The loss of a batch.
+
+    Args:
+        outputs: Scores of the classes (B, K); or numbers (B, 1) for ``squared``.
+        targets: Classes, int64 (B,); or numbers (B,).
+        reduction: Over the examples.
+
+    Examples:
+        >>> import torch
+        >>> task_loss("squared", torch.tensor([[3.0], [1.0]]), torch.tensor([1.0, 1.0]))
+        tensor(2.)
+    """
+    if name == "squared":
+        return F.mse_loss(outputs.squeeze(1), targets, reduction=reduction)
+    return F.cross_entropy(outputs, targets, reduction=reduction)
+
+
+def mean_squared_error(outputs: Tensor, targets: Tensor) -> Tensor:
+    """`task_loss` of numbers, as recipes that measure on data take it."""
+    return task_loss("squared", outputs, targets)
 
 
 def logits_of(model: nn.Module, x: Tensor) -> Tensor:

@@ -18,8 +18,7 @@ from regrow.graph.slices import rows
 from regrow.health import LayerHealth, inspect
 from regrow.health.data import Batch
 from regrow.lab.assembly import acted_on
-from regrow.lab.measure import finite_or_none
-from regrow.lab.task_loss import mean_squared_error
+from regrow.lab.measure import finite_or_none, mean_squared_error
 from regrow.loop.measure.probe import Probe
 from regrow.study.stream import LossName
 from regrow.study.task_records import HealthRecord

@@ -23,7 +23,7 @@ JudgedBy = Literal["online", "end"]
 
 LossName = Literal["cross-entropy", "squared"]
 """What is learnt: ``cross-entropy``: classes; ``squared``: a number, and a trial is judged by its mean squared error in
-the place of the accuracy. What each is is in `regrow.lab.task_loss`."""
+the place of the accuracy. What each is is in `regrow.lab.measure`."""
 
 
 class TaskStream(BaseModel):

@@ -33,10 +33,10 @@ def made_bits(settings: BitsSettings, *, data_dir: Path | None, cache_dir: Path 
     del data_dir, cache_dir
     import torch  # noqa: PLC0415 # a study file is checked before torch is loaded
 
-    numbers = torch.Generator().manual_seed(0)
+    numbers = torch.Generator("cpu").manual_seed(0)
     shape = (_SHOWN, 1, 1, settings.bits)
     images = torch.randint(2, shape, generator=numbers, device="cpu").float()
-    targets = torch.zeros(_SHOWN)
+    targets = torch.zeros(_SHOWN, device="cpu")
     return Dataset(
         name="bits",
         x_train=images,

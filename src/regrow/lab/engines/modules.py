@@ -8,9 +8,8 @@ from typing import Protocol, final
 import torch
 from torch import Tensor, nn
 
-from regrow.lab.measure import finite, right_answers
+from regrow.lab.measure import finite, right_answers, task_loss
 from regrow.lab.member import Member
-from regrow.lab.task_loss import task_loss
 
 
 class Engine(Protocol):
