@@ -249,8 +249,8 @@ def test_every_measure_of_units_has_a_place_on_the_strip() -> None:
 def test_numbers_of_the_weights_of_a_wide_layer(inputs: int) -> None:
     """Of its products half is worked out; with fewer inputs than units the shorter side is theirs."""
     torch.manual_seed(0)
-    model = nn.Sequential(nn.Linear(inputs, 600), nn.ReLU(), nn.Linear(600, 3))
-    weight = model[0].weight
+    first = nn.Linear(inputs, 600)
+    model, weight = nn.Sequential(first, nn.ReLU(), nn.Linear(600, 3)), first.weight
     with torch.no_grad():
         weight[7], weight[513] = 2 * weight[599], weight[80]
     layer = regrow.inspect(model, torch.randn(8, inputs))["0"]
