@@ -12,6 +12,7 @@ from torch import Tensor, nn
 import regrow
 from health.sick import Cnn, Mlp, images
 from regrow.errors import ConfigError, UnknownNameError
+from regrow.functional import filter_overlap, isometry_deviation
 from regrow.health import MEASURES, OF_UNITS, Comparison, LayerHealth, Thresholds
 
 X, Y = images(200)
@@ -242,3 +243,20 @@ def test_thresholds_are_the_users() -> None:
 
 def test_every_measure_of_units_has_a_place_on_the_strip() -> None:
     assert set(OF_UNITS) == {each.key for each in MEASURES if each.of_units}
+
+
+@pytest.mark.parametrize("inputs", [64, 700])
+def test_numbers_of_the_weights_of_a_wide_layer(inputs: int) -> None:
+    """Of its products half is worked out; with fewer inputs than units the shorter side is theirs."""
+    torch.manual_seed(0)
+    first = nn.Linear(inputs, 600)
+    model, weight = nn.Sequential(first, nn.ReLU(), nn.Linear(600, 3)), first.weight
+    with torch.no_grad():
+        weight[7], weight[513] = 2 * weight[599], weight[80]
+    layer = regrow.inspect(model, torch.randn(8, inputs))["0"]
+    rows = weight.detach().double()
+    deviation = float(isometry_deviation(rows))
+    assert layer.numbers["isometry"] == pytest.approx(deviation, rel=1e-4)
+    overlap = float(filter_overlap(rows).mean())
+    assert layer.numbers["overlap"] == pytest.approx(overlap, rel=1e-4)
+    assert layer.units["duplicate"] == (7, 80, 513, 599)

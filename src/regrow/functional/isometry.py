@@ -108,11 +108,16 @@ def isometry_deviation(weight: FilterRows) -> Float[Tensor, "*S"]:
     wide = weight.to(torch.promote_types(weight.dtype, torch.float32))
     count, length = wide.shape[-2:]
     products = wide @ wide.mT if count <= length else wide.mT @ wide
-    return deviation_of_products(products)
+    return deviation_of_products(products, shorter=products.shape[-1])
 
 
-def deviation_of_products(products: torch.Tensor) -> torch.Tensor:
-    """`isometry_deviation`, where the products of the shorter side are there already, (*S, n, n)."""
+def deviation_of_products(products: torch.Tensor, *, shorter: int) -> torch.Tensor:
+    """`isometry_deviation`, where W W^T or W^T W is there already: their norms and traces are the same.
+
+    Args:
+        products: (*S, n, n).
+        shorter: The smaller of the weight's two sides.
+    """
     squares = products.diagonal(dim1=-2, dim2=-1).sum(-1)
     both = torch.linalg.vector_norm(products, dim=(-2, -1)).square()
-    return (products.shape[-1] * both / squares.square() - 1).clamp(min=0.0)
+    return (shorter * both / squares.square() - 1).clamp(min=0.0)

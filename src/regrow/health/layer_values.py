@@ -8,13 +8,13 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import torch
 from torch import Tensor
 
 from regrow.draw import resolve_initialiser
 from regrow.functional import (
-    isometry_deviation,
     largest_cosine,
     relative_activity,
     relative_gradient,
@@ -29,6 +29,9 @@ from regrow.graph.slices import rows
 from regrow.health.input_reading import InletReading
 from regrow.health.thresholds import Thresholds
 from regrow.health.unit_reading import UnitReading
+
+_MIRRORED: Final = 512
+"""From so many units on it pays to work half of their products out."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,13 +61,26 @@ def weight_values(
     near, length = layer.count // layer.groups, wide.shape[-1]
     blocks = wide.unflatten(0, (layer.groups, near))
     # Once for all that asks for them: of a large layer they take longer than a forward pass.
-    products = blocks @ blocks.mT
+    products = _products(blocks)
     if near > 1 and length >= limits.least_numbers:
         marks["duplicate"] = (largest_cosine(products).flatten() > limits.duplicate).cpu()
         numbers["overlap"] = float(overlap_of_products(products, layer.groups).mean())
-    deviation = deviation_of_products(products) if near <= length else isometry_deviation(blocks)
-    numbers["isometry"] = float(deviation.mean())
+    numbers["isometry"] = float(deviation_of_products(products, shorter=min(near, length)).mean())
     return Values(marks=marks, numbers=numbers)
+
+
+def _products(blocks: Tensor) -> Tensor:
+    """W W^T of each block, (G, n, F) to (G, n, n); of a large one half is worked out, the other half is its mirror."""
+    count = blocks.shape[1]
+    if count < _MIRRORED:
+        return blocks @ blocks.mT
+    found = blocks.new_empty(*blocks.shape[:2], count)
+    width = -(-count // 8)
+    for first in range(0, count, width):
+        part, after = slice(first, first + width), slice(first + width, None)
+        found[:, part, first:] = blocks[:, part] @ blocks[:, first:].mT
+        found[:, after, part] = found[:, part, after].mT
+    return found
 
 
 def fresh_norm(layer: Filters, weight: Tensor) -> float:
