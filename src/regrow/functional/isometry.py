@@ -112,12 +112,7 @@ def isometry_deviation(weight: FilterRows) -> Float[Tensor, "*S"]:
 
 
 def deviation_of_products(products: torch.Tensor, *, shorter: int) -> torch.Tensor:
-    """`isometry_deviation`, where W W^T or W^T W is there already: their norms and traces are the same.
-
-    Args:
-        products: (*S, n, n).
-        shorter: The smaller of the weight's two sides.
-    """
+    """`isometry_deviation` of W W^T or W^T W, whose norms and traces are the same, and the weight's shorter side."""
     squares = products.diagonal(dim1=-2, dim2=-1).sum(-1)
     both = torch.linalg.vector_norm(products, dim=(-2, -1)).square()
     return (shorter * both / squares.square() - 1).clamp(min=0.0)
