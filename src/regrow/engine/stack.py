@@ -183,7 +183,7 @@ class Stack:
         return plan
 
     def heard(self, path: str, network: int) -> Tensor:
-        """What a layer was called with in the last call of `gradients`.
+        """What a layer was called with in the last call of `gradients` or `learn`.
 
         Args:
             path: Of a layer with weights.

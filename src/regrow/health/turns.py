@@ -37,9 +37,8 @@ class Turns:
             self._open.append(reading)
             assert reading.products is not None  # noqa: S101 # or it would not wait
             reading.products.open(everything=not self._taken)
-        if (
-            last
-        ):  # whoever has had no turn is compared on this batch alone, one matrix after the other
+        if last:
+            # Whoever has had no turn is compared on this batch alone, one matrix after the other.
             for reading in self._waiting:
                 assert reading.products is not None  # noqa: S101 # or it would not wait
                 reading.products.once = True

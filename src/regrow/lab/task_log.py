@@ -116,15 +116,12 @@ class TaskLog:
 
     def found(self) -> dict[str, Any]:
         """What was found, by the fields of `TrialResult`."""
+        right = self._stream.loss == "cross-entropy"
         return {
             "tasks": tuple(self._tasks),
             "health": tuple(self._looks),
             "probes": tuple(self._probes),
-            **(
-                {"judged": self.judged}
-                if self._stream.loss == "cross-entropy"
-                else {"judged_loss": self.judged_loss}
-            ),
+            "judged" if right else "judged_loss": self.judged if right else self.judged_loss,
         }
 
     def state_dict(self) -> dict[str, Any]:
