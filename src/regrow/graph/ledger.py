@@ -17,7 +17,7 @@ from torch.multiprocessing.reductions import StorageWeakRef
 
 from regrow.graph.dispatch import address
 from regrow.graph.notes import Derivation, Notes, Place
-from regrow.graph.sets import NAMES
+from regrow.graph.sets import NAMES, squeezed
 
 _SWEEP_EVERY: Final = 256
 
@@ -59,45 +59,58 @@ class Ledger:
         """The names behind a tensor's elements.
 
         Returns:
-            A view of the notes, in the tensor's shape; None where every set is empty. Writing to it changes the notes.
+            To be read, in the tensor's shape; along axes on which they do not change they are mostly one number, by a
+            stride of 0. None where every set is empty.
         """
         notes = self.find(tensor)
-        if notes is None or notes.names is None:
+        if notes is None or notes.present is None:
             return None
         if notes.itemsize != tensor.element_size():
             if notes.blurred is None:
                 raise ReinterpretedError
             return torch.full(tensor.shape, notes.blurred, dtype=NAMES, device="cpu")
-        # The tensor's own strides, laid over its storage's notes: they find the names of a transposed slice of an
-        # expanded view without a rule for any of these.
-        return notes.names.as_strided(*_place(tensor))
+        place = _place(tensor)
+        if notes.row is not None and notes.row[0] == place:
+            return notes.row[1].expand(tensor.shape)
+        return _seen_by(notes, place)
 
     def names_for_writing(self, tensor: Tensor) -> Tensor:
-        """The same view as `names`, but notes are begun where there are none."""
+        """A view of the notes, one name an element of the tensor; begun where there are none."""
         notes = self._of(tensor)
-        if notes.names is None:
+        if notes.laid_out() is None:
             # The first to write decides which type of number the notes count in: empty memory has none of its own.
             notes.itemsize, notes.length = _measure(tensor)
             notes.names = torch.zeros(notes.length, dtype=NAMES, device="cpu")
         if notes.itemsize != tensor.element_size():
             raise ReinterpretedError
-        return notes.names.as_strided(*_place(tensor))
+        notes.row = None
+        return _seen_by(notes, _place(tensor))
 
     def blur(self, tensor: Tensor, name: int) -> None:
         """Give up telling the elements of a tensor's storage apart: one set stands for each of them."""
         notes = self._of(tensor)
-        notes.blurred = name
+        notes.blurred, notes.row = name, None
         notes.names = torch.full((notes.length,), name, dtype=NAMES, device="cpu")
 
     def write(self, tensor: Tensor, names: Tensor | None) -> None:
         """Note the sets behind a tensor's elements, by names that broadcast to its shape; None = all empty."""
         notes = self.find(tensor)
+        small = None if names is None else squeezed(names.expand(tensor.shape), tensor.ndim)
         # For constants no notes are begun: most storages of a run never get any, and the run stays as fast as it is.
-        if names is None or not bool(names.any()):
-            if notes is not None and notes.names is not None:
+        if small is None or not bool(small.any()):
+            if notes is not None and notes.present is not None:
                 self.names_for_writing(tensor).zero_()
             return
-        self.names_for_writing(tensor).copy_(names)
+        notes, place = self._of(tensor), _place(tensor)
+        itemsize, length = _measure(tensor)
+        if length != tensor.numel() or not _is_dense(place) or notes.blurred is not None:
+            self.names_for_writing(tensor).copy_(small)
+            return
+        if notes.present is not None and notes.itemsize != itemsize:
+            raise ReinterpretedError
+        notes.itemsize, notes.length, notes.names = itemsize, length, None
+        # Copied: it may be a view of another tensor's names, or of what these were.
+        notes.row = place, small.to("cpu", NAMES, copy=True)
 
     def note_behind(self, tensor: Tensor, names: Iterable[int]) -> None:
         """Note the sets that flowed into a tensor without elements."""
@@ -307,6 +320,27 @@ def _measure(tensor: Tensor) -> tuple[int, int]:
 
 def _place(tensor: Tensor) -> Place:
     return tuple(tensor.size()), tuple(tensor.stride()), int(tensor.storage_offset())
+
+
+def _seen_by(notes: Notes, place: Place) -> Tensor:
+    """The names of a storage as a tensor that looks at it would see them."""
+    names = notes.laid_out()
+    assert names is not None  # noqa: S101 # the callers have seen to it
+    # The tensor's own strides, laid over its storage's notes: they find the names of a transposed slice of an
+    # expanded view without a rule for any of these.
+    return names.as_strided(*place)
+
+
+def _is_dense(place: Place) -> bool:
+    """Whether a tensor looks at as many elements as it has numbers, each once, without a gap and from the first on."""
+    sizes, strides, offset = place
+    following = 1
+    for stride, size in sorted(zip(strides, sizes, strict=True)):
+        if size > 1:
+            if stride != following:
+                return False
+            following *= size
+    return offset == 0
 
 
 def _span(place: Place) -> tuple[int, int]:

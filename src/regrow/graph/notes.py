@@ -32,7 +32,9 @@ class Notes:
         memory: Keeps the storage's address from being used again while these notes exist.
         itemsize: Bytes an element, of the tensor that was noted first.
         length: Number of elements of the storage.
-        names: For each element the name of its set (see `SetTable`); None = all empty.
+        names: For each element the name of its set (see `SetTable`); None = all empty, or not laid out from `row`.
+        row: The same, where all elements were named at once: the place that was named, and its names with size 1 along
+            each axis on which they do not change. Of a map of a million elements it is a row of channels.
         origins: For each element the number of the model's tensor entry that it copies, -1 = none; None = no entry.
         whole: The model's tensors that this storage holds, themselves or as copies: where each lies in it.
         live: Depends on the example inputs.
@@ -51,6 +53,7 @@ class Notes:
     itemsize: int
     length: int
     names: Tensor | None = None
+    row: tuple[Place, Tensor] | None = None
     behind: set[int] = field(default_factory=set[int])
     origins: Tensor | None = None
     whole: dict[str, Place] = field(default_factory=dict[str, "Place"])
@@ -63,3 +66,16 @@ class Notes:
     by_filter: Tensor | None = None
     stands: Tensor | None = None
     blurred: int | None = None
+
+    @property
+    def present(self) -> Tensor | None:
+        """The names that are there, each at least once; None where none was noted."""
+        return self.names if self.row is None else self.row[1]
+
+    def laid_out(self) -> Tensor | None:
+        """`names`, one an element; None where none was noted."""
+        if self.names is None and self.row is not None:
+            place, small = self.row
+            self.names = small.new_zeros(self.length)
+            self.names.as_strided(*place).copy_(small)
+        return self.names

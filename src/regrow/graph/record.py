@@ -14,7 +14,7 @@ from torch import Tensor
 
 from regrow.graph.filters import LayerKind, NormTensor
 from regrow.graph.ledger import Ledger
-from regrow.graph.sets import NAMES, Offset, SetTable
+from regrow.graph.sets import NAMES, Offset, SetTable, squeezed
 from regrow.graph.users import THE_MODEL, User, Users
 
 
@@ -190,9 +190,9 @@ class Record:
                 continue
             # A tensor without elements can hold no names. On another example it would have elements, so what is known
             # of its memory counts.
-            names = self.ledger.names(tensor) if tensor.numel() else notes.names
+            names = self.ledger.names(tensor) if tensor.numel() else notes.present
             if names is not None:
-                found |= set(torch.unique(names).tolist())
+                found |= set(torch.unique(squeezed(names, names.ndim)).tolist())
             found |= notes.behind
         return found - {0}
 
@@ -272,8 +272,8 @@ class Record:
         found: list[Tensor] = []
         for tensor in tensors_in(call.arguments.values()):
             notes = self.ledger.find(tensor) if tensor.layout == torch.strided else None
-            if notes is not None and notes.names is not None:
-                found.append(notes.names)
+            if notes is not None and notes.present is not None:
+                found.append(notes.present)
             if notes is not None and notes.behind:
                 found.append(torch.tensor(sorted(notes.behind), dtype=NAMES, device="cpu"))
         return found

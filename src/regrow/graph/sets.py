@@ -11,7 +11,7 @@ Tensors of names repeat few values, so every union is worked out once a distinct
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass
 from typing import Final
 
@@ -65,6 +65,7 @@ class SetTable:
         # Answers that are asked for again and again: `single` for each name of each tensor at each call of a function.
         self._parts: dict[int, dict[int, frozenset[int]]] = {0: {}}
         self._singles: dict[int, tuple[int, int] | None] = {}
+        self._united: dict[tuple[Set[int], Reason | None], tuple[int, int]] = {}
         self.unions = 0
         """How often different sets came together."""
         self.meetings = Meetings()
@@ -180,9 +181,21 @@ class SetTable:
         Args:
             why: Remembered as the reason that their layers share a stream, where more than one set comes together.
         """
-        given = set(names) - {0}
+        given = frozenset(names) - {0}
         if len(given) < 2:  # most unions are with nothing, or with oneself
             return next(iter(given), 0)
+        # A model runs in evaluation and in training mode, and most of what meets in one meets in the other.
+        known = self._united.get((given, why))
+        if known is not None:
+            name, differ = known
+            self.unions += differ
+            return name
+        before = self.unions
+        name = self._unite(given, why)
+        self._united[given, why] = name, self.unions - before
+        return name
+
+    def _unite(self, given: Set[int], why: Reason | None) -> int:
         # By plain names: ``x + sigmoid(x)`` brings a set together with itself, which is no union. Its layer would
         # otherwise be said to be summed with itself.
         distinct = sorted({self._plain[name] for name in given})

@@ -1,14 +1,12 @@
 """Who reads whom: run a model once on an example, and follow what every element depends on.
 
-Called once a model, by `attach`, `attach_partners`, the laboratory and users. It runs the model under `graph/twin.py`;
-`graph/assemble.py` makes the wiring of what was written down.
+Called once a model, by `attach`, `attach_partners`, the laboratory and users. `graph/traced_run.py` runs the model
+under the twin; `graph/assemble.py` makes the wiring of what was written down.
 """
 
 from __future__ import annotations
 
-import random
 from collections.abc import Mapping, Sequence, Set
-from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -18,24 +16,15 @@ from torch.nn.parameter import is_lazy
 
 from regrow.errors import TraceError
 from regrow.graph.assemble import assemble
-from regrow.graph.calling import ExampleInputs, call_arguments, is_list_of_tensors, tensors_in
-from regrow.graph.declared import ChannelNorm, note_declared
+from regrow.graph.calling import ExampleInputs
 from regrow.graph.flows import Flow, merged
-from regrow.graph.foreign import mark_inputs
-from regrow.graph.frames import Frames
-from regrow.graph.ledger import Ledger
-from regrow.graph.outlets import OutletFinder, normed_modules
+from regrow.graph.outlets import normed_modules
 from regrow.graph.record import Record
-from regrow.graph.remarks import named_layers
-from regrow.graph.scripted import is_scripted, note_scripted
-from regrow.graph.twin import Twin
-from regrow.graph.undisturbed import RunningModule, undisturbed
+from regrow.graph.scripted import is_scripted
+from regrow.graph.traced_run import begin_record, traced_run
+from regrow.graph.undisturbed import uncollected
 from regrow.graph.wiring import Wiring
 
-_LISTED: Final = (
-    "; a list is taken for the forward's arguments one by one: for a model that takes a list of tensors give a tuple "
-    "with the list in it, example_inputs=([...],)"
-)
 _SCRIPTED: Final = (
     "the model must be an nn.Module whose forward is Python, got TorchScript ({}): trace it as it was before "
     "torch.jit"
@@ -91,7 +80,8 @@ def trace(model: nn.Module, example_inputs: ExampleInputs) -> Wiring:
     model = unwrap(model)
     if is_scripted(model):
         raise TraceError(_SCRIPTED.format(type(model).__name__))
-    return _traced(model, example_inputs, finds=False)[0]
+    with uncollected():
+        return _traced(model, example_inputs, finds=False)[0]
 
 
 def trace_for_evaluation(
@@ -113,7 +103,8 @@ def trace_for_evaluation(
     """
     if is_scripted(model):
         raise TraceError(_SCRIPTED.format(type(model).__name__))
-    return _traced(model, example_inputs, finds=True)
+    with uncollected():
+        return _traced(model, example_inputs, finds=True)
 
 
 def _traced(
@@ -121,8 +112,8 @@ def _traced(
 ) -> tuple[Wiring, dict[str, Flow]]:
     """The wiring of a bare model; with `finds` also where filters leave in evaluation mode, and else no such flows."""
     _refuse_lazy(model)
-    record = _begin(model)
-    outputs, finder = _run(model, example_inputs, record, finds=finds)
+    record = begin_record(model)
+    outputs, finder = traced_run(model, example_inputs, record, finds=finds)
     # Before training adds layers of its own to the record.
     flows = finder.flows() if finds else None
     # One record for both modes. What is used in one of them alone is told apart by what each of them used.
@@ -163,77 +154,6 @@ class _TrainingRun:
     why: str = ""
 
 
-def _begin(model: nn.Module, mute: Set[str] = frozenset()) -> Record:
-    parameters = dict(model.named_parameters())
-    ledger = Ledger({**dict(model.named_buffers()), **parameters})
-    return Record(
-        ledger=ledger,
-        parameters=frozenset(parameters),
-        late_biases=_late_biases(model),
-        mute=mute,
-    )
-
-
-def _run(
-    model: nn.Module,
-    example_inputs: ExampleInputs,
-    record: Record,
-    *,
-    finds: bool = False,
-    forgets: bool = False,
-    training: Set[nn.Module] = frozenset(),
-) -> tuple[list[Tensor], OutletFinder]:
-    """Run the model once and follow it; with `finds`, also where its filters leave (`forgets`: see `OutletFinder`)."""
-
-    def left(module: nn.Module, path: str, given: object, out: object) -> None:
-        note_declared(record, module, path, list(tensors_in(given)), list(tensors_in(out)))
-        note_scripted(record, module, path, list(tensors_in(given)), list(tensors_in(out)))
-
-    running = RunningModule(
-        model,
-        closed=lambda module: isinstance(module, ChannelNorm) or is_scripted(module),
-        left=left,
-    )
-    frames = Frames(model)
-    finder = OutletFinder(record, frames, forgets=forgets)
-    with undisturbed(model, training=lambda module: module in training):
-        args, kwargs = call_arguments(example_inputs)
-        given = list(tensors_in((args, kwargs)))
-        if given and not any(tensor.numel() for tensor in given):
-            raise TraceError(
-                f"example inputs must hold an example, and have no element: {_shapes(given)}"
-            )
-        record.ledger.mark(given, live=True, computed=False)
-        mark_inputs(record, given)
-        frames.install()
-        # Stochastic depth by hand often asks Python's generator, which no mode sees: its state tells that it was asked.
-        dice = random.getstate()
-        try:
-            with running.watching(), finder if finds else nullcontext(), Twin(record, running):
-                output = model(*args, **kwargs)
-        except TraceError:
-            raise
-        except Exception as error:
-            path = running()
-            where = (
-                f"module '{path}' ({_kind_of(model, path)})" if path else "the model's own forward"
-            )
-            listed = _LISTED if is_list_of_tensors(example_inputs) else ""
-            raise TraceError(
-                f"the model must run on the example inputs; {where} raised {type(error).__name__}: {error}{listed}"
-            ) from error
-        finally:
-            frames.remove()
-        finder.drew = finder.drew or random.getstate() != dice
-        outputs = list(tensors_in(output))
-        if not outputs:
-            raise TraceError(
-                f"the model's output must hold a tensor, got {type(output).__name__}: return tensors, or tuples, "
-                "dictionaries or dataclasses of them, or objects that hold them as attributes"
-            )
-    return outputs, finder
-
-
 def _in_training(model: nn.Module, example_inputs: ExampleInputs, record: Record) -> _TrainingRun:
     """Run the model in training mode too, into the same record: what it uses there alone belongs to the wiring.
 
@@ -244,15 +164,17 @@ def _in_training(model: nn.Module, example_inputs: ExampleInputs, record: Record
     options = _in_training_mode(model)
     for modules in options:
         try:
-            outputs, finder = _run(model, example_inputs, record, finds=True, training=modules)
+            outputs, finder = traced_run(
+                model, example_inputs, record, finds=True, training=modules
+            )
             drew = finder.drew
             # Once more, with a record of its own: behind dropout this run knows no filter, which is right for where
             # filters leave and wrong for who reads them.
             if finder.chance:
-                _, finder = _run(
+                _, finder = traced_run(
                     model,
                     example_inputs,
-                    _begin(model),
+                    begin_record(model),
                     finds=True,
                     forgets=True,
                     training=modules,
@@ -341,31 +263,7 @@ def evaluation_flows(
     With `mute`, names of weights that are 0 throughout: what these layers give is a constant, and filters that it is
     added to are alone behind the sum.
     """
-    return _run(model, example_inputs, _begin(model, mute), finds=True)[1].flows()
-
-
-def _shapes(tensors: Sequence[Tensor]) -> str:
-    return ", ".join(str(tuple(each.shape)) for each in tensors)
-
-
-def _late_biases(model: nn.Module) -> dict[str, frozenset[str]]:
-    """By the name of each bias, the weights that some module has with it, by torch's names or in its manner.
-
-    Attention has ``in_proj_bias`` with ``in_proj_weight``.
-    """
-    names = {id(tensor): name for name, tensor in model.named_parameters()}
-    found: dict[str, set[str]] = {}
-    for weight, owners in named_layers(model).items():
-        for owner in owners:
-            bias = names.get(id(owner._parameters.get("bias")))  # pyright: ignore[reportPrivateUsage]
-            if bias is not None:
-                found.setdefault(bias, set()).add(weight)
-    for module in model.modules():
-        for own, tensor in module.named_parameters(recurse=False):
-            weight = getattr(module, f"{own.removesuffix('bias')}weight", None)
-            if own.endswith("bias") and isinstance(weight, nn.Parameter) and weight.ndim > 1:
-                found.setdefault(names[id(tensor)], set()).add(names[id(weight)])
-    return {bias: frozenset(weights) for bias, weights in found.items()}
+    return traced_run(model, example_inputs, begin_record(model, mute), finds=True)[1].flows()
 
 
 def unwrap(model: nn.Module) -> nn.Module:
@@ -399,7 +297,3 @@ def _refuse_lazy(model: nn.Module) -> None:
                 f"every parameter must have its shape, and {name} has none yet: run the model once on an example "
                 "before it is traced"
             )
-
-
-def _kind_of(model: nn.Module, path: str) -> str:
-    return type(model.get_submodule(path)).__name__

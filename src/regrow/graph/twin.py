@@ -203,16 +203,16 @@ class Twin(WatchingMode):
         """The real and imaginary parts of a number, or its bytes: the elements are not those that were noted."""
         for out in call.outputs:
             notes = self._record.ledger.find(out)
-            if notes is None or notes.names is None or notes.blurred is not None:
+            if notes is None or notes.present is None or notes.blurred is not None:
                 continue
             if notes.itemsize == out.element_size():
                 continue
             # Places of the notes and of the elements part here: number 5 of a complex storage's real view is half of
             # element 2. So all that the storage holds becomes one set, which is refused where filters are among it.
             table = self._record.table
-            union = table.union(torch.unique(notes.names).tolist())
+            union = table.union(torch.unique(notes.present).tolist())
             if table.layers_of((union,)):
-                union = self._record.refuse(call, [notes.names], _OTHER_NUMBERS)
+                union = self._record.refuse(call, [notes.present], _OTHER_NUMBERS)
             self._record.ledger.blur(out, union)
 
     def _anything_known(self, call: Call) -> bool:
@@ -220,7 +220,7 @@ class Twin(WatchingMode):
         # By storage and not by element: an operation that writes into a part changes what is known of the whole.
         for tensor in tensors_in(call.arguments.values()):
             notes = self._record.ledger.find(tensor)
-            if notes is not None and notes.names is not None:
+            if notes is not None and notes.present is not None:
                 return True
         return False
 

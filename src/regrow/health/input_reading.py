@@ -15,7 +15,7 @@ from regrow.graph.filters import Filters
 from regrow.graph.plain import is_layer
 from regrow.health.pass_values import PassValues, by_example, exact
 
-_EXAMPLES: Final = 4
+_EXAMPLES: Final = 2
 """So many of a batch, to twice as many, are enough for a gain where each of them has many numbers."""
 
 _NUMBERS: Final = 2**14
