@@ -28,7 +28,8 @@ from regrow.lab.tried import try_model, try_step
 from regrow.lab.weights import read_weights
 from regrow.partners import Grafter
 from regrow.streams import tasks
-from regrow.study.document import DataChoice, at
+from regrow.study.document import DataChoice
+from regrow.study.mistakes import at
 from regrow.study.stream import AT_EACH_TASK
 from regrow.study.trials import TrialSpec
 

@@ -8,7 +8,7 @@ from typing import TypeVar
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from regrow.errors import ConfigError, UnknownNameError
-from regrow.study.document import mistakes
+from regrow.study.mistakes import mistakes
 
 
 class Settings(BaseModel):

@@ -11,7 +11,7 @@ from regrow._named import in_one_line
 from regrow.errors import ConfigError
 from regrow.lab.engines.modules import learn
 from regrow.lab.member import Member
-from regrow.study.document import at
+from regrow.study.mistakes import at
 
 if TYPE_CHECKING:
     from regrow.lab.data import Dataset

@@ -21,13 +21,13 @@ from regrow.study.document import (
     Distillation,
     ModelChoice,
     Study,
-    at,
     check_document,
     check_training,
 )
 from regrow.study.folder import sha256_of
 from regrow.study.keys import set_key
 from regrow.study.known import CONTROLS, Known, filled
+from regrow.study.mistakes import at
 from regrow.study.stream import BitFlipping, refuse_beside_stream
 
 if TYPE_CHECKING:

@@ -1,16 +1,15 @@
 """What a study asks for: one data set, one model, a training, its arms, its seeds, and a grid.
 
 Contents: `Study` and its parts (`DataChoice`, `ModelChoice`, `Training`, `Diagnostics`, `Arm`), and
-`check_document`, which makes a Study from plain data with one clear line for each mistake. `[stream]` is in
-`study/stream.py`. Nothing here imports torch.
+`check_document`, which makes a Study from plain data with one clear line for each mistake (`study/mistakes.py`).
+`[stream]` is in `study/stream.py`. Nothing here imports torch.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Generator, Mapping
-from contextlib import contextmanager
-from typing import Annotated, Any, Final, Literal, Self, TypeVar, cast
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Final, Literal, Self, cast
 
 from pydantic import (
     BaseModel,
@@ -18,15 +17,13 @@ from pydantic import (
     ConfigDict,
     Field,
     SerializerFunctionWrapHandler,
-    ValidationError,
     field_validator,
     model_serializer,
     model_validator,
 )
-from pydantic_core import ErrorDetails
 
-from regrow.errors import ConfigError, RegrowError, UnknownNameError
-from regrow.study.stream import BITS, KINDS, BitFlipping, StreamChoice, makes_examples
+from regrow.study.mistakes import checked
+from regrow.study.stream import BITS, BitFlipping, StreamChoice, makes_examples
 
 LABEL: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_+-]*")
 """What an arm may be called: it becomes part of trial names and of dotted keys."""
@@ -56,9 +53,6 @@ Settings = Annotated[dict[str, Any], BeforeValidator(_scalars)]
 
 class _Part(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
-
-
-_Kind = TypeVar("_Kind", bound=_Part)
 
 
 class DataChoice(_Part):
@@ -200,6 +194,9 @@ class Study(_Part):
     makes its own examples.
     """
 
+    stand_ins: ClassVar = ("first_seed",)
+    """Keys that stand for others in a document."""
+
     name: Annotated[str, Field(pattern=r"\S")]
     note: str = ""
     data: DataChoice
@@ -318,112 +315,9 @@ class Study(_Part):
 
 def check_document(document: Mapping[str, Any], *, where: str) -> Study:
     """Make a study from plain data."""
-    return _checked(Study, document, where=where)
+    return checked(Study, document, where=where)
 
 
 def check_training(values: Mapping[str, Any], *, where: str, path: str = "train") -> Training:
     """Make the training of one arm."""
-    return _checked(Training, values, where=where, prefix=(path,))
-
-
-def _checked(
-    kind: type[_Kind], values: Mapping[str, Any], *, where: str, prefix: tuple[str, ...] = ()
-) -> _Kind:
-    try:
-        return kind.model_validate(dict(values))
-    except ValidationError as error:
-        lines = mistakes(error, kind, where=where, prefix=prefix)
-        raise ConfigError("\n".join(lines)) from None
-
-
-@contextmanager
-def at(where: str) -> Generator[None]:
-    """Say of a mistake where it is: the study's key or the arm that it is in."""
-    try:
-        yield
-    except RegrowError as error:
-        raise ConfigError(f"{where}: {error}") from error
-
-
-def mistakes(
-    error: ValidationError,
-    root: type[BaseModel],
-    *,
-    where: str = "",
-    prefix: tuple[str, ...] = (),
-) -> list[str]:
-    """What is wrong with plain data: ``file: key: what must hold, got what``.
-
-    Args:
-        where: Name of the file or of the command line; empty: left out.
-    """
-    details = error.errors(include_url=False)
-    return list(dict.fromkeys(_line(detail, where, root, prefix=prefix) for detail in details))
-
-
-_TOLD: Final = {
-    "greater_than": "must be above {gt}, got {came!r}",
-    "greater_than_equal": "must be at least {ge}, got {came!r}",
-    "less_than": "must be below {lt}, got {came!r}",
-    "less_than_equal": "must be at most {le}, got {came!r}",
-    "int_type": "must be a whole number, got {came!r}",
-    "int_from_float": "must be a whole number, got {came!r}",
-    "float_type": "must be a number, got {came!r}",
-    "string_type": "must be a text, got {came!r}",
-    "bool_type": "must be true or false, got {came!r}",
-    "finite_number": "must be a finite number, got {came!r}",
-    "list_type": "must be a list, got {came!r}",
-    "tuple_type": "must be a number or a list of numbers, got {came!r}",
-    "dict_type": "must be a table, got {came!r}",
-    "model_type": "must be a table, got {came!r}",
-    "mapping_type": "must be a table, got {came!r}",
-    "literal_error": "must be one of {expected}, got {came!r}",
-    "missing": "is missing",
-    "union_tag_invalid": "kind must be one of {expected_tags}, got {tag!r}",
-    "union_tag_not_found": "kind is missing",
-    "model_attributes_type": "must be a table, got {came!r}",
-    "string_pattern_mismatch": "must hold more than spaces, got {came!r}",
-    "too_short": "must hold at least one entry",
-    "value_error": "{error}",
-}
-"""What is said of each kind of mistake that pydantic finds."""
-
-
-def _line(
-    detail: ErrorDetails, where: str, root: type[BaseModel], *, prefix: tuple[str, ...] = ()
-) -> str:
-    """One mistake as ``file: key: what must hold, got what``."""
-    inside = [str(part) for part in detail["loc"]]
-    # Of a stream pydantic names the kind as if it were a key.
-    location = [
-        *prefix,
-        *(part for n, part in enumerate(inside) if (n, inside[0]) != (1, "stream")),
-    ]
-    if detail["type"] == "extra_forbidden":
-        place = ": ".join(part for part in (where, ".".join(location[:-1])) if part)
-        return str(UnknownNameError("key", location[-1], _known(root, inside[:-1]), where=place))
-    # A large whole number is written in all its digits.
-    context = {
-        key: f"{value:g}" if isinstance(value, float) else value
-        for key, value in detail.get("ctx", {}).items()
-    }
-    told = _TOLD.get(detail["type"], "{msg}")
-    told = told.format(came=detail["input"], msg=detail["msg"], **context)
-    return ": ".join(part for part in (where, ".".join(location), told) if part)
-
-
-def _known(root: type[BaseModel], path: list[str]) -> list[str]:
-    """The keys that may stand at a place of a study file."""
-    parts: dict[str, type[BaseModel]] = {
-        "data": DataChoice,
-        "model": ModelChoice,
-        "train": Training,
-        "diagnostics": Diagnostics,
-        "arms": Arm,
-    }
-    if path[:1] == ["stream"]:
-        return [*KINDS[path[1]].model_fields]
-    found = parts[path[0]] if path else root
-    if found is Arm and path[2:3] == ["distillation"]:
-        found = Distillation
-    return [*found.model_fields, *(["first_seed"] if found is Study else [])]
+    return checked(Training, values, where=where, prefix=(path,))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, ClassVar, Final, Literal, Self, cast, get_args
+from typing import TYPE_CHECKING, Annotated, ClassVar, Final, Literal, Self, cast
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, model_validator
 
@@ -240,11 +240,6 @@ StreamChoice = Annotated[AnyStream, Field(discriminator="kind")]
 """The table `[stream]`."""
 
 _ANY: Final = TypeAdapter[AnyStream](StreamChoice)
-
-KINDS: Final[dict[str, type[TaskStream]]] = {
-    get_args(kind.model_fields["kind"].annotation)[0]: kind for kind in get_args(AnyStream)
-}
-"""The kinds by name."""
 
 
 def makes_examples(stream: object) -> bool:
