@@ -6,7 +6,7 @@ is told apart from what does by the difference of the two; from both follows the
 the process's processor time, one thread. Memory is the most that the process has held above what it held before, in a
 process of its own for each loop.
 
-    OMP_NUM_THREADS=1 python benchmarks/inspect_cost.py [--images 16 64] [--rounds 1] [--out results/inspect-cost]
+    OMP_NUM_THREADS=1 python benchmarks/inspect_cost.py [--images 64 256] [--rounds 2] [--out results/inspect-cost]
 """
 
 from __future__ import annotations
@@ -142,8 +142,8 @@ def table(found: dict[str, dict[int, list[float]]], peaks: dict[str, float]) -> 
 def main() -> None:
     """Measure, print and write the table."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--images", type=int, nargs="+", default=[16, 64])
-    parser.add_argument("--rounds", type=int, default=1)
+    parser.add_argument("--images", type=int, nargs="+", default=[64, 256])
+    parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--out", type=Path)
     parser.add_argument("--peak", help=argparse.SUPPRESS)
     given = parser.parse_args()
