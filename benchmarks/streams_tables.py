@@ -50,11 +50,17 @@ QUESTIONS: Final = (
 BEYOND: Final = {"memo400-low": "memo400", "cmemo300-high": "cmemo300"}
 """Studies of one rate beyond an end of another's grid."""
 
-SGD: Final = "memo400-sgd"
-"""The first stream of the league with plain SGD."""
+SGD: Final = "{}-sgd"
+"""A stream of the league with plain SGD."""
 
-TWO_TASKS: Final = ("warm-start", "noisy")
-"""Streams of two tasks, at one learning rate, judged by the test accuracy at the end."""
+ARMS: Final = "memo400-arms"
+"""Other networks, images and steps in place of renewal, on the first stream of the league."""
+
+ONE_RATE: Final = {
+    "two": ("warm-start", "noisy"),  # two tasks, judged by the test accuracy at the end
+    "permuted28": ("permuted28",),
+}
+"""Streams at one learning rate an arm."""
 
 SHORT: Final = {
     "none": "nothing",
@@ -105,12 +111,7 @@ def entry(row: AtItsRate | None) -> str:
 def league(found: Mapping[str, Results]) -> tuple[list[str], dict[str, Any]]:
     """Arms by the mean share of the gap that they keep over the streams that they were run on."""
     rows = {name: {row.label: row for row in at_their_rates(of)} for name, of in found.items()}
-    control = {
-        each.arm: each
-        for name, of in found.items()
-        if name == CONTROL
-        for each in against_plain(of)
-    }
+    control = of_control(found)
     arms = dict.fromkeys(label for own in rows.values() for label in own)
 
     def standing(label: str) -> float:
@@ -119,27 +120,32 @@ def league(found: Mapping[str, Results]) -> tuple[list[str], dict[str, Any]]:
 
     streams = [name for name in LEAGUE if rows.get(name)]
     heads = [f"{name}, n = {most(rows[name])}" for name in streams]
-    lines = [
-        f"| arm | {' | '.join(heads)} | nothing changes: minus none |",
-        f"|:--|{'--:|' * len(heads)}--:|",
-    ]
+    heads += ["nothing changes: minus none"] if control else []
+    lines = [f"| arm | {' | '.join(heads)} |", f"|:--|{'--:|' * len(heads)}"]
     for label in sorted(arms, key=standing, reverse=True):
         cells = [entry(rows[name].get(label)) for name in streams]
-        last = signed(control[label]) if label in control else ""
-        lines.append(f"| {label} | {' | '.join(cells)} | {last} |")
+        if control:
+            cells.append(signed(control[label]) if label in control else "")
+        lines.append(f"| {label} | {' | '.join(cells)} |")
     numbers = {name: [asdict(row) for row in own.values()] for name, own in rows.items() if own}
-    numbers[CONTROL] = [asdict(each) for each in control.values()]
+    if control:
+        numbers[CONTROL] = [asdict(each) for each in control.values()]
     return lines, numbers
+
+
+def of_control(found: Mapping[str, Results]) -> dict[str, Comparison]:
+    """By arm, what it does where nothing changes; empty where that was not run."""
+    return {each.arm: each for each in against_plain(found[CONTROL])} if CONTROL in found else {}
 
 
 def short(found: Mapping[str, Results]) -> tuple[list[str], dict[str, Any]]:
     """The README's table: accuracy at each arm's own rates, and what it costs where nothing changes."""
     rows = {
         name: {row.label: row for row in at_their_rates(found[name])}
-        for name in (*LEAGUE, SGD)
+        for name in (*LEAGUE, SGD.format(LEAGUE[0]))
         if name in found
     }
-    control = {each.arm: each for each in against_plain(found[CONTROL])} if CONTROL in found else {}
+    control = of_control(found)
     heads = [f"{name}, n = {most(own)}" for name, own in rows.items()]
     lines = [
         f"| what acts | {' | '.join(heads)} | nothing changes: points |",
@@ -176,25 +182,22 @@ def beyond(
     return lines, numbers
 
 
-def by_sgd(of: Results) -> tuple[list[str], dict[str, Any]]:
-    """Arms with plain SGD, each at its own rates, from best to worst."""
+def at_own_rates(of: Results) -> tuple[list[str], dict[str, Any]]:
+    """The arms of one study, each at its own rates, from best to worst."""
     rows = sorted(at_their_rates(of), key=lambda row: row.after or 0.0, reverse=True)
     own = {row.label: row for row in rows}
     lines = [
-        f"| arm, n = {most(own)} | accuracy (rate, share of the gap) | minus none | its units minus picked at random |",
-        "|:--|--:|--:|--:|",
+        f"| arm, n = {most(own)} | accuracy (rate, share of the gap) | minus none |",
+        "|:--|--:|--:|",
     ]
     for row in rows:
-        cells = [
-            "" if each is None else signed(each)
-            for each in (None if row.label == "none" else row.versus, row.chance)
-        ]
-        lines.append(f"| {row.label} | {entry(row)} | {' | '.join(cells)} |")
-    return lines, {SGD: [asdict(row) for row in rows]}
+        versus = None if row.label == "none" else row.versus
+        lines.append(f"| {row.label} | {entry(row)} | {'' if versus is None else signed(versus)} |")
+    return lines, {"rows": [asdict(row) for row in rows]}
 
 
-def two_tasks(found: Mapping[str, Results]) -> tuple[list[str], dict[str, Any]]:
-    """Accuracy at the end, and minus plain training, at one learning rate."""
+def at_one_rate(found: Mapping[str, Results]) -> tuple[list[str], dict[str, Any]]:
+    """Accuracy, and minus plain training, at the one learning rate that each arm has."""
     versus = {name: {each.arm: each for each in against_plain(of)} for name, of in found.items()}
     heads = [
         f"{name}, n = {max(each.numbers.n for each in own.values())} | minus none"
@@ -319,16 +322,22 @@ def main() -> None:
     parser.add_argument("runs", type=Path)
     runs = parser.parse_args().runs
     found = found_in(runs, (*LEAGUE, CONTROL))
-    with_sgd = found_in(runs, (SGD,))
+    by_sgd = found_in(runs, tuple(map(SGD.format, LEAGUE)))
+    sgd = {name: by_sgd[key] for name in LEAGUE if (key := SGD.format(name)) in by_sgd}
     judged = {name: judged_by(of.study.stream).whole for name, of in found.items()}
     for name, (lines, numbers) in {
         "league": league(found),
-        "short": short({**found, **with_sgd}),
+        "short": short({**found, **by_sgd}),
         "beyond": beyond(found, found_in(runs, tuple(BEYOND))),
         "questions": questions(found),
+        **({"sgd": league(sgd), "sgd-questions": questions(sgd)} if sgd else {}),
         **{name: ablation(of) for name, of in found_in(runs, ("ablation",)).items()},
-        **{name.rpartition("-")[2]: by_sgd(of) for name, of in with_sgd.items()},
-        **({"two": two_tasks(two)} if (two := found_in(runs, TWO_TASKS)) else {}),
+        **(
+            {"arms": at_own_rates(found_in(runs, (ARMS,))[ARMS])} if found_in(runs, (ARMS,)) else {}
+        ),
+        **{
+            name: at_one_rate(of) for name, them in ONE_RATE.items() if (of := found_in(runs, them))
+        },
     }.items():
         write_results(RESULTS / f"streams-{name}-tables", {"judged": judged, **numbers}, lines)
         print("\n".join(lines), end="\n\n")
