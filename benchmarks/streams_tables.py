@@ -47,7 +47,12 @@ QUESTIONS: Final = (
 )  # fmt: skip
 """What is asked, and which two arms answer it."""
 
-BEYOND: Final = {"memo400-low": "memo400", "cmemo300-high": "cmemo300"}
+BEYOND: Final = {
+    "memo400-low": "memo400",
+    "cmemo300-high": "cmemo300",
+    "perm14-high": "perm14",
+    "perm14-low": "perm14",
+}
 """Studies of one rate beyond an end of another's grid."""
 
 SGD: Final = "{}-sgd"
