@@ -78,7 +78,7 @@ def written_out(spec: TrialSpec, data: Dataset) -> list[tuple[float, float, floa
             count = len(task.images)
             order = tasks.order(stream, seed=spec.seed, epoch=epoch, images=count, batch_size=size)
             for rows in order.split(size):
-                scores = model(task.images[rows])
+                scores = model(task.images[rows])[:, : task.outputs]
                 loss = F.cross_entropy(scores, task.labels[rows])
                 right += int((scores.argmax(1) == task.labels[rows]).sum())
                 losses += float(loss.detach()) * len(rows)
@@ -87,7 +87,7 @@ def written_out(spec: TrialSpec, data: Dataset) -> list[tuple[float, float, floa
                 loss.backward()
                 optimizer.step()
         with torch.no_grad():
-            answers = model(task.test_images).argmax(1)
+            answers = model(task.test_images)[:, : task.outputs].argmax(1)
         end = float((answers == task.test_labels).double().mean())
         found.append((right / seen, losses / seen, end))
     return found
@@ -99,6 +99,8 @@ STREAMS: dict[str, dict[str, Any]] = {
     "permuted-labels": {"tasks": 3, "epochs": 1, "told": True},
     "stationary": {"tasks": 2, "epochs": 2, "images": 30},
     "warm-start": {"steps": 8},
+    "class-incremental": {"tasks": 3, "steps": 8, "told": True},
+    "interpolated": {"of": "permuted-labels", "tasks": 3, "epochs": 2, "images": 40},
     "noisy": {"tasks": 2, "epochs": 2, "noisy_tasks": 1},
 }
 
@@ -125,8 +127,8 @@ def test_a_stream_is_trained_as_in_a_loop_written_out(
         assert record.online_loss == pytest.approx(loss, rel=1e-4)
         assert record.accuracy == pytest.approx(end, abs=near)
     last = result.tasks[-1]
-    judged = {"warm-start": last.accuracy, "noisy": last.accuracy}
-    assert result.accuracy == judged.get(kind, last.online_accuracy)
+    at_end = {"warm-start", "class-incremental", "interpolated", "noisy"}
+    assert result.accuracy == (last.accuracy if kind in at_end else last.online_accuracy)
     assert result.restarts == (len(expected) - 1 if label == "fresh" else 0)
 
 
@@ -199,18 +201,35 @@ def in_pieces(
     return run_trial(spec, data, checkpoint=file(), engine=engine)
 
 
-@pytest.mark.parametrize(("engine", "label"), crossed(["modules", "stack"], list(ARMS)))
+GOING_ON: dict[str, dict[str, Any]] = {
+    "random-labels": STREAM,
+    "class-incremental": {"kind": "class-incremental", "tasks": 3, "steps": 7},
+    "interpolated": {**STREAM, "kind": "interpolated", "of": "random-labels", "moving": 0.8},
+    "blend": {
+        **STREAM,
+        "kind": "interpolated",
+        "of": "permuted",
+        "moving": 0.8,
+        "how": "blend",
+    },
+}
+
+
+@pytest.mark.parametrize(
+    ("kind", "engine", "label"), crossed(GOING_ON, ["modules", "stack"], list(ARMS))
+)
 def test_a_trial_goes_on_in_mid_stream_bit_for_bit(
-    digits_npz: Path, tmp_path: Path, label: str, engine: EngineName
+    digits_npz: Path, tmp_path: Path, kind: str, label: str, engine: EngineName
 ) -> None:
-    """Within a task, and right before a new one begins (3 epochs a task)."""
-    study = a_study(digits_npz)
+    """Within a task, and right before a new one begins (3 epochs a task; one where the length is said in steps)."""
+    study = a_study(digits_npz, stream=GOING_ON[kind])
     spec, data = spec_of(study, label), dataset_of(study)
     whole = run_trial(spec, data, engine=engine)
-    pieces = in_pieces(spec, data, tmp_path, [2, 3, 6, 10], engine=engine)
+    stops = [1, 2] if kind == "class-incremental" else [2, 3, 6, 10]
+    pieces = in_pieces(spec, data, tmp_path, stops, engine=engine)
     assert without_times(pieces) == without_times(whole)
-    assert len(whole.tasks) == 4
-    assert len(whole.health) == 8
+    assert len(whole.tasks) == GOING_ON[kind]["tasks"]
+    assert len(whole.health) == 2 * len(whole.tasks)
 
 
 def test_the_optimizer_is_carried_over_task_changes(digits_npz: Path, tmp_path: Path) -> None:
@@ -425,15 +444,18 @@ class TestHealth:
 class TestProbe:
     """What a network can still learn, against two networks that are trained by hand."""
 
-    @pytest.mark.parametrize("engine", ["modules", "stack"])
+    @pytest.mark.parametrize(
+        ("engine", "kind"), crossed(["modules", "stack"], ["random-labels", "class-incremental"])
+    )
     def test_the_gap_is_that_of_two_networks_trained_by_hand(
-        self, digits_npz: Path, tmp_path: Path, engine: EngineName
+        self, digits_npz: Path, tmp_path: Path, engine: EngineName, kind: str
     ) -> None:
-        study = a_study(digits_npz, diagnostics={"probe_steps": 3})
+        study = a_study(digits_npz, stream=GOING_ON[kind], diagnostics={"probe_steps": 3})
         spec, data = spec_of(study, "none"), dataset_of(study)
         file = CheckpointFile(tmp_path / "t.ckpt", trial=spec.trial, fingerprint="f", every_s=0.0)
         with pytest.raises(Interrupted):
-            run_trial(spec, data, checkpoint=file, on_epoch=stop_after(6), engine=engine)
+            stop = stop_after(6 if kind == "random-labels" else 2)
+            run_trial(spec, data, checkpoint=file, on_epoch=stop, engine=engine)
         state = file.load()
         assert state is not None
         assert spec.stream is not None
@@ -452,9 +474,11 @@ class TestProbe:
                 optimizer = build_optimizer(spec.train, model)
                 for _ in range(3):
                     optimizer.zero_grad()
-                    F.cross_entropy(model(task.test_images), shuffled).backward()
+                    scores = model(task.test_images)[:, : task.outputs]
+                    F.cross_entropy(scores, shuffled).backward()
                     optimizer.step()
-                losses.append(float(F.cross_entropy(model(task.test_images), shuffled).detach()))
+                scores = model(task.test_images)[:, : task.outputs]
+                losses.append(float(F.cross_entropy(scores, shuffled).detach()))
         known = {each["task"]: each["gap"] for each in state["tasks"]["probes"]}
         assert set(known) == {1, 2}
         assert known[2] == pytest.approx(losses[0] - losses[1], abs=1e-5)
@@ -475,6 +499,9 @@ class TestProbe:
         assert pieces.probes == run_trial(spec, data).probes
 
 
+CLASSES = {"stream": {"kind": "class-incremental", "tasks": 3, "steps": 3}}
+MOVING = {"kind": "interpolated", "of": "permuted", "tasks": 2, "epochs": 1}
+
 MISTAKES: list[tuple[dict[str, Any], str]] = [
     ({"stream": {"kind": "permuted", "tasks": 2}}, r"stream: .*by epochs or by steps.*got neither"),
     ({"stream": {"tasks": 2, "epochs": 1}}, "stream: kind is missing"),
@@ -486,6 +513,25 @@ MISTAKES: list[tuple[dict[str, Any], str]] = [
     ),
     ({"stream": 3}, "stream: must be a table, got 3"),
     ({"stream": {"kind": "warm-start", "epochs": 3}}, "'warm-start' have different numbers"),
+    (
+        {"stream": {"kind": "class-incremental", "tasks": 5, "epochs": 3}},
+        "'class-incremental' have more and more images: .* said by steps, got epochs = 3",
+    ),
+    (
+        {"stream": {"kind": "class-incremental", "tasks": 5, "steps": 3, "group": 0}},
+        r"stream\.group: must be at least 1, got 0",
+    ),
+    (
+        {**CLASSES, "arms": {"a": {"recipe": "restart"}}},
+        "arms.a: recipe 'restart' begins anew where .* of all classes.*'restart-each-task'",
+    ),
+    ({"stream": {**MOVING, "of": "noisy"}}, r"stream\.of: must be one of .*'permuted'"),
+    ({"stream": {**MOVING, "moving": 0.0}}, r"stream\.moving: must be above 0, got 0\.0"),
+    (
+        {"stream": {**MOVING, "of": "random-labels", "how": "blend"}},
+        "how must be 'sample' where of = 'random-labels', .* got 'blend'",
+    ),
+    ({"stream": {**MOVING, "levels": 4}}, "levels is for how = 'blend', got 4 with 'sample'"),
     (
         {"stream": {"kind": "noisy", "tasks": 1, "epochs": 3, "noisy_tasks": 2}},
         r"noisy_tasks must be at most tasks \(1\), got 2",
@@ -533,6 +579,16 @@ def test_a_recipe_that_waits_for_tasks_and_is_not_told_is_noticed(digits_npz: Pa
 
 LATE: list[tuple[dict[str, Any], str]] = [
     ({"stream": {**STREAM, "images": 97}}, r"stream\.images: must be at most 96"),
+    ({"stream": {**MOVING, "images": 97}}, r"stream\.images: must be at most 96"),
+    ({"stream": {**CLASSES["stream"], "tasks": 2}}, r"stream\.group: must be given where 3"),
+    (
+        {
+            **CLASSES,
+            "model": {"name": "convnet"},
+            "arms": {"r": {"recipe": "repr", "settings": {"rank_by": "oracle"}}},
+        },
+        "arm r: recipe 'repr' counts right answers among all classes",
+    ),
     ({"stream": None}, "arm fresh: recipe 'restart-each-task' begins anew with each task"),
 ]
 

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import torch
@@ -16,9 +16,10 @@ from regrow.errors import ConfigError
 from regrow.streams import tasks
 from regrow.streams.task import Task, dice
 from regrow.study.stream import (
-    KINDS,
     AnyStream,
     BitFlipping,
+    ClassIncremental,
+    Interpolated,
     Noisy,
     Permuted,
     PermutedLabels,
@@ -124,6 +125,63 @@ def warm_start(asked: WarmStart, seed: int, index: int) -> Oracle:
     return [x[n] for n in chosen], labels, x_test, y_test
 
 
+def class_incremental(asked: ClassIncremental, seed: int, index: int) -> Oracle:
+    """Class by class in the order of arrival: whose images are there, and what they are called."""
+    x, y, x_test, y_test = lists(DATA)
+    arrived = arrived_by(asked, seed, index)
+
+    def of_those(images: list[Any], labels: list[int]) -> tuple[list[Any], list[int]]:
+        there = [n for n, label in enumerate(labels) if label in arrived]
+        return [images[n] for n in there], [arrived.index(labels[n]) for n in there]
+
+    return *of_those(x, y), *of_those(x_test, y_test)
+
+
+def arrived_by(asked: ClassIncremental, seed: int, index: int) -> list[int]:
+    """The classes that have arrived when a task begins."""
+    count = (CLASSES // asked.tasks if asked.group is None else asked.group) * (index + 1)
+    return shuffled(CLASSES, dice("classes", seed))[:count]
+
+
+BASES: dict[str, Any] = {
+    "random-labels": (RandomLabels, random_labels),
+    "permuted": (Permuted, permuted),
+    "permuted-labels": (PermutedLabels, permuted_labels),
+}
+
+
+def interpolated(asked: Interpolated, seed: int, index: int) -> Oracle:
+    """What the kind's own oracle gives, and the same images by the last task's rule, or levels between the two."""
+    kind, oracle = BASES[asked.of]
+    base = kind(kind=asked.of, tasks=asked.tasks, steps=1, images=asked.images)
+    images, labels, *tested = oracle(base, seed, index)
+    if index == 0:
+        return images, labels, *tested
+    if asked.of == "permuted":
+        x, y, _, _ = lists(DATA)
+        places = shuffled(6, dice("pixels", seed, index - 1))
+        chosen = sampled(asked, seed, index)
+        last = [[[channel[place] for place in places] for channel in x[n]] for n in chosen]
+        last_labels = [y[n] for n in chosen]
+    elif asked.of == "permuted-labels":
+        _, y, _, _ = lists(DATA)
+        names = shuffled(CLASSES, dice("names", seed, index - 1))
+        last, last_labels = images, [names[y[n]] for n in sampled(asked, seed, index)]
+    else:
+        last, last_labels, _, _ = oracle(base, seed, index - 1)
+    if asked.how == "sample":
+        return images + last, labels + last_labels, *tested
+    blocks, count = list(images), asked.levels or 9
+    for level in range(1, count + 1):
+        new = level / (count + 1)
+        for old_image, new_image in zip(last, images, strict=True):
+            both = zip(old_image, new_image, strict=True)
+            blocks.append(
+                [[(1 - new) * a + new * b for a, b in zip(*each, strict=True)] for each in both]
+            )
+    return blocks, labels * (count + 1), *tested
+
+
 def noisy(asked: Noisy, seed: int, index: int) -> Oracle:
     x, y, x_test, y_test = lists(DATA)
     if asked.noisy_tasks is None or index < asked.noisy_tasks:
@@ -194,6 +252,8 @@ ORACLES = {
     PermutedLabels: permuted_labels,
     Stationary: stationary,
     WarmStart: warm_start,
+    ClassIncremental: class_incremental,
+    Interpolated: interpolated,
     Noisy: noisy,
     BitFlipping: bit_flipping,
 }
@@ -208,6 +268,19 @@ CASES: list[AnyStream] = [
     Stationary(kind="stationary", tasks=3, epochs=1, images=9),
     WarmStart(kind="warm-start", steps=9),
     WarmStart(kind="warm-start", steps=9, share=0.25, first_labels="random"),
+    ClassIncremental(kind="class-incremental", tasks=3, steps=5),
+    ClassIncremental(kind="class-incremental", tasks=1, steps=5),
+    ClassIncremental(kind="class-incremental", tasks=2, steps=4, group=1),
+    Interpolated(kind="interpolated", of="random-labels", tasks=3, epochs=3, images=7),
+    Interpolated(kind="interpolated", of="permuted-labels", tasks=3, steps=6, moving=0.9),
+    Interpolated(kind="interpolated", of="permuted", tasks=3, epochs=1, moving=1.0),
+    # A quarter, a half and three quarters of whole numbers are no matter of rounding.
+    Interpolated(
+        kind="interpolated", of="permuted", tasks=3, steps=7, images=9, how="blend", levels=3
+    ),
+    Interpolated(
+        kind="interpolated", of="permuted", tasks=2, epochs=4, how="blend", levels=1, moving=0.3
+    ),
     Noisy(kind="noisy", tasks=2, epochs=3),
     Noisy(kind="noisy", tasks=2, epochs=3, noise=0.6, noisy_tasks=1),
     BitFlipping(kind="bit-flipping", tasks=4, examples=7, units=12),
@@ -233,7 +306,7 @@ def as_lists(task: Task) -> Oracle:
 
 
 def test_every_kind_has_an_oracle_and_a_case() -> None:
-    assert set(ORACLES) == set(KINDS.values()) == {type(case) for case in CASES}
+    assert set(ORACLES) == set(get_args(AnyStream)) == {type(case) for case in CASES}
 
 
 @pytest.mark.parametrize("asked", CASES, ids=lambda asked: asked.kind)
@@ -251,7 +324,9 @@ def test_a_task_is_that_of_the_protocol(asked: AnyStream) -> None:
 @pytest.mark.parametrize("asked", CASES, ids=lambda asked: asked.kind)
 def test_an_epoch_goes_through_the_images_in_its_order(asked: AnyStream) -> None:
     batch = 4
-    count = len(tasks.task(asked, DATA, seed=1, index=1).images)
+    if isinstance(asked, Interpolated):
+        asked = asked.base  # its own order is tried below
+    count = len(tasks.task(asked, DATA, seed=1, index=min(1, asked.tasks - 1)).images)
     found = [
         tasks.order(asked, seed=1, epoch=epoch, images=count, batch_size=batch).tolist()
         for epoch in (1, 2)
@@ -272,6 +347,96 @@ def test_an_epoch_goes_through_the_images_in_its_order(asked: AnyStream) -> None
     numbers = dice("order", 1, 2)
     passes = [place for _ in range(-(-wanted // count)) for place in shuffled(count, numbers)]
     assert found[1] == passes[:wanted]
+
+
+MOVING = [case for case in CASES if isinstance(case, Interpolated)]
+
+
+@pytest.mark.parametrize("asked", MOVING, ids=lambda asked: f"{asked.of}-{asked.how}")
+def test_a_task_moves_in_example_by_example(asked: Interpolated) -> None:
+    """The images of the kind that jumps, each from the part of the task that it is in by then."""
+    batch, own, epochs = 4, asked.images or N, asked.epochs or 1
+    wanted = tasks.images_per_epoch(asked, available=N, batch_size=batch)
+    levels = (asked.levels or 9) if asked.how == "blend" else 1
+    every = wanted * epochs
+    moved = round(asked.moving * every)
+    place = 0
+    for epoch in range(1, 3 * epochs + 1):
+        place = 0 if (epoch - 1) % epochs == 0 else place
+        index = (epoch - 1) // epochs
+        if index == asked.tasks:
+            return
+        count = len(tasks.task(asked, DATA, seed=1, index=index).images)
+        assert count == (own if index == 0 else own * (1 + levels))
+        given: dict[str, Any] = {"seed": 1, "epoch": epoch, "batch_size": batch}
+        found = tasks.order(asked, images=count, **given).tolist()
+        jumps = tasks.order(asked.base, images=own, **given).tolist()
+        numbers = torch.rand(wanted, generator=dice("moved", 1, epoch), dtype=torch.float64)
+        for at, (here, there) in enumerate(zip(found, jumps, strict=True)):
+            block = 0
+            if index and place < moved and asked.how == "blend":
+                block = 1 + place * levels // moved
+            elif index and place < moved:
+                block = int(float(numbers[at]) >= (place + 1) / (moved + 1))
+            assert here == there + own * block
+            place += 1
+
+
+def test_a_task_that_has_moved_in_is_what_it_is_and_half_way_is_half_of_each() -> None:
+    asked = Interpolated(kind="interpolated", of="random-labels", tasks=2, steps=1000, moving=0.4)
+    found = tasks.order(asked, seed=3, epoch=2, images=2 * N, batch_size=10)
+    old = (found >= N).double()
+    assert float(old[4000:].sum()) == 0
+    for part, share in ((old[:400], 0.95), (old[1800:2200], 0.5), (old[3600:4000], 0.05)):
+        # Within five standard deviations.
+        assert abs(float(part.mean()) - share) < 5 * (share * (1 - share) / 400) ** 0.5
+    blend = Interpolated(
+        kind="interpolated", of="permuted", tasks=2, steps=100, how="blend", moving=0.4
+    )
+    levels = tasks.order(blend, seed=3, epoch=2, images=10 * N, batch_size=9) // N
+    assert levels.tolist() == [1 + number // 40 for number in range(360)] + [0] * 540
+
+
+def test_classes_arrive_in_the_seeds_order_and_those_that_have_not_take_no_part() -> None:
+    asked = ClassIncremental(kind="class-incremental", tasks=3, steps=2)
+    orders: set[tuple[int, ...]] = set()
+    for seed in range(40):
+        made = [tasks.task(asked, DATA, seed=seed, index=index) for index in range(3)]
+        assert [each.outputs for each in made] == [1, 2, 3]
+        for each in made:
+            assert set(each.labels.tolist()) == set(range(each.outputs or 0))
+            assert int(each.test_labels.max()) < (each.outputs or 0)
+        # What has arrived stays, by the name that it got.
+        for before, after in pairwise(made):
+            there = {tuple(x.flatten().tolist()): int(y) for x, y in pairs(after)}
+            assert all(there[tuple(x.flatten().tolist())] == y for x, y in pairs(before))
+        orders.add(tuple(shuffled(CLASSES, dice("classes", seed))))
+    assert len(orders) == 6
+
+
+def pairs(task: Task) -> list[tuple[Tensor, int]]:
+    return list(zip(task.images, task.labels.tolist(), strict=True))
+
+
+@pytest.mark.parametrize(
+    ("parts", "told"),
+    [
+        ({"tasks": 2}, r"stream\.group: must be given where 3 classes .* 2 tasks .* got None"),
+        ({"tasks": 2, "group": 2}, r"stream\.group: must be at most 1, for 2 tasks .* got 2"),
+        ({"tasks": 4, "group": 1}, r"stream\.tasks: must be at most 3, the classes, .* got 4"),
+    ],
+)
+def test_classes_that_do_not_go_round_are_told(parts: dict[str, int], told: str) -> None:
+    asked = ClassIncremental.model_validate({"kind": "class-incremental", "steps": 1, **parts})
+    with pytest.raises(ConfigError, match=told):
+        tasks.refuse_data(asked, DATA)
+
+
+def test_a_class_without_images_is_told() -> None:
+    asked = ClassIncremental(kind="class-incremental", tasks=3, steps=1)
+    data = Few(y_test=torch.tensor([2, 2, 1, 1, 2]))
+    with pytest.raises(ConfigError, match="needs test images of every class, and 'a' has none"):
+        tasks.refuse_data(asked, data)
 
 
 def test_seeds_and_tasks_have_random_numbers_of_their_own() -> None:
@@ -305,6 +470,12 @@ def test_what_chance_reaches() -> None:
     assert tasks.chance(drawn, DATA) == 1 / 3
     assert tasks.chance(dealt, DATA) == 6 / 14
     assert tasks.chance(Permuted(kind="permuted", tasks=1, epochs=1), DATA) == 3 / 5
+    # All have arrived by the last task, or two of three.
+    assert tasks.chance(ClassIncremental(kind="class-incremental", tasks=3, steps=1), DATA) == 3 / 5
+    two = ClassIncremental(kind="class-incremental", tasks=2, steps=1, group=1)
+    assert tasks.chance(two, DATA) == 1 / 2
+    moving = Interpolated(kind="interpolated", of="random-labels", tasks=2, steps=1)
+    assert tasks.chance(moving, DATA) == 1 / 3
 
 
 def test_more_images_than_there_are_is_told() -> None:

@@ -15,6 +15,10 @@ Reduction: TypeAlias = Literal["mean", "sum"]
 LossName: TypeAlias = Literal["cross-entropy", "squared"]
 
 
+NO_PART: Final = -1e30
+"""The score of an output that takes no part: below all others, and finite, while its exponential is 0."""
+
+
 class Loss(Protocol):
     """A loss with its memory for one size of batch."""
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from regrow.engine.answers import Answers
 from regrow.engine.layers import Images, Layer, Linear, Setting, layer_of
-from regrow.engine.loss import LOSSES, Loss, LossName, Reduction
+from regrow.engine.loss import LOSSES, NO_PART, Loss, LossName, Reduction
 from regrow.engine.memory import Memory
 from regrow.engine.places import Places
 from regrow.engine.program import Program
@@ -102,17 +102,28 @@ class Plan:
         return found
 
     def learn(
-        self, images: Tensor | None, labels: Tensor, *, reduction: Reduction, answers: Answers
+        self,
+        images: Tensor | None,
+        labels: Tensor,
+        *,
+        reduction: Reduction,
+        answers: Answers,
+        outputs: Tensor | None = None,
     ) -> None:
         """Both passes, and what was answered is kept.
 
         Args:
             images: As for `forward`; None: they lie in `columns` already.
+            outputs: How many of each network's outputs take part, the first, (N,); None: all.
         """
         if images is None:
             self._run()
         else:
             self.forward(images)
+        if outputs is not None:
+            logits = self._last.out
+            places = torch.arange(logits.shape[1], device=logits.device)[:, None]
+            logits.masked_fill_(places >= outputs[:, None, None], NO_PART)
         self._loss.note(labels, reduction=reduction, answers=answers)
         for layer in self._dense.values():
             layer.rates = None

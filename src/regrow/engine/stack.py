@@ -155,6 +155,7 @@ class Stack:
         answers: Answers,
         reduction: Reduction = "mean",
         shape: tuple[int, ...] = (),
+        outputs: Tensor | None = None,
     ) -> None:
         """As `gradients`, and what the networks have answered is judged later.
 
@@ -164,13 +165,17 @@ class Stack:
             answers: Where they are kept.
             reduction: Of the loss.
             shape: Of an image, where `images` is None.
+            outputs: How many of each network's outputs take part, the first, int64 (N,): the others have no share in
+                loss and answer, and get no gradient. None: all.
         """
         with torch.no_grad():
             laid = images is None
             plan = self._own(labels.shape[-1], shape) if laid else self._plan(images, learns=True)
             self._last = plan
             self.memory.show_gradients()
-            plan.learn(images, labels, reduction=reduction, answers=answers)
+            plan.learn(
+                images, labels, reduction=reduction, answers=answers, outputs=outputs
+            )
 
     def _own(self, samples: int, shape: tuple[int, ...]) -> Plan:
         """The plan for batches of each network's own."""

@@ -18,7 +18,7 @@ from regrow.graph.filters import LayerKind
 from regrow.history import Renewed
 from regrow.lab.arm_recipes import OWN
 from regrow.lab.data import Dataset
-from regrow.lab.measure import mean_squared_error
+from regrow.lab.measure import loss_of, mean_squared_error
 from regrow.lab.models import registry as models
 from regrow.lab.models.stridednet import StridedNet
 from regrow.loop import Regrower, attach
@@ -26,6 +26,7 @@ from regrow.nn import set_start_gain_
 from regrow.partners import Grafter, attach_partners
 from regrow.partnership import PartnerRecipe
 from regrow.streams import tasks
+from regrow.streams.task import Task
 from regrow.study.document import Training
 from regrow.study.generator_keys import generator_key
 from regrow.study.trials import TrialSpec
@@ -126,7 +127,7 @@ def attach_recipe(
     recipe: Recipe | None,
     hooks: bool = True,
     wiring: Wiring | None = None,
-    newest: Callable[[], tuple[Tensor, Tensor]] | None = None,
+    newest: Callable[[], Task] | None = None,
 ) -> Regrower | None:
     """Attach a trial's recipe, if it has one.
 
@@ -134,8 +135,8 @@ def attach_recipe(
         data: Recipes that measure on data do so on what is held out of it, else on the first training images.
         hooks: It acts by the optimizer's hooks; else whoever makes the steps calls it.
         wiring: Of the network, where it has been traced; None: it is traced now.
-        newest: Gives the images and classes that are trained on now, where a stream changes them: recipes that measure
-            on data do so on the first of these.
+        newest: Gives the task that is trained on now, where there is a stream: recipes that measure on data do so on
+            the first of its images, by the loss of the outputs that take part.
     """
     if recipe is None:
         return None
@@ -144,8 +145,11 @@ def attach_recipe(
         data.x_train[:CALIBRATION],
         data.y_train[:CALIBRATION],
     )
+    loss = mean_squared_error if spec.loss == "squared" else None
     if newest is not None:
-        examples = lambda: newest()[0][:CALIBRATION], lambda: newest()[1][:CALIBRATION]
+        examples = lambda: newest().images[:CALIBRATION], lambda: newest().labels[:CALIBRATION]
+        if newest().outputs is not None:
+            loss = loss_of(spec.loss, lambda: newest().outputs)
     return attach(
         recipe,
         model,
@@ -154,7 +158,7 @@ def attach_recipe(
         wiring=wiring,
         calibration_inputs=examples[0],
         calibration_targets=examples[1],
-        calibration_loss=mean_squared_error if spec.loss == "squared" else None,
+        calibration_loss=loss,
         total_steps=per_epoch * spec.train.epochs,
         steps_per_epoch=per_epoch,
         layers=acted_on(model),

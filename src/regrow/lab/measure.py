@@ -6,21 +6,30 @@ Stacks have their own arithmetic for the losses (`regrow.engine.loss`).
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Final, Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
-from regrow.study.stream import LossName
+from regrow.study.task_stream import LossName
 
 _TEST_BATCH: Final = 1024
 
 
 def measure(
-    model: nn.Module, x: Tensor, y: Tensor, *, loss: LossName = "cross-entropy"
+    model: nn.Module,
+    x: Tensor,
+    y: Tensor,
+    *,
+    loss: LossName = "cross-entropy",
+    outputs: int | None = None,
 ) -> tuple[float | None, float | None]:
     """Loss and accuracy in evaluation mode.
+
+    Args:
+        outputs: How many of the network's outputs take part, the first; None: all.
 
     Returns:
         Mean loss, None if it is not finite, and the share of right predictions, None where numbers are learnt. A
@@ -31,10 +40,10 @@ def measure(
     right = 0
     with torch.no_grad():
         for images, labels in zip(x.split(_TEST_BATCH), y.split(_TEST_BATCH), strict=True):
-            outputs = model(images)
-            found += task_loss(loss, outputs, labels, reduction="sum").to(torch.float64)
+            scores = model(images)[:, :outputs]
+            found += task_loss(loss, scores, labels, reduction="sum").to(torch.float64)
             if loss == "cross-entropy":
-                right += int(right_answers(outputs, labels).sum())
+                right += int(right_answers(scores, labels).sum())
     share = right / len(y) if loss == "cross-entropy" else None
     return finite_or_none(float(found) / len(y)), share
 
@@ -57,6 +66,21 @@ def task_loss(
     if name == "squared":
         return F.mse_loss(outputs.squeeze(1), targets, reduction=reduction)
     return F.cross_entropy(outputs, targets, reduction=reduction)
+
+
+def loss_of(
+    name: LossName, outputs: Callable[[], int | None]
+) -> Callable[[Tensor, Tensor], Tensor]:
+    """The mean loss of a batch, of the outputs that take part.
+
+    Args:
+        outputs: How many there are, the first, at the time of each call; None: all.
+    """
+
+    def found(scores: Tensor, targets: Tensor) -> Tensor:
+        return task_loss(name, scores[:, : outputs()], targets)
+
+    return found
 
 
 def mean_squared_error(outputs: Tensor, targets: Tensor) -> Tensor:

@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     from regrow.loop import Regrower
     from regrow.streams.task import Task
     from regrow.study.document import Training
-    from regrow.study.stream import AnyStream, LossName
+    from regrow.study.stream import AnyStream
+    from regrow.study.task_stream import LossName
     from regrow.study.trials import TrialSpec
 
 STEP_SHARE = 0.3
@@ -102,6 +103,11 @@ class Member:
             found = tasks.task(stream, self._data, seed=self._seed, index=index)
             self._task = index, found
         return self._task[1]
+
+    def outputs(self, epoch: int) -> int | None:
+        """How many of the network's outputs take part in an epoch, the first; None: all."""
+        stream = self._spec.stream
+        return None if stream is None else self.task(stream, epoch).outputs
 
     def noise_key(self, epoch: int) -> int:
         """The seed of torch's global generator in an epoch, for dropout."""

@@ -14,7 +14,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from regrow.compose import Recipe
-from regrow.criteria import MEASURED
+from regrow.criteria import MEASURED, Signal
 from regrow.errors import ConfigError, NoEffectWarning
 from regrow.graph import Wiring, trace
 from regrow.history import Renewed
@@ -30,7 +30,7 @@ from regrow.partners import Grafter
 from regrow.streams import tasks
 from regrow.study.document import DataChoice
 from regrow.study.mistakes import at
-from regrow.study.stream import AT_EACH_TASK
+from regrow.study.stream import AT_EACH_TASK, ClassIncremental
 from regrow.study.trials import TrialSpec
 
 Found = TypeVar("Found")
@@ -197,6 +197,12 @@ def _rehearse(spec: TrialSpec, network: _Network) -> list[str]:
     for attached in (regrower, grafter):
         if attached is not None:
             attached.detach()
+    if recipe is not None and isinstance(spec.stream, ClassIncremental):
+        if Signal.SILENCED_ACCURACY in recipe.criterion.needs:
+            raise ConfigError(
+                f"arm {spec.label}: recipe '{spec.recipe}' counts right answers among all classes, and in [stream] "
+                "kind 'class-incremental' some have not arrived yet"
+            )
     told = [str(warning.message) for warning in caught]
     if recipe is not None and _waits(recipe) and not (spec.stream and spec.stream.told):
         told.append("acts where a task begins, and nobody tells it: [stream] with told = true does")

@@ -78,6 +78,7 @@ class Run:
         self.crew = Crew(specs, clock=clock) if len(specs) > 1 else None
         first = self.members[0]
         self.records: list[EpochRecord] = []
+        stream = spec.stream
         first.regrower = assembly.attach_recipe(
             spec,
             self.data,
@@ -85,7 +86,7 @@ class Run:
             first.optimizer,
             recipe=self.crew.recipe if self.crew else assembly.arm_recipe(spec, like=like),
             hooks=hooks,
-            newest=None if spec.stream is None else lambda: first.shown(self.epoch + 1),
+            newest=None if stream is None else lambda: first.task(stream, self.epoch + 1),
         )
         if self.crew is not None:
             self.crew.watch(self._report)
@@ -93,7 +94,6 @@ class Run:
             spec, self.data, [(each.model, each.optimizer) for each in self.members]
         )
         self.diagnosis = Diagnosis(spec, first.model, self.data)
-        stream = spec.stream
         self.tasks = None
         if stream is not None:
             self.tasks = TaskLog(
@@ -194,7 +194,8 @@ class Run:
         if self.spec.stream is None:
             return measure(member.model, self.data.x_test, self.data.y_test)
         task = member.task(self.spec.stream, epoch)
-        return measure(member.model, task.test_images, task.test_labels, loss=self.spec.loss)
+        shown = task.test_images, task.test_labels
+        return measure(member.model, *shown, loss=self.spec.loss, outputs=task.outputs)
 
     def _diagnose(self, epoch: int) -> float:
         """Look at the networks beside their accuracy: the seconds that it took."""

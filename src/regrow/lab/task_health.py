@@ -17,10 +17,10 @@ from regrow.graph import Filters, Wiring, trace
 from regrow.graph.slices import rows
 from regrow.health import LayerHealth, inspect
 from regrow.health.data import Batch
+from regrow.health.gradients import Loss
 from regrow.lab.assembly import acted_on
-from regrow.lab.measure import finite_or_none, mean_squared_error
+from regrow.lab.measure import finite_or_none
 from regrow.loop.measure.probe import Probe
-from regrow.study.stream import LossName
 from regrow.study.task_records import HealthRecord
 
 DORMANT: Final = 0.1
@@ -40,18 +40,9 @@ class TaskHealth:
         model: A network of the trial's kind.
         example: Two images.
         ranks: Besides, what `regrow.inspect` finds: ranks of what the units give, units that rarely fire, steps.
-        loss: Whose step that is.
     """
 
-    def __init__(
-        self,
-        model: nn.Module,
-        example: Tensor,
-        *,
-        ranks: bool = False,
-        loss: LossName = "cross-entropy",
-    ) -> None:
-        self._loss = mean_squared_error if loss == "squared" else None
+    def __init__(self, model: nn.Module, example: Tensor, *, ranks: bool = False) -> None:
         kinds = acted_on(model) or ("conv", "linear")
         self._filters: tuple[Filters, ...] = ()
         self._wiring: Wiring | None = None
@@ -65,7 +56,13 @@ class TaskHealth:
         self.layers = {filters.path: filters.count for filters in self._filters}
 
     def look(
-        self, model: nn.Module, shown: Batch, optimizer: Optimizer, *, task: int
+        self,
+        model: nn.Module,
+        shown: Batch,
+        optimizer: Optimizer,
+        *,
+        task: int,
+        loss: Loss | None = None,
     ) -> list[HealthRecord]:
         """Look at a network.
 
@@ -73,6 +70,7 @@ class TaskHealth:
             shown: Test images of the task, and their labels.
             optimizer: What trains the network.
             task: Its number, from 1.
+            loss: Whose step is looked at; None: cross-entropy of all outputs.
 
         Edge cases:
             A layer that no place in the network hears apart from others has no shares.
@@ -82,7 +80,7 @@ class TaskHealth:
         more: Mapping[str, LayerHealth] = {}
         if self._wiring is not None:
             asked: dict[str, Any] = {"optimizer": optimizer, "wiring": self._wiring}
-            asked |= {"targets": shown.targets, "loss": self._loss}
+            asked |= {"targets": shown.targets, "loss": loss}
             more = {each.path: each for each in inspect(model, shown.inputs, **asked).layers}
         seen: dict[str, Observation] = {}
         with suppress(ConfigError):  # no layer can be heard apart

@@ -13,7 +13,7 @@ from torch.optim import Optimizer
 
 from regrow.health.data import Batch
 from regrow.health.probe import probe_gap
-from regrow.lab.measure import finite, finite_or_none
+from regrow.lab.measure import finite, finite_or_none, loss_of
 from regrow.lab.task_health import EXAMPLES, TaskHealth
 from regrow.streams import tasks
 from regrow.streams.task import Source, Task
@@ -50,7 +50,7 @@ class TaskLog:
     ) -> None:
         self._stream, self._source, self._seed = stream, source, seed
         self._probe_steps = asked.probe_steps
-        self._health = TaskHealth(model, source.x_train[:2], ranks=asked.ranks, loss=stream.loss)
+        self._health = TaskHealth(model, source.x_train[:2], ranks=asked.ranks)
         self.layers = self._health.layers
         self.chance = tasks.chance(stream, source)
         self._tasks: list[TaskRecord] = []
@@ -64,9 +64,11 @@ class TaskLog:
             number = self._stream.task_of(epoch)
             images, labels = task.test_images[:EXAMPLES], task.test_labels[:EXAMPLES]
             shown, steps = Batch(inputs=images, targets=labels), self._probe_steps
-            self._looks += self._health.look(model, shown, optimizer, task=number)
+            plain = self._stream.loss == "cross-entropy" and task.outputs is None
+            loss = None if plain else loss_of(self._stream.loss, lambda: task.outputs)
+            self._looks += self._health.look(model, shown, optimizer, task=number, loss=loss)
             if steps:
-                gap, _ = probe_gap(model, shown, loss=None, optimizer=optimizer, steps=steps)
+                gap, _ = probe_gap(model, shown, loss=loss, optimizer=optimizer, steps=steps)
                 self._probes.append(ProbeRecord(task=number, gap=finite_or_none(gap)))
         return time.perf_counter() - started
 

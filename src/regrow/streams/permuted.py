@@ -9,12 +9,17 @@ from regrow.streams.task import Source, Task, dice, drawn
 from regrow.study.stream import Permuted
 
 
-def task(settings: Permuted, source: Source, *, seed: int, index: int) -> Task:
-    """Images drawn for the task, and the test images, with their pixels in the task's order.
+def task(
+    settings: Permuted, source: Source, *, seed: int, index: int, rule: int | None = None
+) -> Task:
+    """Images drawn for the task, and the test images, with their pixels in the task's order, or in that of another.
 
         new[..., p] = old[..., order[p]],    p over the H * W positions, row by row; the same in all channels
 
     The first task is permuted as well: all tasks are equally hard.
+
+    Args:
+        rule: Number of the task whose order it is; None: its own.
 
     Source:
         Goodfellow et al., "An Empirical Investigation of Catastrophic Forgetting in Gradient-Based Neural Networks",
@@ -22,8 +27,8 @@ def task(settings: Permuted, source: Source, *, seed: int, index: int) -> Task:
         and Kumar, Marklund, Van Roy, CoLLAs 2024 (10,000 images, one pass, batches of 16).
     """
     images, labels = drawn(source, settings.images, dice("images", seed, index))
-    pixels = images[0, 0].numel()
-    places = torch.randperm(pixels, generator=dice("pixels", seed, index), device="cpu")
+    pixels, own = images[0, 0].numel(), index if rule is None else rule
+    places = torch.randperm(pixels, generator=dice("pixels", seed, own), device="cpu")
     return Task(
         images=_permuted(images, places),
         labels=labels,

@@ -8,18 +8,23 @@ from regrow.streams.task import Source, Task, dice, drawn
 from regrow.study.stream import PermutedLabels
 
 
-def task(settings: PermutedLabels, source: Source, *, seed: int, index: int) -> Task:
+def task(
+    settings: PermutedLabels, source: Source, *, seed: int, index: int, rule: int | None = None
+) -> Task:
     """Images drawn for the task; class k is called names[k] there, in training and in the test.
 
     What the hidden layers have learnt stays of use, only the output is to be learnt anew.
+
+    Args:
+        rule: Number of the task whose names they are; None: its own.
 
     Source:
         Elsayed, Mahmood, "Addressing Loss of Plasticity and Catastrophic Forgetting in Continual Learning", ICLR 2024
         (label-permuted EMNIST and CIFAR-10: 2,500 steps of batch 1).
     """
     images, labels = drawn(source, settings.images, dice("images", seed, index))
-    names = torch.randperm(len(source.classes), generator=dice("names", seed, index), device="cpu")
-    names = names.to(labels.device)
+    numbers = dice("names", seed, index if rule is None else rule)
+    names = torch.randperm(len(source.classes), generator=numbers, device="cpu").to(labels.device)
     return Task(
         images=images,
         labels=names[labels],

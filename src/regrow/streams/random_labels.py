@@ -8,11 +8,16 @@ from regrow.streams.task import Source, Task, dice, drawn
 from regrow.study.stream import RandomLabels
 
 
-def task(settings: RandomLabels, source: Source, *, seed: int, index: int) -> Task:
+def task(
+    settings: RandomLabels, source: Source, *, seed: int, index: int, rule: int | None = None
+) -> Task:
     """The images of the seed, with labels of the task; it is tested on what it is trained on.
 
     Each task must be learnt by heart, and none is easier than another: whatever is lost from task to task is the
     network's ability to learn.
+
+    Args:
+        rule: Number of the task whose labels they are; None: its own.
 
     Source:
         Lyle, Rowland, Dabney, "Understanding and Preventing Capacity Loss in Reinforcement Learning", ICLR 2022;
@@ -20,7 +25,7 @@ def task(settings: RandomLabels, source: Source, *, seed: int, index: int) -> Ta
         CoLLAs 2024, whose released code shuffles the true labels (``labels = "dealt"``).
     """
     images, labels = drawn(source, settings.images, dice("images", seed))
-    numbers = dice("labels", seed, index)
+    numbers = dice("labels", seed, index if rule is None else rule)
     if settings.labels == "drawn":
         new = torch.randint(len(source.classes), (len(labels),), generator=numbers, device="cpu")
     else:

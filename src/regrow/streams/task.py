@@ -50,12 +50,15 @@ class Task:
         labels: Their classes, int64 (n,); the numbers to be learnt, float32 (n,), where the stream's loss is squared.
         test_images: What is tested on when the task ends.
         test_labels: Their classes or numbers.
+        outputs: How many of the network's outputs take part, the first: the others are of classes that have not arrived
+            yet. None: all.
     """
 
     images: Tensor
     labels: Tensor
     test_images: Tensor
     test_labels: Tensor
+    outputs: int | None = None
 
 
 def dice(purpose: str, seed: int, index: int = 0) -> torch.Generator:

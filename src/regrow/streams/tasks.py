@@ -15,6 +15,8 @@ from torch import Tensor
 from regrow.errors import ConfigError
 from regrow.streams import (
     bit_flipping,
+    class_incremental,
+    interpolated,
     noisy,
     permuted,
     permuted_labels,
@@ -24,6 +26,7 @@ from regrow.streams import (
 )
 from regrow.streams.task import Source, Task, dice
 from regrow.study import stream as asked
+from regrow.study.task_stream import TaskStream
 
 _TASKS: Final[dict[type[Any], Callable[..., Task]]] = {
     asked.RandomLabels: random_labels.task,
@@ -31,6 +34,8 @@ _TASKS: Final[dict[type[Any], Callable[..., Task]]] = {
     asked.PermutedLabels: permuted_labels.task,
     asked.Stationary: stationary.task,
     asked.WarmStart: warm_start.task,
+    asked.ClassIncremental: class_incremental.task,
+    asked.Interpolated: interpolated.task,
     asked.Noisy: noisy.task,
     asked.BitFlipping: bit_flipping.task,
 }
@@ -59,12 +64,13 @@ def task(settings: asked.AnyStream, source: Source, *, seed: int, index: int) ->
 
 
 def order(
-    settings: asked.TaskStream, *, seed: int, epoch: int, images: int, batch_size: int
+    settings: TaskStream, *, seed: int, epoch: int, images: int, batch_size: int
 ) -> Tensor:
     """The places of the images of a task in the order in which an epoch trains on them.
 
     A random order of all; where the task's length is said in steps, as many such orders one behind the other as it
-    takes, cut off behind the last step. Examples of `bit-flipping` are met as they were made, for bits flip in between.
+    takes, cut off behind the last step. Examples of `bit-flipping` are met as they were made, for bits flip in between;
+    of `interpolated` the same images are met as of the kind that its tasks are of, each as the task has it by then.
 
     Args:
         settings: What the study says of the stream.
@@ -78,15 +84,22 @@ def order(
     """
     if isinstance(settings, asked.BitFlipping):
         return torch.arange(images, device="cpu")
-    numbers = dice("order", seed, epoch)
-    wanted = images if settings.steps is None else settings.steps * batch_size
-    passes = [
-        torch.randperm(images, generator=numbers, device="cpu") for _ in range(-(-wanted // images))
-    ]
-    return torch.cat(passes)[:wanted]
+
+    def places(count: int) -> Tensor:
+        numbers = dice("order", seed, epoch)
+        wanted = count if settings.steps is None else settings.steps * batch_size
+        passes = [
+            torch.randperm(count, generator=numbers, device="cpu")
+            for _ in range(-(-wanted // count))
+        ]
+        return torch.cat(passes)[:wanted]
+
+    if isinstance(settings, asked.Interpolated):
+        return interpolated.order(settings, places, seed=seed, epoch=epoch, images=images)
+    return places(images)
 
 
-def images_per_epoch(settings: asked.TaskStream, *, available: int, batch_size: int) -> int:
+def images_per_epoch(settings: TaskStream, *, available: int, batch_size: int) -> int:
     """How many images an epoch trains on, each as often as it is met; the same in all epochs.
 
     Args:
@@ -104,8 +117,10 @@ def images_per_epoch(settings: asked.TaskStream, *, available: int, batch_size: 
     return getattr(settings, "images", None) or available
 
 
-def refuse_data(settings: asked.TaskStream, source: Source) -> None:
+def refuse_data(settings: TaskStream, source: Source) -> None:
     """Refuse a stream that asks for more than there is."""
+    if isinstance(settings, asked.ClassIncremental):
+        class_incremental.refuse_classes(settings, source)
     wanted: Any = getattr(settings, "images", None)
     available = len(source.x_train)
     if wanted is not None and wanted > available:
@@ -114,13 +129,17 @@ def refuse_data(settings: asked.TaskStream, source: Source) -> None:
         )
 
 
-def chance(settings: asked.TaskStream, source: Source) -> float | None:
+def chance(settings: TaskStream, source: Source) -> float | None:
     """What a network reaches that has learnt nothing: the share of the commonest class, or 1 / K of drawn labels.
 
     None where numbers are learnt, of which each seed has its own.
     """
     if settings.loss == "squared":
         return None
+    if isinstance(settings, asked.ClassIncremental):
+        return class_incremental.chance(settings, source)
+    if isinstance(settings, asked.Interpolated):
+        return chance(settings.base, source)
     if isinstance(settings, asked.RandomLabels) and settings.labels == "drawn":
         return 1 / len(source.classes)
     counted = source.y_train if isinstance(settings, asked.RandomLabels) else source.y_test

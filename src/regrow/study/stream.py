@@ -6,100 +6,19 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, ClassVar, Final, Literal, Self, cast
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, model_validator
+from pydantic import Field, TypeAdapter, model_validator
 
 from regrow.errors import ConfigError
+from regrow.study.task_stream import JudgedBy, LossName, Sampled, TaskStream
 
 if TYPE_CHECKING:
     from regrow.study.document import Training
 
-JudgedBy = Literal["online", "end"]
-"""What a trial is judged by, in the last tenth of its tasks: ``online``: its right answers, each before the update;
-``end``: the accuracy on the task's test images when the task ends."""
 
-LossName = Literal["cross-entropy", "squared"]
-"""What is learnt: ``cross-entropy``: classes; ``squared``: a number, and a trial is judged by its mean squared error in
-the place of the accuracy. What each is is in `regrow.lab.measure`."""
-
-
-class TaskStream(BaseModel):
-    """What all kinds have in common.
-
-    Attributes:
-        tasks: How many tasks follow each other.
-        epochs: Length of a task in passes over its images; or
-        steps: in optimizer steps: as many random orders of its images as it takes, and one epoch in the records.
-        told: Whether a recipe is told when a task begins (but for the first).
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
-
-    judged_by: ClassVar[JudgedBy] = "online"
-    loss: ClassVar[LossName] = "cross-entropy"
-
-    tasks: int = Field(ge=1)
-    epochs: int | None = Field(default=None, ge=1)
-    steps: int | None = Field(default=None, ge=1)
-    told: bool = False
-
-    @model_validator(mode="after")
-    def _one_length(self) -> Self:
-        if (self.epochs is None) == (self.steps is None):
-            given = "neither" if self.epochs is None else f"{self.epochs} and {self.steps}"
-            raise ValueError(
-                f"the length of a task is said by epochs or by steps, one of them, got {given}"
-            )
-        return self
-
-    @property
-    def epochs_per_task(self) -> int:
-        """Epochs of the records in a task."""
-        return self.epochs or 1
-
-    @property
-    def epochs_in_all(self) -> int:
-        """Epochs of the records in a trial."""
-        return self.tasks * self.epochs_per_task
-
-    @property
-    def judged_tasks(self) -> int:
-        """How many tasks at the end a trial is judged by: a tenth of them, at least one."""
-        return math.ceil(self.tasks / 10)
-
-    def task_of(self, epoch: int) -> int:
-        """The task that an epoch is in, both counted from 1.
-
-        Examples:
-            >>> stream = Permuted(kind="permuted", tasks=3, epochs=2)
-            >>> [stream.task_of(epoch) for epoch in range(1, 7)]
-            [1, 1, 2, 2, 3, 3]
-        """
-        return (epoch - 1) // self.epochs_per_task + 1
-
-    def ends_task(self, epoch: int) -> bool:
-        """Whether a task ends with an epoch."""
-        return epoch % self.epochs_per_task == 0
-
-    def begins_task(self, epoch: int) -> bool:
-        """Whether another task than the last one begins with an epoch: not with the first."""
-        return epoch > 1 and (epoch - 1) % self.epochs_per_task == 0
-
-
-class _Sampled(TaskStream):
-    """Kinds that draw their images.
-
-    Attributes:
-        images: How many training images a task has; None: all.
-    """
-
-    images: int | None = Field(default=None, ge=1)
-
-
-class RandomLabels(_Sampled):
+class RandomLabels(Sampled):
     """Labels that say nothing: each task is to be learnt by heart.
 
     Attributes:
@@ -111,7 +30,7 @@ class RandomLabels(_Sampled):
     labels: Literal["drawn", "dealt"] = "drawn"
 
 
-class Permuted(_Sampled):
+class Permuted(Sampled):
     """The same classes, seen through another permutation of the pixels in each task.
 
     Attributes:
@@ -121,7 +40,7 @@ class Permuted(_Sampled):
     kind: Literal["permuted"]
 
 
-class PermutedLabels(_Sampled):
+class PermutedLabels(Sampled):
     """The same images, with the classes' names exchanged in each task.
 
     Attributes:
@@ -131,7 +50,7 @@ class PermutedLabels(_Sampled):
     kind: Literal["permuted-labels"]
 
 
-class Stationary(_Sampled):
+class Stationary(Sampled):
     """Nothing changes: the control for streams whose images are drawn anew.
 
     Attributes:
@@ -164,6 +83,72 @@ class WarmStart(TaskStream):
                 f"epochs = {self.epochs}"
             )
         return self
+
+
+class ClassIncremental(TaskStream):
+    """Classes arrive in groups, in an order of the seed: each task has the images of all that have arrived.
+
+    Attributes:
+        steps: Of a task. There are more images from task to task, and as many steps.
+        group: Classes that arrive with each task; None: all of them, evenly over the tasks.
+    """
+
+    judged_by: ClassVar[JudgedBy] = "end"
+
+    kind: Literal["class-incremental"]
+    group: int | None = Field(default=None, ge=1)
+
+    @model_validator(mode="after")
+    def _in_steps(self) -> Self:
+        if self.steps is None:
+            raise ValueError(
+                "the tasks of 'class-incremental' have more and more images: their length must be said by steps, got "
+                f"epochs = {self.epochs}"
+            )
+        return self
+
+
+class Interpolated(Sampled):
+    """Tasks of another kind, each of which moves in from the one before, bit by bit.
+
+    Attributes:
+        images: As of that kind.
+        of: The kind that the tasks are of.
+        moving: Share of a task's steps, its first ones, in which it moves from the last task to what it is.
+        how: ``sample``: each image as the last task or as this one has it, by chance, more and more as this one;
+            ``blend``: each pixel between what the two have.
+        levels: Of a blend, between the two tasks. None: 9.
+    """
+
+    judged_by: ClassVar[JudgedBy] = "end"
+
+    kind: Literal["interpolated"]
+    of: Literal["random-labels", "permuted", "permuted-labels"]
+    moving: float = Field(default=0.5, gt=0, le=1)
+    how: Literal["sample", "blend"] = "sample"
+    levels: int | None = Field(default=None, ge=1)
+
+    @model_validator(mode="after")
+    def _blends_pixels(self) -> Self:
+        if self.how == "blend" and self.of != "permuted":
+            raise ValueError(
+                f"how must be 'sample' where of = '{self.of}', for a label is a class and has nothing between it and "
+                "another, got 'blend'"
+            )
+        if self.how == "sample" and self.levels is not None:
+            raise ValueError(f"levels is for how = 'blend', got {self.levels} with 'sample'")
+        return self
+
+    @property
+    def base(self) -> RandomLabels | Permuted | PermutedLabels:
+        """The stream of the same tasks that change at once."""
+        kinds = {
+            "random-labels": RandomLabels,
+            "permuted": Permuted,
+            "permuted-labels": PermutedLabels,
+        }
+        common = self.model_dump(include={"tasks", "epochs", "steps", "told", "images"})
+        return kinds[self.of].model_validate({"kind": self.of, **common})
 
 
 class Noisy(TaskStream):
@@ -235,7 +220,17 @@ class BitFlipping(TaskStream):
 AT_EACH_TASK: Final = "restart-each-task"
 """The recipe that a stream's other arms are measured by: a fresh network for each task."""
 
-AnyStream = RandomLabels | Permuted | PermutedLabels | Stationary | WarmStart | Noisy | BitFlipping
+AnyStream = (
+    RandomLabels
+    | Permuted
+    | PermutedLabels
+    | Stationary
+    | WarmStart
+    | ClassIncremental
+    | Interpolated
+    | Noisy
+    | BitFlipping
+)
 StreamChoice = Annotated[AnyStream, Field(discriminator="kind")]
 """The table `[stream]`."""
 
@@ -284,6 +279,12 @@ def refuse_beside_stream(
     for holds, what in ((networks, "trains several networks"), (teachers, "has teachers")):
         if holds:
             raise ConfigError(f"{where}: {what}, which a study with a stream cannot")
+    if recipe == "restart" and isinstance(stream, ClassIncremental):
+        raise ConfigError(
+            f"{where}: recipe 'restart' begins anew where a network is no better than the commonest of all classes, "
+            f"and in [stream] kind 'class-incremental' a task has some of them; '{AT_EACH_TASK}' begins anew with "
+            "each task"
+        )
     if stream.loss == "cross-entropy":
         return
     if training.held_out:

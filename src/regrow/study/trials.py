@@ -28,7 +28,8 @@ from regrow.study.keys import MISSING, parse_setting, path_of, value_at, written
 from regrow.study.known import Known
 from regrow.study.records import ArmRecord
 from regrow.study.relations import arm_records
-from regrow.study.stream import AnyStream, LossName
+from regrow.study.stream import AnyStream
+from regrow.study.task_stream import LossName
 
 MANY: Final = 12
 """As many values or cells as a message names."""

@@ -55,9 +55,12 @@ def _train(member: Member, epoch: int) -> tuple[float, float]:
     loss_sum = torch.zeros((), dtype=torch.float64, device="cpu")
     right = torch.zeros((), dtype=torch.int64, device="cpu")
     model.train()
+    part = member.outputs(epoch)
     for step, (batch, images, labels) in enumerate(member.batches(epoch)):
         member.set_rate(epoch, step)
         outputs = model(images)
+        if part is not None:
+            outputs = outputs[:, :part]
         loss = learn(member, outputs, batch, images, labels)
         share = len(batch) if member.training.loss_reduction == "mean" else 1
         loss_sum += loss.to(torch.float64) * share

@@ -6,7 +6,8 @@ import math
 from collections.abc import Sequence
 from typing import final
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 from torch.optim import SGD, Adam, Optimizer
 
 from regrow import engine
@@ -47,6 +48,7 @@ class StackEngine:
         optimizer = self._joined(members)
         stack, training = optimizer.stack, members[0].training
         answers = Answers(len(members), device=members[0].device)
+        outputs = _outputs(members, epochs)
         for member in members:
             if not member.model.training:
                 member.model.train()
@@ -60,6 +62,7 @@ class StackEngine:
                 answers=answers,
                 reduction=training.loss_reduction,
                 shape=batch.shape,
+                outputs=outputs,
             )
             _step(members, optimizer, answers)
         loss_sum, right = answers.sums()
@@ -91,6 +94,15 @@ class StackEngine:
             self._steps = stack_optimizer(members[0].training, stack, optimizers)
             self._models = models
         return self._steps
+
+
+def _outputs(members: Sequence[Member], epochs: Sequence[int]) -> Tensor | None:
+    """How many outputs of each network take part, (N,), where not all of them do."""
+    found = [member.outputs(epoch) for member, epoch in zip(members, epochs, strict=True)]
+    known = [count for count in found if count is not None]
+    if len(known) < len(found):
+        return None  # they are of one stream: all have a number, or none
+    return torch.tensor(known, device=members[0].device)
 
 
 def _tell(members: Sequence[Member], batch: Shown, *, first: bool) -> None:
