@@ -5,9 +5,11 @@ from __future__ import annotations
 import pytest
 import torch
 from torch import nn
+from torch.nn import functional as F  # noqa: N812
 
 from engine.nets import Crater, batch, copies, everything, several, streamed
 from regrow.engine import SGD, Adam, Answers, Stack, program_of
+from regrow.engine.loss import Reduction
 from regrow.errors import ConfigError, ShapeError
 
 
@@ -204,6 +206,39 @@ def test_to_learn_is_to_find_the_same_gradients_and_to_be_judged_later(laid: boo
     found = answers.sums()
     assert torch.equal(found[0], losses)
     assert torch.equal(found[1], right)
+
+
+@pytest.mark.parametrize("reduction", ["mean", "sum"])
+def test_outputs_that_take_no_part_have_no_gradient_and_are_no_answer(
+    reduction: Reduction,
+) -> None:
+    """Of each network another number, against autograd over the others; also where those would win, or are none."""
+    models = several(streamed, 3, dtype=torch.float64)
+    head = "11"
+    with torch.no_grad():
+        models[0].get_parameter(f"{head}.bias")[2] = 50.0
+        models[1].get_parameter(f"{head}.bias")[1] = float("nan")
+    plain, stack, there = copies(models), Stack(models), torch.tensor([2, 1, 3])
+    answers = Answers(3, device=torch.device("cpu"))
+    images, labels = batch(3, 6, 1, 8, 8, dtype=torch.float64)
+    labels = torch.minimum(labels, there[:, None] - 1)
+    stack.learn(images, labels, answers=answers, reduction=reduction, outputs=there)
+    losses, right = answers.sums()
+    for number, (model, other) in enumerate(zip(models, plain, strict=True)):
+        count = int(there[number])
+        scores = other(images[number])[:, :count]
+        loss = F.cross_entropy(scores, labels[number], reduction=reduction)
+        loss.backward()
+        weight = 6 if reduction == "mean" else 1
+        assert float(losses[number]) == pytest.approx(float(loss.detach()) * weight, abs=1e-12)
+        assert int(right[number]) == int((scores.argmax(1) == labels[number]).sum())
+        grad = model.get_parameter(f"{head}.weight").grad
+        assert grad is not None
+        assert not grad[count:].any()
+        for name, mine in model.named_parameters():
+            if not mine.isnan().any() and number != 1:
+                expected = other.get_parameter(name).grad
+                torch.testing.assert_close(mine.grad, expected, rtol=1e-10, atol=1e-12)
 
 
 def test_batches_that_lie_in_tiles_have_no_columns() -> None:

@@ -52,9 +52,7 @@ def test_outputs_of_classes_to_come_keep_their_weights(
         folder.mkdir()
         file = CheckpointFile(folder / "t.ckpt", trial=spec.trial, fingerprint="f", every_s=0.0)
         with pytest.raises(Interrupted):
-            run_trial(
-                spec, data, checkpoint=file, on_epoch=stop_after(tasks_done), engine=engine
-            )
+            run_trial(spec, data, checkpoint=file, on_epoch=stop_after(tasks_done), engine=engine)
         state = file.load()
         assert state is not None
         model = state["members"][0]["model"]
@@ -136,9 +134,7 @@ def test_the_optimizers_next_step_is_that_of_the_classes_that_have_arrived(
 
 @pytest.mark.parametrize("recipe", ["redo", "regrama", "keepalive", "l2-init"])
 def test_recipes_are_tried_where_classes_arrive(ten_digits: Path, recipe: str) -> None:
-    study = a_study(
-        ten_digits, stream=STREAM, arms={"a": {"recipe": recipe}}
-    )
+    study = a_study(ten_digits, stream=STREAM, arms={"a": {"recipe": recipe}})
     spec, data = spec_of(study, "a"), dataset_of(study)
     assert preflight(plan(study).trials).refusal == ""
     pieces = [run_trial(spec, data, engine=engine) for engine in ("modules", "stack")]

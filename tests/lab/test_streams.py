@@ -453,8 +453,8 @@ class TestProbe:
         study = a_study(digits_npz, stream=GOING_ON[kind], diagnostics={"probe_steps": 3})
         spec, data = spec_of(study, "none"), dataset_of(study)
         file = CheckpointFile(tmp_path / "t.ckpt", trial=spec.trial, fingerprint="f", every_s=0.0)
+        stop = stop_after(6 if kind == "random-labels" else 2)
         with pytest.raises(Interrupted):
-            stop = stop_after(6 if kind == "random-labels" else 2)
             run_trial(spec, data, checkpoint=file, on_epoch=stop, engine=engine)
         state = file.load()
         assert state is not None

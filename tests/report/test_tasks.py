@@ -26,7 +26,7 @@ from regrow.report.verdict import verdicts
 from regrow.study.records import EpochRecord, LayerRecord, RenewalRecord, TrialResult
 from regrow.study.results import Results
 from regrow.study.statistics import t_interval
-from regrow.study.stream import Noisy, Permuted
+from regrow.study.stream import Interpolated, Noisy, Permuted
 from regrow.study.task_records import HealthRecord, ProbeRecord, TaskRecord
 from report.drawn import blank, drawn
 from report.stored import opened
@@ -101,13 +101,18 @@ def trial(arm: str, seed: int, *, cell: str, rate: float, reached: int = TASKS) 
 
 
 def written(
-    folder: Path, *, rated: Sequence[float] = (), seeds: int = SEEDS, arms: Mapping[str, Any] = ARMS
+    folder: Path,
+    *,
+    rated: Sequence[float] = (),
+    seeds: int = SEEDS,
+    arms: Mapping[str, Any] = ARMS,
+    stream: Mapping[str, Any] = STREAM,
 ) -> Path:
     grid = {"train.lr": list(rated)} if rated else {}
     store = opened(
         folder,
         arms=arms,
-        stream=STREAM,
+        stream=dict(stream),
         model={"name": "mlp"},
         grid=grid,
         seeds=list(range(seeds)),
@@ -198,6 +203,8 @@ def test_the_words_are_those_of_what_is_compared(one: Results) -> None:
     noisy = Noisy(kind="noisy", tasks=2, epochs=1)
     assert judged_by(noisy).whole == "Test accuracy at the end of the last of 2 tasks"
     long = Permuted(kind="permuted", tasks=100, epochs=1)
+    moving = Interpolated(kind="interpolated", of="random-labels", tasks=20, steps=1)
+    assert judged_by(moving).whole == "Accuracy at the end of the last 2 of 20 tasks"
     assert judged_by(long).whole == "Online accuracy in the last 10 of 100 tasks"
 
 
@@ -270,6 +277,38 @@ def test_figures(one: Results, rated: Results) -> None:
     for each in (*found, curve):
         lines = [line for ax in drawn(each).axes for line in ax.get_lines()]
         assert len(lines) >= 2
+
+
+@pytest.mark.parametrize(
+    ("stream", "told"),
+    [
+        ({"kind": "class-incremental", "tasks": TASKS, "steps": 3, "group": 1}, "falls with each"),
+        ({**STREAM, "kind": "interpolated", "of": "permuted"}, "Dashed: what chance reaches"),
+    ],
+)
+def test_where_trials_are_judged_at_the_end_of_tasks_that_is_drawn(
+    tmp_path: Path, stream: dict[str, Any], told: str
+) -> None:
+    results = read_results(written(tmp_path / "run", seeds=2, stream=stream))
+    online, end = *tasks.accuracy(results, "base"), *tasks.at_end(results, "base")
+    assert (online.name, end.name) == ("tasks", "tasks-end")
+    assert end.title == "Test accuracy at the end of each task"
+    for drawing, more in ((online, 0.0), (end, 0.1)):
+        assert told in drawing.caption
+        (ax,) = drawn(drawing).axes
+        by_arm = {line.get_label(): line for line in ax.get_lines()}
+        for arm in ARMS:
+            last = [level(arm, TASKS, seed, 0.1) + more for seed in range(2)]
+            found = np.asarray(by_arm[arm].get_ydata())[-1]
+            assert found == pytest.approx(100 * sum(last) / 2)
+        # A line of chance stands where it is one number.
+        assert len(ax.get_lines()) == len(ARMS) + ("Dashed" in told)
+    words = "the classes that have arrived" if "falls" in told else "that has moved in"
+    assert words in judged_by(results.study.stream).told
+
+
+def test_where_trials_are_judged_online_the_end_is_not_drawn(one: Results) -> None:
+    assert list(tasks.at_end(one, "base")) == []
 
 
 def test_of_many_arms_each_has_a_panel_beside_plain_and_fresh(tmp_path: Path) -> None:

@@ -173,9 +173,7 @@ class Stack:
             plan = self._own(labels.shape[-1], shape) if laid else self._plan(images, learns=True)
             self._last = plan
             self.memory.show_gradients()
-            plan.learn(
-                images, labels, reduction=reduction, answers=answers, outputs=outputs
-            )
+            plan.learn(images, labels, reduction=reduction, answers=answers, outputs=outputs)
 
     def _own(self, samples: int, shape: tuple[int, ...]) -> Plan:
         """The plan for batches of each network's own."""

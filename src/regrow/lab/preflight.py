@@ -197,12 +197,12 @@ def _rehearse(spec: TrialSpec, network: _Network) -> list[str]:
     for attached in (regrower, grafter):
         if attached is not None:
             attached.detach()
-    if recipe is not None and isinstance(spec.stream, ClassIncremental):
-        if Signal.SILENCED_ACCURACY in recipe.criterion.needs:
-            raise ConfigError(
-                f"arm {spec.label}: recipe '{spec.recipe}' counts right answers among all classes, and in [stream] "
-                "kind 'class-incremental' some have not arrived yet"
-            )
+    counts = recipe is not None and Signal.SILENCED_ACCURACY in recipe.criterion.needs
+    if counts and isinstance(spec.stream, ClassIncremental):
+        raise ConfigError(
+            f"arm {spec.label}: recipe '{spec.recipe}' counts right answers among all classes, and in [stream] kind "
+            "'class-incremental' some have not arrived yet"
+        )
     told = [str(warning.message) for warning in caught]
     if recipe is not None and _waits(recipe) and not (spec.stream and spec.stream.told):
         told.append("acts where a task begins, and nobody tells it: [stream] with told = true does")

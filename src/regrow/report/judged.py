@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from regrow.report.unit import ACCURACY, ERROR, Unit
 from regrow.study.records import Trial
-from regrow.study.stream import AnyStream
+from regrow.study.stream import AnyStream, ClassIncremental, Interpolated
 from regrow.study.task_records import TaskRecord
 
 
@@ -71,9 +71,25 @@ def judged_by(stream: AnyStream | None) -> Judged:
             unit=ERROR,
         )
     if stream.judged_by == "end":
-        return Judged(when=f"at the end of {tasks}")
+        return replace(_at_end(stream), when=f"at the end of {tasks}")
     return Judged(
         accuracy="online accuracy",
         when=f"in {tasks}",
         told="Online accuracy: the share of right predictions, each made before the update that its batch led to.",
     )
+
+
+def _at_end(stream: AnyStream) -> Judged:
+    """What is measured when a task ends."""
+    if isinstance(stream, ClassIncremental):
+        return Judged(
+            told="Test accuracy: on the test images of the classes that have arrived, told apart among these."
+        )
+    if isinstance(stream, Interpolated) and stream.of == "random-labels":
+        return Judged(
+            accuracy="accuracy",
+            told="Accuracy: on the images that are learnt by heart, with the labels of the task that has moved in.",
+        )
+    if isinstance(stream, Interpolated):
+        return Judged(told="Test accuracy: on test images as the task that has moved in has them.")
+    return Judged()

@@ -20,7 +20,7 @@ def task(settings: ClassIncremental, source: Source, *, seed: int, index: int) -
     Nothing is forgotten by design, since old classes stay: what is lost is the ability to learn.
 
     Source:
-        Dohare et al., "Loss of plasticity in deep continual learning", Nature 632, 2024 (CIFAR-100 and a ResNet-18: five
+        Dohare et al., "Loss of plasticity in deep continual learning", Nature 632, 2024 (CIFAR-100, a ResNet-18: five
         more classes every 200 epochs, all images so far). Its tasks grow in steps, here all have as many; it goes back
         to the best validation weights when a task ends, lowers the learning rate within each and moves the images,
         which is not done here.

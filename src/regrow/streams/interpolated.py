@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Final
 
 import torch
 from torch import Tensor
@@ -59,7 +59,9 @@ def task(settings: Interpolated, source: Source, *, seed: int, index: int) -> Ta
 def order(
     settings: Interpolated, places: Callable[[int], Tensor], *, seed: int, epoch: int, images: int
 ) -> Tensor:
-    """The places of an epoch's images: of the j-th that the task shows, counted from 0 over all its epochs,
+    """The places of an epoch's images, each in the part of the task that it is in by then.
+
+    Of the j-th image that the task shows, counted from 0 over all its epochs:
 
         a_j = (j + 1) / (M + 1) for j < M, else 1;    M = moving * (what the task shows), rounded
         sample   as the task has it with probability a_j, else as the last task has it
@@ -84,7 +86,9 @@ def order(
         level = 1 + number * (_blocks(settings) - 1) // max(1, moved)
         return met + own * torch.where(number < moved, level, 0)
     share = ((number + 1).double() / (moved + 1)).clamp(max=1.0)
-    drawn = torch.rand(len(met), generator=dice("moved", seed, epoch), dtype=torch.float64)
+    drawn = torch.rand(
+        len(met), generator=dice("moved", seed, epoch), dtype=torch.float64, device="cpu"
+    )
     return met + own * (drawn >= share)
 
 

@@ -63,9 +63,7 @@ def task(settings: asked.AnyStream, source: Source, *, seed: int, index: int) ->
     return _TASKS[type(settings)](settings, source, seed=seed, index=index)
 
 
-def order(
-    settings: TaskStream, *, seed: int, epoch: int, images: int, batch_size: int
-) -> Tensor:
+def order(settings: TaskStream, *, seed: int, epoch: int, images: int, batch_size: int) -> Tensor:
     """The places of the images of a task in the order in which an epoch trains on them.
 
     A random order of all; where the task's length is said in steps, as many such orders one behind the other as it

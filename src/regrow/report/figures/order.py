@@ -30,6 +30,7 @@ _OF_PANEL: Final = (heat_map.figures, sorted_seeds.held_back)
 
 _OF_CELL: Final[Sequence[Callable[[Results, str], Iterable[Drawing]]]] = (
     tasks.accuracy,
+    tasks.at_end,
     sorted_seeds.figures,
     tasks.health,
     tasks.probes,

@@ -21,6 +21,7 @@ from regrow.report.judged import judged_by
 from regrow.report.task_numbers import ByTask, measured, of_units, probed, renewed_by_task
 from regrow.report.unit import Unit
 from regrow.study.results import Results
+from regrow.study.stream import ClassIncremental
 from regrow.study.task_records import HealthRecord
 
 _INTERVAL = "Line: mean, band: its 95 % t interval over the seeds"
@@ -35,7 +36,7 @@ def accuracy(results: Results, cell: str) -> Iterator[Drawing]:
     many = many_arms(results)
     lines = apart.told(results) if many else _INTERVAL
     what = "Share of right predictions in each task, each"
-    below = f"{'Dotted' if many else 'Dashed'}: what chance reaches."
+    below = _chance_told(results)
     if judged.unit.lower:
         what, below = "Mean squared error of the predictions in each task, each", "Less is better."
     named = _online_of(judged.unit)
@@ -51,7 +52,35 @@ def accuracy(results: Results, cell: str) -> Iterator[Drawing]:
         narrow=apart.narrow(results, found) if many else (PHONE, 3.6),
         as_printed=many,
         kept=True,
-        draw=partial(_draw_accuracy, results, cell, found),
+        draw=partial(_draw_accuracy, results, cell, found, named=named, short="Online"),
+    )
+
+
+def at_end(results: Results, cell: str) -> Iterator[Drawing]:
+    """The accuracy when each task ends, of every arm, where trials are judged by it and there are more than two."""
+    stream = results.study.stream
+    if stream is None or stream.judged_by != "end" or stream.tasks <= _FEW:
+        return
+    found = _of_arms(results, lambda arm: measured(results, cell, arm, judged_by(stream).at_end))
+    if not found:
+        return
+    many = many_arms(results)
+    lines = apart.told(results) if many else _INTERVAL
+    named = judged_by(stream).title
+    yield Drawing(
+        name="tasks-end",
+        place="cell",
+        title=f"{named} at the end of each task",
+        caption=(
+            f"Share of right predictions on what each task is tested on, when it ends. {lines}; n = {_counts(found)}. "
+            f"{_chance_told(results)}"
+        ),
+        alt=f"Line chart of {named.lower()} by task, one line an arm.",
+        size=apart.size(results, found) if many else (WIDE[0], 3.6),
+        narrow=apart.narrow(results, found) if many else (PHONE, 3.6),
+        as_printed=many,
+        kept=True,
+        draw=partial(_draw_accuracy, results, cell, found, named=named, short="At the end"),
     )
 
 
@@ -122,6 +151,12 @@ def probes(results: Results, cell: str) -> Iterator[Drawing]:
 
 _IN_A_ROW: Final = 4
 
+_TOP: Final = 102.0
+"""Percent: room above 100 for a line's width."""
+
+_FEW: Final = 2
+"""So many tasks are no line."""
+
 
 @dataclass(frozen=True)
 class _Panel:
@@ -181,6 +216,21 @@ def _online_of(unit: Unit) -> str:
     return "Online mean squared error" if unit.lower else "Online accuracy"
 
 
+def _chance_told(results: Results) -> str:
+    """What stands in a caption of the level of chance."""
+    if isinstance(results.study.stream, ClassIncremental):
+        return "What chance reaches falls with each task, in which there are more classes."
+    return f"{'Dotted' if many_arms(results) else 'Dashed'}: what chance reaches."
+
+
+def _chance(results: Results, cell: str) -> float | None:
+    """The level of chance; None where it is another in each task, or nothing."""
+    if isinstance(results.study.stream, ClassIncremental):
+        return None
+    shares = (trial.majority_share for trial in results.trials_in(cell))
+    return next((share for share in shares if share is not None), None)
+
+
 def _of_arms(results: Results, numbers: Callable[[str], ByTask]) -> dict[str, ByTask]:
     """Those of which anything is known, in the order of the study."""
     found = {arm.label: numbers(arm.label) for arm in results.study.arms}
@@ -199,11 +249,15 @@ def _bands(results: Results) -> str:
 
 
 def _draw_accuracy(
-    results: Results, cell: str, found: Mapping[str, ByTask], figure: FigureBase
+    results: Results,
+    cell: str,
+    found: Mapping[str, ByTask],
+    figure: FigureBase,
+    *,
+    named: str,
+    short: str,
 ) -> None:
-    unit = judged_by(results.study.stream).unit
-    shares = (trial.majority_share for trial in results.trials_in(cell))
-    chance = next((share for share in shares if share is not None), None)
+    unit, chance = judged_by(results.study.stream).unit, _chance(results, cell)
     if many_arms(results):
         level = None if chance is None else 100 * chance
         points = {
@@ -213,8 +267,8 @@ def _draw_accuracy(
             ]
             for arm, own in found.items()
         }
-        named = f"Online{unit.of_value}"
-        apart.draw(results, points, figure, xlabel="Task", ylabel=named, level=level, unit=unit)
+        label = f"{short}{unit.of_value}"
+        apart.draw(results, points, figure, xlabel="Task", ylabel=label, level=level, unit=unit)
         return
     ax = figure.add_subplot()
     handles = _lines(results, ax, found, scale=unit.scale)
@@ -225,7 +279,9 @@ def _draw_accuracy(
             axes.mean_in_interval(numbers) for own in found.values() for numbers in own.values()
         ]
         axes.errors_axis(ax, [y[1] for y in every], ends=[y[2] for y in every])
-    ax.set_ylabel(f"{_online_of(unit)}{unit.of_value}")
+    else:  # bands of few seeds reach further than the numbers can
+        ax.set_ylim(top=min(ax.get_ylim()[1], _TOP))
+    ax.set_ylabel(f"{named}{unit.of_value}")
     axes.legend_above(ax, handles)
 
 
