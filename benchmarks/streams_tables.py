@@ -221,7 +221,7 @@ def at_one_rate(found: Mapping[str, Results]) -> tuple[list[str], dict[str, Any]
 
 def most(rows: Mapping[str, AtItsRate]) -> int:
     """Over how many seeds the arms were compared."""
-    return max(row.versus.numbers.n for row in rows.values() if row.versus is not None)
+    return max((row.versus.numbers.n for row in rows.values() if row.versus is not None), default=0)
 
 
 def against_plain(results: Results) -> Iterator[Comparison]:
