@@ -147,7 +147,7 @@ def short(found: Mapping[str, Results]) -> tuple[list[str], dict[str, Any]]:
     """The README's table: accuracy at each arm's own rates, and what it costs where nothing changes."""
     rows = {
         name: {row.label: row for row in at_their_rates(found[name])}
-        for name in (*LEAGUE, SGD.format(LEAGUE[0]))
+        for name in (*LEAGUE, *map(SGD.format, LEAGUE))
         if name in found
     }
     control = of_control(found)
