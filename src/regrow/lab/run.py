@@ -185,6 +185,11 @@ class Run:
         return record
 
     @property
+    def recipe_seconds(self) -> float:
+        """What the recipe has taken so far."""
+        return self._report.seconds
+
+    @property
     def _report(self) -> Report:
         """What the recipe has told so far; nothing where there is none."""
         regrower = self.members[0].regrower

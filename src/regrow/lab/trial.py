@@ -80,11 +80,32 @@ def train_together(
                     on_epoch(each.run.trials, each.run.records[-1])
 
 
+def shares(seconds: float, own: Sequence[float]) -> list[float]:
+    """What runs that were trained side by side took: each what its recipe did, and all the same of the rest.
+
+    An equal part of everything would say of each recipe that it costs what its neighbours cost.
+
+    Args:
+        seconds: Of all together.
+        own: Of each run's recipe.
+
+    Returns:
+        Seconds of each, in sum those of all.
+
+    Examples:
+        >>> shares(10.0, [4.0, 0.0])
+        [7.0, 3.0]
+    """
+    rest = (seconds - sum(own)) / len(own)
+    return [each + rest for each in own]
+
+
 def _train_epoch(going: Sequence[_Going], engine: Engine) -> None:
     """One epoch of all runs, and what follows from it for each."""
     for each in going:
         each.begin_epoch()
     members = [(member, each.run.epoch + 1) for each in going for member in each.run.members]
+    before = [each.run.recipe_seconds for each in going]
     started = time.perf_counter()
     try:
         networks, epochs = map(list, zip(*members, strict=True))
@@ -95,11 +116,12 @@ def _train_epoch(going: Sequence[_Going], engine: Engine) -> None:
         for each in going:
             each.part()
         raise
-    seconds = (time.perf_counter() - started) / len(going)
-    for each in going:
-        own = [(next(trained), next(finite)) for _ in each.run.members]
-        found, whole = zip(*own, strict=True)
-        each.run.trained(found, finite=whole, seconds=seconds)
+    seconds = time.perf_counter() - started
+    own = [each.run.recipe_seconds - past for each, past in zip(going, before, strict=True)]
+    for each, took in zip(going, shares(seconds, own), strict=True):
+        results = [(next(trained), next(finite)) for _ in each.run.members]
+        found, whole = zip(*results, strict=True)
+        each.run.trained(found, finite=whole, seconds=took)
         if each.part():
             each.close_ranks()
         each.save()
