@@ -116,7 +116,12 @@ def test_quick(name: str) -> None:
     assert _judge(name) >= 1
 
 
+# Its copies in float64 hold 16 GB, and a machine of continuous integration ends the whole worker for that.
+TOO_LARGE = {"torchvision/regnet_y_128gf"}
+ALL = [name for name in (*TORCHVISION, *TIMM) if name not in {*QUICK, *TOO_LARGE}]
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("name", [name for name in (*TORCHVISION, *TIMM) if name not in QUICK])
+@pytest.mark.parametrize("name", ALL)
 def test_all(name: str) -> None:
     _judge(name)
