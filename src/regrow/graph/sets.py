@@ -196,6 +196,7 @@ class SetTable:
         return name
 
     def _unite(self, given: Set[int], why: Reason | None) -> int:
+        """The union of several sets that was not asked for before."""
         # By plain names: ``x + sigmoid(x)`` brings a set together with itself, which is no union. Its layer would
         # otherwise be said to be summed with itself.
         distinct = sorted({self._plain[name] for name in given})

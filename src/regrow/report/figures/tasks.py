@@ -40,19 +40,17 @@ def accuracy(results: Results, cell: str) -> Iterator[Drawing]:
     if judged.unit.lower:
         what, below = "Mean squared error of the predictions in each task, each", "Less is better."
     named = _online_of(judged.unit)
-    yield Drawing(
+    yield _by_task(
+        results,
+        cell,
+        found,
         name="tasks",
-        place="cell",
         title=f"{named}, task by task",
         caption=(
             f"{what} made before the update that its batch led to. {lines}; n = {_counts(found)}. {below}"
         ),
-        alt=f"Line chart of {named.lower()} by task, one line an arm.",
-        size=apart.size(results, found) if many else (WIDE[0], 3.6),
-        narrow=apart.narrow(results, found) if many else (PHONE, 3.6),
-        as_printed=many,
-        kept=True,
-        draw=partial(_draw_accuracy, results, cell, found, named=named, short="Online"),
+        named=named,
+        short="Online",
     )
 
 
@@ -67,20 +65,45 @@ def at_end(results: Results, cell: str) -> Iterator[Drawing]:
     many = many_arms(results)
     lines = apart.told(results) if many else _INTERVAL
     named = judged_by(stream).title
-    yield Drawing(
+    yield _by_task(
+        results,
+        cell,
+        found,
         name="tasks-end",
-        place="cell",
         title=f"{named} at the end of each task",
         caption=(
             f"Share of right predictions on what each task is tested on, when it ends. {lines}; n = {_counts(found)}. "
             f"{_chance_told(results)}"
         ),
+        named=named,
+        short="At the end",
+    )
+
+
+def _by_task(
+    results: Results,
+    cell: str,
+    found: Mapping[str, ByTask],
+    *,
+    name: str,
+    title: str,
+    caption: str,
+    named: str,
+    short: str,
+) -> Drawing:
+    """One number an arm and task: lines in one frame, or of many arms a panel each."""
+    many = many_arms(results)
+    return Drawing(
+        name=name,
+        place="cell",
+        title=title,
+        caption=caption,
         alt=f"Line chart of {named.lower()} by task, one line an arm.",
         size=apart.size(results, found) if many else (WIDE[0], 3.6),
         narrow=apart.narrow(results, found) if many else (PHONE, 3.6),
         as_printed=many,
         kept=True,
-        draw=partial(_draw_accuracy, results, cell, found, named=named, short="At the end"),
+        draw=partial(_draw_accuracy, results, cell, found, named=named, short=short),
     )
 
 
