@@ -52,39 +52,31 @@ class Born(dict[str, Tensor]):
 
 @dataclass(frozen=True, kw_only=True)
 class RecipeState:
-    """What a recipe remembers between steps: tensors by layer.
+    """What a recipe remembers between steps: tensors by layer."""
 
-    Attributes:
-        criteria: What the criterion remembers of each layer.
-        born: Step of each filter's last renewal, int64 (O,); -1 = never.
-        selection: What the selection remembers.
-    """
-
-    criteria: Mapping[str, CriterionState]
-    born: Mapping[str, Tensor]
+    criteria: Mapping[str, CriterionState]  # what the criterion remembers of each layer
+    born: Mapping[str, Tensor]  # step of each filter's last renewal, int64 (O,); -1 = never
+    # What the selection remembers.
     selection: SelectionState = field(default_factory=dict[str, Tensor])
 
 
 @dataclass(frozen=True, kw_only=True)
 class Decision:
-    """What is to happen at one step.
+    """What is to happen at one step."""
 
-    Attributes:
-        masks: By layer, (O,); only layers with a filter to renew.
-        scores: By layer, (O,), the scores behind it.
-        nonfinite: Number of filters whose score is not a number, by layer; only where there are any.
-        strengths: By layer, (O,), how far each marked filter is moved; only of a graded selection.
-        means: By layer, what a criterion that remembers it says that filters give on the average (`Utility.means_of`).
-        gated: The scores were not used, because the loss is under the recipe's `min_loss`.
-    """
-
+    # By layer, (O,); only layers with a filter to renew.
     masks: Mapping[str, Mask] = field(default_factory=dict[str, Tensor])
+    # By layer, (O,), the scores behind it.
     scores: Mapping[str, Scores] = field(default_factory=dict[str, Tensor])
+    # Number of filters whose score is not a number, by layer; only where there are any.
     nonfinite: Mapping[str, int] = field(default_factory=dict[str, int])
+    # By layer, (O,), how far each marked filter is moved; only of a graded selection.
     strengths: Mapping[str, Tensor] = field(default_factory=dict[str, Tensor])
+    # By layer, what a criterion that remembers it says that filters give on the average (`Utility.means_of`).
     means: Mapping[str, Mapping[int, Tensor]] = field(
         default_factory=dict[str, Mapping[int, Tensor]]
     )
+    # The scores were not used, because the loss is under the recipe's `min_loss`.
     gated: bool = False
 
 

@@ -29,15 +29,11 @@ _Entry = tuple[Site, Callable[[Tensor], None], Kept | None]
 
 
 class CallTable(TorchFunctionMode):
-    """Shows function calls to those who read them; a mode that is on while a pass runs.
-
-    Args:
-        frames: The calls of modules that are under way.
-    """
+    """Shows function calls to those who read them; a mode that is on while a pass runs."""
 
     def __init__(self, frames: Frames) -> None:
         super().__init__()
-        self._frames = frames
+        self._frames = frames  # the calls of modules that are under way
         # By module and the name of a function that is called in it.
         self._entries: dict[str, dict[str, list[_Entry]]] = {}
 

@@ -11,14 +11,10 @@ from regrow.errors import ConfigError
 
 
 class Centres:
-    """Says it to the outlets of a meter's layers.
-
-    Args:
-        layers: By path, as the meter has made them so far.
-    """
+    """Says it to the outlets of a meter's layers."""
 
     def __init__(self, layers: Mapping[str, LayerPass]) -> None:
-        self._layers = layers
+        self._layers = layers  # by path, as the meter has made them so far
         # Weak: who has ended without leaving stands in nobody's way.
         self._whose: dict[str, ref[object]] = {}
 

@@ -17,18 +17,12 @@ _KINDS: Final = ("cpu", "cuda", "mps", "xpu")
 
 @dataclass(frozen=True, kw_only=True)
 class KeptCall:
-    """One call of a model, or of a part of it.
+    """One call of a model, or of a part of it."""
 
-    Attributes:
-        module: What was called.
-        arguments: With what: the caller's own tensors, not copies.
-        versions: How often each of them had been written into by then.
-        autocast: The type to which it cast, by kind of device; devices on which it was off are not there.
-    """
-
-    module: nn.Module
-    arguments: Arguments
-    versions: tuple[int, ...]
+    module: nn.Module  # what was called
+    arguments: Arguments  # with what: the caller's own tensors, not copies
+    versions: tuple[int, ...]  # how often each of them had been written into by then
+    # The type to which it cast, by kind of device; devices on which it was off are not there.
     autocast: Mapping[str, torch.dtype]
 
     @property
@@ -38,19 +32,14 @@ class KeptCall:
 
 
 class KeptCalls:
-    """References to what was called since the last optimizer step: no operation, and no copy.
-
-    Attributes:
-        asked: Whether anybody wants them.
-        whole: Whether calls of the whole model are enough for all who do.
-        newest: The newest call by path, in the order of the calls; one of the whole model is alone.
-    """
+    """References to what was called since the last optimizer step: no operation, and no copy."""
 
     def __init__(self) -> None:
         self._who: dict[int, bool] = {}
         self._over = False
-        self.asked = False
-        self.whole = True
+        self.asked = False  # whether anybody wants them
+        self.whole = True  # whether calls of the whole model are enough for all who do
+        # The newest call by path, in the order of the calls; one of the whole model is alone.
         self.newest: dict[str, KeptCall] = {}
 
     def ask(self, who: object, *, wanted: bool, whole: bool) -> bool:

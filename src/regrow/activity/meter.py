@@ -54,21 +54,16 @@ class ActivityMeter:
     with the same numbers.
 
     Attributes:
-        passes: How many were read so far.
-        sums: Whether anybody wants sums.
         ranges: Whether anybody wants to know who is silent.
-        tensors: What is worked out of the tensors of the pass that is under way.
-        calls: What the newest training pass was called with, while anybody asks for it.
 
     Args:
-        model: The bare model.
         wiring: Its wiring.
     """
 
     def __init__(self, model: nn.Module, wiring: Wiring) -> None:
         # Weak: the meter is the value of a dictionary whose weak key is the model, which a reference from here would
         # keep alive.
-        self._model = ref(model)
+        self._model = ref(model)  # the bare model
         self._filters: dict[str, Filters] = {each.path: each for each in wiring.layers}
         self._flows: dict[str, Flow] = dict(wiring.flows)
         self._asked: dict[int, _Request] = {}
@@ -83,9 +78,11 @@ class ActivityMeter:
         self._table = CallTable(self._frames)
         self._watching = False
         self._before: list[Callable[[Arguments], None]] = []
+        # What is worked out of the tensors of the pass that is under way.
         self.tensors = PassTensors()
-        self.sums = self.ranges = False
-        self.passes = 0
+        self.sums = self.ranges = False  # whether anybody wants sums
+        self.passes = 0  # how many were read so far
+        # What the newest training pass was called with, while anybody asks for it.
         self.calls = KeptCalls()
 
     @classmethod

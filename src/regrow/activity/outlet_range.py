@@ -30,20 +30,16 @@ Centre = tuple[Tensor | float, Tensor | float]
 class OutletRange:
     """The range of what filters give at one outlet, over the calls of a pass.
 
-    Attributes:
-        centre: What distances are measured from, where somebody asks for them.
-
     Args:
-        outlet: The outlet.
-        count: Filters of the layer.
         device: Where its values are.
     """
 
     def __init__(self, outlet: Outlet, count: int, device: torch.device) -> None:
         self.broken = False
+        # What distances are measured from, where somebody asks for them.
         self.centre: Centre | None = None
-        self._outlet = outlet
-        self._count = count
+        self._outlet = outlet  # the outlet
+        self._count = count  # filters of the layer
         units = torch.tensor(outlet.units, device=device)
         self._own = units >= 0
         self._whole = outlet.units == tuple(range(count))

@@ -18,52 +18,38 @@ from regrow.graph.flows import Flow
 
 @dataclass(frozen=True, kw_only=True)
 class PassReading:
-    """What one pass has shown of one layer.
+    """What one pass has shown of one layer."""
 
-    Attributes:
-        seen: Filters that gave something, and all of what they gave was read, (O,) bool.
-        silent: All of it was the same, (O,) bool.
-        constant: The value itself where it was, (O,).
-        starved: What the filter heard did not change, (O,) bool.
-        examples: Number of examples.
-        sums: Sum, sum of absolute values, number of positive ones and number of all values, (4, O) float64, and where
-            somebody asks for it the sum of distances from a centre, (5, O); or None.
-        placed: Of each outlet the sum at each of its places, (P,) float64, and the number of values at each; None and 0
-            where there are no sums.
-        lively: Known without a look at the tensors: all were seen, and none was silent.
-        strange: Some of it came another way than the one that was traced, and is not judged.
-    """
-
-    seen: Tensor
-    silent: Tensor
-    constant: Tensor
-    starved: Tensor
-    examples: int
+    seen: Tensor  # filters that gave something, and all of what they gave was read, (O,) bool
+    silent: Tensor  # all of it was the same, (O,) bool
+    constant: Tensor  # the value itself where it was, (O,)
+    starved: Tensor  # what the filter heard did not change, (O,) bool
+    examples: int  # number of examples
+    # Sum, sum of absolute values, number of positive ones and number of all values, (4, O) float64, and where
+    # somebody asks for it the sum of distances from a centre, (5, O); or None.
     sums: Tensor | None = None
+    # Of each outlet the sum at each of its places, (P,) float64, and the number of values at each; None and 0 where
+    # there are no sums.
     placed: tuple[tuple[Tensor | None, int], ...] = ()
-    lively: bool = False
+    lively: bool = False  # known without a look at the tensors: all were seen, and none was silent
+    # Some of it came another way than the one that was traced, and is not judged.
     strange: bool = False
 
 
 class LayerPass:
     """What the pass that is under way has shown of one layer so far.
 
-    Attributes:
-        device: Where the layer is.
-
     Args:
         flow: Where its filters leave.
-        count: How many they are.
-        groups: Of its convolution.
-        device: Where it is.
     """
 
     def __init__(self, flow: Flow, count: int, *, groups: int, device: torch.device) -> None:
         self.outlets = [OutletRange(each, count, device) for each in flow.outlets]
         self._axis = flow.inlet_axis
-        self._count = count
-        self._groups = groups
-        self.device = device
+        self._count = count  # how many they are
+        self._groups = groups  # of its convolution
+        # Where the layer is.
+        self.device = device  # where it is
         self._constant: Tensor | None = None
         self._moved = False
         self._heard: list[tuple[Tensor, int]] = []

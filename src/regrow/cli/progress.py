@@ -52,20 +52,15 @@ class ArmProgress:
 
 
 class Progress:
-    """The numbers behind any display: sums alone, for a study may have a hundred thousand trials.
-
-    Args:
-        specs: All trials of the study.
-        accuracies: Accuracy by trial of those that ended before; None for a crash.
-        clock: Seconds since any moment.
-    """
+    """The numbers behind any display: sums alone, for a study may have a hundred thousand trials."""
 
     def __init__(
         self,
-        specs: Iterable[TrialSpec],
+        specs: Iterable[TrialSpec],  # all trials of the study
+        # Accuracy by trial of those that ended before; None for a crash.
         accuracies: Mapping[str, float | None],
         *,
-        clock: Callable[[], float] = time.monotonic,
+        clock: Callable[[], float] = time.monotonic,  # seconds since any moment
     ) -> None:
         self.clock = clock
         self.started = clock()
@@ -161,16 +156,12 @@ class Progress:
 
 
 class Lines:
-    """Plain lines on standard error: for trials that end at most one a second, and in any case two a minute.
-
-    Args:
-        progress: The numbers.
-        wait: Waits so many seconds, or less once the study is over; whether it is.
-    """
+    """Plain lines on standard error: for trials that end at most one a second, and in any case two a minute."""
 
     def __init__(self, progress: Progress, *, wait: Callable[[float], bool] | None = None) -> None:
-        self._progress = progress
+        self._progress = progress  # the numbers
         self._over = threading.Event()
+        # Waits so many seconds, or less once the study is over; whether it is.
         self._wait = wait or self._over.wait
         self._last = -math.inf
         self._watch = threading.Thread(target=self._break_silence, daemon=True)
@@ -214,17 +205,13 @@ class Lines:
 
 
 class Live:
-    """A bar and a table on the terminal, redrawn in place and gone at the end.
-
-    Args:
-        progress: The numbers.
-    """
+    """A bar and a table on the terminal, redrawn in place and gone at the end."""
 
     def __init__(self, progress: Progress) -> None:
         from rich.console import Console
         from rich.live import Live as RichLive
 
-        self._progress = progress
+        self._progress = progress  # the numbers
         self._console = Console(file=sys.stderr)
         self._live = RichLive(
             get_renderable=lambda: drawing(progress), console=self._console, refresh_per_second=4,

@@ -34,20 +34,15 @@ _NAMES = (
 
 @dataclass(frozen=True, kw_only=True)
 class Initialiser:
-    """A layer's initialiser, resolved to a distribution and its scale.
+    """A layer's initialiser, resolved to a distribution and its scale."""
 
-    Attributes:
-        distribution: What the numbers are drawn from.
-        scale: Bound of the uniform, standard deviation of the normals (of the truncated one: before it is cut off),
-            gain of the orthogonal matrix.
-        bound: Where the truncated normal is cut off, on both sides.
-        fill: The user's own function, for ``custom``.
-    """
-
+    # What the numbers are drawn from.
     distribution: Literal["uniform", "normal", "trunc_normal", "orthogonal", "custom"]
+    # Bound of the uniform, standard deviation of the normals (of the truncated one: before it is cut off), gain of
+    # the orthogonal matrix.
     scale: float = 1.0
-    bound: float = 2.0
-    fill: Callable[[Tensor], object] | None = None
+    bound: float = 2.0  # where the truncated normal is cut off, on both sides
+    fill: Callable[[Tensor], object] | None = None  # the user's own function, for ``custom``
 
 
 def _fans(shape: Sequence[int]) -> tuple[int, int]:

@@ -31,18 +31,12 @@ class Key:
     device, in any process, after any interruption. Seed, layer and purpose are hashed to Philox's
     64-bit key; the step, the filter and the position within the filter are its 128-bit counter, so
     no field is cut to fewer bits than it has.
-
-    Attributes:
-        seed: Any integer.
-        step: Optimizer step, 0-based.
-        layer: Module path of the layer whose filters are drawn.
-        purpose: What the numbers are for, so that one layer can ask twice at one step.
     """
 
-    seed: int
-    step: int
-    layer: str
-    purpose: str = "weight"
+    seed: int  # any integer
+    step: int  # optimizer step, 0-based
+    layer: str  # module path of the layer whose filters are drawn
+    purpose: str = "weight"  # what the numbers are for, so that one layer can ask twice at one step
 
     def words(self) -> tuple[int, int]:
         """Philox's key: two 32-bit words."""

@@ -19,25 +19,15 @@ ALIGNED: Final = 16
 
 
 class Rows:
-    """Tensors of one name in all networks as one tensor (N, *shape), and all tensors of one network as one row.
-
-    Args:
-        shapes: Of one network's tensors, by name.
-        networks: N.
-        dtype: Of the numbers.
-        device: Where they are.
-
-    Attributes:
-        flat: (N, P); between the tensors a few zeros that belong to nobody.
-    """
+    """Tensors of one name in all networks as one tensor (N, *shape), and all tensors of one network as one row."""
 
     def __init__(
         self,
-        shapes: dict[str, torch.Size],
+        shapes: dict[str, torch.Size],  # of one network's tensors, by name
         *,
-        networks: int,
-        dtype: torch.dtype,
-        device: torch.device,
+        networks: int,  # n
+        dtype: torch.dtype,  # of the numbers
+        device: torch.device,  # where they are
     ) -> None:
         self._shapes = shapes
         self._starts: dict[str, int] = {}
@@ -47,6 +37,7 @@ class Rows:
             end += -(-math.prod(shape) // ALIGNED) * ALIGNED
         # The gaps hold 0, have gradient 0 and state 0, and so stay 0 under every optimizer that goes over a whole row
         # at once.
+        # (N, P); between the tensors a few zeros that belong to nobody.
         self.flat = torch.zeros(networks, end, dtype=dtype, device=device)
 
     @property
@@ -89,33 +80,26 @@ class Memory:
     The networks' own parameters and buffers become views of it and keep their identity: what edits a network edits the
     memory, and the other way round.
 
-    Args:
-        models: The networks.
-
     Edge cases:
         Tensors that differ in dtype or device, or are not float32 or float64: a ConfigError; that differ in name or
         shape: a ShapeError.
-
-    Attributes:
-        parameters: By name.
-        gradients: Likewise.
-        buffers: Those that are floating point, by name.
     """
 
     def __init__(self, models: Sequence[nn.Module]) -> None:
-        self._models = tuple(models)
+        self._models = tuple(models)  # the networks
         first = dict(models[0].named_parameters())
         example = next(iter(first.values()))
         dtype, device = example.dtype, example.device
         _check_alike(models, dtype=dtype, device=device)
         shapes = {name: parameter.shape for name, parameter in first.items()}
-        self.parameters = Rows(shapes, networks=len(models), dtype=dtype, device=device)
-        self.gradients = self.parameters.like()
+        self.parameters = Rows(shapes, networks=len(models), dtype=dtype, device=device)  # by name
+        self.gradients = self.parameters.like()  # likewise
         real = {
             name: buffer.shape
             for name, buffer in models[0].named_buffers()
             if buffer.is_floating_point()
         }
+        # Those that are floating point, by name.
         self.buffers = Rows(real, networks=len(models), dtype=dtype, device=device)
         self._grads: list[list[tuple[nn.Parameter, Tensor]]] = []
         for network, model in enumerate(models):

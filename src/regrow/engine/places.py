@@ -21,22 +21,14 @@ class Places:
     One network's arithmetic must not depend on its neighbours, down to the last bit. On the CPU the layers therefore
     go from network to network, with the same calls whatever N is; this also keeps one network's numbers in the cache,
     and each product a plain matrix product. On other devices one call does all networks (`batched`).
-
-    Attributes:
-        networks: N.
-        samples: B, of the whole batch.
-        tile: Samples that a convolution should work on at once (`samples_of_tile`).
-        batched: One call for all networks.
-        device: Where the numbers are.
-        dtype: What they are.
     """
 
-    networks: int
-    samples: int
-    tile: int
-    batched: bool
-    device: torch.device
-    dtype: torch.dtype
+    networks: int  # n
+    samples: int  # b, of the whole batch
+    tile: int  # samples that a convolution should work on at once (`samples_of_tile`)
+    batched: bool  # one call for all networks
+    device: torch.device  # where the numbers are
+    dtype: torch.dtype  # what they are
 
     @property
     def tiles(self) -> int:

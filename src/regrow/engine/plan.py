@@ -19,31 +19,21 @@ from regrow.errors import ShapeError
 class Plan:
     """The layers of a stack for batches of one size.
 
-    Args:
-        program: What is computed.
-        models: The networks.
-        memory: Theirs.
-        places: How activations lie.
-        shape: Of one image.
-        shared: All networks see the same images.
-        learns: With a backward pass.
-        loss: Of what.
-
     Raises:
         ShapeError: The images do not fit the first layer, or the last gives no logits.
     """
 
     def __init__(
         self,
-        program: Program,
-        models: Sequence[nn.Module],
-        memory: Memory,
+        program: Program,  # what is computed
+        models: Sequence[nn.Module],  # the networks
+        memory: Memory,  # theirs
         *,
-        places: Places,
-        shape: tuple[int, ...],
-        shared: bool,
-        learns: bool,
-        loss: LossName = "cross-entropy",
+        places: Places,  # how activations lie
+        shape: tuple[int, ...],  # of one image
+        shared: bool,  # all networks see the same images
+        learns: bool,  # with a backward pass
+        loss: LossName = "cross-entropy",  # of what
     ) -> None:
         if len(shape) not in (1, 3):
             raise ShapeError(f"an image must have axes (C, H, W) or (F,), got {shape} (Stack)")

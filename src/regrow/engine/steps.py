@@ -8,25 +8,15 @@ from typing import TypeAlias
 
 @dataclass(frozen=True, kw_only=True)
 class Conv2dStep:
-    """A convolution with one group and zeros around its input.
+    """A convolution with one group and zeros around its input."""
 
-    Attributes:
-        path: Of the module, for the names of its tensors.
-        channels: C of the input.
-        filters: O.
-        kernel: Height and width, pixels.
-        padding: Zeros above and below, left and right, pixels.
-        stride: Down and to the right, pixels.
-        bias: It has one.
-    """
-
-    path: str
-    channels: int
-    filters: int
-    kernel: tuple[int, int]
-    padding: tuple[int, int]
-    stride: tuple[int, int] = (1, 1)
-    bias: bool
+    path: str  # of the module, for the names of its tensors
+    channels: int  # c of the input
+    filters: int  # o
+    kernel: tuple[int, int]  # height and width, pixels
+    padding: tuple[int, int]  # zeros above and below, left and right, pixels
+    stride: tuple[int, int] = (1, 1)  # down and to the right, pixels
+    bias: bool  # it has one
 
     def size_of(self, height: int, width: int) -> tuple[int, int]:
         """Height and width of the output; not above 0 where the input is smaller than the kernel."""
@@ -41,137 +31,84 @@ class Conv2dStep:
 
 @dataclass(frozen=True, kw_only=True)
 class LinearStep:
-    """A dense layer.
+    """A dense layer."""
 
-    Attributes:
-        path: Of the module.
-        features: Of the input.
-        filters: O.
-        bias: It has one.
-    """
-
-    path: str
-    features: int
-    filters: int
-    bias: bool
+    path: str  # of the module
+    features: int  # of the input
+    filters: int  # o
+    bias: bool  # it has one
 
 
 @dataclass(frozen=True, kw_only=True)
 class ReLUStep:
-    """Negative numbers become 0.
+    """Negative numbers become 0."""
 
-    Attributes:
-        path: Of the module, or the name of the call.
-    """
-
-    path: str
+    path: str  # of the module, or the name of the call
 
 
 @dataclass(frozen=True, kw_only=True)
 class LeakyReLUStep:
-    """Negative numbers become `slope` times as large.
+    """Negative numbers become `slope` times as large."""
 
-    Attributes:
-        path: Of the module, or the name of the call.
-        slope: At least 0.
-    """
-
-    path: str
-    slope: float
+    path: str  # of the module, or the name of the call
+    slope: float  # at least 0
 
 
 @dataclass(frozen=True, kw_only=True)
 class LayerNormStep:
-    """Layer normalisation over the features of a dense layer.
+    """Layer normalisation over the features of a dense layer."""
 
-    Attributes:
-        path: Of the module.
-        features: F.
-        eps: Added to the variance.
-        learnt: Which of ``weight`` and ``bias`` it has.
-    """
-
-    path: str
-    features: int
-    eps: float
-    learnt: tuple[str, ...]
+    path: str  # of the module
+    features: int  # f
+    eps: float  # added to the variance
+    learnt: tuple[str, ...]  # which of ``weight`` and ``bias`` it has
 
 
 @dataclass(frozen=True, kw_only=True)
 class MaxPool2dStep:
-    """The largest of each window; windows do not overlap, what is left at the edge is not read.
+    """The largest of each window; windows do not overlap, what is left at the edge is not read."""
 
-    Attributes:
-        path: Of the module.
-        kernel: Height and width of a window, pixels.
-    """
-
-    path: str
-    kernel: tuple[int, int]
+    path: str  # of the module
+    kernel: tuple[int, int]  # height and width of a window, pixels
 
 
 @dataclass(frozen=True, kw_only=True)
 class AveragePoolStep:
-    """The mean of each map.
+    """The mean of each map."""
 
-    Attributes:
-        path: Of the module.
-    """
-
-    path: str
+    path: str  # of the module
 
 
 @dataclass(frozen=True, kw_only=True)
 class FlattenStep:
-    """Channels and positions in one axis.
+    """Channels and positions in one axis."""
 
-    Attributes:
-        path: Of the module, or the name of the call.
-    """
-
-    path: str
+    path: str  # of the module, or the name of the call
 
 
 @dataclass(frozen=True, kw_only=True)
 class BatchNorm2dStep:
-    """Batch normalisation.
+    """Batch normalisation."""
 
-    Attributes:
-        path: Of the module.
-        channels: C.
-        eps: Added to the variance.
-        momentum: Share of the newest batch in the running statistics; None: their plain mean over all batches.
-        affine: It has scales and shifts.
-        tracks: It has running statistics.
-    """
-
-    path: str
-    channels: int
-    eps: float
+    path: str  # of the module
+    channels: int  # c
+    eps: float  # added to the variance
+    # Share of the newest batch in the running statistics; None: their plain mean over all batches.
     momentum: float | None
-    affine: bool
-    tracks: bool
+    affine: bool  # it has scales and shifts
+    tracks: bool  # it has running statistics
 
 
 @dataclass(frozen=True, kw_only=True)
 class GainControl2dStep:
-    """Automatic gain control.
+    """Automatic gain control."""
 
-    Attributes:
-        path: Of the module.
-        channels: C.
-        positive_gain: The gain is kept as its logarithm.
-        relu: Negative outputs become 0.
-        single_position: What happens to maps of one position: `regrow.nn.GainControl2d`.
-        learnt: Names of the tensors that are parameters.
-    """
-
-    path: str
-    channels: int
-    positive_gain: bool
-    relu: bool
-    single_position: str
-    learnt: tuple[str, ...]
+    path: str  # of the module
+    channels: int  # c
+    positive_gain: bool  # the gain is kept as its logarithm
+    relu: bool  # negative outputs become 0
+    single_position: str  # what happens to maps of one position: `regrow.nn.GainControl2d`.
+    learnt: tuple[str, ...]  # names of the tensors that are parameters
 
 
 Step: TypeAlias = (

@@ -12,73 +12,48 @@ class Site:
 
     A pass in which the same module calls the function another number of times has taken another way, and its calls are
     not taken for those that were traced.
-
-    Attributes:
-        module: Path of the module in whose forward the function is called.
-        call: Which call of that module in a pass, from 0; -1 = each of them.
-        calls: How often the module is called in a pass; where each call counts it does not matter.
-        function: Name of the function.
-        number: Which call of it in that call of the module, from 0.
-        times: How often it is called there.
-        argument: Which of the tensors among its arguments.
     """
 
-    module: str
-    call: int
+    module: str  # path of the module in whose forward the function is called
+    call: int  # which call of that module in a pass, from 0; -1 = each of them
+    # How often the module is called in a pass; where each call counts it does not matter.
     calls: int
-    function: str
-    number: int
-    times: int
-    argument: int
+    function: str  # name of the function
+    number: int  # which call of it in that call of the module, from 0
+    times: int  # how often it is called there
+    argument: int  # which of the tensors among its arguments
 
 
 @dataclass(frozen=True, kw_only=True)
 class Outlet:
-    """Where filters of one layer are alone for the last time: behind it they are read, summed, mixed or dropped out.
+    """Where filters of one layer are alone for the last time: behind it they are read, summed, mixed or dropped out."""
 
-    Attributes:
-        site: The argument that holds them.
-        ndim: Its number of axes.
-        axes: Those along which the filters lie.
-        sizes: Their lengths.
-        units: Along these axes, row by row, the filter at each place; -1 = none of this layer's.
-    """
-
-    site: Site
-    ndim: int
-    axes: tuple[int, ...]
-    sizes: tuple[int, ...]
+    site: Site  # the argument that holds them
+    ndim: int  # its number of axes
+    axes: tuple[int, ...]  # those along which the filters lie
+    sizes: tuple[int, ...]  # their lengths
+    # Along these axes, row by row, the filter at each place; -1 = none of this layer's.
     units: tuple[int, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Factor:
-    """One of the model's tensors that multiplies a layer's filters on their way to their readers.
+    """One of the model's tensors that multiplies a layer's filters on their way to their readers."""
 
-    Attributes:
-        name: Parameter or buffer name.
-        entries: For each filter the entries that multiply it, counted row by row.
-    """
-
-    name: str
+    name: str  # parameter or buffer name
+    # For each filter the entries that multiply it, counted row by row.
     entries: tuple[tuple[int, ...], ...]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Flow:
-    """What one layer hears and gives in a forward pass.
+    """What one layer hears and gives in a forward pass."""
 
-    Attributes:
-        outlets: Where its filters leave; none where that is not known.
-        inlet: Where it hears, channels on the axis that `inlet_axis` counts from the end; None where that is not known.
-        inlet_axis: -1 for dense layers.
-        factors: What multiplies its filters before they leave, norms apart.
-    """
-
-    outlets: tuple[Outlet, ...] = ()
+    outlets: tuple[Outlet, ...] = ()  # where its filters leave; none where that is not known
+    # Where it hears, channels on the axis that `inlet_axis` counts from the end; None where that is not known.
     inlet: Site | None = None
-    inlet_axis: int = -1
-    factors: tuple[Factor, ...] = ()
+    inlet_axis: int = -1  # -1 for dense layers
+    factors: tuple[Factor, ...] = ()  # what multiplies its filters before they leave, norms apart
 
 
 def joined(outlets: Sequence[Outlet]) -> tuple[Outlet, ...]:

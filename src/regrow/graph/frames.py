@@ -32,33 +32,24 @@ at work: in what the call is to be made; None: nobody looks."""
 
 @dataclass(eq=False)
 class Frame:
-    """One call of one module.
+    """One call of one module."""
 
-    Attributes:
-        path: Of the module.
-        call: How often it was called before, in this pass.
-        counts: How often each function was called directly in it so far.
-    """
-
-    path: str
-    call: int
+    path: str  # of the module
+    call: int  # how often it was called before, in this pass
+    # How often each function was called directly in it so far.
     counts: Counter[str] = field(default_factory=Counter[str])
 
 
 class Frames:
-    """The calls that are under way in one model.
-
-    Args:
-        model: Its modules are known by their first path.
-        outermost: Asked when a module is called while no other is running; None: everything is looked into.
-        left: Told each call that has ended without an error.
-    """
+    """The calls that are under way in one model."""
 
     def __init__(
         self,
-        model: nn.Module,
+        model: nn.Module,  # its modules are known by their first path
         *,
+        # Asked when a module is called while no other is running; None: everything is looked into.
         outermost: Outermost | None = None,
+        # Told each call that has ended without an error.
         left: Callable[[Frame], None] | None = None,
     ) -> None:
         # Backwards, so that the first of a module's paths is the one that stays: the trace's names are the first ones

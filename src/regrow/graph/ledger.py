@@ -27,14 +27,10 @@ class ReinterpretedError(Exception):
 
 
 class Ledger:
-    """Notes on every storage that a running model touches.
-
-    Args:
-        tensors: The model's parameters and buffers by canonical name.
-    """
+    """Notes on every storage that a running model touches."""
 
     def __init__(self, tensors: Mapping[str, Tensor]) -> None:
-        self.tensors = dict(tensors)
+        self.tensors = dict(tensors)  # the model's parameters and buffers by canonical name
         self._first: dict[str, int] = {}
         self._notes: dict[int, Notes] = {}
         # What the model owns stays itself when it is written into: a running mean that a norm moves is still that

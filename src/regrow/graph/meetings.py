@@ -16,31 +16,25 @@ _KEEP_APART: Final = frozenset({"summed", "read together"})
 
 @dataclass(frozen=True)
 class Reason:
-    """What brought several sets together.
+    """What brought several sets together."""
 
-    Attributes:
-        verb: ``summed``, ``multiplied``, ``joined`` for operations on equal shapes; ``mixed`` for those that run across
-            channels or positions. Layers of which no two filters meet in such an operation (a maximum over branches)
-            are remembered as joined; those whose filters are multiplied with a sum of themselves as mixed.
-        place: The operation and the module that ran it, such as ``layer_norm in 'blocks.0.norm'``.
-    """
-
+    # ``summed``, ``multiplied``, ``joined`` for operations on equal shapes; ``mixed`` for those that run across
+    # channels or positions. Layers of which no two filters meet in such an operation (a maximum over branches) are
+    # remembered as joined; those whose filters are multiplied with a sum of themselves as mixed.
     verb: str
+    # The operation and the module that ran it, such as ``layer_norm in 'blocks.0.norm'``.
     place: str
 
 
 class Meetings:
-    """Who met whom, layer by layer.
-
-    Attributes:
-        mixed: By layer, in the order met: where its filters came together with each other ("mixed by ...").
-        partners: By layer, with the verb: the layers whose filters joined its own, and the labels of what is no filter.
-    """
+    """Who met whom, layer by layer."""
 
     def __init__(self) -> None:
         # What was noted already. Without it the partners of a stream would be put together once a channel and a block.
         self._noted: set[tuple[object, ...]] = set()
+        # By layer, in the order met: where its filters came together with each other ("mixed by ...").
         self.mixed: dict[int, dict[str, None]] = {}
+        # By layer, with the verb: the layers whose filters joined its own, and the labels of what is no filter.
         self.partners: dict[int, dict[tuple[str, int | str], None]] = {}
 
     def note(

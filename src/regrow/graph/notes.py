@@ -13,58 +13,45 @@ Place = tuple[tuple[int, ...], tuple[int, ...], int]
 
 @dataclass(frozen=True)
 class Derivation:
-    """What a tensor was worked out from, filter by filter.
+    """What a tensor was worked out from, filter by filter."""
 
-    Attributes:
-        parameter: Name of the parameter; None where there are only parameters with one number a filter, or fewer.
-        standardised: Each filter was divided by its own spread on the way.
-    """
-
+    # Name of the parameter; None where there are only parameters with one number a filter, or fewer.
     parameter: str | None
-    standardised: bool
+    standardised: bool  # each filter was divided by its own spread on the way
 
 
 @dataclass
 class Notes:
-    """What is known of one storage.
+    """What is known of one storage."""
 
-    Attributes:
-        memory: Keeps the storage's address from being used again while these notes exist.
-        itemsize: Bytes an element, of the tensor that was noted first.
-        length: Number of elements of the storage.
-        names: For each element the name of its set (see `SetTable`); None = all empty, or not laid out from `row`.
-        row: The same, where all elements were named at once: the place that was named, and its names with size 1 along
-            each axis on which they do not change. Of a map of a million elements it is a row of channels.
-        origins: For each element the number of the model's tensor entry that it copies, -1 = none; None = no entry.
-        whole: The model's tensors that this storage holds, themselves or as copies: where each lies in it.
-        live: Depends on the example inputs.
-        computed: Worked out from the model's weights alone.
-        own: Worked out from tensors of the model, buffers included: other numbers may be there later.
-        computed_by: The operation that did it, and where.
-        drawn: Random numbers, or worked out from them: chance says nothing that a reader could learn.
-        derived: The parameter that it was worked out from filter by filter, where that is so.
-        by_filter: Then for each element the filter that it depends on, -1 = none.
-        stands: And the parameter's entry in whose place it stands, -1 = none.
-        behind: Names of the sets that flowed into tensors here that have no element to hold them.
-        blurred: One set for every element, where the storage is looked at as several types of number; None elsewhere.
-    """
-
+    # Keeps the storage's address from being used again while these notes exist.
     memory: StorageWeakRef
-    itemsize: int
-    length: int
+    itemsize: int  # bytes an element, of the tensor that was noted first
+    length: int  # number of elements of the storage
+    # For each element the name of its set (see `SetTable`); None = all empty, or not laid out from `row`.
     names: Tensor | None = None
+    # The same, where all elements were named at once: the place that was named, and its names with size 1 along
+    # each axis on which they do not change. Of a map of a million elements it is a row of channels.
     row: tuple[Place, Tensor] | None = None
+    # Names of the sets that flowed into tensors here that have no element to hold them.
     behind: set[int] = field(default_factory=set[int])
+    # For each element the number of the model's tensor entry that it copies, -1 = none; None = no entry.
     origins: Tensor | None = None
+    # The model's tensors that this storage holds, themselves or as copies: where each lies in it.
     whole: dict[str, Place] = field(default_factory=dict[str, "Place"])
-    live: bool = False
-    computed: bool = False
+    live: bool = False  # depends on the example inputs
+    computed: bool = False  # worked out from the model's weights alone
+    # Worked out from tensors of the model, buffers included: other numbers may be there later.
     own: bool = False
-    computed_by: str = ""
+    computed_by: str = ""  # the operation that did it, and where
+    # Random numbers, or worked out from them: chance says nothing that a reader could learn.
     drawn: bool = False
+    # The parameter that it was worked out from filter by filter, where that is so.
     derived: Derivation | None = None
+    # Then for each element the filter that it depends on, -1 = none.
     by_filter: Tensor | None = None
-    stands: Tensor | None = None
+    stands: Tensor | None = None  # and the parameter's entry in whose place it stands, -1 = none
+    # One set for every element, where the storage is looked at as several types of number; None elsewhere.
     blurred: int | None = None
 
     @property

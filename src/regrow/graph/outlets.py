@@ -75,22 +75,17 @@ class _FlowParts:
 class OutletFinder(TorchFunctionMode):
     """Looks over the shoulder of a `Twin`: at each function call it asks which filters are alone before and after it.
 
-    Args:
-        record: What the twin writes.
-        frames: The calls of modules that are under way.
-        forgets: Take what has gone through dropout for no filter any more. The record is no wiring then.
-
     Attributes:
-        chance: Something random worked on activations.
         drew: Random numbers were drawn at all.
     """
 
     def __init__(self, record: Record, frames: Frames, *, forgets: bool) -> None:
         super().__init__()
-        self.chance = self.drew = False
+        self.chance = self.drew = False  # something random worked on activations
+        # Take what has gone through dropout for no filter any more. The record is no wiring then.
         self._forgets = forgets
-        self._record = record
-        self._frames = frames
+        self._record = record  # what the twin writes
+        self._frames = frames  # the calls of modules that are under way
         self._random: dict[int, Tensor] = {}
         self._seen: list[_Sighting] = []
         self._found: dict[int, _FlowParts] = {}

@@ -20,65 +20,45 @@ from regrow.graph.users import THE_MODEL, User, Users
 
 @dataclass
 class LayerRecord:
-    """One weight that multiplied activations.
+    """One weight that multiplied activations."""
 
-    Attributes:
-        weight: Its parameter name.
-        kind: How its axes are laid out.
-        groups: Groups of the convolution.
-        biases: Parameter names of the biases that came with it.
-        biased: In words, what else came in a bias's place.
-        names: The sets of its filters, (O,).
-        reads: For each input channel the names of the sets that were seen on it, over all calls.
-        standardised: What multiplied was worked out from the weight, filter by filter (see `standardised.py`).
-        columns: The weight is a matrix with its filters as columns.
-    """
-
-    weight: str
-    kind: LayerKind
-    groups: int
-    names: Tensor
+    weight: str  # its parameter name
+    kind: LayerKind  # how its axes are laid out
+    groups: int  # groups of the convolution
+    names: Tensor  # the sets of its filters, (O,)
+    # For each input channel the names of the sets that were seen on it, over all calls.
     reads: list[set[int]]
+    # What multiplied was worked out from the weight, filter by filter (see `standardised.py`).
     standardised: bool = False
-    columns: bool = False
+    columns: bool = False  # the weight is a matrix with its filters as columns
+    # Parameter names of the biases that came with it.
     biases: dict[str, None] = field(default_factory=dict[str, None])
+    # In words, what else came in a bias's place.
     biased: dict[str, None] = field(default_factory=dict[str, None])
 
 
 @dataclass
 class NormRecord:
-    """One normalisation layer that was run.
+    """One normalisation layer that was run."""
 
-    Attributes:
-        kind: As in `Norm`.
-        tensors: Names of its ``weight``, ``bias``, ``running_mean``, ``running_var``, those that exist.
-        seen: For each entry the names of the sets that were seen on it, over all calls.
-        declared: What the layer itself says of its tensors.
-    """
-
-    kind: str
+    kind: str  # as in `Norm`
+    # Names of its ``weight``, ``bias``, ``running_mean``, ``running_var``, those that exist.
     tensors: dict[str, str]
+    # For each entry the names of the sets that were seen on it, over all calls.
     seen: list[set[int]]
-    declared: tuple[NormTensor, ...] = ()
+    declared: tuple[NormTensor, ...] = ()  # what the layer itself says of its tensors
 
 
 @dataclass(frozen=True, kw_only=True)
 class Call:
-    """One operation that has just run.
+    """One operation that has just run."""
 
-    Attributes:
-        op: Its name without namespace, overload and the underscore of in-place variants, such as ``add``.
-        arguments: By the schema's names, defaults filled in.
-        outputs: The tensors that came out.
-        path: Path of the module that was running.
-        in_place: It wrote into one of its arguments.
-    """
-
+    # Its name without namespace, overload and the underscore of in-place variants, such as ``add``.
     op: str
-    arguments: Mapping[str, object]
-    outputs: Sequence[Tensor]
-    path: str
-    in_place: bool
+    arguments: Mapping[str, object]  # by the schema's names, defaults filled in
+    outputs: Sequence[Tensor]  # the tensors that came out
+    path: str  # path of the module that was running
+    in_place: bool  # it wrote into one of its arguments
 
     @property
     def place(self) -> str:
@@ -97,42 +77,34 @@ class Call:
 
 @dataclass
 class Record:
-    """Everything that a trace writes down.
+    """Everything that a trace writes down."""
 
-    Attributes:
-        ledger: What each tensor's elements depend on.
-        parameters: Names of the model's parameters (the ledger knows the buffers too).
-        table: The sets.
-        layers: In the order of their first use; a layer's place here is its number in `table`.
-        norms: By module path.
-        statistics: By layer number: norms whose statistics run across several of its filters.
-        refused: By layer number: why its readers cannot be known.
-        users: Who used each of the model's tensors.
-        claimed: Of the operation that is being followed: the tensors that it used as what they are.
-        late_biases: By the name of a bias, the weights of the modules that hold it.
-        mute: Weights of layers that are followed as if they had no filters, and gave constants.
-        stops: Where the trace could not follow, in order.
-        stopped: Paths of the modules that were running there.
-        used: The weight of each product with a weight, in order.
-        refusals: How often an operation was given up.
-        lost: What is left of filters that give 0, and flows into an operation that was given up.
-    """
-
-    ledger: Ledger
-    parameters: frozenset[str]
-    table: SetTable = field(default_factory=SetTable)
+    ledger: Ledger  # what each tensor's elements depend on
+    parameters: frozenset[str]  # names of the model's parameters (the ledger knows the buffers too)
+    table: SetTable = field(default_factory=SetTable)  # the sets
+    # In the order of their first use; a layer's place here is its number in `table`.
     layers: list[LayerRecord] = field(default_factory=list[LayerRecord])
-    norms: dict[str, NormRecord] = field(default_factory=dict[str, NormRecord])
+    norms: dict[str, NormRecord] = field(default_factory=dict[str, NormRecord])  # by module path
+    # By layer number: norms whose statistics run across several of its filters.
     statistics: dict[int, dict[str, None]] = field(default_factory=dict[int, dict[str, None]])
+    # By layer number: why its readers cannot be known.
     refused: dict[int, str] = field(default_factory=dict[int, str])
+    # Who used each of the model's tensors.
     users: Users = field(default_factory=dict[str, dict[User, None]])
+    # Of the operation that is being followed: the tensors that it used as what they are.
     claimed: set[str] = field(default_factory=set[str])
+    # By the name of a bias, the weights of the modules that hold it.
     late_biases: Mapping[str, frozenset[str]] = field(default_factory=dict[str, frozenset[str]])
+    # Weights of layers that are followed as if they had no filters, and gave constants.
     mute: Set[str] = frozenset()
+    # Where the trace could not follow, in order.
     stops: dict[str, None] = field(default_factory=dict[str, None])
+    # Paths of the modules that were running there.
     stopped: dict[str, None] = field(default_factory=dict[str, None])
+    # The weight of each product with a weight, in order.
     used: list[str] = field(default_factory=list[str])
-    refusals: int = 0
+    refusals: int = 0  # how often an operation was given up
+    # What is left of filters that give 0, and flows into an operation that was given up.
     lost: set[Offset] = field(default_factory=set[Offset])
 
     def layer(

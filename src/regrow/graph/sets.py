@@ -29,15 +29,10 @@ _NO_LAYER: Final = -1
 
 @dataclass(frozen=True)
 class Offset:
-    """What is left, other than 0, of a set of filters that all give 0: behind a sigmoid a half.
+    """What is left, other than 0, of a set of filters that all give 0: behind a sigmoid a half."""
 
-    Attributes:
-        atoms: The set.
-        place: The operation that makes it, and the module that ran it.
-    """
-
-    atoms: frozenset[int]
-    place: str
+    atoms: frozenset[int]  # the set
+    place: str  # the operation that makes it, and the module that ran it
 
 
 class SetTable:

@@ -47,16 +47,12 @@ Edit = Callable[[str, object], object]
 
 
 class Twin(WatchingMode):
-    """Follows which filters every element depends on.
-
-    Args:
-        record: What is found is written here.
-        running: Gives the path of the module that is running, and whether one looks into it.
-    """
+    """Follows which filters every element depends on."""
 
     def __init__(self, record: Record, running: RunningModule) -> None:
         super().__init__()
-        self._record = record
+        self._record = record  # what is found is written here
+        # Gives the path of the module that is running, and whether one looks into it.
         self._running = running
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:

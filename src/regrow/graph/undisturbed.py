@@ -56,24 +56,20 @@ def uncollected() -> Generator[None]:
 
 
 class RunningModule:
-    """Knows which module of a model is running, by hooks that belong to torch and not to the model.
-
-    Args:
-        model: Its modules are known by their first path.
-        closed: Into which of them one does not look.
-        left: Called when one of the closed ones has run, with the module, its path, its arguments and its output.
-    """
+    """Knows which module of a model is running, by hooks that belong to torch and not to the model."""
 
     def __init__(
         self,
-        model: nn.Module,
+        model: nn.Module,  # its modules are known by their first path
         *,
         closed: Callable[[nn.Module], bool] = lambda module: False,  # none of them
+        # Called when one of the closed ones has run, with the module, its path, its arguments and its output.
         left: Callable[[nn.Module, str, Any, Any], None] | None = None,
     ) -> None:
         # The first path of a module that has several.
         self._path_of = {module: path for path, module in reversed(list(model.named_modules()))}
         self._running: list[nn.Module] = []
+        # Into which of them one does not look.
         self._closed = {module for module in self._path_of if closed(module)}
         self._left = left
 

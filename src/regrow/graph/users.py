@@ -7,15 +7,12 @@ from typing import NamedTuple
 
 
 class User(NamedTuple):
-    """What one tensor of the model is good for, once.
+    """What one tensor of the model is good for, once."""
 
-    Attributes:
-        owner: The layer or the norm that it is the weight, the bias or an entry of, by path; "" = of none, where an
-            operation of another kind takes it.
-        place: Path of the module that was running; for another operation the operation too, in words.
-    """
-
+    # The layer or the norm that it is the weight, the bias or an entry of, by path; "" = of none, where an
+    # operation of another kind takes it.
     owner: str
+    # Path of the module that was running; for another operation the operation too, in words.
     place: str
 
 

@@ -16,22 +16,16 @@ from regrow.graph.record import Record
 
 @dataclass(frozen=True)
 class WeightUse:
-    """A parameter in the place of a weight.
+    """A parameter in the place of a weight."""
 
-    Attributes:
-        name: Its parameter name.
-        filters: For each output of the operation the filter that makes it.
-        inputs: For each input of the operation (within a group) the parameter's input channel that reads it.
-        whole: Filters and inputs are all there, in order.
-        standardised: Not the parameter itself, but what was worked out from it filter by filter.
-        columns: The parameter is a matrix whose columns are the filters, and whose rows the inputs.
-    """
-
-    name: str
-    filters: Tensor
+    name: str  # its parameter name
+    filters: Tensor  # for each output of the operation the filter that makes it
+    # For each input of the operation (within a group) the parameter's input channel that reads it.
     inputs: Tensor
-    whole: bool
+    whole: bool  # filters and inputs are all there, in order
+    # Not the parameter itself, but what was worked out from it filter by filter.
     standardised: bool = False
+    # The parameter is a matrix whose columns are the filters, and whose rows the inputs.
     columns: bool = False
 
 

@@ -19,40 +19,24 @@ Applies = Callable[[Sequence[Symptom], Sequence[LayerHealth]], bool]
 
 @dataclass(frozen=True, kw_only=True)
 class Advice:
-    """What to do, and how it is known.
+    """What to do, and how it is known."""
 
-    Attributes:
-        key: Of the rule.
-        title: In a few words.
-        text: What to do, what was measured, and where it does not hold.
-        code: The line of code; "" where there is nothing to do.
-        cost: What it costs.
-        source: The file of this repository that shows it.
-        measures: Of the symptoms that it is about.
-    """
-
-    key: str
-    title: str
-    text: str
-    code: str
-    cost: str
-    source: str
-    measures: tuple[str, ...]
+    key: str  # of the rule
+    title: str  # in a few words
+    text: str  # what to do, what was measured, and where it does not hold
+    code: str  # the line of code; "" where there is nothing to do
+    cost: str  # what it costs
+    source: str  # the file of this repository that shows it
+    measures: tuple[str, ...]  # of the symptoms that it is about
 
 
 @dataclass(frozen=True, kw_only=True)
 class Rule:
-    """A piece of advice and its condition.
+    """A piece of advice and its condition."""
 
-    Attributes:
-        advice: What is said.
-        applies: When.
-        quotes: What the source must say for the advice to be true.
-    """
-
-    advice: Advice
-    applies: Applies
-    quotes: tuple[str, ...]
+    advice: Advice  # what is said
+    applies: Applies  # when
+    quotes: tuple[str, ...]  # what the source must say for the advice to be true
 
 
 def advice_for(symptoms: Sequence[Symptom], layers: Sequence[LayerHealth]) -> tuple[Advice, ...]:

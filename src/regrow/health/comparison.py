@@ -13,35 +13,22 @@ from regrow.health.measures import BY_KEY, OF_UNITS
 
 @dataclass(frozen=True, kw_only=True)
 class Change:
-    """Units that a measure names in one layer, then and now.
+    """Units that a measure names in one layer, then and now."""
 
-    Attributes:
-        layer: Module path.
-        measure: Key of the measure.
-        before: How many then.
-        after: How many now.
-        stayed: How many of those of then are among those of now.
-        count: Units of the layer.
-    """
-
-    layer: str
-    measure: str
-    before: int
-    after: int
-    stayed: int
-    count: int
+    layer: str  # module path
+    measure: str  # key of the measure
+    before: int  # how many then
+    after: int  # how many now
+    stayed: int  # how many of those of then are among those of now
+    count: int  # units of the layer
 
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """What has changed between two looks.
+    """What has changed between two looks."""
 
-    Attributes:
-        changes: By layer and measure, where either look named somebody.
-        numbers: By layer and measure, a number then and now, where both looks have it.
-    """
-
-    changes: tuple[Change, ...]
+    changes: tuple[Change, ...]  # by layer and measure, where either look named somebody
+    # By layer and measure, a number then and now, where both looks have it.
     numbers: Mapping[str, Mapping[str, tuple[float, float]]]
 
     @property

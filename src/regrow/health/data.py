@@ -18,15 +18,10 @@ _PAIR = 2
 
 @dataclass(frozen=True, kw_only=True)
 class Batch:
-    """What the model is called with once, and what its output is compared with.
+    """What the model is called with once, and what its output is compared with."""
 
-    Attributes:
-        inputs: A tensor, the forward's arguments in a tuple, or by name in a dict.
-        targets: As the loss takes them; None: there are none.
-    """
-
-    inputs: Any
-    targets: Any = None
+    inputs: Any  # a tensor, the forward's arguments in a tuple, or by name in a dict
+    targets: Any = None  # as the loss takes them; None: there are none
 
     def on(self, device: torch.device) -> Batch:
         """The same where the model is: loaders give batches on the CPU."""

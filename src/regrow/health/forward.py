@@ -52,41 +52,27 @@ class _BoundsTable(CallTable):
 
 
 class ForwardReading:
-    """Everything that forward passes show.
-
-    Attributes:
-        units: By layer, one for each outlet; none where it is not known where units leave.
-        inlets: By layer.
-        gains: Of all layers.
-        batches: Of the model's own inputs.
-        turns: Whose units are compared with each other in which batch.
-        examples: How many have passed.
-
-    Args:
-        model: The bare model, in the mode in which it is run.
-        layers: By path, in the order of the calls.
-        flows: Where their units leave in that mode.
-        flat: The share of an activation's steepest slope up to which it is flat.
-    """
+    """Everything that forward passes show."""
 
     def __init__(
         self,
-        model: nn.Module,
-        layers: Mapping[str, Filters],
-        flows: Mapping[str, Flow],
+        model: nn.Module,  # the bare model, in the mode in which it is run
+        layers: Mapping[str, Filters],  # by path, in the order of the calls
+        flows: Mapping[str, Flow],  # where their units leave in that mode
         *,
-        flat: float,
+        flat: float,  # the share of an activation's steepest slope up to which it is flat
     ) -> None:
         self._model = model
         self._ended: list[Frame] = []
         self._frames = Frames(model, left=self._ended.append)
         self._values = PassValues()
         self._table = _BoundsTable(self._frames, self._values, flat)
-        self.gains = GainReading(model, layers)
-        self.batches = BatchReading()
-        self.examples = 0
+        self.gains = GainReading(model, layers)  # of all layers
+        self.batches = BatchReading()  # of the model's own inputs
+        self.examples = 0  # how many have passed
+        # By layer, one for each outlet; none where it is not known where units leave.
         self.units: dict[str, list[UnitReading]] = {}
-        self.inlets: dict[str, InletReading] = {}
+        self.inlets: dict[str, InletReading] = {}  # by layer
         tensors = dict(model.named_parameters(remove_duplicate=False))
         for path, layer in layers.items():
             flow = flows.get(path, Flow())
@@ -101,6 +87,7 @@ class ForwardReading:
                 inlet = InletReading(flow.inlet_axis, groups=layer.groups)
                 self.inlets[path] = inlet
                 self._table.enter(flow.inlet, self._taken_by(inlet), None)
+        # Whose units are compared with each other in which batch.
         self.turns = Turns(each for several in self.units.values() for each in several)
 
     def _taken_by(self, reading: UnitReading | InletReading) -> Callable[[Tensor], None]:

@@ -26,7 +26,6 @@ class InletReading:
     """Which of the channels that one layer hears have changed.
 
     Attributes:
-        broken: Some of it was not what was traced.
         changes: It is certain that a channel has changed, and nothing more is read.
 
     Args:
@@ -35,7 +34,7 @@ class InletReading:
     """
 
     def __init__(self, axis: int, *, groups: int) -> None:
-        self.broken = self.changes = False
+        self.broken = self.changes = False  # some of it was not what was traced
         self._axis, self._groups = axis, groups
         self.low: Tensor | None = None
         self.high: Tensor | None = None

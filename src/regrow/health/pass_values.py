@@ -33,17 +33,11 @@ FLOORED: Final = frozenset({"relu", "relu_", "relu6"})
 
 @dataclass(frozen=True, kw_only=True)
 class Ends:
-    """Of one tensor, over positions: by example and channel, (N, P).
+    """Of one tensor, over positions: by example and channel, (N, P)."""
 
-    Attributes:
-        low: The smallest value.
-        high: The largest.
-        positions: How many values each of them is of.
-    """
-
-    low: Tensor
-    high: Tensor
-    positions: int
+    low: Tensor  # the smallest value
+    high: Tensor  # the largest
+    positions: int  # how many values each of them is of
 
 
 class PassValues:

@@ -29,38 +29,27 @@ _BLOCKS: Final = 8
 
 @dataclass(frozen=True, kw_only=True)
 class Likeness:
-    """What was found; no matrix.
+    """What was found; no matrix."""
 
-    Attributes:
-        largest: By unit the largest correlation with another one's, (O,) on the CPU; -1 for those not compared.
-        effective_rank, srank: Of what they give.
-        zeros: The share of it that is 0.
-    """
-
+    # By unit the largest correlation with another one's, (O,) on the CPU; -1 for those not compared.
+    # effective_rank, srank: Of what they give.
     largest: Tensor
     effective_rank: float
     srank: float
-    zeros: float
+    zeros: float  # the share of it that is 0
 
 
 class Products:
-    """H^T H of a few positions of each example, one matrix from `open` to `close`.
-
-    Attributes:
-        found: What was found when it was closed; None before that, and where nothing came or it was not finite.
-        rows: How many positions have come.
-        once: The next call is compared alone, and the matrix is gone when it has passed.
-
-    Args:
-        units: The unit at each place of the outlet, (P,); `count` = none of this layer's.
-        count: Units of the layer.
-    """
+    """H^T H of a few positions of each example, one matrix from `open` to `close`."""
 
     def __init__(self, units: Tensor, count: int) -> None:
+        # What was found when it was closed; None before that, and where nothing came or it was not finite.
         self.found: Likeness | None = None
-        self.rows = 0
+        self.rows = 0  # how many positions have come
+        # The next call is compared alone, and the matrix is gone when it has passed.
         self.once = False
-        self._count = count
+        self._count = count  # units of the layer
+        # The unit at each place of the outlet, (P,); `count` = none of this layer's.
         self._units = units
         self._some = _order(units, count)
         self._whole = count == len(units) <= MOST_UNITS and bool(

@@ -29,14 +29,10 @@ _FINE: Final = 1e-3
 
 
 class FlatEnds:
-    """Knows for each activation below and above which input it is flat.
-
-    Args:
-        share: Up to this share of the steepest slope.
-    """
+    """Knows for each activation below and above which input it is flat."""
 
     def __init__(self, share: float) -> None:
-        self._share = share
+        self._share = share  # up to this share of the steepest slope
         self._known: dict[tuple[object, ...], tuple[float, float] | None] = {}
 
     def marked(

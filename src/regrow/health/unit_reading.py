@@ -25,18 +25,6 @@ _NEAR: Final = 0.01
 class UnitReading:
     """Sums by unit, over the examples that came.
 
-    Attributes:
-        broken: Something came another way than the traced one, and is not judged.
-        covered: Units of which there is a place at this outlet, (O,) bool.
-        low, high: The smallest and the largest value of each unit, as long as they were looked for.
-        changes: All units are certain to change, whatever comes up to this size; None where that is not known.
-        size: Sum of absolute values.
-        values: How many they are.
-        fired: Examples in which the unit gave something else than 0.
-        examples: How many came.
-        flat: Values at which the layer's activation is flat; None where it is not known to be anywhere.
-        products: Of units with each other; None where they are not compared here.
-
     Args:
         outlet: Where.
         count: Units of the layer.
@@ -45,24 +33,30 @@ class UnitReading:
     """
 
     def __init__(self, outlet: Outlet, count: int, device: torch.device, *, compared: bool) -> None:
-        self.broken = False
+        self.broken = False  # something came another way than the traced one, and is not judged
         self._outlet, self._count = outlet, count
         units = torch.tensor(outlet.units, device=device)
         # Places of other layers go into one slot too many, which is cut off at the end.
         self._units = torch.where(units >= 0, units, count)
         self._whole = outlet.units == tuple(range(count))
         self._places = torch.bincount(self._units, minlength=count + 1)[:count]
+        # Units of which there is a place at this outlet, (O,) bool. low, high: The smallest and the largest value
+        # of each unit, as long as they were looked for.
         self.covered = self._places > 0
         kind = exact(device)
         self.low = torch.full((count,), torch.inf, dtype=kind, device=device)
         self.high = -self.low
-        self.size = torch.zeros(count, dtype=kind, device=device)
-        self.values = torch.zeros(count, dtype=kind, device=device)
+        self.size = torch.zeros(count, dtype=kind, device=device)  # sum of absolute values
+        self.values = torch.zeros(count, dtype=kind, device=device)  # how many they are
+        # Examples in which the unit gave something else than 0.
         self.fired = torch.zeros(count, dtype=kind, device=device)
-        self.examples = 0
+        self.examples = 0  # how many came
+        # All units are certain to change, whatever comes up to this size; None where that is not known.
         self.changes: float | None = None
+        # Values at which the layer's activation is flat; None where it is not known to be anywhere.
         self.flat: Tensor | None = None
         products = Products(self._units, count) if compared else None
+        # Of units with each other; None where they are not compared here.
         self.products = products if products is not None and products.possible else None
 
     def take(self, x: Tensor, values: PassValues) -> None:

@@ -29,40 +29,25 @@ from regrow.recipes.guarded import guard_alone
 @final
 @dataclass(frozen=True, kw_only=True)
 class Course:
-    """A training in its trainer's own count of optimizer steps.
+    """A training in its trainer's own count of optimizer steps."""
 
-    Attributes:
-        total: Of the whole training; None where it has no end.
-        done: Before this moment: not 0 where it was resumed, or where the trainer counts on. None where it does not
-            count: whatever came with the optimizer was resumed.
-        per_epoch: Of an epoch; None where nobody knows.
-    """
-
-    total: int | None
+    total: int | None  # of the whole training; None where it has no end
+    # Before this moment: not 0 where it was resumed, or where the trainer counts on. None where it does not count:
+    # whatever came with the optimizer was resumed.
     done: int | None = 0
-    per_epoch: int | None = None
+    per_epoch: int | None = None  # of an epoch; None where nobody knows
 
 
 class Guest:
-    """Attaches a recipe to what a trainer trains, once in a training.
-
-    Attributes:
-        recipe: What is attached.
-        options: What else `regrow.attach` is given.
-        regrower: What it gave, of the latest training; None before the first.
-        waits: Whether nothing is attached yet in this training.
-
-    Args:
-        recipe: A recipe, or its name, with its defaults or with `settings`.
-        options: As above. ``total_steps`` and ``steps_per_epoch`` are the trainer's unless they are among them.
-        settings: Of a recipe that is named, as in a configuration file.
-    """
+    """Attaches a recipe to what a trainer trains, once in a training."""
 
     def __init__(
         self,
-        recipe: Recipe | Guard | str,
+        recipe: Recipe | Guard | str,  # a recipe, or its name, with its defaults or with `settings`
+        # As above. ``total_steps`` and ``steps_per_epoch`` are the trainer's unless they are among them.
         options: Mapping[str, Any],
         *,
+        # Of a recipe that is named, as in a configuration file.
         settings: Mapping[str, Any] | None = None,
     ) -> None:
         if settings and not isinstance(recipe, str):
@@ -76,10 +61,11 @@ class Guest:
             raise ConfigError(
                 f"recipe must be a Recipe for one network, or its name, got {recipe!r}"
             )
-        self.recipe = made
-        self.options = dict(options)
+        self.recipe = made  # what is attached
+        self.options = dict(options)  # what else `regrow.attach` is given
+        # What it gave, of the latest training; None before the first.
         self.regrower: Regrower | None = None
-        self.waits = True
+        self.waits = True  # whether nothing is attached yet in this training
         self._call_off: Callable[[], None] | None = None
 
     def begin(self) -> None:

@@ -26,15 +26,11 @@ _MAGIC: Final = "regrow-checkpoint"
 
 @dataclass(frozen=True, kw_only=True)
 class Held:
-    """What a checkpoint is of.
+    """What a checkpoint is of."""
 
-    Attributes:
-        members: The trials that were one run when it was saved, the one that gave the file its name first.
-        epoch: Epochs done.
-    """
-
+    # The trials that were one run when it was saved, the one that gave the file its name first.
     members: tuple[str, ...]
-    epoch: int
+    epoch: int  # epochs done
 
 
 class CheckpointFile:
@@ -44,15 +40,14 @@ class CheckpointFile:
     ``weights_only=True``: a checkpoint cannot run code.
 
     Args:
-        path: Where it lies; `regrow.study.store.Store.checkpoint` says.
         trial: Name of the trial, or of the first of those that are one run.
         fingerprint: Hash of what determines the trial; a checkpoint with another one is not used.
-        every_s: Least time between two checkpoints; 0 = after each epoch. It has no influence on results.
     """
 
     def __init__(self, path: Place, *, trial: str, fingerprint: str, every_s: float = 1.0) -> None:
-        self.path = path
+        self.path = path  # where it lies; `regrow.study.store.Store.checkpoint` says
         self._identity = {"trial": trial, "fingerprint": fingerprint}
+        # Least time between two checkpoints; 0 = after each epoch. It has no influence on results.
         self._every_s = every_s
         self._last = time.monotonic()
 

@@ -23,27 +23,18 @@ DEFAULT_RECIPES: Final = ("none", "randomout", "random")
 
 @dataclass(frozen=True, kw_only=True)
 class Overrides:
-    """What the command line says on top of a study file, or in place of one.
+    """What the command line says on top of a study file, or in place of one."""
 
-    Attributes:
-        name: Name of the study.
-        data: Name of the data set; its settings start from their defaults.
-        model: Name of the model; its settings start from their defaults.
-        recipes: Arms by label or by recipe. With a study file, the arms to keep or to add.
-        settings: ``key=value`` texts, as `set_key` reads keys.
-        seeds: Number of seeds.
-        train: Training settings by name; None = not given.
-        partners: Networks of a trial, for every arm that trains several.
-    """
-
-    name: str | None = None
-    data: str | None = None
-    model: str | None = None
+    name: str | None = None  # name of the study
+    data: str | None = None  # name of the data set; its settings start from their defaults
+    model: str | None = None  # name of the model; its settings start from their defaults
+    # Arms by label or by recipe. With a study file, the arms to keep or to add.
     recipes: tuple[str, ...] = ()
-    settings: tuple[str, ...] = ()
-    seeds: int | None = None
+    settings: tuple[str, ...] = ()  # ``key=value`` texts, as `set_key` reads keys
+    seeds: int | None = None  # number of seeds
+    # Training settings by name; None = not given.
     train: Mapping[str, object] = field(default_factory=dict[str, object])
-    partners: int | None = None
+    partners: int | None = None  # networks of a trial, for every arm that trains several
 
 
 def load_study(path: Path | None, overrides: Overrides | None = None) -> Study:

@@ -68,9 +68,6 @@ def overlap_of(
 class Diagnosis:
     """The diagnostics of one trial.
 
-    Attributes:
-        layers: Number of filters by layer, in the network's order; empty when nothing is asked for.
-
     Args:
         spec: The trial: what the study asks for, and the seed of the random ranking.
         model: The network; it is traced once.
@@ -88,6 +85,7 @@ class Diagnosis:
             )
         self._asked, self._held_out, self._seed = asked, held_out, spec.seed
         self._filters = watched_layers(model, data.x_train[:2]) if asked.any else ()
+        # Number of filters by layer, in the network's order; empty when nothing is asked for.
         self.layers = {filters.path: filters.count for filters in self._filters}
         if asked.oracle_every_epochs and held_out is not None:
             probe_for_rankings(model, self._filters, images=held_out[0], labels=held_out[1])

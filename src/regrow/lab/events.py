@@ -17,19 +17,12 @@ class Started:
 
 @dataclass(frozen=True)
 class Progressed:
-    """A run has trained on.
+    """A run has trained on."""
 
-    Attributes:
-        specs: The trials that it is.
-        record: Its newest epoch.
-        network_epochs: Epochs of single networks since it last said so.
-        samples: Training images of these.
-    """
-
-    specs: tuple[TrialSpec, ...]
-    record: EpochRecord
-    network_epochs: int
-    samples: int
+    specs: tuple[TrialSpec, ...]  # the trials that it is
+    record: EpochRecord  # its newest epoch
+    network_epochs: int  # epochs of single networks since it last said so
+    samples: int  # training images of these
 
 
 @dataclass(frozen=True)

@@ -40,15 +40,10 @@ GPU_STACK: Final = 1024
 
 @dataclass(frozen=True, kw_only=True)
 class Tally:
-    """How a run of the executor ended.
+    """How a run of the executor ended."""
 
-    Attributes:
-        ended: Trials that ended in this run, by status.
-        interrupted: Whether it was asked to stop before all had ended.
-    """
-
-    ended: Counter[str]
-    interrupted: bool
+    ended: Counter[str]  # trials that ended in this run, by status
+    interrupted: bool  # whether it was asked to stop before all had ended
 
 
 class Workers(Protocol):

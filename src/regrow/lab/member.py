@@ -46,10 +46,7 @@ class Member:
         model: The network.
         optimizer: Its optimizer.
         training: How it is trained.
-        loss: What it learns.
         device: Where it is trained.
-        lr: Its learning rate before any schedule.
-        regrower: The recipe at work in it, or None; set by the trial.
 
     Args:
         spec: The trial.
@@ -63,11 +60,12 @@ class Member:
     ) -> None:
         self._spec, self._data, self._teaching = spec, data, teaching
         self.training, self.device = spec.train, data.x_train.device
-        self.loss: LossName = spec.loss
+        self.loss: LossName = spec.loss  # what it learns
         self._seed = partner_seed(spec.seed, place)
         self.steps_per_epoch = steps_of(spec, data)
+        # Its learning rate before any schedule.
         self.lr = partner_rate(spec.train, place=place, partners=spec.partners)
-        self.regrower: Regrower | None = None
+        self.regrower: Regrower | None = None  # the recipe at work in it, or None; set by the trial
         self._task: tuple[int, Task] | None = None
         self._begin(self._seed)
         self._apart = self._kept_apart()

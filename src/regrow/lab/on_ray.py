@@ -47,20 +47,14 @@ _ANSWER_S: Final = 60.0
 
 @dataclass(frozen=True, kw_only=True)
 class Cluster:
-    """What is asked of a cluster.
+    """What is asked of a cluster."""
 
-    Attributes:
-        address: ``auto``, or HOST:PORT.
-        cpus: Processors that a task reserves.
-        gpus: GPUs that a task reserves.
-        most: Tasks in flight at most; None: two for each that the nodes have room for.
-        working_dir: A folder that is copied to all nodes: a user's own modules; None: none.
-    """
-
-    address: str
-    cpus: float = 1
-    gpus: float = 0
+    address: str  # ``auto``, or HOST:PORT
+    cpus: float = 1  # processors that a task reserves
+    gpus: float = 0  # GPUs that a task reserves
+    # Tasks in flight at most; None: two for each that the nodes have room for.
     most: int | None = None
+    # A folder that is copied to all nodes: a user's own modules; None: none.
     working_dir: Path | None = None
 
 

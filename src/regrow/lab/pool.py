@@ -43,14 +43,13 @@ class Processes:
     """So many processes at most, each with one batch of runs.
 
     Attributes:
-        jobs: How many.
         attempts: How often a run is begun whose process dies.
     """
 
     attempts = 2
 
     def __init__(self, settings: WorkerSettings, *, jobs: int) -> None:
-        self.jobs = jobs
+        self.jobs = jobs  # how many
         self._settings = settings
         self._workers: list[Worker] = []
 

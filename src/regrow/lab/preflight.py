@@ -38,17 +38,13 @@ Found = TypeVar("Found")
 
 @dataclass(frozen=True, kw_only=True)
 class Preflight:
-    """What the rehearsal found.
+    """What the rehearsal found."""
 
-    Attributes:
-        data_digests: Hash of the data set by cell.
-        notices: What a user should know: recipes that cannot act within the given epochs, those that rank filters
-            on images that are trained on, and what teachers cost.
-        refusal: Why the study cannot run in a stack: the first arm that cannot, and its reason; empty where it can.
-    """
-
-    data_digests: dict[str, str]
+    data_digests: dict[str, str]  # hash of the data set by cell
+    # What a user should know: recipes that cannot act within the given epochs, those that rank filters on images
+    # that are trained on, and what teachers cost.
     notices: tuple[str, ...]
+    # Why the study cannot run in a stack: the first arm that cannot, and its reason; empty where it can.
     refusal: str = ""
 
 

@@ -27,14 +27,10 @@ MANY: Final = 1_000_000
 
 @dataclass(frozen=True, kw_only=True)
 class Segment:
-    """Trials that are one run as far as anybody knows: what a worker is given.
+    """Trials that are one run as far as anybody knows: what a worker is given."""
 
-    Attributes:
-        specs: The trials. The first gives the run's checkpoint its name.
-        beside: How many runs may be trained side by side where this is one of them; fewer after each failure.
-    """
-
-    specs: tuple[TrialSpec, ...]
+    specs: tuple[TrialSpec, ...]  # the trials. The first gives the run's checkpoint its name.
+    # How many runs may be trained side by side where this is one of them; fewer after each failure.
     beside: int = MANY
 
     @property
@@ -100,31 +96,21 @@ Batch = list[Segment]
 
 
 class Runs:
-    """The runs of a study.
-
-    Args:
-        waiting: Those that are to be trained. They are asked for as they are needed: a hundred thousand that wait take
-            no more memory than a hundred.
-        ended: Status of the trials that ended before.
-        stack_size: How many runs are trained side by side at most.
-        attempts: How often a run is begun that gets no further when its worker dies.
-
-    Attributes:
-        status: Of every trial that ended, by its name.
-        notices: What a user should know; whoever tells it takes it out.
-        crashes: Results of trials that crashed; whoever keeps them takes them out.
-    """
+    """The runs of a study."""
 
     def __init__(
         self,
+        # Those that are to be trained. They are asked for as they are needed: a hundred thousand that wait take no
+        # more memory than a hundred.
         waiting: Iterable[Segment],
         *,
-        ended: Mapping[str, str],
-        stack_size: int,
-        attempts: int = 2,
+        ended: Mapping[str, str],  # status of the trials that ended before
+        stack_size: int,  # how many runs are trained side by side at most
+        attempts: int = 2,  # how often a run is begun that gets no further when its worker dies
     ) -> None:
-        self.status = dict(ended)
-        self.notices: list[str] = []
+        self.status = dict(ended)  # of every trial that ended, by its name
+        self.notices: list[str] = []  # what a user should know; whoever tells it takes it out
+        # Results of trials that crashed; whoever keeps them takes them out.
         self.crashes: list[tuple[Segment, tuple[TrialResult, ...]]] = []
         self._waiting: deque[Segment] = deque()
         self._later = iter(waiting)

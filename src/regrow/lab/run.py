@@ -40,34 +40,22 @@ STUCK_MARGIN: Final = 0.02
 
 
 class Run:
-    """One training in progress, that of one trial or of several that have been the same so far.
-
-    Args:
-        specs: The trials; what they train is that of the first (`regrow.lab.sharing.families`).
-        data: The data set.
-        like: For a control, the renewals that it replays.
-        teachers: The weights of each of the first trial's teachers.
-        hooks: Recipes act by the optimizers' hooks; else the engine calls them.
-
-    Attributes:
-        crew: The trials, where there are several; else None.
-        inside: Seconds that the recipe has taken, epoch by epoch.
-        members: The networks: one, or those of an arm with partners.
-    """
+    """One training in progress, that of one trial or of several that have been the same so far."""
 
     def __init__(
         self,
+        # The trials; what they train is that of the first (`regrow.lab.sharing.families`).
         specs: Sequence[TrialSpec],
-        data: Dataset,
+        data: Dataset,  # the data set
         *,
-        like: Sequence[Renewed] | None = None,
-        teachers: Sequence[Weights] = (),
-        hooks: bool = True,
+        like: Sequence[Renewed] | None = None,  # for a control, the renewals that it replays
+        teachers: Sequence[Weights] = (),  # the weights of each of the first trial's teachers
+        hooks: bool = True,  # recipes act by the optimizers' hooks; else the engine calls them
     ) -> None:
         self.spec = spec = specs[0]
         self.data = hold_out(data, spec.train.held_out)
         teaching = Teaching(spec, self.data, teachers) if spec.teachers else None
-        self.members = [
+        self.members = [  # the networks: one, or those of an arm with partners
             Member(spec, self.data, place=place, teaching=teaching)
             for place in range(spec.partners)
         ]
@@ -75,6 +63,7 @@ class Run:
         clock = Clock(
             total_steps=self.per_epoch * spec.train.epochs, steps_per_epoch=self.per_epoch
         )
+        # The trials, where there are several; else None.
         self.crew = Crew(specs, clock=clock) if len(specs) > 1 else None
         first = self.members[0]
         self.records: list[EpochRecord] = []
@@ -99,7 +88,7 @@ class Run:
             self.tasks = TaskLog(
                 stream, first.model, self.data, seed=spec.seed, asked=spec.diagnostics
             )
-        self.inside: list[float] = []
+        self.inside: list[float] = []  # seconds that the recipe has taken, epoch by epoch
         self.partners: list[PartnerRecord] = []
         self.restarts = 0
         self.diverged = False

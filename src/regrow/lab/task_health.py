@@ -33,9 +33,6 @@ EXAMPLES: Final = 512
 class TaskHealth:
     """Looks at the layers that recipes may act on, in evaluation mode, where the network hears them.
 
-    Attributes:
-        layers: Number of units by layer, in the network's order.
-
     Args:
         model: A network of the trial's kind.
         example: Two images.
@@ -53,6 +50,7 @@ class TaskHealth:
             wiring = trace(model, example)
             self._filters = wiring.renewable(layers=kinds)
             self._wiring = wiring if ranks else None
+        # Number of units by layer, in the network's order.
         self.layers = {filters.path: filters.count for filters in self._filters}
 
     def look(

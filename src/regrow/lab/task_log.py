@@ -25,33 +25,22 @@ from regrow.study.task_records import HealthRecord, ProbeRecord, TaskRecord
 
 @final
 class TaskLog:
-    """The tasks of one trial.
-
-    Attributes:
-        layers: Number of units by layer that is looked at.
-        chance: What a network reaches that has learnt nothing; None where numbers are learnt.
-
-    Args:
-        stream: What the study says of it.
-        model: The network; it is traced once.
-        source: The data that the stream draws from.
-        seed: Of the trial.
-        asked: What is looked at that costs more.
-    """
+    """The tasks of one trial."""
 
     def __init__(
         self,
-        stream: AnyStream,
-        model: nn.Module,
-        source: Source,
+        stream: AnyStream,  # what the study says of it
+        model: nn.Module,  # the network; it is traced once
+        source: Source,  # the data that the stream draws from
         *,
-        seed: int,
-        asked: Diagnostics,
+        seed: int,  # of the trial
+        asked: Diagnostics,  # what is looked at that costs more
     ) -> None:
         self._stream, self._source, self._seed = stream, source, seed
         self._probe_steps = asked.probe_steps
         self._health = TaskHealth(model, source.x_train[:2], ranks=asked.ranks)
-        self.layers = self._health.layers
+        self.layers = self._health.layers  # number of units by layer that is looked at
+        # What a network reaches that has learnt nothing; None where numbers are learnt.
         self.chance = tasks.chance(stream, source)
         self._tasks: list[TaskRecord] = []
         self._looks: list[HealthRecord] = []

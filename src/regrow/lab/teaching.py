@@ -26,7 +26,6 @@ class Teaching:
     Args:
         spec: The student's trial: distillation, augmentation, and whether the loss is a sum over the batch.
         data: What it is trained on, without the images that are held out: batches index its training images.
-        teachers: Their weights, one for each of ``spec.teachers``.
 
     Edge cases:
         A ConfigError when there are no teachers, or not as many as the trial has.
@@ -39,7 +38,7 @@ class Teaching:
             )
         asked, fixed = spec.distillation, spec.train.augment == "none"
         self._summed = spec.train.loss_reduction == "sum"
-        self._teachers = Teachers(
+        self._teachers = Teachers(  # their weights, one for each of ``spec.teachers``
             [teacher_network(found, data, temperature=asked.temperature) for found in teachers],
             temperature=asked.temperature,
             combine=asked.combine,

@@ -28,21 +28,17 @@ OnFork = Callable[[tuple[TrialSpec, ...]], object]
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """A run that is to be trained to its end.
+    """A run that is to be trained to its end."""
 
-    Attributes:
-        specs: Its trial, or trials of one family (`regrow.lab.sharing.families`).
-        like: For a control, the renewals of the trial that it replays.
-        teachers: Reads the weights of each of its teachers, when the run begins.
-        weights: Where the final weights are kept, where they teach another trial.
-        checkpoint: Where to go on from, and where to save.
-    """
-
+    # Its trial, or trials of one family (`regrow.lab.sharing.families`).
     specs: tuple[TrialSpec, ...]
+    # For a control, the renewals of the trial that it replays.
     like: Sequence[Renewed] | None = None
+    # Reads the weights of each of its teachers, when the run begins.
     teachers: tuple[Callable[[], Weights], ...] = ()
+    # Where the final weights are kept, where they teach another trial.
     weights: WeightsFile | None = None
-    checkpoint: CheckpointFile | None = None
+    checkpoint: CheckpointFile | None = None  # where to go on from, and where to save
 
 
 def train_together(

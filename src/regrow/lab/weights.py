@@ -29,17 +29,11 @@ State = Mapping[str, Any]
 
 @dataclass(frozen=True, kw_only=True)
 class Weights:
-    """The weights of one trial's networks.
+    """The weights of one trial's networks."""
 
-    Attributes:
-        source: Where they come from, for messages.
-        model: The network that they belong to.
-        states: One ``state_dict`` a network.
-    """
-
-    source: str
-    model: ModelChoice
-    states: tuple[State, ...]
+    source: str  # where they come from, for messages
+    model: ModelChoice  # the network that they belong to
+    states: tuple[State, ...]  # one ``state_dict`` a network
 
 
 class WeightsFile:
@@ -49,13 +43,12 @@ class WeightsFile:
     ``model``, ``settings``, ``states``, ``trial``, ``fingerprint`` and ``sha256``, the hash of the three in the middle.
 
     Args:
-        path: Where it lies; `regrow.study.store.Store.weights` says.
         trial: Name of the trial.
         fingerprint: Hash of what determines the trial.
     """
 
     def __init__(self, path: Place, *, trial: str, fingerprint: str) -> None:
-        self.path = path
+        self.path = path  # where it lies; `regrow.study.store.Store.weights` says
         self._identity = {"trial": trial, "fingerprint": fingerprint}
 
     def save(self, model: ModelChoice, states: Sequence[State]) -> None:

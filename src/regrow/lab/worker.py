@@ -28,40 +28,25 @@ TICK_S: Final = 0.2
 
 @dataclass(frozen=True, kw_only=True)
 class WorkerSettings:
-    """What a worker needs to know once.
+    """What a worker needs to know once."""
 
-    Attributes:
-        data_dir: Folder with data sets, or None.
-        cache_dir: Folder for fetched data sets, or None.
-        checkpoint_every_s: Least time between two checkpoints of a trial; 0 = after each epoch.
-        engine: What makes the steps.
-        device: Where networks are trained.
-        tell_every_s: Least time between two messages of a run that trains.
-    """
-
-    data_dir: Path | None = None
-    cache_dir: Path | None = None
+    data_dir: Path | None = None  # folder with data sets, or None
+    cache_dir: Path | None = None  # folder for fetched data sets, or None
+    # Least time between two checkpoints of a trial; 0 = after each epoch.
     checkpoint_every_s: float = 1.0
-    engine: EngineName = "modules"
-    device: str = "cpu"
-    tell_every_s: float = 0.05
+    engine: EngineName = "modules"  # what makes the steps
+    device: str = "cpu"  # where networks are trained
+    tell_every_s: float = 0.05  # least time between two messages of a run that trains
 
 
 @dataclass(frozen=True)
 class EpochsDone:
-    """A run has trained on.
+    """A run has trained on."""
 
-    Attributes:
-        trials: Those that it still is.
-        record: Its newest epoch.
-        epochs: How many it has trained since it last said so.
-        samples: Training images of these, over all networks.
-    """
-
-    trials: tuple[str, ...]
-    record: EpochRecord
-    epochs: int
-    samples: int
+    trials: tuple[str, ...]  # those that it still is
+    record: EpochRecord  # its newest epoch
+    epochs: int  # how many it has trained since it last said so
+    samples: int  # training images of these, over all networks
 
 
 @dataclass(frozen=True)
@@ -73,17 +58,11 @@ class Forked:
 
 @dataclass(frozen=True)
 class RunDone:
-    """All trials that a run still was have ended.
+    """All trials that a run still was have ended."""
 
-    Attributes:
-        results: One a trial.
-        epochs: What it has trained since `EpochsDone`.
-        samples: Likewise.
-    """
-
-    results: tuple[TrialResult, ...]
-    epochs: int
-    samples: int
+    results: tuple[TrialResult, ...]  # one a trial
+    epochs: int  # what it has trained since `EpochsDone`
+    samples: int  # likewise
 
 
 @dataclass(frozen=True)
@@ -112,29 +91,21 @@ Message = EpochsDone | Forked | RunDone | TaskFailed | Warned | Unwritable
 
 @dataclass(frozen=True)
 class Died:
-    """Who trained a batch is gone.
+    """Who trained a batch is gone."""
 
-    Attributes:
-        how: What is known of it.
-        lost: Its machine is gone too: no fault of what it trained.
-    """
-
-    how: str
-    lost: bool = False
+    how: str  # what is known of it
+    lost: bool = False  # its machine is gone too: no fault of what it trained
 
 
 class Bench:
-    """Where a worker trains: what it must know, whom it tells, and the data sets that it has met, loaded once.
-
-    Args:
-        data: Data sets that are there already, by `data_key`.
-    """
+    """Where a worker trains: what it must know, whom it tells, and the data sets that it has met, loaded once."""
 
     def __init__(
         self,
         settings: WorkerSettings,
         send: Callable[[Message], object],
         *,
+        # Data sets that are there already, by `data_key`.
         data: Mapping[str, Dataset] | None = None,
     ) -> None:
         self._settings, self._send = settings, send

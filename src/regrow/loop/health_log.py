@@ -13,13 +13,7 @@ from regrow.loop.stepper import Stepper
 
 
 class HealthLog:
-    """Looks at the network every so many steps. A look that fails costs one warning and no training.
-
-    Args:
-        stepper: In whose training.
-        examples: What `regrow.inspect` takes, each time anew; or a function that gives it.
-        every: Steps.
-    """
+    """Looks at the network every so many steps. A look that fails costs one warning and no training."""
 
     def __init__(self, stepper: Stepper, examples: Any, *, every: int) -> None:
         check_whole(every, name="inspect_every", where="attach", least=1)
@@ -29,9 +23,10 @@ class HealthLog:
                 f"batches, or a function that gives them; got a {type(cast('object', examples)).__name__}, which is "
                 "used up after the first look (attach)"
             )
-        self._stepper = stepper
+        self._stepper = stepper  # in whose training
+        # What `regrow.inspect` takes, each time anew; or a function that gives it.
         self._examples = examples
-        self._every = every
+        self._every = every  # steps
         self._failed = False
 
     def due(self, steps: int) -> bool:

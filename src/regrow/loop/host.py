@@ -16,24 +16,13 @@ from regrow.surgery import Companion
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Host:
-    """What all that a recipe does in one training has in common.
+    """What all that a recipe does in one training has in common."""
 
-    Attributes:
-        model: The bare model.
-        called: The model as it is called, in its wrappers.
-        wiring: What was traced of it.
-        layers: Those that may be renewed, by path.
-        working: Which of them take part in the training now, and what may be written.
-        companions: Copies of the model.
-        ranks: The processes that train the model together.
-        dry_run: Nothing is changed.
-    """
-
-    model: nn.Module
-    called: nn.Module
-    wiring: Wiring
-    layers: Mapping[str, Layer]
-    working: WorkingLayers
-    companions: Sequence[Companion]
-    ranks: Ranks
-    dry_run: bool
+    model: nn.Module  # the bare model
+    called: nn.Module  # the model as it is called, in its wrappers
+    wiring: Wiring  # what was traced of it
+    layers: Mapping[str, Layer]  # those that may be renewed, by path
+    working: WorkingLayers  # which of them take part in the training now, and what may be written
+    companions: Sequence[Companion]  # copies of the model
+    ranks: Ranks  # the processes that train the model together
+    dry_run: bool  # nothing is changed

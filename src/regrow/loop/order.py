@@ -11,18 +11,12 @@ from regrow.loop.watch import OptimizerWatch, Steps
 
 
 class StepOrder:
-    """Hands the steps of several optimizers on, and warns of another order in the first step.
-
-    Args:
-        listener: Who is called around each step.
-        watches: The optimizers, in the order in which they are listed.
-        warner: Tells the user.
-    """
+    """Hands the steps of several optimizers on, and warns of another order in the first step."""
 
     def __init__(self, listener: Steps, watches: Sequence[OptimizerWatch], warner: Warner) -> None:
-        self._listener = listener
-        self._watches = watches
-        self._warner = warner
+        self._listener = listener  # who is called around each step
+        self._watches = watches  # the optimizers, in the order in which they are listed
+        self._warner = warner  # tells the user
         self._stepped: set[int] = set()
         self._ended = False  # the first step
 

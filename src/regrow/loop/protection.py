@@ -27,25 +27,17 @@ _MISSED: Final = (
 
 
 class Protection:
-    """A recipe's guard and its gain check in one training.
-
-    Args:
-        recipe: Has at least one of the two.
-        host: The model in its training. Copies of the model are scaled with it.
-        watches: The optimizers.
-        exclude: Patterns of layers that are never scaled.
-        warner: Tells the user.
-        scaled: Told the layers that the gain check has scaled, and by what.
-    """
+    """A recipe's guard and its gain check in one training."""
 
     def __init__(
         self,
-        recipe: Recipe,
-        host: Host,
+        recipe: Recipe,  # has at least one of the two
+        host: Host,  # the model in its training. Copies of the model are scaled with it.
         *,
-        watches: Sequence[OptimizerWatch],
-        exclude: Sequence[str],
-        warner: Warner,
+        watches: Sequence[OptimizerWatch],  # the optimizers
+        exclude: Sequence[str],  # patterns of layers that are never scaled
+        warner: Warner,  # tells the user
+        # Told the layers that the gain check has scaled, and by what.
         scaled: Callable[[Mapping[str, float]], None],
     ) -> None:
         self._host, self._watches, self._exclude = host, tuple(watches), tuple(exclude)

@@ -26,11 +26,9 @@ class Ranks:
     given otherwise than another is compared once, when the recipe is attached. What each rank
     measures on its own (a loss) is averaged where it is used: at steps that the schedule alone
     picks, so that either all ranks come to the collective or none does.
-
-    Attributes:
-        wrapper: The model in its DistributedDataParallel; None for a process of its own.
     """
 
+    # The model in its DistributedDataParallel; None for a process of its own.
     wrapper: DistributedDataParallel | None = None
 
     @classmethod

@@ -37,22 +37,14 @@ _Targets = list[list[Target]]
 
 @dataclass(frozen=True, kw_only=True)
 class _Occasion:
-    """What all layers have in common that are renewed at one step.
+    """What all layers have in common that are renewed at one step."""
 
-    Attributes:
-        seed: For random numbers.
-        step: The step.
-        activity: What readers receive, where that is known.
-        trained: What `TrainedTensors.now` has just said.
-        heard: What layers hear, by path; empty where nobody must know.
-        strengths: How far filters are moved, by path; empty but for a graded selection.
-    """
-
-    seed: int
-    step: int
-    activity: Activity | None
-    trained: Set[str] | None
-    heard: Mapping[str, LayerInput]
+    seed: int  # for random numbers
+    step: int  # the step
+    activity: Activity | None  # what readers receive, where that is known
+    trained: Set[str] | None  # what `TrainedTensors.now` has just said
+    heard: Mapping[str, LayerInput]  # what layers hear, by path; empty where nobody must know
+    # How far filters are moved, by path; empty but for a graded selection.
     strengths: Mapping[str, Tensor]
 
 
@@ -60,51 +52,40 @@ class Renewer:
     """Holds what a renewal writes to.
 
     Attributes:
-        tensors: The model's parameters and buffers by name.
         host: The model in its training, with its layers and copies.
         surgeons: One for each optimizer whose state is edited.
-        counted: Keeps the running statistics of renewed channels right where a norm has one count for all.
-        calibration: Measures what is cut off, for a renewal that keeps the output.
         newest: Says what layers heard; None where nobody must know.
         holders: Who keeps entries of the model at 0, of all recipes on it.
-        beginnings: The layers, each with what it began with.
-        notes: What a renewal that keeps the output cannot do in this model.
-
-    Args:
-        renewal: Masks to edits.
-        host: As above.
-        surgeons: As above.
-        calibration: Needed by a renewal with ``preserve``.
-        newest: Says what layers heard, for a renewal that must know.
-        live: Says what readers receive, for a renewal that moves means as the criterion remembers them.
-        drops: Whether filters leave the network before they are renewed: then no mean of theirs is moved anywhere.
-        reset_state: Give renewed entries the optimizer state of fresh ones.
-        holders: As above.
     """
 
     def __init__(
         self,
-        renewal: Renewal,
+        renewal: Renewal,  # masks to edits
         host: Host,
         *,
         surgeons: Sequence[OptimizerSurgeon],
-        calibration: Calibration | None,
-        newest: NewestPass | None,
+        calibration: Calibration | None,  # needed by a renewal with ``preserve``
+        newest: NewestPass | None,  # says what layers heard, for a renewal that must know
+        # Says what readers receive, for a renewal that moves means as the criterion remembers them.
         live: LiveMeans | None,
+        # Whether filters leave the network before they are renewed: then no mean of theirs is moved anywhere.
         drops: bool,
-        reset_state: bool,
+        reset_state: bool,  # give renewed entries the optimizer state of fresh ones
         holders: Collection[AbsentFilters],
     ) -> None:
         self._renewal, self.host = renewal, host
         self.surgeons, self.newest = surgeons, newest
         self._reset_state, self.holders = reset_state, holders
         model, layers = host.model, host.layers
+        # Keeps the running statistics of renewed channels right where a norm has one count for all.
         self.counted = CountedNorms(model, leads=host.ranks.keeps_buffers)
-        self.tensors: dict[str, Tensor] = {
+        self.tensors: dict[str, Tensor] = {  # the model's parameters and buffers by name
             **dict(model.named_parameters(remove_duplicate=False)),
             **dict(model.named_buffers(remove_duplicate=False)),
         }
+        # The layers, each with what it began with.
         self.beginnings = Beginnings(layers, self.tensors, first=Need.FIRST in renewal.needs)
+        # What a renewal that keeps the output cannot do in this model.
         self.notes: tuple[str, ...] = ()
         if calibration is not None and renewal.keeps_output:
             activity = None if drops else self._measure(calibration, list(layers))
@@ -114,6 +95,7 @@ class Renewer:
         self._live = live
         if live is not None:
             self.notes = tuple(note for each in layers.values() for note in live.lost(each.filters))
+        # Measures what is cut off, for a renewal that keeps the output.
         self.calibration = None if host.dry_run or not renewal.keeps_output else calibration
 
     def state_dict(self) -> dict[str, Any]:

@@ -24,9 +24,6 @@ _AT_WORK: WeakSet[StateInOptimizer] = WeakSet()
 class StateInOptimizer:
     """Saves a regrower with its last optimizer, and loads it behind it.
 
-    Attributes:
-        offset: The step of the trainer, by its own count, in which the regrower's first one was made.
-
     Args:
         regrower: Is there already where the state of its recipe came with the optimizer, and goes on from it.
         optimizer: The bare torch optimizer that steps last.
@@ -35,6 +32,7 @@ class StateInOptimizer:
     def __init__(self, regrower: Regrower, optimizer: Optimizer) -> None:
         self.regrower, self.optimizer = regrower, optimizer
         saved = brought(optimizer, regrower.report.recipe)
+        # The step of the trainer, by its own count, in which the regrower's first one was made.
         self.offset: int = 0 if saved is None else saved["offset"]
         before = _other(optimizer, regrower.report.recipe)
         if before is not None:

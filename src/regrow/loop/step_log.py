@@ -22,24 +22,17 @@ _KEPT: Final = ("starved", "blocked", "given_up")
 
 
 class StepLog:
-    """Writes a regrower's numbers: every so many steps, and at each step that renewed something.
-
-    Args:
-        stepper: Whose they are.
-        log: Where they go.
-        every: Steps.
-        weights: The layers that it watches, each with its weight.
-        health: Looks at the network now and then; None: nobody does.
-    """
+    """Writes a regrower's numbers: every so many steps, and at each step that renewed something."""
 
     def __init__(
         self,
-        stepper: Stepper,
-        log: Log | Written,
+        stepper: Stepper,  # whose they are
+        log: Log | Written,  # where they go
         *,
-        every: int,
+        every: int,  # steps
+        # The layers that it watches, each with its weight.
         weights: Sequence[tuple[Filters, nn.Parameter]],
-        health: HealthLog | None = None,
+        health: HealthLog | None = None,  # looks at the network now and then; None: nobody does
     ) -> None:
         check_positive(every, name="log_every", where="attach")
         self._stepper = stepper

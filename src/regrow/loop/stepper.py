@@ -43,59 +43,41 @@ class Stepper:
     several optimizers. `regrow.loop.saved_state` saves it and loads it.
 
     Attributes:
-        recipe: What to do.
-        schedule: When.
-        watches: The optimizers, in the order in which they step.
-        layers: The layers that may be renewed, by path.
-        working: Which of them take part in the training now.
-        renewer: Carries a decision out.
-        drop: Keeps filters out of the network, for a recipe that drops.
-        choice: The recipe's selection, told what is out of the network.
-        seed: For all random numbers.
-        total_steps: Optimizer steps of the whole training, if that is known.
-        streams: Filters that are renewed as one, if there are any.
-        probe: Measures filters on calibration data; None where the criterion does not ask.
-        lookout: Which passes are read, and what is said of them; None where the criterion does not ask.
-        ranks: The processes that train the model together.
-        warner: Tells the user.
-        hooked: The optimizers' hooks call it, and not the user's loop.
-        notes: What the report is to say from the start.
-        protection: The recipe's guard and gain check; None where it has none.
-        network: Changes the whole network at once; None where the recipe does not.
-        callbacks: Called with each renewal, once all of its step are made and counted; `calling` while they are.
         report: What happened so far.
         state: What the recipe remembers.
-        step: Number of the coming step.
-        boundary_at: Number of the first step behind the last boundary; -1 where none was told.
-        left: Whether `leave` was called.
     """
 
-    recipe: Recipe
-    schedule: BoundSchedule
-    watches: tuple[OptimizerWatch, ...]
-    layers: Mapping[str, Layer]
-    working: WorkingLayers
-    renewer: Renewer
-    drop: DropPhase
-    choice: Choice
-    seed: int
-    total_steps: int | None
-    streams: Streams | None
+    recipe: Recipe  # what to do
+    schedule: BoundSchedule  # when
+    watches: tuple[OptimizerWatch, ...]  # the optimizers, in the order in which they step
+    layers: Mapping[str, Layer]  # the layers that may be renewed, by path
+    working: WorkingLayers  # which of them take part in the training now
+    renewer: Renewer  # carries a decision out
+    drop: DropPhase  # keeps filters out of the network, for a recipe that drops
+    choice: Choice  # the recipe's selection, told what is out of the network
+    seed: int  # for all random numbers
+    total_steps: int | None  # optimizer steps of the whole training, if that is known
+    streams: Streams | None  # filters that are renewed as one, if there are any
+    # Measures filters on calibration data; None where the criterion does not ask.
     probe: Probe | None
+    # Which passes are read, and what is said of them; None where the criterion does not ask.
     lookout: Lookout | None
-    ranks: Ranks
-    warner: Warner
-    hooked: bool
-    notes: tuple[str, ...]
-    protection: Protection | None
+    ranks: Ranks  # the processes that train the model together
+    warner: Warner  # tells the user
+    hooked: bool  # the optimizers' hooks call it, and not the user's loop
+    notes: tuple[str, ...]  # what the report is to say from the start
+    protection: Protection | None  # the recipe's guard and gain check; None where it has none
+    # Changes the whole network at once; None where the recipe does not.
     network: NetworkChange | None
+    # Called with each renewal, once all of its step are made and counted; `calling` while they are.
     callbacks: list[Callable[[Renewed], object]] = field(
         init=False, default_factory=list[Callable[[Renewed], object]]
     )
     calling: bool = field(init=False, default=False)
-    step: int = field(init=False, default=0)
+    step: int = field(init=False, default=0)  # number of the coming step
+    # Number of the first step behind the last boundary; -1 where none was told.
     boundary_at: int = field(init=False, default=-1)
-    left: bool = field(init=False, default=False)
+    left: bool = field(init=False, default=False)  # whether `leave` was called
     _loaded: bool = field(init=False, default=False)
     _loss: float | None = field(init=False, default=None)
     _seen: dict[str, Observation] = field(init=False, default_factory=dict[str, Observation])

@@ -25,11 +25,6 @@ class TrainedTensors:
     layers are frozen and unfrozen, and join and leave optimizers, while a model trains. No tensor is read for the
     answer.
 
-    Args:
-        optimizers: Those that train the model.
-        parameters: The model's, by all of their names.
-        norms: Normalisation layers: their buffers go with their parameters.
-
     Edge cases:
         Where the learning rates of all groups are 0 (the first step of a warm-up, the last of an annealing) none of
         them is frozen by it: the whole training rests. One that is kept in a tensor counts as one that is not 0, for
@@ -40,10 +35,10 @@ class TrainedTensors:
 
     def __init__(
         self,
-        optimizers: Sequence[Optimizer],
-        parameters: Mapping[str, Tensor],
+        optimizers: Sequence[Optimizer],  # those that train the model
+        parameters: Mapping[str, Tensor],  # the model's, by all of their names
         *,
-        norms: Iterable[Norm] = (),
+        norms: Iterable[Norm] = (),  # normalisation layers: their buffers go with their parameters
     ) -> None:
         self._optimizers = tuple(optimizers)
         self._parameters = dict(parameters)
@@ -132,23 +127,17 @@ class WorkingLayers:
     """Asks, layer by layer, whether it takes part in the training now.
 
     A layer that does not has no score, is counted in no share of the network, and is not renewed.
-
-    Attributes:
-        trained: What may be written at the moment.
-
-    Args:
-        trained: As above.
-        needs: Names of the parameters that must be trained when filters are selected, by layer.
-        to_return: The same when filters come back that were dropped.
     """
 
     def __init__(
         self,
         trained: TrainedTensors,
+        # Names of the parameters that must be trained when filters are selected, by layer.
         needs: Mapping[str, frozenset[str]],
+        # The same when filters come back that were dropped.
         to_return: Mapping[str, frozenset[str]],
     ) -> None:
-        self.trained = trained
+        self.trained = trained  # what may be written at the moment
         self._needs = dict(needs)
         self._to_return = dict(to_return)
 

@@ -28,18 +28,12 @@ _INSIDE: Final = (
 
 
 class Warner:
-    """Warns at the user's line: the call of the optimizer's step, or of `detach`.
-
-    Args:
-        recipe: Name of the recipe.
-        reads_gradients: Whether the recipe's criterion looks at gradients.
-        hooked: Whether the optimizer's hooks call the regrower, and not the user.
-    """
+    """Warns at the user's line: the call of the optimizer's step, or of `detach`."""
 
     def __init__(self, recipe: str, *, reads_gradients: bool, hooked: bool) -> None:
-        self._recipe = recipe
-        self._reads_gradients = reads_gradients
-        self._hooked = hooked
+        self._recipe = recipe  # name of the recipe
+        self._reads_gradients = reads_gradients  # whether the recipe's criterion looks at gradients
+        self._hooked = hooked  # whether the optimizer's hooks call the regrower, and not the user
         self._said: set[str] = set()
 
     def _warn(self, text: str, kind: type[Warning] = RegrowWarning, *, once: str = "") -> None:

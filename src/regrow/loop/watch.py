@@ -37,18 +37,13 @@ class OptimizerWatch:
 
     Attributes:
         optimizer: The bare torch optimizer.
-        surgeon: Keeps its state of renewed entries right; None where that is left as it is.
-        active: Until it is silenced or released.
-
-    Args:
-        optimizer: The bare torch optimizer.
-        surgeon: As above.
     """
 
     def __init__(self, optimizer: Optimizer, surgeon: OptimizerSurgeon | None) -> None:
-        self.optimizer = optimizer
+        self.optimizer = optimizer  # the bare torch optimizer
+        # Keeps its state of renewed entries right; None where that is left as it is.
         self.surgeon = surgeon
-        self.active = True
+        self.active = True  # until it is silenced or released
         self._listener: Steps | None = None
         self._handles: list[Any] = []
         self._depth = 0

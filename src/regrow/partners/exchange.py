@@ -34,7 +34,6 @@ class RingExchange:
         after: The rank that takes from this one.
 
     Args:
-        group: The process group; None: all ranks.
         timeout_s: How long to wait for a partner; None: the timeout of the group.
 
     Raises:
@@ -50,6 +49,7 @@ class RingExchange:
                 "with torchrun and call init_process_group, or give all networks of this process as a list "
                 "(attach_partners)"
             )
+        # The process group; None: all ranks.
         self._group = group if group is not None else cast("dist.ProcessGroup", dist.group.WORLD)
         self.rank, self.size = dist.get_rank(self._group), dist.get_world_size(self._group)
         if self.rank < 0:

@@ -30,27 +30,18 @@ _STATE: Final = "optimizer"
 
 @dataclass(frozen=True, kw_only=True)
 class Measurement:
-    """What a network reports of a layer's weight.
+    """What a network reports of a layer's weight."""
 
-    Attributes:
-        information: What the layer carries.
-        length: Root of the sum of its squares.
-    """
-
-    information: float
-    length: float
+    information: float  # what the layer carries
+    length: float  # root of the sum of its squares
 
 
 @dataclass(frozen=True, kw_only=True)
 class Loan:
-    """What a network lends its partner: all as it was before anybody took anything.
+    """What a network lends its partner: all as it was before anybody took anything."""
 
-    Attributes:
-        tensors: By name; the optimizer state among them where it is grafted.
-        measured: What it reports of each measured weight, by the weight's name.
-    """
-
-    tensors: Mapping[str, Tensor]
+    tensors: Mapping[str, Tensor]  # by name; the optimizer state among them where it is grafted
+    # What it reports of each measured weight, by the weight's name.
     measured: Mapping[str, Measurement]
 
 
@@ -60,22 +51,18 @@ class Network:
 
     Attributes:
         plan: Whose share each of its tensors takes.
-        tensors: What it can lend, by name, alive.
 
     Args:
-        recipe: How they graft.
         model: The bare model.
-        optimizers: Those that train it.
-        plan: Of this model.
     """
 
     def __init__(
         self, recipe: PartnerRecipe, model: nn.Module, optimizers: Sequence[Optimizer], plan: Plan
     ) -> None:
-        self._recipe = recipe
-        self._optimizers = tuple(optimizers)
-        self.plan = plan
-        self.tensors = blendable(model)
+        self._recipe = recipe  # how they graft
+        self._optimizers = tuple(optimizers)  # those that train it
+        self.plan = plan  # of this model
+        self.tensors = blendable(model)  # what it can lend, by name, alive
         self._spread = spread_of(plan, self.tensors)
         self._trained = TrainedTensors(
             optimizers,

@@ -21,15 +21,10 @@ Form = tuple[torch.Size, torch.dtype]
 
 @dataclass(frozen=True, kw_only=True)
 class Parcel:
-    """Tensors that travel as one message.
+    """Tensors that travel as one message."""
 
-    Attributes:
-        dtype: Their kind of number.
-        shapes: By name.
-    """
-
-    dtype: torch.dtype
-    shapes: Mapping[str, torch.Size]
+    dtype: torch.dtype  # their kind of number
+    shapes: Mapping[str, torch.Size]  # by name
 
     @property
     def lengths(self) -> list[int]:

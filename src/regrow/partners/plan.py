@@ -21,58 +21,39 @@ _MATRIX: Final = 2
 
 @dataclass(frozen=True, kw_only=True)
 class Unit:
-    """A layer that has a share.
+    """A layer that has a share."""
 
-    Attributes:
-        name: Module path, or the tensor's name where there is no module of its own.
-        weight: The tensor that is measured.
-        filters: Where its filters live; None where the layer was not traced.
-        scale: The norm layer behind it whose scales weigh its filters, for shares by filter; None where there is none.
-    """
-
-    name: str
-    weight: str
-    filters: Filters | None = None
+    name: str  # module path, or the tensor's name where there is no module of its own
+    weight: str  # the tensor that is measured
+    filters: Filters | None = None  # where its filters live; None where the layer was not traced
+    # The norm layer behind it whose scales weigh its filters, for shares by filter; None where there is none.
     scale: Norm | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Claim:
-    """Entries of a norm's tensor that belong to filters of one unit.
+    """Entries of a norm's tensor that belong to filters of one unit."""
 
-    Attributes:
-        unit: Its index.
-        filters: Indices of filters; as long as `entries`.
-        entries: Indices of entries.
-    """
-
-    unit: int
-    filters: tuple[int, ...]
-    entries: tuple[int, ...]
+    unit: int  # its index
+    filters: tuple[int, ...]  # indices of filters; as long as `entries`
+    entries: tuple[int, ...]  # indices of entries
 
 
 @final
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """Whose share each tensor takes.
+    """Whose share each tensor takes."""
 
-    Attributes:
-        units: The layers with a share.
-        whole: Tensors that go with one unit, filter by filter where shares are by filter: index by name.
-        claimed: Tensors whose entries go with filters of one unit or of several.
-        columns: Input channels of a unit's weight that other units write, by the unit's index: for shares by filter.
-        even: Tensors that nothing weighs: one half.
-        left: Tensors that are not touched.
-        notes: What a user should know, one line each.
-    """
-
-    units: tuple[Unit, ...]
+    units: tuple[Unit, ...]  # the layers with a share
+    # Tensors that go with one unit, filter by filter where shares are by filter: index by name.
     whole: Mapping[str, int]
+    # Tensors whose entries go with filters of one unit or of several.
     claimed: Mapping[str, tuple[Claim, ...]] = field(default_factory=dict[str, tuple[Claim, ...]])
+    # Input channels of a unit's weight that other units write, by the unit's index: for shares by filter.
     columns: Mapping[int, tuple[Claim, ...]] = field(default_factory=dict[int, tuple[Claim, ...]])
-    even: tuple[str, ...] = ()
-    left: tuple[str, ...] = ()
-    notes: tuple[str, ...] = ()
+    even: tuple[str, ...] = ()  # tensors that nothing weighs: one half
+    left: tuple[str, ...] = ()  # tensors that are not touched
+    notes: tuple[str, ...] = ()  # what a user should know, one line each
 
 
 def blendable(model: nn.Module) -> dict[str, Tensor]:

@@ -21,34 +21,23 @@ from regrow.weighing import Weighing
 @final
 @dataclass(frozen=True, kw_only=True)
 class Shares:
-    """What one network keeps of its own.
+    """What one network keeps of its own."""
 
-    Attributes:
-        layers: One share a unit of the plan, float64 (U,): the mean over its filters where these have their own;
-            nan where the unit is left alone.
-        tensors: By name, broadcasts to the tensor; only those that are blended.
-    """
-
+    # One share a unit of the plan, float64 (U,): the mean over its filters where these have their own; nan where
+    # the unit is left alone.
     layers: Tensor
-    tensors: Mapping[str, Tensor]
+    tensors: Mapping[str, Tensor]  # by name, broadcasts to the tensor; only those that are blended
 
 
 @final
 @dataclass(frozen=True, kw_only=True)
 class Spread:
-    """Which filters each entry of all claimed tensors sees, in one row: worked out once, as it is the same each time.
+    """Which filters each entry of all claimed tensors sees, in one row; worked out once."""
 
-    Attributes:
-        sizes: Entries of each tensor, by name, in the order of the row.
-        filters: Indices of filters, counted over all units; as long as `entries`.
-        entries: Indices of entries of the row.
-        seen: How many filters each entry sees, float64.
-    """
-
-    sizes: Mapping[str, int]
-    filters: Tensor
-    entries: Tensor
-    seen: Tensor
+    sizes: Mapping[str, int]  # entries of each tensor, by name, in the order of the row
+    filters: Tensor  # indices of filters, counted over all units; as long as `entries`
+    entries: Tensor  # indices of entries of the row
+    seen: Tensor  # how many filters each entry sees, float64
 
 
 def spread_of(plan: Plan, tensors: Mapping[str, Tensor]) -> Spread:

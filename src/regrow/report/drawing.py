@@ -31,37 +31,25 @@ _UNFOLDED: Final = 2
 
 @dataclass(frozen=True, kw_only=True)
 class Drawing:
-    """A figure to be drawn.
+    """A figure to be drawn."""
 
-    Args:
-        name: Its file's name without a suffix; that of its cell or panel is put before it, and it is made fit for a
-            file system, when a report is put together.
-        place: Its place on the page.
-        of: Its cell, or its panel's key, said when a report is put together; empty for a figure of the whole study.
-        title: Its title, a few words.
-        caption: Its caption, with n.
-        alt: What kind of picture it is, for those who do not see it.
-        size: Width and height in inches.
-        narrow: The same for a narrow screen, where the wide figure could not be read; None for one that fits.
-        arm: The arm that it is about, where that is one alone.
-        as_printed: Whether a page in the dark leaves its colours alone: its caption names them, or a scale is read by
-            them.
-        kept: Whether it goes along where a study is exported; the page has the others.
-        draw: Draws it on an empty figure, or on an empty part of one.
-    """
-
+    # Its file's name without a suffix; that of its cell or panel is put before it, and it is made fit for a file
+    # system, when a report is put together.
     name: str
-    place: Place = "body"
+    place: Place = "body"  # its place on the page
+    # Its cell, or its panel's key, said when a report is put together; empty for a figure of the whole study.
     of: str = ""
-    title: str
-    caption: str
-    alt: str
-    size: tuple[float, float]
+    title: str  # its title, a few words
+    caption: str  # its caption, with n
+    alt: str  # what kind of picture it is, for those who do not see it
+    size: tuple[float, float]  # width and height in inches
+    # The same for a narrow screen, where the wide figure could not be read; None for one that fits.
     narrow: tuple[float, float] | None = None
-    arm: str = ""
+    arm: str = ""  # the arm that it is about, where that is one alone
+    # Whether a page in the dark leaves its colours alone: its caption names them, or a scale is read by them.
     as_printed: bool = False
-    kept: bool = False
-    draw: Callable[[FigureBase], object]
+    kept: bool = False  # whether it goes along where a study is exported; the page has the others
+    draw: Callable[[FigureBase], object]  # draws it on an empty figure, or on an empty part of one
 
     @property
     def wide(self) -> bool:

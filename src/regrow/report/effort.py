@@ -10,18 +10,13 @@ from regrow.study.results import Results
 
 @dataclass(frozen=True, kw_only=True)
 class Effort:
-    """Epochs of single networks.
+    """Epochs of single networks."""
 
-    Args:
-        trained: Those that were trained; what trials have in common counts once.
-        in_trials: Those of all trials. Trials of a grid that are the same trial, such as plain training where the grid
-            varies another arm, count once.
-        engine: What made the steps.
-    """
-
-    trained: int
+    trained: int  # those that were trained; what trials have in common counts once
+    # Those of all trials. Trials of a grid that are the same trial, such as plain training where the grid varies
+    # another arm, count once.
     in_trials: int
-    engine: str
+    engine: str  # what made the steps
 
     @property
     def told(self) -> str:

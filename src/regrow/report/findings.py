@@ -20,40 +20,23 @@ Outcome = Literal["gain", "harm", "unclear", "too few"]
 
 @dataclass(frozen=True, kw_only=True)
 class ArmNumbers(ArmRecord):
-    """One arm in one cell: what was asked of it, and what came of it.
+    """One arm in one cell: what was asked of it, and what came of it."""
 
-    Args:
-        accuracy: Test accuracy over the seeds.
-        expected: Trials that the study asks for.
-        diverged: Trials that became non-finite.
-        renewed: Mean number of filters renewed per trial.
-        trials_renewed: Trials in which any filter was renewed.
-        trials_dropped: Trials in which any filter left the network for a while.
-        resting: Filters that were out of the network when their trial ended, over all trials.
-        trials_resting: Trials that ended so.
-        trials_grafted: Trials in which any network took a share of another's weights.
-        restarts: Whole networks drawn anew, over all trials.
-        nonfinite: Scores that were NaN or infinite, over all trials.
-        seconds: Mean wall time of a trial.
-        extra_time: Wall time per optimizer step relative to the baseline's over common seeds,
-            minus 1.
-        recipe_time: Wall time inside the recipe relative to the rest of the same trials.
-    """
-
-    accuracy: ArmSummary
-    expected: int
-    diverged: int
-    renewed: float | None
-    trials_renewed: int
-    trials_dropped: int
-    resting: int
-    trials_resting: int
-    trials_grafted: int
-    restarts: int
-    nonfinite: int
-    seconds: float | None
+    accuracy: ArmSummary  # test accuracy over the seeds
+    expected: int  # trials that the study asks for
+    diverged: int  # trials that became non-finite
+    renewed: float | None  # mean number of filters renewed per trial
+    trials_renewed: int  # trials in which any filter was renewed
+    trials_dropped: int  # trials in which any filter left the network for a while
+    resting: int  # filters that were out of the network when their trial ended, over all trials
+    trials_resting: int  # trials that ended so
+    trials_grafted: int  # trials in which any network took a share of another's weights
+    restarts: int  # whole networks drawn anew, over all trials
+    nonfinite: int  # scores that were NaN or infinite, over all trials
+    seconds: float | None  # mean wall time of a trial
+    # Wall time per optimizer step relative to the baseline's over common seeds, minus 1.
     extra_time: float | None
-    recipe_time: float | None
+    recipe_time: float | None  # wall time inside the recipe relative to the rest of the same trials
 
     @property
     def missing(self) -> int:
@@ -63,21 +46,14 @@ class ArmNumbers(ArmRecord):
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """One arm against another in one cell.
-
-    Args:
-        arm: The arm under test; or its networks as one, as `Several.name` calls them.
-        versus: What it is compared with, called in the same way.
-        role: What `versus` is to it.
-        numbers: Differences are `arm` minus `versus`.
-    """
+    """One arm against another in one cell."""
 
     unit: ClassVar[Unit] = ACCURACY
 
-    arm: str
-    versus: str
-    role: Versus
-    numbers: PairedComparison
+    arm: str  # the arm under test; or its networks as one, as `Several.name` calls them
+    versus: str  # what it is compared with, called in the same way
+    role: Versus  # what `versus` is to it
+    numbers: PairedComparison  # differences are `arm` minus `versus`
 
     @property
     def outcome(self) -> Outcome:
@@ -99,29 +75,20 @@ class ErrorComparison(Comparison):
 
 @dataclass(frozen=True, kw_only=True)
 class CellSummary:
-    """One cell of the grid.
+    """One cell of the grid."""
 
-    Args:
-        cell: Its name, "base" without a grid.
-        majority_share: Share of the commonest class in the test set; None if all trials crashed.
-        baseline: The arm that the others are compared with.
-        expected: Trials that the study asks for in this cell.
-        arms: The arms, in the study's order.
-        comparisons: Each arm with the baseline, then each recipe with its controls.
-        several: The arms that train several networks.
-        joint: Their networks as one, compared with the baseline and with those of the networks trained apart.
-        judged: What the accuracies are.
-    """
-
-    cell: str
+    cell: str  # its name, "base" without a grid
+    # Share of the commonest class in the test set; None if all trials crashed.
     majority_share: float | None
-    baseline: str
-    expected: int
-    arms: tuple[ArmNumbers, ...]
+    baseline: str  # the arm that the others are compared with
+    expected: int  # trials that the study asks for in this cell
+    arms: tuple[ArmNumbers, ...]  # the arms, in the study's order
+    # Each arm with the baseline, then each recipe with its controls.
     comparisons: tuple[Comparison, ...]
-    several: tuple[Several, ...]
+    several: tuple[Several, ...]  # the arms that train several networks
+    # Their networks as one, compared with the baseline and with those of the networks trained apart.
     joint: tuple[Comparison, ...]
-    judged: Judged
+    judged: Judged  # what the accuracies are
 
     @property
     def ended(self) -> int:
@@ -142,21 +109,14 @@ class CellSummary:
 
 @dataclass(frozen=True, kw_only=True)
 class StudySummary:
-    """All cells of a study.
+    """All cells of a study."""
 
-    Args:
-        name: The study's name.
-        expected: Trials that it asks for.
-        ended: Trials that ended.
-        cells: Its cells; those without any trial are absent, and all of them where panels stand for them.
-        panels: What a sweep found; empty for every other study.
-    """
-
-    name: str
-    expected: int
-    ended: int
+    name: str  # the study's name
+    expected: int  # trials that it asks for
+    ended: int  # trials that ended
+    # Its cells; those without any trial are absent, and all of them where panels stand for them.
     cells: tuple[CellSummary, ...]
-    panels: tuple[Panel, ...] = ()
+    panels: tuple[Panel, ...] = ()  # what a sweep found; empty for every other study
 
     @property
     def missing(self) -> int:

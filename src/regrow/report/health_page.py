@@ -30,34 +30,21 @@ _WORDS: Final = {"": "nothing named", "unknown": "not judged"}
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """Units side by side that are in one state.
+    """Units side by side that are in one state."""
 
-    Attributes:
-        state: Key of the measure; "" and "unknown" besides.
-        word: The same in words.
-        start: The first of them.
-        count: How many.
-    """
-
-    state: str
-    word: str
-    start: int
-    count: int
+    state: str  # key of the measure; "" and "unknown" besides
+    word: str  # the same in words
+    start: int  # the first of them
+    count: int  # how many
 
 
 @dataclass(frozen=True, kw_only=True)
 class Strip:
-    """One layer as a strip of its units.
+    """One layer as a strip of its units."""
 
-    Attributes:
-        layer: The layer.
-        runs: From its first unit to its last.
-        told: The same in words, for those who do not see it.
-    """
-
-    layer: LayerHealth
-    runs: tuple[Run, ...]
-    told: str
+    layer: LayerHealth  # the layer
+    runs: tuple[Run, ...]  # from its first unit to its last
+    told: str  # the same in words, for those who do not see it
 
 
 def health_page(health: Health, *, title: str) -> str:

@@ -12,19 +12,13 @@ from regrow.study.task_records import TaskRecord
 
 @dataclass(frozen=True, kw_only=True)
 class Judged:
-    """What is compared.
+    """What is compared."""
 
-    Args:
-        accuracy: What it is called within a sentence; an error where numbers are learnt.
-        when: When it is measured.
-        told: What that means, where it is not plain; a sentence, or empty.
-        unit: How it is written, and which way is better.
-    """
-
+    # What it is called within a sentence; an error where numbers are learnt.
     accuracy: str = "test accuracy"
-    when: str = "after the last epoch"
-    told: str = ""
-    unit: Unit = ACCURACY
+    when: str = "after the last epoch"  # when it is measured
+    told: str = ""  # what that means, where it is not plain; a sentence, or empty
+    unit: Unit = ACCURACY  # how it is written, and which way is better
 
     @property
     def title(self) -> str:

@@ -21,30 +21,22 @@ RATE: Final = "train.lr"
 
 @dataclass(frozen=True, kw_only=True)
 class AtItsRate:
-    """One arm at its best rates: each half of the seeds is judged at the rate that the other half chose.
+    """One arm at its best rates: each half of the seeds is judged at the rate that the other half chose."""
 
-    Args:
-        label: The arm's label.
-        chosen: The rate that the seeds at even places chose, then that of those at odd places; None where a half has
-            nothing.
-        at_the_end: Whether no larger or no smaller one than one of them was tried.
-        before: Mean accuracy (an error where numbers are learnt) over the seeds that chose, which the choice flatters.
-        after: Mean accuracy over all seeds, each at the rate that the other half chose.
-        kept: Of what a fresh network for each task is better than plain training, both at their own rates, the share
-            that the arm is better; None where a fresh network is not shown to be better.
-        versus: Compared with the baseline at its own rates; None for it itself.
-        chance: Compared with the arm that picks at random, at the rates of this one; None where there is none.
-        behind: Compared with the arm that has the best mean, at its own rates; None for it itself.
-    """
-
-    label: str
+    label: str  # the arm's label
+    # The rate that the seeds at even places chose, then that of those at odd places; None where a half has nothing.
     chosen: tuple[float | None, float | None]
-    at_the_end: bool
+    at_the_end: bool  # whether no larger or no smaller one than one of them was tried
+    # Mean accuracy (an error where numbers are learnt) over the seeds that chose, which the choice flatters.
     before: float | None
-    after: float | None
+    after: float | None  # mean accuracy over all seeds, each at the rate that the other half chose
+    # Of what a fresh network for each task is better than plain training, both at their own rates, the share that
+    # the arm is better; None where a fresh network is not shown to be better.
     kept: float | None
-    versus: Comparison | None
+    versus: Comparison | None  # compared with the baseline at its own rates; None for it itself
+    # Compared with the arm that picks at random, at the rates of this one; None where there is none.
     chance: Comparison | None
+    # Compared with the arm that has the best mean, at its own rates; None for it itself.
     behind: Comparison | None
 
 

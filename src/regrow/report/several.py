@@ -20,45 +20,30 @@ WAYS: Final = ("best", "mean weights", "ensemble")
 
 @dataclass(frozen=True, kw_only=True)
 class PartnerNumbers:
-    """One network of an arm over the seeds, after the last epoch.
+    """One network of an arm over the seeds, after the last epoch."""
 
-    Args:
-        number: Its number, from 0.
-        rates: Its learning rates before any schedule: one, unless the trials differ.
-        n: Trials with its accuracy.
-        mean: Mean test accuracy.
-        std: Standard deviation with ddof = 1; None below two trials.
-    """
-
-    number: int
+    number: int  # its number, from 0
+    # Its learning rates before any schedule: one, unless the trials differ.
     rates: tuple[float, ...]
-    n: int
-    mean: float
-    std: float | None
+    n: int  # trials with its accuracy
+    mean: float  # mean test accuracy
+    std: float | None  # standard deviation with ddof = 1; None below two trials
 
 
 @dataclass(frozen=True, kw_only=True)
 class Several:
-    """An arm that trains several networks, in one cell; accuracies are of the test set after the last epoch.
+    """An arm that trains several networks, in one cell; accuracies are of the test set after the last epoch."""
 
-    Args:
-        label: The arm's label.
-        networks: How many a trial trains.
-        held_out: Images by whose accuracy the best network is picked; 0: by the training loss of the last epoch.
-        n: Trials with an accuracy of every network.
-        mean: Mean over the networks of a trial, then over the trials.
-        spread: Largest minus smallest accuracy of a trial's networks, mean over the trials.
-        partners: Each network.
-        together: For each of `WAYS` that was measured, seed to test accuracy.
-    """
-
-    label: str
-    networks: int
+    label: str  # the arm's label
+    networks: int  # how many a trial trains
+    # Images by whose accuracy the best network is picked; 0: by the training loss of the last epoch.
     held_out: int
-    n: int
-    mean: float | None
+    n: int  # trials with an accuracy of every network
+    mean: float | None  # mean over the networks of a trial, then over the trials
+    # Largest minus smallest accuracy of a trial's networks, mean over the trials.
     spread: float | None
-    partners: tuple[PartnerNumbers, ...]
+    partners: tuple[PartnerNumbers, ...]  # each network
+    # For each of `WAYS` that was measured, seed to test accuracy.
     together: Mapping[str, Mapping[int, float]]
 
     def name(self, way: str) -> str:

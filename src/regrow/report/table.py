@@ -25,18 +25,12 @@ OUTCOMES: Final[dict[Outcome, str]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Table:
-    """A table of written numbers; the first column names the rows.
+    """A table of written numbers; the first column names the rows."""
 
-    Args:
-        caption: What it shows, with n.
-        columns: Headings, with units.
-        rows: Cells, one string a column.
-        words: Indices of the columns that hold words and are set flush left.
-    """
-
-    caption: str
-    columns: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
+    caption: str  # what it shows, with n
+    columns: tuple[str, ...]  # headings, with units
+    rows: tuple[tuple[str, ...], ...]  # cells, one string a column
+    # Indices of the columns that hold words and are set flush left.
     words: frozenset[int] = frozenset({0})
 
 

@@ -21,36 +21,27 @@ ByTask = dict[int, list[float]]
 
 @dataclass(frozen=True, kw_only=True)
 class ArmTasks:
-    """One arm over the tasks of a stream; means over trials, None where nothing was measured.
+    """One arm over the tasks of a stream; means over trials, None where nothing was measured."""
 
-    Args:
-        label: The arm's label.
-        n: Trials with at least one task.
-        first: Online accuracy, or error where numbers are learnt, in the first tasks, as many as trials are judged by.
-        last: Online accuracy in the last tasks, of the trials that reached them.
-        every: Mean online accuracy of all tasks that were reached: the area under the curve.
-        end: Accuracy at the end of the last tasks.
-        kept: Of what a fresh network for each task is better than plain training, the share that the arm is better;
-            None where a fresh network is not shown to be better.
-        renewed: Units renewed in a task.
-        again: Of these, the share that was renewed in the task before, too; None where nothing was renewed twice.
-        probe: Fresh-probe gap after the last task reached; None where the study did not ask.
-        dead: Share of the units that are dead after the last task reached, over all layers' units.
-        dormant: Likewise of those that are dormant.
-    """
-
-    label: str
-    n: int
+    label: str  # the arm's label
+    n: int  # trials with at least one task
+    # Online accuracy, or error where numbers are learnt, in the first tasks, as many as trials are judged by.
     first: float | None
-    last: float | None
+    last: float | None  # online accuracy in the last tasks, of the trials that reached them
+    # Mean online accuracy of all tasks that were reached: the area under the curve.
     every: float | None
-    end: float | None
+    end: float | None  # accuracy at the end of the last tasks
+    # Of what a fresh network for each task is better than plain training, the share that the arm is better; None
+    # where a fresh network is not shown to be better.
     kept: float | None
-    renewed: float | None
+    renewed: float | None  # units renewed in a task
+    # Of these, the share that was renewed in the task before, too; None where nothing was renewed twice.
     again: float | None
+    # Fresh-probe gap after the last task reached; None where the study did not ask.
     probe: float | None
+    # Share of the units that are dead after the last task reached, over all layers' units.
     dead: float | None
-    dormant: float | None
+    dormant: float | None  # likewise of those that are dormant
 
 
 def arm_tasks(results: Results, cell: str) -> tuple[ArmTasks, ...]:

@@ -19,27 +19,16 @@ _LARGE: Final = 1000.0
 
 @dataclass(frozen=True, kw_only=True)
 class Unit:
-    """Numbers of one kind.
+    """Numbers of one kind."""
 
-    Attributes:
-        name: What one is called where it is short.
-        lower: Less is better.
-        scale: What a number is multiplied by where it is drawn.
-        of_value: Behind the heading or the axis of values.
-        of_difference: Behind the heading of differences.
-        of_drawn_difference: Behind the axis of differences.
-        sign: Behind a value in a sentence.
-        apart: Behind a difference in a sentence.
-    """
-
-    name: str
-    lower: bool
-    scale: float
-    of_value: str
-    of_difference: str
-    of_drawn_difference: str
-    sign: str
-    apart: str
+    name: str  # what one is called where it is short
+    lower: bool  # less is better
+    scale: float  # what a number is multiplied by where it is drawn
+    of_value: str  # behind the heading or the axis of values
+    of_difference: str  # behind the heading of differences
+    of_drawn_difference: str  # behind the axis of differences
+    sign: str  # behind a value in a sentence
+    apart: str  # behind a difference in a sentence
 
     def value(self, number: float | None) -> str:
         """Write a number.

@@ -49,19 +49,12 @@ _CARRIED: Final = "The rank test does not bear this out: a few seeds carry the m
 
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
-    """One paragraph on one arm.
+    """One paragraph on one arm."""
 
-    Args:
-        arm: The arm's label.
-        outcome: Against the baseline.
-        headline: The outcome in a few words.
-        text: Failures, difference, control and caveats, one paragraph.
-    """
-
-    arm: str
-    outcome: Outcome
-    headline: str
-    text: str
+    arm: str  # the arm's label
+    outcome: Outcome  # against the baseline
+    headline: str  # the outcome in a few words
+    text: str  # failures, difference, control and caveats, one paragraph
 
 
 def verdicts(cell: CellSummary) -> tuple[Verdict, ...]:

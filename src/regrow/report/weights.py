@@ -108,24 +108,17 @@ def counted(results: Results, cell: str, held: Mapping[str, object]) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class CarriedNumbers:
-    """One arm in one cell, after the last epoch: means over the networks of a trial, then over the trials.
+    """One arm in one cell, after the last epoch: means over the networks of a trial, then over the trials."""
 
-    Args:
-        label: The arm's label.
-        n: Trials that were looked at.
-        layers: Layers that were looked at.
-        filters: Filters of them all.
-        invalid: Share of filters with an l1 norm below each of the thresholds, as (threshold, share).
-        entropy: Sum of the layers' entropies, in nats; None where one is not finite in every trial.
-        entropy_std: Its standard deviation over the trials, with ddof = 1; None below two.
-    """
-
-    label: str
-    n: int
-    layers: int
-    filters: int
+    label: str  # the arm's label
+    n: int  # trials that were looked at
+    layers: int  # layers that were looked at
+    filters: int  # filters of them all
+    # Share of filters with an l1 norm below each of the thresholds, as (threshold, share).
     invalid: tuple[tuple[str, float], ...]
+    # Sum of the layers' entropies, in nats; None where one is not finite in every trial.
     entropy: float | None
+    # Its standard deviation over the trials, with ddof = 1; None below two.
     entropy_std: float | None
 
 

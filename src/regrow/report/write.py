@@ -20,25 +20,15 @@ from regrow.study.results import Results
 
 @dataclass(frozen=True, kw_only=True)
 class Written:
-    """What a report consists of.
+    """What a report consists of."""
 
-    Args:
-        html: The page.
-        summary: The numbers as JSON.
-        figures: The files of the figures, each as SVG and as PNG.
-        drawings: The figures, in the same order.
-        results: What was read.
-        found: Its numbers.
-        document: Its numbers as plain values: what the summary holds.
-    """
-
-    html: Path
-    summary: Path
-    figures: tuple[Path, ...]
-    drawings: tuple[Drawing, ...]
-    results: Results
-    found: StudySummary
-    document: Mapping[str, object]
+    html: Path  # the page
+    summary: Path  # the numbers as JSON
+    figures: tuple[Path, ...]  # the files of the figures, each as SVG and as PNG
+    drawings: tuple[Drawing, ...]  # the figures, in the same order
+    results: Results  # what was read
+    found: StudySummary  # its numbers
+    document: Mapping[str, object]  # its numbers as plain values: what the summary holds
 
 
 def write_report(run_dir: Path) -> Written:

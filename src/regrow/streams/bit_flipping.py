@@ -74,19 +74,12 @@ def slow_bits(settings: BitFlipping, *, seed: int, last: int) -> Tensor:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class _Target:
-    """The network that is to be learnt.
+    """The network that is to be learnt."""
 
-    Attributes:
-        weights: Of its units, 1 and -1, (units, bits).
-        above: What the weighted sum of a unit's bits must exceed, (units,).
-        outer: Of its output, 1 and -1, (units,).
-        offset: Of its output, 1 or -1.
-    """
-
-    weights: Tensor
-    above: Tensor
-    outer: Tensor
-    offset: Tensor
+    weights: Tensor  # of its units, 1 and -1, (units, bits)
+    above: Tensor  # what the weighted sum of a unit's bits must exceed, (units,)
+    outer: Tensor  # of its output, 1 and -1, (units,)
+    offset: Tensor  # of its output, 1 or -1
 
     def __call__(self, bits: Tensor) -> Tensor:
         """The answers, (n,): whole numbers, without rounding."""

@@ -43,21 +43,15 @@ class Source(Protocol):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Task:
-    """One task.
+    """One task."""
 
-    Attributes:
-        images: What is trained on, (n, C, H, W).
-        labels: Their classes, int64 (n,); the numbers to be learnt, float32 (n,), where the stream's loss is squared.
-        test_images: What is tested on when the task ends.
-        test_labels: Their classes or numbers.
-        outputs: How many of the network's outputs take part, the first: the others are of classes that have not arrived
-            yet. None: all.
-    """
-
-    images: Tensor
+    images: Tensor  # what is trained on, (n, C, H, W)
+    # Their classes, int64 (n,); the numbers to be learnt, float32 (n,), where the stream's loss is squared.
     labels: Tensor
-    test_images: Tensor
-    test_labels: Tensor
+    test_images: Tensor  # what is tested on when the task ends
+    test_labels: Tensor  # their classes or numbers
+    # How many of the network's outputs take part, the first: the others are of classes that have not arrived yet.
+    # None: all.
     outputs: int | None = None
 
 

@@ -19,20 +19,13 @@ from regrow.study.stream import AnyStream, stream_in
 
 @dataclass(frozen=True, kw_only=True)
 class Asked:
-    """What a study asked for.
+    """What a study asked for."""
 
-    Attributes:
-        name: Its name.
-        seeds: Its seeds.
-        grid: Dotted setting to the values tried; empty without a grid.
-        document: The whole resolved study, for showing.
-        by_cell: Its arms in each cell, by label, in the order of the study file.
-    """
-
-    name: str
-    seeds: tuple[int, ...]
-    grid: Mapping[str, list[Any]]
-    document: Mapping[str, object]
+    name: str  # its name
+    seeds: tuple[int, ...]  # its seeds
+    grid: Mapping[str, list[Any]]  # dotted setting to the values tried; empty without a grid
+    document: Mapping[str, object]  # the whole resolved study, for showing
+    # Its arms in each cell, by label, in the order of the study file.
     by_cell: Mapping[str, Mapping[str, ArmRecord]]
 
     @cached_property
@@ -92,39 +85,24 @@ _APART: Final = ("train.", "model.", "data.", "distillation.")
 
 @dataclass(frozen=True, kw_only=True)
 class Axis:
-    """One setting that is varied.
+    """One setting that is varied."""
 
-    Args:
-        key: Its key in the grid.
-        setting: Its name in the recipe.
-        values: Its values, ascending.
-    """
-
-    key: str
-    setting: str
-    values: tuple[float, ...]
+    key: str  # its key in the grid
+    setting: str  # its name in the recipe
+    values: tuple[float, ...]  # its values, ascending
 
 
 @dataclass(frozen=True, kw_only=True)
 class Sweep:
-    """What a study sweeps.
+    """What a study sweeps."""
 
-    Args:
-        arm: Label of the arm whose settings are varied.
-        baseline: Label of the arm with plain training.
-        controls: Labels of the arms that replay the arm's renewals.
-        first: The setting that the grid names first.
-        x: The setting with more values, across; of two with as many, the second.
-        y: The other, upwards.
-        rest: The other keys of the grid with their values: each of their combinations is a panel.
-    """
-
-    arm: str
-    baseline: str
-    controls: tuple[str, ...]
-    first: Axis
-    x: Axis
-    y: Axis
+    arm: str  # label of the arm whose settings are varied
+    baseline: str  # label of the arm with plain training
+    controls: tuple[str, ...]  # labels of the arms that replay the arm's renewals
+    first: Axis  # the setting that the grid names first
+    x: Axis  # the setting with more values, across; of two with as many, the second
+    y: Axis  # the other, upwards
+    # The other keys of the grid with their values: each of their combinations is a panel.
     rest: tuple[tuple[str, tuple[object, ...]], ...]
 
     @property

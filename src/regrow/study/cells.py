@@ -43,15 +43,10 @@ OF_AN_ARM = frozenset({"scale"})
 
 @dataclass(frozen=True, kw_only=True)
 class Cell:
-    """One point of the grid.
+    """One point of the grid."""
 
-    Attributes:
-        name: ``base`` without a grid, else such as ``train.lr=0.05,model.dense=16``.
-        study: The study at this point: no grid, all settings of the arms filled in.
-    """
-
-    name: str
-    study: Study
+    name: str  # ``base`` without a grid, else such as ``train.lr=0.05,model.dense=16``
+    study: Study  # the study at this point: no grid, all settings of the arms filled in
 
 
 def cells(study: Study, *, complete: Callable[[Study, str], Study], where: str) -> tuple[Cell, ...]:

@@ -21,45 +21,28 @@ Status = Literal["finished", "diverged", "crashed"]
 @table("arms", key="cell label", of_trial=False)
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ArmRecord:
-    """One arm in one cell as it stands to the others, resolved when the study begins.
+    """One arm in one cell as it stands to the others, resolved when the study begins."""
 
-    Attributes:
-        cell: The cell.
-        label: The arm's label.
-        recipe: Its recipe.
-        role: What it is for.
-        identity: A text that is the same in two cells where all is that determines its trials.
-        networks: How many networks a trial trains; its accuracy is their mean.
-        epochs: Epochs of each.
-        held_out: Training images that are not trained on.
-        replays: For a control, the arm that it is like.
-        decides: What its recipe decides, where it can be neutral: ``filters`` or ``shares``.
-        neutral: Whether its decision says nothing: a ranking at random, shares of a half.
-        neutral_control: The arm that is the same but neutral.
-        apart_control: The arm that trains as many networks in the same way, apart.
-        teachers: Epochs that its teachers' networks were trained for, and those of their teachers, in all.
-        files: Teachers that are files: what their training cost is not known.
-        own_model: Whether its network is another one than the baseline's: an epoch of it is another price.
-        relative: All epochs of a trial and its teachers over those of the baseline's.
-    """
-
-    cell: str
-    label: str
-    recipe: str
-    role: Role
-    identity: str
-    networks: int
-    epochs: int
-    held_out: int
-    replays: str | None
+    cell: str  # the cell
+    label: str  # the arm's label
+    recipe: str  # its recipe
+    role: Role  # what it is for
+    identity: str  # a text that is the same in two cells where all is that determines its trials
+    networks: int  # how many networks a trial trains; its accuracy is their mean
+    epochs: int  # epochs of each
+    held_out: int  # training images that are not trained on
+    replays: str | None  # for a control, the arm that it is like
+    # What its recipe decides, where it can be neutral: ``filters`` or ``shares``.
     decides: Literal["filters", "shares"] | None
-    neutral: bool
-    neutral_control: str | None
-    apart_control: str | None
+    neutral: bool  # whether its decision says nothing: a ranking at random, shares of a half
+    neutral_control: str | None  # the arm that is the same but neutral
+    apart_control: str | None  # the arm that trains as many networks in the same way, apart
+    # Epochs that its teachers' networks were trained for, and those of their teachers, in all.
     teachers: int
-    files: int
+    files: int  # teachers that are files: what their training cost is not known
+    # Whether its network is another one than the baseline's: an epoch of it is another price.
     own_model: bool
-    relative: float
+    relative: float  # all epochs of a trial and its teachers over those of the baseline's
 
 
 @table("trials", key="trial", of_trial=False)
@@ -69,207 +52,122 @@ class Trial:
 
     Of a trial over a stream `test_accuracy` is what it is judged by: the mean over the last tenth of its tasks. Where
     numbers are learnt and not classes, all accuracies are None, and `test_loss` is what it is judged by.
-
-    Attributes:
-        trial: Its name.
-        cell: Its cell of the grid, "base" without one.
-        arm: Its arm's label.
-        seed: Its seed.
-        status: How it ended.
-        test_accuracy: None if it crashed: a crashed trial measured nothing.
-        test_loss: Mean loss over the test set.
-        train_accuracy: During the last epoch.
-        train_loss: During the last epoch.
-        majority_share: Share of the commonest class in the test set.
-        epochs: Epochs trained.
-        steps: Optimizer steps taken.
-        renewed: Filters renewed in all.
-        renewal_steps: Optimizer steps at which any filter was renewed.
-        nonfinite: Scores that were NaN or infinite.
-        restarts: Times that the whole network was drawn anew.
-        error: The message of a crash.
-        seconds: Wall time of all epochs, over all sessions of an interrupted trial.
-        recipe_seconds: Wall time inside the recipe.
-        finished_at: Time, for people.
     """
 
-    trial: str
-    cell: str
-    arm: str
-    seed: int
-    status: Status
-    test_accuracy: float | None
-    test_loss: float | None
-    train_accuracy: float | None
-    train_loss: float | None
-    majority_share: float | None
-    epochs: int | None
-    steps: int | None
-    renewed: int | None
-    renewal_steps: int | None
-    nonfinite: int | None
-    restarts: int | None
-    error: str | None
-    seconds: float | None
-    recipe_seconds: float | None
-    finished_at: str | None
+    trial: str  # its name
+    cell: str  # its cell of the grid, "base" without one
+    arm: str  # its arm's label
+    seed: int  # its seed
+    status: Status  # how it ended
+    test_accuracy: float | None  # none if it crashed: a crashed trial measured nothing
+    test_loss: float | None  # mean loss over the test set
+    train_accuracy: float | None  # during the last epoch
+    train_loss: float | None  # during the last epoch
+    majority_share: float | None  # share of the commonest class in the test set
+    epochs: int | None  # epochs trained
+    steps: int | None  # optimizer steps taken
+    renewed: int | None  # filters renewed in all
+    renewal_steps: int | None  # optimizer steps at which any filter was renewed
+    nonfinite: int | None  # scores that were NaN or infinite
+    restarts: int | None  # times that the whole network was drawn anew
+    error: str | None  # the message of a crash
+    seconds: float | None  # wall time of all epochs, over all sessions of an interrupted trial
+    recipe_seconds: float | None  # wall time inside the recipe
+    finished_at: str | None  # time, for people
 
 
 @table("epochs", key="epoch")
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EpochRecord:
-    """The metrics of one epoch; None where a number is not finite or was not measured.
+    """The metrics of one epoch; None where a number is not finite or was not measured."""
 
-    Attributes:
-        epoch: 1-based.
-        train_loss: Mean over the examples as they were trained on.
-        train_accuracy: Share, of the same predictions; None where numbers are learnt.
-        test_loss: Mean over the test set after the epoch.
-        test_accuracy: Share.
-        seconds: Wall time, evaluation included.
-    """
-
-    epoch: int
-    train_loss: float | None
-    train_accuracy: float | None
-    test_loss: float | None
-    test_accuracy: float | None
-    seconds: float
+    epoch: int  # 1-based
+    train_loss: float | None  # mean over the examples as they were trained on
+    train_accuracy: float | None  # share, of the same predictions; None where numbers are learnt
+    test_loss: float | None  # mean over the test set after the epoch
+    test_accuracy: float | None  # share
+    seconds: float  # wall time, evaluation included
 
 
 @table("renewals", key="step layer filter")
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RenewalRecord:
-    """One renewed filter.
+    """One renewed filter."""
 
-    Attributes:
-        step: Optimizer step, 0-based.
-        epoch: 1-based epoch of that step.
-        layer: Module path.
-        filter: Index in the layer.
-        score: Its score; None if not finite.
-        dropped: The step after which it left the network; None where it was renewed at once.
-        change: How far all renewals of this step moved the model's output; None where that was not measured.
-    """
-
-    step: int
-    epoch: int
-    layer: str
-    filter: int
-    score: float | None
+    step: int  # optimizer step, 0-based
+    epoch: int  # 1-based epoch of that step
+    layer: str  # module path
+    filter: int  # index in the layer
+    score: float | None  # its score; None if not finite
+    # The step after which it left the network; None where it was renewed at once.
     dropped: int | None = None
+    # How far all renewals of this step moved the model's output; None where that was not measured.
     change: float | None = None
 
 
 @table("layers", key="layer")
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LayerRecord:
-    """One layer that a recipe or a diagnostic watches, in the network's order.
+    """One layer that a recipe or a diagnostic watches, in the network's order."""
 
-    Attributes:
-        layer: Module path.
-        filters: How many it has.
-    """
-
-    layer: str
-    filters: int
+    layer: str  # module path
+    filters: int  # how many it has
 
 
 @table("resting", key="layer filter")
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RestingRecord:
-    """One filter that was out of the network when the training ended.
+    """One filter that was out of the network when the training ended."""
 
-    Attributes:
-        layer: Module path.
-        filter: Index in the layer.
-        dropped: The step after which it left the network, 0-based.
-    """
-
-    layer: str
-    filter: int
-    dropped: int
+    layer: str  # module path
+    filter: int  # index in the layer
+    dropped: int  # the step after which it left the network, 0-based
 
 
 @table("overlaps", key="epoch layer")
 @dataclass(frozen=True, kw_only=True, slots=True)
 class OverlapRecord:
-    """How the filters of one layer overlap after one epoch.
+    """How the filters of one layer overlap after one epoch."""
 
-    Attributes:
-        epoch: 1-based.
-        layer: Module path.
-        mean: Mean inter-filter overlap of the filters in the network; None if not finite.
-        largest: The largest of them.
-        out: Filters that are out of the network.
-    """
-
-    epoch: int
-    layer: str
+    epoch: int  # 1-based
+    layer: str  # module path
+    # Mean inter-filter overlap of the filters in the network; None if not finite.
     mean: float | None
-    largest: float | None
-    out: int
+    largest: float | None  # the largest of them
+    out: int  # filters that are out of the network
 
 
 @table("correlations", key="epoch ranking")
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CorrelationRecord:
-    """How well one ranking of the filters agrees with the oracle's after one epoch.
+    """How well one ranking of the filters agrees with the oracle's after one epoch."""
 
-    Attributes:
-        epoch: 1-based.
-        ranking: Name of the ranking.
-        value: Pearson's correlation of its scores with the oracle's over all filters; None where it is not defined.
-        rank: Spearman's.
-        filters: How many filters were ranked: those in the network.
-    """
-
-    epoch: int
-    ranking: str
+    epoch: int  # 1-based
+    ranking: str  # name of the ranking
+    # Pearson's correlation of its scores with the oracle's over all filters; None where it is not defined.
     value: float | None
-    rank: float | None
-    filters: int
+    rank: float | None  # spearman's
+    filters: int  # how many filters were ranked: those in the network
 
 
 @table("weights", key="epoch partner layer")
 @dataclass(frozen=True, kw_only=True, slots=True)
 class WeightRecord:
-    """What the weights of one layer carry after one epoch.
+    """What the weights of one layer carry after one epoch."""
 
-    Attributes:
-        epoch: 1-based.
-        partner: Number of the network.
-        layer: Module path.
-        entropy: Of the layer's weights; None if not finite.
-        below_1: Share of the filters whose l1 norm is below 1.
-        below_0_1: Below 0.1.
-        below_0_01: Below 0.01.
-        below_0_001: Below 0.001.
-    """
-
-    epoch: int
-    partner: int
-    layer: str
-    entropy: float | None
-    below_1: float
-    below_0_1: float
-    below_0_01: float
-    below_0_001: float
+    epoch: int  # 1-based
+    partner: int  # number of the network
+    layer: str  # module path
+    entropy: float | None  # of the layer's weights; None if not finite
+    below_1: float  # share of the filters whose l1 norm is below 1
+    below_0_1: float  # below 0.1
+    below_0_01: float  # below 0.01
+    below_0_001: float  # below 0.001
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrialResult:
     """A trial that ended.
-
-    Attributes:
-        status: ``finished``, ``diverged`` (non-finite loss or weights; stopped there) or ``crashed``.
-        majority_share: Share of the most common class in the test set; None if it crashed.
-        nonfinite: Scores that were no numbers.
-        restarts: Times that the whole network was redrawn.
-        recipe_seconds: Wall time inside regrow's hooks.
-        error: The message of a crash.
-        judged: What a trial over a stream is judged by; None without a stream: by the last epoch.
-        judged_loss: Likewise where numbers are learnt: a mean squared error; None elsewhere.
 
     What it left behind is a record each; empty where the study did not ask for it or there is nothing of the kind.
     """
@@ -278,7 +176,9 @@ class TrialResult:
     cell: str
     arm: str
     seed: int
+    # ``finished``, ``diverged`` (non-finite loss or weights; stopped there) or ``crashed``.
     status: Status
+    # Share of the most common class in the test set; None if it crashed.
     majority_share: float | None = None
     epochs: tuple[EpochRecord, ...] = ()
     steps: int = 0
@@ -294,11 +194,13 @@ class TrialResult:
     tasks: tuple[TaskRecord, ...] = ()
     health: tuple[HealthRecord, ...] = ()
     probes: tuple[ProbeRecord, ...] = ()
-    nonfinite: int = 0
-    restarts: int = 0
-    recipe_seconds: float = 0.0
-    error: str | None = None
+    nonfinite: int = 0  # scores that were no numbers
+    restarts: int = 0  # times that the whole network was redrawn
+    recipe_seconds: float = 0.0  # wall time inside regrow's hooks
+    error: str | None = None  # the message of a crash
+    # What a trial over a stream is judged by; None without a stream: by the last epoch.
     judged: float | None = None
+    # Likewise where numbers are learnt: a mean squared error; None elsewhere.
     judged_loss: float | None = None
 
     @property

@@ -33,25 +33,16 @@ Seen = TypeVar("Seen")
 
 @dataclass(frozen=True, kw_only=True)
 class Results(Views):
-    """Everything that is known of one run folder, as it stood at one moment.
+    """Everything that is known of one run folder, as it stood at one moment."""
 
-    Attributes:
-        folder: The run's folder.
-        study: What was asked for.
-        environment: Versions, machine and command of the run.
-        fingerprint: Hash of what determines the results.
-        trials: All trials that ended.
-        trained: Epochs of single networks that were trained; None where that was not counted.
-        engine: What made the steps.
-    """
-
-    folder: Path
-    study: Asked
-    environment: Mapping[str, object]
-    fingerprint: str
-    trials: tuple[Trial, ...]
+    folder: Path  # the run's folder
+    study: Asked  # what was asked for
+    environment: Mapping[str, object]  # versions, machine and command of the run
+    fingerprint: str  # hash of what determines the results
+    trials: tuple[Trial, ...]  # all trials that ended
+    # Epochs of single networks that were trained; None where that was not counted.
     trained: int | None = None
-    engine: str = "modules"
+    engine: str = "modules"  # what made the steps
 
     @cached_property
     def cells(self) -> tuple[str, ...]:

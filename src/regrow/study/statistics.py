@@ -33,74 +33,45 @@ _Floats = NDArray[np.float64]
 
 @dataclass(frozen=True, kw_only=True)
 class ArmSummary:
-    """What one arm of a study reached over its seeds; None where there is nothing to compute from.
+    """What one arm of a study reached over its seeds; None where there is nothing to compute from."""
 
-    Args:
-        n: Trials that ended, crashed ones included.
-        mean: Mean accuracy of the trials that have one, 0 to 1.
-        median: Their median.
-        std: Their standard deviation with ddof = 1; None below two trials.
-        worst: The lowest accuracy; of errors the highest.
-        best: The highest accuracy; of errors the lowest.
-        failed: Trials at chance, diverged or crashed.
-        crashed: Trials that left no accuracy: in `n` and `failed`, not in the mean.
-    """
-
-    n: int
-    mean: float | None
-    median: float | None
-    std: float | None
-    worst: float | None
-    best: float | None
-    failed: int
-    crashed: int
+    n: int  # trials that ended, crashed ones included
+    mean: float | None  # mean accuracy of the trials that have one, 0 to 1
+    median: float | None  # their median
+    std: float | None  # their standard deviation with ddof = 1; None below two trials
+    worst: float | None  # the lowest accuracy; of errors the highest
+    best: float | None  # the highest accuracy; of errors the lowest
+    failed: int  # trials at chance, diverged or crashed
+    crashed: int  # trials that left no accuracy: in `n` and `failed`, not in the mean
 
 
 @dataclass(frozen=True, kw_only=True)
 class PairedComparison:
-    """How arm a differs from arm b over the seeds that both have; None where a number cannot be.
+    """How arm a differs from arm b over the seeds that both have; None where a number cannot be."""
 
-    Args:
-        n: Seeds with an accuracy in both arms: the pairs behind every number on accuracy.
-        mean_a: Mean accuracy of a over those pairs, 0 to 1.
-        mean_b: Mean accuracy of b over those pairs.
-        mean_difference: Mean of accuracy a minus accuracy b; +0.01 is one point in favour of a.
-        low: Lower end of the bootstrap interval of that mean.
-        high: Upper end.
-        confidence: What the interval should cover, 0.95 unless told otherwise.
-        method: How the interval was made: "bca", or "constant" when all differences are equal.
-        wilcoxon_p: Two-sided exact signed-rank p over the pairs that differ; None below six.
-        wins: Pairs in which a is better.
-        losses: Pairs in which b is better.
-        ties: Pairs of equal accuracy.
-        both: Seeds that ended in both arms, crashed ones included: the base of the failure counts.
-        failed_a_only: Seeds of `both` that failed in a and not in b.
-        failed_b_only: Seeds of `both` that failed in b and not in a.
-        failed_both: Seeds of `both` that failed in both arms.
-        mcnemar_p: Two-sided exact McNemar p of the failures; None without a common seed.
-        crashed: Seeds of `both` without an accuracy in a or in b: `both - n`.
-        unpaired: Seeds that only one arm has.
-    """
-
-    n: int
-    mean_a: float | None
-    mean_b: float | None
+    n: int  # seeds with an accuracy in both arms: the pairs behind every number on accuracy
+    mean_a: float | None  # mean accuracy of a over those pairs, 0 to 1
+    mean_b: float | None  # mean accuracy of b over those pairs
+    # Mean of accuracy a minus accuracy b; +0.01 is one point in favour of a.
     mean_difference: float | None
-    low: float | None
-    high: float | None
-    confidence: float
+    low: float | None  # lower end of the bootstrap interval of that mean
+    high: float | None  # upper end
+    confidence: float  # what the interval should cover, 0.95 unless told otherwise
+    # How the interval was made: "bca", or "constant" when all differences are equal.
     method: str | None
+    # Two-sided exact signed-rank p over the pairs that differ; None below six.
     wilcoxon_p: float | None
-    wins: int
-    losses: int
-    ties: int
+    wins: int  # pairs in which a is better
+    losses: int  # pairs in which b is better
+    ties: int  # pairs of equal accuracy
+    # Seeds that ended in both arms, crashed ones included: the base of the failure counts.
     both: int
-    failed_a_only: int
-    failed_b_only: int
-    failed_both: int
-    mcnemar_p: float | None
-    crashed: int
-    unpaired: int
+    failed_a_only: int  # seeds of `both` that failed in a and not in b
+    failed_b_only: int  # seeds of `both` that failed in b and not in a
+    failed_both: int  # seeds of `both` that failed in both arms
+    mcnemar_p: float | None  # Two-sided exact McNemar p of the failures; None without a common seed
+    crashed: int  # seeds of `both` without an accuracy in a or in b: `both - n`.
+    unpaired: int  # seeds that only one arm has
 
     @property
     def failed_a(self) -> int:

@@ -32,15 +32,10 @@ Found = TypeVar("Found")
 @final
 @dataclass(frozen=True)
 class Stored:
-    """A file or a folder, patient with a storage that fails for a while.
+    """A file or a folder, patient with a storage that fails for a while."""
 
-    Attributes:
-        url: Where: an absolute path, or PROTOCOL://PLACE.
-        patient: Try again what fails.
-    """
-
-    url: str
-    patient: bool = True
+    url: str  # Where: an absolute path, or PROTOCOL://PLACE
+    patient: bool = True  # try again what fails
 
     def __str__(self) -> str:
         """Where it is, for messages."""

@@ -40,19 +40,6 @@ EFFORT_EVERY_S: Final = 1.0
 class Store:
     """A results folder, open for one run at a time.
 
-    Args:
-        folder: The folder; made if it is not there.
-        document: The study with everything written out.
-        fingerprint_document: What determines its results.
-        environment: Versions, machine, command.
-        arms: How its arms stand to each other in each cell.
-        files: From the fingerprint, where checkpoints and weights are kept; None: in the folder.
-
-    Attributes:
-        folder: The folder.
-        fingerprint: Hash of what determines the results.
-        notices: What a user should know about this folder: versions that changed since it was begun.
-
     Edge cases:
         A StoreError when the folder cannot be written, another run holds it, it is damaged, or it
         belongs to another study (the message says which settings differ). The same study with more
@@ -62,19 +49,21 @@ class Store:
 
     def __init__(
         self,
-        folder: Path,
+        folder: Path,  # the folder; made if it is not there
         *,
-        document: Mapping[str, Any],
-        fingerprint_document: Mapping[str, Any],
-        environment: Mapping[str, Any],
-        arms: Iterable[ArmRecord],
+        document: Mapping[str, Any],  # the study with everything written out
+        fingerprint_document: Mapping[str, Any],  # what determines its results
+        environment: Mapping[str, Any],  # versions, machine, command
+        arms: Iterable[ArmRecord],  # how its arms stand to each other in each cell
+        # From the fingerprint, where checkpoints and weights are kept; None: in the folder.
         files: Callable[[str], Place] | None = None,
     ) -> None:
-        self.folder = folder
+        self.folder = folder  # the folder
         self._document, self._fingerprint_document = document, fingerprint_document
         self._environment, self._arms = environment, tuple(arms)
-        self.fingerprint = fingerprint(fingerprint_document)
+        self.fingerprint = fingerprint(fingerprint_document)  # hash of what determines the results
         self._files: Place = folder if files is None else files(self.fingerprint)
+        # What a user should know about this folder: versions that changed since it was begun.
         self.notices: list[str] = []
         self._trained = self._written = 0
         self._last_written = time.monotonic()

@@ -23,10 +23,10 @@ class RandomLabels(Sampled):
 
     Attributes:
         images: How many images; drawn once for each seed, the same in all tasks. None: all training images.
-        labels: ``drawn``: each label at random among the classes; ``dealt``: the true labels, shuffled.
     """
 
     kind: Literal["random-labels"]
+    # ``drawn``: each label at random among the classes; ``dealt``: the true labels, shuffled.
     labels: Literal["drawn", "dealt"] = "drawn"
 
 
@@ -61,18 +61,15 @@ class Stationary(Sampled):
 
 
 class WarmStart(TaskStream):
-    """First a share of the images, then all of them.
-
-    Attributes:
-        share: Of the training images, in the first task; drawn for each seed.
-        first_labels: ``true``, or ``random``: those of the first task say nothing.
-    """
+    """First a share of the images, then all of them."""
 
     judged_by: ClassVar[JudgedBy] = "end"
 
     kind: Literal["warm-start"]
     tasks: int = Field(default=2, ge=2, le=2)
+    # Of the training images, in the first task; drawn for each seed.
     share: float = Field(default=0.5, gt=0, lt=1)
+    # ``true``, or ``random``: those of the first task say nothing.
     first_labels: Literal["true", "random"] = "true"
 
     @model_validator(mode="after")
@@ -90,12 +87,12 @@ class ClassIncremental(TaskStream):
 
     Attributes:
         steps: Of a task. There are more images from task to task, and as many steps.
-        group: Classes that arrive with each task; None: all of them, evenly over the tasks.
     """
 
     judged_by: ClassVar[JudgedBy] = "end"
 
     kind: Literal["class-incremental"]
+    # Classes that arrive with each task; None: all of them, evenly over the tasks.
     group: int | None = Field(default=None, ge=1)
 
     @model_validator(mode="after")
@@ -113,20 +110,18 @@ class Interpolated(Sampled):
 
     Attributes:
         images: As of that kind.
-        of: The kind that the tasks are of.
-        moving: Share of a task's steps, its first ones, in which it moves from the last task to what it is.
-        how: ``sample``: each image as the last task or as this one has it, by chance, more and more as this one;
-            ``blend``: each pixel between what the two have.
-        levels: Of a blend, between the two tasks. None: 9.
     """
 
     judged_by: ClassVar[JudgedBy] = "end"
 
     kind: Literal["interpolated"]
-    of: Literal["random-labels", "permuted", "permuted-labels"]
+    of: Literal["random-labels", "permuted", "permuted-labels"]  # the kind that the tasks are of
+    # Share of a task's steps, its first ones, in which it moves from the last task to what it is.
     moving: float = Field(default=0.5, gt=0, le=1)
+    # ``sample``: each image as the last task or as this one has it, by chance, more and more as this one;
+    # ``blend``: each pixel between what the two have.
     how: Literal["sample", "blend"] = "sample"
-    levels: int | None = Field(default=None, ge=1)
+    levels: int | None = Field(default=None, ge=1)  # of a blend, between the two tasks. None: 9.
 
     @model_validator(mode="after")
     def _blends_pixels(self) -> Self:
@@ -152,17 +147,14 @@ class Interpolated(Sampled):
 
 
 class Noisy(TaskStream):
-    """A share of the labels is wrong, throughout or in the first tasks.
-
-    Attributes:
-        noise: Share of the training images that get the label of another class, drawn once for each seed.
-        noisy_tasks: So many tasks have them, and those behind the true labels; None: all have them.
-    """
+    """A share of the labels is wrong, throughout or in the first tasks."""
 
     judged_by: ClassVar[JudgedBy] = "end"
 
     kind: Literal["noisy"]
+    # Share of the training images that get the label of another class, drawn once for each seed.
     noise: float = Field(default=0.4, gt=0, lt=1)
+    # So many tasks have them, and those behind the true labels; None: all have them.
     noisy_tasks: int | None = Field(default=None, ge=1)
 
     @model_validator(mode="after")
@@ -179,30 +171,26 @@ BITS: Final = "bits"
 
 
 class BitFlipping(TaskStream):
-    """A number is to be learnt from bits, most of which stay as they are for a long time: regression.
-
-    Attributes:
-        epochs: 1: every example is met once, in the order in which it was made.
-        examples: Length of a task: a bin of the figure, or what lies between two flips.
-        flip_every: Examples between two flips, counted over all tasks; None: as many as a task has.
-        bits: Inputs of an example.
-        flipping: How many of them, the first, keep their value until they flip; the others are random each time.
-        units: Of the target network: linear threshold units behind weights of 1 and -1.
-        beta: Share of its inputs that must agree with a unit's weights for it to be on.
-        form: ``article``: one of the slow bits flips at a time; ``shipped``: the released settings, which draw all of
-            them anew, and the released code's thresholds (`regrow.streams.bit_flipping`).
-    """
+    """A number is to be learnt from bits, most of which stay as they are for a long time: regression."""
 
     loss: ClassVar[LossName] = "squared"
 
     kind: Literal["bit-flipping"]
+    # 1: every example is met once, in the order in which it was made.
     epochs: int | None = Field(default=1, ge=1, le=1)
+    # Length of a task: a bin of the figure, or what lies between two flips.
     examples: int = Field(default=10_000, ge=1)
+    # Examples between two flips, counted over all tasks; None: as many as a task has.
     flip_every: int | None = Field(default=None, ge=1)
-    bits: int = Field(default=20, ge=1)
+    bits: int = Field(default=20, ge=1)  # inputs of an example
+    # How many of them, the first, keep their value until they flip; the others are random each time.
     flipping: int = Field(default=15, ge=0)
+    # Of the target network: linear threshold units behind weights of 1 and -1.
     units: int = Field(default=100, ge=1)
+    # Share of its inputs that must agree with a unit's weights for it to be on.
     beta: float = Field(default=0.7, ge=0, le=1)
+    # ``article``: one of the slow bits flips at a time; ``shipped``: the released settings, which draw all of them
+    # anew, and the released code's thresholds (`regrow.streams.bit_flipping`).
     form: Literal["article", "shipped"] = "article"
 
     @model_validator(mode="after")

@@ -24,18 +24,13 @@ _KINDS: Final = {int: "INTEGER", bool: "INTEGER", float: "REAL", str: "TEXT", tu
 
 @dataclass(frozen=True)
 class Table:
-    """Where the records of one class are kept.
+    """Where the records of one class are kept."""
 
-    Attributes:
-        name: The table's.
-        key: The columns that tell one record from all others.
-        of_trial: Whether each record belongs to a trial: the first column, which is no field of it.
-        later: Whether it came later than the folders that have the others, and may be missing in one.
-    """
-
-    name: str
-    key: tuple[str, ...]
+    name: str  # the table's
+    key: tuple[str, ...]  # the columns that tell one record from all others
+    # Whether each record belongs to a trial: the first column, which is no field of it.
     of_trial: bool
+    # Whether it came later than the folders that have the others, and may be missing in one.
     later: bool
 
 

@@ -20,24 +20,18 @@ the place of the accuracy. What each is is in `regrow.lab.measure`."""
 
 
 class TaskStream(BaseModel):
-    """What all kinds have in common.
-
-    Attributes:
-        tasks: How many tasks follow each other.
-        epochs: Length of a task in passes over its images; or
-        steps: in optimizer steps: as many random orders of its images as it takes, and one epoch in the records.
-        told: Whether a recipe is told when a task begins (but for the first).
-    """
+    """What all kinds have in common."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
     judged_by: ClassVar[JudgedBy] = "online"
     loss: ClassVar[LossName] = "cross-entropy"
 
-    tasks: int = Field(ge=1)
-    epochs: int | None = Field(default=None, ge=1)
+    tasks: int = Field(ge=1)  # how many tasks follow each other
+    epochs: int | None = Field(default=None, ge=1)  # length of a task in passes over its images; or
+    # in optimizer steps: as many random orders of its images as it takes, and one epoch in the records.
     steps: int | None = Field(default=None, ge=1)
-    told: bool = False
+    told: bool = False  # whether a recipe is told when a task begins (but for the first)
 
     @model_validator(mode="after")
     def _one_length(self) -> Self:
@@ -83,10 +77,6 @@ class TaskStream(BaseModel):
 
 
 class Sampled(TaskStream):
-    """Kinds that draw their images.
+    """Kinds that draw their images."""
 
-    Attributes:
-        images: How many training images a task has; None: all.
-    """
-
-    images: int | None = Field(default=None, ge=1)
+    images: int | None = Field(default=None, ge=1)  # how many training images a task has; None: all

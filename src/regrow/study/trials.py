@@ -37,55 +37,34 @@ MANY: Final = 12
 
 @dataclass(frozen=True, kw_only=True)
 class TeacherSpec:
-    """Who teaches a trial: another trial of the study, or a file.
+    """Who teaches a trial: another trial of the study, or a file."""
 
-    Attributes:
-        trial: The trial whose final weights teach; None for a file.
-        path: The file, relative to the working directory; empty for a trial.
-        sha256: The file's hash when the study was begun.
-        model: For a file, the study's model: what a plain ``state_dict`` is of.
-    """
-
-    trial: str | None = None
-    path: str = ""
-    sha256: str | None = None
+    trial: str | None = None  # the trial whose final weights teach; None for a file
+    path: str = ""  # the file, relative to the working directory; empty for a trial
+    sha256: str | None = None  # the file's hash when the study was begun
+    # For a file, the study's model: what a plain ``state_dict`` is of.
     model: ModelChoice | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrialSpec:
-    """One recipe, one seed, one training run: all that a worker must know.
+    """One recipe, one seed, one training run: all that a worker must know."""
 
-    Attributes:
-        cell: Name of the cell.
-        label: Label of the arm.
-        seed: The seed; the arms of one seed start from the same weights and see the same batches.
-        data: The data set, the arm's own settings included.
-        model: The model, the arm's own settings included.
-        train: The training, the arm's own overrides included.
-        recipe: Name of the recipe.
-        settings: Its settings.
-        like: For a control, the trial that it replays.
-        stream: The stream of tasks; None: one task, the data set.
-        diagnostics: What is looked at beside the accuracy.
-        teachers: Whom the network follows beside the classes.
-        distillation: How it follows them.
-        keeps_weights: Whether its final weights are kept, since it teaches another trial.
-    """
-
-    cell: str
-    label: str
-    seed: int
-    data: DataChoice
-    model: ModelChoice
-    train: Training
-    recipe: str
-    settings: Mapping[str, Any]
-    like: str | None = None
-    stream: AnyStream | None = None
+    cell: str  # name of the cell
+    label: str  # label of the arm
+    seed: int  # the seed; the arms of one seed start from the same weights and see the same batches
+    data: DataChoice  # the data set, the arm's own settings included
+    model: ModelChoice  # the model, the arm's own settings included
+    train: Training  # the training, the arm's own overrides included
+    recipe: str  # name of the recipe
+    settings: Mapping[str, Any]  # its settings
+    like: str | None = None  # for a control, the trial that it replays
+    stream: AnyStream | None = None  # the stream of tasks; None: one task, the data set
+    # What is looked at beside the accuracy.
     diagnostics: Diagnostics = field(default_factory=Diagnostics)
-    teachers: tuple[TeacherSpec, ...] = ()
-    distillation: Distillation = field(default_factory=Distillation)
+    teachers: tuple[TeacherSpec, ...] = ()  # whom the network follows beside the classes
+    distillation: Distillation = field(default_factory=Distillation)  # how it follows them
+    # Whether its final weights are kept, since it teaches another trial.
     keeps_weights: bool = False
 
     @property
@@ -126,15 +105,12 @@ class Trials(Sequence[TrialSpec]):
 
     Seed by seed, so that a study that is stopped early has all arms of the seeds that ended. A hundred thousand of
     them take no more memory than a thousand.
-
-    Attributes:
-        arms: What all seeds of an arm have in common, by cell and arm. Who is like a trial comes after it, and who is
-            taught after the teachers, all named by their arms.
-        seeds: The seeds.
     """
 
+    # What all seeds of an arm have in common, by cell and arm. Who is like a trial comes after it, and who is
+    # taught after the teachers, all named by their arms.
     arms: tuple[TrialSpec, ...]
-    seeds: tuple[int, ...]
+    seeds: tuple[int, ...]  # the seeds
 
     def __len__(self) -> int:
         """How many there are."""
@@ -248,18 +224,13 @@ def _teachers(arm: Arm, *, model: ModelChoice) -> tuple[TeacherSpec, ...]:
 class Plan:
     """All that follows from a study before anything is trained.
 
-    Args:
-        study: As it was written.
-        known: What it may name.
-        where: Its file, for messages.
-
     Edge cases:
         What does not fit is a ConfigError when it is first asked for: `cells` asks for all of it.
     """
 
-    study: Study
-    known: Known
-    where: str = "study"
+    study: Study  # as it was written
+    known: Known  # what it may name
+    where: str = "study"  # its file, for messages
 
     @cached_property
     def cells(self) -> tuple[Cell, ...]:

@@ -30,32 +30,20 @@ BELOW: Final = {"below_1": "1", "below_0_1": "0.1", "below_0_01": "0.01", "below
 
 @dataclass(frozen=True, kw_only=True)
 class Drop:
-    """One filter's time out of the network.
+    """One filter's time out of the network."""
 
-    Attributes:
-        layer: Module path.
-        filter: Index in the layer.
-        since: The optimizer step after which it left, 0-based.
-        until: The step after which it came back; None if the training ended before.
-    """
-
-    layer: str
-    filter: int
-    since: int
-    until: int | None
+    layer: str  # module path
+    filter: int  # index in the layer
+    since: int  # the optimizer step after which it left, 0-based
+    until: int | None  # the step after which it came back; None if the training ended before
 
 
 @dataclass(frozen=True, kw_only=True)
 class Picks:
-    """Which layers a trial's filters were picked in, to be dropped or to be renewed at once.
+    """Which layers a trial's filters were picked in, to be dropped or to be renewed at once."""
 
-    Attributes:
-        decisions: Optimizer steps at which any filter was picked.
-        by_layer: Filters picked over all decisions, by layer.
-    """
-
-    decisions: int
-    by_layer: Counter[str]
+    decisions: int  # optimizer steps at which any filter was picked
+    by_layer: Counter[str]  # filters picked over all decisions, by layer
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,29 +57,20 @@ class Partner:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Carried:
-    """What the weights of one network carry after one epoch, over all layers that are looked at.
+    """What the weights of one network carry after one epoch, over all layers that are looked at."""
 
-    Attributes:
-        epoch: 1-based.
-        partner: Number of the network.
-        entropy: Sum of the layers' entropies, in nats; None if one is not finite.
-        invalid: Share of the filters whose l1 norm is below each of `BELOW`, over all layers' filters.
-    """
-
-    epoch: int
-    partner: int
-    entropy: float | None
+    epoch: int  # 1-based
+    partner: int  # number of the network
+    entropy: float | None  # sum of the layers' entropies, in nats; None if one is not finite
+    # Share of the filters whose l1 norm is below each of `BELOW`, over all layers' filters.
     invalid: tuple[float, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Views:
-    """What filters and networks did, by the trial's name; a trial is absent where there is nothing.
+    """What filters and networks did, by the trial's name; a trial is absent where there is nothing."""
 
-    Attributes:
-        details: The records, by their class and their trial.
-    """
-
+    # The records, by their class and their trial.
     details: Mapping[type, Mapping[str, tuple[Any, ...]]]
 
     def of(self, record: type[Record], /) -> Mapping[str, tuple[Record, ...]]:

@@ -34,29 +34,17 @@ _BITS: Final = {torch.float32: torch.int32, torch.float64: torch.int64}
 
 @dataclass(frozen=True, kw_only=True)
 class Grid:
-    """The young rows and columns of a tensor that is seen as a matrix, its first axis being the rows.
+    """The young rows and columns of a tensor that is seen as a matrix, its first axis being the rows."""
 
-    Attributes:
-        order: The axes, from the widest stride to the narrowest.
-        stride: Of the tensor.
-        kind: Its type.
-        rows: (R,), the number of each row's birth, 0 where it is old.
-        columns: (M,), of each column of the matrix, likewise.
-        young_rows: (Y,), which rows are young.
-        young_columns: (Z,), which columns are.
-        apart: These are few, and are worked on in copies.
-        small: The tensor is worked on together with others, by `regrow.surgery.small`.
-    """
-
-    order: tuple[int, ...]
-    stride: tuple[int, ...]
-    kind: torch.dtype
-    rows: Tensor
-    columns: Tensor
-    young_rows: Tensor
-    young_columns: Tensor
-    apart: bool
-    small: bool
+    order: tuple[int, ...]  # the axes, from the widest stride to the narrowest
+    stride: tuple[int, ...]  # of the tensor
+    kind: torch.dtype  # its type
+    rows: Tensor  # (R,), the number of each row's birth, 0 where it is old
+    columns: Tensor  # (M,), of each column of the matrix, likewise
+    young_rows: Tensor  # (Y,), which rows are young
+    young_columns: Tensor  # (Z,), which columns are
+    apart: bool  # these are few, and are worked on in copies
+    small: bool  # the tensor is worked on together with others, by `regrow.surgery.small`
 
     @cached_property
     def is_whole(self) -> bool:

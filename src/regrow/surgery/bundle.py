@@ -24,19 +24,12 @@ _AT_FIRST: Final = 4
 
 @dataclass(frozen=True, kw_only=True)
 class SteppedTensor:
-    """A tensor with young entries whose step has been made.
+    """A tensor with young entries whose step has been made."""
 
-    Attributes:
-        entry: The young entries.
-        state: The optimizer's state of the tensor.
-        now: Its count of updates, this step included.
-        moved: Whether this step was made.
-    """
-
-    entry: YoungEntries
-    state: Mapping[str, Any]
-    now: Count
-    moved: bool | Tensor
+    entry: YoungEntries  # the young entries
+    state: Mapping[str, Any]  # the optimizer's state of the tensor
+    now: Count  # its count of updates, this step included
+    moved: bool | Tensor  # whether this step was made
 
     @property
     def parameter(self) -> nn.Parameter:
@@ -46,25 +39,17 @@ class SteppedTensor:
 
 @dataclass(frozen=True, kw_only=True)
 class AgeTable:
-    """What the ages of all births in some tensors come to in one step, one tensor after the other.
+    """What the ages of all births in some tensors come to in one step, one tensor after the other."""
 
-    Attributes:
-        factors: What the family makes of an age, a tensor each.
-        parts: The same by tensor; its own age is the first of its births.
-        theirs: What `MomentFamily.taken` needs of the tensors' own ages, one number a tensor.
-        singles: The same by tensor.
-        alike: All tensors are of one age.
-        young: Whose steps must be made right; None: those of all but the tensors themselves.
-        starts: Where each tensor's births begin.
-    """
-
-    factors: Sequence[Tensor]
-    parts: Sequence[Sequence[Tensor]]
+    factors: Sequence[Tensor]  # what the family makes of an age, a tensor each
+    parts: Sequence[Sequence[Tensor]]  # the same by tensor; its own age is the first of its births
+    # What `MomentFamily.taken` needs of the tensors' own ages, one number a tensor.
     theirs: Sequence[Tensor]
-    singles: Sequence[Sequence[Tensor]]
-    alike: bool
+    singles: Sequence[Sequence[Tensor]]  # the same by tensor
+    alike: bool  # all tensors are of one age
+    # Whose steps must be made right; None: those of all but the tensors themselves.
     young: Tensor | None
-    starts: Sequence[int]
+    starts: Sequence[int]  # where each tensor's births begin
 
 
 class AgeTables:

@@ -18,10 +18,6 @@ from regrow.surgery.correspondence import by_name, by_order
 class Companion:
     """A copy of the model, and where its tensors are.
 
-    Attributes:
-        note: What becomes of renewed entries in an average that gives each step a weight by its count of steps: the
-            count belongs to all entries, and who was renewed is as old as the others to it. "" elsewhere.
-
     Args:
         companion: A module: the copy, also inside wrappers (`AveragedModel`, timm's `ModelEmaV3`), or a copy of a part
             of the model. Or an average that is no module and holds ``shadow_params``, tensors in the order of the
@@ -40,6 +36,8 @@ class Companion:
         kind = type(companion).__name__
         self._names: dict[str, str] | None = None
         self._order: list[str] = []
+        # What becomes of renewed entries in an average that gives each step a weight by its count of steps: the
+        # count belongs to all entries, and who was renewed is as old as the others to it. "" elsewhere.
         self.note = ""
         if isinstance(companion, nn.Module):
             wanted = list(dict.fromkeys(layer.weight for layer in watched))

@@ -27,16 +27,11 @@ from regrow.surgery.young import Count, Places, YoungEntries, ages, read, still_
 
 
 class Correction:
-    """All young entries of one optimizer, by parameter: whoever renews filters of it, they are corrected once.
-
-    Args:
-        optimizer: The optimizer.
-        family: Of the optimizer.
-    """
+    """All young entries of one optimizer, by parameter: whoever renews filters of it, they are corrected once."""
 
     def __init__(self, optimizer: Optimizer, family: Family) -> None:
-        self.optimizer = optimizer
-        self.family = family
+        self.optimizer = optimizer  # the optimizer
+        self.family = family  # of the optimizer
         self.young: dict[nn.Parameter, YoungEntries] = {}
         self._snapshots: dict[nn.Parameter, Snapshot] = {}
         self._scratch = Scratch()

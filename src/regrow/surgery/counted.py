@@ -25,10 +25,6 @@ _KEPT = ("born", "seen", "value")
 class CountedNorms:
     """Gives young channels the average over their own batches.
 
-    Attributes:
-        norms: Those that may come to count, by torch's ``momentum=None``.
-        young: The young channels, by buffer. While there are none, nothing need be done after a step.
-
     Kept by buffer: ``born``, the count at which each channel was renewed, -1 where it is as old as the norm; ``seen``,
     the count when it was last looked at; ``value``, the buffer then.
 
@@ -45,7 +41,9 @@ class CountedNorms:
             for name in ("running_mean", "running_var")
             if leads or isinstance(module, nn.SyncBatchNorm)
         }
+        # Those that may come to count, by torch's ``momentum=None``.
         self.norms = list(dict.fromkeys([module for module, _ in self._modules.values()]))
+        # The young channels, by buffer. While there are none, nothing need be done after a step.
         self.young: dict[str, dict[str, Tensor]] = {}
 
     def enter(self, edits: Iterable[Edit]) -> None:

@@ -60,20 +60,6 @@ class OptimizerSurgeon:
     before the step, and the young entries' new value is computed from it and written over. Neither
     touches an entry that is not young. An age is dropped when it no longer matters.
 
-    Attributes:
-        young: The young entries by tensor. While there are none, nothing need be done around a step.
-
-    Args:
-        optimizer: The optimizer. Its state is edited; its options are never touched.
-        parameters: All parameters that may be edited, by name. Whether the optimizer holds one is looked up when it is
-            edited, and others are skipped. One parameter may have several names.
-        reset_state: ``exact``, or ``zero``: exact where that is known, and for optimizers that are not known every
-            state tensor of the parameter's shape is zeroed, and that is all.
-        other: Another surgeon at work on the same optimizer, under whatever names: the two share the young entries, so
-            that each step is made right once.
-        ages: Whether entries that begin anew have a count of their own from then on. False: what is kept of them is
-            that of fresh ones, while their tensor's count goes on for them.
-
     Raises:
         ValueError: `other` works on another optimizer.
 
@@ -83,11 +69,19 @@ class OptimizerSurgeon:
 
     def __init__(
         self,
-        optimizer: Optimizer,
+        optimizer: Optimizer,  # the optimizer. Its state is edited; its options are never touched.
+        # All parameters that may be edited, by name. Whether the optimizer holds one is looked up when it is
+        # edited, and others are skipped. One parameter may have several names.
         parameters: Mapping[str, nn.Parameter],
         *,
+        # ``exact``, or ``zero``: exact where that is known, and for optimizers that are not known every state
+        # tensor of the parameter's shape is zeroed, and that is all.
         reset_state: Literal["exact", "zero"] = "exact",
+        # Another surgeon at work on the same optimizer, under whatever names: the two share the young entries, so
+        # that each step is made right once.
         other: OptimizerSurgeon | None = None,
+        # Whether entries that begin anew have a count of their own from then on. False: what is kept of them is
+        # that of fresh ones, while their tensor's count goes on for them.
         ages: bool = True,
     ) -> None:
         self._ages = ages
@@ -104,6 +98,7 @@ class OptimizerSurgeon:
         self._correction = (
             Correction(optimizer, self._family) if other is None else other._correction
         )
+        # The young entries by tensor. While there are none, nothing need be done around a step.
         self.young = self._correction.young
 
     @property

@@ -30,18 +30,16 @@ class Births:
 
     Entries that were renewed at the same update share a number, and all that is kept of them. Who was renewed is kept
     by row and by column, a number each instead of one an entry, wherever that says it all.
-
-    Attributes:
-        counts: (K + 1,), the tensor's count of updates at each birth, in the order of the births. The first is 0, that
-            of the tensor itself.
-        parts: Numbers of births, positions in `counts`, 0 where nobody was born, by ``rows`` (alike along all axes but
-            the first), ``columns`` (alike along the first) and ``entries`` (neither); the axes of the tensor, of size 1
-            where all along one are alike. Where parts meet, the largest number counts.
-        kept: (K + 1,) each, what the family keeps of entries that were born together.
     """
 
+    # (K + 1,), the tensor's count of updates at each birth, in the order of the births. The first is 0, that of the
+    # tensor itself.
     counts: Tensor
+    # Numbers of births, positions in `counts`, 0 where nobody was born, by ``rows`` (alike along all axes but the
+    # first), ``columns`` (alike along the first) and ``entries`` (neither); the axes of the tensor, of size 1 where
+    # all along one are alike. Where parts meet, the largest number counts.
     parts: Mapping[str, Tensor]
+    # (K + 1,) each, what the family keeps of entries that were born together.
     kept: Mapping[str, Tensor] = field(default_factory=dict[str, Tensor])
 
     def numbers(self) -> Tensor:
@@ -223,22 +221,14 @@ _LOOK_AGAIN: Final = 64
 
 @dataclass(kw_only=True)
 class YoungEntries:
-    """A tensor with young entries.
+    """A tensor with young entries."""
 
-    Attributes:
-        name: By which messages call it.
-        parameter: The tensor.
-        births: In it.
-        seen: Its count of updates when it was last looked at.
-        waited: The number of updates looked at since the last renewal.
-        count: The surgeon's own count of its updates, for optimizers that have none.
-    """
-
-    name: str
-    parameter: nn.Parameter
-    births: Births
-    seen: Count
-    waited: int = 0
+    name: str  # by which messages call it
+    parameter: nn.Parameter  # the tensor
+    births: Births  # in it
+    seen: Count  # its count of updates when it was last looked at
+    waited: int = 0  # the number of updates looked at since the last renewal
+    # The surgeon's own count of its updates, for optimizers that have none.
     count: Tensor | None = None
 
     @cached_property

@@ -15,19 +15,13 @@ from regrow.errors import ShapeError
 
 @dataclass(frozen=True, kw_only=True)
 class Setting:
-    """Where a layer is at work.
+    """Where a layer is at work."""
 
-    Attributes:
-        places: How its activations lie.
-        memory: Of the networks.
-        models: The networks, for what can change between two steps: whether a norm is in training.
-        learns: There will be a backward pass.
-    """
-
-    places: Places
-    memory: Memory
+    places: Places  # how its activations lie
+    memory: Memory  # of the networks
+    # The networks, for what can change between two steps: whether a norm is in training.
     models: Sequence[nn.Module]
-    learns: bool
+    learns: bool  # there will be a backward pass
 
     def value(self, path: str, name: str) -> Tensor:
         """A parameter or buffer of all networks, (N, *shape): a view of the memory."""
@@ -46,17 +40,12 @@ class Layer(ABC):
     All buffers are there from the start, and are written anew in each pass. The forward pass reads the output of the
     layer before, the backward pass this layer's `grad`, which the next one has filled; both leave them as they are,
     but for layers that work in place.
-
-    Attributes:
-        out: The output, (N, T, C, H, W, b), or (N, F, B) behind a flatten.
-        grad: Its gradient, of the same shape; not there where nobody needs it.
-        owned: `out` is memory of this stack's layers, and may be overwritten.
-        learning: A layer up to this one has parameters, so that the gradient of `out` is needed.
     """
 
-    out: Tensor
-    grad: Tensor | None
-    owned: bool = True
+    out: Tensor  # the output, (N, T, C, H, W, b), or (N, F, B) behind a flatten
+    grad: Tensor | None  # its gradient, of the same shape; not there where nobody needs it
+    owned: bool = True  # `out` is memory of this stack's layers, and may be overwritten
+    # A layer up to this one has parameters, so that the gradient of `out` is needed.
     learning: bool = True
 
     @abstractmethod

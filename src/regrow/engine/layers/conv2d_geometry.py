@@ -13,19 +13,12 @@ from regrow.errors import ShapeError
 
 @dataclass(frozen=True, kw_only=True)
 class Geometry:
-    """The sizes of one convolution, and views by them.
+    """The sizes of one convolution, and views by them."""
 
-    Attributes:
-        step: What is computed.
-        padded: Height and width of the input with its border.
-        size: Height and width of the output.
-        samples: b, of one tile.
-    """
-
-    step: Conv2dStep
-    padded: tuple[int, int]
-    size: tuple[int, int]
-    samples: int
+    step: Conv2dStep  # what is computed
+    padded: tuple[int, int]  # height and width of the input with its border
+    size: tuple[int, int]  # height and width of the output
+    samples: int  # b, of one tile
 
     @property
     def features(self) -> int:

@@ -11,23 +11,15 @@ from regrow.engine.places import multiply_
 
 @dataclass(frozen=True, kw_only=True)
 class ForwardPiece:
-    """Unfold and multiply.
+    """Unfold and multiply."""
 
-    Attributes:
-        given: The input.
-        inside: Where it goes in the input with a border; None where there is no border.
-        windows: The input with its border, as U is filled from it.
-        unfolded: U, (..., C, KW, H, W_out, b).
-        products: Weights (..., O, F) and rows of U (..., F, P) of each row of the kernel.
-        out: (..., O, P).
-    """
-
-    given: Tensor
-    inside: Tensor | None
-    windows: Tensor
-    unfolded: Tensor
+    given: Tensor  # the input
+    inside: Tensor | None  # where it goes in the input with a border; None where there is no border
+    windows: Tensor  # the input with its border, as U is filled from it
+    unfolded: Tensor  # u, (..., C, KW, H, W_out, b)
+    # Weights (..., O, F) and rows of U (..., F, P) of each row of the kernel.
     products: tuple[tuple[Tensor, Tensor], ...]
-    out: Tensor
+    out: Tensor  # (..., O, P)
 
     def run(self) -> None:
         """Fill U and the output."""
@@ -42,17 +34,12 @@ class ForwardPiece:
 
 @dataclass(frozen=True, kw_only=True)
 class WeightPiece:
-    """Gradients of the weights, from U as the forward pass has left it.
+    """Gradients of the weights, from U as the forward pass has left it."""
 
-    Attributes:
-        grad: Of the output, (..., O, P).
-        products: Gradients of the weights (..., O, F) and turned rows of U (..., P, F).
-        beta: 0 for the first tile of a network.
-    """
-
-    grad: Tensor
+    grad: Tensor  # of the output, (..., O, P)
+    # Gradients of the weights (..., O, F) and turned rows of U (..., P, F).
     products: tuple[tuple[Tensor, Tensor], ...]
-    beta: float
+    beta: float  # 0 for the first tile of a network
 
     def run(self) -> None:
         """Add this tile's share."""
@@ -62,27 +49,18 @@ class WeightPiece:
 
 @dataclass(frozen=True, kw_only=True)
 class InputPiece:
-    """Gradient of the input: that of U by the turned weights, folded.
+    """Gradient of the input: that of U by the turned weights, folded."""
 
-    Attributes:
-        grad: Of the output, (..., O, P).
-        products: Parts of U's gradient (..., F, P) and turned weights (..., F, O).
-        below: Where the first product does not reach.
-        first: U's gradient at the kernel's first column, and where it goes.
-        right: What it does not reach.
-        others: The same of the other columns.
-        inside: Of the gradient with its border, what is the input's; None where there is no border.
-        out: Gradient of the input.
-    """
-
-    grad: Tensor
+    grad: Tensor  # of the output, (..., O, P)
+    # Parts of U's gradient (..., F, P) and turned weights (..., F, O).
     products: tuple[tuple[Tensor, Tensor], ...]
-    below: Tensor
-    first: tuple[Tensor, Tensor]
-    right: Tensor
-    others: tuple[tuple[Tensor, Tensor], ...]
+    below: Tensor  # where the first product does not reach
+    first: tuple[Tensor, Tensor]  # u's gradient at the kernel's first column, and where it goes
+    right: Tensor  # what it does not reach
+    others: tuple[tuple[Tensor, Tensor], ...]  # the same of the other columns
+    # Of the gradient with its border, what is the input's; None where there is no border.
     inside: Tensor | None
-    out: Tensor
+    out: Tensor  # gradient of the input
 
     def run(self) -> None:
         """Multiply and fold."""

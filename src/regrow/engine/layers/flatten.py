@@ -13,12 +13,11 @@ class Flatten(Layer):
 
     Args:
         step: What it computes.
-        source: The layer before.
         setting: Where it is at work.
     """
 
     def __init__(self, step: FlattenStep, source: Layer, setting: Setting) -> None:
-        self._source = source
+        self._source = source  # the layer before
         self.learning = source.learning
         self._views = source.out.ndim == 3 or setting.places.tiles == 1
         if self._views:

@@ -15,23 +15,14 @@ from regrow.errors import ShapeError
 
 @dataclass(frozen=True, kw_only=True)
 class _Piece:
-    """One portion of networks: the views that it needs, made once; a view takes as long as the sum of a layer.
+    """One portion of networks: the views that it needs, made once; a view takes as long as the sum of a layer."""
 
-    Attributes:
-        given: x, (..., F, B).
-        out: y.
-        normal: n.
-        scale: r, (..., 1, B).
-        gain: g, (..., F, 1); None where there is none.
-        shift: b, likewise.
-    """
-
-    given: Tensor
-    out: Tensor
-    normal: Tensor
-    scale: Tensor
-    gain: Tensor | None
-    shift: Tensor | None
+    given: Tensor  # x, (..., F, B)
+    out: Tensor  # y
+    normal: Tensor  # n
+    scale: Tensor  # r, (..., 1, B)
+    gain: Tensor | None  # g, (..., F, 1); None where there is none
+    shift: Tensor | None  # b, likewise
 
     def run(self, eps: float) -> None:
         """Fill n, r and y."""
@@ -50,25 +41,15 @@ class _Piece:
 
 @dataclass(frozen=True, kw_only=True)
 class _BackPiece:
-    """The way back of a portion.
+    """The way back of a portion."""
 
-    Attributes:
-        ahead: Its way there.
-        grad: Of y, which becomes that of n, and is nobody's after that.
-        to: Gradient of x; None where nobody asks for it.
-        gain: Gradient of g, (..., F); None where there is none.
-        shift: That of b, likewise.
-        spare: Memory to work in, (..., F, B).
-        mean: The same, (..., 1, B).
-    """
-
-    ahead: _Piece
-    grad: Tensor
-    to: Tensor | None
-    gain: Tensor | None
-    shift: Tensor | None
-    spare: Tensor
-    mean: Tensor
+    ahead: _Piece  # its way there
+    grad: Tensor  # of y, which becomes that of n, and is nobody's after that
+    to: Tensor | None  # gradient of x; None where nobody asks for it
+    gain: Tensor | None  # gradient of g, (..., F); None where there is none
+    shift: Tensor | None  # that of b, likewise
+    spare: Tensor  # memory to work in, (..., F, B)
+    mean: Tensor  # the same, (..., 1, B)
 
     def run(self) -> None:
         """Fill the gradients."""
@@ -97,7 +78,6 @@ class LayerNorm(Layer):
     The means of the last are over the features.
 
     Args:
-        step: What it computes.
         source: The layer before.
         setting: Where it is at work.
 
@@ -111,7 +91,7 @@ class LayerNorm(Layer):
             found = f"{shape[1]} features" if len(shape) == 3 else "maps: flatten them before"
             raise ShapeError(f"'{step.path}' must read {step.features} features, got {found}")
         places = setting.places
-        self._step = step
+        self._step = step  # what it computes
         # Not in place: recipes look at what comes in after the backward pass.
         self.out = places.zeros(*shape)
         self.grad = places.zeros(*shape) if setting.learns else None

@@ -25,9 +25,6 @@ class Linear(Layer):
 
     Raises:
         ShapeError: The input has another number of features, or has not been flattened.
-
-    Attributes:
-        rates: Learning rate of each network, (N, 1, 1) where all are done at once; None: leave gradients.
     """
 
     def __init__(self, step: LinearStep, source: Layer, setting: Setting) -> None:
@@ -36,6 +33,7 @@ class Linear(Layer):
             found = f"{shape[1]} features" if len(shape) == 3 else "maps: flatten them before"
             raise ShapeError(f"'{step.path}' must read {step.features} features, got {found}")
         places = setting.places
+        # Learning rate of each network, (N, 1, 1) where all are done at once; None: leave gradients.
         self.rates: tuple[float, ...] | Tensor | None = None
         self.out = places.zeros(places.networks, step.filters, places.samples)
         self.grad = setting.places.zeros(*self.out.shape) if setting.learns else None

@@ -15,7 +15,6 @@ class MaxPool2d(Layer):
 
     Args:
         step: What it computes.
-        source: The layer before.
         setting: Where it is at work.
 
     Raises:
@@ -31,7 +30,7 @@ class MaxPool2d(Layer):
             raise ShapeError(
                 f"'{step.path}' has windows of {kh}x{kw}, larger than its input of {height}x{width}"
             )
-        self._source = source
+        self._source = source  # the layer before
         self._kernel, self._size = (kh, kw), size
         self.learning = source.learning
         self.out = setting.places.maps(channels, *size)

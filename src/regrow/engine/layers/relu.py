@@ -15,12 +15,11 @@ class ReLU(Layer):
 
     Args:
         step: What it computes.
-        source: The layer before.
         setting: Where it is at work.
     """
 
     def __init__(self, step: ReLUStep, source: Layer, setting: Setting) -> None:
-        self._source = source
+        self._source = source  # the layer before
         self.learning = source.learning
         self.out = source.out if source.owned else setting.places.zeros(*source.out.shape)
         self.grad = source.grad if source.owned else gradient_memory(source, setting, self.out)

@@ -27,23 +27,16 @@ from regrow.errors import ShapeError
 
 @dataclass(frozen=True, kw_only=True)
 class _Piece:
-    """One portion of networks and samples: the views that it needs, made once.
+    """One portion of networks and samples: the views that it needs, made once."""
 
-    Attributes:
-        given: The input, and where it goes in the input with a border; None where there is no border.
-        windows: The input with its border, as U is filled from it, and U as it is filled.
-        weight: (..., O, F).
-        shift: The bias, as wide as the output; None where there is none.
-        columns: U, (..., F, P).
-        out: (..., O, P).
-    """
-
+    # The input, and where it goes in the input with a border; None where there is no border.
     given: tuple[Tensor, Tensor] | None
+    # The input with its border, as U is filled from it, and U as it is filled.
     windows: tuple[Tensor, Tensor]
-    weight: Tensor
-    shift: Tensor | None
-    columns: Tensor
-    out: Tensor
+    weight: Tensor  # (..., O, F)
+    shift: Tensor | None  # the bias, as wide as the output; None where there is none
+    columns: Tensor  # u, (..., F, P)
+    out: Tensor  # (..., O, P)
 
     def run(self) -> None:
         """Fill U and the output."""
@@ -57,26 +50,18 @@ class _Piece:
 
 @dataclass(frozen=True, kw_only=True)
 class _BackPiece:
-    """The way back of a portion.
+    """The way back of a portion."""
 
-    Attributes:
-        grad: Of the output, (..., O, P).
-        columns: U, (..., F, P), which its own gradient overwrites.
-        weights: The weights, and their gradient, (..., O, F).
-        shift: Gradient of the bias, (..., O).
-        beta: 0 for the first tile of a network, 1 for the others.
-        whole: Gradient of the input with its border; None where nobody asks for that of the input.
-        taps: U's gradient at each place of the kernel, and where it goes.
-        inside: Of `whole` what is the input's, and that; None where there is no border.
-    """
-
-    grad: Tensor
-    columns: Tensor
-    weights: tuple[Tensor, Tensor]
-    shift: Tensor | None
-    beta: float
+    grad: Tensor  # of the output, (..., O, P)
+    columns: Tensor  # u, (..., F, P), which its own gradient overwrites
+    weights: tuple[Tensor, Tensor]  # the weights, and their gradient, (..., O, F)
+    shift: Tensor | None  # gradient of the bias, (..., O)
+    beta: float  # 0 for the first tile of a network, 1 for the others
+    # Gradient of the input with its border; None where nobody asks for that of the input.
     whole: Tensor | None
+    # U's gradient at each place of the kernel, and where it goes.
     taps: tuple[tuple[Tensor, Tensor], ...]
+    # Of `whole` what is the input's, and that; None where there is no border.
     inside: tuple[Tensor, Tensor] | None
 
     def run(self) -> None:
@@ -100,7 +85,6 @@ class StridedConv2d(Layer):
     """A convolution with any stride, one group, zeros around its input.
 
     Args:
-        step: What it computes.
         source: The layer before.
         setting: Where it is at work.
 
@@ -110,7 +94,7 @@ class StridedConv2d(Layer):
 
     def __init__(self, step: Conv2dStep, source: Layer, setting: Setting) -> None:
         height, width = maps_of(source, channels=step.channels, path=step.path)
-        self._step = step
+        self._step = step  # what it computes
         self._size = step.size_of(height, width)
         self._padded = (height + 2 * step.padding[0], width + 2 * step.padding[1])
         if min(self._size) < 1:

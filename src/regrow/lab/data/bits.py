@@ -15,12 +15,9 @@ _SHOWN = 256
 
 
 class BitsSettings(Settings):
-    """Settings of `bits`.
+    """Settings of `bits`."""
 
-    Attributes:
-        bits: Inputs of an example: what the study's ``stream.bits`` says.
-    """
-
+    # Inputs of an example: what the study's ``stream.bits`` says.
     bits: int = Field(default=20, ge=1)
 
 

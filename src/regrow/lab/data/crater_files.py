@@ -30,16 +30,11 @@ SHA256: Mapping[str, str] = {path: digest for digest, path in map(str.split, _LI
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Candidates:
-    """The crater candidates of all regions, in the order of the files: tile by tile, craters before the others.
+    """The crater candidates of all regions, in the order of the files: tile by tile, craters before the others."""
 
-    Attributes:
-        labels: 1 = crater, 0 = not; int64 (N,).
-        tile: Index into `TILES`, int64 (N,).
-        xyr: Centre x and y, and the source's third column, in tile pixels; int64 (N, 3).
-    """
-
-    labels: NDArray[np.int64]
-    tile: NDArray[np.int64]
+    labels: NDArray[np.int64]  # 1 = crater, 0 = not; int64 (N,)
+    tile: NDArray[np.int64]  # index into `TILES`, int64 (N,)
+    # Centre x and y, and the source's third column, in tile pixels; int64 (N, 3).
     xyr: NDArray[np.int64]
 
     @property

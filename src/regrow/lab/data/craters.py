@@ -21,39 +21,27 @@ from regrow.lab.data.split import SplitSeed
 
 
 class CraterSettings(CommonSettings):
-    """Settings of `craters`.
+    """Settings of `craters`."""
 
-    Attributes:
-        region: ``East`` (458 craters, 765 others), ``West`` (1121, 1385) or ``Center`` (443, 738;
-            not in the paper).
-        split: ``half`` or ``half_clean``; see `regrow.lab.data.crater_split.held_out_half`.
-        size: Height and width in pixels, 15 (the paper) or 28.
-        split_seed: Seed of the split. Seed 0 gives the split of a prepared ``craters.npz``.
-    """
-
+    # ``East`` (458 craters, 765 others), ``West`` (1121, 1385) or ``Center`` (443, 738; not in the paper).
     region: Literal["West", "Center", "East"] = "East"
+    # ``half`` or ``half_clean``; see `regrow.lab.data.crater_split.held_out_half`.
     split: Literal["half", "half_clean"] = "half"
-    size: Literal[15, 28] = 15
+    size: Literal[15, 28] = 15  # height and width in pixels, 15 (the paper) or 28
+    # Seed of the split. Seed 0 gives the split of a prepared ``craters.npz``.
     split_seed: SplitSeed = 0
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class CraterTable:
-    """All candidates with their squares, and the images of one region.
+    """All candidates with their squares, and the images of one region."""
 
-    Attributes:
-        labels: 1 = crater, int64 (N,).
-        tile: Index of the tile, int64 (N,).
-        boxes: left, top, side in tile pixels, int64 (N, 3).
-        images: Of the region's candidates alone, uint8 (R, size, size), in the order of the table.
-        origin: Where the table came from.
-    """
-
-    labels: NDArray[np.int64]
-    tile: NDArray[np.int64]
-    boxes: NDArray[np.int64]
+    labels: NDArray[np.int64]  # 1 = crater, int64 (N,)
+    tile: NDArray[np.int64]  # index of the tile, int64 (N,)
+    boxes: NDArray[np.int64]  # left, top, side in tile pixels, int64 (N, 3)
+    # Of the region's candidates alone, uint8 (R, size, size), in the order of the table.
     images: NDArray[np.uint8]
-    origin: str
+    origin: str  # where the table came from
 
 
 def crop_boxes(xyr: NDArray[np.int64]) -> NDArray[np.int64]:

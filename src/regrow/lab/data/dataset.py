@@ -24,43 +24,28 @@ if TYPE_CHECKING:  # a study file is checked against the settings classes before
 
 
 class CommonSettings(Settings):
-    """What can be set for every data set.
+    """What can be set for every data set."""
 
-    Attributes:
-        scale: ``standard``, ``unit`` or ``per_image``; see `regrow.lab.data.scale.scaled`.
-        n_train: Use only the first so many training images, in the source's order; None for all.
-            The order of `npz:PATH` is the file's own and need not be balanced over the classes; the
-            other sources' order is a fixed shuffle.
-        n_test: The same for the test images.
-    """
-
+    # ``standard``, ``unit`` or ``per_image``; see `regrow.lab.data.scale.scaled`.
     scale: Literal["standard", "unit", "per_image"] = "standard"
+    # Use only the first so many training images, in the source's order; None for all. The order of `npz:PATH` is
+    # the file's own and need not be balanced over the classes; the other sources' order is a fixed shuffle.
     n_train: int | None = Field(default=None, ge=1)
-    n_test: int | None = Field(default=None, ge=1)
+    n_test: int | None = Field(default=None, ge=1)  # the same for the test images
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class RawImages:
-    """What a source hands over: images as they are stored, in one layout.
+    """What a source hands over: images as they are stored, in one layout."""
 
-    Attributes:
-        x_train: (N, C, H, W), uint8 or floating.
-        y_train: Class of each image, integers (N,), 0 to K - 1.
-        x_test: (M, C, H, W), as `x_train`.
-        y_test: Integers (M,).
-        classes: The K names.
-        origin: Where the images came from, for messages and reports.
-        split: How training and test set were told apart, in words.
-        maximum: The grey value that means white where the dtype does not say it; 255 for uint8.
-    """
-
-    x_train: NDArray[Any]
-    y_train: NDArray[Any]
-    x_test: NDArray[Any]
-    y_test: NDArray[Any]
-    classes: tuple[str, ...]
-    origin: str
-    split: str
+    x_train: NDArray[Any]  # (N, C, H, W), uint8 or floating
+    y_train: NDArray[Any]  # class of each image, integers (N,), 0 to K - 1
+    x_test: NDArray[Any]  # (M, C, H, W), as `x_train`
+    y_test: NDArray[Any]  # integers (M,)
+    classes: tuple[str, ...]  # the K names
+    origin: str  # where the images came from, for messages and reports
+    split: str  # how training and test set were told apart, in words
+    # The grey value that means white where the dtype does not say it; 255 for uint8.
     maximum: float | None = None
 
     @classmethod
@@ -92,27 +77,18 @@ class RawImages:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Dataset:
-    """A checked, scaled data set, ready for training.
+    """A checked, scaled data set, ready for training."""
 
-    Attributes:
-        name: The name that it was asked for, ``digits`` or ``npz:some/file.npz``.
-        x_train: float32 (N, C, H, W).
-        y_train: int64 (N,), 0 to K - 1; of `bits` numbers, float32.
-        x_test: float32 (M, C, H, W).
-        y_test: int64 (M,).
-        classes: The K class names.
-        meta: JSON-ready facts: ``source``, ``split``, ``scale``, ``counts`` (class name to [train,
-            test]) and ``sha256`` (of the images and labels in use, before scaling).
-        held_out: Training images and their classes that were set aside (`hold_out`), and are not in `x_train`.
-    """
-
-    name: str
-    x_train: Tensor
-    y_train: Tensor
-    x_test: Tensor
-    y_test: Tensor
-    classes: tuple[str, ...]
+    name: str  # the name that it was asked for, ``digits`` or ``npz:some/file.npz``
+    x_train: Tensor  # float32 (N, C, H, W)
+    y_train: Tensor  # int64 (N,), 0 to K - 1; of `bits` numbers, float32
+    x_test: Tensor  # float32 (M, C, H, W)
+    y_test: Tensor  # int64 (M,)
+    classes: tuple[str, ...]  # the K class names
+    # JSON-ready facts: ``source``, ``split``, ``scale``, ``counts`` (class name to [train, test]) and ``sha256``
+    # (of the images and labels in use, before scaling).
     meta: dict[str, object] = field(default_factory=dict[str, object])
+    # Training images and their classes that were set aside (`hold_out`), and are not in `x_train`.
     held_out: tuple[Tensor, Tensor] | None = None
 
     def to(self, device: str) -> Dataset:

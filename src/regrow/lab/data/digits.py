@@ -12,12 +12,9 @@ from regrow.lab.data.split import SplitSeed, frozen_generator, stratified_test_m
 
 
 class DigitsSettings(CommonSettings):
-    """Settings of `digits`.
+    """Settings of `digits`."""
 
-    Attributes:
-        split_seed: Which stratified half trains; one number gives the same split everywhere.
-    """
-
+    # Which stratified half trains; one number gives the same split everywhere.
     split_seed: SplitSeed = 0
 
 

@@ -18,20 +18,16 @@ _COLOUR_MODES = frozenset({"P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "L
 
 
 class FolderSettings(CommonSettings):
-    """Settings of `folder:PATH`.
+    """Settings of `folder:PATH`."""
 
-    Attributes:
-        size: Height and width that every image is resized to (bilinear, smoothed when shrunk),
-            pixels; None: images must have one size already.
-        colour: ``grey``, ``rgb``, or ``auto``: grey if every file is grey, else colour.
-            Transparency is dropped.
-        split_seed: Seed of the split, where the folder is not divided into ``train`` and ``test``.
-        test_fraction: Share of each class that is tested on, in that case.
-    """
-
+    # Height and width that every image is resized to (bilinear, smoothed when shrunk), pixels; None: images must
+    # have one size already.
     size: int | None = Field(default=None, ge=1)
+    # ``grey``, ``rgb``, or ``auto``: grey if every file is grey, else colour. Transparency is dropped.
     colour: Literal["auto", "grey", "rgb"] = "auto"
+    # Seed of the split, where the folder is not divided into ``train`` and ``test``.
     split_seed: SplitSeed = 0
+    # Share of each class that is tested on, in that case.
     test_fraction: float = Field(default=0.5, gt=0, lt=1)
 
 

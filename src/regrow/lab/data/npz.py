@@ -16,13 +16,9 @@ _CHANNEL_COUNTS = (1, 3, 4)
 
 
 class NpzSettings(CommonSettings):
-    """Settings of `npz:PATH`.
+    """Settings of `npz:PATH`."""
 
-    Attributes:
-        layout: Order of the image arrays' axes: ``NHW``, ``NHWC``, ``NCHW``, or ``auto``, see
-            `to_nchw`.
-    """
-
+    # Order of the image arrays' axes: ``NHW``, ``NHWC``, ``NCHW``, or ``auto``, see `to_nchw`.
     layout: Literal["auto", "NHW", "NHWC", "NCHW"] = "auto"
 
 

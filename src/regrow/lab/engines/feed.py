@@ -23,19 +23,13 @@ AHEAD: Final = 1 << 19
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Shown:
-    """A batch of each network.
+    """A batch of each network."""
 
-    Attributes:
-        labels: (N, B).
-        shape: Of an image.
-        images: (N, B, C, H, W); or, where they are `laid`, the stack's own memory, (N, pixels, B).
-        laid: They lie in the stack already.
-    """
-
-    labels: Tensor
-    shape: tuple[int, ...]
+    labels: Tensor  # (N, B)
+    shape: tuple[int, ...]  # of an image
+    # (N, B, C, H, W); or, where they are `laid`, the stack's own memory, (N, pixels, B).
     images: Tensor
-    laid: bool = False
+    laid: bool = False  # they lie in the stack already
 
     def of(self, network: int) -> Tensor:
         """The batch of one network, (B, C, H, W)."""

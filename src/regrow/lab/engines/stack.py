@@ -27,14 +27,12 @@ class StackEngine:
     What a network gets has the same bits alone and beside any others (on the CPU). Networks may be in different epochs:
     only the sizes of their batches must agree. When others come or some leave, a new stack takes the numbers over.
 
-    Args:
-        batched: One call for all networks, as it pays on a GPU; None: not on the CPU.
-
     Edge cases:
         A network that the engine cannot run: an UnsupportedError.
     """
 
     def __init__(self, *, batched: bool | None = None) -> None:
+        # One call for all networks, as it pays on a GPU; None: not on the CPU.
         self._batched = batched
         self._models: tuple[nn.Module, ...] = ()
         self._program: Program | None = None

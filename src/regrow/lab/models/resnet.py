@@ -16,22 +16,15 @@ from regrow.lab.models.settings import ResNetSettings, Sizes
 
 
 class BasicBlock(nn.Module):
-    """relu(x' + bn(conv(relu(bn(conv(x)))))), with x' = x, or x subsampled and padded with zero channels.
-
-    Args:
-        in_channels: Channels that come in.
-        out_channels: Channels that go out, at least as many.
-        stride: 1, or 2 to halve the map.
-        norm: Builds bn from its number of channels.
-    """
+    """relu(x' + bn(conv(relu(bn(conv(x)))))), with x' = x, or x subsampled and padded with zero channels."""
 
     def __init__(
         self,
-        in_channels: int,
-        out_channels: int,
+        in_channels: int,  # channels that come in
+        out_channels: int,  # channels that go out, at least as many
         *,
-        stride: int,
-        norm: Callable[[int], nn.Module] = nn.BatchNorm2d,
+        stride: int,  # 1, or 2 to halve the map
+        norm: Callable[[int], nn.Module] = nn.BatchNorm2d,  # builds bn from its number of channels
     ) -> None:
         super().__init__()
         self.stride = stride

@@ -71,18 +71,13 @@ Init = Annotated[str, AfterValidator(check_init)]
 
 
 class GainControlSettings(Settings):
-    """How a network's gain control is set; the defaults where its norm is another one.
+    """How a network's gain control is set; the defaults where its norm is another one."""
 
-    Attributes:
-        gain_control_learn: What gain control learns: ``all``: mean scale k, gain g and bias b; ``gain``: g and b;
-            ``bias``: b alone.
-        mean_scale: k at the start, or for good.
-        start_gain: Whether one batch of training images sets g before the first step, so that every map starts with
-            unit standard deviation; see `regrow.nn.set_start_gain_`. The laboratory does it, not `build`.
-    """
-
+    # What gain control learns: ``all``: mean scale k, gain g and bias b; ``gain``: g and b; ``bias``: b alone.
     gain_control_learn: Literal["all", "gain", "bias"] = "all"
-    mean_scale: float = 1.0
+    mean_scale: float = 1.0  # k at the start, or for good
+    # Whether one batch of training images sets g before the first step, so that every map starts with unit standard
+    # deviation; see `regrow.nn.set_start_gain_`. The laboratory does it, not `build`.
     start_gain: bool = False
 
     @model_validator(mode="after")
@@ -97,51 +92,37 @@ class GainControlSettings(Settings):
 
 
 class CraterCNNSettings(GainControlSettings):
-    """Settings of `cratercnn`; those of gain control are described in `GainControlSettings`.
+    """Settings of `cratercnn`; those of gain control are described in `GainControlSettings`."""
 
-    Attributes:
-        filters: Filters of each of the two convolutions.
-        dense: Width of the hidden dense layer; the paper does not give it, the author's code has
-            500.
-        kernel: Height and width of the filters, pixels.
-        padding: Zeros around each convolution's input, pixels; 0 or, as in the author's code, 1.
-        norm: ``none``, ``batch``, ``group``, ``instance`` or ``gain_control``, between convolution and ReLU.
-        init: Initialiser of all weights; see `check_init`. ``xavier_uniform`` (Glorot) is the
-            paper's.
-    """
-
-    filters: int = Field(default=20, ge=1)
+    filters: int = Field(default=20, ge=1)  # filters of each of the two convolutions
+    # Width of the hidden dense layer; the paper does not give it, the author's code has 500.
     dense: int = Field(default=500, ge=1)
-    kernel: int = Field(default=4, ge=1)
+    kernel: int = Field(default=4, ge=1)  # height and width of the filters, pixels
+    # Zeros around each convolution's input, pixels; 0 or, as in the author's code, 1.
     padding: int = Field(default=0, ge=0)
+    # ``none``, ``batch``, ``group``, ``instance`` or ``gain_control``, between convolution and ReLU.
     norm: Norm = "none"
+    # Initialiser of all weights; see `check_init`. ``xavier_uniform`` (Glorot) is the paper's.
     init: Init = "xavier_uniform"
 
 
 class ConvNetSettings(GainControlSettings):
-    """Settings of `convnet`; those of gain control are described in `GainControlSettings`.
+    """Settings of `convnet`; those of gain control are described in `GainControlSettings`."""
 
-    Attributes:
-        depth: Number of convolutions.
-        width: Filters of each.
-        kernel: Height and width of the filters, pixels; odd, for the map keeps its size.
-        norm: ``none``, ``batch``, ``group``, ``instance`` or ``gain_control``, between convolution and ReLU.
-        pool: Whether the map is halved by max pooling after each convolution, while it is at least 4 pixels.
-        pool_size: Height and width of the pooling's windows, 2 pixels apart: 2, or 3, as in the author's code, where
-            they overlap and the last one hangs over the edge.
-        head: ``flatten``: every pixel of the last map is read; ``average``: each filter's mean over
-            the map.
-        init: Initialiser of all weights; see `check_init`.
-    """
-
-    depth: int = Field(default=3, ge=1)
-    width: int = Field(default=32, ge=1)
+    depth: int = Field(default=3, ge=1)  # number of convolutions
+    width: int = Field(default=32, ge=1)  # filters of each
+    # Height and width of the filters, pixels; odd, for the map keeps its size.
     kernel: int = Field(default=3, ge=1)
+    # ``none``, ``batch``, ``group``, ``instance`` or ``gain_control``, between convolution and ReLU.
     norm: Norm = "none"
+    # Whether the map is halved by max pooling after each convolution, while it is at least 4 pixels.
     pool: bool = True
+    # Height and width of the pooling's windows, 2 pixels apart: 2, or 3, as in the author's code, where they
+    # overlap and the last one hangs over the edge.
     pool_size: Literal[2, 3] = 2
+    # ``flatten``: every pixel of the last map is read; ``average``: each filter's mean over the map.
     head: Literal["flatten", "average"] = "flatten"
-    init: Init = "torch_default"
+    init: Init = "torch_default"  # initialiser of all weights; see `check_init`
 
     @model_validator(mode="after")
     def _keeps_or_halves_the_map(self) -> Self:
@@ -153,43 +134,29 @@ class ConvNetSettings(GainControlSettings):
 
 
 class MLPSettings(Settings):
-    """Settings of `mlp`.
+    """Settings of `mlp`."""
 
-    Attributes:
-        depth: Number of hidden layers.
-        width: Units of each.
-        norm: ``none``, or ``layer``: `torch.nn.LayerNorm` over the units of a layer, in front of its activation.
-        activation: ``relu``, or ``leaky_relu``, whose slope below 0 is 0.01.
-        init: Initialiser of all weights; see `check_init`.
-    """
-
-    depth: int = Field(default=2, ge=1)
-    width: int = Field(default=100, ge=1)
+    depth: int = Field(default=2, ge=1)  # number of hidden layers
+    width: int = Field(default=100, ge=1)  # units of each
+    # ``none``, or ``layer``: `torch.nn.LayerNorm` over the units of a layer, in front of its activation.
     norm: Literal["none", "layer"] = "none"
-    activation: Activation = "relu"
-    init: Init = "torch_default"
+    activation: Activation = "relu"  # ``relu``, or ``leaky_relu``, whose slope below 0 is 0.01
+    init: Init = "torch_default"  # initialiser of all weights; see `check_init`
 
 
 class StridedNetSettings(Settings):
-    """Settings of `stridednet`.
+    """Settings of `stridednet`."""
 
-    Attributes:
-        depth: Number of convolutions.
-        width: Filters of the first; each of the others has twice as many as the one before.
-        kernel: Height and width of the filters, pixels; odd. Around each map are ``kernel // 2`` zeros.
-        stride: Of each convolution, pixels: a map of n pixels becomes one of n / stride, rounded up.
-        dense: Units of the hidden dense layer.
-        activation: ``relu``, or ``leaky_relu``, whose slope below 0 is 0.01.
-        init: Initialiser of all weights; see `check_init`.
-    """
-
-    depth: int = Field(default=2, ge=1)
+    depth: int = Field(default=2, ge=1)  # number of convolutions
+    # Filters of the first; each of the others has twice as many as the one before.
     width: int = Field(default=8, ge=1)
+    # Height and width of the filters, pixels; odd. Around each map are ``kernel // 2`` zeros.
     kernel: int = Field(default=3, ge=1)
+    # Of each convolution, pixels: a map of n pixels becomes one of n / stride, rounded up.
     stride: int = Field(default=2, ge=1)
-    dense: int = Field(default=64, ge=1)
-    activation: Activation = "relu"
-    init: Init = "torch_default"
+    dense: int = Field(default=64, ge=1)  # units of the hidden dense layer
+    activation: Activation = "relu"  # ``relu``, or ``leaky_relu``, whose slope below 0 is 0.01
+    init: Init = "torch_default"  # initialiser of all weights; see `check_init`
 
     @model_validator(mode="after")
     def _has_a_middle(self) -> Self:
@@ -199,17 +166,12 @@ class StridedNetSettings(Settings):
 
 
 class ResNetSettings(GainControlSettings):
-    """Settings of `resnet20`, `resnet32` and `resnet56`; those of gain control are described in `GainControlSettings`.
+    """Settings of `resnet20`, `resnet32` and `resnet56`; those of gain control are described in `GainControlSettings`."""
 
-    Attributes:
-        width: Filters of the first stage; the second has twice, the third four times as many.
-        norm: ``batch``, ``group`` or ``gain_control``, after each convolution.
-        init: Initialiser of all weights; see `check_init`.
-    """
-
+    # Filters of the first stage; the second has twice, the third four times as many.
     width: int = Field(default=16, ge=1)
-    norm: ResidualNorm = "batch"
-    init: Init = "kaiming_normal"
+    norm: ResidualNorm = "batch"  # ``batch``, ``group`` or ``gain_control``, after each convolution
+    init: Init = "kaiming_normal"  # initialiser of all weights; see `check_init`
 
 
 def groups_of(channels: int) -> int:

@@ -29,19 +29,12 @@ _Masks: TypeAlias = dict[str, Tensor]
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class _Kind:
-    """Members that decide alike at every step: one selection, up to one step.
+    """Members that decide alike at every step: one selection, up to one step."""
 
-    Attributes:
-        select: The selection; None where nothing is ever selected.
-        choice: Its number: selections that are equal have the same.
-        last_step: The last step at which they look.
-        specs: The members.
-    """
-
-    select: Selection | None
-    choice: int
-    last_step: int
-    specs: tuple[TrialSpec, ...]
+    select: Selection | None  # the selection; None where nothing is ever selected
+    choice: int  # its number: selections that are equal have the same
+    last_step: int  # the last step at which they look
+    specs: tuple[TrialSpec, ...]  # the members
 
 
 @final
@@ -54,13 +47,10 @@ class Crew:
     Args:
         specs: The members; the first gives the run its name.
         clock: The length of the training.
-
-    Attributes:
-        recipe: What the run trains with; None while no member has a recipe.
-        left: The parts that have left and were not fetched yet: each is one run again.
     """
 
     def __init__(self, specs: Sequence[TrialSpec], *, clock: Clock) -> None:
+        # The parts that have left and were not fetched yet: each is one run again.
         self.left: list[tuple[TrialSpec, ...]] = []
         self._nonfinite = {spec.trial: 0 for spec in specs}
         self._report: Report | None = None
@@ -71,6 +61,7 @@ class Crew:
         self._place = {spec.trial: place for place, spec in enumerate(specs)}
         self._kinds = _kinds(specs, built, clock)
         active = [recipe for recipe in built.values() if recipe is not None]
+        # What the run trains with; None while no member has a recipe.
         self.recipe: Recipe | None = None
         if active:
             # The run must look at each step at which any of them would; those who are done are left out by `last_step`.

@@ -145,14 +145,10 @@ def active_fraction(recipe: Recipe) -> float:
 
 
 class Texts:
-    """Parts of a study as texts that are equal where the parts are; each is written out once, however many have it.
-
-    Args:
-        without: Names of settings that may differ.
-    """
+    """Parts of a study as texts that are equal where the parts are; each is written out once, however many have it."""
 
     def __init__(self, *, without: Collection[str] = ()) -> None:
-        self._without = set(without)
+        self._without = set(without)  # names of settings that may differ
         self._found: dict[tuple[int, ...], str] = {}
         self._held: list[object] = []
 

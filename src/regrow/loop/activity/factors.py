@@ -12,16 +12,11 @@ from regrow.graph.flows import Factor
 
 
 class Factors:
-    """The factors of each layer's filters, as they are at the moment.
-
-    Args:
-        model: Holds them.
-        factors: By layer.
-    """
+    """The factors of each layer's filters, as they are at the moment."""
 
     def __init__(self, model: nn.Module, factors: Mapping[str, Sequence[Factor]]) -> None:
-        self._model = model
-        self._factors = factors
+        self._model = model  # holds them
+        self._factors = factors  # by layer
         self._parameters = dict(model.named_parameters(remove_duplicate=False))
 
     def zeros(self, weights: Iterable[str]) -> frozenset[str]:

@@ -28,29 +28,19 @@ _WHY_KEPT: Final = {
 
 
 class Lookout:
-    """What a recipe wants to see of a training's passes, and what comes of it.
-
-    Attributes:
-        activity: Reads the passes.
-
-    Args:
-        recipe: Whose criterion asks.
-        activity: As above.
-        neighbours: By layer, those that it hears and those that hear it.
-        warner: Tells the user.
-        due: Whether a score is due at a step.
-    """
+    """What a recipe wants to see of a training's passes, and what comes of it."""
 
     def __init__(
         self,
-        recipe: Recipe,
+        recipe: Recipe,  # whose criterion asks
         *,
         activity: StepActivity,
+        # By layer, those that it hears and those that hear it.
         neighbours: Mapping[str, frozenset[str]],
-        warner: Warner,
-        due: Callable[[int], bool],
+        warner: Warner,  # tells the user
+        due: Callable[[int], bool],  # whether a score is due at a step
     ) -> None:
-        self.activity = activity
+        self.activity = activity  # reads the passes
         self._watching = watching(recipe.criterion)
         centred = Signal.DEVIATIONS in recipe.criterion.needs
         self._centring = cast("CentringCriterion", recipe.criterion) if centred else None

@@ -38,13 +38,9 @@ _STRANGE: Final = 10
 class StepActivity:
     """Asks a meter, step by step.
 
-    Attributes:
-        unknown: Layers of which it is not known where their filters leave: they cannot be judged.
-
     Args:
         recipe: Whose criterion asks.
         host: The model in its training.
-        every: Read the passes of one in so many steps, where nobody says otherwise.
 
     Edge cases:
         Passes that are made in several copies of the model, and layers of none of which it is known where filters
@@ -63,6 +59,7 @@ class StepActivity:
             )
         self._meter = meter = ActivityMeter.of(model, wiring, called=called)
         self._layers = {path: layer.filters for path, layer in host.layers.items()}
+        # Layers of which it is not known where their filters leave: they cannot be judged.
         self.unknown = tuple(path for path in self._layers if not meter.knows(path))
         if len(self.unknown) == len(self._layers):
             raise ConfigError(
@@ -74,7 +71,7 @@ class StepActivity:
         self._sums, self._ranges = not watches, Signal.ACTIVITY in criterion.needs
         # And where it is asked for, how far what they give is from a centre; see `centre`.
         self._rows = _FLAGS + (5 if Signal.DEVIATIONS in criterion.needs else 4)
-        self._every = every
+        self._every = every  # read the passes of one in so many steps, where nobody says otherwise
         self._ranks = host.ranks
         self._misses = 0
         self._passes = 0

@@ -27,24 +27,19 @@ def absent_from(model: nn.Module) -> WeakSet[AbsentFilters]:
 class AbsentFilters:
     """What is kept of dropped filters until they come back.
 
-    Attributes:
-        masks: By layer, (O,), True = out of the network. Empty while the network is whole.
-        scores: By layer, the scores for which they were dropped.
-        since: The optimizer step after which they were dropped.
-        bound: By layer, the filters that are out with them because they read nothing else.
-        zeros: Keeps what is out at 0 while it is out.
-
     Args:
         model: Whose filters they are. Several recipes on one model know of each other's.
     """
 
     def __init__(self, model: nn.Module) -> None:
         self._everybody = absent_from(model)  # whose filters are out, for as long as they are
+        # By layer, (O,), True = out of the network. Empty while the network is whole.
         self.masks: dict[str, Tensor] = {}
-        self.scores: dict[str, Tensor] = {}
-        self.since = -1
+        self.scores: dict[str, Tensor] = {}  # by layer, the scores for which they were dropped
+        self.since = -1  # the optimizer step after which they were dropped
+        # By layer, the filters that are out with them because they read nothing else.
         self.bound: dict[str, tuple[int, ...]] = {}
-        self.zeros = HeldZeros()
+        self.zeros = HeldZeros()  # keeps what is out at 0 while it is out
         self._parts: dict[str, list[tuple[Part, Tensor]]] = {}  # with what they were, by name
         # The optimizer's state of each part, by name and key.
         self._state: dict[str, dict[str, list[Tensor]]] = {}

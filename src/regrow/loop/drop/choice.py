@@ -21,33 +21,21 @@ class Choice(Selection):
     Filters that another recipe has out are shown to nobody: they have no score, and count neither for a share of the
     network nor as the one that a layer keeps. Where a drop would leave a layer without any filter (by what leaves
     with it, `Absence.bound`), the best of those that would do so stay.
-
-    Attributes:
-        remembers: As the recipe's selection.
-        graded: The same.
-        absent: Who has filters out of the model at the moment.
-
-    Args:
-        select: The recipe's.
-        absent: As above.
-        own: What this recipe has out of it.
-        streams: Filters that are selected as one.
-        absence: What leaves with a filter; for a recipe that drops.
     """
 
     def __init__(
         self,
-        select: Selection,
+        select: Selection,  # the recipe's
         *,
         absent: Collection[AbsentFilters],
-        own: AbsentFilters,
-        streams: Streams | None = None,
-        absence: Absence | None = None,
+        own: AbsentFilters,  # what this recipe has out of it
+        streams: Streams | None = None,  # filters that are selected as one
+        absence: Absence | None = None,  # what leaves with a filter; for a recipe that drops
     ) -> None:
         self._select = select
-        self.remembers = select.remembers
-        self.graded = select.graded
-        self.absent = absent
+        self.remembers = select.remembers  # as the recipe's selection
+        self.graded = select.graded  # the same
+        self.absent = absent  # who has filters out of the model at the moment
         self._own = own
         self._streams = streams
         self._absence = absence

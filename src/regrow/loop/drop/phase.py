@@ -18,25 +18,17 @@ from regrow.surgery import apply_edits_, copy_over_
 
 
 class DropPhase:
-    """Takes filters out of the network, keeps them out step by step, and brings them back.
-
-    Attributes:
-        absent: The filters that are out.
-
-    Args:
-        renewer: Renews what comes back; holds the tensors and optimizers.
-        absence: What is silent with filters that are out; None where nothing is dropped.
-        reset_state: Give what comes back the optimizer state of fresh entries. False: what it was.
-        warner: Tells the user.
-    """
+    """Takes filters out of the network, keeps them out step by step, and brings them back."""
 
     def __init__(
         self,
-        renewer: Renewer,
+        renewer: Renewer,  # renews what comes back; holds the tensors and optimizers
         *,
+        # What is silent with filters that are out; None where nothing is dropped.
         absence: Absence | None,
+        # Give what comes back the optimizer state of fresh entries. False: what it was.
         reset_state: bool,
-        warner: Warner,
+        warner: Warner,  # tells the user
     ) -> None:
         self._renewer = renewer
         self._absence = absence
@@ -45,7 +37,7 @@ class DropPhase:
         self._parameters = {
             name for name, _ in renewer.host.model.named_parameters(remove_duplicate=False)
         }
-        self.absent = AbsentFilters(renewer.host.model)
+        self.absent = AbsentFilters(renewer.host.model)  # the filters that are out
 
     # ---- at each step in which filters are out
 

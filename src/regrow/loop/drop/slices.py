@@ -11,17 +11,11 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Part:
-    """Some slices of a tensor: along one axis, or, with two lists of indices, along the first two together.
+    """Some slices of a tensor: along one axis, or, with two lists of indices, along the first two together."""
 
-    Attributes:
-        axis: Which, with one list.
-        index: Along this axis, or along the first of two.
-        second: Along the second of two.
-    """
-
-    axis: int
-    index: Tensor
-    second: Tensor | None = None
+    axis: int  # which, with one list
+    index: Tensor  # along this axis, or along the first of two
+    second: Tensor | None = None  # along the second of two
     _kept: dict[tuple[torch.device, torch.dtype], Tensor] = field(
         default_factory=dict[tuple[torch.device, torch.dtype], Tensor], repr=False, compare=False
     )

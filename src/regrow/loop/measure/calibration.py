@@ -36,30 +36,23 @@ class _ReaderInput:
 class Calibration:
     """Runs a model on the calibration inputs, in evaluation mode, and leaves it as it was.
 
-    Attributes:
-        data: The calibration inputs.
-
-    Args:
-        model: The bare model.
-        inputs: What it is called with, or a `CalibrationData`.
-        kept: Names of tensors that somebody else uses too: no constant is moved there.
-        ranks: The processes that train the model together: each has data of its own, all must make the same edits.
-
     Raises:
         ConfigError: The model does not run on them, or gives no floating-point tensor.
     """
 
     def __init__(
         self,
-        model: nn.Module,
-        inputs: object,
+        model: nn.Module,  # the bare model
+        inputs: object,  # what it is called with, or a `CalibrationData`
         *,
+        # Names of tensors that somebody else uses too: no constant is moved there.
         kept: Container[str | None] = (),
+        # The processes that train the model together: each has data of its own, all must make the same edits.
         ranks: Ranks | None = None,
     ) -> None:
         self._model = model
         self._kept = kept
-        self.data = CalibrationData.of(model, inputs)
+        self.data = CalibrationData.of(model, inputs)  # the calibration inputs
         self._ranks = ranks or Ranks()
         self._path_of = {module: path for path, module in model.named_modules()}
         if not self.outputs():

@@ -17,24 +17,19 @@ from regrow.graph.undisturbed import undisturbed
 class CalibrationData:
     """Inputs and targets, as they are now.
 
-    Attributes:
-        device: Where the model is.
-        batch: How often new ones have come.
-
     Args:
-        model: The bare model.
         inputs: What it is called with, or a function without arguments that gives the newest.
         targets: What the output is compared with, or such a function, which is called behind that of the inputs.
     """
 
     def __init__(self, model: nn.Module, inputs: Any, *, targets: Any = None) -> None:
-        self._model = model
+        self._model = model  # the bare model
         self._given = inputs, targets
         self._asked: int | None = None
-        self.device = next(
+        self.device = next(  # where the model is
             (parameter.device for parameter in model.parameters()), torch.device("cpu")
         )
-        self.batch = 0
+        self.batch = 0  # how often new ones have come
         self._now: tuple[Any, Any] | None = None
 
     @classmethod

@@ -25,15 +25,8 @@ class Examples:
     """N examples that a model can be run on in parts.
 
     Attributes:
-        data: What the model runs on; the examples are axis 0 of every tensor (but those without axes).
         count: N.
         numbers: Input numbers of one example.
-
-    Args:
-        model: The bare model.
-        inputs: What it is called with, or a `CalibrationData`.
-        targets: N of what the output is compared with, or None where nothing is compared.
-        loss: Output and targets to the mean loss of a batch; None: cross entropy.
 
     Edge cases:
         Inputs or targets that are no N examples are a ConfigError.
@@ -41,12 +34,15 @@ class Examples:
 
     def __init__(
         self,
-        model: nn.Module,
-        inputs: object,
+        model: nn.Module,  # the bare model
+        inputs: object,  # what it is called with, or a `CalibrationData`
         *,
+        # N of what the output is compared with, or None where nothing is compared.
         targets: object = None,
+        # Output and targets to the mean loss of a batch; None: cross entropy.
         loss: CalibrationLoss | None = None,
     ) -> None:
+        # What the model runs on; the examples are axis 0 of every tensor (but those without axes).
         self.data = CalibrationData.of(model, inputs, targets=targets)
         self._loss = loss
         self._take()

@@ -19,14 +19,10 @@ from regrow.renewal import Activity, ReaderActivity
 
 @dataclass(frozen=True, kw_only=True)
 class _Place:
-    """Where one reader hears a layer.
+    """Where one reader hears a layer."""
 
-    Attributes:
-        outlet: The number of the outlet that shows what it receives; None where none does.
-        channels: Of each unit, (O, P) input channels of the reader; None where units have different numbers of them.
-    """
-
-    outlet: int | None
+    outlet: int | None  # the number of the outlet that shows what it receives; None where none does
+    # Of each unit, (O, P) input channels of the reader; None where units have different numbers of them.
     channels: Tensor | None
 
 

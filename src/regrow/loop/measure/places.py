@@ -22,21 +22,14 @@ from regrow.renewal import Absence
 
 @dataclass(frozen=True, kw_only=True)
 class Place:
-    """Channels of what one module takes or gives, each of which is a filter's alone.
+    """Channels of what one module takes or gives, each of which is a filter's alone."""
 
-    Attributes:
-        module: Called as a module whenever it works.
-        at: What it takes (``input``), or what it gives (``output``).
-        axis: Where its channels are; from the end where that is negative.
-        filters: Filters of the layer that the place belongs to, one for each entry of `channels`.
-        channels: Their channels.
-    """
-
-    module: nn.Module
-    at: Literal["input", "output"]
-    axis: int
+    module: nn.Module  # called as a module whenever it works
+    at: Literal["input", "output"]  # what it takes (``input``), or what it gives (``output``)
+    axis: int  # where its channels are; from the end where that is negative
+    # Filters of the layer that the place belongs to, one for each entry of `channels`.
     filters: tuple[int, ...]
-    channels: tuple[int, ...]
+    channels: tuple[int, ...]  # their channels
 
 
 class UnheardError(Exception):  # no error of the user's: it ends in a note

@@ -53,20 +53,6 @@ class Probe:
     Works with an optimizer or without one. The model runs in evaluation mode; flags, buffers, gradients and random
     state are as they were afterwards.
 
-    Attributes:
-        notes: Layers that cannot be measured, and why: they have no score.
-
-    Args:
-        model: The bare model.
-        layers: Whose filters are measured, as `regrow.trace` gives them.
-        inputs: What the model is called with, or a `CalibrationData`; the examples are axis 0 of its tensors.
-        signals: What is measured.
-        targets: One for each example; needed by all signals but weights and activations.
-        loss: The model's output and targets to the mean loss of the batch; None: cross entropy.
-        wiring: Of the whole model: with it, filters of depthwise layers that read nothing else are silenced with a
-            filter, as when it is dropped.
-        ranks: The processes that train the model together: each has examples of its own, all get the same numbers.
-
     Raises:
         ConfigError: Data that do not fit the model or the signals, or no layer that can be measured.
 
@@ -87,14 +73,20 @@ class Probe:
 
     def __init__(
         self,
-        model: nn.Module,
-        layers: Iterable[Filters],
+        model: nn.Module,  # the bare model
+        layers: Iterable[Filters],  # whose filters are measured, as `regrow.trace` gives them
+        # What the model is called with, or a `CalibrationData`; the examples are axis 0 of its tensors.
         inputs: object,
         *,
-        signals: Iterable[Signal],
+        signals: Iterable[Signal],  # what is measured
+        # One for each example; needed by all signals but weights and activations.
         targets: object = None,
+        # The model's output and targets to the mean loss of the batch; None: cross entropy.
         loss: CalibrationLoss | None = None,
+        # Of the whole model: with it, filters of depthwise layers that read nothing else are silenced with a
+        # filter, as when it is dropped.
         wiring: Wiring | None = None,
+        # The processes that train the model together: each has examples of its own, all get the same numbers.
         ranks: Ranks | None = None,
     ) -> None:
         self._model = model
@@ -115,7 +107,7 @@ class Probe:
         self._given: dict[str, tuple[Place, ...]] = {}
         self._silencer: Silencer | None = None
         with self._examples.data.undisturbed():
-            self.notes = self._try()
+            self.notes = self._try()  # layers that cannot be measured, and why: they have no score
 
     def observe(self, only: Collection[str] | None = None) -> dict[str, Observation]:
         """Measure the network as it is now. With several ranks, each must call it."""

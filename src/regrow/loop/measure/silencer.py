@@ -32,23 +32,18 @@ class Silencer:
     front of it run once for many filters. Where something passes by that place (a skip connection), the
     copies are made at the model's input. Which of the two a layer allows is found out by trying.
 
-    Args:
-        places: By layer, where zeros are the network without the filter.
-        counts: Number of filters by layer.
-        examples: What the model runs on, in evaluation mode without gradients.
-        rows: Number of examples to try with.
-
     Edge cases:
         A model that does not take copies of the examples at axis 0 is a ConfigError.
     """
 
     def __init__(
         self,
+        # By layer, where zeros are the network without the filter.
         places: Mapping[str, Sequence[Place]],
-        counts: Mapping[str, int],
-        examples: Examples,
+        counts: Mapping[str, int],  # number of filters by layer
+        examples: Examples,  # what the model runs on, in evaluation mode without gradients
         *,
-        rows: int,
+        rows: int,  # number of examples to try with
     ) -> None:
         self._places = places
         self._counts = counts

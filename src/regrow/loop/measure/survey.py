@@ -29,14 +29,12 @@ class Survey:
     """What the modules around some layers do on the first examples.
 
     Attributes:
-        outputs: What the model gave.
         rows: Number of examples.
 
     Args:
         model: The bare model, in evaluation mode.
         layers: Their own modules, their readers and their norms are looked at.
         examples: What the model runs on.
-        rows: Number of examples.
 
     Edge cases:
         A model that does not run on them is a ConfigError.
@@ -47,7 +45,7 @@ class Survey:
     ) -> None:
         self._named = dict(model.named_modules())
         self._path_of = {module: path for path, module in self._named.items()}
-        self.rows = rows
+        self.rows = rows  # number of examples
         self._calls: dict[nn.Module, _Calls] = {}
         norms: set[nn.Module] = set()
         for filters in layers:
@@ -59,7 +57,7 @@ class Survey:
         weights = {module: _weight(module) for module in self._calls if module not in norms}
         uses = Uses(weight for weight in weights.values() if weight is not None)
         with hooked(*self._hooks(uses, weights)), uses:
-            self.outputs = examples.run(0, rows)
+            self.outputs = examples.run(0, rows)  # what the model gave
         self._elsewhere = {
             module
             for module, weight in weights.items()

@@ -15,15 +15,10 @@ from regrow.graph.calling import tensors_in
 
 @dataclass
 class Fate:
-    """What became of one tensor.
+    """What became of one tensor."""
 
-    Attributes:
-        uses: How many operations took it.
-        norm: The normalisation module that took it as it was made, or None.
-    """
-
-    uses: int = 0
-    norm: nn.Module | None = None
+    uses: int = 0  # how many operations took it
+    norm: nn.Module | None = None  # the normalisation module that took it as it was made, or None
 
 
 def only_norm(fates: Iterable[Fate]) -> nn.Module | None:
@@ -33,14 +28,11 @@ def only_norm(fates: Iterable[Fate]) -> nn.Module | None:
 
 
 class Uses(TorchFunctionMode):
-    """Counts, while it is on, the operations that take certain tensors and give tensors.
-
-    Args:
-        weights: Tensors whose uses are counted from the start.
-    """
+    """Counts, while it is on, the operations that take certain tensors and give tensors."""
 
     def __init__(self, weights: Iterable[Tensor] = ()) -> None:
         super().__init__()
+        # Tensors whose uses are counted from the start.
         self._weights = {id(weight): 0 for weight in weights}
         self._followed: dict[int, tuple[weakref.ref[Tensor], int, Fate]] = {}
 

@@ -29,51 +29,36 @@ from regrow.schedule import BoundSchedule
 
 @final
 class NetworkChange:
-    """Changes the network at its times.
-
-    Attributes:
-        at_boundaries: Whether it acts where a boundary is told, and not after steps.
-        count: Changes so far, in a dry run those that would have been made. Part of the random numbers' key.
-        notes: What is left alone.
-
-    Args:
-        renewal: What becomes of a parameter.
-        schedule: After which steps.
-        at_boundaries: As above.
-        known: The parameters that may be changed.
-        fresh: Draws what a fresh network has in their place; None where nobody asks.
-        host: The model in its training.
-        watches: The optimizers.
-        renewer: Who renews filters of the same model.
-        resets: Whether the optimizer's state begins anew with the network.
-        seed: For random numbers.
-    """
+    """Changes the network at its times."""
 
     def __init__(
         self,
-        renewal: NetworkRenewal,
-        schedule: BoundSchedule,
+        renewal: NetworkRenewal,  # what becomes of a parameter
+        schedule: BoundSchedule,  # after which steps
         *,
         at_boundaries: bool,
-        known: Sequence[KnownParameter],
+        known: Sequence[KnownParameter],  # the parameters that may be changed
+        # Draws what a fresh network has in their place; None where nobody asks.
         fresh: FreshNetwork | None,
-        host: Host,
-        watches: Sequence[OptimizerWatch],
-        renewer: Renewer,
-        resets: bool,
-        seed: int,
+        host: Host,  # the model in its training
+        watches: Sequence[OptimizerWatch],  # the optimizers
+        renewer: Renewer,  # who renews filters of the same model
+        resets: bool,  # whether the optimizer's state begins anew with the network
+        seed: int,  # for random numbers
     ) -> None:
         self._renewal, self._schedule, self._fresh = renewal, schedule, fresh
         self._host, self._watches, self._renewer = host, tuple(watches), renewer
         self._known, self._seed = tuple(known), seed
         self._resets = resets and renewal.jumps
+        # Whether it acts where a boundary is told, and not after steps.
         self.at_boundaries = at_boundaries
+        # Changes so far, in a dry run those that would have been made. Part of the random numbers' key.
         self.count = 0
         self.first: dict[str, Tensor] = {}
         if NetworkNeed.FIRST in renewal.needs:
             self.first = {each.name: each.parameter.detach().clone() for each in known}
         unknown = () if fresh is None else fresh.unknown
-        self.notes = (
+        self.notes = (  # what is left alone
             (f"{', '.join(unknown)}: left alone, for how a fresh network draws them is not known",)
             if unknown
             else ()

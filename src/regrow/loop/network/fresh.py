@@ -22,21 +22,16 @@ class FreshNetwork:
     A layer's weight is drawn by the layer's initialiser. A parameter that began as one number throughout (a norm's
     scale, a bias that the model sets to 0) is that number again. All others are what their module draws for itself.
 
-    Attributes:
-        unknown: Parameters of which nobody knows how they are drawn.
-
     Args:
-        model: The bare model.
-        layers: Its layers with their initialisers.
         known: The parameters to be drawn.
     """
 
     def __init__(
         self, model: nn.Module, layers: Sequence[Layer], known: Sequence[KnownParameter]
     ) -> None:
-        self._model = model
+        self._model = model  # the bare model
         paths = {layer.filters.path: layer for layer in layers}
-        self._layers = {
+        self._layers = {  # its layers with their initialisers
             each.name: paths[each.filters.path]
             for each in known
             if each.filters is not None and each.filters.path in paths
@@ -47,7 +42,7 @@ class FreshNetwork:
             if each.name not in self._layers and _is_constant(each.parameter.detach())
         }
         self._makers: dict[str, Callable[[], nn.Module] | None] = {}
-        self.unknown = tuple(
+        self.unknown = tuple(  # parameters of which nobody knows how they are drawn
             each.name
             for each in known
             if not (each.name in self._layers or each.name in self.constants)

@@ -13,19 +13,12 @@ from regrow.graph import Filters, Wiring
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class KnownParameter:
-    """One parameter of a model.
+    """One parameter of a model."""
 
-    Attributes:
-        name: Its first name.
-        parameter: It.
-        filters: The layer whose weight it is; None: no layer's weight.
-        of_norm: Whether it is a normalisation layer's.
-    """
-
-    name: str
-    parameter: nn.Parameter
-    filters: Filters | None
-    of_norm: bool
+    name: str  # its first name
+    parameter: nn.Parameter  # it
+    filters: Filters | None  # the layer whose weight it is; None: no layer's weight
+    of_norm: bool  # whether it is a normalisation layer's
 
 
 def known_parameters(

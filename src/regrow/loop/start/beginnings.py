@@ -21,16 +21,15 @@ class Beginnings:
         first: Copies of the weights and biases that the layers began with, by name; empty where nobody must know.
 
     Args:
-        layers: As they were resolved.
         tensors: The model's parameters and buffers by name.
-        first: Whether a renewal must know the first weights and biases.
     """
 
     def __init__(
         self, layers: Mapping[str, Layer], tensors: Mapping[str, Tensor], *, first: bool
     ) -> None:
-        self.layers = dict(layers)
+        self.layers = dict(layers)  # as they were resolved
         self._load_fresh(_fresh_entries(layers.values(), tensors))
+        # Whether a renewal must know the first weights and biases.
         self.first: dict[str, Tensor] = {}
         if first:
             own = [name for each in layers.values() for name in _own(each)]

@@ -26,17 +26,12 @@ _few = partial(listed, most=_FEW)
 
 @dataclass(frozen=True, kw_only=True)
 class WatchedLayers:
-    """The layers to watch.
+    """The layers to watch."""
 
-    Attributes:
-        layers: In call order.
-        streams: Filters that are renewed as one; None unless the policy is ``stream``.
-        notes: What is left alone, and why.
-    """
-
-    layers: tuple[Filters, ...]
+    layers: tuple[Filters, ...]  # in call order
+    # Filters that are renewed as one; None unless the policy is ``stream``.
     streams: Streams | None = None
-    notes: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()  # what is left alone, and why
 
 
 def choose(

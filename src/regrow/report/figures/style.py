@@ -35,17 +35,11 @@ _LINES: Final = ("-", (0, (5, 1.5)), (0, (1, 1)), (0, (5, 1.5, 1, 1.5)), (0, (8,
 
 @dataclass(frozen=True, kw_only=True)
 class ArmStyle:
-    """How one arm is drawn in every figure.
+    """How one arm is drawn in every figure."""
 
-    Args:
-        colour: Hexadecimal.
-        marker: A marker of matplotlib's.
-        line: A line style of matplotlib's.
-    """
-
-    colour: str
-    marker: str
-    line: str | tuple[int, tuple[float, ...]]
+    colour: str  # hexadecimal
+    marker: str  # a marker of matplotlib's
+    line: str | tuple[int, tuple[float, ...]]  # a line style of matplotlib's
 
 
 def arm_styles(results: Results) -> Mapping[str, ArmStyle]:

@@ -24,23 +24,15 @@ Half = Literal["even", "odd"]
 
 @dataclass(frozen=True, kw_only=True)
 class SweepCell:
-    """One cell of a panel.
+    """One cell of a panel."""
 
-    Args:
-        cell: Its name.
-        x: Value of the setting across.
-        y: Value of the setting upwards.
-        comparison: The arm minus what it is compared with.
-        renewed: Mean number of filters renewed per trial of the arm; None without a trial.
-        missing: Trials of the two arms that have not ended.
-    """
-
-    cell: str
-    x: float
-    y: float
-    comparison: Comparison
+    cell: str  # its name
+    x: float  # value of the setting across
+    y: float  # value of the setting upwards
+    comparison: Comparison  # the arm minus what it is compared with
+    # Mean number of filters renewed per trial of the arm; None without a trial.
     renewed: float | None
-    missing: int
+    missing: int  # trials of the two arms that have not ended
 
     @property
     def numbers(self) -> PairedComparison:
@@ -55,51 +47,32 @@ class SweepCell:
 
 @dataclass(frozen=True, kw_only=True)
 class Chosen:
-    """A cell that was chosen on some seeds, and what it gives on the others.
+    """A cell that was chosen on some seeds, and what it gives on the others."""
 
-    Args:
-        half: Which half of the seeds chose, by their places in the study, counted from 0.
-        cell: The cell.
-        choosing: The seeds that chose it.
-        held_back: The other seeds.
-        before: The comparison over the seeds that chose: too good by the choice.
-        after: The comparison over the seeds that were held back.
-    """
-
-    half: Half
-    cell: SweepCell
-    choosing: tuple[int, ...]
-    held_back: tuple[int, ...]
-    before: Comparison
-    after: Comparison
+    half: Half  # which half of the seeds chose, by their places in the study, counted from 0
+    cell: SweepCell  # the cell
+    choosing: tuple[int, ...]  # the seeds that chose it
+    held_back: tuple[int, ...]  # the other seeds
+    before: Comparison  # the comparison over the seeds that chose: too good by the choice
+    after: Comparison  # the comparison over the seeds that were held back
 
 
 @dataclass(frozen=True, kw_only=True)
 class Panel:
-    """All cells of one combination of what is not swept.
+    """All cells of one combination of what is not swept."""
 
-    Args:
-        name: The combination, as in the names of cells; "base" where everything is swept.
-        arm: Label of the arm whose settings are varied.
-        versus: Label of the arm that it is compared with.
-        x: The setting across.
-        y: The setting upwards.
-        cells: Its cells, row by row from the smallest values; those without a trial are there, too.
-        seeds: Seeds that the study asks for.
-        x_trend: Rank correlation of the cells' mean gains with the setting across; None where it is not defined.
-        y_trend: The same for the setting upwards.
-        chosen: The cell that the seeds at even places choose by the gain over the baseline, then that of the others.
-    """
-
-    name: str
-    arm: str
-    versus: str
-    x: Axis
-    y: Axis
+    name: str  # the combination, as in the names of cells; "base" where everything is swept
+    arm: str  # label of the arm whose settings are varied
+    versus: str  # label of the arm that it is compared with
+    x: Axis  # the setting across
+    y: Axis  # the setting upwards
+    # Its cells, row by row from the smallest values; those without a trial are there, too.
     cells: tuple[SweepCell, ...]
-    seeds: int
+    seeds: int  # seeds that the study asks for
+    # Rank correlation of the cells' mean gains with the setting across; None where it is not defined.
     x_trend: float | None
-    y_trend: float | None
+    y_trend: float | None  # the same for the setting upwards
+    # The cell that the seeds at even places choose by the gain over the baseline, then that of the others.
     chosen: tuple[Chosen, ...]
 
     @property

@@ -26,30 +26,27 @@ class Family:
     """Optimizers whose state is elementwise, zero at first, and does not know the time: zeroing it is exact.
 
     The base of all families; each overrides what is different with it. A family has no state of its own.
-
-    Attributes:
-        zeroed: Entries of the optimizer's state that are zero in a fresh unit.
-        others: Entries of the optimizer's state, besides, of which the family knows what becomes of them.
-        kept: Entries of the optimizer's state that `result` must see as they were before the step.
-        prepares: Whether entries that are about to make their first step must be prepared for it.
-        only_counts: All that is kept once for a whole tensor is its count of updates, so that a tensor without
-            old entries may count its own.
-        counts: Whether the optimizer counts the updates of a tensor (``state["step"]``).
-        ages: Whether later steps of a renewed unit differ from those of its tensor, whatever the options.
-        rest: What may be left, in the slowest average, of its having begun at zero, where a unit is as old as its
-            tensor; 0: the family has no averages that are corrected for that.
-        settles: The age then, instead; None: a unit never is.
     """
 
+    # Entries of the optimizer's state that are zero in a fresh unit.
     zeroed: ClassVar[tuple[str, ...]] = ()
+    # Entries of the optimizer's state, besides, of which the family knows what becomes of them.
     others: ClassVar[tuple[str, ...]] = ()
+    # Entries of the optimizer's state that `result` must see as they were before the step.
     kept: ClassVar[tuple[str, ...]] = ()
+    # Whether entries that are about to make their first step must be prepared for it.
     prepares: ClassVar[bool] = False
+    # All that is kept once for a whole tensor is its count of updates, so that a tensor without old entries may
+    # count its own.
     only_counts: ClassVar[bool] = False
+    # Whether the optimizer counts the updates of a tensor (``state["step"]``).
     counts: ClassVar[bool] = True
+    # Whether later steps of a renewed unit differ from those of its tensor, whatever the options.
     ages: ClassVar[bool] = False
+    # What may be left, in the slowest average, of its having begun at zero, where a unit is as old as its tensor;
+    # 0: the family has no averages that are corrected for that.
     rest: ClassVar[float] = 0.0
-    settles: ClassVar[int | None] = 1
+    settles: ClassVar[int | None] = 1  # the age then, instead; None: a unit never is
 
     def check(
         self, name: str, parameter: nn.Parameter, optimizer: Optimizer, *, group: Options

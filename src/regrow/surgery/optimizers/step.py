@@ -53,46 +53,32 @@ def lost_share(group: Mapping[str, Any], *, lr: float | Tensor) -> float | Tenso
 
 @dataclass(frozen=True, kw_only=True)
 class Snapshot:
-    """What was kept of the young part of a tensor right before a step.
+    """What was kept of the young part of a tensor right before a step."""
 
-    Attributes:
-        value: A copy of the parameter's.
-        grad: The gradient of the whole tensor: itself, or a copy where the optimizer will write into it.
-        copied: Whether it is a copy.
-        state: Copies of the entries of the optimizer's state that the family wants to see again.
-        count: The tensor's number of updates then; None where the optimizer does not count.
-    """
-
-    value: Tensor
+    value: Tensor  # a copy of the parameter's
+    # The gradient of the whole tensor: itself, or a copy where the optimizer will write into it.
     grad: Tensor
-    copied: bool
+    copied: bool  # whether it is a copy
+    # Copies of the entries of the optimizer's state that the family wants to see again.
     state: Mapping[str, Tensor]
+    # The tensor's number of updates then; None where the optimizer does not count.
     count: Tensor | None
 
 
 @dataclass(frozen=True, kw_only=True)
 class YoungStep:
-    """A step that the optimizer has just made on the young part of one tensor.
+    """A step that the optimizer has just made on the young part of one tensor."""
 
-    Attributes:
-        parameter: The whole tensor, as the optimizer has left it.
-        state: The optimizer's state of it, after the step.
-        at: Where its young part is.
-        group: The options.
-        step: The tensor's own number of updates, this one included.
-        age: The entries' own numbers of updates, this one included; at least 1; broadcasts to the part.
-        kept: What `grown` has made of what the family keeps, of the shape of `age`.
-        before: The tensor right before the step, if that was asked for.
-    """
-
-    parameter: nn.Parameter
-    state: Mapping[str, Any]
-    at: tuple[slice | Tensor, ...]
-    group: Options
-    step: Tensor
+    parameter: nn.Parameter  # the whole tensor, as the optimizer has left it
+    state: Mapping[str, Any]  # the optimizer's state of it, after the step
+    at: tuple[slice | Tensor, ...]  # where its young part is
+    group: Options  # the options
+    step: Tensor  # the tensor's own number of updates, this one included
+    # The entries' own numbers of updates, this one included; at least 1; broadcasts to the part.
     age: Tensor
+    # What `grown` has made of what the family keeps, of the shape of `age`.
     kept: Mapping[str, Tensor]
-    before: Snapshot | None
+    before: Snapshot | None  # the tensor right before the step, if that was asked for
 
     def now(self, key: str) -> Tensor:
         """An entry of the optimizer's state, in the fine type."""
@@ -131,12 +117,8 @@ class YoungStep:
 
 @dataclass(frozen=True, kw_only=True)
 class StepResult:
-    """What a step should have left in the young part.
+    """What a step should have left in the young part."""
 
-    Attributes:
-        value: The parameter; None where the optimizer's own step is right.
-        state: Entries of the optimizer's state.
-    """
-
-    value: Tensor | None = None
+    value: Tensor | None = None  # the parameter; None where the optimizer's own step is right
+    # Entries of the optimizer's state.
     state: Mapping[str, Tensor] = field(default_factory=dict[str, Tensor])
