@@ -6,10 +6,12 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
 import regrow
+import regrow.functional
 from fresh import fresh
 
 PUBLIC = {
@@ -74,9 +76,10 @@ def test_public_names() -> None:
     assert set(dir(regrow)) >= PUBLIC
 
 
-def test_type_checkers_read_what_is_imported() -> None:
+@pytest.mark.parametrize("module", [regrow, regrow.functional])
+def test_type_checkers_read_what_is_imported(module: ModuleType) -> None:
     """The block that only they read says of every public name, and of no other, where it is."""
-    tree = ast.parse(Path(regrow.__file__).read_text())
+    tree = ast.parse(Path(module.__file__ or "").read_text())
     [block] = [node for node in tree.body if isinstance(node, ast.If)]
     said = {
         name.name: line.module
@@ -86,12 +89,12 @@ def test_type_checkers_read_what_is_imported() -> None:
         if name.asname == name.name  # or a type checker takes it for private
     }
     modules = {name for name, home in said.items() if home == "regrow"}
-    assert said.keys() - modules == set(regrow.__all__)
+    assert said.keys() - modules == set(module.__all__)
     for name, home in said.items():
         if name in modules:
-            assert getattr(regrow, name).__name__ == f"regrow.{name}"
+            assert getattr(module, name).__name__ == f"regrow.{name}"
         else:
-            assert getattr(importlib.import_module(home or ""), name) is getattr(regrow, name)
+            assert getattr(importlib.import_module(home or ""), name) is getattr(module, name)
 
 
 @pytest.mark.parametrize(("old", "new"), RENAMED.items())

@@ -1,99 +1,141 @@
-"""Pure tensor functions: no module, no state, no randomness, any leading axes."""
+"""Every formula of regrow by its name: pure functions of tensors, without state or randomness, for any leading axes.
 
-from regrow.functional.activity import relative_activity
-from regrow.functional.clipping import adaptive_scale, norm_scale
-from regrow.functional.constants import constant_response
-from regrow.functional.duplicates import largest_cosine
-from regrow.functional.firing import silence_limit, silence_share
-from regrow.functional.gain_control import gain_control
-from regrow.functional.gradient import gradient_norm, relative_gradient
-from regrow.functional.grafting import blend, own_share, scale_share
-from regrow.functional.importance import (
-    accuracy_drop,
-    fisher_diagonal,
-    layer_scaled,
-    mean_activation,
-    taylor,
-    zero_share,
-)
-from regrow.functional.information import (
-    filter_entropies,
-    invalid_shares,
-    weight_entropy,
-    weight_l1,
-)
-from regrow.functional.isometry import isometric, isometry_deviation, polar_factor
-from regrow.functional.masks import below, lowest, lowest_of_all, spare_best
-from regrow.functional.moments import adam_update, adamax_update
-from regrow.functional.nesterov import nadam_momentum, nadam_update
-from regrow.functional.orthogonal import avoiding_directions
-from regrow.functional.overlap import expected_overlap, filter_overlap
-from regrow.functional.ranking import rank_correlation, value_correlation
-from regrow.functional.rates import adagrad_rate, asgd_rate, asgd_share
-from regrow.functional.rectified import radam_update
-from regrow.functional.shrinking import pulled, shrink_and_add
-from regrow.functional.silence import silent
-from regrow.functional.spectrum import effective_rank, share_rank, singular_values
-from regrow.functional.stagnation import relative_step
-from regrow.functional.step_limit import limited, step_scale
-from regrow.functional.strength import renewal_strength
-from regrow.functional.utility import debiased, input_sizes, unit_utility
+A formula stands in the file of the part that applies it. Here it is found without knowing which that is.
+"""
 
-__all__ = [
-    "accuracy_drop",
-    "adagrad_rate",
-    "adam_update",
-    "adamax_update",
-    "adaptive_scale",
-    "asgd_rate",
-    "asgd_share",
-    "avoiding_directions",
-    "below",
-    "blend",
-    "constant_response",
-    "debiased",
-    "effective_rank",
-    "expected_overlap",
-    "filter_entropies",
-    "filter_overlap",
-    "fisher_diagonal",
-    "gain_control",
-    "gradient_norm",
-    "input_sizes",
-    "invalid_shares",
-    "isometric",
-    "isometry_deviation",
-    "largest_cosine",
-    "layer_scaled",
-    "limited",
-    "lowest",
-    "lowest_of_all",
-    "mean_activation",
-    "nadam_momentum",
-    "nadam_update",
-    "norm_scale",
-    "own_share",
-    "polar_factor",
-    "pulled",
-    "radam_update",
-    "rank_correlation",
-    "relative_activity",
-    "relative_gradient",
-    "relative_step",
-    "renewal_strength",
-    "scale_share",
-    "share_rank",
-    "shrink_and_add",
-    "silence_limit",
-    "silence_share",
-    "silent",
-    "singular_values",
-    "spare_best",
-    "step_scale",
-    "taylor",
-    "unit_utility",
-    "value_correlation",
-    "weight_entropy",
-    "weight_l1",
-    "zero_share",
-]
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:  # what type checkers read; tests/test_api_surface.py holds it to be _HOMES
+    from regrow.functional.activity import relative_activity as relative_activity
+    from regrow.functional.clipping import adaptive_scale as adaptive_scale
+    from regrow.functional.clipping import norm_scale as norm_scale
+    from regrow.functional.constants import constant_response as constant_response
+    from regrow.functional.duplicates import largest_cosine as largest_cosine
+    from regrow.functional.firing import silence_limit as silence_limit
+    from regrow.functional.firing import silence_share as silence_share
+    from regrow.functional.gain_control import gain_control as gain_control
+    from regrow.functional.gradient import gradient_norm as gradient_norm
+    from regrow.functional.gradient import relative_gradient as relative_gradient
+    from regrow.functional.grafting import blend as blend
+    from regrow.functional.grafting import own_share as own_share
+    from regrow.functional.grafting import scale_share as scale_share
+    from regrow.functional.importance import accuracy_drop as accuracy_drop
+    from regrow.functional.importance import fisher_diagonal as fisher_diagonal
+    from regrow.functional.importance import layer_scaled as layer_scaled
+    from regrow.functional.importance import mean_activation as mean_activation
+    from regrow.functional.importance import taylor as taylor
+    from regrow.functional.importance import zero_share as zero_share
+    from regrow.functional.information import filter_entropies as filter_entropies
+    from regrow.functional.information import invalid_shares as invalid_shares
+    from regrow.functional.information import weight_entropy as weight_entropy
+    from regrow.functional.information import weight_l1 as weight_l1
+    from regrow.functional.isometry import isometric as isometric
+    from regrow.functional.isometry import isometry_deviation as isometry_deviation
+    from regrow.functional.isometry import polar_factor as polar_factor
+    from regrow.functional.masks import below as below
+    from regrow.functional.masks import lowest as lowest
+    from regrow.functional.masks import lowest_of_all as lowest_of_all
+    from regrow.functional.masks import spare_best as spare_best
+    from regrow.functional.moments import adam_update as adam_update
+    from regrow.functional.moments import adamax_update as adamax_update
+    from regrow.functional.nesterov import nadam_momentum as nadam_momentum
+    from regrow.functional.nesterov import nadam_update as nadam_update
+    from regrow.functional.orthogonal import avoiding_directions as avoiding_directions
+    from regrow.functional.overlap import expected_overlap as expected_overlap
+    from regrow.functional.overlap import filter_overlap as filter_overlap
+    from regrow.functional.ranking import rank_correlation as rank_correlation
+    from regrow.functional.ranking import value_correlation as value_correlation
+    from regrow.functional.rates import adagrad_rate as adagrad_rate
+    from regrow.functional.rates import asgd_rate as asgd_rate
+    from regrow.functional.rates import asgd_share as asgd_share
+    from regrow.functional.rectified import radam_update as radam_update
+    from regrow.functional.shrinking import pulled as pulled
+    from regrow.functional.shrinking import shrink_and_add as shrink_and_add
+    from regrow.functional.silence import silent as silent
+    from regrow.functional.spectrum import effective_rank as effective_rank
+    from regrow.functional.spectrum import share_rank as share_rank
+    from regrow.functional.spectrum import singular_values as singular_values
+    from regrow.functional.stagnation import relative_step as relative_step
+    from regrow.functional.step_limit import limited as limited
+    from regrow.functional.step_limit import step_scale as step_scale
+    from regrow.functional.strength import renewal_strength as renewal_strength
+    from regrow.functional.utility import debiased as debiased
+    from regrow.functional.utility import input_sizes as input_sizes
+    from regrow.functional.utility import unit_utility as unit_utility
+
+_HOMES = {
+    "accuracy_drop": "functional.importance",
+    "adagrad_rate": "functional.rates",
+    "adam_update": "functional.moments",
+    "adamax_update": "functional.moments",
+    "adaptive_scale": "functional.clipping",
+    "asgd_rate": "functional.rates",
+    "asgd_share": "functional.rates",
+    "avoiding_directions": "functional.orthogonal",
+    "below": "functional.masks",
+    "blend": "functional.grafting",
+    "constant_response": "functional.constants",
+    "debiased": "functional.utility",
+    "effective_rank": "functional.spectrum",
+    "expected_overlap": "functional.overlap",
+    "filter_entropies": "functional.information",
+    "filter_overlap": "functional.overlap",
+    "fisher_diagonal": "functional.importance",
+    "gain_control": "functional.gain_control",
+    "gradient_norm": "functional.gradient",
+    "input_sizes": "functional.utility",
+    "invalid_shares": "functional.information",
+    "isometric": "functional.isometry",
+    "isometry_deviation": "functional.isometry",
+    "largest_cosine": "functional.duplicates",
+    "layer_scaled": "functional.importance",
+    "limited": "functional.step_limit",
+    "lowest": "functional.masks",
+    "lowest_of_all": "functional.masks",
+    "mean_activation": "functional.importance",
+    "nadam_momentum": "functional.nesterov",
+    "nadam_update": "functional.nesterov",
+    "norm_scale": "functional.clipping",
+    "own_share": "functional.grafting",
+    "polar_factor": "functional.isometry",
+    "pulled": "functional.shrinking",
+    "radam_update": "functional.rectified",
+    "rank_correlation": "functional.ranking",
+    "relative_activity": "functional.activity",
+    "relative_gradient": "functional.gradient",
+    "relative_step": "functional.stagnation",
+    "renewal_strength": "functional.strength",
+    "scale_share": "functional.grafting",
+    "share_rank": "functional.spectrum",
+    "shrink_and_add": "functional.shrinking",
+    "silence_limit": "functional.firing",
+    "silence_share": "functional.firing",
+    "silent": "functional.silence",
+    "singular_values": "functional.spectrum",
+    "spare_best": "functional.masks",
+    "step_scale": "functional.step_limit",
+    "taylor": "functional.importance",
+    "unit_utility": "functional.utility",
+    "value_correlation": "functional.ranking",
+    "weight_entropy": "functional.information",
+    "weight_l1": "functional.information",
+    "zero_share": "functional.importance",
+}
+"""Where each formula is, below `regrow`."""
+
+__all__ = list(_HOMES)  # pyright: ignore[reportUnsupportedDunderAll] # the block above says it to type checkers
+
+
+def __getattr__(name: str) -> object:
+    """Import a formula when it is first used."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'regrow.functional' has no attribute '{name}'")
+    return getattr(importlib.import_module(f"regrow.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    """The formulas."""
+    return sorted({*__all__, *globals()})

@@ -14,15 +14,13 @@ import torch
 from torch import Tensor
 
 from regrow.draw import resolve_initialiser
-from regrow.functional import (
-    largest_cosine,
-    relative_activity,
-    relative_gradient,
-    silent,
-    weight_l1,
-)
+from regrow.functional.activity import relative_activity
+from regrow.functional.duplicates import largest_cosine
+from regrow.functional.gradient import relative_gradient
+from regrow.functional.information import weight_l1
 from regrow.functional.isometry import deviation_of_products
 from regrow.functional.overlap import overlap_of_products
+from regrow.functional.silence import silent
 from regrow.graph.filters import Filters, Norm
 from regrow.graph.flows import Factor
 from regrow.graph.slices import rows

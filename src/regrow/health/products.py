@@ -11,7 +11,8 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from regrow.functional import effective_rank, largest_cosine, share_rank, singular_values
+from regrow.functional.duplicates import largest_cosine
+from regrow.functional.spectrum import effective_rank, share_rank, singular_values
 from regrow.health.pass_values import exact
 
 MOST_UNITS: Final = 1024

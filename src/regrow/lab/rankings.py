@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from regrow.criteria import Criterion, FilterOverlap, Observation, Signal
-from regrow.functional import rank_correlation, value_correlation
+from regrow.functional.ranking import rank_correlation, value_correlation
 from regrow.graph import Filters
 from regrow.lab.measure import finite_or_none
 from regrow.loop.measure.probe import Probe

@@ -166,7 +166,7 @@ class StridedNetSettings(Settings):
 
 
 class ResNetSettings(GainControlSettings):
-    """Settings of `resnet20`, `resnet32` and `resnet56`; those of gain control are described in `GainControlSettings`."""
+    """Settings of `resnet20`, `resnet32` and `resnet56` (gain control: `GainControlSettings`)."""
 
     # Filters of the first stage; the second has twice, the third four times as many.
     width: int = Field(default=16, ge=1)

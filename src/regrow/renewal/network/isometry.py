@@ -9,7 +9,7 @@ from typing import final
 from torch import Tensor
 
 from regrow._checks import check_whole
-from regrow.functional import isometric
+from regrow.functional.isometry import isometric
 from regrow.graph.slices import rows, unrows
 from regrow.renewal.network.base import NetworkRenewal, NetworkTensor
 

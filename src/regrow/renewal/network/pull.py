@@ -8,7 +8,7 @@ from typing import final
 from torch import Tensor
 
 from regrow._checks import check_flag, check_not_negative
-from regrow.functional import pulled
+from regrow.functional.shrinking import pulled
 from regrow.renewal.network.base import NetworkNeed, NetworkRenewal, NetworkTensor
 
 

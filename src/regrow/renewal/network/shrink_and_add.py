@@ -8,7 +8,7 @@ from typing import Literal, final
 from torch import Tensor
 
 from regrow._checks import check_choice, check_not_negative
-from regrow.functional import shrink_and_add
+from regrow.functional.shrinking import shrink_and_add
 from regrow.renewal.network.base import NOTHING, NetworkNeed, NetworkRenewal, NetworkTensor
 
 

@@ -7,7 +7,7 @@ from typing import final
 
 from torch import Tensor
 
-from regrow.functional import adagrad_rate
+from regrow.functional.rates import adagrad_rate
 from regrow.surgery.optimizers.base import Family
 from regrow.surgery.optimizers.step import Options, StepResult, YoungStep, fine, learning_rate
 

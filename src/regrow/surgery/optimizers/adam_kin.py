@@ -6,8 +6,7 @@ from typing import final
 
 from torch import Tensor
 
-from regrow.functional import adam_update
-from regrow.functional.moments import as_fine, bias_correction
+from regrow.functional.moments import adam_update, as_fine, bias_correction
 from regrow.surgery.optimizers.recomputed import RecomputedMoments
 from regrow.surgery.optimizers.step import Options, YoungStep, learning_rate
 

@@ -8,7 +8,7 @@ from typing import Any, final
 import torch
 from torch import Tensor
 
-from regrow.functional import asgd_rate, asgd_share
+from regrow.functional.rates import asgd_rate, asgd_share
 from regrow.surgery.optimizers.base import Family
 from regrow.surgery.optimizers.step import Options, StepResult, YoungStep, fine, learning_rate
 

@@ -9,7 +9,7 @@ from typing import Any, final
 import torch
 from torch import Tensor
 
-from regrow.functional import nadam_momentum, nadam_update
+from regrow.functional.nesterov import nadam_momentum, nadam_update
 from regrow.surgery.optimizers.base import Family, updates_until
 from regrow.surgery.optimizers.step import (
     FORGOTTEN,
