@@ -14,7 +14,7 @@ from regrow.schedule import AtSteps, Clock, Cycles, Every
 
 def _due(schedule: Every, steps: int, **clock: int) -> list[int]:
     bound = schedule.bind(Clock(**clock), where="test")
-    return [step for step in range(steps) if bound.due(step)]
+    return [step for step in range(steps) if step in bound.steps]
 
 
 def test_every_step_by_default() -> None:
@@ -92,9 +92,10 @@ def test_missing_lengths() -> None:
 
 def test_at_steps() -> None:
     schedule = AtSteps.of([4, 4, 9])
-    assert [step for step in range(12) if schedule.due(step)] == [4, 9]
-    assert schedule.last_step == 9
-    assert AtSteps.of([]).last_step == -1
+    bound = schedule.bind(Clock(), where="test")
+    assert [step for step in range(12) if step in bound.steps] == [4, 9]
+    assert bound.last_step == 9
+    assert AtSteps.of([]).bind(Clock(), where="test").last_step == -1
 
 
 def _phases(schedule: Cycles, steps: int, **clock: int) -> tuple[list[int], list[int]]:
@@ -102,11 +103,11 @@ def _phases(schedule: Cycles, steps: int, **clock: int) -> tuple[list[int], list
     bound = schedule.bind(Clock(**clock), where="test")
     out, left, back = False, [], []
     for step in range(steps):
-        if bound.due(step):
+        if step in bound.steps:
             assert not out
             out = True
             left.append(step)
-        elif out and bound.ends(step):
+        elif out and step + 1 not in bound.reduced:
             out = False
             back.append(step)
     return left, back
@@ -157,7 +158,7 @@ def test_cycles_that_do_not_fit_are_not_begun(
 
 def test_what_is_out_comes_back_wherever_the_network_should_be_whole() -> None:
     bound = Cycles(s1=3, s2=2, cycles=1, unit="steps").bind(Clock(), where="test")
-    assert [step for step in range(2, 9) if not bound.ends(step)] == [2, 3]
+    assert [step for step in range(2, 9) if step + 1 in bound.reduced] == [2, 3]
 
 
 @pytest.mark.parametrize(

@@ -120,7 +120,7 @@ def assembled(
             activity=activity,
             neighbours=neighbours(host.wiring),
             warner=warner,
-            due=schedule.due,
+            due=schedule.steps,
         ),
         ranks=host.ranks,
         warner=warner,

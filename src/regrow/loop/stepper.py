@@ -136,7 +136,7 @@ class Stepper:
         """Look at the layers that this optimizer trains; behind the last optimizer, remember and decide."""
         step, last = self.step, watch is self.watches[-1]
         # While filters are out none is chosen: at 0 they would have the lowest scores again.
-        due = self.schedule.due(step) and not self._absent.masks
+        due = step in self.schedule.steps and not self._absent.masks
         watching = self._every_step and (self._last_step is None or step <= self._last_step)
         shown = self.lookout.shown() if last and self.lookout is not None else {}
         if not (due or watching or shown):
@@ -266,7 +266,7 @@ class Stepper:
                 self.drop.note(self.report)
             else:
                 events = self.renewer.renew(decision, seed=self.seed, step=self.step)
-        elif self._absent.masks and self.schedule.ends(self.step):
+        elif self._absent.masks and self.step + 1 not in self.schedule.reduced:
             events = self.drop.bring_back(seed=self.seed, step=self.step)
             self.drop.note(self.report)
         return events
@@ -280,7 +280,9 @@ class Stepper:
         if self.newest is not None:
             shows = lookout is not None and lookout.decides
             may = (
-                bool(lookout.activity.asked) if lookout and shows else self.schedule.due(self.step)
+                bool(lookout.activity.asked)
+                if lookout and shows
+                else self.step in self.schedule.steps
             )
             self.newest.ask(wanted=bool(self._absent.masks) or (may and not over))
 
@@ -330,7 +332,8 @@ class Stepper:
 
     def _tell_boundary(self) -> None:
         self.boundary_at = self.step
-        self.schedule.boundary(self.step)
+        self.schedule.told.clear()
+        self.schedule.told.add(self.step)
         self._ask_for_passes()
 
     def bring_back(self) -> tuple[Renewed, ...]:
@@ -369,6 +372,7 @@ class Stepper:
         if self.lookout is not None:
             self.lookout.forget(state, zeros, report=self.report)
         self.boundary_at = -1
+        self.schedule.told.clear()
         if at_boundary:
             self._tell_boundary()
         self._ask_for_passes()

@@ -119,7 +119,7 @@ class Grafter:
         """
 
     def _due(self, step: int) -> bool:
-        return self._schedule is not None and self._schedule.due(step)
+        return self._schedule is not None and step in self._schedule.steps
 
     # ---- grafting
 

@@ -50,8 +50,8 @@ def at_random(recipe: Recipe, *, like: Sequence[Renewed]) -> Recipe:
     Examples:
         >>> from regrow import ReDo
         >>> events = [Renewed(step=4, layer="conv1", filters=(2,), scores=(0.0,))]
-        >>> at_random(ReDo(), like=events).when.last_step
-        4
+        >>> at_random(ReDo(), like=events).when.steps
+        frozenset({4})
     """
     from regrow.criteria import RandomScore, Shuffled
     from regrow.selection import CountsOf

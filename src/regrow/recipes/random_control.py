@@ -55,8 +55,8 @@ class RandomControl(Recipe):
 
     Examples:
         >>> events = [Renewed(step=4, layer="conv1", filters=(2,), scores=(0.0,))]
-        >>> RandomControl(like=events).when.last_step
-        4
+        >>> RandomControl(like=events).when.steps
+        frozenset({4})
     """
 
     info = INFO

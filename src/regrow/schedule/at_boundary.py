@@ -9,27 +9,6 @@ from regrow.schedule.base import BoundSchedule, Clock, Schedule
 
 
 @final
-class _FirstSteps(BoundSchedule):
-    """Due in the first step behind each boundary, as it is told."""
-
-    def __init__(self) -> None:
-        self._first = -1
-
-    @property
-    def last_step(self) -> int | None:
-        """Nobody knows how many boundaries there are."""
-        return None
-
-    def due(self, step: int) -> bool:
-        """Whether the step is the first one behind the last boundary."""
-        return step == self._first
-
-    def boundary(self, step: int) -> None:
-        """Remember the step."""
-        self._first = step
-
-
-@final
 @dataclass(frozen=True, kw_only=True)
 class AtBoundary(Schedule):
     """Where the user says that the task changes: `regrow.loop.Regrower.boundary`.
@@ -39,22 +18,15 @@ class AtBoundary(Schedule):
 
     Examples:
         >>> schedule = AtBoundary().bind(Clock(), where="doc")
-        >>> schedule.boundary(7)
-        >>> [step for step in range(9) if schedule.due(step)]
+        >>> schedule.told.add(7)  # a boundary in front of step 7
+        >>> [step for step in range(9) if step in schedule.steps]
         [7]
     """
 
     at_boundaries = True
 
     def bind(self, clock: Clock, *, where: str) -> BoundSchedule:
-        """Nothing to convert: boundaries are told while the training goes on.
-
-        Args:
-            clock: Not used.
-            where: Not used.
-
-        Returns:
-            The schedule, which waits for the first boundary.
-        """
+        """Nothing to convert: boundaries are told while the training goes on, and nobody knows how many there are."""
         del clock, where
-        return _FirstSteps()
+        told: set[int] = set()
+        return BoundSchedule(steps=told, last_step=None, told=told)

@@ -14,7 +14,7 @@ from regrow.schedule.base import BoundSchedule, Clock, Schedule
 
 @final
 @dataclass(frozen=True)
-class AtSteps(Schedule, BoundSchedule):
+class AtSteps(Schedule):
     """At steps that are known beforehand, such as those of a run that is to be copied.
 
     Args:
@@ -28,20 +28,8 @@ class AtSteps(Schedule, BoundSchedule):
         """Build from any collection of steps."""
         return cls(frozenset(steps))
 
-    @property
-    def last_step(self) -> int | None:
-        """The last of the steps; -1 where there is none."""
-        return max(self.steps, default=-1)
-
     def bind(self, clock: Clock, *, where: str) -> BoundSchedule:
         """Nothing to convert: the steps are absolute.
-
-        Args:
-            clock: The length of the training.
-            where: Which recipe, for messages.
-
-        Returns:
-            Itself.
 
         Edge cases:
             Steps after the end of the training: a NoEffectWarning, and they are never reached.
@@ -54,8 +42,4 @@ class AtSteps(Schedule, BoundSchedule):
                 NoEffectWarning,
                 stacklevel=3,
             )
-        return self
-
-    def due(self, step: int) -> bool:
-        """Whether the step is one of them."""
-        return step in self.steps
+        return BoundSchedule(steps=self.steps, last_step=max(self.steps, default=-1))

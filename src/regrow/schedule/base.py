@@ -1,10 +1,11 @@
-"""What every schedule is: optimizer step in, yes or no out, once it knows the length of the training."""
+"""What every schedule is: steps of an optimizer, once it knows the length of the training."""
 
 from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from dataclasses import dataclass
+from collections.abc import Container
+from dataclasses import dataclass, field
 from typing import Protocol, SupportsIndex, runtime_checkable
 
 from regrow.errors import ConfigError
@@ -41,26 +42,24 @@ def is_length(value: object) -> bool:
     return math.isfinite(value) and value == int(value) and int(value) >= 1
 
 
-class BoundSchedule(Protocol):
-    """A schedule that knows the length of the training: everything in optimizer steps."""
+@dataclass(frozen=True, kw_only=True)
+class BoundSchedule:
+    """A schedule that knows the length of the training: sets of optimizer steps, counted from 0.
 
-    @property
-    @abstractmethod
-    def last_step(self) -> int | None:
-        """The last step at which something may be due, or None when there is no end."""
+    They are looked into at every step. A `range` or a set answers at once; anything with ``__contains__`` will do.
 
-    @abstractmethod
-    def due(self, step: int) -> bool:
-        """Whether the network is looked at in this step (0-based)."""
+    Attributes:
+        steps: Those in which the network is looked at.
+        last_step: The last one at which something may be due, or None when there is no end.
+        reduced: Those that are made without the filters that were dropped, for a recipe that drops: what is out comes
+            back right after a step behind which there is none of these.
+        told: The first step behind the last boundary that was told, once there is one: written by the training.
+    """
 
-    def ends(self, step: int) -> bool:
-        """Whether filters that were dropped come back right after this step."""
-        del step
-        return False
-
-    def boundary(self, step: int) -> None:
-        """The user has said that the task changes: this step is the first one of the next."""
-        del step
+    steps: Container[int]
+    last_step: int | None
+    reduced: Container[int] = ()
+    told: set[int] = field(default_factory=set[int], compare=False)
 
 
 @runtime_checkable

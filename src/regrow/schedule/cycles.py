@@ -14,36 +14,18 @@ from regrow.schedule.base import BoundSchedule, Clock, Schedule
 
 @final
 @dataclass(frozen=True)
-class _CycleSteps(BoundSchedule):
+class _ReducedSteps:
+    """Behind the full part of each of some cycles."""
+
     full: int
-    reduced: int
+    length: int
     cycles: int
-    total: int | None
 
-    @property
-    def last_step(self) -> int | None:
-        """The end of the last cycle."""
-        return self.fitting * (self.full + self.reduced) - 1
-
-    @property
-    def fitting(self) -> int:
-        """Cycles after which there is a step left to train what came back."""
-        if self.total is None:
-            return self.cycles
-        return min(self.cycles, max(self.total - 1, 0) // (self.full + self.reduced))
-
-    def reduces(self, step: int) -> bool:
-        """Whether a step is made with the reduced network."""
-        cycle, within = divmod(step, self.full + self.reduced)
-        return cycle < self.fitting and within >= self.full
-
-    def due(self, step: int) -> bool:
-        """At the end of each part with the full network."""
-        return not self.reduces(step) and self.reduces(step + 1)
-
-    def ends(self, step: int) -> bool:
-        """Wherever the next step is made with the full network: filters that an earlier schedule left out come back."""
-        return not self.reduces(step + 1)
+    def __contains__(self, step: object) -> bool:
+        if not isinstance(step, int):
+            return False
+        cycle, within = divmod(step, self.length)
+        return cycle < self.cycles and within >= self.full
 
 
 @final
@@ -65,9 +47,9 @@ class Cycles(Schedule):
 
     Examples:
         >>> schedule = Cycles(s1=3, s2=2, cycles=2, unit="steps").bind(Clock(), where="doc")
-        >>> [step for step in range(12) if schedule.due(step)]
+        >>> [step for step in range(12) if step in schedule.steps]
         [2, 7]
-        >>> [step for step in range(12) if not schedule.ends(step)]  # what is out stays out
+        >>> [step for step in range(12) if step + 1 in schedule.reduced]  # what is out stays out
         [2, 3, 7, 8]
     """
 
@@ -109,13 +91,21 @@ class Cycles(Schedule):
                 )
             scale = clock.steps_per_epoch
         total = clock.total_steps
-        bound = _CycleSteps(self.s1 * scale, self.s2 * scale, self.cycles, total)
-        if bound.fitting < self.cycles:
+        full, length = int(self.s1 * scale), int((self.s1 + self.s2) * scale)
+        # After the last cycle a step must be left to train what came back.
+        fitting = (
+            self.cycles if total is None else min(self.cycles, int(max(total - 1, 0) // length))
+        )
+        if fitting < self.cycles:
             warnings.warn(
-                f"{where}: {self.cycles} cycles take {self.cycles * (bound.full + bound.reduced)} steps and training "
-                f"after them, and the training ends after {total}: {bound.fitting} are made (shorter s1 and s2, "
-                "or a longer training, make more)",
+                f"{where}: {self.cycles} cycles take {self.cycles * length} steps and training after them, and the "
+                f"training ends after {total}: {fitting} are made (shorter s1 and s2, or a longer training, make more)",
                 NoEffectWarning,
                 stacklevel=3,
             )
-        return bound
+        end = fitting * length
+        return BoundSchedule(
+            steps=range(full - 1, end, length),
+            last_step=end - 1,
+            reduced=_ReducedSteps(full, length, fitting),
+        )

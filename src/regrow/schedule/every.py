@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import warnings
 from dataclasses import dataclass, field
 from typing import final
@@ -9,24 +10,6 @@ from typing import final
 from regrow._checks import check_flag, check_fraction
 from regrow.errors import ConfigError, NoEffectWarning
 from regrow.schedule.base import BoundSchedule, Clock, Schedule, is_length
-
-
-@final
-@dataclass(frozen=True)
-class _EverySteps(BoundSchedule):
-    every: int
-    active_steps: int | None
-
-    @property
-    def last_step(self) -> int | None:
-        """The end of the active part, or None."""
-        return None if self.active_steps is None else self.active_steps - 1
-
-    def due(self, step: int) -> bool:
-        """At the last step of each interval, while the active part lasts."""
-        return (step + 1) % self.every == 0 and (
-            self.active_steps is None or step < self.active_steps
-        )
 
 
 @final
@@ -53,10 +36,10 @@ class Every(Schedule):
 
     Examples:
         >>> schedule = Every(steps=10, active_fraction=0.5).bind(Clock(total_steps=40), where="doc")
-        >>> [step for step in range(40) if schedule.due(step)]
+        >>> [step for step in range(40) if step in schedule.steps]
         [9, 19]
         >>> schedule = Every(steps=10, at_end=False).bind(Clock(total_steps=40), where="doc")
-        >>> [step for step in range(40) if schedule.due(step)]
+        >>> [step for step in range(40) if step in schedule.steps]
         [9, 19, 29]
     """
 
@@ -140,4 +123,6 @@ class Every(Schedule):
                     NoEffectWarning,
                     stacklevel=3,
                 )
-        return _EverySteps(every, active)
+        # Without an end as far as integers are counted: a range takes no memory, and is asked without a call.
+        steps = range(int(every) - 1, sys.maxsize if active is None else active, int(every))
+        return BoundSchedule(steps=steps, last_step=None if active is None else active - 1)

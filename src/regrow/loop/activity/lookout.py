@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import replace
 from typing import Final, cast
 
@@ -38,7 +38,7 @@ class Lookout:
         # By layer, those that it hears and those that hear it.
         neighbours: Mapping[str, frozenset[str]],
         warner: Warner,  # tells the user
-        due: Callable[[int], bool],  # whether a score is due at a step
+        due: Container[int],  # the steps at which a score is due
     ) -> None:
         self.activity = activity  # reads the passes
         self._watching = watching(recipe.criterion)
@@ -47,7 +47,7 @@ class Lookout:
         self._neighbours = neighbours
         self._warner = warner
         # A criterion that looks only when a score is due has no use for what passes show in between.
-        self._looks = activity.asks_all if recipe.criterion.every_step else due
+        self._due = None if recipe.criterion.every_step else due
 
     @property
     def decides(self) -> bool:
@@ -64,7 +64,10 @@ class Lookout:
     ) -> None:
         """Say which passes are to be read in a step."""
         activity, watching = self.activity, self._watching
-        look = self._looks(step) if watching is None else watching.watches({}, step=step)
+        if watching is not None:
+            look = watching.watches({}, step=step)
+        else:
+            look = activity.asks_all(step) if self._due is None else step in self._due
         if over or (watching is None and not look):
             activity.ask(frozenset())
             return

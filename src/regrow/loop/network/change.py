@@ -71,7 +71,7 @@ class NetworkChange:
 
     def step_made_(self, step: int, report: Report) -> None:
         """A step has been made."""
-        if not self.at_boundaries and self._schedule.due(step):
+        if not self.at_boundaries and step in self._schedule.steps:
             self._change_(report)
 
     def scaled(self, factors: Mapping[str, float]) -> None:
