@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import io
 import warnings
 from collections.abc import Callable
@@ -80,6 +81,23 @@ def test_saved_between_a_boundary_and_its_step(small_cnn: Cnn, batches: Some) ->
     parts[1].load_state_dict(states[2] | {"at_boundary": False})  # a state of another time
     parts[1].boundary()
     assert parts[1].report.boundaries == 2
+
+
+def test_a_boundary_that_a_loaded_state_does_not_know_is_forgotten(
+    small_cnn: Cnn, batches: Some
+) -> None:
+    """A training goes back to before a boundary, which then does not come again."""
+    model = small_cnn(0)
+    parts = start(model, at_boundaries())
+    go(model, *parts, batches(4))
+    states = [copy.deepcopy(each.state_dict()) for each in (model, *parts)]
+    go(model, *parts, batches(6), begin=4)
+    parts[1].boundary()
+    for each, state in zip((model, *parts), states, strict=True):
+        each.load_state_dict(state)
+    go(model, *parts, batches(12), begin=4)
+    assert parts[1].report.events == []
+    assert parts[1].report.steps == 12
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,8 @@ STATE_VERSION: Final = 5
 """Raised with every change of what a saved regrower holds."""
 
 _SAME: Final = ("version", "recipe", "layers", "seed")
+_AT_TIMES: Final = {"at_boundary", "boundaries"}
+"""Saved only where a boundary was told: a training that has met one may go back to before it."""
 
 
 def saved(stepper: Stepper) -> dict[str, Any]:
@@ -111,7 +113,7 @@ def check_saved(state: Mapping[str, Any], mine: Mapping[str, Any]) -> None:
             raise StateError(
                 f"the saved regrower has {key} {state.get(key)!r}, this one has {mine[key]!r}"
             )
-    missing = sorted(set(mine) - set(state))
+    missing = sorted(set(mine) - set(state) - _AT_TIMES)
     if missing:
         raise StateError(f"the saved regrower lacks {', '.join(missing)}")
     kept = [[each is not None for each in one["optimizers"]] for one in (state, mine)]
@@ -119,7 +121,7 @@ def check_saved(state: Mapping[str, Any], mine: Mapping[str, Any]) -> None:
         raise StateError(
             "the saved regrower and this one differ in optimizer_state, or in their number of optimizers"
         )
-    lacking = sorted(set(mine["report"]) - set(state["report"]))
+    lacking = sorted(set(mine["report"]) - set(state["report"]) - _AT_TIMES)
     if lacking:
         raise StateError(f"the saved regrower's report lacks {', '.join(lacking)}")
     for path, count in mine["layers"].items():
