@@ -40,7 +40,7 @@ import regrow
 from regrow._shapes import Scores
 from regrow.activity import ActivityMeter, call_table
 from regrow.criteria import CriterionState, Liveness, Observation, Signal
-from regrow.loop.watch import OptimizerWatch
+from regrow.loop.optimizers import OptimizerWatch
 
 BATCH: Final = 128
 WARM_UP: Final = 2  # of the 100 steps behind it one has a look

@@ -1,6 +1,8 @@
 """Schedules: which steps, and what happens without an end."""
 
+import copy
 import math
+import re
 import warnings
 from typing import Any
 
@@ -195,3 +197,15 @@ def test_a_length_that_is_none_is_said(name: str, length: object) -> None:
 @pytest.mark.parametrize("length", [3, 3.0, np.int64(3), torch.tensor(3)])
 def test_whole_numbers_of_others_are_lengths(length: int) -> None:
     assert Clock(total_steps=length).total_steps == 3
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [("due", "step in schedule.steps"), ("ends", "step + 1 not in schedule.reduced")],
+)
+def test_a_method_of_earlier_versions_says_what_is_in_its_place(old: str, new: str) -> None:
+    bound = Every().bind(Clock(), where="test")
+    with pytest.raises(AttributeError, match=re.escape(f"BoundSchedule.{old}(step) is now: {new}")):
+        getattr(bound, old)
+    assert not hasattr(bound, "others")
+    assert copy.copy(bound) == bound

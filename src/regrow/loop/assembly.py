@@ -17,11 +17,11 @@ from regrow.loop.measure.live_means import LiveMeans
 from regrow.loop.measure.newest_pass import NewestPass
 from regrow.loop.measure.probe import Probe
 from regrow.loop.network import FreshNetwork, NetworkChange, known_parameters
+from regrow.loop.optimizers import OptimizerWatch
 from regrow.loop.protection import Protection
 from regrow.loop.renewer import Renewer
 from regrow.loop.stepper import Stepper
 from regrow.loop.warner import Warner
-from regrow.loop.watch import OptimizerWatch
 from regrow.renewal import Absence, Layer, Need
 from regrow.renewal.network import NetworkNeed
 from regrow.schedule import AtBoundary, Clock

@@ -26,6 +26,7 @@ from regrow.loop.host import Host
 from regrow.loop.measure.data import CalibrationData
 from regrow.loop.measure.examples import CalibrationLoss
 from regrow.loop.measure.instruments import calibration_of, probe_of
+from regrow.loop.optimizers import TrainedTensors
 from regrow.loop.ranks import Ranks
 from regrow.loop.regrower import Regrower
 from regrow.loop.start.arguments import checked, optimizers_of, refuse_strings
@@ -35,9 +36,9 @@ from regrow.loop.start.needs import judged
 from regrow.loop.start.sharding import refuse_sharded_model, refuse_sharded_optimizer
 from regrow.loop.start.watches import watches_of
 from regrow.loop.start.wiring import refuse_foreign
+from regrow.loop.start.working import notes_on, working_layers
 from regrow.loop.state_in_optimizer import StateInOptimizer
 from regrow.loop.step_log import step_log
-from regrow.loop.trained import TrainedTensors, WorkingLayers
 from regrow.schedule import Clock
 from regrow.surgery import (
     Companion,
@@ -200,7 +201,7 @@ def attach(
     )
     if recipe.drop:
         chosen = droppable(chosen, wiring)
-    able = WorkingLayers.of(recipe, chosen.layers, wiring, trained).now()
+    able = working_layers(recipe, chosen.layers, wiring, trained).now()
     unknown_init: list[str] = []
 
     def sleeps(layer: Filters, error: RegrowError) -> bool:
@@ -230,7 +231,7 @@ def attach(
         inputs=lambda: data.inputs if example_inputs is None else example_inputs,
     )
     watched = [layer.filters for layer in resolved]
-    working = WorkingLayers.of(recipe, watched, wiring, trained)
+    working = working_layers(recipe, watched, wiring, trained)
     clock = Clock(total_steps=total_steps, steps_per_epoch=steps_per_epoch)
     ranks.check_same(
         {
@@ -298,7 +299,7 @@ def attach(
         hooks=hooks,
         notes=(
             *chosen.notes,
-            *working.notes(watched, chosen.streams),
+            *notes_on(working, watched, chosen.streams),
             *unknown_init,
             *_too_few(recipe, watched, able),
             *(each.note for each in copies if each.note),

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from torch import nn
 
 from regrow.graph import Wiring
+from regrow.loop.optimizers import WorkingLayers
 from regrow.loop.ranks import Ranks
-from regrow.loop.trained import WorkingLayers
 from regrow.renewal import Layer
 from regrow.surgery import Companion
 

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
+from regrow.loop.optimizers import OptimizerWatch, Steps
 from regrow.loop.warner import Warner
-from regrow.loop.watch import OptimizerWatch, Steps
 
 
 class StepOrder:

@@ -16,8 +16,8 @@ from regrow.graph.frames import Arguments
 from regrow.guard import Guarding
 from regrow.history import Report
 from regrow.loop.host import Host
+from regrow.loop.optimizers import OptimizerWatch
 from regrow.loop.warner import Warner
-from regrow.loop.watch import OptimizerWatch
 from regrow.nn.gain_check import Call, check_gain_
 
 _MISSED: Final = (

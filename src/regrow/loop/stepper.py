@@ -24,13 +24,12 @@ from regrow.loop.drop import Choice, DropPhase
 from regrow.loop.measure.outgoing import OutgoingSizes
 from regrow.loop.measure.probe import Probe
 from regrow.loop.network import NetworkChange
+from regrow.loop.optimizers import OptimizerWatch, WorkingLayers
 from regrow.loop.order import StepOrder
 from regrow.loop.protection import Protection
 from regrow.loop.ranks import Ranks
 from regrow.loop.renewer import Renewer, large_share
-from regrow.loop.trained import WorkingLayers
 from regrow.loop.warner import Warner
-from regrow.loop.watch import OptimizerWatch
 from regrow.renewal import Layer
 from regrow.schedule import BoundSchedule
 

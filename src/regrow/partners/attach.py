@@ -17,8 +17,8 @@ from torch.optim import Optimizer
 from regrow.compose import Recipe
 from regrow.errors import ConfigError
 from regrow.graph import Wiring, trace, unwrap
+from regrow.loop.optimizers import OptimizerWatch
 from regrow.loop.start.sharding import refuse_sharded_model, refuse_sharded_optimizer
-from regrow.loop.watch import OptimizerWatch
 from regrow.partners.exchange import RingExchange
 from regrow.partners.grafter import Grafter
 from regrow.partners.network import Network

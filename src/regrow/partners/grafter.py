@@ -17,7 +17,7 @@ from torch import Tensor
 from regrow.errors import ConfigError, NonFiniteWarning, StateError
 from regrow.history import Grafted, PartnerReport
 from regrow.loop.detached import Detached
-from regrow.loop.watch import OptimizerWatch
+from regrow.loop.optimizers import OptimizerWatch
 from regrow.partners.exchange import RingExchange
 from regrow.partners.network import Network, graft_ring
 from regrow.partnership import PartnerRecipe

@@ -17,7 +17,7 @@ from torch.optim import Optimizer
 
 from regrow.graph.slices import rows
 from regrow.history import Grafted
-from regrow.loop.trained import TrainedTensors
+from regrow.loop.optimizers import TrainedTensors
 from regrow.partners.mixing import apart, length, mix_all_, mix_and_measure_
 from regrow.partners.plan import Plan, Unit, blendable
 from regrow.partners.shares import shares, spread_of

@@ -6,7 +6,7 @@ import math
 from abc import abstractmethod
 from collections.abc import Container
 from dataclasses import dataclass, field
-from typing import Protocol, SupportsIndex, runtime_checkable
+from typing import Final, Never, Protocol, SupportsIndex, runtime_checkable
 
 from regrow.errors import ConfigError
 
@@ -42,6 +42,13 @@ def is_length(value: object) -> bool:
     return math.isfinite(value) and value == int(value) and int(value) >= 1
 
 
+_NOW: Final = {
+    "due": "step in schedule.steps",
+    "ends": "step + 1 not in schedule.reduced",
+    "boundary": "schedule.told",
+}
+
+
 @dataclass(frozen=True, kw_only=True)
 class BoundSchedule:
     """A schedule that knows the length of the training: sets of optimizer steps, counted from 0.
@@ -60,6 +67,12 @@ class BoundSchedule:
     last_step: int | None
     reduced: Container[int] = ()
     told: set[int] = field(default_factory=set[int], compare=False)
+
+    def __getattr__(self, name: str) -> Never:
+        """Methods of earlier versions answer with what has come in their place."""
+        if name in _NOW:
+            raise AttributeError(f"BoundSchedule.{name}(step) is now: {_NOW[name]}")
+        raise AttributeError(f"'BoundSchedule' object has no attribute '{name}'")
 
 
 @runtime_checkable

@@ -20,8 +20,8 @@ from regrow.history import Report
 from regrow.loop.host import Host
 from regrow.loop.network.fresh import FreshNetwork
 from regrow.loop.network.parameters import KnownParameter
+from regrow.loop.optimizers import OptimizerWatch
 from regrow.loop.renewer import Renewer
-from regrow.loop.watch import OptimizerWatch
 from regrow.renewal import Edit
 from regrow.renewal.network import NetworkNeed, NetworkRenewal, NetworkTensor
 from regrow.schedule import BoundSchedule

@@ -15,8 +15,8 @@ from regrow.graph import Filters, Policy, Streams, Wiring, as_one, is_shared, st
 from regrow.graph.gates import gates
 from regrow.graph.remarks import listed
 from regrow.graph.streams import Unit
+from regrow.loop.optimizers import TrainedTensors
 from regrow.loop.start.shared_tensors import without_shared_entries, without_shared_weights
-from regrow.loop.trained import TrainedTensors
 
 _FEW: Final = 6
 """Layers that a message names."""
@@ -48,7 +48,7 @@ def choose(
 ) -> WatchedLayers:
     """The layers that may be trained at some time, under the policy for filters that share their readers.
 
-    Whether one is trained is asked at every step (`regrow.loop.trained`).
+    Whether one is trained is asked at every step (`regrow.loop.optimizers`).
 
     Args:
         products: Renew units that are read as each other's factors together, under the policy ``writer`` too.

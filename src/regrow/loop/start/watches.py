@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from regrow.compose import Recipe
-from regrow.loop.watch import OptimizerWatch
+from regrow.loop.optimizers import OptimizerWatch
 from regrow.surgery import OptimizerSurgeon
 
 _WATCHES: WeakSet[OptimizerWatch] = WeakSet()
