@@ -48,11 +48,7 @@ class Batch:
 
 
 def batches_of(given: object, *, targets: object) -> Iterable[Batch]:
-    """One batch, or those of a loader: each a tensor, a dict of arguments, or a pair of inputs and targets.
-
-    Raises:
-        ConfigError: Neither the one nor the other, or targets beside a loader.
-    """
+    """One batch, or those of a loader: each a tensor, a dict of arguments, or a pair of inputs and targets."""
     if isinstance(given, list) and any(isinstance(each, Tensor) for each in given):
         # What a loader gives is a list of inputs and targets, and as a list of batches it would be read wrongly.
         raise ConfigError(

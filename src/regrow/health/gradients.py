@@ -23,9 +23,6 @@ def loss_of(given: Any, batch: Batch, loss: Loss | None) -> Tensor | None:
 
     Without a loss of the user's it is what the model itself calls ``loss``, as transformers do where labels are among
     the arguments, or the cross entropy with the batch's targets.
-
-    Raises:
-        ConfigError: Targets that cross entropy does not take, or a loss that is no number with a gradient.
     """
     if loss is not None:
         value = cast("object", loss(given, batch.targets))
@@ -56,11 +53,7 @@ def loss_of(given: Any, batch: Batch, loss: Loss | None) -> Tensor | None:
 
 
 class MeanGradient:
-    """Summed over batches by their examples; what the parameters hold in ``.grad`` stays.
-
-    Args:
-        parameters: By name.
-    """
+    """Summed over batches by their examples; what the parameters hold in ``.grad`` stays."""
 
     def __init__(self, parameters: Mapping[str, Tensor]) -> None:
         self._trained = {
@@ -99,11 +92,7 @@ class MeanGradient:
 
 
 def check_optimizer(optimizer: object, parameters: Mapping[str, Tensor]) -> Optimizer:
-    """Refuse what is no optimizer of this model.
-
-    Raises:
-        ConfigError: It is none, or holds none of the parameters.
-    """
+    """Refuse what is no optimizer, or holds none of the parameters."""
     inner = optimizer
     while not isinstance(inner, Optimizer) and hasattr(inner, "optimizer"):
         inner = cast("Any", inner).optimizer
@@ -121,11 +110,7 @@ def check_optimizer(optimizer: object, parameters: Mapping[str, Tensor]) -> Opti
 def next_steps(
     optimizer: Optimizer, parameters: Mapping[str, Tensor], gradients: Mapping[str, Tensor]
 ) -> dict[str, tuple[float, float]]:
-    """How far the next step would move each tensor, and how long it is: made on copies, one tensor at a time.
-
-    Edge cases:
-        An optimizer that looks at several tensors at once (LBFGS) is a ConfigError.
-    """
+    """How far the next step would move each tensor, and how long it is: made on copies, one tensor at a time."""
     names = {id(each): name for name, each in parameters.items()}
     found: dict[str, tuple[float, float]] = {}
     for group in optimizer.param_groups:

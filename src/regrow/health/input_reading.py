@@ -23,19 +23,14 @@ _NUMBERS: Final = 2**14
 
 
 class InletReading:
-    """Which of the channels that one layer hears have changed.
-
-    Attributes:
-        changes: It is certain that a channel has changed, and nothing more is read.
-
-    Args:
-        axis: Of the channels, from the end.
-        groups: Of the layer: a unit of one of several hears a part of the channels.
-    """
+    """Which of the channels that one layer hears have changed."""
 
     def __init__(self, axis: int, *, groups: int) -> None:
-        self.broken = self.changes = False  # some of it was not what was traced
-        self._axis, self._groups = axis, groups
+        self.broken = False  # some of it was not what was traced
+        self.changes = False  # it is certain that a channel has changed, and nothing more is read
+        self._axis = axis  # of the channels, from the end
+        # Of the layer: a unit of one of several hears a part of the channels.
+        self._groups = groups
         self.low: Tensor | None = None
         self.high: Tensor | None = None
         self.values = 0
@@ -64,12 +59,7 @@ class InletReading:
 
 
 class GainReading:
-    """rms(out without the bias) / rms(in) of layers that are modules, by hooks that belong to torch and not to them.
-
-    Args:
-        model: The bare model.
-        layers: Which.
-    """
+    """rms(out without the bias) / rms(in) of layers that are modules, by hooks that belong to torch and not to them."""
 
     def __init__(self, model: nn.Module, layers: Mapping[str, Filters]) -> None:
         self._paths: dict[nn.Module, str] = {}

@@ -68,20 +68,11 @@ class LayerHealth:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, without nan."""
-        return {
-            "path": self.path,
-            "kind": self.kind,
-            "count": self.count,
-            "is_head": self.is_head,
-            "units": {key: list(each) for key, each in self.units.items()},
-            "numbers": {
-                key: each if math.isfinite(each) else str(each)
-                for key, each in self.numbers.items()
-            },
-            "settled": self.settled,
-            "normed": self.normed,
-            "why_not": self.why_not,
+        numbers = {
+            key: each if math.isfinite(each) else str(each) for key, each in self.numbers.items()
         }
+        units = {key: list(each) for key, each in self.units.items()}
+        return {**vars(self), "units": units, "numbers": numbers}
 
     @classmethod
     def from_dict(cls, document: Mapping[str, Any]) -> LayerHealth:

@@ -16,13 +16,7 @@ def optimizer_twin(
     groups: Iterable[tuple[Mapping[str, Any], list[Tensor]]],
     states: Mapping[Tensor, dict[str, Any]] | None = None,
 ) -> Optimizer:
-    """Made as unpickling makes one.
-
-    Args:
-        optimizer: The one that it is like. Left as it is.
-        groups: Parameter groups of the other one, each with the tensors in the place of its own.
-        states: What it is to remember of these tensors; None: nothing.
-    """
+    """Made as unpickling makes one: with these groups, each with the tensors in the place of its own, and states."""
     twin = type(optimizer).__new__(type(optimizer))
     kept = {
         key: value

@@ -33,10 +33,9 @@ class Likeness:
     """What was found; no matrix."""
 
     # By unit the largest correlation with another one's, (O,) on the CPU; -1 for those not compared.
-    # effective_rank, srank: Of what they give.
     largest: Tensor
-    effective_rank: float
-    srank: float
+    effective_rank: float  # of what they give
+    srank: float  # of what they give
     zeros: float  # the share of it that is 0
 
 

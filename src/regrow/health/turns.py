@@ -17,13 +17,9 @@ ROOM: Final = 4 * 1024**2 * 8
 
 
 class Turns:
-    """All layers at once where there is room, over all batches; else one after the other, each until it has enough.
+    """All layers at once where there is room, over all batches; else one after the other, each until it has enough."""
 
-    Args:
-        readings: Those whose units are to be compared, in the order of the forward pass.
-    """
-
-    def __init__(self, readings: Iterable[UnitReading]) -> None:
+    def __init__(self, readings: Iterable[UnitReading]) -> None:  # in the order of the forward pass
         self._waiting = deque(each for each in readings if each.products is not None)
         self._open: list[UnitReading] = []
         self._taken = sum(_nbytes(each) for each in self._waiting) > ROOM

@@ -23,14 +23,7 @@ _NEAR: Final = 0.01
 
 
 class UnitReading:
-    """Sums by unit, over the examples that came.
-
-    Args:
-        outlet: Where.
-        count: Units of the layer.
-        device: Of its weight.
-        compared: Whether units are compared with each other here.
-    """
+    """Sums by unit, over the examples that came; `compared`: units are compared with each other here."""
 
     def __init__(self, outlet: Outlet, count: int, device: torch.device, *, compared: bool) -> None:
         self.broken = False  # something came another way than the traced one, and is not judged
@@ -40,10 +33,9 @@ class UnitReading:
         self._units = torch.where(units >= 0, units, count)
         self._whole = outlet.units == tuple(range(count))
         self._places = torch.bincount(self._units, minlength=count + 1)[:count]
-        # Units of which there is a place at this outlet, (O,) bool. low, high: The smallest and the largest value
-        # of each unit, as long as they were looked for.
-        self.covered = self._places > 0
+        self.covered = self._places > 0  # units of which there is a place at this outlet, (O,)
         kind = exact(device)
+        # The smallest and the largest value of each unit, as long as they were looked for.
         self.low = torch.full((count,), torch.inf, dtype=kind, device=device)
         self.high = -self.low
         self.size = torch.zeros(count, dtype=kind, device=device)  # sum of absolute values
