@@ -66,11 +66,7 @@ class Comparison:
 
 
 def compared(after: Sequence[LayerHealth], before: Sequence[LayerHealth]) -> Comparison:
-    """Layer by layer.
-
-    Raises:
-        ConfigError: The layers are not the same ones.
-    """
+    """Layer by layer; other layers are refused."""
     then = {each.path: each for each in before}
     mine, others = ({each.path: each.count for each in layers} for layers in (after, before))
     if mine != others:

@@ -36,19 +36,8 @@ def probe_gap(
 ) -> tuple[float, tuple[str, ...]]:
     """Loss after some steps on shuffled targets from these weights, minus the same from fresh ones.
 
-    Args:
-        model: The bare model. Left as it is.
-        batch: What is learnt, with its targets in another order.
-        loss: As in `inspect`.
-        optimizer: Whose settings the copies are trained with, from a fresh state; None: Adam with a rate of 1e-3.
-        steps: How many.
-
-    Returns:
-        The gap, above 0 where the network learns worse than a fresh one; and the names of parameters that the fresh
-        network has from this one.
-
-    Raises:
-        ConfigError: No targets, or a network most of whose weights nobody can draw anew.
+    The copies are trained as `optimizer` trains, from a fresh state; None: Adam with a rate of 1e-3. With the gap, above
+    0 where the network learns worse than a fresh one, come the names of parameters that the fresh one has from this one.
     """
     if not isinstance(batch.targets, Tensor) or not batch.targets.ndim:
         raise ConfigError(
