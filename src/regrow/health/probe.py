@@ -36,8 +36,8 @@ def probe_gap(
 ) -> tuple[float, tuple[str, ...]]:
     """Loss after some steps on shuffled targets from these weights, minus the same from fresh ones.
 
-    The copies are trained as `optimizer` trains, from a fresh state; None: Adam with a rate of 1e-3. With the gap, above
-    0 where the network learns worse than a fresh one, come the names of parameters that the fresh one has from this one.
+    The copies are trained as `optimizer` trains, from a fresh state; None: Adam with a rate of 1e-3. The gap is above 0
+    where the network learns worse than a fresh one; with it come the names of parameters that both have alike.
     """
     if not isinstance(batch.targets, Tensor) or not batch.targets.ndim:
         raise ConfigError(
