@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Final, cast
 
+from regrow.study.keys import path_of
 from regrow.study.records import ArmRecord
 from regrow.study.relations import baseline_of
 from regrow.study.stream import AnyStream, stream_in
@@ -79,9 +80,6 @@ class Asked:
 SMALL: Final = 12
 """A sweep of at most so many cells keeps the section and the figures of each; of more, the panels stand for them."""
 
-_APART: Final = ("train.", "model.", "data.", "distillation.")
-"""What is varied of an arm beside its recipe's settings."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class Axis:
@@ -124,14 +122,11 @@ class Sweep:
 
 
 def find_sweep(study: Asked) -> Sweep | None:
-    """Find what a study sweeps.
+    """What a study sweeps: at least two settings of one recipe, each over at least two different numbers.
 
-    A sweep varies at least two settings of one recipe, each over at least two different numbers, and has an arm with
-    plain training to compare with. Of more than two such settings those with the most values are the axes.
-
-    Edge cases:
-        Two arms that are both varied so: the first in the study's order. Where numbers are learnt nothing is a sweep:
-        its figures and sentences are of gains in accuracy, and each cell has its own section.
+    It has an arm with plain training to compare with. Of more than two such settings those with the most values are the
+    axes; of two arms that are both varied so, the first. Where numbers are learnt nothing is a sweep: its figures and
+    sentences are of gains in accuracy, and each cell has its own section.
     """
     if study.stream is not None and study.stream.loss == "squared":
         return None
@@ -144,7 +139,7 @@ def find_sweep(study: Asked) -> Sweep | None:
         axes = [
             axis
             for key, values in study.grid.items()
-            if (axis := _axis(key, values, label=arm.label)) is not None
+            if (axis := _axis(key, values, label=arm.label, arms=roles)) is not None
         ]
         if len(axes) < 2:
             continue
@@ -169,18 +164,14 @@ def find_sweep(study: Asked) -> Sweep | None:
     return None
 
 
-def _axis(key: str, values: list[object], *, label: str) -> Axis | None:
+def _axis(key: str, values: list[object], *, label: str, arms: Mapping[str, object]) -> Axis | None:
     """The axis of a key of the grid, if it varies a number among the settings of an arm's recipe."""
-    # A label may be called as a part of the study is; without "arms." the part is meant then.
-    first, _, rest = key.removeprefix("arms.").partition(".")
-    of_study = first in {"train", "data", "model", "stream", "diagnostics"} and not key.startswith(
-        "arms."
-    )
-    if first != label or of_study or not rest or rest.startswith(_APART):
+    *table, setting = path_of({"arms": arms}, key, where="grid")
+    if table != ["arms", label, "settings"]:
         return None
     if any(isinstance(value, bool) or not isinstance(value, int | float) for value in values):
         return None
     numbers = sorted(cast("list[float]", values))
     if len(numbers) < 2 or len(set(numbers)) < len(numbers):
         return None
-    return Axis(key=key, setting=rest.removeprefix("settings."), values=tuple(numbers))
+    return Axis(key=key, setting=setting, values=tuple(numbers))

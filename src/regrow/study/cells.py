@@ -21,6 +21,7 @@ from regrow.study.document import (
     Distillation,
     ModelChoice,
     Study,
+    Training,
     check_document,
     check_training,
 )
@@ -101,10 +102,7 @@ def complete(study: Study, known: Known, *, where: str) -> Study:
         label: _facts(known, arm.recipe, where=f"{where}: arms.{label}.recipe")
         for label, arm in study.arms.items()
     }
-    arms = {
-        label: _completed(study, known, facts, label, where=f"{where}: arms.{label}")
-        for label in study.arms
-    }
+    arms = {label: _completed(study, known, facts, label, where=where) for label in study.arms}
     found = study.model_copy(update={"arms": arms, **parts})
     for label, arm in arms.items():
         place = f"{where}: arms.{label}"
@@ -118,14 +116,14 @@ def _data_of(study: Study, *, where: str) -> DataChoice:
     stream, data = study.stream, study.data
     if not isinstance(stream, BitFlipping):
         return data
-    strange = {**data.settings, "bits": stream.bits} != {"bits": stream.bits}
-    if strange or data.settings.get("bits", stream.bits) != stream.bits:
+    own = {"bits": stream.bits}
+    if data.settings not in ({}, own):
         told = ", ".join(f"{key} = {value}" for key, value in data.settings.items())
         raise ConfigError(
             f"{where}: data.settings: must be left out, for stream.bits says how many inputs there are "
             f"({stream.bits}), got {told}"
         )
-    return data.model_copy(update={"settings": {"bits": stream.bits}})
+    return data.model_copy(update={"settings": own})
 
 
 def model_of(study: Study, known: Known, arm: Arm) -> ModelChoice:
@@ -140,6 +138,12 @@ def model_of(study: Study, known: Known, arm: Arm) -> ModelChoice:
 def data_of(study: Study, arm: Arm) -> DataChoice:
     """The data of one arm with all settings: the study's, or its own where it says so."""
     return study.data.model_copy(update={"settings": {**study.data.settings, **arm.data}})
+
+
+def training_of(study: Study, label: str, arm: Arm, *, where: str) -> Training:
+    """The training of one arm: the study's, but for what it has of its own."""
+    values = {**study.train.model_dump(), **arm.train}
+    return check_training(values, where=where, path=f"arms.{label}.train")
 
 
 def _facts(known: Known, recipe: str, *, where: str) -> RecipeInfo:
@@ -158,13 +162,12 @@ def _completed(
 ) -> Arm:
     """The arm with its recipe's defaults written out and, for a control, its partner found."""
     arm = study.arms[label]
-    place, _, path = where.rpartition(": ")
-    training = {**study.train.model_dump(), **arm.train}
-    checked = check_training(training, where=place, path=f"{path}.train")
+    training = training_of(study, label, arm, where=where)
+    where = f"{where}: arms.{label}"
     if study.stream is not None:
         refuse_beside_stream(
             study.stream,
-            checked,
+            training,
             recipe=arm.recipe,
             networks=facts[label].partners,
             teachers=bool(arm.teachers),
@@ -182,7 +185,7 @@ def _completed(
     elif arm.like is not None:
         raise ConfigError(f"{where}.like: is for controls, and recipe '{arm.recipe}' is none")
     full = known.recipes.complete(
-        arm.recipe, arm.settings, epochs=checked.epochs, where=f"{where}.settings"
+        arm.recipe, arm.settings, epochs=training.epochs, where=f"{where}.settings"
     )
     return arm.model_copy(update={"settings": full})
 
@@ -227,14 +230,12 @@ def _modelled(study: Study, known: Known, arm: Arm, *, where: str) -> Arm:
     return arm.model_copy(update={"model": own})
 
 
-def _renews(facts: RecipeInfo) -> bool:
-    """Whether a recipe renews filters, so that a control can replay it."""
-    return facts.role == "method" and not facts.partners
-
-
 def _partner(facts: Mapping[str, RecipeInfo], arm: Arm, *, where: str) -> str:
     """The label of the arm that a control is the control of."""
-    tested = [label for label, found in facts.items() if _renews(found)]
+    # A control can replay what renews filters.
+    tested = [
+        label for label, found in facts.items() if found.role == "method" and not found.partners
+    ]
     if arm.like is None:
         if len(tested) == 1:
             return tested[0]
@@ -286,11 +287,7 @@ def _taught(study: Study, label: str, arm: Arm, *, where: str) -> Arm:
 
 
 def in_order(arms: Mapping[str, Arm], *, where: str) -> list[str]:
-    """The arms in an order in which each comes after what it replays and what teaches it.
-
-    Returns:
-        Labels: those that wait for nothing first, then those that wait for them; else as they were written.
-    """
+    """The arms in an order in which each comes after what it replays and what teaches it; else as they were written."""
     sorter = TopologicalSorter(
         {
             label: {other for other in (arm.like, *arm.teachers) if other in arms}

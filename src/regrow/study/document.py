@@ -12,9 +12,7 @@ from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Final, Literal, Self, cast
 
 from pydantic import (
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     SerializerFunctionWrapHandler,
     field_validator,
@@ -22,7 +20,7 @@ from pydantic import (
     model_validator,
 )
 
-from regrow.study.mistakes import checked
+from regrow.study.mistakes import Part, checked
 from regrow.study.stream import BITS, BitFlipping, StreamChoice, makes_examples
 
 LABEL: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_+-]*")
@@ -51,25 +49,21 @@ def _scalars(value: object) -> object:
 Settings = Annotated[dict[str, Any], BeforeValidator(_scalars)]
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
-
-
-class DataChoice(_Part):
+class DataChoice(Part):
     """A data set by name, and its settings."""
 
     name: str
     settings: Settings = Field(default_factory=dict)
 
 
-class ModelChoice(_Part):
+class ModelChoice(Part):
     """A model by name or ``package.module:function``, and its settings."""
 
     name: str = "cratercnn"
     settings: Settings = Field(default_factory=dict)
 
 
-class Training(_Part):
+class Training(Part):
     """How every network is trained.
 
     The unit of `lr` is a step on the loss as `loss_reduction` makes it: a sum over the batch is `batch_size` times
@@ -125,7 +119,7 @@ class Training(_Part):
         return self
 
 
-class Diagnostics(_Part):
+class Diagnostics(Part):
     """What is looked at beside the accuracy. It changes no result, so that a study may go on with other diagnostics.
 
     `overlap`: after every epoch, the inter-filter overlap of each layer. `weights`: after every epoch, the entropy of
@@ -149,7 +143,7 @@ class Diagnostics(_Part):
         return self.overlap or self.weights or self.oracle_every_epochs > 0
 
 
-class Distillation(_Part):
+class Distillation(Part):
     """How an arm follows its teachers, beside the classes: see `regrow.Teachers`."""
 
     temperature: float = Field(default=2.0, gt=0)
@@ -157,7 +151,7 @@ class Distillation(_Part):
     combine: Literal["mean", "sum"] = "mean"
 
 
-class Arm(_Part):
+class Arm(Part):
     """One contestant: a recipe, its settings, and where its training differs from the study's.
 
     `like` is for controls: the label of the arm whose renewals are replayed. `model` has settings of the model for
@@ -187,7 +181,7 @@ class Arm(_Part):
         return found
 
 
-class Study(_Part):
+class Study(Part):
     """A whole study, checked on its own; names of recipes, models and data are checked by `load_study`.
 
     `note` is a sentence or two for the head of its report; it changes no result. `data` is left out where the stream
@@ -210,17 +204,21 @@ class Study(_Part):
 
     @model_validator(mode="before")
     @classmethod
-    def _count_of_seeds(cls, document: Any) -> Any:
-        """``seeds = 16`` and ``first_seed = 100`` stand for the seeds 100 to 115."""
+    def _written_out(cls, document: Any) -> Any:
+        """``seeds = 16`` and ``first_seed = 100`` stand for the seeds 100 to 115.
+
+        A stream that makes its examples needs no `[data]`: all that is left of it is how many inputs there are.
+        """
         if not isinstance(document, Mapping):
             return document
         given = dict(cast("Mapping[str, Any]", document))
+        if makes_examples(given.get("stream")) and not given.get("data"):
+            given["data"] = {"name": BITS}
         seeds, first = given.get("seeds", 16), given.pop("first_seed", None)
-        counted = isinstance(seeds, int) and not isinstance(seeds, bool)
+        counted = type(seeds) is int  # true and false are no numbers
         if first is not None and not counted:
             raise ValueError("first_seed: must come with seeds as a number, not as a list")
-        whole = isinstance(first, int) and not isinstance(first, bool)
-        if first is not None and not (whole and 0 <= first <= MAX_SEED):
+        if first is not None and not (type(first) is int and 0 <= first <= MAX_SEED):
             raise ValueError(
                 f"first_seed: must be a whole number from 0 to {MAX_SEED}, got {first!r}"
             )
@@ -230,17 +228,6 @@ class Study(_Part):
             if seeds > MAX_SEEDS:
                 raise ValueError(f"seeds: must be at most {MAX_SEEDS}, got {seeds}")
             given["seeds"] = tuple(range(first or 0, (first or 0) + seeds))
-        return given
-
-    @model_validator(mode="before")
-    @classmethod
-    def _data_of_the_stream(cls, document: Any) -> Any:
-        """A stream that makes its examples needs no `[data]`: all that is left of it is how many inputs there are."""
-        if not isinstance(document, Mapping):
-            return document
-        given = dict(cast("Mapping[str, Any]", document))
-        if makes_examples(given.get("stream")) and not given.get("data"):
-            given["data"] = {"name": BITS}
         return given
 
     @model_validator(mode="after")

@@ -32,8 +32,8 @@ def of_cell(study: Study, known: Known, *, data_digest: str) -> dict[str, Any]:
     return {**found, "data_digest": data_digest}
 
 
-def fingerprint(found: Mapping[str, Any]) -> str:
-    """Hash a fingerprint document."""
+def fingerprint(found: object) -> str:
+    """Hash a fingerprint document, or a part of one."""
     return hashlib.sha256(json.dumps(found, sort_keys=True).encode()).hexdigest()
 
 

@@ -10,12 +10,18 @@ from contextlib import contextmanager
 from types import NoneType
 from typing import Annotated, Any, Final, TypeVar, get_args, get_origin
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import ErrorDetails
 
 from regrow.errors import ConfigError, RegrowError, UnknownNameError
 
 _Kind = TypeVar("_Kind", bound=BaseModel)
+
+
+class Part(BaseModel):
+    """A table of a study: nothing in it is unknown, converted, changed later or no number."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
 def checked(

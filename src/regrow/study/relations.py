@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from regrow.study.cells import Cell, in_order
 from regrow.study.document import Arm, Study
+from regrow.study.fingerprint import fingerprint
 from regrow.study.later import distinguishing
 from regrow.study.records import ArmRecord
 
@@ -18,15 +17,11 @@ if TYPE_CHECKING:
 
 
 def arm_records(cells: Iterable[Cell], facts: Callable[[str], RecipeInfo]) -> tuple[ArmRecord, ...]:
-    """Resolve every arm in every cell: a grid may make arms differ in one and not in another.
+    """Resolve every arm in every cell, in their order: a grid may make arms differ in one and not in another.
 
-    Returns:
-        One record an arm, cell by cell in the order of the study.
-
-    Edge cases:
-        Several controls that are alike: the first. An arm that is neutral itself has no neutral control. Another
-        training (its learning rates, its length), another model, another scale or other teachers: no control. A teacher
-        that is there by two ways is paid for once.
+    Several controls that are alike: the first. An arm that is neutral itself has no neutral control. Another training
+    (its learning rates, its length), another model, another scale or other teachers: no control. A teacher that is
+    there by two ways is paid for once.
     """
     return tuple(record for cell in cells for record in _of_cell(cell, facts))
 
@@ -92,8 +87,8 @@ def _of_cell(cell: Cell, facts: Callable[[str], RecipeInfo]) -> list[ArmRecord]:
     found: list[ArmRecord] = []
     for label, each in asked.items():
         neutral = each.facts.neutral
-        same = [one for one, other in asked.items() if other.is_neutral_control_of(each)]
-        apart = [one for one, other in asked.items() if other.is_apart_control_of(each)]
+        same = (one for one, other in asked.items() if other.is_neutral_control_of(each))
+        apart = (one for one, other in asked.items() if other.is_apart_control_of(each))
         found.append(
             ArmRecord(
                 cell=cell.name,
@@ -107,8 +102,8 @@ def _of_cell(cell: Cell, facts: Callable[[str], RecipeInfo]) -> list[ArmRecord]:
                 replays=each.arm.like,
                 decides=None if neutral is None else neutral.decides,
                 neutral=each.neutral,
-                neutral_control=next(iter(same), None),
-                apart_control=next(iter(apart), None),
+                neutral_control=next(same, None),
+                apart_control=next(apart, None),
                 teachers=prices[label] - each.epochs,
                 files=sum(one not in asked for one in teachers[label]),
                 own_model=each.arm.model != asked[baseline].arm.model,
@@ -155,6 +150,5 @@ def _identities(study: Study, asked: Mapping[str, _Asked], *, where: str) -> dic
             None if arm.distillation is None else arm.distillation.model_dump(mode="json"),
         ]
         told += [{"data": arm.data}] if arm.data else []
-        text = json.dumps(told, sort_keys=True)
-        found[label] = hashlib.sha256(text.encode()).hexdigest()[:16]
+        found[label] = fingerprint(told)[:16]
     return found

@@ -12,18 +12,14 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Final, Literal, Self, cas
 from pydantic import Field, TypeAdapter, model_validator
 
 from regrow.errors import ConfigError
-from regrow.study.task_stream import JudgedBy, LossName, Sampled, TaskStream
+from regrow.study.task_stream import InSteps, JudgedBy, LossName, Sampled, TaskStream
 
 if TYPE_CHECKING:
     from regrow.study.document import Training
 
 
 class RandomLabels(Sampled):
-    """Labels that say nothing: each task is to be learnt by heart.
-
-    Attributes:
-        images: How many images; drawn once for each seed, the same in all tasks. None: all training images.
-    """
+    """Labels that say nothing: each task is to be learnt by heart. Its images are the seed's, the same in all tasks."""
 
     kind: Literal["random-labels"]
     # ``drawn``: each label at random among the classes; ``dealt``: the true labels, shuffled.
@@ -31,39 +27,27 @@ class RandomLabels(Sampled):
 
 
 class Permuted(Sampled):
-    """The same classes, seen through another permutation of the pixels in each task.
-
-    Attributes:
-        images: How many training images a task has, drawn anew for each; None: all.
-    """
+    """The same classes, seen through another permutation of the pixels in each task."""
 
     kind: Literal["permuted"]
 
 
 class PermutedLabels(Sampled):
-    """The same images, with the classes' names exchanged in each task.
-
-    Attributes:
-        images: How many training images a task has, drawn anew for each; None: all.
-    """
+    """The same images, with the classes' names exchanged in each task."""
 
     kind: Literal["permuted-labels"]
 
 
 class Stationary(Sampled):
-    """Nothing changes: the control for streams whose images are drawn anew.
-
-    Attributes:
-        images: How many training images a task has, drawn anew for each; None: all.
-    """
+    """Nothing changes: the control for streams whose images are drawn anew."""
 
     kind: Literal["stationary"]
 
 
-class WarmStart(TaskStream):
+class WarmStart(InSteps):
     """First a share of the images, then all of them."""
 
-    judged_by: ClassVar[JudgedBy] = "end"
+    uneven: ClassVar[str] = "'warm-start' have different numbers of images"
 
     kind: Literal["warm-start"]
     tasks: int = Field(default=2, ge=2, le=2)
@@ -72,45 +56,19 @@ class WarmStart(TaskStream):
     # ``true``, or ``random``: those of the first task say nothing.
     first_labels: Literal["true", "random"] = "true"
 
-    @model_validator(mode="after")
-    def _in_steps(self) -> Self:
-        if self.steps is None:
-            raise ValueError(
-                "the tasks of 'warm-start' have different numbers of images: their length must be said by steps, got "
-                f"epochs = {self.epochs}"
-            )
-        return self
 
+class ClassIncremental(InSteps):
+    """Classes arrive in groups, in an order of the seed: each task has the images of all that have arrived."""
 
-class ClassIncremental(TaskStream):
-    """Classes arrive in groups, in an order of the seed: each task has the images of all that have arrived.
-
-    Attributes:
-        steps: Of a task. There are more images from task to task, and as many steps.
-    """
-
-    judged_by: ClassVar[JudgedBy] = "end"
+    uneven: ClassVar[str] = "'class-incremental' have more and more images"
 
     kind: Literal["class-incremental"]
     # Classes that arrive with each task; None: all of them, evenly over the tasks.
     group: int | None = Field(default=None, ge=1)
 
-    @model_validator(mode="after")
-    def _in_steps(self) -> Self:
-        if self.steps is None:
-            raise ValueError(
-                "the tasks of 'class-incremental' have more and more images: their length must be said by steps, got "
-                f"epochs = {self.epochs}"
-            )
-        return self
-
 
 class Interpolated(Sampled):
-    """Tasks of another kind, each of which moves in from the one before, bit by bit.
-
-    Attributes:
-        images: As of that kind.
-    """
+    """Tasks of another kind, with its images, each of which moves in from the one before, bit by bit."""
 
     judged_by: ClassVar[JudgedBy] = "end"
 
@@ -135,15 +93,11 @@ class Interpolated(Sampled):
         return self
 
     @property
-    def base(self) -> RandomLabels | Permuted | PermutedLabels:
+    def base(self) -> AnyStream:
         """The stream of the same tasks that change at once."""
-        kinds = {
-            "random-labels": RandomLabels,
-            "permuted": Permuted,
-            "permuted-labels": PermutedLabels,
-        }
-        common = self.model_dump(include={"tasks", "epochs", "steps", "told", "images"})
-        return kinds[self.of].model_validate({"kind": self.of, **common})
+        return _ANY.validate_python(
+            {"kind": self.of, **self.model_dump(include=set(Sampled.model_fields))}
+        )
 
 
 class Noisy(TaskStream):
@@ -250,14 +204,7 @@ def refuse_beside_stream(
     teachers: bool,
     where: str,
 ) -> None:
-    """Refuse what an arm of a study with a stream cannot have.
-
-    Args:
-        recipe: Its recipe.
-        networks: It trains several networks.
-        teachers: It has any.
-        where: The arm, for the message.
-    """
+    """Refuse what an arm of a study with a stream cannot have: `networks`, several of them, and any `teachers`."""
     for key, settled in _SETTLED.items():
         found = getattr(training, key)
         if found != settled:

@@ -8,7 +8,9 @@ from __future__ import annotations
 import math
 from typing import ClassVar, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
+
+from regrow.study.mistakes import Part
 
 JudgedBy = Literal["online", "end"]
 """What a trial is judged by, in the last tenth of its tasks: ``online``: its right answers, each before the update;
@@ -19,10 +21,8 @@ LossName = Literal["cross-entropy", "squared"]
 the place of the accuracy. What each is is in `regrow.lab.measure`."""
 
 
-class TaskStream(BaseModel):
+class TaskStream(Part):
     """What all kinds have in common."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
     judged_by: ClassVar[JudgedBy] = "online"
     loss: ClassVar[LossName] = "cross-entropy"
@@ -79,4 +79,20 @@ class TaskStream(BaseModel):
 class Sampled(TaskStream):
     """Kinds that draw their images."""
 
-    images: int | None = Field(default=None, ge=1)  # how many training images a task has; None: all
+    # How many training images a task has, drawn anew for each unless the kind says otherwise; None: all.
+    images: int | None = Field(default=None, ge=1)
+
+
+class InSteps(TaskStream):
+    """Kinds whose tasks have more or fewer images than others, and are as long."""
+
+    judged_by: ClassVar[JudgedBy] = "end"
+    uneven: ClassVar[str]  # what they have of them
+
+    @model_validator(mode="after")
+    def _in_steps(self) -> Self:
+        if self.steps is None:
+            raise ValueError(
+                f"the tasks of {self.uneven}: their length must be said by steps, got epochs = {self.epochs}"
+            )
+        return self

@@ -11,7 +11,7 @@ from functools import cached_property
 from typing import Any, Final, overload
 
 from regrow.errors import ConfigError
-from regrow.study.cells import Cell, cells, complete, data_of, in_order, model_of
+from regrow.study.cells import Cell, cells, complete, data_of, in_order, model_of, training_of
 from regrow.study.document import (
     Arm,
     DataChoice,
@@ -21,7 +21,6 @@ from regrow.study.document import (
     ModelChoice,
     Study,
     Training,
-    check_training,
 )
 from regrow.study.fingerprint import RESULTS_VERSION, of_cell
 from regrow.study.keys import MISSING, parse_setting, path_of, value_at, written
@@ -152,14 +151,13 @@ def _arms(cell: Cell, known: Known, *, where: str) -> Iterator[TrialSpec]:
     teaching = {teacher for arm in arms.values() for teacher in arm.teachers}
     for label in in_order(arms, where=where):
         arm = arms[label]
-        training = {**study.train.model_dump(), **arm.train}
         yield TrialSpec(
             cell=cell.name,
             label=label,
             seed=0,
             data=data_of(study, arm),
             model=model_of(study, known, arm),
-            train=check_training(training, where=where, path=f"arms.{label}.train"),
+            train=training_of(study, label, arm, where=where),
             recipe=arm.recipe,
             settings=arm.settings,
             # Who is like another arm without replaying its events waits for nothing.
@@ -173,13 +171,9 @@ def _arms(cell: Cell, known: Known, *, where: str) -> Iterator[TrialSpec]:
 
 
 def of_cells(every: Trials, wanted: Sequence[str], *, among: Sequence[Cell]) -> Trials:
-    """Take the trials of some cells.
+    """Take the trials of the cells that have all `wanted` settings: ``randomout.threshold=1e-8``, as ``--set`` takes it.
 
-    Args:
-        wanted: Settings that the cells must all have, as ``--set`` takes them: ``randomout.threshold=1e-8``.
-
-    Edge cases:
-        A setting that the grid does not vary is the same in every cell, and may be asked for as well.
+    A setting that the grid does not vary is the same in every cell, and may be asked for as well.
     """
     left = {cell.name: cell.study.model_dump() for cell in among}
     for count, text in enumerate(wanted, 1):
@@ -272,14 +266,10 @@ class Plan:
         engine: EngineName = "modules",
         device: str = "cpu",
     ) -> dict[str, Any]:
-        """All that determines the results of a trial, JSON-ready.
-
-        Args:
-            data_digests: By cell.
-            engine: What makes the steps. Folders from before there were two have none: ``modules``.
-        """
+        """All that determines the results of a trial, JSON-ready; the digests of the data come by cell."""
         return {
             "results_version": RESULTS_VERSION,
+            # Folders from before there was a choice say neither engine nor device.
             **({} if engine == "modules" else {"engine": engine}),
             **({} if device == "cpu" else {"device": device.partition(":")[0]}),
             "cells": {
