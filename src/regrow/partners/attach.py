@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 import torch
+from torch import Tensor, nn
 from torch import distributed as dist
-from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Optimizer
 
@@ -22,7 +22,8 @@ from regrow.loop.start.sharding import refuse_sharded_model, refuse_sharded_opti
 from regrow.partners.exchange import RingExchange
 from regrow.partners.grafter import Grafter
 from regrow.partners.network import Network
-from regrow.partners.plan import Plan, Unit, blendable, plan_by_order, plan_by_wiring
+from regrow.partners.parcels import Form
+from regrow.partners.plan import Plan, blendable, plan_by_order, plan_by_wiring
 from regrow.partnership import PartnerRecipe
 from regrow.schedule import Clock
 from regrow.surgery import unwrap_optimizer
@@ -123,19 +124,14 @@ def attach_partners(
         where = "attach_partners"
         exchange.compare(_settings(recipe, clock=clock, hooks=hooks), where=where)
         there = exchange.agree(networks[0].lend(), networks[0].weights, where=where)
-        names = [(exchange.rank, networks[0], {name: form[0] for name, form in there.items()})]
+        pairs: list[_Pair] = [(exchange.rank, networks[0], there)]
     else:
-        names = [
-            (k, network, {name: each.shape for name, each in networks[k - 1].tensors.items()})
-            for k, network in enumerate(networks)
-        ]
-    strangers = [_stranger(place, network, shapes) for place, network, shapes in names]
-    problem = next((each for each in strangers if each), "")
+        pairs = [(k, network, networks[k - 1].tensors) for k, network in enumerate(networks)]
+    problem = next(filter(None, (_stranger(*pair) for pair in pairs)), "")
     if exchange is not None:
         exchange.refuse_together(problem, where="attach_partners")
     elif problem:
         raise ConfigError(problem)
-    notes = [note for place, network, shapes in names for note in _notes(place, network, shapes)]
     return Grafter(
         recipe,
         networks=networks,
@@ -143,8 +139,12 @@ def attach_partners(
         clock=clock,
         exchange=exchange,
         hooks=hooks,
-        notes=notes,
+        notes=[note for pair in pairs for note in _notes(*pair)],
     )
+
+
+_Pair = tuple[int, Network, Mapping[str, Form | Tensor]]
+"""A network with its place in the ring, and what the one before it has."""
 
 
 def _refuse_recipe(recipe: object) -> None:
@@ -231,37 +231,32 @@ def _plan(
     )
 
 
-def _matched(network: Network, there: Mapping[str, torch.Size]) -> list[Unit]:
-    """The layers that the network before has too."""
+def _apart(network: Network, there: Mapping[str, Form | Tensor]) -> list[str]:
+    """The layers that the network before has not."""
     return [
-        unit
+        unit.name
         for unit in network.plan.units
-        if there.get(unit.weight) == network.tensors[unit.weight].shape
+        if (other := there.get(unit.weight)) is None
+        or other.shape != network.tensors[unit.weight].shape
     ]
 
 
-def _stranger(place: int, network: Network, there: Mapping[str, torch.Size]) -> str:
+def _stranger(place: int, network: Network, there: Mapping[str, Form | Tensor]) -> str:
     """What is wrong where no layer matches; "" where one does."""
-    if _matched(network, there):
+    apart = _apart(network, there)
+    if len(apart) < len(network.plan.units):
         return ""
-    mine = ", ".join(unit.name for unit in network.plan.units) or "its layers"
     return (
         f"at least one layer of network {place} must have the name and shape of one in the network before it, and "
-        f"none of {mine} has (attach_partners)"
+        f"none of {', '.join(apart) or 'its layers'} has (attach_partners)"
     )
 
 
-def _notes(place: int, network: Network, there: Mapping[str, torch.Size]) -> list[str]:
+def _notes(place: int, network: Network, there: Mapping[str, Form | Tensor]) -> list[str]:
     """What is not grafted as a user might expect."""
-    matched = _matched(network, there)
-    apart = [unit.name for unit in network.plan.units if unit not in matched]
-    notes = [f"network {place}: {note}" for note in network.plan.notes]
+    notes = list(network.plan.notes)
     if network.frozen:
-        notes.append(
-            f"network {place}: not trained now, and left alone until they are: {', '.join(network.frozen)}"
-        )
-    if apart:
-        notes.append(
-            f"network {place}: not in the network before it, left alone: {', '.join(apart)}"
-        )
-    return notes
+        notes.append(f"not trained now, and left alone until they are: {', '.join(network.frozen)}")
+    if apart := _apart(network, there):
+        notes.append(f"not in the network before it, left alone: {', '.join(apart)}")
+    return [f"network {place}: {note}" for note in notes]

@@ -6,11 +6,11 @@ process.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Generator, Mapping, Sequence
+import pickle
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import Any, cast, final
+from typing import Any, Final, cast, final
 
 import torch
 import torch.distributed as dist
@@ -20,25 +20,14 @@ from regrow._alike import text_of
 from regrow._checks import check_positive
 from regrow.errors import ConfigError, PartnerError
 from regrow.partners.network import Loan, Measurement
-from regrow.partners.parcels import Form, Parcel, common, parcels, plain_forms, read_forms
+from regrow.partners.parcels import Form, Parcel, common, parcels
+
+_CPU: Final = torch.device("cpu")
 
 
 @final
 class RingExchange:
-    """The ring of the ranks of one process group.
-
-    Attributes:
-        rank: This process's place in the ring.
-        size: Number of ranks.
-        before: The rank that this one takes from.
-        after: The rank that takes from this one.
-
-    Args:
-        timeout_s: How long to wait for a partner; None: the timeout of the group.
-
-    Raises:
-        ConfigError: torch.distributed is not running, or this process is not in the group; a time that is not above 0.
-    """
+    """The ring of the ranks of one process group: each takes from the rank before, and gives to that after."""
 
     def __init__(self, group: dist.ProcessGroup | None, *, timeout_s: float | None) -> None:
         if timeout_s is not None:
@@ -57,10 +46,11 @@ class RingExchange:
                 "this process must be one of the group that it is given (attach_partners)"
             )
         self.before, self.after = (self.rank - 1) % self.size, (self.rank + 1) % self.size
-        self._timeout = None if timeout_s is None else timedelta(seconds=timeout_s)
+        # How long to wait for a partner; none: the timeout of the group.
+        self._timeout = () if timeout_s is None else (timedelta(seconds=timeout_s),)
         # Gloo sends from the processor's memory, NCCL from that of this process's GPU.
         nccl = "nccl" in dist.get_backend(self._group)
-        self._device = torch.device("cuda", torch.cuda.current_device()) if nccl else None
+        self._device = torch.device("cuda", torch.cuda.current_device()) if nccl else _CPU
         self._sent: list[Parcel] = []
         self._received: list[Parcel] = []
         self._buffers: list[Tensor] = []
@@ -82,25 +72,19 @@ class RingExchange:
     def agree(
         self, tensors: Mapping[str, Tensor], measured: Sequence[str], *, where: str
     ) -> Mapping[str, Form]:
-        """Find out what this rank sends to the next and gets from the one before. All must call it.
-
-        Returns:
-            Shape and kind of number of all that the rank before has, by name.
-        """
-        forms = {name: (tensor.shape, tensor.dtype) for name, tensor in tensors.items()}
-        plain = plain_forms(forms)
+        """Find out what this rank sends on; what the rank before has, by name, comes back. All must call it."""
+        forms = {name: Form(tensor.shape, tensor.dtype) for name, tensor in tensors.items()}
         # Asked anew at each graft where optimizer state travels, which may have begun since. A message whose length the
         # other side does not expect would hang both, or be read as other tensors.
-        neighbours = self._neighbours((plain, list(measured)), where=where)
-        before, after = (read_forms(neighbours[rank][0]) for rank in (self.before, self.after))
+        neighbours = self._neighbours((forms, tuple(measured)), where=where)
+        before, self._measured = neighbours[self.before]
+        after, _ = neighbours[self.after]
         self._sent = parcels(common(forms, after))
-        self._measured = tuple(neighbours[self.before][1])
         received = parcels(common(before, forms))
         if received != self._received:  # fresh memory costs more than the arithmetic
             self._received = received
-            device = self._device or torch.device("cpu")
             self._buffers = [
-                torch.empty(sum(parcel.lengths), dtype=parcel.dtype, device=device)
+                torch.empty(sum(parcel.lengths), dtype=parcel.dtype, device=self._device)
                 for parcel in received
             ]
         return before
@@ -121,51 +105,41 @@ class RingExchange:
     ) -> tuple[Loan, Mapping[str, Measurement]]:
         """Send this network to the next rank and get that of the rank before. Every rank must call it.
 
-        Args:
-            measure: Gives what it tells of its measured weights, in the order of `agree`; called while they travel.
-
-        Returns:
-            What the partner lends, in memory that the next call writes over; and what was measured.
-
-        Edge cases:
-            A rank has died, or did not answer in time: a PartnerError. Nothing has been blended then.
+        `measure` gives what it tells of its measured weights, in the order of `agree`, and is called while they travel.
+        The loan is in memory that the next call writes over. Where a rank has died, or did not answer in time, nothing
+        has been blended.
         """
-        device = self._device or torch.device("cpu")
-        outgoing = [each.packed(tensors, device=device) for each in self._sent]
-        heard = torch.zeros(2, len(self._measured), dtype=torch.float64, device=device)
+        outgoing = [each.packed(tensors, device=self._device) for each in self._sent]
+        heard = torch.zeros(len(self._measured), 2, dtype=torch.float64, device=self._device)
         with self._explained(where):
             # Under way, and not waited for: this rank measures its own weights in the meantime.
-            works = self._exchanged(outgoing, self._buffers)
+            works = self._under_way(
+                [(each, self.after) for each in outgoing],
+                [(each, self.before) for each in self._buffers],
+            )
         # Outside of `_explained`: an error in measuring is not the partner's.
         measured = measure()
-        mine = torch.tensor(
-            [
-                [each.information for each in measured.values()],
-                [each.length for each in measured.values()],
-            ],
-            dtype=torch.float64,
-            device=device,
-        )
+        mine = torch.tensor([*measured.values()], dtype=torch.float64, device=self._device)
         with self._explained(where):
-            self._wait([*works, *self._exchanged([mine], [heard])])
+            self._wait([*works, *self._under_way([(mine, self.after)], [(heard, self.before)])])
         lent: dict[str, Tensor] = {}
         for parcel, row in zip(self._received, self._buffers, strict=True):
             lent.update(parcel.opened(row))
-        theirs = {
-            name: Measurement(information=information, length=length)
-            for name, information, length in zip(self._measured, *heard.tolist(), strict=True)
-        }
-        return Loan(tensors=lent, measured=theirs), measured
+        theirs = map(Measurement._make, heard.tolist())
+        told = dict(zip(self._measured, theirs, strict=True))
+        return Loan(tensors=lent, measured=told), measured
 
-    def _exchanged(self, outgoing: Sequence[Tensor], incoming: Sequence[Tensor]) -> list[Any]:
-        """What is under way from now on."""
+    def _under_way(
+        self, outgoing: Iterable[tuple[Tensor, int]], incoming: Iterable[tuple[Tensor, int]]
+    ) -> list[Any]:
+        """What is under way from now on, each to its rank or from it."""
         return dist.batch_isend_irecv(
-            [self._message(dist.isend, each, self.after) for each in outgoing]
-            + [self._message(dist.irecv, each, self.before) for each in incoming]
+            [
+                dist.P2POp(way, tensor, group=self._group, group_peer=rank)
+                for way, messages in ((dist.isend, outgoing), (dist.irecv, incoming))
+                for tensor, rank in messages
+            ]
         )
-
-    def _message(self, way: Callable[..., Any], tensor: Tensor, rank: int) -> dist.P2POp:
-        return dist.P2POp(way, tensor, group=self._group, group_peer=rank)
 
     def _gather(self, mine: Any, *, where: str) -> list[Any]:
         """What every rank has, in the order of the ranks."""
@@ -176,35 +150,30 @@ class RingExchange:
 
     def _neighbours(self, mine: Any, *, where: str) -> dict[int, Any]:
         """What the ranks before and after this one have; unlike a gathering, it ends when the time is over."""
-        device = self._device or torch.device("cpu")
-        row = torch.tensor(list(json.dumps(mine).encode()), dtype=torch.uint8, device=device)
-        length = torch.tensor([len(row)], device=device)
+        row = torch.tensor(list(pickle.dumps(mine)), dtype=torch.uint8, device=self._device)
+        length = torch.tensor([len(row)], device=self._device)
         # A ring of two has one neighbour, to whom both messages would go.
         ranks = sorted({self.before, self.after})
         # Lengths first, then texts: the receiver must know how much room to make.
         lengths = [torch.zeros_like(length) for _ in ranks]
         with self._explained(where):
-            self._wait(self._swapped(length, lengths, ranks))
-            rows = [torch.empty(int(each), dtype=torch.uint8, device=device) for each in lengths]
-            self._wait(self._swapped(row, rows, ranks))
+            self._swap(length, lengths, ranks)
+            rows = [row.new_empty(int(each)) for each in lengths]
+            self._swap(row, rows, ranks)
+        # From ranks of the same training, as all that torch.distributed gathers.
         return {
-            rank: json.loads(bytes(got.tolist())) for rank, got in zip(ranks, rows, strict=True)
+            rank: pickle.loads(bytes(got.tolist()))  # noqa: S301 # as above
+            for rank, got in zip(ranks, rows, strict=True)
         }
 
-    def _swapped(self, out: Tensor, back: Sequence[Tensor], ranks: Sequence[int]) -> list[Any]:
-        """The same to all of those ranks, and something from each, under way."""
-        messages = [self._message(dist.isend, out, rank) for rank in ranks]
-        messages += [
-            self._message(dist.irecv, each, rank) for each, rank in zip(back, ranks, strict=True)
-        ]
-        return dist.batch_isend_irecv(messages)
+    def _swap(self, out: Tensor, back: Sequence[Tensor], ranks: Sequence[int]) -> None:
+        """The same to all of those ranks, and something from each."""
+        incoming = zip(back, ranks, strict=True)
+        self._wait(self._under_way([(out, rank) for rank in ranks], incoming))
 
     def _wait(self, works: Sequence[Any]) -> None:
         for work in works:
-            if self._timeout is None:
-                work.wait()
-            else:
-                work.wait(self._timeout)
+            work.wait(*self._timeout)
 
     @contextmanager
     def _explained(self, where: str) -> Generator[None]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import time
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final, Self, final
 
@@ -58,7 +58,7 @@ class Grafter:
     ) -> None:
         self._recipe = recipe
         self._networks = tuple(networks)
-        self._watches = tuple(tuple(each) for each in watches)
+        self._watches = [watch for each in watches for watch in each]
         self._exchange = exchange
         self._schedule = (
             recipe.when.bind(clock, where=f"recipe '{recipe.info.name}'") if hooks else None
@@ -66,26 +66,18 @@ class Grafter:
         self._steps = [0] * len(self._networks)
         self._met = 0
         self._callbacks: list[Callable[[Grafted], object]] = []
-        self._owner = {id(watch): k for k, each in enumerate(self._watches) for watch in each}
-        self._ends = {id(each[-1]) for each in self._watches if each}
+        self._owner = {id(watch): k for k, each in enumerate(watches) for watch in each}
+        self._ends = {id(each[-1]) for each in watches if each}
         self.report = PartnerReport(
             recipe=recipe.info.name, partners=recipe.partners, notes=tuple(notes)
         )
-        for each in self._watches if hooks else ():
-            for watch in each:
-                watch.listen(self)
+        for watch in self._watches if hooks else ():
+            watch.listen(self)
 
     # ---- inside an optimizer's step
 
     def gradients_ready(self, watch: OptimizerWatch) -> None:
-        """An optimizer is about to step.
-
-        Args:
-            watch: The optimizer.
-
-        Raises:
-            ConfigError: Its network has come to a graft, and others have not yet.
-        """
+        """An optimizer is about to step: refused where its network has come to a graft, and others have not yet."""
         network = self._owner[id(watch)]
         steps = self._steps[network]
         if steps > self._met and self._due(steps - 1):
@@ -97,11 +89,7 @@ class Grafter:
             )
 
     def step_made(self, watch: OptimizerWatch) -> None:
-        """An optimizer has stepped; with the last one of the last network that is due, all are grafted.
-
-        Args:
-            watch: The optimizer.
-        """
+        """An optimizer has stepped; with the last one of the last network that is due, all are grafted."""
         if id(watch) not in self._ends:
             return
         network = self._owner[id(watch)]
@@ -112,11 +100,7 @@ class Grafter:
             self._graft(step=steps - 1)
 
     def tell(self, *, loss: Tensor | float) -> None:
-        """Nothing depends on the loss.
-
-        Args:
-            loss: Of a closure.
-        """
+        """Nothing depends on the loss."""
 
     def _due(self, step: int) -> bool:
         return self._schedule is not None and step in self._schedule.steps
@@ -139,10 +123,9 @@ class Grafter:
         return self._graft(step=self.report.grafts)
 
     def _graft(self, *, step: int) -> tuple[Grafted, ...]:
-        started = time.perf_counter()
+        started, first = time.perf_counter(), 0
         if self._exchange is None:
             found = graft_ring(self._networks)
-            first = 0
         else:
             found = [self._meet_ranks(self._exchange, step=step)]
             first = self._exchange.rank
@@ -171,9 +154,9 @@ class Grafter:
 
     def _warn(self, events: Sequence[Grafted]) -> None:
         alone = [
-            event
-            for event in events
-            if not math.isfinite(event.information + event.partner_information)
+            each
+            for each in events
+            if not math.isfinite(each.information + each.partner_information)
         ]
         if alone and not self._told_nonfinite:
             self._told_nonfinite = True
@@ -198,9 +181,8 @@ class Grafter:
 
     def detach(self) -> None:
         """Stop acting. What has been blended stays."""
-        for each in self._watches:
-            for watch in each:
-                watch.release()
+        for watch in self._watches:
+            watch.release()
 
     def __enter__(self) -> Self:
         """The grafter itself."""
@@ -235,9 +217,7 @@ class Grafter:
             StateError: It is of another version, recipe or number of networks, or not whole. Nothing is changed.
         """
         mine = self.state_dict()
-        missing = [key for key in mine if key not in state]
-        if missing:
-            raise StateError(f"a saved state must hold {', '.join(missing)} (grafter)")
+        _refuse_missing(mine, state, "a saved state")
         for key in ("version", "recipe", "networks"):
             if state[key] != mine[key]:
                 raise StateError(
@@ -248,11 +228,14 @@ class Grafter:
                 f"steps must be one number for each of {len(self._steps)} networks, the saved state has "
                 f"{state['steps']!r} (grafter)"
             )
-        missing = [key for key in mine["report"] if key not in state["report"]]
-        if missing:
-            raise StateError(f"a saved report must hold {', '.join(missing)} (grafter)")
+        _refuse_missing(mine["report"], state["report"], "a saved report")
         if self._exchange is not None:
             self._exchange.compare({"steps": state["steps"]}, where="load_state_dict")
         self._steps, self._met = list(state["steps"]), int(state["met"])
         self.report.restore(state["report"])
         self.report.steps = min(self._steps)
+
+
+def _refuse_missing(needed: Iterable[str], saved: Mapping[str, Any], what: str) -> None:
+    if missing := [key for key in needed if key not in saved]:
+        raise StateError(f"{what} must hold {', '.join(missing)} (grafter)")

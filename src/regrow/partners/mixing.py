@@ -6,7 +6,7 @@ Called by `partners/network.py`, for every tensor that is blended.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Any, Final
 
 import torch
@@ -57,8 +57,7 @@ def _flat(tensor: Tensor) -> Tensor:
 def mix_(own: Tensor, partner: Tensor, share: Tensor) -> None:
     """Write the blend of two tensors over the first one, without temporaries where one share is for all of it.
 
-    Args:
-        own: Floating point or complex; else it becomes a copy of the partner's.
+    What is neither floating point nor complex becomes a copy of the partner's.
     """
     own, partner = own.detach(), partner.detach()
     if not (own.is_floating_point() or own.is_complex()):
@@ -81,15 +80,7 @@ def mix_and_measure_(own: Tensor, partner: Tensor, share: Tensor) -> float:
         found = apart(own, partner)
         mix_(own, partner, share)
         return found
-    flat, other = own.detach().reshape(-1), partner.detach().reshape(-1)
-    one, piece, squares = float(share), _piece(flat), list[Tensor]()
-    room = torch.empty_like(flat[:piece])
-    for mine, theirs in zip(flat.split(piece), other.split(piece), strict=True):
-        way = torch.sub(mine, theirs, out=room[: len(mine)])
-        # Measured before it is mixed, while the piece is in the cache: afterwards there is nothing left to be measured.
-        squares.append(torch.vdot(way, way))
-        _mix_whole(mine, theirs, one)
-    return _root(squares)
+    return apart(own, partner, mixed=float(share))
 
 
 def _is_wide(own: Tensor, partner: Tensor) -> bool:
@@ -121,23 +112,19 @@ def length(tensor: Tensor) -> float:
     return _root([torch.vdot(part, part) for part in flat.to(kind).split(_LONG)])
 
 
-def apart(own: Tensor, partner: Tensor) -> float:
-    """Length of the difference of two tensors."""
+def apart(own: Tensor, partner: Tensor, *, mixed: float | None = None) -> float:
+    """Length of the difference of two tensors, in at least 32 bits; each piece is `mixed` then, if a share is given."""
     flat, other = own.detach().reshape(-1), partner.detach().reshape(-1)
-    kind = torch.promote_types(own.dtype, torch.float32)
-    room = torch.empty(min(_piece(flat), len(flat)), dtype=kind, device=flat.device)
+    kind, piece = torch.promote_types(own.dtype, torch.float32), _piece(flat)
+    room = torch.empty(min(piece, len(flat)), dtype=kind, device=flat.device)
     squares: list[Tensor] = []
-    for mine, theirs in _pieces(flat, other):
-        way = torch.sub(mine, theirs.to(mine.device), out=room[: len(mine)])
+    for mine, theirs in zip(flat.split(piece), other.split(piece), strict=True):
+        way = torch.sub(mine.to(kind), theirs.to(mine.device, kind), out=room[: len(mine)])
+        # Measured before it is mixed, while the piece is in the cache: afterwards there is nothing left to be measured.
         squares.append(torch.vdot(way, way))
+        if mixed is not None:
+            _mix_whole(mine, theirs, mixed)
     return _root(squares)
-
-
-def _pieces(*rows: Tensor) -> Iterator[tuple[Tensor, ...]]:
-    """Parts of all rows, in at least 32 bits; views where they have as many."""
-    kind = torch.promote_types(rows[0].dtype, torch.float32)
-    for parts in zip(*(row.split(_piece(rows[0])) for row in rows), strict=True):
-        yield tuple(part.to(kind) for part in parts)
 
 
 def _piece(row: Tensor) -> int:

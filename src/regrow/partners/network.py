@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, final
+from typing import Any, Final, NamedTuple, final
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +19,7 @@ from regrow.graph.slices import rows
 from regrow.history import Grafted
 from regrow.loop.optimizers import TrainedTensors
 from regrow.partners.mixing import apart, length, mix_all_, mix_and_measure_
+from regrow.partners.parcels import common
 from regrow.partners.plan import Plan, Unit, blendable
 from regrow.partners.shares import shares, spread_of
 from regrow.partnership import PartnerRecipe
@@ -28,8 +29,7 @@ _STATE: Final = "optimizer"
 """First part of the names under which partners lend each other optimizer state."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Measurement:
+class Measurement(NamedTuple):
     """What a network reports of a layer's weight."""
 
     information: float  # what the layer carries
@@ -47,32 +47,20 @@ class Loan:
 
 @final
 class Network:
-    """A model with its optimizers, as a partner of others.
-
-    Attributes:
-        plan: Whose share each of its tensors takes.
-
-    Args:
-        model: The bare model.
-    """
+    """A bare model with its optimizers, as a partner of others."""
 
     def __init__(
         self, recipe: PartnerRecipe, model: nn.Module, optimizers: Sequence[Optimizer], plan: Plan
     ) -> None:
         self._recipe = recipe  # how they graft
         self._optimizers = tuple(optimizers)  # those that train it
-        self.plan = plan  # of this model
+        self.plan = plan  # whose share each of its tensors takes
         self.tensors = blendable(model)  # what it can lend, by name, alive
         self._spread = spread_of(plan, self.tensors)
         self._trained = TrainedTensors(
             optimizers,
             dict(model.named_parameters(remove_duplicate=False)),
-            norms=[
-                norm
-                for unit in plan.units
-                if unit.filters is not None
-                for norm in (*unit.filters.norms, *unit.filters.shared_norms)
-            ],
+            norms=[norm for unit in plan.units for norm in unit.norms],
         )
 
     @property
@@ -106,9 +94,8 @@ class Network:
             return {}
         found: list[Tensor] = []
         lengths: list[float] = []
-        for (
-            unit
-        ) in self.plan.units:  # one after the other, while a layer is in the processor's cache
+        # One after the other, while a layer is in the processor's cache.
+        for unit in self.plan.units:
             found.append(self._recipe.weigh.measure(self._rows(unit)).cpu())
             lengths.append(length(self.tensors[unit.weight]))
         values: list[float] = torch.stack(found).tolist()
@@ -129,13 +116,9 @@ class Network:
 
     @torch.no_grad()
     def take(self, lent: Loan, *, measured: Mapping[str, Measurement]) -> list[Grafted]:
-        """Blend what a partner lends into this network, in place.
-
-        Returns:
-            One event a unit that the partner has too, with step and partner still 0.
-        """
+        """Blend what a partner lends into this network; an event for each unit that both have, without its step."""
         # What is trained now is asked now: a user may freeze and unfreeze between two grafts.
-        there, frozen = matching(self.tensors, lent.tensors), set(self.frozen)
+        there, frozen = common(lent.tensors, self.tensors), set(self.frozen)
         units, nothing = self.plan.units, Measurement(information=math.nan, length=math.nan)
         mine = [measured[unit.weight] for unit in units]
         theirs = [
@@ -237,17 +220,6 @@ def _forget(optimizer: Optimizer, tensor: Tensor) -> None:
                 optimizer.state[tensor]["sum"].fill_(group["initial_accumulator_value"])
         return
     optimizer.state.pop(tensor, None)
-
-
-def matching(own: Mapping[str, Tensor], partner: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The partner's tensors that this network has too: same name, shape and kind of number."""
-    return {
-        name: partner[name]
-        for name, tensor in own.items()
-        if name in partner
-        and partner[name].shape == tensor.shape
-        and partner[name].is_floating_point() == tensor.is_floating_point()
-    }
 
 
 def graft_ring(networks: Sequence[Network]) -> list[list[Grafted]]:

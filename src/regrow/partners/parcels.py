@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
@@ -12,11 +12,15 @@ from torch import Tensor
 _SMALL: Final = 1 << 16
 """Tensors with fewer entries travel together: each message has a price of its own."""
 
-_NAMES: Final = {each: str(each) for each in vars(torch).values() if isinstance(each, torch.dtype)}
-"""Kinds of numbers as text."""
 
-Form = tuple[torch.Size, torch.dtype]
-"""Shape and kind of number of a tensor."""
+class Form(NamedTuple):
+    """What a tensor is like."""
+
+    shape: torch.Size
+    dtype: torch.dtype  # kind of number
+
+
+Formed = TypeVar("Formed", Form, Tensor)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,35 +50,20 @@ class Parcel:
         }
 
 
-def plain_forms(forms: Mapping[str, Form]) -> dict[str, tuple[list[int], str]]:
-    """Forms as text can hold them."""
-    return {name: (list(shape), _NAMES[dtype]) for name, (shape, dtype) in forms.items()}
-
-
-def read_forms(plain: Mapping[str, tuple[list[int], str]]) -> dict[str, Form]:
-    """The inverse of `plain_forms`."""
-    dtypes = {word: dtype for dtype, word in _NAMES.items()}
-    return {name: (torch.Size(shape), dtypes[word]) for name, (shape, word) in plain.items()}
-
-
-def common(sender: Mapping[str, Form], receiver: Mapping[str, Form]) -> dict[str, Form]:
-    """What the sender has and the receiver can use: the sender's forms, in its order."""
+def common(sender: Mapping[str, Formed], receiver: Mapping[str, Formed]) -> dict[str, Formed]:
+    """What the sender has and the receiver can use, in the sender's order."""
     return {
-        name: (shape, dtype)
-        for name, (shape, dtype) in sender.items()
+        name: each
+        for name, each in sender.items()
         if name in receiver
-        and receiver[name][0] == shape
+        and receiver[name].shape == each.shape
         # Another precision can be blended, a counter with a weight cannot.
-        and receiver[name][1].is_floating_point == dtype.is_floating_point
+        and receiver[name].dtype.is_floating_point == each.dtype.is_floating_point
     }
 
 
 def parcels(forms: Mapping[str, Form]) -> list[Parcel]:
-    """Large tensors alone, small ones together by their kind of number.
-
-    Returns:
-        The messages, in an order that is the same on both sides.
-    """
+    """The messages, in an order that is the same on both sides: large tensors alone, small ones by their kind."""
     found: list[Parcel] = []
     small: dict[torch.dtype, dict[str, torch.Size]] = {}
     for name, (shape, dtype) in forms.items():

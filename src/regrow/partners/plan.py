@@ -29,10 +29,20 @@ class Unit:
     # The norm layer behind it whose scales weigh its filters, for shares by filter; None where there is none.
     scale: Norm | None = None
 
+    @property
+    def count(self) -> int:
+        """How many filters have a share each: one for all where they were not traced."""
+        return 1 if self.filters is None else self.filters.count
+
+    @property
+    def norms(self) -> Sequence[Norm]:
+        """The norm layers that its filters go through, those of several layers too."""
+        return () if self.filters is None else (*self.filters.norms, *self.filters.shared_norms)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Claim:
-    """Entries of a norm's tensor that belong to filters of one unit."""
+    """Entries of a tensor that belong to filters of one unit."""
 
     unit: int  # its index
     filters: tuple[int, ...]  # indices of filters; as long as `entries`
@@ -48,10 +58,9 @@ class Plan:
     # Tensors that go with one unit, filter by filter where shares are by filter: index by name.
     whole: Mapping[str, int]
     # Tensors whose entries go with filters of one unit or of several.
-    claimed: Mapping[str, tuple[Claim, ...]] = field(default_factory=dict[str, tuple[Claim, ...]])
+    claimed: Mapping[str, Sequence[Claim]] = field(default_factory=dict[str, Sequence[Claim]])
     # Input channels of a unit's weight that other units write, by the unit's index: for shares by filter.
-    columns: Mapping[int, tuple[Claim, ...]] = field(default_factory=dict[int, tuple[Claim, ...]])
-    even: tuple[str, ...] = ()  # tensors that nothing weighs: one half
+    columns: Mapping[int, Sequence[Claim]] = field(default_factory=dict[int, Sequence[Claim]])
     left: tuple[str, ...] = ()  # tensors that are not touched
     notes: tuple[str, ...] = ()  # what a user should know, one line each
 
@@ -73,8 +82,7 @@ def blendable(model: nn.Module) -> dict[str, Tensor]:
 def plan_by_order(tensors: Mapping[str, Tensor], *, pattern: str = "conv") -> Plan:
     """The released code's way: a share is worked out at each name with `pattern` and carried on to the next.
 
-    Returns:
-        The plan; what comes before the first such name is left alone (the code fails there).
+    What comes before the first such name is left alone (the code fails there).
     """
     units: list[Unit] = []
     whole: dict[str, int] = {}
@@ -98,10 +106,9 @@ def plan_by_order(tensors: Mapping[str, Tensor], *, pattern: str = "conv") -> Pl
 def plan_by_wiring(tensors: Mapping[str, Tensor], wiring: Wiring, *, by_filter: bool) -> Plan:
     """Each layer by its own weight, and what belongs to its filters with it.
 
-    Returns:
-        The plan. Layers that the trace does not know go by their own weights too; what no layer claims is blended
-        half and half, and named. So is what several use (`Wiring.shared`): of a bias or a norm's entry that several
-        layers have each takes its share, and a weight that works elsewhere too has one share for all its filters.
+    Layers that the trace does not know go by their own weights too; what no layer claims is blended half and half, and
+    named. So is what several use (`Wiring.shared`): of a bias or a norm's entry that several layers have each takes its
+    share, and a weight that works elsewhere too has one share for all its filters.
     """
     units = [
         Unit(
@@ -150,13 +157,12 @@ def plan_by_wiring(tensors: Mapping[str, Tensor], wiring: Wiring, *, by_filter: 
         whole=whole,
         claimed=claimed,
         columns=_columns(units) if by_filter else {},
-        even=tuple(even),
         notes=tuple(notes),
     )
 
 
 def _biases(
-    units: Sequence[Unit], tensors: Mapping[str, Tensor], claimed: dict[str, tuple[Claim, ...]]
+    units: Sequence[Unit], tensors: Mapping[str, Tensor], claimed: dict[str, list[Claim]]
 ) -> dict[str, int]:
     """Biases go with their layer; those that several layers have, or a norm too, are added to what several claim."""
     found: dict[str, list[int]] = {}
@@ -171,9 +177,8 @@ def _biases(
     }
     for bias in found.keys() - single.keys():
         entries = tuple(range(tensors[bias].numel()))
-        claimed[bias] = (
-            *claimed.get(bias, ()),
-            *(Claim(unit=index, filters=entries, entries=entries) for index in found[bias]),
+        claimed.setdefault(bias, []).extend(
+            Claim(unit=index, filters=entries, entries=entries) for index in found[bias]
         )
     return single
 
@@ -187,36 +192,32 @@ def _scale(layer: Filters, tensors: Mapping[str, Tensor]) -> Norm | None:
     return None
 
 
-def _claims(units: Sequence[Unit], tensors: Mapping[str, Tensor]) -> dict[str, tuple[Claim, ...]]:
+def _claims(units: Sequence[Unit], tensors: Mapping[str, Tensor]) -> dict[str, list[Claim]]:
     """Norm entries by the filters that they see, also where several layers share them."""
     found: dict[str, list[Claim]] = {}
     for index, unit in enumerate(units):
-        if unit.filters is None:
-            continue
-        for norm in (*unit.filters.norms, *unit.filters.shared_norms):
-            pairs = [(f, entry) for f, entries in enumerate(norm.channels) for entry in entries]
-            if not pairs:
-                continue
-            filters, entries = zip(*pairs, strict=True)
-            claim = Claim(unit=index, filters=filters, entries=entries)
-            for each in norm.tensors:
+        for norm in unit.norms:
+            claim = _claim(index, norm.channels)
+            for each in norm.tensors if claim.entries else ():
                 if each.name in tensors:
                     found.setdefault(each.name, []).append(claim)
-    return {name: tuple(claims) for name, claims in found.items()}
+    return found
 
 
-def _columns(units: Sequence[Unit]) -> dict[int, tuple[Claim, ...]]:
+def _columns(units: Sequence[Unit]) -> dict[int, list[Claim]]:
     """The input channels of each unit's weight, by the filters that write them."""
     index_of = {unit.name: index for index, unit in enumerate(units)}
     found: dict[int, list[Claim]] = {}
     for index, unit in enumerate(units):
-        for reader in unit.filters.readers if unit.filters is not None else ():
-            pairs = [
-                (f, channel) for f, channels in enumerate(reader.channels) for channel in channels
-            ]
-            if pairs and reader.path in index_of:
-                filters, channels = zip(*pairs, strict=True)
-                found.setdefault(index_of[reader.path], []).append(
-                    Claim(unit=index, filters=filters, entries=channels)
-                )
-    return {index: tuple(claims) for index, claims in found.items()}
+        for reader in () if unit.filters is None else unit.filters.readers:
+            claim = _claim(index, reader.channels)
+            if claim.entries and reader.path in index_of:
+                found.setdefault(index_of[reader.path], []).append(claim)
+    return found
+
+
+def _claim(unit: int, channels: Sequence[Sequence[int]]) -> Claim:
+    """What the filters of a unit have of a tensor, from the entries of each."""
+    pairs = [(f, entry) for f, entries in enumerate(channels) for entry in entries]
+    filters, entries = zip(*pairs, strict=True) if pairs else ((), ())
+    return Claim(unit=unit, filters=filters, entries=entries)

@@ -5,6 +5,7 @@ Called by `partners/network.py` at each graft, before anything is blended.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import final
@@ -44,7 +45,7 @@ def spread_of(plan: Plan, tensors: Mapping[str, Tensor]) -> Spread:
     """Find out what `shares` needs for the tensors that several units may claim."""
     starts, total = [0], 0
     for unit in plan.units:
-        starts.append(starts[-1] + _count(unit))
+        starts.append(starts[-1] + unit.count)
     sizes: dict[str, int] = {}
     filters: list[int] = []
     entries: list[int] = []
@@ -61,10 +62,6 @@ def spread_of(plan: Plan, tensors: Mapping[str, Tensor]) -> Spread:
     return Spread(sizes=sizes, filters=found, entries=index, seen=seen)
 
 
-def _count(unit: Unit) -> int:
-    return 1 if unit.filters is None else unit.filters.count
-
-
 def shares(
     plan: Plan,
     weigh: Weighing,
@@ -75,16 +72,11 @@ def shares(
     partner: Mapping[str, Tensor],
     multiply: bool = False,
 ) -> Shares:
-    """Work out what each tensor keeps.
+    """What each tensor keeps. Units without a finite share, and what goes with them, are left alone.
 
-    Args:
-        information: What the units carry, float64 (U,), and what they carry in the partner; nan where the partner has
-            no such layer.
-        multiply: By filter, multiply the shares of a weight's rows and columns, as the released code does, and leave
-            layers without scales alone; else take their mean.
-
-    Returns:
-        The shares. Units without a finite share, and what goes with them, are left alone.
+    `information` is what the units carry, float64 (U,), and what they carry in the partner; nan where the partner has
+    no such layer. By filter, `multiply` the shares of a weight's rows and columns, as the released code does, and leave
+    layers without scales alone; else take their mean.
     """
     # nan says "left alone" from here to the end: a layer that the partner has not, that nobody trains, or that blew up.
     finite = information[0].isfinite() & information[1].isfinite()
@@ -170,7 +162,7 @@ def _spread(plan: Plan, spread: Spread, each: Sequence[Tensor]) -> dict[str, Ten
     pairs = zip(plan.units, each, strict=True)
     # Of a layer that is left alone every entry keeps all of its own, also where it shares the entry with one that
     # takes.
-    row = torch.cat([share.expand(_count(unit)) for unit, share in pairs]).nan_to_num(1.0)
+    row = torch.cat([share.expand(unit.count) for unit, share in pairs]).nan_to_num(1.0)
     total = torch.zeros_like(spread.seen).index_add_(0, spread.entries, row[spread.filters])
     found = torch.where(spread.seen > 0, total / spread.seen.clamp(min=1.0), 0.5)
     parts = found.split(list(spread.sizes.values()))
@@ -184,9 +176,7 @@ def _of_weight(plan: Plan, index: int, each: Sequence[Tensor], *, multiply: bool
         return each[index]
     rows = each[index][:, None]
     claims = plan.columns.get(index, ())
-    kernel = 1
-    for length in filters.weight_shape[2:]:
-        kernel *= length
+    kernel = math.prod(filters.weight_shape[2:])
     transposed = filters.inputs_first
     width = filters.weight_shape[0] // filters.groups if transposed else filters.weight_shape[1]
     both = rows.expand(-1, width)

@@ -171,7 +171,7 @@ def _arms(cell: Cell, known: Known, *, where: str) -> Iterator[TrialSpec]:
 
 
 def of_cells(every: Trials, wanted: Sequence[str], *, among: Sequence[Cell]) -> Trials:
-    """Take the trials of the cells that have all `wanted` settings: ``randomout.threshold=1e-8``, as ``--set`` takes it.
+    """Take the trials of the cells that have all `wanted` settings: ``redo.threshold=1e-8``, as ``--set`` takes it.
 
     A setting that the grid does not vary is the same in every cell, and may be asked for as well.
     """
