@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import astuple, dataclass, field, fields
-from typing import Any, Final
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from typing import Any, Final, TypeVar
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,20 +81,13 @@ class PartnerReport:
         return {
             "grafts": self.grafts,
             "seconds": self.seconds,
-            "events": [list(astuple(event)) for event in self.events],
+            "events": [_saved(event) for event in self.events],
         }
 
     def restore(self, saved: Mapping[str, Any]) -> None:
-        """Take over what `saved` gave.
-
-        Args:
-            saved: From a checkpoint.
-        """
-        names = [each.name for each in fields(Grafted)]
+        """Take over what `saved` gave."""
         self.grafts, self.seconds = saved["grafts"], saved["seconds"]
-        self.events = [
-            Grafted(**dict(zip(names, values, strict=True))) for values in saved["events"]
-        ]
+        self.events = [_restored(Grafted, values) for values in saved["events"]]
 
     def __str__(self) -> str:
         """A few lines for a terminal."""
@@ -182,45 +174,26 @@ class Report:
             "seconds": self.seconds,
             "large": list(self.large),
             **({"boundaries": self.boundaries} if self.boundaries else {}),
-            "events": [
-                [list(each) if isinstance(each, tuple) else each for each in vars(event).values()]
-                for event in self.events
-            ],
+            "events": [_saved(event) for event in self.events],
         }
 
     def restore(self, saved: Mapping[str, Any], *, steps: int) -> None:
-        """Take over what `saved` gave.
-
-        Args:
-            saved: From a checkpoint.
-            steps: Optimizer steps at that time.
-        """
+        """Take over what `saved` gave, and the optimizer steps of that time."""
         self.steps = steps
         self.checks, self.nonfinite = saved["checks"], saved["nonfinite"]
         self.seconds, self.large = saved["seconds"], tuple(saved["large"])
         self.boundaries = saved.get("boundaries", 0)
-        names = [each.name for each in fields(Renewed)]
-        given: list[dict[str, Any]] = [
-            {
-                name: tuple(each) if isinstance(each, list) else each
-                for name, each in zip(names, values, strict=True)
-            }
-            for values in saved["events"]
-        ]
-        self.events = [Renewed(**each) for each in given]
+        self.events = [_restored(Renewed, values) for values in saved["events"]]
 
     def __str__(self) -> str:
         """A few lines for a terminal."""
-        counts = renewals_by_layer(self.events)
         lines = [
             f"{self.recipe}: {self.renewed} renewals in {self.steps} steps, {self.checks} checks, "
             f"{self.seconds:.2f} s inside regrow"
         ]
         for layer, count in self.layers.items():
-            distinct = len(
-                {index for event in self.events if event.layer == layer for index in event.filters}
-            )
-            lines.append(f"  {layer}: {counts[layer]} renewals of {distinct} of {count} filters")
+            own = [f for event in self.events if event.layer == layer for f in event.filters]
+            lines.append(f"  {layer}: {len(own)} renewals of {len(set(own))} of {count} filters")
         lines += _of_tasks(self)
         for layer, gain in self.gains.items():
             lines.append(f"  {layer}: weights times {gain:.4g} before the first step (gain check)")
@@ -236,25 +209,21 @@ class Report:
             lines.append(
                 f"  a renewal moved the output by {max(changes):.1e} of its largest entry at most"
             )
-        if self.resting:
-            out = ", ".join(f"{len(filters)} of {layer}" for layer, filters in self.resting.items())
-            lines.append(f"  out of the network now: {out}")
-        if self.bound:
-            out = ", ".join(f"{len(filters)} of {layer}" for layer, filters in self.bound.items())
-            lines.append(f"  and with them, since they read nothing but dropped filters: {out}")
-        for layer, filters in self.starved.items():
-            lines.append(
-                f"  left alone in {layer}: {_few(filters)}, starved: what they hear is constant "
-                f"({self.causes.get(layer, '')})"
-            )
-        for layer, filters in self.blocked.items():
-            lines.append(
-                f"  left alone in {layer}: {_few(filters)}, blocked by a factor of 0 ({self.causes.get(layer, '')})"
-            )
-        for layer, filters in self.given_up.items():
-            lines.append(
-                f"  left alone in {layer}: {_few(filters)}, renewed three times without a sign of life"
-            )
+        for told, which in (
+            ("out of the network now", self.resting),
+            ("and with them, since they read nothing but dropped filters", self.bound),
+        ):
+            if which:
+                out = ", ".join(f"{len(filters)} of {layer}" for layer, filters in which.items())
+                lines.append(f"  {told}: {out}")
+        for why, which in (
+            ("starved: what they hear is constant ({cause})", self.starved),
+            ("blocked by a factor of 0 ({cause})", self.blocked),
+            ("renewed three times without a sign of life", self.given_up),
+        ):
+            for layer, filters in which.items():
+                told = why.format(cause=self.causes.get(layer, ""))
+                lines.append(f"  left alone in {layer}: {_few(filters)}, {told}")
         lines.extend(
             f"  not judged: {layer}, whose passes take another way than the one that was traced"
             for layer in self.unjudged
@@ -291,20 +260,16 @@ def _few(filters: Sequence[int]) -> str:
     )
 
 
-def renewals_by_layer(events: Iterable[Renewed]) -> Counter[str]:
-    """Count renewals.
+_Event = TypeVar("_Event", Renewed, Grafted)
 
-    Args:
-        events: Any events.
 
-    Returns:
-        Number of renewed filters by layer.
+def _saved(event: Renewed | Grafted) -> list[object]:
+    """The values of an event's fields as a checkpoint can hold them."""
+    return [list(each) if isinstance(each, tuple) else each for each in vars(event).values()]
 
-    Examples:
-        >>> renewals_by_layer([Renewed(step=0, layer="conv1", filters=(2, 3), scores=(0.0, 0.0))])
-        Counter({'conv1': 2})
-    """
-    counts: Counter[str] = Counter()
-    for event in events:
-        counts[event.layer] += len(event.filters)
-    return counts
+
+def _restored(kind: type[_Event], values: Sequence[Any]) -> _Event:
+    """The inverse of `_saved`."""
+    given: list[Any] = [tuple(each) if isinstance(each, list) else each for each in values]
+    names = [each.name for each in fields(kind)]
+    return kind(**dict(zip(names, given, strict=True)))

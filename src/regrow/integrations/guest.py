@@ -135,3 +135,7 @@ class Host:
     def report(self) -> Report | None:
         """What happened so far in it."""
         return None if self._guest.regrower is None else self._guest.regrower.report
+
+    def on_train_end(self, *_: Any, **__: Any) -> None:
+        """A training has ended, by the name that most trainers call."""
+        self._guest.end()

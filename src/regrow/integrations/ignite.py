@@ -29,10 +29,6 @@ class RegrowHandler(Host):
     run's end. Its state is in the optimizer's: ``Checkpoint({"trainer": ..., "model": ..., "optimizer": ...})`` saves
     it, and ``Checkpoint.load_objects`` resumes it bit for bit. The length of the training is the engine's.
 
-    Attributes:
-        report: What happened so far in the latest training; None before its first pass.
-        regrower: Of the latest run; None before its first pass.
-
     Args:
         recipe: A recipe, or its name.
         model: What the engine's function calls, also inside DistributedDataParallel.
@@ -61,11 +57,7 @@ class RegrowHandler(Host):
         self._accumulation = accumulation
 
     def attach(self, engine: Any) -> None:
-        """Act in the runs of an engine.
-
-        Args:
-            engine: The `ignite.engine.Engine` that trains.
-        """
+        """Act in the runs of an `ignite.engine.Engine`."""
         engine.add_event_handler(Events.STARTED, self._begin)
         engine.add_event_handler(Events.COMPLETED, self._guest.end)
 

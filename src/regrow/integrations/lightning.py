@@ -30,10 +30,6 @@ class RegrowCallback(Host, Callback):
     for bit. Length of the training and of an epoch are the trainer's; averages of the model that other callbacks keep
     (`WeightAveraging`, `EMAWeightAveraging`, `StochasticWeightAveraging`) are renewed with it.
 
-    Attributes:
-        report: What happened so far in the latest training; None before its first pass.
-        regrower: Of the latest ``fit``; None before its first batch.
-
     Args:
         recipe: A recipe, or its name.
         settings: Of a recipe that is given by name.
@@ -81,10 +77,6 @@ class RegrowCallback(Host, Callback):
                 course=_course(trainer) if pl_module.automatic_optimization else Course(total=None),
                 companions=found,
             )
-
-    def on_train_end(self, trainer: Any, pl_module: Any) -> None:
-        """A ``fit`` ends."""
-        self._guest.end()
 
     def _example(self, pl_module: Any, batch: Any) -> Any:
         if self._inputs is not None:

@@ -28,10 +28,6 @@ class RegrowCallback(Host, Callback):
     `skorch.callbacks.Checkpoint` saves and `LoadInitState` or ``net.load_params(checkpoint=...)`` loads. Length of the
     training and of an epoch are the net's.
 
-    Attributes:
-        report: What happened so far in the latest training; None before its first pass.
-        regrower: Of the latest ``fit``; None before its first batch.
-
     Args:
         recipe: A recipe, or its name.
         settings: Of a recipe that is given by name.
@@ -54,25 +50,11 @@ class RegrowCallback(Host, Callback):
         self._guest = Guest(recipe, options, settings=settings)
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
-        """What a clone is made with.
-
-        Args:
-            deep: Nothing in here has parameters of its own.
-
-        Returns:
-            The arguments by name.
-        """
+        """What a clone is made with, by name: nothing in here has parameters of its own."""
         return {"recipe": self.recipe, "settings": self.settings, **self.options}
 
     def set_params(self, **params: Any) -> Self:
-        """Change arguments, as a search does.
-
-        Args:
-            **params: By name.
-
-        Returns:
-            The callback.
-        """
+        """Change arguments, as a search does."""
         type(self).__init__(self, **{**self.get_params(), **params})
         return self
 
@@ -104,7 +86,3 @@ class RegrowCallback(Host, Callback):
                     per_epoch=self.batches_,
                 ),
             )
-
-    def on_train_end(self, net: Any, X: Any = None, y: Any = None, **others: Any) -> None:
-        """A ``fit`` ends."""
-        self._guest.end()

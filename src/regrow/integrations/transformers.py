@@ -29,10 +29,6 @@ class RegrowCallback(Host, TrainerCallback):
     ``train()``. Its state is in ``optimizer.pt`` of the trainer's own checkpoints, and is resumed bit for bit by
     ``train(resume_from_checkpoint=...)``. Length of the training and of an epoch are the trainer's.
 
-    Attributes:
-        report: What happened so far in the latest training; None before its first pass.
-        regrower: Of the latest ``train()``; None before its first pass.
-
     Args:
         recipe: A recipe, or its name.
         settings: Of a recipe that is given by name.
@@ -76,7 +72,3 @@ class RegrowCallback(Host, TrainerCallback):
                 per_epoch=math.ceil(batches / args.gradient_accumulation_steps) or None,
             ),
         )
-
-    def on_train_end(self, args: Any, state: Any, control: Any, **others: Any) -> None:
-        """A ``train()`` ends."""
-        self._guest.end()

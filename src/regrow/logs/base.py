@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import importlib
 import warnings
 from collections.abc import Callable, Mapping
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
-from regrow.errors import ConfigError, RegrowWarning
+from regrow.errors import ConfigError, MissingExtraError, RegrowWarning
 
 
 @runtime_checkable
@@ -64,12 +65,7 @@ class SafeLog:
         self.failed = False
 
     def write(self, step: int, values: Mapping[str, float]) -> None:
-        """Hand the numbers on, unless the log has failed before.
-
-        Args:
-            step: Optimizer steps made so far.
-            values: Numbers by name.
-        """
+        """Hand the numbers on, unless the log has failed before."""
         if self.failed:
             return
         try:
@@ -82,6 +78,14 @@ class SafeLog:
                 RegrowWarning,
                 stacklevel=2,
             )
+
+
+def needed(package: str, *, within: str = "") -> Any:
+    """What a log writes with: a package of an extra of the same name, or what is `within` and needs it."""
+    try:
+        return importlib.import_module(within or package)
+    except ImportError as error:
+        raise MissingExtraError(package, extra=package) from error
 
 
 def _name(log: object) -> str:

@@ -35,12 +35,7 @@ class CSVLog:
         self.path = Path(path)
 
     def write(self, step: int, values: Mapping[str, float]) -> None:
-        """Append the numbers.
-
-        Args:
-            step: Optimizer steps made so far.
-            values: Numbers by name.
-        """
+        """Append the numbers."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with self.path.open("a", newline="", encoding="utf-8") as file:
             lines = csv.writer(file, lineterminator="\n")

@@ -1,15 +1,12 @@
 """MLflowLog: numbers of a training for MLflow."""
 
-# mlflow is an extra, and not there where types are checked.
-# pyright: reportMissingImports=false
-
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
 from typing import Any, final
 
-from regrow.errors import MissingExtraError
+from regrow.logs.base import needed
 
 
 @final
@@ -26,20 +23,11 @@ class MLflowLog:
     """
 
     def __init__(self, run_id: str | None = None, *, client: Any = None) -> None:
-        try:
-            import mlflow  # noqa: PLC0415 # asked for just now
-        except ImportError as error:
-            raise MissingExtraError("mlflow", extra="mlflow") from error
-        self._mlflow = mlflow
+        self._mlflow = needed("mlflow")
         self._run, self._client = run_id, client
 
     def write(self, step: int, values: Mapping[str, float]) -> None:
-        """Write the numbers.
-
-        Args:
-            step: Optimizer steps made so far.
-            values: Numbers by name.
-        """
+        """Write the numbers."""
         # MLflow refuses names with other characters, such as those of a study's cells (train.lr=0.1).
         values = {re.sub(r"[^\w. :/-]", "_", name): value for name, value in values.items()}
         if self._client is None:

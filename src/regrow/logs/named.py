@@ -1,15 +1,12 @@
 """A log by its name, as the command line takes it."""
 
-# wandb and mlflow are extras, and not there where types are checked.
-# pyright: reportMissingImports=false
-
 from __future__ import annotations
 
 from typing import Any
 
 from regrow._named import FORM, imported, names_function
 from regrow.errors import ConfigError
-from regrow.logs.base import Log, Written
+from regrow.logs.base import Log, Written, needed
 
 KINDS = f"csv:FILE, tensorboard:FOLDER, wandb:PROJECT, mlflow:EXPERIMENT or {FORM}"
 """How a log is named."""
@@ -46,16 +43,12 @@ def log_named(name: str) -> Log | Written:
     if rest and kind == "wandb":
         from regrow.logs.wandb import WandbLog  # noqa: PLC0415
 
-        log = WandbLog()  # says what is missing
-        import wandb  # noqa: PLC0415
-
-        return log if wandb.run is not None else WandbLog(wandb.init(project=rest))
+        wandb = needed("wandb")
+        return WandbLog(None if wandb.run is not None else wandb.init(project=rest))
     if rest and kind == "mlflow":
         from regrow.logs.mlflow import MLflowLog  # noqa: PLC0415
 
-        MLflowLog()
-        import mlflow  # noqa: PLC0415
-
+        mlflow = needed("mlflow")
         mlflow.set_experiment(rest)
         return MLflowLog(mlflow.start_run().info.run_id)
     if names_function(name):

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from os import PathLike
 from typing import Any, final
 
-from regrow.errors import MissingExtraError
+from regrow.logs.base import needed
 
 
 @final
@@ -24,21 +24,12 @@ class TensorBoardLog:
     """
 
     def __init__(self, to: str | PathLike[str] | Any) -> None:
-        try:
-            from torch.utils.tensorboard import SummaryWriter  # noqa: PLC0415 # asked for just now
-        except ImportError as error:
-            raise MissingExtraError("tensorboard", extra="tensorboard") from error
-        self._make = SummaryWriter
+        self._make = needed("tensorboard", within="torch.utils.tensorboard").SummaryWriter
         self._folder = str(to) if isinstance(to, str | PathLike) else None
         self._writer: Any = None if self._folder is not None else to
 
     def write(self, step: int, values: Mapping[str, float]) -> None:
-        """Write the numbers.
-
-        Args:
-            step: Optimizer steps made so far.
-            values: Numbers by name.
-        """
+        """Write the numbers."""
         if self._writer is None:
             self._writer = self._make(self._folder)
         for name, value in values.items():

@@ -1,14 +1,12 @@
 """WandbLog: numbers of a training for Weights & Biases."""
 
-# wandb is an extra, and not there where types are checked.
-# pyright: reportMissingImports=false
-
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any, final
 
-from regrow.errors import ConfigError, MissingExtraError
+from regrow.errors import ConfigError
+from regrow.logs.base import needed
 
 
 @final
@@ -27,24 +25,12 @@ class WandbLog:
     """
 
     def __init__(self, run: Any = None) -> None:
-        try:
-            import wandb  # noqa: PLC0415 # asked for just now
-        except ImportError as error:
-            raise MissingExtraError("wandb", extra="wandb") from error
-        self._open = wandb
+        self._open = needed("wandb")
         self._run = run
         self._defined = False
 
     def write(self, step: int, values: Mapping[str, float]) -> None:
-        """Write the numbers.
-
-        Args:
-            step: Optimizer steps made so far.
-            values: Numbers by name.
-
-        Raises:
-            ConfigError: No run was given, and none is open.
-        """
+        """Write the numbers: refused where no run was given, and none is open."""
         run = self._open.run if self._run is None else self._run
         if run is None:
             raise ConfigError("no run is open: call wandb.init() before the training (WandbLog)")

@@ -76,17 +76,6 @@ class Network:
 
     # ---- lending
 
-    def optimizer_state(self) -> dict[str, Tensor]:
-        """The optimizer state of each entry, by name; empty where the recipe leaves it alone."""
-        if self._recipe.memory != "graft":
-            return {}
-        return {
-            f"{_STATE}.{name}.{key}": value
-            for name, tensor in self.tensors.items()
-            for key, value in self._state_of(tensor)
-            if isinstance(value, Tensor) and value.shape == tensor.shape and value.ndim
-        }
-
     @torch.no_grad()
     def measured(self) -> dict[str, Measurement]:
         """What each layer carries now, by its weight's name, in the order of the plan."""
@@ -105,8 +94,16 @@ class Network:
         }
 
     def lend(self) -> dict[str, Tensor]:
-        """All that the partner may take from, by name, alive."""
-        return {**self.tensors, **self.optimizer_state()}
+        """All that the partner may take from, by name, alive; the optimizer state of each entry, if it is grafted."""
+        lent = dict(self.tensors)
+        if self._recipe.memory == "graft":
+            lent |= {
+                f"{_STATE}.{name}.{key}": value
+                for name, tensor in self.tensors.items()
+                for key, value in self._state_of(tensor)
+                if isinstance(value, Tensor) and value.shape == tensor.shape and value.ndim
+            }
+        return lent
 
     def _rows(self, unit: Unit) -> Tensor:
         weight = self.tensors[unit.weight].detach()
@@ -125,7 +122,7 @@ class Network:
             lent.measured.get(unit.weight, nothing) if unit.weight in there else nothing
             for unit in units
         ]
-        kept = shares(
+        layers, kept = shares(
             self.plan,
             self._recipe.weigh,
             spread=self._spread,
@@ -141,7 +138,7 @@ class Network:
             partner=there,
             multiply=self._recipe.mode == "reference",
         )
-        blended = {name: share for name, share in kept.tensors.items() if name not in frozen}
+        blended = {name: share for name, share in kept.items() if name not in frozen}
         ways: dict[str, float] = {}
         mixed: list[tuple[Tensor, Tensor, Tensor]] = []
         for unit in units:
@@ -156,8 +153,8 @@ class Network:
             mixed.extend(self._state_to_mix(name, share, lent))
         mix_all_(mixed)
         if self._recipe.memory == "keep":
-            self._slow_weights_begin_at_the_blend_(kept.tensors)
-        layers: list[float] = kept.layers.tolist()
+            self._slow_weights_begin_at_the_blend_(kept)
+        of_units: list[float] = layers.tolist()
         return [
             Grafted(
                 layer=unit.name,
@@ -166,7 +163,7 @@ class Network:
                 partner_information=partner.information,
                 distance=_relative(ways[unit.weight], own.length + partner.length),
             )
-            for unit, share, own, partner in zip(units, layers, mine, theirs, strict=True)
+            for unit, share, own, partner in zip(units, of_units, mine, theirs, strict=True)
             if unit.weight in there
         ]
 

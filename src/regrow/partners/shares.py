@@ -21,17 +21,6 @@ from regrow.weighing import Weighing
 
 @final
 @dataclass(frozen=True, kw_only=True)
-class Shares:
-    """What one network keeps of its own."""
-
-    # One share a unit of the plan, float64 (U,): the mean over its filters where these have their own; nan where
-    # the unit is left alone.
-    layers: Tensor
-    tensors: Mapping[str, Tensor]  # by name, broadcasts to the tensor; only those that are blended
-
-
-@final
-@dataclass(frozen=True, kw_only=True)
 class Spread:
     """Which filters each entry of all claimed tensors sees, in one row; worked out once."""
 
@@ -71,8 +60,11 @@ def shares(
     own: Mapping[str, Tensor],
     partner: Mapping[str, Tensor],
     multiply: bool = False,
-) -> Shares:
-    """What each tensor keeps. Units without a finite share, and what goes with them, are left alone.
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """What each unit keeps of its own, and what each tensor that is blended, by name.
+
+    A unit's is the mean over its filters where these have their own. Units without a finite share, and what goes with
+    them, are left alone: theirs is nan.
 
     `information` is what the units carry, float64 (U,), and what they carry in the partner; nan where the partner has
     no such layer. By filter, `multiply` the shares of a weight's rows and columns, as the released code does, and leave
@@ -107,7 +99,7 @@ def shares(
         else:
             found[name] = half
     means = torch.stack([share.mean() for share in each]) if each else layers
-    return Shares(layers=means, tensors=found)
+    return means, found
 
 
 def _spoiled(tensors: Mapping[str, Tensor]) -> set[str]:

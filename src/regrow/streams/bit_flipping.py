@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
 from typing import Final
 
 import torch
@@ -40,9 +40,10 @@ def task(settings: BitFlipping, source: Source, *, seed: int, index: int) -> Tas
     periods = torch.arange(first, first + count, device="cpu") // flip_every
     slow = slow_bits(settings, seed=seed, last=int(periods[-1]))
     answers = _target(settings, seed=seed)
-    shown = torch.cat([slow[periods], _random_bits(settings, count, dice("bits", seed, index))], 1)
+    others = settings.bits - settings.flipping
+    shown = torch.cat([slow[periods], _bits(dice("bits", seed, index), count, others)], 1)
     still = slow[-1].expand(TESTED, -1)
-    tested = torch.cat([still, _random_bits(settings, TESTED, dice("test bits", seed, index))], 1)
+    tested = torch.cat([still, _bits(dice("test bits", seed, index), TESTED, others)], 1)
     device = source.x_train.device
     return Task(
         images=shown.view(count, 1, 1, settings.bits).to(device),
@@ -53,16 +54,12 @@ def task(settings: BitFlipping, source: Source, *, seed: int, index: int) -> Tas
 
 
 def slow_bits(settings: BitFlipping, *, seed: int, last: int) -> Tensor:
-    """The slow bits between two flips each: from before the first to behind the one numbered `last`, from 1.
-
-    Returns:
-        0 and 1, (last + 1, flipping).
-    """
-    drawn = [_bits(settings.flipping, dice("slow bits", seed))]
+    """The slow bits between two flips each, (last + 1, flipping): from before the first to behind the last."""
+    drawn = [_bits(dice("slow bits", seed), settings.flipping)]
     for flip in range(1, last + 1):
         numbers = dice("flip", seed, flip)
         if settings.form == "shipped":
-            drawn.append(_bits(settings.flipping, numbers))
+            drawn.append(_bits(numbers, settings.flipping))
             continue
         now = drawn[-1].clone()
         if settings.flipping:
@@ -72,39 +69,27 @@ def slow_bits(settings: BitFlipping, *, seed: int, last: int) -> Tensor:
     return torch.stack(drawn)
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class _Target:
+def _target(settings: BitFlipping, *, seed: int) -> Callable[[Tensor], Tensor]:
     """The network that is to be learnt."""
-
-    weights: Tensor  # of its units, 1 and -1, (units, bits)
-    above: Tensor  # what the weighted sum of a unit's bits must exceed, (units,)
-    outer: Tensor  # of its output, 1 and -1, (units,)
-    offset: Tensor  # of its output, 1 or -1
-
-    def __call__(self, bits: Tensor) -> Tensor:
-        """The answers, (n,): whole numbers, without rounding."""
-        on = bits @ self.weights.T > self.above
-        return on.to(bits.dtype) @ self.outer + self.offset
-
-
-def _target(settings: BitFlipping, *, seed: int) -> _Target:
     numbers, units, bits = dice("target", seed), settings.units, settings.bits
 
     def signs(*shape: int) -> Tensor:
-        return 2.0 * torch.randint(2, shape, generator=numbers, device="cpu") - 1.0
+        return 2.0 * _bits(numbers, *shape) - 1.0
 
     weights, bias = signs(units, bits), signs(units)
     negative = (bits - weights.sum(1)) / 2
     counted = negative + ((1 - bias) / 2 if settings.form == "article" else bias / 2)
     # In float64, so that a count that must be above its bound is not taken for equal to it.
     above = settings.beta * (bits + 1) - counted.double() - bias.double()
-    return _Target(weights=weights, above=above, outer=signs(units), offset=signs())
+    outer, offset = signs(units), signs()
+
+    def answers(bits: Tensor) -> Tensor:
+        """Whole numbers, (n,), without rounding."""
+        on = bits @ weights.T > above
+        return on.to(bits.dtype) @ outer + offset
+
+    return answers
 
 
-def _random_bits(settings: BitFlipping, count: int, numbers: torch.Generator) -> Tensor:
-    places = settings.bits - settings.flipping
-    return torch.randint(2, (count, places), generator=numbers, device="cpu").float()
-
-
-def _bits(count: int, numbers: torch.Generator) -> Tensor:
-    return torch.randint(2, (count,), generator=numbers, device="cpu").float()
+def _bits(numbers: torch.Generator, *shape: int) -> Tensor:
+    return torch.randint(2, shape, generator=numbers, device="cpu").float()

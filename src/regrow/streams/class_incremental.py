@@ -82,11 +82,10 @@ def chance(settings: ClassIncremental, source: Source) -> float:
     The share of the commonest class where all have arrived; before that 1 / classes, since which they are is the
     seed's.
     """
-    last = range(settings.tasks - settings.judged_tasks + 1, settings.tasks + 1)
+    most = int(source.y_test.bincount().max()) / len(source.y_test)
     reached: list[float] = []
-    for number in last:
+    for number in range(settings.tasks - settings.judged_tasks + 1, settings.tasks + 1):
         arrived = arriving(settings, source) * number
-        most = int(source.y_test.bincount().max()) / len(source.y_test)
         reached.append(most if arrived == len(source.classes) else 1 / arrived)
     return sum(reached) / len(reached)
 

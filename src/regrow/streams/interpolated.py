@@ -67,12 +67,8 @@ def order(
         sample   as the task has it with probability a_j, else as the last task has it
         blend    at level 1 + j L // M of L for j < M, else as the task has it
 
-    Args:
-        settings: What the study says of the stream.
-        places: Gives the order in which an epoch of the other kind meets so many images.
-        seed: Of the trial.
-        epoch: Counted from 1, over all tasks.
-        images: How many the task has, all that stands between it and the last one included.
+    `places` gives the order in which an epoch of the other kind meets so many images; `images` counts all that stands
+    between the task and the last one too.
     """
     if settings.task_of(epoch) == 1:
         return places(images)

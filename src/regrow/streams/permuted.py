@@ -12,14 +12,11 @@ from regrow.study.stream import Permuted
 def task(
     settings: Permuted, source: Source, *, seed: int, index: int, rule: int | None = None
 ) -> Task:
-    """Images drawn for the task, and the test images, with their pixels in the task's order, or in that of another.
+    """Images drawn for the task, and the test images, with their pixels in the task's order, or in that of task `rule`.
 
         new[..., p] = old[..., order[p]],    p over the H * W positions, row by row; the same in all channels
 
     The first task is permuted as well: all tasks are equally hard.
-
-    Args:
-        rule: Number of the task whose order it is; None: its own.
 
     Source:
         Goodfellow et al., "An Empirical Investigation of Catastrophic Forgetting in Gradient-Based Neural Networks",

@@ -11,12 +11,9 @@ from regrow.study.stream import PermutedLabels
 def task(
     settings: PermutedLabels, source: Source, *, seed: int, index: int, rule: int | None = None
 ) -> Task:
-    """Images drawn for the task; class k is called names[k] there, in training and in the test.
+    """Images drawn for the task; class k is called names[k] there, or in task `rule`, in training and in the test.
 
     What the hidden layers have learnt stays of use, only the output is to be learnt anew.
-
-    Args:
-        rule: Number of the task whose names they are; None: its own.
 
     Source:
         Elsayed, Mahmood, "Addressing Loss of Plasticity and Catastrophic Forgetting in Continual Learning", ICLR 2024

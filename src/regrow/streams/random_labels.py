@@ -11,13 +11,10 @@ from regrow.study.stream import RandomLabels
 def task(
     settings: RandomLabels, source: Source, *, seed: int, index: int, rule: int | None = None
 ) -> Task:
-    """The images of the seed, with labels of the task; it is tested on what it is trained on.
+    """The images of the seed, with labels of the task or of task `rule`; it is tested on what it is trained on.
 
     Each task must be learnt by heart, and none is easier than another: whatever is lost from task to task is the
     network's ability to learn.
-
-    Args:
-        rule: Number of the task whose labels they are; None: its own.
 
     Source:
         Lyle, Rowland, Dabney, "Understanding and Preventing Capacity Loss in Reinforcement Learning", ICLR 2022;

@@ -38,11 +38,7 @@ def explained(path: Place, what: str) -> Generator[None]:
 
 @contextmanager
 def folder_held(folder: Path) -> Generator[None]:
-    """Hold a folder for one run; the lock ends with the process, however it ends.
-
-    Edge cases:
-        An OSError where it cannot be locked or written.
-    """
+    """Hold a folder for one run; the lock ends with the process, however it ends."""
     # Whose it is stands in a file of its own: some systems do not let others read a locked one.
     holder = folder / ".pid"
     lock = FileLock(folder / ".lock", thread_local=False)

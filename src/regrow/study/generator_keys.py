@@ -15,9 +15,5 @@ def generator_key(purpose: str, seed: int, index: int) -> int:
 
 
 def partner_seed(seed: int, place: int) -> int:
-    """The seed of one of several networks of a trial.
-
-    Returns:
-        For the first the trial's own, so that it is paired with the single networks of other arms.
-    """
+    """The seed of one of several networks of a trial; the first is paired with the single networks of other arms."""
     return seed if place == 0 else generator_key("partner", seed, place)

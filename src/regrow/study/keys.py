@@ -32,13 +32,7 @@ def set_key(found: dict[str, Any], key: str, value: object, *, where: str) -> No
 
 
 def path_of(found: Mapping[str, Any], key: str, *, where: str) -> tuple[str, ...]:
-    """Where in a study a dotted key leads.
-
-    Args:
-        found: The study as plain data; its arms tell labels from other words.
-
-    Returns:
-        The names of the tables, and of the entry in the last of them.
+    """Where a dotted key leads in a study as plain data, whose arms tell labels from other words.
 
     Examples:
         >>> path_of({"arms": {"redo": {}}}, "redo.threshold", where="here")

@@ -35,10 +35,7 @@ TRAINING_LATER: Final[Mapping[str, object]] = {
 
 
 def without(settings: Mapping[str, object], later: Mapping[str, object]) -> dict[str, object]:
-    """The settings that tell something from what it was before some of them were there.
-
-    Args:
-        later: Those that came later, and what says the same as their absence.
+    """The settings but those of later date that say what their absence says.
 
     Examples:
         >>> without({"lr": 0.1, "anneal_epochs": 0}, TRAINING_LATER)

@@ -51,11 +51,7 @@ def mistakes(
     where: str = "",
     prefix: tuple[str, ...] = (),
 ) -> list[str]:
-    """What is wrong with plain data: ``file: key: what must hold, got what``.
-
-    Args:
-        where: Name of the file or of the command line; empty: left out.
-    """
+    """What is wrong with plain data: ``file: key: what must hold, got what``; an empty `where` is left out."""
     details = error.errors(include_url=False)
     return list(dict.fromkeys(_line(detail, where, root, prefix=prefix) for detail in details))
 

@@ -22,7 +22,7 @@ from regrow.study.grouped import grouped
 from regrow.study.records import DETAILS, ArmRecord, Trial
 from regrow.study.relations import arm_records
 from regrow.study.store import BEFORE, DATABASE, SCHEMA_VERSION
-from regrow.study.tables import select, table_of
+from regrow.study.tables import select
 from regrow.study.views import Views
 
 if TYPE_CHECKING:
@@ -89,15 +89,10 @@ class Results(Views):
 
 
 def read_folder(folder: Path, *, facts: Callable[[str], RecipeInfo]) -> Results:
-    """Read a run's folder, finished or not, without changing anything in it.
+    """Read a run's folder as it is at this moment, between two of its trials, without changing anything in it.
 
-    Args:
-        facts: How a recipe is compared, by its name: asked of folders of version 3 alone, which do not say how
-            their arms stand to each other.
-
-    Returns:
-        Its results at this moment; a run that is still going is read between two of its trials. Of a large sweep the
-        trials alone: no other records.
+    `facts`, how a recipe is compared, is asked of folders of version 3 alone, which do not say how their arms stand to
+    each other. Of a large sweep the trials alone are read: no other records.
     """
     file = folder / DATABASE
     if not file.is_file():
@@ -121,9 +116,6 @@ def read_folder(folder: Path, *, facts: Callable[[str], RecipeInfo]) -> Results:
         # A large sweep's report shows final accuracies alone: its epochs, millions of rows, stay where they are.
         sweep = find_sweep(asked)
         kinds = () if sweep is not None and sweep.large else DETAILS
-        there = {row[0] for row in database.execute("SELECT name FROM sqlite_master")}
-        tables = {record: table_of(record) for record in kinds}
-        kinds = [r for r, own in tables.items() if not own.later or own.name in there]
         details = {record: select(database, record) for record in kinds}
     return Results(
         folder=folder,
@@ -213,6 +205,5 @@ def _natural(name: str) -> list[tuple[int, float, str]]:
     """Sort key by which lr=0.05 comes before lr=0.5 before lr=2, and 1e-12 before 1e-8."""
     parts = re.split(r"(\d+(?:\.\d+)?(?:[eE][+-]?\d+)?)", name)
     return [
-        (1, float(part), "") if odd else (0, 0.0, part)
-        for part, odd in ((part, index % 2) for index, part in enumerate(parts))
+        (1, float(part), "") if index % 2 else (0, 0.0, part) for index, part in enumerate(parts)
     ]

@@ -89,10 +89,6 @@ def is_failed(accuracy: float | None, *, majority_share: float) -> bool:
 
     failed = accuracy is missing, or accuracy - majority_share <= 0.02.
 
-    Args:
-        accuracy: Test accuracy after the last epoch, 0 to 1; None or NaN when there is none.
-        majority_share: Share of the commonest class in the test set, 0 to 1.
-
     Examples:
         >>> is_failed(0.52, majority_share=0.5), is_failed(0.53, majority_share=0.5)
         (True, False)
@@ -113,19 +109,10 @@ def summary(
     diverged: Collection[int] = (),
     lower: bool = False,
 ) -> ArmSummary:
-    """Summarise one arm over its seeds, failures counted and crashes named.
+    """Summarise one arm over its seeds, failures counted and crashes named; accuracies by seed, None for a crash.
 
-    A mean alone hides a lottery: the worst seed and the number of failed seeds stand beside it.
-
-    Args:
-        accuracies: Seed to test accuracy after the last epoch, 0 to 1; None where a trial crashed.
-        majority_share: Share of the commonest class in the test set, 0 to 1.
-        lower: They are no accuracies but errors, at least 0, of which the lowest is the best; only who diverged or
-            crashed has failed.
-
-    Edge cases:
-        No seed: zero counts, no numbers. One seed: no standard deviation. A seed in `diverged`
-        that has no entry in `accuracies` is not counted.
+    A mean alone hides a lottery: the worst seed and the number of failed seeds stand beside it. With `lower` they are
+    no accuracies but errors, at least 0, of which the lowest is the best; only who diverged or crashed has failed.
 
     Examples:
         >>> found = summary({0: 0.5, 1: 0.9, 2: None}, majority_share=0.5)
@@ -159,22 +146,10 @@ def paired(
 ) -> PairedComparison:
     """Compare two arms seed by seed: difference a - b with its interval, and the failures.
 
-    Trials of one seed start from the same weights and see the same batches, so the difference
-    within a seed is free of most of the spread between seeds. The interval is the bias-corrected
-    and accelerated bootstrap of the mean difference, with a fixed stream of random numbers.
-
-    Args:
-        a: Seed to test accuracy of the arm under test, 0 to 1; None where a trial crashed.
-        majority_share: Share of the commonest class in the test set, 0 to 1.
-        lower: They are no accuracies but errors: the lower one of a pair wins, and only who diverged or crashed has
-            failed. The difference is a - b all the same.
-
-    Returns:
-        The comparison. A pair with a crashed trial counts among the failures only.
-
-    Edge cases:
-        No common seed: zero counts, None elsewhere. One pair: no interval. Equal differences: an
-        interval of no width. No seed failed in one arm alone: McNemar p = 1.
+    Trials of one seed start from the same weights and see the same batches, so the difference within a seed is free of
+    most of the spread between seeds. The interval is the bias-corrected and accelerated bootstrap of the mean
+    difference, with a fixed stream of random numbers. A pair with a crashed trial counts among the failures only. With
+    `lower` they are errors, as in `summary`: the lower one of a pair wins. The difference is a - b all the same.
 
     Source:
         Efron, "Better bootstrap confidence intervals", JASA 1987. Wilcoxon, "Individual comparisons
@@ -324,9 +299,9 @@ def _interval(
 def _signed_rank_p(difference: _Floats) -> float | None:
     """Exact two-sided p of Wilcoxon's signed-rank test, zeros left out, ties given mid-ranks.
 
-    Test sets are small and accuracies repeat, so ties are the rule; the usual switch to a normal
-    approximation is poor at the sizes of such studies. The distribution of the rank sum under
-    random signs is built one pair after the other; ranks are doubled to make mid-ranks whole.
+    Test sets are small and accuracies repeat, so ties are the rule; the usual switch to a normal approximation is poor
+    at the sizes of such studies. The distribution of the rank sum under random signs is built one pair after the other;
+    ranks are doubled to make mid-ranks whole.
     """
     nonzero = difference[difference != 0]
     if nonzero.size < FEWEST_PAIRS:

@@ -40,11 +40,8 @@ EFFORT_EVERY_S: Final = 1.0
 class Store:
     """A results folder, open for one run at a time.
 
-    Edge cases:
-        A StoreError when the folder cannot be written, another run holds it, it is damaged, or it
-        belongs to another study (the message says which settings differ). The same study with more
-        seeds goes on with the new ones. Fewer seeds is another study: the trials of the others would
-        be in the folder and not in the study.
+    The same study with more seeds goes on with the new ones. Fewer seeds is another study: the trials of the others
+    would be in the folder and not in the study.
     """
 
     def __init__(
@@ -159,11 +156,7 @@ class Store:
             return dict(self._connection.execute("SELECT trial, status FROM trials"))
 
     def accuracies(self) -> dict[str, float | None]:
-        """What trials are judged by so far: test accuracies, or errors where numbers are learnt.
-
-        Returns:
-            Accuracy by trial, for every trial that ended; None for a crash.
-        """
+        """What ended trials are judged by: test accuracies, or errors where numbers are learnt; None for a crash."""
         stream = stream_in(self._document)
         number = "test_accuracy"
         if stream is not None and stream.loss == "squared":
@@ -180,11 +173,7 @@ class Store:
         return [(*place, tuple(each.filter for each in own)) for place, own in by_place.items()]
 
     def write(self, *results: TrialResult, finished_at: str) -> None:
-        """Keep trials that ended, all of them whole or none, and remove nothing.
-
-        Edge cases:
-            A StoreError when they cannot be written or one is there already. What was there is untouched.
-        """
+        """Keep trials that ended, all of them whole or none; refused if one is there already. What was there stays."""
         with self._said("cannot be written"), self._transaction():
             for result in results:
                 insert(self._connection, [result.row(finished_at=finished_at)])
@@ -222,11 +211,7 @@ class Store:
         return checkpoint_path(self.checkpoints, trial)
 
     def weights(self, trial: str) -> Place:
-        """Where the final weights of a trial lie, if they are kept.
-
-        Returns:
-            A readable file name, made unique by a hash; its folder is made when the first weights are written.
-        """
+        """Where the final weights of a trial lie, if they are kept; the folder is made when the first are written."""
         return self._files / WEIGHTS / f"{file_stem(trial)}.pt"
 
     def sweep(self) -> None:
@@ -277,11 +262,7 @@ class Store:
 
 
 def engine_of(folder: Path) -> EngineName | None:
-    """The engine that a folder's results were made with.
-
-    Returns:
-        The engine; None where nothing is there that can be read: opening the store then says what is wrong.
-    """
+    """The engine that a folder's results were made with; None where nothing can be read: `Store` says what is wrong."""
     path = folder / DATABASE
     if not path.is_file():
         return None

@@ -66,7 +66,8 @@ def create(record: type) -> str:
     found = _TABLES[record]
     columns = ["trial TEXT NOT NULL REFERENCES trials"] if found.of_trial else []
     columns += map(_declared, _columns(record))
-    return f"CREATE TABLE IF NOT EXISTS {found.name} ({', '.join(columns)}, PRIMARY KEY ({_key(found)}))"
+    key = ", ".join(("trial", *found.key) if found.of_trial else found.key)
+    return f"CREATE TABLE IF NOT EXISTS {found.name} ({', '.join(columns)}, PRIMARY KEY ({key}))"
 
 
 def complete(connection: sqlite3.Connection, record: type) -> None:
@@ -94,6 +95,8 @@ def select(
 ) -> dict[str, tuple[Record, ...]]:
     """Read records in the order in which they were written, by trial; all under "" that belong to none."""
     found, there = _TABLES[record], _there(connection, record)
+    if found.later and not there:
+        return {}
     columns = [column for column in _columns(record) if column.name in there]
     first = "trial" if found.of_trial else "''"
     names = ", ".join((first, *(column.name for column in columns)))
@@ -120,10 +123,6 @@ def _there(connection: sqlite3.Connection, record: type) -> set[str]:
 
 def _declared(column: _Column) -> str:
     return f"{column.name} {_KINDS[column.kind]}{'' if column.optional else ' NOT NULL'}"
-
-
-def _key(found: Table) -> str:
-    return ", ".join((*(("trial",) if found.of_trial else ()), *found.key))
 
 
 @cache

@@ -58,13 +58,7 @@ class TaskStream(Part):
         return math.ceil(self.tasks / 10)
 
     def task_of(self, epoch: int) -> int:
-        """The task that an epoch is in, both counted from 1.
-
-        Examples:
-            >>> stream = TaskStream(tasks=3, epochs=2)
-            >>> [stream.task_of(epoch) for epoch in range(1, 7)]
-            [1, 1, 2, 2, 3, 3]
-        """
+        """The task that an epoch is in, both counted from 1."""
         return (epoch - 1) // self.epochs_per_task + 1
 
     def ends_task(self, epoch: int) -> bool:

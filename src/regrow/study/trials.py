@@ -89,12 +89,7 @@ class TrialSpec:
 
 
 def trial_name(cell: str, label: str, seed: int) -> str:
-    """The name of a trial.
-
-    Examples:
-        >>> trial_name("base", "randomout", 3)
-        'base/randomout/seed3'
-    """
+    """The name of a trial, such as ``base/randomout/seed3``."""
     return f"{cell}/{label}/seed{seed}"
 
 
@@ -216,11 +211,7 @@ def _teachers(arm: Arm, *, model: ModelChoice) -> tuple[TeacherSpec, ...]:
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """All that follows from a study before anything is trained.
-
-    Edge cases:
-        What does not fit is a ConfigError when it is first asked for: `cells` asks for all of it.
-    """
+    """All that follows from a study before anything is trained; `cells` refuses all that does not fit."""
 
     study: Study  # as it was written
     known: Known  # what it may name

@@ -23,6 +23,7 @@ from regrow.study.records import (
 )
 
 Record = TypeVar("Record")
+Seen = TypeVar("Seen")
 
 BELOW: Final = {"below_1": "1", "below_0_1": "0.1", "below_0_01": "0.01", "below_0_001": "0.001"}
 """The l1 norm under which a filter counts as invalid, the paper's four, by the field of `WeightRecord`."""
@@ -77,10 +78,16 @@ class Views:
         """The records of one class by trial, in the order in which they were written; absent without any."""
         return self.details.get(record, {})
 
+    def _each(
+        self, record: type[Record], seen: Callable[[tuple[Record, ...]], Seen]
+    ) -> dict[str, Seen]:
+        """What is seen in the records of one class, by trial."""
+        return {trial: seen(own) for trial, own in self.of(record).items()}
+
     @cached_property
     def accuracies(self) -> dict[str, dict[int, float]]:
         """Test accuracy by trial and epoch; epochs without an evaluation are absent."""
-        return {trial: _accuracies(own) for trial, own in self.of(EpochRecord).items()}
+        return self._each(EpochRecord, _accuracies)
 
     @property
     def renewals(self) -> Mapping[str, tuple[RenewalRecord, ...]]:
@@ -90,10 +97,7 @@ class Views:
     @cached_property
     def layers(self) -> dict[str, dict[str, int]]:
         """Number of filters of each watched layer, in the network's order."""
-        return {
-            trial: {each.layer: each.filters for each in own}
-            for trial, own in self.of(LayerRecord).items()
-        }
+        return self._each(LayerRecord, lambda own: {each.layer: each.filters for each in own})
 
     @cached_property
     def overlaps(self) -> dict[str, dict[str, dict[int, float]]]:
@@ -118,7 +122,8 @@ class Views:
     def drops(self) -> dict[str, tuple[Drop, ...]]:
         """Times out of the network: of filters that came back, then of those that did not."""
         found = {
-            trial: tuple(map(_drop, filter(_left, own))) for trial, own in self._picked.items()
+            trial: tuple(_drop(each) for each in own if each.dropped is not None)
+            for trial, own in self._picked.items()
         }
         return {trial: drops for trial, drops in found.items() if drops}
 
@@ -136,29 +141,19 @@ class Views:
     @cached_property
     def partners(self) -> dict[str, tuple[Partner, ...]]:
         """The networks of a trial that has several, in their order."""
-        return {
-            trial: tuple(
-                Partner(number=number, lr=epochs[-1].lr, accuracies=_accuracies(epochs))
-                for number, epochs in sorted(grouped(own, lambda each: each.partner).items())
-            )
-            for trial, own in self.of(PartnerRecord).items()
-        }
+        return self._each(PartnerRecord, _partners)
 
     @cached_property
     def together(self) -> dict[str, dict[str, float]]:
         """What they are worth as one: "ensemble", "mean weights" and "best" to a test accuracy."""
-        return {
-            trial: {each.how: each.test_accuracy for each in own}
-            for trial, own in self.of(TogetherRecord).items()
-        }
+        return self._each(
+            TogetherRecord, lambda own: {each.how: each.test_accuracy for each in own}
+        )
 
     @cached_property
     def grafts(self) -> dict[str, dict[str, list[GraftRecord]]]:
         """Layer to what the networks took from each other there, in order."""
-        return {
-            trial: grouped(own, lambda each: each.layer)
-            for trial, own in self.of(GraftRecord).items()
-        }
+        return self._each(GraftRecord, lambda own: grouped(own, attrgetter("layer")))
 
     @cached_property
     def carried(self) -> dict[str, tuple[Carried, ...]]:
@@ -169,6 +164,13 @@ class Views:
             filters = self.layers.get(trial, {})
             found[trial] = tuple(_carried(by_network[key], filters) for key in sorted(by_network))
         return found
+
+
+def _partners(records: Iterable[PartnerRecord]) -> tuple[Partner, ...]:
+    return tuple(
+        Partner(number=number, lr=epochs[-1].lr, accuracies=_accuracies(epochs))
+        for number, epochs in sorted(grouped(records, attrgetter("partner")).items())
+    )
 
 
 def _accuracies(records: Iterable[EpochRecord | PartnerRecord]) -> dict[int, float]:
@@ -188,10 +190,6 @@ def _by_layer(
             if known:
                 found.setdefault(trial, {}).setdefault(layer, {})[epoch] = fmean(known)
     return found
-
-
-def _left(record: RenewalRecord | RestingRecord) -> bool:
-    return record.dropped is not None
 
 
 def _drop(record: RenewalRecord | RestingRecord) -> Drop:
