@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import sqlite3
-from dataclasses import astuple, dataclass, fields, replace
+from dataclasses import astuple, fields, replace
 from typing import Any, Literal
 
 import pytest
@@ -14,7 +14,6 @@ from regrow.study.tables import complete, create, insert, select, table, table_o
 
 
 @table("everything", key="text", of_trial=False)
-@dataclass(frozen=True, kw_only=True)
 class Everything:
     text: str
     word: Literal["a", "b"] = "a"
@@ -80,24 +79,22 @@ def test_a_whole_number_for_a_number_is_read_as_a_number() -> None:
 
 def test_records_of_trials_are_read_by_trial_in_their_order() -> None:
     @table("points", key="at")
-    @dataclass(frozen=True)
     class Point:
         at: int
 
     database = sqlite3.connect(":memory:")
     database.execute("CREATE TABLE trials (trial TEXT PRIMARY KEY)")
     database.execute(create(Point))
-    insert(database, [Point(3), Point(1)], trial="b")
-    insert(database, [Point(2)], trial="a")
-    assert select(database, Point) == {"b": (Point(3), Point(1)), "a": (Point(2),)}
-    assert select(database, Point, trial="b") == {"b": (Point(3), Point(1))}
+    insert(database, [Point(at=3), Point(at=1)], trial="b")
+    insert(database, [Point(at=2)], trial="a")
+    assert select(database, Point) == {"b": (Point(at=3), Point(at=1)), "a": (Point(at=2),)}
+    assert select(database, Point, trial="b") == {"b": (Point(at=3), Point(at=1))}
     with pytest.raises(sqlite3.IntegrityError, match="UNIQUE"):
-        insert(database, [Point(2)], trial="a")
+        insert(database, [Point(at=2)], trial="a")
 
 
 def test_columns_of_later_date_are_what_was_so_before_until_they_are_added() -> None:
     @table("points", key="at", of_trial=False)
-    @dataclass(frozen=True)
     class Point:
         at: int
         height: float | None = None
@@ -105,18 +102,18 @@ def test_columns_of_later_date_are_what_was_so_before_until_they_are_added() -> 
     database = sqlite3.connect(":memory:")
     database.execute("CREATE TABLE points (at INTEGER NOT NULL, PRIMARY KEY (at))")
     database.execute("INSERT INTO points VALUES (1)")
-    assert select(database, Point) == {"": (Point(1),)}
+    assert select(database, Point) == {"": (Point(at=1),)}
     with pytest.raises(sqlite3.OperationalError, match="no column named height"):
-        insert(database, [Point(2, 0.5)])
+        insert(database, [Point(at=2, height=0.5)])
     complete(database, Point)
     complete(database, Point)
-    insert(database, [Point(2, 0.5)])
-    assert select(database, Point) == {"": (Point(1), Point(2, 0.5))}
+    insert(database, [Point(at=2, height=0.5)])
+    assert select(database, Point) == {"": (Point(at=1), Point(at=2, height=0.5))}
 
 
 @pytest.mark.parametrize("kind", [dict[str, int], int | str, list[int]])
 def test_a_field_that_is_no_column_is_refused(kind: Any) -> None:
-    record = dataclass(type("Odd", (), {"__annotations__": {"odd": kind}}))
+    record = type("Odd", (), {"__annotations__": {"odd": kind}})
     with pytest.raises(TypeError, match="odd: a column"):
         create(table("odd", key="odd")(record))
 

@@ -34,8 +34,6 @@ from regrow.study.stream import BitFlipping, refuse_beside_stream
 if TYPE_CHECKING:
     from regrow.compose import RecipeInfo
 
-Point = tuple[tuple[str, object], ...]
-
 _TAKEN_OVER = ("model", "data", "teachers", "teacher_digests", "distillation")
 
 OF_AN_ARM = frozenset({"scale"})
@@ -55,8 +53,10 @@ def cells(study: Study, *, complete: Callable[[Study, str], Study], where: str) 
     base = study.model_dump(exclude={"grid"})
     if study.stream is not None:
         del base["train"]["epochs"]  # the stream says it, in each cell its own
+    _refuse_values(study, where=where)
+    axes = [[(key, value) for value in values] for key, values in study.grid.items()]
     found: dict[str, Cell] = {}
-    for point in _points(study, where=where):
+    for point in itertools.product(*axes):
         document = deepcopy(base)
         for key, value in point:
             set_key(document, key, value, where=f'{where}: grid."{key}"')
@@ -68,8 +68,8 @@ def cells(study: Study, *, complete: Callable[[Study, str], Study], where: str) 
     return tuple(found.values())
 
 
-def _points(study: Study, *, where: str) -> list[Point]:
-    """Its values at every point; only scalars can stand in a cell's name."""
+def _refuse_values(study: Study, *, where: str) -> None:
+    """Refuse an empty axis of the grid; only scalars can stand in a cell's name."""
     for key, values in study.grid.items():
         place = f'{where}: grid."{key}"'
         if not values:
@@ -79,8 +79,6 @@ def _points(study: Study, *, where: str) -> list[Point]:
                 raise ConfigError(
                     f"{place}: must list texts, numbers, true or false, got {value!r}"
                 )
-    axes = [[(key, value) for value in values] for key, values in study.grid.items()]
-    return list(itertools.product(*axes))
 
 
 def complete(study: Study, known: Known, *, where: str) -> Study:
@@ -165,14 +163,8 @@ def _completed(
     training = training_of(study, label, arm, where=where)
     where = f"{where}: arms.{label}"
     if study.stream is not None:
-        refuse_beside_stream(
-            study.stream,
-            training,
-            recipe=arm.recipe,
-            networks=facts[label].partners,
-            teachers=bool(arm.teachers),
-            where=where,
-        )
+        networks = facts[label].partners
+        refuse_beside_stream(study.stream, arm, training, networks=networks, where=where)
     if facts[label].role in CONTROLS:
         like = _partner(facts, arm, where=where)
         partner, shared = study.arms[like], known.recipes.settings(arm.recipe)

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from regrow.study.document import Study
-from regrow.study.keys import flat
+from regrow.study.keys import MISSING, flat
 from regrow.study.known import Known
 from regrow.study.later import TRAINING_LATER, distinguishing, without
 
@@ -45,13 +45,10 @@ def differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> list[str]:
         ['train.lr: 0.1 there, 0.2 here']
     """
     flat_there, flat_here = flat(there), flat(here)
-    nothing = object()
-
-    def told(flat: Mapping[str, object], key: str) -> str:
-        return repr(flat[key]) if key in flat else "nothing"
-
-    return [
-        f"{key}: {told(flat_there, key)} there, {told(flat_here, key)} here"
-        for key in dict.fromkeys([*flat_there, *flat_here])
-        if flat_there.get(key, nothing) != flat_here.get(key, nothing)
-    ]
+    found: list[str] = []
+    for key in {**flat_there, **flat_here}:
+        before, now = flat_there.get(key, MISSING), flat_here.get(key, MISSING)
+        if before != now:
+            told = ("nothing" if each is MISSING else repr(each) for each in (before, now))
+            found.append("{}: {} there, {} here".format(key, *told))
+    return found

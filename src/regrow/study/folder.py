@@ -7,7 +7,7 @@ import os
 import re
 import sqlite3
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -34,6 +34,27 @@ def explained(path: Place, what: str) -> Generator[None]:
         raise StoreError(f"{path}: {what}: {error}") from error
     except (KeyError, ValueError) as error:
         raise StoreError(f"{path}: its records are damaged: {error!r}") from error
+
+
+@contextmanager
+def reading(file: Path) -> Generator[sqlite3.Connection]:
+    """One read transaction, so that a run that goes on meanwhile cannot show two states."""
+    # Every reader of a WAL database writes beside it, and only one that may write tidies up after
+    # itself. Where nobody may write and no log is pending, the file alone is the whole truth.
+    log = file.with_name(file.name + "-wal")
+    pending = log.is_file() and log.stat().st_size > 0
+    writable = os.access(file.parent, os.W_OK) and os.access(file, os.W_OK)
+    mode = "rw" if writable else "ro" if pending else "ro&immutable=1"
+    address = f"{file.absolute().as_uri()}?mode={mode}"
+    try:
+        with closing(sqlite3.connect(address, uri=True, timeout=30)) as database:
+            database.execute("PRAGMA query_only = ON")
+            database.execute("BEGIN")
+            yield database
+    except sqlite3.Error as error:
+        raise StoreError(
+            f"{file}: must be a results file of regrow, and cannot be read as one: {error}"
+        ) from error
 
 
 @contextmanager

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from regrow.study.tables import table
 
 
 @table("partners", key="epoch partner")
-@dataclass(frozen=True, kw_only=True, slots=True)
 class PartnerRecord:
     """The metrics of one of several networks after one epoch; None as in `EpochRecord`."""
 
@@ -22,7 +19,6 @@ class PartnerRecord:
 
 
 @table("together", key="how")
-@dataclass(frozen=True, kw_only=True, slots=True)
 class TogetherRecord:
     """What several networks are worth as one, at the end."""
 
@@ -32,7 +28,6 @@ class TogetherRecord:
 
 
 @table("grafts", key="step partner layer")
-@dataclass(frozen=True, kw_only=True, slots=True)
 class GraftRecord:
     """One layer of one network that took a share of its partner's weights; None where a number is not finite."""
 

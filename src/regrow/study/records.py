@@ -19,7 +19,6 @@ Status = Literal["finished", "diverged", "crashed"]
 
 
 @table("arms", key="cell label", of_trial=False)
-@dataclass(frozen=True, kw_only=True, slots=True)
 class ArmRecord:
     """One arm in one cell as it stands to the others, resolved when the study begins."""
 
@@ -46,7 +45,6 @@ class ArmRecord:
 
 
 @table("trials", key="trial", of_trial=False)
-@dataclass(frozen=True, kw_only=True)
 class Trial:
     """A trial that ended, in one row; metrics are those of its last epoch, accuracies fractions.
 
@@ -77,7 +75,6 @@ class Trial:
 
 
 @table("epochs", key="epoch")
-@dataclass(frozen=True, kw_only=True, slots=True)
 class EpochRecord:
     """The metrics of one epoch; None where a number is not finite or was not measured."""
 
@@ -90,7 +87,6 @@ class EpochRecord:
 
 
 @table("renewals", key="step layer filter")
-@dataclass(frozen=True, kw_only=True, slots=True)
 class RenewalRecord:
     """One renewed filter."""
 
@@ -106,7 +102,6 @@ class RenewalRecord:
 
 
 @table("layers", key="layer")
-@dataclass(frozen=True, kw_only=True, slots=True)
 class LayerRecord:
     """One layer that a recipe or a diagnostic watches, in the network's order."""
 
@@ -115,7 +110,6 @@ class LayerRecord:
 
 
 @table("resting", key="layer filter")
-@dataclass(frozen=True, kw_only=True, slots=True)
 class RestingRecord:
     """One filter that was out of the network when the training ended."""
 
@@ -125,7 +119,6 @@ class RestingRecord:
 
 
 @table("overlaps", key="epoch layer")
-@dataclass(frozen=True, kw_only=True, slots=True)
 class OverlapRecord:
     """How the filters of one layer overlap after one epoch."""
 
@@ -138,7 +131,6 @@ class OverlapRecord:
 
 
 @table("correlations", key="epoch ranking")
-@dataclass(frozen=True, kw_only=True, slots=True)
 class CorrelationRecord:
     """How well one ranking of the filters agrees with the oracle's after one epoch."""
 
@@ -151,7 +143,6 @@ class CorrelationRecord:
 
 
 @table("weights", key="epoch partner layer")
-@dataclass(frozen=True, kw_only=True, slots=True)
 class WeightRecord:
     """What the weights of one layer carry after one epoch."""
 

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import sqlite3
-from collections.abc import Callable, Generator, Mapping
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from operator import attrgetter
@@ -18,6 +16,7 @@ from regrow.errors import ConfigError, StoreError
 from regrow.study.asked import Asked, Sweep, find_sweep
 from regrow.study.cells import Cell, cells
 from regrow.study.document import check_document
+from regrow.study.folder import reading
 from regrow.study.grouped import grouped
 from regrow.study.records import DETAILS, ArmRecord, Trial
 from regrow.study.relations import arm_records
@@ -97,7 +96,7 @@ def read_folder(folder: Path, *, facts: Callable[[str], RecipeInfo]) -> Results:
     file = folder / DATABASE
     if not file.is_file():
         raise StoreError(f"{folder}: must hold {DATABASE}, written by regrow run; there is none")
-    with _reading(file) as database:
+    with reading(file) as database:
         meta = {str(key): str(value) for key, value in database.execute("SELECT * FROM meta")}
         version = meta.get("schema_version")
         if version not in {BEFORE, SCHEMA_VERSION}:
@@ -127,27 +126,6 @@ def read_folder(folder: Path, *, facts: Callable[[str], RecipeInfo]) -> Results:
         trained=int(meta["trained_network_epochs"]) if "trained_network_epochs" in meta else None,
         engine=str(_document(meta, "fingerprint_document", file).get("engine", "modules")),
     )
-
-
-@contextmanager
-def _reading(file: Path) -> Generator[sqlite3.Connection]:
-    """One read transaction, so that a run that goes on meanwhile cannot show two states."""
-    # Every reader of a WAL database writes beside it, and only one that may write tidies up after
-    # itself. Where nobody may write and no log is pending, the file alone is the whole truth.
-    log = file.with_name(file.name + "-wal")
-    pending = log.is_file() and log.stat().st_size > 0
-    writable = os.access(file.parent, os.W_OK) and os.access(file, os.W_OK)
-    mode = "rw" if writable else "ro" if pending else "ro&immutable=1"
-    address = f"{file.absolute().as_uri()}?mode={mode}"
-    try:
-        with closing(sqlite3.connect(address, uri=True, timeout=30)) as database:
-            database.execute("PRAGMA query_only = ON")
-            database.execute("BEGIN")
-            yield database
-    except sqlite3.Error as error:
-        raise StoreError(
-            f"{file}: must be a results file of regrow, and cannot be read as one: {error}"
-        ) from error
 
 
 def _document(meta: Mapping[str, str], key: str, file: Path) -> dict[str, Any]:

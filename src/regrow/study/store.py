@@ -18,7 +18,7 @@ from regrow._whole import write_whole
 from regrow.errors import StoreError
 from regrow.study.document import EngineName
 from regrow.study.fingerprint import differences, fingerprint
-from regrow.study.folder import checkpoint_path, explained, file_stem, folder_held
+from regrow.study.folder import checkpoint_path, explained, file_stem, folder_held, reading
 from regrow.study.grouped import grouped
 from regrow.study.records import DETAILS, ArmRecord, RenewalRecord, Trial, TrialResult
 from regrow.study.storage import Place
@@ -267,12 +267,10 @@ def engine_of(folder: Path) -> EngineName | None:
     if not path.is_file():
         return None
     try:
-        with contextlib.closing(
-            sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)
-        ) as connection:
+        with reading(path) as database:
             query = "SELECT value FROM meta WHERE key = 'fingerprint_document'"
-            row = connection.execute(query).fetchone()
-    except sqlite3.Error:
+            row = database.execute(query).fetchone()
+    except StoreError:
         return None
     return None if row is None else json.loads(row[0]).get("engine", "modules")
 

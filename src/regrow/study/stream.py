@@ -15,7 +15,7 @@ from regrow.errors import ConfigError
 from regrow.study.task_stream import InSteps, JudgedBy, LossName, Sampled, TaskStream
 
 if TYPE_CHECKING:
-    from regrow.study.document import Training
+    from regrow.study.document import Arm, Training
 
 
 class RandomLabels(Sampled):
@@ -196,25 +196,19 @@ def stream_in(document: Mapping[str, object]) -> AnyStream | None:
 
 
 def refuse_beside_stream(
-    stream: TaskStream,
-    training: Training,
-    *,
-    recipe: str,
-    networks: bool,
-    teachers: bool,
-    where: str,
+    stream: TaskStream, arm: Arm, training: Training, *, networks: bool, where: str
 ) -> None:
-    """Refuse what an arm of a study with a stream cannot have: `networks`, several of them, and any `teachers`."""
+    """Refuse what an arm of a study with a stream cannot have, several `networks` among it."""
     for key, settled in _SETTLED.items():
         found = getattr(training, key)
         if found != settled:
             raise ConfigError(
                 f"{where}: train.{key} must be {settled!r} in a study with a stream, got {found!r}"
             )
-    for holds, what in ((networks, "trains several networks"), (teachers, "has teachers")):
+    for holds, what in ((networks, "trains several networks"), (arm.teachers, "has teachers")):
         if holds:
             raise ConfigError(f"{where}: {what}, which a study with a stream cannot")
-    if recipe == "restart" and isinstance(stream, ClassIncremental):
+    if arm.recipe == "restart" and isinstance(stream, ClassIncremental):
         raise ConfigError(
             f"{where}: recipe 'restart' begins anew where a network is no better than the commonest of all classes, "
             f"and in [stream] kind 'class-incremental' a task has some of them; '{AT_EACH_TASK}' begins anew with "
@@ -227,7 +221,7 @@ def refuse_beside_stream(
             f"{where}: train.held_out must be 0 with [stream] kind 'bit-flipping', which makes as many examples as it "
             f"needs, got {training.held_out}"
         )
-    if recipe == "restart":
+    if arm.recipe == "restart":
         raise ConfigError(
             f"{where}: recipe 'restart' begins anew where a network is no better than the commonest class, and "
             f"[stream] kind 'bit-flipping' has no classes; '{AT_EACH_TASK}' begins anew with each task"

@@ -1,4 +1,4 @@
-"""Frozen dataclasses as rows of SQLite: CREATE, INSERT and SELECT derived from their fields.
+"""Records, which are frozen dataclasses, as rows of SQLite: CREATE, INSERT and SELECT derived from their fields.
 
 A field is an int, a float, a str, a bool or a tuple (of these, or of tuples), and may be None. What is read is equal
 to what was written, and not a number stays not a number. Fields of later date must have a default, which is what is
@@ -13,7 +13,17 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields
 from functools import cache
 from types import NoneType, UnionType
-from typing import Any, Final, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import (
+    Any,
+    Final,
+    Literal,
+    TypeVar,
+    Union,
+    dataclass_transform,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
 
 from regrow.study.grouped import grouped
 
@@ -44,14 +54,16 @@ class _Column:
 _TABLES: dict[type, Table] = {}
 
 
+@dataclass_transform(frozen_default=True, kw_only_default=True)
 def table(
     name: str, *, key: str, of_trial: bool = True, later: bool = False
 ) -> Callable[[type[Record]], type[Record]]:
-    """Say where the records of a dataclass are kept; `key` names the columns that tell them apart."""
+    """A frozen dataclass, and where its records are kept; `key` names the columns that tell them apart."""
 
     def declared(record: type[Record]) -> type[Record]:
-        _TABLES[record] = Table(name, tuple(key.split()), of_trial, later)
-        return record
+        made = dataclass(frozen=True, kw_only=True, slots=True)(record)
+        _TABLES[made] = Table(name, tuple(key.split()), of_trial, later)
+        return made
 
     return declared
 

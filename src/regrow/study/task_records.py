@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from regrow.study.tables import table
 
 
 @table("tasks", key="task", later=True)
-@dataclass(frozen=True, kw_only=True, slots=True)
 class TaskRecord:
     """One task of a stream, when it has ended; None where a number is not finite."""
 
@@ -22,7 +19,6 @@ class TaskRecord:
 
 
 @table("health", key="task layer", later=True)
-@dataclass(frozen=True, kw_only=True, slots=True)
 class HealthRecord:
     """The units of one layer at the end of a task; None where they cannot be heard apart."""
 
@@ -44,7 +40,6 @@ class HealthRecord:
 
 
 @table("probes", key="task", later=True)
-@dataclass(frozen=True, kw_only=True, slots=True)
 class ProbeRecord:
     """What the network can still learn at the end of a task, where the study asked for it."""
 
