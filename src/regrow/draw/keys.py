@@ -120,19 +120,7 @@ def uniform_rows(key: Key, *, filters: Tensor, count: int) -> Tensor:
 
 
 def normal_rows(key: Key, *, filters: Tensor, count: int) -> Tensor:
-    """Standard normal numbers, a row for each filter.
-
-    Args:
-        key: Who asks.
-        filters: Indices of the filters, int64 (R,).
-        count: Numbers for each filter.
-
-    Returns:
-        float64 on the CPU, (R, count).
-
-    Source:
-        Inverse of the normal distribution function, x = sqrt(2) * erfinv(2 u - 1).
-    """
+    """Standard normal numbers from those of `uniform_rows`, x = sqrt(2) erfinv(2 u - 1), float64 (R, count)."""
     return math.sqrt(2.0) * torch.erfinv(
         2.0 * uniform_rows(key, filters=filters, count=count) - 1.0
     )
@@ -238,18 +226,7 @@ def draw_rows(
     mask: Tensor,
     to_rows: Callable[[Tensor], Tensor],
 ) -> Tensor:
-    """A layer of which the marked filters are drawn, and the others 0.
-
-    Args:
-        initialiser: As in `draw_filters`.
-        key: As in `draw_filters`.
-        weight: As in `draw_filters`.
-        mask: (O,), True = drawn.
-        to_rows: As in `draw_filters`.
-
-    Returns:
-        (O, F).
-    """
+    """A layer, (O, F), of which the filters that `mask`, (O,), marks are drawn by `draw_filters`, and the others 0."""
     wanted = mask.nonzero()[:, 0]
     flat = torch.zeros_like(to_rows(weight))
     flat[wanted] = draw_filters(

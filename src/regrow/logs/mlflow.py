@@ -18,8 +18,8 @@ class MLflowLog:
             none, as its own functions do.
         client: An `MlflowClient`, for a store other than the one that MLflow is set to; needs `run_id`.
 
-    Raises:
-        MissingExtraError: mlflow is not installed.
+    Edge cases:
+        Without mlflow it is a MissingExtraError.
     """
 
     def __init__(self, run_id: str | None = None, *, client: Any = None) -> None:

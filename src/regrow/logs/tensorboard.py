@@ -16,11 +16,9 @@ class TensorBoardLog:
     Args:
         to: A folder, or a `SummaryWriter` that the training has already, such as a trainer's.
 
-    Raises:
-        MissingExtraError: tensorboard is not installed.
-
     Edge cases:
-        A writer of its own is made at the first number, so that the log can be copied and pickled until then.
+        A writer of its own is made at the first number, so that the log can be copied and pickled until then. Without
+        tensorboard it is a MissingExtraError.
     """
 
     def __init__(self, to: str | PathLike[str] | Any) -> None:

@@ -16,12 +16,9 @@ class WandbLog:
     Args:
         run: What ``wandb.init`` gave; None: the run that is open when the first number comes.
 
-    Raises:
-        MissingExtraError: wandb is not installed.
-
     Edge cases:
         The steps of a run must not go back, and a trainer counts in its own: so the numbers are drawn over
-        ``regrow/step``, whatever the run's own step is.
+        ``regrow/step``, whatever the run's own step is. Without wandb it is a MissingExtraError.
     """
 
     def __init__(self, run: Any = None) -> None:

@@ -28,9 +28,7 @@ STATE_VERSION: Final = 1
 
 @final
 class Grafter:
-    """What `regrow.attach_partners` returns: the recipe at work.
-
-    Also a context manager that detaches at its end.
+    """What `regrow.attach_partners` returns: the recipe at work; also a context manager that detaches at its end.
 
     Attributes:
         report: What happened so far.
@@ -172,11 +170,7 @@ class Grafter:
     # ---- what a user calls
 
     def on_graft(self, callback: Callable[[Grafted], object]) -> None:
-        """Call a function after each graft, once for each layer and network of this process.
-
-        Args:
-            callback: Takes one `Grafted`.
-        """
+        """Call a function of a `Grafted` after each graft, once for each layer and network of this process."""
         self._callbacks.append(callback)
 
     def detach(self) -> None:

@@ -88,16 +88,12 @@ def shares(
             continue
         if name in plan.claimed:
             found[name] = claimed[name]
-        elif name in plan.whole:
-            index = plan.whole[name]
-            share = each[index]
-            if not bool(share.isfinite().all()):
-                continue
+        elif name not in plan.whole:
+            found[name] = half
+        elif bool((share := each[plan.whole[name]]).isfinite().all()):
             found[name] = share
             if share.ndim and own[name].ndim > 1:
-                found[name] = _of_weight(plan, index, each, multiply=multiply)
-        else:
-            found[name] = half
+                found[name] = _of_weight(plan, plan.whole[name], each, multiply=multiply)
     means = torch.stack([share.mean() for share in each]) if each else layers
     return means, found
 

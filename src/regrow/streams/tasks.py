@@ -70,15 +70,8 @@ def order(settings: TaskStream, *, seed: int, epoch: int, images: int, batch_siz
     takes, cut off behind the last step. Examples of `bit-flipping` are met as they were made, for bits flip in between;
     of `interpolated` the same images are met as of the kind that its tasks are of, each as the task has it by then.
 
-    Args:
-        settings: What the study says of the stream.
-        seed: Of the trial.
-        epoch: Counted from 1, over all tasks.
-        images: How many the task has.
-        batch_size: Images of a step.
-
-    Returns:
-        Whole numbers from 0 to images - 1, int64, as many as `images_per_epoch` says.
+    They are whole numbers below `images`, which the task has, as many as `images_per_epoch` says. Epochs are counted
+    from 1, over all tasks.
     """
     if isinstance(settings, asked.BitFlipping):
         return torch.arange(images, device="cpu")
@@ -98,16 +91,7 @@ def order(settings: TaskStream, *, seed: int, epoch: int, images: int, batch_siz
 
 
 def images_per_epoch(settings: TaskStream, *, available: int, batch_size: int) -> int:
-    """How many images an epoch trains on, each as often as it is met; the same in all epochs.
-
-    Args:
-        settings: What the study says of the stream.
-        available: Training images.
-        batch_size: Images of a step.
-
-    Returns:
-        The number.
-    """
+    """How many images an epoch trains on, each as often as it is met, of the training images `available`."""
     if settings.steps is not None:
         return settings.steps * batch_size
     if isinstance(settings, asked.BitFlipping):

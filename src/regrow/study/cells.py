@@ -167,13 +167,12 @@ def _completed(
         refuse_beside_stream(study.stream, arm, training, networks=networks, where=where)
     if facts[label].role in CONTROLS:
         like = _partner(facts, arm, where=where)
-        partner, shared = study.arms[like], known.recipes.settings(arm.recipe)
-        if _of_recipe(facts[label], facts[like], arm):
-            partner = partner.model_copy(
-                update={"settings": {**partner.settings, OF: partner.recipe}}
-            )
-            shared = partner.settings
-        arm = _as_partner(arm, like, partner, shared)
+        partner = study.arms[like]
+        settings = {**partner.settings, OF: partner.recipe}
+        if not _of_recipe(facts[label], facts[like], arm):
+            own = known.recipes.settings(arm.recipe)
+            settings = {key: value for key, value in partner.settings.items() if key in own}
+        arm = _as_partner(arm, like, partner, settings)
     elif arm.like is not None:
         raise ConfigError(f"{where}.like: is for controls, and recipe '{arm.recipe}' is none")
     full = known.recipes.complete(
@@ -184,12 +183,11 @@ def _completed(
 
 def _as_partner(arm: Arm, like: str, partner: Arm, settings: Mapping[str, object]) -> Arm:
     """A control with what it takes over from the arm that it replays: what it has not itself."""
-    shared = {key: value for key, value in partner.settings.items() if key in settings}
     own = {key: getattr(arm, key) or getattr(partner, key) for key in _TAKEN_OVER}
     return arm.model_copy(
         update={
             "like": like,
-            "settings": {**shared, **arm.settings},
+            "settings": {**settings, **arm.settings},
             "train": {**partner.train, **arm.train},
             **own,
         }
