@@ -20,10 +20,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 def drawn_anew(module: nn.Module) -> Callable[[], nn.Module] | None:
     """A function that makes a fresh module of the same kind, on the CPU with torch's generator; None: none is known.
 
-    Edge cases:
-        A constructor is called with the attributes that are named as its arguments. It is taken for an initialiser only
-        if it fills every parameter, and each weight of the module itself varies with the seed: many classes leave that
-        to their model.
+    A constructor is called with the attributes that are named as its arguments. It is taken for an initialiser only if
+    it fills every parameter, and each weight of the module itself varies with the seed: many leave that to their model.
     """
     if hasattr(type(module), "reset_parameters"):
         return lambda: _reset(module)

@@ -6,7 +6,7 @@ Called by `loop/start`, once a layer, when a recipe is attached. What is drawn i
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -43,11 +43,6 @@ class Initialiser:
     scale: float = 1.0
     bound: float = 2.0  # where the truncated normal is cut off, on both sides
     fill: Callable[[Tensor], object] | None = None  # the user's own function, for ``custom``
-
-
-def _fans(shape: Sequence[int]) -> tuple[int, int]:
-    receptive = math.prod(shape[2:])
-    return shape[1] * receptive, shape[0] * receptive
 
 
 def _number(spec: str, argument: str, where: str) -> float:
@@ -97,7 +92,8 @@ def resolve_initialiser(spec: InitSpec, *, weight: Tensor, where: str) -> Initia
             raise ConfigError(f"init must be a name or a function, got {spec!r} ({where})")
         return Initialiser(distribution="custom", fill=spec)
     name, _, argument = spec.partition(":")
-    fan_in, fan_out = _fans(weight.shape)
+    receptive = math.prod(weight.shape[2:])
+    fan_in, fan_out = weight.shape[1] * receptive, weight.shape[0] * receptive
     if name == "torch_default" and not argument:
         return Initialiser(distribution="uniform", scale=1.0 / math.sqrt(fan_in))
     if name in {"uniform", "normal", "trunc_normal"}:

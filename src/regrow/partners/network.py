@@ -79,18 +79,13 @@ class Network:
     @torch.no_grad()
     def measured(self) -> dict[str, Measurement]:
         """What each layer carries now, by its weight's name, in the order of the plan."""
-        if not self.plan.units:
-            return {}
-        found: list[Tensor] = []
-        lengths: list[float] = []
-        # One after the other, while a layer is in the processor's cache.
-        for unit in self.plan.units:
-            found.append(self._recipe.weigh.measure(self._rows(unit)).cpu())
-            lengths.append(length(self.tensors[unit.weight]))
-        values: list[float] = torch.stack(found).tolist()
         return {
-            unit.weight: Measurement(information=each, length=way)
-            for unit, each, way in zip(self.plan.units, values, lengths, strict=True)
+            # One after the other, while a layer is in the processor's cache.
+            unit.weight: Measurement(
+                information=self._recipe.weigh.measure(self._rows(unit)).item(),
+                length=length(self.tensors[unit.weight]),
+            )
+            for unit in self.plan.units
         }
 
     def lend(self) -> dict[str, Tensor]:

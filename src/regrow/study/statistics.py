@@ -1,8 +1,4 @@
-"""Numbers over seeds: what an arm of a study reached, and how two arms differ pair by pair.
-
-Contents: `is_failed`, `summary` (one arm), `paired` (two arms over the same seeds), `mean_of`, `deviation_of`,
-`mean_interval` and `t_interval` (any numbers).
-"""
+"""Numbers over seeds: `summary` is what an arm of a study reached, `paired` how two arms differ pair by pair."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """The trials of a study, in the order in which they run.
 
-Contents: `TeacherSpec`, `TrialSpec`, `Trials`, `trial_name`, `trials`, `of_cells`.
+Contents: `TeacherSpec`, `TrialSpec`, `Trials`, `trial_name`, `of_cells`, `Plan`.
 """
 
 from __future__ import annotations
@@ -134,12 +134,6 @@ class Trials(Sequence[TrialSpec]):
         )
 
 
-def trials(cells: Iterable[Cell], known: Known, *, seeds: Sequence[int], where: str) -> Trials:
-    """The trials of all cells."""
-    arms = (arm for cell in cells for arm in _arms(cell, known, where=where))
-    return Trials(arms=tuple(arms), seeds=tuple(seeds))
-
-
 def _arms(cell: Cell, known: Known, *, where: str) -> Iterator[TrialSpec]:
     """What all seeds of an arm have in common, for each arm of a cell."""
     study, arms = cell.study, cell.study.arms
@@ -225,7 +219,8 @@ class Plan:
     @cached_property
     def trials(self) -> Trials:
         """All trials, in the order in which they run."""
-        return trials(self.cells, self.known, seeds=self.study.seeds, where=self.where)
+        arms = (arm for cell in self.cells for arm in _arms(cell, self.known, where=self.where))
+        return Trials(arms=tuple(arms), seeds=self.study.seeds)
 
     @cached_property
     def arms(self) -> tuple[ArmRecord, ...]:
