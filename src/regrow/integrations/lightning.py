@@ -69,13 +69,14 @@ class RegrowCallback(Host, Callback):
         """Attach before the first pass."""
         if self._guest.waits:
             model = pl_module.get_submodule(self._part or "")
-            found = [each for each in map(_average, trainer.callbacks) if each is not None]
+            # Callbacks keep an average as an AveragedModel, or as a module of the same names.
+            kept = [getattr(each, "_average_model", None) for each in trainer.callbacks]
             self._guest.attach(
                 model,
                 trainer.optimizers,
                 inputs=self._example(pl_module, batch),
                 course=_course(trainer) if pl_module.automatic_optimization else Course(total=None),
-                companions=found,
+                companions=[each for each in kept if isinstance(each, nn.Module)],
             )
 
     def _example(self, pl_module: Any, batch: Any) -> Any:
@@ -96,9 +97,3 @@ def _course(trainer: Any) -> Course:
         if batches < math.inf
         else None,
     )
-
-
-def _average(callback: Any) -> nn.Module | None:
-    """The average of the model that a callback keeps: an AveragedModel, or a module of the same names."""
-    kept = getattr(callback, "_average_model", None)
-    return kept if isinstance(kept, nn.Module) else None

@@ -62,7 +62,8 @@ class Store:
         self._files: Place = folder if files is None else files(self.fingerprint)
         # What a user should know about this folder: versions that changed since it was begun.
         self.notices: list[str] = []
-        self._trained = self._written = 0
+        # Epochs of single networks that were trained for this folder, over all its sessions: shared ones once.
+        self.effort = self._written = 0
         self._last_written = time.monotonic()
         with contextlib.ExitStack() as held:
             with explained(folder, "cannot be used as a results folder"):
@@ -101,7 +102,7 @@ class Store:
             meta: dict[str, str] = dict(self._connection.execute("SELECT key, value FROM meta"))
             self._check_same_study(meta)
             self._compare_versions(json.loads(meta["environment"]), self._environment)
-            self._trained = self._written = int(meta.get("trained_network_epochs", 0))
+            self.effort = self._written = int(meta.get("trained_network_epochs", 0))
             self._tabulate()
             sessions = [*json.loads(meta["sessions"]), self._environment]
             self._put(study=json.dumps(self._document), sessions=json.dumps(sessions))
@@ -182,19 +183,14 @@ class Store:
 
     def spent(self, network_epochs: int) -> None:
         """Count epochs of single networks that were trained, for `effort`; a kill loses a second's at most."""
-        self._trained += network_epochs
+        self.effort += network_epochs
         if time.monotonic() - self._last_written >= EFFORT_EVERY_S:
             with self._said("cannot be written"), self._transaction():
                 self._put_effort()
 
-    @property
-    def effort(self) -> int:
-        """Epochs of single networks that were trained for this folder, over all its sessions: shared ones once."""
-        return self._trained
-
     def _put_effort(self) -> None:
-        self._put(trained_network_epochs=str(self._trained))
-        self._written, self._last_written = self._trained, time.monotonic()
+        self._put(trained_network_epochs=str(self.effort))
+        self._written, self._last_written = self.effort, time.monotonic()
 
     def forget_crashed(self) -> int:
         """Take the crashed trials out, so that they run again."""
@@ -229,7 +225,7 @@ class Store:
     def close(self) -> None:
         """Close the database and let the next run have the folder."""
         with self._held:
-            if self._trained > self._written:
+            if self.effort > self._written:
                 with self._said("cannot be written"), self._transaction():
                     self._put_effort()
 

@@ -10,8 +10,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, fields
-from functools import cache
+from dataclasses import dataclass
 from types import NoneType, UnionType
 from typing import (
     Any,
@@ -33,22 +32,23 @@ _KINDS: Final = {int: "INTEGER", bool: "INTEGER", float: "REAL", str: "TEXT", tu
 
 
 @dataclass(frozen=True)
+class _Column:
+    name: str
+    kind: type
+    optional: bool
+
+
+@dataclass(frozen=True)
 class Table:
     """Where the records of one class are kept."""
 
     name: str  # the table's
+    columns: tuple[_Column, ...]  # the fields of the class
     key: tuple[str, ...]  # the columns that tell one record from all others
     # Whether each record belongs to a trial: the first column, which is no field of it.
     of_trial: bool
     # Whether it came later than the folders that have the others, and may be missing in one.
     later: bool
-
-
-@dataclass(frozen=True)
-class _Column:
-    name: str
-    kind: type
-    optional: bool
 
 
 _TABLES: dict[type, Table] = {}
@@ -62,7 +62,8 @@ def table(
 
     def declared(record: type[Record]) -> type[Record]:
         made = dataclass(frozen=True, kw_only=True, slots=True)(record)
-        _TABLES[made] = Table(name, tuple(key.split()), of_trial, later)
+        columns = tuple(_column(*hint) for hint in get_type_hints(made).items())
+        _TABLES[made] = Table(name, columns, tuple(key.split()), of_trial, later)
         return made
 
     return declared
@@ -77,7 +78,7 @@ def create(record: type) -> str:
     """The statement that makes the table, unless it is there."""
     found = _TABLES[record]
     columns = ["trial TEXT NOT NULL REFERENCES trials"] if found.of_trial else []
-    columns += map(_declared, _columns(record))
+    columns += map(_declared, found.columns)
     key = ", ".join(("trial", *found.key) if found.of_trial else found.key)
     return f"CREATE TABLE IF NOT EXISTS {found.name} ({', '.join(columns)}, PRIMARY KEY ({key}))"
 
@@ -85,10 +86,10 @@ def create(record: type) -> str:
 def complete(connection: sqlite3.Connection, record: type) -> None:
     """Make the table, or add to the one that is there the columns that came later."""
     connection.execute(create(record))
-    there = _there(connection, record)
-    for column in _columns(record):
+    found, there = _TABLES[record], _there(connection, record)
+    for column in found.columns:
         if column.name not in there:
-            connection.execute(f"ALTER TABLE {_TABLES[record].name} ADD COLUMN {_declared(column)}")
+            connection.execute(f"ALTER TABLE {found.name} ADD COLUMN {_declared(column)}")
 
 
 def insert(connection: sqlite3.Connection, records: Iterable[object], *, trial: str = "") -> None:
@@ -96,10 +97,14 @@ def insert(connection: sqlite3.Connection, records: Iterable[object], *, trial: 
     for kind, own in grouped(records, type).items():
         found = _TABLES[kind]
         first = {"trial": trial} if found.of_trial else {}
-        names = [*first, *(each.name for each in _columns(kind))]
+        names = [*first, *(each.name for each in found.columns)]
         marks = ", ".join("?" * len(names))
         text = f"INSERT INTO {found.name} ({', '.join(names)}) VALUES ({marks})"  # noqa: S608 # our own names
-        connection.executemany(text, [(*first.values(), *_written(record)) for record in own])
+        rows = (
+            (*first.values(), *(_told(getattr(record, each.name)) for each in found.columns))
+            for record in own
+        )
+        connection.executemany(text, rows)
 
 
 def select(
@@ -109,7 +114,7 @@ def select(
     found, there = _TABLES[record], _there(connection, record)
     if found.later and not there:
         return {}
-    columns = [column for column in _columns(record) if column.name in there]
+    columns = [column for column in found.columns if column.name in there]
     first = "trial" if found.of_trial else "''"
     names = ", ".join((first, *(column.name for column in columns)))
     where, values = (" WHERE trial = ?", (trial,)) if trial is not None else ("", ())
@@ -137,12 +142,6 @@ def _declared(column: _Column) -> str:
     return f"{column.name} {_KINDS[column.kind]}{'' if column.optional else ' NOT NULL'}"
 
 
-@cache
-def _columns(record: type) -> tuple[_Column, ...]:
-    hints = get_type_hints(record)
-    return tuple(_column(each.name, hints[each.name]) for each in fields(record))
-
-
 def _column(name: str, hint: Any) -> _Column:
     parts = get_args(hint) if get_origin(hint) in {Union, UnionType} else (hint,)
     kinds = [part for part in parts if part is not NoneType]
@@ -153,10 +152,6 @@ def _column(name: str, hint: Any) -> _Column:
     if kind not in _KINDS:
         raise TypeError(f"{name}: a column must be one of {list(_KINDS)}, got {hint}")
     return _Column(name, kind, len(kinds) < len(parts))
-
-
-def _written(record: object) -> tuple[object, ...]:
-    return tuple(_told(getattr(record, column.name)) for column in _columns(type(record)))
 
 
 def _told(value: object) -> object:
