@@ -1,4 +1,4 @@
-"""Numbers over seeds: `summary` is what an arm of a study reached, `paired` how two arms differ pair by pair."""
+"""Numbers over seeds, for reports: `summary` is what an arm reached, `paired` how two arms differ pair by pair."""
 
 from __future__ import annotations
 
