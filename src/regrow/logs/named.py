@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from regrow import logs
 from regrow._named import FORM, imported, names_function
 from regrow.errors import ConfigError
 from regrow.logs.base import Log, Written, needed
@@ -31,26 +32,18 @@ def log_named(name: str) -> Log | Written:
         'metrics.csv'
     """
     kind, _, rest = name.partition(":")
-    # One at a time: what a log writes with is imported only where it is asked for.
+    # Each by its package, which imports a log only where it is asked for.
     if rest and kind == "csv":
-        from regrow.logs.csv import CSVLog  # noqa: PLC0415
-
-        return CSVLog(rest)
+        return logs.CSVLog(rest)
     if rest and kind == "tensorboard":
-        from regrow.logs.tensorboard import TensorBoardLog  # noqa: PLC0415
-
-        return TensorBoardLog(rest)
+        return logs.TensorBoardLog(rest)
     if rest and kind == "wandb":
-        from regrow.logs.wandb import WandbLog  # noqa: PLC0415
-
         wandb = needed("wandb")
-        return WandbLog(None if wandb.run is not None else wandb.init(project=rest))
+        return logs.WandbLog(None if wandb.run is not None else wandb.init(project=rest))
     if rest and kind == "mlflow":
-        from regrow.logs.mlflow import MLflowLog  # noqa: PLC0415
-
         mlflow = needed("mlflow")
         mlflow.set_experiment(rest)
-        return MLflowLog(mlflow.start_run().info.run_id)
+        return logs.MLflowLog(mlflow.start_run().info.run_id)
     if names_function(name):
         function: Any = imported(name, kind="log")
         return function
