@@ -139,7 +139,7 @@ def find_sweep(study: Asked) -> Sweep | None:
         axes = [
             axis
             for key, values in study.grid.items()
-            if (axis := _axis(key, values, label=arm.label, arms=roles)) is not None
+            if (axis := _axis(key, values, label=arm.label)) is not None
         ]
         if len(axes) < 2:
             continue
@@ -164,9 +164,12 @@ def find_sweep(study: Asked) -> Sweep | None:
     return None
 
 
-def _axis(key: str, values: list[object], *, label: str, arms: Mapping[str, object]) -> Axis | None:
+def _axis(key: str, values: list[object], *, label: str) -> Axis | None:
     """The axis of a key of the grid, if it varies a number among the settings of an arm's recipe."""
-    *table, setting = path_of({"arms": arms}, key, where="grid")
+    if not key.removeprefix("arms.").startswith(f"{label}."):
+        return None
+    # A label may be called as a part of the study is; without "arms." the part is meant then.
+    *table, setting = path_of({"arms": [label]}, key, where="grid")
     if table != ["arms", label, "settings"]:
         return None
     if any(isinstance(value, bool) or not isinstance(value, int | float) for value in values):
