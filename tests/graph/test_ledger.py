@@ -65,15 +65,15 @@ def test_origins_say_which_entry_an_element_is() -> None:
     assert ledger.whole(first) == "first"
     assert ledger.whole(first.t()) is None
     assert ledger.origins(torch.zeros(1)) is None
-    name, index = ledger.entry(ledger.origins(second[1:3]))
+    name, index = ledger.entries(second[1:3])
     assert (name, index.tolist()) == ("second", [1, 2])
-    name, index = ledger.entry(ledger.origins(first.t()))
+    name, index = ledger.entries(first.t())
     assert (name, index.tolist()) == ("first", [[0, 3], [1, 4], [2, 5]])
     both = torch.zeros(2)
     ledger.write_origins(
         both, torch.stack([ledger.origins(first)[0, 0], ledger.origins(second)[0]])
     )
-    assert ledger.entry(ledger.origins(both)) is None
+    assert ledger.entries(both) is None
     assert ledger.owners(both) == {"first", "second"}
     copied = torch.zeros(2, 3)
     ledger.write_copy(copied, first)

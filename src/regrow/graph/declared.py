@@ -11,7 +11,6 @@ from regrow.errors import TraceError
 from regrow.graph.filters import NormTensor
 from regrow.graph.meetings import Reason
 from regrow.graph.record import NormRecord, Record
-from regrow.graph.sets import NAMES
 
 _SCALES: Final = ("weight", "gain")
 _SHIFTS: Final = ("bias",)
@@ -91,8 +90,7 @@ def note_declared(
         if any(tensor is own for own in (*module.parameters(), *module.buffers())):
             record.claim(name, owner=path, path=path)
     given, out = before[0], after[0]
-    notes = record.ledger.find(given)
-    record.ledger.mark([out], live=notes is not None and notes.live, computed=False)
+    record.ledger.mark([out], live=record.ledger.is_live(given))
     names = record.ledger.names(given)
     if names is None:
         record.ledger.write(out, None)
@@ -101,8 +99,7 @@ def note_declared(
     place, spread = f"'{path}'", list(range(axis + 1, 0))
     positions = record.table.join_over(names, spread, Reason("read together", place))
     record.ledger.write(out, positions.expand(out.shape))
-    over = [each for each in range(out.ndim) if each != out.ndim + axis]
-    seen = record.table.join_over(names, over, Reason("read together", place)).reshape(-1)
+    seen = record.table.along(names, axis, place)
     said = _said(record, module, module.fresh_channel_entries(), size=len(seen), what=what)
     if not said:
         return
@@ -115,7 +112,7 @@ def note_declared(
     norm = record.norms.setdefault(
         path, NormRecord(type(module).__name__, known, entries, declared=tuple(said.values()))
     )
-    for entry, name in zip(norm.seen, seen.to(NAMES).tolist(), strict=True):
+    for entry, name in zip(norm.seen, seen.tolist(), strict=True):
         entry.add(name)
 
 

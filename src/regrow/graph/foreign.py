@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from regrow.graph.record import Record
-from regrow.graph.sets import NAMES, squeezed
+from regrow.graph.sets import as_names, different, squeezed
 
 INPUT = "the model's input"
 
@@ -23,7 +23,7 @@ _TABLE = "a table that the forward makes"
 
 def mark_inputs(record: Record, inputs: Iterable[Tensor]) -> None:
     """Note what the model is given: it depends on no filter, and yet it is an activation."""
-    name = torch.tensor(record.table.foreign(INPUT), dtype=NAMES, device="cpu")
+    name = as_names(record.table.foreign(INPUT))
     for tensor in inputs:
         if tensor.layout == torch.strided:
             record.ledger.write(tensor, name)
@@ -49,8 +49,7 @@ def added(record: Record, tensor: Tensor, names: Tensor) -> int:
         telling = [axis for axis in range(ndim) if _tells_apart(small, axis)]
         if moving[0] in telling:
             return 0
-        each = torch.unique(small).tolist()
-        if not telling and all(record.table.size(name) != 1 for name in each):
+        if not telling and all(record.table.size(name) != 1 for name in different(small)):
             return 0  # behind a mixing operation no axis tells channels apart, and no channel is one filter's
     return record.table.foreign(label)
 

@@ -5,6 +5,7 @@ Called by `graph/twin.py` at each convolution and matrix product; what they read
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 import torch
@@ -14,7 +15,7 @@ from regrow.graph import foreign
 from regrow.graph.filters import LayerKind
 from regrow.graph.meetings import Reason
 from regrow.graph.record import Call, LayerRecord, Record
-from regrow.graph.sets import NAMES
+from regrow.graph.sets import as_names, different
 from regrow.graph.weights import WeightUse, own_name, path_of, weight_use, why_no_weight
 from regrow.graph.windows import at, join_windows, kernel_positions
 
@@ -53,21 +54,14 @@ def follow_convolution(call: Call, record: Record) -> None:
         record.stop(call, "a part of a grouped or transposed weight is used")
         return
     kind: LayerKind = "conv_transpose" if transposed else _kind(record, use)
-    names = record.ledger.names(x)
-    seen = (
-        torch.zeros(x.shape[1], dtype=NAMES, device="cpu")
-        if names is None
-        else _over_all_but(record, names, 1, call, kept_size=x.shape[1])
-    )
+    seen = _seen(call, record, x, 1)
     layer = _use_layer(call, record, use, kind=kind, groups=groups, bias=call.tensor("bias"))
     if layer is None:
         return
     # All of the input's channels of a grouped convolution; a weight has those of one group.
-    inputs = torch.arange(x.shape[1], device="cpu") if use.whole else use.inputs
-    _read(layer, seen, inputs)
-    made = layer.names if use.whole else layer.names[use.filters]
+    _read(layer, seen, torch.arange(x.shape[1], device="cpu") if use.whole else use.inputs)
     out = call.outputs[0]
-    record.ledger.write(out, made.reshape(1, -1, *(1,) * (out.ndim - 2)))
+    record.ledger.write(out, _made(layer, use).reshape(1, -1, *(1,) * (out.ndim - 2)))
 
 
 def follow_product(call: Call, record: Record) -> None:
@@ -77,47 +71,33 @@ def follow_product(call: Call, record: Record) -> None:
     added = call.tensor(added_name) if added_name else None
     if first is None or second is None:
         return
-    out = call.outputs[0]
     if first.ndim >= 2 and second.ndim >= 2:
         # x @ W.t(), as nn.Linear has it, x @ W and W @ x
         # Whichever factor is the weight: attention by hand multiplies from the left as often as from the right.
-        for x, weight, filter_axis, input_axis in (
-            (first, second, second.ndim - 1, second.ndim - 2),
-            (second, first, first.ndim - 2, first.ndim - 1),
-        ):
+        for x, weight, axis, other in ((first, second, -1, -2), (second, first, -2, -1)):
+            filter_axis, input_axis = weight.ndim + axis, weight.ndim + other
             use = weight_use(record, weight, filter_axis=filter_axis, input_axis=input_axis)
-            if use is not None and _is_live(record, x):
-                kept = x.ndim - 1 if x is first else x.ndim - 2
-                axis = out.ndim - 1 if x is first else out.ndim - 2
-                _follow_linear(call, record, x, use, kept=kept, out=out, axis=axis, added=added)
+            if use is not None and record.ledger.is_live(x):
+                _follow_linear(call, record, x, use, axis=axis, added=added)
                 return
     _follow_mixing_product(call, record, first, second, added)
 
 
 def _follow_linear(
-    call: Call,
-    record: Record,
-    x: Tensor,
-    use: WeightUse,
-    *,
-    kept: int,
-    out: Tensor,
-    axis: int,
-    added: Tensor | None,
+    call: Call, record: Record, x: Tensor, use: WeightUse, *, axis: int, added: Tensor | None
 ) -> None:
+    """`axis`: where the channels are, in what comes in and in what comes out."""
     layer = _use_layer(call, record, use, kind=_kind(record, use), groups=1, bias=added)
     if layer is None:
         return
-    names = record.ledger.names(x)
-    if names is not None:
-        _read(layer, _over_all_but(record, names, kept, call, kept_size=x.shape[kept]), use.inputs)
-    made = layer.names if use.whole else layer.names[use.filters]
+    _read(layer, _seen(call, record, x, axis), use.inputs)
+    out = call.outputs[0]
     shape = [1] * out.ndim
     shape[axis] = -1
-    written = made.reshape(shape)
+    written = _made(layer, use).reshape(shape)
     more = None if added is None else record.ledger.names(added)
     if more is None and added is not None and (own := foreign.added(record, added, written)):
-        more = torch.tensor(own, device="cpu")
+        more = as_names(own)
     if more is not None:  # an activation that is added, as baddbmm can, or a table of numbers
         written = record.table.join(written.expand(out.shape), more, Reason("summed", call.place))
     record.ledger.write(out, written)
@@ -128,27 +108,25 @@ def _follow_mixing_product(
 ) -> None:
     """A product of two activations, or with a constant: every output depends on a whole row and a whole column."""
     for factor, other in ((first, second), (second, first)):
-        if (
-            _is_live(record, other)
-            and not _is_live(record, factor)
-            and not _is_constant(record, factor)
-        ):
+        live = record.ledger.is_live(other) and not record.ledger.is_live(factor)
+        if live and not _is_constant(record, factor):
             _stop_at_weight(call, record, factor)
             return
     why = Reason("mixed", call.place)
-    written: Tensor | None = None
-    for factor, axis in ((first, -1), (second, -2 if second.ndim > 1 else -1)):
+
+    def united(factor: Tensor, axis: int) -> Tensor | None:
         names = record.ledger.names(factor)
-        if names is not None:
-            part = record.table.join_over(names, [axis], why)
-            if second.ndim == 1:  # matrix times vector: the united axis is not in the output
-                part = part.squeeze(axis)
-            written = part if written is None else record.table.join(written, part, why)
+        if names is None:
+            return None
+        part = record.table.join_over(names, [axis], why)
+        # Matrix times vector: the united axis is not in the output.
+        return part.squeeze(axis) if second.ndim == 1 else part
+
+    factors = ((first, -1), (second, -2 if second.ndim > 1 else -1))
+    product = record.table.join_all((united(*each) for each in factors), why)
     more = None if added is None else record.ledger.names(added)
-    if more is not None:
-        summed = Reason("summed", call.place)
-        written = more if written is None else record.table.join(written, more, summed)
-    record.ledger.write(call.outputs[0], written)
+    both = record.table.join_all((product, more), Reason("summed", call.place))
+    record.ledger.write(call.outputs[0], both)
 
 
 def _follow_fixed_kernel(
@@ -164,9 +142,8 @@ def _follow_fixed_kernel(
     united = record.table.join_over(by_group, [2], why).squeeze(2)
     if transposed:
         space = range(2, united.ndim)
-        united = record.table.join_over(united, space, why).expand(
-            *united.shape[:2], *out.shape[2:]
-        )
+        united = record.table.join_over(united, space, why)
+        united = united.expand(*united.shape[:2], *out.shape[2:])
     else:
         positions = [
             kernel_positions(
@@ -201,7 +178,7 @@ def _use_layer(
     record.used.append(use.name)
     record.claim(use.name, owner=path_of(use.name), path=call.path)
     layer.standardised = layer.standardised or use.standardised
-    if bias is not None and not _is_live(record, bias):
+    if bias is not None and not record.ledger.is_live(bias):
         _use_bias(call, record, layer, use, bias)
     return layer
 
@@ -233,7 +210,7 @@ def follow_late_bias(call: Call, record: Record) -> None:
         names = None if other is None else record.ledger.names(other)
         if name is None or name not in record.late_biases or names is None:
             continue
-        layers = record.table.layers_of(torch.unique(names).tolist())
+        layers = record.table.layers_of(different(names))
         weights = {record.layers[number].weight for number in layers}
         # Its own module's weight, and no other filters in the sum: any other vector that is added is a shift by hand.
         if len(weights) == 1 and weights <= record.late_biases[name]:
@@ -246,20 +223,23 @@ def _kind(record: Record, use: WeightUse) -> LayerKind:
     return "linear" if record.ledger.tensors[use.name].ndim == 2 else "conv"
 
 
-def _read(layer: LayerRecord, seen: Tensor, inputs: Tensor) -> None:
-    for name, channel in zip(seen.tolist(), inputs.tolist(), strict=True):
+def _made(layer: LayerRecord, use: WeightUse) -> Tensor:
+    """The sets of the filters that an operation gives, in its order."""
+    return layer.names if use.whole else layer.names[use.filters]
+
+
+def _seen(call: Call, record: Record, x: Tensor, axis: int) -> list[int]:
+    """The sets on each channel, over examples and positions."""
+    names = record.ledger.names(x)
+    if names is None:
+        return [0] * x.shape[axis]
+    return record.table.along(names, axis, call.place).tolist()
+
+
+def _read(layer: LayerRecord, seen: Sequence[int], inputs: Tensor) -> None:
+    for name, channel in zip(seen, inputs.tolist(), strict=True):
         if name:
             layer.reads[channel].add(name)
-
-
-def _over_all_but(
-    record: Record, names: Tensor, axis: int, call: Call, *, kept_size: int
-) -> Tensor:
-    """The sets on each channel, over examples and positions."""
-    over = [other for other in range(names.ndim) if other != axis]
-    return record.table.join_over(names, over, Reason("read together", call.place)).reshape(
-        kept_size
-    )
 
 
 def _stop_at_weight(call: Call, record: Record, weight: Tensor) -> None:
@@ -293,14 +273,9 @@ def begin_from_zeros(call: Call, record: Record) -> bool:
             continue
         # Zeros only: what comes out of a weight and a matrix of ones is a computed weight.
         if factor.numel() and not bool(factor.any()):
-            record.ledger.mark([factor], live=True, computed=False)
+            record.ledger.mark([factor], live=True)
             return True
     return False
-
-
-def _is_live(record: Record, tensor: Tensor) -> bool:
-    notes = record.ledger.find(tensor)
-    return notes is not None and notes.live
 
 
 def _is_constant(record: Record, tensor: Tensor) -> bool:
@@ -310,6 +285,4 @@ def _is_constant(record: Record, tensor: Tensor) -> bool:
     notes = record.ledger.find(tensor)
     if notes is None:
         return True
-    if notes.live or notes.computed:
-        return False
-    return record.parameters.isdisjoint(record.ledger.owners(tensor))
+    return not (notes.live or notes.computed or record.has_parameter(tensor))

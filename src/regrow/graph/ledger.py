@@ -48,8 +48,13 @@ class Ledger:
         """Of the model's tensors that have memory in common with others, all of those, by name."""
 
     def find(self, tensor: Tensor) -> Notes | None:
-        """The notes on a tensor's storage, or None where nothing was noted."""
-        return self._notes.get(address(tensor))
+        """The notes on a tensor's storage; None where nothing was noted, or a sparse tensor has no one storage."""
+        return self._notes.get(address(tensor)) if tensor.layout == torch.strided else None
+
+    def is_live(self, tensor: Tensor) -> bool:
+        """Whether a tensor depends on the example inputs."""
+        notes = self.find(tensor)
+        return notes is not None and notes.live
 
     def names(self, tensor: Tensor) -> Tensor | None:
         """The names behind a tensor's elements.
@@ -69,6 +74,13 @@ class Ledger:
         if notes.row is not None and notes.row[0] == place:
             return notes.row[1].expand(tensor.shape)
         return _seen_by(notes, place)
+
+    def names_if_alike(self, tensor: Tensor) -> Tensor | None:
+        """`names`, and None too where the tensor looks at its storage as another type of number."""
+        try:
+            return self.names(tensor)
+        except ReinterpretedError:
+            return None
 
     def names_for_writing(self, tensor: Tensor) -> Tensor:
         """A view of the notes, one name an element of the tensor; begun where there are none."""
@@ -119,10 +131,8 @@ class Ledger:
             int64 in the tensor's shape, -1 for elements that are none; None where all are none. `entry` explains the
             numbers.
         """
-        notes = self.find(tensor)
+        notes = self._counted_alike(tensor)
         if notes is None or (notes.origins is None and not notes.whole):
-            return None
-        if notes.itemsize != tensor.element_size():
             return None
         if notes.origins is None:
             # Begun when first asked for: eight bytes a weight are much where it is only used whole, as nearly always.
@@ -132,8 +142,7 @@ class Ledger:
     def write_origins(self, tensor: Tensor, origins: Tensor) -> None:
         """Note that a tensor of new memory is put together from the model's entries: int64 in its shape, -1 = none."""
         notes = self._of(tensor)
-        notes.origins = torch.full((notes.length,), -1, dtype=torch.int64, device="cpu")
-        notes.origins.as_strided(*_place(tensor)).copy_(origins)
+        notes.origins = _spread(notes, _place(tensor), origins)
 
     def write_copy(self, tensor: Tensor, source: Tensor) -> None:
         """Note that a tensor of new memory holds the same values as another, perhaps in another precision."""
@@ -148,22 +157,10 @@ class Ledger:
         if origins is not None:
             self.write_origins(tensor, origins)
 
-    def write_derived(
-        self, tensor: Tensor, derived: Derivation, filters: Tensor, stands: Tensor
-    ) -> None:
-        """Note that a tensor of new memory was worked out from a parameter, filter by filter.
-
-        Args:
-            filters: For each element the filter that it depends on, -1 = none.
-            stands: For each element the parameter's entry in whose place it stands, -1 = none.
-        """
-        notes = self._of(tensor)
-        place = _place(tensor)
-        notes.derived = derived
-        notes.by_filter = torch.full((notes.length,), -1, dtype=torch.int64, device="cpu")
-        notes.by_filter.as_strided(*place).copy_(filters)
-        notes.stands = torch.full((notes.length,), -1, dtype=torch.int64, device="cpu")
-        notes.stands.as_strided(*place).copy_(stands)
+    def write_derived(self, tensor: Tensor, derived: Derivation) -> None:
+        """Note that a tensor of new memory was worked out from a parameter, filter by filter."""
+        notes, place = self._of(tensor), _place(tensor)
+        notes.derived = derived.viewed(lambda each: _spread(notes, place, each))
 
     def overwritten(self, tensors: Iterable[Tensor]) -> None:
         """Forget where tensors came from that something wrote into; the model's own tensors stay themselves."""
@@ -173,38 +170,28 @@ class Ledger:
             # left alone, to forget too little would let other numbers pass for its weight.
             if notes is not None and address(tensor) not in self._own:
                 notes.whole = {}
-                notes.origins = notes.derived = notes.by_filter = notes.stands = None
+                notes.origins = notes.derived = None
 
-    def derived(self, tensor: Tensor) -> tuple[Derivation, Tensor, Tensor] | None:
+    def derived(self, tensor: Tensor) -> Derivation | None:
         """What `write_derived` noted of a tensor, or of the tensor that it looks at; None if nothing."""
-        notes = self.find(tensor)
-        if notes is None or notes.itemsize != tensor.element_size():
-            return None
-        if notes.derived is None or notes.by_filter is None or notes.stands is None:
+        notes = self._counted_alike(tensor)
+        if notes is None or notes.derived is None:
             return None
         place = _place(tensor)
-        return (
-            notes.derived,
-            notes.by_filter.as_strided(*place),
-            notes.stands.as_strided(*place),
-        )
+        return notes.derived.viewed(lambda each: each.as_strided(*place))
 
     def whole(self, tensor: Tensor) -> str | None:
         """The name of the model's tensor that this is exactly, element for element in the same shape; None if none."""
-        notes = self.find(tensor)
-        if notes is None or notes.itemsize != tensor.element_size():
+        notes = self._counted_alike(tensor)
+        if notes is None:
             return None
         place = _place(tensor)
         return next((name for name, known in notes.whole.items() if known == place), None)
 
-    def entry(self, origins: Tensor) -> tuple[str, Tensor] | None:
-        """Which of the model's tensors some origins belong to.
-
-        Returns:
-            The tensor's name and the index of each element in it, counted row by row; None where they belong to no
-            tensor or to several.
-        """
-        if origins.numel() == 0:
+    def entries(self, tensor: Tensor) -> tuple[str, Tensor] | None:
+        """The model's tensor of which all elements are entries, and their indices, counted row by row; None if none."""
+        origins = self.origins(tensor)
+        if origins is None or origins.numel() == 0:
             return None
         lowest, highest = int(origins.min()), int(origins.max())
         for name, first in self._first.items():
@@ -257,23 +244,29 @@ class Ledger:
             found.append(tuple(group))
         return [group for group in found if len(group) > 1]
 
-    def mark(self, tensors: Iterable[Tensor], *, live: bool, computed: bool, by: str = "") -> None:
-        """Note that tensors depend on the example inputs, or on the weights alone, and what worked them out."""
+    def mark(
+        self,
+        tensors: Iterable[Tensor],
+        *,
+        live: bool = False,
+        computed: bool = False,
+        own: bool = False,
+        drawn: bool = False,
+        by: str = "",
+    ) -> None:
+        """Note what tensors were worked out from, as `Notes` has it, beside what is noted already."""
         for tensor in tensors:
             notes = self._of(tensor)
-            notes.live = notes.live or live
-            notes.computed = notes.computed or computed
+            notes.live |= live
+            notes.computed |= computed
+            notes.own |= own
+            notes.drawn |= drawn
             notes.computed_by = notes.computed_by or by
 
-    def mark_own(self, tensors: Iterable[Tensor]) -> None:
-        """Note that tensors were worked out from the model's own, buffers included."""
-        for tensor in tensors:
-            self._of(tensor).own = True
-
-    def mark_drawn(self, tensors: Iterable[Tensor]) -> None:
-        """Note that tensors are random numbers, or were worked out from some."""
-        for tensor in tensors:
-            self._of(tensor).drawn = True
+    def _counted_alike(self, tensor: Tensor) -> Notes | None:
+        """The notes on a tensor's storage, where they are of the tensor's own type of number."""
+        notes = self.find(tensor)
+        return None if notes is None or notes.itemsize != tensor.element_size() else notes
 
     def _of(self, tensor: Tensor) -> Notes:
         # A storage's address is used again when it is gone. The weak reference in the notes keeps the number taken, or
@@ -316,6 +309,13 @@ def _measure(tensor: Tensor) -> tuple[int, int]:
 
 def _place(tensor: Tensor) -> Place:
     return tuple(tensor.size()), tuple(tensor.stride()), int(tensor.storage_offset())
+
+
+def _spread(notes: Notes, place: Place, numbers: Tensor) -> Tensor:
+    """Numbers of a tensor's elements, laid over its storage; -1 where it does not look."""
+    spread = torch.full((notes.length,), -1, dtype=torch.int64, device="cpu")
+    spread.as_strided(*place).copy_(numbers)
+    return spread
 
 
 def _seen_by(notes: Notes, place: Place) -> Tensor:

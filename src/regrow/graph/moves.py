@@ -5,18 +5,18 @@ Called by `graph/twin.py`, for activations and for copies of weights.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
 from typing import Final
 
 import torch
 from torch import Tensor
 
+from regrow.graph.calling import map_tensors
 from regrow.graph.foreign import moved
 from regrow.graph.ledger import Ledger
 from regrow.graph.meetings import Reason
-from regrow.graph.record import Call, Record
+from regrow.graph.record import Call, Record, Run, tensors_in
 from regrow.graph.rules import COPIES
-from regrow.graph.sets import NAMES
+from regrow.graph.sets import NAMES, as_names, different
 
 _EXACT: Final = frozenset(
     {
@@ -45,17 +45,8 @@ def keeps_entries(op: str) -> bool:
     return not op.startswith(_BY_PREFIX)
 
 
-def follow_move(
-    call: Call, record: Record, run: Callable[[Callable[[str, object], object]], object]
-) -> bool:
-    """Move the names as the operation moved the values.
-
-    Args:
-        run: Runs the operation again with its arguments replaced; given a function of an argument's name and value.
-
-    Returns:
-        False where it cannot be followed: it adds where it should move, or chooses by what it computed.
-    """
+def follow_move(call: Call, record: Record, run: Run) -> bool:
+    """Move the names as the operation moved the values; False where it adds, and cannot be followed."""
     # Names cannot be added: 3 + 4 would be the set of name 7, whoever that is.
     if call.arguments.get("accumulate") or call.arguments.get("reduce") is not None:
         return False
@@ -65,17 +56,18 @@ def follow_move(
 
     def names_instead(argument: str, value: object) -> object:
         if argument in _INDEX_ARGUMENTS:
-            steering.extend(_noted(ledger, value))
-            return _on_cpu(value)
+            given = map(ledger.names, tensors_in(value))
+            steering.extend(names for names in given if names is not None)
+            return map_tensors(value, Tensor.cpu)
         if argument == "value" and not isinstance(value, Tensor):
             return 0  # what padding puts there depends on nothing
         # Written into the notes themselves, as the operation has written into the values.
         if call.in_place and argument == "self" and isinstance(value, Tensor):
             return ledger.names_for_writing(value)
         # A Swin block's shift (`roll`) is done to the names like this: no window needs a rule of its own.
-        return _replaced(value, lambda tensor: _names_of(record, tensor, as_double=as_double))
+        return map_tensors(value, lambda tensor: _names_of(record, tensor, as_double=as_double))
 
-    made = _tensors(run(names_instead))
+    made = tensors_in(run(names_instead))
     if not call.in_place:
         for out, names in zip(call.outputs, made, strict=True):
             ledger.write(out, names)
@@ -83,21 +75,14 @@ def follow_move(
         # Where the index itself depends on filters, they decide which elements come out: every output depends on all of
         # them.
         why = Reason("mixed", call.place)
-        chosen = record.table.union(
-            (n for each in steering for n in torch.unique(each).tolist()), why
-        )
+        chosen = record.table.union((name for each in steering for name in different(each)), why)
         for out in call.outputs:
             old = ledger.names_for_writing(out)
-            ledger.write(
-                out,
-                record.table.join(old, torch.tensor(chosen, dtype=old.dtype, device="cpu"), why),
-            )
+            ledger.write(out, record.table.join(old, as_names(chosen), why))
     return True
 
 
-def follow_origins(
-    call: Call, record: Record, run: Callable[[Callable[[str, object], object]], object]
-) -> None:
+def follow_origins(call: Call, record: Record, run: Run) -> None:
     """Remember where copies of the model's own tensors came from, so that they are recognised as weights."""
     ledger = record.ledger
     # What was written over has forgotten where it came from (`Ledger.overwritten`).
@@ -111,14 +96,14 @@ def follow_origins(
 
     def origins_instead(argument: str, value: object) -> object:
         if argument in _INDEX_ARGUMENTS:
-            return _on_cpu(value)
+            return map_tensors(value, Tensor.cpu)
         if argument == "value" and not isinstance(value, Tensor):
             # Padding is no entry of a weight. 0 would be the first entry of the first one.
             return -1
-        return _replaced(value, lambda tensor: _origins_or_none(ledger, tensor))
+        return map_tensors(value, lambda tensor: _origins_or_none(ledger, tensor))
 
     if keeps_entries(call.op):
-        for out, origins in zip(call.outputs, _tensors(run(origins_instead)), strict=True):
+        for out, origins in zip(call.outputs, tensors_in(run(origins_instead)), strict=True):
             ledger.write_origins(out, origins)
 
 
@@ -132,37 +117,6 @@ def _names_of(record: Record, tensor: Tensor, *, as_double: bool) -> Tensor:
 
 def _origins_or_none(ledger: Ledger, tensor: Tensor) -> Tensor:
     origins = ledger.origins(tensor)
-    return (
-        torch.full(tensor.shape, -1, dtype=torch.int64, device="cpu")
-        if origins is None
-        else origins
-    )
-
-
-def _noted(ledger: Ledger, value: object) -> Iterable[Tensor]:
-    for tensor in _tensors(value):
-        names = ledger.names(tensor)
-        if names is not None:
-            yield names
-
-
-def _replaced(value: object, by: Callable[[Tensor], Tensor]) -> object:
-    if isinstance(value, Tensor):
-        return by(value)
-    if isinstance(value, (list, tuple)):
-        return [_replaced(item, by) for item in value]
-    return value
-
-
-def _on_cpu(value: object) -> object:
-    return _replaced(value, lambda tensor: tensor.cpu())
-
-
-def _tensors(value: object) -> list[Tensor]:
-    if isinstance(value, Tensor):
-        return [value]
-    return (
-        [item for item in value if isinstance(item, Tensor)]
-        if isinstance(value, (list, tuple))
-        else []
-    )
+    if origins is not None:
+        return origins
+    return torch.full(tensor.shape, -1, dtype=torch.int64, device="cpu")

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Final, cast
 
-import torch
 from torch import Tensor
 
 from regrow.graph.meetings import Reason
 from regrow.graph.record import Call, NormRecord, Record, names_in
-from regrow.graph.sets import NAMES, squeezed
+from regrow.graph.sets import renamed, squeezed
 from regrow.graph.weights import own_name, path_of
 
 CHANNEL_NORMS: Final = (
@@ -31,8 +30,7 @@ def channel_norm(call: Call, record: Record) -> None:
     record.ledger.write(call.outputs[0], None if names is None else _left(call, record, names))
     if names is None:
         return
-    over = [axis for axis in range(x.ndim) if axis != 1]
-    seen = record.table.join_over(names, over, Reason("read together", call.place)).reshape(-1)
+    seen = record.table.along(names, 1, call.place)
     kind = "group_norm" if call.op == "native_group_norm" else "batch_norm"
     _note_norm(call, record, kind, seen)
     if kind == "group_norm" and call.number("group") < x.shape[1]:
@@ -65,13 +63,13 @@ def _left(call: Call, record: Record, names: Tensor) -> Tensor:
         clean = clean and own.get("running_mean", True)
         # The name as it is: without entries, and with statistics of its own channel, 0 stays 0.
         rename = int
-    small = squeezed(names, names.ndim)
-    found, where = torch.unique(small, return_inverse=True)
-    renamed = [
-        name if not name else rename(name) if clean else record.table.with_offset(name, call.place)
-        for name in found.tolist()
-    ]
-    return torch.tensor(renamed, dtype=NAMES, device="cpu")[where].expand(names.shape)
+
+    def left(name: int) -> int:
+        if not name:
+            return name
+        return rename(name) if clean else record.table.with_offset(name, call.place)
+
+    return renamed(squeezed(names, names.ndim), left).expand(names.shape)
 
 
 def last_axes_norm(call: Call, record: Record) -> None:
@@ -79,14 +77,9 @@ def last_axes_norm(call: Call, record: Record) -> None:
     names, _ = names_in(call, record)
     count = len(cast("Sequence[int]", call.arguments["normalized_shape"]))
     if count == 1:
-        seen = record.table.join_over(
-            names, range(names.ndim - 1), Reason("read together", call.place)
-        )
-        _note_norm(call, record, "layer_norm", seen.reshape(-1))
+        _note_norm(call, record, "layer_norm", record.table.along(names, -1, call.place))
     axes = range(names.ndim - count, names.ndim)
-    joined = record.table.join_over(names, axes, Reason("mixed", call.place))
-    for out in call.outputs:
-        record.ledger.write(out, joined)
+    record.write(call, record.table.join_over(names, axes, Reason("mixed", call.place)))
 
 
 def _note_norm(call: Call, record: Record, kind: str, seen: Tensor) -> None:

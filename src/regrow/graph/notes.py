@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 
 from torch import Tensor
 from torch.multiprocessing.reductions import StorageWeakRef
@@ -17,7 +18,13 @@ class Derivation:
 
     # Name of the parameter; None where there are only parameters with one number a filter, or fewer.
     parameter: str | None
-    standardised: bool  # each filter was divided by its own spread on the way
+    filters: Tensor  # for each element the filter that it depends on, -1 = none
+    stands: Tensor  # and the parameter's entry in whose place it stands, -1 = none
+    standardised: bool = False  # each filter was divided by its own spread on the way
+
+    def viewed(self, by: Callable[[Tensor], Tensor]) -> Derivation:
+        """The same with both tensors looked at in another way."""
+        return replace(self, filters=by(self.filters), stands=by(self.stands))
 
 
 @dataclass
@@ -46,11 +53,8 @@ class Notes:
     computed_by: str = ""  # the operation that did it, and where
     # Random numbers, or worked out from them: chance says nothing that a reader could learn.
     drawn: bool = False
-    # The parameter that it was worked out from filter by filter, where that is so.
+    # The parameter that it was worked out from filter by filter, where that is so; its tensors are of the storage.
     derived: Derivation | None = None
-    # Then for each element the filter that it depends on, -1 = none.
-    by_filter: Tensor | None = None
-    stands: Tensor | None = None  # and the parameter's entry in whose place it stands, -1 = none
     # One set for every element, where the storage is looked at as several types of number; None elsewhere.
     blurred: int | None = None
 

@@ -11,21 +11,20 @@ training moves: so activations, pooling, products and branches need no list.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Final
 
 import torch
 from torch import Tensor
 
+from regrow.graph.calling import map_tensors
+from regrow.graph.filters import Filters
 from regrow.graph.gates import gates
-from regrow.graph.ledger import ReinterpretedError
-from regrow.graph.record import Call, LayerRecord, Record, tensors_in
-from regrow.graph.sets import NAMES, Offset, squeezed
+from regrow.graph.record import Call, LayerRecord, Record, Run, tensors_in
+from regrow.graph.sets import Offset, different, renamed, squeezed
 from regrow.graph.wiring import Wiring
-
-Run = Callable[[Callable[[str, object], object]], object]
-"""Runs an operation again, with its arguments replaced."""
 
 _SOMETHING: Final = 0.7
 """Stands for what is left of filters where something is."""
@@ -66,18 +65,13 @@ def _nothing() -> None:
 
 
 def _names(record: Record, tensor: Tensor) -> Tensor | None:
-    try:
-        found = record.ledger.names(tensor)
-    except ReinterpretedError:
-        return None
-    if found is None:
-        return None
-    small = squeezed(found, found.ndim)
-    return small if bool(small.any()) else None
+    found = record.ledger.names_if_alike(tensor)
+    small = None if found is None else squeezed(found, found.ndim)
+    return small if small is not None and bool(small.any()) else None
 
 
 def _has_offsets(record: Record, names: Tensor) -> bool:
-    return any(record.table.offsets(name) for name in torch.unique(names).tolist())
+    return any(map(record.table.offsets, different(names)))
 
 
 def _made(
@@ -98,13 +92,12 @@ def _made(
     """
 
     def instead(_: str, value: object) -> object:
-        if value is bias and bias is not None:
-            return torch.zeros_like(bias)
-        if isinstance(value, Tensor):
-            return _gone(record, value, names.get(id(value)), left=left)
-        if isinstance(value, (list, tuple)):
-            return [instead("", each) for each in value]
-        return value
+        return map_tensors(value, zeroed)
+
+    def zeroed(tensor: Tensor) -> Tensor:
+        if tensor is bias:
+            return torch.zeros_like(tensor)
+        return _gone(record, tensor, names.get(id(tensor)), left=left)
 
     try:
         out = tensors_in((run(instead),))
@@ -132,11 +125,8 @@ def _gone(record: Record, tensor: Tensor, names: Tensor | None, *, left: bool) -
         tensor = torch.ones(tensor.shape, dtype=tensor.dtype, device="cpu")
     values = tensor.masked_fill(names.to(tensor.device) != 0, 0)
     if left and _has_offsets(record, names):
-        found, where = torch.unique(names, return_inverse=True)
-        flags = torch.tensor(
-            [bool(record.table.offsets(name)) for name in found.tolist()], device="cpu"
-        )
-        values = values.masked_fill(flags[where].to(tensor.device), _SOMETHING)
+        flags = renamed(names, lambda name: bool(record.table.offsets(name))).bool()
+        values = values.masked_fill(flags.to(tensor.device), _SOMETHING)
     return values
 
 
@@ -154,7 +144,7 @@ def _own_bias(
     own = record.ledger.owners(bias)
     if id(x) not in names or id(bias) in names or len(own) != 1:
         return None
-    filters = {record.table.single(name) for name in torch.unique(names[id(x)]).tolist() if name}
+    filters = {record.table.single(name) for name in different(names[id(x)]) if name}
     numbers = {None if each is None else each[0] for each in filters}
     number = numbers.pop() if len(numbers) == 1 else None
     name = next(iter(own))
@@ -190,16 +180,14 @@ def _rename(
     small, fresh, stays = (squeezed(each, names.ndim) for each in (names, new, old))
     # Name and both answers in one number, so that each combination is worked out once and not once an element.
     keys = small.to(torch.int64) * 4 + fresh * 2 + stays
-    found, where = torch.unique(keys, return_inverse=True)
-    renamed: list[int] = []
-    for key in found.tolist():
+
+    def left(key: int) -> int:
         name = key // 4
         if name and not key % 4:
             name = table.plain(name)
-        if name and key & 2:
-            name = table.with_offset(name, call.place)
-        renamed.append(name)
-    ledger.write(out, torch.tensor(renamed, dtype=NAMES, device="cpu")[where].expand(names.shape))
+        return table.with_offset(name, call.place) if name and key & 2 else name
+
+    ledger.write(out, renamed(keys, left).expand(names.shape))
 
 
 def heard(record: Record, wiring: Wiring) -> dict[str, str]:
@@ -286,43 +274,40 @@ class _Hearing:
         """Without those that only switch others."""
         if not self._ignored:
             return atoms
-        places = ((atom, self._table.place_of(atom)) for atom in atoms)
-        return frozenset(
-            atom for atom, place in places if place is None or place[0] not in self._ignored
-        )
+        layer_of = self._table.layer_of
+        return frozenset(atom for atom in atoms if layer_of(atom) not in self._ignored)
+
+    def _layers_of(self, atoms: Iterable[int]) -> list[Filters]:
+        """Of each filter among them its layer."""
+        numbers = map(self._table.layer_of, atoms)
+        return [self._by_number[number] for number in numbers if number is not None]
 
     def _multiplied(self, atoms: frozenset[int]) -> bool:
-        places = (self._table.place_of(atom) for atom in atoms)
-        return any(self._by_number[place[0]].multiplied for place in places if place is not None)
-
-    def _has_other(self, atoms: frozenset[int]) -> bool:
-        return any(self._table.place_of(atom) is None for atom in atoms)
+        return any(layer.multiplied for layer in self._layers_of(atoms))
 
     def _can_be_left(self, offset: Offset) -> bool:
         """Whether all its filters may be out, and nothing else is there in the smaller network either."""
         known = self._possible.get(offset)
         if known is None:
+            others = any(self._table.layer_of(atom) is None for atom in offset.atoms)
             known = bool(self._kept(offset.atoms)) and not (
-                self._holds_a_layer(offset.atoms)
-                or (self._has_other(offset.atoms) and not self._multiplied(offset.atoms))
+                self._holds_a_layer(offset.atoms) or (others and not self._multiplied(offset.atoms))
             )
             self._possible[offset] = known
         return known
 
     def _holds_a_layer(self, atoms: frozenset[int]) -> bool:
         """Whether all filters of a layer are among them: they are never out together."""
-        counts: dict[int, int] = {}
-        for atom in atoms:
-            place = self._table.place_of(atom)
-            if place is not None:
-                counts[place[0]] = counts.get(place[0], 0) + 1
-        return any(count == self._by_number[number].count for number, count in counts.items())
+        counts = Counter(map(self._table.layer_of, atoms))
+        return any(
+            count == self._by_number[number].count
+            for number, count in counts.items()
+            if number is not None
+        )
 
     def _flag(self, offset: Offset) -> None:
-        for atom in self._kept(offset.atoms):
-            place = self._table.place_of(atom)
-            if place is not None:
-                self._found.setdefault(self._by_number[place[0]].path, offset.place)
+        for layer in self._layers_of(self._kept(offset.atoms)):
+            self._found.setdefault(layer.path, offset.place)
 
     def _follow_grouped(self) -> None:
         """Who is read by groups takes those groups out with it: what is left of them is left of it."""

@@ -6,8 +6,10 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, Final
 
 import torch
@@ -17,9 +19,8 @@ from torch.overrides import TorchFunctionMode
 from regrow.graph.calling import tensors_in
 from regrow.graph.flows import Factor, Flow, Outlet, Site, joined
 from regrow.graph.frames import Frame, Frames
-from regrow.graph.ledger import ReinterpretedError
-from regrow.graph.record import Record
-from regrow.graph.sets import NAMES, squeezed
+from regrow.graph.record import LayerRecord, Record
+from regrow.graph.sets import as_names, different, squeezed
 from regrow.graph.weights import path_of
 
 DROPOUTS: Final = frozenset(
@@ -55,20 +56,16 @@ class _Call:
     number: int
 
 
-@dataclass
-class _Sighting:
-    """Something noted at a call whose place is not known to the end yet."""
-
-    call: _Call
-    argument: int
-    layer: int
-    make: Callable[[Site], object]
+_Argument = tuple[_Call, int]
+"""One of the tensors that a call takes: a `Site`, of which not all is known before the pass is over."""
 
 
 @dataclass
 class _FlowParts:
-    outlets: list[Outlet] = field(default_factory=list[Outlet])
-    inlet: Site | None = None
+    """What was noted of one layer so far."""
+
+    outlets: list[tuple[_Argument, partial[Outlet]]] = field(default_factory=list[Any])
+    inlet: _Argument | None = None
     factors: dict[str, dict[int, set[int]]] = field(default_factory=dict[str, dict[int, set[int]]])
 
 
@@ -87,8 +84,7 @@ class OutletFinder(TorchFunctionMode):
         self._record = record  # what the twin writes
         self._frames = frames  # the calls of modules that are under way
         self._random: dict[int, Tensor] = {}
-        self._seen: list[_Sighting] = []
-        self._found: dict[int, _FlowParts] = {}
+        self._found: defaultdict[int, _FlowParts] = defaultdict(_FlowParts)
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Call, and compare."""
@@ -117,7 +113,7 @@ class OutletFinder(TorchFunctionMode):
         used, refusals, unions = len(record.used), record.refusals, record.table.unions
         out = func(*args, **kwargs)
         made = list(tensors_in(out))
-        live = [self._is_live(each) for each in given]
+        live = [record.ledger.is_live(each) for each in given]
         self.drew = self.drew or call.function in _RANDOM
         chance = call.function in _RANDOM or any(id(each) in self._random for each in given)
         if chance and not any(live):
@@ -155,8 +151,11 @@ class OutletFinder(TorchFunctionMode):
         ended = table.shared(there)
         stays = {table.single(name) for name in there}
         for argument, place in enumerate(alone):
-            for layer in () if place is None else self._layers(place):
-                assert place is not None  # noqa: S101 # or there is no layer
+            if place is None:
+                continue
+            axes, sizes, _ = place
+            outlet = partial(Outlet, ndim=given[argument].ndim, axes=axes, sizes=sizes)
+            for layer in self._layers(place):
                 units = [
                     unit
                     if everybody
@@ -166,84 +165,65 @@ class OutletFinder(TorchFunctionMode):
                     for unit in self._units(place, layer)
                 ]
                 if any(unit >= 0 for unit in units):
-                    make = _outlet(place, tuple(units), given[argument].ndim)
-                    self._seen.append(_Sighting(call, argument, layer, make))
+                    leaving = partial(outlet, units=tuple(units))
+                    self._found[layer].outlets.append(((call, argument), leaving))
 
     def _forget(self, made: Sequence[Tensor]) -> None:
         """Behind chance nobody looks any more: no filter, and yet no constant."""
         # Not the empty set: as a constant, what chance has left could be added to another filter, which would still
         # pass for alone behind it.
-        unknown = torch.tensor(self._record.table.foreign(_CHANCE), dtype=NAMES, device="cpu")
+        unknown = as_names(self._record.table.foreign(_CHANCE))
         for each in made:
-            names = self._names(each)
+            names = self._record.ledger.names_if_alike(each)
             if names is not None:
                 self._record.ledger.write(each, torch.where(names != 0, unknown, names))
 
     def flows(self) -> dict[str, Flow]:
         """What each layer hears and gives, by module path."""
-        for seen in self._seen:
-            call, frame = seen.call, seen.call.frame
-            made = seen.make(
-                Site(
-                    module=frame.path,
-                    call=frame.call,
-                    calls=self._frames.calls[frame.path],
-                    function=call.function,
-                    number=call.number,
-                    # Known now only, when the pass is over. A pass that calls the function another number of times
-                    # takes another way, and a reading would be of other filters.
-                    times=frame.counts[call.function],
-                    argument=seen.argument,
-                )
-            )
-            found = self._found.setdefault(seen.layer, _FlowParts())
-            if isinstance(made, Outlet):
-                found.outlets.append(made)
-            elif isinstance(made, Site) and found.inlet is None:
-                # Each call of the layer hears at the same argument; the first that was seen stands for all.
-                found.inlet = replace(made, call=-1)
-        layers = self._record.layers
         return {
-            path_of(layer.weight): Flow(
-                outlets=joined(self._found[number].outlets),
-                inlet=self._found[number].inlet,
-                inlet_axis=-1 if layer.kind == "linear" else self._axis(layer.weight),
-                factors=tuple(
-                    Factor(
-                        name=name,
-                        entries=tuple(
-                            tuple(sorted(by_unit.get(unit, ()))) for unit in range(len(layer.names))
-                        ),
-                    )
-                    for name, by_unit in self._found[number].factors.items()
-                ),
-            )
-            for number, layer in enumerate(layers)
+            path_of(layer.weight): self._flow(layer, self._found[number])
+            for number, layer in enumerate(self._record.layers)
             if number in self._found
         }
 
-    def _axis(self, weight: str) -> int:
-        return 1 - self._record.ledger.tensors[weight].ndim
+    def _flow(self, layer: LayerRecord, parts: _FlowParts) -> Flow:
+        units = range(len(layer.names))
+        ndim = self._record.ledger.tensors[layer.weight].ndim
+        return Flow(
+            outlets=joined([leaving(site=self._site(at)) for at, leaving in parts.outlets]),
+            inlet=None if parts.inlet is None else replace(self._site(parts.inlet), call=-1),
+            inlet_axis=-1 if layer.kind == "linear" else 1 - ndim,
+            factors=tuple(
+                Factor(
+                    name=name,
+                    entries=tuple(tuple(sorted(by_unit.get(unit, ()))) for unit in units),
+                )
+                for name, by_unit in parts.factors.items()
+            ),
+        )
+
+    def _site(self, at: _Argument) -> Site:
+        call, argument = at
+        return Site(
+            module=call.frame.path,
+            call=call.frame.call,
+            calls=self._frames.calls[call.frame.path],
+            function=call.function,
+            number=call.number,
+            # Known only when the pass is over. A pass that calls the function another number of times takes another
+            # way, and a reading would be of other filters.
+            times=call.frame.counts[call.function],
+            argument=argument,
+        )
 
     def _note_inlet(self, call: _Call, argument: int, weight: str) -> None:
         for layer, each in enumerate(self._record.layers):
-            if each.weight == weight:
-                self._seen.append(_Sighting(call, argument, layer, lambda site: site))
-
-    def _is_live(self, tensor: Tensor) -> bool:
-        notes = self._record.ledger.find(tensor) if tensor.layout == torch.strided else None
-        return notes is not None and notes.live
-
-    def _names(self, tensor: Tensor) -> Tensor | None:
-        if tensor.layout != torch.strided:
-            return None
-        try:
-            return self._record.ledger.names(tensor)
-        except ReinterpretedError:
-            return None
+            # Each call of the layer hears at the same argument; the first that was seen stands for all.
+            if each.weight == weight and self._found[layer].inlet is None:
+                self._found[layer].inlet = call, argument
 
     def _alone(self, tensor: Tensor) -> _Alone | None:
-        names = self._names(tensor)
+        names = self._record.ledger.names_if_alike(tensor)
         if names is None:
             return None
         # Outlets are described by the few axes along which names change: a whole tensor of names for each would be as
@@ -272,9 +252,9 @@ class OutletFinder(TorchFunctionMode):
         """Names of the sets in some tensors."""
         found: set[int] = set()
         for each in made:
-            names = self._names(each)
+            names = self._record.ledger.names_if_alike(each)
             if names is not None:
-                found |= set(torch.unique(squeezed(names, names.ndim)).tolist())
+                found.update(different(names))
         return found - {0}
 
     def _factors(
@@ -294,9 +274,8 @@ class OutletFinder(TorchFunctionMode):
         # Drawn factors are dropout by hand, which is chance and no factor of the model's.
         if place is None or id(given[factor]) in self._random:
             return False
-        origins = self._record.ledger.origins(given[factor])
-        found = None if origins is None else self._record.ledger.entry(origins)
-        if origins is None or found is None:
+        found = self._record.ledger.entries(given[factor])
+        if found is None:
             notes = self._record.ledger.find(given[factor])
             # A factor that was computed from weights (a softmax over branch weights) has no entry that could be looked
             # up and found to be 0: the filters leave in front of it.
@@ -313,16 +292,11 @@ class OutletFinder(TorchFunctionMode):
             except RuntimeError:
                 continue  # along axes that were put together, as zeros around are
             pairs = set(zip(unit.flatten().tolist(), entry.flatten().tolist(), strict=True))
-            by_unit = self._found.setdefault(layer, _FlowParts()).factors.setdefault(tensor, {})
+            by_unit = self._found[layer].factors.setdefault(tensor, {})
             for one, number in pairs:
                 if one >= 0:
                     by_unit.setdefault(one, set()).add(number)
         return False
-
-
-def _outlet(place: _Alone, units: tuple[int, ...], ndim: int) -> Callable[[Site], Outlet]:
-    axes, sizes, _ = place
-    return lambda site: Outlet(site=site, ndim=ndim, axes=axes, sizes=sizes, units=units)
 
 
 def normed_modules(model: nn.Module) -> frozenset[nn.Module]:

@@ -64,8 +64,7 @@ def whole_space(call: Call, record: Record) -> None:
     if steering is not None:
         each = record.table.join_over(steering, range(1, steering.ndim), why)
         joined = record.table.join(joined, each.reshape(-1, *(1,) * (names.ndim - 1)), why)
-    for out in call.outputs:
-        record.ledger.write(out, joined)
+    record.write(call, joined)
 
 
 def _space(op: str) -> int:
@@ -74,6 +73,4 @@ def _space(op: str) -> int:
 
 
 def _write_windows(call: Call, record: Record, names: Tensor, positions: Sequence[Tensor]) -> None:
-    joined = join_windows(record.table, names, positions, Reason("mixed", call.place))
-    for out in call.outputs:
-        record.ledger.write(out, joined)
+    record.write(call, join_windows(record.table, names, positions, Reason("mixed", call.place)))

@@ -6,7 +6,7 @@ it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 
 import torch
@@ -14,8 +14,12 @@ from torch import Tensor
 
 from regrow.graph.filters import LayerKind, NormTensor
 from regrow.graph.ledger import Ledger
-from regrow.graph.sets import NAMES, Offset, SetTable, squeezed
+from regrow.graph.notes import Notes
+from regrow.graph.sets import NAMES, Offset, SetTable, as_names, different
 from regrow.graph.users import THE_MODEL, User, Users
+
+Run = Callable[[Callable[[str, object], object]], object]
+"""Runs an operation again with its arguments replaced; given a function of an argument's name and value."""
 
 
 @dataclass
@@ -64,6 +68,11 @@ class Call:
     def place(self) -> str:
         """The operation and where it ran, for messages."""
         return f"{self.op} in '{self.path}'" if self.path else f"{self.op} in {THE_MODEL}"
+
+    @property
+    def tensors(self) -> list[Tensor]:
+        """The arguments that are tensors, without those in lists."""
+        return [value for value in self.arguments.values() if isinstance(value, Tensor)]
 
     def tensor(self, name: str) -> Tensor | None:
         """The tensor argument of that name, or None."""
@@ -134,6 +143,20 @@ class Record:
         self.layers.append(made)
         return made
 
+    def has_parameter(self, tensor: Tensor) -> bool:
+        """Whether a tensor holds entries of the model's parameters, copies included."""
+        return not self.parameters.isdisjoint(self.ledger.owners(tensor))
+
+    def notes_on(self, call: Call) -> list[Notes]:
+        """What is known of the memory of each tensor that an operation takes."""
+        found = (self.ledger.find(each) for each in tensors_in(call.arguments.values()))
+        return [notes for notes in found if notes is not None]
+
+    def write(self, call: Call, names: Tensor | None) -> None:
+        """Note the same sets behind all that came out of an operation."""
+        for out in call.outputs:
+            self.ledger.write(out, names)
+
     def note_other_uses(self, call: Call, tensors: Iterable[Tensor]) -> None:
         """Remember who uses some of the model's tensors, or what was worked out of them, in no known role.
 
@@ -157,15 +180,13 @@ class Record:
         """The sets that flow out of tensors: of one without elements, all that is known of its memory."""
         found: set[int] = set()
         for tensor in tensors_in(tensors):
-            notes = self.ledger.find(tensor) if tensor.layout == torch.strided else None
+            notes = self.ledger.find(tensor)
             if notes is None:
                 continue
             # A tensor without elements can hold no names. On another example it would have elements, so what is known
             # of its memory counts.
             names = self.ledger.names(tensor) if tensor.numel() else notes.present
-            if names is not None:
-                found |= set(torch.unique(squeezed(names, names.ndim)).tolist())
-            found |= notes.behind
+            found |= notes.behind.union(() if names is None else different(names))
         return found - {0}
 
     def note_empty(self, call: Call, *, multiplied: bool, moves: bool) -> None:
@@ -191,7 +212,7 @@ class Record:
         lost = set[int]() if multiplied or moves else self.behind(taken)
         for tensor in call.outputs if lost else ():
             if tensor.numel():  # a sum over nothing
-                told = torch.tensor(self.table.union(lost), dtype=NAMES, device="cpu")
+                told = as_names(self.table.union(lost))
                 known = self.ledger.names_for_writing(tensor)
                 self.ledger.write(tensor, self.table.join(known, told))
 
@@ -201,18 +222,18 @@ class Record:
         if self.table.layers_of(names):
             self.refuse(
                 call,
-                [torch.tensor(sorted(names), dtype=NAMES, device="cpu")],
+                [as_names(sorted(names))],
                 "on this example it works on nothing",
                 advice="; give example inputs on which it has something to work on",
             )
 
     def give_up(self, call: Call, detail: str, advice: str = "") -> None:
         """As `stop`, but of what works on the model's inputs alone nothing is said: no filter is lost there."""
-        names = {n for each in self._flowing_in(call) for n in torch.unique(each).tolist()}
+        names = (name for each in self._flowing_in(call) for name in different(each))
         if self.table.layers_of(names):
             self.stop(call, detail, advice)
         else:
-            self._write_foreign(call, self.table.foreign(f"what {call.place} gives"))
+            self.write(call, as_names(self.table.foreign(f"what {call.place} gives")))
 
     def stop(self, call: Call, detail: str, advice: str = "") -> None:
         """Give up on what flows into an operation, and let its output depend on all of it.
@@ -220,7 +241,8 @@ class Record:
         Every filter that flows in is marked: who reads it cannot be known.
         """
         self.stopped[call.path] = None
-        self._write_foreign(call, self.refuse(call, self._flowing_in(call), detail, advice))
+        union = self.refuse(call, self._flowing_in(call), detail, advice)
+        self.write(call, as_names(union))
 
     def refuse(self, call: Call, names: Sequence[Tensor], detail: str, advice: str = "") -> int:
         """Mark every filter in some sets: who reads it cannot be known.
@@ -231,8 +253,7 @@ class Record:
         reason = f"{call.place}: {detail}"
         self.refusals += 1
         self.stops[reason + advice] = None
-        each_name = (name for each in names for name in torch.unique(each).tolist())
-        together = self.table.union(each_name)
+        together = self.table.union(name for each in names for name in different(each))
         # What is left of filters flows on where nobody follows: the layers are flagged at once (`heard`).
         self.lost |= self.table.offsets(together)
         union = self.table.fold(together, f"what {call.place} gives")
@@ -242,17 +263,12 @@ class Record:
 
     def _flowing_in(self, call: Call) -> list[Tensor]:
         found: list[Tensor] = []
-        for tensor in tensors_in(call.arguments.values()):
-            notes = self.ledger.find(tensor) if tensor.layout == torch.strided else None
-            if notes is not None and notes.present is not None:
+        for notes in self.notes_on(call):
+            if notes.present is not None:
                 found.append(notes.present)
-            if notes is not None and notes.behind:
-                found.append(torch.tensor(sorted(notes.behind), dtype=NAMES, device="cpu"))
+            if notes.behind:
+                found.append(as_names(sorted(notes.behind)))
         return found
-
-    def _write_foreign(self, call: Call, name: int) -> None:
-        for out in call.outputs:
-            self.ledger.write(out, torch.tensor(name, dtype=NAMES, device="cpu"))
 
 
 def tensors_in(values: object) -> list[Tensor]:
@@ -266,6 +282,6 @@ def tensors_in(values: object) -> list[Tensor]:
 
 def names_in(call: Call, record: Record) -> tuple[Tensor, Tensor]:
     """The names behind an operation's first tensor, and that tensor."""
-    x = next(value for value in call.arguments.values() if isinstance(value, Tensor))
+    x = call.tensors[0]
     names = record.ledger.names(x)
     return (torch.zeros(x.shape, dtype=NAMES, device="cpu") if names is None else names), x

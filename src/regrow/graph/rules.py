@@ -15,6 +15,7 @@ from regrow.graph import foreign, pooling
 from regrow.graph.meetings import Reason
 from regrow.graph.norms import CHANNEL_NORMS, LAST_AXES_NORMS, channel_norm, last_axes_norm
 from regrow.graph.record import Call, Record, names_in
+from regrow.graph.sets import as_names
 
 Rule = Callable[[Call, Record], None]
 
@@ -61,25 +62,14 @@ def is_pointwise(name: str, tags: Sequence[torch.Tag]) -> bool:
 def pointwise(call: Call, record: Record) -> None:
     """Element by element: an output depends on what its operands depend on."""
     verb = "summed" if call.op in _SUMS else "multiplied" if call.op in _GATES else "joined"
-    joined: Tensor | None = None
-    for value in call.arguments.values():
-        names = record.ledger.names(value) if isinstance(value, Tensor) else None
-        if names is not None:
-            joined = (
-                names
-                if joined is None
-                else record.table.join(joined, names, Reason(verb, call.place))
-            )
+    why = Reason(verb, call.place)
+    joined = record.table.join_all(map(record.ledger.names, call.tensors), why)
     # A factor leaves a channel to its filter (0 times anything is 0), a summand does not.
     if joined is not None and call.op not in _SCALES:
-        for value in call.arguments.values():
-            added = foreign.added(record, value, joined) if isinstance(value, Tensor) else 0
-            if added:
-                joined = record.table.join(
-                    joined, torch.tensor(added, device="cpu"), Reason(verb, call.place)
-                )
-    for out in call.outputs:
-        record.ledger.write(out, joined)
+        for value in call.tensors:
+            if added := foreign.added(record, value, joined):
+                joined = record.table.join(joined, as_names(added), why)
+    record.write(call, joined)
 
 
 def copy(call: Call, record: Record) -> None:
@@ -89,17 +79,14 @@ def copy(call: Call, record: Record) -> None:
         return
     names = record.ledger.names(source)
     if names is None and call.op == "copy" and (own := foreign.moved(record, source)):
-        names = torch.tensor(own, device="cpu")
-    for out in call.outputs:
-        record.ledger.write(out, names)
+        names = as_names(own)
+    record.write(call, names)
 
 
 def fill(call: Call, record: Record) -> None:
     """The old values are gone."""
     value = call.tensor("value")
-    names = None if value is None else record.ledger.names(value)
-    for out in call.outputs:
-        record.ledger.write(out, names)
+    record.write(call, None if value is None else record.ledger.names(value))
 
 
 def reduction(call: Call, record: Record) -> None:
@@ -122,8 +109,7 @@ def reduction(call: Call, record: Record) -> None:
 def loss(call: Call, record: Record) -> None:
     """What a model gives in training mode: every number of it depends on all that is compared."""
     union = record.table.union(record.behind(call.arguments.values()), Reason("mixed", call.place))
-    for out in call.outputs:
-        record.ledger.write(out, torch.tensor(union, device="cpu"))
+    record.write(call, as_names(union))
 
 
 def gated_halves(call: Call, record: Record) -> None:
@@ -144,23 +130,18 @@ def attention(call: Call, record: Record) -> None:
         record.give_up(call, "its heads share keys or values")
         return
     why = Reason("mixed", call.place)
-    joined: Tensor | None = None
-    # The weights of the mean come from all of the query's and the key's channels; the value's channels stay apart.
-    for name, united in (
-        ("query", [-1]),
-        ("key", [-1, -2]),
-        ("value", [-2]),
-        ("attn_bias", None),
-        ("attn_mask", None),
-    ):
+
+    def united(name: str, over: Sequence[int] | None) -> Tensor | None:
         tensor = call.tensor(name)
         names = None if tensor is None else record.ledger.names(tensor)
         if names is None:
-            continue
-        over = list(range(names.ndim)) if united is None else united
-        part = record.table.join_over(names, over, why)
-        joined = part if joined is None else record.table.join(joined, part, why)
-    record.ledger.write(call.outputs[0], joined)
+            return None
+        return record.table.join_over(names, range(names.ndim) if over is None else over, why)
+
+    # The weights of the mean come from all of the query's and the key's channels; the value's channels stay apart.
+    axes = {"query": (-1,), "key": (-1, -2), "value": (-2,), "attn_bias": None, "attn_mask": None}
+    parts = (united(name, over) for name, over in axes.items())
+    record.ledger.write(call.outputs[0], record.table.join_all(parts, why))
 
 
 _REDUCTIONS: Final = (

@@ -41,7 +41,6 @@ def note_scripted(
     record.note_other_uses(
         call, [each for each in record.ledger.tensors.values() if id(each) in own]
     )
-    notes = [record.ledger.find(tensor) for tensor in before if tensor.layout == torch.strided]
-    live = any(each is not None and each.live for each in notes)
+    live = any(map(record.ledger.is_live, before))
     record.ledger.mark(after, live=live, computed=not live, by=call.place)
     record.stop(call, "what it does inside is not seen", advice=_ADVICE.format(path))

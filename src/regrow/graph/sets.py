@@ -11,7 +11,7 @@ Tensors of names repeat few values, so every union is worked out once a distinct
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence, Set
+from collections.abc import Callable, Iterable, Sequence, Set
 from dataclasses import dataclass
 from typing import Final
 
@@ -22,9 +22,6 @@ from regrow.graph.meetings import Meetings, Reason
 
 NAMES: Final = torch.int32
 """The type of a tensor of names."""
-
-_NO_LAYER: Final = -1
-"""Stands where the layer of an atom stands that is no filter (`SetTable.foreign`, `SetTable.fold`)."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +51,7 @@ class SetTable:
         self._name_of: dict[tuple[frozenset[int], frozenset[Offset]], int] = {
             (frozenset(), frozenset()): 0
         }
-        self._layer_of_atom: list[int] = []
+        self._layer_of_atom: list[int | None] = []  # None: it is no filter
         self._first_atom: list[int] = []
         self._folded: dict[tuple[int, str], int] = {}
         # Answers that are asked for again and again: `single` for each name of each tensor at each call of a function.
@@ -78,7 +75,7 @@ class SetTable:
         self._layer_of_atom.extend([layer] * count)
         alone, none = frozenset((layer,)), frozenset[str]()
         names = [self._name(frozenset((first + k,)), alone, none) for k in range(count)]
-        return torch.tensor(names, dtype=NAMES, device="cpu")
+        return as_names(names)
 
     def foreign(self, label: str) -> int:
         """The set that stands for something that no filter made.
@@ -96,12 +93,10 @@ class SetTable:
 
     def filters_of(self, name: int) -> list[tuple[int, int]]:
         """The members of a set as (layer number, filter index), in order."""
-        members: list[tuple[int, int]] = []
-        for atom in sorted(self._atoms[name]):
-            layer = self._layer_of_atom[atom]
-            if layer != _NO_LAYER:
-                members.append((layer, atom - self._first_atom[layer]))
-        return members
+        members = ((self._layer_of_atom[atom], atom) for atom in sorted(self._atoms[name]))
+        return [
+            (layer, atom - self._first_atom[layer]) for layer, atom in members if layer is not None
+        ]
 
     def single(self, name: int) -> tuple[int, int] | None:
         """The only member of a set as (layer number, filter index); None where it has others, or what is no filter."""
@@ -150,10 +145,9 @@ class SetTable:
         """The members of a set."""
         return self._atoms[name]
 
-    def place_of(self, atom: int) -> tuple[int, int] | None:
-        """Layer number and filter index of an atom; None where it stands for what is no filter."""
-        layer = self._layer_of_atom[atom]
-        return None if layer == _NO_LAYER else (layer, atom - self._first_atom[layer])
+    def layer_of(self, atom: int) -> int | None:
+        """The layer whose filter an atom is; None where it stands for what is no filter."""
+        return self._layer_of_atom[atom]
 
     def fold(self, name: int, label: str) -> int:
         """Stop telling a set's filters apart: only their layers are remembered.
@@ -222,9 +216,21 @@ class SetTable:
         base = len(self._atoms)
         # The unions below add names. `divmod` must take keys apart with the number that they were put together with.
         keys = small_a.to(torch.int64) * base + small_b
-        pairs, where = torch.unique(keys.expand(small), return_inverse=True)
-        found = [self.union(divmod(pair, base), why) for pair in pairs.tolist()]
-        return torch.tensor(found, dtype=NAMES, device="cpu")[where].expand(shape)
+        united = renamed(keys.expand(small), lambda pair: self.union(divmod(pair, base), why))
+        return united.expand(shape)
+
+    def join_all(self, parts: Iterable[Tensor | None], why: Reason) -> Tensor | None:
+        """`join` of those that are there; None where none is."""
+        joined: Tensor | None = None
+        for part in parts:
+            if part is not None:
+                joined = part if joined is None else self.join(joined, part, why)
+        return joined
+
+    def along(self, names: Tensor, axis: int, place: str) -> Tensor:
+        """The sets along one axis, (size,), each read together over all other axes."""
+        over = [other for other in range(names.ndim) if other != axis % names.ndim]
+        return self.join_over(names, over, Reason("read together", place)).reshape(-1)
 
     def join_over(self, names: Tensor, dims: Sequence[int], why: Reason | None = None) -> Tensor:
         """Union over some axes, which stay with size 1."""
@@ -253,11 +259,11 @@ class SetTable:
                 met[members] = self.union(members, why)
             found.append(met[members])
         reduced = [1 if axis in over else small.shape[axis] for axis in range(names.ndim)]
-        return torch.tensor(found, dtype=NAMES, device="cpu").reshape(reduced).expand(shape)
+        return as_names(found).reshape(reduced).expand(shape)
 
     def _no_filter(self, layers: frozenset[int], label: str) -> int:
         atom = len(self._layer_of_atom)
-        self._layer_of_atom.append(_NO_LAYER)
+        self._layer_of_atom.append(None)
         return self._name(frozenset((atom,)), layers, frozenset((label,)))
 
     def _name(
@@ -288,12 +294,28 @@ class SetTable:
     def _by_layer(self, name: int) -> dict[int, frozenset[int]]:
         found = self._parts.get(name)
         if found is None:
-            parts: dict[int, set[int]] = {}
+            parts: dict[int | None, set[int]] = {}
             for atom in self._atoms[name]:
                 parts.setdefault(self._layer_of_atom[atom], set()).add(atom)
-            found = {layer: frozenset(a) for layer, a in parts.items() if layer != _NO_LAYER}
+            found = {layer: frozenset(a) for layer, a in parts.items() if layer is not None}
             self._parts[name] = found
         return found
+
+
+def as_names(names: int | Sequence[int]) -> Tensor:
+    """A tensor of names."""
+    return torch.tensor(names, dtype=NAMES, device="cpu")
+
+
+def different(names: Tensor) -> list[int]:
+    """The names in a tensor, each once."""
+    return torch.unique(squeezed(names, names.ndim)).tolist()
+
+
+def renamed(names: Tensor, by: Callable[[int], int]) -> Tensor:
+    """For each number in a tensor a name, asked for once a number and not once an element."""
+    found, where = torch.unique(names, return_inverse=True)
+    return as_names([by(name) for name in found.tolist()])[where]
 
 
 def squeezed(names: Tensor, ndim: int) -> Tensor:

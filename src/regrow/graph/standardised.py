@@ -15,7 +15,7 @@ should look like there cannot be told from its parameter.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import Final, cast
 
 import torch
@@ -39,16 +39,6 @@ _SPREADS: Final = frozenset({"var", "std", "var_mean", "std_mean", "norm", "lina
 _SUMMARIES: Final = _SPREADS | {"mean", "sum", "amax", "amin"}
 
 
-@dataclass(frozen=True)
-class _Part:
-    """One operand: the filter behind each element, and the entry in whose place it stands."""
-
-    parameter: str | None
-    filters: Tensor
-    stands: Tensor
-    standardised: bool = False
-
-
 def follow_standardised(call: Call, record: Record, tags: Sequence[torch.Tag]) -> bool:
     """Follow an operation on weights alone as far as it keeps filters apart.
 
@@ -68,33 +58,25 @@ def follow_standardised(call: Call, record: Record, tags: Sequence[torch.Tag]) -
     # An element of several filters (a mean over the whole weight) ends it: renewed alone, a filter would change others.
     if made is None or bool((made.filters == _SEVERAL).any()):
         return False
-    derived = Derivation(made.parameter, made.standardised)
     # A norm's other outputs are statistics, which stand in no entry's place.
     for out in call.outputs[: 1 if call.op in _CHANNEL_NORMS else None]:
-        record.ledger.write_derived(
-            out, derived, made.filters.reshape(out.shape), made.stands.reshape(out.shape)
-        )
+        record.ledger.write_derived(out, made.viewed(lambda each, out=out: each.reshape(out.shape)))
     return True
 
 
-def _pointwise(call: Call, record: Record) -> _Part | None:
+def _pointwise(call: Call, record: Record) -> Derivation | None:
     """Element by element; numbers and constants are neutral."""
-    made: _Part | None = None
-    for value in call.arguments.values():
-        if isinstance(value, Tensor):
-            part = _part(call, record, value)
-            made = part if made is None or part is None else _joined(made, part)
-            if made is None:
-                return None
-    if made is None:
-        return None
+    made: Derivation | None = None
+    for value in call.tensors:
+        part = _part(call, record, value)
+        made = part if made is None or part is None else _joined(made, part)
+        if made is None:
+            return None
     shape = call.outputs[0].shape
-    return _Part(
-        made.parameter, made.filters.expand(shape), made.stands.expand(shape), made.standardised
-    )
+    return None if made is None else made.viewed(lambda each: each.expand(shape))
 
 
-def _channel_norm(call: Call, record: Record) -> _Part | None:
+def _channel_norm(call: Call, record: Record) -> Derivation | None:
     """Batch normalisation by the tensor's own statistics: a channel depends on all of itself."""
     x = call.tensor("input")
     # With running statistics the numbers depend on weights of steps before, and not on these alone.
@@ -108,18 +90,21 @@ def _channel_norm(call: Call, record: Record) -> _Part | None:
     if part is None:
         return None
     over = [axis for axis in range(x.ndim) if axis != 1]
-    made = _Part(part.parameter, _together(part.filters, over).expand(x.shape), part.stands, True)
+    made = replace(part, filters=_together(part.filters, over).expand(x.shape), standardised=True)
+    by_channel = (1, -1, *(1,) * (x.ndim - 2))
     for name in ("weight", "bias"):
         each = call.tensor(name)
-        if each is not None and made is not None:
-            entry = _part(call, record, each)
-            made = None if entry is None else _joined(made, _along_channels(entry, x.ndim))
+        entry = None if each is None else _part(call, record, each)
+        if entry is not None and made is not None:
+            made = _joined(made, entry.viewed(lambda each: each.reshape(by_channel)))
+        elif each is not None:
+            return None
     return made
 
 
-def _summary(call: Call, record: Record) -> _Part | None:
+def _summary(call: Call, record: Record) -> Derivation | None:
     """A mean or a deviation stands in no entry's place."""
-    x = next(value for value in call.arguments.values() if isinstance(value, Tensor))
+    x = call.tensors[0]
     part = _part(call, record, x)
     if part is None:
         return None
@@ -129,25 +114,23 @@ def _summary(call: Call, record: Record) -> _Part | None:
     # To have been divided by one's own spread is what makes a weight a standardised one. Without it a masked or a
     # scaled weight would pass for one, and a fresh filter would get numbers that the mask or the scale changes.
     spread = part.standardised or call.op in _SPREADS
-    return _Part(part.parameter, filters, torch.full_like(filters, _NONE), spread)
+    return Derivation(part.parameter, filters, torch.full_like(filters, _NONE), spread)
 
 
-def _part(call: Call, record: Record, tensor: Tensor) -> _Part | None:
+def _part(call: Call, record: Record, tensor: Tensor) -> Derivation | None:
     """What is known of an operand; None where that is not enough."""
     ledger = record.ledger
     derived = ledger.derived(tensor)
     if derived is not None:
-        about, filters, stands = derived
-        return _Part(about.parameter, filters, stands, about.standardised)
+        return derived
     notes = ledger.find(tensor)
     # What could not be followed once is not taken up again further on.
     if notes is not None and (notes.live or notes.computed):
         return None
     nothing = torch.full((1,) * tensor.ndim, _NONE, dtype=torch.int64, device="cpu")
-    if record.parameters.isdisjoint(ledger.owners(tensor)):
-        return _Part(None, nothing, nothing)
-    origins = ledger.origins(tensor)
-    found = None if origins is None else ledger.entry(origins)
+    if not record.has_parameter(tensor):
+        return Derivation(None, nothing, nothing)
+    found = ledger.entries(tensor)
     if found is None:
         return None
     name, index = found
@@ -156,14 +139,14 @@ def _part(call: Call, record: Record, tensor: Tensor) -> _Part | None:
     # for the scale of a norm.
     if own.ndim < 2 or own.numel() == own.shape[0]:  # one number a filter, such as a gain
         record.note_other_uses(call, [tensor])
-        return _Part(None, nothing, nothing)
-    return _Part(name, index // own[0].numel(), index)
+        return Derivation(None, nothing, nothing)
+    return Derivation(name, index // own[0].numel(), index)
 
 
-def _joined(a: _Part, b: _Part) -> _Part | None:
+def _joined(a: Derivation, b: Derivation) -> Derivation | None:
     if a.parameter is not None and b.parameter is not None and a.parameter != b.parameter:
         return None
-    return _Part(
+    return Derivation(
         a.parameter or b.parameter,
         _either(a.filters, b.filters, _SEVERAL),
         _either(a.stands, b.stands, _NONE),
@@ -186,10 +169,3 @@ def _together(filters: Tensor, dims: Sequence[int]) -> Tensor:
     highest = filters.amax(over, keepdim=True)
     lowest = filters.amin(over, keepdim=True)
     return torch.where(highest == lowest, highest, torch.full_like(highest, _SEVERAL))
-
-
-def _along_channels(part: _Part, ndim: int) -> _Part:
-    shape = (1, -1, *(1,) * (ndim - 2))
-    return _Part(
-        part.parameter, part.filters.reshape(shape), part.stands.reshape(shape), part.standardised
-    )

@@ -26,7 +26,8 @@ from regrow.graph.layers import (
 from regrow.graph.ledger import ReinterpretedError
 from regrow.graph.moves import follow_move, follow_origins, is_move, keeps_entries
 from regrow.graph.offsets import left_of_zeros
-from regrow.graph.record import Call, Record, tensors_in
+from regrow.graph.record import Call, Record, Run, tensors_in
+from regrow.graph.sets import different
 from regrow.graph.standardised import follow_standardised
 from regrow.graph.undisturbed import RunningModule
 
@@ -42,8 +43,6 @@ _READ_BY_PYTHON: Final = (
 _AFTER_PYTHON: Final = (
     "; exclude=[...] leaves the layers before it out, wiring=... takes a wiring that you completed"
 )
-
-Edit = Callable[[str, object], object]
 
 
 class Twin(WatchingMode):
@@ -75,18 +74,18 @@ class Twin(WatchingMode):
         self._record.claimed.clear()
         inputs = tensors_in((*args, *kwargs.values()))
         outputs = tensors_in((out,))
-        known = [notes for tensor in inputs if _is_plain(tensor) and (notes := ledger.find(tensor))]
+        plain = [tensor for tensor in outputs if _is_plain(tensor)]
+        known = [notes for tensor in inputs if (notes := ledger.find(tensor))]
         # Noise that is added leaves a filter its channel. Without the mark it would pass for a table of numbers that
         # the forward makes, and the channel would never be the filter's alone again.
         live = any(notes.live for notes in known)
-        if torch.Tag.nondeterministic_seeded in func.tags or any(each.drawn for each in known):
-            ledger.mark_drawn(tensor for tensor in outputs if _is_plain(tensor) and not live)
+        drawn = torch.Tag.nondeterministic_seeded in func.tags or any(each.drawn for each in known)
+        if drawn and not live:
+            ledger.mark(plain, drawn=True)
         # Positions, masks and constants: neither the model nor the example comes in, and nothing is to be noted.
         if not known:
             return
-        call = _call(
-            func, args, kwargs, [tensor for tensor in outputs if _is_plain(tensor)], self._running()
-        )
+        call = _call(func, args, kwargs, plain, self._running())
         if call.op in rules.MADE_ANEW or call.op in _LOOKS_ONLY:
             return
         # Views share the notes of their storage, so there is nothing to do, unless they see it as another type of
@@ -100,8 +99,10 @@ class Twin(WatchingMode):
             self._stop_at_sparse(call, live=live)
             return
 
-        def run(edit: Edit) -> object:
-            return _rerun(func, args, kwargs, edit)
+        def run(edit: Callable[[str, object], object]) -> object:
+            names = (argument.name for argument in func._schema.arguments)  # pyright: ignore[reportPrivateUsage]
+            edited = (edit(name, value) for name, value in zip(names, args, strict=False))
+            return func(*edited, **{name: edit(name, value) for name, value in kwargs.items()})
 
         live = live or begin_from_zeros(call, self._record)
         # A weight whose entries were moved is still that weight. Whatever else a parameter goes into makes a computed
@@ -109,7 +110,7 @@ class Twin(WatchingMode):
         moves = is_move(call.op) or call.op in rules.COPIES
         keeps = moves and keeps_entries(call.op)
         computed = any(notes.computed for notes in known) or (
-            not keeps and self._has_parameter(inputs)
+            not keeps and any(map(self._record.has_parameter, inputs))
         )
         # A copy of a weight that was written into is no copy any more. It would pass for the parameter otherwise, and
         # the layer that uses it for one whose filters can be set.
@@ -120,11 +121,11 @@ class Twin(WatchingMode):
         # Training may move what these were worked out from: when zeros are tried (`offsets.py`), they count as any
         # number.
         if not live and any(each.own or each.whole or each.origins is not None for each in known):
-            ledger.mark_own(outputs)
+            ledger.mark(outputs, own=True)
         if live:
             self._follow_live(call, func, run)
         elif computed:
-            ledger.mark(outputs, live=False, computed=True, by=call.place)
+            ledger.mark(outputs, computed=True, by=call.place)
             if follow_standardised(call, self._record, func.tags):
                 return  # the operation that uses the result decides what becomes of the parameter
         # Last, when the rules have claimed what they used as a layer or a norm does: the rest is in other use.
@@ -135,11 +136,9 @@ class Twin(WatchingMode):
         if live:
             self._record.stop(call, "it works on tensors that are not dense")
 
-    def _follow_live(
-        self, call: Call, func: OpOverload[..., Any], run: Callable[[Edit], object]
-    ) -> None:
+    def _follow_live(self, call: Call, func: OpOverload[..., Any], run: Run) -> None:
         # Before the rule, which may fail: also then what comes out is an activation, and no computed weight.
-        self._record.ledger.mark(call.outputs, live=True, computed=False)
+        self._record.ledger.mark(call.outputs, live=True)
         used = len(self._record.used)
         try:
             self._apply_rule(call, func, run)
@@ -153,22 +152,22 @@ class Twin(WatchingMode):
             call, multiplied=len(self._record.used) > used, moves=is_move(call.op)
         )
 
-    def _apply_rule(
-        self, call: Call, func: OpOverload[..., Any], run: Callable[[Edit], object]
-    ) -> None:
+    def _apply_rule(self, call: Call, func: OpOverload[..., Any], run: Run) -> None:
         record = self._record
         if call.op in CONVOLUTIONS:
             follow_convolution(call, record)
         # Zeros are tried before the rule in each branch, since an operation in place writes over the names that flowed
         # in. Of a product with a weight nothing is left to note: its output begins with filters of its own.
         elif call.op in PRODUCTS:
-            note = left_of_zeros(call, record, run) if self._of_activations(call) else None
+            several = sum(notes.live for notes in record.notes_on(call)) > 1
+            note = left_of_zeros(call, record, run) if several else None
             used = len(record.used)
             follow_product(call, record)
             if note is not None and len(record.used) == used:
                 note()
-        # Activations of which nothing is noted, such as the zeros that a recurrent layer begins with.
-        elif not self._anything_known(call):
+        # Activations of which nothing is noted, such as the zeros that a recurrent layer begins with. By storage and
+        # not by element: an operation that writes into a part changes what is known of the whole.
+        elif all(notes.present is None for notes in record.notes_on(call)):
             return
         elif is_move(call.op):
             if not follow_move(call, record, run):
@@ -206,30 +205,10 @@ class Twin(WatchingMode):
             # Places of the notes and of the elements part here: number 5 of a complex storage's real view is half of
             # element 2. So all that the storage holds becomes one set, which is refused where filters are among it.
             table = self._record.table
-            union = table.union(torch.unique(notes.present).tolist())
+            union = table.union(different(notes.present))
             if table.layers_of((union,)):
                 union = self._record.refuse(call, [notes.present], _OTHER_NUMBERS)
             self._record.ledger.blur(out, union)
-
-    def _anything_known(self, call: Call) -> bool:
-        """Whether a set flows into the operation, or is overwritten by it."""
-        # By storage and not by element: an operation that writes into a part changes what is known of the whole.
-        for tensor in tensors_in(call.arguments.values()):
-            notes = self._record.ledger.find(tensor)
-            if notes is not None and notes.present is not None:
-                return True
-        return False
-
-    def _of_activations(self, call: Call) -> bool:
-        """Whether several of the tensors that an operation takes are activations."""
-        found = (self._record.ledger.find(each) for each in tensors_in(call.arguments.values()))
-        return sum(notes is not None and notes.live for notes in found) > 1
-
-    def _has_parameter(self, tensors: Sequence[Tensor]) -> bool:
-        return any(
-            not self._record.parameters.isdisjoint(self._record.ledger.owners(tensor))
-            for tensor in tensors
-        )
 
 
 def _call(
@@ -260,17 +239,6 @@ def _call(
         outputs=outputs,
         path=path,
         in_place=in_place,
-    )
-
-
-def _rerun(
-    func: OpOverload[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any], edit: Edit
-) -> object:
-    schema = func._schema  # pyright: ignore[reportPrivateUsage]
-    names = [argument.name for argument in schema.arguments]
-    return func(
-        *(edit(name, value) for name, value in zip(names, args, strict=False)),
-        **{name: edit(name, value) for name, value in kwargs.items()},
     )
 
 

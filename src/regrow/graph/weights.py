@@ -65,8 +65,7 @@ def weight_use(
     if found is not None:
         standardised = True
     else:
-        origins = ledger.origins(tensor)
-        found = None if origins is None else ledger.entry(origins)
+        found = ledger.entries(tensor)
     if found is None:
         return None
     name, index = found
@@ -104,17 +103,16 @@ def why_no_weight(record: Record, tensor: Tensor) -> str:
 
 def _standardised(record: Record, tensor: Tensor) -> tuple[str, Tensor] | None:
     """The parameter behind a standardised weight, and the entries in whose places its elements lie."""
-    noted = record.ledger.derived(tensor)
-    if noted is None:
+    derived = record.ledger.derived(tensor)
+    if derived is None or derived.parameter is None:
         return None
-    derived, filters, stands = noted
-    if derived.parameter is None:
-        return None
-    per_filter = record.ledger.tensors[derived.parameter][0].numel()
+    stands = derived.stands
     # An element in no entry's place, as a mean is, has no counterpart in the parameter.
     if not derived.standardised or bool((stands < 0).any()):
         return None
-    return (derived.parameter, stands) if torch.equal(stands // per_filter, filters) else None
+    per_filter = record.ledger.tensors[derived.parameter][0].numel()
+    alike = torch.equal(stands // per_filter, derived.filters)
+    return (derived.parameter, stands) if alike else None
 
 
 def own_name(record: Record, tensor: Tensor | None) -> tuple[str, Tensor] | None:
@@ -123,10 +121,7 @@ def own_name(record: Record, tensor: Tensor | None) -> tuple[str, Tensor] | None
     Returns:
         The name of the parameter or buffer, and for each element its index there; None where it is none of the model's.
     """
-    if tensor is None or tensor.ndim != 1:
-        return None
-    origins = record.ledger.origins(tensor)
-    return None if origins is None else record.ledger.entry(origins)
+    return None if tensor is None or tensor.ndim != 1 else record.ledger.entries(tensor)
 
 
 def path_of(tensor_name: str) -> str:
