@@ -5,19 +5,21 @@ Called by `graph/trace.py` once a model, when both runs are over: it reads the `
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Iterator, Mapping, Sequence, Set
-from dataclasses import replace
+from collections import defaultdict
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Final
 
 from torch import Tensor, nn
 from torch.nn.modules.instancenorm import _InstanceNorm  # pyright: ignore[reportPrivateUsage]
 
-from regrow.graph.filters import Filters, Norm, Reader
+from regrow.graph.filters import NORM_TENSORS, Filters, Norm, Reader
 from regrow.graph.meetings import Reason
 from regrow.graph.offsets import heard
 from regrow.graph.record import Record
 from regrow.graph.remarks import left_out, listed, named_layers, untraced, way_out
+from regrow.graph.slices import flagged
 from regrow.graph.users import User, others, with_several
 from regrow.graph.weights import path_of
 from regrow.graph.wiring import Wiring
@@ -27,8 +29,16 @@ _UNREAD: Final = "no layer reads it on this example, and it is not in the output
 _Run = tuple[tuple[int, ...], tuple[bool, ...]]
 """Channels with the same set, and for each whether it holds one filter only."""
 
-_ChannelRuns = dict[int, dict[int, list[_Run]]]
-"""By layer number and filter."""
+
+@dataclass
+class _Around:
+    """What was found around the filters of one layer."""
+
+    readers: list[Reader] = field(default_factory=list[Reader])
+    norms: list[Norm] = field(default_factory=list[Norm])
+    shared_norms: list[Norm] = field(default_factory=list[Norm])
+    # Filters that share a channel with what is no filter.
+    foreign: set[int] = field(default_factory=set[int])
 
 
 def assemble(
@@ -44,17 +54,15 @@ def assemble(
         apart: By weight, why evaluation and training do not use it alike: such layers are left alone.
     """
     table = record.table
-    readers: dict[int, list[Reader]] = {}
-    foreign: dict[int, set[int]] = {}
+    around: defaultdict[int, _Around] = defaultdict(_Around)
     for layer in record.layers:
         path = path_of(layer.weight)
         why = Reason("read together", f"'{path}'")
         # Over all calls of the layer: one that is called on two activations reads both in each channel, and neither
         # alone.
-        found = _by_filter(record, [table.union(names, why) for names in layer.reads], foreign)
-        for writer, by_filter in found.items():
-            channels, alone = _columns(by_filter, len(record.layers[writer].names))
-            readers.setdefault(writer, []).append(
+        seen = [table.union(names, why) for names in layer.reads]
+        for writer, channels, alone in _by_filter(record, seen, around):
+            writer.readers.append(
                 Reader(
                     path=path,
                     kind=layer.kind,
@@ -70,29 +78,20 @@ def assemble(
     instance_norms = {
         path for path, module in model.named_modules() if isinstance(module, _InstanceNorm)
     }
-    norms: dict[int, list[Norm]] = {}
-    shared_norms: dict[int, list[Norm]] = {}
     for path, norm in record.norms.items():
-        found = _by_filter(record, [table.union(names) for names in norm.seen], foreign)
-        for writer, by_filter in found.items():
-            channels, alone = _columns(by_filter, len(record.layers[writer].names))
+        kind = "instance_norm" if path in instance_norms else norm.kind
+        tensors = {each: norm.tensors.get(each) for each in NORM_TENSORS}
+        seen = map(table.union, norm.seen)
+        for writer, channels, alone in _by_filter(record, seen, around):
             # An entry that sees one filter goes with it. One behind a sum is nobody's: set to its fresh value for one
             # writer, it would change what the others give.
-            for into, single in ((norms, True), (shared_norms, False)):
-                entries = _flagged(channels, alone, single)
+            for into, single in ((writer.norms, True), (writer.shared_norms, False)):
+                entries = flagged(channels, alone, single)
                 if any(entries):
-                    into.setdefault(writer, []).append(
-                        Norm(
-                            path=path,
-                            kind="instance_norm" if path in instance_norms else norm.kind,
-                            weight=norm.tensors.get("weight"),
-                            bias=norm.tensors.get("bias"),
-                            running_mean=norm.tensors.get("running_mean"),
-                            running_var=norm.tensors.get("running_var"),
-                            channels=entries,
-                            declared=norm.declared,
-                        )
+                    made = Norm(
+                        path=path, kind=kind, channels=entries, declared=norm.declared, **tensors
                     )
+                    into.append(made)
     heads: set[int] = set()
     for tensor in outputs:
         # Whatever comes into the output makes a head, also a part of it in an object's attribute: renewed, the head
@@ -106,10 +105,7 @@ def assemble(
         _filters(
             record,
             number,
-            readers=tuple(readers.get(number, ())),
-            norms=tuple(norms.get(number, ())),
-            shared_norms=tuple(shared_norms.get(number, ())),
-            foreign=foreign.get(number, set()),
+            around[number],
             is_head=number in heads,
             unread=number not in read,
             shared=shared,
@@ -191,11 +187,8 @@ def _written(layer: Filters) -> Iterator[str]:
 def _filters(
     record: Record,
     number: int,
+    around: _Around,
     *,
-    readers: tuple[Reader, ...],
-    norms: tuple[Norm, ...],
-    shared_norms: tuple[Norm, ...],
-    foreign: Set[int],
     is_head: bool,
     unread: bool,
     shared: Mapping[str, Sequence[str]],
@@ -212,23 +205,24 @@ def _filters(
     # would still add the other: `biased` says so, and the filter is never taken to give 0.
     bias = biases[0] if len(biases) == 1 and not biased else None
     mixed = _mixing(record, number)
+    units = range(len(layer.names))
     return Filters(
         path=path_of(layer.weight),
         kind=layer.kind,
-        count=len(layer.names),
+        count=len(units),
         weight=layer.weight,
         bias=bias,
         weight_shape=shape,
         groups=layer.groups,
-        norms=norms,
-        shared_norms=shared_norms,
-        readers=readers,
+        norms=tuple(around.norms),
+        shared_norms=tuple(around.shared_norms),
+        readers=tuple(around.readers),
         is_head=is_head,
         unread=unread,
-        coupled="; ".join(each for each in (_coupling(record, number, readers), mixed) if each),
+        coupled="; ".join(each for each in (_coupling(record, number, around), mixed) if each),
         mixed=mixed,
         multiplied=_multiplied(record, number),
-        foreign=tuple(unit in foreign for unit in range(len(layer.names))) if foreign else (),
+        foreign=tuple(unit in around.foreign for unit in units) if around.foreign else (),
         refused=refused,
         biased=() if bias is not None else (*biases, *biased),
         columns=layer.columns,
@@ -236,18 +230,15 @@ def _filters(
 
 
 def _by_filter(
-    record: Record, channels: Sequence[int], foreign: dict[int, set[int]]
-) -> _ChannelRuns:
-    """Turn "the set on each channel" round: the channels of each filter.
-
-    Channels with the same set are handled together: behind a mixing operation all of them have it, and it is large.
-    Filters that share a channel with what is no filter are added to `foreign`.
-    """
+    record: Record, seen: Iterable[int], around: Mapping[int, _Around]
+) -> Iterator[tuple[_Around, tuple[tuple[int, ...], ...], tuple[tuple[bool, ...], ...]]]:
+    """Turn "the set on each channel" round: by layer, each filter's channels and flags, in the channels' order."""
+    # Channels with the same set together: behind a mixing operation all of them have it, and it is large.
     with_set: dict[int, list[int]] = {}
-    for channel, name in enumerate(map(record.table.plain, channels)):
+    for channel, name in enumerate(map(record.table.plain, seen)):
         if name:
             with_set.setdefault(name, []).append(channel)
-    found: _ChannelRuns = {}
+    found: dict[int, dict[int, list[_Run]]] = {}
     for name, members in with_set.items():
         alone = record.table.size(name) == 1
         pure = record.table.is_pure(name)
@@ -257,64 +248,44 @@ def _by_filter(
         for layer, unit in record.table.filters_of(name):
             found.setdefault(layer, {}).setdefault(unit, []).append(run)
             if not pure:
-                foreign.setdefault(layer, set()).add(unit)
-    return found
+                around[layer].foreign.add(unit)
+    for layer, by_unit in found.items():
+        units = range(len(record.layers[layer].names))
+        merged = [_merged(by_unit.get(unit, ())) for unit in units]
+        yield around[layer], tuple(run[0] for run in merged), tuple(run[1] for run in merged)
 
 
-def _columns(
-    by_filter: Mapping[int, Sequence[_Run]], count: int
-) -> tuple[tuple[tuple[int, ...], ...], tuple[tuple[bool, ...], ...]]:
-    """Channels and flags, one tuple a filter, in the channels' order."""
-    empty: _Run = ((), ())
-    merged: list[_Run] = []
-    for unit in range(count):
-        runs = by_filter.get(unit, ())
-        # The tuple itself, not a sorted copy of it: see `_by_filter`.
-        if len(runs) < 2:
-            merged.append(runs[0] if runs else empty)
-            continue
-        pairs = sorted(pair for run in runs for pair in zip(*run, strict=True))
-        merged.append((tuple(channel for channel, _ in pairs), tuple(flag for _, flag in pairs)))
-    return tuple(run[0] for run in merged), tuple(run[1] for run in merged)
+def _merged(runs: Sequence[_Run]) -> _Run:
+    # The tuple itself, not a sorted copy of it: see `_by_filter`.
+    if len(runs) < 2:
+        return runs[0] if runs else ((), ())
+    pairs = sorted(pair for run in runs for pair in zip(*run, strict=True))
+    return tuple(channel for channel, _ in pairs), tuple(flag for _, flag in pairs)
 
 
-def _flagged(
-    channels: Sequence[tuple[int, ...]], alone: Sequence[tuple[bool, ...]], wanted: bool
-) -> tuple[tuple[int, ...], ...]:
-    """Of each filter's channels those with the wanted flag; the (long) lists themselves where all have it."""
-    return tuple(
-        entries
-        if all(flag is wanted for flag in flags)
-        else tuple(c for c, flag in zip(entries, flags, strict=True) if flag is wanted)
-        for entries, flags in zip(channels, alone, strict=True)
-    )
-
-
-def _coupling(record: Record, number: int, readers: Sequence[Reader]) -> str:
+def _coupling(record: Record, number: int, around: _Around) -> str:
     """What a layer's filters share their readers' channels with: filters of others, and what is none; "" = nothing."""
-    if all(flag for reader in readers for flags in reader.alone for flag in flags):
+    if all(flag for reader in around.readers for flags in reader.alone for flag in flags):
         return ""
     by_verb: dict[str, list[int | str]] = {}
     for verb, other in record.table.meetings.partners.get(number, {}):
         by_verb.setdefault(verb, []).append(other)
     reasons: list[str] = []
     for verb, partners in by_verb.items():
-        others = [
-            other if isinstance(other, str) else path_of(record.layers[other].weight)
-            for other in sorted(partners, key=lambda each: not isinstance(each, str))
-            if other != number
-        ]
+        labels_first = sorted(partners, key=lambda each: not isinstance(each, str))
+        others = [_told(record, other) for other in labels_first if other != number]
         reasons.append(f"{verb} with {listed(others) if others else 'each other'}")
     return "; ".join(reasons)
 
 
 def _multiplied(record: Record, number: int) -> tuple[str, ...]:
     """What a layer's filters are multiplied with, by name."""
-    return tuple(
-        other if isinstance(other, str) else path_of(record.layers[other].weight)
-        for verb, other in record.table.meetings.partners.get(number, {})
-        if verb == "multiplied"
-    )
+    partners = record.table.meetings.partners.get(number, {})
+    return tuple(_told(record, other) for verb, other in partners if verb == "multiplied")
+
+
+def _told(record: Record, other: int | str) -> str:
+    return other if isinstance(other, str) else path_of(record.layers[other].weight)
 
 
 def _mixing(record: Record, number: int) -> str:

@@ -14,6 +14,14 @@ from typing import Final, Literal
 LayerKind = Literal["conv", "conv_transpose", "linear"]
 
 
+NORM_TENSORS: Final = {
+    "weight": (1.0, True),
+    "bias": (0.0, True),
+    "running_mean": (0.0, False),
+    "running_var": (1.0, False),
+}
+"""Of torch's norms, by name: what a fresh channel's entry holds, and whether it is a parameter."""
+
 _ATTENTION: Final = ("attention", "bmm", "matmul", "softmax")
 """Operations of attention, in which units of a layer are mixed with each other."""
 
@@ -63,20 +71,10 @@ class Norm:
     @cached_property
     def tensors(self) -> tuple[NormTensor, ...]:
         """All of its tensors that have an entry a channel."""
-        if self.declared:
-            return self.declared
-        known = (
-            (self.weight, 1.0, True),
-            (self.bias, 0.0, True),
-            (self.running_mean, 0.0, False),
-            (self.running_var, 1.0, False),
-        )
-        return tuple(
-            [
-                NormTensor(name=name, fresh=fresh, is_parameter=is_parameter)
-                for name, fresh, is_parameter in known
-                if name is not None
-            ]
+        return self.declared or tuple(
+            NormTensor(name=name, fresh=fresh, is_parameter=is_parameter)
+            for field, (fresh, is_parameter) in NORM_TENSORS.items()
+            if (name := getattr(self, field)) is not None
         )
 
     def without(self, names: Set[str]) -> Norm:
@@ -88,12 +86,9 @@ class Norm:
         Returns:
             A norm.
         """
-        kept = {
-            field: None if getattr(self, field) in names else getattr(self, field)
-            for field in ("weight", "bias", "running_mean", "running_var")
-        }
+        gone = dict.fromkeys(field for field in NORM_TENSORS if getattr(self, field) in names)
         declared = tuple(each for each in self.declared if each.name not in names)
-        return replace(self, **kept, declared=declared)
+        return replace(self, **gone, declared=declared)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,6 +7,7 @@ from typing import Final, cast
 
 from torch import Tensor
 
+from regrow.graph.filters import NORM_TENSORS
 from regrow.graph.meetings import Reason
 from regrow.graph.record import Call, NormRecord, Record, names_in
 from regrow.graph.sets import renamed, squeezed
@@ -86,7 +87,7 @@ def _note_norm(call: Call, record: Record, kind: str, seen: Tensor) -> None:
     """Remember which sets each entry of a norm's own tensors met."""
     tensors: dict[str, str] = {}
     entries: Tensor | None = None
-    for argument in ("weight", "bias", "running_mean", "running_var"):
+    for argument in NORM_TENSORS:
         found = own_name(record, call.tensor(argument))
         if found is not None:
             tensors[argument], entries = found

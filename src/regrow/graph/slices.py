@@ -14,7 +14,7 @@ Pure functions of the names in `regrow.graph.filters`. All take leading axes ``*
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from jaxtyping import Bool
@@ -46,18 +46,11 @@ def weight_mask(filters: Filters, mask: Mask) -> Bool[Tensor, ...]:
         >>> weight_mask(conv, torch.tensor([True, False])).shape
         torch.Size([2, 1, 1, 1])
     """
-    if mask.ndim == 0 or mask.shape[-1] != filters.count:
-        raise ShapeError(_wrong_mask(mask, filters.count, filters.path))
-    spatial = (1,) * (len(filters.weight_shape) - 2)
-    lead = mask.shape[:-1]
-    if not filters.inputs_first:
-        return mask.reshape(*lead, filters.count, 1, *spatial)
-    if filters.groups == 1:
-        return mask.reshape(*lead, 1, filters.count, *spatial)
-    inputs, width = filters.weight_shape[:2]
-    by_group = mask.reshape(*lead, filters.groups, 1, width)
-    by_row = by_group.expand(*lead, filters.groups, inputs // filters.groups, width)
-    return by_row.reshape(*lead, inputs, width, *spatial)
+    _check(mask, filters.count, filters.path)
+    shape = filters.weight_shape
+    if filters.inputs_first:
+        return _along_second_axis(mask, filters.groups, shape)
+    return mask.reshape(*mask.shape[:-1], filters.count, *(1,) * (len(shape) - 1))
 
 
 def bias_mask(filters: Filters, mask: Mask) -> Mask:
@@ -73,8 +66,7 @@ def bias_mask(filters: Filters, mask: Mask) -> Mask:
     Raises:
         ShapeError: The last axis of `mask` is not the layer's number of filters.
     """
-    if mask.ndim == 0 or mask.shape[-1] != filters.count:
-        raise ShapeError(_wrong_mask(mask, filters.count, filters.path))
+    _check(mask, filters.count, filters.path)
     return mask
 
 
@@ -92,8 +84,7 @@ def norm_mask(norm: Norm, mask: Mask, size: int) -> Bool[Tensor, "*S size"]:
     Raises:
         ShapeError: The last axis of `mask` is not the number of filters that `norm` describes.
     """
-    if mask.ndim == 0 or mask.shape[-1] != len(norm.channels):
-        raise ShapeError(_wrong_mask(mask, len(norm.channels), norm.path))
+    _check(mask, len(norm.channels), norm.path)
     return _spread(mask, norm.channels, size)
 
 
@@ -139,25 +130,13 @@ def reader_mask(
         >>> reader_mask(reader, torch.tensor([True]), (2, 3, 1, 1)).flatten().tolist()
         [False, True, False]
     """
-    if mask.ndim == 0 or mask.shape[-1] != len(reader.channels):
-        raise ShapeError(_wrong_mask(mask, len(reader.channels), reader.path))
-    spatial = (1,) * (len(weight_shape) - 2)
-    lead = mask.shape[:-1]
-    channels = reader.channels
-    if only_alone:
-        channels = tuple(
-            tuple(c for c, single in zip(entries, flags, strict=True) if single)
-            for entries, flags in zip(reader.channels, reader.alone, strict=True)
-        )
+    _check(mask, len(reader.channels), reader.path)
+    channels = flagged(reader.channels, reader.alone, True) if only_alone else reader.channels
     if reader.inputs_first:
-        return _spread(mask, channels, weight_shape[0]).reshape(*lead, weight_shape[0], 1, *spatial)
-    outputs, width = weight_shape[:2]
-    read = _spread(mask, channels, width * reader.groups)
-    if reader.groups == 1:
-        return read.reshape(*lead, 1, width, *spatial)
-    by_group = read.reshape(*lead, reader.groups, 1, width)
-    by_row = by_group.expand(*lead, reader.groups, outputs // reader.groups, width)
-    return by_row.reshape(*lead, outputs, width, *spatial)
+        read = _spread(mask, channels, weight_shape[0])
+        return read.reshape(*read.shape, *(1,) * (len(weight_shape) - 1))
+    read = _spread(mask, channels, weight_shape[1] * reader.groups)
+    return _along_second_axis(read, reader.groups, weight_shape)
 
 
 def rows(weight: Tensor, filters: Filters) -> FilterRows:
@@ -230,6 +209,30 @@ def unrows(flat: FilterRows, filters: Filters) -> Tensor:
     return grouped.transpose(len(lead) + 1, len(lead) + 2).reshape(*lead, *shape)
 
 
+def flagged(
+    channels: Sequence[tuple[int, ...]], flags: Sequence[tuple[bool, ...]], wanted: bool
+) -> tuple[tuple[int, ...], ...]:
+    """Of each filter's channels those with the wanted flag; the (long) lists themselves where all have it."""
+    return tuple(
+        entries
+        if len(own) == len(entries) and all(flag is wanted for flag in own)
+        else tuple(c for c, flag in zip(entries, own, strict=True) if flag is wanted)
+        for entries, own in zip(channels, flags, strict=True)
+    )
+
+
+def _along_second_axis(mask: Mask, groups: int, shape: tuple[int, ...]) -> Tensor:
+    """A mask, group by group, of the entries along the second axis of a weight, each in the rows of its group."""
+    lead = mask.shape[:-1]
+    rows, width, *spatial = shape
+    if groups == 1:
+        by_row = mask.reshape(*lead, 1, width)
+    else:
+        by_group = mask.reshape(*lead, groups, 1, width)
+        by_row = by_group.expand(*lead, groups, rows // groups, width).reshape(*lead, rows, width)
+    return by_row.reshape(*by_row.shape, *(1 for _ in spatial))
+
+
 def _spread(
     mask: Mask, channels: tuple[tuple[int, ...], ...], size: int
 ) -> Bool[Tensor, "*S size"]:
@@ -245,8 +248,11 @@ def _spread(
     return counts.index_add_(-1, index, marked.to(torch.int32)) > 0
 
 
-def _wrong_mask(mask: Tensor, count: int, path: str) -> str:
-    return f"a mask of shape (*S, {count}) is needed, got {tuple(mask.shape)} ({path})"
+def _check(mask: Tensor, count: int, path: str) -> None:
+    if mask.ndim == 0 or mask.shape[-1] != count:
+        raise ShapeError(
+            f"a mask of shape (*S, {count}) is needed, got {tuple(mask.shape)} ({path})"
+        )
 
 
 def _comma(shape: tuple[int, ...]) -> str:
