@@ -13,8 +13,9 @@ all of them, so that its weights belong to no single filter. A `Policy` says wha
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import accumulate, chain
 from typing import Literal, final
 
 import torch
@@ -182,22 +183,19 @@ class Streams:
         self._how = "amin" if products else "amax"
         self.groups = tuple(tuple(group) for group in groups)
         self._counts = dict(counts)
-        start: dict[str, int] = {}
-        total = 0
-        for layer, count in counts.items():
-            start[layer] = total
-            total += count
-        members = [start[layer] + index for group in self.groups for layer, index in group]
-        self._members = torch.tensor(members, dtype=torch.int64, device="cpu")
-        owners = [number for number, group in enumerate(self.groups) for _ in group]
-        self._owners = torch.tensor(owners, dtype=torch.int64, device="cpu")
-        firsts = [start[group[0][0]] + group[0][1] for group in self.groups]
-        self._firsts = torch.tensor(firsts, dtype=torch.int64, device="cpu")
-        self._barred = torch.tensor(
-            [start[layer] + index for layer, index in barred],
-            dtype=torch.int64,
-            device="cpu",
+        starts = dict(zip(counts, accumulate(counts.values(), initial=0), strict=False))
+
+        def places(units: Iterable[Unit]) -> list[int]:
+            return [starts[layer] + index for layer, index in units]
+
+        # Members of groups, the number of each one's group, the groups' first members, and who is barred.
+        indices = (
+            places(chain.from_iterable(self.groups)),
+            [number for number, group in enumerate(self.groups) for _ in group],
+            places(group[0] for group in self.groups),
+            places(barred),
         )
+        self._indices = [torch.tensor(each, dtype=torch.int64, device="cpu") for each in indices]
 
     def gather(
         self, scores: Mapping[str, Scores], eligible: Mapping[str, Mask]
@@ -224,9 +222,7 @@ class Streams:
         # filters of which nothing is known are not renewed because their neighbours are bad.
         flat = self._flat(scores, missing=float("-inf"))
         may = self._flat(eligible, missing=False)
-        members, owners, firsts = (
-            index.to(flat.device) for index in (self._members, self._owners, self._firsts)
-        )
+        members, owners, firsts, barred = (index.to(flat.device) for index in self._indices)
         best = flat.new_zeros(len(self.groups))
         # Either passes nan on, so that one score that is no number spoils its group's; nan is never selected.
         best = best.scatter_reduce(0, owners, flat[members], self._how, include_self=False)
@@ -235,7 +231,7 @@ class Streams:
         all_may = all_may.scatter_reduce(0, owners, may[members].to(torch.int32), "amin")
         may = may.index_fill(0, members, False).index_copy(0, firsts, all_may > 0)
         # Last: a barred filter may be the first of its group, whom the line above has just let in.
-        may = may.index_fill(0, self._barred.to(flat.device), False)
+        may = may.index_fill(0, barred, False)
         return self._split(flat, scores), self._split(may, eligible)
 
     def spread(self, masks: Mapping[str, Mask]) -> dict[str, Mask]:
@@ -250,11 +246,9 @@ class Streams:
         if not masks:
             return {}
         flat = self._flat(masks, missing=False)
-        members, owners, firsts = (
-            index.to(flat.device) for index in (self._members, self._owners, self._firsts)
-        )
+        members, owners, firsts, barred = (index.to(flat.device) for index in self._indices)
         flat = flat.index_copy(0, members, flat[firsts][owners])
-        return self._split(flat.index_fill(0, self._barred.to(flat.device), False), masks)
+        return self._split(flat.index_fill(0, barred, False), masks)
 
     def _flat(self, tensors: Mapping[str, Tensor], *, missing: float | bool) -> Tensor:
         first = next(iter(tensors.values()))
