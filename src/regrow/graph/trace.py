@@ -77,40 +77,17 @@ def trace(model: nn.Module, example_inputs: ExampleInputs) -> Wiring:
         >>> reader.path, reader.channels[1][0], reader.channels[1][-1]
         ('3', 16, 31)
     """
-    model = unwrap(model)
-    if is_scripted(model):
-        raise TraceError(_SCRIPTED.format(type(model).__name__))
-    with uncollected():
-        return _traced(model, example_inputs, finds=False)[0]
+    return trace_for_evaluation(unwrap(model), example_inputs, finds=False)[0]
 
 
+@uncollected()
 def trace_for_evaluation(
-    model: nn.Module, example_inputs: ExampleInputs
-) -> tuple[Wiring, dict[str, Flow]]:
-    """`trace`, and where each layer's filters leave in evaluation mode, by module path: one run does for both.
-
-    `Wiring.flows` are those of training passes: what they pass by differs, and so may the calls that find it again.
-
-    Args:
-        model: The bare network.
-        example_inputs: As in `trace`.
-
-    Returns:
-        The wiring, and the flows of the layers that evaluation mode runs.
-
-    Raises:
-        TraceError: As `trace`.
-    """
-    if is_scripted(model):
-        raise TraceError(_SCRIPTED.format(type(model).__name__))
-    with uncollected():
-        return _traced(model, example_inputs, finds=True)
-
-
-def _traced(
-    model: nn.Module, example_inputs: ExampleInputs, *, finds: bool
+    model: nn.Module, example_inputs: ExampleInputs, *, finds: bool = True
 ) -> tuple[Wiring, dict[str, Flow]]:
     """The wiring of a bare model; with `finds` also where filters leave in evaluation mode, and else no such flows."""
+    # `Wiring.flows` are those of training passes: what they pass by differs, and so may the calls that find it again.
+    if is_scripted(model):
+        raise TraceError(_SCRIPTED.format(type(model).__name__))
     _refuse_lazy(model)
     record = begin_record(model)
     outputs, finder = traced_run(model, example_inputs, record, finds=finds)
@@ -135,23 +112,15 @@ def _traced(
 
 @dataclass(frozen=True, kw_only=True)
 class _TrainingRun:
-    """What a run in training mode has shown.
+    """What a run in training mode has shown."""
 
-    Attributes:
-        ran: The model runs so.
-        whole: With norms that are not torch's own in training mode too.
-        chance: Random numbers were drawn: what was not run may be another time.
-        outputs: The tensors that it gave.
-        flows: Where filters leave, as far as it is known.
-        why: Why it does not run.
-    """
-
-    ran: bool
-    whole: bool
-    chance: bool = False
-    outputs: Sequence[Tensor] = ()
+    ran: bool  # the model runs so
+    whole: bool  # with norms that are not torch's own in training mode too
+    chance: bool = False  # random numbers were drawn: what was not run may be another time
+    outputs: Sequence[Tensor] = ()  # the tensors that it gave
+    # Where filters leave, as far as it is known.
     flows: Mapping[str, Flow] = field(default_factory=dict[str, Flow])
-    why: str = ""
+    why: str = ""  # it does not run
 
 
 def _in_training(model: nn.Module, example_inputs: ExampleInputs, record: Record) -> _TrainingRun:

@@ -6,7 +6,7 @@ Called by `graph/trace.py`, once for each mode and each question; what is seen i
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence, Set
+from collections.abc import Set
 from contextlib import nullcontext
 from typing import Final
 
@@ -24,6 +24,7 @@ from regrow.graph.remarks import named_layers
 from regrow.graph.scripted import is_scripted, note_scripted
 from regrow.graph.twin import Twin
 from regrow.graph.undisturbed import RunningModule, undisturbed
+from regrow.graph.users import THE_MODEL
 
 _LISTED: Final = (
     "; a list is taken for the forward's arguments one by one: for a model that takes a list of tensors give a tuple "
@@ -69,10 +70,9 @@ def traced_run(
         args, kwargs = call_arguments(example_inputs)
         given = list(tensors_in((args, kwargs)))
         if given and not any(tensor.numel() for tensor in given):
-            raise TraceError(
-                f"example inputs must hold an example, and have no element: {_shapes(given)}"
-            )
-        record.ledger.mark(given, live=True, computed=False)
+            shapes = ", ".join(str(tuple(each.shape)) for each in given)
+            raise TraceError(f"example inputs must hold an example, and have no element: {shapes}")
+        record.ledger.mark(given, live=True)
         mark_inputs(record, given)
         frames.install()
         # Stochastic depth by hand often asks Python's generator, which no mode sees: its state tells that it was asked.
@@ -84,9 +84,8 @@ def traced_run(
             raise
         except Exception as error:
             path = running()
-            where = (
-                f"module '{path}' ({_kind_of(model, path)})" if path else "the model's own forward"
-            )
+            kind = type(model.get_submodule(path)).__name__
+            where = f"module '{path}' ({kind})" if path else THE_MODEL
             listed = _LISTED if is_list_of_tensors(example_inputs) else ""
             raise TraceError(
                 f"the model must run on the example inputs; {where} raised {type(error).__name__}: {error}{listed}"
@@ -101,10 +100,6 @@ def traced_run(
                 "dictionaries or dataclasses of them, or objects that hold them as attributes"
             )
     return outputs, finder
-
-
-def _shapes(tensors: Sequence[Tensor]) -> str:
-    return ", ".join(str(tuple(each.shape)) for each in tensors)
 
 
 def _late_biases(model: nn.Module) -> dict[str, frozenset[str]]:
@@ -125,7 +120,3 @@ def _late_biases(model: nn.Module) -> dict[str, frozenset[str]]:
             if own.endswith("bias") and isinstance(weight, nn.Parameter) and weight.ndim > 1:
                 found.setdefault(names[id(tensor)], set()).add(names[id(weight)])
     return {bias: frozenset(weights) for bias, weights in found.items()}
-
-
-def _kind_of(model: nn.Module, path: str) -> str:
-    return type(model.get_submodule(path)).__name__
