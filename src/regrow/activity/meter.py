@@ -97,7 +97,7 @@ class ActivityMeter:
 
     def knows(self, layer: str) -> bool:
         """Whether it is known where a layer's filters leave."""
-        return layer in self._flows and bool(self._flows[layer].outlets)
+        return bool(self.flow(layer).outlets)
 
     def flow(self, layer: str) -> Flow:
         """Where a layer's filters leave."""

@@ -84,16 +84,14 @@ def label_of(record: Record, tensor: Tensor, *, buffers: bool) -> str:
 
 def _moving_axes(record: Record, tensor: Tensor, ndim: int) -> list[int]:
     """The axes along which a tensor changes, counted in `ndim` axes."""
-    origins = record.ledger.origins(tensor)
-    if origins is not None:
-        # By where the entries are from and not by their values: an embedding that begins with zeros is trained to
-        # differ.
-        small = squeezed(origins, ndim)
-        return [axis for axis in range(ndim) if small.shape[axis] > 1]
+    # By where the entries are from and not by their values: an embedding that begins with zeros is trained to differ.
+    told = record.ledger.origins(tensor)
     notes = record.ledger.find(tensor)
-    if (notes is None or not notes.computed) and tensor.device.type != "meta":
+    if told is None and not (notes is not None and notes.computed) and not tensor.is_meta:
         # Numbers that nobody trains are the same wherever they are equal: ones, padding.
-        small = squeezed(tensor.detach(), ndim)
+        told = tensor.detach()
+    if told is not None:
+        small = squeezed(told, ndim)
         return [axis for axis in range(ndim) if small.shape[axis] > 1]
     first = ndim - tensor.ndim
     return [

@@ -83,10 +83,10 @@ class Frames:
             before = module.__dict__.get(PLACE)
             self._held.append((module, before))
             known = self._slots.get(module)
-            if (
-                known is None or known[0] is not before
-            ):  # they come and go: to make one takes a while
-                known = before, self._slot(module, path, before or _own_call(module))
+            # Kept, for they come and go, and to make one takes a while.
+            if known is None or known[0] is not before:
+                own_call = module._call_impl  # pyright: ignore[reportPrivateUsage]
+                known = before, self._slot(module, path, before or own_call)
                 self._slots[module] = known
             module.__dict__[PLACE] = known[1]
 
@@ -194,7 +194,3 @@ def _compiling_now() -> bool:
     """Whether the caller runs under torch.compile, which compiles what is called further inside."""
     callback = torch._C._dynamo.eval_frame.get_eval_frame_callback()  # pyright: ignore[reportPrivateUsage, reportAttributeAccessIssue]
     return callback is not None and callback is not False
-
-
-def _own_call(module: nn.Module) -> Inner:
-    return module._call_impl  # pyright: ignore[reportPrivateUsage]

@@ -291,13 +291,10 @@ class Ledger:
 
     def _begin_origins(self, notes: Notes) -> Tensor:
         origins = torch.full((notes.length,), -1, dtype=torch.int64, device="cpu")
-        for name, place in reversed(
-            notes.whole.items()
-        ):  # the first name of shared memory is the one that stays
-            numbers = (
-                torch.arange(self.tensors[name].numel(), dtype=torch.int64, device="cpu")
-                + self._first[name]
-            )
+        # Backwards, so that the first name of shared memory is the one that stays.
+        for name, place in reversed(notes.whole.items()):
+            count = self.tensors[name].numel()
+            numbers = torch.arange(count, dtype=torch.int64, device="cpu") + self._first[name]
             origins.as_strided(*place).copy_(numbers.reshape(place[0]))
         return origins
 

@@ -28,13 +28,15 @@ def channel_norm(call: Call, record: Record) -> None:
     if x is None:
         return
     names = record.ledger.names(x)
-    record.ledger.write(call.outputs[0], None if names is None else _left(call, record, names))
     if names is None:
+        record.ledger.write(call.outputs[0], None)
         return
+    grouped = call.op == "native_group_norm" and call.number("group") < x.shape[1]
+    record.ledger.write(call.outputs[0], _left(call, record, names, grouped=grouped))
     seen = record.table.along(names, 1, call.place)
     kind = "group_norm" if call.op == "native_group_norm" else "batch_norm"
     _note_norm(call, record, kind, seen)
-    if kind == "group_norm" and call.number("group") < x.shape[1]:
+    if grouped:
         for group in seen.reshape(call.number("group"), -1).tolist():
             if len(set(group)) > 1:
                 for layer in record.table.layers_of(group):
@@ -42,7 +44,7 @@ def channel_norm(call: Call, record: Record) -> None:
                     record.statistics.setdefault(layer, {})[text] = None
 
 
-def _left(call: Call, record: Record, names: Tensor) -> Tensor:
+def _left(call: Call, record: Record, names: Tensor, *, grouped: bool) -> Tensor:
     """What is left of filters that give 0: nothing behind entries of their own, which are 0 with them.
 
     Statistics over a group of several channels, or a scale and a shift that are not the model's own, leave something.
@@ -52,16 +54,13 @@ def _left(call: Call, record: Record, names: Tensor) -> Tensor:
         for each in ("weight", "bias", "running_mean")
         if (tensor := call.tensor(each)) is not None
     }
-    x = call.tensor("input")
-    grouped = call.op == "native_group_norm" and x is not None
     if "weight" in own or "bias" in own:
         clean = own.get("weight", False) and own.get("bias", True)
         # The norm's scale and shift are 0 with the filters, so nothing is left of all of them; what is left of some of
         # them stays, since the entries then stay too.
         rename = record.table.without_own_offsets
     else:
-        clean = not (grouped and call.number("group") < x.shape[1]) if x is not None else False
-        clean = clean and own.get("running_mean", True)
+        clean = not grouped and own.get("running_mean", True)
         # The name as it is: without entries, and with statistics of its own channel, 0 stays 0.
         rename = int
 

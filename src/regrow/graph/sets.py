@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence, Set
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Final
 
 import torch
@@ -254,7 +255,8 @@ class SetTable:
         found: list[int] = []
         # Rows with the same members are united once: behind a mixing operation all of them have the same.
         met: dict[tuple[int, ...], int] = {}
-        for members in _grouped(keys, base, flat.shape[0]):
+        for _, of_row in groupby(keys, lambda key: key // base):
+            members = tuple(key % base for key in of_row)
             if members not in met:
                 met[members] = self.union(members, why)
             found.append(met[members])
@@ -328,14 +330,3 @@ def squeezed(names: Tensor, ndim: int) -> Tensor:
             if small.stride(axis) == 0 or torch.equal(first.expand_as(small), small):
                 small = first
     return small
-
-
-def _grouped(keys: Sequence[int], base: int, count: int) -> Iterable[tuple[int, ...]]:
-    """Sorted keys ``row * base + name`` as one tuple of names a row."""
-    position = 0
-    for row in range(count):
-        members: list[int] = []
-        while position < len(keys) and keys[position] < (row + 1) * base:
-            members.append(keys[position] - row * base)
-            position += 1
-        yield tuple(members)

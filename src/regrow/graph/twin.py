@@ -219,20 +219,18 @@ def _call(
     path: str,
 ) -> Call:
     schema = func._schema  # pyright: ignore[reportPrivateUsage]  # the only way to an operation's argument names
+    names = (argument.name for argument in schema.arguments)
+    given = {**dict(zip(names, args, strict=False)), **kwargs}
     bound: dict[str, object] = {}
     name = schema.name.split("::")[-1]
     # `__iand__` and its like write in place too, but end in no underscore of their own: their name stays as it is.
     in_place = schema.is_mutable and name.endswith("_") and not name.endswith("__")
-    for place, argument in enumerate(schema.arguments):
+    for argument in schema.arguments:
         written = argument.alias_info is not None and argument.alias_info.is_write
         if written and not in_place:
             continue  # `out=`: what was there before does not matter
-        if place < len(args):
-            bound[argument.name] = args[place]
-        elif argument.name in kwargs:
-            bound[argument.name] = kwargs[argument.name]
-        elif argument.has_default_value():
-            bound[argument.name] = argument.default_value
+        if argument.name in given or argument.has_default_value():
+            bound[argument.name] = given.get(argument.name, argument.default_value)
     return Call(
         op=name.removesuffix("_") if in_place else name,
         arguments=bound,

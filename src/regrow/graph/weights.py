@@ -60,12 +60,8 @@ def weight_use(
             )
             filters, inputs = (second, first) if columns else (first, second)
             return WeightUse(name, filters, inputs, whole=True, columns=columns)
-    standardised = False
-    found = _standardised(record, tensor)
-    if found is not None:
-        standardised = True
-    else:
-        found = ledger.entries(tensor)
+    derived = _standardised(record, tensor)
+    found = derived or ledger.entries(tensor)
     if found is None:
         return None
     name, index = found
@@ -79,7 +75,7 @@ def weight_use(
     first, second = index // per_filter, index % per_filter // per_input
     filters, inputs = _line(first, filter_axis), _line(second, input_axis)
     columns = False
-    if (filters is None or inputs is None) and own.ndim == 2 and not standardised:
+    if (filters is None or inputs is None) and own.ndim == 2 and derived is None:
         filters, inputs = _line(second, filter_axis), _line(first, input_axis)
         columns = True
     if filters is None or inputs is None:
@@ -90,7 +86,7 @@ def weight_use(
         and torch.equal(filters, torch.arange(sizes[0], device="cpu"))
         and torch.equal(inputs, torch.arange(sizes[1], device="cpu"))
     )
-    return WeightUse(name, filters, inputs, whole, standardised, columns)
+    return WeightUse(name, filters, inputs, whole, derived is not None, columns)
 
 
 def why_no_weight(record: Record, tensor: Tensor) -> str:
