@@ -87,9 +87,8 @@ class OutletRange:
         # As it was in the pass before, nearly always, and then it is known what to make of it.
         if x.shape != self._shape or x.dtype is not self._dtype:
             if not self._fits(x):
-                self.broken = (
-                    True  # another width, or another kind of pass than the one that was traced
-                )
+                # Another width, or another kind of pass than the one that was traced.
+                self.broken = True
                 return
             if not x.numel():
                 # No example came to this branch. Nothing was given, which is not the same as nothing but zeros.
@@ -101,11 +100,8 @@ class OutletRange:
         if sums:
             self._add(x, tensors)
         # Where somebody was silent in the last pass, somebody is in this one: a first look would be for nothing.
-        if (
-            not ranges
-            or self.lively
-            or (not self._doubted and x.is_cpu and self._surely_living(x, tensors))
-        ):
+        first_look = not self._doubted and x.is_cpu
+        if not ranges or self.lively or (first_look and self._surely_living(x, tensors)):
             self.lively = True  # nobody is silent in a pass who was not in one call of it
             return
         low, high, largest = self._range(x)
@@ -194,14 +190,12 @@ class OutletRange:
             low, high = self._ends(x)
             size = torch.maximum(low.abs(), high.abs())
             return low, high, size.where(self.covered, 0.0).amax()
-        own = (
-            x
-            if bool(self._own.all())
-            else x.index_select(self._outlet.axes[0], self._own.nonzero()[:, 0])
-        )
+        (axis,), own = self._outlet.axes, x
+        if not bool(self._own.all()):
+            own = x.index_select(axis, self._own.nonzero()[:, 0])
         largest = torch.stack(torch.aminmax(own)).abs().amax().float()
         among = torch.cat((wanted, wanted.new_zeros(1)))[self._units].nonzero()[:, 0]
-        some = x.index_select(self._outlet.axes[0], among)
+        some = x.index_select(axis, among)
         low = self._by_unit(some.amin(self._rest), self._units[among], "amin")
         return low, self._by_unit(some.amax(self._rest), self._units[among], "amax"), largest
 
@@ -214,12 +208,7 @@ class OutletRange:
         if self._whole and len(flat) == self._count:
             # Each place is the filter of its number, as behind nearly every layer: nothing has to be gathered.
             return flat
-        start = torch.full(
-            (self._count + 1,),
-            torch.inf if how == "amin" else -torch.inf,
-            dtype=flat.dtype,
-            device=flat.device,
-        )
+        start = flat.new_full((self._count + 1,), torch.inf if how == "amin" else -torch.inf)
         return start.scatter_reduce(0, units, flat, how)[:-1]
 
     def _add(self, x: Tensor, tensors: PassTensors) -> None:
@@ -242,9 +231,8 @@ class OutletRange:
 
     def _deviations(self, x: Tensor, mean: Tensor, centre: Centre) -> Tensor:
         """Sums of distances from the centre, by filter, over the examples that `PassTensors.sums` takes."""
-        whole = torch.cat(
-            (centre[0] + centre[1] * mean, mean.new_zeros(1))
-        )  # one for nobody's places
+        a, b = centre
+        whole = torch.cat((a + b * mean, mean.new_zeros(1)))  # one for nobody's places
         shape = [1] * x.ndim
         for axis in self._outlet.axes:
             shape[axis] = x.shape[axis]

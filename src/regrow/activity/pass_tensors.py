@@ -82,13 +82,11 @@ class PassTensors:
             if len(self._views) >= _VIEWS:
                 self._views.clear()
             few = a_few(x, over)
-            self._views[place] = (
-                few.shape,
-                few.stride(),
-                int(few.storage_offset() - x.storage_offset()),
-            )
+            further = int(few.storage_offset() - x.storage_offset())
+            self._views[place] = few.shape, few.stride(), further
             return few
-        return x.as_strided(view[0], view[1], x.storage_offset() + view[2])
+        shape, strides, further = view
+        return x.as_strided(shape, strides, x.storage_offset() + further)
 
     def _key(self, x: Tensor, over: Sequence[int]) -> Hashable:
         """Says which values these are, and not only where: what is freed in the pass gives its place to others.

@@ -48,15 +48,18 @@ class LayerPass:
         self._axis = flow.inlet_axis
         self._count = count  # how many they are
         self._groups = groups  # of its convolution
-        # Where the layer is.
-        self.device = device  # where it is
+        self.device = device  # where the layer is
         self._constant: Tensor | None = None
         self._moved = False
         self._heard: list[tuple[Tensor, int]] = []
-        nobody = torch.zeros(count, dtype=torch.bool, device=device)
-        unknown = torch.full((count,), torch.nan, dtype=torch.float32, device=device)
+        self._nobody = torch.zeros(count, dtype=torch.bool, device=device)
         self._lively = PassReading(
-            seen=~nobody, silent=nobody, constant=unknown, starved=nobody, examples=0, lively=True
+            seen=~self._nobody,
+            silent=self._nobody,
+            constant=torch.full((count,), torch.nan, dtype=torch.float32, device=device),
+            starved=self._nobody,
+            examples=0,
+            lively=True,
         )
 
     def hear(self, x: Tensor) -> None:
@@ -123,22 +126,18 @@ class LayerPass:
                 lively=False,
             )
         elif any(result is not None for _, result in told):
-            everywhere = torch.ones(self._count, dtype=torch.bool, device=self.device)
-            seen, is_silent = ~everywhere, everywhere.clone()
-            constant = torch.full(
-                (self._count,), torch.nan, dtype=torch.float32, device=self.device
-            )
+            seen, is_silent, constant = self._nobody, ~self._nobody, self._lively.constant
             sums: Tensor | None = None
             for outlet, result in told:
                 if result is not None:
-                    is_silent &= result[0]
-                    seen |= outlet.covered
+                    is_silent = is_silent & result[0]
+                    seen = seen | outlet.covered
                     constant = torch.where(outlet.covered & constant.isnan(), result[1], constant)
                 if outlet.sums is not None:
                     sums = outlet.sums if sums is None else sums + outlet.sums
             for outlet in self.outlets:
                 if outlet.broken:
-                    seen &= ~outlet.covered
+                    seen = seen & ~outlet.covered
             found = PassReading(
                 seen=seen,
                 silent=is_silent & seen,
@@ -150,9 +149,7 @@ class LayerPass:
                 strange=strange,
             )
         elif strange and found is None:
-            found = replace(
-                self._lively, seen=self._lively.silent, examples=0, strange=True, lively=False
-            )
+            found = replace(self._lively, seen=self._nobody, examples=0, strange=True, lively=False)
         for outlet in self.outlets:
             outlet.reset()
         self._constant, self._moved = None, False
@@ -187,6 +184,6 @@ class LayerPass:
     def _starved(self) -> Tensor:
         """Filters that hear channels of their group alone, none of which changed."""
         if self._constant is None or self._moved:
-            return self._lively.starved
+            return self._nobody
         by_group = self._constant.reshape(self._groups, -1).all(1)
         return by_group.repeat_interleave(self._count // self._groups)

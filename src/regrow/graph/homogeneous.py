@@ -122,9 +122,8 @@ def _first_other(model: nn.Module, layer: Filters, factor: float, inputs: Exampl
     behind = {id(named[each.weight]) for each in layer.readers if each.weight in named}
     for one, other in zip(before.found, after.found, strict=False):
         if behind & {id(each) for each in other.taken}:
-            behind.update(
-                id(each) for each in other.given
-            )  # readers, and what is made of what they gave
+            # Readers, and what is made of what they gave.
+            behind.update(id(each) for each in other.given)
             continue
         if not _alike(one, other, factor):
             return one.name
